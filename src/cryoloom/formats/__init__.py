@@ -1,0 +1,1 @@
+"""One file per outside format: the only code that knows foreign units, axis orders and signs."""

@@ -1,0 +1,59 @@
+"""Right-handed rotation matrices acting on xyz columns, and the Euler angles other programs write."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["euler_zyz_deg", "matrix_from_euler_zyz_deg", "rotation_x", "rotation_y", "rotation_z"]
+
+Matrices = NDArray[np.float64]
+
+
+def rotation_x(angle_deg: ArrayLike) -> Matrices:
+    """Rotation about x, ``(..., 3, 3)`` for angles ``(...)``: ``y' = y cos - z sin``."""
+    return _plane_rotation(angle_deg, 1, 2)
+
+
+def rotation_y(angle_deg: ArrayLike) -> Matrices:
+    """Rotation about y, ``(..., 3, 3)`` for angles ``(...)``: ``x' = x cos + z sin``."""
+    return _plane_rotation(angle_deg, 2, 0)
+
+
+def rotation_z(angle_deg: ArrayLike) -> Matrices:
+    """Rotation about z, ``(..., 3, 3)`` for angles ``(...)``: ``x' = x cos - y sin``."""
+    return _plane_rotation(angle_deg, 0, 1)
+
+
+def _plane_rotation(angle_deg: ArrayLike, first: int, second: int) -> Matrices:
+    """Rotate axis ``first`` towards axis ``second``."""
+    angle = np.deg2rad(np.asarray(angle_deg, dtype=np.float64))
+    matrices = np.zeros((*angle.shape, 3, 3))
+    matrices[..., range(3), range(3)] = 1.0
+    matrices[..., first, first] = matrices[..., second, second] = np.cos(angle)
+    matrices[..., second, first] = np.sin(angle)
+    matrices[..., first, second] = -np.sin(angle)
+    return matrices
+
+
+def matrix_from_euler_zyz_deg(rot_deg: ArrayLike, tilt_deg: ArrayLike, psi_deg: ArrayLike) -> Matrices:
+    """Rotation from reference to tomogram, ``(..., 3, 3)``, from RELION's rot, tilt, psi.
+
+    They are the intrinsic ZYZ angles of the transposed matrix (conventions.md, "Orientation").
+    """
+    intrinsic = rotation_z(rot_deg) @ rotation_y(tilt_deg) @ rotation_z(psi_deg)
+    return np.swapaxes(intrinsic, -1, -2)
+
+
+def euler_zyz_deg(matrices: ArrayLike) -> NDArray[np.float64]:
+    """RELION's (rot, tilt, psi) in degrees, ``(..., 3)``, of rotations from reference to tomogram.
+
+    At tilt 0 and 180, where only the sum or difference of rot and psi is defined, psi is 0.
+    """
+    m = np.swapaxes(np.asarray(matrices, dtype=np.float64), -1, -2)
+    tilt = np.arctan2(np.hypot(m[..., 0, 2], m[..., 1, 2]), m[..., 2, 2])
+    pole = np.hypot(m[..., 0, 2], m[..., 1, 2]) < 1e-9
+    # At both poles Rz(rot) Ry(tilt) has m01 = -sin(rot) and m11 = cos(rot).
+    rot = np.where(pole, np.arctan2(-m[..., 0, 1], m[..., 1, 1]), np.arctan2(m[..., 1, 2], m[..., 0, 2]))
+    psi = np.where(pole, 0.0, np.arctan2(m[..., 2, 1], -m[..., 2, 0]))
+    return np.rad2deg(np.stack([rot, tilt, psi], axis=-1))

@@ -1,0 +1,28 @@
+"""Frozen data passed between steps. No input or output happens here."""
+
+from cryoloom.model.ctf import Ctf
+from cryoloom.model.microscope import Microscope
+from cryoloom.model.movie import GainReference, Movie, MovieFrames
+from cryoloom.model.pixels import Pixels, PixelSink
+from cryoloom.model.pose import Pose
+from cryoloom.model.sourced import Sourced
+from cryoloom.model.tilt import Exclusion, Tilt
+from cryoloom.model.tilt_series import Stack, TiltSeries
+from cryoloom.model.tomogram import Tomogram
+
+__all__ = [
+    "Ctf",
+    "Exclusion",
+    "GainReference",
+    "Microscope",
+    "Movie",
+    "MovieFrames",
+    "PixelSink",
+    "Pixels",
+    "Pose",
+    "Sourced",
+    "Stack",
+    "Tilt",
+    "TiltSeries",
+    "Tomogram",
+]

@@ -1,0 +1,35 @@
+"""The contrast transfer function of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Ctf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ctf:
+    """Defocus in angstrom, underfocus positive, at the specimen's origin; ``u`` is the larger one.
+
+    ``astigmatism_angle_deg`` runs from the image's +x, counter-clockwise, to the direction of ``u``.
+    """
+
+    defocus_u_angstrom: float
+    defocus_v_angstrom: float
+    astigmatism_angle_deg: float
+    phase_shift_deg: float = 0.0
+    fit_resolution_angstrom: float | None = None
+    score: float | None = None
+    """Correlation of the background-corrected spectrum with the model, -1 to 1."""
+    predicted: bool = False
+    """True where the image itself said nothing and the series' model was used."""
+
+    @property
+    def defocus_angstrom(self) -> float:
+        """Mean defocus."""
+        return 0.5 * (self.defocus_u_angstrom + self.defocus_v_angstrom)
+
+    @property
+    def astigmatism_angstrom(self) -> float:
+        """Difference of the two principal defoci."""
+        return self.defocus_u_angstrom - self.defocus_v_angstrom

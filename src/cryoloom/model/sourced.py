@@ -1,0 +1,31 @@
+"""A quantity that metadata tell, the data show and the user may set: all three are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ["Sourced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """Value told by metadata or the user, value measured from the data, and value in use.
+
+    The unit is in the name of the field that holds it. ``applied`` is what later steps use; a
+    measurement never replaces it unless a step says so.
+    """
+
+    told: float | None = None
+    told_by: str = ""
+    measured: float | None = None
+    measured_by: str = ""
+    applied: float | None = None
+
+    @classmethod
+    def from_told(cls, value: float | None, by: str) -> Sourced:
+        """Start from what metadata or the user say, and use it."""
+        return cls(told=value, told_by=by if value is not None else "", applied=value)
+
+    def with_measured(self, value: float, by: str, *, apply: bool) -> Sourced:
+        """Add a measurement, and use it if told to."""
+        return replace(self, measured=value, measured_by=by, applied=value if apply else self.applied)

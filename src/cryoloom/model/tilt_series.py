@@ -1,0 +1,103 @@
+"""A tilt series: an immutable value that gains knowledge from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.model.microscope import Microscope
+from cryoloom.model.movie import GainReference
+from cryoloom.model.pixels import Pixels
+from cryoloom.model.sourced import Sourced
+from cryoloom.model.tilt import Tilt
+
+__all__ = ["Stack", "TiltSeries"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Pixels of a series, ``(tilt, y, x)``: section ``i`` belongs to the tilt whose ``section`` is ``i``."""
+
+    images: Pixels
+    pixel_size_angstrom: float
+    even: Pixels | None = None
+    """The same from every second frame (0, 2, ...) only, with the same shifts."""
+    odd: Pixels | None = None
+
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """Image shape."""
+        return self.images.shape[1], self.images.shape[2]
+
+
+@dataclass(frozen=True, slots=True)
+class TiltSeries:
+    """Everything known of one tilt series.
+
+    ``tilts`` is in order of ascending nominal tilt, ties by acquisition. Exclusion is a reason on a tilt,
+    never a renumbering: every step takes all tilts and gives all tilts back.
+    """
+
+    name: str
+    microscope: Microscope
+    pixel_size_angstrom: float
+    """Of the movies (EER: of the grid they are read on). Stacks carry their own."""
+    tilts: tuple[Tilt, ...]
+    tilt_axis_deg: Sourced = field(default_factory=Sourced)
+    tilt_offset_deg: Sourced = field(default_factory=Sourced)
+    """Added to nominal tilts where the specimen was not flat on the stage (pretilt)."""
+    handedness: Sourced = field(default_factory=Sourced)
+    """+1 or -1 (conventions.md, "Defocus"); applied None means inconclusive."""
+    gain: GainReference | None = None
+    stack: Stack | None = None
+    """Motion-corrected images, not dose-weighted."""
+    weighted: Stack | None = None
+    """The same, dose-weighted."""
+
+    @property
+    def best_stack(self) -> Stack:
+        """Dose-weighted pixels where there are any, else the unweighted ones."""
+        found = self.weighted or self.stack
+        if found is None:
+            raise DataUnfitError(
+                "the series has no images yet; run align_frames or import_tilt_series first", series=self.name
+            )
+        return found
+
+    @property
+    def unweighted_stack(self) -> Stack:
+        """Pixels before dose weighting."""
+        if self.stack is None:
+            raise DataUnfitError(
+                "the series has no images yet; run align_frames or import_tilt_series first", series=self.name
+            )
+        return self.stack
+
+    @property
+    def included(self) -> tuple[Tilt, ...]:
+        """Tilts nobody excluded, in order of tilt."""
+        return tuple(tilt for tilt in self.tilts if not tilt.is_excluded)
+
+    @property
+    def tilt_deg(self) -> NDArray[np.float64]:
+        """Best known tilt of every exposure: its pose's, else nominal plus the applied offset."""
+        offset = self.tilt_offset_deg.applied or 0.0
+        return np.array(
+            [t.pose.tilt_deg if t.pose is not None else t.nominal_tilt_deg + offset for t in self.tilts]
+        )
+
+    def with_tilts(self, changes: Mapping[int, Mapping[str, Any]]) -> TiltSeries:
+        """Copy in which the tilts of the given acquisition indices have other fields.
+
+        ``changes`` maps an acquisition index to field names and values. Raises KeyError for an unknown index.
+        """
+        unknown = set(changes) - {tilt.acquisition_index for tilt in self.tilts}
+        if unknown:
+            raise KeyError(f"{self.name} has no tilt of acquisition index {sorted(unknown)}")
+        tilts = tuple(replace(tilt, **changes.get(tilt.acquisition_index, {})) for tilt in self.tilts)
+        return replace(self, tilts=tilts)

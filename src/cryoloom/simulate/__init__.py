@@ -1,0 +1,1 @@
+"""Specimens, microscope and detector: raw data whose truth is known."""

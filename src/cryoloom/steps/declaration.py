@@ -1,0 +1,157 @@
+"""The contract of a step: a function of data, parameters and a context, and what it declares of itself.
+
+Command-line options, reference page, JSON schema, cache key and provenance are made from the declaration.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from cryoloom.errors import UserInputError
+from cryoloom.model import Movie, MovieFrames, PixelSink
+
+__all__ = ["MemoryEstimate", "Step", "StepContext", "StepParams", "UnitOfWork", "step"]
+
+UnitOfWork = Literal["project", "tilt_series", "tomogram"]
+JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
+
+
+class StepParams(BaseModel):
+    """What a user may choose. Frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class StepContext(Protocol):
+    """What the engine hands a step besides its data. In tests an in-memory twin takes its place."""
+
+    @property
+    def device(self) -> str:
+        """Torch device for the heavy work: "cpu" or "cuda:0"."""
+
+    @property
+    def n_threads(self) -> int:
+        """Threads this step may use; torch and numba are already set to it."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory this step may use; long work is cut to fit."""
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random numbers that depend on the item and the parameters alone."""
+
+    def new_pixels(
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        pixel_size_angstrom: float,
+        *,
+        dtype: Literal["float32", "float16"] = "float32",
+        multiscale: bool = False,
+    ) -> PixelSink:
+        """Begin an image stack or volume, kept under ``role`` (its file name) when the step succeeds.
+
+        With ``multiscale`` an OME-Zarr pyramid is written beside the MRC file.
+        """
+
+    def open_movie(self, movie: Movie) -> MovieFrames:
+        """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell how far the step is."""
+
+    def figure(self, name: str, value: float) -> None:
+        """Record a number that says how good the result is; the unit is in the name."""
+
+    def record(self, name: str, data: JsonValue) -> None:
+        """Record curves and tables for the report: plain lists and numbers, a few hundred kB at most."""
+
+    def warn(self, message: str) -> None:
+        """Tell the user something that does not stop the work; it is stored with the item."""
+
+
+MemoryEstimate = Callable[[Any, Any], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A declared step.
+
+    ``per`` is the unit of work in the field's words; "project" marks a source, which gives many items.
+    ``needs`` and ``gives`` are the model's types; a source needs nothing.
+    """
+
+    name: str
+    version: int
+    per: UnitOfWork
+    needs: type | None
+    gives: type
+    params: type[StepParams]
+    function: Callable[..., Any]
+    gpu: Literal["none", "optional"]
+    bytes_needed: MemoryEstimate
+    """Peak memory of one item: ``bytes_needed(item, params)``; a source gets None as item."""
+    citations: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+
+    @property
+    def description(self) -> str:
+        """Docstring of the step's module and function: what it does, where the method is from."""
+        module = inspect.getmodule(self.function)
+        return "\n\n".join(filter(None, [inspect.getdoc(module), inspect.getdoc(self.function)]))
+
+    @property
+    def source_file(self) -> Path:
+        """File the step is written in."""
+        return Path(inspect.getfile(self.function))
+
+    def run(self, item: object | None, params: StepParams, context: StepContext) -> Any:
+        """Call the step: ``(item, params, context)``, or ``(params, context)`` for a source."""
+        if self.needs is None:
+            return self.function(params, context)
+        if not isinstance(item, self.needs):
+            raise UserInputError(
+                f"step {self.name} needs a {self.needs.__name__}, got a {type(item).__name__}; "
+                "connect it to a step that gives one"
+            )
+        return self.function(item, params, context)
+
+
+def step(
+    name: str,
+    *,
+    version: int = 1,
+    per: UnitOfWork,
+    needs: type | None,
+    gives: type,
+    bytes_needed: MemoryEstimate,
+    gpu: Literal["none", "optional"] = "none",
+    citations: Sequence[str] = (),
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
+
+    Raise ``version`` when the same input and parameters give another result: it is part of the cache key.
+    The function stays an ordinary function; the declaration is its ``declaration`` attribute.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        params = inspect.signature(function, eval_str=True).parameters["params"].annotation
+        declared = Step(
+            name, version, per, needs, gives, params, function, gpu, bytes_needed, tuple(citations)
+        )
+        cast(Any, function).declaration = declared
+        return function
+
+    return declare

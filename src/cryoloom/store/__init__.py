@@ -1,0 +1,1 @@
+"""The project on disk: SQLite database, run folders, provenance."""

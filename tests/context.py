@@ -1,0 +1,49 @@
+"""A step context in memory: steps are tested without the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cryoloom.model import Movie, MovieFrames
+
+
+@dataclass
+class MemoryContext:
+    """Keeps what a step makes and says, as plain attributes to assert on."""
+
+    device: str = "cpu"
+    n_threads: int = 2
+    memory_bytes: int = 4 << 30
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
+    movies: dict[str, MovieFrames] = field(default_factory=dict)
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    last_progress: tuple[int, int] | None = None
+
+    def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):
+        self.pixels[role] = np.full(shape, np.nan, dtype=dtype)
+        return self.pixels[role]
+
+    def open_movie(self, movie: Movie) -> MovieFrames:
+        if str(movie.path) in self.movies:
+            return self.movies[str(movie.path)]
+        from cryoloom.formats.movie import open_movie
+
+        return open_movie(movie)
+
+    def progress(self, done: int, total: int) -> None:
+        self.last_progress = (done, total)
+
+    def figure(self, name: str, value: float) -> None:
+        self.figures[name] = float(value)
+
+    def record(self, name: str, data: Any) -> None:
+        self.records[name] = data
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
