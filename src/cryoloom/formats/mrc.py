@@ -1,0 +1,437 @@
+"""MRC files: lazy reading of every mode in use, and writing that leaves nothing half-made under its name.
+
+Format: Cheng et al., J. Struct. Biol. 192 (2015), MRC2014; mode 12 (float16), mode 101 (4 bit) and the flags
+behind the IMOD stamp are as IMOD documents them.
+"""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, SupportsIndex, cast
+
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE, get_ext_header_dtype
+from numpy.typing import ArrayLike, NDArray
+
+from cryoloom.errors import DataUnfitError, TransientError
+from cryoloom.model.pixels import Index
+
+__all__ = ["MrcPixels", "MrcSink", "write_mrc"]
+
+_MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
+_HEADER_BYTES = 1024
+_IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
+_FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
+# Half-width frames (x, y) that SerialEM writes as mode 0 when two 4-bit counts share a byte: K2 and K3,
+# super-resolution. No camera has a frame of these sizes.
+_FOUR_BIT_IN_DISGUISE = {(3838, 7420), (3710, 7676), (5760, 8184), (4092, 11520)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the pixels of a file are."""
+
+    offset: int
+    shape: tuple[int, int, int]
+    stored: np.dtype[Any]
+    four_bit: bool
+    pixel_size_angstrom: float
+
+    @property
+    def row_bytes(self) -> int:
+        n_x = self.shape[2]
+        return (n_x + 1) // 2 if self.four_bit else n_x * self.stored.itemsize
+
+    @property
+    def file_bytes(self) -> int:
+        return self.offset + self.shape[0] * self.shape[1] * self.row_bytes
+
+    def position(self, i_z: int, i_y: int) -> int:
+        return self.offset + (i_z * self.shape[1] + i_y) * self.row_bytes
+
+
+class MrcPixels:
+    """A stack or volume ``(z, y, x)`` in an MRC file, read slice by slice as float32.
+
+    Always three-dimensional, unless ``as_image`` asks for the only section as ``(y, x)``. Nothing stays open
+    between reads, so it may be pickled and used from threads. The header's axis order (mapc) is not
+    believed: too many programs write it wrong.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, as_image: bool = False) -> None:
+        self.path = Path(path)
+        self._layout = _read_layout(self.path)
+        self._as_image = as_image
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(z, y, x)``, or ``(y, x)`` of an image."""
+        return self._layout.shape[1:] if self._as_image else self._layout.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the stored values, in native byte order."""
+        return self._layout.stored.newbyteorder("=")
+
+    @property
+    def pixel_size_angstrom(self) -> float:
+        """Pixel size along x; 0 where the header does not tell."""
+        return self._layout.pixel_size_angstrom
+
+    def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
+        with _machine_failures("read", self.path), open(self.path, "rb", buffering=0) as file:
+            return _read(file.fileno(), self._layout, index, self._as_image, self.path)
+
+    def __repr__(self) -> str:
+        return f"MrcPixels({str(self.path)!r}, shape={self.shape}, dtype={self.dtype})"
+
+
+class MrcSink:
+    """An MRC file being made, as float32 or float16; it gets its name when `commit` is called.
+
+    Slices may come in any order; whole rows (``[i]``, ``[:, y0:y1]``) are cheapest. ``kind`` sets the
+    header's space group: a tilt series is a "stack", a tomogram a "volume".
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, ...],
+        pixel_size_angstrom: float,
+        dtype: Literal["float32", "float16"] = "float32",
+        *,
+        kind: Literal["stack", "volume"] = "stack",
+    ) -> None:
+        self.path = Path(path)
+        self.pixel_size_angstrom = float(pixel_size_angstrom)
+        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._as_image = len(shape) == 2
+        self._kind = kind
+        n_z, n_y, n_x = (1, *shape) if self._as_image else shape
+        stored = np.dtype(dtype).newbyteorder("<")
+        self._layout = _Layout(_HEADER_BYTES, (n_z, n_y, n_x), stored, False, self.pixel_size_angstrom)
+        self._fd: int | None = _create(self._part, self._layout.file_bytes)
+        self._rows = _RowStatistics(n_z, n_y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As asked for."""
+        return self._layout.shape[1:] if self._as_image else self._layout.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the stored values."""
+        return self._layout.stored.newbyteorder("=")
+
+    def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
+        return _read(self._open_fd(), self._layout, index, self._as_image, self._part)
+
+    def __setitem__(self, index: Index, values: ArrayLike, /) -> None:
+        fd = self._open_fd()
+        (zs, ys, xs), kept = _ranges(index, self._layout.shape, self._as_image)
+        block_shape = (len(zs), len(ys), len(xs))
+        block = np.asarray(values, dtype=np.float32)
+        target_shape = tuple(n for n, keep in zip(block_shape, kept, strict=True) if keep)
+        block = np.broadcast_to(block, target_shape).reshape(block_shape)
+        if not block.size:
+            return
+        try:
+            for i, i_z in enumerate(zs):
+                self._write_rows(fd, i_z, ys, xs, block[i])
+        except OSError as error:
+            self.discard()  # a full disk gets its space back at once
+            raise _machine_failure("write", self.path, error) from error
+
+    def commit(self) -> MrcPixels:
+        """Write the header, flush to disk, and give the file its name."""
+        fd = self._open_fd()
+        n_missing = self._rows.n_unwritten
+        if n_missing:
+            self.discard()
+            n_rows = self._layout.shape[0] * self._layout.shape[1]
+            raise RuntimeError(f"{n_missing} of {n_rows} rows of {self.path.name} were never written")
+        try:
+            _pwrite_all(fd, memoryview(self._header().tobytes()), 0)
+            os.fsync(fd)
+            os.close(fd)
+            self._fd = None
+            os.replace(self._part, self.path)
+        except OSError as error:
+            self.discard()
+            raise _machine_failure("write", self.path, error) from error
+        return MrcPixels(self.path, as_image=self._as_image)
+
+    def discard(self) -> None:
+        """Forget what was written. May be called at any time and again."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+            self._part.unlink(missing_ok=True)
+        elif not self.path.exists():
+            self._part.unlink(missing_ok=True)
+
+    def _open_fd(self) -> int:
+        if self._fd is None:
+            raise ValueError(f"{self.path.name} is already committed or discarded")
+        return self._fd
+
+    def _write_rows(self, fd: int, i_z: int, ys: range, xs: range, plane: NDArray[np.float32]) -> None:
+        """Write one section's rows; rows written in part are read, changed and written back."""
+        low, high = min(ys[0], ys[-1]), max(ys[0], ys[-1]) + 1
+        whole = ys.step == 1 and xs == range(self._layout.shape[2])
+        rows = plane
+        if not whole:
+            rows = _read_rows(fd, self._layout, i_z, low, high, self._part)
+            y_index = np.asarray(ys) - low
+            rows[np.ix_(y_index, np.asarray(xs))] = plane
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(rows, dtype=self._layout.stored)
+        if stored.dtype.itemsize == 2 and not np.isfinite(stored).all() and np.isfinite(rows).all():
+            raise DataUnfitError(
+                f"values of {self.path.name} do not fit 16-bit floats; use float32 output",
+                largest=float(np.abs(rows).max()),
+                allowed=65504,
+            )
+        _pwrite_all(fd, stored.data.cast("B"), self._layout.position(i_z, low))
+        self._rows.update(i_z, low, high, stored, ys if not whole else None)
+
+    def _header(self) -> NDArray[np.void]:
+        n_z, n_y, n_x = self._layout.shape
+        header = np.zeros((), dtype=HEADER_DTYPE.newbyteorder("<"))
+        header["nx"], header["ny"], header["nz"] = n_x, n_y, n_z
+        header["mode"] = 12 if self._layout.stored.itemsize == 2 else 2
+        is_volume = self._kind == "volume"
+        m_z = n_z if is_volume else 1
+        header["mx"], header["my"], header["mz"] = n_x, n_y, m_z
+        header["cella"] = tuple(n * self.pixel_size_angstrom for n in (n_x, n_y, m_z))
+        header["cellb"] = (90.0, 90.0, 90.0)
+        header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+        header["dmin"], header["dmax"], header["dmean"], header["rms"] = self._rows.total()
+        header["ispg"] = 1 if is_volume else 0
+        header["nversion"] = 20141
+        header["map"] = b"MAP "
+        header["machst"] = (0x44, 0x44, 0, 0)
+        header["nlabl"] = 1
+        header["label"][0] = b"cryoloom"
+        return header
+
+
+def write_mrc(
+    path: str | os.PathLike[str],
+    array: ArrayLike,
+    pixel_size_angstrom: float,
+    *,
+    dtype: Literal["float32", "float16"] = "float32",
+    kind: Literal["stack", "volume"] = "stack",
+) -> MrcPixels:
+    """Write an array ``(y, x)`` or ``(z, y, x)`` as an MRC file, all at once or not at all."""
+    values = np.asarray(array)
+    sink = MrcSink(path, values.shape, pixel_size_angstrom, dtype, kind=kind)
+    try:
+        if values.ndim == 2:
+            sink[...] = values
+        for i_z in range(values.shape[0] if values.ndim == 3 else 0):
+            sink[i_z] = values[i_z]
+        return sink.commit()
+    except BaseException:
+        sink.discard()
+        raise
+
+
+class _RowStatistics:
+    """Minimum, maximum, mean and variance of every row, so that a slice may be written twice."""
+
+    def __init__(self, n_z: int, n_y: int) -> None:
+        self._values = np.full((4, n_z, n_y), np.nan, dtype=np.float32)
+        self._written = np.zeros((n_z, n_y), dtype=bool)
+
+    @property
+    def n_unwritten(self) -> int:
+        return int(self._written.size - np.count_nonzero(self._written))
+
+    def update(self, i_z: int, low: int, high: int, rows: NDArray[Any], ys: range | None) -> None:
+        mean = rows.mean(axis=1, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            deviation = rows - mean[:, None].astype(np.float32)
+            variance = np.einsum("yx,yx->y", deviation, deviation) / rows.shape[1]
+        found = (rows.min(axis=1), rows.max(axis=1), mean, variance)
+        self._values[:, i_z, low:high] = np.stack(found)
+        self._written[i_z, slice(low, high) if ys is None else list(ys)] = True
+
+    def total(self) -> tuple[float, float, float, float]:
+        low, high, mean, variance = self._values
+        rms = float(np.sqrt(variance.mean(dtype=np.float64) + mean.var(dtype=np.float64)))
+        return float(low.min()), float(high.max()), float(mean.mean(dtype=np.float64)), rms
+
+
+def _read_layout(path: Path) -> _Layout:
+    """Parse the header; raises DataUnfitError for what is no MRC file, or shorter than its header says."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(_HEADER_BYTES)
+            header = _header_in_its_byte_order(raw, path)
+            extended = file.read(max(0, int(header["nsymbt"])))
+            got_bytes = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise DataUnfitError(f"{path} does not exist") from None
+    except OSError as error:
+        raise _machine_failure("read", path, error) from error
+    mode, order = int(header["mode"]), header.dtype["mode"].byteorder
+    n_x, n_y, n_z = (int(header[n]) for n in ("nx", "ny", "nz"))
+    stored = np.dtype(_MODES[mode]).newbyteorder(order)
+    stamp, flags = (int(v) for v in np.frombuffer(raw, f"{order}i4", 2, 152))
+    flags = flags if stamp == _IMOD_STAMP else _FLAG_SIGNED_BYTES
+    four_bit = mode == 101
+    if mode == 0:
+        if stamp == _IMOD_STAMP and not flags & _FLAG_SIGNED_BYTES:
+            stored = np.dtype("u1")
+        if flags & _FLAG_FOUR_BIT or (n_x, n_y) in _FOUR_BIT_IN_DISGUISE:
+            four_bit, n_x, stored = True, 2 * n_x, np.dtype("u1")
+    pixel_size = _pixel_size_angstrom(header, extended)
+    if four_bit and mode == 0 and int(header["mx"]) * 2 == n_x:
+        pixel_size /= 2  # the cell spans the frame, the disguise counts half its pixels
+    layout = _Layout(_HEADER_BYTES + len(extended), (n_z, n_y, n_x), stored, four_bit, pixel_size)
+    if got_bytes < layout.file_bytes:
+        raise DataUnfitError(
+            f"{path.name} is truncated: its header promises {n_z} sections of {n_x} x {n_y} pixels; "
+            "copy or write the file again",
+            got_bytes=got_bytes,
+            expected_bytes=layout.file_bytes,
+        )
+    return layout
+
+
+def _header_in_its_byte_order(raw: bytes, path: Path) -> NDArray[np.void]:
+    """Try both byte orders and believe the one that makes sense; the machine stamp is often wrong."""
+    if len(raw) < _HEADER_BYTES:
+        raise DataUnfitError(
+            f"{path.name} is too short to be an MRC file", got_bytes=len(raw), expected_bytes=_HEADER_BYTES
+        )
+    for order in "<>":
+        header = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
+        sizes = [int(header[n]) for n in ("nx", "ny", "nz")]
+        if all(0 < n < 1 << 20 for n in sizes) and int(header["mode"]) in _MODES and header["nsymbt"] >= 0:
+            return header
+    little = np.frombuffer(raw, HEADER_DTYPE.newbyteorder("<"))[0]
+    raise DataUnfitError(
+        f"{path.name} is no MRC file that can be read: modes {', '.join(map(str, _MODES))} are",
+        mode=int(little["mode"]),
+        nx=int(little["nx"]),
+        ny=int(little["ny"]),
+        nz=int(little["nz"]),
+    )
+
+
+def _pixel_size_angstrom(header: NDArray[np.void], extended: bytes) -> float:
+    n_x, length = int(header["mx"]), float(header["cella"]["x"])
+    if n_x > 0 and np.isfinite(length) and length > 0:
+        return length / n_x
+    fields = get_ext_header_dtype(bytes(header["exttyp"].tobytes()), header.dtype["mode"].byteorder)
+    if fields is not None and "Pixel size X" in (fields.names or ()) and len(extended) >= fields.itemsize:
+        return float(np.frombuffer(extended, fields, 1)[0]["Pixel size X"]) * 1e10  # FEI stores metres
+    return 0.0
+
+
+def _ranges(
+    index: Index, shape: tuple[int, int, int], as_image: bool
+) -> tuple[list[range], tuple[bool, ...]]:
+    """Index as one range per axis of the file, and which axes stay in the result."""
+    parts = index if isinstance(index, tuple) else (index,)
+    visible = shape[1:] if as_image else shape
+    if Ellipsis in parts:
+        at = parts.index(Ellipsis)
+        fill = len(visible) - (len(parts) - 1)
+        parts = parts[:at] + (slice(None),) * fill + parts[at + 1 :]
+    parts = parts + (slice(None),) * (len(visible) - len(parts))
+    if len(parts) != len(visible):
+        raise IndexError(f"{len(parts)} indices for {len(visible)} dimensions")
+    found, kept = [], []
+    for part, n in zip(parts, visible, strict=True):
+        if isinstance(part, slice):
+            found.append(range(*part.indices(n)))
+        elif part is Ellipsis:
+            raise IndexError("an index can have only one ellipsis")
+        else:
+            i = operator.index(cast(SupportsIndex, part))
+            if not -n <= i < n:
+                raise IndexError(f"index {i} is out of bounds for size {n}")
+            found.append(range(i % n, i % n + 1))
+        kept.append(isinstance(part, slice))
+    return ([range(1), *found], (False, *kept)) if as_image else (found, tuple(kept))
+
+
+def _read(fd: int, layout: _Layout, index: Index, as_image: bool, path: Path) -> NDArray[np.float32]:
+    (zs, ys, xs), kept = _ranges(index, layout.shape, as_image)
+    out = np.empty((len(zs), len(ys), len(xs)), dtype=np.float32)
+    if out.size:
+        low, high = min(ys[0], ys[-1]), max(ys[0], ys[-1]) + 1
+        rows_of = slice(ys[0] - low, None if ys[-1] - low + ys.step < 0 else ys[-1] - low + ys.step, ys.step)
+        columns_of = slice(xs[0], None if xs[-1] + xs.step < 0 else xs[-1] + xs.step, xs.step)
+        for i, i_z in enumerate(zs):
+            out[i] = _read_rows(fd, layout, i_z, low, high, path)[rows_of, columns_of]
+    return out.reshape([n for n, keep in zip(out.shape, kept, strict=True) if keep])
+
+
+def _read_rows(fd: int, layout: _Layout, i_z: int, low: int, high: int, path: Path) -> NDArray[np.float32]:
+    """Rows ``low`` to ``high - 1`` of a section, ``(y, x)``."""
+    raw = np.empty((high - low) * layout.row_bytes, dtype=np.uint8)
+    view, position = raw.data, layout.position(i_z, low)
+    while view:
+        n = os.preadv(fd, [view], position)
+        if n == 0:
+            raise DataUnfitError(f"{path.name} became shorter while it was read; write it again")
+        view, position = view[n:], position + n
+    if not layout.four_bit:
+        return raw.view(layout.stored).reshape(high - low, -1).astype(np.float32, copy=False)
+    packed = raw.reshape(high - low, -1)
+    rows = np.empty((high - low, 2 * packed.shape[1]), dtype=np.float32)
+    rows[:, 0::2], rows[:, 1::2] = packed & 15, packed >> 4  # the first pixel is in the low four bits
+    return rows[:, : layout.shape[2]]
+
+
+def _create(part: Path, n_bytes: int) -> int:
+    try:
+        free = shutil.disk_usage(part.parent).free
+        if free < n_bytes:
+            raise TransientError(
+                f"the disk has no room for {part.name[1:-5]} in {part.parent}; free some space and resume",
+                free_bytes=free,
+                needed_bytes=n_bytes,
+            )
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.ftruncate(fd, n_bytes)
+    except OSError as error:
+        raise _machine_failure("write", part.with_name(part.name[1:-5]), error) from error
+    return fd
+
+
+def _pwrite_all(fd: int, view: memoryview, position: int) -> None:
+    while view:
+        n = os.pwrite(fd, view, position)
+        view, position = view[n:], position + n
+
+
+def _machine_failure(what: str, path: Path, error: OSError) -> Exception:
+    """Say in a sentence what the machine did: full, read-only, or something else."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError(f"the disk is full: cannot {what} {path}; free some space and resume")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return TransientError(f"no permission to {what} {path}; make its folder accessible and resume")
+    return TransientError(f"cannot {what} {path}: {error.strerror}; resume when the cause is mended")
+
+
+@contextmanager
+def _machine_failures(what: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataUnfitError(f"{path} does not exist any more") from None
+    except OSError as error:
+        raise _machine_failure(what, path, error) from error
