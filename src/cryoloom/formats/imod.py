@@ -1,0 +1,188 @@
+"""IMOD's files of a tilt series: stack, angles, transforms, and command files that make the tomogram.
+
+Poses become transforms as `imod_transforms` derives. IMOD knows an excluded tilt (``EXCLUDELIST``), so every
+section stays. Its ``tilt`` writes slices along y, to be turned with ``trimvol -rx``; against ours the
+volume is then mirrored in z (conventions.md), and for even sizes its voxels sit half a pixel of the tilt
+images away, as its centre does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.imod_transforms import write_angles, write_xf, xf_from_poses
+from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.placement import place_pixels
+from cryoloom.model import Pose, Stack, Tilt, TiltSeries, Tomogram
+
+__all__ = ["verify_imod", "write_imod"]
+
+# Without a tomogram to take it from: thicker than most lamellae and cells' edges.
+_DEFAULT_THICKNESS_ANGSTROM = 3000.0
+
+
+def write_imod(
+    items: Sequence[tuple[TiltSeries, Tomogram | None]], directory: Path, *, link: bool = True
+) -> tuple[Path, ...]:
+    """One folder a series in ``directory``, each with what `_write_series` lists; all of them checked.
+
+    A series that is not aligned gets its stack and nominal angles. ``link`` as in `place_pixels`.
+    """
+    if not items:
+        raise UserInputError("nothing to export: no tilt series given; process one first")
+    written: list[Path] = []
+    for series, tomogram in items:
+        folder = directory / series.name
+        folder.mkdir(parents=True, exist_ok=True)
+        written += _write_series(series, tomogram, folder, link=link)
+        verify_imod(folder, series.name)
+    return tuple(written)
+
+
+def verify_imod(folder: Path, name: str) -> None:
+    """Raise DataUnfitError unless every text file has a line for every section of the stack."""
+    n_sections = MrcPixels(folder / f"{name}.mrc").shape[0]
+    for suffix in (".rawtlt", ".tlt", ".xf", ".xtilt"):
+        path = folder / f"{name}{suffix}"
+        if not path.is_file():
+            continue
+        n_lines = len(path.read_text(encoding="utf-8").split("\n")) - 1
+        if n_lines != n_sections:
+            raise DataUnfitError(
+                f"{path} has {n_lines} lines for {n_sections} sections of {name}.mrc; export again"
+            )
+
+
+def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *, link: bool) -> list[Path]:
+    """NAME.mrc, .rawtlt; when aligned .tlt, .xf, .xtilt, newst.com, tilt.com; our tomogram as it is."""
+    tilts = _in_section_order(series)
+    name, stack = series.name, series.unweighted_stack
+    files = [_place_stack(stack, folder / f"{name}.mrc", link=link)]
+    input_name = files[0].name
+    if series.weighted is not None:
+        files.append(_place_stack(series.weighted, folder / f"{name}_dose_weighted.mrc", link=link))
+        input_name = files[1].name
+    rawtlt = folder / f"{name}.rawtlt"
+    write_angles(rawtlt, [tilt.nominal_tilt_deg for tilt in tilts])
+    files.append(rawtlt)
+    poses = _poses(series, tilts)
+    if poses is not None:
+        files += _write_alignment(series, poses, folder)
+        files += _write_commands(series, tomogram, tilts, input_name, folder)
+    if tomogram is not None:
+        path = folder / f"{name}_cryoloom.mrc"
+        files.append(
+            place_pixels(tomogram.volume, path, tomogram.voxel_size_angstrom, link=link, kind="volume")
+        )
+    return files
+
+
+def _place_stack(stack: Stack, path: Path, *, link: bool) -> Path:
+    return place_pixels(stack.images, path, stack.pixel_size_angstrom, link=link)
+
+
+def _in_section_order(series: TiltSeries) -> list[Tilt]:
+    """Tilts by section; IMOD's files have one line a section, so each section must be somebody's."""
+    tilts = sorted((t for t in series.tilts if t.section is not None), key=lambda t: t.section or 0)
+    n_sections = series.unweighted_stack.images.shape[0]
+    if [tilt.section for tilt in tilts] != list(range(n_sections)):
+        raise DataUnfitError(
+            f"the stack of {series.name} has {n_sections} sections, but its tilts name the sections "
+            f"{[tilt.section for tilt in tilts]}; import or align its frames again"
+        )
+    return tilts
+
+
+def _poses(series: TiltSeries, tilts: list[Tilt]) -> list[Pose] | None:
+    """Pose of every section; an excluded tilt without one stands straight. None if nothing is aligned."""
+    solved = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    if not solved:
+        return None
+    missing = [t.acquisition_index for t in tilts if t.pose is None and not t.is_excluded]
+    if missing:
+        raise DataUnfitError(
+            f"tilts {missing} of {series.name} have no pose while others have; exclude them or align again"
+        )
+    axis = float(np.median([pose.axis_deg for pose in solved]))
+    offset = series.tilt_offset_deg.applied or 0.0
+    return [tilt.pose or Pose(axis, tilt.nominal_tilt_deg + offset) for tilt in tilts]
+
+
+def _write_alignment(series: TiltSeries, poses: list[Pose], folder: Path) -> list[Path]:
+    stack = series.unweighted_stack
+    xf, tlt, xtilt = (folder / f"{series.name}{suffix}" for suffix in (".xf", ".tlt", ".xtilt"))
+    write_xf(xf, xf_from_poses(poses, stack.pixel_size_angstrom, stack.shape_yx))
+    write_angles(tlt, [pose.tilt_deg for pose in poses])
+    if not any(pose.x_tilt_deg for pose in poses):
+        return [xf, tlt]
+    write_angles(xtilt, [pose.x_tilt_deg for pose in poses])
+    return [xf, tlt, xtilt]
+
+
+def _write_commands(
+    series: TiltSeries, tomogram: Tomogram | None, tilts: list[Tilt], input_name: str, folder: Path
+) -> list[Path]:
+    """newst.com and tilt.com: aligned stack and tomogram at our tomogram's binning, width and thickness."""
+    name, stack = series.name, series.unweighted_stack
+    binning, width, height, thickness = _volume_size(stack, tomogram)
+    newst = [
+        "$newstack -StandardInput",
+        f"InputFile {input_name}",
+        f"OutputFile {name}_ali.mrc",
+        f"TransformFile {name}.xf",
+        f"SizeToOutputInXandY {width},{height}",
+        "OffsetsInXandY 0,0",
+        "TaperAtFill 1,1",
+        "AdjustOrigin",
+        "ImagesAreBinned 1",
+        f"BinByFactor {binning}",
+        *(["AntialiasFilter -1"] if binning > 1 else []),
+    ]
+    excluded = [str(i + 1) for i, tilt in enumerate(tilts) if tilt.is_excluded]
+    tilt = [
+        "$tilt -StandardInput",
+        f"InputProjections {name}_ali.mrc",
+        f"OutputFile {name}_full_rec.mrc",
+        f"IMAGEBINNED {binning}",
+        f"FULLIMAGE {width * binning} {height * binning}",
+        f"THICKNESS {thickness}",
+        f"TILTFILE {name}.tlt",
+        *([f"XTILTFILE {name}.xtilt"] if (folder / f"{name}.xtilt").is_file() else []),
+        "XAXISTILT 0.0",
+        "OFFSET 0.0",
+        "SHIFT 0.0 0.0",
+        "RADIAL 0.35 0.035",
+        "FalloffIsTrueSigma 1",
+        "SCALE 0.0 1.0",
+        "PERPENDICULAR",
+        "MODE 2",
+        "SUBSETSTART 0 0",
+        "AdjustOrigin",
+        "ActionIfGPUFails 1,2",
+        *([f"EXCLUDELIST {','.join(excluded)}"] if excluded else []),
+    ]
+    paths = []
+    for filename, lines in (("newst.com", newst), ("tilt.com", tilt)):
+        path = folder / filename
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def _volume_size(stack: Stack, tomogram: Tomogram | None) -> tuple[int, int, int, int]:
+    """Binning, width and height of the aligned stack in binned pixels, thickness in unbinned ones.
+
+    IMOD bins by whole numbers, so ours is rounded and the size kept in angstrom.
+    """
+    pixel_size = stack.pixel_size_angstrom
+    if tomogram is None:
+        n_y, n_x = stack.shape_yx
+        return 1, n_x, n_y, 2 * round(_DEFAULT_THICKNESS_ANGSTROM / pixel_size / 2)
+    ratio = tomogram.voxel_size_angstrom / pixel_size
+    binning = max(1, round(ratio))
+    n_z, n_y, n_x = tomogram.volume.shape
+    return binning, round(n_x * ratio / binning), round(n_y * ratio / binning), 2 * round(n_z * ratio / 2)
