@@ -4,8 +4,8 @@ IMOD counts pixels from the corner: the first pixel's centre is at 0.5 and the m
 pixels at n / 2, which is index ``n / 2 - 0.5``. Ours is index ``n // 2``, so for even n they differ by half
 a pixel, ``h = n // 2 - (n - 1) / 2``. An ``.xf`` line says ``aligned = A (raw - c) + d + c``.
 
-With c IMOD's middle, a point r lies at ``raw = c + h + shift / p + m Rz(axis) q`` with ``q = [Ry(tilt) Rx(x_tilt) r]_xy / p``.
-Wanted is ``aligned = c + q``, as IMOD's ``tilt`` turns about c. Hence ``A = Rz(-axis) / m`` and
+With c IMOD's middle, a point r lies at ``raw = c + h + shift / p + m Rz(axis) q`` where
+``q = [Ry(tilt) Rx(x_tilt) r]_xy / p``. Wanted is ``aligned = c + q``, as IMOD's ``tilt`` turns about c. Hence ``A = Rz(-axis) / m`` and
 ``d = -A (h + shift / p)``. Proven against tiltalign's tracks in tests/formats/test_imod_transforms.py.
 """
 
