@@ -5,8 +5,9 @@ pixels at n / 2, which is index ``n / 2 - 0.5``. Ours is index ``n // 2``, so fo
 a pixel, ``h = n // 2 - (n - 1) / 2``. An ``.xf`` line says ``aligned = A (raw - c) + d + c``.
 
 With c IMOD's middle, a point r lies at ``raw = c + h + shift / p + m Rz(axis) q`` where
-``q = [Ry(tilt) Rx(x_tilt) r]_xy / p``. Wanted is ``aligned = c + q``, as IMOD's ``tilt`` turns about c. Hence ``A = Rz(-axis) / m`` and
-``d = -A (h + shift / p)``. Proven against tiltalign's tracks in tests/formats/test_imod_transforms.py.
+``q = [Ry(tilt) Rx(x_tilt) r]_xy / p``. Wanted is ``aligned = c + q``, as IMOD's ``tilt`` turns about c. Hence
+``A = Rz(-axis) / m`` and ``d = -A (h + shift / p)``.
+Proven against tiltalign's tracks in tests/formats/test_imod_transforms.py.
 """
 
 from __future__ import annotations
