@@ -1,0 +1,77 @@
+"""Project clouds of point scatterers onto layers along the beam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["stamp_clouds"]
+
+
+@numba.njit(parallel=True, fastmath=True, cache=True, nogil=True)
+def stamp_clouds(
+    layers: NDArray[np.float32],
+    points: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    spans: NDArray[np.int64],
+    radii: NDArray[np.float32],
+    rotations: NDArray[np.float32],
+    centres: NDArray[np.float32],
+    lowest: float,
+    layer_thickness: float,
+    pixel_size: float,
+    first_layer: int,
+    n_layers: int,
+) -> Any:
+    """Add every point to the layer it lies in, spread by a cubic B-spline; the layers are changed in place.
+
+    layers : (l, y, x) float32, layers ``first_layer`` and on of ``n_layers``; x = y = 0 is index ``n // 2``.
+    points, weights : (n, 3) xyz in angstrom from the cloud's centre, and (n,); shared by the clouds.
+    spans, radii : (m, 2) first and last + 1 point of each cloud, and the largest distance from its centre.
+    rotations, centres : (m, 3, 3) cloud to image frame, and (m, 3) in the image frame, angstrom.
+    lowest : beam coordinate in angstrom at which layer 0 begins; the outermost layers are open-ended.
+    Layers are independent, so the result does not depend on the number of threads.
+    """
+    n_here, n_y, n_x = layers.shape
+    for i in numba.prange(n_here):
+        layer = first_layer + i
+        low = lowest + layer * layer_thickness if layer > 0 else -1e30
+        high = lowest + (layer + 1) * layer_thickness if layer < n_layers - 1 else 1e30
+        wx = np.empty(4, np.float32)
+        wy = np.empty(4, np.float32)
+        for m in range(len(spans)):
+            cx, cy, cw, radius = centres[m, 0], centres[m, 1], centres[m, 2], radii[m]
+            if cw + radius < low or cw - radius >= high:
+                continue
+            if abs(cx) - radius > 0.5 * n_x * pixel_size or abs(cy) - radius > 0.5 * n_y * pixel_size:
+                continue
+            r = rotations[m]
+            for j in range(spans[m, 0], spans[m, 1]):
+                px, py, pz = points[j, 0], points[j, 1], points[j, 2]
+                w = cw + r[2, 0] * px + r[2, 1] * py + r[2, 2] * pz
+                if w < low or w >= high:
+                    continue
+                x = (cx + r[0, 0] * px + r[0, 1] * py + r[0, 2] * pz) / pixel_size + n_x // 2
+                y = (cy + r[1, 0] * px + r[1, 1] * py + r[1, 2] * pz) / pixel_size + n_y // 2
+                ix, iy = int(np.floor(x)) - 1, int(np.floor(y)) - 1
+                if ix < 0 or iy < 0 or ix + 3 >= n_x or iy + 3 >= n_y:
+                    continue
+                _cubic_b_spline(x - np.floor(x), wx)
+                _cubic_b_spline(y - np.floor(y), wy)
+                for a in range(4):
+                    row = weights[j] * wy[a]
+                    for b in range(4):
+                        layers[i, iy + a, ix + b] += row * wx[b]
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _cubic_b_spline(t: float, out: NDArray[np.float32]) -> None:
+    """Weights of the four grid points around a position ``t`` in 0..1 past the second."""
+    s = 1.0 - t
+    out[0] = s * s * s / 6.0
+    out[1] = (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0
+    out[2] = (4.0 - 6.0 * s * s + 3.0 * s * s * s) / 6.0
+    out[3] = t * t * t / 6.0

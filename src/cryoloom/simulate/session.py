@@ -1,0 +1,177 @@
+"""A simulated session: tilt series in memory, or as the files a microscope leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from cryoloom.formats.mdoc_writer import MdocTilt, write_serialem_mdoc
+from cryoloom.formats.movie_writer import write_gain_mrc, write_movie_tiff
+from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
+from cryoloom.simulate.camera import (
+    Camera,
+    count,
+    frame_expectations,
+    gain_as_filed,
+    make_camera,
+    sum_expectation,
+)
+from cryoloom.simulate.microscope import ExposedContrast, Optics, exposed_contrast
+from cryoloom.simulate.parameters import SimulationParams
+from cryoloom.simulate.specimen import Specimen, make_specimen
+from cryoloom.simulate.stage import tilt_truths
+from cryoloom.simulate.truth import TiltTruth, Truth
+
+__all__ = ["SimulationParams", "simulate_session", "simulate_tilt_series"]
+
+Progress = Callable[[int, int], None]
+
+# Each kind of chance has its own stream, so that changing one part leaves the others as they were.
+_STAGE, _SPECIMEN, _CAMERA, _ICE, _COUNTS = range(5)
+_BEGINNING = datetime(2026, 3, 14, 9, 26, 53)
+_PER_TILT = timedelta(seconds=34)
+
+
+def simulate_tilt_series(params: SimulationParams, index: int = 0) -> tuple[TiltSeries, Truth]:
+    """One series in memory, and the truth of it.
+
+    The stack is float32 counts ``(tilt, y, x)`` with noise, gain and motion perfectly corrected, tilts in
+    ascending order. Tilts know nominal angles and doses; the series knows the axis as the mdoc tells it.
+    """
+    scene = _Scene.make(params, index)
+    tilts = sorted(scene.tilts, key=lambda tilt: tilt.nominal_tilt_deg)
+    stack = np.empty((len(tilts), *params.image_shape_yx), dtype=np.float32)
+    for section, tilt in enumerate(tilts):
+        expected = sum_expectation(scene.contrast(tilt), tilt, params, scene.optics)
+        stack[section] = scene.rng(_COUNTS, tilt.acquisition_index).poisson(expected)
+    truth = scene.truth(scene.tilts, camera=None)
+    series = TiltSeries(
+        name=truth.series,
+        microscope=scene.optics.microscope,
+        pixel_size_angstrom=params.pixel_size_angstrom,
+        tilts=tuple(
+            Tilt(
+                acquisition_index=tilt.acquisition_index,
+                nominal_tilt_deg=tilt.nominal_tilt_deg,
+                dose_start_per_angstrom2=tilt.dose_start_per_angstrom2,
+                dose_end_per_angstrom2=tilt.dose_end_per_angstrom2,
+                nominal_defocus_angstrom=params.defocus_angstrom,
+                section=section,
+            )
+            for section, tilt in enumerate(tilts)
+        ),
+        tilt_axis_deg=Sourced.from_told(truth.told_axis_deg, "mdoc"),
+        stack=Stack(stack, params.pixel_size_angstrom),
+    )
+    return series, truth
+
+
+def simulate_session(params: SimulationParams, directory: Path, progress: Progress | None = None) -> Truth:
+    """Raw movies, gain reference, mdocs and truth of a session; gives the truth of its first series.
+
+    ``truth.json`` is the first series'; those of further ones are ``truth_TS_02.json`` and so on.
+    """
+    directory = Path(directory)
+    frames = directory / "frames"
+    frames.mkdir(parents=True, exist_ok=True)
+    camera = make_camera(params, np.random.default_rng([params.seed, 0, _CAMERA]))
+    write_gain_mrc(directory / "gain.mrc", gain_as_filed(camera), params.pixel_size_angstrom)
+    truths = []
+    for index in range(params.n_series):
+        scene = _Scene.make(params, index)
+        n_tilts = len(scene.tilts)
+        seen, records = [], []
+        for tilt in scene.tilts:
+            exposed, record = scene.expose(tilt, camera, frames)
+            seen.append(exposed)
+            records.append(record)
+            if progress is not None:
+                progress(index * n_tilts + len(seen), params.n_series * n_tilts)
+        truth = scene.truth(tuple(seen), camera)
+        write_serialem_mdoc(
+            directory / f"{truth.series}.mrc.mdoc",
+            sorted(records, key=lambda record: record.tilt_deg),
+            pixel_size_angstrom=params.pixel_size_angstrom,
+            voltage_kv=params.voltage_kv,
+            image_shape_yx=params.image_shape_yx,
+            tilt_axis_deg=truth.told_axis_deg,
+        )
+        truth.save(directory / ("truth.json" if index == 0 else f"truth_{truth.series}.json"))
+        truths.append(truth)
+    return truths[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """One series about to be seen: its specimen, its tilts and the optics."""
+
+    params: SimulationParams
+    index: int
+    optics: Optics
+    specimen: Specimen
+    tilts: tuple[TiltTruth, ...]
+
+    @classmethod
+    def make(cls, params: SimulationParams, index: int) -> _Scene:
+        tilts = tilt_truths(params, np.random.default_rng([params.seed, index, _STAGE]))
+        specimen = make_specimen(params, tilts, np.random.default_rng([params.seed, index, _SPECIMEN]))
+        return cls(params, index, Optics(params), specimen, tilts)
+
+    def rng(self, purpose: int, *more: int) -> np.random.Generator:
+        return np.random.default_rng([self.params.seed, self.index, purpose, *more])
+
+    def contrast(self, tilt: TiltTruth) -> ExposedContrast:
+        return exposed_contrast(
+            self.specimen, tilt, self.params, self.optics, self.rng(_ICE, tilt.acquisition_index)
+        )
+
+    def expose(self, tilt: TiltTruth, camera: Camera, folder: Path) -> tuple[TiltTruth, MdocTilt]:
+        """Write one movie, and tell the mdoc and the truth about it."""
+        params = self.params
+        expectations = list(frame_expectations(self.contrast(tilt), tilt, params, self.optics))
+        seed = [params.seed, self.index, _COUNTS, tilt.acquisition_index]
+        raw, xrays = count(expectations, camera, params, seed)
+        name = f"TS_{self.index + 1:02d}_{tilt.acquisition_index:03d}_{tilt.nominal_tilt_deg:.1f}.tif"
+        write_movie_tiff(folder / name, raw)
+        total = raw.sum(axis=0, dtype=np.uint32)
+        record = MdocTilt(
+            tilt_deg=tilt.nominal_tilt_deg,
+            file_name=name,
+            n_frames=params.n_frames,
+            dose_per_angstrom2=params.dose_per_tilt_per_angstrom2,
+            prior_dose_per_angstrom2=tilt.dose_start_per_angstrom2,
+            target_defocus_angstrom=params.defocus_angstrom,
+            measured_defocus_angstrom=tilt.defocus_angstrom,
+            minimum=float(total.min()),
+            maximum=float(total.max()),
+            mean=float(total.mean()),
+            acquired_at=_BEGINNING + timedelta(hours=self.index) + tilt.acquisition_index * _PER_TILT,
+        )
+        return tilt.model_copy(update={"xrays": xrays}), record
+
+    def truth(self, tilts: tuple[TiltTruth, ...], camera: Camera | None) -> Truth:
+        params = self.params
+        return Truth(
+            series=f"TS_{self.index + 1:02d}",
+            seed=params.seed,
+            pixel_size_angstrom=params.pixel_size_angstrom,
+            image_shape_yx=params.image_shape_yx,
+            tilts=tilts,
+            tilt_axis_deg=params.tilt_axis_deg,
+            told_axis_deg=params.tilt_axis_deg + params.axis_error_deg,
+            handedness=params.handedness,
+            thickness_angstrom=params.thickness_angstrom,
+            z_offset_angstrom=params.z_offset_angstrom,
+            pretilt_x_deg=params.pretilt_x_deg,
+            pretilt_y_deg=params.pretilt_y_deg,
+            particles=self.specimen.particles,
+            beads_xyz_angstrom=self.specimen.beads_xyz_angstrom,
+            bead_diameter_angstrom=params.bead_diameter_angstrom,
+            vesicles_xyz_angstrom=self.specimen.vesicles_xyz_angstrom,
+            gain=camera.truth if camera is not None else None,
+            parameters=params.model_dump(mode="json"),
+        )
