@@ -1,0 +1,72 @@
+"""How the specimen stood in every image of a series, as arrays: what alignment estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.geometry.projection import project, projection_matrices
+
+__all__ = ["SeriesGeometry"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesGeometry:
+    """Pose of every view: ``image = shift + magnification [Rz(axis) Ry(tilt) Rx(x_tilt) D r]_xy``.
+
+    All arrays are ``(n_views,)``, the shift ``(n_views, 2)``. ``D`` stretches the specimen along its x by
+    ``1 + stretch`` and adds ``skew * y`` to x: a specimen that deforms with dose (0 in an ordinary pose).
+    """
+
+    axis_deg: Array
+    tilt_deg: Array
+    shift_xy_angstrom: Array
+    x_tilt_deg: Array = field(default_factory=lambda: np.zeros(0))
+    magnification: Array = field(default_factory=lambda: np.zeros(0))
+    stretch: Array = field(default_factory=lambda: np.zeros(0))
+    skew: Array = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        n = len(self.tilt_deg)
+        for name, default in (("x_tilt_deg", 0.0), ("magnification", 1.0), ("stretch", 0.0), ("skew", 0.0)):
+            if len(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.full(n, default))
+
+    @classmethod
+    def start(cls, tilt_deg: Array, axis_deg: float, shift_xy_angstrom: Array | None = None) -> SeriesGeometry:
+        """One axis for all views, given tilts, and shifts if there are any yet."""
+        tilt = np.asarray(tilt_deg, dtype=np.float64)
+        shift = np.zeros((len(tilt), 2)) if shift_xy_angstrom is None else np.array(shift_xy_angstrom, float)
+        return cls(np.full(len(tilt), float(axis_deg)), tilt.copy(), shift)
+
+    @property
+    def n_views(self) -> int:
+        """Number of images."""
+        return len(self.tilt_deg)
+
+    @property
+    def mean_axis_deg(self) -> float:
+        """Tilt axis of the series as one number."""
+        return float(np.mean(self.axis_deg))
+
+    @property
+    def matrices(self) -> Array:
+        """``(n_views, 3, 3)`` from specimen to image frame with magnification and deformation."""
+        rotation = projection_matrices(self.axis_deg, self.tilt_deg, self.x_tilt_deg)
+        deformation = np.tile(np.eye(3), (self.n_views, 1, 1))
+        deformation[:, 0, 0] += self.stretch
+        deformation[:, 0, 1] += self.skew
+        return self.magnification[:, None, None] * (rotation @ deformation)
+
+    def project(self, points_xyz_angstrom: Array) -> Array:
+        """Image positions ``(n_views, n_points, 2)`` as xy in angstrom from the image centre."""
+        return project(points_xyz_angstrom, self.matrices, self.shift_xy_angstrom)
+
+    def with_origin_moved(self, offset_xyz_angstrom: Array) -> SeriesGeometry:
+        """The same geometry for points counted from ``offset`` (points become ``r - offset``)."""
+        moved = self.project(np.asarray(offset_xyz_angstrom, dtype=np.float64)[None])[:, 0]
+        return replace(self, shift_xy_angstrom=moved)
