@@ -1,0 +1,35 @@
+"""Invert contrast: protein becomes bright. Each image is mirrored about its own mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import Field
+
+from cryoloom.model import Stack, TiltSeries
+from cryoloom.steps import StepContext, StepParams, step
+
+
+class InvertContrastParams(StepParams):
+    """What a user may choose."""
+
+    strength: float = Field(1.0, gt=0, description="1 mirrors about the mean; other values also scale.")
+
+
+def bytes_needed(series: TiltSeries, params: InvertContrastParams) -> int:
+    """One image, twice: as read and as written."""
+    height, width = series.unweighted_stack.shape_yx
+    return 2 * height * width * 4
+
+
+@step("invert_contrast", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=bytes_needed)
+def invert_contrast(series: TiltSeries, params: InvertContrastParams, context: StepContext) -> TiltSeries:
+    """Mirror every image about its mean."""
+    stack = series.unweighted_stack
+    inverted = context.new_pixels("images", stack.images.shape, stack.pixel_size_angstrom)
+    for section in range(stack.images.shape[0]):
+        image = stack.images[section]
+        inverted[section] = image.mean() - params.strength * (image - image.mean())
+        context.progress(section + 1, stack.images.shape[0])
+    context.figure("strength", params.strength)
+    return replace(series, stack=Stack(inverted, stack.pixel_size_angstrom))

@@ -1,0 +1,162 @@
+"""Commands that only look: status, results, log, workflow, steps, doctor."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cryoloom.cli.options import as_json
+from cryoloom.engine.doctor import examine
+from cryoloom.engine.methods import methods_text
+from cryoloom.engine.project import Project
+from cryoloom.engine.results import history_of, provenance_of_file, sentence
+from cryoloom.engine.workflow import load_workflow, shipped_workflows, validated_params
+from cryoloom.steps import all_steps, find_step
+
+__all__ = ["add_to"]
+
+ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
+
+console = Console()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (status, results, log, steps, doctor):
+        app.command()(command)
+    workflow_commands = typer.Typer(no_args_is_help=True)
+    workflow_commands.command("list")(workflow_list)
+    workflow_commands.command("show")(workflow_show)
+    workflow_commands.command("export")(workflow_export)
+    app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, export.")
+
+
+def status(project: ProjectOption) -> None:
+    """How far every item is, and the first error of those that failed."""
+    opened = Project.open(project)
+    history = history_of(opened.database)
+    if not history:
+        console.print("nothing was run yet; start with `cryoloom process`")
+        return
+    table = Table("item", "last step", "state", "figures")
+    for name, made in history.items():
+        run, item = made[-1]
+        failure = next((entry for entry in made if entry[1].state == "failed"), None)
+        if failure is not None:
+            run, item = failure
+        shown = sentence(item.error) or "  ".join(f"{k} {v:.4g}" for k, v in item.figures.items())
+        table.add_row(name, run.node, item.state, shown)
+    console.print(table)
+    for run in opened.database.runs():
+        if run.state in {"running", "stopped"}:
+            console.print(f"run {run.id} ({run.node}) is {run.state}")
+
+
+def results(
+    project: ProjectOption, json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
+) -> None:
+    """Every item's files and figures."""
+    for result in Project.open(project).results():
+        if json:
+            print(as_json(dataclasses.asdict(result)))  # noqa: T201 - no line breaks, no colours
+            continue
+        console.print(
+            f"[bold]{result.item}[/]  run {result.run} {result.step}  {result.state}", highlight=False
+        )
+        for name, value in result.figures.items():
+            console.print(f"    {name} = {value:.5g}", highlight=False)
+        for role, path in result.files.items():
+            console.print(f"    {role}: {path}", soft_wrap=True, highlight=False)
+        if result.error:
+            console.print(f"    error: {result.error}", markup=False, highlight=False)
+
+
+def log(
+    project: ProjectOption,
+    file: Annotated[Path | None, typer.Option(help="Tell how this file came about.")] = None,
+    methods: Annotated[bool, typer.Option(help="Text with citations, fit for a paper.")] = False,
+) -> None:
+    """What was done: all runs, the history of one file, or the methods text."""
+    opened = Project.open(project)
+    if methods:
+        console.print(methods_text(opened.database), soft_wrap=True, highlight=False)
+        return
+    if file is not None:
+        for run, item in provenance_of_file(opened.database, opened.folder, file):
+            console.print(
+                f"[bold]run {run.id} {run.node}[/] {item.name}  {item.started:%Y-%m-%d %H:%M:%S} UTC  "
+                f"{item.seconds:.1f} s on {item.host or 'this machine'} ({item.device}), "
+                f"cryoloom {run.environment.get('cryoloom')}",
+                highlight=False,
+            )
+            console.print(f"    {as_json(run.parameters)}", soft_wrap=True, highlight=False, markup=False)
+            for made in item.files:
+                console.print(
+                    f"    {made.role}: {opened.folder / made.path}", soft_wrap=True, highlight=False
+                )
+        return
+    for run in opened.database.runs():
+        items = opened.database.items(run.id)
+        failed = sum(item.state == "failed" for item in items)
+        console.print(
+            f"{run.created:%Y-%m-%d %H:%M:%S} UTC  run {run.id:>3} {run.node:<20} {run.state:<8} "
+            f"{len(items) - failed} done, {failed} failed  {sum(item.seconds for item in items):.1f} s",
+            highlight=False,
+        )
+
+
+def steps(name: Annotated[str | None, typer.Argument(help="Show one step whole.")] = None) -> None:
+    """The steps there are; with a name, what one does and every parameter it has."""
+    if name is None:
+        for step in all_steps().values():
+            console.print(f"[bold]{step.name:<20}[/] {step.summary}", highlight=False)
+        return
+    step = find_step(name)
+    console.print(f"[bold]{step.name}[/]  per {step.per}\n\n{step.description}\n", highlight=False)
+    for parameter, field in step.params.model_fields.items():
+        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        console.print(f"  [bold]{parameter}[/] = {default}\n      {field.description}", highlight=False)
+    for citation in step.citations:
+        console.print(f"  {citation}", highlight=False)
+
+
+def doctor() -> None:
+    """Devices, memory, outside programs and file system: what cryoloom finds on this machine."""
+    table = Table("what", "found", "fit", show_header=True)
+    for finding in examine():
+        mark = "[green]yes[/]" if finding.fit else "[yellow]no[/]"
+        table.add_row(finding.what, finding.found, mark)
+    console.print(table)
+
+
+def workflow_list() -> None:
+    """Workflows that come with the package."""
+    for name in shipped_workflows():
+        console.print(f"[bold]{name:<22}[/] {load_workflow(name).description}", highlight=False)
+
+
+def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")]) -> None:
+    """A workflow with every parameter it will use."""
+    workflow = load_workflow(name)
+    console.print(f"[bold]{workflow.name}[/]: {workflow.description}", highlight=False)
+    for node in workflow.steps:
+        console.print(f"\n[bold]{node.name}[/] ({node.step}) <- {node.input or 'raw data'}  {node.comment}")
+        for parameter, value in validated_params(node).model_dump(mode="json").items():
+            mark = "*" if parameter in node.parameters else " "
+            console.print(f"  {mark} {parameter} = {value!r}", highlight=False)
+
+
+def workflow_export(
+    project: ProjectOption, to: Annotated[Path | None, typer.Option(help="File; else it is printed.")] = None
+) -> None:
+    """What a project did last, as a workflow for other data."""
+    text = Project.open(project).last_workflow().to_yaml()
+    if to is None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    else:
+        to.write_text(text)

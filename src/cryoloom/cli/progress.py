@@ -1,0 +1,131 @@
+"""What the user sees while work goes on: bars with the time left, or a JSON line per event."""
+
+from __future__ import annotations
+
+import json
+import threading
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from cryoloom.engine.results import sentence
+from cryoloom.engine.task import Task
+from cryoloom.engine.workflow import Workflow
+from cryoloom.store.records import ItemRecord
+
+__all__ = ["BarListener", "JsonListener"]
+
+
+class BarListener:
+    """One bar for all, one for each item under way; results and errors stay on the screen."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}", justify="left"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._under_way: dict[tuple[str, str], TaskID] = {}
+        self._workflow: Workflow | None = None
+        self._items: set[str] = set()
+        self._all: TaskID | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def planned(self, workflow: Workflow) -> None:
+        """Begin the bar for all."""
+        self._workflow = workflow
+        self._all = self._bars.add_task("all items", total=None)
+
+    def started(self, task: Task) -> None:
+        """Add a bar."""
+        with self._lock:
+            self._under_way[task.node, task.item] = self._bars.add_task(
+                f"{task.item}  {task.node}", total=None
+            )
+
+    def progress(self, task: Task, done: int, total: int) -> None:
+        """Move a bar."""
+        bar = self._under_way.get((task.node, task.item))
+        if bar is not None:
+            self._bars.update(bar, completed=done, total=total)
+
+    def finished(self, node: str, item: ItemRecord) -> None:
+        """Take the bar away and leave a line."""
+        with self._lock:
+            bar = self._under_way.pop((node, item.name), None)
+            if bar is not None:
+                self._bars.remove_task(bar)
+            if self._all is not None and self._workflow is not None:
+                self._items.add(item.name)
+                self._bars.update(self._all, total=len(self._items) * len(self._workflow.steps))
+                self._bars.advance(self._all)
+        if item.state == "failed":
+            self._console.print(f"[red]failed[/]  {item.name}  {node}: ", end="")
+            self._console.print(sentence(item.error), markup=False, highlight=False)
+            return
+        time = "reused" if item.reused_from is not None else f"{item.seconds:.1f} s"
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in list(item.figures.items())[:3])
+        self._console.print(
+            f"[green]done[/]    {item.name}  {node:<18} {time:>8}  [dim]{figures}[/]", highlight=False
+        )
+        for warning in item.warnings:
+            self._console.print(f"[yellow]note[/]    {item.name}  {node}: ", end="")
+            self._console.print(warning, markup=False, highlight=False)
+
+
+class JsonListener:
+    """A line of JSON per event, for scripts."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def _say(self, event: str, **facts: object) -> None:
+        with self._lock:
+            self._console.file.write(json.dumps({"event": event, **facts}) + "\n")
+            self._console.file.flush()
+
+    def planned(self, workflow: Workflow) -> None:
+        """Say what will be done."""
+        self._say("planned", workflow=workflow.name, steps=[node.name for node in workflow.steps])
+
+    def started(self, task: Task) -> None:
+        """Say that an item was taken up."""
+        self._say("started", step=task.node, item=task.item)
+
+    def progress(self, task: Task, done: int, total: int) -> None:
+        """Say how far an item is."""
+        self._say("progress", step=task.node, item=task.item, done=done, total=total)
+
+    def finished(self, node: str, item: ItemRecord) -> None:
+        """Say what came of an item."""
+        self._say(
+            "finished",
+            step=node,
+            item=item.name,
+            state=item.state,
+            seconds=round(item.seconds, 3),
+            reused=item.reused_from is not None,
+            figures=dict(item.figures),
+            warnings=list(item.warnings),
+            error=sentence(item.error),
+        )

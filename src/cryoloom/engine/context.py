@@ -1,0 +1,116 @@
+"""What a step is handed besides its data: devices, random numbers, new files and a place to report."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cryoloom.engine.gates import GatedSink
+from cryoloom.errors import DataUnfitError, TransientError
+from cryoloom.formats.movie import open_movie
+from cryoloom.formats.mrc import MrcPixels, MrcSink
+from cryoloom.formats.zarr import write_multiscale
+from cryoloom.model import Movie, MovieFrames
+from cryoloom.steps.declaration import JsonValue
+from cryoloom.store.records import FileRecord
+
+__all__ = ["EngineContext"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class EngineContext:
+    """The engine's `StepContext` for one item of one run. Files appear when `commit` is called, or never."""
+
+    project: Path
+    folder: Path
+    """Folder of the item, inside the project."""
+    device: str
+    n_threads: int
+    memory_bytes: int
+    seed: int
+    tell: Progress = lambda done, total: None
+    figures: dict[str, float] = field(default_factory=dict)
+    records: dict[str, JsonValue] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    _made: list[tuple[GatedSink, MrcSink, float, bool]] = field(default_factory=list)
+
+    @functools.cached_property
+    def rng(self) -> np.random.Generator:
+        """Random numbers that depend on the item's key alone."""
+        return np.random.default_rng(self.seed)
+
+    def new_pixels(
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        pixel_size_angstrom: float,
+        *,
+        dtype: Literal["float32", "float16"] = "float32",
+        multiscale: bool = False,
+    ) -> GatedSink:
+        """Begin ``role.mrc`` in the item's folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{role}.mrc"
+        sink = MrcSink(path, shape, pixel_size_angstrom, dtype)
+        gated = GatedSink(role, sink, path)
+        self._made.append((gated, sink, pixel_size_angstrom, multiscale))
+        return gated
+
+    def open_movie(self, movie: Movie) -> MovieFrames:
+        """Open a movie."""
+        return open_movie(movie)
+
+    def progress(self, done: int, total: int) -> None:
+        """Pass on how far the step is."""
+        self.tell(done, total)
+
+    def figure(self, name: str, value: float) -> None:
+        """Keep a figure; one that is not a number is a failure of the step."""
+        if not math.isfinite(value):
+            raise DataUnfitError(f"the figure {name} is {value}; expected a finite number")
+        self.figures[name] = float(value)
+
+    def record(self, name: str, data: JsonValue) -> None:
+        """Keep curves and tables."""
+        self.records[name] = data
+
+    def warn(self, message: str) -> None:
+        """Keep a warning."""
+        self.warnings.append(message)
+
+    def commit(self) -> tuple[FileRecord, ...]:
+        """Check every new file, then let all appear under their names."""
+        for gated, _, _, _ in self._made:
+            gated.check()
+        files = []
+        for gated, sink, voxel_size_angstrom, multiscale in self._made:
+            path = gated.path
+            sink.commit()
+            files.append(self._file(gated.role, path))
+            if multiscale:
+                pyramid = path.with_suffix(".zarr")
+                write_multiscale(MrcPixels(path), pyramid, voxel_size_angstrom)
+                files.append(self._file(f"{gated.role}_zarr", pyramid))
+        self._made.clear()
+        return tuple(files)
+
+    def discard(self) -> None:
+        """Leave nothing of this item behind."""
+        for _, sink, _, _ in self._made:
+            sink.discard()
+        self._made.clear()
+
+    def _file(self, role: str, path: Path) -> FileRecord:
+        try:
+            size = 0 if path.is_dir() else path.stat().st_size
+        except OSError as error:
+            raise TransientError(f"{path} vanished after it was written: {error}") from error
+        return FileRecord(role, path.relative_to(self.project), size)

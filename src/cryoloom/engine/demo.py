@@ -1,0 +1,33 @@
+"""The demo: raw movies made, processed and reported, to see that everything works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cryoloom.engine.project import Project
+from cryoloom.engine.raw_data import plan_for_raw_data
+from cryoloom.engine.scheduler import Listener, Summary
+from cryoloom.simulate.session import SimulationParams, simulate_session
+
+__all__ = ["make_demo"]
+
+
+def make_demo(
+    directory: Path, *, listener: Listener, device: str, say: Callable[[str], None]
+) -> tuple[Project, Summary]:
+    """Simulate a session into ``directory/raw`` and process it into ``directory/project``.
+
+    What is there already is kept: a second demo goes on where the first one stopped.
+    """
+    raw = directory / "raw"
+    params = SimulationParams()
+    if (raw / "truth.json").exists():
+        say(f"raw movies are already in {raw}")
+    else:
+        say(f"simulating raw movies into {raw} ...")
+        simulate_session(params, raw)
+    project = Project.open(directory / "project", create=True)
+    say(f"processing them into {project.folder} ...")
+    summary = project.process(plan_for_raw_data(raw, None, {}), device=device, listener=listener)
+    return project, summary

@@ -1,0 +1,206 @@
+"""A project: the folder in which data are processed and every step is kept track of."""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from cryoloom.engine.executors import Executor, LocalExecutor
+from cryoloom.engine.results import ItemResult, final_items, results_of
+from cryoloom.engine.scheduler import STOP_FILE, Listener, Scheduler, Summary
+from cryoloom.engine.silence import Silence
+from cryoloom.engine.task import load_value, with_choices
+from cryoloom.engine.workflow import Node, Workflow, load_workflow, validated_params
+from cryoloom.errors import TransientError, UserInputError
+from cryoloom.formats.imod import write_imod
+from cryoloom.formats.relion5 import write_relion5
+from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.steps import find_step
+from cryoloom.store.database import FILE_NAME, UNFINISHED_NAME, Database
+from cryoloom.store.lock import coordinator_lock
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["Project"]
+
+ExportFormat = Literal["relion5", "imod"]
+
+
+class Project:
+    """A folder with a database, run folders and a report. Use `open` or `create`."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.folder = folder
+        self.database = database
+
+    @classmethod
+    def create(cls, folder: str | Path) -> Project:
+        """Make a project in a new or empty folder."""
+        path = Path(folder).absolute()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(not entry.name.startswith(UNFINISHED_NAME) for entry in path.iterdir()):
+                raise UserInputError(f"{path} is not empty; a new project needs a folder of its own")
+            return cls(path, Database.create(path))
+        except OSError as error:
+            raise TransientError(f"no project can be made in {path}: {error.strerror}") from error
+
+    @classmethod
+    def open(cls, folder: str | Path, *, create: bool = False) -> Project:
+        """Open a project; with ``create`` make it where there is none."""
+        path = Path(folder).absolute()
+        if create and not (path / FILE_NAME).exists():
+            return cls.create(path)
+        return cls(path, Database.open(path))
+
+    # Work
+
+    def process(
+        self,
+        workflow: Workflow | str | Path = "tomogram",
+        *,
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        device: str = "auto",
+        executor: Executor | None = None,
+        listener: Listener | None = None,
+    ) -> Summary:
+        """Run a workflow over everything its source finds; what has been done already is reused.
+
+        parameters : ``{node: {parameter: value}}``, over those of the workflow.
+        """
+        loaded = workflow if isinstance(workflow, Workflow) else load_workflow(workflow)
+        planned = loaded.with_parameters(parameters or {})
+        with coordinator_lock(self.folder):
+            self.database.add_plan(planned.model_dump(mode="json"), shlex.join(sys.argv))
+            return self._work(planned, device, executor, listener)
+
+    def run(
+        self,
+        step: str,
+        *,
+        input: str | int | None = None,
+        items: Iterable[str] = (),
+        device: str = "auto",
+        listener: Listener | None = None,
+        **parameters: Any,
+    ) -> Summary:
+        """Run one step on the results of a run (its number, or its name for the latest of that name)."""
+        declared = find_step(step)
+        fed_by = None
+        if declared.needs is not None:
+            if input is None:
+                raise UserInputError(f"step {step} needs an input run; runs here: {self._run_names()}")
+            fed_by = f"run:{self.find_run(input).id}"
+        node = Node(name=step, step=step, input=fed_by, items=tuple(items), parameters=parameters)
+        return self.process(Workflow(name=step, steps=(node,)), device=device, listener=listener)
+
+    def resume(self, *, device: str = "auto", listener: Listener | None = None) -> Summary:
+        """Go on with what was asked for last: unfinished and failed items only."""
+        plan = self.database.last_plan()
+        if plan is None:
+            raise UserInputError(f"nothing was run in {self.folder} yet; start with `cryoloom process`")
+        with coordinator_lock(self.folder):
+            return self._work(Workflow.model_validate(plan.workflow), device, None, listener)
+
+    def _work(
+        self, workflow: Workflow, device: str, executor: Executor | None, listener: Listener | None
+    ) -> Summary:
+        (self.folder / STOP_FILE).unlink(missing_ok=True)
+        workers = executor or LocalExecutor(device)
+        try:
+            return Scheduler(self.folder, self.database, workers, listener or Silence()).run(workflow)
+        finally:
+            workers.close()
+
+    def stop(self) -> None:
+        """Ask a running coordinator to stop; what is finished stays."""
+        (self.folder / STOP_FILE).touch()
+
+    # The user's word
+
+    def exclude(self, series: str, acquisition_indices: Iterable[int], reason: str = "by hand") -> None:
+        """Leave tilts out of everything that follows; their pixels and indices stay."""
+        self._choose(series, acquisition_indices, keep=False, reason=reason)
+
+    def include(self, series: str, acquisition_indices: Iterable[int]) -> None:
+        """Keep tilts, whatever a step finds."""
+        self._choose(series, acquisition_indices, keep=True, reason="kept by hand")
+
+    def _choose(self, series: str, indices: Iterable[int], *, keep: bool, reason: str) -> None:
+        wanted = set(indices)
+        known = self._known_tilts(series)
+        if unknown := wanted - known:
+            raise UserInputError(
+                f"{series} has no tilt of acquisition index {sorted(unknown)}; "
+                f"expected {min(known)} to {max(known)} (0 is the first exposure)"
+            )
+        self.database.add_choices(series, sorted(wanted), keep=keep, reason=reason, by=getpass.getuser())
+
+    def _known_tilts(self, series: str) -> set[int]:
+        for item in self.database.items():
+            if item.name == series and item.value is not None and item.value["$type"] == "TiltSeries":
+                return {tilt["acquisition_index"] for tilt in item.value["tilts"]}
+        names = sorted({item.name for item in self.database.items()})
+        raise UserInputError(f"there is no series {series!r}; this project has {', '.join(names) or 'none'}")
+
+    # Results
+
+    def find_run(self, name_or_id: str | int) -> RunRecord:
+        """A run by number, or the latest of a name."""
+        runs = self.database.runs()
+        for run in reversed(runs):
+            if str(name_or_id) in {str(run.id), run.node, f"{run.id:03d}_{run.node}"}:
+                return run
+        raise UserInputError(f"there is no run {name_or_id!r}; runs here: {self._run_names()}")
+
+    def _run_names(self) -> str:
+        return ", ".join(f"{run.id} ({run.node})" for run in self.database.runs()) or "none"
+
+    def value(self, item: ItemRecord) -> TiltSeries | Tomogram:
+        """What an item is: a series or tomogram with lazy pixels and the user's exclusions."""
+        if item.value is None:
+            raise UserInputError(f"{item.name} has no result: it {item.state}")
+        loaded = load_value(item.value, self.folder)
+        choices = self.database.choices().get(item.name, ())
+        if isinstance(loaded, Tomogram):
+            return replace(loaded, series=with_choices(loaded.series, choices))
+        chosen: TiltSeries = with_choices(loaded, choices)
+        return chosen
+
+    def results(self) -> tuple[ItemResult, ...]:
+        """Every item of every run, with its files and figures."""
+        return results_of(self.database, self.folder)
+
+    def export(self, format: ExportFormat, directory: str | Path, *, link: bool = True) -> tuple[Path, ...]:
+        """Write the furthest result of every series as another program reads it.
+
+        With ``link`` images are hard-linked where the file system can, else copied.
+        """
+        writers = {"relion5": write_relion5, "imod": write_imod}
+        if format not in writers:
+            raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(writers)}")
+        pairs: list[tuple[TiltSeries, Tomogram | None]] = []
+        for item in final_items(self.database):
+            value = self.value(item)
+            pairs.append((value.series, value) if isinstance(value, Tomogram) else (value, None))
+        if not pairs:
+            raise UserInputError(f"{self.folder} holds no finished series to export")
+        try:
+            return tuple(writers[format](pairs, Path(directory), link=link))
+        except OSError as error:
+            raise TransientError(f"the export to {directory} failed: {error}") from error
+
+    def last_workflow(self) -> Workflow:
+        """The workflow asked for last, as it can be run on other data."""
+        plan = self.database.last_plan()
+        if plan is None:
+            raise UserInputError(f"nothing was run in {self.folder} yet")
+        return Workflow.model_validate(plan.workflow)
+
+    def parameters_of(self, node: str) -> Mapping[str, Any]:
+        """Parameters a step of the last workflow has, defaults included."""
+        return validated_params(self.last_workflow().node(node)).model_dump(mode="json")

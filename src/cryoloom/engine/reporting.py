@@ -1,0 +1,102 @@
+"""From what is recorded to the report page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cryoloom
+from cryoloom.engine.environment import describe_environment
+from cryoloom.engine.methods import methods_text
+from cryoloom.engine.project import Project
+from cryoloom.engine.results import current_runs, history_of, sentence
+from cryoloom.errors import TransientError
+from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.report.content import ReportContent, RunSummary, SeriesReport
+from cryoloom.report.page import write_report
+from cryoloom.steps import find_step
+from cryoloom.store.database import Database
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["report_path", "write_project_report"]
+
+
+def report_path(project: Project) -> Path:
+    """Where a project's report is."""
+    return project.folder / "report.html"
+
+
+def write_project_report(project: Project) -> Path:
+    """Write the report of everything recorded so far; it replaces the last one in one move."""
+    path = report_path(project)
+    history = history_of(project.database, with_records=True)
+    content = ReportContent(
+        project_name=project.folder.parent.name if project.folder.name == "project" else project.folder.name,
+        made_at=datetime.now(UTC),
+        cryoloom_version=cryoloom.__version__,
+        runs=tuple(_run_summary(project.database, run) for run in current_runs(project.database)),
+        series=tuple(_series_report(project, name, made) for name, made in history.items()),
+        methods_text=methods_text(project.database),
+        environment=describe_environment(),
+    )
+    try:
+        write_report(content, path)
+    except OSError as error:
+        raise TransientError(f"the report {path} could not be written: {error.strerror}") from error
+    return path
+
+
+def _run_summary(database: Database, run: RunRecord) -> RunSummary:
+    step, items = find_step(run.step), database.items(run.id)
+    devices = {item.device for item in items}
+    return RunSummary(
+        id=run.id,
+        step=run.node,
+        summary=step.summary,
+        parameters=run.parameters,
+        state=run.state,
+        n_done=sum(item.state == "done" for item in items),
+        n_failed=sum(item.state == "failed" for item in items),
+        started=run.created,
+        seconds=sum(item.seconds for item in items),
+        citations=step.citations,
+        device=", ".join(sorted(devices)),
+    )
+
+
+def _series_report(project: Project, name: str, made: list[tuple[RunRecord, ItemRecord]]) -> SeriesReport:
+    """Everything known of one series: its furthest value, and what every step said."""
+    series: TiltSeries | None = None
+    tomogram: Tomogram | None = None
+    for _, item in made:
+        if item.state != "done":
+            continue
+        value = project.value(item)
+        if isinstance(value, Tomogram):
+            tomogram, series = value, value.series
+        else:
+            series = value
+    failure = next(((run.node, sentence(item.error) or "") for run, item in made if item.error), None)
+    return SeriesReport(
+        name=name,
+        series=series,
+        tomogram=tomogram,
+        figures={run.step: item.figures for run, item in made if item.figures},
+        records={run.step: item.records for run, item in made if item.records},
+        warnings=tuple((run.node, text) for run, item in made for text in item.warnings),
+        failure=failure,
+        files={
+            f"{run.node}: {file.role}": project.folder / file.path
+            for run, item in made
+            for file in _with_files(project.database, item).files
+        },
+        seconds={run.node: item.seconds for run, item in made},
+    )
+
+
+def _with_files(database: Database, item: ItemRecord) -> ItemRecord:
+    """The item, with the files of the one it was taken over from."""
+    if item.reused_from is None:
+        return item
+    return replace(item, files=database.item(item.reused_from).files)

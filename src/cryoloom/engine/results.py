@@ -1,0 +1,115 @@
+"""What a project has come to: per item, per series, per file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryoloom.errors import UserInputError
+from cryoloom.store.database import Database
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["ItemResult", "final_items", "history_of", "provenance_of_file", "results_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """One item of one run, as `cryoloom results --json` prints it."""
+
+    run: int
+    step: str
+    item: str
+    state: str
+    figures: Mapping[str, float]
+    files: Mapping[str, str]
+    """Absolute paths by role."""
+    warnings: tuple[str, ...]
+    error: str | None
+    seconds: float
+    reused: bool
+
+
+def results_of(database: Database, folder: Path) -> tuple[ItemResult, ...]:
+    """All items, by run and name."""
+    runs = {run.id: run for run in database.runs()}
+    items = database.items()
+    by_id = {item.id: item for item in items}
+    results = []
+    for item in items:
+        made_by = by_id.get(item.reused_from, item)
+        results.append(
+            ItemResult(
+                run=item.run_id,
+                step=runs[item.run_id].node,
+                item=item.name,
+                state=item.state,
+                figures=item.figures,
+                files={file.role: str(folder / file.path) for file in made_by.files},
+                warnings=item.warnings,
+                error=sentence(item.error),
+                seconds=item.seconds,
+                reused=item.reused_from is not None,
+            )
+        )
+    return tuple(results)
+
+
+def sentence(error: Mapping[str, Any] | None) -> str | None:
+    """An item's error as one line."""
+    if error is None:
+        return None
+    facts = ", ".join(f"{name}={value}" for name, value in error.get("facts", {}).items())
+    return f"{error['message']} ({facts})" if facts else str(error["message"])
+
+
+def current_runs(database: Database) -> tuple[RunRecord, ...]:
+    """Runs of the workflow asked for last, in its order; older runs of changed parameters are left out."""
+    latest = {run.node: run for run in database.runs()}
+    plan = database.last_plan()
+    if plan is None:
+        return tuple(latest.values())
+    nodes = [node["name"] for node in plan.workflow["steps"]]
+    chain = [latest[name] for name in nodes if name in latest]
+    # A single step run by hand continues a chain: put what fed it in front.
+    by_id = {run.id: run for run in database.runs()}
+    while chain and chain[0].input_run_id is not None:
+        chain.insert(0, by_id[chain[0].input_run_id])
+    return tuple(chain)
+
+
+def history_of(
+    database: Database, *, with_records: bool = False
+) -> dict[str, list[tuple[RunRecord, ItemRecord]]]:
+    """For every item name, what each current run made of it, in the order of the workflow."""
+    history: dict[str, list[tuple[RunRecord, ItemRecord]]] = {}
+    for run in current_runs(database):
+        for item in database.items(run.id, with_records=with_records):
+            history.setdefault(item.name, []).append((run, item))
+    return dict(sorted(history.items()))
+
+
+def final_items(database: Database) -> list[ItemRecord]:
+    """The furthest finished result of every item."""
+    final = []
+    for steps in history_of(database).values():
+        done = [item for _, item in steps if item.state == "done"]
+        final += done[-1:]
+    return final
+
+
+def provenance_of_file(database: Database, folder: Path, path: Path) -> list[tuple[RunRecord, ItemRecord]]:
+    """How a file came about, from the raw data to it."""
+    inside = path.absolute()
+    if not inside.is_relative_to(folder):
+        raise UserInputError(f"{path} is not a file of the project {folder}")
+    item = database.item_of_file(inside.relative_to(folder))
+    if item is None:
+        raise UserInputError(f"{path} was not made by a run of {folder}")
+    runs = {run.id: run for run in database.runs()}
+    chain = [(runs[item.run_id], item)]
+    while item.input_item_id is not None:
+        item = database.item(item.input_item_id)
+        chain.append((runs[item.run_id], item))
+    return chain[::-1]

@@ -1,0 +1,230 @@
+"""The loop: every item goes on as soon as what it needs is there, and a failing one holds nobody up."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from cryoloom.engine.environment import describe_environment
+from cryoloom.engine.executors import Executor
+from cryoloom.engine.sources import source_items
+from cryoloom.engine.task import Outcome, Task
+from cryoloom.engine.workflow import Node, Workflow, validated_params
+from cryoloom.errors import UserInputError
+from cryoloom.steps import find_step
+from cryoloom.store.codec import fingerprint
+from cryoloom.store.database import Database
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["Listener", "Scheduler", "Summary"]
+
+STOP_FILE = "stop"
+
+
+class StepInterrupted(Exception):  # noqa: N818 - it is no error
+    """A step was broken off because the user wants to stop; nothing is recorded of it."""
+
+
+class Listener(Protocol):
+    """Somebody who watches: the command line, a web page, a test. Called from workers, so be quick."""
+
+    def planned(self, workflow: Workflow) -> None:
+        """The work begins."""
+
+    def progress(self, task: Task, done: int, total: int) -> None:
+        """A step tells how far it is."""
+
+    def started(self, task: Task) -> None:
+        """A worker takes an item up."""
+
+    def finished(self, node: str, item: ItemRecord) -> None:
+        """An item is recorded, done or failed, made or reused."""
+
+
+@dataclass
+class Summary:
+    """How a workflow ended."""
+
+    n_done: int = 0
+    n_reused: int = 0
+    failed: list[ItemRecord] = field(default_factory=list)
+    stopped: bool = False
+
+
+@dataclass
+class Scheduler:
+    """Runs a workflow on a project with an executor. The only writer of the database."""
+
+    project: Path
+    database: Database
+    executor: Executor
+    listener: Listener
+
+    def run(self, workflow: Workflow) -> Summary:
+        """Work through all items; returns when nothing is left to do, or when told to stop."""
+        self._workflow, self._summary = workflow, Summary()
+        self._runs = self._begin_runs(workflow)
+        self._choices = self.database.choices()
+        self._queue: list[tuple[int, int, Task]] = []
+        self._counter = itertools.count()
+        running: dict[Future[Outcome], Task] = {}
+        self.listener.planned(workflow)
+        arrivals = self._arrivals()
+        try:
+            while True:
+                if (self.project / STOP_FILE).exists():
+                    self._summary.stopped = True
+                    break
+                while len(running) < self.executor.n_slots and (task := self._next_task(arrivals)):
+                    self.listener.started(task)
+                    running[self.executor.submit(task, self._progress)] = task
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    del running[future]
+                    self._record(future.result())
+        except KeyboardInterrupt:
+            self._summary.stopped = True
+        finally:
+            self._finish(running)
+        return self._summary
+
+    def _progress(self, task: Task, done: int, total: int) -> None:
+        """Pass progress on, and break the step off where the user wants to stop."""
+        if self._summary.stopped or (self.project / STOP_FILE).exists():
+            raise StepInterrupted(f"{task.node} of {task.item} was stopped by the user")
+        self.listener.progress(task, done, total)
+
+    def _begin_runs(self, workflow: Workflow) -> dict[str, RunRecord]:
+        runs: dict[str, RunRecord] = {}
+        environment = describe_environment()
+        for node in workflow.steps:
+            fed_by = runs[node.input].id if node.input in runs else node.input_run_id
+            runs[node.name] = self.database.begin_run(
+                node.name,
+                node.step,
+                find_step(node.step).version,
+                validated_params(node).model_dump(mode="json"),
+                fed_by,
+                environment,
+            )
+        return runs
+
+    def _arrivals(self) -> Iterator[None]:
+        """Each step of this iterator brings one more item into the queue (or records that it is bad)."""
+        for node in self._workflow.steps:
+            if node.input is None:
+                for item in source_items(node, self._runs[node.name], self.project):
+                    self._recorded(node.name, item)
+                    yield
+            elif node.input_run_id is not None:
+                known = self.database.items(node.input_run_id)
+                if not any(item.state == "done" for item in known):
+                    raise UserInputError(f"run {node.input_run_id} has no finished items to work on")
+                for item in known:
+                    if item.state == "done":
+                        self._enqueue(node, item)
+                        yield
+
+    def _next_task(self, arrivals: Iterator[None]) -> Task | None:
+        """The task furthest down the workflow; new items are let in when nothing else waits."""
+        while not self._queue:
+            try:
+                next(arrivals)
+            except StopIteration:
+                return None
+        return heapq.heappop(self._queue)[2]
+
+    def _enqueue(self, node: Node, item: ItemRecord) -> None:
+        """Queue an item for a node, or take over the result of an earlier run with the same key."""
+        if node.items and item.name not in node.items:
+            return
+        step, run = find_step(node.step), self._runs[node.name]
+        choices = () if step.ignores_exclusions else self._choices.get(item.name, ())
+        spoken = [[c.acquisition_index, c.keep, c.reason] for c in choices]
+        key = fingerprint(node.step, step.version, run.parameters, item.key, spoken)
+        known = self.database.find_result(key)
+        if known is not None:
+            own = known.run_id == run.id
+            if not own:
+                known = _taken_over(known, run.id, item.id)
+            self._recorded(node.name, known, write=not own)
+            return
+        task = Task(
+            self.project,
+            node.name,
+            node.step,
+            run.parameters,
+            run.folder,
+            run.id,
+            item.name,
+            key,
+            dict(item.value or {}),
+            item.id,
+            choices,
+        )
+        depth = self._workflow.steps.index(node)
+        heapq.heappush(self._queue, (-depth, next(self._counter), task))
+
+    def _record(self, outcome: Outcome) -> None:
+        task = outcome.task
+        if outcome.error is not None and outcome.error["kind"] == StepInterrupted.__name__:
+            return
+        item = ItemRecord(
+            run_id=task.run_id,
+            name=task.item,
+            key=task.key,
+            state="done" if outcome.error is None else "failed",
+            value=outcome.value,
+            figures=outcome.figures,
+            records=outcome.records,
+            warnings=outcome.warnings,
+            error=outcome.error,
+            files=outcome.files,
+            started=outcome.started,
+            seconds=outcome.seconds,
+            device=outcome.device,
+            host=outcome.host,
+            input_item_id=task.input_item_id,
+        )
+        self._recorded(task.node, item)
+
+    def _recorded(self, node: str, item: ItemRecord, *, write: bool = True) -> None:
+        """Write an item down, tell the listener, and pass it on to the nodes it feeds."""
+        if write:
+            item = replace(item, id=self.database.record_item(item))
+        self.listener.finished(node, item)
+        if item.state == "failed":
+            self._summary.failed.append(item)
+            return
+        self._summary.n_done += 1
+        self._summary.n_reused += item.reused_from is not None or not write
+        for follower in self._workflow.followers(node):
+            self._enqueue(follower, item)
+
+    def _finish(self, running: dict[Future[Outcome], Task]) -> None:
+        """Record what is still under way when stopped, and how every run ended."""
+        for future in running:
+            if not future.cancel():
+                self._record(future.result())
+        failed = {item.run_id for item in self._summary.failed}
+        for run in self._runs.values():
+            state = "stopped" if self._summary.stopped else "failed" if run.id in failed else "done"
+            self.database.end_run(run.id, state)
+        (self.project / STOP_FILE).unlink(missing_ok=True)
+
+
+def _taken_over(item: ItemRecord, run_id: int, input_item_id: int | None) -> ItemRecord:
+    return replace(
+        item,
+        id=None,
+        run_id=run_id,
+        input_item_id=input_item_id,
+        reused_from=item.reused_from or item.id,
+        files=(),
+    )

@@ -1,0 +1,77 @@
+"""Where items come from: a source step's yield, or the results of a run the project has."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryoloom.engine.context import EngineContext
+from cryoloom.engine.task import describe_error
+from cryoloom.engine.workflow import Node, validated_params
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import TiltSeries
+from cryoloom.steps import find_step
+from cryoloom.store.codec import encode, fingerprint
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["source_items"]
+
+
+def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemRecord]:
+    """Items a source step finds, good and bad ones, ready to be recorded.
+
+    Raises what the step raises when the request itself is wrong (no such folder, nothing found).
+    """
+    step, params = find_step(node.step), validated_params(node)
+    context = EngineContext(
+        project, project / run.folder, device="cpu", n_threads=1, memory_bytes=1 << 30, seed=run.id
+    )
+    clock = time.perf_counter()
+    for made in step.run(None, params, context):
+        name = str(made.facts.get("series", "unnamed")) if isinstance(made, DataUnfitError) else made.name
+        if node.items and name not in node.items:
+            continue
+        record = ItemRecord(
+            run_id=run.id,
+            name=name,
+            key=fingerprint(node.step, step.version, name),
+            state="failed",
+            warnings=tuple(context.warnings),
+            figures=dict(context.figures),
+            records=dict(context.records),
+            started=datetime.now(UTC),
+            seconds=time.perf_counter() - clock,
+        )
+        if isinstance(made, DataUnfitError):
+            yield replace(record, error=describe_error(made))
+        else:
+            value = encode(made, project)
+            key = fingerprint(node.step, step.version, value, _raw_files(made))
+            yield replace(record, state="done", value=value, key=key)
+        for kept in (context.warnings, context.figures, context.records):
+            kept.clear()
+        clock = time.perf_counter()
+
+
+def _raw_files(series: TiltSeries) -> list[Any]:
+    """Length and time of every raw file of a series: when one is replaced, its results are made anew."""
+    paths = [tilt.movie.path for tilt in series.tilts if tilt.movie is not None]
+    paths += [series.gain.path] if series.gain is not None else []
+    stacks = [
+        pixels
+        for stack in (series.stack, series.weighted)
+        if stack
+        for pixels in (stack.images, stack.even, stack.odd)
+    ]
+    paths += [path for pixels in stacks if isinstance(path := getattr(pixels, "path", None), Path)]
+    described = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            described.append([str(path), status.st_size, status.st_mtime_ns])
+    return described

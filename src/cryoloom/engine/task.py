@@ -1,0 +1,143 @@
+"""One item through one step, on whatever machine: plain data in, plain data out, files in between."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryoloom.engine.context import EngineContext
+from cryoloom.errors import CryoloomError, TransientError
+from cryoloom.formats.mrc import MrcPixels
+from cryoloom.model import Exclusion, TiltSeries
+from cryoloom.steps import find_step
+from cryoloom.store.codec import decode, encode
+from cryoloom.store.records import Choice, FileRecord
+
+__all__ = ["Outcome", "Task", "describe_error", "execute", "load_value", "with_choices"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Everything a worker needs to know. It reaches the project's folder and nothing else."""
+
+    project: Path
+    node: str
+    step: str
+    parameters: Mapping[str, Any]
+    run_folder: str
+    run_id: int
+    item: str
+    key: str
+    value: Mapping[str, Any]
+    """Encoded input."""
+    input_item_id: int | None = None
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a task: an encoded value, or the error."""
+
+    task: Task
+    value: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None
+    files: tuple[FileRecord, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
+    records: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    started: datetime | None = None
+    seconds: float = 0.0
+    device: str = "cpu"
+    host: str = ""
+
+
+def execute(
+    task: Task, device: str, n_threads: int, memory_bytes: int, tell: Callable[[int, int], None]
+) -> Outcome:
+    """Run the step; whatever goes wrong becomes the outcome's error and leaves no file."""
+    step = find_step(task.step)
+    context = EngineContext(
+        project=task.project,
+        folder=task.project / task.run_folder / task.item,
+        device=device if step.gpu != "none" else "cpu",
+        n_threads=n_threads,
+        memory_bytes=memory_bytes,
+        seed=int(task.key[:16], 16),
+        tell=tell,
+    )
+    started, clock = datetime.now(UTC), time.perf_counter()
+    value: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    files: tuple[FileRecord, ...] = ()
+    try:
+        item = with_choices(load_value(task.value, task.project), task.choices)
+        made = step.run(item, step.params.model_validate(task.parameters), context)
+        encoded = encode(made, task.project)
+        files = context.commit()
+        value = encoded
+    except Exception as failure:
+        context.discard()
+        error = describe_error(failure)
+    return Outcome(
+        task,
+        value,
+        error,
+        files,
+        context.figures,
+        context.records,
+        tuple(context.warnings),
+        started,
+        time.perf_counter() - clock,
+        context.device,
+        socket.gethostname(),
+    )
+
+
+def load_value(data: Mapping[str, Any], project: Path) -> Any:
+    """Decode a stored value; pixels come as lazy handles."""
+    return decode(data, project, MrcPixels)
+
+
+def with_choices(item: Any, choices: tuple[Choice, ...]) -> Any:
+    """Apply the user's word to the tilts of a series."""
+    if not choices or not isinstance(item, TiltSeries):
+        return item
+    by_index = {choice.acquisition_index: choice for choice in choices}
+    tilts = []
+    for tilt in item.tilts:
+        choice = by_index.get(tilt.acquisition_index)
+        if choice is not None:
+            tilt = replace(tilt, exclusion=None if choice.keep else Exclusion(choice.reason, choice.by))
+        tilts.append(tilt)
+    return replace(item, tilts=tuple(tilts))
+
+
+# errno values that mean the machine, not the data
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.ESTALE, errno.EMFILE}
+
+
+def describe_error(failure: Exception) -> dict[str, Any]:
+    """An exception as data: its kind, its sentence and facts, and the traceback where it is a bug."""
+    if isinstance(failure, OSError) and not isinstance(failure, CryoloomError) and failure.errno in _MACHINE:
+        failure = TransientError(
+            f"{failure.filename or 'a file'} could not be written: {failure.strerror}; "
+            "mend that and run `cryoloom resume`"
+        )
+    if isinstance(failure, MemoryError):
+        failure = TransientError(f"memory ran out: {failure}; use fewer workers or a larger binning")
+    if isinstance(failure, CryoloomError):
+        facts = {name: str(value) for name, value in failure.facts.items()}
+        return {"kind": type(failure).__name__, "message": failure.message, "facts": facts}
+    return {
+        "kind": type(failure).__name__,
+        "message": f"{type(failure).__name__}: {failure}",
+        "facts": {},
+        "traceback": "".join(traceback.format_exception(failure)),
+    }

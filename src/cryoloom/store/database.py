@@ -1,0 +1,283 @@
+"""The project's database: SQLite in write-ahead mode, one process that writes, any number that read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session, selectinload, undefer
+
+from cryoloom.errors import UserInputError
+from cryoloom.store.records import Choice, FileRecord, ItemRecord, PlanRecord, RunRecord
+from cryoloom.store.tables import Base, ChoiceRow, FileRow, ItemRow, PlanRow, RunRow, SettingRow
+
+__all__ = ["FILE_NAME", "TABLES_VERSION", "UNFINISHED_NAME", "Database"]
+
+FILE_NAME = "project.sqlite"
+UNFINISHED_NAME = f".{FILE_NAME}.new"
+TABLES_VERSION = "1"
+
+
+class Database:
+    """What is recorded of a project. Every method is one transaction; what it returns is a copy."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._engine = _open_engine(folder / FILE_NAME)
+
+    @classmethod
+    def create(cls, folder: Path) -> Database:
+        """Make a new database in an existing folder; it appears whole or not at all."""
+        unfinished = folder / UNFINISHED_NAME
+        unfinished.unlink(missing_ok=True)
+        engine = _open_engine(unfinished)
+        Base.metadata.create_all(engine)
+        with Session(engine) as session, session.begin():
+            session.add(SettingRow(name="tables_version", value=TABLES_VERSION))
+        engine.dispose()
+        unfinished.replace(folder / FILE_NAME)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> Database:
+        """Open a project's database; raises UserInputError where there is none or a newer one."""
+        if not (folder / FILE_NAME).is_file():
+            raise UserInputError(f"{folder} is not a cryoloom project: it holds no {FILE_NAME}")
+        database = cls(folder)
+        try:
+            with database._session() as session:
+                version = session.get_one(SettingRow, "tables_version").value
+        except DatabaseError as error:
+            raise UserInputError(
+                f"{folder / FILE_NAME} cannot be read as a project database: {error.orig}"
+            ) from error
+        if version != TABLES_VERSION:
+            raise UserInputError(
+                f"{folder} was written by another cryoloom: its tables have version {version}, "
+                f"this program reads {TABLES_VERSION}"
+            )
+        return database
+
+    def close(self) -> None:
+        """Release the file."""
+        self._engine.dispose()
+
+    def _session(self) -> Session:
+        return Session(self._engine, expire_on_commit=False)
+
+    # Plans and runs
+
+    def add_plan(self, workflow: Mapping[str, Any], command: str) -> int:
+        """Keep a workflow as it was asked for; returns its id."""
+        with self._session() as session, session.begin():
+            row = PlanRow(created=_now(), workflow=dict(workflow), command=command)
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def last_plan(self) -> PlanRecord | None:
+        """What was asked for last."""
+        with self._session() as session:
+            row = session.scalars(select(PlanRow).order_by(PlanRow.id.desc())).first()
+            return PlanRecord(row.id, row.created, row.workflow, row.command) if row else None
+
+    def begin_run(
+        self,
+        node: str,
+        step: str,
+        step_version: int,
+        parameters: Mapping[str, Any],
+        input_run_id: int | None,
+        environment: Mapping[str, Any],
+    ) -> RunRecord:
+        """Start a run, or take up the one that had the same step, parameters and input."""
+        with self._session() as session, session.begin():
+            candidates = session.scalars(select(RunRow).where(RunRow.node == node, RunRow.step == step))
+            for row in candidates:
+                same = (row.step_version, row.parameters, row.input_run_id)
+                if same == (step_version, dict(parameters), input_run_id):
+                    break
+            else:
+                row = RunRow(
+                    node=node,
+                    step=step,
+                    step_version=step_version,
+                    parameters=dict(parameters),
+                    input_run_id=input_run_id,
+                    created=_now(),
+                )
+                session.add(row)
+            row.state, row.ended, row.environment = "running", None, dict(environment)
+            session.flush()
+            return _run_record(row)
+
+    def end_run(self, run_id: int, state: str) -> None:
+        """Say how a run ended: done, failed or stopped."""
+        with self._session() as session, session.begin():
+            row = session.get_one(RunRow, run_id)
+            row.state, row.ended = state, _now()
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """All runs, oldest first."""
+        with self._session() as session:
+            return tuple(_run_record(row) for row in session.scalars(select(RunRow).order_by(RunRow.id)))
+
+    # Items
+
+    def record_item(self, item: ItemRecord) -> int:
+        """Store an item's result or failure; it takes the place of an earlier one of that run and name."""
+        with self._session() as session, session.begin():
+            row = session.scalars(
+                select(ItemRow).where(ItemRow.run_id == item.run_id, ItemRow.name == item.name)
+            ).first() or ItemRow(run_id=item.run_id, name=item.name)
+            for name in _COPIED:
+                setattr(row, name, getattr(item, name))
+            row.value = None if item.value is None else dict(item.value)
+            row.figures, row.records = dict(item.figures), dict(item.records)
+            row.warnings = list(item.warnings)
+            row.error = None if item.error is None else dict(item.error)
+            session.add(row)
+            session.flush()
+            for old in session.scalars(select(FileRow).where(FileRow.item_id == row.id)):
+                session.delete(old)
+            session.add_all(
+                FileRow(item_id=row.id, role=f.role, path=f.path.as_posix(), bytes=f.bytes)
+                for f in item.files
+            )
+            return row.id
+
+    def find_result(self, key: str) -> ItemRecord | None:
+        """A finished item of this key whose files are all there and as long as they were."""
+        with self._session() as session:
+            rows = session.scalars(
+                _with_all(select(ItemRow))
+                .where(ItemRow.key == key, ItemRow.state == "done", ItemRow.reused_from.is_(None))
+                .order_by(ItemRow.id)
+            )
+            for row in rows:
+                if all(self._is_whole(file) for file in row.files):
+                    return _item_record(row)
+        return None
+
+    def _is_whole(self, file: FileRow) -> bool:
+        path = self._folder / file.path
+        return path.exists() and (path.is_dir() or path.stat().st_size == file.bytes)
+
+    def items(self, run_id: int | None = None, *, with_records: bool = False) -> tuple[ItemRecord, ...]:
+        """Items of one run or of all, by run and name; ``records`` (curves, tables) only when asked for."""
+        query = select(ItemRow).options(selectinload(ItemRow.files)).order_by(ItemRow.run_id, ItemRow.name)
+        if with_records:
+            query = query.options(undefer(ItemRow.records))
+        if run_id is not None:
+            query = query.where(ItemRow.run_id == run_id)
+        with self._session() as session:
+            return tuple(_item_record(row, with_records=with_records) for row in session.scalars(query))
+
+    def item(self, item_id: int) -> ItemRecord:
+        """One item by id, with its records."""
+        with self._session() as session:
+            return _item_record(
+                session.scalars(_with_all(select(ItemRow)).where(ItemRow.id == item_id)).one()
+            )
+
+    def item_of_file(self, path: Path) -> ItemRecord | None:
+        """The item that made a file (path relative to the project)."""
+        with self._session() as session:
+            row = session.scalars(
+                _with_all(select(ItemRow)).join(FileRow).where(FileRow.path == path.as_posix())
+            ).first()
+            return _item_record(row) if row else None
+
+    # The user's word on tilts
+
+    def add_choices(self, series: str, indices: Iterable[int], *, keep: bool, reason: str, by: str) -> None:
+        """Leave tilts out, or keep them, by acquisition index."""
+        with self._session() as session, session.begin():
+            session.add_all(
+                ChoiceRow(series=series, acquisition_index=i, keep=keep, reason=reason, by=by, created=_now())
+                for i in indices
+            )
+
+    def choices(self) -> dict[str, tuple[Choice, ...]]:
+        """The last word on each tilt, by series."""
+        last: dict[tuple[str, int], Choice] = {}
+        with self._session() as session:
+            for row in session.scalars(select(ChoiceRow).order_by(ChoiceRow.id)):
+                last[row.series, row.acquisition_index] = Choice(
+                    row.acquisition_index, row.keep, row.reason, row.by
+                )
+        by_series: dict[str, list[Choice]] = {}
+        for (series, _), choice in sorted(last.items(), key=lambda entry: entry[0]):
+            by_series.setdefault(series, []).append(choice)
+        return {series: tuple(chosen) for series, chosen in by_series.items()}
+
+
+_COPIED = (
+    "key",
+    "input_item_id",
+    "state",
+    "reused_from",
+    "started",
+    "seconds",
+    "device",
+    "host",
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _open_engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: object) -> None:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")  # what is recorded survives a power cut
+            connection.execute("PRAGMA foreign_keys=ON")
+        except sqlite3.Error as error:
+            raise UserInputError(f"the project database {path} cannot be opened: {error}") from error
+
+    return engine
+
+
+def _with_all(query: Any) -> Any:
+    return query.options(undefer(ItemRow.records), selectinload(ItemRow.files))
+
+
+def _run_record(row: RunRow) -> RunRecord:
+    return RunRecord(
+        row.id,
+        row.node,
+        row.step,
+        row.step_version,
+        row.parameters,
+        row.input_run_id,
+        row.state,
+        row.created,
+        row.ended,
+        row.environment,
+        row.comment,
+    )
+
+
+def _item_record(row: ItemRow, *, with_records: bool = True) -> ItemRecord:
+    return ItemRecord(
+        run_id=row.run_id,
+        name=row.name,
+        value=row.value,
+        figures=row.figures,
+        records=row.records if with_records else {},
+        warnings=tuple(row.warnings),
+        error=row.error,
+        files=tuple(FileRecord(f.role, Path(f.path), f.bytes) for f in row.files),
+        id=row.id,
+        **{name: getattr(row, name) for name in _COPIED},
+    )

@@ -1,0 +1,91 @@
+"""What the database tells: frozen copies of its rows, safe to pass around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Choice", "FileRecord", "ItemRecord", "PlanRecord", "RunRecord"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """A workflow as it was asked for."""
+
+    id: int
+    created: datetime
+    workflow: Mapping[str, Any]
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One step with one set of parameters over one set of inputs."""
+
+    id: int
+    node: str
+    step: str
+    step_version: int
+    parameters: Mapping[str, Any]
+    input_run_id: int | None
+    state: str
+    """running, done, failed (some items failed) or stopped."""
+    created: datetime
+    ended: datetime | None
+    environment: Mapping[str, Any]
+    comment: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Folder of the run inside the project."""
+        return f"runs/{self.id:03d}_{self.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file an item made."""
+
+    role: str
+    path: Path
+    """Relative to the project."""
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """One item in one run: its result or its first error."""
+
+    run_id: int
+    name: str
+    key: str
+    state: str
+    """done or failed."""
+    value: Mapping[str, Any] | None = None
+    """As `codec.encode` made it."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    records: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    error: Mapping[str, Any] | None = None
+    """kind, message, facts and, for a bug, traceback."""
+    files: tuple[FileRecord, ...] = ()
+    started: datetime | None = None
+    seconds: float = 0.0
+    device: str = "cpu"
+    host: str = ""
+    id: int | None = None
+    input_item_id: int | None = None
+    reused_from: int | None = None
+    """Id of the item of an earlier run whose result this is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The user's word on a tilt."""
+
+    acquisition_index: int
+    keep: bool
+    reason: str
+    by: str

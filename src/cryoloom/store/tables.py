@@ -1,0 +1,121 @@
+"""Tables of the project database. Times are UTC; JSON columns hold what `codec.encode` makes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, String, TypeDecorator
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+__all__ = ["Base", "ChoiceRow", "FileRow", "ItemRow", "PlanRow", "RunRow", "SettingRow"]
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A time zone aware time, stored as UTC (SQLite forgets the zone)."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Say that it is UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, datetime: UtcTime}  # noqa: RUF012
+
+
+class SettingRow(Base):
+    """Facts of the project itself: the version of its tables, its name."""
+
+    __tablename__ = "settings"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+class PlanRow(Base):
+    """A workflow as it was asked for, parameters included; `resume` takes the last one."""
+
+    __tablename__ = "plans"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created: Mapped[datetime]
+    workflow: Mapped[dict[str, Any]]
+    command: Mapped[str]
+
+
+class RunRow(Base):
+    """One step with one set of parameters over one set of inputs."""
+
+    __tablename__ = "runs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    node: Mapped[str]
+    """Name of the step in its workflow; a second run of the same node has the same one."""
+    step: Mapped[str]
+    step_version: Mapped[int]
+    parameters: Mapped[dict[str, Any]]
+    input_run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    created: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    environment: Mapped[dict[str, Any]]
+    comment: Mapped[str] = mapped_column(default="")
+    items: Mapped[list[ItemRow]] = relationship(back_populates="run", order_by="ItemRow.name")
+
+
+class ItemRow(Base):
+    """One item in one run: its result or its first error."""
+
+    __tablename__ = "items"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    name: Mapped[str]
+    key: Mapped[str] = mapped_column(String(64), index=True)
+    input_item_id: Mapped[int | None] = mapped_column(ForeignKey("items.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    value: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    figures: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    records: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)
+    warnings: Mapped[list[Any]] = mapped_column(default=list)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    reused_from: Mapped[int | None] = mapped_column(ForeignKey("items.id"))
+    started: Mapped[datetime | None]
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    device: Mapped[str] = mapped_column(default="cpu")
+    host: Mapped[str] = mapped_column(default="")
+    run: Mapped[RunRow] = relationship(back_populates="items")
+    files: Mapped[list[FileRow]] = relationship(back_populates="item")
+
+    __table_args__ = (Index("items_of_a_run", "run_id", "name", unique=True),)
+
+
+class FileRow(Base):
+    """A file an item made, relative to the project."""
+
+    __tablename__ = "files"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("items.id"), index=True)
+    role: Mapped[str]
+    path: Mapped[str] = mapped_column(index=True)
+    bytes: Mapped[int]
+    item: Mapped[ItemRow] = relationship(back_populates="files")
+
+
+class ChoiceRow(Base):
+    """The user's word on a tilt: left out or kept, whatever a step found. The last word counts."""
+
+    __tablename__ = "choices"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    series: Mapped[str] = mapped_column(index=True)
+    acquisition_index: Mapped[int]
+    keep: Mapped[bool]
+    reason: Mapped[str]
+    by: Mapped[str]
+    created: Mapped[datetime]

@@ -1,0 +1,96 @@
+"""Fast steps that behave as steps do, for testing the engine without any science."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import Field
+
+import cryoloom.steps.discovery as discovery
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
+from cryoloom.steps import StepContext, StepParams, step
+
+N_TILTS = 5
+
+
+class FindSeriesParams(StepParams):
+    n_series: int = 3
+    bad: tuple[str, ...] = ()
+
+
+@step("find_series", per="project", needs=None, gives=TiltSeries, bytes_needed=lambda item, params: 1)
+def find_series(params: FindSeriesParams, context: StepContext):
+    """Find some series."""
+    for i in range(params.n_series):
+        name = f"TS_{i + 1:02d}"
+        if name in params.bad:
+            yield DataUnfitError("movie a.tif is missing; expected it beside the mdoc", series=name)
+            continue
+        tilts = tuple(Tilt(k, 3.0 * k, 3.0 * k, 3.0 * k + 3.0) for k in range(N_TILTS))
+        yield TiltSeries(name, Microscope(), 2.5, tilts)
+
+
+class DrawParams(StepParams):
+    """Parameters."""
+
+    brightness: float = Field(1.0, gt=0, description="Mean of the images.")
+    fails_on: tuple[str, ...] = ()
+    zeros: bool = False
+    nan: bool = False
+    seconds: float = 0.0
+    switch: Path | None = None
+
+
+@step(
+    "draw",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    citations=("A. Author, A journal 1 (2001)",),
+)
+def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSeries:
+    """Draw images."""
+    sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+    for i in range(N_TILTS):
+        sink[i] = context.rng.normal(params.brightness, 1, (8, 10)).astype(np.float32)
+        context.progress(i + 1, N_TILTS)
+        time.sleep(params.seconds / N_TILTS)
+        if series.name in params.fails_on or (params.switch and params.switch.exists()):
+            raise DataUnfitError("too few tilts", n_tilts=4, needed=10)
+    if params.zeros:
+        sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+        sink[:] = np.zeros((N_TILTS, 8, 10), np.float32)
+    if params.nan:
+        sink[2] = np.full((8, 10), np.nan, np.float32)
+    context.figure("n_included", len(series.included))
+    return replace(series, stack=Stack(sink, 2.5))
+
+
+class SmoothParams(StepParams):
+    """Parameters."""
+
+    width: int = 1
+
+
+@step("smooth", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=lambda item, params: 1)
+def smooth(series: TiltSeries, params: SmoothParams, context: StepContext) -> TiltSeries:
+    """Smooth images."""
+    images = series.unweighted_stack.images
+    sink = context.new_pixels("images", images.shape, 2.5)
+    for i in range(images.shape[0]):
+        sink[i] = images[i] / params.width
+    context.record("widths", [params.width])
+    context.figure("n_included", len(series.included))
+    return replace(series, weighted=Stack(sink, 2.5))
+
+
+@pytest.fixture
+def fake_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {function.declaration.name: function.declaration for function in (find_series, draw, smooth)}
+    monkeypatch.setattr(discovery, "all_steps", lambda: steps)
