@@ -15,7 +15,7 @@ import numpy as np
 
 from cryoloom.errors import DataUnfitError, TransientError
 
-__all__ = ["TiffDirectory", "read_directories"]
+__all__ = ["TiffDirectory", "byte_order", "read_directories"]
 
 _WIDTH, _LENGTH, _COMPRESSION, _SUBFILE = 256, 257, 259, 254
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
@@ -90,6 +90,12 @@ def read_directories(path: Path) -> list[TiffDirectory]:
     if ends and max(ends) > file_bytes:
         raise _truncated(path, len(directories), file_bytes, max(ends))
     return directories
+
+
+def byte_order(path: Path) -> str:
+    """Tell the byte order of a TIFF file, ``<`` or ``>``."""
+    with open(path, "rb") as file:
+        return _read_dialect(file, path).order
 
 
 def _read_dialect(file: BinaryIO, path: Path) -> _Dialect:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.decoding_threads import n_decoding_threads, run_side_by_side
-from cryoloom.formats.tiff_directories import TiffDirectory, read_directories
+from cryoloom.formats.tiff_directories import TiffDirectory, byte_order, read_directories
 from cryoloom.model import Movie
 
 __all__ = ["TiffMovie", "describe_tiff"]
@@ -44,6 +44,7 @@ class TiffMovie:
         self._shape_yx = frames[0].shape_yx
         self._segments = [frame.segments for frame in frames]
         self._decode = _decoder(path)
+        self._raw_dtype = _raw_dtype(path, frames)
 
     @property
     def n_frames(self) -> int:
@@ -58,22 +59,24 @@ class TiffMovie:
     def read_sum(self, start: int, stop: int) -> NDArray[np.float32]:
         """Sum of raw frames, ``(y, x)`` float32, row 0 at the bottom.
 
-        Strips of a frame are decoded side by side; a file with too few of them has its frames decoded side
-        by side.
+        Parts of a frame are decoded side by side; a file whose frames have too few of them has its frames
+        decoded side by side.
         """
         total = np.zeros(self.shape_yx, dtype=np.float32)
         frames, n_threads = self._segments[start:stop], n_decoding_threads()
-        n_segments = len(self._segments[0])
+        is_raw = self._raw_dtype is not None
+        n_segments = self.shape_yx[0] if is_raw else len(self._segments[0])
         fd = os.open(self._path, os.O_RDONLY)
         try:
             if n_segments >= n_threads:
-                n_tasks = min(n_segments, 8 * n_threads)
-                bounds = np.linspace(0, n_segments, n_tasks + 1).astype(int)
-                tasks = [
-                    partial(self._add, fd, frames, range(a, b), total[::-1])
-                    for a, b in itertools.pairwise(bounds)
-                ]
-                run_side_by_side(tasks)
+                bounds = np.linspace(0, n_segments, min(n_segments, 8 * n_threads) + 1).astype(int)
+                add = self._add_rows if is_raw else self._add
+                run_side_by_side(
+                    [
+                        partial(add, fd, frames, range(a, b), total[::-1])
+                        for a, b in itertools.pairwise(bounds)
+                    ]
+                )
             else:
                 lock = threading.Lock()
                 run_side_by_side(
@@ -101,6 +104,13 @@ class TiffMovie:
                 pixels, y, x = self._segment(os.pread(fd, n_bytes, offset), i)
                 rows = top_down[y : y + pixels.shape[0], x : x + pixels.shape[1]]
                 rows += pixels[: rows.shape[0], : rows.shape[1]]  # tiles reach beyond the edge
+
+    def _add_rows(self, fd: int, frames: list[_Segments], rows: range, top_down: NDArray[np.float32]) -> None:
+        """Add some rows of every frame of an uncompressed file."""
+        n_bytes = self.shape_yx[1] * np.dtype(self._raw_dtype).itemsize
+        for frame in frames:
+            raw = os.pread(fd, len(rows) * n_bytes, frame[0][0] + rows.start * n_bytes)
+            top_down[rows.start : rows.stop] += np.frombuffer(raw, self._raw_dtype).reshape(len(rows), -1)
 
     def _segment(self, raw: bytes, i: int) -> tuple[NDArray[Any], int, int]:
         try:
@@ -136,6 +146,24 @@ def _frame_directories(path: Path) -> list[TiffDirectory]:
                 expected_strips=len(frames[0].segments),
             )
     return frames
+
+
+def _raw_dtype(path: Path, frames: list[TiffDirectory]) -> np.dtype[Any] | None:
+    """Type of the pixels where a frame is one uncompressed block of the file; None for all else."""
+    first = frames[0]
+    kind = {1: "u", 2: "i", 3: "f"}.get(first.get(339, 1))
+    bits = first.get(258, 1)
+    if first.compression != 1 or kind is None or bits not in (8, 16, 32, 64) or 322 in first.tags:
+        return None
+    n_bytes = first.shape_yx[0] * first.shape_yx[1] * bits // 8
+    for frame in frames:
+        segments = frame.segments
+        ends_meet = all(a + n == b for (a, n), (b, _) in itertools.pairwise(segments))
+        if not ends_meet or sum(n for _, n in segments) != n_bytes:
+            return None
+    if (kind, bits) == ("i", 8):
+        kind = "u"  # as in _segment
+    return np.dtype(f"{byte_order(path)}{kind}{bits // 8}")
 
 
 def _decoder(path: Path) -> Callable[[bytes, int], Any]:
