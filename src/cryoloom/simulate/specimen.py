@@ -170,8 +170,9 @@ class _CloudBuilder:
         self, model: ParticleModel, centres: NDArray[np.float64], turns: NDArray[np.float64]
     ) -> None:
         span = self._add_points(model.points_xyz_angstrom, model.weights)
+        radius = model.radius_angstrom
         for centre, turn in zip(centres, turns, strict=True):
-            self._add_cloud(span, model.radius_angstrom, centre, turn)
+            self._add_cloud(span, radius, centre, turn)
 
     def add_vesicle(
         self, centre: NDArray[np.float64], radius: float, phase_rad: float, rng: np.random.Generator
@@ -207,10 +208,13 @@ class _CloudBuilder:
         # Variance of the phase in a volume V is density q^2 V / voxel^4 for points of q rad A^2.
         q = phase_rad * REFERENCE_VOXEL_ANGSTROM**0.5 * _CROWD_POINT_VOLUME_ANGSTROM3**0.5
         weights = (q * rng.choice([-1.0, 1.0], n)).astype(np.float32)
+        # Cells that fit 16 bits are sorted by radix, ten times faster than by comparison.
         cell = np.floor((places - [*low, -half]) / _CROWD_CELL_ANGSTROM).astype(int)
-        _, of_cell = np.unique(cell, axis=0, return_inverse=True)
-        order = np.argsort(of_cell.ravel(), kind="stable")
-        edges = np.flatnonzero(np.diff(of_cell.ravel()[order], prepend=-1, append=-1))
+        grid = tuple(int(m) + 1 for m in cell.max(axis=0))
+        of_cell = np.ravel_multi_index(tuple(cell.T), grid)
+        of_cell = of_cell.astype(np.uint16 if np.prod(grid) < 65536 else np.int64)
+        order = np.argsort(of_cell, kind="stable")
+        edges = np.flatnonzero(np.diff(of_cell[order].astype(int), prepend=-1, append=-1))
         for start, stop in pairwise(edges):
             members = order[start:stop]
             centre = places[members].mean(axis=0)

@@ -1,0 +1,132 @@
+"""How far a result is from the truth: the figures benchmarks print, in physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.projection import project
+from cryoloom.model import TiltSeries
+from cryoloom.simulate.truth import Truth
+
+__all__ = [
+    "AlignmentError",
+    "alignment_error_angstrom",
+    "axis_error_deg",
+    "defocus_errors_angstrom",
+    "frame_shift_errors_angstrom",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentError:
+    """Distance of projected specimen points from where they truly fall, after one rigid 3D motion."""
+
+    rms_angstrom: float
+    per_tilt_angstrom: Mapping[int, float]
+    """Rms of each included tilt, by acquisition index."""
+    rotation: NDArray[np.float64]
+    """From true specimen coordinates to the result's, ``(3, 3)``; then the translation, ``(3,)``."""
+    translation_xyz_angstrom: NDArray[np.float64]
+
+
+def alignment_error_angstrom(
+    truth: Truth, series: TiltSeries, points_xyz_angstrom: NDArray[np.float64]
+) -> AlignmentError:
+    """Rms over included tilts and points of estimated minus true image positions.
+
+    A tomogram may be turned and moved as a whole: one rotation and translation of the specimen is fitted (least
+    squares), nothing else. A tilt's own shift is not free. Tilts need a pose; excluded ones do not count.
+    """
+    tilts = series.included
+    if not tilts or any(tilt.pose is None for tilt in tilts):
+        raise DataUnfitError(
+            "every included tilt needs a pose to be compared with the truth", n_tilts=len(tilts)
+        )
+    poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    matrices = np.array([pose.magnification * pose.matrix for pose in poses])
+    shifts = np.array([pose.shift_xy_angstrom for pose in poses])
+    true_poses = [truth.tilt(tilt.acquisition_index).pose for tilt in tilts]
+    target = project(
+        points_xyz_angstrom,
+        np.array([pose.matrix for pose in true_poses]),
+        np.array([pose.shift_xy_angstrom for pose in true_poses]),
+    )
+    scale = max(float(np.abs(points_xyz_angstrom).max()), 1.0)
+
+    def moved(motion: NDArray[np.float64]) -> NDArray[np.float64]:
+        turned = points_xyz_angstrom @ Rotation.from_rotvec(motion[:3]).as_matrix().T
+        return turned + scale * motion[3:]
+
+    def misses(motion: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (project(moved(motion), matrices, shifts) - target).ravel()
+
+    # Both senses of a half turn about y are tried: a result with the axis turned by 180 deg is right too.
+    starts = [np.zeros(6), np.array([0.0, np.pi, 0, 0, 0, 0]), np.array([0.0, 0, np.pi, 0, 0, 0])]
+    best = min((least_squares(misses, start) for start in starts), key=lambda fit: fit.cost)
+    squared = (misses(best.x).reshape(target.shape) ** 2).sum(axis=2)
+    return AlignmentError(
+        rms_angstrom=float(np.sqrt(squared.mean())),
+        per_tilt_angstrom={
+            tilt.acquisition_index: float(np.sqrt(row.mean()))
+            for tilt, row in zip(tilts, squared, strict=True)
+        },
+        rotation=Rotation.from_rotvec(best.x[:3]).as_matrix(),
+        translation_xyz_angstrom=scale * best.x[3:],
+    )
+
+
+def axis_error_deg(truth: Truth, series: TiltSeries) -> float:
+    """Mean estimated minus mean true tilt axis of the included tilts, within half a turn, signed."""
+    pairs = [
+        (tilt.pose.axis_deg, truth.tilt(tilt.acquisition_index).axis_deg)
+        for tilt in series.included
+        if tilt.pose is not None
+    ]
+    if not pairs:
+        raise DataUnfitError("no included tilt has a pose to be compared with the truth")
+    differences = np.array([(found - true + 90.0) % 180.0 - 90.0 for found, true in pairs])
+    return float(differences.mean())
+
+
+def frame_shift_errors_angstrom(truth: Truth, series: TiltSeries) -> dict[int, float]:
+    """Rms, per axis, of estimated minus true frame shifts of each tilt that has them, by acquisition index.
+
+    Both are taken relative to their mean. EER fractions are compared with the mean of the truth over each.
+    """
+    errors = {}
+    for tilt in series.tilts:
+        found = np.array(tilt.frame_shifts_yx_angstrom).reshape(-1, 2)
+        if len(found) == 0:
+            continue
+        true = np.array(truth.tilt(tilt.acquisition_index).frame_shifts_yx_angstrom)
+        if len(found) != len(true):
+            true = _resampled(true, len(found))
+        difference = (found - found.mean(axis=0)) - (true - true.mean(axis=0))
+        errors[tilt.acquisition_index] = float(np.sqrt((difference**2).mean()))
+    return errors
+
+
+def _resampled(positions: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Mean position over each of ``n`` equal parts of an exposure told in another number of parts."""
+    fine = np.repeat(positions, n, axis=0)
+    return fine.reshape(n, len(positions), 2).mean(axis=1)
+
+
+def defocus_errors_angstrom(
+    truth: Truth, series: TiltSeries, *, only: Iterable[int] | None = None
+) -> dict[int, float]:
+    """Estimated minus true mean defocus of each included tilt that has a CTF, by acquisition index."""
+    wanted = None if only is None else set(only)
+    return {
+        tilt.acquisition_index: tilt.ctf.defocus_angstrom
+        - truth.tilt(tilt.acquisition_index).defocus_angstrom
+        for tilt in series.included
+        if tilt.ctf is not None and (wanted is None or tilt.acquisition_index in wanted)
+    }
