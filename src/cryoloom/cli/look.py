@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cryoloom.cli.options import as_json
+from cryoloom.cli.options import allowed_values, as_json, default_text
+from cryoloom.cli.reference import steps_as_markdown
 from cryoloom.engine.doctor import examine
 from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
@@ -110,8 +111,14 @@ def log(
         )
 
 
-def steps(name: Annotated[str | None, typer.Argument(help="Show one step whole.")] = None) -> None:
+def steps(
+    name: Annotated[str | None, typer.Argument(help="Show one step whole.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The reference page of all steps.")] = False,
+) -> None:
     """The steps there are; with a name, what one does and every parameter it has."""
+    if markdown:
+        print(steps_as_markdown())  # noqa: T201 - no line breaks, no colours
+        return
     if name is None:
         for step in all_steps().values():
             console.print(f"[bold]{step.name:<20}[/] {step.summary}", highlight=False)
@@ -119,8 +126,8 @@ def steps(name: Annotated[str | None, typer.Argument(help="Show one step whole."
     step = find_step(name)
     console.print(f"[bold]{step.name}[/]  per {step.per}\n\n{step.description}\n", highlight=False)
     for parameter, field in step.params.model_fields.items():
-        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        console.print(f"  [bold]{parameter}[/] = {default}\n      {field.description}", highlight=False)
+        console.print(f"  [bold]{parameter}[/] = {default_text(field)}", highlight=False)
+        console.print(f"      {field.description} {allowed_values(field)}", highlight=False, markup=False)
     for citation in step.citations:
         console.print(f"  {citation}", highlight=False)
 

@@ -14,7 +14,16 @@ from pydantic.fields import FieldInfo
 from cryoloom.errors import UserInputError
 from cryoloom.steps import Step
 
-__all__ = ["as_options", "parse_settings"]
+__all__ = [
+    "allowed_values",
+    "as_json",
+    "as_options",
+    "default_text",
+    "parse_settings",
+    "parse_value",
+    "parsed_options",
+    "type_text",
+]
 
 
 def as_options(step: Step) -> list[inspect.Parameter]:
@@ -31,7 +40,7 @@ def as_options(step: Step) -> list[inspect.Parameter]:
                 None,
                 f"--{name.replace('_', '-')}",
                 help=_help_of(field),
-                metavar=_metavar(field),
+                metavar=type_text(field).upper()[:40],
                 show_default=False,
             ),
             annotation=str | None,
@@ -41,21 +50,40 @@ def as_options(step: Step) -> list[inspect.Parameter]:
 
 
 def _help_of(field: FieldInfo) -> str:
+    default = "" if field.is_required() else f"Default: {default_text(field)}."
+    return " ".join(filter(None, [field.description, default, allowed_values(field)]))
+
+
+def allowed_values(field: FieldInfo) -> str:
+    """Bounds of a parameter in words, or ""."""
     limits = [
         f"{sign} {value}"
         for constraint in field.metadata
         for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
         if (value := getattr(constraint, name, None)) is not None
     ]
-    default = "" if field.is_required() else f" Default: {field.get_default(call_default_factory=True)}."
-    allowed = f" Allowed: {', '.join(limits)}." if limits else ""
-    return f"{field.description or ''}{default}{allowed}"
+    return f"Allowed: {', '.join(limits)}." if limits else ""
 
 
-def _metavar(field: FieldInfo) -> str:
+def default_text(field: FieldInfo) -> str:
+    """Default of a parameter as it would be typed."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "not set")
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def type_text(field: FieldInfo) -> str:
+    """Type of a parameter in words: number, text, "flip" or "none" ..."""
     annotation = field.annotation
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return text.replace("typing.", "").replace("pathlib.", "").replace("NoneType", "None").upper()[:40]
+    for python, word in (("typing.", ""), ("pathlib.", ""), (" | None", ""), ("Literal", "one of ")):
+        text = text.replace(python, word)
+    return {"float": "number", "int": "integer", "str": "text", "bool": "true or false", "Path": "path"}.get(
+        text, text
+    )
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:

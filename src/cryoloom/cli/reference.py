@@ -1,0 +1,40 @@
+"""The reference page of all steps, made from their declarations."""
+
+from __future__ import annotations
+
+from cryoloom.cli.options import allowed_values, default_text, type_text
+from cryoloom.steps import Step, all_steps
+
+__all__ = ["steps_as_markdown"]
+
+_HEAD = """# Steps
+
+Made from the steps' declarations by `cryoloom steps --markdown`; do not edit. On the command line every parameter is an option of
+`cryoloom run STEP` (underscores become dashes) and a `--set STEP.PARAMETER=VALUE` of `cryoloom process`.
+"""
+
+
+def steps_as_markdown() -> str:
+    """Markdown with one section a step: what it does, its parameters, its citations."""
+    steps = all_steps().values()
+    table = ["| step | works on | what it does |", "|---|---|---|"]
+    table += [f"| [{s.name}](#{s.name}) | {s.per.replace('_', ' ')} | {s.summary} |" for s in steps]
+    return "\n".join([_HEAD, *table, "", *(_section(step) for step in steps)])
+
+
+def _section(step: Step) -> str:
+    needs = step.needs.__name__ if step.needs else "nothing"
+    lines = [
+        f"## {step.name}",
+        "",
+        f"Needs {needs}, gives {step.gives.__name__}. Version {step.version}.",
+        "",
+    ]
+    lines += [step.description, "", "| parameter | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in step.params.model_fields.items():
+        meaning = " ".join(filter(None, [field.description, allowed_values(field)]))
+        cells = [f"`{name}`", type_text(field), f"`{default_text(field)}`", meaning]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+    if step.citations:
+        lines += ["", *(f"- {citation}" for citation in step.citations)]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,130 @@
+"""The command line with fake steps: what users type, and what they are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from fakes import fake_steps
+from typer.testing import CliRunner
+
+import cryoloom.engine.raw_data as raw_data
+from cryoloom.cli.main import app, main
+from cryoloom.cli.options import parse_settings
+from cryoloom.engine.workflow import Workflow
+from cryoloom.errors import UserInputError
+
+__all__ = ["fake_steps"]
+
+
+@pytest.fixture
+def run(monkeypatch, fake_steps, tmp_path):
+    """Run a command; the default workflow is the fake one."""
+    fake = {"name": "fake", "steps": [{"step": name} for name in ("find_series", "draw", "smooth")]}
+
+    def plan(raw, workflow, told):
+        if not raw.exists():
+            raise UserInputError(f"there is no folder or file {raw}")
+        return Workflow.model_validate(fake)
+
+    monkeypatch.setattr("cryoloom.cli.work.plan_for_raw_data", plan)
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str, code: int = 0):
+        result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return invoke
+
+
+def test_process_then_look(run, tmp_path):
+    output = run("process", str(tmp_path), "--project", "p", "--set", "smooth.width=2")
+    assert "done    TS_01  draw" in output
+    assert "report:   " in output
+    assert (tmp_path / "p" / "report.html").stat().st_size > 1000
+    status = run("status", "--project", "p")
+    assert "TS_03" in status
+    assert "smooth" in status
+    lines = [json.loads(line) for line in run("results", "--project", "p", "--json").splitlines()]
+    assert len(lines) == 9
+    assert lines[-1]["files"]["images"].endswith("TS_03/images.mrc")
+    log = run("log", "--project", "p", "--file", lines[-1]["files"]["images"])
+    assert log.index("find_series") < log.index("draw") < log.index("smooth")
+    assert "tilt series were processed" in run("log", "--project", "p", "--methods")
+    assert "width: 2" in run("workflow", "export", "--project", "p")
+
+
+def test_events_are_json_lines(run, tmp_path):
+    lines = run("process", str(tmp_path), "--project", "p", "--json").splitlines()
+    events = [json.loads(line) for line in lines]
+    assert events[0]["event"] == "planned"
+    assert sum(event["event"] == "finished" for event in events) == 9
+
+
+def test_a_failed_item_is_told_and_makes_the_status(run, tmp_path):
+    output = run("process", str(tmp_path), "--project", "p", "--set", "draw.fails_on=[TS_02]", code=1)
+    assert "failed  TS_02  draw: too few tilts (n_tilts=4, needed=10)" in output
+    assert "mend the cause, then `cryoloom resume`" in output
+    assert "too few tilts" in run("status", "--project", "p")
+
+
+def test_one_step_has_its_parameters_as_options(run, tmp_path):
+    run("process", str(tmp_path), "--project", "p")
+    # Commands of steps are made at import: the fakes are run through the same function by hand.
+    import typer
+
+    from cryoloom.cli.work import _run_command
+    from cryoloom.steps import find_step
+
+    step_app = typer.Typer()
+    step_app.command()(_run_command(find_step("smooth")))
+    result = CliRunner().invoke(step_app, ["--project", "p", "--input", "draw", "--width", "5"])
+    assert result.exit_code == 0, result.output
+    assert "TS_01  smooth" in result.output
+
+
+def test_a_wrong_word_is_one_sentence(run, tmp_path, monkeypatch, capsys):
+    with pytest.raises(UserInputError, match="did you mean smooth"):
+        run("process", str(tmp_path), "--project", "p", "--set", "smoth.width=2")
+    monkeypatch.setattr(sys, "argv", ["cryoloom", "status", "--project", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert len(shown.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["width=2", "smooth.width", "smooth.=2", ".width=2"])
+def test_a_setting_must_name_step_and_parameter(text):
+    with pytest.raises(UserInputError, match="expected step.parameter=value"):
+        parse_settings([text])
+
+
+def test_settings_are_read_as_yaml():
+    settings = parse_settings(["a.x=1.5", "a.y=[1, 2]", "b.z=true", "b.path=/data/a b.mrc", "b.sum=1=2"])
+    assert settings == {"a": {"x": 1.5, "y": [1, 2]}, "b": {"z": True, "path": "/data/a b.mrc", "sum": "1=2"}}
+
+
+def test_the_workflow_suits_the_raw_data(tmp_path):
+    (tmp_path / "a.mdoc").touch()
+    (tmp_path / "gain_ref.mrc").touch()
+    plan = raw_data.plan_for_raw_data(tmp_path, None, {"pixel_size_angstrom": 2.7, "tilt_axis_deg": None})
+    assert plan.name == "tomogram"
+    parameters = plan.steps[0].parameters
+    assert parameters["gain"] == str(tmp_path / "gain_ref.mrc")
+    assert parameters["pixel_size_angstrom"] == 2.7
+    assert "tilt_axis_deg" not in parameters
+    with pytest.raises(UserInputError, match="there is no folder"):
+        raw_data.plan_for_raw_data(tmp_path / "none", None, {})
+
+
+def test_stacks_are_not_taken_for_movies(tmp_path):
+    for name in ("TS_01.mrc", "TS_01.rawtlt"):
+        (tmp_path / name).touch()
+    assert raw_data.plan_for_raw_data(tmp_path, None, {}).name == "tomogram_from_stack"
+    assert raw_data.plan_for_raw_data(tmp_path / "TS_01.mrc", None, {}).name == "tomogram_from_stack"
