@@ -1,7 +1,8 @@
 """Peak memory and time of the whole pipeline: 41 movies of 5760 x 4092 x 8 frames to a bin-4 tomogram.
 
-The movies are noise with gold-like discs at the places a tilted specimen puts them, made from a few noise frames moved
-about: their content costs nothing, their size is real. Raw data take 7.7 GB under --folder and are removed afterwards.
+The movies are noise with gold-like discs at the places a tilted specimen puts them, made from a few noise
+frames moved about: their content costs nothing, their size is real. Raw data take 7.7 GB under --folder and
+are removed afterwards.
 """
 
 from __future__ import annotations
@@ -110,9 +111,8 @@ def main() -> None:
         done = subprocess.run(command, check=False)
         seconds = time.perf_counter() - clock
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-        print(
-            f"{arguments.tilts} movies of {SHAPE[1]} x {SHAPE[0]} x {N_FRAMES} to a bin-4 tomogram (exit {done.returncode})"
-        )
+        size = f"{SHAPE[1]} x {SHAPE[0]} x {N_FRAMES}"
+        print(f"{arguments.tilts} movies of {size} to a bin-4 tomogram (exit status {done.returncode})")
         print(f"  peak resident memory  {peak:6.2f} GiB   (limit 8)")
         print(f"  wall time             {seconds:6.0f} s")
     finally:
