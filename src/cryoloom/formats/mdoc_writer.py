@@ -124,7 +124,7 @@ def write_tomo5_mdoc(
             "SpotSize = 5",
             f"Defocus = {-tilt.measured_defocus_angstrom * 1e-4:.2f}",
             "ImageShift = 0.00 0.00",
-            f"RotationAngle = {_within_half_turn(tilt_axis_deg + 90.0):.2f}",
+            f"RotationAngle = {_within_half_turn(-tilt_axis_deg - 90.0):.2f}",
             "ExposureTime = 1.58",
             "Binning = 1",
             "MagIndex = 28",

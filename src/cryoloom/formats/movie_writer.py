@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-__all__ = ["write_gain_mrc", "write_movie_mrc", "write_movie_tiff"]
+__all__ = ["write_eer_gain", "write_gain_mrc", "write_movie_mrc", "write_movie_tiff"]
 
 
 def write_movie_tiff(path: Path, frames: NDArray[np.generic]) -> None:
@@ -41,3 +41,10 @@ def write_gain_mrc(path: Path, gain: NDArray[np.float32], pixel_size_angstrom: f
     with mrcfile.new(path, overwrite=True) as file:
         file.set_data(np.ascontiguousarray(gain, dtype=np.float32))
         file.voxel_size = pixel_size_angstrom
+
+
+def write_eer_gain(path: Path, gain: NDArray[np.float32]) -> None:
+    """Write a multiplicative gain ``(y, x)`` as a Falcon's ``.gain``: a TIFF with the rows of the EER."""
+    tifffile.imwrite(
+        path, np.ascontiguousarray(gain, dtype=np.float32), photometric="minisblack", metadata=None
+    )

@@ -41,8 +41,8 @@ def alignment_error_angstrom(
 ) -> AlignmentError:
     """Rms over included tilts and points of estimated minus true image positions.
 
-    A tomogram may be turned and moved as a whole: one rotation and translation of the specimen is fitted (least
-    squares), nothing else. A tilt's own shift is not free. Tilts need a pose; excluded ones do not count.
+    A tomogram may be turned and moved as a whole: one rotation and translation of the specimen is fitted
+    (least squares), nothing else. A tilt's own shift is not free. Excluded tilts do not count.
     """
     tilts = series.included
     if not tilts or any(tilt.pose is None for tilt in tilts):
@@ -67,9 +67,7 @@ def alignment_error_angstrom(
     def misses(motion: NDArray[np.float64]) -> NDArray[np.float64]:
         return (project(moved(motion), matrices, shifts) - target).ravel()
 
-    # Both senses of a half turn about y are tried: a result with the axis turned by 180 deg is right too.
-    starts = [np.zeros(6), np.array([0.0, np.pi, 0, 0, 0, 0]), np.array([0.0, 0, np.pi, 0, 0, 0])]
-    best = min((least_squares(misses, start) for start in starts), key=lambda fit: fit.cost)
+    best = least_squares(misses, np.zeros(6))
     squared = (misses(best.x).reshape(target.shape) ** 2).sum(axis=2)
     return AlignmentError(
         rms_angstrom=float(np.sqrt(squared.mean())),

@@ -22,6 +22,8 @@ from cryoloom.simulate.truth import GainTruth, TiltTruth
 
 __all__ = [
     "Camera",
+    "count",
+    "count_events",
     "frame_expectations",
     "gain_as_filed",
     "make_camera",
@@ -166,6 +168,29 @@ def count(
     with ThreadPoolExecutor(max_workers=2) as pool:
         exposed = list(pool.map(expose, range(len(expectations))))
     return np.stack([raw for raw, _ in exposed]), tuple(hit for _, hits in exposed for hit in hits)
+
+
+def count_events(
+    expectations: list[NDArray[np.float32]], camera: Camera, params: SimulationParams, seed: list[int]
+) -> Iterator[NDArray[np.int32]]:
+    """Electron events of each EER raw frame, ``(n, 2)`` rows and columns on the grid of quarter pixels.
+
+    The specimen stands still over the raw frames of one expectation. Where within its pixel an electron
+    falls is left to chance: the finer grid has more pixels, not more resolution.
+    """
+    n_y, n_x = params.image_shape_yx
+    hot = np.array(camera.truth.hot_pixels_yx, dtype=int).reshape(-1, 2)
+    edges = np.linspace(0, params.eer_raw_frames, len(expectations) + 1).round().astype(int)
+    for i, (expectation, n_raw) in enumerate(zip(expectations, np.diff(edges), strict=True)):
+        rng = np.random.default_rng([*seed, i])
+        counts = rng.poisson(expectation * camera.response)
+        counts[hot[:, 0], hot[:, 1]] += n_raw
+        pixel = np.repeat(np.arange(n_y * n_x, dtype=np.int32), counts.ravel())
+        raw_frame = rng.integers(0, n_raw, len(pixel), dtype=np.int32)
+        places = np.column_stack([pixel // n_x, pixel % n_x]) * 4
+        places += rng.integers(0, 4, places.shape, dtype=np.int32)
+        for frame in range(n_raw):
+            yield places[raw_frame == frame]
 
 
 def _strike(raw: NDArray[Any], rng: np.random.Generator, n: int) -> list[tuple[int, int]]:

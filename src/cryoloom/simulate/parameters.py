@@ -89,14 +89,14 @@ class SimulationParams(BaseModel):
     image_shape_yx: tuple[int, int] = Field((512, 720), description="Frame size.")
     pixel_size_angstrom: float = Field(5.0, gt=0, description="Pixel at the specimen.")
     n_frames: int = Field(8, ge=1, description="Frames a tilt; for EER, positions the specimen takes.")
-    eer_raw_frames: int = Field(40, ge=1, description="EER: raw frames a tilt, a multiple of n_frames.")
+    eer_raw_frames: int = Field(320, ge=1, description="EER: raw frames a tilt.")
     mtf_at_nyquist: float = Field(0.5, gt=0, le=1, description="Detector's modulation transfer at Nyquist.")
     gain_rms: float = Field(0.06, ge=0, lt=0.3, description="Spread of the pixels' response.")
     gain_quarter_turns: Literal[0, 1, 2, 3] = Field(
-        2, description="Counter-clockwise turns that bring the gain file towards the movie's orientation."
+        2, description="K3: counter-clockwise turns that orient the gain file like the movies."
     )
     gain_flip: Literal["none", "upside_down", "left_right"] = Field(
-        "upside_down", description="Flip of the gain file after the turns."
+        "upside_down", description="K3: flip of the gain file after the turns."
     )
     n_dead_pixels: int = Field(40, ge=0, description="Pixels that always give 0; marked in the gain file.")
     n_hot_pixels: int = Field(10, ge=0, description="Pixels with far too many counts; not marked.")

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.formats.mdoc_writer import MdocTilt, write_serialem_mdoc
-from cryoloom.formats.movie_writer import write_gain_mrc, write_movie_tiff
+from cryoloom.formats.eer_writer import write_eer
+from cryoloom.formats.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
+from cryoloom.formats.movie_writer import write_eer_gain, write_gain_mrc, write_movie_tiff
 from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
 from cryoloom.simulate.camera import (
     Camera,
     count,
+    count_events,
     frame_expectations,
     gain_as_filed,
     make_camera,
@@ -76,33 +78,42 @@ def simulate_session(params: SimulationParams, directory: Path, progress: Progre
     ``truth.json`` is the first series'; those of further ones are ``truth_TS_02.json`` and so on.
     """
     directory = Path(directory)
-    frames = directory / "frames"
-    frames.mkdir(parents=True, exist_ok=True)
+    (directory / "frames").mkdir(parents=True, exist_ok=True)
     camera = make_camera(params, np.random.default_rng([params.seed, 0, _CAMERA]))
-    write_gain_mrc(directory / "gain.mrc", gain_as_filed(camera), params.pixel_size_angstrom)
+    if params.camera == "falcon_eer":
+        write_eer_gain(directory / "reference.gain", camera.gain)
+    else:
+        write_gain_mrc(directory / "gain.mrc", gain_as_filed(camera), params.pixel_size_angstrom)
     truths = []
     for index in range(params.n_series):
         scene = _Scene.make(params, index)
         n_tilts = len(scene.tilts)
         seen, records = [], []
         for tilt in scene.tilts:
-            exposed, record = scene.expose(tilt, camera, frames)
+            exposed, record = scene.expose(tilt, camera, directory / "frames")
             seen.append(exposed)
             records.append(record)
             if progress is not None:
                 progress(index * n_tilts + len(seen), params.n_series * n_tilts)
         truth = scene.truth(tuple(seen), camera)
-        write_serialem_mdoc(
-            directory / f"{truth.series}.mrc.mdoc",
-            sorted(records, key=lambda record: record.tilt_deg),
-            pixel_size_angstrom=params.pixel_size_angstrom,
-            voltage_kv=params.voltage_kv,
-            image_shape_yx=params.image_shape_yx,
-            tilt_axis_deg=truth.told_axis_deg,
-        )
+        _write_mdoc(directory, truth, records, params)
         truth.save(directory / ("truth.json" if index == 0 else f"truth_{truth.series}.json"))
         truths.append(truth)
     return truths[0]
+
+
+def _write_mdoc(directory: Path, truth: Truth, records: list[MdocTilt], params: SimulationParams) -> None:
+    """As SerialEM does, re-sorted by tilt; beside EER movies as Tomo5 does, in order of acquisition."""
+    eer = params.camera == "falcon_eer"
+    write = write_tomo5_mdoc if eer else write_serialem_mdoc
+    write(
+        directory / f"{truth.series}{'' if eer else '.mrc'}.mdoc",
+        records if eer else sorted(records, key=lambda record: record.tilt_deg),
+        pixel_size_angstrom=params.pixel_size_angstrom,
+        voltage_kv=params.voltage_kv,
+        image_shape_yx=params.image_shape_yx,
+        tilt_axis_deg=truth.told_axis_deg,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,28 +141,43 @@ class _Scene:
         )
 
     def expose(self, tilt: TiltTruth, camera: Camera, folder: Path) -> tuple[TiltTruth, MdocTilt]:
-        """Write one movie, and tell the mdoc and the truth about it."""
+        """Write one movie; gives the truth of it, X-rays included, and what the mdoc says."""
         params = self.params
         expectations = list(frame_expectations(self.contrast(tilt), tilt, params, self.optics))
         seed = [params.seed, self.index, _COUNTS, tilt.acquisition_index]
-        raw, xrays = count(expectations, camera, params, seed)
-        name = f"TS_{self.index + 1:02d}_{tilt.acquisition_index:03d}_{tilt.nominal_tilt_deg:.1f}.tif"
-        write_movie_tiff(folder / name, raw)
-        total = raw.sum(axis=0, dtype=np.uint32)
+        acquired_at = _BEGINNING + timedelta(hours=self.index) + tilt.acquisition_index * _PER_TILT
+        series = f"TS_{self.index + 1:02d}"
+        if params.camera == "falcon_eer":
+            number, angle = tilt.acquisition_index + 1, f"{tilt.nominal_tilt_deg:.2f}"
+            name = f"{series}_{number:03d}_{angle}_{acquired_at:%Y%m%d_%H%M%S}_EER.eer"
+            write_eer(
+                folder / name,
+                count_events(expectations, camera, params, seed),
+                params.image_shape_yx,
+                dose_per_angstrom2=params.dose_per_tilt_per_angstrom2,
+                pixel_size_angstrom=params.pixel_size_angstrom,
+            )
+            total, n_frames = sum(expectations), 1
+        else:
+            name = f"{series}_{tilt.acquisition_index:03d}_{tilt.nominal_tilt_deg:.1f}.tif"
+            raw, xrays = count(expectations, camera, params, seed)
+            write_movie_tiff(folder / name, raw)
+            tilt = tilt.model_copy(update={"xrays": xrays})
+            total, n_frames = raw.sum(axis=0, dtype=np.float32), params.n_frames
         record = MdocTilt(
             tilt_deg=tilt.nominal_tilt_deg,
             file_name=name,
-            n_frames=params.n_frames,
+            n_frames=n_frames,
             dose_per_angstrom2=params.dose_per_tilt_per_angstrom2,
             prior_dose_per_angstrom2=tilt.dose_start_per_angstrom2,
             target_defocus_angstrom=params.defocus_angstrom,
             measured_defocus_angstrom=tilt.defocus_angstrom,
-            minimum=float(total.min()),
-            maximum=float(total.max()),
-            mean=float(total.mean()),
-            acquired_at=_BEGINNING + timedelta(hours=self.index) + tilt.acquisition_index * _PER_TILT,
+            minimum=float(np.min(total)),
+            maximum=float(np.max(total)),
+            mean=float(np.mean(total)),
+            acquired_at=acquired_at,
         )
-        return tilt.model_copy(update={"xrays": xrays}), record
+        return tilt, record
 
     def truth(self, tilts: tuple[TiltTruth, ...], camera: Camera | None) -> Truth:
         params = self.params
