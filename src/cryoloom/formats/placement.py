@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -46,7 +47,8 @@ def place_pixels(
         else:
             os.replace(part, destination)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise TransientError(
             f"cannot write {destination}: {error}; free the disk and export again"
         ) from error

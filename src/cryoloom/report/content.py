@@ -1,0 +1,62 @@
+"""What a report is made from: values the engine collects, no files and no database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryoloom.model import TiltSeries, Tomogram
+
+__all__ = ["ReportContent", "RunSummary", "SeriesReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One run of a step over the items of a project."""
+
+    id: int
+    step: str
+    summary: str
+    """What the step does, in a sentence."""
+    parameters: Mapping[str, Any]
+    state: str
+    n_done: int
+    n_failed: int
+    started: datetime | None = None
+    seconds: float = 0.0
+    citations: tuple[str, ...] = ()
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesReport:
+    """One tilt series: its latest value and what the steps said of it. Mappings are keyed by step."""
+
+    name: str
+    series: TiltSeries | None
+    """With stack, poses and CTFs as far as known; None if import itself failed."""
+    tomogram: Tomogram | None = None
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    warnings: Sequence[tuple[str, str]] = ()
+    """Step and text."""
+    failure: tuple[str, str] | None = None
+    """Step and first error."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """Everything on the page."""
+
+    project_name: str
+    made_at: datetime
+    cryoloom_version: str
+    runs: tuple[RunSummary, ...]
+    series: tuple[SeriesReport, ...]
+    methods_text: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,155 @@
+"""Pictures for people: thumbnails of tilts, central slices of a tomogram, scale bars."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cryoloom.model import Pixels, Tomogram
+
+__all__ = [
+    "CentralSlices",
+    "averaged_to",
+    "central_slices",
+    "data_uri",
+    "slice_images",
+    "stretched",
+    "tilt_thumbnail",
+    "tomogram_figure",
+    "with_scale_bar",
+]
+
+FloatImage = NDArray[np.float32]
+_GAP_PX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class CentralSlices:
+    """Slices through the centre, averaged: ``xy`` as (y, x), ``xz`` as (z, x), ``yz`` as (y, z)."""
+
+    xy: FloatImage
+    xz: FloatImage
+    yz: FloatImage
+    voxel_size_angstrom: float
+    thickness_angstrom: float
+
+
+def averaged_to(image: FloatImage, longest_px: int) -> FloatImage:
+    """Image ``(y, x)`` averaged over square blocks so that its longer side is at most ``longest_px``."""
+    return _averaged_by(image, -(-max(image.shape) // longest_px))
+
+
+def stretched(image: FloatImage, low_percent: float, high_percent: float) -> Image.Image:
+    """8-bit picture of an image ``(y, x)``, row 0 at the bottom, between two percentiles."""
+    finite = image[np.isfinite(image)]
+    low, high = np.percentile(finite, [low_percent, high_percent]) if finite.size else (0.0, 1.0)
+    return _grey(image, float(low), float(high))
+
+
+def tilt_thumbnail(image: FloatImage, longest_px: int = 160) -> Image.Image:
+    """Small picture of one tilt ``(y, x)``; contrast is its own, as dose and thickness change with tilt."""
+    return stretched(averaged_to(image, longest_px), 1.0, 99.0)
+
+
+def central_slices(volume: Pixels, voxel_size_angstrom: float, thickness_angstrom: float) -> CentralSlices:
+    """Averages of ``(z, y, x)``, ``thickness_angstrom`` thick, through the centre; reads slice by slice."""
+    n_z, n_y, n_x = volume.shape
+    half = max(0, round((thickness_angstrom / voxel_size_angstrom - 1) / 2))
+    slabs = [slice(max(0, n // 2 - half), min(n, n // 2 + half + 1)) for n in (n_z, n_y, n_x)]
+    xy = np.zeros((n_y, n_x), dtype=np.float32)
+    xz = np.empty((n_z, n_x), dtype=np.float32)
+    yz = np.empty((n_y, n_z), dtype=np.float32)
+    for z in range(n_z):
+        plane = volume[z]
+        xz[z] = plane[slabs[1]].mean(axis=0)
+        yz[:, z] = plane[:, slabs[2]].mean(axis=1)
+        if slabs[0].start <= z < slabs[0].stop:
+            xy += plane
+    xy /= slabs[0].stop - slabs[0].start
+    return CentralSlices(xy, xz, yz, voxel_size_angstrom, (2 * half + 1) * voxel_size_angstrom)
+
+
+def slice_images(
+    slices: CentralSlices, longest_px: int = 720
+) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Pictures of xy (with a scale bar), xz and yz at one scale, each with the contrast of its middle."""
+    block = -(-max(slices.xy.shape) // longest_px)
+    # A small volume is enlarged, so that bar and letters are drawn at the size they are seen.
+    enlarge = max(1, longest_px // max(slices.xy.shape))
+    pictures = []
+    for image in (slices.xy, slices.xz, slices.yz):
+        small = _averaged_by(image, block)
+        # Ends of the volume hold artefacts of few tilts: the middle alone sets the contrast.
+        inner = small[tuple(slice(n // 8, n - n // 8) for n in small.shape)]
+        finite = inner[np.isfinite(inner)]
+        low, high = np.percentile(finite, [0.4, 99.6]) if finite.size else (0.0, 1.0)
+        picture = _grey(small, float(low), float(high))
+        size = (picture.width * enlarge, picture.height * enlarge)
+        pictures.append(picture.resize(size, Image.Resampling.BICUBIC))
+    xy, xz, yz = pictures
+    return with_scale_bar(xy, slices.voxel_size_angstrom * block / enlarge), xz, yz
+
+
+def tomogram_figure(
+    tomogram: Tomogram, thickness_angstrom: float = 80.0, longest_px: int = 900
+) -> Image.Image:
+    """Central slices of a tomogram as one picture: xy, below it xz, to its right yz; a scale bar in xy."""
+    slices = central_slices(tomogram.volume, tomogram.voxel_size_angstrom, thickness_angstrom)
+    xy, xz, yz = slice_images(slices, longest_px)
+    figure = Image.new("L", (xy.width + _GAP_PX + yz.width, xy.height + _GAP_PX + xz.height), 255)
+    figure.paste(xy, (0, 0))
+    figure.paste(xz, (0, xy.height + _GAP_PX))
+    figure.paste(yz, (xy.width + _GAP_PX, 0))
+    return figure
+
+
+def with_scale_bar(picture: Image.Image, pixel_size_angstrom: float) -> Image.Image:
+    """The picture with a white bar of a round length in its lower left corner."""
+    length_angstrom = _round_length(picture.width * pixel_size_angstrom * 0.22)
+    length_px = length_angstrom / pixel_size_angstrom
+    text = f"{length_angstrom / 10:.0f} nm"
+    size = max(11, picture.width // 45)
+    marked = picture.copy()
+    draw = ImageDraw.Draw(marked)
+    font = ImageFont.load_default(size)
+    x, y = size, picture.height - size
+    thick = max(2, size // 4)
+    box = draw.textbbox((x, y - thick - size * 1.35), text, font=font)
+    draw.rectangle(
+        (x - size / 2, box[1] - size / 2, x + max(length_px, box[2] - x) + size / 2, y + size / 2), fill=0
+    )
+    draw.rectangle((x, y - thick, x + length_px, y), fill=255)
+    draw.text((x, y - thick - size * 1.35), text, fill=255, font=font)
+    return marked
+
+
+def data_uri(picture: Image.Image, *, quality: int = 85) -> str:
+    """The picture as a JPEG inside a URI, for a page without other files."""
+    buffer = io.BytesIO()
+    picture.convert("L").save(buffer, format="JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _grey(image: FloatImage, low: float, high: float) -> Image.Image:
+    """8-bit picture, top row first as pictures are; what is not finite is black."""
+    scaled = np.clip((np.nan_to_num(image, nan=low) - low) / max(high - low, 1e-12), 0.0, 1.0)
+    return Image.fromarray(np.ascontiguousarray((scaled * 255).astype(np.uint8)[::-1]))
+
+
+def _averaged_by(image: FloatImage, block: int) -> FloatImage:
+    """Block average; a remainder at the far edges is left out, at least one block stays."""
+    block_y, block_x = (min(block, n) for n in image.shape)
+    n_y, n_x = image.shape[0] // block_y, image.shape[1] // block_x
+    trimmed = image[: n_y * block_y, : n_x * block_x]
+    return trimmed.reshape(n_y, block_y, n_x, block_x).mean(axis=(1, 3), dtype=np.float32)
+
+
+def _round_length(about: float) -> float:
+    """Largest of 1, 2, 5 times a power of ten that is not above ``about``."""
+    power = 10.0 ** np.floor(np.log10(about))
+    return float(max(step for step in (1, 2, 5) if step * power <= about * 1.0001) * power)

@@ -1,0 +1,117 @@
+"""What each figure a step records means, and what good looks like, in a sentence for the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Meaning", "meaning_of", "number_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A figure's title, unit and explanation."""
+
+    title: str
+    unit: str
+    text: str = ""
+
+
+_MEANINGS = {
+    "motion_median_angstrom": Meaning(
+        "Motion, median over tilts",
+        "Å",
+        "Length of the path the specimen took during one exposure. A few Å is usual; it is corrected, "
+        "but fast motion within a frame blurs.",
+    ),
+    "motion_max_angstrom": Meaning(
+        "Motion, largest",
+        "Å",
+        "The same for the tilt that moved most. One tilt far above the median may be blurred.",
+    ),
+    "xray_pixels_per_megapixel": Meaning(
+        "X-ray pixels",
+        "per million",
+        "Pixels struck by X-rays or noise spikes and replaced. Usually below 100; thousands mean that real "
+        "detail or a bad gain reference was taken for spikes.",
+    ),
+    "n_excluded": Meaning(
+        "Tilts left out",
+        "",
+        "Dark, shifted or blurred images that the following steps do not use. The reason stands "
+        "below each image.",
+    ),
+    "defocus_median_angstrom": Meaning(
+        "Defocus, median",
+        "Å",
+        "Underfocus of the specimen's middle. It should be near what was set at the microscope.",
+    ),
+    "fit_resolution_median_angstrom": Meaning(
+        "CTF fit resolution, median",
+        "Å",
+        "Finest detail up to which the rings of the spectrum follow the model. Below 10 Å is very good, "
+        "above 20 Å the defocus is uncertain.",
+    ),
+    "n_predicted": Meaning(
+        "CTFs predicted",
+        "tilts",
+        "Tilts without visible rings, for which the defocus was taken from the rest of the series. "
+        "A few at high tilt are usual.",
+    ),
+    "residual_mean_angstrom": Meaning(
+        "Alignment residual, mean",
+        "Å",
+        "Mean distance between where features were tracked and where the solved geometry puts them. "
+        "It bounds the resolution of the tomogram.",
+    ),
+    "tilt_axis_deg": Meaning(
+        "Tilt axis",
+        "°",
+        "Direction of the tilt axis in the images, counter-clockwise from +y. It is a property of the "
+        "microscope and should be the same for all series of a session.",
+    ),
+    "n_tracks": Meaning(
+        "Tracked features", "", "Patches or beads followed through the series to solve the alignment."
+    ),
+    "half_correlation": Meaning(
+        "Correlation of half tomograms",
+        "",
+        "Correlation of the tomograms made from even and from odd frames alone: 1 is free of noise.",
+    ),
+}
+
+# Longest first: "_per_angstrom2" also ends in a length.
+_UNITS = (
+    ("_per_angstrom2", "e/Å²"),
+    ("_per_megapixel", "per million"),
+    ("_per_angstrom", "1/Å"),
+    ("_angstrom", "Å"),
+    ("_percent", "%"),
+    ("_seconds", "s"),
+    ("_deg", "°"),
+    ("_px", "px"),
+    ("_kv", "kV"),
+)
+
+
+def meaning_of(name: str) -> Meaning:
+    """Meaning of a figure; one nobody described is named by its own words and unit."""
+    if name in _MEANINGS:
+        return _MEANINGS[name]
+    words, unit = name, ""
+    for suffix, symbol in _UNITS:
+        if name.endswith(suffix):
+            words, unit = name.removesuffix(suffix), symbol
+            break
+    words = words.removeprefix("n_").replace("_", " ")
+    return Meaning(words[:1].upper() + words[1:], unit)
+
+
+def number_text(value: float) -> str:
+    """Number with the digits that matter: four, or all of a whole number."""
+    if value != value:
+        return "not a number"
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"

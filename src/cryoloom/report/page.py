@@ -1,0 +1,285 @@
+"""The report: one HTML file with everything in it, to be read by somebody who did not run the processing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from cryoloom.errors import CryoloomError, TransientError
+from cryoloom.model import TiltSeries
+from cryoloom.report.content import ReportContent, SeriesReport
+from cryoloom.report.images import central_slices, data_uri, slice_images, tilt_thumbnail
+from cryoloom.report.judgement import CRITERIA, Finding, Light, figure, judge, overall, session_axis_deg
+from cryoloom.report.meanings import meaning_of, number_text
+from cryoloom.report.plots import Plot, plots_of
+
+__all__ = ["write_report"]
+
+# Beyond this many the sections of the series start closed: a page of fifty is read from its table.
+_OPEN_SECTIONS = 10
+# Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
+_SLICE_THICKNESS_ANGSTROM = 80.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Thumbnail:
+    """One tilt in the gallery."""
+
+    uri: str
+    angle: str
+    acquisition_index: int
+    excluded_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Slices:
+    """Pictures of a tomogram's middle, and the widths of xy and yz so that one scale holds for all."""
+
+    xy: str
+    xz: str
+    yz: str
+    width_px: int
+    depth_px: int
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One series as the template shows it."""
+
+    anchor: str
+    item: SeriesReport
+    light: Light
+    findings: tuple[Finding, ...]
+    headline: str
+    thumbnails: tuple[_Thumbnail, ...]
+    slices: _Slices | None
+    plots: Mapping[str, tuple[Plot, ...]]
+    gain: tuple[tuple[str, str, float], ...]
+    """Orientation tried, its figure as text, and its share of the best as a percentage."""
+    figures: tuple[tuple[str, str, str, str], ...]
+    """Step, title, value with unit, meaning."""
+    cells: tuple[tuple[str, float | None], ...]
+    """Text and sort value of the summary table's columns."""
+    notes: tuple[str, ...]
+
+
+_LIGHTS: tuple[Light, ...] = ("good", "look", "poor", "failed", "unknown")
+_DASH, _TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
+_COLUMNS = (
+    ("Tilts used", "", "tilts in use, of those acquired"),
+    ("Range", "", "lowest to highest tilt in use"),
+    ("Dose", "e/Å²", "total over the series"),
+    ("Motion", "Å", "median path of the specimen within an exposure"),
+    ("Defocus", "µm", "median underfocus"),
+    ("CTF fit", "Å", "median resolution up to which the CTF fits"),
+    ("Tilt axis", "°", "direction in the image, counter-clockwise from +y"),
+    ("Residual", "Å", "mean alignment residual"),
+)
+
+
+def write_report(content: ReportContent, path: Path) -> None:
+    """Write the page as ``path``, whole or not at all; it refers to nothing outside itself."""
+    axis = session_axis_deg(content.series)
+    sections = [_section(i, item, axis) for i, item in enumerate(content.series, 1)]
+    environment = Environment(
+        loader=PackageLoader("cryoloom", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number_text, "json_data": _json_data, "duration": _duration}
+    html = environment.get_template("page.html.j2").render(
+        content=content,
+        sections=sections,
+        columns=_COLUMNS,
+        criteria=CRITERIA,
+        open_sections=len(sections) <= _OPEN_SECTIONS,
+        counts={light: sum(s.light == light for s in sections) for light in _LIGHTS},
+        style=_asset("page.css"),
+        script=_asset("page.js.j2"),
+        plotly=Markup(get_plotlyjs()) if any(s.plots for s in sections) else "",
+        parameters=_parameters,
+    )
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(html, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise TransientError(
+            f"cannot write the report {path}: {error}; free the disk and try again"
+        ) from error
+
+
+def _section(number: int, item: SeriesReport, session_axis: float | None) -> _Section:
+    findings = judge(item, session_axis)
+    notes: list[str] = []
+    thumbnails: tuple[_Thumbnail, ...] = ()
+    slices = None
+    try:
+        thumbnails = _thumbnails(item.series)
+        slices = _slices(item)
+    except CryoloomError as error:
+        notes.append(f"Pictures are missing: {error}")
+    return _Section(
+        anchor=f"series-{number}",
+        item=item,
+        light=overall(item, findings),
+        findings=findings,
+        headline=_headline(item),
+        thumbnails=thumbnails,
+        slices=slices,
+        plots=plots_of(item),
+        gain=_gain_evidence(item.series),
+        figures=_figure_rows(item),
+        cells=_cells(item),
+        notes=tuple(notes),
+    )
+
+
+def _thumbnails(series: TiltSeries | None) -> tuple[_Thumbnail, ...]:
+    """Every tilt in order of angle, excluded ones too. Unweighted: what the camera saw."""
+    if series is None or (series.stack is None and series.weighted is None):
+        return ()
+    stack = series.stack or series.best_stack
+    return tuple(
+        _Thumbnail(
+            uri=data_uri(tilt_thumbnail(stack.images[tilt.section]), quality=80),
+            angle=f"{angle:.1f}°".replace("-", _MINUS),
+            acquisition_index=tilt.acquisition_index,
+            excluded_reason=tilt.exclusion.reason if tilt.exclusion else "",
+        )
+        for tilt, angle in zip(series.tilts, series.tilt_deg, strict=True)
+        if tilt.section is not None
+    )
+
+
+def _slices(item: SeriesReport) -> _Slices | None:
+    tomogram = item.tomogram
+    if tomogram is None:
+        return None
+    found = central_slices(tomogram.volume, tomogram.voxel_size_angstrom, _SLICE_THICKNESS_ANGSTROM)
+    xy, xz, yz = slice_images(found)
+    n_z, n_y, n_x = tomogram.volume.shape
+    size = f" {_TIMES} ".join(f"{n * tomogram.voxel_size_angstrom / 10:.0f}" for n in (n_x, n_y, n_z))
+    caption = (
+        f"Central slices, {found.thickness_angstrom / 10:.0f} nm thick, of the tomogram ({tomogram.method}): "
+        f"{n_x} {_TIMES} {n_y} {_TIMES} {n_z} voxels of {number_text(tomogram.voxel_size_angstrom)} Å, "
+        f"{size} nm. Top left xy, seen along the beam; below it xz, to its right yz. Dense matter is dark. "
+        "Above and below the specimen only noise should be seen."
+    )
+    return _Slices(data_uri(xy), data_uri(xz), data_uri(yz), xy.width, yz.width, caption)
+
+
+def _gain_evidence(series: TiltSeries | None) -> tuple[tuple[str, str, float], ...]:
+    if series is None or series.gain is None or not series.gain.evidence:
+        return ()
+    largest = max(abs(value) for _, value in series.gain.evidence) or 1.0
+    return tuple(
+        (name.replace("_", " "), number_text(value), 100.0 * abs(value) / largest)
+        for name, value in series.gain.evidence
+    )
+
+
+def _figure_rows(item: SeriesReport) -> tuple[tuple[str, str, str, str], ...]:
+    rows = []
+    for step, figures in item.figures.items():
+        for name, value in figures.items():
+            meaning = meaning_of(name)
+            unit = f"\u202f{meaning.unit}" if meaning.unit else ""
+            rows.append((step, meaning.title, number_text(value) + unit, meaning.text))
+    return tuple(rows)
+
+
+def _cells(item: SeriesReport) -> tuple[tuple[str, float | None], ...]:
+    """The summary table's row; a dash where nothing is known."""
+    series = item.series
+    cells: list[tuple[str, float | None]] = []
+    if series is None or not series.tilts:
+        cells += [(_DASH, None)] * 3
+    else:
+        used = [a for a, t in zip(series.tilt_deg, series.tilts, strict=True) if not t.is_excluded]
+        span = f"{min(used):.0f}° to {max(used):.0f}°".replace("-", _MINUS) if used else _DASH
+        dose = max(t.dose_end_per_angstrom2 for t in series.tilts)
+        cells += [
+            (f"{len(used)} of {len(series.tilts)}", float(len(used))),
+            (span, max(used) - min(used) if used else None),
+            (f"{dose:.0f}" if dose else _DASH, dose or None),
+        ]
+    defocus = figure(item, "defocus_median_angstrom")
+    cells += [
+        _cell(figure(item, "motion_median_angstrom"), 1),
+        _cell(None if defocus is None else defocus / 1e4, 2),
+        _cell(figure(item, "fit_resolution_median_angstrom"), 1),
+        _cell(_axis_deg(series), 1),
+        _cell(figure(item, "residual_mean_angstrom"), 1),
+    ]
+    return tuple(cells)
+
+
+def _cell(value: float | None, digits: int) -> tuple[str, float | None]:
+    if value is None or not np.isfinite(value):
+        return _DASH, None
+    return f"{value:.{digits}f}".replace("-", _MINUS), float(value)
+
+
+def _axis_deg(series: TiltSeries | None) -> float | None:
+    poses = [tilt.pose for tilt in series.included if tilt.pose is not None] if series else []
+    return float(np.median([pose.axis_deg for pose in poses])) if poses else None
+
+
+def _headline(item: SeriesReport) -> str:
+    """One line that says what was recorded."""
+    series = item.series
+    if series is None:
+        return ""
+    parts = [
+        f"{len(series.tilts)} tilts",
+        f"{number_text(series.pixel_size_angstrom)} Å per pixel",
+        f"{number_text(series.microscope.voltage_kv)} kV",
+    ]
+    if series.stack is not None and series.stack.pixel_size_angstrom != series.pixel_size_angstrom:
+        parts.insert(2, f"binned to {number_text(series.stack.pixel_size_angstrom)} Å")
+    hand = series.handedness.applied
+    if hand is not None:
+        parts.append(f"defocus handedness {hand:+.0f}")
+    return ", ".join(parts)
+
+
+def _parameters(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, json.dumps(value, default=str)) for name, value in parameters.items()]
+
+
+def _duration(seconds: float) -> str:
+    """Time as people say it."""
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _json_data(value: object) -> Markup:
+    """JSON for a script element: no character in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=float)
+    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(safe)
+
+
+def _asset(name: str) -> Markup:
+    """A file of this package, put into the page as it is."""
+    return Markup(files("cryoloom.report").joinpath(name).read_text(encoding="utf-8"))

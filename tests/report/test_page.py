@@ -1,0 +1,189 @@
+"""The report is one whole file that shows what it was given, and leaves out what it was not."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cryoloom.errors import TransientError
+from cryoloom.model import (
+    Ctf,
+    Exclusion,
+    GainReference,
+    Microscope,
+    Pose,
+    Sourced,
+    Stack,
+    Tilt,
+    TiltSeries,
+    Tomogram,
+)
+from cryoloom.report.content import ReportContent, RunSummary, SeriesReport
+from cryoloom.report.page import write_report
+
+ANGLES = (-40.0, -20.0, 0.0, 20.0, 40.0)
+
+
+def make_series(rng, name="TS_01"):
+    tilts = tuple(
+        Tilt(
+            i,
+            angle,
+            3.0 * i,
+            3.0 * i + 3,
+            section=i,
+            frame_shifts_yx_angstrom=((0.0, 0.0), (1.0, 1.0), (3.0, 1.0)),
+            exclusion=Exclusion("dark: <b>10 %</b>", "select_tilts") if i == 4 else None,
+            ctf=Ctf(40000.0, 39000.0, 20.0, fit_resolution_angstrom=8.0, predicted=i == 3),
+            pose=Pose(-4.0, angle, 0.0, (5.0 * i, 3.0)),
+        )
+        for i, angle in enumerate(ANGLES)
+    )
+    images = rng.normal(size=(5, 40, 60)).astype(np.float32)
+    gain = GainReference(Path("gain.mrc"), 1, "none", "found", (("90 degrees", 0.4), ("0 degrees", 0.01)))
+    return TiltSeries(
+        name, Microscope(), 2.7, tilts, handedness=Sourced(applied=1.0), gain=gain, stack=Stack(images, 2.7)
+    )
+
+
+def make_report(rng, name="TS_01"):
+    series = make_series(rng, name)
+    frequency = np.linspace(0, 0.1, 20).tolist()
+    return SeriesReport(
+        name,
+        series,
+        Tomogram(series, rng.normal(size=(8, 40, 60)).astype(np.float32), 10.8),
+        figures={
+            "align_frames": {"motion_median_angstrom": 4.0},
+            "estimate_ctf": {"fit_resolution_median_angstrom": 8.0, "defocus_median_angstrom": 39500.0},
+            "align_series": {"residual_mean_angstrom": 15.0, "odd_new_thing_px": float("nan")},
+        },
+        records={
+            "select_tilts": {
+                "tilt_quality": {"acquisition_index": [0, 1, 2, 3, 4], "mean_counts": [8, 9, 10, 9, 1]}
+            },
+            "estimate_ctf": {
+                "ctf_curves": [
+                    {
+                        "acquisition_index": i,
+                        "frequency_per_angstrom": frequency,
+                        "spectrum": [None, *frequency[1:]],
+                        "model": frequency,
+                    }
+                    for i in range(4)
+                ]
+            },
+            "align_series": {
+                "alignment": {
+                    "acquisition_index": [0, 1],
+                    "residual_angstrom": [3.0, None],
+                    "n_points": [9, 0],
+                }
+            },
+        },
+        warnings=(("estimate_ctf", "</script><script>alert(1)</script>"),),
+        files={"tomogram": Path("runs/1/tomogram.mrc")},
+        seconds={"align_frames": 75.0},
+    )
+
+
+def make_content(*items):
+    runs = (
+        RunSummary(
+            1,
+            "align_frames",
+            "Align.",
+            {"binning": 2},
+            "done",
+            1,
+            0,
+            datetime(2026, 1, 2),
+            3.0,
+            ("A, B (2015)",),
+        ),
+    )
+    return ReportContent(
+        "My <project>", datetime(2026, 11, 21, 5), "0.1.0", runs, items, "Methods [1].", {"numpy": "2"}
+    )
+
+
+def written(tmp_path, *items):
+    write_report(make_content(*items), tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def without_plotly(html):
+    return re.sub(r"<script>/\*\*\s*\* plotly\.js.*?</script>", "", html, flags=re.DOTALL)
+
+
+def test_shows_everything_it_was_given(rng, tmp_path):
+    html = written(tmp_path, make_report(rng))
+    for text in ("Tilt images", "Motion", "Contrast transfer function", "Alignment residual", "Tomogram"):
+        assert f">{text}</h" in html
+    assert html.count("data:image/jpeg;base64,") == 5 + 3
+    assert html.count('class="excluded"') == 1
+    assert "4 of 5" in html
+    assert "Odd new thing" in html
+    assert "A, B (2015)" in html
+    assert "Gain reference" in html
+
+
+def test_refers_to_nothing_outside_and_runs_nothing_it_was_told(rng, tmp_path):
+    html = without_plotly(written(tmp_path, make_report(rng)))
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
+    assert "<script>alert" not in html
+    assert "<b>10 %</b>" not in html
+    assert "My &lt;project&gt;" in html
+
+
+def test_plots_are_valid_data(rng, tmp_path):
+    html = without_plotly(written(tmp_path, make_report(rng)))
+    plots = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', html)]
+    assert len(plots) == 8
+    hollow = next(p for p in plots if p["layout"]["yaxis"]["title"]["text"].startswith("underfocus"))
+    assert hollow["data"][0]["marker"]["symbol"] == ["circle"] * 3 + ["circle-open"]
+
+
+@pytest.mark.parametrize("missing", ["tomogram", "ctf", "stack", "movies", "poses", "everything"])
+def test_leaves_out_what_is_missing(rng, tmp_path, missing):
+    item = make_report(rng)
+    indices = range(5)
+    series = {
+        "ctf": item.series.with_tilts({i: {"ctf": None} for i in indices}),
+        "movies": item.series.with_tilts({i: {"frame_shifts_yx_angstrom": ()} for i in indices}),
+        "poses": item.series.with_tilts({i: {"pose": None} for i in indices}),
+        "stack": replace(item.series, stack=None),
+    }.get(missing, item.series)
+    item = replace(item, series=series, tomogram=None if missing == "tomogram" else item.tomogram)
+    if missing in ("ctf", "poses"):
+        item = replace(item, records={}, figures={})
+    if missing == "everything":
+        item = SeriesReport("TS_01", None, failure=("import_movies", "no such movie <x>"))
+    html = written(tmp_path, item)
+    title = {"tomogram": "Tomogram", "ctf": "CTF fits", "stack": "Tilt images", "movies": "Motion"}.get(
+        missing
+    )
+    assert f">{title}</h" not in html
+    if missing == "everything":
+        assert "no such movie &lt;x&gt;" in html
+        assert "plotly.js" not in html
+
+
+def test_many_series_start_closed(rng, tmp_path):
+    item = replace(make_report(rng), tomogram=None)
+    few = written(tmp_path, item)
+    assert 'id="series-1" open' in few
+    many = written(tmp_path, *[replace(item, name=f"TS_{i}") for i in range(12)])
+    assert 'id="series-1" open' not in many
+    assert many.count('class="series"') == 12
+
+
+def test_a_disk_that_cannot_be_written_is_told(rng, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TransientError, match="report"):
+        write_report(make_content(), tmp_path / "file" / "report.html")
