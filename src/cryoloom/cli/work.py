@@ -18,6 +18,7 @@ from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.reporting import report_path, write_project_report
 from cryoloom.engine.results import final_items
 from cryoloom.engine.scheduler import Summary
+from cryoloom.engine.validation import validated
 from cryoloom.errors import UserInputError
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps import Step, all_steps
@@ -139,7 +140,7 @@ def simulate(
     if directory.exists() and any(directory.iterdir()):
         raise UserInputError(f"{directory} is not empty; a simulation needs a folder of its own")
     changes = parse_settings([f"simulation.{text}" for text in settings or ()]).get("simulation", {})
-    simulate_session(SimulationParams.model_validate(changes), directory)
+    simulate_session(validated(SimulationParams, changes, "simulation"), directory)
     console.print(f"raw movies and truth.json are in {directory}")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cryoloom.engine.validation import validated
 from cryoloom.errors import UserInputError
 from cryoloom.steps import Step, StepParams, find_step
 
@@ -136,24 +137,8 @@ def _is_fed(step_name: str) -> bool:
 
 
 def validated_params(node: Node) -> StepParams:
-    """Parameters of a node, checked; raises UserInputError: which one, what was given, what is allowed."""
-    kind = find_step(node.step).params
-    try:
-        return kind.model_validate(node.parameters)
-    except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False):
-            name = ".".join(str(part) for part in problem["loc"]) or "parameters"
-            hint = ""
-            if problem["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(name, kind.model_fields, n=3)
-                hint = (
-                    f"; did you mean {', '.join(near)}?"
-                    if near
-                    else f"; known: {', '.join(kind.model_fields)}"
-                )
-            problems.append(f"{node.name}.{name} = {problem['input']!r}: {problem['msg']}{hint}")
-        raise UserInputError("; ".join(problems)) from error
+    """Parameters of a node, checked; raises UserInputError for the one that is wrong."""
+    return validated(find_step(node.step).params, node.parameters, node.name)
 
 
 def shipped_workflows() -> tuple[str, ...]:
