@@ -38,6 +38,8 @@ class GainReference:
     evidence: tuple[tuple[str, float], ...] = ()
     defects_path: Path | None = None
     """SerialEM/MotionCor defects text, or a map image (non-zero is bad) of the movie's shape."""
+    divides: bool = False
+    """Counts are divided by the file's values, not multiplied (EER with a gain other than ``.gain``)."""
 
 
 class MovieFrames(Protocol):
