@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
@@ -33,14 +34,21 @@ def write_movie_mrc(path: Path, frames: NDArray[np.generic], pixel_size_angstrom
     with mrcfile.new(path, overwrite=True) as file:
         file.set_data(np.ascontiguousarray(data))
         file.set_image_stack()
-        file.voxel_size = pixel_size_angstrom
+        _finish_header(file, pixel_size_angstrom)
 
 
 def write_gain_mrc(path: Path, gain: NDArray[np.float32], pixel_size_angstrom: float) -> None:
     """Write a multiplicative gain reference ``(y, x)``, row 0 at the bottom, as MRC."""
     with mrcfile.new(path, overwrite=True) as file:
         file.set_data(np.ascontiguousarray(gain, dtype=np.float32))
-        file.voxel_size = pixel_size_angstrom
+        _finish_header(file, pixel_size_angstrom)
+
+
+def _finish_header(file: Any, pixel_size_angstrom: float) -> None:
+    """Pixel size, and no label: mrcfile's holds the time, and the same seed shall give the same file."""
+    file.voxel_size = pixel_size_angstrom
+    file.header.nlabl = 0
+    file.header.label[:] = b""
 
 
 def write_eer_gain(path: Path, gain: NDArray[np.float32]) -> None:

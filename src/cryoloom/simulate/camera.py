@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,16 +157,15 @@ def count(
     """Raw frames ``(frame, y, x)`` as the camera writes them, and the X-ray hits (frame, row, column)."""
     hot = np.array(camera.truth.hot_pixels_yx, dtype=int).reshape(-1, 2)
 
-    def expose(i: int) -> tuple[NDArray[np.uint8], list[tuple[int, int, int]]]:
+    frames, xrays = [], []
+    for i, expectation in enumerate(expectations):
         rng = np.random.default_rng([*seed, i])
-        raw = rng.poisson(expectations[i] * camera.response)
+        raw = rng.poisson(expectation * camera.response)
         raw[hot[:, 0], hot[:, 1]] += rng.poisson(_HOT_COUNTS_PER_FRAME, len(hot))
         hits = _strike(raw, rng, rng.poisson(params.xrays_per_frame))
-        return np.minimum(raw, 255).astype(np.uint8), [(i, y, x) for y, x in hits]
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        exposed = list(pool.map(expose, range(len(expectations))))
-    return np.stack([raw for raw, _ in exposed]), tuple(hit for _, hits in exposed for hit in hits)
+        frames.append(np.minimum(raw, 255).astype(np.uint8))
+        xrays += [(i, y, x) for y, x in hits]
+    return np.stack(frames), tuple(xrays)
 
 
 def count_events(

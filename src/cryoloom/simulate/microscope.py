@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.fourier import frequencies_rfft, good_fft_size
-from cryoloom.kernels.stamp_clouds import stamp_clouds
+from cryoloom.kernels.specimen_layers import slab_in_layer, stamp_clouds
 from cryoloom.model import Microscope
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.particles import REFERENCE_VOXEL_ANGSTROM
@@ -25,7 +25,7 @@ __all__ = ["ExposedContrast", "Optics", "exposed_contrast", "remaining_after_dos
 
 # Atoms' size and disorder, as a B factor on everything built of points.
 _B_FACTOR_ANGSTROM2 = 80.0
-_LAYERS_AT_ONCE_BYTES = 200 << 20
+_LAYERS_AT_ONCE_BYTES = 100 << 20
 
 
 class Optics:
@@ -137,15 +137,19 @@ class _View:
         self.centres = (clouds.centres @ matrix.T + shift).astype(np.float32)
         self.beads = specimen.beads_xyz_angstrom @ matrix.T + shift
         n_y, n_x = optics.shape
-        x = (np.arange(n_x, dtype=np.float32) - n_x // 2) * self.pixel - np.float32(shift[0])
-        y = (np.arange(n_y, dtype=np.float32) - n_y // 2) * self.pixel - np.float32(shift[1])
+        # The ice's middle plane is normal . position = height, solved for the beam coordinate.
         normal = matrix @ specimen.normal
-        half = 0.5 * params.thickness_angstrom / abs(normal[2])
-        self.path = 2 * half
-        middle = (specimen.height_angstrom - normal[0] * x[None, :] - normal[1] * y[:, None]) / normal[2]
-        self.middle = middle.astype(np.float32)
-        self.lowest = float(middle.min()) - half
-        depth = float(middle.max()) + half - self.lowest
+        self.half_path = 0.5 * params.thickness_angstrom / abs(float(normal[2]))
+        self.height = specimen.height_angstrom / float(normal[2])
+        self.slope = (float(-normal[0] / normal[2] * self.pixel), float(-normal[1] / normal[2] * self.pixel))
+        self.origin = (float(n_x // 2 + shift[0] / self.pixel), float(n_y // 2 + shift[1] / self.pixel))
+        corners = [
+            self.height + self.slope[0] * (x - self.origin[0]) + self.slope[1] * (y - self.origin[1])
+            for x in (0, n_x - 1)
+            for y in (0, n_y - 1)
+        ]
+        self.lowest = min(corners) - self.half_path
+        depth = max(corners) + self.half_path - self.lowest
         self.n_layers = max(1, round(depth / params.layer_thickness_angstrom))
         self.layer_thickness = depth / self.n_layers
 
@@ -160,16 +164,14 @@ class _View:
     def ice(self, layer: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """White phase noise of the ice inside one layer, ``(y, x)`` in rad."""
         low = self.lowest + layer * self.layer_thickness
-        inside = np.minimum(self.middle + self.path / 2, low + self.layer_thickness)
-        inside -= np.maximum(self.middle - self.path / 2, low)
-        np.maximum(inside, 0.0, out=inside)
-        covered = inside > 0
-        voxel = REFERENCE_VOXEL_ANGSTROM
+        phase = np.empty(self.shape, dtype=np.float32)
+        n = slab_in_layer(
+            phase, self.origin, self.slope, self.height, self.half_path, low, low + self.layer_thickness
+        )
         # Variance grows with the path and falls with the pixel's area.
-        np.sqrt(inside / voxel, out=inside)
-        inside *= self.params.ice_phase_rad * voxel / self.pixel
-        inside[covered] *= rng.standard_normal(int(np.count_nonzero(covered)), dtype=np.float32)
-        return inside
+        rms = self.params.ice_phase_rad * REFERENCE_VOXEL_ANGSTROM**0.5 / self.pixel
+        phase[phase > 0] *= rng.standard_normal(n, dtype=np.float32) * np.float32(rms)
+        return phase
 
     def add_beads(self, layer_phase: NDArray[np.float32], layer: int) -> None:
         """Add the projections of the gold spheres whose centre lies in the layer."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from cryoloom.formats.eer_writer import write_eer
 from cryoloom.formats.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
@@ -31,6 +37,7 @@ from cryoloom.simulate.truth import TiltTruth, Truth
 __all__ = ["SimulationParams", "simulate_session", "simulate_tilt_series"]
 
 Progress = Callable[[int, int], None]
+Exposed = TypeVar("Exposed")
 
 # Each kind of chance has its own stream, so that changing one part leaves the others as they were.
 _STAGE, _SPECIMEN, _CAMERA, _ICE, _COUNTS = range(5)
@@ -47,9 +54,13 @@ def simulate_tilt_series(params: SimulationParams, index: int = 0) -> tuple[Tilt
     scene = _Scene.make(params, index)
     tilts = sorted(scene.tilts, key=lambda tilt: tilt.nominal_tilt_deg)
     stack = np.empty((len(tilts), *params.image_shape_yx), dtype=np.float32)
-    for section, tilt in enumerate(tilts):
+
+    def expose(tilt: TiltTruth) -> NDArray[np.int64]:
         expected = sum_expectation(scene.contrast(tilt), tilt, params, scene.optics)
-        stack[section] = scene.rng(_COUNTS, tilt.acquisition_index).poisson(expected)
+        return scene.rng(_COUNTS, tilt.acquisition_index).poisson(expected)
+
+    for section, counts in enumerate(_side_by_side(expose, tilts, params)):
+        stack[section] = counts
     truth = scene.truth(scene.tilts, camera=None)
     series = TiltSeries(
         name=truth.series,
@@ -89,8 +100,8 @@ def simulate_session(params: SimulationParams, directory: Path, progress: Progre
         scene = _Scene.make(params, index)
         n_tilts = len(scene.tilts)
         seen, records = [], []
-        for tilt in scene.tilts:
-            exposed, record = scene.expose(tilt, camera, directory / "frames")
+        expose = partial(scene.expose, camera=camera, folder=directory / "frames")
+        for exposed, record in _side_by_side(expose, scene.tilts, params):
             seen.append(exposed)
             records.append(record)
             if progress is not None:
@@ -100,6 +111,28 @@ def simulate_session(params: SimulationParams, directory: Path, progress: Progre
         truth.save(directory / ("truth.json" if index == 0 else f"truth_{truth.series}.json"))
         truths.append(truth)
     return truths[0]
+
+
+def _side_by_side(
+    expose: Callable[[TiltTruth], Exposed], tilts: Sequence[TiltTruth], params: SimulationParams
+) -> Iterator[Exposed]:
+    """What each tilt gives, in order; two tilts at a time (one where they are large), each on one thread.
+
+    Threads within an exposure would wait for each other most of the time; and the same sums must not depend
+    on how many there are.
+    """
+    n_threads = torch.get_num_threads()
+    small = math.prod(params.image_shape_yx) < 12_000_000
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(min(n_threads, 2) if small else 1, initializer=_on_one_thread) as pool:
+            yield from pool.map(expose, tilts)
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _on_one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 def _write_mdoc(directory: Path, truth: Truth, records: list[MdocTilt], params: SimulationParams) -> None:

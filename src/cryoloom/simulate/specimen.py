@@ -30,7 +30,7 @@ _CROWD_POINT_VOLUME_ANGSTROM3 = 24000.0  # about a small protein each
 
 @dataclass(frozen=True, slots=True)
 class Clouds:
-    """Point scatterers in groups that move together; arrays as `kernels.stamp_clouds` takes them."""
+    """Point scatterers in groups that move together; arrays as `kernels.specimen_layers` takes them."""
 
     points: NDArray[np.float32]
     weights: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Project clouds of point scatterers onto layers along the beam."""
+"""Fill layers along the beam: with clouds of point scatterers, and with a tilted slab of ice."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["stamp_clouds"]
+__all__ = ["slab_in_layer", "stamp_clouds"]
 
 
-@numba.njit(parallel=True, fastmath=True, cache=True, nogil=True)
+@numba.njit(fastmath=True, cache=True, nogil=True)
 def stamp_clouds(
     layers: NDArray[np.float32],
     points: NDArray[np.float32],
@@ -33,10 +33,9 @@ def stamp_clouds(
     spans, radii : (m, 2) first and last + 1 point of each cloud, and the largest distance from its centre.
     rotations, centres : (m, 3, 3) cloud to image frame, and (m, 3) in the image frame, angstrom.
     lowest : beam coordinate in angstrom at which layer 0 begins; the outermost layers are open-ended.
-    Layers are independent, so the result does not depend on the number of threads.
     """
     n_here, n_y, n_x = layers.shape
-    for i in numba.prange(n_here):
+    for i in range(n_here):
         layer = first_layer + i
         low = lowest + layer * layer_thickness if layer > 0 else -1e30
         high = lowest + (layer + 1) * layer_thickness if layer < n_layers - 1 else 1e30
@@ -65,6 +64,35 @@ def stamp_clouds(
                     row = weights[j] * wy[a]
                     for b in range(4):
                         layers[i, iy + a, ix + b] += row * wx[b]
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def slab_in_layer(
+    out: NDArray[np.float32],
+    origin_xy: tuple[float, float],
+    slope_xy: tuple[float, float],
+    height: float,
+    half_path: float,
+    low: float,
+    high: float,
+) -> int:
+    """Write the square root of the path within a slab and two heights to ``out``; gives how many are > 0.
+
+    out : (y, x) float32. The slab's middle is at ``height + slope_xy . (x, y)`` along the beam, with x and y
+    in pixels from ``origin_xy``; it reaches ``half_path`` to both sides. All heights in angstrom.
+    """
+    covered = 0
+    for y in range(out.shape[0]):
+        row = height + slope_xy[1] * (y - origin_xy[1]) - slope_xy[0] * origin_xy[0]
+        for x in range(out.shape[1]):
+            middle = row + slope_xy[0] * x
+            inside = min(middle + half_path, high) - max(middle - half_path, low)
+            if inside > 0.0:
+                out[y, x] = np.sqrt(inside)
+                covered += 1
+            else:
+                out[y, x] = 0.0
+    return covered
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryoloom.simulate.parameters import SimulationParams
+from cryoloom.simulate.stage import frame_positions_yx_angstrom, nominal_tilts_deg, tilt_truths
+
+
+def params(**changes):
+    return SimulationParams(**{"tilt_min_deg": -12, "tilt_max_deg": 12, **changes})
+
+
+def test_dose_symmetric_order():
+    assert_allclose(nominal_tilts_deg(params()), [0, 3, -3, -6, 6, 9, -9, -12, 12])
+
+
+def test_dose_symmetric_order_of_an_uneven_range():
+    tilts = nominal_tilts_deg(params(tilt_min_deg=-3, tilt_max_deg=9))
+    assert sorted(tilts) == [-3, 0, 3, 6, 9]
+    assert tilts[0] == 0
+
+
+def test_other_orders():
+    assert_allclose(nominal_tilts_deg(params(scheme="continuous")), np.arange(-12, 13, 3))
+    assert_allclose(nominal_tilts_deg(params(scheme="bidirectional")), [0, 3, 6, 9, 12, -3, -6, -9, -12])
+
+
+def test_drift_decays_and_is_relative_to_its_mean(rng):
+    still = params(jitter_angstrom=0.0, n_frames=8)
+    many = np.array([frame_positions_yx_angstrom(still, rng) for _ in range(500)])
+    assert_allclose(many.mean(axis=1), 0, atol=1e-12)
+    steps = np.hypot(*np.moveaxis(np.diff(many, axis=1), -1, 0)).mean(axis=0)
+    assert (np.diff(steps) < 0).all()
+    # The whole drift has an rms length of motion_angstrom; frames see it from the middle of the first on.
+    travelled = np.sqrt(((many[:, -1] - many[:, 0]) ** 2).sum(axis=1).mean())
+    time = np.array([0.5, 7.5]) / 8
+    expected = 3.0 * -np.diff(np.exp(-time / 0.35))[0]
+    assert travelled == pytest.approx(expected, rel=0.1)
+
+
+def test_dose_follows_acquisition_and_flaws_are_told(rng):
+    tilts = tilt_truths(params(dark_tilts=(2,), shifted_tilts=(3,), blurred_tilts=(4,)), rng)
+    assert_allclose([t.dose_start_per_angstrom2 for t in tilts], 3.0 * np.arange(9))
+    assert [t.flaw for t in tilts] == ["", "", "dark", "shifted", "blurred", "", "", "", ""]
+    assert np.hypot(*tilts[3].shift_xy_angstrom) > 700
+    assert np.ptp(np.array(tilts[4].frame_shifts_yx_angstrom)) > 90
+
+
+def test_transmission_falls_with_the_path(rng):
+    tilts = tilt_truths(params(tilt_error_rms_deg=0, pretilt_x_deg=0, pretilt_y_deg=0), rng)
+    for tilt in tilts:
+        path = 1200.0 / np.cos(np.deg2rad(tilt.nominal_tilt_deg))
+        assert tilt.transmission == pytest.approx(np.exp(-path / 3100.0))
