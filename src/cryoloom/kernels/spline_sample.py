@@ -1,0 +1,72 @@
+"""Sampling an image on a turned, shifted and scaled grid with cubic B-splines: one numba loop over rows."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+__all__ = ["sample_spline"]
+
+
+@numba.njit(
+    parallel=True, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy", nogil=True, cache=True
+)
+def sample_spline(
+    coefficients: NDArray[np.float32],
+    affine: NDArray[np.float64],
+    first_row: int,
+    sampled: NDArray[np.float32],
+    margin_yx: tuple[float, float],
+) -> None:
+    """Fill ``sampled`` with spline values; NaN where a position lies outside the image less its margin.
+
+    coefficients : (y, x) float32 weights of the cubic B-splines, periodic.
+    affine       : (2, 3); pixel (row, column) samples at ``affine @ (first_row + row, column, 1)``, (y, x).
+    sampled      : (row, column) float32, overwritten.
+    """
+    n_y, n_x = coefficients.shape
+    n_rows, n_columns = sampled.shape
+    low_y, low_x = margin_yx
+    high_y, high_x = n_y - 1 - low_y, n_x - 1 - low_x
+    for row in prange(n_rows):
+        start_y = affine[0, 0] * (first_row + row) + affine[0, 2]
+        start_x = affine[1, 0] * (first_row + row) + affine[1, 2]
+        for column in range(n_columns):
+            y = start_y + affine[0, 1] * column
+            x = start_x + affine[1, 1] * column
+            if y < low_y or y > high_y or x < low_x or x > high_x:
+                sampled[row, column] = np.nan
+                continue
+            iy, ix = int(np.floor(y)), int(np.floor(x))
+            wy = _weights(np.float32(y - iy))
+            wx = _weights(np.float32(x - ix))
+            if 1 <= iy < n_y - 2 and 1 <= ix < n_x - 2:
+                value = np.float32(0)
+                for i in range(4):
+                    line = np.float32(0)
+                    for j in range(4):
+                        line += wx[j] * coefficients[iy - 1 + i, ix - 1 + j]
+                    value += wy[i] * line
+            else:
+                value = np.float32(0)
+                for i in range(4):
+                    for j in range(4):
+                        value += wy[i] * wx[j] * coefficients[(iy - 1 + i) % n_y, (ix - 1 + j) % n_x]
+            sampled[row, column] = value
+
+
+@numba.njit(fastmath=True, error_model="numpy", inline="always")
+def _weights(f: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Cubic B-splines centred on -1, 0, 1 and 2, at ``f`` from 0 to 1."""
+    g = np.float32(1) - f
+    sixth = np.float32(1 / 6)
+    two_thirds = np.float32(2 / 3)
+    half = np.float32(0.5)
+    return (
+        g * g * g * sixth,
+        two_thirds - f * f * (np.float32(1) - half * f),
+        two_thirds - g * g * (np.float32(1) - half * g),
+        f * f * f * sixth,
+    )
