@@ -118,6 +118,15 @@ def test_refuses_what_relion_cannot_be_told(rng, tmp_path):
         write_relion5([(scaled, None)], tmp_path)
 
 
+def test_a_series_that_is_not_aligned_holds_up_no_other(rng, tmp_path):
+    unaligned = make_series(rng, "TS_02").with_tilts({i: {"pose": None} for i in range(5)})
+    write_relion5([(unaligned, None), (make_series(rng), None)], tmp_path)
+    assert "TS_02" not in (tmp_path / "tilt_series.star").read_text()
+    assert "TS_02 was left out" in (tmp_path / "NOTES.txt").read_text()
+    write_relion5([(make_series(rng), None)], tmp_path)
+    assert not (tmp_path / "NOTES.txt").exists()
+
+
 def test_without_ctf_or_handedness(rng, tmp_path):
     series = make_series(rng)
     bare = replace(

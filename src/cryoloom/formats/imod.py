@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.imod_transforms import write_angles, write_xf, xf_from_poses
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.formats.placement import place_pixels
+from cryoloom.formats.placement import exportable, place_pixels, write_notes
 from cryoloom.model import Pose, Stack, Tilt, TiltSeries, Tomogram
 
 __all__ = ["verify_imod", "write_imod"]
@@ -30,17 +30,17 @@ def write_imod(
 ) -> tuple[Path, ...]:
     """One folder a series in ``directory``, each with what `_write_series` lists; all of them checked.
 
-    A series that is not aligned gets its stack and nominal angles. ``link`` as in `place_pixels`.
+    A series that is not aligned gets its stack and nominal angles; one aligned in part is left out, which
+    ``NOTES.txt`` says. ``link`` as in `place_pixels`.
     """
-    if not items:
-        raise UserInputError("nothing to export: no tilt series given; process one first")
+    fit, notes = exportable(items, _check_exportable)
     written: list[Path] = []
-    for series, tomogram in items:
+    for series, tomogram in fit:
         folder = directory / series.name
         folder.mkdir(parents=True, exist_ok=True)
         written += _write_series(series, tomogram, folder, link=link)
         verify_imod(folder, series.name)
-    return tuple(written)
+    return (*written, *write_notes(directory, notes))
 
 
 def verify_imod(folder: Path, name: str) -> None:
@@ -55,6 +55,11 @@ def verify_imod(folder: Path, name: str) -> None:
             raise DataUnfitError(
                 f"{path} has {n_lines} lines for {n_sections} sections of {name}.mrc; export again"
             )
+
+
+def _check_exportable(series: TiltSeries) -> None:
+    """Refuse a series without one image a section, or aligned in part."""
+    _poses(series, _in_section_order(series))
 
 
 def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *, link: bool) -> list[Path]:

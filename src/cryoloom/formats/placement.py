@@ -1,4 +1,4 @@
-"""Put a stack or volume under a name another program expects, without copying where the disk allows it."""
+"""What every export needs: pixels under the name a program expects, and a word on what was left out."""
 
 from __future__ import annotations
 
@@ -6,17 +6,49 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from cryoloom.errors import TransientError
+from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.formats.mrc import MrcSink
-from cryoloom.model import Pixels
+from cryoloom.model import Pixels, TiltSeries, Tomogram
 
-__all__ = ["place_pixels"]
+__all__ = ["exportable", "place_pixels", "write_notes"]
+
+ExportItem = tuple[TiltSeries, Tomogram | None]
 
 # No link between two disks, none on this kind of disk, none to a file of another user, too many links.
 _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS}
+
+
+def exportable(
+    items: Sequence[ExportItem], check: Callable[[TiltSeries], None]
+) -> tuple[list[ExportItem], list[str]]:
+    """Items that pass ``check``, and a sentence on each that does not; raises if none is left."""
+    if not items:
+        raise UserInputError("nothing to export: no tilt series given; process one first")
+    fit, notes = [], []
+    for series, tomogram in items:
+        try:
+            check(series)
+        except DataUnfitError as error:
+            notes.append(f"{series.name} was left out: {error}")
+            continue
+        fit.append((series, tomogram))
+    if not fit:
+        raise DataUnfitError("no series can be exported. " + " ".join(notes))
+    return fit, notes
+
+
+def write_notes(directory: Path, notes: Sequence[str]) -> tuple[Path, ...]:
+    """``NOTES.txt`` with what the user must know; no file, and none of an earlier export, without notes."""
+    path = directory / "NOTES.txt"
+    if not notes:
+        path.unlink(missing_ok=True)
+        return ()
+    path.write_text("\n".join(notes) + "\n", encoding="utf-8")
+    return (path,)
 
 
 def place_pixels(

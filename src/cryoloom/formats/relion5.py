@@ -19,7 +19,7 @@ import starfile
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.formats.placement import place_pixels
+from cryoloom.formats.placement import exportable, place_pixels, write_notes
 from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries, Tomogram
 
 __all__ = ["read_relion5_tilt_series", "verify_relion5", "write_relion5"]
@@ -40,16 +40,14 @@ def write_relion5(
 
     ``tilt_series.star`` lists every series, ``tomograms.star`` those with a tomogram; ``tilt_series/`` and
     ``tomograms/`` hold their tables and pixels. All paths are relative to ``directory``, and all files are
-    opened again afterwards (`verify_relion5`). ``link`` as in `place_pixels`.
+    opened again afterwards (`verify_relion5`). A series RELION cannot be told of is left out, which
+    ``NOTES.txt`` says; DataUnfitError if that is every one. ``link`` as in `place_pixels`.
     """
-    if not items:
-        raise UserInputError("nothing to export: no tilt series given; process one first")
-    for series, _ in items:
-        _check_exportable(series)
+    fit, notes = exportable(items, _check_exportable)
     directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    series_rows, tomogram_rows, notes = [], [], []
-    for series, tomogram in items:
+    series_rows, tomogram_rows = [], []
+    for series, tomogram in fit:
         written += _write_tilt_series(series, directory, link=link)
         row = _series_row(series)
         series_rows.append(row)
@@ -58,6 +56,8 @@ def write_relion5(
                 f"{series.name}: defocus handedness was not determined; rlnTomoHand is set to -1, as in "
                 "RELION's own tutorial data. Check it before any 3D-CTF correction."
             )
+        if series.included[0].ctf is None:
+            notes.append(f"{series.name}: no CTF was estimated; do it in RELION before extracting particles.")
         if tomogram is not None:
             columns, files = _place_tomogram(series, tomogram, directory, link=link)
             tomogram_rows.append({**row, **columns})
@@ -65,11 +65,8 @@ def write_relion5(
     written.append(_write_table(directory / "tilt_series.star", "global", series_rows))
     if tomogram_rows:
         written.append(_write_table(directory / "tomograms.star", "global", tomogram_rows))
-    if notes:
-        (directory / "NOTES.txt").write_text("\n".join(notes) + "\n", encoding="utf-8")
-        written.append(directory / "NOTES.txt")
     verify_relion5(directory)
-    return tuple(written)
+    return (*written, *write_notes(directory, notes))
 
 
 def verify_relion5(directory: Path) -> int:

@@ -28,6 +28,12 @@ _MEANINGS = {
         "Å",
         "The same for the tilt that moved most. One tilt far above the median may be blurred.",
     ),
+    "motion_error_angstrom": Meaning(
+        "Motion, uncertainty",
+        "Å",
+        "How well each frame's position is known, estimated from the scatter about a smooth path. It "
+        "should be well below a pixel.",
+    ),
     "xray_pixels_per_megapixel": Meaning(
         "X-ray pixels",
         "per million",
@@ -56,6 +62,12 @@ _MEANINGS = {
         "tilts",
         "Tilts without visible rings, for which the defocus was taken from the rest of the series. "
         "A few at high tilt are usual.",
+    ),
+    "half_amplitude_last_angstrom": Meaning(
+        "Detail kept in the last exposure",
+        "Å",
+        "Dose weighting halves the amplitude of detail of this size in the most damaged image; finer detail "
+        "is kept in earlier images.",
     ),
     "residual_mean_angstrom": Meaning(
         "Alignment residual, mean",
@@ -111,7 +123,9 @@ def number_text(value: float) -> str:
     if value != value:
         return "not a number"
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    if abs(value) >= 1000:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+        text = f"{value:,.0f}"
+    elif abs(value) >= 1000:
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+    return text.replace(",", "\u202f").replace("-", "\u2212", 1) if "e" not in text else text

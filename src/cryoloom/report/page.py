@@ -19,7 +19,14 @@ from plotly.offline import get_plotlyjs
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.model import TiltSeries
 from cryoloom.report.content import ReportContent, SeriesReport
-from cryoloom.report.images import central_slices, data_uri, slice_images, tilt_thumbnail
+from cryoloom.report.images import (
+    averaged_to,
+    central_slices,
+    data_uri,
+    slice_images,
+    stretched,
+    tilt_thumbnail,
+)
 from cryoloom.report.judgement import CRITERIA, Finding, Light, figure, judge, overall, session_axis_deg
 from cryoloom.report.meanings import meaning_of, number_text
 from cryoloom.report.plots import Plot, plots_of
@@ -44,11 +51,12 @@ class _Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class _Slices:
-    """Pictures of a tomogram's middle, and the widths of xy and yz so that one scale holds for all."""
+    """Pictures of a tomogram's middle and a small one for the overview; the widths keep one scale."""
 
     xy: str
     xz: str
     yz: str
+    preview: str
     width_px: int
     depth_px: int
     caption: str
@@ -175,6 +183,7 @@ def _slices(item: SeriesReport) -> _Slices | None:
         return None
     found = central_slices(tomogram.volume, tomogram.voxel_size_angstrom, _SLICE_THICKNESS_ANGSTROM)
     xy, xz, yz = slice_images(found)
+    preview = data_uri(stretched(averaged_to(found.xy, 200), 0.5, 99.5), quality=80)
     n_z, n_y, n_x = tomogram.volume.shape
     size = f" {_TIMES} ".join(f"{n * tomogram.voxel_size_angstrom / 10:.0f}" for n in (n_x, n_y, n_z))
     caption = (
@@ -183,7 +192,7 @@ def _slices(item: SeriesReport) -> _Slices | None:
         f"{size} nm. Top left xy, seen along the beam; below it xz, to its right yz. Dense matter is dark. "
         "Above and below the specimen only noise should be seen."
     )
-    return _Slices(data_uri(xy), data_uri(xz), data_uri(yz), xy.width, yz.width, caption)
+    return _Slices(data_uri(xy), data_uri(xz), data_uri(yz), preview, xy.width, yz.width, caption)
 
 
 def _gain_evidence(series: TiltSeries | None) -> tuple[tuple[str, str, float], ...]:
