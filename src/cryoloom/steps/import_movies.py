@@ -1,0 +1,357 @@
+"""Tilt series from a folder of movies, by their mdoc files or by a pattern of file names.
+
+mdocs of SerialEM and Tomo5 are read, one per series or one per movie. Exposures are ordered by their time
+even where the mdoc was sorted by angle. What the user gives counts; what the metadata tell is kept beside it.
+Dose of an exposure: the user's, else ExposureDose, FrameDosesAndNumber, DoseRate or mean counts.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.exposures import Exposure, accumulated_doses, exposures_of, in_order_of_acquisition
+from cryoloom.formats.mdoc import Mdoc, read_mdoc
+from cryoloom.formats.movie import describe_movie
+from cryoloom.formats.movie_folder import MovieFolder, series_by_pattern, series_of_movie_name
+from cryoloom.formats.mrc import MrcPixels
+from cryoloom.model import GainReference, Microscope, Movie, Sourced, Tilt, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["ImportMoviesParams", "import_movies"]
+
+_STEM_SUFFIXES = (".mdoc", ".mrc", ".st", ".mrcs", ".tif", ".tiff", ".eer")
+
+
+class ImportMoviesParams(StepParams):
+    """Where the data are, and what the user knows better than the metadata."""
+
+    directory: Path = Field(
+        Path(), description="Folder with the mdoc files, or with the movies of a pattern."
+    )
+    mdoc: str = Field(
+        "*.mdoc", description="Which mdoc files of the folder, with * and ?; ** for folders below."
+    )
+    pattern: str | None = Field(
+        None,
+        description="Import by file names, without mdoc: e.g. {TS}_{TO}_{TA}.tif (series, order, angle).",
+    )
+    frames_directory: Path | None = Field(
+        None, description="Folder of the movies, where it is not the mdocs' or one below it."
+    )
+    series: str = Field("*", description="Names of the series to take, with * and ?, separated by commas.")
+    pixel_size_angstrom: float | None = Field(
+        None, gt=0, description="Pixel size of the movies; of EER the camera's own 4K grid. Else the mdoc's."
+    )
+    voltage_kv: float | None = Field(
+        None, gt=0, description="Acceleration voltage. Else the mdoc's, else 300."
+    )
+    spherical_aberration_mm: float = Field(2.7, ge=0, description="Cs of the objective lens.")
+    amplitude_contrast: float = Field(0.1, ge=0, lt=1, description="Amplitude contrast.")
+    dose_per_tilt_per_angstrom2: float | None = Field(
+        None, gt=0, description="Dose of each exposure, e/A^2. Else the mdoc's."
+    )
+    initial_dose_per_angstrom2: float = Field(0.0, ge=0, description="Dose before the first exposure, e/A^2.")
+    tilt_axis_deg: float | None = Field(
+        None, ge=-360, le=360, description="Tilt axis from image +y, counter-clockwise. Else the mdoc's."
+    )
+    tilt_offset_deg: float | None = Field(
+        None, ge=-60, le=60, description="Added to all tilts: pretilt of a lamella."
+    )
+    handedness: Literal[-1, 1] | None = Field(
+        None, description="Sign of the defocus gradient, where it is known of the microscope."
+    )
+    gain: Path | None = Field(None, description="Gain reference: MRC, TIFF, EER .gain or DM4.")
+    gain_quarter_turns: Literal[0, 1, 2, 3] | None = Field(
+        None,
+        description="Counter-clockwise turns that orient the gain like the movies. Else found from the data.",
+    )
+    gain_flip: Literal["none", "upside_down", "left_right"] | None = Field(
+        None, description="Flip of the gain after the turns. Else found from the data."
+    )
+    defects: Path | None = Field(None, description="Defects: text of SerialEM or MotionCor, or a map image.")
+    eer_sampling: Literal[1, 2, 4] = Field(
+        1, description="EER: 1 reads the 4K grid, 2 the 8K, 4 the 16K grid."
+    )
+    min_tilts: int = Field(3, ge=2, description="Fewest exposures a series may have.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A series as found in the folder, before its movies are opened."""
+
+    name: str
+    exposures: tuple[Exposure, ...]
+    folder: Path
+    mdoc: Mdoc | None = None
+    error: DataUnfitError | None = None
+
+
+@step(
+    "import_movies",
+    per="project",
+    needs=None,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 100 << 20,
+)
+def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[TiltSeries | DataUnfitError]:
+    """Find tilt series in a folder of movies. A series that cannot be read comes as its error."""
+    directory = params.directory.absolute()
+    if not directory.is_dir():
+        raise UserInputError(f"there is no folder {directory}; correct the directory of import_movies")
+    for role, path in (("gain reference", params.gain), ("defects file", params.defects)):
+        if path is not None and not path.is_file():
+            raise UserInputError(f"the {role} {path} does not exist; correct the parameter of import_movies")
+    found = _by_pattern(directory, params) if params.pattern else _by_mdoc(directory, params, context)
+    wanted = [entry for entry in found if any(fnmatch.fnmatch(entry.name, w) for w in _words(params.series))]
+    if not wanted:
+        names = ", ".join(entry.name for entry in found[:8])
+        raise UserInputError(f"no series in {directory} is called {params.series!r}; there are {names}")
+    folders = [params.frames_directory.absolute()] if params.frames_directory else []
+    movies = MovieFolder(folders or [directory, *(entry.folder for entry in wanted)])
+    for i, entry in enumerate(wanted):
+        try:
+            if entry.error is not None:
+                raise entry.error
+            yield _series(entry, movies, params, context)
+        except DataUnfitError as error:
+            yield DataUnfitError(error.message, **{**error.facts, "series": entry.name})
+        context.progress(i + 1, len(wanted))
+
+
+def _by_pattern(directory: Path, params: ImportMoviesParams) -> list[_Found]:
+    series = series_by_pattern(params.frames_directory or directory, params.pattern or "")
+    folder = (params.frames_directory or directory).absolute()
+    return [_Found(_safe_name(name), tuple(exposures), folder) for name, exposures in sorted(series.items())]
+
+
+def _by_mdoc(directory: Path, params: ImportMoviesParams, context: StepContext) -> list[_Found]:
+    """Series of all mdocs; files of one exposure are gathered by the names of their movies."""
+    paths = sorted(path for path in directory.glob(params.mdoc) if path.is_file())
+    if not paths:
+        raise UserInputError(
+            f"there is no {params.mdoc} in {directory}; give the mdoc or pattern parameter of import_movies"
+        )
+    whole: dict[str, _Found] = {}
+    single: dict[str, list[Mdoc]] = defaultdict(list)
+    for path in _without_overrides(paths, context):
+        name = _series_name(path)
+        try:
+            mdoc = read_mdoc(path)
+            exposures = () if mdoc.is_montage else tuple(exposures_of(mdoc))
+        except DataUnfitError as error:
+            whole[name] = _Found(name, (), path.parent, error=error)
+            continue
+        if not any(exposure.movie_name for exposure in exposures):
+            context.warn(f"{path.name} names no movies (it is a map or a stack); left out")
+        elif len(exposures) == 1 and (group := series_of_movie_name(exposures[0].movie_name or "")):
+            single[group].append(mdoc)
+        elif name in whole:
+            context.warn(f"{path.name} describes the series {name} again; left out")
+        else:
+            whole[name] = _Found(name, exposures, path.parent, mdoc)
+    known = {exposure.movie_name for entry in whole.values() for exposure in entry.exposures}
+    for group, mdocs in single.items():
+        gathered = tuple(exposure for mdoc in mdocs for exposure in exposures_of(mdoc))
+        if not known.issuperset(exposure.movie_name for exposure in gathered) and group not in whole:
+            whole[group] = _Found(_safe_name(group), gathered, mdocs[0].path.parent, mdocs[0])
+    if not whole:
+        raise UserInputError(f"no {params.mdoc} in {directory} describes a tilt series of movies")
+    return [whole[name] for name in sorted(whole)]
+
+
+def _without_overrides(paths: list[Path], context: StepContext) -> list[Path]:
+    """Leave out ``X_override.mdoc`` beside ``X.mdoc``: it names the same exposures again."""
+    names = {path.name for path in paths}
+    kept = []
+    for path in paths:
+        if path.name.endswith("_override.mdoc") and path.name.replace("_override.mdoc", ".mdoc") in names:
+            context.warn(f"{path.name} repeats another mdoc; left out")
+        else:
+            kept.append(path)
+    return kept
+
+
+def _series(
+    entry: _Found, folder: MovieFolder, params: ImportMoviesParams, context: StepContext
+) -> TiltSeries:
+    if len(entry.exposures) < params.min_tilts:
+        raise DataUnfitError(
+            "the series has too few exposures for a tomogram; complete it or leave it out",
+            got_tilts=len(entry.exposures),
+            expected_tilts=f"{params.min_tilts} or more",
+        )
+    exposures, ordered_by = in_order_of_acquisition(entry.exposures)
+    if ordered_by == "order of the file":
+        context.warn(f"{entry.name}: exposures have no times; taken to be acquired in the order of the file")
+    doses, dose_by = accumulated_doses(
+        exposures, params.dose_per_tilt_per_angstrom2, params.initial_dose_per_angstrom2
+    )
+    movies = _movies(exposures, entry, folder, params)
+    _warn_of_repeated_angles(exposures, entry.name, context)
+    pixel_size, pixel_size_by = _pixel_size(entry, movies[0], params)
+    axis, axis_by = _told_axis(entry.mdoc)
+    if axis is None and params.tilt_axis_deg is None:
+        context.warn(
+            f"{entry.name}: no tilt axis is told; give tilt_axis_deg if the alignment does not find it"
+        )
+    voltage = params.voltage_kv or (entry.mdoc.voltage_kv if entry.mdoc else None)
+    if voltage is None:
+        context.warn(f"{entry.name}: no voltage is told; taken to be 300 kV")
+    tilts = [
+        Tilt(
+            acquisition_index=i,
+            nominal_tilt_deg=exposure.tilt_deg,
+            dose_start_per_angstrom2=dose[0],
+            dose_end_per_angstrom2=dose[1],
+            movie=movie,
+            acquired_at=exposure.acquired_at,
+            nominal_defocus_angstrom=exposure.nominal_defocus_angstrom,
+        )
+        for i, (exposure, dose, movie) in enumerate(zip(exposures, doses, movies, strict=True))
+    ]
+    context.record(
+        "import",
+        {
+            "mdoc": str(entry.mdoc.path) if entry.mdoc else None,
+            "ordered_by": ordered_by,
+            "dose_by": dose_by,
+            "told_dose_per_angstrom2": [exposure.dose_per_angstrom2 for exposure in exposures],
+            "pixel_size_by": pixel_size_by,
+            "told_pixel_size_angstrom": entry.mdoc.pixel_size_angstrom if entry.mdoc else None,
+            "told_voltage_kv": entry.mdoc.voltage_kv if entry.mdoc else None,
+        },
+    )
+    return TiltSeries(
+        name=entry.name,
+        microscope=Microscope(voltage or 300.0, params.spherical_aberration_mm, params.amplitude_contrast),
+        pixel_size_angstrom=pixel_size,
+        tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
+        tilt_axis_deg=_with_users_word(Sourced.from_told(axis, axis_by), params.tilt_axis_deg),
+        tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
+        handedness=Sourced.from_told(params.handedness, "user"),
+        gain=_gain(movies[0], params),
+    )
+
+
+def _movies(
+    exposures: list[Exposure], entry: _Found, folder: MovieFolder, params: ImportMoviesParams
+) -> list[Movie]:
+    """Movies of all exposures; raises DataUnfitError where one is missing, shared, damaged or unlike."""
+    names = Counter(exposure.movie_name for exposure in exposures)
+    shared = next((name for name, n in names.items() if n > 1), None)
+    if shared is not None:
+        raise DataUnfitError(
+            f"the movie {shared} is told for {names[shared]} exposures; "
+            "correct the SubFramePath lines of the mdoc"
+        )
+    movies: list[Movie] = []
+    for exposure in exposures:
+        if exposure.movie_name is None:
+            raise DataUnfitError(
+                f"no movie is told for the exposure at {exposure.tilt_deg:.1f} deg (no SubFramePath); "
+                "complete the mdoc, or import by pattern"
+            )
+        if params.pattern:
+            path = entry.folder / exposure.movie_name
+        else:
+            path = folder.find(exposure.movie_name, entry.folder)
+        movie = describe_movie(path, params.eer_sampling)
+        if movies and movie.shape_yx != movies[0].shape_yx:
+            raise DataUnfitError(
+                f"{path.name} has another shape than the first movie; leave its exposure out of the mdoc",
+                got_yx=movie.shape_yx,
+                expected_yx=movies[0].shape_yx,
+            )
+        movies.append(movie)
+    return movies
+
+
+def _pixel_size(entry: _Found, movie: Movie, params: ImportMoviesParams) -> tuple[float, str]:
+    """Pixel size of the grid movies are read on.
+
+    An mdoc tells the size of its stack's pixels. Where that was binned, the shapes say by how much: the
+    nearest whole ratio, since stacks lose some rows.
+    """
+    if params.pixel_size_angstrom is not None:
+        return params.pixel_size_angstrom / movie.eer_sampling, "user"
+    told = entry.mdoc.pixel_size_angstrom if entry.mdoc else None
+    if told is not None and entry.mdoc is not None:
+        stack_yx = entry.mdoc.image_shape_yx
+        if stack_yx is None:
+            return told / movie.eer_sampling, "mdoc"
+        ratio = max(movie.shape_yx) / max(stack_yx)
+        binned = ratio >= 1
+        whole = round(ratio if binned else 1 / ratio)
+        if abs((ratio if binned else 1 / ratio) - whole) > 0.1:
+            raise DataUnfitError(
+                "the mdoc's stack is no whole binning of the movies; give pixel_size_angstrom",
+                stack_yx=stack_yx,
+                movie_yx=movie.shape_yx,
+            )
+        return (told / whole if binned else told * whole), f"mdoc, movie {ratio:.3g} times the stack"
+    if movie.path.suffix.lower() in (".mrc", ".mrcs", ".st"):
+        size = MrcPixels(movie.path).pixel_size_angstrom
+        if size > 0 and abs(size - 1.0) > 1e-6:  # 1 is what programs write that do not know it
+            return size, "movie header"
+    raise DataUnfitError("no pixel size is told; give pixel_size_angstrom")
+
+
+def _gain(movie: Movie, params: ImportMoviesParams) -> GainReference | None:
+    if params.gain is None:
+        return None
+    told = params.gain_quarter_turns is not None or params.gain_flip is not None
+    is_eer = movie.path.suffix.lower() == ".eer"
+    return GainReference(
+        path=params.gain.absolute(),
+        quarter_turns=params.gain_quarter_turns or 0,
+        flip=params.gain_flip or "none",
+        orientation_by="user" if told else "",
+        defects_path=params.defects.absolute() if params.defects else None,
+        divides=is_eer and params.gain.suffix.lower() != ".gain",
+    )
+
+
+def _told_axis(mdoc: Mdoc | None) -> tuple[float | None, str]:
+    if mdoc is None or mdoc.tilt_axis_deg is None:
+        return None, ""
+    value, by = mdoc.tilt_axis_deg
+    return value, f"mdoc {by}"
+
+
+def _with_users_word(told: Sourced, value: float | None) -> Sourced:
+    """Use what the user gives, and keep what the metadata tell beside it."""
+    if value is None:
+        return told
+    return replace(told, applied=value) if told.told is not None else Sourced.from_told(value, "user")
+
+
+def _warn_of_repeated_angles(exposures: list[Exposure], name: str, context: StepContext) -> None:
+    counts = Counter(round(exposure.tilt_deg, 1) for exposure in exposures)
+    repeated = [f"{angle:.1f}" for angle, n in sorted(counts.items()) if n > 1]
+    if repeated:
+        context.warn(f"{name}: {', '.join(repeated)} deg was exposed more than once; all exposures are kept")
+
+
+def _series_name(path: Path) -> str:
+    name = path.name
+    while name.lower().endswith(_STEM_SUFFIXES):
+        name = name[: name.rindex(".")]
+    return _safe_name(name.removesuffix("_override"))
+
+
+def _safe_name(name: str) -> str:
+    """Fit for a folder's name."""
+    return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "series"
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
