@@ -39,7 +39,6 @@ def section(i, tilt, movie, **keys):
 
 
 def write_session(folder, name="TS_01", tilts=TILTS, suffix=".tif", mdoc_keys=None, **movie):
-    lines += ["[T = SerialEM: a microscope]", "[T =     Tilt axis angle = 85.3, binning = 1  spot = 8]"]
     folder.mkdir(exist_ok=True)
     lines = ["PixelSpacing = 2.7", "Voltage = 200", "ImageSize = 24 32", ""]
     lines += [
