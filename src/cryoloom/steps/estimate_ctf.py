@@ -1,0 +1,213 @@
+"""Defocus and astigmatism of every exposure from its Thon rings, the whole series in one model.
+
+The images are cut into overlapping tiles. Their power spectra, divided by a smooth background, are
+compared with rings whose defocus changes over the image as the tilt demands, by likelihood: no tile is
+rescaled. Exposures share what does not change between them (strength of the rings, astigmatism,
+inclination of the specimen, handedness) and support each other by a prior on defocus that is smooth in
+time and in tilt. An exposure whose own rings are not seen gets the prediction and is marked as
+predicted; excluded exposures are left alone.
+
+Defocus is told at the specimen's origin, taken as a plane through it: where poses are known the origin
+is at the pose's shift in the image, otherwise at the image's centre. Methods: Rohou & Grigorieff (2015)
+for the model of rings and the fit resolution; Zhang (2016) for equiphase averaging; Tegunov et al.
+(2021) for one model per series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from cryoloom.algorithms.ctf import principal_defoci
+from cryoloom.algorithms.ctf_fit import RingData, whiten
+from cryoloom.algorithms.ctf_quality import RingProfile, fit_resolution_angstrom, ring_profile
+from cryoloom.algorithms.ctf_series import SeriesFit, TiltRings, at_origin, fit_series
+from cryoloom.algorithms.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
+from cryoloom.errors import UserInputError
+from cryoloom.model import Ctf, Sourced, Tilt, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["EstimateCtfParams", "estimate_ctf"]
+
+# Log-likelihood by which one handedness must beat the other to be called measured: odds of e^20.
+CLEAR_HAND_GAIN = 20.0
+
+
+class EstimateCtfParams(StepParams):
+    """What a user may choose."""
+
+    min_defocus_angstrom: float = Field(5000.0, gt=0, description="Smallest defocus looked for.")
+    max_defocus_angstrom: float = Field(80000.0, gt=0, description="Largest defocus looked for.")
+    low_resolution_angstrom: float = Field(35.0, gt=0, description="Lower end of the fitted frequencies.")
+    high_resolution_angstrom: float = Field(
+        5.0, gt=0, description="Upper end of the fitted frequencies; at finest 95 % of Nyquist's is used."
+    )
+    tile_angstrom: float = Field(700.0, gt=0, description="Edge of the tiles whose spectra are taken.")
+
+    @model_validator(mode="after")
+    def _ranges_are_ranges(self) -> EstimateCtfParams:
+        if self.max_defocus_angstrom <= self.min_defocus_angstrom:
+            raise ValueError("max_defocus_angstrom must be larger than min_defocus_angstrom")
+        if self.high_resolution_angstrom >= self.low_resolution_angstrom:
+            raise ValueError("high_resolution_angstrom must be a smaller number than low_resolution_angstrom")
+        return self
+
+
+def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
+    n_y, n_x = series.stack.shape_yx if series.stack is not None else (4092, 5760)
+    # One image, its transform and the cropped copy; spectra and residuals of up to 100 tiles per exposure.
+    return 400_000_000 + 16 * n_y * n_x + 5_000_000 * len(series.tilts)
+
+
+@step(
+    "estimate_ctf",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    gpu="optional",
+    bytes_needed=_bytes_needed,
+    citations=(
+        "Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015)",
+        "Zhang, J. Struct. Biol. 193, 1 (2016)",
+        "Tegunov et al., Nat. Methods 18, 186 (2021)",
+    ),
+)
+def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepContext) -> TiltSeries:
+    """Defocus, astigmatism and fit resolution of every exposure, and the handedness of the series."""
+    tilts = [t for t in series.tilts if not t.is_excluded and t.section is not None]
+    band = _band(series, params)
+    if band is None or not tilts:
+        pixel = series.unweighted_stack.pixel_size_angstrom
+        context.warn(
+            f"{series.name}: no CTF is estimated: its pixels of {pixel:g} A hold nothing finer than "
+            f"{2 * pixel:g} A, and rings are looked for from {params.low_resolution_angstrom:g} A on"
+        )
+        return series
+    spectra = _all_spectra(series, tilts, band, params, context)
+    rings = [
+        _tilt_rings(series, tilt, whiten(one, series.microscope, device=context.device))
+        for tilt, one in zip(tilts, spectra, strict=True)
+    ]
+
+    def rewhiten(i: int, modulation: NDArray[np.float64]) -> RingData:
+        return whiten(spectra[i], series.microscope, modulation, context.device)
+
+    known_hand = series.handedness.applied
+    search = (params.min_defocus_angstrom, params.max_defocus_angstrom)
+    found = fit_series(rings, search, int(known_hand) if known_hand else None, rewhiten)
+    if found is None:
+        context.warn(
+            f"{series.name}: no Thon rings are seen between {params.low_resolution_angstrom:g} and "
+            f"{1 / band.high_per_angstrom:.1f} A in any exposure; the series goes on without a CTF"
+        )
+        context.figure("n_predicted", 0)
+        return series
+    return _with_result(series, tilts, rings, found, context)
+
+
+def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
+    """Frequencies to fit; None where the pixels are too coarse for any."""
+    if params.high_resolution_angstrom >= params.low_resolution_angstrom:
+        raise UserInputError("high_resolution_angstrom must be a smaller number than low_resolution_angstrom")
+    # Motion correction and cameras leave little between 95 % of Nyquist's frequency and it.
+    finest = 2 * series.unweighted_stack.pixel_size_angstrom / 0.95
+    high = max(params.high_resolution_angstrom, finest)
+    if high > 0.8 * params.low_resolution_angstrom:
+        return None
+    return SpectrumBand(1 / params.low_resolution_angstrom, 1 / high)
+
+
+def _all_spectra(
+    series: TiltSeries,
+    tilts: list[Tilt],
+    band: SpectrumBand,
+    params: EstimateCtfParams,
+    context: StepContext,
+) -> list[TileSpectra]:
+    """Tile spectra of the exposures, one image in memory at a time."""
+    stack = series.unweighted_stack
+    spectra = []
+    for i, tilt in enumerate(tilts):
+        if tilt.section is None:
+            continue
+        image = torch.as_tensor(np.asarray(stack.images[tilt.section], np.float32), device=context.device)
+        spectra.append(tile_spectra(image, stack.pixel_size_angstrom, band, params.tile_angstrom))
+        context.progress(i + 1, len(tilts) + len(tilts) // 2)
+    return spectra
+
+
+def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:
+    """Rings of a tilt with its geometry: its pose if there is one, otherwise what the metadata tell."""
+    if tilt.pose is not None:
+        pose = tilt.pose
+        return TiltRings(
+            data,
+            tilt.acquisition_index,
+            pose.tilt_deg,
+            pose.axis_deg,
+            pose.x_tilt_deg,
+            pose.shift_xy_angstrom,
+        )
+    angle = tilt.nominal_tilt_deg + (series.tilt_offset_deg.applied or 0.0)
+    return TiltRings(data, tilt.acquisition_index, angle, series.tilt_axis_deg.applied or 0.0)
+
+
+def _with_result(
+    series: TiltSeries, tilts: list[Tilt], rings: list[TiltRings], found: SeriesFit, context: StepContext
+) -> TiltSeries:
+    """Put the fits on the tilts, the handedness on the series, and tell figures and curves."""
+    changes: dict[int, dict[str, Ctf]] = {}
+    curves = []
+    for tilt, one, fit, predicted in zip(tilts, rings, found.fits, found.predicted, strict=True):
+        data, slope = at_origin(one), found.model.slope(one)
+        profile = ring_profile(data, found.model.template(one, fit.defocus_angstrom), fit, slope)
+        resolution = None if predicted else fit_resolution_angstrom(profile)
+        u, v, angle = principal_defoci(fit.defocus_angstrom, fit.axial_angstrom, fit.diagonal_angstrom)
+        ctf = Ctf(u, v, angle, 0.0, resolution, round(profile.correlation(resolution), 4), predicted)
+        changes[tilt.acquisition_index] = {"ctf": ctf}
+        curves.append(_curve(tilt, profile, fit.sd_angstrom))
+    context.record("ctf_curves", curves)
+    _tell_figures([change["ctf"] for change in changes.values()], found, context)
+    handed = series.handedness
+    if handed.applied is None:
+        handed = _measured_hand(series, found, context)
+    return replace(series.with_tilts(changes), handedness=handed)
+
+
+def _measured_hand(series: TiltSeries, found: SeriesFit, context: StepContext) -> Sourced:
+    """Handedness with the measurement added; in use only where nothing was told and the evidence is clear."""
+    if found.hand_gain < CLEAR_HAND_GAIN:
+        context.warn(
+            f"{series.name}: the handedness is inconclusive: {found.model.handedness:+d} is likelier by "
+            f"{found.hand_gain:.1f} nats, {CLEAR_HAND_GAIN:g} are asked for"
+        )
+        return series.handedness
+    return series.handedness.with_measured(float(found.model.handedness), "estimate_ctf", apply=True)
+
+
+def _curve(tilt: Tilt, profile: RingProfile, sd_angstrom: float) -> dict[str, float | list[float]]:
+    """Profile of one tilt for the report, at most 200 samples."""
+    stride = max(1, -(-len(profile.rings) // 200))
+    return {
+        "acquisition_index": tilt.acquisition_index,
+        "defocus_sd_angstrom": round(sd_angstrom, 1),
+        "frequency_per_angstrom": np.round(profile.frequency_per_angstrom[::stride], 5).tolist(),
+        "spectrum": np.round(profile.spectrum[::stride], 4).tolist(),
+        "model": np.round(profile.model[::stride], 4).tolist(),
+    }
+
+
+def _tell_figures(ctfs: list[Ctf], found: SeriesFit, context: StepContext) -> None:
+    resolutions = [c.fit_resolution_angstrom for c in ctfs if c.fit_resolution_angstrom is not None]
+    context.figure("defocus_median_angstrom", float(np.median([c.defocus_angstrom for c in ctfs])))
+    if resolutions:
+        context.figure("fit_resolution_median_angstrom", float(np.median(resolutions)))
+    context.figure("n_predicted", sum(c.predicted for c in ctfs))
+    context.figure("defocus_sd_median_angstrom", float(np.median([f.sd_angstrom for f in found.fits])))
+    context.figure("handedness", found.model.handedness)
+    context.figure("handedness_gain_nats", found.hand_gain)
+    context.figure("specimen_inclination_deg", found.model.inclination_deg[0])
