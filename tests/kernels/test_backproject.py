@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -45,18 +48,19 @@ def test_is_the_interpolated_sum_over_tilts(shape, device, rng):
     np.testing.assert_allclose(volume.cpu().numpy(), written_out(images, columns, shape), atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_triton_agrees_in_its_interpreter(shape, rng, monkeypatch):
-    pytest.importorskip("triton", reason="triton is not installed")
-    if torch.cuda.is_available():
-        pytest.skip("with a GPU the compiled kernel is tested instead")
+def test_triton_agrees_in_its_interpreter(rng, monkeypatch):
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("triton is not installed")
+    if torch.cuda.is_available() or "triton" in sys.modules:
+        pytest.skip("triton's interpreter must be chosen before triton is imported")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     from cryoloom.kernels.backproject_gpu import back_project_triton
 
-    images, columns = strip_case(rng, 5, 40, shape)
-    volume = torch.full(shape, torch.nan)
-    back_project_triton(images, columns, volume)
-    np.testing.assert_allclose(volume.numpy(), written_out(images, columns, shape), atol=1e-4)
+    for shape in [(3, 32, 16), (5, 7, 11)]:
+        images, columns = strip_case(rng, 4, 20, shape)
+        volume = torch.full(shape, torch.nan)
+        back_project_triton(images, columns, volume)
+        np.testing.assert_allclose(volume.numpy(), written_out(images, columns, shape), atol=1e-4)
 
 
 def test_oblique_without_drift_is_the_same(rng):

@@ -1,0 +1,129 @@
+"""The step: from a series with poses to tomograms, sizes, memory bands and refusals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.geometry.frames import index_from_position
+from cryoloom.geometry.projection import project
+from cryoloom.model import Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
+
+PIXEL = 4.0
+BEADS = np.array([[200.0, 90, 60], [-180, 150, -70], [-210, -170, 40], [60, -190, -50]])
+SIGMA = 14.0
+
+
+@pytest.fixture
+def series(rng) -> TiltSeries:
+    """21 images of four dark beads at an axis of 85 degrees, with shifts; halves with noise of their own."""
+    shape, tilts, sections = (150, 160), [], []
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    for section, angle in enumerate(np.arange(-60, 61, 6.0)):
+        pose = Pose(85.0, float(angle), shift_xy_angstrom=tuple(15 * rng.standard_normal(2)))
+        seen = project(BEADS, pose.matrix[None], np.array([pose.shift_xy_angstrom]))[0] / PIXEL
+        bumps = [
+            np.exp(-((x - 80 - px) ** 2 + (y - 75 - py) ** 2) * PIXEL**2 / (2 * SIGMA**2)) for px, py in seen
+        ]
+        sections.append(1 - 0.3 * np.sum(bumps, axis=0))
+        tilts.append(Tilt(section, float(angle), 0, 3, section=section, pose=pose))
+    clean = np.array(sections)
+    even, odd = ((50 * clean * (1 + 0.01 * rng.standard_normal(clean.shape))).astype("f4") for _ in range(2))
+    stack = Stack(even + odd, PIXEL, even, odd)
+    return TiltSeries("TS_01", Microscope(), PIXEL, tuple(tilts), stack=stack)
+
+
+PARAMS = ReconstructParams(binning=2, thickness_angstrom=300)
+
+
+def bead_centres(volume, voxel):
+    """Centre of mass of the darkness near each bead, xyz in angstrom."""
+    z, y, x = np.mgrid[: volume.shape[0], : volume.shape[1], : volume.shape[2]]
+    grid = (np.stack([x, y, z], axis=-1) - np.array(volume.shape)[::-1] // 2) * voxel
+    centres = []
+    for bead in BEADS:
+        near = np.linalg.norm(grid - bead, axis=-1) < 2 * SIGMA
+        weight = np.clip(-volume[near], 0, None)
+        centres.append((grid[near] * weight[:, None]).sum(axis=0) / weight.sum())
+    return np.array(centres)
+
+
+def test_beads_are_where_they_are_and_dark(series, context):
+    tomogram = reconstruct(series, PARAMS, context)
+    volume = context.pixels["tomogram"]
+    assert tomogram.volume is volume
+    assert tomogram.voxel_size_angstrom == 8
+    # The axis lies across the camera: the camera's 160 columns are the tomogram's y.
+    assert volume.shape == (38, 80, 76)
+    assert np.isfinite(volume).all()
+    # A tenth of a voxel, two along z.
+    error = bead_centres(volume, 8.0) - BEADS
+    assert np.abs(error[:, :2]).max() < 0.8
+    assert np.abs(error[:, 2]).max() < 1.6
+    at = np.round(index_from_position(BEADS, volume.shape, 8.0)).astype(int)
+    assert (volume[tuple(at.T)] < volume.mean() - 8 * volume.std()).all()
+    assert context.last_progress is not None
+    assert context.last_progress[0] == context.last_progress[1]
+
+
+def test_halves_are_compared(series, context):
+    tomogram = reconstruct(series, PARAMS, context)
+    assert tomogram.even is context.pixels["tomogram_even"]
+    assert tomogram.odd is context.pixels["tomogram_odd"]
+    assert 0 < context.figures["half_correlation"] < 1
+    assert len(context.records["half_correlation"]["correlation"]) == 40
+    without = reconstruct(series, PARAMS.model_copy(update={"halves": False}), context)
+    assert without.even is None
+
+
+def test_little_memory_gives_the_same_in_bands(series, context):
+    whole = reconstruct(series, PARAMS, context).volume
+    whole = np.array(whole)
+    context.memory_bytes = 1
+    banded = reconstruct(series, PARAMS, context).volume
+    np.testing.assert_array_equal(whole, banded)
+
+
+def test_excluded_tilts_do_not_count(series, context):
+    with_rubbish = np.array(series.stack.images)
+    with_rubbish[3] = 1e6
+    bad = series.with_tilts({3: {"exclusion": Exclusion("dark", "test"), "pose": None}})
+    bad = replace(bad, stack=Stack(with_rubbish, PIXEL))
+    reconstruct(bad, PARAMS, context)
+    assert context.figures["n_tilts"] == 20
+    assert np.abs(bead_centres(context.pixels["tomogram"], 8.0) - BEADS)[:, :2].max() < 0.8
+
+
+def test_sizes_follow_the_parameters(series, context):
+    params = ReconstructParams(
+        voxel_size_angstrom=10,
+        thickness_angstrom=200,
+        width_angstrom=400,
+        length_angstrom=300,
+        dtype="float16",
+    )
+    reconstruct(series, params, context)
+    assert context.pixels["tomogram"].shape == (20, 30, 40)
+    assert context.pixels["tomogram"].dtype == np.float16
+    assert bytes_needed(series, params) > 20 * 30 * 40
+
+
+def test_refuses_with_a_sentence(series, context):
+    no_pose = series.with_tilts({2: {"pose": None}})
+    with pytest.raises(DataUnfitError, match="1 of 21 tilts have no pose; run align_series"):
+        reconstruct(no_pose, PARAMS, context)
+    single = replace(series, tilts=series.tilts[:1])
+    with pytest.raises(DataUnfitError, match="at least 2 different tilts"):
+        reconstruct(single, PARAMS, context)
+    with pytest.raises(UserInputError, match="finer than the images"):
+        reconstruct(series, ReconstructParams(voxel_size_angstrom=1.0), context)
+    images = np.array(series.stack.images)
+    images[5, 3, 3] = np.nan
+    with pytest.raises(DataUnfitError, match="NaN or infinite"):
+        reconstruct(replace(series, stack=Stack(images, PIXEL)), PARAMS, context)
+    with pytest.raises(DataUnfitError, match="no images yet"):
+        reconstruct(replace(series, stack=None), PARAMS, context)
