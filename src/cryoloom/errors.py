@@ -36,7 +36,7 @@ class UserInputError(CryoloomError):
 
 
 class DataUnfitError(CryoloomError):
-    """This item cannot be processed; it is skipped, the run goes on, nothing is tried again."""
+    """An item that cannot be processed; it is skipped, the run goes on, nothing is tried again."""
 
 
 class TransientError(CryoloomError):

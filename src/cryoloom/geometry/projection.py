@@ -18,7 +18,7 @@ __all__ = ["beam_coordinate", "project", "projection_matrices"]
 def projection_matrices(
     axis_deg: ArrayLike, tilt_deg: ArrayLike, x_tilt_deg: ArrayLike = 0.0
 ) -> NDArray[np.float64]:
-    """Rotations from specimen to image frame, ``(..., 3, 3)``; row 0 and 1 give image x and y, row 2 the beam.
+    """Rotations from specimen to image frame, ``(..., 3, 3)``: rows are image x, image y and the beam.
 
     The angles broadcast against each other.
     """

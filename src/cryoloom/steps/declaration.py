@@ -100,6 +100,8 @@ class Step:
     bytes_needed: MemoryEstimate
     """Peak memory of one item: ``bytes_needed(item, params)``; a source gets None as item."""
     citations: tuple[str, ...]
+    ignores_exclusions: bool = False
+    """True where an excluded tilt changes nothing (movies are summed all the same), so nothing is redone."""
 
     @property
     def summary(self) -> str:
@@ -139,6 +141,7 @@ def step(
     bytes_needed: MemoryEstimate,
     gpu: Literal["none", "optional"] = "none",
     citations: Sequence[str] = (),
+    ignores_exclusions: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
 
@@ -149,7 +152,17 @@ def step(
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         params = inspect.signature(function, eval_str=True).parameters["params"].annotation
         declared = Step(
-            name, version, per, needs, gives, params, function, gpu, bytes_needed, tuple(citations)
+            name,
+            version,
+            per,
+            needs,
+            gives,
+            params,
+            function,
+            gpu,
+            bytes_needed,
+            tuple(citations),
+            ignores_exclusions,
         )
         cast(Any, function).declaration = declared
         return function
