@@ -16,9 +16,10 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.defects import load_defects
 from cryoloom.formats.dm4 import read_dm_image
 from cryoloom.formats.mrc import MrcPixels
+from cryoloom.geometry.image_orientation import orient_image
 from cryoloom.model import GainReference
 
-__all__ = ["fit_to_shape", "load_gain", "orient", "read_gain_file"]
+__all__ = ["fit_to_shape", "load_gain", "read_gain_file"]
 
 _SUFFIXES = (".mrc", ".mrcs", ".tif", ".tiff", ".gain", ".dm4", ".dm3")
 
@@ -29,7 +30,7 @@ def load_gain(gain: GainReference, shape_yx: tuple[int, int]) -> NDArray[np.floa
     A reference of half or twice the frames' size (EER sampling, super-resolution) is replicated or averaged.
     Raises DataUnfitError where it does not fit, and tells whether a quarter turn would.
     """
-    image = orient(read_gain_file(gain), gain.quarter_turns, gain.flip)
+    image = orient_image(read_gain_file(gain), gain.quarter_turns, gain.flip)
     fitted = fit_to_shape(image, shape_yx)
     if fitted is None:
         turned = fit_to_shape(image.T, shape_yx) is not None
@@ -78,17 +79,6 @@ def read_gain_file(gain: GainReference) -> NDArray[np.float32]:
     result = np.zeros(image.shape, dtype=np.float32)
     np.divide(1.0, image, out=result, where=good) if gain.divides else np.copyto(result, image, where=good)
     return result
-
-
-def orient(image: NDArray[np.float32], quarter_turns: int, flip: str) -> NDArray[np.float32]:
-    """Turn counter-clockwise as displayed with row 0 at the bottom, then flip."""
-    # NumPy turns counter-clockwise with row 0 at the top: the other way round here.
-    turned = np.rot90(image, -quarter_turns)
-    if flip == "upside_down":
-        turned = turned[::-1]
-    elif flip == "left_right":
-        turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned)
 
 
 def fit_to_shape(image: NDArray[np.float32], shape_yx: tuple[int, int]) -> NDArray[np.float32] | None:
