@@ -86,13 +86,12 @@ def slice_images(
         small = _averaged_by(image, block)
         # Ends of the volume hold artefacts of few tilts: the middle alone sets the contrast.
         inner = small[tuple(slice(n // 8, n - n // 8) for n in small.shape)]
-        finite = inner[np.isfinite(inner)]
-        low, high = np.percentile(finite, [0.4, 99.6]) if finite.size else (0.0, 1.0)
-        picture = _grey(small, float(low), float(high))
+        picture = _grey(small, *_usual_range(inner))
         size = (picture.width * enlarge, picture.height * enlarge)
         pictures.append(picture.resize(size, Image.Resampling.BICUBIC))
     xy, xz, yz = pictures
-    return with_scale_bar(xy, slices.voxel_size_angstrom * block / enlarge), xz, yz
+    text_px = (xy.width + yz.width) // 50  # they are seen side by side
+    return with_scale_bar(xy, slices.voxel_size_angstrom * block / enlarge, text_px), xz, yz
 
 
 def tomogram_figure(
@@ -108,12 +107,12 @@ def tomogram_figure(
     return figure
 
 
-def with_scale_bar(picture: Image.Image, pixel_size_angstrom: float) -> Image.Image:
+def with_scale_bar(picture: Image.Image, pixel_size_angstrom: float, text_px: int = 12) -> Image.Image:
     """The picture with a white bar of a round length in its lower left corner."""
     length_angstrom = _round_length(picture.width * pixel_size_angstrom * 0.22)
     length_px = length_angstrom / pixel_size_angstrom
     text = f"{length_angstrom / 10:.0f} nm"
-    size = max(11, picture.width // 45)
+    size = max(11, text_px)
     marked = picture.copy()
     draw = ImageDraw.Draw(marked)
     font = ImageFont.load_default(size)
@@ -133,6 +132,17 @@ def data_uri(picture: Image.Image, *, quality: int = 85) -> str:
     buffer = io.BytesIO()
     picture.convert("L").save(buffer, format="JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _usual_range(image: FloatImage) -> tuple[float, float]:
+    """3.5 robust standard deviations either side of the median: beads do not flatten everything else."""
+    finite = image[np.isfinite(image)]
+    if not finite.size:
+        return 0.0, 1.0
+    middle = float(np.median(finite))
+    # 1.4826: standard deviation over median absolute deviation of a normal distribution.
+    spread = 3.5 * 1.4826 * float(np.median(np.abs(finite - middle)))
+    return middle - spread, middle + spread
 
 
 def _grey(image: FloatImage, low: float, high: float) -> Image.Image:

@@ -69,6 +69,28 @@ _MEANINGS = {
         "Dose weighting halves the amplitude of detail of this size in the most damaged image; finer detail "
         "is kept in earlier images.",
     ),
+    "defocus_sd_median_angstrom": Meaning(
+        "Defocus, uncertainty",
+        "Å",
+        "Standard deviation of a tilt's defocus as the fit estimates it, median over tilts.",
+    ),
+    "handedness": Meaning(
+        "Defocus handedness",
+        "",
+        "+1: parts of the specimen higher along the beam have less defocus, -1: more. A property of the "
+        "microscope, the same for all series; a wrong sign spoils any CTF correction in depth.",
+    ),
+    "handedness_gain_nats": Meaning(
+        "Handedness, evidence",
+        "nats",
+        "How much better one handedness explains the tilted spectra than the other. Below 3 it is a guess.",
+    ),
+    "specimen_inclination_deg": Meaning(
+        "Inclination of the specimen",
+        "°",
+        "Slope of the ice across the tilt axis, seen from defocus. Lamellae often lie at 8 to 12 degrees.",
+    ),
+    "n_tilts": Meaning("Tilts in the tomogram", ""),
     "residual_mean_angstrom": Meaning(
         "Alignment residual, mean",
         "Å",
@@ -87,7 +109,14 @@ _MEANINGS = {
     "half_correlation": Meaning(
         "Correlation of half tomograms",
         "",
-        "Correlation of the tomograms made from even and from odd frames alone: 1 is free of noise.",
+        "Mean Fourier correlation, up to half of Nyquist, of the tomograms made from even and from odd "
+        "frames alone: 1 is free of noise.",
+    ),
+    "half_resolution_angstrom": Meaning(
+        "Half tomograms agree to",
+        "Å",
+        "Detail at which the correlation of the half tomograms falls below 0.143. Alignment errors are in "
+        "both halves and do not show here.",
     ),
 }
 

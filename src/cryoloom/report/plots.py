@@ -51,6 +51,7 @@ def plots_of(item: SeriesReport) -> dict[str, tuple[Plot, ...]]:
         "motion": _motion(item.series),
         "ctf": (*_defocus(item.series), *_ctf_fits(item)),
         "alignment": _alignment(item),
+        "halves": _halves(item),
     }
     for plot in (plot for plots in sections.values() for plot in plots):
         if plot.layout["xaxis"]["title"]["text"] == _TILT:  # one range, so that eyes can go from plot to plot
@@ -286,7 +287,7 @@ def _ctf_fits(item: SeriesReport) -> tuple[Plot, ...]:
         layout[f"yaxis{suffix}"] = {**_AXIS, "showticklabels": False}
         layout["annotations"].append(
             {
-                "text": f"tilt {angles[curve['acquisition_index']]:.0f}°",
+                "text": _panel_title(item.series, curve["acquisition_index"]),
                 "xref": f"x{suffix} domain",
                 "yref": f"y{suffix} domain",
                 "x": 1.0,
@@ -302,6 +303,31 @@ def _ctf_fits(item: SeriesReport) -> tuple[Plot, ...]:
         "Peaks and troughs should coincide; where they stop doing so is the fit resolution."
     )
     return (Plot("CTF fits", caption, traces, layout, height_px=280),) if chosen else ()
+
+
+def _panel_title(series: TiltSeries, acquisition_index: int) -> str:
+    angle = f"{_tilt_angles(series)[acquisition_index]:.0f}°".replace("-", "\u2212")
+    ctf = next(t.ctf for t in series.tilts if t.acquisition_index == acquisition_index)
+    return f"tilt {angle}" if ctf is None else f"tilt {angle}, {ctf.defocus_angstrom / 1e4:.2f} µm"
+
+
+def _halves(item: SeriesReport) -> tuple[Plot, ...]:
+    """Fourier shell correlation of the half tomograms."""
+    curve = _record(item, "half_correlation")
+    if not isinstance(curve, Mapping) or not curve.get("correlation"):
+        return ()
+    trace = {
+        **_points(curve["frequency_per_angstrom"], _numbers(curve["correlation"]), _BLUE),
+        "mode": "lines",
+        "line": {"color": _BLUE, "width": 1.6},
+    }
+    layout = _layout("frequency (1/Å)", "correlation", shapes=[_threshold(0.143)])
+    layout["yaxis"]["range"] = [-0.1, 1.02]
+    caption = (
+        "Fourier shell correlation of the tomograms from even and from odd frames: how much of each detail "
+        "is signal. Dashed: 0.143. It does not see errors of the alignment, which both halves share."
+    )
+    return (Plot("Half tomograms", caption, [trace], layout),)
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:
