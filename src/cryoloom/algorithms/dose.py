@@ -11,20 +11,21 @@ __all__ = ["critical_exposure", "dose_weights", "mean_dose_weights", "power_norm
 
 
 def voltage_factor(voltage_kv: float) -> float:
-    """Critical exposure at a voltage relative to 300 kV, linear between 1 at 300, 0.8 at 200 and 0.45 at 120 kV.
+    """Critical exposure at a voltage relative to 300 kV.
 
-    0.8 at 200 kV is Grant & Grigorieff's; the rest is the interpolation MotionCor3 uses. Constant beyond the ends.
+    Linear between 1 at 300, 0.8 at 200 and 0.45 at 120 kV, constant beyond. 0.8 at 200 kV is Grant &
+    Grigorieff's; the rest is the interpolation MotionCor3 uses.
     """
     return float(np.interp(voltage_kv, [120.0, 200.0, 300.0], [0.45, 0.8, 1.0]))
 
 
 def critical_exposure(frequency_per_angstrom: ArrayLike, voltage_kv: float = 300.0) -> NDArray[np.float64]:
-    """Exposure in e/A^2 after which a frequency's amplitude has fallen to ``exp(-1/2)``; infinite at frequency 0."""
+    """Exposure in e/A^2 that lowers a frequency's amplitude to ``exp(-1/2)``; infinite at frequency 0."""
     frequency = np.asarray(frequency_per_angstrom, dtype=np.float64)
     # 0.24499, -1.6649, 2.8141: fitted to rotavirus images at 300 kV, Grant & Grigorieff 2015, equation 3.
     with np.errstate(divide="ignore"):
         exposure = 0.24499 * frequency**-1.6649 + 2.8141
-    return cast(NDArray[np.float64], voltage_factor(voltage_kv) * exposure)
+    return voltage_factor(voltage_kv) * exposure
 
 
 def dose_weights(
@@ -55,6 +56,6 @@ def mean_dose_weights(
 
 
 def power_normalisation(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights ``(frame, ...)`` over their rms along the frames, so that a weighted sum keeps the noise power."""
+    """Weights ``(frame, ...)`` over their rms along frames, so that weighted sums keep the noise power."""
     rms = np.sqrt(np.mean(weights**2, axis=0, keepdims=True))
     return cast(NDArray[np.float64], weights / np.maximum(rms, 1e-12))

@@ -1,9 +1,11 @@
 """Weight each tilt by what radiation has left of every frequency. Grant & Grigorieff, eLife 4:e06980 (2015).
 
 The amplitude at frequency k after a dose N is ``exp(-N / 2 Ne(k))`` with the critical exposure
-``Ne = 0.24499 k^-1.6649 + 2.8141`` e/A^2 at 300 kV (0.8 of it at 200 kV). N counts every exposure taken before in order of
-acquisition. A sum over one exposure recorded the mean from its start to its end, so that mean is the default; other programs
-take the dose at the end (cisTEM, RELION), which is a choice here. The unweighted stack stays as it is.
+``Ne = 0.24499 k^-1.6649 + 2.8141`` e/A^2 at 300 kV (0.8 of it at 200 kV). N counts every exposure
+taken before in order of
+acquisition. A sum over one exposure recorded the mean from its start to its end, so that mean is the
+default; other programs take the dose at the end (cisTEM, RELION), which is a choice here. The unweighted
+stack stays as it is.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ def _bytes_needed(series: TiltSeries, params: WeightDoseParams) -> int:
 def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepContext) -> TiltSeries:
     """Dampen the frequencies radiation has destroyed, by the dose each tilt had received.
 
-    Quality figure: ``half_amplitude_last_angstrom``, the detail whose amplitude is halved in the most exposed tilt.
+    Quality figure: ``half_amplitude_last_angstrom``, the detail whose amplitude is halved in the most
+    exposed tilt.
     """
     _require_dose(series)
     stack = series.unweighted_stack
@@ -89,7 +92,7 @@ def _require_dose(series: TiltSeries) -> None:
     """Refuse a series in which no exposure has a dose: weighting would silently do nothing."""
     if all(tilt.dose_end_per_angstrom2 <= 0 for tilt in series.tilts):
         raise DataUnfitError(
-            "the series has no dose; expected e/A^2 for every tilt: give the dose per tilt at import, or leave weight_dose out",
+            "the series has no dose; give the dose per tilt at import, or leave weight_dose out",
             series=series.name,
         )
 
@@ -105,7 +108,7 @@ def _frequency_per_angstrom(stack: Stack) -> NDArray[np.float64]:
 def _weights(
     tilt: Tilt, frequency_per_angstrom: NDArray[np.float64], voltage_kv: float, params: WeightDoseParams
 ) -> NDArray[np.float32]:
-    """Amplitudes left in a tilt. They are smooth in frequency, so a table of 2048 and linear steps are exact to 1e-6."""
+    """Amplitudes left in a tilt; so smooth in frequency that a table of 2048 is exact to 1e-6."""
     table = np.linspace(0.0, float(frequency_per_angstrom.max()), 2048)
     start = params.extra_dose_per_angstrom2 + tilt.dose_start_per_angstrom2
     end = params.extra_dose_per_angstrom2 + tilt.dose_end_per_angstrom2

@@ -1,0 +1,165 @@
+"""Hot loops of motion correction on the CPU: likelihood gradients of frame shifts, and shifted sums.
+
+Spectra are ``(frame, y, x // 2 + 1)`` complex64. ``ramps_y`` ``(frame, y)`` and ``ramps_x`` ``(frame, x //
+2 + 1)`` are the two factors of the phase ramp that moves each frame's specimen back to the origin.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+__all__ = ["add_moved", "likelihood_gradient", "ring_powers"]
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def likelihood_gradient(
+    spectra: NDArray[np.complex64],
+    ramps_y: NDArray[np.complex64],
+    ramps_x: NDArray[np.complex64],
+    ring: NDArray[np.int16],
+    reach: NDArray[np.int64],
+    signal_to_noise: NDArray[np.float32],
+    pattern_to_noise: NDArray[np.float32],
+    weight: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Gradient of the log likelihood by shift over ``-4 pi / n``, ``(frame, 2)`` as (y, x).
+
+    Model of a frame: ``F_i = X ramp_i* + G + noise``; specimen X moves, pattern G (gain residue) stands,
+    both Gaussian with the power ratios to the noise given by ring; X and G are integrated out exactly.
+    weight : by ring, 1 / noise power, 0 where a ring is not used. ring : (y, x // 2 + 1), -1 where unused.
+    reach : (y,), columns that can be used.
+    """
+    n, n_y = ramps_y.shape[0], ring.shape[0]
+    rows = np.zeros((n_y, n, 2))
+    for y in prange(n_y):
+        n_x = reach[y]
+        moved = np.empty((n, n_x), np.complex64)
+        total = np.zeros(n_x, np.complex64)
+        for i in range(n):
+            ramp_y = ramps_y[i, y]
+            for x in range(n_x):
+                value = spectra[i, y, x] * (ramp_y * ramps_x[i, x])
+                moved[i, x] = value
+                total[x] += value
+        estimate = np.empty(n_x, np.complex64)
+        crossed = np.zeros(n_x, np.complex64)
+        for x in range(n_x):
+            r = ring[y, x]
+            if r < 0:
+                estimate[x] = 0.0
+                continue
+            alpha, beta, scale = signal_to_noise[r], pattern_to_noise[r], weight[r]
+            if x == 0:
+                scale *= np.float32(0.5)  # both members of a conjugate pair are in this column
+            if beta == 0.0:
+                estimate[x] = np.conj(total[x]) * (scale * alpha / (1 + n * alpha))
+                continue
+            still = np.complex64(0)
+            overlap = np.complex64(0)
+            for i in range(n):
+                still += spectra[i, y, x]
+                overlap += ramps_y[i, y] * ramps_x[i, x]
+            a, b = 1 + n * alpha, 1 + n * beta
+            determinant = a * b - alpha * beta * (overlap.real**2 + overlap.imag**2)
+            specimen = (b * total[x] - beta * overlap * still) * (alpha / determinant)
+            pattern = (a * still - alpha * np.conj(overlap) * total[x]) * (beta / determinant)
+            covariance = -overlap * (alpha * beta / determinant)
+            estimate[x] = np.conj(specimen) * scale
+            # Noise power is 1 / scale (0.5 for a pair counted twice cancels): covariance comes in units of
+            # it.
+            noise = np.float32(1.0) / weight[r]
+            crossed[x] = (pattern * np.conj(specimen) + np.conj(covariance) * noise) * scale
+        for i in range(n):
+            ramp_y = ramps_y[i, y]
+            sum_y = np.float32(0)
+            sum_x = np.float32(0)
+            for x in range(n_x):
+                product = moved[i, x] * estimate[x] - (ramp_y * ramps_x[i, x]) * crossed[x]
+                sum_y += product.imag
+                sum_x += product.imag * x
+            rows[y, i, 0] = sum_y
+            rows[y, i, 1] = sum_x
+    return _collect(rows)
+
+
+@njit(cache=True)
+def _collect(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum rows with their frequency index in y: (y, frame, 2) to (frame, 2), indices not yet frequencies."""
+    n_y, n, _ = rows.shape
+    gradient = np.zeros((n, 2))
+    for y in range(n_y):
+        index = y if y < (n_y + 1) // 2 else y - n_y
+        for i in range(n):
+            gradient[i, 0] += rows[y, i, 0] * index
+            gradient[i, 1] += rows[y, i, 1]
+    return gradient
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def ring_powers(
+    spectra: NDArray[np.complex64],
+    ramps_y: NDArray[np.complex64],
+    ramps_x: NDArray[np.complex64],
+    ring: NDArray[np.int16],
+    reach: NDArray[np.int64],
+    n_rings: int,
+) -> NDArray[np.float64]:
+    """Sums over each ring, ``(5, ring)``.
+
+    Count, mean frame power, powers of the sums of moved frames, of unmoved ones, and of ramps.
+    """
+    n, n_y = ramps_y.shape[0], ring.shape[0]
+    n_chunks = 16
+    chunks = np.zeros((n_chunks, 5, n_rings))
+    for chunk in prange(n_chunks):
+        for y in range(chunk, n_y, n_chunks):
+            n_x = reach[y]
+            total = np.zeros(n_x, np.complex64)
+            still = np.zeros(n_x, np.complex64)
+            overlap = np.zeros(n_x, np.complex64)
+            power = np.zeros(n_x, np.float32)
+            for i in range(n):
+                ramp_y = ramps_y[i, y]
+                for x in range(n_x):
+                    value = spectra[i, y, x]
+                    ramp = ramp_y * ramps_x[i, x]
+                    total[x] += value * ramp
+                    still[x] += value
+                    overlap[x] += ramp
+                    power[x] += value.real**2 + value.imag**2
+            for x in range(n_x):
+                r = ring[y, x]
+                if r >= 0:
+                    chunks[chunk, 0, r] += 1
+                    chunks[chunk, 1, r] += power[x] / n
+                    chunks[chunk, 2, r] += total[x].real ** 2 + total[x].imag ** 2
+                    chunks[chunk, 3, r] += still[x].real ** 2 + still[x].imag ** 2
+                    chunks[chunk, 4, r] += overlap[x].real ** 2 + overlap[x].imag ** 2
+    return chunks.sum(axis=0)
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def add_moved(
+    sums: NDArray[np.complex64],
+    spectra: NDArray[np.complex64],
+    ramps_y: NDArray[np.complex64],
+    ramps_x: NDArray[np.complex64],
+    first_half: int,
+) -> None:
+    """Add frames, moved by their phase ramps, to two sums in turn, beginning with ``sums[first_half]``.
+
+    sums : (2, y, x // 2 + 1), of the spectra's shape or a smaller even one; the ramps are of that shape.
+    """
+    n, n_y, n_x = ramps_y.shape[0], sums.shape[1], sums.shape[2]
+    from_end = spectra.shape[1] - n_y
+    half_y = n_y // 2
+    for y in prange(n_y):
+        row = np.int64(y)
+        source = row if row < half_y else row + from_end
+        for i in range(n):
+            half = (first_half + i) % 2
+            ramp_y = ramps_y[i, row]
+            for x in range(n_x):
+                sums[half, row, x] += spectra[i, source, x] * (ramp_y * ramps_x[i, x])

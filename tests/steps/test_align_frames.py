@@ -1,0 +1,129 @@
+"""align_frames: a small simulated series with known motion, and what makes a series unfit."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import Microscope, Movie, Tilt, TiltSeries
+from cryoloom.steps.align_frames import AlignFramesParams, align_frames
+
+SHAPE = (160, 192)
+PIXEL_ANGSTROM = 4.0
+
+
+@dataclass
+class ArrayFrames:
+    frames: np.ndarray
+
+    @property
+    def n_frames(self):
+        return len(self.frames)
+
+    @property
+    def shape_yx(self):
+        return self.frames.shape[1:]
+
+    def read_sum(self, start, stop):
+        return self.frames[start:stop].sum(axis=0, dtype=np.float32)
+
+
+def exposure(rng, n_frames):
+    """Drifting dark spots with Poisson noise, and where they were."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    centres = rng.uniform(0, np.array(SHAPE), (40, 2))
+    t = (np.arange(n_frames) + 0.5) / n_frames
+    shifts = np.outer(1 - np.exp(-3 * t), rng.normal(0, 2.0, 2)) + rng.normal(0, 0.1, (n_frames, 2))
+    shifts -= shifts.mean(axis=0)
+    frames = [
+        12.0
+        * np.clip(
+            1 - 0.8 * sum(np.exp(-((y - cy - s[0]) ** 2 + (x - cx - s[1]) ** 2) / 8) for cy, cx in centres),
+            0.1,
+            1,
+        )
+        for s in shifts
+    ]
+    return rng.poisson(frames).astype(np.float32), shifts
+
+
+@pytest.fixture
+def exposed(rng, context):
+    """A series of three movies in the context, and the true shifts in angstrom by acquisition index."""
+
+    def make(suffix=".tif", n_frames=8):
+        tilts, truth = [], {}
+        for index, angle in enumerate((0.0, 3.0, -3.0)):
+            frames, shifts = exposure(rng, n_frames)
+            path = Path(f"TS_{index}{suffix}")
+            context.movies[str(path)] = ArrayFrames(frames)
+            truth[index] = shifts * PIXEL_ANGSTROM
+            tilts.append(Tilt(index, angle, 3.0 * index, 3.0 * index + 3.0, Movie(path, n_frames, SHAPE)))
+        tilts.sort(key=lambda tilt: tilt.nominal_tilt_deg)
+        return TiltSeries("TS", Microscope(), PIXEL_ANGSTROM, tuple(tilts)), truth
+
+    return make
+
+
+def test_motion_is_found_and_kept_on_the_tilts(exposed, context):
+    series, truth = exposed()
+    after = align_frames(series, AlignFramesParams(binning=2.0, finest_angstrom=10.0), context)
+    for section, tilt in enumerate(after.tilts):
+        # 0.6 A is 0.15 pixels: what eight frames of 12 counts a pixel and this contrast allow, with margin.
+        assert_allclose(tilt.frame_shifts_yx_angstrom, truth[tilt.acquisition_index], atol=0.6)
+        assert tilt.section == section
+        assert tilt.frames_per_fraction == 1
+    assert after.stack.images.shape == (3, 80, 96)
+    assert after.stack.pixel_size_angstrom == 8.0
+    assert np.isfinite(after.stack.images).all()
+    assert_allclose(after.stack.images, after.stack.even + after.stack.odd)
+    assert_allclose(
+        np.mean(after.stack.images), 8 * 12.0 * 4 * 0.97, rtol=0.03
+    )  # frames, counts, binned pixels, spots
+    assert after.weighted is None
+    assert context.figures["motion_median_angstrom"] > 1.0
+    assert context.last_progress == (3, 3)
+
+
+def test_weighted_frames_go_to_the_weighted_stack(exposed, context):
+    series, _ = exposed()
+    after = align_frames(series, AlignFramesParams(dose_weight_frames=True, finest_angstrom=10.0), context)
+    assert after.weighted.images.shape == after.stack.images.shape
+    assert not np.allclose(after.weighted.images, after.stack.images)
+
+
+def test_eer_frames_are_grouped_by_their_own_dose(exposed, context):
+    series, _ = exposed(".eer", n_frames=18)
+    after = align_frames(series, AlignFramesParams(eer_dose_per_fraction=0.5, finest_angstrom=10.0), context)
+    assert {tilt.frames_per_fraction for tilt in after.tilts} == {3}
+    assert {len(tilt.frame_shifts_yx_angstrom) for tilt in after.tilts} == {6}
+
+
+def test_movies_of_another_size_are_named(exposed, context):
+    series, _ = exposed()
+    odd = Movie(Path("other.tif"), 8, (100, 100))
+    with pytest.raises(DataUnfitError, match=r"other\.tif has another size"):
+        align_frames(series.with_tilts({1: {"movie": odd}}), AlignFramesParams(), context)
+
+
+def test_a_missing_movie_is_named(exposed, context):
+    series, _ = exposed()
+    gone = Movie(Path("gone.tif"), 8, SHAPE)
+    with pytest.raises(DataUnfitError, match=r"gone\.tif"):
+        align_frames(series.with_tilts({2: {"movie": gone}}), AlignFramesParams(), context)
+
+
+def test_a_series_without_movies_is_refused(exposed, context):
+    series, _ = exposed()
+    with pytest.raises(DataUnfitError, match="no movie"):
+        align_frames(series.with_tilts({0: {"movie": None}}), AlignFramesParams(), context)
+
+
+def test_unknown_dose_of_eer_is_refused(exposed, context):
+    series, _ = exposed(".eer")
+    undosed = series.with_tilts({0: {"dose_end_per_angstrom2": 0.0}})
+    with pytest.raises(DataUnfitError, match="dose"):
+        align_frames(undosed, AlignFramesParams(), context)
