@@ -1,0 +1,160 @@
+"""Orientation of the gain reference, found from the movies themselves.
+
+Every admissible rotation and flip (four for a rectangular sensor, eight for a square one) is applied to the
+reference, and the summed raw frames of the first movies in order of acquisition are corrected with it. The
+right one leaves the least variation between neighbouring pixels. Movies are added until that is certain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.gain_orientation import GainOrientation, find_gain_orientation
+from cryoloom.errors import DataUnfitError
+from cryoloom.formats.gain import fit_to_shape, load_gain, read_gain_file
+from cryoloom.model import GainReference, Movie, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["PrepareGainParams", "prepare_gain"]
+
+
+class PrepareGainParams(StepParams):
+    """How hard to look."""
+
+    find_orientation: bool = Field(True, description="Off: the orientation told at import is taken as it is.")
+    max_movies: int = Field(12, ge=1, description="Most movies summed before giving up.")
+
+
+def _bytes_needed(series: TiltSeries, params: PrepareGainParams) -> int:
+    movie = next((tilt.movie for tilt in series.tilts if tilt.movie is not None), None)
+    # Counts, gain, both over their local means, the product, and the working copies of filters.
+    return 10 * 4 * movie.shape_yx[0] * movie.shape_yx[1] if movie is not None else 0
+
+
+@step(
+    "prepare_gain",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=_bytes_needed,
+    citations=("aretomo3-preprocess, check-gain-transform (criterion)",),
+)
+def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepContext) -> TiltSeries:
+    """Find how the gain reference is turned and flipped against the movies.
+
+    Quality figures: ``gain_variation``, between neighbouring pixels after correction, ``raw_variation``
+    before it, and ``gain_margin_sigmas``, by how many standard errors the orientation is better than any other.
+    An orientation the user told is kept; where the data clearly say otherwise, that is told.
+    """
+    gain = series.gain
+    movies = [tilt.movie for tilt in sorted(series.tilts, key=lambda t: t.acquisition_index) if tilt.movie]
+    if gain is None or not movies:
+        return series
+    if not params.find_orientation:
+        return _checked(series, replace(gain, orientation_by=gain.orientation_by or "as filed"), movies[0])
+    found, n_movies = _search(gain, movies[: params.max_movies], context)
+    evidence = tuple((f"{t.quarter_turns} turns, {t.flip}", t.variation) for t in found.trials)
+    best = (found.best.quarter_turns, found.best.flip)
+    if gain.orientation_by:
+        chosen = gain
+        if found.is_certain and not _is_same(best, gain):
+            context.warn(
+                f"{series.name}: the gain orientation told ({gain.quarter_turns} turns, {gain.flip}) is kept, "
+                f"but {best[0]} turns, {best[1]} flattens the movies better; leave it out to use that"
+            )
+    elif found.is_certain:
+        chosen = replace(gain, quarter_turns=best[0], flip=best[1], orientation_by="data")
+    else:
+        chosen = _uncertain(series, gain, found, movies[0], context)
+    chosen = replace(chosen, evidence=(*evidence, ("without gain", found.variation_without_gain)))
+    context.figure("gain_variation", found.best.variation)
+    context.figure("raw_variation", found.variation_without_gain)
+    context.figure("gain_margin_sigmas", found.margin_sigmas)
+    context.record(
+        "gain_orientation",
+        {
+            "trials": [
+                {"quarter_turns": t.quarter_turns, "flip": t.flip, "variation": t.variation}
+                for t in found.trials
+            ],
+            "variation_without_gain": found.variation_without_gain,
+            "margin_sigmas": found.margin_sigmas,
+            "is_certain": found.is_certain,
+            "n_movies": n_movies,
+            "quarter_turns": chosen.quarter_turns,
+            "flip": chosen.flip,
+            "by": chosen.orientation_by,
+        },
+    )
+    return _checked(series, chosen, movies[0])
+
+
+def _search(gain: GainReference, movies: list[Movie], context: StepContext) -> tuple[GainOrientation, int]:
+    """Sum movies in order of acquisition; look after the first, the second, the fourth and so on."""
+    first = _physical(movies[0])
+    counts = np.zeros(first.shape_yx, dtype=np.float32)
+    image = _on_grid(gain, first.shape_yx)
+    for n_movies, movie in enumerate(movies, start=1):
+        opened = context.open_movie(_physical(movie))
+        counts += opened.read_sum(0, opened.n_frames)
+        context.progress(n_movies, len(movies))
+        if n_movies & (n_movies - 1) == 0 or n_movies == len(movies):
+            found = find_gain_orientation(counts, image)
+            if found.is_certain:
+                break
+    return found, n_movies
+
+
+def _physical(movie: Movie) -> Movie:
+    """The movie on the camera's own grid: sub-pixels have no gain of their own."""
+    shape = (movie.shape_yx[0] // movie.eer_sampling, movie.shape_yx[1] // movie.eer_sampling)
+    return replace(movie, shape_yx=shape, eer_sampling=1)
+
+
+def _on_grid(gain: GainReference, shape_yx: tuple[int, int]) -> NDArray[np.float32]:
+    """Gain as filed, on the movies' grid up to a quarter turn; raises DataUnfitError where no turn fits."""
+    image = read_gain_file(gain)
+    for shape in (shape_yx, shape_yx[::-1]):
+        fitted = fit_to_shape(image, shape)
+        if fitted is not None:
+            return fitted
+    raise DataUnfitError(
+        f"the gain reference {gain.path.name} does not fit the movies in any rotation; give this camera's",
+        got_yx=image.shape,
+        expected_yx=shape_yx,
+    )
+
+
+def _uncertain(
+    series: TiltSeries, gain: GainReference, found: GainOrientation, movie: Movie, context: StepContext
+) -> GainReference:
+    """Keep the file's own orientation if it fits at all, and say so."""
+    as_filed = any(_is_same((t.quarter_turns, t.flip), gain) for t in found.trials)
+    context.warn(
+        f"{series.name}: the movies do not tell how the gain is oriented (variation "
+        f"{found.best.variation:.4f} at best, {found.variation_without_gain:.4f} without gain); give gain_quarter_turns and gain_flip. "
+        "Movies may be gain-corrected already: then give no gain"
+    )
+    if as_filed:
+        return replace(gain, orientation_by="as filed")
+    return replace(
+        gain, quarter_turns=found.best.quarter_turns, flip=found.best.flip, orientation_by="best guess"
+    )
+
+
+def _is_same(orientation: tuple[int, str], gain: GainReference) -> bool:
+    """A flip from left to right is two more turns and a flip upside down."""
+    turns, flip = gain.quarter_turns, gain.flip
+    if flip == "left_right":
+        turns, flip = (turns + 2) % 4, "upside_down"
+    return orientation == (turns, flip)
+
+
+def _checked(series: TiltSeries, gain: GainReference, movie: Movie) -> TiltSeries:
+    """The series with its gain, once that has proved to fit."""
+    load_gain(gain, movie.shape_yx)
+    return replace(series, gain=gain)
