@@ -135,13 +135,13 @@ def data_uri(picture: Image.Image, *, quality: int = 85) -> str:
 
 
 def _usual_range(image: FloatImage) -> tuple[float, float]:
-    """3.5 robust standard deviations either side of the median: beads do not flatten everything else."""
+    """4.5 robust standard deviations either side of the median: beads do not flatten everything else."""
     finite = image[np.isfinite(image)]
     if not finite.size:
         return 0.0, 1.0
     middle = float(np.median(finite))
     # 1.4826: standard deviation over median absolute deviation of a normal distribution.
-    spread = 3.5 * 1.4826 * float(np.median(np.abs(finite - middle)))
+    spread = 4.5 * 1.4826 * float(np.median(np.abs(finite - middle)))
     return middle - spread, middle + spread
 
 

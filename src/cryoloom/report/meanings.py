@@ -17,6 +17,22 @@ class Meaning:
 
 
 _MEANINGS = {
+    "gain_variation": Meaning(
+        "Variation with gain reference",
+        "",
+        "Standard deviation over mean between neighbouring pixels after gain correction; it should be that of "
+        "shot noise.",
+    ),
+    "raw_variation": Meaning(
+        "Variation without gain reference",
+        "",
+        "The same before correction. A gain reference that fits lowers it.",
+    ),
+    "gain_margin_sigmas": Meaning(
+        "Gain orientation, evidence",
+        "standard errors",
+        "By how much the orientation in use flattens better than any other. Below 10 the data do not tell.",
+    ),
     "motion_median_angstrom": Meaning(
         "Motion, median over tilts",
         "Å",

@@ -74,8 +74,8 @@ class _Section:
     thumbnails: tuple[_Thumbnail, ...]
     slices: _Slices | None
     plots: Mapping[str, tuple[Plot, ...]]
-    gain: tuple[tuple[str, str, float], ...]
-    """Orientation tried, its figure as text, and its share of the best as a percentage."""
+    gain: tuple[tuple[str, str, float, bool], ...]
+    """Orientation tried, its variation as text and as percentage of the largest, whether it is the least."""
     figures: tuple[tuple[str, str, str, str], ...]
     """Step, title, value with unit, meaning."""
     cells: tuple[tuple[str, float | None], ...]
@@ -195,12 +195,13 @@ def _slices(item: SeriesReport) -> _Slices | None:
     return _Slices(data_uri(xy), data_uri(xz), data_uri(yz), preview, xy.width, yz.width, caption)
 
 
-def _gain_evidence(series: TiltSeries | None) -> tuple[tuple[str, str, float], ...]:
+def _gain_evidence(series: TiltSeries | None) -> tuple[tuple[str, str, float, bool], ...]:
     if series is None or series.gain is None or not series.gain.evidence:
         return ()
-    largest = max(abs(value) for _, value in series.gain.evidence) or 1.0
+    values = [value for _, value in series.gain.evidence]
+    largest = max(values) or 1.0
     return tuple(
-        (name.replace("_", " "), number_text(value), 100.0 * abs(value) / largest)
+        (name.replace("_", " "), f"{value:.4f}", 100.0 * value / largest, value == min(values))
         for name, value in series.gain.evidence
     )
 
