@@ -20,8 +20,8 @@ _MEANINGS = {
     "gain_variation": Meaning(
         "Variation with gain reference",
         "",
-        "Standard deviation over mean between neighbouring pixels after gain correction; it should be that of "
-        "shot noise.",
+        "Standard deviation over mean between neighbouring pixels after gain correction; it should be that "
+        "of shot noise.",
     ),
     "raw_variation": Meaning(
         "Variation without gain reference",
