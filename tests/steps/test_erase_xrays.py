@@ -1,0 +1,42 @@
+"""erase_xrays: hits vanish from the images and from both halves, which still add up."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
+from cryoloom.steps.erase_xrays import EraseXraysParams, erase_xrays
+
+
+@pytest.fixture
+def series(rng):
+    halves = rng.poisson(10.0, (2, 3, 120, 130)).astype(np.float32)
+    hits = np.stack([rng.integers(4, 116, (3, 8)), rng.integers(4, 116, (3, 8))], axis=-1)
+    for section in range(3):
+        halves[section % 2, section, hits[section, :, 0], hits[section, :, 1]] += 500  # in one half only
+    tilts = tuple(Tilt(i, 3.0 * i, 3.0 * i, 3.0 * i + 3, section=i) for i in range(3))
+    return TiltSeries(
+        "TS", Microscope(), 2.0, tilts, stack=Stack(halves.sum(axis=0), 2.0, halves[0], halves[1])
+    )
+
+
+def test_hits_vanish_and_halves_add_up(series, context):
+    after = erase_xrays(series, EraseXraysParams(), context).stack
+    assert np.max(after.images) < 60
+    assert max(np.max(after.even), np.max(after.odd)) < 40
+    assert_allclose(after.images, after.even + after.odd)
+    assert context.figures["xray_pixels_per_megapixel"] == pytest.approx(24 / (3 * 120 * 130) * 1e6, rel=0.3)
+
+
+def test_halves_are_not_needed(series, context):
+    alone = TiltSeries("TS", series.microscope, 2.0, series.tilts, stack=Stack(series.stack.images, 2.0))
+    after = erase_xrays(alone, EraseXraysParams(), context).stack
+    assert after.even is None
+    assert np.max(after.images) < 60
+
+
+def test_what_is_no_number_is_refused(series, context):
+    series.stack.images[1, 5, 5] = np.nan
+    with pytest.raises(DataUnfitError, match="section 1"):
+        erase_xrays(series, EraseXraysParams(), context)
