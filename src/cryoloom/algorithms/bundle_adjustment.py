@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 
-__all__ = ["BundleSolution", "Freedom", "Tracks", "Variation", "adjust_bundle", "left_out_errors", "triangulate"]
+__all__ = [
+    "BundleSolution",
+    "Freedom",
+    "Tracks",
+    "Variation",
+    "adjust_bundle",
+    "left_out_errors",
+    "triangulate",
+]
 
 Array = NDArray[np.float64]
 Variation = Literal["fixed", "one", "grouped", "per_view"]
@@ -159,7 +167,9 @@ def adjust_bundle(
             break
     geometry, points = _fixed_gauge(tracks, geometry, points)
     residual = _residuals(tracks, geometry, points)
-    _, robust_weight = _robust_weights(tracks, residual, k_factor) if robust else (weights, weights.clip(0, 1))
+    _, robust_weight = (
+        _robust_weights(tracks, residual, k_factor) if robust else (weights, weights.clip(0, 1))
+    )
     return BundleSolution(geometry, points, residual, robust_weight)
 
 
@@ -218,34 +228,69 @@ def _leave_one_out_residuals(tracks: Tracks, geometry: SeriesGeometry) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Basis:
-    """Linear map from the unknowns to the parameters of all views, and the unknowns' prior information."""
+    """Linear map from the unknowns to the parameters of all views, and the unknowns' prior information.
 
-    matrix: Array  # (n_views * N_VIEW_PARAMETERS, n_unknowns)
+    ``parameter[k]`` of every view is ``values[k] @ unknowns``; each parameter has its own unknowns.
+    """
+
+    parameter: tuple[int, ...]
+    values: tuple[Array, ...]  # (n_views, n_unknowns of this parameter)
+    inverses: tuple[Array, ...]
     prior_information: Array  # (n_unknowns,), 1 / deviation^2; 0 is free
     start: Array  # (n_views, N_VIEW_PARAMETERS), what priors pull towards
-    inverse: Array  # (n_unknowns, n_views * N_VIEW_PARAMETERS), pseudo-inverse of the matrix
 
     @classmethod
     def of(cls, freedom: Freedom, start: SeriesGeometry) -> _Basis:
         n_views = start.n_views
-        columns: list[tuple[int, Array, float]] = [(0, np.eye(n_views), np.inf), (1, np.eye(n_views), np.inf)]
+        parameters, values = [0, 1], [np.eye(n_views), np.eye(n_views)]
+        information = [np.zeros(2 * n_views)]
         for parameter, name in enumerate(PRIOR_DEVIATIONS, start=2):
             variation: Variation = getattr(freedom, name)
             if variation == "fixed":
                 continue
+            blocks = []
             if name == "axis" or variation == "one":
-                columns.append((parameter, np.ones((n_views, 1)), np.inf))
+                blocks.append(np.ones((n_views, 1)))
+                information.append(np.zeros(1))
             if variation in ("grouped", "per_view"):
                 step = freedom.group_size if variation == "grouped" else 1
-                columns.append((parameter, _hat_functions(n_views, step), PRIOR_DEVIATIONS[name]))
-        blocks, information = [], []
-        for parameter, values, deviation in columns:
-            block = np.zeros((n_views, N_VIEW_PARAMETERS, values.shape[1]))
-            block[:, parameter] = values
-            blocks.append(block.reshape(n_views * N_VIEW_PARAMETERS, -1))
-            information.append(np.full(values.shape[1], 0.0 if np.isinf(deviation) else deviation**-2.0))
-        matrix = np.concatenate(blocks, axis=1)
-        return cls(matrix, np.concatenate(information), _parameters(start), np.linalg.pinv(matrix))
+                blocks.append(_hat_functions(n_views, step))
+                information.append(np.full(blocks[-1].shape[1], PRIOR_DEVIATIONS[name] ** -2.0))
+            parameters.append(parameter)
+            values.append(np.concatenate(blocks, axis=1))
+        inverses = tuple(v.T if i < 2 else np.linalg.pinv(v) for i, v in enumerate(values))
+        return cls(
+            tuple(parameters), tuple(values), inverses, np.concatenate(information), _parameters(start)
+        )
+
+    def unknowns_from(self, view_values: Array) -> Array:
+        """Least-squares unknowns of parameters ``(n_views, N_VIEW_PARAMETERS)``."""
+        pairs = zip(self.inverses, self.parameter, strict=True)
+        return np.concatenate([inverse @ view_values[:, parameter] for inverse, parameter in pairs])
+
+    def gather(self, by_view: Array) -> Array:
+        """Derivatives by unknowns ``(n_unknowns, ...)`` from those by parameters ``(n_views, 8, ...)``."""
+        pairs = zip(self.values, self.parameter, strict=True)
+        return np.concatenate([np.tensordot(v.T, by_view[:, parameter], 1) for v, parameter in pairs])
+
+    def spread(self, unknowns: Array) -> Array:
+        """Parameters ``(n_views, N_VIEW_PARAMETERS)`` of unknowns."""
+        result, first = np.zeros_like(self.start), 0
+        for values, parameter in zip(self.values, self.parameter, strict=True):
+            result[:, parameter] = values @ unknowns[first : first + values.shape[1]]
+            first += values.shape[1]
+        return result
+
+    def normal(self, blocks: Array) -> Array:
+        """Normal matrix of the unknowns from the views' blocks ``(n_views, 8, 8)``."""
+        rows = [
+            np.concatenate(
+                [(v.T * blocks[:, p, q]) @ w for w, q in zip(self.values, self.parameter, strict=True)],
+                axis=1,
+            )
+            for v, p in zip(self.values, self.parameter, strict=True)
+        ]
+        return np.concatenate(rows)
 
 
 def _hat_functions(n: int, step: int) -> Array:
@@ -363,7 +408,7 @@ def _cost(
 
 def _deviation(geometry: SeriesGeometry, basis: _Basis) -> Array:
     """Unknowns that have a prior, as coefficients about the start; the free ones are left at 0."""
-    return basis.inverse @ (_parameters(geometry) - basis.start).ravel()
+    return basis.unknowns_from(_parameters(geometry) - basis.start)
 
 
 def _step(
@@ -386,29 +431,27 @@ def _step(
         tracks.point, np.einsum("n,nai,naj->nij", weights, by_point, by_point), n_points
     ) + 1e-9 * np.eye(3)
     point_right = _sum_by(tracks.point, np.einsum("n,nai,na->ni", weights, by_point, residual), n_points)
-    coupling = np.zeros((n_points, n_views, n_parameters, 3))
-    np.add.at(coupling, (tracks.point, tracks.view), np.einsum("nap,nai->npi", weighted_view, by_point))
+    coupling = np.zeros((n_views, n_parameters, n_points, 3))
+    np.add.at(
+        coupling.transpose(0, 2, 1, 3),
+        (tracks.view, tracks.point),
+        np.einsum("nap,nai->npi", weighted_view, by_point),
+    )
 
     point_blocks[:, range(3), range(3)] *= 1.0 + damping
     inverse = np.linalg.inv(point_blocks)
-    b = basis.matrix
-    full = np.zeros((n_views, n_parameters, n_views, n_parameters))
-    full[np.arange(n_views), :, np.arange(n_views)] = view_blocks
-    side = n_views * n_parameters
-    normal = b.T @ (full.reshape(side, side) @ b)
+    normal = basis.normal(view_blocks)
     # Unknown-by-point coupling, points last: (n_unknowns, n_points * 3).
-    flat = b.T @ coupling.reshape(n_points, side, 3).transpose(1, 0, 2).reshape(side, -1)
+    flat = basis.gather(coupling).reshape(len(normal), n_points * 3)
     scaled = np.einsum("upi,pij->upj", flat.reshape(-1, n_points, 3), inverse).reshape(flat.shape)
     diagonal = np.diag(normal).copy()
     reduced = normal - scaled @ flat.T
     deviation = _deviation(geometry, basis)
-    right = b.T @ view_right.ravel() - scaled @ point_right.ravel() - prior * deviation
+    right = basis.gather(view_right) - scaled @ point_right.ravel() - prior * deviation
     reduced += np.diag(prior + damping * diagonal + 1e-9 * max(diagonal.max(initial=0.0), 1.0))
     change = np.linalg.solve(reduced, right)
-    point_change = np.einsum(
-        "pij,pj->pi", inverse, point_right - (flat.T @ change).reshape(n_points, 3)
-    )
-    return (b @ change).reshape(n_views, n_parameters), point_change
+    point_change = np.einsum("pij,pj->pi", inverse, point_right - (flat.T @ change).reshape(n_points, 3))
+    return basis.spread(change), point_change
 
 
 def _robust_weights(tracks: Tracks, residual: Array, k_factor: float) -> tuple[Array, Array]:

@@ -37,7 +37,9 @@ class SeriesGeometry:
                 object.__setattr__(self, name, np.full(n, default))
 
     @classmethod
-    def start(cls, tilt_deg: Array, axis_deg: float, shift_xy_angstrom: Array | None = None) -> SeriesGeometry:
+    def start(
+        cls, tilt_deg: Array, axis_deg: float, shift_xy_angstrom: Array | None = None
+    ) -> SeriesGeometry:
         """One axis for all views, given tilts, and shifts if there are any yet."""
         tilt = np.asarray(tilt_deg, dtype=np.float64)
         shift = np.zeros((len(tilt), 2)) if shift_xy_angstrom is None else np.array(shift_xy_angstrom, float)
