@@ -74,16 +74,18 @@ class BarListener:
                 self._bars.advance(self._all)
         if item.state == "failed":
             self._console.print(f"[red]failed[/]  {item.name}  {node}: ", end="")
-            self._console.print(sentence(item.error), markup=False, highlight=False)
+            self._console.print(sentence(item.error), markup=False, highlight=False, soft_wrap=True)
             return
         time = "reused" if item.reused_from is not None else f"{item.seconds:.1f} s"
         figures = "  ".join(f"{name} {value:.4g}" for name, value in list(item.figures.items())[:3])
         self._console.print(
-            f"[green]done[/]    {item.name}  {node:<18} {time:>8}  [dim]{figures}[/]", highlight=False
+            f"[green]done[/]    {item.name}  {node:<18} {time:>8}  [dim]{figures}[/]",
+            highlight=False,
+            soft_wrap=True,
         )
         for warning in item.warnings:
             self._console.print(f"[yellow]note[/]    {item.name}  {node}: ", end="")
-            self._console.print(warning, markup=False, highlight=False)
+            self._console.print(warning, markup=False, highlight=False, soft_wrap=True)
 
 
 class JsonListener:
