@@ -114,6 +114,17 @@ def test_defocus_error_is_signed(truth, series):
     assert errors == {tilt.acquisition_index: pytest.approx(35000.0 - true)}
 
 
+def test_defocus_of_the_ice_at_the_image_centre(truth, series):
+    for tilt in truth.tilts:
+        # A point of the ice's middle plane that falls on the image's centre has that defocus.
+        w = tilt.defocus_angstrom - truth.defocus_of_ice_angstrom(tilt.acquisition_index)
+        point = tilt.pose.matrix.T @ np.array([*(-np.array(tilt.shift_xy_angstrom)), w])
+        in_ice = (point - [0, 0, truth.z_offset_angstrom]) @ truth.slab_rotation
+        assert in_ice[2] == pytest.approx(0, abs=1e-9)
+    errors = defocus_errors_angstrom(truth, series, at="ice")
+    assert errors[0] == pytest.approx(truth.tilts[0].defocus_angstrom - truth.defocus_of_ice_angstrom(0))
+
+
 def test_a_missing_pose_is_told(truth, series, rng):
     tilts = (replace(series.tilts[0], pose=None), *series.tilts[1:])
     with pytest.raises(DataUnfitError, match="needs a pose"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,13 +119,17 @@ def _resampled(positions: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def defocus_errors_angstrom(
-    truth: Truth, series: TiltSeries, *, only: Iterable[int] | None = None
+    truth: Truth, series: TiltSeries, *, at: Literal["origin", "ice"] = "origin"
 ) -> dict[int, float]:
-    """Estimated minus true mean defocus of each included tilt that has a CTF, by acquisition index."""
-    wanted = None if only is None else set(only)
-    return {
-        tilt.acquisition_index: tilt.ctf.defocus_angstrom
-        - truth.tilt(tilt.acquisition_index).defocus_angstrom
-        for tilt in series.included
-        if tilt.ctf is not None and (wanted is None or tilt.acquisition_index in wanted)
-    }
+    """Estimated minus true mean defocus of each included tilt that has a CTF, by acquisition index.
+
+    at : "origin" compares at the specimen's origin, as the model defines a tilt's defocus; "ice" at the
+    middle of the ice in the image's centre, which is all that an estimate before alignment can know.
+    """
+    errors = {}
+    for tilt in series.included:
+        if tilt.ctf is not None:
+            i = tilt.acquisition_index
+            true = truth.tilt(i).defocus_angstrom if at == "origin" else truth.defocus_of_ice_angstrom(i)
+            errors[i] = tilt.ctf.defocus_angstrom - true
+    return errors

@@ -40,11 +40,6 @@ class SimulationParams(BaseModel):
     jitter_angstrom: float = Field(
         0.25, ge=0, description="Random position of each frame besides, rms per axis."
     )
-    local_motion_angstrom: float = Field(
-        0.0,
-        ge=0,
-        description="Drift that differs over the field, rms at the end of the exposure; 0 for none.",
-    )
 
     # Specimen
     specimen: str = Field(
@@ -55,7 +50,7 @@ class SimulationParams(BaseModel):
     n_beads: int = Field(12, ge=0, description="Gold beads seen in the untilted field.")
     bead_diameter_angstrom: float = Field(100.0, gt=0, description="Diameter of the gold beads.")
     thickness_angstrom: float = Field(1200.0, gt=0, description="Thickness of the ice.")
-    z_offset_angstrom: float = Field(80.0, description="Centre of the ice above the tilt axis.")
+    z_offset_angstrom: float = Field(30.0, description="Centre of the ice above the tilt axis.")
     pretilt_x_deg: float = Field(0.8, description="Tilt of the ice about the specimen's x axis.")
     pretilt_y_deg: float = Field(-2.5, description="Tilt of the ice about the tilt axis.")
     particle_phase_rad: float = Field(0.022, ge=0, description="Peak phase of a particle per 2.7 A voxel.")

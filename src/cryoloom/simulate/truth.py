@@ -146,6 +146,17 @@ class Truth(_Frozen):
         beam = (height - image_xy @ in_image[:2]) / in_image[2]
         return np.column_stack([image_xy, beam]) @ matrix
 
+    def defocus_of_ice_angstrom(self, acquisition_index: int) -> float:
+        """Mean defocus of the ice's middle at the image's centre: what one image by itself can tell.
+
+        It differs from that of the specimen's origin by the ice's offset and by the tilt's image shift.
+        """
+        tilt = self.tilt(acquisition_index)
+        in_image = tilt.pose.matrix @ self.slab_rotation[:, 2]
+        height = self.slab_rotation[2, 2] * self.z_offset_angstrom
+        beam = (height + np.dot(tilt.shift_xy_angstrom, in_image[:2])) / in_image[2]
+        return float(tilt.defocus_angstrom - self.handedness * beam)
+
     def with_true_poses(self, series: TiltSeries) -> TiltSeries:
         """The series with the true pose on every tilt."""
         return replace(
