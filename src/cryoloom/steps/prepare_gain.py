@@ -47,7 +47,7 @@ def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepCon
     """Find how the gain reference is turned and flipped against the movies.
 
     Quality figures: ``gain_variation``, between neighbouring pixels after correction, ``raw_variation``
-    before it, and ``gain_margin_sigmas``, by how many standard errors the orientation is better than any other.
+    before it, and ``gain_margin_sigmas``, by how many standard errors the best is better than any other.
     An orientation the user told is kept; where the data clearly say otherwise, that is told.
     """
     gain = series.gain
@@ -63,8 +63,8 @@ def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepCon
         chosen = gain
         if found.is_certain and not _is_same(best, gain):
             context.warn(
-                f"{series.name}: the gain orientation told ({gain.quarter_turns} turns, {gain.flip}) is kept, "
-                f"but {best[0]} turns, {best[1]} flattens the movies better; leave it out to use that"
+                f"{series.name}: the gain orientation told ({gain.quarter_turns} turns, {gain.flip}) is "
+                f"kept, but {best[0]} turns, {best[1]} flattens the movies better; leave it out to use that"
             )
     elif found.is_certain:
         chosen = replace(gain, quarter_turns=best[0], flip=best[1], orientation_by="data")
@@ -136,8 +136,8 @@ def _uncertain(
     as_filed = any(_is_same((t.quarter_turns, t.flip), gain) for t in found.trials)
     context.warn(
         f"{series.name}: the movies do not tell how the gain is oriented (variation "
-        f"{found.best.variation:.4f} at best, {found.variation_without_gain:.4f} without gain); give gain_quarter_turns and gain_flip. "
-        "Movies may be gain-corrected already: then give no gain"
+        f"{found.best.variation:.4f} at best, {found.variation_without_gain:.4f} without gain); give "
+        "gain_quarter_turns and gain_flip. Movies may be gain-corrected already: then give no gain"
     )
     if as_filed:
         return replace(gain, orientation_by="as filed")
