@@ -321,10 +321,13 @@ def _shared_model(
 ) -> SeriesModel:
     """Model learnt again from the exposures that show rings."""
     seen = [i for i, fit in enumerate(fits) if _is_seen(fit)]
-    if len(seen) < 3:
+    if not seen:
         return model
     tilts, local, fits = [tilts[i] for i in seen], [local[i] for i in seen], [fits[i] for i in seen]
     strength = _with_strength(list(zip(tilts, fits, strict=True)), model)
+    # From one or two exposures the strength can be told, but not what varies between exposures.
+    if len(seen) < 3:
+        return strength
     return replace(
         strength,
         inclination_deg=_inclination(tilts, local, model, fits),

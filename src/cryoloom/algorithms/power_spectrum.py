@@ -87,14 +87,18 @@ def tile_spectra(
     binning = max(1.0, 1.0 / (2.2 * band.high_per_angstrom * pixel_size_angstrom))
     n_y, n_x = binned_shape((image.shape[0], image.shape[1]), binning)
     work = fourier_resize(image, (n_y, n_x)) if binning > 1.0 else image
-    work_pixel_angstrom = pixel_size_angstrom * image.shape[1] / work.shape[1]
+    # Cropping to whole pixels leaves them slightly oblong; taken as square they would be a false astigmatism.
+    pixel_yx_angstrom = tuple(
+        pixel_size_angstrom * n / work_n for n, work_n in zip(image.shape, work.shape, strict=True)
+    )
+    work_pixel_angstrom = sum(pixel_yx_angstrom) / 2
     edge = min(2 * round(tile_angstrom / work_pixel_angstrom / 2), work.shape[0], work.shape[1])
     edge -= edge % 2
     starts_y, starts_x = _tile_starts((work.shape[0], work.shape[1]), edge, max_tiles)
 
     taper = torch.hann_window(edge, dtype=work.dtype, device=work.device)
     window = taper[:, None] * taper[None, :]
-    gather, counts = _binning_matrix(edge, work_pixel_angstrom, band)
+    gather, counts = _binning_matrix(edge, pixel_yx_angstrom, band)
     power = np.zeros((len(starts_y) * len(starts_x), band.n_sectors * band.n_rings), dtype=np.float32)
     for i_row, y in enumerate(starts_y):
         tiles = torch.stack([work[y : y + edge, x : x + edge] for x in starts_x])
@@ -110,7 +114,7 @@ def tile_spectra(
         band,
         power.reshape(-1, band.n_sectors, band.n_rings),
         counts.reshape(band.n_sectors, band.n_rings),
-        (centres - image_centre) * work_pixel_angstrom,
+        (centres - image_centre) * np.array(pixel_yx_angstrom[::-1]),
         edge * work_pixel_angstrom,
         _independence(profile, noise_y[0], len(starts_y)) * _independence(profile, noise_x[0], len(starts_x)),
         0.5 * (noise_y / noise_y[0] + noise_x / noise_x[0]),
@@ -131,15 +135,18 @@ def _tile_starts(shape_yx: tuple[int, int], edge: int, max_tiles: int) -> tuple[
 
 
 def _binning_matrix(
-    edge: int, pixel_size_angstrom: float, band: SpectrumBand
+    edge: int, pixel_yx_angstrom: tuple[float, ...], band: SpectrumBand
 ) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
     """Matrix ``(sector * ring, frequency)`` that averages an rfft2 power spectrum, and the counts per bin."""
     index_y, index_x = np.fft.fftfreq(edge, 1 / edge)[:, None], np.arange(edge // 2 + 1)[None, :]
-    step = 1.0 / (edge * pixel_size_angstrom)
-    squared = (index_x**2 + index_y**2) * step**2
+    frequency_y, frequency_x = (
+        index_y / (edge * pixel_yx_angstrom[0]),
+        index_x / (edge * pixel_yx_angstrom[1]),
+    )
+    squared = frequency_x**2 + frequency_y**2
     low, high = band.low_per_angstrom**2, band.high_per_angstrom**2
     ring = np.floor((squared - low) / (high - low) * band.n_rings).astype(int)
-    angle = np.mod(np.arctan2(index_y, index_x + 0.0 * index_y), math.pi)
+    angle = np.mod(np.arctan2(frequency_y, frequency_x), math.pi)
     sector = np.minimum((angle / math.pi * band.n_sectors).astype(int), band.n_sectors - 1)
     kept = (ring >= 0) & (ring < band.n_rings) & (np.abs(index_y) > 1) & (index_x > 1)
     columns = np.flatnonzero(kept.ravel())

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from pydantic import ValidationError
+
+from context import MemoryContext
+from cryoloom.algorithms.ctf_series import defocus_slope
+from cryoloom.formats.mrc import MrcPixels
+from cryoloom.model import Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.steps import find_step
+from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
+from tilted_images import tilted_film
+
+ANGLES = np.array([-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0])
+DEFOCI = 28000.0 + np.array([300.0, -200.0, 100.0, 0.0, -350.0, 250.0, 50.0])
+PARAMS = EstimateCtfParams(high_resolution_angstrom=6.0)
+
+
+def series_of(images: np.ndarray, pixel_size_angstrom: float = 2.7) -> TiltSeries:
+    order = np.argsort(np.argsort(np.abs(ANGLES), kind="stable"), kind="stable")
+    tilts = tuple(
+        Tilt(int(order[i]), float(angle), 3.0 * order[i], 3.0 * order[i] + 3.0, section=i)
+        for i, angle in enumerate(ANGLES)
+    )
+    return TiltSeries(
+        "TS_01",
+        Microscope(),
+        pixel_size_angstrom,
+        tilts,
+        tilt_axis_deg=Sourced.from_told(85.0, "mdoc"),
+        stack=Stack(images, pixel_size_angstrom),
+    )
+
+
+@pytest.fixture(scope="module")
+def series() -> TiltSeries:
+    rng = np.random.default_rng(11)
+    images = [
+        tilted_film(rng, defocus_angstrom=defocus, tilt_deg=angle, axis_deg=85.0)
+        for defocus, angle in zip(DEFOCI, ANGLES, strict=True)
+    ]
+    return series_of(np.stack(images))
+
+
+def test_every_exposure_gets_its_defocus_and_the_series_its_hand(series, context):
+    found = estimate_ctf(series, PARAMS, context)
+    assert_allclose([t.ctf.defocus_angstrom for t in found.tilts], DEFOCI, atol=120.0)
+    assert all(t.ctf.fit_resolution_angstrom < 8.0 and not t.ctf.predicted for t in found.tilts)
+    assert found.handedness.applied == found.handedness.measured == 1
+    assert context.warnings == []
+    assert context.figures["n_predicted"] == 0
+    assert abs(context.figures["defocus_median_angstrom"] - 28050.0) < 120.0
+    curves = context.records["ctf_curves"]
+    assert {curve["acquisition_index"] for curve in curves} == set(range(7))
+    assert all(
+        len(c["frequency_per_angstrom"]) == len(c["spectrum"]) == len(c["model"]) <= 200 for c in curves
+    )
+
+
+def test_excluded_exposures_are_left_alone(series, context):
+    excluded = series.with_tilts({3: {"exclusion": Exclusion("dark", "user")}})
+    found = estimate_ctf(excluded, PARAMS, context)
+    assert [t.ctf is None for t in found.tilts] == [t.acquisition_index == 3 for t in found.tilts]
+
+
+def test_with_poses_the_defocus_is_that_of_the_origin(series, context):
+    shift = (40.0, -150.0)
+    posed = series.with_tilts(
+        {
+            t.acquisition_index: {"pose": Pose(85.0, t.nominal_tilt_deg, shift_xy_angstrom=shift)}
+            for t in series.tilts
+        }
+    )
+    found = estimate_ctf(posed, PARAMS, context)
+    expected = DEFOCI + [defocus_slope(85.0, angle, 0.0, 1) @ shift for angle in ANGLES]
+    assert_allclose([t.ctf.defocus_angstrom for t in found.tilts], expected, atol=120.0)
+
+
+def test_a_told_handedness_is_used_and_kept(series, context):
+    told = replace(series, handedness=Sourced.from_told(1.0, "user"))
+    assert estimate_ctf(told, PARAMS, context).handedness == told.handedness
+
+
+def test_images_without_rings_go_on_without_a_ctf(rng, context):
+    silent = series_of(rng.poisson(20.0, (7, 256, 256)).astype(np.float32))
+    found = estimate_ctf(silent, PARAMS, context)
+    assert all(t.ctf is None for t in found.tilts)
+    assert "no Thon rings" in context.warnings[0]
+
+
+def test_pixels_too_coarse_for_rings_are_told(rng, context):
+    coarse = series_of(rng.poisson(20.0, (7, 64, 64)).astype(np.float32), pixel_size_angstrom=20.0)
+    assert estimate_ctf(coarse, PARAMS, context) == coarse
+    assert "pixels of 20 A" in context.warnings[0]
+
+
+def test_a_real_series_of_10_angstrom_pixels_does_not_get_an_invented_ctf(data):
+    folder = data / "tilt-series" / "empiar-10499"
+    angles = np.loadtxt(folder / "00254.rawtlt")
+    tilts = tuple(Tilt(i, float(a), 3.0 * i, 3.0 * i + 3.0, section=i) for i, a in enumerate(angles))[10:31:2]
+    series = TiltSeries(
+        "00254", Microscope(), 10.0, tilts, stack=Stack(MrcPixels(folder / "00254.mrc"), 10.0)
+    )
+    context = MemoryContext()
+    found = estimate_ctf(series, EstimateCtfParams(), context)
+    assert all(t.ctf is None for t in found.tilts)
+    assert len(context.warnings) == 1
+
+
+def test_impossible_ranges_are_refused():
+    with pytest.raises(ValidationError, match="max_defocus_angstrom must be larger"):
+        EstimateCtfParams(min_defocus_angstrom=50000.0, max_defocus_angstrom=20000.0)
+    with pytest.raises(ValidationError, match="smaller number"):
+        EstimateCtfParams(high_resolution_angstrom=40.0)
+
+
+def test_the_step_is_found_and_declares_its_memory(series):
+    step = find_step("estimate_ctf")
+    # A 5760 x 4092 series must fit into the pipeline's 8 GiB with room for others.
+    assert step.bytes_needed(series, PARAMS) < 2 << 30
