@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
 
 from cryoloom.model import Pixels, Tomogram
 
@@ -26,17 +27,22 @@ __all__ = [
 
 FloatImage = NDArray[np.float32]
 _GAP_PX = 6
+_SMOOTHING_ANGSTROM = 12.0  # below the noise that hides membranes, above nothing the eye finds in a slice
+_DETAIL_ANGSTROM = 80.0  # coarser than the noise, finer than organelles
+_SPECIMEN_ANGSTROM = 600.0  # a height is judged with its surroundings
 
 
 @dataclass(frozen=True, slots=True)
 class CentralSlices:
-    """Slices through the centre, averaged: ``xy`` as (y, x), ``xz`` as (z, x), ``yz`` as (y, z)."""
+    """Slices through the middle, averaged: ``xy`` as (y, x), ``xz`` as (z, x), ``yz`` as (y, z)."""
 
     xy: FloatImage
     xz: FloatImage
     yz: FloatImage
     voxel_size_angstrom: float
     thickness_angstrom: float
+    height_angstrom: float
+    """Of xy above the centre."""
 
 
 def averaged_to(image: FloatImage, longest_px: int) -> FloatImage:
@@ -57,21 +63,32 @@ def tilt_thumbnail(image: FloatImage, longest_px: int = 160) -> Image.Image:
 
 
 def central_slices(volume: Pixels, voxel_size_angstrom: float, thickness_angstrom: float) -> CentralSlices:
-    """Averages of ``(z, y, x)``, ``thickness_angstrom`` thick, through the centre; reads slice by slice."""
+    """Averages of ``(z, y, x)``, ``thickness_angstrom`` thick, smoothed for the eye; reads slice by slice.
+
+    xz and yz pass through the centre, xy through the height at which most is to be seen.
+    """
     n_z, n_y, n_x = volume.shape
     half = max(0, round((thickness_angstrom / voxel_size_angstrom - 1) / 2))
-    slabs = [slice(max(0, n // 2 - half), min(n, n // 2 + half + 1)) for n in (n_z, n_y, n_x)]
-    xy = np.zeros((n_y, n_x), dtype=np.float32)
     xz = np.empty((n_z, n_x), dtype=np.float32)
     yz = np.empty((n_y, n_z), dtype=np.float32)
+    contrast = np.empty(n_z)
+    block = max(1, round(_DETAIL_ANGSTROM / voxel_size_angstrom))
+    rows, columns = (slice(max(0, n // 2 - half), n // 2 + half + 1) for n in (n_y, n_x))
     for z in range(n_z):
         plane = volume[z]
-        xz[z] = plane[slabs[1]].mean(axis=0)
-        yz[:, z] = plane[:, slabs[2]].mean(axis=1)
-        if slabs[0].start <= z < slabs[0].stop:
-            xy += plane
-    xy /= slabs[0].stop - slabs[0].start
-    return CentralSlices(xy, xz, yz, voxel_size_angstrom, (2 * half + 1) * voxel_size_angstrom)
+        xz[z] = plane[rows].mean(axis=0)
+        yz[:, z] = plane[:, columns].mean(axis=1)
+        # Between percentiles: beads, and rays of beads outside, are not what is looked for.
+        low, high = np.nanpercentile(_averaged_by(_inner(plane), block), [3, 97])
+        contrast[z] = high - low
+    reach = max(1.0, _SPECIMEN_ANGSTROM / voxel_size_angstrom / 2)
+    middle = int(np.argmax(gaussian_filter(np.nan_to_num(contrast), reach, mode="constant")))
+    slab = range(max(0, middle - half), min(n_z, middle + half + 1))
+    xy = np.mean([volume[z] for z in slab], axis=0, dtype=np.float32)
+    sigma = _SMOOTHING_ANGSTROM / voxel_size_angstrom
+    xy, xz, yz = (gaussian_filter(np.nan_to_num(image), sigma) for image in (xy, xz, yz))
+    height = (middle - n_z // 2) * voxel_size_angstrom
+    return CentralSlices(xy, xz, yz, voxel_size_angstrom, (2 * half + 1) * voxel_size_angstrom, height)
 
 
 def slice_images(
@@ -85,8 +102,7 @@ def slice_images(
     for image in (slices.xy, slices.xz, slices.yz):
         small = _averaged_by(image, block)
         # Ends of the volume hold artefacts of few tilts: the middle alone sets the contrast.
-        inner = small[tuple(slice(n // 8, n - n // 8) for n in small.shape)]
-        picture = _grey(small, *_usual_range(inner))
+        picture = _grey(small, *_usual_range(_inner(small)))
         size = (picture.width * enlarge, picture.height * enlarge)
         pictures.append(picture.resize(size, Image.Resampling.BICUBIC))
     xy, xz, yz = pictures
@@ -132,6 +148,10 @@ def data_uri(picture: Image.Image, *, quality: int = 85) -> str:
     buffer = io.BytesIO()
     picture.convert("L").save(buffer, format="JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _inner(image: FloatImage) -> FloatImage:
+    return image[tuple(slice(n // 8, n - n // 8) for n in image.shape)]
 
 
 def _usual_range(image: FloatImage) -> tuple[float, float]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+import numpy as np
+
 from cryoloom.report.content import SeriesReport
 from cryoloom.report.meanings import number_text
 
@@ -93,8 +95,15 @@ def _excluded_percent(item: SeriesReport, _: float | None) -> float | None:
 
 
 def _largest_shift_angstrom(item: SeriesReport, _: float | None) -> float | None:
+    """Largest shift that no other choice of the specimen's origin would take away."""
     poses = [tilt.pose for tilt in item.series.included if tilt.pose is not None] if item.series else []
-    return max((math.hypot(*pose.shift_xy_angstrom) for pose in poses), default=None)
+    if len(poses) < 3:
+        return None
+    rows = np.concatenate([pose.magnification * pose.matrix[:2] for pose in poses])
+    shifts = np.array([pose.shift_xy_angstrom for pose in poses])
+    origin = np.linalg.lstsq(rows, shifts.ravel(), rcond=None)[0]
+    left = shifts - (rows @ origin).reshape(-1, 2)
+    return float(np.hypot(left[:, 0], left[:, 1]).max())
 
 
 def _axis_deg(item: SeriesReport) -> float | None:

@@ -119,6 +119,18 @@ _MEANINGS = {
         "Direction of the tilt axis in the images, counter-clockwise from +y. It is a property of the "
         "microscope and should be the same for all series of a session.",
     ),
+    "align_series.n_predicted": Meaning(
+        "Tilts placed by their neighbours",
+        "tilts",
+        "Tilts on which nothing could be tracked; their position is interpolated.",
+    ),
+    "left_out_error_angstrom": Meaning(
+        "Alignment error, cross-validated",
+        "Å",
+        "Distance of tracked features from a solution made without them: unlike the residual, it cannot be "
+        "lowered by fitting noise.",
+    ),
+    "bead_diameter_angstrom": Meaning("Bead diameter", "Å", "As measured in the images."),
     "n_tracks": Meaning(
         "Tracked features", "", "Patches or beads followed through the series to solve the alignment."
     ),
@@ -150,10 +162,11 @@ _UNITS = (
 )
 
 
-def meaning_of(name: str) -> Meaning:
-    """Meaning of a figure; one nobody described is named by its own words and unit."""
-    if name in _MEANINGS:
-        return _MEANINGS[name]
+def meaning_of(name: str, step: str = "") -> Meaning:
+    """Meaning of a step's figure; one nobody described is named by its own words and unit."""
+    found = _MEANINGS.get(f"{step}.{name}") or _MEANINGS.get(name)
+    if found is not None:
+        return found
     words, unit = name, ""
     for suffix, symbol in _UNITS:
         if name.endswith(suffix):

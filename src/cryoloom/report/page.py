@@ -187,9 +187,11 @@ def _slices(item: SeriesReport) -> _Slices | None:
     n_z, n_y, n_x = tomogram.volume.shape
     size = f" {_TIMES} ".join(f"{n * tomogram.voxel_size_angstrom / 10:.0f}" for n in (n_x, n_y, n_z))
     caption = (
-        f"Central slices, {found.thickness_angstrom / 10:.0f} nm thick, of the tomogram ({tomogram.method}): "
+        f"Slices, {found.thickness_angstrom / 10:.0f} nm thick, of the tomogram ({tomogram.method}): "
         f"{n_x} {_TIMES} {n_y} {_TIMES} {n_z} voxels of {number_text(tomogram.voxel_size_angstrom)} Å, "
-        f"{size} nm. Top left xy, seen along the beam; below it xz, to its right yz. Dense matter is dark. "
+        f"{size} nm. Top left xy, seen along the beam, at the "
+        f"height where most is to be seen ({found.height_angstrom / 10:+.0f} nm from the middle); "
+        "below it xz, to its right yz, through the centre. Dense matter is dark. "
         "Above and below the specimen only noise should be seen."
     )
     return _Slices(data_uri(xy), data_uri(xz), data_uri(yz), preview, xy.width, yz.width, caption)
@@ -210,7 +212,7 @@ def _figure_rows(item: SeriesReport) -> tuple[tuple[str, str, str, str], ...]:
     rows = []
     for step, figures in item.figures.items():
         for name, value in figures.items():
-            meaning = meaning_of(name)
+            meaning = meaning_of(name, step)
             unit = f"\u202f{meaning.unit}" if meaning.unit else ""
             rows.append((step, meaning.title, number_text(value) + unit, meaning.text))
     return tuple(rows)
