@@ -13,6 +13,7 @@ import tifffile
 from numpy.testing import assert_array_equal
 
 from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.eer_writer import write_eer
 from cryoloom.formats.movie import describe_movie, open_movie
 
 
@@ -207,3 +208,15 @@ def test_frames_of_two_shapes_are_refused(tmp_path):
         tiff.write(np.zeros((16, 24), np.uint8))
     with pytest.raises(DataUnfitError, match=r"frame 1 of mixed\.tif is laid out unlike"):
         describe_movie(path)
+
+
+def test_reads_what_our_writer_wrote(tmp_path, rng):
+    """Round trip: events on the grid of quarter pixels, not flipped."""
+    events = [rng.integers(0, (4 * 32, 4 * 48), (300, 2)) for _ in range(3)]
+    path = tmp_path / "movie.eer"
+    write_eer(path, events, (32, 48), dose_per_angstrom2=1.0, pixel_size_angstrom=1.5)
+    expected = np.zeros((2 * 32, 2 * 48), np.float32)
+    for frame in events:
+        _, first = np.unique(frame[:, 0] // 4 * 48 + frame[:, 1] // 4, return_index=True)
+        np.add.at(expected, tuple(frame[first].T // 2), 1)
+    assert_array_equal(open_movie(describe_movie(path, 2)).read_sum(0, 3), expected)

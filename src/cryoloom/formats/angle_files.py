@@ -24,7 +24,7 @@ def read_exposures(path: Path) -> NDArray[np.float64]:
 
 def _columns(path: Path, allowed: tuple[int, ...], expected: str) -> NDArray[np.float64]:
     """Numbers of a file; ``#`` begins a comment, blanks or commas part columns."""
-    rows = []
+    rows: list[list[float]] = []
     for i, line in enumerate(path.read_text(encoding="latin-1").splitlines(), start=1):
         words = line.split("#", 1)[0].replace(",", " ").split()
         if not words:

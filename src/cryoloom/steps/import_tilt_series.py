@@ -237,9 +237,9 @@ def _told(
     key = {"dose_symmetric": np.abs(angles), "ascending": angles, "descending": -angles}[params.scheme]
     index = _ranks(np.round(key, 1))
     context.warn(f"{path.stem}: exposures are taken to be in {params.scheme.replace('_', '-')} order")
-    start = params.initial_dose_per_angstrom2 + index * params.dose_per_tilt_per_angstrom2
-    end = start + params.dose_per_tilt_per_angstrom2
-    return _Told(angles, index, start, end, nothing, nothing, params.scheme)
+    before = params.initial_dose_per_angstrom2 + index * params.dose_per_tilt_per_angstrom2
+    after = before + params.dose_per_tilt_per_angstrom2
+    return _Told(angles, index, before, after, nothing, nothing, params.scheme)
 
 
 def _told_by_mdoc(
