@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.radial_filter import ramp_filter, tilt_increments_rad
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project, back_project_oblique
+from cryoloom.kernels.extend_rows import extend_rows
 
-__all__ = ["WeightedBackProjection", "extend_rows", "plan_back_projection"]
+__all__ = ["WeightedBackProjection", "plan_back_projection"]
 
 COLUMN_OVERSAMPLING = 2
 """Columns per aligned pixel in back-projection: linear interpolation then loses little and aliases less."""
@@ -62,15 +63,16 @@ class WeightedBackProjection:
     def _filtered(self, aligned: torch.Tensor) -> torch.Tensor:
         """Filtered rows as the kernels want them: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
         n_tilts, n_rows, _ = aligned.shape
+        padded = torch.empty((n_tilts, n_rows, self.n_padded), dtype=torch.float32)
+        extend_rows(aligned.cpu().numpy(), padded.numpy())
+        spectra = torch.fft.rfft(padded.to(aligned.device))
+        spectra *= self.filters[:, None].to(aligned.device)
+        fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * self.n_padded)
         n_fine = COLUMN_OVERSAMPLING * self.n_columns
         start = COLUMN_OVERSAMPLING * ((self.n_padded - self.n_columns) // 2)
         width = n_rows if self.halo_rows else STRIP_ROWS
         images = torch.zeros((n_tilts, n_fine + 2, width), dtype=torch.float32, device=aligned.device)
-        for tilt in range(n_tilts):
-            spectrum = torch.fft.rfft(extend_rows(aligned[tilt], self.n_padded))
-            spectrum *= self.filters[tilt].to(aligned.device)
-            fine = torch.fft.irfft(spectrum, n=COLUMN_OVERSAMPLING * self.n_padded)
-            images[tilt, 1:-1, :n_rows] = fine[:, start : start + n_fine].T
+        images[:, 1:-1, :n_rows] = fine[..., start : start + n_fine].transpose(1, 2)
         if self.halo_rows:
             # Linear interpolation between rows adds 1/6 px^2 of width; the second difference takes it back.
             bend = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]
@@ -127,31 +129,3 @@ def _column_geometry(
 
 def _drifts(per_z: NDArray[np.float64], at_z_0: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.stack([at_z_0, per_z], axis=1).astype(np.float32)
-
-
-def extend_rows(rows: torch.Tensor, n_padded: int) -> torch.Tensor:
-    """Rows ``(row, column)``, NaN outside the image, continued smoothly to 0 and padded: ``(row, n_padded)``.
-
-    Beyond the image a row goes on with the mean of its outermost pixels, which falls to 0 as a raised cosine:
-    a step there would become a bright edge after the ramp filter. A row without an image is 0.
-    """
-    n_columns = rows.shape[1]
-    before = (n_padded - n_columns) // 2
-    seen = torch.isfinite(rows)
-    any_seen = seen.any(dim=1)
-    first = torch.argmax(seen.to(torch.uint8), dim=1)
-    last = n_columns - 1 - torch.argmax(seen.flip(1).to(torch.uint8), dim=1)
-    column = torch.arange(-before, n_padded - before, device=rows.device)
-    reach = max(1, before)
-    near = max(2, n_columns // 64)
-    padded = torch.zeros((rows.shape[0], n_padded), dtype=rows.dtype, device=rows.device)
-    inside = torch.nan_to_num(rows, nan=0.0)
-    padded[:, before : before + n_columns] = inside
-    own = torch.arange(n_columns, device=rows.device)[None, :]
-    for edge, sign in ((first, -1), (last, 1)):
-        distance = (column[None, :] - edge[:, None]) * sign
-        near_edge = seen & ((edge[:, None] - own) * sign >= 0) & ((edge[:, None] - own) * sign < near)
-        level = (inside * near_edge).sum(dim=1) / near_edge.sum(dim=1).clamp(min=1)
-        fade = 0.5 + 0.5 * torch.cos(torch.pi * (distance / reach).clamp(0, 1))
-        padded = torch.where((distance > 0) & any_seen[:, None], level[:, None] * fade, padded)
-    return padded

@@ -112,9 +112,10 @@ class _Plan:
 
     @property
     def strip_bytes(self) -> int:
-        """Peak while a strip is made: filtered columns, rows of one tilt while filtered, and voxels."""
+        """Peak while a strip is made: rows padded, transformed, twice finer, turned; and its voxels."""
         n_z, _, n_x = self.volume_shape
-        return STRIP_ROWS * (2 * self.row_bytes + 60 * self.n_columns + 4 * n_z * n_x)
+        # Rows are padded to twice their length: 2 + 2 + 4 + 2 rows' worth, 8 of them at once.
+        return STRIP_ROWS * (9 * self.row_bytes + 4 * n_z * n_x)
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:

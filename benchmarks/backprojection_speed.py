@@ -1,0 +1,109 @@
+"""Voxel updates per second of back-projection, alone and with filtering, beside IMOD's `tilt` if installed.
+
+An update is one tilt's share of one voxel. The last column divides by the CPU time of the threads instead
+of the time on the clock: what the machine would give if nothing else ran on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import mrcfile
+import numba
+import numpy as np
+import torch
+
+from cryoloom.algorithms.back_projection import plan_back_projection
+from cryoloom.kernels.backproject import STRIP_ROWS, back_project
+
+CASES = {"1024 x 1024 x 256": (256, 1024, 1024), "1440 x 1023 x 350": (350, 1440, 1023)}
+
+
+def timed(work, repeats: int) -> tuple[list[float], list[float]]:
+    clock, cpu = [], []
+    work()
+    for _ in range(repeats):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        work()
+        clock.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - start_cpu)
+    return clock, cpu
+
+
+def report(label: str, updates: float, clock: list[float], cpu: list[float], n_threads: int) -> None:
+    median, best = statistics.median(clock), min(clock)
+    by_cpu = updates / (statistics.median(cpu) / n_threads) / 1e9
+    rates = f"{updates / median / 1e9:8.1f} {updates / best / 1e9:8.1f} {by_cpu:10.1f}"
+    print(f"{label:<52} {median:8.2f} {rates}", flush=True)
+
+
+def ours(label: str, shape: tuple[int, int, int], n_tilts: int, repeats: int, n_threads: int) -> None:
+    n_z, n_y, n_x = shape
+    tilts = list(np.linspace(-60, 60, n_tilts))
+    plan = plan_back_projection(shape, n_x, tilts, [0.0] * n_tilts, cutoff_per_px=0.35, falloff_per_px=0.05)
+    aligned = torch.randn((n_tilts, STRIP_ROWS, n_x))
+    n_strips = -(-n_y // STRIP_ROWS)
+    volume = torch.zeros((n_strips, n_z, STRIP_ROWS, n_x))
+    updates = float(n_tilts * n_z * n_x * STRIP_ROWS * n_strips)
+    for oversampling in (1, 2):
+        geometry = plan.columns / (2 / oversampling)
+        strips = [torch.randn((n_tilts, oversampling * n_x + 2, STRIP_ROWS)) for _ in range(n_strips)]
+
+        def kernel(strips: list[torch.Tensor] = strips, geometry: torch.Tensor = geometry) -> None:
+            for strip, images in enumerate(strips):
+                back_project(images, geometry, volume[strip])
+
+        name = f"kernel, {oversampling} column{'s' * (oversampling > 1)} a pixel, {n_tilts} -> {label}"
+        report(name, updates, *timed(kernel, repeats), n_threads)
+        del strips
+
+    def step() -> None:
+        for strip in range(n_strips):
+            volume[strip] = plan.strip(aligned, STRIP_ROWS)
+
+    report(f"filter + 2 columns a pixel, {n_tilts} -> {label}", updates, *timed(step, repeats), n_threads)
+
+
+def imod(label: str, shape: tuple[int, int, int], n_tilts: int) -> None:
+    program = shutil.which("tilt")
+    if program is None:
+        print("IMOD's tilt: not installed")
+        return
+    n_z, n_y, n_x = shape
+    with tempfile.TemporaryDirectory() as folder:
+        stack, angles, out = (Path(folder) / name for name in ("in.mrc", "in.tlt", "out.mrc"))
+        mrcfile.write(stack, np.random.default_rng(1).standard_normal((n_tilts, n_y, n_x), dtype=np.float32))
+        angles.write_text("".join(f"{angle}\n" for angle in np.linspace(-60, 60, n_tilts)))
+        start = time.perf_counter()
+        command = [program, "-input", stack, "-output", out, "-TILTFILE", angles, "-THICKNESS", str(n_z)]
+        subprocess.run(command, check=True, capture_output=True)
+        seconds = time.perf_counter() - start
+    report(
+        f"IMOD tilt (one process), {n_tilts} -> {label}", n_tilts * n_z * n_y * n_x, [seconds], [seconds], 1
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--tilts", type=int, default=41)
+    options = parser.parse_args()
+    numba.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads; load {os.getloadavg()[0]:.1f} from whatever else runs")
+    print(f"{'':<52} {'seconds':>8} {'G/s':>8} {'G/s best':>8} {'G/s by CPU':>10}")
+    for label, shape in CASES.items():
+        ours(label, shape, options.tilts, options.repeats, options.threads)
+        imod(label, shape, options.tilts)
+
+
+if __name__ == "__main__":
+    main()
