@@ -1,8 +1,8 @@
 """Seconds per 5760 x 4092 x 8-frame TIFF movie, all included, beside RELION's own on the same file.
 
-Our time is that of the step `align_frames` over a series of movies less that of a series of one, per movie: start
-and compilation are paid once a session. RELION's likewise: several movies in one call less one. Medians of the
-rounds, which take turns so that both meet the same other load.
+Our time is that of the step `align_frames` over a series of movies less that of a series of one, per
+movie: start and compilation are paid once a session. RELION's likewise: several movies in one call less
+one. Medians of the rounds, which take turns so that both meet the same other load.
 """
 
 from __future__ import annotations
@@ -42,19 +42,25 @@ class FileContext:
     memory_bytes: int = 8 << 30
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
-    def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):  # type: ignore[no-untyped-def]
+    def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):
+        """Begin an MRC file."""
         return MrcSink(self.folder / f"{role}.mrc", shape, pixel_size_angstrom, dtype)
 
     def open_movie(self, movie: Movie) -> MovieFrames:
+        """Open it."""
         return open_movie(movie)
 
-    def progress(self, done: int, total: int) -> None: ...
+    def progress(self, done: int, total: int) -> None:
+        """Nobody listens."""
 
-    def figure(self, name: str, value: float) -> None: ...
+    def figure(self, name: str, value: float) -> None:
+        """Nobody listens."""
 
-    def record(self, name: str, data: object) -> None: ...
+    def record(self, name: str, data: object) -> None:
+        """Nobody listens."""
 
-    def warn(self, message: str) -> None: ...
+    def warn(self, message: str) -> None:
+        """Nobody listens."""
 
 
 def main() -> None:
@@ -126,8 +132,8 @@ def time_ours(folder: Path, path: Path, n_movies: int, binning: float, n_threads
     context = FileContext(folder, n_threads=n_threads)
     start = time.perf_counter()
     aligned = align_frames(series, AlignFramesParams(binning=binning), context)
-    assert aligned.stack is not None
-    for pixels in (aligned.stack.images, aligned.stack.even, aligned.stack.odd):
+    stack = aligned.best_stack
+    for pixels in (stack.images, stack.even, stack.odd):
         pixels.commit()  # type: ignore[union-attr]
     return time.perf_counter() - start
 
@@ -141,16 +147,17 @@ def time_relion(folder: Path, path: Path, n_movies: int, n_threads: int) -> floa
         link.symlink_to(path)
         names.append(f"{link.name} 1")
     (folder / "movies.star").write_text(
-        "data_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n_rlnMicrographOriginalPixelSize #3\n"
-        "_rlnVoltage #4\n_rlnSphericalAberration #5\n_rlnAmplitudeContrast #6\n"
+        "data_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n"
+        "_rlnMicrographOriginalPixelSize #3\n_rlnVoltage #4\n"
+        "_rlnSphericalAberration #5\n_rlnAmplitudeContrast #6\n"
         f"one 1 {PIXEL_ANGSTROM} 300 2.7 0.1\n\n"
         "data_movies\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\n" + "\n".join(names) + "\n"
     )
     start = time.perf_counter()
     subprocess.run(
         ["relion_run_motioncorr", "--use_own", "--j", str(n_threads), "--i", "movies.star", "--o", "relion/",
-         "--gainref", "gain.mrc", "--angpix", str(PIXEL_ANGSTROM), "--voltage", "300", "--dose_per_frame", "1",
-         "--patch_x", "1", "--patch_y", "1", "--bfactor", "150"],
+         "--gainref", "gain.mrc", "--angpix", str(PIXEL_ANGSTROM), "--voltage", "300",
+         "--dose_per_frame", "1", "--patch_x", "1", "--patch_y", "1", "--bfactor", "150"],
         cwd=folder, capture_output=True, check=True,
     )  # fmt: skip
     seconds = time.perf_counter() - start

@@ -9,10 +9,11 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.frame_spectra import FrameGrid
+from cryoloom.algorithms.local_motion import LocalMotion, undistorted
 from cryoloom.algorithms.motion import phase_ramps
 from cryoloom.kernels.frame_shifts import add_moved
 
-__all__ = ["HalfSums"]
+__all__ = ["HalfSums", "LocalHalfSums"]
 
 
 class HalfSums:
@@ -50,6 +51,34 @@ class HalfSums:
 
         even, odd = pool.map(image, (0, 1))
         return even, odd
+
+
+class LocalHalfSums:
+    """The same, of frames whose local displacement is undone one by one in real space."""
+
+    def __init__(self, grid: FrameGrid, local: LocalMotion, n_frames: int, pool: Executor) -> None:
+        self._grid, self._local, self._n_frames, self._pool = grid, local, n_frames, pool
+        self._sums = np.zeros((2, *grid.binned_yx), np.float32)
+
+    def add(self, spectra: NDArray[np.complex64], shifts_yx_px: NDArray[np.float64], first: int) -> None:
+        """Add frames ``first``, ``first + 1``, ..., moved back by their shift and undistorted."""
+        for i, (spectrum, shift) in enumerate(zip(spectra, shifts_yx_px, strict=True), start=first):
+            one = HalfSums(self._grid)
+            one.add(spectrum[None], shift[None], 0)
+            frame = one.images(0.0, self._grid.binned_yx, self._pool)[0]
+            self._sums[i % 2] += undistorted(
+                frame, self._local, self._n_frames, i, self._grid.binning_yx, self._pool
+            )
+
+    def images(
+        self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Even and odd sums as electrons per binned pixel, ``(y, x)``; the frames' mean is put back."""
+        offset = [n // 2 - m // 2 for n, m in zip(self._grid.binned_yx, shape_yx, strict=True)]
+        inner = self._sums[:, offset[0] : offset[0] + shape_yx[0], offset[1] : offset[1] + shape_yx[1]]
+        mean = mean_counts * self._grid.binning_yx[0] * self._grid.binning_yx[1]
+        n_odd = self._n_frames // 2
+        return inner[0] + np.float32(mean * (self._n_frames - n_odd)), inner[1] + np.float32(mean * n_odd)
 
 
 def _image(

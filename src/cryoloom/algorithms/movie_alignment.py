@@ -17,7 +17,8 @@ from cryoloom.algorithms.frame_spectra import (
     frame_grid,
     frame_spectrum,
 )
-from cryoloom.algorithms.frame_sum import HalfSums
+from cryoloom.algorithms.frame_sum import HalfSums, LocalHalfSums
+from cryoloom.algorithms.local_motion import LocalMotion, estimate_local_motion
 from cryoloom.algorithms.motion import (
     MotionEstimate,
     MotionSettings,
@@ -52,6 +53,7 @@ class AlignedMovie:
     weighted_even: Image | None
     weighted_odd: Image | None
     n_bad_pixels: int
+    local: LocalMotion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class MovieAligner:
     rng: np.random.Generator
     hot_pixel_sigma: float = 6.0
     spectra_bytes: int = 4 << 30
+    local_grid_xyt: tuple[int, int, int] | None = None
+    """Controls of a model of motion that differs over the field; none for whole frames only."""
     grid: FrameGrid = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,7 +106,13 @@ class MovieAligner:
         spectra = self._spectra(frames, all_frames, bad, self.kept_yx if keep_all else self.working_yx)
         low = low_frequencies(spectra, self.working_yx)
         motion = estimate_motion(low, self.grid.shape_yx, prior, self.settings)
-        plain = HalfSums(self.grid)
+        local = None
+        plain: HalfSums | LocalHalfSums = HalfSums(self.grid)
+        if self.local_grid_xyt is not None and len(frames) > 1:
+            local = estimate_local_motion(
+                low, self.grid.shape_yx, motion.shifts_yx_px, self.local_grid_xyt, prior, self.settings
+            )
+            plain = LocalHalfSums(self.grid, local, len(frames), self.pool)
         weighted = HalfSums(self.grid) if doses is not None else None
         weights = self._damage(doses) if doses is not None else None
         for chunk in [all_frames] if keep_all and doses is None else [range(i, i + 1) for i in all_frames]:
@@ -116,7 +126,7 @@ class MovieAligner:
         del spectra, low
         sums = [half.images(bad.mean_counts, self.image_yx, self.pool) for half in (plain, weighted) if half]
         w_even, w_odd = sums[1] if len(sums) > 1 else (None, None)
-        return AlignedMovie(motion, *sums[0], w_even, w_odd, len(bad.y))
+        return AlignedMovie(motion, *sums[0], w_even, w_odd, len(bad.y), local)
 
     def _spectra(
         self, frames: Sequence[Image], which: range, bad: BadPixels, shape_yx: tuple[int, int]

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cryoloom.algorithms.eer_fractions import eer_frames_per_fraction
 from cryoloom.algorithms.motion import MotionSettings
@@ -71,6 +71,22 @@ class AlignFramesParams(StepParams):
         False,
         description="Also write sums whose frames are weighted by radiation damage (the weighted stack).",
     )
+    local_grid_xyt: tuple[int, int, int] | None = Field(
+        None,
+        description="Controls along x, y and time of a model of motion that differs over the field; "
+        "none corrects whole frames only, best below 3 e/A^2 a tilt.",
+    )
+
+    @model_validator(mode="after")
+    def _local_and_weighted_exclude_each_other(self) -> AlignFramesParams:
+        if self.local_grid_xyt is not None:
+            if self.dose_weight_frames:
+                raise ValueError(
+                    "local_grid_xyt does not go with dose_weight_frames; use weight_dose instead"
+                )
+            if min(self.local_grid_xyt) < 2 or max(self.local_grid_xyt) > 12:
+                raise ValueError("local_grid_xyt needs 2 to 12 controls along x, y and time")
+        return self
 
 
 # Memory for the spectra of one movie's frames; with more, each spectrum is made a second time.
@@ -112,7 +128,7 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
     with ThreadPoolExecutor(context.n_threads) as pool:
         aligner = MovieAligner(
             frame_yx, params.binning, gain, motion_settings(series.pixel_size_angstrom, params), pool,
-            context.rng, params.hot_pixel_sigma, _SPECTRA_BYTES,
+            context.rng, params.hot_pixel_sigma, _SPECTRA_BYTES, params.local_grid_xyt,
         )  # fmt: skip
         order = sorted(range(len(series.tilts)), key=lambda i: abs(series.tilts[i].nominal_tilt_deg))
         movies = _read_ahead(series, order, params, context)

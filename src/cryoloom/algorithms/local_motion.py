@@ -1,0 +1,160 @@
+"""Motion that differs over the field: cubic B-splines in y, x and time fitted to the motion of patches.
+
+The model is Warp's and torch-motion-correction's; here patches are measured by the same likelihood as
+whole frames (`motion`), and the grid is the linear least-squares fit weighted by what each patch knows.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+from scipy.ndimage import map_coordinates, spline_filter
+
+from cryoloom.algorithms.motion import MotionSettings, phase_ramps, refine_shifts
+from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior
+
+__all__ = ["LocalMotion", "estimate_local_motion", "undistorted"]
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMotion:
+    """Displacement in frame pixels besides the motion of the whole frame.
+
+    control_yx_px : (time, y, x, 2) coefficients of clamped cubic B-splines over the exposure and the
+    padded field.
+    """
+
+    control_yx_px: _Array
+
+    def displacement(self, n_frames: int, i_frame: int, y: _Array, x: _Array) -> _Array:
+        """Displacement (y, x, 2) of a frame at positions ``y`` by ``x``, each 0 to 1 over the field."""
+        n_t, n_y, n_x, _ = self.control_yx_px.shape
+        time = _time_basis(n_frames, n_t)[i_frame]
+        control = np.tensordot(time, self.control_yx_px, axes=1)
+        return np.einsum("ya,xb,abc->yxc", _basis(y, n_y), _basis(x, n_x), control, optimize=True)
+
+
+def _time_basis(n_frames: int, n_control: int) -> _Array:
+    """Basis over the frames, (frame, control), less its mean: displacements are relative to their mean."""
+    basis = _basis((np.arange(n_frames) + 0.5) / n_frames, n_control)
+    return basis - basis.mean(axis=0)
+
+
+def _basis(position: _Array, n_control: int) -> _Array:
+    """Clamped B-splines, cubic where controls are enough, at positions 0 to 1: (position, control)."""
+    degree = min(3, n_control - 1)
+    inner = np.linspace(0.0, 1.0, n_control - degree + 1)
+    knots = np.concatenate([np.zeros(degree), inner, np.ones(degree)])
+    return np.asarray(BSpline.design_matrix(np.clip(position, 0.0, 1.0), knots, degree).toarray())
+
+
+def estimate_local_motion(
+    low: NDArray[np.complex64],
+    full_shape_yx: tuple[int, int],
+    shifts_yx_px: _Array,
+    grid_xyt: tuple[int, int, int],
+    prior: TrajectoryPrior,
+    settings: MotionSettings,
+) -> LocalMotion:
+    """Fit the grid to patches of frames that were moved by their whole motion.
+
+    low : (frame, y, x // 2 + 1), low frequencies of frames of ``full_shape_yx``. grid_xyt : controls along
+    x, y, time.
+    """
+    n = len(low)
+    shape = (low.shape[1], 2 * (low.shape[2] - 1))
+    ramps_y, ramps_x = phase_ramps(-shifts_yx_px, full_shape_yx, shape)
+    scale = np.array(full_shape_yx) / shape
+    moved = low * ramps_y[:, :, None] * ramps_x[:, None, :]
+    images = scipy.fft.irfft2(moved, s=shape)
+    n_x, n_y, _ = grid_xyt
+    centres, spectra, patch = _patches(images, 2 * n_y - 1, 2 * n_x - 1)
+    coarse = float(scale.mean())
+    coarsest = min(settings.coarsest_px / coarse, min(patch) / 2)
+    local = replace(settings, finest_px=max(2.0, settings.finest_px / coarse), coarsest_px=coarsest)
+    # Local drift is a part of the whole one: half of it is a wide prior.
+    narrow = TrajectoryPrior(
+        prior.drift_px / 2 / coarse, prior.walk_px / 2 / coarse, prior.jitter_px / 2 / coarse
+    )
+    found = [
+        refine_shifts(spectrum, patch, np.zeros((n, 2)), narrow, local).measurement for spectrum in spectra
+    ]
+    return LocalMotion(_fit(centres, found, grid_xyt, narrow.drift_px + narrow.walk_px) * scale)
+
+
+def _patches(
+    images: NDArray[np.float32], n_y: int, n_x: int
+) -> tuple[_Array, list[NDArray[np.complex64]], tuple[int, int]]:
+    """Half-overlapping tapered patches: centres (patch, 2), y and x 0 to 1, spectra, and their shape."""
+    size = tuple(2 * (full // (count + 1)) for full, count in zip(images.shape[1:], (n_y, n_x), strict=True))
+    window = np.outer(np.hanning(size[0] + 2)[1:-1], np.hanning(size[1] + 2)[1:-1]).astype(np.float32)
+    starts = [
+        np.linspace(0, full - extent, count).astype(int)
+        for full, extent, count in zip(images.shape[1:], size, (n_y, n_x), strict=True)
+    ]
+    centres, spectra = [], []
+    for top in starts[0]:
+        for left in starts[1]:
+            patch = images[:, top : top + size[0], left : left + size[1]]
+            patch = (patch - patch.mean()) * window
+            spectra.append(scipy.fft.rfft2(patch).astype(np.complex64))
+            centres.append(((top + size[0] / 2) / images.shape[1], (left + size[1] / 2) / images.shape[2]))
+    return np.array(centres), spectra, (size[0], size[1])
+
+
+def _fit(
+    centres: _Array, found: list[ShiftMeasurement], grid_xyt: tuple[int, int, int], spread_px: float
+) -> _Array:
+    """Controls ``(time, y, x, 2)`` by least squares weighted by information, held near 0 by a wide prior."""
+    n_x, n_y, n_t = grid_xyt
+    n_frames = len(found[0].shifts_yx_px)
+    time = _time_basis(n_frames, n_t)
+    space = [np.kron(_basis(c[:1], n_y)[0], _basis(c[1:], n_x)[0]) for c in centres]
+    n_controls = n_t * n_y * n_x
+    controls = np.empty((n_controls, 2))
+    for axis in (0, 1):
+        normal = np.eye(n_controls) / max(spread_px, 1e-6) ** 2
+        right = np.zeros(n_controls)
+        for where, one in zip(space, found, strict=True):
+            design = np.kron(time, where[None])
+            information = n_frames * one.information_per_px2[axis]
+            normal += information * design.T @ design
+            right += information * design.T @ one.shifts_yx_px[:, axis]
+        controls[:, axis] = np.linalg.solve(normal, right)
+    return controls.reshape(n_t, n_y, n_x, 2)
+
+
+def undistorted(
+    image: NDArray[np.float32],
+    local: LocalMotion,
+    n_frames: int,
+    i_frame: int,
+    binning_yx: tuple[float, float],
+    pool: Executor,
+) -> NDArray[np.float32]:
+    """Frame ``(y, x)``, already moved as a whole, with its local displacement undone by cubic B-splines."""
+    n_y, n_x = image.shape
+    coefficients = spline_filter(image, order=3, output=np.float32, mode="mirror")
+    x = (np.arange(n_x) + 0.5) / n_x
+    rows = 128
+
+    def slab(top: int) -> NDArray[np.float32]:
+        y = np.arange(top, min(n_y, top + rows))
+        moved = local.displacement(n_frames, i_frame, (y + 0.5) / n_y, x)
+        at = [
+            y[:, None] + moved[..., 0] / binning_yx[0],
+            np.arange(n_x)[None] + moved[..., 1] / binning_yx[1],
+        ]
+        values: NDArray[np.float32] = map_coordinates(
+            coefficients, np.array(at), order=3, mode="mirror", prefilter=False, output=np.float32
+        )
+        return values
+
+    return np.concatenate(list(pool.map(slab, range(0, n_y, rows))))
