@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cryoloom.algorithms.ctf import ctf_2d
+from cryoloom.algorithms.ctf import ctf_2d, directional_defocus
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -60,7 +60,9 @@ def main() -> None:
     print(f"time                {seconds:8.1f} s")
     measured = mean_spectrum(image[0], EDGE)
     model = ctf_2d((EDGE, EDGE), pixel, ctf, microscope).numpy() ** 2
-    draw(arguments.figure, measured, whole(model), pixel, context.records["ctf_curves"][0])
+    curve = context.records["ctf_curves"][0]
+    averaged = equiphase_image(EDGE, pixel, ctf, curve)
+    draw(arguments.figure, measured, averaged, whole(model), pixel, curve)
     print(f"figure              {arguments.figure}")
 
 
@@ -82,6 +84,17 @@ def mean_spectrum(image: NDArray[np.float32], edge: int) -> NDArray[np.float64]:
     return power / np.interp(radius, np.arange(len(smooth)), smooth)
 
 
+def equiphase_image(edge: int, pixel: float, ctf: Ctf, curve: dict[str, list[float]]) -> NDArray[np.float64]:
+    """The equiphase average painted where its rings belong, centred, ``(edge, edge)``."""
+    k_y, k_x = np.meshgrid(*[(np.arange(edge) - edge // 2) / (edge * pixel)] * 2, indexing="ij")
+    defocus = directional_defocus(
+        np.arctan2(k_y, k_x), ctf.defocus_u_angstrom, ctf.defocus_v_angstrom, ctf.astigmatism_angle_deg
+    )
+    # The same phase is met at k sqrt(df) for small astigmatism.
+    k = np.hypot(k_x, k_y) * np.sqrt(defocus / ctf.defocus_angstrom)
+    return np.interp(k, curve["frequency_per_angstrom"], curve["spectrum"], left=np.nan)
+
+
 def whole(half: NDArray[np.float64]) -> NDArray[np.float64]:
     """Centred full spectrum from the half an rfft2 keeps."""
     edge = half.shape[0]
@@ -92,17 +105,22 @@ def whole(half: NDArray[np.float64]) -> NDArray[np.float64]:
 def draw(
     path: Path,
     measured: NDArray[np.float64],
+    averaged: NDArray[np.float64],
     model: NDArray[np.float64],
     pixel: float,
     curve: dict[str, list[float]],
 ) -> None:
-    """Left half measured, right half model, cut at 3.4 angstrom; below, the equiphase curves."""
+    """Left half measured (below: averaged along the rings), right half model, to 4 angstrom; the curves."""
     edge = measured.shape[0]
-    reach = min(edge // 2, round(edge * pixel / 3.4))
+    reach = min(edge // 2, round(edge * pixel / 4.0))
     middle = slice(edge // 2 - reach, edge // 2 + reach)
+    # Row 0 is the bottom.
+    left = (measured[middle, middle][:, :reach] - 0.75) / 0.6
+    left[:reach] = averaged[middle, middle][:reach, :reach] / 0.24 + 0.5
+    left = np.nan_to_num(left, nan=0.5)
     both = np.concatenate(
         [
-            np.clip((measured[middle, middle][:, :reach] - 0.7) / 0.7, 0, 1),
+            np.clip(left, 0, 1),
             np.clip(model[middle, middle][:, reach:], 0, 1),
         ],
         axis=1,
@@ -127,6 +145,7 @@ def draw(
             pen.line([(x, size + 284), (x, size + 290)], fill="black")
             pen.text((x - 8, size + 294), f"{angstrom:g} A", fill="black")
     pen.text((8, 6), "measured", fill="white")
+    pen.text((8, size - 18), "measured, averaged along the rings", fill="white")
     pen.text((size - 50, 6), "model", fill="white")
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.save(path)

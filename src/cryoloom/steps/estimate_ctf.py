@@ -60,7 +60,7 @@ class EstimateCtfParams(StepParams):
 def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
     n_y, n_x = series.stack.shape_yx if series.stack is not None else (4092, 5760)
     # One image, its transform and the cropped copy; spectra and residuals of up to 100 tiles per exposure.
-    return 400_000_000 + 16 * n_y * n_x + 5_000_000 * len(series.tilts)
+    return 400_000_000 + 16 * n_y * n_x + 9_000_000 * len(series.tilts)
 
 
 @step(
