@@ -6,7 +6,6 @@ from scipy.ndimage import center_of_mass, gaussian_filter
 
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
-from cryoloom.kernels.specimen_layers import stamp_clouds
 from cryoloom.simulate.microscope import Optics, remaining_after_dose
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.session import simulate_tilt_series
@@ -118,26 +117,3 @@ def test_astigmatism_is_larger_along_its_angle():
     wavelength = optics.microscope.wavelength_angstrom
     chi = np.pi * wavelength * tilt.defocus_u_angstrom * k2 - 0.5 * np.pi * 2.7e7 * wavelength**3 * k2**2
     assert ctf[iy, ix] == pytest.approx(np.sin(chi + np.arcsin(0.07)), abs=0.02)
-
-
-@pytest.mark.parametrize("n_layers", [1, 7])
-@pytest.mark.parametrize("shape", [(40, 50), (41, 51)])
-def test_points_keep_their_mass_and_place_in_layers(n_layers, shape, rng):
-    points = rng.uniform(-40, 40, (200, 3)).astype(np.float32)
-    weights = rng.uniform(0.5, 1.5, 200).astype(np.float32)
-    layers = np.zeros((n_layers, *shape), np.float32)
-    reach = np.array([70.0], np.float32)
-    stamp_clouds(
-        layers, points, weights, np.array([[0, 200]]), reach, np.eye(3, dtype=np.float32)[None],
-        np.zeros((1, 3), np.float32), -40.0, 80.0 / n_layers, 3.0, 0, n_layers,
-    )  # fmt: skip
-    assert layers.sum() == pytest.approx(weights.sum(), rel=1e-5)
-    z = np.floor((points[:, 2] + 40) / (80 / n_layers))
-    for layer in range(n_layers):
-        assert layers[layer].sum() == pytest.approx(weights[z == layer].sum(), rel=1e-4)
-    # A B-spline keeps first moments: the centre of mass is where the points have it.
-    rows, columns = np.indices(shape)
-    flat = layers.sum(axis=0)
-    centre = np.array([(rows * flat).sum(), (columns * flat).sum()]) / flat.sum()
-    expected = np.average(points[:, 1::-1], axis=0, weights=weights) / 3.0 + np.array(shape) // 2
-    assert_allclose(centre, expected, atol=1e-3)
