@@ -47,6 +47,15 @@ def test_a_weak_pattern_is_found_on_enough_pixels(rng):
     assert (found.best.quarter_turns, found.best.flip) == (3, "none")
 
 
+def test_a_pattern_damped_by_coincidence_is_found(rng):
+    """One event a pixel and frame at most: at 0.7 electrons a frame half of the pattern is lost."""
+    response = rng.normal(1, 0.06, (256, 256)).clip(0.3, 2)
+    counts = rng.binomial(120, 1 - np.exp(-0.7 * response)).astype(np.float32)
+    found = find_gain_orientation(counts, filed((1 / response).astype(np.float32), 1, "upside_down"))
+    assert found.is_certain
+    assert (found.best.quarter_turns, found.best.flip) == (1, "upside_down")
+
+
 @pytest.mark.parametrize("case", ["flat gain", "corrected already", "another camera"])
 def test_does_not_claim_what_the_data_do_not_tell(rng, case):
     counts, gain = counts_and_gain(rng, (256, 256), spread=0.05, mean_counts=20)

@@ -40,7 +40,7 @@ class GainOrientation:
     trials: tuple[OrientationTrial, ...]
     variation_without_gain: float
     margin_sigmas: float
-    """By how many standard errors the best is flatter than the next, or than no gain at all."""
+    """By how many standard errors the best is flatter than the next, and with half of it than with none."""
     is_certain: bool
 
     @property
@@ -70,16 +70,18 @@ def find_gain_orientation(counts: _Image, gain: _Image) -> GainOrientation:
     ]
     trials.sort(key=lambda trial: trial.variation)
     best, without = trials[0], _variation(flat_counts, good)
-    corrected = flat_counts * orient_image(flat_gain, best.quarter_turns, best.flip)
-    rivals = [(without, flat_counts)]
+    oriented = orient_image(flat_gain, best.quarter_turns, best.flip)
+    # Coincidence loss damps the pattern of counts, so that the whole gain may flatten no more than none does.
+    # Half of it does, as soon as a quarter of the pattern is there.
+    halved = flat_counts * (1.0 + 0.5 * (oriented - 1.0))
+    sigmas = _sigmas_flatter(halved[good], flat_counts[good])
+    is_clear = True
     if len(trials) > 1:
         second = trials[1]
-        turned = orient_image(flat_gain, second.quarter_turns, second.flip)
-        rivals.append((second.variation, flat_counts * turned))
-    variation, rival = min(rivals, key=lambda pair: pair[0])
-    sigmas = _sigmas_flatter(corrected[good], rival[good])
-    is_certain = sigmas > _SIGMAS_FOR_CERTAIN and variation > (1.0 + _LEAST_GAIN) * best.variation
-    return GainOrientation(tuple(trials), without, sigmas, is_certain)
+        rival = flat_counts * orient_image(flat_gain, second.quarter_turns, second.flip)
+        sigmas = min(sigmas, _sigmas_flatter((flat_counts * oriented)[good], rival[good]))
+        is_clear = second.variation > (1.0 + _LEAST_GAIN) * best.variation
+    return GainOrientation(tuple(trials), without, sigmas, is_clear and sigmas > _SIGMAS_FOR_CERTAIN)
 
 
 def _sigmas_flatter(best: _Image, rival: _Image) -> float:
