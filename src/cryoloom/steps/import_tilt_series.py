@@ -236,10 +236,10 @@ def _told(
         )
     key = {"dose_symmetric": np.abs(angles), "ascending": angles, "descending": -angles}[params.scheme]
     index = _ranks(np.round(key, 1))
+    each = np.full(n, params.dose_per_tilt_per_angstrom2)
     context.warn(f"{path.stem}: exposures are taken to be in {params.scheme.replace('_', '-')} order")
-    before = params.initial_dose_per_angstrom2 + index * params.dose_per_tilt_per_angstrom2
-    after = before + params.dose_per_tilt_per_angstrom2
-    return _Told(angles, index, before, after, nothing, nothing, params.scheme)
+    before = params.initial_dose_per_angstrom2 + index * each
+    return _Told(angles, index, before, before + each, nothing, nothing, params.scheme)
 
 
 def _told_by_mdoc(

@@ -32,7 +32,11 @@ class PrepareGainParams(StepParams):
 def _bytes_needed(series: TiltSeries, params: PrepareGainParams) -> int:
     movie = next((tilt.movie for tilt in series.tilts if tilt.movie is not None), None)
     # Counts, gain, both over their local means, the product, and the working copies of filters.
-    return 10 * 4 * movie.shape_yx[0] * movie.shape_yx[1] if movie is not None else 0
+    if movie is None:
+        return 0
+    physical_yx = _physical(movie).shape_yx
+    # The last check loads the gain on the movies' own grid, which is finer for EER.
+    return 4 * (10 * physical_yx[0] * physical_yx[1] + 2 * movie.shape_yx[0] * movie.shape_yx[1])
 
 
 @step(
