@@ -136,6 +136,11 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
             tilt = series.tilts[section]
             doses = _doses(series, tilt, len(frames.images)) if params.dose_weight_frames else None
             aligned = aligner.align(frames.images, prior, doses)
+            if aligned.n_bad_pixels == frame_yx[0] * frame_yx[1]:
+                raise DataUnfitError(
+                    f"no pixel of tilt {tilt.acquisition_index}'s movie is usable; check movie and gain reference",
+                    series=series.name,
+                )
             sinks.write(section, aligned)
             measured.append(aligned.motion.measurement)
             if params.use_drift_prior:
