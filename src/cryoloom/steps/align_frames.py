@@ -138,7 +138,7 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
             aligned = aligner.align(frames.images, prior, doses)
             if aligned.n_bad_pixels == frame_yx[0] * frame_yx[1]:
                 raise DataUnfitError(
-                    f"no pixel of tilt {tilt.acquisition_index}'s movie is usable; check movie and gain reference",
+                    f"no pixel of tilt {tilt.acquisition_index}'s movie is usable; check it and the gain",
                     series=series.name,
                 )
             sinks.write(section, aligned)
