@@ -17,7 +17,7 @@ from tilted_images import tilted_film
 
 ANGLES = np.array([-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0])
 DEFOCI = 28000.0 + np.array([300.0, -200.0, 100.0, 0.0, -350.0, 250.0, 50.0])
-PARAMS = EstimateCtfParams(high_resolution_angstrom=6.0)
+PARAMS = EstimateCtfParams(high_resolution_angstrom=6.0, max_defocus_angstrom=45000.0)
 
 
 def series_of(images: np.ndarray, pixel_size_angstrom: float = 2.7) -> TiltSeries:
