@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from context import MemoryContext
 
 CASES = {
+    "41 x 2880 x 2046, bin 2": ((41, 2046, 2880), 2.0, 3000.0),
     "41 x 5760 x 4092, bin 4": ((41, 4092, 5760), 4.0, 3000.0),
     "41 x 5760 x 4092, bin 2": ((41, 4092, 5760), 2.0, 3000.0),
     "41 x 2880 x 2046, bin 1": ((41, 2046, 2880), 1.0, 2000.0),
