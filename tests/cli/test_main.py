@@ -101,7 +101,7 @@ def test_a_wrong_word_is_one_sentence(run, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("text", ["width=2", "smooth.width", "smooth.=2", ".width=2"])
 def test_a_setting_must_name_step_and_parameter(text):
-    with pytest.raises(UserInputError, match="expected step.parameter=value"):
+    with pytest.raises(UserInputError, match=r"expected step\.parameter=value"):
         parse_settings([text])
 
 

@@ -59,7 +59,8 @@ class EngineContext:
         """Begin ``role.mrc`` in the item's folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{role}.mrc"
-        sink = MrcSink(path, shape, pixel_size_angstrom, dtype)
+        kind: Literal["stack", "volume"] = "volume" if multiscale else "stack"
+        sink = MrcSink(path, shape, pixel_size_angstrom, dtype, kind=kind)
         gated = GatedSink(role, sink, path)
         self._made.append((gated, sink, pixel_size_angstrom, multiscale))
         return gated

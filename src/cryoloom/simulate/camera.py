@@ -77,8 +77,9 @@ def make_camera(params: SimulationParams, rng: np.random.Generator) -> Camera:
         response.astype(np.float32),
         gain.astype(np.float32),
         GainTruth(
-            quarter_turns=params.gain_quarter_turns,
-            flip=params.gain_flip,
+            # An EER camera files its gain as the movies lie.
+            quarter_turns=0 if params.camera == "falcon_eer" else params.gain_quarter_turns,
+            flip="none" if params.camera == "falcon_eer" else params.gain_flip,
             dead_pixels_yx=dead,
             hot_pixels_yx=hot,
             dead_columns_x=columns,
