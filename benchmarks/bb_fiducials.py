@@ -2,7 +2,7 @@
 
 Needs the folder ``imod/BB`` of the real data (default: ../shared/data beside the checkout). IMOD's own mean
 residual is that of the numbers in BBa.resid (rotation and magnification per view, tilt grouped, X stretch
-and skew grouped); its tilts there are the solved ones, so a fixed-tilt run starts from multiples of 2 degrees.
+and skew grouped). Every run here starts from tilts that are multiples of 2 degrees.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def main() -> None:
         robust = adjust_bundle(tracks, start, freedom)
         left_out = left_out_errors(tracks, start, freedom, robust=False)
         print(
-            f"{name:46s} {plain.residual_angstrom.mean() / pixel:8.4f} {robust.residual_angstrom.mean() / pixel:8.4f}"
+            f"{name:46s} {plain.residual_angstrom.mean() / pixel:8.4f}"
+            f" {robust.residual_angstrom.mean() / pixel:8.4f}"
             f" {np.nanmean(left_out) / pixel:9.4f} {plain.geometry.mean_axis_deg:8.3f} {seconds:8.2f}"
         )
 

@@ -1,4 +1,4 @@
-"""Gold beads as fiducials: found in every image by a matched filter, joined into tracks by a running solution.
+"""Gold beads as fiducials: found in every image by a matched filter, joined by a running solution.
 
 Every view is searched for beads on its own; a view is placed by the offset most of its beads agree on, and
 each bead is then the candidate nearest to its prediction. So nothing drifts, and a bead hidden in one
@@ -124,7 +124,6 @@ def track_beads(
     geometry, table = _grow(found, start, usable)
     if table.shape[0] < 4:
         return None
-    solution: BundleSolution | None = None
     for round_ in range(n_rounds):
         tracks = Tracks.from_table(table)
         last = round_ == n_rounds - 1
@@ -134,7 +133,7 @@ def track_beads(
             return None
         if not last:
             solution = adjust_bundle(Tracks.from_table(table), solution.geometry)
-            geometry = _with_unseen_shifts(solution, Tracks.from_table(table))
+            geometry = solution.geometry
             table = _rescued(maps, geometry, solution.points_xyz_angstrom, usable)
     tracks = Tracks.from_table(table)
     solution = adjust_bundle(tracks, geometry, freedom)
@@ -156,7 +155,7 @@ def _bright_candidates(maps: BeadMaps, view: int) -> Array:
 def _grow(
     found: list[Array], start: SeriesGeometry, usable: NDArray[np.bool_]
 ) -> tuple[SeriesGeometry, Array]:
-    """Place views one by one; returns the geometry and the table ``(n_beads, n_views, 2)`` with NaN for gaps."""
+    """Place views one by one: the geometry, and the table ``(n_beads, n_views, 2)`` with NaN for gaps."""
     n_views, geometry = start.n_views, start
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
     order = [
@@ -199,7 +198,7 @@ def _grow(
 
 
 def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, NDArray[np.bool_]]:
-    """Points ``(n, 3)`` whose depth is pulled to 0 while few views tell it; and which have been seen twice."""
+    """Points ``(n, 3)``, depth pulled to 0 while few views tell it; and which may vote."""
     seen = np.isfinite(table[..., 0])
     rows = geometry.matrices[:, :2]
     target = np.where(seen[..., None], table - geometry.shift_xy_angstrom, 0.0)
@@ -209,11 +208,11 @@ def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, N
     right = np.einsum("vai,nva->ni", rows, target)
     count = seen.sum(axis=1)
     certain = count >= max(1, min(3, int(np.quantile(count, 0.75)))) if len(count) else seen.any(axis=1)
-    return np.linalg.solve(normal, right[..., None])[..., 0], certain
+    return np.linalg.solve(normal, right[..., None])[..., 0], np.asarray(certain)
 
 
 def _vote(predicted: Array, candidates: Array) -> Array:
-    """Offset that brings most predictions onto candidates, ``(2,)``; 0 where there is nothing to vote with."""
+    """Offset that brings most predictions onto candidates, ``(2,)``; 0 where nothing can vote."""
     if len(predicted) == 0 or len(candidates) == 0:
         return np.zeros(2)
     differences = (candidates[None] - predicted[:, None]).reshape(-1, 2)
@@ -247,10 +246,6 @@ def _readjusted(table: Array, geometry: SeriesGeometry) -> SeriesGeometry:
         return geometry
     tracks = Tracks.from_table(table[enough])
     solution = adjust_bundle(tracks, geometry, max_cycles=6)
-    return _with_unseen_shifts(solution, tracks)
-
-
-def _with_unseen_shifts(solution: BundleSolution, tracks: Tracks) -> SeriesGeometry:
     return solution.geometry
 
 
@@ -281,10 +276,8 @@ def _rescued(maps: BeadMaps, geometry: SeriesGeometry, points: Array, usable: ND
     reach = max(2, int(np.ceil(0.45 * maps.diameter_angstrom / maps.pixel_size_angstrom)))
     table = np.full((len(points), geometry.n_views, 2), np.nan)
     for view in np.flatnonzero(usable):
-        index = np.rint(predicted[view][:, ::-1] / maps.pixel_size_angstrom).astype(int) + [
-            n_y // 2,
-            n_x // 2,
-        ]
+        centre = np.array([n_y // 2, n_x // 2])
+        index = np.rint(predicted[view][:, ::-1] / maps.pixel_size_angstrom).astype(int) + centre
         fits = (index >= reach + 2).all(axis=1) & (index < np.array([n_y, n_x]) - reach - 2).all(axis=1)
         where = np.flatnonzero(fits)
         if len(where) == 0:

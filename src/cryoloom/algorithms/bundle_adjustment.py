@@ -174,7 +174,7 @@ def adjust_bundle(
 
 
 def triangulate(tracks: Tracks, geometry: SeriesGeometry, weights: Array) -> Array:
-    """Points ``(n_points, 3)`` by weighted linear least squares; NaN where two views do not separate depth."""
+    """Points ``(n_points, 3)`` by weighted linear least squares; NaN where seen in fewer than two views."""
     rows = geometry.matrices[tracks.view, :2]
     target = tracks.position_xy_angstrom - geometry.shift_xy_angstrom[tracks.view]
     normal = _sum_by(tracks.point, np.einsum("n,nai,naj->nij", weights, rows, rows), tracks.n_points)
@@ -258,7 +258,7 @@ class _Basis:
                 information.append(np.full(blocks[-1].shape[1], PRIOR_DEVIATIONS[name] ** -2.0))
             parameters.append(parameter)
             values.append(np.concatenate(blocks, axis=1))
-        inverses = tuple(v.T if i < 2 else np.linalg.pinv(v) for i, v in enumerate(values))
+        inverses = tuple(np.asarray(np.linalg.pinv(v), dtype=np.float64) for v in values)
         return cls(
             tuple(parameters), tuple(values), inverses, np.concatenate(information), _parameters(start)
         )
@@ -335,7 +335,7 @@ def _residuals(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> Array
 
 
 def _jacobians(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> tuple[Array, Array]:
-    """Derivatives of the predicted positions: by view parameters ``(n, 2, 8)`` and by the point ``(n, 2, 3)``."""
+    """Derivatives of predicted positions by view parameters ``(n, 2, 8)`` and by the point ``(n, 2, 3)``."""
     view, r = tracks.view, np.nan_to_num(points[tracks.point])
     matrices = geometry.matrices[view]
     tilt, x_tilt, axis = (
@@ -373,7 +373,7 @@ def _minimise(
     max_steps: int = 8,
 ) -> tuple[SeriesGeometry, Array, float]:
     """Levenberg-Marquardt at fixed weights; also the largest change of a residual, in angstrom."""
-    known = np.isfinite(points).all(axis=1)
+    known = np.asarray(np.isfinite(points).all(axis=1))
     active = tracks.select(known[tracks.point] & (weights > 0))
     weights = weights[known[tracks.point] & (weights > 0)]
     prior = basis.prior_information * scale**2
@@ -420,7 +420,7 @@ def _step(
     prior: Array,
     damping: float,
 ) -> tuple[Array, Array]:
-    """One damped Gauss-Newton step: changes of view parameters ``(n_views, 8)`` and points ``(n_points, 3)``."""
+    """One damped Gauss-Newton step: changes of parameters ``(n_views, 8)`` and points ``(n_points, 3)``."""
     n_views, n_points, n_parameters = tracks.n_views, tracks.n_points, N_VIEW_PARAMETERS
     residual = _residuals(tracks, geometry, points)
     by_view, by_point = _jacobians(tracks, geometry, points)

@@ -24,7 +24,7 @@ class Peaks:
 def cross_correlation(
     reference: torch.Tensor, moving: torch.Tensor, response: torch.Tensor, *, whitening: float = 0.5
 ) -> torch.Tensor:
-    """Correlation maps ``(..., y, x)`` whose peak, unshifted, is where ``moving`` lies relative to ``reference``.
+    """Correlation maps ``(..., y, x)``, unshifted, that peak where ``moving`` lies relative to ``reference``.
 
     reference, moving : (..., y, x) tapered images. response : (y, x // 2 + 1) band-pass. whitening : power of
     the cross-spectrum's amplitude divided out; 0.5 as in AreTomo lies between plain and phase correlation.

@@ -1,9 +1,9 @@
 """Patches of the specimen as fiducials: followed from view to view, then measured again about the solution.
 
 A patch is compared with a few neighbouring views squeezed across the tilt axis into its own (cosine
-stretching) and averaged, each cut where that very patch was found. The first pass goes outwards from the least tilted
-view; later passes compare with neighbours on both sides at the positions the bundle adjustment predicts,
-which takes out the drift of a chain.
+stretching) and averaged, each cut where that very patch was found. The first pass goes outwards from the
+least tilted view; later passes compare with neighbours on both sides at the positions the bundle
+adjustment predicts, which takes out the drift of a chain.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class _Correlator:
     def locate(
         self, references: torch.Tensor, moving: torch.Tensor, max_shift_angstrom: float
     ) -> tuple[Array, Array]:
-        """Shifts ``(n, 2)`` as xy in angstrom of ``moving`` against ``references`` ``(n, side, side)``, prominence."""
+        """Shifts ``(n, 2)`` as xy in angstrom of ``moving`` against ``references``, and prominences."""
         flat = [(p - p.mean(dim=(-2, -1), keepdim=True)) * self.window for p in (references, moving)]
         maps = cross_correlation(flat[0], flat[1], self.response)
         peaks: Peaks = find_peaks(maps, max_shift_angstrom / self.pixel_size_angstrom)
@@ -163,7 +163,7 @@ def _remeasured(
 ) -> tuple[Array, Array]:
     """Every patch again in every view, against neighbours on both sides at their predicted positions."""
     geometry, points = solution.geometry, solution.points_xyz_angstrom
-    known = np.isfinite(points).all(axis=1)
+    known = np.asarray(np.isfinite(points).all(axis=1))
     predicted = geometry.project(np.nan_to_num(points)).transpose(1, 0, 2).copy()
     predicted[~known] = np.nan
     table = np.full(predicted.shape, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.fourier import crop_rfft, radial_frequency_rfft
 from cryoloom.model.pixels import Pixels
 
-__all__ = ["TiltImages", "band_pass", "edge_taper", "load_tilt_images"]
+__all__ = ["TiltImages", "band_pass", "band_response", "edge_taper", "load_tilt_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +72,19 @@ def load_tilt_images(
 
 
 def _flattened(image: torch.Tensor, highpass_px: float, clip_deviations: float) -> torch.Tensor:
-    """Without slow background, outliers clipped about the median, unit deviation by the interquartile range."""
+    """Without slow background, outliers clipped about the median, unit deviation by the median deviation."""
     flat = image - image.mean()
     for _ in range(2):
-        middle = flat.median()
-        spread = float((flat - middle).abs().median()) * 1.4826
+        sample = flat[::3, ::3]  # a ninth of the pixels tells median and spread to a part in a hundred
+        middle = sample.median()
+        spread = float((sample - middle).abs().median()) * 1.4826
         if spread <= 0:
             return torch.zeros_like(flat)
         # A bead is a broad extreme and survives at this size; a hot pixel or grid bar must not rule.
         flat = (flat - middle).clamp(-3 * clip_deviations * spread, clip_deviations * spread)
         flat = band_pass(flat, highpass_px, 0.0)
-    spread = float((flat - flat.median()).abs().median()) * 1.4826
+    sample = flat[::3, ::3]
+    spread = float((sample - sample.median()).abs().median()) * 1.4826
     return flat / max(spread, 1e-12)
 
 
@@ -92,6 +95,7 @@ def band_pass(images: torch.Tensor, highpass_px: float, lowpass_px: float) -> to
     return torch.fft.irfft2(torch.fft.rfft2(images) * response, s=shape)
 
 
+@functools.lru_cache(maxsize=16)
 def band_response(
     shape_yx: tuple[int, int], highpass_px: float, lowpass_px: float, device: torch.device | str = "cpu"
 ) -> torch.Tensor:

@@ -35,7 +35,7 @@ class FiducialResiduals:
 
 @dataclass(frozen=True, slots=True)
 class FiducialPositions:
-    """A ``.xyz`` file: positions in pixels, x and y from the corner and z from the middle, and the image's size."""
+    """A ``.xyz`` file: pixels, x and y from the corner, z from the middle; and the image's size."""
 
     xyz_px: NDArray[np.float64]
     contour: NDArray[np.int64]
@@ -51,7 +51,7 @@ def read_resid(path: Path) -> FiducialResiduals:
         table = np.array([[float(word) for word in line.split()[:5]] for line in lines[1:] if line.strip()])
     except (OSError, ValueError, IndexError) as error:
         raise DataUnfitError(
-            f"{path} is not a tiltalign .resid file: expected a count and then lines of x y view dx dy ({error})"
+            f"{path} is not a tiltalign .resid file: expected a count, then lines of x y view dx dy ({error})"
         ) from error
     if table.shape != (expected, 5):
         raise DataUnfitError(

@@ -1,11 +1,11 @@
-"""Align a tilt series: how the specimen stood in every image, from gold beads or from patches of the specimen.
+"""Align a tilt series: how the specimen stood in every image, from gold beads or patches of it.
 
 Coarse alignment by cosine-stretched correlation outwards from the least tilted image; then beads found by a
 matched filter and tracked with a running solution, or, where fewer than enough beads hold, patches
 tracked against their neighbours; then a robust bundle adjustment (Tukey weights) of points, shifts, tilt axis
 and, by option, tilts and magnifications. A tilt without evidence takes its neighbours' solution and says so.
 
-Origin: x = y = 0 is what lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
+Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
 """
 
 from __future__ import annotations

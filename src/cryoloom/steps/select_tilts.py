@@ -1,0 +1,170 @@
+"""Leave out tilts that are dark, covered, off target or blurred, each with its reason and figure.
+
+Brightness is held against the attenuation of the series' own specimen (a slab: the logarithm falls with
+1 / cos(tilt)); shift against the field, where the correlation that measured it can be trusted; sharpness
+against the trend of the series over tilt. What a user said to include or exclude is final.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.coarse_alignment import align_coarsely
+from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
+from cryoloom.algorithms.tilt_quality import brightness_ratio, covered_fractions, robust_trend, sharpness
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.model import Exclusion, Pixels, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["SelectTiltsParams", "select_tilts"]
+
+Array = NDArray[np.float64]
+
+TRUSTED_PROMINENCE = 9.0  # of a whole-field correlation peak; pure noise reaches about 5
+WORKING_PIXELS = 256
+
+
+class SelectTiltsParams(StepParams):
+    """What a user may choose."""
+
+    find_dark: bool = Field(True, description="Exclude tilts far darker than their neighbours let expect.")
+    dark_ratio: float = Field(0.6, gt=0, lt=1, description="Dark below this part of the expected mean.")
+    find_covered: bool = Field(True, description="Exclude tilts partly covered, for example by a grid bar.")
+    covered_fraction: float = Field(0.25, gt=0, lt=1, description="Covered above this part of the field.")
+    find_shifted: bool = Field(True, description="Exclude tilts that show another place.")
+    shift_fraction: float = Field(
+        0.15, gt=0, lt=1, description="Shifted by more than this part of the field."
+    )
+    find_blurred: bool = Field(True, description="Exclude tilts blurred against the trend of the series.")
+    blur_log_ratio: float = Field(
+        0.7,
+        gt=0,
+        description="Blurred where the log of the fine-to-coarse power falls this far below the trend.",
+    )
+    include_tilts: tuple[int, ...] = Field((), description="Acquisition indices never to exclude.")
+    exclude_tilts: tuple[int, ...] = Field((), description="Acquisition indices to exclude in any case.")
+
+
+def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
+    n_y, n_x = series.unweighted_stack.shape_yx
+    return 200_000_000 + 24 * n_y * n_x
+
+
+@step("select_tilts", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=_bytes_needed)
+def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepContext) -> TiltSeries:
+    """Exclude dark, covered, shifted and blurred tilts, with a reason and a figure on each."""
+    indices = [tilt.acquisition_index for tilt in series.tilts]
+    unknown = sorted((set(params.include_tilts) | set(params.exclude_tilts)) - set(indices))
+    if unknown or set(params.include_tilts) & set(params.exclude_tilts):
+        raise UserInputError(
+            "include_tilts and exclude_tilts must be acquisition indices of the series and not overlap",
+            series=series.name,
+            unknown=unknown,
+        )
+    tilts = [tilt for tilt in series.tilts if tilt.section is not None]
+    if not tilts:
+        raise DataUnfitError("no tilt of the series has an image; run align_frames first", series=series.name)
+    stack = series.unweighted_stack
+    side = min(stack.shape_yx)
+    images = load_tilt_images(
+        stack.images, stack.pixel_size_angstrom, stack.pixel_size_angstrom * side / WORKING_PIXELS
+    )
+    sections = np.array([tilt.section for tilt in tilts], dtype=int)
+    images = TiltImages(
+        images.images[sections], images.pixel_size_angstrom, images.mean[sections], images.deviation[sections]
+    )
+    tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in tilts])
+    blocks = _block_means(stack.images, sections)
+    found: list[Exclusion | None] = [None] * len(tilts)
+    _judge_light(found, images.mean, blocks, tilt_deg, params)
+    lit = np.array([reason is None for reason in found])
+    shift = _shift_fractions(images, tilt_deg, lit, series.tilt_axis_deg.applied or 0.0)
+    least = int(np.argmin(np.where(lit, np.abs(tilt_deg), np.inf)))
+    fine = sharpness(images)
+    below = fine - robust_trend(np.abs(tilt_deg), np.where(lit, fine, np.nan), 2) if lit.any() else fine
+    spread = 1.4826 * float(np.median(np.abs(below[lit]))) if lit.any() else 0.0
+    for i in np.flatnonzero(lit):
+        if i == least:
+            continue
+        if params.find_shifted and shift[i] > params.shift_fraction:
+            text = f"shifted by {100 * shift[i]:.0f} % of the field"
+            found[i] = Exclusion(text, "select_tilts", float(shift[i]))
+        elif params.find_blurred and below[i] < -max(params.blur_log_ratio, 6.0 * spread):
+            text = f"blurred: fine detail at {100 * np.exp(below[i]):.0f} % of the series' trend"
+            found[i] = Exclusion(text, "select_tilts", float(np.exp(below[i])))
+    changes = {
+        tilt.acquisition_index: {"exclusion": _final(tilt.exclusion, reason, tilt.acquisition_index, params)}
+        for tilt, reason in zip(tilts, found, strict=True)
+    }
+    selected = series.with_tilts(changes)
+    context.figure("n_excluded", sum(tilt.is_excluded for tilt in selected.tilts))
+    context.record(
+        "tilt_quality",
+        {
+            "acquisition_index": [tilt.acquisition_index for tilt in tilts],
+            "mean_counts": [float(v) for v in images.mean],
+            "shift_fraction": [float(v) if np.isfinite(v) else None for v in shift],
+            "sharpness": [float(v) for v in fine],
+        },
+    )
+    return selected
+
+
+def _final(
+    before: Exclusion | None, found: Exclusion | None, index: int, params: SelectTiltsParams
+) -> Exclusion | None:
+    """The user's word first: of this run, then of earlier ones, then what was found here or elsewhere."""
+    if index in params.exclude_tilts:
+        return Exclusion("excluded by the user", "user")
+    if before is not None and before.by == "user":
+        return before
+    if index in params.include_tilts:
+        return None
+    if before is not None and before.by != "select_tilts":
+        return before
+    return found
+
+
+def _block_means(pixels: Pixels, sections: NDArray[np.int64], n_blocks: int = 16) -> Array:
+    """Mean counts of a grid of blocks of each image, ``(n, 16, 16)``."""
+    result = np.zeros((len(sections), n_blocks, n_blocks))
+    for i, section in enumerate(sections):
+        image = np.nan_to_num(pixels[int(section)])
+        n_y, n_x = (n // n_blocks * n_blocks for n in image.shape)
+        blocks = image[:n_y, :n_x].reshape(n_blocks, n_y // n_blocks, n_blocks, n_x // n_blocks)
+        result[i] = blocks.mean(axis=(1, 3))
+    return result
+
+
+def _judge_light(
+    found: list[Exclusion | None], mean: Array, blocks: Array, tilt_deg: Array, params: SelectTiltsParams
+) -> None:
+    """Mark dark and covered tilts. Images without a zero of intensity (normalised ones) are not judged."""
+    if np.median(mean) <= 0 or np.median(blocks.min(axis=(1, 2))) < 0:
+        return
+    ratio = brightness_ratio(mean, tilt_deg)
+    covered = covered_fractions(blocks)
+    least = int(np.argmin(np.abs(tilt_deg)))
+    for i in range(len(found)):
+        black = ratio[i] < 0.2
+        if i == least and not black:
+            continue
+        if params.find_dark and ratio[i] < params.dark_ratio:
+            text = f"dark: {100 * ratio[i]:.0f} % of the expected intensity"
+            found[i] = Exclusion(text, "select_tilts", float(ratio[i]))
+        elif params.find_covered and covered[i] > params.covered_fraction + float(np.median(covered)):
+            text = f"{100 * covered[i]:.0f} % of the field is covered"
+            found[i] = Exclusion(text, "select_tilts", float(covered[i]))
+
+
+def _shift_fractions(images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], axis_deg: float) -> Array:
+    """Distance of each image from the middle of the series over the shorter side; NaN where not trusted."""
+    if lit.sum() < 3:
+        return np.full(len(tilt_deg), np.nan)
+    coarse = align_coarsely(images, tilt_deg, axis_deg, lit, max_shift_fraction=0.4)
+    trusted = lit & ~(coarse.prominence < TRUSTED_PROMINENCE)
+    middle = np.median(coarse.shift_xy_angstrom[trusted], axis=0)
+    distance = np.hypot(*(coarse.shift_xy_angstrom - middle).T) / images.field_angstrom
+    return np.where(trusted, distance, np.nan)

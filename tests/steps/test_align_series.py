@@ -1,0 +1,134 @@
+"""align_series and select_tilts on small analytic series: blobs and beads whose geometry is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.model import Exclusion, Microscope, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.steps.align_series import AlignSeriesParams, align_series
+from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
+
+SIDE, PIXEL, AXIS = 192, 12.0, 85.3
+TILTS = np.arange(-60.0, 61.0, 5.0)
+
+
+def make_series(rng, n_beads=12):
+    """A series of 25 images of Gaussian blobs, their truth in the poses' convention."""
+    truth = SeriesGeometry.start(TILTS, AXIS, rng.normal(0, 60, (len(TILTS), 2)))
+    half = SIDE * PIXEL / 2
+    blobs = rng.uniform(-1, 1, (900, 3)) * [2.4 * half, 1.4 * half, 500]
+    beads = rng.uniform(-1, 1, (n_beads, 3)) * [0.8 * half, 0.8 * half, 500]
+    points = np.concatenate([blobs, beads])
+    width = np.concatenate([rng.uniform(30, 70, len(blobs)), np.full(n_beads, 40.0)]) / PIXEL
+    height = np.concatenate([np.full(len(blobs), 1.0), np.full(n_beads, 12.0)])
+    y, x = np.mgrid[:SIDE, :SIDE] - SIDE // 2
+    images = np.zeros((len(TILTS), SIDE, SIDE), np.float32)
+    for image, positions, tilt in zip(images, truth.project(points) / PIXEL, TILTS, strict=True):
+        gauss_x = np.exp(-((x[0] - positions[:, :1]) ** 2) / (2 * width[:, None] ** 2))
+        gauss_y = np.exp(-((y[:, :1].T - positions[:, 1:]) ** 2) / (2 * width[:, None] ** 2))
+        image += 100 * np.exp(-0.3 / np.cos(np.deg2rad(tilt)))
+        image -= (gauss_y * height[:, None]).T @ gauss_x
+        image += rng.normal(0, 2.0, image.shape)
+    order = np.argsort(np.argsort(np.abs(TILTS), kind="stable"))
+    tilts = tuple(
+        Tilt(int(k), float(t), 3.0 * k, 3.0 * k + 3, section=i)
+        for i, (t, k) in enumerate(zip(TILTS, order, strict=True))
+    )
+    told = Sourced.from_told(AXIS + 5.0, "mdoc")
+    return TiltSeries("a", Microscope(), PIXEL, tilts, told, stack=Stack(images, PIXEL)), truth
+
+
+def rms_error(series, truth, rng):
+    from scipy.optimize import least_squares
+    from scipy.spatial.transform import Rotation
+
+    from cryoloom.geometry.projection import project
+
+    points = rng.uniform(-1, 1, (100, 3)) * [800, 800, 300]
+    kept = [i for i, t in enumerate(series.tilts) if not t.is_excluded]
+    poses = [series.tilts[i].pose for i in kept]
+    matrices = np.array([p.matrix * p.magnification for p in poses])
+    shifts = np.array([p.shift_xy_angstrom for p in poses])
+    target = truth.project(points)[kept]
+
+    def misses(motion):
+        moved = Rotation.from_rotvec(motion[:3]).apply(points) + 1000 * motion[3:]
+        return (project(moved, matrices, shifts) - target).ravel()
+
+    best = misses(least_squares(misses, np.zeros(6)).x).reshape(target.shape)
+    return np.sqrt((best**2).sum(-1).mean())
+
+
+def test_beads_are_found_and_align_the_series(rng, context):
+    series, truth = make_series(rng)
+    aligned = align_series(series, AlignSeriesParams(), context)
+    assert aligned.tilt_axis_deg.told == pytest.approx(AXIS + 5)
+    assert aligned.tilt_axis_deg.applied == pytest.approx(AXIS, abs=0.1)
+    assert "beads" in aligned.tilt_axis_deg.measured_by
+    assert rms_error(aligned, truth, rng) < 4.0  # a third of a pixel
+    assert context.figures["n_tracks"] >= 8
+    least = aligned.tilts[len(TILTS) // 2].pose
+    assert np.hypot(*least.shift_xy_angstrom) < 1e-6  # the origin is the centre of the least tilted image
+
+
+def test_an_excluded_tilt_gets_a_predicted_pose(rng, context):
+    series, _ = make_series(rng)
+    series = series.with_tilts({4: {"exclusion": Exclusion("dark", "user")}})
+    aligned = align_series(series, AlignSeriesParams(), context)
+    excluded = next(t for t in aligned.tilts if t.acquisition_index == 4)
+    assert excluded.is_excluded
+    assert excluded.pose.predicted
+    assert all(not t.pose.predicted for t in aligned.included)
+
+
+def test_patches_work_without_beads(rng, context):
+    series, truth = make_series(rng, n_beads=0)
+    aligned = align_series(
+        series, AlignSeriesParams(method="patches", tilt_axis_deg=AXIS, patch_overlap=0.4), context
+    )
+    assert rms_error(aligned, truth, rng) < 30.0  # 2.5 pixels: patches through thick ice at high tilt
+    assert context.figures["n_tracks"] > 10
+
+
+def test_too_few_tilts_are_refused(rng, context):
+    series, _ = make_series(rng)
+    with pytest.raises(DataUnfitError, match="too few tilts"):
+        align_series(replace(series, tilts=series.tilts[:3]), AlignSeriesParams(), context)
+
+
+def test_good_tilts_are_kept(rng, context):
+    series, _ = make_series(rng)
+    selected = select_tilts(series, SelectTiltsParams(), context)
+    assert not any(t.is_excluded for t in selected.tilts)
+    assert context.figures["n_excluded"] == 0
+    assert len(context.records["tilt_quality"]["mean_counts"]) == len(TILTS)
+
+
+def test_bad_tilts_are_found_with_reasons(rng, context):
+    series, _ = make_series(rng)
+    images = series.stack.images.copy()
+    images[3] *= 0.2
+    images[18, :, :90] *= 0.05
+    series = replace(series, stack=replace(series.stack, images=images))
+    selected = select_tilts(series, SelectTiltsParams(), context)
+    reasons = {i: t.exclusion.reason for i, t in enumerate(selected.tilts) if t.is_excluded}
+    assert set(reasons) == {3, 18}
+    assert "dark" in reasons[3]
+    assert "covered" in reasons[18] or "dark" in reasons[18]
+
+
+def test_the_users_word_is_final(rng, context):
+    series, _ = make_series(rng)
+    images = series.stack.images.copy()
+    images[3] *= 0.2
+    dark = series.tilts[3].acquisition_index
+    series = replace(series, stack=replace(series.stack, images=images))
+    series = series.with_tilts({7: {"exclusion": Exclusion("ugly", "user")}})
+    selected = select_tilts(series, SelectTiltsParams(include_tilts=(dark, 7), exclude_tilts=(9,)), context)
+    excluded = {t.acquisition_index: t.exclusion.by for t in selected.tilts if t.is_excluded}
+    assert excluded == {7: "user", 9: "user"}
+    with pytest.raises(UserInputError):
+        select_tilts(series, SelectTiltsParams(exclude_tilts=(99,)), context)
