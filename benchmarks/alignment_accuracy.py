@@ -27,15 +27,19 @@ class QuietContext:
     figures: dict[str, float] = field(default_factory=dict)
 
     def figure(self, name: str, value: float) -> None:
+        """Keep a figure for the table."""
         self.figures[name] = value
 
     def record(self, name: str, data: Any) -> None:
+        """Tables are not printed."""
         del name, data
 
     def warn(self, message: str) -> None:
+        """Warnings are printed."""
         print("   warning:", message)
 
     def progress(self, done: int, total: int) -> None:
+        """Progress is not shown."""
         del done, total
 
 
@@ -75,7 +79,8 @@ def _measure(params: SimulationParams) -> None:
     error = alignment_error_angstrom(truth, aligned, points)
     median = np.median(list(error.per_tilt_angstrom.values()))
     print(
-        f"{params.specimen[-24:]:24s} {params.seed:4d} {params.n_beads:5d} {axis_error_deg(truth, aligned):9.3f}"
+        f"{params.specimen[-24:]:24s} {params.seed:4d} {params.n_beads:5d}"
+        f" {axis_error_deg(truth, aligned):9.3f}"
         f" {error.rms_angstrom:7.2f} {median:9.2f} {context.figures['residual_mean_angstrom']:10.2f}"
         f" {context.figures['n_tracks']:6.0f} {seconds:8.1f}",
         flush=True,
