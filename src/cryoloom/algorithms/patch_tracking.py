@@ -64,12 +64,14 @@ def track_patches(
     correlator = _Correlator.of(tilt_images, patch_angstrom)
     table, weight = _chain(correlator, start, points, usable)
     tracks = Tracks.from_table(table, weight)
-    solution = adjust_bundle(tracks, start)
+    # A chain's drift bends the axis (by 0.6 deg) and later passes undo it slowly: it waits for the last.
+    held = Freedom(axis="fixed")
+    solution = adjust_bundle(tracks, start, held)
     for round_ in range(n_rounds):
         table, weight = _remeasured(correlator, solution, usable, reach=(4, 5, 6, 6)[min(round_, 3)])
         tracks = Tracks.from_table(table, weight)
         last = round_ == n_rounds - 1
-        solution = adjust_bundle(tracks, solution.geometry, freedom if last else None)
+        solution = adjust_bundle(tracks, solution.geometry, freedom if last else held)
     return PatchTracking(tracks, solution)
 
 
