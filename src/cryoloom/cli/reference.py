@@ -10,8 +10,8 @@ __all__ = ["steps_as_markdown"]
 _HEAD = """# Steps
 
 Made from the steps' declarations by `cryoloom steps --markdown`; do not edit. On the command line every
-parameter is an option of `cryoloom run STEP` (underscores become dashes) and a `--set STEP.PARAMETER=VALUE` of
-`cryoloom process`.
+parameter is an option of `cryoloom run STEP` (underscores become dashes) and a
+`--set STEP.PARAMETER=VALUE` of `cryoloom process`.
 """
 
 

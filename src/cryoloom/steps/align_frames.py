@@ -12,6 +12,7 @@ pixel.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -91,6 +92,8 @@ class AlignFramesParams(StepParams):
 
 # Memory for the spectra of one movie's frames; with more, each spectrum is made a second time.
 _SPECTRA_BYTES = 3 << 30
+# Movies whose frames take more than this as float32 are kept as bytes where they hold whole counts.
+_LARGE_BYTES = 1 << 30
 
 
 def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
@@ -101,7 +104,8 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
     n_pixels = max(movie.shape_yx[0] * movie.shape_yx[1] for movie in movies)
     n_frames = max(min(movie.n_frames, 64) for movie in movies)
     spectra = min(_SPECTRA_BYTES, int(4.3 * n_frames * n_pixels))
-    return 2 * 4 * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
+    per_pixel = 1 if 4 * n_frames * n_pixels > _LARGE_BYTES else 4
+    return 2 * per_pixel * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
 
 
 @step(
@@ -111,6 +115,7 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     citations=("Li et al., Nat. Methods 10, 584 (2013)", "Zheng et al., Nat. Methods 14, 331 (2017)"),
+    ignores_exclusions=True,
 )
 def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries:
     """Find the motion within every movie, and sum its frames with it corrected: all, even and odd ones.
@@ -127,9 +132,16 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
     errors: list[float] = []
     with ThreadPoolExecutor(context.n_threads) as pool:
         aligner = MovieAligner(
-            frame_yx, params.binning, gain, motion_settings(series.pixel_size_angstrom, params), pool,
-            context.rng, params.hot_pixel_sigma, _SPECTRA_BYTES, params.local_grid_xyt,
-        )  # fmt: skip
+            frame_yx,
+            params.binning,
+            gain,
+            motion_settings(series.pixel_size_angstrom, params),
+            pool,
+            context.rng,
+            params.hot_pixel_sigma,
+            min(_SPECTRA_BYTES, context.memory_bytes // 3),
+            params.local_grid_xyt,
+        )
         order = sorted(range(len(series.tilts)), key=lambda i: abs(series.tilts[i].nominal_tilt_deg))
         movies = _read_ahead(series, order, params, context)
         for done, (section, frames) in enumerate(movies, start=1):
@@ -194,7 +206,7 @@ def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> Mo
 class _Fractions:
     """Frames as they are aligned, ``(y, x)`` each, and how many raw frames each sums."""
 
-    images: Sequence[NDArray[np.float32]]
+    images: Sequence[NDArray[Any]]
     per_fraction: int
 
 
@@ -224,8 +236,28 @@ def _read(series: TiltSeries, tilt: Tilt, params: AlignFramesParams, context: St
     # All raw frames are used: fractions differ by one frame at most where they do not divide.
     n_fractions = max(1, round(movie.n_frames / per_fraction))
     edges = np.linspace(0, movie.n_frames, n_fractions + 1).round().astype(int)
-    images = [movie.read_sum(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+    name, is_large = tilt.movie.path.name, 4 * n_fractions * math.prod(movie.shape_yx) > _LARGE_BYTES
+    images = [
+        _checked(movie.read_sum(int(a), int(b)), name, int(a), compact=is_large)
+        for a, b in itertools.pairwise(edges)
+    ]
     return _Fractions(images, per_fraction)
+
+
+def _checked(image: NDArray[np.float32], name: str, frame: int, *, compact: bool) -> NDArray[Any]:
+    """A frame free of NaN; of a large movie whole counts are kept in one byte each until they are aligned."""
+    lowest, highest = float(image.min()), float(image.max())  # NaN wins both
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise DataUnfitError(
+            f"{name} has pixels that are NaN or infinite, expected counts; write it again, or leave it out",
+            frame=frame,
+            n_pixels=int(image.size - np.isfinite(image).sum()),
+        )
+    if compact and 0 <= lowest and highest <= 255:
+        counts = image.astype(np.uint8)
+        if np.array_equal(counts, image):
+            return counts
+    return image
 
 
 def _frames_per_fraction(series: TiltSeries, tilt: Tilt, movie: Movie, params: AlignFramesParams) -> int:

@@ -47,6 +47,7 @@ def _bytes_needed(series: TiltSeries, params: EraseXraysParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     citations=("Kremer et al., J. Struct. Biol. 116, 71 (1996)",),
+    ignores_exclusions=True,
 )
 def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepContext) -> TiltSeries:
     """Find X-ray hits in every tilt and replace them, in its even and odd halves at the same pixels.

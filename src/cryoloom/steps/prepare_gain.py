@@ -46,6 +46,7 @@ def _bytes_needed(series: TiltSeries, params: PrepareGainParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     citations=("aretomo3-preprocess, check-gain-transform (criterion)",),
+    ignores_exclusions=True,
 )
 def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepContext) -> TiltSeries:
     """Find how the gain reference is turned and flipped against the movies.

@@ -35,14 +35,14 @@ __all__ = ["ReconstructParams", "reconstruct"]
 class ReconstructParams(StepParams):
     """What a user may choose."""
 
-    binning: float = Field(
-        4.0,
+    binning: float | None = Field(
+        None,
         ge=1,
         le=64,
-        description="Stack pixels per voxel; need not be whole. Ignored if a voxel size is given.",
+        description="Stack pixels per voxel; need not be whole. Unset: whole, for voxels of about 10 A.",
     )
     voxel_size_angstrom: float | None = Field(
-        None, gt=0, description="Voxel size wanted; at least the stack's pixel size."
+        None, gt=0, description="Voxel size wanted, instead of a binning; at least the stack's pixel size."
     )
     thickness_angstrom: float = Field(
         3000.0, gt=0, description="Extent of the tomogram along the beam at zero tilt. Ice is 1000 to 3000."
@@ -75,6 +75,9 @@ class ReconstructParams(StepParams):
                 "the filter passes almost nothing; choose a larger cutoff_per_px (0.35 is usual)"
             )
         return self
+
+
+_USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are seen, files stay small
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,8 @@ def _plan(series: TiltSeries, params: ReconstructParams) -> _Plan:
             acquisition_indices=unplaced[:10],
         )
     pixel = stack.pixel_size_angstrom
-    voxel = params.voxel_size_angstrom or pixel * params.binning
+    binning = params.binning or max(1, round(_USUAL_VOXEL_ANGSTROM / pixel))
+    voxel = params.voxel_size_angstrom or pixel * binning
     if voxel < pixel * 0.999:
         raise UserInputError(
             f"voxel_size_angstrom is {voxel:g}, finer than the images' {pixel:g}; choose at least {pixel:g}"

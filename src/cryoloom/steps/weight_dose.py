@@ -53,6 +53,7 @@ def _bytes_needed(series: TiltSeries, params: WeightDoseParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     citations=("Grant & Grigorieff, eLife 4:e06980 (2015)",),
+    ignores_exclusions=True,
 )
 def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepContext) -> TiltSeries:
     """Dampen the frequencies radiation has destroyed, by the dose each tilt had received.
