@@ -45,7 +45,7 @@ class ReconstructParams(StepParams):
         None, gt=0, description="Voxel size wanted, instead of a binning; at least the stack's pixel size."
     )
     thickness_angstrom: float = Field(
-        3000.0, gt=0, description="Extent of the tomogram along the beam at zero tilt. Ice is 1000 to 3000."
+        4000.0, gt=0, description="Extent of the tomogram along the beam at zero tilt. Ice is 1000 to 3000."
     )
     width_angstrom: float | None = Field(
         None, gt=0, description="Extent across the tilt axis (x). Unset: what the camera's field covers."
