@@ -94,6 +94,7 @@ def log(
                 f"{item.seconds:.1f} s on {item.host or 'this machine'} ({item.device}), "
                 f"cryoloom {run.environment.get('cryoloom')}",
                 highlight=False,
+                soft_wrap=True,
             )
             console.print(f"    {as_json(run.parameters)}", soft_wrap=True, highlight=False, markup=False)
             for made in item.files:
@@ -108,6 +109,7 @@ def log(
             f"{run.created:%Y-%m-%d %H:%M:%S} UTC  run {run.id:>3} {run.node:<20} {run.state:<8} "
             f"{len(items) - failed} done, {failed} failed  {sum(item.seconds for item in items):.1f} s",
             highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -127,7 +129,12 @@ def steps(
     console.print(f"[bold]{step.name}[/]  per {step.per}\n\n{step.description}\n", highlight=False)
     for parameter, field in step.params.model_fields.items():
         console.print(f"  [bold]{parameter}[/] = {default_text(field)}", highlight=False)
-        console.print(f"      {field.description} {allowed_values(field)}", highlight=False, markup=False)
+        console.print(
+            f"      {field.description} {allowed_values(field)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     for citation in step.citations:
         console.print(f"  {citation}", highlight=False)
 
