@@ -28,7 +28,7 @@ def run(monkeypatch, fake_steps, tmp_path):
             raise UserInputError(f"there is no folder or file {raw}")
         return Workflow.model_validate(fake)
 
-    monkeypatch.setattr("cryoloom.cli.work.plan_for_raw_data", plan)
+    monkeypatch.setattr("cryoloom.engine.project.plan_for_raw_data", plan)
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments: str, code: int = 0):
@@ -56,6 +56,14 @@ def test_process_then_look(run, tmp_path):
     assert log.index("find_series") < log.index("draw") < log.index("smooth")
     assert "tilt series were processed" in run("log", "--project", "p", "--methods")
     assert "width: 2" in run("workflow", "export", "--project", "p")
+
+
+def test_a_workflow_file_can_be_run_on_other_data(run, tmp_path):
+    run("process", str(tmp_path), "--project", "p")
+    run("workflow", "export", "--project", "p", "--to", "mine.yaml")
+    output = run("workflow", "run", "mine.yaml", "--project", "q", "--set", "find_series.n_series=1")
+    assert output.count("done    TS_") == 3
+    assert "smooth" in run("workflow", "show", "mine.yaml")
 
 
 def test_events_are_json_lines(run, tmp_path):

@@ -61,7 +61,7 @@ def movies(raw: Path, series: str) -> list[Path]:
 
 def process(raw: Path, **source: object):
     project = Project.open(raw.parent / "project", create=True)
-    return project, project.process(workflow(raw, **source))
+    return project, project.run_workflow(workflow(raw, **source))
 
 
 def assert_one_sentence(text: str) -> None:
@@ -153,7 +153,7 @@ def test_zero_dose_asks_for_the_dose(raw):
     text = sentence(summary.failed[0].error)
     assert_one_sentence(text)
     assert "dose_per_tilt_per_angstrom2" in text
-    summary = project.process(workflow(raw, dose_per_tilt_per_angstrom2=3.0))
+    summary = project.run_workflow(workflow(raw, dose_per_tilt_per_angstrom2=3.0))
     assert not summary.failed
 
 

@@ -27,7 +27,7 @@ steps = {{f.declaration.name: f.declaration for f in (fakes.find_series, fakes.d
 discovery.all_steps = lambda: steps
 from cryoloom.engine.project import Project
 from cryoloom.engine.workflow import Workflow
-Project.open(sys.argv[1], create=True).process(Workflow.model_validate({{"name": "fake", "steps": [
+Project.open(sys.argv[1], create=True).run_workflow(Workflow.model_validate({{"name": "fake", "steps": [
     {{"step": "find_series", "parameters": {{"n_series": {N_SERIES}}}}},
     {{"step": "draw", "parameters": {{"seconds": 0.03}}}},
     {{"step": "smooth"}},

@@ -45,7 +45,7 @@ def project(tmp_path):
 
 def run(project, **parameters):
     diary = Diary()
-    return project.process(workflow(**parameters), listener=diary), diary.worked_on
+    return project.run_workflow(workflow(**parameters), listener=diary), diary.worked_on
 
 
 def test_every_item_goes_through_every_step(project):
@@ -82,7 +82,7 @@ def test_a_changed_parameter_redoes_what_depends_on_it_and_nothing_else(project)
 def test_results_do_not_depend_on_the_number_of_workers(project, tmp_path):
     run(project)
     other = Project.create(tmp_path / "other")
-    other.process(workflow(), executor=LocalExecutor("cpu", n_workers=3))
+    other.run_workflow(workflow(), executor=LocalExecutor("cpu", n_workers=3))
     for mine, its in zip(final_items(project.database), final_items(other.database), strict=True):
         assert mine.key == its.key
         np.testing.assert_array_equal(
@@ -157,10 +157,10 @@ def test_a_second_coordinator_is_refused(project):
         def started(self, task):
             if not seen:
                 with pytest.raises(UserInputError, match="being worked on by process") as caught:
-                    Project.open(project.folder).process(workflow())
+                    Project.open(project.folder).run_workflow(workflow())
                 seen.append(caught.value)
 
-    project.process(workflow(), listener=Intruder())
+    project.run_workflow(workflow(), listener=Intruder())
     assert seen
 
 

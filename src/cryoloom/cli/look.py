@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cryoloom.cli.options import allowed_values, as_json, default_text
 from cryoloom.cli.reference import steps_as_markdown
+from cryoloom.cli.work import workflow_run
 from cryoloom.engine.doctor import examine
 from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
@@ -33,8 +34,9 @@ def add_to(app: typer.Typer) -> None:
     workflow_commands = typer.Typer(no_args_is_help=True)
     workflow_commands.command("list")(workflow_list)
     workflow_commands.command("show")(workflow_show)
+    workflow_commands.command("run")(workflow_run)
     workflow_commands.command("export")(workflow_export)
-    app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, export.")
+    app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, run, export.")
 
 
 def status(project: ProjectOption) -> None:

@@ -14,7 +14,6 @@ from cryoloom.cli.options import as_options, parse_settings, parsed_options
 from cryoloom.cli.progress import BarListener, JsonListener
 from cryoloom.engine.demo import make_demo
 from cryoloom.engine.project import Project
-from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.reporting import report_path, write_project_report
 from cryoloom.engine.results import final_items
 from cryoloom.engine.scheduler import Summary
@@ -23,7 +22,7 @@ from cryoloom.errors import UserInputError
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps import Step, all_steps
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "workflow_run"]
 
 ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
@@ -73,19 +72,37 @@ def process(
     json: JsonOption = False,
 ) -> None:
     """Turn raw data into tomograms and a report. Run it again to go on, or with other parameters."""
-    plan = plan_for_raw_data(
-        raw,
-        workflow,
-        {
-            "gain": gain,
-            "pixel_size_angstrom": pixel_size,
-            "dose_per_tilt_per_angstrom2": dose,
-            "tilt_axis_deg": tilt_axis,
-        },
-    ).with_parameters(parse_settings(settings or ()))
+    if not raw.exists():
+        raise UserInputError(f"there is no folder or file {raw}")
     opened = Project.open(project, create=True)
     with _listener(json) as listener:
-        summary = opened.process(plan, device=device, listener=listener)
+        summary = opened.process(
+            raw,
+            workflow=workflow,
+            parameters=parse_settings(settings or ()),
+            device=device,
+            listener=listener,
+            gain=gain,
+            pixel_size_angstrom=pixel_size,
+            dose_per_tilt_per_angstrom2=dose,
+            tilt_axis_deg=tilt_axis,
+        )
+    _conclude(opened, summary, json)
+
+
+def workflow_run(
+    workflow: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")],
+    project: ProjectOption,
+    settings: SetOption = None,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Run a workflow that says itself where its raw data are (or --set it)."""
+    opened = Project.open(project, create=True)
+    with _listener(json) as listener:
+        summary = opened.run_workflow(
+            workflow, parameters=parse_settings(settings or ()), device=device, listener=listener
+        )
     _conclude(opened, summary, json)
 
 

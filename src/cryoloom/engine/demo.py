@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryoloom.engine.project import Project
-from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.scheduler import Listener, Summary
 from cryoloom.simulate.session import SimulationParams, simulate_session
 
@@ -29,5 +28,5 @@ def make_demo(
         simulate_session(params, raw)
     project = Project.open(directory / "project", create=True)
     say(f"processing them into {project.folder} ...")
-    summary = project.process(plan_for_raw_data(raw, None, {}), device=device, listener=listener)
+    summary = project.process(raw, device=device, listener=listener)
     return project, summary

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cryoloom.engine.executors import Executor, LocalExecutor
+from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.results import ItemResult, final_items, results_of
 from cryoloom.engine.scheduler import STOP_FILE, Listener, Scheduler, Summary
 from cryoloom.engine.silence import Silence
@@ -61,7 +62,26 @@ class Project:
 
     def process(
         self,
-        workflow: Workflow | str | Path = "tomogram",
+        raw: str | Path,
+        *,
+        workflow: str | Path | None = None,
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        device: str = "auto",
+        listener: Listener | None = None,
+        **told: Any,
+    ) -> Summary:
+        """Turn a folder of movies, or a stack, into tomograms.
+
+        workflow : a shipped workflow or a file; by default what suits ``raw``. parameters :
+        ``{node: {parameter: value}}``. told : parameters of the source (gain, pixel_size_angstrom,
+        dose_per_tilt_per_angstrom2, tilt_axis_deg, ...); None means not told.
+        """
+        plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
+        return self.run_workflow(plan, parameters=parameters, device=device, listener=listener)
+
+    def run_workflow(
+        self,
+        workflow: Workflow | str | Path,
         *,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
         device: str = "auto",
@@ -96,7 +116,7 @@ class Project:
                 raise UserInputError(f"step {step} needs an input run; runs here: {self._run_names()}")
             fed_by = f"run:{self.find_run(input).id}"
         node = Node(name=step, step=step, input=fed_by, items=tuple(items), parameters=parameters)
-        return self.process(Workflow(name=step, steps=(node,)), device=device, listener=listener)
+        return self.run_workflow(Workflow(name=step, steps=(node,)), device=device, listener=listener)
 
     def resume(self, *, device: str = "auto", listener: Listener | None = None) -> Summary:
         """Go on with what was asked for last: unfinished and failed items only."""
