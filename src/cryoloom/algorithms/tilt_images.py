@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.fourier import crop_rfft, radial_frequency_rfft
+from cryoloom.algorithms.fourier import crop_rfft, fourier_resize, radial_frequency_rfft
+from cryoloom.geometry.frames import binned_shape
 from cryoloom.model.pixels import Pixels
 
-__all__ = ["TiltImages", "band_pass", "band_response", "edge_taper", "load_tilt_images"]
+__all__ = ["TiltImages", "band_pass", "band_response", "edge_taper", "load_tilt_images", "shrink_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,18 @@ def _flattened(image: torch.Tensor, highpass_px: float, clip_deviations: float) 
     sample = flat[::3, ::3]
     spread = float((sample - sample.median()).abs().median()) * 1.4826
     return flat / max(spread, 1e-12)
+
+
+def shrink_images(images: TiltImages, side: int) -> TiltImages:
+    """Images with a shorter side of about ``side`` pixels; square pixels to a part in 200."""
+    binning = min(images.shape_yx) / side
+    if binning <= 1.2:
+        return images
+    shape = binned_shape(images.shape_yx, binning)
+    small = fourier_resize(images.images, (shape[0], shape[1]))
+    spread = small.flatten(1).std(dim=1)[:, None, None] + 1e-9
+    pixel = images.pixel_size_angstrom * images.shape_yx[0] / shape[0]
+    return TiltImages(small / spread, pixel, images.mean, images.deviation)
 
 
 def band_pass(images: torch.Tensor, highpass_px: float, lowpass_px: float) -> torch.Tensor:

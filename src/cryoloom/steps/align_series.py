@@ -1,9 +1,10 @@
-"""Align a tilt series: how the specimen stood in every image, from gold beads or patches of it.
+"""Align a tilt series: how the specimen stood in every image, from gold beads, its own features or patches.
 
 Coarse alignment by cosine-stretched correlation outwards from the least tilted image; then beads found by a
-matched filter and tracked with a running solution, or, where fewer than enough beads hold, patches
-tracked against their neighbours; then a robust bundle adjustment (Tukey weights) of points, shifts, tilt axis
-and, by option, tilts and magnifications. A tilt without evidence takes its neighbours' solution and says so.
+matched filter and tracked with a running solution, or, where beads do not hold, patches tracked against
+their neighbours and, from their solution, compact features of the specimen at their own depth; then a robust
+bundle adjustment (Tukey weights) of points, shifts, tilt axis and, by option, tilts and magnifications. A
+tilt without evidence takes its neighbours' solution and says so.
 
 Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
 """
@@ -17,15 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter, track_beads
+from cryoloom.algorithms.bead_tracking import BeadTracking, bead_maps, measure_bead_diameter, track_beads
 from cryoloom.algorithms.bundle_adjustment import BundleSolution, Freedom, Tracks, Variation, left_out_errors
 from cryoloom.algorithms.coarse_alignment import CoarseAlignment, align_coarsely, find_axis
-from cryoloom.algorithms.fourier import fourier_resize
-from cryoloom.algorithms.patch_tracking import track_patches
+from cryoloom.algorithms.feature_tracking import FeatureTracking, track_features
+from cryoloom.algorithms.patch_tracking import PatchTracking, track_patches
 from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
+from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images, shrink_images
 from cryoloom.errors import DataUnfitError
-from cryoloom.geometry.frames import binned_shape
 from cryoloom.model import Pose, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
@@ -36,14 +36,24 @@ Array = NDArray[np.float64]
 COARSE_PIXELS = 256  # shorter side of the images of the coarse pass
 LEAST_TILTS = 5
 LEAST_BEADS = 5
+LEAST_FEATURES = 15
 LEAST_POINTS_IN_A_TILT = 3
+LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
+# True beads fit to 0.1 pixel here and to 0.4 on grainy series; particles taken for beads to 0.6.
+SURE_BEAD_RESIDUAL_PIXELS = 0.25
+BEAD_RESIDUAL_PIXELS = 0.5
+BEAD_RESIDUAL_DIAMETERS = 0.2
+# Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
+FEATURE_RESIDUAL_PIXELS = 1.0
 
 
 class AlignSeriesParams(StepParams):
     """What a user may choose."""
 
-    method: Literal["auto", "beads", "patches"] = Field(
-        "auto", description="What is tracked; auto takes beads where at least five hold, else patches."
+    method: Literal["auto", "beads", "features", "patches"] = Field(
+        "auto",
+        description="What is tracked; auto takes gold beads where they hold, else compact features of the "
+        "specimen, else patches.",
     )
     tilt_axis_deg: float | None = Field(
         None, description="Start of the tilt axis; without it what metadata tell, else found by a search."
@@ -151,29 +161,17 @@ def _coarse(
     params: AlignSeriesParams,
 ) -> CoarseAlignment:
     """Shifts by correlation; the axis is only searched for over the circle where nobody told it."""
-    small = _smaller(images, COARSE_PIXELS)
+    small = shrink_images(images, COARSE_PIXELS)
     told = params.tilt_axis_deg if params.tilt_axis_deg is not None else series.tilt_axis_deg.applied
     fraction = params.max_shift_fraction
     coarse = align_coarsely(small, tilt_deg, told or 0.0, usable, max_shift_fraction=fraction)
     if told is not None:
         return coarse
-    tiny = _smaller(images, COARSE_PIXELS // 2)
+    tiny = shrink_images(images, COARSE_PIXELS // 2)
     axis, _ = find_axis(tiny, tilt_deg, coarse, usable, np.arange(-90.0, 90.0, 6.0), neighbours=(2,))
     coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=fraction)
     axis, _ = find_axis(tiny, tilt_deg, coarse, usable, axis + np.arange(-8.0, 8.1, 2.0), neighbours=(2,))
     return align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=fraction)
-
-
-def _smaller(images: TiltImages, side: int) -> TiltImages:
-    """Images with a shorter side of about ``side`` pixels; square pixels to a part in 200."""
-    binning = min(images.shape_yx) / side
-    if binning <= 1.2:
-        return images
-    shape = binned_shape(images.shape_yx, binning)
-    small = fourier_resize(images.images, (shape[0], shape[1]))
-    spread = small.flatten(1).std(dim=1)[:, None, None] + 1e-9
-    pixel = images.pixel_size_angstrom * images.shape_yx[0] / shape[0]
-    return TiltImages(small / spread, pixel, images.mean, images.deviation)
 
 
 def _tracked(
@@ -184,25 +182,105 @@ def _tracked(
     params: AlignSeriesParams,
     context: StepContext,
 ) -> tuple[Tracks, BundleSolution, str]:
-    """Beads where they hold (or are asked for), patches otherwise."""
-    if params.method != "patches":
-        least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
-        diameter = params.bead_diameter_angstrom or measure_bead_diameter(images, least)
-        beads = track_beads(bead_maps(images, diameter), start, usable, freedom)
-        if (
-            beads is not None
-            and beads.tracks.n_points >= LEAST_BEADS
-            and _fits(beads.solution, beads.tracks, diameter)
-        ):
-            context.figure("bead_diameter_angstrom", diameter)
+    """Sure beads; else the better of doubtful beads and features; else patches."""
+    beads = _beads(images, start, usable, freedom, params) if params.method in ("auto", "beads") else None
+    sure = SURE_BEAD_RESIDUAL_PIXELS * images.pixel_size_angstrom
+    if beads is not None:
+        context.figure("bead_diameter_angstrom", beads.diameter_angstrom)
+        if params.method == "beads" or beads.solution.mean_residual_angstrom(beads.tracks) < sure:
             return beads.tracks, beads.solution, "beads"
-        if params.method == "beads":
-            raise DataUnfitError(
-                f"fewer than {LEAST_BEADS} gold beads could be tracked through the series; "
-                "give bead_diameter_angstrom or use method=patches",
-                n_beads=0 if beads is None else beads.tracks.n_points,
-                bead_diameter_angstrom=round(diameter, 1),
-            )
+    if params.method != "patches":
+        features = _features(images, start, usable, freedom, params, beads)
+        if features is not None:
+            return features.tracks, features.solution, "features"
+        if beads is not None:
+            return beads.tracks, beads.solution, "beads"
+    spacing = params.patch_angstrom * (1 - params.patch_overlap)
+    patches = _patches(images, start, usable, freedom, params, spacing, n_rounds=4)
+    return patches.tracks, patches.solution, "patches"
+
+
+def _beads(
+    images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+    params: AlignSeriesParams,
+) -> BeadTracking | None:
+    """Tracks of beads if they hold; an error where beads were asked for and do not."""
+    least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
+    diameter = params.bead_diameter_angstrom or measure_bead_diameter(images, least)
+    beads = track_beads(bead_maps(images, diameter), start, usable, freedom)
+    limit = BEAD_RESIDUAL_DIAMETERS * diameter
+    if params.method == "auto":
+        limit = min(limit, BEAD_RESIDUAL_PIXELS * images.pixel_size_angstrom)
+    if beads is not None and _holds(beads.tracks, beads.solution, usable, LEAST_BEADS, limit):
+        return beads
+    if params.method == "beads":
+        raise DataUnfitError(
+            f"fewer than {LEAST_BEADS} gold beads could be tracked through the series; "
+            "give bead_diameter_angstrom or use method=features",
+            n_beads=0 if beads is None else beads.tracks.n_points,
+            bead_diameter_angstrom=round(diameter, 1),
+        )
+    return None
+
+
+def _features(
+    images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+    params: AlignSeriesParams,
+    beads: BeadTracking | None,
+) -> FeatureTracking | None:
+    """Tracks of features, found about doubtful beads or a few patches, if they hold and fit better."""
+    limit = FEATURE_RESIDUAL_PIXELS * images.pixel_size_angstrom
+    if beads is not None:
+        first = beads.solution.geometry
+        limit = min(limit, beads.solution.mean_residual_angstrom(beads.tracks))
+    else:
+        first = _patches(
+            images, start, usable, Freedom(), params, params.patch_angstrom / 2, n_rounds=1
+        ).solution.geometry
+    features = track_features(images, first, usable, freedom)
+    if features is not None and _holds(features.tracks, features.solution, usable, LEAST_FEATURES, limit):
+        return features
+    if params.method == "features":
+        raise DataUnfitError(
+            f"fewer than {LEAST_FEATURES} compact features could be followed through the series; "
+            "use method=patches",
+            n_features=0 if features is None else features.tracks.n_points,
+        )
+    return None
+
+
+def _holds(
+    tracks: Tracks,
+    solution: BundleSolution,
+    usable: NDArray[np.bool_],
+    least_points: int,
+    residual_limit_angstrom: float,
+) -> bool:
+    """Whether enough points fit well enough, and most tilts have a number of them that can tell a pose."""
+    counts = solution.point_residuals_angstrom(tracks)[1]
+    points = int((counts >= 4).sum())
+    in_views = solution.view_residuals_angstrom(tracks)[1][usable]
+    covered = float((in_views >= LEAST_POINTS_IN_A_TILT).mean())
+    fits = solution.mean_residual_angstrom(tracks) < residual_limit_angstrom
+    return points >= least_points and covered >= LEAST_COVERAGE and fits
+
+
+def _patches(
+    images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+    params: AlignSeriesParams,
+    spacing_angstrom: float,
+    n_rounds: int,
+) -> PatchTracking:
+    """Patches followed from the axis of the stretched correlation."""
     found = _axis_for_patches(images, start, usable)
     patches = track_patches(
         images,
@@ -210,21 +288,17 @@ def _tracked(
         usable,
         freedom,
         patch_angstrom=params.patch_angstrom,
-        spacing_angstrom=params.patch_angstrom * (1 - params.patch_overlap),
+        spacing_angstrom=spacing_angstrom,
+        n_rounds=n_rounds,
     )
     if patches.tracks.n_points < 4 or len(np.unique(patches.tracks.view)) < LEAST_TILTS:
         raise DataUnfitError("no patch could be followed through the series; look at its images")
-    return patches.tracks, patches.solution, "patches"
-
-
-def _fits(solution: BundleSolution, tracks: Tracks, diameter_angstrom: float) -> bool:
-    """Beads fit to a small part of their size; chance maxima do not."""
-    return solution.mean_residual_angstrom(tracks) < 0.2 * diameter_angstrom
+    return patches
 
 
 def _axis_for_patches(images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_]) -> float:
     """Axis by stretched correlation about the start: patches pull it only slowly from a wrong one."""
-    tiny = _smaller(images, COARSE_PIXELS // 2)
+    tiny = shrink_images(images, COARSE_PIXELS // 2)
     axis = start.mean_axis_deg
     coarse = CoarseAlignment(axis, start.shift_xy_angstrom, np.ones(start.n_views))
     found, _ = find_axis(
