@@ -77,6 +77,8 @@ class ReconstructParams(StepParams):
         return self
 
 
+# numba's code, FFT plans, threads' heaps and the correlation of the halves (benchmarks/reconstruct_memory.py)
+_BESIDES_BYTES = 400_000_000
 _USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are seen, files stay small
 
 
@@ -125,8 +127,7 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     """All aligned images, one image's work or one strip's; with less memory, rows are done in bands."""
     plan = _plan(series, params)
     aligned = plan.volume_shape[1] * plan.row_bytes
-    # 150 MB: numba's code, FFT plans and the correlation of the halves.
-    return aligned + max(plan.image_bytes, plan.strip_bytes) + 150_000_000
+    return aligned + max(plan.image_bytes, plan.strip_bytes) + _BESIDES_BYTES
 
 
 @step(
@@ -226,7 +227,7 @@ def _plan(series: TiltSeries, params: ReconstructParams) -> _Plan:
 def _bands(plan: _Plan, projection: WeightedBackProjection, memory_bytes: int) -> list[range]:
     """Rows of the volume whose aligned images fit in memory together."""
     n_y = plan.volume_shape[1]
-    free = memory_bytes - max(plan.image_bytes, plan.strip_bytes) - 150_000_000
+    free = memory_bytes - max(plan.image_bytes, plan.strip_bytes) - _BESIDES_BYTES
     rows = int(free // plan.row_bytes) - 2 * projection.halo_rows
     rows = max(STRIP_ROWS, rows // STRIP_ROWS * STRIP_ROWS)
     return [range(start, min(n_y, start + rows)) for start in range(0, n_y, rows)]
