@@ -89,7 +89,7 @@ def test_patches_work_without_beads(rng, context):
     aligned = align_series(
         series, AlignSeriesParams(method="patches", tilt_axis_deg=AXIS, patch_overlap=0.4), context
     )
-    assert rms_error(aligned, truth, rng) < 24.0  # two pixels: patches of weak blobs in much noise
+    assert rms_error(aligned, truth, rng) < 30.0  # 2.5 pixels: patches of weak blobs in much noise
     assert context.figures["n_tracks"] > 10
 
 
