@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 import cryoloom.steps.discovery as discovery
-from cryoloom.errors import DataUnfitError
+from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps import StepContext, StepParams, step
 
@@ -21,11 +21,14 @@ N_TILTS = 5
 class FindSeriesParams(StepParams):
     n_series: int = 3
     bad: tuple[str, ...] = ()
+    refuses: bool = False
 
 
 @step("find_series", per="project", needs=None, gives=TiltSeries, bytes_needed=lambda item, params: 1)
 def find_series(params: FindSeriesParams, context: StepContext):
     """Find some series."""
+    if params.refuses:
+        raise UserInputError("nothing is called that")
     for i in range(params.n_series):
         name = f"TS_{i + 1:02d}"
         if name in params.bad:

@@ -179,6 +179,27 @@ def test_the_users_word_redoes_what_follows_and_is_kept(project):
     assert final.figures["n_included"] == N_TILTS - 1
 
 
+def test_a_wrong_request_leaves_the_results_as_they_were(project):
+    run(project)
+    with pytest.raises(UserInputError, match="nothing is called that"):
+        run(project, find_series={"refuses": True})
+    assert len(final_items(project.database)) == 3
+    assert project.find_run("smooth").state == "done"
+    project.run("smooth", input="draw", width=9)
+
+
+def test_what_is_reused_is_told_as_reused(project):
+    run(project)
+    told = []
+
+    class Ear(Silence):
+        def finished(self, node, item):
+            told.append((node, item.reused_from is not None))
+
+    project.run_workflow(workflow(), listener=Ear())
+    assert told[:3] == [("find_series", False), ("draw", True), ("smooth", True)]
+
+
 @pytest.mark.parametrize(("series", "index"), [("TS_01", 77), ("TS_99", 0)])
 def test_excluding_what_is_not_there_is_refused(project, series, index):
     run(project)

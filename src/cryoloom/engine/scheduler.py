@@ -68,7 +68,7 @@ class Scheduler:
     def run(self, workflow: Workflow) -> Summary:
         """Work through all items; returns when nothing is left to do, or when told to stop."""
         self._workflow, self._summary = workflow, Summary()
-        self._runs = self._begin_runs(workflow)
+        self._runs: dict[str, RunRecord] = {}
         self._choices = self.database.choices()
         self._queue: list[tuple[int, int, Task]] = []
         self._counter = itertools.count()
@@ -100,26 +100,27 @@ class Scheduler:
             raise StepInterrupted(f"{task.node} of {task.item} was stopped by the user")
         self.listener.progress(task, done, total)
 
-    def _begin_runs(self, workflow: Workflow) -> dict[str, RunRecord]:
-        runs: dict[str, RunRecord] = {}
-        environment = describe_environment()
-        for node in workflow.steps:
-            fed_by = runs[node.input].id if node.input in runs else node.input_run_id
-            runs[node.name] = self.database.begin_run(
+    def _run_of(self, node: Node) -> RunRecord:
+        """The run of a node, begun with its first item: a request that fails at once leaves no empty runs."""
+        if node.name not in self._runs:
+            fed_by = node.input_run_id
+            if node.input is not None and fed_by is None:
+                fed_by = self._run_of(self._workflow.node(node.input)).id
+            self._runs[node.name] = self.database.begin_run(
                 node.name,
                 node.step,
                 find_step(node.step).version,
                 validated_params(node).model_dump(mode="json"),
                 fed_by,
-                environment,
+                describe_environment(),
             )
-        return runs
+        return self._runs[node.name]
 
     def _arrivals(self) -> Iterator[None]:
         """Each step of this iterator brings one more item into the queue (or records that it is bad)."""
         for node in self._workflow.steps:
             if node.input is None:
-                for item in source_items(node, self._runs[node.name], self.project):
+                for item in source_items(node, self._run_of(node), self.project):
                     self._recorded(node.name, item)
                     yield
             elif node.input_run_id is not None:
@@ -144,15 +145,14 @@ class Scheduler:
         """Queue an item for a node, or take over the result of an earlier run with the same key."""
         if node.items and item.name not in node.items:
             return
-        step, run = find_step(node.step), self._runs[node.name]
+        step, run = find_step(node.step), self._run_of(node)
         choices = () if step.ignores_exclusions else self._choices.get(item.name, ())
         spoken = [[c.acquisition_index, c.keep, c.reason] for c in choices]
         key = fingerprint(node.step, step.version, run.parameters, item.key, spoken)
         known = self.database.find_result(key)
         if known is not None:
             own = known.run_id == run.id
-            if not own:
-                known = _taken_over(known, run.id, item.id)
+            known = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, item.id)
             self._recorded(node.name, known, write=not own)
             return
         task = Task(
@@ -203,7 +203,7 @@ class Scheduler:
             self._summary.failed.append(item)
             return
         self._summary.n_done += 1
-        self._summary.n_reused += item.reused_from is not None or not write
+        self._summary.n_reused += item.reused_from is not None
         for follower in self._workflow.followers(node):
             self._enqueue(follower, item)
 
@@ -214,8 +214,9 @@ class Scheduler:
                 self._record(future.result())
         failed = {item.run_id for item in self._summary.failed}
         for run in self._runs.values():
-            state = "stopped" if self._summary.stopped else "failed" if run.id in failed else "done"
-            self.database.end_run(run.id, state)
+            is_empty = not self.database.items(run.id)  # the request itself was wrong
+            state = "stopped" if self._summary.stopped else "done"
+            self.database.end_run(run.id, "failed" if run.id in failed or is_empty else state)
         (self.project / STOP_FILE).unlink(missing_ok=True)
 
 
