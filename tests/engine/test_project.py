@@ -12,7 +12,7 @@ from fakes import N_TILTS, fake_steps
 from cryoloom.engine.executors import LocalExecutor
 from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import final_items, provenance_of_file
+from cryoloom.engine.results import current_runs, final_items, provenance_of_file
 from cryoloom.engine.silence import Silence
 from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import UserInputError
@@ -186,6 +186,13 @@ def test_a_wrong_request_leaves_the_results_as_they_were(project):
     assert len(final_items(project.database)) == 3
     assert project.find_run("smooth").state == "done"
     project.run("smooth", input="draw", width=9)
+
+
+def test_results_are_those_of_the_last_request(project):
+    for width in (1, 2, 1):
+        run(project, smooth={"width": width})
+    assert {dict(current_runs(project.database)[-1].parameters)["width"]} == {1}
+    assert project.find_run("smooth").parameters["width"] == 1
 
 
 def test_what_is_reused_is_told_as_reused(project):

@@ -234,10 +234,10 @@ def _conclude(project: Project, summary: Summary, json: bool) -> None:
     """Write the report, say where the results are, and fail where an item failed."""
     write_project_report(project)
     if not json:
-        for item in final_items(project.database):
-            for file in item.files:
-                if file.role == "tomogram":
-                    console.print(f"tomogram: {project.folder / file.path}", soft_wrap=True, highlight=False)
+        final = {(item.run_id, item.name) for item in final_items(project.database)}
+        for result in project.results():
+            if (result.run, result.item) in final and "tomogram" in result.files:
+                console.print(f"tomogram: {result.files['tomogram']}", soft_wrap=True, highlight=False)
         console.print(f"report:   {report_path(project)}", soft_wrap=True, highlight=False)
         if summary.stopped:
             console.print("stopped; go on with `cryoloom resume`")

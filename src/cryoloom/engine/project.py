@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cryoloom.engine.executors import Executor, LocalExecutor
 from cryoloom.engine.raw_data import plan_for_raw_data
-from cryoloom.engine.results import ItemResult, final_items, results_of
+from cryoloom.engine.results import ItemResult, by_activity, final_items, results_of
 from cryoloom.engine.scheduler import STOP_FILE, Listener, Scheduler, Summary
 from cryoloom.engine.silence import Silence
 from cryoloom.engine.task import load_value, with_choices
@@ -170,9 +170,8 @@ class Project:
     # Results
 
     def find_run(self, name_or_id: str | int) -> RunRecord:
-        """A run by number, or the latest of a name."""
-        runs = self.database.runs()
-        for run in reversed(runs):
+        """A run by number, or the one of a name that was worked on last."""
+        for run in reversed(by_activity(self.database.runs())):
             if str(name_or_id) in {str(run.id), run.node, f"{run.id:03d}_{run.node}"}:
                 return run
         raise UserInputError(f"there is no run {name_or_id!r}; runs here: {self._run_names()}")

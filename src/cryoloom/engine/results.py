@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,14 @@ def sentence(error: Mapping[str, Any] | None) -> str | None:
     return f"{error['message']} ({facts})" if facts else str(error["message"])
 
 
+def by_activity(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """Runs in the order in which they were last worked on: an old one may have been taken up again."""
+    return sorted(runs, key=lambda run: (run.ended is None, run.ended or run.created))
+
+
 def current_runs(database: Database) -> tuple[RunRecord, ...]:
     """Runs of the workflow asked for last, in its order; older runs of changed parameters are left out."""
-    latest = {run.node: run for run in database.runs()}
+    latest = {run.node: run for run in by_activity(database.runs())}
     plan = database.last_plan()
     if plan is None:
         return tuple(latest.values())

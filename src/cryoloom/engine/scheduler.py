@@ -69,6 +69,9 @@ class Scheduler:
         """Work through all items; returns when nothing is left to do, or when told to stop."""
         self._workflow, self._summary = workflow, Summary()
         self._runs: dict[str, RunRecord] = {}
+        for run in self.database.runs():
+            if run.state == "running":  # its coordinator died: this one holds the lock
+                self.database.end_run(run.id, "stopped")
         self._choices = self.database.choices()
         self._queue: list[tuple[int, int, Task]] = []
         self._counter = itertools.count()
