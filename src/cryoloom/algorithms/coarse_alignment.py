@@ -20,6 +20,7 @@ __all__ = ["CoarseAlignment", "align_coarsely", "find_axis", "squeeze_images"]
 
 Array = NDArray[np.float64]
 
+STEADY_FRACTION = 0.2  # of the field: a larger jump between neighbours is not the stage's usual error
 MAX_REFERENCES = 5
 TAPER = 0.15
 
@@ -85,6 +86,7 @@ def align_coarsely(
     least = int(np.argmin(np.where(usable, np.abs(tilt_deg), np.inf)))
     order = [int(i) for i in np.argsort(np.abs(tilt_deg - tilt_deg[least]), kind="stable")]
     placed = [least]
+    aside: list[int] = []
     for i in order:
         if i == least:
             continue
@@ -100,8 +102,20 @@ def align_coarsely(
         peak = correlation_peaks(reference * taper, moved * taper, response, max_shift_fraction * min(shape))
         shifts[i] = guess + peak.shifts_yx_px.cpu().numpy()
         prominence[i] = float(peak.prominence)
-        placed.append(i)
+        # An image that shows another place is no reference for the next, unless the next one shows it too.
+        if _distance(shifts[i], shifts[nearest[0]]) <= STEADY_FRACTION * min(shape):
+            placed.append(i)
+        elif agreeing := [
+            j for j in aside if _distance(shifts[i], shifts[j]) <= STEADY_FRACTION * min(shape)
+        ]:
+            placed += [*agreeing, i]
+        else:
+            aside.append(i)
     return CoarseAlignment(axis_deg, shifts[:, ::-1] * tilt_images.pixel_size_angstrom, prominence)
+
+
+def _distance(a: Array, b: Array) -> float:
+    return float(np.hypot(*(a - b)))
 
 
 def find_axis(
