@@ -61,14 +61,11 @@ def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemReco
 def _raw_files(series: TiltSeries) -> list[Any]:
     """Length and time of every raw file of a series: when one is replaced, its results are made anew."""
     paths = [tilt.movie.path for tilt in series.tilts if tilt.movie is not None]
-    paths += [series.gain.path] if series.gain is not None else []
-    stacks = [
-        pixels
-        for stack in (series.stack, series.weighted)
-        if stack
-        for pixels in (stack.images, stack.even, stack.odd)
-    ]
-    paths += [path for pixels in stacks if isinstance(path := getattr(pixels, "path", None), Path)]
+    if series.gain is not None:
+        paths += [path for path in (series.gain.path, series.gain.defects_path) if path is not None]
+    stacks = [stack for stack in (series.stack, series.weighted) if stack is not None]
+    stored = [pixels for stack in stacks for pixels in stack.present.values()]
+    paths += [path for pixels in stored if isinstance(path := getattr(pixels, "path", None), Path)]
     described = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):

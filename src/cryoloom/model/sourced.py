@@ -26,6 +26,12 @@ class Sourced:
         """Start from what metadata or the user say, and use it."""
         return cls(told=value, told_by=by if value is not None else "", applied=value)
 
+    def overruled_by_user(self, value: float | None) -> Sourced:
+        """Use the user's value where there is one, and keep what metadata told beside it."""
+        if value is None:
+            return self
+        return replace(self, applied=value) if self.told is not None else Sourced.from_told(value, "user")
+
     def with_measured(self, value: float, by: str, *, apply: bool) -> Sourced:
         """Add a measurement, and use it if told to."""
         return replace(self, measured=value, measured_by=by, applied=value if apply else self.applied)

@@ -30,6 +30,12 @@ class Stack:
     odd: Pixels | None = None
 
     @property
+    def present(self) -> dict[str, Pixels]:
+        """The images, and the even and odd ones where there are any, by name."""
+        named = {"images": self.images, "even": self.even, "odd": self.odd}
+        return {name: pixels for name, pixels in named.items() if pixels is not None}
+
+    @property
     def shape_yx(self) -> tuple[int, int]:
         """Image shape."""
         return self.images.shape[1], self.images.shape[2]

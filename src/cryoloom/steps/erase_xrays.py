@@ -55,8 +55,7 @@ def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepConte
     Quality figure: ``xray_pixels_per_megapixel``, replaced pixels in a million.
     """
     stack = series.unweighted_stack
-    sources = {"images": stack.images, "even": stack.even, "odd": stack.odd}
-    present = {role: pixels for role, pixels in sources.items() if pixels is not None}
+    present = stack.present
     sinks = {
         role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
         for role, pixels in present.items()

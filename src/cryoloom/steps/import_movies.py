@@ -7,11 +7,10 @@ Dose of an exposure: the user's, else ExposureDose, FrameDosesAndNumber, DoseRat
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,15 +22,16 @@ from cryoloom.formats.mdoc import Mdoc, read_mdoc
 from cryoloom.formats.movie import describe_movie
 from cryoloom.formats.movie_folder import MovieFolder, series_by_pattern, series_of_movie_name
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.model import GainReference, Microscope, Movie, Sourced, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.model import GainReference, Movie, Sourced, Tilt, TiltSeries
+from cryoloom.steps.acquisition import AcquisitionParams
+from cryoloom.steps.declaration import StepContext, step
 
 __all__ = ["ImportMoviesParams", "import_movies"]
 
 _STEM_SUFFIXES = (".mdoc", ".mrc", ".st", ".mrcs", ".tif", ".tiff", ".eer")
 
 
-class ImportMoviesParams(StepParams):
+class ImportMoviesParams(AcquisitionParams):
     """Where the data are, and what the user knows better than the metadata."""
 
     directory: Path = Field(
@@ -47,27 +47,11 @@ class ImportMoviesParams(StepParams):
     frames_directory: Path | None = Field(
         None, description="Folder of the movies, where it is not the mdocs' or one below it."
     )
-    series: str = Field("*", description="Names of the series to take, with * and ?, separated by commas.")
     pixel_size_angstrom: float | None = Field(
         None, gt=0, description="Pixel size of the movies; of EER the camera's own 4K grid. Else the mdoc's."
     )
-    voltage_kv: float | None = Field(
-        None, gt=0, description="Acceleration voltage. Else the mdoc's, else 300."
-    )
-    spherical_aberration_mm: float = Field(2.7, ge=0, description="Cs of the objective lens.")
-    amplitude_contrast: float = Field(0.1, ge=0, lt=1, description="Amplitude contrast.")
     dose_per_tilt_per_angstrom2: float | None = Field(
         None, gt=0, description="Dose of each exposure, e/A^2. Else the mdoc's."
-    )
-    initial_dose_per_angstrom2: float = Field(0.0, ge=0, description="Dose before the first exposure, e/A^2.")
-    tilt_axis_deg: float | None = Field(
-        None, ge=-360, le=360, description="Tilt axis from image +y, counter-clockwise. Else the mdoc's."
-    )
-    tilt_offset_deg: float | None = Field(
-        None, ge=-60, le=60, description="Added to all tilts: pretilt of a lamella."
-    )
-    handedness: Literal[-1, 1] | None = Field(
-        None, description="Sign of the defocus gradient, where it is known of the microscope."
     )
     gain: Path | None = Field(None, description="Gain reference: MRC, TIFF, EER .gain or DM4.")
     gain_quarter_turns: Literal[0, 1, 2, 3] | None = Field(
@@ -111,7 +95,7 @@ def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[
         if path is not None and not path.is_file():
             raise UserInputError(f"the {role} {path} does not exist; correct the parameter of import_movies")
     found = _by_pattern(directory, params) if params.pattern else _by_mdoc(directory, params, context)
-    wanted = [entry for entry in found if any(fnmatch.fnmatch(entry.name, w) for w in _words(params.series))]
+    wanted = [entry for entry in found if params.wants(entry.name)]
     if not wanted:
         names = ", ".join(entry.name for entry in found[:8])
         raise UserInputError(f"no series in {directory} is called {params.series!r}; there are {names}")
@@ -232,10 +216,10 @@ def _series(
     )
     return TiltSeries(
         name=entry.name,
-        microscope=Microscope(voltage or 300.0, params.spherical_aberration_mm, params.amplitude_contrast),
+        microscope=params.microscope(voltage),
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
-        tilt_axis_deg=_with_users_word(Sourced.from_told(axis, axis_by), params.tilt_axis_deg),
+        tilt_axis_deg=Sourced.from_told(axis, axis_by).overruled_by_user(params.tilt_axis_deg),
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
         gain=_gain(movies[0], params),
@@ -327,13 +311,6 @@ def _told_axis(mdoc: Mdoc | None) -> tuple[float | None, str]:
     return value, f"mdoc {by}"
 
 
-def _with_users_word(told: Sourced, value: float | None) -> Sourced:
-    """Use what the user gives, and keep what the metadata tell beside it."""
-    if value is None:
-        return told
-    return replace(told, applied=value) if told.told is not None else Sourced.from_told(value, "user")
-
-
 def _warn_of_repeated_angles(exposures: list[Exposure], name: str, context: StepContext) -> None:
     counts = Counter(round(exposure.tilt_deg, 1) for exposure in exposures)
     repeated = [f"{angle:.1f}" for angle, n in sorted(counts.items()) if n > 1]
@@ -351,7 +328,3 @@ def _series_name(path: Path) -> str:
 def _safe_name(name: str) -> str:
     """Fit for a folder's name."""
     return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "series"
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

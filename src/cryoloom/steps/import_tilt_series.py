@@ -6,7 +6,6 @@ the pre-exposures, or the mdoc's, or that of a scheme. Pixels stay where they ar
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,8 +21,9 @@ from cryoloom.formats.angle_files import read_exposures, read_tilt_angles
 from cryoloom.formats.exposures import accumulated_doses, exposures_of, in_order_of_acquisition
 from cryoloom.formats.mdoc import Mdoc, read_mdoc
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
+from cryoloom.steps.acquisition import AcquisitionParams
+from cryoloom.steps.declaration import StepContext, step
 
 __all__ = ["ImportTiltSeriesParams", "import_tilt_series"]
 
@@ -32,7 +32,7 @@ _ANGLE_SUFFIXES = (".rawtlt", ".tlt")
 _EXPOSURE_SUFFIXES = (".exposure.txt", ".exposures.txt", ".dose.txt", "_dose.txt", ".dose")
 
 
-class ImportTiltSeriesParams(StepParams):
+class ImportTiltSeriesParams(AcquisitionParams):
     """Where the stacks are, and what the files beside them do not tell."""
 
     stack: Path = Field(Path(), description="A stack, or a folder of stacks.")
@@ -44,28 +44,12 @@ class ImportTiltSeriesParams(StepParams):
         None,
         description="Pre-exposure and exposure a section, e/A^2. Else NAME.exposure.txt or mdoc beside it.",
     )
-    series: str = Field("*", description="Names of the series to take, with * and ?, separated by commas.")
     pixel_size_angstrom: float | None = Field(
         None, gt=0, description="Pixel size. Else the stack's header's."
     )
-    voltage_kv: float | None = Field(
-        None, gt=0, description="Acceleration voltage. Else the mdoc's, else 300."
-    )
-    spherical_aberration_mm: float = Field(2.7, ge=0, description="Cs of the objective lens.")
-    amplitude_contrast: float = Field(0.1, ge=0, lt=1, description="Amplitude contrast.")
     dose_per_tilt_per_angstrom2: float | None = Field(None, gt=0, description="Dose of each exposure, e/A^2.")
-    initial_dose_per_angstrom2: float = Field(0.0, ge=0, description="Dose before the first exposure, e/A^2.")
     scheme: Literal["dose_symmetric", "ascending", "descending"] = Field(
         "dose_symmetric", description="Order of acquisition, where neither exposures nor an mdoc tell it."
-    )
-    tilt_axis_deg: float | None = Field(
-        None, ge=-360, le=360, description="Tilt axis from image +y, counter-clockwise. Else the mdoc's."
-    )
-    tilt_offset_deg: float | None = Field(
-        None, ge=-60, le=60, description="Added to all tilts: pretilt of a lamella."
-    )
-    handedness: Literal[-1, 1] | None = Field(
-        None, description="Sign of the defocus gradient, where it is known of the microscope."
     )
     min_tilts: int = Field(3, ge=2, description="Fewest sections a series may have.")
 
@@ -108,8 +92,7 @@ def import_tilt_series(
         )
     else:
         paths = [place]
-    words = [word.strip() for word in params.series.split(",")]
-    wanted = [path for path in paths if any(fnmatch.fnmatch(path.stem, word) for word in words)]
+    wanted = [path for path in paths if params.wants(path.stem)]
     if not wanted:
         raise UserInputError(
             f"there is no stack {params.stacks} of a series {params.series} in {place}; expected "
@@ -140,14 +123,9 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
     if not pixel_size > 0:
         raise DataUnfitError(f"the header of {path.name} tells no pixel size; give pixel_size_angstrom")
     axis = mdoc.tilt_axis_deg if mdoc else None
-    tilt_axis = Sourced.from_told(*(axis[0], f"mdoc {axis[1]}")) if axis else Sourced()
-    if params.tilt_axis_deg is not None:
-        tilt_axis = (
-            replace(tilt_axis, applied=params.tilt_axis_deg)
-            if axis
-            else Sourced.from_told(params.tilt_axis_deg, "user")
-        )
-    elif axis is None:
+    axis_told = Sourced.from_told(axis[0], f"mdoc {axis[1]}") if axis else Sourced()
+    tilt_axis = axis_told.overruled_by_user(params.tilt_axis_deg)
+    if tilt_axis.applied is None:
         context.warn(
             f"{path.stem}: no tilt axis is told; give tilt_axis_deg if the alignment does not find it"
         )
@@ -171,7 +149,7 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
     )
     return TiltSeries(
         name=path.stem,
-        microscope=Microscope(voltage or 300.0, params.spherical_aberration_mm, params.amplitude_contrast),
+        microscope=params.microscope(voltage),
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
         tilt_axis_deg=tilt_axis,

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.dose import dose_weights, mean_dose_weights
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Pixels, Stack, Tilt, TiltSeries
+from cryoloom.model import Stack, Tilt, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["WeightDoseParams", "weight_dose"]
@@ -63,11 +63,10 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
     """
     _require_dose(series)
     stack = series.unweighted_stack
-    sources = {"images": stack.images, "even": stack.even, "odd": stack.odd}
+    sources = stack.present
     sinks = {
         role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
         for role, pixels in sources.items()
-        if pixels is not None
     }
     frequency = _frequency_per_angstrom(stack)
     for done, tilt in enumerate(series.tilts, start=1):
@@ -79,7 +78,7 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
             )
         weights = _weights(tilt, frequency, series.microscope.voltage_kv, params)
         for role, sink in sinks.items():
-            sink[tilt.section] = _filtered(_section(sources[role], tilt.section), weights, context.n_threads)
+            sink[tilt.section] = _filtered(sources[role][tilt.section], weights, context.n_threads)
         context.progress(done, len(series.tilts))
     last = max(series.tilts, key=lambda tilt: tilt.dose_end_per_angstrom2)
     context.figure(
@@ -126,12 +125,6 @@ def _filtered(
     spectrum = scipy.fft.rfft2(image, workers=n_threads)
     spectrum *= weights
     return scipy.fft.irfft2(spectrum, s=image.shape, workers=n_threads, overwrite_x=True)
-
-
-def _section(pixels: Pixels | None, section: int) -> NDArray[np.float32]:
-    if pixels is None:
-        raise ValueError("no such half in the stack")
-    return np.asarray(pixels[section], dtype=np.float32)
 
 
 def _half_amplitude_angstrom(tilt: Tilt, voltage_kv: float, params: WeightDoseParams) -> float:
