@@ -15,6 +15,7 @@ from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.results import ItemResult, by_activity, final_items, results_of
 from cryoloom.engine.scheduler import STOP_FILE, Listener, Scheduler, Summary
 from cryoloom.engine.silence import Silence
+from cryoloom.engine.sources import OpenSource, source_items
 from cryoloom.engine.task import load_value, with_choices
 from cryoloom.engine.workflow import Node, Workflow, load_workflow, validated_params
 from cryoloom.errors import TransientError, UserInputError
@@ -87,16 +88,18 @@ class Project:
         device: str = "auto",
         executor: Executor | None = None,
         listener: Listener | None = None,
+        open_source: OpenSource = source_items,
     ) -> Summary:
         """Run a workflow over everything its source finds; what has been done already is reused.
 
-        parameters : ``{node: {parameter: value}}``, over those of the workflow.
+        parameters : ``{node: {parameter: value}}``, over those of the workflow. open_source : how items come,
+        for a source that brings them as time passes.
         """
         loaded = workflow if isinstance(workflow, Workflow) else load_workflow(workflow)
         planned = loaded.with_parameters(parameters or {})
         with coordinator_lock(self.folder):
             self.database.add_plan(planned.model_dump(mode="json"), shlex.join(sys.argv))
-            return self._work(planned, device, executor, listener)
+            return self._work(planned, device, executor, listener, open_source)
 
     def run(
         self,
@@ -127,12 +130,18 @@ class Project:
             return self._work(Workflow.model_validate(plan.workflow), device, None, listener)
 
     def _work(
-        self, workflow: Workflow, device: str, executor: Executor | None, listener: Listener | None
+        self,
+        workflow: Workflow,
+        device: str,
+        executor: Executor | None,
+        listener: Listener | None,
+        open_source: OpenSource = source_items,
     ) -> Summary:
         (self.folder / STOP_FILE).unlink(missing_ok=True)
         workers = executor or LocalExecutor(device)
         try:
-            return Scheduler(self.folder, self.database, workers, listener or Silence()).run(workflow)
+            scheduler = Scheduler(self.folder, self.database, workers, listener or Silence(), open_source)
+            return scheduler.run(workflow)
         finally:
             workers.close()
 

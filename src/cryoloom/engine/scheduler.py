@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Protocol
 
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.executors import Executor
-from cryoloom.engine.sources import source_items
+from cryoloom.engine.sources import OpenSource, source_items
 from cryoloom.engine.task import Outcome, Task
+from cryoloom.engine.work_queue import WorkQueue
 from cryoloom.engine.workflow import Node, Workflow, validated_params
 from cryoloom.errors import UserInputError
 from cryoloom.steps import find_step
@@ -24,6 +24,8 @@ from cryoloom.store.records import ItemRecord, RunRecord
 __all__ = ["Listener", "Scheduler", "Summary"]
 
 STOP_FILE = "stop"
+_TURN_SECONDS = 0.2
+"""How long the loop waits at most before it looks at live sources and the stop file again."""
 
 
 class StepInterrupted(Exception):  # noqa: N818 - it is no error
@@ -64,6 +66,8 @@ class Scheduler:
     database: Database
     executor: Executor
     listener: Listener
+    open_source: OpenSource = source_items
+    """How the items of a source node come: all at once, or live (`sources.OpenSource`)."""
 
     def run(self, workflow: Workflow) -> Summary:
         """Work through all items; returns when nothing is left to do, or when told to stop."""
@@ -73,22 +77,22 @@ class Scheduler:
             if run.state == "running":  # its coordinator died: this one holds the lock
                 self.database.end_run(run.id, "stopped")
         self._choices = self.database.choices()
-        self._queue: list[tuple[int, int, Task]] = []
-        self._counter = itertools.count()
+        self._queue = WorkQueue(workflow)
         running: dict[Future[Outcome], Task] = {}
         self.listener.planned(workflow)
-        arrivals = self._arrivals()
         try:
+            self._sources = self._open_sources()
             while True:
                 if (self.project / STOP_FILE).exists():
                     self._summary.stopped = True
                     break
-                while len(running) < self.executor.n_slots and (task := self._next_task(arrivals)):
+                self._look_at_sources()
+                while len(running) < self.executor.n_slots and (task := self._next_task(running.values())):
                     self.listener.started(task)
                     running[self.executor.submit(task, self._progress)] = task
-                if not running:
+                if not (running or self._queue or self._sources):
                     break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in _wait(running):
                     del running[future]
                     self._record(future.result())
         except KeyboardInterrupt:
@@ -119,30 +123,51 @@ class Scheduler:
             )
         return self._runs[node.name]
 
-    def _arrivals(self) -> Iterator[None]:
-        """Each step of this iterator brings one more item into the queue (or records that it is bad)."""
+    def _open_sources(self) -> list[Source]:
+        """Where this workflow's items come from, in its order."""
+        sources = []
         for node in self._workflow.steps:
             if node.input is None:
-                for item in source_items(node, self._run_of(node), self.project):
-                    self._recorded(node.name, item)
-                    yield
+                items = self.open_source(node, self._run_of(node), self.project)
+                sources.append(Source(node, items))
             elif node.input_run_id is not None:
-                known = self.database.items(node.input_run_id)
-                if not any(item.state == "done" for item in known):
+                known = [item for item in self.database.items(node.input_run_id) if item.state == "done"]
+                if not known:
                     raise UserInputError(f"run {node.input_run_id} has no finished items to work on")
-                for item in known:
-                    if item.state == "done":
-                        self._enqueue(node, item)
-                        yield
+                sources.append(Source(node, iter(known)))
+        return sources
 
-    def _next_task(self, arrivals: Iterator[None]) -> Task | None:
-        """The task furthest down the workflow; new items are let in when nothing else waits."""
-        while not self._queue:
-            try:
-                next(arrivals)
-            except StopIteration:
+    def _let_in(self, source: Source) -> bool:
+        """Let one more item in, if the source has one; a source that ended is forgotten."""
+        try:
+            item = next(source.items)
+        except StopIteration:
+            self._sources.remove(source)
+            return False
+        if item is None:
+            source.is_live = True
+            return False
+        if source.node.input is None:
+            self._recorded(source.node.name, item)
+        else:
+            self._enqueue(source.node, item)
+        return True
+
+    def _look_at_sources(self) -> None:
+        """Take one item of each source, and all that a live one has, also while every worker is busy.
+
+        A live source is known by its first None; what it brings is recorded within a turn.
+        """
+        for source in list(self._sources):
+            while self._let_in(source) and source.is_live:
+                pass
+
+    def _next_task(self, running: Collection[Task]) -> Task | None:
+        """The task furthest down the workflow; new items are let in when nothing else can begin."""
+        while (task := self._queue.pop(running)) is None:
+            if not any(self._let_in(source) for source in list(self._sources)):
                 return None
-        return heapq.heappop(self._queue)[2]
+        return task
 
     def _enqueue(self, node: Node, item: ItemRecord) -> None:
         """Queue an item for a node, or take over the result of an earlier run with the same key."""
@@ -152,27 +177,28 @@ class Scheduler:
         choices = () if step.ignores_exclusions else self._choices.get(item.name, ())
         spoken = [[c.acquisition_index, c.keep, c.reason] for c in choices]
         key = fingerprint(node.step, step.version, run.parameters, item.key, spoken)
+        self._queue.drop(node.name, item.name)
         known = self.database.find_result(key)
         if known is not None:
             own = known.run_id == run.id
             known = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, item.id)
             self._recorded(node.name, known, write=not own)
             return
-        task = Task(
-            self.project,
-            node.name,
-            node.step,
-            run.parameters,
-            run.folder,
-            run.id,
-            item.name,
-            key,
-            dict(item.value or {}),
-            item.id,
-            choices,
+        self._queue.push(
+            Task(
+                self.project,
+                node.name,
+                node.step,
+                run.parameters,
+                run.folder,
+                run.id,
+                item.name,
+                key,
+                dict(item.value or {}),
+                item.id,
+                choices,
+            )
         )
-        depth = self._workflow.steps.index(node)
-        heapq.heappush(self._queue, (-depth, next(self._counter), task))
 
     def _record(self, outcome: Outcome) -> None:
         task = outcome.task
@@ -202,11 +228,15 @@ class Scheduler:
         if write:
             item = replace(item, id=self.database.record_item(item))
         self.listener.finished(node, item)
+        failed = self._summary.failed
+        failed[:] = [old for old in failed if (old.run_id, old.name) != (item.run_id, item.name)]
         if item.state == "failed":
             self._summary.failed.append(item)
             return
         self._summary.n_done += 1
         self._summary.n_reused += item.reused_from is not None
+        if self._queue.awaits_newer(node, item.name):
+            return  # kept for the eye; the newer state is what goes on
         for follower in self._workflow.followers(node):
             self._enqueue(follower, item)
 
@@ -221,6 +251,24 @@ class Scheduler:
             state = "stopped" if self._summary.stopped else "done"
             self.database.end_run(run.id, "failed" if run.id in failed or is_empty else state)
         (self.project / STOP_FILE).unlink(missing_ok=True)
+
+
+@dataclass(eq=False)
+class Source:
+    """Items on their way into the workflow at a node."""
+
+    node: Node
+    items: Iterator[ItemRecord | None]
+    is_live: bool = False
+    """It has said once: nothing just now."""
+
+
+def _wait(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
+    """Futures that are done, after a turn at the latest."""
+    if not running:
+        time.sleep(_TURN_SECONDS)
+        return ()
+    return wait(running, _TURN_SECONDS, FIRST_COMPLETED).done
 
 
 def _taken_over(item: ItemRecord, run_id: int, input_item_id: int | None) -> ItemRecord:

@@ -1,10 +1,17 @@
-"""Where items come from: a source step's yield, or the results of a run the project has."""
+"""Where items come from: what a source step finds.
+
+A source may be live: an iterator that says None when there is nothing just now and ends when nothing more
+will come. The scheduler asks it again every turn, works meanwhile, and ends when it is closed and all is
+done. ``cryoloom watch`` plugs in here, in one of two ways: a source step whose function yields None, or an
+`OpenSource` of its own for `Project.run_workflow`. A series that grows is brought again under its name; its
+newest state takes the place of older ones (`work_queue`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +26,15 @@ from cryoloom.steps import find_step
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["source_items"]
+__all__ = ["OpenSource", "source_items"]
+
+OpenSource = Callable[[Node, RunRecord, Path], Iterator[ItemRecord | None]]
+"""Begins the items of a source node for a run in a project folder. ``next`` of it must not block:
+None means that nothing is there just now, its end that nothing more will come."""
 
 
-def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemRecord]:
-    """Items a source step finds, good and bad ones, ready to be recorded.
+def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemRecord | None]:
+    """Items a source step finds, good and bad ones, ready to be recorded; None as often as the step says it.
 
     Raises what the step raises when the request itself is wrong (no such folder, nothing found).
     """
@@ -33,6 +44,9 @@ def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemReco
     )
     clock = time.perf_counter()
     for made in step.run(None, params, context):
+        if made is None:
+            yield None
+            continue
         name = str(made.facts.get("series", "unnamed")) if isinstance(made, DataUnfitError) else made.name
         if node.items and name not in node.items:
             continue
