@@ -45,7 +45,7 @@ def test_a_bending_field_is_found_and_undone(rng):
     # At the first frame things are further out by 0.417 * 4 * 0.35 = 0.58 px; patches know that to about 0.1.
     assert_allclose(found[..., 0], [[-0.58, -0.58], [0.58, 0.58]], atol=0.25)
     assert_allclose(found[..., 1], [[-0.58, 0.58], [-0.58, 0.58]], atol=0.25)
-    whole, local = (m.even + m.odd for m in made)
+    whole, local = (m.sums.images for m in made)
     assert_allclose(local.mean(), whole.mean(), rtol=2e-3)
     likeness = [
         np.corrcoef(image[8:-8, 8:-8].ravel(), rest[8:-8, 8:-8].ravel())[0, 1] for image in (whole, local)

@@ -10,6 +10,7 @@ from cryoloom.algorithms.frame_spectra import find_bad_pixels, frame_grid, frame
 from cryoloom.algorithms.motion import MotionSettings
 from cryoloom.algorithms.movie_alignment import FrameDoses, MovieAligner
 from cryoloom.algorithms.trajectory_prior import TrajectoryPrior
+from cryoloom.algorithms.workspace import Workspace
 
 SETTINGS = MotionSettings(8.0, 60.0, 2.5, 60.0, 0.01)
 PRIOR = TrajectoryPrior(3.0, 1.0, 0.2)
@@ -56,7 +57,7 @@ def test_spectrum_of_a_frame_is_its_transform(shape, pool, rng):
     bad = find_bad_pixels([frame], None, 1e3, rng, pool)
     grid = frame_grid(shape, 1.0)
     into = np.empty((grid.shape_yx[0], grid.shape_yx[1] // 2 + 1), np.complex64)
-    frame_spectrum(frame, 0, None, bad, grid, into)
+    frame_spectrum(frame, 0, None, bad, grid, into, Workspace())
     back = np.fft.irfft2(into, s=grid.shape_yx)
     offset = [n // 2 - m // 2 for n, m in zip(grid.shape_yx, shape, strict=True)]
     inner = back[offset[0] : offset[0] + shape[0], offset[1] : offset[1] + shape[1]]
@@ -85,13 +86,13 @@ def test_electrons_are_kept_and_things_stay_in_place(shape, binning, pool, rng):
     frames, shifts = spots(shape, rng, 6, 2000.0)
     made = aligner(shape, pool, rng, binning).align(list(rng.poisson(frames).astype(np.float32)), PRIOR)
     assert_allclose(made.motion.shifts_yx_px, shifts, atol=0.12)
-    total = made.even + made.odd
+    total = made.sums.images
     assert total.mean() == pytest.approx(frames.sum(axis=0).mean() * binning**2, rel=0.02)
     # The sum equals, but for noise, frames that never moved; pixel n // 2 is the same place at any binning.
     rng_same = np.random.default_rng(20261121)
     still, _ = spots(shape, rng_same, 6, 2000.0, still=True)
     plain = aligner(shape, pool, rng, binning).align(list(still), PRIOR)
-    expected = plain.even + plain.odd
+    expected = plain.sums.images
     inner = (slice(8, -8), slice(8, -8))
     assert np.corrcoef(total[inner].ravel(), expected[inner].ravel())[0, 1] > 0.97
 
@@ -100,7 +101,7 @@ def test_halves_are_even_and_odd_frames(pool, rng):
     frames, _ = spots((96, 96), rng, 5, 40.0, still=True)
     frames *= np.array([1, 2, 1, 2, 1], np.float32)[:, None, None]
     made = aligner((96, 96), pool, rng).align(list(frames), PRIOR)
-    assert made.even.mean() == pytest.approx(frames[[0, 2, 4]].sum(axis=0).mean(), rel=0.05)
+    assert made.sums.even.mean() == pytest.approx(frames[[0, 2, 4]].sum(axis=0).mean(), rel=0.05)
 
 
 def test_little_memory_gives_the_same_sums(pool):
@@ -110,14 +111,14 @@ def test_little_memory_gives_the_same_sums(pool):
         aligner((150, 162), pool, np.random.default_rng(5), 2.0, spectra_bytes=size).align(noisy, PRIOR)
         for size in (1 << 30, 1)
     ]
-    assert_allclose(results[0].even, results[1].even, rtol=1e-4, atol=1e-2)
+    assert_allclose(results[0].sums.even, results[1].sums.even, rtol=1e-4, atol=1e-2)
 
 
 def test_dose_weighted_sums_keep_the_noise_power(pool, rng):
     noise = list(rng.poisson(20.0, (8, 128, 128)).astype(np.float32))
     doses = FrameDoses(np.linspace(0, 60, 9), 2.0, 300.0)
     made = aligner((128, 128), pool, rng).align(noise, TrajectoryPrior(1e-3, 1e-3, 1e-3), doses)
-    plain, weighted = made.even + made.odd, made.weighted_even + made.weighted_odd
+    plain, weighted = made.sums.images, made.weighted.images
     spectra = [np.abs(np.fft.rfft2(image - image.mean()))[20:40, 20:40] ** 2 for image in (plain, weighted)]
     assert spectra[1].mean() / spectra[0].mean() == pytest.approx(1.0, rel=0.2)
     assert weighted.mean() == pytest.approx(plain.mean(), rel=1e-3)

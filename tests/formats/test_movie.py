@@ -82,6 +82,21 @@ def test_reads_tiff_upside_down(tmp_path, rng, dtype, options, layout, order):
     opened = open_movie(movie)
     assert_array_equal(opened.read_sum(1, 3), frames[1:3].astype(np.float32).sum(0)[::-1])
     assert opened.read_sum(0, 1).dtype == np.float32
+    for stop in (1, 3):
+        into = np.full((33, 47), 7, opened.sum_dtype(stop))
+        assert opened.read_sum(0, stop, into) is into
+        assert_array_equal(into, frames[:stop].sum(0, dtype=np.float32)[::-1])
+
+
+def test_sums_take_no_more_memory_than_they_need(tmp_path, eer):
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, np.full((3, 8, 8), 255, np.uint8), photometric="minisblack")
+    movie = open_movie(describe_movie(path))
+    assert [movie.sum_dtype(n) for n in (1, 3)] == [np.uint8, np.uint16]
+    assert_array_equal(movie.read_sum(0, 3, np.empty((8, 8), np.uint16)), 765)
+    assert [open_movie(describe_movie(eer)).sum_dtype(n) for n in (255, 256)] == [np.uint8, np.uint16]
+    with pytest.raises(ValueError, match="expected an array of shape"):
+        movie.read_sum(0, 1, np.empty((4, 8), np.uint8))
 
 
 def test_reads_counts_marked_as_signed_bytes(tmp_path):

@@ -27,8 +27,11 @@ class ArrayFrames:
     def shape_yx(self):
         return self.frames.shape[1:]
 
-    def read_sum(self, start, stop):
-        return self.frames[start:stop].sum(axis=0, dtype=np.float32)
+    def sum_dtype(self, n_frames):
+        return np.dtype(np.float32)
+
+    def read_sum(self, start, stop, into=None):
+        return self.frames[start:stop].sum(axis=0, dtype=np.float32, out=into)
 
 
 def exposure(rng, n_frames):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+
+from cryoloom.algorithms.workspace import Workspace
 
 __all__ = ["BadPixels", "FrameGrid", "find_bad_pixels", "frame_grid", "frame_spectrum"]
 
@@ -82,7 +85,7 @@ class BadPixels:
 
 
 def find_bad_pixels(
-    frames: Sequence[Image],
+    frames: Sequence[NDArray[Any]],
     gain: Image | None,
     n_sigma: float,
     rng: np.random.Generator,
@@ -151,12 +154,13 @@ def _stand_ins(
 
 
 def frame_spectrum(
-    frame: Image,
+    frame: NDArray[Any],
     i_frame: int,
     gain: Image | None,
     bad: BadPixels,
     grid: FrameGrid,
     into: NDArray[np.complex64],
+    workspace: Workspace,
 ) -> None:
     """Transform one frame, less its mean, and keep its low frequencies.
 
@@ -165,7 +169,7 @@ def frame_spectrum(
     n_y, n_x = grid.shape_yx
     kept_y, columns = into.shape
     offset_y, offset_x = (n // 2 - m // 2 for n, m in zip(grid.shape_yx, grid.frame_yx, strict=True))
-    spectrum = into if kept_y == n_y else np.empty((n_y, columns), np.complex64)
+    spectrum = into if kept_y == n_y else workspace.array("spectrum", (n_y, columns), np.complex64)
     spectrum[:offset_y] = 0.0
     spectrum[offset_y + frame.shape[0] :] = 0.0
     replaced = frame.ravel()[bad.stand_ins[i_frame]]

@@ -8,6 +8,7 @@ is the optimal weighting of frequencies; a prior on trajectories (`trajectory_pr
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior
+from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.frame_shifts import likelihood_gradient, ring_powers
 
 __all__ = [
@@ -132,14 +134,19 @@ def coarse_shifts(
     return np.stack([np.interp(frames, centres, found[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def low_frequencies(spectra: Spectra, shape_yx: tuple[int, int]) -> Spectra:
-    """Low frequencies of spectra, in the layout of an rfft2 of ``shape_yx``."""
+def low_frequencies(
+    spectra: Spectra, shape_yx: tuple[int, int], workspace: Workspace | None = None
+) -> Spectra:
+    """Low frequencies of spectra, in the layout of an rfft2 of ``shape_yx``; a copy where they are fewer."""
     half = (shape_yx[0] + 1) // 2
     columns = shape_yx[1] // 2 + 1
     if shape_yx[0] == spectra.shape[1] and columns == spectra.shape[2]:
         return spectra
     upper = spectra[:, spectra.shape[1] - (shape_yx[0] - half) :, :columns]
-    return np.concatenate([spectra[:, :half, :columns], upper], axis=1)
+    into = None
+    if workspace is not None:
+        into = workspace.array("low frequencies", (len(spectra), shape_yx[0], columns), spectra.dtype)
+    return np.concatenate([spectra[:, :half, :columns], upper], axis=1, out=into)
 
 
 def _standing_power(spectra: Spectra) -> float:
@@ -270,6 +277,7 @@ def refine_shifts(
     )
 
 
+@functools.lru_cache(maxsize=6)  # the bands of one series, whose movies share them
 def _make_rings(
     full_shape_yx: tuple[int, int], shape_yx: tuple[int, int], finest_px: float, coarsest_px: float
 ) -> _Rings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from cryoloom.algorithms.frame_spectra import (
     frame_grid,
     frame_spectrum,
 )
-from cryoloom.algorithms.frame_sum import HalfSums, LocalHalfSums
+from cryoloom.algorithms.frame_sum import FrameSums, HalfSums, LocalHalfSums
 from cryoloom.algorithms.local_motion import LocalMotion, estimate_local_motion
 from cryoloom.algorithms.motion import (
     MotionEstimate,
@@ -27,6 +28,7 @@ from cryoloom.algorithms.motion import (
     working_shape,
 )
 from cryoloom.algorithms.trajectory_prior import TrajectoryPrior
+from cryoloom.algorithms.workspace import Workspace
 from cryoloom.geometry.frames import binned_shape
 
 __all__ = ["AlignedMovie", "FrameDoses", "MovieAligner"]
@@ -45,13 +47,12 @@ class FrameDoses:
 
 @dataclass(frozen=True, slots=True)
 class AlignedMovie:
-    """Motion and sums of a movie; images ``(y, x)`` float32 in electrons per binned pixel."""
+    """Motion and sums of a movie; the sums are valid until the aligner takes up the next one."""
 
     motion: MotionEstimate
-    even: Image
-    odd: Image
-    weighted_even: Image | None
-    weighted_odd: Image | None
+    sums: FrameSums
+    weighted: FrameSums | None
+    """Frames weighted by damage."""
     n_bad_pixels: int
     local: LocalMotion | None = None
 
@@ -74,6 +75,7 @@ class MovieAligner:
     spectra_bytes: int = 4 << 30
     local_grid_xyt: tuple[int, int, int] | None = None
     """Controls of a model of motion that differs over the field; none for whole frames only."""
+    workspace: Workspace = field(default_factory=Workspace)
     grid: FrameGrid = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,23 +99,23 @@ class MovieAligner:
         return n_y, n_x
 
     def align(
-        self, frames: Sequence[Image], prior: TrajectoryPrior, doses: FrameDoses | None = None
+        self, frames: Sequence[NDArray[Any]], prior: TrajectoryPrior, doses: FrameDoses | None = None
     ) -> AlignedMovie:
         """Find the motion of raw frames ``(y, x)`` and sum them; with ``doses`` also weighted by damage."""
         bad = find_bad_pixels(frames, self.gain, self.hot_pixel_sigma, self.rng, self.pool)
         all_frames = range(len(frames))
         keep_all = 8 * len(frames) * self.kept_yx[0] * (self.kept_yx[1] // 2 + 1) <= self.spectra_bytes
         spectra = self._spectra(frames, all_frames, bad, self.kept_yx if keep_all else self.working_yx)
-        low = low_frequencies(spectra, self.working_yx)
+        low = low_frequencies(spectra, self.working_yx, self.workspace)
         motion = estimate_motion(low, self.grid.shape_yx, prior, self.settings)
         local = None
-        plain: HalfSums | LocalHalfSums = HalfSums(self.grid)
+        plain: HalfSums | LocalHalfSums = HalfSums(self.grid, self.workspace)
         if self.local_grid_xyt is not None and len(frames) > 1:
             local = estimate_local_motion(
                 low, self.grid.shape_yx, motion.shifts_yx_px, self.local_grid_xyt, prior, self.settings
             )
-            plain = LocalHalfSums(self.grid, local, len(frames), self.pool)
-        weighted = HalfSums(self.grid) if doses is not None else None
+            plain = LocalHalfSums(self.grid, self.workspace, local, len(frames), self.pool)
+        weighted = HalfSums(self.grid, self.workspace, "weighted sums") if doses is not None else None
         weights = self._damage(doses) if doses is not None else None
         for chunk in [all_frames] if keep_all and doses is None else [range(i, i + 1) for i in all_frames]:
             inside = slice(chunk.start, chunk.stop)
@@ -123,19 +125,19 @@ class MovieAligner:
             if weighted is not None and weights is not None:
                 cropped = low_frequencies(part, self.grid.binned_yx)
                 weighted.add(cropped * self._ring_weights(weights[inside]), shifts, chunk.start)
-        del spectra, low
-        sums = [half.images(bad.mean_counts, self.image_yx, self.pool) for half in (plain, weighted) if half]
-        w_even, w_odd = sums[1] if len(sums) > 1 else (None, None)
-        return AlignedMovie(motion, *sums[0], w_even, w_odd, len(bad.y), local)
+        sums = plain.images(bad.mean_counts, self.image_yx, self.pool)
+        by_damage = weighted.images(bad.mean_counts, self.image_yx, self.pool) if weighted else None
+        return AlignedMovie(motion, sums, by_damage, len(bad.y), local)
 
     def _spectra(
-        self, frames: Sequence[Image], which: range, bad: BadPixels, shape_yx: tuple[int, int]
+        self, frames: Sequence[NDArray[Any]], which: range, bad: BadPixels, shape_yx: tuple[int, int]
     ) -> NDArray[np.complex64]:
         """Low frequencies of some frames, ``(frame, y, x // 2 + 1)``, frames side by side in the pool."""
-        spectra = np.empty((len(which), shape_yx[0], shape_yx[1] // 2 + 1), np.complex64)
+        shape = (len(which), shape_yx[0], shape_yx[1] // 2 + 1)
+        spectra: NDArray[np.complex64] = self.workspace.array("spectra", shape, np.complex64)
 
         def transform(i: int) -> None:
-            frame_spectrum(frames[i], i, self.gain, bad, self.grid, spectra[i - which.start])
+            frame_spectrum(frames[i], i, self.gain, bad, self.grid, spectra[i - which.start], self.workspace)
 
         list(self.pool.map(transform, which))
         return spectra

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-__all__ = ["n_decoding_threads", "run_side_by_side"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["empty_sum", "n_decoding_threads", "run_side_by_side"]
+
+
+def empty_sum(shape_yx: tuple[int, int], into: NDArray[Any] | None) -> NDArray[Any]:
+    """Zeros to add frames to: the array given, or a new one of float32."""
+    if into is None:
+        return np.zeros(shape_yx, np.float32)
+    if into.shape != shape_yx:
+        raise ValueError(f"expected an array of shape {shape_yx}, got {into.shape}")
+    into.fill(0)
+    return into
 
 
 def n_decoding_threads() -> int:

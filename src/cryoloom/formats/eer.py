@@ -9,12 +9,13 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.decoding_threads import n_decoding_threads, run_side_by_side
+from cryoloom.formats.decoding_threads import empty_sum, n_decoding_threads, run_side_by_side
 from cryoloom.formats.tiff_directories import TiffDirectory, read_directories
 from cryoloom.kernels.eer_events import add_events
 from cryoloom.model import Movie
@@ -69,20 +70,25 @@ class EerMovie:
         n_y, n_x = self._frames[0].shape_yx
         return n_y * self._sampling, n_x * self._sampling
 
-    def read_sum(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Electrons of raw frames, ``(y, x)`` float32. Frames are decoded side by side."""
+    def sum_dtype(self, n_frames: int) -> np.dtype[Any]:
+        """A pixel counts once a frame at most."""
+        return np.min_scalar_type(n_frames)
+
+    def read_sum(self, start: int, stop: int, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Electrons of raw frames, ``(y, x)``. Frames are decoded side by side."""
         frames = self._frames[start:stop]
         n_parts = min(n_decoding_threads(), max(1, len(frames)))
         n_parts = max(n_parts, -(-len(frames) // _FRAMES_PER_BYTE_SUM))
         parts = [frames[i::n_parts] for i in range(n_parts)]
-        total = np.zeros(self.shape_yx, dtype=np.float32)
+        total = empty_sum(self.shape_yx, into)
         n_threads = n_decoding_threads()
         for i in range(0, n_parts, n_threads):
             counts = np.zeros((len(parts[i : i + n_threads]), total.size), dtype=np.uint8)
             run_side_by_side(
                 [partial(self._decode, part, image) for part, image in zip(parts[i:], counts, strict=False)]
             )
-            total += counts.sum(axis=0, dtype=np.uint16).reshape(total.shape)
+            for part in counts:
+                total += part.reshape(total.shape)
         return total
 
     def _decode(self, frames: list[TiffDirectory], counts: NDArray[np.uint8]) -> None:

@@ -27,6 +27,7 @@ __all__ = ["MrcPixels", "MrcSink", "write_mrc"]
 
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _HEADER_BYTES = 1024
+_CACHED_ROWS = 32  # what is worked on at once stays in the processor's cache
 _IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
 _FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
 # Half-width frames (x, y) that SerialEM writes as mode 0 when two 4-bit counts share a byte: K2 and K3,
@@ -257,12 +258,14 @@ class _RowStatistics:
         return int(self._written.size - np.count_nonzero(self._written))
 
     def update(self, i_z: int, low: int, high: int, rows: NDArray[Any], ys: range | None) -> None:
-        mean = rows.mean(axis=1, dtype=np.float64)
-        with np.errstate(invalid="ignore"):
-            deviation = rows - mean[:, None].astype(np.float32)
-            variance = np.einsum("yx,yx->y", deviation, deviation) / rows.shape[1]
-        found = (rows.min(axis=1), rows.max(axis=1), mean, variance)
-        self._values[:, i_z, low:high] = np.stack(found)
+        for start in range(0, high - low, _CACHED_ROWS):
+            part = rows[start : start + _CACHED_ROWS]
+            mean = part.mean(axis=1, dtype=np.float64)
+            with np.errstate(invalid="ignore"):
+                deviation = part - mean[:, None].astype(np.float32)
+                variance = np.einsum("yx,yx->y", deviation, deviation) / part.shape[1]
+            found = np.stack((part.min(axis=1), part.max(axis=1), mean, variance))
+            self._values[:, i_z, low + start : low + start + len(part)] = found
         self._written[i_z, slice(low, high) if ys is None else list(ys)] = True
 
     def total(self) -> tuple[float, float, float, float]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.formats.decoding_threads import n_decoding_threads, run_side_by_side
+from cryoloom.formats.decoding_threads import empty_sum, n_decoding_threads, run_side_by_side
 from cryoloom.formats.mrc import MrcPixels
 from cryoloom.model import Movie
 
@@ -38,9 +39,13 @@ class MrcMovie:
         """Frame shape."""
         return self._pixels.shape[1], self._pixels.shape[2]
 
-    def read_sum(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Sum of raw frames, ``(y, x)`` float32."""
-        total = np.zeros(self.shape_yx, dtype=np.float32)
+    def sum_dtype(self, n_frames: int) -> np.dtype[Any]:
+        """Type of sums."""
+        return np.dtype(np.float32)
+
+    def read_sum(self, start: int, stop: int, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Sum of raw frames, ``(y, x)``."""
+        total = empty_sum(self.shape_yx, into)
         bounds = np.linspace(0, self.shape_yx[0], 4 * n_decoding_threads() + 1).astype(int)
         frames = range(*slice(start, stop).indices(self.n_frames))
         run_side_by_side(
@@ -51,6 +56,6 @@ class MrcMovie:
         )
         return total
 
-    def _add(self, frames: range, low: int, high: int, total: NDArray[np.float32]) -> None:
+    def _add(self, frames: range, low: int, high: int, total: NDArray[Any]) -> None:
         for i in frames:
             total[low:high] += self._pixels[i, low:high]

@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.decoding_threads import n_decoding_threads, run_side_by_side
+from cryoloom.formats.decoding_threads import empty_sum, n_decoding_threads, run_side_by_side
 from cryoloom.formats.tiff_directories import TiffDirectory, byte_order, read_directories
 from cryoloom.model import Movie
 
@@ -45,6 +45,7 @@ class TiffMovie:
         self._segments = [frame.segments for frame in frames]
         self._decode = _decoder(path)
         self._raw_dtype = _raw_dtype(path, frames)
+        self._has_bytes = frames[0].get(258, 1) == 8 and frames[0].get(339, 1) in (1, 2)
 
     @property
     def n_frames(self) -> int:
@@ -56,13 +57,17 @@ class TiffMovie:
         """Frame shape."""
         return self._shape_yx
 
-    def read_sum(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Sum of raw frames, ``(y, x)`` float32, row 0 at the bottom.
+    def sum_dtype(self, n_frames: int) -> np.dtype[Any]:
+        """A byte for one frame of bytes, more for more of them, float32 for all other types."""
+        return np.min_scalar_type(255 * n_frames) if self._has_bytes else np.dtype(np.float32)
+
+    def read_sum(self, start: int, stop: int, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Sum of raw frames, ``(y, x)``, row 0 at the bottom.
 
         Parts of a frame are decoded side by side; a file whose frames have too few of them has its frames
         decoded side by side.
         """
-        total = np.zeros(self.shape_yx, dtype=np.float32)
+        total = empty_sum(self.shape_yx, into)
         frames, n_threads = self._segments[start:stop], n_decoding_threads()
         is_raw = self._raw_dtype is not None
         n_segments = self.shape_yx[0] if is_raw else len(self._segments[0])
@@ -87,14 +92,14 @@ class TiffMovie:
         return total
 
     def _add_whole(
-        self, fd: int, frame: _Segments, n_segments: int, total: NDArray[np.float32], lock: threading.Lock
+        self, fd: int, frame: _Segments, n_segments: int, total: NDArray[Any], lock: threading.Lock
     ) -> None:
         one = np.zeros_like(total)
         self._add(fd, [frame], range(n_segments), one[::-1])
         with lock:
             total += one
 
-    def _add(self, fd: int, frames: list[_Segments], segments: range, top_down: NDArray[np.float32]) -> None:
+    def _add(self, fd: int, frames: list[_Segments], segments: range, top_down: NDArray[Any]) -> None:
         """Add some strips or tiles of every frame; ``top_down`` is the sum with row 0 at the top."""
         for frame in frames:
             for i in segments:
@@ -105,7 +110,7 @@ class TiffMovie:
                 rows = top_down[y : y + pixels.shape[0], x : x + pixels.shape[1]]
                 rows += pixels[: rows.shape[0], : rows.shape[1]]  # tiles reach beyond the edge
 
-    def _add_rows(self, fd: int, frames: list[_Segments], rows: range, top_down: NDArray[np.float32]) -> None:
+    def _add_rows(self, fd: int, frames: list[_Segments], rows: range, top_down: NDArray[Any]) -> None:
         """Add some rows of every frame of an uncompressed file."""
         n_bytes = self.shape_yx[1] * np.dtype(self._raw_dtype).itemsize
         for frame in frames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,5 +53,11 @@ class MovieFrames(Protocol):
     def shape_yx(self) -> tuple[int, int]:
         """Frame shape."""
 
-    def read_sum(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Sum of raw frames ``start`` to ``stop - 1`` as counts, ``(y, x)``. Safe to call from threads."""
+    def sum_dtype(self, n_frames: int) -> np.dtype[Any]:
+        """Smallest type that holds every sum of so many raw frames."""
+
+    def read_sum(self, start: int, stop: int, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Sum of raw frames ``start`` to ``stop - 1`` as counts, ``(y, x)``. Safe to call from threads.
+
+        into : takes the sum, of a type that holds it; without it a new float32 array is made.
+        """

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,10 +26,11 @@ from cryoloom.algorithms.eer_fractions import eer_frames_per_fraction
 from cryoloom.algorithms.motion import MotionSettings
 from cryoloom.algorithms.movie_alignment import AlignedMovie, FrameDoses, MovieAligner
 from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
+from cryoloom.algorithms.workspace import Workspace
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.gain import load_gain
 from cryoloom.geometry.frames import binned_shape
-from cryoloom.model import Movie, PixelSink, Stack, Tilt, TiltSeries
+from cryoloom.model import Movie, Stack, Tilt, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["AlignFramesParams", "align_frames", "motion_settings"]
@@ -92,8 +93,6 @@ class AlignFramesParams(StepParams):
 
 # Memory for the spectra of one movie's frames; with more, each spectrum is made a second time.
 _SPECTRA_BYTES = 3 << 30
-# Movies whose frames take more than this as float32 are kept as bytes where they hold whole counts.
-_LARGE_BYTES = 1 << 30
 
 
 def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
@@ -104,8 +103,8 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
     n_pixels = max(movie.shape_yx[0] * movie.shape_yx[1] for movie in movies)
     n_frames = max(min(movie.n_frames, 64) for movie in movies)
     spectra = min(_SPECTRA_BYTES, int(4.3 * n_frames * n_pixels))
-    per_pixel = 1 if 4 * n_frames * n_pixels > _LARGE_BYTES else 4
-    return 2 * per_pixel * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
+    # Frames of bytes stay bytes, but an open movie alone tells; spectra of floats count for the difference.
+    return 2 * 4 * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
 
 
 @step(
@@ -147,13 +146,13 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
         for done, (section, frames) in enumerate(movies, start=1):
             tilt = series.tilts[section]
             doses = _doses(series, tilt, len(frames.images)) if params.dose_weight_frames else None
-            aligned = aligner.align(frames.images, prior, doses)
+            aligned = aligner.align(list(frames.images), prior, doses)
             if aligned.n_bad_pixels == frame_yx[0] * frame_yx[1]:
                 raise DataUnfitError(
                     f"no pixel of tilt {tilt.acquisition_index}'s movie is usable; check it and the gain",
                     series=series.name,
                 )
-            sinks.write(section, aligned)
+            sinks.write(section, aligned, pool)
             measured.append(aligned.motion.measurement)
             if params.use_drift_prior:
                 prior = learn_prior(measured, start)
@@ -204,30 +203,37 @@ def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> Mo
 
 @dataclass(frozen=True, slots=True)
 class _Fractions:
-    """Frames as they are aligned, ``(y, x)`` each, and how many raw frames each sums."""
+    """Frames as they are aligned, and how many raw frames each sums."""
 
-    images: Sequence[NDArray[Any]]
+    images: NDArray[Any]
+    """(fraction, y, x), counts of the smallest type that holds them."""
     per_fraction: int
 
 
 def _read_ahead(
     series: TiltSeries, order: Sequence[int], params: AlignFramesParams, context: StepContext
 ) -> Iterator[tuple[int, _Fractions]]:
-    """Sections and their frames, in the order given; a movie is decoded while the one before is aligned."""
+    """Sections and their frames, in the order given; a movie is decoded while the one before is aligned.
+
+    The frames of a movie are valid until the next is asked for: two movies share the memory in turn.
+    """
+    memory = (Workspace(), Workspace())
     with ThreadPoolExecutor(1) as reader:
 
-        def read(section: int) -> Future[_Fractions]:
-            return reader.submit(_read, series, series.tilts[section], params, context)
+        def read(i: int) -> Future[_Fractions]:
+            return reader.submit(_read, series, series.tilts[order[i]], params, context, memory[i % 2])
 
-        upcoming = read(order[0])
+        upcoming = read(0)
         for i, section in enumerate(order):
             frames = upcoming.result()
             if i + 1 < len(order):
-                upcoming = read(order[i + 1])
+                upcoming = read(i + 1)
             yield section, frames
 
 
-def _read(series: TiltSeries, tilt: Tilt, params: AlignFramesParams, context: StepContext) -> _Fractions:
+def _read(
+    series: TiltSeries, tilt: Tilt, params: AlignFramesParams, context: StepContext, memory: Workspace
+) -> _Fractions:
     """Decode a movie into the frames that are aligned: raw frames, or EER fractions of the dose asked for."""
     if tilt.movie is None:
         raise DataUnfitError("a tilt has no movie", acquisition_index=tilt.acquisition_index)
@@ -236,28 +242,21 @@ def _read(series: TiltSeries, tilt: Tilt, params: AlignFramesParams, context: St
     # All raw frames are used: fractions differ by one frame at most where they do not divide.
     n_fractions = max(1, round(movie.n_frames / per_fraction))
     edges = np.linspace(0, movie.n_frames, n_fractions + 1).round().astype(int)
-    name, is_large = tilt.movie.path.name, 4 * n_fractions * math.prod(movie.shape_yx) > _LARGE_BYTES
-    images = [
-        _checked(movie.read_sum(int(a), int(b)), name, int(a), compact=is_large)
-        for a, b in itertools.pairwise(edges)
-    ]
+    dtype = movie.sum_dtype(int(np.diff(edges).max()))
+    images = memory.array("frames", (n_fractions, *movie.shape_yx), dtype)
+    for image, (start, stop) in zip(images, itertools.pairwise(edges), strict=True):
+        movie.read_sum(int(start), int(stop), into=image)
+        _require_finite(image, tilt.movie.path.name, int(start))
     return _Fractions(images, per_fraction)
 
 
-def _checked(image: NDArray[np.float32], name: str, frame: int, *, compact: bool) -> NDArray[Any]:
-    """A frame free of NaN; of a large movie whole counts are kept in one byte each until they are aligned."""
-    lowest, highest = float(image.min()), float(image.max())  # NaN wins both
-    if not (math.isfinite(lowest) and math.isfinite(highest)):
+def _require_finite(image: NDArray[Any], name: str, frame: int) -> None:
+    if image.dtype.kind == "f" and not math.isfinite(image.min() + image.max()):  # NaN wins both
         raise DataUnfitError(
             f"{name} has pixels that are NaN or infinite, expected counts; write it again, or leave it out",
             frame=frame,
             n_pixels=int(image.size - np.isfinite(image).sum()),
         )
-    if compact and 0 <= lowest and highest <= 255:
-        counts = image.astype(np.uint8)
-        if np.array_equal(counts, image):
-            return counts
-    return image
 
 
 def _frames_per_fraction(series: TiltSeries, tilt: Tilt, movie: Movie, params: AlignFramesParams) -> int:
@@ -311,25 +310,18 @@ class _Sinks:
 
         return cls(stack(""), stack("weighted_") if params.dose_weight_frames else None)
 
-    def write(self, section: int, aligned: AlignedMovie) -> None:
-        """Write a tilt; all frames are the even and the odd ones together."""
-        _write(self.stack, section, aligned.even, aligned.odd)
-        if (
-            self.weighted is not None
-            and aligned.weighted_even is not None
-            and aligned.weighted_odd is not None
-        ):
-            _write(self.weighted, section, aligned.weighted_even, aligned.weighted_odd)
+    def write(self, section: int, aligned: AlignedMovie, pool: Executor) -> None:
+        """Write a tilt, its images side by side."""
+        stacks = [(self.stack, aligned.sums)]
+        if self.weighted is not None and aligned.weighted is not None:
+            stacks.append((self.weighted, aligned.weighted))
 
+        def write(part: tuple[Any, NDArray[np.float32]]) -> None:
+            sink, image = part  # a stack being made holds sinks; its type only promises reading
+            sink[section] = image
 
-def _write(stack: Stack, section: int, even: NDArray[np.float32], odd: NDArray[np.float32]) -> None:
-    for pixels, image in ((stack.even, even), (stack.odd, odd), (stack.images, even + odd)):
-        _as_sink(pixels)[section] = image
-
-
-def _as_sink(pixels: Any) -> PixelSink:
-    """A stack that is being made holds sinks; the model's type only promises reading."""
-    return pixels
+        for stack, sums in stacks:
+            list(pool.map(write, zip((stack.images, stack.even, stack.odd), sums, strict=True)))
 
 
 def _tell(series: TiltSeries, errors_angstrom: Sequence[float], context: StepContext) -> None:

@@ -1,0 +1,31 @@
+"""Arrays that are used again, where the same work is done for one movie or image after the other."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["Workspace"]
+
+
+class Workspace(threading.local):
+    """Scratch memory by name, apart for every thread.
+
+    Fresh memory is handed out page by page, which takes longer than to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """An array with what was left in it; it is valid until the same name is asked for again."""
+        n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+        block = self._blocks.get(name)
+        if block is None or block.size < n_bytes:
+            self._blocks.pop(name, None)  # let go of it first: the two need not fit together
+            block = self._blocks[name] = np.empty(n_bytes, np.uint8)
+        return block[:n_bytes].view(dtype).reshape(shape)
