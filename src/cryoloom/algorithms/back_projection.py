@@ -19,11 +19,14 @@ from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.radial_filter import ramp_filter, tilt_increments_rad
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project, back_project_oblique
 from cryoloom.kernels.extend_rows import extend_rows
+from cryoloom.kernels.turn_rows import turn_rows
 
 __all__ = ["WeightedBackProjection", "plan_back_projection"]
 
 COLUMN_OVERSAMPLING = 2
 """Columns per aligned pixel in back-projection: linear interpolation then loses little and aliases less."""
+_TILTS_AT_ONCE = 8
+"""Tilts filtered at a time: their rows stay in the caches from one transform to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +66,23 @@ class WeightedBackProjection:
     def _filtered(self, aligned: torch.Tensor) -> torch.Tensor:
         """Filtered rows as the kernels want them: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
         n_tilts, n_rows, _ = aligned.shape
-        padded = torch.empty((n_tilts, n_rows, self.n_padded), dtype=torch.float32)
-        extend_rows(aligned.cpu().numpy(), padded.numpy())
-        spectra = torch.fft.rfft(padded.to(aligned.device))
-        spectra *= self.filters[:, None].to(aligned.device)
-        fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * self.n_padded)
-        n_fine = COLUMN_OVERSAMPLING * self.n_columns
-        start = COLUMN_OVERSAMPLING * ((self.n_padded - self.n_columns) // 2)
         width = n_rows if self.halo_rows else STRIP_ROWS
-        images = torch.zeros((n_tilts, n_fine + 2, width), dtype=torch.float32, device=aligned.device)
-        images[:, 1:-1, :n_rows] = fine[..., start : start + n_fine].transpose(1, 2)
+        images = torch.empty(
+            (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, width), device=aligned.device
+        )
+        start = COLUMN_OVERSAMPLING * ((self.n_padded - self.n_columns) // 2)
+        for first in range(0, n_tilts, _TILTS_AT_ONCE):
+            some = slice(first, first + _TILTS_AT_ONCE)
+            padded = torch.empty((*aligned[some].shape[:2], self.n_padded))
+            extend_rows(aligned[some].cpu().numpy(), padded.numpy())
+            spectra = torch.fft.rfft(padded.to(aligned.device))
+            spectra *= self.filters[some, None].to(aligned.device)
+            fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * self.n_padded)
+            if images.device.type == "cpu":
+                turn_rows(fine.numpy(), start, images[some].numpy())
+            else:
+                images[some].zero_()
+                images[some, 1:-1, :n_rows] = fine[..., start : start + images.shape[1] - 2].transpose(1, 2)
         if self.halo_rows:
             # Linear interpolation between rows adds 1/6 px^2 of width; the second difference takes it back.
             bend = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]

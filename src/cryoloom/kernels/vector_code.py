@@ -1,0 +1,198 @@
+"""Innermost loops of projection and back-projection, written as vector code in LLVM's portable form.
+
+A strip of a tomogram has 32 rows along the tilt axis, contiguous in memory; every sum is over vectors of them.
+Numba's own vectoriser cannot keep 32 running sums in registers over a loop of tilts, which is what counts.
+``<16 x float>`` is one AVX-512 register, two of AVX and four on NEON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = ["ROWS", "TILT_BLOCK", "locate_columns", "pointer", "sum_columns", "transpose_8x8"]
+
+ROWS = 32
+"""Rows of a strip."""
+TILT_BLOCK = 16
+"""Tilts located at a time; arrays for `locate_columns` are padded to a multiple of it."""
+
+
+def _lanes() -> int:
+    return 16 if llvmlite.binding.get_host_cpu_features().get("avx512f", False) else 8
+
+
+LANES = _lanes()
+"""Floats of one register on this machine."""
+
+_FLOAT, _INT32, _INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_FLOATS, _FLOAT_ROW = types.CPointer(types.float32), ir.VectorType(_FLOAT, LANES)
+_INTS = types.CPointer(types.int32)
+
+
+@intrinsic
+def pointer(_typing: Any, array: Any, index: Any) -> Any:
+    """Address of the flat element ``index`` of a C-contiguous array."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.gep(data, [args[1]])
+
+    return types.CPointer(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def locate_columns(
+    _typing: Any,
+    at_z_0: Any,
+    per_z: Any,
+    first: Any,
+    z: Any,
+    last: Any,
+    offsets: Any,
+    weights: Any,
+    n_tilts: Any,
+) -> Any:
+    """Offsets of the columns a voxel sees, and the weights of their right neighbours.
+
+    ``u_t = clamp(at_z_0[t] + per_z[t] z, 0, last)``, ``offsets[t] = first[t] + ROWS floor(u_t)`` and
+    ``weights[t] = u_t - floor(u_t)`` for t below ``n_tilts``, which is a multiple of TILT_BLOCK.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        at_z_0, per_z, first, z, last, offsets, weights, count = args
+        floats, ints = ir.VectorType(_FLOAT, TILT_BLOCK), ir.VectorType(_INT32, TILT_BLOCK)
+        multiply_add = _multiply_add(builder, floats)
+        heights, lasts = _splat(builder, z, floats), _splat(builder, last, floats)
+        zeros = ir.Constant(floats, [0.0] * TILT_BLOCK)
+        with _Loop(builder, count, TILT_BLOCK) as loop:
+            tilt = loop.index
+            u = builder.call(
+                multiply_add,
+                [_load(builder, per_z, tilt, floats), heights, _load(builder, at_z_0, tilt, floats)],
+            )
+            u = builder.select(builder.fcmp_ordered(">", u, zeros), u, zeros)
+            u = builder.select(builder.fcmp_ordered("<", u, lasts), u, lasts)
+            column = builder.fptosi(u, ints)
+            row = builder.mul(column, ir.Constant(ints, [ROWS] * TILT_BLOCK))
+            _store(builder, builder.add(_load(builder, first, tilt, ints), row), offsets, tilt)
+            _store(builder, builder.fsub(u, builder.sitofp(column, floats)), weights, tilt)
+        return _context.get_dummy_value()
+
+    signature = types.void(_FLOATS, _FLOATS, _INTS, types.float32, types.float32, _INTS, _FLOATS, types.intp)
+    return signature, generate
+
+
+@intrinsic
+def sum_columns(_typing: Any, sums: Any, images: Any, offsets: Any, weights: Any, n_tilts: Any) -> Any:
+    """``sums[y] = sum_t (1 - w_t) images[o_t + y] + w_t images[o_t + ROWS + y]`` for the 32 rows y.
+
+    Left and right columns are summed apart: a sum that waits for one multiplication instead of two.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        target, pixels, offset_of, weight_of, count = args
+        multiply_add = _multiply_add(builder, _FLOAT_ROW)
+        n_registers = ROWS // LANES
+        zero = ir.Constant(_FLOAT_ROW, [0.0] * LANES)
+        with _Loop(builder, count, 1, sums=[zero] * (2 * n_registers)) as loop:
+            right = builder.load(builder.gep(weight_of, [loop.index]))
+            left = builder.fsub(ir.Constant(_FLOAT, 1.0), right)
+            offset = builder.sext(builder.load(builder.gep(offset_of, [loop.index])), _INDEX)
+            for side, weight in enumerate((left, right)):
+                factor = _splat(builder, weight, _FLOAT_ROW)
+                for i in range(n_registers):
+                    at = builder.add(offset, _INDEX(side * ROWS + i * LANES))
+                    which = side * n_registers + i
+                    column = _load(builder, pixels, at, _FLOAT_ROW)
+                    loop.sums[which] = builder.call(multiply_add, [column, factor, loop.sums[which]])
+        for i in range(n_registers):
+            total = builder.fadd(loop.sums[i], loop.sums[n_registers + i])
+            _store(builder, total, target, _INDEX(i * LANES))
+        return context.get_dummy_value()
+
+    return types.void(_FLOATS, _FLOATS, _INTS, _FLOATS, types.intp), generate
+
+
+@intrinsic
+def transpose_8x8(_typing: Any, target: Any, target_step: Any, source: Any, source_step: Any) -> Any:
+    """``target[i * target_step + j] = source[j * source_step + i]`` for i and j from 0 to 7."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        to, to_step, from_, from_step = args
+        eight = ir.VectorType(_FLOAT, 8)
+        rows = [_load(builder, from_, builder.mul(from_step, _INDEX(j)), eight) for j in range(8)]
+        # Three rounds of interleaving rows i and i + 4 turn the 8 x 8 block: bit rotation of the index.
+        for _ in range(3):
+            pairs = [(rows[i], rows[i + 4]) for i in range(4)]
+            rows = [_interleave(builder, *pair, half) for pair in pairs for half in (0, 1)]
+        for i in range(8):
+            _store(builder, rows[i], to, builder.mul(to_step, _INDEX(i)))
+        return context.get_dummy_value()
+
+    return types.void(_FLOATS, types.intp, _FLOATS, types.intp), generate
+
+
+class _Loop:
+    """``for index in range(0, count, step)`` around the block, at least once, carrying ``sums``."""
+
+    def __init__(self, builder: Any, count: Any, step: int, sums: Sequence[Any] = ()) -> None:
+        self._builder, self._count, self._step = builder, count, step
+        self.sums = list(sums)
+        """Inside the block: to be replaced by their new values. After it: the final ones."""
+
+    def __enter__(self) -> _Loop:
+        builder, before = self._builder, self._builder.block
+        self._block, self._after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+        builder.branch(self._block)
+        builder.position_at_end(self._block)
+        self.index = builder.phi(self._count.type)
+        self.index.add_incoming(ir.Constant(self._count.type, 0), before)
+        self._carried = []
+        for start in self.sums:
+            self._carried.append(builder.phi(start.type))
+            self._carried[-1].add_incoming(start, before)
+        self.sums = list(self._carried)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        builder = self._builder
+        following = builder.add(self.index, ir.Constant(self._count.type, self._step))
+        self.index.add_incoming(following, builder.block)
+        for carried, value in zip(self._carried, self.sums, strict=True):
+            carried.add_incoming(value, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, self._count), self._block, self._after)
+        builder.position_at_end(self._after)
+
+
+def _multiply_add(builder: Any, vector: Any) -> Any:
+    kind = ir.FunctionType(vector, [vector] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
+
+
+def _interleave(builder: Any, one: Any, other: Any, half: int) -> Any:
+    """The lower or upper half of both vectors of 8, alternating."""
+    order = [lane + half * 4 + source * 8 for lane in range(4) for source in (0, 1)]
+    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_INT32, 8), order))
+
+
+def _splat(builder: Any, value: Any, vector: Any) -> Any:
+    undefined = ir.Constant(vector, ir.Undefined)
+    lanes = ir.Constant(ir.VectorType(_INT32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(builder.insert_element(undefined, value, _INT32(0)), undefined, lanes)
+
+
+def _load(builder: Any, start: Any, offset: Any, vector: Any) -> Any:
+    address = builder.bitcast(builder.gep(start, [offset]), vector.as_pointer())
+    return builder.load(address, align=4)
+
+
+def _store(builder: Any, value: Any, start: Any, offset: Any) -> None:
+    address = builder.bitcast(builder.gep(start, [offset]), value.type.as_pointer())
+    builder.store(value, address, align=4)
