@@ -1,6 +1,6 @@
 """Innermost loops of projection and back-projection, written as vector code in LLVM's portable form.
 
-A strip of a tomogram has 32 rows along the tilt axis, contiguous in memory; every sum is over vectors of them.
+A strip of a tomogram has 32 rows along the tilt axis, contiguous in memory; sums are over vectors of them.
 Numba's own vectoriser cannot keep 32 running sums in registers over a loop of tilts, which is what counts.
 ``<16 x float>`` is one AVX-512 register, two of AVX and four on NEON.
 """
