@@ -12,7 +12,7 @@ from pydantic import Field
 
 import cryoloom.steps.discovery as discovery
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
+from cryoloom.model import LeftOut, Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps import StepContext, StepParams, step
 
 N_TILTS = 5
@@ -72,6 +72,7 @@ def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSe
     if params.nan:
         sink[2] = np.full((8, 10), np.nan, np.float32)
     context.figure("n_included", len(series.included))
+    context.figure("mean", float(np.mean([sink[i] for i in range(N_TILTS)])))
     return replace(series, stack=Stack(sink, 2.5))
 
 
@@ -93,7 +94,52 @@ def smooth(series: TiltSeries, params: SmoothParams, context: StepContext) -> Ti
     return replace(series, weighted=Stack(sink, 2.5))
 
 
+class ChooseParams(StepParams):
+    """Parameters."""
+
+    at_least: float = 0.0
+
+
+@step(
+    "choose",
+    per="tilt_series",
+    needs=object,
+    gives=object,
+    bytes_needed=lambda item, params: 1,
+    reads_figures=True,
+    ignores_exclusions=True,
+)
+def choose(item: object, params: ChooseParams, context: StepContext) -> object:
+    """Leave out by the mean drawn, which `draw` tells as a figure."""
+    mean = context.upstream_figures["mean"]
+    return item if mean >= params.at_least else LeftOut(f"mean is {mean:.3g}, expected {params.at_least:g}")
+
+
+class MergeParams(StepParams):
+    """Parameters."""
+
+
+@step(
+    "merge",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    also_needs={"second_from": TiltSeries},
+)
+def merge(
+    series: TiltSeries, params: MergeParams, context: StepContext, *, second_from: TiltSeries
+) -> TiltSeries:
+    """Take the weighted images of a second set."""
+    assert second_from.name == series.name
+    context.figure("merged", 1.0)
+    return replace(series, weighted=second_from.weighted)
+
+
+STEPS = (find_series, draw, smooth, choose, merge)
+
+
 @pytest.fixture
 def fake_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = {function.declaration.name: function.declaration for function in (find_series, draw, smooth)}
+    steps = {function.declaration.name: function.declaration for function in STEPS}
     monkeypatch.setattr(discovery, "all_steps", lambda: steps)

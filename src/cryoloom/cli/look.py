@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -52,7 +53,9 @@ def status(project: ProjectOption) -> None:
         failure = next((entry for entry in made if entry[1].state == "failed"), None)
         if failure is not None:
             run, item = failure
-        shown = sentence(item.error) or "  ".join(f"{k} {v:.4g}" for k, v in item.figures.items())
+        shown = (
+            sentence(item.error) or item.reason or "  ".join(f"{k} {v:.4g}" for k, v in item.figures.items())
+        )
         table.add_row(name, run.node, item.state, shown)
     console.print(table)
     for run in opened.database.runs():
@@ -77,6 +80,8 @@ def results(
             console.print(f"    {role}: {path}", soft_wrap=True, highlight=False)
         if result.error:
             console.print(f"    error: {result.error}", markup=False, highlight=False)
+        if result.reason:
+            console.print(f"    left out: {result.reason}", markup=False, highlight=False)
 
 
 def log(
@@ -106,10 +111,12 @@ def log(
         return
     for run in opened.database.runs():
         items = opened.database.items(run.id)
-        failed = sum(item.state == "failed" for item in items)
+        n_of = Counter(item.state for item in items)
+        left_out = f", {n_of['left_out']} left out" if n_of["left_out"] else ""
         console.print(
             f"{run.created:%Y-%m-%d %H:%M:%S} UTC  run {run.id:>3} {run.node:<20} {run.state:<8} "
-            f"{len(items) - failed} done, {failed} failed  {sum(item.seconds for item in items):.1f} s",
+            f"{n_of['done']} done, {n_of['failed']} failed{left_out}  "
+            f"{sum(item.seconds for item in items):.1f} s",
             highlight=False,
             soft_wrap=True,
         )
@@ -161,10 +168,20 @@ def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow o
     workflow = load_workflow(name)
     console.print(f"[bold]{workflow.name}[/]: {workflow.description}", highlight=False)
     for node in workflow.steps:
-        console.print(f"\n[bold]{node.name}[/] ({node.step}) <- {node.input or 'raw data'}  {node.comment}")
+        source = ", ".join(node.feeds.values()) or "raw data"
+        console.print(f"\n[bold]{node.name}[/] ({node.step}) <- {source}  {node.comment}", highlight=False)
+        if node.is_missing:
+            console.print("  [yellow]missing: this step does not exist yet[/]")
+            for parameter, value in node.parameters.items():
+                console.print(f"  * {parameter} = {value!r}", highlight=False)
+            continue
         for parameter, value in validated_params(node).model_dump(mode="json").items():
             mark = "*" if parameter in node.parameters else " "
             console.print(f"  {mark} {parameter} = {value!r}", highlight=False)
+    if workflow.missing:
+        console.print("\n[bold]Left out until it exists[/]")
+        for note in workflow.runnable().notes:
+            console.print(f"  {note}", highlight=False, soft_wrap=True)
 
 
 def workflow_export(

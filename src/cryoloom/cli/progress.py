@@ -47,6 +47,8 @@ class BarListener:
     def planned(self, workflow: Workflow) -> None:
         """Begin the bar for all."""
         self._workflow = workflow
+        for note in workflow.notes:
+            self._console.print(f"[yellow]note[/]    {note}", highlight=False, soft_wrap=True)
         self._all = self._bars.add_task("all items", total=None)
 
     def started(self, task: Task) -> None:
@@ -75,6 +77,10 @@ class BarListener:
         if item.state == "failed":
             self._console.print(f"[red]failed[/]  {item.name}  {node}: ", end="")
             self._console.print(sentence(item.error), markup=False, highlight=False, soft_wrap=True)
+            return
+        if item.state == "left_out":
+            self._console.print(f"[dim]left out[/] {item.name}  {node}: ", end="")
+            self._console.print(item.reason, markup=False, highlight=False, soft_wrap=True)
             return
         time = "reused" if item.reused_from is not None else f"{item.seconds:.1f} s"
         figures = "  ".join(f"{name} {value:.4g}" for name, value in list(item.figures.items())[:3])
@@ -108,7 +114,9 @@ class JsonListener:
 
     def planned(self, workflow: Workflow) -> None:
         """Say what will be done."""
-        self._say("planned", workflow=workflow.name, steps=[node.name for node in workflow.steps])
+        self._say(
+            "planned", workflow=workflow.name, steps=[n.name for n in workflow.steps], notes=workflow.notes
+        )
 
     def started(self, task: Task) -> None:
         """Say that an item was taken up."""
@@ -130,4 +138,5 @@ class JsonListener:
             figures=dict(item.figures),
             warnings=list(item.warnings),
             error=sentence(item.error),
+            reason=item.reason,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,7 @@ class EngineContext:
     memory_bytes: int
     seed: int
     tell: Progress = lambda done, total: None
+    upstream_figures: Mapping[str, float] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     records: dict[str, JsonValue] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

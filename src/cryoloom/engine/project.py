@@ -141,7 +141,7 @@ class Project:
         workers = executor or LocalExecutor(device)
         try:
             scheduler = Scheduler(self.folder, self.database, workers, listener or Silence(), open_source)
-            return scheduler.run(workflow)
+            return scheduler.run(workflow.runnable())
         finally:
             workers.close()
 

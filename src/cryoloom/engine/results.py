@@ -27,6 +27,8 @@ class ItemResult:
     """Absolute paths by role."""
     warnings: tuple[str, ...]
     error: str | None
+    reason: str
+    """Why the item was left out, if it was."""
     seconds: float
     reused: bool
 
@@ -49,6 +51,7 @@ def results_of(database: Database, folder: Path) -> tuple[ItemResult, ...]:
                 files={file.role: str(folder / file.path) for file in made_by.files},
                 warnings=item.warnings,
                 error=sentence(item.error),
+                reason=item.reason,
                 seconds=item.seconds,
                 reused=item.reused_from is not None,
             )
@@ -96,11 +99,12 @@ def history_of(
 
 
 def final_items(database: Database) -> list[ItemRecord]:
-    """The furthest finished result of every item."""
+    """The furthest finished result of every item that was not left out in the end."""
     final = []
     for steps in history_of(database).values():
         done = [item for _, item in steps if item.state == "done"]
-        final += done[-1:]
+        if steps[-1][1].state != "left_out":
+            final += done[-1:]
     return final
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Protocol
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.executors import Executor
 from cryoloom.engine.sources import OpenSource, source_items
-from cryoloom.engine.task import Outcome, Task
+from cryoloom.engine.task import Outcome, Task, describe_error
 from cryoloom.engine.work_queue import WorkQueue
-from cryoloom.engine.workflow import Node, Workflow, validated_params
-from cryoloom.errors import UserInputError
+from cryoloom.engine.workflow import INPUT, Node, Workflow, run_id_of, validated_params
+from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.steps import find_step
 from cryoloom.store.codec import fingerprint
 from cryoloom.store.database import Database
@@ -45,7 +45,7 @@ class Listener(Protocol):
         """A worker takes an item up."""
 
     def finished(self, node: str, item: ItemRecord) -> None:
-        """An item is recorded, done or failed, made or reused."""
+        """An item is recorded: done, failed or left out, made or reused."""
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Summary:
     n_done: int = 0
     n_reused: int = 0
     failed: list[ItemRecord] = field(default_factory=list)
+    left_out: list[ItemRecord] = field(default_factory=list)
     stopped: bool = False
 
 
@@ -73,7 +74,10 @@ class Scheduler:
         """Work through all items; returns when nothing is left to do, or when told to stop."""
         self._workflow, self._summary = workflow, Summary()
         self._runs: dict[str, RunRecord] = {}
+        self._waiting: dict[tuple[str, str], dict[str, ItemRecord]] = {}
+        self._step_of_run: dict[int, str] = {}
         for run in self.database.runs():
+            self._step_of_run[run.id] = run.step
             if run.state == "running":  # its coordinator died: this one holds the lock
                 self.database.end_run(run.id, "stopped")
         self._choices = self.database.choices()
@@ -110,17 +114,20 @@ class Scheduler:
     def _run_of(self, node: Node) -> RunRecord:
         """The run of a node, begun with its first item: a request that fails at once leaves no empty runs."""
         if node.name not in self._runs:
-            fed_by = node.input_run_id
-            if node.input is not None and fed_by is None:
-                fed_by = self._run_of(self._workflow.node(node.input)).id
-            self._runs[node.name] = self.database.begin_run(
+            fed_by: dict[str, int] = {}
+            for role, source in node.feeds.items():
+                known = run_id_of(source)
+                fed_by[role] = self._run_of(self._workflow.node(source)).id if known is None else known
+            run = self.database.begin_run(
                 node.name,
                 node.step,
                 find_step(node.step).version,
                 validated_params(node).model_dump(mode="json"),
-                fed_by,
+                fed_by.pop(INPUT, None),
                 describe_environment(),
+                fed_by,
             )
+            self._runs[node.name], self._step_of_run[run.id] = run, run.step
         return self._runs[node.name]
 
     def _open_sources(self) -> list[Source]:
@@ -129,12 +136,15 @@ class Scheduler:
         for node in self._workflow.steps:
             if node.input is None:
                 items = self.open_source(node, self._run_of(node), self.project)
-                sources.append(Source(node, items))
-            elif node.input_run_id is not None:
-                known = [item for item in self.database.items(node.input_run_id) if item.state == "done"]
+                sources.append(Source(node, INPUT, items))
+            for role, source in node.feeds.items():
+                run_id = run_id_of(source)
+                if run_id is None:
+                    continue
+                known = [item for item in self.database.items(run_id) if item.state == "done"]
                 if not known:
-                    raise UserInputError(f"run {node.input_run_id} has no finished items to work on")
-                sources.append(Source(node, iter(known)))
+                    raise UserInputError(f"run {run_id} has no finished items to work on")
+                sources.append(Source(node, role, iter(known)))
         return sources
 
     def _let_in(self, source: Source) -> bool:
@@ -150,7 +160,7 @@ class Scheduler:
         if source.node.input is None:
             self._recorded(source.node.name, item)
         else:
-            self._enqueue(source.node, item)
+            self._offer(source.node, source.role, item)
         return True
 
     def _look_at_sources(self) -> None:
@@ -169,21 +179,43 @@ class Scheduler:
                 return None
         return task
 
-    def _enqueue(self, node: Node, item: ItemRecord) -> None:
-        """Queue an item for a node, or take over the result of an earlier run with the same key."""
+    def _offer(self, node: Node, role: str, item: ItemRecord) -> None:
+        """Queue an item for a node once all the node's inputs have it."""
         if node.items and item.name not in node.items:
             return
+        parts = self._waiting.setdefault((node.name, item.name), {})
+        parts[role] = item
+        if len(parts) == len(node.feeds):
+            del self._waiting[node.name, item.name]
+            self._enqueue(node, parts.pop(INPUT), parts)
+
+    def _content_key(self, item: ItemRecord) -> str:
+        """Key of what an item holds: a step that only decides who goes on hands its input on."""
+        while item.input_item_id is not None and find_step(self._step_of_run[item.run_id]).hands_on:
+            item = self.database.item(item.input_item_id)
+        return item.key
+
+    def _enqueue(self, node: Node, item: ItemRecord, others: Mapping[str, ItemRecord]) -> None:
+        """Queue an item for a node, or take over the result of an earlier run with the same key."""
         step, run = find_step(node.step), self._run_of(node)
         choices = () if step.ignores_exclusions else self._choices.get(item.name, ())
         spoken = [[c.acquisition_index, c.keep, c.reason] for c in choices]
-        key = fingerprint(node.step, step.version, run.parameters, item.key, spoken)
+        keys = [self._content_key(item)]
+        if others:  # none at all where there are none: keys stay what they were
+            keys.append(fingerprint({role: self._content_key(other) for role, other in others.items()}))
+        key = fingerprint(node.step, step.version, run.parameters, *keys, spoken)
+        other_ids = {role: other.id for role, other in others.items() if other.id is not None}
         self._queue.drop(node.name, item.name)
         known = self.database.find_result(key)
         if known is not None:
             own = known.run_id == run.id
-            known = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, item.id)
-            self._recorded(node.name, known, write=not own)
+            taken = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, item.id)
+            self._recorded(node.name, replace(taken, other_inputs=other_ids), write=not own)
             return
+        figures: dict[str, float] = {}
+        if step.reads_figures:
+            for upstream in (item, *self.database.ancestors(item)):
+                figures = {**upstream.figures, **figures}
         self._queue.push(
             Task(
                 self.project,
@@ -197,6 +229,9 @@ class Scheduler:
                 dict(item.value or {}),
                 item.id,
                 choices,
+                {role: dict(other.value or {}) for role, other in others.items()},
+                other_ids,
+                figures,
             )
         )
 
@@ -208,7 +243,8 @@ class Scheduler:
             run_id=task.run_id,
             name=task.item,
             key=task.key,
-            state="done" if outcome.error is None else "failed",
+            state="failed" if outcome.error else "left_out" if outcome.left_out else "done",
+            reason=outcome.left_out,
             value=outcome.value,
             figures=outcome.figures,
             records=outcome.records,
@@ -220,6 +256,7 @@ class Scheduler:
             device=outcome.device,
             host=outcome.host,
             input_item_id=task.input_item_id,
+            other_inputs=task.other_item_ids,
         )
         self._recorded(task.node, item)
 
@@ -233,18 +270,23 @@ class Scheduler:
         if item.state == "failed":
             self._summary.failed.append(item)
             return
+        if item.state == "left_out":
+            self._summary.left_out.append(item)
+            return
         self._summary.n_done += 1
         self._summary.n_reused += item.reused_from is not None
         if self._queue.awaits_newer(node, item.name):
             return  # kept for the eye; the newer state is what goes on
-        for follower in self._workflow.followers(node):
-            self._enqueue(follower, item)
+        for follower, role in self._workflow.followers(node):
+            self._offer(follower, role, item)
 
     def _finish(self, running: dict[Future[Outcome], Task]) -> None:
         """Record what is still under way when stopped, and how every run ended."""
         for future in running:
             if not future.cancel():
                 self._record(future.result())
+        if not self._summary.stopped:
+            self._fail_the_partnerless()
         failed = {item.run_id for item in self._summary.failed}
         for run in self._runs.values():
             is_empty = not self.database.items(run.id)  # the request itself was wrong
@@ -252,12 +294,34 @@ class Scheduler:
             self.database.end_run(run.id, "failed" if run.id in failed or is_empty else state)
         (self.project / STOP_FILE).unlink(missing_ok=True)
 
+    def _fail_the_partnerless(self) -> None:
+        """Record as failed what waits in vain for an item of its name from a further input.
+
+        Where that item failed or was left out on its way, this has been told already.
+        """
+        for (name, item_name), parts in self._waiting.items():
+            node, item = self._workflow.node(name), parts.get(INPUT)
+            absent = [role for role in node.links if role not in parts]
+            ended = {r.name for r in (*self._summary.failed, *self._summary.left_out)}
+            if item is None or item_name in ended:
+                continue
+            message = (
+                f"{item_name} has no partner: there is no item of that name in "
+                f"{' and '.join(node.links[role] for role in absent)}; series are matched by name"
+            )
+            error = describe_error(DataUnfitError(message))
+            key = fingerprint(node.step, item.key, absent)
+            run = self._run_of(node)
+            partnerless = ItemRecord(run.id, item_name, key, "failed", error=error, input_item_id=item.id)
+            self._recorded(name, partnerless)
+
 
 @dataclass(eq=False)
 class Source:
     """Items on their way into the workflow at a node."""
 
     node: Node
+    role: str
     items: Iterator[ItemRecord | None]
     is_live: bool = False
     """It has said once: nothing just now."""

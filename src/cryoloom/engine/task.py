@@ -15,7 +15,7 @@ from typing import Any
 from cryoloom.engine.context import EngineContext
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.model import Exclusion, TiltSeries
+from cryoloom.model import Exclusion, LeftOut, TiltSeries
 from cryoloom.steps import find_step
 from cryoloom.store.codec import decode, encode
 from cryoloom.store.records import Choice, FileRecord
@@ -39,15 +39,20 @@ class Task:
     """Encoded input."""
     input_item_id: int | None = None
     choices: tuple[Choice, ...] = ()
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Encoded further inputs, by role."""
+    other_item_ids: Mapping[str, int] = field(default_factory=dict)
+    upstream_figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a task: an encoded value, or the error."""
+    """What came of a task: an encoded value, the error, or the reason why the item was left out."""
 
     task: Task
     value: Mapping[str, Any] | None
     error: Mapping[str, Any] | None
+    left_out: str = ""
     files: tuple[FileRecord, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     records: Mapping[str, Any] = field(default_factory=dict)
@@ -71,17 +76,26 @@ def execute(
         memory_bytes=memory_bytes,
         seed=int(task.key[:16], 16),
         tell=tell,
+        upstream_figures=task.upstream_figures,
     )
     started, clock = datetime.now(UTC), time.perf_counter()
     value: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    left_out = ""
     files: tuple[FileRecord, ...] = ()
     try:
         item = with_choices(load_value(task.value, task.project), task.choices)
-        made = step.run(item, step.params.model_validate(task.parameters), context)
-        encoded = encode(made, task.project)
-        files = context.commit()
-        value = encoded
+        others = {
+            role: with_choices(load_value(other, task.project), task.choices)
+            for role, other in task.others.items()
+        }
+        made = step.run(item, step.params.model_validate(task.parameters), context, **others)
+        if isinstance(made, LeftOut):
+            left_out = made.reason
+        else:
+            encoded = task.value if step.hands_on else encode(made, task.project)
+            files = context.commit()
+            value = encoded
     except Exception as failure:
         context.discard()
         error = describe_error(failure)
@@ -89,6 +103,7 @@ def execute(
         task,
         value,
         error,
+        left_out,
         files,
         context.figures,
         context.records,

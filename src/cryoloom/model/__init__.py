@@ -1,6 +1,7 @@
 """Frozen data passed between steps. No input or output happens here."""
 
 from cryoloom.model.ctf import Ctf
+from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
 from cryoloom.model.pixels import Pixels, PixelSink
@@ -14,6 +15,7 @@ __all__ = [
     "Ctf",
     "Exclusion",
     "GainReference",
+    "LeftOut",
     "Microscope",
     "Movie",
     "MovieFrames",

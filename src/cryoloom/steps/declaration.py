@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -43,6 +43,10 @@ class StepContext(Protocol):
     @property
     def memory_bytes(self) -> int:
         """Memory this step may use; long work is cut to fit."""
+
+    @property
+    def upstream_figures(self) -> Mapping[str, float]:
+        """Figures of the steps this item went through, the nearest first; of a step that `reads_figures`."""
 
     @property
     def rng(self) -> np.random.Generator:
@@ -86,7 +90,8 @@ class Step:
     """A declared step.
 
     ``per`` is the unit of work in the field's words; "project" marks a source, which gives many items.
-    ``needs`` and ``gives`` are the model's types; a source needs nothing.
+    ``needs`` and ``gives`` are the model's types; a source needs nothing. A step that gives ``object`` hands
+    on what it got, or a `LeftOut`.
     """
 
     name: str
@@ -102,6 +107,10 @@ class Step:
     citations: tuple[str, ...]
     ignores_exclusions: bool = False
     """True where an excluded tilt changes nothing (movies are summed all the same), so nothing is redone."""
+    also_needs: Mapping[str, type] = field(default_factory=dict)
+    """Further inputs by role; they reach the function as keywords. A role ends in ``_from``."""
+    reads_figures: bool = False
+    """True where the step judges by the figures of the steps before it."""
 
     @property
     def summary(self) -> str:
@@ -119,8 +128,13 @@ class Step:
         """File the step is written in."""
         return Path(inspect.getfile(self.function))
 
-    def run(self, item: object | None, params: StepParams, context: StepContext) -> Any:
-        """Call the step: ``(item, params, context)``, or ``(params, context)`` for a source."""
+    @property
+    def hands_on(self) -> bool:
+        """Whether the step only decides who goes on: its result is its input."""
+        return self.gives is object
+
+    def run(self, item: object | None, params: StepParams, context: StepContext, **others: object) -> Any:
+        """Call the step: ``(item, params, context, **others)``, or ``(params, context)`` for a source."""
         if self.needs is None:
             return self.function(params, context)
         if not isinstance(item, self.needs):
@@ -128,7 +142,13 @@ class Step:
                 f"step {self.name} needs a {self.needs.__name__}, got a {type(item).__name__}; "
                 "connect it to a step that gives one"
             )
-        return self.function(item, params, context)
+        for role, kind in self.also_needs.items():
+            if not isinstance(others.get(role), kind):
+                raise UserInputError(
+                    f"step {self.name} needs a {kind.__name__} as {role}, got a "
+                    f"{type(others.get(role)).__name__}; connect it to a step that gives one"
+                )
+        return self.function(item, params, context, **others)
 
 
 def step(
@@ -142,6 +162,8 @@ def step(
     gpu: Literal["none", "optional"] = "none",
     citations: Sequence[str] = (),
     ignores_exclusions: bool = False,
+    also_needs: Mapping[str, type] | None = None,
+    reads_figures: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
 
@@ -163,6 +185,8 @@ def step(
             bytes_needed,
             tuple(citations),
             ignores_exclusions,
+            dict(also_needs or {}),
+            reads_figures,
         )
         cast(Any, function).declaration = declared
         return function

@@ -13,14 +13,14 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session, selectinload, undefer
 
 from cryoloom.errors import UserInputError
+from cryoloom.store.migrations import TABLES_VERSION, migrate
 from cryoloom.store.records import Choice, FileRecord, ItemRecord, PlanRecord, RunRecord
 from cryoloom.store.tables import Base, ChoiceRow, FileRow, ItemRow, PlanRow, RunRow, SettingRow
 
-__all__ = ["FILE_NAME", "TABLES_VERSION", "UNFINISHED_NAME", "Database"]
+__all__ = ["FILE_NAME", "UNFINISHED_NAME", "Database"]
 
 FILE_NAME = "project.sqlite"
 UNFINISHED_NAME = f".{FILE_NAME}.new"
-TABLES_VERSION = "1"
 
 
 class Database:
@@ -52,6 +52,8 @@ class Database:
         try:
             with database._session() as session:
                 version = session.get_one(SettingRow, "tables_version").value
+            if version != TABLES_VERSION:
+                version = migrate(database._engine, version)
         except DatabaseError as error:
             raise UserInputError(
                 f"{folder / FILE_NAME} cannot be read as a project database: {error.orig}"
@@ -94,13 +96,14 @@ class Database:
         parameters: Mapping[str, Any],
         input_run_id: int | None,
         environment: Mapping[str, Any],
+        links: Mapping[str, int] | None = None,
     ) -> RunRecord:
-        """Start a run, or take up the one that had the same step, parameters and input."""
+        """Start a run, or take up the one that had the same step, parameters and inputs."""
         with self._session() as session, session.begin():
             candidates = session.scalars(select(RunRow).where(RunRow.node == node, RunRow.step == step))
             for row in candidates:
-                same = (row.step_version, row.parameters, row.input_run_id)
-                if same == (step_version, dict(parameters), input_run_id):
+                same = (row.step_version, row.parameters, row.input_run_id, row.links)
+                if same == (step_version, dict(parameters), input_run_id, dict(links or {})):
                     break
             else:
                 row = RunRow(
@@ -109,6 +112,7 @@ class Database:
                     step_version=step_version,
                     parameters=dict(parameters),
                     input_run_id=input_run_id,
+                    links=dict(links or {}),
                     created=_now(),
                 )
                 session.add(row)
@@ -141,6 +145,7 @@ class Database:
             row.figures, row.records = dict(item.figures), dict(item.records)
             row.warnings = list(item.warnings)
             row.error = None if item.error is None else dict(item.error)
+            row.other_inputs = dict(item.other_inputs)
             session.add(row)
             session.flush()
             for old in session.scalars(select(FileRow).where(FileRow.item_id == row.id)):
@@ -152,11 +157,15 @@ class Database:
             return row.id
 
     def find_result(self, key: str) -> ItemRecord | None:
-        """A finished item of this key whose files are all there and as long as they were."""
+        """An item of this key, done with its files all there and as long as they were, or left out."""
         with self._session() as session:
             rows = session.scalars(
                 _with_all(select(ItemRow))
-                .where(ItemRow.key == key, ItemRow.state == "done", ItemRow.reused_from.is_(None))
+                .where(
+                    ItemRow.key == key,
+                    ItemRow.state.in_(("done", "left_out")),
+                    ItemRow.reused_from.is_(None),
+                )
                 .order_by(ItemRow.id)
             )
             for row in rows:
@@ -184,6 +193,20 @@ class Database:
             return _item_record(
                 session.scalars(_with_all(select(ItemRow)).where(ItemRow.id == item_id)).one()
             )
+
+    def ancestors(self, item: ItemRecord) -> tuple[ItemRecord, ...]:
+        """What an item was made from, and what that was made from: nearest first, each once."""
+        found: dict[int, ItemRecord] = {}
+        wanted = _inputs_of(item)
+        with self._session() as session:
+            while wanted := [i for i in dict.fromkeys(wanted) if i not in found]:
+                rows = session.scalars(
+                    select(ItemRow).options(selectinload(ItemRow.files)).where(ItemRow.id.in_(wanted))
+                )
+                by_id = {row.id: _item_record(row, with_records=False) for row in rows}
+                found |= {i: by_id[i] for i in wanted if i in by_id}
+                wanted = [parent for i in wanted if i in by_id for parent in _inputs_of(by_id[i])]
+        return tuple(found.values())
 
     def item_of_file(self, path: Path) -> ItemRecord | None:
         """The item that made a file (path relative to the project)."""
@@ -217,6 +240,11 @@ class Database:
         return {series: tuple(chosen) for series, chosen in by_series.items()}
 
 
+def _inputs_of(item: ItemRecord) -> list[int]:
+    """Ids of the items an item was made from."""
+    return [*([] if item.input_item_id is None else [item.input_item_id]), *item.other_inputs.values()]
+
+
 _COPIED = (
     "key",
     "input_item_id",
@@ -226,6 +254,7 @@ _COPIED = (
     "seconds",
     "device",
     "host",
+    "reason",
 )
 
 
@@ -265,6 +294,7 @@ def _run_record(row: RunRow) -> RunRecord:
         row.ended,
         row.environment,
         row.comment,
+        row.links,
     )
 
 
@@ -277,6 +307,7 @@ def _item_record(row: ItemRow, *, with_records: bool = True) -> ItemRecord:
         records=row.records if with_records else {},
         warnings=tuple(row.warnings),
         error=row.error,
+        other_inputs=row.other_inputs,
         files=tuple(FileRecord(f.role, Path(f.path), f.bytes) for f in row.files),
         id=row.id,
         **{name: getattr(row, name) for name in _COPIED},

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Choice", "FileRecord", "ItemRecord", "PlanRecord", "RunRecord"]
+__all__ = ["Choice", "ExportRecord", "FileRecord", "ItemRecord", "PlanRecord", "RunRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,13 @@ class RunRecord:
     ended: datetime | None
     environment: Mapping[str, Any]
     comment: str = ""
+    links: Mapping[str, int] = field(default_factory=dict)
+    """Runs of further inputs by role, for steps that have more than one."""
+
+    @property
+    def input_run_ids(self) -> tuple[int, ...]:
+        """Every run this one took items from."""
+        return (*(() if self.input_run_id is None else (self.input_run_id,)), *self.links.values())
 
     @property
     def folder(self) -> str:
@@ -56,13 +63,13 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """One item in one run: its result or its first error."""
+    """One item in one run: its result, its first error, or why it was left out."""
 
     run_id: int
     name: str
     key: str
     state: str
-    """done or failed."""
+    """done, failed, or left_out (a step decided that it goes no further: neither result nor failure)."""
     value: Mapping[str, Any] | None = None
     """As `codec.encode` made it."""
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -70,6 +77,8 @@ class ItemRecord:
     warnings: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
     """kind, message, facts and, for a bug, traceback."""
+    reason: str = ""
+    """Why the item was left out."""
     files: tuple[FileRecord, ...] = ()
     started: datetime | None = None
     seconds: float = 0.0
@@ -77,8 +86,23 @@ class ItemRecord:
     host: str = ""
     id: int | None = None
     input_item_id: int | None = None
+    other_inputs: Mapping[str, int] = field(default_factory=dict)
+    """Ids of the items of further inputs, by role."""
     reused_from: int | None = None
     """Id of the item of an earlier run whose result this is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRecord:
+    """A file written outside the project, and the item it was made from."""
+
+    item_id: int
+    format: str
+    path: Path
+    """Absolute."""
+    bytes: int
+    sha256: str
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True)

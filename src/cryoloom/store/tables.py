@@ -9,7 +9,7 @@ from sqlalchemy import JSON, DateTime, ForeignKey, Index, String, TypeDecorator
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-__all__ = ["Base", "ChoiceRow", "FileRow", "ItemRow", "PlanRow", "RunRow", "SettingRow"]
+__all__ = ["Base", "ChoiceRow", "ExportRow", "FileRow", "ItemRow", "PlanRow", "RunRow", "SettingRow"]
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -62,6 +62,8 @@ class RunRow(Base):
     step_version: Mapped[int]
     parameters: Mapped[dict[str, Any]]
     input_run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    links: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Runs of further inputs by role, for steps that have more than one."""
     state: Mapped[str] = mapped_column(String(16))
     created: Mapped[datetime]
     ended: Mapped[datetime | None]
@@ -71,7 +73,7 @@ class RunRow(Base):
 
 
 class ItemRow(Base):
-    """One item in one run: its result or its first error."""
+    """One item in one run: its result, its first error, or why it was left out."""
 
     __tablename__ = "items"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -79,12 +81,16 @@ class ItemRow(Base):
     name: Mapped[str]
     key: Mapped[str] = mapped_column(String(64), index=True)
     input_item_id: Mapped[int | None] = mapped_column(ForeignKey("items.id"))
+    other_inputs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Ids of the items of further inputs, by role."""
     state: Mapped[str] = mapped_column(String(16))
     value: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     figures: Mapped[dict[str, Any]] = mapped_column(default=dict)
     records: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)
     warnings: Mapped[list[Any]] = mapped_column(default=list)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    reason: Mapped[str] = mapped_column(default="")
+    """Why the item was left out."""
     reused_from: Mapped[int | None] = mapped_column(ForeignKey("items.id"))
     started: Mapped[datetime | None]
     seconds: Mapped[float] = mapped_column(default=0.0)
@@ -106,6 +112,20 @@ class FileRow(Base):
     path: Mapped[str] = mapped_column(index=True)
     bytes: Mapped[int]
     item: Mapped[ItemRow] = relationship(back_populates="files")
+
+
+class ExportRow(Base):
+    """A file written outside the project, so that it can be traced back to what it was made from."""
+
+    __tablename__ = "exports"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("items.id"), index=True)
+    format: Mapped[str] = mapped_column(String(16))
+    path: Mapped[str] = mapped_column(index=True)
+    bytes: Mapped[int] = mapped_column(index=True)
+    sha256: Mapped[str]
+    """Of the content; empty for a large file, which is a link or copy of a file of the project."""
+    created: Mapped[datetime]
 
 
 class ChoiceRow(Base):
