@@ -74,5 +74,5 @@ class WorkQueue:
 def _below(workflow: Workflow) -> dict[str, set[str]]:
     below: dict[str, set[str]] = {}
     for node in reversed(workflow.steps):
-        below[node.name] = {node.name}.union(*(below[f.name] for f in workflow.followers(node.name)))
+        below[node.name] = {node.name}.union(*(below[f.name] for f, _ in workflow.followers(node.name)))
     return below
