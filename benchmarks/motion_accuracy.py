@@ -57,7 +57,7 @@ def report(params: SimulationParams, folder: Path) -> None:
         simulate_session(params, folder)
     truth = Truth.load(folder / "truth.json")
     gain = make_camera(params, np.random.default_rng([params.seed, 0, 2])).gain
-    tilts = sorted(truth.tilts, key=lambda tilt: abs(tilt.nominal_tilt_deg))
+    tilts = sorted(truth.tilts, key=lambda tilt: tilt.acquisition_index)
     movies = [next((folder / "frames").glob(f"*_{tilt.acquisition_index:03d}_*.tif")) for tilt in tilts]
     true = [np.array(tilt.frame_shifts_yx_angstrom) / params.pixel_size_angstrom for tilt in tilts]
     true = [shifts - shifts.mean(axis=0) for shifts in true]
@@ -83,13 +83,11 @@ def align(movies: list[Path], gain: NDArray[np.float32], pixel: float) -> tuple[
     prior = start = TrajectoryPrior.start(pixel)
     measured, found, expected = [], [], []
     with ThreadPoolExecutor(2) as pool:
-        aligner = MovieAligner(
-            gain.shape, 1.0, gain, motion_settings(pixel, AlignFramesParams()), pool, np.random.default_rng(0)
-        )
+        aligner = MovieAligner(gain.shape, 1.0, gain, motion_settings(pixel, AlignFramesParams()), pool)
         for path in movies:
             movie = open_movie(describe_movie(path))
             frames = [movie.read_sum(i, i + 1) for i in range(movie.n_frames)]
-            motion = aligner.align(frames, prior).motion
+            motion = aligner.align(frames, prior, np.random.default_rng(0)).motion
             measured.append(motion.measurement)
             prior = learn_prior(measured, start)
             found.append(motion.shifts_yx_px)

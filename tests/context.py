@@ -23,6 +23,9 @@ class MemoryContext:
     figures: dict[str, float] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    grows: bool = False
+    opened: list[str] = field(default_factory=list)
     last_progress: tuple[int, int] | None = None
 
     def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):
@@ -30,11 +33,19 @@ class MemoryContext:
         return self.pixels[role]
 
     def open_movie(self, movie: Movie) -> MovieFrames:
+        self.opened.append(movie.path.name)
         if str(movie.path) in self.movies:
             return self.movies[str(movie.path)]
         from cryoloom.formats.movie import open_movie
 
         return open_movie(movie)
+
+    def recalled(self, *facts):
+        return self.kept.get(repr(facts))
+
+    def keep(self, arrays, *facts):
+        if self.grows:
+            self.kept[repr(facts)] = {name: np.array(array) for name, array in arrays.items()}
 
     def progress(self, done: int, total: int) -> None:
         self.last_progress = (done, total)

@@ -38,7 +38,7 @@ def test_a_bending_field_is_found_and_undone(rng):
     prior = TrajectoryPrior(3.0, 1.0, 0.2)
     with ThreadPoolExecutor(2) as pool:
         made = [
-            MovieAligner(SHAPE, 1.0, None, settings, pool, rng, local_grid_xyt=grid).align(frames, prior)
+            MovieAligner(SHAPE, 1.0, None, settings, pool, local_grid_xyt=grid).align(frames, prior, rng)
             for grid in (None, (3, 3, 2))
         ]
     found = made[1].local.displacement(N_FRAMES, 0, np.array([0.15, 0.85]), np.array([0.15, 0.85]))

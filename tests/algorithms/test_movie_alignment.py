@@ -37,8 +37,8 @@ def spots(shape, rng, n_frames, counts, still=False):
     return np.clip(frames, 0.05 * counts, None).astype(np.float32), shifts
 
 
-def aligner(shape, pool, rng, binning=1.0, gain=None, **more):
-    return MovieAligner(shape, binning, gain, SETTINGS, pool, rng, **more)
+def aligner(shape, pool, binning=1.0, gain=None, **more):
+    return MovieAligner(shape, binning, gain, SETTINGS, pool, **more)
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_defects_and_hot_pixels_are_replaced_by_what_is_near(pool, rng):
 @pytest.mark.parametrize("binning", [1.0, 2.0, 1.5])
 def test_electrons_are_kept_and_things_stay_in_place(shape, binning, pool, rng):
     frames, shifts = spots(shape, rng, 6, 2000.0)
-    made = aligner(shape, pool, rng, binning).align(list(rng.poisson(frames).astype(np.float32)), PRIOR)
+    made = aligner(shape, pool, binning).align(list(rng.poisson(frames).astype(np.float32)), PRIOR, rng)
     assert_allclose(made.motion.shifts_yx_px, shifts, atol=0.12)
     total = made.sums.images
     assert total.mean() == pytest.approx(frames.sum(axis=0).mean() * binning**2, rel=0.02)
     # The sum equals, but for noise, frames that never moved; pixel n // 2 is the same place at any binning.
     rng_same = np.random.default_rng(20261121)
     still, _ = spots(shape, rng_same, 6, 2000.0, still=True)
-    plain = aligner(shape, pool, rng, binning).align(list(still), PRIOR)
+    plain = aligner(shape, pool, binning).align(list(still), PRIOR, rng)
     expected = plain.sums.images
     inner = (slice(8, -8), slice(8, -8))
     assert np.corrcoef(total[inner].ravel(), expected[inner].ravel())[0, 1] > 0.97
@@ -100,7 +100,7 @@ def test_electrons_are_kept_and_things_stay_in_place(shape, binning, pool, rng):
 def test_halves_are_even_and_odd_frames(pool, rng):
     frames, _ = spots((96, 96), rng, 5, 40.0, still=True)
     frames *= np.array([1, 2, 1, 2, 1], np.float32)[:, None, None]
-    made = aligner((96, 96), pool, rng).align(list(frames), PRIOR)
+    made = aligner((96, 96), pool).align(list(frames), PRIOR, rng)
     assert made.sums.even.mean() == pytest.approx(frames[[0, 2, 4]].sum(axis=0).mean(), rel=0.05)
 
 
@@ -108,7 +108,7 @@ def test_little_memory_gives_the_same_sums(pool):
     frames, _ = spots((150, 162), np.random.default_rng(3), 6, 50.0)
     noisy = list(np.random.default_rng(4).poisson(frames).astype(np.float32))
     results = [
-        aligner((150, 162), pool, np.random.default_rng(5), 2.0, spectra_bytes=size).align(noisy, PRIOR)
+        aligner((150, 162), pool, 2.0, spectra_bytes=size).align(noisy, PRIOR, np.random.default_rng(5))
         for size in (1 << 30, 1)
     ]
     assert_allclose(results[0].sums.even, results[1].sums.even, rtol=1e-4, atol=1e-2)
@@ -117,7 +117,7 @@ def test_little_memory_gives_the_same_sums(pool):
 def test_dose_weighted_sums_keep_the_noise_power(pool, rng):
     noise = list(rng.poisson(20.0, (8, 128, 128)).astype(np.float32))
     doses = FrameDoses(np.linspace(0, 60, 9), 2.0, 300.0)
-    made = aligner((128, 128), pool, rng).align(noise, TrajectoryPrior(1e-3, 1e-3, 1e-3), doses)
+    made = aligner((128, 128), pool).align(noise, TrajectoryPrior(1e-3, 1e-3, 1e-3), rng, doses)
     plain, weighted = made.sums.images, made.weighted.images
     spectra = [np.abs(np.fft.rfft2(image - image.mean()))[20:40, 20:40] ** 2 for image in (plain, weighted)]
     assert spectra[1].mean() / spectra[0].mean() == pytest.approx(1.0, rel=0.2)

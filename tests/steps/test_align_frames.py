@@ -1,6 +1,6 @@
 """align_frames: a small simulated series with known motion, and what makes a series unfit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +130,49 @@ def test_unknown_dose_of_eer_is_refused(exposed, context):
     undosed = series.with_tilts({0: {"dose_end_per_angstrom2": 0.0}})
     with pytest.raises(DataUnfitError, match="dose"):
         align_frames(undosed, AlignFramesParams(), context)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "weigh"),
+    [([(0,), (0, 1), (0, 1, 2)], True), ([(0, 2), (0, 1, 2)], False), ([(2,)], False)],
+    ids=["in order", "late", "gap"],
+)
+def test_movies_aligned_while_the_series_grows_are_those_of_the_whole_series(
+    exposed, context, arrivals, weigh
+):
+    series, _ = exposed()
+    params = AlignFramesParams(finest_angstrom=10.0, dose_weight_frames=weigh)
+    whole = align_frames(series, params, context)
+    expected = dict(context.pixels)
+    context.grows = True
+    for there in arrivals:
+        so_far = tuple(tilt for tilt in series.tilts if tilt.acquisition_index in there)
+        assert align_frames.declaration.ahead(replace(series, tilts=so_far), params, context) is None
+    context.grows = False
+    n_opened = len(context.opened)
+    again = align_frames(series, params, context)
+    assert len(context.opened) - n_opened == (0 if 1 in arrivals[-1] else 3)
+    for role, pixels in expected.items():
+        np.testing.assert_array_equal(context.pixels[role], pixels)
+    assert again.tilts == whole.tilts
+
+
+def test_what_was_kept_serves_no_other_parameters(exposed, context):
+    series, _ = exposed()
+    context.grows = True
+    align_frames.declaration.ahead(series, AlignFramesParams(finest_angstrom=10.0), context)
+    context.grows = False
+    n_opened = len(context.opened)
+    align_frames(series, AlignFramesParams(finest_angstrom=10.0, binning=2.0), context)
+    assert len(context.opened) - n_opened == 3
+
+
+def test_threads_do_not_change_the_result(exposed, context):
+    series, _ = exposed()
+    made = []
+    for n_threads in (1, 2):
+        context.n_threads = n_threads
+        align_frames(series, AlignFramesParams(finest_angstrom=10.0), context)
+        made.append(dict(context.pixels))
+    for role in made[0]:
+        np.testing.assert_array_equal(made[0][role], made[1][role])

@@ -70,7 +70,6 @@ class MovieAligner:
     gain: Image | None
     settings: MotionSettings
     pool: Executor
-    rng: np.random.Generator
     hot_pixel_sigma: float = 6.0
     spectra_bytes: int = 4 << 30
     local_grid_xyt: tuple[int, int, int] | None = None
@@ -98,13 +97,24 @@ class MovieAligner:
         n_y, n_x = (max(a, b) for a, b in zip(self.grid.binned_yx, self.working_yx, strict=True))
         return n_y, n_x
 
+    def holds_all(self, n_frames: int) -> bool:
+        """Whether the spectra of so many frames are held at once; it shows in the last bits of the sums."""
+        return 8 * n_frames * self.kept_yx[0] * (self.kept_yx[1] // 2 + 1) <= self.spectra_bytes
+
     def align(
-        self, frames: Sequence[NDArray[Any]], prior: TrajectoryPrior, doses: FrameDoses | None = None
+        self,
+        frames: Sequence[NDArray[Any]],
+        prior: TrajectoryPrior,
+        rng: np.random.Generator,
+        doses: FrameDoses | None = None,
     ) -> AlignedMovie:
-        """Find the motion of raw frames ``(y, x)`` and sum them; with ``doses`` also weighted by damage."""
-        bad = find_bad_pixels(frames, self.gain, self.hot_pixel_sigma, self.rng, self.pool)
+        """Find the motion of raw frames ``(y, x)`` and sum them; with ``doses`` also weighted by damage.
+
+        rng : draws the good pixels that stand in for bad ones.
+        """
+        bad = find_bad_pixels(frames, self.gain, self.hot_pixel_sigma, rng, self.pool)
         all_frames = range(len(frames))
-        keep_all = 8 * len(frames) * self.kept_yx[0] * (self.kept_yx[1] // 2 + 1) <= self.spectra_bytes
+        keep_all = self.holds_all(len(frames))
         spectra = self._spectra(frames, all_frames, bad, self.kept_yx if keep_all else self.working_yx)
         low = low_frequencies(spectra, self.working_yx, self.workspace)
         motion = estimate_motion(low, self.grid.shape_yx, prior, self.settings)

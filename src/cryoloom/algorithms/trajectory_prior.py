@@ -50,6 +50,10 @@ class TrajectoryPrior:
         """Return the prior before any movie of the series was measured."""
         return cls(*(value / pixel_size_angstrom for value in _START_ANGSTROM))
 
+    def as_array(self) -> NDArray[np.float64]:
+        """Drift, walk and jitter, ``(3,)``."""
+        return np.array([self.drift_px, self.walk_px, self.jitter_px])
+
     def covariance(self, n_frames: int) -> NDArray[np.float64]:
         """Covariance of the shifts of ``n_frames``, ``(frame, frame)``, up to a constant offset."""
         t = (np.arange(n_frames) + 0.5) / n_frames

@@ -7,11 +7,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cryoloom.engine.gates import GatedSink
+from cryoloom.engine.kept_parts import KeptParts
 from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.movie import open_movie
 from cryoloom.formats.mrc import MrcPixels, MrcSink
@@ -38,6 +40,10 @@ class EngineContext:
     seed: int
     tell: Progress = lambda done, total: None
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
+    parts: KeptParts | None = None
+    """What was kept of this item while it was growing."""
+    grows: bool = False
+    """Whether it still does."""
     figures: dict[str, float] = field(default_factory=dict)
     records: dict[str, JsonValue] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -69,6 +75,15 @@ class EngineContext:
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie."""
         return open_movie(movie)
+
+    def recalled(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
+        """Arrays kept while this item was growing."""
+        return None if self.parts is None else self.parts.find(facts)
+
+    def keep(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+        """Keep arrays for when this item is whole."""
+        if self.grows and self.parts is not None:
+            self.parts.keep(arrays, facts)
 
     def progress(self, done: int, total: int) -> None:
         """Pass on how far the step is."""

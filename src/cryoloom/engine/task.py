@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoloom.engine.context import EngineContext
+from cryoloom.engine.kept_parts import KeptParts
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.formats.mrc import MrcPixels
 from cryoloom.model import Exclusion, LeftOut, TiltSeries
@@ -43,6 +44,8 @@ class Task:
     """Encoded further inputs, by role."""
     other_item_ids: Mapping[str, int] = field(default_factory=dict)
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
+    grows: bool = False
+    """The item is not whole yet: do what can be done ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ def execute(
         seed=int(task.key[:16], 16),
         tell=tell,
         upstream_figures=task.upstream_figures,
+        parts=KeptParts(task.project, step.name, step.version, task.item),
+        grows=task.grows,
     )
     started, clock = datetime.now(UTC), time.perf_counter()
     value: Mapping[str, Any] | None = None
@@ -89,7 +94,11 @@ def execute(
             role: with_choices(load_value(other, task.project), task.choices)
             for role, other in task.others.items()
         }
-        made = step.run(item, step.params.model_validate(task.parameters), context, **others)
+        params = step.params.model_validate(task.parameters)
+        if task.grows:
+            made = step.run_ahead(item, params, context)
+        else:
+            made = step.run(item, params, context, **others)
         if isinstance(made, LeftOut):
             left_out = made.reason
         else:

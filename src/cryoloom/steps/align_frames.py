@@ -3,7 +3,7 @@
 Frames are compared with the sum of the others, iteratively, with a B-factor (Li et al., Nat. Methods 10,
 584 (2013); Zheng et al., Nat. Methods 14, 331 (2017)). Then the most probable trajectory is found: the
 likelihood of all frames with ring-wise signal and noise measured from the frames themselves, times a prior
-on how specimens of this series drift, learned from its tilts as they are measured, least tilted first. A
+on how specimens of this series drift, learned from its earlier tilts in the order they were acquired. A
 pattern that stands still, such as gain residue, is part of the model, so it does not hold the frames at
 zero shift. Frames are moved by Fourier phase and binned by Fourier cropping; sums are electrons per binned
 pixel.
@@ -11,10 +11,8 @@ pixel.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cryoloom.algorithms.eer_fractions import eer_frames_per_fraction
 from cryoloom.algorithms.motion import MotionSettings
-from cryoloom.algorithms.movie_alignment import AlignedMovie, FrameDoses, MovieAligner
+from cryoloom.algorithms.movie_alignment import FrameDoses, MovieAligner
 from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
 from cryoloom.algorithms.workspace import Workspace
 from cryoloom.errors import DataUnfitError
@@ -32,6 +29,12 @@ from cryoloom.formats.gain import load_gain
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.model import Movie, Stack, Tilt, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.movie_fractions import (
+    ReadAhead,
+    frames_per_fraction,
+    n_fractions,
+    read_fractions,
+)
 
 __all__ = ["AlignFramesParams", "align_frames", "motion_settings"]
 
@@ -107,13 +110,22 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
     return 2 * 4 * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
 
 
+def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> None:
+    """Align the movies there are and keep what comes of them; followers need all of the series."""
+    with ThreadPoolExecutor(context.n_threads) as pool:
+        for _ in _aligned_movies(series, params, context, pool):
+            pass
+
+
 @step(
     "align_frames",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     citations=("Li et al., Nat. Methods 10, 584 (2013)", "Zheng et al., Nat. Methods 14, 331 (2017)"),
+    ahead=_align_ahead,
     ignores_exclusions=True,
 )
 def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries:
@@ -122,71 +134,158 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
     Quality figures: ``motion_median_angstrom`` and ``motion_max_angstrom``, length of the path of a tilt's
     frames; ``motion_error_angstrom``, expected rms error of a frame's shift, median over tilts.
     """
-    frame_yx = _common_shape(series)
-    gain = load_gain(series.gain, frame_yx) if series.gain is not None else None
-    sinks = _Sinks.open(context, series, frame_yx, params)
-    prior = start = TrajectoryPrior.start(series.pixel_size_angstrom)
-    measured: list[ShiftMeasurement] = []
+    sinks = _Sinks.open(context, series, _common_shape(series), params)
+    sections = {tilt.acquisition_index: section for section, tilt in enumerate(series.tilts)}
     changes: dict[int, dict[str, Any]] = {}
     errors: list[float] = []
     with ThreadPoolExecutor(context.n_threads) as pool:
-        aligner = MovieAligner(
-            frame_yx,
-            params.binning,
-            gain,
-            motion_settings(series.pixel_size_angstrom, params),
-            pool,
-            context.rng,
-            params.hot_pixel_sigma,
-            min(_SPECTRA_BYTES, context.memory_bytes // 3),
-            params.local_grid_xyt,
-        )
-        order = sorted(range(len(series.tilts)), key=lambda i: abs(series.tilts[i].nominal_tilt_deg))
-        movies = _read_ahead(series, order, params, context)
-        for done, (section, frames) in enumerate(movies, start=1):
-            tilt = series.tilts[section]
-            doses = _doses(series, tilt, len(frames.images)) if params.dose_weight_frames else None
-            aligned = aligner.align(list(frames.images), prior, doses)
-            if aligned.n_bad_pixels == frame_yx[0] * frame_yx[1]:
-                raise DataUnfitError(
-                    f"no pixel of tilt {tilt.acquisition_index}'s movie is usable; check it and the gain",
-                    series=series.name,
-                )
+        for tilt, per_fraction, aligned in _aligned_movies(series, params, context, pool):
+            section = sections[tilt.acquisition_index]
             sinks.write(section, aligned, pool)
-            measured.append(aligned.motion.measurement)
-            if params.use_drift_prior:
-                prior = learn_prior(measured, start)
-            errors.append(float(np.sqrt(np.mean(aligned.motion.error_yx_px**2))) * series.pixel_size_angstrom)
+            errors.append(float(aligned["error_px"]) * series.pixel_size_angstrom)
+            shifts = aligned["shifts_yx_px"] * series.pixel_size_angstrom
             changes[tilt.acquisition_index] = {
                 "section": section,
-                "frame_shifts_yx_angstrom": _shifts_angstrom(aligned, series.pixel_size_angstrom),
-                "frames_per_fraction": frames.per_fraction,
+                "frame_shifts_yx_angstrom": tuple((float(y), float(x)) for y, x in shifts),
+                "frames_per_fraction": per_fraction,
             }
-            context.progress(done, len(order))
     aligned_series = series.with_tilts(changes)
     _tell(aligned_series, errors, context)
     return replace(aligned_series, stack=sinks.stack, weighted=sinks.weighted)
 
 
+_Arrays = Mapping[str, NDArray[Any]]
+"""What is known of an aligned movie: sums ``even`` and ``odd`` (``weighted_even``, ``weighted_odd``) in
+electrons per binned pixel ``(y, x)``, and ``images``, both together, unless they were kept; ``shifts_yx_px``
+``(frame, 2)`` and ``error_px``; the measurement the prior of later tilts is learned from; and ``prior_px``
+``(3,)``, the prior it was aligned with."""
+
+
+def _aligned_movies(
+    series: TiltSeries, params: AlignFramesParams, context: StepContext, pool: Executor
+) -> Iterator[tuple[Tilt, int, _Arrays]]:
+    """Tilts in the order they were acquired, their frames per fraction, and their aligned movies.
+
+    A movie kept while the series was growing is taken as it is, if the tilts before it gave the same prior:
+    then it is what would be made now, to the bit. Arrays are valid until the next tilt is asked for.
+    """
+    frame_yx = _common_shape(series)
+    aligner = MovieAligner(
+        frame_yx,
+        params.binning,
+        load_gain(series.gain, frame_yx) if series.gain is not None else None,
+        motion_settings(series.pixel_size_angstrom, params),
+        pool,
+        params.hot_pixel_sigma,
+        min(_SPECTRA_BYTES, context.memory_bytes // 3),
+        params.local_grid_xyt,
+    )
+    tilts = sorted(series.tilts, key=lambda tilt: tilt.acquisition_index)
+    exposed = {tilt.acquisition_index: _Exposed.of(series, tilt, params) for tilt in tilts}
+    facts = {i: _facts(series, one, params, aligner) for i, one in exposed.items()}
+    kept = {i: context.recalled(*facts[i]) for i in exposed}
+
+    def read(i: int, memory: Workspace) -> NDArray[Any]:
+        movie = exposed[i].movie
+        return read_fractions(context.open_movie(movie), movie, exposed[i].n_fractions, memory)
+
+    prior = start = TrajectoryPrior.start(series.pixel_size_angstrom)
+    measured: list[ShiftMeasurement] = []
+    with ReadAhead([i for i, arrays in kept.items() if arrays is None], read) as reader:
+        for done, (i, arrays) in enumerate(kept.items(), start=1):
+            if arrays is None or not np.array_equal(arrays["prior_px"], prior.as_array()):
+                arrays = _align(exposed[i], reader.frames(i), prior, aligner)
+                context.keep(
+                    {name: a for name, a in arrays.items() if not name.endswith("images")}, *facts[i]
+                )
+            measured.append(ShiftMeasurement(arrays["measured_yx_px"], arrays["information_per_px2"]))
+            if params.use_drift_prior:
+                prior = learn_prior(measured, start)
+            yield exposed[i].tilt, exposed[i].per_fraction, arrays
+            context.progress(done, len(tilts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposed:
+    """A tilt that surely has a movie, and how its frames are grouped and weighted."""
+
+    tilt: Tilt
+    movie: Movie
+    per_fraction: int
+    n_fractions: int
+    doses: FrameDoses | None
+
+    @classmethod
+    def of(cls, series: TiltSeries, tilt: Tilt, params: AlignFramesParams) -> _Exposed:
+        movie = _movie_of(tilt, series)
+        per_fraction = frames_per_fraction(
+            series, tilt, movie, params.eer_dose_per_fraction, params.eer_dose_unit
+        )
+        n = n_fractions(movie, per_fraction)
+        doses = _doses(series, tilt, n) if params.dose_weight_frames else None
+        return cls(tilt, movie, per_fraction, n, doses)
+
+
+def _facts(
+    series: TiltSeries, exposed: _Exposed, params: AlignFramesParams, aligner: MovieAligner
+) -> tuple[object, ...]:
+    """All that decides what comes of a movie but the prior, which is not known before those ahead of it."""
+    gain = None if series.gain is None else replace(series.gain, evidence=(), orientation_by="")
+    doses = None if exposed.doses is None else exposed.doses.edges_per_angstrom2.tolist()
+    return (
+        exposed.movie,
+        gain,
+        params.model_dump(mode="json"),
+        series.pixel_size_angstrom,
+        exposed.per_fraction,
+        [doses, series.microscope.voltage_kv],
+        aligner.holds_all(exposed.n_fractions),
+    )
+
+
+def _align(exposed: _Exposed, frames: NDArray[Any], prior: TrajectoryPrior, aligner: MovieAligner) -> _Arrays:
+    """Align one movie. Random numbers come from its name: it is the same alone and in a whole series."""
+    name = exposed.movie.path.name
+    aligned = aligner.align(list(frames), prior, np.random.default_rng(list(name.encode())), exposed.doses)
+    if aligned.n_bad_pixels == frames[0].size:
+        raise DataUnfitError(f"no pixel of the movie {name} is usable; check it and the gain")
+    motion = aligned.motion
+    arrays: dict[str, NDArray[Any]] = {
+        **aligned.sums._asdict(),
+        "shifts_yx_px": motion.shifts_yx_px,
+        "error_px": np.sqrt(np.mean(motion.error_yx_px**2)),
+        "measured_yx_px": motion.measurement.shifts_yx_px,
+        "information_per_px2": motion.measurement.information_per_px2,
+        "prior_px": prior.as_array(),
+    }
+    if aligned.weighted is not None:
+        arrays |= {f"weighted_{name}": image for name, image in aligned.weighted._asdict().items()}
+    return arrays
+
+
 def _common_shape(series: TiltSeries) -> tuple[int, int]:
     """Shape of the movies, which must be one."""
-    first: Movie | None = None
-    for tilt in series.tilts:
-        if tilt.movie is None:
-            raise DataUnfitError(
-                "a tilt has no movie to align; import the movies, or leave align_frames out",
-                series=series.name, acquisition_index=tilt.acquisition_index,
-            )  # fmt: skip
-        first = first or tilt.movie
-        if tilt.movie.shape_yx != first.shape_yx:
-            raise DataUnfitError(
-                f"{tilt.movie.path.name} has another size than {first.path.name}; a series needs one size: "
-                "remove it, or import it as a series of its own",
-                got_yx=tilt.movie.shape_yx, expected_yx=first.shape_yx,
-            )  # fmt: skip
-    if first is None:
+    movies = [_movie_of(tilt, series) for tilt in series.tilts]
+    if not movies:
         raise DataUnfitError("the series has no tilts; import it again", series=series.name)
+    first = movies[0]
+    for movie in movies:
+        if movie.shape_yx != first.shape_yx:
+            raise DataUnfitError(
+                f"{movie.path.name} has another size than {first.path.name}; a series needs one size: "
+                "remove it, or import it as a series of its own",
+                got_yx=movie.shape_yx, expected_yx=first.shape_yx,
+            )  # fmt: skip
     return first.shape_yx
+
+
+def _movie_of(tilt: Tilt, series: TiltSeries) -> Movie:
+    if tilt.movie is None:
+        raise DataUnfitError(
+            "a tilt has no movie to align; import the movies, or leave align_frames out",
+            series=series.name, acquisition_index=tilt.acquisition_index,
+        )  # fmt: skip
+    return tilt.movie
 
 
 def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> MotionSettings:
@@ -201,92 +300,10 @@ def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> Mo
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Fractions:
-    """Frames as they are aligned, and how many raw frames each sums."""
-
-    images: NDArray[Any]
-    """(fraction, y, x), counts of the smallest type that holds them."""
-    per_fraction: int
-
-
-def _read_ahead(
-    series: TiltSeries, order: Sequence[int], params: AlignFramesParams, context: StepContext
-) -> Iterator[tuple[int, _Fractions]]:
-    """Sections and their frames, in the order given; a movie is decoded while the one before is aligned.
-
-    The frames of a movie are valid until the next is asked for: two movies share the memory in turn.
-    """
-    memory = (Workspace(), Workspace())
-    with ThreadPoolExecutor(1) as reader:
-
-        def read(i: int) -> Future[_Fractions]:
-            return reader.submit(_read, series, series.tilts[order[i]], params, context, memory[i % 2])
-
-        upcoming = read(0)
-        for i, section in enumerate(order):
-            frames = upcoming.result()
-            if i + 1 < len(order):
-                upcoming = read(i + 1)
-            yield section, frames
-
-
-def _read(
-    series: TiltSeries, tilt: Tilt, params: AlignFramesParams, context: StepContext, memory: Workspace
-) -> _Fractions:
-    """Decode a movie into the frames that are aligned: raw frames, or EER fractions of the dose asked for."""
-    if tilt.movie is None:
-        raise DataUnfitError("a tilt has no movie", acquisition_index=tilt.acquisition_index)
-    movie = context.open_movie(tilt.movie)
-    per_fraction = _frames_per_fraction(series, tilt, tilt.movie, params)
-    # All raw frames are used: fractions differ by one frame at most where they do not divide.
-    n_fractions = max(1, round(movie.n_frames / per_fraction))
-    edges = np.linspace(0, movie.n_frames, n_fractions + 1).round().astype(int)
-    dtype = movie.sum_dtype(int(np.diff(edges).max()))
-    images = memory.array("frames", (n_fractions, *movie.shape_yx), dtype)
-    for image, (start, stop) in zip(images, itertools.pairwise(edges), strict=True):
-        movie.read_sum(int(start), int(stop), into=image)
-        _require_finite(image, tilt.movie.path.name, int(start))
-    return _Fractions(images, per_fraction)
-
-
-def _require_finite(image: NDArray[Any], name: str, frame: int) -> None:
-    if image.dtype.kind == "f" and not math.isfinite(image.min() + image.max()):  # NaN wins both
-        raise DataUnfitError(
-            f"{name} has pixels that are NaN or infinite, expected counts; write it again, or leave it out",
-            frame=frame,
-            n_pixels=int(image.size - np.isfinite(image).sum()),
-        )
-
-
-def _frames_per_fraction(series: TiltSeries, tilt: Tilt, movie: Movie, params: AlignFramesParams) -> int:
-    """Raw frames summed before alignment: 1, for EER what this movie's own dose and frame count give."""
-    if movie.path.suffix.lower() != ".eer":
-        return 1
-    if tilt.dose_per_angstrom2 <= 0:
-        raise DataUnfitError(
-            f"the dose of {movie.path.name} is unknown, so its EER frames cannot be grouped; give the dose "
-            "per tilt at import",
-            dose_per_angstrom2=tilt.dose_per_angstrom2,
-        )
-    return eer_frames_per_fraction(
-        movie.n_frames,
-        tilt.dose_per_angstrom2,
-        params.eer_dose_per_fraction,
-        params.eer_dose_unit,
-        series.pixel_size_angstrom * movie.eer_sampling,
-    )
-
-
 def _doses(series: TiltSeries, tilt: Tilt, n_frames: int) -> FrameDoses:
     """Dose at the borders of a tilt's frames, which are taken to be equally exposed."""
     edges = np.linspace(tilt.dose_start_per_angstrom2, tilt.dose_end_per_angstrom2, n_frames + 1)
     return FrameDoses(edges, series.pixel_size_angstrom, series.microscope.voltage_kv)
-
-
-def _shifts_angstrom(aligned: AlignedMovie, pixel_size_angstrom: float) -> tuple[tuple[float, float], ...]:
-    shifts = aligned.motion.shifts_yx_px * pixel_size_angstrom
-    return tuple((float(y), float(x)) for y, x in shifts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,18 +327,24 @@ class _Sinks:
 
         return cls(stack(""), stack("weighted_") if params.dose_weight_frames else None)
 
-    def write(self, section: int, aligned: AlignedMovie, pool: Executor) -> None:
+    def write(self, section: int, aligned: _Arrays, pool: Executor) -> None:
         """Write a tilt, its images side by side."""
-        stacks = [(self.stack, aligned.sums)]
-        if self.weighted is not None and aligned.weighted is not None:
-            stacks.append((self.weighted, aligned.weighted))
+        parts = _parts(self.stack, aligned, "")
+        if self.weighted is not None:
+            parts += _parts(self.weighted, aligned, "weighted_")
 
         def write(part: tuple[Any, NDArray[np.float32]]) -> None:
             sink, image = part  # a stack being made holds sinks; its type only promises reading
             sink[section] = image
 
-        for stack, sums in stacks:
-            list(pool.map(write, zip((stack.images, stack.even, stack.odd), sums, strict=True)))
+        list(pool.map(write, parts))
+
+
+def _parts(stack: Stack, aligned: _Arrays, prefix: str) -> list[tuple[Any, NDArray[np.float32]]]:
+    """The stacks of all, even and odd frames, and a tilt's images for them."""
+    even, odd = aligned[prefix + "even"], aligned[prefix + "odd"]
+    total = aligned[prefix + "images"] if prefix + "images" in aligned else even + odd
+    return [(stack.images, total), (stack.even, even), (stack.odd, odd)]
 
 
 def _tell(series: TiltSeries, errors_angstrom: Sequence[float], context: StepContext) -> None:

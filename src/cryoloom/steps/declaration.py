@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from cryoloom.errors import UserInputError
@@ -69,6 +70,16 @@ class StepContext(Protocol):
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""
 
+    def recalled(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
+        """Arrays kept under the same facts while this item was growing, or None.
+
+        facts : all that decides the arrays besides the step and its version: plain data, and values of the
+        model, whose files count with their length and time. Arrays are read when they are asked for.
+        """
+
+    def keep(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+        """Keep arrays under their facts if the item still grows; else do nothing."""
+
     def progress(self, done: int, total: int) -> None:
         """Tell how far the step is."""
 
@@ -105,6 +116,9 @@ class Step:
     bytes_needed: MemoryEstimate
     """Peak memory of one item: ``bytes_needed(item, params)``; a source gets None as item."""
     citations: tuple[str, ...]
+    ahead: Callable[..., Any] | None = None
+    """What can be done for an item that still grows: ``ahead(item, params, context)`` keeps parts of its work
+    with `StepContext.keep`, and gives the item that followers may look at, or None where it is too early."""
     ignores_exclusions: bool = False
     """True where an excluded tilt changes nothing (movies are summed all the same), so nothing is redone."""
     also_needs: Mapping[str, type] = field(default_factory=dict)
@@ -150,6 +164,10 @@ class Step:
                 )
         return self.function(item, params, context, **others)
 
+    def run_ahead(self, item: object, params: StepParams, context: StepContext) -> Any:
+        """Do for a growing item what can be done; gives what followers may look at, or None."""
+        return None if self.ahead is None else self.ahead(item, params, context)
+
 
 def step(
     name: str,
@@ -161,6 +179,7 @@ def step(
     bytes_needed: MemoryEstimate,
     gpu: Literal["none", "optional"] = "none",
     citations: Sequence[str] = (),
+    ahead: Callable[..., Any] | None = None,
     ignores_exclusions: bool = False,
     also_needs: Mapping[str, type] | None = None,
     reads_figures: bool = False,
@@ -184,6 +203,7 @@ def step(
             gpu,
             bytes_needed,
             tuple(citations),
+            ahead,
             ignores_exclusions,
             dict(also_needs or {}),
             reads_figures,

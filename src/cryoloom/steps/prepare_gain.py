@@ -39,6 +39,15 @@ def _bytes_needed(series: TiltSeries, params: PrepareGainParams) -> int:
     return 4 * (10 * physical_yx[0] * physical_yx[1] + 2 * movie.shape_yx[0] * movie.shape_yx[1])
 
 
+def _prepare_ahead(series: TiltSeries, params: PrepareGainParams, context: StepContext) -> TiltSeries | None:
+    """The series with its gain, as soon as its first movies tell how that lies."""
+    prepared = prepare_gain(series, params, context)
+    if series.gain is None or series.gain.orientation_by or not params.find_orientation:
+        return prepared
+    is_settled = prepared.gain is not None and prepared.gain.orientation_by == "data"
+    return prepared if is_settled or len(series.tilts) >= params.max_movies else None
+
+
 @step(
     "prepare_gain",
     per="tilt_series",
@@ -46,6 +55,7 @@ def _bytes_needed(series: TiltSeries, params: PrepareGainParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     citations=("aretomo3-preprocess, check-gain-transform (criterion)",),
+    ahead=_prepare_ahead,
     ignores_exclusions=True,
 )
 def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepContext) -> TiltSeries:
@@ -104,14 +114,24 @@ def _search(gain: GainReference, movies: list[Movie], context: StepContext) -> t
     counts = np.zeros(first.shape_yx, dtype=np.float32)
     image = _on_grid(gain, first.shape_yx)
     for n_movies, movie in enumerate(movies, start=1):
-        opened = context.open_movie(_physical(movie))
-        counts += opened.read_sum(0, opened.n_frames)
+        counts += _counts(_physical(movie), context)
         context.progress(n_movies, len(movies))
         if n_movies & (n_movies - 1) == 0 or n_movies == len(movies):
             found = find_gain_orientation(counts, image)
             if found.is_certain:
                 break
     return found, n_movies
+
+
+def _counts(movie: Movie, context: StepContext) -> NDArray[np.float32]:
+    """Sum of a movie's raw frames, ``(y, x)``; of a series that grows it is read once."""
+    kept = context.recalled(movie)
+    if kept is not None:
+        return kept["counts"]
+    opened = context.open_movie(movie)
+    counts = opened.read_sum(0, opened.n_frames)
+    context.keep({"counts": counts}, movie)
+    return counts
 
 
 def _physical(movie: Movie) -> Movie:
