@@ -1,13 +1,17 @@
 """IMOD export: files, counts and command files that agree with each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.foreign_ctf import ctfs_by_tilt
 from cryoloom.formats.imod import write_imod
+from cryoloom.formats.imod_defocus import read_imod_defocus
 from cryoloom.formats.imod_transforms import poses_from_xf, read_angles, read_xf
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.model import Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries, Tomogram
+from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries, Tomogram
 
 
 def make_series(rng, *, aligned=True, x_tilt=0.0):
@@ -31,6 +35,24 @@ def make_series(rng, *, aligned=True, x_tilt=0.0):
 
 def options(path):
     return dict(line.split(maxsplit=1) for line in path.read_text().splitlines()[1:] if " " in line)
+
+
+@pytest.mark.parametrize(("hand", "inverts"), [(1.0, False), (-1.0, True), (None, False)])
+def test_writes_defocus_and_its_correction(rng, tmp_path, hand, inverts):
+    series = replace(make_series(rng), handedness=Sourced.from_told(hand, "user"))
+    series = series.with_tilts({i: {"ctf": Ctf(30000.0 + 10 * i, 29000.0, 20.0)} for i in range(5) if i != 3})
+    write_imod([(series, Tomogram(series, np.zeros((8, 20, 12), np.float32), 8.1))], tmp_path)
+    folder = tmp_path / "TS_01"
+    correction = options(folder / "ctfcorrection.com")
+    assert correction["InputStack"] == options(folder / "newst.com")["OutputFile"]
+    assert float(correction["PixelSize"]) == pytest.approx(0.81)
+    assert ("InvertTiltAngles" in (folder / "ctfcorrection.com").read_text()) == inverts
+    for name in (correction["DefocusFile"], correction["TransformFile"], correction["AngleFile"]):
+        assert (folder / name).is_file()
+    read = read_imod_defocus(folder / "TS_01.defocus", series)
+    found = ctfs_by_tilt(read, series)
+    assert read.handedness == (-1 if inverts else None)
+    assert [found[i].predicted for i in range(5)] == [False, False, False, True, False]
 
 
 def test_writes_files_that_agree(rng, tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.imod_defocus import write_imod_defocus
 from cryoloom.formats.imod_transforms import write_angles, write_xf, xf_from_poses
 from cryoloom.formats.mrc import MrcPixels
 from cryoloom.formats.placement import exportable, place_pixels, write_notes
@@ -63,7 +64,10 @@ def _check_exportable(series: TiltSeries) -> None:
 
 
 def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *, link: bool) -> list[Path]:
-    """NAME.mrc, .rawtlt; when aligned .tlt, .xf, .xtilt, newst.com, tilt.com; our tomogram as it is."""
+    """NAME.mrc, .rawtlt; when aligned .tlt, .xf, .xtilt, newst.com, tilt.com; our tomogram as it is.
+
+    With CTFs NAME.defocus, and, when aligned, ctfcorrection.com.
+    """
     tilts = _in_section_order(series)
     name, stack = series.name, series.unweighted_stack
     files = [_place_stack(stack, folder / f"{name}.mrc", link=link)]
@@ -78,6 +82,11 @@ def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *
     if poses is not None:
         files += _write_alignment(series, poses, folder)
         files += _write_commands(series, tomogram, tilts, input_name, folder)
+    if any(tilt.ctf is not None for tilt in tilts):
+        files.append(folder / f"{name}.defocus")
+        write_imod_defocus(files[-1], series)
+        if poses is not None:
+            files.append(_write_ctf_correction(series, tomogram, folder))
     if tomogram is not None:
         path = folder / f"{name}_cryoloom.mrc"
         files.append(
@@ -176,6 +185,31 @@ def _write_commands(
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         paths.append(path)
     return paths
+
+
+def _write_ctf_correction(series: TiltSeries, tomogram: Tomogram | None, folder: Path) -> Path:
+    """ctfcorrection.com, which flips the phases of the aligned stack strip by strip."""
+    name, microscope = series.name, series.microscope
+    binning = _volume_size(series.unweighted_stack, tomogram)[0]
+    lines = [
+        "$ctfphaseflip -StandardInput",
+        f"InputStack {name}_ali.mrc",
+        f"AngleFile {name}.tlt",
+        f"OutputFileName {name}_ctfcorr_ali.mrc",
+        f"TransformFile {name}.xf",
+        f"DefocusFile {name}.defocus",
+        # IMOD's own handedness is our +1 (imod_defocus).
+        *(["InvertTiltAngles"] if series.handedness.applied == -1 else []),
+        f"Voltage {microscope.voltage_kv:g}",
+        f"SphericalAberration {microscope.spherical_aberration_mm:g}",
+        f"AmplitudeContrast {microscope.amplitude_contrast:g}",
+        f"PixelSize {series.unweighted_stack.pixel_size_angstrom * binning / 10:.6g}",
+        "DefocusTol 200",
+        "InterpolationWidth 15",
+    ]
+    path = folder / "ctfcorrection.com"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
 def _volume_size(stack: Stack, tomogram: Tomogram | None) -> tuple[int, int, int, int]:

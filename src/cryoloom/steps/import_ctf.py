@@ -1,0 +1,77 @@
+"""Take the CTFs another program found: those of CTFFIND, IMOD, AreTomo, Gctf or RELION in place of ours.
+
+Files are found by the series' name in a folder or one below it: ``NAME.defocus`` (IMOD), ``NAME_CTF.txt``
+(AreTomo), ``NAME.star`` or ``NAME_gctf.star`` (Gctf, RELION), ``NAME.txt`` or ``NAME_ctf.txt`` (CTFFIND on
+the stack); or by a name of your own, which may be a folder of CTFFIND's files of single images.
+
+A value goes to the tilt whose section, place in order of tilt, image or angle the file names. Where that
+is not certain for every value the series is refused, never shifted by one. A tilt the file says nothing
+about keeps what it has.
+
+Figures: ``n_imported``, ``n_predicted`` (of them filled in, as IMOD does between lines), and
+``defocus_median_angstrom``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cryoloom.errors import UserInputError
+from cryoloom.formats.ctf_files import find_ctf, read_ctf
+from cryoloom.formats.foreign_ctf import ctfs_by_tilt
+from cryoloom.model import Sourced, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["ImportCtfParams", "import_ctf"]
+
+
+class ImportCtfParams(StepParams):
+    """Where the CTFs are."""
+
+    folder: Path = Field(Path(), description="Folder with the CTFs of all series.")
+    program: Literal["auto", "ctffind", "imod", "aretomo", "star"] = Field(
+        "auto", description="Program whose files to read; auto takes the only ones there are."
+    )
+    file: str = Field(
+        "", description="Name of a series' file, {series} standing for the series; else the programs' own."
+    )
+
+
+@step(
+    "import_ctf",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda series, params: 100 << 20,
+)
+def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext) -> TiltSeries:
+    """Replace the CTFs of a series by those in another program's file."""
+    if not params.folder.is_dir():
+        raise UserInputError(f"{params.folder} is not a folder; correct folder of import_ctf")
+    program, path = find_ctf(params.folder, series.name, params.program, params.file)
+    found = read_ctf(program, path, series)
+    for note in found.notes:
+        context.warn(f"{path.name}: {note}")
+    ctfs = ctfs_by_tilt(found, series)
+    changed = series.with_tilts({index: {"ctf": ctf} for index, ctf in ctfs.items()})
+    missing = [t.acquisition_index for t in changed.included if t.acquisition_index not in ctfs]
+    if missing:
+        context.warn(f"{path.name} says nothing of the exposures {missing} of {series.name}")
+    context.figure("n_imported", len(ctfs))
+    context.figure("n_predicted", sum(ctf.predicted for ctf in ctfs.values()))
+    context.figure("defocus_median_angstrom", float(np.median([c.defocus_angstrom for c in ctfs.values()])))
+    if found.handedness is None:
+        return changed
+    if series.handedness.applied not in (None, found.handedness):
+        context.warn(
+            f"{path.name} was made for handedness {found.handedness:+d}; {series.name} keeps "
+            f"{series.handedness.applied:+.0f}"
+        )
+        return changed
+    handed = Sourced.from_told(float(found.handedness), path.name)
+    return replace(changed, handedness=handed) if series.handedness.applied is None else changed

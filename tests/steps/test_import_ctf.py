@@ -1,0 +1,78 @@
+"""CTFs of other programs are put on the right tilts, and the user is told what was not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.ctffind import write_aretomo_ctf, write_ctffind
+from cryoloom.formats.gctf import write_gctf
+from cryoloom.formats.imod_defocus import write_imod_defocus
+from cryoloom.model import Ctf
+from cryoloom.steps.import_ctf import ImportCtfParams, import_ctf
+from ctf_series import assert_same_ctfs, series_with_ctfs
+
+ANGLES = (0.0, 3.0, -3.0, -6.0, 6.0)
+FILES = {
+    "imod": ("TS_01.defocus", write_imod_defocus),
+    "aretomo": ("TS_01_CTF.txt", write_aretomo_ctf),
+    "ctffind": ("TS_01.txt", write_ctffind),
+    "star": ("TS_01_gctf.star", write_gctf),
+}
+
+
+@pytest.fixture
+def series():
+    return series_with_ctfs(ANGLES, handedness=-1.0)
+
+
+@pytest.fixture
+def bare(series):
+    return series.with_tilts({t.acquisition_index: {"ctf": None} for t in series.tilts})
+
+
+@pytest.mark.parametrize("program", FILES)
+@pytest.mark.parametrize("below", [False, True])
+def test_every_programs_file_is_found_and_matched(series, bare, context, tmp_path, program, below):
+    name, write = FILES[program]
+    folder = tmp_path / "job" if below else tmp_path
+    folder.mkdir(exist_ok=True)
+    write(folder / name, series)
+    found = import_ctf(bare, ImportCtfParams(folder=tmp_path), context)
+    ctfs = {t.acquisition_index: t.ctf for t in found.tilts if t.ctf is not None}
+    assert_same_ctfs(ctfs, series, to_angstrom=0.51)
+    assert context.figures["n_imported"] == 5
+    assert found.handedness == series.handedness
+
+
+def test_tilts_the_file_does_not_tell_keep_theirs_and_are_named(series, context, tmp_path):
+    own = Ctf(12345.0, 12000.0, 0.0)
+    path = tmp_path / "TS_01.star"
+    path.write_text(
+        "data_\n\nloop_\n_rlnTomoNominalStageTiltAngle #1\n_rlnDefocusU #2\n_rlnDefocusV "
+        "#3\n_rlnDefocusAngle #4\n"
+        "0.0 30000 29000 0\n3.0 30000 29000 0\n"
+    )
+    changed = series.with_tilts({4: {"ctf": own}})
+    found = import_ctf(changed, ImportCtfParams(folder=tmp_path), context)
+    assert next(t.ctf for t in found.tilts if t.acquisition_index == 4) == own
+    assert "says nothing of the exposures [3, 2, 4]" in context.warnings[0]
+
+
+def test_a_name_of_ones_own(series, bare, context, tmp_path):
+    write_ctffind(tmp_path / "result_TS_01_x.txt", series)
+    found = import_ctf(bare, ImportCtfParams(folder=tmp_path, file="result_{series}_x.txt"), context)
+    assert all(t.ctf is not None for t in found.tilts)
+
+
+def test_two_programs_are_not_chosen_between(series, context, tmp_path):
+    for name, write in FILES.values():
+        write(tmp_path / name, series)
+    with pytest.raises(UserInputError, match="aretomo, ctffind, imod, star"):
+        import_ctf(series, ImportCtfParams(folder=tmp_path), context)
+    assert import_ctf(series, ImportCtfParams(folder=tmp_path, program="imod"), context).name == "TS_01"
+
+
+def test_a_series_without_a_file_is_told_what_was_looked_for(series, context, tmp_path):
+    with pytest.raises(DataUnfitError, match=r"TS_01\.defocus"):
+        import_ctf(series, ImportCtfParams(folder=tmp_path), context)
