@@ -163,7 +163,7 @@ def simulate(
 
 def export(
     project: ProjectOption,
-    format: Annotated[str, typer.Option("--format", help="relion5 or imod.")],
+    format: Annotated[str, typer.Option("--format", help="relion5, imod, aretomo or warp.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
     copy: Annotated[bool, typer.Option(help="Copy images instead of hard-linking them.")] = False,
 ) -> None:

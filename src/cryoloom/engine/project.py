@@ -19,8 +19,10 @@ from cryoloom.engine.sources import OpenSource, source_items
 from cryoloom.engine.task import load_value, with_choices
 from cryoloom.engine.workflow import Node, Workflow, load_workflow, validated_params
 from cryoloom.errors import TransientError, UserInputError
+from cryoloom.formats.aretomo import write_aretomo
 from cryoloom.formats.imod import write_imod
 from cryoloom.formats.relion5 import write_relion5
+from cryoloom.formats.warp import write_warp
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.steps import find_step
 from cryoloom.store.database import FILE_NAME, UNFINISHED_NAME, Database
@@ -29,7 +31,7 @@ from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["Project"]
 
-ExportFormat = Literal["relion5", "imod"]
+ExportFormat = Literal["relion5", "imod", "aretomo", "warp"]
 
 
 class Project:
@@ -208,7 +210,12 @@ class Project:
 
         With ``link`` images are hard-linked where the file system can, else copied.
         """
-        writers = {"relion5": write_relion5, "imod": write_imod}
+        writers = {
+            "relion5": write_relion5,
+            "imod": write_imod,
+            "aretomo": write_aretomo,
+            "warp": write_warp,
+        }
         if format not in writers:
             raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(writers)}")
         pairs: list[tuple[TiltSeries, Tomogram | None]] = []

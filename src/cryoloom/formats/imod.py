@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.imod_defocus import write_imod_defocus
 from cryoloom.formats.imod_transforms import write_angles, write_xf, xf_from_poses
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.formats.placement import exportable, place_pixels, write_notes
+from cryoloom.formats.placement import exportable, place_pixels, poses_by_section, write_notes
 from cryoloom.model import Pose, Stack, Tilt, TiltSeries, Tomogram
 
 __all__ = ["verify_imod", "write_imod"]
@@ -60,7 +58,7 @@ def verify_imod(folder: Path, name: str) -> None:
 
 def _check_exportable(series: TiltSeries) -> None:
     """Refuse a series without one image a section, or aligned in part."""
-    _poses(series, _in_section_order(series))
+    poses_by_section(series)
 
 
 def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *, link: bool) -> list[Path]:
@@ -68,7 +66,7 @@ def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *
 
     With CTFs NAME.defocus, and, when aligned, ctfcorrection.com.
     """
-    tilts = _in_section_order(series)
+    tilts, poses = poses_by_section(series)
     name, stack = series.name, series.unweighted_stack
     files = [_place_stack(stack, folder / f"{name}.mrc", link=link)]
     input_name = files[0].name
@@ -78,7 +76,6 @@ def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *
     rawtlt = folder / f"{name}.rawtlt"
     write_angles(rawtlt, [tilt.nominal_tilt_deg for tilt in tilts])
     files.append(rawtlt)
-    poses = _poses(series, tilts)
     if poses is not None:
         files += _write_alignment(series, poses, folder)
         files += _write_commands(series, tomogram, tilts, input_name, folder)
@@ -97,33 +94,6 @@ def _write_series(series: TiltSeries, tomogram: Tomogram | None, folder: Path, *
 
 def _place_stack(stack: Stack, path: Path, *, link: bool) -> Path:
     return place_pixels(stack.images, path, stack.pixel_size_angstrom, link=link)
-
-
-def _in_section_order(series: TiltSeries) -> list[Tilt]:
-    """Tilts by section; IMOD's files have one line a section, so each section must be somebody's."""
-    tilts = sorted((t for t in series.tilts if t.section is not None), key=lambda t: t.section or 0)
-    n_sections = series.unweighted_stack.images.shape[0]
-    if [tilt.section for tilt in tilts] != list(range(n_sections)):
-        raise DataUnfitError(
-            f"the stack of {series.name} has {n_sections} sections, but its tilts name the sections "
-            f"{[tilt.section for tilt in tilts]}; import or align its frames again"
-        )
-    return tilts
-
-
-def _poses(series: TiltSeries, tilts: list[Tilt]) -> list[Pose] | None:
-    """Pose of every section; an excluded tilt without one stands straight. None if nothing is aligned."""
-    solved = [tilt.pose for tilt in tilts if tilt.pose is not None]
-    if not solved:
-        return None
-    missing = [t.acquisition_index for t in tilts if t.pose is None and not t.is_excluded]
-    if missing:
-        raise DataUnfitError(
-            f"tilts {missing} of {series.name} have no pose while others have; exclude them or align again"
-        )
-    axis = float(np.median([pose.axis_deg for pose in solved]))
-    offset = series.tilt_offset_deg.applied or 0.0
-    return [tilt.pose or Pose(axis, tilt.nominal_tilt_deg + offset) for tilt in tilts]
 
 
 def _write_alignment(series: TiltSeries, poses: list[Pose], folder: Path) -> list[Path]:

@@ -22,7 +22,15 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.rotations import rotation_z
 from cryoloom.model import Pose
 
-__all__ = ["poses_from_xf", "read_angles", "read_xf", "write_angles", "write_xf", "xf_from_poses"]
+__all__ = [
+    "half_pixel_xy",
+    "poses_from_xf",
+    "read_angles",
+    "read_xf",
+    "write_angles",
+    "write_xf",
+    "xf_from_poses",
+]
 
 
 def read_xf(path: Path) -> NDArray[np.float64]:
@@ -32,9 +40,9 @@ def read_xf(path: Path) -> NDArray[np.float64]:
 
 
 def write_xf(path: Path, transforms: ArrayLike) -> None:
-    """Write transforms ``(n, 2, 3)`` as IMOD does, one line a section."""
+    """Write transforms ``(n, 2, 3)``, one line a section; IMOD reads any number of digits."""
     lines = [
-        "".join(f"{value:12.7f}" for value in (a11, a12, a21, a22)) + f"{dx:12.3f}{dy:12.3f}"
+        "".join(f"{value:15.10f}" for value in (a11, a12, a21, a22)) + f"{dx:15.6f}{dy:15.6f}"
         for (a11, a12, dx), (a21, a22, dy) in np.asarray(transforms, dtype=np.float64)
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -46,8 +54,8 @@ def read_angles(path: Path) -> NDArray[np.float64]:
 
 
 def write_angles(path: Path, angles_deg: ArrayLike) -> None:
-    """Write one angle a line, to 0.01 degree as IMOD does."""
-    lines = [f"{angle + 0.0:7.2f}" for angle in np.round(np.asarray(angles_deg, dtype=np.float64), 2)]
+    """Write one angle a line; IMOD reads any number of digits."""
+    lines = [f"{angle + 0.0:11.6f}" for angle in np.round(np.asarray(angles_deg, dtype=np.float64), 6)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -59,7 +67,7 @@ def xf_from_poses(
     magnification = np.array([pose.magnification for pose in poses])
     shift_px = np.array([pose.shift_xy_angstrom for pose in poses]) / pixel_size_angstrom
     matrix = rotation_z(-axis)[:, :2, :2] / magnification[:, None, None]
-    displacement = -np.einsum("nij,nj->ni", matrix, shift_px + _half_pixel_xy(shape_yx))
+    displacement = -np.einsum("nij,nj->ni", matrix, shift_px + half_pixel_xy(shape_yx))
     return np.concatenate([matrix, displacement[..., None]], axis=2)
 
 
@@ -80,7 +88,7 @@ def poses_from_xf(
     # The rotation nearest to A turns by atan2(a21 - a12, a11 + a22); A turns by -axis.
     axis = -np.rad2deg(np.arctan2(matrix[:, 1, 0] - matrix[:, 0, 1], matrix[:, 0, 0] + matrix[:, 1, 1]))
     magnification = 1.0 / np.sqrt(np.linalg.det(matrix))
-    shift_px = -np.linalg.solve(matrix, displacement[..., None])[..., 0] - _half_pixel_xy(shape_yx)
+    shift_px = -np.linalg.solve(matrix, displacement[..., None])[..., 0] - half_pixel_xy(shape_yx)
     tilt, x_tilt = np.broadcast_arrays(
         np.asarray(tilt_deg, dtype=np.float64), np.asarray(x_tilt_deg, dtype=np.float64)
     )
@@ -101,8 +109,8 @@ def poses_from_xf(
     )
 
 
-def _half_pixel_xy(shape_yx: tuple[int, int]) -> NDArray[np.float64]:
-    """Our centre minus IMOD's, in pixels: 0.5 for an even number of pixels, 0 for an odd one."""
+def half_pixel_xy(shape_yx: tuple[int, int]) -> NDArray[np.float64]:
+    """Our centre minus IMOD's, ``(2,)`` in pixels: 0.5 for an even number of pixels, 0 for an odd one."""
     return np.array([n // 2 - (n - 1) / 2 for n in shape_yx[::-1]])
 
 

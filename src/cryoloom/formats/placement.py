@@ -1,4 +1,4 @@
-"""What every export needs: pixels under the name a program expects, and a word on what was left out."""
+"""What every export needs: pixels under the name a program expects, poses it can be told of, and notes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.formats.mrc import MrcSink
-from cryoloom.model import Pixels, TiltSeries, Tomogram
+from cryoloom.model import Pixels, Pose, Tilt, TiltSeries, Tomogram
 
-__all__ = ["exportable", "place_pixels", "write_notes"]
+__all__ = [
+    "exportable",
+    "place_pixels",
+    "poses_by_section",
+    "require_one_magnification",
+    "require_one_x_tilt",
+    "write_notes",
+]
 
 ExportItem = tuple[TiltSeries, Tomogram | None]
 
@@ -39,6 +48,57 @@ def exportable(
     if not fit:
         raise DataUnfitError("no series can be exported. " + " ".join(notes))
     return fit, notes
+
+
+def poses_by_section(series: TiltSeries) -> tuple[list[Tilt], list[Pose] | None]:
+    """Tilts by section of the stack, none missing, and the pose of each; None if nothing is aligned.
+
+    An excluded tilt without a pose stands straight. Raises DataUnfitError where a section is nobody's or the
+    series is aligned in part.
+    """
+    tilts = sorted((t for t in series.tilts if t.section is not None), key=lambda t: t.section or 0)
+    n_sections = series.unweighted_stack.images.shape[0]
+    if [tilt.section for tilt in tilts] != list(range(n_sections)):
+        raise DataUnfitError(
+            f"the stack of {series.name} has {n_sections} sections, but its tilts name the sections "
+            f"{[tilt.section for tilt in tilts]}; import or align its frames again"
+        )
+    solved = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    if not solved:
+        return tilts, None
+    missing = [t.acquisition_index for t in tilts if t.pose is None and not t.is_excluded]
+    if missing:
+        raise DataUnfitError(
+            f"tilts {missing} of {series.name} have no pose while others have; exclude them or align again"
+        )
+    axis = float(np.median([pose.axis_deg for pose in solved]))
+    offset = series.tilt_offset_deg.applied or 0.0
+    return tilts, [tilt.pose or Pose(axis, tilt.nominal_tilt_deg + offset) for tilt in tilts]
+
+
+def require_one_magnification(series: TiltSeries, poses: Sequence[Pose], program: str) -> None:
+    """Refuse poses whose magnification moves the image's edge by more than half a pixel."""
+    half_width_px = max(series.unweighted_stack.shape_yx) / 2
+    worst = max((abs(pose.magnification - 1.0) for pose in poses), default=0.0)
+    if worst * half_width_px > 0.5:
+        raise DataUnfitError(
+            f"tilts of {series.name} differ in magnification by up to {worst:.4f}, which moves the image's "
+            f"edge by {worst * half_width_px:.1f} pixels; {program} cannot be told. Align without them"
+        )
+
+
+def require_one_x_tilt(series: TiltSeries, poses: Sequence[Pose], program: str) -> None:
+    """Refuse x-tilts that differ by what moves the image's edge by more than half a pixel.
+
+    One that all tilts share is a turn of the specimen.
+    """
+    half_width_px = max(series.unweighted_stack.shape_yx) / 2
+    spread = float(np.ptp([pose.x_tilt_deg for pose in poses])) if poses else 0.0
+    if np.deg2rad(spread) * half_width_px > 0.5:
+        raise DataUnfitError(
+            f"tilts of {series.name} differ in x-tilt by {spread:.2f} deg; {program} cannot be told. Align "
+            "with one x-tilt"
+        )
 
 
 def write_notes(directory: Path, notes: Sequence[str]) -> tuple[Path, ...]:

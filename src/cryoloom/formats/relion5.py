@@ -19,10 +19,11 @@ import starfile
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.formats.placement import exportable, place_pixels, write_notes
+from cryoloom.formats.placement import exportable, place_pixels, require_one_magnification, write_notes
+from cryoloom.formats.relion5_motion import gain_note, motion_columns
 from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries, Tomogram
 
-__all__ = ["read_relion5_tilt_series", "verify_relion5", "write_relion5"]
+__all__ = ["lists_series", "read_relion5_tilt_series", "verify_relion5", "write_relion5"]
 
 _Row = dict[str, Any]
 _STACK_ROLES = {"rlnMicrographName": "", "rlnMicrographNameEven": "_even", "rlnMicrographNameOdd": "_odd"}
@@ -39,7 +40,8 @@ def write_relion5(
     """Files of a RELION 5 project, to be used with ``directory`` as the project's folder.
 
     ``tilt_series.star`` lists every series, ``tomograms.star`` those with a tomogram; ``tilt_series/`` and
-    ``tomograms/`` hold their tables and pixels. All paths are relative to ``directory``, and all files are
+    ``tomograms/`` hold their tables and pixels, ``motion/`` what RELION wants to know of each movie
+    (`relion5_motion`). All paths are relative to ``directory``, and all files are
     opened again afterwards (`verify_relion5`). A series RELION cannot be told of is left out, which
     ``NOTES.txt`` says; DataUnfitError if that is every one. ``link`` as in `place_pixels`.
     """
@@ -58,6 +60,8 @@ def write_relion5(
             )
         if series.included[0].ctf is None:
             notes.append(f"{series.name}: no CTF was estimated; do it in RELION before extracting particles.")
+        if (note := gain_note(series)) is not None and series.included[0].movie is not None:
+            notes.append(note)
         if tomogram is not None:
             columns, files = _place_tomogram(series, tomogram, directory, link=link)
             tomogram_rows.append({**row, **columns})
@@ -125,6 +129,14 @@ def read_relion5_tilt_series(star: Path, name: str | None = None) -> TiltSeries:
     )
 
 
+def lists_series(star: Path, name: str) -> bool:
+    """Whether a file is a table of tilt series or tomograms with one of this name."""
+    try:
+        return any(str(row.get("rlnTomoName")) == name for row in _read_rows(star))
+    except DataUnfitError:
+        return False
+
+
 def _check_exportable(series: TiltSeries) -> None:
     """Refuse what RELION cannot be told."""
     tilts = series.included
@@ -136,14 +148,7 @@ def _check_exportable(series: TiltSeries) -> None:
             f"RELION 5 needs an alignment, but tilts {without_pose} of {series.name} have none; "
             "run align_series first or exclude them"
         )
-    stack = series.unweighted_stack
-    half_width_px = max(stack.shape_yx) / 2
-    worst = max(abs(t.pose.magnification - 1.0) for t in tilts if t.pose is not None)
-    if worst * half_width_px > 0.5:
-        raise DataUnfitError(
-            f"tilts of {series.name} differ in magnification by up to {worst:.4f}, which moves the image's "
-            f"edge by {worst * half_width_px:.1f} pixels; RELION 5 cannot be told. Align without them"
-        )
+    require_one_magnification(series, [t.pose for t in tilts if t.pose is not None], "RELION 5")
     with_ctf = sum(t.ctf is not None for t in tilts)
     if 0 < with_ctf < len(tilts):
         raise DataUnfitError(
@@ -165,7 +170,11 @@ def _write_tilt_series(series: TiltSeries, directory: Path, *, link: bool) -> li
         path = folder / f"{series.name}{suffix}.mrcs"
         files.append(place_pixels(pixels, path, stack.pixel_size_angstrom, link=link))
         names[column] = path.relative_to(directory).as_posix()
-    rows = [_tilt_row(series, tilt, names) for tilt in series.included]
+    rows = []
+    for tilt in series.included:
+        columns, motion_files = motion_columns(series, tilt, directory)
+        rows.append({**columns, **_tilt_row(series, tilt, names)})
+        files += motion_files
     files.append(_write_table(folder / f"{series.name}.star", series.name, _common_columns(rows)))
     return files
 
@@ -191,7 +200,8 @@ def _tilt_row(series: TiltSeries, tilt: Tilt, names: dict[str, str]) -> _Row:
     row |= {column: f"{tilt.section + 1:06d}@{name}" for column, name in names.items()}
     if tilt.frame_shifts_yx_angstrom:
         steps = np.diff(np.array(tilt.frame_shifts_yx_angstrom), axis=0)
-        row["rlnAccumMotionTotal"] = float(np.hypot(steps[:, 0], steps[:, 1]).sum())
+        path_angstrom = np.hypot(steps[:, 0], steps[:, 1])
+        row["rlnAccumMotionTotal"] = float(path_angstrom.sum())
     if tilt.ctf is not None:
         row |= _ctf_columns(tilt.ctf)
     row |= {

@@ -119,6 +119,15 @@ _MEANINGS = {
         "Direction of the tilt axis in the images, counter-clockwise from +y. It is a property of the "
         "microscope and should be the same for all series of a session.",
     ),
+    "tilt_offset_deg": Meaning(
+        "Tilt offset",
+        "°",
+        "Median of the tilts in use minus those the stage told: how far the specimen stood off flat on it.",
+    ),
+    "import_alignment.n_imported": Meaning("Poses imported", "tilts", "Tilts with a pose in the other program's files."),
+    "n_left_out": Meaning(
+        "Tilts left out", "", "Those the other program left out, and those excluded here before."
+    ),
     "align_series.n_predicted": Meaning(
         "Tilts placed by their neighbours",
         "tilts",

@@ -1,0 +1,134 @@
+"""Which tilt a view of another program's alignment is: by section, dose and angle, or not at all.
+
+A view is never taken for its neighbour. Sections or doses decide where they are told, and the angles must
+then agree but for a common offset; where neighbouring ways to count fit as well, only one without an offset
+may. With angles alone, each must be the nominal angle of one tilt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.errors import DataUnfitError
+
+__all__ = ["ViewEvidence", "match_views"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+# Refined angles of tiltalign stay within a degree or two of the nominal ones, apart from a common offset.
+ANGLE_TOLERANCE_DEG = 3.0
+# Lamellae lie at 8 to 12 degrees on the stage.
+LARGEST_OFFSET_DEG = 15.0
+NEAR = 0.4
+"""Part of the step between neighbours within which an angle or a dose is that tilt's and no other's."""
+SAME = 0.15
+"""The same for the median over all views where angles are the only evidence: nominal angles are exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewEvidence:
+    """What is known of tilts or views, ``(n,)`` each: NaN and -1 where it is not told."""
+
+    tilt_deg: Array
+    dose_start_per_angstrom2: Array
+    section: Indices
+
+
+def match_views(
+    tilts: ViewEvidence,
+    views: ViewEvidence,
+    n_sections: int,
+    *,
+    told_n_sections: int | None = None,
+    zero_based_too: bool = False,
+) -> Indices:
+    """Index of the tilt of each view, ``(n_views,)``; DataUnfitError where that is not certain.
+
+    n_sections : of the series' stack. told_n_sections : as the other program saw it; without, the number of
+    views. zero_based_too : the views' sections may be one too low.
+    """
+    told = len(views.section) if told_n_sections is None else told_n_sections
+    if (views.section >= 0).all() and told == n_sections:
+        bases = (0, 1) if zero_based_too else (0,)
+        return _chosen([_index_of(tilts.section, views.section + base) for base in bases], tilts, views)
+    doses = views.dose_start_per_angstrom2, tilts.dose_start_per_angstrom2
+    if all(np.isfinite(dose).all() and len(np.unique(dose)) == len(dose) for dose in doses):
+        # Start, middle or end of an exposure: programs differ by up to a step.
+        step = _smallest_step(doses[1])
+        return _chosen(
+            [_nearest(doses[1], doses[0] + k * step, NEAR * step) for k in (0, -1, 1)], tilts, views
+        )
+    return _by_angle(tilts, views)
+
+
+def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEvidence) -> Indices:
+    """The one candidate whose angles agree with the tilts' but for an offset; refused without exactly one."""
+    found = []
+    for index in candidates:
+        if index is not None:
+            difference = views.tilt_deg - tilts.tilt_deg[index]
+            offset = float(np.median(difference))
+            found.append((index, offset, float(np.abs(difference - offset).max())))
+    good = [
+        (index, offset)
+        for index, offset, scatter in found
+        if scatter <= ANGLE_TOLERANCE_DEG and abs(offset) <= LARGEST_OFFSET_DEG
+    ]
+    if len(good) > 1:
+        # Candidates differ by one step of the angle: the one without that offset.
+        near = NEAR * _smallest_step(tilts.tilt_deg)
+        good = [(index, offset) for index, offset in good if abs(offset) < near]
+    if len(good) != 1:
+        told = ", ".join(f"offset {offset:.1f} scatter {scatter:.1f}" for _, offset, scatter in found)
+        raise DataUnfitError(
+            "the views cannot be told from each other: with the sections or doses in the file, its angles "
+            "and "
+            f"the series' differ by ({told or 'no tilt has them'}) deg; give the alignment of this series",
+            expected_offset_deg=f"within {LARGEST_OFFSET_DEG:g}",
+            expected_scatter_deg=f"within {ANGLE_TOLERANCE_DEG:g}",
+        )
+    return good[0][0]
+
+
+def _index_of(sections: Indices, wanted: Indices) -> Indices | None:
+    """Position of each wanted section; None where one is not there."""
+    place = {int(section): i for i, section in enumerate(sections) if section >= 0}
+    if any(int(section) not in place for section in wanted):
+        return None
+    return np.array([place[int(section)] for section in wanted], dtype=np.int64)
+
+
+def _nearest(values: Array, wanted: Array, tolerance: float) -> Indices | None:
+    """Index of the nearest value to each wanted one; None unless all are within reach and different."""
+    apart = np.abs(wanted[:, None] - values[None])
+    index = np.argmin(apart, axis=1).astype(np.int64)
+    if apart.min(axis=1).max() > tolerance or len(np.unique(index)) < len(index):
+        return None
+    return index
+
+
+def _by_angle(tilts: ViewEvidence, views: ViewEvidence) -> Indices:
+    """The one tilt at each view's angle."""
+    step = _smallest_step(tilts.tilt_deg)
+    apart = views.tilt_deg[:, None] - tilts.tilt_deg[None]
+    near = np.abs(apart) < NEAR * step
+    counts = near.sum(axis=1)
+    index = np.argmax(near, axis=1).astype(np.int64)
+    if (counts == 1).all() and len(np.unique(index)) == len(index):
+        if abs(float(np.median(views.tilt_deg - tilts.tilt_deg[index]))) < SAME * step:
+            return index
+    lost, doubtful = int((counts == 0).sum()), int((counts > 1).sum())
+    raise DataUnfitError(
+        f"the alignment has {len(views.tilt_deg)} views and the series {len(tilts.tilt_deg)} tilts, and "
+        f"their angles do not tell which is which: {lost} views have no tilt at their angle, {doubtful} more "
+        "than one. Give files that name the sections, or the angles before refinement (.rawtlt)",
+    )
+
+
+def _smallest_step(values: Array) -> float:
+    steps = np.diff(np.unique(np.round(values, 2)))
+    return float(steps[steps > 0.25 * np.median(steps)].min()) if len(steps) else 1.0

@@ -1,0 +1,63 @@
+"""An alignment another program made, in our conventions, and what tells which view is which tilt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import Pose
+
+__all__ = ["ForeignAlignment", "ForeignView", "scaled_pixel_size"]
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignView:
+    """One view of a foreign alignment."""
+
+    pose: Pose | None
+    """None where the program left the view out."""
+    section: int | None = None
+    """Section of the raw stack, from 0, where the file tells it."""
+    tilt_deg: float | None = None
+    """Tilt angle as it was before the program refined it, where the file tells it; else the refined one."""
+    dose_start_per_angstrom2: float | None = None
+    used: bool = True
+    """False where the program excluded the view, whether it has a pose or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignAlignment:
+    """Views in the order of the file."""
+
+    source: Path
+    views: tuple[ForeignView, ...]
+    n_sections: int | None = None
+    """Sections of the raw stack as the program saw it, where the file tells it."""
+    zero_based_too: bool = False
+    """True where sections may as well be counted from 1 as from 0: they are given as if from 1."""
+    notes: tuple[str, ...] = ()
+    """What of the file cannot be kept."""
+
+
+def scaled_pixel_size(
+    source: Path,
+    told_shape_yx: tuple[int, int] | None,
+    shape_yx: tuple[int, int],
+    pixel_size_angstrom: float,
+) -> float:
+    """Pixel size of the images a file was made from, which tells their size; that of ours where it does not.
+
+    Images of another size are taken to be ours binned or not: the sides must have the same ratio to a pixel.
+    """
+    if told_shape_yx is None or told_shape_yx == shape_yx:
+        return pixel_size_angstrom
+    ratio = max(shape_yx) / told_shape_yx[shape_yx.index(max(shape_yx))]
+    misfit = max(abs(told * ratio - n) for told, n in zip(told_shape_yx, shape_yx, strict=True))
+    if misfit > max(1.0, ratio):
+        raise DataUnfitError(
+            f"{source.name} is of images of {told_shape_yx[1]} x {told_shape_yx[0]} pixels, the series has "
+            f"{shape_yx[1]} x {shape_yx[0]}: neither the same nor a binning of it; give the files of this "
+            "series"
+        )
+    return pixel_size_angstrom * ratio

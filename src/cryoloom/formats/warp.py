@@ -1,0 +1,283 @@
+"""Warp's tilt series: XML files read as poses; and written, with averages and .tomostar, to go on in Warp.
+
+Warp (``TiltSeries.GetPositionInAllTilts``) projects ``image = offset + Rz(AxisAngle) Ry(-Angle - LevelAngleY)
+Rx(LevelAngleX) r`` in angstrom about the middle, pixel ``n / 2``, as its Euler angles turn the other way; in
+our volume, mirrored in z against its (conventions.md), that is ``Rz(AxisAngle) Ry(Angle + LevelAngleY)
+Rx(-LevelAngleX)``: axis, tilt and x-tilt of a pose, and the offset its shift, nothing to convert. Depth
+counts the other way too, so that ``AreAnglesInverted`` is False for our handedness +1.
+
+Movement and warping grids, which say where parts of an image or of the volume went, are kept in no pose.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import starfile
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.formats.foreign_alignment import ForeignAlignment, ForeignView
+from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.placement import (
+    exportable,
+    place_pixels,
+    poses_by_section,
+    require_one_magnification,
+    require_one_x_tilt,
+    write_notes,
+)
+from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries, Tomogram
+
+__all__ = ["read_warp", "write_warp"]
+
+_SERIES_FOLDER, _FRAMES_FOLDER, _STAR_FOLDER = "warp_tiltseries", "warp_frameseries", "tomostar"
+_DEFAULT_THICKNESS_ANGSTROM = 3000.0
+
+
+def read_warp(path: Path) -> ForeignAlignment:
+    """Poses of a tilt series' XML file."""
+    try:
+        root = ElementTree.parse(path).getroot()
+        if root.tag != "TiltSeries":
+            raise ValueError(f"its root is {root.tag}")
+        tilt = _numbers(root, "Angles")
+        axis, x, y = (_numbers(root, name) for name in ("AxisAngle", "AxisOffsetX", "AxisOffsetY"))
+        dose = _numbers(root, "Dose") if root.find("Dose") is not None else None
+        used = _words(root, "UseTilt") or ["True"] * len(tilt)
+        level_x, level_y = (float(root.get(name, "0")) for name in ("LevelAngleX", "LevelAngleY"))
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        raise DataUnfitError(
+            f"{path} is not a tilt series of Warp: expected TiltSeries with Angles, AxisAngle, "
+            "AxisOffsetX and "
+            f"AxisOffsetY ({error})"
+        ) from error
+    counts = {len(tilt), len(axis), len(x), len(y), len(used), len(tilt) if dose is None else len(dose)}
+    if len(counts) != 1:
+        raise DataUnfitError(
+            f"{path} tells {sorted(counts)} values for its tilts; expected one of each a tilt"
+        )
+    views = tuple(
+        ForeignView(
+            Pose(
+                float(axis[i]),
+                float(tilt[i]) + level_y,
+                x_tilt_deg=-level_x + 0.0,
+                shift_xy_angstrom=(float(x[i]), float(y[i])),
+            ),
+            tilt_deg=float(tilt[i]),
+            dose_start_per_angstrom2=None if dose is None else float(dose[i]),
+            used=used[i] == "True",
+        )
+        for i in range(len(tilt))
+    )
+    moving = [name for name in _WARPING_GRIDS if _varies(root.find(name))]
+    notes = (f"{', '.join(moving)} are not used: poses are of whole images",) if moving else ()
+    return ForeignAlignment(path, views, notes=notes)
+
+
+_WARPING_GRIDS = (
+    "GridMovementX",
+    "GridMovementY",
+    "GridVolumeWarpX",
+    "GridVolumeWarpY",
+    "GridVolumeWarpZ",
+    "GridAngleX",
+    "GridAngleY",
+    "GridAngleZ",
+)
+
+
+def _words(root: ElementTree.Element, name: str) -> list[str]:
+    element = root.find(name)
+    return [] if element is None or not element.text else element.text.split()
+
+
+def _numbers(root: ElementTree.Element, name: str) -> list[float]:
+    words = _words(root, name)
+    if not words:
+        raise ValueError(f"no {name}")
+    return [float(word) for word in words]
+
+
+def _varies(grid: ElementTree.Element | None) -> bool:
+    return grid is not None and any(abs(float(node.get("Value", "0"))) > 1e-6 for node in grid.iter("Node"))
+
+
+def write_warp(
+    items: Sequence[tuple[TiltSeries, Tomogram | None]], directory: Path, *, link: bool = True
+) -> tuple[Path, ...]:
+    """Folders as WarpTools makes them, from which its tilt-series commands go on.
+
+    ``warp_tiltseries/NAME.xml`` with poses, doses, exclusions and CTFs; ``tomostar/NAME.tomostar``; and the
+    images one by one in ``warp_frameseries/average`` (halves in ``average/even`` and ``odd``). Every file is
+    read again. A series that is not aligned, or of which Warp cannot be told, is left out, which
+    ``NOTES.txt`` says. Images are copied: Warp wants each in its own file.
+    """
+    fit, notes = exportable(items, _check_exportable)
+    for name in (_SERIES_FOLDER, _STAR_FOLDER):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for series, tomogram in fit:
+        tilts, poses = poses_by_section(series)
+        known = poses or []
+        written += _write_averages(series, tilts, directory)
+        names = [f"../{_FRAMES_FOLDER}/{_image_name(series, tilt)}" for tilt in tilts]
+        xml = directory / _SERIES_FOLDER / f"{series.name}.xml"
+        _write_xml(xml, series, tomogram, tilts, known, names)
+        star = directory / _STAR_FOLDER / f"{series.name}.tomostar"
+        _write_tomostar(star, tilts, known, names)
+        read_warp(xml)
+        written += [xml, star]
+        if series.handedness.applied is None:
+            notes.append(
+                f"{series.name}: defocus handedness was not determined; AreAnglesInverted is False. Check "
+                "it with "
+                "WarpTools ts_defocus_hand."
+            )
+        if any(tilt.ctf is None for tilt in series.included):
+            notes.append(f"{series.name}: not every tilt has a CTF; run WarpTools ts_ctf.")
+    return (*written, *write_notes(directory, notes))
+
+
+def _check_exportable(series: TiltSeries) -> None:
+    tilts, poses = poses_by_section(series)
+    if poses is None:
+        raise DataUnfitError("it is not aligned; run align_series first", series=series.name)
+    used = [pose for tilt, pose in zip(tilts, poses, strict=True) if not tilt.is_excluded]
+    require_one_magnification(series, used, "Warp")
+    require_one_x_tilt(series, used, "Warp")
+
+
+def _image_name(series: TiltSeries, tilt: Tilt) -> str:
+    return f"{series.name}_{tilt.acquisition_index:03d}.mrc"
+
+
+def _write_averages(series: TiltSeries, tilts: Sequence[Tilt], directory: Path) -> list[Path]:
+    stack = series.unweighted_stack
+    folders = {"images": "average", "even": "average/even", "odd": "average/odd"}
+    written = []
+    for role, pixels in stack.present.items():
+        for tilt in tilts:
+            path = directory / _FRAMES_FOLDER / folders[role] / _image_name(series, tilt)
+            written.append(_write_image(pixels, tilt.section or 0, path, stack))
+    return written
+
+
+def _write_image(pixels: Pixels, section: int, path: Path, stack: Stack) -> Path:
+    place_pixels(pixels[section][None], path, stack.pixel_size_angstrom, link=False)
+    shape = MrcPixels(path).shape
+    if shape[-2:] != stack.shape_yx:
+        raise DataUnfitError(f"{path} has shape {shape}, expected {stack.shape_yx}; export again")
+    return path
+
+
+def _write_tomostar(path: Path, tilts: Sequence[Tilt], poses: Sequence[Pose], names: Sequence[str]) -> None:
+    table = pd.DataFrame(
+        {
+            "wrpMovieName": names,
+            "wrpAngleTilt": [tilt.nominal_tilt_deg for tilt in tilts],
+            "wrpAxisAngle": [pose.axis_deg for pose in poses],
+            "wrpDose": [tilt.dose_start_per_angstrom2 for tilt in tilts],
+            "wrpAverageIntensity": [1.0] * len(tilts),
+            "wrpMaskedFraction": [0.0] * len(tilts),
+        }
+    )
+    starfile.write({"": table}, path, float_format="%.6f")
+
+
+def _write_xml(
+    path: Path,
+    series: TiltSeries,
+    tomogram: Tomogram | None,
+    tilts: Sequence[Tilt],
+    poses: Sequence[Pose],
+    names: Sequence[str],
+) -> None:
+    """The series as Warp saves it; an excluded tilt has UseTilt False."""
+    stack = series.unweighted_stack
+    n_y, n_x = stack.shape_yx
+    image_xy = [n_x * stack.pixel_size_angstrom, n_y * stack.pixel_size_angstrom]
+    volume_xyz = [*image_xy, _DEFAULT_THICKNESS_ANGSTROM]
+    if tomogram is not None:
+        volume_xyz = [n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape[::-1]]
+    used = [pose for tilt, pose in zip(tilts, poses, strict=True) if not tilt.is_excluded]
+    # Warp keeps the stage's angles, and the specimen's tilt on it apart.
+    offsets = [pose.tilt_deg - tilt.nominal_tilt_deg for tilt, pose in zip(tilts, poses, strict=True)]
+    level = round(float(np.median(offsets)), 6)
+    attributes = {
+        "DataDirectory": "",
+        "AreAnglesInverted": str(series.handedness.applied == -1),
+        "PlaneNormal": "0, 0, 0",
+        "LevelAngleX": _text(-float(np.median([pose.x_tilt_deg for pose in used]))),
+        "LevelAngleY": _text(level),
+        "Bfactor": "0",
+        "Weight": "1",
+        "MagnificationCorrection": "1, 0, 0, 1",
+        "ImageDimensionsAngstrom": ", ".join(_text(value) for value in image_xy),
+        "VolumeDimensionsAngstrom": ", ".join(_text(value) for value in volume_xyz),
+        "UnselectFilter": "False",
+        "UnselectManual": "",
+        "CTFResolutionEstimate": "0",
+    }
+    root = ElementTree.Element("TiltSeries", attributes)
+    columns = {
+        "Angles": [_text(pose.tilt_deg - level) for pose in poses],
+        "Dose": [_text(tilt.dose_start_per_angstrom2) for tilt in tilts],
+        "UseTilt": [str(not tilt.is_excluded) for tilt in tilts],
+        "AxisAngle": [_text(pose.axis_deg) for pose in poses],
+        "AxisOffsetX": [_text(pose.shift_xy_angstrom[0]) for pose in poses],
+        "AxisOffsetY": [_text(pose.shift_xy_angstrom[1]) for pose in poses],
+        "MoviePath": list(names),
+        "FOVFraction": ["1"] * len(tilts),
+    }
+    for name, values in columns.items():
+        ElementTree.SubElement(root, name).text = "\n".join(values)
+    _add_ctf(root, series, tilts)
+    for name in _WARPING_GRIDS:
+        _add_grid(root, name, [0.0])
+    ElementTree.indent(root, "\t")
+    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _add_ctf(root: ElementTree.Element, series: TiltSeries, tilts: Sequence[Tilt]) -> None:
+    """Microscope, and defocus in micrometre, its astigmatism, direction and phase of every tilt, as grids."""
+    known = [tilt.ctf for tilt in tilts if tilt.ctf is not None]
+    middle = float(np.median([ctf.defocus_angstrom for ctf in known])) * 1e-4 if known else 0.0
+    parameters = {
+        "PixelSize": series.unweighted_stack.pixel_size_angstrom,
+        "Voltage": series.microscope.voltage_kv,
+        "Cs": series.microscope.spherical_aberration_mm,
+        "Amplitude": series.microscope.amplitude_contrast,
+        "Defocus": middle,
+    }
+    element = ElementTree.SubElement(root, "CTF")
+    for name, value in parameters.items():
+        ElementTree.SubElement(element, "Param", Name=name, Value=_text(value))
+    ctfs = [tilt.ctf for tilt in tilts]
+    # Defocus runs from mean + delta / 2 along the angle to mean - delta / 2 across; phases are in pi.
+    _add_grid(root, "GridCTF", [middle if c is None else c.defocus_angstrom * 1e-4 for c in ctfs])
+    _add_grid(
+        root,
+        "GridCTFDefocusDelta",
+        [0.0 if c is None else c.astigmatism_angstrom * 1e-4 for c in ctfs],
+    )
+    _add_grid(root, "GridCTFDefocusAngle", [0.0 if c is None else c.astigmatism_angle_deg for c in ctfs])
+    _add_grid(root, "GridCTFPhase", [0.0 if c is None else c.phase_shift_deg / 180.0 for c in ctfs])
+
+
+def _add_grid(root: ElementTree.Element, name: str, values: Sequence[float]) -> None:
+    """A grid of one point in the plane and one or all tilts in depth."""
+    grid = ElementTree.SubElement(
+        root, name, Width="1", Height="1", Depth=str(len(values)), MarginX="0", MarginY="0", MarginZ="0"
+    )
+    for z, value in enumerate(values):
+        ElementTree.SubElement(grid, "Node", X="0", Y="0", Z=str(z), Value=_text(value))
+
+
+def _text(value: float) -> str:
+    """Shortest text that reads back the same."""
+    return repr(float(value) + 0.0)

@@ -1,0 +1,150 @@
+"""Take the alignment another program made: poses of IMOD, AreTomo, Warp or RELION 5 in place of ours.
+
+Files are found by the series' name in a folder or one below it: ``NAME.xf`` with ``.tlt``, ``.xtilt``,
+``.rawtlt`` and ``tilt.com`` (IMOD, and what AreTomo and others write for it), ``NAME.aln`` (AreTomo),
+``NAME.xml`` (Warp), or a STAR table that lists the series (RELION 5). Each view is matched to a tilt by its
+section, confirmed by the angles, or by angle and dose alone; where that is not certain the series is
+refused, never shifted by one.
+
+Views the program left out are excluded here too; what a user said stays. Pixels, doses and CTFs are kept.
+
+Figures: ``tilt_axis_deg``, ``tilt_offset_deg`` (median of the imported minus the nominal tilts),
+``n_imported`` views and ``n_left_out``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from cryoloom.algorithms.view_matching import ViewEvidence, match_views
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.alignment_files import find_alignment, read_alignment
+from cryoloom.formats.foreign_alignment import ForeignAlignment
+from cryoloom.model import Exclusion, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["ImportAlignmentParams", "import_alignment"]
+
+
+class ImportAlignmentParams(StepParams):
+    """Where the alignments are, and what their files do not tell."""
+
+    folder: Path = Field(Path(), description="Folder with the alignments of all series.")
+    program: Literal["auto", "imod", "aretomo", "warp", "relion5"] = Field(
+        "auto", description="Program whose files to read; auto takes the only ones there are."
+    )
+    pixel_size_angstrom: float | None = Field(
+        None,
+        gt=0,
+        description="Pixel size of the images that were aligned (IMOD). Else that of the series' stack.",
+    )
+    origin: Literal["images", "tomogram"] = Field(
+        "images",
+        description="Where positions are counted from: images, the point the transforms centre; tomogram, "
+        "the "
+        "centre of IMOD's tomogram, which SHIFT in tilt.com moves.",
+    )
+    exclude: bool = Field(
+        True, description="Also leave out the tilts the program left out, where they have a pose."
+    )
+
+
+@step(
+    "import_alignment",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda series, params: 150_000_000,
+)
+def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context: StepContext) -> TiltSeries:
+    """Replace the poses of a series by those in another program's files."""
+    if not params.folder.is_dir():
+        raise UserInputError(f"{params.folder} is not a folder; correct folder of import_alignment")
+    stack = series.best_stack
+    program, path = find_alignment(params.folder, series.name, params.program)
+    alignment = read_alignment(
+        program,
+        path,
+        series.name,
+        stack.shape_yx,
+        params.pixel_size_angstrom or stack.pixel_size_angstrom,
+        keep_shift=params.origin == "tomogram",
+    )
+    for note in alignment.notes:
+        context.warn(f"{path.name}: {note}")
+    matched = match_views(
+        _evidence_of_tilts(series),
+        _evidence_of_views(alignment),
+        stack.images.shape[0],
+        told_n_sections=alignment.n_sections,
+        zero_based_too=alignment.zero_based_too,
+    )
+    aligned = _with_poses(series, alignment, matched, params)
+    offset = _report(aligned, context)
+    axis = float(np.median([tilt.pose.axis_deg for tilt in aligned.included if tilt.pose is not None]))
+    by = f"{program}: {path.name}"
+    return replace(
+        aligned,
+        tilt_axis_deg=series.tilt_axis_deg.with_measured(axis, by, apply=True),
+        tilt_offset_deg=series.tilt_offset_deg.with_measured(offset, by, apply=True),
+    )
+
+
+def _evidence_of_tilts(series: TiltSeries) -> ViewEvidence:
+    return ViewEvidence(
+        np.array([tilt.nominal_tilt_deg for tilt in series.tilts]),
+        np.array([tilt.dose_start_per_angstrom2 for tilt in series.tilts]),
+        np.array([-1 if tilt.section is None else tilt.section for tilt in series.tilts], dtype=np.int64),
+    )
+
+
+def _evidence_of_views(alignment: ForeignAlignment) -> ViewEvidence:
+    views = alignment.views
+    return ViewEvidence(
+        np.array([np.nan if view.tilt_deg is None else view.tilt_deg for view in views]),
+        np.array(
+            [np.nan if (dose := view.dose_start_per_angstrom2) is None else dose for view in views],
+            dtype=float,
+        ),
+        np.array([-1 if view.section is None else view.section for view in views], dtype=np.int64),
+    )
+
+
+def _with_poses(
+    series: TiltSeries,
+    alignment: ForeignAlignment,
+    matched: np.ndarray[Any, Any],
+    params: ImportAlignmentParams,
+) -> TiltSeries:
+    """Every tilt with its view's pose; one without a view has none and is excluded."""
+    by = f"left out in {alignment.source.name}"
+    of_tilt = {int(i): view for i, view in zip(matched, alignment.views, strict=True)}
+    changes: dict[int, dict[str, Any]] = {}
+    for i, tilt in enumerate(series.tilts):
+        view = of_tilt.get(i)
+        pose = view.pose if view is not None else None
+        left_out = pose is None or (params.exclude and view is not None and not view.used)
+        exclusion = tilt.exclusion or (Exclusion(by, "import_alignment") if left_out else None)
+        changes[tilt.acquisition_index] = {"pose": pose, "exclusion": exclusion}
+    return series.with_tilts(changes)
+
+
+def _report(aligned: TiltSeries, context: StepContext) -> float:
+    """Figures; the median of the imported minus the nominal tilts."""
+    posed = [(t.pose, t.nominal_tilt_deg) for t in aligned.included if t.pose is not None]
+    if len(posed) < 2:
+        raise DataUnfitError(
+            f"the alignment leaves {len(posed)} tilts, expected at least 2; include more tilts",
+            series=aligned.name,
+        )
+    offset = float(np.median([pose.tilt_deg - nominal for pose, nominal in posed]))
+    context.figure("tilt_axis_deg", float(np.median([pose.axis_deg for pose, _ in posed])))
+    context.figure("tilt_offset_deg", offset)
+    context.figure("n_imported", sum(t.pose is not None for t in aligned.tilts))
+    context.figure("n_left_out", sum(t.is_excluded for t in aligned.tilts))
+    return offset

@@ -1,0 +1,123 @@
+"""Warp's tilt series: what it imported from an .xf, its projection, and export read back."""
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import starfile
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.formats.imod_transforms import poses_from_xf
+from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.warp import read_warp, write_warp
+from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
+
+
+def make_series(rng, *, x_tilt=0.0, handedness=1.0):
+    tilts = tuple(
+        Tilt(
+            i,
+            angle,
+            3.0 * i,
+            3.0 * i + 3.0,
+            section=i,
+            pose=Pose(-85.0 + rng.normal(), angle + 1.3, x_tilt, tuple(rng.normal(0, 50, 2))),
+            exclusion=Exclusion("dark", "select_tilts") if i == 3 else None,
+            ctf=Ctf(40000.0 + i, 38000.0, 30.0, phase_shift_deg=90.0),
+        )
+        for i, angle in enumerate([0.0, 20.0, -20.0, -40.0, 40.0])
+    )
+    images = rng.normal(size=(5, 40, 60)).astype(np.float32)
+    series = TiltSeries("TS_01", Microscope(), 2.7, tilts, stack=Stack(images, 2.7, images + 1, images - 1))
+    return replace(series, handedness=Sourced.from_told(handedness, "user"))
+
+
+def test_poses_exclusions_and_images_survive(rng, tmp_path):
+    series = make_series(rng, x_tilt=1.5)
+    paths = write_warp([(series, None)], tmp_path)
+    assert all(path.is_file() for path in paths)
+    found = read_warp(tmp_path / "warp_tiltseries" / "TS_01.xml")
+    by_section = sorted(series.tilts, key=lambda tilt: tilt.section)
+    assert [view.used for view in found.views] == [True, True, True, False, True]
+    for view, tilt in zip(found.views, by_section, strict=True):
+        assert replace(view.pose, tilt_deg=0.0) == replace(tilt.pose, tilt_deg=0.0)
+        assert view.pose.tilt_deg == pytest.approx(tilt.pose.tilt_deg, abs=1e-12)
+        assert view.tilt_deg == pytest.approx(tilt.nominal_tilt_deg, abs=1e-6)
+        assert view.dose_start_per_angstrom2 == tilt.dose_start_per_angstrom2
+    root = ElementTree.parse(tmp_path / "warp_tiltseries" / "TS_01.xml").getroot()
+    for tilt, name in zip(by_section, root.find("MoviePath").text.split(), strict=True):
+        movie = (tmp_path / "warp_tiltseries" / name).resolve()
+        for folder, pixels in (("average", series.stack.images), ("average/even", series.stack.even)):
+            image = MrcPixels(movie.parent / folder / movie.name)
+            np.testing.assert_array_equal(np.squeeze(image[...]), pixels[tilt.section])
+    star = starfile.read(tmp_path / "tomostar" / "TS_01.tomostar")
+    assert list(star["wrpMovieName"]) == root.find("MoviePath").text.split()
+    assert list(star["wrpDose"]) == [tilt.dose_start_per_angstrom2 for tilt in by_section]
+
+
+@pytest.mark.parametrize(("handedness", "inverted"), [(1.0, "False"), (-1.0, "True")])
+def test_defocus_is_told_as_warp_reckons_it(rng, tmp_path, handedness, inverted):
+    """Warp: defocus = grid + z' / 1e4 in its volume, or in ours, which is mirrored, with inverted angles."""
+    series = make_series(rng, handedness=handedness)
+    write_warp([(series, None)], tmp_path)
+    root = ElementTree.parse(tmp_path / "warp_tiltseries" / "TS_01.xml").getroot()
+    assert root.get("AreAnglesInverted") == inverted
+    values = {
+        name: [float(node.get("Value")) for node in root.find(name)]
+        for name in ("GridCTF", "GridCTFDefocusDelta", "GridCTFPhase")
+    }
+    assert values["GridCTF"][2] == pytest.approx(3.9001)
+    assert values["GridCTFDefocusDelta"][2] == pytest.approx(0.2002)
+    assert values["GridCTFPhase"] == [0.5] * 5
+
+
+def test_reads_what_warp_imported(tmp_path):
+    """Lines of the .xf of EMPIAR-10499 00254 at 10 A/px, and what Warp's own XML holds after importing them
+    (warpylib's test data, MIT): -4.2999735 deg and the first two offsets."""
+    transforms = [
+        [[0.9971855, -0.0749783, -27.094], [0.0749783, 0.9971855, -2.191]],
+        [[0.9971855, -0.0749783, -22.828], [0.0749783, 0.9971855, -1.326]],
+    ]
+    text = (
+        '<TiltSeries LevelAngleX="1.5" LevelAngleY="-6"><Angles>-60.01\n-57</Angles><AxisAngle>-4.2999735\n'
+        "-4.2999735</AxisAngle><AxisOffsetX>271.8203\n228.6318</AxisOffsetX><AxisOffsetY>1.5337\n"
+        "-3.8931</AxisOffsetY></TiltSeries>"
+    )
+    (tmp_path / "00254.xml").write_text(text)
+    found = read_warp(tmp_path / "00254.xml")
+    # Warp takes IMOD's middle for pixel n / 2 where ours is; the half pixel is between the two readings.
+    poses = poses_from_xf(transforms, [-66.01, -63.0], 10.0, (630, 652))
+    for view, pose in zip(found.views, poses, strict=True):
+        assert view.pose.axis_deg == pytest.approx(pose.axis_deg, abs=1e-4)
+        assert view.pose.tilt_deg == pytest.approx(pose.tilt_deg)
+        assert view.pose.x_tilt_deg == -1.5
+        np.testing.assert_allclose(
+            view.pose.shift_xy_angstrom, np.array(pose.shift_xy_angstrom) + 5.0, atol=2e-3
+        )
+
+
+def test_warp_projects_as_our_pose():
+    """Matrix of Warp's code (warpylib, checked there against C#): axis -84.3, angle 37, level 1.5 and -6."""
+    warp = np.array([[0.085134, 0.993376, -0.077183], [-0.852929, 0.112701, 0.509716]])
+    ours = Pose(-84.3, 37.0 - 6.0, -1.5).matrix[:2]
+    np.testing.assert_allclose(ours, warp * [1, 1, -1], atol=1e-6)  # its volume is mirrored in z
+
+
+def test_movement_grids_are_mentioned(tmp_path):
+    text = (
+        "<TiltSeries><Angles>1</Angles><AxisAngle>2</AxisAngle><AxisOffsetX>3</AxisOffsetX><AxisOffsetY>4"
+        '</AxisOffsetY><GridMovementX><Node Value="3.5"/></GridMovementX></TiltSeries>'
+    )
+    (tmp_path / "a.xml").write_text(text)
+    assert "GridMovementX" in read_warp(tmp_path / "a.xml").notes[0]
+
+
+def test_refuses_other_xml_and_unaligned_series(rng, tmp_path):
+    (tmp_path / "a.xml").write_text("<Movie/>")
+    with pytest.raises(DataUnfitError, match="not a tilt series of Warp"):
+        read_warp(tmp_path / "a.xml")
+    series = make_series(rng)
+    unaligned = series.with_tilts({t.acquisition_index: {"pose": None} for t in series.tilts})
+    with pytest.raises(DataUnfitError, match="not aligned"):
+        write_warp([(unaligned, None)], tmp_path)

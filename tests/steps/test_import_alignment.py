@@ -1,0 +1,133 @@
+"""import_alignment: poses of all four programs come back, matched tilt by tilt, or the series is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.aretomo import write_aretomo
+from cryoloom.formats.imod import write_imod
+from cryoloom.formats.imod_transforms import read_angles, read_xf, write_angles, write_xf
+from cryoloom.formats.relion5 import read_relion5_tilt_series, write_relion5
+from cryoloom.formats.warp import write_warp
+from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from cryoloom.steps.import_alignment import ImportAlignmentParams, import_alignment
+
+WRITERS = {"imod": write_imod, "aretomo": write_aretomo, "warp": write_warp, "relion5": write_relion5}
+ANGLES = np.arange(-30.0, 31.0, 3.0)
+
+
+def make_series(rng, *, excluded=(5, 18), shape=(40, 60), pixel_size=2.7):
+    """Dose-symmetric, sections in order of acquisition; excluded by acquisition index."""
+    acquired = np.argsort(np.argsort(np.abs(ANGLES), kind="stable"))
+    tilts = tuple(
+        Tilt(
+            int(k),
+            float(angle),
+            3.0 * k,
+            3.0 * k + 3.0,
+            section=int(k),
+            pose=Pose(84.0 + 0.1 * rng.normal(), angle + 9.2, 0.0, tuple(rng.normal(0, 60, 2))),
+            ctf=Ctf(40000.0, 39000.0, 10.0),
+            exclusion=Exclusion("dark", "select_tilts") if k in excluded else None,
+        )
+        for angle, k in zip(ANGLES, acquired, strict=True)
+    )
+    images = rng.normal(size=(len(ANGLES), *shape)).astype(np.float32)
+    return TiltSeries("TS_01", Microscope(), pixel_size, tilts, stack=Stack(images, pixel_size))
+
+
+def without_poses(series):
+    changes = {t.acquisition_index: {"pose": None, "exclusion": None} for t in series.tilts}
+    return series.with_tilts(changes)
+
+
+@pytest.mark.parametrize("program", ["imod", "aretomo", "warp", "relion5"])
+def test_every_programs_files_bring_the_poses_back(rng, context, tmp_path, program):
+    series = make_series(rng)
+    WRITERS[program]([(series, None)], tmp_path)
+    back = import_alignment(without_poses(series), ImportAlignmentParams(folder=tmp_path), context)
+    assert {t.acquisition_index for t in back.tilts if t.is_excluded} == {5, 18}
+    for tilt, was in zip(back.included, series.included, strict=True):
+        assert tilt.acquisition_index == was.acquisition_index
+        assert tilt.pose.axis_deg == pytest.approx(was.pose.axis_deg, abs=2e-6)
+        assert tilt.pose.tilt_deg == pytest.approx(was.pose.tilt_deg, abs=2e-6)
+        np.testing.assert_allclose(tilt.pose.shift_xy_angstrom, was.pose.shift_xy_angstrom, atol=1e-5)
+        assert tilt.ctf == was.ctf
+    assert back.tilt_offset_deg.applied == pytest.approx(9.2, abs=1e-5)
+    assert back.tilt_axis_deg.measured_by.startswith(program)
+    assert context.figures["n_left_out"] == 2
+
+
+def test_images_binned_since_keep_their_geometry(rng, context, tmp_path):
+    """AreTomo and IMOD count pixels: of the images they had, which its file or the user tells."""
+    series = make_series(rng, shape=(80, 120))
+    write_aretomo([(series, None)], tmp_path)
+    small = replace(without_poses(series), stack=Stack(np.zeros((len(ANGLES), 40, 60), np.float32), 5.4))
+    back = import_alignment(small, ImportAlignmentParams(folder=tmp_path), context)
+    for tilt, was in zip(back.included, series.included, strict=True):
+        np.testing.assert_allclose(tilt.pose.shift_xy_angstrom, was.pose.shift_xy_angstrom, atol=1e-5)
+
+
+def test_aretomos_files_for_imod_are_found_and_matched_by_angle(rng, context, tmp_path):
+    """NAME_Imod/NAME_st.xf with dark images missing, sorted by tilt: lines are no sections."""
+    series = make_series(rng)
+    write_imod([(series, None)], tmp_path / "from")
+    folder = tmp_path / "to" / "TS_01_Imod"
+    folder.mkdir(parents=True)
+    order = [t.section for t in series.included]
+    write_xf(folder / "TS_01_st.xf", read_xf(tmp_path / "from" / "TS_01" / "TS_01.xf")[order])
+    write_angles(folder / "TS_01_st.tlt", read_angles(tmp_path / "from" / "TS_01" / "TS_01.tlt")[order] - 9.2)
+    back = import_alignment(
+        without_poses(series), ImportAlignmentParams(folder=tmp_path / "to", exclude=False), context
+    )
+    assert {t.acquisition_index for t in back.tilts if t.is_excluded} == {5, 18}
+    for tilt, was in zip(back.included, series.included, strict=True):
+        np.testing.assert_allclose(tilt.pose.shift_xy_angstrom, was.pose.shift_xy_angstrom, atol=1e-5)
+
+
+def test_views_shifted_by_one_are_refused(rng, context, tmp_path):
+    series = make_series(rng)
+    write_imod([(series, None)], tmp_path)
+    for suffix in (".tlt", ".rawtlt"):
+        path = tmp_path / "TS_01" / f"TS_01{suffix}"
+        write_angles(path, np.roll(read_angles(path), 1))
+    with pytest.raises(DataUnfitError, match="cannot be told from each other"):
+        import_alignment(without_poses(series), ImportAlignmentParams(folder=tmp_path), context)
+
+
+def test_the_users_word_stays(rng, context, tmp_path):
+    series = make_series(rng, excluded=())
+    write_aretomo([(series, None)], tmp_path)
+    told = without_poses(series).with_tilts({2: {"exclusion": Exclusion("ugly", "user")}})
+    back = import_alignment(told, ImportAlignmentParams(folder=tmp_path), context)
+    assert {t.acquisition_index: t.exclusion.by for t in back.tilts if t.is_excluded} == {2: "user"}
+
+
+def test_nothing_or_too_much_is_refused(rng, context, tmp_path):
+    series = make_series(rng)
+    with pytest.raises(DataUnfitError, match="no alignment of this series"):
+        import_alignment(series, ImportAlignmentParams(folder=tmp_path), context)
+    with pytest.raises(UserInputError, match="not a folder"):
+        import_alignment(series, ImportAlignmentParams(folder=tmp_path / "none"), context)
+    write_aretomo([(series, None)], tmp_path)
+    write_imod([(series, None)], tmp_path)
+    with pytest.raises(UserInputError, match="several alignments"):
+        import_alignment(series, ImportAlignmentParams(folder=tmp_path), context)
+    back = import_alignment(series, ImportAlignmentParams(folder=tmp_path, program="aretomo"), context)
+    assert back.tilt_axis_deg.measured_by == "aretomo: TS_01.aln"
+
+
+def test_relions_own_project_gives_its_poses(data, context):
+    """RELION 5's alignment of EMPIAR-10164 TS_01 onto the same tilts without poses."""
+    folder = data / "relion5" / "empiar-10164" / "AlignTiltSeries" / "job005"
+    relion = read_relion5_tilt_series(folder / "aligned_tilt_series.star", "TS_01")
+    series = replace(
+        without_poses(relion),
+        tilts=tuple(replace(t, section=i, pose=None) for i, t in enumerate(relion.tilts)),
+        stack=Stack(np.zeros((len(relion.tilts), 38, 37), np.float32), 135.0),
+    )
+    back = import_alignment(series, ImportAlignmentParams(folder=folder), context)
+    for tilt, was in zip(back.tilts, relion.tilts, strict=True):
+        assert tilt.pose == was.pose
