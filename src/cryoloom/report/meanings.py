@@ -124,7 +124,9 @@ _MEANINGS = {
         "°",
         "Median of the tilts in use minus those the stage told: how far the specimen stood off flat on it.",
     ),
-    "import_alignment.n_imported": Meaning("Poses imported", "tilts", "Tilts with a pose in the other program's files."),
+    "import_alignment.n_imported": Meaning(
+        "Poses imported", "tilts", "Tilts with a pose in the other program's files."
+    ),
     "n_left_out": Meaning(
         "Tilts left out", "", "Those the other program left out, and those excluded here before."
     ),
