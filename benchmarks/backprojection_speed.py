@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from cryoloom.algorithms.back_projection import plan_back_projection
+from cryoloom.algorithms.radial_filter import RadialFilter
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project
 
 CASES = {"1024 x 1024 x 256": (256, 1024, 1024), "1440 x 1023 x 350": (350, 1440, 1023)}
@@ -47,7 +48,7 @@ def report(label: str, updates: float, clock: list[float], cpu: list[float], n_t
 def ours(label: str, shape: tuple[int, int, int], n_tilts: int, repeats: int, n_threads: int) -> None:
     n_z, n_y, n_x = shape
     tilts = list(np.linspace(-60, 60, n_tilts))
-    plan = plan_back_projection(shape, n_x, tilts, [0.0] * n_tilts, cutoff_per_px=0.35, falloff_per_px=0.05)
+    plan = plan_back_projection(shape, n_x, tilts, [0.0] * n_tilts, RadialFilter(0.35, 0.05))
     aligned = torch.randn((n_tilts, STRIP_ROWS, n_x))
     n_strips = -(-n_y // STRIP_ROWS)
     volume = torch.zeros((n_strips, n_z, STRIP_ROWS, n_x))

@@ -8,6 +8,7 @@ import torch
 
 from cryoloom.algorithms.aligned_images import contrast, pose_affine, sample_aligned, spline_image
 from cryoloom.algorithms.back_projection import plan_back_projection
+from cryoloom.algorithms.radial_filter import RadialFilter
 from cryoloom.geometry.projection import project
 from cryoloom.model import Pose
 
@@ -27,7 +28,7 @@ def gaussian_images(points_xyz, sigma, poses, shape):
     return np.array(images, dtype=np.float32)
 
 
-def back_projected(images, poses, volume_shape, binning, cutoff=0.45):
+def back_projected(images, poses, volume_shape, binning, cutoff=0.45, **radial):
     """Volume, in the units of the images per voxel, by the same calls as the step's."""
     image_shape = images.shape[1:]
     n_columns = 2 * int(np.hypot(*image_shape) / binning / 2) + 2
@@ -37,8 +38,7 @@ def back_projected(images, poses, volume_shape, binning, cutoff=0.45):
         n_columns,
         [pose.tilt_deg for pose in poses],
         [pose.x_tilt_deg for pose in poses],
-        cutoff_per_px=cutoff,
-        falloff_per_px=0.05,
+        RadialFilter(cutoff, 0.05, **radial),
     )
     halo = plan.halo_rows
     aligned = torch.empty((len(poses), n_y + 2 * halo, n_columns))
@@ -113,6 +113,34 @@ def test_gaussians_have_their_place_and_height_from_a_full_range(axis_deg, x_til
     offsets, heights = local_figures(volume, points_px, sigma)
     np.testing.assert_allclose(offsets, 0, atol=0.03)
     np.testing.assert_allclose(heights, 1, rtol=0.02)
+
+
+def test_uneven_tilts_and_a_delta_give_the_object_back(rng):
+    # Steps of 0.5 to 2 degrees over the whole range: increments make up for the spacing.
+    tilts = np.cumsum(rng.uniform(0.5, 2.0, 300))
+    tilts = tilts[tilts < 180] - 90
+    poses = random_poses(tilts, 85.0, 0.0, rng)
+    shape, sigma = (40, 50, 64), 1.7
+    images = gaussian_images(POINTS, sigma * PIXEL * 2, poses, (120, 121))
+    volume = back_projected(images / 2, poses, shape, 2.0)
+    points_px = POINTS / (PIXEL * 2) + [shape[2] // 2, shape[1] // 2, shape[0] // 2]
+    offsets, heights = local_figures(volume, points_px, sigma)
+    np.testing.assert_allclose(offsets, 0, atol=0.04)
+    np.testing.assert_allclose(heights, 1, rtol=0.03)
+
+
+def test_one_direction_smears_its_filtered_image_along_the_beam(rng):
+    # Two equal views are one: the volume is the ramp-filtered image at every height, halved by nothing.
+    plan = plan_back_projection((9, 32, 40), 42, [0.0, 0.0], [0.0, 0.0], RadialFilter(0.5, 0.05, 0, 9.0))
+    rows = torch.zeros((2, 32, 42))
+    rows[:, :, 21] = 1.0
+    volume = plan.strip(rows, 32).numpy()
+    np.testing.assert_allclose(volume, np.broadcast_to(volume[:1, :1], volume.shape), atol=1e-6)
+    # Exact weights of one direction are flat, one over the thickness: a delta stays a delta.
+    expected = np.zeros(40)
+    expected[20] = 1 / 9
+    # The Gaussian beyond Nyquist and the inverse of linear interpolation leave a ripple.
+    np.testing.assert_allclose(volume[0, 0], expected, atol=0.02)
 
 
 def test_a_limited_range_keeps_places_and_the_measured_part_of_the_height(rng):

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.fourier import good_fft_size
-from cryoloom.algorithms.radial_filter import ramp_filter, tilt_increments_rad
+from cryoloom.algorithms.radial_filter import RadialFilter
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project, back_project_oblique
 from cryoloom.kernels.extend_rows import extend_rows
 from cryoloom.kernels.turn_rows import turn_rows
@@ -95,23 +95,19 @@ def plan_back_projection(
     n_columns: int,
     tilt_deg: Sequence[float],
     x_tilt_deg: Sequence[float],
-    *,
-    cutoff_per_px: float,
-    falloff_per_px: float,
+    radial_filter: RadialFilter,
 ) -> WeightedBackProjection:
     """Geometry and filter of a tomogram.
 
-    n_columns : of the aligned images, whose centre ``n // 2`` is the axis, as the volume's.
-    cutoff_per_px, falloff_per_px : of the ramp, in cycles per aligned pixel (which is a voxel).
+    n_columns : of the aligned images, whose centre ``n // 2`` is the axis, as the volume's. An aligned pixel
+    is a voxel.
     """
     n_z, _, n_x = volume_shape
     tilt, x_tilt = np.deg2rad(np.asarray(tilt_deg)), np.deg2rad(np.asarray(x_tilt_deg))
     n_padded = good_fft_size(2 * n_columns)
-    ramp = ramp_filter(n_padded, cutoff_per_px, falloff_per_px)
     # Linear interpolation between fine columns loses sinc^2; irfft to twice the samples divides by twice n.
     interpolated = torch.sinc(torch.fft.rfftfreq(n_padded) / COLUMN_OVERSAMPLING) ** 2
-    weights = torch.from_numpy(tilt_increments_rad(tilt_deg)).to(torch.float32)
-    filters = weights[:, None] * (ramp * COLUMN_OVERSAMPLING / interpolated)[None, :]
+    filters = radial_filter.of_tilts(tilt_deg, n_padded) * (COLUMN_OVERSAMPLING / interpolated)[None, :]
     rows = _drifts(-np.tan(x_tilt), -np.tan(x_tilt) * -(n_z // 2))
     halo = math.ceil(float(np.abs(np.tan(x_tilt)).max()) * (n_z // 2 + 1)) + 2 if x_tilt.any() else 0
     rows[:, 0] += halo

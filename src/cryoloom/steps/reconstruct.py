@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from cryoloom.algorithms.aligned_images import contrast, pose_affine, sample_aligned, spline_image
 from cryoloom.algorithms.back_projection import WeightedBackProjection, plan_back_projection
 from cryoloom.algorithms.half_correlation import shell_correlation, smoothed_crossing_per_px
+from cryoloom.algorithms.radial_filter import RadialFilter
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.kernels.backproject import STRIP_ROWS
@@ -58,6 +59,14 @@ class ReconstructParams(StepParams):
     )
     falloff_per_px: float = Field(
         0.05, gt=0, le=0.5, description="Width of the Gaussian fall-off, in cycles per voxel."
+    )
+    sirt_like_iterations: int = Field(
+        0, ge=0, le=1000, description="Damp the ramp to look like SIRT after so many iterations; 0: do not."
+    )
+    tilt_weighting: Literal["increments", "exact"] = Field(
+        "increments",
+        description="How uneven tilts are weighted: by the angle each stands for, or exactly for the "
+        "tomogram's thickness (Harauz & van Heel), where the ramp ends at Crowther's resolution.",
     )
     halves: bool = Field(
         True,
@@ -139,6 +148,7 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     gpu="optional",
     citations=(
         "Radermacher, M. (2006) Weighted back-projection methods. In: Electron Tomography, 2nd ed., 245-273.",
+        "Harauz, G. & van Heel, M. (1986) Exact filters for general geometry. Optik 73, 146-156.",
     ),
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
@@ -153,8 +163,12 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
         plan.n_columns,
         [pose.tilt_deg for pose in plan.poses],
         [pose.x_tilt_deg for pose in plan.poses],
-        cutoff_per_px=params.cutoff_per_px,
-        falloff_per_px=params.falloff_per_px,
+        RadialFilter(
+            params.cutoff_per_px,
+            params.falloff_per_px,
+            params.sirt_like_iterations,
+            plan.volume_shape[0] if params.tilt_weighting == "exact" else None,
+        ),
     )
     bands = _bands(plan, projection, context.memory_bytes)
     total = len(sources) * (len(bands) * len(plan.tilts) + plan.volume_shape[1])
