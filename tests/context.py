@@ -21,6 +21,7 @@ class MemoryContext:
     movies: dict[str, MovieFrames] = field(default_factory=dict)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    upstream_figures: dict[str, float] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
 from typing import Literal
 
 from pydantic import Field
 
 from cryoloom.model import Microscope
 from cryoloom.steps.declaration import StepParams
+from cryoloom.steps.item_names import is_named
 
 __all__ = ["AcquisitionParams"]
 
@@ -35,8 +35,7 @@ class AcquisitionParams(StepParams):
 
     def wants(self, name: str) -> bool:
         """Whether a series of this name is to be taken."""
-        words = [word.strip() for word in self.series.split(",")]
-        return any(fnmatch.fnmatch(name, word) for word in words if word)
+        return is_named(name, self.series)
 
     def microscope(self, voltage_kv: float | None) -> Microscope:
         """The microscope at a voltage, 300 kV where nobody tells it."""

@@ -70,6 +70,8 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
     }
     frequency = _frequency_per_angstrom(stack)
     for done, tilt in enumerate(series.tilts, start=1):
+        if tilt.section is None and tilt.is_excluded:
+            continue  # stacked anew without it
         if tilt.section is None:
             raise DataUnfitError(
                 "a tilt has no section in the stack; align or import the series again",

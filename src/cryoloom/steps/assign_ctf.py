@@ -1,0 +1,42 @@
+"""Take the CTF from one set, and everything else from another.
+
+Series are matched by name and tilts by acquisition index, as in `assign_poses`. Where the CTF was estimated
+on the way to the images themselves, it travels with them and nothing needs assigning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.matching import partners
+
+__all__ = ["AssignCtfParams", "assign_ctf"]
+
+
+class AssignCtfParams(StepParams):
+    """Nothing to choose."""
+
+
+@step(
+    "assign_ctf",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1 << 20,
+    also_needs={"ctf_from": TiltSeries},
+)
+def assign_ctf(
+    series: TiltSeries, params: AssignCtfParams, context: StepContext, *, ctf_from: TiltSeries
+) -> TiltSeries:
+    """Give the tilts of a series the CTF that the same tilts have in another set, and its handedness."""
+    theirs = partners(series, ctf_from, "ctf_from")
+    if not any(tilt.ctf for tilt in ctf_from.tilts):
+        raise DataUnfitError(
+            f"ctf_from has no CTF for {series.name}: it was not estimated; connect ctf_from to estimate_ctf"
+        )
+    changes = {index: {"ctf": theirs[index].ctf} for index in (t.acquisition_index for t in series.tilts)}
+    context.figure("n_ctf", sum(change["ctf"] is not None for change in changes.values()))
+    return replace(series.with_tilts(changes), handedness=ctf_from.handedness)

@@ -1,0 +1,87 @@
+"""Take how the specimen stood from one set, and the images from another.
+
+Typical: align binned, filtered or denoised images, and give their poses to the unbinned, unfiltered ones.
+Series are matched by name and tilts by acquisition index. Poses are in angstrom from the image centre, so
+the binning of either set does not matter; images that show another field (cropped ones) are refused. Doses,
+CTF and pixels of the set the images come from stay untouched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.matching import partners
+
+__all__ = ["AssignPosesParams", "assign_poses"]
+
+_SAME_FIELD = 0.02
+"""Binning drops some rows at the edge; cropping that would move the centre drops more."""
+
+
+class AssignPosesParams(StepParams):
+    """What else to take."""
+
+    exclusions: bool = Field(
+        True, description="Also leave out the tilts which the set that gives the poses leaves out."
+    )
+
+
+@step(
+    "assign_poses",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1 << 20,
+    also_needs={"poses_from": TiltSeries},
+)
+def assign_poses(
+    series: TiltSeries, params: AssignPosesParams, context: StepContext, *, poses_from: TiltSeries
+) -> TiltSeries:
+    """Give the tilts of a series the poses that the same tilts have in another set."""
+    theirs = partners(series, poses_from, "poses_from")
+    if not any(tilt.pose for tilt in poses_from.tilts):
+        raise DataUnfitError(
+            f"poses_from has no poses for {series.name}: it was not aligned; connect it to align_series"
+        )
+    _require_the_same_field(series, poses_from)
+    changes: dict[int, dict[str, Any]] = {}
+    for tilt in series.tilts:
+        other = theirs[tilt.acquisition_index]
+        exclusion = tilt.exclusion or (other.exclusion if params.exclusions else None)
+        if other.pose is None and exclusion is None:
+            raise DataUnfitError(
+                f"poses_from has no pose for tilt {tilt.acquisition_index} of {series.name}, which is not "
+                "excluded; align it, or exclude it"
+            )
+        changes[tilt.acquisition_index] = {"pose": other.pose, "exclusion": exclusion}
+    context.figure("n_poses", sum(change["pose"] is not None for change in changes.values()))
+    return replace(
+        series.with_tilts(changes),
+        tilt_axis_deg=poses_from.tilt_axis_deg,
+        tilt_offset_deg=poses_from.tilt_offset_deg,
+    )
+
+
+def _require_the_same_field(series: TiltSeries, other: TiltSeries) -> None:
+    """Refuse where the images of the two sets are not of one size in angstrom."""
+    sizes = [
+        tuple(n * stack.pixel_size_angstrom for n in stack.shape_yx)
+        for each in (series, other)
+        if (stack := each.weighted or each.stack) is not None
+    ]
+    if len(sizes) < 2:
+        return
+    mine, its = sizes
+    if any(abs(a - b) > _SAME_FIELD * max(a, b) for a, b in zip(mine, its, strict=True)):
+        raise DataUnfitError(
+            f"the images of {series.name} show another field than those its poses were found on; poses are "
+            "told from the image centre, so cropped images cannot take them",
+            got_angstrom=tuple(round(a) for a in its),
+            expected_angstrom=tuple(round(a) for a in mine),
+        )

@@ -1,0 +1,103 @@
+"""Leave out tilts by hand, as a step that is recorded and repeated; and, by choice, stack anew without them.
+
+Excluding is a mark with a reason, as everywhere: pixels and acquisition indices stay, and an exclusion can be
+taken back. With ``restack`` new stacks are written that hold only the tilts nobody excluded: smaller files,
+and other programs cannot take up a bad image by mistake. The excluded tilts then have no image any more; they
+keep their index, angle, dose and reason, so that nothing is renumbered. Mark first, and restack where the
+data leave the project or the disk is small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.model import Exclusion, Stack, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["ExcludeTiltsParams", "exclude_tilts"]
+
+
+class ExcludeTiltsParams(StepParams):
+    """Which tilts, and what becomes of their pixels."""
+
+    tilts: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="Acquisition indices (0 is the first exposure) by series, e.g. {TS_01: [40, 41]}.",
+    )
+    views: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict,
+        description="The same by views: 1 is the lowest tilt of all, as IMOD counts an ordered stack.",
+    )
+    reason: str = Field("by hand", description="Kept with the tilts and shown in the report.")
+    restack: bool = Field(False, description="Write new stacks without any excluded tilts.")
+
+
+def _bytes_needed(series: TiltSeries, params: ExcludeTiltsParams) -> int:
+    n_y, n_x = series.best_stack.shape_yx if params.restack else (0, 0)
+    return 8 * n_y * n_x + (1 << 24)
+
+
+@step("exclude_tilts", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=_bytes_needed)
+def exclude_tilts(series: TiltSeries, params: ExcludeTiltsParams, context: StepContext) -> TiltSeries:
+    """Exclude named tilts with a reason; by choice write stacks that hold only the others.
+
+    Quality figure: ``n_excluded``, tilts of the series that are left out, by whomever.
+    """
+    marked = series.with_tilts(
+        {index: {"exclusion": Exclusion(params.reason, "user")} for index in _named(series, params)}
+    )
+    if not marked.included:
+        raise DataUnfitError("every tilt of the series is excluded; keep some", series=series.name)
+    context.figure("n_excluded", len(marked.tilts) - len(marked.included))
+    return _restacked(marked, context) if params.restack else marked
+
+
+def _named(series: TiltSeries, params: ExcludeTiltsParams) -> set[int]:
+    """Acquisition indices the parameters name for a series."""
+    known = {tilt.acquisition_index for tilt in series.tilts}
+    indices = set(params.tilts.get(series.name, ()))
+    if indices - known:
+        raise UserInputError(
+            f"{series.name} has no tilt of acquisition index {sorted(indices - known)}; "
+            f"expected {min(known)} to {max(known)}"
+        )
+    views = set(params.views.get(series.name, ()))
+    if views and not 1 <= min(views) <= max(views) <= len(series.tilts):
+        raise UserInputError(
+            f"{series.name} has no view {sorted(views)}; expected 1 (the lowest tilt) to {len(series.tilts)}"
+        )
+    return indices | {series.tilts[view - 1].acquisition_index for view in views}
+
+
+def _restacked(series: TiltSeries, context: StepContext) -> TiltSeries:
+    """The series with stacks that hold only tilts nobody excluded, in order of tilt."""
+    kept = [tilt for tilt in series.included if tilt.section is not None]
+    section_of = {tilt.acquisition_index: i for i, tilt in enumerate(kept)}
+    sections = [tilt.section for tilt in kept if tilt.section is not None]
+    if not sections:
+        raise DataUnfitError("no tilt of the series has an image to stack", series=series.name)
+    stack, weighted = (
+        None if old is None else _copied(old, sections, prefix, context)
+        for old, prefix in ((series.stack, ""), (series.weighted, "weighted_"))
+    )
+    changes: dict[int, dict[str, Any]] = {
+        tilt.acquisition_index: {"section": section_of.get(tilt.acquisition_index)} for tilt in series.tilts
+    }
+    return replace(series.with_tilts(changes), stack=stack, weighted=weighted)
+
+
+def _copied(stack: Stack, sections: list[int], prefix: str, context: StepContext) -> Stack:
+    """A new stack of these sections, even and odd images too."""
+    sinks = {}
+    for role, pixels in stack.present.items():
+        shape = (len(sections), *stack.shape_yx)
+        sinks[role] = context.new_pixels(f"{prefix}{role}", shape, stack.pixel_size_angstrom)
+        for i, section in enumerate(sections):
+            sinks[role][i] = np.asarray(pixels[section], dtype=np.float32)
+            context.progress(i + 1, len(sections))
+    return Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))

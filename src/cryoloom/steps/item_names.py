@@ -1,0 +1,13 @@
+"""Names of items as people write them: patterns with * and ?, separated by commas."""
+
+from __future__ import annotations
+
+import fnmatch
+
+__all__ = ["is_named"]
+
+
+def is_named(name: str, patterns: str) -> bool:
+    """Whether one of the patterns fits a name."""
+    words = [word.strip() for word in patterns.split(",")]
+    return any(fnmatch.fnmatchcase(name, word) for word in words if word)

@@ -1,0 +1,82 @@
+"""Choose which series or tomograms go on: by name, by the figures of earlier steps, or by hand.
+
+What is not chosen is left out with the reason kept: it has neither failed nor is it done, and `status`, the
+report and the log show it. The choice is a step like any other, so it is repeated on other data. A condition
+compares figures with numbers, for example ``defocus_um < 6 and fit_resolution_angstrom < 10``; the figures of
+every step before this one are known by their names (`cryoloom results` lists them), besides ``n_tilts``,
+``n_included``, ``lowest_tilt_deg``, ``highest_tilt_deg``, ``dose_per_angstrom2`` and ``pixel_size_angstrom``
+of the series. ``_median`` or ``_mean`` in a figure's name may be left out, and a length in angstrom can be
+asked for in nm or um. Another choice makes nothing anew.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from cryoloom.algorithms.conditions import parse_condition
+from cryoloom.errors import UserInputError
+from cryoloom.model import LeftOut, TiltSeries, Tomogram
+from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.item_names import is_named
+
+__all__ = ["SelectItemsParams", "select_items"]
+
+
+class SelectItemsParams(StepParams):
+    """What a user may choose. An item goes on if all of it is met."""
+
+    names: str = Field("*", description="Names that go on, with * and ?, separated by commas.")
+    not_names: str = Field("", description="Names that are left out, with * and ?, separated by commas.")
+    where: str = Field("", description="Condition on figures, e.g. 'defocus_um < 6 and n_included > 30'.")
+    reason: str = Field("", description="Why, where names are chosen by hand; kept with what is left out.")
+
+    @field_validator("where")
+    @classmethod
+    def _can_be_read(cls, text: str) -> str:
+        try:
+            if text.strip():
+                parse_condition(text)
+        except UserInputError as error:
+            raise ValueError(error.message) from error
+        return text
+
+
+@step(
+    "select_items",
+    per="tilt_series",
+    needs=object,
+    gives=object,
+    bytes_needed=lambda item, params: 1 << 20,
+    reads_figures=True,
+)
+def select_items(
+    item: TiltSeries | Tomogram, params: SelectItemsParams, context: StepContext
+) -> TiltSeries | Tomogram | LeftOut:
+    """Let items go on that are named and whose figures meet a condition; leave others out with a reason."""
+    by_hand = params.reason or "by name"
+    if params.not_names and is_named(item.name, params.not_names):
+        return LeftOut(f"{by_hand}: {item.name} is one of {params.not_names}")
+    if not is_named(item.name, params.names):
+        return LeftOut(f"{by_hand}: {item.name} is none of {params.names}")
+    if params.where.strip():
+        failing = parse_condition(params.where).failing({**_facts(item), **context.upstream_figures})
+        if failing:
+            return LeftOut(failing)
+    return item
+
+
+def _facts(item: TiltSeries | Tomogram) -> dict[str, float]:
+    """Figures every series has without a step."""
+    series = item.series if isinstance(item, Tomogram) else item
+    tilts = [tilt.nominal_tilt_deg for tilt in series.tilts]
+    facts = {
+        "n_tilts": float(len(tilts)),
+        "n_included": float(len(series.included)),
+        "lowest_tilt_deg": min(tilts),
+        "highest_tilt_deg": max(tilts),
+        "dose_per_angstrom2": max(tilt.dose_end_per_angstrom2 for tilt in series.tilts),
+        "pixel_size_angstrom": series.pixel_size_angstrom,
+    }
+    if isinstance(item, Tomogram):
+        facts["voxel_size_angstrom"] = item.voxel_size_angstrom
+    return facts
