@@ -23,12 +23,17 @@ def steps_as_markdown() -> str:
     return "\n".join([_HEAD, *table, "", *(_section(step) for step in steps)])
 
 
+def _any_item(kind: str) -> str:
+    return "any item" if kind == "object" else kind
+
+
 def _section(step: Step) -> str:
-    needs = step.needs.__name__ if step.needs else "nothing"
+    needs = _any_item(step.needs.__name__) if step.needs else "nothing"
+    needs += "".join(f" and, as `{role}`, {kind.__name__}" for role, kind in step.also_needs.items())
     lines = [
         f"## {step.name}",
         "",
-        f"Needs {needs}, gives {step.gives.__name__}. Version {step.version}.",
+        f"Needs {needs}, gives {_any_item(step.gives.__name__)}. Version {step.version}.",
         "",
     ]
     lines += [step.description, "", "| parameter | type | default | meaning |", "|---|---|---|---|"]

@@ -189,16 +189,25 @@ def _run_command(step: Step) -> Callable[..., None]:
     def run(
         project: Path,
         input: str | None = None,
+        like: str | None = None,
+        settings: list[str] | None = None,
         item: list[str] | None = None,
         device: str = "auto",
         json: bool = False,
         **options: str | None,
     ) -> None:
         opened = Project.open(project, create=step.needs is None)
-        values: dict[str, Any] = parsed_options(options)
+        told = parse_settings([f"{step.name}.{text}" for text in settings or ()])
+        values: dict[str, Any] = {**told.get(step.name, {}), **parsed_options(options)}
         with _listener(json) as listener:
             summary = opened.run(
-                step.name, input=input, items=item or (), device=device, listener=listener, **values
+                step.name,
+                input=input,
+                like=like,
+                items=item or (),
+                device=device,
+                listener=listener,
+                **values,
             )
         _conclude(opened, summary, json)
 
@@ -208,6 +217,27 @@ def _run_command(step: Step) -> Callable[..., None]:
             "input",
             Annotated[str | None, typer.Option(help="Run to take items from: its number or name.")],
             None,
+        ),
+        _parameter(
+            "like",
+            Annotated[
+                str | None, typer.Option(help="Run whose inputs and parameters hold where not told here.")
+            ],
+            None,
+        ),
+        _parameter(
+            "settings",
+            Annotated[
+                list[str] | None,
+                typer.Option("--set", metavar="PARAMETER=VALUE", help="Change a parameter; may be repeated."),
+            ],
+            None,
+        ),
+        *(
+            _parameter(
+                role, Annotated[str | None, typer.Option(help=f"Run of a {kind.__name__} input.")], None
+            )
+            for role, kind in step.also_needs.items()
         ),
         _parameter(
             "item", Annotated[list[str] | None, typer.Option(help="Only this item; may be repeated.")], None

@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 from cryoloom.engine.executors import Executor, LocalExecutor
 from cryoloom.engine.raw_data import plan_for_raw_data
-from cryoloom.engine.results import ItemResult, by_activity, final_items, results_of
+from cryoloom.engine.results import ItemResult, final_items, results_of
+from cryoloom.engine.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
 from cryoloom.engine.scheduler import STOP_FILE, Listener, Scheduler, Summary
 from cryoloom.engine.silence import Silence
 from cryoloom.engine.sources import OpenSource, source_items
 from cryoloom.engine.task import load_value, with_choices
-from cryoloom.engine.workflow import Node, Workflow, load_workflow, validated_params
+from cryoloom.engine.workflow import Workflow, load_workflow, validated_params
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.aretomo import write_aretomo
 from cryoloom.formats.imod import write_imod
 from cryoloom.formats.relion5 import write_relion5
 from cryoloom.formats.warp import write_warp
 from cryoloom.model import TiltSeries, Tomogram
-from cryoloom.steps import find_step
 from cryoloom.store.database import FILE_NAME, UNFINISHED_NAME, Database
 from cryoloom.store.lock import coordinator_lock
 from cryoloom.store.records import ItemRecord, RunRecord
@@ -108,20 +108,19 @@ class Project:
         step: str,
         *,
         input: str | int | None = None,
+        like: str | int | None = None,
         items: Iterable[str] = (),
         device: str = "auto",
         listener: Listener | None = None,
-        **parameters: Any,
+        **values: Any,
     ) -> Summary:
-        """Run one step on the results of a run (its number, or its name for the latest of that name)."""
-        declared = find_step(step)
-        fed_by = None
-        if declared.needs is not None:
-            if input is None:
-                raise UserInputError(f"step {step} needs an input run; runs here: {self._run_names()}")
-            fed_by = f"run:{self.find_run(input).id}"
-        node = Node(name=step, step=step, input=fed_by, items=tuple(items), parameters=parameters)
-        return self.run_workflow(Workflow(name=step, steps=(node,)), device=device, listener=listener)
+        """Run one step on the results of a run (its number, or its name for the latest of that name).
+
+        like : a run whose inputs and parameters are taken where nothing else is told. values : parameters,
+        and runs for further inputs (``poses_from=4``).
+        """
+        plan = plan_of_one_step(self.database, step, input=input, like=like, items=items, values=values)
+        return self.run_workflow(plan, device=device, listener=listener)
 
     def resume(self, *, device: str = "auto", listener: Listener | None = None) -> Summary:
         """Go on with what was asked for last: unfinished and failed items only."""
@@ -151,6 +150,30 @@ class Project:
         """Ask a running coordinator to stop; what is finished stays."""
         (self.folder / STOP_FILE).touch()
 
+    # Runs
+
+    def find_run(self, name_or_id: str | int) -> RunRecord:
+        """A run by number, or the one of a name that was worked on last."""
+        return find_run(self.database, name_or_id)
+
+    def delete_run(self, run: str | int, *, with_dependents: bool = False) -> list[RunRecord]:
+        """Delete a run and its files; returns what was deleted.
+
+        Refused while other runs need it, unless these are to be deleted with it.
+        """
+        with coordinator_lock(self.folder):
+            return delete_runs(
+                self.database, self.folder, self.find_run(run), with_dependents=with_dependents
+            )
+
+    def comment(self, run: str | int, text: str) -> None:
+        """Keep a note with a run; it takes the place of the last one."""
+        self.database.comment_run(self.find_run(run).id, text)
+
+    def compare(self, first: str | int, second: str | int) -> Comparison:
+        """Parameters and figures of two runs, side by side."""
+        return compare_runs(self.database, self.find_run(first), self.find_run(second))
+
     # The user's word
 
     def exclude(self, series: str, acquisition_indices: Iterable[int], reason: str = "by hand") -> None:
@@ -179,16 +202,6 @@ class Project:
         raise UserInputError(f"there is no series {series!r}; this project has {', '.join(names) or 'none'}")
 
     # Results
-
-    def find_run(self, name_or_id: str | int) -> RunRecord:
-        """A run by number, or the one of a name that was worked on last."""
-        for run in reversed(by_activity(self.database.runs())):
-            if str(name_or_id) in {str(run.id), run.node, f"{run.id:03d}_{run.node}"}:
-                return run
-        raise UserInputError(f"there is no run {name_or_id!r}; runs here: {self._run_names()}")
-
-    def _run_names(self) -> str:
-        return ", ".join(f"{run.id} ({run.node})" for run in self.database.runs()) or "none"
 
     def value(self, item: ItemRecord) -> TiltSeries | Tomogram:
         """What an item is: a series or tomogram with lazy pixels and the user's exclusions."""

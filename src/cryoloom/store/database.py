@@ -8,19 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, select
+from sqlalchemy import Engine, create_engine, delete, event, func, select, text
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.orm import Session, selectinload, undefer
+from sqlalchemy.orm import Session, aliased, selectinload, undefer
 
 from cryoloom.errors import UserInputError
 from cryoloom.store.migrations import TABLES_VERSION, migrate
 from cryoloom.store.records import Choice, FileRecord, ItemRecord, PlanRecord, RunRecord
-from cryoloom.store.tables import Base, ChoiceRow, FileRow, ItemRow, PlanRow, RunRow, SettingRow
+from cryoloom.store.tables import Base, ChoiceRow, ExportRow, FileRow, ItemRow, PlanRow, RunRow, SettingRow
 
 __all__ = ["FILE_NAME", "UNFINISHED_NAME", "Database"]
 
 FILE_NAME = "project.sqlite"
 UNFINISHED_NAME = f".{FILE_NAME}.new"
+_HIGHEST_DELETED = "highest_deleted_run"
 
 
 class Database:
@@ -107,6 +108,7 @@ class Database:
                     break
             else:
                 row = RunRow(
+                    id=self._next_run_id(session),
                     node=node,
                     step=step,
                     step_version=step_version,
@@ -119,6 +121,37 @@ class Database:
             row.state, row.ended, row.environment = "running", None, dict(environment)
             session.flush()
             return _run_record(row)
+
+    def _next_run_id(self, session: Session) -> int:
+        """A number no run ever had: those of deleted runs are in users' notes, and perhaps on the disk."""
+        deleted = session.get(SettingRow, _HIGHEST_DELETED)
+        highest = session.scalar(select(func.max(RunRow.id))) or 0
+        return max(highest, int(deleted.value) if deleted else 0) + 1
+
+    def delete_runs(self, run_ids: Iterable[int]) -> None:
+        """Forget runs with their items, files and exports; nothing that stays may refer to them."""
+        runs = list(run_ids)
+        items = select(ItemRow.id).where(ItemRow.run_id.in_(runs))
+        with self._session() as session, session.begin():
+            session.execute(text("PRAGMA defer_foreign_keys=ON"))  # items refer to one another
+            for table in (FileRow, ExportRow):
+                session.execute(delete(table).where(table.item_id.in_(items)))
+            session.execute(delete(ItemRow).where(ItemRow.run_id.in_(runs)))
+            session.execute(delete(RunRow).where(RunRow.id.in_(runs)))
+            highest = max(self._next_run_id(session) - 1, *runs)
+            session.merge(SettingRow(name=_HIGHEST_DELETED, value=str(highest)))
+
+    def takeovers(self) -> set[tuple[int, int]]:
+        """Pairs of runs of which the first took over results of the second."""
+        origin = aliased(ItemRow)
+        query = select(ItemRow.run_id, origin.run_id).join(origin, ItemRow.reused_from == origin.id)
+        with self._session() as session:
+            return {(run, other) for run, other in session.execute(query.distinct()) if run != other}
+
+    def comment_run(self, run_id: int, comment: str) -> None:
+        """Keep a note with a run."""
+        with self._session() as session, session.begin():
+            session.get_one(RunRow, run_id).comment = comment
 
     def end_run(self, run_id: int, state: str) -> None:
         """Say how a run ended: done, failed or stopped."""
