@@ -50,7 +50,7 @@ class KeptParts:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, allow_pickle=False, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

@@ -120,7 +120,7 @@ def write_aretomo_ctf(path: Path, series: TiltSeries) -> None:
 
 
 def _rows(path: Path) -> list[_Row]:
-    found = []
+    found: list[_Row] = []
     try:
         for line in path.read_text(encoding="latin-1").splitlines():
             words = line.split("#", 1)[0].split()
