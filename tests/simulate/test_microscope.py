@@ -6,7 +6,7 @@ from scipy.ndimage import center_of_mass, gaussian_filter
 
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
-from cryoloom.simulate.microscope import Optics, remaining_after_dose
+from cryoloom.simulate.microscope import ExposedContrast, Optics, remaining_after_dose
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.session import simulate_tilt_series
 
@@ -117,3 +117,36 @@ def test_astigmatism_is_larger_along_its_angle():
     wavelength = optics.microscope.wavelength_angstrom
     chi = np.pi * wavelength * tilt.defocus_u_angstrom * k2 - 0.5 * np.pi * 2.7e7 * wavelength**3 * k2**2
     assert ctf[iy, ix] == pytest.approx(np.sin(chi + np.arcsin(0.07)), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["vibration", "drift"])
+def test_a_smear_is_the_mean_of_the_image_over_its_path(kind):
+    from cryoloom.simulate.camera import sum_expectation
+    from cryoloom.simulate.microscope import exposed_contrast
+    from cryoloom.simulate.specimen import make_specimen
+    from cryoloom.simulate.stage import tilt_truths
+
+    params = SimulationParams(
+        tilt_min_deg=0, tilt_max_deg=0, image_shape_yx=(160, 180), n_particles=6, n_vesicles=0, n_beads=2,
+        motion_angstrom=0.0, jitter_angstrom=0.0, blurred_tilts=(0,), blur_angstrom=60.0, blur_kind=kind,
+    )  # fmt: skip
+    (blurred,) = tilt_truths(params, np.random.default_rng(3))
+    optics = Optics(params)
+    specimen = make_specimen(params, (blurred,), np.random.default_rng(4))
+    contrast = exposed_contrast(specimen, blurred, params, optics, np.random.default_rng(5))
+    smeared = sum_expectation(contrast, blurred, params, optics)
+    sharp = blurred.model_copy(update={"vibration_yx_angstrom": (0.0, 0.0), "frame_travel_yx_angstrom": ()})
+    phase = np.arange(64) / 64
+    if kind == "vibration":
+        path = np.sin(2 * np.pi * phase)[:, None] * np.array(blurred.vibration_yx_angstrom)
+    else:
+        path = (phase - phase.mean())[:, None] * np.array(blurred.frame_travel_yx_angstrom[0])
+    total = np.zeros_like(smeared)
+    for y, x in path:
+        ramp = torch.exp(-2j * np.pi * (optics.k_y * y + optics.k_x * x))
+        moved = ExposedContrast(contrast.damaged_rfft * ramp, contrast.lasting_rfft * ramp)
+        total += sum_expectation(moved, sharp, params, optics) / len(path)
+    still = sum_expectation(contrast, sharp, params, optics)
+    # Means over 64 places stand for the path to a part in a thousand of what the smear changes.
+    assert np.abs(smeared - total).max() < 0.005 * np.abs(smeared - still).max()
+    assert smeared.std() < 0.8 * still.std()

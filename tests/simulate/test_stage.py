@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.stage import frame_positions_yx_angstrom, nominal_tilts_deg, tilt_truths
+from cryoloom.simulate.stage import frame_motion, nominal_tilts_deg, tilt_truths
 
 
 def params(**changes):
@@ -27,7 +27,7 @@ def test_other_orders():
 
 def test_drift_decays_and_is_relative_to_its_mean(rng):
     still = params(jitter_angstrom=0.0, n_frames=8)
-    many = np.array([frame_positions_yx_angstrom(still, rng) for _ in range(500)])
+    many = np.array([frame_motion(still, rng).positions_yx_angstrom for _ in range(500)])
     assert_allclose(many.mean(axis=1), 0, atol=1e-12)
     steps = np.hypot(*np.moveaxis(np.diff(many, axis=1), -1, 0)).mean(axis=0)
     assert (np.diff(steps) < 0).all()
@@ -43,7 +43,28 @@ def test_dose_follows_acquisition_and_flaws_are_told(rng):
     assert_allclose([t.dose_start_per_angstrom2 for t in tilts], 3.0 * np.arange(9))
     assert [t.flaw for t in tilts] == ["", "", "dark", "shifted", "blurred", "", "", "", ""]
     assert np.hypot(*tilts[3].shift_xy_angstrom) > 700
-    assert np.ptp(np.array(tilts[4].frame_shifts_yx_angstrom)) > 90
+    assert [bool(np.any(t.vibration_yx_angstrom)) for t in tilts] == [t.flaw == "blurred" for t in tilts]
+
+
+def test_travel_within_frames_adds_up_to_the_drift(rng):
+    motion = frame_motion(params(jitter_angstrom=0.0, n_frames=8), rng)
+    positions, travel = motion.positions_yx_angstrom, motion.travel_yx_angstrom
+    # Between the middles of two frames lie half of each; the drift is curved, so by a hundredth of it.
+    between = 0.5 * (travel[1:] + travel[:-1])
+    assert_allclose(between, np.diff(positions, axis=0), atol=0.03 * np.abs(travel).max())
+    assert_allclose(motion.vibration_yx_angstrom, 0)
+
+
+@pytest.mark.parametrize("kind", ["vibration", "drift"])
+def test_a_blurred_exposure_moves_within_every_frame(rng, kind):
+    motion = frame_motion(params(blur_angstrom=80.0, blur_kind=kind, motion_angstrom=0.0), rng, blurred=True)
+    gliding = np.hypot(*np.diff(motion.positions_yx_angstrom, axis=0).T)
+    if kind == "vibration":
+        assert np.hypot(*motion.vibration_yx_angstrom) == pytest.approx(40.0)
+        assert gliding.max() < 3.0  # jitter of 0.25 A is all that moves frames
+    else:
+        assert_allclose(np.hypot(*motion.travel_yx_angstrom.T), 80.0)
+        assert_allclose(gliding, 80.0, atol=3.0)
 
 
 def test_transmission_falls_with_the_path(rng):

@@ -101,39 +101,50 @@ def gain_as_filed(camera: Camera) -> NDArray[np.float32]:
 def sum_expectation(
     contrast: ExposedContrast, tilt: TiltTruth, params: SimulationParams, optics: Optics
 ) -> NDArray[np.float32]:
-    """Expected electrons per pixel of the whole exposure without motion, ``(y, x)``."""
+    """Expected electrons per pixel of the whole exposure, ``(y, x)``, motion between frames undone.
+
+    What moves within a frame stays smeared: nobody can undo that.
+    """
     remaining = remaining_after_dose(
         optics.k2, tilt.dose_start_per_angstrom2, tilt.dose_end_per_angstrom2, params.voltage_kv
     )
     mtf = modulation_transfer(torch.sqrt(optics.k2) * optics.pixel, params.mtf_at_nyquist)
-    spectrum = (contrast.lasting_rfft + remaining * contrast.damaged_rfft) * mtf
+    smears = [_smear(tilt, i, optics) for i in range(len(tilt.frame_travel_yx_angstrom))]
+    smear = torch.stack(smears).mean(dim=0) if smears else torch.ones(())
+    spectrum = (contrast.lasting_rfft + remaining * contrast.damaged_rfft) * mtf * smear
     return _electrons(spectrum, 1.0, tilt, params, optics)
 
 
 def frame_expectations(
     contrast: ExposedContrast, tilt: TiltTruth, params: SimulationParams, optics: Optics
 ) -> Iterator[NDArray[np.float32]]:
-    """Expected electrons per pixel of each frame, ``(y, x)``: drifted, blurred by its own drift, damaged."""
+    """Expected electrons per pixel of each frame, ``(y, x)``: drifted, smeared by its own motion, damaged."""
     mtf = modulation_transfer(torch.sqrt(optics.k2) * optics.pixel, params.mtf_at_nyquist)
-    positions = np.array(tilt.frame_shifts_yx_angstrom)
     dose = tilt.dose_end_per_angstrom2 - tilt.dose_start_per_angstrom2
     n = params.n_frames
-    smooth = positions if n < 3 else _drift_within_frames(positions)
-    for i, (y, x) in enumerate(positions):
+    for i, (y, x) in enumerate(tilt.frame_shifts_yx_angstrom):
         start = tilt.dose_start_per_angstrom2 + dose * i / n
         remaining = remaining_after_dose(optics.k2, start, start + dose / n, params.voltage_kv)
         ramp_y = torch.exp(-2j * math.pi * optics.k_y * float(y))
         ramp_x = torch.exp(-2j * math.pi * optics.k_x * float(x))
         spectrum = (contrast.lasting_rfft + remaining * contrast.damaged_rfft) * mtf * ramp_y * ramp_x
-        if n >= 3:
-            travelled = optics.k_y * float(smooth[i, 0]) + optics.k_x * float(smooth[i, 1])
-            spectrum = spectrum * torch.sinc(travelled)
-        yield _electrons(spectrum, 1.0 / n, tilt, params, optics)
+        yield _electrons(spectrum * _smear(tilt, i, optics), 1.0 / n, tilt, params, optics)
 
 
-def _drift_within_frames(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the specimen goes during each frame, ``(n, 2)``: the slope between its neighbours."""
-    return np.gradient(positions, axis=0)
+def _smear(tilt: TiltTruth, i_frame: int, optics: Optics) -> torch.Tensor:
+    """Transfer of the motion within a frame: the mean of the image over the path it takes.
+
+    At steady speed over a distance d that mean is ``sinc(k . d)``; over whole swings of amplitude a, whose
+    positions are arcsine distributed, it is ``J0(2 pi k . a)``.
+    """
+    transfer = torch.ones(())
+    if tilt.frame_travel_yx_angstrom:
+        y, x = tilt.frame_travel_yx_angstrom[i_frame]
+        transfer = torch.sinc(optics.k_y * y + optics.k_x * x)
+    y, x = tilt.vibration_yx_angstrom
+    if y or x:
+        transfer = transfer * torch.special.bessel_j0(2 * math.pi * (optics.k_y * y + optics.k_x * x))
+    return transfer
 
 
 def _electrons(

@@ -103,7 +103,18 @@ class SimulationParams(BaseModel):
         (), description="Acquisition indices at which something covers the field."
     )
     shifted_tilts: tuple[int, ...] = Field((), description="Acquisition indices at which tracking was lost.")
-    blurred_tilts: tuple[int, ...] = Field((), description="Acquisition indices with a jump of 100 A.")
+    blurred_tilts: tuple[int, ...] = Field(
+        (),
+        description="Acquisition indices at which the specimen moves within every frame, in one direction.",
+    )
+    blur_angstrom: float = Field(
+        60.0, ge=0, description="Full width of a blurred tilt's smear in each frame."
+    )
+    blur_kind: Literal["vibration", "drift"] = Field(
+        "vibration",
+        description="Vibration: faster than the frames, which stay where they are. Drift: the stage still "
+        "glides, frame after frame, by the smear's width.",
+    )
 
     layer_thickness_angstrom: float = Field(
         250.0, gt=0, description="Depth that shares one defocus; thinner is slower and truer."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from cryoloom.geometry.projection import projection_matrices
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.truth import TiltTruth
 
-__all__ = ["frame_positions_yx_angstrom", "nominal_tilts_deg", "tilt_truths"]
+__all__ = ["FrameMotion", "frame_motion", "nominal_tilts_deg", "tilt_truths"]
 
 
 def nominal_tilts_deg(params: SimulationParams) -> NDArray[np.float64]:
@@ -29,16 +31,42 @@ def nominal_tilts_deg(params: SimulationParams) -> NDArray[np.float64]:
     return ascending[order]
 
 
-def frame_positions_yx_angstrom(params: SimulationParams, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Specimen's position at the middle of each frame, ``(n_frames, 2)``, relative to the mean over them.
+@dataclass(frozen=True, slots=True)
+class FrameMotion:
+    """How the specimen moves during one exposure, in angstrom, as (y, x)."""
 
-    A drift that dies away within the exposure, and a jitter: what RELION measures on real tilts.
+    positions_yx_angstrom: NDArray[np.float64]
+    """At the middle of each frame, ``(n_frames, 2)``, relative to the mean over them."""
+    travel_yx_angstrom: NDArray[np.float64]
+    """From the beginning to the end of each frame, ``(n_frames, 2)``."""
+    vibration_yx_angstrom: NDArray[np.float64]
+    """Amplitude of an oscillation faster than the frames, ``(2,)``."""
+
+
+def frame_motion(params: SimulationParams, rng: np.random.Generator, *, blurred: bool = False) -> FrameMotion:
+    """A drift that dies away within the exposure, and a jitter: what RELION measures on real tilts.
+
+    A blurred exposure smears every frame along one direction besides.
     """
-    time = (np.arange(params.n_frames) + 0.5) / params.n_frames
+    n = params.n_frames
+    edges = np.arange(n + 1) / n
     direction = rng.normal(0.0, params.motion_angstrom / np.sqrt(2.0), 2)
-    drift = -direction * np.exp(-time / params.motion_decay_fraction)[:, None]
-    positions = drift + rng.normal(0.0, params.jitter_angstrom, (params.n_frames, 2))
-    return positions - positions.mean(axis=0)
+    drift, at_edges = (
+        -direction * np.exp(-time / params.motion_decay_fraction)[:, None]
+        for time in (edges[:-1] + 0.5 / n, edges)
+    )
+    positions = drift + rng.normal(0.0, params.jitter_angstrom, (n, 2))
+    travel = np.diff(at_edges, axis=0)
+    vibration = np.zeros(2)
+    if blurred:
+        angle = rng.uniform(0.0, np.pi)
+        smear = params.blur_angstrom * np.array([np.sin(angle), np.cos(angle)])
+        if params.blur_kind == "vibration":
+            vibration = 0.5 * smear
+        else:
+            positions = positions + np.arange(n)[:, None] * smear
+            travel = travel + smear
+    return FrameMotion(positions - positions.mean(axis=0), travel, vibration)
 
 
 def tilt_truths(params: SimulationParams, rng: np.random.Generator) -> tuple[TiltTruth, ...]:
@@ -65,10 +93,7 @@ def tilt_truths(params: SimulationParams, rng: np.random.Generator) -> tuple[Til
     truths = []
     for i in range(n):
         flaw = _flaw(params, i)
-        motion = frame_positions_yx_angstrom(params, rng)
-        if flaw == "blurred":
-            jump = np.where(np.arange(params.n_frames)[:, None] < params.n_frames / 2, -50.0, 50.0)
-            motion = motion + (jump - jump.mean(axis=0))
+        motion = frame_motion(params, rng, blurred=flaw == "blurred")
         lost = np.array([0.4 * field, 0.2 * field]) if flaw == "shifted" else np.zeros(2)
         defocus = params.defocus_angstrom + focus_error[i]
         truths.append(
@@ -81,7 +106,9 @@ def tilt_truths(params: SimulationParams, rng: np.random.Generator) -> tuple[Til
                 defocus_u_angstrom=float(defocus + 0.5 * params.astigmatism_angstrom),
                 defocus_v_angstrom=float(defocus - 0.5 * params.astigmatism_angstrom),
                 astigmatism_angle_deg=params.astigmatism_angle_deg,
-                frame_shifts_yx_angstrom=tuple((float(y), float(x)) for y, x in motion),
+                frame_shifts_yx_angstrom=_pairs(motion.positions_yx_angstrom),
+                frame_travel_yx_angstrom=_pairs(motion.travel_yx_angstrom),
+                vibration_yx_angstrom=_pairs(motion.vibration_yx_angstrom[None])[0],
                 dose_start_per_angstrom2=i * params.dose_per_tilt_per_angstrom2,
                 dose_end_per_angstrom2=(i + 1) * params.dose_per_tilt_per_angstrom2,
                 transmission=float(transmission[i]),
@@ -89,6 +116,10 @@ def tilt_truths(params: SimulationParams, rng: np.random.Generator) -> tuple[Til
             )
         )
     return tuple(truths)
+
+
+def _pairs(values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(y), float(x)) for y, x in values)
 
 
 def _cosine_through_ice(params: SimulationParams, matrices: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -51,6 +51,10 @@ class TiltTruth(_Frozen):
     astigmatism_angle_deg: float
     frame_shifts_yx_angstrom: tuple[tuple[float, float], ...]
     """Specimen's position in each frame, relative to the mean over frames."""
+    frame_travel_yx_angstrom: tuple[tuple[float, float], ...] = ()
+    """How far the specimen goes from the beginning to the end of each frame."""
+    vibration_yx_angstrom: tuple[float, float] = (0.0, 0.0)
+    """Amplitude of an oscillation faster than the frames."""
     dose_start_per_angstrom2: float
     dose_end_per_angstrom2: float
     transmission: float
