@@ -1,9 +1,14 @@
-"""select_tilts names what is wrong with a tilt: dark, shifted and blurred images of one small series."""
+"""select_tilts names what is wrong with a tilt: dark, shifted and blurred images of small series."""
 
 import numpy as np
+import pytest
 
+from cryoloom.formats.mrc import MrcPixels
 from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.simulate.parameters import SimulationParams
+from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
+from simulated_movies import FLAWLESS_CAMERA, simulated_movies
 
 SIDE, PIXEL = 256, 10.0
 TILTS = np.arange(-24.0, 25.0, 4.0)
@@ -37,3 +42,66 @@ def test_dark_shifted_and_blurred_tilts_are_named(rng, context):
     assert "dark" in reasons[DARK]
     assert "shifted" in reasons[SHIFTED]
     assert "blurred" in reasons[BLURRED]
+
+
+def blurred_session(**changes):
+    """Thirteen small movies of four frames, of which three are smeared within their frames."""
+    return SimulationParams(
+        **{
+            "image_shape_yx": (208, 224), "pixel_size_angstrom": 8.0, "n_frames": 4, "n_particles": 60,
+            "n_vesicles": 3, "n_beads": 6, "tilt_min_deg": -36, "tilt_max_deg": 36, "tilt_step_deg": 6,
+            "layer_thickness_angstrom": 600.0, "crowd_phase_rad": 0.0, "shift_rms_angstrom": 20.0, "shift_trend_angstrom": 60.0,
+            "blurred_tilts": (0, 4, 9), "blur_angstrom": 60.0, **FLAWLESS_CAMERA, **changes,
+        }
+    )  # fmt: skip
+
+
+def blurred_after_alignment(params, folder, context):
+    """Reasons by acquisition index, and the series' record, after align_frames; and the truth."""
+    series, truth = simulated_movies(folder, params)
+    aligned = align_frames(series, AlignFramesParams(), context)
+    selected = select_tilts(aligned, SelectTiltsParams(), context)
+    return {t.acquisition_index: t.exclusion for t in selected.tilts if t.is_excluded}, truth
+
+
+@pytest.mark.parametrize(("n_beads", "kind"), [(6, "vibration"), (0, "vibration"), (6, "drift")])
+def test_smear_within_frames_is_found_after_align_frames(tmp_path, context, n_beads, kind):
+    params = blurred_session(n_beads=n_beads, blur_kind=kind, seed=2)
+    found, truth = blurred_after_alignment(params, tmp_path, context)
+    assert set(found) == set(params.blurred_tilts)
+    for index, exclusion in found.items():
+        tilt = truth.tilt(index)
+        smear = tilt.vibration_yx_angstrom if kind == "vibration" else tilt.frame_travel_yx_angstrom[-1]
+        true_deg = np.rad2deg(np.arctan2(*smear))
+        told_deg = float(exclusion.reason.split("along ")[1].split(" deg")[0])
+        # A sector is 15 degrees wide.
+        assert abs((told_deg - true_deg + 90) % 180 - 90) < 10
+        # A vibration spends its time at its turns: its variance is that of a steady smear 1.22 times as wide.
+        assert 0.7 * 60 < exclusion.figure < 1.22 * 60 * 1.3
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_good_tilts_are_kept_after_align_frames(tmp_path, context, seed):
+    found, _ = blurred_after_alignment(blurred_session(blurred_tilts=(), seed=seed), tmp_path, context)
+    assert found == {}
+    assert max(context.records["tilt_quality"]["smear_angstrom"]) < 20
+
+
+def test_no_tilt_of_a_real_series_is_called_blurred(data, context):
+    series = real_series(data / "tilt-series" / "empiar-10499")
+    # Its larger shifts are real, and more than 15 % of the field that is left of it here.
+    selected = select_tilts(series, SelectTiltsParams(find_shifted=False), context)
+    assert [tilt.exclusion for tilt in selected.tilts if tilt.is_excluded] == []
+    assert max(context.records["tilt_quality"]["smear_angstrom"]) < 15
+
+
+def real_series(folder):
+    """EMPIAR-10499 as it lies in shared/data: every second tilt, cut to its middle."""
+    tilt_deg = np.loadtxt(folder / "00254.rawtlt")
+    taken = np.argsort(np.argsort(np.abs(tilt_deg), kind="stable"))
+    tilts = tuple(
+        Tilt(int(i), float(t), 3.0 * i, 3.0 * i + 3, section=section)
+        for section, (i, t) in enumerate(zip(taken[::2], tilt_deg[::2], strict=True))
+    )
+    images = MrcPixels(folder / "00254.mrc")[::2, 60:570, 70:580]
+    return TiltSeries("real", Microscope(), 10.0, tilts, stack=Stack(images, 10.0))

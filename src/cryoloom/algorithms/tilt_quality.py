@@ -1,36 +1,13 @@
-"""Which images of a tilt series are dark, off target or blurred, each against the trend of its own series."""
+"""Which images of a tilt series are dark or covered, each against the others of its series."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.tilt_images import TiltImages, edge_taper
-
-__all__ = ["brightness_ratio", "covered_fractions", "robust_trend", "sharpness"]
+__all__ = ["brightness_ratio", "covered_fractions"]
 
 Array = NDArray[np.float64]
-
-
-def robust_trend(x: Array, y: Array, degree: int, *, n_rounds: int = 8) -> Array:
-    """Polynomial of ``x`` through most of ``y`` ``(n,)``; outliers are given no weight (biweight)."""
-    finite = np.isfinite(y)
-    weights = finite.astype(float)
-    scale = max(float(np.abs(x).max()), 1e-9)
-    fitted: Array = np.full(len(y), float(np.median(y[finite])))
-    degree = min(degree, max(0, int(finite.sum()) - 3))
-    for _ in range(n_rounds):
-        misfit = np.where(finite, y - fitted, np.nan)
-        spread = 1.4826 * float(np.nanmedian(np.abs(misfit))) + 1e-12
-        distance = np.nan_to_num(np.abs(misfit) / (4.685 * spread), nan=np.inf)
-        weights = np.where(distance < 1, (1 - np.minimum(distance, 1) ** 2) ** 2, 0.0)
-        if (weights > 0).sum() <= degree + 1:
-            break
-        known = np.where(finite, y, 0.0)
-        coefficients = np.polyfit(x / scale, known, degree, w=np.sqrt(weights))
-        fitted = np.asarray(np.polyval(coefficients, x / scale), dtype=np.float64)
-    return np.asarray(fitted)
 
 
 def brightness_ratio(mean_counts: Array, tilt_deg: Array) -> Array:
@@ -67,25 +44,3 @@ def covered_fractions(blocks: Array, dark_below: float = 0.5) -> Array:
     flat = blocks.reshape(len(blocks), -1)
     bright = np.quantile(flat, 0.9, axis=1, keepdims=True)
     return np.asarray((flat < dark_below * np.maximum(bright, 1e-12)).mean(axis=1))
-
-
-def sharpness(images: TiltImages, band_angstrom: tuple[float, float] = (250.0, 50.0)) -> Array:
-    """Logarithm of the ratio of power in the finer half of a band to that in the coarser half, ``(n,)``.
-
-    Noise beyond the band is subtracted as a flat level, so that the ratio speaks of the specimen.
-    """
-    shape = images.shape_yx
-    taper = edge_taper(shape, 0.1, images.images.device)
-    f_y = torch.fft.fftfreq(shape[0], d=images.pixel_size_angstrom)[:, None]
-    f_x = torch.fft.rfftfreq(shape[1], d=images.pixel_size_angstrom)[None, :]
-    frequency = torch.hypot(f_y, f_x).to(images.images.device)
-    nyquist = 0.5 / images.pixel_size_angstrom
-    low, high = 1 / band_angstrom[0], min(1 / band_angstrom[1], 0.8 * nyquist)
-    middle = float(np.sqrt(low * high))
-    bands = [(low, middle), (middle, high), (0.88 * nyquist, nyquist)]
-    result = np.zeros(len(images.mean))
-    for i, image in enumerate(images.images):
-        power = torch.fft.rfft2((image - image.mean()) * taper).abs() ** 2
-        coarse, fine, noise = (float(power[(frequency >= a) & (frequency < b)].mean()) for a, b in bands)
-        result[i] = np.log(max(fine - 0.9 * noise, 1e-3 * fine + 1e-12) / max(coarse - 0.9 * noise, 1e-12))
-    return result

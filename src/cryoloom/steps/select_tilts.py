@@ -1,8 +1,10 @@
 """Leave out tilts that are dark, covered, off target or blurred, each with its reason and figure.
 
 Brightness is held against the attenuation of the series' own specimen (a slab: the logarithm falls with
-1 / cos(tilt)); shift against the field, where the correlation that measured it can be trusted; sharpness
-against the trend of the series over tilt. What a user said to include or exclude is final.
+1 / cos(tilt)); shift against the field, where the correlation that measured it can be trusted. Blur is motion
+within frames, which nothing can undo: it takes away power the more the finer the detail and along one
+direction the most, against what tilt and dose let the series expect. A tilt is blurred where the smear that
+explains this is long and its evidence strong. What a user said to include or exclude is final.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.coarse_alignment import align_coarsely
+from cryoloom.algorithms.image_smear import SeriesSmear, explaining_terms, fit_smears, power_error
 from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
-from cryoloom.algorithms.tilt_quality import brightness_ratio, covered_fractions, robust_trend, sharpness
+from cryoloom.algorithms.tilt_quality import brightness_ratio, covered_fractions
+from cryoloom.algorithms.tilt_survey import TiltSurvey, survey_tilts
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.model import Exclusion, Pixels, TiltSeries
+from cryoloom.model import Exclusion, Tilt, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["SelectTiltsParams", "select_tilts"]
@@ -38,16 +42,15 @@ class SelectTiltsParams(StepParams):
         0.15, gt=0, lt=1, description="Shifted by more than this part of the field."
     )
     find_blurred: bool = Field(True, description="Exclude tilts blurred against the trend of the series.")
-    blur_log_ratio: float = Field(
-        0.7,
-        gt=0,
-        description="Blurred where the log of the fine-to-coarse power falls this far below the trend.",
+    blur_angstrom: float = Field(
+        25.0, gt=0, description="Blurred where detail is smeared by more than this beyond the series' trend."
     )
     include_tilts: tuple[int, ...] = Field((), description="Acquisition indices never to exclude.")
     exclude_tilts: tuple[int, ...] = Field((), description="Acquisition indices to exclude in any case.")
 
 
 def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
+    """Small images three times over, and a binned image with its even half for each of two threads."""
     n_y, n_x = series.unweighted_stack.shape_yx
     return 200_000_000 + 24 * n_y * n_x
 
@@ -67,33 +70,27 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
     if not tilts:
         raise DataUnfitError("no tilt of the series has an image; run align_frames first", series=series.name)
     stack = series.unweighted_stack
-    side = min(stack.shape_yx)
-    images = load_tilt_images(
-        stack.images, stack.pixel_size_angstrom, stack.pixel_size_angstrom * side / WORKING_PIXELS
-    )
     sections = np.array([tilt.section for tilt in tilts], dtype=int)
-    images = TiltImages(
-        images.images[sections], images.pixel_size_angstrom, images.mean[sections], images.deviation[sections]
+    seen = survey_tilts(
+        stack.images, stack.even, sections, stack.pixel_size_angstrom, context.n_threads, context.progress
     )
+    working = stack.pixel_size_angstrom * min(stack.shape_yx) / WORKING_PIXELS
+    images = load_tilt_images(seen.small, seen.small_pixel_size_angstrom, working)
     tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in tilts])
-    blocks = _block_means(stack.images, sections)
     found: list[Exclusion | None] = [None] * len(tilts)
-    _judge_light(found, images.mean, blocks, tilt_deg, params)
+    _judge_light(found, seen, tilt_deg, params)
     lit = np.array([reason is None for reason in found])
     shift = _shift_fractions(images, tilt_deg, lit, series.tilt_axis_deg.applied or 0.0)
+    smear = _smears(seen, tilts, lit)
     least = int(np.argmin(np.where(lit, np.abs(tilt_deg), np.inf)))
-    fine = sharpness(images)
-    below = fine - robust_trend(np.abs(tilt_deg), np.where(lit, fine, np.nan), 2) if lit.any() else fine
-    spread = 1.4826 * float(np.median(np.abs(below[lit]))) if lit.any() else 0.0
     for i in np.flatnonzero(lit):
-        if i == least:
-            continue
-        if params.find_shifted and shift[i] > params.shift_fraction:
+        length = smear.length_angstrom[i]
+        if params.find_shifted and shift[i] > params.shift_fraction and i != least:
             text = f"shifted by {100 * shift[i]:.0f} % of the field"
             found[i] = Exclusion(text, "select_tilts", float(shift[i]))
-        elif params.find_blurred and below[i] < -max(params.blur_log_ratio, 6.0 * spread):
-            text = f"blurred: fine detail at {100 * np.exp(below[i]):.0f} % of the series' trend"
-            found[i] = Exclusion(text, "select_tilts", float(np.exp(below[i])))
+        elif params.find_blurred and length > params.blur_angstrom and smear.is_significant[i]:
+            text = f"blurred: smeared over {length:.0f} A along {smear.angle_deg[i]:.0f} deg"
+            found[i] = Exclusion(text, "select_tilts", float(length))
     changes = {
         tilt.acquisition_index: {"exclusion": _final(tilt.exclusion, reason, tilt.acquisition_index, params)}
         for tilt, reason in zip(tilts, found, strict=True)
@@ -104,9 +101,10 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
         "tilt_quality",
         {
             "acquisition_index": [tilt.acquisition_index for tilt in tilts],
-            "mean_counts": [float(v) for v in images.mean],
+            "mean_counts": [float(v) for v in seen.mean],
             "shift_fraction": [float(v) if np.isfinite(v) else None for v in shift],
-            "sharpness": [float(v) for v in fine],
+            "smear_angstrom": [float(v) for v in smear.length_angstrom],
+            "smear_angle_deg": [float(v) for v in smear.angle_deg],
         },
     )
     return selected
@@ -127,22 +125,12 @@ def _final(
     return found
 
 
-def _block_means(pixels: Pixels, sections: NDArray[np.int64], n_blocks: int = 16) -> Array:
-    """Mean counts of a grid of blocks of each image, ``(n, 16, 16)``."""
-    result = np.zeros((len(sections), n_blocks, n_blocks))
-    for i, section in enumerate(sections):
-        image = np.nan_to_num(pixels[int(section)])
-        n_y, n_x = (n // n_blocks * n_blocks for n in image.shape)
-        blocks = image[:n_y, :n_x].reshape(n_blocks, n_y // n_blocks, n_blocks, n_x // n_blocks)
-        result[i] = blocks.mean(axis=(1, 3))
-    return result
-
-
 def _judge_light(
-    found: list[Exclusion | None], mean: Array, blocks: Array, tilt_deg: Array, params: SelectTiltsParams
+    found: list[Exclusion | None], seen: TiltSurvey, tilt_deg: Array, params: SelectTiltsParams
 ) -> None:
     """Mark dark and covered tilts. Images without a zero of intensity (normalised ones) are not judged."""
-    if np.median(mean) <= 0 or np.median(blocks.min(axis=(1, 2))) < 0:
+    mean, blocks = seen.mean, seen.blocks
+    if not _counts_from_zero(seen):
         return
     ratio = brightness_ratio(mean, tilt_deg)
     covered = covered_fractions(blocks)
@@ -157,6 +145,21 @@ def _judge_light(
         elif params.find_covered and covered[i] > params.covered_fraction + float(np.median(covered)):
             text = f"{100 * covered[i]:.0f} % of the field is covered"
             found[i] = Exclusion(text, "select_tilts", float(covered[i]))
+
+
+def _counts_from_zero(seen: TiltSurvey) -> bool:
+    return bool(np.median(seen.mean) > 0 and np.median(seen.blocks.min(axis=(1, 2))) >= 0)
+
+
+def _smears(seen: TiltSurvey, tilts: list[Tilt], lit: NDArray[np.bool_]) -> SeriesSmear:
+    """Smear of each lit tilt against the others; that of the rest is 0."""
+    counts = np.where(seen.mean > 0, seen.mean, 1.0)[:, None] if _counts_from_zero(seen) else 1.0
+    signal = (seen.power - seen.noise_power) / counts**2
+    error = power_error(seen.power, seen.bins) / counts**2
+    tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in tilts])
+    dose = np.array([tilt.dose_end_per_angstrom2 for tilt in tilts])
+    fitted = fit_smears(signal[lit], error[lit], seen.bins, explaining_terms(tilt_deg, dose)[lit])
+    return fitted.spread_over(lit)
 
 
 def _shift_fractions(images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], axis_deg: float) -> Array:
