@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryoloom.geometry.frames import binned_shape, index_from_position, position_from_index
-from cryoloom.geometry.projection import beam_coordinate, project, projection_matrices
+from cryoloom.geometry.projection import angles_of_projection, beam_coordinate, project, projection_matrices
 from cryoloom.geometry.rotations import (
     euler_zyz_deg,
     matrix_from_euler_zyz_deg,
@@ -75,3 +75,9 @@ def test_positions_are_in_xyz_order():
 def test_binned_shapes_are_even():
     assert binned_shape((4092, 5760), 4) == (1024, 1440)
     assert binned_shape((3838, 3710), 3) == (1280, 1236)
+
+
+def test_angles_come_back_from_their_matrix(rng):
+    axis, tilt, x_tilt = rng.uniform(-180, 180, 20), rng.uniform(-89, 89, 20), rng.uniform(-170, 170, 20)
+    found = angles_of_projection(projection_matrices(axis, tilt, x_tilt))
+    np.testing.assert_allclose(found, (axis, tilt, x_tilt), atol=1e-9)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.geometry.rotations import rotation_x, rotation_y, rotation_z
 
-__all__ = ["beam_coordinate", "project", "projection_matrices"]
+__all__ = ["angles_of_projection", "beam_coordinate", "project", "projection_matrices"]
 
 
 def projection_matrices(
@@ -24,6 +24,20 @@ def projection_matrices(
     """
     axis, tilt, x_tilt = np.broadcast_arrays(axis_deg, tilt_deg, x_tilt_deg)
     return rotation_z(axis) @ rotation_y(tilt) @ rotation_x(x_tilt)
+
+
+def angles_of_projection(
+    matrices: ArrayLike,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Axis, tilt and x-tilt in degrees, ``(...)`` each; inverse of `projection_matrices`.
+
+    matrices : rotations ``(..., 3, 3)``. Tilts come out between -90 and 90 degrees.
+    """
+    m = np.asarray(matrices, dtype=np.float64)
+    # Rz(axis) Ry(tilt) Rx(x_tilt): the last row is (-sin t, cos t sin x, cos t cos x).
+    tilt = np.arctan2(-m[..., 2, 0], np.hypot(m[..., 2, 1], m[..., 2, 2]))
+    axis, x_tilt = np.arctan2(m[..., 1, 0], m[..., 0, 0]), np.arctan2(m[..., 2, 1], m[..., 2, 2])
+    return np.rad2deg(axis), np.rad2deg(tilt), np.rad2deg(x_tilt)
 
 
 def project(

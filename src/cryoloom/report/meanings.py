@@ -124,6 +124,18 @@ _MEANINGS = {
         "°",
         "Median of the tilts in use minus those the stage told: how far the specimen stood off flat on it.",
     ),
+    "pixel_size_angstrom": Meaning("Pixel size", "Å", "Of the images this step wrote."),
+    "covered_percent": Meaning(
+        "Aligned images covered",
+        "%",
+        "Part of the aligned images that the old ones cover; the rest is filled with their mean.",
+    ),
+    "origin_x_angstrom": Meaning(
+        "New origin, x", "Å", "Centre of the trimmed tomogram, counted from the centre of the whole."
+    ),
+    "origin_y_angstrom": Meaning("New origin, y", "Å"),
+    "origin_z_angstrom": Meaning("New origin, z", "Å"),
+    "kept_percent": Meaning("Volume kept", "%"),
     "import_alignment.n_imported": Meaning(
         "Poses imported", "tilts", "Tilts with a pose in the other program's files."
     ),

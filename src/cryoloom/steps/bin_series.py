@@ -1,0 +1,138 @@
+"""Bin the images of a series: smaller files, more contrast to look at, the same positions in angstrom.
+
+Spectra are cropped, which is a mean over pixels without aliasing (IMOD's newstack does it with
+``-antialias``). The binning may be any number from 1; up to a binned pixel or two is lost at the edges so
+that pixels stay square and the centre the centre. Poses, CTFs and doses are in angstrom and stay as they are.
+
+Values are by default those of the images, means over what a pixel covers. ``counts`` sums them, so that
+images of electrons stay images of electrons; ``standard`` brings each image to mean 0 and deviation 1, as
+many programs want theirs. Even and odd images keep adding up to the images.
+
+Figure: ``pixel_size_angstrom`` of the binned images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.resample_image import BinnedFrame, bin_image, binned_frame
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.model import Stack, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["BinSeriesParams", "bin_series"]
+
+Values = Literal["mean", "counts", "standard"]
+
+
+class BinSeriesParams(StepParams):
+    """What a user may choose in binning."""
+
+    binning: float = Field(4.0, ge=1, le=64, description="Image pixels per binned pixel; need not be whole.")
+    pixel_size_angstrom: float | None = Field(
+        None, gt=0, description="Pixel size wanted, instead of a binning; at least the images'."
+    )
+    values: Values = Field(
+        "mean",
+        description="mean: of the pixels covered; counts: their sum; standard: mean 0 and deviation 1.",
+    )
+
+
+def _bytes_needed(series: TiltSeries, params: BinSeriesParams) -> int:
+    """An image, its spectrum and what is kept of both."""
+    n_y, n_x = series.best_stack.shape_yx
+    return 24 * n_y * n_x + (150 << 20)
+
+
+@step(
+    "bin_series",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=_bytes_needed,
+    gpu="optional",
+    ignores_exclusions=True,
+)
+def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext) -> TiltSeries:
+    """Bin the images of a series, dose-weighted ones too, and their even and odd halves."""
+    stacks = {"": series.stack, "weighted_": series.weighted}
+    present = {prefix: stack for prefix, stack in stacks.items() if stack is not None}
+    if not present:
+        _ = series.best_stack  # says what to do
+    frames = {prefix: _frame(series, stack, params) for prefix, stack in present.items()}
+    total = sum(len(stack.present) * stack.images.shape[0] for stack in present.values())
+    done = 0
+    made = {}
+    for prefix, stack in present.items():
+        pixel_size = stack.pixel_size_angstrom * frames[prefix].binning
+        sinks = {
+            role: context.new_pixels(
+                prefix + role, (stack.images.shape[0], *frames[prefix].binned_yx), pixel_size
+            )
+            for role in stack.present
+        }
+        for section in range(stack.images.shape[0]):
+            binned = {
+                role: _binned(pixels[section], frames[prefix], context.device, series, section)
+                for role, pixels in stack.present.items()
+            }
+            for role, values in _scaled(binned, params.values, frames[prefix].binning).items():
+                sinks[role][section] = values
+                done += 1
+            context.progress(done, total)
+        made[prefix] = Stack(sinks["images"], pixel_size, sinks.get("even"), sinks.get("odd"))
+    context.figure("pixel_size_angstrom", next(iter(made.values())).pixel_size_angstrom)
+    return replace(series, stack=made.get(""), weighted=made.get("weighted_"))
+
+
+def _frame(series: TiltSeries, stack: Stack, params: BinSeriesParams) -> BinnedFrame:
+    binning = params.binning
+    if params.pixel_size_angstrom is not None:
+        binning = params.pixel_size_angstrom / stack.pixel_size_angstrom
+    if binning < 0.999:
+        raise UserInputError(
+            f"pixel_size_angstrom is {params.pixel_size_angstrom:g}, finer than the images of {series.name}; "
+            f"choose at least {stack.pixel_size_angstrom:g}"
+        )
+    if min(stack.shape_yx) / binning < 8:
+        raise UserInputError(
+            f"a binning of {binning:g} leaves less than 8 pixels of {min(stack.shape_yx)}; choose a "
+            "smaller one"
+        )
+    return binned_frame(stack.shape_yx, max(binning, 1.0))
+
+
+def _binned(
+    image: NDArray[np.float32], frame: BinnedFrame, device: str, series: TiltSeries, section: int
+) -> NDArray[np.float32]:
+    values = np.ascontiguousarray(image, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise DataUnfitError(
+            f"section {section} of {series.name} has pixels that are no numbers; import it again",
+            n_bad_pixels=int(np.sum(~np.isfinite(values))),
+        )
+    return bin_image(torch.from_numpy(values).to(device), frame).cpu().numpy()
+
+
+def _scaled(
+    images: dict[str, NDArray[np.float32]], values: Values, binning: float
+) -> dict[str, NDArray[np.float32]]:
+    """An image and its halves with the values wanted; the halves share what is taken from the whole."""
+    if values == "mean":
+        return images
+    if values == "counts":
+        return {role: image * np.float32(binning**2) for role, image in images.items()}
+    whole = images["images"]
+    mean, deviation = float(whole.mean(dtype=np.float64)), float(whole.std(dtype=np.float64))
+    if not deviation > 0:
+        raise DataUnfitError("an image is constant; exclude the tilt or import it again", value=mean)
+    parts = {"images": 1.0, "even": 0.5, "odd": 0.5}
+    return {
+        role: ((image - mean * parts[role]) / deviation).astype(np.float32) for role, image in images.items()
+    }

@@ -1,0 +1,130 @@
+"""Cut a tomogram to what is wanted of it, or turn it over, its positions staying right.
+
+The part kept is told by its extents and its middle in angstrom. Positions count from the centre of the
+volume, so the origin moves to the new centre, and with it the poses and defoci of the series the tomogram
+carries: a position in the trimmed tomogram lies, in every image, where the voxel does. So it is when the
+volume is turned over by a half turn about one of its axes. The halves are cut and turned alike.
+
+Figures: ``origin_x_angstrom``, ``origin_y_angstrom`` and ``origin_z_angstrom`` of the new centre in the old
+tomogram, and ``kept_percent`` of its volume.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from cryoloom.algorithms.specimen_frame import series_from_frame
+from cryoloom.errors import UserInputError
+from cryoloom.model import Pixels, Tomogram
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["TrimTomogramParams", "trim_tomogram"]
+
+_LEAST_VOXELS = 4
+# Signs of the new axes (z, y, x) in the old ones.
+_HALF_TURNS = {"none": (1, 1, 1), "x": (-1, -1, 1), "y": (-1, 1, -1), "z": (1, -1, -1)}
+
+
+class TrimTomogramParams(StepParams):
+    """What a user may choose in trimming."""
+
+    thickness_angstrom: float | None = Field(
+        None, gt=0, description="Extent along z to keep. Unset: as far as the tomogram reaches."
+    )
+    length_angstrom: float | None = Field(None, gt=0, description="Extent along y, likewise.")
+    width_angstrom: float | None = Field(None, gt=0, description="Extent along x, likewise.")
+    middle_xyz_angstrom: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="Middle of what is kept, from the tomogram's centre, to whole voxels."
+    )
+    half_turn: Literal["none", "x", "y", "z"] = Field(
+        "none", description="Turn the volume over, by 180 degrees about this axis."
+    )
+
+
+@step(
+    "trim_tomogram",
+    per="tomogram",
+    needs=Tomogram,
+    gives=Tomogram,
+    bytes_needed=lambda tomogram, params: 8 * math.prod(tomogram.volume.shape) + (200 << 20),
+)
+def trim_tomogram(tomogram: Tomogram, params: TrimTomogramParams, context: StepContext) -> Tomogram:
+    """Keep a part of a tomogram and of its halves, by whole voxels."""
+    voxel, shape = tomogram.voxel_size_angstrom, tomogram.volume.shape
+    signs = _HALF_TURNS[params.half_turn]
+    middle_zyx = [round(value / voxel) for value in params.middle_xyz_angstrom[::-1]]
+    wanted = (params.thickness_angstrom, params.length_angstrom, params.width_angstrom)
+    z, y, x = (
+        _kept(n, middle, sign, extent, voxel, name)
+        for n, middle, sign, extent, name in zip(shape, middle_zyx, signs, wanted, "zyx", strict=True)
+    )
+    volumes = {"tomogram": tomogram.volume, "tomogram_even": tomogram.even, "tomogram_odd": tomogram.odd}
+    present = {role: volume for role, volume in volumes.items() if volume is not None}
+    made: dict[str, Pixels] = {}
+    for done, (role, volume) in enumerate(present.items()):
+        made[role] = _cut(role, volume, (z, y, x), voxel, context)
+        context.progress(done + 1, len(present))
+    origin = np.array(middle_zyx[::-1], dtype=np.float64) * voxel
+    for name, value in zip("xyz", origin, strict=True):
+        context.figure(f"origin_{name}_angstrom", float(value))
+    context.figure("kept_percent", 100.0 * math.prod(made["tomogram"].shape) / math.prod(shape))
+    turn = None if params.half_turn == "none" else np.diag(np.array(signs[::-1], dtype=np.float64))
+    return replace(
+        tomogram,
+        series=series_from_frame(tomogram.series, origin, turn),
+        volume=made["tomogram"],
+        even=made.get("tomogram_even"),
+        odd=made.get("tomogram_odd"),
+    )
+
+
+def _kept(
+    n: int, middle: int, sign: int, extent_angstrom: float | None, voxel_size_angstrom: float, name: str
+) -> range:
+    """Old indices of the new ones along an axis, in the new order; the middle becomes the new centre."""
+    centre = n // 2 + middle
+    # New index j is old index centre + sign (j - m // 2), for j from 0 to m - 1.
+    before, after = (centre, n - 1 - centre) if sign > 0 else (n - 1 - centre, centre)
+    largest = max(0, 2 * min(before, after + 1))
+    if extent_angstrom is None:
+        size = n if middle == 0 and sign > 0 else largest
+    else:
+        size = max(2, 2 * round(extent_angstrom / voxel_size_angstrom / 2))
+        if middle == 0 and sign > 0 and size >= n:
+            size = n if extent_angstrom <= (n + 1) * voxel_size_angstrom else size
+    if size < _LEAST_VOXELS or (size > largest and size != n):
+        raise UserInputError(
+            f"the tomogram's {name} reaches {n * voxel_size_angstrom:.0f} A; about "
+            f"{middle * voxel_size_angstrom:.0f} "
+            f"A at most {largest * voxel_size_angstrom:.0f} A can be kept; choose another extent or middle",
+            got_angstrom=extent_angstrom,
+        )
+    first = centre - sign * (size // 2)
+    return range(first, first + sign * size, sign)
+
+
+def _cut(
+    role: str,
+    volume: Pixels,
+    kept: tuple[range, range, range],
+    voxel_size_angstrom: float,
+    context: StepContext,
+) -> Pixels:
+    z, y, x = kept
+    sink = context.new_pixels(
+        role,
+        (len(z), len(y), len(x)),
+        voxel_size_angstrom,
+        dtype="float16" if volume.dtype == np.float16 else "float32",
+        multiscale=True,
+    )
+    low_y, low_x = min(y), min(x)
+    for i, old in enumerate(z):
+        part = np.asarray(volume[old, low_y : low_y + len(y), low_x : low_x + len(x)])
+        sink[i] = np.ascontiguousarray(part[:: y.step, :: x.step])
+    return sink
