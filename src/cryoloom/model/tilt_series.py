@@ -28,6 +28,8 @@ class Stack:
     even: Pixels | None = None
     """The same from every second frame (0, 2, ...) only, with the same shifts."""
     odd: Pixels | None = None
+    ctf_correction: str = ""
+    """How the contrast transfer was undone in these pixels; "" where it was not."""
 
     @property
     def present(self) -> dict[str, Pixels]:
@@ -64,10 +66,17 @@ class TiltSeries:
     """Motion-corrected images, not dose-weighted."""
     weighted: Stack | None = None
     """The same, dose-weighted."""
+    corrected: Stack | None = None
+    """The best of these, with the contrast transfer undone at every pixel's defocus."""
 
     @property
     def best_stack(self) -> Stack:
-        """Dose-weighted pixels where there are any, else the unweighted ones."""
+        """CTF-corrected pixels where there are any, else dose-weighted, else unweighted ones."""
+        return self.corrected or self.uncorrected_stack
+
+    @property
+    def uncorrected_stack(self) -> Stack:
+        """Dose-weighted pixels where there are any, else unweighted ones; never CTF-corrected."""
         found = self.weighted or self.stack
         if found is None:
             raise DataUnfitError(

@@ -1,0 +1,143 @@
+"""Undo the contrast transfer of the tilt images, strip by strip along the tilt axis.
+
+A pixel's defocus is the tilt's at the specimen's origin, less (or more, by handedness) the depth of the
+specimen's middle plane there. Every image is corrected at defoci a step apart and each pixel is taken
+between the two nearest; the step, and with it the strips' width, follows from the resolution wanted.
+Astigmatism keeps its direction in the image. Phase flip (as IMOD's ctfphaseflip), multiplication or a Wiener
+filter. Xiong et al., J. Struct. Biol. 168, 378 (2009).
+
+The specimen's thickness is not seen: `reconstruct` with `ctf_correction` corrects every voxel at its own
+depth, and takes images that this step has not touched.
+
+Figures: `narrowest_strip_px` is the width of the narrowest strip; 0 where no image needed strips.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from cryoloom.algorithms.ctf_correction import (
+    Correction,
+    CorrectionMethod,
+    correct_image,
+    linear_depth_step_angstrom,
+)
+from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.depth import plane_depth
+from cryoloom.model import Pose, Stack, Tilt, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["CorrectCtfParams", "correct_ctf"]
+
+
+class CorrectCtfParams(StepParams):
+    """What a user may choose."""
+
+    method: CorrectionMethod = Field(
+        "phase_flip",
+        description="phase_flip: only the sign. multiply: by the transfer function, which weights by signal. "
+        "wiener: divided by it where it is strong.",
+    )
+    snr: float = Field(5.0, gt=0, description="wiener: signal to noise ratio, the same at all frequencies.")
+    resolution_angstrom: float | None = Field(
+        None, gt=0, description="Finest detail whose transfer is to be undone exactly. Unset: three pixels."
+    )
+    height_angstrom: float = Field(
+        0.0, description="Height of the specimen's middle plane above the tomogram's middle."
+    )
+
+
+def _bytes_needed(series: TiltSeries, params: CorrectCtfParams) -> int:
+    """One image and its padded copy, depth, sum and result; filters and spectra of one piece."""
+    n_y, n_x = series.uncorrected_stack.shape_yx
+    return 28 * n_y * n_x + 600_000_000
+
+
+@step(
+    "correct_ctf",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=_bytes_needed,
+    gpu="optional",
+    citations=(
+        "Xiong, Q. et al. (2009) CTF determination and correction for low dose tomographic tilt "
+        "series. J. Struct. Biol. 168, 378-387.",
+    ),
+)
+def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepContext) -> TiltSeries:
+    """Correct every image not excluded at the defocus of each of its pixels; halves too."""
+    _require_ctfs(series)
+    stack = series.uncorrected_stack
+    handedness = series.handedness.applied
+    if handedness is None:
+        context.warn(
+            f"{series.name}: the handedness is not known, so every image is corrected at one defocus all "
+            "over; set it at the import, or measure it with estimate_ctf after the alignment"
+        )
+    resolution = params.resolution_angstrom or 3 * stack.pixel_size_angstrom
+    step_angstrom = linear_depth_step_angstrom(resolution, series.microscope)
+    correction = Correction(params.method, params.snr)
+    sources = stack.present
+    sinks = {
+        role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
+        for role, pixels in sources.items()
+    }
+    sections = {tilt.section: tilt for tilt in series.included}
+    narrowest = math.inf
+    for section in range(stack.images.shape[0]):
+        tilt = sections.get(section)
+        if tilt is not None:
+            loss = _defocus_loss(series, tilt, handedness or 0.0, params.height_angstrom)
+            slope = math.hypot(loss[1], loss[2]) * stack.pixel_size_angstrom
+            narrowest = min(narrowest, step_angstrom / slope if slope > 0 else math.inf)
+        for role, pixels in sources.items():
+            image = np.array(pixels[section], dtype=np.float32)
+            if tilt is not None and tilt.ctf is not None:
+                corrected = correct_image(
+                    torch.from_numpy(image).to(context.device),
+                    stack.pixel_size_angstrom,
+                    tilt.ctf,
+                    series.microscope,
+                    correction,
+                    defocus_loss_angstrom=loss,
+                    step_angstrom=step_angstrom,
+                )
+                image = corrected.cpu().numpy()
+            sinks[role][section] = image
+        context.progress(section + 1, stack.images.shape[0])
+    context.figure("narrowest_strip_px", narrowest if math.isfinite(narrowest) else 0.0)
+    corrected_stack = Stack(
+        sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"), params.method
+    )
+    return replace(series, corrected=corrected_stack)
+
+
+def _require_ctfs(series: TiltSeries) -> None:
+    without = [tilt.acquisition_index for tilt in series.included if tilt.ctf is None]
+    if without:
+        raise DataUnfitError(
+            f"{len(without)} of {len(series.included)} tilts have no CTF; run estimate_ctf first, "
+            "or exclude them",
+            series=series.name,
+            acquisition_indices=without[:10],
+        )
+
+
+def _defocus_loss(
+    series: TiltSeries, tilt: Tilt, handedness: float, height_angstrom: float
+) -> tuple[float, float, float]:
+    """What the specimen's plane has less of defocus than its origin, as `correct_image` takes it."""
+    pose = tilt.pose
+    if pose is None:
+        angle = tilt.nominal_tilt_deg + (series.tilt_offset_deg.applied or 0.0)
+        pose = Pose(series.tilt_axis_deg.applied or 0.0, angle)
+    at_origin, per_x, per_y = plane_depth(pose.matrix, height_angstrom)
+    shift_x, shift_y = pose.shift_xy_angstrom
+    at_centre = at_origin - per_x * shift_x - per_y * shift_y
+    return handedness * at_centre, handedness * per_x, handedness * per_y
