@@ -18,6 +18,7 @@ from cryoloom.engine.doctor import examine
 from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
 from cryoloom.engine.results import history_of, provenance_of_file, sentence
+from cryoloom.engine.scipion_import import import_scipion
 from cryoloom.engine.workflow import load_workflow, shipped_workflows, validated_params
 from cryoloom.steps import all_steps, find_step
 
@@ -37,7 +38,8 @@ def add_to(app: typer.Typer) -> None:
     workflow_commands.command("show")(workflow_show)
     workflow_commands.command("run")(workflow_run)
     workflow_commands.command("export")(workflow_export)
-    app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, run, export.")
+    workflow_commands.command("import")(workflow_import)
+    app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, run, export, import.")
 
 
 def status(project: ProjectOption) -> None:
@@ -193,3 +195,31 @@ def workflow_export(
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     else:
         to.write_text(text)
+
+
+def workflow_import(
+    file: Annotated[Path, typer.Argument(help="Workflow or template that Scipion exported (JSON).")],
+    to: Annotated[Path | None, typer.Option(help="YAML file to write; else it is printed.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="For scripts: the steps and what is left.")] = False,
+) -> None:
+    """Translate a workflow of Scipion; whatever could not be translated is listed with the reason."""
+    imported = import_scipion(file)
+    text = imported.to_yaml()
+    if to is not None:
+        to.write_text(text)
+    if json:
+        left = [dataclasses.asdict(one) for one in imported.left]
+        steps = imported.workflow.model_dump(mode="json")["steps"]
+        print(as_json({"steps": steps, "missing": [n.name for n in imported.workflow.missing], "left": left}))  # noqa: T201
+        return
+    if to is None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+        return
+    missing = [node.name for node in imported.workflow.missing]
+    console.print(f"{len(imported.workflow.steps)} steps in {to}", highlight=False)
+    if missing:
+        console.print(
+            f"of steps that do not exist yet: {', '.join(missing)}", highlight=False, soft_wrap=True
+        )
+    for one in imported.left:
+        console.print(f"not translated: {one}", highlight=False, markup=False, soft_wrap=True)
