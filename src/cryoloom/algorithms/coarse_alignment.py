@@ -1,7 +1,9 @@
-"""Coarse alignment: outwards from the least tilted image by stretched correlation, and a first tilt axis.
+"""Coarse alignment: outwards from the least tilted image by stretched correlation on a common canvas.
 
-An already placed image is squeezed across the tilt axis into the view of the new one (cosine stretching:
-Guckenberger, Ultramicroscopy 9, 1982), a few of them are summed, and the new image is found in the sum.
+Already placed images are squeezed across the tilt axis into the view of the new one (cosine stretching:
+Guckenberger, Ultramicroscopy 9, 1982) and averaged on a canvas wider than the field, so that a specimen that
+moved by a third of the field is still met. The new image is found in the average by a correlation that
+counts only where both have pixels (Padfield, IEEE Trans. Image Process. 21, 2012).
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ import torch
 import torch.nn.functional as functional
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.correlate import correlation_peaks
+from cryoloom.algorithms.correlate import Overlap, find_peaks, half_whitened, overlap_correlation
+from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.tilt_images import TiltImages, band_response, edge_taper
 
-__all__ = ["CoarseAlignment", "align_coarsely", "find_axis", "squeeze_images"]
+__all__ = ["CoarseAlignment", "align_coarsely", "prepared_for_correlation", "squeeze_images"]
 
 Array = NDArray[np.float64]
 
-STEADY_FRACTION = 0.2  # of the field: a larger jump between neighbours is not the stage's usual error
+CANVAS = 1.5  # canvas over field: a shift of half a field stays on it
 MAX_REFERENCES = 5
-TAPER = 0.15
+SURE_PROMINENCE = 6.0  # of a peak over the map's deviation; an image less sure is no reference at first
+TAPER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +44,39 @@ def squeeze_images(
     shifts_yx_px: Array,
     axis_deg: float,
     into_tilt_deg: float,
+    canvas_yx: tuple[int, int] | None = None,
 ) -> torch.Tensor:
     """Images ``(n, y, x)`` as a flat specimen would look at another tilt, shift removed; 0 outside.
 
     The point seen at u in the result is at ``shift + A u`` in the image, ``A`` scaling across the axis by
-    ``cos(tilt) / cos(into)``.
+    ``cos(tilt) / cos(into)``. canvas_yx : shape of the results, the images' own unless told.
     """
-    n_y, n_x = int(images.shape[-2]), int(images.shape[-1])
+    size = np.array([images.shape[-1], images.shape[-2]])
+    out_y, out_x = canvas_yx or (int(images.shape[-2]), int(images.shape[-1]))
+    out = np.array([out_x, out_y])
     axis = np.deg2rad(axis_deg)
     across = np.array([np.cos(axis), np.sin(axis)])  # xy, perpendicular to the tilt axis
     ratio = np.cos(np.deg2rad(tilt_deg)) / np.cos(np.deg2rad(into_tilt_deg))
     matrices = np.eye(2) + (ratio - 1)[:, None, None] * np.outer(across, across)
     shifts_xy = np.asarray(shifts_yx_px)[:, ::-1]
     # grid_sample counts from -1 to 1 over the pixels' outer edges; our centre is index n // 2.
-    size = np.array([n_x, n_y])
-    centre = 2 * (size // 2 + 0.5) / size - 1
     theta = np.zeros((len(tilt_deg), 2, 3))
-    theta[:, :, :2] = matrices * (size[None, :] / size[:, None])
-    theta[:, :, 2] = centre - np.einsum("nij,j->ni", theta[:, :, :2], centre) + 2 * shifts_xy / size
+    theta[:, :, :2] = matrices * (out[None, :] / size[:, None])
+    centre_in = 2 * (size // 2 + 0.5) / size - 1
+    centre_out = 2 * (out // 2 + 0.5) / out - 1
+    theta[:, :, 2] = centre_in - np.einsum("nij,j->ni", theta[:, :, :2], centre_out) + 2 * shifts_xy / size
     grid = functional.affine_grid(
-        torch.from_numpy(theta).to(images), [len(tilt_deg), 1, n_y, n_x], align_corners=False
+        torch.from_numpy(theta).to(images), [len(tilt_deg), 1, out_y, out_x], align_corners=False
     )
     return functional.grid_sample(images[:, None], grid, mode="bilinear", align_corners=False)[:, 0]
+
+
+def prepared_for_correlation(tilt_images: TiltImages) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half-whitened images ``(n, y, x)`` with soft edges, and the window ``(y, x)`` of their edges."""
+    images, shape = tilt_images.images, tilt_images.shape_yx
+    response = band_response(shape, min(shape) / 8, 4.0, images.device)
+    outer = edge_taper(shape, TAPER, images.device)
+    return half_whitened(images * outer, response) * outer, outer
 
 
 def align_coarsely(
@@ -71,104 +86,72 @@ def align_coarsely(
     usable: NDArray[np.bool_],
     *,
     max_shift_fraction: float = 0.3,
-    start_yx_px: Array | None = None,
 ) -> CoarseAlignment:
     """Place every usable image; the others stay with the last placed neighbour.
 
-    Images must be small already (about 256 pixels a side): this is a search over the whole field.
+    max_shift_fraction : largest distance of an image from the middle of the series, fraction of the field.
+    Images must be small already (about 200 pixels a side): this is a search over the whole field.
     """
-    images = tilt_images.images
-    n, shape = len(tilt_deg), tilt_images.shape_yx
-    taper = edge_taper(shape, TAPER, images.device)
-    response = band_response(shape, min(shape) / 8, 4.0, images.device)
-    shifts = np.zeros((n, 2)) if start_yx_px is None else start_yx_px.copy()
-    prominence = np.full(n, np.nan)
+    shape = tilt_images.shape_yx
+    canvas = (good_fft_size(round(CANVAS * shape[0])), good_fft_size(round(CANVAS * shape[1])))
+    images, window = prepared_for_correlation(tilt_images)
+    search = _Search(images, window, canvas, tilt_deg, axis_deg, max_shift_fraction * min(shape))
+    n = len(tilt_deg)
+    shifts, prominence = np.zeros((n, 2)), np.full(n, np.nan)
     least = int(np.argmin(np.where(usable, np.abs(tilt_deg), np.inf)))
-    order = [int(i) for i in np.argsort(np.abs(tilt_deg - tilt_deg[least]), kind="stable")]
-    placed = [least]
-    aside: list[int] = []
+    order = [int(i) for i in np.argsort(np.abs(tilt_deg - tilt_deg[least]), kind="stable") if i != least]
+    placed, doubtful = [least], []
     for i in order:
-        if i == least:
-            continue
-        nearest = sorted(placed, key=lambda j: abs(tilt_deg[i] - tilt_deg[j]))[:MAX_REFERENCES]
-        shifts[i] = shifts[nearest[0]] if start_yx_px is None else shifts[i]
+        near = _nearest(tilt_deg, i, placed)
+        shifts[i] = shifts[near[0]]
         if not usable[i]:
             continue
-        squeezed = squeeze_images(images[nearest], tilt_deg[nearest], shifts[nearest], axis_deg, tilt_deg[i])
-        weight = torch.tensor(0.7 ** np.arange(len(nearest)), dtype=torch.float32, device=images.device)
-        reference = (squeezed * weight[:, None, None]).sum(dim=0)
-        guess = shifts[i].round()
-        moved = torch.roll(images[i], tuple(int(-g) for g in guess), dims=(0, 1))
-        peak = correlation_peaks(reference * taper, moved * taper, response, max_shift_fraction * min(shape))
-        shifts[i] = guess + peak.shifts_yx_px.cpu().numpy()
-        prominence[i] = float(peak.prominence)
-        # An image that shows another place is no reference for the next, unless the next one shows it too.
-        if _distance(shifts[i], shifts[nearest[0]]) <= STEADY_FRACTION * min(shape):
+        shifts[i], prominence[i] = search.find(i, near, shifts, np.median(shifts[placed], axis=0))
+        if prominence[i] >= SURE_PROMINENCE:
             placed.append(i)
-        elif agreeing := [
-            j for j in aside if _distance(shifts[i], shifts[j]) <= STEADY_FRACTION * min(shape)
-        ]:
-            placed += [*agreeing, i]
         else:
-            aside.append(i)
+            doubtful.append(i)
+    for i in doubtful:  # once more, now between neighbours on both sides
+        near = _nearest(tilt_deg, i, placed)
+        shifts[i], prominence[i] = search.find(i, near, shifts, np.median(shifts[placed], axis=0))
     return CoarseAlignment(axis_deg, shifts[:, ::-1] * tilt_images.pixel_size_angstrom, prominence)
 
 
-def _distance(a: Array, b: Array) -> float:
-    return float(np.hypot(*(a - b)))
+def _nearest(tilt_deg: Array, i: int, placed: list[int]) -> list[int]:
+    """Placed views nearest in tilt."""
+    return sorted(placed, key=lambda j: abs(tilt_deg[i] - tilt_deg[j]))[:MAX_REFERENCES]
 
 
-def find_axis(
-    tilt_images: TiltImages,
-    tilt_deg: Array,
-    coarse: CoarseAlignment,
-    usable: NDArray[np.bool_],
-    candidates_deg: Array,
-    *,
-    neighbours: tuple[int, ...] = (1, 2, 3),
-) -> tuple[float, Array]:
-    """Axis under which squeezed neighbours look most alike, and the score of each candidate ``(n,)``.
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Prepared images and what every search on the canvas shares."""
 
-    Score is the mean correlation height over pairs at more than 15 degrees; the shift stays free, so that
-    the shifts found with a wrong axis do not favour it.
-    """
-    images, shape = tilt_images.images, tilt_images.shape_yx
-    taper = edge_taper(shape, TAPER, images.device)
-    response = band_response(shape, min(shape) / 8, 3.0, images.device)
-    shifts_yx_px = coarse.shift_xy_angstrom[:, ::-1] / tilt_images.pixel_size_angstrom
-    index = np.flatnonzero(usable)
-    lower, higher = [], []
-    for step in neighbours:
-        for a, b in zip(index[:-step], index[step:], strict=True):
-            flat, tilted = (a, b) if abs(tilt_deg[a]) < abs(tilt_deg[b]) else (b, a)
-            if abs(tilt_deg[tilted]) > 15:
-                lower.append(int(flat))
-                higher.append(int(tilted))
-    if not lower:
-        return coarse.axis_deg, np.zeros(len(candidates_deg))
-    zeros = np.zeros((1, 2))
-    scores = np.zeros(len(candidates_deg))
-    for k, axis in enumerate(candidates_deg):
-        for a, b in zip(lower, higher, strict=True):
-            reference = squeeze_images(
-                images[a : a + 1], tilt_deg[[a]], shifts_yx_px[[a]], float(axis), float(tilt_deg[b])
-            )
-            moving = squeeze_images(images[b : b + 1], zeros[0, :1], shifts_yx_px[[b]], float(axis), 0.0)
-            peak = correlation_peaks(reference * taper, moving * taper, response, 0.06 * min(shape))
-            scores[k] += float(peak.height[0])
-    scores /= len(lower)
-    return _vertex(np.asarray(candidates_deg, float), scores), scores
+    images: torch.Tensor
+    window: torch.Tensor
+    canvas: tuple[int, int]
+    tilt_deg: Array
+    axis_deg: float
+    reach_px: float
 
-
-def _vertex(x: Array, y: Array) -> float:
-    """Position of the maximum of samples, refined by a parabola through five points."""
-    best = int(np.argmax(y))
-    low, high = max(0, best - 2), min(len(x), best + 3)
-    if high - low < 3:
-        return float(x[best])
-    a, b, _ = np.polyfit(x[low:high] - x[best], y[low:high], 2)
-    return (
-        float(x[best] + np.clip(-b / (2 * a), x[low] - x[best], x[high - 1] - x[best]))
-        if a < 0
-        else float(x[best])
-    )
+    def find(self, i: int, near: list[int], shifts_yx_px: Array, middle_yx_px: Array) -> tuple[Array, float]:
+        """Shift (y, x) in pixels of image ``i`` against its placed neighbours, and the peak's prominence."""
+        views = torch.stack([self.images[near], self.window.expand(len(near), -1, -1)]).flatten(0, 1)
+        twice = np.concatenate([near, near])
+        squeezed = squeeze_images(
+            views, self.tilt_deg[twice], shifts_yx_px[twice], self.axis_deg, self.tilt_deg[i], self.canvas
+        )
+        share = torch.tensor([0.8**k for k in range(len(near))], device=views.device)[:, None, None]
+        total = (squeezed[: len(near)] * share).sum(dim=0)
+        mass = (squeezed[len(near) :] * share).sum(dim=0)
+        reference = total / (mass + 0.1)
+        # The squeezed reference is in the specimen's frame: where it lies in image i is the shift of i.
+        pad = (0, self.canvas[1] - self.images.shape[2], 0, self.canvas[0] - self.images.shape[1])
+        moving, window = (functional.pad(a, pad) for a in (self.images[i], self.window))
+        maps = overlap_correlation(Overlap(reference, mass / (mass + 0.1)), Overlap(moving, window))
+        # Centres: the canvas' is canvas // 2, the image's is n // 2 from its corner.
+        offset = [c // 2 - int(n) // 2 for c, n in zip(self.canvas, self.images.shape[1:], strict=True)]
+        first = [round(float(m)) - o for m, o in zip(middle_yx_px, offset, strict=True)]
+        maps = torch.roll(maps, (-first[0], -first[1]), dims=(0, 1))
+        peak = find_peaks(maps, self.reach_px)
+        found = peak.shifts_yx_px.double().cpu().numpy() + first + np.array(offset)
+        return found, float(peak.prominence)

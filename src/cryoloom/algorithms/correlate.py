@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Peaks", "correlation_peaks", "cross_correlation", "find_peaks", "refine_parabola"]
+__all__ = [
+    "Overlap",
+    "Peaks",
+    "correlation_peaks",
+    "cross_correlation",
+    "find_peaks",
+    "half_whitened",
+    "overlap_correlation",
+    "refine_parabola",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,48 @@ def cross_correlation(
     cross = cross * (amplitude + floor) ** -whitening
     norm = cross.abs().sum(dim=(-2, -1), keepdim=True) * 2 + 1e-20
     return torch.fft.irfft2(cross / norm, s=shape) * (shape[0] * shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Image ``(..., y, x)`` and its window of the same shape: 1 where it has pixels, 0 outside."""
+
+    image: torch.Tensor
+    window: torch.Tensor
+
+
+def half_whitened(images: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+    """Images whose plain correlation is the half-whitened one; response : (y, x // 2 + 1) band-pass."""
+    shape = (int(images.shape[-2]), int(images.shape[-1]))
+    spectra = torch.fft.rfft2(images)
+    amplitude = spectra.abs()
+    floor = amplitude.mean(dim=(-2, -1), keepdim=True) * 1e-3 + 1e-20
+    filtered = torch.fft.irfft2(spectra * (amplitude + floor) ** -0.5 * response.sqrt(), s=shape)
+    return filtered / (filtered.flatten(-2).std(dim=-1)[..., None, None] + 1e-20)
+
+
+def overlap_correlation(reference: Overlap, moving: Overlap, *, least_overlap: float = 0.25) -> torch.Tensor:
+    """Correlation maps ``(..., y, x)``, unshifted, normalised at every shift by the pixels both images have.
+
+    Images have about zero mean and are padded against wrap-around. The coefficient (-1 to 1) is multiplied by
+    the root of the overlap, which makes chance heights alike; 0 below ``least_overlap`` of the largest one.
+    """
+    shape = (int(moving.image.shape[-2]), int(moving.image.shape[-1]))
+
+    def correlated(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.fft.irfft2(b * a.conj(), s=shape)
+
+    here = [reference.image * reference.window, reference.image**2 * reference.window, reference.window]
+    there = [moving.image * moving.window, moving.image**2 * moving.window, moving.window]
+    image_a, power_a, window_a = (torch.fft.rfft2(a) for a in here)
+    image_b, power_b, window_b = (torch.fft.rfft2(b) for b in there)
+    overlap = correlated(window_a, window_b)
+    largest = overlap.amax(dim=(-2, -1), keepdim=True)
+    enough = overlap > least_overlap * largest
+    norm = correlated(power_a, window_b).clamp(min=0) * correlated(window_a, power_b).clamp(min=0)
+    floor = 1e-6 * norm.amax(dim=(-2, -1), keepdim=True) + 1e-20
+    coefficient = correlated(image_a, image_b) / torch.sqrt(norm + floor)
+    return torch.where(enough, coefficient * torch.sqrt(overlap / largest), torch.zeros_like(overlap))
 
 
 def find_peaks(maps: torch.Tensor, max_shift_px: float) -> Peaks:

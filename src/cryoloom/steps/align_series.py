@@ -20,11 +20,12 @@ from pydantic import Field
 
 from cryoloom.algorithms.bead_tracking import BeadTracking, bead_maps, measure_bead_diameter, track_beads
 from cryoloom.algorithms.bundle_adjustment import BundleSolution, Freedom, Tracks, Variation, left_out_errors
-from cryoloom.algorithms.coarse_alignment import CoarseAlignment, align_coarsely, find_axis
+from cryoloom.algorithms.coarse_alignment import CoarseAlignment
 from cryoloom.algorithms.feature_tracking import FeatureTracking, track_features
+from cryoloom.algorithms.first_alignment import FirstAlignment, align_first
 from cryoloom.algorithms.patch_tracking import PatchTracking, track_patches
 from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images, shrink_images
+from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Pose, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
@@ -33,7 +34,6 @@ __all__ = ["AlignSeriesParams", "align_series"]
 
 Array = NDArray[np.float64]
 
-COARSE_PIXELS = 256  # shorter side of the images of the coarse pass
 LEAST_TILTS = 5
 LEAST_BEADS = 5
 LEAST_FEATURES = 15
@@ -112,7 +112,8 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     images = _in_order_of_tilts(images, series)
     usable &= images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
     context.progress(1, 4)
-    coarse = _coarse(series, images, tilt_deg, usable, params)
+    first = _first(series, images, tilt_deg, usable, params, context)
+    coarse = first.coarse
     context.progress(2, 4)
     start = SeriesGeometry.start(tilt_deg, coarse.axis_deg, coarse.shift_xy_angstrom)
     freedom = Freedom(params.axis, params.tilt, magnification=params.magnification)
@@ -153,25 +154,23 @@ def _in_order_of_tilts(images: TiltImages, series: TiltSeries) -> TiltImages:
     )
 
 
-def _coarse(
+def _first(
     series: TiltSeries,
     images: TiltImages,
     tilt_deg: Array,
     usable: NDArray[np.bool_],
     params: AlignSeriesParams,
-) -> CoarseAlignment:
-    """Shifts by correlation; the axis is only searched for over the circle where nobody told it."""
-    small = shrink_images(images, COARSE_PIXELS)
+    context: StepContext,
+) -> FirstAlignment:
+    """Axis and shifts by correlation; says so where the images speak against the told axis."""
     told = params.tilt_axis_deg if params.tilt_axis_deg is not None else series.tilt_axis_deg.applied
-    fraction = params.max_shift_fraction
-    coarse = align_coarsely(small, tilt_deg, told or 0.0, usable, max_shift_fraction=fraction)
-    if told is not None:
-        return coarse
-    tiny = shrink_images(images, COARSE_PIXELS // 2)
-    axis, _ = find_axis(tiny, tilt_deg, coarse, usable, np.arange(-90.0, 90.0, 6.0), neighbours=(2,))
-    coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=fraction)
-    axis, _ = find_axis(tiny, tilt_deg, coarse, usable, axis + np.arange(-8.0, 8.1, 2.0), neighbours=(2,))
-    return align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=fraction)
+    first = align_first(images, tilt_deg, usable, told, max_shift_fraction=params.max_shift_fraction)
+    if first.told_is_refuted and told is not None:
+        context.warn(
+            f"the tilt axis told, {told:.1f} degrees, does not explain the images; they agree with "
+            f"{first.coarse.axis_deg:.1f} degrees, or with that turned by 180, which images cannot tell"
+        )
+    return first
 
 
 def _tracked(
@@ -280,11 +279,10 @@ def _patches(
     spacing_angstrom: float,
     n_rounds: int,
 ) -> PatchTracking:
-    """Patches followed from the axis of the stretched correlation."""
-    found = _axis_for_patches(images, start, usable)
+    """Patches followed through the series; an error where none can be."""
     patches = track_patches(
         images,
-        replace(start, axis_deg=np.full(start.n_views, found)),
+        start,
         usable,
         freedom,
         patch_angstrom=params.patch_angstrom,
@@ -294,17 +292,6 @@ def _patches(
     if patches.tracks.n_points < 4 or len(np.unique(patches.tracks.view)) < LEAST_TILTS:
         raise DataUnfitError("no patch could be followed through the series; look at its images")
     return patches
-
-
-def _axis_for_patches(images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_]) -> float:
-    """Axis by stretched correlation about the start: patches pull it only slowly from a wrong one."""
-    tiny = shrink_images(images, COARSE_PIXELS // 2)
-    axis = start.mean_axis_deg
-    coarse = CoarseAlignment(axis, start.shift_xy_angstrom, np.ones(start.n_views))
-    found, _ = find_axis(
-        tiny, start.tilt_deg, coarse, usable, axis + np.arange(-10.0, 10.1, 2.5), neighbours=(2,)
-    )
-    return found
 
 
 def _with_poses(

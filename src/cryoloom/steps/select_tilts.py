@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.coarse_alignment import align_coarsely
+from cryoloom.algorithms.first_alignment import choose_axis
 from cryoloom.algorithms.image_smear import SeriesSmear, explaining_terms, fit_smears, power_error
 from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.tilt_quality import brightness_ratio, covered_fractions
@@ -27,7 +28,7 @@ __all__ = ["SelectTiltsParams", "select_tilts"]
 Array = NDArray[np.float64]
 
 TRUSTED_PROMINENCE = 9.0  # of a whole-field correlation peak; pure noise reaches about 5
-WORKING_PIXELS = 256
+WORKING_PIXELS = 192
 
 
 class SelectTiltsParams(StepParams):
@@ -39,7 +40,7 @@ class SelectTiltsParams(StepParams):
     covered_fraction: float = Field(0.25, gt=0, lt=1, description="Covered above this part of the field.")
     find_shifted: bool = Field(True, description="Exclude tilts that show another place.")
     shift_fraction: float = Field(
-        0.15, gt=0, lt=1, description="Shifted by more than this part of the field."
+        0.35, gt=0, lt=1, description="Shifted by more than this part of the field."
     )
     find_blurred: bool = Field(True, description="Exclude tilts blurred against the trend of the series.")
     blur_angstrom: float = Field(
@@ -80,7 +81,7 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
     found: list[Exclusion | None] = [None] * len(tilts)
     _judge_light(found, seen, tilt_deg, params)
     lit = np.array([reason is None for reason in found])
-    shift = _shift_fractions(images, tilt_deg, lit, series.tilt_axis_deg.applied or 0.0)
+    shift = _shift_fractions(images, tilt_deg, lit, series.tilt_axis_deg.applied)
     smear = _smears(seen, tilts, lit)
     least = int(np.argmin(np.where(lit, np.abs(tilt_deg), np.inf)))
     for i in np.flatnonzero(lit):
@@ -147,6 +148,7 @@ def _judge_light(
             found[i] = Exclusion(text, "select_tilts", float(covered[i]))
 
 
+<<<<<<< HEAD
 def _counts_from_zero(seen: TiltSurvey) -> bool:
     return bool(np.median(seen.mean) > 0 and np.median(seen.blocks.min(axis=(1, 2))) >= 0)
 
@@ -163,10 +165,16 @@ def _smears(seen: TiltSurvey, tilts: list[Tilt], lit: NDArray[np.bool_]) -> Seri
 
 
 def _shift_fractions(images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], axis_deg: float) -> Array:
+=======
+def _shift_fractions(
+    images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], told_deg: float | None
+) -> Array:
+>>>>>>> 2866ac5 (alignment: axes over half a turn are scored and a refuted told axis replaced; shifts of a third of the field on a wide canvas)
     """Distance of each image from the middle of the series over the shorter side; NaN where not trusted."""
     if lit.sum() < 3:
         return np.full(len(tilt_deg), np.nan)
-    coarse = align_coarsely(images, tilt_deg, axis_deg, lit, max_shift_fraction=0.4)
+    axis_deg, _, _ = choose_axis(images, tilt_deg, lit, told_deg)
+    coarse = align_coarsely(images, tilt_deg, axis_deg, lit, max_shift_fraction=0.48)
     trusted = lit & ~(coarse.prominence < TRUSTED_PROMINENCE)
     middle = np.median(coarse.shift_xy_angstrom[trusted], axis=0)
     distance = np.hypot(*(coarse.shift_xy_angstrom - middle).T) / images.field_angstrom
