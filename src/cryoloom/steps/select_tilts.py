@@ -148,7 +148,6 @@ def _judge_light(
             found[i] = Exclusion(text, "select_tilts", float(covered[i]))
 
 
-<<<<<<< HEAD
 def _counts_from_zero(seen: TiltSurvey) -> bool:
     return bool(np.median(seen.mean) > 0 and np.median(seen.blocks.min(axis=(1, 2))) >= 0)
 
@@ -164,12 +163,9 @@ def _smears(seen: TiltSurvey, tilts: list[Tilt], lit: NDArray[np.bool_]) -> Seri
     return fitted.spread_over(lit)
 
 
-def _shift_fractions(images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], axis_deg: float) -> Array:
-=======
 def _shift_fractions(
     images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], told_deg: float | None
 ) -> Array:
->>>>>>> 2866ac5 (alignment: axes over half a turn are scored and a refuted told axis replaced; shifts of a third of the field on a wide canvas)
     """Distance of each image from the middle of the series over the shorter side; NaN where not trusted."""
     if lit.sum() < 3:
         return np.full(len(tilt_deg), np.nan)
