@@ -40,4 +40,4 @@ def test_both_fine_searches_find_the_axis(rng):
     squeezed = find_axis(shrink_images(images, 128), TILTS, coarse, ALL, candidates, neighbours=(2,))
     line = find_common_line(images, TILTS, truth.shift_xy_angstrom, ALL, candidates)
     assert squeezed.best_deg == pytest.approx(AXIS, abs=2.0)
-    assert line.best_deg == pytest.approx(AXIS, abs=1.0)
+    assert line.best_deg == pytest.approx(AXIS, abs=1.5)

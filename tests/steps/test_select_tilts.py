@@ -16,7 +16,7 @@ DARK, SHIFTED, BLURRED = 2, 9, 11
 
 
 def make_series(rng):
-    """A flat specimen of texture at 10 A: one image dark, one moved by a quarter, one smeared."""
+    """A flat specimen of texture at 10 A: one image dark, one moved by two fifths, one smeared."""
     y, x = np.fft.fftfreq(2 * SIDE)[:, None], np.fft.rfftfreq(2 * SIDE)[None]
     spectrum = np.fft.rfft2(rng.normal(size=(2 * SIDE, 2 * SIDE))) * np.exp(-((y**2 + x**2) / 0.09**2))
     texture = np.fft.irfft2(spectrum)
@@ -27,7 +27,7 @@ def make_series(rng):
         seen = texture
         if i == BLURRED:
             seen = np.mean([np.roll(texture, (k, 3 * k % 11), axis=(0, 1)) for k in range(11)], axis=0)
-        first = half + (SIDE // 4 if i == SHIFTED else 0)
+        first = half + (2 * SIDE // 5 if i == SHIFTED else 0)
         image = 100 + 10 * seen[half : half + SIDE, first : first + SIDE] + rng.normal(0, 2, (SIDE, SIDE))
         images.append(image * (0.2 if i == DARK else 1.0))
     tilts = tuple(Tilt(i, float(t), 3.0 * i, 3.0 * i + 3, section=i) for i, t in enumerate(TILTS))
