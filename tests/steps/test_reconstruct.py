@@ -10,7 +10,7 @@ import pytest
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
-from cryoloom.model import Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
 
 PIXEL = 4.0
@@ -110,6 +110,52 @@ def test_sizes_follow_the_parameters(series, context):
     assert context.pixels["tomogram"].shape == (20, 30, 40)
     assert context.pixels["tomogram"].dtype == np.float16
     assert bytes_needed(series, params) > 20 * 30 * 40
+
+
+def with_ctfs(series):
+    """Defocus so small and voxels so large that nothing happens but what must not: the sign stays."""
+    ctf = Ctf(3000.0, 2900.0, 10.0)
+    changes = {tilt.acquisition_index: {"ctf": ctf} for tilt in series.tilts}
+    return replace(series.with_tilts(changes), handedness=Sourced.from_told(1, "test"))
+
+
+@pytest.mark.parametrize("method", ["phase_flip", "multiply", "wiener"])
+def test_three_dimensional_correction_keeps_places_and_contrast(method, series, context):
+    params = PARAMS.model_copy(update={"ctf_correction": method, "halves": False, "ctf_step_angstrom": 40.0})
+    tomogram = reconstruct(with_ctfs(series), params, context)
+    assert tomogram.method == f"weighted back-projection, 3D-CTF by {method}"
+    volume = context.pixels["tomogram"]
+    at = np.round(index_from_position(BEADS, volume.shape, 8.0)).astype(int)
+    assert (volume[tuple(at.T)] < volume.mean() - 5 * volume.std()).all()
+    assert np.abs(bead_centres(volume, 8.0) - BEADS)[:, :2].max() < 1.5
+    assert context.figures["ctf_step_angstrom"] == 40
+    assert context.figures["ctf_corrections_per_tilt"] >= 1
+    plain = reconstruct(series, PARAMS.model_copy(update={"halves": False}), context).volume
+    if method == "phase_flip":
+        # Up to the first zero, beyond 20 A here, a phase flip leaves everything as it is.
+        np.testing.assert_allclose(volume, plain, atol=0.02 * np.abs(plain).max())
+
+
+def test_little_memory_gives_the_same_correction(series, context):
+    params = PARAMS.model_copy(update={"ctf_correction": "multiply", "halves": False})
+    whole = np.array(reconstruct(with_ctfs(series), params, context).volume)
+    context.memory_bytes = 1
+    banded = reconstruct(with_ctfs(series), params, context).volume
+    # Bands see another periodic continuation beyond their halo.
+    np.testing.assert_allclose(banded, whole, atol=0.01 * np.abs(whole).max())
+
+
+def test_refuses_to_correct_twice_or_in_the_dark(series, context):
+    params = PARAMS.model_copy(update={"ctf_correction": "multiply"})
+    with pytest.raises(DataUnfitError, match="21 of 21 tilts have no CTF; run estimate_ctf"):
+        reconstruct(replace(series, handedness=Sourced.from_told(1, "test")), params, context)
+    known = with_ctfs(series)
+    with pytest.raises(DataUnfitError, match="needs the handedness"):
+        reconstruct(replace(known, handedness=Sourced()), params, context)
+    done = replace(known, corrected=replace(known.stack, ctf_correction="phase_flip"))
+    with pytest.raises(DataUnfitError, match="corrected already, by phase_flip; leave out correct_ctf"):
+        reconstruct(done, params, context)
+    assert reconstruct(done, PARAMS, context).method == "weighted back-projection"
 
 
 def test_refuses_with_a_sentence(series, context):

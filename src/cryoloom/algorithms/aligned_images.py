@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.fourier import crop_rfft
 from cryoloom.kernels.spline_sample import sample_spline
 
-__all__ = ["contrast", "image_contrast_scale", "pose_affine", "sample_aligned", "spline_image"]
+__all__ = [
+    "aligned_axes",
+    "contrast",
+    "image_contrast_scale",
+    "pose_affine",
+    "sample_aligned",
+    "spline_image",
+]
 
 OVERSAMPLING = 2.0
 """Spline knots per aligned pixel. With 2 the cubic B-spline's copies are below 0.2 % at 2/3 of Nyquist."""
@@ -86,6 +93,16 @@ def _resize_rfft(
     return padded * (new_shape_yx[0] * new_shape_yx[1] / (smaller[0] * smaller[1]))
 
 
+def aligned_axes(
+    axis_deg: float, tilt_deg: float, x_tilt_deg: float, magnification: float
+) -> NDArray[np.float64]:
+    """What an aligned column (u) and an aligned row (v) are in the image, ``(2, 2)``: (x, y) from (u, v)."""
+    axis, tilt, x_tilt = (math.radians(value) for value in (axis_deg, tilt_deg, x_tilt_deg))
+    turn = magnification * np.array([[math.cos(axis), -math.sin(axis)], [math.sin(axis), math.cos(axis)]])
+    shear = np.array([[1.0, math.sin(x_tilt) * math.sin(tilt)], [0.0, math.cos(x_tilt)]])
+    return np.asarray(turn @ shear)
+
+
 def pose_affine(
     image_shape_yx: tuple[int, int],
     knot_shape_yx: tuple[int, int],
@@ -102,11 +119,7 @@ def pose_affine(
 
     binning : image pixels per aligned pixel. shift_xy_px : the pose's shift in image pixels.
     """
-    axis, tilt, x_tilt = (math.radians(value) for value in (axis_deg, tilt_deg, x_tilt_deg))
-    turn = magnification * np.array([[math.cos(axis), -math.sin(axis)], [math.sin(axis), math.cos(axis)]])
-    # Columns: what one aligned column (u) and one aligned row (v) are in the turned frame's (x, y).
-    shear = np.array([[1.0, math.sin(x_tilt) * math.sin(tilt)], [0.0, math.cos(x_tilt)]])
-    per_u, per_v = (binning * turn @ shear).T
+    per_u, per_v = binning * aligned_axes(axis_deg, tilt_deg, x_tilt_deg, magnification).T
     matrix = np.array([[per_v[1], per_u[1], shift_xy_px[1]], [per_v[0], per_u[0], shift_xy_px[0]]])
     matrix[:, 2] -= matrix[:, 0] * (aligned_shape_yx[0] // 2) + matrix[:, 1] * (aligned_shape_yx[1] // 2)
     # From image pixels about the centre to knots about theirs; the two centres coincide.

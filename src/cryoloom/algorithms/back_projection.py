@@ -8,7 +8,7 @@ the object's values, as far as the tilt range reaches.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,19 @@ class WeightedBackProjection:
     halo_rows: int
     """Rows needed above and below those of a strip."""
 
+    @property
+    def row_bytes(self) -> int:
+        """Peak for one row of all images: padded, its transform, twice finer, turned."""
+        # Rows are padded to twice their length: 2 + 2 + 4 for a few tilts, 2 for all.
+        return 4 * self.n_columns * (2 * len(self.columns) + 8 * min(_TILTS_AT_ONCE, len(self.columns)))
+
+    def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
+        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
+        n_rows = aligned.shape[1] - 2 * self.halo_rows
+        for start in range(0, n_rows, STRIP_ROWS):
+            height = min(STRIP_ROWS, n_rows - start)
+            yield self.strip(aligned[:, start : start + height + 2 * self.halo_rows], height)
+
     def strip(self, aligned: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Strip ``(z, n_rows, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
         if aligned.shape[1] != n_rows + 2 * self.halo_rows or n_rows > STRIP_ROWS:
@@ -55,13 +68,43 @@ class WeightedBackProjection:
                 f"expected {n_rows} rows and {self.halo_rows} on both sides, got {aligned.shape}"
             )
         n_z, _, n_x = self.volume_shape
-        images = self._filtered(aligned)
-        volume = torch.empty((n_z, n_rows, n_x), dtype=torch.float32, device=images.device)
-        if self.halo_rows:
-            back_project_oblique(images, self.columns, self.rows, volume)
-        else:
-            back_project(images, self.columns.to(images.device), volume)
+        volume = torch.empty((n_z, n_rows, n_x), dtype=torch.float32, device=aligned.device)
+        self.fill(self._filtered(aligned), volume, 0)
         return volume
+
+    def fill(self, images: torch.Tensor, volume: torch.Tensor, first_z: int) -> None:
+        """Back-project filtered images ``(tilt, fine column, row)`` into a slab of a strip."""
+        columns = self.columns.clone()
+        columns[:, 0] += columns[:, 2] * first_z
+        if self.halo_rows:
+            rows = self.rows.clone()
+            rows[:, 0] += rows[:, 1] * first_z
+            back_project_oblique(images, columns, rows, volume)
+        else:
+            back_project(images, columns.to(images.device), volume)
+
+    def filtered_rows(self, aligned: torch.Tensor, first_tilt: int, margin: int) -> torch.Tensor:
+        """Filtered rows of some tilts, not made finer, with ``margin`` columns more on both sides.
+
+        aligned : (tilt, row, column), NaN outside images; of one tilt the result is (row, column).
+        """
+        padded = self._padded(aligned)
+        filters = self.filters[first_tilt : first_tilt + len(aligned), None] / COLUMN_OVERSAMPLING
+        rows = torch.fft.irfft(torch.fft.rfft(padded) * filters.to(aligned.device), n=self.n_padded)
+        start = (self.n_padded - self.n_columns) // 2 - margin
+        return rows[..., start : start + self.n_columns + 2 * margin].squeeze(0)
+
+    def sharpen_rows(self, images: torch.Tensor) -> None:
+        """Take back, in place, what interpolation between rows blurs, if there is any: ``(..., row)``."""
+        if self.halo_rows:
+            # Linear interpolation between rows adds 1/6 px^2 of width; the second difference takes it back.
+            bend = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]
+            images[..., 1:-1] -= bend / 12
+
+    def _padded(self, aligned: torch.Tensor) -> torch.Tensor:
+        padded = torch.empty((*aligned.shape[:2], self.n_padded))
+        extend_rows(aligned.cpu().numpy(), padded.numpy())
+        return padded.to(aligned.device)
 
     def _filtered(self, aligned: torch.Tensor) -> torch.Tensor:
         """Filtered rows as the kernels want them: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
@@ -73,9 +116,7 @@ class WeightedBackProjection:
         start = COLUMN_OVERSAMPLING * ((self.n_padded - self.n_columns) // 2)
         for first in range(0, n_tilts, _TILTS_AT_ONCE):
             some = slice(first, first + _TILTS_AT_ONCE)
-            padded = torch.empty((*aligned[some].shape[:2], self.n_padded))
-            extend_rows(aligned[some].cpu().numpy(), padded.numpy())
-            spectra = torch.fft.rfft(padded.to(aligned.device))
+            spectra = torch.fft.rfft(self._padded(aligned[some]))
             spectra *= self.filters[some, None].to(aligned.device)
             fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * self.n_padded)
             if images.device.type == "cpu":
@@ -83,10 +124,7 @@ class WeightedBackProjection:
             else:
                 images[some].zero_()
                 images[some, 1:-1, :n_rows] = fine[..., start : start + images.shape[1] - 2].transpose(1, 2)
-        if self.halo_rows:
-            # Linear interpolation between rows adds 1/6 px^2 of width; the second difference takes it back.
-            bend = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]
-            images[..., 1:-1] -= bend / 12
+        self.sharpen_rows(images)
         return images
 
 

@@ -4,30 +4,35 @@ Every image becomes contrast (its mean subtracted, then divided by it), is binne
 sampled by cubic B-splines in the frame of its tilt axis (shift, in-plane rotation, magnification and x-tilt
 removed), filtered across the axis by a ramp with cut-off and the angle the tilt stands for, and smeared back
 along its beam. A voxel holds the contrast of one voxel, of which the images are sums; protein stays dark.
-Radermacher, Electron Tomography (2006), ch. 8; filter as IMOD's RADIAL.
+Radermacher, Electron Tomography (2006), ch. 8; filter as IMOD's RADIAL, and its SIRT-like filter.
+
+With `ctf_correction` the images are corrected for the contrast transfer at several depths, and every voxel
+takes what belongs to its own (3D-CTF: NovaCTF's method, Turonova et al., J. Struct. Biol. 199, 2017, with a
+polynomial in depth instead of a filtered stack per step). It needs a CTF on every tilt and the handedness.
 
 Figures: `half_correlation` is the mean Fourier shell correlation of the even and odd tomogram's middle up to
-half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need halves.
+half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need halves. With 3D-CTF,
+`ctf_step_angstrom` is the thickness of a slab that shares one mixture of corrections and
+`ctf_corrections_per_tilt` how many depths an image is corrected at.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 
-from cryoloom.algorithms.aligned_images import contrast, pose_affine, sample_aligned, spline_image
 from cryoloom.algorithms.back_projection import WeightedBackProjection, plan_back_projection
+from cryoloom.algorithms.ctf_correction import Correction
+from cryoloom.algorithms.depth_correction import DepthCorrectedBackProjection, plan_depth_correction
 from cryoloom.algorithms.half_correlation import shell_correlation, smoothed_crossing_per_px
 from cryoloom.algorithms.radial_filter import RadialFilter
-from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.geometry.frames import binned_shape
+from cryoloom.algorithms.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.backproject import STRIP_ROWS
-from cryoloom.model import Pixels, PixelSink, Pose, Tilt, TiltSeries, Tomogram
+from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["ReconstructParams", "reconstruct"]
@@ -68,6 +73,20 @@ class ReconstructParams(StepParams):
         description="How uneven tilts are weighted: by the angle each stands for, or exactly for the "
         "tomogram's thickness (Harauz & van Heel), where the ramp ends at Crowther's resolution.",
     )
+    ctf_correction: Literal["none", "phase_flip", "multiply", "wiener"] = Field(
+        "none",
+        description="Correct every voxel's images at its own depth (3D-CTF): only the sign, by the transfer "
+        "function (weights by signal; the fastest), or divided by it where it is strong.",
+    )
+    ctf_snr: float = Field(5.0, gt=0, description="wiener: signal to noise ratio, the same everywhere.")
+    ctf_resolution_angstrom: float | None = Field(
+        None,
+        gt=0,
+        description="Finest detail whose depth is heeded exactly. Unset: the end of the filter's fall-off.",
+    )
+    ctf_step_angstrom: float | None = Field(
+        None, gt=0, description="Thickness of slabs of one correction. Unset: from the resolution."
+    )
     halves: bool = Field(
         True,
         description="Also make even and odd tomograms where the stack has halves (to denoise, to measure).",
@@ -88,55 +107,17 @@ class ReconstructParams(StepParams):
 
 # numba's code, FFT plans, threads' heaps and the correlation of the halves (benchmarks/reconstruct_memory.py)
 _BESIDES_BYTES = 400_000_000
-_USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are seen, files stay small
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Sizes of one reconstruction, made from a series and parameters alone."""
-
-    tilts: tuple[Tilt, ...]
-    image_shape_yx: tuple[int, int]
-    pixel_size_angstrom: float
-    voxel_size_angstrom: float
-    volume_shape: tuple[int, int, int]
-    n_columns: int
-
-    @property
-    def binning(self) -> float:
-        """Image pixels per voxel."""
-        return self.voxel_size_angstrom / self.pixel_size_angstrom
-
-    @property
-    def poses(self) -> tuple[Pose, ...]:
-        """Of the tilts, none missing."""
-        return tuple(tilt.pose for tilt in self.tilts if tilt.pose is not None)
-
-    @property
-    def image_bytes(self) -> int:
-        """Peak while one image is being aligned: image, its transform, and the knots' transform and copy."""
-        image = 4 * math.prod(self.image_shape_yx)
-        knots = int(image * (2 / self.binning) ** 2)
-        return 2 * image + max(image, 3 * knots)
-
-    @property
-    def row_bytes(self) -> int:
-        """One row of all aligned images."""
-        return 4 * len(self.tilts) * self.n_columns
-
-    @property
-    def strip_bytes(self) -> int:
-        """Peak while a strip is made: rows padded, transformed, twice finer, turned; and its voxels."""
-        n_z, _, n_x = self.volume_shape
-        # Rows are padded to twice their length: 2 + 2 + 4 + 2 rows' worth, 8 of them at once.
-        return STRIP_ROWS * (9 * self.row_bytes + 4 * n_z * n_x)
+_ROWS_AT_ONCE = 256
+"""Rows corrected for depth at a time where memory is not told: the halo is then a small part of them."""
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
-    """All aligned images, one image's work or one strip's; with less memory, rows are done in bands."""
-    plan = _plan(series, params)
-    aligned = plan.volume_shape[1] * plan.row_bytes
-    return aligned + max(plan.image_bytes, plan.strip_bytes) + _BESIDES_BYTES
+    """All aligned images, one image's work or some rows' and a strip's; with less, rows go in bands."""
+    grid = _grid(series, params)
+    projection = _projection(series, grid, params)
+    rows = min(_ROWS_AT_ONCE, grid.volume_shape[1])
+    work = _strip_bytes(grid, projection) + (rows * projection.row_bytes if _corrects(params) else 0)
+    return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + _BESIDES_BYTES
 
 
 @step(
@@ -149,154 +130,185 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     citations=(
         "Radermacher, M. (2006) Weighted back-projection methods. In: Electron Tomography, 2nd ed., 245-273.",
         "Harauz, G. & van Heel, M. (1986) Exact filters for general geometry. Optik 73, 146-156.",
+        "Turonova, B. et al. (2017) Efficient 3D-CTF correction for cryo-electron tomography using NovaCTF. "
+        "J. Struct. Biol. 199, 187-195.",
     ),
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
     """Make a tomogram, and even and odd ones, from the aligned images of every tilt not excluded."""
-    plan = _plan(series, params)
+    grid = _grid(series, params)
+    projection = _projection(series, grid, params)
     stack = series.best_stack
     sources: dict[str, Pixels] = {"tomogram": stack.images}
     if params.halves and stack.even is not None and stack.odd is not None:
         sources |= {"tomogram_even": stack.even, "tomogram_odd": stack.odd}
-    projection = plan_back_projection(
-        plan.volume_shape,
-        plan.n_columns,
-        [pose.tilt_deg for pose in plan.poses],
-        [pose.x_tilt_deg for pose in plan.poses],
-        RadialFilter(
-            params.cutoff_per_px,
-            params.falloff_per_px,
-            params.sirt_like_iterations,
-            plan.volume_shape[0] if params.tilt_weighting == "exact" else None,
-        ),
-    )
-    bands = _bands(plan, projection, context.memory_bytes)
-    total = len(sources) * (len(bands) * len(plan.tilts) + plan.volume_shape[1])
+    bands = _bands(grid, projection, context.memory_bytes)
+    total = len(sources) * (len(bands) * len(grid.tilts) + grid.volume_shape[1])
     done = 0
     sinks: dict[str, PixelSink] = {}
     for role, images in sources.items():
         sink = context.new_pixels(
             role,
-            plan.volume_shape,
-            plan.voxel_size_angstrom,
+            grid.volume_shape,
+            grid.voxel_size_angstrom,
             dtype=params.dtype,
             multiscale=params.multiscale,
         )
         for band in bands:
-            for amount in _reconstruct_band(images, plan, projection, band, sink, context.device):
+            rows = _rows_at_once(grid, projection, band, context.memory_bytes)
+            for amount in _reconstruct_band(images, grid, projection, band, rows, sink, context.device):
                 done += amount
                 context.progress(done, total)
         sinks[role] = sink
-    context.figure("n_tilts", len(plan.tilts))
+    context.figure("n_tilts", len(grid.tilts))
+    if isinstance(projection, DepthCorrectedBackProjection):
+        context.figure("ctf_step_angstrom", projection.slab_voxels * grid.voxel_size_angstrom)
+        context.figure("ctf_corrections_per_tilt", projection.n_nodes / len(grid.tilts))
     even, odd = sinks.get("tomogram_even"), sinks.get("tomogram_odd")
     if even is not None and odd is not None:
-        _compare_halves(even, odd, plan.voxel_size_angstrom, context)
-    return Tomogram(series, sinks["tomogram"], plan.voxel_size_angstrom, even, odd)
+        _compare_halves(even, odd, grid.voxel_size_angstrom, context)
+    return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params))
 
 
-def _plan(series: TiltSeries, params: ReconstructParams) -> _Plan:
-    """Check that the series can be reconstructed, and settle the sizes."""
-    tilts = series.included
-    without = [tilt.acquisition_index for tilt in tilts if tilt.pose is None]
+def _method(params: ReconstructParams) -> str:
+    name = "weighted back-projection"
+    if params.sirt_like_iterations:
+        name += f", SIRT-like filter of {params.sirt_like_iterations} iterations"
+    return f"{name}, 3D-CTF by {params.ctf_correction}" if _corrects(params) else name
+
+
+def _corrects(params: ReconstructParams) -> bool:
+    return params.ctf_correction != "none"
+
+
+def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
+    return tomogram_grid(
+        series,
+        series.best_stack,
+        binning=params.binning,
+        voxel_size_angstrom=params.voxel_size_angstrom,
+        thickness_angstrom=params.thickness_angstrom,
+        length_angstrom=params.length_angstrom,
+        width_angstrom=params.width_angstrom,
+    )
+
+
+Projection = WeightedBackProjection | DepthCorrectedBackProjection
+
+
+def _projection(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> Projection:
+    """Geometry and filters; with the correction of the transfer function where it is asked for."""
+    plain = plan_back_projection(
+        grid.volume_shape,
+        grid.n_columns,
+        [pose.tilt_deg for pose in grid.poses],
+        [pose.x_tilt_deg for pose in grid.poses],
+        RadialFilter(
+            params.cutoff_per_px,
+            params.falloff_per_px,
+            params.sirt_like_iterations,
+            grid.volume_shape[0] if params.tilt_weighting == "exact" else None,
+        ),
+    )
+    if params.ctf_correction == "none":
+        return plain
+    finest = grid.voxel_size_angstrom / min(0.5, params.cutoff_per_px + params.falloff_per_px)
+    return plan_depth_correction(
+        plain,
+        grid.poses,
+        _ctfs(series, grid),
+        series.microscope,
+        Correction(params.ctf_correction, params.ctf_snr),
+        handedness=_known_handedness(series),
+        voxel_size_angstrom=grid.voxel_size_angstrom,
+        resolution_angstrom=params.ctf_resolution_angstrom or finest,
+        step_angstrom=params.ctf_step_angstrom,
+    )
+
+
+def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
+    """Of every tilt; refused where one is missing or the images are corrected already."""
+    done = series.best_stack.ctf_correction
+    if done:
+        raise DataUnfitError(
+            f"the images are corrected already, by {done}; leave out correct_ctf, or use ctf_correction=none",
+            series=series.name,
+        )
+    without = [tilt.acquisition_index for tilt in grid.tilts if tilt.ctf is None]
     if without:
         raise DataUnfitError(
-            f"{len(without)} of {len(tilts)} tilts have no pose; run align_series first, or exclude them",
+            f"{len(without)} of {len(grid.tilts)} tilts have no CTF; run estimate_ctf first, exclude them, "
+            "or use ctf_correction=none",
             series=series.name,
             acquisition_indices=without[:10],
         )
-    if len({tilt.pose.tilt_deg for tilt in tilts if tilt.pose is not None}) < 2:
-        raise DataUnfitError(
-            f"a tomogram needs at least 2 different tilts, got {len(tilts)}; include more tilts",
-            series=series.name,
-        )
-    stack = series.best_stack
-    unplaced = [t.acquisition_index for t in tilts if t.section is None or t.section >= stack.images.shape[0]]
-    if unplaced:
-        raise DataUnfitError(
-            f"{len(unplaced)} tilts have no image in the stack of {stack.images.shape[0]}; exclude them",
-            series=series.name,
-            acquisition_indices=unplaced[:10],
-        )
-    pixel = stack.pixel_size_angstrom
-    binning = params.binning or max(1, round(_USUAL_VOXEL_ANGSTROM / pixel))
-    voxel = params.voxel_size_angstrom or pixel * binning
-    if voxel < pixel * 0.999:
-        raise UserInputError(
-            f"voxel_size_angstrom is {voxel:g}, finer than the images' {pixel:g}; choose at least {pixel:g}"
-        )
-    poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
-    field_y, field_x = (n * pixel for n in stack.shape_yx)
-    # The tilt axis is the tomogram's y: where it lies across the image, the image's x is the tomogram's y.
-    axis = math.radians(sorted(pose.axis_deg for pose in poses)[len(poses) // 2])
-    across = abs(math.sin(axis)) > abs(math.cos(axis))
-    length, width = (field_x, field_y) if across else (field_y, field_x)
-    sizes = (params.thickness_angstrom, params.length_angstrom or length, params.width_angstrom or width)
-    n_z, n_y, n_x = binned_shape(tuple(round(size / voxel) for size in sizes), 1)
-    # What the images show across the axis, no further than any voxel looks, and one row's margin.
-    seen = (abs(math.cos(axis)) * field_x + abs(math.sin(axis)) * field_y) / voxel
-    n_columns = 2 * math.ceil(min(max(seen, n_x), n_x + n_z) / 2) + 2
-    return _Plan(tilts, stack.shape_yx, pixel, voxel, (n_z, n_y, n_x), n_columns)
+    return [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
 
 
-def _bands(plan: _Plan, projection: WeightedBackProjection, memory_bytes: int) -> list[range]:
+def _known_handedness(series: TiltSeries) -> float:
+    if series.handedness.applied is None:
+        raise DataUnfitError(
+            "correction at every depth needs the handedness, and it is not known; set it at the import, "
+            "measure it with estimate_ctf after the alignment, or use ctf_correction=none",
+            series=series.name,
+        )
+    return series.handedness.applied
+
+
+def _strip_bytes(grid: TomogramGrid, projection: Projection) -> int:
+    """Peak while a strip is made: its rows' work, its images and its voxels."""
+    n_z, _, n_x = grid.volume_shape
+    rows = grid.row_bytes if isinstance(projection, WeightedBackProjection) else 0
+    plain = projection if isinstance(projection, WeightedBackProjection) else projection.plain
+    return STRIP_ROWS * (rows + plain.row_bytes + 4 * n_z * n_x)
+
+
+def _bands(grid: TomogramGrid, projection: Projection, memory_bytes: int) -> list[range]:
     """Rows of the volume whose aligned images fit in memory together."""
-    n_y = plan.volume_shape[1]
-    free = memory_bytes - max(plan.image_bytes, plan.strip_bytes) - _BESIDES_BYTES
-    rows = int(free // plan.row_bytes) - 2 * projection.halo_rows
+    n_y = grid.volume_shape[1]
+    work = _strip_bytes(grid, projection)
+    if isinstance(projection, DepthCorrectedBackProjection):
+        # At least as many corrected rows at once as there are rows of halo, lest most work be halo.
+        work += max(STRIP_ROWS, 2 * projection.halo_rows) * projection.row_bytes
+    free = memory_bytes - max(grid.image_bytes, work) - _BESIDES_BYTES
+    rows = int(free // grid.row_bytes) - 2 * projection.halo_rows
     rows = max(STRIP_ROWS, rows // STRIP_ROWS * STRIP_ROWS)
     return [range(start, min(n_y, start + rows)) for start in range(0, n_y, rows)]
 
 
+def _rows_at_once(grid: TomogramGrid, projection: Projection, band: range, memory_bytes: int) -> int:
+    """Rows of a band given to the projection together: whole strips, as many as memory holds corrected."""
+    if isinstance(projection, WeightedBackProjection):
+        return STRIP_ROWS
+    aligned = (len(band) + 2 * projection.halo_rows) * grid.row_bytes
+    free = memory_bytes - aligned - _strip_bytes(grid, projection) - _BESIDES_BYTES
+    rows = int(free // projection.row_bytes) // STRIP_ROWS * STRIP_ROWS
+    return min(len(band), max(STRIP_ROWS, rows))
+
+
 def _reconstruct_band(
     images: Pixels,
-    plan: _Plan,
-    projection: WeightedBackProjection,
+    grid: TomogramGrid,
+    projection: Projection,
     band: range,
+    rows_at_once: int,
     sink: PixelSink,
     device: str,
 ) -> Iterator[int]:
     """Align the images' rows of a band, back-project them strip by strip; yields progress."""
     halo = projection.halo_rows
-    aligned = torch.empty((len(plan.tilts), len(band) + 2 * halo, plan.n_columns), dtype=torch.float32)
-    for i, tilt in enumerate(plan.tilts):
-        aligned[i] = _aligned_rows(images, plan, tilt, band.start - halo, aligned.shape[1], device)
+    aligned = torch.empty((len(grid.tilts), len(band) + 2 * halo, grid.n_columns), dtype=torch.float32)
+    for i, tilt in enumerate(grid.tilts):
+        aligned[i] = aligned_rows(images, grid, tilt, band.start - halo, aligned.shape[1], device)
         yield 1
-    for start in range(0, len(band), STRIP_ROWS):
-        n_rows = min(STRIP_ROWS, len(band) - start)
+    for start in range(0, len(band), rows_at_once):
+        n_rows = min(rows_at_once, len(band) - start)
         rows = aligned[:, start : start + n_rows + 2 * halo].to(device)
-        volume = projection.strip(rows, n_rows)
         first = band.start + start
-        sink[:, first : first + n_rows, :] = volume.cpu().numpy()
-        yield n_rows
-
-
-def _aligned_rows(
-    images: Pixels, plan: _Plan, tilt: Tilt, first_row: int, n_rows: int, device: str
-) -> torch.Tensor:
-    """Rows of one tilt's contrast in the aligned frame; NaN outside the image."""
-    pose = tilt.pose
-    if pose is None or tilt.section is None:
-        raise ValueError("a tilt without pose or image got past the plan")
-    image = contrast(torch.from_numpy(images[tilt.section]).to(device))
-    if not bool(torch.isfinite(image.sum())):
-        raise DataUnfitError(
-            "an image has NaN or infinite pixels or no variation; exclude the tilt or make the stack again",
-            acquisition_index=tilt.acquisition_index,
-        )
-    knots = spline_image(image, (plan.binning, plan.binning))
-    shift_x, shift_y = pose.shift_xy_angstrom
-    affine = pose_affine(
-        plan.image_shape_yx,
-        (knots.shape[0], knots.shape[1]),
-        (plan.volume_shape[1], plan.n_columns),
-        plan.binning,
-        axis_deg=pose.axis_deg,
-        tilt_deg=pose.tilt_deg,
-        x_tilt_deg=pose.x_tilt_deg,
-        shift_xy_px=(shift_x / plan.pixel_size_angstrom, shift_y / plan.pixel_size_angstrom),
-        magnification=pose.magnification,
-    )
-    return sample_aligned(knots, affine, first_row, n_rows, plan.n_columns)
+        for strip in projection.strips(rows, first):
+            sink[:, first : first + strip.shape[1], :] = strip.cpu().numpy()
+            first += strip.shape[1]
+            yield strip.shape[1]
 
 
 def _compare_halves(even: Pixels, odd: Pixels, voxel_size_angstrom: float, context: StepContext) -> None:

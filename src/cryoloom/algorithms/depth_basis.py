@@ -1,0 +1,70 @@
+"""How a function of depth is represented by its values at a few depths, and how many those must be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["DepthBasis", "linear_basis", "polynomial_basis"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class DepthBasis:
+    """Depths at which something is computed; anything between them is a weighted sum."""
+
+    depths: Array
+    """(node,) ascending."""
+    linear: bool
+    """Between the two nearest; otherwise by the polynomial through all."""
+
+    def weights(self, depth: ArrayLike) -> Array:
+        """Weights of the nodes at the given depths, ``(node, ...)``; beyond the outermost, those there."""
+        low, high = self._range
+        at = np.clip(np.asarray(depth, dtype=np.float64), low, high)
+        nodes = self.depths.reshape(-1, *[1] * at.ndim)
+        if len(self.depths) == 1:
+            return np.ones((1, *at.shape))
+        if self.linear:
+            step = self.depths[1] - self.depths[0]
+            return np.clip(1 - np.abs(at - nodes) / step, 0, None)
+        weights = np.ones((len(self.depths), *at.shape))
+        for i, own in enumerate(self.depths):
+            for other in np.delete(self.depths, i):
+                weights[i] *= (at - other) / (own - other)
+        return weights
+
+    @property
+    def _range(self) -> tuple[float, float]:
+        if self.linear or len(self.depths) == 1:
+            return float(self.depths[0]), float(self.depths[-1])
+        # Chebyshev's outermost node is cos(pi / 2n) of the way to the end.
+        middle = 0.5 * (self.depths[0] + self.depths[-1])
+        half = 0.5 * (self.depths[-1] - self.depths[0]) / math.cos(math.pi / (2 * len(self.depths)))
+        return float(middle - half), float(middle + half)
+
+
+def polynomial_basis(low: float, high: float, rate: float, error: float) -> DepthBasis:
+    """Chebyshev's nodes for ``sin(a + rate * depth)`` from ``low`` to ``high``, missed by at most ``error``.
+
+    The bound is ``2 (rate (high - low) / 4)^n / n!``; waves of every slower rate are missed by less.
+    """
+    half = 0.5 * (high - low)
+    n, bound = 1, rate * half
+    while bound > error:
+        n += 1
+        bound = 2 * math.exp(n * math.log(0.5 * rate * half) - math.lgamma(n + 1))
+    angle = math.pi * (np.arange(n) + 0.5) / n
+    return DepthBasis(0.5 * (low + high) - half * np.cos(angle), linear=False)
+
+
+def linear_basis(low: float, high: float, rate: float, error: float) -> DepthBasis:
+    """Nodes a step apart between which ``sin(a + rate * depth)`` is linear but for (rate step)^2 / 8."""
+    n = math.ceil((high - low) * rate / math.sqrt(8 * error) - 1e-9) + 1
+    if n == 1:
+        return DepthBasis(np.array([0.5 * (low + high)]), linear=True)
+    return DepthBasis(np.linspace(low, high, n), linear=True)

@@ -1,0 +1,224 @@
+"""Back-projection in which every voxel sees images corrected for the defocus of its own depth (3D-CTF).
+
+A voxel lies at a depth ``w`` along each tilt's beam. NovaCTF (Turonova et al., J. Struct. Biol. 199, 2017)
+corrects and filters the whole stack once per step of depth. But the transfer function is smooth in depth: at
+frequency k its phase turns by ``pi lambda k^2`` per angstrom. So each image is corrected at the few depths
+from which a polynomial gives all others to a few hundredths; the tomogram is made in slabs a step thick, and
+for each slab every column of an image gets the mixture that belongs to its depth there, before the fast
+back-projection of one image a tilt. Phase flips and Wiener filters are less smooth: they are taken linearly
+between corrections a step apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.aligned_images import aligned_axes
+from cryoloom.algorithms.back_projection import COLUMN_OVERSAMPLING, WeightedBackProjection
+from cryoloom.algorithms.ctf import ctf_phase, directional_defocus
+from cryoloom.algorithms.ctf_correction import Correction, depth_phase_rate
+from cryoloom.algorithms.depth_basis import DepthBasis, linear_basis, polynomial_basis
+from cryoloom.algorithms.fourier import good_fft_size
+from cryoloom.kernels.backproject import STRIP_ROWS
+from cryoloom.kernels.blend_depths import blend_depths
+from cryoloom.kernels.turn_rows import turn_rows
+from cryoloom.model import Ctf, Microscope, Pose
+
+__all__ = ["DepthCorrectedBackProjection", "plan_depth_correction"]
+
+_NODE_ERROR = 0.02
+"""Largest error of a correction factor from mixing depths, at the resolution wanted."""
+_SLAB_PHASE_RAD = 0.2
+"""Largest error of the transfer function's phase within a slab: costs at most 2 % (1 - cos) of a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthCorrectedBackProjection:
+    """What stays the same for all strips of a tomogram. Make it with `plan_depth_correction`."""
+
+    plain: WeightedBackProjection
+    poses: tuple[Pose, ...]
+    ctfs: tuple[Ctf, ...]
+    microscope: Microscope
+    correction: Correction
+    handedness: float
+    voxel_size_angstrom: float
+    bases: tuple[DepthBasis, ...]
+    """Depths of each tilt at which its image is corrected."""
+    slab_voxels: int
+    margin_px: int
+    """How far the correction spreads a point."""
+
+    @property
+    def halo_rows(self) -> int:
+        """Rows needed above and below those of a strip."""
+        return self.plain.halo_rows + self.margin_px
+
+    @property
+    def n_nodes(self) -> int:
+        """Corrected images of all tilts together."""
+        return sum(len(basis.depths) for basis in self.bases)
+
+    @property
+    def row_bytes(self) -> int:
+        """One row of all corrected images."""
+        return 4 * self.n_nodes * self._n_fine
+
+    @property
+    def _n_fine(self) -> int:
+        return COLUMN_OVERSAMPLING * self.plain.n_columns + 2
+
+    def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
+        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
+
+        first_row : row of the volume at which the strips begin.
+        """
+        n_rows = aligned.shape[1] - 2 * self.halo_rows
+        nodes = self._corrected(aligned, n_rows)
+        n_z, n_y, n_x = self.plain.volume_shape
+        first_node = np.cumsum([0, *(len(basis.depths) for basis in self.bases)])
+        images = torch.zeros((len(self.poses), *nodes.shape[2:]), device=nodes.device)
+        slabs: dict[int, torch.Tensor] = {}
+        for strip, start in enumerate(range(0, n_rows, STRIP_ROWS)):
+            height = min(STRIP_ROWS, n_rows - start)
+            if self.plain.halo_rows:  # with an x-tilt the depth depends on the row as well
+                slabs = {}
+            row = first_row + start + 0.5 * (height - 1) - n_y // 2
+            volume = torch.empty((n_z, height, n_x), dtype=torch.float32, device=nodes.device)
+            for z in range(0, n_z, self.slab_voxels):
+                stop = min(n_z, z + self.slab_voxels)
+                if z not in slabs:
+                    slabs[z] = self._mixture(0.5 * (z + stop - 1), row).to(nodes.device)
+                blend_depths(nodes[strip], slabs[z], first_node, self._columns_seen(z, stop), images)
+                self.plain.fill(images, volume[z:stop], z)
+            yield volume
+
+    def _corrected(self, aligned: torch.Tensor, n_rows: int) -> torch.Tensor:
+        """Filtered images at every node's depth, ``(strip, node, fine column, row)``, outermost columns 0."""
+        margin, width = self.margin_px, STRIP_ROWS + 2 * self.plain.halo_rows
+        n_strips = math.ceil(n_rows / STRIP_ROWS)
+        n_used = n_rows + 2 * self.plain.halo_rows
+        shape = (
+            good_fft_size(aligned.shape[1]),
+            good_fft_size(self.plain.n_columns + 2 * margin),
+        )
+        nodes = torch.zeros((n_strips, self.n_nodes, self._n_fine, width), device=aligned.device)
+        # A last strip may be shorter: rows beyond it are 0.
+        fine = torch.zeros(
+            ((n_strips - 1) * STRIP_ROWS + width, COLUMN_OVERSAMPLING * shape[1]), device=aligned.device
+        )
+        node = 0
+        for i, basis in enumerate(self.bases):
+            ramped = self.plain.filtered_rows(aligned[i : i + 1], i, margin)
+            spectrum = torch.fft.rfft2(ramped, s=shape)
+            phase, rate = self._transfer_phase(shape, self.poses[i], self.ctfs[i], aligned.device)
+            for depth in basis.depths:
+                factor = self.correction.of(torch.sin(phase - self.handedness * float(depth) * rate))
+                columns = torch.fft.ifft(spectrum * factor, dim=0)[margin : margin + n_used]
+                # irfft to twice the columns divides by twice their number.
+                fine[:n_used] = COLUMN_OVERSAMPLING * torch.fft.irfft(columns, n=fine.shape[1])
+                rows = fine.unfold(0, width, STRIP_ROWS).transpose(1, 2)
+                start = COLUMN_OVERSAMPLING * margin
+                if nodes.device.type == "cpu":
+                    turn_rows(rows.numpy(), start, nodes[:, node].numpy())
+                else:
+                    nodes[:, node, 1:-1] = rows[..., start : start + self._n_fine - 2].transpose(1, 2)
+                node += 1
+        self.plain.sharpen_rows(nodes)
+        return nodes
+
+    def _transfer_phase(
+        self, shape_yx: tuple[int, int], pose: Pose, ctf: Ctf, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transfer function's phase at the origin, and its change per angstrom of depth, over an rfft2."""
+        axes = aligned_axes(pose.axis_deg, pose.tilt_deg, pose.x_tilt_deg, pose.magnification)
+        # Aligned coordinates are image = axes @ aligned, so frequencies are image = axes^-T @ aligned.
+        back = np.linalg.inv(axes).T / self.voxel_size_angstrom
+        along_y = torch.fft.fftfreq(shape_yx[0], dtype=torch.float64, device=device)[:, None]
+        along_x = torch.fft.rfftfreq(shape_yx[1], dtype=torch.float64, device=device)[None]
+        k_x = back[0, 0] * along_x + back[0, 1] * along_y
+        k_y = back[1, 0] * along_x + back[1, 1] * along_y
+        squared = k_x**2 + k_y**2
+        defocus = directional_defocus(
+            torch.atan2(k_y, k_x), ctf.defocus_u_angstrom, ctf.defocus_v_angstrom, ctf.astigmatism_angle_deg
+        )
+        phase = ctf_phase(squared, defocus, self.microscope, ctf.phase_shift_deg)
+        rate = math.pi * self.microscope.wavelength_angstrom * squared
+        return torch.remainder(phase, 2 * math.pi).float(), rate.float()
+
+    def _mixture(self, z: float, row: float) -> torch.Tensor:
+        """Weights ``(node, fine column)`` of the corrected images for a slab about voxel height ``z``."""
+        n_z = self.plain.volume_shape[0]
+        u = (np.arange(self._n_fine) - 1) / COLUMN_OVERSAMPLING - self.plain.n_columns // 2
+        weights = [
+            basis.weights(self.voxel_size_angstrom * _depth(pose, u, row, z - n_z // 2))
+            for pose, basis in zip(self.poses, self.bases, strict=True)
+        ]
+        return torch.from_numpy(np.concatenate(weights).astype(np.float32))
+
+    def _columns_seen(self, z_start: int, z_stop: int) -> NDArray[np.int64]:
+        """First fine column a slab reads of each tilt, and the one after the last, ``(tilt, 2)``."""
+        u0, ux, uz = self.plain.columns.numpy().T.astype(np.float64)
+        ends = [u0 + ux * x + uz * z for x in (0, self.plain.volume_shape[2]) for z in (z_start, z_stop)]
+        low = np.clip(np.min(ends, axis=0) - 1, 0, self._n_fine)
+        high = np.clip(np.max(ends, axis=0) + 3, 0, self._n_fine)
+        return np.stack([low, high], axis=1).astype(np.int64)
+
+
+def plan_depth_correction(
+    plain: WeightedBackProjection,
+    poses: Sequence[Pose],
+    ctfs: Sequence[Ctf],
+    microscope: Microscope,
+    correction: Correction,
+    *,
+    handedness: float,
+    voxel_size_angstrom: float,
+    resolution_angstrom: float,
+    step_angstrom: float | None,
+) -> DepthCorrectedBackProjection:
+    """Depths and slabs that are fine enough for the resolution wanted.
+
+    step_angstrom : thickness of the slabs instead of what the resolution asks for.
+    """
+    rate = depth_phase_rate(resolution_angstrom, microscope)
+    extent = [0.5 * n * voxel_size_angstrom for n in plain.volume_shape]
+    bases, steepest = [], 1.0
+    for pose in poses:
+        along_x, along_y, along_z = np.abs(pose.matrix[2])
+        reach = extent[2] * along_x + extent[1] * along_y + extent[0] * along_z
+        make = polynomial_basis if correction.method == "multiply" else linear_basis
+        bases.append(make(-reach, reach, rate, _NODE_ERROR))
+        steepest = max(steepest, float(_depth(pose, np.zeros(1), 0.0, 1.0)[0]))
+    step = step_angstrom or 2 * _SLAB_PHASE_RAD / (rate * steepest)
+    spread = microscope.wavelength_angstrom / resolution_angstrom / voxel_size_angstrom
+    reach_px = spread * max(abs(ctf.defocus_angstrom) for ctf in ctfs)
+    return DepthCorrectedBackProjection(
+        plain=plain,
+        poses=tuple(poses),
+        ctfs=tuple(ctfs),
+        microscope=microscope,
+        correction=correction,
+        handedness=handedness,
+        voxel_size_angstrom=voxel_size_angstrom,
+        bases=tuple(bases),
+        slab_voxels=max(1, min(plain.volume_shape[0], int(step / voxel_size_angstrom))),
+        margin_px=min(128, plain.n_columns // 2, math.ceil(reach_px) + 16),
+    )
+
+
+def _depth(pose: Pose, column: NDArray[np.float64], row: float, z: float) -> NDArray[np.float64]:
+    """Beam coordinate in voxels of what lies at height ``z`` behind an aligned column and row.
+
+    With ``u = x cos t + z sin t / cos a`` and ``v = y - z tan a`` (tilt t, x-tilt a) and the projection's
+    third row: ``w = -u tan t + v cos t sin a + z / (cos t cos a)``.
+    """
+    tilt, x_tilt = math.radians(pose.tilt_deg), math.radians(pose.x_tilt_deg)
+    across = row * math.cos(tilt) * math.sin(x_tilt) + z / (math.cos(tilt) * math.cos(x_tilt))
+    return across - column * math.tan(tilt)
