@@ -109,7 +109,8 @@ def test_the_hiv_template_says_what_its_tutorial_says(template):
     }
     # 300 voxels of 0.675 A x 2 (motion correction) x 4 (preprocessing).
     assert parameters(translation, "reconstruct")["thickness_angstrom"] == pytest.approx(300 * 5.4)
-    assert parameters(translation, "correct_ctf") == {"defocus_tolerance_angstrom": 2000.0}  # 200 nm
+    assert parameters(translation, "correct_ctf") == {"method": "phase_flip"}
+    assert parameters(translation, "bin_series") == {"binning": 4, "values": "standard"}
     assert parameters(translation, "refine")["local_step_deg"] == 1.8
     by_name = {step.name: step.feeds for step in translation.steps}
     assert by_name["assign_poses"] == {"input": "erase_beads", "poses_from": "align_series"}
@@ -257,7 +258,7 @@ def test_novactf_in_two_protocols_is_one_step(tmp_path):
         "assign_ctf",
         "reconstruct",
     ]
-    assert parameters(made, "reconstruct")["ctf_slab_angstrom"] == 300.0  # 30 nm
+    assert parameters(made, "reconstruct")["ctf_step_angstrom"] == 300.0  # 30 nm
     assert made.steps[2].feeds == {"input": "import_movies", "ctf_from": "estimate_ctf"}
 
 

@@ -187,10 +187,13 @@ def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow o
 
 
 def workflow_export(
-    project: ProjectOption, to: Annotated[Path | None, typer.Option(help="File; else it is printed.")] = None
+    project: ProjectOption,
+    to: Annotated[Path | None, typer.Option(help="File; else it is printed.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="Only what was asked for last.")] = False,
 ) -> None:
-    """What a project did last, as a workflow for other data."""
-    text = Project.open(project).last_workflow().to_yaml()
+    """What a project did, all runs with their links, as a workflow for other data."""
+    opened = Project.open(project)
+    text = (opened.last_workflow() if last else opened.workflow()).to_yaml()
     if to is None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     else:

@@ -19,6 +19,7 @@ from cryoloom.engine.silence import Silence
 from cryoloom.engine.sources import OpenSource, source_items
 from cryoloom.engine.task import load_value, with_choices
 from cryoloom.engine.workflow import Workflow, load_workflow, validated_params
+from cryoloom.engine.workflow_export import workflow_of_runs
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.aretomo import write_aretomo
 from cryoloom.formats.imod import write_imod
@@ -241,6 +242,10 @@ class Project:
             return tuple(writers[format](pairs, Path(directory), link=link))
         except OSError as error:
             raise TransientError(f"the export to {directory} failed: {error}") from error
+
+    def workflow(self) -> Workflow:
+        """All that was done here, with every link, as it can be done with other data."""
+        return workflow_of_runs(self.database, self.folder.name)
 
     def last_workflow(self) -> Workflow:
         """The workflow asked for last, as it can be run on other data."""

@@ -372,7 +372,13 @@ SERIES_RULES: dict[str, Rule] = {
     ),
     "ProtImodTsNormalization": Rule(
         inputs=SERIES,
-        pieces=(Piece("bin_series", p(binning="binning"), binning="binning"),),
+        pieces=(
+            Piece(
+                "bin_series",
+                p(binning="binning", floatDensities=("values", one_of(None, None, "standard"))),
+                binning="binning",
+            ),
+        ),
         quiet={
             "floatDensities": 0,
             "scaleMean": None,

@@ -146,8 +146,8 @@ _NOVACTF = Rule(
                 **_RADIAL,
                 **p(
                     tomoThickness=("thickness_angstrom", pixels),
-                    defocusStep=("ctf_slab_angstrom", times(10.0)),
-                    correctionType=("ctf", one_of("flip", "multiply")),
+                    defocusStep=("ctf_step_angstrom", times(10.0)),
+                    correctionType=("ctf_correction", one_of("phase_flip", "multiply")),
                 ),
             },
             keeps_voxels=True,
@@ -184,8 +184,11 @@ TOMOGRAM_RULES: dict[str, Rule] = {
     "ProtImodCtfCorrection": Rule(
         inputs=SERIES,
         ctf="inputSetOfCtfTomoSeries",
-        pieces=(Piece("correct_ctf", p(defocusTol=("defocus_tolerance_angstrom", times(10.0)))),),
-        why={"interpolationWidth": "strips overlap smoothly"},
+        pieces=(Piece("correct_ctf", sets={"method": "phase_flip"}),),
+        why={
+            "defocusTol": "the width of strips follows from the resolution wanted",
+            "interpolationWidth": "every pixel is taken between two corrected images",
+        },
     ),
     "ProtNovaCtf": _NOVACTF,
     "ProtNovaCtfTomoReconstruction": _NOVACTF,
@@ -205,7 +208,21 @@ TOMOGRAM_RULES: dict[str, Rule] = {
     "ProtCryoCAREPrepareTrainingData": Rule(
         inputs=_CRYOCARE.inputs, part_of_next=True, pieces=(Piece("denoise"),)
     ),
-    "ProtCryoCARETraining": Rule(inputs=_CRYOCARE.inputs, part_of_next=True, pieces=(Piece("denoise"),)),
+    "ProtCryoCARETraining": Rule(
+        inputs=_CRYOCARE.inputs,
+        part_of_next=True,
+        pieces=(
+            Piece(
+                "denoise",
+                p(
+                    epochs="epochs",
+                    steps_per_epoch="steps_per_epoch",
+                    batch_size="batch",
+                    learning_rate="learning_rate",
+                ),
+            ),
+        ),
+    ),
     "ProtCryoCAREPrediction": _CRYOCARE,
     "ProtWarpDeconvTomo": Rule(inputs=("inputTomograms", "inputSet"), pieces=(Piece("deconvolve"),)),
 }

@@ -33,6 +33,7 @@ _PLANNED = (
     PlannedStep("erase_beads", _SERIES, _SERIES, "Erase gold beads from the images."),
     PlannedStep("estimate_slab", _TOMOGRAM, _TOMOGRAM, "Find thickness, offset and pretilt of the specimen."),
     PlannedStep("correct_ctf", _SERIES, _SERIES, "Correct the CTF of every image, strip by strip."),
+    PlannedStep("deconvolve", _TOMOGRAM, _TOMOGRAM, "Undo the microscope's transfer for the eye."),
     PlannedStep("denoise", _TOMOGRAM, _TOMOGRAM, "Remove noise from a tomogram."),
     PlannedStep("pick_by_hand", _TOMOGRAM, _PARTICLES, "Pick particles in the browser."),
     PlannedStep("pick_on_surfaces", _TOMOGRAM, _PARTICLES, "Pick particles on fitted surfaces."),

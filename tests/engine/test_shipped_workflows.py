@@ -1,0 +1,153 @@
+"""Every shipped workflow loads, says what is missing, and its existing part runs on simulated movies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+import cryoloom.steps.discovery as discovery
+from cryoloom.engine.project import Project
+from cryoloom.engine.results import final_items
+from cryoloom.engine.workflow import Workflow, load_workflow, shipped_workflows
+from cryoloom.model import Stack, Tomogram
+from cryoloom.simulate.session import SimulationParams, simulate_session
+from cryoloom.steps import all_steps
+from cryoloom.steps.planned import planned_step
+from made_series import make_series
+
+FROM_MOVIES = [name for name in shipped_workflows() if name != "tomogram_from_stack"]
+
+
+@pytest.mark.parametrize("name", shipped_workflows())
+def test_it_loads_and_every_step_exists_or_is_planned(name):
+    workflow = load_workflow(name)
+    assert workflow.name == name
+    assert workflow.description
+    assert {node.name for node in workflow.missing} == {
+        node.name for node in workflow.steps if node.step not in all_steps()
+    }
+    assert all(planned_step(node.step) for node in workflow.missing)
+    assert all(not node.parameters for node in workflow.missing), "nobody knows their parameters yet"
+    runnable = workflow.runnable()
+    assert not runnable.missing
+    assert runnable.steps[0].input is None
+    assert any(node.step == "reconstruct" for node in runnable.steps)
+    assert len(runnable.notes) == len(workflow.steps) - len(runnable.steps)
+
+
+@pytest.mark.parametrize("name", shipped_workflows())
+def test_written_and_read_it_is_the_same(name):
+    workflow = load_workflow(name)
+    assert Workflow.model_validate(yaml.safe_load(workflow.to_yaml())) == workflow
+
+
+def test_each_tutorial_has_its_workflow():
+    assert {"lamella", "beads_and_ctf", "exosomes", "average", "facility", "tomogram"} <= set(FROM_MOVIES)
+
+
+def fake_source(params, context):
+    """Two series."""
+    yield from (replace(make_series(name), stack=None) for name in ("TS_01", "TS_02"))
+
+
+def fake_reconstruct(series, params, context, **others):
+    """A volume of noise."""
+    sink = context.new_pixels("tomogram", (4, 6, 8), 10.0)
+    sink[:] = context.rng.normal(0, 1, (4, 6, 8)).astype(np.float32)
+    return Tomogram(series, sink, 10.0)
+
+
+def fake_series(series, params, context, **others):
+    """The images again."""
+    sink = context.new_pixels("images", (5, 12, 16), 2.0)
+    sink[:] = context.rng.normal(0, 1, (5, 12, 16)).astype(np.float32)
+    return replace(series, stack=Stack(sink, 2.0))
+
+
+def fake_tomogram(tomogram, params, context, **others):
+    """As it is."""
+    return tomogram
+
+
+@pytest.fixture
+def fast_steps(monkeypatch):
+    """Every step as it is declared, with a function that does next to nothing."""
+    fakes = {}
+    for name, step in all_steps().items():
+        function = fake_source if step.needs is None else fake_series
+        if step.gives is Tomogram:
+            function = fake_tomogram if step.needs is Tomogram else fake_reconstruct
+        fakes[name] = step if step.hands_on else replace(step, function=function)
+    monkeypatch.setattr(discovery, "all_steps", lambda: fakes)
+
+
+@pytest.mark.usefixtures("fast_steps")
+@pytest.mark.parametrize("name", shipped_workflows())
+def test_its_existing_part_runs_with_every_link(tmp_path, name):
+    workflow = load_workflow(name)
+    runnable = workflow.runnable()
+    project = Project.create(tmp_path / "project")
+    summary = project.run_workflow(workflow)
+    assert [(item.name, item.error) for item in summary.failed] == []
+    assert summary.n_done == 2 * len(runnable.steps)
+    runs = {run.node: run for run in project.database.runs()}
+    for node in runnable.steps:
+        fed_by = {runs[source].id for source in node.feeds.values()}
+        assert set(runs[node.name].input_run_ids) == fed_by
+    exported = {node.name: dict(node.feeds) for node in project.workflow().steps}
+    assert exported == {node.name: node.feeds for node in runnable.steps}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("session") / "raw"
+    simulate_session(
+        SimulationParams(
+            seed=5,
+            tilt_step_deg=6,
+            image_shape_yx=(448, 448),
+            pixel_size_angstrom=5.0,
+            n_frames=3,
+            n_beads=10,
+        ),
+        folder,
+    )
+    return folder
+
+
+# What the tutorials' pixels of about 1 A allow, and these of 5 A do not.
+COARSE = {
+    "align_frames": {"binning": 1, "finest_angstrom": 15},
+    "estimate_ctf": {"high_resolution_angstrom": 11, "max_defocus_angstrom": 80000},
+    "bin_to_align": {"binning": 2},
+    "bin_to_reconstruct": {"binning": 2},
+    "denoise": {"epochs": 1, "steps_per_epoch": 2, "n_boxes": 8, "box_px": 16},
+    "reconstruct": {"voxel_size_angstrom": 20, "multiscale": False},
+}
+
+
+def coarse(workflow):
+    changes = {}
+    for node in workflow.steps:
+        values = COARSE.get(node.name, COARSE.get(node.step, {}))
+        known = {} if node.is_missing else all_steps()[node.step].params.model_fields
+        changes[node.name] = {name: value for name, value in values.items() if name in known}
+    return changes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FROM_MOVIES)
+def test_its_existing_part_makes_tomograms_of_movies(raw, tmp_path, name):
+    workflow = load_workflow(name)
+    project = Project.create(tmp_path / "project")
+    summary = project.process(raw, workflow=name, parameters=coarse(workflow))
+    assert [(item.name, item.error) for item in summary.failed] == []
+    assert summary.n_done == len(workflow.runnable().steps)
+    finals = [project.value(item) for item in final_items(project.database)]
+    assert [type(value) for value in finals] == [Tomogram]
+    middle = finals[0].volume[finals[0].volume.shape[0] // 2]
+    assert np.isfinite(middle).all()
+    assert middle.std() > 0
