@@ -5,9 +5,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["brightness_ratio", "covered_fractions"]
+__all__ = ["brightness_ratio", "covered_fractions", "robust_trend"]
 
 Array = NDArray[np.float64]
+
+
+def robust_trend(x: Array, y: Array, degree: int, *, n_rounds: int = 8) -> Array:
+    """Polynomial of ``x`` through most of ``y`` ``(n,)``; outliers are given no weight (biweight)."""
+    finite = np.isfinite(y)
+    weights = finite.astype(float)
+    scale = max(float(np.abs(x).max()), 1e-9)
+    fitted: Array = np.full(len(y), float(np.median(y[finite])))
+    degree = min(degree, max(0, int(finite.sum()) - 3))
+    for _ in range(n_rounds):
+        misfit = np.where(finite, y - fitted, np.nan)
+        spread = 1.4826 * float(np.nanmedian(np.abs(misfit))) + 1e-12
+        distance = np.nan_to_num(np.abs(misfit) / (4.685 * spread), nan=np.inf)
+        weights = np.where(distance < 1, (1 - np.minimum(distance, 1) ** 2) ** 2, 0.0)
+        if (weights > 0).sum() <= degree + 1:
+            break
+        known = np.where(finite, y, 0.0)
+        coefficients = np.polyfit(x / scale, known, degree, w=np.sqrt(weights))
+        fitted = np.asarray(np.polyval(coefficients, x / scale), dtype=np.float64)
+    return np.asarray(fitted)
 
 
 def brightness_ratio(mean_counts: Array, tilt_deg: Array) -> Array:

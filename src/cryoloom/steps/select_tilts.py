@@ -17,7 +17,7 @@ from cryoloom.algorithms.coarse_alignment import align_coarsely
 from cryoloom.algorithms.first_alignment import choose_axis
 from cryoloom.algorithms.image_smear import SeriesSmear, explaining_terms, fit_smears, power_error
 from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
-from cryoloom.algorithms.tilt_quality import brightness_ratio, covered_fractions
+from cryoloom.algorithms.tilt_quality import brightness_ratio, covered_fractions, robust_trend
 from cryoloom.algorithms.tilt_survey import TiltSurvey, survey_tilts
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Tilt, TiltSeries
@@ -166,12 +166,20 @@ def _smears(seen: TiltSurvey, tilts: list[Tilt], lit: NDArray[np.bool_]) -> Seri
 def _shift_fractions(
     images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], told_deg: float | None
 ) -> Array:
-    """Distance of each image from the middle of the series over the shorter side; NaN where not trusted."""
+    """How far each image is off target over the shorter side; NaN where that is not trusted.
+
+    Counted from where the series as a whole had drifted, since a chain of correlations drifts as well: by a
+    tenth of the field on simulated series. A steady drift counts by half.
+    """
     if lit.sum() < 3:
         return np.full(len(tilt_deg), np.nan)
     axis_deg, _, _ = choose_axis(images, tilt_deg, lit, told_deg)
     coarse = align_coarsely(images, tilt_deg, axis_deg, lit, max_shift_fraction=0.48)
     trusted = lit & ~(coarse.prominence < TRUSTED_PROMINENCE)
-    middle = np.median(coarse.shift_xy_angstrom[trusted], axis=0)
-    distance = np.hypot(*(coarse.shift_xy_angstrom - middle).T) / images.field_angstrom
-    return np.where(trusted, distance, np.nan)
+    if trusted.sum() < 3:
+        return np.full(len(tilt_deg), np.nan)
+    place = np.where(trusted[:, None], coarse.shift_xy_angstrom, np.nan)
+    drift = np.column_stack([robust_trend(tilt_deg, along, 2) for along in place.T])
+    jump = np.hypot(*(place - drift).T)
+    distance = np.hypot(*(place - np.nanmedian(place, axis=0)).T)
+    return np.asarray(np.maximum(jump, 0.5 * distance) / images.field_angstrom)
