@@ -11,7 +11,8 @@ from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.session import simulate_tilt_series
 
 ICE_ONLY = {
-    "n_particles": 0, "n_vesicles": 0, "n_beads": 0, "crowd_phase_rad": 0.0, "ice_phase_rad": 0.02,
+    "n_particles": 0, "n_vesicles": 0, "n_membranes": 0, "n_beads": 0, "crowd_phase_rad": 0.0,
+    "ice_phase_rad": 0.02,
     "dose_per_tilt_per_angstrom2": 30.0, "image_shape_yx": (320, 320), "pixel_size_angstrom": 4.0,
     "pretilt_x_deg": 0.0, "pretilt_y_deg": 0.0, "tilt_error_rms_deg": 0.0, "shift_rms_angstrom": 0.0,
     "shift_trend_angstrom": 0.0, "tilt_axis_deg": 0.0, "mtf_at_nyquist": 0.9,
@@ -66,7 +67,7 @@ def test_defocus_changes_over_a_tilted_image_as_handedness_says(handedness):
 
 def test_beads_fall_where_the_truth_projects_them():
     params = SimulationParams(
-        image_shape_yx=(300, 400), n_particles=0, n_vesicles=0, n_beads=8, crowd_phase_rad=0,
+        image_shape_yx=(300, 400), n_particles=0, n_vesicles=0, n_membranes=0, n_beads=8, crowd_phase_rad=0,
         tilt_min_deg=-48, tilt_max_deg=48, tilt_step_deg=48, dose_per_tilt_per_angstrom2=30.0,
     )  # fmt: skip
     series, truth = simulate_tilt_series(params)
@@ -127,7 +128,8 @@ def test_a_smear_is_the_mean_of_the_image_over_its_path(kind):
     from cryoloom.simulate.stage import tilt_truths
 
     params = SimulationParams(
-        tilt_min_deg=0, tilt_max_deg=0, image_shape_yx=(160, 180), n_particles=6, n_vesicles=0, n_beads=2,
+        tilt_min_deg=0, tilt_max_deg=0, image_shape_yx=(160, 180), n_particles=6, n_vesicles=0, n_membranes=0,
+        n_beads=2,
         motion_angstrom=0.0, jitter_angstrom=0.0, blurred_tilts=(0,), blur_angstrom=60.0, blur_kind=kind,
     )  # fmt: skip
     (blurred,) = tilt_truths(params, np.random.default_rng(3))

@@ -23,7 +23,7 @@ def contents(folder):
 
 
 def test_series_in_memory_has_the_dose_it_should():
-    params = SimulationParams(**{**SMALL, "n_beads": 0, "n_particles": 0, "n_vesicles": 0})
+    params = SimulationParams(**{**SMALL, "n_beads": 0, "n_particles": 0, "n_vesicles": 0, "n_membranes": 0})
     series, truth = simulate_tilt_series(params)
     assert [t.nominal_tilt_deg for t in series.tilts] == [-30, 0, 30]
     assert [t.acquisition_index for t in series.tilts] == [2, 0, 1]
@@ -35,7 +35,7 @@ def test_series_in_memory_has_the_dose_it_should():
 
 
 def test_protein_is_dark():
-    params = SimulationParams(**{**SMALL, "n_beads": 0, "n_particles": 0, "n_vesicles": 0})
+    params = SimulationParams(**{**SMALL, "n_beads": 0, "n_particles": 0, "n_vesicles": 0, "n_membranes": 0})
     empty, _ = simulate_tilt_series(params)
     full, _ = simulate_tilt_series(params.model_copy(update={"n_particles": 60}))
     assert full.stack.images[1].mean() < empty.stack.images[1].mean()

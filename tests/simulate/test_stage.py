@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.stage import frame_motion, nominal_tilts_deg, tilt_truths
+from cryoloom.simulate.stage import frame_motion, local_motion, nominal_tilts_deg, tilt_truths
 
 
 def params(**changes):
@@ -72,3 +72,21 @@ def test_transmission_falls_with_the_path(rng):
     for tilt in tilts:
         path = 1200.0 / np.cos(np.deg2rad(tilt.nominal_tilt_deg))
         assert tilt.transmission == pytest.approx(np.exp(-path / 3100.0))
+
+
+def test_local_motion_has_the_size_asked_for_and_settles_with_dose(rng):
+    seen = params(local_motion_angstrom=4.0, n_frames=40)
+    y = x = np.linspace(-1, 1, 41)
+    for dose, share in ((0.0, 1.0), (10.0, (1 + 2 * np.exp(-1)) / 3)):
+        motion = local_motion(seen, rng, dose)
+        fields = np.array([motion.displacement_yx_angstrom(i, y, x) for i in (0, 20, 39)])
+        assert_allclose(np.sum(motion.course), 0, atol=1e-9)
+        assert_allclose(fields.mean(axis=(1, 2)), 0, atol=0.1)  # the mean over the field is the frame's own
+        travelled = np.sqrt(((fields[2] - fields[0]) ** 2).sum(axis=-1).mean())
+        # Frames see it from the middle of the first to that of the last; samples at +-1 count too much.
+        assert travelled == pytest.approx(4.0 * share, rel=0.15)
+
+
+def test_no_local_motion_is_an_option(rng):
+    assert local_motion(params(local_motion_angstrom=0.0), rng, 0.0) is None
+    assert all(t.local_motion is not None for t in tilt_truths(params(), rng))

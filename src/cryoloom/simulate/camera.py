@@ -1,7 +1,9 @@
 """The camera: frames that drift, a response that differs from pixel to pixel, counts, and what is broken.
 
-The expectation of a frame is filtered by the detector's MTF and then counted pixel by pixel (Poisson): a
-counting camera whose noise is white. Electrons it misses are left out of the dose.
+The expectation of a frame is filtered by the detector's MTF and then counted pixel by pixel (Poisson): that
+is what becomes of electrons that are counted once, but not always where they fell, and leaves noise white.
+Coincidence takes away electrons where many fell, and with them noise at low frequencies, as the measured
+curves of counting cameras show. Electrons the camera misses are left out of the dose.
 """
 
 from __future__ import annotations
@@ -14,19 +16,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
+from cryoloom.kernels.sample_displaced import sample_displaced
 from cryoloom.simulate.microscope import ExposedContrast, Optics, remaining_after_dose
 from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.truth import GainTruth, TiltTruth
+from cryoloom.simulate.truth import GainTruth, LocalMotionTruth, TiltTruth
 
 __all__ = [
     "Camera",
     "count",
     "count_events",
+    "counted",
+    "detective_quantum_efficiency",
     "frame_expectations",
     "gain_as_filed",
     "make_camera",
     "modulation_transfer",
+    "noise_transfer",
     "sum_expectation",
 ]
 
@@ -38,6 +45,26 @@ _HOT_COUNTS_PER_FRAME = 40.0
 def modulation_transfer(frequency_per_px: torch.Tensor, at_nyquist: float) -> torch.Tensor:
     """Detector's MTF, Gaussian in frequency: within 0.04 of the K2's measured curve with 0.46 at Nyquist."""
     return torch.exp(math.log(at_nyquist) * (frequency_per_px / 0.5) ** 2)
+
+
+def noise_transfer(frequency_per_px: torch.Tensor, coincidence_loss: float) -> torch.Tensor:
+    """Noise power of `counted` over that of as many independent counts, along an axis of the sensor.
+
+    To first order in the loss: an event is lost with another in its 3 x 3 pixels, whose transform is W, so
+    fluctuations are damped by the loss times W on both sides of the square.
+    """
+    window = (1 + 2 * torch.cos(2 * math.pi * frequency_per_px)) / 3
+    return 1 - 2 * coincidence_loss * window
+
+
+def detective_quantum_efficiency(
+    frequency_per_px: torch.Tensor, mtf_at_nyquist: float, coincidence_loss: float
+) -> torch.Tensor:
+    """Signal over noise, squared, that is left of that of the counted electrons: ``gain^2 MTF^2 / NPS``."""
+    window = (1 + 2 * torch.cos(2 * math.pi * frequency_per_px)) / 3
+    gain = 1 - coincidence_loss * window  # coincidence flattens the image as it flattens noise
+    transfer = modulation_transfer(frequency_per_px, mtf_at_nyquist)
+    return (gain * transfer) ** 2 / noise_transfer(frequency_per_px, coincidence_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +139,7 @@ def sum_expectation(
     smears = [_smear(tilt, i, optics) for i in range(len(tilt.frame_travel_yx_angstrom))]
     smear = torch.stack(smears).mean(dim=0) if smears else torch.ones(())
     spectrum = (contrast.lasting_rfft + remaining * contrast.damaged_rfft) * mtf * smear
-    return _electrons(spectrum, 1.0, tilt, params, optics)
+    return _electrons(_image(spectrum, optics), 1.0, tilt, params)
 
 
 def frame_expectations(
@@ -128,7 +155,12 @@ def frame_expectations(
         ramp_y = torch.exp(-2j * math.pi * optics.k_y * float(y))
         ramp_x = torch.exp(-2j * math.pi * optics.k_x * float(x))
         spectrum = (contrast.lasting_rfft + remaining * contrast.damaged_rfft) * mtf * ramp_y * ramp_x
-        yield _electrons(spectrum * _smear(tilt, i, optics), 1.0 / n, tilt, params, optics)
+        spectrum = spectrum * _smear(tilt, i, optics)
+        if tilt.local_motion is None:
+            yield _electrons(_image(spectrum, optics), 1.0 / n, tilt, params)
+        else:
+            moved = _moved_locally(spectrum, tilt.local_motion, i, optics)
+            yield _electrons(moved, 1.0 / n, tilt, params)
 
 
 def _smear(tilt: TiltTruth, i_frame: int, optics: Optics) -> torch.Tensor:
@@ -147,11 +179,30 @@ def _smear(tilt: TiltTruth, i_frame: int, optics: Optics) -> torch.Tensor:
     return transfer
 
 
+def _image(spectrum: torch.Tensor, optics: Optics) -> torch.Tensor:
+    """Contrast over the image, ``(y, x)``."""
+    return optics.crop(torch.fft.irfft2(spectrum, s=optics.shape))
+
+
+def _moved_locally(
+    spectrum: torch.Tensor, motion: LocalMotionTruth, i_frame: int, optics: Optics
+) -> torch.Tensor:
+    """The same, moved by a field that is so smooth that what is at r comes to r + u(r) and from p - u(p)."""
+    coefficients = torch.fft.irfft2(spectrum / optics.cubic_spline_transfer, s=optics.shape).numpy()
+    powers = []
+    for n in optics.image_shape:
+        position = ((np.arange(n) + 0.5) / n * 2 - 1).astype(np.float32)
+        powers.append(np.stack([np.ones_like(position), position, position**2], axis=1))
+    control = -motion.course[i_frame] / optics.pixel * motion.control_yx_angstrom
+    moved = np.empty(optics.image_shape, np.float32)
+    sample_displaced(coefficients, optics.crop_origin_yx, *powers, control.astype(np.float32), moved)
+    return torch.from_numpy(moved)
+
+
 def _electrons(
-    spectrum: torch.Tensor, fraction: float, tilt: TiltTruth, params: SimulationParams, optics: Optics
+    contrast: torch.Tensor, fraction: float, tilt: TiltTruth, params: SimulationParams
 ) -> NDArray[np.float32]:
-    """Electrons per pixel from the contrast's spectrum, for a fraction of the tilt's dose."""
-    contrast = optics.crop(torch.fft.irfft2(spectrum, s=optics.shape))
+    """Electrons per pixel from the contrast over the image, for a fraction of the tilt's dose."""
     electrons = (
         fraction
         * (tilt.dose_end_per_angstrom2 - tilt.dose_start_per_angstrom2)
@@ -163,6 +214,23 @@ def _electrons(
     return (electrons * torch.clamp(1.0 - contrast, min=_DARKEST)).numpy()
 
 
+def counted(
+    expectation: NDArray[np.float32], rng: np.random.Generator, coincidence_loss: float
+) -> NDArray[np.int64]:
+    """Counts ``(y, x)`` of an expectation of counted electrons.
+
+    Of those that arrive, each is lost with the probability that another fell within one pixel of it in the
+    same readout: that goes with how many fell there during the frame.
+    """
+    if coincidence_loss == 0:
+        return rng.poisson(expectation)
+    arrived = rng.poisson(expectation / np.float32(1 - coincidence_loss))
+    others = 9 * uniform_filter(arrived.astype(np.float32), 3, mode="reflect") - 1
+    usual = 9 * max(float(arrived.mean()), 1e-9)
+    lost = np.clip(coincidence_loss / usual * others, 0.0, 0.5)
+    return np.asarray(rng.binomial(arrived, 1 - lost))
+
+
 def count(
     expectations: list[NDArray[np.float32]], camera: Camera, params: SimulationParams, seed: list[int]
 ) -> tuple[NDArray[np.uint8], tuple[tuple[int, int, int], ...]]:
@@ -172,7 +240,7 @@ def count(
     frames, xrays = [], []
     for i, expectation in enumerate(expectations):
         rng = np.random.default_rng([*seed, i])
-        raw = rng.poisson(expectation * camera.response)
+        raw = counted(expectation * camera.response, rng, params.coincidence_loss)
         raw[hot[:, 0], hot[:, 1]] += rng.poisson(_HOT_COUNTS_PER_FRAME, len(hot))
         hits = _strike(raw, rng, rng.poisson(params.xrays_per_frame))
         frames.append(np.minimum(raw, 255).astype(np.uint8))

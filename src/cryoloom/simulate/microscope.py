@@ -50,6 +50,9 @@ class Optics:
         self._twice_angle_cos = (frequency_x**2 - frequency_y**2) / self.k2.clamp(min=1e-12)
         self._twice_angle_sin = 2 * frequency_x * frequency_y / self.k2.clamp(min=1e-12)
         # What a cubic B-spline on the pixel grid takes away, given back; and the atoms' own size.
+        cubic = [(2 + torch.cos(2 * math.pi * f * self.pixel)) / 3 for f in (frequency_y, frequency_x)]
+        self.cubic_spline_transfer = cubic[0] * cubic[1]
+        """Spectrum of an image over that of its cubic B-splines' weights."""
         spline = torch.sinc(frequency_y * self.pixel) * torch.sinc(frequency_x * self.pixel)
         self.point_transfer = torch.exp(-0.25 * _B_FACTOR_ANGSTROM2 * self.k2) / spline**4
 
@@ -65,10 +68,16 @@ class Optics:
         chi = self.k2 * (math.pi * wavelength * defocus - aberration * self.k2)
         return torch.sin(chi + math.asin(self.microscope.amplitude_contrast))
 
+    @property
+    def crop_origin_yx(self) -> tuple[int, int]:
+        """First row and column of the image on the canvas."""
+        (n_y, n_x), (m_y, m_x) = self.shape, self.image_shape
+        return n_y // 2 - m_y // 2, n_x // 2 - m_x // 2
+
     def crop(self, canvas: torch.Tensor) -> torch.Tensor:
         """The image's part of a canvas ``(..., y, x)``; centre index ``n // 2`` on centre index."""
-        (n_y, n_x), (m_y, m_x) = self.shape, self.image_shape
-        y, x = n_y // 2 - m_y // 2, n_x // 2 - m_x // 2
+        m_y, m_x = self.image_shape
+        y, x = self.crop_origin_yx
         return canvas[..., y : y + m_y, x : x + m_x]
 
 

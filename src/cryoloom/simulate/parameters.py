@@ -41,12 +41,20 @@ class SimulationParams(BaseModel):
         0.25, ge=0, description="Random position of each frame besides, rms per axis."
     )
 
+    local_motion_angstrom: float = Field(
+        3.0,
+        ge=0,
+        description="Doming: motion besides the drift that differs over the field, from the start to the end "
+        "of the first exposure, rms over the field; a third of it once the ice has had 20 e/A^2.",
+    )
+
     # Specimen
     specimen: str = Field(
         "builtin", description="'builtin', or an atomic model (PDB or mmCIF, may be gzipped)."
     )
     n_particles: int = Field(120, ge=0, description="Particles seen in the untilted field.")
     n_vesicles: int = Field(6, ge=0, description="Vesicles seen in the untilted field.")
+    n_membranes: int = Field(2, ge=0, description="Flat membranes seen in the untilted field.")
     n_beads: int = Field(12, ge=0, description="Gold beads seen in the untilted field.")
     bead_diameter_angstrom: float = Field(100.0, gt=0, description="Diameter of the gold beads.")
     thickness_angstrom: float = Field(1200.0, gt=0, description="Thickness of the ice.")
@@ -86,6 +94,13 @@ class SimulationParams(BaseModel):
     n_frames: int = Field(8, ge=1, description="Frames a tilt; for EER, positions the specimen takes.")
     eer_raw_frames: int = Field(320, ge=1, description="EER: raw frames a tilt.")
     mtf_at_nyquist: float = Field(0.5, gt=0, le=1, description="Detector's modulation transfer at Nyquist.")
+    coincidence_loss: float = Field(
+        0.05,
+        ge=0,
+        lt=0.3,
+        description="K3: electrons lost because another fell beside them in the same readout. It takes twice "
+        "this part from the noise at low frequencies; doses are of counted electrons.",
+    )
     gain_rms: float = Field(0.06, ge=0, lt=0.3, description="Spread of the pixels' response.")
     gain_quarter_turns: Literal[0, 1, 2, 3] = Field(
         2, description="K3: counter-clockwise turns that orient the gain file like the movies."

@@ -23,6 +23,7 @@ from cryoloom.simulate.camera import (
     Camera,
     count,
     count_events,
+    counted,
     frame_expectations,
     gain_as_filed,
     make_camera,
@@ -57,7 +58,7 @@ def simulate_tilt_series(params: SimulationParams, index: int = 0) -> tuple[Tilt
 
     def expose(tilt: TiltTruth) -> NDArray[np.int64]:
         expected = sum_expectation(scene.contrast(tilt), tilt, params, scene.optics)
-        return scene.rng(_COUNTS, tilt.acquisition_index).poisson(expected)
+        return counted(expected, scene.rng(_COUNTS, tilt.acquisition_index), params.coincidence_loss)
 
     for section, counts in enumerate(_side_by_side(expose, tilts, params)):
         stack[section] = counts
@@ -231,6 +232,7 @@ class _Scene:
             beads_xyz_angstrom=self.specimen.beads_xyz_angstrom,
             bead_diameter_angstrom=params.bead_diameter_angstrom,
             vesicles_xyz_angstrom=self.specimen.vesicles_xyz_angstrom,
+            membranes=self.specimen.membranes,
             gain=camera.truth if camera is not None else None,
             parameters=params.model_dump(mode="json"),
         )

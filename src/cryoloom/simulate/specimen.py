@@ -17,7 +17,7 @@ from cryoloom.simulate.particles import (
     builtin_models,
     model_from_file,
 )
-from cryoloom.simulate.truth import ParticleTruth, TiltTruth
+from cryoloom.simulate.truth import MembraneTruth, ParticleTruth, TiltTruth
 
 __all__ = ["Clouds", "Specimen", "make_specimen"]
 
@@ -48,6 +48,7 @@ class Specimen:
     beads_xyz_angstrom: NDArray[np.float64]
     particles: tuple[ParticleTruth, ...]
     vesicles_xyz_angstrom: NDArray[np.float64]
+    membranes: tuple[MembraneTruth, ...]
     normal: NDArray[np.float64]
     """Of the ice, unit length, in the specimen's frame."""
     height_angstrom: float
@@ -87,6 +88,10 @@ def make_specimen(
     for centre, radius in zip(vesicles, vesicle_radii, strict=True):
         builder.add_vesicle(centre, radius, params.membrane_phase_rad, rng)
     builder.add_crowd(low, high, half, params.crowd_phase_rad, rng)
+    membranes = [
+        builder.add_membrane(placed, params.membrane_phase_rad, rng)
+        for _ in range(round(params.n_membranes * more))
+    ]
     return Specimen(
         clouds=builder.clouds(),
         beads_xyz_angstrom=beads @ slab.T + offset,
@@ -99,6 +104,7 @@ def make_specimen(
             for model, found, turned in zip(models, centres, turns, strict=True)
         ),
         vesicles_xyz_angstrom=vesicles @ slab.T + offset,
+        membranes=tuple(membranes),
         normal=slab[:, 2],
         height_angstrom=float(slab[2, 2] * params.z_offset_angstrom),
     )
@@ -187,9 +193,36 @@ class _CloudBuilder:
             directions = _even_directions(n) @ Rotation.random(random_state=rng).as_matrix()
             shells.append(directions * axes + rng.normal(0, 0.3 * _LEAFLET_THICKNESS_ANGSTROM, (n, 3)))
         points = np.concatenate(shells).astype(np.float32)
-        phase_per_area = phase_rad / REFERENCE_VOXEL_ANGSTROM * _LEAFLET_THICKNESS_ANGSTROM
-        weights = np.full(len(points), phase_per_area * _LIPID_AREA_ANGSTROM2, dtype=np.float32)
+        weights = np.full(len(points), _lipid_phase(phase_rad), dtype=np.float32)
         self._add_cloud(self._add_points(points, weights), radius + 20.0, centre, turn)
+
+    def add_membrane(self, placed: _Placed, phase_rad: float, rng: np.random.Generator) -> MembraneTruth:
+        """Two flat leaflets at any angle, cut off at the ice's surfaces and around what is there already."""
+        radius = float(rng.uniform(400.0, 1000.0))
+        reach = 0.5 * placed.half
+        centre = np.append(rng.uniform(placed.low, placed.high), rng.uniform(-reach, reach))
+        turn = Rotation.random(random_state=rng).as_matrix()
+        n = round(np.pi * radius**2 / _LIPID_AREA_ANGSTROM2)
+        leaflets = []
+        for height in (-0.5 * _LEAFLET_DISTANCE_ANGSTROM, 0.5 * _LEAFLET_DISTANCE_ANGSTROM):
+            spiral = radius * np.sqrt((np.arange(n) + 0.5) / n)
+            angle = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(n) + rng.uniform(0, 2 * np.pi)
+            flat = np.column_stack([spiral * np.cos(angle), spiral * np.sin(angle), np.full(n, height)])
+            leaflets.append(flat + rng.normal(0, 0.3 * _LEAFLET_THICKNESS_ANGSTROM, (n, 3)))
+        points = np.concatenate(leaflets) @ turn.T
+        kept = np.abs(points[:, 2] + centre[2]) < placed.half
+        near = np.linalg.norm(placed.centres - centre, axis=1) < placed.radii + radius + 30.0
+        for other, size in zip(placed.centres[near], placed.radii[near], strict=True):
+            kept &= ((points + centre - other) ** 2).sum(axis=1) > size**2
+        points = points[kept].astype(np.float32)
+        weights = np.full(len(points), _lipid_phase(phase_rad), dtype=np.float32)
+        self._add_cloud(self._add_points(points, weights), radius + 40.0, centre, np.eye(3))
+        where, normal = self.slab @ centre + self.offset, self.slab @ turn[:, 2]
+        return MembraneTruth(
+            centre_xyz_angstrom=tuple(map(float, where)),
+            normal_xyz=tuple(map(float, normal)),
+            radius_angstrom=radius,
+        )
 
     def add_crowd(
         self,
@@ -253,6 +286,11 @@ class _CloudBuilder:
             np.array(self.rotations, dtype=np.float32),
             np.array(self.centres, dtype=np.float32),
         )
+
+
+def _lipid_phase(phase_rad: float) -> float:
+    """Projected phase of one lipid's head in rad A^2, from the leaflet's phase per reference voxel."""
+    return phase_rad / REFERENCE_VOXEL_ANGSTROM * _LEAFLET_THICKNESS_ANGSTROM * _LIPID_AREA_ANGSTROM2
 
 
 def _even_directions(n: int) -> NDArray[np.float64]:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from cryoloom.geometry.projection import projection_matrices
 from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.truth import TiltTruth
+from cryoloom.simulate.truth import LocalMotionTruth, TiltTruth
 
-__all__ = ["FrameMotion", "frame_motion", "nominal_tilts_deg", "tilt_truths"]
+__all__ = ["FrameMotion", "frame_motion", "local_motion", "nominal_tilts_deg", "tilt_truths"]
 
 
 def nominal_tilts_deg(params: SimulationParams) -> NDArray[np.float64]:
@@ -69,6 +69,27 @@ def frame_motion(params: SimulationParams, rng: np.random.Generator, *, blurred:
     return FrameMotion(positions - positions.mean(axis=0), travel, vibration)
 
 
+def local_motion(
+    params: SimulationParams, rng: np.random.Generator, dose_start_per_angstrom2: float
+) -> LocalMotionTruth | None:
+    """Ice that domes under the beam: a smooth field that dies away within an exposure and with the dose."""
+    if params.local_motion_angstrom == 0 or params.n_frames < 2:
+        return None
+    # Rms over the field of x, y, x^2 - 1/3, x y, y^2 - 1/3.
+    spread = np.sqrt([1 / 3, 1 / 3, 4 / 45, 1 / 9, 4 / 45])
+    coefficients = rng.normal(size=(5, 2)) * np.array([0.6, 0.6, 1.0, 1.0, 1.0])[:, None]
+    rms = np.sqrt(((coefficients * spread[:, None]) ** 2).sum())
+    settled = (1 + 2 * np.exp(-dose_start_per_angstrom2 / 10.0)) / 3
+    coefficients *= params.local_motion_angstrom * settled / rms
+    time = (np.arange(params.n_frames) + 0.5) / params.n_frames
+    fade = np.exp(-1 / params.motion_decay_fraction)
+    course = -np.exp(-time / params.motion_decay_fraction) / (1 - fade)
+    return LocalMotionTruth(
+        coefficients_yx_angstrom=_pairs(coefficients),
+        course=tuple(float(value) for value in course - course.mean()),
+    )
+
+
 def tilt_truths(params: SimulationParams, rng: np.random.Generator) -> tuple[TiltTruth, ...]:
     """Pose, defocus, motion and dose of every exposure, in order of acquisition."""
     nominal = nominal_tilts_deg(params)
@@ -115,7 +136,10 @@ def tilt_truths(params: SimulationParams, rng: np.random.Generator) -> tuple[Til
                 flaw=flaw,
             )
         )
-    return tuple(truths)
+    return tuple(
+        truth.model_copy(update={"local_motion": local_motion(params, rng, truth.dose_start_per_angstrom2)})
+        for truth in truths
+    )
 
 
 def _pairs(values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:

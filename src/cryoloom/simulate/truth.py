@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 from cryoloom.model import Ctf, Pose, TiltSeries
 
-__all__ = ["GainTruth", "ParticleTruth", "TiltTruth", "Truth"]
+__all__ = ["GainTruth", "LocalMotionTruth", "MembraneTruth", "ParticleTruth", "TiltTruth", "Truth"]
 
 
 def _as_array(value: Any) -> NDArray[np.float64]:
@@ -36,6 +36,35 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+class LocalMotionTruth(_Frozen):
+    """Motion besides that of the whole frame: a smooth field that follows one course in time.
+
+    With positions y and x from -1 to 1 over the image, terms are x, y, x^2 - 1/3, x y, y^2 - 1/3: each is
+    0 on average over the field.
+    """
+
+    coefficients_yx_angstrom: tuple[tuple[float, float], ...]
+    """Of each term, ``(5, 2)``."""
+    course: tuple[float, ...]
+    """Of each frame, relative to the mean over frames; 1 from the exposure's start to its end."""
+
+    @property
+    def control_yx_angstrom(self) -> NDArray[np.float64]:
+        """Coefficients of ``y^a x^b``, ``(a, b, 2)``."""
+        in_x, in_y, x2, xy, y2 = np.array(self.coefficients_yx_angstrom)
+        control = np.zeros((3, 3, 2))
+        control[0, 1], control[1, 0], control[1, 1] = in_x, in_y, xy
+        control[0, 2], control[2, 0], control[0, 0] = x2, y2, -(x2 + y2) / 3
+        return control
+
+    def displacement_yx_angstrom(
+        self, i_frame: int, y: NDArray[np.float64], x: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Displacement ``(y, x, 2)`` of a frame at positions ``y`` by ``x``, each -1 to 1 over the image."""
+        powers = [np.stack([np.ones_like(v), v, v**2], axis=1) for v in (y, x)]
+        return self.course[i_frame] * np.einsum("ya,xb,abc->yxc", *powers, self.control_yx_angstrom)
+
+
 class TiltTruth(_Frozen):
     """One exposure as it was. Its pose is that of the specimen at its mean position over the frames."""
 
@@ -55,6 +84,7 @@ class TiltTruth(_Frozen):
     """How far the specimen goes from the beginning to the end of each frame."""
     vibration_yx_angstrom: tuple[float, float] = (0.0, 0.0)
     """Amplitude of an oscillation faster than the frames."""
+    local_motion: LocalMotionTruth | None = None
     dose_start_per_angstrom2: float
     dose_end_per_angstrom2: float
     transmission: float
@@ -87,6 +117,14 @@ class ParticleTruth(_Frozen):
     rotations: tuple[Matrix, ...]
 
 
+class MembraneTruth(_Frozen):
+    """A flat membrane: a round sheet of two leaflets, cut off where the ice ends."""
+
+    centre_xyz_angstrom: tuple[float, float, float]
+    normal_xyz: tuple[float, float, float]
+    radius_angstrom: float
+
+
 class GainTruth(_Frozen):
     """How the gain file is to be turned, and what is broken, as rows and columns of the movie."""
 
@@ -116,6 +154,7 @@ class Truth(_Frozen):
     beads_xyz_angstrom: Points
     bead_diameter_angstrom: float
     vesicles_xyz_angstrom: Points
+    membranes: tuple[MembraneTruth, ...] = ()
     gain: GainTruth | None = None
     parameters: dict[str, Any] = {}
 
