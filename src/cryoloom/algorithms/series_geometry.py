@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.geometry.projection import project, projection_matrices
+from cryoloom.model import Pose
 
-__all__ = ["SeriesGeometry"]
+__all__ = ["SeriesGeometry", "geometry_of_poses"]
 
 Array = NDArray[np.float64]
 
@@ -72,3 +74,14 @@ class SeriesGeometry:
         """The same geometry for points counted from ``offset`` (points become ``r - offset``)."""
         moved = self.project(np.asarray(offset_xyz_angstrom, dtype=np.float64)[None])[:, 0]
         return replace(self, shift_xy_angstrom=moved)
+
+
+def geometry_of_poses(poses: Sequence[Pose]) -> SeriesGeometry:
+    """The geometry poses tell."""
+    return SeriesGeometry(
+        np.array([pose.axis_deg for pose in poses]),
+        np.array([pose.tilt_deg for pose in poses]),
+        np.array([pose.shift_xy_angstrom for pose in poses], dtype=np.float64).reshape(-1, 2),
+        np.array([pose.x_tilt_deg for pose in poses]),
+        np.array([pose.magnification for pose in poses]),
+    )

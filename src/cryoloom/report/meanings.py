@@ -124,6 +124,22 @@ _MEANINGS = {
         "°",
         "Median of the tilts in use minus those the stage told: how far the specimen stood off flat on it.",
     ),
+    "n_beads": Meaning("Gold beads", "", "Found in the specimen by the images that show them together."),
+    "erased_radius_angstrom": Meaning(
+        "Erased radius",
+        "Å",
+        "Radius of the discs filled, with the beads' fringes: measured from all of them.",
+    ),
+    "bead_contrast_left_percent": Meaning(
+        "Bead contrast left",
+        "%",
+        "Darkness of the erased discs against their surroundings, in percent of what the beads had. It "
+        "should be "
+        "within a few percent of 0.",
+    ),
+    "erased_percent": Meaning(
+        "Pixels erased", "%", "More than about 10 means that beads crowd the field, or false ones were found."
+    ),
     "pixel_size_angstrom": Meaning("Pixel size", "Å", "Of the images this step wrote."),
     "covered_percent": Meaning(
         "Aligned images covered",

@@ -30,7 +30,6 @@ class PlannedStep:
 _SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles", "Average"
 
 _PLANNED = (
-    PlannedStep("erase_beads", _SERIES, _SERIES, "Erase gold beads from the images."),
     PlannedStep("estimate_slab", _TOMOGRAM, _TOMOGRAM, "Find thickness, offset and pretilt of the specimen."),
     PlannedStep("correct_ctf", _SERIES, _SERIES, "Correct the CTF of every image, strip by strip."),
     PlannedStep("deconvolve", _TOMOGRAM, _TOMOGRAM, "Undo the microscope's transfer for the eye."),

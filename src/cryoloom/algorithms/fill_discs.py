@@ -1,0 +1,131 @@
+"""Discs of an image filled with its own surroundings: level, slope and grain of what lies around.
+
+A disc takes the pixels of another disc nearby, less that one's smooth background, plus its own. The smooth
+background is a plane fitted to a ring. So mean, variance and spectrum of the noise are those of the place,
+and as each image draws its own neighbours, what is filled in adds up to noise in a tomogram. At its rim a
+disc is faded in so that the variance stays the same.
+
+All of it is linear in the pixels, so an image's halves, filled with the same choice of neighbours, still add
+up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DiscFilling", "fill_discs", "plan_filling"]
+
+Image = NDArray[np.float32]
+RIM_PX = 2.0
+RING = (1.15, 2.0)
+"""Radii of the ring that tells the background, in radii of the disc."""
+TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DiscFilling:
+    """Discs ``(n, 2)`` as (row, column) of their middle pixels, and of those that lend to them."""
+
+    centres: NDArray[np.int64]
+    lenders: NDArray[np.int64]
+    radius_px: float
+
+
+def plan_filling(
+    shape_yx: tuple[int, int],
+    centres_yx_px: NDArray[np.float64],
+    radius_px: float,
+    avoid_yx_px: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> DiscFilling:
+    """Choose a lender for each disc that lies in the image: near, whole, and free of what is to be avoided.
+
+    centres_yx_px : (n, 2) real-valued indices. avoid_yx_px : (m, 2), of all beads. A disc that finds no whole
+    lender takes the least bad one tried.
+    """
+    side = np.array(shape_yx)
+    centres = np.rint(centres_yx_px).astype(np.int64)
+    reach = int(np.ceil(radius_px + RIM_PX))
+    touched = ((centres > -reach) & (centres < side + reach)).all(axis=1)
+    centres = centres[touched]
+    lenders = np.empty_like(centres)
+    free = 2 * radius_px + RIM_PX
+    for k, centre in enumerate(centres):
+        best, best_clear = centre, -np.inf
+        for attempt in range(TRIES):
+            distance = radius_px * rng.uniform(2.3, 4.0 + 6.0 * attempt / TRIES)
+            angle = rng.uniform(0, 2 * np.pi)
+            place = centre + np.rint(distance * np.array([np.sin(angle), np.cos(angle)])).astype(np.int64)
+            inner = min(float((place - reach).min()), float((side - 1 - reach - place).min()))
+            clear = min(inner, float(np.hypot(*(avoid_yx_px - place).T).min(initial=np.inf)) - free)
+            if clear > best_clear:
+                best, best_clear = place, clear
+            if clear >= 0:
+                break
+        lenders[k] = np.clip(best, reach, np.maximum(side - 1 - reach, reach))
+    return DiscFilling(centres, lenders, radius_px)
+
+
+def fill_discs(image: Image, filling: DiscFilling, avoid_yx_px: NDArray[np.float64]) -> Image:
+    """Image ``(y, x)`` with the discs filled; pixels outside them are untouched.
+
+    avoid_yx_px : beads, whose pixels do not count as background.
+    """
+    filled = image.copy()
+    offsets, weight, ring = _patterns(filling.radius_px)
+    for centre, lender in zip(filling.centres, filling.lenders, strict=True):
+        own = _plane(image, centre, ring, avoid_yx_px, filling.radius_px)
+        theirs = _plane(image, lender, ring, avoid_yx_px, filling.radius_px)
+        if own is None or theirs is None:
+            continue
+        place, source = centre + offsets, lender + offsets
+        inside = _inside(image.shape, place) & _inside(image.shape, source)
+        place, source, w, at = place[inside], source[inside], weight[inside], offsets[inside]
+        background = own[0] + at @ own[1:]
+        grain = image[source[:, 0], source[:, 1]] - (theirs[0] + at @ theirs[1:])
+        left = image[place[:, 0], place[:, 1]] - background
+        # Squares of the weights add up to one: independent noise keeps its variance.
+        filled[place[:, 0], place[:, 1]] = background + w * grain + np.sqrt(1 - w**2) * left
+    return filled
+
+
+def _patterns(
+    radius_px: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Offsets of a disc's pixels and the weight of the filling there; and offsets of its ring."""
+    reach = int(np.ceil(radius_px * RING[1]))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    distance = np.hypot(y, x)
+    offsets = np.stack([y, x], axis=-1)
+    disc = distance < radius_px + RIM_PX
+    depth = np.clip((radius_px + RIM_PX - distance[disc]) / RIM_PX, 0.0, 1.0)
+    weight = np.sin(0.5 * np.pi * depth)
+    ring = (distance >= radius_px * RING[0]) & (distance < radius_px * RING[1])
+    return offsets[disc], weight, offsets[ring]
+
+
+def _plane(
+    image: Image,
+    centre: NDArray[np.int64],
+    ring: NDArray[np.int64],
+    avoid_yx_px: NDArray[np.float64],
+    radius_px: float,
+) -> NDArray[np.float64] | None:
+    """Level and slopes (y, x) of the background about a disc, ``(3,)``; None where too little is seen."""
+    place = centre + ring
+    good: NDArray[np.bool_] = _inside(image.shape, place)
+    for bead in avoid_yx_px[np.hypot(*(avoid_yx_px - centre).T) < radius_px * (1 + RING[1])]:
+        good[np.hypot(*(place - bead).T) <= radius_px] = False
+    if good.sum() < 0.2 * len(ring):
+        return None
+    design = np.column_stack([np.ones(int(good.sum())), ring[good]])
+    values = image[place[good, 0], place[good, 1]].astype(np.float64)
+    plane: NDArray[np.float64] = np.linalg.lstsq(design, values, rcond=None)[0]
+    return plane
+
+
+def _inside(shape: tuple[int, ...], place: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.asarray(((place >= 0) & (place < np.array(shape))).all(axis=1), dtype=np.bool_)

@@ -1,0 +1,220 @@
+"""Erase gold beads from the images of an aligned series, so that they do not shine through the tomogram.
+
+Beads are found in the specimen: where nearly all images that see a place have the shadow of a sphere there.
+Their radius with fringes is measured from the mean of all beads in all images. In each image the disc of a
+bead takes the grain of a disc nearby on its own background (`fill_discs`), so that mean, variance and
+spectrum stay; every image draws its own neighbour, so that nothing adds up in the tomogram. Even and odd
+images and dose-weighted ones are treated alike and keep adding up. The rest of the image is not touched.
+
+Figures: ``n_beads``; ``bead_diameter_angstrom``; ``erased_radius_angstrom``; ``bead_contrast_left_percent``,
+the darkness left of the erased discs' cores against their surroundings, in percent of what the beads had,
+mean over all beads and images; ``erased_percent`` of the pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.bead_positions import BeadPositions, locate_beads
+from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter
+from cryoloom.algorithms.fill_discs import fill_discs, plan_filling
+from cryoloom.algorithms.series_geometry import geometry_of_poses
+from cryoloom.algorithms.tilt_images import load_tilt_images
+from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.frames import index_from_position
+from cryoloom.model import Stack, Tilt, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["EraseBeadsParams", "erase_beads"]
+
+Array = NDArray[np.float64]
+
+WORKING_PIXEL_ANGSTROM = 11.0
+PIXELS_PER_DIAMETER = 5.0
+LARGEST_RADIUS_DIAMETERS = 1.2
+
+
+class EraseBeadsParams(StepParams):
+    """What a user may choose in erasing beads."""
+
+    bead_diameter_angstrom: float | None = Field(
+        None, gt=0, description="Diameter of the gold beads; without it measured."
+    )
+    radius_angstrom: float | None = Field(
+        None, gt=0, description="Radius of what is erased; without it measured, with the beads' fringes."
+    )
+    min_significance: float = Field(
+        2.5, ge=1, description="Mean height of the matched filter at a bead, over its spread, at least."
+    )
+
+
+def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
+    """Working images and their maps, and a few images."""
+    stack = series.best_stack
+    n_y, n_x = stack.shape_yx
+    binning = max(1.0, WORKING_PIXEL_ANGSTROM / stack.pixel_size_angstrom)
+    return 250_000_000 + int(16 * len(series.tilts) * n_y * n_x / binning**2) + 28 * n_y * n_x
+
+
+@step(
+    "erase_beads",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=_bytes_needed,
+    gpu="optional",
+)
+def erase_beads(series: TiltSeries, params: EraseBeadsParams, context: StepContext) -> TiltSeries:
+    """Find the gold beads of an aligned series and fill their shadows in every image."""
+    tilts = [tilt for tilt in series.tilts if tilt.section is not None and tilt.pose is not None]
+    stack = series.unweighted_stack
+    if len([tilt for tilt in tilts if not tilt.is_excluded]) < 3:
+        raise DataUnfitError(
+            "beads are found with the poses of the images; run align_series first", series=series.name
+        )
+    diameter, beads = _beads(series, tilts, params, context.device)
+    context.figure("n_beads", len(beads.points_xyz_angstrom))
+    context.figure("bead_diameter_angstrom", diameter)
+    context.record(
+        "beads",
+        {
+            "xyz_angstrom": np.round(beads.points_xyz_angstrom, 1).tolist(),
+            "significance": np.round(beads.significance, 2).tolist(),
+        },
+    )
+    if len(beads.points_xyz_angstrom) == 0:
+        context.warn("no gold bead was found; the images are as they were")
+        return series
+    radius = params.radius_angstrom or _radius_with_fringes(stack, tilts, beads, diameter)
+    context.figure("erased_radius_angstrom", radius)
+    return _erased(series, tilts, _Discs(beads, diameter, radius), context)
+
+
+@dataclass(frozen=True, slots=True)
+class _Discs:
+    """What is erased."""
+
+    beads: BeadPositions
+    diameter_angstrom: float
+    radius_angstrom: float
+
+
+def _beads(
+    series: TiltSeries, tilts: list[Tilt], params: EraseBeadsParams, device: str
+) -> tuple[float, BeadPositions]:
+    """Diameter and positions, the latter for ``tilts``."""
+    stack = series.unweighted_stack
+    working = WORKING_PIXEL_ANGSTROM
+    if params.bead_diameter_angstrom is not None:
+        working = min(working, params.bead_diameter_angstrom / PIXELS_PER_DIAMETER)
+    images = load_tilt_images(stack.images, stack.pixel_size_angstrom, working, device=device)
+    order = [tilt.section or 0 for tilt in tilts]
+    images = replace(
+        images, images=images.images[order], mean=images.mean[order], deviation=images.deviation[order]
+    )
+    usable = np.array([not tilt.is_excluded for tilt in tilts])
+    geometry = geometry_of_poses([tilt.pose for tilt in tilts if tilt.pose is not None])
+    least = int(np.argmin(np.where(usable, np.abs(geometry.tilt_deg), np.inf)))
+    diameter = params.bead_diameter_angstrom or measure_bead_diameter(images, least)
+    beads = locate_beads(bead_maps(images, diameter), geometry, usable)
+    strong = beads.significance >= params.min_significance
+    return diameter, BeadPositions(
+        beads.points_xyz_angstrom[strong], beads.seen_xy_angstrom[:, strong], beads.significance[strong]
+    )
+
+
+def _radius_with_fringes(
+    stack: Stack, tilts: list[Tilt], beads: BeadPositions, diameter_angstrom: float
+) -> float:
+    """Radius beyond which the mean profile of all beads in all images is flat to 3 % of its depth."""
+    pixel = stack.pixel_size_angstrom
+    n_bins = max(8, int(np.ceil(1.6 * diameter_angstrom / pixel)))
+    edges = np.linspace(0.0, 1.6 * diameter_angstrom, n_bins + 1)
+    total, count = np.zeros(n_bins), np.zeros(n_bins)
+    for view, tilt in enumerate(tilts):
+        if tilt.is_excluded:
+            continue
+        image = np.asarray(stack.images[tilt.section or 0], dtype=np.float64)
+        scale = max(abs(float(image.mean())), 1e-6 + float(image.std()))
+        for place in _indices(beads, view, stack):
+            distance, values = _about(image, place, edges[-1] / pixel)
+            if len(values) == 0:
+                continue
+            level = np.median(values[distance * pixel > 1.3 * diameter_angstrom])
+            which = np.minimum((distance * pixel / edges[-1] * n_bins).astype(int), n_bins - 1)
+            total += np.bincount(which, (values - level) / scale, n_bins)
+            count += np.bincount(which, minlength=n_bins)
+    profile = total / np.maximum(count, 1)
+    far = edges[:-1] > 1.3 * diameter_angstrom
+    depth = abs(profile[edges[1:] <= 0.4 * diameter_angstrom].mean()) if len(profile) else 0.0
+    rough = np.abs(profile - profile[far].mean()) > max(0.03 * depth, 3 * float(profile[far].std()))
+    reach = edges[1:][rough].max() if rough.any() else 0.5 * diameter_angstrom
+    return float(np.clip(reach, 0.6 * diameter_angstrom, LARGEST_RADIUS_DIAMETERS * diameter_angstrom))
+
+
+def _indices(beads: BeadPositions, view: int, stack: Stack) -> Array:
+    """Where the beads are in an image, ``(n, 2)`` real-valued (row, column)."""
+    return index_from_position(beads.seen_xy_angstrom[view], stack.shape_yx, stack.pixel_size_angstrom)
+
+
+def _about(image: Array, place: Array, reach_px: float) -> tuple[Array, Array]:
+    """Distances in pixels and values of the pixels about a place; none where it is not wholly inside."""
+    low, high = np.floor(place - reach_px).astype(int), np.ceil(place + reach_px).astype(int) + 1
+    if (low < 0).any() or (high > image.shape).any():
+        return np.zeros(0), np.zeros(0)
+    y, x = np.mgrid[low[0] : high[0], low[1] : high[1]]
+    distance = np.hypot(y - place[0], x - place[1])
+    near = distance < reach_px
+    return distance[near], image[low[0] : high[0], low[1] : high[1]][near]
+
+
+def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepContext) -> TiltSeries:
+    """Stacks with the discs filled; sections of other tilts as they are."""
+    by_section = {tilt.section: view for view, tilt in enumerate(tilts)}
+    made: dict[str, Stack] = {}
+    before, after, pixels_erased, pixels_all = 0.0, 0.0, 0, 0
+    stacks = {"": series.unweighted_stack, "weighted_": series.weighted}
+    for prefix, stack in stacks.items():
+        if stack is None:
+            continue
+        radius_px = discs.radius_angstrom / stack.pixel_size_angstrom
+        sinks = {
+            role: context.new_pixels(prefix + role, pixels.shape, stack.pixel_size_angstrom)
+            for role, pixels in stack.present.items()
+        }
+        n_sections = stack.images.shape[0]
+        for section in range(n_sections):
+            view = by_section.get(section)
+            places = np.zeros((0, 2)) if view is None else _indices(discs.beads, view, stack)
+            filling = plan_filling(stack.shape_yx, places, radius_px, places, context.rng)
+            for role, pixels in stack.present.items():
+                image = np.asarray(pixels[section], dtype=np.float32)
+                filled = fill_discs(image, filling, places)
+                sinks[role][section] = filled
+                if role == "images" and prefix == "":
+                    before += _darkness(image, places, discs, stack)
+                    after += _darkness(filled, places, discs, stack)
+                    pixels_erased += int(np.count_nonzero(filled != image))
+                    pixels_all += image.size
+            context.progress(section + 1, n_sections)
+        made[prefix] = Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
+    context.figure("bead_contrast_left_percent", 100.0 * after / before if before else 0.0)
+    context.figure("erased_percent", 100.0 * pixels_erased / pixels_all)
+    return replace(series, stack=made[""], weighted=made.get("weighted_"))
+
+
+def _darkness(image: NDArray[np.float32], places: Array, discs: _Discs, stack: Stack) -> float:
+    """Sum over beads of how much darker their core is than what lies around the disc."""
+    total = 0.0
+    pixel = stack.pixel_size_angstrom
+    for place in places:
+        distance, values = _about(image.astype(np.float64), place, 1.5 * discs.radius_angstrom / pixel)
+        if len(values):
+            core = distance * pixel < 0.4 * discs.diameter_angstrom
+            around = distance * pixel > 1.1 * discs.radius_angstrom
+            total += float(values[around].mean() - values[core].mean())
+    return total

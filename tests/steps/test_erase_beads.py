@@ -1,0 +1,88 @@
+"""erase_beads: beads are found where they are, vanish, and leave the rest and the noise as they were."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bead_images import DIAMETER, PIXEL, bead_series
+from cryoloom.algorithms.bead_positions import locate_beads
+from cryoloom.algorithms.bead_tracking import bead_maps
+from cryoloom.algorithms.series_geometry import geometry_of_poses
+from cryoloom.algorithms.tilt_images import load_tilt_images
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import Stack
+from cryoloom.steps.erase_beads import EraseBeadsParams, erase_beads
+
+
+def test_beads_are_located(rng):
+    series, truth, _ = bead_series(rng)
+    images = load_tilt_images(series.stack.images, PIXEL, PIXEL)
+    geometry = geometry_of_poses([tilt.pose for tilt in series.tilts])
+    found = locate_beads(bead_maps(images, DIAMETER), geometry, np.ones(len(series.tilts), dtype=bool))
+    distance = np.linalg.norm(found.points_xyz_angstrom[:, None] - truth[None], axis=-1)
+    assert len(found.points_xyz_angstrom) == len(truth)
+    assert distance.min(axis=0).max() < 10.0  # a pixel, in depth, where two beads are close
+    seen = geometry.project(truth)[:, distance.argmin(axis=1)]
+    half = np.array(series.stack.shape_yx)[::-1] * PIXEL / 2 - DIAMETER
+    inside = (np.abs(seen) < half).all(axis=-1)
+    assert np.abs(found.seen_xy_angstrom - seen)[inside].max() < 12.0
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_beads_vanish_and_nothing_else_changes(seed, context):
+    rng = np.random.default_rng(seed)
+    series, truth, bare = bead_series(rng)
+    after = erase_beads(series, EraseBeadsParams(bead_diameter_angstrom=DIAMETER), context)
+    assert context.figures["n_beads"] == len(truth)
+    # 8 beads in 17 images: the mean of as many discs of bare noise is as far from zero.
+    assert abs(context.figures["bead_contrast_left_percent"]) < 4.0
+    geometry = geometry_of_poses([tilt.pose for tilt in series.tilts])
+    y, x = np.mgrid[: series.stack.shape_yx[0], : series.stack.shape_yx[1]]
+    cores, bare_cores = [], []
+    for image, before, empty, places in zip(
+        after.stack.images, series.stack.images, bare, geometry.project(truth) / PIXEL, strict=True
+    ):
+        centre = np.array(image.shape)[::-1] // 2
+        distance = np.min([np.hypot(x - px, y - py) for px, py in places + centre], axis=0)
+        far = distance * PIXEL > context.figures["erased_radius_angstrom"] + 40
+        np.testing.assert_array_equal(image[far], before[far])
+        core = distance * PIXEL < DIAMETER / 2
+        smooth = np.polynomial.polynomial.polyfit(x[far], empty[far], 1)
+        cores.append((image - smooth[0] - smooth[1] * x)[core])
+        bare_cores.append((empty - smooth[0] - smooth[1] * x)[core])
+    cores, bare_cores = np.concatenate(cores), np.concatenate(bare_cores)
+    assert abs(cores.mean()) < 0.15 * bare_cores.std()
+    # A disc's level is fitted to noise (3 %), and discs of beads side by side overlap.
+    assert cores.std() / bare_cores.std() == pytest.approx(1.0, abs=0.1)
+    np.testing.assert_allclose(after.stack.images, after.stack.even + after.stack.odd, atol=1e-3)
+
+
+def test_the_radius_covers_the_fringes(rng, context):
+    series, _, _ = bead_series(rng)
+    erase_beads(series, EraseBeadsParams(bead_diameter_angstrom=DIAMETER), context)
+    # The bright fringe lies at 1.3 radii and is 0.17 wide: flat from about 1.6.
+    assert 70 <= context.figures["erased_radius_angstrom"] <= 100
+
+
+def test_weighted_images_are_treated_alike(rng, context):
+    series, _, _ = bead_series(rng, n_beads=3, n_tilts=9, weighted=True)
+    after = erase_beads(series, EraseBeadsParams(bead_diameter_angstrom=DIAMETER), context)
+    changed = after.stack.images != series.stack.images
+    assert ((after.weighted.images != series.weighted.images) == changed).mean() > 0.9
+    assert after.weighted.even is not None
+
+
+def test_without_beads_nothing_happens(rng, context):
+    series, _, bare = bead_series(rng, n_beads=1, n_tilts=9)
+    series = replace(series, stack=Stack(bare, PIXEL))
+    after = erase_beads(series, EraseBeadsParams(bead_diameter_angstrom=DIAMETER), context)
+    assert after is series
+    assert any("no gold bead" in warning for warning in context.warnings)
+
+
+def test_an_alignment_is_needed(rng, context):
+    series, _, _ = bead_series(rng, n_beads=1, n_tilts=9)
+    unaligned = series.with_tilts({t.acquisition_index: {"pose": None} for t in series.tilts})
+    with pytest.raises(DataUnfitError, match="align_series first"):
+        erase_beads(unaligned, EraseBeadsParams(), context)
