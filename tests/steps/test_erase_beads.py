@@ -26,7 +26,7 @@ def test_beads_are_located(rng):
     seen = geometry.project(truth)[:, distance.argmin(axis=1)]
     half = np.array(series.stack.shape_yx)[::-1] * PIXEL / 2 - DIAMETER
     inside = (np.abs(seen) < half).all(axis=-1)
-    assert np.abs(found.seen_xy_angstrom - seen)[inside].max() < 12.0
+    assert np.abs(found.seen_xy_angstrom - seen)[inside].max() < 0.2 * DIAMETER
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -34,6 +34,7 @@ LARGEST_SIGNIFICANCE = 15.0
 """Counted at most, so that no view outvotes the others."""
 LEAST_VIEWS = 5
 MOST_SHARED = 0.5
+NEAR_DIAMETERS = 0.15
 LEAST_OF_TYPICAL = 0.35
 
 
@@ -41,8 +42,8 @@ LEAST_OF_TYPICAL = 0.35
 class BeadPositions:
     """``points_xyz_angstrom`` ``(n, 3)``; ``seen_xy_angstrom`` ``(n_views, n, 2)`` from the image centre.
 
-    Where an image does not show a bead, its place there is that of the point. ``significance`` ``(n,)`` is
-    the mean height of the maps at the bead.
+    Where an image does not show a bead, or not near, its place there is that of the point. ``significance``
+    ``(n,)`` is the mean height of the maps at the bead.
     """
 
     points_xyz_angstrom: Array
@@ -61,7 +62,9 @@ def locate_beads(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.bo
         points = points[kept]
     seen, heights = _measured(maps, geometry, points)
     predicted = geometry.project(points)
-    places = np.where((heights > SEEN_SIGNIFICANCE)[..., None], seen, predicted)
+    # A bead beside another one may be taken for it; the solution then knows better.
+    near = np.linalg.norm(seen - predicted, axis=-1) < NEAR_DIAMETERS * maps.diameter_angstrom
+    places = np.where((near & (heights > SEEN_SIGNIFICANCE))[..., None], seen, predicted)
     return BeadPositions(points, places, significance)
 
 
