@@ -302,3 +302,20 @@ def test_a_movie_converted_since(tmp_path, context):
     """SubFramePath names an MRC file; what is there is its compressed TIFF."""
     keys = {i: {"SubFramePath": f"X:\\TS_01_{i:03d}_{tilt:.1f}.MRC"} for i, tilt in enumerate(TILTS)}
     assert only(context, write_session(tmp_path / "raw", mdoc_keys=keys)).tilts[0].movie.path.suffix == ".tif"
+
+
+def test_a_missing_movie_may_be_left_out(tmp_path, context):
+    folder = write_session(tmp_path / "raw")
+    (folder / "frames" / "TS_01_001_3.0.tif").unlink()
+    (made,) = imported(context, folder)
+    assert isinstance(made, DataUnfitError)
+    series = only(context, folder, leave_out_missing=True)
+    assert [tilt.acquisition_index for tilt in series.tilts] == [3, 2, 0, 4]
+    # The specimen had the dose of the exposure whose movie is lost.
+    assert_allclose([tilt.dose_start_per_angstrom2 for tilt in series.tilts], [7.5, 5, 0, 10])
+    assert any("exposure at 3.0 deg is left out: the movie TS_01_001_3.0.tif" in w for w in context.warnings)
+    for path in (folder / "frames").iterdir():
+        path.unlink()
+    (made,) = imported(context, folder, leave_out_missing=True)
+    assert "too few exposures" in made.message
+    assert made.facts["got_tilts"] == 0

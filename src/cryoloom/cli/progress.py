@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from cryoloom.engine.results import sentence
-from cryoloom.engine.task import Task
+from cryoloom.engine.task import Outcome, Task
 from cryoloom.engine.workflow import Workflow
 from cryoloom.store.records import ItemRecord
 
@@ -93,6 +93,13 @@ class BarListener:
             self._console.print(f"[yellow]note[/]    {item.name}  {node}: ", end="")
             self._console.print(warning, markup=False, highlight=False, soft_wrap=True)
 
+    def worked_ahead(self, outcome: Outcome) -> None:
+        """Take the bar away."""
+        with self._lock:
+            bar = self._under_way.pop((outcome.task.node, outcome.task.item), None)
+            if bar is not None:
+                self._bars.remove_task(bar)
+
 
 class JsonListener:
     """A line of JSON per event, for scripts."""
@@ -140,3 +147,8 @@ class JsonListener:
             error=sentence(item.error),
             reason=item.reason,
         )
+
+    def worked_ahead(self, outcome: Outcome) -> None:
+        """Say that something was done for an item that still grows."""
+        error = sentence(outcome.error)
+        self._say("worked_ahead", step=outcome.task.node, item=outcome.task.item, error=error)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.executors import Executor
+from cryoloom.engine.kept_parts import forget_parts
 from cryoloom.engine.sources import OpenSource, source_items
 from cryoloom.engine.task import Outcome, Task, describe_error
 from cryoloom.engine.work_queue import WorkQueue
@@ -21,9 +22,11 @@ from cryoloom.store.codec import fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["Listener", "Scheduler", "Summary"]
+__all__ = ["GROWING", "STOP_FILE", "Listener", "Scheduler", "Summary"]
 
 STOP_FILE = "stop"
+GROWING = "growing"
+"""State of an item that is not whole yet: it is never recorded."""
 _TURN_SECONDS = 0.2
 """How long the loop waits at most before it looks at live sources and the stop file again."""
 
@@ -46,6 +49,9 @@ class Listener(Protocol):
 
     def finished(self, node: str, item: ItemRecord) -> None:
         """An item is recorded: done, failed or left out, made or reused."""
+
+    def worked_ahead(self, outcome: Outcome) -> None:
+        """What can be done for an item that still grows is done, or failed."""
 
 
 @dataclass
@@ -157,7 +163,9 @@ class Scheduler:
         if item is None:
             source.is_live = True
             return False
-        if source.node.input is None:
+        if item.state == GROWING:
+            self._grown(source.node.name, item)
+        elif source.node.input is None:
             self._recorded(source.node.name, item)
         else:
             self._offer(source.node, source.role, item)
@@ -188,6 +196,28 @@ class Scheduler:
         if len(parts) == len(node.feeds):
             del self._waiting[node.name, item.name]
             self._enqueue(node, parts.pop(INPUT), parts)
+
+    def _grown(self, node: str, item: ItemRecord) -> None:
+        """Queue an item that still grows where something can be done ahead; nothing is recorded of it."""
+        for follower, role in self._workflow.followers(node):
+            wanted = not follower.items or item.name in follower.items
+            if wanted and role == INPUT and find_step(follower.step).ahead is not None:
+                self._queue.drop(follower.name, item.name)
+                run = self._run_of(follower)
+                self._queue.push(
+                    Task(
+                        self.project,
+                        follower.name,
+                        follower.step,
+                        run.parameters,
+                        run.folder,
+                        run.id,
+                        item.name,
+                        item.key,
+                        dict(item.value or {}),
+                        grows=True,
+                    )
+                )
 
     def _content_key(self, item: ItemRecord) -> str:
         """Key of what an item holds: a step that only decides who goes on hands its input on."""
@@ -239,6 +269,12 @@ class Scheduler:
         task = outcome.task
         if outcome.error is not None and outcome.error["kind"] == StepInterrupted.__name__:
             return
+        if task.grows:
+            self.listener.worked_ahead(outcome)
+            if outcome.value is not None:
+                grown = ItemRecord(task.run_id, task.item, task.key, GROWING, outcome.value)
+                self._grown(task.node, grown)
+            return
         item = ItemRecord(
             run_id=task.run_id,
             name=task.item,
@@ -259,6 +295,8 @@ class Scheduler:
             other_inputs=task.other_item_ids,
         )
         self._recorded(task.node, item)
+        if item.state == "done":
+            forget_parts(task.project, task.step, task.item)
 
     def _recorded(self, node: str, item: ItemRecord, *, write: bool = True) -> None:
         """Write an item down, tell the listener, and pass it on to the nodes it feeds."""
@@ -267,6 +305,9 @@ class Scheduler:
         self.listener.finished(node, item)
         failed = self._summary.failed
         failed[:] = [old for old in failed if (old.run_id, old.name) != (item.run_id, item.name)]
+        if item.state != "done":
+            for follower, _ in self._workflow.followers(node):
+                self._queue.drop(follower.name, item.name)
         if item.state == "failed":
             self._summary.failed.append(item)
             return

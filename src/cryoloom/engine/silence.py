@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cryoloom.engine.task import Task
+from cryoloom.engine.task import Outcome, Task
 from cryoloom.engine.workflow import Workflow
 from cryoloom.store.records import ItemRecord
 
@@ -22,4 +22,7 @@ class Silence:
         """Nothing."""
 
     def finished(self, node: str, item: ItemRecord) -> None:
+        """Nothing."""
+
+    def worked_ahead(self, outcome: Outcome) -> None:
         """Nothing."""

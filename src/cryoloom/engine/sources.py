@@ -26,7 +26,7 @@ from cryoloom.steps import find_step
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["OpenSource", "source_items"]
+__all__ = ["OpenSource", "source_items", "source_record"]
 
 OpenSource = Callable[[Node, RunRecord, Path], Iterator[ItemRecord | None]]
 """Begins the items of a source node for a run in a project folder. ``next`` of it must not block:
@@ -50,26 +50,38 @@ def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemReco
         name = str(made.facts.get("series", "unnamed")) if isinstance(made, DataUnfitError) else made.name
         if node.items and name not in node.items:
             continue
-        record = ItemRecord(
-            run_id=run.id,
-            name=name,
-            key=fingerprint(node.step, step.version, name),
-            state="failed",
-            warnings=tuple(context.warnings),
-            figures=dict(context.figures),
-            records=dict(context.records),
-            started=datetime.now(UTC),
-            seconds=time.perf_counter() - clock,
-        )
-        if isinstance(made, DataUnfitError):
-            yield replace(record, error=describe_error(made))
-        else:
-            value = encode(made, project)
-            key = fingerprint(node.step, step.version, value, _raw_files(made))
-            yield replace(record, state="done", value=value, key=key)
+        yield source_record(name, made, node, run, context, time.perf_counter() - clock)
         for kept in (context.warnings, context.figures, context.records):
             kept.clear()
         clock = time.perf_counter()
+
+
+def source_record(
+    name: str,
+    made: TiltSeries | DataUnfitError,
+    node: Node,
+    run: RunRecord,
+    context: EngineContext,
+    seconds: float,
+) -> ItemRecord:
+    """What a source gave for a name, ready to be recorded with what it said of it."""
+    step = find_step(node.step)
+    record = ItemRecord(
+        run_id=run.id,
+        name=name,
+        key=fingerprint(node.step, step.version, name),
+        state="failed",
+        warnings=tuple(context.warnings),
+        figures=dict(context.figures),
+        records=dict(context.records),
+        started=datetime.now(UTC),
+        seconds=seconds,
+    )
+    if isinstance(made, DataUnfitError):
+        return replace(record, error=describe_error(made))
+    value = encode(made, context.project)
+    key = fingerprint(node.step, step.version, value, _raw_files(made))
+    return replace(record, state="done", value=value, key=key)
 
 
 def _raw_files(series: TiltSeries) -> list[Any]:

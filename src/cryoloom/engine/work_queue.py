@@ -37,7 +37,10 @@ class WorkQueue:
     def push(self, task: Task) -> None:
         """Add a task."""
         self._waiting[task.node, task.item] = task
-        heapq.heappush(self._heap, (-self._depth[task.node], next(self._counter), task))
+        depth = self._depth[task.node]
+        # What is done ahead, for items that still grow, comes after all that can be finished.
+        order = len(self._depth) - depth if task.grows else -depth
+        heapq.heappush(self._heap, (order, next(self._counter), task))
 
     def drop(self, node: str, item: str) -> None:
         """Forget what waits of an item at this node and below it: a newer state has come."""

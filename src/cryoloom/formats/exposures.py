@@ -26,6 +26,8 @@ class Exposure:
     order: int | None = None
     """Position in time, where a file name or a list tells it."""
     section: int | None = None
+    n_frames: int | None = None
+    """Frames of the movie, as far as an mdoc is to be believed: more than 1."""
 
 
 def exposures_of(mdoc: Mdoc) -> list[Exposure]:
@@ -47,6 +49,7 @@ def exposures_of(mdoc: Mdoc) -> list[Exposure]:
                 prior_dose_per_angstrom2=section.prior_dose_per_angstrom2,
                 nominal_defocus_angstrom=section.target_defocus_angstrom,
                 section=section.number,
+                n_frames=section.n_frames,
             )
         )
     return found

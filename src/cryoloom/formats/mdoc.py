@@ -61,6 +61,12 @@ class MdocSection:
         return re.split(r"[\\/]", self.values.get("SubFramePath", "").strip())[-1] or None
 
     @property
+    def n_frames(self) -> int | None:
+        """Frames of the movie; None where the file tells one or none, which it does of any movie."""
+        told = self.number_of("NumSubFrames")
+        return int(told) if told is not None and told > 1 else None
+
+    @property
     def target_defocus_angstrom(self) -> float | None:
         """Defocus asked for, underfocus positive; None where the file tells none."""
         for key in ("TargetDefocus", "Defocus"):

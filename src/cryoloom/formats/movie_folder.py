@@ -12,7 +12,7 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exposures import Exposure
 from cryoloom.formats.movie import MOVIE_SUFFIXES
 
-__all__ = ["MovieFolder", "series_by_pattern", "series_of_movie_name"]
+__all__ = ["MovieFolder", "files_below", "series_by_pattern", "series_of_movie_name"]
 
 # An angle with its decimal point is told from the digits of names and dates, so it is tried first.
 _ANGLES = (r"[-+]?\d+\.\d+", r"[-+]?\d+(?:\.\d+)?")
@@ -22,26 +22,34 @@ _SERIES_NAMES = [re.compile(rf"^(?P<TS>.+?)[_-]\d{{2,}}[_-]{angle}(?:[_.].*)?$")
 
 
 class MovieFolder:
-    """Movies below some folders, found by name whatever its case, else by name without suffix."""
+    """Movies below some folders, found by name whatever its case, else by name without suffix.
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    files : the files below the folders, where they are known already.
+    """
+
+    def __init__(self, folders: Iterable[Path], files: Iterable[Path] | None = None) -> None:
         self.folders = tuple(dict.fromkeys(folders))
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
-        seen: set[Path] = set()
-        for folder in self.folders:
-            for path in _files_below(folder):
-                if path.suffix.lower() in MOVIE_SUFFIXES and path not in seen:
-                    seen.add(path)
-                    self._by_name[path.name.lower()].append(path)
-                    self._by_stem[path.stem.lower()].append(path)
+        below = files if files is not None else (p for folder in self.folders for p in files_below(folder))
+        for path in dict.fromkeys(below):
+            if path.suffix.lower() in MOVIE_SUFFIXES:
+                self._by_name[path.name.lower()].append(path)
+                self._by_stem[path.stem.lower()].append(path)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a movie of this name."""
+        return bool(self._called(name))
+
+    def _called(self, name: str) -> list[Path]:
+        return self._by_name.get(name.lower()) or self._by_stem.get(Path(name).stem.lower(), [])
 
     def find(self, name: str, near: Path) -> Path:
         """Path of a movie; of several of that name, the one nearest to the folder ``near``.
 
         Raises DataUnfitError where there is none, or two are equally near.
         """
-        found = self._by_name.get(name.lower()) or self._by_stem.get(Path(name).stem.lower(), [])
+        found = self._called(name)
         if not found:
             raise DataUnfitError(
                 f"the movie {name} is missing from {', '.join(map(str, self.folders))}; copy it there "
@@ -55,8 +63,12 @@ class MovieFolder:
         return ranked[0][1]
 
 
-def series_by_pattern(directory: Path, pattern: str) -> dict[str, list[Exposure]]:
+def series_by_pattern(
+    directory: Path, pattern: str, names: Iterable[str] | None = None
+) -> dict[str, list[Exposure]]:
     """Exposures of each series from file names; ``movie_name`` is the path below ``directory``.
+
+    names : such paths, where they are known already.
 
     ``{TS}`` is the series, ``{TO}`` the order of acquisition, ``{TA}`` the tilt in degrees, ``*`` anything.
     Where nothing fits, ``-``, ``_`` and ``.`` between tokens stand for each other.
@@ -66,7 +78,9 @@ def series_by_pattern(directory: Path, pattern: str) -> dict[str, list[Exposure]
         raise UserInputError(
             f"the pattern {pattern!r} lacks {' and '.join(missing)}, e.g. {{TS}}_{{TO}}_{{TA}}.tif"
         )
-    names = [path.relative_to(directory).as_posix() for path in _files_below(directory)]
+    if names is None:
+        names = [path.relative_to(directory).as_posix() for path in files_below(directory)]
+    names = list(names)
     if "/" not in pattern:
         names = [name for name in names if "/" not in name] or names
     for tolerant in (False, True):
@@ -115,7 +129,8 @@ def _pattern_regex(pattern: str, angle: str, tolerant: bool) -> re.Pattern[str]:
     return re.compile(regex)
 
 
-def _files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """Every file in a folder and the folders below it; hidden ones are left out."""
     return [Path(parent) / name for parent, _, names in os.walk(folder) for name in names if name[0] != "."]
 
 

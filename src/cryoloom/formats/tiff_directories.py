@@ -124,6 +124,8 @@ def _walk(file: BinaryIO, dialect: _Dialect, path: Path, file_bytes: int) -> lis
         if len(raw) < dialect.size(dialect.count):
             raise _truncated(path, len(found), file_bytes, offset + dialect.size(dialect.count))
         n_entries = dialect.unpack(dialect.count, raw)
+        if n_entries == 0:  # room that a copying program took before it filled it
+            raise _truncated(path, len(found), offset, file_bytes)
         expected = n_entries * dialect.entry_bytes + dialect.size(dialect.offset)
         block = file.read(expected) if n_entries < 4096 else b""
         if len(block) < expected:

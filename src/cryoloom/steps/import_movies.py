@@ -7,28 +7,35 @@ Dose of an exposure: the user's, else ExposureDose, FrameDosesAndNumber, DoseRat
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.exposures import Exposure, accumulated_doses, exposures_of, in_order_of_acquisition
-from cryoloom.formats.mdoc import Mdoc, read_mdoc
+from cryoloom.formats.exposures import Exposure, accumulated_doses, in_order_of_acquisition
+from cryoloom.formats.mdoc import Mdoc
 from cryoloom.formats.movie import describe_movie
-from cryoloom.formats.movie_folder import MovieFolder, series_by_pattern, series_of_movie_name
+from cryoloom.formats.movie_folder import MovieFolder
 from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.session_folder import FoundSeries, series_of_mdocs, series_of_names
 from cryoloom.model import GainReference, Movie, Sourced, Tilt, TiltSeries
 from cryoloom.steps.acquisition import AcquisitionParams
 from cryoloom.steps.declaration import StepContext, step
 
-__all__ = ["ImportMoviesParams", "import_movies"]
+__all__ = [
+    "ImportMoviesParams",
+    "import_movies",
+    "movie_path",
+    "movies_folder",
+    "require_references",
+    "series_of",
+]
 
-_STEM_SUFFIXES = (".mdoc", ".mrc", ".st", ".mrcs", ".tif", ".tiff", ".eer")
+Describe = Callable[[Path, int], Movie]
+"""Opens a movie's header with the EER sampling asked for; raises DataUnfitError."""
 
 
 class ImportMoviesParams(AcquisitionParams):
@@ -66,17 +73,10 @@ class ImportMoviesParams(AcquisitionParams):
         1, description="EER: 1 reads the 4K grid, 2 the 8K, 4 the 16K grid."
     )
     min_tilts: int = Field(3, ge=2, description="Fewest exposures a series may have.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A series as found in the folder, before its movies are opened."""
-
-    name: str
-    exposures: tuple[Exposure, ...]
-    folder: Path
-    mdoc: Mdoc | None = None
-    error: DataUnfitError | None = None
+    leave_out_missing: bool = Field(
+        False,
+        description="Go on without an exposure whose movie is missing or cut short. Else its series fails.",
+    )
 
 
 @step(
@@ -88,100 +88,82 @@ class _Found:
 )
 def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[TiltSeries | DataUnfitError]:
     """Find tilt series in a folder of movies. A series that cannot be read comes as its error."""
-    directory = params.directory.absolute()
+    directory, folder = params.directory.absolute(), movies_folder(params)
     if not directory.is_dir():
         raise UserInputError(f"there is no folder {directory}; correct the directory of import_movies")
-    for role, path in (("gain reference", params.gain), ("defects file", params.defects)):
-        if path is not None and not path.is_file():
-            raise UserInputError(f"the {role} {path} does not exist; correct the parameter of import_movies")
-    found = _by_pattern(directory, params) if params.pattern else _by_mdoc(directory, params, context)
+    require_references(params)
+    found = series_of_names(folder, params.pattern) if params.pattern else _by_mdoc(params, context)
     wanted = [entry for entry in found if params.wants(entry.name)]
     if not wanted:
         names = ", ".join(entry.name for entry in found[:8])
         raise UserInputError(f"no series in {directory} is called {params.series!r}; there are {names}")
-    folders = [params.frames_directory.absolute()] if params.frames_directory else []
-    movies = MovieFolder(folders or [directory, *(entry.folder for entry in wanted)])
+    movies = MovieFolder([folder] if params.frames_directory else [folder, *(e.folder for e in wanted)])
     for i, entry in enumerate(wanted):
         try:
-            if entry.error is not None:
-                raise entry.error
-            yield _series(entry, movies, params, context)
+            yield series_of(entry, movies, params, context)
         except DataUnfitError as error:
             yield DataUnfitError(error.message, **{**error.facts, "series": entry.name})
         context.progress(i + 1, len(wanted))
 
 
-def _by_pattern(directory: Path, params: ImportMoviesParams) -> list[_Found]:
-    series = series_by_pattern(params.frames_directory or directory, params.pattern or "")
-    folder = (params.frames_directory or directory).absolute()
-    return [_Found(_safe_name(name), tuple(exposures), folder) for name, exposures in sorted(series.items())]
+def movies_folder(params: ImportMoviesParams) -> Path:
+    """Where the movies are, in this folder or one below it."""
+    return (params.frames_directory or params.directory).absolute()
 
 
-def _by_mdoc(directory: Path, params: ImportMoviesParams, context: StepContext) -> list[_Found]:
-    """Series of all mdocs; files of one exposure are gathered by the names of their movies."""
-    paths = sorted(path for path in directory.glob(params.mdoc) if path.is_file())
+def require_references(params: ImportMoviesParams) -> None:
+    """Raise UserInputError where a file that was told is not there."""
+    for role, path in (("gain reference", params.gain), ("defects file", params.defects)):
+        if path is not None and not path.is_file():
+            raise UserInputError(f"the {role} {path} does not exist; correct the parameter of import_movies")
+
+
+def _by_mdoc(params: ImportMoviesParams, context: StepContext) -> list[FoundSeries]:
+    directory = params.directory.absolute()
+    paths = [path for path in directory.glob(params.mdoc) if path.is_file()]
     if not paths:
         raise UserInputError(
             f"there is no {params.mdoc} in {directory}; give the mdoc or pattern parameter of import_movies"
         )
-    whole: dict[str, _Found] = {}
-    single: dict[str, list[Mdoc]] = defaultdict(list)
-    for path in _without_overrides(paths, context):
-        name = _series_name(path)
-        try:
-            mdoc = read_mdoc(path)
-            exposures = () if mdoc.is_montage else tuple(exposures_of(mdoc))
-        except DataUnfitError as error:
-            whole[name] = _Found(name, (), path.parent, error=error)
-            continue
-        if not any(exposure.movie_name for exposure in exposures):
-            context.warn(f"{path.name} names no movies (it is a map or a stack); left out")
-        elif len(exposures) == 1 and (group := series_of_movie_name(exposures[0].movie_name or "")):
-            single[group].append(mdoc)
-        elif name in whole:
-            context.warn(f"{path.name} describes the series {name} again; left out")
-        else:
-            whole[name] = _Found(name, exposures, path.parent, mdoc)
-    known = {exposure.movie_name for entry in whole.values() for exposure in entry.exposures}
-    for group, mdocs in single.items():
-        gathered = tuple(exposure for mdoc in mdocs for exposure in exposures_of(mdoc))
-        if not known.issuperset(exposure.movie_name for exposure in gathered) and group not in whole:
-            whole[group] = _Found(_safe_name(group), gathered, mdocs[0].path.parent, mdocs[0])
-    if not whole:
+    found, notes = series_of_mdocs(paths)
+    for note in notes:
+        context.warn(note)
+    if not found:
         raise UserInputError(f"no {params.mdoc} in {directory} describes a tilt series of movies")
-    return [whole[name] for name in sorted(whole)]
+    return found
 
 
-def _without_overrides(paths: list[Path], context: StepContext) -> list[Path]:
-    """Leave out ``X_override.mdoc`` beside ``X.mdoc``: it names the same exposures again."""
-    names = {path.name for path in paths}
-    kept = []
-    for path in paths:
-        if path.name.endswith("_override.mdoc") and path.name.replace("_override.mdoc", ".mdoc") in names:
-            context.warn(f"{path.name} repeats another mdoc; left out")
-        else:
-            kept.append(path)
-    return kept
-
-
-def _series(
-    entry: _Found, folder: MovieFolder, params: ImportMoviesParams, context: StepContext
+def series_of(
+    entry: FoundSeries,
+    folder: MovieFolder,
+    params: ImportMoviesParams,
+    context: StepContext,
+    describe: Describe = describe_movie,
 ) -> TiltSeries:
-    if len(entry.exposures) < params.min_tilts:
-        raise DataUnfitError(
-            "the series has too few exposures for a tomogram; complete it or leave it out",
-            got_tilts=len(entry.exposures),
-            expected_tilts=f"{params.min_tilts} or more",
-        )
+    """The series, its movies found in ``folder`` and opened by ``describe``; raises DataUnfitError."""
+    if entry.error is not None:
+        raise entry.error
     exposures, ordered_by = in_order_of_acquisition(entry.exposures)
     if ordered_by == "order of the file":
         context.warn(f"{entry.name}: exposures have no times; taken to be acquired in the order of the file")
     doses, dose_by = accumulated_doses(
         exposures, params.dose_per_tilt_per_angstrom2, params.initial_dose_per_angstrom2
     )
-    movies = _movies(exposures, entry, folder, params)
+    movies = _movies(exposures, entry, folder, params, describe)
+    there = [movie for movie in movies if isinstance(movie, Movie)]
+    if len(there) < params.min_tilts:
+        missing = next((str(movie) for movie in movies if not isinstance(movie, Movie)), None)
+        raise DataUnfitError(
+            "the series has too few exposures for a tomogram; complete it or leave it out",
+            got_tilts=len(there),
+            expected_tilts=f"{params.min_tilts} or more",
+            **({} if missing is None else {"first_missing": missing}),
+        )
+    for exposure, movie in zip(exposures, movies, strict=True):
+        if not isinstance(movie, Movie):
+            context.warn(f"{entry.name}: the exposure at {exposure.tilt_deg:.1f} deg is left out: {movie}")
     _warn_of_repeated_angles(exposures, entry.name, context)
-    pixel_size, pixel_size_by = _pixel_size(entry, movies[0], params)
+    pixel_size, pixel_size_by = _pixel_size(entry, there[0], params)
     axis, axis_by = _told_axis(entry.mdoc)
     if axis is None and params.tilt_axis_deg is None:
         context.warn(
@@ -201,6 +183,7 @@ def _series(
             nominal_defocus_angstrom=exposure.nominal_defocus_angstrom,
         )
         for i, (exposure, dose, movie) in enumerate(zip(exposures, doses, movies, strict=True))
+        if isinstance(movie, Movie)
     ]
     context.record(
         "import",
@@ -222,44 +205,64 @@ def _series(
         tilt_axis_deg=Sourced.from_told(axis, axis_by).overruled_by_user(params.tilt_axis_deg),
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
-        gain=_gain(movies[0], params),
+        gain=_gain(there[0], params),
     )
 
 
 def _movies(
-    exposures: list[Exposure], entry: _Found, folder: MovieFolder, params: ImportMoviesParams
-) -> list[Movie]:
-    """Movies of all exposures; raises DataUnfitError where one is missing, shared, damaged or unlike."""
+    exposures: list[Exposure],
+    entry: FoundSeries,
+    folder: MovieFolder,
+    params: ImportMoviesParams,
+    describe: Describe,
+) -> list[Movie | DataUnfitError]:
+    """Movies of all exposures, or why there is none where that is allowed.
+
+    Raises DataUnfitError where one is shared or unlike, missing or damaged.
+    """
     names = Counter(exposure.movie_name for exposure in exposures)
-    shared = next((name for name, n in names.items() if n > 1), None)
+    shared = next((name for name, n in names.items() if n > 1 and name is not None), None)
     if shared is not None:
         raise DataUnfitError(
             f"the movie {shared} is told for {names[shared]} exposures; "
             "correct the SubFramePath lines of the mdoc"
         )
-    movies: list[Movie] = []
+    movies: list[Movie | DataUnfitError] = []
+    first: Movie | None = None
     for exposure in exposures:
-        if exposure.movie_name is None:
+        try:
+            movie = describe(movie_path(exposure, entry, folder, params), params.eer_sampling)
+        except DataUnfitError as error:
+            if not params.leave_out_missing:
+                raise
+            movies.append(error)
+            continue
+        first = first or movie
+        if movie.shape_yx != first.shape_yx:
             raise DataUnfitError(
-                f"no movie is told for the exposure at {exposure.tilt_deg:.1f} deg (no SubFramePath); "
-                "complete the mdoc, or import by pattern"
-            )
-        if params.pattern:
-            path = entry.folder / exposure.movie_name
-        else:
-            path = folder.find(exposure.movie_name, entry.folder)
-        movie = describe_movie(path, params.eer_sampling)
-        if movies and movie.shape_yx != movies[0].shape_yx:
-            raise DataUnfitError(
-                f"{path.name} has another shape than the first movie; leave its exposure out of the mdoc",
+                f"{movie.path.name} has another shape than the first movie; leave it out of the mdoc",
                 got_yx=movie.shape_yx,
-                expected_yx=movies[0].shape_yx,
+                expected_yx=first.shape_yx,
             )
         movies.append(movie)
     return movies
 
 
-def _pixel_size(entry: _Found, movie: Movie, params: ImportMoviesParams) -> tuple[float, str]:
+def movie_path(
+    exposure: Exposure, entry: FoundSeries, folder: MovieFolder, params: ImportMoviesParams
+) -> Path:
+    """Where an exposure's movie is; raises DataUnfitError where it is missing."""
+    if exposure.movie_name is None:
+        raise DataUnfitError(
+            f"no movie is told for the exposure at {exposure.tilt_deg:.1f} deg (no SubFramePath); "
+            "complete the mdoc, or import by pattern"
+        )
+    if params.pattern:
+        return entry.folder / exposure.movie_name
+    return folder.find(exposure.movie_name, entry.folder)
+
+
+def _pixel_size(entry: FoundSeries, movie: Movie, params: ImportMoviesParams) -> tuple[float, str]:
     """Pixel size of the grid movies are read on.
 
     An mdoc tells the size of its stack's pixels. Where that was binned, the shapes say by how much: the
@@ -316,15 +319,3 @@ def _warn_of_repeated_angles(exposures: list[Exposure], name: str, context: Step
     repeated = [f"{angle:.1f}" for angle, n in sorted(counts.items()) if n > 1]
     if repeated:
         context.warn(f"{name}: {', '.join(repeated)} deg was exposed more than once; all exposures are kept")
-
-
-def _series_name(path: Path) -> str:
-    name = path.name
-    while name.lower().endswith(_STEM_SUFFIXES):
-        name = name[: name.rindex(".")]
-    return _safe_name(name.removesuffix("_override"))
-
-
-def _safe_name(name: str) -> str:
-    """Fit for a folder's name."""
-    return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "series"
