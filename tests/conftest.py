@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(2)
+    # Starting worker processes takes seconds; tests of executors start their own.
+    os.environ.setdefault("CRYOLOOM_EXECUTOR", "threads")
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +78,30 @@ def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSe
     return replace(series, stack=Stack(sink, 2.5))
 
 
+class PerilParams(StepParams):
+    """Parameters."""
+
+    deadly: tuple[str, ...] = ()
+    n_deaths: int = 1
+    counter: Path | None = None
+
+
+@step(
+    "peril", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=lambda item, params: 1 << 30
+)
+def peril(series: TiltSeries, params: PerilParams, context: StepContext) -> TiltSeries:
+    """Draw images, in a process that dies at some series for the first few times."""
+    sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+    sink[:3] = context.rng.normal(1, 1, (3, 8, 10)).astype(np.float32)
+    if series.name in params.deadly and params.counter is not None:
+        n_before = len(list(params.counter.iterdir()))
+        if n_before < params.n_deaths:
+            (params.counter / str(n_before)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    sink[3:] = context.rng.normal(1, 1, (N_TILTS - 3, 8, 10)).astype(np.float32)
+    return replace(series, stack=Stack(sink, 2.5))
+
+
 class SmoothParams(StepParams):
     """Parameters."""
 
@@ -136,7 +162,7 @@ def merge(
     return replace(series, weighted=second_from.weighted)
 
 
-STEPS = (find_series, draw, smooth, choose, merge)
+STEPS = (find_series, draw, peril, smooth, choose, merge)
 
 
 @pytest.fixture

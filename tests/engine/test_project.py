@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fakes import N_TILTS, fake_steps
 
-from cryoloom.engine.executors import LocalExecutor
+from cryoloom.engine.executors import InProcessExecutor
 from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
 from cryoloom.engine.results import current_runs, final_items, provenance_of_file
@@ -82,7 +82,7 @@ def test_a_changed_parameter_redoes_what_depends_on_it_and_nothing_else(project)
 def test_results_do_not_depend_on_the_number_of_workers(project, tmp_path):
     run(project)
     other = Project.create(tmp_path / "other")
-    other.run_workflow(workflow(), executor=LocalExecutor("cpu", n_workers=3))
+    other.run_workflow(workflow(), executor=InProcessExecutor("cpu", n_workers=3))
     for mine, its in zip(final_items(project.database), final_items(other.database), strict=True):
         assert mine.key == its.key
         np.testing.assert_array_equal(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from fakes import fake_steps, find_series
 
-from cryoloom.engine.executors import LocalExecutor
+from cryoloom.engine.executors import InProcessExecutor
 from cryoloom.engine.project import Project
 from cryoloom.engine.silence import Silence
 from cryoloom.engine.sources import source_items
@@ -113,7 +113,7 @@ def test_arrivals_are_recorded_while_every_worker_is_busy(project):
     project.run_workflow(
         workflow(1.0),
         listener=Watcher(),
-        executor=LocalExecutor("cpu", n_workers=1),
+        executor=InProcessExecutor("cpu", n_workers=1),
         open_source=FakeAcquisition(script),
     )
     assert seen["arrived"] == ["TS_01", "TS_02", "TS_03"]

@@ -18,6 +18,7 @@ from cryoloom.engine.reporting import report_path, write_project_report
 from cryoloom.engine.results import final_items
 from cryoloom.engine.scheduler import Summary
 from cryoloom.engine.validation import validated
+from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import UserInputError
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps import Step, all_steps
@@ -26,6 +27,27 @@ __all__ = ["add_to", "workflow_run"]
 
 ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        envvar="CRYOLOOM_EXECUTOR",
+        help="Who works: local (processes of this machine), threads, slurm or dask:ADDRESS.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Items at a time on this machine; more than GPUs: they are shared."
+    ),
+]
+ClusterOption = Annotated[
+    Path | None,
+    typer.Option("--cluster", help="YAML file of what Slurm jobs ask for, with --executor slurm."),
+]
+ShareOption = Annotated[
+    bool, typer.Option("--share-gpus", help="Let workers of dask:ADDRESS that see the same GPU share it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of bars.")]
 SetOption = Annotated[
     list[str] | None,
@@ -69,6 +91,10 @@ def process(
     dose: Annotated[float | None, typer.Option(help="e/A^2 per tilt; overrides the mdoc.")] = None,
     tilt_axis: Annotated[float | None, typer.Option(help="Degrees; overrides the mdoc.")] = None,
     device: DeviceOption = "auto",
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    share_gpus: ShareOption = False,
     json: JsonOption = False,
 ) -> None:
     """Turn raw data into tomograms and a report. Run it again to go on, or with other parameters."""
@@ -80,7 +106,7 @@ def process(
             raw,
             workflow=workflow,
             parameters=parse_settings(settings or ()),
-            device=device,
+            executor=Workplace(executor, device, workers, cluster, share_gpus),
             listener=listener,
             gain=gain,
             pixel_size_angstrom=pixel_size,
@@ -95,22 +121,38 @@ def workflow_run(
     project: ProjectOption,
     settings: SetOption = None,
     device: DeviceOption = "auto",
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    share_gpus: ShareOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a workflow that says itself where its raw data are (or --set it)."""
     opened = Project.open(project, create=True)
     with _listener(json) as listener:
         summary = opened.run_workflow(
-            workflow, parameters=parse_settings(settings or ()), device=device, listener=listener
+            workflow,
+            parameters=parse_settings(settings or ()),
+            executor=Workplace(executor, device, workers, cluster, share_gpus),
+            listener=listener,
         )
     _conclude(opened, summary, json)
 
 
-def resume(project: ProjectOption, device: DeviceOption = "auto", json: JsonOption = False) -> None:
+def resume(
+    project: ProjectOption,
+    device: DeviceOption = "auto",
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    share_gpus: ShareOption = False,
+    json: JsonOption = False,
+) -> None:
     """Go on after a crash, a stop or a mended cause: unfinished and failed items only."""
     opened = Project.open(project)
     with _listener(json) as listener:
-        summary = opened.resume(device=device, listener=listener)
+        workplace = Workplace(executor, device, workers, cluster, share_gpus)
+        summary = opened.resume(executor=workplace, listener=listener)
     _conclude(opened, summary, json)
 
 
@@ -193,6 +235,10 @@ def _run_command(step: Step) -> Callable[..., None]:
         settings: list[str] | None = None,
         item: list[str] | None = None,
         device: str = "auto",
+        executor: str = "local",
+        workers: int | None = None,
+        cluster: Path | None = None,
+        share_gpus: bool = False,
         json: bool = False,
         **options: str | None,
     ) -> None:
@@ -205,7 +251,7 @@ def _run_command(step: Step) -> Callable[..., None]:
                 input=input,
                 like=like,
                 items=item or (),
-                device=device,
+                executor=Workplace(executor, device, workers, cluster, share_gpus),
                 listener=listener,
                 **values,
             )
@@ -243,6 +289,10 @@ def _run_command(step: Step) -> Callable[..., None]:
             "item", Annotated[list[str] | None, typer.Option(help="Only this item; may be repeated.")], None
         ),
         _parameter("device", DeviceOption, "auto"),
+        _parameter("executor", ExecutorOption, "local"),
+        _parameter("workers", WorkersOption, None),
+        _parameter("cluster", ClusterOption, None),
+        _parameter("share_gpus", ShareOption, False),
         _parameter("json", JsonOption, False),
     ]
     taken = {parameter.name for parameter in fixed}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,8 +118,18 @@ class EngineContext:
                 pyramid = path.with_suffix(".zarr")
                 write_multiscale(MrcPixels(path), pyramid, voxel_size_angstrom)
                 files.append(self._file(f"{gated.role}_zarr", pyramid))
+        if files:
+            _flush_names(self.folder)
         self._made.clear()
         return tuple(files)
+
+    def clear_leftovers(self) -> None:
+        """Remove half-made files of a worker that was killed at this item."""
+        for leftover in self.folder.glob(".*.part"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Leave nothing of this item behind."""
@@ -131,3 +143,12 @@ class EngineContext:
         except OSError as error:
             raise TransientError(f"{path} vanished after it was written: {error}") from error
         return FileRecord(role, path.relative_to(self.project), size)
+
+
+def _flush_names(folder: Path) -> None:
+    """Bring the names of new files to the disk: a power cut after an item is recorded does not lose them."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -5,78 +5,81 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Protocol
 
-import numba
 import psutil
 import torch
 
-from cryoloom.engine.task import Outcome, Task, execute
+from cryoloom.engine.task import Outcome, Resources, Task, execute
 
-__all__ = ["Executor", "LocalExecutor", "choose_device"]
+__all__ = ["Executor", "InProcessExecutor", "choose_device", "memory_for_steps", "n_cores"]
 
 ItemProgress = Callable[[Task, int, int], None]
 
 
 class Executor(Protocol):
-    """Something that runs tasks. Dask and Slurm executors have the same three members."""
+    """Something that runs tasks: threads of this process, or Dask workers anywhere."""
 
     @property
     def n_slots(self) -> int:
         """Tasks worth handing over at the same time."""
 
+    def has_room(self, task: Task) -> bool:
+        """Whether this task fits beside what is running; if not, it waits until something has ended."""
+
+    def check(self) -> None:
+        """Called every turn of the loop: raises TransientError where tasks wait for workers in vain."""
+
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
-        """Begin a task."""
+        """Begin a task. The future never fails: whatever goes wrong is in the outcome.
+
+        Raises TransientError where nobody is left who could do it.
+        """
 
     def close(self) -> None:
         """Release the workers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one worker may use."""
-
-    device: str
-    n_threads: int
-    memory_bytes: int
-
-
-class LocalExecutor:
+class InProcessExecutor:
     """Threads of this process: the steps' heavy work is in torch and numba, which let go of the GIL.
 
-    One worker by default: a step uses every core by itself, and two would need twice the memory.
+    For small work, scripts and tests: nothing has to be started, but a crash takes the coordinator along.
     """
 
     def __init__(self, device: str = "auto", n_workers: int = 1, memory_bytes: int | None = None) -> None:
-        n_cores = len(os.sched_getaffinity(0))
-        # A third is left to the system's file cache, which the steps' memory maps live in.
-        memory = memory_bytes or int(psutil.virtual_memory().available * 2 / 3)
+        memory = memory_bytes or memory_for_steps()
         self._resources = Resources(
-            choose_device(device), max(1, n_cores // n_workers), max(1 << 30, memory // n_workers)
+            choose_device(device), max(1, n_cores() // n_workers), max(1 << 30, memory // n_workers)
         )
-        self._pool = ThreadPoolExecutor(n_workers, initializer=self._prepare_worker)
+        self._pool = ThreadPoolExecutor(n_workers)
         self.n_slots = n_workers
 
-    def _prepare_worker(self) -> None:
-        torch.set_num_threads(self._resources.n_threads)
-        numba.set_num_threads(min(self._resources.n_threads, numba.config.NUMBA_NUM_THREADS))
+    def has_room(self, task: Task) -> bool:
+        """A free thread is room."""
+        return True
+
+    def check(self) -> None:
+        """Threads are always there."""
 
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
-        """Begin a task on a free worker."""
-        limits = self._resources
+        """Begin a task on a free thread."""
         return self._pool.submit(
-            execute,
-            task,
-            limits.device,
-            limits.n_threads,
-            limits.memory_bytes,
-            lambda done, total: progress(task, done, total),
+            execute, task, self._resources, lambda done, total: progress(task, done, total)
         )
 
     def close(self) -> None:
         """Wait for what is running, start nothing more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def n_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_for_steps() -> int:
+    """Memory of this machine that steps may use: a third is left to the system's file cache."""
+    return int(psutil.virtual_memory().available * 2 / 3)
 
 
 def choose_device(asked: str) -> str:

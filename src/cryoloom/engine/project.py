@@ -10,16 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cryoloom.engine.executors import Executor, LocalExecutor
+from cryoloom.engine.executors import Executor
 from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.results import ItemResult, final_items, results_of
 from cryoloom.engine.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
-from cryoloom.engine.scheduler import STOP_FILE, Listener, Scheduler, Summary
+from cryoloom.engine.scheduler import Listener, Scheduler, Summary
 from cryoloom.engine.silence import Silence
 from cryoloom.engine.sources import OpenSource, source_items
-from cryoloom.engine.task import load_value, with_choices
+from cryoloom.engine.task import STOP_FILE, load_value, with_choices
 from cryoloom.engine.workflow import Workflow, load_workflow, validated_params
 from cryoloom.engine.workflow_export import workflow_of_runs
+from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.aretomo import write_aretomo
 from cryoloom.formats.imod import write_imod
@@ -71,6 +72,7 @@ class Project:
         workflow: str | Path | None = None,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
         device: str = "auto",
+        executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
         **told: Any,
     ) -> Summary:
@@ -78,10 +80,13 @@ class Project:
 
         workflow : a shipped workflow or a file; by default what suits ``raw``. parameters :
         ``{node: {parameter: value}}``. told : parameters of the source (gain, pixel_size_angstrom,
-        dose_per_tilt_per_angstrom2, tilt_axis_deg, ...); None means not told.
+        dose_per_tilt_per_angstrom2, tilt_axis_deg, ...); None means not told. executor : who does the work;
+        by default threads of this process.
         """
         plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
-        return self.run_workflow(plan, parameters=parameters, device=device, listener=listener)
+        return self.run_workflow(
+            plan, parameters=parameters, device=device, executor=executor, listener=listener
+        )
 
     def run_workflow(
         self,
@@ -89,7 +94,7 @@ class Project:
         *,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
         device: str = "auto",
-        executor: Executor | None = None,
+        executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
         open_source: OpenSource = source_items,
     ) -> Summary:
@@ -100,9 +105,10 @@ class Project:
         """
         loaded = workflow if isinstance(workflow, Workflow) else load_workflow(workflow)
         planned = loaded.with_parameters(parameters or {})
-        with coordinator_lock(self.folder):
+        with coordinator_lock(self.folder) as coordinator:
             self.database.add_plan(planned.model_dump(mode="json"), shlex.join(sys.argv))
-            return self._work(planned, device, executor, listener, open_source)
+            workers = self._workers(executor, device)
+            return self._work(planned, workers, listener, coordinator, open_source)
 
     def run(
         self,
@@ -112,6 +118,7 @@ class Project:
         like: str | int | None = None,
         items: Iterable[str] = (),
         device: str = "auto",
+        executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
         **values: Any,
     ) -> Summary:
@@ -121,28 +128,41 @@ class Project:
         and runs for further inputs (``poses_from=4``).
         """
         plan = plan_of_one_step(self.database, step, input=input, like=like, items=items, values=values)
-        return self.run_workflow(plan, device=device, listener=listener)
+        return self.run_workflow(plan, device=device, executor=executor, listener=listener)
 
-    def resume(self, *, device: str = "auto", listener: Listener | None = None) -> Summary:
+    def resume(
+        self,
+        *,
+        device: str = "auto",
+        executor: Executor | Workplace | None = None,
+        listener: Listener | None = None,
+    ) -> Summary:
         """Go on with what was asked for last: unfinished and failed items only."""
         plan = self.database.last_plan()
         if plan is None:
             raise UserInputError(f"nothing was run in {self.folder} yet; start with `cryoloom process`")
-        with coordinator_lock(self.folder):
-            return self._work(Workflow.model_validate(plan.workflow), device, None, listener)
+        with coordinator_lock(self.folder) as coordinator:
+            workers = self._workers(executor, device)
+            return self._work(Workflow.model_validate(plan.workflow), workers, listener, coordinator)
+
+    def _workers(self, executor: Executor | Workplace | None, device: str) -> Executor:
+        if executor is None:
+            executor = Workplace(device=device)
+        return executor.open(self.folder) if isinstance(executor, Workplace) else executor
 
     def _work(
         self,
         workflow: Workflow,
-        device: str,
-        executor: Executor | None,
+        workers: Executor,
         listener: Listener | None,
+        coordinator: str,
         open_source: OpenSource = source_items,
     ) -> Summary:
         (self.folder / STOP_FILE).unlink(missing_ok=True)
-        workers = executor or LocalExecutor(device)
         try:
-            scheduler = Scheduler(self.folder, self.database, workers, listener or Silence(), open_source)
+            scheduler = Scheduler(
+                self.folder, self.database, workers, listener or Silence(), open_source, coordinator
+            )
             return scheduler.run(workflow.runnable())
         finally:
             workers.close()

@@ -13,7 +13,7 @@ from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.executors import Executor
 from cryoloom.engine.kept_parts import forget_parts
 from cryoloom.engine.sources import OpenSource, source_items
-from cryoloom.engine.task import Outcome, Task, describe_error
+from cryoloom.engine.task import STOP_FILE, Outcome, StepInterrupted, Task, describe_error
 from cryoloom.engine.work_queue import WorkQueue
 from cryoloom.engine.workflow import INPUT, Node, Workflow, run_id_of, validated_params
 from cryoloom.errors import DataUnfitError, UserInputError
@@ -24,15 +24,10 @@ from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["GROWING", "STOP_FILE", "Listener", "Scheduler", "Summary"]
 
-STOP_FILE = "stop"
 GROWING = "growing"
 """State of an item that is not whole yet: it is never recorded."""
 _TURN_SECONDS = 0.2
 """How long the loop waits at most before it looks at live sources and the stop file again."""
-
-
-class StepInterrupted(Exception):  # noqa: N818 - it is no error
-    """A step was broken off because the user wants to stop; nothing is recorded of it."""
 
 
 class Listener(Protocol):
@@ -75,6 +70,8 @@ class Scheduler:
     listener: Listener
     open_source: OpenSource = source_items
     """How the items of a source node come: all at once, or live (`sources.OpenSource`)."""
+    coordinator: str = ""
+    """Name of the holding of the project's lock under which this runs."""
 
     def run(self, workflow: Workflow) -> Summary:
         """Work through all items; returns when nothing is left to do, or when told to stop."""
@@ -96,10 +93,14 @@ class Scheduler:
                 if (self.project / STOP_FILE).exists():
                     self._summary.stopped = True
                     break
+                self.executor.check()
                 self._look_at_sources()
                 while len(running) < self.executor.n_slots and (task := self._next_task(running.values())):
+                    if not self.executor.has_room(task):
+                        self._queue.push(task)
+                        break
                     self.listener.started(task)
-                    running[self.executor.submit(task, self._progress)] = task
+                    running[self.executor.submit(task, self.listener.progress)] = task
                 if not (running or self._queue or self._sources):
                     break
                 for future in _wait(running):
@@ -110,12 +111,6 @@ class Scheduler:
         finally:
             self._finish(running)
         return self._summary
-
-    def _progress(self, task: Task, done: int, total: int) -> None:
-        """Pass progress on, and break the step off where the user wants to stop."""
-        if self._summary.stopped or (self.project / STOP_FILE).exists():
-            raise StepInterrupted(f"{task.node} of {task.item} was stopped by the user")
-        self.listener.progress(task, done, total)
 
     def _run_of(self, node: Node) -> RunRecord:
         """The run of a node, begun with its first item: a request that fails at once leaves no empty runs."""
@@ -262,6 +257,7 @@ class Scheduler:
                 {role: dict(other.value or {}) for role, other in others.items()},
                 other_ids,
                 figures,
+                coordinator=self.coordinator,
             )
         )
 
@@ -323,6 +319,8 @@ class Scheduler:
 
     def _finish(self, running: dict[Future[Outcome], Task]) -> None:
         """Record what is still under way when stopped, and how every run ended."""
+        if self._summary.stopped:
+            (self.project / STOP_FILE).touch()  # workers look for it, wherever they are
         for future in running:
             if not future.cancel():
                 self._record(future.result())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 import time
 import traceback
@@ -12,6 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numba
+import torch
+from threadpoolctl import threadpool_limits
+
 from cryoloom.engine.context import EngineContext
 from cryoloom.engine.kept_parts import KeptParts
 from cryoloom.errors import CryoloomError, TransientError
@@ -19,9 +24,41 @@ from cryoloom.formats.mrc import MrcPixels
 from cryoloom.model import Exclusion, LeftOut, TiltSeries
 from cryoloom.steps import find_step
 from cryoloom.store.codec import decode, encode
+from cryoloom.store.lock import coordinator_of
 from cryoloom.store.records import Choice, FileRecord
 
-__all__ = ["Outcome", "Task", "describe_error", "execute", "load_value", "with_choices"]
+__all__ = [
+    "STOP_FILE",
+    "Outcome",
+    "Resources",
+    "StepInterrupted",
+    "Task",
+    "bytes_needed",
+    "describe_error",
+    "execute",
+    "load_value",
+    "with_choices",
+]
+
+STOP_FILE = "stop"
+N_TORCH_THREADS = 4
+"""Torch's sums depend on the number of threads in the last bits, so it is the same on every machine
+(decision 7). Numba, FFTs and decoding give the same bits with any number."""
+_LOOK_SECONDS = 0.1
+"""How often a step that tells its progress looks whether it is still wanted."""
+
+
+class StepInterrupted(Exception):  # noqa: N818 - it is no error
+    """A step was broken off because nobody waits for it any more; nothing is recorded of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker may use."""
+
+    device: str
+    n_threads: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +83,8 @@ class Task:
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
     grows: bool = False
     """The item is not whole yet: do what can be done ahead."""
+    coordinator: str = ""
+    """Whose task this is (`store.lock`); a worker that outlives its coordinator writes nothing any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +105,24 @@ class Outcome:
     host: str = ""
 
 
-def execute(
-    task: Task, device: str, n_threads: int, memory_bytes: int, tell: Callable[[int, int], None]
-) -> Outcome:
+def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) -> Outcome:
     """Run the step; whatever goes wrong becomes the outcome's error and leaves no file."""
+    _set_threads(resources.n_threads)
     step = find_step(task.step)
+    wanted = _StillWanted(task)
+
+    def told(done: int, total: int) -> None:
+        wanted.look()
+        tell(done, total)
+
     context = EngineContext(
         project=task.project,
         folder=task.project / task.run_folder / task.item,
-        device=device if step.gpu != "none" else "cpu",
-        n_threads=n_threads,
-        memory_bytes=memory_bytes,
+        device=resources.device if step.gpu != "none" else "cpu",
+        n_threads=resources.n_threads,
+        memory_bytes=resources.memory_bytes,
         seed=int(task.key[:16], 16),
-        tell=tell,
+        tell=told,
         upstream_figures=task.upstream_figures,
         parts=KeptParts(task.project, step.name, step.version, task.item),
         grows=task.grows,
@@ -89,6 +133,7 @@ def execute(
     left_out = ""
     files: tuple[FileRecord, ...] = ()
     try:
+        context.clear_leftovers()
         item = with_choices(load_value(task.value, task.project), task.choices)
         others = {
             role: with_choices(load_value(other, task.project), task.choices)
@@ -103,6 +148,7 @@ def execute(
             left_out = made.reason
         else:
             encoded = task.value if step.hands_on else encode(made, task.project)
+            wanted.look(now=True)
             files = context.commit()
             value = encoded
     except Exception as failure:
@@ -122,6 +168,46 @@ def execute(
         context.device,
         socket.gethostname(),
     )
+
+
+def _set_threads(n_threads: int) -> None:
+    """Give torch, numba and BLAS their threads; they keep the number per thread, so for every task."""
+    torch.set_num_threads(N_TORCH_THREADS)
+    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    _limit_blas()
+
+
+@functools.cache
+def _limit_blas() -> None:
+    threadpool_limits(1, user_api="blas")
+
+
+class _StillWanted:
+    """Looks now and then whether the user said stop, or another coordinator has taken the project over."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._next_look = 0.0
+
+    def look(self, *, now: bool = False) -> None:
+        """Raise StepInterrupted where nobody waits for the task any more."""
+        if not now and time.monotonic() < self._next_look:
+            return
+        task, self._next_look = self._task, time.monotonic() + _LOOK_SECONDS
+        if (task.project / STOP_FILE).exists():
+            raise StepInterrupted(f"{task.node} of {task.item} was stopped by the user")
+        if task.coordinator and coordinator_of(task.project) != task.coordinator:
+            raise StepInterrupted(f"{task.node} of {task.item}: another process took over {task.project}")
+
+
+def bytes_needed(task: Task) -> int:
+    """Memory that the step declares for this item; 0 where it cannot tell, which the step itself will say."""
+    step = find_step(task.step)
+    try:
+        item = load_value(task.value, task.project)
+        return int(step.bytes_needed(item, step.params.model_validate(task.parameters)))
+    except Exception:
+        return 0
 
 
 def load_value(data: Mapping[str, Any], project: Path) -> Any:

@@ -10,6 +10,7 @@ import errno
 import operator
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ class MrcSink:
     ) -> None:
         self.path = Path(path)
         self.pixel_size_angstrom = float(pixel_size_angstrom)
-        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._part = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.part")
         self._as_image = len(shape) == 2
         self._kind = kind
         n_z, n_y, n_x = (1, *shape) if self._as_image else shape
@@ -404,15 +405,20 @@ def _create(part: Path, n_bytes: int) -> int:
         free = shutil.disk_usage(part.parent).free
         if free < n_bytes:
             raise TransientError(
-                f"the disk has no room for {part.name[1:-5]} in {part.parent}; free some space and resume",
+                f"the disk has no room for {_final_name(part)} in {part.parent}; free some space and resume",
                 free_bytes=free,
                 needed_bytes=n_bytes,
             )
         fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         os.ftruncate(fd, n_bytes)
     except OSError as error:
-        raise _machine_failure("write", part.with_name(part.name[1:-5]), error) from error
+        raise _machine_failure("write", part.with_name(_final_name(part)), error) from error
     return fd
+
+
+def _final_name(part: Path) -> str:
+    """Name of the file that a part becomes: ``.NAME.UNIQUE.part``."""
+    return part.name[1:].rsplit(".", 2)[0]
 
 
 def _pwrite_all(fd: int, view: memoryview, position: int) -> None:

@@ -9,6 +9,7 @@ import errno
 import itertools
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def write_multiscale(pixels: Pixels, path: str | os.PathLike[str], voxel_size_an
     Made chunk by chunk: a slab of 128 x 128 rows is the most that is in memory.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         group = zarr.open_group(part, mode="w", zarr_format=3)

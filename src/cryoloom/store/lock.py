@@ -1,33 +1,49 @@
-"""One coordinator per project: an advisory lock that the system releases when the process dies."""
+"""One coordinator per project: an advisory lock that the system releases when the process dies.
+
+The lock's file also names the coordinator, so that a worker that outlives its own can see that another one
+has taken the project over, and writes nothing any more.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cryoloom.errors import UserInputError
 
-__all__ = ["coordinator_lock"]
+__all__ = ["coordinator_lock", "coordinator_of"]
+
+_FILE = ".coordinator"
 
 
 @contextmanager
-def coordinator_lock(folder: Path) -> Iterator[None]:
-    """Hold the project; raises UserInputError that names the process holding it already."""
-    path = folder / ".coordinator"
-    with path.open("a+") as file:
+def coordinator_lock(folder: Path) -> Iterator[str]:
+    """Hold the project; yields a name for this holding that no other has had.
+
+    Raises UserInputError that names the process holding it already.
+    """
+    with (folder / _FILE).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            holder = file.read().strip() or "another process"
+            holder = file.readline().strip() or "another process"
             raise UserInputError(
                 f"{folder} is being worked on by {holder}; wait for it, or stop it with `cryoloom stop`"
             ) from error
+        name = uuid.uuid4().hex
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n{name}\n")
         file.flush()
-        yield
+        yield name
+
+
+def coordinator_of(folder: Path) -> str:
+    """Name of the holding that began last."""
+    lines = (folder / _FILE).read_text().splitlines()
+    return lines[1] if len(lines) > 1 else ""
