@@ -43,7 +43,7 @@ __all__ = [
 STOP_FILE = "stop"
 N_TORCH_THREADS = 4
 """Torch's sums depend on the number of threads in the last bits, so it is the same on every machine
-(decision 7). Numba, FFTs and decoding give the same bits with any number."""
+(decision 9). Numba, FFTs and decoding give the same bits with any number."""
 _LOOK_SECONDS = 0.1
 """How often a step that tells its progress looks whether it is still wanted."""
 
