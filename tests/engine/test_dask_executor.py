@@ -157,6 +157,7 @@ def test_a_dask_cluster_of_the_user_is_used_by_its_address(project, workers):
 
 def test_workers_that_would_be_in_each_others_way_are_refused():
     with (
+        dask.config.set({"distributed.worker.preload": []}),  # this worker is in the test's own process
         distributed.LocalCluster(
             processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"
         ) as cluster,
