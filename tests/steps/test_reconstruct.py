@@ -145,6 +145,34 @@ def test_little_memory_gives_the_same_correction(series, context):
     np.testing.assert_allclose(banded, whole, atol=0.01 * np.abs(whole).max())
 
 
+@pytest.mark.parametrize("method", ["sirt", "sart"])
+def test_iterations_find_the_beads(method, series, context):
+    params = PARAMS.model_copy(update={"method": method, "iterations": 12, "subsets": 5})
+    tomogram = reconstruct(series, params, context)
+    assert method.upper() in tomogram.method
+    volume = context.pixels["tomogram"]
+    assert np.isfinite(volume).all()
+    assert np.abs(bead_centres(volume, 8.0) - BEADS)[:, :2].max() < 1.5
+    course = context.records["residual_course"]
+    assert context.figures["iterations"] == len(course) <= 12
+    assert course[-1] < 0.6 * course[0]
+    if method == "sirt":
+        assert (np.diff(course) < 0).all()
+    assert tomogram.even is not None
+
+
+def test_iterations_honour_an_x_tilt(series, context):
+    leaning = {t.acquisition_index: {"pose": replace(t.pose, x_tilt_deg=4.0)} for t in series.tilts}
+    leaning = series.with_tilts(leaning)
+    params = PARAMS.model_copy(update={"halves": False})
+    wbp = np.array(reconstruct(leaning, params, context).volume)
+    sirt = reconstruct(leaning, params.model_copy(update={"method": "sirt"}), context).volume
+    # Both find the same beads in the turned specimen.
+    assert np.corrcoef(wbp.ravel(), sirt.ravel())[0, 1] > 0.6
+    found = np.unravel_index(int(sirt.argmin()), sirt.shape)
+    assert np.abs(np.subtract(found, np.unravel_index(int(wbp.argmin()), wbp.shape))).max() <= 1
+
+
 def test_refuses_to_correct_twice_or_in_the_dark(series, context):
     params = PARAMS.model_copy(update={"ctf_correction": "multiply"})
     with pytest.raises(DataUnfitError, match="21 of 21 tilts have no CTF; run estimate_ctf"):

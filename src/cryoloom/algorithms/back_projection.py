@@ -49,10 +49,17 @@ class WeightedBackProjection:
     """Rows needed above and below those of a strip."""
 
     @property
-    def row_bytes(self) -> int:
-        """Peak for one row of all images: padded, its transform, twice finer, turned."""
-        # Rows are padded to twice their length: 2 + 2 + 4 for a few tilts, 2 for all.
-        return 4 * self.n_columns * (2 * len(self.columns) + 8 * min(_TILTS_AT_ONCE, len(self.columns)))
+    def held_row_bytes(self) -> int:
+        """Nothing is kept for rows beyond a strip."""
+        return 0
+
+    @property
+    def strip_bytes(self) -> int:
+        """Peak while a strip is made: rows given, padded, transformed, made finer, turned; its voxels."""
+        n_z, _, n_x = self.volume_shape
+        # Rows are padded to twice their length: 2 + 2 + 4 for a few tilts; 1 + 2 for all.
+        rows = 3 * len(self.columns) + 8 * min(_TILTS_AT_ONCE, len(self.columns))
+        return 4 * STRIP_ROWS * (self.n_columns * rows + n_z * n_x)
 
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
         """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""

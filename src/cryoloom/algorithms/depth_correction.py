@@ -66,9 +66,14 @@ class DepthCorrectedBackProjection:
         return sum(len(basis.depths) for basis in self.bases)
 
     @property
-    def row_bytes(self) -> int:
+    def held_row_bytes(self) -> int:
         """One row of all corrected images."""
         return 4 * self.n_nodes * self._n_fine
+
+    @property
+    def strip_bytes(self) -> int:
+        """Peak while a strip is made."""
+        return self.plain.strip_bytes
 
     @property
     def _n_fine(self) -> int:

@@ -16,12 +16,24 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["ROWS", "TILT_BLOCK", "locate_columns", "pointer", "sum_columns", "transpose_8x8"]
+__all__ = [
+    "HEIGHT_BLOCK",
+    "ROWS",
+    "TILT_BLOCK",
+    "add_runs",
+    "locate_columns",
+    "locate_voxels",
+    "pointer",
+    "sum_columns",
+    "transpose_8x8",
+]
 
 ROWS = 32
 """Rows of a strip."""
 TILT_BLOCK = 16
 """Tilts located at a time; arrays for `locate_columns` are padded to a multiple of it."""
+HEIGHT_BLOCK = 16
+"""Heights z located at a time by `locate_voxels`."""
 
 
 def _lanes() -> int:
@@ -112,6 +124,84 @@ def sum_columns(_typing: Any, sums: Any, images: Any, offsets: Any, weights: Any
                     which = side * n_registers + i
                     column = _load(builder, pixels, at, _FLOAT_ROW)
                     loop.sums[which] = builder.call(multiply_add, [column, factor, loop.sums[which]])
+        for i in range(n_registers):
+            total = builder.fadd(loop.sums[i], loop.sums[n_registers + i])
+            _store(builder, total, target, _INDEX(i * LANES))
+        return context.get_dummy_value()
+
+    return types.void(_FLOATS, _FLOATS, _INTS, _FLOATS, types.intp), generate
+
+
+@intrinsic
+def locate_voxels(
+    _typing: Any, column: Any, geometry: Any, tap: Any, n_x: Any, first_z: Any, offsets: Any, weights: Any
+) -> Any:
+    """Where column ``c`` finds its tap-th voxel at HEIGHT_BLOCK heights, and that voxel's share in it.
+
+    geometry : address of (u0, ux, uz, 1 / ux). At height z the voxels ``x = floor((c - 1 - u0 - uz z) / ux) +
+    1 + tap`` share ``1 - |u0 + ux x + uz z - c|``, not below 0. ``offsets`` are those of rows in a volume
+    ``(z, x, row)`` that begins at ``first_z``; a voxel outside it has the weight 0.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        column, geometry, tap, n_x, first_z, offsets, weights = args
+        floats, ints = ir.VectorType(_FLOAT, HEIGHT_BLOCK), ir.VectorType(_INT32, HEIGHT_BLOCK)
+        multiply_add = _multiply_add(builder, floats)
+        zeros, ones = (ir.Constant(floats, [value] * HEIGHT_BLOCK) for value in (0.0, 1.0))
+
+        def each(value: Any) -> Any:
+            return _splat(builder, value, floats)
+
+        u0, ux, uz, per_ux = (each(builder.load(builder.gep(geometry, [_INDEX(i)]))) for i in range(4))
+        counted = ir.Constant(floats, [float(i) for i in range(HEIGHT_BLOCK)])
+        z = builder.fadd(each(first_z), counted)
+        at_z = builder.call(multiply_add, [uz, z, u0])
+        c = each(column)
+        begin = builder.fmul(builder.fsub(builder.fsub(c, ones), at_z), per_ux)
+        floor = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(floats, [floats]), f"llvm.floor.v{HEIGHT_BLOCK}f32"
+        )
+        x = builder.fadd(builder.call(floor, [begin]), each(builder.fadd(tap, ir.Constant(_FLOAT, 1.0))))
+        apart = builder.fsub(builder.call(multiply_add, [ux, x, at_z]), c)
+        apart = builder.select(builder.fcmp_ordered("<", apart, zeros), builder.fsub(zeros, apart), apart)
+        weight = builder.fsub(ones, apart)
+        last = builder.fsub(each(n_x), ones)
+        inside = builder.and_(builder.fcmp_ordered(">=", x, zeros), builder.fcmp_ordered("<=", x, last))
+        shares = builder.and_(inside, builder.fcmp_ordered(">", weight, zeros))
+        x = builder.select(inside, x, zeros)
+        lines = builder.mul(builder.fptosi(counted, ints), builder.fptosi(each(n_x), ints))
+        offset = builder.mul(
+            builder.add(lines, builder.fptosi(x, ints)), ir.Constant(ints, [ROWS] * HEIGHT_BLOCK)
+        )
+        _store(builder, offset, offsets, _INDEX(0))
+        _store(builder, builder.select(shares, weight, zeros), weights, _INDEX(0))
+        return context.get_dummy_value()
+
+    signature = types.void(
+        types.float32, _FLOATS, types.float32, types.float32, types.float32, _INTS, _FLOATS
+    )
+    return signature, generate
+
+
+@intrinsic
+def add_runs(_typing: Any, sums: Any, source: Any, offsets: Any, weights: Any, n: Any) -> Any:
+    """``sums[y] += sum_i weights[i] source[offsets[i] + y]`` for the 32 rows y; ``n`` is even."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        target, pixels, offset_of, weight_of, count = args
+        multiply_add = _multiply_add(builder, _FLOAT_ROW)
+        n_registers = ROWS // LANES
+        zero = ir.Constant(_FLOAT_ROW, [0.0] * LANES)
+        start = [_load(builder, target, _INDEX(i * LANES), _FLOAT_ROW) for i in range(n_registers)]
+        with _Loop(builder, count, 2, sums=[*start, *[zero] * n_registers]) as loop:
+            for side in (0, 1):
+                i_run = builder.add(loop.index, ir.Constant(count.type, side))
+                factor = _splat(builder, builder.load(builder.gep(weight_of, [i_run])), _FLOAT_ROW)
+                offset = builder.sext(builder.load(builder.gep(offset_of, [i_run])), _INDEX)
+                for i in range(n_registers):
+                    which = side * n_registers + i
+                    run = _load(builder, pixels, builder.add(offset, _INDEX(i * LANES)), _FLOAT_ROW)
+                    loop.sums[which] = builder.call(multiply_add, [run, factor, loop.sums[which]])
         for i in range(n_registers):
             total = builder.fadd(loop.sums[i], loop.sums[n_registers + i])
             _store(builder, total, target, _INDEX(i * LANES))

@@ -1,4 +1,4 @@
-"""Reconstruct the tomogram by weighted back-projection, strip by strip in bounded memory.
+"""Reconstruct the tomogram by weighted back-projection or iterations, strip by strip in bounded memory.
 
 Every image becomes contrast (its mean subtracted, then divided by it), is binned in Fourier space and
 sampled by cubic B-splines in the frame of its tilt axis (shift, in-plane rotation, magnification and x-tilt
@@ -10,24 +10,29 @@ With `ctf_correction` the images are corrected for the contrast transfer at seve
 takes what belongs to its own (3D-CTF: NovaCTF's method, Turonova et al., J. Struct. Biol. 199, 2017, with a
 polynomial in depth instead of a filtered stack per step). It needs a CTF on every tilt and the handedness.
 
+SIRT and SART compare projections of the tomogram with the images and correct it, again and again; the number
+of iterations is settled on the tomogram's middle rows and used everywhere. They run on the CPU.
+
 Figures: `half_correlation` is the mean Fourier shell correlation of the even and odd tomogram's middle up to
 half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need halves. With 3D-CTF,
 `ctf_step_angstrom` is the thickness of a slab that shares one mixture of corrections and
-`ctf_corrections_per_tilt` how many depths an image is corrected at.
+`ctf_corrections_per_tilt` how many depths an image is corrected at. Of iterations, `residual` is the rms of
+what the projections still miss, relative to the images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from pydantic import Field, model_validator
 
-from cryoloom.algorithms.back_projection import WeightedBackProjection, plan_back_projection
+from cryoloom.algorithms.back_projection import plan_back_projection
 from cryoloom.algorithms.ctf_correction import Correction
 from cryoloom.algorithms.depth_correction import DepthCorrectedBackProjection, plan_depth_correction
 from cryoloom.algorithms.half_correlation import shell_correlation, smoothed_crossing_per_px
+from cryoloom.algorithms.iterative_reconstruction import IterativeReconstruction, plan_iterations
 from cryoloom.algorithms.radial_filter import RadialFilter
 from cryoloom.algorithms.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
 from cryoloom.errors import DataUnfitError
@@ -59,8 +64,24 @@ class ReconstructParams(StepParams):
     length_angstrom: float | None = Field(
         None, gt=0, description="Extent along the tilt axis (y). Unset: what the camera's field covers."
     )
+    method: Literal["wbp", "sirt", "sart"] = Field(
+        "wbp",
+        description="Weighted back-projection; or iterations over all tilts at once (SIRT), or over subsets "
+        "of them in turn (SART, ordered subsets).",
+    )
+    iterations: int = Field(30, ge=1, le=1000, description="sirt, sart: iterations at most.")
+    subsets: int = Field(8, ge=2, le=100, description="sart: parts the tilts are divided into.")
+    relaxation: float = Field(
+        1.0, gt=0, lt=2, description="sirt, sart: part of each correction that is made."
+    )
+    stop_change: float = Field(
+        0.002,
+        ge=0,
+        lt=1,
+        description="sirt, sart: iterations end when the residual falls by less than this part of it.",
+    )
     cutoff_per_px: float = Field(
-        0.35, gt=0, le=0.5, description="Frequency from which the ramp falls off, in cycles per voxel."
+        0.35, gt=0, le=0.5, description="wbp: frequency from which the ramp falls off, in cycles per voxel."
     )
     falloff_per_px: float = Field(
         0.05, gt=0, le=0.5, description="Width of the Gaussian fall-off, in cycles per voxel."
@@ -97,6 +118,14 @@ class ReconstructParams(StepParams):
     multiscale: bool = Field(True, description="Write an OME-Zarr pyramid beside the MRC file.")
 
     @model_validator(mode="after")
+    def _correction_is_possible(self) -> ReconstructParams:
+        if self.method != "wbp" and self.ctf_correction != "none":
+            raise ValueError(
+                f"{self.method} cannot correct at every depth; use method=wbp, or correct_ctf before"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _cutoff_is_seen(self) -> ReconstructParams:
         if self.cutoff_per_px + 3 * self.falloff_per_px < 0.05:
             raise ValueError(
@@ -111,12 +140,31 @@ _ROWS_AT_ONCE = 256
 """Rows corrected for depth at a time where memory is not told: the halo is then a small part of them."""
 
 
+class Projection(Protocol):
+    """A way from aligned images to a tomogram, strip by strip: one of `cryoloom.algorithms`."""
+
+    @property
+    def halo_rows(self) -> int:
+        """Rows needed above and below those of the volume."""
+
+    @property
+    def held_row_bytes(self) -> int:
+        """What is kept for each of the rows given at once."""
+
+    @property
+    def strip_bytes(self) -> int:
+        """Peak while a strip is made."""
+
+    def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
+        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
+
+
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     """All aligned images, one image's work or some rows' and a strip's; with less, rows go in bands."""
     grid = _grid(series, params)
     projection = _projection(series, grid, params)
     rows = min(_ROWS_AT_ONCE, grid.volume_shape[1])
-    work = _strip_bytes(grid, projection) + (rows * projection.row_bytes if _corrects(params) else 0)
+    work = projection.strip_bytes + rows * projection.held_row_bytes
     return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + _BESIDES_BYTES
 
 
@@ -132,6 +180,8 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
         "Harauz, G. & van Heel, M. (1986) Exact filters for general geometry. Optik 73, 146-156.",
         "Turonova, B. et al. (2017) Efficient 3D-CTF correction for cryo-electron tomography using NovaCTF. "
         "J. Struct. Biol. 199, 187-195.",
+        "Gilbert, P. (1972) Iterative methods for the three-dimensional reconstruction of an object from "
+        "projections. J. Theor. Biol. 36, 105-117.",
     ),
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
@@ -142,6 +192,8 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     sources: dict[str, Pixels] = {"tomogram": stack.images}
     if params.halves and stack.even is not None and stack.odd is not None:
         sources |= {"tomogram_even": stack.even, "tomogram_odd": stack.odd}
+    if isinstance(projection, IterativeReconstruction):
+        projection = _settled(projection, grid, stack.images, context)
     bands = _bands(grid, projection, context.memory_bytes)
     total = len(sources) * (len(bands) * len(grid.tilts) + grid.volume_shape[1])
     done = 0
@@ -171,14 +223,12 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
 
 
 def _method(params: ReconstructParams) -> str:
+    if params.method != "wbp":
+        return {"sirt": "SIRT", "sart": f"SART, {params.subsets} subsets"}[params.method]
     name = "weighted back-projection"
     if params.sirt_like_iterations:
         name += f", SIRT-like filter of {params.sirt_like_iterations} iterations"
-    return f"{name}, 3D-CTF by {params.ctf_correction}" if _corrects(params) else name
-
-
-def _corrects(params: ReconstructParams) -> bool:
-    return params.ctf_correction != "none"
+    return name if params.ctf_correction == "none" else f"{name}, 3D-CTF by {params.ctf_correction}"
 
 
 def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
@@ -193,11 +243,19 @@ def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
     )
 
 
-Projection = WeightedBackProjection | DepthCorrectedBackProjection
-
-
 def _projection(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> Projection:
     """Geometry and filters; with the correction of the transfer function where it is asked for."""
+    if params.method != "wbp":
+        return plan_iterations(
+            grid.volume_shape,
+            grid.n_columns,
+            [pose.tilt_deg for pose in grid.poses],
+            [pose.x_tilt_deg for pose in grid.poses],
+            n_subsets=1 if params.method == "sirt" else params.subsets,
+            n_iterations=params.iterations,
+            relaxation=params.relaxation,
+            stop_change=params.stop_change,
+        )
     plain = plan_back_projection(
         grid.volume_shape,
         grid.n_columns,
@@ -255,34 +313,37 @@ def _known_handedness(series: TiltSeries) -> float:
     return series.handedness.applied
 
 
-def _strip_bytes(grid: TomogramGrid, projection: Projection) -> int:
-    """Peak while a strip is made: its rows' work, its images and its voxels."""
-    n_z, _, n_x = grid.volume_shape
-    rows = grid.row_bytes if isinstance(projection, WeightedBackProjection) else 0
-    plain = projection if isinstance(projection, WeightedBackProjection) else projection.plain
-    return STRIP_ROWS * (rows + plain.row_bytes + 4 * n_z * n_x)
+def _settled(
+    iterations: IterativeReconstruction, grid: TomogramGrid, images: Pixels, context: StepContext
+) -> IterativeReconstruction:
+    """With the number of iterations after which the tomogram's middle changes little: the same everywhere."""
+    first = max(0, (grid.volume_shape[1] - STRIP_ROWS) // 2)
+    rows = [aligned_rows(images, grid, tilt, first, STRIP_ROWS, context.device) for tilt in grid.tilts]
+    _, course = iterations.solve(torch.stack(rows))
+    context.figure("iterations", len(course))
+    context.figure("residual", course[-1])
+    context.record("residual_course", course)
+    return iterations.with_iterations(len(course))
 
 
 def _bands(grid: TomogramGrid, projection: Projection, memory_bytes: int) -> list[range]:
     """Rows of the volume whose aligned images fit in memory together."""
     n_y = grid.volume_shape[1]
-    work = _strip_bytes(grid, projection)
-    if isinstance(projection, DepthCorrectedBackProjection):
-        # At least as many corrected rows at once as there are rows of halo, lest most work be halo.
-        work += max(STRIP_ROWS, 2 * projection.halo_rows) * projection.row_bytes
-    free = memory_bytes - max(grid.image_bytes, work) - _BESIDES_BYTES
+    # At least as many rows are held at once as there are rows of halo, lest most work be halo.
+    held = max(STRIP_ROWS, 2 * projection.halo_rows) * projection.held_row_bytes
+    free = memory_bytes - max(grid.image_bytes, projection.strip_bytes + held) - _BESIDES_BYTES
     rows = int(free // grid.row_bytes) - 2 * projection.halo_rows
     rows = max(STRIP_ROWS, rows // STRIP_ROWS * STRIP_ROWS)
     return [range(start, min(n_y, start + rows)) for start in range(0, n_y, rows)]
 
 
 def _rows_at_once(grid: TomogramGrid, projection: Projection, band: range, memory_bytes: int) -> int:
-    """Rows of a band given to the projection together: whole strips, as many as memory holds corrected."""
-    if isinstance(projection, WeightedBackProjection):
-        return STRIP_ROWS
+    """Rows of a band given to the projection together: whole strips, as many as memory holds."""
+    if projection.held_row_bytes == 0:
+        return len(band)
     aligned = (len(band) + 2 * projection.halo_rows) * grid.row_bytes
-    free = memory_bytes - aligned - _strip_bytes(grid, projection) - _BESIDES_BYTES
-    rows = int(free // projection.row_bytes) // STRIP_ROWS * STRIP_ROWS
+    free = memory_bytes - aligned - projection.strip_bytes - _BESIDES_BYTES
+    rows = int(free // projection.held_row_bytes) // STRIP_ROWS * STRIP_ROWS
     return min(len(band), max(STRIP_ROWS, rows))
 
 

@@ -1,0 +1,114 @@
+"""Projection of a strip and its transpose, for iterative reconstruction: numba and `vector_code`.
+
+The strip's volume is (z, x, row), so that both directions add whole rows. A column of an image gathers from
+every height the two to four voxels whose shadow reaches it, with the weights with which they would take from
+it: the pair is each other's transpose, which keeps iterations from drifting.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from cryoloom.kernels.vector_code import (
+    HEIGHT_BLOCK,
+    ROWS,
+    TILT_BLOCK,
+    add_runs,
+    locate_columns,
+    locate_voxels,
+    pointer,
+    sum_columns,
+)
+
+__all__ = ["add_back_projection_numba", "project_numba"]
+
+Floats = NDArray[np.float32]
+
+_X_TILE, _COLUMN_TILE = 16, 128
+_ALMOST_1 = np.float32(1 - 1.2e-7)
+
+
+@numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
+def project_numba(volume: Floats, columns: Floats, images: Floats) -> None:
+    """See `cryoloom.kernels.project.project`; the same on NumPy arrays."""
+    n_tilts, n_columns, _ = images.shape
+    n_z, n_x, _ = volume.shape
+    geometry = np.empty((n_tilts, 4), np.float32)
+    geometry[:, :3] = columns
+    geometry[:, 3] = np.float32(1) / columns[:, 1]
+    n_tiles = (n_columns + _COLUMN_TILE - 1) // _COLUMN_TILE
+    images[:] = 0
+    # A block of heights stays in the second-level cache while all tilts look through it.
+    for z in range(0, n_z, HEIGHT_BLOCK):
+        n_here = min(HEIGHT_BLOCK, n_z - z)
+        for job in prange(n_tilts * n_tiles):
+            t, tile = job // n_tiles, job % n_tiles
+            n_taps = int(np.ceil(2 * geometry[t, 3] - 1e-4))
+            offsets = np.empty(n_taps * HEIGHT_BLOCK, np.int32)
+            weights = np.empty(n_taps * HEIGHT_BLOCK, np.float32)
+            for c in range(max(1, tile * _COLUMN_TILE), min(n_columns - 1, (tile + 1) * _COLUMN_TILE)):
+                at_first = (c - columns[t, 0] - z * columns[t, 2]) * geometry[t, 3]
+                at_last = at_first - (n_here - 1) * columns[t, 2] * geometry[t, 3]
+                if max(at_first, at_last) < -n_taps or min(at_first, at_last) > n_x + n_taps:
+                    continue
+                for tap in range(n_taps):
+                    locate_voxels(
+                        np.float32(c),
+                        pointer(geometry, t * 4),
+                        np.float32(tap),
+                        np.float32(n_x),
+                        np.float32(z),
+                        pointer(offsets, tap * HEIGHT_BLOCK),
+                        pointer(weights, tap * HEIGHT_BLOCK),
+                    )
+                for i in range(n_here, HEIGHT_BLOCK):  # heights beyond the volume
+                    for tap in range(n_taps):
+                        weights[tap * HEIGHT_BLOCK + i] = 0
+                        offsets[tap * HEIGHT_BLOCK + i] = 0
+                add_runs(
+                    pointer(images, (t * n_columns + c) * ROWS),
+                    pointer(volume, z * n_x * ROWS),
+                    pointer(offsets, 0),
+                    pointer(weights, 0),
+                    n_taps * HEIGHT_BLOCK,
+                )
+
+
+@numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
+def add_back_projection_numba(images: Floats, columns: Floats, scale: Floats, volume: Floats) -> None:
+    """See `cryoloom.kernels.project.add_back_projection`; the same on NumPy arrays."""
+    n_tilts, n_columns, _ = images.shape
+    n_z, n_x, _ = volume.shape
+    n_padded = (n_tilts + TILT_BLOCK - 1) // TILT_BLOCK * TILT_BLOCK
+    per_z = np.zeros(n_padded, np.float32)
+    per_z[:n_tilts] = columns[:, 2]
+    first = np.zeros(n_padded, np.int32)
+    first[:n_tilts] = np.arange(n_tilts) * (n_columns * ROWS)
+    last = np.float32(n_columns - 1) * _ALMOST_1
+    for tile in prange((n_x + _X_TILE - 1) // _X_TILE):
+        at_z_0 = np.zeros(n_padded, np.float32)
+        offsets = np.empty(n_padded, np.int32)
+        weights = np.empty(n_padded, np.float32)
+        sums = np.empty(ROWS, np.float32)
+        for x in range(tile * _X_TILE, min(n_x, (tile + 1) * _X_TILE)):
+            for t in range(n_tilts):
+                at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]
+            for z in range(n_z):
+                locate_columns(
+                    pointer(at_z_0, 0),
+                    pointer(per_z, 0),
+                    pointer(first, 0),
+                    np.float32(z),
+                    last,
+                    pointer(offsets, 0),
+                    pointer(weights, 0),
+                    n_padded,
+                )
+                sum_columns(
+                    pointer(sums, 0), pointer(images, 0), pointer(offsets, 0), pointer(weights, 0), n_tilts
+                )
+                for y in range(ROWS):
+                    volume[z, x, y] += scale[z, x] * sums[y]
