@@ -1,8 +1,8 @@
 """Projection of one strip of a tomogram and its transpose, on the CPU; what iterative methods repeat.
 
 Voxel ``(z, x)`` is seen by tilt t about column ``u = u0 + ux x + uz z`` and shares itself linearly between
-the two columns next to it; back-projection takes from the same two with the same weights. Images begin and end
-with a column that is not used.
+the two columns next to it; back-projection takes from the same two with the same weights. Images begin and
+end with a column that is not used.
 """
 
 from __future__ import annotations
