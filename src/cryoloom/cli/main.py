@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cryoloom.cli import look, work
+from cryoloom.cli import live, look, work
 from cryoloom.errors import CryoloomError
 
 __all__ = ["app", "main"]
@@ -22,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 work.add_to(app)
+live.add_to(app)
 look.add_to(app)
 
 

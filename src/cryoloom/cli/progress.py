@@ -114,28 +114,29 @@ class JsonListener:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
-    def _say(self, event: str, **facts: object) -> None:
+    def say(self, event: str, **facts: object) -> None:
+        """Write an event."""
         with self._lock:
             self._console.file.write(json.dumps({"event": event, **facts}) + "\n")
             self._console.file.flush()
 
     def planned(self, workflow: Workflow) -> None:
         """Say what will be done."""
-        self._say(
+        self.say(
             "planned", workflow=workflow.name, steps=[n.name for n in workflow.steps], notes=workflow.notes
         )
 
     def started(self, task: Task) -> None:
         """Say that an item was taken up."""
-        self._say("started", step=task.node, item=task.item)
+        self.say("started", step=task.node, item=task.item)
 
     def progress(self, task: Task, done: int, total: int) -> None:
         """Say how far an item is."""
-        self._say("progress", step=task.node, item=task.item, done=done, total=total)
+        self.say("progress", step=task.node, item=task.item, done=done, total=total)
 
     def finished(self, node: str, item: ItemRecord) -> None:
         """Say what came of an item."""
-        self._say(
+        self.say(
             "finished",
             step=node,
             item=item.name,
@@ -151,4 +152,4 @@ class JsonListener:
     def worked_ahead(self, outcome: Outcome) -> None:
         """Say that something was done for an item that still grows."""
         error = sentence(outcome.error)
-        self._say("worked_ahead", step=outcome.task.node, item=outcome.task.item, error=error)
+        self.say("worked_ahead", step=outcome.task.node, item=outcome.task.item, error=error)

@@ -23,7 +23,15 @@ from cryoloom.errors import UserInputError
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps import Step, all_steps
 
-__all__ = ["add_to", "workflow_run"]
+__all__ = [
+    "DeviceOption",
+    "JsonOption",
+    "ProjectOption",
+    "SetOption",
+    "add_to",
+    "conclude",
+    "workflow_run",
+]
 
 ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
@@ -76,7 +84,7 @@ def demo(
     """Simulate raw movies of a specimen, process them, and say where the tomogram and the report are."""
     with _listener(json) as listener:
         project, summary = make_demo(directory, listener=listener, device=device, say=_teller(json))
-    _conclude(project, summary, json)
+    conclude(project, summary, json)
 
 
 def process(
@@ -113,7 +121,7 @@ def process(
             dose_per_tilt_per_angstrom2=dose,
             tilt_axis_deg=tilt_axis,
         )
-    _conclude(opened, summary, json)
+    conclude(opened, summary, json)
 
 
 def workflow_run(
@@ -136,7 +144,7 @@ def workflow_run(
             executor=Workplace(executor, device, workers, cluster, share_gpus),
             listener=listener,
         )
-    _conclude(opened, summary, json)
+    conclude(opened, summary, json)
 
 
 def resume(
@@ -153,7 +161,7 @@ def resume(
     with _listener(json) as listener:
         workplace = Workplace(executor, device, workers, cluster, share_gpus)
         summary = opened.resume(executor=workplace, listener=listener)
-    _conclude(opened, summary, json)
+    conclude(opened, summary, json)
 
 
 def stop(project: ProjectOption) -> None:
@@ -255,7 +263,7 @@ def _run_command(step: Step) -> Callable[..., None]:
                 listener=listener,
                 **values,
             )
-        _conclude(opened, summary, json)
+        conclude(opened, summary, json)
 
     fixed = [
         _parameter("project", ProjectOption, inspect.Parameter.empty),
@@ -310,7 +318,7 @@ def _teller(json: bool) -> Callable[[str], None]:
     return (lambda text: None) if json else (lambda text: console.print(text, highlight=False))
 
 
-def _conclude(project: Project, summary: Summary, json: bool) -> None:
+def conclude(project: Project, summary: Summary, json: bool, again: str = "`cryoloom resume`") -> None:
     """Write the report, say where the results are, and fail where an item failed."""
     write_project_report(project)
     if not json:
@@ -320,7 +328,7 @@ def _conclude(project: Project, summary: Summary, json: bool) -> None:
                 console.print(f"tomogram: {result.files['tomogram']}", soft_wrap=True, highlight=False)
         console.print(f"report:   {report_path(project)}", soft_wrap=True, highlight=False)
         if summary.stopped:
-            console.print("stopped; go on with `cryoloom resume`")
+            console.print(f"stopped; go on with {again}")
         elif summary.failed:
             console.print(
                 f"{len(summary.failed)} failed, {summary.n_done} done; mend the cause, then `cryoloom resume`"
