@@ -59,3 +59,16 @@ def test_a_session_ends_and_another_watch_finds_nothing_to_do(session, tmp_path)
 def test_wrong_requests(tmp_path, words, sentence):
     result = typed("watch", *words, "--project", tmp_path / "p")
     assert sentence in str(result.exception)
+
+
+def test_a_simulated_session_can_come_live(tmp_path):
+    settings = [
+        word
+        for name, value in TINY.items()
+        for word in ("--set", f"{name}={value}".replace("(", "[").replace(")", "]"))
+    ]
+    result = typed("simulate", tmp_path / "raw", "--live", 0.01, *settings)
+    assert result.exit_code == 0, result.output
+    assert "a tilt every 0.01 s now comes to" in result.output
+    assert len(list((tmp_path / "raw" / "frames").iterdir())) == 6
+    assert (tmp_path / "raw" / "TS_02.mrc.mdoc").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from cryoloom.engine.scheduler import Summary
 from cryoloom.engine.validation import validated
 from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import UserInputError
+from cryoloom.simulate.live import LivePlan, play_session
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps import Step, all_steps
 
@@ -198,6 +200,12 @@ def simulate(
         typer.Option("--set", metavar="PARAMETER=VALUE", help="May be given again."),
     ] = None,
     show_parameters: Annotated[bool, typer.Option(help="List what can be set, and stop.")] = False,
+    live: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Let them come as from a microscope, a tilt each SECONDS."
+        ),
+    ] = None,
 ) -> None:
     """Make raw movies whose truth is known."""
     if show_parameters:
@@ -207,7 +215,14 @@ def simulate(
     if directory.exists() and any(directory.iterdir()):
         raise UserInputError(f"{directory} is not empty; a simulation needs a folder of its own")
     changes = parse_settings([f"simulation.{text}" for text in settings or ()]).get("simulation", {})
-    simulate_session(validated(SimulationParams, changes, "simulation"), directory)
+    params = validated(SimulationParams, changes, "simulation")
+    if live is None:
+        simulate_session(params, directory)
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            simulate_session(params, Path(made))
+            console.print(f"a tilt every {live:g} s now comes to {directory}")
+            play_session(Path(made), directory, LivePlan(live))
     console.print(f"raw movies and truth.json are in {directory}")
 
 
