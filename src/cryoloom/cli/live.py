@@ -11,10 +11,21 @@ from rich.console import Console
 
 from cryoloom.cli.options import parse_settings
 from cryoloom.cli.watch_board import JsonWatchListener, WatchBoard
-from cryoloom.cli.work import DeviceOption, JsonOption, ProjectOption, SetOption, conclude
+from cryoloom.cli.work import (
+    ClusterOption,
+    DeviceOption,
+    ExecutorOption,
+    JsonOption,
+    ProjectOption,
+    SetOption,
+    ShareOption,
+    WorkersOption,
+    conclude,
+)
 from cryoloom.engine.project import Project
 from cryoloom.engine.watch import WatchOptions, ask_to_close, watched_series
 from cryoloom.engine.watch import watch as watch_session
+from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import UserInputError
 
 __all__ = ["add_to"]
@@ -62,6 +73,10 @@ def watch(
         float, typer.Option(min=0.1, help="Time between looks at RAW.")
     ] = _DEFAULTS.look_seconds,
     device: DeviceOption = "auto",
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    share_gpus: ShareOption = False,
     json: JsonOption = False,
 ) -> None:
     """Process a session while it is acquired. Ctrl-C stops; run it again to go on."""
@@ -82,7 +97,7 @@ def watch(
             options,
             workflow=workflow,
             parameters=parse_settings(settings or ()),
-            device=device,
+            executor=Workplace(executor, device, workers, cluster, share_gpus),
             gain=gain,
             pixel_size_angstrom=pixel_size,
             dose_per_tilt_per_angstrom2=dose,

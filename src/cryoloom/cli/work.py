@@ -26,10 +26,14 @@ from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps import Step, all_steps
 
 __all__ = [
+    "ClusterOption",
     "DeviceOption",
+    "ExecutorOption",
     "JsonOption",
     "ProjectOption",
     "SetOption",
+    "ShareOption",
+    "WorkersOption",
     "add_to",
     "conclude",
     "workflow_run",

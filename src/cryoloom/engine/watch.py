@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cryoloom.engine.context import EngineContext
+from cryoloom.engine.executors import Executor
 from cryoloom.engine.kept_parts import forget_parts
 from cryoloom.engine.project import Project
 from cryoloom.engine.raw_data import plan_for_raw_data
@@ -26,6 +27,7 @@ from cryoloom.engine.sources import source_record
 from cryoloom.engine.task import Outcome, Task, load_value
 from cryoloom.engine.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
 from cryoloom.engine.workflow import Node, Workflow, validated_params
+from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.model import TiltSeries
 from cryoloom.steps.import_movies import ImportMoviesParams, require_references
@@ -86,6 +88,7 @@ def watch(
     workflow: str | None = None,
     parameters: dict[str, dict[str, Any]] | None = None,
     device: str = "auto",
+    executor: Executor | Workplace | None = None,
     **told: Any,
 ) -> Summary:
     """Process a folder of movies while it grows, until the session ends or the user stops it.
@@ -103,7 +106,9 @@ def watch(
     lenient = {"leave_out_missing": True, **planned.steps[0].parameters}
     planned = planned.with_parameters({source.name: lenient})
     session = _Session(project, planned, listener, options or WatchOptions())
-    summary = project.run_workflow(planned, device=device, listener=session, open_source=session.items)
+    summary = project.run_workflow(
+        planned, device=device, executor=executor, listener=session, open_source=session.items
+    )
     for name in session.abandoned:  # what was made ahead of them
         for node in planned.steps:
             forget_parts(project.folder, node.step, name)
