@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 
 import numpy as np
 import pytest
@@ -179,6 +180,13 @@ def test_tables_of_the_first_version_are_brought_up_to_date(project):
         old.execute("ALTER TABLE items DROP COLUMN other_inputs")
         old.execute("ALTER TABLE items DROP COLUMN reason")
         old.execute("DROP TABLE exports")
+        for column in ("value", "records"):
+            old.execute(f"ALTER TABLE items ADD COLUMN {column} JSON")
+            for item_id, packed in old.execute(f"SELECT item_id, {column} FROM contents").fetchall():
+                text = None if packed is None else zlib.decompress(packed).decode()
+                old.execute(f"UPDATE items SET {column} = ? WHERE id = ?", (text, item_id))
+        old.execute("DROP TABLE contents")
+        old.execute("DROP INDEX states_of_a_run")
         old.execute("UPDATE settings SET value = '1' WHERE name = 'tables_version'")
     project = Project.open(project.folder)
     _, worked_on = run(project, *chosen(-100))

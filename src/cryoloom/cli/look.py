@@ -1,4 +1,4 @@
-"""Commands that only look: status, results, log, workflow, steps, doctor."""
+"""Commands that only look: log, workflow, steps, doctor (and those of `glance`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cryoloom.cli import glance
 from cryoloom.cli.options import allowed_values, as_json, default_text
 from cryoloom.cli.reference import steps_as_markdown
 from cryoloom.cli.work import workflow_run
 from cryoloom.engine.doctor import examine
 from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import history_of, provenance_of_file, sentence
+from cryoloom.engine.results import provenance_of_file
 from cryoloom.engine.scipion_import import import_scipion
 from cryoloom.engine.workflow import load_workflow, shipped_workflows, validated_params
 from cryoloom.steps import all_steps, find_step
@@ -31,7 +32,7 @@ console = Console()
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (status, results, log, steps, doctor):
+    for command in (*glance.COMMANDS, log, steps, doctor):
         app.command()(command)
     workflow_commands = typer.Typer(no_args_is_help=True)
     workflow_commands.command("list")(workflow_list)
@@ -40,50 +41,6 @@ def add_to(app: typer.Typer) -> None:
     workflow_commands.command("export")(workflow_export)
     workflow_commands.command("import")(workflow_import)
     app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, run, export, import.")
-
-
-def status(project: ProjectOption) -> None:
-    """How far every item is, and the first error of those that failed."""
-    opened = Project.open(project)
-    history = history_of(opened.database)
-    if not history:
-        console.print("nothing was run yet; start with `cryoloom process`")
-        return
-    table = Table("item", "last step", "state", "figures")
-    for name, made in history.items():
-        run, item = made[-1]
-        failure = next((entry for entry in made if entry[1].state == "failed"), None)
-        if failure is not None:
-            run, item = failure
-        shown = (
-            sentence(item.error) or item.reason or "  ".join(f"{k} {v:.4g}" for k, v in item.figures.items())
-        )
-        table.add_row(name, run.node, item.state, shown)
-    console.print(table)
-    for run in opened.database.runs():
-        if run.state in {"running", "stopped"}:
-            console.print(f"run {run.id} ({run.node}) is {run.state}")
-
-
-def results(
-    project: ProjectOption, json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
-) -> None:
-    """Every item's files and figures."""
-    for result in Project.open(project).results():
-        if json:
-            print(as_json(dataclasses.asdict(result)))  # noqa: T201 - no line breaks, no colours
-            continue
-        console.print(
-            f"[bold]{result.item}[/]  run {result.run} {result.step}  {result.state}", highlight=False
-        )
-        for name, value in result.figures.items():
-            console.print(f"    {name} = {value:.5g}", highlight=False)
-        for role, path in result.files.items():
-            console.print(f"    {role}: {path}", soft_wrap=True, highlight=False)
-        if result.error:
-            console.print(f"    error: {result.error}", markup=False, highlight=False)
-        if result.reason:
-            console.print(f"    left out: {result.reason}", markup=False, highlight=False)
 
 
 def log(
@@ -112,7 +69,7 @@ def log(
                 )
         return
     for run in opened.database.runs():
-        items = opened.database.items(run.id)
+        items = opened.database.items(run.id, with_values=False)
         n_of = Counter(item.state for item in items)
         left_out = f", {n_of['left_out']} left out" if n_of["left_out"] else ""
         console.print(

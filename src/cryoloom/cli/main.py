@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import typer
-from rich.console import Console
 
 from cryoloom.cli import live, look, work
-from cryoloom.errors import CryoloomError
+from cryoloom.cli.entry import run_app
 
 __all__ = ["app", "main"]
 
@@ -27,18 +23,8 @@ look.add_to(app)
 
 
 def main() -> None:
-    """Run the command line; an error the user can mend is one sentence, anything else a traceback."""
-    try:
-        app()
-    except CryoloomError as error:
-        Console(stderr=True).print(
-            f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not our failure, and nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    """Run the command line, all of it."""
+    run_app(app)
 
 
 if __name__ == "__main__":

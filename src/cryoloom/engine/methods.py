@@ -36,7 +36,7 @@ def methods_text(database: Database) -> str:
         settings = f" ({', '.join(changed)})" if changed else ""
         sentences.append(f"{step.name}{cited}: {step.summary.rstrip('.')}{settings}.")
     version = runs[-1].environment.get("cryoloom", "")
-    n_items = len({item.name for item in database.items(runs[-1].id)})
+    n_items = len({item.name for item in database.items(runs[-1].id, with_values=False)})
     text = f"{n_items} tilt series were processed with cryoloom {version}. " + " ".join(sentences)
     return "\n".join([text, "", *(f"[{i}] {citation}" for i, citation in enumerate(citations, 1))])
 

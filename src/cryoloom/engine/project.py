@@ -216,10 +216,12 @@ class Project:
         self.database.add_choices(series, sorted(wanted), keep=keep, reason=reason, by=getpass.getuser())
 
     def _known_tilts(self, series: str) -> set[int]:
-        for item in self.database.items():
-            if item.name == series and item.value is not None and item.value["$type"] == "TiltSeries":
-                return {tilt["acquisition_index"] for tilt in item.value["tilts"]}
-        names = sorted({item.name for item in self.database.items()})
+        items = self.database.items(with_values=False)
+        for item in items:
+            value = self.database.value_of(item.id) if item.name == series and item.id is not None else None
+            if value is not None and value["$type"] == "TiltSeries":
+                return {tilt["acquisition_index"] for tilt in value["tilts"]}
+        names = sorted({item.name for item in items})
         raise UserInputError(f"there is no series {series!r}; this project has {', '.join(names) or 'none'}")
 
     # Results

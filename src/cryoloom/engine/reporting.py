@@ -48,7 +48,7 @@ def write_project_report(project: Project) -> Path:
 
 
 def _run_summary(database: Database, run: RunRecord) -> RunSummary:
-    step, items = find_step(run.step), database.items(run.id)
+    step, items = find_step(run.step), database.items(run.id, with_values=False)
     devices = {item.device for item in items}
     return RunSummary(
         id=run.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class ItemResult:
 def results_of(database: Database, folder: Path) -> tuple[ItemResult, ...]:
     """All items, by run and name."""
     runs = {run.id: run for run in database.runs()}
-    items = database.items()
+    items = database.items(with_values=False)
     by_id = {item.id: item for item in items}
     results = []
     for item in items:
@@ -88,12 +88,12 @@ def current_runs(database: Database) -> tuple[RunRecord, ...]:
 
 
 def history_of(
-    database: Database, *, with_records: bool = False
+    database: Database, *, with_values: bool = True, with_records: bool = False
 ) -> dict[str, list[tuple[RunRecord, ItemRecord]]]:
     """For every item name, what each current run made of it, in the order of the workflow."""
     history: dict[str, list[tuple[RunRecord, ItemRecord]]] = {}
     for run in current_runs(database):
-        for item in database.items(run.id, with_records=with_records):
+        for item in database.items(run.id, with_values=with_values, with_records=with_records):
             history.setdefault(item.name, []).append((run, item))
     return dict(sorted(history.items()))
 
@@ -101,10 +101,10 @@ def history_of(
 def final_items(database: Database) -> list[ItemRecord]:
     """The furthest finished result of every item that was not left out in the end."""
     final = []
-    for steps in history_of(database).values():
+    for steps in history_of(database, with_values=False).values():
         done = [item for _, item in steps if item.state == "done"]
         if steps[-1][1].state != "left_out":
-            final += done[-1:]
+            final += [replace(item, value=database.value_of(item.id or 0)) for item in done[-1:]]
     return final
 
 

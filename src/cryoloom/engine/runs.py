@@ -149,7 +149,7 @@ class Comparison:
 def compare_runs(database: Database, first: RunRecord, second: RunRecord) -> Comparison:
     """Parameters and figures of two runs."""
     runs = (first, second)
-    items = [{item.name: item for item in database.items(run.id)} for run in runs]
+    items = [{item.name: item for item in database.items(run.id, with_values=False)} for run in runs]
     names = sorted({*items[0], *items[1]})
     figures: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for name in names:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.executors import Executor
@@ -84,6 +84,7 @@ class Scheduler:
             if run.state == "running":  # its coordinator died: this one holds the lock
                 self.database.end_run(run.id, "stopped")
         self._choices = self.database.choices()
+        self._known_keys = self.database.known_keys()
         self._queue = WorkQueue(workflow)
         running: dict[Future[Outcome], Task] = {}
         self.listener.planned(workflow)
@@ -142,7 +143,8 @@ class Scheduler:
                 run_id = run_id_of(source)
                 if run_id is None:
                     continue
-                known = [item for item in self.database.items(run_id) if item.state == "done"]
+                recorded = self.database.items(run_id, with_values=False)
+                known = [item for item in recorded if item.state == "done"]
                 if not known:
                     raise UserInputError(f"run {run_id} has no finished items to work on")
                 sources.append(Source(node, role, iter(known)))
@@ -231,7 +233,7 @@ class Scheduler:
         key = fingerprint(node.step, step.version, run.parameters, *keys, spoken)
         other_ids = {role: other.id for role, other in others.items() if other.id is not None}
         self._queue.drop(node.name, item.name)
-        known = self.database.find_result(key)
+        known = self.database.find_result(key) if key in self._known_keys else None
         if known is not None:
             own = known.run_id == run.id
             taken = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, item.id)
@@ -251,15 +253,21 @@ class Scheduler:
                 run.id,
                 item.name,
                 key,
-                dict(item.value or {}),
+                self._value(item),
                 item.id,
                 choices,
-                {role: dict(other.value or {}) for role, other in others.items()},
+                {role: self._value(other) for role, other in others.items()},
                 other_ids,
                 figures,
                 coordinator=self.coordinator,
             )
         )
+
+    def _value(self, item: ItemRecord) -> Mapping[str, Any]:
+        """What an item holds; one that was found in the database came without it."""
+        if item.value is None and item.id is not None:
+            return self.database.value_of(item.id) or {}
+        return item.value or {}
 
     def _record(self, outcome: Outcome) -> None:
         task = outcome.task
@@ -298,6 +306,8 @@ class Scheduler:
         """Write an item down, tell the listener, and pass it on to the nodes it feeds."""
         if write:
             item = replace(item, id=self.database.record_item(item))
+            if item.state != "failed" and item.reused_from is None:
+                self._known_keys.add(item.key)
         self.listener.finished(node, item)
         failed = self._summary.failed
         failed[:] = [old for old in failed if (old.run_id, old.name) != (item.run_id, item.name)]
@@ -327,8 +337,9 @@ class Scheduler:
         if not self._summary.stopped:
             self._fail_the_partnerless()
         failed = {item.run_id for item in self._summary.failed}
+        counts = self.database.count_states()
         for run in self._runs.values():
-            is_empty = not self.database.items(run.id)  # the request itself was wrong
+            is_empty = run.id not in counts  # the request itself was wrong
             state = "stopped" if self._summary.stopped else "done"
             self.database.end_run(run.id, "failed" if run.id in failed or is_empty else state)
         (self.project / STOP_FILE).unlink(missing_ok=True)

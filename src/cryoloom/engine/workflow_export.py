@@ -20,7 +20,7 @@ def workflow_of_runs(database: Database, name: str) -> Workflow:
     what somebody chose.
     """
     runs = database.runs()
-    finished = {item.run_id for item in database.items() if item.state != "failed"}
+    finished = {item.run_id for item in database.items(with_values=False) if item.state != "failed"}
     needed = {source for run in runs for source in run.input_run_ids}
     nodes: dict[tuple[Any, ...], Node] = {}
     node_of_run: dict[int, str] = {}

@@ -8,14 +8,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, delete, event, func, select, text
+from sqlalchemy import Engine, create_engine, delete, event, func, literal, select, text
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.orm import Session, aliased, selectinload, undefer
+from sqlalchemy.orm import Session, aliased, selectinload
 
 from cryoloom.errors import UserInputError
 from cryoloom.store.migrations import TABLES_VERSION, migrate
 from cryoloom.store.records import Choice, FileRecord, ItemRecord, PlanRecord, RunRecord
-from cryoloom.store.tables import Base, ChoiceRow, ExportRow, FileRow, ItemRow, PlanRow, RunRow, SettingRow
+from cryoloom.store.tables import (
+    Base,
+    ChoiceRow,
+    ContentRow,
+    ExportRow,
+    FileRow,
+    ItemRow,
+    PlanRow,
+    RunRow,
+    SettingRow,
+)
 
 __all__ = ["FILE_NAME", "UNFINISHED_NAME", "Database"]
 
@@ -134,7 +145,7 @@ class Database:
         items = select(ItemRow.id).where(ItemRow.run_id.in_(runs))
         with self._session() as session, session.begin():
             session.execute(text("PRAGMA defer_foreign_keys=ON"))  # items refer to one another
-            for table in (FileRow, ExportRow):
+            for table in (FileRow, ExportRow, ContentRow):
                 session.execute(delete(table).where(table.item_id.in_(items)))
             session.execute(delete(ItemRow).where(ItemRow.run_id.in_(runs)))
             session.execute(delete(RunRow).where(RunRow.id.in_(runs)))
@@ -167,68 +178,119 @@ class Database:
     # Items
 
     def record_item(self, item: ItemRecord) -> int:
-        """Store an item's result or failure; it takes the place of an earlier one of that run and name."""
+        """Store an item's result or failure; it takes the place of an earlier one of that run and name.
+
+        One that was taken over (``reused_from``) and comes without its value gets a copy of it.
+        """
+        columns = {name: getattr(item, name) for name in _COPIED}
+        columns |= {
+            "figures": dict(item.figures),
+            "warnings": list(item.warnings),
+            "error": None if item.error is None else dict(item.error),
+            "other_inputs": dict(item.other_inputs),
+        }
         with self._session() as session, session.begin():
-            row = session.scalars(
-                select(ItemRow).where(ItemRow.run_id == item.run_id, ItemRow.name == item.name)
-            ).first() or ItemRow(run_id=item.run_id, name=item.name)
-            for name in _COPIED:
-                setattr(row, name, getattr(item, name))
-            row.value = None if item.value is None else dict(item.value)
-            row.figures, row.records = dict(item.figures), dict(item.records)
-            row.warnings = list(item.warnings)
-            row.error = None if item.error is None else dict(item.error)
-            row.other_inputs = dict(item.other_inputs)
-            session.add(row)
-            session.flush()
-            for old in session.scalars(select(FileRow).where(FileRow.item_id == row.id)):
-                session.delete(old)
-            session.add_all(
-                FileRow(item_id=row.id, role=f.role, path=f.path.as_posix(), bytes=f.bytes)
-                for f in item.files
-            )
-            return row.id
+            storing = insert(ItemRow).values(run_id=item.run_id, name=item.name, **columns)
+            item_id = session.execute(
+                storing.on_conflict_do_update(index_elements=["run_id", "name"], set_=columns).returning(
+                    ItemRow.id
+                )
+            ).scalar_one()
+            for table in (ContentRow, FileRow):
+                session.execute(delete(table).where(table.item_id == item_id))
+            if item.value is None and item.reused_from is not None:
+                stored = ContentRow.__table__.c
+                copied = select(literal(item_id), stored.value, stored.records).where(
+                    stored.item_id == item.reused_from
+                )
+                session.execute(insert(ContentRow).from_select(["item_id", "value", "records"], copied))
+            else:
+                value = None if item.value is None else dict(item.value)
+                content = {"item_id": item_id, "value": value, "records": dict(item.records)}
+                session.execute(insert(ContentRow).values(content))
+            if item.files:
+                session.execute(
+                    insert(FileRow),
+                    [
+                        {"item_id": item_id, "role": f.role, "path": f.path.as_posix(), "bytes": f.bytes}
+                        for f in item.files
+                    ],
+                )
+            return int(item_id)
+
+    def known_keys(self) -> set[str]:
+        """Keys of all results that can be taken over, if their files are whole."""
+        query = select(ItemRow.key).where(ItemRow.state.in_(_RESULTS), ItemRow.reused_from.is_(None))
+        with self._session() as session:
+            return set(session.scalars(query))
 
     def find_result(self, key: str) -> ItemRecord | None:
-        """An item of this key, done with its files all there and as long as they were, or left out."""
+        """An item of this key, done with its files all there and as long as they were, or left out.
+
+        It comes without its value (`value_of`).
+        """
+        query = (
+            select(ItemRow)
+            .options(selectinload(ItemRow.files))
+            .where(ItemRow.key == key, ItemRow.state.in_(_RESULTS), ItemRow.reused_from.is_(None))
+            .order_by(ItemRow.id)
+        )
         with self._session() as session:
-            rows = session.scalars(
-                _with_all(select(ItemRow))
-                .where(
-                    ItemRow.key == key,
-                    ItemRow.state.in_(("done", "left_out")),
-                    ItemRow.reused_from.is_(None),
-                )
-                .order_by(ItemRow.id)
-            )
-            for row in rows:
+            for row in session.scalars(query):
                 if all(self._is_whole(file) for file in row.files):
-                    return _item_record(row)
+                    return _item_record(row, with_value=False)
         return None
+
+    def value_of(self, item_id: int) -> Mapping[str, Any] | None:
+        """Value of an item that came without it."""
+        with self._session() as session:
+            value: Mapping[str, Any] | None = session.scalar(
+                select(ContentRow.value).where(ContentRow.item_id == item_id)
+            )
+            return value
+
+    def count_states(self) -> dict[int, dict[str, int]]:
+        """For every run, how many items are in which state."""
+        query = select(ItemRow.run_id, ItemRow.state, func.count()).group_by(ItemRow.run_id, ItemRow.state)
+        counts: dict[int, dict[str, int]] = {}
+        with self._session() as session:
+            for run_id, state, n in session.execute(query):
+                counts.setdefault(run_id, {})[state] = n
+        return counts
 
     def _is_whole(self, file: FileRow) -> bool:
         path = self._folder / file.path
         return path.exists() and (path.is_dir() or path.stat().st_size == file.bytes)
 
-    def items(self, run_id: int | None = None, *, with_records: bool = False) -> tuple[ItemRecord, ...]:
-        """Items of one run or of all, by run and name; ``records`` (curves, tables) only when asked for."""
+    def items(
+        self, run_id: int | None = None, *, with_values: bool = True, with_records: bool = False
+    ) -> tuple[ItemRecord, ...]:
+        """Items of one run or of all, by run and name.
+
+        Without values it is many times quicker; ``records`` (curves, tables) come only when asked for.
+        """
         query = select(ItemRow).options(selectinload(ItemRow.files)).order_by(ItemRow.run_id, ItemRow.name)
-        if with_records:
-            query = query.options(undefer(ItemRow.records))
         if run_id is not None:
             query = query.where(ItemRow.run_id == run_id)
         with self._session() as session:
-            return tuple(_item_record(row, with_records=with_records) for row in session.scalars(query))
+            rows = session.scalars(_with_content(query, with_values, with_records))
+            return tuple(_item_record(row, with_values, with_records) for row in rows)
+
+    def failures(self, run_ids: Iterable[int], limit: int) -> tuple[ItemRecord, ...]:
+        """The first items that failed, by run and name, without values."""
+        query = select(ItemRow).where(ItemRow.state == "failed", ItemRow.run_id.in_(list(run_ids)))
+        query = query.options(selectinload(ItemRow.files)).order_by(ItemRow.run_id, ItemRow.name).limit(limit)
+        with self._session() as session:
+            return tuple(_item_record(row, with_value=False) for row in session.scalars(query))
 
     def item(self, item_id: int) -> ItemRecord:
         """One item by id, with its records."""
         with self._session() as session:
-            return _item_record(
-                session.scalars(_with_all(select(ItemRow)).where(ItemRow.id == item_id)).one()
-            )
+            row = session.scalars(_with_all(select(ItemRow)).where(ItemRow.id == item_id)).one()
+            return _item_record(row, with_records=True)
 
     def ancestors(self, item: ItemRecord) -> tuple[ItemRecord, ...]:
-        """What an item was made from, and what that was made from: nearest first, each once."""
+        """What an item was made from, and what that was made from: nearest first, each once; no values."""
         found: dict[int, ItemRecord] = {}
         wanted = _inputs_of(item)
         with self._session() as session:
@@ -236,7 +298,7 @@ class Database:
                 rows = session.scalars(
                     select(ItemRow).options(selectinload(ItemRow.files)).where(ItemRow.id.in_(wanted))
                 )
-                by_id = {row.id: _item_record(row, with_records=False) for row in rows}
+                by_id = {row.id: _item_record(row, with_value=False) for row in rows}
                 found |= {i: by_id[i] for i in wanted if i in by_id}
                 wanted = [parent for i in wanted if i in by_id for parent in _inputs_of(by_id[i])]
         return tuple(found.values())
@@ -247,7 +309,7 @@ class Database:
             row = session.scalars(
                 _with_all(select(ItemRow)).join(FileRow).where(FileRow.path == path.as_posix())
             ).first()
-            return _item_record(row) if row else None
+            return _item_record(row, with_records=True) if row else None
 
     # The user's word on tilts
 
@@ -278,6 +340,7 @@ def _inputs_of(item: ItemRecord) -> list[int]:
     return [*([] if item.input_item_id is None else [item.input_item_id]), *item.other_inputs.values()]
 
 
+_RESULTS = ("done", "left_out")
 _COPIED = (
     "key",
     "input_item_id",
@@ -310,8 +373,15 @@ def _open_engine(path: Path) -> Engine:
     return engine
 
 
+def _with_content(query: Any, with_values: bool, with_records: bool) -> Any:
+    if with_values or with_records:
+        loading = selectinload(ItemRow.content)
+        query = query.options(loading.undefer(ContentRow.records) if with_records else loading)
+    return query
+
+
 def _with_all(query: Any) -> Any:
-    return query.options(undefer(ItemRow.records), selectinload(ItemRow.files))
+    return _with_content(query, True, True).options(selectinload(ItemRow.files))
 
 
 def _run_record(row: RunRow) -> RunRecord:
@@ -331,13 +401,13 @@ def _run_record(row: RunRow) -> RunRecord:
     )
 
 
-def _item_record(row: ItemRow, *, with_records: bool = True) -> ItemRecord:
+def _item_record(row: ItemRow, with_value: bool = True, with_records: bool = False) -> ItemRecord:
     return ItemRecord(
         run_id=row.run_id,
         name=row.name,
-        value=row.value,
+        value=row.content.value if with_value and row.content else None,
         figures=row.figures,
-        records=row.records if with_records else {},
+        records=(row.content.records or {}) if with_records and row.content else {},
         warnings=tuple(row.warnings),
         error=row.error,
         other_inputs=row.other_inputs,

@@ -1,14 +1,16 @@
-"""From the tables of an older cryoloom to today's: SQL that adds, and never takes away."""
+"""From the tables of an older cryoloom to today's: nothing that was recorded is lost."""
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, text
+import json
 
-from cryoloom.store.tables import Base
+from sqlalchemy import Connection, Engine, text
+
+from cryoloom.store.tables import Base, pack
 
 __all__ = ["TABLES_VERSION", "migrate"]
 
-TABLES_VERSION = "2"
+TABLES_VERSION = "3"
 
 _STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     # Steps with several inputs, items left out, exports that can be traced back (its table is new).
@@ -20,7 +22,25 @@ _STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
             "ALTER TABLE items ADD COLUMN reason VARCHAR NOT NULL DEFAULT ''",
         ),
     ),
+    # Values and curves of items moved into a table of their own, deflated (`_move_contents`).
+    "2": ("3", ("CREATE INDEX states_of_a_run ON items (run_id, state)",)),
 }
+
+
+def _move_contents(connection: Connection) -> None:
+    """Take values and curves out of the items' table."""
+    ids = [row[0] for row in connection.execute(text("SELECT id FROM items"))]
+    for item_id in ids:
+        value, records = connection.execute(
+            text("SELECT value, records FROM items WHERE id = :id"), {"id": item_id}
+        ).one()
+        packed = [None if data is None else pack(json.loads(data)) for data in (value, records)]
+        connection.execute(
+            text("INSERT INTO contents (item_id, value, records) VALUES (:id, :value, :records)"),
+            {"id": item_id, "value": packed[0], "records": packed[1]},
+        )
+    for column in ("value", "records"):
+        connection.execute(text(f"ALTER TABLE items DROP COLUMN {column}"))
 
 
 def migrate(engine: Engine, version: str) -> str:
@@ -31,6 +51,8 @@ def migrate(engine: Engine, version: str) -> str:
             for statement in statements:
                 connection.execute(text(statement))
             Base.metadata.create_all(connection)
+            if version == "3":
+                _move_contents(connection)
             connection.execute(
                 text("UPDATE settings SET value = :version WHERE name = 'tables_version'"),
                 {"version": version},

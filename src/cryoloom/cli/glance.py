@@ -1,0 +1,104 @@
+"""Commands that only read the database: status, results. Nothing here waits for torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cryoloom.engine.results import current_runs, history_of, results_of, sentence
+from cryoloom.store.database import Database
+from cryoloom.store.records import RunRecord
+
+__all__ = ["COMMANDS", "results", "status"]
+
+_MOST_ITEMS = 100
+_MOST_FAILURES = 20
+
+ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
+
+console = Console()
+
+
+def status(
+    project: ProjectOption,
+    items: Annotated[
+        bool, typer.Option("--items", help="A line for every item, however many there are.")
+    ] = False,
+) -> None:
+    """How far every item is, and the first error of those that failed."""
+    database = Database.open(project.absolute())
+    runs, counts = current_runs(database), database.count_states()
+    n_items = max((sum(counts.get(run.id, {}).values()) for run in runs), default=0)
+    if not n_items:
+        console.print("nothing was run yet; start with `cryoloom process`")
+        return
+    if items or n_items <= _MOST_ITEMS:
+        _tell_items(database)
+    else:
+        _tell_steps(database, runs, counts)
+    for run in database.runs():
+        if run.state in {"running", "stopped"}:
+            console.print(f"run {run.id} ({run.node}) is {run.state}")
+
+
+def _tell_items(database: Database) -> None:
+    table = Table("item", "last step", "state", "figures")
+    for name, made in history_of(database, with_values=False).items():
+        run, item = made[-1]
+        failure = next((entry for entry in made if entry[1].state == "failed"), None)
+        if failure is not None:
+            run, item = failure
+        shown = (
+            sentence(item.error) or item.reason or "  ".join(f"{k} {v:.4g}" for k, v in item.figures.items())
+        )
+        table.add_row(name, run.node, item.state, shown)
+    console.print(table)
+
+
+def _tell_steps(database: Database, runs: tuple[RunRecord, ...], counts: dict[int, dict[str, int]]) -> None:
+    """Numbers by step, and what failed first."""
+    states = ("done", "failed", "left_out")
+    table = Table("step", "run", *(state.replace("_", " ") for state in states))
+    for run in runs:
+        numbers = counts.get(run.id, {})
+        table.add_row(run.node, str(run.id), *(str(numbers.get(state, 0)) for state in states))
+    console.print(table)
+    node_of = {run.id: run.node for run in runs}
+    for item in database.failures(node_of, _MOST_FAILURES):
+        console.print(f"[red]failed[/]  {item.name}  {node_of[item.run_id]}: ", end="")
+        console.print(sentence(item.error), markup=False, highlight=False, soft_wrap=True)
+    n_failed = sum(counts.get(run.id, {}).get("failed", 0) for run in runs)
+    if n_failed > _MOST_FAILURES:
+        console.print(f"and {n_failed - _MOST_FAILURES} more that failed; --items lists every item")
+
+
+def results(
+    project: ProjectOption, json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
+) -> None:
+    """Every item's files and figures."""
+    folder = project.absolute()
+    for result in results_of(Database.open(folder), folder):
+        if json:
+            fields = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+            print(json_module.dumps(fields, default=str))  # noqa: T201 - no line breaks, no colours
+            continue
+        console.print(
+            f"[bold]{result.item}[/]  run {result.run} {result.step}  {result.state}", highlight=False
+        )
+        for name, value in result.figures.items():
+            console.print(f"    {name} = {value:.5g}", highlight=False)
+        for role, path in result.files.items():
+            console.print(f"    {role}: {path}", soft_wrap=True, highlight=False)
+        if result.error:
+            console.print(f"    error: {result.error}", markup=False, highlight=False)
+        if result.reason:
+            console.print(f"    left out: {result.reason}", markup=False, highlight=False)
+
+
+COMMANDS = (status, results)
