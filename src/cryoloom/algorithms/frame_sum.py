@@ -11,7 +11,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.frame_spectra import FrameGrid
-from cryoloom.algorithms.local_motion import LocalMotion, undistorted
+from cryoloom.algorithms.local_motion import LocalMotion, add_undistorted, cubic_spline_transfer
 from cryoloom.algorithms.motion import phase_ramps
 from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.frame_shifts import add_moved
@@ -37,8 +37,11 @@ class HalfSums:
     Both live in the workspace under ``name``: the images are valid until sums of that name begin anew.
     """
 
-    def __init__(self, grid: FrameGrid, workspace: Workspace, name: str = "sums") -> None:
-        self._grid, self._workspace, self._name = grid, workspace, name
+    def __init__(
+        self, grid: FrameGrid, workspace: Workspace, name: str = "sums", *, as_splines: bool = False
+    ) -> None:
+        """Begin; ``as_splines`` makes images of the weights of cubic B-splines instead of values."""
+        self._grid, self._workspace, self._name, self._as_splines = grid, workspace, name, as_splines
         n_y, n_x = grid.binned_yx
         self._sums = workspace.array(name, (2, n_y, n_x // 2 + 1), np.complex64)
         self._sums.fill(0.0)
@@ -55,6 +58,10 @@ class HalfSums:
         spectra : (frame, y, x // 2 + 1) of the binned grid or a larger crop of the full one.
         """
         ramps_y, ramps_x = phase_ramps(-shifts_yx_px, self._grid.shape_yx, self._grid.binned_yx)
+        if self._as_splines:
+            n_y, n_x = self._grid.binned_yx
+            ramps_y = (ramps_y / cubic_spline_transfer(n_y)).astype(np.complex64)
+            ramps_x = (ramps_x / cubic_spline_transfer(n_x)[: n_x // 2 + 1]).astype(np.complex64)
         add_moved(self._sums, spectra, ramps_y, ramps_x, first % 2)
         for i in range(first, first + len(spectra)):
             self._n_frames[i % 2] += 1
@@ -95,11 +102,11 @@ class LocalHalfSums:
     def add(self, spectra: NDArray[np.complex64], shifts_yx_px: NDArray[np.float64], first: int) -> None:
         """Add frames ``first``, ``first + 1``, ..., moved back by their shift and undistorted."""
         for i, (spectrum, shift) in enumerate(zip(spectra, shifts_yx_px, strict=True), start=first):
-            one = HalfSums(self._grid, self._workspace, "one frame")
+            one = HalfSums(self._grid, self._workspace, "one frame", as_splines=True)
             one.add(spectrum[None], shift[None], 0)
             frame = one.images(0.0, self._grid.binned_yx, self._pool).even
-            self._sums[i % 2] += undistorted(
-                frame, self._local, self._n_frames, i, self._grid.binning_yx, self._pool
+            add_undistorted(
+                self._sums[i % 2], frame, self._local, self._n_frames, i, self._grid.binning_yx, self._pool
             )
 
     def images(self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor) -> FrameSums:

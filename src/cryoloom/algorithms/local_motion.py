@@ -13,12 +13,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.ndimage import map_coordinates, spline_filter
 
 from cryoloom.algorithms.motion import MotionSettings, phase_ramps, refine_shifts
 from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior
+from cryoloom.kernels.sample_displaced import sample_displaced
 
-__all__ = ["LocalMotion", "estimate_local_motion", "undistorted"]
+__all__ = ["LocalMotion", "add_undistorted", "cubic_spline_transfer", "estimate_local_motion"]
 
 _Array = NDArray[np.float64]
 
@@ -62,6 +62,7 @@ def estimate_local_motion(
     grid_xyt: tuple[int, int, int],
     prior: TrajectoryPrior,
     settings: MotionSettings,
+    pool: Executor,
 ) -> LocalMotion:
     """Fit the grid to patches of frames that were moved by their whole motion.
 
@@ -83,9 +84,11 @@ def estimate_local_motion(
     narrow = TrajectoryPrior(
         prior.drift_px / 2 / coarse, prior.walk_px / 2 / coarse, prior.jitter_px / 2 / coarse
     )
-    found = [
-        refine_shifts(spectrum, patch, np.zeros((n, 2)), narrow, local).measurement for spectrum in spectra
-    ]
+
+    def measure(spectrum: NDArray[np.complex64]) -> ShiftMeasurement:
+        return refine_shifts(spectrum, patch, np.zeros((n, 2)), narrow, local).measurement
+
+    found = list(pool.map(measure, spectra))
     return LocalMotion(_fit(centres, found, grid_xyt, narrow.drift_px + narrow.walk_px) * scale)
 
 
@@ -131,30 +134,40 @@ def _fit(
     return controls.reshape(n_t, n_y, n_x, 2)
 
 
-def undistorted(
-    image: NDArray[np.float32],
+def cubic_spline_transfer(n: int) -> _Array:
+    """Spectrum of samples over that of their cubic B-splines' weights along one axis, ``(n,)``, periodic."""
+    return (2 + np.cos(2 * np.pi * np.fft.fftfreq(n))) / 3
+
+
+def add_undistorted(
+    total: NDArray[np.float32],
+    coefficients: NDArray[np.float32],
     local: LocalMotion,
     n_frames: int,
     i_frame: int,
     binning_yx: tuple[float, float],
     pool: Executor,
-) -> NDArray[np.float32]:
-    """Frame ``(y, x)``, already moved as a whole, with its local displacement undone by cubic B-splines."""
-    n_y, n_x = image.shape
-    coefficients = spline_filter(image, order=3, output=np.float32, mode="mirror")
-    x = (np.arange(n_x) + 0.5) / n_x
-    rows = 128
+) -> None:
+    """Add a frame ``(y, x)``, already moved as a whole, to ``total`` with its local displacement undone.
 
-    def slab(top: int) -> NDArray[np.float32]:
-        y = np.arange(top, min(n_y, top + rows))
-        moved = local.displacement(n_frames, i_frame, (y + 0.5) / n_y, x)
-        at = [
-            y[:, None] + moved[..., 0] / binning_yx[0],
-            np.arange(n_x)[None] + moved[..., 1] / binning_yx[1],
-        ]
-        values: NDArray[np.float32] = map_coordinates(
-            coefficients, np.array(at), order=3, mode="mirror", prefilter=False, output=np.float32
+    coefficients : weights of the cubic B-splines of the frame, periodic.
+    """
+    n_y, n_x = total.shape
+    basis_y, basis_x = (
+        _basis((np.arange(n) + 0.5) / n, m).astype(np.float32)
+        for n, m in zip((n_y, n_x), local.control_yx_px.shape[1:3], strict=True)
+    )
+    time = _time_basis(n_frames, local.control_yx_px.shape[0])[i_frame]
+    control = np.tensordot(time, local.control_yx_px, axes=1) / np.array(binning_yx)
+    rows = 64
+
+    def slab(top: int) -> None:
+        part = total[top : top + rows]
+        sampled = np.empty_like(part)
+        inside = slice(top, top + len(part))
+        sample_displaced(
+            coefficients, (top, 0), basis_y[inside], basis_x, control.astype(np.float32), sampled
         )
-        return values
+        part += sampled
 
-    return np.concatenate(list(pool.map(slab, range(0, n_y, rows))))
+    list(pool.map(slab, range(0, n_y, rows)))

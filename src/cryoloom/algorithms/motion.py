@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior
 from cryoloom.algorithms.workspace import Workspace
-from cryoloom.kernels.frame_shifts import likelihood_gradient, ring_powers
+from cryoloom.kernels.frame_shifts import (
+    likelihood_gradient,
+    likelihood_gradient_alone,
+    ring_powers,
+    ring_powers_alone,
+)
 
 __all__ = [
     "MotionEstimate",
@@ -33,6 +38,8 @@ __all__ = [
 
 Spectra = NDArray[np.complex64]
 _Floats = NDArray[np.floating[Any]]
+# Spectra of more values are worked on by all threads at once; patches, one each, side by side.
+_SHARED_FROM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +317,8 @@ def _measure_powers(
 ) -> _Powers:
     """Separate noise, specimen and standing pattern by what the sums of moved and unmoved frames keep."""
     n = len(spectra)
-    sums = ring_powers(spectra, *ramps, rings.index, rings.reach, len(rings.count))
+    measure = ring_powers if spectra.size > _SHARED_FROM else ring_powers_alone
+    sums = measure(spectra, *ramps, rings.index, rings.reach, len(rings.count))
     count = np.maximum(sums[0], 1.0)
     frame, moved, still, overlap = sums[1:] / count
     pairs = float(n * (n - 1))
@@ -369,7 +377,8 @@ def _gradient(
     """Gradient of the log likelihood by the shifts, ``(frame, 2)`` in 1/px."""
     band = (spectra.shape[1], 2 * (spectra.shape[2] - 1))
     ramps_y, ramps_x = phase_ramps(-shifts, full_shape_yx, band)
-    sums = likelihood_gradient(
+    gradient = likelihood_gradient if spectra.size > _SHARED_FROM else likelihood_gradient_alone
+    sums = gradient(
         spectra,
         ramps_y,
         ramps_x,

@@ -122,7 +122,13 @@ class MovieAligner:
         plain: HalfSums | LocalHalfSums = HalfSums(self.grid, self.workspace)
         if self.local_grid_xyt is not None and len(frames) > 1:
             local = estimate_local_motion(
-                low, self.grid.shape_yx, motion.shifts_yx_px, self.local_grid_xyt, prior, self.settings
+                low,
+                self.grid.shape_yx,
+                motion.shifts_yx_px,
+                self.local_grid_xyt,
+                prior,
+                self.settings,
+                self.pool,
             )
             plain = LocalHalfSums(self.grid, self.workspace, local, len(frames), self.pool)
         weighted = HalfSums(self.grid, self.workspace, "weighted sums") if doses is not None else None

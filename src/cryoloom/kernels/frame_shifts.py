@@ -10,7 +10,15 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-__all__ = ["add_moved", "likelihood_gradient", "ring_powers"]
+__all__ = [
+    "add_moved",
+    "likelihood_gradient",
+    "likelihood_gradient_alone",
+    "ring_powers",
+    "ring_powers_alone",
+]
+
+_CHUNKS = 16
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -31,60 +39,99 @@ def likelihood_gradient(
     weight : by ring, 1 / noise power, 0 where a ring is not used. ring : (y, x // 2 + 1), -1 where unused.
     reach : (y,), columns that can be used.
     """
-    n, n_y = ramps_y.shape[0], ring.shape[0]
-    rows = np.zeros((n_y, n, 2))
-    for y in prange(n_y):
-        n_x = reach[y]
-        moved = np.empty((n, n_x), np.complex64)
-        total = np.zeros(n_x, np.complex64)
-        for i in range(n):
-            ramp_y = ramps_y[i, y]
-            for x in range(n_x):
-                value = spectra[i, y, x] * (ramp_y * ramps_x[i, x])
-                moved[i, x] = value
-                total[x] += value
-        estimate = np.empty(n_x, np.complex64)
-        crossed = np.zeros(n_x, np.complex64)
-        for x in range(n_x):
-            r = ring[y, x]
-            if r < 0:
-                estimate[x] = 0.0
-                continue
-            alpha, beta, scale = signal_to_noise[r], pattern_to_noise[r], weight[r]
-            if x == 0:
-                scale *= np.float32(0.5)  # both members of a conjugate pair are in this column
-            if beta == 0.0:
-                estimate[x] = np.conj(total[x]) * (scale * alpha / (1 + n * alpha))
-                continue
-            still = np.complex64(0)
-            overlap = np.complex64(0)
-            for i in range(n):
-                still += spectra[i, y, x]
-                overlap += ramps_y[i, y] * ramps_x[i, x]
-            a, b = 1 + n * alpha, 1 + n * beta
-            determinant = a * b - alpha * beta * (overlap.real**2 + overlap.imag**2)
-            specimen = (b * total[x] - beta * overlap * still) * (alpha / determinant)
-            pattern = (a * still - alpha * np.conj(overlap) * total[x]) * (beta / determinant)
-            covariance = -overlap * (alpha * beta / determinant)
-            estimate[x] = np.conj(specimen) * scale
-            # Noise power is 1 / scale (0.5 for a pair counted twice cancels): covariance comes in units of
-            # it.
-            noise = np.float32(1.0) / weight[r]
-            crossed[x] = (pattern * np.conj(specimen) + np.conj(covariance) * noise) * scale
-        for i in range(n):
-            ramp_y = ramps_y[i, y]
-            sum_y = np.float32(0)
-            sum_x = np.float32(0)
-            for x in range(n_x):
-                product = moved[i, x] * estimate[x] - (ramp_y * ramps_x[i, x]) * crossed[x]
-                sum_y += product.imag
-                sum_x += product.imag * x
-            rows[y, i, 0] = sum_y
-            rows[y, i, 1] = sum_x
+    rows = np.zeros((ring.shape[0], ramps_y.shape[0], 2))
+    for y in prange(ring.shape[0]):
+        _row_gradient(
+            spectra, ramps_y, ramps_x, ring, reach, signal_to_noise, pattern_to_noise, weight, y, rows[y]
+        )
     return _collect(rows)
 
 
-@njit(cache=True)
+@njit(fastmath=True, nogil=True, cache=True)
+def likelihood_gradient_alone(
+    spectra: NDArray[np.complex64],
+    ramps_y: NDArray[np.complex64],
+    ramps_x: NDArray[np.complex64],
+    ring: NDArray[np.int16],
+    reach: NDArray[np.int64],
+    signal_to_noise: NDArray[np.float32],
+    pattern_to_noise: NDArray[np.float32],
+    weight: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """`likelihood_gradient` on the calling thread alone: for small spectra, of which several are at work."""
+    rows = np.zeros((ring.shape[0], ramps_y.shape[0], 2))
+    for y in range(ring.shape[0]):
+        _row_gradient(
+            spectra, ramps_y, ramps_x, ring, reach, signal_to_noise, pattern_to_noise, weight, y, rows[y]
+        )
+    return _collect(rows)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _row_gradient(
+    spectra: NDArray[np.complex64],
+    ramps_y: NDArray[np.complex64],
+    ramps_x: NDArray[np.complex64],
+    ring: NDArray[np.int16],
+    reach: NDArray[np.int64],
+    signal_to_noise: NDArray[np.float32],
+    pattern_to_noise: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    y: int,
+    out: NDArray[np.float64],
+) -> None:
+    """One row's part of the gradient, ``(frame, 2)``."""
+    n = ramps_y.shape[0]
+    n_x = reach[y]
+    moved = np.empty((n, n_x), np.complex64)
+    total = np.zeros(n_x, np.complex64)
+    for i in range(n):
+        ramp_y = ramps_y[i, y]
+        for x in range(n_x):
+            value = spectra[i, y, x] * (ramp_y * ramps_x[i, x])
+            moved[i, x] = value
+            total[x] += value
+    estimate = np.empty(n_x, np.complex64)
+    crossed = np.zeros(n_x, np.complex64)
+    for x in range(n_x):
+        r = ring[y, x]
+        if r < 0:
+            estimate[x] = 0.0
+            continue
+        alpha, beta, scale = signal_to_noise[r], pattern_to_noise[r], weight[r]
+        if x == 0:
+            scale *= np.float32(0.5)  # both members of a conjugate pair are in this column
+        if beta == 0.0:
+            estimate[x] = np.conj(total[x]) * (scale * alpha / (1 + n * alpha))
+            continue
+        still = np.complex64(0)
+        overlap = np.complex64(0)
+        for i in range(n):
+            still += spectra[i, y, x]
+            overlap += ramps_y[i, y] * ramps_x[i, x]
+        a, b = 1 + n * alpha, 1 + n * beta
+        determinant = a * b - alpha * beta * (overlap.real**2 + overlap.imag**2)
+        specimen = (b * total[x] - beta * overlap * still) * (alpha / determinant)
+        pattern = (a * still - alpha * np.conj(overlap) * total[x]) * (beta / determinant)
+        covariance = -overlap * (alpha * beta / determinant)
+        estimate[x] = np.conj(specimen) * scale
+        # Noise power is 1 / scale (0.5 for a pair counted twice cancels): covariance comes in units of
+        # it.
+        noise = np.float32(1.0) / weight[r]
+        crossed[x] = (pattern * np.conj(specimen) + np.conj(covariance) * noise) * scale
+    for i in range(n):
+        ramp_y = ramps_y[i, y]
+        sum_y = np.float32(0)
+        sum_x = np.float32(0)
+        for x in range(n_x):
+            product = moved[i, x] * estimate[x] - (ramp_y * ramps_x[i, x]) * crossed[x]
+            sum_y += product.imag
+            sum_x += product.imag * x
+        out[i, 0] = sum_y
+        out[i, 1] = sum_x
+
+
+@njit(nogil=True, cache=True)
 def _collect(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum rows with their frequency index in y: (y, frame, 2) to (frame, 2), indices not yet frequencies."""
     n_y, n, _ = rows.shape
@@ -110,34 +157,63 @@ def ring_powers(
 
     Count, mean frame power, powers of the sums of moved frames, of unmoved ones, and of ramps.
     """
-    n, n_y = ramps_y.shape[0], ring.shape[0]
-    n_chunks = 16
-    chunks = np.zeros((n_chunks, 5, n_rings))
-    for chunk in prange(n_chunks):
-        for y in range(chunk, n_y, n_chunks):
-            n_x = reach[y]
-            total = np.zeros(n_x, np.complex64)
-            still = np.zeros(n_x, np.complex64)
-            overlap = np.zeros(n_x, np.complex64)
-            power = np.zeros(n_x, np.float32)
-            for i in range(n):
-                ramp_y = ramps_y[i, y]
-                for x in range(n_x):
-                    value = spectra[i, y, x]
-                    ramp = ramp_y * ramps_x[i, x]
-                    total[x] += value * ramp
-                    still[x] += value
-                    overlap[x] += ramp
-                    power[x] += value.real**2 + value.imag**2
-            for x in range(n_x):
-                r = ring[y, x]
-                if r >= 0:
-                    chunks[chunk, 0, r] += 1
-                    chunks[chunk, 1, r] += power[x] / n
-                    chunks[chunk, 2, r] += total[x].real ** 2 + total[x].imag ** 2
-                    chunks[chunk, 3, r] += still[x].real ** 2 + still[x].imag ** 2
-                    chunks[chunk, 4, r] += overlap[x].real ** 2 + overlap[x].imag ** 2
+    chunks = np.zeros((_CHUNKS, 5, n_rings))
+    for chunk in prange(_CHUNKS):
+        _chunk_powers(spectra, ramps_y, ramps_x, ring, reach, chunk, chunks[chunk])
     return chunks.sum(axis=0)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def ring_powers_alone(
+    spectra: NDArray[np.complex64],
+    ramps_y: NDArray[np.complex64],
+    ramps_x: NDArray[np.complex64],
+    ring: NDArray[np.int16],
+    reach: NDArray[np.int64],
+    n_rings: int,
+) -> NDArray[np.float64]:
+    """`ring_powers` on the calling thread alone."""
+    chunks = np.zeros((_CHUNKS, 5, n_rings))
+    for chunk in range(_CHUNKS):
+        _chunk_powers(spectra, ramps_y, ramps_x, ring, reach, chunk, chunks[chunk])
+    return chunks.sum(axis=0)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _chunk_powers(
+    spectra: NDArray[np.complex64],
+    ramps_y: NDArray[np.complex64],
+    ramps_x: NDArray[np.complex64],
+    ring: NDArray[np.int16],
+    reach: NDArray[np.int64],
+    chunk: int,
+    out: NDArray[np.float64],
+) -> None:
+    """Sums over every 16th row, from row ``chunk`` on."""
+    n, n_y = ramps_y.shape[0], ring.shape[0]
+    for y in range(chunk, n_y, _CHUNKS):
+        n_x = reach[y]
+        total = np.zeros(n_x, np.complex64)
+        still = np.zeros(n_x, np.complex64)
+        overlap = np.zeros(n_x, np.complex64)
+        power = np.zeros(n_x, np.float32)
+        for i in range(n):
+            ramp_y = ramps_y[i, y]
+            for x in range(n_x):
+                value = spectra[i, y, x]
+                ramp = ramp_y * ramps_x[i, x]
+                total[x] += value * ramp
+                still[x] += value
+                overlap[x] += ramp
+                power[x] += value.real**2 + value.imag**2
+        for x in range(n_x):
+            r = ring[y, x]
+            if r >= 0:
+                out[0, r] += 1
+                out[1, r] += power[x] / n
+                out[2, r] += total[x].real ** 2 + total[x].imag ** 2
+                out[3, r] += still[x].real ** 2 + still[x].imag ** 2
+                out[4, r] += overlap[x].real ** 2 + overlap[x].imag ** 2
 
 
 @njit(parallel=True, fastmath=True, cache=True)
