@@ -53,6 +53,18 @@ def test_a_bending_field_is_found_and_undone(rng):
     assert likeness[1] > likeness[0] + 0.005
 
 
+def test_where_nothing_moves_locally_nothing_is_found(rng):
+    _, rest = shrinking_movie(rng)
+    frames = [rng.poisson(rest).astype(np.float32) for _ in range(N_FRAMES)]
+    settings = MotionSettings(8.0, 60.0, 2.5, 60.0, 0.01)
+    with ThreadPoolExecutor(2) as pool:
+        aligner = MovieAligner(SHAPE, 1.0, None, settings, pool, local_grid_xyt=(3, 3, 2))
+        made = aligner.align(frames, TrajectoryPrior(3.0, 1.0, 0.2), rng)
+    at = np.linspace(0.05, 0.95, 9)
+    # Patches by themselves are uncertain to 0.1 px; that none of them moved is what all together tell.
+    assert np.abs(made.local.displacement(N_FRAMES, 0, at, at)).max() < 0.05
+
+
 def test_no_displacement_leaves_the_frame(rng):
     image = rng.standard_normal((64, 60)).astype(np.float32)
     transfer = np.outer(cubic_spline_transfer(64), cubic_spline_transfer(60)[:31])

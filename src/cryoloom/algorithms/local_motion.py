@@ -22,6 +22,9 @@ __all__ = ["LocalMotion", "add_undistorted", "cubic_spline_transfer", "estimate_
 
 _Array = NDArray[np.float64]
 
+# Patches overlap by half both ways, so every pixel is counted four times.
+_OVERLAP = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class LocalMotion:
@@ -113,25 +116,41 @@ def _patches(
 
 
 def _fit(
-    centres: _Array, found: list[ShiftMeasurement], grid_xyt: tuple[int, int, int], spread_px: float
+    centres: _Array, found: list[ShiftMeasurement], grid_xyt: tuple[int, int, int], widest_px: float
 ) -> _Array:
-    """Controls ``(time, y, x, 2)`` by least squares weighted by information, held near 0 by a wide prior."""
+    """Most probable controls ``(time, y, x, 2)`` given patches' shifts and how far controls are from 0.
+
+    That distance is the one that makes the shifts most probable, up to ``widest_px``: where nothing moves
+    locally it is next to nothing, and so are the controls.
+    """
     n_x, n_y, n_t = grid_xyt
     n_frames = len(found[0].shifts_yx_px)
     time = _time_basis(n_frames, n_t)
-    space = [np.kron(_basis(c[:1], n_y)[0], _basis(c[1:], n_x)[0]) for c in centres]
-    n_controls = n_t * n_y * n_x
-    controls = np.empty((n_controls, 2))
+    space = np.array([np.kron(_basis(c[:1], n_y)[0], _basis(c[1:], n_x)[0]) for c in centres])
+    # The normal matrix is (time' time) x (space' information space): its eigenvectors are products.
+    of_time, in_time = np.linalg.eigh(time.T @ time)
+    spectra, seen, spaces = [], [], []
     for axis in (0, 1):
-        normal = np.eye(n_controls) / max(spread_px, 1e-6) ** 2
-        right = np.zeros(n_controls)
-        for where, one in zip(space, found, strict=True):
-            design = np.kron(time, where[None])
-            information = n_frames * one.information_per_px2[axis]
-            normal += information * design.T @ design
-            right += information * design.T @ one.shifts_yx_px[:, axis]
-        controls[:, axis] = np.linalg.solve(normal, right)
-    return controls.reshape(n_t, n_y, n_x, 2)
+        information = _OVERLAP * n_frames * np.array([one.information_per_px2[axis] for one in found])
+        of_space, in_space = np.linalg.eigh(space.T @ (information[:, None] * space))
+        shifts = np.array([one.shifts_yx_px[:, axis] for one in found])
+        right = time.T @ (shifts * information[:, None]).T @ space
+        spectra.append(np.maximum(np.outer(of_time, of_space), 0.0))
+        seen.append(in_time.T @ right @ in_space)
+        spaces.append(in_space)
+
+    def log_evidence(spread_px: float) -> float:
+        return sum(
+            float(np.sum(0.5 * b**2 / (a + spread_px**-2) - 0.5 * np.log1p(spread_px**2 * a)))
+            for a, b in zip(spectra, seen, strict=True)
+        )
+
+    spread = max(np.geomspace(1e-3, 1.0, 25) * max(widest_px, 1e-6), key=log_evidence)
+    controls = [
+        in_time @ (b / (a + spread**-2)) @ in_space.T
+        for a, b, in_space in zip(spectra, seen, spaces, strict=True)
+    ]
+    return np.stack(controls, axis=-1).reshape(n_t, n_y, n_x, 2)
 
 
 def cubic_spline_transfer(n: int) -> _Array:
