@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ class MemoryContext:
     records: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
     grows: bool = False
     opened: list[str] = field(default_factory=list)
     last_progress: tuple[int, int] | None = None
@@ -32,6 +35,10 @@ class MemoryContext:
     def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):
         self.pixels[role] = np.full(shape, np.nan, dtype=dtype)
         return self.pixels[role]
+
+    def new_file(self, name):
+        self.files[name] = Path(tempfile.mkdtemp()) / name
+        return self.files[name]
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         self.opened.append(movie.path.name)
@@ -47,6 +54,9 @@ class MemoryContext:
     def keep(self, arrays, *facts):
         if self.grows:
             self.kept[repr(facts)] = {name: np.array(array) for name, array in arrays.items()}
+
+    def checkpoint(self, arrays, *facts):
+        self.kept[repr(facts)] = {name: np.array(array) for name, array in arrays.items()}
 
     def progress(self, done: int, total: int) -> None:
         self.last_progress = (done, total)

@@ -49,6 +49,8 @@ class EngineContext:
     figures: dict[str, float] = field(default_factory=dict)
     records: dict[str, JsonValue] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    _files: list[tuple[Path, Path]] = field(default_factory=list)
+    """Further files: where they are written, and as what they appear."""
     _made: list[tuple[GatedSink, MrcSink, float, bool]] = field(default_factory=list)
 
     @functools.cached_property
@@ -74,6 +76,13 @@ class EngineContext:
         self._made.append((gated, sink, pixel_size_angstrom, multiscale))
         return gated
 
+    def new_file(self, name: str) -> Path:
+        """Begin ``name`` in the item's folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f".{name}.part"
+        self._files.append((part, self.folder / name))
+        return part
+
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie."""
         return open_movie(movie)
@@ -85,6 +94,11 @@ class EngineContext:
     def keep(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
         """Keep arrays for when this item is whole."""
         if self.grows and self.parts is not None:
+            self.parts.keep(arrays, facts)
+
+    def checkpoint(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+        """Keep arrays until the item is recorded."""
+        if self.parts is not None:
             self.parts.keep(arrays, facts)
 
     def progress(self, done: int, total: int) -> None:
@@ -118,9 +132,13 @@ class EngineContext:
                 pyramid = path.with_suffix(".zarr")
                 write_multiscale(MrcPixels(path), pyramid, voxel_size_angstrom)
                 files.append(self._file(f"{gated.role}_zarr", pyramid))
+        for part, path in self._files:
+            os.replace(part, path)
+            files.append(self._file(path.stem, path))
         if files:
             _flush_names(self.folder)
         self._made.clear()
+        self._files.clear()
         return tuple(files)
 
     def clear_leftovers(self) -> None:
@@ -135,7 +153,10 @@ class EngineContext:
         """Leave nothing of this item behind."""
         for _, sink, _, _ in self._made:
             sink.discard()
+        for part, _ in self._files:
+            part.unlink(missing_ok=True)
         self._made.clear()
+        self._files.clear()
 
     def _file(self, role: str, path: Path) -> FileRecord:
         try:

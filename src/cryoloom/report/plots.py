@@ -51,7 +51,7 @@ def plots_of(item: SeriesReport) -> dict[str, tuple[Plot, ...]]:
         "motion": _motion(item.series),
         "ctf": (*_defocus(item.series), *_ctf_fits(item)),
         "alignment": _alignment(item),
-        "halves": _halves(item),
+        "halves": (*_halves(item), *_deconvolution(item), *_training(item)),
     }
     for plot in (plot for plots in sections.values() for plot in plots):
         if plot.layout["xaxis"]["title"]["text"] == _TILT:  # one range, so that eyes can go from plot to plot
@@ -328,6 +328,48 @@ def _halves(item: SeriesReport) -> tuple[Plot, ...]:
         "is signal. Dashed: 0.143. It does not see errors of the alignment, which both halves share."
     )
     return (Plot("Half tomograms", caption, [trace], layout),)
+
+
+def _line(x: Any, y: Any, colour: str, name: str = "") -> Trace:
+    return {**_points(x, y, colour), "mode": "lines", "line": {"color": colour, "width": 1.6}, "name": name}
+
+
+def _deconvolution(item: SeriesReport) -> tuple[Plot, ...]:
+    """The filter a tomogram was deconvolved with, and the transfer function it undoes."""
+    curve = _record(item, "deconvolution")
+    if not isinstance(curve, Mapping) or not curve.get("filter"):
+        return ()
+    frequency, largest = curve["frequency_per_angstrom"], max(map(abs, curve["filter"])) or 1.0
+    traces = [
+        _line(frequency, _rounded([value / largest for value in curve["filter"]]), _BLUE, "filter"),
+        _line(frequency, _rounded(curve["ctf"]), _GREY, "CTF"),
+    ]
+    layout = _layout("frequency (1/Å)", "relative amplitude", showlegend=True)
+    caption = (
+        "The filter the tomogram was multiplied with, its largest value as 1, and the contrast transfer "
+        "function it undoes. Where the filter is near zero, the tomogram shows nothing of that detail."
+    )
+    return (Plot("Deconvolution", caption, traces, layout),)
+
+
+def _training(item: SeriesReport) -> tuple[Plot, ...]:
+    """Losses of the network a tomogram was denoised with."""
+    record = _record(item, "training")
+    if not isinstance(record, Mapping) or not record.get("validation_loss"):
+        return ()
+    rounds = list(range(1, len(record["validation_loss"]) + 1))
+    nothing = float(record["loss_of_doing_nothing"])
+    traces = [
+        _line(rounds, _rounded(record["training_loss"]), _GREY, "boxes it learned from"),
+        _line(rounds, _rounded(record["validation_loss"]), _BLUE, "boxes it never saw"),
+    ]
+    layout = _layout("round of training", "loss", showlegend=True, shapes=[_threshold(nothing)])
+    caption = (
+        "Mean squared difference between what the network made of one half and the other half. Dashed: doing "
+        "nothing. Noise of the other half stays, so half of that is the best there is. The network of the "
+        "round with the lowest blue point was used."
+    )
+    return (Plot("Training of the network", caption, traces, layout),)
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

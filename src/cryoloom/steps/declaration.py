@@ -67,6 +67,9 @@ class StepContext(Protocol):
         With ``multiscale`` an OME-Zarr pyramid is written beside the MRC file.
         """
 
+    def new_file(self, name: str) -> Path:
+        """Where to write a further file, called ``name`` when the step succeeds: weights of a network."""
+
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""
 
@@ -79,6 +82,9 @@ class StepContext(Protocol):
 
     def keep(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
         """Keep arrays under their facts if the item still grows; else do nothing."""
+
+    def checkpoint(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+        """Keep arrays of long work under its way; `recalled` finds them after a stop, until it is done."""
 
     def progress(self, done: int, total: int) -> None:
         """Tell how far the step is."""

@@ -32,8 +32,6 @@ _SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles"
 _PLANNED = (
     PlannedStep("estimate_slab", _TOMOGRAM, _TOMOGRAM, "Find thickness, offset and pretilt of the specimen."),
     PlannedStep("correct_ctf", _SERIES, _SERIES, "Correct the CTF of every image, strip by strip."),
-    PlannedStep("deconvolve", _TOMOGRAM, _TOMOGRAM, "Undo the microscope's transfer for the eye."),
-    PlannedStep("denoise", _TOMOGRAM, _TOMOGRAM, "Remove noise from a tomogram."),
     PlannedStep("pick_by_hand", _TOMOGRAM, _PARTICLES, "Pick particles in the browser."),
     PlannedStep("pick_on_surfaces", _TOMOGRAM, _PARTICLES, "Pick particles on fitted surfaces."),
     PlannedStep("pick_by_template", _TOMOGRAM, _PARTICLES, "Pick particles by a template."),

@@ -1,0 +1,316 @@
+"""Denoise tomograms with a network trained on their own even and odd halves.
+
+``noise2noise`` is cryoCARE's way (Buchholz et al., Methods Cell Biol. 152, 2019): a U-Net learns to predict
+one half from the other; noise differs between them and cannot be learned. ``missing_wedge`` is
+DeepDeWedge's (Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)): boxes are turned, a second wedge is cut out
+of them, and the network learns to denoise and to fill it. What it puts into the wedge is a guess that fits
+the rest of the tomogram: look at it, do not average it. The result is the mean of the network's answers to
+both halves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import nn
+from torch.nn import functional
+
+from cryoloom.algorithms.half_boxes import HalfBoxes, Normalisation, draw_boxes
+from cryoloom.algorithms.missing_wedge import TiltRange, random_rotations, wedge_loss, with_wedge_filled
+from cryoloom.algorithms.network_training import Training, TrainingSettings, load_weights, weights_of
+from cryoloom.algorithms.unet import UNet3d, reach_px
+from cryoloom.algorithms.volume_tiles import TilePlan, map_tiles
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.network_weights import read_network, write_network
+from cryoloom.model import Pixels, Tomogram
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["DenoiseParams", "denoise"]
+
+Method = Literal["noise2noise", "missing_wedge"]
+
+
+class DenoiseParams(StepParams):
+    """What the network is and how it is trained."""
+
+    method: Method = Field("noise2noise", description="Denoise only, or also fill the missing wedge.")
+    weights: Path | None = Field(
+        None,
+        description="network.safetensors of an earlier run to start from; with epochs=0 just applied.",
+    )
+    epochs: int = Field(30, ge=0, le=2000, description="Most rounds of training.")
+    steps_per_epoch: int = Field(75, ge=1, le=5000, description="Batches a round.")
+    patience: int = Field(8, ge=1, description="Rounds without improvement after which training ends.")
+    batch: int = Field(4, ge=1, le=256, description="Boxes a batch.")
+    box_px: int = Field(64, ge=16, le=256, description="Edge of a box, a multiple of 2^depth.")
+    n_boxes: int = Field(300, ge=2, le=20000, description="Boxes drawn from the tomogram.")
+    learning_rate: float = Field(4e-4, gt=0, lt=1, description="Of the Adam optimiser, at the start.")
+    filters: int = Field(16, ge=2, le=128, description="Channels of the network at full resolution.")
+    depth: int = Field(2, ge=0, le=4, description="Halvings of the network.")
+    multiscale: bool = Field(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+
+    @model_validator(mode="after")
+    def _sizes_go_together(self) -> DenoiseParams:
+        if self.box_px % (1 << self.depth):
+            raise ValueError(f"box_px is {self.box_px}; expected a multiple of {1 << self.depth} (2^depth)")
+        if self.epochs == 0 and self.weights is None:
+            raise ValueError("epochs is 0 and there are no weights to apply; give weights, or epochs")
+        return self
+
+
+_MIB = 1 << 20
+_BESIDES_BYTES = 600 * _MIB  # torch's code and pools
+_WIDER_BOX = 1.5  # boxes that are turned are taken wider by this
+
+
+def _box_edge(params: DenoiseParams) -> int:
+    """Edge of the boxes that are kept to train on."""
+    if params.method == "noise2noise":
+        return params.box_px
+    step_px = 1 << params.depth
+    return -(-int(_WIDER_BOX * params.box_px) // step_px) * step_px
+
+
+def _bytes_needed(tomogram: Tomogram, params: DenoiseParams) -> int:
+    """Boxes, and either the features of a batch with their gradients, or those of a tile."""
+    boxes = 1.2 * params.n_boxes * 2 * (2 + 4) * _box_edge(params) ** 3
+    batch = params.batch * params.box_px**3 * _bytes_per_voxel(params)
+    return int((boxes if params.epochs else 0) + max(batch, 64 * _MIB)) + _BESIDES_BYTES
+
+
+def _bytes_per_voxel(params: DenoiseParams) -> int:
+    """Features of all layers at float32 that training keeps, and their gradients."""
+    return 4 * 14 * params.filters * 2
+
+
+@step(
+    "denoise",
+    per="tomogram",
+    needs=Tomogram,
+    gives=Tomogram,
+    bytes_needed=_bytes_needed,
+    gpu="optional",
+    citations=(
+        "Lehtinen et al., Noise2Noise, ICML (2018)",
+        "Buchholz et al., Methods Cell Biol. 152, 277 (2019)",
+        "Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)",
+    ),
+)
+def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> Tomogram:
+    """Train on the halves of a tomogram, or take a trained network, and apply it to both.
+
+    Quality figures: ``loss_ratio``, the network's validation loss over that of doing nothing (of noise alone
+    0.5 is the best there is); ``n_epochs``, rounds of training until it was best.
+    """
+    even, odd = _halves(tomogram)
+    network = _network(params).to(context.device)
+    training, validation, normalisation = _boxes(even, odd, params, context)
+    if params.epochs:
+        _train(network, training, validation, tomogram, params, context)
+    facts = {"method": params.method, "filters": str(network.filters), "depth": str(network.depth)}
+    facts["voxel_size_angstrom"] = f"{tomogram.voxel_size_angstrom:g}"
+    write_network(context.new_file("network.safetensors"), weights_of(network), facts)
+    plan = _tile_plan(even.shape, network, context.memory_bytes)
+    sink = context.new_pixels(
+        "tomogram", plan.volume_shape, tomogram.voxel_size_angstrom, multiscale=params.multiscale
+    )
+    before = params.epochs * params.steps_per_epoch
+
+    def mean_of_both(*halves: NDArray[np.float32]) -> NDArray[np.float32]:
+        made = [_applied(network, normalisation.apply(half), context.device) for half in halves]
+        return normalisation.undo(0.5 * (made[0] + made[1]))
+
+    smallest = _tile_plan(even.shape, network, 0)  # so that the memory there is changes nothing
+    added = _mean_added(smallest, [even, odd], mean_of_both)
+    tiles = map_tiles([even, odd], plan, lambda *halves: mean_of_both(*halves) - added, sink)
+    for done, _ in enumerate(tiles, start=1):
+        context.progress(before + done, before + len(plan.starts))
+    return replace(
+        tomogram, volume=sink, even=None, odd=None, method=f"{tomogram.method}, {_TOLD[params.method]}"
+    )
+
+
+_TOLD = {"noise2noise": "denoised (Noise2Noise)", "missing_wedge": "denoised, missing wedge filled"}
+
+
+def _halves(tomogram: Tomogram) -> tuple[Pixels, Pixels]:
+    if tomogram.even is None or tomogram.odd is None:
+        raise DataUnfitError(
+            "denoising learns from an even and an odd tomogram, and this one has none; reconstruct it with "
+            "halves=true from movies, or from a stack with even and odd images",
+            series=tomogram.name,
+        )
+    return tomogram.even, tomogram.odd
+
+
+def _network(params: DenoiseParams) -> UNet3d:
+    """A new network, or the one of a file, in its own size."""
+    if params.weights is None:
+        torch.manual_seed(0)
+        return UNet3d(params.filters, params.depth)
+    weights, facts = read_network(params.weights)
+    try:
+        network = UNet3d(int(facts["filters"]), int(facts["depth"]))
+        load_weights(network, weights)
+    except (KeyError, ValueError) as error:
+        raise UserInputError(
+            f"{params.weights.name} holds no network of this step; give the network.safetensors of a run"
+        ) from error
+    return network
+
+
+def _boxes(
+    even: Pixels, odd: Pixels, params: DenoiseParams, context: StepContext
+) -> tuple[HalfBoxes, HalfBoxes, Normalisation]:
+    n_boxes = params.n_boxes if params.epochs else min(params.n_boxes, 32)  # enough for mean and deviation
+    return draw_boxes(even, odd, n_boxes, _box_edge(params), context.rng)
+
+
+def _train(
+    network: UNet3d,
+    boxes: HalfBoxes,
+    validation: HalfBoxes,
+    tomogram: Tomogram,
+    params: DenoiseParams,
+    context: StepContext,
+) -> None:
+    """Train, from a checkpoint where there is one, and leave the best weights in the network."""
+    tilts = _tilt_range(tomogram)
+    loss = _LOSSES[params.method]
+    training = Training(
+        network,
+        TrainingSettings(
+            params.epochs,
+            params.steps_per_epoch,
+            params.learning_rate,
+            params.patience,
+            int(context.rng.integers(1 << 32)),
+        ),
+        lambda network, rng: loss(network, boxes, params, tilts, context.device, rng),
+        lambda network, rng: _mean_loss(loss, network, validation, params, tilts, context.device, rng),
+    )
+    facts = (tomogram, params.model_dump(mode="json", exclude={"multiscale"}))
+    kept = context.recalled(*facts)
+    if kept is not None:
+        training.restore(kept)
+    total = params.epochs * params.steps_per_epoch
+
+    def tell(step_of_epoch: int) -> None:
+        context.progress(training.n_epochs_done * params.steps_per_epoch + step_of_epoch, total + 1)
+
+    for epoch in training.epochs(tell):
+        context.checkpoint(training.state(), *facts)
+        if params.method == "missing_wedge" and (epoch + 1) % max(1, params.epochs // 5) == 0:
+            _fill_wedges(network, boxes, tilts, context.device)
+    doing_nothing = float(
+        training.validation_loss(nn.Identity(), np.random.default_rng(training.settings.seed))
+    )
+    context.figure("loss_ratio", min(training.validation_losses) / doing_nothing)
+    context.figure("n_epochs", training.best_epoch + 1)
+    context.record(
+        "training",
+        {
+            "training_loss": training.train_losses,
+            "validation_loss": training.validation_losses,
+            "loss_of_doing_nothing": doing_nothing,
+        },
+    )
+    if min(training.validation_losses) >= doing_nothing:
+        context.warn(
+            f"{tomogram.name}: the network learned nothing that helps on boxes it did not see; train longer, "
+            "with more boxes, or look whether even and odd tomograms are of the same specimen"
+        )
+
+
+def _noise2noise_loss(
+    network: nn.Module,
+    boxes: HalfBoxes,
+    params: DenoiseParams,
+    tilts: TiltRange,
+    device: str,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    given, wanted = boxes.batch(params.batch, rng)
+    return functional.mse_loss(network(given.to(device)), wanted.to(device))
+
+
+def _missing_wedge_loss(
+    network: nn.Module,
+    boxes: HalfBoxes,
+    params: DenoiseParams,
+    tilts: TiltRange,
+    device: str,
+    rng: np.random.Generator,
+) -> torch.Tensor:
+    given, wanted = boxes.batch(params.batch, rng)
+    rotations = random_rotations(params.batch, rng).to(device)
+    return wedge_loss(network, given.to(device), wanted.to(device), rotations, params.box_px, tilts)
+
+
+_LOSSES = {"noise2noise": _noise2noise_loss, "missing_wedge": _missing_wedge_loss}
+
+
+def _mean_loss(
+    loss: Any, network: nn.Module, boxes: HalfBoxes, params: DenoiseParams, *more: Any
+) -> torch.Tensor:
+    """Over about as many boxes as there are, 32 at most."""
+    n = max(1, min(len(boxes), 32) // params.batch)
+    return torch.stack([loss(network, boxes, params, *more) for _ in range(n)]).mean()
+
+
+def _fill_wedges(network: UNet3d, boxes: HalfBoxes, tilts: TiltRange, device: str) -> None:
+    """Put what the network makes of every box where nothing was measured: the next rounds start from that."""
+    network.eval()
+    with torch.no_grad():
+        for pair in boxes.boxes:
+            given = torch.from_numpy(pair.astype(np.float32))[:, None].to(device)
+            pair[...] = with_wedge_filled(given, network(given), tilts)[:, 0].cpu().numpy()
+
+
+def _tilt_range(tomogram: Tomogram) -> TiltRange:
+    """Lowest and highest tilt in use, with half a step beyond: each image fills a slab of its own."""
+    angles = sorted(tilt.pose.tilt_deg for tilt in tomogram.series.included if tilt.pose is not None)
+    if len(angles) < 2:
+        raise DataUnfitError("the tilts of this tomogram have no poses", series=tomogram.name)
+    half_step = 0.5 * float(np.median(np.diff(angles)))
+    return angles[0] - half_step, angles[-1] + half_step
+
+
+def _tile_plan(shape: tuple[int, ...], network: UNet3d, memory_bytes: int) -> TilePlan:
+    """Tiles whose features fit into memory; wider than the network looks, so no seam is seen."""
+    n_z, n_y, n_x = shape
+    room = max(memory_bytes - _BESIDES_BYTES, 0) / (4 * 8 * network.filters)
+    margin = reach_px(network.depth)
+    voxels = min(max(room, (3 * margin) ** 3), 224**3)
+    return TilePlan.fitting((n_z, n_y, n_x), (margin, margin, margin), voxels, 1 << network.depth)
+
+
+def _mean_added(
+    plan: TilePlan, sources: Sequence[Pixels], work: Callable[..., NDArray[np.float32]]
+) -> np.float32:
+    """What the network adds to the mean, from eight tiles spread over the volume.
+
+    Few coefficients of its loss hold the mean, and a denoised tomogram shall keep its own.
+    """
+    starts = plan.starts
+    added = []
+    for start in starts[:: max(1, len(starts) // 8)]:
+        tiles, inside = [plan.read(source, start) for source in sources], plan.inside(start)
+        given = np.mean([tile[inside].mean() for tile in tiles])
+        added.append(work(*tiles)[inside].mean() - given)
+    return np.float32(np.mean(added))
+
+
+def _applied(network: UNet3d, volume: NDArray[np.float32], device: str) -> NDArray[np.float32]:
+    network.eval()
+    with torch.no_grad():
+        made = network(torch.from_numpy(volume)[None, None].to(device))[0, 0]
+    result: NDArray[np.float32] = made.cpu().numpy()
+    return result

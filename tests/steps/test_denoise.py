@@ -1,0 +1,126 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
+
+from context import MemoryContext
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.network_weights import read_network, write_network
+from cryoloom.model import Microscope, Pose, Tilt, TiltSeries, Tomogram
+from cryoloom.steps.denoise import DenoiseParams, denoise
+
+SHAPE = (20, 56, 24)
+SIZES = {"batch": 2, "box_px": 16, "n_boxes": 24, "filters": 4, "depth": 1}
+QUICK = SIZES | {"epochs": 4, "steps_per_epoch": 10, "learning_rate": 5e-3}
+
+
+def specimen(rng):
+    """Smooth dark blobs."""
+    points = np.zeros(SHAPE, np.float32)
+    points[tuple(rng.integers(0, n, 60) for n in SHAPE)] = -1.0
+    smooth = gaussian_filter(points, 2.0)
+    return smooth / smooth.std()
+
+
+def tomogram_of(truth, rng, noise=1.0):
+    tilts = tuple(Tilt(i, a, 0.0, 1.0, pose=Pose(0.0, a)) for i, a in enumerate((-60.0, -20.0, 20.0, 60.0)))
+    even, odd = (truth + rng.normal(0, noise, SHAPE).astype(np.float32) for _ in range(2))
+    series = TiltSeries("TS_01", Microscope(), 2.0, tilts)
+    return Tomogram(series, (even + odd) / 2, 10.0, even, odd)
+
+
+def likeness(one, other):
+    return np.corrcoef(np.asarray(one).ravel(), np.asarray(other).ravel())[0, 1]
+
+
+@pytest.mark.parametrize(("method", "epochs"), [("noise2noise", 4), ("missing_wedge", 6)])
+def test_the_result_is_nearer_to_the_truth(rng, method, epochs):
+    truth = specimen(rng)
+    tomogram = tomogram_of(truth, rng)
+    context = MemoryContext()
+    rate = 5e-3 if method == "noise2noise" else 2e-3
+    params = DenoiseParams(**(QUICK | {"method": method, "epochs": epochs, "learning_rate": rate}))
+    made = denoise(tomogram, params, context)
+    assert likeness(made.volume, truth) > likeness(tomogram.volume, truth) + 0.01
+    assert context.figures["loss_ratio"] < 0.98
+    assert len(context.records["training"]["validation_loss"]) == epochs
+    assert made.even is None
+    assert "denoised" in made.method
+    assert context.last_progress[0] == context.last_progress[1]
+    # What the network makes keeps the tomogram's grey values.
+    assert np.mean(made.volume) == pytest.approx(np.mean(tomogram.volume), abs=0.1)
+
+
+def test_little_memory_makes_the_same(rng):
+    tomogram = tomogram_of(specimen(rng), rng)
+    made = [
+        denoise(tomogram, DenoiseParams(**QUICK), MemoryContext(memory_bytes=size)).volume
+        for size in (4 << 30, 1)
+    ]
+    np.testing.assert_allclose(made[0], made[1], atol=1e-3)
+
+
+def test_training_goes_on_from_a_checkpoint(rng):
+    tomogram = tomogram_of(specimen(rng), rng)
+    whole = denoise(tomogram, DenoiseParams(**QUICK), MemoryContext()).volume
+    broken = MemoryContext()
+
+    class StopError(Exception):
+        pass
+
+    def stop(done, total):
+        if done == 25:
+            raise StopError
+
+    broken.progress = stop
+    with pytest.raises(StopError):
+        denoise(tomogram, DenoiseParams(**QUICK), broken)
+    again = MemoryContext(kept=broken.kept)
+    told = []
+    again.progress = lambda done, total: told.append(done)
+    made = denoise(tomogram, DenoiseParams(**QUICK), again).volume
+    assert min(told) == 21  # the third round is made again, the first two are not
+    np.testing.assert_array_equal(made, whole)
+
+
+def test_a_trained_network_is_applied_to_another_tomogram(rng):
+    truth = specimen(rng)
+    context = MemoryContext()
+    denoise(tomogram_of(truth, rng), DenoiseParams(**QUICK), context)
+    stored = context.files["network.safetensors"]
+    weights, facts = read_network(stored)
+    assert facts["method"] == "noise2noise"
+    assert weights["last.weight"].shape == (1, 4, 1, 1, 1)
+    fresh = tomogram_of(specimen(rng), rng)
+    used = MemoryContext()
+    made = denoise(fresh, DenoiseParams(weights=stored, epochs=0), used)
+    assert used.figures == {}
+    assert np.std(made.volume) < np.std(fresh.volume)
+
+
+def test_what_cannot_be_done_is_said(rng, tmp_path):
+    tomogram = tomogram_of(specimen(rng), rng)
+    with pytest.raises(DataUnfitError, match="halves=true"):
+        denoise(replace(tomogram, odd=None), DenoiseParams(), MemoryContext())
+    with pytest.raises(ValidationError, match="multiple of 4"):
+        DenoiseParams(box_px=30)
+    with pytest.raises(ValidationError, match="no weights to apply"):
+        DenoiseParams(epochs=0)
+    with pytest.raises(UserInputError, match="do not exist"):
+        denoise(tomogram, DenoiseParams(weights=tmp_path / "none.safetensors"), MemoryContext())
+    facts = {"filters": "4", "depth": "1"}
+    write_network(tmp_path / "other.safetensors", {"a": np.zeros(3, np.float32)}, facts)
+    with pytest.raises(UserInputError, match="holds no network"):
+        denoise(tomogram, DenoiseParams(weights=tmp_path / "other.safetensors"), MemoryContext())
+    (tmp_path / "text.safetensors").write_text("no network")
+    with pytest.raises(DataUnfitError, match="no safetensors file"):
+        denoise(tomogram, DenoiseParams(weights=tmp_path / "text.safetensors"), MemoryContext())
+
+
+def test_halves_without_common_signal_are_told_of(rng):
+    tomogram = tomogram_of(np.zeros(SHAPE, np.float32), rng)
+    context = MemoryContext()
+    denoise(tomogram, DenoiseParams(**(QUICK | {"epochs": 1, "learning_rate": 0.9})), context)
+    assert context.figures["loss_ratio"] > 0.4
