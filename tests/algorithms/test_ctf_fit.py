@@ -14,7 +14,7 @@ from cryoloom.algorithms.ctf_fit import (
     tile_offsets,
     whiten,
 )
-from cryoloom.algorithms.ctf_series import defocus_slope
+from cryoloom.algorithms.ctf_model import defocus_slope
 from cryoloom.algorithms.power_spectrum import SpectrumBand, tile_spectra
 from cryoloom.model import Microscope
 from tilted_images import tilted_film

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from cryoloom.algorithms.ctf_fit import DefocusFit, ring_template, whiten
+from cryoloom.algorithms.ctf_model import defocus_slope
 from cryoloom.algorithms.ctf_quality import RingProfile, fit_resolution_angstrom, ring_profile
-from cryoloom.algorithms.ctf_series import defocus_slope
 from cryoloom.algorithms.power_spectrum import SpectrumBand, tile_spectra
 from cryoloom.model import Microscope
 from tilted_images import tilted_film

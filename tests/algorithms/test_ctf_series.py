@@ -6,7 +6,8 @@ import torch
 from numpy.testing import assert_allclose
 
 from cryoloom.algorithms.ctf_fit import whiten
-from cryoloom.algorithms.ctf_series import TiltRings, defocus_slope, fit_series
+from cryoloom.algorithms.ctf_model import TiltRings, defocus_slope
+from cryoloom.algorithms.ctf_series import fit_series
 from cryoloom.algorithms.power_spectrum import SpectrumBand, tile_spectra
 from cryoloom.geometry.projection import beam_coordinate, project, projection_matrices
 from cryoloom.model import Microscope
@@ -60,7 +61,7 @@ def test_finds_every_defocus_the_astigmatism_and_the_hand(images, defoci):
     found = fit_series(rings_of(images), (15000.0, 50000.0))
     assert found is not None
     assert found.model.handedness == -1
-    assert found.hand_gain > 50
+    assert found.hand.series_gain > 50
     # About four standard deviations, which are 15 to 30 A here.
     assert_allclose([fit.defocus_angstrom for fit in found.fits], defoci, atol=120.0)
     assert_allclose(found.model.astigmatism_angstrom, (-200.0, 150.0), atol=60.0)

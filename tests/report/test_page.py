@@ -73,6 +73,8 @@ def make_report(rng, name="TS_01"):
                         "frequency_per_angstrom": frequency,
                         "spectrum": [None, *frequency[1:]],
                         "model": frequency,
+                        "background": [3.0 - f for f in frequency],
+                        "nodes_per_angstrom": [0.05] if i == 0 else [],
                     }
                     for i in range(4)
                 ]
@@ -145,6 +147,10 @@ def test_plots_are_valid_data(rng, tmp_path):
     html = without_plotly(written(tmp_path, make_report(rng)))
     plots = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', html)]
     assert len(plots) == 8
+    fits = next(p for p in plots if "frequency" in p["layout"]["xaxis"]["title"]["text"])
+    assert [trace["name"] for trace in fits["data"][:3]] == ["background", "spectrum", "model"]
+    # The first exposure stands at -40 degrees, in the last panel.
+    assert [shape["x0"] for shape in fits["layout"]["shapes"]] == [0.05]
     hollow = next(p for p in plots if p["layout"]["yaxis"]["title"]["text"].startswith("underfocus"))
     assert hollow["data"][0]["marker"]["symbol"] == ["circle"] * 3 + ["circle-open"]
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
 from context import MemoryContext
-from cryoloom.algorithms.ctf_series import defocus_slope
+from cryoloom.algorithms.ctf_model import defocus_slope
 from cryoloom.formats.mrc import MrcPixels
 from cryoloom.model import Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps import find_step
@@ -57,8 +57,46 @@ def test_every_exposure_gets_its_defocus_and_the_series_its_hand(series, context
     curves = context.records["ctf_curves"]
     assert {curve["acquisition_index"] for curve in curves} == set(range(7))
     assert all(
-        len(c["frequency_per_angstrom"]) == len(c["spectrum"]) == len(c["model"]) <= 200 for c in curves
+        len(c["frequency_per_angstrom"])
+        == len(c["spectrum"])
+        == len(c["model"])
+        == len(c["background"])
+        <= 200
+        for c in curves
     )
+    assert all(0 < t.ctf.defocus_sd_angstrom < 100 for t in found.tilts)
+    # Six exposures stand steep enough to vote.
+    assert (context.figures["handedness_votes_for"], context.figures["handedness_votes_against"]) == (6, 0)
+    assert abs(context.figures["handedness_gradient"] - 1) < 0.2
+
+
+def test_an_exposure_without_rings_is_predicted_and_named(series, context, rng):
+    images = np.array(series.stack.images)
+    images[1] = rng.poisson(20.0, images.shape[1:])
+    found = estimate_ctf(replace(series, stack=replace(series.stack, images=images)), PARAMS, context)
+    (predicted,) = [t for t in found.tilts if t.ctf.predicted]
+    assert predicted.section == 1
+    assert predicted.ctf.fit_resolution_angstrom is None
+    assert predicted.ctf.defocus_sd_angstrom > 200
+    assert f"exposures [{predicted.acquisition_index}] show no Thon rings" in context.warnings[0]
+    assert context.figures["n_predicted"] == 1
+
+
+def test_a_series_too_flat_to_tell_its_hand_is_inconclusive(series, context):
+    flat = replace(series, tilts=tuple(t for t in series.tilts if abs(t.nominal_tilt_deg) < 20))
+    found = estimate_ctf(flat, PARAMS, context)
+    assert found.handedness.applied is None
+    assert "the handedness is inconclusive" in context.warnings[0]
+    assert "are asked for" in context.warnings[0]
+
+
+def test_a_known_phase_shift_is_taken_over(series, context):
+    # A shift told 20 degrees wrong bends the defocus: the step must have used it.
+    params = PARAMS.model_copy(update={"phase_shift_deg": 20.0})
+    found = estimate_ctf(series, params, context)
+    assert all(t.ctf.phase_shift_deg == 20.0 for t in found.tilts)
+    shifted = np.array([t.ctf.defocus_angstrom for t in found.tilts]) - DEFOCI
+    assert np.median(shifted) < -100
 
 
 def test_excluded_exposures_are_left_alone(series, context):
@@ -116,6 +154,8 @@ def test_impossible_ranges_are_refused():
         EstimateCtfParams(min_defocus_angstrom=50000.0, max_defocus_angstrom=20000.0)
     with pytest.raises(ValidationError, match="smaller number"):
         EstimateCtfParams(high_resolution_angstrom=40.0)
+    with pytest.raises(ValidationError, match="leave it 0 with phase_plate"):
+        EstimateCtfParams(phase_plate=True, phase_shift_deg=90.0)
 
 
 def test_the_step_is_found_and_declares_its_memory(series):

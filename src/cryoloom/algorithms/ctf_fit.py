@@ -55,6 +55,10 @@ class RingData:
     tile_angstrom: float
     noise_at_lag: NDArray[np.float64]
     """See `TileSpectra`."""
+    background: NDArray[np.float64]
+    """What the spectra were divided by, mean over tiles and sectors, ``(ring,)``."""
+    phase_shift_deg: float = 0.0
+    """Of a phase plate, beyond amplitude contrast."""
 
     @property
     def squared_frequency(self) -> torch.Tensor:
@@ -124,6 +128,7 @@ def whiten(
         spectra.centres_xy_angstrom,
         spectra.tile_angstrom,
         spectra.noise_at_lag,
+        levels.mean(axis=0) * sector_levels.mean(axis=0) * background,
     )
 
 
@@ -204,7 +209,9 @@ def ring_template(
 
 def ring_phase(data: RingData, defocus_angstrom: torch.Tensor) -> torch.Tensor:
     """``2 chi`` in radians, ``(..., ring)`` for defoci ``(...)``."""
-    return 2 * ctf_phase(data.squared_frequency, defocus_angstrom[..., None], data.microscope)
+    return 2 * ctf_phase(
+        data.squared_frequency, defocus_angstrom[..., None], data.microscope, data.phase_shift_deg
+    )
 
 
 def search_table(data: RingData, template: RingTemplate, grid_angstrom: torch.Tensor) -> torch.Tensor:

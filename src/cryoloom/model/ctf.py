@@ -23,6 +23,8 @@ class Ctf:
     """Correlation of the background-corrected spectrum with the model, -1 to 1."""
     predicted: bool = False
     """True where the image itself said nothing and the series' model was used."""
+    defocus_sd_angstrom: float | None = None
+    """Standard deviation of the mean defocus, where whoever estimated it told."""
 
     @property
     def defocus_angstrom(self) -> float:

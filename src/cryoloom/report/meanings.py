@@ -99,7 +99,31 @@ _MEANINGS = {
     "handedness_gain_nats": Meaning(
         "Handedness, evidence",
         "nats",
-        "How much better one handedness explains the tilted spectra than the other. Below 3 it is a guess.",
+        "How much better one handedness explains the whole series than the other. 20 are asked for.",
+    ),
+    "handedness_gradient": Meaning(
+        "Handedness, gradient of defocus",
+        "",
+        "Measured over predicted change of defocus across the tilted images; 1 is expected. Far from 1 the "
+        "tilt axis or the tilts are wrong.",
+    ),
+    "handedness_votes_for": Meaning(
+        "Handedness, tilts for it", "tilts", "Tilts whose own gradient of defocus has this sign."
+    ),
+    "handedness_votes_against": Meaning(
+        "Handedness, tilts against it", "tilts", "Tilts whose own gradient of defocus has the other sign."
+    ),
+    "thickness_angstrom": Meaning(
+        "Thickness, from the CTF",
+        "Å",
+        "Rings of scatterers at all depths cancel at the nodes of the spectrum, from which this is told. "
+        "Shown where it is known to a fifth or to 300 Å.",
+    ),
+    "thickness_sd_angstrom": Meaning(
+        "Thickness, uncertainty", "Å", "Standard deviation of the thickness as the fit estimates it."
+    ),
+    "phase_shift_median_deg": Meaning(
+        "Phase shift, median", "°", "Of the phase plate, beyond that of amplitude contrast."
     ),
     "specimen_inclination_deg": Meaning(
         "Inclination of the specimen",

@@ -267,7 +267,7 @@ def _ctf_fits(item: SeriesReport) -> tuple[Plot, ...]:
     layout["annotations"] = []
     for panel, curve in enumerate(chosen, 1):
         suffix = "" if panel == 1 else str(panel)
-        for name, colour, width in (("spectrum", _BLUE, 1.3), ("model", _ORANGE, 1.6)):
+        for name, values, line in _ctf_lines(curve):
             traces.append(
                 {
                     "type": "scatter",
@@ -276,13 +276,26 @@ def _ctf_fits(item: SeriesReport) -> tuple[Plot, ...]:
                     "legendgroup": name,
                     "showlegend": panel == 1,
                     "x": _rounded(curve["frequency_per_angstrom"]),
-                    "y": _rounded(_numbers(curve[name]), 3),
-                    "line": {"color": colour, "width": width},
+                    "y": _rounded(values, 3),
+                    "line": line,
                     "hovertemplate": "1/%{x} Å<extra></extra>",
                     "xaxis": f"x{suffix}",
                     "yaxis": f"y{suffix}",
                 }
             )
+        layout.setdefault("shapes", []).extend(
+            {
+                "type": "line",
+                "xref": f"x{suffix}",
+                "yref": f"y{suffix} domain",
+                "x0": float(node),
+                "x1": float(node),
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": _GREY, "width": 1, "dash": "dot"},
+            }
+            for node in curve.get("nodes_per_angstrom", ())
+        )
         layout[f"xaxis{suffix}"] = {**_AXIS, "title": {"text": "frequency (1/Å)", "standoff": 8}}
         layout[f"yaxis{suffix}"] = {**_AXIS, "showticklabels": False}
         layout["annotations"].append(
@@ -300,9 +313,25 @@ def _ctf_fits(item: SeriesReport) -> tuple[Plot, ...]:
         )
     caption = (
         "Radially averaged spectrum, background removed, and the fitted model at low, middle and high tilt. "
-        "Peaks and troughs should coincide; where they stop doing so is the fit resolution."
+        "Peaks and troughs should coincide; where they stop doing so is the fit resolution. Grey: the "
+        "background taken off, logarithm, not to scale. Dotted: nodes, where the thickness cancels the rings."
     )
     return (Plot("CTF fits", caption, traces, layout, height_px=280),) if chosen else ()
+
+
+def _ctf_lines(curve: Mapping[str, Any]) -> list[tuple[str, list[float], dict[str, Any]]]:
+    """Name, values and style of the lines of one panel; the background fills the height of the spectrum."""
+    spectrum, model = _numbers(curve["spectrum"]), _numbers(curve["model"])
+    lines: list[tuple[str, list[float], dict[str, Any]]] = []
+    background = _numbers(curve.get("background", ()))
+    if len(background) == len(spectrum) > 0:
+        low, high = float(np.nanmin(background)), float(np.nanmax(background))
+        bottom, top = float(np.nanmin(spectrum)), float(np.nanmax(spectrum))
+        scaled = [bottom + (top - bottom) * (b - low) / max(high - low, 1e-9) for b in background]
+        lines.append(("background", scaled, {"color": _GREY, "width": 1}))
+    lines.append(("spectrum", spectrum, {"color": _BLUE, "width": 1.3}))
+    lines.append(("model", model, {"color": _ORANGE, "width": 1.6}))
+    return lines
 
 
 def _panel_title(series: TiltSeries, acquisition_index: int) -> str:

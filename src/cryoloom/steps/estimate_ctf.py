@@ -5,12 +5,17 @@ compared with rings whose defocus changes over the image as the tilt demands, by
 rescaled. Exposures share what does not change between them (strength of the rings, astigmatism,
 inclination of the specimen, handedness) and support each other by a prior on defocus that is smooth in
 time and in tilt. An exposure whose own rings are not seen gets the prediction and is marked as
-predicted; excluded exposures are left alone.
+predicted; excluded exposures are left alone. With a phase plate its phase shift is found as well, exposure
+by exposure, under a prior that changes slowly.
+
+Handedness is told by two estimators: the likelihood of the whole series with either sign, and the
+exposures' own defocus gradients, left free. Where they do not agree clearly it is inconclusive. Thickness is
+that of evenly spread scatterers whose rings vanish where those of the series do (the nodes of CTFFIND5).
 
 Defocus is told at the specimen's origin, taken as a plane through it: where poses are known the origin
 is at the pose's shift in the image, otherwise at the image's centre. Methods: Rohou & Grigorieff (2015)
 for the model of rings and the fit resolution; Zhang (2016) for equiphase averaging; Tegunov et al.
-(2021) for one model per series.
+(2021) for one model per series; Elferich et al. (2024) for the nodes.
 """
 
 from __future__ import annotations
@@ -23,9 +28,10 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cryoloom.algorithms.ctf import principal_defoci
-from cryoloom.algorithms.ctf_fit import RingData, whiten
+from cryoloom.algorithms.ctf_fit import DefocusFit, RingData, whiten
+from cryoloom.algorithms.ctf_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf_quality import RingProfile, fit_resolution_angstrom, ring_profile
-from cryoloom.algorithms.ctf_series import SeriesFit, TiltRings, at_origin, fit_series
+from cryoloom.algorithms.ctf_series import SeriesFit, fit_series
 from cryoloom.algorithms.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
 from cryoloom.errors import UserInputError
 from cryoloom.model import Ctf, Sourced, Tilt, TiltSeries
@@ -33,8 +39,8 @@ from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["EstimateCtfParams", "estimate_ctf"]
 
-# Log-likelihood by which one handedness must beat the other to be called measured: odds of e^20.
-CLEAR_HAND_GAIN = 20.0
+# A thickness is told as a figure where it is known to a fifth, or to 300 angstrom.
+THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO = 300.0, 0.2
 
 
 class EstimateCtfParams(StepParams):
@@ -47,6 +53,10 @@ class EstimateCtfParams(StepParams):
         5.0, gt=0, description="Upper end of the fitted frequencies; at finest 95 % of Nyquist's is used."
     )
     tile_angstrom: float = Field(700.0, gt=0, description="Edge of the tiles whose spectra are taken.")
+    phase_plate: bool = Field(False, description="Find the phase shift of a phase plate in each exposure.")
+    phase_shift_deg: float = Field(
+        0.0, ge=0, lt=180, description="Phase shift of a phase plate where it is known and not to be found."
+    )
 
     @model_validator(mode="after")
     def _ranges_are_ranges(self) -> EstimateCtfParams:
@@ -54,6 +64,8 @@ class EstimateCtfParams(StepParams):
             raise ValueError("max_defocus_angstrom must be larger than min_defocus_angstrom")
         if self.high_resolution_angstrom >= self.low_resolution_angstrom:
             raise ValueError("high_resolution_angstrom must be a smaller number than low_resolution_angstrom")
+        if self.phase_plate and self.phase_shift_deg:
+            raise ValueError("phase_shift_deg is for a known phase shift; leave it 0 with phase_plate")
         return self
 
 
@@ -65,6 +77,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
 
 @step(
     "estimate_ctf",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -74,6 +87,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
         "Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015)",
         "Zhang, J. Struct. Biol. 193, 1 (2016)",
         "Tegunov et al., Nat. Methods 18, 186 (2021)",
+        "Elferich et al., eLife 13, RP97227 (2024)",
     ),
 )
 def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepContext) -> TiltSeries:
@@ -88,17 +102,22 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         )
         return series
     spectra = _all_spectra(series, tilts, band, params, context)
-    rings = [
-        _tilt_rings(series, tilt, whiten(one, series.microscope, device=context.device))
-        for tilt, one in zip(tilts, spectra, strict=True)
-    ]
 
-    def rewhiten(i: int, modulation: NDArray[np.float64]) -> RingData:
-        return whiten(spectra[i], series.microscope, modulation, context.device)
+    def rewhiten(i: int, modulation: NDArray[np.float64] | None) -> RingData:
+        data = whiten(spectra[i], series.microscope, modulation, context.device)
+        return replace(data, phase_shift_deg=params.phase_shift_deg)
+
+    rings = [_tilt_rings(series, tilt, rewhiten(i, None)) for i, tilt in enumerate(tilts)]
 
     known_hand = series.handedness.applied
     search = (params.min_defocus_angstrom, params.max_defocus_angstrom)
-    found = fit_series(rings, search, int(known_hand) if known_hand else None, rewhiten)
+    found = fit_series(
+        rings,
+        search,
+        int(known_hand) if known_hand else None,
+        rewhiten,
+        fit_phase_shift=params.phase_plate,
+    )
     if found is None:
         context.warn(
             f"{series.name}: no Thon rings are seen between {params.low_resolution_angstrom:g} and "
@@ -106,7 +125,7 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         )
         context.figure("n_predicted", 0)
         return series
-    return _with_result(series, tilts, rings, found, context)
+    return _with_result(series, tilts, found, context)
 
 
 def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
@@ -156,22 +175,28 @@ def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:
     return TiltRings(data, tilt.acquisition_index, angle, series.tilt_axis_deg.applied or 0.0)
 
 
-def _with_result(
-    series: TiltSeries, tilts: list[Tilt], rings: list[TiltRings], found: SeriesFit, context: StepContext
-) -> TiltSeries:
+def _with_result(series: TiltSeries, tilts: list[Tilt], found: SeriesFit, context: StepContext) -> TiltSeries:
     """Put the fits on the tilts, the handedness on the series, and tell figures and curves."""
     changes: dict[int, dict[str, Ctf]] = {}
     curves = []
-    for tilt, one, fit, predicted in zip(tilts, rings, found.fits, found.predicted, strict=True):
+    for tilt, one, fit, predicted in zip(tilts, found.tilts, found.fits, found.predicted, strict=True):
         data, slope = at_origin(one), found.model.slope(one)
         profile = ring_profile(data, found.model.template(one, fit.defocus_angstrom), fit, slope)
         resolution = None if predicted else fit_resolution_angstrom(profile)
         u, v, angle = principal_defoci(fit.defocus_angstrom, fit.axial_angstrom, fit.diagonal_angstrom)
-        ctf = Ctf(u, v, angle, 0.0, resolution, round(profile.correlation(resolution), 4), predicted)
+        score = round(profile.correlation(resolution), 4)
+        ctf = Ctf(u, v, angle, data.phase_shift_deg, resolution, score, predicted, round(fit.sd_angstrom, 1))
         changes[tilt.acquisition_index] = {"ctf": ctf}
-        curves.append(_curve(tilt, profile, fit.sd_angstrom))
+        curves.append(_curve(tilt, profile, one, fit, found))
     context.record("ctf_curves", curves)
-    _tell_figures([change["ctf"] for change in changes.values()], found, context)
+    ctfs = [change["ctf"] for change in changes.values()]
+    _tell_figures(ctfs, found, context)
+    silent = [index for index, change in changes.items() if change["ctf"].predicted]
+    if silent:
+        context.warn(
+            f"{series.name}: exposures {silent} show no Thon rings of their own; their defocus is predicted "
+            "from the others"
+        )
     handed = series.handedness
     if handed.applied is None:
         handed = _measured_hand(series, found, context)
@@ -180,25 +205,41 @@ def _with_result(
 
 def _measured_hand(series: TiltSeries, found: SeriesFit, context: StepContext) -> Sourced:
     """Handedness with the measurement added; in use only where nothing was told and the evidence is clear."""
-    if found.hand_gain < CLEAR_HAND_GAIN:
+    if not found.hand.is_clear:
         context.warn(
-            f"{series.name}: the handedness is inconclusive: {found.model.handedness:+d} is likelier by "
-            f"{found.hand_gain:.1f} nats, {CLEAR_HAND_GAIN:g} are asked for"
+            f"{series.name}: the handedness is inconclusive; {found.model.handedness:+d} is likelier, but "
+            + ", and ".join(found.hand.objections)
         )
         return series.handedness
     return series.handedness.with_measured(float(found.model.handedness), "estimate_ctf", apply=True)
 
 
-def _curve(tilt: Tilt, profile: RingProfile, sd_angstrom: float) -> dict[str, float | list[float]]:
-    """Profile of one tilt for the report, at most 200 samples."""
+def _curve(
+    tilt: Tilt, profile: RingProfile, rings: TiltRings, fit: DefocusFit, found: SeriesFit
+) -> dict[str, float | list[float]]:
+    """Profile of one tilt for the report, at most 200 samples; the background in decades about its mean."""
     stride = max(1, -(-len(profile.rings) // 200))
+    frequency = profile.frequency_per_angstrom[::stride]
+    background = np.log10(np.maximum(rings.data.background, 1e-30))
+    nodes = found.model.nodes_per_angstrom(rings) if _knows_thickness(found) else []
     return {
         "acquisition_index": tilt.acquisition_index,
-        "defocus_sd_angstrom": round(sd_angstrom, 1),
-        "frequency_per_angstrom": np.round(profile.frequency_per_angstrom[::stride], 5).tolist(),
+        "defocus_sd_angstrom": round(fit.sd_angstrom, 1),
+        "frequency_per_angstrom": np.round(frequency, 5).tolist(),
         "spectrum": np.round(profile.spectrum[::stride], 4).tolist(),
         "model": np.round(profile.model[::stride], 4).tolist(),
+        "background": np.round(
+            np.interp(frequency, rings.data.band.frequency, background - background.mean()), 3
+        ).tolist(),
+        "nodes_per_angstrom": np.round(nodes, 5).tolist(),
     }
+
+
+def _knows_thickness(found: SeriesFit) -> bool:
+    known = found.thickness
+    return known is not None and known.sd_angstrom <= max(
+        THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO * known.angstrom
+    )
 
 
 def _tell_figures(ctfs: list[Ctf], found: SeriesFit, context: StepContext) -> None:
@@ -209,5 +250,13 @@ def _tell_figures(ctfs: list[Ctf], found: SeriesFit, context: StepContext) -> No
     context.figure("n_predicted", sum(c.predicted for c in ctfs))
     context.figure("defocus_sd_median_angstrom", float(np.median([f.sd_angstrom for f in found.fits])))
     context.figure("handedness", found.model.handedness)
-    context.figure("handedness_gain_nats", found.hand_gain)
+    context.figure("handedness_gain_nats", found.hand.series_gain)
+    context.figure("handedness_gradient", found.hand.gradient)
+    context.figure("handedness_votes_for", found.hand.votes_for)
+    context.figure("handedness_votes_against", found.hand.votes_against)
     context.figure("specimen_inclination_deg", found.model.inclination_deg[0])
+    if any(c.phase_shift_deg for c in ctfs):
+        context.figure("phase_shift_median_deg", float(np.median([c.phase_shift_deg for c in ctfs])))
+    if found.thickness is not None and _knows_thickness(found):
+        context.figure("thickness_angstrom", found.thickness.angstrom)
+        context.figure("thickness_sd_angstrom", found.thickness.sd_angstrom)
