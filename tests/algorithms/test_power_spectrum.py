@@ -36,7 +36,7 @@ def test_tiles_are_symmetric_about_the_centre_and_cover_the_image(rng):
     spectra = tile_spectra(noise(rng, (256, 384)), 2.0, BAND, 128.0)
     assert spectra.power.shape[0] == 7 * 11
     assert_allclose(spectra.centres_xy_angstrom.mean(axis=0), 0, atol=1e-9)
-    # The edge of a tile is rounded to pixels.
+    # The edge of a tile is rounded up to a size that transforms fast.
     assert_allclose(spectra.centres_xy_angstrom.max(axis=0), (384 - 64, 256 - 64), atol=3.0)
 
 
@@ -54,3 +54,15 @@ def test_a_wave_lands_in_its_ring_and_sector(shape):
 def test_few_tiles_are_taken_where_asked_and_one_where_the_image_is_small(rng):
     assert tile_spectra(noise(rng, (512, 512)), 2.7, BAND, 173.0, max_tiles=20).power.shape[0] <= 20
     assert tile_spectra(noise(rng, (128, 128)), 2.7, BAND, 900.0).power.shape[0] == 1
+
+
+@pytest.mark.parametrize("max_tiles", [10, 100])
+def test_finer_pixels_change_nothing_in_the_band(rng, max_tiles):
+    """Few tiles are transformed as they are, many from the image cropped in Fourier space: both are flat."""
+    spectra = tile_spectra(noise(rng, (600, 600)), 1.3, BAND, 200.0, max_tiles)
+    weights = np.broadcast_to(spectra.counts, spectra.power.shape)
+    low, high = (
+        np.average(spectra.power[..., k], weights=weights[..., k]) for k in (slice(30), slice(30, 60))
+    )
+    # Some 2000 independent values in each half.
+    assert low / high == pytest.approx(1.0, abs=0.1)

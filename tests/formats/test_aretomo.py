@@ -7,8 +7,11 @@ import pytest
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.aretomo import AlnFile, read_aln, read_aretomo, write_aln, write_aretomo
+from cryoloom.formats.ctffind import read_aretomo_ctf
+from cryoloom.formats.foreign_ctf import ctfs_by_tilt
 from cryoloom.formats.imod_transforms import poses_from_xf, xf_from_poses
-from cryoloom.model import Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from ctf_series import assert_same_ctfs
 
 
 def make_series(rng, *, x_tilt=0.0, magnification=1.0, shape=(40, 60)):
@@ -155,3 +158,17 @@ def test_refuses_what_is_no_alignment(text, tmp_path):
     (tmp_path / "a.aln").write_text(text)
     with pytest.raises(DataUnfitError, match=r"a\.aln"):
         read_aln(tmp_path / "a.aln")
+
+
+def test_ctfs_are_written_where_there_are_any(rng, tmp_path):
+    series = make_series(rng)
+    assert not any(path.name.endswith("_CTF.txt") for path in write_aretomo([(series, None)], tmp_path / "a"))
+    known = series.with_tilts(
+        {
+            t.acquisition_index: {"ctf": Ctf(30000.0 + t.acquisition_index, 29000.0, 20.0)}
+            for t in series.tilts
+        }
+    )
+    write_aretomo([(known, None)], tmp_path / "b")
+    found = ctfs_by_tilt(read_aretomo_ctf(tmp_path / "b" / f"{series.name}_CTF.txt"), known)
+    assert_same_ctfs(found, known, to_angstrom=0.01)

@@ -8,10 +8,12 @@ import pytest
 import starfile
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.foreign_ctf import ctfs_by_tilt
 from cryoloom.formats.imod_transforms import poses_from_xf
 from cryoloom.formats.mrc import MrcPixels
-from cryoloom.formats.warp import read_warp, write_warp
+from cryoloom.formats.warp import read_warp, read_warp_ctf, write_warp
 from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
+from ctf_series import assert_same_ctfs
 
 
 def make_series(rng, *, x_tilt=0.0, handedness=1.0):
@@ -70,6 +72,43 @@ def test_defocus_is_told_as_warp_reckons_it(rng, tmp_path, handedness, inverted)
     assert values["GridCTF"][2] == pytest.approx(3.9001)
     assert values["GridCTFDefocusDelta"][2] == pytest.approx(0.2002)
     assert values["GridCTFPhase"] == [0.5] * 5
+
+
+def test_ctfs_survive(rng, tmp_path):
+    series = make_series(rng)
+    write_warp([(series, None)], tmp_path)
+    found = ctfs_by_tilt(read_warp_ctf(tmp_path / "warp_tiltseries" / "TS_01.xml"), series)
+    assert_same_ctfs(found, series, to_angstrom=1e-3)
+
+
+def warp_ctf(grids: str) -> str:
+    return (
+        "<TiltSeries><Angles>-20 0</Angles><Dose>3 0</Dose><CTF><Param Name='Defocus' Value='4.1'/>"
+        f"<Param Name='DefocusDelta' Value='-0.2'/><Param Name='DefocusAngle' Value='10'/></CTF>"
+        f"{grids}</TiltSeries>"
+    )
+
+
+def test_grids_of_one_value_or_of_none_speak_for_all_tilts(rng, tmp_path):
+    nodes = "<Node X='0' Y='0' Z='0' Value='4'/><Node X='1' Y='0' Z='0' Value='4.4'/>"
+    path = tmp_path / "TS_01.xml"
+    path.write_text(warp_ctf(f"<GridCTF Width='2' Height='1' Depth='1'>{nodes}</GridCTF>"))
+    found = ctfs_by_tilt(read_warp_ctf(path), make_series(rng))
+    assert sorted(found) == [0, 2]
+    for ctf in found.values():
+        # Mean of the plane 4.2 um; a negative difference turns the direction of the larger defocus.
+        assert (ctf.defocus_u_angstrom, ctf.defocus_v_angstrom) == pytest.approx((43000.0, 41000.0))
+        assert ctf.astigmatism_angle_deg == pytest.approx(-80.0)
+
+
+def test_grids_between_are_refused(rng, tmp_path):
+    path = tmp_path / "TS_01.xml"
+    path.write_text(warp_ctf("<GridCTF Depth='3'/>"))
+    with pytest.raises(DataUnfitError, match="GridCTF has 3 values for 2 tilts"):
+        read_warp_ctf(path)
+    path.write_text("<TiltSeries><Angles>0</Angles></TiltSeries>")
+    with pytest.raises(DataUnfitError, match="run WarpTools ts_ctf"):
+        read_warp_ctf(path)
 
 
 def test_reads_what_warp_imported(tmp_path):

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cryoloom.algorithms.fourier import fourier_resize
+from cryoloom.algorithms.fourier import fourier_resize, good_fft_size
 from cryoloom.geometry.frames import binned_shape
 
 __all__ = ["SpectrumBand", "TileSpectra", "tile_spectra"]
@@ -80,11 +80,16 @@ def tile_spectra(
 ) -> TileSpectra:
     """Spectra of Hann-tapered tiles of an image ``(y, x)``, half a tile apart where ``max_tiles`` allows.
 
-    The image is first Fourier-cropped to what ``band`` needs. Frequencies on the two axes are left out:
-    a camera's lines and columns put their power there.
+    An image of pixels far finer than ``band`` needs is first Fourier-cropped. Frequencies on the two axes
+    are left out: a camera's lines and columns put their power there.
     """
     # Ten per cent beyond the band: the cropping's edge must not be in it.
     binning = max(1.0, 1.0 / (2.2 * band.high_per_angstrom * pixel_size_angstrom))
+    edge = _tile_edge(image.shape, pixel_size_angstrom, tile_angstrom)
+    starts_y, starts_x = _tile_starts((image.shape[0], image.shape[1]), edge, max_tiles)
+    # Transforming tiles as they are costs less than a whole image to and fro, until they are too many.
+    if len(starts_y) * len(starts_x) * edge**2 <= 2 * image.numel():
+        binning = 1.0
     n_y, n_x = binned_shape((image.shape[0], image.shape[1]), binning)
     work = fourier_resize(image, (n_y, n_x)) if binning > 1.0 else image
     # Cropping to whole pixels leaves them slightly oblong; taken as square they would be a false astigmatism.
@@ -92,18 +97,18 @@ def tile_spectra(
         pixel_size_angstrom * n / work_n for n, work_n in zip(image.shape, work.shape, strict=True)
     )
     work_pixel_angstrom = sum(pixel_yx_angstrom) / 2
-    edge = min(2 * round(tile_angstrom / work_pixel_angstrom / 2), work.shape[0], work.shape[1])
-    edge -= edge % 2
+    edge = _tile_edge(work.shape, work_pixel_angstrom, tile_angstrom)
     starts_y, starts_x = _tile_starts((work.shape[0], work.shape[1]), edge, max_tiles)
 
     taper = torch.hann_window(edge, dtype=work.dtype, device=work.device)
     window = taper[:, None] * taper[None, :]
+    energy = window.square().sum()
     gather, counts = _binning_matrix(edge, pixel_yx_angstrom, band)
     power = np.zeros((len(starts_y) * len(starts_x), band.n_sectors * band.n_rings), dtype=np.float32)
     for i_row, y in enumerate(starts_y):
         tiles = torch.stack([work[y : y + edge, x : x + edge] for x in starts_x])
         tiles = (tiles - tiles.mean(dim=(-2, -1), keepdim=True)) * window
-        spectra = torch.fft.rfft2(tiles).abs().square() / window.square().sum()
+        spectra = torch.view_as_real(torch.fft.rfft2(tiles)).square().sum(dim=-1) / energy
         rows = spectra.reshape(len(starts_x), -1).T.cpu().numpy()
         power[i_row * len(starts_x) : (i_row + 1) * len(starts_x)] = (gather @ rows).T
     centres = np.stack(np.meshgrid(starts_x, starts_y), axis=-1).reshape(-1, 2) + edge // 2
@@ -119,6 +124,12 @@ def tile_spectra(
         _independence(profile, noise_y[0], len(starts_y)) * _independence(profile, noise_x[0], len(starts_x)),
         0.5 * (noise_y / noise_y[0] + noise_x / noise_x[0]),
     )
+
+
+def _tile_edge(shape_yx: tuple[int, ...], pixel_size_angstrom: float, tile_angstrom: float) -> int:
+    """Pixels of a tile of at least the size asked for that transforms fast, or what the image has."""
+    edge = min(good_fft_size(round(tile_angstrom / pixel_size_angstrom)), *shape_yx)
+    return edge - edge % 2
 
 
 def _tile_starts(shape_yx: tuple[int, int], edge: int, max_tiles: int) -> tuple[list[int], list[int]]:

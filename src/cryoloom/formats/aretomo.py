@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.ctffind import write_aretomo_ctf
 from cryoloom.formats.foreign_alignment import ForeignAlignment, ForeignView, scaled_pixel_size
 from cryoloom.formats.imod_transforms import half_pixel_xy
 from cryoloom.formats.placement import (
@@ -172,10 +173,11 @@ def read_aretomo(path: Path, shape_yx: tuple[int, int], pixel_size_angstrom: flo
 def write_aretomo(
     items: Sequence[tuple[TiltSeries, Tomogram | None]], directory: Path, *, link: bool = True
 ) -> tuple[Path, ...]:
-    """Files to go on with AreTomo: NAME.mrc, NAME_TLT.txt (angle, order, dose) and NAME.aln for each series.
+    """Files to go on with AreTomo: NAME.mrc, NAME_TLT.txt (angle, order, dose), NAME_CTF.txt, NAME.aln.
 
-    Excluded tilts are dark frames. A series without an alignment gets no ``.aln``; one AreTomo cannot be told
-    of is left out, which ``NOTES.txt`` says. ``link`` as in `place_pixels`.
+    Excluded tilts are dark frames. A series without CTFs gets no ``_CTF.txt``, one without an alignment no
+    ``.aln``; one AreTomo cannot be told of is left out, which ``NOTES.txt`` says. ``link`` as in
+    `place_pixels`.
     """
     fit, notes = exportable(items, _check_exportable)
     directory.mkdir(parents=True, exist_ok=True)
@@ -186,6 +188,9 @@ def write_aretomo(
         path = directory / f"{series.name}.mrc"
         written.append(place_pixels(stack.images, path, stack.pixel_size_angstrom, link=link))
         written.append(_write_angles(directory / f"{series.name}_TLT.txt", tilts))
+        if any(tilt.ctf is not None for tilt in tilts):
+            written.append(directory / f"{series.name}_CTF.txt")
+            write_aretomo_ctf(written[-1], series)
         if poses is None:
             notes.append(f"{series.name}: not aligned, so without an .aln file")
             continue

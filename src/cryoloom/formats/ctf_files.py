@@ -10,6 +10,7 @@ from cryoloom.formats.ctffind import read_aretomo_ctf, read_ctffind, read_ctffin
 from cryoloom.formats.foreign_ctf import ForeignCtf
 from cryoloom.formats.gctf import read_star_ctf
 from cryoloom.formats.imod_defocus import read_imod_defocus
+from cryoloom.formats.warp import read_warp_ctf
 from cryoloom.model import TiltSeries
 
 __all__ = ["find_ctf", "read_ctf"]
@@ -18,6 +19,7 @@ __all__ = ["find_ctf", "read_ctf"]
 _NAMES = {
     "imod": ("{series}.defocus",),
     "aretomo": ("{series}_CTF.txt",),
+    "warp": ("{series}.xml",),
     "star": ("{series}.star", "{series}_gctf.star", "{series}/micrographs_all_gctf.star"),
     "ctffind": ("{series}.txt", "{series}_ctf.txt", "{series}_ctffind.txt", "{series}_ctffind4.txt"),
 }
@@ -58,8 +60,8 @@ def find_ctf(folder: Path, series_name: str, program: str, file_name: str = "") 
 def _program_of(path: Path) -> str:
     if path.suffix == ".defocus":
         return "imod"
-    if path.suffix == ".star":
-        return "star"
+    if path.suffix in (".star", ".xml"):
+        return "star" if path.suffix == ".star" else "warp"
     if path.is_file() and path.stem.endswith("_CTF"):
         return "aretomo"
     return "ctffind"
@@ -72,6 +74,7 @@ def read_ctf(program: str, path: Path, series: TiltSeries) -> ForeignCtf:
     readers: dict[str, Callable[[Path], ForeignCtf]] = {
         "aretomo": read_aretomo_ctf,
         "star": read_star_ctf,
+        "warp": read_warp_ctf,
         "ctffind": read_ctffind,
     }
     return read_imod_defocus(path, series) if program == "imod" else readers[program](path)

@@ -21,6 +21,7 @@ import starfile
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.foreign_alignment import ForeignAlignment, ForeignView
+from cryoloom.formats.foreign_ctf import ForeignCtf, ForeignCtfView, ctf_of
 from cryoloom.formats.mrc import MrcPixels
 from cryoloom.formats.placement import (
     exportable,
@@ -32,7 +33,7 @@ from cryoloom.formats.placement import (
 )
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries, Tomogram
 
-__all__ = ["read_warp", "write_warp"]
+__all__ = ["read_warp", "read_warp_ctf", "write_warp"]
 
 _SERIES_FOLDER, _FRAMES_FOLDER, _STAR_FOLDER = "warp_tiltseries", "warp_frameseries", "tomostar"
 _DEFAULT_THICKNESS_ANGSTROM = 3000.0
@@ -89,6 +90,60 @@ _WARPING_GRIDS = (
     "GridAngleY",
     "GridAngleZ",
 )
+
+
+def read_warp_ctf(path: Path) -> ForeignCtf:
+    """CTFs of a tilt series' XML file, told by tilt and dose.
+
+    Its grids have one value for all tilts or one for each; those over the plane of an image are averaged.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+        tilt = _numbers(root, "Angles")
+        dose = _numbers(root, "Dose") if root.find("Dose") is not None else [0.0] * len(tilt)
+        parameters = {p.get("Name"): p.get("Value", "") for p in root.findall("CTF/Param")}
+        defocus = _per_tilt(root, "GridCTF", len(tilt), float(parameters["Defocus"]))
+        delta = _per_tilt(root, "GridCTFDefocusDelta", len(tilt), float(parameters.get("DefocusDelta", "0")))
+        angle = _per_tilt(root, "GridCTFDefocusAngle", len(tilt), float(parameters.get("DefocusAngle", "0")))
+        phase = _per_tilt(root, "GridCTFPhase", len(tilt), float(parameters.get("PhaseShift", "0")))
+    except (OSError, ValueError, KeyError, ElementTree.ParseError) as error:
+        raise DataUnfitError(
+            f"{path} has no CTF of a Warp tilt series: expected Angles, CTF and grids of one value or one a "
+            f"tilt ({error}); run WarpTools ts_ctf"
+        ) from error
+    resolution = float(root.get("CTFResolutionEstimate", "0"))
+    views = tuple(
+        ForeignCtfView(
+            ctf_of(
+                1e4 * (defocus[i] + delta[i] / 2),
+                1e4 * (defocus[i] - delta[i] / 2),
+                angle[i],
+                phase_shift_deg=180.0 * phase[i],
+                fit_resolution_angstrom=resolution,
+            ),
+            tilt_deg=tilt[i],
+            dose_start_per_angstrom2=dose[i],
+        )
+        for i in range(len(tilt))
+    )
+    return ForeignCtf(path, views)
+
+
+def _per_tilt(root: ElementTree.Element, name: str, n_tilts: int, otherwise: float) -> list[float]:
+    """Mean over the plane of a grid for each tilt; a grid that is not there has one value everywhere."""
+    grid = root.find(name)
+    if grid is None:
+        return [otherwise] * n_tilts
+    depth = int(grid.get("Depth", "1"))
+    if depth not in (1, n_tilts):
+        raise ValueError(f"{name} has {depth} values for {n_tilts} tilts")
+    planes: list[list[float]] = [[] for _ in range(depth)]
+    for node in grid.iter("Node"):
+        planes[int(node.get("Z", "0"))].append(float(node.get("Value", "nan")))
+    means = [sum(plane) / len(plane) if plane else float("nan") for plane in planes]
+    if not np.isfinite(means).all():
+        raise ValueError(f"{name} has nodes without a value")
+    return means * n_tilts if depth == 1 else means
 
 
 def _words(root: ElementTree.Element, name: str) -> list[str]:

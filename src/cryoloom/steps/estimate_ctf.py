@@ -20,6 +20,7 @@ for the model of rings and the fit resolution; Zhang (2016) for equiphase averag
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -71,8 +72,8 @@ class EstimateCtfParams(StepParams):
 
 def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
     n_y, n_x = series.stack.shape_yx if series.stack is not None else (4092, 5760)
-    # One image, its transform and the cropped copy; spectra and residuals of up to 100 tiles per exposure.
-    return 400_000_000 + 16 * n_y * n_x + 9_000_000 * len(series.tilts)
+    # Two images, a transform and a cropped copy; spectra and residuals of up to 100 tiles per exposure.
+    return 400_000_000 + 20 * n_y * n_x + 9_000_000 * len(series.tilts)
 
 
 @step(
@@ -147,15 +148,21 @@ def _all_spectra(
     params: EstimateCtfParams,
     context: StepContext,
 ) -> list[TileSpectra]:
-    """Tile spectra of the exposures, one image in memory at a time."""
+    """Tile spectra of the exposures; while one image is worked on, the next is read."""
     stack = series.unweighted_stack
+
+    def image_of(i: int) -> NDArray[np.float32] | None:
+        # Section None is not met: such tilts were left out.
+        return np.asarray(stack.images[tilts[i].section], np.float32) if i < len(tilts) else None
+
     spectra = []
-    for i, tilt in enumerate(tilts):
-        if tilt.section is None:
-            continue
-        image = torch.as_tensor(np.asarray(stack.images[tilt.section], np.float32), device=context.device)
-        spectra.append(tile_spectra(image, stack.pixel_size_angstrom, band, params.tile_angstrom))
-        context.progress(i + 1, len(tilts) + len(tilts) // 2)
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(image_of, 0)
+        for i in range(len(tilts)):
+            image = torch.as_tensor(coming.result(), device=context.device)
+            coming = reader.submit(image_of, i + 1)
+            spectra.append(tile_spectra(image, stack.pixel_size_angstrom, band, params.tile_angstrom))
+            context.progress(i + 1, len(tilts) + len(tilts) // 2)
     return spectra
 
 

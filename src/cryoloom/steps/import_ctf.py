@@ -1,8 +1,9 @@
-"""Take the CTFs another program found: those of CTFFIND, IMOD, AreTomo, Gctf or RELION in place of ours.
+"""Take the CTFs another program found: those of CTFFIND, IMOD, AreTomo, Warp, Gctf or RELION.
 
 Files are found by the series' name in a folder or one below it: ``NAME.defocus`` (IMOD), ``NAME_CTF.txt``
-(AreTomo), ``NAME.star`` or ``NAME_gctf.star`` (Gctf, RELION), ``NAME.txt`` or ``NAME_ctf.txt`` (CTFFIND on
-the stack); or by a name of your own, which may be a folder of CTFFIND's files of single images.
+(AreTomo), ``NAME.xml`` (Warp), ``NAME.star`` or ``NAME_gctf.star`` (Gctf, RELION), ``NAME.txt`` or
+``NAME_ctf.txt`` (CTFFIND on the stack); or by a name of your own, which may be a folder of CTFFIND's files of
+single images.
 
 A value goes to the tilt whose section, place in order of tilt, image or angle the file names. Where that
 is not certain for every value the series is refused, never shifted by one. A tilt the file says nothing
@@ -34,7 +35,7 @@ class ImportCtfParams(StepParams):
     """Where the CTFs are."""
 
     folder: Path = Field(Path(), description="Folder with the CTFs of all series.")
-    program: Literal["auto", "ctffind", "imod", "aretomo", "star"] = Field(
+    program: Literal["auto", "ctffind", "imod", "aretomo", "warp", "star"] = Field(
         "auto", description="Program whose files to read; auto takes the only ones there are."
     )
     file: str = Field(
