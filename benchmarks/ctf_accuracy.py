@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from context import MemoryContext
 
 N_SERIES = 20
+AMPLITUDE_CONTRAST = 0.07
 LOST_ANGSTROM = 3000.0
 HEADER = (
     f"{'series':<44}{'tilts':>6}{'median':>8}{'90 %':>7}{'max':>7}{'lost':>6}{'expected':>10}{'fit res':>9}"
@@ -54,8 +56,11 @@ class Errors:
     hand: str
 
 
-def scenario(i: int, size: int) -> SimulationParams:
-    """Series ``i``: every property runs through its values at its own pace."""
+def scenario(i: int, size: int, phase_deg: float = 0.0) -> SimulationParams:
+    """Series ``i``: every property runs through its values at its own pace.
+
+    A phase shift is simulated as that much more amplitude contrast: both add to the same phase.
+    """
     return SimulationParams(
         seed=100 + i,
         image_shape_yx=(size, size),
@@ -67,6 +72,7 @@ def scenario(i: int, size: int) -> SimulationParams:
         defocus_angstrom=(35000.0, 25000.0, 45000.0, 18000.0, 60000.0)[i % 5],
         astigmatism_angstrom=(300.0, 50.0, 900.0, 1500.0)[i % 4],
         astigmatism_angle_deg=(37.0 * i) % 180 - 90,
+        amplitude_contrast=math.sin(math.asin(AMPLITUDE_CONTRAST) + math.radians(phase_deg)),
     )
 
 
@@ -76,18 +82,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--phase", type=float, default=0.0, help="phase plate: its shift in degrees")
     parser.add_argument("--no-poses", action="store_true", help="leave out the runs with poses")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(HEADER)
     together: dict[str, list[Errors]] = {}
     for i in arguments.series:
-        series, truth = simulated(scenario(i, arguments.size), arguments.keep)
+        series, truth = simulated(scenario(i, arguments.size, arguments.phase), arguments.keep)
         posed = series.with_tilts({t.acquisition_index: {"pose": t.pose} for t in truth.tilts})
         cases = {"origin": series} if arguments.no_poses else {"origin": series, "with poses": posed}
         for case, given in cases.items():
-            name = f"{i:2d} {described(scenario(i, arguments.size))} {case}"
-            together.setdefault(case, []).append(report(name, given, truth))
+            name = f"{i:2d} {described(scenario(i, arguments.size, arguments.phase))} {case}"
+            together.setdefault(case, []).append(report(name, given, truth, arguments.phase))
     for case, found in together.items():
         summarise(case, found)
 
@@ -101,9 +108,9 @@ def described(params: SimulationParams) -> str:
 
 def simulated(params: SimulationParams, keep: Path | None) -> tuple[TiltSeries, Truth]:
     """The series, from ``keep`` where it is there."""
-    if keep is None:
-        return simulate_tilt_series(params)
-    path = keep / f"{params.seed}_{params.image_shape_yx[0]}.npz"
+    keep = keep or Path(tempfile.mkdtemp())
+    suffix = "" if params.amplitude_contrast == AMPLITUDE_CONTRAST else f"_{params.amplitude_contrast:.3f}"
+    path = keep / f"{params.seed}_{params.image_shape_yx[0]}{suffix}.npz"
     truth_path = path.with_suffix(".json")
     if not path.is_file():
         keep.mkdir(parents=True, exist_ok=True)
@@ -125,7 +132,7 @@ def simulated(params: SimulationParams, keep: Path | None) -> tuple[TiltSeries, 
     return (
         TiltSeries(
             truth.series,
-            Microscope(params.voltage_kv, params.spherical_aberration_mm, params.amplitude_contrast),
+            Microscope(params.voltage_kv, params.spherical_aberration_mm, AMPLITUDE_CONTRAST),
             params.pixel_size_angstrom,
             tilts,
             tilt_axis_deg=Sourced.from_told(truth.told_axis_deg, "mdoc"),
@@ -135,11 +142,11 @@ def simulated(params: SimulationParams, keep: Path | None) -> tuple[TiltSeries, 
     )
 
 
-def report(name: str, series: TiltSeries, truth: Truth) -> Errors:
+def report(name: str, series: TiltSeries, truth: Truth, phase_deg: float = 0.0) -> Errors:
     """Run the step and print a line for the series and for each range of tilts."""
     context = MemoryContext(n_threads=torch.get_num_threads())
     start = time.process_time()
-    found = estimate_ctf(series, EstimateCtfParams(), context)
+    found = estimate_ctf(series, EstimateCtfParams(phase_plate=phase_deg > 0), context)
     seconds = time.process_time() - start
     tilts = [t for t in found.tilts if t.ctf is not None]
     if len(tilts) < len(found.tilts):
@@ -159,6 +166,13 @@ def report(name: str, series: TiltSeries, truth: Truth) -> Errors:
             line += f" ±{figures.get('thickness_sd_angstrom', math.nan):4.0f}"
             line += f"{figures.get('specimen_inclination_deg', math.nan):9.1f}{seconds:7.1f}"
         print(line, flush=True)
+    if phase_deg:
+        shifts = np.array([t.ctf.phase_shift_deg for t in tilts if t.ctf])
+        off = (shifts - phase_deg + 90) % 180 - 90
+        print(
+            f"    phase shift: median {np.median(shifts):.1f} deg, median error "
+            f"{np.median(np.abs(off)):.1f} deg"
+        )
     for warning in context.warnings:
         print(f"    {warning}")
     return errors

@@ -41,7 +41,7 @@ from cryoloom.algorithms.ctf_phase_shift import with_coarse_phase_shift, with_ph
 from cryoloom.algorithms.ctf_prior import STUDENT_FREEDOM, consensus, log_prior, pick, predict_each
 from cryoloom.algorithms.ctf_shared import Thickness, coarse_astigmatism, shared_model, thickness_of
 
-__all__ = ["SeriesFit", "fit_series"]
+__all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
 
 # No exposure is believed to lie farther from its series.
 FARTHEST_ANGSTROM = 10000.0
@@ -68,6 +68,14 @@ class SeriesFit:
     def total_gain(self) -> float:
         """Log-likelihood of all exposures over that of images without rings, in nats."""
         return sum(fit.gain for fit in self.fits)
+
+
+def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> float | None:
+    """Defocus about which most of some exposures show rings, in angstrom; None where they show none."""
+    grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
+    start = SeriesModel(1, _first_spectrum(tilts[0].data))
+    centre, evidence = consensus(_grid_gains(tilts, start, grid), grid)
+    return centre if evidence >= CERTAIN_GAIN else None
 
 
 def fit_series(

@@ -32,16 +32,21 @@ from cryoloom.algorithms.ctf import principal_defoci
 from cryoloom.algorithms.ctf_fit import DefocusFit, RingData, whiten
 from cryoloom.algorithms.ctf_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf_quality import RingProfile, fit_resolution_angstrom, ring_profile
-from cryoloom.algorithms.ctf_series import SeriesFit, fit_series
+from cryoloom.algorithms.ctf_series import SeriesFit, coarse_defocus, fit_series
+from cryoloom.algorithms.ctf_shared import Thickness
 from cryoloom.algorithms.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
 from cryoloom.errors import UserInputError
-from cryoloom.model import Ctf, Sourced, Tilt, TiltSeries
+from cryoloom.model import Ctf, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["EstimateCtfParams", "estimate_ctf"]
 
-# A thickness is told as a figure where it is known to a fifth, or to 300 angstrom.
-THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO = 300.0, 0.2
+# A thickness is told as a figure where it is known to a fifth, or to 300 angstrom, and its first node lies
+# within the rings that are seen of three exposures.
+THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO, MIN_NODES = 300.0, 0.2, 3
+# Rings of defocus D at frequency k come from points 2 lambda D k apart, for 8 angstrom 0.3 of D / 60.
+SMALLEST_TILE_ANGSTROM, TILE_PER_DEFOCUS = 700.0, 1 / 60
+N_FIRST_LOOK = 5
 
 
 class EstimateCtfParams(StepParams):
@@ -53,7 +58,11 @@ class EstimateCtfParams(StepParams):
     high_resolution_angstrom: float = Field(
         5.0, gt=0, description="Upper end of the fitted frequencies; at finest 95 % of Nyquist's is used."
     )
-    tile_angstrom: float = Field(700.0, gt=0, description="Edge of the tiles whose spectra are taken.")
+    tile_angstrom: float | None = Field(
+        None,
+        gt=0,
+        description="Edge of the tiles of the spectra. Else 700, or a sixtieth of the defocus if larger.",
+    )
     phase_plate: bool = Field(False, description="Find the phase shift of a phase plate in each exposure.")
     phase_shift_deg: float = Field(
         0.0, ge=0, lt=180, description="Phase shift of a phase plate where it is known and not to be found."
@@ -102,7 +111,7 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
             f"{2 * pixel:g} A, and rings are looked for from {params.low_resolution_angstrom:g} A on"
         )
         return series
-    spectra = _all_spectra(series, tilts, band, params, context)
+    spectra = _all_spectra(series, tilts, band, _tile_angstrom(series, tilts, band, params, context), context)
 
     def rewhiten(i: int, modulation: NDArray[np.float64] | None) -> RingData:
         data = whiten(spectra[i], series.microscope, modulation, context.device)
@@ -141,27 +150,50 @@ def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
     return SpectrumBand(1 / params.low_resolution_angstrom, 1 / high)
 
 
-def _all_spectra(
+def _tile_angstrom(
     series: TiltSeries,
     tilts: list[Tilt],
     band: SpectrumBand,
     params: EstimateCtfParams,
     context: StepContext,
+) -> float:
+    """Edge of the tiles: rings of a large defocus come from points far apart, which a tile must hold.
+
+    The defocus is first looked for in the least tilted exposures with the smallest tiles.
+    """
+    if params.tile_angstrom is not None:
+        return params.tile_angstrom
+    if params.max_defocus_angstrom * TILE_PER_DEFOCUS <= SMALLEST_TILE_ANGSTROM:
+        return SMALLEST_TILE_ANGSTROM
+    stack = series.unweighted_stack
+    rings = []
+    for tilt in sorted(tilts, key=lambda t: abs(t.nominal_tilt_deg))[:N_FIRST_LOOK]:
+        image = torch.as_tensor(_image_of(stack, tilt), device=context.device)
+        spectra = tile_spectra(image, stack.pixel_size_angstrom, band, SMALLEST_TILE_ANGSTROM)
+        data = whiten(spectra, series.microscope, device=context.device)
+        rings.append(_tilt_rings(series, tilt, replace(data, phase_shift_deg=params.phase_shift_deg)))
+    found = coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
+    return max(SMALLEST_TILE_ANGSTROM, (found or 0.0) * TILE_PER_DEFOCUS)
+
+
+def _image_of(stack: Stack, tilt: Tilt) -> NDArray[np.float32]:
+    # A tilt without a section was left out before.
+    return np.asarray(stack.images[tilt.section or 0], np.float32)
+
+
+def _all_spectra(
+    series: TiltSeries, tilts: list[Tilt], band: SpectrumBand, tile_angstrom: float, context: StepContext
 ) -> list[TileSpectra]:
     """Tile spectra of the exposures; while one image is worked on, the next is read."""
     stack = series.unweighted_stack
-
-    def image_of(i: int) -> NDArray[np.float32] | None:
-        # Section None is not met: such tilts were left out.
-        return np.asarray(stack.images[tilts[i].section], np.float32) if i < len(tilts) else None
-
     spectra = []
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(image_of, 0)
+        coming = reader.submit(_image_of, stack, tilts[0])
         for i in range(len(tilts)):
             image = torch.as_tensor(coming.result(), device=context.device)
-            coming = reader.submit(image_of, i + 1)
-            spectra.append(tile_spectra(image, stack.pixel_size_angstrom, band, params.tile_angstrom))
+            if i + 1 < len(tilts):
+                coming = reader.submit(_image_of, stack, tilts[i + 1])
+            spectra.append(tile_spectra(image, stack.pixel_size_angstrom, band, tile_angstrom))
             context.progress(i + 1, len(tilts) + len(tilts) // 2)
     return spectra
 
@@ -184,26 +216,33 @@ def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:
 
 def _with_result(series: TiltSeries, tilts: list[Tilt], found: SeriesFit, context: StepContext) -> TiltSeries:
     """Put the fits on the tilts, the handedness on the series, and tell figures and curves."""
-    changes: dict[int, dict[str, Ctf]] = {}
-    curves = []
-    for tilt, one, fit, predicted in zip(tilts, found.tilts, found.fits, found.predicted, strict=True):
+    ctfs, profiles = [], []
+    for one, fit, predicted in zip(found.tilts, found.fits, found.predicted, strict=True):
         data, slope = at_origin(one), found.model.slope(one)
         profile = ring_profile(data, found.model.template(one, fit.defocus_angstrom), fit, slope)
         resolution = None if predicted else fit_resolution_angstrom(profile)
         u, v, angle = principal_defoci(fit.defocus_angstrom, fit.axial_angstrom, fit.diagonal_angstrom)
         score = round(profile.correlation(resolution), 4)
-        ctf = Ctf(u, v, angle, data.phase_shift_deg, resolution, score, predicted, round(fit.sd_angstrom, 1))
-        changes[tilt.acquisition_index] = {"ctf": ctf}
-        curves.append(_curve(tilt, profile, one, fit, found))
-    context.record("ctf_curves", curves)
-    ctfs = [change["ctf"] for change in changes.values()]
-    _tell_figures(ctfs, found, context)
-    silent = [index for index, change in changes.items() if change["ctf"].predicted]
+        ctfs.append(
+            Ctf(u, v, angle, data.phase_shift_deg, resolution, score, predicted, round(fit.sd_angstrom, 1))
+        )
+        profiles.append(profile)
+    thickness = found.thickness if _shows_nodes(found, ctfs) else None
+    context.record(
+        "ctf_curves",
+        [
+            _curve(tilt, profile, one, fit, found.model.nodes_per_angstrom(one) if thickness else [])
+            for tilt, profile, one, fit in zip(tilts, profiles, found.tilts, found.fits, strict=True)
+        ],
+    )
+    _tell_figures(ctfs, found, thickness, context)
+    silent = [tilt.acquisition_index for tilt, ctf in zip(tilts, ctfs, strict=True) if ctf.predicted]
     if silent:
         context.warn(
             f"{series.name}: exposures {silent} show no Thon rings of their own; their defocus is predicted "
             "from the others"
         )
+    changes = {tilt.acquisition_index: {"ctf": ctf} for tilt, ctf in zip(tilts, ctfs, strict=True)}
     handed = series.handedness
     if handed.applied is None:
         handed = _measured_hand(series, found, context)
@@ -222,13 +261,12 @@ def _measured_hand(series: TiltSeries, found: SeriesFit, context: StepContext) -
 
 
 def _curve(
-    tilt: Tilt, profile: RingProfile, rings: TiltRings, fit: DefocusFit, found: SeriesFit
+    tilt: Tilt, profile: RingProfile, rings: TiltRings, fit: DefocusFit, nodes: list[float]
 ) -> dict[str, float | list[float]]:
     """Profile of one tilt for the report, at most 200 samples; the background in decades about its mean."""
     stride = max(1, -(-len(profile.rings) // 200))
     frequency = profile.frequency_per_angstrom[::stride]
     background = np.log10(np.maximum(rings.data.background, 1e-30))
-    nodes = found.model.nodes_per_angstrom(rings) if _knows_thickness(found) else []
     return {
         "acquisition_index": tilt.acquisition_index,
         "defocus_sd_angstrom": round(fit.sd_angstrom, 1),
@@ -242,14 +280,23 @@ def _curve(
     }
 
 
-def _knows_thickness(found: SeriesFit) -> bool:
+def _shows_nodes(found: SeriesFit, ctfs: list[Ctf]) -> bool:
+    """Whether the thickness is known: narrowly enough, and from nodes among the rings that are seen."""
     known = found.thickness
-    return known is not None and known.sd_angstrom <= max(
+    if known is None or known.sd_angstrom > max(
         THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO * known.angstrom
-    )
+    ):
+        return False
+    seen = 0
+    for one, ctf in zip(found.tilts, ctfs, strict=True):
+        nodes = found.model.nodes_per_angstrom(one)
+        seen += bool(nodes and ctf.fit_resolution_angstrom and nodes[0] * ctf.fit_resolution_angstrom <= 1.0)
+    return seen >= MIN_NODES
 
 
-def _tell_figures(ctfs: list[Ctf], found: SeriesFit, context: StepContext) -> None:
+def _tell_figures(
+    ctfs: list[Ctf], found: SeriesFit, thickness: Thickness | None, context: StepContext
+) -> None:
     resolutions = [c.fit_resolution_angstrom for c in ctfs if c.fit_resolution_angstrom is not None]
     context.figure("defocus_median_angstrom", float(np.median([c.defocus_angstrom for c in ctfs])))
     if resolutions:
@@ -264,6 +311,6 @@ def _tell_figures(ctfs: list[Ctf], found: SeriesFit, context: StepContext) -> No
     context.figure("specimen_inclination_deg", found.model.inclination_deg[0])
     if any(c.phase_shift_deg for c in ctfs):
         context.figure("phase_shift_median_deg", float(np.median([c.phase_shift_deg for c in ctfs])))
-    if found.thickness is not None and _knows_thickness(found):
-        context.figure("thickness_angstrom", found.thickness.angstrom)
-        context.figure("thickness_sd_angstrom", found.thickness.sd_angstrom)
+    if thickness is not None:
+        context.figure("thickness_angstrom", thickness.angstrom)
+        context.figure("thickness_sd_angstrom", thickness.sd_angstrom)
