@@ -44,6 +44,8 @@ __all__ = ["EstimateCtfParams", "estimate_ctf"]
 # A thickness is told as a figure where it is known to a fifth, or to 300 angstrom, and its first node lies
 # within the rings that are seen of three exposures.
 THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO, MIN_NODES = 300.0, 0.2, 3
+# Rings fade towards their node: those seen end a little before it.
+NODE_BEYOND_RINGS = 1.25
 # Rings of defocus D at frequency k come from points 2 lambda D k apart, for 8 angstrom 0.3 of D / 60.
 SMALLEST_TILE_ANGSTROM, TILE_PER_DEFOCUS = 700.0, 1 / 60
 N_FIRST_LOOK = 5
@@ -290,7 +292,8 @@ def _shows_nodes(found: SeriesFit, ctfs: list[Ctf]) -> bool:
     seen = 0
     for one, ctf in zip(found.tilts, ctfs, strict=True):
         nodes = found.model.nodes_per_angstrom(one)
-        seen += bool(nodes and ctf.fit_resolution_angstrom and nodes[0] * ctf.fit_resolution_angstrom <= 1.0)
+        resolution = ctf.fit_resolution_angstrom
+        seen += bool(nodes and resolution and nodes[0] * resolution <= NODE_BEYOND_RINGS)
     return seen >= MIN_NODES
 
 
