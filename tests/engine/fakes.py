@@ -58,6 +58,7 @@ class DrawParams(StepParams):
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1,
     citations=("A. Author, A journal 1 (2001)",),
+    methods="Images were drawn[ with a brightness of {brightness:g}][; the median mean was {mean:.0f}].",
 )
 def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSeries:
     """Draw images."""

@@ -10,9 +10,8 @@ import pytest
 from fakes import N_TILTS, fake_steps
 
 from cryoloom.engine.executors import InProcessExecutor
-from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import current_runs, final_items, provenance_of_file
+from cryoloom.engine.results import current_runs, final_items
 from cryoloom.engine.silence import Silence
 from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import UserInputError
@@ -223,23 +222,6 @@ def test_one_step_on_an_earlier_run(project):
         project.run("smooth", input="draw", **{"with": 7})
     with pytest.raises(UserInputError, match="needs an input run; runs here: 1"):
         project.run("smooth")
-
-
-def test_where_a_file_comes_from(project):
-    run(project)
-    path = next(project.folder.glob("runs/*_smooth/TS_02/images.mrc"))
-    chain = provenance_of_file(project.database, project.folder, path)
-    assert [run.node for run, _ in chain] == ["find_series", "draw", "smooth"]
-    with pytest.raises(UserInputError, match="was not made by a run"):
-        provenance_of_file(project.database, project.folder, project.folder / "project.sqlite")
-
-
-def test_methods_text_cites_and_names_what_was_changed(project):
-    run(project, draw={"brightness": 2.0})
-    text = methods_text(project.database)
-    assert "draw [1]: Draw images (brightness = 2.0)." in text
-    assert "[1] A. Author" in text
-    assert text.startswith("3 tilt series")
 
 
 def test_an_exported_workflow_gives_the_same_graph(project):

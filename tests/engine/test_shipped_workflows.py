@@ -125,7 +125,7 @@ COARSE = {
     "bin_to_align": {"binning": 2},
     "bin_to_reconstruct": {"binning": 2},
     "denoise": {"epochs": 1, "steps_per_epoch": 2, "n_boxes": 8, "box_px": 16},
-    "reconstruct": {"voxel_size_angstrom": 20, "multiscale": False},
+    "reconstruct": {"iterations": 3, "voxel_size_angstrom": 20, "multiscale": False},
 }
 
 

@@ -1,9 +1,8 @@
-"""Commands that only look: log, workflow, steps, doctor (and those of `glance`)."""
+"""Commands that only look: workflow, steps, doctor (and those of `glance`)."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +15,7 @@ from cryoloom.cli.options import allowed_values, as_json, default_text
 from cryoloom.cli.reference import steps_as_markdown
 from cryoloom.cli.work import workflow_run
 from cryoloom.engine.doctor import examine
-from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import provenance_of_file
 from cryoloom.engine.scipion_import import import_scipion
 from cryoloom.engine.workflow import load_workflow, shipped_workflows, validated_params
 from cryoloom.steps import all_steps, find_step
@@ -32,7 +29,7 @@ console = Console()
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (*glance.COMMANDS, log, steps, doctor):
+    for command in (*glance.COMMANDS, steps, doctor):
         app.command()(command)
     workflow_commands = typer.Typer(no_args_is_help=True)
     workflow_commands.command("list")(workflow_list)
@@ -41,44 +38,6 @@ def add_to(app: typer.Typer) -> None:
     workflow_commands.command("export")(workflow_export)
     workflow_commands.command("import")(workflow_import)
     app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, run, export, import.")
-
-
-def log(
-    project: ProjectOption,
-    file: Annotated[Path | None, typer.Option(help="Tell how this file came about.")] = None,
-    methods: Annotated[bool, typer.Option(help="Text with citations, fit for a paper.")] = False,
-) -> None:
-    """What was done: all runs, the history of one file, or the methods text."""
-    opened = Project.open(project)
-    if methods:
-        console.print(methods_text(opened.database), soft_wrap=True, highlight=False)
-        return
-    if file is not None:
-        for run, item in provenance_of_file(opened.database, opened.folder, file):
-            console.print(
-                f"[bold]run {run.id} {run.node}[/] {item.name}  {item.started:%Y-%m-%d %H:%M:%S} UTC  "
-                f"{item.seconds:.1f} s on {item.host or 'this machine'} ({item.device}), "
-                f"cryoloom {run.environment.get('cryoloom')}",
-                highlight=False,
-                soft_wrap=True,
-            )
-            console.print(f"    {as_json(run.parameters)}", soft_wrap=True, highlight=False, markup=False)
-            for made in item.files:
-                console.print(
-                    f"    {made.role}: {opened.folder / made.path}", soft_wrap=True, highlight=False
-                )
-        return
-    for run in opened.database.runs():
-        items = opened.database.items(run.id, with_values=False)
-        n_of = Counter(item.state for item in items)
-        left_out = f", {n_of['left_out']} left out" if n_of["left_out"] else ""
-        console.print(
-            f"{run.created:%Y-%m-%d %H:%M:%S} UTC  run {run.id:>3} {run.node:<20} {run.state:<8} "
-            f"{n_of['done']} done, {n_of['failed']} failed{left_out}  "
-            f"{sum(item.seconds for item in items):.1f} s",
-            highlight=False,
-            soft_wrap=True,
-        )
 
 
 def steps(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cryoloom.cli import live, look, work
+from cryoloom.cli import history, live, look, work
 from cryoloom.cli.entry import run_app
 
 __all__ = ["app", "main"]
@@ -20,6 +20,7 @@ app = typer.Typer(
 work.add_to(app)
 live.add_to(app)
 look.add_to(app)
+history.add_to(app)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cryoloom.engine.executors import Executor
+from cryoloom.engine.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.results import ItemResult, final_items, results_of
 from cryoloom.engine.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
@@ -255,15 +256,22 @@ class Project:
         if format not in writers:
             raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(writers)}")
         pairs: list[tuple[TiltSeries, Tomogram | None]] = []
-        for item in final_items(self.database):
+        items = final_items(self.database)
+        for item in items:
             value = self.value(item)
             pairs.append((value.series, value) if isinstance(value, Tomogram) else (value, None))
         if not pairs:
             raise UserInputError(f"{self.folder} holds no finished series to export")
         try:
-            return tuple(writers[format](pairs, Path(directory), link=link))
+            files = tuple(writers[format](pairs, Path(directory), link=link))
         except OSError as error:
             raise TransientError(f"the export to {directory} failed: {error}") from error
+        record_export(self.database, format, items, files, Path(directory))
+        return files
+
+    def origin(self, path: str | Path) -> tuple[Origin, ...]:
+        """How a file came about, from the raw data to it; of a copy or an export too."""
+        return origin_of_file(self.database, self.folder, path)
 
     def workflow(self) -> Workflow:
         """All that was done here, with every link, as it can be done with other data."""

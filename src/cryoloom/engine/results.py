@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cryoloom.errors import UserInputError
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["ItemResult", "final_items", "history_of", "provenance_of_file", "results_of"]
+__all__ = ["ItemResult", "final_items", "history_of", "results_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +105,3 @@ def final_items(database: Database) -> list[ItemRecord]:
         if steps[-1][1].state != "left_out":
             final += [replace(item, value=database.value_of(item.id or 0)) for item in done[-1:]]
     return final
-
-
-def provenance_of_file(database: Database, folder: Path, path: Path) -> list[tuple[RunRecord, ItemRecord]]:
-    """How a file came about, from the raw data to it."""
-    inside = path.absolute()
-    if not inside.is_relative_to(folder):
-        raise UserInputError(f"{path} is not a file of the project {folder}")
-    item = database.item_of_file(inside.relative_to(folder))
-    if item is None:
-        raise UserInputError(f"{path} was not made by a run of {folder}")
-    runs = {run.id: run for run in database.runs()}
-    chain = [(runs[item.run_id], item)]
-    while item.input_item_id is not None:
-        item = database.item(item.input_item_id)
-        chain.append((runs[item.run_id], item))
-    return chain[::-1]

@@ -52,7 +52,7 @@ _TOMO3D = Rule(
             "reconstruct",
             p(
                 method=("method", one_of(None, "sirt")),
-                nIterations=("n_iterations", only_if("method", 1, same)),
+                nIterations=("iterations", only_if("method", 1, same)),
                 height=("thickness_angstrom", pixels),
             ),
             keeps_voxels=True,
@@ -73,7 +73,7 @@ _ARETOMO_UNBINNED = p(tomoThickness=("thickness_angstrom", pixels), binFactor="b
 
 _SART = p(
     reconMethod=("method", one_of("sart", None)),
-    SARTiter=("n_iterations", only_if("reconMethod", 0, same)),
+    SARTiter=("iterations", only_if("reconMethod", 0, same)),
 )
 
 _ARETOMO = Rule(

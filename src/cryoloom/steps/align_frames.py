@@ -124,9 +124,17 @@ def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepCon
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
-    citations=("Li et al., Nat. Methods 10, 584 (2013)", "Zheng et al., Nat. Methods 14, 331 (2017)"),
+    citations=(
+        "Li et al., Nat. Methods 10, 584 (2013), doi:10.1038/nmeth.2472",
+        "Zheng et al., Nat. Methods 14, 331 (2017), doi:10.1038/nmeth.4193",
+    ),
     ahead=_align_ahead,
     ignores_exclusions=True,
+    methods=(
+        "Movie frames were aligned by their most probable trajectory and summed[, binned by "
+        "{binning:g}][; in a median exposure the specimen moved by {motion_median_angstrom:.1f} "
+        "Å]."
+    ),
 )
 def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries:
     """Find the motion within every movie, and sum its frames with it corrected: all, even and odd ones.

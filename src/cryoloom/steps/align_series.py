@@ -96,7 +96,11 @@ def _bytes_needed(series: TiltSeries, params: AlignSeriesParams) -> int:
     gpu="optional",
     citations=(
         "Guckenberger, Ultramicroscopy 9, 167 (1982)",
-        "Kremer, Mastronarde & McIntosh, J. Struct. Biol. 116, 71 (1996)",
+        "Kremer, Mastronarde & McIntosh, J. Struct. Biol. 116, 71 (1996), doi:10.1006/jsbi.1996.0013",
+    ),
+    methods=(
+        "Tilt series were aligned by robust bundle adjustment of tracked features[ ({method})][; "
+        "the mean residual was {residual_mean_angstrom:.2f} Å]."
     ),
 )
 def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepContext) -> TiltSeries:

@@ -52,6 +52,7 @@ def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
     bytes_needed=_bytes_needed,
     gpu="optional",
     ignores_exclusions=True,
+    methods="Images were resampled with the alignment applied.",
 )
 def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: StepContext) -> TiltSeries:
     """Write the aligned images of a series, dose-weighted ones too, and their even and odd halves."""

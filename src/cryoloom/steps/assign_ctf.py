@@ -27,6 +27,7 @@ class AssignCtfParams(StepParams):
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1 << 20,
     also_needs={"ctf_from": TiltSeries},
+    methods="CTFs were taken over from other images of the same exposures.",
 )
 def assign_ctf(
     series: TiltSeries, params: AssignCtfParams, context: StepContext, *, ctf_from: TiltSeries

@@ -39,6 +39,7 @@ class AssignPosesParams(StepParams):
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1 << 20,
     also_needs={"poses_from": TiltSeries},
+    methods="Poses were taken over from other images of the same exposures.",
 )
 def assign_poses(
     series: TiltSeries, params: AssignPosesParams, context: StepContext, *, poses_from: TiltSeries

@@ -58,6 +58,7 @@ def _bytes_needed(series: TiltSeries, params: BinSeriesParams) -> int:
     bytes_needed=_bytes_needed,
     gpu="optional",
     ignores_exclusions=True,
+    methods="Images were binned[ to pixels of {pixel_size_angstrom:.2f} Å].",
 )
 def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext) -> TiltSeries:
     """Bin the images of a series, dose-weighted ones too, and their even and odd halves."""

@@ -67,8 +67,9 @@ def _bytes_needed(series: TiltSeries, params: CorrectCtfParams) -> int:
     gpu="optional",
     citations=(
         "Xiong, Q. et al. (2009) CTF determination and correction for low dose tomographic tilt "
-        "series. J. Struct. Biol. 168, 378-387.",
+        "series. J. Struct. Biol. 168, 378-387, doi:10.1016/j.jsb.2009.08.016",
     ),
+    methods="The CTF was corrected in strips along the tilt axis by {method}.",
 )
 def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepContext) -> TiltSeries:
     """Correct every image not excluded at the defocus of each of its pixels; halves too."""

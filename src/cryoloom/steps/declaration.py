@@ -129,6 +129,10 @@ class Step:
     """True where an excluded tilt changes nothing (movies are summed all the same), so nothing is redone."""
     also_needs: Mapping[str, type] = field(default_factory=dict)
     """Further inputs by role; they reach the function as keywords. A role ends in ``_from``."""
+    methods: str = ""
+    """What the step does as a sentence for a paper. ``{name:.1f}`` is a parameter, or the median of a figure
+    over the items (``{total_name}`` their sum); what stands in [ ] falls away where a value in it is missing
+    or a parameter at its default."""
     reads_figures: bool = False
     """True where the step judges by the figures of the steps before it."""
 
@@ -189,6 +193,7 @@ def step(
     ignores_exclusions: bool = False,
     also_needs: Mapping[str, type] | None = None,
     reads_figures: bool = False,
+    methods: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
 
@@ -212,6 +217,7 @@ def step(
             ahead,
             ignores_exclusions,
             dict(also_needs or {}),
+            methods,
             reads_figures,
         )
         cast(Any, function).declaration = declared

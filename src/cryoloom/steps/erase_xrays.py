@@ -46,8 +46,13 @@ def _bytes_needed(series: TiltSeries, params: EraseXraysParams) -> int:
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
-    citations=("Kremer et al., J. Struct. Biol. 116, 71 (1996)",),
+    citations=(
+        "Kremer, Mastronarde & McIntosh, J. Struct. Biol. 116, 71 (1996), doi:10.1006/jsbi.1996.0013",
+    ),
     ignores_exclusions=True,
+    methods=(
+        "X-ray hits were replaced by values nearby[ ({xray_pixels_per_megapixel:.1f} in a million pixels)]."
+    ),
 )
 def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepContext) -> TiltSeries:
     """Find X-ray hits in every tilt and replace them, in its even and odd halves at the same pixels.

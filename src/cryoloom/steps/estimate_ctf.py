@@ -96,10 +96,14 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
     gpu="optional",
     bytes_needed=_bytes_needed,
     citations=(
-        "Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015)",
-        "Zhang, J. Struct. Biol. 193, 1 (2016)",
-        "Tegunov et al., Nat. Methods 18, 186 (2021)",
-        "Elferich et al., eLife 13, RP97227 (2024)",
+        "Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015), doi:10.1016/j.jsb.2015.08.008",
+        "Zhang, J. Struct. Biol. 193, 1 (2016), doi:10.1016/j.jsb.2015.11.003",
+        "Tegunov et al., Nat. Methods 18, 186 (2021), doi:10.1038/s41592-020-01054-7",
+        "Elferich et al., eLife 13, RP97227 (2024), doi:10.7554/eLife.97227",
+    ),
+    methods=(
+        "[Defocus and astigmatism of all tilts of a series were estimated in one model; the median defocus "
+        "was {defocus_um:.2f} μm][, with rings seen to {fit_resolution_angstrom:.1f} Å]."
     ),
 )
 def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepContext) -> TiltSeries:

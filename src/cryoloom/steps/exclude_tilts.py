@@ -42,7 +42,14 @@ def _bytes_needed(series: TiltSeries, params: ExcludeTiltsParams) -> int:
     return 8 * n_y * n_x + (1 << 24)
 
 
-@step("exclude_tilts", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=_bytes_needed)
+@step(
+    "exclude_tilts",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=_bytes_needed,
+    methods="With those left out by hand, {total_n_excluded:.0f} tilts were excluded.",
+)
 def exclude_tilts(series: TiltSeries, params: ExcludeTiltsParams, context: StepContext) -> TiltSeries:
     """Exclude named tilts with a reason; by choice write stacks that hold only the others.
 

@@ -60,6 +60,7 @@ class ImportAlignmentParams(StepParams):
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=lambda series, params: 150_000_000,
+    methods="Alignments made by another program were taken over.",
 )
 def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context: StepContext) -> TiltSeries:
     """Replace the poses of a series by those in another program's files."""

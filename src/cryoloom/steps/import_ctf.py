@@ -49,6 +49,7 @@ class ImportCtfParams(StepParams):
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=lambda series, params: 100 << 20,
+    methods="CTFs estimated by another program were taken over.",
 )
 def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext) -> TiltSeries:
     """Replace the CTFs of a series by those in another program's file."""

@@ -176,12 +176,18 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     bytes_needed=bytes_needed,
     gpu="optional",
     citations=(
-        "Radermacher, M. (2006) Weighted back-projection methods. In: Electron Tomography, 2nd ed., 245-273.",
+        "Radermacher, M. (2006) Weighted back-projection methods. In: Electron Tomography, 2nd ed., 245-273, "
+        "doi:10.1007/978-0-387-69008-7_9",
         "Harauz, G. & van Heel, M. (1986) Exact filters for general geometry. Optik 73, 146-156.",
         "Turonova, B. et al. (2017) Efficient 3D-CTF correction for cryo-electron tomography using NovaCTF. "
-        "J. Struct. Biol. 199, 187-195.",
+        "J. Struct. Biol. 199, 187-195, doi:10.1016/j.jsb.2017.07.007",
         "Gilbert, P. (1972) Iterative methods for the three-dimensional reconstruction of an object from "
-        "projections. J. Theor. Biol. 36, 105-117.",
+        "projections. J. Theor. Biol. 36, 105-117, doi:10.1016/0022-5193(72)90180-4",
+    ),
+    methods=(
+        "Tomograms were reconstructed by {reconstruction}, with voxels of {voxel_size_angstrom:.2f} Å"
+        "[; even and odd halves agreed to {half_resolution_angstrom:.1f} Å (Fourier shell correlation "
+        "0.143)]."
     ),
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:

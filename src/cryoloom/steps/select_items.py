@@ -48,6 +48,7 @@ class SelectItemsParams(StepParams):
     gives=object,
     bytes_needed=lambda item, params: 1 << 20,
     reads_figures=True,
+    methods="Of {n_all} items {n_done} were chosen to go on[ (condition: {where})].",
 )
 def select_items(
     item: TiltSeries | Tomogram, params: SelectItemsParams, context: StepContext

@@ -56,7 +56,14 @@ def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
     return 200_000_000 + 24 * n_y * n_x
 
 
-@step("select_tilts", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=_bytes_needed)
+@step(
+    "select_tilts",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=_bytes_needed,
+    methods=("Dark, covered, misplaced and blurred tilts were left out[ ({total_n_excluded:.0f} in all)]."),
+)
 def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepContext) -> TiltSeries:
     """Exclude dark, covered, shifted and blurred tilts, with a reason and a figure on each."""
     indices = [tilt.acquisition_index for tilt in series.tilts]

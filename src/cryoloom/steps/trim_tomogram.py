@@ -52,6 +52,7 @@ class TrimTomogramParams(StepParams):
     needs=Tomogram,
     gives=Tomogram,
     bytes_needed=lambda tomogram, params: 8 * math.prod(tomogram.volume.shape) + (200 << 20),
+    methods="Tomograms were cut to the specimen.",
 )
 def trim_tomogram(tomogram: Tomogram, params: TrimTomogramParams, context: StepContext) -> Tomogram:
     """Keep a part of a tomogram and of its halves, by whole voxels."""

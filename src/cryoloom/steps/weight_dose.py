@@ -52,8 +52,9 @@ def _bytes_needed(series: TiltSeries, params: WeightDoseParams) -> int:
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
-    citations=("Grant & Grigorieff, eLife 4:e06980 (2015)",),
+    citations=("Grant & Grigorieff, eLife 4:e06980 (2015), doi:10.7554/eLife.06980",),
     ignores_exclusions=True,
+    methods="Images were weighted by their accumulated dose.",
 )
 def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepContext) -> TiltSeries:
     """Dampen the frequencies radiation has destroyed, by the dose each tilt had received.

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased, selectinload
 
 from cryoloom.errors import UserInputError
 from cryoloom.store.migrations import TABLES_VERSION, migrate
-from cryoloom.store.records import Choice, FileRecord, ItemRecord, PlanRecord, RunRecord
+from cryoloom.store.records import Choice, ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord
 from cryoloom.store.tables import (
     Base,
     ChoiceRow,
@@ -310,6 +310,49 @@ class Database:
                 _with_all(select(ItemRow)).join(FileRow).where(FileRow.path == path.as_posix())
             ).first()
             return _item_record(row, with_records=True) if row else None
+
+    def files_of_length(self, size: int) -> tuple[tuple[int, Path], ...]:
+        """Files of a length in bytes, each with the id of its item."""
+        with self._session() as session:
+            rows = session.scalars(select(FileRow).where(FileRow.bytes == size).order_by(FileRow.id))
+            return tuple((row.item_id, Path(row.path)) for row in rows)
+
+    # Exports
+
+    def add_exports(self, exports: Iterable[ExportRecord]) -> None:
+        """Keep what was written outside; a file written again is forgotten as it was."""
+        new = list(exports)
+        with self._session() as session, session.begin():
+            for path in {str(one.path) for one in new}:
+                session.execute(delete(ExportRow).where(ExportRow.path == path))
+            session.add_all(
+                ExportRow(
+                    item_id=one.item_id,
+                    format=one.format,
+                    path=str(one.path),
+                    bytes=one.bytes,
+                    sha256=one.sha256,
+                    created=one.created,
+                )
+                for one in new
+            )
+
+    def exports_of(self, path: Path) -> tuple[ExportRecord, ...]:
+        """What a file was exported from."""
+        return self._exports(ExportRow.path == str(path))
+
+    def exports_with(self, size: int, sha256: str) -> tuple[ExportRecord, ...]:
+        """What files of this content were exported from, of the first such file."""
+        found = self._exports(ExportRow.bytes == size, ExportRow.sha256 == sha256)
+        return tuple(one for one in found if one.path == found[0].path)
+
+    def _exports(self, *conditions: Any) -> tuple[ExportRecord, ...]:
+        with self._session() as session:
+            rows = session.scalars(select(ExportRow).where(*conditions).order_by(ExportRow.id))
+            return tuple(
+                ExportRecord(row.item_id, row.format, Path(row.path), row.bytes, row.sha256, row.created)
+                for row in rows
+            )
 
     # The user's word on tilts
 
