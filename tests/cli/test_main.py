@@ -53,8 +53,8 @@ def test_process_then_look(run, tmp_path):
     assert len(lines) == 9
     assert lines[-1]["files"]["images"].endswith("TS_03/images.mrc")
     log = run("log", "--project", "p", "--file", lines[-1]["files"]["images"])
-    assert log.index("find_series") < log.index("draw") < log.index("smooth")
-    assert "tilt series were processed" in run("log", "--project", "p", "--methods")
+    assert log.index("run 1 find_series") < log.index("run 2 draw") < log.index("run 3 smooth")
+    assert "were processed with cryoloom" in run("log", "--project", "p", "--methods")
     assert "width: 2" in run("workflow", "export", "--project", "p")
 
 

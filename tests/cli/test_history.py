@@ -1,0 +1,81 @@
+"""What was done, from the command line: log, methods, compare, comment, delete."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes import fake_steps
+from test_graph import run as run_steps
+from typer.testing import CliRunner
+
+from cryoloom.cli.main import app
+from cryoloom.engine.project import Project
+from cryoloom.errors import UserInputError
+
+pytestmark = pytest.mark.usefixtures("fake_steps")
+__all__ = ["fake_steps"]
+
+
+@pytest.fixture
+def project(tmp_path, fake_steps):
+    project = Project.create(tmp_path / "project")
+    run_steps(project, {"step": "find_series"}, {"step": "draw"}, {"step": "smooth"})
+    project.run("draw", like="draw", brightness=5.0)
+    return project
+
+
+@pytest.fixture
+def run(project):
+    def run_command(*arguments, code=0):
+        command = [*arguments, "--project", str(project.folder)]
+        result = CliRunner().invoke(app, command, catch_exceptions=True, env={"COLUMNS": "200"})
+        if isinstance(result.exception, UserInputError):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run_command
+
+
+def test_a_comment_shows_in_the_log(run):
+    run("comment", "2", "too faint")
+    line = next(line for line in run("log").splitlines() if "run   2" in line)
+    assert line.endswith("# too faint")
+    facts = [json.loads(line) for line in run("log", "--json").splitlines()]
+    assert [(fact["run"], fact["comment"]) for fact in facts] == [(1, ""), (2, "too faint"), (3, ""), (4, "")]
+
+
+def test_two_runs_are_compared_in_a_table_and_as_json(run):
+    table = run("compare", "2", "4")
+    assert "brightness" in table
+    assert "median" in table
+    assert "TS_03" in table
+    data = json.loads(run("compare", "2", "4", "--json"))
+    assert data["parameters"] == {"brightness": [1.0, 5.0]}
+    old, new = data["medians"]["mean"]
+    assert new - old == pytest.approx(4, abs=0.5)
+    assert "the runs were made alike" in run("compare", "draw", "4")
+
+
+def test_a_needed_run_is_kept_until_told(run, project):
+    with pytest.raises(UserInputError, match="is needed by 3"):
+        run("delete", "2")
+    assert "deleted run 2 (draw)" in run("delete", "2", "--with-dependents")
+    assert [each.id for each in project.database.runs()] == [1, 4]
+
+
+def test_methods_of_all_and_of_one_run(run):
+    assert "3 tilt series" in run("methods")
+    assert "with a brightness of 5" in run("methods", "--run", "4")
+    assert "with a brightness" not in run("methods", "--run", "3")
+
+
+def test_a_file_is_traced_as_text_and_as_json(run, project):
+    path = project.folder / "runs" / "003_smooth" / "TS_01" / "images.mrc"
+    told = run("log", "--file", str(path))
+    assert "made by run 3 (smooth), TS_01" in told
+    assert "input run 2" in told
+    data = json.loads(run("log", "--file", str(path), "--json"))
+    assert [each["name"] for each in data["steps"]] == ["find_series", "draw", "smooth"]
+    assert data["steps"][1]["environment"]["python"]
