@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class DrawParams(StepParams):
     nan: bool = False
     seconds: float = 0.0
     switch: Path | None = None
+    tally: Path | None = None
+    """A folder that gets a file for every time this step begins."""
 
 
 @step(
@@ -62,6 +65,8 @@ class DrawParams(StepParams):
 )
 def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSeries:
     """Draw images."""
+    if params.tally is not None:
+        (params.tally / uuid.uuid4().hex).touch()
     sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
     for i in range(N_TILTS):
         sink[i] = context.rng.normal(params.brightness, 1, (8, 10)).astype(np.float32)

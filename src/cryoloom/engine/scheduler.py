@@ -84,7 +84,8 @@ class Scheduler:
             if run.state == "running":  # its coordinator died: this one holds the lock
                 self.database.end_run(run.id, "stopped")
         self._choices = self.database.choices()
-        self._known_keys = self.database.known_keys()
+        self._key_of = self.database.known_keys()
+        self._known_keys = set(self._key_of.values())
         self._queue = WorkQueue(workflow)
         running: dict[Future[Outcome], Task] = {}
         self.listener.planned(workflow)
@@ -100,6 +101,7 @@ class Scheduler:
                     if not self.executor.has_room(task):
                         self._queue.push(task)
                         break
+                    self._withdraw_older(task)
                     self.listener.started(task)
                     running[self.executor.submit(task, self.listener.progress)] = task
                 if not (running or self._queue or self._sources):
@@ -262,6 +264,11 @@ class Scheduler:
                 coordinator=self.coordinator,
             )
         )
+
+    def _withdraw_older(self, task: Task) -> None:
+        """Say of a result whose files a task will replace that it is no more, before they are replaced."""
+        if self._key_of.pop((task.run_id, task.item), task.key) != task.key:
+            self.database.withdraw(task.run_id, task.item)
 
     def _value(self, item: ItemRecord) -> Mapping[str, Any]:
         """What an item holds; one that was found in the database came without it."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, delete, event, func, literal, select, text
+from sqlalchemy import Engine, create_engine, delete, event, func, literal, select, text, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session, aliased, selectinload
 
-from cryoloom.errors import UserInputError
+from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.migrations import TABLES_VERSION, migrate
 from cryoloom.store.records import Choice, ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord
 from cryoloom.store.tables import (
@@ -84,11 +85,23 @@ class Database:
     def _session(self) -> Session:
         return Session(self._engine, expire_on_commit=False)
 
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        """One transaction; raises TransientError where the disk takes nothing."""
+        try:
+            with self._session() as session, session.begin():
+                yield session
+        except OperationalError as error:
+            raise TransientError(
+                f"the project database {self._folder / FILE_NAME} cannot be written: {error.orig}; "
+                "free space on that disk, or make it writable, then resume"
+            ) from error
+
     # Plans and runs
 
     def add_plan(self, workflow: Mapping[str, Any], command: str) -> int:
         """Keep a workflow as it was asked for; returns its id."""
-        with self._session() as session, session.begin():
+        with self._writing() as session:
             row = PlanRow(created=_now(), workflow=dict(workflow), command=command)
             session.add(row)
             session.flush()
@@ -111,7 +124,7 @@ class Database:
         links: Mapping[str, int] | None = None,
     ) -> RunRecord:
         """Start a run, or take up the one that had the same step, parameters and inputs."""
-        with self._session() as session, session.begin():
+        with self._writing() as session:
             candidates = session.scalars(select(RunRow).where(RunRow.node == node, RunRow.step == step))
             for row in candidates:
                 same = (row.step_version, row.parameters, row.input_run_id, row.links)
@@ -143,7 +156,7 @@ class Database:
         """Forget runs with their items, files and exports; nothing that stays may refer to them."""
         runs = list(run_ids)
         items = select(ItemRow.id).where(ItemRow.run_id.in_(runs))
-        with self._session() as session, session.begin():
+        with self._writing() as session:
             session.execute(text("PRAGMA defer_foreign_keys=ON"))  # items refer to one another
             for table in (FileRow, ExportRow, ContentRow):
                 session.execute(delete(table).where(table.item_id.in_(items)))
@@ -161,12 +174,12 @@ class Database:
 
     def comment_run(self, run_id: int, comment: str) -> None:
         """Keep a note with a run."""
-        with self._session() as session, session.begin():
+        with self._writing() as session:
             session.get_one(RunRow, run_id).comment = comment
 
     def end_run(self, run_id: int, state: str) -> None:
         """Say how a run ended: done, failed or stopped."""
-        with self._session() as session, session.begin():
+        with self._writing() as session:
             row = session.get_one(RunRow, run_id)
             row.state, row.ended = state, _now()
 
@@ -189,7 +202,7 @@ class Database:
             "error": None if item.error is None else dict(item.error),
             "other_inputs": dict(item.other_inputs),
         }
-        with self._session() as session, session.begin():
+        with self._writing() as session:
             storing = insert(ItemRow).values(run_id=item.run_id, name=item.name, **columns)
             item_id = session.execute(
                 storing.on_conflict_do_update(index_elements=["run_id", "name"], set_=columns).returning(
@@ -218,11 +231,18 @@ class Database:
                 )
             return int(item_id)
 
-    def known_keys(self) -> set[str]:
-        """Keys of all results that can be taken over, if their files are whole."""
-        query = select(ItemRow.key).where(ItemRow.state.in_(_RESULTS), ItemRow.reused_from.is_(None))
+    def known_keys(self) -> dict[tuple[int, str], str]:
+        """Keys of all results that can be taken over if their files are whole, by run and name."""
+        query = select(ItemRow.run_id, ItemRow.name, ItemRow.key)
+        query = query.where(ItemRow.state.in_(_RESULTS), ItemRow.reused_from.is_(None))
         with self._session() as session:
-            return set(session.scalars(query))
+            return {(run_id, name): key for run_id, name, key in session.execute(query)}
+
+    def withdraw(self, run_id: int, name: str) -> None:
+        """A result is about to be made anew: its files will be replaced, so it cannot be taken over again."""
+        made = (ItemRow.run_id == run_id, ItemRow.name == name)
+        with self._writing() as session:
+            session.execute(update(ItemRow).where(*made).values(key=""))
 
     def find_result(self, key: str) -> ItemRecord | None:
         """An item of this key, done with its files all there and as long as they were, or left out.
@@ -358,7 +378,7 @@ class Database:
 
     def add_choices(self, series: str, indices: Iterable[int], *, keep: bool, reason: str, by: str) -> None:
         """Leave tilts out, or keep them, by acquisition index."""
-        with self._session() as session, session.begin():
+        with self._writing() as session:
             session.add_all(
                 ChoiceRow(series=series, acquisition_index=i, keep=keep, reason=reason, by=by, created=_now())
                 for i in indices
@@ -410,6 +430,11 @@ def _open_engine(path: Path) -> Engine:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")  # what is recorded survives a power cut
             connection.execute("PRAGMA foreign_keys=ON")
+        except sqlite3.OperationalError as error:
+            raise TransientError(
+                f"the project database {path} cannot be opened: {error}; free space on that disk, or make it "
+                "writable, then resume"
+            ) from error
         except sqlite3.Error as error:
             raise UserInputError(f"the project database {path} cannot be opened: {error}") from error
 
