@@ -48,6 +48,8 @@ class DrawParams(StepParams):
     fails_on: tuple[str, ...] = ()
     zeros: bool = False
     nan: bool = False
+    flaw: str = ""
+    """Another flaw of what is given: half, shape, flat, pixel, name, section, type."""
     seconds: float = 0.0
     switch: Path | None = None
     tally: Path | None = None
@@ -81,7 +83,25 @@ def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSe
         sink[2] = np.full((8, 10), np.nan, np.float32)
     context.figure("n_included", len(series.included))
     context.figure("mean", float(np.mean([sink[i] for i in range(N_TILTS)])))
-    return replace(series, stack=Stack(sink, 2.5))
+    return flawed(replace(series, stack=Stack(sink, 2.5)), params.flaw, context)
+
+
+def flawed(series: TiltSeries, flaw: str, context: StepContext) -> TiltSeries:
+    """The series, or what no step may give."""
+    if flaw in {"half", "shape", "flat"}:
+        n_y = 4 if flaw == "shape" else 8
+        shape = (N_TILTS, 10) if flaw == "flat" else (N_TILTS, n_y, 10)
+        even = context.new_pixels("even", shape, 2.5)
+        n_written = N_TILTS - 1 if flaw == "half" else N_TILTS
+        even[:n_written] = context.rng.normal(1, 1, (n_written, *shape[1:])).astype(np.float32)
+        return replace(series, stack=replace(series.stack, even=even))
+    if flaw == "pixel":
+        return replace(series, stack=replace(series.stack, pixel_size_angstrom=5.0))
+    if flaw == "name":
+        return replace(series, name="another")
+    if flaw == "section":
+        return replace(series, tilts=tuple(replace(t, section=t.acquisition_index + 1) for t in series.tilts))
+    return "not a series" if flaw == "type" else series
 
 
 class PerilParams(StepParams):

@@ -72,7 +72,7 @@ class EngineContext:
         path = self.folder / f"{role}.mrc"
         kind: Literal["stack", "volume"] = "volume" if multiscale else "stack"
         sink = MrcSink(path, shape, pixel_size_angstrom, dtype, kind=kind)
-        gated = GatedSink(role, sink, path)
+        gated = GatedSink(role, sink, path, pixel_size_angstrom)
         self._made.append((gated, sink, pixel_size_angstrom, multiscale))
         return gated
 

@@ -1,7 +1,12 @@
-"""Numeric gates: a file full of zeros, constants or NaN never becomes a result."""
+"""Gates before anything is recorded.
+
+What is constant or NaN, or of another shape or pixel size than the step says of it, never becomes a result.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -9,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.model import Pixels, TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
 
-__all__ = ["GatedSink"]
+__all__ = ["GatedSink", "check_value"]
 
 
 class FileSink(Protocol):
@@ -28,8 +34,10 @@ class FileSink(Protocol):
 class GatedSink:
     """Pixels being made, watched as they are written: the check costs no second reading of the file."""
 
-    def __init__(self, role: str, sink: FileSink, path: Path) -> None:
+    def __init__(self, role: str, sink: FileSink, path: Path, pixel_size_angstrom: float = 0.0) -> None:
         self.role = role
+        self.pixel_size_angstrom = pixel_size_angstrom
+        """As it stands in the file's header."""
         self.path = path
         """The file these pixels will be."""
         self._sink = sink
@@ -74,3 +82,46 @@ class GatedSink:
                 f"{self.role} is constant: every value is {self._lowest:g}; expected an image. "
                 "The input of this step is empty or the device failed"
             )
+
+
+def check_value(made: object, gives: type, item_name: str) -> None:
+    """Raise where what a step gives is not what it declares, or does not fit the pixels made with it."""
+    if not isinstance(made, gives):
+        raise TypeError(f"the step declares a {gives.__name__}, but gave a {type(made).__name__}")
+    if isinstance(made, TiltSeries | Tomogram) and made.name != item_name:
+        raise ValueError(f"the step was given {item_name!r} and gave {made.name!r}; names are for ever")
+    if isinstance(made, Tomogram):
+        halves = {"volume": made.volume, "even": made.even, "odd": made.odd}
+        present = {role: pixels for role, pixels in halves.items() if pixels is not None}
+        _check_pixels(present, made.voxel_size_angstrom, made.volume.shape)
+    if isinstance(made, TiltSeries):
+        for stack in (made.stack, made.weighted):
+            if stack is not None:
+                _check_pixels(stack.present, stack.pixel_size_angstrom, stack.images.shape)
+                _check_sections(made, stack.images)
+
+
+def _check_pixels(present: Mapping[str, Pixels], pixel_size_angstrom: float, shape: tuple[int, ...]) -> None:
+    """Images and halves that were made now: three axes, alike, with the pixel size that is told of them."""
+    for role, pixels in present.items():
+        if not isinstance(pixels, GatedSink):
+            continue  # made and checked by an earlier step, or the user's own file
+        if len(pixels.shape) != 3 or pixels.shape != shape:
+            raise DataUnfitError(
+                f"{role} has the shape {pixels.shape}; expected {shape}, three axes, as what it belongs to"
+            )
+        if not math.isclose(pixels.pixel_size_angstrom, pixel_size_angstrom, rel_tol=1e-4):
+            raise DataUnfitError(
+                f"{role} was written with {pixels.pixel_size_angstrom:g} A per pixel, but is told to have "
+                f"{pixel_size_angstrom:g}"
+            )
+
+
+def _check_sections(series: TiltSeries, images: Pixels) -> None:
+    """Every tilt's section is in a stack that was made now."""
+    sections = [tilt.section for tilt in series.tilts if tilt.section is not None]
+    if isinstance(images, GatedSink) and sections and max(sections) >= images.shape[0]:
+        raise DataUnfitError(
+            f"a tilt has section {max(sections)}, but the stack has {images.shape[0]} sections, "
+            f"0 to {images.shape[0] - 1}"
+        )

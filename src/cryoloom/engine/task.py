@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from cryoloom.engine.context import EngineContext
+from cryoloom.engine.gates import check_value
 from cryoloom.engine.kept_parts import KeptParts
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.formats.mrc import MrcPixels
@@ -147,6 +148,8 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
         if isinstance(made, LeftOut):
             left_out = made.reason
         else:
+            if not task.grows:
+                check_value(made, step.gives, task.item)
             encoded = task.value if step.hands_on else encode(made, task.project)
             wanted.look(now=True)
             files = context.commit()
