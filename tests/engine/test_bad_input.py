@@ -15,6 +15,7 @@ import tifffile
 from cryoloom.engine.project import Project
 from cryoloom.engine.raw_data import plan_for_raw_data
 from cryoloom.engine.results import sentence
+from cryoloom.engine.silence import Silence
 from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import CryoloomError, UserInputError
 from cryoloom.formats.mrc import MrcSink, write_mrc
@@ -214,3 +215,23 @@ def test_a_project_on_a_full_disk_is_one_sentence(raw, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(CryoloomError, match="No space left"):
         process(raw)
+
+
+def test_an_input_folder_that_vanishes_fails_items_and_comes_back(raw):
+    away = raw.with_name("away")
+
+    class Thief(Silence):
+        def started(self, task):
+            if raw.exists():
+                raw.rename(away)
+
+    project = Project.create(raw.parent / "project")
+    summary = project.run_workflow(workflow(raw), listener=Thief())
+    assert summary.failed
+    for item in summary.failed:
+        assert_one_sentence(sentence(item.error))
+    assert not list(project.folder.rglob("*.part"))
+    away.rename(raw)
+    assert not project.resume().failed
+    done = {item.name for item in project.database.items() if item.state == "done"}
+    assert done == {"TS_01", "TS_02"}
