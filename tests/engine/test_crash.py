@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -78,8 +79,13 @@ def recorded(folder: Path) -> dict[tuple[int, str], str]:
 
 
 def wait_for_progress(folder: Path, before: dict, process: subprocess.Popen[bytes]) -> None:
-    while len(recorded(folder)) == len(before) and process.poll() is None:
-        time.sleep(0.01)
+    database = folder / "project.sqlite"
+    n_now = len(before)
+    while n_now == len(before) and process.poll() is None:
+        time.sleep(0.02)
+        if database.exists():
+            with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+                n_now = connection.execute("SELECT count(*) FROM items WHERE state = 'done'").fetchone()[0]
 
 
 def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
