@@ -158,16 +158,16 @@ def test_what_does_not_exist_yet_is_left_out_and_said(project):
             "steps": [
                 {"step": "find_series"},
                 {"step": "draw"},
-                {"step": "erase_beads", "parameters": {"anything": 1}},
+                {"step": "correct_ctf", "parameters": {"anything": 1}},
                 {"step": "smooth"},
             ],
         }
     )
-    assert [node.name for node in workflow.missing] == ["erase_beads"]
+    assert [node.name for node in workflow.missing] == ["correct_ctf"]
     summary = project.run_workflow(workflow, listener=Ear())
     assert summary.n_done == 9
     assert told == [
-        "erase_beads is left out: the step erase_beads does not exist yet; what follows works on draw instead"
+        "correct_ctf is left out: the step correct_ctf does not exist yet; what follows works on draw instead"
     ]
     assert project.last_workflow() == workflow  # resume does it once it is there
 
