@@ -141,7 +141,7 @@ def main() -> None:
 def _measure(series: TiltSeries, truth: Truth, axis_error: float, method: str) -> None:
     told = Sourced.from_told(truth.tilt_axis_deg + axis_error, "mdoc")
     context = QuietContext()
-    series = select_tilts(replace(series, tilt_axis_deg=told), SelectTiltsParams(), context)  # type: ignore[arg-type]
+    series = select_tilts(replace(series, tilt_axis_deg=told), SelectTiltsParams(find_shifted=False), context)  # type: ignore[arg-type]
     excluded = {tilt.acquisition_index for tilt in series.tilts if tilt.is_excluded}
     dark = {tilt.acquisition_index for tilt in truth.tilts if tilt.flaw == "dark"}
     begin = time.perf_counter()

@@ -40,7 +40,10 @@ class SelectTiltsParams(StepParams):
     covered_fraction: float = Field(0.25, gt=0, lt=1, description="Covered above this part of the field.")
     find_shifted: bool = Field(True, description="Exclude tilts that show another place.")
     shift_fraction: float = Field(
-        0.35, gt=0, lt=1, description="Shifted by more than this part of the field."
+        0.15,
+        gt=0,
+        lt=1,
+        description="Shifted by more than this part of the field; alignment can follow to 0.35.",
     )
     find_blurred: bool = Field(True, description="Exclude tilts blurred against the trend of the series.")
     blur_angstrom: float = Field(
