@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cryoloom.cli.watch_board import JsonWatchListener, WatchBoard
 from cryoloom.engine.task import Outcome, Task
-from cryoloom.engine.watch import SeriesStatus
+from cryoloom.engine.watch_status import SeriesStatus
 from cryoloom.engine.workflow import load_workflow
 from cryoloom.store.records import ItemRecord
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from cryoloom.engine.project import Project
 from cryoloom.engine.results import final_items
 from cryoloom.engine.silence import Silence
-from cryoloom.engine.watch import WatchOptions, ask_to_close, watch, watched_series
+from cryoloom.engine.watch import WatchOptions, ask_to_close, watch
+from cryoloom.engine.watch_status import series_being_watched
 from cryoloom.errors import UserInputError
 from cryoloom.simulate.live import LivePlan, play_session
 from cryoloom.simulate.session import SimulationParams, simulate_session
@@ -185,7 +187,7 @@ def test_a_late_tilt_opens_its_series_again(session, live, tmp_path):
         path.unlink()
     stop.touch()
     worker.join()
-    assert {one.name: one.state for one in watched_series(project)} == dict.fromkeys(
+    assert {one.name: one.state for one in series_being_watched(project.folder)} == dict.fromkeys(
         ("TS_01", "TS_02", "TS_03"), "closed"
     )
     assert diary.worked_on.count(("align_frames", "TS_01")) == 2
@@ -220,6 +222,29 @@ def test_a_request_that_cannot_be_watched_is_refused(session, live, tmp_path):
         watching(session, tmp_path / "nowhere", project)
     with pytest.raises(UserInputError, match=r"gain reference .* does not exist"):
         watching(session, live, project, parameters={"import_movies": {"gain": "no.mrc"}})
+
+
+def test_ctrl_c_gives_up_cleanly_and_keeps_what_was_aligned(session, live, tmp_path):
+    play(session, live, seconds_per_tilt=0.0).join()
+    project, diary = Project.create(tmp_path / "project"), Diary()
+
+    def interrupt():
+        diary.wait_for("TS_01", "open")
+        while not list((project.folder / "cache" / "align_frames").rglob("*.npz")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    hand = threading.Thread(target=interrupt)
+    hand.start()
+    summary = watching(session, live, project, diary)  # nothing would end it
+    hand.join()
+    assert summary.stopped
+    assert diary.worked_on == []
+    assert not list(project.folder.rglob("*.part"))
+    assert "running" not in {run.state for run in project.database.runs()}
+    summary = watching(session, live, project, tilts=N_TILTS, idle_minutes=0.5 / MINUTE)
+    assert not summary.failed
+    assert len(stacks(project)) == 3
 
 
 PROGRAM = """

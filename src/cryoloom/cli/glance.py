@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cryoloom.engine.results import current_runs, history_of, results_of, sentence
+from cryoloom.engine.watch_status import series_being_watched
 from cryoloom.store.database import Database
 from cryoloom.store.records import RunRecord
 
@@ -33,8 +34,14 @@ def status(
 ) -> None:
     """How far every item is, and the first error of those that failed."""
     database = Database.open(project.absolute())
+    being_acquired = [one for one in series_being_watched(project) if one.state == "open"]
+    for one in being_acquired:
+        note = f"; {one.note}" if one.note else ""
+        console.print(f"{one.name} is open: {one.n_whole} of {one.n_told} movies{note}", highlight=False)
     runs, counts = current_runs(database), database.count_states()
     n_items = max((sum(counts.get(run.id, {}).values()) for run in runs), default=0)
+    if not n_items and being_acquired:
+        return
     if not n_items:
         console.print("nothing was run yet; start with `cryoloom process`")
         return

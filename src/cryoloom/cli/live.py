@@ -23,8 +23,9 @@ from cryoloom.cli.work import (
     conclude,
 )
 from cryoloom.engine.project import Project
-from cryoloom.engine.watch import WatchOptions, ask_to_close, watched_series
+from cryoloom.engine.watch import WatchOptions, ask_to_close
 from cryoloom.engine.watch import watch as watch_session
+from cryoloom.engine.watch_status import series_being_watched
 from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import UserInputError
 
@@ -115,7 +116,7 @@ def close(
     opened = Project.open(project)
     names = list(series or ())
     if every:
-        names += [one.name for one in watched_series(opened) if one.state == "open"]
+        names += [one.name for one in series_being_watched(opened.folder) if one.state == "open"]
     if not names:
         raise UserInputError("no series was named to close; name one, or give --all where some are open")
     ask_to_close(opened, names)

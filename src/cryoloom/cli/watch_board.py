@@ -19,7 +19,7 @@ from rich.text import Text
 from cryoloom.cli.progress import JsonListener
 from cryoloom.engine.results import sentence
 from cryoloom.engine.task import Outcome, Task
-from cryoloom.engine.watch import SeriesStatus
+from cryoloom.engine.watch_status import SeriesStatus
 from cryoloom.engine.workflow import Workflow
 from cryoloom.store.records import ItemRecord
 

@@ -6,9 +6,6 @@ A series is closed when its tilts are all there, when nothing of it changed for 
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +22,7 @@ from cryoloom.engine.reporting import write_project_report
 from cryoloom.engine.scheduler import GROWING, Listener, Summary
 from cryoloom.engine.sources import source_record
 from cryoloom.engine.task import Outcome, Task, load_value
+from cryoloom.engine.watch_status import SeriesStatus, keep_status, series_being_watched
 from cryoloom.engine.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
 from cryoloom.engine.workflow import Node, Workflow, validated_params
 from cryoloom.engine.workplace import Workplace
@@ -34,9 +32,9 @@ from cryoloom.steps.import_movies import ImportMoviesParams, require_references
 from cryoloom.store.codec import fingerprint
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["SeriesStatus", "WatchListener", "WatchOptions", "ask_to_close", "watch", "watched_series"]
+__all__ = ["WatchListener", "WatchOptions", "ask_to_close", "watch"]
 
-_CLOSE_FOLDER, _STATUS_FILE = "close", "watch.json"
+_CLOSE_FOLDER = "close"
 _REPORT_SECONDS = 30.0
 
 
@@ -58,18 +56,6 @@ class WatchOptions:
     """A file is whole when it did not change for so long."""
     look_seconds: float = 5.0
     """Time between looks at the folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesStatus:
-    """A series as the user sees it."""
-
-    name: str
-    state: str
-    """open, closed, abandoned or failed."""
-    n_whole: int
-    n_told: int
-    note: str = ""
 
 
 class WatchListener(Listener, Protocol):
@@ -117,7 +103,7 @@ def watch(
 
 def ask_to_close(project: Project, names: Sequence[str]) -> None:
     """Close series by word: the process that watches takes them as they are."""
-    known = {series.name: series for series in watched_series(project)}
+    known = {series.name: series for series in series_being_watched(project.folder)}
     for name in names:
         if name not in known:
             raise UserInputError(
@@ -127,15 +113,6 @@ def ask_to_close(project: Project, names: Sequence[str]) -> None:
     folder.mkdir(exist_ok=True)
     for name in names:
         (folder / name).touch()
-
-
-def watched_series(project: Project) -> list[SeriesStatus]:
-    """The series of a session as they were when the folder was looked at last."""
-    try:
-        text = (project.folder / _STATUS_FILE).read_text()
-    except FileNotFoundError:
-        return []
-    return [SeriesStatus(**series) for series in json.loads(text)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,10 +324,7 @@ class _Session:
         ]
         states = sorted([*states, *gone], key=lambda state: state.name)
         if states != self._told:
-            path = self._project.folder / _STATUS_FILE
-            part = path.with_name(f".{path.name}.part")
-            part.write_text(json.dumps([dataclasses.asdict(state) for state in states]))
-            os.replace(part, path)
+            keep_status(self._project.folder, states)
             self._told = states
         self._listener.watching(states, "")
 

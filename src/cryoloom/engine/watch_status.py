@@ -1,0 +1,43 @@
+"""How the series of a session stand, for those who look from outside: a small file in the project."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["SeriesStatus", "keep_status", "series_being_watched"]
+
+_FILE_NAME = "watch.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStatus:
+    """A series as the user sees it."""
+
+    name: str
+    state: str
+    """open, closed, abandoned or failed."""
+    n_whole: int
+    n_told: int
+    note: str = ""
+
+
+def keep_status(project: Path, series: Sequence[SeriesStatus]) -> None:
+    """Write how the series stand; it replaces what was told before in one move."""
+    path = project / _FILE_NAME
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps([dataclasses.asdict(one) for one in series]))
+    os.replace(part, path)
+
+
+def series_being_watched(project: Path) -> list[SeriesStatus]:
+    """The series of a session as they were when its folder was looked at last."""
+    try:
+        text = (project / _FILE_NAME).read_text()
+    except FileNotFoundError:
+        return []
+    return [SeriesStatus(**one) for one in json.loads(text)]
