@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
-from cryoloom.formats.mdoc import Mdoc, read_mdoc
+from cryoloom.formats.exposures import Exposure
+from cryoloom.formats.mdoc import Mdoc
 from cryoloom.formats.movie import MOVIE_SUFFIXES, describe_movie
 from cryoloom.formats.movie_folder import MovieFolder
-from cryoloom.formats.session_folder import FoundSeries, series_of_mdocs, series_of_names
+from cryoloom.formats.session_folder import FoundSeries, read_exposures, series_of_mdocs, series_of_names
 from cryoloom.model import Movie, TiltSeries
 from cryoloom.steps import StepContext
 from cryoloom.steps.import_movies import ImportMoviesParams, movie_path, movies_folder, series_of
@@ -98,7 +99,7 @@ class WatchedFolder:
         self._params = params
         self._settle_seconds = settle_seconds
         self._seen: dict[Path, _Seen] = {}
-        self._mdocs = _Read(read_mdoc)
+        self._mdocs = _Read(read_exposures)
         self._movies = _Read(lambda path: describe_movie(path, params.eer_sampling))
         self._folder = MovieFolder([])
         self.last_change = -float("inf")
@@ -182,7 +183,7 @@ class WatchedFolder:
 
     # Contents, read again when a file changed
 
-    def _mdoc(self, path: Path) -> Mdoc:
+    def _mdoc(self, path: Path) -> tuple[Mdoc, tuple[Exposure, ...]]:
         return self._mdocs.of(path, self._seen[path].state)
 
     def _describe(self, path: Path, _: int) -> Movie:

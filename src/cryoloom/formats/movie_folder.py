@@ -55,6 +55,8 @@ class MovieFolder:
                 f"the movie {name} is missing from {', '.join(map(str, self.folders))}; copy it there "
                 "or give frames_directory"
             )
+        if len(found) == 1:
+            return found[0]
         ranked = sorted((_distance(path.parent, near), path) for path in found)
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             raise DataUnfitError(

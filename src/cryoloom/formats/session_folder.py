@@ -13,7 +13,7 @@ from cryoloom.formats.exposures import Exposure, exposures_of
 from cryoloom.formats.mdoc import Mdoc, read_mdoc
 from cryoloom.formats.movie_folder import series_by_pattern, series_of_movie_name
 
-__all__ = ["FoundSeries", "series_of_mdocs", "series_of_names"]
+__all__ = ["FoundSeries", "read_exposures", "series_of_mdocs", "series_of_names"]
 
 _STEM_SUFFIXES = (".mdoc", ".mrc", ".st", ".mrcs", ".tif", ".tiff", ".eer")
 
@@ -40,37 +40,42 @@ def series_of_names(folder: Path, pattern: str, names: Iterable[str] | None = No
     return [FoundSeries(_safe_name(name), tuple(series[name]), folder) for name in sorted(series)]
 
 
+def read_exposures(path: Path) -> tuple[Mdoc, tuple[Exposure, ...]]:
+    """An mdoc and its exposures, none where it is of a map; raises DataUnfitError where it is unfit."""
+    mdoc = read_mdoc(path)
+    return mdoc, () if mdoc.is_montage else tuple(exposures_of(mdoc))
+
+
 def series_of_mdocs(
-    paths: Iterable[Path], read: Callable[[Path], Mdoc] = read_mdoc
+    paths: Iterable[Path], read: Callable[[Path], tuple[Mdoc, tuple[Exposure, ...]]] = read_exposures
 ) -> tuple[list[FoundSeries], list[str]]:
     """Series of mdoc files, and a sentence on each file that was left out.
 
     Files of one exposure each are gathered by the names of their movies.
     """
     whole: dict[str, FoundSeries] = {}
-    single: dict[str, list[Mdoc]] = defaultdict(list)
+    single: dict[str, list[tuple[Mdoc, Exposure]]] = defaultdict(list)
     paths, notes = _without_overrides(sorted(paths))
     for path in paths:
         name = _series_name(path)
         try:
-            mdoc = read(path)
-            exposures = () if mdoc.is_montage else tuple(exposures_of(mdoc))
+            mdoc, exposures = read(path)
         except DataUnfitError as error:
             whole[name] = FoundSeries(name, (), path.parent, error=error)
             continue
         if not any(exposure.movie_name for exposure in exposures):
             notes.append(f"{path.name} names no movies (it is a map or a stack); left out")
         elif len(exposures) == 1 and (group := series_of_movie_name(exposures[0].movie_name or "")):
-            single[group].append(mdoc)
+            single[group].append((mdoc, exposures[0]))
         elif name in whole:
             notes.append(f"{path.name} describes the series {name} again; left out")
         else:
             whole[name] = FoundSeries(name, exposures, path.parent, (mdoc,))
     known = {exposure.movie_name for entry in whole.values() for exposure in entry.exposures}
-    for group, mdocs in single.items():
-        gathered = tuple(exposure for mdoc in mdocs for exposure in exposures_of(mdoc))
+    for group, pairs in single.items():
+        mdocs, gathered = tuple(mdoc for mdoc, _ in pairs), tuple(exposure for _, exposure in pairs)
         if not known.issuperset(exposure.movie_name for exposure in gathered) and group not in whole:
-            whole[group] = FoundSeries(_safe_name(group), gathered, mdocs[0].path.parent, tuple(mdocs))
+            whole[group] = FoundSeries(_safe_name(group), gathered, mdocs[0].path.parent, mdocs)
     return [whole[name] for name in sorted(whole)], notes
 
 
