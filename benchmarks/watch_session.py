@@ -18,7 +18,8 @@ import numpy as np
 from cryoloom.engine.project import Project
 from cryoloom.engine.results import final_items
 from cryoloom.engine.silence import Silence
-from cryoloom.engine.watch import SeriesStatus, WatchOptions, watch
+from cryoloom.engine.watch import WatchOptions, watch
+from cryoloom.engine.watch_status import SeriesStatus
 from cryoloom.engine.watched_folder import WatchedFolder
 from cryoloom.formats.movie_writer import write_movie_tiff
 from cryoloom.simulate.live import LivePlan, play_session
