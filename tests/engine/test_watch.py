@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,14 +119,18 @@ def stacks(project):
     }
 
 
-def assert_same(watched, batched, names):
+def assert_same(watched, batched, names, tolerance=0.0):
     found, expected = stacks(watched), stacks(batched)
     assert sorted(found) == sorted(names)
     for name in names:
         assert found[name][0] == expected[name][0]
-        assert found[name][1] == expected[name][1]
+        for mine, its in zip(found[name][1], expected[name][1], strict=True):
+            assert replace(mine, frame_shifts_yx_angstrom=()) == replace(its, frame_shifts_yx_angstrom=())
+            np.testing.assert_allclose(
+                mine.frame_shifts_yx_angstrom, its.frame_shifts_yx_angstrom, rtol=0, atol=tolerance
+            )
         for role, pixels in expected[name][2].items():
-            np.testing.assert_array_equal(found[name][2][role][:], pixels[:])
+            np.testing.assert_allclose(found[name][2][role][:], pixels[:], rtol=0, atol=10 * tolerance)
 
 
 def movies_of(session):
@@ -292,4 +297,7 @@ def test_a_killed_watch_goes_on_where_it_was(session, live, tmp_path, rng, n_kil
     assert not watching(session, live, project, diary, tilts=N_TILTS, stop_file=live / "over").failed
     assert not had & set(diary.worked_on)
     assert not list(project.folder.rglob("*.part"))
-    assert_same(project, batch(session, live, tmp_path / "batch"), ["TS_01", "TS_02", "TS_03"])
+    # A process that compiled the kernels and one that loads them from Numba's cache differ in the last bits
+    # (likelihood_gradient and ring_powers with fastmath): 1e-3 A is 2e-4 px, far below the error of a shift.
+    names = ["TS_01", "TS_02", "TS_03"]
+    assert_same(project, batch(session, live, tmp_path / "batch"), names, tolerance=1e-3)
