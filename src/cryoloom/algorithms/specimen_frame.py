@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from cryoloom.geometry.projection import angles_of_projection
 from cryoloom.model import Ctf, Pose, Tilt, TiltSeries
 
-__all__ = ["pose_from_frame", "series_from_frame"]
+__all__ = ["pose_from_frame", "series_from_frame", "series_in_slab"]
 
 
 def pose_from_frame(pose: Pose, offset_xyz_angstrom: ArrayLike, rotation: ArrayLike | None = None) -> Pose:
@@ -50,6 +50,20 @@ def series_from_frame(
                 "ctf": _ctf_at(tilt, offset, series.handedness.applied),
             }
     return series.with_tilts(changes)
+
+
+def series_in_slab(series: TiltSeries) -> TiltSeries:
+    """Series with its measured slab lying flat about z = 0; as it is where that is so or none is known."""
+    slab = series.slab
+    if slab is None or slab.is_applied:
+        return series
+    turned = series_from_frame(series, slab.offset_xyz_angstrom, slab.rotation)
+    applied = {
+        name: replace(value, applied=value.measured)
+        for name in ("thickness_angstrom", "z_offset_angstrom", "tilt_x_deg", "tilt_y_deg")
+        if (value := getattr(slab, name)) is not None
+    }
+    return replace(turned, slab=replace(slab, **applied))
 
 
 def _ctf_at(tilt: Tilt, offset: NDArray[np.float64], handedness: float | None) -> Ctf | None:

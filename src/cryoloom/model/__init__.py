@@ -6,6 +6,7 @@ from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
 from cryoloom.model.pixels import Pixels, PixelSink
 from cryoloom.model.pose import Pose
+from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
 from cryoloom.model.tilt import Exclusion, Tilt
 from cryoloom.model.tilt_series import Stack, TiltSeries
@@ -22,6 +23,7 @@ __all__ = [
     "PixelSink",
     "Pixels",
     "Pose",
+    "Slab",
     "Sourced",
     "Stack",
     "Tilt",

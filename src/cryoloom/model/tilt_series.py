@@ -13,6 +13,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference
 from cryoloom.model.pixels import Pixels
+from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
 from cryoloom.model.tilt import Tilt
 
@@ -68,6 +69,8 @@ class TiltSeries:
     """The same, dose-weighted."""
     corrected: Stack | None = None
     """The best of these, with the contrast transfer undone at every pixel's defocus."""
+    slab: Slab | None = None
+    """Where the specimen lies, where it was measured."""
 
     @property
     def best_stack(self) -> Stack:

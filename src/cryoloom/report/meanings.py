@@ -148,6 +148,30 @@ _MEANINGS = {
         "°",
         "Median of the tilts in use minus those the stage told: how far the specimen stood off flat on it.",
     ),
+    "thickness_angstrom": Meaning(
+        "Thickness", "Å", "Of the ice or lamella, between the planes that hold what there is to see."
+    ),
+    "z_offset_angstrom": Meaning(
+        "Height of the specimen",
+        "Å",
+        "Its middle above the origin of the poses, which with beads is their mean height.",
+    ),
+    "pretilt_x_deg": Meaning("Pretilt about x", "°", "Inclination of the specimen along the tilt axis."),
+    "pretilt_y_deg": Meaning(
+        "Pretilt about the tilt axis",
+        "°",
+        "Lamellae often lie at 8 to 12 degrees, plunge-frozen ice within 3.",
+    ),
+    "slab_contrast": Meaning(
+        "Slab, contrast",
+        "",
+        "Energy between the surfaces over that beyond them. Below 1.3 there is little to go by.",
+    ),
+    "slab_explained": Meaning(
+        "Slab, evidence",
+        "",
+        "Part of the tomogram's variation with height that the slab explains; below 0.3 a guess.",
+    ),
     "n_beads": Meaning("Gold beads", "", "Found in the specimen by the images that show them together."),
     "erased_radius_angstrom": Meaning(
         "Erased radius",

@@ -55,9 +55,9 @@ def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
     methods="Images were resampled with the alignment applied.",
 )
 def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: StepContext) -> TiltSeries:
-    """Write the aligned images of a series, dose-weighted ones too, and their even and odd halves."""
+    """Write the aligned images of a series, dose-weighted and CTF-corrected ones too, and their halves."""
     tilts, poses = _poses(series)
-    stacks = {"": series.stack, "weighted_": series.weighted}
+    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
     present = {prefix: stack for prefix, stack in stacks.items() if stack is not None}
     total = sum(len(stack.present) for stack in present.values()) * len(tilts)
     done, covered = 0, []
@@ -82,6 +82,7 @@ def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: S
         upright,
         stack=made.get(""),
         weighted=made.get("weighted_"),
+        corrected=made.get("corrected_"),
         tilt_axis_deg=series.tilt_axis_deg.with_measured(0.0, "apply_alignment", apply=True),
     )
 

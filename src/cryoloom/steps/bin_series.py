@@ -61,8 +61,8 @@ def _bytes_needed(series: TiltSeries, params: BinSeriesParams) -> int:
     methods="Images were binned[ to pixels of {pixel_size_angstrom:.2f} Å].",
 )
 def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext) -> TiltSeries:
-    """Bin the images of a series, dose-weighted ones too, and their even and odd halves."""
-    stacks = {"": series.stack, "weighted_": series.weighted}
+    """Bin the images of a series, dose-weighted and CTF-corrected ones too, and their halves."""
+    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
     present = {prefix: stack for prefix, stack in stacks.items() if stack is not None}
     if not present:
         _ = series.best_stack  # says what to do
@@ -89,7 +89,9 @@ def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext
             context.progress(done, total)
         made[prefix] = Stack(sinks["images"], pixel_size, sinks.get("even"), sinks.get("odd"))
     context.figure("pixel_size_angstrom", next(iter(made.values())).pixel_size_angstrom)
-    return replace(series, stack=made.get(""), weighted=made.get("weighted_"))
+    return replace(
+        series, stack=made.get(""), weighted=made.get("weighted_"), corrected=made.get("corrected_")
+    )
 
 
 def _frame(series: TiltSeries, stack: Stack, params: BinSeriesParams) -> BinnedFrame:

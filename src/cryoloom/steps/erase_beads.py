@@ -48,7 +48,11 @@ class EraseBeadsParams(StepParams):
         None, gt=0, description="Radius of what is erased; without it measured, with the beads' fringes."
     )
     min_significance: float = Field(
-        2.5, ge=1, description="Mean height of the matched filter at a bead, over its spread, at least."
+        6.0,
+        ge=1,
+        le=15,
+        description="Mean height of the matched filter at a bead, over its spread, at least. Gold has 9 to "
+        "15, dense particles up to 5.",
     )
 
 
@@ -177,7 +181,7 @@ def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepC
     by_section = {tilt.section: view for view, tilt in enumerate(tilts)}
     made: dict[str, Stack] = {}
     before, after, pixels_erased, pixels_all = 0.0, 0.0, 0, 0
-    stacks = {"": series.unweighted_stack, "weighted_": series.weighted}
+    stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
     for prefix, stack in stacks.items():
         if stack is None:
             continue
@@ -204,7 +208,7 @@ def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepC
         made[prefix] = Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
     context.figure("bead_contrast_left_percent", 100.0 * after / before if before else 0.0)
     context.figure("erased_percent", 100.0 * pixels_erased / pixels_all)
-    return replace(series, stack=made[""], weighted=made.get("weighted_"))
+    return replace(series, stack=made[""], weighted=made.get("weighted_"), corrected=made.get("corrected_"))
 
 
 def _darkness(image: NDArray[np.float32], places: Array, discs: _Discs, stack: Stack) -> float:

@@ -1,0 +1,42 @@
+"""Where the specimen lies: a layer of ice or a lamella between two parallel planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.geometry.rotations import rotation_x, rotation_y
+from cryoloom.model.sourced import Sourced
+
+__all__ = ["Slab"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """Thickness, place and pretilt of the specimen in the frame of the poses it was measured with.
+
+    The middle plane passes through ``(0, 0, z_offset)`` and is turned by ``Ry(tilt_y) Rx(tilt_x)``. Applied
+    is what the poses have been moved and turned by since; None where they have not.
+    """
+
+    thickness_angstrom: Sourced = field(default_factory=Sourced)
+    z_offset_angstrom: Sourced = field(default_factory=Sourced)
+    tilt_x_deg: Sourced = field(default_factory=Sourced)
+    tilt_y_deg: Sourced = field(default_factory=Sourced)
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the poses are already those of the slab lying flat about z = 0."""
+        return self.z_offset_angstrom.applied is not None
+
+    @property
+    def offset_xyz_angstrom(self) -> NDArray[np.float64]:
+        """Middle of the slab above the origin, ``(3,)``."""
+        return np.array([0.0, 0.0, self.z_offset_angstrom.measured or 0.0])
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """From the slab lying flat to the frame of the poses, ``(3, 3)``."""
+        return rotation_y(self.tilt_y_deg.measured or 0.0) @ rotation_x(self.tilt_x_deg.measured or 0.0)

@@ -1,0 +1,211 @@
+"""Find thickness, height and pretilt of the specimen: where the ice or the lamella lies in the tomogram.
+
+A small tomogram is made of the aligned images (gold beads filled first), and a slab is fitted to where it
+holds more energy than noise of the same images would, see `algorithms/slab`. Nothing is moved unless `apply`
+is on: then the poses, and the defoci, are those of the specimen lying flat about z = 0, which a tomogram
+made from them shows, and the tilt offset of the series is what was found. Otherwise `position` of
+reconstruct does it.
+
+Figures: ``thickness_angstrom``; ``z_offset_angstrom``, the height of the slab's middle above the origin of
+the poses; ``pretilt_x_deg`` and ``pretilt_y_deg``, its inclination about the specimen's x and about the tilt
+axis; ``slab_contrast``, energy inside over that outside; ``slab_explained``, the part of the variation along
+z that the slab explains: below 0.3 there is no slab to speak of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.bead_positions import locate_beads
+from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter
+from cryoloom.algorithms.fill_discs import fill_discs, plan_filling
+from cryoloom.algorithms.series_geometry import geometry_of_poses
+from cryoloom.algorithms.slab import SlabFit, fit_slab, local_energies, random_phases, small_tomogram
+from cryoloom.algorithms.specimen_frame import series_in_slab
+from cryoloom.algorithms.tilt_images import TiltImages, band_pass, load_tilt_images
+from cryoloom.algorithms.tomogram_grid import tomogram_grid
+from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.frames import index_from_position
+from cryoloom.model import Slab, Sourced, Stack, TiltSeries
+from cryoloom.steps.declaration import StepContext, StepParams, step
+
+__all__ = ["EstimateSlabParams", "estimate_slab"]
+
+WORKING_PIXEL_ANGSTROM = 15.0
+VOXEL_ANGSTROM = 20.0
+LARGEST_SIDE_VOXELS = 280
+COARSEST_ANGSTROM, FINEST_ANGSTROM = 600.0, 120.0
+# Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
+LEAST_BEAD_SIGNIFICANCE = 6.0
+BEAD_RADIUS_DIAMETERS = 1.1
+LEAST_EXPLAINED = 0.3
+PICTURE_SIDE = 140
+
+
+class EstimateSlabParams(StepParams):
+    """What a user may choose."""
+
+    search_height_angstrom: float = Field(
+        5000.0, ge=1000, description="Height of the tomogram in which the specimen is looked for."
+    )
+    fill_beads: bool = Field(True, description="Fill gold beads first, so that they do not lead.")
+    apply: bool = Field(
+        False, description="Turn and move the poses so that the specimen lies flat about z = 0."
+    )
+
+
+def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
+    """Working images with their spectra, and the tomogram and its control."""
+    stack = series.best_stack
+    n_y, n_x = stack.shape_yx
+    field = max(n_y, n_x) * stack.pixel_size_angstrom
+    voxel = max(VOXEL_ANGSTROM, field / LARGEST_SIDE_VOXELS)
+    working = len(series.tilts) * n_y * n_x * (stack.pixel_size_angstrom / WORKING_PIXEL_ANGSTROM) ** 2
+    volume = (field / voxel) ** 2 * params.search_height_angstrom / voxel
+    return 400_000_000 + 24 * n_y * n_x + int(24 * working + 16 * volume)
+
+
+@step(
+    "estimate_slab",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=_bytes_needed,
+    gpu="optional",
+)
+def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepContext) -> TiltSeries:
+    """Measure where the specimen lies, and by option lay it flat."""
+    stack = series.best_stack
+    usable = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
+    if len(usable) < 5:
+        raise DataUnfitError(
+            "a slab needs at least 5 aligned tilts; run align_series first",
+            series=series.name,
+            n_tilts=len(usable),
+        )
+    images = load_tilt_images(
+        stack.images, stack.pixel_size_angstrom, WORKING_PIXEL_ANGSTROM, device=context.device
+    )
+    context.progress(1, 4)
+    if params.fill_beads:
+        images = _without_beads(series, images, context)
+    context.progress(2, 4)
+    fit, volume, voxel = _fit(series, images, params, context)
+    context.progress(4, 4)
+    _report(fit, volume, voxel, context)
+    measured = {
+        "thickness_angstrom": fit.thickness_angstrom,
+        "z_offset_angstrom": fit.z_offset_angstrom,
+        "tilt_x_deg": fit.tilt_x_deg,
+        "tilt_y_deg": fit.tilt_y_deg,
+    }
+    by = "estimate_slab"
+    slab = Slab(**{name: Sourced().with_measured(value, by, apply=False) for name, value in measured.items()})
+    known = replace(series, slab=slab)
+    if not params.apply:
+        return known
+    if fit.explained < LEAST_EXPLAINED:
+        context.warn("no clear slab was found, so nothing was turned or moved; look at the slice")
+        return known
+    offset = (series.tilt_offset_deg.applied or 0.0) + fit.tilt_y_deg
+    flat = series_in_slab(known)
+    return replace(flat, tilt_offset_deg=series.tilt_offset_deg.with_measured(offset, by, apply=True))
+
+
+def _without_beads(series: TiltSeries, images: TiltImages, context: StepContext) -> TiltImages:
+    """Working images with the gold beads' discs filled."""
+    tilts = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
+    sections = [tilt.section or 0 for tilt in tilts]
+    seen = replace(images, images=images.images[sections])
+    geometry = geometry_of_poses([tilt.pose for tilt in tilts if tilt.pose is not None])
+    diameter = measure_bead_diameter(seen, int(np.argmin(np.abs(geometry.tilt_deg))))
+    beads = locate_beads(bead_maps(seen, diameter), geometry, np.ones(len(tilts), dtype=bool))
+    gold = beads.significance >= LEAST_BEAD_SIGNIFICANCE
+    context.figure("n_beads", int(gold.sum()))
+    if not gold.any():
+        return images
+    filled = images.images.clone()
+    radius_px = BEAD_RADIUS_DIAMETERS * diameter / images.pixel_size_angstrom
+    for view, section in enumerate(sections):
+        places = index_from_position(
+            beads.seen_xy_angstrom[view][gold], images.shape_yx, images.pixel_size_angstrom
+        )
+        filling = plan_filling(images.shape_yx, places, radius_px, places, context.rng)
+        image = fill_discs(images.images[section].cpu().numpy(), filling, places)
+        filled[section] = torch.from_numpy(image).to(filled.device)
+    return replace(images, images=filled)
+
+
+def _fit(
+    series: TiltSeries, images: TiltImages, params: EstimateSlabParams, context: StepContext
+) -> tuple[SlabFit, torch.Tensor, float]:
+    """The slab, the small tomogram it was found in, and its voxel size."""
+    pixel = images.pixel_size_angstrom
+    band = band_pass(images.images, COARSEST_ANGSTROM / pixel, FINEST_ANGSTROM / pixel)
+    band = band / (band.flatten(1).std(dim=1)[:, None, None] + 1e-9)
+    voxel = max(VOXEL_ANGSTROM, pixel, max(images.shape_yx) * pixel / LARGEST_SIDE_VOXELS)
+    stack = Stack(band.cpu().numpy(), pixel)
+    grid = tomogram_grid(
+        series,
+        stack,
+        binning=None,
+        voxel_size_angstrom=voxel,
+        thickness_angstrom=params.search_height_angstrom,
+        length_angstrom=None,
+        width_angstrom=None,
+    )
+    volume = small_tomogram(stack.images, grid, context.device)
+    context.progress(3, 4)
+    control = small_tomogram(random_phases(band, context.rng).cpu().numpy(), grid, context.device)
+    return fit_slab(local_energies(volume, control, voxel)), volume, voxel
+
+
+def _report(fit: SlabFit, volume: torch.Tensor, voxel_size_angstrom: float, context: StepContext) -> None:
+    """Figures, and a slice across the slab with its surfaces."""
+    context.figure("thickness_angstrom", fit.thickness_angstrom)
+    context.figure("z_offset_angstrom", fit.z_offset_angstrom)
+    context.figure("pretilt_x_deg", fit.tilt_x_deg)
+    context.figure("pretilt_y_deg", fit.tilt_y_deg)
+    context.figure("slab_contrast", fit.contrast)
+    context.figure("slab_explained", fit.explained)
+    if fit.explained < LEAST_EXPLAINED:
+        context.warn(
+            f"a slab explains only {100 * fit.explained:.0f} % of the tomogram's variation with height, "
+            f"expected {100 * LEAST_EXPLAINED:.0f} % or more; its place is a guess"
+        )
+    picture, step = _slice(volume, voxel_size_angstrom)
+    n_z, n_x = picture.shape
+    x = (np.arange(n_x) - n_x // 2) * step
+    half = 0.5 * fit.thickness_angstrom * float(np.hypot(1.0, np.hypot(fit.slope_x, fit.slope_y)))
+    middle = fit.z_offset_angstrom + fit.slope_x * x
+    every = max(1, len(fit.profile) // 160)
+    context.record(
+        "slab",
+        {
+            "x_angstrom": x.round().tolist(),
+            "z_angstrom": ((np.arange(n_z) - n_z // 2) * step).round().tolist(),
+            "slice": picture.tolist(),
+            "lower_angstrom": (middle - half).round(1).tolist(),
+            "upper_angstrom": (middle + half).round(1).tolist(),
+            "depth_angstrom": fit.depth_angstrom[::every].round(1).tolist(),
+            "energy": fit.profile[::every].round(3).tolist(),
+            "thickness_angstrom": round(fit.thickness_angstrom, 1),
+        },
+    )
+
+
+def _slice(volume: torch.Tensor, voxel_size_angstrom: float) -> tuple[NDArray[np.int64], float]:
+    """The xz slice through the middle as grey values 0 to 255, ``(z, x)``, and its pixel in angstrom."""
+    n_z, n_y, n_x = (int(n) for n in volume.shape)
+    block = max(1, -(-max(n_z, n_x) // PICTURE_SIDE))
+    thin = volume[:, n_y // 2 - 2 : n_y // 2 + 3].mean(dim=1).numpy()
+    kept = thin[: n_z // block * block, : n_x // block * block]
+    small = kept.reshape(n_z // block, block, n_x // block, block).mean(axis=(1, 3))
+    low, high = np.percentile(small, (0.5, 99.5))
+    grey = np.clip((small - low) / max(high - low, 1e-9), 0, 1) * 255
+    return grey.round().astype(np.int64), voxel_size_angstrom * block
