@@ -148,7 +148,7 @@ _MEANINGS = {
         "°",
         "Median of the tilts in use minus those the stage told: how far the specimen stood off flat on it.",
     ),
-    "thickness_angstrom": Meaning(
+    "estimate_slab.thickness_angstrom": Meaning(
         "Thickness", "Å", "Of the ice or lamella, between the planes that hold what there is to see."
     ),
     "z_offset_angstrom": Meaning(
