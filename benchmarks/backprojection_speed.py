@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numba
@@ -21,8 +22,12 @@ import numpy as np
 import torch
 
 from cryoloom.algorithms.back_projection import plan_back_projection
+from cryoloom.algorithms.ctf_correction import Correction
+from cryoloom.algorithms.depth_correction import plan_depth_correction
+from cryoloom.algorithms.iterative_reconstruction import plan_iterations
 from cryoloom.algorithms.radial_filter import RadialFilter
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project
+from cryoloom.model import Ctf, Microscope, Pose
 
 CASES = {"1024 x 1024 x 256": (256, 1024, 1024), "1440 x 1023 x 350": (350, 1440, 1023)}
 
@@ -72,6 +77,66 @@ def ours(label: str, shape: tuple[int, int, int], n_tilts: int, repeats: int, n_
     report(f"filter + 2 columns a pixel, {n_tilts} -> {label}", updates, *timed(step, repeats), n_threads)
 
 
+def corrected_in_depth(
+    label: str, shape: tuple[int, int, int], n_tilts: int, rows: int, n_threads: int
+) -> None:
+    """3D-CTF beside plain back-projection on some rows of the volume: 10 A voxels, 5 um of defocus."""
+    tilts = list(np.linspace(-60, 60, n_tilts))
+    plain = plan_back_projection(shape, shape[2], tilts, [0.0] * n_tilts, RadialFilter(0.35, 0.05))
+    updates = float(n_tilts * shape[0] * shape[2] * rows)
+    for step_angstrom in (None, 150.0):
+        deep = plan_depth_correction(
+            plain,
+            [Pose(85.0, tilt) for tilt in tilts],
+            [Ctf(50000.0, 49000.0, 20.0)] * n_tilts,
+            Microscope(),
+            Correction("multiply"),
+            handedness=1.0,
+            voxel_size_angstrom=10.0,
+            resolution_angstrom=25.0,
+            step_angstrom=step_angstrom,
+        )
+        seconds = {}
+        for name, projection in (("plain", plain), ("3D-CTF", deep)):
+            aligned = torch.randn((n_tilts, rows + 2 * projection.halo_rows, shape[2]))
+
+            def work(projection: Any = projection, aligned: torch.Tensor = aligned) -> None:
+                for _ in projection.strips(aligned, 0):
+                    pass
+
+            clock, cpu = timed(work, 2)
+            seconds[name] = min(cpu)
+            report(f"{name}, {rows} rows, {n_tilts} -> {label}", updates, clock, cpu, n_threads)
+        slab = deep.slab_voxels * 10.0
+        print(
+            f"  slabs of {slab:.0f} A, {deep.n_nodes / n_tilts:.1f} corrections a tilt: "
+            f"{seconds['3D-CTF'] / seconds['plain']:.2f} times the CPU time of plain"
+        )
+
+
+def iterations(label: str, shape: tuple[int, int, int], n_tilts: int, n_threads: int) -> None:
+    """Three SIRT iterations of one strip beside its weighted back-projection."""
+    n_z, _, n_x = shape
+    tilts = list(np.linspace(-60, 60, n_tilts))
+    plain = plan_back_projection(shape, n_x, tilts, [0.0] * n_tilts, RadialFilter(0.35, 0.05))
+    sirt = plan_iterations(
+        shape, n_x, tilts, [0.0] * n_tilts, n_subsets=1, n_iterations=3, relaxation=1.0, stop_change=0.0
+    )
+    aligned = torch.randn((n_tilts, STRIP_ROWS, n_x))
+    updates = float(n_tilts * n_z * n_x * STRIP_ROWS)
+    clock, once = timed(lambda: plain.strip(aligned, STRIP_ROWS), 3)
+    report(f"plain, one strip, {n_tilts} -> {label}", updates, clock, once, n_threads)
+    clock, cpu = timed(lambda: sirt.solve(aligned), 2)
+    report(
+        f"SIRT, 3 iterations and what they begin with, {n_tilts} -> {label}", updates, clock, cpu, n_threads
+    )
+    begin = timed(lambda: sirt.with_iterations(1).solve(aligned), 2)[1]
+    each = (min(cpu) - min(begin)) / 2
+    print(
+        f"  an iteration is {each / min(once):.2f} weighted back-projections; 30 are {30 * each / min(once):.0f}"
+    )
+
+
 def imod(label: str, shape: tuple[int, int, int], n_tilts: int) -> None:
     program = shutil.which("tilt")
     if program is None:
@@ -96,11 +161,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tilts", type=int, default=41)
+    parser.add_argument("--methods", action="store_true", help="3D-CTF and SIRT beside plain, nothing else")
     options = parser.parse_args()
     numba.set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
     print(f"{options.threads} threads; load {os.getloadavg()[0]:.1f} from whatever else runs")
     print(f"{'':<52} {'seconds':>8} {'G/s':>8} {'G/s best':>8} {'G/s by CPU':>10}")
+    if options.methods:
+        name = "1440 x 1023 x 350"
+        corrected_in_depth(name, CASES[name], options.tilts, 8 * STRIP_ROWS, options.threads)
+        name = "1024 x 1024 x 256"
+        iterations(name, CASES[name], options.tilts, options.threads)
+        return
     for label, shape in CASES.items():
         ours(label, shape, options.tilts, options.repeats, options.threads)
         imod(label, shape, options.tilts)

@@ -205,3 +205,13 @@ def test_too_little_room_is_told_before_work_begins(tmp_path):
     with pytest.raises(TransientError, match="no room") as caught:
         MrcSink(tmp_path / "out.mrc", (100, 500000, 500000), 1.0)
     assert caught.value.facts["needed_bytes"] > caught.value.facts["free_bytes"]
+
+
+def test_a_volumes_origin_is_where_positions_count_from(tmp_path):
+    volume = MrcSink(tmp_path / "volume.mrc", (4, 7, 10), 2.5, kind="volume")
+    volume[:] = np.zeros((4, 7, 10), np.float32)
+    volume.commit()
+    with mrcfile.open(tmp_path / "volume.mrc", header_only=True) as file:
+        origin = file.header.origin
+        # MRC2014: the first voxel's place, when index n // 2 is at 0.
+        assert (float(origin.x), float(origin.y), float(origin.z)) == (-12.5, -7.5, -5.0)

@@ -88,6 +88,13 @@ def test_little_memory_gives_the_same_in_bands(series, context):
     np.testing.assert_array_equal(whole, banded)
 
 
+def test_the_other_orientation_is_imods(series, context):
+    reconstruct(series, PARAMS.model_copy(update={"orientation": "xzy", "halves": False}), context)
+    volume, turned = context.pixels["tomogram"], context.pixels["tomogram_xzy"]
+    # tilt's sections are xz planes, and its z runs the other way.
+    np.testing.assert_array_equal(turned, volume[::-1].transpose(1, 0, 2))
+
+
 def test_excluded_tilts_do_not_count(series, context):
     with_rubbish = np.array(series.stack.images)
     with_rubbish[3] = 1e6

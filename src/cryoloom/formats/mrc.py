@@ -214,6 +214,8 @@ class MrcSink:
         header["mx"], header["my"], header["mz"] = n_x, n_y, m_z
         header["cella"] = tuple(n * self.pixel_size_angstrom for n in (n_x, n_y, m_z))
         header["cellb"] = (90.0, 90.0, 90.0)
+        if is_volume:  # where the first voxel is, as MRC2014 has it: our positions count from index n // 2
+            header["origin"] = tuple(-(n // 2) * self.pixel_size_angstrom for n in (n_x, n_y, n_z))
         header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
         header["dmin"], header["dmax"], header["dmean"], header["rms"] = self._rows.total()
         header["ispg"] = 1 if is_volume else 0

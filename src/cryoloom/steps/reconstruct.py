@@ -23,9 +23,12 @@ what the projections still miss, relative to the images.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cryoloom.algorithms.back_projection import plan_back_projection
@@ -115,6 +118,11 @@ class ReconstructParams(StepParams):
     dtype: Literal["float32", "float16"] = Field(
         "float32", description="How voxels are stored; float16 halves the disk space."
     )
+    orientation: Literal["xyz", "xzy"] = Field(
+        "xyz",
+        description="Order of the MRC file's axes, fastest first. xzy: besides, tomogram_xzy.mrc is written "
+        "as IMOD's tilt writes it, one section for each y, z mirrored.",
+    )
     multiscale: bool = Field(True, description="Write an OME-Zarr pyramid beside the MRC file.")
 
     @model_validator(mode="after")
@@ -157,6 +165,18 @@ class Projection(Protocol):
 
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
         """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InBothOrders:
+    """Strips ``[:, y0:y1, :]`` written to a volume and, with z mirrored, as sections of y."""
+
+    volume: PixelSink
+    sections: PixelSink
+
+    def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32]) -> None:
+        self.volume[index] = strip
+        self.sections[index[1]] = np.ascontiguousarray(strip[::-1].transpose(1, 0, 2))
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
@@ -205,16 +225,10 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     done = 0
     sinks: dict[str, PixelSink] = {}
     for role, images in sources.items():
-        sink = context.new_pixels(
-            role,
-            grid.volume_shape,
-            grid.voxel_size_angstrom,
-            dtype=params.dtype,
-            multiscale=params.multiscale,
-        )
+        sink, target = _new_volume(role, grid, params, context)
         for band in bands:
             rows = _rows_at_once(grid, projection, band, context.memory_bytes)
-            for amount in _reconstruct_band(images, grid, projection, band, rows, sink, context.device):
+            for amount in _reconstruct_band(images, grid, projection, band, rows, target, context.device):
                 done += amount
                 context.progress(done, total)
         sinks[role] = sink
@@ -226,6 +240,20 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     if even is not None and odd is not None:
         _compare_halves(even, odd, grid.voxel_size_angstrom, context)
     return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params))
+
+
+def _new_volume(
+    role: str, grid: TomogramGrid, params: ReconstructParams, context: StepContext
+) -> tuple[PixelSink, PixelSink | _InBothOrders]:
+    """A volume, and where to write it: the tomogram in IMOD's orientation too where asked for."""
+    sink = context.new_pixels(
+        role, grid.volume_shape, grid.voxel_size_angstrom, dtype=params.dtype, multiscale=params.multiscale
+    )
+    if role != "tomogram" or params.orientation == "xyz":
+        return sink, sink
+    n_z, n_y, n_x = grid.volume_shape
+    turned = context.new_pixels(f"{role}_xzy", (n_y, n_z, n_x), grid.voxel_size_angstrom, dtype=params.dtype)
+    return sink, _InBothOrders(sink, turned)
 
 
 def _method(params: ReconstructParams) -> str:
@@ -359,7 +387,7 @@ def _reconstruct_band(
     projection: Projection,
     band: range,
     rows_at_once: int,
-    sink: PixelSink,
+    sink: PixelSink | _InBothOrders,
     device: str,
 ) -> Iterator[int]:
     """Align the images' rows of a band, back-project them strip by strip; yields progress."""
