@@ -132,9 +132,8 @@ def iterations(label: str, shape: tuple[int, int, int], n_tilts: int, n_threads:
     )
     begin = timed(lambda: sirt.with_iterations(1).solve(aligned), 2)[1]
     each = (min(cpu) - min(begin)) / 2
-    print(
-        f"  an iteration is {each / min(once):.2f} weighted back-projections; 30 are {30 * each / min(once):.0f}"
-    )
+    share = each / min(once)
+    print(f"  an iteration is {share:.2f} weighted back-projections, 30 are {30 * share:.0f}")
 
 
 def imod(label: str, shape: tuple[int, int, int], n_tilts: int) -> None:
