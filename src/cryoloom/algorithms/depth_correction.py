@@ -67,8 +67,9 @@ class DepthCorrectedBackProjection:
 
     @property
     def held_row_bytes(self) -> int:
-        """One row of all corrected images."""
-        return 4 * self.n_nodes * self._n_fine
+        """One row of all corrected images, and of what one of them is made with."""
+        # Filtered, two complex spectra, phase and rate in single and double precision, factor, twice finer.
+        return 4 * (self.n_nodes * self._n_fine + 20 * self.plain.n_columns)
 
     @property
     def strip_bytes(self) -> int:
