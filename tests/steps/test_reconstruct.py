@@ -80,6 +80,23 @@ def test_halves_are_compared(series, context):
     assert without.even is None
 
 
+@pytest.mark.parametrize("method", ["wbp", "sirt"])
+def test_halves_by_tilts_need_no_frames(method, series, context):
+    single = replace(series, stack=replace(series.stack, even=None, odd=None))
+    params = PARAMS.model_copy(update={"halves_by": "tilts", "method": method, "iterations": 4})
+    tomogram = reconstruct(single, params, context)
+    # Each is the tomogram of every second tilt.
+    others = {t.acquisition_index: {"exclusion": Exclusion("other half", "test")} for t in series.tilts[1::2]}
+    even = np.array(tomogram.even)
+    alone = params.model_copy(update={"halves": False, "stop_change": 0.0})
+    expected = reconstruct(single.with_tilts(others), alone, context).volume
+    np.testing.assert_allclose(even, expected, atol=1e-5 * np.abs(expected).max())
+    assert not np.allclose(even, tomogram.odd)
+    few = replace(single, tilts=single.tilts[:3])
+    with pytest.raises(DataUnfitError, match="at least 4 different tilts, got 3"):
+        reconstruct(few, params, context)
+
+
 def test_little_memory_gives_the_same_in_bands(series, context):
     whole = reconstruct(series, PARAMS, context).volume
     whole = np.array(whole)

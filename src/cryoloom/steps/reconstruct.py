@@ -23,7 +23,7 @@ what the projections still miss, relative to the images.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -114,6 +114,11 @@ class ReconstructParams(StepParams):
     halves: bool = Field(
         True,
         description="Also make even and odd tomograms where the stack has halves (to denoise, to measure).",
+    )
+    halves_by: Literal["frames", "tilts"] = Field(
+        "frames",
+        description="Halves from even and odd frames of every tilt; or from every second tilt, which any "
+        "stack allows, with twice the angle between tilts.",
     )
     dtype: Literal["float32", "float16"] = Field(
         "float32", description="How voxels are stored; float16 halves the disk space."
@@ -214,24 +219,19 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     """Make a tomogram, and even and odd ones, from the aligned images of every tilt not excluded."""
     grid = _grid(series, params)
     projection = _projection(series, grid, params)
-    stack = series.best_stack
-    sources: dict[str, Pixels] = {"tomogram": stack.images}
-    if params.halves and stack.even is not None and stack.odd is not None:
-        sources |= {"tomogram_even": stack.even, "tomogram_odd": stack.odd}
     if isinstance(projection, IterativeReconstruction):
-        projection = _settled(projection, grid, stack.images, context)
-    bands = _bands(grid, projection, context.memory_bytes)
-    total = len(sources) * (len(bands) * len(grid.tilts) + grid.volume_shape[1])
+        projection = _settled(projection, grid, series.best_stack.images, context)
+    parts = _parts(series, grid, projection, params)
+    bands = {part.role: _bands(part.grid, part.projection, context.memory_bytes) for part in parts}
+    total = sum(len(bands[part.role]) * len(part.grid.tilts) + grid.volume_shape[1] for part in parts)
     done = 0
     sinks: dict[str, PixelSink] = {}
-    for role, images in sources.items():
-        sink, target = _new_volume(role, grid, params, context)
-        for band in bands:
-            rows = _rows_at_once(grid, projection, band, context.memory_bytes)
-            for amount in _reconstruct_band(images, grid, projection, band, rows, target, context.device):
+    for part in parts:
+        sinks[part.role], target = _new_volume(part.role, grid, params, context)
+        for band in bands[part.role]:
+            for amount in _reconstruct_band(part, band, target, context):
                 done += amount
                 context.progress(done, total)
-        sinks[role] = sink
     context.figure("n_tilts", len(grid.tilts))
     if isinstance(projection, DepthCorrectedBackProjection):
         context.figure("ctf_step_angstrom", projection.slab_voxels * grid.voxel_size_angstrom)
@@ -240,6 +240,43 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     if even is not None and odd is not None:
         _compare_halves(even, odd, grid.voxel_size_angstrom, context)
     return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the volumes to be made: its images, which tilts of them, and the way."""
+
+    role: str
+    images: Pixels
+    grid: TomogramGrid
+    projection: Projection
+
+
+def _parts(
+    series: TiltSeries, grid: TomogramGrid, projection: Projection, params: ReconstructParams
+) -> list[_Part]:
+    """The tomogram, and its halves where they are asked for and possible."""
+    stack = series.best_stack
+    parts = [_Part("tomogram", stack.images, grid, projection)]
+    if not params.halves:
+        return parts
+    if params.halves_by == "tilts":
+        for i, name in enumerate(("even", "odd")):
+            some = replace(grid, tilts=grid.tilts[i::2])
+            if len({pose.tilt_deg for pose in some.poses}) < 2:
+                raise DataUnfitError(
+                    f"halves by tilts need at least 4 different tilts, got {len(grid.tilts)}; "
+                    "use halves_by=frames",
+                    series=series.name,
+                )
+            way = _projection(series, some, params)
+            if isinstance(way, IterativeReconstruction) and isinstance(projection, IterativeReconstruction):
+                way = way.with_iterations(projection.n_iterations)
+            parts.append(_Part(f"tomogram_{name}", stack.images, some, way))
+    elif stack.even is not None and stack.odd is not None:
+        parts.append(_Part("tomogram_even", stack.even, grid, projection))
+        parts.append(_Part("tomogram_odd", stack.odd, grid, projection))
+    return parts
 
 
 def _new_volume(
@@ -382,23 +419,19 @@ def _rows_at_once(grid: TomogramGrid, projection: Projection, band: range, memor
 
 
 def _reconstruct_band(
-    images: Pixels,
-    grid: TomogramGrid,
-    projection: Projection,
-    band: range,
-    rows_at_once: int,
-    sink: PixelSink | _InBothOrders,
-    device: str,
+    part: _Part, band: range, sink: PixelSink | _InBothOrders, context: StepContext
 ) -> Iterator[int]:
     """Align the images' rows of a band, back-project them strip by strip; yields progress."""
-    halo = projection.halo_rows
+    grid, projection, halo = part.grid, part.projection, part.projection.halo_rows
+    rows_at_once = _rows_at_once(grid, projection, band, context.memory_bytes)
     aligned = torch.empty((len(grid.tilts), len(band) + 2 * halo, grid.n_columns), dtype=torch.float32)
     for i, tilt in enumerate(grid.tilts):
-        aligned[i] = aligned_rows(images, grid, tilt, band.start - halo, aligned.shape[1], device)
+        first = band.start - halo
+        aligned[i] = aligned_rows(part.images, grid, tilt, first, aligned.shape[1], context.device)
         yield 1
     for start in range(0, len(band), rows_at_once):
         n_rows = min(rows_at_once, len(band) - start)
-        rows = aligned[:, start : start + n_rows + 2 * halo].to(device)
+        rows = aligned[:, start : start + n_rows + 2 * halo].to(context.device)
         first = band.start + start
         for strip in projection.strips(rows, first):
             sink[:, first : first + strip.shape[1], :] = strip.cpu().numpy()
