@@ -40,7 +40,7 @@ CASES: dict[str, tuple[dict[str, Any], float]] = {
     "ten": (EASY, 10.0),
     "hard": (HARD, 90.0),
 }
-BEADS_IN_FIELD = {"beads": 12, "features": 0, "patches": 0, "no_markers": 0, "auto": 0}
+BEADS_IN_FIELD = {"beads": 12, "patches": 0, "no_markers": 0, "auto": 0}
 
 
 @dataclass
@@ -48,6 +48,7 @@ class QuietContext:
     """What the step says is kept for the table."""
 
     device: str = "cpu"
+    n_threads: int = 2
     figures: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.algorithms.bundle_adjustment import Freedom, Tracks, adjust_bundle, left_out_errors
+from cryoloom.algorithms.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.cross_validation import left_out_errors
 from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.tracks import Tracks
+from cryoloom.algorithms.view_variables import Freedom
 from cryoloom.formats.imod_fiducials import read_resid, read_xyz
 
 SETS = {

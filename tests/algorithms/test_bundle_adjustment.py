@@ -1,11 +1,16 @@
 """Bundle adjustment against known geometry, with noise, gaps and outliers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryoloom.algorithms.bundle_adjustment import Freedom, Tracks, adjust_bundle, left_out_errors
+from cryoloom.algorithms.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.cross_validation import left_out_errors, pose_errors
 from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.tracks import Tracks
+from cryoloom.algorithms.view_variables import Freedom, geometry_of, jacobians
 
 TILTS = np.arange(-60.0, 61.0, 5.0)
 
@@ -101,3 +106,49 @@ def test_imods_bead_problem_is_solved_as_well_as_imod_does(data):
     assert solution.residual_angstrom.mean() < 0.315
     # IMOD's transforms turn by -axis: 11.4 degrees on average.
     assert solution.geometry.mean_axis_deg == pytest.approx(-11.4, abs=0.2)
+
+
+def test_jacobians_are_the_differences_of_projections(rng):
+    n = len(TILTS)
+    parameters = np.column_stack(
+        [*rng.normal(0, 30, (2, n)), *rng.normal(0, 0.1, (7, n))]
+    )  # shifts in angstrom; angles, logarithm and fractions of all kinds
+    parameters[:, 3] += np.deg2rad(TILTS)
+    points = rng.normal(0, 300, (6, 3))
+    table = geometry_of(parameters).project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(table)
+    by_view, by_point = jacobians(tracks, geometry_of(parameters), points)
+    for k in range(parameters.shape[1]):
+        step = 1e-5
+        moved = parameters.copy()
+        moved[:, k] += step
+        found = (geometry_of(moved).project(points).transpose(1, 0, 2) - table) / step
+        assert_allclose(by_view[:, :, k], found[tracks.point, tracks.view], atol=0.05 if k > 1 else 1e-4)
+    for k in range(3):
+        moved_points = points + 1e-3 * np.eye(3)[k]
+        found = (geometry_of(parameters).project(moved_points).transpose(1, 0, 2) - table) / 1e-3
+        assert_allclose(by_point[:, :, k], found[tracks.point, tracks.view], atol=1e-6)
+
+
+def test_a_beam_tilt_is_found_and_told_as_ordinary_poses(rng):
+    straight, points, _ = synthetic(rng)
+    bent = replace(straight, beam_tilt_deg=np.full(len(TILTS), 0.6))
+    tracks = Tracks.from_table(bent.project(points).transpose(1, 0, 2))
+    solution = adjust_bundle(tracks, SeriesGeometry.start(TILTS, 84.0), Freedom(beam_tilt="one"))
+    assert_allclose(solution.geometry.beam_tilt_deg, 0.6, atol=0.01)
+    plain = solution.geometry.without_beam_tilt()
+    assert not plain.beam_tilt_deg.any()
+    assert_allclose(plain.matrices, solution.geometry.matrices, atol=1e-12)
+
+
+def test_split_halves_tell_the_error_of_the_poses(rng):
+    start = SeriesGeometry.start(TILTS, 84.0)
+    told, true = [], []
+    for _ in range(4):
+        truth, points, tracks = synthetic(rng, noise_angstrom=4.0, n_points=24)
+        told.append(np.nanmedian(pose_errors(tracks, start)))
+        solution = adjust_bundle(tracks, start)
+        # Both are centred on their mean point, so that nothing but small turns is left to differ.
+        difference = solution.geometry.project(points - points.mean(axis=0)) - truth.project(points)
+        true.append(np.sqrt((difference**2).sum(-1).mean()))
+    assert 0.5 < np.mean(told) / np.mean(true) < 1.5

@@ -15,10 +15,12 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from cryoloom.algorithms.bundle_adjustment import BundleSolution, Freedom, Tracks, adjust_bundle
+from cryoloom.algorithms.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.correlate import refine_parabola
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages
+from cryoloom.algorithms.tracks import Tracks
+from cryoloom.algorithms.view_variables import Freedom
 
 __all__ = ["BeadMaps", "BeadTracking", "bead_maps", "measure_bead_diameter", "track_beads"]
 

@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as functional
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.bundle_adjustment import BundleSolution, Freedom, Tracks, adjust_bundle
+from cryoloom.algorithms.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.correlate import cross_correlation, find_peaks
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, band_pass, band_response
+from cryoloom.algorithms.tracks import Tracks
+from cryoloom.algorithms.view_variables import Freedom
 
 __all__ = ["FeatureTracking", "find_features", "track_features"]
 

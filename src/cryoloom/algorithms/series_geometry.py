@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.geometry.projection import project, projection_matrices
+from cryoloom.geometry.rotations import rotation_x, rotation_z
 from cryoloom.model import Pose
 
 __all__ = ["SeriesGeometry", "geometry_of_poses"]
@@ -18,10 +19,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class SeriesGeometry:
-    """Pose of every view: ``image = shift + magnification [Rz(axis) Ry(tilt) Rx(x_tilt) D r]_xy``.
+    """Pose of every view: ``image = shift + magnification [Rz(axis) Rx(beam) Ry(tilt) Rx(x_tilt) D r]_xy``.
 
-    All arrays are ``(n_views,)``, the shift ``(n_views, 2)``. ``D`` stretches the specimen along its x by
-    ``1 + stretch`` and adds ``skew * y`` to x: a specimen that deforms with dose (0 in an ordinary pose).
+    All arrays are ``(n_views,)``, the shift ``(n_views, 2)``. ``beam`` is the angle by which the beam misses
+    the perpendicular to the tilt axis (0 in an ordinary pose: `without_beam_tilt`). ``D`` stretches the
+    specimen along its x by ``1 + stretch`` and adds ``skew * y`` to x: a specimen that deforms with dose.
     """
 
     axis_deg: Array
@@ -31,10 +33,17 @@ class SeriesGeometry:
     magnification: Array = field(default_factory=lambda: np.zeros(0))
     stretch: Array = field(default_factory=lambda: np.zeros(0))
     skew: Array = field(default_factory=lambda: np.zeros(0))
+    beam_tilt_deg: Array = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         n = len(self.tilt_deg)
-        for name, default in (("x_tilt_deg", 0.0), ("magnification", 1.0), ("stretch", 0.0), ("skew", 0.0)):
+        for name, default in (
+            ("x_tilt_deg", 0.0),
+            ("magnification", 1.0),
+            ("stretch", 0.0),
+            ("skew", 0.0),
+            ("beam_tilt_deg", 0.0),
+        ):
             if len(getattr(self, name)) == 0:
                 object.__setattr__(self, name, np.full(n, default))
 
@@ -61,6 +70,9 @@ class SeriesGeometry:
     def matrices(self) -> Array:
         """``(n_views, 3, 3)`` from specimen to image frame with magnification and deformation."""
         rotation = projection_matrices(self.axis_deg, self.tilt_deg, self.x_tilt_deg)
+        if self.beam_tilt_deg.any():
+            turned = rotation_x(self.beam_tilt_deg) @ projection_matrices(0.0, self.tilt_deg, self.x_tilt_deg)
+            rotation = rotation_z(self.axis_deg) @ turned
         deformation = np.tile(np.eye(3), (self.n_views, 1, 1))
         deformation[:, 0, 0] += self.stretch
         deformation[:, 0, 1] += self.skew
@@ -69,6 +81,25 @@ class SeriesGeometry:
     def project(self, points_xyz_angstrom: Array) -> Array:
         """Image positions ``(n_views, n_points, 2)`` as xy in angstrom from the image centre."""
         return project(points_xyz_angstrom, self.matrices, self.shift_xy_angstrom)
+
+    def without_beam_tilt(self) -> SeriesGeometry:
+        """The same rotations told by axis, tilt and x-tilt alone, each then a little different per view.
+
+        For R = Rz(a) Ry(t) Rx(x): R[2, 0] = -sin t, R[1, 0] / R[0, 0] = tan a, R[2, 1] / R[2, 2] = tan x.
+        """
+        if not self.beam_tilt_deg.any():
+            return self
+        bare = replace(
+            self, stretch=0 * self.stretch, skew=0 * self.skew, magnification=0 * self.tilt_deg + 1
+        )
+        r = bare.matrices
+        return replace(
+            self,
+            axis_deg=self.axis_deg + np.rad2deg(_turn(np.arctan2(r[:, 1, 0], r[:, 0, 0]), self.axis_deg)),
+            tilt_deg=np.rad2deg(-np.arcsin(np.clip(r[:, 2, 0], -1, 1))),
+            x_tilt_deg=np.rad2deg(np.arctan2(r[:, 2, 1], r[:, 2, 2])),
+            beam_tilt_deg=np.zeros(self.n_views),
+        )
 
     def with_origin_moved(self, offset_xyz_angstrom: Array) -> SeriesGeometry:
         """The same geometry for points counted from ``offset`` (points become ``r - offset``)."""
@@ -85,3 +116,8 @@ def geometry_of_poses(poses: Sequence[Pose]) -> SeriesGeometry:
         np.array([pose.x_tilt_deg for pose in poses]),
         np.array([pose.magnification for pose in poses]),
     )
+
+
+def _turn(to_rad: Array, from_deg: Array) -> Array:
+    """Smallest turn from one direction to another, radian."""
+    return (to_rad - np.deg2rad(from_deg) + np.pi) % (2 * np.pi) - np.pi

@@ -1,10 +1,13 @@
-"""Align a tilt series: how the specimen stood in every image, from gold beads, its own features or patches.
+"""Align a tilt series: how the specimen stood in every image, from gold beads or from the images themselves.
 
-Coarse alignment by cosine-stretched correlation outwards from the least tilted image; then beads found by a
-matched filter and tracked with a running solution, or, where beads do not hold, patches tracked against
-their neighbours and, from their solution, compact features of the specimen at their own depth; then a robust
-bundle adjustment (Tukey weights) of points, shifts, tilt axis and, by option, tilts and magnifications. A
-tilt without evidence takes its neighbours' solution and says so.
+The axis is sought over half a turn and a told one believed only if the images agree; the images are placed by
+stretched correlation on a wide canvas. Then gold beads, found by a matched filter and joined by a running
+solution; or, where there are none that hold, projection matching: every image against the projection of a
+reconstruction without it, then patches against the same, and compact features of the specimen at their own
+depth. A robust bundle adjustment (Tukey weights) gives points, shifts, tilt axis and, by option, more. What
+was tried is compared by the error of the poses from two halves of the tracks.
+
+A tilt without evidence says so: it is warned of, recorded and, by option, excluded.
 
 Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
 """
@@ -18,16 +21,31 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.bead_tracking import BeadTracking, bead_maps, measure_bead_diameter, track_beads
-from cryoloom.algorithms.bundle_adjustment import BundleSolution, Freedom, Tracks, Variation, left_out_errors
+from cryoloom.algorithms.alignment_methods import (
+    LEAST_POINTS_IN_A_TILT,
+    Alignment,
+    Matched,
+    align_by_beads,
+    align_by_features,
+    align_by_patches,
+    match_images,
+)
 from cryoloom.algorithms.coarse_alignment import CoarseAlignment
-from cryoloom.algorithms.feature_tracking import FeatureTracking, track_features
+from cryoloom.algorithms.cross_validation import left_out_errors
 from cryoloom.algorithms.first_alignment import FirstAlignment, align_first
-from cryoloom.algorithms.patch_tracking import PatchTracking, track_patches
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
+from cryoloom.algorithms.tilt_offset import fit_transmission
+from cryoloom.algorithms.tilt_quality import brightness_ratio
+from cryoloom.algorithms.view_variables import Freedom, Variation
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Pose, TiltSeries
+from cryoloom.model import Exclusion, Pose, TiltSeries
+from cryoloom.steps.alignment_records import (
+    record_alignment,
+    record_axis,
+    record_offset,
+    record_residuals,
+)
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["AlignSeriesParams", "align_series"]
@@ -35,25 +53,16 @@ __all__ = ["AlignSeriesParams", "align_series"]
 Array = NDArray[np.float64]
 
 LEAST_TILTS = 5
-LEAST_BEADS = 5
-LEAST_FEATURES = 15
-LEAST_POINTS_IN_A_TILT = 3
-LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
-# True beads fit to 0.1 pixel here and to 0.4 on grainy series; particles taken for beads to 0.6.
-SURE_BEAD_RESIDUAL_PIXELS = 0.25
-BEAD_RESIDUAL_PIXELS = 0.5
-BEAD_RESIDUAL_DIAMETERS = 0.2
-# Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
-FEATURE_RESIDUAL_PIXELS = 1.0
+BLACK = 0.1  # of the light the other images let expect: nothing of the specimen is seen
 
 
 class AlignSeriesParams(StepParams):
     """What a user may choose."""
 
-    method: Literal["auto", "beads", "features", "patches"] = Field(
+    method: Literal["auto", "beads", "patches", "no_markers"] = Field(
         "auto",
-        description="What is tracked; auto takes gold beads where they hold, else compact features of the "
-        "specimen, else patches.",
+        description="beads: gold; patches: a grid of patches; no_markers: projection matching, then patches "
+        "or compact features, whichever is better; auto: beads where they hold, else no_markers.",
     )
     tilt_axis_deg: float | None = Field(
         None, description="Start of the tilt axis; without it what metadata tell, else found by a search."
@@ -65,17 +74,25 @@ class AlignSeriesParams(StepParams):
         None, gt=0, description="Diameter of the gold beads; without it measured."
     )
     patch_angstrom: float = Field(700.0, gt=0, description="Side of a tracked patch.")
-    patch_overlap: float = Field(
-        0.65, ge=0, lt=0.95, description="Overlap of neighbouring patches, fraction."
-    )
+    patch_overlap: float = Field(0.5, ge=0, lt=0.95, description="Overlap of neighbouring patches, fraction.")
     max_shift_fraction: float = Field(
         0.3, gt=0, le=0.5, description="Largest shift between images searched for, fraction of the field."
     )
     axis: Variation = Field("one", description="Tilt axis: fixed, one, grouped (five tilts) or per_view.")
     tilt: Variation = Field("fixed", description="Tilt angles: fixed, grouped or per_view.")
     magnification: Variation = Field("fixed", description="Magnification: fixed, grouped or per_view.")
+    x_tilt: Variation = Field("fixed", description="Tilt about x: fixed, grouped or per_view.")
+    beam_tilt: Literal["fixed", "one"] = Field(
+        "fixed", description="Angle by which the beam misses the perpendicular to the tilt axis."
+    )
     cross_validate: bool = Field(
-        False, description="Also measure the error of points left out of the adjustment (takes longer)."
+        True, description="Also measure the error of points left out of the adjustment."
+    )
+    exclude_unaligned: bool = Field(
+        False, description="Exclude tilts in which nothing could be tracked, instead of only naming them."
+    )
+    apply_tilt_offset: bool = Field(
+        False, description="Turn the specimen flat by the measured tilt offset; else it is only measured."
     )
 
 
@@ -104,31 +121,35 @@ def _bytes_needed(series: TiltSeries, params: AlignSeriesParams) -> int:
     ),
 )
 def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepContext) -> TiltSeries:
-    """Find tilt axis, shifts and by option tilts and magnifications of all images of a series."""
+    """Find tilt axis, shifts and by option more of all images of a series."""
     stack = series.best_stack
     usable = np.array([not t.is_excluded and t.section is not None for t in series.tilts])
     tilt_deg = np.array([t.nominal_tilt_deg for t in series.tilts]) + (series.tilt_offset_deg.applied or 0.0)
     _check(series, usable, tilt_deg)
-    context.progress(0, 4)
+    context.progress(0, 5)
     images = load_tilt_images(
         stack.images, stack.pixel_size_angstrom, params.working_pixel_angstrom, device=context.device
     )
     images = _in_order_of_tilts(images, series)
-    usable &= images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
-    context.progress(1, 4)
+    usable &= _seen(images, tilt_deg, usable)
+    _check(series, usable, tilt_deg)
+    context.progress(1, 5)
     first = _first(series, images, tilt_deg, usable, params, context)
-    coarse = first.coarse
-    context.progress(2, 4)
-    start = SeriesGeometry.start(tilt_deg, coarse.axis_deg, coarse.shift_xy_angstrom)
-    freedom = Freedom(params.axis, params.tilt, magnification=params.magnification)
-    tracks, solution, method = _tracked(images, start, usable, freedom, params, context)
-    context.progress(3, 4)
-    aligned = _with_poses(series, tracks, solution, coarse, usable, params, context, method)
-    _report(aligned, tracks, solution, context)
-    if params.cross_validate:
-        error = left_out_errors(tracks, start, freedom)
-        context.figure("left_out_error_angstrom", float(np.nanmedian(error)))
-    context.progress(4, 4)
+    context.progress(2, 5)
+    start = SeriesGeometry.start(tilt_deg, first.coarse.axis_deg, first.coarse.shift_xy_angstrom)
+    tried, matched = _tried(images, start, usable, params)
+    best = _best(tried)
+    if best is None:
+        raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
+    context.progress(3, 5)
+    aligned = _with_poses(series, best, first.coarse, usable, params, context)
+    aligned = _with_tilt_offset(aligned, images, matched, usable, params, context)
+    context.progress(4, 5)
+    errors = left_out_errors(best.tracks, start, _freedom(params)) if params.cross_validate else None
+    record_alignment(aligned, best, tried, errors, context)
+    record_residuals(aligned, best, context)
+    record_axis(aligned, images, first, best, usable, context)
+    context.progress(5, 5)
     return aligned
 
 
@@ -177,139 +198,84 @@ def _first(
     return first
 
 
-def _tracked(
-    images: TiltImages,
-    start: SeriesGeometry,
-    usable: NDArray[np.bool_],
-    freedom: Freedom,
-    params: AlignSeriesParams,
-    context: StepContext,
-) -> tuple[Tracks, BundleSolution, str]:
-    """Sure beads; else the better of doubtful beads and features; else patches."""
-    beads = _beads(images, start, usable, freedom, params) if params.method in ("auto", "beads") else None
-    sure = SURE_BEAD_RESIDUAL_PIXELS * images.pixel_size_angstrom
-    if beads is not None:
-        context.figure("bead_diameter_angstrom", beads.diameter_angstrom)
-        if params.method == "beads" or beads.solution.mean_residual_angstrom(beads.tracks) < sure:
-            return beads.tracks, beads.solution, "beads"
-    if params.method != "patches":
-        features = _features(images, start, usable, freedom, params, beads)
-        if features is not None:
-            return features.tracks, features.solution, "features"
+_NOTHING_HELD = {
+    "beads": "fewer than 5 gold beads could be tracked through the series; give bead_diameter_angstrom or use "
+    "method=no_markers",
+    "patches": "no patch could be followed through the series; look at its images",
+    "no_markers": "nothing of the specimen could be followed through the series; look at its images",
+    "auto": "neither beads nor anything of the specimen could be followed; look at the series' images",
+}
+
+
+def _tried(
+    images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_], params: AlignSeriesParams
+) -> tuple[list[Alignment], Matched | None]:
+    """Every way that the method asks for and the data bear, and what projection matching gave."""
+    freedom = _freedom(params)
+    tried: list[Alignment] = []
+    if params.method in ("auto", "beads"):
+        beads = align_by_beads(
+            images, start, usable, freedom, params.bead_diameter_angstrom, doubted=params.method == "auto"
+        )
         if beads is not None:
-            return beads.tracks, beads.solution, "beads"
-    spacing = params.patch_angstrom * (1 - params.patch_overlap)
-    patches = _patches(images, start, usable, freedom, params, spacing, n_rounds=4)
-    return patches.tracks, patches.solution, "patches"
-
-
-def _beads(
-    images: TiltImages,
-    start: SeriesGeometry,
-    usable: NDArray[np.bool_],
-    freedom: Freedom,
-    params: AlignSeriesParams,
-) -> BeadTracking | None:
-    """Tracks of beads if they hold; an error where beads were asked for and do not."""
-    least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
-    diameter = params.bead_diameter_angstrom or measure_bead_diameter(images, least)
-    beads = track_beads(bead_maps(images, diameter), start, usable, freedom)
-    limit = BEAD_RESIDUAL_DIAMETERS * diameter
-    if params.method == "auto":
-        limit = min(limit, BEAD_RESIDUAL_PIXELS * images.pixel_size_angstrom)
-    if beads is not None and _holds(beads.tracks, beads.solution, usable, LEAST_BEADS, limit):
-        return beads
-    if params.method == "beads":
-        raise DataUnfitError(
-            f"fewer than {LEAST_BEADS} gold beads could be tracked through the series; "
-            "give bead_diameter_angstrom or use method=features",
-            n_beads=0 if beads is None else beads.tracks.n_points,
-            bead_diameter_angstrom=round(diameter, 1),
-        )
-    return None
-
-
-def _features(
-    images: TiltImages,
-    start: SeriesGeometry,
-    usable: NDArray[np.bool_],
-    freedom: Freedom,
-    params: AlignSeriesParams,
-    beads: BeadTracking | None,
-) -> FeatureTracking | None:
-    """Tracks of features, found about doubtful beads or a few patches, if they hold and fit better."""
-    limit = FEATURE_RESIDUAL_PIXELS * images.pixel_size_angstrom
-    if beads is not None:
-        first = beads.solution.geometry
-        limit = min(limit, beads.solution.mean_residual_angstrom(beads.tracks))
-    else:
-        first = _patches(
-            images, start, usable, Freedom(), params, params.patch_angstrom / 2, n_rounds=1
-        ).solution.geometry
-    features = track_features(images, first, usable, freedom)
-    if features is not None and _holds(features.tracks, features.solution, usable, LEAST_FEATURES, limit):
-        return features
-    if params.method == "features":
-        raise DataUnfitError(
-            f"fewer than {LEAST_FEATURES} compact features could be followed through the series; "
-            "use method=patches",
-            n_features=0 if features is None else features.tracks.n_points,
-        )
-    return None
-
-
-def _holds(
-    tracks: Tracks,
-    solution: BundleSolution,
-    usable: NDArray[np.bool_],
-    least_points: int,
-    residual_limit_angstrom: float,
-) -> bool:
-    """Whether enough points fit well enough, and most tilts have a number of them that can tell a pose."""
-    counts = solution.point_residuals_angstrom(tracks)[1]
-    points = int((counts >= 4).sum())
-    in_views = solution.view_residuals_angstrom(tracks)[1][usable]
-    covered = float((in_views >= LEAST_POINTS_IN_A_TILT).mean())
-    fits = solution.mean_residual_angstrom(tracks) < residual_limit_angstrom
-    return points >= least_points and covered >= LEAST_COVERAGE and fits
-
-
-def _patches(
-    images: TiltImages,
-    start: SeriesGeometry,
-    usable: NDArray[np.bool_],
-    freedom: Freedom,
-    params: AlignSeriesParams,
-    spacing_angstrom: float,
-    n_rounds: int,
-) -> PatchTracking:
-    """Patches followed through the series; an error where none can be."""
-    patches = track_patches(
+            tried.append(beads)
+        if params.method == "beads" or (beads is not None and beads.is_sure):
+            return tried, None
+    matched = match_images(images, start, usable)
+    patches = align_by_patches(
         images,
-        start,
+        matched,
         usable,
         freedom,
         patch_angstrom=params.patch_angstrom,
-        spacing_angstrom=spacing_angstrom,
-        n_rounds=n_rounds,
+        spacing_angstrom=params.patch_angstrom * (1 - params.patch_overlap),
     )
-    if patches.tracks.n_points < 4 or len(np.unique(patches.tracks.view)) < LEAST_TILTS:
-        raise DataUnfitError("no patch could be followed through the series; look at its images")
-    return patches
+    if patches is not None:
+        tried.append(patches)
+    if params.method != "patches":
+        features = align_by_features(
+            images, patches.solution.geometry if patches else matched.geometry, usable, freedom
+        )
+        if features is not None:
+            tried.append(features)
+    return tried, matched
+
+
+def _best(tried: list[Alignment]) -> Alignment | None:
+    """The way whose poses are least in error, by two halves of its tracks."""
+    return min(tried, key=lambda alignment: alignment.typical_error_angstrom, default=None)
+
+
+def _freedom(params: AlignSeriesParams) -> Freedom:
+    return Freedom(
+        params.axis,
+        params.tilt,
+        x_tilt=params.x_tilt,
+        magnification=params.magnification,
+        beam_tilt=params.beam_tilt,
+    )
+
+
+def _seen(images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Images that show anything: neither constant nor all but black beside the others."""
+    seen = images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
+    if usable.sum() > 8 and np.median(images.mean[usable]) > 0:
+        lit = np.ones(len(usable), dtype=bool)
+        lit[usable] = brightness_ratio(np.maximum(images.mean[usable], 0), tilt_deg[usable]) > BLACK
+        seen &= lit
+    return seen
 
 
 def _with_poses(
     series: TiltSeries,
-    tracks: Tracks,
-    solution: BundleSolution,
+    best: Alignment,
     coarse: CoarseAlignment,
     usable: NDArray[np.bool_],
     params: AlignSeriesParams,
     context: StepContext,
-    method: str,
 ) -> TiltSeries:
-    """The series with a pose on every tilt; those without evidence follow their neighbours."""
-    residual, n_points = solution.view_residuals_angstrom(tracks)
+    """The series with a pose on every tilt; those without evidence follow their neighbours and say so."""
+    residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
     evident = usable & (n_points >= LEAST_POINTS_IN_A_TILT)
     if evident.sum() < LEAST_TILTS:
         raise DataUnfitError(
@@ -317,33 +283,73 @@ def _with_poses(
             "look at the series' images",
             series=series.name,
         )
-    geometry = _origin_at_field_centre(_filled(solution.geometry, coarse, evident, usable), evident)
-    lost = [t.acquisition_index for t, e, u in zip(series.tilts, evident, usable, strict=True) if u and not e]
+    solved = best.solution.geometry.without_beam_tilt()
+    geometry = _origin_at_field_centre(_filled(solved, coarse, evident, usable), evident)
+    lost = [
+        t.acquisition_index
+        for t, e in zip(series.tilts, evident, strict=True)
+        if not (e or t.is_excluded or t.section is None)
+    ]
     if lost:
+        fate = "they are excluded" if params.exclude_unaligned else "consider excluding them"
         context.warn(
             f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are guesses "
-            "from their neighbours: consider excluding them"
+            f"from their neighbours: {fate}"
         )
-    changes = {
-        tilt.acquisition_index: {
-            "pose": Pose(
-                axis_deg=float(geometry.axis_deg[i]),
-                tilt_deg=float(geometry.tilt_deg[i]),
-                x_tilt_deg=float(geometry.x_tilt_deg[i]),
-                shift_xy_angstrom=(
-                    float(geometry.shift_xy_angstrom[i, 0]),
-                    float(geometry.shift_xy_angstrom[i, 1]),
-                ),
-                magnification=float(geometry.magnification[i]),
-                residual_angstrom=float(residual[i]) if evident[i] else None,
-                predicted=not bool(evident[i]),
-            )
-        }
-        for i, tilt in enumerate(series.tilts)
-    }
+    untracked = Exclusion("nothing could be tracked", "align_series", 0.0)
+    changes: dict[int, dict[str, object]] = {}
+    for i, tilt in enumerate(series.tilts):
+        pose = Pose(
+            axis_deg=float(geometry.axis_deg[i]),
+            tilt_deg=float(geometry.tilt_deg[i]),
+            x_tilt_deg=float(geometry.x_tilt_deg[i]),
+            shift_xy_angstrom=(
+                float(geometry.shift_xy_angstrom[i, 0]),
+                float(geometry.shift_xy_angstrom[i, 1]),
+            ),
+            magnification=float(geometry.magnification[i]),
+            residual_angstrom=float(residual[i]) if evident[i] else None,
+            predicted=not bool(evident[i]),
+        )
+        changes[tilt.acquisition_index] = {"pose": pose}
+        if params.exclude_unaligned and tilt.acquisition_index in lost:
+            changes[tilt.acquisition_index]["exclusion"] = untracked
     axis = float(np.mean(geometry.axis_deg[evident]))
-    measured = series.tilt_axis_deg.with_measured(axis, f"align_series by {method}", apply=True)
+    measured = series.tilt_axis_deg.with_measured(axis, f"align_series by {best.method}", apply=True)
     return replace(series.with_tilts(changes), tilt_axis_deg=measured)
+
+
+def _with_tilt_offset(
+    series: TiltSeries,
+    images: TiltImages,
+    matched: Matched | None,
+    usable: NDArray[np.bool_],
+    params: AlignSeriesParams,
+    context: StepContext,
+) -> TiltSeries:
+    """The offset measured by the light that passes and by the specimen's plane; applied only if asked."""
+    nominal = np.array([t.nominal_tilt_deg for t in series.tilts])
+    light = fit_transmission(images.mean, nominal, usable)
+    before = series.tilt_offset_deg.applied or 0.0
+    plane_deg = None if matched is None else before - float(np.rad2deg(np.arctan(matched.plane[1])))
+    record_offset(light, plane_deg, context)
+    if light is None and plane_deg is None:
+        return series
+    by = "transmission" if light is not None else "specimen plane"
+    measured = light.offset_deg if light is not None else float(plane_deg or 0.0)
+    offset = series.tilt_offset_deg.with_measured(
+        measured, f"align_series by {by}", apply=params.apply_tilt_offset
+    )
+    if params.apply_tilt_offset:
+        change = measured - before
+        series = series.with_tilts(
+            {
+                t.acquisition_index: {"pose": replace(t.pose, tilt_deg=t.pose.tilt_deg + change)}
+                for t in series.tilts
+                if t.pose is not None
+            }
+        )
+    return replace(series, tilt_offset_deg=offset)
 
 
 def _filled(
@@ -375,22 +381,3 @@ def _origin_at_field_centre(geometry: SeriesGeometry, evident: NDArray[np.bool_]
     in_plane = geometry.matrices[least, :2, :2]
     offset = np.linalg.solve(in_plane, -geometry.shift_xy_angstrom[least])
     return geometry.with_origin_moved(np.array([offset[0], offset[1], 0.0]))
-
-
-def _report(series: TiltSeries, tracks: Tracks, solution: BundleSolution, context: StepContext) -> None:
-    """Figures and the table of residuals."""
-    residual, counts = solution.view_residuals_angstrom(tracks)
-    n_tracks = int((solution.point_residuals_angstrom(tracks)[1] > 0).sum())
-    context.figure("residual_mean_angstrom", solution.mean_residual_angstrom(tracks))
-    context.figure("tilt_axis_deg", float(series.tilt_axis_deg.applied or 0.0))
-    context.figure("n_tracks", n_tracks)
-    context.figure("n_predicted", sum(t.pose is not None and t.pose.predicted for t in series.included))
-    context.record(
-        "alignment",
-        {
-            "acquisition_index": [t.acquisition_index for t in series.tilts],
-            "residual_angstrom": [float(r) if np.isfinite(r) else None for r in residual],
-            "n_points": [int(c) for c in counts],
-            "method": series.tilt_axis_deg.measured_by,
-        },
-    )

@@ -1,0 +1,172 @@
+"""The ways to align a series, and which of them the data can bear.
+
+Beads where they hold; else the images themselves: projection matching, patches against what the other images
+foretell of them and, where the specimen has any, compact features at their own depth. What was tried is
+compared by the error of its poses from two halves of its tracks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter, track_beads
+from cryoloom.algorithms.bundle_adjustment import BundleSolution
+from cryoloom.algorithms.cross_validation import pose_errors
+from cryoloom.algorithms.feature_tracking import track_features
+from cryoloom.algorithms.patch_tracking import track_patches
+from cryoloom.algorithms.projection_matching import match_projections
+from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.specimen_plane import find_plane
+from cryoloom.algorithms.tilt_images import TiltImages, shrink_images
+from cryoloom.algorithms.tracks import Tracks
+from cryoloom.algorithms.view_variables import Freedom
+
+__all__ = [
+    "LEAST_POINTS_IN_A_TILT",
+    "Alignment",
+    "Matched",
+    "align_by_beads",
+    "align_by_features",
+    "align_by_patches",
+    "match_images",
+]
+
+Array = NDArray[np.float64]
+
+LEAST_BEADS = 5
+LEAST_FEATURES = 15
+LEAST_POINTS_IN_A_TILT = 3
+LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
+# Particles taken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on grainy series.
+SURE_BEAD_RESIDUAL_PIXELS = 0.25
+BEAD_RESIDUAL_PIXELS = 0.5
+BEAD_RESIDUAL_DIAMETERS = 0.2
+# Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
+FEATURE_RESIDUAL_PIXELS = 1.0
+MATCHING_REACH_ANGSTROM = 250.0
+PLANE_PIXELS = 112  # shorter side of the images that tell the specimen's plane
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """One way's tracks and solution. pose_error_angstrom : (n_views,), from two halves of the tracks."""
+
+    method: str
+    tracks: Tracks
+    solution: BundleSolution
+    pose_error_angstrom: Array
+    is_sure: bool = True
+    bead_diameter_angstrom: float | None = None
+
+    @classmethod
+    def of(
+        cls, method: str, tracks: Tracks, solution: BundleSolution, freedom: Freedom, **more: object
+    ) -> Alignment:
+        """With the error of its poses measured."""
+        errors = pose_errors(tracks, solution.geometry, freedom)
+        return cls(method, tracks, solution, errors, **more)  # type: ignore[arg-type]
+
+    @property
+    def typical_error_angstrom(self) -> float:
+        """Rms over the views of the poses' errors; infinite where they cannot be told."""
+        known = self.pose_error_angstrom[np.isfinite(self.pose_error_angstrom)]
+        return float(np.sqrt(np.mean(known**2))) if len(known) else float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Geometry by projection matching, and the plane ``z = a + b x + c y`` of the specimen's middle."""
+
+    geometry: SeriesGeometry
+    plane: tuple[float, float, float]
+
+
+def match_images(tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_]) -> Matched:
+    """Shifts by projection matching, the specimen's plane, and the shifts again with that plane."""
+    geometry = match_projections(tilt_images, start, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM)
+    plane = find_plane(shrink_images(tilt_images, PLANE_PIXELS), geometry, usable)
+    geometry = match_projections(
+        tilt_images, geometry, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM, plane=plane, grow=False
+    )
+    return Matched(geometry, plane)
+
+
+def align_by_beads(
+    tilt_images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+    diameter_angstrom: float | None,
+    *,
+    doubted: bool,
+) -> Alignment | None:
+    """Beads if enough of them hold. doubted : particles may pass for beads, so demand a closer fit."""
+    least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
+    diameter = diameter_angstrom or measure_bead_diameter(tilt_images, least)
+    found = track_beads(bead_maps(tilt_images, diameter), start, usable, freedom)
+    limit = BEAD_RESIDUAL_DIAMETERS * diameter
+    if doubted:
+        limit = min(limit, BEAD_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom)
+    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_BEADS, limit):
+        return None
+    residual = found.solution.mean_residual_angstrom(found.tracks)
+    sure = residual < SURE_BEAD_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
+    return Alignment.of(
+        "beads", found.tracks, found.solution, freedom, is_sure=sure, bead_diameter_angstrom=diameter
+    )
+
+
+def align_by_patches(
+    tilt_images: TiltImages,
+    matched: Matched,
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+    *,
+    patch_angstrom: float,
+    spacing_angstrom: float,
+    n_rounds: int = 4,
+) -> Alignment | None:
+    """Patches about the matched geometry; None where fewer than four can be followed."""
+    found = track_patches(
+        tilt_images,
+        matched.geometry,
+        usable,
+        freedom,
+        plane=matched.plane,
+        patch_angstrom=patch_angstrom,
+        spacing_angstrom=spacing_angstrom,
+        n_rounds=n_rounds,
+    )
+    if found is None:
+        return None
+    return Alignment.of("patches", found.tracks, found.solution, freedom)
+
+
+def align_by_features(
+    tilt_images: TiltImages, first: SeriesGeometry, usable: NDArray[np.bool_], freedom: Freedom
+) -> Alignment | None:
+    """Compact features about a first solution, if enough of them hold."""
+    found = track_features(tilt_images, first, usable, freedom)
+    limit = FEATURE_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
+    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, limit):
+        return None
+    return Alignment.of("features", found.tracks, found.solution, freedom)
+
+
+def _holds(
+    tracks: Tracks,
+    solution: BundleSolution,
+    usable: NDArray[np.bool_],
+    least_points: int,
+    residual_limit_angstrom: float,
+) -> bool:
+    """Whether enough points fit well enough, and most tilts have a number of them that can tell a pose."""
+    counts = solution.point_residuals_angstrom(tracks)[1]
+    points = int((counts >= 4).sum())
+    in_views = solution.view_residuals_angstrom(tracks)[1][usable]
+    covered = float((in_views >= LEAST_POINTS_IN_A_TILT).mean())
+    fits = solution.mean_residual_angstrom(tracks) < residual_limit_angstrom
+    return points >= least_points and covered >= LEAST_COVERAGE and fits

@@ -1,0 +1,59 @@
+"""Tilt of the specimen on the stage (pretilt) from the light that passes it.
+
+A slab of thickness T lets ``exp(-T / (L cos(t + offset)))`` of the electrons pass. The images' mean intensity
+over tilt t so tells at which nominal tilt the beam would pass the specimen at right angles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+
+__all__ = ["TransmissionFit", "fit_transmission"]
+
+Array = NDArray[np.float64]
+
+LARGEST_OFFSET_DEG = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class TransmissionFit:
+    """Offset to add to nominal tilts, its standard error, and the thickness over the mean free path."""
+
+    offset_deg: float
+    error_deg: float
+    relative_thickness: float
+
+
+def fit_transmission(
+    mean_counts: Array, tilt_deg: Array, usable: NDArray[np.bool_]
+) -> TransmissionFit | None:
+    """Fit the intensities of a series; None where they do not tell (normalised images, a short range).
+
+    Robust (soft L1): a grid bar or a thick particle in a few images does not decide. The error comes from the
+    scatter about the fit, so a beam that flickers shows in it.
+    """
+    counts, tilt = mean_counts[usable], np.deg2rad(tilt_deg[usable])
+    if len(tilt) < 8 or np.ptp(tilt) < np.deg2rad(50) or counts.min() <= 0:
+        return None
+    bright = np.log(counts)
+    limit = np.deg2rad(LARGEST_OFFSET_DEG)
+
+    def miss(values: Array) -> Array:
+        steep = np.clip(tilt + values[2], -np.deg2rad(85), np.deg2rad(85))
+        return values[0] - values[1] / np.cos(steep) - bright
+
+    start = np.array([float(bright.max()) + 0.3, 0.3, 0.0])
+    bounds = ([-np.inf, 0.0, -limit], [np.inf, 10.0, limit])
+    rough = least_squares(miss, start, bounds=bounds)
+    scale = max(1.4826 * float(np.median(np.abs(rough.fun))), 1e-5)
+    fit = least_squares(miss, rough.x, bounds=bounds, loss="soft_l1", f_scale=2 * scale)
+    thickness, offset = float(fit.x[1]), float(fit.x[2])
+    if thickness < 0.02 or abs(offset) > 0.98 * limit:
+        return None
+    scatter = max(1.4826 * float(np.median(np.abs(miss(fit.x)))), 1e-5)
+    covariance = np.linalg.pinv(fit.jac.T @ fit.jac) * scatter**2
+    return TransmissionFit(float(np.rad2deg(offset)), float(np.rad2deg(np.sqrt(covariance[2, 2]))), thickness)

@@ -1,0 +1,144 @@
+"""What `align_series` tells of its result: figures, and the evidence that the report draws."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment_methods import Alignment
+from cryoloom.algorithms.axis_search import find_common_line
+from cryoloom.algorithms.first_alignment import FirstAlignment
+from cryoloom.algorithms.tilt_images import TiltImages, shrink_images
+from cryoloom.algorithms.tilt_offset import TransmissionFit
+from cryoloom.model import TiltSeries
+from cryoloom.steps.declaration import JsonValue, StepContext
+
+__all__ = ["record_alignment", "record_axis", "record_offset", "record_residuals"]
+
+Array = NDArray[np.float64]
+
+COMMON_LINE_PIXELS = 160
+MOST_RESIDUALS_TOLD = 4000
+
+
+def record_alignment(
+    series: TiltSeries,
+    best: Alignment,
+    tried: list[Alignment],
+    left_out: Array | None,
+    context: StepContext,
+) -> None:
+    """Figures, and the table of errors over tilts. left_out : error of each observation, left out."""
+    tracks, solution = best.tracks, best.solution
+    residual, counts = solution.view_residuals_angstrom(tracks)
+    context.figure("residual_mean_angstrom", solution.mean_residual_angstrom(tracks))
+    context.figure("pose_error_angstrom", best.typical_error_angstrom)
+    context.figure("tilt_axis_deg", float(series.tilt_axis_deg.applied or 0.0))
+    context.figure("n_tracks", int((solution.point_residuals_angstrom(tracks)[1] > 0).sum()))
+    context.figure("n_predicted", sum(t.pose is not None and t.pose.predicted for t in series.included))
+    if best.bead_diameter_angstrom is not None:
+        context.figure("bead_diameter_angstrom", best.bead_diameter_angstrom)
+    by_view = np.full(tracks.n_views, np.nan)
+    if left_out is not None:
+        context.figure("left_out_error_angstrom", float(np.nanmedian(left_out)))
+        for view in np.unique(tracks.view):
+            seen = left_out[(tracks.view == view) & np.isfinite(left_out)]
+            by_view[view] = np.median(seen) if len(seen) else np.nan
+    context.record(
+        "alignment",
+        {
+            "acquisition_index": [t.acquisition_index for t in series.tilts],
+            "residual_angstrom": _numbers(residual),
+            "n_points": [int(c) for c in counts],
+            "left_out_error_angstrom": _numbers(by_view),
+            "pose_error_angstrom": _numbers(best.pose_error_angstrom),
+            "method": series.tilt_axis_deg.measured_by,
+            "tried": [
+                {
+                    "method": one.method,
+                    "n_tracks": int(one.tracks.n_points),
+                    "residual_angstrom": one.solution.mean_residual_angstrom(one.tracks),
+                    "pose_error_angstrom": one.typical_error_angstrom
+                    if np.isfinite(one.typical_error_angstrom)
+                    else None,
+                }
+                for one in tried
+            ],
+        },
+    )
+
+
+def record_residuals(series: TiltSeries, best: Alignment, context: StepContext) -> None:
+    """Where each track was seen and by how much the solution misses it, tracks left out evenly if many."""
+    tracks = best.tracks
+    every = max(1, int(np.ceil(len(tracks.view) / MOST_RESIDUALS_TOLD)))
+    told = (tracks.point % every == 0) & np.isfinite(best.solution.residual_xy_angstrom).all(axis=1)
+    index = np.array([t.acquisition_index for t in series.tilts])
+    context.record(
+        "residuals",
+        {
+            "acquisition_index": [int(i) for i in index[tracks.view[told]]],
+            "track": [int(p) for p in tracks.point[told]],
+            "x_angstrom": [round(float(x), 1) for x in tracks.position_xy_angstrom[told, 0]],
+            "y_angstrom": [round(float(y), 1) for y in tracks.position_xy_angstrom[told, 1]],
+            "dx_angstrom": [round(float(x), 2) for x in best.solution.residual_xy_angstrom[told, 0]],
+            "dy_angstrom": [round(float(y), 2) for y in best.solution.residual_xy_angstrom[told, 1]],
+            "counts": [bool(w > 0.02) for w in best.solution.robust_weight[told]],
+        },
+    )
+
+
+def record_axis(
+    series: TiltSeries,
+    images: TiltImages,
+    first: FirstAlignment,
+    best: Alignment,
+    usable: NDArray[np.bool_],
+    context: StepContext,
+) -> None:
+    """What each way says of the axis: the told one, whole images over half a turn, common lines, tracks."""
+    geometry = best.solution.geometry
+    lines = find_common_line(
+        shrink_images(images, COMMON_LINE_PIXELS),
+        geometry.tilt_deg,
+        geometry.shift_xy_angstrom,
+        usable,
+        geometry.mean_axis_deg + np.arange(-6.0, 6.1, 1.5),
+    )
+    context.figure("axis_by_common_line_deg", lines.best_deg)
+    context.record(
+        "tilt_axis",
+        {
+            "told_deg": series.tilt_axis_deg.told,
+            "told_is_refuted": first.told_is_refuted,
+            "by_squeezed_pairs_deg": first.fine.best_deg,
+            "by_common_line_deg": lines.best_deg,
+            "by_tracks_deg": series.tilt_axis_deg.measured,
+            "circle_deg": _numbers(first.circle.axes_deg),
+            "circle_score": _numbers(first.circle.scores),
+            "common_line_deg": _numbers(lines.axes_deg),
+            "common_line_score": _numbers(lines.scores),
+        },
+    )
+
+
+def record_offset(light: TransmissionFit | None, plane_deg: float | None, context: StepContext) -> None:
+    """What the light that passes and the specimen's plane say of the tilt offset."""
+    if light is not None:
+        context.figure("tilt_offset_by_light_deg", light.offset_deg)
+    if plane_deg is not None:
+        context.figure("tilt_offset_by_plane_deg", plane_deg)
+    context.record(
+        "tilt_offset",
+        {
+            "by_light_deg": None if light is None else light.offset_deg,
+            "by_light_error_deg": None if light is None else light.error_deg,
+            "thickness_over_mean_free_path": None if light is None else light.relative_thickness,
+            "by_plane_deg": plane_deg,
+        },
+    )
+
+
+def _numbers(values: Array) -> list[JsonValue]:
+    """Plain numbers for a record, None where there is none."""
+    return [round(float(v), 4) if np.isfinite(v) else None for v in values]
