@@ -199,8 +199,8 @@ def _first(
 
 
 _NOTHING_HELD = {
-    "beads": "fewer than 5 gold beads could be tracked through the series; give bead_diameter_angstrom or use "
-    "method=no_markers",
+    "beads": "fewer than 5 gold beads could be tracked through the series; give bead_diameter_angstrom or "
+    "use method=no_markers",
     "patches": "no patch could be followed through the series; look at its images",
     "no_markers": "nothing of the specimen could be followed through the series; look at its images",
     "auto": "neither beads nor anything of the specimen could be followed; look at the series' images",
