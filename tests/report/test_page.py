@@ -125,7 +125,7 @@ def without_plotly(html):
 
 def test_shows_everything_it_was_given(rng, tmp_path):
     html = written(tmp_path, make_report(rng))
-    for text in ("Tilt images", "Motion", "Contrast transfer function", "Alignment residual", "Tomogram"):
+    for text in ("Tilt images", "Motion", "Contrast transfer function", "Alignment error", "Tomogram"):
         assert f">{text}</h" in html
     assert html.count("data:image/jpeg;base64,") == 5 + 3
     assert html.count('class="excluded"') == 1

@@ -35,7 +35,7 @@ def rms_error(series, truth, rng):
 
 def test_beads_are_found_and_align_the_series(rng, context):
     series, truth = make_series(rng)
-    aligned = align_series(series, AlignSeriesParams(), context)
+    aligned = align_series(series, AlignSeriesParams(method="beads"), context)
     assert aligned.tilt_axis_deg.told == pytest.approx(AXIS + 5)
     assert aligned.tilt_axis_deg.applied == pytest.approx(AXIS, abs=0.1)
     assert "beads" in aligned.tilt_axis_deg.measured_by
@@ -48,7 +48,7 @@ def test_beads_are_found_and_align_the_series(rng, context):
 def test_an_excluded_tilt_gets_a_predicted_pose(rng, context):
     series, _ = make_series(rng)
     series = series.with_tilts({4: {"exclusion": Exclusion("dark", "user")}})
-    aligned = align_series(series, AlignSeriesParams(), context)
+    aligned = align_series(series, AlignSeriesParams(method="beads", cross_validate=False), context)
     excluded = next(t for t in aligned.tilts if t.acquisition_index == 4)
     assert excluded.is_excluded
     assert excluded.pose.predicted
@@ -111,6 +111,17 @@ def test_a_tilt_offset_is_measured_and_applied_only_if_asked(rng, context):
     assert applied.tilt_offset_deg.applied == applied.tilt_offset_deg.measured
     turned = [b.pose.tilt_deg - a.pose.tilt_deg for a, b in zip(measured.tilts, applied.tilts, strict=True)]
     np.testing.assert_allclose(turned, applied.tilt_offset_deg.applied, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_beads", [12, 0])
+def test_auto_takes_what_the_data_have(rng, context, n_beads):
+    series, truth = make_series(rng, n_beads)
+    aligned = align_series(series, AlignSeriesParams(), context)
+    tried = [one["method"] for one in context.records["alignment"]["tried"]]
+    assert ("beads" in tried) == (n_beads > 0)
+    # Auto compares; beads of this size and contrast are never worse than half a pixel here.
+    assert rms_error(aligned, truth, rng) < (6.0 if n_beads else 24.0)
 
 
 def test_too_few_tilts_are_refused(rng, context):
