@@ -65,14 +65,8 @@ def _errors(item: SeriesReport, tilts: Sequence[Tilt], angles: Mapping[int, floa
                 if index in angles and value is not None
             ]
             if rows:
-                traces.append(
-                    scatter(
-                        *zip(*((a, v) for a, v, _ in rows), strict=True),
-                        colour,
-                        [text for _, _, text in rows],
-                        name=name,
-                    )
-                )
+                x, y, texts = ([row[k] for row in rows] for k in range(3))
+                traces.append(scatter(x, y, colour, texts, name=name))
     else:
         labels = tilt_labels(tilts)
         rows = [
