@@ -65,8 +65,10 @@ def _errors(item: SeriesReport, tilts: Sequence[Tilt], angles: Mapping[int, floa
                 if index in angles and value is not None
             ]
             if rows:
-                x, y, texts = ([row[k] for row in rows] for k in range(3))
-                traces.append(scatter(x, y, colour, texts, name=name))
+                texts = [text for _, _, text in rows]
+                traces.append(
+                    scatter([a for a, _, _ in rows], [v for _, v, _ in rows], colour, texts, name=name)
+                )
     else:
         labels = tilt_labels(tilts)
         rows = [
