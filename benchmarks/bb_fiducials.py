@@ -28,6 +28,9 @@ SETS = {
     "the same, stretch and skew grouped (IMOD's)": Freedom(
         "per_view", "grouped", "fixed", "per_view", "grouped", "grouped"
     ),
+    "the same and a beam tilt": Freedom(
+        "per_view", "grouped", "fixed", "per_view", "grouped", "grouped", beam_tilt="one"
+    ),
     "all per view": Freedom("per_view", "per_view", "fixed", "per_view", "per_view", "per_view"),
 }
 

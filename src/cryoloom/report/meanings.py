@@ -217,6 +217,28 @@ _MEANINGS = {
         "Distance of tracked features from a solution made without them: unlike the residual, it cannot be "
         "lowered by fitting noise.",
     ),
+    "pose_error_angstrom": Meaning(
+        "Pose error",
+        "Å",
+        "How far the images of two geometries differ, halved, each solved from half of the tracks: what the "
+        "tracks' noise leaves uncertain. Errors that both halves share do not show.",
+    ),
+    "axis_by_common_line_deg": Meaning(
+        "Tilt axis by common lines",
+        "°",
+        "The axis along which the profiles of all images agree best: good to about a degree, and independent "
+        "of the tracks.",
+    ),
+    "tilt_offset_by_light_deg": Meaning(
+        "Tilt offset by transmission",
+        "°",
+        "Pretilt of the specimen on the stage: minus the nominal tilt at which most electrons pass.",
+    ),
+    "tilt_offset_by_plane_deg": Meaning(
+        "Tilt offset by the specimen's plane",
+        "°",
+        "Pretilt of the slab in which the images foretell each other best: good to about two degrees.",
+    ),
     "bead_diameter_angstrom": Meaning("Bead diameter", "Å", "As measured in the images."),
     "n_tracks": Meaning(
         "Tracked features", "", "Patches or beads followed through the series to solve the alignment."
