@@ -84,7 +84,6 @@ def match_projections(
     max_shift_angstrom: float,
     n_rounds: int = 2,
     plane: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    grow: bool = True,
 ) -> SeriesGeometry:
     """Shifts of whole images by projection matching, all against all; first outwards as the volume grows."""
     geometry = start
@@ -93,12 +92,10 @@ def match_projections(
         int(i) for i in np.argsort(np.abs(start.tilt_deg - start.tilt_deg[least]), kind="stable") if usable[i]
     ]
     prepared, window = prepared_for_correlation(tilt_images)
-    placed = usable.copy()
-    if grow:
-        placed[:] = False
-        placed[order[:3]] = True
+    placed = np.zeros(len(usable), dtype=bool)
+    placed[order[:3]] = True
     step = 4  # views at a time: neighbours of one ring cannot foretell each other
-    for first in range(3, len(order) if grow else 0, step):
+    for first in range(3, len(order), step):
         fresh = order[first : first + step]
         geometry = _matched(tilt_images, prepared, window, geometry, placed, fresh, max_shift_angstrom, plane)
         placed[fresh] = True

@@ -242,8 +242,8 @@ def _tried(
 
 
 def _best(tried: list[Alignment]) -> Alignment | None:
-    """The way whose poses are least in error, by two halves of its tracks."""
-    return min(tried, key=lambda alignment: alignment.typical_error_angstrom, default=None)
+    """The way whose poses are least in error, by two halves of its tracks and what is known of the method."""
+    return min(tried, key=lambda alignment: alignment.expected_error_angstrom, default=None)
 
 
 def _freedom(params: AlignSeriesParams) -> Freedom:

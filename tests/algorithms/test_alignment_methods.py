@@ -1,0 +1,46 @@
+"""Methods are compared by what their poses are off, not by their residuals."""
+
+import numpy as np
+import pytest
+
+from blob_series import AXIS, PIXEL, TILTS, make_series
+from cryoloom.algorithms.alignment_methods import Alignment, align_by_beads
+from cryoloom.algorithms.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.tilt_images import load_tilt_images
+from cryoloom.algorithms.tracks import Tracks
+from cryoloom.algorithms.view_variables import Freedom
+
+ALL = np.ones(len(TILTS), bool)
+
+
+def alignment(rng, method, n_tracks, noise):
+    truth = SeriesGeometry.start(TILTS, AXIS)
+    points = rng.uniform(-1, 1, (n_tracks, 3)) * [1000, 1000, 400]
+    table = truth.project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(table + rng.normal(0, noise, table.shape))
+    return Alignment.of(method, tracks, adjust_bundle(tracks, truth), Freedom())
+
+
+def test_many_poor_tracks_can_be_better_than_a_few_good_ones(rng):
+    few, many = alignment(rng, "beads", 6, 4.0), alignment(rng, "features", 150, 5.0)
+    residuals = [a.solution.mean_residual_angstrom(a.tracks) for a in (few, many)]
+    assert residuals[0] < residuals[1]
+    assert many.expected_error_angstrom < few.expected_error_angstrom
+
+
+def test_patches_are_not_believed_to_be_better_than_they_are_known_to_be(rng):
+    patches, beads = alignment(rng, "patches", 150, 2.0), alignment(rng, "beads", 10, 4.0)
+    assert patches.typical_error_angstrom < beads.typical_error_angstrom
+    assert beads.expected_error_angstrom < patches.expected_error_angstrom
+
+
+def test_a_series_without_beads_has_none(rng):
+    series, truth = make_series(rng, n_beads=0)
+    images = load_tilt_images(series.stack.images, PIXEL, PIXEL)
+    found = align_by_beads(images, truth, ALL, Freedom(), None, doubted=True)
+    assert found is None or not found.is_sure
+
+
+def test_too_few_tracks_tell_no_error(rng):
+    assert alignment(rng, "beads", 3, 1.0).typical_error_angstrom == pytest.approx(np.inf)
