@@ -14,6 +14,7 @@ from cryoloom.engine.results import final_items
 from cryoloom.engine.silence import Silence
 from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import UserInputError
+from cryoloom.steps import planned
 from cryoloom.store.database import Database
 from cryoloom.store.migrations import TABLES_VERSION
 
@@ -145,7 +146,9 @@ def test_a_wrong_link_is_one_sentence(steps, sentence):
         Workflow.model_validate({"name": "wrong", "steps": steps})
 
 
-def test_what_does_not_exist_yet_is_left_out_and_said(project):
+def test_what_does_not_exist_yet_is_left_out_and_said(project, monkeypatch):
+    plan = planned.PlannedStep("polish_images", "TiltSeries", "TiltSeries", "Polish images.")
+    monkeypatch.setattr(planned, "_PLANNED", (plan,))
     told = []
 
     class Ear(Silence):
@@ -158,16 +161,17 @@ def test_what_does_not_exist_yet_is_left_out_and_said(project):
             "steps": [
                 {"step": "find_series"},
                 {"step": "draw"},
-                {"step": "correct_ctf", "parameters": {"anything": 1}},
+                {"step": "polish_images", "parameters": {"anything": 1}},
                 {"step": "smooth"},
             ],
         }
     )
-    assert [node.name for node in workflow.missing] == ["correct_ctf"]
+    assert [node.name for node in workflow.missing] == ["polish_images"]
     summary = project.run_workflow(workflow, listener=Ear())
     assert summary.n_done == 9
     assert told == [
-        "correct_ctf is left out: the step correct_ctf does not exist yet; what follows works on draw instead"
+        "polish_images is left out: the step polish_images does not exist yet; "
+        "what follows works on draw instead"
     ]
     assert project.last_workflow() == workflow  # resume does it once it is there
 

@@ -30,7 +30,6 @@ class PlannedStep:
 _SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles", "Average"
 
 _PLANNED = (
-    PlannedStep("correct_ctf", _SERIES, _SERIES, "Correct the CTF of every image, strip by strip."),
     PlannedStep("pick_by_hand", _TOMOGRAM, _PARTICLES, "Pick particles in the browser."),
     PlannedStep("pick_on_surfaces", _TOMOGRAM, _PARTICLES, "Pick particles on fitted surfaces."),
     PlannedStep("pick_by_template", _TOMOGRAM, _PARTICLES, "Pick particles by a template."),
