@@ -65,7 +65,9 @@ def test_the_axes_that_were_told_and_found_are_drawn(told):
     }  # fmt: skip
     plot = next(p for p in alignment_plots(item({"tilt_axis": record})) if p.title == "Tilt axis")
     lines = {trace["name"]: trace["x"][0] for trace in plot.data[1:]}
-    assert lines["tracks 95.30°"] == pytest.approx(-84.7)
+    assert lines["tracks 95.30°"] == pytest.approx(95.3)
+    curve = dict(zip(plot.data[0]["x"], plot.data[0]["y"], strict=True))
+    assert curve == {45.0: 0.2, 90.0: 0.5, 135.0: 0.2, 180.0: 0.1}  # half a turn about what was found
     assert any(name.startswith("told") for name in lines) == (told is not None)
 
 

@@ -153,8 +153,14 @@ def _vectors(record: Mapping[str, Any], angles: Mapping[int, float]) -> Plot:
 
 def _axis_evidence(record: Mapping[str, Any]) -> Plot:
     """Scores of the axes over half a turn, with the axes that were told and found."""
+    centre = float(record.get("by_tracks_deg") or 0.0)
+    circle = sorted(
+        (_near(float(axis), centre), score)
+        for axis, score in zip(record["circle_deg"], record["circle_score"], strict=True)
+        if score is not None
+    )
     curve: Trace = {
-        **scatter(record["circle_deg"], record["circle_score"], BLUE),
+        **scatter([axis for axis, _ in circle], [score for _, score in circle], BLUE),
         "mode": "lines+markers",
         "name": "all axes",
     }
@@ -169,7 +175,7 @@ def _axis_evidence(record: Mapping[str, Any]) -> Plot:
         {
             "type": "scatter",
             "mode": "lines",
-            "x": [_within(float(value))] * 2,
+            "x": [_near(float(value), centre)] * 2,
             "y": [min(known), max(known)],
             "name": f"{name} {float(value):.2f}°",
             "line": {"color": colour, "dash": dash, "width": 1.6},
@@ -187,9 +193,9 @@ def _axis_evidence(record: Mapping[str, Any]) -> Plot:
     return Plot("Tilt axis", caption, [curve, *lines], layout)
 
 
-def _within(axis_deg: float) -> float:
-    """The same line between -90 and 90 degrees."""
-    return (axis_deg + 90.0) % 180.0 - 90.0
+def _near(axis_deg: float, centre_deg: float) -> float:
+    """The same line within a quarter of a turn of the centre."""
+    return centre_deg + (axis_deg - centre_deg + 90.0) % 180.0 - 90.0
 
 
 def _shifts(tilts: Sequence[Tilt], angles: Mapping[int, float]) -> Plot:
