@@ -165,10 +165,18 @@ class Scheduler:
         if item.state == GROWING:
             self._grown(source.node.name, item)
         elif source.node.input is None:
-            self._recorded(source.node.name, item)
+            known = self._recorded_before(item)
+            self._recorded(source.node.name, known or item, write=known is None)
         else:
             self._offer(source.node, source.role, item)
         return True
+
+    def _recorded_before(self, item: ItemRecord) -> ItemRecord | None:
+        """The same item of a source, if it stands in the database as it is."""
+        if item.state != "done" or self._key_of.get((item.run_id, item.name)) != item.key:
+            return None
+        known = self.database.find_result(item.key)
+        return replace(item, id=known.id) if known and known.run_id == item.run_id else None
 
     def _look_at_sources(self) -> None:
         """Take one item of each source, and all that a live one has, also while every worker is busy.
