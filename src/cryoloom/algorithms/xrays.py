@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.kernels.bright_pixels import patch_levels, pixels_above
+
 __all__ = ["XrayCriteria", "fill_from_surroundings", "find_xrays"]
 
 Image = NDArray[np.float32]
@@ -39,13 +41,22 @@ class XrayCriteria:
 
 def find_xrays(image: Image, criteria: XrayCriteria) -> Mask:
     """Pixels ``(y, x)`` that an X-ray has hit."""
-    level, sigma = _local_level(image)
+    edges = [_patch_edges(n) for n in image.shape]
+    level, sigma = np.empty((2, len(edges[0]) - 1, len(edges[1]) - 1), np.float32)
+    patch_levels(image, *edges, level, sigma)
+    sigma = np.maximum(sigma, np.float32(1e-6 + 0.1 * float(np.median(sigma))))
     least = min(criteria.peak_sigma, criteria.difference_sigma, criteria.giant_sigma)
-    candidates = np.argwhere(image > level + 0.7 * least * sigma)
     hit = np.zeros(image.shape, dtype=bool)
-    if len(candidates) == 0 or len(candidates) > 0.01 * image.size:
+    most = int(0.01 * image.size)
+    candidates = np.empty((most + 1, 2), np.int64)
+    n_candidates = pixels_above(image, *edges, level + np.float32(0.7 * least) * sigma, candidates)
+    if n_candidates == 0 or n_candidates > most:
         return hit  # so many bright pixels are a bright object, not X-rays
-    spread = sigma[candidates[:, 0], candidates[:, 1]]
+    candidates = candidates[:n_candidates]
+    row, column = (
+        np.searchsorted(edge, candidates[:, axis], side="right") - 1 for axis, edge in enumerate(edges)
+    )
+    spread = sigma[row, column]
     _mark_spots(image, candidates, spread, criteria.radius_px, criteria.peak_sigma, criteria, hit)
     _mark_spots(image, candidates, spread, criteria.giant_radius_px, criteria.giant_sigma, criteria, hit)
     neighbours = _values(image, candidates, _annulus(1.0, 1.5))
@@ -55,24 +66,9 @@ def find_xrays(image: Image, criteria: XrayCriteria) -> Mask:
     return hit
 
 
-def _local_level(image: Image) -> tuple[Image, Image]:
-    """Median and robust standard deviation of patches, spread over their pixels, ``(y, x)`` each."""
-    n_y, n_x = image.shape
-    edges = [np.linspace(0, n, max(1, round(n / _PATCH)) + 1).astype(int) for n in (n_y, n_x)]
-    level = np.empty((len(edges[0]) - 1, len(edges[1]) - 1), np.float32)
-    sigma = np.empty_like(level)
-    for i, (top, bottom) in enumerate(zip(edges[0][:-1], edges[0][1:], strict=True)):
-        for j, (left, right) in enumerate(zip(edges[1][:-1], edges[1][1:], strict=True)):
-            # Every second pixel of every second row: a thousand values fix the level to 3 % of its spread.
-            patch = image[top:bottom:2, left:right:2]
-            # 15.87 and 84.13 % are one standard deviation off; the lower side knows nothing of X-rays.
-            low, middle = np.percentile(patch, (15.866, 50.0))
-            level[i, j], sigma[i, j] = middle, middle - low
-    floor = 1e-6 + 0.1 * float(np.median(sigma))
-    rows = np.repeat(np.arange(level.shape[0]), np.diff(edges[0]))
-    columns = np.repeat(np.arange(level.shape[1]), np.diff(edges[1]))
-    spread_over = np.ix_(rows, columns)
-    return level[spread_over], np.maximum(sigma, floor)[spread_over]
+def _patch_edges(n: int) -> NDArray[np.int64]:
+    """Borders of patches of about 64 pixels along a side of ``n``."""
+    return np.linspace(0, n, max(1, round(n / _PATCH)) + 1).astype(np.int64)
 
 
 def _annulus(inner_px: float, outer_px: float) -> NDArray[np.int64]:

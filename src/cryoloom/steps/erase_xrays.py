@@ -8,11 +8,14 @@ hit take values of pixels nearby. After IMOD's ccderaser (Kremer et al., J. Stru
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from cryoloom.algorithms.work_ahead import work_ahead
 from cryoloom.algorithms.xrays import XrayCriteria, fill_from_surroundings, find_xrays
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Stack, TiltSeries
@@ -68,21 +71,29 @@ def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepConte
     criteria = XrayCriteria(**params.model_dump())
     n_hit = 0
     n_sections = stack.images.shape[0]
-    for section in range(n_sections):
+
+    def look(section: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         image = np.asarray(stack.images[section], dtype=np.float32)
-        if not np.isfinite(image).all():
+        if not np.isfinite(image.sum(dtype=np.float64)):
             raise DataUnfitError(
                 f"section {section} of {series.name} has pixels that are no numbers; import it again",
                 n_bad_pixels=int(np.sum(~np.isfinite(image))),
             )
-        hit = find_xrays(image, criteria)
-        n_hit += int(hit.sum())
-        target, source = fill_from_surroundings(hit, context.rng)
-        for role, pixels in present.items():
-            values = np.array(image if role == "images" else pixels[section], dtype=np.float32)
-            values.ravel()[target] = values.ravel()[source]
-            sinks[role][section] = values
-        context.progress(section + 1, n_sections)
-    context.figure("xray_pixels_per_megapixel", 1e6 * n_hit / (n_sections * image.size))
+        return image, find_xrays(image, criteria)
+
+    with ThreadPoolExecutor(context.n_threads) as pool:
+        looked = work_ahead(pool, look, range(n_sections), context.n_threads)
+        for section, (image, hit) in looked:
+            n_hit += int(hit.sum())
+            target, source = fill_from_surroundings(hit, context.rng)
+            for role, pixels in present.items():
+                values = np.array(image if role == "images" else pixels[section], dtype=np.float32)
+                values.ravel()[target] = values.ravel()[source]
+                sinks[role][section] = values
+            context.progress(section + 1, n_sections)
+    context.figure(
+        "xray_pixels_per_megapixel",
+        1e6 * n_hit / (n_sections * stack.images.shape[1] * stack.images.shape[2]),
+    )
     erased = Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
     return replace(series, stack=erased, weighted=None)
