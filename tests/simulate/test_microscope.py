@@ -152,3 +152,21 @@ def test_a_smear_is_the_mean_of_the_image_over_its_path(kind):
     # Means over 64 places stand for the path to a part in a thousand of what the smear changes.
     assert np.abs(smeared - total).max() < 0.005 * np.abs(smeared - still).max()
     assert smeared.std() < 0.8 * still.std()
+
+
+def test_ice_scatters_as_much_as_its_phase_says():
+    params = SimulationParams(
+        **{
+            **ICE_ONLY, "ice_phase_rad": 0.0025, "pixel_size_angstrom": 2.7, "image_shape_yx": (512, 512),
+            "mtf_at_nyquist": 1.0, "dose_per_tilt_per_angstrom2": 3.0,
+        },
+        tilt_min_deg=0, tilt_max_deg=0, thickness_angstrom=1200.0, coincidence_loss=0.0,
+    )  # fmt: skip
+    series, truth = simulate_tilt_series(params)
+    image = series.stack.images[0]
+    # Independent voxels along the beam add their variances; contrast is twice phase times transfer.
+    phase2 = 0.0025**2 * 1200.0 / 2.7
+    expected = 4 * phase2 * float((Optics(params).ctf(truth.tilts[0]) ** 2).mean())
+    excess = image.var() / image.mean() ** 2 - 1 / image.mean()
+    # Shot noise, 12 times as strong, is known to 0.3 % from so many pixels.
+    assert excess == pytest.approx(expected, rel=0.12)

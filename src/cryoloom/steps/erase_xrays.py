@@ -4,6 +4,9 @@ A pixel is hit where it is brighter than the annulus around it by many local sta
 brighter than all of that annulus, or brighter than its eight neighbours by as much; spots are grown to
 what is still bright. Gold beads are dark and their edges fail the second condition, so they stay. Pixels
 hit take values of pixels nearby. After IMOD's ccderaser (Kremer et al., J. Struct. Biol. 116 (1996)).
+
+For stacks that come from elsewhere. Sums that align_frames made have had their hits replaced as bad pixels of
+single movies already, before the frames were moved; there this step finds next to nothing.
 """
 
 from __future__ import annotations
@@ -38,9 +41,9 @@ class EraseXraysParams(StepParams):
 
 
 def _bytes_needed(series: TiltSeries, params: EraseXraysParams) -> int:
-    """An image, its halves, local level and spread, and the mask."""
+    """Images being looked at with their masks on each of two threads, and the one being written."""
     n_y, n_x = series.unweighted_stack.shape_yx
-    return 28 * n_y * n_x + (1 << 26)
+    return 30 * n_y * n_x + (1 << 23)
 
 
 @step(

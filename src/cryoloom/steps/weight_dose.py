@@ -47,7 +47,7 @@ class WeightDoseParams(StepParams):
 def _bytes_needed(series: TiltSeries, params: WeightDoseParams) -> int:
     """For each of two threads a spectrum and what comes out, and what is being written."""
     n_y, n_x = series.unweighted_stack.shape_yx
-    return 22 * n_y * n_x + (1 << 26)
+    return 18 * n_y * n_x + (1 << 23)
 
 
 @step(
