@@ -54,9 +54,10 @@ class SelectTiltsParams(StepParams):
 
 
 def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
-    """Small images three times over, and a binned image with its even half for each of two threads."""
+    """Correlation and small images of every tilt, and a few binned images for each of two threads."""
     n_y, n_x = series.unweighted_stack.shape_yx
-    return 200_000_000 + 24 * n_y * n_x
+    binned = max(1, int(6.0 / series.unweighted_stack.pixel_size_angstrom)) ** 2
+    return 100_000_000 + 4_000_000 * len(series.tilts) + 12 * n_y * n_x // binned
 
 
 @step(
