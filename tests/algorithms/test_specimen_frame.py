@@ -1,12 +1,14 @@
 """A point is seen at the same place whatever frame it is described in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.specimen_frame import pose_from_frame, series_from_frame
+from cryoloom.algorithms.specimen_frame import pose_from_frame, series_from_frame, series_in_slab
 from cryoloom.geometry.projection import beam_coordinate
 from cryoloom.geometry.rotations import rotation_x, rotation_y
-from cryoloom.model import Ctf, Microscope, Pose, Sourced, Tilt, TiltSeries
+from cryoloom.model import Ctf, Microscope, Pose, Slab, Sourced, Tilt, TiltSeries
 
 
 def seen(pose, point):
@@ -38,3 +40,21 @@ def test_defocus_is_told_at_the_new_origin(handedness):
     expected = 30000.0 - (handedness or 0.0) * height
     assert after.tilts[0].ctf.defocus_u_angstrom == pytest.approx(expected)
     assert after.tilts[1] == bare
+
+
+def test_a_series_is_laid_flat_once(rng):
+    pose = Pose(85.3, 12.0, 0.0, (30.0, -20.0))
+    measured = {
+        name: Sourced(measured=value)
+        for name, value in {"z_offset_angstrom": 120.0, "tilt_x_deg": 1.0, "tilt_y_deg": 9.0}.items()
+    }
+    slab = Slab(thickness_angstrom=Sourced(measured=900.0), **measured)
+    series = TiltSeries("a", Microscope(), 2.7, (Tilt(0, 12.0, 0.0, 3.0, pose=pose),), slab=slab)
+    flat = series_in_slab(series)
+    for point in rng.normal(0, 500, (4, 3)):  # of the slab lying flat
+        there = [0.0, 0.0, 120.0] + rotation_y(9.0) @ rotation_x(1.0) @ point
+        np.testing.assert_allclose(seen(flat.tilts[0].pose, point), seen(pose, there), atol=1e-9)
+    assert flat.slab.is_applied
+    assert flat.slab.z_offset_angstrom.applied == 120.0
+    assert series_in_slab(flat) is flat
+    assert series_in_slab(replace(series, slab=None)).tilts == series.tilts

@@ -26,3 +26,27 @@ def test_training_is_shown_beside_doing_nothing():
 
 def test_nothing_is_shown_of_what_was_not_done():
     assert "halves" not in plots_of(report_of())
+
+
+def test_the_slab_is_drawn_on_its_slice():
+    from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
+    from cryoloom.report.content import SeriesReport
+    from cryoloom.report.plots import plots_of
+
+    tilts = tuple(Tilt(i, 3.0 * i, 3.0 * i, 3.0 * i + 3, pose=Pose(85.0, 3.0 * i)) for i in range(3))
+    found = {
+        "x_angstrom": [-20.0, 0.0, 20.0],
+        "z_angstrom": [-20.0, 0.0],
+        "slice": [[0, 128, 255], [1, 2, 3]],
+        "lower_angstrom": [-10.0, -9.0, -8.0],
+        "upper_angstrom": [10.0, 11.0, 12.0],
+        "depth_angstrom": [-20.0, 0.0, 20.0],
+        "energy": [0.5, 2.0, 0.5],
+        "thickness_angstrom": 20.0,
+    }
+    series = TiltSeries("TS", Microscope(), 2.7, tilts)
+    plots = plots_of(SeriesReport("TS", series, records={"estimate_slab": {"slab": found}}))["alignment"]
+    drawn = {plot.title: plot for plot in plots}
+    assert [trace["type"] for trace in drawn["Slab"].data] == ["heatmap", "scatter", "scatter"]
+    assert drawn["Slab"].data[2]["y"] == [10.0, 11.0, 12.0]
+    assert [shape["x0"] for shape in drawn["Across the slab"].layout["shapes"]] == [-10.0, 10.0]

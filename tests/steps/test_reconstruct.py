@@ -10,7 +10,7 @@ import pytest
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
-from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Slab, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
 
 PIXEL = 4.0
@@ -68,6 +68,20 @@ def test_beads_are_where_they_are_and_dark(series, context):
     assert (volume[tuple(at.T)] < volume.mean() - 8 * volume.std()).all()
     assert context.last_progress is not None
     assert context.last_progress[0] == context.last_progress[1]
+
+
+def test_the_specimen_can_be_laid_flat(series, context):
+    slab = Slab(z_offset_angstrom=Sourced(measured=40.0), tilt_y_deg=Sourced(measured=8.0))
+    params = PARAMS.model_copy(update={"position": "slab", "halves": False})
+    tomogram = reconstruct(replace(series, slab=slab), params, context)
+    expected = (BEADS - [0, 0, 40.0]) @ slab.rotation  # of the slab lying flat
+    z, y, x = np.mgrid[tuple(slice(0, n) for n in tomogram.volume.shape)]
+    grid = (np.stack([x, y, z], axis=-1) - np.array(tomogram.volume.shape)[::-1] // 2) * 8.0
+    for bead in expected:
+        near = np.linalg.norm(grid - bead, axis=-1) < 2 * SIGMA
+        weight = np.clip(-tomogram.volume[near], 0, None)
+        np.testing.assert_allclose((grid[near] * weight[:, None]).sum(axis=0) / weight.sum(), bead, atol=4)
+    assert tomogram.series.slab.is_applied
 
 
 def test_halves_are_compared(series, context):

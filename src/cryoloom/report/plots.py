@@ -38,7 +38,7 @@ def plots_of(item: SeriesReport) -> dict[str, tuple[Plot, ...]]:
         "images": _images(item),
         "motion": _motion(item.series),
         "ctf": (*_defocus(item.series), *_ctf_fits(item)),
-        "alignment": alignment_plots(item),
+        "alignment": (*alignment_plots(item), *_slab(item)),
         "halves": (*_halves(item), *_deconvolution(item), *_training(item)),
     }
     for plot in (plot for plots in sections.values() for plot in plots):
@@ -278,6 +278,57 @@ def _panel_title(series: TiltSeries, acquisition_index: int) -> str:
     angle = f"{tilt_angles(series)[acquisition_index]:.0f}°".replace("-", "\u2212")
     ctf = next(t.ctf for t in series.tilts if t.acquisition_index == acquisition_index)
     return f"tilt {angle}" if ctf is None else f"tilt {angle}, {ctf.defocus_angstrom / 1e4:.2f} µm"
+
+
+def _slab(item: SeriesReport) -> tuple[Plot, ...]:
+    """A slice across the specimen with its surfaces, and the energy across them."""
+    found = find_record(item, "slab")
+    if not isinstance(found, Mapping) or not found.get("slice"):
+        return ()
+    picture = {
+        "type": "heatmap",
+        "x": list(found["x_angstrom"]),
+        "y": list(found["z_angstrom"]),
+        "z": list(found["slice"]),
+        "colorscale": "Greys",
+        "reversescale": True,
+        "showscale": False,
+        "hoverinfo": "skip",
+    }
+    surfaces = [
+        _line(found["x_angstrom"], found[side], ORANGE) for side in ("lower_angstrom", "upper_angstrom")
+    ]
+    layout = axes_layout("x (Å)", "z (Å)")
+    layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
+    caption = (
+        "Slice across the middle of a small tomogram, the tilt axis towards the reader, filtered to "
+        "details of "
+        "120 to 600 Å. Between the orange lines lies the specimen as it was found."
+    )
+    across = axes_layout("distance from the middle (Å)", "energy over that of noise")
+    half = float(found["thickness_angstrom"]) / 2
+    across["shapes"] = [
+        {
+            "type": "line",
+            "x0": at,
+            "x1": at,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": ORANGE, "width": 1},
+        }
+        for at in (-half, half)
+    ]
+    return (
+        Plot("Slab", caption, [picture, *surfaces], layout, height_px=360),
+        Plot(
+            "Across the slab",
+            "Mean energy of the small tomogram across the specimen, over that of images with random phases; "
+            "orange: the surfaces.",
+            [_line(found["depth_angstrom"], found["energy"], BLUE)],
+            across,
+        ),
+    )
 
 
 def _halves(item: SeriesReport) -> tuple[Plot, ...]:

@@ -37,6 +37,7 @@ from cryoloom.algorithms.depth_correction import DepthCorrectedBackProjection, p
 from cryoloom.algorithms.half_correlation import shell_correlation, smoothed_crossing_per_px
 from cryoloom.algorithms.iterative_reconstruction import IterativeReconstruction, plan_iterations
 from cryoloom.algorithms.radial_filter import RadialFilter
+from cryoloom.algorithms.specimen_frame import series_in_slab
 from cryoloom.algorithms.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
 from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.backproject import STRIP_ROWS
@@ -110,6 +111,11 @@ class ReconstructParams(StepParams):
     )
     ctf_step_angstrom: float | None = Field(
         None, gt=0, description="Thickness of slabs of one correction. Unset: from the resolution."
+    )
+    position: Literal["cell", "slab"] = Field(
+        "cell",
+        description="Where the tomogram lies: cell, as the poses do; slab, the specimen flat about its "
+        "middle, as estimate_slab measured it.",
     )
     halves: bool = Field(
         True,
@@ -217,6 +223,10 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
     """Make a tomogram, and even and odd ones, from the aligned images of every tilt not excluded."""
+    if params.position == "slab":
+        if series.slab is None:
+            context.warn("no slab was measured (estimate_slab), so the tomogram lies as the poses do")
+        series = series_in_slab(series)
     grid = _grid(series, params)
     projection = _projection(series, grid, params)
     if isinstance(projection, IterativeReconstruction):
