@@ -21,7 +21,7 @@ __all__ = [
 _CHUNKS = 16
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, cache=True)
 def likelihood_gradient(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
@@ -47,7 +47,7 @@ def likelihood_gradient(
     return _collect(rows)
 
 
-@njit(fastmath=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def likelihood_gradient_alone(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
@@ -67,7 +67,7 @@ def likelihood_gradient_alone(
     return _collect(rows)
 
 
-@njit(fastmath=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _row_gradient(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
@@ -144,7 +144,7 @@ def _collect(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return gradient
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, cache=True)
 def ring_powers(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
@@ -163,7 +163,7 @@ def ring_powers(
     return chunks.sum(axis=0)
 
 
-@njit(fastmath=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def ring_powers_alone(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
@@ -179,7 +179,7 @@ def ring_powers_alone(
     return chunks.sum(axis=0)
 
 
-@njit(fastmath=True, nogil=True, cache=True)
+@njit(nogil=True, cache=True)
 def _chunk_powers(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
@@ -216,7 +216,7 @@ def _chunk_powers(
                 out[4, r] += overlap[x].real ** 2 + overlap[x].imag ** 2
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(parallel=True, cache=True)
 def add_moved(
     sums: NDArray[np.complex64],
     spectra: NDArray[np.complex64],
