@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,13 @@ def job_script(**values):
     options = SlurmWorkers(params, Path("/logs"))._cluster_options()
     job_options = {k: v for k, v in options.items() if k not in ("scheduler_options", "silence_logs")}
     return SLURMCluster.job_cls(scheduler="tcp://head:1", **job_options).job_script()
+
+
+def test_ctrl_c_stays_as_it_was():
+    """dask_jobqueue sets a handler when it is imported."""
+    code = "import signal, cryoloom.engine.slurm; print(signal.getsignal(signal.SIGINT).__name__)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "default_int_handler"
 
 
 def test_a_job_asks_for_what_the_file_says():

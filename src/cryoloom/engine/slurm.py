@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any, Literal
 
 import dask
 import yaml
-from dask_jobqueue.slurm import SLURMCluster
 from distributed import Client
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +19,13 @@ from cryoloom.engine.task import Resources
 from cryoloom.engine.validation import validated
 from cryoloom.engine.workforces import NO_DASHBOARD
 from cryoloom.errors import TransientError, UserInputError
+
+# Importing dask_jobqueue makes Ctrl-C end the process at once; here it stops the work in order.
+_on_interrupt = signal.getsignal(signal.SIGINT)
+from dask_jobqueue.slurm import SLURMCluster  # noqa: E402
+
+if _on_interrupt is not None:
+    signal.signal(signal.SIGINT, _on_interrupt)
 
 __all__ = ["ClusterParams", "SlurmWorkers", "load_cluster"]
 

@@ -73,7 +73,8 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
         role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
         for role, pixels in sources.items()
     }
-    for tilt in series.tilts:
+    stacked = [tilt for tilt in series.tilts if tilt.section is not None or not tilt.is_excluded]
+    for tilt in stacked:
         if tilt.section is None:
             raise DataUnfitError(
                 "a tilt has no section in the stack; align or import the series again",
@@ -90,7 +91,7 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
         weighted_by_frequency(lambda start, stop: source[section, start:stop], table, out, workspace)
         return out
 
-    tasks = [(tilt, role) for tilt in series.tilts for role in sinks]
+    tasks = [(tilt, role) for tilt in stacked for role in sinks]
     with ThreadPoolExecutor(context.n_threads) as pool:
         finished = work_ahead(pool, weigh, tasks, context.n_threads)
         for done, ((tilt, role), image) in enumerate(finished, start=1):
