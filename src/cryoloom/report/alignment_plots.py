@@ -185,6 +185,8 @@ def _axis_evidence(record: Mapping[str, Any]) -> Plot:
         if value is not None
     ]
     layout = axes_layout("tilt axis (°)", "likeness of neighbours", showlegend=True)
+    layout["legend"] |= {"y": 1.02, "yanchor": "bottom"}  # of several lines: it grows upwards
+    layout["margin"] |= {"t": 72}
     caption = (
         "How alike neighbouring images look when squeezed across each possible axis. The true axis stands "
         "out; the lines should meet there. Half a turn more is the same to images: it would be the mirrored "

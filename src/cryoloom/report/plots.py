@@ -205,6 +205,8 @@ def _ctf_fits(item: SeriesReport) -> tuple[Plot, ...]:
         "", "", showlegend=True, grid={"rows": 1, "columns": len(chosen), "pattern": "independent"}
     )
     layout["annotations"] = []
+    layout["legend"] = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}  # the titles are above
+    layout["margin"] |= {"t": 30, "b": 84}
     for panel, curve in enumerate(chosen, 1):
         suffix = "" if panel == 1 else str(panel)
         for name, values, line in _ctf_lines(curve):
