@@ -50,6 +50,12 @@ class FileContext:
         """Open it."""
         return open_movie(movie)
 
+    def recalled(self, *facts: object) -> None:
+        """Nothing was made ahead."""
+
+    def keep(self, arrays: object, *facts: object) -> None:
+        """Nothing is kept."""
+
     def progress(self, done: int, total: int) -> None:
         """Nobody listens."""
 
