@@ -16,7 +16,7 @@ from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import UserInputError
 from cryoloom.steps import planned
 from cryoloom.store.database import Database
-from cryoloom.store.migrations import TABLES_VERSION
+from cryoloom.store.names import TABLES_VERSION
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]

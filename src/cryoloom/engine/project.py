@@ -28,8 +28,9 @@ from cryoloom.formats.imod import write_imod
 from cryoloom.formats.relion5 import write_relion5
 from cryoloom.formats.warp import write_warp
 from cryoloom.model import TiltSeries, Tomogram
-from cryoloom.store.database import FILE_NAME, UNFINISHED_NAME, Database
+from cryoloom.store.database import Database
 from cryoloom.store.lock import coordinator_lock
+from cryoloom.store.names import FILE_NAME, UNFINISHED_NAME
 from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["Project"]

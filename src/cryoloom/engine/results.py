@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
+
+if TYPE_CHECKING:
+    from cryoloom.store.database import Database
 
 __all__ = ["ItemResult", "final_items", "history_of", "results_of"]
 
@@ -73,14 +75,19 @@ def by_activity(runs: Iterable[RunRecord]) -> list[RunRecord]:
 
 def current_runs(database: Database) -> tuple[RunRecord, ...]:
     """Runs of the workflow asked for last, in its order; older runs of changed parameters are left out."""
-    latest = {run.node: run for run in by_activity(database.runs())}
     plan = database.last_plan()
-    if plan is None:
+    nodes = None if plan is None else [node["name"] for node in plan.workflow["steps"]]
+    return runs_of_nodes(database.runs(), nodes)
+
+
+def runs_of_nodes(runs: Sequence[RunRecord], nodes: Sequence[str] | None) -> tuple[RunRecord, ...]:
+    """The run of every node that was worked on last; of all nodes where none are named."""
+    latest = {run.node: run for run in by_activity(runs)}
+    if nodes is None:
         return tuple(latest.values())
-    nodes = [node["name"] for node in plan.workflow["steps"]]
     chain = [latest[name] for name in nodes if name in latest]
     # A single step run by hand continues a chain: put what fed it in front.
-    by_id = {run.id: run for run in database.runs()}
+    by_id = {run.id: run for run in runs}
     while chain and chain[0].input_run_id is not None:
         chain.insert(0, by_id[chain[0].input_run_id])
     return tuple(chain)

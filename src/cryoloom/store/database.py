@@ -15,7 +15,8 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session, aliased, selectinload
 
 from cryoloom.errors import TransientError, UserInputError
-from cryoloom.store.migrations import TABLES_VERSION, migrate
+from cryoloom.store.migrations import migrate
+from cryoloom.store.names import FILE_NAME, TABLES_VERSION, UNFINISHED_NAME
 from cryoloom.store.records import Choice, ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord
 from cryoloom.store.tables import (
     Base,
@@ -29,10 +30,8 @@ from cryoloom.store.tables import (
     SettingRow,
 )
 
-__all__ = ["FILE_NAME", "UNFINISHED_NAME", "Database"]
+__all__ = ["Database"]
 
-FILE_NAME = "project.sqlite"
-UNFINISHED_NAME = f".{FILE_NAME}.new"
 _HIGHEST_DELETED = "highest_deleted_run"
 
 
@@ -295,13 +294,6 @@ class Database:
         with self._session() as session:
             rows = session.scalars(_with_content(query, with_values, with_records))
             return tuple(_item_record(row, with_values, with_records) for row in rows)
-
-    def failures(self, run_ids: Iterable[int], limit: int) -> tuple[ItemRecord, ...]:
-        """The first items that failed, by run and name, without values."""
-        query = select(ItemRow).where(ItemRow.state == "failed", ItemRow.run_id.in_(list(run_ids)))
-        query = query.options(selectinload(ItemRow.files)).order_by(ItemRow.run_id, ItemRow.name).limit(limit)
-        with self._session() as session:
-            return tuple(_item_record(row, with_value=False) for row in session.scalars(query))
 
     def item(self, item_id: int) -> ItemRecord:
         """One item by id, with its records."""

@@ -8,9 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from cryoloom.store.tables import Base, pack
 
-__all__ = ["TABLES_VERSION", "migrate"]
-
-TABLES_VERSION = "3"
+__all__ = ["migrate"]
 
 _STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     # Steps with several inputs, items left out, exports that can be traced back (its table is new).
