@@ -40,14 +40,20 @@ def test_the_origin_can_be_the_centre_of_imods_tomogram(rng, tmp_path):
     """A point of IMOD's volume, projected with tilt.f90's own formulas, lies where the moved pose says."""
     poses = write_folder(tmp_path, rng, magnification=1.01)
     (tmp_path / "tilt.com").write_text("$tilt -StandardInput\nOFFSET 4 5\nXAXISTILT -1\nSHIFT 3 -40\n")
+    (tmp_path / "newst.com").write_text("$newstack -StandardInput\nOffsetsInXandY 6,-9\nBinByFactor 4\n")
     found = read_imod(tmp_path / "a.xf", SHAPE, PIXEL, keep_shift=True)
+    assert found.notes == ()
+    assert found.settings["binning"] == 4
+    assert found.settings["tomogram_shift_z_px"] == -40
+    without = read_imod(tmp_path / "a.xf", SHAPE, PIXEL)
+    assert "OffsetsInXandY 6 -9" in without.notes[0]
     voxel = np.array([11.0, -7.0, 16.0])  # from the volume's middle, z as IMOD's slices run
     xx, yy, zz = voxel[0] - 3.0 - 5.0, voxel[1], voxel[2] + 40.0
     for view, pose in zip(found.views, poses, strict=True):
         tilt, alpha = np.deg2rad(pose.tilt_deg + 4), np.deg2rad(pose.x_tilt_deg + 1)
         xp = xx * np.cos(tilt) + yy * np.sin(alpha) * np.sin(tilt) - zz * np.cos(alpha) * np.sin(tilt) + 5.0
         yp = yy * np.cos(alpha) + zz * np.sin(alpha)
-        turned = pose.magnification * (Pose(pose.axis_deg, 0.0).matrix[:2, :2] @ [xp, yp]) * PIXEL
+        turned = pose.magnification * (Pose(pose.axis_deg, 0.0).matrix[:2, :2] @ [xp + 6, yp - 9]) * PIXEL
         expected = turned + pose.shift_xy_angstrom
         ours = PIXEL * voxel * [1, 1, -1]
         seen = view.pose.magnification * (view.pose.matrix @ ours)[:2] + view.pose.shift_xy_angstrom

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.imod_commands import parse_list, read_command, read_tilt_command
+from cryoloom.formats.imod_commands import (
+    NewstackCommand,
+    parse_list,
+    read_command,
+    read_newstack_command,
+    read_tilt_command,
+)
 from cryoloom.model import Pose
 
 
@@ -52,3 +58,17 @@ def test_imods_projection_is_our_pose_with_z_upside_down(rng, tilt, alpha):
     yp = yy * cos_alpha - zz * sin_alpha
     ours = Pose(0.0, tilt, alpha).matrix @ [xx, yy, -zz]
     np.testing.assert_allclose(ours[:2], [xp, yp], atol=1e-12)
+
+
+def test_newst_com(tmp_path):
+    (tmp_path / "newst.com").write_text(
+        "$setenv IMOD_OUTPUT_FORMAT MRC\n$newstack -StandardInput\nAntialiasFilter\t-1\nInputFile TS.st\n"
+        "TransformFile\tTS.xf\nSizeToOutputInXandY\t512,720\nOffsetsInXandY\t0.0,-12.5\nBinByFactor\t8\n"
+    )
+    command = read_newstack_command(tmp_path / "newst.com")
+    assert command == NewstackCommand(8, (0.0, -12.5), (512, 720), "TS.xf", is_antialiased=True)
+    (tmp_path / "newst.com").write_text("$newstack -StandardInput\nInputFile TS.st\n")
+    assert read_newstack_command(tmp_path / "newst.com") == NewstackCommand()
+    (tmp_path / "newst.com").write_text("$newstack -StandardInput\nOffsetsInXandY 1,2,3,4\n")
+    with pytest.raises(DataUnfitError, match="each of 2 sections"):
+        read_newstack_command(tmp_path / "newst.com")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryoloom.errors import DataUnfitError
@@ -38,6 +39,8 @@ class ForeignAlignment:
     """True where sections may as well be counted from 1 as from 0: they are given as if from 1."""
     notes: tuple[str, ...] = ()
     """What of the file cannot be kept."""
+    settings: Mapping[str, float | str] = field(default_factory=dict)
+    """What else the program was told: binning, thickness, offsets; pixels are its unbinned ones."""
 
 
 def scaled_pixel_size(

@@ -1,8 +1,9 @@
-"""An alignment in IMOD's files: .xf, .tlt, .xtilt, .rawtlt, tilt.com and local .xf.
+"""An alignment in IMOD's files: .xf, .tlt, .xtilt, .rawtlt, tilt.com, newst.com and local .xf.
 
 NAME may have ``_st`` after it (AreTomo's ``-OutImod``). Transforms become poses as `imod_transforms` derives;
-tilt.com's OFFSET and XAXISTILT are part of the tilts as `imod_commands` derives. SHIFT, which says where in
-the specimen the tomogram lies, moves the origin only where that is asked for.
+tilt.com's OFFSET and XAXISTILT are part of the tilts as `imod_commands` derives. SHIFT, and newst.com's
+OffsetsInXandY, which say where in the specimen the tomogram lies, move the origin only where that is asked
+for. An axis of a pair (NAMEa, NAMEb) has tilta.com and newsta.com.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.foreign_alignment import ForeignAlignment, ForeignView
-from cryoloom.formats.imod_commands import TiltCommand, read_tilt_command
+from cryoloom.formats.imod_commands import (
+    NewstackCommand,
+    TiltCommand,
+    read_newstack_command,
+    read_tilt_command,
+)
 from cryoloom.formats.imod_local import read_local_xf
 from cryoloom.formats.imod_transforms import poses_from_xf, read_angles, read_xf
+from cryoloom.geometry.rotations import rotation_z
 from cryoloom.model import Pose
 
-__all__ = ["read_imod"]
+__all__ = ["command_beside", "read_imod"]
 
 
 def read_imod(
@@ -28,11 +35,11 @@ def read_imod(
 ) -> ForeignAlignment:
     """Poses of the files beside an ``.xf``, for images of this shape and pixel size.
 
-    keep_shift : take the centre of IMOD's tomogram (SHIFT of tilt.com) as the origin.
+    keep_shift : take the centre of IMOD's tomogram (SHIFT of tilt.com, offsets of newst.com) as the origin.
     """
     transforms = read_xf(xf)
     n_views = len(transforms)
-    command = _tilt_command(xf)
+    command, newstack = _commands(xf)
     notes: list[str] = []
     tilt, raw = _beside(xf, ".tlt"), _beside(xf, ".rawtlt")
     if tilt is None and raw is None:
@@ -63,7 +70,13 @@ def read_imod(
         n_x, n_y = read_local_xf(local, n_views).n_areas_xy
         notes.append(f"the local alignment of {n_x} x {n_y} areas is not used: poses are of whole images")
     if keep_shift:
-        poses = tuple(_with_origin_of_tomogram(pose, command, pixel_size) for pose in poses)
+        poses = tuple(_with_origin_of_tomogram(pose, command, newstack, pixel_size) for pose in poses)
+    elif any(newstack.offset_xy_px):
+        x, y = newstack.offset_xy_px
+        notes.append(
+            f"newst.com's OffsetsInXandY {x:g} {y:g} only say where its tomogram lies: origin=tomogram takes "
+            "them"
+        )
     views = tuple(
         ForeignView(
             pose,
@@ -73,15 +86,49 @@ def read_imod(
         )
         for i, pose in enumerate(poses)
     )
-    return ForeignAlignment(xf, views, notes=tuple(notes))
+    return ForeignAlignment(xf, views, notes=tuple(notes), settings=_settings(xf, command, newstack))
 
 
-def _tilt_command(xf: Path) -> TiltCommand:
-    """Of tilt.com beside the transforms; what it tells without one is nothing."""
-    for name in ("tilt.com", f"{xf.stem}_tilt.com"):
-        if (xf.parent / name).is_file():
-            return read_tilt_command(xf.parent / name)
-    return TiltCommand()
+def _commands(xf: Path) -> tuple[TiltCommand, NewstackCommand]:
+    """Of tilt.com and newst.com beside the transforms; what is told without them is nothing."""
+    tilt, newstack = command_beside(xf, "tilt"), command_beside(xf, "newst")
+    return (
+        TiltCommand() if tilt is None else read_tilt_command(tilt),
+        NewstackCommand() if newstack is None else read_newstack_command(newstack),
+    )
+
+
+def command_beside(path: Path, program: str) -> Path | None:
+    """A series' own command file (``tilt.com``, of axis a ``tilta.com``) beside another of its files."""
+    names = [f"{path.stem}_{program}.com", f"{program}.com"]
+    if path.stem[-1:] in ("a", "b"):
+        names.insert(1, f"{program}{path.stem[-1]}.com")
+    return next((found for name in names if (found := path.parent / name).is_file()), None)
+
+
+def _settings(xf: Path, command: TiltCommand, newstack: NewstackCommand) -> dict[str, float | str]:
+    """What the lab made its tomogram with, as far as its command files tell; nothing without them."""
+    if command_beside(xf, "tilt") is None and command_beside(xf, "newst") is None:
+        return {}
+    told: dict[str, float | str] = {
+        "binning": max(command.binning, newstack.binning),
+        "tilt_offset_deg": command.tilt_offset_deg,
+        "x_axis_tilt_deg": command.x_axis_tilt_deg,
+        "axis_offset_px": command.axis_offset_px,
+        "tomogram_shift_x_px": command.shift_xz_px[0],
+        "tomogram_shift_z_px": command.shift_xz_px[1],
+        "stack_offset_x_px": newstack.offset_xy_px[0],
+        "stack_offset_y_px": newstack.offset_xy_px[1],
+    }
+    if command.thickness_px is not None:
+        told["thickness_px"] = command.thickness_px
+    if newstack.size_xy is not None:
+        told["stack_width_px"], told["stack_height_px"] = newstack.size_xy
+    if command.local_file is not None:
+        told["local_file"] = command.local_file
+    if newstack.transform_file is not None:
+        told["transform_file"] = newstack.transform_file
+    return told
 
 
 def _local_file(xf: Path, command: TiltCommand) -> Path | None:
@@ -113,16 +160,19 @@ def _largest_distortion(transforms: NDArray[np.float64]) -> float:
     return float(np.max((singular[:, 0] - singular[:, 1]) / (singular[:, 0] + singular[:, 1])))
 
 
-def _with_origin_of_tomogram(pose: Pose, command: TiltCommand, pixel_size_angstrom: float) -> Pose:
+def _with_origin_of_tomogram(
+    pose: Pose, command: TiltCommand, newstack: NewstackCommand, pixel_size_angstrom: float
+) -> Pose:
     """The pose for positions from the centre of IMOD's tomogram.
 
     IMOD shows the specimen's point (x, zz) at (x + shift_x + axis_offset, zz + shift_z), and turns about
-    axis_offset in the aligned image; our z is -zz.
+    axis_offset in the aligned image, whose centre newst.com's offset has moved; our z is -zz.
     """
     shift_x, shift_z = command.shift_xz_px
     offset = np.array([-shift_x - command.axis_offset_px, 0.0, shift_z]) * pixel_size_angstrom
-    axis = np.deg2rad(pose.axis_deg)
-    across = command.axis_offset_px * pixel_size_angstrom * np.array([np.cos(axis), np.sin(axis)])
+    offset_x, offset_y = newstack.offset_xy_px
+    turned_about = np.array([offset_x + command.axis_offset_px, offset_y])
+    across = rotation_z(pose.axis_deg)[:2, :2] @ turned_about * pixel_size_angstrom
     moved = pose.magnification * ((pose.matrix @ offset)[:2] + across)
     x, y = np.array(pose.shift_xy_angstrom) + moved
     return replace(pose, shift_xy_angstrom=(float(x), float(y)))

@@ -9,6 +9,9 @@ OFFSET and ``alpha`` that of XTILTFILE minus XAXISTILT. With
 ``z = -zz`` (its slices are upside down against ours, conventions.md) that is our ``Ry(tilt) Rx(alpha)``: both
 angles keep their sign. SHIFT moves the volume's content by that much in x and zz; a second number of OFFSET
 moves the tilt axis in x. All are in unbinned pixels.
+
+IMOD's ``newstack`` (``flib/image/newstack.f90``) takes OffsetsInXandY, in pixels of its input, away from
+the shift of each transform, so that the aligned image's centre shows what lay there.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ from pathlib import Path
 
 from cryoloom.errors import DataUnfitError
 
-__all__ = ["TiltCommand", "parse_list", "read_command", "read_tilt_command"]
+__all__ = [
+    "NewstackCommand",
+    "TiltCommand",
+    "parse_list",
+    "read_command",
+    "read_newstack_command",
+    "read_tilt_command",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,21 @@ class TiltCommand:
     """From 0."""
     has_z_factors: bool = False
     local_file: str | None = None
+    binning: int = 1
+    """Of the aligned stack it reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewstackCommand:
+    """What a newst.com or prenewst.com tells of the stack it makes."""
+
+    binning: int = 1
+    """Of its output against its input."""
+    offset_xy_px: tuple[float, float] = (0.0, 0.0)
+    """Pixels of the input."""
+    size_xy: tuple[int, int] | None = None
+    transform_file: str | None = None
+    is_antialiased: bool = False
 
 
 def read_command(path: Path) -> dict[str, list[str]]:
@@ -65,16 +90,40 @@ def read_command(path: Path) -> dict[str, list[str]]:
     return entries
 
 
+def read_newstack_command(path: Path) -> NewstackCommand:
+    """Read a newst.com or prenewst.com."""
+    entries = read_command(path)
+    try:
+        binning, offset = _numbers(entries, "binbyfactor"), _numbers(entries, "offsetsinxandy")
+        size, filters = _numbers(entries, "sizetooutputinxandy"), _numbers(entries, "antialiasfilter")
+    except ValueError as error:
+        raise DataUnfitError(f"{path} has an entry that cannot be read: {error}") from error
+    if len(offset) > 2:
+        raise DataUnfitError(
+            f"{path} has an offset for each of {len(offset) // 2} sections; expected one for all: put them "
+            "into the transforms with IMOD's xfproduct"
+        )
+    return NewstackCommand(
+        binning=int(binning[0]) if binning else 1,
+        offset_xy_px=(offset[0], offset[1]) if len(offset) == 2 else (0.0, 0.0),
+        size_xy=(int(size[0]), int(size[1])) if len(size) == 2 else None,
+        transform_file=entries.get("transformfile", [None])[-1],
+        is_antialiased=bool(filters and filters[0] != 0),
+    )
+
+
+def _numbers(entries: dict[str, list[str]], name: str) -> list[float]:
+    """Numbers of an entry's last value, none where it is not there."""
+    return [float(word) for word in entries.get(name, [""])[-1].replace(",", " ").split()]
+
+
 def read_tilt_command(path: Path) -> TiltCommand:
     """Read a tilt.com."""
     entries = read_command(path)
-
-    def numbers(name: str) -> list[float]:
-        return [float(word) for word in entries.get(name, [""])[-1].replace(",", " ").split()]
-
     try:
-        offset, shift, full = numbers("offset"), numbers("shift"), numbers("fullimage")
-        thickness, x_tilt = numbers("thickness"), numbers("xaxistilt")
+        offset, shift = _numbers(entries, "offset"), _numbers(entries, "shift")
+        full, binning = _numbers(entries, "fullimage"), _numbers(entries, "imagebinned")
+        thickness, x_tilt = _numbers(entries, "thickness"), _numbers(entries, "xaxistilt")
         excluded = [
             number
             for name in ("excludelist", "excludelist2", "exclude")
@@ -93,6 +142,7 @@ def read_tilt_command(path: Path) -> TiltCommand:
         excluded_views=frozenset(number - 1 for number in excluded),
         has_z_factors="zfactorfile" in entries,
         local_file=entries.get("localfile", [None])[-1],
+        binning=int(binning[0]) if binning else 1,
     )
 
 

@@ -7,6 +7,8 @@ reconstruction without it, then patches against the same, and compact features o
 depth. A robust bundle adjustment (Tukey weights) gives points, shifts, tilt axis and, by option, more. What
 was tried is compared by the error of the poses from two halves of the tracks.
 
+Fiducials that were tracked elsewhere (IMOD's NAME.fid) can be given instead: the same adjustment solves them.
+
 A tilt without evidence says so: it is warned of, recorded and, by option, excluded.
 
 Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
@@ -15,6 +17,7 @@ Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean h
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -47,6 +50,7 @@ from cryoloom.steps.alignment_records import (
     record_residuals,
 )
 from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.fiducial_tracks import align_by_fiducials, read_tracks
 
 __all__ = ["AlignSeriesParams", "align_series"]
 
@@ -75,6 +79,14 @@ class AlignSeriesParams(StepParams):
     )
     patch_angstrom: float = Field(700.0, gt=0, description="Side of a tracked patch.")
     patch_overlap: float = Field(0.5, ge=0, lt=0.95, description="Overlap of neighbouring patches, fraction.")
+    fiducials: Path | None = Field(
+        None,
+        description="Folder with IMOD's fiducial models (NAME.fid; NAME.rawtlt and NAME.prexg beside): their "
+        "tracks are solved, and method finds none.",
+    )
+    fiducials_prealigned: bool = Field(
+        True, description="The models were made on the prealigned stack (eTomo); else on the raw one."
+    )
     max_shift_fraction: float = Field(
         0.3, gt=0, le=0.5, description="Largest shift between images searched for, fraction of the field."
     )
@@ -126,6 +138,9 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     usable = np.array([not t.is_excluded and t.section is not None for t in series.tilts])
     tilt_deg = np.array([t.nominal_tilt_deg for t in series.tilts]) + (series.tilt_offset_deg.applied or 0.0)
     _check(series, usable, tilt_deg)
+    tracks = None
+    if params.fiducials is not None:
+        tracks = read_tracks(series, params.fiducials, usable, prealigned=params.fiducials_prealigned)
     context.progress(0, 5)
     images = load_tilt_images(
         stack.images, stack.pixel_size_angstrom, params.working_pixel_angstrom, device=context.device
@@ -137,7 +152,10 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     first = _first(series, images, tilt_deg, usable, params, context)
     context.progress(2, 5)
     start = SeriesGeometry.start(tilt_deg, first.coarse.axis_deg, first.coarse.shift_xy_angstrom)
-    tried, matched = _tried(images, start, usable, params)
+    if tracks is not None:
+        tried, matched = [align_by_fiducials(tracks, start, _freedom(params))], None
+    else:
+        tried, matched = _tried(images, start, usable, params)
     best = _best(tried)
     if best is None:
         raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
@@ -243,7 +261,9 @@ def _tried(
 
 def _best(tried: list[Alignment]) -> Alignment | None:
     """The way whose poses are least in error, by two halves of its tracks and what is known of the method."""
-    return min(tried, key=lambda alignment: alignment.expected_error_angstrom, default=None)
+    if len(tried) < 2:
+        return tried[0] if tried else None
+    return min(tried, key=lambda alignment: alignment.expected_error_angstrom)
 
 
 def _freedom(params: AlignSeriesParams) -> Freedom:

@@ -1,15 +1,16 @@
 """Take the alignment another program made: poses of IMOD, AreTomo, Warp or RELION 5 in place of ours.
 
 Files are found by the series' name in a folder or one below it: ``NAME.xf`` with ``.tlt``, ``.xtilt``,
-``.rawtlt`` and ``tilt.com`` (IMOD, and what AreTomo and others write for it), ``NAME.aln`` (AreTomo),
-``NAME.xml`` (Warp), or a STAR table that lists the series (RELION 5). Each view is matched to a tilt by its
-section, confirmed by the angles, or by angle and dose alone; where that is not certain the series is
-refused, never shifted by one.
+``.rawtlt``, ``tilt.com`` and ``newst.com`` (IMOD, and what AreTomo and others write for it), ``NAME.aln``
+(AreTomo), ``NAME.xml`` (Warp), or a STAR table that lists the series (RELION 5). Each view is matched to a
+tilt by its section, confirmed by the angles, or by angle and dose alone; where that is not certain the series
+is refused, never shifted by one.
 
 Views the program left out are excluded here too; what a user said stays. Pixels, doses and CTFs are kept.
 
 Figures: ``tilt_axis_deg``, ``tilt_offset_deg`` (median of the imported minus the nominal tilts),
-``n_imported`` views and ``n_left_out``.
+``n_imported`` views and ``n_left_out``. What command files tell besides (binning, thickness, offsets) is
+recorded.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from cryoloom.formats.alignment_files import find_alignment, read_alignment
 from cryoloom.formats.foreign_alignment import ForeignAlignment
 from cryoloom.model import Exclusion, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.matching import evidence_of_tilts
 
 __all__ = ["ImportAlignmentParams", "import_alignment"]
 
@@ -47,7 +49,7 @@ class ImportAlignmentParams(StepParams):
         "images",
         description="Where positions are counted from: images, the point the transforms centre; tomogram, "
         "the "
-        "centre of IMOD's tomogram, which SHIFT in tilt.com moves.",
+        "centre of IMOD's tomogram, which SHIFT in tilt.com and offsets in newst.com move.",
     )
     exclude: bool = Field(
         True, description="Also leave out the tilts the program left out, where they have a pose."
@@ -78,8 +80,10 @@ def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context:
     )
     for note in alignment.notes:
         context.warn(f"{path.name}: {note}")
+    if alignment.settings:
+        context.record("settings_of_the_other_program", dict(alignment.settings))
     matched = match_views(
-        _evidence_of_tilts(series),
+        evidence_of_tilts(series),
         _evidence_of_views(alignment),
         stack.images.shape[0],
         told_n_sections=alignment.n_sections,
@@ -93,14 +97,6 @@ def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context:
         aligned,
         tilt_axis_deg=series.tilt_axis_deg.with_measured(axis, by, apply=True),
         tilt_offset_deg=series.tilt_offset_deg.with_measured(offset, by, apply=True),
-    )
-
-
-def _evidence_of_tilts(series: TiltSeries) -> ViewEvidence:
-    return ViewEvidence(
-        np.array([tilt.nominal_tilt_deg for tilt in series.tilts]),
-        np.array([tilt.dose_start_per_angstrom2 for tilt in series.tilts]),
-        np.array([-1 if tilt.section is None else tilt.section for tilt in series.tilts], dtype=np.int64),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from cryoloom.algorithms.view_matching import ViewEvidence
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Tilt, TiltSeries
 
-__all__ = ["partners"]
+__all__ = ["evidence_of_tilts", "partners"]
 
 _SAME_TILT_DEG = 0.5
 """Nominal angles of one exposure agree to what mdocs and angle files round to; steps are 1 degree or more."""
@@ -39,3 +42,12 @@ def partners(series: TiltSeries, other: TiltSeries, role: str) -> dict[int, Tilt
                 "different orders of acquisition: import both with the same mdoc or order"
             )
     return theirs
+
+
+def evidence_of_tilts(series: TiltSeries) -> ViewEvidence:
+    """What is known of a series' tilts, to find those of another program's views."""
+    return ViewEvidence(
+        np.array([tilt.nominal_tilt_deg for tilt in series.tilts]),
+        np.array([tilt.dose_start_per_angstrom2 for tilt in series.tilts]),
+        np.array([-1 if tilt.section is None else tilt.section for tilt in series.tilts], dtype=np.int64),
+    )
