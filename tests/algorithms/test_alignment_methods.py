@@ -39,7 +39,16 @@ def test_a_series_without_beads_has_none(rng):
     series, truth = make_series(rng, n_beads=0)
     images = load_tilt_images(series.stack.images, PIXEL, PIXEL)
     found = align_by_beads(images, truth, ALL, Freedom(), None, doubted=True)
-    assert found is None or not found.is_sure
+    assert found is None or not found.is_sure(PIXEL)
+
+
+def test_grainy_beads_are_sure_where_both_halves_give_the_same_poses(rng):
+    # Bead residuals of 0.4 pixel, as on real series of few electrons: enough of them settle the poses.
+    few, many = (alignment(rng, "beads", n, 0.4 * PIXEL / np.sqrt(np.pi / 2)) for n in (5, 60))
+    assert few.solution.mean_residual_angstrom(few.tracks) > 0.25 * PIXEL
+    assert many.solution.mean_residual_angstrom(many.tracks) > 0.25 * PIXEL
+    assert many.is_sure(PIXEL)
+    assert not few.is_sure(PIXEL)
 
 
 def test_too_few_tracks_tell_no_error(rng):

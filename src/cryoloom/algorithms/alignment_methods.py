@@ -40,8 +40,10 @@ LEAST_BEADS = 5
 LEAST_FEATURES = 15
 LEAST_POINTS_IN_A_TILT = 3
 LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
-# Particles taken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on grainy series.
-SURE_BEAD_RESIDUAL_PIXELS = 0.25
+# Particles taken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on grainy series. Whatever was
+# tracked: where both halves of the tracks give the same poses, no other way would do better.
+SURE_RESIDUAL_PIXELS = 0.25
+SURE_POSE_ERROR_PIXELS = 0.2
 BEAD_RESIDUAL_PIXELS = 0.5
 BEAD_RESIDUAL_DIAMETERS = 0.2
 # Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
@@ -61,7 +63,6 @@ class Alignment:
     tracks: Tracks
     solution: BundleSolution
     pose_error_angstrom: Array
-    is_sure: bool = True
     bead_diameter_angstrom: float | None = None
 
     @classmethod
@@ -77,6 +78,12 @@ class Alignment:
         """Rms over the views of the poses' errors; infinite where they cannot be told."""
         known = self.pose_error_angstrom[np.isfinite(self.pose_error_angstrom)]
         return float(np.sqrt(np.mean(known**2))) if len(known) else float("inf")
+
+    def is_sure(self, pixel_size_angstrom: float) -> bool:
+        """Whether no other way need be tried: so close a fit, or poses so alike from both halves."""
+        residual = self.solution.mean_residual_angstrom(self.tracks)
+        fits = residual < SURE_RESIDUAL_PIXELS * pixel_size_angstrom
+        return fits or self.typical_error_angstrom < SURE_POSE_ERROR_PIXELS * pixel_size_angstrom
 
     @property
     def expected_error_angstrom(self) -> float:
@@ -117,11 +124,7 @@ def align_by_beads(
         limit = min(limit, BEAD_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom)
     if found is None or not _holds(found.tracks, found.solution, usable, LEAST_BEADS, limit):
         return None
-    residual = found.solution.mean_residual_angstrom(found.tracks)
-    sure = residual < SURE_BEAD_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
-    return Alignment.of(
-        "beads", found.tracks, found.solution, freedom, is_sure=sure, bead_diameter_angstrom=diameter
-    )
+    return Alignment.of("beads", found.tracks, found.solution, freedom, bead_diameter_angstrom=diameter)
 
 
 def align_by_patches(

@@ -237,7 +237,7 @@ def _tried(
         )
         if beads is not None:
             tried.append(beads)
-        if params.method == "beads" or (beads is not None and beads.is_sure):
+        if params.method == "beads" or (beads is not None and beads.is_sure(images.pixel_size_angstrom)):
             return tried, None
     matched = match_images(images, start, usable)
     patches = align_by_patches(
