@@ -15,6 +15,7 @@ from pydantic import Field
 
 import cryoloom.steps.discovery as discovery
 from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.file_digests import file_digests
 from cryoloom.model import LeftOut, Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps import StepContext, StepParams, step
 
@@ -132,9 +133,18 @@ class SmoothParams(StepParams):
     """Parameters."""
 
     width: int = 1
+    folder: Path | None = None
+    """Holds a file NAME of each series, whose content matters."""
 
 
-@step("smooth", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=lambda item, params: 1)
+@step(
+    "smooth",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    outside=lambda name, params: file_digests([params.folder / name] if params.folder else []),
+)
 def smooth(series: TiltSeries, params: SmoothParams, context: StepContext) -> TiltSeries:
     """Smooth images."""
     images = series.unweighted_stack.images

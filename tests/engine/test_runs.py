@@ -43,6 +43,23 @@ def test_a_copy_unchanged_does_nothing_twice(project):
     assert len(project.database.runs()) == 3
 
 
+def test_a_file_that_parameters_name_is_part_of_the_key(project, tmp_path):
+    """Only the series whose file was replaced is done again; a new time alone is nothing."""
+    (tmp_path / "TS_02").write_text("first")
+
+    def smoothed():
+        diary = Diary()
+        project.run("smooth", like=3, folder=str(tmp_path), listener=diary)
+        return [item for _, item in diary.worked_on]
+
+    assert smoothed() == ["TS_01", "TS_02", "TS_03"]  # the parameter is new
+    assert smoothed() == []
+    (tmp_path / "TS_02").write_text("second")
+    assert smoothed() == ["TS_02"]
+    (tmp_path / "TS_02").touch()
+    assert smoothed() == []
+
+
 def test_a_copy_of_two_inputs(project):
     project.run("merge", input="draw", second_from="smooth")
     diary = Diary()

@@ -83,3 +83,14 @@ def test_files_of_another_series_are_refused(rng, context, tmp_path):
     params = AlignSeriesParams(fiducials=tmp_path, fiducials_prealigned=False)
     with pytest.raises(DataUnfitError, match="3 fiducials"):
         align_series(series, params, context)
+
+
+def test_replaced_fiducials_are_noticed(rng, tmp_path):
+    outside = align_series.declaration.outside
+    assert not outside("a", AlignSeriesParams())
+    params = AlignSeriesParams(fiducials=tmp_path)
+    truth = make_series(rng, n_beads=0)[1]
+    write_fiducials(tmp_path, truth, rng)
+    before = outside("a", params)
+    write_fiducials(tmp_path, truth, rng)
+    assert outside("a", params) != before

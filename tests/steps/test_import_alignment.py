@@ -131,3 +131,38 @@ def test_relions_own_project_gives_its_poses(data, context):
     back = import_alignment(series, ImportAlignmentParams(folder=folder), context)
     for tilt, was in zip(back.tilts, relion.tilts, strict=True):
         assert tilt.pose == was.pose
+
+
+@pytest.mark.parametrize("program", ["imod", "aretomo", "warp", "relion5"])
+def test_a_replaced_file_is_noticed(rng, tmp_path, program):
+    """Every file that is read counts, and none of another series."""
+    outside = import_alignment.declaration.outside
+    params = ImportAlignmentParams(folder=tmp_path, program=program)
+    series = make_series(rng)
+    other = replace(series, name="TS_02")
+    WRITERS[program]([(series, None), (other, None)], tmp_path)
+    before = outside("TS_01", params)
+    assert before
+    WRITERS[program]([(series, None), (make_other(rng), None)], tmp_path)
+    assert outside("TS_01", params) == before
+    moved = series.with_tilts({3: {"pose": Pose(84.0, -21.0, 0.0, (1.0, 2.0))}})
+    WRITERS[program]([(moved, None), (other, None)], tmp_path)
+    assert outside("TS_01", params) != before
+
+
+def make_other(rng):
+    return replace(make_series(rng), name="TS_02")
+
+
+def test_all_of_imods_files_count(rng, tmp_path):
+    write_imod([(make_series(rng), None)], tmp_path)
+    outside = import_alignment.declaration.outside
+    params = ImportAlignmentParams(folder=tmp_path)
+    (tmp_path / "TS_01" / "TS_01.xtilt").write_text("0.5\n" * len(ANGLES))
+    last = outside("TS_01", params)
+    for name in ("TS_01.xf", "TS_01.tlt", "TS_01.rawtlt", "TS_01.xtilt", "tilt.com", "newst.com"):
+        path = tmp_path / "TS_01" / name
+        path.write_text(path.read_text() + "\n")
+        now = outside("TS_01", params)
+        assert now != last, name
+        last = now

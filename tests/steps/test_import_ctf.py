@@ -76,3 +76,15 @@ def test_two_programs_are_not_chosen_between(series, context, tmp_path):
 def test_a_series_without_a_file_is_told_what_was_looked_for(series, context, tmp_path):
     with pytest.raises(DataUnfitError, match=r"TS_01\.defocus"):
         import_ctf(series, ImportCtfParams(folder=tmp_path), context)
+
+
+@pytest.mark.parametrize("program", FILES)
+def test_a_replaced_file_is_noticed(series, tmp_path, program):
+    name, write = FILES[program]
+    write(tmp_path / name, series)
+    outside, params = import_ctf.declaration.outside, ImportCtfParams(folder=tmp_path)
+    before = outside("TS_01", params)
+    write(tmp_path / name, series)
+    assert outside("TS_01", params) == before
+    write(tmp_path / name, series.with_tilts({2: {"ctf": Ctf(12345.0, 12000.0, 0.0)}}))
+    assert outside("TS_01", params) != before

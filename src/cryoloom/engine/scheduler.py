@@ -16,8 +16,8 @@ from cryoloom.engine.sources import OpenSource, source_items
 from cryoloom.engine.task import STOP_FILE, Outcome, StepInterrupted, Task, describe_error
 from cryoloom.engine.work_queue import WorkQueue
 from cryoloom.engine.workflow import INPUT, Node, Workflow, run_id_of, validated_params
-from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.steps import find_step
+from cryoloom.errors import CryoloomError, DataUnfitError, UserInputError
+from cryoloom.steps import Step, find_step
 from cryoloom.store.codec import fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
@@ -240,6 +240,8 @@ class Scheduler:
         keys = [self._content_key(item)]
         if others:  # none at all where there are none: keys stay what they were
             keys.append(fingerprint({role: self._content_key(other) for role, other in others.items()}))
+        if outside := _outside_facts(step, node, item.name):
+            keys.append(fingerprint(outside))
         key = fingerprint(node.step, step.version, run.parameters, *keys, spoken)
         other_ids = {role: other.id for role, other in others.items() if other.id is not None}
         self._queue.drop(node.name, item.name)
@@ -390,6 +392,16 @@ class Source:
     items: Iterator[ItemRecord | None]
     is_live: bool = False
     """It has said once: nothing just now."""
+
+
+def _outside_facts(step: Step, node: Node, name: str) -> object:
+    """What a step says of the files its parameters name; that they are missing or unfit is a fact too."""
+    if step.outside is None:
+        return None
+    try:
+        return step.outside(name, validated_params(node))
+    except (CryoloomError, OSError) as failure:
+        return str(failure)
 
 
 def _wait(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:

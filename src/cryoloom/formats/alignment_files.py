@@ -1,18 +1,20 @@
-"""Find another program's alignment of a series in a folder, and read it."""
+"""Find another program's alignment of a series in a folder, read it, and tell when it has changed."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.aretomo import read_aretomo
+from cryoloom.formats.file_digests import file_digests
 from cryoloom.formats.foreign_alignment import ForeignAlignment, ForeignView
-from cryoloom.formats.imod_alignment import read_imod
+from cryoloom.formats.imod_alignment import imod_files, read_imod
 from cryoloom.formats.relion5 import lists_series, read_relion5_tilt_series
 from cryoloom.formats.warp import read_warp
 
-__all__ = ["AlignmentProgram", "find_alignment", "read_alignment"]
+__all__ = ["AlignmentProgram", "alignment_digests", "find_alignment", "read_alignment"]
 
 AlignmentProgram = Literal["imod", "aretomo", "warp", "relion5"]
 
@@ -48,6 +50,20 @@ def find_alignment(
             "program, or a folder with one of them"
         )
     return found[0]
+
+
+def alignment_digests(
+    folder: Path, name: str, program: AlignmentProgram | Literal["auto"] = "auto"
+) -> dict[str, str]:
+    """Digests of all that `read_alignment` would read for a series.
+
+    RELION's tables list many series: only what they say of this one counts, so that others may be added.
+    """
+    kind, path = find_alignment(folder, name, program)
+    if kind == "relion5":
+        tilts = read_relion5_tilt_series(path, name).tilts
+        return {str(path): hashlib.sha256(repr(tilts).encode()).hexdigest()}
+    return file_digests(imod_files(path) if kind == "imod" else (path,))
 
 
 def _named(folder: Path, stems: tuple[str, ...], suffix: str) -> list[Path]:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.ctffind import read_aretomo_ctf, read_ctffind, read_ctffind_folder
+from cryoloom.formats.file_digests import file_digests
 from cryoloom.formats.foreign_ctf import ForeignCtf
 from cryoloom.formats.gctf import read_star_ctf
 from cryoloom.formats.imod_defocus import read_imod_defocus
 from cryoloom.formats.warp import read_warp_ctf
 from cryoloom.model import TiltSeries
 
-__all__ = ["find_ctf", "read_ctf"]
+__all__ = ["ctf_digests", "find_ctf", "read_ctf"]
 
 # What the programs call the file of a series NAME; RELION's and Gctf's tables are one kind.
 _NAMES = {
@@ -55,6 +56,11 @@ def find_ctf(folder: Path, series_name: str, program: str, file_name: str = "") 
     raise UserInputError(
         f"{folder} holds CTFs of {series_name} by {', '.join(sorted(found))}; choose one with program"
     )
+
+
+def ctf_digests(folder: Path, series_name: str, program: str, file_name: str = "") -> dict[str, str]:
+    """Digests of all that `read_ctf` would read for a series."""
+    return file_digests([find_ctf(folder, series_name, program, file_name)[1]])
 
 
 def _program_of(path: Path) -> str:

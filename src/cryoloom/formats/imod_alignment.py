@@ -27,7 +27,7 @@ from cryoloom.formats.imod_transforms import poses_from_xf, read_angles, read_xf
 from cryoloom.geometry.rotations import rotation_z
 from cryoloom.model import Pose
 
-__all__ = ["command_beside", "read_imod"]
+__all__ = ["command_beside", "imod_files", "read_imod"]
 
 
 def read_imod(
@@ -96,6 +96,14 @@ def _commands(xf: Path) -> tuple[TiltCommand, NewstackCommand]:
         TiltCommand() if tilt is None else read_tilt_command(tilt),
         NewstackCommand() if newstack is None else read_newstack_command(newstack),
     )
+
+
+def imod_files(xf: Path) -> tuple[Path, ...]:
+    """All files that `read_imod` takes into account, there or not."""
+    commands = [path for program in ("tilt", "newst") if (path := command_beside(xf, program)) is not None]
+    local = _local_file(xf, _commands(xf)[0])
+    angles = [xf.with_suffix(suffix) for suffix in (".tlt", ".rawtlt", ".xtilt")]
+    return (xf, *angles, *commands, *([] if local is None else [local]))
 
 
 def command_beside(path: Path, program: str) -> Path | None:

@@ -15,13 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.file_digests import file_digests
 from cryoloom.formats.foreign_alignment import scaled_pixel_size
 from cryoloom.formats.imod_alignment import command_beside
 from cryoloom.formats.imod_commands import read_newstack_command
 from cryoloom.formats.imod_model import ImodModel, ImodObject, read_model, write_model
 from cryoloom.formats.imod_transforms import half_pixel_xy, read_angles, read_xf
 
-__all__ = ["ForeignTracks", "find_fiducial_model", "read_fiducial_model", "write_fiducial_model"]
+__all__ = [
+    "ForeignTracks",
+    "fiducial_digests",
+    "find_fiducial_model",
+    "read_fiducial_model",
+    "write_fiducial_model",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,14 @@ def find_fiducial_model(folder: Path, name: str) -> Path:
             series=name,
         )
     return found[0]
+
+
+def fiducial_digests(folder: Path, name: str) -> dict[str, str]:
+    """Digests of all that `read_fiducial_model` would read for a series."""
+    path, suffixes = find_fiducial_model(folder, name), (".rawtlt", ".tlt", ".prexg")
+    command = command_beside(path, "prenewst")
+    beside = [path.with_suffix(suffix) for suffix in suffixes]
+    return file_digests([path, *beside, *([] if command is None else [command])])
 
 
 def read_fiducial_model(

@@ -42,6 +42,7 @@ from cryoloom.algorithms.tilt_offset import fit_transmission
 from cryoloom.algorithms.tilt_quality import brightness_ratio
 from cryoloom.algorithms.view_variables import Freedom, Variation
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.imod_tracks import fiducial_digests
 from cryoloom.model import Exclusion, Pose, TiltSeries
 from cryoloom.steps.alignment_records import (
     record_alignment,
@@ -116,6 +117,10 @@ def _bytes_needed(series: TiltSeries, params: AlignSeriesParams) -> int:
     return 200_000_000 + 24 * n_y * n_x + 24 * working
 
 
+def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
+    return {} if params.fiducials is None else fiducial_digests(params.fiducials, name)
+
+
 @step(
     "align_series",
     per="tilt_series",
@@ -123,6 +128,7 @@ def _bytes_needed(series: TiltSeries, params: AlignSeriesParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     gpu="optional",
+    outside=_outside,
     citations=(
         "Guckenberger, Ultramicroscopy 9, 167 (1982)",
         "Kremer, Mastronarde & McIntosh, J. Struct. Biol. 116, 71 (1996), doi:10.1006/jsbi.1996.0013",

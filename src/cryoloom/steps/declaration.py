@@ -18,7 +18,16 @@ from pydantic import BaseModel, ConfigDict
 from cryoloom.errors import UserInputError
 from cryoloom.model import Movie, MovieFrames, PixelSink
 
-__all__ = ["MemoryEstimate", "Step", "StepContext", "StepParams", "UnitOfWork", "step"]
+__all__ = [
+    "JsonValue",
+    "MemoryEstimate",
+    "OutsideFacts",
+    "Step",
+    "StepContext",
+    "StepParams",
+    "UnitOfWork",
+    "step",
+]
 
 UnitOfWork = Literal["project", "tilt_series", "tomogram"]
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
@@ -100,6 +109,7 @@ class StepContext(Protocol):
 
 
 MemoryEstimate = Callable[[Any, Any], int]
+OutsideFacts = Callable[[str, Any], JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,9 @@ class Step:
     or a parameter at its default."""
     reads_figures: bool = False
     """True where the step judges by the figures of the steps before it."""
+    outside: OutsideFacts | None = None
+    """What decides an item's result and lies in files that parameters name: ``outside(item_name, params)``
+    gives plain data (digests of their content) that become part of the cache key."""
 
     @property
     def summary(self) -> str:
@@ -194,6 +207,7 @@ def step(
     also_needs: Mapping[str, type] | None = None,
     reads_figures: bool = False,
     methods: str = "",
+    outside: OutsideFacts | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
 
@@ -219,6 +233,7 @@ def step(
             dict(also_needs or {}),
             methods,
             reads_figures,
+            outside,
         )
         cast(Any, function).declaration = declared
         return function

@@ -28,6 +28,7 @@ from cryoloom.algorithms.network_training import Training, TrainingSettings, loa
 from cryoloom.algorithms.unet import UNet3d, reach_px
 from cryoloom.algorithms.volume_tiles import TilePlan, map_tiles
 from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.file_digests import file_digests
 from cryoloom.formats.network_weights import read_network, write_network
 from cryoloom.model import Pixels, Tomogram
 from cryoloom.steps.declaration import StepContext, StepParams, step
@@ -97,6 +98,7 @@ def _bytes_per_voxel(params: DenoiseParams) -> int:
     gives=Tomogram,
     bytes_needed=_bytes_needed,
     gpu="optional",
+    outside=lambda name, params: file_digests([params.weights] if params.weights else []),
     citations=(
         "Lehtinen et al., Noise2Noise, ICML (2018)",
         "Buchholz et al., Methods Cell Biol. 152, 277 (2019)",

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.view_matching import ViewEvidence, match_views
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.alignment_files import find_alignment, read_alignment
+from cryoloom.formats.alignment_files import alignment_digests, find_alignment, read_alignment
 from cryoloom.formats.foreign_alignment import ForeignAlignment
 from cryoloom.model import Exclusion, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
@@ -62,6 +62,7 @@ class ImportAlignmentParams(StepParams):
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=lambda series, params: 150_000_000,
+    outside=lambda name, params: alignment_digests(params.folder, name, params.program),
     methods="Alignments made by another program were taken over.",
 )
 def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context: StepContext) -> TiltSeries:

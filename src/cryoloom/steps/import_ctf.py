@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from cryoloom.errors import UserInputError
-from cryoloom.formats.ctf_files import find_ctf, read_ctf
+from cryoloom.formats.ctf_files import ctf_digests, find_ctf, read_ctf
 from cryoloom.formats.foreign_ctf import ctfs_by_tilt
 from cryoloom.model import Sourced, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
@@ -49,6 +49,7 @@ class ImportCtfParams(StepParams):
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=lambda series, params: 100 << 20,
+    outside=lambda name, params: ctf_digests(params.folder, name, params.program, params.file),
     methods="CTFs estimated by another program were taken over.",
 )
 def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext) -> TiltSeries:
