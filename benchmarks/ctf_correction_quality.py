@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -57,16 +58,27 @@ def true_density(specimen: Specimen, shape: tuple[int, int, int], voxel: float) 
 
 
 def correlations(
-    found: NDArray[np.float32], true: NDArray[np.float32], voxel: float, edges: NDArray[np.float64]
+    found: NDArray[np.float32],
+    true: NDArray[np.float32],
+    voxel: float,
+    edges: NDArray[np.float64],
+    region: Literal["measured", "missing"] = "measured",
 ) -> NDArray[np.float64]:
-    """Correlation of Fourier components in shells between ``edges`` (1/A), within 57 degrees of tilt."""
+    """Correlation of Fourier components in shells between ``edges`` (1/A), of tilts to 60 degrees.
+
+    measured : components within 57 degrees; missing : those beyond 63, which no image holds.
+    """
     transforms = [torch.fft.rfftn(torch.from_numpy(volume - volume.mean())) for volume in (found, true)]
     n_z, n_y, n_x = found.shape
     k_z = torch.fft.fftfreq(n_z, voxel)[:, None, None]
     k_y = torch.fft.fftfreq(n_y, voxel)[None, :, None]
     k_x = torch.fft.rfftfreq(n_x, voxel)[None, None]
     shell = torch.bucketize(torch.sqrt(k_z**2 + k_y**2 + k_x**2), torch.from_numpy(edges).float())
-    shell[(k_z.abs() > k_x * np.tan(np.deg2rad(57))).expand_as(shell)] = 0
+    left_out = {
+        "measured": k_z.abs() > k_x * np.tan(np.deg2rad(57)),
+        "missing": k_z.abs() <= k_x * np.tan(np.deg2rad(63)),
+    }[region]
+    shell[left_out.expand_as(shell)] = 0
     sums = []
     for a, b in ((0, 1), (0, 0), (1, 1)):
         product = (transforms[a] * transforms[b].conj()).real.double()

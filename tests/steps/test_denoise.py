@@ -9,7 +9,7 @@ from context import MemoryContext
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.network_weights import read_network, write_network
 from cryoloom.model import Microscope, Pose, Tilt, TiltSeries, Tomogram
-from cryoloom.steps.denoise import DenoiseParams, denoise
+from cryoloom.steps.denoise import DenoiseParams, _effort, denoise
 
 SHAPE = (20, 56, 24)
 SIZES = {"batch": 2, "box_px": 16, "n_boxes": 24, "filters": 4, "depth": 1}
@@ -98,6 +98,17 @@ def test_a_trained_network_is_applied_to_another_tomogram(rng):
     made = denoise(fresh, DenoiseParams(weights=stored, epochs=0), used)
     assert used.figures == {}
     assert np.std(made.volume) < np.std(fresh.volume)
+
+
+def test_without_a_gpu_the_network_is_small_unless_told(rng):
+    tomogram = tomogram_of(specimen(rng), rng)
+    brief = {"epochs": 1, "steps_per_epoch": 1, "n_boxes": 4, "box_px": 16, "batch": 1, "depth": 1}
+    for told, filters in (({}, "8"), ({"filters": 3}, "3")):
+        context = MemoryContext()
+        denoise(tomogram, DenoiseParams(**brief, **told), context)
+        assert read_network(context.files["network.safetensors"])[1]["filters"] == filters
+    assert _effort(DenoiseParams(), "cuda:0").filters > _effort(DenoiseParams(), "cpu").filters
+    assert _effort(DenoiseParams(depth=3), "cpu").box_px % 8 == 0
 
 
 def test_what_cannot_be_done_is_said(rng, tmp_path):

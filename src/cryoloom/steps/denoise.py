@@ -6,12 +6,15 @@ DeepDeWedge's (Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)): boxes are turn
 of them, and the network learns to denoise and to fill it. What it puts into the wedge is a guess that fits
 the rest of the tomogram: look at it, do not average it. The result is the mean of the network's answers to
 both halves.
+
+What is not set is chosen for the device. On a CPU the network has half the filters it has on a GPU, and sees
+a quarter of the batches, of smaller boxes: a thirtieth of the arithmetic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,24 +49,71 @@ class DenoiseParams(StepParams):
         None,
         description="network.safetensors of an earlier run to start from; with epochs=0 just applied.",
     )
-    epochs: int = Field(30, ge=0, le=2000, description="Most rounds of training.")
-    steps_per_epoch: int = Field(75, ge=1, le=5000, description="Batches a round.")
-    patience: int = Field(8, ge=1, description="Rounds without improvement after which training ends.")
+    epochs: int | None = Field(
+        None, ge=0, le=2000, description="Most rounds of training. Unset: 30 on a GPU, 15 on a CPU."
+    )
+    steps_per_epoch: int | None = Field(
+        None, ge=1, le=5000, description="Batches a round. Unset: 75 on a GPU, 40 on a CPU."
+    )
+    patience: int = Field(5, ge=1, description="Rounds without improvement after which training ends.")
     batch: int = Field(4, ge=1, le=256, description="Boxes a batch.")
-    box_px: int = Field(64, ge=16, le=256, description="Edge of a box, a multiple of 2^depth.")
+    box_px: int | None = Field(
+        None,
+        ge=16,
+        le=256,
+        description="Edge of a box, a multiple of 2^depth. Unset: 64 on a GPU, 48 on a CPU.",
+    )
     n_boxes: int = Field(300, ge=2, le=20000, description="Boxes drawn from the tomogram.")
-    learning_rate: float = Field(4e-4, gt=0, lt=1, description="Of the Adam optimiser, at the start.")
-    filters: int = Field(16, ge=2, le=128, description="Channels of the network at full resolution.")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Of the Adam optimiser, at the start. Unset: 0.0004 on a GPU, 0.001 on a CPU.",
+    )
+    filters: int | None = Field(
+        None,
+        ge=2,
+        le=128,
+        description="Channels of the network at full resolution. Unset: 16 on a GPU, 8 on a CPU.",
+    )
     depth: int = Field(2, ge=0, le=4, description="Halvings of the network.")
     multiscale: bool = Field(True, description="Write an OME-Zarr pyramid beside the MRC file.")
 
     @model_validator(mode="after")
     def _sizes_go_together(self) -> DenoiseParams:
-        if self.box_px % (1 << self.depth):
+        if (self.box_px or 0) % (1 << self.depth):
             raise ValueError(f"box_px is {self.box_px}; expected a multiple of {1 << self.depth} (2^depth)")
         if self.epochs == 0 and self.weights is None:
             raise ValueError("epochs is 0 and there are no weights to apply; give weights, or epochs")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """Size of the network and of its training."""
+
+    epochs: int
+    steps_per_epoch: int
+    box_px: int
+    learning_rate: float
+    filters: int
+
+    def with_choices_of(self, params: DenoiseParams) -> _Effort:
+        """What the user set, and this where nothing is set; boxes fit the network's depth."""
+        step_px = 1 << params.depth
+        chosen = {name: getattr(params, name) for name in self.__slots__}
+        told = {name: value for name, value in chosen.items() if value is not None}
+        return replace(self, **({"box_px": -(-self.box_px // step_px) * step_px} | told))
+
+
+# cryoCARE trains 16 filters with 75 batches a round; the CPU's ends in about ten minutes on two cores
+# (benchmarks/denoise_quality.py).
+_ON_GPU = _Effort(epochs=30, steps_per_epoch=75, box_px=64, learning_rate=4e-4, filters=16)
+_ON_CPU = _Effort(epochs=15, steps_per_epoch=40, box_px=48, learning_rate=1e-3, filters=8)
+
+
+def _effort(params: DenoiseParams, device: str) -> _Effort:
+    return (_ON_CPU if device == "cpu" else _ON_GPU).with_choices_of(params)
 
 
 _MIB = 1 << 20
@@ -71,24 +121,30 @@ _BESIDES_BYTES = 600 * _MIB  # torch's code and pools
 _WIDER_BOX = 1.5  # boxes that are turned are taken wider by this
 
 
-def _box_edge(params: DenoiseParams) -> int:
+def _box_edge(params: DenoiseParams, effort: _Effort) -> int:
     """Edge of the boxes that are kept to train on."""
     if params.method == "noise2noise":
-        return params.box_px
+        return effort.box_px
     step_px = 1 << params.depth
-    return -(-int(_WIDER_BOX * params.box_px) // step_px) * step_px
+    return -(-int(_WIDER_BOX * effort.box_px) // step_px) * step_px
 
 
 def _bytes_needed(tomogram: Tomogram, params: DenoiseParams) -> int:
-    """Boxes, and either the features of a batch with their gradients, or those of a tile."""
-    boxes = 1.2 * params.n_boxes * 2 * (2 + 4) * _box_edge(params) ** 3
-    batch = params.batch * params.box_px**3 * _bytes_per_voxel(params)
-    return int((boxes if params.epochs else 0) + max(batch, 64 * _MIB)) + _BESIDES_BYTES
+    """Boxes, and either the features of a batch with their gradients, or those of a tile.
+
+    On a GPU boxes are larger, but batches are there and not here: the larger of the two is told.
+    """
+    needed = []
+    for device, effort in (("cpu", _effort(params, "cpu")), ("cuda", _effort(params, "cuda"))):
+        boxes = 1.2 * params.n_boxes * 2 * (2 + 4) * _box_edge(params, effort) ** 3
+        batch = params.batch * effort.box_px**3 * _bytes_per_voxel(effort) if device == "cpu" else 0
+        needed.append((boxes if effort.epochs else 0) + max(batch, 64 * _MIB))
+    return int(max(needed)) + _BESIDES_BYTES
 
 
-def _bytes_per_voxel(params: DenoiseParams) -> int:
+def _bytes_per_voxel(effort: _Effort) -> int:
     """Features of all layers at float32 that training keeps, and their gradients."""
-    return 4 * 14 * params.filters * 2
+    return 4 * 14 * effort.filters * 2
 
 
 @step(
@@ -112,10 +168,11 @@ def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> 
     0.5 is the best there is); ``n_epochs``, rounds of training until it was best.
     """
     even, odd = _halves(tomogram)
-    network = _network(params).to(context.device)
-    training, validation, normalisation = _boxes(even, odd, params, context)
-    if params.epochs:
-        _train(network, training, validation, tomogram, params, context)
+    effort = _effort(params, context.device)
+    network = _network(params, effort).to(context.device)
+    training, validation, normalisation = _boxes(even, odd, params, effort, context)
+    if effort.epochs:
+        _train(network, training, validation, tomogram, params, effort, context)
     facts = {"method": params.method, "filters": str(network.filters), "depth": str(network.depth)}
     facts["voxel_size_angstrom"] = f"{tomogram.voxel_size_angstrom:g}"
     write_network(context.new_file("network.safetensors"), weights_of(network), facts)
@@ -123,7 +180,7 @@ def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> 
     sink = context.new_pixels(
         "tomogram", plan.volume_shape, tomogram.voxel_size_angstrom, multiscale=params.multiscale
     )
-    before = params.epochs * params.steps_per_epoch
+    before = effort.epochs * effort.steps_per_epoch
 
     def mean_of_both(*halves: NDArray[np.float32]) -> NDArray[np.float32]:
         made = [_applied(network, normalisation.apply(half), context.device) for half in halves]
@@ -152,11 +209,11 @@ def _halves(tomogram: Tomogram) -> tuple[Pixels, Pixels]:
     return tomogram.even, tomogram.odd
 
 
-def _network(params: DenoiseParams) -> UNet3d:
+def _network(params: DenoiseParams, effort: _Effort) -> UNet3d:
     """A new network, or the one of a file, in its own size."""
     if params.weights is None:
         torch.manual_seed(0)
-        return UNet3d(params.filters, params.depth)
+        return UNet3d(effort.filters, params.depth)
     weights, facts = read_network(params.weights)
     try:
         network = UNet3d(int(facts["filters"]), int(facts["depth"]))
@@ -169,10 +226,10 @@ def _network(params: DenoiseParams) -> UNet3d:
 
 
 def _boxes(
-    even: Pixels, odd: Pixels, params: DenoiseParams, context: StepContext
+    even: Pixels, odd: Pixels, params: DenoiseParams, effort: _Effort, context: StepContext
 ) -> tuple[HalfBoxes, HalfBoxes, Normalisation]:
-    n_boxes = params.n_boxes if params.epochs else min(params.n_boxes, 32)  # enough for mean and deviation
-    return draw_boxes(even, odd, n_boxes, _box_edge(params), context.rng)
+    n_boxes = params.n_boxes if effort.epochs else min(params.n_boxes, 32)  # enough for mean and deviation
+    return draw_boxes(even, odd, n_boxes, _box_edge(params, effort), context.rng)
 
 
 def _train(
@@ -181,6 +238,7 @@ def _train(
     validation: HalfBoxes,
     tomogram: Tomogram,
     params: DenoiseParams,
+    effort: _Effort,
     context: StepContext,
 ) -> None:
     """Train, from a checkpoint where there is one, and leave the best weights in the network."""
@@ -189,27 +247,29 @@ def _train(
     training = Training(
         network,
         TrainingSettings(
-            params.epochs,
-            params.steps_per_epoch,
-            params.learning_rate,
+            effort.epochs,
+            effort.steps_per_epoch,
+            effort.learning_rate,
             params.patience,
             int(context.rng.integers(1 << 32)),
         ),
-        lambda network, rng: loss(network, boxes, params, tilts, context.device, rng),
-        lambda network, rng: _mean_loss(loss, network, validation, params, tilts, context.device, rng),
+        lambda network, rng: loss(network, boxes, params.batch, effort.box_px, tilts, context.device, rng),
+        lambda network, rng: _mean_loss(
+            loss, network, validation, params.batch, effort.box_px, tilts, context.device, rng
+        ),
     )
-    facts = (tomogram, params.model_dump(mode="json", exclude={"multiscale"}))
+    facts = (tomogram, params.model_dump(mode="json", exclude={"multiscale"}) | asdict(effort))
     kept = context.recalled(*facts)
     if kept is not None:
         training.restore(kept)
-    total = params.epochs * params.steps_per_epoch
+    total = effort.epochs * effort.steps_per_epoch
 
     def tell(step_of_epoch: int) -> None:
-        context.progress(training.n_epochs_done * params.steps_per_epoch + step_of_epoch, total + 1)
+        context.progress(training.n_epochs_done * effort.steps_per_epoch + step_of_epoch, total + 1)
 
     for epoch in training.epochs(tell):
         context.checkpoint(training.state(), *facts)
-        if params.method == "missing_wedge" and (epoch + 1) % max(1, params.epochs // 5) == 0:
+        if params.method == "missing_wedge" and (epoch + 1) % max(1, effort.epochs // 5) == 0:
             _fill_wedges(network, boxes, tilts, context.device)
     doing_nothing = float(
         training.validation_loss(nn.Identity(), np.random.default_rng(training.settings.seed))
@@ -234,37 +294,37 @@ def _train(
 def _noise2noise_loss(
     network: nn.Module,
     boxes: HalfBoxes,
-    params: DenoiseParams,
+    batch: int,
+    edge: int,
     tilts: TiltRange,
     device: str,
     rng: np.random.Generator,
 ) -> torch.Tensor:
-    given, wanted = boxes.batch(params.batch, rng)
+    given, wanted = boxes.batch(batch, rng)
     return functional.mse_loss(network(given.to(device)), wanted.to(device))
 
 
 def _missing_wedge_loss(
     network: nn.Module,
     boxes: HalfBoxes,
-    params: DenoiseParams,
+    batch: int,
+    edge: int,
     tilts: TiltRange,
     device: str,
     rng: np.random.Generator,
 ) -> torch.Tensor:
-    given, wanted = boxes.batch(params.batch, rng)
-    rotations = random_rotations(params.batch, rng).to(device)
-    return wedge_loss(network, given.to(device), wanted.to(device), rotations, params.box_px, tilts)
+    given, wanted = boxes.batch(batch, rng)
+    rotations = random_rotations(batch, rng).to(device)
+    return wedge_loss(network, given.to(device), wanted.to(device), rotations, edge, tilts)
 
 
 _LOSSES = {"noise2noise": _noise2noise_loss, "missing_wedge": _missing_wedge_loss}
 
 
-def _mean_loss(
-    loss: Any, network: nn.Module, boxes: HalfBoxes, params: DenoiseParams, *more: Any
-) -> torch.Tensor:
+def _mean_loss(loss: Any, network: nn.Module, boxes: HalfBoxes, batch: int, *more: Any) -> torch.Tensor:
     """Over about as many boxes as there are, 32 at most."""
-    n = max(1, min(len(boxes), 32) // params.batch)
-    return torch.stack([loss(network, boxes, params, *more) for _ in range(n)]).mean()
+    n = max(1, min(len(boxes), 32) // batch)
+    return torch.stack([loss(network, boxes, batch, *more) for _ in range(n)]).mean()
 
 
 def _fill_wedges(network: UNet3d, boxes: HalfBoxes, tilts: TiltRange, device: str) -> None:
