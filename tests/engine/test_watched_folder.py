@@ -135,6 +135,10 @@ def test_names_without_mdoc(tmp_path, raw):
     one = only(folder, 20.0)
     assert (one.name, one.n_told) == ("TS_01", 2)
     assert one.whole == {raw / "TS_01_000_0.0.tif"}
+    (raw / "TS_01_003_6.0.tif").write_bytes(movie_bytes(tmp_path))
+    one = only(folder, 30.0)
+    assert one.n_told == 4
+    assert one.unfinished["the movie numbered 2"] == "missing"
 
 
 def test_a_folder_that_vanishes_is_said_and_comes_back(tmp_path, raw):

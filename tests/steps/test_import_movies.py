@@ -166,6 +166,17 @@ def test_patterns_of_file_names(tmp_path, context, name, pattern):
     assert any("no tilt axis" in warning for warning in context.warnings)
 
 
+def test_a_number_that_no_movie_has_was_exposed_all_the_same(tmp_path, context):
+    for i, tilt in enumerate(TILTS):
+        if i != 2:
+            write_movie(tmp_path / f"TS_01_{i + 1:03d}_{tilt:.1f}.tif")
+    told = {"pattern": "{TS}_{TO}_{TA}.tif", "pixel_size_angstrom": 1.35, "dose_per_tilt_per_angstrom2": 3}
+    series = only(context, tmp_path, **told)
+    doses = {tilt.acquisition_index: tilt.dose_start_per_angstrom2 for tilt in series.tilts}
+    assert doses == {0: 0.0, 1: 3.0, 3: 9.0, 4: 12.0}
+    assert any("no movie has the number 3;" in warning for warning in context.warnings)
+
+
 def test_pattern_problems(tmp_path, context):
     write_movie(tmp_path / "a.tif")
     with pytest.raises(UserInputError, match=r"lacks \{TO\}"):

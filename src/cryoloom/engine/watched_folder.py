@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
-from cryoloom.formats.exposures import Exposure
+from cryoloom.formats.exposures import Exposure, absent_orders
 from cryoloom.formats.mdoc import Mdoc
 from cryoloom.formats.movie import MOVIE_SUFFIXES, describe_movie
 from cryoloom.formats.movie_folder import MovieFolder
@@ -228,11 +228,13 @@ class WatchedFolder:
                 else:
                     is_there = exposure.movie_name is None or self._folder.holds(exposure.movie_name)
                     unfinished[name] = error.message if is_there else MISSING
+        absent = absent_orders(entry.exposures)
+        unfinished |= {f"the movie numbered {order}": MISSING for order in absent}
         if entry.error is not None:
             unfinished[entry.name] = entry.error.message
         return SeriesNow(
             entry.name,
-            len(entry.exposures),
+            len(entry.exposures) + len(absent),
             frozenset(whole),
             unfinished,
             now - max((self._seen[path].since for path in files), default=self.last_change),

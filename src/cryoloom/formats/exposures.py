@@ -9,7 +9,14 @@ from datetime import datetime
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.mdoc import Mdoc
 
-__all__ = ["Exposure", "accumulated_doses", "exposures_of", "in_order_of_acquisition"]
+__all__ = [
+    "Exposure",
+    "absent_orders",
+    "accumulated_doses",
+    "exposures_of",
+    "in_order_of_acquisition",
+    "places_in_time",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +78,52 @@ def in_order_of_acquisition(exposures: Sequence[Exposure]) -> tuple[list[Exposur
     return list(exposures), "order of the file"
 
 
+def places_in_time(exposures: Sequence[Exposure]) -> list[int]:
+    """Place of each exposure among all that were taken, from 0; exposures as they were taken.
+
+    Numbers in movies' names count exposures: one that is absent was exposed all the same.
+    """
+    numbers = _numbers(exposures)
+    return [
+        i if numbers is None or exposure.order is None else exposure.order - numbers.start
+        for i, exposure in enumerate(exposures)
+    ]
+
+
+def absent_orders(exposures: Sequence[Exposure]) -> list[int]:
+    """Numbers between those told that no exposure has: it was taken, and its movie is not there."""
+    told = {exposure.order for exposure in exposures}
+    return [order for order in _numbers(exposures) or () if order not in told]
+
+
+def _numbers(exposures: Sequence[Exposure]) -> range | None:
+    """Numbers of all exposures up to the last; None where the orders told do not count exposures.
+
+    They begin at 0 or 1, or go on from one series to the next. Dates and times count nothing.
+    """
+    orders = {exposure.order for exposure in exposures if exposure.order is not None}
+    n = len(exposures)
+    if n == 0 or len(orders) < n:
+        return None
+    first = min(orders)
+    numbers = range(min(first, 1) if first <= n // 2 else first, max(orders) + 1)
+    return numbers if len(numbers) <= 2 * n else None
+
+
 def accumulated_doses(
     exposures: Sequence[Exposure], dose_per_tilt: float | None, initial_dose: float
 ) -> tuple[list[tuple[float, float]], str]:
     """Dose before and after each exposure, e/A^2, and where it is from; exposures as they were taken.
 
-    A dose the user gives counts alone. Else prior doses are believed where every exposure has one and they
-    never fall short of what was exposed before; else doses are added up.
+    A dose the user gives counts alone, for every place in time (`places_in_time`). Else prior doses are
+    believed where every exposure has one and they never fall short of what was exposed before; else doses are
+    added up.
     Raises DataUnfitError where an exposure has no dose at all.
     """
     if dose_per_tilt is not None:
         return [
             (initial_dose + i * dose_per_tilt, initial_dose + (i + 1) * dose_per_tilt)
-            for i in range(len(exposures))
+            for i in places_in_time(exposures)
         ], "user"
     doses = []
     for exposure in exposures:

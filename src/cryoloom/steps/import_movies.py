@@ -15,7 +15,13 @@ from typing import Literal
 from pydantic import Field
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.exposures import Exposure, accumulated_doses, in_order_of_acquisition
+from cryoloom.formats.exposures import (
+    Exposure,
+    absent_orders,
+    accumulated_doses,
+    in_order_of_acquisition,
+    places_in_time,
+)
 from cryoloom.formats.mdoc import Mdoc
 from cryoloom.formats.movie import describe_movie
 from cryoloom.formats.movie_folder import MovieFolder
@@ -146,6 +152,12 @@ def series_of(
     exposures, ordered_by = in_order_of_acquisition(entry.exposures)
     if ordered_by == "order of the file":
         context.warn(f"{entry.name}: exposures have no times; taken to be acquired in the order of the file")
+    absent = absent_orders(exposures)
+    if absent:
+        context.warn(
+            f"{entry.name}: no movie has the number {_listed(absent)}; taken to be exposed and lost, so its "
+            "dose counts"
+        )
     doses, dose_by = accumulated_doses(
         exposures, params.dose_per_tilt_per_angstrom2, params.initial_dose_per_angstrom2
     )
@@ -174,7 +186,7 @@ def series_of(
         context.warn(f"{entry.name}: no voltage is told; taken to be 300 kV")
     tilts = [
         Tilt(
-            acquisition_index=i,
+            acquisition_index=place,
             nominal_tilt_deg=exposure.tilt_deg,
             dose_start_per_angstrom2=dose[0],
             dose_end_per_angstrom2=dose[1],
@@ -182,7 +194,9 @@ def series_of(
             acquired_at=exposure.acquired_at,
             nominal_defocus_angstrom=exposure.nominal_defocus_angstrom,
         )
-        for i, (exposure, dose, movie) in enumerate(zip(exposures, doses, movies, strict=True))
+        for place, exposure, dose, movie in zip(
+            places_in_time(exposures), exposures, doses, movies, strict=True
+        )
         if isinstance(movie, Movie)
     ]
     context.record(
@@ -305,6 +319,11 @@ def _gain(movie: Movie, params: ImportMoviesParams) -> GainReference | None:
         defects_path=params.defects.absolute() if params.defects else None,
         divides=is_eer and params.gain.suffix.lower() != ".gain",
     )
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return f"{shown} and {len(numbers) - 5} more" if len(numbers) > 5 else shown
 
 
 def _told_axis(mdoc: Mdoc | None) -> tuple[float | None, str]:
