@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from typing import get_args
 
 import pytest
 from fakes import fake_steps
@@ -12,7 +13,8 @@ from test_graph import run, two_branches
 from cryoloom.engine.methods import methods_text
 from cryoloom.engine.project import Project
 from cryoloom.simulate.session import SimulationParams, simulate_session
-from cryoloom.steps import all_steps
+from cryoloom.steps import all_steps, find_step
+from cryoloom.steps.declaration import CitedFor
 
 __all__ = ["fake_steps"]
 
@@ -86,6 +88,21 @@ def test_a_sentence_is_one_and_its_names_can_be_formatted(step):
     for _, name, form, _ in string.Formatter().parse(step.methods):
         if name is not None and name in step.params.model_fields:
             assert form in ("", "g") or form[-1] in "fg", (step.name, name)
+
+
+@pytest.mark.parametrize("step", all_steps().values(), ids=lambda step: step.name)
+def test_a_reference_for_a_choice_names_values_that_can_be_chosen(step):
+    for cited in step.citations:
+        if isinstance(cited, CitedFor):
+            for value in cited.values:
+                assert value in get_args(step.params.model_fields[cited.parameter].annotation)
+
+
+def test_only_what_was_chosen_is_cited():
+    step = find_step("reconstruct")
+    chosen = step.references({"method": "sirt", "ctf_correction": "none", "tilt_weighting": "increments"})
+    assert [reference.split(",")[0] for reference in chosen] == ["Gilbert"]
+    assert len(step.references()) == 4
 
 
 @pytest.mark.slow

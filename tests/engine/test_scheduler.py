@@ -45,7 +45,8 @@ class Diary(Silence):
         self.started_at.append(task.node)
 
     def finished(self, node, item):
-        self.finished_items.append((node, item.name, item.value["tilts"][-1]["acquisition_index"]))
+        last = item.value["tilts"][-1]["acquisition_index"] if item.value else None  # none where it is reused
+        self.finished_items.append((node, item.name, last))
 
 
 class FakeAcquisition:
@@ -98,6 +99,25 @@ def test_a_growing_series_is_worked_on_in_its_newest_state(project):
     assert states["smooth"] == [3]  # and the first went no further
     assert not summary.failed
     assert {item.name for item in project.database.items()} == {"TS_01"}
+
+
+def test_a_partner_of_an_earlier_run_serves_every_state_of_a_growing_series(project):
+    once = FakeAcquisition([("TS_01", 2)])
+    project.run_workflow(workflow(), listener=Diary(), open_source=once)
+    partner = f"run:{project.find_run('smooth').id}"
+    merging = Workflow.model_validate({"name": "merging", "steps": [
+        {"step": "find_series"}, {"step": "draw"}, {"step": "merge", "second_from": partner},
+    ]})  # fmt: skip
+    diary = Diary()
+    merged = lambda: any(node == "merge" for node, _, _ in diary.finished_items)  # noqa: E731
+    growing = FakeAcquisition([0.1, ("TS_01", 2), merged, ("TS_01", 3)])
+
+    def sources(node, run, folder):
+        return growing(node, run, folder) if node.input is None else source_items(node, run, folder)
+
+    summary = project.run_workflow(merging, listener=diary, open_source=sources)
+    assert not summary.failed
+    assert [last for node, _, last in diary.finished_items if node == "merge"] == [1, 2]
 
 
 def test_arrivals_are_recorded_while_every_worker_is_busy(project):

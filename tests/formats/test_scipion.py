@@ -221,7 +221,7 @@ def test_aretomo_is_several_steps(tmp_path):
         "denoise": "reconstruct",
     }
     assert parameters(made, "reconstruct") == {"binning": 4, "thickness_angstrom": 2600.0}  # unbinned pixels
-    assert parameters(made, "align_series") == {"axis": "per_view"}
+    assert parameters(made, "align_series") == {"method": "no_markers", "axis": "per_view"}
     assert [one.parameter for one in made.left] == ["alignZ"]
 
 

@@ -103,6 +103,7 @@ def make_content(*items):
             "done",
             1,
             0,
+            2,
             datetime(2026, 1, 2),
             3.0,
             ("A, B (2015)",),

@@ -62,7 +62,7 @@ def steps(
             markup=False,
             soft_wrap=True,
         )
-    for citation in step.citations:
+    for citation in step.references():
         console.print(f"  {citation}", highlight=False)
 
 

@@ -42,5 +42,5 @@ def _section(step: Step) -> str:
         cells = [f"`{name}`", type_text(field), f"`{default_text(field)}`", meaning]
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     if step.citations:
-        lines += ["", *(f"- {citation}" for citation in step.citations)]
+        lines += ["", *(f"- {reference}" for reference in step.references())]
     return "\n".join([*lines, ""])

@@ -34,7 +34,7 @@ def methods_text(database: Database, run: RunRecord | None = None) -> str:
     for each in told:
         sentence = each.sentence()
         if sentence:
-            sentences.append(_cited(sentence, each.step.citations, references))
+            sentences.append(_cited(sentence, each.step.references(each.run.parameters), references))
     paragraphs = [" ".join(sentences), _changes(told), _versions(told)]
     numbered = "\n".join(f"[{i}] {reference}" for i, reference in enumerate(references, 1))
     return "\n\n".join(part for part in (*paragraphs, numbered) if part)

@@ -58,9 +58,10 @@ def _run_summary(database: Database, run: RunRecord) -> RunSummary:
         state=run.state,
         n_done=sum(item.state == "done" for item in items),
         n_failed=sum(item.state == "failed" for item in items),
+        n_left_out=sum(item.state == "left_out" for item in items),
         started=run.created,
         seconds=sum(item.seconds for item in items),
-        citations=step.citations,
+        citations=step.references(run.parameters),
         device=", ".join(sorted(devices)),
     )
 

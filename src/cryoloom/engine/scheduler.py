@@ -78,6 +78,8 @@ class Scheduler:
         self._workflow, self._summary = workflow, Summary()
         self._runs: dict[str, RunRecord] = {}
         self._waiting: dict[tuple[str, str], dict[str, ItemRecord]] = {}
+        self._lasting: dict[tuple[str, str], dict[str, ItemRecord]] = {}
+        """What an earlier run gave comes once; its partner comes again when its series is opened again."""
         self._step_of_run: dict[int, str] = {}
         for run in self.database.runs():
             self._step_of_run[run.id] = run.step
@@ -198,10 +200,13 @@ class Scheduler:
         """Queue an item for a node once all the node's inputs have it."""
         if node.items and item.name not in node.items:
             return
-        parts = self._waiting.setdefault((node.name, item.name), {})
+        key = node.name, item.name
+        if run_id_of(node.feeds[role]) is not None:
+            self._lasting.setdefault(key, {})[role] = item
+        parts = self._waiting.setdefault(key, dict(self._lasting.get(key, {})))
         parts[role] = item
         if len(parts) == len(node.feeds):
-            del self._waiting[node.name, item.name]
+            del self._waiting[key]
             self._enqueue(node, parts.pop(INPUT), parts)
 
     def _grown(self, node: str, item: ItemRecord) -> None:

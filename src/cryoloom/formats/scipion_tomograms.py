@@ -91,6 +91,7 @@ _ARETOMO = Rule(
         Piece(
             "align_series",
             p(refineTiltAxis=("axis", one_of("fixed", "one", "per_view"))),
+            sets={"method": "no_markers"},
             when=lambda values: not values.get("skipAlign"),
             outputs=r".*[Tt]iltSeries.*",
         ),

@@ -25,6 +25,7 @@ class RunSummary:
     state: str
     n_done: int
     n_failed: int
+    n_left_out: int
     started: datetime | None = None
     seconds: float = 0.0
     citations: tuple[str, ...] = ()

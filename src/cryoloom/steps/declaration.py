@@ -113,6 +113,15 @@ OutsideFacts = Callable[[str, Any], JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
+class CitedFor:
+    """A reference that counts only where a parameter has one of these values."""
+
+    reference: str
+    parameter: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A declared step.
 
@@ -131,7 +140,7 @@ class Step:
     gpu: Literal["none", "optional"]
     bytes_needed: MemoryEstimate
     """Peak memory of one item: ``bytes_needed(item, params)``; a source gets None as item."""
-    citations: tuple[str, ...]
+    citations: tuple[str | CitedFor, ...]
     ahead: Callable[..., Any] | None = None
     """What can be done for an item that still grows: ``ahead(item, params, context)`` keeps parts of its work
     with `StepContext.keep`, and gives the item that followers may look at, or None where it is too early."""
@@ -159,6 +168,14 @@ class Step:
         """Docstring of the step's module and function: what it does, where the method is from."""
         module = inspect.getmodule(self.function)
         return "\n\n".join(filter(None, [inspect.getdoc(module), inspect.getdoc(self.function)]))
+
+    def references(self, parameters: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+        """Where the step's methods are from: all of them, or those that these parameters choose."""
+        return tuple(
+            cited if isinstance(cited, str) else cited.reference
+            for cited in self.citations
+            if isinstance(cited, str) or parameters is None or parameters.get(cited.parameter) in cited.values
+        )
 
     @property
     def source_file(self) -> Path:
@@ -201,7 +218,7 @@ def step(
     gives: type,
     bytes_needed: MemoryEstimate,
     gpu: Literal["none", "optional"] = "none",
-    citations: Sequence[str] = (),
+    citations: Sequence[str | CitedFor] = (),
     ahead: Callable[..., Any] | None = None,
     ignores_exclusions: bool = False,
     also_needs: Mapping[str, type] | None = None,

@@ -62,6 +62,10 @@ def _bytes_needed(tomogram: Tomogram, params: DeconvolveParams) -> int:
     gives=Tomogram,
     bytes_needed=_bytes_needed,
     citations=("Tegunov, D. (2017) tom_deconv; Tegunov & Cramer, Nat. Methods 16, 1146 (2019)",),
+    methods=(
+        "The CTF of whole tomograms was undone by a radial filter that spares what is noise[, at a defocus "
+        "of {defocus_angstrom:.0f} Å]."
+    ),
 )
 def deconvolve(tomogram: Tomogram, params: DeconvolveParams, context: StepContext) -> Tomogram:
     """Undo the CTF of a tomogram with one radial filter, shown as a curve in the report.

@@ -34,7 +34,7 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.file_digests import file_digests
 from cryoloom.formats.network_weights import read_network, write_network
 from cryoloom.model import Pixels, Tomogram
-from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.declaration import CitedFor, StepContext, StepParams, step
 
 __all__ = ["DenoiseParams", "denoise"]
 
@@ -157,9 +157,10 @@ def _bytes_per_voxel(effort: _Effort) -> int:
     outside=lambda name, params: file_digests([params.weights] if params.weights else []),
     citations=(
         "Lehtinen et al., Noise2Noise, ICML (2018)",
-        "Buchholz et al., Methods Cell Biol. 152, 277 (2019)",
-        "Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)",
+        CitedFor("Buchholz et al., Methods Cell Biol. 152, 277 (2019)", "method", ("noise2noise",)),
+        CitedFor("Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)", "method", ("missing_wedge",)),
     ),
+    methods="Tomograms were denoised by a three-dimensional U-Net trained on their halves ({method}).",
 )
 def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> Tomogram:
     """Train on the halves of a tomogram, or take a trained network, and apply it to both.

@@ -71,6 +71,7 @@ def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     gpu="optional",
+    methods="Gold beads were erased from the images[ ({n_beads:.0f} in a series)].",
 )
 def erase_beads(series: TiltSeries, params: EraseBeadsParams, context: StepContext) -> TiltSeries:
     """Find the gold beads of an aligned series and fill their shadows in every image."""

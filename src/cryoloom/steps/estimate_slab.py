@@ -77,6 +77,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     gpu="optional",
+    methods="The specimen was found in the aligned series[; it was {thickness_angstrom:.0f} Å thick].",
 )
 def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepContext) -> TiltSeries:
     """Measure where the specimen lies, and by option lay it flat."""

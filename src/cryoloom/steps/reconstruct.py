@@ -42,7 +42,7 @@ from cryoloom.algorithms.tomogram_grid import TomogramGrid, aligned_rows, tomogr
 from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.backproject import STRIP_ROWS
 from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
-from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.declaration import CitedFor, StepContext, StepParams, step
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -207,13 +207,29 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     bytes_needed=bytes_needed,
     gpu="optional",
     citations=(
-        "Radermacher, M. (2006) Weighted back-projection methods. In: Electron Tomography, 2nd ed., 245-273, "
-        "doi:10.1007/978-0-387-69008-7_9",
-        "Harauz, G. & van Heel, M. (1986) Exact filters for general geometry. Optik 73, 146-156.",
-        "Turonova, B. et al. (2017) Efficient 3D-CTF correction for cryo-electron tomography using NovaCTF. "
-        "J. Struct. Biol. 199, 187-195, doi:10.1016/j.jsb.2017.07.007",
-        "Gilbert, P. (1972) Iterative methods for the three-dimensional reconstruction of an object from "
-        "projections. J. Theor. Biol. 36, 105-117, doi:10.1016/0022-5193(72)90180-4",
+        CitedFor(
+            "Radermacher, M. (2006) Weighted back-projection methods. In: Electron Tomography, 2nd ed., "
+            "245-273, doi:10.1007/978-0-387-69008-7_9",
+            "method",
+            ("wbp",),
+        ),
+        CitedFor(
+            "Harauz, G. & van Heel, M. (1986) Exact filters for general geometry. Optik 73, 146-156.",
+            "tilt_weighting",
+            ("exact",),
+        ),
+        CitedFor(
+            "Turonova, B. et al. (2017) Efficient 3D-CTF correction for cryo-electron tomography using "
+            "NovaCTF. J. Struct. Biol. 199, 187-195, doi:10.1016/j.jsb.2017.07.007",
+            "ctf_correction",
+            ("phase_flip", "multiply", "wiener"),
+        ),
+        CitedFor(
+            "Gilbert, P. (1972) Iterative methods for the three-dimensional reconstruction of an object from "
+            "projections. J. Theor. Biol. 36, 105-117, doi:10.1016/0022-5193(72)90180-4",
+            "method",
+            ("sirt", "sart"),
+        ),
     ),
     methods=(
         "Tomograms were reconstructed by {reconstruction}, with voxels of {voxel_size_angstrom:.2f} Å"
