@@ -1,13 +1,16 @@
 """The tilt axis of a session: one microscope, one axis; a series that differs is badly aligned or mirrored.
 
-The median over all series of a session is better than any one of them. Half a turn cannot be seen in one
-series; beside the others it can.
+The median over all series of a session is better than any one of them. Two estimators that share nothing but
+the images stand beside each other: the tracks each series was solved with, and the common line of its
+spectra. Half a turn cannot be seen in one series; beside the others it can, and against the hand of the
+microscope; where neither tells, the direction is open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +18,10 @@ from numpy.typing import NDArray
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
 
-__all__ = ["AxisConsensus", "AxisVerdict", "axis_consensus"]
+__all__ = ["LEAST_SERIES", "AxisConsensus", "AxisVerdict", "axis_consensus"]
 
 Array = NDArray[np.float64]
+Direction = Literal["as told", "half a turn from told", "open"]
 
 LEAST_SERIES = 3
 OUTLYING_DEG = 1.5  # AreTomo users' rule for a second pass with the axis held
@@ -30,10 +34,18 @@ class AxisVerdict:
     series: str
     told_deg: float | None
     measured_deg: float
+    measured_by: str
+    applied_deg: float | None
+    common_line_deg: float | None
     from_consensus_deg: float
-    """Signed, within a quarter of a turn."""
+    """Measured minus consensus: signed, within a quarter of a turn."""
     is_half_a_turn_off: bool
+    """The series looks the other way than most of its session."""
     is_outlying: bool
+    is_at_odds: bool
+    """Its tracks and its common line differ by more than an outlier does."""
+    hand_agrees: bool | None
+    """Whether its measured handedness is the one told; None where one of them is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +55,110 @@ class AxisConsensus:
     axis_deg: float
     error_deg: float
     verdicts: tuple[AxisVerdict, ...]
+    common_line_axis_deg: float | None = None
+    """The same median of the common lines; None where fewer than three series have one."""
+    common_line_error_deg: float | None = None
+    direction: Direction = "open"
 
     @property
     def outlying(self) -> tuple[str, ...]:
         """Series to align again with ``tilt_axis_deg`` set to the consensus and ``axis=fixed``."""
         return tuple(v.series for v in self.verdicts if v.is_outlying or v.is_half_a_turn_off)
 
+    @property
+    def estimators_agree(self) -> bool | None:
+        """Whether tracks and common lines tell one axis: within three standard errors or 0.1 degrees."""
+        if self.common_line_axis_deg is None or self.common_line_error_deg is None:
+            return None
+        apart = abs(_within_quarter_turn(self.common_line_axis_deg - self.axis_deg))
+        return bool(apart <= max(0.1, 3.0 * np.hypot(self.error_deg, self.common_line_error_deg)))
 
-def axis_consensus(series: Sequence[TiltSeries], *, outlying_deg: float = OUTLYING_DEG) -> AxisConsensus:
-    """Median axis of aligned series. Raises DataUnfitError for fewer than three with a measured axis."""
-    measured: Mapping[str, tuple[float | None, float]] = {
-        one.name: (one.tilt_axis_deg.told, one.tilt_axis_deg.measured)
-        for one in series
-        if one.tilt_axis_deg.measured is not None
-    }
+
+def axis_consensus(
+    series: Sequence[TiltSeries],
+    *,
+    common_line_deg: Mapping[str, float] | None = None,
+    outlying_deg: float = OUTLYING_DEG,
+) -> AxisConsensus:
+    """Median axis of aligned series. Raises DataUnfitError for fewer than three with a measured axis.
+
+    common_line_deg : axis by the common line, by series' name, where it is known.
+    """
+    measured = [(one, axis) for one in series if (axis := one.tilt_axis_deg.measured) is not None]
     if len(measured) < LEAST_SERIES:
         raise DataUnfitError(
             f"a consensus of the tilt axis needs at least {LEAST_SERIES} aligned series; align more of them",
             n_series=len(measured),
         )
-    axes = np.array([axis for _, axis in measured.values()])
-    middle = _middle_of_lines(axes)
-    apart = (axes - middle + 90.0) % 180.0 - 90.0
-    middle += float(np.median(apart))
-    apart = (axes - middle + 90.0) % 180.0 - 90.0
+    lines = common_line_deg or {}
+    middle, error, half = _median_line(np.array([axis for _, axis in measured]))
+    verdicts = []
+    for (one, axis), is_half in zip(measured, half, strict=True):
+        apart, line = float(_within_quarter_turn(axis - middle)), lines.get(one.name)
+        verdicts.append(
+            AxisVerdict(
+                one.name,
+                one.tilt_axis_deg.told,
+                axis,
+                one.tilt_axis_deg.measured_by,
+                one.tilt_axis_deg.applied,
+                line,
+                apart,
+                bool(is_half),
+                abs(apart) > outlying_deg,
+                line is not None and abs(float(_within_quarter_turn(line - axis))) > outlying_deg,
+                _hand_agrees(one),
+            )
+        )
+    known = [line for one, _ in measured if (line := lines.get(one.name)) is not None]
+    by_lines = _median_line(np.array(known)) if len(known) >= LEAST_SERIES else None
+    return AxisConsensus(
+        middle,
+        error,
+        tuple(verdicts),
+        None if by_lines is None else by_lines[0],
+        None if by_lines is None else by_lines[1],
+        _direction(middle, verdicts),
+    )
+
+
+def _median_line(axes_deg: Array) -> tuple[float, float, NDArray[np.bool_]]:
+    """Median direction, its standard error, and which of the axes look the other way along it."""
+    middle = _middle_of_lines(axes_deg)
+    middle += float(np.median(_within_quarter_turn(axes_deg - middle)))
+    apart = _within_quarter_turn(axes_deg - middle)
     # Of the two directions of that line, the one most series have.
-    half = np.abs((axes - middle + 180.0) % 360.0 - 180.0) > 90.0
+    half = np.abs((axes_deg - middle + 180.0) % 360.0 - 180.0) > 90.0
     if half.mean() > 0.5:
         middle, half = middle + 180.0, ~half
     spread = 1.4826 * float(np.median(np.abs(apart)))
     # The standard error of a median is 1.2533 times that of a mean.
-    error = 1.2533 * spread / np.sqrt(len(axes))
-    verdicts = tuple(
-        AxisVerdict(name, told, axis, float(a), bool(h), bool(abs(a) > outlying_deg))
-        for (name, (told, axis)), a, h in zip(measured.items(), apart, half, strict=True)
-    )
-    return AxisConsensus(float((middle + 180.0) % 360.0 - 180.0), error, verdicts)
+    error = 1.2533 * spread / np.sqrt(len(axes_deg))
+    return float((middle + 180.0) % 360.0 - 180.0), float(error), half
 
 
 def _middle_of_lines(axes_deg: Array) -> float:
     """Mean direction of lines: doubled angles do not care for half a turn."""
     doubled = np.deg2rad(2 * axes_deg)
     return float(np.rad2deg(np.arctan2(np.sin(doubled).mean(), np.cos(doubled).mean())) / 2)
+
+
+def _within_quarter_turn(difference_deg: Array | float) -> Array:
+    """Difference of two lines, from -90 to 90 degrees."""
+    return (np.asarray(difference_deg) + 90.0) % 180.0 - 90.0
+
+
+def _hand_agrees(series: TiltSeries) -> bool | None:
+    hand = series.handedness
+    return None if hand.told is None or hand.measured is None else bool(hand.told == hand.measured)
+
+
+def _direction(axis_deg: float, verdicts: Sequence[AxisVerdict]) -> Direction:
+    """Which of the two directions of its line the session's axis has, by what metadata told and hands."""
+    told = [v.told_deg for v in verdicts if v.told_deg is not None]
+    hands = [v.hand_agrees for v in verdicts if v.hand_agrees is not None and not v.is_half_a_turn_off]
+    # A told axis half a turn wrong mirrors every specimen, and so measures the other hand everywhere.
+    if not told or (hands and np.mean(hands) < 0.5):
+        return "open"
+    towards = np.cos(np.deg2rad(np.array(told) - axis_deg))
+    return "as told" if np.median(towards) > 0 else "half a turn from told"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cryoloom.cli import history, live, look, work
+from cryoloom.cli import history, live, look, session, work
 from cryoloom.cli.entry import run_app
 
 __all__ = ["app", "main"]
@@ -21,6 +21,7 @@ work.add_to(app)
 live.add_to(app)
 look.add_to(app)
 history.add_to(app)
+session.add_to(app)
 
 
 def main() -> None:

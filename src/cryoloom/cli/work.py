@@ -36,6 +36,7 @@ __all__ = [
     "WorkersOption",
     "add_to",
     "conclude",
+    "listener_for",
     "workflow_run",
 ]
 
@@ -78,7 +79,8 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(_run_commands(), name="run", help="Run one step on the results of a run.")
 
 
-def _listener(json: bool) -> BarListener | JsonListener:
+def listener_for(json: bool) -> BarListener | JsonListener:
+    """Bars for people, lines of JSON for scripts."""
     return JsonListener(console) if json else BarListener(console)
 
 
@@ -88,7 +90,7 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Simulate raw movies of a specimen, process them, and say where the tomogram and the report are."""
-    with _listener(json) as listener:
+    with listener_for(json) as listener:
         project, summary = make_demo(directory, listener=listener, device=device, say=_teller(json))
     conclude(project, summary, json)
 
@@ -115,7 +117,7 @@ def process(
     if not raw.exists():
         raise UserInputError(f"there is no folder or file {raw}")
     opened = Project.open(project, create=True)
-    with _listener(json) as listener:
+    with listener_for(json) as listener:
         summary = opened.process(
             raw,
             workflow=workflow,
@@ -143,7 +145,7 @@ def workflow_run(
 ) -> None:
     """Run a workflow that says itself where its raw data are (or --set it)."""
     opened = Project.open(project, create=True)
-    with _listener(json) as listener:
+    with listener_for(json) as listener:
         summary = opened.run_workflow(
             workflow,
             parameters=parse_settings(settings or ()),
@@ -164,7 +166,7 @@ def resume(
 ) -> None:
     """Go on after a crash, a stop or a mended cause: unfinished and failed items only."""
     opened = Project.open(project)
-    with _listener(json) as listener:
+    with listener_for(json) as listener:
         workplace = Workplace(executor, device, workers, cluster, share_gpus)
         summary = opened.resume(executor=workplace, listener=listener)
     conclude(opened, summary, json)
@@ -272,7 +274,7 @@ def _run_command(step: Step) -> Callable[..., None]:
         opened = Project.open(project, create=step.needs is None)
         told = parse_settings([f"{step.name}.{text}" for text in settings or ()])
         values: dict[str, Any] = {**told.get(step.name, {}), **parsed_options(options)}
-        with _listener(json) as listener:
+        with listener_for(json) as listener:
             summary = opened.run(
                 step.name,
                 input=input,

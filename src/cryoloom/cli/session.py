@@ -1,0 +1,121 @@
+"""Commands about all series of a session together: axis."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cryoloom.algorithms.axis_consensus import AxisConsensus, AxisVerdict
+from cryoloom.cli.options import as_json
+from cryoloom.cli.work import (
+    ClusterOption,
+    DeviceOption,
+    ExecutorOption,
+    JsonOption,
+    ProjectOption,
+    WorkersOption,
+    conclude,
+    listener_for,
+)
+from cryoloom.engine.project import Project
+from cryoloom.engine.session_axis import align_outlying_again, session_axis
+from cryoloom.engine.workplace import Workplace
+
+__all__ = ["add_to"]
+
+console = Console()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(axis)
+
+
+def axis(
+    project: ProjectOption,
+    run: Annotated[str | None, typer.Option(help="Run that aligned the series; else the latest one.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Align outlying series again with the axis held at the session's.")
+    ] = False,
+    device: DeviceOption = "auto",
+    executor: ExecutorOption = "local",
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Tilt axis of the session: its median, every series told, measured and applied, and who differs."""
+    opened = Project.open(project)
+    found, consensus = session_axis(opened, run)
+    if json:
+        facts = {"run": found.id, **dataclasses.asdict(consensus), "outlying": consensus.outlying}
+        facts["estimators_agree"] = consensus.estimators_agree
+        print(as_json(facts))  # noqa: T201 - no line breaks, no colours
+    else:
+        _tell(consensus)
+    if not again:
+        return
+    with listener_for(json) as listener:
+        summary = align_outlying_again(
+            opened, run, executor=Workplace(executor, device, workers, cluster), listener=listener
+        )
+    if summary is None:
+        if not json:
+            console.print("no series is outlying; nothing is to be done")
+        return
+    conclude(opened, summary, json)
+
+
+def _tell(consensus: AxisConsensus) -> None:
+    table = Table("series", "told", "by tracks", "by common line", "applied", "off", "verdict")
+    for verdict in consensus.verdicts:
+        table.add_row(
+            verdict.series,
+            _degrees(verdict.told_deg),
+            _degrees(verdict.measured_deg),
+            _degrees(verdict.common_line_deg),
+            _degrees(verdict.applied_deg),
+            f"{verdict.from_consensus_deg:+.2f}",
+            _verdict(verdict),
+        )
+    console.print(table)
+    lines = [f"session by tracks: {consensus.axis_deg:.2f} +- {consensus.error_deg:.2f} deg"]
+    if consensus.common_line_axis_deg is None:
+        lines.append("session by common lines: known for too few series")
+    else:
+        agree = "they agree" if consensus.estimators_agree else "the two DISAGREE: look at the series"
+        lines.append(
+            f"session by common lines: {consensus.common_line_axis_deg:.2f} +- "
+            f"{consensus.common_line_error_deg or 0.0:.2f} deg; {agree}"
+        )
+    lines.append(f"direction: {_DIRECTIONS[consensus.direction]}")
+    if consensus.outlying:
+        lines.append(
+            f"outlying: {', '.join(consensus.outlying)}; `cryoloom axis --again` aligns them with it held"
+        )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+_DIRECTIONS = {
+    "as told": "as metadata tell",
+    "half a turn from told": "half a turn from what metadata tell: one of the two mirrors the specimens",
+    "open": "open, images cannot tell it from half a turn more; a known handedness of the microscope would",
+}
+
+
+def _verdict(verdict: AxisVerdict) -> str:
+    found = [
+        (verdict.is_half_a_turn_off, "half a turn off"),
+        (verdict.is_outlying, "outlying"),
+        (verdict.is_at_odds, "tracks and common line differ"),
+        (verdict.hand_agrees is False, "hand is not the one told"),
+    ]
+    return ", ".join(text for is_so, text in found if is_so) or "good"
+
+
+def _degrees(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
