@@ -41,6 +41,15 @@ def run(monkeypatch, fake_steps, tmp_path):
     return invoke
 
 
+def test_a_dry_run_says_what_would_be_done_and_makes_nothing(run, tmp_path):
+    told = run("process", str(tmp_path), "--project", "p", "--dry-run", "--json")
+    assert json.loads(told.splitlines()[1])["n_now"] == 3
+    assert not (tmp_path / "p").exists()
+    run("process", str(tmp_path), "--project", "p")
+    table = run("resume", "--project", "p", "--dry-run")
+    assert [line.split()[1:4] for line in table.splitlines() if "smooth" in line] == [["smooth", "│", "3"]]
+
+
 def test_process_then_look(run, tmp_path):
     output = run("process", str(tmp_path), "--project", "p", "--set", "smooth.width=2")
     assert "done    TS_01  draw" in output

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,18 +118,15 @@ def stacks(project):
     }
 
 
-def assert_same(watched, batched, names, tolerance=0.0):
+def assert_same(watched, batched, names):
     found, expected = stacks(watched), stacks(batched)
     assert sorted(found) == sorted(names)
     for name in names:
         assert found[name][0] == expected[name][0]
         for mine, its in zip(found[name][1], expected[name][1], strict=True):
-            assert replace(mine, frame_shifts_yx_angstrom=()) == replace(its, frame_shifts_yx_angstrom=())
-            np.testing.assert_allclose(
-                mine.frame_shifts_yx_angstrom, its.frame_shifts_yx_angstrom, rtol=0, atol=tolerance
-            )
+            assert mine == its
         for role, pixels in expected[name][2].items():
-            np.testing.assert_allclose(found[name][2][role][:], pixels[:], rtol=0, atol=10 * tolerance)
+            np.testing.assert_array_equal(found[name][2][role][:], pixels[:])
 
 
 def movies_of(session):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from cryoloom.cli.forecast import project_to_rehearse, tell_forecast
 from cryoloom.cli.options import as_options, parse_settings, parsed_options
 from cryoloom.cli.progress import BarListener, JsonListener
 from cryoloom.engine.demo import make_demo
@@ -64,6 +65,9 @@ ShareOption = Annotated[
     bool, typer.Option("--share-gpus", help="Let workers of dask:ADDRESS that see the same GPU share it.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of bars.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what is there and what would be done.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STEP.PARAMETER=VALUE", help="Change a parameter; may be given again."),
@@ -111,23 +115,28 @@ def process(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     share_gpus: ShareOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Turn raw data into tomograms and a report. Run it again to go on, or with other parameters."""
     if not raw.exists():
         raise UserInputError(f"there is no folder or file {raw}")
+    parameters = parse_settings(settings or ())
+    told: dict[str, Any] = {
+        "gain": gain,
+        "pixel_size_angstrom": pixel_size,
+        "dose_per_tilt_per_angstrom2": dose,
+        "tilt_axis_deg": tilt_axis,
+    }
+    if dry_run:
+        with project_to_rehearse(project) as opened:
+            tell_forecast(opened.rehearse(workflow, raw=raw, parameters=parameters, **told), json)
+        return
     opened = Project.open(project, create=True)
     with listener_for(json) as listener:
+        workplace = Workplace(executor, device, workers, cluster, share_gpus)
         summary = opened.process(
-            raw,
-            workflow=workflow,
-            parameters=parse_settings(settings or ()),
-            executor=Workplace(executor, device, workers, cluster, share_gpus),
-            listener=listener,
-            gain=gain,
-            pixel_size_angstrom=pixel_size,
-            dose_per_tilt_per_angstrom2=dose,
-            tilt_axis_deg=tilt_axis,
+            raw, workflow=workflow, parameters=parameters, executor=workplace, listener=listener, **told
         )
     conclude(opened, summary, json)
 
@@ -141,14 +150,20 @@ def workflow_run(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     share_gpus: ShareOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Run a workflow that says itself where its raw data are (or --set it)."""
+    parameters = parse_settings(settings or ())
+    if dry_run:
+        with project_to_rehearse(project) as opened:
+            tell_forecast(opened.rehearse(workflow, parameters=parameters), json)
+        return
     opened = Project.open(project, create=True)
     with listener_for(json) as listener:
         summary = opened.run_workflow(
             workflow,
-            parameters=parse_settings(settings or ()),
+            parameters=parameters,
             executor=Workplace(executor, device, workers, cluster, share_gpus),
             listener=listener,
         )
@@ -162,10 +177,14 @@ def resume(
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
     share_gpus: ShareOption = False,
+    dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Go on after a crash, a stop or a mended cause: unfinished and failed items only."""
     opened = Project.open(project)
+    if dry_run:
+        tell_forecast(opened.rehearse(), json)
+        return
     with listener_for(json) as listener:
         workplace = Workplace(executor, device, workers, cluster, share_gpus)
         summary = opened.resume(executor=workplace, listener=listener)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from cryoloom.engine.executors import Executor
 from cryoloom.engine.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.raw_data import plan_for_raw_data
+from cryoloom.engine.rehearsal import NodeForecast, rehearse
 from cryoloom.engine.results import ItemResult, final_items, results_of
 from cryoloom.engine.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
 from cryoloom.engine.scheduler import Listener, Scheduler, Summary
@@ -140,12 +141,40 @@ class Project:
         listener: Listener | None = None,
     ) -> Summary:
         """Go on with what was asked for last: unfinished and failed items only."""
+        plan = self._last_plan()
+        with coordinator_lock(self.folder) as coordinator:
+            workers = self._workers(executor, device)
+            return self._work(plan, workers, listener, coordinator)
+
+    def rehearse(
+        self,
+        workflow: Workflow | str | Path | None = None,
+        *,
+        raw: str | Path | None = None,
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        **told: Any,
+    ) -> tuple[NodeForecast, ...]:
+        """What `process` (with ``raw``), `run_workflow` or else `resume` would do now; nothing is done.
+
+        Arguments as there. Raw data are read as far as to know what there is.
+        """
+        if raw is not None:
+            if isinstance(workflow, Workflow):
+                raise UserInputError("give the name or file of a workflow for raw data, or a workflow alone")
+            plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
+        elif workflow is None:
+            plan = self._last_plan()
+        else:
+            plan = workflow if isinstance(workflow, Workflow) else load_workflow(workflow)
+        planned = plan.with_parameters(parameters or {})
+        with coordinator_lock(self.folder):
+            return rehearse(self.folder, self.database, planned.runnable())
+
+    def _last_plan(self) -> Workflow:
         plan = self.database.last_plan()
         if plan is None:
             raise UserInputError(f"nothing was run in {self.folder} yet; start with `cryoloom process`")
-        with coordinator_lock(self.folder) as coordinator:
-            workers = self._workers(executor, device)
-            return self._work(Workflow.model_validate(plan.workflow), workers, listener, coordinator)
+        return Workflow.model_validate(plan.workflow)
 
     def _workers(self, executor: Executor | Workplace | None, device: str) -> Executor:
         if executor is None:

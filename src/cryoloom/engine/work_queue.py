@@ -14,7 +14,7 @@ from collections.abc import Collection
 from cryoloom.engine.task import Task
 from cryoloom.engine.workflow import Workflow
 
-__all__ = ["WorkQueue"]
+__all__ = ["WorkQueue", "nodes_below"]
 
 
 class WorkQueue:
@@ -22,8 +22,7 @@ class WorkQueue:
 
     def __init__(self, workflow: Workflow) -> None:
         self._depth = {node.name: i for i, node in enumerate(workflow.steps)}
-        self._below = _below(workflow)
-        """For every node, itself and all that take something from it, directly or not."""
+        self._below = nodes_below(workflow)
         self._above = {
             name: [other for other, below in self._below.items() if name in below] for name in self._below
         }
@@ -74,7 +73,8 @@ class WorkQueue:
         return any((above, item) in self._waiting for above in self._above[node])
 
 
-def _below(workflow: Workflow) -> dict[str, set[str]]:
+def nodes_below(workflow: Workflow) -> dict[str, set[str]]:
+    """For every node, itself and all that take something from it, directly or not."""
     below: dict[str, set[str]] = {}
     for node in reversed(workflow.steps):
         below[node.name] = {node.name}.union(*(below[f.name] for f, _ in workflow.followers(node.name)))

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine, delete, event, func, literal, sele
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session, aliased, selectinload
+from sqlalchemy.pool import StaticPool
 
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.migrations import migrate
@@ -38,9 +39,9 @@ _HIGHEST_DELETED = "highest_deleted_run"
 class Database:
     """What is recorded of a project. Every method is one transaction; what it returns is a copy."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engine: Engine | None = None) -> None:
         self._folder = folder
-        self._engine = _open_engine(folder / FILE_NAME)
+        self._engine = engine or _open_engine(folder / FILE_NAME)
 
     @classmethod
     def create(cls, folder: Path) -> Database:
@@ -76,6 +77,13 @@ class Database:
                 f"this program reads {TABLES_VERSION}"
             )
         return database
+
+    def copied_to_memory(self) -> Database:
+        """A copy that knows the same files; what is recorded in it is gone with it."""
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        with self._engine.connect() as mine, engine.connect() as its:
+            mine.connection.driver_connection.backup(its.connection.driver_connection)  # type: ignore[union-attr]
+        return Database(self._folder, engine)
 
     def close(self) -> None:
         """Release the file."""
