@@ -124,8 +124,12 @@ def test_local_rows_and_dark_frames_survive(rng, tmp_path):
     np.testing.assert_array_equal(again.local, local)
     np.testing.assert_array_equal(again.shift_xy_px, aln.shift_xy_px)
     assert (again.dark_frames, again.thickness_px, again.beta_offset_deg) == (aln.dark_frames, 300, -1.5)
-    notes = read_aretomo(tmp_path / "a.aln", (40, 60), 2.7).notes
-    assert any("4 patches" in note for note in notes)
+    found = read_aretomo(tmp_path / "a.aln", (40, 60), 2.7)
+    views, notes = found.views, found.notes
+    # All patches of an image agree, so it is moved as a whole.
+    assert [view.pose.warp.displacement([[0.0, 0.0]])[0, 0] for view in views] == pytest.approx(
+        [0.0, 0.675, 1.35], abs=0.01
+    )
     assert any("BetaOffset -1.5" in note for note in notes)
 
 
@@ -172,3 +176,32 @@ def test_ctfs_are_written_where_there_are_any(rng, tmp_path):
     write_aretomo([(known, None)], tmp_path / "b")
     found = ctfs_by_tilt(read_aretomo_ctf(tmp_path / "b" / f"{series.name}_CTF.txt"), known)
     assert_same_ctfs(found, known, to_angstrom=0.01)
+
+
+def test_local_rows_displace_the_image_as_aretomo_does(rng, tmp_path):
+    """GCorrPatchShift.cu of AreTomo2: good patches' shifts, weighted about a point before T is added."""
+    n, size, pixel = 3, np.array([600.0, 480.0]), 2.0
+    grid = np.stack(np.meshgrid(np.linspace(-200, 200, 4), np.linspace(-160, 160, 4)), -1).reshape(-1, 2)
+    shifts = 0.02 * grid @ np.array([[1.0, 0.3], [-0.2, 0.8]]) + rng.normal(0, 0.3, grid.shape)
+    local = np.array(
+        [[t, p, *grid[p], *(shifts[p] * (t + 1)), float(p != 5)] for t in range(n) for p in range(16)]
+    )
+    table = AlnFile(
+        (n, 480, 600), np.arange(1, n + 1), np.full(n, 85.0), rng.normal(0, 20, (n, 2)),
+        np.array([-30.0, 0.0, 30.0]), local=local,
+    )  # fmt: skip
+    write_aln(tmp_path / "a.aln", table)
+    found = read_aretomo(tmp_path / "a.aln", (480, 600), pixel)
+    for t, view in enumerate(found.views):
+        missed = []
+        for q in rng.uniform(-0.4, 0.4, (20, 2)) * size:
+            weight = np.exp(-100 * (((q - grid) / size) ** 2).sum(axis=1)) * (np.arange(16) != 5)
+            wanted = (t + 1) * weight @ shifts / weight.sum()
+            # Our position of the point is q moved by the pose's shift.
+            position = q * pixel + view.pose.shift_xy_angstrom
+            missed.append(view.pose.warp.displacement(position[None])[0] / pixel - wanted)
+        # Weights so narrow make plateaus about the patches, which smooth displacements round off.
+        assert np.sqrt(np.mean(np.square(missed))) < 0.12 * (t + 1) * np.sqrt(np.mean(shifts**2))
+    written = replace(table, local=np.where(np.arange(7) == 6, 0.0, local))
+    write_aln(tmp_path / "a.aln", written)
+    assert all(view.pose.warp is None for view in read_aretomo(tmp_path / "a.aln", (480, 600), pixel).views)

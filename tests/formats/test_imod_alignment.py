@@ -60,14 +60,18 @@ def test_the_origin_can_be_the_centre_of_imods_tomogram(rng, tmp_path):
         np.testing.assert_allclose(seen, expected, atol=1e-4)
 
 
-def test_what_poses_do_not_know_is_said(data):
-    """BBa was solved with skew and z-factors and has local alignments."""
+def test_what_poses_do_not_know_is_a_displacement_or_said(data):
+    """BBa was solved with skew and z-factors and has local alignments, which tilta.com names."""
     folder = data / "imod" / "BB"
     found = read_imod(folder / "BBa.xf", (512, 512), 20.2)
     assert len(found.views) == 61
-    assert any("stretch and skew" in note for note in found.notes)
+    assert all(view.pose.warp is not None for view in found.views)
+    assert any("z-factors" in note for note in found.notes)
+    assert found.settings["local_file"] == "BBalocal.xf"
+    assert found.views[0].used is False
     simple = read_imod(folder / "BBa_simple-align.xf", (512, 512), 20.2)
     assert simple.notes == ()
+    assert all(view.pose.warp is None for view in simple.views)
 
 
 def test_counts_must_agree(rng, tmp_path):

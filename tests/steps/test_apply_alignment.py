@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Exclusion, ImageWarp, Microscope, Pose, Stack, Tilt, TiltSeries
 from cryoloom.steps.apply_alignment import ApplyAlignmentParams, apply_alignment
 
 PIXEL = 4.0
@@ -88,3 +88,30 @@ def test_a_tomogram_of_aligned_images_is_that_of_the_raw_ones(context):
     aligned = apply_alignment(series, ApplyAlignmentParams(), context)
     again = np.array(reconstruct(replace(aligned), params, context).volume)
     assert np.corrcoef(raw.ravel(), again.ravel())[0, 1] > 0.995
+
+
+def test_a_local_alignment_is_undone(rng, context):
+    """Blobs displaced by the poses' warps come to lie where the upright poses say, and no warp is left."""
+    series = make_series(85.3, (160, 200))
+    y, x = np.mgrid[:160, :200]
+    images, changes = np.full((3, 160, 200), 50.0, np.float32), {}
+    for i, tilt in enumerate(series.tilts):
+        warp = ImageWarp.of_controls(rng.normal(0, 12, (3, 3, 2)), (200 * PIXEL, 160 * PIXEL))
+        changes[i] = {"pose": replace(tilt.pose, warp=warp)}
+        for point, height in zip(POINTS, HEIGHTS, strict=True):
+            seen = tilt.pose.magnification * (tilt.pose.matrix @ point)[:2] + tilt.pose.shift_xy_angstrom
+            at_x, at_y = (seen + warp.displacement(seen[None])[0]) / PIXEL + [100, 80]
+            images[i] += height * np.exp(-((y - at_y) ** 2 + (x - at_x) ** 2) / (2 * 3.0**2))
+    warped = replace(series.with_tilts(changes), stack=Stack(images, PIXEL))
+    after = apply_alignment(warped, ApplyAlignmentParams(), context)
+    for tilt in after.tilts:
+        assert tilt.pose.warp is None
+        found = centroids(after.stack.images[tilt.section], tilt.pose, PIXEL)
+        # Blobs lose their shape a little where the displacement has a gradient.
+        np.testing.assert_allclose(found, (POINTS @ tilt.pose.matrix.T)[:, :2], atol=1.2)
+    rigid = apply_alignment(replace(warped, tilts=series.tilts), ApplyAlignmentParams(), context)
+    far = (
+        centroids(rigid.stack.images[0], after.tilts[0].pose, PIXEL)
+        - (POINTS @ after.tilts[0].pose.matrix.T)[:, :2]
+    )
+    assert np.hypot(*far.T).max() > 5

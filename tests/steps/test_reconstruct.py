@@ -10,7 +10,7 @@ import pytest
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
-from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Slab, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Exclusion, ImageWarp, Microscope, Pose, Slab, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
 
 PIXEL = 4.0
@@ -239,3 +239,31 @@ def test_refuses_with_a_sentence(series, context):
         reconstruct(replace(series, stack=Stack(images, PIXEL)), PARAMS, context)
     with pytest.raises(DataUnfitError, match="no images yet"):
         reconstruct(replace(series, stack=None), PARAMS, context)
+
+
+def test_a_local_alignment_sharpens_the_tomogram(series, rng, context):
+    """Beads displaced differently in every image are where they are, and as dark as without displacement."""
+    shape = (150, 160)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    images, warped = [], {}
+    for tilt in series.tilts:
+        warp = ImageWarp.of_controls(rng.normal(0, 25, (3, 3, 2)), (160 * PIXEL, 150 * PIXEL))
+        warped[tilt.acquisition_index] = {"pose": replace(tilt.pose, warp=warp)}
+        seen = project(BEADS, tilt.pose.matrix[None], np.array([tilt.pose.shift_xy_angstrom]))[0]
+        seen = (seen + warp.displacement(seen)) / PIXEL
+        bumps = [
+            np.exp(-((x - 80 - px) ** 2 + (y - 75 - py) ** 2) * PIXEL**2 / (2 * SIGMA**2)) for px, py in seen
+        ]
+        images.append(100 * (1 - 0.3 * np.sum(bumps, axis=0)))
+    displaced = replace(series, stack=Stack(np.array(images, np.float32), PIXEL))
+    params = PARAMS.model_copy(update={"halves": False})
+    depth = {}
+    for name, each in (("rigid", displaced), ("local", displaced.with_tilts(warped)), ("none", series)):
+        volume = np.array(reconstruct(each, params, context).volume)
+        at = np.round(index_from_position(BEADS, volume.shape, 8.0)).astype(int)
+        depth[name] = -volume[tuple(at.T)].mean()
+        if name == "local":
+            assert np.abs(bead_centres(volume, 8.0) - BEADS)[:, :2].max() < 2.0
+    assert depth["rigid"] < 0.7 * depth["none"]
+    assert depth["local"] == pytest.approx(depth["none"], rel=0.08)
+    assert bytes_needed(displaced.with_tilts(warped), params) >= bytes_needed(displaced, params)

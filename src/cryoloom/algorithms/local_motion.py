@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 from cryoloom.algorithms.motion import MotionSettings, phase_ramps, refine_shifts
 from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior
+from cryoloom.geometry.spline_basis import clamped_spline_basis
 from cryoloom.kernels.sample_displaced import sample_displaced
 
 __all__ = ["LocalMotion", "add_undistorted", "cubic_spline_transfer", "estimate_local_motion"]
@@ -41,21 +41,14 @@ class LocalMotion:
         n_t, n_y, n_x, _ = self.control_yx_px.shape
         time = _time_basis(n_frames, n_t)[i_frame]
         control = np.tensordot(time, self.control_yx_px, axes=1)
-        return np.einsum("ya,xb,abc->yxc", _basis(y, n_y), _basis(x, n_x), control, optimize=True)
+        along_y, along_x = clamped_spline_basis(y, n_y), clamped_spline_basis(x, n_x)
+        return np.einsum("ya,xb,abc->yxc", along_y, along_x, control, optimize=True)
 
 
 def _time_basis(n_frames: int, n_control: int) -> _Array:
     """Basis over the frames, (frame, control), less its mean: displacements are relative to their mean."""
-    basis = _basis((np.arange(n_frames) + 0.5) / n_frames, n_control)
+    basis = clamped_spline_basis((np.arange(n_frames) + 0.5) / n_frames, n_control)
     return basis - basis.mean(axis=0)
-
-
-def _basis(position: _Array, n_control: int) -> _Array:
-    """Clamped B-splines, cubic where controls are enough, at positions 0 to 1: (position, control)."""
-    degree = min(3, n_control - 1)
-    inner = np.linspace(0.0, 1.0, n_control - degree + 1)
-    knots = np.concatenate([np.zeros(degree), inner, np.ones(degree)])
-    return np.asarray(BSpline.design_matrix(np.clip(position, 0.0, 1.0), knots, degree).toarray())
 
 
 def estimate_local_motion(
@@ -126,7 +119,8 @@ def _fit(
     n_x, n_y, n_t = grid_xyt
     n_frames = len(found[0].shifts_yx_px)
     time = _time_basis(n_frames, n_t)
-    space = np.array([np.kron(_basis(c[:1], n_y)[0], _basis(c[1:], n_x)[0]) for c in centres])
+    along_y, along_x = clamped_spline_basis(centres[:, 0], n_y), clamped_spline_basis(centres[:, 1], n_x)
+    space = np.einsum("na,nb->nab", along_y, along_x).reshape(len(centres), -1)
     # The normal matrix is (time' time) x (space' information space): its eigenvectors are products.
     of_time, in_time = np.linalg.eigh(time.T @ time)
     spectra, seen, spaces = [], [], []
@@ -173,7 +167,7 @@ def add_undistorted(
     """
     n_y, n_x = total.shape
     basis_y, basis_x = (
-        _basis((np.arange(n) + 0.5) / n, m).astype(np.float32)
+        clamped_spline_basis((np.arange(n) + 0.5) / n, m).astype(np.float32)
         for n, m in zip((n_y, n_x), local.control_yx_px.shape[1:3], strict=True)
     )
     time = _time_basis(n_frames, local.control_yx_px.shape[0])[i_frame]

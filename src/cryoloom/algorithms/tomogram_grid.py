@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from cryoloom.algorithms.aligned_images import contrast, pose_affine, sample_aligned, spline_image
+from cryoloom.algorithms.straight_images import straightened
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
@@ -44,7 +45,8 @@ class TomogramGrid:
         """Peak while one image is being aligned: image, its transform, and the knots' transform and copy."""
         image = 4 * math.prod(self.image_shape_yx)
         knots = int(image * (2 / self.binning) ** 2)
-        return 2 * image + max(image, 3 * knots)
+        straightening = 3 * image if any(pose.warp is not None for pose in self.poses) else 0
+        return 2 * image + max(image, 3 * knots, straightening)
 
     @property
     def row_bytes(self) -> int:
@@ -123,6 +125,7 @@ def aligned_rows(
             "an image has NaN or infinite pixels or no variation; exclude the tilt or make the stack again",
             acquisition_index=tilt.acquisition_index,
         )
+    image = straightened(image, pose.warp, grid.pixel_size_angstrom)
     knots = spline_image(image, (grid.binning, grid.binning))
     shift_x, shift_y = pose.shift_xy_angstrom
     affine = pose_affine(

@@ -7,7 +7,11 @@ our axis, ``(TX, TY)`` pixels are our shift but for the half pixel between IMOD'
 sections from 1 (AreTomo2 of 2022 and before: from 0). Dark frames have no row.
 
 AreTomo knows no x-tilt: one that all tilts share is a turn of the specimen and left out, one that varies is
-refused. GMAG is always 1. Local rows are read and kept in no pose.
+refused. GMAG is always 1.
+
+Local rows are shifts of patches of an image. Before T is added, a point q gets the mean of the good patches'
+shifts, weighted by ``exp(-100 |(q - patch) / size|^2)`` (``GCorrPatchShift.cu`` of AreTomo2): that mean, over
+the image, becomes the pose's displacement.
 """
 
 from __future__ import annotations
@@ -31,12 +35,15 @@ from cryoloom.formats.placement import (
     require_one_x_tilt,
     write_notes,
 )
-from cryoloom.model import Pose, Tilt, TiltSeries, Tomogram
+from cryoloom.model import ImageWarp, Pose, Tilt, TiltSeries, Tomogram
 
 __all__ = ["AlnFile", "read_aln", "read_aretomo", "write_aln", "write_aretomo"]
 
 _GLOBAL_COLUMNS = 10
 _LOCAL_COLUMNS = 7
+_WARP_CONTROLS = 10
+"""Along x and y: AreTomo's weights fall to 1/e within a tenth of the image."""
+_LEAST_MISFIT_PX = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +152,17 @@ def read_aretomo(path: Path, shape_yx: tuple[int, int], pixel_size_angstrom: flo
     pixel_size = scaled_pixel_size(path, told_shape, shape_yx, pixel_size_angstrom)
     shift = (aln.shift_xy_px - half_pixel_xy(told_shape)) * pixel_size
     zero_based = bool((aln.section == 0).any())
+    notes: list[str] = []
+    warps = _warps(aln, shift, pixel_size, notes)
+    rows = zip(aln.section, aln.axis_deg, shift, aln.tilt_deg, warps, strict=True)
     views = tuple(
         ForeignView(
-            Pose(float(axis), float(tilt), shift_xy_angstrom=(float(x), float(y))),
+            Pose(float(axis), float(tilt), shift_xy_angstrom=(float(x), float(y)), warp=warp),
             section=int(section) - (0 if zero_based else 1),
             tilt_deg=float(tilt) - aln.alpha_offset_deg,
         )
-        for section, axis, (x, y), tilt in zip(aln.section, aln.axis_deg, shift, aln.tilt_deg, strict=True)
+        for section, axis, (x, y), tilt, warp in rows
     )
-    notes = []
-    if aln.local is not None:
-        n_patches = len(aln.local) // len(aln.section)
-        notes.append(f"the local alignment of {n_patches} patches is not used: poses are of whole images")
     if aln.beta_offset_deg:
         notes.append(
             f"BetaOffset {aln.beta_offset_deg:g} deg, which AreTomo measures and does not apply, is left out"
@@ -168,6 +174,44 @@ def read_aretomo(path: Path, shape_yx: tuple[int, int], pixel_size_angstrom: flo
         not zero_based and int(aln.section.max()) < aln.raw_shape[0],
         tuple(notes),
     )
+
+
+def _warps(
+    aln: AlnFile, shift_xy_angstrom: NDArray[np.float64], pixel_size_angstrom: float, notes: list[str]
+) -> list[ImageWarp | None]:
+    """Displacement of each image by its patches' shifts; None where no patch is good."""
+    n_images = len(aln.section)
+    if aln.local is None:
+        return [None] * n_images
+    size = np.array(aln.raw_shape[:0:-1], dtype=np.float64)
+    along = [np.linspace(-0.5, 0.5, 2 * _WARP_CONTROLS) * n for n in size]
+    places_px = np.stack(np.meshgrid(*along), axis=-1).reshape(-1, 2)
+    warps: list[ImageWarp | None] = []
+    misfit_px = 0.0
+    for rows, shift in zip(aln.local.reshape(n_images, -1, _LOCAL_COLUMNS), shift_xy_angstrom, strict=True):
+        good = rows[rows[:, 6] >= 0.9]
+        if len(good) == 0:
+            warps.append(None)
+            continue
+        apart = (places_px[:, None] - shift / pixel_size_angstrom - good[None, :, 2:4]) / size
+        # Weights about the nearest patch, lest far from all of them they vanish together.
+        nearness = -100.0 * (apart**2).sum(axis=2)
+        weight = np.exp(nearness - nearness.max(axis=1, keepdims=True))
+        moved_px = weight @ good[:, 4:6] / weight.sum(axis=1, keepdims=True)
+        extent = (float(size[0]) * pixel_size_angstrom, float(size[1]) * pixel_size_angstrom)
+        warp = ImageWarp.fitted(
+            places_px * pixel_size_angstrom, moved_px * pixel_size_angstrom, extent, _WARP_CONTROLS
+        )
+        missed_px = warp.displacement(places_px * pixel_size_angstrom) / pixel_size_angstrom - moved_px
+        misfit_px = max(misfit_px, float(np.sqrt((missed_px**2).sum(axis=1).mean())))
+        warps.append(warp)
+    if misfit_px > _LEAST_MISFIT_PX:
+        n_patches = len(aln.local) // n_images
+        notes.append(
+            f"the local alignment of {n_patches} patches is taken as a smooth displacement of each image, up "
+            f"to {misfit_px:.2f} pixels rms from AreTomo's in an image"
+        )
+    return warps
 
 
 def write_aretomo(

@@ -22,12 +22,16 @@ from cryoloom.formats.imod_commands import (
     read_newstack_command,
     read_tilt_command,
 )
-from cryoloom.formats.imod_local import read_local_xf
+from cryoloom.formats.imod_local import LocalAlignment, read_local_xf
 from cryoloom.formats.imod_transforms import poses_from_xf, read_angles, read_xf
+from cryoloom.formats.imod_warp import warps_of_imod
 from cryoloom.geometry.rotations import rotation_z
 from cryoloom.model import Pose
 
 __all__ = ["command_beside", "imod_files", "read_imod"]
+
+_LEAST_TOLD_PX = 0.25
+"""What a displacement of the image loses below this is finer than anything such an alignment tells."""
 
 
 def read_imod(
@@ -57,18 +61,11 @@ def read_imod(
     if full is not None and full not in ((shape_yx[1], shape_yx[0]), (shape_yx[0], shape_yx[1])):
         notes.append(f"tilt.com was made for images of {full[0]} x {full[1]} pixels, the series has others")
     poses = poses_from_xf(transforms, tilts, pixel_size, shape_yx, x_tilts)
-    distorted = _largest_distortion(transforms) * max(shape_yx) / 2
-    if distorted > 1.0:
-        notes.append(
-            f"its stretch and skew, {distorted:.1f} pixels at the image's edge, are left out: poses know "
-            "rotation, "
-            "shift and one magnification"
-        )
     if command.has_z_factors:
         notes.append("its z-factors (distortion that grows with height) are left out")
-    if local := _local_file(xf, command):
-        n_x, n_y = read_local_xf(local, n_views).n_areas_xy
-        notes.append(f"the local alignment of {n_x} x {n_y} areas is not used: poses are of whole images")
+    local_file = _local_file(xf, command)
+    local = None if local_file is None else read_local_xf(local_file, n_views)
+    poses = _warped(poses, transforms, local, command, pixel_size, shape_yx, notes)
     if keep_shift:
         poses = tuple(_with_origin_of_tomogram(pose, command, newstack, pixel_size) for pose in poses)
     elif any(newstack.offset_xy_px):
@@ -162,10 +159,27 @@ def _angles(path: Path | None, n_views: int, xf: Path) -> NDArray[np.float64] | 
     return angles
 
 
-def _largest_distortion(transforms: NDArray[np.float64]) -> float:
-    """Largest relative difference between the two magnifications of a transform, halved."""
-    singular = np.linalg.svd(transforms[:, :, :2], compute_uv=False)
-    return float(np.max((singular[:, 0] - singular[:, 1]) / (singular[:, 0] + singular[:, 1])))
+def _warped(
+    poses: tuple[Pose, ...],
+    transforms: NDArray[np.float64],
+    local: LocalAlignment | None,
+    command: TiltCommand,
+    pixel_size_angstrom: float,
+    shape_yx: tuple[int, int],
+    notes: list[str],
+) -> tuple[Pose, ...]:
+    """Poses with what they do not tell by themselves: stretch, skew and local alignment."""
+    height = (command.thickness_px or 0) / 2 * pixel_size_angstrom
+    found = warps_of_imod(transforms, local, poses, pixel_size_angstrom, shape_yx, height_angstrom=height)
+    lost = max(found.misfit_px, found.misfit_at_height_px)
+    if lost > _LEAST_TOLD_PX:
+        what = "stretch and skew" if local is None else "stretch, skew and local alignment"
+        notes.append(
+            f"its {what}, up to {found.largest_px:.1f} pixels, are taken as a displacement of each image, "
+            f"which is {found.misfit_px:.2f} pixels rms from them on the tilt axis' plane and "
+            f"{found.misfit_at_height_px:.2f} at the top and bottom of its tomogram"
+        )
+    return tuple(replace(pose, warp=warp) for pose, warp in zip(poses, found.warps, strict=True))
 
 
 def _with_origin_of_tomogram(

@@ -45,6 +45,11 @@ def exportable(
             notes.append(f"{series.name} was left out: {error}")
             continue
         fit.append((series, tomogram))
+        if any(tilt.pose is not None and tilt.pose.warp is not None for tilt in series.included):
+            notes.append(
+                f"{series.name}: its local alignment is left out; apply_alignment writes images in which "
+                "it is undone"
+            )
     if not fit:
         raise DataUnfitError("no series can be exported. " + " ".join(notes))
     return fit, notes

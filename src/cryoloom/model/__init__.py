@@ -1,6 +1,7 @@
 """Frozen data passed between steps. No input or output happens here."""
 
 from cryoloom.model.ctf import Ctf
+from cryoloom.model.image_warp import ImageWarp
 from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
@@ -16,6 +17,7 @@ __all__ = [
     "Ctf",
     "Exclusion",
     "GainReference",
+    "ImageWarp",
     "LeftOut",
     "Microscope",
     "Movie",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.geometry.projection import projection_matrices
+from cryoloom.model.image_warp import ImageWarp
 
 __all__ = ["Pose"]
 
@@ -28,6 +29,8 @@ class Pose:
     """Mean distance between tracked and predicted positions; None where nothing was tracked."""
     predicted: bool = False
     """True where the image itself said nothing and its neighbours' solution was used."""
+    warp: ImageWarp | None = None
+    """How the image is displaced locally besides."""
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 Each image is sampled once, by cubic B-splines on a grid twice finer from which what the new pixels cannot
 hold is removed, so it can be binned on the way. The tilt axis is then the images' y through their centre, as
 IMOD's ``_ali`` stacks have it; where it lay across, width and height are exchanged. Beyond the old image the
-mean of it is taken.
+mean of it is taken. A local alignment is undone first.
 
 What is known follows: poses keep tilt and x-tilt alone, and the direction of astigmatism turns along. The
 images are no longer those of the movies, whose places and motion are left behind.
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.aligned_images import OVERSAMPLING, pose_affine, sample_aligned, spline_image
+from cryoloom.algorithms.straight_images import straightened
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
@@ -38,10 +39,11 @@ class ApplyAlignmentParams(StepParams):
 
 
 def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
-    """An image and its spectrum; the spline's spectrum and knots; the aligned image."""
+    """An image and its spectrum; the spline's spectrum and knots; the aligned image; the straight one."""
     n_y, n_x = series.best_stack.shape_yx
     knots = (OVERSAMPLING / params.binning) ** 2
-    return int(4 * n_y * n_x * (4 + 3 * knots)) + (200 << 20)
+    warped = any(tilt.pose is not None and tilt.pose.warp is not None for tilt in series.tilts)
+    return int(4 * n_y * n_x * (4 + 3 * knots + 2 * warped)) + (200 << 20)
 
 
 @step(
@@ -130,7 +132,8 @@ def _aligned(
             acquisition_index=tilt.acquisition_index,
         )
     mean = float(image.mean())
-    knots = spline_image(image - mean, (binning, binning))
+    straight = straightened(image - mean, pose.warp, stack.pixel_size_angstrom)
+    knots = spline_image(straight, (binning, binning))
     shift_x, shift_y = pose.shift_xy_angstrom
     affine = pose_affine(
         stack.shape_yx,
@@ -155,7 +158,7 @@ def _upright(tilt: Tilt) -> dict[str, Any]:
     pose = tilt.pose
     if pose is None:
         return changes
-    changes["pose"] = replace(pose, axis_deg=0.0, shift_xy_angstrom=(0.0, 0.0), magnification=1.0)
+    changes["pose"] = replace(pose, axis_deg=0.0, shift_xy_angstrom=(0.0, 0.0), magnification=1.0, warp=None)
     if tilt.ctf is not None:
         angle = (tilt.ctf.astigmatism_angle_deg - pose.axis_deg) % 180.0
         changes["ctf"] = replace(tilt.ctf, astigmatism_angle_deg=angle)

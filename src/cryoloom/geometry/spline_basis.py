@@ -1,0 +1,19 @@
+"""Clamped B-splines over an interval: smooth fields told by a few controls."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+
+__all__ = ["clamped_spline_basis"]
+
+
+def clamped_spline_basis(position: NDArray[np.float64], n_control: int) -> NDArray[np.float64]:
+    """Basis ``(position, control)``, cubic where controls are enough, at positions 0 to 1; clipped there."""
+    if n_control == 1:
+        return np.ones((len(position), 1))
+    degree = min(3, n_control - 1)
+    inner = np.linspace(0.0, 1.0, n_control - degree + 1)
+    knots = np.concatenate([np.zeros(degree), inner, np.ones(degree)])
+    return np.asarray(BSpline.design_matrix(np.clip(position, 0.0, 1.0), knots, degree).toarray())
