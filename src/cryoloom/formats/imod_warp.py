@@ -25,7 +25,7 @@ __all__ = ["ImodWarps", "warps_of_imod"]
 Array = NDArray[np.float64]
 
 _SAMPLES = 25
-"""Along x and y of the specimen: areas are seldom closer than a tenth of the field."""
+"""Along x and y of the image: areas are seldom closer than a tenth of the field."""
 _MOST_CONTROLS = 10
 _LEAST_DISPLACEMENT_PX = 0.02
 
@@ -95,15 +95,13 @@ def _positions(
 ) -> tuple[Array, Array]:
     """Where IMOD and where the pose alone see points of a plane, ``(n, 2)`` each in angstrom.
 
-    Only points inside the image: outside nothing is known, and nothing needed.
+    The points are those that the pose sees on a grid over the image.
     """
-    half = np.hypot(*shape_yx) / 2 * pixel_size_angstrom
-    across = min(half / max(abs(np.cos(np.deg2rad(pose.tilt_deg))), 0.2), 4 * half)
-    x, y = np.meshgrid(np.linspace(-across, across, _SAMPLES), np.linspace(-half, half, _SAMPLES))
-    points = np.column_stack([x.ravel(), y.ravel(), np.full(x.size, z_angstrom)])
-    foretold = pose.magnification * (points @ pose.matrix[:2].T) + np.array(pose.shift_xy_angstrom)
-    inside = np.all(np.abs(foretold) <= np.array(shape_yx[::-1]) / 2 * pixel_size_angstrom, axis=1)
-    points, foretold = points[inside], foretold[inside]
+    along = [np.linspace(-0.5, 0.5, _SAMPLES) * n * pixel_size_angstrom for n in shape_yx[::-1]]
+    foretold = np.stack(np.meshgrid(*along), axis=-1).reshape(-1, 2)
+    rows = pose.magnification * pose.matrix[:2]
+    in_plane = foretold - np.array(pose.shift_xy_angstrom) - rows[:, 2] * z_angstrom
+    points = np.column_stack([in_plane @ np.linalg.inv(rows[:, :2]).T, np.full(len(foretold), z_angstrom)])
     if local is None:
         aligned = points @ Pose(0.0, pose.tilt_deg, pose.x_tilt_deg).matrix[:2].T / pixel_size_angstrom
     else:
