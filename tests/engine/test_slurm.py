@@ -36,7 +36,12 @@ def job_script(**values):
 
 def test_ctrl_c_stays_as_it_was():
     """dask_jobqueue sets a handler when it is imported."""
-    code = "import signal, cryoloom.engine.slurm; print(signal.getsignal(signal.SIGINT).__name__)"
+    code = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+import cryoloom.engine.slurm
+print(signal.getsignal(signal.SIGINT).__name__)
+"""
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "default_int_handler"
 

@@ -225,6 +225,15 @@ def test_a_request_that_cannot_be_watched_is_refused(session, live, tmp_path):
         watching(session, live, project, parameters={"import_movies": {"gain": "no.mrc"}})
 
 
+@pytest.fixture
+def ctrl_c():
+    """SIGINT as at a terminal: a shell's background jobs are started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_gives_up_cleanly_and_keeps_what_was_aligned(session, live, tmp_path):
     play(session, live, seconds_per_tilt=0.0).join()
     project, diary = Project.create(tmp_path / "project"), Diary()
