@@ -50,7 +50,7 @@ def noise_rows(plan, rng):
 
 
 def volume_of(plan, aligned):
-    return torch.cat(list(plan.strips(aligned, 0)), dim=1).numpy()
+    return torch.cat([strip.clone() for strip in plan.strips(aligned, 0)], dim=1).numpy()
 
 
 def brute_force(plan, aligned, depth_step):

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.radial_filter import RadialFilter
+from cryoloom.algorithms.threads_alone import threads_alone
+from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project, back_project_oblique
-from cryoloom.kernels.extend_rows import extend_rows
-from cryoloom.kernels.turn_rows import turn_rows
+from cryoloom.kernels.extend_rows import extend_rows, extend_rows_alone
+from cryoloom.kernels.turn_rows import turn_rows_alone
 
-__all__ = ["WeightedBackProjection", "plan_back_projection"]
+__all__ = ["WeightedBackProjection", "plan_back_projection", "scratch"]
 
 COLUMN_OVERSAMPLING = 2
 """Columns per aligned pixel in back-projection: linear interpolation then loses little and aliases less."""
 _TILTS_AT_ONCE = 8
-"""Tilts filtered at a time: their rows stay in the caches from one transform to the next."""
+"""Tilts filtered at a time: each by a thread of its own; their rows stay in the caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,16 @@ class WeightedBackProjection:
         return 4 * STRIP_ROWS * (self.n_columns * rows + n_z * n_x)
 
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
-        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
+        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
+
+        What is given is valid until the next strip is asked for, which is made in the same memory.
+        """
         n_rows = aligned.shape[1] - 2 * self.halo_rows
-        for start in range(0, n_rows, STRIP_ROWS):
-            height = min(STRIP_ROWS, n_rows - start)
-            yield self.strip(aligned[:, start : start + height + 2 * self.halo_rows], height)
+        memory = Workspace()
+        with _threads() as pool:
+            for start in range(0, n_rows, STRIP_ROWS):
+                height = min(STRIP_ROWS, n_rows - start)
+                yield self._strip(aligned[:, start : start + height + 2 * self.halo_rows], memory, pool)
 
     def strip(self, aligned: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Strip ``(z, n_rows, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
@@ -74,9 +84,14 @@ class WeightedBackProjection:
             raise ValueError(
                 f"expected {n_rows} rows and {self.halo_rows} on both sides, got {aligned.shape}"
             )
+        with _threads() as pool:
+            return self._strip(aligned, Workspace(), pool)
+
+    def _strip(self, aligned: torch.Tensor, memory: Workspace, pool: Executor) -> torch.Tensor:
         n_z, _, n_x = self.volume_shape
-        volume = torch.empty((n_z, n_rows, n_x), dtype=torch.float32, device=aligned.device)
-        self.fill(self._filtered(aligned), volume, 0)
+        shape = (n_z, aligned.shape[1] - 2 * self.halo_rows, n_x)
+        volume = scratch("volume", shape, aligned.device, memory)
+        self.fill(self._filtered(aligned, memory, pool), volume, 0)
         return volume
 
     def fill(self, images: torch.Tensor, volume: torch.Tensor, first_z: int) -> None:
@@ -113,26 +128,48 @@ class WeightedBackProjection:
         extend_rows(aligned.cpu().numpy(), padded.numpy())
         return padded.to(aligned.device)
 
-    def _filtered(self, aligned: torch.Tensor) -> torch.Tensor:
+    def _filtered(self, aligned: torch.Tensor, memory: Workspace, pool: Executor) -> torch.Tensor:
         """Filtered rows as the kernels want them: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
         n_tilts, n_rows, _ = aligned.shape
         width = n_rows if self.halo_rows else STRIP_ROWS
-        images = torch.empty(
-            (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, width), device=aligned.device
-        )
+        shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, width)
+        images = scratch("images", shape, aligned.device, memory)
         start = COLUMN_OVERSAMPLING * ((self.n_padded - self.n_columns) // 2)
-        for first in range(0, n_tilts, _TILTS_AT_ONCE):
-            some = slice(first, first + _TILTS_AT_ONCE)
-            spectra = torch.fft.rfft(self._padded(aligned[some]))
-            spectra *= self.filters[some, None].to(aligned.device)
-            fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * self.n_padded)
-            if images.device.type == "cpu":
-                turn_rows(fine.numpy(), start, images[some].numpy())
-            else:
-                images[some].zero_()
+        n_fine = COLUMN_OVERSAMPLING * self.n_padded
+
+        def filter_tilt(tilt: int) -> None:
+            padded = memory.array("padded", (1, n_rows, self.n_padded), np.float32)
+            extend_rows_alone(aligned[tilt : tilt + 1].numpy(), padded)
+            spectra = torch.fft.rfft(torch.from_numpy(padded))
+            spectra *= self.filters[tilt]
+            fine = torch.fft.irfft(spectra, n=n_fine)
+            turn_rows_alone(fine.numpy(), start, images[tilt : tilt + 1].numpy())
+
+        if images.device.type == "cpu":
+            for _ in pool.map(filter_tilt, range(n_tilts)):
+                pass
+        else:
+            images.zero_()
+            for first in range(0, n_tilts, _TILTS_AT_ONCE):
+                some = slice(first, first + _TILTS_AT_ONCE)
+                spectra = torch.fft.rfft(self._padded(aligned[some]))
+                spectra *= self.filters[some, None].to(aligned.device)
+                fine = torch.fft.irfft(spectra, n=n_fine)
                 images[some, 1:-1, :n_rows] = fine[..., start : start + images.shape[1] - 2].transpose(1, 2)
         self.sharpen_rows(images)
         return images
+
+
+def scratch(name: str, shape: tuple[int, ...], device: torch.device, memory: Workspace) -> torch.Tensor:
+    """A float32 tensor with anything in it; on the CPU in memory that is used again."""
+    if device.type == "cpu":
+        return torch.from_numpy(memory.array(name, shape, np.float32))
+    return torch.empty(shape, dtype=torch.float32, device=device)
+
+
+def _threads() -> AbstractContextManager[Executor]:
+    """As many as numba has, which the engine sets for every task."""
+    return threads_alone(min(numba.get_num_threads(), _TILTS_AT_ONCE))
 
 
 def plan_back_projection(

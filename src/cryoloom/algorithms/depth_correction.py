@@ -20,11 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.aligned_images import aligned_axes
-from cryoloom.algorithms.back_projection import COLUMN_OVERSAMPLING, WeightedBackProjection
+from cryoloom.algorithms.back_projection import COLUMN_OVERSAMPLING, WeightedBackProjection, scratch
 from cryoloom.algorithms.ctf import ctf_phase, directional_defocus
 from cryoloom.algorithms.ctf_correction import Correction, depth_phase_rate
 from cryoloom.algorithms.depth_basis import DepthBasis, linear_basis, polynomial_basis
 from cryoloom.algorithms.fourier import good_fft_size
+from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.backproject import STRIP_ROWS
 from cryoloom.kernels.blend_depths import blend_depths
 from cryoloom.kernels.turn_rows import turn_rows
@@ -83,7 +84,8 @@ class DepthCorrectedBackProjection:
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
         """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
 
-        first_row : row of the volume at which the strips begin.
+        first_row : row of the volume at which the strips begin. A strip is valid until the next is
+        asked for.
         """
         n_rows = aligned.shape[1] - 2 * self.halo_rows
         nodes = self._corrected(aligned, n_rows)
@@ -91,12 +93,13 @@ class DepthCorrectedBackProjection:
         first_node = np.cumsum([0, *(len(basis.depths) for basis in self.bases)])
         images = torch.zeros((len(self.poses), *nodes.shape[2:]), device=nodes.device)
         slabs: dict[int, torch.Tensor] = {}
+        memory = Workspace()
         for strip, start in enumerate(range(0, n_rows, STRIP_ROWS)):
             height = min(STRIP_ROWS, n_rows - start)
             if self.plain.halo_rows:  # with an x-tilt the depth depends on the row as well
                 slabs = {}
             row = first_row + start + 0.5 * (height - 1) - n_y // 2
-            volume = torch.empty((n_z, height, n_x), dtype=torch.float32, device=nodes.device)
+            volume = scratch("volume", (n_z, height, n_x), nodes.device, memory)
             for z in range(0, n_z, self.slab_voxels):
                 stop = min(n_z, z + self.slab_voxels)
                 if z not in slabs:

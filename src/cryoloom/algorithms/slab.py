@@ -95,7 +95,12 @@ def small_tomogram(images: Pixels, grid: TomogramGrid, device: str) -> torch.Ten
     halo = projection.halo_rows
     n_rows = grid.volume_shape[1] + 2 * halo
     aligned = torch.stack([aligned_rows(images, grid, tilt, -halo, n_rows, device) for tilt in grid.tilts])
-    return torch.cat([strip.cpu() for strip in projection.strips(aligned.to(device), 0)], dim=1)
+    volume = torch.empty(grid.volume_shape)
+    first = 0
+    for strip in projection.strips(aligned.to(device), 0):
+        volume[:, first : first + strip.shape[1]] = strip.cpu()
+        first += strip.shape[1]
+    return volume
 
 
 def random_phases(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

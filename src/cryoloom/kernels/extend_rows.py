@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-__all__ = ["extend_rows"]
+__all__ = ["extend_rows", "extend_rows_alone"]
 
 
 @numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
@@ -46,3 +46,7 @@ def extend_rows(rows: NDArray[np.float32], padded: NDArray[np.float32]) -> None:
                 out[before + first - distance] = left * fade[distance]
             if before + last + distance < n_padded:
                 out[before + last + distance] = right * fade[distance]
+
+
+extend_rows_alone = numba.njit(error_model="numpy", nogil=True, cache=True)(extend_rows.py_func)
+"""The same on the calling thread alone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.threads_alone import threads_alone
 from cryoloom.formats.eer_writer import write_eer
 from cryoloom.formats.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
 from cryoloom.formats.movie_writer import write_eer_gain, write_gain_mrc, write_movie_tiff
@@ -122,18 +122,9 @@ def _side_by_side(
     Threads within an exposure would wait for each other most of the time; and the same sums must not depend
     on how many there are.
     """
-    n_threads = torch.get_num_threads()
     small = math.prod(params.image_shape_yx) < 12_000_000
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(min(n_threads, 2) if small else 1, initializer=_on_one_thread) as pool:
-            yield from pool.map(expose, tilts)
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def _on_one_thread() -> None:
-    torch.set_num_threads(1)
+    with threads_alone(min(torch.get_num_threads(), 2) if small else 1) as pool:
+        yield from pool.map(expose, tilts)
 
 
 def _write_mdoc(directory: Path, truth: Truth, records: list[MdocTilt], params: SimulationParams) -> None:

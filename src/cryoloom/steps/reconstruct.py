@@ -175,7 +175,10 @@ class Projection(Protocol):
         """Peak while a strip is made."""
 
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
-        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
+        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
+
+        A strip is valid until the next is asked for.
+        """
 
 
 @dataclass(frozen=True, slots=True)
