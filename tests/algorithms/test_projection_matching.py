@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cryoloom.algorithms.correlate import correlation_peaks
-from cryoloom.algorithms.projection_matching import follow_up, foretold_images, match_projections
+from cryoloom.algorithms.foretold_images import foretold_images
+from cryoloom.algorithms.projection_matching import follow_up, match_projections
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.specimen_plane import find_plane
 from cryoloom.algorithms.tilt_images import TiltImages, band_response, edge_taper

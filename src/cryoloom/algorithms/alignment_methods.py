@@ -49,6 +49,7 @@ BEAD_RESIDUAL_DIAMETERS = 0.2
 # Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
 FEATURE_RESIDUAL_PIXELS = 1.0
 MATCHING_REACH_ANGSTROM = 250.0
+MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
 # Error of the poses that both halves of the tracks share, so that it does not show: against the truth of
 # simulated series (`benchmarks/alignment_accuracy.py`) beads and features are off by 1 A, patches by 3 to 9.
 SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
@@ -101,7 +102,8 @@ class Matched:
 
 def match_images(tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_]) -> Matched:
     """Shifts by projection matching, and then the specimen's plane, for patches to begin on."""
-    geometry = match_projections(tilt_images, start, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM)
+    coarser = shrink_images(tilt_images, round(tilt_images.field_angstrom / MATCHING_PIXEL_ANGSTROM))
+    geometry = match_projections(coarser, start, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM)
     plane = find_plane(shrink_images(tilt_images, PLANE_PIXELS), geometry, usable)
     return Matched(geometry, plane)
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.bundle_adjustment import BundleSolution, adjust_bundle
+from cryoloom.algorithms.foretold_images import foretold_images
 from cryoloom.algorithms.patch_correlation import LEAST_PROMINENCE, PatchCorrelator
-from cryoloom.algorithms.projection_matching import follow_up, foretold_images
+from cryoloom.algorithms.projection_matching import follow_up
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages
 from cryoloom.algorithms.tracks import Tracks

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.coarse_alignment import prepared_for_correlation
-from cryoloom.algorithms.projection_matching import foretold_images
+from cryoloom.algorithms.foretold_images import foretold_images
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages
 
