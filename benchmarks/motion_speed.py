@@ -42,7 +42,9 @@ class FileContext:
     memory_bytes: int = 8 << 30
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
-    def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):
+    def new_pixels(
+        self, role, shape, pixel_size_angstrom, *, kind="stack", dtype="float32", multiscale=False
+    ):
         """Begin an MRC file."""
         return MrcSink(self.folder / f"{role}.mrc", shape, pixel_size_angstrom, dtype)
 

@@ -63,7 +63,9 @@ class Nowhere:
 class NoVoxels(MemoryContext):
     """A context that keeps no voxels."""
 
-    def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):
+    def new_pixels(
+        self, role, shape, pixel_size_angstrom, *, kind="stack", dtype="float32", multiscale=False
+    ):
         """Throw away what is written."""
         return Nowhere(shape)
 

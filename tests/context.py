@@ -22,6 +22,7 @@ class MemoryContext:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
     movies: dict[str, MovieFrames] = field(default_factory=dict)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     upstream_figures: dict[str, float] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
@@ -32,7 +33,10 @@ class MemoryContext:
     opened: list[str] = field(default_factory=list)
     last_progress: tuple[int, int] | None = None
 
-    def new_pixels(self, role, shape, pixel_size_angstrom, *, dtype="float32", multiscale=False):
+    def new_pixels(
+        self, role, shape, pixel_size_angstrom, *, kind="stack", dtype="float32", multiscale=False
+    ):
+        self.kinds[role] = kind
         self.pixels[role] = np.full(shape, np.nan, dtype=dtype)
         return self.pixels[role]
 

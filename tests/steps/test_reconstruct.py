@@ -124,6 +124,7 @@ def test_the_other_orientation_is_imods(series, context):
     volume, turned = context.pixels["tomogram"], context.pixels["tomogram_xzy"]
     # tilt's sections are xz planes, and its z runs the other way.
     np.testing.assert_array_equal(turned, volume[::-1].transpose(1, 0, 2))
+    assert set(context.kinds.values()) == {"volume"}
 
 
 def test_excluded_tilts_do_not_count(series, context):

@@ -64,13 +64,13 @@ class EngineContext:
         shape: tuple[int, ...],
         pixel_size_angstrom: float,
         *,
+        kind: Literal["stack", "volume"] = "stack",
         dtype: Literal["float32", "float16"] = "float32",
         multiscale: bool = False,
     ) -> GatedSink:
         """Begin ``role.mrc`` in the item's folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{role}.mrc"
-        kind: Literal["stack", "volume"] = "volume" if multiscale else "stack"
         sink = MrcSink(path, shape, pixel_size_angstrom, dtype, kind=kind)
         gated = GatedSink(role, sink, path, pixel_size_angstrom)
         self._made.append((gated, sink, pixel_size_angstrom, multiscale))

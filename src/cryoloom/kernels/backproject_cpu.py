@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from cryoloom.kernels.vector_code import (
     ROWS,
     TILT_BLOCK,
-    locate_columns,
     pointer,
-    sum_columns,
+    sum_tilts,
     transpose_8x8,
 )
 
@@ -57,23 +56,8 @@ def back_project_numba(images: Floats, columns: Floats, volume: Floats) -> None:
             for t in range(n_tilts):
                 at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]
             for z in range(z_start, z_stop):
-                locate_columns(
-                    pointer(at_z_0, 0),
-                    pointer(per_z, 0),
-                    pointer(first, 0),
-                    np.float32(z),
-                    last,
-                    pointer(offsets, 0),
-                    pointer(weights, 0),
-                    n_padded,
-                )
-                sum_columns(
-                    pointer(sums, ((x - x_start) * Z_BLOCK + z - z_start) * ROWS),
-                    pointer(images, 0),
-                    pointer(offsets, 0),
-                    pointer(weights, 0),
-                    n_tilts,
-                )
+                target = pointer(sums, ((x - x_start) * Z_BLOCK + z - z_start) * ROWS)
+                sum_tilts(images, (at_z_0, per_z, first), np.float32(z), last, offsets, weights, target)
         _store_rows(sums, volume, x_start, x_stop, z_start, z_stop)
 
 

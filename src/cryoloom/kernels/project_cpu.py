@@ -17,10 +17,9 @@ from cryoloom.kernels.vector_code import (
     ROWS,
     TILT_BLOCK,
     add_runs,
-    locate_columns,
     locate_voxels,
     pointer,
-    sum_columns,
+    sum_tilts,
 )
 
 __all__ = ["add_back_projection_numba", "project_numba"]
@@ -97,18 +96,7 @@ def add_back_projection_numba(images: Floats, columns: Floats, scale: Floats, vo
             for t in range(n_tilts):
                 at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]
             for z in range(n_z):
-                locate_columns(
-                    pointer(at_z_0, 0),
-                    pointer(per_z, 0),
-                    pointer(first, 0),
-                    np.float32(z),
-                    last,
-                    pointer(offsets, 0),
-                    pointer(weights, 0),
-                    n_padded,
-                )
-                sum_columns(
-                    pointer(sums, 0), pointer(images, 0), pointer(offsets, 0), pointer(weights, 0), n_tilts
-                )
+                target = pointer(sums, 0)
+                sum_tilts(images, (at_z_0, per_z, first), np.float32(z), last, offsets, weights, target)
                 for y in range(ROWS):
                     volume[z, x, y] += scale[z, x] * sums[y]

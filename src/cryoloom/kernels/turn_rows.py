@@ -9,28 +9,41 @@ from numpy.typing import NDArray
 
 __all__ = ["turn_rows", "turn_rows_alone"]
 
+Floats = NDArray[np.float32]
+
+_BLOCK = 64
+"""Columns turned at a time: they stay in the first-level cache."""
+
 
 @numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
-def turn_rows(rows: NDArray[np.float32], first_column: int, columns: NDArray[np.float32]) -> None:
+def turn_rows(rows: Floats, first_column: int, columns: Floats) -> None:
     """Fill ``columns`` with the rows turned, from ``first_column`` on; the outermost columns become 0.
 
-    rows    : (tilt, row, n) float32, contiguous.
-    columns : (tilt, column, row) float32, contiguous, overwritten; rows beyond those given become 0.
+    rows    : (tilt, row, n) float32.
+    columns : (tilt, column, row) float32, overwritten; rows beyond those given become 0.
     """
-    n_tilts, n_rows, _ = rows.shape
-    _, n_columns, width = columns.shape
-    n_blocks = (n_columns + 63) // 64
-    for job in prange(n_tilts * n_blocks):
+    n_blocks = (columns.shape[1] + _BLOCK - 1) // _BLOCK
+    for job in prange(len(rows) * n_blocks):
         tilt, block = job // n_blocks, job % n_blocks
-        start, stop = max(1, block * 64), min(n_columns - 1, block * 64 + 64)
-        for row in range(n_rows):
-            for column in range(start, stop):
-                columns[tilt, column, row] = rows[tilt, row, first_column + column - 1]
-        columns[tilt, start:stop, n_rows:width] = 0
-        if block == 0:
-            columns[tilt, 0] = 0
-            columns[tilt, n_columns - 1] = 0
+        _turn_block(rows[tilt], first_column, columns[tilt], block * _BLOCK)
 
 
-turn_rows_alone = numba.njit(error_model="numpy", nogil=True, cache=True)(turn_rows.py_func)
-"""The same on the calling thread alone."""
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def turn_rows_alone(rows: Floats, first_column: int, columns: Floats) -> None:
+    """`turn_rows` on the calling thread alone."""
+    for tilt in range(len(rows)):
+        for start in range(0, columns.shape[1], _BLOCK):
+            _turn_block(rows[tilt], first_column, columns[tilt], start)
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _turn_block(rows: Floats, first_column: int, columns: Floats, start: int) -> None:
+    n_columns, width = columns.shape
+    inside_start, inside_stop = max(1, start), min(n_columns - 1, start + _BLOCK)
+    for row in range(len(rows)):
+        for column in range(inside_start, inside_stop):
+            columns[column, row] = rows[row, first_column + column - 1]
+    columns[inside_start:inside_stop, len(rows) : width] = 0
+    if start == 0:
+        columns[0] = 0
+        columns[n_columns - 1] = 0

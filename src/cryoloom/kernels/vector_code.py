@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding  # type: ignore[import-untyped]
+import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -21,10 +22,9 @@ __all__ = [
     "ROWS",
     "TILT_BLOCK",
     "add_runs",
-    "locate_columns",
     "locate_voxels",
     "pointer",
-    "sum_columns",
+    "sum_tilts",
     "transpose_8x8",
 ]
 
@@ -130,6 +130,27 @@ def sum_columns(_typing: Any, sums: Any, images: Any, offsets: Any, weights: Any
         return context.get_dummy_value()
 
     return types.void(_FLOATS, _FLOATS, _INTS, _FLOATS, types.intp), generate
+
+
+@numba.njit(inline="always")
+def sum_tilts(images: Any, lines: Any, z: Any, last: Any, offsets: Any, weights: Any, target: Any) -> None:
+    """What a line of 32 voxels at height ``z`` sees of all tilts, stored to the address ``target``.
+
+    images  : (tilt, column, 32). lines : ``at_z_0``, ``per_z`` and ``first`` of `locate_columns`.
+    offsets, weights : to be overwritten, as long as the lines.
+    """
+    at_z_0, per_z, first = lines
+    locate_columns(
+        pointer(at_z_0, 0),
+        pointer(per_z, 0),
+        pointer(first, 0),
+        z,
+        last,
+        pointer(offsets, 0),
+        pointer(weights, 0),
+        len(per_z),
+    )
+    sum_columns(target, pointer(images, 0), pointer(offsets, 0), pointer(weights, 0), len(images))
 
 
 @intrinsic

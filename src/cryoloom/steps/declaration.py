@@ -68,12 +68,14 @@ class StepContext(Protocol):
         shape: tuple[int, ...],
         pixel_size_angstrom: float,
         *,
+        kind: Literal["stack", "volume"] = "stack",
         dtype: Literal["float32", "float16"] = "float32",
         multiscale: bool = False,
     ) -> PixelSink:
         """Begin an image stack or volume, kept under ``role`` (its file name) when the step succeeds.
 
-        With ``multiscale`` an OME-Zarr pyramid is written beside the MRC file.
+        ``kind`` is what the file's header calls it. With ``multiscale`` an OME-Zarr pyramid is written beside
+        the MRC file.
         """
 
     def new_file(self, name: str) -> Path:

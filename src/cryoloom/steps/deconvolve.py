@@ -91,7 +91,11 @@ def deconvolve(tomogram: Tomogram, params: DeconvolveParams, context: StepContex
     room = max(_SMALLEST_TILE, (context.memory_bytes - _BESIDES_BYTES) / (4 * _TILE_COPIES))
     plan = TilePlan.fitting((n_z, n_y, n_x), margins, room)
     sink = context.new_pixels(
-        "tomogram", plan.volume_shape, tomogram.voxel_size_angstrom, multiscale=params.multiscale
+        "tomogram",
+        plan.volume_shape,
+        tomogram.voxel_size_angstrom,
+        kind="volume",
+        multiscale=params.multiscale,
     )
     tiles = map_tiles(
         [tomogram.volume], plan, lambda tile: filtered_volume(tile, response, context.n_threads), sink

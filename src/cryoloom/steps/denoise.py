@@ -179,7 +179,11 @@ def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> 
     write_network(context.new_file("network.safetensors"), weights_of(network), facts)
     plan = _tile_plan(even.shape, network, context.memory_bytes)
     sink = context.new_pixels(
-        "tomogram", plan.volume_shape, tomogram.voxel_size_angstrom, multiscale=params.multiscale
+        "tomogram",
+        plan.volume_shape,
+        tomogram.voxel_size_angstrom,
+        kind="volume",
+        multiscale=params.multiscale,
     )
     before = effort.epochs * effort.steps_per_epoch
 

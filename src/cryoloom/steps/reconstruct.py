@@ -313,12 +313,19 @@ def _new_volume(
 ) -> tuple[PixelSink, PixelSink | _InBothOrders]:
     """A volume, and where to write it: the tomogram in IMOD's orientation too where asked for."""
     sink = context.new_pixels(
-        role, grid.volume_shape, grid.voxel_size_angstrom, dtype=params.dtype, multiscale=params.multiscale
+        role,
+        grid.volume_shape,
+        grid.voxel_size_angstrom,
+        kind="volume",
+        dtype=params.dtype,
+        multiscale=params.multiscale,
     )
     if role != "tomogram" or params.orientation == "xyz":
         return sink, sink
     n_z, n_y, n_x = grid.volume_shape
-    turned = context.new_pixels(f"{role}_xzy", (n_y, n_z, n_x), grid.voxel_size_angstrom, dtype=params.dtype)
+    turned = context.new_pixels(
+        f"{role}_xzy", (n_y, n_z, n_x), grid.voxel_size_angstrom, kind="volume", dtype=params.dtype
+    )
     return sink, _InBothOrders(sink, turned)
 
 

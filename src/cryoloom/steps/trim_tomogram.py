@@ -121,6 +121,7 @@ def _cut(
         role,
         (len(z), len(y), len(x)),
         voxel_size_angstrom,
+        kind="volume",
         dtype="float16" if volume.dtype == np.float16 else "float32",
         multiscale=True,
     )
