@@ -37,6 +37,8 @@ SPECIMENS = {
 }
 THICKNESS_ANGSTROM = 2000.0
 N_SHELLS = 8
+N_GROUPS = 64
+"""Parts of the Fourier components that tell how much of a difference is chance."""
 
 
 def true_density(specimen: Specimen, shape: tuple[int, int, int], voxel: float) -> NDArray[np.float32]:
@@ -68,6 +70,17 @@ def correlations(
 
     measured : components within 57 degrees; missing : those beyond 63, which no image holds.
     """
+    return correlation_of(shell_sums(found, true, voxel, edges, region).sum(axis=1))
+
+
+def shell_sums(
+    found: NDArray[np.float32],
+    true: NDArray[np.float32],
+    voxel: float,
+    edges: NDArray[np.float64],
+    region: Literal["measured", "missing"] = "measured",
+) -> NDArray[np.float64]:
+    """Sums of both's product and of their squares, ``(3, group, shell)``: components in groups by chance."""
     transforms = [torch.fft.rfftn(torch.from_numpy(volume - volume.mean())) for volume in (found, true)]
     n_z, n_y, n_x = found.shape
     k_z = torch.fft.fftfreq(n_z, voxel)[:, None, None]
@@ -79,11 +92,28 @@ def correlations(
         "missing": k_z.abs() <= k_x * np.tan(np.deg2rad(63)),
     }[region]
     shell[left_out.expand_as(shell)] = 0
+    group = torch.randint(N_GROUPS, shell.shape, generator=torch.Generator().manual_seed(1))
+    cell, n_cells = (group * (len(edges) + 1) + shell).ravel(), N_GROUPS * (len(edges) + 1)
     sums = []
     for a, b in ((0, 1), (0, 0), (1, 1)):
         product = (transforms[a] * transforms[b].conj()).real.double()
-        sums.append(torch.bincount(shell.ravel(), product.ravel(), minlength=len(edges) + 1)[1 : len(edges)])
-    return (sums[0] / torch.sqrt(sums[1] * sums[2])).numpy()
+        binned = torch.bincount(cell, product.ravel(), minlength=n_cells).reshape(N_GROUPS, -1)
+        sums.append(binned[:, 1 : len(edges)].numpy())
+    return np.stack(sums)
+
+
+def correlation_of(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From the three sums ``(3, ...)``."""
+    return np.asarray(sums[0] / np.sqrt(sums[1] * sums[2]))
+
+
+def error_of_difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard error of the difference of two correlations from sums by group (jackknife)."""
+    without = [
+        correlation_of(one.sum(axis=1) - one[:, g]) - correlation_of(other.sum(axis=1) - other[:, g])
+        for g in range(N_GROUPS)
+    ]
+    return np.asarray(np.sqrt((N_GROUPS - 1) * np.var(without, axis=0)))
 
 
 def tomogram(series: TiltSeries, params: ReconstructParams) -> NDArray[np.float32]:
@@ -111,12 +141,14 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--method", choices=["multiply", "phase_flip", "wiener"], default="multiply")
+    parser.add_argument("--specimens", nargs="+", choices=list(SPECIMENS), default=list(SPECIMENS))
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--pixel", type=float, default=4.0)
     parser.add_argument("--finest", type=float, default=10.0, help="end of the last shell, angstrom")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    for name, content in SPECIMENS.items():
+    for name in options.specimens:
+        content = SPECIMENS[name]
         for seed in options.seeds:
             start = time.perf_counter()
             params = SimulationParams(
@@ -149,7 +181,7 @@ def main() -> None:
             wavelength = series.microscope.wavelength_angstrom
             zero = np.sqrt(1 / (wavelength * params.defocus_angstrom))
             edges = np.linspace(zero, 1 / options.finest, N_SHELLS + 1)
-            curves: dict[str, NDArray[np.float64]] = {}
+            sums: dict[str, NDArray[np.float64]] = {}
             true = None
             for label, made, wanted in (
                 ("none", series, plain),
@@ -162,9 +194,8 @@ def main() -> None:
                     true = soft_crop(
                         true_density(specimen, volume.shape, options.pixel), margin, options.pixel
                     )
-                curves[label] = correlations(
-                    soft_crop(volume, margin, options.pixel), true, options.pixel, edges
-                )
+                sums[label] = shell_sums(soft_crop(volume, margin, options.pixel), true, options.pixel, edges)
+            curves = {label: correlation_of(parts.sum(axis=1)) for label, parts in sums.items()}
             in_order = (curves["3D-CTF"] > curves["strips"]).all() and (
                 curves["strips"] > curves["none"]
             ).all()
@@ -173,6 +204,10 @@ def main() -> None:
             print(f"{'shell, A':>10}" + "".join(f"{1 / k:>8.1f}" for k in 0.5 * (edges[1:] + edges[:-1])))
             for label, curve in curves.items():
                 print(f"{label:>10}" + "".join(f"{value:>8.4f}" for value in curve), flush=True)
+            gain = curves["3D-CTF"] - curves["strips"]
+            error = error_of_difference(sums["3D-CTF"], sums["strips"])
+            print(f"{'gain':>10}" + "".join(f"{value:>8.4f}" for value in gain))
+            print(f"{'its error':>10}" + "".join(f"{value:>8.4f}" for value in error), flush=True)
 
 
 if __name__ == "__main__":

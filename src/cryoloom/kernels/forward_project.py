@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from cryoloom.kernels.vector_code import ROWS, TILT_BLOCK, locate_columns, pointer, sum_columns
+from cryoloom.kernels.vector_code import ROWS, TILT_BLOCK, pointer, sum_tilts
 
 __all__ = ["forward_project", "own_taps"]
 
@@ -62,23 +62,8 @@ def _forward_project(volume: Floats, rays: Floats, images: Floats) -> None:
         offsets = np.empty(n_padded, np.int32)
         weights = np.empty(n_padded, np.float32)
         for u in range(tile * _U_TILE, min(n_u, (tile + 1) * _U_TILE)):
-            locate_columns(
-                pointer(at_u_0, 0),
-                pointer(per_u, 0),
-                pointer(first, 0),
-                np.float32(u),
-                last,
-                pointer(offsets, 0),
-                pointer(weights, 0),
-                n_padded,
-            )
-            sum_columns(
-                pointer(images, (tilt * n_u + u) * ROWS),
-                pointer(volume, 0),
-                pointer(offsets, 0),
-                pointer(weights, 0),
-                n_z,
-            )
+            target = pointer(images, (tilt * n_u + u) * ROWS)
+            sum_tilts(volume, (at_u_0, per_u, first), np.float32(u), last, offsets, weights, target)
 
 
 @numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)

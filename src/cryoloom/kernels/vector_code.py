@@ -136,6 +136,8 @@ def sum_columns(_typing: Any, sums: Any, images: Any, offsets: Any, weights: Any
 def sum_tilts(images: Any, lines: Any, z: Any, last: Any, offsets: Any, weights: Any, target: Any) -> None:
     """What a line of 32 voxels at height ``z`` sees of all tilts, stored to the address ``target``.
 
+    In projection heights take the place of tilts, and image columns that of heights.
+
     images  : (tilt, column, 32). lines : ``at_z_0``, ``per_z`` and ``first`` of `locate_columns`.
     offsets, weights : to be overwritten, as long as the lines.
     """

@@ -8,7 +8,7 @@ the rest of the tomogram: look at it, do not average it. The result is the mean 
 both halves.
 
 What is not set is chosen for the device. On a CPU the network has half the filters it has on a GPU, and sees
-a quarter of the batches, of smaller boxes: a thirtieth of the arithmetic.
+an eighth of the batches, of smaller boxes: a fiftieth of the arithmetic.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class DenoiseParams(StepParams):
         description="network.safetensors of an earlier run to start from; with epochs=0 just applied.",
     )
     epochs: int | None = Field(
-        None, ge=0, le=2000, description="Most rounds of training. Unset: 30 on a GPU, 15 on a CPU."
+        None, ge=0, le=2000, description="Most rounds of training. Unset: 30 on a GPU, 12 on a CPU."
     )
     steps_per_epoch: int | None = Field(
-        None, ge=1, le=5000, description="Batches a round. Unset: 75 on a GPU, 40 on a CPU."
+        None, ge=1, le=5000, description="Batches a round. Unset: 75 on a GPU, 25 on a CPU."
     )
     patience: int = Field(5, ge=1, description="Rounds without improvement after which training ends.")
     batch: int = Field(4, ge=1, le=256, description="Boxes a batch.")
@@ -106,10 +106,10 @@ class _Effort:
         return replace(self, **({"box_px": -(-self.box_px // step_px) * step_px} | told))
 
 
-# cryoCARE trains 16 filters with 75 batches a round; the CPU's ends in about ten minutes on two cores
+# cryoCARE trains 16 filters with 75 batches a round; the CPU's ends in some minutes on two cores
 # (benchmarks/denoise_quality.py).
 _ON_GPU = _Effort(epochs=30, steps_per_epoch=75, box_px=64, learning_rate=4e-4, filters=16)
-_ON_CPU = _Effort(epochs=15, steps_per_epoch=40, box_px=48, learning_rate=1e-3, filters=8)
+_ON_CPU = _Effort(epochs=12, steps_per_epoch=25, box_px=48, learning_rate=1e-3, filters=8)
 
 
 def _effort(params: DenoiseParams, device: str) -> _Effort:
