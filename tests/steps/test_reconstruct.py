@@ -175,6 +175,15 @@ def test_three_dimensional_correction_keeps_places_and_contrast(method, series, 
         np.testing.assert_allclose(volume, plain, atol=0.02 * np.abs(plain).max())
 
 
+def test_without_handedness_every_image_is_corrected_at_its_own_defocus(series, context):
+    params = PARAMS.model_copy(update={"ctf_correction": "phase_flip", "halves": False})
+    tomogram = reconstruct(replace(with_ctfs(series), handedness=Sourced()), params, context)
+    assert "one defocus for all depths" in context.warnings[0]
+    assert tomogram.method.endswith("CTF by phase_flip at one defocus an image")
+    assert context.figures["ctf_corrections_per_tilt"] == 1
+    assert np.abs(bead_centres(context.pixels["tomogram"], 8.0) - BEADS)[:, :2].max() < 1.5
+
+
 def test_little_memory_gives_the_same_correction(series, context):
     params = PARAMS.model_copy(update={"ctf_correction": "multiply", "halves": False})
     whole = np.array(reconstruct(with_ctfs(series), params, context).volume)
@@ -217,8 +226,6 @@ def test_refuses_to_correct_twice_or_in_the_dark(series, context):
     with pytest.raises(DataUnfitError, match="21 of 21 tilts have no CTF; run estimate_ctf"):
         reconstruct(replace(series, handedness=Sourced.from_told(1, "test")), params, context)
     known = with_ctfs(series)
-    with pytest.raises(DataUnfitError, match="needs the handedness"):
-        reconstruct(replace(known, handedness=Sourced()), params, context)
     done = replace(known, corrected=replace(known.stack, ctf_correction="phase_flip"))
     with pytest.raises(DataUnfitError, match="corrected already, by phase_flip; leave out correct_ctf"):
         reconstruct(done, params, context)

@@ -194,14 +194,17 @@ def plan_depth_correction(
 ) -> DepthCorrectedBackProjection:
     """Depths and slabs that are fine enough for the resolution wanted.
 
+    handedness : +1 or -1; 0 where it is not known: one correction an image, whatever the depth.
     step_angstrom : thickness of the slabs instead of what the resolution asks for.
     """
+    if handedness == 0:
+        step_angstrom = plain.volume_shape[0] * voxel_size_angstrom
     rate = depth_phase_rate(resolution_angstrom, microscope)
     extent = [0.5 * n * voxel_size_angstrom for n in plain.volume_shape]
     bases, steepest = [], 1.0
     for pose in poses:
         along_x, along_y, along_z = np.abs(pose.matrix[2])
-        reach = extent[2] * along_x + extent[1] * along_y + extent[0] * along_z
+        reach = extent[2] * along_x + extent[1] * along_y + extent[0] * along_z if handedness else 0.0
         make = polynomial_basis if correction.method == "multiply" else linear_basis
         bases.append(make(-reach, reach, rate, _NODE_ERROR))
         steepest = max(steepest, float(_depth(pose, np.zeros(1), 0.0, 1.0)[0]))

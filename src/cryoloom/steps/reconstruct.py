@@ -8,7 +8,8 @@ Radermacher, Electron Tomography (2006), ch. 8; filter as IMOD's RADIAL, and its
 
 With `ctf_correction` the images are corrected for the contrast transfer at several depths, and every voxel
 takes what belongs to its own (3D-CTF: NovaCTF's method, Turonova et al., J. Struct. Biol. 199, 2017, with a
-polynomial in depth instead of a filtered stack per step). It needs a CTF on every tilt and the handedness.
+polynomial in depth instead of a filtered stack per step). It needs a CTF on every tilt, and the handedness:
+where that is not known every image is corrected at its own one defocus, and a warning says so.
 
 SIRT and SART compare projections of the tomogram with the images and correct it, again and again; the number
 of iterations is settled on the tomogram's middle rows and used everywhere. They run on the CPU.
@@ -248,6 +249,11 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
         series = series_in_slab(series)
     grid = _grid(series, params)
     projection = _projection(series, grid, params)
+    if isinstance(projection, DepthCorrectedBackProjection) and series.handedness.applied is None:
+        context.warn(
+            f"{series.name}: the handedness is not known, so every image is corrected at one defocus for all "
+            "depths; set it at the import, or measure it with estimate_ctf after the alignment"
+        )
     if isinstance(projection, IterativeReconstruction):
         projection = _settled(projection, grid, series.best_stack.images, context)
     parts = _parts(series, grid, projection, params)
@@ -268,7 +274,7 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     even, odd = sinks.get("tomogram_even"), sinks.get("tomogram_odd")
     if even is not None and odd is not None:
         _compare_halves(even, odd, grid.voxel_size_angstrom, context)
-    return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params))
+    return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params, series))
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,13 +335,17 @@ def _new_volume(
     return sink, _InBothOrders(sink, turned)
 
 
-def _method(params: ReconstructParams) -> str:
+def _method(params: ReconstructParams, series: TiltSeries) -> str:
     if params.method != "wbp":
         return {"sirt": "SIRT", "sart": f"SART, {params.subsets} subsets"}[params.method]
     name = "weighted back-projection"
     if params.sirt_like_iterations:
         name += f", SIRT-like filter of {params.sirt_like_iterations} iterations"
-    return name if params.ctf_correction == "none" else f"{name}, 3D-CTF by {params.ctf_correction}"
+    if params.ctf_correction == "none":
+        return name
+    if series.handedness.applied is None:
+        return f"{name}, CTF by {params.ctf_correction} at one defocus an image"
+    return f"{name}, 3D-CTF by {params.ctf_correction}"
 
 
 def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
@@ -384,7 +394,7 @@ def _projection(series: TiltSeries, grid: TomogramGrid, params: ReconstructParam
         _ctfs(series, grid),
         series.microscope,
         Correction(params.ctf_correction, params.ctf_snr),
-        handedness=_known_handedness(series),
+        handedness=series.handedness.applied or 0.0,
         voxel_size_angstrom=grid.voxel_size_angstrom,
         resolution_angstrom=params.ctf_resolution_angstrom or finest,
         step_angstrom=params.ctf_step_angstrom,
@@ -408,16 +418,6 @@ def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
             acquisition_indices=without[:10],
         )
     return [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
-
-
-def _known_handedness(series: TiltSeries) -> float:
-    if series.handedness.applied is None:
-        raise DataUnfitError(
-            "correction at every depth needs the handedness, and it is not known; set it at the import, "
-            "measure it with estimate_ctf after the alignment, or use ctf_correction=none",
-            series=series.name,
-        )
-    return series.handedness.applied
 
 
 def _settled(
