@@ -16,9 +16,15 @@ from cryoloom.steps.fiducial_tracks import read_tracks
 EVERY = np.ones(len(TILTS), dtype=bool)
 
 
-def write_fiducials(folder, truth, rng, *, noise_angstrom=3.0, n_beads=14, views=slice(None)):
+def write_fiducials(
+    folder, truth, rng, *, noise_angstrom=3.0, n_beads=14, views=slice(None), stretch_angstrom=0.0
+):
+    """stretch_angstrom : by how much the ice grows at 1000 A from its middle, while it is irradiated."""
     beads = rng.uniform(-1, 1, (n_beads, 3)) * [800, 800, 400]
-    seen = truth.project(beads)[views] + rng.normal(0, noise_angstrom, (len(TILTS[views]), n_beads, 2))
+    exposure = np.argsort(np.argsort(np.abs(TILTS), kind="stable"))
+    part = stretch_angstrom / 1000.0 * (1 - np.exp(-exposure / 6.0))
+    grown = [truth.project(beads * [1 + p, 1 + p, 1.0])[view] for view, p in enumerate(part)]
+    seen = np.array(grown)[views] + rng.normal(0, noise_angstrom, (len(TILTS[views]), n_beads, 2))
     view, track = np.mgrid[: len(seen), :n_beads]
     kept = rng.random(view.shape) < 0.8
     order = np.argsort(track[kept], kind="stable")
@@ -31,8 +37,12 @@ def test_given_fiducials_align_the_series(rng, context, tmp_path):
     series, truth = make_series(rng, n_beads=0)
     write_fiducials(tmp_path, truth, rng)
     series = series.with_tilts({4: {"exclusion": Exclusion("dark", "user")}})
-    params = AlignSeriesParams(fiducials=tmp_path, fiducials_prealigned=False)
+    params = AlignSeriesParams(fiducials=tmp_path, fiducials_prealigned=False, local=True)
     aligned = align_series(series, params, context)
+    # Nothing bends here, so a local alignment was tried and not used.
+    assert all(tilt.pose.warp is None for tilt in aligned.tilts)
+    assert context.records["local"]["used"] is False
+    assert "local_displacement_angstrom" not in context.figures
     assert aligned.tilt_axis_deg.applied == pytest.approx(AXIS, abs=0.1)
     assert aligned.tilt_axis_deg.measured_by == "align_series by fiducials"
     assert context.figures["n_tracks"] == 14
@@ -94,3 +104,15 @@ def test_replaced_fiducials_are_noticed(rng, tmp_path):
     before = outside("a", params)
     write_fiducials(tmp_path, truth, rng)
     assert outside("a", params) != before
+
+
+@pytest.mark.slow
+def test_bending_ice_gives_poses_a_displacement(rng, context, tmp_path):
+    """The fast twin is tests/algorithms/test_local_alignment.py."""
+    series, truth = make_series(rng, n_beads=0)
+    write_fiducials(tmp_path, truth, rng, noise_angstrom=1.0, n_beads=25, stretch_angstrom=25.0)
+    params = AlignSeriesParams(fiducials=tmp_path, fiducials_prealigned=False, local=True)
+    aligned = align_series(series, params, context)
+    assert all(tilt.pose.warp is not None for tilt in aligned.tilts)
+    assert context.figures["left_out_error_angstrom"] < 0.8 * context.figures["left_out_error_rigid_angstrom"]
+    assert 1.0 < context.figures["local_displacement_angstrom"] < 25.0

@@ -12,7 +12,7 @@ from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tracks import Tracks, residuals, sum_by, triangulate
 from cryoloom.algorithms.view_variables import Freedom
 
-__all__ = ["left_out_errors", "pose_errors"]
+__all__ = ["leave_one_out_residuals", "left_out_errors", "pose_errors"]
 
 Array = NDArray[np.float64]
 
@@ -35,11 +35,11 @@ def left_out_errors(
     for left_out in range(n_folds):
         tested = fold[tracks.point] == left_out
         solution = adjust_bundle(tracks.select(~tested), start, freedom, robust=robust)
-        error[tested] = _leave_one_out_residuals(tracks.select(tested), solution.geometry)
+        error[tested] = leave_one_out_residuals(tracks.select(tested), solution.geometry)
     return error
 
 
-def _leave_one_out_residuals(tracks: Tracks, geometry: SeriesGeometry) -> Array:
+def leave_one_out_residuals(tracks: Tracks, geometry: SeriesGeometry) -> Array:
     """Length of each observation's residual from the point triangulated without it."""
     points = triangulate(tracks, geometry, tracks.weight)
     residual = residuals(tracks, geometry, points)

@@ -217,6 +217,17 @@ _MEANINGS = {
         "Distance of tracked features from a solution made without them: unlike the residual, it cannot be "
         "lowered by fitting noise.",
     ),
+    "left_out_error_rigid_angstrom": Meaning(
+        "The same without local alignment",
+        "Å",
+        "What the cross-validated error is where every image is moved as a whole; a local alignment is used "
+        "only where it lowers it.",
+    ),
+    "local_displacement_angstrom": Meaning(
+        "Local displacement",
+        "Å",
+        "Rms over images and field of what the local alignment moves besides the poses.",
+    ),
     "pose_error_angstrom": Meaning(
         "Pose error",
         "Å",

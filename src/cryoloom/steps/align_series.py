@@ -9,6 +9,9 @@ was tried is compared by the error of the poses from two halves of the tracks.
 
 Fiducials that were tracked elsewhere (IMOD's NAME.fid) can be given instead: the same adjustment solves them.
 
+With ``local`` a smooth displacement of every image is solved for besides (ice that bends, a lens that
+distorts), and kept only where it foretells tracks that were left out better than none.
+
 A tilt without evidence says so: it is warned of, recorded and, by option, excluded.
 
 Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
@@ -16,6 +19,7 @@ Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,7 +29,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.alignment_methods import (
-    LEAST_POINTS_IN_A_TILT,
     Alignment,
     Matched,
     align_by_beads,
@@ -33,9 +36,9 @@ from cryoloom.algorithms.alignment_methods import (
     align_by_patches,
     match_images,
 )
-from cryoloom.algorithms.coarse_alignment import CoarseAlignment
 from cryoloom.algorithms.cross_validation import left_out_errors
 from cryoloom.algorithms.first_alignment import FirstAlignment, align_first
+from cryoloom.algorithms.local_alignment import LocalChoice, find_local_alignment
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.tilt_offset import fit_transmission
@@ -43,10 +46,12 @@ from cryoloom.algorithms.tilt_quality import brightness_ratio
 from cryoloom.algorithms.view_variables import Freedom, Variation
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.imod_tracks import fiducial_digests
-from cryoloom.model import Exclusion, Pose, TiltSeries
+from cryoloom.model import ImageWarp, TiltSeries
+from cryoloom.steps.aligned_poses import LEAST_TILTS, with_poses
 from cryoloom.steps.alignment_records import (
     record_alignment,
     record_axis,
+    record_local,
     record_offset,
     record_residuals,
 )
@@ -57,7 +62,6 @@ __all__ = ["AlignSeriesParams", "align_series"]
 
 Array = NDArray[np.float64]
 
-LEAST_TILTS = 5
 BLACK = 0.1  # of the light the other images let expect: nothing of the specimen is seen
 
 
@@ -98,6 +102,11 @@ class AlignSeriesParams(StepParams):
     beam_tilt: Literal["fixed", "one"] = Field(
         "fixed", description="Angle by which the beam misses the perpendicular to the tilt axis."
     )
+    local: bool = Field(
+        False,
+        description="Also solve for a smooth displacement of each image; kept only where tracks that were "
+        "left out are foretold better by it.",
+    )
     cross_validate: bool = Field(
         True, description="Also measure the error of points left out of the adjustment."
     )
@@ -114,7 +123,8 @@ def _bytes_needed(series: TiltSeries, params: AlignSeriesParams) -> int:
     n_y, n_x = stack.shape_yx
     binning = max(1, round(params.working_pixel_angstrom / stack.pixel_size_angstrom))
     working = len(series.tilts) * n_y * n_x // binning**2
-    return 200_000_000 + 24 * n_y * n_x + 24 * working
+    beside = 300_000_000 if params.local else 0  # normal equations of all displacements
+    return 200_000_000 + 24 * n_y * n_x + 24 * working + beside
 
 
 def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
@@ -166,10 +176,25 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     if best is None:
         raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
     context.progress(3, 5)
-    aligned = _with_poses(series, best, first.coarse, usable, params, context)
+    choice = _local(series, best, params) if params.local else None
+    best, warps = _with_displacements(best, choice)
+    aligned = with_poses(
+        series,
+        best,
+        warps,
+        first.coarse,
+        usable,
+        context,
+        exclude_unaligned=params.exclude_unaligned,
+    )
     aligned = _with_tilt_offset(aligned, images, matched, usable, params, context)
     context.progress(4, 5)
-    errors = left_out_errors(best.tracks, start, _freedom(params)) if params.cross_validate else None
+    errors = None
+    if choice is not None:
+        record_local(series, choice, context)
+        errors = choice.rigid_error_angstrom if choice.local is None else choice.error_angstrom
+    elif params.cross_validate:
+        errors = left_out_errors(best.tracks, start, _freedom(params))
     record_alignment(aligned, best, tried, errors, context)
     record_residuals(aligned, best, context)
     record_axis(aligned, images, first, best, usable, context)
@@ -282,6 +307,27 @@ def _freedom(params: AlignSeriesParams) -> Freedom:
     )
 
 
+def _local(series: TiltSeries, best: Alignment, params: AlignSeriesParams) -> LocalChoice:
+    stack = series.best_stack
+    n_y, n_x = stack.shape_yx
+    return find_local_alignment(
+        best.tracks,
+        best.solution,
+        _freedom(params),
+        (n_x * stack.pixel_size_angstrom, n_y * stack.pixel_size_angstrom),
+        [tilt.acquisition_index for tilt in series.tilts],
+    )
+
+
+def _with_displacements(
+    best: Alignment, choice: LocalChoice | None
+) -> tuple[Alignment, Sequence[ImageWarp | None]]:
+    """The solution with the local one in its place, where that foretells better, and its displacements."""
+    if choice is None or choice.local is None:
+        return best, [None] * best.tracks.n_views
+    return replace(best, solution=choice.local.solution), choice.local.warps
+
+
 def _seen(images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Images that show anything: neither constant nor all but black beside the others."""
     seen = images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
@@ -290,59 +336,6 @@ def _seen(images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_]) -> NDA
         lit[usable] = brightness_ratio(np.maximum(images.mean[usable], 0), tilt_deg[usable]) > BLACK
         seen &= lit
     return seen
-
-
-def _with_poses(
-    series: TiltSeries,
-    best: Alignment,
-    coarse: CoarseAlignment,
-    usable: NDArray[np.bool_],
-    params: AlignSeriesParams,
-    context: StepContext,
-) -> TiltSeries:
-    """The series with a pose on every tilt; those without evidence follow their neighbours and say so."""
-    residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
-    evident = usable & (n_points >= LEAST_POINTS_IN_A_TILT)
-    if evident.sum() < LEAST_TILTS:
-        raise DataUnfitError(
-            f"only {int(evident.sum())} tilts could be aligned, expected at least {LEAST_TILTS}; "
-            "look at the series' images",
-            series=series.name,
-        )
-    solved = best.solution.geometry.without_beam_tilt()
-    geometry = _origin_at_field_centre(_filled(solved, coarse, evident, usable), evident)
-    lost = [
-        t.acquisition_index
-        for t, e in zip(series.tilts, evident, strict=True)
-        if not (e or t.is_excluded or t.section is None)
-    ]
-    if lost:
-        fate = "they are excluded" if params.exclude_unaligned else "consider excluding them"
-        context.warn(
-            f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are guesses "
-            f"from their neighbours: {fate}"
-        )
-    untracked = Exclusion("nothing could be tracked", "align_series", 0.0)
-    changes: dict[int, dict[str, object]] = {}
-    for i, tilt in enumerate(series.tilts):
-        pose = Pose(
-            axis_deg=float(geometry.axis_deg[i]),
-            tilt_deg=float(geometry.tilt_deg[i]),
-            x_tilt_deg=float(geometry.x_tilt_deg[i]),
-            shift_xy_angstrom=(
-                float(geometry.shift_xy_angstrom[i, 0]),
-                float(geometry.shift_xy_angstrom[i, 1]),
-            ),
-            magnification=float(geometry.magnification[i]),
-            residual_angstrom=float(residual[i]) if evident[i] else None,
-            predicted=not bool(evident[i]),
-        )
-        changes[tilt.acquisition_index] = {"pose": pose}
-        if params.exclude_unaligned and tilt.acquisition_index in lost:
-            changes[tilt.acquisition_index]["exclusion"] = untracked
-    axis = float(np.mean(geometry.axis_deg[evident]))
-    measured = series.tilt_axis_deg.with_measured(axis, f"align_series by {best.method}", apply=True)
-    return replace(series.with_tilts(changes), tilt_axis_deg=measured)
 
 
 def _with_tilt_offset(
@@ -376,34 +369,3 @@ def _with_tilt_offset(
             }
         )
     return replace(series, tilt_offset_deg=offset)
-
-
-def _filled(
-    geometry: SeriesGeometry, coarse: CoarseAlignment, evident: NDArray[np.bool_], usable: NDArray[np.bool_]
-) -> SeriesGeometry:
-    """Views without evidence: coarse shift plus the neighbours' correction, other values interpolated."""
-    order = np.arange(geometry.n_views)
-    correction = geometry.shift_xy_angstrom - coarse.shift_xy_angstrom
-    shift = geometry.shift_xy_angstrom.copy()
-    for k in range(2):
-        placed = np.interp(order, order[evident], shift[evident, k])
-        near = coarse.shift_xy_angstrom[:, k] + np.interp(order, order[evident], correction[evident, k])
-        shift[~evident, k] = np.where(usable, near, placed)[~evident]
-
-    def along(values: Array) -> Array:
-        return np.where(evident, values, np.interp(order, order[evident], values[evident]))
-
-    return replace(
-        geometry,
-        shift_xy_angstrom=shift,
-        axis_deg=along(geometry.axis_deg),
-        magnification=along(geometry.magnification),
-    )
-
-
-def _origin_at_field_centre(geometry: SeriesGeometry, evident: NDArray[np.bool_]) -> SeriesGeometry:
-    """Move the origin in its plane so that it is seen at the centre of the least tilted image."""
-    least = int(np.argmin(np.where(evident, np.abs(geometry.tilt_deg), np.inf)))
-    in_plane = geometry.matrices[least, :2, :2]
-    offset = np.linalg.solve(in_plane, -geometry.shift_xy_angstrom[least])
-    return geometry.with_origin_moved(np.array([offset[0], offset[1], 0.0]))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment_methods import Alignment
 from cryoloom.algorithms.axis_search import find_common_line
 from cryoloom.algorithms.first_alignment import FirstAlignment
+from cryoloom.algorithms.local_alignment import LocalChoice
 from cryoloom.algorithms.tilt_images import TiltImages, shrink_images
 from cryoloom.algorithms.tilt_offset import TransmissionFit
 from cryoloom.model import TiltSeries
@@ -64,6 +65,35 @@ def record_alignment(
                 }
                 for one in tried
             ],
+        },
+    )
+
+
+def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) -> None:
+    """What was tried of a local alignment, what it foretells of left-out tracks, and how large it is."""
+    rigid = float(np.nanmedian(choice.rigid_error_angstrom))
+    context.figure("left_out_error_rigid_angstrom", rigid)
+    sizes = np.zeros(len(series.tilts))
+    if choice.local is not None:
+        for i, warp in enumerate(choice.local.warps):
+            sizes[i] = 0.0 if warp is None else np.sqrt((warp.controls**2).sum(axis=2).mean())
+        context.figure("local_displacement_angstrom", float(np.sqrt(np.mean(sizes**2))))
+    context.record(
+        "local",
+        {
+            "used": choice.local is not None,
+            "sureness": round(choice.sureness, 2),
+            "rigid_angstrom": rigid,
+            "tried": [
+                {
+                    "size_angstrom": prior.size_angstrom,
+                    "memory": prior.memory,
+                    "left_out_error_angstrom": error,
+                }
+                for prior, error in choice.tried
+            ],
+            "acquisition_index": [tilt.acquisition_index for tilt in series.tilts],
+            "displacement_angstrom": _numbers(sizes),
         },
     )
 

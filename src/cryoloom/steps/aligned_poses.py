@@ -1,0 +1,109 @@
+"""Poses of a series from the solution of its tracks, for every tilt, also those without evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment_methods import LEAST_POINTS_IN_A_TILT, Alignment
+from cryoloom.algorithms.coarse_alignment import CoarseAlignment
+from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import Exclusion, ImageWarp, Pose, TiltSeries
+from cryoloom.steps.declaration import StepContext
+
+__all__ = ["LEAST_TILTS", "with_poses"]
+
+Array = NDArray[np.float64]
+
+LEAST_TILTS = 5
+
+
+def with_poses(
+    series: TiltSeries,
+    best: Alignment,
+    warps: Sequence[ImageWarp | None],
+    coarse: CoarseAlignment,
+    usable: NDArray[np.bool_],
+    context: StepContext,
+    *,
+    exclude_unaligned: bool,
+) -> TiltSeries:
+    """The series with a pose on every tilt; those without evidence follow their neighbours and say so."""
+    residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
+    evident = usable & (n_points >= LEAST_POINTS_IN_A_TILT)
+    if evident.sum() < LEAST_TILTS:
+        raise DataUnfitError(
+            f"only {int(evident.sum())} tilts could be aligned, expected at least {LEAST_TILTS}; "
+            "look at the series' images",
+            series=series.name,
+        )
+    solved = best.solution.geometry.without_beam_tilt()
+    geometry = _origin_at_field_centre(_filled(solved, coarse, evident, usable), evident)
+    lost = [
+        t.acquisition_index
+        for t, e in zip(series.tilts, evident, strict=True)
+        if not (e or t.is_excluded or t.section is None)
+    ]
+    if lost:
+        fate = "they are excluded" if exclude_unaligned else "consider excluding them"
+        context.warn(
+            f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are guesses "
+            f"from their neighbours: {fate}"
+        )
+    untracked = Exclusion("nothing could be tracked", "align_series", 0.0)
+    changes: dict[int, dict[str, object]] = {}
+    for i, tilt in enumerate(series.tilts):
+        pose = Pose(
+            axis_deg=float(geometry.axis_deg[i]),
+            tilt_deg=float(geometry.tilt_deg[i]),
+            x_tilt_deg=float(geometry.x_tilt_deg[i]),
+            shift_xy_angstrom=(
+                float(geometry.shift_xy_angstrom[i, 0]),
+                float(geometry.shift_xy_angstrom[i, 1]),
+            ),
+            magnification=float(geometry.magnification[i]),
+            residual_angstrom=float(residual[i]) if evident[i] else None,
+            predicted=not bool(evident[i]),
+            warp=warps[i] if evident[i] else None,
+        )
+        changes[tilt.acquisition_index] = {"pose": pose}
+        if exclude_unaligned and tilt.acquisition_index in lost:
+            changes[tilt.acquisition_index]["exclusion"] = untracked
+    axis = float(np.mean(geometry.axis_deg[evident]))
+    measured = series.tilt_axis_deg.with_measured(axis, f"align_series by {best.method}", apply=True)
+    return replace(series.with_tilts(changes), tilt_axis_deg=measured)
+
+
+def _filled(
+    geometry: SeriesGeometry, coarse: CoarseAlignment, evident: NDArray[np.bool_], usable: NDArray[np.bool_]
+) -> SeriesGeometry:
+    """Views without evidence: coarse shift plus the neighbours' correction, other values interpolated."""
+    order = np.arange(geometry.n_views)
+    correction = geometry.shift_xy_angstrom - coarse.shift_xy_angstrom
+    shift = geometry.shift_xy_angstrom.copy()
+    for k in range(2):
+        placed = np.interp(order, order[evident], shift[evident, k])
+        near = coarse.shift_xy_angstrom[:, k] + np.interp(order, order[evident], correction[evident, k])
+        shift[~evident, k] = np.where(usable, near, placed)[~evident]
+
+    def along(values: Array) -> Array:
+        return np.where(evident, values, np.interp(order, order[evident], values[evident]))
+
+    return replace(
+        geometry,
+        shift_xy_angstrom=shift,
+        axis_deg=along(geometry.axis_deg),
+        magnification=along(geometry.magnification),
+    )
+
+
+def _origin_at_field_centre(geometry: SeriesGeometry, evident: NDArray[np.bool_]) -> SeriesGeometry:
+    """Move the origin in its plane so that it is seen at the centre of the least tilted image."""
+    least = int(np.argmin(np.where(evident, np.abs(geometry.tilt_deg), np.inf)))
+    in_plane = geometry.matrices[least, :2, :2]
+    offset = np.linalg.solve(in_plane, -geometry.shift_xy_angstrom[least])
+    return geometry.with_origin_moved(np.array([offset[0], offset[1], 0.0]))
