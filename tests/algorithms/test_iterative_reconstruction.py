@@ -9,6 +9,7 @@ import torch
 from cryoloom.algorithms.iterative_reconstruction import plan_iterations
 from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.project import project
+from cryoloom.kernels.project_torch import add_back_projection_torch, project_torch
 
 SHAPE, N_COLUMNS = (16, 32, 48), 66
 TILTS = np.arange(-60, 61, 6.0)
@@ -106,6 +107,22 @@ def test_pixels_not_seen_do_not_pull(volume):
     assert torch.isfinite(partly).all()
     middle = (slice(None), slice(None), slice(16, 32))
     assert np.corrcoef(whole[middle].ravel(), partly[middle].ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("x_tilt", [0.0, 6.0])
+def test_the_way_of_a_gpu_is_the_same(volume, monkeypatch, device, x_tilt):
+    made = plan(n_iterations=6, n_subsets=4, relaxation=0.5, x_tilt=x_tilt)
+    rows = projections(volume, made)
+    rows = torch.cat([rows, rows[:, : 2 * made.halo_rows]], dim=1)
+    expected = torch.cat(list(made.strips(rows, 0)), dim=1)
+    # Without a GPU the same code runs here.
+    monkeypatch.setattr("cryoloom.algorithms.iterative_reconstruction.project", project_torch)
+    monkeypatch.setattr(
+        "cryoloom.algorithms.iterative_reconstruction.add_back_projection", add_back_projection_torch
+    )
+    found = torch.cat(list(made.strips(rows.to(device), 0)), dim=1)
+    assert found.device.type == device
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_strips_are_what_is_solved_alone(volume):

@@ -7,6 +7,11 @@ import pytest
 import torch
 
 from cryoloom.kernels.project import add_back_projection, project
+from cryoloom.kernels.project_torch import add_back_projection_torch, project_torch
+
+# What runs on CUDA runs here on the CPU as well.
+PROJECT = [project, project_torch]
+BOTH = [(project, add_back_projection), (project_torch, add_back_projection_torch)]
 
 
 def geometry(n_columns, n_z, n_x, n_tilts=7):
@@ -30,8 +35,9 @@ def written_out(volume, columns, n_columns):
 CASES = [(33, 40, 80), (16, 50, 30), (5, 7, 24)]
 
 
+@pytest.mark.parametrize("project", PROJECT)
 @pytest.mark.parametrize(("n_z", "n_x", "n_columns"), CASES)
-def test_is_the_sum_along_the_beams(n_z, n_x, n_columns, rng):
+def test_is_the_sum_along_the_beams(n_z, n_x, n_columns, rng, project):
     volume = torch.from_numpy(rng.standard_normal((n_z, n_x, 32)).astype(np.float32))
     columns = geometry(n_columns, n_z, n_x)
     images = torch.full((7, n_columns, 32), torch.nan)
@@ -39,8 +45,9 @@ def test_is_the_sum_along_the_beams(n_z, n_x, n_columns, rng):
     np.testing.assert_allclose(images, written_out(volume.numpy(), columns, n_columns), atol=2e-3)
 
 
+@pytest.mark.parametrize(("project", "add_back_projection"), BOTH)
 @pytest.mark.parametrize(("n_z", "n_x", "n_columns"), CASES)
-def test_the_two_are_each_others_transpose(n_z, n_x, n_columns, rng):
+def test_the_two_are_each_others_transpose(n_z, n_x, n_columns, rng, project, add_back_projection):
     volume = torch.from_numpy(rng.standard_normal((n_z, n_x, 32)).astype(np.float32))
     images = torch.from_numpy(rng.standard_normal((7, n_columns, 32)).astype(np.float32))
     images[:, 0] = images[:, -1] = 0
@@ -54,7 +61,8 @@ def test_the_two_are_each_others_transpose(n_z, n_x, n_columns, rng):
     )
 
 
-def test_back_projection_is_scaled_and_added(rng):
+@pytest.mark.parametrize("add_back_projection", [add_back_projection, add_back_projection_torch])
+def test_back_projection_is_scaled_and_added(rng, add_back_projection):
     images = torch.from_numpy(rng.standard_normal((7, 60, 32)).astype(np.float32))
     images[:, 0] = images[:, -1] = 0
     columns = geometry(60, 9, 30)
@@ -63,6 +71,20 @@ def test_back_projection_is_scaled_and_added(rng):
     add_back_projection(images, columns, torch.ones((9, 30)), once)
     add_back_projection(images, columns, scale, scaled)
     torch.testing.assert_close(scaled, 1 + scale[..., None] * once, atol=1e-5, rtol=1e-5)
+
+
+def test_heights_in_several_parts_are_the_same(rng, monkeypatch):
+    monkeypatch.setattr("cryoloom.kernels.project_torch._HEIGHTS", 4)
+    volume = torch.from_numpy(rng.standard_normal((11, 30, 32)).astype(np.float32))
+    columns = geometry(60, 11, 30)
+    images, expected = torch.empty((2, 7, 60, 32))
+    project_torch(volume, columns, images)
+    project(volume, columns, expected)
+    torch.testing.assert_close(images, expected, atol=1e-4, rtol=1e-5)
+    added = torch.zeros((2, 11, 30, 32))
+    for add, target in zip((add_back_projection, add_back_projection_torch), added, strict=True):
+        add(images, columns, torch.ones((11, 30)), target)
+    torch.testing.assert_close(added[0], added[1], atol=1e-4, rtol=1e-5)
 
 
 def test_refuses_what_it_would_misread():

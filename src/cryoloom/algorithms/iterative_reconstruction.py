@@ -96,9 +96,10 @@ class IterativeReconstruction:
         """
         images, seen = self._images(rows)
         n_z, _, n_x = self.volume_shape
-        volume = torch.zeros((n_z, n_x, STRIP_ROWS))
-        scales = [self._voxel_scale(seen[tilts], tilts) for tilts in self.subsets]
-        scale_of_data = float((self.beam_weights[:, None, None] * images**2).sum())
+        columns, beam_weights = self.columns.to(rows.device), self.beam_weights.to(rows.device)
+        volume = torch.zeros((n_z, n_x, STRIP_ROWS), device=rows.device)
+        scales = [self._voxel_scale(seen[tilts], columns[tilts]) for tilts in self.subsets]
+        scale_of_data = float((beam_weights[:, None, None] * images**2).sum())
         if scale_of_data == 0:
             return volume.permute(0, 2, 1)[:, : rows.shape[1]], [0.0]
         course: list[float] = []
@@ -106,12 +107,12 @@ class IterativeReconstruction:
         for _ in range(self.n_iterations):
             squared = 0.0
             for tilts, scale in zip(self.subsets, scales, strict=True):
-                residual = torch.empty((len(tilts), *images.shape[1:]))
-                project(volume, self.columns[tilts], residual)
+                residual = torch.empty((len(tilts), *images.shape[1:]), device=rows.device)
+                project(volume, columns[tilts], residual)
                 residual = (images[tilts] - residual) * seen[tilts]
-                weighted = residual * self.beam_weights[tilts, None, None]
+                weighted = residual * beam_weights[tilts, None, None]
                 squared += float((weighted * residual).sum())
-                add_back_projection(weighted, self.columns[tilts], relaxation * scale, volume)
+                add_back_projection(weighted, columns[tilts], relaxation * scale, volume)
             course.append(math.sqrt(squared / scale_of_data))
             if len(course) > 1 and course[-2] - course[-1] < self.stop_change * course[-2]:
                 if len(self.subsets) == 1 or relaxation <= _SMALLEST_RELAXATION:
@@ -121,19 +122,19 @@ class IterativeReconstruction:
 
     def _images(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows turned to ``(tilt, column, 32)``, and where something was seen, as 0 and 1; the rest is 0."""
-        turned = torch.full((len(rows), self.n_columns + 2, STRIP_ROWS), torch.nan)
-        turned[:, 1:-1, : rows.shape[1]] = rows.cpu().transpose(1, 2)
+        turned = torch.full((len(rows), self.n_columns + 2, STRIP_ROWS), torch.nan, device=rows.device)
+        turned[:, 1:-1, : rows.shape[1]] = rows.transpose(1, 2)
         seen = torch.isfinite(turned)
         return torch.where(seen, turned, 0.0), seen.to(torch.float32)
 
-    def _voxel_scale(self, seen: torch.Tensor, tilts: torch.Tensor) -> torch.Tensor:
+    def _voxel_scale(self, seen: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """One over the sum of a voxel's weights in the images that show it, ``(z, x)``; 0 where none does.
 
         The row that is seen most rules: a smaller step is safe where less is seen.
         """
         n_z, _, n_x = self.volume_shape
-        sums = torch.zeros((n_z, n_x, STRIP_ROWS))
-        add_back_projection(seen, self.columns[tilts], torch.ones((n_z, n_x)), sums)
+        sums = torch.zeros((n_z, n_x, STRIP_ROWS), device=seen.device)
+        add_back_projection(seen, columns, torch.ones((n_z, n_x), device=seen.device), sums)
         most = sums.amax(dim=2)
         # A voxel in the corner of a single image's eye would take all of its residual.
         return torch.where(most > 0.5, 1 / most.clamp(min=0.5), 0.0)
@@ -145,7 +146,7 @@ class IterativeReconstruction:
         n_z = self.volume_shape[0]
         shift = self.halo_rows - (torch.arange(n_z) - n_z // 2) * math.tan(self.x_tilt_rad)
         first = torch.floor(shift).to(torch.int64)
-        part = (shift - first)[:, None, None].to(torch.float32)
+        part = (shift - first)[:, None, None].to(sheared)
         # Catmull-Rom: passes through the samples.
         weights = (
             ((2 - part) * part - 1) * part / 2,
@@ -153,7 +154,7 @@ class IterativeReconstruction:
             ((4 - 3 * part) * part + 1) * part / 2,
             (part - 1) * part**2 / 2,
         )
-        out = torch.zeros((n_z, n_rows, sheared.shape[2]))
+        out = torch.zeros((n_z, n_rows, sheared.shape[2]), device=sheared.device)
         for z in range(n_z):
             for i, weight in enumerate(weights):
                 start = int(first[z]) - 1 + i

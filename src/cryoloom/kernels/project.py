@@ -1,4 +1,6 @@
-"""Projection of one strip of a tomogram and its transpose, on the CPU; what iterative methods repeat.
+"""Projection of one strip of a tomogram and its transpose; what iterative methods repeat.
+
+One signature, numba on the CPU and torch on CUDA.
 
 Voxel ``(z, x)`` is seen by tilt t about column ``u = u0 + ux x + uz z`` and shares itself linearly between
 the two columns next to it; back-projection takes from the same two with the same weights. Images begin and
@@ -10,6 +12,7 @@ from __future__ import annotations
 import torch
 
 from cryoloom.kernels.project_cpu import add_back_projection_numba, project_numba
+from cryoloom.kernels.project_torch import add_back_projection_torch, project_torch
 from cryoloom.kernels.vector_code import ROWS
 
 __all__ = ["add_back_projection", "project"]
@@ -20,10 +23,14 @@ def project(volume: torch.Tensor, columns: torch.Tensor, images: torch.Tensor) -
 
     volume  : (z, x, 32) float32, contiguous.
     columns : (tilt, 3) float32 as (u0, ux, uz), ux at least 0.1.
-    images  : (tilt, column, 32) float32, contiguous, overwritten; the outermost columns become 0.
+    images  : (tilt, column, 32) float32, contiguous, overwritten; the outermost columns become 0. All three
+              on one device.
     """
     _check(volume, columns, images)
-    project_numba(volume.numpy(), columns.numpy(), images.numpy())
+    if volume.device.type == "cpu":
+        project_numba(volume.numpy(), columns.numpy(), images.numpy())
+    else:
+        project_torch(volume, columns, images)
 
 
 def add_back_projection(
@@ -36,7 +43,10 @@ def add_back_projection(
     _check(volume, columns, images)
     if scale.shape != volume.shape[:2] or scale.dtype != torch.float32:
         raise ValueError(f"expected float32 scales {tuple(volume.shape[:2])}, got {tuple(scale.shape)}")
-    add_back_projection_numba(images.numpy(), columns.numpy(), scale.contiguous().numpy(), volume.numpy())
+    if volume.device.type == "cpu":
+        add_back_projection_numba(images.numpy(), columns.numpy(), scale.contiguous().numpy(), volume.numpy())
+    else:
+        add_back_projection_torch(images, columns, scale, volume)
 
 
 def _check(volume: torch.Tensor, columns: torch.Tensor, images: torch.Tensor) -> None:

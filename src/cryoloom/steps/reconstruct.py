@@ -12,7 +12,7 @@ polynomial in depth instead of a filtered stack per step). It needs a CTF on eve
 where that is not known every image is corrected at its own one defocus, and a warning says so.
 
 SIRT and SART compare projections of the tomogram with the images and correct it, again and again; the number
-of iterations is settled on the tomogram's middle rows and used everywhere. They run on the CPU.
+of iterations is settled on the tomogram's middle rows and used everywhere.
 
 Figures: `half_correlation` is the mean Fourier shell correlation of the even and odd tomogram's middle up to
 half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need halves. With 3D-CTF,
@@ -426,7 +426,7 @@ def _settled(
     """With the number of iterations after which the tomogram's middle changes little: the same everywhere."""
     first = max(0, (grid.volume_shape[1] - STRIP_ROWS) // 2)
     rows = [aligned_rows(images, grid, tilt, first, STRIP_ROWS, context.device) for tilt in grid.tilts]
-    _, course = iterations.solve(torch.stack(rows))
+    _, course = iterations.solve(torch.stack(rows).to(context.device))
     context.figure("iterations", len(course))
     context.figure("residual", course[-1])
     context.record("residual_course", course)
