@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.model import TiltSeries
+from cryoloom.report.aligned_loop import aligned_loop
 from cryoloom.report.content import ReportContent, SeriesReport
 from cryoloom.report.images import (
     averaged_to,
@@ -35,6 +37,7 @@ __all__ = ["write_report"]
 
 # Beyond this many the sections of the series start closed: a page of fifty is read from its table.
 _OPEN_SECTIONS = 10
+_SMALL_PX = 320
 # Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
 _SLICE_THICKNESS_ANGSTROM = 80.0
 
@@ -72,6 +75,8 @@ class _Section:
     findings: tuple[Finding, ...]
     headline: str
     thumbnails: tuple[_Thumbnail, ...]
+    loop: str
+    """The aligned images as a looping picture; "" where they are not aligned."""
     slices: _Slices | None
     plots: Mapping[str, tuple[Plot, ...]]
     gain: tuple[tuple[str, str, float, bool], ...]
@@ -138,9 +143,11 @@ def _section(number: int, item: SeriesReport, session_axis: float | None) -> _Se
     findings = judge(item, session_axis)
     notes: list[str] = []
     thumbnails: tuple[_Thumbnail, ...] = ()
-    slices = None
+    loop, slices = "", None
     try:
-        thumbnails = _thumbnails(item.series)
+        small = _small_images(item.series)
+        thumbnails = _thumbnails(item.series, small)
+        loop = aligned_loop(item.series, small) if item.series is not None else ""
         slices = _slices(item)
     except CryoloomError as error:
         notes.append(f"Pictures are missing: {error}")
@@ -151,6 +158,7 @@ def _section(number: int, item: SeriesReport, session_axis: float | None) -> _Se
         findings=findings,
         headline=_headline(item),
         thumbnails=thumbnails,
+        loop=loop,
         slices=slices,
         plots=plots_of(item),
         gain=_gain_evidence(item.series),
@@ -160,20 +168,33 @@ def _section(number: int, item: SeriesReport, session_axis: float | None) -> _Se
     )
 
 
-def _thumbnails(series: TiltSeries | None) -> tuple[_Thumbnail, ...]:
-    """Every tilt in order of angle, excluded ones too. Unweighted: what the camera saw."""
+def _small_images(series: TiltSeries | None) -> dict[int, NDArray[np.float32]]:
+    """Block averages of all images by acquisition index. Unweighted: what the camera saw."""
     if series is None or (series.stack is None and series.weighted is None):
-        return ()
+        return {}
     stack = series.stack or series.best_stack
+    return {
+        tilt.acquisition_index: averaged_to(stack.images[tilt.section], _SMALL_PX)
+        for tilt in series.tilts
+        if tilt.section is not None
+    }
+
+
+def _thumbnails(
+    series: TiltSeries | None, small: Mapping[int, NDArray[np.float32]]
+) -> tuple[_Thumbnail, ...]:
+    """Every tilt in order of angle, excluded ones too."""
+    if series is None:
+        return ()
     return tuple(
         _Thumbnail(
-            uri=data_uri(tilt_thumbnail(stack.images[tilt.section]), quality=80),
+            uri=data_uri(tilt_thumbnail(small[tilt.acquisition_index]), quality=80),
             angle=f"{angle:.1f}°".replace("-", _MINUS),
             acquisition_index=tilt.acquisition_index,
             excluded_reason=tilt.exclusion.reason if tilt.exclusion else "",
         )
         for tilt, angle in zip(series.tilts, series.tilt_deg, strict=True)
-        if tilt.section is not None
+        if tilt.acquisition_index in small
     )
 
 
