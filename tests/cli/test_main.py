@@ -9,6 +9,7 @@ import pytest
 from fakes import fake_steps
 from typer.testing import CliRunner
 
+import cryoloom
 import cryoloom.engine.raw_data as raw_data
 from cryoloom.cli.main import app, main
 from cryoloom.cli.options import parse_settings
@@ -114,6 +115,10 @@ def test_a_wrong_word_is_one_sentence(run, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert shown.startswith("error: ")
     assert len(shown.strip().splitlines()) == 1
+
+
+def test_the_version_is_told(run):
+    assert run("--version") == f"cryoloom {cryoloom.__version__}\n"
 
 
 @pytest.mark.parametrize("text", ["width=2", "smooth.width", "smooth.=2", ".width=2"])
