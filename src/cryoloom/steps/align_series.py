@@ -12,6 +12,9 @@ Fiducials that were tracked elsewhere (IMOD's NAME.fid) can be given instead: th
 With ``local`` a smooth displacement of every image is solved for besides (ice that bends, a lens that
 distorts), and kept only where it foretells tracks that were left out better than none.
 
+Stretch and skew, which a pose does not know, become a displacement of the image too. What all views share of
+them is another specimen and cannot be seen, so there is no choice of one for the series.
+
 A tilt without evidence says so: it is warned of, recorded and, by option, excluded.
 
 Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
@@ -99,6 +102,12 @@ class AlignSeriesParams(StepParams):
     tilt: Variation = Field("fixed", description="Tilt angles: fixed, grouped or per_view.")
     magnification: Variation = Field("fixed", description="Magnification: fixed, grouped or per_view.")
     x_tilt: Variation = Field("fixed", description="Tilt about x: fixed, grouped or per_view.")
+    stretch: Literal["fixed", "grouped", "per_view"] = Field(
+        "fixed", description="Stretch of the specimen across the tilt axis, from view to view."
+    )
+    skew: Literal["fixed", "grouped", "per_view"] = Field(
+        "fixed", description="Angle between the specimen's axes, from view to view."
+    )
     beam_tilt: Literal["fixed", "one"] = Field(
         "fixed", description="Angle by which the beam misses the perpendicular to the tilt axis."
     )
@@ -303,6 +312,8 @@ def _freedom(params: AlignSeriesParams) -> Freedom:
         params.tilt,
         x_tilt=params.x_tilt,
         magnification=params.magnification,
+        stretch=params.stretch,
+        skew=params.skew,
         beam_tilt=params.beam_tilt,
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment_methods import LEAST_POINTS_IN_A_TILT, Alignment
 from cryoloom.algorithms.coarse_alignment import CoarseAlignment
 from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.view_distortion import with_distortions
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Exclusion, ImageWarp, Pose, TiltSeries
 from cryoloom.steps.declaration import StepContext
@@ -54,6 +55,9 @@ def with_poses(
             f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are guesses "
             f"from their neighbours: {fate}"
         )
+    stack = series.best_stack
+    extent = (stack.shape_yx[1] * stack.pixel_size_angstrom, stack.shape_yx[0] * stack.pixel_size_angstrom)
+    warps = with_distortions(geometry, extent, warps)
     untracked = Exclusion("nothing could be tracked", "align_series", 0.0)
     changes: dict[int, dict[str, object]] = {}
     for i, tilt in enumerate(series.tilts):

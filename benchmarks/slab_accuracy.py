@@ -1,0 +1,138 @@
+"""estimate_slab against the truth of simulated series: thickness, height and pretilt of the ice.
+
+Poses are the true ones. Every series has other ice: thickness, height, pretilt, beads or none, another
+specimen. Prints truth and error of each, and the worst.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignment_accuracy import RIBOSOME, QuietContext
+from cryoloom.model import Stack, TiltSeries
+from cryoloom.simulate.parameters import SimulationParams
+from cryoloom.simulate.session import simulate_tilt_series
+from cryoloom.simulate.truth import Truth
+from cryoloom.steps.estimate_slab import EstimateSlabParams, estimate_slab
+
+# thickness, height, pretilt about x and y, beads, specimen
+CASES: tuple[tuple[float, float, float, float, int, str], ...] = (
+    (1200.0, 30.0, 0.8, -2.5, 12, "builtin"),
+    (700.0, -150.0, -1.5, 4.0, 10, "builtin"),
+    (1600.0, 200.0, 1.0, 9.0, 0, "builtin"),
+    (2200.0, -80.0, -0.5, -11.0, 6, "builtin"),
+    (1000.0, 100.0, 2.0, 0.0, 0, "builtin"),
+    (1500.0, 0.0, 0.0, 12.0, 12, "ribosome"),
+)
+
+
+class Context(QuietContext):
+    """With the random numbers the step asks for."""
+
+    rng = np.random.default_rng(1)
+
+
+def simulated(seed: int, case: tuple[Any, ...], side: int, cache: Path) -> tuple[TiltSeries, Truth]:
+    """A series with its true poses, made once and then read from the cache."""
+    thickness, height, pretilt_x, pretilt_y, n_beads, specimen = case
+    key = "-".join(str(value) for value in ("slab", seed, side, *case))
+    pixels, told = cache / f"{key}.npy", cache / f"{key}.json"
+    params = SimulationParams(
+        seed=seed,
+        specimen=str(RIBOSOME) if specimen == "ribosome" else specimen,
+        n_beads=n_beads,
+        n_particles=60,
+        thickness_angstrom=thickness,
+        z_offset_angstrom=height,
+        pretilt_x_deg=pretilt_x,
+        pretilt_y_deg=pretilt_y,
+        image_shape_yx=(side, side),
+        pixel_size_angstrom=4.0,
+    )
+    if not told.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        series, truth = simulate_tilt_series(params)
+        np.save(pixels, np.asarray(series.unweighted_stack.images[:]).astype(np.uint16))
+        truth.save(told)
+    truth = Truth.load(told)
+    series, _ = _empty(params, truth, np.load(pixels).astype(np.float32))
+    return truth.with_true_poses(series), truth
+
+
+def _empty(params: SimulationParams, truth: Truth, images: np.ndarray) -> tuple[TiltSeries, None]:
+    from cryoloom.model import Microscope, Tilt
+
+    ordered = sorted(truth.tilts, key=lambda tilt: tilt.nominal_tilt_deg)
+    tilts = tuple(
+        Tilt(
+            tilt.acquisition_index,
+            tilt.nominal_tilt_deg,
+            tilt.dose_start_per_angstrom2,
+            tilt.dose_end_per_angstrom2,
+            section=section,
+        )
+        for section, tilt in enumerate(ordered)
+    )
+    pixel = params.pixel_size_angstrom
+    return TiltSeries("simulated", Microscope(), pixel, tilts, stack=Stack(images, pixel)), None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--side", type=int, default=640)
+    parser.add_argument("--cases", type=int, nargs="+", default=list(range(len(CASES))))
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "cryoloom-slab")
+    arguments = parser.parse_args()
+    names = ("thickness", "found", "error %", "height", "error A", "tilt y", "error", "tilt x", "error", "s")
+    print("".join(f"{name:>10s}" for name in names))
+    worst = np.zeros(4)
+    for number in arguments.cases:
+        for seed in arguments.seeds:
+            case = CASES[number]
+            series, _ = simulated(seed, case, arguments.side, arguments.cache)
+            context = Context()
+            begin = time.perf_counter()
+            slab = estimate_slab(series, EstimateSlabParams(), context).slab
+            seconds = time.perf_counter() - begin
+            if slab is None:
+                raise SystemExit("no slab")
+            found = [
+                float(value.measured or 0.0)
+                for value in (
+                    slab.thickness_angstrom,
+                    slab.z_offset_angstrom,
+                    slab.tilt_y_deg,
+                    slab.tilt_x_deg,
+                )
+            ]
+            thickness, height, tilt_x, tilt_y, *_ = case
+            errors = np.array(
+                [
+                    100 * (found[0] / thickness - 1),
+                    found[1] - height,
+                    found[2] - tilt_y,
+                    found[3] - tilt_x,
+                ]
+            )
+            worst = np.maximum(worst, np.abs(errors))
+            print(
+                f"{thickness:10.0f}{found[0]:10.0f}{errors[0]:10.1f}{height:10.0f}{errors[1]:10.0f}"
+                f"{tilt_y:10.1f}{errors[2]:10.2f}{tilt_x:10.1f}{errors[3]:10.2f}{seconds:10.1f}"
+                f"  explained {context.figures['slab_explained']:.2f}",
+                flush=True,
+            )
+    print(
+        f"worst: thickness {worst[0]:.1f} %, height {worst[1]:.0f} A, "
+        f"tilt y {worst[2]:.2f}, x {worst[3]:.2f} deg"
+    )
+
+
+if __name__ == "__main__":
+    main()
