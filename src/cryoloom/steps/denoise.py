@@ -8,7 +8,7 @@ the rest of the tomogram: look at it, do not average it. The result is the mean 
 both halves.
 
 What is not set is chosen for the device. On a CPU the network has half the filters it has on a GPU, and sees
-an eighth of the batches, of smaller boxes: a fiftieth of the arithmetic.
+an eighth of the batches, of fewer and smaller boxes: a hundredth of the arithmetic.
 """
 
 from __future__ import annotations
@@ -56,14 +56,19 @@ class DenoiseParams(StepParams):
         None, ge=1, le=5000, description="Batches a round. Unset: 75 on a GPU, 25 on a CPU."
     )
     patience: int = Field(5, ge=1, description="Rounds without improvement after which training ends.")
-    batch: int = Field(4, ge=1, le=256, description="Boxes a batch.")
+    batch: int | None = Field(None, ge=1, le=256, description="Boxes a batch. Unset: 4 on a GPU, 2 on a CPU.")
     box_px: int | None = Field(
         None,
         ge=16,
         le=256,
         description="Edge of a box, a multiple of 2^depth. Unset: 64 on a GPU, 48 on a CPU.",
     )
-    n_boxes: int = Field(300, ge=2, le=20000, description="Boxes drawn from the tomogram.")
+    n_boxes: int | None = Field(
+        None,
+        ge=2,
+        le=20000,
+        description="Boxes drawn from the tomogram. Unset: 300 on a GPU, 150 on a CPU.",
+    )
     learning_rate: float | None = Field(
         None,
         gt=0,
@@ -94,7 +99,9 @@ class _Effort:
 
     epochs: int
     steps_per_epoch: int
+    batch: int
     box_px: int
+    n_boxes: int
     learning_rate: float
     filters: int
 
@@ -108,8 +115,12 @@ class _Effort:
 
 # cryoCARE trains 16 filters with 75 batches a round; the CPU's ends in some minutes on two cores
 # (benchmarks/denoise_quality.py).
-_ON_GPU = _Effort(epochs=30, steps_per_epoch=75, box_px=64, learning_rate=4e-4, filters=16)
-_ON_CPU = _Effort(epochs=12, steps_per_epoch=25, box_px=48, learning_rate=1e-3, filters=8)
+_ON_GPU = _Effort(
+    epochs=30, steps_per_epoch=75, batch=4, box_px=64, n_boxes=300, learning_rate=4e-4, filters=16
+)
+_ON_CPU = _Effort(
+    epochs=12, steps_per_epoch=25, batch=2, box_px=48, n_boxes=150, learning_rate=1e-3, filters=8
+)
 
 
 def _effort(params: DenoiseParams, device: str) -> _Effort:
@@ -136,8 +147,8 @@ def _bytes_needed(tomogram: Tomogram, params: DenoiseParams) -> int:
     """
     needed = []
     for device, effort in (("cpu", _effort(params, "cpu")), ("cuda", _effort(params, "cuda"))):
-        boxes = 1.2 * params.n_boxes * 2 * (2 + 4) * _box_edge(params, effort) ** 3
-        batch = params.batch * effort.box_px**3 * _bytes_per_voxel(effort) if device == "cpu" else 0
+        boxes = 1.2 * effort.n_boxes * 2 * (2 + 4) * _box_edge(params, effort) ** 3
+        batch = effort.batch * effort.box_px**3 * _bytes_per_voxel(effort) if device == "cpu" else 0
         needed.append((boxes if effort.epochs else 0) + max(batch, 64 * _MIB))
     return int(max(needed)) + _BESIDES_BYTES
 
@@ -233,7 +244,7 @@ def _network(params: DenoiseParams, effort: _Effort) -> UNet3d:
 def _boxes(
     even: Pixels, odd: Pixels, params: DenoiseParams, effort: _Effort, context: StepContext
 ) -> tuple[HalfBoxes, HalfBoxes, Normalisation]:
-    n_boxes = params.n_boxes if effort.epochs else min(params.n_boxes, 32)  # enough for mean and deviation
+    n_boxes = effort.n_boxes if effort.epochs else min(effort.n_boxes, 32)  # enough for mean and deviation
     return draw_boxes(even, odd, n_boxes, _box_edge(params, effort), context.rng)
 
 
@@ -258,9 +269,9 @@ def _train(
             params.patience,
             int(context.rng.integers(1 << 32)),
         ),
-        lambda network, rng: loss(network, boxes, params.batch, effort.box_px, tilts, context.device, rng),
+        lambda network, rng: loss(network, boxes, effort.batch, effort.box_px, tilts, context.device, rng),
         lambda network, rng: _mean_loss(
-            loss, network, validation, params.batch, effort.box_px, tilts, context.device, rng
+            loss, network, validation, effort.batch, effort.box_px, tilts, context.device, rng
         ),
     )
     facts = (tomogram, params.model_dump(mode="json", exclude={"multiscale"}) | asdict(effort))
@@ -274,7 +285,12 @@ def _train(
 
     for epoch in training.epochs(tell):
         context.checkpoint(training.state(), *facts)
-        if params.method == "missing_wedge" and (epoch + 1) % max(1, effort.epochs // 5) == 0:
+        done = epoch + 1
+        if (
+            params.method == "missing_wedge"
+            and done % max(1, effort.epochs // 4) == 0
+            and not training.is_done
+        ):
             _fill_wedges(network, boxes, tilts, context.device)
     doing_nothing = float(
         training.validation_loss(nn.Identity(), np.random.default_rng(training.settings.seed))
