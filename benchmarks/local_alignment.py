@@ -20,6 +20,8 @@ from cryoloom.algorithms.view_variables import Freedom
 from cryoloom.model import ImageWarp
 
 FIELD = 4000.0
+NOISE_ANGSTROM = {12: 2.0, 25: 2.0, 100: 10.0}
+"""By the number of tracks: beads, many beads, patches."""
 TILTS = np.arange(-60.0, 61.0, 3.0)
 EXPOSURE = np.argsort(np.argsort(np.abs(TILTS), kind="stable"))
 
@@ -49,10 +51,13 @@ def blur(tracks: Tracks, geometry: SeriesGeometry, warps: tuple[ImageWarp | None
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=4)
-    n_seeds = parser.parse_args().seeds
+    parser.add_argument("--tracks", type=int, nargs="+", default=list(NOISE_ANGSTROM))
+    arguments = parser.parse_args()
+    n_seeds = arguments.seeds
     columns = ("tracks", "noise", "stretch", "bulge", "used", "rigid A", "local A", "s")
     print("".join(f"{name:>8s}" for name in columns))
-    for n_tracks, noise in ((12, 2.0), (25, 2.0), (100, 10.0)):
+    for n_tracks in arguments.tracks:
+        noise = NOISE_ANGSTROM[n_tracks]
         for stretch, bulge in ((0.0, 0.0), (10.0, 0.0), (0.0, 40.0), (15.0, 60.0)):
             used, rigid_blurs, blurs, seconds = 0, [], [], []
             for seed in range(1, n_seeds + 1):
@@ -77,7 +82,8 @@ def main() -> None:
                 )
             print(
                 f"{n_tracks:8d}{noise:8.1f}{stretch:8.0f}{bulge:8.0f}{used:6d}/{n_seeds}"
-                f"{np.mean(rigid_blurs):8.2f}{np.mean(blurs):8.2f}{np.mean(seconds):8.1f}"
+                f"{np.mean(rigid_blurs):8.2f}{np.mean(blurs):8.2f}{np.mean(seconds):8.1f}",
+                flush=True,
             )
 
 
