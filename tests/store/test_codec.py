@@ -12,6 +12,7 @@ from cryoloom.model import (
     Ctf,
     Exclusion,
     GainReference,
+    ImageWarp,
     Microscope,
     Movie,
     Pose,
@@ -103,3 +104,12 @@ def test_fingerprints_depend_on_content_alone(tmp_path):
     series = tomogram(tmp_path).series
     changed = replace(series, tilts=(replace(series.tilts[0], section=1),))
     assert fingerprint(encode(series, tmp_path)) != fingerprint(encode(changed, tmp_path))
+
+
+def test_a_pose_with_a_local_displacement_survives(tmp_path, rng):
+    """And one stored before there were any has none."""
+    pose = Pose(85.0, -30.0, warp=ImageWarp.of_controls(rng.normal(size=(3, 4, 2)), (4000.0, 3000.0)))
+    data = json.loads(json.dumps(encode(pose, tmp_path)))
+    assert decode(data, tmp_path, open_pixels=None) == pose
+    del data["warp"]
+    assert decode(data, tmp_path, open_pixels=None).warp is None
