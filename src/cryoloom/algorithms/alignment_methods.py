@@ -7,7 +7,7 @@ compared by the error of its poses from two halves of its tracks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter, 
 from cryoloom.algorithms.bundle_adjustment import BundleSolution
 from cryoloom.algorithms.cross_validation import pose_errors
 from cryoloom.algorithms.feature_tracking import track_features
+from cryoloom.algorithms.focus import focus_series, sharpness
 from cryoloom.algorithms.patch_tracking import track_patches
 from cryoloom.algorithms.projection_matching import match_projections
 from cryoloom.algorithms.series_geometry import SeriesGeometry
@@ -53,6 +54,9 @@ MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and fea
 # Error of the poses that both halves of the tracks share, so that it does not show: against the truth of
 # simulated series (`benchmarks/alignment_accuracy.py`) beads and features are off by 1 A, patches by 3 to 9.
 SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
+REFOCUS_REACH_ANGSTROM = 100.0
+REFOCUS_REACH_DEG = 1.0
+PATCH_DRIFT_REACH_ANGSTROM = 40.0
 PLANE_PIXELS = 112  # shorter side of the images that tell the specimen's plane
 
 
@@ -101,9 +105,17 @@ class Matched:
 
 
 def match_images(tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_]) -> Matched:
-    """Shifts by projection matching, and then the specimen's plane, for patches to begin on."""
+    """Shifts by focus and by projection matching, and the specimen's plane, for patches to begin on.
+
+    Where there is little to match, what was matched is less sharp than before and is not taken.
+    """
     coarser = shrink_images(tilt_images, round(tilt_images.field_angstrom / MATCHING_PIXEL_ANGSTROM))
-    geometry = match_projections(coarser, start, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM)
+    focused = focus_series(tilt_images, start, usable)
+    moved = match_projections(coarser, focused, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM)
+    moved = focus_series(
+        tilt_images, moved, usable, reach_angstrom=REFOCUS_REACH_ANGSTROM, axis_reach_deg=REFOCUS_REACH_DEG
+    )
+    geometry = max(focused, moved, key=lambda one: sharpness(tilt_images, one, usable))
     plane = find_plane(shrink_images(tilt_images, PLANE_PIXELS), geometry, usable)
     return Matched(geometry, plane)
 
@@ -137,7 +149,7 @@ def align_by_patches(
     *,
     patch_angstrom: float,
     spacing_angstrom: float,
-    n_rounds: int = 4,
+    n_rounds: int = 3,
 ) -> Alignment | None:
     """Patches about the matched geometry; None where fewer than four can be followed."""
     found = track_patches(
@@ -152,7 +164,29 @@ def align_by_patches(
     )
     if found is None:
         return None
-    return Alignment.of("patches", found.tracks, found.solution, freedom)
+    tracks, solution = _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable)
+    return Alignment.of("patches", tracks, solution, freedom)
+
+
+def _refocused(
+    tilt_images: TiltImages,
+    tracks: Tracks,
+    solution: BundleSolution,
+    plane: tuple[float, float, float],
+    usable: NDArray[np.bool_],
+) -> tuple[Tracks, BundleSolution]:
+    """Tracks and solution with the drift over tilts that patches cannot tell: they follow what drifts."""
+    focused = focus_series(
+        tilt_images,
+        solution.geometry,
+        usable,
+        plane,
+        reach_angstrom=PATCH_DRIFT_REACH_ANGSTROM,
+        axis_reach_deg=0.0,
+    )
+    drift = focused.shift_xy_angstrom - solution.geometry.shift_xy_angstrom
+    position = tracks.position_xy_angstrom + drift[tracks.view]
+    return replace(tracks, position_xy_angstrom=position), replace(solution, geometry=focused)
 
 
 def align_by_features(

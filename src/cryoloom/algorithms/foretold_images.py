@@ -83,6 +83,8 @@ class Foreteller:
         geometry: SeriesGeometry,
         usable: NDArray[np.bool_],
         plane: Plane = (0.0, 0.0, 0.0),
+        *,
+        half_depth_angstrom: float = HALF_DEPTH_ANGSTROM,
     ) -> Foreteller:
         """For the usable views of a series about a plane ``z = a + b x + c y``."""
         views = np.flatnonzero(usable)
@@ -103,7 +105,7 @@ class Foreteller:
             geometry.shift_xy_angstrom[views] / pixel + plane[0] / pixel * lift,
             (n_y, n_x),
             (STRIP_ROWS * int(np.ceil(rows / STRIP_ROWS)), 2 * int(np.ceil(columns / 2))),
-            2 * round(HALF_DEPTH_ANGSTROM / pixel / LAYER_PX) + 1,
+            2 * round(half_depth_angstrom / pixel / LAYER_PX) + 1,
             pixel,
         )
 
@@ -128,7 +130,7 @@ class Foreteller:
         """
         n_rows, n_u = self.shape
         filtered = self._filtered(aligned[torch.from_numpy(parts)], self.tilt_rad[parts]).cpu().numpy()
-        columns, rays = self._lines()
+        columns, rays = self.lines()
         scale = self._scale()
         taps = own_taps(scale, rays[views], columns[views], n_u)
         own = [(place, int(k)) for place, view in enumerate(views) for k in np.flatnonzero(parts == view)]
@@ -160,7 +162,7 @@ class Foreteller:
         scale[:, [0, -1]] = 0
         return scale
 
-    def _lines(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def lines(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Columns of voxels in strips, and rays of columns, as the kernels take them, ``(view, 3)`` each."""
         cos, sin = np.cos(self.tilt_rad), LAYER_PX * np.sin(self.tilt_rad)
         middle, layer = self.shape[1] // 2, self.n_z // 2

@@ -24,6 +24,8 @@ __all__ = ["PatchTracking", "patch_centres", "track_patches"]
 
 Array = NDArray[np.float64]
 
+MOST_PATCHES = 150  # about; in a larger field they lie further apart
+
 
 @dataclass(frozen=True, slots=True)
 class PatchTracking:
@@ -55,14 +57,16 @@ def track_patches(
     plane: tuple[float, float, float] = (0.0, 0.0, 0.0),
     patch_angstrom: float = 700.0,
     spacing_angstrom: float = 250.0,
-    n_rounds: int = 4,
+    n_rounds: int = 3,
 ) -> PatchTracking | None:
     """Follow a grid of patches through the usable views; None where fewer than four hold.
 
     start : shifts true to about a tenth of a patch, as projection matching gives them. plane : middle of the
     specimen, as `find_plane` gives it; patches begin on it.
     """
-    points = patch_centres(tilt_images, start.mean_axis_deg, spacing_angstrom)
+    n_y, n_x = tilt_images.shape_yx
+    widest = tilt_images.pixel_size_angstrom * np.sqrt(n_y * n_x / MOST_PATCHES)
+    points = patch_centres(tilt_images, start.mean_axis_deg, max(spacing_angstrom, widest))
     correlator = PatchCorrelator.of(tilt_images, patch_angstrom)
     points[:, 2] = plane[0] + points[:, :2] @ plane[1:]
     geometry, search = start, 0.12

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.coarse_alignment import prepared_for_correlation
 from cryoloom.algorithms.correlate import Overlap, find_peaks, overlap_correlation
+from cryoloom.algorithms.focus import without_drift
 from cryoloom.algorithms.foretold_images import SPECIMEN_ANGSTROM, Foreteller, Plane
 from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.series_geometry import SeriesGeometry
@@ -55,7 +56,10 @@ def match_projections(
     n_rounds: int = 2,
     plane: Plane = (0.0, 0.0, 0.0),
 ) -> SeriesGeometry:
-    """Shifts of whole images by projection matching, all against all; first outwards as the volume grows."""
+    """Shifts of whole images by projection matching, all against all; first outwards as the volume grows.
+
+    A smooth drift across the axis hardly shows: that of ``start`` is kept.
+    """
     geometry = start
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
     order = [
@@ -72,7 +76,8 @@ def match_projections(
     for round_ in range(n_rounds):
         reach = max_shift_angstrom / 2 ** (round_ + 1)
         geometry = _matched(tilt_images, prepared, window, geometry, placed, order, reach, plane)
-    return geometry
+    change = without_drift(geometry.shift_xy_angstrom - start.shift_xy_angstrom, start, usable)
+    return replace(geometry, shift_xy_angstrom=start.shift_xy_angstrom + change)
 
 
 def _matched(
