@@ -35,7 +35,7 @@ def test_the_way_from_the_source_to_a_file(project):
     assert {item.name for _, item in origin.steps} == {"TS_02"}
     assert origin.how == "made by run 3 (smooth), TS_02"
     smooth = origin.as_data(project.folder)["steps"][-1]
-    assert smooth["parameters"] == {"width": 3}
+    assert smooth["parameters"] == {"width": 3, "folder": None}
     assert smooth["input_runs"] == [2]
     assert smooth["environment"]["cryoloom"]
     assert smooth["seconds"] >= 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from fakes import STEPS, find_series
 from pydantic import Field
+from rich.console import Console
 from test_graph import Diary
 from test_graph import run as run_steps
 from typer.testing import CliRunner
@@ -95,10 +96,12 @@ def test_asked_for_in_vain(project, tmp_path):
         session_axis(empty)
 
 
-def test_the_command_tells_and_mends(project):
+def test_the_command_tells_and_mends(project, monkeypatch):
+    monkeypatch.setattr("cryoloom.cli.session.console", Console(width=200))
+
     def axis(*options):
         command = ["axis", "--project", str(project.folder), "--run", "2", *options]
-        result = CliRunner().invoke(app, command, catch_exceptions=False, env={"COLUMNS": "200"})
+        result = CliRunner().invoke(app, command, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.output
 
