@@ -111,8 +111,9 @@ def _new_level(group: zarr.Group, level: int, shape: tuple[int, ...], dtype: str
         shape=shape,
         chunks=tuple(min(_CHUNK, n) for n in shape),
         dtype=dtype,
-        # Shuffled bytes put the exponents of noise together; level 1 is the fastest that profits.
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+        # Shuffled bytes put the exponents of noise together, all that can be packed: zstd takes a third more
+        # time to save 2 %.
+        compressors=BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"),
         dimension_names=("z", "y", "x"),
     )
 
