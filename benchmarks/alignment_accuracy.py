@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.model import Sourced, TiltSeries
 from cryoloom.simulate.assess import alignment_error_angstrom, axis_error_deg
 from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.session import simulate_tilt_series
 from cryoloom.simulate.truth import Truth
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
+from kept_series import kept_series
 
 RIBOSOME = Path(__file__).resolve().parents[2] / "shared/data/models/4v5d.cif.gz"
 EASY: dict[str, Any] = {"shift_rms_angstrom": 60.0}
@@ -69,39 +69,6 @@ class QuietContext:
         del done, total
 
 
-def simulated(params: SimulationParams, cache: Path) -> tuple[TiltSeries, Truth]:
-    """A simulated series and its truth, made once and then read from the cache."""
-    key = f"{Path(params.specimen).name.split('.')[0]}-{params.n_beads}-{params.seed}-{params.pretilt_y_deg}"
-    key += f"-{params.shift_rms_angstrom}-{len(params.dark_tilts)}-{params.image_shape_yx[1]}"
-    pixels, told = cache / f"{key}.npy", cache / f"{key}.json"
-    if not told.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        series, truth = simulate_tilt_series(params)
-        counts = np.asarray(series.unweighted_stack.images[:])
-        np.save(pixels, counts.astype(np.uint16))
-        truth.save(told)
-    truth = Truth.load(told)
-    images = np.load(pixels).astype(np.float32)
-    tilts = sorted(truth.tilts, key=lambda tilt: tilt.nominal_tilt_deg)
-    series = TiltSeries(
-        name=key,
-        microscope=Microscope(params.voltage_kv, params.spherical_aberration_mm, params.amplitude_contrast),
-        pixel_size_angstrom=params.pixel_size_angstrom,
-        tilts=tuple(
-            Tilt(
-                tilt.acquisition_index,
-                tilt.nominal_tilt_deg,
-                tilt.dose_start_per_angstrom2,
-                tilt.dose_end_per_angstrom2,
-                section=section,
-            )
-            for section, tilt in enumerate(tilts)
-        ),
-        stack=Stack(images, params.pixel_size_angstrom),
-    )
-    return series, truth
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -133,7 +100,7 @@ def main() -> None:
                         pixel_size_angstrom=2.7,
                         **changes,
                     )
-                    series, truth = simulated(params, arguments.cache)
+                    series, truth = kept_series(params, arguments.cache)
                     if not arguments.only_simulate:
                         print(f"{specimen[-9:]:9s} {method:10s} {case:5s} {seed:4d}", end=" ")
                         _measure(series, truth, axis_error, method)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment_accuracy import QuietContext, simulated
+from alignment_accuracy import QuietContext
 from cryoloom.algorithms.alignment_methods import align_by_beads
 from cryoloom.algorithms.coarse_alignment import align_coarsely
 from cryoloom.algorithms.first_alignment import COARSE_PIXELS
@@ -34,6 +34,7 @@ from cryoloom.formats.mrc import MrcPixels
 from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
+from kept_series import kept_series
 
 REAL = Path(__file__).resolve().parents[2] / "shared/data/tilt-series/empiar-10499"
 METHODS = ("beads", "patches", "no_markers")
@@ -104,11 +105,11 @@ def main() -> None:
     threads = os.environ.get("NUMBA_NUM_THREADS", "all")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, threads {threads}")
     small = SimulationParams(image_shape_yx=(256, 256), pixel_size_angstrom=8.0)
-    warm, _ = simulated(small, arguments.cache)
+    warm, _ = kept_series(small, arguments.cache)
     align_series(warm, AlignSeriesParams(method="no_markers"), QuietContext())  # type: ignore[arg-type]
     if "simulated" in arguments.series:
         large = SimulationParams(image_shape_yx=(1023, 1440), pixel_size_angstrom=5.4)
-        series, truth = simulated(large, arguments.cache)
+        series, truth = kept_series(large, arguments.cache)
         print("simulated, 41 x 1023 x 1440, 5.4 A/px")
         measure(
             replace(series, tilt_axis_deg=Sourced.from_told(truth.tilt_axis_deg + 2.0, "mdoc")),

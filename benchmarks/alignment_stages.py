@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alignment_accuracy import CASES, simulated
+from alignment_accuracy import CASES
 from cryoloom.algorithms.alignment_methods import align_by_features, align_by_patches, match_images
 from cryoloom.algorithms.first_alignment import align_first
 from cryoloom.algorithms.focus import focus_series
@@ -25,6 +25,7 @@ from cryoloom.model import Exclusion, Pose, TiltSeries
 from cryoloom.simulate.assess import alignment_error_angstrom, axis_error_deg
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.truth import Truth
+from kept_series import kept_series
 
 
 def posed(series: TiltSeries, geometry: SeriesGeometry, turn_deg: float) -> TiltSeries:
@@ -80,7 +81,7 @@ def main() -> None:
                 pixel_size_angstrom=2.7,
                 **changes,
             )
-            series, truth = simulated(params, arguments.cache)
+            series, truth = kept_series(params, arguments.cache)
             print(f"{case}, seed {seed}", flush=True)
             dark = {tilt.acquisition_index for tilt in truth.tilts if tilt.flaw == "dark"}
             _measure(series, truth, truth.tilt_axis_deg + axis_error, dark)

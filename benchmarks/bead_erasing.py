@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from alignment_accuracy import QuietContext, simulated
+from alignment_accuracy import QuietContext
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.truth import Truth
 from cryoloom.steps.erase_beads import EraseBeadsParams, erase_beads
 from cryoloom.steps.reconstruct import ReconstructParams, reconstruct
+from kept_series import kept_series
 
 
 @dataclass
@@ -104,7 +105,7 @@ def main() -> None:
             pixel_size_angstrom=2.7,
             shift_rms_angstrom=60.0,
         )
-        series, truth = simulated(params, arguments.cache)
+        series, truth = kept_series(params, arguments.cache)
         series = truth.with_true_poses(series)
         context = Context()
         erased = erase_beads(series, EraseBeadsParams(), context)

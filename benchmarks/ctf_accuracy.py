@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +28,11 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf import astigmatism_components
-from cryoloom.model import Ctf, Microscope, Sourced, Stack, Tilt, TiltSeries
-from cryoloom.simulate.session import SimulationParams, simulate_tilt_series
+from cryoloom.model import Ctf, Microscope, Sourced, Tilt, TiltSeries
+from cryoloom.simulate.session import SimulationParams
 from cryoloom.simulate.truth import Truth
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
+from kept_series import kept_series
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from context import MemoryContext
@@ -107,39 +108,11 @@ def described(params: SimulationParams) -> str:
 
 
 def simulated(params: SimulationParams, keep: Path | None) -> tuple[TiltSeries, Truth]:
-    """The series, from ``keep`` where it is there."""
-    keep = keep or Path(tempfile.mkdtemp())
-    suffix = "" if params.amplitude_contrast == AMPLITUDE_CONTRAST else f"_{params.amplitude_contrast:.3f}"
-    path = keep / f"{params.seed}_{params.image_shape_yx[0]}{suffix}.npz"
-    truth_path = path.with_suffix(".json")
-    if not path.is_file():
-        keep.mkdir(parents=True, exist_ok=True)
-        series, truth = simulate_tilt_series(params)
-        np.savez(path, images=np.asarray(series.stack.images).astype(np.uint16))
-        truth.save(truth_path)
-    truth = Truth.load(truth_path)
-    images = np.load(path)["images"].astype(np.float32)
-    tilts = tuple(
-        Tilt(
-            t.acquisition_index,
-            t.nominal_tilt_deg,
-            t.dose_start_per_angstrom2,
-            t.dose_end_per_angstrom2,
-            section=section,
-        )
-        for section, t in enumerate(sorted(truth.tilts, key=lambda t: t.nominal_tilt_deg))
-    )
-    return (
-        TiltSeries(
-            truth.series,
-            Microscope(params.voltage_kv, params.spherical_aberration_mm, AMPLITUDE_CONTRAST),
-            params.pixel_size_angstrom,
-            tilts,
-            tilt_axis_deg=Sourced.from_told(truth.told_axis_deg, "mdoc"),
-            stack=Stack(images, params.pixel_size_angstrom),
-        ),
-        truth,
-    )
+    """The series as a microscope without phase plate would tell of it, from ``keep`` where it is there."""
+    series, truth = kept_series(params, keep or Path(tempfile.mkdtemp()))
+    microscope = Microscope(params.voltage_kv, params.spherical_aberration_mm, AMPLITUDE_CONTRAST)
+    told = Sourced.from_told(truth.told_axis_deg, "mdoc")
+    return replace(series, microscope=microscope, tilt_axis_deg=told), truth
 
 
 def report(name: str, series: TiltSeries, truth: Truth, phase_deg: float = 0.0) -> Errors:

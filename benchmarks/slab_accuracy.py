@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from alignment_accuracy import RIBOSOME, QuietContext
-from cryoloom.model import Stack, TiltSeries
+from cryoloom.model import TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.session import simulate_tilt_series
 from cryoloom.simulate.truth import Truth
 from cryoloom.steps.estimate_slab import EstimateSlabParams, estimate_slab
+from kept_series import kept_series
 
 # thickness, height, pretilt about x and y, beads, specimen
 CASES: tuple[tuple[float, float, float, float, int, str], ...] = (
@@ -41,8 +41,6 @@ class Context(QuietContext):
 def simulated(seed: int, case: tuple[Any, ...], side: int, cache: Path) -> tuple[TiltSeries, Truth]:
     """A series with its true poses, made once and then read from the cache."""
     thickness, height, pretilt_x, pretilt_y, n_beads, specimen = case
-    key = "-".join(str(value) for value in ("slab", seed, side, *case))
-    pixels, told = cache / f"{key}.npy", cache / f"{key}.json"
     params = SimulationParams(
         seed=seed,
         specimen=str(RIBOSOME) if specimen == "ribosome" else specimen,
@@ -55,32 +53,8 @@ def simulated(seed: int, case: tuple[Any, ...], side: int, cache: Path) -> tuple
         image_shape_yx=(side, side),
         pixel_size_angstrom=4.0,
     )
-    if not told.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        series, truth = simulate_tilt_series(params)
-        np.save(pixels, np.asarray(series.unweighted_stack.images[:]).astype(np.uint16))
-        truth.save(told)
-    truth = Truth.load(told)
-    series, _ = _empty(params, truth, np.load(pixels).astype(np.float32))
+    series, truth = kept_series(params, cache)
     return truth.with_true_poses(series), truth
-
-
-def _empty(params: SimulationParams, truth: Truth, images: np.ndarray) -> tuple[TiltSeries, None]:
-    from cryoloom.model import Microscope, Tilt
-
-    ordered = sorted(truth.tilts, key=lambda tilt: tilt.nominal_tilt_deg)
-    tilts = tuple(
-        Tilt(
-            tilt.acquisition_index,
-            tilt.nominal_tilt_deg,
-            tilt.dose_start_per_angstrom2,
-            tilt.dose_end_per_angstrom2,
-            section=section,
-        )
-        for section, tilt in enumerate(ordered)
-    )
-    pixel = params.pixel_size_angstrom
-    return TiltSeries("simulated", Microscope(), pixel, tilts, stack=Stack(images, pixel)), None
 
 
 def main() -> None:

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.testing import assert_allclose
 
-from cryoloom.algorithms.local_motion import LocalMotion, add_undistorted, cubic_spline_transfer
+from cryoloom.algorithms.local_motion import LocalMotion, add_undistorted
 from cryoloom.algorithms.motion import MotionSettings
 from cryoloom.algorithms.movie_alignment import MovieAligner
 from cryoloom.algorithms.trajectory_prior import TrajectoryPrior
+from cryoloom.geometry.spline_basis import cubic_spline_transfer
 
 SHAPE = (240, 256)
 N_FRAMES = 6

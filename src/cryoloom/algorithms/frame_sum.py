@@ -11,9 +11,10 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.frame_spectra import FrameGrid
-from cryoloom.algorithms.local_motion import LocalMotion, add_undistorted, cubic_spline_transfer
+from cryoloom.algorithms.local_motion import LocalMotion, add_undistorted
 from cryoloom.algorithms.motion import phase_ramps
 from cryoloom.algorithms.workspace import Workspace
+from cryoloom.geometry.spline_basis import cubic_spline_transfer
 from cryoloom.kernels.frame_shifts import add_moved
 
 __all__ = ["FrameSums", "HalfSums", "LocalHalfSums"]

@@ -18,7 +18,7 @@ from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPri
 from cryoloom.geometry.spline_basis import clamped_spline_basis
 from cryoloom.kernels.sample_displaced import sample_displaced
 
-__all__ = ["LocalMotion", "add_undistorted", "cubic_spline_transfer", "estimate_local_motion"]
+__all__ = ["LocalMotion", "add_undistorted", "estimate_local_motion"]
 
 _Array = NDArray[np.float64]
 
@@ -145,11 +145,6 @@ def _fit(
         for a, b, in_space in zip(spectra, seen, spaces, strict=True)
     ]
     return np.stack(controls, axis=-1).reshape(n_t, n_y, n_x, 2)
-
-
-def cubic_spline_transfer(n: int) -> _Array:
-    """Spectrum of samples over that of their cubic B-splines' weights along one axis, ``(n,)``, periodic."""
-    return (2 + np.cos(2 * np.pi * np.fft.fftfreq(n))) / 3
 
 
 def add_undistorted(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from cryoloom.geometry.frames import position_from_index
-from cryoloom.geometry.spline_basis import clamped_spline_basis
+from cryoloom.geometry.spline_basis import clamped_spline_basis, cubic_spline_transfer
 from cryoloom.kernels.sample_displaced import sample_displaced
 from cryoloom.model import ImageWarp
 
@@ -23,7 +23,7 @@ def straightened(image: torch.Tensor, warp: ImageWarp | None, pixel_size_angstro
         return image
     shape = (image.shape[0], image.shape[1])
     # Spectrum of samples over that of the cubic B-splines' weights.
-    transfer = [(2 + torch.cos(2 * torch.pi * torch.fft.fftfreq(n, device=image.device))) / 3 for n in shape]
+    transfer = [torch.from_numpy(cubic_spline_transfer(n)).to(image) for n in shape]
     spectrum = torch.fft.rfft2(image)
     spectrum /= transfer[0][:, None] * transfer[1][None, : spectrum.shape[1]]
     coefficients = torch.fft.irfft2(spectrum, s=shape).cpu().numpy()

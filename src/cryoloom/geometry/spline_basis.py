@@ -1,4 +1,4 @@
-"""Clamped B-splines over an interval: smooth fields told by a few controls."""
+"""Cubic B-splines: clamped over an interval for smooth fields, periodic on the pixel grid for images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
-__all__ = ["clamped_spline_basis"]
+__all__ = ["clamped_spline_basis", "cubic_spline_transfer"]
 
 
 def clamped_spline_basis(position: NDArray[np.float64], n_control: int) -> NDArray[np.float64]:
@@ -17,3 +17,8 @@ def clamped_spline_basis(position: NDArray[np.float64], n_control: int) -> NDArr
     inner = np.linspace(0.0, 1.0, n_control - degree + 1)
     knots = np.concatenate([np.zeros(degree), inner, np.ones(degree)])
     return np.asarray(BSpline.design_matrix(np.clip(position, 0.0, 1.0), knots, degree).toarray())
+
+
+def cubic_spline_transfer(n: int) -> NDArray[np.float64]:
+    """Spectrum of samples over that of their cubic B-splines' weights along one axis, ``(n,)``, periodic."""
+    return (2 + np.cos(2 * np.pi * np.fft.fftfreq(n))) / 3

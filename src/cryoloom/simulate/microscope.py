@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.fourier import frequencies_rfft, good_fft_size
+from cryoloom.geometry.spline_basis import cubic_spline_transfer
 from cryoloom.kernels.specimen_layers import slab_in_layer, stamp_clouds
 from cryoloom.model import Microscope
 from cryoloom.simulate.parameters import SimulationParams
@@ -50,8 +51,8 @@ class Optics:
         self._twice_angle_cos = (frequency_x**2 - frequency_y**2) / self.k2.clamp(min=1e-12)
         self._twice_angle_sin = 2 * frequency_x * frequency_y / self.k2.clamp(min=1e-12)
         # What a cubic B-spline on the pixel grid takes away, given back; and the atoms' own size.
-        cubic = [(2 + torch.cos(2 * math.pi * f * self.pixel)) / 3 for f in (frequency_y, frequency_x)]
-        self.cubic_spline_transfer = cubic[0] * cubic[1]
+        cubic_y, cubic_x = (torch.from_numpy(cubic_spline_transfer(n)).to(self.k2) for n in self.shape)
+        self.cubic_spline_transfer = cubic_y[:, None] * cubic_x[None, : self.k2.shape[1]]
         """Spectrum of an image over that of its cubic B-splines' weights."""
         spline = torch.sinc(frequency_y * self.pixel) * torch.sinc(frequency_x * self.pixel)
         self.point_transfer = torch.exp(-0.25 * _B_FACTOR_ANGSTROM2 * self.k2) / spline**4
