@@ -121,10 +121,12 @@ def tomogram(series: TiltSeries, params: ReconstructParams) -> NDArray[np.float3
     return np.asarray(reconstruct(series, params, context).volume)
 
 
-def soft_crop(volume: NDArray[np.float32], margin: int, voxel: float) -> NDArray[np.float32]:
+def soft_crop(
+    volume: NDArray[np.float32], margin: int, voxel: float, thickness: float = THICKNESS_ANGSTROM
+) -> NDArray[np.float32]:
     """The ice in the middle of the field, with edges that fade."""
     n_z = volume.shape[0]
-    half = round(0.5 * THICKNESS_ANGSTROM / voxel)
+    half = round(0.5 * thickness / voxel)
     cut = volume[n_z // 2 - half : n_z // 2 + half, margin:-margin, margin:-margin]
     cut = cut - cut.mean()
     for axis in range(3):

@@ -1,16 +1,23 @@
-"""What deconvolution and the networks of `denoise` make of a tomogram whose truth is known.
+"""What the networks of `denoise` make of a tomogram, against the truth and against what a plain filter does.
 
-A simulated series with true poses and CTFs; every count of its images goes by chance to the even or the odd
-half, as even and odd frames do. Tomograms of both are corrected for the CTF (3D-CTF, phase flips). Compared
-with the true density between 300 A and 40 A: where images measured, and in the missing wedge.
+Simulated series with true poses and CTFs; every count of their images goes by chance to the even or the odd
+half, as even and odd frames do. Tomograms of both are corrected for the CTF (3D-CTF, phase flips). Two
+regions of Fourier space are judged apart: where images measured, and the missing wedge.
 
-    python benchmarks/denoise_quality.py [--seeds 1] [--figure docs/images/denoise.png]
+Fourier shell correlation with the true specimen does not change with any radial filter, deconvolution and
+low-pass included, so it shows what a network does that they cannot. The correlation of the voxels does
+change with them; it is given as it is, and with the radial filter that makes it largest, which is found with
+the truth: no low-pass and no deconvolution can do better than that column says for "raw".
+
+    python benchmarks/denoise_quality.py [--seeds 1 2 3] [--specimens builtin MODEL.cif.gz] [--size 384]
+        [--keep DIR] [--figure docs/images/denoise.png]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,27 +31,31 @@ from scipy.ndimage import gaussian_filter
 from cryoloom.model import Stack, TiltSeries, Tomogram
 from cryoloom.report.images import with_scale_bar
 from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.session import simulate_tilt_series
 from cryoloom.simulate.specimen import make_specimen
 from cryoloom.simulate.stage import tilt_truths
 from cryoloom.steps.deconvolve import DeconvolveParams, deconvolve
 from cryoloom.steps.denoise import DenoiseParams, denoise
 from cryoloom.steps.reconstruct import ReconstructParams, reconstruct
-from ctf_correction_quality import THICKNESS_ANGSTROM, correlations, soft_crop, true_density
+from ctf_correction_quality import correlation_of, shell_sums, soft_crop, true_density
+from kept_series import kept_series
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from context import MemoryContext
 
-EDGES = np.array([1 / 300, 1 / 150, 1 / 100, 1 / 75, 1 / 60, 1 / 50, 1 / 40])
+EDGES = np.array([1 / 300, 1 / 150, 1 / 100, 1 / 75, 1 / 60, 1 / 50, 1 / 40, 1 / 30])
+FINE_EDGES = np.linspace(1 / 300, 1 / 25, 40)
+REGIONS = ("measured", "missing")
+THICKNESS_ANGSTROM = 1200.0
 VOXEL_ANGSTROM = 10.0
-MARGIN_PX = 24
+MARGIN_PX = 20
 Volume = NDArray[np.float32]
+Curves = dict[str, NDArray[np.float64]]
 
 
-def halved_series(seed: int, size: int) -> tuple[TiltSeries, SimulationParams]:
-    """A series with even and odd images, true poses and true CTFs."""
-    params = SimulationParams(
+def scenario(seed: int, specimen: str, size: int) -> SimulationParams:
+    return SimulationParams(
         seed=seed,
+        specimen=specimen,
         image_shape_yx=(size, size),
         pixel_size_angstrom=5.0,
         thickness_angstrom=THICKNESS_ANGSTROM,
@@ -54,14 +65,18 @@ def halved_series(seed: int, size: int) -> tuple[TiltSeries, SimulationParams]:
         pretilt_y_deg=0.0,
         n_particles=round(120 * size * size / (512 * 720)),
     )
-    series, truth = simulate_tilt_series(params)
+
+
+def halved_series(params: SimulationParams, keep: Path) -> TiltSeries:
+    """A series with even and odd images, true poses and true CTFs."""
+    series, truth = kept_series(params, keep)
     series = truth.with_true_ctfs(truth.with_true_poses(series))
     images = np.asarray(series.best_stack.images)
-    rng = np.random.default_rng([seed, 99])
+    rng = np.random.default_rng([params.seed, 99])
     even = rng.binomial(images.astype(np.int64), 0.5).astype(np.float32)
     stack = Stack(images, params.pixel_size_angstrom, even=even, odd=images - even)
     told = type(series.handedness).from_told(truth.handedness, "truth")
-    return replace(series, stack=stack, handedness=told), params
+    return replace(series, stack=stack, handedness=told)
 
 
 def true_volume(params: SimulationParams, shape: tuple[int, int, int]) -> Volume:
@@ -71,25 +86,87 @@ def true_volume(params: SimulationParams, shape: tuple[int, int, int]) -> Volume
     return true_density(specimen, shape, VOXEL_ANGSTROM)
 
 
-def band(volume: Volume, region: str | None) -> Volume:
-    """What of a volume lies between the outermost shells, and in a region."""
-    spectrum = torch.fft.rfftn(torch.from_numpy(volume))
-    n_z, n_y, n_x = volume.shape
-    k_z = torch.fft.fftfreq(n_z, VOXEL_ANGSTROM)[:, None, None]
-    k_y = torch.fft.fftfreq(n_y, VOXEL_ANGSTROM)[None, :, None]
-    k_x = torch.fft.rfftfreq(n_x, VOXEL_ANGSTROM)[None, None]
-    radius = torch.sqrt(k_z**2 + k_y**2 + k_x**2)
-    kept = (radius >= EDGES[0]) & (radius < EDGES[-1])
-    if region == "measured":
-        kept &= k_z.abs() <= k_x * np.tan(np.deg2rad(57))
-    elif region == "missing":
-        kept &= k_z.abs() > k_x * np.tan(np.deg2rad(63))
-    return torch.fft.irfftn(spectrum * kept, s=volume.shape).numpy()
+def ice_of(volume: Volume) -> Volume:
+    return soft_crop(volume, MARGIN_PX, VOXEL_ANGSTROM, THICKNESS_ANGSTROM)
 
 
-def likeness(found: Volume, true: Volume, region: str | None) -> float:
-    """Correlation coefficient of the voxels, between 300 and 40 A."""
-    return float(np.corrcoef(band(found, region).ravel(), band(true, region).ravel())[0, 1])
+def likeness(found: Volume, true: Volume, region: str | None) -> tuple[float, float]:
+    """Correlation of the voxels between 300 and 25 A: as they are, and after the best radial filter.
+
+    With the correlation ``c`` of a shell and the truth's power ``P`` in it the latter is
+    ``sqrt(sum P c^2 / sum P)``.
+    """
+    regions = REGIONS if region is None else (region,)
+    sums = sum(shell_sums(found, true, VOXEL_ANGSTROM, FINE_EDGES, which) for which in regions).sum(axis=1)
+    as_is = correlation_of(sums.sum(axis=1))
+    explained = np.maximum(sums[0], 0.0) ** 2 / sums[1]
+    return float(as_is), float(np.sqrt(explained.sum() / sums[2].sum()))
+
+
+def made_of(raw: Tomogram, methods: list[str]) -> dict[str, Volume]:
+    """The tomogram as it is and what the steps make of it; says how long they took."""
+    volumes = {"raw": np.asarray(raw.volume)}
+    steps = (
+        ("deconvolved", deconvolve, DeconvolveParams(multiscale=False)),
+        ("noise2noise", denoise, DenoiseParams(multiscale=False)),
+        ("missing_wedge", denoise, DenoiseParams(method="missing_wedge", multiscale=False)),
+    )
+    for name, step, params in steps:
+        if name not in methods:
+            continue
+        context = MemoryContext()
+        start_cpu = time.process_time()
+        volumes[name] = np.asarray(step(raw, params, context).volume)
+        figures = ", ".join(f"{key} {value:.3g}" for key, value in context.figures.items())
+        print(f"  {name}: {time.process_time() - start_cpu:.0f} s of processor time; {figures}", flush=True)
+        if "training" in context.records:
+            losses = context.records["training"]["validation_loss"]
+            print("    validation loss " + " ".join(f"{loss:.4f}" for loss in losses), flush=True)
+    return volumes
+
+
+def compared(volumes: dict[str, Volume], true: Volume) -> Curves:
+    """Print and return, for each volume and region, the shells' correlations and those of the voxels."""
+    true_ice = ice_of(true)
+    ice = {name: ice_of(volume) for name, volume in volumes.items()}
+    rows: Curves = {}
+    print_header()
+    for region in REGIONS:
+        for name, volume in ice.items():
+            sums = shell_sums(volume, true_ice, VOXEL_ANGSTROM, EDGES, region)
+            curve = correlation_of(sums.sum(axis=1))
+            rows[f"{region} {name}"] = np.array([*curve, *likeness(volume, true_ice, region)])
+    for name, volume in ice.items():
+        rows[f"all {name}"] = np.array([*[np.nan] * (len(EDGES) - 1), *likeness(volume, true_ice, None)])
+    print_rows(rows)
+    return rows
+
+
+def print_header() -> None:
+    centres = "".join(f"{1 / k:>7.0f}" for k in 0.5 * (EDGES[1:] + EDGES[:-1]))
+    print(f"  {'shell, A':<26}{centres}{'as is':>8}{'filter':>8}")
+
+
+def print_rows(rows: Curves) -> None:
+    for name, row in rows.items():
+        shells = "".join("       " if np.isnan(value) else f"{value:7.3f}" for value in row[:-2])
+        print(f"  {name:<26}{shells}{row[-2]:8.3f}{row[-1]:8.3f}", flush=True)
+
+
+def summarise(found: list[Curves]) -> None:
+    """Mean over the series, and mean and standard error of what each gains over raw."""
+    print(f"mean of {len(found)} series")
+    print_header()
+    print_rows({name: np.mean([rows[name] for rows in found], axis=0) for name in found[0]})
+    if len(found) < 2:
+        return
+    print("gain over raw, and its standard error over the series")
+    for name in found[0]:
+        region, made = name.split(" ", 1)
+        if made != "raw":
+            gains = np.array([rows[name] - rows[f"{region} raw"] for rows in found])
+            error = gains.std(axis=0, ddof=1) / np.sqrt(len(found))
+            print_rows({name: gains.mean(axis=0), "  error": error})
 
 
 def slices(volumes: dict[str, Volume]) -> Image.Image:
@@ -97,7 +174,7 @@ def slices(volumes: dict[str, Volume]) -> Image.Image:
     n_z, n_y, n_x = next(iter(volumes.values())).shape
     gap, title = 6, 22
     figure = Image.new("L", ((n_x + gap) * len(volumes) - gap, title + n_y + gap + n_z), 255)
-    draw, font = ImageDraw.Draw(figure), ImageFont.load_default(15)
+    draw, font = ImageDraw.Draw(figure), ImageFont.load_default(13)
     for i, (name, volume) in enumerate(volumes.items()):
         # Beyond 40 A nothing is true; 20 A of blur for the eye. Slices are 50 A thick.
         smooth = gaussian_filter(volume, 2.0 if name == "truth" else 1.0)
@@ -110,63 +187,43 @@ def slices(volumes: dict[str, Volume]) -> Image.Image:
             if i == 0 and image is xy:
                 picture = with_scale_bar(picture, VOXEL_ANGSTROM)
             figure.paste(picture, (i * (n_x + gap), top))
-        draw.text((i * (n_x + gap) + 4, 1), name, fill=0, font=font)
+        draw.text((i * (n_x + gap) + 4, 1), name.replace("_", " "), fill=0, font=font)
     return figure
-
-
-def made_of(raw: Tomogram) -> dict[str, Volume]:
-    """The tomogram as it is and what the steps make of it; says how long they took."""
-    volumes = {"raw": np.asarray(raw.volume)}
-    for name, step, params in (
-        ("deconvolved", deconvolve, DeconvolveParams(multiscale=False)),
-        ("Noise2Noise", denoise, DenoiseParams(multiscale=False)),
-        ("wedge filled", denoise, DenoiseParams(method="missing_wedge", multiscale=False)),
-    ):
-        context = MemoryContext()
-        start, start_cpu = time.perf_counter(), time.process_time()
-        volumes[name] = np.asarray(step(raw, params, context).volume)
-        figures = ", ".join(f"{key} {value:.3g}" for key, value in context.figures.items())
-        seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
-        print(f"  {name}: {seconds:.0f} s, {cpu:.0f} s of processor time; {figures}", flush=True)
-    return volumes
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--figure", type=Path, help="PNG of slices, of the first seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--specimens", nargs="+", default=["builtin"], help="'builtin' or an atomic model")
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--methods", nargs="+", default=["deconvolved", "noise2noise", "missing_wedge"])
+    parser.add_argument("--keep", type=Path, help="folder of simulated stacks, made there once")
+    parser.add_argument("--figure", type=Path, help="PNG of slices, of the first series")
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
+    keep = options.keep or Path(tempfile.mkdtemp())
+    found: list[Curves] = []
     for seed in options.seeds:
-        start = time.perf_counter()
-        series, simulation = halved_series(seed, options.size)
-        params = ReconstructParams(
-            voxel_size_angstrom=VOXEL_ANGSTROM,
-            thickness_angstrom=THICKNESS_ANGSTROM + 400,
-            ctf_correction="phase_flip",
-            multiscale=False,
-        )
-        raw = reconstruct(series, params, MemoryContext())
-        print(f"seed {seed}: simulated and reconstructed in {time.perf_counter() - start:.0f} s", flush=True)
-        true = true_volume(simulation, raw.volume.shape)
-        volumes = made_of(raw)
-        true_ice = soft_crop(true, MARGIN_PX, VOXEL_ANGSTROM)
-        ice = {name: soft_crop(volume, MARGIN_PX, VOXEL_ANGSTROM) for name, volume in volumes.items()}
-        centres = "".join(f"{1 / k:>8.0f}" for k in 0.5 * (EDGES[1:] + EDGES[:-1]))
-        for region in ("measured", "missing"):
-            print(f"  {region + ', shell A':<24}{centres}{'all':>8}")
-            for name, volume in ice.items():
-                curve = correlations(volume, true_ice, VOXEL_ANGSTROM, EDGES, region)
-                row = "".join(f"{value:>8.3f}" for value in (*curve, likeness(volume, true_ice, region)))
-                print(f"  {name:<24}{row}", flush=True)
-        whole = "; ".join(f"{name} {likeness(volume, true_ice, None):.3f}" for name, volume in ice.items())
-        print(f"  correlation of the voxels, everything from 300 to 40 A: {whole}", flush=True)
-        if options.figure and seed == options.seeds[0]:
-            options.figure.parent.mkdir(parents=True, exist_ok=True)
-            slices({"truth": true, **volumes}).save(options.figure, optimize=True)
+        for specimen in options.specimens:
+            params = scenario(seed, specimen, options.size)
+            wanted = ReconstructParams(
+                voxel_size_angstrom=VOXEL_ANGSTROM,
+                thickness_angstrom=THICKNESS_ANGSTROM + 400,
+                ctf_correction="phase_flip",
+                multiscale=False,
+            )
+            raw = reconstruct(halved_series(params, keep), wanted, MemoryContext())
+            print(f"{Path(specimen).name}, seed {seed}, {' x '.join(map(str, raw.volume.shape))} voxels")
+            volumes = made_of(raw, options.methods)
+            true = true_volume(params, raw.volume.shape)
+            found.append(compared(volumes, true))
+            if options.figure and len(found) == 1:
+                options.figure.parent.mkdir(parents=True, exist_ok=True)
+                slices({"truth": true, **volumes}).save(options.figure, optimize=True)
+    summarise(found)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from cryoloom.algorithms.ctf_fit import DefocusFit, whiten
 from cryoloom.algorithms.ctf_model import SeriesModel, TiltRings
 from cryoloom.algorithms.ctf_series import fit_series
-from cryoloom.algorithms.ctf_shared import thickness_of
+from cryoloom.algorithms.ctf_shared import common_value, thickness_of
 from cryoloom.algorithms.power_spectrum import SpectrumBand, tile_spectra
 from cryoloom.model import Microscope
 
@@ -59,3 +59,15 @@ def test_without_rings_no_thickness_is_told(rng):
     tilt = TiltRings(whiten(tile_spectra(noise, 2.7, BAND, 600.0), Microscope()), 0, 0.0, 0.0)
     unseen = DefocusFit(DEFOCUS, 0.0, 0.0, 500.0, 500.0, 1.0)
     assert thickness_of([tilt], SeriesModel(1, np.full(BAND.n_rings, 0.1)), [unseen]) is None
+
+
+@pytest.mark.parametrize("true_spread", [0.0, 40.0, 300.0])
+def test_a_common_value_and_how_much_it_varies(rng, true_spread):
+    """Forty exposures, half of them steep and badly known."""
+    errors = np.repeat([60.0, 200.0], 20)[:, None] * np.ones(2)
+    truth = np.array([150.0, -250.0]) + true_spread * rng.normal(size=(40, 2))
+    mean, spread = common_value(truth + errors * rng.normal(size=(40, 2)), errors**2, 30.0)
+    # Four standard deviations of a mean over twenty good exposures.
+    assert np.abs(mean - [150.0, -250.0]).max() < 4 * np.hypot(60.0, true_spread) / np.sqrt(20)
+    # Of none the lower end of what is thought possible is found, or nearly: drawn together to a sixth.
+    assert 0.6 * true_spread <= spread <= max(1.4 * true_spread, 0.4 * 60.0)

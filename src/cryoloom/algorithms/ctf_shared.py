@@ -31,11 +31,13 @@ from cryoloom.algorithms.ctf_model import (
     is_seen,
 )
 
-__all__ = ["Thickness", "coarse_astigmatism", "shared_model", "thickness_of"]
+__all__ = ["Thickness", "coarse_astigmatism", "common_value", "shared_model", "thickness_of"]
 
 INCLINATION_SD_DEG = 6.0
 THICKNESSES_ANGSTROM = (0.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 4000.0)
 DECAYS = (-0.5, 0.0, 0.5, 1.0, 2.0)
+# Nobody turns the stigmators within a series: components are thought to differ by this, unless they say more.
+ASTIGMATISM_SPREAD_ANGSTROM = 30.0
 
 
 def shared_model(
@@ -189,17 +191,31 @@ def _astigmatism(
         # One scoring step from the regularised fit gives what the exposure says without the prior.
         values.append(components + np.clip(np.linalg.solve(curvature, gradient), -600, 600))
         precisions.append(np.diag(curvature))
-    measured, precision = np.array(values), np.array(precisions)
-    variance = model.astigmatism_sd_angstrom**2
-    for _ in range(20):
-        weights = 1.0 / (1.0 / precision + variance)
-        mean = (weights * measured).sum(axis=0) / weights.sum(axis=0)
-        shrunk = variance * weights * (measured - mean)
-        variance = max(float(np.mean(shrunk**2 + variance * (1 - variance * weights))), 20.0**2)
-    return {
-        "astigmatism_angstrom": (float(mean[0]), float(mean[1])),
-        "astigmatism_sd_angstrom": min(math.sqrt(variance), ASTIGMATISM_SD_ANGSTROM),
-    }
+    mean, spread = common_value(np.array(values), 1.0 / np.array(precisions), ASTIGMATISM_SPREAD_ANGSTROM)
+    return {"astigmatism_angstrom": (float(mean[0]), float(mean[1])), "astigmatism_sd_angstrom": spread}
+
+
+def common_value(
+    measured: NDArray[np.float64], variance: NDArray[np.float64], typical_spread: float
+) -> tuple[NDArray[np.float64], float]:
+    """Mean ``(component,)`` and spread of what was measured, ``(exposure, component)``, with known variances.
+
+    The spread, of one size for all components, is that of largest posterior under an exponential prior of
+    mean ``typical_spread``, up to `ASTIGMATISM_SD_ANGSTROM`.
+    """
+
+    def mean_for(spread: float) -> NDArray[np.float64]:
+        weights = 1.0 / (variance + spread**2)
+        return np.asarray((weights * measured).sum(axis=0) / weights.sum(axis=0))
+
+    def loss(spread: float) -> float:
+        total = variance + spread**2
+        misfit = 0.5 * (np.log(total) + (measured - mean_for(spread)) ** 2 / total).sum()
+        return float(misfit) + spread / typical_spread
+
+    # On a grid: where exposures hardly differ, steps of expectation and maximisation take hundreds to end.
+    spread = min(np.geomspace(10.0, ASTIGMATISM_SD_ANGSTROM, 40).tolist(), key=loss)
+    return mean_for(spread), spread
 
 
 def coarse_astigmatism(
