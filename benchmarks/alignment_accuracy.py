@@ -2,7 +2,7 @@
 
 1024 x 1024 pixels of 2.7 A, 41 tilts of 3 e/A^2. Easy: axis told 5 degrees wrong. Ten: 10 degrees. Hard: a
 pretilt of 12 degrees, shifts up to a quarter of the field, three dark tilts and the axis told 90 degrees
-wrong. Prints the axis error, the rms error of 200 projected specimen points (one rigid motion removed)
+wrong. Gold and crystals: 40 beads, or 6 crystals of ice that are darker or lighter from tilt to tilt. Prints the axis error, the rms error of 200 projected specimen points (one rigid motion removed)
 overall and as median over tilts, the step's own figures, and seconds of the alignment alone.
 
 Half a turn of the axis is the mirrored specimen, which images cannot tell: of the two the nearer is judged.
@@ -39,6 +39,8 @@ CASES: dict[str, tuple[dict[str, Any], float]] = {
     "easy": (EASY, 5.0),
     "ten": (EASY, 10.0),
     "hard": (HARD, 90.0),
+    "gold": (EASY | {"n_beads": 40}, 5.0),
+    "crystals": (EASY | {"n_ice_crystals": 6}, 5.0),
 }
 BEADS_IN_FIELD = {"beads": 12, "patches": 0, "no_markers": 0, "auto": 0}
 
@@ -95,10 +97,9 @@ def main() -> None:
                     params = SimulationParams(
                         seed=seed,
                         specimen=str(RIBOSOME) if specimen == "ribosome" else specimen,
-                        n_beads=n_beads,
                         image_shape_yx=(arguments.side, arguments.side),
                         pixel_size_angstrom=2.7,
-                        **changes,
+                        **({"n_beads": n_beads} | changes),
                     )
                     series, truth = kept_series(params, arguments.cache)
                     if not arguments.only_simulate:

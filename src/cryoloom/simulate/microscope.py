@@ -17,6 +17,7 @@ from cryoloom.algorithms.fourier import frequencies_rfft, good_fft_size
 from cryoloom.geometry.spline_basis import cubic_spline_transfer
 from cryoloom.kernels.specimen_layers import slab_in_layer, stamp_clouds
 from cryoloom.model import Microscope
+from cryoloom.simulate.ice_crystals import crystal_contrast
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.particles import REFERENCE_VOXEL_ANGSTROM
 from cryoloom.simulate.specimen import Specimen
@@ -89,7 +90,7 @@ class ExposedContrast:
     damaged_rfft: torch.Tensor
     """Of what the dose destroys, as it would be undamaged."""
     lasting_rfft: torch.Tensor
-    """Of gold and ice."""
+    """Of gold, ice and the crystals on it."""
 
 
 def remaining_after_dose(
@@ -131,8 +132,13 @@ def exposed_contrast(
             solid = view.ice(layer, rng)
             view.add_beads(solid, layer)
             lasting += ctf * torch.fft.rfft2(torch.from_numpy(solid))
+    lasting *= 2.0
+    if params.n_ice_crystals:
+        # Electrons taken out of the image: no transfer function.
+        dark = crystal_contrast(specimen.crystals, tilt, params, optics.shape, rng)
+        lasting += torch.fft.rfft2(torch.from_numpy(dark))
     per_pixel = 2.0 / optics.pixel**2
-    return ExposedContrast(damaged * optics.point_transfer * per_pixel, 2.0 * lasting)
+    return ExposedContrast(damaged * optics.point_transfer * per_pixel, lasting)
 
 
 class _View:

@@ -57,6 +57,8 @@ class SimulationParams(BaseModel):
     n_membranes: int = Field(2, ge=0, description="Flat membranes seen in the untilted field.")
     n_beads: int = Field(12, ge=0, description="Gold beads seen in the untilted field.")
     bead_diameter_angstrom: float = Field(100.0, gt=0, description="Diameter of the gold beads.")
+    n_ice_crystals: int = Field(0, ge=0, description="Crystals on the ice seen in the untilted field.")
+    ice_crystal_diameter_angstrom: float = Field(1500.0, gt=0, description="Largest diameter of a crystal.")
     thickness_angstrom: float = Field(1200.0, gt=0, description="Thickness of the ice.")
     z_offset_angstrom: float = Field(30.0, description="Centre of the ice above the tilt axis.")
     pretilt_x_deg: float = Field(0.8, description="Tilt of the ice about the specimen's x axis.")

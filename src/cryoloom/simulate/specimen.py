@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from cryoloom.geometry.rotations import rotation_x, rotation_y
+from cryoloom.simulate.ice_crystals import IceCrystals, place_crystals
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.particles import (
     REFERENCE_VOXEL_ANGSTROM,
@@ -49,6 +50,7 @@ class Specimen:
     particles: tuple[ParticleTruth, ...]
     vesicles_xyz_angstrom: NDArray[np.float64]
     membranes: tuple[MembraneTruth, ...]
+    crystals: IceCrystals
     normal: NDArray[np.float64]
     """Of the ice, unit length, in the specimen's frame."""
     height_angstrom: float
@@ -92,6 +94,9 @@ def make_specimen(
         builder.add_membrane(placed, params.membrane_phase_rad, rng)
         for _ in range(round(params.n_membranes * more))
     ]
+    crystals = place_crystals(
+        round(params.n_ice_crystals * more), params.ice_crystal_diameter_angstrom, low, high, half, rng
+    )
     return Specimen(
         clouds=builder.clouds(),
         beads_xyz_angstrom=beads @ slab.T + offset,
@@ -105,6 +110,7 @@ def make_specimen(
         ),
         vesicles_xyz_angstrom=vesicles @ slab.T + offset,
         membranes=tuple(membranes),
+        crystals=IceCrystals(crystals.centres_xyz_angstrom @ slab.T + offset, crystals.forms @ slab.T),
         normal=slab[:, 2],
         height_angstrom=float(slab[2, 2] * params.z_offset_angstrom),
     )
