@@ -2,8 +2,9 @@
 
 1024 x 1024 pixels of 2.7 A, 41 tilts of 3 e/A^2. Easy: axis told 5 degrees wrong. Ten: 10 degrees. Hard: a
 pretilt of 12 degrees, shifts up to a quarter of the field, three dark tilts and the axis told 90 degrees
-wrong. Gold and crystals: 40 beads, or 6 crystals of ice that are darker or lighter from tilt to tilt. Prints the axis error, the rms error of 200 projected specimen points (one rigid motion removed)
-overall and as median over tilts, the step's own figures, and seconds of the alignment alone.
+wrong. Gold: 40 beads in the field. Crystals: 6 of ice, darker or lighter from tilt to tilt. Prints the axis
+error, the rms error of 200 projected specimen points (one rigid motion removed) overall and as median over
+tilts, the step's own figures, and seconds of the alignment alone.
 
 Half a turn of the axis is the mirrored specimen, which images cannot tell: of the two the nearer is judged.
 Simulated stacks are kept in --cache and taken from there the next time.

@@ -34,8 +34,10 @@ def test_crystals_lie_on_both_surfaces(rng):
     low, high = np.array([-5000.0, -4000.0]), np.array([5000.0, 4000.0])
     crystals = place_crystals(40, 1500.0, low, high, 600.0, rng)
     centres = crystals.centres_xyz_angstrom
-    assert (np.abs(centres[:, 2]) > 600).all() and (np.abs(centres[:, 2]) < 600 + 0.3 * 750).all()
+    assert (np.abs(centres[:, 2]) > 600).all()
+    assert (np.abs(centres[:, 2]) < 600 + 0.3 * 750).all()
     assert 5 < (centres[:, 2] > 0).sum() < 35
     assert ((centres[:, :2] > low) & (centres[:, :2] < high)).all()
     axes = 1 / np.linalg.norm(crystals.forms, axis=2)
-    assert axes.min() >= 375 and axes.max() <= 750
+    assert axes.min() >= 375
+    assert axes.max() <= 750
