@@ -23,9 +23,8 @@ what the projections still miss, relative to the images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,6 +43,14 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.backproject import STRIP_ROWS
 from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
 from cryoloom.steps.declaration import CitedFor, StepContext, StepParams, step
+from cryoloom.steps.reconstruction_bands import (
+    BESIDES_BYTES,
+    Part,
+    Projection,
+    StripSink,
+    bands_of,
+    reconstruct_band,
+)
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -154,32 +161,8 @@ class ReconstructParams(StepParams):
         return self
 
 
-# numba's code, FFT plans, threads' heaps and the correlation of the halves (benchmarks/reconstruct_memory.py)
-_BESIDES_BYTES = 400_000_000
 _ROWS_AT_ONCE = 256
 """Rows corrected for depth at a time where memory is not told: the halo is then a small part of them."""
-
-
-class Projection(Protocol):
-    """A way from aligned images to a tomogram, strip by strip: one of `cryoloom.algorithms`."""
-
-    @property
-    def halo_rows(self) -> int:
-        """Rows needed above and below those of the volume."""
-
-    @property
-    def held_row_bytes(self) -> int:
-        """What is kept for each of the rows given at once."""
-
-    @property
-    def strip_bytes(self) -> int:
-        """Peak while a strip is made."""
-
-    def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
-        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
-
-        A strip is valid until the next is asked for.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +183,7 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     projection = _projection(series, grid, params)
     rows = min(_ROWS_AT_ONCE, grid.volume_shape[1])
     work = projection.strip_bytes + rows * projection.held_row_bytes
-    return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + _BESIDES_BYTES
+    return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + BESIDES_BYTES
 
 
 @step(
@@ -257,14 +240,14 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     if isinstance(projection, IterativeReconstruction):
         projection = _settled(projection, grid, series.best_stack.images, context)
     parts = _parts(series, grid, projection, params)
-    bands = {part.role: _bands(part.grid, part.projection, context.memory_bytes) for part in parts}
+    bands = {part.role: bands_of(part.grid, part.projection, context.memory_bytes) for part in parts}
     total = sum(len(bands[part.role]) * len(part.grid.tilts) + grid.volume_shape[1] for part in parts)
     done = 0
     sinks: dict[str, PixelSink] = {}
     for part in parts:
         sinks[part.role], target = _new_volume(part.role, grid, params, context)
         for band in bands[part.role]:
-            for amount in _reconstruct_band(part, band, target, context):
+            for amount in reconstruct_band(part, band, target, context):
                 done += amount
                 context.progress(done, total)
     context.figure("n_tilts", len(grid.tilts))
@@ -277,22 +260,12 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params, series))
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One of the volumes to be made: its images, which tilts of them, and the way."""
-
-    role: str
-    images: Pixels
-    grid: TomogramGrid
-    projection: Projection
-
-
 def _parts(
     series: TiltSeries, grid: TomogramGrid, projection: Projection, params: ReconstructParams
-) -> list[_Part]:
+) -> list[Part]:
     """The tomogram, and its halves where they are asked for and possible."""
     stack = series.best_stack
-    parts = [_Part("tomogram", stack.images, grid, projection)]
+    parts = [Part("tomogram", stack.images, grid, projection)]
     if not params.halves:
         return parts
     if params.halves_by == "tilts":
@@ -307,16 +280,16 @@ def _parts(
             way = _projection(series, some, params)
             if isinstance(way, IterativeReconstruction) and isinstance(projection, IterativeReconstruction):
                 way = way.with_iterations(projection.n_iterations)
-            parts.append(_Part(f"tomogram_{name}", stack.images, some, way))
+            parts.append(Part(f"tomogram_{name}", stack.images, some, way))
     elif stack.even is not None and stack.odd is not None:
-        parts.append(_Part("tomogram_even", stack.even, grid, projection))
-        parts.append(_Part("tomogram_odd", stack.odd, grid, projection))
+        parts.append(Part("tomogram_even", stack.even, grid, projection))
+        parts.append(Part("tomogram_odd", stack.odd, grid, projection))
     return parts
 
 
 def _new_volume(
     role: str, grid: TomogramGrid, params: ReconstructParams, context: StepContext
-) -> tuple[PixelSink, PixelSink | _InBothOrders]:
+) -> tuple[PixelSink, StripSink]:
     """A volume, and where to write it: the tomogram in IMOD's orientation too where asked for."""
     sink = context.new_pixels(
         role,
@@ -431,48 +404,6 @@ def _settled(
     context.figure("residual", course[-1])
     context.record("residual_course", course)
     return iterations.with_iterations(len(course))
-
-
-def _bands(grid: TomogramGrid, projection: Projection, memory_bytes: int) -> list[range]:
-    """Rows of the volume whose aligned images fit in memory together."""
-    n_y = grid.volume_shape[1]
-    # At least as many rows are held at once as there are rows of halo, lest most work be halo.
-    held = max(STRIP_ROWS, 2 * projection.halo_rows) * projection.held_row_bytes
-    free = memory_bytes - max(grid.image_bytes, projection.strip_bytes + held) - _BESIDES_BYTES
-    rows = int(free // grid.row_bytes) - 2 * projection.halo_rows
-    rows = max(STRIP_ROWS, rows // STRIP_ROWS * STRIP_ROWS)
-    return [range(start, min(n_y, start + rows)) for start in range(0, n_y, rows)]
-
-
-def _rows_at_once(grid: TomogramGrid, projection: Projection, band: range, memory_bytes: int) -> int:
-    """Rows of a band given to the projection together: whole strips, as many as memory holds."""
-    if projection.held_row_bytes == 0:
-        return len(band)
-    aligned = (len(band) + 2 * projection.halo_rows) * grid.row_bytes
-    free = memory_bytes - aligned - projection.strip_bytes - _BESIDES_BYTES
-    rows = int(free // projection.held_row_bytes) // STRIP_ROWS * STRIP_ROWS
-    return min(len(band), max(STRIP_ROWS, rows))
-
-
-def _reconstruct_band(
-    part: _Part, band: range, sink: PixelSink | _InBothOrders, context: StepContext
-) -> Iterator[int]:
-    """Align the images' rows of a band, back-project them strip by strip; yields progress."""
-    grid, projection, halo = part.grid, part.projection, part.projection.halo_rows
-    rows_at_once = _rows_at_once(grid, projection, band, context.memory_bytes)
-    aligned = torch.empty((len(grid.tilts), len(band) + 2 * halo, grid.n_columns), dtype=torch.float32)
-    for i, tilt in enumerate(grid.tilts):
-        first = band.start - halo
-        aligned[i] = aligned_rows(part.images, grid, tilt, first, aligned.shape[1], context.device)
-        yield 1
-    for start in range(0, len(band), rows_at_once):
-        n_rows = min(rows_at_once, len(band) - start)
-        rows = aligned[:, start : start + n_rows + 2 * halo].to(context.device)
-        first = band.start + start
-        for strip in projection.strips(rows, first):
-            sink[:, first : first + strip.shape[1], :] = strip.cpu().numpy()
-            first += strip.shape[1]
-            yield strip.shape[1]
 
 
 def _compare_halves(even: Pixels, odd: Pixels, voxel_size_angstrom: float, context: StepContext) -> None:
