@@ -24,7 +24,8 @@ BESIDES_BYTES = 400_000_000
 class StripSink(Protocol):
     """What takes strips: a file's pixels, or several at once."""
 
-    def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32], /) -> None: ...
+    def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32], /) -> None:
+        """Take the rows ``[:, y0:y1, :]`` of the volume."""
 
 
 class Projection(Protocol):
