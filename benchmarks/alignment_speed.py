@@ -32,6 +32,7 @@ from cryoloom.algorithms.tracks import residuals, triangulate
 from cryoloom.algorithms.view_variables import Freedom
 from cryoloom.formats.mrc import MrcPixels
 from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.simulate.assess import alignment_error_angstrom, axis_error_deg
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
 from kept_series import kept_series
@@ -111,10 +112,11 @@ def main() -> None:
         large = SimulationParams(image_shape_yx=(1023, 1440), pixel_size_angstrom=5.4)
         series, truth = kept_series(large, arguments.cache)
         print("simulated, 41 x 1023 x 1440, 5.4 A/px")
-        measure(
-            replace(series, tilt_axis_deg=Sourced.from_told(truth.tilt_axis_deg + 2.0, "mdoc")),
-            arguments.methods,
-        )
+        told = Sourced.from_told(truth.tilt_axis_deg + 2.0, "mdoc")
+        points = truth.random_specimen_points(np.random.default_rng(0), 200)
+        for method, aligned in measure(replace(series, tilt_axis_deg=told), arguments.methods).items():
+            error = alignment_error_angstrom(truth, aligned, points).rms_angstrom
+            print(f"{method}: rms {error:.2f} A, axis {axis_error_deg(truth, aligned):.3f} deg", flush=True)
     if "real" in arguments.series:
         if not REAL.is_dir():
             print(f"no series at {REAL}: left out")
