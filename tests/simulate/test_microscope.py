@@ -4,11 +4,13 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.ndimage import center_of_mass, gaussian_filter
 
+from cryoloom.algorithms.ctf import ctf_2d
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
 from cryoloom.simulate.microscope import ExposedContrast, Optics, remaining_after_dose
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.session import simulate_tilt_series
+from cryoloom.simulate.stage import tilt_truths
 
 ICE_ONLY = {
     "n_particles": 0, "n_vesicles": 0, "n_membranes": 0, "n_beads": 0, "crowd_phase_rad": 0.0,
@@ -45,6 +47,19 @@ def test_rings_are_where_the_true_defocus_puts_them():
     found = best_defocus(series.stack.images[0], params, 35000.0)
     # The grid is 50 A, and one image's noise about as much.
     assert found == pytest.approx(truth.defocus_of_ice_angstrom(0), abs=150.0)
+
+
+def test_a_phase_plate_adds_its_phase_and_charges():
+    """The transfer is the one the rest of the package computes for the CTF that the truth tells."""
+    params = SimulationParams(
+        **ICE_ONLY, phase_shift_deg=60.0, phase_shift_drift_deg=30.0, n_series=1
+    ).model_copy(update={"image_shape_yx": (64, 64)})
+    tilts = tilt_truths(params, np.random.default_rng(1))
+    assert [tilts[0].phase_shift_deg, tilts[-1].phase_shift_deg] == [60.0, 90.0]
+    optics, last = Optics(params), tilts[-1]
+    expected = ctf_2d(optics.shape, params.pixel_size_angstrom, last.ctf, optics.microscope)
+    assert_allclose(optics.ctf(last), expected, atol=2e-3)
+    assert last.ctf.phase_shift_deg == 90.0
 
 
 @pytest.mark.parametrize("handedness", [1, -1])

@@ -1,7 +1,8 @@
 """Image formation: the specimen in layers along the beam, each with the transfer of its own depth.
 
 Weak-phase approximation with amplitude contrast: intensity is ``1 - 2 phase * ctf``, with
-``ctf = sin(chi + asin(amplitude contrast))`` and ``chi = pi lambda defocus k^2 - pi / 2 Cs lambda^3 k^4``.
+``ctf = sin(chi + phase shift + asin(amplitude contrast))`` and
+``chi = pi lambda defocus k^2 - pi / 2 Cs lambda^3 k^4``; the phase shift is a phase plate's.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Optics:
         self.point_transfer = torch.exp(-0.25 * _B_FACTOR_ANGSTROM2 * self.k2) / spline**4
 
     def ctf(self, tilt: TiltTruth, less_defocus_angstrom: float = 0.0) -> torch.Tensor:
-        """``sin(chi + asin(A))`` on the canvas; positive at the first frequencies under focus."""
+        """``sin(chi + phase shift + asin(A))`` on the canvas; positive at low frequency under focus."""
         wavelength = self.microscope.wavelength_angstrom
         half_astigmatism = 0.5 * (tilt.defocus_u_angstrom - tilt.defocus_v_angstrom)
         twice = math.radians(2 * tilt.astigmatism_angle_deg)
@@ -68,7 +69,8 @@ class Optics:
         )
         aberration = 0.5 * math.pi * self.microscope.spherical_aberration_mm * 1e7 * wavelength**3
         chi = self.k2 * (math.pi * wavelength * defocus - aberration * self.k2)
-        return torch.sin(chi + math.asin(self.microscope.amplitude_contrast))
+        constant = math.asin(self.microscope.amplitude_contrast) + math.radians(tilt.phase_shift_deg)
+        return torch.sin(chi + constant)
 
     @property
     def crop_origin_yx(self) -> tuple[int, int]:

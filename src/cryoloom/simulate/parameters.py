@@ -84,6 +84,13 @@ class SimulationParams(BaseModel):
     defocus_rms_angstrom: float = Field(600.0, ge=0, description="True minus aimed defocus, rms over tilts.")
     astigmatism_angstrom: float = Field(300.0, ge=0, description="Difference of the principal defoci.")
     astigmatism_angle_deg: float = Field(30.0, description="Direction of the larger defocus.")
+    phase_shift_deg: float = Field(
+        0.0, ge=0, lt=180, description="Of a phase plate, in the first exposure; 0 without."
+    )
+    phase_shift_drift_deg: float = Field(
+        0.0,
+        description="Phase shift gained steadily from the first to the last exposure, as a plate charges.",
+    )
     handedness: Literal[1, -1] = Field(1, description="+1: defocus falls towards larger beam coordinate.")
     dose_per_tilt_per_angstrom2: float = Field(3.0, gt=0, description="Electrons per square angstrom a tilt.")
 

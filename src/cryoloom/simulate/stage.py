@@ -127,6 +127,7 @@ def tilt_truths(params: SimulationParams, rng: np.random.Generator) -> tuple[Til
                 defocus_u_angstrom=float(defocus + 0.5 * params.astigmatism_angstrom),
                 defocus_v_angstrom=float(defocus - 0.5 * params.astigmatism_angstrom),
                 astigmatism_angle_deg=params.astigmatism_angle_deg,
+                phase_shift_deg=params.phase_shift_deg + params.phase_shift_drift_deg * i / max(n - 1, 1),
                 frame_shifts_yx_angstrom=_pairs(motion.positions_yx_angstrom),
                 frame_travel_yx_angstrom=_pairs(motion.travel_yx_angstrom),
                 vibration_yx_angstrom=_pairs(motion.vibration_yx_angstrom[None])[0],

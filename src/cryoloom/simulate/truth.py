@@ -78,6 +78,8 @@ class TiltTruth(_Frozen):
     """At the specimen's origin; underfocus is positive."""
     defocus_v_angstrom: float
     astigmatism_angle_deg: float
+    phase_shift_deg: float = 0.0
+    """Of a phase plate."""
     frame_shifts_yx_angstrom: tuple[tuple[float, float], ...]
     """Specimen's position in each frame, relative to the mean over frames."""
     frame_travel_yx_angstrom: tuple[tuple[float, float], ...] = ()
@@ -106,7 +108,12 @@ class TiltTruth(_Frozen):
     @property
     def ctf(self) -> Ctf:
         """True CTF, as the model keeps it."""
-        return Ctf(self.defocus_u_angstrom, self.defocus_v_angstrom, self.astigmatism_angle_deg)
+        return Ctf(
+            self.defocus_u_angstrom,
+            self.defocus_v_angstrom,
+            self.astigmatism_angle_deg,
+            self.phase_shift_deg % 180.0,
+        )
 
 
 class ParticleTruth(_Frozen):

@@ -1,11 +1,11 @@
 """Denoise tomograms with a network trained on their own even and odd halves.
 
 ``noise2noise`` is cryoCARE's way (Buchholz et al., Methods Cell Biol. 152, 2019): a U-Net learns to predict
-one half from the other; noise differs between them and cannot be learned. ``missing_wedge`` is
-DeepDeWedge's (Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)): boxes are turned, a second wedge is cut out
-of them, and the network learns to denoise and to fill it. What it puts into the wedge is a guess that fits
-the rest of the tomogram: look at it, do not average it. The result is the mean of the network's answers to
-both halves.
+one half from the other; noise differs between them and cannot be learned. Boxes are turned at random, so
+that few bodies teach all orientations. ``missing_wedge`` is DeepDeWedge's (Wiedemann & Heckel, Nat. Commun.
+15, 8255 (2024)): a second wedge is cut out of the turned boxes, and the network learns to denoise and to
+fill it. What it puts into the wedge is a guess that fits the rest of the tomogram: look at it, do not average
+it. The result is the mean of the network's answers to both halves.
 
 What is not set is chosen for the device. On a CPU the network has half the filters it has on a GPU, and sees
 an eighth of the batches, of fewer and smaller boxes: a hundredth of the arithmetic.
@@ -26,7 +26,13 @@ from torch import nn
 from torch.nn import functional
 
 from cryoloom.algorithms.half_boxes import HalfBoxes, Normalisation, draw_boxes
-from cryoloom.algorithms.missing_wedge import TiltRange, random_rotations, wedge_loss, with_wedge_filled
+from cryoloom.algorithms.missing_wedge import (
+    TiltRange,
+    random_rotations,
+    turned,
+    wedge_loss,
+    with_wedge_filled,
+)
 from cryoloom.algorithms.network_training import Training, TrainingSettings, load_weights, weights_of
 from cryoloom.algorithms.unet import UNet3d, reach_px
 from cryoloom.algorithms.volume_tiles import TilePlan, map_tiles
@@ -133,9 +139,7 @@ _WIDER_BOX = 1.5  # boxes that are turned are taken wider by this
 
 
 def _box_edge(params: DenoiseParams, effort: _Effort) -> int:
-    """Edge of the boxes that are kept to train on."""
-    if params.method == "noise2noise":
-        return effort.box_px
+    """Edge of the boxes that are kept to train on: they are turned before they are used."""
     step_px = 1 << params.depth
     return -(-int(_WIDER_BOX * effort.box_px) // step_px) * step_px
 
@@ -160,6 +164,7 @@ def _bytes_per_voxel(effort: _Effort) -> int:
 
 @step(
     "denoise",
+    version=2,
     per="tomogram",
     needs=Tomogram,
     gives=Tomogram,
@@ -321,8 +326,15 @@ def _noise2noise_loss(
     device: str,
     rng: np.random.Generator,
 ) -> torch.Tensor:
+    """Both halves are turned alike at random.
+
+    A tomogram holds few bodies, and each seldom in the same orientation: turned, every one of them teaches
+    all orientations (benchmarks/denoise_quality.py).
+    """
     given, wanted = boxes.batch(batch, rng)
-    return functional.mse_loss(network(given.to(device)), wanted.to(device))
+    rotations = random_rotations(batch, rng).to(device)
+    given, wanted = (turned(half.to(device), rotations, edge) for half in (given, wanted))
+    return functional.mse_loss(network(given), wanted)
 
 
 def _missing_wedge_loss(
