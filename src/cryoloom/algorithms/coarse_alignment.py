@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.correlate import Overlap, find_peaks, half_whitened, overlap_correlation
 from cryoloom.algorithms.fourier import good_fft_size
+from cryoloom.algorithms.sample_images import sample_affine
 from cryoloom.algorithms.tilt_images import TiltImages, band_response, edge_taper
 
 __all__ = ["CoarseAlignment", "align_coarsely", "prepared_for_correlation", "squeeze_images"]
@@ -51,24 +52,11 @@ def squeeze_images(
     The point seen at u in the result is at ``shift + A u`` in the image, ``A`` scaling across the axis by
     ``cos(tilt) / cos(into)``. canvas_yx : shape of the results, the images' own unless told.
     """
-    size = np.array([images.shape[-1], images.shape[-2]])
-    out_y, out_x = canvas_yx or (int(images.shape[-2]), int(images.shape[-1]))
-    out = np.array([out_x, out_y])
-    axis = np.deg2rad(axis_deg)
-    across = np.array([np.cos(axis), np.sin(axis)])  # xy, perpendicular to the tilt axis
+    across = np.array([np.cos(np.deg2rad(axis_deg)), np.sin(np.deg2rad(axis_deg))])  # xy
     ratio = np.cos(np.deg2rad(tilt_deg)) / np.cos(np.deg2rad(into_tilt_deg))
     matrices = np.eye(2) + (ratio - 1)[:, None, None] * np.outer(across, across)
-    shifts_xy = np.asarray(shifts_yx_px)[:, ::-1]
-    # grid_sample counts from -1 to 1 over the pixels' outer edges; our centre is index n // 2.
-    theta = np.zeros((len(tilt_deg), 2, 3))
-    theta[:, :, :2] = matrices * (out[None, :] / size[:, None])
-    centre_in = 2 * (size // 2 + 0.5) / size - 1
-    centre_out = 2 * (out // 2 + 0.5) / out - 1
-    theta[:, :, 2] = centre_in - np.einsum("nij,j->ni", theta[:, :, :2], centre_out) + 2 * shifts_xy / size
-    grid = functional.affine_grid(
-        torch.from_numpy(theta).to(images), [len(tilt_deg), 1, out_y, out_x], align_corners=False
-    )
-    return functional.grid_sample(images[:, None], grid, mode="bilinear", align_corners=False)[:, 0]
+    shape_yx = canvas_yx or (int(images.shape[-2]), int(images.shape[-1]))
+    return sample_affine(images, matrices, np.asarray(shifts_yx_px)[:, ::-1], shape_yx)
 
 
 def prepared_for_correlation(tilt_images: TiltImages) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.correlate import cross_correlation, find_peaks
+from cryoloom.algorithms.sample_images import cut_boxes
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, band_pass, band_response
 from cryoloom.algorithms.tracks import Tracks
@@ -125,7 +126,12 @@ def _located(
     predicted = geometry.project(points)
     limit = (np.array(tilt_images.shape_yx[::-1]) / 2 - side / 2) * pixel
     seen = (np.abs(predicted) < limit).all(axis=2) & usable[:, None]
-    cuts = torch.stack([_cut(tilt_images, view, predicted[view], side) for view in range(len(usable))])
+    cuts = torch.stack(
+        [
+            cut_boxes(image, places / tilt_images.pixel_size_angstrom, side)
+            for image, places in zip(tilt_images.images, predicted, strict=True)
+        ]
+    )
     hann = torch.hann_window(side, periodic=False, device=cuts.device)
     cuts -= cuts.mean(dim=(-2, -1), keepdim=True)
     cuts *= torch.sqrt(hann[:, None] * hann[None, :]) * torch.from_numpy(seen).to(cuts)[..., None, None]
@@ -147,16 +153,3 @@ def _located(
         table[good, view] = predicted[view][good] + shift[good]
         weight[good, view] = np.clip((prominence[good] - 3.0) / 4.0, 0.1, 1.0)
     return table, weight
-
-
-def _cut(tilt_images: TiltImages, view: int, centres_xy_angstrom: Array, side: int) -> torch.Tensor:
-    """Boxes ``(n, side, side)`` about positions in one image, between pixels too."""
-    n_y, n_x = tilt_images.shape_yx
-    ticks = np.arange(side) - side // 2
-    offsets = np.stack(np.meshgrid(ticks, ticks), axis=-1)
-    centres = centres_xy_angstrom[:, None, None] / tilt_images.pixel_size_angstrom
-    at = centres + offsets + [n_x // 2, n_y // 2]
-    grid = torch.from_numpy((2 * at + 1) / [n_x, n_y] - 1).to(tilt_images.images)
-    image = tilt_images.images[None, view : view + 1]
-    cut = functional.grid_sample(image, grid.reshape(1, -1, side, 2), align_corners=False)
-    return cut.reshape(-1, side, side)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.radial_filter import exact_weights
+from cryoloom.algorithms.sample_images import sample_affine
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, edge_taper
 from cryoloom.kernels.backproject import STRIP_ROWS
@@ -113,13 +114,13 @@ class Foreteller:
         """``(view, row, column)``: soft-edged, turned, sheared and shifted; 0 outside."""
         taper = edge_taper(self.image_shape_yx, 0.06, images.device)
         tapered = images[torch.from_numpy(self.views)] * taper
-        return _sampled(tapered, self.to_image, self.shift_px, self.shape)
+        return sample_affine(tapered, self.to_image, self.shift_px, self.shape, mode="bicubic")
 
     def turned_back(self, aligned: torch.Tensor, views: NDArray[np.int64]) -> torch.Tensor:
         """Inverse of `aligned` for those views: ``(len(views), y, x)`` in the images' own frames."""
         matrix = np.asarray(np.linalg.inv(self.to_image[views]), dtype=np.float64)
         offset = -np.einsum("nij,nj->ni", matrix, self.shift_px[views])
-        return _sampled(aligned, matrix, offset, self.image_shape_yx)
+        return sample_affine(aligned, matrix, offset, self.image_shape_yx, mode="bicubic")
 
     def foretell(
         self, aligned: torch.Tensor, parts: NDArray[np.int64], views: NDArray[np.int64]
@@ -180,16 +181,3 @@ class Foreteller:
         weights = torch.from_numpy(exact_weights(np.rad2deg(tilt_rad), n_padded, thickness)).to(aligned)
         spectra = torch.fft.rfft(functional.pad(aligned, (0, n_padded - n_u)))
         return torch.fft.irfft(spectra * weights[:, None], n=n_padded)[..., :n_u].contiguous()
-
-
-def _sampled(images: torch.Tensor, matrix: Array, offset_px: Array, shape: tuple[int, int]) -> torch.Tensor:
-    """Images at ``offset + matrix u`` for every pixel u of the result, both xy from the centres."""
-    size, out = np.array([images.shape[-1], images.shape[-2]]), np.array([shape[1], shape[0]])
-    theta = np.zeros((len(images), 2, 3))
-    theta[:, :, :2] = matrix * (out[None, :] / size[:, None])
-    centre_in, centre_out = 2 * (size // 2 + 0.5) / size - 1, 2 * (out // 2 + 0.5) / out - 1
-    theta[:, :, 2] = centre_in - np.einsum("nij,j->ni", theta[:, :, :2], centre_out) + 2 * offset_px / size
-    grid = functional.affine_grid(
-        torch.from_numpy(theta).to(images), [len(images), 1, *shape], align_corners=False
-    )
-    return functional.grid_sample(images[:, None], grid, mode="bicubic", align_corners=False)[:, 0]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.correlate import Peaks, cross_correlation, find_peaks
+from cryoloom.algorithms.sample_images import cut_boxes
 from cryoloom.algorithms.tilt_images import TiltImages, band_response
 
 __all__ = ["LEAST_PROMINENCE", "PatchCorrelator"]
@@ -46,23 +46,10 @@ class PatchCorrelator:
         limit = (np.array([n_x, n_y]) / 2 - 0.375 * self.side) * self.pixel_size_angstrom
         return np.asarray((np.abs(centres_xy_angstrom) <= limit).all(axis=1))
 
-    def cut(self, view: int, centres_xy_angstrom: Array, matrix: Array) -> torch.Tensor:
-        """Patches ``(n, side, side)``: the value at u is the image's at ``centre + matrix u``."""
-        n_y, n_x = int(self.images.shape[1]), int(self.images.shape[2])
-        ticks = np.arange(self.side) - self.side // 2
-        u = np.stack(np.meshgrid(ticks, ticks), axis=-1) @ matrix.T
-        at = centres_xy_angstrom[:, None, None] / self.pixel_size_angstrom + u + [n_x // 2, n_y // 2]
-        grid = torch.from_numpy((2 * at + 1) / [n_x, n_y] - 1).to(self.images)
-        # One tall grid over the one image instead of a copy of the image per patch.
-        tall = grid.reshape(1, -1, self.side, 2)
-        cut = functional.grid_sample(
-            self.images[None, view : view + 1],
-            tall,
-            mode="bilinear",
-            padding_mode="reflection",
-            align_corners=False,
-        )
-        return cut.reshape(-1, self.side, self.side)
+    def cut(self, view: int, centres_xy_angstrom: Array) -> torch.Tensor:
+        """Patches ``(n, side, side)`` about positions in one image."""
+        centres = centres_xy_angstrom / self.pixel_size_angstrom
+        return cut_boxes(self.images[view], centres, self.side, beyond="reflection")
 
     def locate(
         self, references: torch.Tensor, moving: torch.Tensor, max_shift_angstrom: float

@@ -108,7 +108,7 @@ def _measured(
         if len(where) == 0:
             continue
         centres = predicted[view, where]
-        cuts = [c.cut(int(view), centres, np.eye(2)) for c in (foretold, correlator)]
+        cuts = [c.cut(int(view), centres) for c in (foretold, correlator)]
         shift, prominence = correlator.locate(cuts[0], cuts[1], limit)
         good = (prominence > LEAST_PROMINENCE) & (np.hypot(*shift.T) < limit - correlator.pixel_size_angstrom)
         moved[view, where[good]] = shift[good]
