@@ -5,7 +5,8 @@ half, as even and odd frames do. Tomograms of both are corrected for the CTF (3D
 regions of Fourier space are judged apart: where images measured, and the missing wedge.
 
 Fourier shell correlation with the true specimen does not change with any radial filter, deconvolution and
-low-pass included, so it shows what a network does that they cannot. The correlation of the voxels does
+low-pass included (but for what leaks where the ice is cut out), so it shows what a network does that they
+cannot. The correlation of the voxels does
 change with them; it is given as it is, and with the radial filter that makes it largest, which is found with
 the truth: no low-pass and no deconvolution can do better than that column says for "raw".
 
