@@ -6,9 +6,8 @@ regions of Fourier space are judged apart: where images measured, and the missin
 
 Fourier shell correlation with the true specimen does not change with any radial filter, deconvolution and
 low-pass included (but for what leaks where the ice is cut out), so it shows what a network does that they
-cannot. The correlation of the voxels does
-change with them; it is given as it is, and with the radial filter that makes it largest, which is found with
-the truth: no low-pass and no deconvolution can do better than that column says for "raw".
+cannot. The correlation of the voxels does change with them; it is given as it is, and with the radial filter
+that makes it largest, which is found with the truth.
 
     python benchmarks/denoise_quality.py [--seeds 1 2 3] [--specimens builtin MODEL.cif.gz] [--size 384]
         [--keep DIR] [--figure docs/images/denoise.png]
