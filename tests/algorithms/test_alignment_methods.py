@@ -1,13 +1,18 @@
 """Methods are compared by what their poses are off, not by their residuals."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from blob_series import AXIS, PIXEL, TILTS, make_series
-from cryoloom.algorithms.alignment_methods import Alignment, align_by_beads
+from cryoloom.algorithms import alignment_methods
+from cryoloom.algorithms.alignment_methods import Alignment, align_by_beads, align_by_features
 from cryoloom.algorithms.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tilt_images import load_tilt_images
+from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.tracks import Tracks
 from cryoloom.algorithms.view_variables import Freedom
 
@@ -53,3 +58,23 @@ def test_grainy_beads_are_sure_where_both_halves_give_the_same_poses(rng):
 
 def test_too_few_tracks_tell_no_error(rng):
     assert alignment(rng, "beads", 3, 1.0).typical_error_angstrom == pytest.approx(np.inf)
+
+
+@pytest.mark.parametrize(("off_deg", "n_searches"), [(1.2, 3), (0.6, 2), (0.1, 1)])
+def test_features_are_sought_again_about_an_axis_that_was_far_off(rng, monkeypatch, off_deg, n_searches):
+    made = alignment(rng, "features", 30, 1.0)
+    starts = []
+
+    def search(images, first, usable, freedom):
+        starts.append(first.mean_axis_deg)
+        # A search leaves two fifths of the axis' error.
+        axis = AXIS + 0.4 * (first.axis_deg - AXIS)
+        geometry = replace(made.solution.geometry, axis_deg=axis)
+        return SimpleNamespace(tracks=made.tracks, solution=replace(made.solution, geometry=geometry))
+
+    monkeypatch.setattr(alignment_methods, "track_features", search)
+    ones = np.ones(len(TILTS))
+    images = TiltImages(torch.zeros(len(TILTS), 8, 8), PIXEL, ones, ones)
+    found = align_by_features(images, SeriesGeometry.start(TILTS, AXIS + off_deg), ALL, Freedom())
+    assert len(starts) == n_searches
+    assert found.solution.geometry.mean_axis_deg == pytest.approx(AXIS + off_deg * 0.4**n_searches)

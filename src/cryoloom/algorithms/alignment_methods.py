@@ -49,6 +49,10 @@ BEAD_RESIDUAL_PIXELS = 0.5
 BEAD_RESIDUAL_DIAMETERS = 0.2
 # Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
 FEATURE_RESIDUAL_PIXELS = 1.0
+MOST_SEARCHES = 3
+FAR_OFF_AXIS_DEG = (
+    0.25  # what was found about such an axis left up to 0.2 degrees of it, about a nearer one 0.06
+)
 MATCHING_REACH_ANGSTROM = 250.0
 MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
 # Error of the poses that both halves of the tracks share, so that it does not show: against the truth of
@@ -192,8 +196,18 @@ def _refocused(
 def align_by_features(
     tilt_images: TiltImages, first: SeriesGeometry, usable: NDArray[np.bool_], freedom: Freedom
 ) -> Alignment | None:
-    """Compact features about a first solution, if enough of them hold."""
+    """Compact features about a first solution, if enough of them hold.
+
+    Under an axis that was far off some were taken for what they are not: then they are sought once more.
+    """
     found = track_features(tilt_images, first, usable, freedom)
+    for _ in range(MOST_SEARCHES - 1):
+        if found is None:
+            return None
+        better = found.solution.geometry
+        if abs(better.mean_axis_deg - first.mean_axis_deg) < FAR_OFF_AXIS_DEG:
+            break
+        first, found = better, track_features(tilt_images, better, usable, freedom) or found
     limit = FEATURE_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
     if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, limit):
         return None
