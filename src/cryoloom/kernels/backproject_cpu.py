@@ -17,6 +17,7 @@ from cryoloom.kernels.vector_code import (
     ROWS,
     TILT_BLOCK,
     pointer,
+    prefetch_to_write,
     sum_tilts,
     transpose_8x8,
 )
@@ -29,6 +30,8 @@ X_TILE = 64
 """Voxels along x summed before they are transposed to rows: 256 bytes of a row of the volume at a time."""
 Z_BLOCK = 16
 """Voxels along z per job: with X_TILE and ROWS 128 kB of sums, which stay in the second-level cache."""
+ROWS_ASKED_FOR = Z_BLOCK * ROWS // X_TILE
+"""Rows of the volume asked for while one x is summed: all of a tile's by its end."""
 
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
@@ -55,10 +58,22 @@ def back_project_numba(images: Floats, columns: Floats, volume: Floats) -> None:
         for x in range(x_start, x_stop):
             for t in range(n_tilts):
                 at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]
+            _ask_for_rows(volume, x_start, z_start, (x - x_start) * ROWS_ASKED_FOR)
             for z in range(z_start, z_stop):
                 target = pointer(sums, ((x - x_start) * Z_BLOCK + z - z_start) * ROWS)
                 sum_tilts(images, (at_z_0, per_z, first), np.float32(z), last, offsets, weights, target)
         _store_rows(sums, volume, x_start, x_stop, z_start, z_stop)
+
+
+@numba.njit(inline="always")
+def _ask_for_rows(volume: Floats, x_start: int, z_start: int, first: int) -> None:
+    """Ask for some of a tile's rows in the volume, long before they are written: memory is far away."""
+    n_z, n_y, n_x = volume.shape
+    for row in range(first, first + ROWS_ASKED_FOR):
+        z, y = z_start + row // ROWS, row % ROWS
+        if z < n_z and y < n_y:
+            for x in range(x_start, min(n_x, x_start + X_TILE), 16):
+                prefetch_to_write(pointer(volume, (z * n_y + y) * n_x + x))
 
 
 @numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)

@@ -24,6 +24,7 @@ __all__ = [
     "add_runs",
     "locate_voxels",
     "pointer",
+    "prefetch_to_write",
     "sum_tilts",
     "transpose_8x8",
 ]
@@ -57,6 +58,21 @@ def pointer(_typing: Any, array: Any, index: Any) -> Any:
         return builder.gep(data, [args[1]])
 
     return types.CPointer(array.dtype)(array, types.intp), generate
+
+
+@intrinsic
+def prefetch_to_write(_typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which is going to be written; any address may be given."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # For writing, into the second-level cache, data.
+        builder.call(ask, [builder.bitcast(args[0], byte), flag(1), flag(2), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(_FLOATS), generate
 
 
 @intrinsic
