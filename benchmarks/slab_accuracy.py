@@ -29,7 +29,11 @@ CASES: tuple[tuple[float, float, float, float, int, str], ...] = (
     (2200.0, -80.0, -0.5, -11.0, 6, "builtin"),
     (1000.0, 100.0, 2.0, 0.0, 0, "builtin"),
     (1500.0, 0.0, 0.0, 12.0, 12, "ribosome"),
+    (1900.0, -120.0, -1.0, 10.0, 0, "ribosome"),
+    (1000.0, 150.0, 8.0, -2.0, 0, "builtin"),
 )
+LARGE = (6, 7)
+"""Cases on fields of 4147 x 5832 A, whatever --side says."""
 
 
 class Context(QuietContext):
@@ -38,20 +42,21 @@ class Context(QuietContext):
     rng = np.random.default_rng(1)
 
 
-def simulated(seed: int, case: tuple[Any, ...], side: int, cache: Path) -> tuple[TiltSeries, Truth]:
+def simulated(seed: int, number: int, side: int, cache: Path) -> tuple[TiltSeries, Truth]:
     """A series with its true poses, made once and then read from the cache."""
-    thickness, height, pretilt_x, pretilt_y, n_beads, specimen = case
+    thickness, height, pretilt_x, pretilt_y, n_beads, specimen = CASES[number]
+    field: dict[str, Any] = {"image_shape_yx": (side, side), "pixel_size_angstrom": 4.0, "n_particles": 60}
+    if number in LARGE:
+        field = {"image_shape_yx": (768, 1080), "pixel_size_angstrom": 5.4, "n_particles": 160}
     params = SimulationParams(
         seed=seed,
         specimen=str(RIBOSOME) if specimen == "ribosome" else specimen,
         n_beads=n_beads,
-        n_particles=60,
         thickness_angstrom=thickness,
         z_offset_angstrom=height,
         pretilt_x_deg=pretilt_x,
         pretilt_y_deg=pretilt_y,
-        image_shape_yx=(side, side),
-        pixel_size_angstrom=4.0,
+        **field,
     )
     series, truth = kept_series(params, cache)
     return truth.with_true_poses(series), truth
@@ -69,8 +74,7 @@ def main() -> None:
     worst = np.zeros(4)
     for number in arguments.cases:
         for seed in arguments.seeds:
-            case = CASES[number]
-            series, _ = simulated(seed, case, arguments.side, arguments.cache)
+            series, _ = simulated(seed, number, arguments.side, arguments.cache)
             context = Context()
             begin = time.perf_counter()
             slab = estimate_slab(series, EstimateSlabParams(), context).slab
@@ -86,7 +90,7 @@ def main() -> None:
                     slab.tilt_x_deg,
                 )
             ]
-            thickness, height, tilt_x, tilt_y, *_ = case
+            thickness, height, tilt_x, tilt_y, *_ = CASES[number]
             errors = np.array(
                 [
                     100 * (found[0] / thickness - 1),

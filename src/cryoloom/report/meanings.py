@@ -170,7 +170,7 @@ _MEANINGS = {
     "slab_explained": Meaning(
         "Slab, evidence",
         "",
-        "Part of the tomogram's variation with height that the slab explains; below 0.3 a guess.",
+        "Part of the tomogram's variation with height that the slab explains; below 0.6 a guess.",
     ),
     "n_beads": Meaning("Gold beads", "", "Found in the specimen by the images that show them together."),
     "erased_radius_angstrom": Meaning(
