@@ -9,7 +9,7 @@ import torch
 
 from blob_series import AXIS, PIXEL, TILTS, make_series
 from cryoloom.algorithms import alignment_methods
-from cryoloom.algorithms.alignment_methods import Alignment, align_by_beads, align_by_features
+from cryoloom.algorithms.alignment_methods import Alignment, align_by_beads, align_by_features, with_axis_of
 from cryoloom.algorithms.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
@@ -78,3 +78,20 @@ def test_features_are_sought_again_about_an_axis_that_was_far_off(rng, monkeypat
     found = align_by_features(images, SeriesGeometry.start(TILTS, AXIS + off_deg), ALL, Freedom())
     assert len(starts) == n_searches
     assert found.solution.geometry.mean_axis_deg == pytest.approx(AXIS + off_deg * 0.4**n_searches)
+
+
+def test_patches_take_the_axis_that_features_tell(rng):
+    series, truth = make_series(rng)[:2]
+    images = load_tilt_images(series.best_stack.images, PIXEL, PIXEL)
+    points = rng.uniform(-1, 1, (30, 3)) * [600, 600, 200]
+    table = truth.project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(table + rng.normal(0, 3.0, table.shape))
+    off = replace(truth, axis_deg=truth.axis_deg + 0.6)
+    features = Alignment.of("features", tracks, adjust_bundle(tracks, truth), Freedom())
+    patches = Alignment.of("patches", tracks, adjust_bundle(tracks, off, Freedom(axis="fixed")), Freedom())
+    assert patches.solution.geometry.mean_axis_deg == pytest.approx(AXIS + 0.6)
+    found = with_axis_of(features, patches, images, (0.0, 0.0, 0.0), ALL, Freedom())
+    assert found.method == "patches"
+    axis = found.solution.geometry.mean_axis_deg
+    assert axis == pytest.approx(features.solution.geometry.mean_axis_deg)
+    assert axis == pytest.approx(AXIS, abs=0.1)

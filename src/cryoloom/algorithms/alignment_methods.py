@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter, track_beads
-from cryoloom.algorithms.bundle_adjustment import BundleSolution
+from cryoloom.algorithms.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.cross_validation import pose_errors
 from cryoloom.algorithms.feature_tracking import track_features
 from cryoloom.algorithms.focus import focus_series, sharpness
@@ -33,6 +33,7 @@ __all__ = [
     "align_by_features",
     "align_by_patches",
     "match_images",
+    "with_axis_of",
 ]
 
 Array = NDArray[np.float64]
@@ -170,6 +171,24 @@ def align_by_patches(
         return None
     tracks, solution = _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable)
     return Alignment.of("patches", tracks, solution, freedom)
+
+
+def with_axis_of(
+    features: Alignment,
+    patches: Alignment,
+    tilt_images: TiltImages,
+    plane: tuple[float, float, float],
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+) -> Alignment:
+    """Patches solved anew with the axis held that features tell: alone they leave up to 0.9 degrees of it."""
+    geometry = patches.solution.geometry
+    turn_deg = features.solution.geometry.mean_axis_deg - geometry.mean_axis_deg
+    turned = replace(geometry, axis_deg=geometry.axis_deg + turn_deg)
+    held = replace(freedom, axis="fixed")
+    solution = adjust_bundle(patches.tracks, turned, held)
+    tracks, solution = _refocused(tilt_images, patches.tracks, solution, plane, usable)
+    return Alignment.of("patches", tracks, solution, held)
 
 
 def _refocused(

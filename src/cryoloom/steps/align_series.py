@@ -38,6 +38,7 @@ from cryoloom.algorithms.alignment_methods import (
     align_by_features,
     align_by_patches,
     match_images,
+    with_axis_of,
 )
 from cryoloom.algorithms.cross_validation import left_out_errors
 from cryoloom.algorithms.first_alignment import FirstAlignment, align_first
@@ -73,8 +74,9 @@ class AlignSeriesParams(StepParams):
 
     method: Literal["auto", "beads", "patches", "no_markers"] = Field(
         "auto",
-        description="beads: gold; patches: a grid of patches; no_markers: projection matching, then patches "
-        "or compact features, whichever is better; auto: beads where they hold, else no_markers.",
+        description="beads: gold; patches: a grid of patches, with the axis that compact features tell where "
+        "there are any; no_markers: projection matching, then patches or compact features, whichever is "
+        "better; auto: beads where they hold, else no_markers.",
     )
     tilt_axis_deg: float | None = Field(
         None, description="Start of the tilt axis; without it what metadata tell, else found by a search."
@@ -288,15 +290,13 @@ def _tried(
         patch_angstrom=params.patch_angstrom,
         spacing_angstrom=params.patch_angstrom * (1 - params.patch_overlap),
     )
-    if patches is not None:
-        tried.append(patches)
+    first = matched.geometry if patches is None else patches.solution.geometry
+    features = align_by_features(images, first, usable, freedom)
     if params.method != "patches":
-        features = align_by_features(
-            images, patches.solution.geometry if patches else matched.geometry, usable, freedom
-        )
-        if features is not None:
-            tried.append(features)
-    return tried, matched
+        return [one for one in (*tried, patches, features) if one is not None], matched
+    if patches is not None and features is not None and freedom.axis == "one":
+        patches = with_axis_of(features, patches, images, matched.plane, usable, freedom)
+    return [] if patches is None else [patches], matched
 
 
 def _best(tried: list[Alignment]) -> Alignment | None:
