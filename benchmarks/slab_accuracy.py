@@ -31,8 +31,11 @@ CASES: tuple[tuple[float, float, float, float, int, str], ...] = (
     (1500.0, 0.0, 0.0, 12.0, 12, "ribosome"),
     (1900.0, -120.0, -1.0, 10.0, 0, "ribosome"),
     (1000.0, 150.0, 8.0, -2.0, 0, "builtin"),
+    (2200.0, -80.0, -0.5, -11.0, 6, "builtin"),
+    (1600.0, 200.0, 1.0, 9.0, 0, "builtin"),
+    (2400.0, 90.0, -2.0, 8.0, 10, "ribosome"),
 )
-LARGE = (6, 7)
+LARGE = (6, 7, 8, 9, 10)
 """Cases on fields of 4147 x 5832 A, whatever --side says."""
 
 
