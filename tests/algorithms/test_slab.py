@@ -42,6 +42,26 @@ def test_a_slab_is_found(seed, thickness, z_offset, tilt_x, tilt_y):
     assert fit.contrast > 2
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_bright_bodies_at_different_heights_are_not_the_slab(seed):
+    rng = np.random.default_rng(seed)
+    faint = energies(rng, thickness=2200, z_offset=-80, tilt_x=-0.5, tilt_y=-11.0)
+    ratio = 0.4 * faint.ratio
+    right, low = (faint.centre_xy_angstrom > 0).T
+    for z_offset, here in (
+        (400, right & low),
+        (450, right & ~low),
+        (-100, ~right & low),
+        (350, ~right & ~low),
+    ):
+        bright = energies(rng, thickness=700, z_offset=z_offset, tilt_x=-0.5, tilt_y=-11.0)
+        ratio[here] += bright.ratio[here]
+    fit = fit_slab(Energies(ratio, faint.z_angstrom, faint.centre_xy_angstrom))
+    assert fit.thickness_angstrom == pytest.approx(2200, abs=0.05 * 2200)
+    assert fit.z_offset_angstrom == pytest.approx(-80, abs=20)
+    assert fit.tilt_y_deg == pytest.approx(-11.0, abs=0.5)
+
+
 def test_noise_is_no_slab(rng):
     z = np.arange(-2500.0, 2501.0, 20.0)
     centres = np.stack(np.meshgrid(np.linspace(-900, 900, 10), np.linspace(-900, 900, 10)), -1).reshape(-1, 2)
