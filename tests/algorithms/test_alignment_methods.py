@@ -95,3 +95,4 @@ def test_patches_take_the_axis_that_features_tell(rng):
     axis = found.solution.geometry.mean_axis_deg
     assert axis == pytest.approx(features.solution.geometry.mean_axis_deg)
     assert axis == pytest.approx(AXIS, abs=0.1)
+    assert with_axis_of(features, features, images, (0.0, 0.0, 0.0), ALL, Freedom()) is features

@@ -54,6 +54,7 @@ MOST_SEARCHES = 3
 FAR_OFF_AXIS_DEG = (
     0.25  # what was found about such an axis left up to 0.2 degrees of it, about a nearer one 0.06
 )
+SAME_AXIS_DEG = 0.05
 MATCHING_REACH_ANGSTROM = 250.0
 MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
 # Error of the poses that both halves of the tracks share, so that it does not show: against the truth of
@@ -181,9 +182,14 @@ def with_axis_of(
     usable: NDArray[np.bool_],
     freedom: Freedom,
 ) -> Alignment:
-    """Patches solved anew with the axis held that features tell: alone they leave up to 0.9 degrees of it."""
+    """Patches solved anew with the axis held that features tell: alone they leave up to 0.9 degrees of it.
+
+    Where both agree they stay as they are.
+    """
     geometry = patches.solution.geometry
     turn_deg = features.solution.geometry.mean_axis_deg - geometry.mean_axis_deg
+    if abs(turn_deg) < SAME_AXIS_DEG:
+        return patches
     turned = replace(geometry, axis_deg=geometry.axis_deg + turn_deg)
     held = replace(freedom, axis="fixed")
     solution = adjust_bundle(patches.tracks, turned, held)
