@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from cryoloom.model import Stack, TiltSeries, Tomogram
+from cryoloom.model import Sourced, Stack, TiltSeries, Tomogram
 from cryoloom.report.images import with_scale_bar
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.specimen import make_specimen
@@ -75,7 +75,7 @@ def halved_series(params: SimulationParams, keep: Path) -> TiltSeries:
     rng = np.random.default_rng([params.seed, 99])
     even = rng.binomial(images.astype(np.int64), 0.5).astype(np.float32)
     stack = Stack(images, params.pixel_size_angstrom, even=even, odd=images - even)
-    told = type(series.handedness).from_told(truth.handedness, "truth")
+    told = Sourced.from_told(truth.handedness, "truth")
     return replace(series, stack=stack, handedness=told)
 
 

@@ -51,9 +51,8 @@ BEAD_RESIDUAL_DIAMETERS = 0.2
 # Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
 FEATURE_RESIDUAL_PIXELS = 1.0
 MOST_SEARCHES = 3
-FAR_OFF_AXIS_DEG = (
-    0.25  # what was found about such an axis left up to 0.2 degrees of it, about a nearer one 0.06
-)
+# What was found about an axis so far off left up to 0.2 degrees of it, about a nearer one 0.06.
+FAR_OFF_AXIS_DEG = 0.25
 SAME_AXIS_DEG = 0.05
 MATCHING_REACH_ANGSTROM = 250.0
 MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
@@ -170,8 +169,7 @@ def align_by_patches(
     )
     if found is None:
         return None
-    tracks, solution = _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable)
-    return Alignment.of("patches", tracks, solution, freedom)
+    return _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable, freedom)
 
 
 def with_axis_of(
@@ -187,14 +185,12 @@ def with_axis_of(
     Where both agree they stay as they are.
     """
     geometry = patches.solution.geometry
-    turn_deg = features.solution.geometry.mean_axis_deg - geometry.mean_axis_deg
+    turn_deg = _turn_deg(geometry, features.solution)
     if abs(turn_deg) < SAME_AXIS_DEG:
         return patches
-    turned = replace(geometry, axis_deg=geometry.axis_deg + turn_deg)
     held = replace(freedom, axis="fixed")
-    solution = adjust_bundle(patches.tracks, turned, held)
-    tracks, solution = _refocused(tilt_images, patches.tracks, solution, plane, usable)
-    return Alignment.of("patches", tracks, solution, held)
+    solution = adjust_bundle(patches.tracks, geometry.with_axis_turned(turn_deg), held)
+    return _refocused(tilt_images, patches.tracks, solution, plane, usable, held)
 
 
 def _refocused(
@@ -203,8 +199,9 @@ def _refocused(
     solution: BundleSolution,
     plane: tuple[float, float, float],
     usable: NDArray[np.bool_],
-) -> tuple[Tracks, BundleSolution]:
-    """Tracks and solution with the drift over tilts that patches cannot tell: they follow what drifts."""
+    freedom: Freedom,
+) -> Alignment:
+    """Patches with the drift over tilts that they cannot tell: they follow what drifts."""
     focused = focus_series(
         tilt_images,
         solution.geometry,
@@ -215,7 +212,12 @@ def _refocused(
     )
     drift = focused.shift_xy_angstrom - solution.geometry.shift_xy_angstrom
     position = tracks.position_xy_angstrom + drift[tracks.view]
-    return replace(tracks, position_xy_angstrom=position), replace(solution, geometry=focused)
+    return Alignment.of(
+        "patches",
+        replace(tracks, position_xy_angstrom=position),
+        replace(solution, geometry=focused),
+        freedom,
+    )
 
 
 def align_by_features(
@@ -227,16 +229,19 @@ def align_by_features(
     """
     found = track_features(tilt_images, first, usable, freedom)
     for _ in range(MOST_SEARCHES - 1):
-        if found is None:
-            return None
-        better = found.solution.geometry
-        if abs(better.mean_axis_deg - first.mean_axis_deg) < FAR_OFF_AXIS_DEG:
+        if found is None or abs(_turn_deg(first, found.solution)) < FAR_OFF_AXIS_DEG:
             break
-        first, found = better, track_features(tilt_images, better, usable, freedom) or found
+        first = found.solution.geometry
+        found = track_features(tilt_images, first, usable, freedom) or found
     limit = FEATURE_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
     if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, limit):
         return None
     return Alignment.of("features", found.tracks, found.solution, freedom)
+
+
+def _turn_deg(before: SeriesGeometry, solution: BundleSolution) -> float:
+    """By which a solution turned the tilt axis."""
+    return solution.geometry.mean_axis_deg - before.mean_axis_deg
 
 
 def _holds(

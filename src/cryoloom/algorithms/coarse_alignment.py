@@ -52,7 +52,8 @@ def squeeze_images(
     The point seen at u in the result is at ``shift + A u`` in the image, ``A`` scaling across the axis by
     ``cos(tilt) / cos(into)``. canvas_yx : shape of the results, the images' own unless told.
     """
-    across = np.array([np.cos(np.deg2rad(axis_deg)), np.sin(np.deg2rad(axis_deg))])  # xy
+    axis = np.deg2rad(axis_deg)
+    across = np.array([np.cos(axis), np.sin(axis)])  # xy, perpendicular to the tilt axis
     ratio = np.cos(np.deg2rad(tilt_deg)) / np.cos(np.deg2rad(into_tilt_deg))
     matrices = np.eye(2) + (ratio - 1)[:, None, None] * np.outer(across, across)
     shape_yx = canvas_yx or (int(images.shape[-2]), int(images.shape[-1]))

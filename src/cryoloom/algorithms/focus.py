@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.foretold_images import Foreteller, Plane
+from cryoloom.algorithms.parabola import highest_by_parabola
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, band_pass, shrink_images
 from cryoloom.kernels.backproject import STRIP_ROWS
@@ -91,18 +92,20 @@ def focus_series(
         for mode in range(len(modes)):
             ticks = _ticks(step, reach)
             trials = drift @ modes + ticks[:, None] * modes[mode]
-            drift[mode] += _highest(ticks, np.array([aligned.sharpness(shift) for shift in trials]))
+            drift[mode] += highest_by_parabola(
+                ticks, np.array([aligned.sharpness(shift) for shift in trials])
+            )
         if axis_step > SMALLEST_STEP_DEG:
             ticks = _ticks(axis_step, 2 * axis_step)
-            turned = [_turned(start, turn_deg + tick) for tick in ticks]
+            turned = [start.with_axis_turned(turn_deg + tick) for tick in ticks]
             scores = [
                 _AlignedStrips.of(detail, trial, usable, plane).sharpness(drift @ modes) for trial in turned
             ]
-            turn_deg += _highest(ticks, np.array(scores))
-            aligned = _AlignedStrips.of(detail, _turned(start, turn_deg), usable, plane)
+            turn_deg += highest_by_parabola(ticks, np.array(scores))
+            aligned = _AlignedStrips.of(detail, start.with_axis_turned(turn_deg), usable, plane)
             axis_step /= 2
         step, reach = step / 2, step
-    result = _turned(start, turn_deg)
+    result = start.with_axis_turned(turn_deg)
     axis = np.deg2rad(result.axis_deg[usable])
     shift = result.shift_xy_angstrom.copy()
     shift[usable] += (drift @ modes)[:, None] * np.stack([np.cos(axis), np.sin(axis)], axis=1)
@@ -129,25 +132,10 @@ def _dark_detail(tilt_images: TiltImages) -> TiltImages:
     return replace(small, images=maps.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION))
 
 
-def _turned(geometry: SeriesGeometry, turn_deg: float) -> SeriesGeometry:
-    return replace(geometry, axis_deg=geometry.axis_deg + turn_deg)
-
-
 def _ticks(step: float, reach: float) -> Array:
     """Multiples of a step within reach, at least -1, 0 and 1."""
     n = max(1, round(reach / step))
     return np.asarray(step * np.arange(-n, n + 1), dtype=np.float64)
-
-
-def _highest(ticks: Array, values: Array) -> float:
-    """Where values at even ticks are highest, refined by a parabola."""
-    best = int(np.clip(np.argmax(values), 1, len(ticks) - 2))
-    below, here, above = values[best - 1 : best + 2]
-    curvature = below - 2 * here + above
-    if curvature >= 0:
-        return float(ticks[int(np.argmax(values))])
-    step = float(ticks[1] - ticks[0])
-    return float(ticks[best] + step * np.clip(0.5 * (below - above) / curvature, -1, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,9 @@ def sample_affine(
     matrix : (n, 2, 2). offset_px : (n, 2).
     """
     along_x, along_y = (torch.arange(n) - n // 2 for n in (shape_yx[1], shape_yx[0]))
-    per_x, per_y, at_centre = (
-        torch.from_numpy(np.asarray(part)).to(images)[:, None]
-        for part in _in_halves(images.shape, matrix[..., 0], matrix[..., 1], offset_px)
-    )
-    columns, rows = along_x.to(images)[:, None] * per_x, at_centre + along_y.to(images)[:, None] * per_y
+    per_x, per_y, at_centre = _in_halves(images, matrix[..., 0], matrix[..., 1], offset_px)
+    columns = along_x.to(images)[:, None] * per_x[:, None]
+    rows = at_centre[:, None] + along_y.to(images)[:, None] * per_y[:, None]
     grid = rows[:, :, None] + columns[:, None]
     return functional.grid_sample(images[:, None], grid, mode=mode, align_corners=False)[:, 0]
 
@@ -51,11 +49,8 @@ def cut_boxes(
     beyond : what lies outside the image.
     """
     ticks = (torch.arange(side) - side // 2).to(image)
-    one = np.eye(2)
-    per_x, per_y, at_centre = (
-        torch.from_numpy(np.asarray(part)).to(image)
-        for part in _in_halves(image.shape, one[0], one[1], centres_px)
-    )
+    along_x, along_y = np.eye(2)
+    per_x, per_y, at_centre = _in_halves(image, along_x, along_y, centres_px)
     lines = at_centre[:, None] + ticks[:, None] * per_y
     # One tall grid over the one image instead of a copy of the image per box.
     tall = (lines[:, :, None] + ticks[:, None] * per_x).reshape(1, -1, side, 2)
@@ -63,7 +58,11 @@ def cut_boxes(
     return cut.reshape(-1, side, side)
 
 
-def _in_halves(shape: torch.Size, per_x: Array, per_y: Array, at_centre: Array) -> tuple[Array, Array, Array]:
+def _in_halves(
+    images: torch.Tensor, per_x: Array, per_y: Array, at_centre: Array
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Steps and places in pixels as grid_sample counts: from -1 to 1 over the outer edges of the pixels."""
-    size = np.array([shape[-1], shape[-2]])
-    return 2 * per_x / size, 2 * per_y / size, (2 * (at_centre + size // 2) + 1) / size - 1
+    size = np.array([images.shape[-1], images.shape[-2]])
+    place = (2 * (at_centre + size // 2) + 1) / size - 1
+    on_x, on_y, middle = (torch.from_numpy(a).to(images) for a in (2 * per_x / size, 2 * per_y / size, place))
+    return on_x, on_y, middle

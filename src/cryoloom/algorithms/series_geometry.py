@@ -101,6 +101,10 @@ class SeriesGeometry:
             beam_tilt_deg=np.zeros(self.n_views),
         )
 
+    def with_axis_turned(self, turn_deg: float) -> SeriesGeometry:
+        """The same shifts about a tilt axis turned in all views alike."""
+        return replace(self, axis_deg=self.axis_deg + turn_deg)
+
     def with_origin_moved(self, offset_xyz_angstrom: Array) -> SeriesGeometry:
         """The same geometry for points counted from ``offset`` (points become ``r - offset``)."""
         moved = self.project(np.asarray(offset_xyz_angstrom, dtype=np.float64)[None])[:, 0]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.coarse_alignment import prepared_for_correlation
 from cryoloom.algorithms.foretold_images import foretold_images
+from cryoloom.algorithms.parabola import highest_by_parabola
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages
 
@@ -57,15 +58,5 @@ def find_plane(
             trial = plane.copy()
             trial[variable] += tick
             scores.append(likeness(trial))
-        plane[variable] += _vertex(ticks, np.array(scores))
+        plane[variable] += highest_by_parabola(ticks, np.array(scores))
     return float(plane[0]), float(plane[1]), float(plane[2])
-
-
-def _vertex(x: Array, y: Array) -> float:
-    """Maximum by the parabola through the highest sample and its neighbours."""
-    best = int(np.clip(np.argmax(y), 1, len(x) - 2))
-    below, here, above = y[best - 1 : best + 2]
-    curvature = below - 2 * here + above
-    if curvature >= 0:
-        return float(x[int(np.argmax(y))])
-    return float(x[best] + np.clip(0.5 * (below - above) / curvature, -1, 1) * (x[1] - x[0]))

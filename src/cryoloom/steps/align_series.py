@@ -290,13 +290,15 @@ def _tried(
         patch_angstrom=params.patch_angstrom,
         spacing_angstrom=params.patch_angstrom * (1 - params.patch_overlap),
     )
+    if params.method == "patches":
+        if patches is not None and freedom.axis == "one":
+            features = align_by_features(images, patches.solution.geometry, usable, freedom)
+            if features is not None:
+                patches = with_axis_of(features, patches, images, matched.plane, usable, freedom)
+        return [] if patches is None else [patches], matched
     first = matched.geometry if patches is None else patches.solution.geometry
     features = align_by_features(images, first, usable, freedom)
-    if params.method != "patches":
-        return [one for one in (*tried, patches, features) if one is not None], matched
-    if patches is not None and features is not None and freedom.axis == "one":
-        patches = with_axis_of(features, patches, images, matched.plane, usable, freedom)
-    return [] if patches is None else [patches], matched
+    return [one for one in (*tried, patches, features) if one is not None], matched
 
 
 def _best(tried: list[Alignment]) -> Alignment | None:
