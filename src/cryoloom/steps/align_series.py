@@ -144,6 +144,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
 
 @step(
     "align_series",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

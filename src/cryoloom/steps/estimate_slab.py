@@ -72,6 +72,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
 
 @step(
     "estimate_slab",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
