@@ -9,7 +9,7 @@ __all__ = ["highest_by_parabola"]
 
 
 def highest_by_parabola(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Where ``y`` at three or more evenly spaced ``x`` is highest, by the parabola about the highest sample."""
+    """Where ``y``, of three or more evenly spaced ``x``, is highest: by a parabola about its highest."""
     best = int(np.clip(np.argmax(y), 1, len(x) - 2))
     below, here, above = y[best - 1 : best + 2]
     curvature = below - 2 * here + above
