@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -194,3 +196,20 @@ def test_a_flat_field_gives_a_flat_tomogram_without_edges(rng):
     volume = back_projected(np.full((21, 90, 90), 0.3, np.float32), poses, (16, 40, 60), 2.0)
     # A bump of 0.3 spread over 16 voxels would be 0.02 each; a bare border gives 0.06.
     assert np.abs(volume).max() < 0.02
+
+
+def test_a_short_filter_between_columns_is_as_good_as_longer_transforms(rng):
+    tilts = np.linspace(-60, 60, 7)
+    plan = plan_back_projection((20, 40, 96), 96, tilts, [0.0] * 7, RadialFilter(0.35, 0.05))
+    assert plan.taps is not None
+    rows = torch.from_numpy(rng.standard_normal((7, 40, 96)).astype(np.float32))
+    short, long = (
+        torch.cat([strip.clone() for strip in one.strips(rows, 0)], dim=1)
+        for one in (plan, replace(plan, taps=None))
+    )
+    assert float((short - long).std() / long.std()) < 0.005
+
+
+def test_detail_near_half_a_cycle_is_made_finer_by_transforms():
+    plan = plan_back_projection((20, 40, 96), 96, [0.0, 30.0], [0.0] * 2, RadialFilter(0.5, 0.05))
+    assert plan.taps is None

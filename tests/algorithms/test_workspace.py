@@ -22,3 +22,9 @@ def test_threads_do_not_share():
     thread.start()
     thread.join()
     assert not np.shares_memory(mine, made[0])
+
+
+def test_arrays_begin_on_a_line_of_the_caches():
+    workspace = Workspace()
+    for n in (1, 1000, 100_000):
+        assert workspace.array("a", (n,), np.float32).ctypes.data % 64 == 0

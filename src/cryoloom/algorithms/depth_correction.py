@@ -28,7 +28,6 @@ from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.backproject import STRIP_ROWS
 from cryoloom.kernels.blend_depths import blend_depths
-from cryoloom.kernels.turn_rows import turn_rows
 from cryoloom.model import Ctf, Microscope, Pose
 
 __all__ = ["DepthCorrectedBackProjection", "plan_depth_correction"]
@@ -119,25 +118,21 @@ class DepthCorrectedBackProjection:
         )
         nodes = torch.zeros((n_strips, self.n_nodes, self._n_fine, width), device=aligned.device)
         # A last strip may be shorter: rows beyond it are 0.
-        fine = torch.zeros(
-            ((n_strips - 1) * STRIP_ROWS + width, COLUMN_OVERSAMPLING * shape[1]), device=aligned.device
+        spectra = torch.zeros(
+            ((n_strips - 1) * STRIP_ROWS + width, shape[1] // 2 + 1),
+            dtype=torch.complex64,
+            device=aligned.device,
         )
         node = 0
         for i, basis in enumerate(self.bases):
             ramped = self.plain.filtered_rows(aligned[i : i + 1], i, margin)
-            spectrum = torch.fft.rfft2(ramped, s=shape)
+            spectrum = torch.fft.rfft2(ramped, s=shape) / shape[1]
             phase, rate = self._transfer_phase(shape, self.poses[i], self.ctfs[i], aligned.device)
             for depth in basis.depths:
                 factor = self.correction.of(torch.sin(phase - self.handedness * float(depth) * rate))
-                columns = torch.fft.ifft(spectrum * factor, dim=0)[margin : margin + n_used]
-                # irfft to twice the columns divides by twice their number.
-                fine[:n_used] = COLUMN_OVERSAMPLING * torch.fft.irfft(columns, n=fine.shape[1])
-                rows = fine.unfold(0, width, STRIP_ROWS).transpose(1, 2)
-                start = COLUMN_OVERSAMPLING * margin
-                if nodes.device.type == "cpu":
-                    turn_rows(rows.numpy(), start, nodes[:, node].numpy())
-                else:
-                    nodes[:, node, 1:-1] = rows[..., start : start + self._n_fine - 2].transpose(1, 2)
+                spectra[:n_used] = torch.fft.ifft(spectrum * factor, dim=0)[margin : margin + n_used]
+                strips = spectra.unfold(0, width, STRIP_ROWS).transpose(1, 2)
+                self.plain.turn_finer(strips, shape[1], margin, nodes[:, node])
                 node += 1
         self.plain.sharpen_rows(nodes)
         return nodes

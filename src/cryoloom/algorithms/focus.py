@@ -156,9 +156,9 @@ class _AlignedStrips:
         n_rows, n_u = foreteller.shape
         strips = []
         for row in range(0, n_rows, STRIP_ROWS):
-            strip = np.empty((len(aligned), n_u + 2, STRIP_ROWS), np.float32)
-            turn_rows(np.ascontiguousarray(aligned[:, row : row + STRIP_ROWS]), 0, strip)
-            strips.append(torch.from_numpy(strip))
+            strip = torch.empty((len(aligned), n_u + 2, STRIP_ROWS))
+            turn_rows(np.ascontiguousarray(aligned[:, row : row + STRIP_ROWS]), 0, strip.numpy())
+            strips.append(strip)
         return cls(tuple(strips), foreteller.lines()[0], foreteller.n_z, detail.pixel_size_angstrom)
 
     def sharpness(self, shift_angstrom: Array) -> float:

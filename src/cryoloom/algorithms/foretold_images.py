@@ -137,18 +137,16 @@ class Foreteller:
         own = [(place, int(k)) for place, view in enumerate(views) for k in np.flatnonzero(parts == view)]
         foretold = np.empty((len(views), n_rows, n_u), np.float32)
         slab = torch.empty((self.n_z, n_u, STRIP_ROWS))
-        strip = np.empty((len(parts), n_u + 2, STRIP_ROWS), np.float32)
+        strip = torch.empty((len(parts), n_u + 2, STRIP_ROWS))
         sums = np.empty((len(views), n_u, STRIP_ROWS), np.float32)
         for row in range(0, n_rows, STRIP_ROWS):
-            turn_rows(filtered[:, row : row + STRIP_ROWS], 0, strip)
+            turn_rows(filtered[:, row : row + STRIP_ROWS], 0, strip.numpy())
             slab.zero_()
-            add_back_projection(
-                torch.from_numpy(strip), torch.from_numpy(columns[parts]), torch.from_numpy(scale), slab
-            )
+            add_back_projection(strip, torch.from_numpy(columns[parts]), torch.from_numpy(scale), slab)
             forward_project(slab.numpy(), rays[views], sums)
             for place, k in own:
                 for tap in range(3):
-                    sums[place] -= taps[place, :, tap, None] * strip[k, tap : tap + n_u]
+                    sums[place] -= taps[place, :, tap, None] * strip[k, tap : tap + n_u].numpy()
             foretold[:, row : row + STRIP_ROWS] = sums.transpose(0, 2, 1)
         return torch.from_numpy(foretold).to(aligned.device)
 
