@@ -28,7 +28,7 @@ from cryoloom.kernels.extend_rows import extend_rows, extend_rows_alone
 from cryoloom.kernels.refine_rows import refine_rows, refine_rows_alone
 from cryoloom.kernels.turn_rows import turn_rows, turn_rows_alone
 
-__all__ = ["WeightedBackProjection", "plan_back_projection", "scratch"]
+__all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection", "scratch"]
 
 COLUMN_OVERSAMPLING = 2
 """Columns per aligned pixel in back-projection: linear interpolation then loses little and aliases less."""
@@ -81,7 +81,7 @@ class WeightedBackProjection:
         """
         n_rows = aligned.shape[1] - 2 * self.halo_rows
         memory = Workspace()
-        with _threads() as pool:
+        with filtering_threads() as pool:
             for start in range(0, n_rows, STRIP_ROWS):
                 height = min(STRIP_ROWS, n_rows - start)
                 yield self._strip(aligned[:, start : start + height + 2 * self.halo_rows], memory, pool)
@@ -92,7 +92,7 @@ class WeightedBackProjection:
             raise ValueError(
                 f"expected {n_rows} rows and {self.halo_rows} on both sides, got {aligned.shape}"
             )
-        with _threads() as pool:
+        with filtering_threads() as pool:
             return self._strip(aligned, Workspace(), pool)
 
     def _strip(self, aligned: torch.Tensor, memory: Workspace, pool: Executor) -> torch.Tensor:
@@ -154,7 +154,9 @@ class WeightedBackProjection:
 
     def _padded(self, aligned: torch.Tensor) -> torch.Tensor:
         padded = torch.empty((*aligned.shape[:2], self.n_padded))
-        extend_rows(aligned.cpu().numpy(), padded.numpy())
+        # On the CPU tilts are filtered side by side; for a GPU rows are extended by all threads.
+        extend = extend_rows_alone if aligned.device.type == "cpu" else extend_rows
+        extend(aligned.cpu().numpy(), padded.numpy())
         return padded.to(aligned.device)
 
     def _filtered(self, aligned: torch.Tensor, memory: Workspace, pool: Executor) -> torch.Tensor:
@@ -194,9 +196,9 @@ def scratch(name: str, shape: tuple[int, ...], device: torch.device, memory: Wor
     return torch.empty(shape, dtype=torch.float32, device=device)
 
 
-def _threads() -> AbstractContextManager[Executor]:
+def filtering_threads(at_most: int = _TILTS_AT_ONCE) -> AbstractContextManager[Executor]:
     """As many as numba has, which the engine sets for every task."""
-    return threads_alone(min(numba.get_num_threads(), _TILTS_AT_ONCE))
+    return threads_alone(min(numba.get_num_threads(), at_most))
 
 
 def plan_back_projection(

@@ -24,22 +24,35 @@ class DepthBasis:
 
     def weights(self, depth: ArrayLike) -> Array:
         """Weights of the nodes at the given depths, ``(node, ...)``; beyond the outermost, those there."""
-        low, high = self._range
+        low, high = self.range
         at = np.clip(np.asarray(depth, dtype=np.float64), low, high)
         nodes = self.depths.reshape(-1, *[1] * at.ndim)
         if len(self.depths) == 1:
             return np.ones((1, *at.shape))
         if self.linear:
-            step = self.depths[1] - self.depths[0]
-            return np.clip(1 - np.abs(at - nodes) / step, 0, None)
+            return np.clip(1 - np.abs(at - nodes) / self.step, 0, None)
         weights = np.ones((len(self.depths), *at.shape))
-        for i, own in enumerate(self.depths):
+        for i, scale in enumerate(self.scales):
+            weights[i] *= scale
             for other in np.delete(self.depths, i):
-                weights[i] *= (at - other) / (own - other)
+                weights[i] *= at - other
         return weights
 
     @property
-    def _range(self) -> tuple[float, float]:
+    def step(self) -> float:
+        """Distance of the nodes between which it is linear; 0 for a polynomial or a single node."""
+        return float(self.depths[1] - self.depths[0]) if self.linear and len(self.depths) > 1 else 0.0
+
+    @property
+    def scales(self) -> Array:
+        """(node,), one over the product of each node's distances from the others."""
+        apart = self.depths[:, None] - self.depths
+        np.fill_diagonal(apart, 1.0)
+        return np.asarray(1 / apart.prod(axis=1))
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Depths beyond which it does not change."""
         if self.linear or len(self.depths) == 1:
             return float(self.depths[0]), float(self.depths[-1])
         # Chebyshev's outermost node is cos(pi / 2n) of the way to the end.

@@ -20,13 +20,19 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.aligned_images import aligned_axes
-from cryoloom.algorithms.back_projection import COLUMN_OVERSAMPLING, WeightedBackProjection, scratch
+from cryoloom.algorithms.back_projection import (
+    COLUMN_OVERSAMPLING,
+    WeightedBackProjection,
+    filtering_threads,
+    scratch,
+)
 from cryoloom.algorithms.ctf import ctf_phase, directional_defocus
 from cryoloom.algorithms.ctf_correction import Correction, depth_phase_rate
 from cryoloom.algorithms.depth_basis import DepthBasis, linear_basis, polynomial_basis
 from cryoloom.algorithms.fourier import good_fft_size
 from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.backproject import STRIP_ROWS
+from cryoloom.kernels.backproject_deep import DepthMixtures, back_project_deep
 from cryoloom.kernels.blend_depths import blend_depths
 from cryoloom.model import Ctf, Microscope, Pose
 
@@ -36,6 +42,10 @@ _NODE_ERROR = 0.02
 """Largest error of a correction factor from mixing depths, at the resolution wanted."""
 _SLAB_PHASE_RAD = 0.2
 """Largest error of the transfer function's phase within a slab: costs at most 2 % (1 - cos) of a signal."""
+_TILTS_AT_ONCE = 4
+"""Tilts corrected side by side, at most: each takes memory."""
+_MANY_SLABS = 8
+"""More are cheaper mixed where they are read than slab by slab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +77,9 @@ class DepthCorrectedBackProjection:
 
     @property
     def held_row_bytes(self) -> int:
-        """One row of all corrected images, and of what one of them is made with."""
-        # Filtered, two complex spectra, phase and rate in single and double precision, factor, twice finer.
-        return 4 * (self.n_nodes * self._n_fine + 20 * self.plain.n_columns)
+        """One row of all corrected images, and of what some of them are made with side by side."""
+        # Filtered, three complex spectra, phase and rate in single and double precision, factor, twice finer.
+        return 4 * (self.n_nodes * self._n_fine + 20 * self.plain.n_columns * _TILTS_AT_ONCE)
 
     @property
     def strip_bytes(self) -> int:
@@ -89,53 +99,67 @@ class DepthCorrectedBackProjection:
         n_rows = aligned.shape[1] - 2 * self.halo_rows
         nodes = self._corrected(aligned, n_rows)
         n_z, n_y, n_x = self.plain.volume_shape
-        first_node = np.cumsum([0, *(len(basis.depths) for basis in self.bases)])
-        images = torch.zeros((len(self.poses), *nodes.shape[2:]), device=nodes.device)
-        slabs: dict[int, torch.Tensor] = {}
+        is_fine = n_z > _MANY_SLABS * self.slab_voxels
+        is_deep = is_fine and nodes.device.type == "cpu" and not self.plain.halo_rows
+        fill = self._fill_deep if is_deep else self._fill_slabs
         memory = Workspace()
         for strip, start in enumerate(range(0, n_rows, STRIP_ROWS)):
             height = min(STRIP_ROWS, n_rows - start)
-            if self.plain.halo_rows:  # with an x-tilt the depth depends on the row as well
-                slabs = {}
-            row = first_row + start + 0.5 * (height - 1) - n_y // 2
             volume = scratch("volume", (n_z, height, n_x), nodes.device, memory)
-            for z in range(0, n_z, self.slab_voxels):
-                stop = min(n_z, z + self.slab_voxels)
-                if z not in slabs:
-                    slabs[z] = self._mixture(0.5 * (z + stop - 1), row).to(nodes.device)
-                blend_depths(nodes[strip], slabs[z], first_node, self._columns_seen(z, stop), images)
-                self.plain.fill(images, volume[z:stop], z)
+            fill(nodes[strip], first_row + start + 0.5 * (height - 1) - n_y // 2, volume)
             yield volume
+
+    def _fill_deep(self, nodes: torch.Tensor, row: float, volume: torch.Tensor) -> None:
+        """Fill a strip from its corrected images, mixed where they are read; without an x-tilt."""
+        columns = self.plain.columns.numpy()
+        back_project_deep(nodes.numpy(), self._mixtures(row), columns, self.slab_voxels, volume.numpy())
+
+    def _fill_slabs(self, nodes: torch.Tensor, row: float, volume: torch.Tensor) -> None:
+        """Fill a strip slab by slab, each from mixtures of whole images."""
+        first_node = self._first_node
+        images = torch.zeros((len(self.poses), *nodes.shape[1:]), device=nodes.device)
+        for z in range(0, len(volume), self.slab_voxels):
+            stop = min(len(volume), z + self.slab_voxels)
+            weights = self._mixture(0.5 * (z + stop - 1), row).to(nodes.device)
+            blend_depths(nodes, weights, first_node, self._columns_seen(z, stop), images)
+            self.plain.fill(images, volume[z:stop], z)
 
     def _corrected(self, aligned: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Filtered images at every node's depth, ``(strip, node, fine column, row)``, outermost columns 0."""
-        margin, width = self.margin_px, STRIP_ROWS + 2 * self.plain.halo_rows
+        width = STRIP_ROWS + 2 * self.plain.halo_rows
         n_strips = math.ceil(n_rows / STRIP_ROWS)
-        n_used = n_rows + 2 * self.plain.halo_rows
-        shape = (
-            good_fft_size(aligned.shape[1]),
-            good_fft_size(self.plain.n_columns + 2 * margin),
-        )
         nodes = torch.zeros((n_strips, self.n_nodes, self._n_fine, width), device=aligned.device)
-        # A last strip may be shorter: rows beyond it are 0.
-        spectra = torch.zeros(
-            ((n_strips - 1) * STRIP_ROWS + width, shape[1] // 2 + 1),
-            dtype=torch.complex64,
-            device=aligned.device,
-        )
-        node = 0
-        for i, basis in enumerate(self.bases):
-            ramped = self.plain.filtered_rows(aligned[i : i + 1], i, margin)
-            spectrum = torch.fft.rfft2(ramped, s=shape) / shape[1]
-            phase, rate = self._transfer_phase(shape, self.poses[i], self.ctfs[i], aligned.device)
-            for depth in basis.depths:
-                factor = self.correction.of(torch.sin(phase - self.handedness * float(depth) * rate))
-                spectra[:n_used] = torch.fft.ifft(spectrum * factor, dim=0)[margin : margin + n_used]
-                strips = spectra.unfold(0, width, STRIP_ROWS).transpose(1, 2)
-                self.plain.turn_finer(strips, shape[1], margin, nodes[:, node])
-                node += 1
+        if aligned.device.type == "cpu":
+            with filtering_threads(_TILTS_AT_ONCE) as pool:
+                for _ in pool.map(lambda i: self._correct_tilt(aligned, i, nodes), range(len(aligned))):
+                    pass
+        else:
+            for i in range(len(aligned)):
+                self._correct_tilt(aligned, i, nodes)
         self.plain.sharpen_rows(nodes)
         return nodes
+
+    def _correct_tilt(self, aligned: torch.Tensor, i: int, nodes: torch.Tensor) -> None:
+        """Fill one tilt's nodes, on the calling thread alone; ``aligned`` and ``nodes`` are of all tilts."""
+        n_strips, _, _, width = nodes.shape
+        margin, n_rows = self.margin_px, aligned.shape[1]
+        shape = (good_fft_size(n_rows), good_fft_size(self.plain.n_columns + 2 * margin))
+        ramped = self.plain.filtered_rows(aligned[i : i + 1], i, margin)
+        spectrum = torch.fft.rfft2(ramped, s=shape) / shape[1]
+        phase, rate = self._transfer_phase(shape, self.poses[i], self.ctfs[i], aligned.device)
+        # A last strip may be shorter: rows beyond it are 0.
+        rows = torch.zeros(
+            ((n_strips - 1) * STRIP_ROWS + width, spectrum.shape[1]),
+            dtype=spectrum.dtype,
+            device=aligned.device,
+        )
+        first = sum(len(basis.depths) for basis in self.bases[:i])
+        for node, depth in enumerate(self.bases[i].depths, first):
+            factor = self.correction.of(torch.sin(phase - self.handedness * float(depth) * rate))
+            corrected = torch.fft.ifft(spectrum * factor, dim=0)
+            rows[: n_rows - 2 * margin] = corrected[margin : n_rows - margin]
+            strips = rows.unfold(0, width, STRIP_ROWS).transpose(1, 2)
+            self.plain.turn_finer(strips, shape[1], margin, nodes[:, node], alone=True)
 
     def _transfer_phase(
         self, shape_yx: tuple[int, int], pose: Pose, ctf: Ctf, device: torch.device
@@ -156,13 +180,34 @@ class DepthCorrectedBackProjection:
         rate = math.pi * self.microscope.wavelength_angstrom * squared
         return torch.remainder(phase, 2 * math.pi).float(), rate.float()
 
+    @property
+    def _first_node(self) -> NDArray[np.int64]:
+        return np.cumsum([0, *(len(basis.depths) for basis in self.bases)])
+
+    def _mixtures(self, row: float) -> DepthMixtures:
+        """How the corrected images of a strip about ``row`` from the middle of the volume depend on depth."""
+        voxel, (n_z, _, _) = self.voxel_size_angstrom, self.plain.volume_shape
+        first = -1 / COLUMN_OVERSAMPLING - self.plain.n_columns // 2
+        ends = np.array([first, first + 1 / COLUMN_OVERSAMPLING])
+        at_0 = np.array([_depth(pose, ends, row, -(n_z // 2)) for pose in self.poses])
+        above = np.array([_depth(pose, ends[:1], row, 1 - n_z // 2) for pose in self.poses])
+        lines = np.column_stack([at_0[:, 0], at_0[:, 1] - at_0[:, 0], above[:, 0] - at_0[:, 0]])
+        return DepthMixtures(
+            first_node=self._first_node,
+            node_depths=np.concatenate([basis.depths for basis in self.bases]),
+            node_scales=np.concatenate([basis.scales for basis in self.bases]),
+            lines=voxel * lines,
+            ranges=np.array([basis.range for basis in self.bases]),
+            steps=np.array([basis.step for basis in self.bases]),
+        )
+
     def _mixture(self, z: float, row: float) -> torch.Tensor:
         """Weights ``(node, fine column)`` of the corrected images for a slab about voxel height ``z``."""
-        n_z = self.plain.volume_shape[0]
-        u = (np.arange(self._n_fine) - 1) / COLUMN_OVERSAMPLING - self.plain.n_columns // 2
+        mixtures = self._mixtures(row)
+        columns = np.arange(self._n_fine)
         weights = [
-            basis.weights(self.voxel_size_angstrom * _depth(pose, u, row, z - n_z // 2))
-            for pose, basis in zip(self.poses, self.bases, strict=True)
+            basis.weights(d0 + dc * columns + dz * z)
+            for basis, (d0, dc, dz) in zip(self.bases, mixtures.lines, strict=True)
         ]
         return torch.from_numpy(np.concatenate(weights).astype(np.float32))
 

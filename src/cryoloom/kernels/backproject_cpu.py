@@ -22,7 +22,13 @@ from cryoloom.kernels.vector_code import (
     transpose_8x8,
 )
 
-__all__ = ["back_project_numba", "back_project_oblique_numba"]
+__all__ = [
+    "Z_BLOCK",
+    "ask_for_rows",
+    "back_project_numba",
+    "back_project_oblique_numba",
+    "store_rows",
+]
 
 Floats = NDArray[np.float32]
 
@@ -30,8 +36,6 @@ X_TILE = 64
 """Voxels along x summed before they are transposed to rows: 256 bytes of a row of the volume at a time."""
 Z_BLOCK = 16
 """Voxels along z per job: with X_TILE and ROWS 128 kB of sums, which stay in the second-level cache."""
-ROWS_ASKED_FOR = Z_BLOCK * ROWS // X_TILE
-"""Rows of the volume asked for while one x is summed: all of a tile's by its end."""
 
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
@@ -58,38 +62,44 @@ def back_project_numba(images: Floats, columns: Floats, volume: Floats) -> None:
         for x in range(x_start, x_stop):
             for t in range(n_tilts):
                 at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]
-            _ask_for_rows(volume, x_start, z_start, (x - x_start) * ROWS_ASKED_FOR)
+            ask_for_rows(volume, sums, x_start, z_start, x - x_start)
             for z in range(z_start, z_stop):
                 target = pointer(sums, ((x - x_start) * Z_BLOCK + z - z_start) * ROWS)
                 sum_tilts(images, (at_z_0, per_z, first), np.float32(z), last, offsets, weights, target)
-        _store_rows(sums, volume, x_start, x_stop, z_start, z_stop)
+        store_rows(sums, volume, x_start, x_stop, z_start, z_stop)
 
 
 @numba.njit(inline="always")
-def _ask_for_rows(volume: Floats, x_start: int, z_start: int, first: int) -> None:
-    """Ask for some of a tile's rows in the volume, long before they are written: memory is far away."""
+def ask_for_rows(volume: Floats, sums: Floats, x_start: int, z_start: int, share: int) -> None:
+    """Ask for a share of a tile's rows in the volume, long before they are written: memory is far away.
+
+    sums : (x, z, 32) of the tile; as many shares as it has voxels along x.
+    """
     n_z, n_y, n_x = volume.shape
-    for row in range(first, first + ROWS_ASKED_FOR):
+    x_tile, z_block, _ = sums.shape
+    n_rows = z_block * ROWS // x_tile
+    for row in range(share * n_rows, (share + 1) * n_rows):
         z, y = z_start + row // ROWS, row % ROWS
         if z < n_z and y < n_y:
-            for x in range(x_start, min(n_x, x_start + X_TILE), 16):
+            for x in range(x_start, min(n_x, x_start + x_tile), 16):
                 prefetch_to_write(pointer(volume, (z * n_y + y) * n_x + x))
 
 
 @numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
-def _store_rows(sums: Floats, volume: Floats, x_start: int, x_stop: int, z_start: int, z_stop: int) -> None:
-    """Transpose a tile of sums ``(x, z, y)`` into rows of the volume ``(z, y, x)``."""
+def store_rows(sums: Floats, volume: Floats, x_start: int, x_stop: int, z_start: int, z_stop: int) -> None:
+    """Transpose a tile of sums ``(x, z, 32)`` into rows of the volume ``(z, y, x)``."""
     n_y, n_x = volume.shape[1], volume.shape[2]
-    whole = x_stop - x_start == X_TILE and n_y == ROWS
+    x_tile, z_block, _ = sums.shape
+    whole = x_stop - x_start == x_tile and n_y == ROWS
     for z in range(z_start, z_stop):
         if whole:
             for y in range(0, ROWS, 8):
-                for x in range(0, X_TILE, 8):
+                for x in range(0, x_tile, 8):
                     transpose_8x8(
                         pointer(volume, (z * n_y + y) * n_x + x_start + x),
                         n_x,
-                        pointer(sums, (x * Z_BLOCK + z - z_start) * ROWS + y),
-                        Z_BLOCK * ROWS,
+                        pointer(sums, (x * z_block + z - z_start) * ROWS + y),
+                        z_block * ROWS,
                     )
         else:
             for y in range(n_y):
