@@ -52,6 +52,7 @@ class QuietContext:
 
     device: str = "cpu"
     n_threads: int = 2
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
     figures: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

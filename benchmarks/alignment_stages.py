@@ -99,7 +99,7 @@ def _measure(series: TiltSeries, truth: Truth, told_axis_deg: float, dark: set[i
     began = time.process_time()
     tell("focus", began, judged, truth, focus_series(images, start, usable))
     began = time.process_time()
-    matched = match_images(images, start, usable)
+    matched = match_images(images, start, usable, np.random.default_rng(1))
     tell("matched", began, judged, truth, matched.geometry)
     began = time.process_time()
     patches = align_by_patches(

@@ -41,7 +41,7 @@ def test_the_slab_is_drawn_on_its_slice():
         "lower_angstrom": [-10.0, -9.0, -8.0],
         "upper_angstrom": [10.0, 11.0, 12.0],
         "depth_angstrom": [-20.0, 0.0, 20.0],
-        "energy": [0.5, 2.0, 0.5],
+        "filled": [0.0, 0.1, 0.0],
         "thickness_angstrom": 20.0,
     }
     series = TiltSeries("TS", Microscope(), 2.7, tilts)

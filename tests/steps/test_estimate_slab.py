@@ -58,8 +58,10 @@ def test_the_layer_is_found_beside_the_gold(context):
     # Blobs of 35 A reach some 50 A beyond the planes their centres keep within.
     assert slab.thickness_angstrom.measured == pytest.approx(THICKNESS + 100, rel=0.15)
     assert slab.z_offset_angstrom.measured == pytest.approx(Z_OFFSET, abs=50)
-    assert slab.tilt_y_deg.measured == pytest.approx(TILT_Y, abs=1.0)
-    assert slab.tilt_x_deg.measured == pytest.approx(TILT_X, abs=1.0)
+    # In so small a field, 1.0 to 1.4 degrees is the error that the step itself tells.
+    assert context.figures["pretilt_error_deg"] < 2.0
+    assert slab.tilt_y_deg.measured == pytest.approx(TILT_Y, abs=2.0)
+    assert slab.tilt_x_deg.measured == pytest.approx(TILT_X, abs=2.0)
     assert not slab.is_applied
     assert after.tilts == layer.tilts
     picture = np.array(context.records["slab"]["slice"])

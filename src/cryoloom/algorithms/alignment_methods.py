@@ -109,7 +109,9 @@ class Matched:
     plane: tuple[float, float, float]
 
 
-def match_images(tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_]) -> Matched:
+def match_images(
+    tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_], rng: np.random.Generator
+) -> Matched:
     """Shifts by focus and by projection matching, and the specimen's plane, for patches to begin on.
 
     Where there is little to match, what was matched is less sharp than before and is not taken.
@@ -121,7 +123,7 @@ def match_images(tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray
         tilt_images, moved, usable, reach_angstrom=REFOCUS_REACH_ANGSTROM, axis_reach_deg=REFOCUS_REACH_DEG
     )
     geometry = max(focused, moved, key=lambda one: sharpness(tilt_images, one, usable))
-    plane = find_plane(shrink_images(tilt_images, PLANE_PIXELS), geometry, usable)
+    plane = find_plane(shrink_images(tilt_images, PLANE_PIXELS), geometry, usable, rng)
     return Matched(geometry, plane)
 
 

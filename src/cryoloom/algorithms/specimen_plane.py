@@ -1,4 +1,4 @@
-"""The middle of the specimen as a plane: where a slab must lie for the images to foretell each other best.
+"""The middle of the specimen as a plane, about a geometry that alignment has reached.
 
 Its slope across the tilt axis is the pretilt that a tilt offset would undo.
 """
@@ -6,57 +6,49 @@ Its slope across the tilt axis is the pretilt that a tilt offset would undo.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.coarse_alignment import prepared_for_correlation
-from cryoloom.algorithms.foretold_images import foretold_images
-from cryoloom.algorithms.parabola import highest_by_parabola
 from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.slab import energies_of_series, fit_slab
 from cryoloom.algorithms.tilt_images import TiltImages
+from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
 
 __all__ = ["find_plane"]
 
-Array = NDArray[np.float64]
-
-STEEP_DEG = 30.0  # images less tilted hardly tell height
-# Steps of height (angstrom) and of both slopes, in turn, coarse and fine; a parabola refines each.
-SEARCHES = ((1, 0.12, 3), (0, 150.0, 2), (2, 0.1, 1), (1, 0.06, 1), (0, 60.0, 1))
+HEIGHT_ANGSTROM = 5000.0
+LEAST_VIEWS = 5
 
 
 def find_plane(
-    tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]
+    tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Plane ``z = a + b x + c y`` of the specimen's middle: (a in angstrom, b, c).
+    """Plane ``z = a + b x + c y`` of the specimen's middle: (a in angstrom, b, c); 0 where nothing tells it.
 
-    Images of 100 to 150 pixels a side are enough.
+    Images of 100 to 150 pixels a side are enough. rng : for the noise that the specimen is told from.
     """
-    prepared, _ = prepared_for_correlation(tilt_images)
-    steep = usable & (np.abs(geometry.tilt_deg) > STEEP_DEG)
-    if steep.sum() < 4:
+    if usable.sum() < LEAST_VIEWS:
         return (0.0, 0.0, 0.0)
-    judged = torch.from_numpy(np.flatnonzero(steep))
-
-    def likeness(plane: Array) -> float:
-        at = (float(plane[0]), float(plane[1]), float(plane[2]))
-        foretold = foretold_images(tilt_images, geometry, usable, at, only=steep)[judged]
-        scaled = TiltImages(
-            foretold / (foretold.flatten(1).std(dim=1)[:, None, None] + 1e-9),
-            tilt_images.pixel_size_angstrom,
-            tilt_images.mean[steep],
-            tilt_images.deviation[steep],
+    tilts = tuple(
+        Tilt(
+            view,
+            float(geometry.tilt_deg[view]),
+            0.0,
+            0.0,
+            section=view,
+            pose=Pose(
+                float(geometry.axis_deg[view]),
+                float(geometry.tilt_deg[view]),
+                float(geometry.x_tilt_deg[view]),
+                (float(geometry.shift_xy_angstrom[view, 0]), float(geometry.shift_xy_angstrom[view, 1])),
+                float(geometry.magnification[view]),
+            ),
         )
-        a, b = prepared_for_correlation(scaled)[0], prepared[judged]
-        norm = torch.sqrt((a**2).flatten(1).sum(dim=1) * (b**2).flatten(1).sum(dim=1)) + 1e-9
-        return float(((a * b).flatten(1).sum(dim=1) / norm).mean())
-
-    plane = np.zeros(3)
-    for variable, step, reach in SEARCHES:
-        ticks = step * np.arange(-reach, reach + 1, dtype=np.float64)
-        scores = []
-        for tick in ticks:
-            trial = plane.copy()
-            trial[variable] += tick
-            scores.append(likeness(trial))
-        plane[variable] += highest_by_parabola(ticks, np.array(scores))
-    return float(plane[0]), float(plane[1]), float(plane[2])
+        for view in map(int, np.flatnonzero(usable))
+    )
+    pixel = tilt_images.pixel_size_angstrom
+    series = TiltSeries("plane", Microscope(), pixel, tilts)
+    energies, _ = energies_of_series(
+        series, tilt_images, rng, voxel_size_angstrom=pixel, height_angstrom=HEIGHT_ANGSTROM
+    )
+    fit = fit_slab(energies)
+    return (fit.z_offset_angstrom, fit.slope_x, fit.slope_y) if fit.is_told else (0.0, 0.0, 0.0)

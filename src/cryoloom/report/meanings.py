@@ -162,15 +162,13 @@ _MEANINGS = {
         "°",
         "Lamellae often lie at 8 to 12 degrees, plunge-frozen ice within 3.",
     ),
+    "pretilt_error_deg": Meaning(
+        "Pretilt, error", "°", "Standard error of either pretilt; above 3.2 the slab is a guess."
+    ),
     "slab_contrast": Meaning(
         "Slab, contrast",
         "",
-        "Energy between the surfaces over that beyond them. Below 1.3 there is little to go by.",
-    ),
-    "slab_explained": Meaning(
-        "Slab, evidence",
-        "",
-        "Part of the tomogram's variation with height that the slab explains; below 0.6 a guess.",
+        "How much more often the tomogram holds something between the surfaces than beyond; below 10 a guess.",
     ),
     "n_beads": Meaning("Gold beads", "", "Found in the specimen by the images that show them together."),
     "erased_radius_angstrom": Meaning(

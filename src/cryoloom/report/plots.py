@@ -307,7 +307,7 @@ def _slab(item: SeriesReport) -> tuple[Plot, ...]:
         "details of "
         "120 to 600 Å. Between the orange lines lies the specimen as it was found."
     )
-    across = axes_layout("distance from the middle (Å)", "energy over that of noise")
+    across = axes_layout("distance from the middle (Å)", "part that holds something")
     half = float(found["thickness_angstrom"]) / 2
     across["shapes"] = [
         {
@@ -325,9 +325,9 @@ def _slab(item: SeriesReport) -> tuple[Plot, ...]:
         Plot("Slab", caption, [picture, *surfaces], layout, height_px=360),
         Plot(
             "Across the slab",
-            "Mean energy of the small tomogram across the specimen, over that of images with random phases; "
+            "Part of the small tomogram, across the specimen, that holds more than noise; "
             "orange: the surfaces.",
-            [_line(found["depth_angstrom"], found["energy"], BLUE)],
+            [_line(found["depth_angstrom"], found["filled"], BLUE)],
             across,
         ),
     )

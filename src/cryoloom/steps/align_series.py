@@ -144,7 +144,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
 
 @step(
     "align_series",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -183,7 +183,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     if tracks is not None:
         tried, matched = [align_by_fiducials(tracks, start, _freedom(params))], None
     else:
-        tried, matched = _tried(images, start, usable, params)
+        tried, matched = _tried(images, start, usable, params, context.rng)
     best = _best(tried)
     if best is None:
         raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
@@ -269,7 +269,11 @@ _NOTHING_HELD = {
 
 
 def _tried(
-    images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_], params: AlignSeriesParams
+    images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    params: AlignSeriesParams,
+    rng: np.random.Generator,
 ) -> tuple[list[Alignment], Matched | None]:
     """Every way that the method asks for and the data bear, and what projection matching gave."""
     freedom = _freedom(params)
@@ -282,7 +286,7 @@ def _tried(
             tried.append(beads)
         if params.method == "beads" or (beads is not None and beads.is_sure(images.pixel_size_angstrom)):
             return tried, None
-    matched = match_images(images, start, usable)
+    matched = match_images(images, start, usable, rng)
     patches = align_by_patches(
         images,
         matched,

@@ -1,15 +1,15 @@
 """Find thickness, height and pretilt of the specimen: where the ice or the lamella lies in the tomogram.
 
-A small tomogram is made of the aligned images (gold beads filled first), and a slab is fitted to where it
-holds more energy than noise of the same images would, see `algorithms/slab`. Nothing is moved unless `apply`
-is on: then the poses, and the defoci, are those of the specimen lying flat about z = 0, which a tomogram
-made from them shows, and the tilt offset of the series is what was found. Otherwise `position` of
+A small tomogram is made of the aligned images (gold beads filled first), and of all slabs within reach those
+count that hold what it has more than noise of the same images would, see `algorithms/slab`. Nothing is moved
+unless `apply` is on: then the poses, and the defoci, are those of the specimen lying flat about z = 0, which
+a tomogram made from them shows, and the tilt offset of the series is what was found. Otherwise `position` of
 reconstruct does it.
 
 Figures: ``thickness_angstrom``; ``z_offset_angstrom``, the height of the slab's middle above the origin of
 the poses; ``pretilt_x_deg`` and ``pretilt_y_deg``, its inclination about the specimen's x and about the tilt
-axis; ``slab_contrast``, energy inside over that outside; ``slab_explained``, the part of the variation along
-z that the slab explains: below 0.6 there is no slab to speak of.
+axis; ``pretilt_error_deg``, the standard error of either; ``slab_contrast``, how much more often the tomogram
+holds something inside the slab than outside.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ from cryoloom.algorithms.bead_positions import locate_beads
 from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter
 from cryoloom.algorithms.fill_discs import fill_discs, plan_filling
 from cryoloom.algorithms.series_geometry import geometry_of_poses
-from cryoloom.algorithms.slab import SlabFit, fit_slab, local_energies, random_phases, small_tomogram
+from cryoloom.algorithms.slab import (
+    LARGEST_TILT_ERROR_DEG,
+    LEAST_CONTRAST,
+    SlabFit,
+    energies_of_series,
+    fit_slab,
+)
 from cryoloom.algorithms.specimen_frame import series_in_slab
-from cryoloom.algorithms.tilt_images import TiltImages, band_pass, load_tilt_images
-from cryoloom.algorithms.tomogram_grid import tomogram_grid
+from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
-from cryoloom.model import Slab, Sourced, Stack, TiltSeries
+from cryoloom.model import Slab, Sourced, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["EstimateSlabParams", "estimate_slab"]
@@ -39,11 +44,9 @@ __all__ = ["EstimateSlabParams", "estimate_slab"]
 WORKING_PIXEL_ANGSTROM = 15.0
 VOXEL_ANGSTROM = 20.0
 LARGEST_SIDE_VOXELS = 280
-COARSEST_ANGSTROM, FINEST_ANGSTROM = 600.0, 120.0
 # Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
 LEAST_BEAD_SIGNIFICANCE = 6.0
 BEAD_RADIUS_DIAMETERS = 1.1
-LEAST_EXPLAINED = 0.6  # of simulated series, pretilts were right to two degrees above, off by five below
 PICTURE_SIDE = 140
 
 
@@ -72,7 +75,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
 
 @step(
     "estimate_slab",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -97,7 +100,17 @@ def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepC
     if params.fill_beads:
         images = _without_beads(series, images, context)
     context.progress(2, 4)
-    fit, volume, voxel = _fit(series, images, params, context)
+    pixel = images.pixel_size_angstrom
+    voxel = max(VOXEL_ANGSTROM, pixel, max(images.shape_yx) * pixel / LARGEST_SIDE_VOXELS)
+    energies, volume = energies_of_series(
+        series,
+        images,
+        context.rng,
+        voxel_size_angstrom=voxel,
+        height_angstrom=params.search_height_angstrom,
+    )
+    context.progress(3, 4)
+    fit = fit_slab(energies)
     context.progress(4, 4)
     _report(fit, volume, voxel, context)
     measured = {
@@ -111,7 +124,7 @@ def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepC
     known = replace(series, slab=slab)
     if not params.apply:
         return known
-    if fit.explained < LEAST_EXPLAINED:
+    if not fit.is_told:
         context.warn("no clear slab was found, so nothing was turned or moved; look at the slice")
         return known
     offset = (series.tilt_offset_deg.applied or 0.0) + fit.tilt_y_deg
@@ -143,30 +156,6 @@ def _without_beads(series: TiltSeries, images: TiltImages, context: StepContext)
     return replace(images, images=filled)
 
 
-def _fit(
-    series: TiltSeries, images: TiltImages, params: EstimateSlabParams, context: StepContext
-) -> tuple[SlabFit, torch.Tensor, float]:
-    """The slab, the small tomogram it was found in, and its voxel size."""
-    pixel = images.pixel_size_angstrom
-    band = band_pass(images.images, COARSEST_ANGSTROM / pixel, FINEST_ANGSTROM / pixel)
-    band = band / (band.flatten(1).std(dim=1)[:, None, None] + 1e-9)
-    voxel = max(VOXEL_ANGSTROM, pixel, max(images.shape_yx) * pixel / LARGEST_SIDE_VOXELS)
-    stack = Stack(band.cpu().numpy(), pixel)
-    grid = tomogram_grid(
-        series,
-        stack,
-        binning=None,
-        voxel_size_angstrom=voxel,
-        thickness_angstrom=params.search_height_angstrom,
-        length_angstrom=None,
-        width_angstrom=None,
-    )
-    volume = small_tomogram(stack.images, grid, context.device)
-    context.progress(3, 4)
-    control = small_tomogram(random_phases(band, context.rng).cpu().numpy(), grid, context.device)
-    return fit_slab(local_energies(volume, control, voxel)), volume, voxel
-
-
 def _report(fit: SlabFit, volume: torch.Tensor, voxel_size_angstrom: float, context: StepContext) -> None:
     """Figures, and a slice across the slab with its surfaces."""
     context.figure("thickness_angstrom", fit.thickness_angstrom)
@@ -174,11 +163,12 @@ def _report(fit: SlabFit, volume: torch.Tensor, voxel_size_angstrom: float, cont
     context.figure("pretilt_x_deg", fit.tilt_x_deg)
     context.figure("pretilt_y_deg", fit.tilt_y_deg)
     context.figure("slab_contrast", fit.contrast)
-    context.figure("slab_explained", fit.explained)
-    if fit.explained < LEAST_EXPLAINED:
+    context.figure("pretilt_error_deg", fit.tilt_error_deg)
+    if not fit.is_told:
         context.warn(
-            f"a slab explains only {100 * fit.explained:.0f} % of the tomogram's variation with height, "
-            f"expected {100 * LEAST_EXPLAINED:.0f} % or more; its place is a guess"
+            f"the tomogram holds something {fit.contrast:.1f} times as often inside the slab as outside, "
+            f"expected {LEAST_CONTRAST:g} or more, and tells its pretilt to {fit.tilt_error_deg:.1f} deg, "
+            f"expected {LARGEST_TILT_ERROR_DEG:g} or less; its place is a guess"
         )
     picture, step = _slice(volume, voxel_size_angstrom)
     n_z, n_x = picture.shape
@@ -195,7 +185,7 @@ def _report(fit: SlabFit, volume: torch.Tensor, voxel_size_angstrom: float, cont
             "lower_angstrom": (middle - half).round(1).tolist(),
             "upper_angstrom": (middle + half).round(1).tolist(),
             "depth_angstrom": fit.depth_angstrom[::every].round(1).tolist(),
-            "energy": fit.profile[::every].round(3).tolist(),
+            "filled": fit.profile[::every].round(3).tolist(),
             "thickness_angstrom": round(fit.thickness_angstrom, 1),
         },
     )
