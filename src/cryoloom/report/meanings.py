@@ -168,7 +168,7 @@ _MEANINGS = {
     "slab_contrast": Meaning(
         "Slab, contrast",
         "",
-        "How much more often the tomogram holds something between the surfaces than beyond; below 10 a guess.",
+        "How much more often the tomogram holds something inside than outside; below 10 a guess.",
     ),
     "n_beads": Meaning("Gold beads", "", "Found in the specimen by the images that show them together."),
     "erased_radius_angstrom": Meaning(
