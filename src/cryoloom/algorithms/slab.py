@@ -194,7 +194,9 @@ def local_energies(volume: torch.Tensor, control: torch.Tensor, voxel_size_angst
     expected = (control[field] ** 2).mean(dim=(1, 2)).double().numpy()
     expected = gaussian_filter1d(expected, CONTROL_SMOOTH_ANGSTROM / voxel_size_angstrom, mode="nearest")
     scale = torch.from_numpy(1.0 / np.maximum(expected, 1e-12)).float()[:, None, None]
-    centres, ratios, noise = [], [], []
+    centres: list[list[float]] = []
+    ratios: list[Array] = []
+    noise: list[Array] = []
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
             for of, into in ((volume, ratios), (control, noise)):
