@@ -79,7 +79,7 @@ class DepthCorrectedBackProjection:
     def held_row_bytes(self) -> int:
         """One row of all corrected images, and of what some of them are made with side by side."""
         # Filtered, three complex spectra, phase and rate in single and double precision, factor, twice finer.
-        return 4 * (self.n_nodes * self._n_fine + 20 * self.plain.n_columns * _TILTS_AT_ONCE)
+        return 4 * (self.n_nodes * self._n_fine + 24 * self.plain.n_columns * _TILTS_AT_ONCE)
 
     @property
     def strip_bytes(self) -> int:
