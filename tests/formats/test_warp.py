@@ -12,7 +12,7 @@ from cryoloom.formats.foreign_ctf import ctfs_by_tilt
 from cryoloom.formats.imod_transforms import poses_from_xf
 from cryoloom.formats.mrc import MrcPixels
 from cryoloom.formats.warp import read_warp, read_warp_ctf, write_warp
-from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Exclusion, ImageWarp, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
 from ctf_series import assert_same_ctfs
 
 
@@ -103,7 +103,8 @@ def test_grids_of_one_value_or_of_none_speak_for_all_tilts(rng, tmp_path):
 
 def test_grids_between_are_refused(rng, tmp_path):
     path = tmp_path / "TS_01.xml"
-    path.write_text(warp_ctf("<GridCTF Depth='3'/>"))
+    nodes = "".join(f"<Node Z='{z}' Value='3'/>" for z in range(3))
+    path.write_text(warp_ctf(f"<GridCTF Depth='3'>{nodes}</GridCTF>"))
     with pytest.raises(DataUnfitError, match="GridCTF has 3 values for 2 tilts"):
         read_warp_ctf(path)
     path.write_text("<TiltSeries><Angles>0</Angles></TiltSeries>")
@@ -143,13 +144,33 @@ def test_warp_projects_as_our_pose():
     np.testing.assert_allclose(ours, warp * [1, 1, -1], atol=1e-6)  # its volume is mirrored in z
 
 
-def test_movement_grids_are_mentioned(tmp_path):
+def test_grids_of_the_volume_are_mentioned(tmp_path):
     text = (
         "<TiltSeries><Angles>1</Angles><AxisAngle>2</AxisAngle><AxisOffsetX>3</AxisOffsetX><AxisOffsetY>4"
-        '</AxisOffsetY><GridMovementX><Node Value="3.5"/></GridMovementX></TiltSeries>'
+        '</AxisOffsetY><GridVolumeWarpX><Node Value="3.5"/></GridVolumeWarpX></TiltSeries>'
     )
     (tmp_path / "a.xml").write_text(text)
-    assert "GridMovementX" in read_warp(tmp_path / "a.xml").notes[0]
+    assert "GridVolumeWarpX" in read_warp(tmp_path / "a.xml").notes[0]
+
+
+def test_local_displacements_survive(rng, tmp_path):
+    series = make_series(rng)
+    warp = ImageWarp.of_controls(rng.normal(0, 20, (4, 4, 2)), (162.0, 108.0))
+    moved = series.with_tilts({1: {"pose": replace(series.tilts[1].pose, warp=warp)}})
+    write_warp([(moved, None)], tmp_path)
+    assert not (tmp_path / "NOTES.txt").is_file()
+    found = read_warp(tmp_path / "warp_tiltseries" / "TS_01.xml")
+    places = rng.uniform(-0.5, 0.5, (200, 2)) * (162, 108)
+    for view, tilt in zip(found.views, sorted(moved.tilts, key=lambda tilt: tilt.section), strict=True):
+        shift = np.array(view.pose.shift_xy_angstrom) - tilt.pose.shift_xy_angstrom
+        seen, expected = np.zeros_like(places), np.zeros_like(places)
+        if tilt.pose.warp is not None:
+            expected = tilt.pose.warp.displacement(places)
+            seen = shift + view.pose.warp.displacement(places + shift)
+        else:
+            assert view.pose.warp is None
+            np.testing.assert_allclose(shift, 0.0, atol=1e-9)
+        assert np.sqrt(((seen - expected) ** 2).sum(axis=1).mean()) < 0.4  # of displacements of 20 A
 
 
 def test_refuses_other_xml_and_unaligned_series(rng, tmp_path):

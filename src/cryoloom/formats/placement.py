@@ -32,9 +32,15 @@ _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EML
 
 
 def exportable(
-    items: Sequence[ExportItem], check: Callable[[TiltSeries], None]
+    items: Sequence[ExportItem],
+    check: Callable[[TiltSeries], None],
+    *,
+    keeps_displacements: bool = False,
 ) -> tuple[list[ExportItem], list[str]]:
-    """Items that pass ``check``, and a sentence on each that does not; raises if none is left."""
+    """Items that pass ``check``, and a sentence on each that does not; raises if none is left.
+
+    keeps_displacements : the format holds local alignments; else a sentence says that they are left out.
+    """
     if not items:
         raise UserInputError("nothing to export: no tilt series given; process one first")
     fit, notes = [], []
@@ -45,7 +51,8 @@ def exportable(
             notes.append(f"{series.name} was left out: {error}")
             continue
         fit.append((series, tomogram))
-        if any(tilt.pose is not None and tilt.pose.warp is not None for tilt in series.included):
+        warped = any(tilt.pose is not None and tilt.pose.warp is not None for tilt in series.included)
+        if warped and not keeps_displacements:
             notes.append(
                 f"{series.name}: its local alignment is left out; apply_alignment writes images in which "
                 "it is undone"

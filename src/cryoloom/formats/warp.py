@@ -6,7 +6,8 @@ our volume, mirrored in z against its (conventions.md), that is ``Rz(AxisAngle) 
 Rx(-LevelAngleX)``: axis, tilt and x-tilt of a pose, and the offset its shift, nothing to convert. Depth
 counts the other way too, so that ``AreAnglesInverted`` is False for our handedness +1.
 
-Movement and warping grids, which say where parts of an image or of the volume went, are kept in no pose.
+Movement grids are the local displacement of a pose (`cryoloom.formats.warp_grids`). Warping grids, which say
+where parts of the volume went, and angles that change over it are kept in no pose.
 """
 
 from __future__ import annotations
@@ -31,12 +32,22 @@ from cryoloom.formats.placement import (
     require_one_x_tilt,
     write_notes,
 )
+from cryoloom.formats.warp_grids import WarpGrid, add_grid, add_movements, movements
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries, Tomogram
 
 __all__ = ["read_warp", "read_warp_ctf", "write_warp"]
 
 _SERIES_FOLDER, _FRAMES_FOLDER, _STAR_FOLDER = "warp_tiltseries", "warp_frameseries", "tomostar"
 _DEFAULT_THICKNESS_ANGSTROM = 3000.0
+_LEAST_MISFIT_ANGSTROM = 0.5
+_LOST_GRIDS = (
+    "GridVolumeWarpX",
+    "GridVolumeWarpY",
+    "GridVolumeWarpZ",
+    "GridAngleX",
+    "GridAngleY",
+    "GridAngleZ",
+)
 
 
 def read_warp(path: Path) -> ForeignAlignment:
@@ -50,6 +61,8 @@ def read_warp(path: Path) -> ForeignAlignment:
         dose = _numbers(root, "Dose") if root.find("Dose") is not None else None
         used = _words(root, "UseTilt") or ["True"] * len(tilt)
         level_x, level_y = (float(root.get(name, "0")) for name in ("LevelAngleX", "LevelAngleY"))
+        shifts, warps, misfit = movements(root, len(tilt))
+        lost = [name for name in _LOST_GRIDS if (grid := WarpGrid.read(root, name)) and grid.varies]
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise DataUnfitError(
             f"{path} is not a tilt series of Warp: expected TiltSeries with Angles, AxisAngle, "
@@ -67,7 +80,8 @@ def read_warp(path: Path) -> ForeignAlignment:
                 float(axis[i]),
                 float(tilt[i]) + level_y,
                 x_tilt_deg=-level_x + 0.0,
-                shift_xy_angstrom=(float(x[i]), float(y[i])),
+                shift_xy_angstrom=(float(x[i] + shifts[i, 0]), float(y[i] + shifts[i, 1])),
+                warp=warps[i],
             ),
             tilt_deg=float(tilt[i]),
             dose_start_per_angstrom2=None if dose is None else float(dose[i]),
@@ -75,21 +89,15 @@ def read_warp(path: Path) -> ForeignAlignment:
         )
         for i in range(len(tilt))
     )
-    moving = [name for name in _WARPING_GRIDS if _varies(root.find(name))]
-    notes = (f"{', '.join(moving)} are not used: poses are of whole images",) if moving else ()
-    return ForeignAlignment(path, views, notes=notes)
-
-
-_WARPING_GRIDS = (
-    "GridMovementX",
-    "GridMovementY",
-    "GridVolumeWarpX",
-    "GridVolumeWarpY",
-    "GridVolumeWarpZ",
-    "GridAngleX",
-    "GridAngleY",
-    "GridAngleZ",
-)
+    notes = []
+    if lost:
+        notes.append(f"{', '.join(lost)} are not used: poses know nothing that changes within the volume")
+    if misfit > _LEAST_MISFIT_ANGSTROM:
+        notes.append(
+            f"the movement grids are taken as smooth displacements, up to {misfit:.1f} A rms from them in an "
+            "image"
+        )
+    return ForeignAlignment(path, views, notes=tuple(notes))
 
 
 def read_warp_ctf(path: Path) -> ForeignCtf:
@@ -131,18 +139,13 @@ def read_warp_ctf(path: Path) -> ForeignCtf:
 
 def _per_tilt(root: ElementTree.Element, name: str, n_tilts: int, otherwise: float) -> list[float]:
     """Mean over the plane of a grid for each tilt; a grid that is not there has one value everywhere."""
-    grid = root.find(name)
+    grid = WarpGrid.read(root, name)
     if grid is None:
         return [otherwise] * n_tilts
-    depth = int(grid.get("Depth", "1"))
+    depth = len(grid.values)
     if depth not in (1, n_tilts):
         raise ValueError(f"{name} has {depth} values for {n_tilts} tilts")
-    planes: list[list[float]] = [[] for _ in range(depth)]
-    for node in grid.iter("Node"):
-        planes[int(node.get("Z", "0"))].append(float(node.get("Value", "nan")))
-    means = [sum(plane) / len(plane) if plane else float("nan") for plane in planes]
-    if not np.isfinite(means).all():
-        raise ValueError(f"{name} has nodes without a value")
+    means = [float(mean) for mean in grid.values.mean(axis=(1, 2))]
     return means * n_tilts if depth == 1 else means
 
 
@@ -158,21 +161,17 @@ def _numbers(root: ElementTree.Element, name: str) -> list[float]:
     return [float(word) for word in words]
 
 
-def _varies(grid: ElementTree.Element | None) -> bool:
-    return grid is not None and any(abs(float(node.get("Value", "0"))) > 1e-6 for node in grid.iter("Node"))
-
-
 def write_warp(
     items: Sequence[tuple[TiltSeries, Tomogram | None]], directory: Path, *, link: bool = True
 ) -> tuple[Path, ...]:
     """Folders as WarpTools makes them, from which its tilt-series commands go on.
 
-    ``warp_tiltseries/NAME.xml`` with poses, doses, exclusions and CTFs; ``tomostar/NAME.tomostar``; and the
-    images one by one in ``warp_frameseries/average`` (halves in ``average/even`` and ``odd``). Every file is
-    read again. A series that is not aligned, or of which Warp cannot be told, is left out, which
-    ``NOTES.txt`` says. Images are copied: Warp wants each in its own file.
+    ``warp_tiltseries/NAME.xml`` with poses, local displacements, doses, exclusions and CTFs;
+    ``tomostar/NAME.tomostar``; and the images one by one in ``warp_frameseries/average`` (halves in
+    ``average/even`` and ``odd``). Every file is read again. A series that is not aligned, or of which Warp
+    cannot be told, is left out, which ``NOTES.txt`` says. Images are copied: Warp wants each in its own file.
     """
-    fit, notes = exportable(items, _check_exportable)
+    fit, notes = exportable(items, _check_exportable, keeps_displacements=True)
     for name in (_SERIES_FOLDER, _STAR_FOLDER):
         (directory / name).mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -292,8 +291,9 @@ def _write_xml(
     for name, values in columns.items():
         ElementTree.SubElement(root, name).text = "\n".join(values)
     _add_ctf(root, series, tilts)
-    for name in _WARPING_GRIDS:
-        _add_grid(root, name, [0.0])
+    add_movements(root, [pose.warp for pose in poses], image_xy)
+    for name in _LOST_GRIDS:
+        add_grid(root, name, np.zeros((1, 1, 1)))
     ElementTree.indent(root, "\t")
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
@@ -314,23 +314,19 @@ def _add_ctf(root: ElementTree.Element, series: TiltSeries, tilts: Sequence[Tilt
         ElementTree.SubElement(element, "Param", Name=name, Value=_text(value))
     ctfs = [tilt.ctf for tilt in tilts]
     # Defocus runs from mean + delta / 2 along the angle to mean - delta / 2 across; phases are in pi.
-    _add_grid(root, "GridCTF", [middle if c is None else c.defocus_angstrom * 1e-4 for c in ctfs])
-    _add_grid(
+    _add_values(root, "GridCTF", [middle if c is None else c.defocus_angstrom * 1e-4 for c in ctfs])
+    _add_values(
         root,
         "GridCTFDefocusDelta",
         [0.0 if c is None else c.astigmatism_angstrom * 1e-4 for c in ctfs],
     )
-    _add_grid(root, "GridCTFDefocusAngle", [0.0 if c is None else c.astigmatism_angle_deg for c in ctfs])
-    _add_grid(root, "GridCTFPhase", [0.0 if c is None else c.phase_shift_deg / 180.0 for c in ctfs])
+    _add_values(root, "GridCTFDefocusAngle", [0.0 if c is None else c.astigmatism_angle_deg for c in ctfs])
+    _add_values(root, "GridCTFPhase", [0.0 if c is None else c.phase_shift_deg / 180.0 for c in ctfs])
 
 
-def _add_grid(root: ElementTree.Element, name: str, values: Sequence[float]) -> None:
-    """A grid of one point in the plane and one or all tilts in depth."""
-    grid = ElementTree.SubElement(
-        root, name, Width="1", Height="1", Depth=str(len(values)), MarginX="0", MarginY="0", MarginZ="0"
-    )
-    for z, value in enumerate(values):
-        ElementTree.SubElement(grid, "Node", X="0", Y="0", Z=str(z), Value=_text(value))
+def _add_values(root: ElementTree.Element, name: str, values: Sequence[float]) -> None:
+    """A grid of one value a tilt."""
+    add_grid(root, name, np.array(values).reshape(-1, 1, 1))
 
 
 def _text(value: float) -> str:
