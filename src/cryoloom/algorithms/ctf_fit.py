@@ -30,15 +30,19 @@ __all__ = [
     "LocalRings",
     "RingData",
     "RingTemplate",
+    "background_basis",
     "defocus_gains",
     "local_rings",
     "refine_defocus",
     "ring_phase",
     "ring_template",
     "search_table",
+    "spline_basis",
     "tile_offsets",
     "whiten",
 ]
+
+BACKGROUND_KNOTS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +101,36 @@ class DefocusFit:
 def whiten(
     spectra: TileSpectra,
     microscope: Microscope,
-    ring_modulation: NDArray[np.float64] | None = None,
+    modulation: NDArray[np.floating] | None = None,
     device: torch.device | str = "cpu",
-    n_knots: int = 9,
 ) -> RingData:
     """Divide tile spectra by their smooth background: radial, with a broad level per tile and per sector.
 
-    ring_modulation : (ring,) expected mean modulation of the pooled spectrum, taken out before the background
-    is fitted, so that it cannot follow the rings. Tiles over carbon or gold lose weight by their own level.
+    modulation : (tile, sector, ring) expected, taken out before the background is fitted, so that it cannot
+    follow the rings. Tiles over carbon or gold lose weight by their own level.
     """
     band, counts = spectra.band, spectra.counts.astype(np.float64)
-    levels = _broad_levels(spectra.power, counts, band, axes=(1,))
-    power = spectra.power / levels[:, None, :]
-    sector_levels = _broad_levels(power, counts, band, axes=(0,))
-    power = power / sector_levels
     pooled_counts = counts.sum(axis=0)
-    pooled = (power.mean(axis=0) * counts).sum(axis=0) / np.maximum(pooled_counts, 1)
-    if ring_modulation is not None:
-        pooled = pooled / (1 + ring_modulation)
-    background = _smooth_curve(band.frequency, pooled, pooled_counts, n_knots)
+
+    def pooled(values: NDArray[np.floating]) -> NDArray[np.float64]:
+        return np.asarray((values.mean(axis=0) * counts).sum(axis=0) / np.maximum(pooled_counts, 1))
+
+    power = spectra.power.astype(np.float64)
+    expected = np.ones_like(power)
+    if modulation is not None:
+        expected = (1.0 + modulation) / (1.0 + pooled(modulation))
+    # Levels are those of tiles and sectors against all: of rings that all share they take nothing away.
+    common = pooled(power) * expected
+    levels = _broad_levels(power, counts, band, axes=(1,)) / _broad_levels(common, counts, band, axes=(1,))
+    power = power / levels[:, None, :]
+    sector_levels = _broad_levels(power, counts, band, axes=(0,)) / _broad_levels(
+        common, counts, band, axes=(0,)
+    )
+    power = power / sector_levels
+    mean = pooled(power)
+    if modulation is not None:
+        mean = mean / (1.0 + pooled(modulation))
+    background = _smooth_curve(band, mean, pooled_counts)
     residual = torch.as_tensor(power / background - 1.0, dtype=torch.float32, device=device)
     weight = torch.as_tensor(counts * spectra.independence, dtype=torch.float32, device=device)
     # A bin without frequencies says nothing: zero weight would do, but 0 * -1 must not reach a sum.
@@ -150,13 +165,23 @@ def _broad_levels(
     return np.exp(np.stack([np.interp(band.frequency, middles, row) for row in logs]))
 
 
-def _smooth_curve(
-    frequency: NDArray[np.float64], values: NDArray[np.float64], counts: NDArray[np.float64], n_knots: int
-) -> NDArray[np.float64]:
-    """Cubic spline through positive values of variance value^2 / count, too stiff to follow rings."""
-    inner = np.linspace(frequency[0], frequency[-1], n_knots)
+def background_basis(band: SpectrumBand) -> NDArray[np.float64]:
+    """Smooth curves that backgrounds are made of, ``(ring, curve)``: too stiff to follow many rings."""
+    return spline_basis(band.frequency, BACKGROUND_KNOTS)
+
+
+def spline_basis(places: NDArray[np.float64], n_knots: int) -> NDArray[np.float64]:
+    """Cubic B-splines between the first and the last place, ``(place, curve)``, two more than knots."""
+    inner = np.linspace(places[0], places[-1], n_knots)
     knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    basis = BSpline.design_matrix(np.clip(frequency, inner[0], inner[-1]), knots, 3).toarray()
+    return np.asarray(BSpline.design_matrix(np.clip(places, inner[0], inner[-1]), knots, 3).toarray())
+
+
+def _smooth_curve(
+    band: SpectrumBand, values: NDArray[np.float64], counts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`background_basis` through positive values of variance value^2 / count."""
+    basis = background_basis(band)
     curve = np.maximum(values, 1e-6)
     for _ in range(3):
         root = np.sqrt(counts) / curve

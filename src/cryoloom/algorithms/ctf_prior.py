@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.ctf_fit import DefocusFit
 from cryoloom.algorithms.ctf_model import GRID_STEP_ANGSTROM, TiltRings, is_seen
 
-__all__ = ["STUDENT_FREEDOM", "consensus", "log_prior", "pick", "predict_each", "squared_exponential"]
+__all__ = [
+    "STUDENT_FREEDOM",
+    "consensus",
+    "defocus_covariance",
+    "log_prior",
+    "pick",
+    "predict_each",
+    "squared_exponential",
+]
 
 # Scales of the prior on defocus: autofocus drift over some exposures, and a stage that is not eucentric.
 DRIFT_ANGSTROM, DRIFT_EXPOSURES = 2000.0, 10.0
 ECCENTRIC_ANGSTROM, ECCENTRIC_DEG = 2000.0, 40.0
+ANY_LEVEL_ANGSTROM = 1e5
 MIN_JITTER_ANGSTROM = 150.0
 STUDENT_FREEDOM = 3.0
 
@@ -29,7 +38,8 @@ def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[f
     half = np.arange(-45, 46) * GRID_STEP_ANGSTROM
     kernel = np.exp(-0.5 * (half / 1500.0) ** 2)
     kernel /= kernel.sum()
-    near = np.stack([np.convolve(row, kernel, mode="same") for row in likelihood])
+    # Not mode="same": of a range narrower than the kernel that gives the kernel's length.
+    near = np.stack([np.convolve(row, kernel)[45 : 45 + len(grid)] for row in likelihood])
     mixed = 0.9 * near + 0.1 * likelihood.mean(axis=1, keepdims=True)
     evidence = np.log(np.maximum(mixed, 1e-300)).sum(axis=0) + float(peak.sum())
     best = int(np.argmax(evidence))
@@ -63,13 +73,10 @@ def predict_each(
     Gaussian-process regression in time and tilt, leave-one-out in closed form (Rasmussen & Williams
     2006, eq. 5.12); exposures without rings have no weight, outliers little.
     """
-    time = np.array([t.acquisition_index for t in tilts], dtype=float)
-    angle = np.array([t.tilt_deg for t in tilts])
     values = np.array([f.defocus_angstrom for f in fits])
     # What the data alone say: a fit leaning on its prior must not confirm it.
     variance = np.array([f.data_sd_angstrom**2 if is_seen(f) else 1e10 for f in fits])
-    smooth = DRIFT_ANGSTROM**2 * squared_exponential(time, DRIFT_EXPOSURES)
-    smooth += ECCENTRIC_ANGSTROM**2 * squared_exponential(angle, ECCENTRIC_DEG) + 1e10
+    smooth = _smooth_covariance(tilts)
     jitter, robust = 1000.0, np.ones(len(tilts))
     for _ in range(8):
         covariance = smooth + np.diag((variance + jitter**2) / robust)
@@ -86,6 +93,21 @@ def predict_each(
     own = variance / robust
     predictive = np.sqrt(np.maximum(loo_variance - own, jitter**2))
     return values - residual, predictive, jitter
+
+
+def defocus_covariance(
+    tilts: Sequence[TiltRings], jitter_angstrom: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Of the defoci before any is measured, ``(exposure, exposure)``, each with its own jitter."""
+    return np.asarray(_smooth_covariance(tilts) + np.diag(jitter_angstrom**2))
+
+
+def _smooth_covariance(tilts: Sequence[TiltRings]) -> NDArray[np.float64]:
+    time = np.array([tilt.acquisition_index for tilt in tilts], dtype=float)
+    angle = np.array([tilt.tilt_deg for tilt in tilts])
+    drift = DRIFT_ANGSTROM**2 * squared_exponential(time, DRIFT_EXPOSURES)
+    eccentric = ECCENTRIC_ANGSTROM**2 * squared_exponential(angle, ECCENTRIC_DEG)
+    return np.asarray(drift + eccentric + ANY_LEVEL_ANGSTROM**2)
 
 
 def squared_exponential(x: NDArray[np.float64], length: float) -> NDArray[np.float64]:

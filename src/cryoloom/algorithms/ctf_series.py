@@ -29,6 +29,7 @@ from cryoloom.algorithms.ctf_fit import (
     tile_offsets,
 )
 from cryoloom.algorithms.ctf_hand import HandEvidence, hand_evidence
+from cryoloom.algorithms.ctf_joint import refine_jointly
 from cryoloom.algorithms.ctf_model import (
     CERTAIN_GAIN,
     GRID_STEP_ANGSTROM,
@@ -37,8 +38,19 @@ from cryoloom.algorithms.ctf_model import (
     at_origin,
     is_seen,
 )
-from cryoloom.algorithms.ctf_phase_shift import with_coarse_phase_shift, with_phase_shifts
-from cryoloom.algorithms.ctf_prior import STUDENT_FREEDOM, consensus, log_prior, pick, predict_each
+from cryoloom.algorithms.ctf_phase_shift import (
+    phase_shift_covariance,
+    with_coarse_phase_shift,
+    with_phase_shifts,
+)
+from cryoloom.algorithms.ctf_prior import (
+    STUDENT_FREEDOM,
+    consensus,
+    defocus_covariance,
+    log_prior,
+    pick,
+    predict_each,
+)
 from cryoloom.algorithms.ctf_shared import Thickness, coarse_astigmatism, shared_model, thickness_of
 
 __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
@@ -90,8 +102,8 @@ def fit_series(
     """Fit all exposures together; None where the series as a whole shows no rings.
 
     handedness : +1 or -1 if known; otherwise the likelier one. rewhiten : (position in ``tilts``,
-    (ring,) mean modulation) -> data with the background fitted beside the rings. fit_phase_shift : find each
-    exposure's phase shift, beginning anywhere; otherwise that of the data is kept.
+    (tile, sector, ring) modulation) -> data with the background fitted beside the rings. fit_phase_shift :
+    find each exposure's phase shift, beginning anywhere; otherwise that of the data is kept.
     """
     tilts = list(tilts)
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
@@ -147,8 +159,7 @@ def _fit_with(
     for _ in range(n_rounds + fit_phase_shift):
         local, fits = _refine_all(tilts, model, pick(curves, grid, prior, prior_sd), prior, prior_sd)
         model = shared_model(tilts, local, model, fits)
-        if fit_phase_shift:
-            tilts, fits = with_phase_shifts(tilts, model, fits, prior, prior_sd)
+        tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
         prior, prior_sd, jitter = predict_each(tilts, fits)
         if rewhiten is not None:
             tilts = [
@@ -157,8 +168,11 @@ def _fit_with(
             ]
         curves = _grid_gains(tilts, model, grid)
     _, fits = _refine_all(tilts, model, pick(curves, grid, prior, prior_sd), prior, prior_sd)
-    if fit_phase_shift:
-        tilts, fits = with_phase_shifts(tilts, model, fits, prior, prior_sd)
+    tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
+    tilts = [
+        replace(tilt, data=replace(tilt.data, phase_shift_deg=tilt.data.phase_shift_deg % 180.0))
+        for tilt in tilts
+    ]
     seen = [is_seen(fit) for fit in fits]
     if sum(fit.gain for fit, ok in zip(fits, seen, strict=True) if ok) < CERTAIN_GAIN:
         return None
@@ -189,7 +203,7 @@ def _whitened_again(
     model: SeriesModel,
     fit: DefocusFit,
 ) -> RingData:
-    data = rewhiten(i, _mean_modulation(tilt, model, fit))
+    data = rewhiten(i, _expected_modulation(tilt, model, fit))
     return replace(data, phase_shift_deg=tilt.data.phase_shift_deg)
 
 
@@ -255,12 +269,49 @@ def _refine_all(
     return tables, fits
 
 
-def _mean_modulation(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> NDArray[np.float64]:
-    """Mean of the expected modulation over tiles and sectors, ``(ring,)``; zero where nothing was seen."""
+def _refine_jointly(
+    tilts: list[TiltRings],
+    model: SeriesModel,
+    fits: list[DefocusFit],
+    prior: NDArray[np.float64],
+    prior_sd: NDArray[np.float64],
+    jitter: float,
+    fit_phase_shift: bool,
+) -> tuple[list[TiltRings], SeriesModel, list[DefocusFit]]:
+    """Exposures, model and fits with `refine_jointly`'s result; those without rings have no part in it."""
+    seen = [i for i, fit in enumerate(fits) if is_seen(fit)]
+    if not seen:
+        return tilts, model, fits
+    some, found_fits = [tilts[i] for i in seen], [fits[i] for i in seen]
+    deviation = np.array([fit.defocus_angstrom for fit in found_fits]) - prior[seen]
+    # The heavy-tailed prior is a Gaussian of equal slope here.
+    weight = (STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + (deviation / prior_sd[seen]) ** 2)
+    found = refine_jointly(
+        some,
+        model,
+        found_fits,
+        defocus_covariance(some, jitter / np.sqrt(weight)),
+        phase_shift_covariance(some) if fit_phase_shift else None,
+    )
+    if fit_phase_shift:
+        tilts = with_phase_shifts(tilts, seen, found.phase_shift_deg, found.phase_shift_sd_deg)
+    refined = list(fits)
+    for j, i in enumerate(seen):
+        refined[i] = replace(
+            fits[i],
+            defocus_angstrom=float(found.defocus_angstrom[j]),
+            sd_angstrom=float(found.defocus_sd_angstrom[j]),
+            data_sd_angstrom=float(found.data_sd_angstrom[j]),
+        )
+    return tilts, found.model, refined
+
+
+def _expected_modulation(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> NDArray[np.float64]:
+    """Expected modulation of tiles and sectors, ``(tile, sector, ring)``; zero where nothing was seen."""
     data = at_origin(tilt)
     if not is_seen(fit):
-        return np.zeros(data.band.n_rings)
+        return np.zeros(data.residual.shape)
     template = model.template(tilt, fit.defocus_angstrom)
     offsets = tile_offsets(data, model.slope(tilt), fit.axial_angstrom, fit.diagonal_angstrom)
     phase = ring_phase(data, fit.defocus_angstrom + offsets)
-    return (-template.modulation * torch.cos(phase)).mean(dim=(0, 1)).double().cpu().numpy()
+    return np.asarray((-template.modulation * torch.cos(phase)).double().cpu().numpy())

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 from scipy.optimize import nnls
 
 from cryoloom.algorithms.ctf_fit import (
@@ -20,6 +19,7 @@ from cryoloom.algorithms.ctf_fit import (
     ring_phase,
     ring_template,
     search_table,
+    spline_basis,
     tile_offsets,
 )
 from cryoloom.algorithms.ctf_model import (
@@ -30,8 +30,21 @@ from cryoloom.algorithms.ctf_model import (
     at_origin,
     is_seen,
 )
+from cryoloom.algorithms.power_spectrum import SpectrumBand
 
-__all__ = ["Thickness", "coarse_astigmatism", "common_value", "shared_model", "thickness_of"]
+__all__ = [
+    "STRONGEST_RINGS",
+    "Thickness",
+    "coarse_astigmatism",
+    "common_value",
+    "shared_model",
+    "strength_basis",
+    "thickness_of",
+]
+
+STRENGTH_KNOTS = 8
+# Modulations stay below 1, where the power would vanish.
+STRONGEST_RINGS = 0.9
 
 INCLINATION_SD_DEG = 6.0
 THICKNESSES_ANGSTROM = (0.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 4000.0)
@@ -114,7 +127,7 @@ class _StrengthEvidence:
         coefficients, _ = nnls(self.basis * root[:, None], target / root)
         spectrum = self.basis @ coefficients
         loss = float(0.5 * np.sum(curvature * spectrum**2) - np.sum(target * spectrum))
-        return loss, replace(shape, spectrum=np.minimum(spectrum, 0.9))
+        return loss, replace(shape, spectrum=np.minimum(spectrum, STRONGEST_RINGS))
 
 
 def _strength_evidence(
@@ -129,11 +142,13 @@ def _strength_evidence(
         weighted = data.weight * unit.precision * expected
         amplitudes.append((weighted * data.residual).sum(dim=(0, 1)).double().cpu().numpy())
         information.append((weighted * expected).sum(dim=(0, 1)).double().cpu().numpy())
-    band = pairs[0][0].data.band
-    inner = np.linspace(band.frequency[0], band.frequency[-1], 8)
-    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    basis = BSpline.design_matrix(np.clip(band.frequency, inner[0], inner[-1]), knots, 3).toarray()
+    basis = strength_basis(pairs[0][0].data.band)
     return _StrengthEvidence([tilt for tilt, _ in pairs], np.array(amplitudes), np.array(information), basis)
+
+
+def strength_basis(band: SpectrumBand) -> NDArray[np.float64]:
+    """Smooth curves that the strength of the rings is made of, ``(ring, curve)``."""
+    return spline_basis(band.frequency, STRENGTH_KNOTS)
 
 
 def _with_strength(pairs: Sequence[tuple[TiltRings, DefocusFit]], model: SeriesModel) -> SeriesModel:

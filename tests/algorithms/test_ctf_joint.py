@@ -1,0 +1,100 @@
+"""Defoci and phase shifts from spectra that are the model's own: backgrounds and strength mislead neither."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryoloom.algorithms.ctf_fit import DefocusFit, whiten
+from cryoloom.algorithms.ctf_joint import _Exposure, refine_jointly
+from cryoloom.algorithms.ctf_model import SeriesModel
+from cryoloom.algorithms.ctf_phase_shift import phase_shift_covariance
+from cryoloom.algorithms.ctf_prior import defocus_covariance
+from cryoloom.algorithms.ctf_series import fit_series
+from cryoloom.algorithms.ctf_shared import strength_basis
+from cryoloom.model import Microscope
+from exact_rings import ASTIGMATISM_ANGSTROM, BAND, THICKNESS_ANGSTROM, exact_rings, modulation
+
+TILTS = (0.0, 3.0, -3.0, 20.0, -20.0)
+DEFOCI = 30000.0 + np.array([0.0, 200.0, -200.0, 100.0, -100.0])
+SHIFTS = np.linspace(60.0, 66.0, len(TILTS))
+FIRST_MODEL = SeriesModel(
+    1,
+    0.1 * np.exp(-64 * BAND.squared_frequency),
+    THICKNESS_ANGSTROM,
+    astigmatism_angstrom=ASTIGMATISM_ANGSTROM,
+)
+
+
+def fits_at(defoci) -> list[DefocusFit]:
+    return [DefocusFit(float(defocus), *ASTIGMATISM_ANGSTROM, 50.0, 50.0, 100.0) for defocus in defoci]
+
+
+def with_shifts(tilts, shifts_deg):
+    return [
+        replace(tilt, data=replace(tilt.data, phase_shift_deg=float(shift)))
+        for tilt, shift in zip(tilts, shifts_deg, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("plate", [True, False])
+def test_a_fit_to_exact_spectra_is_exact(plate):
+    shifts = SHIFTS if plate else np.zeros(len(TILTS))
+    made = exact_rings(DEFOCI, shifts, TILTS)
+    found = fit_series(
+        [tilt for tilt, _ in made],
+        (27000.0, 33000.0),
+        1,
+        lambda i, modulation: whiten(made[i][1], Microscope(), modulation),
+        fit_phase_shift=plate,
+    )
+    assert found is not None
+    # The prior draws exposures together, but leaves their mean alone.
+    errors = np.array([fit.defocus_angstrom for fit in found.fits]) - DEFOCI
+    off = np.array([tilt.data.phase_shift_deg for tilt in found.tilts]) - shifts
+    assert abs(errors.mean()) < 5.0
+    assert abs(off.mean()) < 0.1
+    assert_allclose(errors, 0.0, atol=100.0)
+    assert_allclose(off, 0.0, atol=1.0)
+
+
+def test_gradients_are_those_of_the_likelihood():
+    tilt, _ = exact_rings(DEFOCI[3:4], SHIFTS[3:4], TILTS[3:4])[0]
+    basis = strength_basis(BAND)
+    exposure = _Exposure(tilt, FIRST_MODEL, fits_at(DEFOCI)[3], basis)
+    x = np.concatenate([[DEFOCI[3] - 60.0, SHIFTS[3] + 2.0], np.linalg.lstsq(basis, 0.8 * modulation())[0]])
+    expected = []
+    for i, step in enumerate([4.0, 0.2, *[0.005] * basis.shape[1]]):
+        move = np.zeros(len(x))
+        move[i] = step
+        expected.append((exposure.evidence(x + move).gain - exposure.evidence(x - move).gain) / (2 * step))
+    found = exposure.evidence(x).gradient
+    assert_allclose(found, expected, rtol=0.02, atol=0.01 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_errors_are_as_large_as_told(seed):
+    made = exact_rings(DEFOCI, SHIFTS, TILTS, np.random.default_rng(seed))
+    tilts = with_shifts([tilt for tilt, _ in made], SHIFTS + 4.0)
+    model, defoci = FIRST_MODEL, DEFOCI - 150.0
+    jitter = np.full(len(TILTS), 300.0)
+    found = refine_jointly(
+        tilts, model, fits_at(defoci), defocus_covariance(tilts, jitter), phase_shift_covariance(tilts)
+    )
+    assert (found.phase_shift_sd_deg < 6.0).all()
+    # Four of the standard deviations told; errors are correlated between exposures.
+    assert np.abs((found.phase_shift_deg - SHIFTS) / found.phase_shift_sd_deg).max() < 4.0
+    assert np.abs((found.defocus_angstrom - DEFOCI) / found.defocus_sd_angstrom).max() < 4.0
+
+
+def test_phase_shifts_are_kept_where_they_are_known():
+    made = exact_rings(DEFOCI, SHIFTS, TILTS)
+    tilts = with_shifts([tilt for tilt, _ in made], SHIFTS)
+    found = refine_jointly(
+        tilts, FIRST_MODEL, fits_at(DEFOCI + 100.0), defocus_covariance(tilts, np.full(len(TILTS), 300.0))
+    )
+    assert_allclose(found.phase_shift_deg, SHIFTS)
+    assert_allclose(found.defocus_angstrom, DEFOCI, atol=60.0)
