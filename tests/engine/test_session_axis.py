@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import cryoloom.steps.discovery as discovery
 from cryoloom.cli.main import app
 from cryoloom.engine.project import Project
+from cryoloom.engine.results import current_runs, final_items, history_of
 from cryoloom.engine.session_axis import align_outlying_again, session_axis
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Sourced, TiltSeries
@@ -85,6 +86,26 @@ def test_outlying_series_are_aligned_again_and_the_run_says_why(project):
     assert session_axis(project)[1].outlying == ("TS_03", "TS_05")
     with pytest.raises(DataUnfitError, match="at least 3"):
         session_axis(project, made.id)
+
+
+def test_the_others_stay_where_their_workflow_left_them(project):
+    align_outlying_again(project)
+    history = history_of(project.database)
+    steps = {name: [run.step for run, _ in made] for name, made in history.items()}
+    assert steps.pop("TS_03") == steps.pop("TS_05") == ["find_series", "align_series"]
+    assert set(steps) == {"TS_01", "TS_02", "TS_04"}
+    assert all(made == ["find_series", "align_series", "estimate_ctf"] for made in steps.values())
+    assert [run.id for run in current_runs(project.database)] == [1, 2, 3, 4]
+    finals = {item.name: project.value(item) for item in final_items(project.database)}
+    assert finals["TS_03"].tilt_axis_deg.applied == pytest.approx(85.3)
+    assert finals["TS_01"].handedness.measured == -1.0  # what estimate_ctf measured is not lost
+    # Everything worked on anew: what was before is over.
+    nodes = [
+        {"step": "find_series", "parameters": {"n_series": 5}},
+        {"step": "align_series", "parameters": {"axis": "two"}},
+    ]
+    run_steps(project, *nodes)
+    assert [run.parameters.get("axis") for run in current_runs(project.database)] == [None, "two"]
 
 
 def test_asked_for_in_vain(project, tmp_path):

@@ -74,10 +74,45 @@ def by_activity(runs: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def current_runs(database: Database) -> tuple[RunRecord, ...]:
-    """Runs of the workflow asked for last, in its order; older runs of changed parameters are left out."""
-    plan = database.last_plan()
-    nodes = None if plan is None else [node["name"] for node in plan.workflow["steps"]]
-    return runs_of_nodes(database.runs(), nodes)
+    """Runs of the workflow asked for last, in its order; older runs of changed parameters are left out.
+
+    A step run by hand on some items leaves the others where the workflow before it left them: its runs count
+    too, in front.
+    """
+    chains = _chains(database)
+    if len(chains) == 1:
+        return chains[0].runs
+    made = {run.id for told in _history(database, chains, with_values=False).values() for run, _ in told}
+    ordered = {run.id: run for chain in reversed(chains) for run in chain.runs if run.id in made}
+    return tuple(ordered.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Runs of one plan, and in front of them those that fed it."""
+
+    runs: tuple[RunRecord, ...]
+    nodes: frozenset[str] | None
+    """Of the plan itself; None for a project without plans, whose runs are all its own."""
+
+    def owns(self, run: RunRecord) -> bool:
+        return self.nodes is None or run.node in self.nodes
+
+
+def _chains(database: Database) -> list[_Chain]:
+    """The chain of the last plan, and of the one before as long as it was a step run by hand on another's."""
+    runs, plans = list(database.runs()), database.plans()
+    if not plans:
+        return [_Chain(runs_of_nodes(runs, None), None)]
+    chains: list[_Chain] = []
+    for plan in reversed(plans):
+        nodes = [node["name"] for node in plan.workflow["steps"]]
+        chain = _Chain(runs_of_nodes(runs, nodes), frozenset(nodes))
+        chains.append(chain)
+        if not chain.runs or chain.owns(chain.runs[0]):
+            break
+        runs = [run for run in runs if run.created < plan.created]
+    return chains
 
 
 def runs_of_nodes(runs: Sequence[RunRecord], nodes: Sequence[str] | None) -> tuple[RunRecord, ...]:
@@ -97,11 +132,26 @@ def history_of(
     database: Database, *, with_values: bool = True, with_records: bool = False
 ) -> dict[str, list[tuple[RunRecord, ItemRecord]]]:
     """For every item name, what each current run made of it, in the order of the workflow."""
-    history: dict[str, list[tuple[RunRecord, ItemRecord]]] = {}
-    for run in current_runs(database):
-        for item in database.items(run.id, with_values=with_values, with_records=with_records):
-            history.setdefault(item.name, []).append((run, item))
-    return dict(sorted(history.items()))
+    return _history(database, _chains(database), with_values=with_values, with_records=with_records)
+
+
+def _history(
+    database: Database, chains: Sequence[_Chain], **how: bool
+) -> dict[str, list[tuple[RunRecord, ItemRecord]]]:
+    """`history_of` by the first chain whose own runs had the item, else by the first that was fed with it."""
+    worked_on: dict[str, list[tuple[RunRecord, ItemRecord]]] = {}
+    fed: dict[str, list[tuple[RunRecord, ItemRecord]]] = {}
+    for chain in chains:
+        history: dict[str, list[tuple[RunRecord, ItemRecord]]] = {}
+        own: set[str] = set()
+        for run in chain.runs:
+            for item in database.items(run.id, **how):
+                history.setdefault(item.name, []).append((run, item))
+                if chain.owns(run):
+                    own.add(item.name)
+        for name, made in history.items():
+            (worked_on if name in own else fed).setdefault(name, made)
+    return dict(sorted((fed | worked_on).items()))
 
 
 def final_items(database: Database) -> list[ItemRecord]:

@@ -120,6 +120,12 @@ class Database:
             row = session.scalars(select(PlanRow).order_by(PlanRow.id.desc())).first()
             return PlanRecord(row.id, row.created, row.workflow, row.command) if row else None
 
+    def plans(self) -> tuple[PlanRecord, ...]:
+        """All that was ever asked for, in that order."""
+        with self._session() as session:
+            rows = session.scalars(select(PlanRow).order_by(PlanRow.id))
+            return tuple(PlanRecord(row.id, row.created, row.workflow, row.command) for row in rows)
+
     def begin_run(
         self,
         node: str,
