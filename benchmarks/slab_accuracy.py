@@ -34,8 +34,13 @@ CASES: tuple[tuple[float, float, float, float, int, str], ...] = (
     (2200.0, -80.0, -0.5, -11.0, 6, "builtin"),
     (1600.0, 200.0, 1.0, 9.0, 0, "builtin"),
     (2400.0, 90.0, -2.0, 8.0, 10, "ribosome"),
+    (1750.0, -60.0, -3.0, 6.0, 0, "ribosome"),
+    (1100.0, -100.0, 4.0, -7.0, 8, "builtin"),
+    (2000.0, 50.0, 2.0, -9.0, 0, "builtin"),
+    (2600.0, 120.0, -1.5, 5.0, 12, "builtin"),
+    (900.0, -40.0, -6.0, 3.0, 0, "ribosome"),
 )
-LARGE = (6, 7, 8, 9, 10)
+LARGE = range(6, len(CASES))
 """Cases on fields of 4147 x 5832 A, whatever --side says."""
 
 

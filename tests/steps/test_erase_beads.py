@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from bead_images import DIAMETER, PIXEL, bead_series
 from cryoloom.algorithms.bead_positions import locate_beads
 from cryoloom.algorithms.bead_tracking import bead_maps
 from cryoloom.algorithms.series_geometry import geometry_of_poses
+from cryoloom.algorithms.straight_images import straightened
 from cryoloom.algorithms.tilt_images import load_tilt_images
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Stack
+from cryoloom.model import ImageWarp, Stack
 from cryoloom.steps.erase_beads import EraseBeadsParams, erase_beads
 
 
@@ -56,6 +58,44 @@ def test_beads_vanish_and_nothing_else_changes(seed, context):
     # A disc's level is fitted to noise (3 %), and discs of beads side by side overlap.
     assert cores.std() / bare_cores.std() == pytest.approx(1.0, abs=0.1)
     np.testing.assert_allclose(after.stack.images, after.stack.even + after.stack.odd, atol=1e-3)
+
+
+def test_a_local_displacement_is_followed(rng, context):
+    """Images that wobble by 40 A more on one side than on the other, another way in every tilt."""
+    series, truth, _ = bead_series(rng, n_beads=5, n_tilts=11)
+    extent = (series.stack.shape_yx[1] * PIXEL, series.stack.shape_yx[0] * PIXEL)
+    tilts, images = [], []
+    for tilt, image in zip(series.tilts, series.stack.images, strict=True):
+        corners = rng.normal(0, 40, (2, 2, 2))
+        warp = ImageWarp.of_controls(np.repeat(np.repeat(corners, 2, axis=0), 2, axis=1), extent)
+        opposite = ImageWarp.of_controls(-warp.controls, extent)
+        # What is at p goes to p + d(p): the image there is that of p + d - d(p + d), 1 A off at most.
+        images.append(straightened(torch.from_numpy(image), opposite, PIXEL).numpy())
+        tilts.append(replace(tilt, pose=replace(tilt.pose, warp=warp)))
+    rigid = replace(series, stack=Stack(np.stack(images), PIXEL))
+    bent = replace(rigid, tilts=tuple(tilts))
+    left = []
+    for one in (rigid, bent):
+        after = erase_beads(one, EraseBeadsParams(bead_diameter_angstrom=DIAMETER), context)
+        left.append(_darkest(after, bent, truth) / _darkest(rigid, bent, truth))
+    assert context.figures["n_beads"] == len(truth)
+    assert left[1] < 0.06
+    assert left[0] > 3 * left[1]
+
+
+def _darkest(series, bent, points):
+    """Mean darkness of the images where beads are, those in the field, against the images' median."""
+    dark = []
+    for image, tilt in zip(series.stack.images, bent.tilts, strict=True):
+        geometry = geometry_of_poses([tilt.pose])
+        places = geometry.project(points)[0]
+        places = np.rint((places + tilt.pose.warp.displacement(places)) / PIXEL).astype(int)
+        x, y = (places + np.array(image.shape)[::-1] // 2).T
+        inside = (x > 8) & (y > 8) & (x < image.shape[1] - 8) & (y < image.shape[0] - 8)
+        for row, column in zip(y[inside], x[inside], strict=True):
+            around = image[row - 8 : row + 9, column - 8 : column + 9]
+            dark.append(np.median(around) - image[row - 2 : row + 3, column - 2 : column + 3].mean())
+    return float(np.mean(dark))
 
 
 def test_the_radius_covers_the_fringes(rng, context):

@@ -7,18 +7,22 @@ is none, and a bead is known in the images that hardly show it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from cryoloom.algorithms.bead_tracking import BeadMaps
+from cryoloom.algorithms.bead_tracking import BeadMaps, bead_maps, measure_bead_diameter
 from cryoloom.algorithms.correlate import refine_parabola
-from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series_geometry import SeriesGeometry, geometry_of_poses
+from cryoloom.algorithms.straight_images import straightened
+from cryoloom.algorithms.tilt_images import TiltImages
+from cryoloom.model import Pose
 
-__all__ = ["BeadPositions", "locate_beads"]
+__all__ = ["BeadPositions", "beads_of_poses", "locate_beads"]
 
 Array = NDArray[np.float64]
 
@@ -49,6 +53,36 @@ class BeadPositions:
     points_xyz_angstrom: Array
     seen_xy_angstrom: Array
     significance: Array
+
+
+def beads_of_poses(
+    images: TiltImages,
+    poses: Sequence[Pose],
+    usable: NDArray[np.bool_],
+    diameter_angstrom: float | None = None,
+) -> tuple[float, BeadPositions]:
+    """Diameter of the beads, measured unless told, and where they are.
+
+    images : one for each pose. Where a pose has a local displacement, beads are located in the straightened
+    image and their places told in the image as it is.
+    """
+    warped = [pose.warp is not None for pose in poses]
+    if any(warped):
+        pixel = images.pixel_size_angstrom
+        pairs = zip(images.images, poses, strict=True)
+        straight = torch.stack([straightened(image, pose.warp, pixel) for image, pose in pairs])
+        images = replace(images, images=straight)
+    geometry = geometry_of_poses(poses)
+    least = int(np.argmin(np.where(usable, np.abs(geometry.tilt_deg), np.inf)))
+    diameter = diameter_angstrom or measure_bead_diameter(images, least)
+    beads = locate_beads(bead_maps(images, diameter), geometry, usable)
+    if not any(warped):
+        return diameter, beads
+    seen = [
+        places if pose.warp is None else places + pose.warp.displacement(places)
+        for places, pose in zip(beads.seen_xy_angstrom, poses, strict=True)
+    ]
+    return diameter, replace(beads, seen_xy_angstrom=np.stack(seen))
 
 
 def locate_beads(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> BeadPositions:

@@ -3,8 +3,9 @@
 Beads are found in the specimen: where nearly all images that see a place have the shadow of a sphere there.
 Their radius with fringes is measured from the mean of all beads in all images. In each image the disc of a
 bead takes the grain of a disc nearby on its own background (`fill_discs`), so that mean, variance and
-spectrum stay; every image draws its own neighbour, so that nothing adds up in the tomogram. Even and odd
-images and dose-weighted ones are treated alike and keep adding up. The rest of the image is not touched.
+spectrum stay; every image draws its own neighbour, so that nothing adds up in the tomogram. Where poses
+have a local displacement, discs lie where it brings the beads. Even and odd images and dose-weighted ones are
+treated alike and keep adding up. The rest of the image is not touched.
 
 Figures: ``n_beads``; ``bead_diameter_angstrom``; ``erased_radius_angstrom``; ``bead_contrast_left_percent``,
 the darkness left of the erased discs' cores against their surroundings, in percent of what the beads had,
@@ -19,10 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.bead_positions import BeadPositions, locate_beads
-from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter
+from cryoloom.algorithms.bead_positions import BeadPositions, beads_of_poses
 from cryoloom.algorithms.fill_discs import fill_discs, plan_filling
-from cryoloom.algorithms.series_geometry import geometry_of_poses
 from cryoloom.algorithms.tilt_images import load_tilt_images
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
@@ -66,6 +65,7 @@ def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
 
 @step(
     "erase_beads",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -122,10 +122,8 @@ def _beads(
         images, images=images.images[order], mean=images.mean[order], deviation=images.deviation[order]
     )
     usable = np.array([not tilt.is_excluded for tilt in tilts])
-    geometry = geometry_of_poses([tilt.pose for tilt in tilts if tilt.pose is not None])
-    least = int(np.argmin(np.where(usable, np.abs(geometry.tilt_deg), np.inf)))
-    diameter = params.bead_diameter_angstrom or measure_bead_diameter(images, least)
-    beads = locate_beads(bead_maps(images, diameter), geometry, usable)
+    poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    diameter, beads = beads_of_poses(images, poses, usable, params.bead_diameter_angstrom)
     strong = beads.significance >= params.min_significance
     return diameter, BeadPositions(
         beads.points_xyz_angstrom[strong], beads.seen_xy_angstrom[:, strong], beads.significance[strong]

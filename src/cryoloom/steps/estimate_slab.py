@@ -21,10 +21,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.bead_positions import locate_beads
-from cryoloom.algorithms.bead_tracking import bead_maps, measure_bead_diameter
+from cryoloom.algorithms.bead_positions import beads_of_poses
 from cryoloom.algorithms.fill_discs import fill_discs, plan_filling
-from cryoloom.algorithms.series_geometry import geometry_of_poses
 from cryoloom.algorithms.slab import (
     LARGEST_TILT_ERROR_DEG,
     LEAST_CONTRAST,
@@ -137,9 +135,8 @@ def _without_beads(series: TiltSeries, images: TiltImages, context: StepContext)
     tilts = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
     sections = [tilt.section or 0 for tilt in tilts]
     seen = replace(images, images=images.images[sections])
-    geometry = geometry_of_poses([tilt.pose for tilt in tilts if tilt.pose is not None])
-    diameter = measure_bead_diameter(seen, int(np.argmin(np.abs(geometry.tilt_deg))))
-    beads = locate_beads(bead_maps(seen, diameter), geometry, np.ones(len(tilts), dtype=bool))
+    poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    diameter, beads = beads_of_poses(seen, poses, np.ones(len(tilts), dtype=bool))
     gold = beads.significance >= LEAST_BEAD_SIGNIFICANCE
     context.figure("n_beads", int(gold.sum()))
     if not gold.any():
