@@ -60,21 +60,6 @@ LEAST_CONTRAST = 10.0
 """Noise reached 7, simulated specimens 24 and more."""
 LARGEST_TILT_ERROR_DEG = 3.2
 """4.1 would be no preference for any slope at all."""
-SMOOTH_ANGSTROM = 250.0
-FILLED_QUANTILE = 0.999
-"""Of the control's blocks: those with more are filled."""
-LARGEST_TILT_DEG = 28.0
-COARSE_STEP_DEG = 4.0
-FINER_STEPS_DEG = (2.0, 1.0, 0.5)
-SPREAD_STEP_DEG, SPREAD_STEPS = 0.75, 9
-HEIGHT_STEP_ANGSTROM = 40.0
-LEAST_THICKNESS_ANGSTROM = 160.0
-LEAST_CONTRAST = 10.0
-"""Noise reached 7, simulated specimens 24 and more."""
-LARGEST_TILT_ERROR_DEG = 3.2
-"""4.1 would be no preference for any slope at all."""
-BODY_ANGSTROM = 230.0
-"""Side of a cube as large as a body seen in the tomogram: its blocks are filled together, and tell once."""
 SMOOTH_ANGSTROM = 25.0
 SURFACE_LEVEL = 0.03
 EDGE_ANGSTROM = 150.0
