@@ -63,6 +63,7 @@ REFOCUS_REACH_ANGSTROM = 100.0
 REFOCUS_REACH_DEG = 1.0
 PATCH_DRIFT_REACH_ANGSTROM = 40.0
 PLANE_PIXELS = 112  # shorter side of the images that tell the specimen's plane
+PLANE_DEVIATIONS = 3.0  # to which they are clipped: the rays of gold would fill what lies beyond the specimen
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ def match_images(
         tilt_images, moved, usable, reach_angstrom=REFOCUS_REACH_ANGSTROM, axis_reach_deg=REFOCUS_REACH_DEG
     )
     geometry = max(focused, moved, key=lambda one: sharpness(tilt_images, one, usable))
-    plane = find_plane(shrink_images(tilt_images, PLANE_PIXELS), geometry, usable, rng)
+    clipped = tilt_images.images.clamp(-PLANE_DEVIATIONS, PLANE_DEVIATIONS)
+    small = shrink_images(replace(tilt_images, images=clipped), PLANE_PIXELS)
+    plane = find_plane(small, geometry, usable, rng)
     return Matched(geometry, plane)
 
 
