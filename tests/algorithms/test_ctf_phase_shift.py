@@ -12,6 +12,11 @@ from numpy.testing import assert_allclose
 
 from cryoloom.algorithms.ctf_fit import whiten
 from cryoloom.algorithms.ctf_model import TiltRings
+from cryoloom.algorithms.ctf_phase_shift import (
+    MOST_JITTER_DEG,
+    likeliest_jitter_deg,
+    phase_shift_covariance,
+)
 from cryoloom.algorithms.ctf_series import fit_series
 from cryoloom.algorithms.power_spectrum import SpectrumBand, tile_spectra
 from cryoloom.model import Microscope
@@ -69,3 +74,16 @@ def test_a_silent_exposure_gets_the_phase_shift_of_the_others(tilts, rng):
     assert found is not None
     assert found.predicted[2]
     assert abs(found.tilts[2].data.phase_shift_deg - SHIFTS[2]) < 10.0
+
+
+@pytest.mark.parametrize(("true_deg", "allowed_deg"), [(0.5, (0.5, 1.5)), (3.0, (2.0, 4.0))])
+def test_the_jitter_of_the_phase_shifts_is_learnt(tilts, true_deg, allowed_deg):
+    rng = np.random.default_rng(3)
+    many = [replace(tilts[0], acquisition_index=i) for i in range(40)]
+    level = 60.0 + 0.5 * np.arange(40)
+    measured = level + rng.normal(0, true_deg, 40) + rng.normal(0, 1.0, 40)
+    # The posterior under the widest jitter of measurements with a deviation of one degree.
+    prior = phase_shift_covariance(many)
+    covariance = np.linalg.inv(np.linalg.inv(prior) + np.eye(40))
+    found = likeliest_jitter_deg(many, covariance @ measured, covariance, MOST_JITTER_DEG)
+    assert allowed_deg[0] <= found <= allowed_deg[1]

@@ -41,7 +41,8 @@ class JointFit:
     phase_shift_deg: Array
     defocus_sd_angstrom: Array
     """Everything else free, priors included."""
-    phase_shift_sd_deg: Array
+    phase_covariance: Array
+    """Of the phase shifts, ``(exposure, exposure)``; zero where they are kept."""
     data_sd_angstrom: Array
     """Of the defocus from the exposure alone, its background free."""
 
@@ -104,13 +105,18 @@ def refine_jointly(
         x, (posterior, evidence) = x + move, trial
         if (np.abs(move) < small).all():
             break
-    variance = np.zeros(n_all)
-    variance[free] = np.linalg.inv(system[np.ix_(free, free)]).diagonal()
-    sd = np.sqrt(np.maximum(variance, 1e-9))
+    covariance = np.zeros((n_all, n_all))
+    covariance[np.ix_(free, free)] = np.linalg.inv(system[np.ix_(free, free)])
+    sd = np.sqrt(np.maximum(covariance.diagonal(), 1e-9))
     alone = [1 / math.sqrt(max(one.information[0, 0], 1e-12)) for one in evidence]
     strength = np.clip(basis @ x[2 * n :], 0.0, STRONGEST_RINGS)
     return JointFit(
-        replace(model, spectrum=strength), x[:n], x[n : 2 * n], sd[:n], sd[n : 2 * n], np.array(alone)
+        replace(model, spectrum=strength),
+        x[:n],
+        x[n : 2 * n],
+        sd[:n],
+        covariance[n : 2 * n, n : 2 * n],
+        np.array(alone),
     )
 
 

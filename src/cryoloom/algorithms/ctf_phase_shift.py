@@ -15,14 +15,22 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.ctf_model import TiltRings
 from cryoloom.algorithms.ctf_prior import squared_exponential
 
-__all__ = ["phase_shift_covariance", "with_coarse_phase_shift", "with_phase_shifts"]
+__all__ = [
+    "MOST_JITTER_DEG",
+    "likeliest_jitter_deg",
+    "phase_shift_covariance",
+    "with_coarse_phase_shift",
+    "with_phase_shifts",
+]
 
 COARSE_STEP_DEG = 15.0
 # The least tilted exposures speak for all when the series' phase shift is looked for.
 N_COARSE = 8
-# Prior: any level, a slow change with the charging of the plate, and what one exposure adds to it.
+# Prior: any level, a slow change with the charging of the plate, and a jitter: what one exposure adds to it.
 ANY_LEVEL_DEG = 1000.0
-CHARGE_DEG, CHARGE_EXPOSURES, JITTER_DEG = 25.0, 12.0, 4.0
+CHARGE_DEG, CHARGE_EXPOSURES = 25.0, 12.0
+JITTERS_DEG = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+MOST_JITTER_DEG = JITTERS_DEG[-1]
 
 
 def with_coarse_phase_shift(
@@ -39,11 +47,38 @@ def _shifted(tilt: TiltRings, phase_shift_deg: float) -> TiltRings:
     return replace(tilt, data=replace(tilt.data, phase_shift_deg=phase_shift_deg))
 
 
-def phase_shift_covariance(tilts: Sequence[TiltRings]) -> NDArray[np.float64]:
+def phase_shift_covariance(
+    tilts: Sequence[TiltRings], jitter_deg: float = MOST_JITTER_DEG
+) -> NDArray[np.float64]:
     """Of the phase shifts before any is measured, ``(exposure, exposure)`` in degrees squared."""
     time = np.array([tilt.acquisition_index for tilt in tilts], dtype=float)
     smooth = CHARGE_DEG**2 * squared_exponential(time, CHARGE_EXPOSURES) + ANY_LEVEL_DEG**2
-    return np.asarray(smooth + JITTER_DEG**2 * np.eye(len(tilts)))
+    return np.asarray(smooth + jitter_deg**2 * np.eye(len(tilts)))
+
+
+def likeliest_jitter_deg(
+    tilts: Sequence[TiltRings],
+    found_deg: NDArray[np.float64],
+    found_covariance: NDArray[np.float64],
+    jitter_deg: float,
+) -> float:
+    """Jitter of largest evidence, from phase shifts that were found under one of ``jitter_deg``.
+
+    found_covariance : (exposure, exposure), that prior included. Rasmussen & Williams 2006, eq. 2.30, for
+    measurements of which the information is given.
+    """
+    precision = np.linalg.inv(found_covariance)
+    information = precision - np.linalg.inv(phase_shift_covariance(tilts, jitter_deg))
+    weighted = precision @ found_deg
+
+    def evidence(jitter: float) -> float:
+        prior = phase_shift_covariance(tilts, jitter)
+        both = np.eye(len(tilts)) + prior @ information
+        return float(
+            0.5 * weighted @ np.linalg.solve(both, prior @ weighted) - 0.5 * np.linalg.slogdet(both)[1]
+        )
+
+    return max(JITTERS_DEG, key=evidence)
 
 
 def with_phase_shifts(
@@ -51,9 +86,10 @@ def with_phase_shifts(
     seen: Sequence[int],
     found_deg: NDArray[np.float64],
     found_sd_deg: NDArray[np.float64],
+    jitter_deg: float,
 ) -> list[TiltRings]:
     """Exposures with the phase shifts found of those at ``seen``; the others get what these predict."""
-    covariance = phase_shift_covariance(tilts)
+    covariance = phase_shift_covariance(tilts, jitter_deg)
     measured = covariance[np.ix_(seen, seen)] + np.diag(found_sd_deg**2)
     values = covariance[:, seen] @ np.linalg.solve(measured, found_deg)
     values[seen] = found_deg

@@ -39,6 +39,8 @@ from cryoloom.algorithms.ctf_model import (
     is_seen,
 )
 from cryoloom.algorithms.ctf_phase_shift import (
+    MOST_JITTER_DEG,
+    likeliest_jitter_deg,
     phase_shift_covariance,
     with_coarse_phase_shift,
     with_phase_shifts,
@@ -286,15 +288,18 @@ def _refine_jointly(
     deviation = np.array([fit.defocus_angstrom for fit in found_fits]) - prior[seen]
     # The heavy-tailed prior is a Gaussian of equal slope here.
     weight = (STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + (deviation / prior_sd[seen]) ** 2)
-    found = refine_jointly(
-        some,
-        model,
-        found_fits,
-        defocus_covariance(some, jitter / np.sqrt(weight)),
-        phase_shift_covariance(some) if fit_phase_shift else None,
-    )
+    of_defocus = defocus_covariance(some, jitter / np.sqrt(weight))
     if fit_phase_shift:
-        tilts = with_phase_shifts(tilts, seen, found.phase_shift_deg, found.phase_shift_sd_deg)
+        loose = refine_jointly(some, model, found_fits, of_defocus, phase_shift_covariance(some))
+        jitter_deg = likeliest_jitter_deg(
+            some, loose.phase_shift_deg, loose.phase_covariance, MOST_JITTER_DEG
+        )
+        of_phase = phase_shift_covariance(some, jitter_deg)
+        found = refine_jointly(some, model, found_fits, of_defocus, of_phase)
+        sd_deg = np.sqrt(np.maximum(found.phase_covariance.diagonal(), 0.0))
+        tilts = with_phase_shifts(tilts, seen, found.phase_shift_deg, sd_deg, jitter_deg)
+    else:
+        found = refine_jointly(some, model, found_fits, of_defocus)
     refined = list(fits)
     for j, i in enumerate(seen):
         refined[i] = replace(
