@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,8 @@ from cryoloom.algorithms.ctf_fit import (
 from cryoloom.algorithms.ctf_model import defocus_slope
 from cryoloom.algorithms.power_spectrum import SpectrumBand, tile_spectra
 from cryoloom.model import Microscope
+from exact_rings import BAND as EXACT_BAND
+from exact_rings import exact_rings
 from tilted_images import tilted_film
 
 BAND = SpectrumBand(1 / 35, 1 / 6.0)
@@ -92,3 +96,24 @@ def test_noise_alone_gives_no_gain(rng):
     template = ring_template(data, np.full(BAND.n_rings, 0.1), 30000.0, np.zeros(2))
     gain = local_rings(data, template, 30000.0, np.zeros(2)).at(30000.0, 0.0, 0.0, np.zeros(2))[0]
     assert gain < 4.0
+
+
+def test_rings_that_are_expected_move_neither_background_nor_levels():
+    spectra = exact_rings(np.array([30000.0]), np.array([0.0]), (0.0,))[0][1]
+    n_tiles = len(spectra.power)
+    # Slow enough for the levels to follow, and another in every tile.
+    rings = 0.5 * np.cos(0.03 * np.arange(EXACT_BAND.n_rings) + np.arange(n_tiles)[:, None])[:, None, :]
+    rings = np.broadcast_to(rings, spectra.power.shape)
+    data = whiten(replace(spectra, power=(3.0 * (1 + rings)).astype(np.float32)), Microscope(), rings)
+    seen = (data.weight > 0).expand_as(data.residual)
+    assert_allclose(data.residual[seen], torch.as_tensor(rings.copy())[seen], atol=2e-3)
+
+
+def test_frequencies_that_scatter_more_weigh_less(rng):
+    spectra = exact_rings(np.array([30000.0]), np.array([0.0]), (0.0,))[0][1]
+    spread = np.where(np.arange(EXACT_BAND.n_rings) < 80, 2.0, 1.0)
+    power = rng.gamma(1 / spread**2, spread**2, spectra.power.shape).astype(np.float32)
+    data = whiten(replace(spectra, power=power), Microscope(), np.zeros(power.shape))
+    weight = data.weight.sum(dim=0).numpy() / np.maximum(spectra.counts.sum(axis=0), 1)
+    # Four times the variance.
+    assert weight[10:60].mean() < 0.4 * weight[-300:].mean()

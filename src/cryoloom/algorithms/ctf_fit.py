@@ -132,7 +132,14 @@ def whiten(
         mean = mean / (1.0 + pooled(modulation))
     background = _smooth_curve(band, mean, pooled_counts)
     residual = torch.as_tensor(power / background - 1.0, dtype=torch.float32, device=device)
-    weight = torch.as_tensor(counts * spectra.independence, dtype=torch.float32, device=device)
+    excess = np.ones(band.n_rings)
+    if modulation is not None:
+        # Few strong scatterers make the lowest frequencies more uncertain than white noise would.
+        misfit = ((power / background - 1.0 - modulation) ** 2 * counts).mean(axis=(0, 1))
+        # No less than that of white noise whose frequencies are all independent.
+        excess = np.maximum(_smooth_curve(band, misfit, pooled_counts), 1.0)
+        excess = excess / excess[pooled_counts > 0].min()
+    weight = torch.as_tensor(counts * spectra.independence / excess, dtype=torch.float32, device=device)
     # A bin without frequencies says nothing: zero weight would do, but 0 * -1 must not reach a sum.
     residual = torch.where(weight > 0, residual.clamp(max=20.0), torch.zeros(()))
     return RingData(

@@ -89,7 +89,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
 
 @step(
     "estimate_ctf",
-    version=4,
+    version=5,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
