@@ -117,13 +117,20 @@ def test_an_item_that_kills_every_worker_fails_alone_with_a_sentence(project, tm
 
 @pytest.mark.usefixtures("fake_steps")
 def test_a_stop_reaches_the_workers(project, workers):
-    timer = threading.Timer(1.5, project.stop)
-    timer.start()
     clock = time.perf_counter()
+
+    def stop_once_the_source_is_done():
+        while len(project.database.items()) < 3 and time.perf_counter() - clock < 60:
+            time.sleep(0.2)
+        time.sleep(0.5)
+        project.stop()
+
+    waiting = threading.Thread(target=stop_once_the_source_is_done)
+    waiting.start()
     summary = project.run_workflow(workflow(draw={"seconds": 60.0}), executor=workers)
-    timer.join()
+    waiting.join()
     assert summary.stopped
-    assert time.perf_counter() - clock < 40  # it would take 90 seconds to the end
+    assert time.perf_counter() - clock < 80  # it would take 90 seconds to the end
     assert not list(project.folder.rglob("*.part"))
     assert [item.state for item in project.database.items()] == ["done"] * 3  # of the source
 
