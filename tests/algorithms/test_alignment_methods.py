@@ -9,7 +9,13 @@ import torch
 
 from blob_series import AXIS, PIXEL, TILTS, make_series
 from cryoloom.algorithms import alignment_methods
-from cryoloom.algorithms.alignment_methods import Alignment, align_by_beads, align_by_features, with_axis_of
+from cryoloom.algorithms.alignment_methods import (
+    Alignment,
+    Matched,
+    align_by_beads,
+    align_by_features,
+    with_axis_of,
+)
 from cryoloom.algorithms.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.series_geometry import SeriesGeometry
 from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
@@ -96,3 +102,9 @@ def test_patches_take_the_axis_that_features_tell(rng):
     assert axis == pytest.approx(features.solution.geometry.mean_axis_deg)
     assert axis == pytest.approx(AXIS, abs=0.1)
     assert with_axis_of(features, features, images, (0.0, 0.0, 0.0), ALL, Freedom()) is features
+
+
+def test_a_plane_that_nothing_told_has_no_slope():
+    geometry = SeriesGeometry.start(np.linspace(-60, 60, 5), 85.0)
+    assert Matched(geometry, (0.0, 0.0, 0.0)).slope_deg is None
+    assert Matched(geometry, (30.0, 0.1, 0.0)).slope_deg == pytest.approx(5.711, abs=1e-3)

@@ -7,6 +7,7 @@ compared by the error of its poses from two halves of its tracks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -108,6 +109,12 @@ class Matched:
 
     geometry: SeriesGeometry
     plane: tuple[float, float, float]
+    """All 0 where nothing told it: patches begin flat then."""
+
+    @property
+    def slope_deg(self) -> float | None:
+        """Of the plane across the tilt axis; None where nothing told it."""
+        return math.degrees(math.atan(self.plane[1])) if any(self.plane) else None
 
 
 def match_images(

@@ -368,7 +368,8 @@ def _with_tilt_offset(
     nominal = np.array([t.nominal_tilt_deg for t in series.tilts])
     light = fit_transmission(images.mean, nominal, usable)
     before = series.tilt_offset_deg.applied or 0.0
-    plane_deg = None if matched is None else before - float(np.rad2deg(np.arctan(matched.plane[1])))
+    slope_deg = None if matched is None else matched.slope_deg
+    plane_deg = None if slope_deg is None else before - slope_deg
     record_offset(light, plane_deg, context)
     if light is None and plane_deg is None:
         return series
