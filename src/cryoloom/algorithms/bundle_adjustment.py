@@ -178,18 +178,16 @@ def _step(
     residual = residuals(tracks, geometry, points)
     by_view, by_point = jacobians(tracks, geometry, points)
     weighted_view = by_view * weights[:, None, None]
-    view_blocks = sum_by(tracks.view, np.einsum("nap,naq->npq", weighted_view, by_view), n_views)
+    view_blocks = sum_by(tracks.view, weighted_view.transpose(0, 2, 1) @ by_view, n_views)
     view_right = sum_by(tracks.view, np.einsum("nap,na->np", weighted_view, residual), n_views)
     point_blocks = sum_by(
         tracks.point, np.einsum("n,nai,naj->nij", weights, by_point, by_point), n_points
     ) + 1e-9 * np.eye(3)
     point_right = sum_by(tracks.point, np.einsum("n,nai,na->ni", weights, by_point, residual), n_points)
-    coupling = np.zeros((n_views, n_parameters, n_points, 3))
-    np.add.at(
-        coupling.transpose(0, 2, 1, 3),
-        (tracks.view, tracks.point),
-        np.einsum("nap,nai->npi", weighted_view, by_point),
+    pairs = sum_by(
+        tracks.view * n_points + tracks.point, weighted_view.transpose(0, 2, 1) @ by_point, n_views * n_points
     )
+    coupling = pairs.reshape(n_views, n_points, n_parameters, 3).transpose(0, 2, 1, 3)
 
     point_blocks[:, range(3), range(3)] *= 1.0 + damping
     inverse = np.linalg.inv(point_blocks)
