@@ -246,7 +246,18 @@ _MEANINGS = {
     "tilt_offset_by_plane_deg": Meaning(
         "Tilt offset by the specimen's plane",
         "°",
-        "Pretilt of the slab in which the images foretell each other best: good to about two degrees.",
+        "Pretilt of the slab that holds the specimen's bodies, about half-way through the alignment: good to "
+        "one or two degrees.",
+    ),
+    "track_cloud_angstrom": Meaning(
+        "Thickness of the tracks' cloud",
+        "Å",
+        "Depth that holds the middle nine tenths of the tracked points, across their plane.",
+    ),
+    "bead_surface_distance_angstrom": Meaning(
+        "Distance of the beads' surfaces",
+        "Å",
+        "Between the two parallel planes on which the gold lies, if it does.",
     ),
     "bead_diameter_angstrom": Meaning("Bead diameter", "Å", "As measured in the images."),
     "n_tracks": Meaning(

@@ -9,6 +9,7 @@ from cryoloom.algorithms.alignment_methods import Alignment
 from cryoloom.algorithms.axis_search import find_common_line
 from cryoloom.algorithms.first_alignment import FirstAlignment
 from cryoloom.algorithms.local_alignment import LocalChoice
+from cryoloom.algorithms.point_surfaces import find_surfaces
 from cryoloom.algorithms.tilt_images import TiltImages, shrink_images
 from cryoloom.algorithms.tilt_offset import TransmissionFit
 from cryoloom.model import TiltSeries
@@ -39,6 +40,7 @@ def record_alignment(
     context.figure("n_predicted", sum(t.pose is not None and t.pose.predicted for t in series.included))
     if best.bead_diameter_angstrom is not None:
         context.figure("bead_diameter_angstrom", best.bead_diameter_angstrom)
+    _record_surfaces(best, context)
     by_view = np.full(tracks.n_views, np.nan)
     if left_out is not None:
         context.figure("left_out_error_angstrom", float(np.nanmedian(left_out)))
@@ -67,6 +69,17 @@ def record_alignment(
             ],
         },
     )
+
+
+def _record_surfaces(best: Alignment, context: StepContext) -> None:
+    """How deep the points that count lie, and how far apart two surfaces are on which there are beads."""
+    counts = best.solution.point_residuals_angstrom(best.tracks)[1] > 0
+    found = find_surfaces(best.solution.points_xyz_angstrom[counts])
+    if found is None:
+        return
+    context.figure("track_cloud_angstrom", found.cloud_thickness_angstrom)
+    if best.method == "beads" and found.distance_angstrom is not None:
+        context.figure("bead_surface_distance_angstrom", found.distance_angstrom)
 
 
 def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) -> None:

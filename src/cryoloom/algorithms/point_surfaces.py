@@ -1,0 +1,87 @@
+"""How tracked points lie in depth: the thickness of their cloud, and whether they lie on one surface or two.
+
+Gold lies on one or both surfaces of the ice; patches and features lie within it. Two parallel planes are
+fitted as tiltalign does for beads (IMOD's "surfaces to analyze"): points go to the nearer one, in turns with
+the planes. Two are believed where each holds some points and they scatter about their planes by a small part
+of the distance between these: points spread evenly through a layer, parted by its middle, scatter by
+0.29 of their halves' distance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PointSurfaces", "find_surfaces"]
+
+Array = NDArray[np.float64]
+
+LEAST_POINTS = 5
+LEAST_ON_A_SURFACE = 2
+MOST_SCATTER = 0.15
+"""Of the distance between two surfaces."""
+CENTRAL_PERCENT = (5.0, 95.0)
+N_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PointSurfaces:
+    """Plane ``z = a + b x + c y`` of the points, or the middle one of two parallel ones."""
+
+    slope_x: float
+    slope_y: float
+    cloud_thickness_angstrom: float
+    """Of the central nine tenths of the points, across the plane."""
+    distance_angstrom: float | None
+    """Between two surfaces; None where there is one."""
+
+
+def find_surfaces(points_xyz_angstrom: Array) -> PointSurfaces | None:
+    """Surfaces of points ``(n, 3)``, those not finite left out; None of fewer than five or of a line."""
+    points = points_xyz_angstrom[np.isfinite(points_xyz_angstrom).all(axis=1)]
+    if len(points) < LEAST_POINTS or np.linalg.matrix_rank(_design(points), tol=1e-3) < 3:
+        return None
+    plane, height = _fit(points, np.zeros(len(points), dtype=bool))
+    pair = _two(points, height)
+    if pair is not None:
+        plane, height = pair[0], points[:, 2] - points[:, :2] @ pair[0][:2]
+    across = 1 / np.sqrt(1 + plane[0] ** 2 + plane[1] ** 2)
+    low, high = np.percentile(height, CENTRAL_PERCENT)
+    return PointSurfaces(
+        float(plane[0]),
+        float(plane[1]),
+        float((high - low) * across),
+        None if pair is None else float(pair[1] * across),
+    )
+
+
+def _two(points: Array, height: Array) -> tuple[Array, float] | None:
+    """Slopes of two parallel planes and their distance along z; None where one does as well."""
+    upper = height > 0.5 * (height.min() + height.max())
+    plane, left = _fit(points, upper)
+    for _ in range(N_ROUNDS):
+        of_slopes = points[:, 2] - points[:, :2] @ plane[:2]
+        nearer = of_slopes > plane[2] + 0.5 * plane[3]
+        if min(nearer.sum(), (~nearer).sum()) < LEAST_ON_A_SURFACE:
+            return None
+        if (nearer == upper).all():
+            break
+        upper = nearer
+        plane, left = _fit(points, upper)
+    # Two slopes and two heights were taken from the points.
+    scatter = np.sqrt((left**2).sum() / max(len(points) - 4, 1))
+    distance = float(plane[3])
+    return (plane, distance) if scatter < MOST_SCATTER * distance else None
+
+
+def _fit(points: Array, upper: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Least squares for slopes, height and the step to the upper points; and what is left of z."""
+    design = np.column_stack([_design(points), upper])
+    found = np.linalg.lstsq(design, points[:, 2], rcond=1e-9)[0]
+    return np.asarray(found, dtype=np.float64), points[:, 2] - design @ found
+
+
+def _design(points: Array) -> Array:
+    return np.column_stack([points[:, :2], np.ones(len(points))])

@@ -1,0 +1,32 @@
+"""What an alignment tells of the depth of its tracks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blob_series import AXIS, TILTS, make_series
+from context import MemoryContext
+from cryoloom.algorithms.alignment_methods import Alignment
+from cryoloom.algorithms.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.tracks import Tracks
+from cryoloom.algorithms.view_variables import Freedom
+from cryoloom.steps.alignment_records import record_alignment
+
+
+@pytest.mark.parametrize("method", ["beads", "patches"])
+def test_two_surfaces_are_told_of_beads_and_a_thickness_of_everything(rng, method):
+    truth = SeriesGeometry.start(TILTS, AXIS)
+    heights = np.repeat([-600.0, 600.0], 8) + rng.normal(0, 15, 16)
+    points = np.column_stack([rng.uniform(-900, 900, (16, 2)), heights])
+    seen = truth.project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(seen + rng.normal(0, 2, seen.shape))
+    best = Alignment.of(method, tracks, adjust_bundle(tracks, truth), Freedom())
+    series, _ = make_series(rng, n_beads=0)
+    context = MemoryContext()
+    record_alignment(series, best, [best], None, context)
+    assert context.figures["track_cloud_angstrom"] == pytest.approx(1220, abs=40)
+    assert ("bead_surface_distance_angstrom" in context.figures) == (method == "beads")
+    if method == "beads":
+        assert context.figures["bead_surface_distance_angstrom"] == pytest.approx(1200, abs=30)
