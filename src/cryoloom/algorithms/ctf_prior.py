@@ -11,13 +11,13 @@ from cryoloom.algorithms.ctf_fit import DefocusFit
 from cryoloom.algorithms.ctf_model import GRID_STEP_ANGSTROM, TiltRings, is_seen
 
 __all__ = [
-    "STUDENT_FREEDOM",
     "consensus",
     "defocus_covariance",
     "log_prior",
     "pick",
     "predict_each",
     "squared_exponential",
+    "student_weight",
 ]
 
 # Scales of the prior on defocus: autofocus drift over some exposures, and a stage that is not eucentric.
@@ -39,7 +39,7 @@ def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[f
     kernel = np.exp(-0.5 * (half / 1500.0) ** 2)
     kernel /= kernel.sum()
     # Not mode="same": of a range narrower than the kernel that gives the kernel's length.
-    near = np.stack([np.convolve(row, kernel)[45 : 45 + len(grid)] for row in likelihood])
+    near = np.stack([np.convolve(row, kernel)[len(half) // 2 :][: len(grid)] for row in likelihood])
     mixed = 0.9 * near + 0.1 * likelihood.mean(axis=1, keepdims=True)
     evidence = np.log(np.maximum(mixed, 1e-300)).sum(axis=0) + float(peak.sum())
     best = int(np.argmax(evidence))
@@ -86,13 +86,18 @@ def predict_each(
         seen = np.array([is_seen(f) for f in fits])
         total_sd = np.sqrt(loo_variance)
         scaled = np.abs(residual) / total_sd
-        robust = (STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + scaled**2)
+        robust = student_weight(scaled)
         if seen.sum() >= 4:
             jitter *= float(np.clip(np.median(scaled[seen]) / 0.6745, 0.5, 2.0))
         jitter = float(np.clip(jitter, MIN_JITTER_ANGSTROM, 4000.0))
     own = variance / robust
     predictive = np.sqrt(np.maximum(loo_variance - own, jitter**2))
     return values - residual, predictive, jitter
+
+
+def student_weight(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Precision, over the prior's, of a Gaussian with the slope of `log_prior` so many deviations off."""
+    return np.asarray((STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + deviation**2))
 
 
 def defocus_covariance(

@@ -46,12 +46,12 @@ from cryoloom.algorithms.ctf_phase_shift import (
     with_phase_shifts,
 )
 from cryoloom.algorithms.ctf_prior import (
-    STUDENT_FREEDOM,
     consensus,
     defocus_covariance,
     log_prior,
     pick,
     predict_each,
+    student_weight,
 )
 from cryoloom.algorithms.ctf_shared import Thickness, coarse_astigmatism, shared_model, thickness_of
 
@@ -262,8 +262,8 @@ def _refine_all(
     """Fit of each exposure from its start; the heavy-tailed prior is a Gaussian of equal slope there."""
     tables, fits = [], []
     shared, spread = model.astigmatism_angstrom, model.astigmatism_sd_angstrom
-    for tilt, start, mean, sd in zip(tilts, starts, prior, prior_sd, strict=True):
-        weight = (STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + ((start - mean) / sd) ** 2)
+    weights = student_weight((np.array(starts) - prior) / prior_sd)
+    for tilt, start, mean, sd, weight in zip(tilts, starts, prior, prior_sd, weights, strict=True):
         template, slope = model.template(tilt, start), model.slope(tilt)
         tables.append(local_rings(at_origin(tilt), template, start, slope))
         prior_of_fit = (float(sd) / math.sqrt(weight), spread, spread)
@@ -286,9 +286,7 @@ def _refine_jointly(
         return tilts, model, fits
     some, found_fits = [tilts[i] for i in seen], [fits[i] for i in seen]
     deviation = np.array([fit.defocus_angstrom for fit in found_fits]) - prior[seen]
-    # The heavy-tailed prior is a Gaussian of equal slope here.
-    weight = (STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + (deviation / prior_sd[seen]) ** 2)
-    of_defocus = defocus_covariance(some, jitter / np.sqrt(weight))
+    of_defocus = defocus_covariance(some, jitter / np.sqrt(student_weight(deviation / prior_sd[seen])))
     if fit_phase_shift:
         loose = refine_jointly(some, model, found_fits, of_defocus, phase_shift_covariance(some))
         jitter_deg = likeliest_jitter_deg(
