@@ -25,8 +25,8 @@ from cryoloom.algorithms.threads_alone import threads_alone
 from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project, back_project_oblique
 from cryoloom.kernels.extend_rows import extend_rows, extend_rows_alone
-from cryoloom.kernels.refine_rows import refine_rows, refine_rows_alone
-from cryoloom.kernels.turn_rows import turn_rows, turn_rows_alone
+from cryoloom.kernels.refine_rows import refine_rows_alone
+from cryoloom.kernels.turn_rows import turn_rows_alone
 
 __all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection", "scratch"]
 
@@ -124,23 +124,19 @@ class WeightedBackProjection:
         start = (self.n_padded - self.n_columns) // 2 - margin
         return rows[..., start : start + self.n_columns + 2 * margin].squeeze(0)
 
-    def turn_finer(
-        self, spectra: torch.Tensor, n: int, start: int, images: torch.Tensor, *, alone: bool = False
-    ) -> None:
+    def turn_finer(self, spectra: torch.Tensor, n: int, start: int, images: torch.Tensor) -> None:
         """Fill ``images (image, 2 n_columns + 2, row)`` from the spectra of rows, made finer and turned.
 
         spectra : (image, row, frequency) of rows of ``n``, scaled by 1 / n. start : the rows' column that
-        becomes the first. alone : on the calling thread alone. The outermost columns become 0.
+        becomes the first. The outermost columns become 0. On a CPU the calling thread works alone.
         """
         if images.device.type == "cpu" and self.taps is not None:
-            refine = refine_rows_alone if alone else refine_rows
             rows = torch.fft.irfft(spectra, n=n, norm="forward")
-            refine(rows.contiguous().numpy(), start, self.taps, images.numpy())
+            refine_rows_alone(rows.contiguous().numpy(), start, self.taps, images.numpy())
             return
         fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * n, norm="forward")
         if images.device.type == "cpu":
-            turn = turn_rows_alone if alone else turn_rows
-            turn(fine.numpy(), COLUMN_OVERSAMPLING * start, images.numpy())
+            turn_rows_alone(fine.numpy(), COLUMN_OVERSAMPLING * start, images.numpy())
         else:
             fine = fine[..., COLUMN_OVERSAMPLING * start :][..., : images.shape[1] - 2]
             images[:, 1:-1, : fine.shape[1]] = fine.transpose(1, 2)
@@ -173,7 +169,7 @@ class WeightedBackProjection:
                 extend_rows_alone(aligned[tilt : tilt + 1].numpy(), padded)
                 spectra = torch.fft.rfft(torch.from_numpy(padded), norm="forward")
                 spectra *= self.filters[tilt]
-                self.turn_finer(spectra, self.n_padded, start, images[tilt : tilt + 1], alone=True)
+                self.turn_finer(spectra, self.n_padded, start, images[tilt : tilt + 1])
 
         if images.device.type == "cpu":
             for _ in pool.map(filter_some, range(0, n_tilts, _TILTS_A_JOB)):

@@ -101,26 +101,36 @@ class DepthCorrectedBackProjection:
         n_z, n_y, n_x = self.plain.volume_shape
         is_fine = n_z > _MANY_SLABS * self.slab_voxels
         is_deep = is_fine and nodes.device.type == "cpu" and not self.plain.halo_rows
-        fill = self._fill_deep if is_deep else self._fill_slabs
+        images = torch.zeros((0 if is_deep else len(self.poses), *nodes.shape[2:]), device=nodes.device)
+        mixtures: DepthMixtures | None = None
+        slabs: list[torch.Tensor] = []
         memory = Workspace()
         for strip, start in enumerate(range(0, n_rows, STRIP_ROWS)):
             height = min(STRIP_ROWS, n_rows - start)
+            if (
+                mixtures is None or self.plain.halo_rows
+            ):  # with an x-tilt the depth depends on the row as well
+                mixtures = self._mixtures(first_row + start + 0.5 * (height - 1) - n_y // 2)
+                slabs = [] if is_deep else self._of_slabs(mixtures, nodes.device)
             volume = scratch("volume", (n_z, height, n_x), nodes.device, memory)
-            fill(nodes[strip], first_row + start + 0.5 * (height - 1) - n_y // 2, volume)
+            if is_deep:
+                columns = self.plain.columns.numpy()
+                back_project_deep(nodes[strip].numpy(), mixtures, columns, self.slab_voxels, volume.numpy())
+            else:
+                self._fill_slabs(nodes[strip], mixtures.first_node, slabs, images, volume)
             yield volume
 
-    def _fill_deep(self, nodes: torch.Tensor, row: float, volume: torch.Tensor) -> None:
-        """Fill a strip from its corrected images, mixed where they are read; without an x-tilt."""
-        columns = self.plain.columns.numpy()
-        back_project_deep(nodes.numpy(), self._mixtures(row), columns, self.slab_voxels, volume.numpy())
-
-    def _fill_slabs(self, nodes: torch.Tensor, row: float, volume: torch.Tensor) -> None:
-        """Fill a strip slab by slab, each from mixtures of whole images."""
-        first_node = self._first_node
-        images = torch.zeros((len(self.poses), *nodes.shape[1:]), device=nodes.device)
-        for z in range(0, len(volume), self.slab_voxels):
+    def _fill_slabs(
+        self,
+        nodes: torch.Tensor,
+        first_node: NDArray[np.int64],
+        slabs: Sequence[torch.Tensor],
+        images: torch.Tensor,
+        volume: torch.Tensor,
+    ) -> None:
+        """Fill a strip slab by slab, each from mixtures of whole images, which are made in ``images``."""
+        for z, weights in zip(range(0, len(volume), self.slab_voxels), slabs, strict=True):
             stop = min(len(volume), z + self.slab_voxels)
-            weights = self._mixture(0.5 * (z + stop - 1), row).to(nodes.device)
             blend_depths(nodes, weights, first_node, self._columns_seen(z, stop), images)
             self.plain.fill(images, volume[z:stop], z)
 
@@ -153,13 +163,12 @@ class DepthCorrectedBackProjection:
             dtype=spectrum.dtype,
             device=aligned.device,
         )
-        first = sum(len(basis.depths) for basis in self.bases[:i])
-        for node, depth in enumerate(self.bases[i].depths, first):
+        for node, depth in enumerate(self.bases[i].depths, int(self._first_node[i])):
             factor = self.correction.of(torch.sin(phase - self.handedness * float(depth) * rate))
             corrected = torch.fft.ifft(spectrum * factor, dim=0)
             rows[: n_rows - 2 * margin] = corrected[margin : n_rows - margin]
             strips = rows.unfold(0, width, STRIP_ROWS).transpose(1, 2)
-            self.plain.turn_finer(strips, shape[1], margin, nodes[:, node], alone=True)
+            self.plain.turn_finer(strips, shape[1], margin, nodes[:, node])
 
     def _transfer_phase(
         self, shape_yx: tuple[int, int], pose: Pose, ctf: Ctf, device: torch.device
@@ -201,15 +210,18 @@ class DepthCorrectedBackProjection:
             steps=np.array([basis.step for basis in self.bases]),
         )
 
-    def _mixture(self, z: float, row: float) -> torch.Tensor:
-        """Weights ``(node, fine column)`` of the corrected images for a slab about voxel height ``z``."""
-        mixtures = self._mixtures(row)
-        columns = np.arange(self._n_fine)
-        weights = [
-            basis.weights(d0 + dc * columns + dz * z)
-            for basis, (d0, dc, dz) in zip(self.bases, mixtures.lines, strict=True)
-        ]
-        return torch.from_numpy(np.concatenate(weights).astype(np.float32))
+    def _of_slabs(self, mixtures: DepthMixtures, device: torch.device) -> list[torch.Tensor]:
+        """Weights ``(node, fine column)`` of the corrected images for each slab, about its middle height."""
+        n_z, columns = self.plain.volume_shape[0], np.arange(self._n_fine)
+        slabs = []
+        for first in range(0, n_z, self.slab_voxels):
+            z = 0.5 * (first + min(n_z, first + self.slab_voxels) - 1)
+            weights = [
+                basis.weights(d0 + dc * columns + dz * z)
+                for basis, (d0, dc, dz) in zip(self.bases, mixtures.lines, strict=True)
+            ]
+            slabs.append(torch.from_numpy(np.concatenate(weights).astype(np.float32)).to(device))
+        return slabs
 
     def _columns_seen(self, z_start: int, z_stop: int) -> NDArray[np.int64]:
         """First fine column a slab reads of each tilt, and the one after the last, ``(tilt, 2)``."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from cryoloom.kernels.vector_code import ROWS, add_runs, pointer, transpose_8x8
 
-__all__ = ["refine_rows", "refine_rows_alone"]
+__all__ = ["refine_rows_alone"]
 
 Floats = NDArray[np.float32]
 
@@ -22,8 +21,8 @@ _BLOCK = 64
 """Columns turned at a time: with their neighbours they stay in the first-level cache."""
 
 
-@numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
-def refine_rows(rows: Floats, first_column: int, taps: Floats, columns: Floats) -> None:
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def refine_rows_alone(rows: Floats, first_column: int, taps: Floats, columns: Floats) -> None:
     """Fill ``columns`` with the rows turned, from ``first_column`` on, and what lies between their samples.
 
     rows    : (image, row, n) float32, contiguous, up to 32 rows; ``len(taps)`` more samples on both sides
@@ -31,17 +30,9 @@ def refine_rows(rows: Floats, first_column: int, taps: Floats, columns: Floats) 
     taps    : (k,) float32: between samples i and i + 1 is ``sum_k taps[k] (row[i - k] + row[i + 1 + k])``.
     columns : (image, 2 m + 2, 32) float32, overwritten; the outermost columns become 0, and so do rows
               beyond those given.
+
+    The calling thread works alone: many do so side by side, each for another image.
     """
-    n_blocks = (columns.shape[1] // 2 - 1 + _BLOCK - 1) // _BLOCK
-    offsets, weights = _runs(taps)
-    for job in prange(len(rows) * n_blocks):
-        image, block = job // n_blocks, job % n_blocks
-        _refine_block(rows[image], first_column, offsets, weights, columns[image], block * _BLOCK)
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def refine_rows_alone(rows: Floats, first_column: int, taps: Floats, columns: Floats) -> None:
-    """`refine_rows` on the calling thread alone."""
     offsets, weights = _runs(taps)
     for image in range(len(rows)):
         for start in range(0, columns.shape[1] // 2 - 1, _BLOCK):
