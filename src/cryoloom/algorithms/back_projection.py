@@ -24,7 +24,9 @@ from cryoloom.algorithms.radial_filter import RadialFilter
 from cryoloom.algorithms.threads_alone import threads_alone
 from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.backproject import STRIP_ROWS, back_project, back_project_oblique
+from cryoloom.kernels.column_transform import plan_transform
 from cryoloom.kernels.extend_rows import extend_rows, extend_rows_alone
+from cryoloom.kernels.filter_rows import filter_rows
 from cryoloom.kernels.refine_rows import refine_rows_alone
 from cryoloom.kernels.turn_rows import turn_rows_alone
 
@@ -34,8 +36,6 @@ COLUMN_OVERSAMPLING = 2
 """Columns per aligned pixel in back-projection: linear interpolation then loses little and aliases less."""
 _TILTS_AT_ONCE = 8
 """Tilts filtered at a time, on as many threads or on a GPU."""
-_TILTS_A_JOB = 3
-"""Tilts a thread filters before it asks for more: asking takes a tenth of a tilt's time."""
 _INTERPOLATION_ERROR = 0.005
 """Largest error of columns between pixels, a seventh of what linear interpolation between them makes."""
 
@@ -54,6 +54,8 @@ class WeightedBackProjection:
     """(tilt, frequency) float32: ramp, cut-off, increment of each tilt and the interpolation's inverse."""
     taps: NDArray[np.float32] | None
     """How columns between pixels come from their neighbours; None: exactly, by longer transforms."""
+    factors: NDArray[np.float32]
+    """(tilt, n_padded): the filters as `filter_rows` wants them."""
     columns: torch.Tensor
     """(tilt, 3) float32, for `back_project`."""
     rows: torch.Tensor
@@ -70,8 +72,8 @@ class WeightedBackProjection:
     def strip_bytes(self) -> int:
         """Peak while a strip is made: rows given, padded, transformed, made finer, turned; its voxels."""
         n_z, _, n_x = self.volume_shape
-        # Rows are padded to twice their length: 2 + 2 + 4 for a few tilts; 1 + 2 for all.
-        rows = 3 * len(self.columns) + 8 * min(_TILTS_AT_ONCE, len(self.columns))
+        # Rows are padded to twice their length: 2 + 2 + 4 for a few tilts, or 2 a thread; 1 + 2 for all.
+        rows = 3 * len(self.columns) + 8 * _TILTS_AT_ONCE
         return 4 * STRIP_ROWS * (self.n_columns * rows + n_z * n_x)
 
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
@@ -84,7 +86,7 @@ class WeightedBackProjection:
         with filtering_threads() as pool:
             for start in range(0, n_rows, STRIP_ROWS):
                 height = min(STRIP_ROWS, n_rows - start)
-                yield self._strip(aligned[:, start : start + height + 2 * self.halo_rows], memory, pool)
+                yield self._strip(aligned, start, height, memory, pool)
 
     def strip(self, aligned: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Strip ``(z, n_rows, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images."""
@@ -93,13 +95,19 @@ class WeightedBackProjection:
                 f"expected {n_rows} rows and {self.halo_rows} on both sides, got {aligned.shape}"
             )
         with filtering_threads() as pool:
-            return self._strip(aligned, Workspace(), pool)
+            return self._strip(aligned, 0, n_rows, Workspace(), pool)
 
-    def _strip(self, aligned: torch.Tensor, memory: Workspace, pool: Executor) -> torch.Tensor:
+    def _strip(
+        self, aligned: torch.Tensor, first_row: int, n_rows: int, memory: Workspace, pool: Executor
+    ) -> torch.Tensor:
         n_z, _, n_x = self.volume_shape
-        shape = (n_z, aligned.shape[1] - 2 * self.halo_rows, n_x)
-        volume = scratch("volume", shape, aligned.device, memory)
-        self.fill(self._filtered(aligned, memory, pool), volume, 0)
+        volume = scratch("volume", (n_z, n_rows, n_x), aligned.device, memory)
+        if self.taps is not None and aligned.device.type == "cpu":
+            images = self._filtered_turned(aligned, first_row, self.taps, memory)
+        else:
+            some = aligned[:, first_row : first_row + n_rows + 2 * self.halo_rows]
+            images = self._filtered(some, memory, pool)
+        self.fill(images, volume, 0)
         return volume
 
     def fill(self, images: torch.Tensor, volume: torch.Tensor, first_z: int) -> None:
@@ -155,32 +163,38 @@ class WeightedBackProjection:
         extend(aligned.cpu().numpy(), padded.numpy())
         return padded.to(aligned.device)
 
+    def _filtered_turned(
+        self, aligned: torch.Tensor, first_row: int, taps: NDArray[np.float32], memory: Workspace
+    ) -> torch.Tensor:
+        """`_filtered` for the strip that begins at a row, with a short filter for what is between columns."""
+        n_tilts, transform = len(aligned), plan_transform(self.n_padded)
+        shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, STRIP_ROWS)
+        images = memory.array("images", shape, np.float32)
+        n_threads = min(n_tilts, numba.get_num_threads(), 4 * _TILTS_AT_ONCE)
+        work = memory.array("work", (n_threads, self.n_padded, STRIP_ROWS), np.float32)
+        filter_rows(aligned.contiguous().numpy(), first_row, self.factors, transform, taps, work, images)
+        return torch.from_numpy(images)
+
     def _filtered(self, aligned: torch.Tensor, memory: Workspace, pool: Executor) -> torch.Tensor:
         """Filtered rows as the kernels want them: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
         n_tilts, n_rows, _ = aligned.shape
         width = n_rows if self.halo_rows else STRIP_ROWS
         shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, width)
         images = scratch("images", shape, aligned.device, memory)
-        start = (self.n_padded - self.n_columns) // 2
+        images.zero_()
+
+        n_at_once = 1 if aligned.device.type == "cpu" else _TILTS_AT_ONCE
 
         def filter_some(first: int) -> None:
-            padded = memory.array("padded", (1, n_rows, self.n_padded), np.float32)
-            for tilt in range(first, min(n_tilts, first + _TILTS_A_JOB)):
-                extend_rows_alone(aligned[tilt : tilt + 1].numpy(), padded)
-                spectra = torch.fft.rfft(torch.from_numpy(padded), norm="forward")
-                spectra *= self.filters[tilt]
-                self.turn_finer(spectra, self.n_padded, start, images[tilt : tilt + 1])
+            some = slice(first, min(n_tilts, first + n_at_once))
+            spectra = torch.fft.rfft(self._padded(aligned[some]), norm="forward")
+            spectra *= self.filters[some, None].to(aligned.device)
+            start = (self.n_padded - self.n_columns) // 2
+            self.turn_finer(spectra, self.n_padded, start, images[some])
 
-        if images.device.type == "cpu":
-            for _ in pool.map(filter_some, range(0, n_tilts, _TILTS_A_JOB)):
-                pass
-        else:
-            images.zero_()
-            for first in range(0, n_tilts, _TILTS_AT_ONCE):
-                some = slice(first, first + _TILTS_AT_ONCE)
-                spectra = torch.fft.rfft(self._padded(aligned[some]), norm="forward")
-                spectra *= self.filters[some, None].to(aligned.device)
-                self.turn_finer(spectra, self.n_padded, start, images[some])
+        side_by_side = pool.map if aligned.device.type == "cpu" else map
+        for _ in side_by_side(filter_some, range(0, n_tilts, n_at_once)):
+            pass
         self.sharpen_rows(images)
         return images
 
@@ -220,12 +234,15 @@ def plan_back_projection(
     rows[:, 0] += halo
     is_short = halo > 0 or n_padded - n_columns < 2 * REACH + 2
     amplitude = filters.double().mean(dim=0).abs().numpy()
+    transform = plan_transform(n_padded)
+    in_order = filters[:, np.minimum(transform.order, n_padded - transform.order)]
     return WeightedBackProjection(
         volume_shape=volume_shape,
         n_columns=n_columns,
         n_padded=n_padded,
         filters=filters,
         taps=None if is_short else half_sample_taps(amplitude, _INTERPOLATION_ERROR),
+        factors=(in_order / n_padded).numpy(),
         columns=torch.from_numpy(_column_geometry(tilt, x_tilt, n_columns, n_x, n_z)),
         rows=torch.from_numpy(rows),
         halo_rows=halo,

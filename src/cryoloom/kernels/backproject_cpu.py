@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cryoloom.kernels.vector_code import (
     ROWS,
     TILT_BLOCK,
+    new_columns,
     pointer,
     prefetch_to_write,
     sum_tilts,
@@ -58,7 +59,7 @@ def back_project_numba(images: Floats, columns: Floats, volume: Floats) -> None:
         at_z_0 = np.zeros(n_padded, np.float32)
         offsets = np.empty(n_padded, np.int32)
         weights = np.empty(n_padded, np.float32)
-        sums = np.empty((X_TILE, Z_BLOCK, ROWS), np.float32)
+        sums = new_columns(X_TILE * Z_BLOCK).reshape((X_TILE, Z_BLOCK, ROWS))
         for x in range(x_start, x_stop):
             for t in range(n_tilts):
                 at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]
@@ -89,22 +90,20 @@ def ask_for_rows(volume: Floats, sums: Floats, x_start: int, z_start: int, share
 def store_rows(sums: Floats, volume: Floats, x_start: int, x_stop: int, z_start: int, z_stop: int) -> None:
     """Transpose a tile of sums ``(x, z, 32)`` into rows of the volume ``(z, y, x)``."""
     n_y, n_x = volume.shape[1], volume.shape[2]
-    x_tile, z_block, _ = sums.shape
-    whole = x_stop - x_start == x_tile and n_y == ROWS
+    z_block = sums.shape[1]
+    y_whole, x_whole = n_y // 8 * 8, x_start + (x_stop - x_start) // 8 * 8
     for z in range(z_start, z_stop):
-        if whole:
-            for y in range(0, ROWS, 8):
-                for x in range(0, x_tile, 8):
-                    transpose_8x8(
-                        pointer(volume, (z * n_y + y) * n_x + x_start + x),
-                        n_x,
-                        pointer(sums, (x * z_block + z - z_start) * ROWS + y),
-                        z_block * ROWS,
-                    )
-        else:
-            for y in range(n_y):
-                for x in range(x_start, x_stop):
-                    volume[z, y, x] = sums[x - x_start, z - z_start, y]
+        for y in range(0, y_whole, 8):
+            for x in range(x_start, x_whole, 8):
+                transpose_8x8(
+                    pointer(volume, (z * n_y + y) * n_x + x),
+                    n_x,
+                    pointer(sums, ((x - x_start) * z_block + z - z_start) * ROWS + y),
+                    z_block * ROWS,
+                )
+        for y in range(n_y):
+            for x in range(x_whole if y < y_whole else x_start, x_stop):
+                volume[z, y, x] = sums[x - x_start, z - z_start, y]
 
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)

@@ -15,7 +15,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from cryoloom.kernels.backproject_cpu import Z_BLOCK, ask_for_rows, store_rows
-from cryoloom.kernels.vector_code import ROWS, TILT_BLOCK, add_runs, pointer, sum_tilts
+from cryoloom.kernels.vector_code import ROWS, TILT_BLOCK, add_runs, new_columns, pointer, sum_tilts
 
 __all__ = ["DepthMixtures", "back_project_deep"]
 
@@ -94,14 +94,14 @@ def _back_project_deep(
     last = np.float32(width - 1.001)
     for tile in prange((n_x + _X_TILE - 1) // _X_TILE):
         x_start, x_stop = tile * _X_TILE, min(n_x, (tile + 1) * _X_TILE)
-        mixed = np.empty((n_tilts, width, ROWS), np.float32)
+        mixed = new_columns(n_tilts * width).reshape((n_tilts, width, ROWS))
         weights = np.empty(most_nodes + 1, np.float32)
         node_offsets = np.empty(most_nodes + 1, np.int32)
         begins = np.empty(n_tilts, np.int64)
         at_z_0 = np.zeros(n_padded, np.float32)
         offsets = np.empty(n_padded, np.int32)
         shares = np.empty(n_padded, np.float32)
-        sums = np.empty((_X_TILE, Z_BLOCK, ROWS), np.float32)
+        sums = new_columns(_X_TILE * Z_BLOCK).reshape((_X_TILE, Z_BLOCK, ROWS))
         for z_start in range(0, n_z, n_at_once):
             z_stop = min(n_z, z_start + n_at_once)
             for t in range(n_tilts):

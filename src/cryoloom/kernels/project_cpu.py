@@ -18,6 +18,7 @@ from cryoloom.kernels.vector_code import (
     TILT_BLOCK,
     add_runs,
     locate_voxels,
+    new_columns,
     pointer,
     sum_tilts,
 )
@@ -91,7 +92,7 @@ def add_back_projection_numba(images: Floats, columns: Floats, scale: Floats, vo
         at_z_0 = np.zeros(n_padded, np.float32)
         offsets = np.empty(n_padded, np.int32)
         weights = np.empty(n_padded, np.float32)
-        sums = np.empty(ROWS, np.float32)
+        sums = new_columns(1)[0]
         for x in range(tile * _X_TILE, min(n_x, (tile + 1) * _X_TILE)):
             for t in range(n_tilts):
                 at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]

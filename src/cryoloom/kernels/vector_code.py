@@ -8,30 +8,45 @@ the caches is read at half the speed: torch's does, NumPy's need not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding  # type: ignore[import-untyped]
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from cryoloom.kernels.vector_ir import (
+    FLOAT,
+    FLOATS,
+    INDEX,
+    INT32,
+    INTS,
+    ROWS,
+    Loop,
+    interleave,
+    load,
+    multiply_add,
+    splat,
+    store,
+)
 
 __all__ = [
     "HEIGHT_BLOCK",
     "ROWS",
     "TILT_BLOCK",
     "add_runs",
+    "interpolate_two",
     "locate_voxels",
+    "new_columns",
     "pointer",
     "prefetch_to_write",
     "sum_tilts",
     "transpose_8x8",
 ]
 
-ROWS = 32
-"""Rows of a strip."""
 TILT_BLOCK = 16
 """Tilts located at a time; arrays for `locate_columns` are padded to a multiple of it."""
 HEIGHT_BLOCK = 16
@@ -45,9 +60,7 @@ def _lanes() -> int:
 LANES = _lanes()
 """Floats of one register on this machine."""
 
-_FLOAT, _INT32, _INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_FLOATS, _FLOAT_ROW = types.CPointer(types.float32), ir.VectorType(_FLOAT, LANES)
-_INTS = types.CPointer(types.int32)
+_FLOAT_ROW = ir.VectorType(FLOAT, LANES)
 
 
 @intrinsic
@@ -73,7 +86,7 @@ def prefetch_to_write(_typing: Any, address: Any) -> Any:
         builder.call(ask, [builder.bitcast(args[0], byte), flag(1), flag(2), flag(1)])
         return context.get_dummy_value()
 
-    return types.void(_FLOATS), generate
+    return types.void(FLOATS), generate
 
 
 @intrinsic
@@ -96,25 +109,23 @@ def locate_columns(
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         at_z_0, per_z, first, z, last, offsets, weights, count = args
-        floats, ints = ir.VectorType(_FLOAT, TILT_BLOCK), ir.VectorType(_INT32, TILT_BLOCK)
-        multiply_add = _multiply_add(builder, floats)
-        heights, lasts = _splat(builder, z, floats), _splat(builder, last, floats)
+        floats, ints = ir.VectorType(FLOAT, TILT_BLOCK), ir.VectorType(INT32, TILT_BLOCK)
+        heights, lasts = splat(builder, z, floats), splat(builder, last, floats)
         zeros = ir.Constant(floats, [0.0] * TILT_BLOCK)
-        with _Loop(builder, count, TILT_BLOCK) as loop:
+        with Loop(builder, count, TILT_BLOCK) as loop:
             tilt = loop.index
-            u = builder.call(
-                multiply_add,
-                [_load(builder, per_z, tilt, floats), heights, _load(builder, at_z_0, tilt, floats)],
+            u = multiply_add(
+                builder, load(builder, per_z, tilt, floats), heights, load(builder, at_z_0, tilt, floats)
             )
             u = builder.select(builder.fcmp_ordered(">", u, zeros), u, zeros)
             u = builder.select(builder.fcmp_ordered("<", u, lasts), u, lasts)
             column = builder.fptosi(u, ints)
             row = builder.mul(column, ir.Constant(ints, [ROWS] * TILT_BLOCK))
-            _store(builder, builder.add(_load(builder, first, tilt, ints), row), offsets, tilt)
-            _store(builder, builder.fsub(u, builder.sitofp(column, floats)), weights, tilt)
+            store(builder, builder.add(load(builder, first, tilt, ints), row), offsets, tilt)
+            store(builder, builder.fsub(u, builder.sitofp(column, floats)), weights, tilt)
         return _context.get_dummy_value()
 
-    signature = types.void(_FLOATS, _FLOATS, _INTS, types.float32, types.float32, _INTS, _FLOATS, types.intp)
+    signature = types.void(FLOATS, FLOATS, INTS, types.float32, types.float32, INTS, FLOATS, types.intp)
     return signature, generate
 
 
@@ -127,26 +138,33 @@ def sum_columns(_typing: Any, sums: Any, images: Any, offsets: Any, weights: Any
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         target, pixels, offset_of, weight_of, count = args
-        multiply_add = _multiply_add(builder, _FLOAT_ROW)
         n_registers = ROWS // LANES
         zero = ir.Constant(_FLOAT_ROW, [0.0] * LANES)
-        with _Loop(builder, count, 1, sums=[zero] * (2 * n_registers)) as loop:
+        with Loop(builder, count, 1, sums=[zero] * (2 * n_registers)) as loop:
             right = builder.load(builder.gep(weight_of, [loop.index]))
-            left = builder.fsub(ir.Constant(_FLOAT, 1.0), right)
-            offset = builder.sext(builder.load(builder.gep(offset_of, [loop.index])), _INDEX)
+            left = builder.fsub(ir.Constant(FLOAT, 1.0), right)
+            offset = builder.sext(builder.load(builder.gep(offset_of, [loop.index])), INDEX)
             for side, weight in enumerate((left, right)):
-                factor = _splat(builder, weight, _FLOAT_ROW)
+                factor = splat(builder, weight, _FLOAT_ROW)
                 for i in range(n_registers):
-                    at = builder.add(offset, _INDEX(side * ROWS + i * LANES))
+                    at = builder.add(offset, INDEX(side * ROWS + i * LANES))
                     which = side * n_registers + i
-                    column = _load(builder, pixels, at, _FLOAT_ROW)
-                    loop.sums[which] = builder.call(multiply_add, [column, factor, loop.sums[which]])
+                    column = load(builder, pixels, at, _FLOAT_ROW)
+                    loop.sums[which] = multiply_add(builder, column, factor, loop.sums[which])
         for i in range(n_registers):
             total = builder.fadd(loop.sums[i], loop.sums[n_registers + i])
-            _store(builder, total, target, _INDEX(i * LANES))
+            store(builder, total, target, INDEX(i * LANES))
         return context.get_dummy_value()
 
-    return types.void(_FLOATS, _FLOATS, _INTS, _FLOATS, types.intp), generate
+    return types.void(FLOATS, FLOATS, INTS, FLOATS, types.intp), generate
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def new_columns(n: int) -> Any:
+    """An array ``(n, 32)`` float32 of anything that begins on a line of the caches."""
+    memory = np.empty(n * ROWS + 16, np.float32)
+    begin = -memory.ctypes.data % 64 // 4
+    return memory[begin : begin + n * ROWS].reshape((n, ROWS))
 
 
 @numba.njit(inline="always")
@@ -185,24 +203,23 @@ def locate_voxels(
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         column, geometry, tap, n_x, first_z, offsets, weights = args
-        floats, ints = ir.VectorType(_FLOAT, HEIGHT_BLOCK), ir.VectorType(_INT32, HEIGHT_BLOCK)
-        multiply_add = _multiply_add(builder, floats)
+        floats, ints = ir.VectorType(FLOAT, HEIGHT_BLOCK), ir.VectorType(INT32, HEIGHT_BLOCK)
         zeros, ones = (ir.Constant(floats, [value] * HEIGHT_BLOCK) for value in (0.0, 1.0))
 
         def each(value: Any) -> Any:
-            return _splat(builder, value, floats)
+            return splat(builder, value, floats)
 
-        u0, ux, uz, per_ux = (each(builder.load(builder.gep(geometry, [_INDEX(i)]))) for i in range(4))
+        u0, ux, uz, per_ux = (each(builder.load(builder.gep(geometry, [INDEX(i)]))) for i in range(4))
         counted = ir.Constant(floats, [float(i) for i in range(HEIGHT_BLOCK)])
         z = builder.fadd(each(first_z), counted)
-        at_z = builder.call(multiply_add, [uz, z, u0])
+        at_z = multiply_add(builder, uz, z, u0)
         c = each(column)
         begin = builder.fmul(builder.fsub(builder.fsub(c, ones), at_z), per_ux)
         floor = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(floats, [floats]), f"llvm.floor.v{HEIGHT_BLOCK}f32"
         )
-        x = builder.fadd(builder.call(floor, [begin]), each(builder.fadd(tap, ir.Constant(_FLOAT, 1.0))))
-        apart = builder.fsub(builder.call(multiply_add, [ux, x, at_z]), c)
+        x = builder.fadd(builder.call(floor, [begin]), each(builder.fadd(tap, ir.Constant(FLOAT, 1.0))))
+        apart = builder.fsub(multiply_add(builder, ux, x, at_z), c)
         apart = builder.select(builder.fcmp_ordered("<", apart, zeros), builder.fsub(zeros, apart), apart)
         weight = builder.fsub(ones, apart)
         last = builder.fsub(each(n_x), ones)
@@ -213,13 +230,11 @@ def locate_voxels(
         offset = builder.mul(
             builder.add(lines, builder.fptosi(x, ints)), ir.Constant(ints, [ROWS] * HEIGHT_BLOCK)
         )
-        _store(builder, offset, offsets, _INDEX(0))
-        _store(builder, builder.select(shares, weight, zeros), weights, _INDEX(0))
+        store(builder, offset, offsets, INDEX(0))
+        store(builder, builder.select(shares, weight, zeros), weights, INDEX(0))
         return context.get_dummy_value()
 
-    signature = types.void(
-        types.float32, _FLOATS, types.float32, types.float32, types.float32, _INTS, _FLOATS
-    )
+    signature = types.void(types.float32, FLOATS, types.float32, types.float32, types.float32, INTS, FLOATS)
     return signature, generate
 
 
@@ -229,25 +244,54 @@ def add_runs(_typing: Any, sums: Any, source: Any, offsets: Any, weights: Any, n
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         target, pixels, offset_of, weight_of, count = args
-        multiply_add = _multiply_add(builder, _FLOAT_ROW)
         n_registers = ROWS // LANES
         zero = ir.Constant(_FLOAT_ROW, [0.0] * LANES)
-        start = [_load(builder, target, _INDEX(i * LANES), _FLOAT_ROW) for i in range(n_registers)]
-        with _Loop(builder, count, 2, sums=[*start, *[zero] * n_registers]) as loop:
+        start = [load(builder, target, INDEX(i * LANES), _FLOAT_ROW) for i in range(n_registers)]
+        with Loop(builder, count, 2, sums=[*start, *[zero] * n_registers]) as loop:
             for side in (0, 1):
                 i_run = builder.add(loop.index, ir.Constant(count.type, side))
-                factor = _splat(builder, builder.load(builder.gep(weight_of, [i_run])), _FLOAT_ROW)
-                offset = builder.sext(builder.load(builder.gep(offset_of, [i_run])), _INDEX)
+                factor = splat(builder, builder.load(builder.gep(weight_of, [i_run])), _FLOAT_ROW)
+                offset = builder.sext(builder.load(builder.gep(offset_of, [i_run])), INDEX)
                 for i in range(n_registers):
                     which = side * n_registers + i
-                    run = _load(builder, pixels, builder.add(offset, _INDEX(i * LANES)), _FLOAT_ROW)
-                    loop.sums[which] = builder.call(multiply_add, [run, factor, loop.sums[which]])
+                    run = load(builder, pixels, builder.add(offset, INDEX(i * LANES)), _FLOAT_ROW)
+                    loop.sums[which] = multiply_add(builder, run, factor, loop.sums[which])
         for i in range(n_registers):
             total = builder.fadd(loop.sums[i], loop.sums[n_registers + i])
-            _store(builder, total, target, _INDEX(i * LANES))
+            store(builder, total, target, INDEX(i * LANES))
         return context.get_dummy_value()
 
-    return types.void(_FLOATS, _FLOATS, _INTS, _FLOATS, types.intp), generate
+    return types.void(FLOATS, FLOATS, INTS, FLOATS, types.intp), generate
+
+
+@intrinsic
+def interpolate_two(_typing: Any, target: Any, source: Any, weights: Any, n: Any) -> Any:
+    """``target[2 j, y] = sum_i weights[i] source[i + j, y]`` for j = 0 and 1 and the 32 rows y; n is even."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        target, source, weight_of, count = args
+        n_registers = ROWS // LANES
+        zero = ir.Constant(_FLOAT_ROW, [0.0] * LANES)
+        with Loop(builder, count, 2, sums=[zero] * (4 * n_registers)) as loop:
+            at = builder.mul(loop.index, INDEX(ROWS))
+            for i in range(n_registers):
+                columns = [
+                    load(builder, source, builder.add(at, INDEX(c * ROWS + i * LANES)), _FLOAT_ROW)
+                    for c in range(3)
+                ]
+                for tap in (0, 1):
+                    place = builder.add(loop.index, INDEX(tap))
+                    weight = splat(builder, builder.load(builder.gep(weight_of, [place])), _FLOAT_ROW)
+                    for j in (0, 1):
+                        which = (2 * tap + j) * n_registers + i
+                        loop.sums[which] = multiply_add(builder, columns[tap + j], weight, loop.sums[which])
+        for j in (0, 1):
+            for i in range(n_registers):
+                even, odd = (loop.sums[(2 * tap + j) * n_registers + i] for tap in (0, 1))
+                store(builder, builder.fadd(even, odd), target, INDEX(2 * j * ROWS + i * LANES))
+        return context.get_dummy_value()
+
+    return types.void(FLOATS, FLOATS, FLOATS, types.intp), generate
 
 
 @intrinsic
@@ -256,73 +300,14 @@ def transpose_8x8(_typing: Any, target: Any, target_step: Any, source: Any, sour
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         to, to_step, from_, from_step = args
-        eight = ir.VectorType(_FLOAT, 8)
-        rows = [_load(builder, from_, builder.mul(from_step, _INDEX(j)), eight) for j in range(8)]
+        eight = ir.VectorType(FLOAT, 8)
+        rows = [load(builder, from_, builder.mul(from_step, INDEX(j)), eight) for j in range(8)]
         # Three rounds of interleaving rows i and i + 4 turn the 8 x 8 block: bit rotation of the index.
         for _ in range(3):
             pairs = [(rows[i], rows[i + 4]) for i in range(4)]
-            rows = [_interleave(builder, *pair, half) for pair in pairs for half in (0, 1)]
+            rows = [interleave(builder, *pair, half) for pair in pairs for half in (0, 1)]
         for i in range(8):
-            _store(builder, rows[i], to, builder.mul(to_step, _INDEX(i)))
+            store(builder, rows[i], to, builder.mul(to_step, INDEX(i)))
         return context.get_dummy_value()
 
-    return types.void(_FLOATS, types.intp, _FLOATS, types.intp), generate
-
-
-class _Loop:
-    """``for index in range(0, count, step)`` around the block, at least once, carrying ``sums``."""
-
-    def __init__(self, builder: Any, count: Any, step: int, sums: Sequence[Any] = ()) -> None:
-        self._builder, self._count, self._step = builder, count, step
-        self.sums = list(sums)
-        """Inside the block: to be replaced by their new values. After it: the final ones."""
-
-    def __enter__(self) -> _Loop:
-        builder, before = self._builder, self._builder.block
-        self._block, self._after = builder.append_basic_block("loop"), builder.append_basic_block("after")
-        builder.branch(self._block)
-        builder.position_at_end(self._block)
-        self.index = builder.phi(self._count.type)
-        self.index.add_incoming(ir.Constant(self._count.type, 0), before)
-        self._carried = []
-        for start in self.sums:
-            self._carried.append(builder.phi(start.type))
-            self._carried[-1].add_incoming(start, before)
-        self.sums = list(self._carried)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        builder = self._builder
-        following = builder.add(self.index, ir.Constant(self._count.type, self._step))
-        self.index.add_incoming(following, builder.block)
-        for carried, value in zip(self._carried, self.sums, strict=True):
-            carried.add_incoming(value, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, self._count), self._block, self._after)
-        builder.position_at_end(self._after)
-
-
-def _multiply_add(builder: Any, vector: Any) -> Any:
-    kind = ir.FunctionType(vector, [vector] * 3)
-    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
-
-
-def _interleave(builder: Any, one: Any, other: Any, half: int) -> Any:
-    """The lower or upper half of both vectors of 8, alternating."""
-    order = [lane + half * 4 + source * 8 for lane in range(4) for source in (0, 1)]
-    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_INT32, 8), order))
-
-
-def _splat(builder: Any, value: Any, vector: Any) -> Any:
-    undefined = ir.Constant(vector, ir.Undefined)
-    lanes = ir.Constant(ir.VectorType(_INT32, vector.count), [0] * vector.count)
-    return builder.shuffle_vector(builder.insert_element(undefined, value, _INT32(0)), undefined, lanes)
-
-
-def _load(builder: Any, start: Any, offset: Any, vector: Any) -> Any:
-    address = builder.bitcast(builder.gep(start, [offset]), vector.as_pointer())
-    return builder.load(address, align=4)
-
-
-def _store(builder: Any, value: Any, start: Any, offset: Any) -> None:
-    address = builder.bitcast(builder.gep(start, [offset]), value.type.as_pointer())
-    builder.store(value, address, align=4)
+    return types.void(FLOATS, types.intp, FLOATS, types.intp), generate
