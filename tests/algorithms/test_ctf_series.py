@@ -87,6 +87,18 @@ def test_an_exposure_without_rings_gets_the_prediction(images, defoci, rng):
     assert found.fits[4].sd_angstrom > 200
 
 
+def test_an_exposure_with_weak_rings_is_not_called_silent(images, defoci):
+    rng = np.random.default_rng(8)
+    # In power, rings a quarter as strong as those of the others.
+    weak = tilted_film(
+        rng, defocus_angstrom=defoci[4], tilt_deg=ANGLES[4], axis_deg=85.0, handedness=-1, phase_rms_rad=0.05
+    )
+    found = fit_series(rings_of([*images[:4], weak, images[5]]), (15000.0, 50000.0))
+    assert found is not None
+    assert not any(found.predicted)
+    assert abs(found.fits[4].defocus_angstrom - defoci[4]) < 250.0
+
+
 def test_a_series_without_rings_gives_nothing(rng):
     noise = [rng.poisson(20.0, (512, 512)).astype(np.float32) for _ in ANGLES]
     assert fit_series(rings_of(noise), (15000.0, 50000.0)) is None

@@ -95,7 +95,8 @@ class DefocusFit:
     data_sd_angstrom: float
     """The same from the image alone, astigmatism known."""
     gain: float
-    """Log-likelihood over that of an image without rings, in nats; half the squared signal-to-noise ratio."""
+    """Log-likelihood over that of an image without rings, in nats: of rings as strong as the template's, in a
+    fit of a series of as strong as its exposure's own (`ctf_exposure.own_gain`)."""
 
 
 def whiten(

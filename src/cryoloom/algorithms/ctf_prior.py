@@ -31,7 +31,8 @@ STUDENT_FREEDOM = 3.0
 def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[float, float]:
     """Defocus about which most exposures show rings, and the log evidence for it over the range's average.
 
-    Each exposure lies within 1500 angstrom (one standard deviation) of it, or, one in ten, anywhere.
+    Each exposure lies within 1500 angstrom (one standard deviation) of it, or, one in ten, anywhere, or, as
+    often, shows no rings: where those expected are missing, it must not speak against the others.
     """
     peak = curves.max(axis=1, keepdims=True)
     likelihood = np.exp(np.maximum(curves - peak, -700.0))
@@ -40,7 +41,8 @@ def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[f
     kernel /= kernel.sum()
     # Not mode="same": of a range narrower than the kernel that gives the kernel's length.
     near = np.stack([np.convolve(row, kernel)[len(half) // 2 :][: len(grid)] for row in likelihood])
-    mixed = 0.9 * near + 0.1 * likelihood.mean(axis=1, keepdims=True)
+    none = np.exp(np.clip(-peak, -700.0, 700.0))
+    mixed = 0.8 * near + 0.1 * likelihood.mean(axis=1, keepdims=True) + 0.1 * none
     evidence = np.log(np.maximum(mixed, 1e-300)).sum(axis=0) + float(peak.sum())
     best = int(np.argmax(evidence))
     # "No rings" has gain 0 for every exposure.

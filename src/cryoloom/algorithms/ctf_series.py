@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.ctf_exposure import own_gain
 from cryoloom.algorithms.ctf_fit import (
     DefocusFit,
     LocalRings,
@@ -77,11 +78,6 @@ class SeriesFit:
     thickness: Thickness | None
     posterior: float
     """Log-likelihood over "no rings" and prior of all exposures, in nats."""
-
-    @property
-    def total_gain(self) -> float:
-        """Log-likelihood of all exposures over that of images without rings, in nats."""
-        return sum(fit.gain for fit in self.fits)
 
 
 def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> float | None:
@@ -267,7 +263,8 @@ def _refine_all(
         template, slope = model.template(tilt, start), model.slope(tilt)
         tables.append(local_rings(at_origin(tilt), template, start, slope))
         prior_of_fit = (float(sd) / math.sqrt(weight), spread, spread)
-        fits.append(refine_defocus(tables[-1], (start, *shared), slope, (float(mean), *shared), prior_of_fit))
+        fit = refine_defocus(tables[-1], (start, *shared), slope, (float(mean), *shared), prior_of_fit)
+        fits.append(replace(fit, gain=own_gain(tilt, model, fit)))
     return tables, fits
 
 

@@ -20,6 +20,7 @@ for the model of rings and the fit resolution; Zhang (2016) for equiphase averag
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -89,7 +90,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
 
 @step(
     "estimate_ctf",
-    version=5,
+    version=6,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -276,6 +277,7 @@ def _curve(
     return {
         "acquisition_index": tilt.acquisition_index,
         "defocus_sd_angstrom": round(fit.sd_angstrom, 1),
+        "strength_in_sds": round(math.sqrt(2 * fit.gain), 1),
         "frequency_per_angstrom": np.round(frequency, 5).tolist(),
         "spectrum": np.round(profile.spectrum[::stride], 4).tolist(),
         "model": np.round(profile.model[::stride], 4).tolist(),

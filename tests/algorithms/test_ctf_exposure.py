@@ -1,0 +1,90 @@
+"""One exposure's rings: the likelihood agrees with its gradients, and no rings look like none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from cryoloom.algorithms.ctf_exposure import ExposureRings, own_gain
+from cryoloom.algorithms.ctf_fit import DefocusFit, ring_phase, tile_offsets, whiten
+from cryoloom.algorithms.ctf_model import CERTAIN_GAIN, SeriesModel, at_origin
+from cryoloom.algorithms.ctf_shared import strength_basis
+from cryoloom.model import Microscope
+from exact_rings import ASTIGMATISM_ANGSTROM, BAND, THICKNESS_ANGSTROM, exact_rings, modulation
+
+MODEL = SeriesModel(1, modulation(), THICKNESS_ANGSTROM, astigmatism_angstrom=ASTIGMATISM_ANGSTROM)
+DEFOCUS, SHIFT_DEG, TILT_DEG = 30000.0, 60.0, 20.0
+FIT = DefocusFit(DEFOCUS, *ASTIGMATISM_ANGSTROM, 50.0, 50.0, 100.0)
+AT = np.array([DEFOCUS - 60.0, ASTIGMATISM_ANGSTROM[0] + 30.0, ASTIGMATISM_ANGSTROM[1], SHIFT_DEG + 2.0])
+
+
+@pytest.fixture(scope="module")
+def rings():
+    return exact_rings(np.array([DEFOCUS]), np.array([SHIFT_DEG]), (TILT_DEG,))[0]
+
+
+def test_gradients_are_those_of_the_likelihood(rings):
+    basis = strength_basis(BAND)
+    exposure = ExposureRings(rings[0], MODEL, DEFOCUS)
+    coefficients = np.linalg.lstsq(basis, 0.8 * modulation())[0]
+    steps = np.array([4.0, 4.0, 4.0, 0.2, *[0.005] * basis.shape[1]])
+    expected = []
+    for i, step in enumerate(steps):
+        move = np.zeros(len(steps))
+        move[i] = step
+        above, below = (
+            exposure.evidence(AT + sign * move[:4], coefficients + sign * move[4:], basis).gain
+            for sign in (1, -1)
+        )
+        expected.append((above - below) / (2 * step))
+    found = exposure.evidence(AT, coefficients, basis).gradient
+    for part in (slice(0, 3), slice(3, 4), slice(4, None)):
+        assert_allclose(found[part], expected[part], rtol=0.02, atol=0.01 * np.abs(found[part]).max())
+
+
+def test_the_gathered_tiles_say_what_the_tiles_say(rings):
+    """The likelihood of the tiles one by one, for the background that the gathered ones prefer."""
+    tilt = rings[0]
+    data = replace(at_origin(tilt), phase_shift_deg=SHIFT_DEG)
+    exposure = ExposureRings(tilt, MODEL, DEFOCUS)
+    template = MODEL.template(tilt, DEFOCUS)
+    gains = []
+    for defocus in (DEFOCUS, DEFOCUS + 500.0):
+        at = np.array([defocus, *ASTIGMATISM_ANGSTROM, SHIFT_DEG])
+        level = exposure._best_level(exposure._sums(at), MODEL.spectrum)[1]
+        offsets = tile_offsets(data, MODEL.slope(tilt), *ASTIGMATISM_ANGSTROM)
+        rings_there = 1 - template.modulation.double() * torch.cos(
+            ring_phase(data, defocus + offsets).double()
+        )
+        misfit = (1 + data.residual - torch.as_tensor(level) * rings_there) ** 2
+        one_by_one = -0.5 * float((data.weight * template.precision * misfit).double().sum())
+        gains.append((one_by_one, exposure._best_level(exposure._sums(at), MODEL.spectrum)[0]))
+    (alone, gathered), (alone_off, gathered_off) = gains
+    assert gathered - gathered_off > 20
+    assert_allclose(gathered - gathered_off, alone - alone_off, rtol=1e-3)
+
+
+def noise_of(spectra, rng, strength=0.0, seen=None):
+    power = np.ones_like(spectra.power) if seen is None else 1 + strength * (seen - 1)
+    n = np.maximum(spectra.counts * spectra.independence, 0.1)
+    made = replace(spectra, power=(power * rng.gamma(n, 1 / n, size=power.shape)).astype(np.float32))
+    return whiten(made, Microscope(), np.zeros_like(power))
+
+
+def test_strengths_of_noise_are_in_standard_deviations(rings, rng):
+    tilt, spectra = rings
+    gains = [own_gain(replace(tilt, data=noise_of(spectra, rng)), MODEL, FIT) for _ in range(60)]
+    # Half of them are reversed and say 0; of the others the mean square is 1.
+    assert_allclose(2 * np.sum(gains) / 30, 1.0, atol=0.6)
+    assert max(gains) < CERTAIN_GAIN
+
+
+def test_rings_half_as_strong_as_those_of_their_series_are_seen(rings, rng):
+    tilt, spectra = rings
+    clean = spectra.power * (1 - modulation())
+    weak = replace(tilt, data=replace(noise_of(spectra, rng, 0.5, clean), phase_shift_deg=SHIFT_DEG))
+    assert own_gain(weak, MODEL, FIT) > 4 * CERTAIN_GAIN
