@@ -45,7 +45,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Weighted sums over tiles, ``(sector, ring)``, of products of power, and of cosine and sine of the phase.
+    """Weighted sums over tiles, ``(sector, ring)``, of products of power, cosine and sine of the phase.
 
     The power is that over the background as it was.
     """
