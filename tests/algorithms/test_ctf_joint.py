@@ -84,3 +84,16 @@ def test_phase_shifts_are_kept_where_they_are_known():
     )
     assert_allclose(found.phase_shift_deg, SHIFTS)
     assert_allclose(found.defocus_angstrom, DEFOCI, atol=60.0)
+
+
+def test_the_astigmatism_of_all_moves_to_the_true_one():
+    made = exact_rings(DEFOCI, SHIFTS, TILTS)
+    tilts = with_shifts([tilt for tilt, _ in made], SHIFTS)
+    wrong = np.add(ASTIGMATISM_ANGSTROM, (80.0, -120.0))
+    model = replace(FIRST_MODEL, astigmatism_angstrom=(float(wrong[0]), float(wrong[1])))
+    fits = [
+        replace(fit, axial_angstrom=wrong[0], diagonal_angstrom=wrong[1]) for fit in fits_at(DEFOCI + 100.0)
+    ]
+    found = refine_jointly(tilts, model, fits, defocus_covariance(tilts, np.full(len(TILTS), 300.0)))
+    assert_allclose(found.model.astigmatism_angstrom, ASTIGMATISM_ANGSTROM, atol=8.0)
+    assert_allclose(found.defocus_angstrom, DEFOCI, atol=60.0)

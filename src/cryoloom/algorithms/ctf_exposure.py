@@ -152,7 +152,7 @@ class ExposureRings:
         mixed = np.einsum("ijk,jk->ik", turned, sums.cs) @ stronger.T
         squares = np.block(
             [
-                [np.einsum("ijk,jk,ljk->il", turned, sums.ss, turned), mixed],
+                [np.tensordot(turned * sums.ss, turned, axes=([1, 2], [1, 2])), mixed],
                 [mixed.T, (stronger * sums.cc.sum(axis=0)) @ stronger.T],
             ]
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf_exposure import RIDGE, Evidence, ExposureRings
 from cryoloom.algorithms.ctf_fit import DefocusFit
-from cryoloom.algorithms.ctf_model import SeriesModel, TiltRings
+from cryoloom.algorithms.ctf_model import ASTIGMATISM_SD_ANGSTROM, SeriesModel, TiltRings
 from cryoloom.algorithms.ctf_shared import STRONGEST_RINGS, strength_basis
 
 __all__ = ["JointFit", "refine_jointly"]
@@ -33,7 +33,7 @@ class JointFit:
     """Result of `refine_jointly`, in the order of the exposures given."""
 
     model: SeriesModel
-    """As given, with the strength of the rings found."""
+    """As given, with the strength of the rings and the shared astigmatism found."""
     defocus_angstrom: Array
     phase_shift_deg: Array
     defocus_sd_angstrom: Array
@@ -54,40 +54,41 @@ def refine_jointly(
 ) -> JointFit:
     """Refine from the fits' defoci and the exposures' phase shifts; these are kept without a covariance.
 
-    defocus_covariance, phase_covariance : (exposure, exposure) of the priors, about any common level.
+    Astigmatism moves by the same in all exposures. defocus_covariance, phase_covariance : (exposure,
+    exposure) of the priors, about any common level.
     """
     basis = strength_basis(tilts[0].data.band)
     exposures = [
-        ExposureRings(tilt, model, fit.defocus_angstrom).in_all_directions(
-            fit.axial_angstrom, fit.diagonal_angstrom
-        )
-        for tilt, fit in zip(tilts, fits, strict=True)
+        ExposureRings(tilt, model, fit.defocus_angstrom) for tilt, fit in zip(tilts, fits, strict=True)
     ]
     n, n_curves = len(tilts), basis.shape[1]
-    n_all = 2 * n + n_curves
-    # Defoci, then phase shifts, then the strength's coefficients.
-    places = [[i, n + i, *range(2 * n, n_all)] for i in range(n)]
-    used = [0, 3, *range(ExposureRings.N_PHASE, ExposureRings.N_PHASE + n_curves)]
+    n_all = 2 * n + 2 + n_curves
+    # Defoci, then phase shifts, the move of the astigmatism and the strength's coefficients.
+    shared = range(2 * n, 2 * n + 2)
+    places = [[i, *shared, n + i, *range(2 * n + 2, n_all)] for i in range(n)]
     precision = np.zeros((n_all, n_all))
+    precision[shared, shared] = ASTIGMATISM_SD_ANGSTROM**-2.0
     precision[:n, :n] = np.linalg.inv(defocus_covariance)
     if phase_covariance is not None:
         precision[n : 2 * n, n : 2 * n] = np.linalg.inv(phase_covariance)
     free = np.ones(n_all, dtype=bool)
     free[n : 2 * n] = phase_covariance is not None
-    limits = np.repeat([MAX_MOVE_ANGSTROM, MAX_MOVE_DEG, np.inf], [n, n, n_curves])
-    small = np.repeat([SMALL_MOVE_ANGSTROM, SMALL_MOVE_DEG, np.inf], [n, n, n_curves])
-
-    def at(x: Array, i: int) -> Array:
-        return np.array([x[i], 0.0, 0.0, x[n + i]])
+    counts = [n, n, 2, n_curves]
+    limits = np.repeat([MAX_MOVE_ANGSTROM, MAX_MOVE_DEG, MAX_MOVE_ANGSTROM, np.inf], counts)
+    small = np.repeat([SMALL_MOVE_ANGSTROM, SMALL_MOVE_DEG, SMALL_MOVE_ANGSTROM, np.inf], counts)
+    own = np.array([[0.0, fit.axial_angstrom, fit.diagonal_angstrom, 0.0] for fit in fits])
 
     def evaluate(x: Array) -> tuple[float, list[Evidence]]:
-        found = [one.evidence(at(x, i), x[2 * n :], basis) for i, one in enumerate(exposures)]
+        found = [
+            one.evidence(own[i] + x[places[i][:4]], x[2 * n + 2 :], basis) for i, one in enumerate(exposures)
+        ]
         return sum(one.gain for one in found) - 0.5 * float(x @ precision @ x), found
 
     x = np.concatenate(
         [
             [fit.defocus_angstrom for fit in fits],
             [tilt.data.phase_shift_deg for tilt in tilts],
+            [0.0, 0.0],
             np.linalg.lstsq(basis, model.spectrum, rcond=None)[0],
         ]
     )
@@ -95,10 +96,10 @@ def refine_jointly(
     for _ in range(n_iterations):
         system, gradient = precision.copy(), -precision @ x
         for place, one in zip(places, evidence, strict=True):
-            system[np.ix_(place, place)] += one.information[np.ix_(used, used)]
-            gradient[place] += one.gradient[used]
-        strengths = system.diagonal()[2 * n :]
-        system[range(2 * n, n_all), range(2 * n, n_all)] += RIDGE * strengths.mean()
+            system[np.ix_(place, place)] += one.information
+            gradient[place] += one.gradient
+        strengths = range(2 * n + 2, n_all)
+        system[strengths, strengths] += RIDGE * system.diagonal()[2 * n + 2 :].mean()
         move = np.zeros(n_all)
         move[free] = np.linalg.solve(system[np.ix_(free, free)], gradient[free])
         move = np.clip(move, -limits, limits)
@@ -115,9 +116,11 @@ def refine_jointly(
     covariance[np.ix_(free, free)] = np.linalg.inv(system[np.ix_(free, free)])
     sd = np.sqrt(np.maximum(covariance.diagonal(), 1e-9))
     alone = [1 / math.sqrt(max(one.information[0, 0], 1e-12)) for one in evidence]
-    strength = np.clip(basis @ x[2 * n :], 0.0, STRONGEST_RINGS)
+    strength = np.clip(basis @ x[2 * n + 2 :], 0.0, STRONGEST_RINGS)
+    axial, diagonal = model.astigmatism_angstrom
+    moved = (float(axial + x[2 * n]), float(diagonal + x[2 * n + 1]))
     return JointFit(
-        replace(model, spectrum=strength),
+        replace(model, spectrum=strength, astigmatism_angstrom=moved),
         x[:n],
         x[n : 2 * n],
         sd[:n],

@@ -295,10 +295,18 @@ def _refine_jointly(
         tilts = with_phase_shifts(tilts, seen, found.phase_shift_deg, sd_deg, jitter_deg)
     else:
         found = refine_jointly(some, model, found_fits, of_defocus)
-    refined = list(fits)
+    moved = np.subtract(found.model.astigmatism_angstrom, model.astigmatism_angstrom)
+    refined = [
+        replace(
+            fit,
+            axial_angstrom=fit.axial_angstrom + float(moved[0]),
+            diagonal_angstrom=fit.diagonal_angstrom + float(moved[1]),
+        )
+        for fit in fits
+    ]
     for j, i in enumerate(seen):
         refined[i] = replace(
-            fits[i],
+            refined[i],
             defocus_angstrom=float(found.defocus_angstrom[j]),
             sd_angstrom=float(found.defocus_sd_angstrom[j]),
             data_sd_angstrom=float(found.data_sd_angstrom[j]),

@@ -90,7 +90,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
 
 @step(
     "estimate_ctf",
-    version=6,
+    version=7,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
