@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.depth_basis import DepthBasis
+from cryoloom.algorithms.depth_basis import DepthBasis, polynomial_basis
 from cryoloom.kernels.backproject import back_project
 from cryoloom.kernels.backproject_deep import DepthMixtures, back_project_deep
 
@@ -47,6 +47,23 @@ def test_is_what_slabs_of_mixed_images_give(rng, n_z, n_y, n_x, slab_voxels):
         columns = COLUMNS + np.outer(COLUMNS[:, 2], [z, 0, 0]).astype(np.float32)
         back_project(torch.from_numpy(images), torch.from_numpy(columns), expected[z:stop])
     np.testing.assert_allclose(volume, expected, atol=2e-4)
+
+
+def test_many_depths_far_apart(rng):
+    # The products of 20 distances of 1000 A, and their inverse, are beyond single precision.
+    basis = polynomial_basis(-4000, 4000, 0.002, 1e-3)
+    n = len(basis.depths)
+    assert n > 15
+    polynomial = np.cos(0.002 * basis.depths + 0.3)
+    nodes = np.repeat(polynomial.astype(np.float32), 60 * 32).reshape(n, 60, 32)
+    lines = np.array([[-4000.0, 130.0, 0.0]])
+    mixtures = DepthMixtures(
+        np.array([0, n]), basis.depths, basis.scales, lines, np.array([basis.range]), np.zeros(1)
+    )
+    volume = np.empty((3, 32, 58), np.float32)
+    back_project_deep(nodes, mixtures, np.array([[1.0, 1.0, 0.0]], np.float32), 3, volume)
+    expected = np.cos(0.002 * (-4000 + 130 * np.arange(1, 59)) + 0.3)
+    np.testing.assert_allclose(volume, np.broadcast_to(expected, volume.shape), atol=2e-3)
 
 
 def test_nodes_and_their_depths_must_fit(rng):

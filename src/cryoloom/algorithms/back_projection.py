@@ -27,7 +27,6 @@ from cryoloom.kernels.backproject import STRIP_ROWS, back_project, back_project_
 from cryoloom.kernels.column_transform import plan_transform
 from cryoloom.kernels.extend_rows import extend_rows, extend_rows_alone
 from cryoloom.kernels.filter_rows import filter_rows
-from cryoloom.kernels.refine_rows import refine_rows_alone
 from cryoloom.kernels.turn_rows import turn_rows_alone
 
 __all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection", "scratch"]
@@ -138,10 +137,6 @@ class WeightedBackProjection:
         spectra : (image, row, frequency) of rows of ``n``, scaled by 1 / n. start : the rows' column that
         becomes the first. The outermost columns become 0. On a CPU the calling thread works alone.
         """
-        if images.device.type == "cpu" and self.taps is not None:
-            rows = torch.fft.irfft(spectra, n=n, norm="forward")
-            refine_rows_alone(rows.contiguous().numpy(), start, self.taps, images.numpy())
-            return
         fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * n, norm="forward")
         if images.device.type == "cpu":
             turn_rows_alone(fine.numpy(), COLUMN_OVERSAMPLING * start, images.numpy())

@@ -15,18 +15,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.aligned_images import aligned_axes
+from cryoloom.algorithms.aligned_transfer import AlignedTransfer, aligned_transfer
 from cryoloom.algorithms.back_projection import (
     COLUMN_OVERSAMPLING,
     WeightedBackProjection,
     filtering_threads,
     scratch,
 )
-from cryoloom.algorithms.ctf import ctf_phase, directional_defocus
 from cryoloom.algorithms.ctf_correction import Correction, depth_phase_rate
 from cryoloom.algorithms.depth_basis import DepthBasis, linear_basis, polynomial_basis
 from cryoloom.algorithms.fourier import good_fft_size
@@ -34,6 +34,8 @@ from cryoloom.algorithms.workspace import Workspace
 from cryoloom.kernels.backproject import STRIP_ROWS
 from cryoloom.kernels.backproject_deep import DepthMixtures, back_project_deep
 from cryoloom.kernels.blend_depths import blend_depths
+from cryoloom.kernels.column_transform import plan_transform
+from cryoloom.kernels.correct_depths import METHODS, DepthFactors, correct_depths
 from cryoloom.model import Ctf, Microscope, Pose
 
 __all__ = ["DepthCorrectedBackProjection", "plan_depth_correction"]
@@ -42,8 +44,8 @@ _NODE_ERROR = 0.02
 """Largest error of a correction factor from mixing depths, at the resolution wanted."""
 _SLAB_PHASE_RAD = 0.2
 """Largest error of the transfer function's phase within a slab: costs at most 2 % (1 - cos) of a signal."""
-_TILTS_AT_ONCE = 4
-"""Tilts corrected side by side, at most: each takes memory."""
+_TILTS_AT_ONCE, _TILTS_APART = 8, 4
+"""Tilts corrected at a time, at most, by vector code and by torch: each takes memory."""
 _MANY_SLABS = 8
 """More are cheaper mixed where they are read than slab by slab."""
 
@@ -78,13 +80,17 @@ class DepthCorrectedBackProjection:
     @property
     def held_row_bytes(self) -> int:
         """One row of all corrected images, and of what some of them are made with side by side."""
-        # Filtered, three complex spectra, phase and rate in single and double precision, factor, twice finer.
-        return 4 * (self.n_nodes * self._n_fine + 24 * self.plain.n_columns * _TILTS_AT_ONCE)
+        # Side by side: twice the image's spectrum and the corrected ones, with margins along x. Else:
+        # filtered, three complex spectra, turns in single and double precision, factor, twice finer.
+        most_nodes = max(len(basis.depths) for basis in self.bases)
+        apart, n_columns = 24 * _TILTS_APART, self.plain.n_columns + 2 * self.margin_px
+        return 4 * (self.n_nodes * self._n_fine + max(apart, (1 + most_nodes) * _TILTS_AT_ONCE) * n_columns)
 
     @property
     def strip_bytes(self) -> int:
-        """Peak while a strip is made."""
-        return self.plain.strip_bytes
+        """Peak while a strip is made, and what rows in the margin take."""
+        n_columns = self.plain.n_columns + 2 * self.margin_px
+        return self.plain.strip_bytes + 16 * _TILTS_AT_ONCE * n_columns * (self.margin_px + STRIP_ROWS)
 
     @property
     def _n_fine(self) -> int:
@@ -136,11 +142,17 @@ class DepthCorrectedBackProjection:
 
     def _corrected(self, aligned: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Filtered images at every node's depth, ``(strip, node, fine column, row)``, outermost columns 0."""
-        width = STRIP_ROWS + 2 * self.plain.halo_rows
+        taps = self.plain.taps
         n_strips = math.ceil(n_rows / STRIP_ROWS)
-        nodes = torch.zeros((n_strips, self.n_nodes, self._n_fine, width), device=aligned.device)
+        shape = (n_strips, self.n_nodes, self._n_fine, STRIP_ROWS + 2 * self.plain.halo_rows)
+        if aligned.device.type == "cpu" and taps is not None and self.margin_px >= len(taps):
+            # NumPy asks for large pages, which are had sooner.
+            nodes = torch.from_numpy(np.empty(shape, np.float32))
+            self._correct_side_by_side(aligned, taps, nodes)
+            return nodes
+        nodes = torch.zeros(shape, device=aligned.device)
         if aligned.device.type == "cpu":
-            with filtering_threads(_TILTS_AT_ONCE) as pool:
+            with filtering_threads(_TILTS_APART) as pool:
                 for _ in pool.map(lambda i: self._correct_tilt(aligned, i, nodes), range(len(aligned))):
                     pass
         else:
@@ -149,6 +161,35 @@ class DepthCorrectedBackProjection:
         self.plain.sharpen_rows(nodes)
         return nodes
 
+    def _correct_side_by_side(
+        self, aligned: torch.Tensor, taps: NDArray[np.float32], nodes: torch.Tensor
+    ) -> None:
+        """Fill the nodes of all tilts, 32 rows side by side."""
+        half = (len(nodes) + 1) // 2 * STRIP_ROWS
+        n_y = math.ceil((half + 2 * self.margin_px) / 16) * 16
+        factors = DepthFactors(
+            np.array([self._transfer(i).numbers for i in range(len(aligned))], np.float32),
+            self._first_node,
+            np.concatenate([self.handedness * basis.depths for basis in self.bases]).astype(np.float32),
+            METHODS.index(self.correction.method),
+            np.float32(1 / self.correction.snr),
+        )
+        correct_depths(
+            aligned.contiguous().numpy(),
+            self.plain.factors,
+            factors,
+            plan_transform(self.plain.n_padded),
+            plan_transform(good_fft_size(self.plain.n_columns + 2 * self.margin_px)),
+            plan_transform(good_fft_size(n_y)),
+            self.margin_px,
+            taps,
+            min(len(aligned), numba.get_num_threads(), _TILTS_AT_ONCE),
+            nodes.numpy(),
+        )
+
+    def _transfer(self, i: int) -> AlignedTransfer:
+        return aligned_transfer(self.poses[i], self.ctfs[i], self.microscope, self.voxel_size_angstrom)
+
     def _correct_tilt(self, aligned: torch.Tensor, i: int, nodes: torch.Tensor) -> None:
         """Fill one tilt's nodes, on the calling thread alone; ``aligned`` and ``nodes`` are of all tilts."""
         n_strips, _, _, width = nodes.shape
@@ -156,7 +197,7 @@ class DepthCorrectedBackProjection:
         shape = (good_fft_size(n_rows), good_fft_size(self.plain.n_columns + 2 * margin))
         ramped = self.plain.filtered_rows(aligned[i : i + 1], i, margin)
         spectrum = torch.fft.rfft2(ramped, s=shape) / shape[1]
-        phase, rate = self._transfer_phase(shape, self.poses[i], self.ctfs[i], aligned.device)
+        turns, per_angstrom = self._transfer(i).over_rfft2(shape, aligned.device)
         # A last strip may be shorter: rows beyond it are 0.
         rows = torch.zeros(
             ((n_strips - 1) * STRIP_ROWS + width, spectrum.shape[1]),
@@ -164,30 +205,12 @@ class DepthCorrectedBackProjection:
             device=aligned.device,
         )
         for node, depth in enumerate(self.bases[i].depths, int(self._first_node[i])):
-            factor = self.correction.of(torch.sin(phase - self.handedness * float(depth) * rate))
+            phase = turns - self.handedness * float(depth) * per_angstrom
+            factor = self.correction.of(torch.sin(2 * math.pi * phase))
             corrected = torch.fft.ifft(spectrum * factor, dim=0)
             rows[: n_rows - 2 * margin] = corrected[margin : n_rows - margin]
             strips = rows.unfold(0, width, STRIP_ROWS).transpose(1, 2)
             self.plain.turn_finer(strips, shape[1], margin, nodes[:, node])
-
-    def _transfer_phase(
-        self, shape_yx: tuple[int, int], pose: Pose, ctf: Ctf, device: torch.device
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Transfer function's phase at the origin, and its change per angstrom of depth, over an rfft2."""
-        axes = aligned_axes(pose.axis_deg, pose.tilt_deg, pose.x_tilt_deg, pose.magnification)
-        # Aligned coordinates are image = axes @ aligned, so frequencies are image = axes^-T @ aligned.
-        back = np.linalg.inv(axes).T / self.voxel_size_angstrom
-        along_y = torch.fft.fftfreq(shape_yx[0], dtype=torch.float64, device=device)[:, None]
-        along_x = torch.fft.rfftfreq(shape_yx[1], dtype=torch.float64, device=device)[None]
-        k_x = back[0, 0] * along_x + back[0, 1] * along_y
-        k_y = back[1, 0] * along_x + back[1, 1] * along_y
-        squared = k_x**2 + k_y**2
-        defocus = directional_defocus(
-            torch.atan2(k_y, k_x), ctf.defocus_u_angstrom, ctf.defocus_v_angstrom, ctf.astigmatism_angle_deg
-        )
-        phase = ctf_phase(squared, defocus, self.microscope, ctf.phase_shift_deg)
-        rate = math.pi * self.microscope.wavelength_angstrom * squared
-        return torch.remainder(phase, 2 * math.pi).float(), rate.float()
 
     @property
     def _first_node(self) -> NDArray[np.int64]:

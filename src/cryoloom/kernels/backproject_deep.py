@@ -15,15 +15,23 @@ from numba import prange
 from numpy.typing import NDArray
 
 from cryoloom.kernels.backproject_cpu import Z_BLOCK, ask_for_rows, store_rows
-from cryoloom.kernels.vector_code import ROWS, TILT_BLOCK, add_runs, new_columns, pointer, sum_tilts
+from cryoloom.kernels.vector_code import (
+    ROWS,
+    TILT_BLOCK,
+    mix_columns,
+    new_columns,
+    pointer,
+    sum_tilts,
+)
 
 __all__ = ["DepthMixtures", "back_project_deep"]
 
 Floats = NDArray[np.float32]
 Array = NDArray[np.float64]
 
-_X_TILE = 32
-"""Voxels along x per job: their columns of all tilts and nodes fit into the second-level cache."""
+_X_TILE = 64
+"""Voxels along x per job: of less, more columns at their ends are mixed twice; of more, fewer stay in the
+second-level cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +103,9 @@ def _back_project_deep(
     for tile in prange((n_x + _X_TILE - 1) // _X_TILE):
         x_start, x_stop = tile * _X_TILE, min(n_x, (tile + 1) * _X_TILE)
         mixed = new_columns(n_tilts * width).reshape((n_tilts, width, ROWS))
-        weights = np.empty(most_nodes + 1, np.float32)
-        node_offsets = np.empty(most_nodes + 1, np.int32)
-        begins = np.empty(n_tilts, np.int64)
+        work = np.empty((2 + most_nodes, width))
+        weights = np.empty((most_nodes, width), np.float32)
+        at_x_start = np.empty(n_tilts, np.float32)
         at_z_0 = np.zeros(n_padded, np.float32)
         offsets = np.empty(n_padded, np.int32)
         shares = np.empty(n_padded, np.float32)
@@ -108,23 +116,15 @@ def _back_project_deep(
                 u0, ux, uz = columns[t]
                 low = min(ux * x_start, ux * (x_stop - 1)) + min(uz * z_start, uz * (z_stop - 1))
                 high = max(ux * x_start, ux * (x_stop - 1)) + max(uz * z_start, uz * (z_stop - 1))
-                begins[t] = int(np.floor(u0 + low))
-                seen = min(width, int(np.floor(u0 + high)) + 2 - begins[t])
+                begin = int(np.floor(u0 + low))
+                seen = min(width, int(np.floor(u0 + high)) + 2 - begin)
+                at_x_start[t] = np.float64(u0) + x_start * np.float64(ux) - begin
                 own = slice(first_node[t], first_node[t + 1])
                 middle = 0.5 * (z_start + z_stop - 1)
-                _mix(
-                    nodes[own],
-                    depths[own],
-                    tilts[t],
-                    middle,
-                    begins[t],
-                    weights,
-                    node_offsets,
-                    mixed[t, :seen],
-                )
+                _mix(nodes[own], depths[own], tilts[t], middle, begin, weights, work, mixed[t, :seen])
             for x in range(x_start, x_stop):
                 for t in range(n_tilts):
-                    at_z_0[t] = np.float64(columns[t, 0]) + x * np.float64(columns[t, 1]) - begins[t]
+                    at_z_0[t] = at_x_start[t] + np.float32(x - x_start) * columns[t, 1]
                 ask_for_rows(volume, sums, x_start, z_start, x - x_start)
                 for z in range(z_start, z_stop):
                     target = pointer(sums, ((x - x_start) * Z_BLOCK + z - z_start) * ROWS)
@@ -140,39 +140,55 @@ def _mix(
     z: float,
     begin: int,
     weights: Floats,
-    offsets: NDArray[np.int32],
+    work: Array,
     mixed: Floats,
 ) -> None:
     """Columns ``begin`` and on of one tilt's image, for voxels at height ``z``; 0 beyond its ends."""
     n_nodes, n_columns, _ = nodes.shape
     d0, dc, dz, low, high, step = tilt
-    n_even = (n_nodes + 1) // 2 * 2
-    weights[n_nodes:n_even] = 0
-    for k in range(n_even):
-        offsets[k] = min(k, n_nodes - 1) * n_columns * ROWS
-    for i in range(len(mixed)):
-        c = begin + i
-        for y in range(ROWS):
-            mixed[i, y] = 0
-        if 0 <= c < n_columns:
-            _weigh(depths, min(max(d0 + dc * c + dz * z, low), high), step, weights)
-            target, source = pointer(mixed, i * ROWS), pointer(nodes, c * ROWS)
-            add_runs(target, source, pointer(offsets, 0), pointer(weights, 0), n_even)
+    first, stop = max(0, -begin), min(len(mixed), n_columns - begin)
+    mixed[: min(first, len(mixed))] = 0
+    mixed[max(0, stop) :] = 0
+    if stop <= first:
+        return
+    depth = work[0, : stop - first]
+    for i in range(len(depth)):
+        depth[i] = min(max(d0 + dc * (begin + first + i) + dz * z, low), high)
+    _weigh(depths, depth, step, work[1], work[2:])
+    for node in range(n_nodes):
+        weights[node, : len(depth)] = work[2 + node, : len(depth)]
+    mix_columns(
+        pointer(mixed, first * ROWS),
+        pointer(nodes, (begin + first) * ROWS),
+        n_columns * ROWS,
+        pointer(weights, 0),
+        weights.shape[1],
+        n_nodes,
+        len(depth),
+    )
 
 
 @numba.njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
-def _weigh(depths: Array, depth: float, step: float, weights: Floats) -> None:
+def _weigh(depths: Array, depth: Array, step: float, product: Array, weights: Array) -> None:
+    """``weights[node, column]`` of the nodes for columns seen at the given depths."""
     n = len(depths)
     if step > 0:
-        for i in range(n):
-            weights[i] = max(0.0, 1 - abs(depth - depths[i, 0]) / step)
+        per_step = 1 / step
+        for node in range(n):
+            here, weight = depths[node, 0], weights[node]
+            for i in range(len(depth)):
+                weight[i] = max(0.0, 1 - abs(depth[i] - here) * per_step)
         return
     # Products of all other distances: those before, then times those after.
-    product = 1.0
-    for i in range(n):
-        weights[i] = product * depths[i, 1]
-        product *= depth - depths[i, 0]
-    product = 1.0
-    for i in range(n - 1, -1, -1):
-        weights[i] *= product
-        product *= depth - depths[i, 0]
+    product[:] = 1
+    for node in range(n):
+        here, scale, weight = depths[node, 0], depths[node, 1], weights[node]
+        for i in range(len(depth)):
+            weight[i] = product[i] * scale
+            product[i] *= depth[i] - here
+    product[:] = 1
+    for node in range(n - 1, -1, -1):
+        here, weight = depths[node, 0], weights[node]
+        for i in range(len(depth)):
+            weight[i] *= product[i]
+            product[i] *= depth[i] - here

@@ -46,7 +46,7 @@ def plan_transform(n: int) -> ColumnTransform:
     """Levels for columns of ``n`` samples. n has no factors but 2, 3 and 5."""
     radices, rest = [], n
     for radix in RADICES:
-        while rest % radix == 0:
+        while rest > 1 and rest % radix == 0:
             radices.append(radix)
             rest //= radix
     if rest != 1 or n < 2:

@@ -40,6 +40,7 @@ __all__ = [
     "add_runs",
     "interpolate_two",
     "locate_voxels",
+    "mix_columns",
     "new_columns",
     "pointer",
     "prefetch_to_write",
@@ -262,6 +263,43 @@ def add_runs(_typing: Any, sums: Any, source: Any, offsets: Any, weights: Any, n
         return context.get_dummy_value()
 
     return types.void(FLOATS, FLOATS, INTS, FLOATS, types.intp), generate
+
+
+@intrinsic
+def mix_columns(
+    _typing: Any,
+    target: Any,
+    source: Any,
+    source_step: Any,
+    weights: Any,
+    weight_step: Any,
+    n: Any,
+    count: Any,
+) -> Any:
+    """``target[c, y] = sum_i weights[i weight_step + c] source[i source_step + 32 c + y]`` for n images i.
+
+    For ``count`` columns c, at least one, of the 32 rows y.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        target, source, source_step, weights, weight_step, n_images, count = args
+        n_registers = ROWS // LANES
+        zero = ir.Constant(_FLOAT_ROW, [0.0] * LANES)
+        with Loop(builder, count, 1) as columns:
+            begin = builder.mul(columns.index, INDEX(ROWS))
+            with Loop(builder, n_images, 1, sums=[zero] * n_registers) as images:
+                share = builder.add(builder.mul(images.index, weight_step), columns.index)
+                weight = splat(builder, builder.load(builder.gep(weights, [share])), _FLOAT_ROW)
+                at = builder.add(builder.mul(images.index, source_step), begin)
+                for i in range(n_registers):
+                    column = load(builder, source, builder.add(at, INDEX(i * LANES)), _FLOAT_ROW)
+                    images.sums[i] = multiply_add(builder, column, weight, images.sums[i])
+            for i in range(n_registers):
+                store(builder, images.sums[i], target, builder.add(begin, INDEX(i * LANES)))
+        return context.get_dummy_value()
+
+    integer = types.intp
+    return types.void(FLOATS, FLOATS, integer, FLOATS, integer, integer, integer), generate
 
 
 @intrinsic

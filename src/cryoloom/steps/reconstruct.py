@@ -188,6 +188,7 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
 
 @step(
     "reconstruct",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=Tomogram,
