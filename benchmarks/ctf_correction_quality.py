@@ -146,9 +146,11 @@ def main() -> None:
     parser.add_argument("--specimens", nargs="+", choices=list(SPECIMENS), default=list(SPECIMENS))
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--pixel", type=float, default=4.0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--finest", type=float, default=10.0, help="end of the last shell, angstrom")
     options = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
+    all_curves: list[dict[str, NDArray[np.float64]]] = []
     for name in options.specimens:
         content = SPECIMENS[name]
         for seed in options.seeds:
@@ -210,6 +212,24 @@ def main() -> None:
             error = error_of_difference(sums["3D-CTF"], sums["strips"])
             print(f"{'gain':>10}" + "".join(f"{value:>8.4f}" for value in gain))
             print(f"{'its error':>10}" + "".join(f"{value:>8.4f}" for value in error), flush=True)
+            all_curves.append(curves)
+    if len(all_curves) > 1:
+        report_means(all_curves)
+
+
+def report_means(all_curves: list[dict[str, NDArray[np.float64]]]) -> None:
+    """Mean over the series, and gains with their standard errors from the scatter between series."""
+    print(f"mean of {len(all_curves)} series")
+    for label in all_curves[0]:
+        mean = np.mean([curves[label] for curves in all_curves], axis=0)
+        print(f"{label:>10}" + "".join(f"{value:>8.4f}" for value in mean))
+    for better, worse in (("strips", "none"), ("3D-CTF", "strips")):
+        gains = np.array([curves[better] - curves[worse] for curves in all_curves])
+        error = gains.std(axis=0, ddof=1) / np.sqrt(len(gains))
+        print(f"{better} over {worse}, its error, least of the series, series in which it gains")
+        for row in (gains.mean(axis=0), error, gains.min(axis=0)):
+            print(" " * 10 + "".join(f"{value:>8.4f}" for value in row))
+        print(" " * 10 + "".join(f"{count:>8d}" for count in (gains > 0).sum(axis=0)))
 
 
 if __name__ == "__main__":
