@@ -98,7 +98,11 @@ class IterativeReconstruction:
         n_z, _, n_x = self.volume_shape
         columns, beam_weights = self.columns.to(rows.device), self.beam_weights.to(rows.device)
         volume = torch.zeros((n_z, n_x, STRIP_ROWS), device=rows.device)
-        scales = [self._voxel_scale(seen[tilts], columns[tilts]) for tilts in self.subsets]
+        parts = [
+            (images[tilts], seen[tilts], columns[tilts], beam_weights[tilts], torch.empty_like(images[tilts]))
+            for tilts in self.subsets
+        ]
+        scales = [self._voxel_scale(part[1], part[2]) for part in parts]
         scale_of_data = float((beam_weights[:, None, None] * images**2).sum())
         if scale_of_data == 0:
             return volume.permute(0, 2, 1)[:, : rows.shape[1]], [0.0]
@@ -106,13 +110,12 @@ class IterativeReconstruction:
         relaxation = self.relaxation
         for _ in range(self.n_iterations):
             squared = 0.0
-            for tilts, scale in zip(self.subsets, scales, strict=True):
-                residual = torch.empty((len(tilts), *images.shape[1:]), device=rows.device)
-                project(volume, columns[tilts], residual)
-                residual = (images[tilts] - residual) * seen[tilts]
-                weighted = residual * beam_weights[tilts, None, None]
-                squared += float((weighted * residual).sum())
-                add_back_projection(weighted, columns[tilts], relaxation * scale, volume)
+            for (shown, is_seen, lines, weights, residual), scale in zip(parts, scales, strict=True):
+                project(volume, lines, residual)
+                torch.sub(shown, residual, out=residual).mul_(is_seen)
+                squared += float((residual.square().sum(dim=(1, 2)) * weights).sum())
+                residual.mul_(weights[:, None, None])
+                add_back_projection(residual, lines, relaxation * scale, volume)
             course.append(math.sqrt(squared / scale_of_data))
             if len(course) > 1 and course[-2] - course[-1] < self.stop_change * course[-2]:
                 if len(self.subsets) == 1 or relaxation <= _SMALLEST_RELAXATION:

@@ -16,7 +16,7 @@ from cryoloom.kernels.vector_code import (
     HEIGHT_BLOCK,
     ROWS,
     TILT_BLOCK,
-    add_runs,
+    add_rays,
     locate_voxels,
     new_columns,
     pointer,
@@ -27,7 +27,7 @@ __all__ = ["add_back_projection_numba", "project_numba"]
 
 Floats = NDArray[np.float32]
 
-_X_TILE, _COLUMN_TILE = 16, 128
+_X_TILE, _Z_BLOCK, _COLUMN_TILE = 64, 16, 128
 _ALMOST_1 = np.float32(1 - 1.2e-7)
 
 
@@ -46,34 +46,30 @@ def project_numba(volume: Floats, columns: Floats, images: Floats) -> None:
         n_here = min(HEIGHT_BLOCK, n_z - z)
         for job in prange(n_tilts * n_tiles):
             t, tile = job // n_tiles, job % n_tiles
-            n_taps = int(np.ceil(2 * geometry[t, 3] - 1e-4))
-            offsets = np.empty(n_taps * HEIGHT_BLOCK, np.int32)
+            n_taps = min(n_x, int(np.ceil(2 * geometry[t, 3] - 1e-4)))
+            offsets = np.empty(HEIGHT_BLOCK, np.int32)
             weights = np.empty(n_taps * HEIGHT_BLOCK, np.float32)
             for c in range(max(1, tile * _COLUMN_TILE), min(n_columns - 1, (tile + 1) * _COLUMN_TILE)):
                 at_first = (c - columns[t, 0] - z * columns[t, 2]) * geometry[t, 3]
                 at_last = at_first - (n_here - 1) * columns[t, 2] * geometry[t, 3]
                 if max(at_first, at_last) < -n_taps or min(at_first, at_last) > n_x + n_taps:
                     continue
-                for tap in range(n_taps):
-                    locate_voxels(
-                        np.float32(c),
-                        pointer(geometry, t * 4),
-                        np.float32(tap),
-                        np.float32(n_x),
-                        np.float32(z),
-                        pointer(offsets, tap * HEIGHT_BLOCK),
-                        pointer(weights, tap * HEIGHT_BLOCK),
-                    )
-                for i in range(n_here, HEIGHT_BLOCK):  # heights beyond the volume
-                    for tap in range(n_taps):
-                        weights[tap * HEIGHT_BLOCK + i] = 0
-                        offsets[tap * HEIGHT_BLOCK + i] = 0
-                add_runs(
+                locate_voxels(
+                    np.float32(c),
+                    pointer(geometry, t * 4),
+                    n_taps,
+                    n_x,
+                    np.float32(z),
+                    pointer(offsets, 0),
+                    pointer(weights, 0),
+                )
+                add_rays(
                     pointer(images, (t * n_columns + c) * ROWS),
                     pointer(volume, z * n_x * ROWS),
                     pointer(offsets, 0),
                     pointer(weights, 0),
-                    n_taps * HEIGHT_BLOCK,
+                    n_here,
+                    n_taps,
                 )
 
 
@@ -88,7 +84,9 @@ def add_back_projection_numba(images: Floats, columns: Floats, scale: Floats, vo
     first = np.zeros(n_padded, np.int32)
     first[:n_tilts] = np.arange(n_tilts) * (n_columns * ROWS)
     last = np.float32(n_columns - 1) * _ALMOST_1
-    for tile in prange((n_x + _X_TILE - 1) // _X_TILE):
+    n_z_blocks = (n_z + _Z_BLOCK - 1) // _Z_BLOCK
+    for job in prange((n_x + _X_TILE - 1) // _X_TILE * n_z_blocks):
+        tile, z_start = job // n_z_blocks, job % n_z_blocks * _Z_BLOCK
         at_z_0 = np.zeros(n_padded, np.float32)
         offsets = np.empty(n_padded, np.int32)
         weights = np.empty(n_padded, np.float32)
@@ -96,7 +94,7 @@ def add_back_projection_numba(images: Floats, columns: Floats, scale: Floats, vo
         for x in range(tile * _X_TILE, min(n_x, (tile + 1) * _X_TILE)):
             for t in range(n_tilts):
                 at_z_0[t] = columns[t, 0] + np.float32(x) * columns[t, 1]
-            for z in range(n_z):
+            for z in range(z_start, min(n_z, z_start + _Z_BLOCK)):
                 target = pointer(sums, 0)
                 sum_tilts(images, (at_z_0, per_z, first), np.float32(z), last, offsets, weights, target)
                 for y in range(ROWS):

@@ -37,7 +37,7 @@ __all__ = [
     "HEIGHT_BLOCK",
     "ROWS",
     "TILT_BLOCK",
-    "add_runs",
+    "add_rays",
     "interpolate_two",
     "locate_voxels",
     "mix_columns",
@@ -193,17 +193,18 @@ def sum_tilts(images: Any, lines: Any, z: Any, last: Any, offsets: Any, weights:
 
 @intrinsic
 def locate_voxels(
-    _typing: Any, column: Any, geometry: Any, tap: Any, n_x: Any, first_z: Any, offsets: Any, weights: Any
+    _typing: Any, column: Any, geometry: Any, n_taps: Any, n_x: Any, first_z: Any, offsets: Any, weights: Any
 ) -> Any:
-    """Where column ``c`` finds its tap-th voxel at HEIGHT_BLOCK heights, and that voxel's share in it.
+    """Where column ``c`` finds its first voxel at HEIGHT_BLOCK heights, and the shares in it of all its taps.
 
-    geometry : address of (u0, ux, uz, 1 / ux). At height z the voxels ``x = floor((c - 1 - u0 - uz z) / ux) +
-    1 + tap`` share ``1 - |u0 + ux x + uz z - c|``, not below 0. ``offsets`` are those of rows in a volume
-    ``(z, x, row)`` that begins at ``first_z``; a voxel outside it has the weight 0.
+    geometry : address of (u0, ux, uz, 1 / ux). At height z the taps are the voxels ``x = floor((c - 1 - u0 -
+    uz z) / ux) + 1`` and on, as many as ``n_taps``, which is at most ``n_x``, moved to lie inside the volume.
+    They share ``1 - |u0 + ux x + uz z - c|``, not below 0. ``offsets (height,)`` are those of rows in a
+    volume ``(z, x, row)`` that begins at ``first_z``; ``weights (tap, height)``.
     """
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        column, geometry, tap, n_x, first_z, offsets, weights = args
+        column, geometry, n_taps, n_x, first_z, offsets, weights = args
         floats, ints = ir.VectorType(FLOAT, HEIGHT_BLOCK), ir.VectorType(INT32, HEIGHT_BLOCK)
         zeros, ones = (ir.Constant(floats, [value] * HEIGHT_BLOCK) for value in (0.0, 1.0))
 
@@ -212,57 +213,86 @@ def locate_voxels(
 
         u0, ux, uz, per_ux = (each(builder.load(builder.gep(geometry, [INDEX(i)]))) for i in range(4))
         counted = ir.Constant(floats, [float(i) for i in range(HEIGHT_BLOCK)])
-        z = builder.fadd(each(first_z), counted)
-        at_z = multiply_add(builder, uz, z, u0)
+        at_z = multiply_add(builder, uz, builder.fadd(each(first_z), counted), u0)
         c = each(column)
         begin = builder.fmul(builder.fsub(builder.fsub(c, ones), at_z), per_ux)
         floor = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(floats, [floats]), f"llvm.floor.v{HEIGHT_BLOCK}f32"
         )
-        x = builder.fadd(builder.call(floor, [begin]), each(builder.fadd(tap, ir.Constant(FLOAT, 1.0))))
-        apart = builder.fsub(multiply_add(builder, ux, x, at_z), c)
-        apart = builder.select(builder.fcmp_ordered("<", apart, zeros), builder.fsub(zeros, apart), apart)
-        weight = builder.fsub(ones, apart)
-        last = builder.fsub(each(n_x), ones)
-        inside = builder.and_(builder.fcmp_ordered(">=", x, zeros), builder.fcmp_ordered("<=", x, last))
-        shares = builder.and_(inside, builder.fcmp_ordered(">", weight, zeros))
-        x = builder.select(inside, x, zeros)
-        lines = builder.mul(builder.fptosi(counted, ints), builder.fptosi(each(n_x), ints))
+        x = builder.fadd(builder.call(floor, [begin]), ones)
+        last = each(builder.sitofp(builder.sub(n_x, n_taps), FLOAT))
+        x = builder.select(builder.fcmp_ordered(">", x, zeros), x, zeros)
+        x = builder.select(builder.fcmp_ordered("<", x, last), x, last)
+        lines = builder.mul(builder.fptosi(counted, ints), splat(builder, builder.trunc(n_x, INT32), ints))
         offset = builder.mul(
             builder.add(lines, builder.fptosi(x, ints)), ir.Constant(ints, [ROWS] * HEIGHT_BLOCK)
         )
         store(builder, offset, offsets, INDEX(0))
-        store(builder, builder.select(shares, weight, zeros), weights, INDEX(0))
+        from_c = builder.fsub(at_z, c)
+        with Loop(builder, n_taps, 1) as loop:
+            here = builder.fadd(x, each(builder.sitofp(loop.index, FLOAT)))
+            apart = multiply_add(builder, ux, here, from_c)
+            apart = builder.select(builder.fcmp_ordered("<", apart, zeros), builder.fsub(zeros, apart), apart)
+            weight = builder.fsub(ones, apart)
+            weight = builder.select(builder.fcmp_ordered(">", weight, zeros), weight, zeros)
+            store(builder, weight, weights, builder.mul(loop.index, INDEX(HEIGHT_BLOCK)))
         return context.get_dummy_value()
 
-    signature = types.void(types.float32, FLOATS, types.float32, types.float32, types.float32, INTS, FLOATS)
-    return signature, generate
+    integer = types.intp
+    return types.void(types.float32, FLOATS, integer, integer, types.float32, INTS, FLOATS), generate
 
 
 @intrinsic
-def add_runs(_typing: Any, sums: Any, source: Any, offsets: Any, weights: Any, n: Any) -> Any:
-    """``sums[y] += sum_i weights[i] source[offsets[i] + y]`` for the 32 rows y; ``n`` is even."""
+def add_rays(
+    _typing: Any, sums: Any, source: Any, offsets: Any, weights: Any, n_heights: Any, n_taps: Any
+) -> Any:
+    """``sums[y] += sum_(z, tap) weights[tap, z] source[offsets[z] + 32 tap + y]`` for the 32 rows y.
+
+    As `locate_voxels` left them: weights are ``(tap, HEIGHT_BLOCK)``.
+    """
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        target, pixels, offset_of, weight_of, count = args
+        target, pixels, offset_of, weight_of, n_heights, n_taps = args
         n_registers = ROWS // LANES
         zero = ir.Constant(_FLOAT_ROW, [0.0] * LANES)
-        start = [load(builder, target, INDEX(i * LANES), _FLOAT_ROW) for i in range(n_registers)]
-        with Loop(builder, count, 2, sums=[*start, *[zero] * n_registers]) as loop:
-            for side in (0, 1):
-                i_run = builder.add(loop.index, ir.Constant(count.type, side))
-                factor = splat(builder, builder.load(builder.gep(weight_of, [i_run])), _FLOAT_ROW)
-                offset = builder.sext(builder.load(builder.gep(offset_of, [i_run])), INDEX)
-                for i in range(n_registers):
-                    which = side * n_registers + i
-                    run = load(builder, pixels, builder.add(offset, INDEX(i * LANES)), _FLOAT_ROW)
-                    loop.sums[which] = multiply_add(builder, run, factor, loop.sums[which])
-        for i in range(n_registers):
-            total = builder.fadd(loop.sums[i], loop.sums[n_registers + i])
-            store(builder, total, target, INDEX(i * LANES))
+
+        def add(first_tap: Any, n_here: int) -> None:
+            """A few taps at a time, whose sums stay in registers."""
+            with Loop(builder, n_heights, 1, sums=[zero] * (n_here * n_registers)) as loop:
+                offset = builder.sext(builder.load(builder.gep(offset_of, [loop.index])), INDEX)
+                for tap in range(n_here):
+                    which = builder.add(first_tap, INDEX(tap))
+                    share = builder.add(builder.mul(which, INDEX(HEIGHT_BLOCK)), loop.index)
+                    factor = splat(builder, builder.load(builder.gep(weight_of, [share])), _FLOAT_ROW)
+                    voxel = builder.add(offset, builder.mul(which, INDEX(ROWS)))
+                    for i in range(n_registers):
+                        at = tap * n_registers + i
+                        run = load(builder, pixels, builder.add(voxel, INDEX(i * LANES)), _FLOAT_ROW)
+                        loop.sums[at] = multiply_add(builder, run, factor, loop.sums[at])
+            for i in range(n_registers):
+                total = load(builder, target, INDEX(i * LANES), _FLOAT_ROW)
+                for tap in range(n_here):
+                    total = builder.fadd(total, loop.sums[tap * n_registers + i])
+                store(builder, total, target, INDEX(i * LANES))
+
+        after = builder.append_basic_block("added")
+        one_by_one = builder.append_basic_block("one_by_one")
+        switch = builder.switch(n_taps, one_by_one)
+        for n_here in (2, 3, 4):
+            block = builder.append_basic_block(f"taps_{n_here}")
+            switch.add_case(INDEX(n_here), block)
+            builder.position_at_end(block)
+            add(INDEX(0), n_here)
+            builder.branch(after)
+        builder.position_at_end(one_by_one)
+        with Loop(builder, n_taps, 1) as taps:
+            add(taps.index, 1)
+        builder.branch(after)
+        builder.position_at_end(after)
         return context.get_dummy_value()
 
-    return types.void(FLOATS, FLOATS, INTS, FLOATS, types.intp), generate
+    integer = types.intp
+    return types.void(FLOATS, FLOATS, INTS, FLOATS, integer, integer), generate
 
 
 @intrinsic
