@@ -33,20 +33,31 @@ def exact_rings(
     phase_shifts_deg: NDArray[np.float64],
     tilts_deg: tuple[float, ...],
     rng: np.random.Generator | None = None,
+    damage_angstrom2: float = 0.0,
 ) -> list[tuple[TiltRings, TileSpectra]]:
-    """Exposures, whitened as if nothing were known of their rings, and their spectra; noise with ``rng``."""
+    """Exposures, whitened as if nothing were known of their rings, and their spectra; noise with ``rng``.
+
+    damage_angstrom2 : the last exposure's rings are weaker by exp(-damage k^2), those before by less.
+    """
     layout = tile_spectra(torch.zeros((640, 640)), 2.7, BAND, 700.0)
     found = []
     for i, (defocus, shift, tilt) in enumerate(
         zip(defoci_angstrom, phase_shifts_deg, tilts_deg, strict=True)
     ):
-        spectra = replace(layout, power=_power(layout, defocus, shift, tilt, rng))
+        part = i / max(len(tilts_deg) - 1, 1)
+        strength = modulation() * np.exp(-part * damage_angstrom2 * BAND.squared_frequency)
+        spectra = replace(layout, power=_power(layout, defocus, shift, tilt, rng, strength))
         found.append((TiltRings(whiten(spectra, Microscope()), i, tilt, AXIS_DEG), spectra))
     return found
 
 
 def _power(
-    layout: TileSpectra, defocus: float, shift_deg: float, tilt_deg: float, rng: np.random.Generator | None
+    layout: TileSpectra,
+    defocus: float,
+    shift_deg: float,
+    tilt_deg: float,
+    rng: np.random.Generator | None,
+    strength: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     microscope, slope = Microscope(), defocus_slope(AXIS_DEG, tilt_deg, 0.0, 1)
     twice = 2 * BAND.sector_angle_rad
@@ -59,7 +70,7 @@ def _power(
         BAND, microscope, torch.zeros(1), torch.zeros(1), layout.centres_xy_angstrom, layout.tile_angstrom,
         layout.noise_at_lag, np.ones(1),
     )  # fmt: skip
-    kept = ring_template(nothing, modulation() * washed, defocus, slope).modulation.numpy()
+    kept = ring_template(nothing, strength * washed, defocus, slope).modulation.numpy()
     power = (1 - kept * np.cos(phase)) / (1 - modulation())
     if rng is not None:
         n = np.maximum(layout.counts * layout.independence, 0.1)

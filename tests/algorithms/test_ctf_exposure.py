@@ -89,3 +89,32 @@ def test_rings_half_as_strong_as_those_of_their_series_are_seen(rings, rng):
     data = replace(whiten(noisy, Microscope(), np.zeros(power.shape)), phase_shift_deg=SHIFT_DEG)
     weak = replace(tilt, data=data)
     assert own_gain(weak, MODEL, FIT) > 4 * CERTAIN_GAIN
+
+
+def test_bumps_that_all_tiles_share_are_noise(rings, rng):
+    spectra, basis = rings[1], strength_basis(BAND)
+    k = BAND.frequency
+    # As of a structure that repeats after 60 A, below 1 / 15 A.
+    bumps = 1 + 0.3 * np.sin(2 * np.pi * 60.0 * k) * (k < 1 / 15)
+    n = np.maximum(spectra.counts * spectra.independence, 0.1)
+    noise = []
+    for factor in (np.ones_like(k), bumps):
+        power = factor * rng.gamma(n, 1 / n, size=spectra.power.shape)
+        data = whiten(replace(spectra, power=power.astype(np.float32)), Microscope(), np.zeros(power.shape))
+        exposure = ExposureRings(replace(rings[0], data=data), MODEL, DEFOCUS).in_all_directions(0.0, 0.0)
+        at = np.array([DEFOCUS, 0.0, 0.0, SHIFT_DEG])
+        noise.append(exposure.noise(at, np.zeros_like(k), basis))
+    assert noise[0].mean() < 2.5
+    assert noise[1][k < 1 / 22].mean() > 3 * noise[0].mean()
+    assert_allclose(noise[1][k > 1 / 12].mean(), noise[0][k > 1 / 12].mean(), rtol=0.5)
+
+
+def test_noise_takes_from_the_information(rings):
+    basis = strength_basis(BAND)
+    exposure = ExposureRings(rings[0], MODEL, DEFOCUS)
+    coefficients = np.linalg.lstsq(basis, modulation())[0]
+    full, less = (
+        one.evidence(AT, coefficients, basis).information
+        for one in (exposure, exposure.with_noise(np.full(BAND.n_rings, 4.0)))
+    )
+    assert_allclose(less, full / 4, rtol=1e-6, atol=1e-9 * np.abs(full).max())

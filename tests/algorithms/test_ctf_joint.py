@@ -15,7 +15,7 @@ from cryoloom.algorithms.ctf_phase_shift import phase_shift_covariance
 from cryoloom.algorithms.ctf_prior import defocus_covariance
 from cryoloom.algorithms.ctf_series import fit_series
 from cryoloom.model import Microscope
-from exact_rings import ASTIGMATISM_ANGSTROM, BAND, THICKNESS_ANGSTROM, exact_rings
+from exact_rings import ASTIGMATISM_ANGSTROM, BAND, THICKNESS_ANGSTROM, exact_rings, modulation
 
 TILTS = (0.0, 3.0, -3.0, 20.0, -20.0)
 DEFOCI = 30000.0 + np.array([0.0, 200.0, -200.0, 100.0, -100.0])
@@ -97,3 +97,27 @@ def test_the_astigmatism_of_all_moves_to_the_true_one():
     found = refine_jointly(tilts, model, fits, defocus_covariance(tilts, np.full(len(TILTS), 300.0)))
     assert_allclose(found.model.astigmatism_angstrom, ASTIGMATISM_ANGSTROM, atol=8.0)
     assert_allclose(found.defocus_angstrom, DEFOCI, atol=60.0)
+
+
+def test_rings_that_fade_with_dose_mislead_no_phase_shift():
+    tilts_deg = (0.0, 3.0, -3.0, 12.0, -12.0, 20.0, -20.0)
+    defoci, shifts = np.full(len(tilts_deg), 30000.0), np.full(len(tilts_deg), 60.0)
+    made = exact_rings(defoci, shifts, tilts_deg, damage_angstrom2=120.0)
+    # A usual series' length, that the last is as damaged as its end.
+    tilts = [replace(tilt, acquisition_index=6 * i) for i, (tilt, _) in enumerate(made)]
+    tilts = with_shifts(tilts, shifts + 3.0)
+    found = refine_jointly(
+        tilts,
+        FIRST_MODEL,
+        fits_at(defoci - 100.0),
+        defocus_covariance(tilts, np.full(len(tilts), 300.0)),
+        phase_shift_covariance(tilts),
+    )
+    # One curve of strength for all erred by -2.6 to 0.9 degrees and 125 to -84 A along the series. What is
+    # left is of all exposures: levels of tiles were told as if there were no rings.
+    assert np.ptp(found.phase_shift_deg) < 0.5
+    assert_allclose(found.phase_shift_deg, shifts, atol=1.0)
+    assert_allclose(found.defocus_angstrom, defoci, atol=40.0)
+    first, last = (found.model.strength(tilts[i]) / modulation() for i in (0, -1))
+    fine = np.searchsorted(BAND.frequency, 1 / 12.0)
+    assert last[fine] < 0.7 * first[fine]

@@ -19,8 +19,7 @@ from scipy.optimize import minimize_scalar
 
 from cryoloom.algorithms.ctf import ctf_phase
 from cryoloom.algorithms.ctf_fit import DefocusFit, background_basis, tile_offsets
-from cryoloom.algorithms.ctf_model import SeriesModel, TiltRings, at_origin
-from cryoloom.algorithms.ctf_shared import STRONGEST_RINGS
+from cryoloom.algorithms.ctf_model import STRONGEST_RINGS, SeriesModel, TiltRings, at_origin
 
 __all__ = ["RIDGE", "Evidence", "ExposureRings", "own_gain"]
 
@@ -70,7 +69,8 @@ class ExposureRings:
 
     def __init__(self, tilt: TiltRings, model: SeriesModel, defocus_angstrom: float) -> None:
         self.data = data = at_origin(tilt)
-        unit = replace(model, spectrum=np.ones(data.band.n_rings)).template(tilt, defocus_angstrom)
+        alike = replace(model, spectrum=np.ones(data.band.n_rings), strength_change=None)
+        unit = alike.template(tilt, defocus_angstrom)
         self.kept = _array(unit.modulation)
         self.background = background_basis(data.band).T
         self.directions = _array(data.astigmatism_basis)
@@ -105,17 +105,37 @@ class ExposureRings:
         best = minimize_scalar(
             lambda times: -gain(times), bounds=(0.0, MOST_STRENGTH), method="bounded", options={"xatol": 0.01}
         )
-        found = np.clip(best.x * strength, 0.0, STRONGEST_RINGS)
-        level = self._best_level(sums, found)[1]
-        elsewhere = self._strengths_elsewhere(at, strength, level * found)
-        return max(0.0, -float(best.fun) - gain(0.0)) / max(1.0, float((elsewhere**2).mean()))
+        scores, information = self._elsewhere(
+            at, np.clip(best.x * strength, 0.0, STRONGEST_RINGS), strength[None]
+        )
+        noise = float((scores**2 / np.maximum(information, 1e-12)).mean())
+        return max(0.0, -float(best.fun) - gain(0.0)) / max(1.0, noise)
 
-    def _strengths_elsewhere(self, at: Array, strength: Array, rings: Array) -> Array:
-        """Strengths at `ELSEWHERE`, ``(defocus,)`` in standard deviations, the rings found taken out.
+    def noise(self, at: Array, strength: Array, basis: Array) -> Array:
+        """Variance of the rings over that of counts, ``(ring,)``, one at least; ``basis`` as for `evidence`.
 
-        rings : (ring,) amplitude over the background as it was.
+        Tiles that hold the same kind of specimen share the bumps of its spectrum, which their scatter about
+        each other does not show; the strengths of rings at other defoci do.
         """
-        here, found = self._phase(at), []
+        scores, information = self._elsewhere(at, strength, basis.T)
+        of_curve = (scores**2).sum(axis=0) / np.maximum(information.sum(axis=0), 1e-12)
+        return np.maximum(basis @ of_curve, 1.0)
+
+    def with_noise(self, noise: Array) -> ExposureRings:
+        """The same with rings of a larger variance, ``(ring,)`` over that of counts."""
+        noisy = copy(self)
+        for name in ("one", "once", "twice", "power", "power_turned"):
+            setattr(noisy, name, getattr(self, name) / noise)
+        return noisy
+
+    def _elsewhere(self, at: Array, found: Array, curves: Array) -> tuple[Array, Array]:
+        """Score and information, ``(defocus, curve)``, of weak rings at `ELSEWHERE`, those found taken out.
+
+        found : (ring,) their strength. curves : (curve, ring) strengths looked for; the background is free.
+        """
+        here = self._phase(at)
+        rings = self._best_level(self._sums(at), found)[1] * found
+        scores, information = [], []
         for times in ELSEWHERE:
             there = np.array([times * at[0], *at[1:]])
             phase = self._phase(there)
@@ -124,17 +144,13 @@ class ExposureRings:
             # The power is B (1 - s c): what the rings found take from it is given back.
             own = rings * self.kept * (self.once * np.exp(1j * here)).real
             sums = replace(sums, p=sums.p + own, pc=sums.pc + rings * self.kept**2 * both)
-            found.append(self._strength_in_sds(sums, strength))
-        return np.array(found)
-
-    def _strength_in_sds(self, sums: _Sums, strength: Array) -> float:
-        """Times that weak rings of a strength are there, by their standard deviation, the background free."""
-        _, level, curvature = self._best_level(sums, np.zeros_like(strength))
-        rings = -strength * level
-        score = rings @ (sums.pc - level * sums.c).sum(axis=0)
-        coupling = self.background @ (rings * sums.c.sum(axis=0))
-        information = rings**2 @ sums.cc.sum(axis=0) - coupling @ np.linalg.solve(curvature, coupling)
-        return float(score / math.sqrt(max(float(information), 1e-12)))
+            _, level, curvature = self._best_level(sums, np.zeros_like(found))
+            weak = -curves * level
+            coupling = (weak * sums.c.sum(axis=0)) @ self.background.T
+            taken = np.einsum("ij,ji->i", coupling, np.linalg.solve(curvature, coupling.T))
+            scores.append(weak @ (sums.pc - level * sums.c).sum(axis=0))
+            information.append(weak**2 @ sums.cc.sum(axis=0) - taken)
+        return np.array(scores), np.array(information)
 
     def evidence(self, at: Array, coefficients: Array, basis: Array) -> Evidence:
         """At parameters of the phase ``(N_PHASE,)`` and a strength ``basis @ coefficients``, ``(ring,)``.

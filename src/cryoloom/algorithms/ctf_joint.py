@@ -17,13 +17,20 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf_exposure import RIDGE, Evidence, ExposureRings
 from cryoloom.algorithms.ctf_fit import DefocusFit
-from cryoloom.algorithms.ctf_model import ASTIGMATISM_SD_ANGSTROM, SeriesModel, TiltRings
-from cryoloom.algorithms.ctf_shared import STRONGEST_RINGS, strength_basis
+from cryoloom.algorithms.ctf_model import (
+    ASTIGMATISM_SD_ANGSTROM,
+    STRONGEST_RINGS,
+    SeriesModel,
+    TiltRings,
+)
+from cryoloom.algorithms.ctf_shared import strength_basis
 
 __all__ = ["JointFit", "refine_jointly"]
 
 MAX_MOVE_ANGSTROM, MAX_MOVE_DEG = 300.0, 15.0
 SMALL_MOVE_ANGSTROM, SMALL_MOVE_DEG = 1.0, 0.05
+# Of the strength with dose and path, before they are measured, over the largest strength.
+CHANGE_SD = 0.5
 
 Array = NDArray[np.float64]
 
@@ -58,10 +65,10 @@ def refine_jointly(
     exposure) of the priors, about any common level.
     """
     basis = strength_basis(tilts[0].data.band)
-    exposures = [
-        ExposureRings(tilt, model, fit.defocus_angstrom) for tilt, fit in zip(tilts, fits, strict=True)
-    ]
-    n, n_curves = len(tilts), basis.shape[1]
+    # Curves of the strength, and of its changes.
+    bases = [np.hstack([basis, *(term * basis for term in model.strength_terms(tilt))]) for tilt in tilts]
+    exposures = _weighed(tilts, model, fits, basis)
+    n, n_curves = len(tilts), bases[0].shape[1]
     n_all = 2 * n + 2 + n_curves
     # Defoci, then phase shifts, the move of the astigmatism and the strength's coefficients.
     shared = range(2 * n, 2 * n + 2)
@@ -80,16 +87,21 @@ def refine_jointly(
 
     def evaluate(x: Array) -> tuple[float, list[Evidence]]:
         found = [
-            one.evidence(own[i] + x[places[i][:4]], x[2 * n + 2 :], basis) for i, one in enumerate(exposures)
+            one.evidence(own[i] + x[places[i][:4]], x[2 * n + 2 :], bases[i])
+            for i, one in enumerate(exposures)
         ]
         return sum(one.gain for one in found) - 0.5 * float(x @ precision @ x), found
 
+    curves = np.stack([model.spectrum, *_change(model)])
+    coefficients = np.linalg.lstsq(basis, curves.T, rcond=None)[0].T
+    changes = range(2 * n + 2 + basis.shape[1], n_all)
+    precision[changes, changes] = (CHANGE_SD * np.abs(coefficients[0]).max()) ** -2.0
     x = np.concatenate(
         [
             [fit.defocus_angstrom for fit in fits],
             [tilt.data.phase_shift_deg for tilt in tilts],
             [0.0, 0.0],
-            np.linalg.lstsq(basis, model.spectrum, rcond=None)[0],
+            coefficients.ravel(),
         ]
     )
     posterior, evidence = evaluate(x)
@@ -116,14 +128,40 @@ def refine_jointly(
     covariance[np.ix_(free, free)] = np.linalg.inv(system[np.ix_(free, free)])
     sd = np.sqrt(np.maximum(covariance.diagonal(), 1e-9))
     alone = [1 / math.sqrt(max(one.information[0, 0], 1e-12)) for one in evidence]
-    strength = np.clip(basis @ x[2 * n + 2 :], 0.0, STRONGEST_RINGS)
+    strength, *change = x[2 * n + 2 :].reshape(3, -1) @ basis.T
     axial, diagonal = model.astigmatism_angstrom
     moved = (float(axial + x[2 * n]), float(diagonal + x[2 * n + 1]))
     return JointFit(
-        replace(model, spectrum=strength, astigmatism_angstrom=moved),
+        replace(
+            model,
+            spectrum=np.clip(strength, 0.0, STRONGEST_RINGS),
+            strength_change=np.array(change),
+            astigmatism_angstrom=moved,
+        ),
         x[:n],
         x[n : 2 * n],
         sd[:n],
         covariance[n : 2 * n, n : 2 * n],
         np.array(alone),
     )
+
+
+def _weighed(
+    tilts: Sequence[TiltRings], model: SeriesModel, fits: Sequence[DefocusFit], basis: Array
+) -> list[ExposureRings]:
+    """Exposures, their rings weighed by how much strengths scatter there: half their own, half of all."""
+    exposures = [
+        ExposureRings(tilt, model, fit.defocus_angstrom) for tilt, fit in zip(tilts, fits, strict=True)
+    ]
+    noise = []
+    for one, tilt, fit in zip(exposures, tilts, fits, strict=True):
+        gathered = one.in_all_directions(fit.axial_angstrom, fit.diagonal_angstrom)
+        at = np.array([fit.defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
+        noise.append(gathered.noise(at, model.strength(tilt), basis))
+    shared = np.mean(noise, axis=0)
+    return [one.with_noise(0.5 * (own + shared)) for one, own in zip(exposures, noise, strict=True)]
+
+
+def _change(model: SeriesModel) -> Array:
+    """Changes of the strength, ``(2, ring)``."""
+    return np.zeros((2, len(model.spectrum))) if model.strength_change is None else model.strength_change

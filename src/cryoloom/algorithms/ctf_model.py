@@ -15,6 +15,7 @@ __all__ = [
     "ASTIGMATISM_SD_ANGSTROM",
     "CERTAIN_GAIN",
     "GRID_STEP_ANGSTROM",
+    "STRONGEST_RINGS",
     "SeriesModel",
     "TiltRings",
     "at_origin",
@@ -26,6 +27,10 @@ GRID_STEP_ANGSTROM = 100.0
 ASTIGMATISM_SD_ANGSTROM = 600.0
 # Rings are believed at 4 standard deviations: half the square, in nats.
 CERTAIN_GAIN = 8.0
+# Modulations stay below 1, where the power would vanish.
+STRONGEST_RINGS = 0.9
+# What the strength changes with is counted from the middle of a usual series.
+MIDDLE_EXPOSURE, USUAL_EXPOSURES, MIDDLE_LENGTHENING = 20.0, 40.0, 1.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,23 @@ class SeriesModel:
     """Slope of the specimen about the tilt axis and across it, added to tilt and x tilt."""
     astigmatism_angstrom: tuple[float, float] = (0.0, 0.0)
     astigmatism_sd_angstrom: float = ASTIGMATISM_SD_ANGSTROM
+    strength_change: NDArray[np.float64] | None = None
+    """Added to the spectrum for each of `strength_terms`, ``(2, ring)``."""
+
+    def strength(self, tilt: TiltRings) -> NDArray[np.float64]:
+        """Modulation of an exposure without thickness and decay, ``(ring,)``."""
+        if self.strength_change is None:
+            return self.spectrum
+        changed = self.spectrum + self.strength_terms(tilt) @ self.strength_change
+        return np.asarray(np.clip(changed, 0.0, STRONGEST_RINGS))
+
+    def strength_terms(self, tilt: TiltRings) -> NDArray[np.float64]:
+        """What the strength changes with, ``(2,)``: dose, as its place in the order, and the path.
+
+        Dose takes the fine detail first, and a longer path adds to the noise as to the rings.
+        """
+        dose = (tilt.acquisition_index - MIDDLE_EXPOSURE) / USUAL_EXPOSURES
+        return np.array([dose, self._lengthening(tilt) - MIDDLE_LENGTHENING])
 
     def modulation(self, tilt: TiltRings) -> NDArray[np.float64]:
         """Expected modulation of the rings of an exposure, ``(ring,)``.
@@ -67,7 +89,7 @@ class SeriesModel:
         washed = np.sinc(
             wavelength * tilt.data.band.squared_frequency * self.thickness_angstrom * lengthening
         )
-        return self.spectrum * washed * math.exp(-self.decay * (lengthening - 1.0))
+        return self.strength(tilt) * washed * math.exp(-self.decay * (lengthening - 1.0))
 
     def _lengthening(self, tilt: TiltRings) -> float:
         """Path through the specimen over its thickness."""

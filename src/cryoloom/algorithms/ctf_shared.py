@@ -25,6 +25,7 @@ from cryoloom.algorithms.ctf_fit import (
 from cryoloom.algorithms.ctf_model import (
     ASTIGMATISM_SD_ANGSTROM,
     GRID_STEP_ANGSTROM,
+    STRONGEST_RINGS,
     SeriesModel,
     TiltRings,
     at_origin,
@@ -33,7 +34,6 @@ from cryoloom.algorithms.ctf_model import (
 from cryoloom.algorithms.power_spectrum import SpectrumBand
 
 __all__ = [
-    "STRONGEST_RINGS",
     "Thickness",
     "coarse_astigmatism",
     "common_value",
@@ -43,9 +43,6 @@ __all__ = [
 ]
 
 STRENGTH_KNOTS = 8
-# Modulations stay below 1, where the power would vanish.
-STRONGEST_RINGS = 0.9
-
 INCLINATION_SD_DEG = 6.0
 THICKNESSES_ANGSTROM = (0.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 4000.0)
 DECAYS = (-0.5, 0.0, 0.5, 1.0, 2.0)
@@ -118,7 +115,13 @@ class _StrengthEvidence:
     def fit(self, model: SeriesModel, thickness_angstrom: float, decay: float) -> tuple[float, SeriesModel]:
         """Negative log-likelihood in nats of the best strength at a thickness and decay, and the model."""
         n_rings = self.basis.shape[0]
-        shape = replace(model, spectrum=np.ones(n_rings), thickness_angstrom=thickness_angstrom, decay=decay)
+        shape = replace(
+            model,
+            spectrum=np.ones(n_rings),
+            strength_change=None,
+            thickness_angstrom=thickness_angstrom,
+            decay=decay,
+        )
         factors = np.array([shape.modulation(tilt) for tilt in self.tilts])
         # sum_i information (amplitude / information - factor spectrum)^2, gathered over exposures.
         curvature = (self.information * factors**2).sum(axis=0) + 1e-9

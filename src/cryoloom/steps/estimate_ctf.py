@@ -90,7 +90,7 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
 
 @step(
     "estimate_ctf",
-    version=7,
+    version=8,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
