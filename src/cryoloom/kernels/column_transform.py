@@ -78,44 +78,53 @@ def filter_columns(columns: Floats, factors: Floats, transform: ColumnTransform)
     columns : (n, 32), contiguous, overwritten. factors : (n,), in the order of the transform, over n, even in
     frequency.
     """
-    n, (levels, n_outer, _, _) = len(columns), transform
-    part = levels[n_outer, 0] * levels[n_outer, 1]
-    for level in range(n_outer):
-        _level(columns, 0, n, level, transform, False)
+    n, part = len(columns), _part(transform)
+    n_levels, n_outer = len(transform.levels), transform.n_outer
+    _forwards(columns, 0, n, range(n_outer), transform)
     for start in range(0, n, part):
-        for level in range(n_outer, len(levels)):
-            _level(columns, start, start + part, level, transform, False)
+        _forwards(columns, start, start + part, range(n_outer, n_levels), transform)
         for i in range(start, start + part):
             for row in range(ROWS):
                 columns[i, row] *= factors[i]
-        for level in range(len(levels) - 1, n_outer - 1, -1):
-            _level(columns, start, start + part, level, transform, True)
-    for level in range(n_outer - 1, -1, -1):
-        _level(columns, 0, n, level, transform, True)
+        _backwards(columns, start, start + part, range(n_outer, n_levels), transform)
+    _backwards(columns, 0, n, range(n_outer), transform)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def transform_columns(columns: Floats, transform: ColumnTransform) -> None:
     """Columns ``(n, 32)`` become their spectra, in the order of the transform."""
-    n, (levels, n_outer, _, _) = len(columns), transform
-    part = levels[n_outer, 0] * levels[n_outer, 1]
-    for level in range(n_outer):
-        _level(columns, 0, n, level, transform, False)
+    n, part = len(columns), _part(transform)
+    _forwards(columns, 0, n, range(transform.n_outer), transform)
     for start in range(0, n, part):
-        for level in range(n_outer, len(levels)):
-            _level(columns, start, start + part, level, transform, False)
+        _forwards(columns, start, start + part, range(transform.n_outer, len(transform.levels)), transform)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
 def inverse_columns(columns: Floats, transform: ColumnTransform) -> None:
     """Spectra ``(n, 32)`` in the order of the transform become n times their columns."""
-    n, (levels, n_outer, _, _) = len(columns), transform
-    part = levels[n_outer, 0] * levels[n_outer, 1]
+    n, part = len(columns), _part(transform)
     for start in range(0, n, part):
-        for level in range(len(levels) - 1, n_outer - 1, -1):
-            _level(columns, start, start + part, level, transform, True)
-    for level in range(n_outer - 1, -1, -1):
-        _level(columns, 0, n, level, transform, True)
+        _backwards(columns, start, start + part, range(transform.n_outer, len(transform.levels)), transform)
+    _backwards(columns, 0, n, range(transform.n_outer), transform)
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _part(transform: ColumnTransform) -> int:
+    """Columns that are left together by the levels that run over all."""
+    radix, n_groups, _ = transform.levels[transform.n_outer]
+    return radix * n_groups
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _forwards(columns: Floats, start: int, stop: int, levels: range, transform: ColumnTransform) -> None:
+    for level in levels:
+        _level(columns, start, stop, level, transform, False)
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _backwards(columns: Floats, start: int, stop: int, levels: range, transform: ColumnTransform) -> None:
+    for level in range(levels.stop - 1, levels.start - 1, -1):
+        _level(columns, start, stop, level, transform, True)
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
