@@ -141,6 +141,6 @@ def at_origin(tilt: TiltRings) -> RingData:
 def is_seen(fit: DefocusFit) -> bool:
     """Whether an exposure's own rings are seen: at 2.8 standard deviations of their strength.
 
-    Of exposures without rings one in fifty passes it, as a defocus is chosen for each within the prior.
+    Of exposures without rings less than one in fifty passes, though each may choose its defocus.
     """
     return fit.gain > 0.5 * CERTAIN_GAIN
