@@ -229,6 +229,9 @@ def test_refuses_to_correct_twice_or_in_the_dark(series, context):
     done = replace(known, corrected=replace(known.stack, ctf_correction="phase_flip"))
     with pytest.raises(DataUnfitError, match="corrected already, by phase_flip; leave out correct_ctf"):
         reconstruct(done, params, context)
+    too_fine = params.model_copy(update={"ctf_resolution_angstrom": 0.01})
+    with pytest.raises(DataUnfitError, match=r"hold nothing finer than .* ctf_resolution_angstrom is 0\.01"):
+        reconstruct(known, too_fine, context)
     assert reconstruct(done, PARAMS, context).method == "weighted back-projection"
 
 

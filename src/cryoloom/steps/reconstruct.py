@@ -370,9 +370,21 @@ def _projection(series: TiltSeries, grid: TomogramGrid, params: ReconstructParam
         Correction(params.ctf_correction, params.ctf_snr),
         handedness=series.handedness.applied or 0.0,
         voxel_size_angstrom=grid.voxel_size_angstrom,
-        resolution_angstrom=params.ctf_resolution_angstrom or finest,
+        resolution_angstrom=_depth_resolution(series, grid, params) or finest,
         step_angstrom=params.ctf_step_angstrom,
     )
+
+
+def _depth_resolution(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> float | None:
+    """What the user asks for, if anything; refused where voxels do not hold it."""
+    wanted, held = params.ctf_resolution_angstrom, 2 * grid.voxel_size_angstrom
+    if wanted is not None and wanted < held:
+        raise DataUnfitError(
+            f"voxels of {grid.voxel_size_angstrom:.2f} A hold nothing finer than {held:.2f} A, but "
+            f"ctf_resolution_angstrom is {wanted:g}; leave it unset, or use a smaller binning",
+            series=series.name,
+        )
+    return wanted
 
 
 def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
