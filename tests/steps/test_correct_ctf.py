@@ -99,3 +99,9 @@ def test_refuses_tilts_without_a_ctf(context):
     series, _ = made_series()
     with pytest.raises(DataUnfitError, match="1 of 3 tilts have no CTF; run estimate_ctf"):
         correct_ctf(series.with_tilts({2: {"ctf": None}}), CorrectCtfParams(), context)
+
+
+def test_refuses_a_resolution_that_pixels_do_not_hold(context):
+    series, _ = made_series()
+    with pytest.raises(DataUnfitError, match=r"hold nothing finer than .*, but resolution_angstrom is 0\.01"):
+        correct_ctf(series, CorrectCtfParams(resolution_angstrom=0.01), context)

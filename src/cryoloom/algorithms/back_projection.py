@@ -176,9 +176,10 @@ class WeightedBackProjection:
         width = n_rows if self.halo_rows else STRIP_ROWS
         shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, width)
         images = scratch("images", shape, aligned.device, memory)
-        images.zero_()
-
-        n_at_once = 1 if aligned.device.type == "cpu" else _TILTS_AT_ONCE
+        n_at_once = 1
+        if aligned.device.type != "cpu":
+            n_at_once = _TILTS_AT_ONCE
+            images.zero_()
 
         def filter_some(first: int) -> None:
             some = slice(first, min(n_tilts, first + n_at_once))

@@ -113,9 +113,8 @@ class DepthCorrectedBackProjection:
         memory = Workspace()
         for strip, start in enumerate(range(0, n_rows, STRIP_ROWS)):
             height = min(STRIP_ROWS, n_rows - start)
-            if (
-                mixtures is None or self.plain.halo_rows
-            ):  # with an x-tilt the depth depends on the row as well
+            # With an x-tilt the depth depends on the row as well.
+            if mixtures is None or self.plain.halo_rows:
                 mixtures = self._mixtures(first_row + start + 0.5 * (height - 1) - n_y // 2)
                 slabs = [] if is_deep else self._of_slabs(mixtures, nodes.device)
             volume = scratch("volume", (n_z, height, n_x), nodes.device, memory)

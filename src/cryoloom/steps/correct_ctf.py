@@ -31,6 +31,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.depth import plane_depth
 from cryoloom.model import Pose, Stack, Tilt, TiltSeries
 from cryoloom.steps.declaration import StepContext, StepParams, step
+from cryoloom.steps.wanted_resolution import wanted_resolution
 
 __all__ = ["CorrectCtfParams", "correct_ctf"]
 
@@ -81,7 +82,13 @@ def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepConte
             f"{series.name}: the handedness is not known, so every image is corrected at one defocus all "
             "over; set it at the import, or measure it with estimate_ctf after the alignment"
         )
-    resolution = params.resolution_angstrom or 3 * stack.pixel_size_angstrom
+    resolution = wanted_resolution(
+        params.resolution_angstrom,
+        3 * stack.pixel_size_angstrom,
+        parameter="resolution_angstrom",
+        pixel_size_angstrom=stack.pixel_size_angstrom,
+        series=series.name,
+    )
     step_angstrom = linear_depth_step_angstrom(resolution, series.microscope)
     correction = Correction(params.method, params.snr)
     sources = stack.present

@@ -51,6 +51,7 @@ from cryoloom.steps.reconstruction_bands import (
     bands_of,
     reconstruct_band,
 )
+from cryoloom.steps.wanted_resolution import wanted_resolution
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -370,21 +371,15 @@ def _projection(series: TiltSeries, grid: TomogramGrid, params: ReconstructParam
         Correction(params.ctf_correction, params.ctf_snr),
         handedness=series.handedness.applied or 0.0,
         voxel_size_angstrom=grid.voxel_size_angstrom,
-        resolution_angstrom=_depth_resolution(series, grid, params) or finest,
+        resolution_angstrom=wanted_resolution(
+            params.ctf_resolution_angstrom,
+            finest,
+            parameter="ctf_resolution_angstrom",
+            pixel_size_angstrom=grid.voxel_size_angstrom,
+            series=series.name,
+        ),
         step_angstrom=params.ctf_step_angstrom,
     )
-
-
-def _depth_resolution(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> float | None:
-    """What the user asks for, if anything; refused where voxels do not hold it."""
-    wanted, held = params.ctf_resolution_angstrom, 2 * grid.voxel_size_angstrom
-    if wanted is not None and wanted < held:
-        raise DataUnfitError(
-            f"voxels of {grid.voxel_size_angstrom:.2f} A hold nothing finer than {held:.2f} A, but "
-            f"ctf_resolution_angstrom is {wanted:g}; leave it unset, or use a smaller binning",
-            series=series.name,
-        )
-    return wanted
 
 
 def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
