@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cryoloom.model import Movie, MovieFrames
+from cryoloom.model import ArrayTable, Movie, MovieFrames
 
 
 @dataclass
@@ -22,6 +22,7 @@ class MemoryContext:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
     movies: dict[str, MovieFrames] = field(default_factory=dict)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    tables: dict[str, ArrayTable] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     upstream_figures: dict[str, float] = field(default_factory=dict)
@@ -43,6 +44,10 @@ class MemoryContext:
     def new_file(self, name):
         self.files[name] = Path(tempfile.mkdtemp()) / name
         return self.files[name]
+
+    def new_table(self, role, columns):
+        self.tables[role] = ArrayTable({name: np.array(values) for name, values in columns.items()})
+        return self.tables[role]
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         self.opened.append(movie.path.name)

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cryoloom.formats.parquet import ParquetTable, write_parquet
 from cryoloom.model import (
+    ArrayTable,
     Ctf,
     Exclusion,
     GainReference,
     ImageWarp,
     Microscope,
     Movie,
+    Particles,
     Pose,
     Sourced,
     Stack,
@@ -113,3 +116,14 @@ def test_a_pose_with_a_local_displacement_survives(tmp_path, rng):
     assert decode(data, tmp_path, open_pixels=None) == pose
     del data["warp"]
     assert decode(data, tmp_path, open_pixels=None).warp is None
+
+
+def test_a_table_is_stored_by_its_path(tmp_path):
+    (tmp_path / "runs").mkdir()
+    write_parquet(tmp_path / "runs" / "t.parquet", {"a": np.arange(3)})
+    stored = encode(Particles("TS_1", ParquetTable(tmp_path / "runs" / "t.parquet"), ()), tmp_path)
+    assert stored["table"] == {"$table": "runs/t.parquet"}
+    found = decode(json.loads(json.dumps(stored)), tmp_path, FilePixels)
+    assert found.table.read("a")["a"].tolist() == [0, 1, 2]
+    with pytest.raises(TypeError, match="cannot store"):
+        encode(ArrayTable({"a": np.arange(3)}), tmp_path)

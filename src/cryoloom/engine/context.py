@@ -14,19 +14,27 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.engine.gates import GatedSink
+from cryoloom.engine.gates import GatedSink, check_columns
 from cryoloom.engine.kept_parts import KeptParts
 from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.movie import open_movie
 from cryoloom.formats.mrc import MrcPixels, MrcSink
+from cryoloom.formats.parquet import write_parquet
 from cryoloom.formats.zarr import write_multiscale
-from cryoloom.model import Movie, MovieFrames
+from cryoloom.model import ArrayTable, Movie, MovieFrames, Table
 from cryoloom.steps.declaration import JsonValue
 from cryoloom.store.records import FileRecord
 
 __all__ = ["EngineContext"]
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _NewTable(ArrayTable):
+    """A table just made: read from memory until its file appears."""
+
+    path: Path
 
 
 @dataclass
@@ -82,6 +90,12 @@ class EngineContext:
         part = self.folder / f".{name}.part"
         self._files.append((part, self.folder / name))
         return part
+
+    def new_table(self, role: str, columns: Mapping[str, NDArray[Any]]) -> Table:
+        """Write ``role.parquet`` in the item's folder; it can be read at once."""
+        check_columns(role, columns)
+        write_parquet(self.new_file(f"{role}.parquet"), columns)
+        return _NewTable(dict(columns), path=self.folder / f"{role}.parquet")
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie."""

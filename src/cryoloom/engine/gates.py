@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,11 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.model import Pixels, TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
 
-__all__ = ["GatedSink", "check_value"]
+__all__ = ["GatedSink", "check_columns", "check_value"]
+
+
+# Columns of `model.ParticleRows` that are never unknown.
+_ALWAYS_KNOWN = {"x_angstrom", "y_angstrom", "z_angstrom"} | {f"r{i}{j}" for i in range(3) for j in range(3)}
 
 
 class FileSink(Protocol):
@@ -81,6 +85,22 @@ class GatedSink:
             raise DataUnfitError(
                 f"{self.role} is constant: every value is {self._lowest:g}; expected an image. "
                 "The input of this step is empty or the device failed"
+            )
+
+
+def check_columns(role: str, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Raise unless a new table's columns have one length and its positions and rotations are numbers.
+
+    Other columns may hold NaN where something is not known.
+    """
+    shapes = {name: np.shape(values) for name, values in columns.items()}
+    if len(set(shapes.values())) != 1 or any(len(shape) != 1 for shape in shapes.values()):
+        raise ValueError(f"the columns of {role} have the shapes {shapes}; expected one axis of one length")
+    for name in _ALWAYS_KNOWN & columns.keys():
+        n_bad = int(np.count_nonzero(~np.isfinite(columns[name])))
+        if n_bad:
+            raise DataUnfitError(
+                f"{n_bad} values of {name} in {role} are not finite; expected a number for every particle"
             )
 
 

@@ -1,33 +1,42 @@
 """Frozen data passed between steps. No input or output happens here."""
 
+from cryoloom.model.average import Average, FscCurve
 from cryoloom.model.ctf import Ctf
 from cryoloom.model.image_warp import ImageWarp
 from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
+from cryoloom.model.particles import ParticleRows, Particles
 from cryoloom.model.pixels import Pixels, PixelSink
 from cryoloom.model.pose import Pose
 from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
+from cryoloom.model.table import ArrayTable, Table
 from cryoloom.model.tilt import Exclusion, Tilt
 from cryoloom.model.tilt_series import Stack, TiltSeries
 from cryoloom.model.tomogram import Tomogram
 
 __all__ = [
+    "ArrayTable",
+    "Average",
     "Ctf",
     "Exclusion",
+    "FscCurve",
     "GainReference",
     "ImageWarp",
     "LeftOut",
     "Microscope",
     "Movie",
     "MovieFrames",
+    "ParticleRows",
+    "Particles",
     "PixelSink",
     "Pixels",
     "Pose",
     "Slab",
     "Sourced",
     "Stack",
+    "Table",
     "Tilt",
     "TiltSeries",
     "Tomogram",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from cryoloom.errors import UserInputError
-from cryoloom.model import Movie, MovieFrames, PixelSink
+from cryoloom.model import Movie, MovieFrames, PixelSink, Table
 
 __all__ = [
     "JsonValue",
@@ -80,6 +80,12 @@ class StepContext(Protocol):
 
     def new_file(self, name: str) -> Path:
         """Where to write a further file, called ``name`` when the step succeeds: weights of a network."""
+
+    def new_table(self, role: str, columns: Mapping[str, NDArray[Any]]) -> Table:
+        """Keep columns of one length ``(n,)`` under ``role`` (the file's name) when the step succeeds.
+
+        The table can be read at once. Names carry units; numbers, booleans or text.
+        """
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""

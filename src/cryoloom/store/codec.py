@@ -1,7 +1,8 @@
 """Values of the model as JSON and back. No pickle: a project outlives the code that wrote it.
 
 A dataclass becomes ``{"$type": name, field: value, ...}``, pixels ``{"$pixels": path}`` relative to the
-project where they lie inside it, a path ``{"$path": ...}`` and a time ``{"$time": ...}``.
+project where they lie inside it, a table ``{"$table": path}``, a path ``{"$path": ...}`` and a time
+``{"$time": ...}``.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 
 import cryoloom.model
-from cryoloom.model import Pixels
+from cryoloom.formats.parquet import ParquetTable
+from cryoloom.model import Pixels, Table
 
 __all__ = ["decode", "encode", "fingerprint"]
 
 OpenPixels = Callable[[Path], Pixels]
+OpenTable = Callable[[Path], Table]
 
 _MODEL: dict[str, type[Any]] = {
     name: getattr(cryoloom.model, name)
@@ -33,7 +36,7 @@ _MODEL: dict[str, type[Any]] = {
 def encode(value: object, root: Path) -> Any:
     """Turn a value into plain JSON data; paths inside ``root`` are stored relative to it.
 
-    Raises TypeError for a type that is not the model's, and for pixels that are not in a file.
+    Raises TypeError for a type that is not the model's, and for pixels and tables that are not in a file.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -53,18 +56,20 @@ def encode(value: object, root: Path) -> Any:
     path = getattr(value, "path", None)
     if isinstance(path, Path) and isinstance(value, Pixels):
         return {"$pixels": _relative(path, root)}
+    if isinstance(path, Path) and isinstance(value, Table):
+        return {"$table": _relative(path, root)}
     raise TypeError(
         f"cannot store a {type(value).__name__}: expected a value of cryoloom.model or plain data"
     )
 
 
-def decode(data: Any, root: Path, open_pixels: OpenPixels) -> Any:
-    """Inverse of `encode`; sequences come back as tuples, pixels as what ``open_pixels`` makes of a path.
+def decode(data: Any, root: Path, open_pixels: OpenPixels, open_table: OpenTable = ParquetTable) -> Any:
+    """Inverse of `encode`; sequences come back as tuples, pixels and tables as what is made of their paths.
 
     Fields this version does not know are dropped, fields it adds take their defaults.
     """
     if isinstance(data, list):
-        return tuple(decode(inner, root, open_pixels) for inner in data)
+        return tuple(decode(inner, root, open_pixels, open_table) for inner in data)
     if not isinstance(data, dict):
         return data
     if "$path" in data:
@@ -73,7 +78,11 @@ def decode(data: Any, root: Path, open_pixels: OpenPixels) -> Any:
         return datetime.fromisoformat(data["$time"])
     if "$pixels" in data:
         return open_pixels(root / data["$pixels"])
-    inner = {name: decode(value, root, open_pixels) for name, value in data.items() if name != "$type"}
+    if "$table" in data:
+        return open_table(root / data["$table"])
+    inner = {
+        name: decode(value, root, open_pixels, open_table) for name, value in data.items() if name != "$type"
+    }
     if "$type" not in data:
         return inner
     kind = _MODEL[data["$type"]]

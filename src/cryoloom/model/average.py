@@ -1,0 +1,41 @@
+"""An average of particles: the map, its independent halves, and how far they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryoloom.model.pixels import Pixels
+
+__all__ = ["Average", "FscCurve"]
+
+
+@dataclass(frozen=True, slots=True)
+class FscCurve:
+    """Fourier shell correlation of two maps over frequency."""
+
+    name: str
+    """What was compared: "masked", "unmasked", "randomised", "corrected", "non-radial" or "null"."""
+    frequency_per_angstrom: tuple[float, ...]
+    correlation: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """Volumes ``(z, y, x)`` whose index ``n // 2`` is the particles' position; density is positive."""
+
+    name: str
+    map: Pixels
+    voxel_size_angstrom: float
+    symmetry: str = "C1"
+    half1: Pixels | None = None
+    half2: Pixels | None = None
+    """Halves are unfiltered and share no particle."""
+    mask: Pixels | None = None
+    """Values 0 to 1."""
+    curves: tuple[FscCurve, ...] = ()
+    resolution_angstrom: float | None = None
+    """Where the halves' correlation falls to 0.143, if it means anything (`resolution_note`)."""
+    resolution_note: str = ""
+    """Why a resolution is not given, or what limits it; "" where it stands as it is."""
+    n_particles: int | None = None
+    diameter_angstrom: float | None = None

@@ -1,0 +1,49 @@
+"""Tables as lazy handles: named columns of equal length, read when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["ArrayTable", "Table"]
+
+
+@runtime_checkable
+class Table(Protocol):
+    """Columns of equal length: arrays in memory, or a file of which only what is asked for is read."""
+
+    @property
+    def n_rows(self) -> int:
+        """Length of every column."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names, with units in them."""
+
+    def read(self, *names: str) -> dict[str, NDArray[Any]]:
+        """Columns by name, all of them where none is named; KeyError for one that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayTable:
+    """A table in memory."""
+
+    arrays: Mapping[str, NDArray[Any]]
+
+    @property
+    def n_rows(self) -> int:
+        """Length of every column."""
+        return len(next(iter(self.arrays.values()))) if self.arrays else 0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names in the order they were given."""
+        return tuple(self.arrays)
+
+    def read(self, *names: str) -> dict[str, NDArray[Any]]:
+        """Columns by name, all of them where none is named."""
+        return {name: np.asarray(self.arrays[name]) for name in names or self.columns}
