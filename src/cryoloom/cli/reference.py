@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cryoloom.cli.options import allowed_values, default_text, type_text
 from cryoloom.steps import Step, all_steps
+from cryoloom.steps.declaration import Gathered, Shared, kind_of
 
 __all__ = ["steps_as_markdown"]
 
@@ -29,11 +30,17 @@ def _any_item(kind: str) -> str:
 
 def _section(step: Step) -> str:
     needs = _any_item(step.needs.__name__) if step.needs else "nothing"
-    needs += "".join(f" and, as `{role}`, {kind.__name__}" for role, kind in step.also_needs.items())
+    if step.gathers:
+        needs = f"all items of its input at once ({needs})"
+    for role, wanted in step.also_needs.items():
+        how = {Shared: "one for all, ", Gathered: "all items of "}.get(type(wanted), "")
+        needs += f" and, as `{role}`, {how}{kind_of(wanted).__name__}"
+    gives = _any_item(step.gives.__name__)
+    gives += "".join(f" and, as `{role}`, {kind.__name__}" for role, kind in step.also_gives.items())
     lines = [
         f"## {step.name}",
         "",
-        f"Needs {needs}, gives {_any_item(step.gives.__name__)}. Version {step.version}.",
+        f"Needs {needs}, gives {gives}. Version {step.version}.",
         "",
     ]
     lines += [step.description, "", "| parameter | type | default | meaning |", "|---|---|---|---|"]

@@ -25,6 +25,7 @@ from cryoloom.errors import UserInputError
 from cryoloom.simulate.live import LivePlan, play_session
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps import Step, all_steps
+from cryoloom.steps.declaration import kind_of
 
 __all__ = [
     "ClusterOption",
@@ -329,9 +330,11 @@ def _run_command(step: Step) -> Callable[..., None]:
         ),
         *(
             _parameter(
-                role, Annotated[str | None, typer.Option(help=f"Run of a {kind.__name__} input.")], None
+                role,
+                Annotated[str | None, typer.Option(help=f"Run of a {kind_of(wanted).__name__} input.")],
+                None,
             )
-            for role, kind in step.also_needs.items()
+            for role, wanted in step.also_needs.items()
         ),
         _parameter(
             "item", Annotated[list[str] | None, typer.Option(help="Only this item; may be repeated.")], None

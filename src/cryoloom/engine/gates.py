@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Pixels, TiltSeries, Tomogram
+from cryoloom.model import Item, PixelSet
 from cryoloom.model.pixels import Index
 
 __all__ = ["GatedSink", "check_columns", "check_value"]
@@ -108,22 +108,19 @@ def check_value(made: object, gives: type, item_name: str) -> None:
     """Raise where what a step gives is not what it declares, or does not fit the pixels made with it."""
     if not isinstance(made, gives):
         raise TypeError(f"the step declares a {gives.__name__}, but gave a {type(made).__name__}")
-    if isinstance(made, TiltSeries | Tomogram) and made.name != item_name:
+    if not isinstance(made, Item):
+        return  # a step that decides who goes on may be given anything
+    if made.name != item_name:
         raise ValueError(f"the step was given {item_name!r} and gave {made.name!r}; names are for ever")
-    if isinstance(made, Tomogram):
-        halves = {"volume": made.volume, "even": made.even, "odd": made.odd}
-        present = {role: pixels for role, pixels in halves.items() if pixels is not None}
-        _check_pixels(present, made.voxel_size_angstrom, made.volume.shape)
-    if isinstance(made, TiltSeries):
-        for stack in (made.stack, made.weighted):
-            if stack is not None:
-                _check_pixels(stack.present, stack.pixel_size_angstrom, stack.images.shape)
-                _check_sections(made, stack.images)
+    for pixel_set in made.pixel_sets():
+        _check_pixels(pixel_set)
 
 
-def _check_pixels(present: Mapping[str, Pixels], pixel_size_angstrom: float, shape: tuple[int, ...]) -> None:
-    """Images and halves that were made now: three axes, alike, with the pixel size that is told of them."""
-    for role, pixels in present.items():
+def _check_pixels(pixel_set: PixelSet) -> None:
+    """Pixels that were made now: three axes, alike, with the pixel size and sections that the item says."""
+    shape = next(iter(pixel_set.pixels.values())).shape
+    pixel_size_angstrom, n_sections = pixel_set.pixel_size_angstrom, pixel_set.n_sections
+    for role, pixels in pixel_set.pixels.items():
         if not isinstance(pixels, GatedSink):
             continue  # made and checked by an earlier step, or the user's own file
         if len(pixels.shape) != 3 or pixels.shape != shape:
@@ -135,13 +132,8 @@ def _check_pixels(present: Mapping[str, Pixels], pixel_size_angstrom: float, sha
                 f"{role} was written with {pixels.pixel_size_angstrom:g} A per pixel, but is told to have "
                 f"{pixel_size_angstrom:g}"
             )
-
-
-def _check_sections(series: TiltSeries, images: Pixels) -> None:
-    """Every tilt's section is in a stack that was made now."""
-    sections = [tilt.section for tilt in series.tilts if tilt.section is not None]
-    if isinstance(images, GatedSink) and sections and max(sections) >= images.shape[0]:
-        raise DataUnfitError(
-            f"a tilt has section {max(sections)}, but the stack has {images.shape[0]} sections, "
-            f"0 to {images.shape[0] - 1}"
-        )
+        if n_sections > pixels.shape[0]:
+            raise DataUnfitError(
+                f"a tilt has section {n_sections - 1}, but the stack has {pixels.shape[0]} sections, "
+                f"0 to {pixels.shape[0] - 1}"
+            )

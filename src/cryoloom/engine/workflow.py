@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cryoloom.engine.validation import validated
 from cryoloom.errors import UserInputError
 from cryoloom.steps import StepParams, find_step
+from cryoloom.steps.declaration import kind_of
 from cryoloom.steps.planned import planned_step
 
 __all__ = ["Node", "Workflow", "load_workflow", "run_id_of", "shipped_workflows", "validated_params"]
@@ -241,7 +242,7 @@ def _further_needs(node: Node) -> dict[str, str]:
     """Roles and types of a step's further inputs; a planned one takes what it is given."""
     if node.is_missing:
         return {}
-    return {role: kind.__name__ for role, kind in find_step(node.step).also_needs.items()}
+    return {role: kind_of(wanted).__name__ for role, wanted in find_step(node.step).also_needs.items()}
 
 
 def validated_params(node: Node) -> StepParams:

@@ -3,6 +3,7 @@
 from cryoloom.model.average import Average, FscCurve
 from cryoloom.model.ctf import Ctf
 from cryoloom.model.image_warp import ImageWarp
+from cryoloom.model.item import Item, PixelSet
 from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
@@ -24,12 +25,14 @@ __all__ = [
     "FscCurve",
     "GainReference",
     "ImageWarp",
+    "Item",
     "LeftOut",
     "Microscope",
     "Movie",
     "MovieFrames",
     "ParticleRows",
     "Particles",
+    "PixelSet",
     "PixelSink",
     "Pixels",
     "Pose",

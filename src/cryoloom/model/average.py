@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryoloom.model.item import PixelSet
 from cryoloom.model.pixels import Pixels
 
 __all__ = ["Average", "FscCurve"]
@@ -39,3 +40,9 @@ class Average:
     """Why a resolution is not given, or what limits it; "" where it stands as it is."""
     n_particles: int | None = None
     diameter_angstrom: float | None = None
+
+    def pixel_sets(self) -> tuple[PixelSet, ...]:
+        """The map, its halves and its mask."""
+        named = {"map": self.map, "half1": self.half1, "half2": self.half2, "mask": self.mask}
+        present = {name: pixels for name, pixels in named.items() if pixels is not None}
+        return (PixelSet(present, self.voxel_size_angstrom),)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.model.item import PixelSet
 from cryoloom.model.table import Table
 from cryoloom.model.tilt_series import TiltSeries
 from cryoloom.model.tomogram import Tomogram
@@ -175,3 +176,7 @@ class Particles:
         raise DataUnfitError(
             f"particles of {tomogram!r} have no tilt series; the set has {[s.name for s in self.series]}"
         )
+
+    def pixel_sets(self) -> tuple[PixelSet, ...]:
+        """None of its own: those of its series and tomograms were checked when these were made."""
+        return ()

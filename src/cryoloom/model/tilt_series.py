@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.model.item import PixelSet
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference
 from cryoloom.model.pixels import Pixels
@@ -119,3 +120,12 @@ class TiltSeries:
             raise KeyError(f"{self.name} has no tilt of acquisition index {sorted(unknown)}")
         tilts = tuple(replace(tilt, **changes.get(tilt.acquisition_index, {})) for tilt in self.tilts)
         return replace(self, tilts=tilts)
+
+    def pixel_sets(self) -> tuple[PixelSet, ...]:
+        """Its stacks."""
+        sections = [tilt.section for tilt in self.tilts if tilt.section is not None]
+        return tuple(
+            PixelSet(stack.present, stack.pixel_size_angstrom, max(sections, default=-1) + 1)
+            for stack in (self.stack, self.weighted, self.corrected)
+            if stack is not None
+        )

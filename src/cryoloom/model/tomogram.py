@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryoloom.model.item import PixelSet
 from cryoloom.model.pixels import Pixels
 from cryoloom.model.tilt_series import TiltSeries
 
@@ -26,3 +27,9 @@ class Tomogram:
     def name(self) -> str:
         """A tomogram is called as its series."""
         return self.series.name
+
+    def pixel_sets(self) -> tuple[PixelSet, ...]:
+        """The volume and its halves."""
+        named = {"volume": self.volume, "even": self.even, "odd": self.odd}
+        present = {name: pixels for name, pixels in named.items() if pixels is not None}
+        return (PixelSet(present, self.voxel_size_angstrom),)

@@ -19,17 +19,25 @@ from cryoloom.errors import UserInputError
 from cryoloom.model import Movie, MovieFrames, PixelSink, Table
 
 __all__ = [
+    "FurtherInput",
+    "Gathered",
     "JsonValue",
     "MemoryEstimate",
+    "Outputs",
     "OutsideFacts",
+    "PartFunction",
+    "ProgramOutput",
+    "Shared",
     "Step",
     "StepContext",
     "StepParams",
     "UnitOfWork",
+    "kind_of",
     "step",
 ]
 
-UnitOfWork = Literal["project", "tilt_series", "tomogram"]
+UnitOfWork = Literal["project", "tilt_series", "tomogram", "particle_set", "average"]
+"""What one piece of a step's work is. Sources work on the project; gathering steps on a set or all of it."""
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
 
@@ -118,6 +126,41 @@ class StepContext(Protocol):
 
 MemoryEstimate = Callable[[Any, Any], int]
 OutsideFacts = Callable[[str, Any], JsonValue]
+PartFunction = Callable[[Any, Any], Mapping[str, NDArray[Any]]]
+"""What is done with one part of a step's work: ``function(part, context)`` gives arrays by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramOutput:
+    """What an outside program printed: both streams as they came, the last 200 kB at most."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a step with several outputs gives. A tuple of items goes on as single items, by their names."""
+
+    main: object
+    others: Mapping[str, object]
+    """By role, as `Step.also_gives` declares them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A further input that is one for all: every item gets the one item of its source, whatever its name."""
+
+    kind: type
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A further input that is gathered: all items of its source, as a tuple sorted by name."""
+
+    kind: type
+
+
+FurtherInput = type | Shared | Gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +172,12 @@ class CitedFor:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A declared step.
 
-    ``per`` is the unit of work in the field's words; "project" marks a source, which gives many items.
-    ``needs`` and ``gives`` are the model's types; a source needs nothing. A step that gives ``object`` hands
-    on what it got, or a `LeftOut`.
+    ``per`` is the unit of work in the field's words. ``needs`` and ``gives`` are the model's types; a source
+    needs nothing and gives many items. A step that gives ``object`` hands on what it got, or a `LeftOut`.
     """
 
     name: str
@@ -154,8 +196,18 @@ class Step:
     with `StepContext.keep`, and gives the item that followers may look at, or None where it is too early."""
     ignores_exclusions: bool = False
     """True where an excluded tilt changes nothing (movies are summed all the same), so nothing is redone."""
-    also_needs: Mapping[str, type] = field(default_factory=dict)
-    """Further inputs by role; they reach the function as keywords. A role ends in ``_from``."""
+    also_needs: Mapping[str, FurtherInput] = field(default_factory=dict)
+    """Further inputs by role; they reach the function as keywords. A role ends in ``_from``. A plain type
+    means the item of the same name; see `Shared` and `Gathered`."""
+    gathers: bool = False
+    """True where the step works on all items of its input at once: it gets a tuple, sorted by name."""
+    named_by: str = ""
+    """The parameter that names what a gathering step gives; "" where it is called "all"."""
+    also_gives: Mapping[str, type] = field(default_factory=dict)
+    """Further outputs by role, for a step that gives `Outputs`."""
+    bytes_per_part: MemoryEstimate | None = None
+    """Peak memory of one part of the work, ``bytes_per_part(item, params)``, for a step that calls
+    `StepContext.map`."""
     methods: str = ""
     """What the step does as a sentence for a paper. ``{name:.1f}`` is a parameter, or the median of a figure
     over the items (``{total_name}`` their sum); what stands in [ ] falls away where a value in it is missing
@@ -199,18 +251,16 @@ class Step:
         """Call the step: ``(item, params, context, **others)``, or ``(params, context)`` for a source."""
         if self.needs is None:
             return self.function(params, context)
-        if not isinstance(item, self.needs):
-            raise UserInputError(
-                f"step {self.name} needs a {self.needs.__name__}, got a {type(item).__name__}; "
-                "connect it to a step that gives one"
+        _check_kind(self.name, "its input", item, self.needs, gathered=self.gathers)
+        for role, wanted in self.also_needs.items():
+            _check_kind(
+                self.name, role, others.get(role), kind_of(wanted), gathered=isinstance(wanted, Gathered)
             )
-        for role, kind in self.also_needs.items():
-            if not isinstance(others.get(role), kind):
-                raise UserInputError(
-                    f"step {self.name} needs a {kind.__name__} as {role}, got a "
-                    f"{type(others.get(role)).__name__}; connect it to a step that gives one"
-                )
         return self.function(item, params, context, **others)
+
+    def result_name(self, params: StepParams) -> str:
+        """What the item of a gathering step is called."""
+        return str(getattr(params, self.named_by)) if self.named_by else "all"
 
     def run_ahead(self, item: object, params: StepParams, context: StepContext) -> Any:
         """Do for a growing item what can be done; gives what followers may look at, or None."""
@@ -229,7 +279,11 @@ def step(
     citations: Sequence[str | CitedFor] = (),
     ahead: Callable[..., Any] | None = None,
     ignores_exclusions: bool = False,
-    also_needs: Mapping[str, type] | None = None,
+    also_needs: Mapping[str, FurtherInput] | None = None,
+    gathers: bool = False,
+    named_by: str = "",
+    also_gives: Mapping[str, type] | None = None,
+    bytes_per_part: MemoryEstimate | None = None,
     reads_figures: bool = False,
     methods: str = "",
     outside: OutsideFacts | None = None,
@@ -243,24 +297,71 @@ def step(
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         params = inspect.signature(function, eval_str=True).parameters["params"].annotation
         declared = Step(
-            name,
-            version,
-            per,
-            needs,
-            gives,
-            params,
-            function,
-            gpu,
-            bytes_needed,
-            tuple(citations),
-            ahead,
-            ignores_exclusions,
-            dict(also_needs or {}),
-            methods,
-            reads_figures,
-            outside,
+            name=name,
+            version=version,
+            per=per,
+            needs=needs,
+            gives=gives,
+            params=params,
+            function=function,
+            gpu=gpu,
+            bytes_needed=bytes_needed,
+            citations=tuple(citations),
+            ahead=ahead,
+            ignores_exclusions=ignores_exclusions,
+            also_needs=dict(also_needs or {}),
+            gathers=gathers,
+            named_by=named_by,
+            also_gives=dict(also_gives or {}),
+            bytes_per_part=bytes_per_part,
+            methods=methods,
+            reads_figures=reads_figures,
+            outside=outside,
         )
+        _check(declared)
         cast(Any, function).declaration = declared
         return function
 
     return declare
+
+
+def kind_of(wanted: FurtherInput) -> type:
+    """The model's type that a further input asks for."""
+    return wanted.kind if isinstance(wanted, Shared | Gathered) else wanted
+
+
+def _check_kind(step_name: str, role: str, value: object, kind: type, *, gathered: bool) -> None:
+    """Raise UserInputError where a step gets something else than it declares."""
+    values = value if gathered and isinstance(value, tuple) else (value,)
+    wrong = next((one for one in values if not isinstance(one, kind)), None)
+    if wrong is not None or value is None:
+        raise UserInputError(
+            f"step {step_name} needs a {kind.__name__} as {role}, got a {type(wrong).__name__}; "
+            "connect it to a step that gives one"
+        )
+
+
+def _check(declared: Step) -> None:
+    """Raise ValueError where a declaration contradicts itself."""
+    faults = {
+        'a source works per "project"': declared.needs is None and declared.per != "project",
+        "a source does not gather": declared.needs is None and declared.gathers,
+        f"a step per {declared.per} does not gather": (
+            declared.gathers and declared.per in ("tilt_series", "tomogram")
+        ),
+        "a gathering step cannot work ahead": declared.gathers and declared.ahead is not None,
+        "a gathering step has many steps before it, whose figures it cannot tell apart": (
+            declared.gathers and declared.reads_figures
+        ),
+        "only a gathering step names its result": bool(declared.named_by) and not declared.gathers,
+        f"there is no parameter {declared.named_by!r}": (
+            bool(declared.named_by) and declared.named_by not in declared.params.model_fields
+        ),
+        "the role of a further input ends in _from": (
+            not all(role.endswith("_from") for role in declared.also_needs)
+        ),
+        "a further output has a plain name": not all(role.isidentifier() for role in declared.also_gives),
+    }
+    for sentence, is_wrong in faults.items():
+        if is_wrong:
+            raise ValueError(f"the declaration of step {declared.name} is wrong: {sentence}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.orm import Session, aliased, selectinload
 from sqlalchemy.pool import StaticPool
 
-from cryoloom.errors import TransientError, UserInputError
+from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.store.migrations import migrate
 from cryoloom.store.names import FILE_NAME, TABLES_VERSION, UNFINISHED_NAME
 from cryoloom.store.records import Choice, ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord
@@ -135,13 +136,15 @@ class Database:
         input_run_id: int | None,
         environment: Mapping[str, Any],
         links: Mapping[str, int] | None = None,
+        outputs: Mapping[str, str] | None = None,
     ) -> RunRecord:
         """Start a run, or take up the one that had the same step, parameters and inputs."""
         with self._writing() as session:
             candidates = session.scalars(select(RunRow).where(RunRow.node == node, RunRow.step == step))
             for row in candidates:
-                same = (row.step_version, row.parameters, row.input_run_id, row.links)
-                if same == (step_version, dict(parameters), input_run_id, dict(links or {})):
+                same = (row.step_version, row.parameters, row.input_run_id, row.links, row.outputs)
+                fed = (input_run_id, dict(links or {}), dict(outputs or {}))
+                if same == (step_version, dict(parameters), *fed):
                     break
             else:
                 row = RunRow(
@@ -152,6 +155,7 @@ class Database:
                     parameters=dict(parameters),
                     input_run_id=input_run_id,
                     links=dict(links or {}),
+                    outputs=dict(outputs or {}),
                     created=_now(),
                 )
                 session.add(row)
@@ -208,52 +212,46 @@ class Database:
 
         One that was taken over (``reused_from``) and comes without its value gets a copy of it.
         """
-        columns = {name: getattr(item, name) for name in _COPIED}
-        columns |= {
-            "figures": dict(item.figures),
-            "warnings": list(item.warnings),
-            "error": None if item.error is None else dict(item.error),
-            "other_inputs": dict(item.other_inputs),
-        }
+        return self.record_work(item, ())[0].id or 0
+
+    def record_work(
+        self, item: ItemRecord, parts: Sequence[ItemRecord]
+    ) -> tuple[ItemRecord, tuple[ItemRecord, ...]]:
+        """Store an item as `record_item` does, and with it what else its work gave; returns both with ids.
+
+        Parts of an earlier result of that run and name that are not given again are left out. Raises
+        DataUnfitError where a part has the name of another item of the same output and run.
+        """
         with self._writing() as session:
-            storing = insert(ItemRow).values(run_id=item.run_id, name=item.name, **columns)
-            item_id = session.execute(
-                storing.on_conflict_do_update(index_elements=["run_id", "name"], set_=columns).returning(
-                    ItemRow.id
-                )
-            ).scalar_one()
-            for table in (ContentRow, FileRow):
-                session.execute(delete(table).where(table.item_id == item_id))
-            if item.value is None and item.reused_from is not None:
-                stored = ContentRow.__table__.c
-                copied = select(literal(item_id), stored.value, stored.records).where(
-                    stored.item_id == item.reused_from
-                )
-                session.execute(insert(ContentRow).from_select(["item_id", "value", "records"], copied))
-            else:
-                value = None if item.value is None else dict(item.value)
-                content = {"item_id": item_id, "value": value, "records": dict(item.records)}
-                session.execute(insert(ContentRow).values(content))
-            if item.files:
-                session.execute(
-                    insert(FileRow),
-                    [
-                        {"item_id": item_id, "role": f.role, "path": f.path.as_posix(), "bytes": f.bytes}
-                        for f in item.files
-                    ],
-                )
-            return int(item_id)
+            item_id = _store(session, item)
+            owned = [replace(part, part_of=item_id) for part in parts]
+            _refuse_doubles(session, item_id, owned)
+            stored = tuple(replace(part, id=_store(session, part)) for part in owned)
+            earlier = session.scalars(select(ItemRow.id).where(ItemRow.part_of == item_id))
+            for gone in set(earlier) - {part.id for part in stored}:
+                left = {"state": "left_out", "key": "", "reason": f"{item.name} no longer gives it"}
+                session.execute(update(ItemRow).where(ItemRow.id == gone).values(left))
+        return replace(item, id=item_id), stored
+
+    def parts_of(self, item_id: int) -> tuple[ItemRecord, ...]:
+        """What else the work of an item gave, by output and name; no values."""
+        query = select(ItemRow).options(selectinload(ItemRow.files)).where(ItemRow.part_of == item_id)
+        with self._session() as session:
+            rows = session.scalars(
+                query.where(ItemRow.state == "done").order_by(ItemRow.output, ItemRow.name)
+            )
+            return tuple(_item_record(row, with_value=False) for row in rows)
 
     def known_keys(self) -> dict[tuple[int, str], str]:
         """Keys of all results that can be taken over if their files are whole, by run and name."""
-        query = select(ItemRow.run_id, ItemRow.name, ItemRow.key)
+        query = select(ItemRow.run_id, ItemRow.name, ItemRow.key).where(ItemRow.part_of.is_(None))
         query = query.where(ItemRow.state.in_(_RESULTS), ItemRow.reused_from.is_(None))
         with self._session() as session:
             return {(run_id, name): key for run_id, name, key in session.execute(query)}
 
     def withdraw(self, run_id: int, name: str) -> None:
         """A result is about to be made anew: its files will be replaced, so it cannot be taken over again."""
-        made = (ItemRow.run_id == run_id, ItemRow.name == name)
+        made = (ItemRow.run_id == run_id, ItemRow.name == name, ItemRow.part_of.is_(None))
         with self._writing() as session:
             session.execute(update(ItemRow).where(*made).values(key=""))
 
@@ -266,6 +264,7 @@ class Database:
             select(ItemRow)
             .options(selectinload(ItemRow.files))
             .where(ItemRow.key == key, ItemRow.state.in_(_RESULTS), ItemRow.reused_from.is_(None))
+            .where(ItemRow.part_of.is_(None))
             .order_by(ItemRow.id)
         )
         with self._session() as session:
@@ -283,8 +282,9 @@ class Database:
             return value
 
     def count_states(self) -> dict[int, dict[str, int]]:
-        """For every run, how many items are in which state."""
-        query = select(ItemRow.run_id, ItemRow.state, func.count()).group_by(ItemRow.run_id, ItemRow.state)
+        """For every run, how many of the items it worked on are in which state."""
+        query = select(ItemRow.run_id, ItemRow.state, func.count()).where(ItemRow.part_of.is_(None))
+        query = query.group_by(ItemRow.run_id, ItemRow.state)
         counts: dict[int, dict[str, int]] = {}
         with self._session() as session:
             for run_id, state, n in session.execute(query):
@@ -298,11 +298,12 @@ class Database:
     def items(
         self, run_id: int | None = None, *, with_values: bool = True, with_records: bool = False
     ) -> tuple[ItemRecord, ...]:
-        """Items of one run or of all, by run and name.
+        """Items of one run or of all, by run, output and name; parts (`ItemRecord.part_of`) too.
 
         Without values it is many times quicker; ``records`` (curves, tables) come only when asked for.
         """
-        query = select(ItemRow).options(selectinload(ItemRow.files)).order_by(ItemRow.run_id, ItemRow.name)
+        query = select(ItemRow).options(selectinload(ItemRow.files))
+        query = query.order_by(ItemRow.run_id, ItemRow.output, ItemRow.name)
         if run_id is not None:
             query = query.where(ItemRow.run_id == run_id)
         with self._session() as session:
@@ -318,15 +319,19 @@ class Database:
     def ancestors(self, item: ItemRecord) -> tuple[ItemRecord, ...]:
         """What an item was made from, and what that was made from: nearest first, each once; no values."""
         found: dict[int, ItemRecord] = {}
-        wanted = _inputs_of(item)
+        wanted = list(item.input_ids)
+        query = select(ItemRow).options(selectinload(ItemRow.files))
         with self._session() as session:
             while wanted := [i for i in dict.fromkeys(wanted) if i not in found]:
-                rows = session.scalars(
-                    select(ItemRow).options(selectinload(ItemRow.files)).where(ItemRow.id.in_(wanted))
-                )
-                by_id = {row.id: _item_record(row, with_value=False) for row in rows}
+                by_id = {
+                    row.id: _item_record(row, with_value=False)
+                    for first in range(0, len(wanted), _MOST_VALUES)
+                    for row in session.scalars(
+                        query.where(ItemRow.id.in_(wanted[first : first + _MOST_VALUES]))
+                    )
+                }
                 found |= {i: by_id[i] for i in wanted if i in by_id}
-                wanted = [parent for i in wanted if i in by_id for parent in _inputs_of(by_id[i])]
+                wanted = [parent for i in wanted if i in by_id for parent in by_id[i].input_ids]
         return tuple(found.values())
 
     def item_of_file(self, path: Path) -> ItemRecord | None:
@@ -404,11 +409,59 @@ class Database:
         return {series: tuple(chosen) for series, chosen in by_series.items()}
 
 
-def _inputs_of(item: ItemRecord) -> list[int]:
-    """Ids of the items an item was made from."""
-    return [*([] if item.input_item_id is None else [item.input_item_id]), *item.other_inputs.values()]
+def _store(session: Session, item: ItemRecord) -> int:
+    """Write one item, in place of an earlier one of that run, output and name; returns its id."""
+    columns = {name: getattr(item, name) for name in _COPIED}
+    columns |= {
+        "figures": dict(item.figures),
+        "warnings": list(item.warnings),
+        "error": None if item.error is None else dict(item.error),
+        "other_inputs": dict(item.other_inputs),
+        "gathered": list(item.gathered),
+    }
+    named = {"run_id": item.run_id, "output": item.output, "name": item.name}
+    storing = insert(ItemRow).values(**named, **columns)
+    storing = storing.on_conflict_do_update(index_elements=list(named), set_=columns)
+    item_id = int(session.execute(storing.returning(ItemRow.id)).scalar_one())
+    for table in (ContentRow, FileRow):
+        session.execute(delete(table).where(table.item_id == item_id))
+    if item.value is None and item.reused_from is not None:
+        stored = ContentRow.__table__.c
+        copied = select(literal(item_id), stored.value, stored.records).where(
+            stored.item_id == item.reused_from
+        )
+        session.execute(insert(ContentRow).from_select(["item_id", "value", "records"], copied))
+    else:
+        value = None if item.value is None else dict(item.value)
+        content = {"item_id": item_id, "value": value, "records": dict(item.records)}
+        session.execute(insert(ContentRow).values(content))
+    if item.files:
+        session.execute(
+            insert(FileRow),
+            [
+                {"item_id": item_id, "role": f.role, "path": f.path.as_posix(), "bytes": f.bytes}
+                for f in item.files
+            ],
+        )
+    return item_id
 
 
+def _refuse_doubles(session: Session, item_id: int, parts: Sequence[ItemRecord]) -> None:
+    """Raise DataUnfitError where a part would take the place of an item that is not a part of the same."""
+    for part in parts:
+        there = select(ItemRow).where(
+            ItemRow.run_id == part.run_id, ItemRow.output == part.output, ItemRow.name == part.name
+        )
+        found = session.scalars(there).first()
+        if found is not None and found.part_of != item_id and found.state != "left_out":
+            raise DataUnfitError(
+                f"an item called {part.name!r} was given twice by this step; expected a name that no other "
+                "item of the run gives"
+            )
+
+
+_MOST_VALUES = 5000
+"""SQLite takes 32766 values in a query."""
 _RESULTS = ("done", "left_out")
 _COPIED = (
     "key",
@@ -420,6 +473,7 @@ _COPIED = (
     "device",
     "host",
     "reason",
+    "part_of",
 )
 
 
@@ -472,6 +526,7 @@ def _run_record(row: RunRow) -> RunRecord:
         row.environment,
         row.comment,
         row.links,
+        row.outputs,
     )
 
 
@@ -485,6 +540,8 @@ def _item_record(row: ItemRow, with_value: bool = True, with_records: bool = Fal
         warnings=tuple(row.warnings),
         error=row.error,
         other_inputs=row.other_inputs,
+        gathered=tuple(row.gathered),
+        output=row.output,
         files=tuple(FileRecord(f.role, Path(f.path), f.bytes) for f in row.files),
         id=row.id,
         **{name: getattr(row, name) for name in _COPIED},

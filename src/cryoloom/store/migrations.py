@@ -22,6 +22,21 @@ _STEPS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     # Values and curves of items moved into a table of their own, deflated (`_move_contents`).
     "2": ("3", ("CREATE INDEX states_of_a_run ON items (run_id, state)",)),
+    # Steps that gather, and steps with several outputs.
+    "3": (
+        "4",
+        (
+            "ALTER TABLE runs ADD COLUMN outputs JSON NOT NULL DEFAULT '{}'",
+            "ALTER TABLE items ADD COLUMN gathered JSON NOT NULL DEFAULT '[]'",
+            "ALTER TABLE items ADD COLUMN output VARCHAR NOT NULL DEFAULT ''",
+            "ALTER TABLE items ADD COLUMN part_of INTEGER REFERENCES items (id)",
+            "CREATE INDEX IF NOT EXISTS ix_items_part_of ON items (part_of)",
+            "DROP INDEX IF EXISTS items_of_a_run",
+            "CREATE UNIQUE INDEX items_of_a_run ON items (run_id, output, name)",
+            "DROP INDEX IF EXISTS states_of_a_run",
+            "CREATE INDEX states_of_a_run ON items (run_id, state, part_of)",
+        ),
+    ),
 }
 
 

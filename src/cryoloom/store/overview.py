@@ -60,12 +60,12 @@ def _read(connection: sqlite3.Connection, most_failures: int) -> Overview | None
         return None
     runs = connection.execute(
         "SELECT id, node, step, step_version, parameters, input_run_id, state, created, ended, environment, "
-        "comment, links FROM runs ORDER BY id"
+        "comment, links, outputs FROM runs ORDER BY id"
     )
     plan = connection.execute("SELECT workflow FROM plans ORDER BY id DESC LIMIT 1").fetchone()
     counts: dict[int, dict[str, int]] = {}
     for run_id, state, n in connection.execute(
-        "SELECT run_id, state, count(*) FROM items GROUP BY run_id, state"
+        "SELECT run_id, state, count(*) FROM items WHERE part_of IS NULL GROUP BY run_id, state"
     ):
         counts.setdefault(run_id, {})[state] = n
     failures = [
@@ -98,6 +98,7 @@ def _run(
     environment: str,
     comment: str,
     links: str,
+    outputs: str,
 ) -> RunRecord:
     return RunRecord(
         run_id,
@@ -112,6 +113,7 @@ def _run(
         json.loads(environment),
         comment,
         json.loads(links),
+        json.loads(outputs),
     )
 
 

@@ -8,7 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Choice", "ExportRecord", "FileRecord", "ItemRecord", "PlanRecord", "RunRecord"]
+FANNED_OUT = "$items"
+"""The value of an item whose main output is a tuple of items: their names under this key."""
+
+__all__ = ["FANNED_OUT", "Choice", "ExportRecord", "FileRecord", "ItemRecord", "PlanRecord", "RunRecord"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class RunRecord:
     comment: str = ""
     links: Mapping[str, int] = field(default_factory=dict)
     """Runs of further inputs by role, for steps that have more than one."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """For an input that is not the main output of its run: which output it is, by role ("input")."""
 
     @property
     def input_run_ids(self) -> tuple[int, ...]:
@@ -88,8 +93,26 @@ class ItemRecord:
     input_item_id: int | None = None
     other_inputs: Mapping[str, int] = field(default_factory=dict)
     """Ids of the items of further inputs, by role."""
+    gathered: tuple[int, ...] = ()
+    """Ids of the items that a gathering step took as its input."""
+    output: str = ""
+    """Which output of the step this is; "" for the main one."""
+    part_of: int | None = None
+    """Id of the item whose work gave this one; None for an item that a step worked on."""
     reused_from: int | None = None
     """Id of the item of an earlier run whose result this is."""
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """Ids of all items this one was made from; of a part, the item whose work gave it."""
+        single = (self.input_item_id, self.part_of)
+        known = [item_id for item_id in single if item_id is not None]
+        return (*known, *self.gathered, *(i for i in self.other_inputs.values()))
+
+    @property
+    def is_fanned_out(self) -> bool:
+        """Whether its main output is a tuple of items: they are its parts, it has no value of its own."""
+        return self.value is not None and FANNED_OUT in self.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,8 @@ class RunRow(Base):
     input_run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     links: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Runs of further inputs by role, for steps that have more than one."""
+    outputs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """For an input that is not the main output of its run: which output it is, by role."""
     state: Mapped[str] = mapped_column(String(16))
     created: Mapped[datetime]
     ended: Mapped[datetime | None]
@@ -116,6 +118,12 @@ class ItemRow(Base):
     input_item_id: Mapped[int | None] = mapped_column(ForeignKey("items.id"))
     other_inputs: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Ids of the items of further inputs, by role."""
+    gathered: Mapped[list[Any]] = mapped_column(default=list)
+    """Ids of the items a gathering step took, where there are more than these."""
+    output: Mapped[str] = mapped_column(default="")
+    """Which output of the step this is; "" for the main one."""
+    part_of: Mapped[int | None] = mapped_column(ForeignKey("items.id"), index=True)
+    """The item whose work gave this one; None for an item that a step worked on."""
     state: Mapped[str] = mapped_column(String(16))
     figures: Mapped[dict[str, Any]] = mapped_column(default=dict)
     warnings: Mapped[list[Any]] = mapped_column(default=list)
@@ -132,8 +140,8 @@ class ItemRow(Base):
     content: Mapped[ContentRow | None] = relationship(lazy="raise")
 
     __table_args__ = (
-        Index("items_of_a_run", "run_id", "name", unique=True),
-        Index("states_of_a_run", "run_id", "state"),  # counted without reading the items
+        Index("items_of_a_run", "run_id", "output", "name", unique=True),
+        Index("states_of_a_run", "run_id", "state", "part_of"),  # counted without reading the items
     )
 
 

@@ -1,0 +1,34 @@
+"""What every item is that flows through a workflow: it has a name and knows its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from cryoloom.model.pixels import Pixels
+
+__all__ = ["Item", "PixelSet"]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelSet:
+    """Images or volumes of an item that belong together: all of one shape and pixel size."""
+
+    pixels: Mapping[str, Pixels]
+    """By what they are: images, volume, even, odd. Three axes each."""
+    pixel_size_angstrom: float
+    n_sections: int = 0
+    """Sections that the item refers to; there must be as many at least."""
+
+
+@runtime_checkable
+class Item(Protocol):
+    """A tilt series, a tomogram, a particle set or an average."""
+
+    @property
+    def name(self) -> str:
+        """The same from step to step."""
+
+    def pixel_sets(self) -> tuple[PixelSet, ...]:
+        """All pixels the item holds, for the checks before it is recorded."""
