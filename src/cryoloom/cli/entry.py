@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cryoloom.cli import glance
+from cryoloom.cli import glance, serving
 from cryoloom.errors import CryoloomError
 
 __all__ = ["main", "run_app"]
@@ -16,10 +16,11 @@ __all__ = ["main", "run_app"]
 
 def main() -> None:
     """Run the command line."""
-    if sys.argv[1:] and sys.argv[1] in {command.__name__ for command in glance.COMMANDS}:
+    quick = (*glance.COMMANDS, *serving.COMMANDS)
+    if sys.argv[1:] and sys.argv[1] in {command.__name__ for command in quick}:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
         app.callback()(_cryoloom)
-        for command in glance.COMMANDS:
+        for command in quick:
             app.command()(command)
     else:
         from cryoloom.cli.main import app

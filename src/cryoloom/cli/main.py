@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cryoloom import __version__
-from cryoloom.cli import history, live, look, session, work
+from cryoloom.cli import history, live, look, serving, session, work
 from cryoloom.cli.entry import run_app
 
 __all__ = ["app", "main"]
@@ -42,6 +42,8 @@ live.add_to(app)
 look.add_to(app)
 history.add_to(app)
 session.add_to(app)
+for command in serving.COMMANDS:
+    app.command()(command)
 
 
 def main() -> None:

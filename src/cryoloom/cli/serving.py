@@ -1,0 +1,93 @@
+"""Commands of the web application: serve, view."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+__all__ = ["COMMANDS", "serve", "view"]
+
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
+PortOption = Annotated[int | None, typer.Option(help="Port; by default the first free one from 8080.")]
+SocketOption = Annotated[
+    Path | None, typer.Option("--socket", help="Listen on a Unix socket that only you can open.")
+]
+AllowHostOption = Annotated[
+    list[str], typer.Option("--allow-host", help="Name by which browsers may reach the server; repeat it.")
+]
+CertificateOption = Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")]
+KeyOption = Annotated[Path | None, typer.Option("--certificate-key", help="Its private key.")]
+ProxyOption = Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front speaks TLS.")]
+TokenOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="File with a token that outlives the server (mode 0600)."),
+]
+BrowserOption = Annotated[bool, typer.Option(" /--no-browser", help="Do not open a browser.")]
+
+console = Console()
+
+
+def serve(
+    projects: Annotated[
+        list[Path] | None, typer.Argument(help="Projects; by default those in this folder and below it.")
+    ] = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = None,
+    socket: SocketOption = None,
+    allow_host: AllowHostOption = [],  # noqa: B006 - Typer reads it, nothing changes it
+    certificate: CertificateOption = None,
+    certificate_key: KeyOption = None,
+    behind_proxy: ProxyOption = False,
+    token_file: TokenOption = None,
+    browser: BrowserOption = True,
+    list_addresses: Annotated[
+        bool, typer.Option("--list", help="Show the addresses of servers that are running here.")
+    ] = False,
+) -> None:
+    """Open projects in the browser: see, judge, correct, pick and run."""
+    from cryoloom.web.serve import ServeOptions, find_projects
+    from cryoloom.web.serve import serve as start
+
+    found = [path.absolute() for path in projects] if projects else find_projects(Path.cwd())
+    if list_addresses:
+        for project in found:
+            if (project / ".serve").is_file():
+                _say(f"{project}  {(project / '.serve').read_text().strip()}")
+        return
+    options = ServeOptions(
+        host=host,
+        port=port,
+        socket_path=socket,
+        allowed_hosts=tuple(allow_host),
+        certificate=certificate,
+        certificate_key=certificate_key,
+        behind_proxy=behind_proxy,
+        token_file=token_file,
+        open_browser=browser,
+    )
+    start(found, [], options, _say)
+
+
+def view(
+    files: Annotated[
+        list[Path], typer.Argument(help="Movies, stacks, tomograms or maps: MRC, TIFF, EER, OME-Zarr.")
+    ],
+    port: PortOption = None,
+    socket: SocketOption = None,
+    browser: BrowserOption = True,
+) -> None:
+    """Look at files in the browser, without a project: what `3dmod FILE` is typed for."""
+    from cryoloom.web.serve import ServeOptions
+    from cryoloom.web.serve import serve as start
+
+    start([], files, ServeOptions(port=port, socket_path=socket, open_browser=browser), _say)
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+COMMANDS = (serve, view)

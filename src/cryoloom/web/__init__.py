@@ -1,0 +1,1 @@
+"""The web application: see, judge, correct, pick and run in a browser."""

@@ -1,0 +1,100 @@
+"""Who may use the web application: tokens, the cookies they are exchanged for, and roles."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cryoloom.errors import UserInputError
+
+__all__ = ["Access", "Role", "read_token_file", "write_private"]
+
+Role = Literal["owner", "viewer"]
+_LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+@dataclass(frozen=True)
+class Access:
+    """Tokens and host names of one server. Tokens are new at each start unless they come from a file."""
+
+    owner_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    viewer_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    cookie_name: str = "cryoloom"
+    """With the port in it: cookies of one host are shared by its ports."""
+    allowed_hosts: frozenset[str] = frozenset()
+    """Names besides those of this machine itself, without a port."""
+    secure: bool = False
+    """Whether browsers reach the server by TLS: the cookie is then sent by TLS only."""
+
+    def is_known_host(self, host: str) -> bool:
+        """Whether a Host header names this server; the port may be that of a tunnel."""
+        name = host.lower()
+        if not name.endswith("]"):
+            head, colon, port = name.rpartition(":")
+            if colon and not port.isdecimal():
+                return False
+            name = head if colon else name
+        return name in _LOCAL_NAMES or name in self.allowed_hosts
+
+    def role_of_token(self, token: str) -> Role | None:
+        """Role of whoever knows this token; every comparison takes the same time."""
+        given = token.encode()
+        is_owner = hmac.compare_digest(given, self.owner_token.encode())
+        is_viewer = hmac.compare_digest(given, self.viewer_token.encode())
+        return "owner" if is_owner else "viewer" if is_viewer else None
+
+    @staticmethod
+    def derived_token(token: str) -> str:
+        """A viewer's token that stays the same as long as the owner's does, and does not tell it."""
+        return hmac.new(token.encode(), b"viewer", hashlib.sha256).hexdigest()
+
+    def new_session(self, role: Role) -> str:
+        """Value of a cookie: role and a random number, signed. It does not hold the token."""
+        stem = f"{role}.{secrets.token_urlsafe(16)}"
+        return f"{stem}.{self._signature(stem)}"
+
+    def role_of_session(self, session: str) -> Role | None:
+        """Role of a cookie that this server, or one with the same token, gave."""
+        stem, _, signature = session.rpartition(".")
+        if not stem or not hmac.compare_digest(signature.encode(), self._signature(stem).encode()):
+            return None
+        return "owner" if stem.startswith("owner.") else "viewer"
+
+    def _signature(self, stem: str) -> str:
+        return hmac.new(self.owner_token.encode(), stem.encode(), hashlib.sha256).hexdigest()
+
+
+def read_token_file(path: Path) -> str:
+    """A token that outlives the server, from a file that only its owner can read.
+
+    Raises UserInputError for a file others can read, or a token that could be guessed.
+    """
+    try:
+        mode, token = path.stat().st_mode, path.read_text().strip()
+    except OSError as error:
+        raise UserInputError(f"the token file {path} cannot be read: {error.strerror}") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise UserInputError(f"others can read the token file {path}; run chmod 600 {path}")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{24,}", token):  # it travels in a URL
+        raise UserInputError(
+            f"the token in {path} has {len(token)} characters; expected at least 24 letters, digits, - or _ "
+            "(for example from `openssl rand -hex 32`)"
+        )
+    return token
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a small file that only its owner can read, in one move."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    os.replace(part, path)

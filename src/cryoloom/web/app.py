@@ -1,0 +1,64 @@
+"""The application: every address, its errors as sentences, and the guard around all of it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from cryoloom.errors import CryoloomError, DataUnfitError, TransientError
+from cryoloom.web.access import Access
+from cryoloom.web.guard import Guard
+from cryoloom.web.pages import image_routes, start
+from cryoloom.web.site import Site, page, site_of
+
+__all__ = ["make_app"]
+
+_ROUTERS = (start.router, image_routes.router)
+
+
+def make_app(site: Site, access: Access) -> ASGIApp:
+    """The web application of a site, behind its guard."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.site = site
+    for router in _ROUTERS:
+        app.include_router(router)
+    static = Path(str(resources.files("cryoloom.web").joinpath("static")))
+    app.mount("/static", StaticFiles(directory=static, follow_symlink=False))
+    app.add_exception_handler(CryoloomError, _say_error)
+    app.add_exception_handler(HTTPException, _say_http_error)
+    app.add_exception_handler(RequestValidationError, _say_invalid)
+    return Guard(app, access)
+
+
+def _say_error(request: Request, error: Exception) -> Response:
+    """A failure that has a sentence."""
+    status = 503 if isinstance(error, TransientError) else 422 if isinstance(error, DataUnfitError) else 404
+    if request.method not in {"GET", "HEAD"} and status == 404:
+        status = 422
+    return _answer(request, str(error), status)
+
+
+def _say_http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = {404: "There is no such page.", 405: "This address cannot be used that way."}
+    return _answer(request, text.get(status, "The request was refused."), status)
+
+
+def _say_invalid(request: Request, error: Exception) -> Response:
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    text = "; ".join(f"{'.'.join(str(part) for part in p['loc'][1:])}: {p['msg']}" for p in problems)
+    return _answer(request, f"The request cannot be right: {text}", 422)
+
+
+def _answer(request: Request, text: str, status: int) -> Response:
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"error": text}, status)
+    project = site_of(request).projects.get(request.path_params.get("project", ""))
+    return page(request, "error", project=project, status_code=status, message=text)

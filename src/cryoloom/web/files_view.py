@@ -1,0 +1,122 @@
+"""Files looked at without a project: what `cryoloom view` opens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.errors import UserInputError
+from cryoloom.formats.movie import describe_movie, open_movie
+from cryoloom.model import MovieFrames
+from cryoloom.model.pixels import Index
+from cryoloom.web.images import Image, ImageShelf, content_key, open_pixels
+from cryoloom.web.levels import Kind
+
+__all__ = ["FilesView", "ViewedFile"]
+
+_VOLUME_SUFFIXES = {".rec", ".map", ".mrc"}
+_STACK_SUFFIXES = {".st", ".mrcs", ".ali", ".preali"}
+_MOVIE_SUFFIXES = {".tif", ".tiff", ".eer"}
+_EER_GROUP = 40  # raw frames shown as one: a single one holds a few electrons per 1000 pixels
+_ANGLE_SUFFIXES = (".rawtlt", ".tlt")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedFile:
+    """A file given on the command line, and what lies beside it."""
+
+    path: Path
+    kind: Kind
+    tilt_deg: tuple[float, ...] = ()
+    """Of every section, from a file of angles beside a stack."""
+    note: str = ""
+
+
+class FilesView:
+    """The files given on the command line, each found by its number: the browser names no paths."""
+
+    slug = "files"
+    name = "Files"
+
+    def __init__(self, paths: Sequence[Path], shelf: ImageShelf) -> None:
+        self._shelf = shelf
+        self.files = tuple(_examined(path) for path in paths)
+
+    def image(self, item_id: int, role: str = "image") -> Image:
+        """A file's image. Raises UserInputError for a number that was not given."""
+        if not 0 <= item_id < len(self.files):
+            raise UserInputError(f"{len(self.files)} files were given; there is no number {item_id}")
+        file = self.files[item_id]
+        if file.path.suffix.lower() not in _MOVIE_SUFFIXES:
+            return self._shelf.image(file.path, file.kind, file.path.name)
+        key = content_key(file.path)
+        found = self._shelf.opened(key)
+        if found is not None:
+            return found
+        pixels, folder = FramePixels(file.path), self._shelf.levels_folder(key, None)
+        return self._shelf.keep(Image(key, file.path.name, pixels, 0.0, "stack", folder))
+
+
+class FramePixels:
+    """Frames of a movie as sections ``(frame, y, x)``; raw EER frames are summed in groups."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._movie: MovieFrames = open_movie(describe_movie(path))
+        self._group = _EER_GROUP if path.suffix.lower() == ".eer" else 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(frame, y, x)``."""
+        return (-(-self._movie.n_frames // self._group), *self._movie.shape_yx)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of the counts when read."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
+        first, *rest = index if isinstance(index, tuple) else (index,)
+        if not isinstance(first, int):
+            raise NotImplementedError("frames of a movie are read one at a time")
+        start = first * self._group
+        stop = min(start + self._group, self._movie.n_frames)
+        frame = np.asarray(self._movie.read_sum(start, stop), dtype=np.float32)
+        return frame[tuple(rest)] if rest else frame
+
+
+def _examined(path: Path) -> ViewedFile:
+    """What a file is. Raises DataUnfitError where it cannot be read as an image."""
+    path = path.absolute()
+    suffix = path.suffix.lower()
+    if suffix in _MOVIE_SUFFIXES:
+        return ViewedFile(path, "stack", note=f"{describe_movie(path).n_frames} frames")
+    pixels, _ = open_pixels(path)
+    angles = _angles_beside(path, pixels.shape[0])
+    is_stack = suffix in _STACK_SUFFIXES or bool(angles) or (suffix == ".mrc" and _says_stack(path))
+    return ViewedFile(path, "stack" if is_stack else "volume", angles)
+
+
+def _says_stack(path: Path) -> bool:
+    """Whether an MRC header declares separate images (space group 0)."""
+    with path.open("rb") as file:
+        header = file.read(92)
+    return len(header) == 92 and int.from_bytes(header[88:92], "little") == 0
+
+
+def _angles_beside(path: Path, n_sections: int) -> tuple[float, ...]:
+    """Tilt angles from a file of the stack's name, where it has one for every section."""
+    for suffix in _ANGLE_SUFFIXES:
+        beside = path.with_suffix(suffix)
+        if beside.is_file():
+            try:
+                angles = tuple(float(word) for word in beside.read_text().split())
+            except ValueError:
+                continue
+            if len(angles) == n_sections:
+                return angles
+    return ()

@@ -1,0 +1,146 @@
+"""Images the server shows: opened by key, with their 8-bit levels, made in one background thread."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryoloom.errors import CryoloomError, DataUnfitError
+from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.zarr import ZarrPixels
+from cryoloom.model import Pixels
+from cryoloom.web.levels import Kind, Levels, make_levels, open_levels
+
+__all__ = ["Image", "ImageShelf", "content_key"]
+
+_MOST_OPEN = 64
+_USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom" / "levels"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A volume or stack ``(z, y, x)`` that can be shown. Its key changes when its file does."""
+
+    key: str
+    name: str
+    pixels: Pixels
+    pixel_size_angstrom: float
+    kind: Kind
+    levels_folder: Path
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(z, y, x)``; a single image has one section."""
+        n_z, n_y, n_x = self.pixels.shape
+        return n_z, n_y, n_x
+
+
+def content_key(path: Path, part: str = "") -> str:
+    """Key of what a file holds now, from its place, length and time; reading it all would take too long.
+
+    Raises DataUnfitError where the file is gone.
+    """
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise DataUnfitError(f"{path.name} cannot be read: {error.strerror}") from error
+    text = f"{path.absolute()}\0{part}\0{facts.st_size}\0{facts.st_mtime_ns}"
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def open_pixels(path: Path) -> tuple[Pixels, float]:
+    """A volume or stack from an MRC file or an OME-Zarr folder, and its pixel size in angstrom."""
+    opened: MrcPixels | ZarrPixels = ZarrPixels(path) if path.is_dir() else MrcPixels(path)
+    return opened, opened.pixel_size_angstrom
+
+
+class ImageShelf:
+    """Opened images and their levels. Levels are made one image at a time, last asked first."""
+
+    def __init__(self, cache_folder: Path | None = None) -> None:
+        self._cache_folder = cache_folder
+        self._lock = threading.Lock()
+        self._images: OrderedDict[str, Image] = OrderedDict()
+        self._levels: OrderedDict[str, Levels] = OrderedDict()
+        self._making: dict[str, float] = {}
+        self._failed: dict[str, str] = {}
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="levels")
+
+    def close(self) -> None:
+        """Wait for what is being made, begin nothing more."""
+        self._maker.shutdown(wait=True, cancel_futures=True)
+
+    def image(self, path: Path, kind: Kind, name: str, project: Path | None = None) -> Image:
+        """The image in a file. Raises DataUnfitError where it is gone or no image."""
+        key = content_key(path)
+        found = self.opened(key)
+        if found is None:
+            pixels, size = open_pixels(path)
+            found = self.keep(Image(key, name, pixels, size, kind, self.levels_folder(key, project)))
+        return found
+
+    def opened(self, key: str) -> Image | None:
+        """An image that is open already."""
+        with self._lock:
+            return self._images.get(key)
+
+    def keep(self, image: Image) -> Image:
+        """Remember an opened image; the one used longest ago is forgotten."""
+        with self._lock:
+            self._images[image.key] = image
+            self._images.move_to_end(image.key)
+            while len(self._images) > _MOST_OPEN:
+                self._images.popitem(last=False)
+        return image
+
+    def levels_folder(self, key: str, project: Path | None) -> Path:
+        """Where the levels of a key are kept: in the project where it can be written, else with the user."""
+        if self._cache_folder is not None:
+            return self._cache_folder / key
+        if project is not None and os.access(project, os.W_OK):
+            return project / "cache" / "levels" / key
+        return _USER_CACHE / key
+
+    def levels(self, image: Image) -> Levels | None:
+        """Levels of an image, where they are made already."""
+        with self._lock:
+            found = self._levels.get(image.key)
+        if found is None and (found := open_levels(image.levels_folder)) is not None:
+            with self._lock:
+                self._levels[image.key] = found
+                while len(self._levels) > _MOST_OPEN:
+                    self._levels.popitem(last=False)
+        return found
+
+    def prepare(self, image: Image) -> float:
+        """Begin to make the levels; gives the part that is done, 1 when they are there.
+
+        Raises DataUnfitError where they could not be made.
+        """
+        if self.levels(image) is not None:
+            return 1.0
+        with self._lock:
+            if image.key in self._failed:
+                raise DataUnfitError(self._failed.pop(image.key))
+            if image.key not in self._making:
+                self._making[image.key] = 0.0
+                self._maker.submit(self._make, image)
+            return self._making[image.key]
+
+    def _make(self, image: Image) -> None:
+        def progress(part: float) -> None:
+            self._making[image.key] = min(part, 0.99)
+
+        try:
+            image.levels_folder.parent.mkdir(parents=True, exist_ok=True)
+            make_levels(image.pixels, image.levels_folder, image.kind, progress)
+        except (CryoloomError, OSError) as error:
+            self._failed[image.key] = str(error)
+        finally:
+            with self._lock:
+                self._making.pop(image.key, None)

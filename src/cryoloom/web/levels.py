@@ -1,0 +1,199 @@
+"""8-bit copies of volumes and stacks at full, half, quarter ... size: what the browser scrubs through.
+
+An xz slice of a float volume of 2 GB means reading all of it from a cold disk; of its 8-bit copy it takes
+milliseconds. A copy lies beside the project (or in the user's cache folder), is made on first view, appears
+in one move, and is found again by the key of the file it was made from.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.errors import TransientError
+from cryoloom.kernels.block_mean import block_mean
+from cryoloom.kernels.eight_bit import halve_eight_bit, to_eight_bit
+from cryoloom.model import Pixels
+
+__all__ = ["Kind", "Levels", "display_range", "eight_bit", "level_shapes", "make_levels", "open_levels"]
+
+Kind = Literal["volume", "stack"]
+Range = tuple[float, float]
+Progress = Callable[[float], None]
+_COARSEST_PX = 256
+_LARGEST_STORED_PX = 2048  # of a tilt image; finer levels are read from the stack itself
+_RANGE_PX = 512  # noise of single pixels must not decide how a tilt is shown
+_N_SAMPLED = 12  # sections
+_N_THREADS = 2
+_VERSION = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """8-bit levels of one image ``(z, y, x)``, finest first, and the values that 0 and 255 stand for.
+
+    A level that is not stored (of a stack of large images) is None.
+    """
+
+    arrays: tuple[NDArray[np.uint8] | None, ...]
+    ranges: tuple[Range, ...]
+    """One of a volume, one for each section of a stack."""
+    kind: Kind
+
+    def range_of(self, section: int) -> Range:
+        """Values of 0 and 255 in a section of level 0."""
+        return self.ranges[section if self.kind == "stack" else 0]
+
+
+def display_range(values: NDArray[np.float32], percent: float = 0.05) -> Range:
+    """Percentiles between which an image is shown; a constant image gets a range of one about its value."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite, [percent, 100 - percent]))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def volume_range(pixels: Pixels) -> Range:
+    """Display range of a volume ``(z, y, x)`` from a few of its sections; it depends on the pixels alone."""
+    n_z, n_y, n_x = pixels.shape
+    step = max(1, int((n_y * n_x / 65_536) ** 0.5))
+    chosen = np.unique(np.linspace(0, n_z - 1, min(n_z, _N_SAMPLED)).round().astype(int))
+    return display_range(np.concatenate([pixels[int(z)][::step, ::step].ravel() for z in chosen]))
+
+
+def tilt_range(image: NDArray[np.float32]) -> Range:
+    """Display range of a tilt image ``(y, x)``, from block means, as a whole tilt is seen."""
+    return display_range(binned(image, max(1, max(image.shape) // _RANGE_PX)), 0.2)
+
+
+def binned(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Means over square blocks of an image ``(y, x)``; rows and columns left over are dropped."""
+    if factor == 1:
+        return image
+    n_y, n_x = max(1, image.shape[0] // factor), max(1, image.shape[1] // factor)
+    out = np.empty((n_y, n_x), dtype=np.float32)
+    block_mean(np.ascontiguousarray(image[: n_y * factor, : n_x * factor], dtype=np.float32), out)
+    return out
+
+
+def eight_bit(image: NDArray[np.float32], shown: Range) -> NDArray[np.uint8]:
+    """An image ``(y, x)`` mapped linearly to 0 to 255."""
+    out = np.empty(image.shape, dtype=np.uint8)
+    to_eight_bit(np.ascontiguousarray(image, dtype=np.float32), *shown, out)
+    return out
+
+
+def level_shapes(shape: tuple[int, ...], kind: Kind) -> list[tuple[int, int, int]]:
+    """Shapes of all levels: a volume is halved along all axes, a tilt image along two."""
+    n_z, n_y, n_x = shape
+    shapes = [(n_z, n_y, n_x)]
+    while max(shapes[-1][1:]) > _COARSEST_PX and min(shapes[-1][1:]) > 1:
+        z, y, x = shapes[-1]
+        halved = ((z + 1) // 2, (y + 1) // 2, (x + 1) // 2) if kind == "volume" else (z, y // 2, x // 2)
+        shapes.append(halved)
+    return shapes
+
+
+def open_levels(folder: Path) -> Levels | None:
+    """Levels made before, mapped into memory; None where there are none, or of another version."""
+    try:
+        facts = json.loads((folder / "levels.json").read_text())
+        if facts["version"] != _VERSION:
+            return None
+        arrays = tuple(
+            np.memmap(folder / f"{i}.u8", dtype=np.uint8, mode="r", shape=tuple(shape))
+            if (folder / f"{i}.u8").exists()
+            else None
+            for i, shape in enumerate(facts["shapes"])
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+    return Levels(arrays, tuple((low, high) for low, high in facts["ranges"]), facts["kind"])
+
+
+def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = lambda _: None) -> Levels:
+    """Make the levels of an image ``(z, y, x)`` in ``folder``, which appears when they are whole.
+
+    progress : is called with the part that is done, 0 to 1. Raises TransientError where the disk is full.
+    """
+    shapes = level_shapes(pixels.shape, kind)
+    stored = [kind == "volume" or max(shape[1:]) <= _LARGEST_STORED_PX for shape in shapes]
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        part.mkdir(parents=True)
+        needed = sum(int(np.prod(s, dtype=np.int64)) for s, kept in zip(shapes, stored, strict=True) if kept)
+        if (free := shutil.disk_usage(part).free) < needed + 50_000_000:
+            raise TransientError(
+                f"no room for the 8-bit copy in {folder.parent}: free some space, then look again",
+                free_bytes=free,
+                needed_bytes=needed,
+            )
+        arrays: list[Any] = [
+            np.memmap(part / f"{i}.u8", dtype=np.uint8, mode="w+", shape=shape) if kept else None
+            for i, (shape, kept) in enumerate(zip(shapes, stored, strict=True))
+        ]
+        fill = _fill_volume if kind == "volume" else _fill_stack
+        ranges = fill(pixels, arrays, progress)
+        facts = {"version": _VERSION, "kind": kind, "shapes": shapes, "ranges": ranges}
+        (part / "levels.json").write_text(json.dumps(facts))
+        del arrays
+        if not folder.exists():  # somebody else may have been quicker
+            part.rename(folder)
+    except OSError as error:
+        raise TransientError(f"no 8-bit copy can be made in {folder.parent}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    made = open_levels(folder)
+    if made is None:
+        raise TransientError(f"the 8-bit copy in {folder} vanished while it was made; look again")
+    return made
+
+
+def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Progress) -> list[Range]:
+    """Fill all levels, block of sections by block: each section is read once, and halved while it is hot."""
+    shown = volume_range(pixels)
+    deep = 2 ** (len(arrays) - 1)
+    starts = range(0, pixels.shape[0], deep)
+
+    def fill(start: int) -> None:
+        for z in range(start, min(start + deep, pixels.shape[0])):
+            to_eight_bit(pixels[z], *shown, arrays[0][z])
+        for level in range(1, len(arrays)):
+            finer, coarser = arrays[level - 1], arrays[level]
+            first = start >> level
+            for z in range(first, min(first + (deep >> level), len(coarser))):
+                halve_eight_bit(finer[2 * z], finer[min(2 * z + 1, len(finer) - 1)], coarser[z])
+
+    with ThreadPoolExecutor(_N_THREADS) as pool:
+        for done, _ in enumerate(pool.map(fill, starts), 1):
+            progress(done / len(starts))
+    return [shown]
+
+
+def _fill_stack(pixels: Pixels, arrays: list[NDArray[np.uint8] | None], progress: Progress) -> list[Range]:
+    """Fill the stored levels, each from means of the image itself."""
+
+    def fill(z: int) -> Range:
+        image = pixels[z]
+        shown = tilt_range(image)
+        for level, array in enumerate(arrays):
+            if array is not None:
+                to_eight_bit(binned(image, 2**level)[: array.shape[1], : array.shape[2]], *shown, array[z])
+        return shown
+
+    ranges = []
+    with ThreadPoolExecutor(_N_THREADS) as pool:
+        for done, shown in enumerate(pool.map(fill, range(pixels.shape[0])), 1):
+            ranges.append(shown)
+            progress(done / pixels.shape[0])
+    return ranges

@@ -1,0 +1,118 @@
+"""Slices, thumbnails and values of images: addresses whose answer never changes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Protocol
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.web.images import Image
+from cryoloom.web.levels import level_shapes
+from cryoloom.web.site import site_of
+from cryoloom.web.slices import SliceRequest, render, shown_range, thumbnail, value_at
+
+__all__ = ["router"]
+
+router = APIRouter()
+_FOR_EVER = "private, max-age=31536000, immutable"
+_LARGEST_EXACT_SIDE_BYTES = 4_000_000_000  # an xz slice of floats means reading all of the file
+_ROOTS = ("/p/{project}/image/{item}/{role}", "/files/image/{item}/{role}")
+
+
+class _ImageSource(Protocol):
+    def image(self, item_id: int, role: str) -> Image: ...
+
+
+def _image(request: Request, key: str | None = None) -> Image:
+    """The image an address names. Raises DataUnfitError where its file is not what it was."""
+    site = site_of(request)
+    source: _ImageSource | None = site.files
+    if "project" in request.path_params:
+        source = site.project(request.path_params["project"])
+    if source is None:
+        raise UserInputError("no files were given to this server")
+    image = source.image(int(request.path_params["item"]), request.path_params["role"])
+    if key is not None and key != image.key:
+        raise DataUnfitError(f"{image.name} was written anew; load the page again")
+    return image
+
+
+def _info(request: Request) -> JSONResponse:
+    image = _image(request)
+    low, high = shown_range(image)
+    is_small = image.pixels.dtype.itemsize * image.shape[0] * image.shape[1] * image.shape[2]
+    facts = {
+        "key": image.key,
+        "name": image.name,
+        "kind": image.kind,
+        "shape": image.shape,
+        "pixel_size_angstrom": image.pixel_size_angstrom,
+        "levels": level_shapes(image.shape, image.kind),
+        "low": low,
+        "high": high,
+        "ready": site_of(request).shelf.prepare(image) >= 1,
+        "exact_axes": ["z", "y", "x"] if is_small <= _LARGEST_EXACT_SIDE_BYTES else ["z"],
+    }
+    return JSONResponse(facts, headers={"cache-control": "no-store"})
+
+
+def _levels(request: Request, key: str) -> JSONResponse:
+    part = site_of(request).shelf.prepare(_image(request, key))
+    return JSONResponse({"part": part}, headers={"cache-control": "no-store"})
+
+
+def _slice(
+    request: Request,
+    key: str,
+    level: int,
+    axis: Literal["x", "y", "z"],
+    index: int,
+    n: Annotated[int, Query(ge=1, le=400)] = 1,
+    q: Annotated[int, Query(ge=10, le=95)] = 80,
+    r: Annotated[str | None, Query(pattern=r"^\d+,\d+,\d+,\d+$")] = None,
+    lo: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    hi: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+) -> Response:
+    image = _image(request, key)
+    shelf = site_of(request).shelf
+    levels = shelf.levels(image)
+    if levels is None and axis != "z":
+        part = shelf.prepare(image)
+        return JSONResponse({"error": f"Preparing this view: {100 * part:.0f} %", "part": part}, 409)
+    left, bottom, width, height = (int(word) for word in r.split(",")) if r else (0, 0, 0, 0)
+    made = render(
+        image,
+        levels,
+        SliceRequest(
+            level=level,
+            axis=axis,
+            index=index,
+            n_sections=n,
+            quality=q,
+            region=(left, bottom, width, height) if r else None,
+            shown=(lo, hi) if lo is not None and hi is not None and hi > lo else None,
+        ),
+    )
+    headers = {"cache-control": _FOR_EVER, "x-range": f"{made.low:.9g},{made.high:.9g}"}
+    return Response(made.jpeg, media_type="image/jpeg", headers=headers)
+
+
+def _thumb(request: Request, key: str, index: int, s: Annotated[int, Query(ge=16, le=512)] = 180) -> Response:
+    image = _image(request, key)
+    jpeg = thumbnail(image, site_of(request).shelf.levels(image), index, s)
+    return Response(jpeg, media_type="image/jpeg", headers={"cache-control": _FOR_EVER})
+
+
+def _value(request: Request, key: str, z: int, y: int, x: int) -> JSONResponse:
+    value = value_at(_image(request, key), z, y, x)
+    return JSONResponse({"value": f"{value:.9g}"}, headers={"cache-control": _FOR_EVER})
+
+
+for _root in _ROOTS:
+    router.add_api_route(f"{_root}/info.json", _info)
+    router.add_api_route(f"{_root}/{{key}}/levels.json", _levels)
+    router.add_api_route(f"{_root}/{{key}}/value", _value)
+    router.add_api_route(f"{_root}/{{key}}/thumb/{{index}}.jpg", _thumb)
+    router.add_api_route(f"{_root}/{{key}}/{{level}}/{{axis}}/{{index}}.jpg", _slice)

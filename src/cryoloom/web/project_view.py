@@ -1,0 +1,222 @@
+"""What the pages read of a project and decide in it: no other module here knows the store.
+
+Nothing here imports torch. Values come with pixels as paths, so that a page is there though a disk is not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cryoloom.engine.results import history_of, runs_of_nodes, sentence
+from cryoloom.errors import UserInputError
+from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.model.pixels import Index
+from cryoloom.store.codec import decode
+from cryoloom.store.database import Database
+from cryoloom.store.overview import read_overview
+from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.web.images import Image, ImageShelf
+from cryoloom.web.levels import Kind
+
+__all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "image_roles"]
+
+_STACKS = ("stack", "weighted", "corrected")
+_HALVES = ("images", "even", "odd")
+_VOLUMES = ("volume", "even", "odd")
+
+
+@dataclass(frozen=True, slots=True)
+class FileOnly:
+    """Pixels that are not opened yet: only where they are."""
+
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Not known without the file."""
+        return ()
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Not known without the file."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, index: Index, /) -> Any:
+        raise NotImplementedError("open the file first")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAt:
+    """Where an image of a project is found: the item that has it, and its role in the item's value."""
+
+    item: int
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class TomogramAt:
+    """A tomogram of a series, and the run that made it."""
+
+    run: RunRecord
+    item: ItemRecord
+    tomogram: Tomogram
+
+    @property
+    def title(self) -> str:
+        """What tells it from others of the same series."""
+        return f"{self.run.id} {self.run.node}"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesView:
+    """Everything recorded of one series, in the order of the workflow; mappings are keyed by node."""
+
+    name: str
+    series: TiltSeries | None
+    """Its furthest value; None where import failed."""
+    series_item: int | None
+    """The item that holds the value."""
+    steps: tuple[tuple[RunRecord, ItemRecord], ...]
+    tomograms: tuple[TomogramAt, ...] = ()
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def failure(self) -> tuple[str, str] | None:
+        """Node and sentence of the first error."""
+        return next(
+            ((run.node, sentence(item.error) or "") for run, item in self.steps if item.state == "failed"),
+            None,
+        )
+
+    def record(self, name: str) -> Any:
+        """The record of that name, of the last step that gave one."""
+        found = [records[name] for records in self.records.values() if name in records]
+        return found[-1] if found else None
+
+    def figure(self, name: str) -> float | None:
+        """The figure of that name, of the last step that gave one."""
+        found = [item.figures[name] for _, item in self.steps if name in item.figures]
+        return found[-1] if found else None
+
+
+class ProjectView:
+    """One project as the pages see it."""
+
+    def __init__(self, folder: Path, slug: str, shelf: ImageShelf) -> None:
+        self.folder = folder.absolute()
+        self.slug = slug
+        self._shelf = shelf
+        self._database = Database.open(self.folder)
+        self._lock = threading.Lock()
+        self._history: tuple[int, dict[str, list[tuple[RunRecord, ItemRecord]]]] | None = None
+
+    @property
+    def name(self) -> str:
+        """As users know it."""
+        is_inner = self.folder.name == "project"
+        return self.folder.parent.name if is_inner else self.folder.name
+
+    def close(self) -> None:
+        """Release the database."""
+        self._database.close()
+
+    def status_text(self) -> str:
+        """How far the project is, in one line."""
+        overview = read_overview(self.folder, 0)
+        if overview is None:
+            return ""
+        current = runs_of_nodes(overview.runs, overview.nodes)
+        total: dict[str, int] = {}
+        for run in current:
+            for state, n in overview.counts.get(run.id, {}).items():
+                total[state] = total.get(state, 0) + n
+        parts = [f"{total.get('done', 0)} done"]
+        parts += [
+            f"{total[state]} {state.replace('_', ' ')}"
+            for state in ("failed", "left_out")
+            if total.get(state)
+        ]
+        n_running = sum(run.state == "running" for run in current)
+        if n_running:
+            parts.insert(1, f"{n_running} steps running")
+        return ", ".join(parts)
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """All runs, oldest first."""
+        return self._database.runs()
+
+    def items(self, run_id: int) -> tuple[ItemRecord, ...]:
+        """Items of a run, without their values."""
+        return self._database.items(run_id, with_values=False)
+
+    def series_names(self) -> tuple[str, ...]:
+        """Names of all items that current runs worked on."""
+        return tuple(history_of(self._database, with_values=False))
+
+    def series(self, name: str) -> SeriesView:
+        """One series. Raises UserInputError where the project has none of that name."""
+        history = history_of(self._database, with_values=False)
+        if name not in history:
+            raise UserInputError(f"this project has no series {name!r}")
+        whole = [(run, self._database.item(item.id or 0)) for run, item in history[name]]
+        series: TiltSeries | None = None
+        series_item: int | None = None
+        tomograms: list[TomogramAt] = []
+        for run, item in whole:
+            if item.state != "done" or item.value is None:
+                continue
+            value = decode(item.value, self.folder, FileOnly)
+            if isinstance(value, Tomogram):
+                tomograms.append(TomogramAt(run, item, value))
+            elif isinstance(value, TiltSeries):
+                series, series_item = value, item.id
+        if series is None and tomograms:
+            series = tomograms[-1].tomogram.series
+        return SeriesView(
+            name,
+            series,
+            series_item,
+            tuple(whole),
+            tuple(tomograms),
+            {run.node: item.records for run, item in whole if item.records},
+        )
+
+    def image(self, item_id: int, role: str) -> Image:
+        """An image by the item that has it and its role, such as ``stack.images`` or ``volume``.
+
+        Raises UserInputError where there is none, DataUnfitError where its file is gone or damaged.
+        """
+        value = self._database.value_of(item_id)
+        if value is None:
+            raise UserInputError(f"this project has no result {item_id}")
+        at, kind = self._pixels_of(value, role)
+        name = value["series"]["name"] if value["$type"] == "Tomogram" else value.get("name", str(item_id))
+        return self._shelf.image(self.folder / at, kind, f"{name} {role}", self.folder)
+
+    def _pixels_of(self, value: Mapping[str, Any], role: str) -> tuple[str, Kind]:
+        found: Any = value
+        for part in role.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping) or "$pixels" not in found:
+            raise UserInputError(f"this result has no image {role!r}")
+        return str(found["$pixels"]), "volume" if value[
+            "$type"
+        ] != "TiltSeries" and "stack" not in role else "stack"
+
+
+def image_roles(value: TiltSeries | Tomogram) -> tuple[str, ...]:
+    """Roles of the images that a value has, best first."""
+    if isinstance(value, Tomogram):
+        return tuple(role for role in _VOLUMES if getattr(value, role) is not None)
+    return tuple(
+        f"{stack}.{half}"
+        for stack in reversed(_STACKS)
+        for half in _HALVES
+        if getattr(value, stack) is not None and getattr(getattr(value, stack), half) is not None
+    )

@@ -1,0 +1,108 @@
+"""What one server shows: projects and files, and how pages are made of templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+
+from cryoloom.errors import UserInputError
+from cryoloom.web.files_view import FilesView
+from cryoloom.web.images import ImageShelf
+from cryoloom.web.project_view import ProjectView
+
+__all__ = ["RAIL", "Site", "open_projects", "page", "project_of", "site_of"]
+
+RAIL = (
+    ("", "Graph", "graph", "g"),
+    ("/series", "Series", "series", "s"),
+    ("/review", "Review", "review", "v"),
+    ("/ctf", "CTF", "ctf", "c"),
+    ("/align", "Alignment", "align", "a"),
+    ("/tomograms", "Tomograms", "tomograms", "t"),
+    ("/picks", "Picks", "picks", "p"),
+    ("/averages", "Averages", "averages", "m"),
+    ("/live", "Live", "live", "l"),
+    ("/report", "Report", "report", "r"),
+)
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("cryoloom.web"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The projects of a server by the name they have in addresses, and the files it was given."""
+
+    projects: Mapping[str, ProjectView]
+    shelf: ImageShelf
+    files: FilesView | None = None
+
+    def project(self, slug: str) -> ProjectView:
+        """A project by its name in addresses; raises UserInputError where there is none."""
+        if slug not in self.projects:
+            raise UserInputError(f"this server has no project {slug!r}")
+        return self.projects[slug]
+
+    def close(self) -> None:
+        """Close images and databases."""
+        self.shelf.close()
+        for project in self.projects.values():
+            project.close()
+
+
+def open_projects(folders: Sequence[Path], shelf: ImageShelf) -> dict[str, ProjectView]:
+    """Open projects; each gets a short name of its own for addresses."""
+    found: dict[str, ProjectView] = {}
+    for folder in folders:
+        path = folder.absolute()
+        name = path.parent.name if path.name == "project" else path.name
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "project"
+        slug, n = stem, 1
+        while slug in found:
+            n += 1
+            slug = f"{stem}-{n}"
+        found[slug] = ProjectView(path, slug, shelf)
+    return found
+
+
+def site_of(request: Request) -> Site:
+    """The site a request came to."""
+    site: Site = request.app.state.site
+    return site
+
+
+def project_of(request: Request) -> ProjectView:
+    """The project that a request's address names."""
+    return site_of(request).project(request.path_params["project"])
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    name: str = "",
+    project: ProjectView | None = None,
+    status_code: int = 200,
+    **values: Any,
+) -> HTMLResponse:
+    """A page from its template. ``data``, where given, is what the page's script reads."""
+    text = _TEMPLATES.get_template(f"{template}.html.j2").render(
+        project=project,
+        status=project.status_text() if project is not None else "",
+        page=name,
+        rail=RAIL,
+        role=getattr(request.state, "role", "viewer"),
+        **values,
+    )
+    return HTMLResponse(text, status_code=status_code, headers={"cache-control": "no-store"})

@@ -1,0 +1,191 @@
+"""Slices of volumes and tilt images as JPEG: from 8-bit levels while scrubbing, from the floats on rest."""
+
+from __future__ import annotations
+
+import functools
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from cryoloom.errors import UserInputError
+from cryoloom.web.images import Image
+from cryoloom.web.levels import (
+    Levels,
+    Range,
+    binned,
+    display_range,
+    eight_bit,
+    level_shapes,
+    tilt_range,
+    volume_range,
+)
+
+__all__ = ["Slice", "SliceRequest", "render", "shown_range", "thumbnail", "value_at"]
+
+Axis = Literal["x", "y", "z"]
+_LARGEST_PX = 4096  # of one answer; more is asked for region by region
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRequest:
+    """What is asked for. Index and thickness count sections of level 0, whatever the level."""
+
+    level: int
+    axis: Axis
+    index: int
+    n_sections: int = 1
+    quality: int = 80
+    region: tuple[int, int, int, int] | None = None
+    """Left, bottom, width and height in pixels of the level; None for all of it."""
+    shown: Range | None = None
+    """Values for black and white: asks for the stored values themselves instead of the 8-bit copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A JPEG, upper row first, and the values that its black and white stand for."""
+
+    jpeg: bytes
+    low: float
+    high: float
+
+
+def render(image: Image, levels: Levels | None, request: SliceRequest) -> Slice:
+    """One slice: z as (y, x), y as (z, x), x as (y, z), the first of the two upwards.
+
+    Raises UserInputError for a slice that the image does not have.
+    """
+    shapes = level_shapes(image.shape, image.kind)
+    axis = "zyx".index(request.axis)
+    if not 0 <= request.level < len(shapes):
+        raise UserInputError(f"{image.name} has levels 0 to {len(shapes) - 1}, got {request.level}")
+    if not 0 <= request.index < image.shape[axis]:
+        raise UserInputError(
+            f"{image.name} has slices 0 to {image.shape[axis] - 1} along {request.axis}, got {request.index}"
+        )
+    stored = None if levels is None else levels.arrays[request.level]
+    if request.shown is not None or stored is None or levels is None:
+        plane, shown = _from_values(image, request), request.shown
+        if shown is None:
+            is_single_section = request.n_sections == 1 and image.kind == "volume"
+            shown = shown_range(image) if is_single_section else _range_of_plane(plane, image)
+        return _encoded(_cut(plane, request), shown, request.quality)
+    low, high = levels.range_of(request.index)
+    chosen = _sections(request, image, stored.shape[axis])
+    if len(chosen) == 1:
+        return Slice(_jpeg(_cut(_taken(stored, axis, chosen[0]), request), request.quality), low, high)
+    # The mean of many slices has a narrow range: it gets its own, or 8 bits would not be enough.
+    mean = _mean(stored, axis, chosen)
+    darkest, brightest = display_range(mean)
+    scale = (high - low) / 255.0
+    jpeg = _encoded(_cut(mean, request), (darkest, brightest), request.quality).jpeg
+    return Slice(jpeg, low + darkest * scale, low + brightest * scale)
+
+
+def thumbnail(image: Image, levels: Levels | None, index: int, longest_px: int) -> bytes:
+    """A small JPEG of one section, with its own contrast; of a volume the mean of some about it."""
+    shapes = level_shapes(image.shape, image.kind)
+    fine_enough = [i for i, shape in enumerate(shapes) if max(shape[1:]) >= longest_px]
+    level = fine_enough[-1] if fine_enough else 0
+    n_sections = 1 if image.kind == "stack" else max(1, image.shape[0] // 16)
+    picked = SliceRequest(level, "z", index, n_sections)
+    if levels is not None and (stored := levels.arrays[level]) is not None:
+        plane = _mean(stored, 0, _sections(picked, image, stored.shape[0]))
+    else:
+        plane = _from_values(image, picked)
+    small = binned(plane, -(-max(plane.shape) // longest_px))
+    return _jpeg(eight_bit(small, display_range(small, 1.0)), 75)
+
+
+def value_at(image: Image, z: int, y: int, x: int) -> float:
+    """The stored value of one voxel."""
+    n_z, n_y, n_x = image.shape
+    if not (0 <= z < n_z and 0 <= y < n_y and 0 <= x < n_x):
+        raise UserInputError(f"{image.name} has {n_z} x {n_y} x {n_x} voxels (z, y, x), got ({z}, {y}, {x})")
+    return float(image.pixels[z, y : y + 1, x : x + 1][0, 0])
+
+
+def _sections(request: SliceRequest, image: Image, n_at_level: int) -> range:
+    """Sections of the level that the slice is the mean of; those beyond the ends are left out."""
+    halved = image.kind == "volume" or request.axis != "z"
+    step = 2**request.level if halved else 1
+    n = max(1, round(request.n_sections / step))
+    first = min(request.index // step, n_at_level - 1) - (n - 1) // 2
+    return range(max(0, first), min(n_at_level, first + n))
+
+
+def _taken(array: NDArray[np.uint8], axis: int, index: int) -> NDArray[np.uint8]:
+    plane: NDArray[np.uint8] = array[(slice(None),) * axis + (index,)]
+    return plane.T if axis == 2 else plane
+
+
+def _mean(array: NDArray[np.uint8], axis: int, chosen: range) -> NDArray[np.float32]:
+    cut: list[slice] = [slice(None)] * 3
+    cut[axis] = slice(chosen.start, chosen.stop)
+    mean = array[tuple(cut)].sum(axis=axis, dtype=np.uint32).astype(np.float32) / np.float32(len(chosen))
+    return np.ascontiguousarray(mean.T if axis == 2 else mean)
+
+
+def _from_values(image: Image, request: SliceRequest) -> NDArray[np.float32]:
+    """The slice from the stored values, averaged to the size of the level."""
+    axis = "zyx".index(request.axis)
+    half = (request.n_sections - 1) // 2
+    first = max(0, request.index - half)
+    last = min(image.shape[axis], request.index - half + request.n_sections)
+    if axis == 0:
+        plane = np.array(image.pixels[first], dtype=np.float32)
+        for z in range(first + 1, last):
+            plane += image.pixels[z]
+        plane /= np.float32(last - first)
+    else:
+        cut = (
+            (slice(None), slice(first, last)) if axis == 1 else (slice(None), slice(None), slice(first, last))
+        )
+        plane = image.pixels[cut].mean(axis=axis, dtype=np.float32)
+        plane = plane.T if axis == 2 else plane
+    return binned(np.ascontiguousarray(plane), 2**request.level)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_range(key: str, image: Image) -> Range:
+    return volume_range(image.pixels)
+
+
+def shown_range(image: Image) -> Range:
+    """Values for black and white of a volume at first; 0 and 1 for a stack, where each tilt has its own."""
+    return _known_range(image.key, image) if image.kind == "volume" else (0.0, 1.0)
+
+
+def _range_of_plane(plane: NDArray[np.float32], image: Image) -> Range:
+    return tilt_range(plane) if image.kind == "stack" else display_range(plane)
+
+
+def _cut(plane: NDArray[np.generic], request: SliceRequest) -> NDArray[np.generic]:
+    """The wanted region of a plane; all of it without one."""
+    if request.region is None:
+        return plane
+    left, bottom, width, height = request.region
+    cut = plane[max(0, bottom) : bottom + height, max(0, left) : left + width]
+    if not cut.size:
+        raise UserInputError(f"no pixels in the region {request.region} of an image of {plane.shape} (y, x)")
+    return cut
+
+
+def _encoded(plane: NDArray[np.generic], shown: Range, quality: int) -> Slice:
+    return Slice(_jpeg(eight_bit(np.asarray(plane, dtype=np.float32), shown), quality), *shown)
+
+
+def _jpeg(plane: NDArray[np.generic], quality: int) -> bytes:
+    """JPEG of 8-bit values ``(y, x)``, row 0 at the bottom."""
+    if max(plane.shape) > _LARGEST_PX:
+        raise UserInputError(
+            f"a picture of {plane.shape[1]} x {plane.shape[0]} pixels is too large; "
+            f"ask for a region of at most {_LARGEST_PX} or a coarser level"
+        )
+    buffer = io.BytesIO()
+    Picture.fromarray(np.ascontiguousarray(plane[::-1])).save(buffer, format="JPEG", quality=quality)
+    return buffer.getvalue()

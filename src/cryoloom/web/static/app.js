@@ -1,0 +1,186 @@
+/** What every page shares: keys and their help, events from the server, undo, messages, writes. */
+
+/** Send a change; gives the answer's JSON. Throws an Error with the server's sentence. */
+export async function send(path, data = {}, method = "POST") {
+  const response = await fetch(path, {
+    method,
+    headers: { "content-type": "application/json", "x-cryoloom": "1" },
+    body: method === "DELETE" ? null : JSON.stringify(data),
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.error ?? `The server refused (${response.status}).`);
+  return answer;
+}
+
+/** Get JSON; throws an Error with the server's sentence. */
+export async function get(path) {
+  const response = await fetch(path, { headers: { accept: "application/json" } });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.error ?? `The server refused (${response.status}).`);
+  return answer;
+}
+
+/** The page's data, put into it by the server. */
+export function pageData() {
+  const element = document.getElementById("page-data");
+  return element ? JSON.parse(element.textContent) : {};
+}
+
+/** A short message at the lower edge; `isError` keeps it until it is closed. */
+export function tell(text, isError = false) {
+  const box = document.getElementById("messages");
+  const line = document.createElement("div");
+  line.className = isError ? "message is-error" : "message";
+  line.setAttribute("role", isError ? "alert" : "status");
+  const words = document.createElement("span");
+  words.textContent = text;
+  const close = document.createElement("button");
+  close.textContent = "×";
+  close.setAttribute("aria-label", "Close");
+  close.addEventListener("click", () => line.remove());
+  line.append(words, close);
+  box.append(line);
+  while (box.children.length > 4) box.firstChild.remove();
+  if (!isError) setTimeout(() => line.remove(), 4000);
+}
+
+/** Run something that may fail; its sentence is shown. */
+export async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    tell(error.message, true);
+    return undefined;
+  }
+}
+
+/** An element with attributes and children; text stays text. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") element.addEventListener("click", value);
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+// Keys
+
+const keys = [];
+let leader = "";
+let leaderTimer = 0;
+
+/**
+ * Register keys: {key, does, run}. `key` is as in KeyboardEvent.key, or "g s" for two keys one after the other.
+ * `run` may return false to leave the key alone. Registered last is asked first.
+ */
+export function addKeys(list) {
+  keys.unshift(...list);
+}
+
+const isTyping = (target) => target instanceof HTMLElement && Boolean(target.closest("input:not([type=range],[type=checkbox],[type=radio]), textarea, select, [contenteditable]"));
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (document.querySelector("dialog[open]") && event.key !== "Escape" && event.key !== "?") return;
+  const pressed = leader ? `${leader} ${event.key}` : event.key;
+  leader = "";
+  clearTimeout(leaderTimer);
+  for (const { key, run, repeat = true } of keys) {
+    if (key !== pressed || (event.repeat && !repeat)) continue;
+    if (run(event) === false) continue;
+    event.preventDefault();
+    return;
+  }
+  if (keys.some(({ key }) => key.startsWith(`${pressed} `))) {
+    leader = pressed;
+    leaderTimer = setTimeout(() => (leader = ""), 1200);
+  }
+});
+
+const KEY_NAMES = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", " ": "space", Escape: "Esc", PageUp: "Page up", PageDown: "Page down" };
+
+function showKeys() {
+  let dialog = document.getElementById("keys");
+  if (dialog) {
+    if (dialog.open) dialog.close();
+    else dialog.showModal();
+    return;
+  }
+  dialog = make("dialog", { id: "keys", "aria-label": "Keys of this page" });
+  const table = make("table", {});
+  const seen = new Set();
+  for (const { key, does } of keys) {
+    if (!does || seen.has(key)) continue;
+    seen.add(key);
+    const cell = make("td", {});
+    for (const part of key === " " ? [" "] : key.split(" ")) cell.append(make("kbd", {}, KEY_NAMES[part] ?? part), " ");
+    table.append(make("tr", {}, cell, make("td", {}, does)));
+  }
+  dialog.append(make("h2", {}, "Keys of this page"), table, make("button", { onclick: () => dialog.close() }, "Close"));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+addKeys([{ key: "?", does: "these keys", run: showKeys, repeat: false }]);
+document.getElementById("show-keys")?.addEventListener("click", showKeys);
+
+// Project-wide keys and events
+
+const project = document.body.dataset.project ?? "";
+export const base = project ? `/p/${project}` : "";
+
+if (project) {
+  const places = { g: ["", "run graph"], s: ["/series", "series"], v: ["/review", "review"], c: ["/ctf", "CTF"], a: ["/align", "alignment"], t: ["/tomograms", "tomograms"], p: ["/picks", "picks"], m: ["/averages", "averages"], l: ["/live", "live"], r: ["/report", "report"] };
+  addKeys(Object.entries(places).map(([key, [path, title]]) => ({ key: `g ${key}`, does: `go to ${title}`, run: () => location.assign(base + path) })));
+  if (document.body.dataset.role === "owner") {
+    const undo = (path, what) => async () => {
+      const answer = await attempt(() => send(`${base}/${path}`));
+      if (!answer) return;
+      tell(`${what}: ${answer.text}`);
+      document.dispatchEvent(new CustomEvent("decided", { detail: answer }));
+    };
+    addKeys([
+      { key: "z", does: "undo your last decision", run: undo("undo", "Undone") },
+      { key: "Z", does: "redo", run: undo("redo", "Redone") },
+    ]);
+    document.getElementById("undo")?.addEventListener("click", undo("undo", "Undone"));
+  }
+  listen();
+}
+
+/** Events of the project: `document` gets "changed" with what changed; the lamp says whether the line is up. */
+function listen() {
+  const lamp = document.getElementById("lamp");
+  let last = 0;
+  let source = null;
+  let wait = 1000;
+  const connect = () => {
+    source = new EventSource(`${base}/events?after=${last}`);
+    source.addEventListener("open", () => {
+      wait = 1000;
+      lamp.dataset.state = "up";
+      lamp.title = "Connected: this page follows the project";
+    });
+    source.addEventListener("changed", (event) => {
+      const facts = JSON.parse(event.data);
+      last = facts.number;
+      const status = document.getElementById("status");
+      if (status && facts.status) status.textContent = facts.status;
+      document.dispatchEvent(new CustomEvent("changed", { detail: facts }));
+    });
+    source.addEventListener("error", () => {
+      source.close();
+      lamp.dataset.state = "down";
+      lamp.title = "The connection is lost; it is tried again";
+      setTimeout(connect, wait);
+      wait = Math.min(wait * 1.6, 10000);
+    });
+  };
+  connect();
+  addEventListener("pagehide", () => source?.close());
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) connect();
+  });
+}

@@ -1,0 +1,617 @@
+/**
+ * <slice-view>: one slice of a volume or stack on a canvas, scrubbed by keys, wheel and pointer.
+ *
+ * Keys, prefetch, contrast and zoom live here: the server is asked for pictures only. A picture never changes
+ * under its address, so it is fetched once. While the index changes, 8-bit slices are shown at the size that the
+ * connection carries; on rest the stored values are asked for and the badge says "exact".
+ *
+ * Plane coordinates (u, v) are in pixels of level 0 from the lower left corner; pixel i spans i to i + 1.
+ */
+
+const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events take one
+const N_AHEAD = 6;
+const N_KEPT = 96;
+const REST_MS = 250;
+const SLICE_MS = 50; // 20 slices a second
+const AXES = { z: ["x", "y", "z"], y: ["x", "z", "y"], x: ["z", "y", "x"] }; // u, v, and the axis of the slices
+let nFilters = 0;
+
+/** Size of the image along an axis. */
+const sizeOf = (info, axis) => info.shape["zyx".indexOf(axis)];
+
+class SliceView extends HTMLElement {
+  /** @type {any} */ info = null;
+  axis = "z";
+  index = 0;
+  thickness = 1;
+  zoom = 1;
+  centre = [0, 0];
+  /** Black and white as parts of the range each picture is shown in, or as values where the image is a volume. */
+  window = [0, 1];
+  inverted = false;
+  /** Functions (context, view) that draw over the picture, in the order of the array. */
+  layers = [];
+  /** What the pointer does instead of panning: {down, move, up}, each (event, [u, v]) and true where it was used. */
+  tool = null;
+  nDrawn = 0;
+  lastDrawMs = 0;
+  #pictures = new Map();
+  #flying = new Map();
+  #wanted = [];
+  #rates = [];
+  #bytesPerPixel = 0.6;
+  #shown = null;
+  #exact = null;
+  #restTimer = 0;
+  #valueTimer = 0;
+  #pollTimer = 0;
+  #frame = 0;
+  #direction = 1;
+  #fitted = true;
+  #failed = "";
+
+  connectedCallback() {
+    if (this.canvas) return;
+    this.tabIndex = 0;
+    this.setAttribute("role", "img");
+    const id = `slice-window-${nFilters++}`;
+    this.innerHTML = "";
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.classList.add("slice-filter");
+    const filter = document.createElementNS(svg.namespaceURI, "filter");
+    filter.id = id;
+    filter.setAttribute("color-interpolation-filters", "sRGB");
+    const transfer = document.createElementNS(svg.namespaceURI, "feComponentTransfer");
+    this.transfers = ["R", "G", "B"].map((channel) => {
+      const part = document.createElementNS(svg.namespaceURI, `feFunc${channel}`);
+      part.setAttribute("type", "linear");
+      transfer.append(part);
+      return part;
+    });
+    filter.append(transfer);
+    svg.append(filter);
+    this.canvas = document.createElement("canvas");
+    this.canvas.style.filter = `url(#${id})`;
+    this.overlay = document.createElement("canvas");
+    this.overlay.className = "slice-overlay";
+    this.badge = document.createElement("span");
+    this.badge.className = "slice-badge";
+    this.readout = document.createElement("span");
+    this.readout.className = "slice-readout";
+    this.notice = document.createElement("p");
+    this.notice.className = "slice-notice";
+    this.notice.hidden = true;
+    this.append(svg, this.canvas, this.overlay, this.badge, this.readout, this.notice);
+    this.#listen();
+    this.observer = new ResizeObserver(() => this.#resize());
+    this.observer.observe(this);
+  }
+
+  disconnectedCallback() {
+    this.observer?.disconnect();
+    for (const controller of this.#flying.values()) controller.abort();
+    for (const picture of this.#pictures.values()) picture.bitmap.close();
+    this.#pictures.clear();
+    clearTimeout(this.#pollTimer);
+  }
+
+  /** Show an image by the address of its info; keeps index, zoom and window where the shape is the same. */
+  async open(base, { index = null, keep = false } = {}) {
+    const before = this.info;
+    const response = await fetch(`${base}/info.json`);
+    const info = await response.json().catch(() => ({}));
+    if (!response.ok) {
+      this.#say(info.error ?? `The image cannot be shown (${response.status}).`);
+      this.info = null;
+      this.#clear();
+      return false;
+    }
+    this.#say("");
+    const isSame = keep && before && String(before.shape) === String(info.shape) && before.kind === info.kind;
+    this.info = { ...info, base };
+    this.#shown = this.#exact = null;
+    this.#failed = "";
+    const n = sizeOf(info, this.axis);
+    if (!isSame) {
+      this.window = info.kind === "volume" ? [info.low, info.high] : [0, 1];
+      this.index = Math.floor(n / 2);
+      this.#fitted = true;
+    }
+    if (index !== null) this.index = Math.max(0, Math.min(n - 1, index));
+    if (this.#fitted) this.fit();
+    this.#changed(false);
+    if (!info.ready) this.#poll();
+    return true;
+  }
+
+  /** Go to a slice. */
+  go(index) {
+    if (!this.info) return;
+    const next = Math.max(0, Math.min(sizeOf(this.info, this.axis) - 1, Math.round(index)));
+    if (next === this.index) return;
+    this.#direction = Math.sign(next - this.index);
+    this.index = next;
+    this.#changed(true);
+    this.dispatchEvent(new CustomEvent("index", { detail: next }));
+  }
+
+  step(by) {
+    this.go(this.index + by);
+  }
+
+  setThickness(n) {
+    this.thickness = Math.max(1, n);
+    this.#exact = null;
+    this.#changed(true);
+  }
+
+  setAxis(axis) {
+    this.axis = axis;
+    this.index = Math.floor(sizeOf(this.info, axis) / 2);
+    this.#shown = this.#exact = null;
+    this.fit();
+    this.#changed(true);
+  }
+
+  /** Set black and white (values of a volume, parts of each picture's range of a stack); no request is made. */
+  setWindow(low, high) {
+    this.window = [low, Math.max(high, low + 1e-9 * Math.max(1, Math.abs(low)))];
+    this.#applyWindow();
+    this.#restSoon();
+    this.dispatchEvent(new CustomEvent("window", { detail: this.window }));
+  }
+
+  invert() {
+    this.inverted = !this.inverted;
+    this.#applyWindow();
+  }
+
+  /** Black and white from what is on screen: its mean and 3.5 standard deviations. */
+  autoWindow() {
+    const picture = this.#picture();
+    if (!picture) return;
+    const small = new OffscreenCanvas(128, 128);
+    const context = small.getContext("2d", { willReadFrequently: true });
+    context.drawImage(picture.bitmap, 0, 0, 128, 128);
+    const data = context.getImageData(0, 0, 128, 128).data;
+    let sum = 0;
+    let squares = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      sum += data[i];
+      squares += data[i] * data[i];
+    }
+    const n = data.length / 4;
+    const mean = sum / n;
+    const deviation = Math.sqrt(Math.max(squares / n - mean * mean, 1));
+    const [low, high] = [mean - 3.5 * deviation, mean + 3.5 * deviation].map((v) => v / 255);
+    if (this.info.kind === "stack") this.setWindow(low, high);
+    else {
+      const range = picture.high - picture.low;
+      this.setWindow(picture.low + low * range, picture.low + high * range);
+    }
+  }
+
+  /** Show all of the plane. */
+  fit() {
+    if (!this.info) return;
+    const [nu, nv] = this.planeSize();
+    const { clientWidth: width, clientHeight: height } = this;
+    this.#fitted = true;
+    if (!width || !height) return;
+    this.zoom = Math.min(width / nu, height / nv);
+    this.centre = [nu / 2, nv / 2];
+    this.draw();
+  }
+
+  /** Zoom by a factor about a place on screen, or about the middle. */
+  zoomBy(factor, at = null) {
+    if (!this.info) return;
+    const x = at ? at[0] - this.clientWidth / 2 : 0;
+    const y = at ? at[1] - this.clientHeight / 2 : 0;
+    const zoom = Math.max(0.02, Math.min(40, this.zoom * factor));
+    this.centre[0] += x / this.zoom - x / zoom;
+    this.centre[1] -= y / this.zoom - y / zoom;
+    this.zoom = zoom;
+    this.#fitted = false;
+    this.#moved();
+  }
+
+  /** Put a place of the plane into the middle. */
+  centreOn(u, v, zoom = null) {
+    this.centre = [u, v];
+    if (zoom) this.zoom = zoom;
+    this.#fitted = false;
+    this.#moved();
+  }
+
+  planeSize() {
+    const [u, v] = AXES[this.axis];
+    return [sizeOf(this.info, u), sizeOf(this.info, v)];
+  }
+
+  /** Place on screen of a place of the plane. */
+  toScreen(u, v) {
+    return [
+      this.clientWidth / 2 + (u - this.centre[0]) * this.zoom,
+      this.clientHeight / 2 - (v - this.centre[1]) * this.zoom,
+    ];
+  }
+
+  /** Place of the plane at a place on screen. */
+  toPlane(x, y) {
+    return [
+      (x - this.clientWidth / 2) / this.zoom + this.centre[0],
+      this.centre[1] - (y - this.clientHeight / 2) / this.zoom,
+    ];
+  }
+
+  /** Voxel indices (z, y, x) under a place of the plane. */
+  voxelAt(u, v) {
+    const [au, av, an] = AXES[this.axis];
+    const at = { [au]: Math.floor(u), [av]: Math.floor(v), [an]: this.index };
+    return [at.z, at.y, at.x];
+  }
+
+  /** What is on screen: for tests, and for pages that say how an image is shown. */
+  get state() {
+    const picture = this.#picture();
+    return {
+      index: this.index,
+      axis: this.axis,
+      thickness: this.thickness,
+      zoom: this.zoom,
+      window: [...this.window],
+      shownIndex: picture?.index ?? null,
+      level: picture?.level ?? null,
+      exact: Boolean(picture?.exact),
+      ready: Boolean(this.info?.ready),
+      nDrawn: this.nDrawn,
+      failed: this.#failed,
+    };
+  }
+
+  /** Draw picture and layers at the next frame. */
+  draw() {
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#paint());
+  }
+
+  // What is fetched
+
+  #url(level, index, quality, more = "") {
+    const { base, key } = this.info;
+    return `${base}/${key}/${level}/${this.axis}/${index}.jpg?n=${this.thickness}&q=${quality}${more}`;
+  }
+
+  /** Coarsest level that still fills the screen's pixels. */
+  #sharpLevel() {
+    const ratio = devicePixelRatio || 1;
+    const level = Math.floor(Math.log2(1 / Math.max(this.zoom * ratio, 1e-6)) + 0.25);
+    return Math.max(0, Math.min(this.info.levels.length - 1, Math.max(level, this.#coarseEnough())));
+  }
+
+  /** Finest level whose planes are small enough for one picture. */
+  #coarseEnough() {
+    return this.info.levels.findIndex((_, level) => Math.max(...this.#levelSize(level)) <= 4096);
+  }
+
+  #levelSize(level) {
+    const [u, v] = AXES[this.axis];
+    const shape = this.info.levels[level];
+    return [shape["zyx".indexOf(u)], shape["zyx".indexOf(v)]];
+  }
+
+  /** Level and quality that the connection carries 20 times a second. */
+  #scrubLevel() {
+    const sharp = this.#sharpLevel();
+    if (this.#rates.length < 2) return [sharp, 80];
+    const sorted = [...this.#rates].sort((a, b) => a - b);
+    const bytesAllowed = (sorted[Math.floor(sorted.length / 2)] * SLICE_MS) / 1000;
+    for (let level = sharp; level < this.info.levels.length; level++) {
+      const [width, height] = this.#levelSize(level);
+      if (width * height * this.#bytesPerPixel <= bytesAllowed || level > sharp + 2) {
+        return [level, level === sharp ? 80 : 70];
+      }
+    }
+    return [this.info.levels.length - 1, 60];
+  }
+
+  #changed(isScrubbing) {
+    if (!this.info) return;
+    this.#exact = null;
+    const [level, quality] = isScrubbing ? this.#scrubLevel() : [this.#sharpLevel(), 80];
+    const n = sizeOf(this.info, this.axis);
+    const urls = [this.#entry(level, this.index, quality)];
+    for (let ahead = 1; ahead <= N_AHEAD; ahead++) {
+      const index = this.index + this.#direction * ahead;
+      if (index >= 0 && index < n) urls.push(this.#entry(level, index, quality));
+    }
+    const back = this.index - this.#direction;
+    if (back >= 0 && back < n) urls.push(this.#entry(level, back, quality));
+    this.#wanted = urls;
+    const keep = new Set(urls.map((entry) => entry.url));
+    for (const [url, controller] of this.#flying) if (!keep.has(url)) controller.abort();
+    this.#pump();
+    this.draw();
+    this.#restSoon();
+  }
+
+  #moved() {
+    this.draw();
+    this.#restSoon();
+  }
+
+  #restSoon() {
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(() => this.#rest(), REST_MS);
+  }
+
+  /** The index has come to rest: a sharp picture, then the stored values themselves. */
+  #rest() {
+    if (!this.info) return;
+    const level = this.#sharpLevel();
+    const sharp = this.#entry(level, this.index, 90);
+    this.#wanted.unshift(sharp);
+    if (this.info.exact_axes.includes(this.axis) && this.info.kind === "volume") {
+      const [low, high] = this.window;
+      const exact = this.#entry(level, this.index, 92, `&lo=${low}&hi=${high}`);
+      exact.exact = true;
+      this.#wanted.splice(1, 0, exact);
+    }
+    this.#pump();
+  }
+
+  #entry(level, index, quality, more = "") {
+    return { url: this.#url(level, index, quality, more), level, index, quality, axis: this.axis, key: this.info.key };
+  }
+
+  #pump() {
+    for (const entry of this.#wanted) {
+      if (this.#flying.size >= N_IN_FLIGHT) return;
+      if (!this.#pictures.has(entry.url) && !this.#flying.has(entry.url)) this.#fetch(entry);
+    }
+  }
+
+  async #fetch(entry) {
+    const controller = new AbortController();
+    this.#flying.set(entry.url, controller);
+    const began = performance.now();
+    const nOthers = this.#flying.size;
+    try {
+      const response = await fetch(entry.url, { signal: controller.signal });
+      if (!response.ok) {
+        const facts = await response.json().catch(() => ({}));
+        this.#failed = facts.error ?? String(response.status);
+        if (entry.index === this.index) this.#say(facts.error ?? "This slice cannot be shown.");
+        this.#wanted = this.#wanted.filter((other) => other.url !== entry.url);
+        return;
+      }
+      const blob = await response.blob();
+      const seconds = (performance.now() - began) / 1000;
+      const [low, high] = response.headers.get("x-range").split(",").map(Number);
+      const bitmap = await createImageBitmap(blob);
+      this.#rates.push((blob.size * nOthers) / Math.max(seconds, 1e-4));
+      if (this.#rates.length > 5) this.#rates.shift();
+      this.#bytesPerPixel = 0.7 * this.#bytesPerPixel + 0.3 * (blob.size / (bitmap.width * bitmap.height));
+      this.#keep(entry, { ...entry, bitmap, low, high, thickness: this.thickness });
+      if (entry.index === this.index) {
+        if (!this.#failed) this.#say("");
+        this.#failed = "";
+        this.draw();
+      }
+    } catch (error) {
+      if (error.name !== "AbortError") this.#failed = "The server does not answer.";
+    } finally {
+      this.#flying.delete(entry.url);
+      this.#pump();
+    }
+  }
+
+  #keep(entry, picture) {
+    this.#pictures.set(entry.url, picture);
+    while (this.#pictures.size > N_KEPT) {
+      const [url, oldest] = this.#pictures.entries().next().value;
+      if (oldest === this.#shown) break;
+      oldest.bitmap.close();
+      this.#pictures.delete(url);
+    }
+  }
+
+  /** Best picture there is for the present slice; else the last one shown. */
+  #picture() {
+    if (!this.info) return null;
+    let best = null;
+    for (const picture of this.#pictures.values()) {
+      if (picture.index !== this.index || picture.axis !== this.axis || picture.key !== this.info.key) continue;
+      if (!picture.url.includes(`?n=${this.thickness}&`)) continue;
+      if (picture.exact && !picture.url.endsWith(`&lo=${this.window[0]}&hi=${this.window[1]}`)) continue;
+      if (!best || this.#isBetter(picture, best)) best = picture;
+    }
+    if (best) this.#shown = best;
+    return this.#shown;
+  }
+
+  #isBetter(picture, than) {
+    if (Boolean(picture.exact) !== Boolean(than.exact)) return Boolean(picture.exact);
+    return picture.level !== than.level ? picture.level < than.level : picture.quality > than.quality;
+  }
+
+  async #poll() {
+    clearTimeout(this.#pollTimer);
+    const { base, key } = this.info;
+    const response = await fetch(`${base}/${key}/levels.json`).catch(() => null);
+    if (!response || this.info?.key !== key) return;
+    const facts = await response.json().catch(() => ({}));
+    if (!response.ok) {
+      this.#say(facts.error ?? "");
+      return;
+    }
+    this.info.ready = facts.part >= 1;
+    if (this.info.ready) {
+      this.#say("");
+      this.#changed(false);
+      this.dispatchEvent(new CustomEvent("ready"));
+      return;
+    }
+    if (this.axis !== "z") this.#say(`Preparing this view: ${Math.round(100 * facts.part)} %`);
+    this.#pollTimer = setTimeout(() => this.#poll(), 300);
+  }
+
+  // What is drawn
+
+  #applyWindow() {
+    const picture = this.#picture();
+    if (!picture) return;
+    let [low, high] = [0, 1];
+    if (!picture.exact) {
+      [low, high] = this.window;
+      if (this.info.kind === "volume") {
+        const range = picture.high - picture.low;
+        low = (low - picture.low) / range;
+        high = (high - picture.low) / range;
+      }
+    }
+    let slope = 1 / Math.max(high - low, 1e-6);
+    let intercept = -low * slope;
+    if (this.inverted) [slope, intercept] = [-slope, 1 - intercept];
+    for (const part of this.transfers) {
+      part.setAttribute("slope", slope.toFixed(5));
+      part.setAttribute("intercept", intercept.toFixed(5));
+    }
+  }
+
+  #paint() {
+    this.#frame = 0;
+    if (!this.info || !this.clientWidth) return;
+    const began = performance.now();
+    const picture = this.#picture();
+    const ratio = devicePixelRatio || 1;
+    const context = this.canvas.getContext("2d", { alpha: false });
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, this.clientWidth, this.clientHeight);
+    if (picture) {
+      const scale = 2 ** picture.level;
+      const [width, height] = [picture.bitmap.width * scale, picture.bitmap.height * scale];
+      const [x, y] = this.toScreen(0, height);
+      context.imageSmoothingEnabled = this.zoom * scale < 3;
+      context.drawImage(picture.bitmap, x, y, width * this.zoom, height * this.zoom);
+      this.#applyWindow();
+      this.badge.textContent = picture.exact ? "exact" : picture.level ? `8 bit, 1/${scale}` : "8 bit";
+      this.badge.classList.toggle("is-exact", Boolean(picture.exact));
+    }
+    const over = this.overlay.getContext("2d");
+    over.setTransform(ratio, 0, 0, ratio, 0, 0);
+    over.clearRect(0, 0, this.clientWidth, this.clientHeight);
+    for (const layer of this.layers) layer(over, this);
+    this.#scaleBar(over);
+    this.nDrawn += 1;
+    this.lastDrawMs = performance.now() - began;
+    this.dispatchEvent(new CustomEvent("drawn"));
+  }
+
+  #scaleBar(context) {
+    const size = this.info.pixel_size_angstrom;
+    if (!size) return;
+    const about = (this.clientWidth * 0.2 * size) / this.zoom;
+    const power = 10 ** Math.floor(Math.log10(about));
+    const length = [5, 2, 1].map((n) => n * power).find((n) => n <= about) ?? power;
+    const width = (length / size) * this.zoom;
+    const [x, y] = [12, this.clientHeight - 12];
+    context.fillStyle = "rgba(0,0,0,.6)";
+    context.fillRect(x - 4, y - 20, Math.max(width, 46) + 8, 26);
+    context.fillStyle = "#fff";
+    context.fillRect(x, y - 3, width, 3);
+    context.font = "12px system-ui, sans-serif";
+    context.fillText(length >= 10 ? `${+(length / 10).toPrecision(3)} nm` : `${+length.toPrecision(3)} Å`, x, y - 7);
+  }
+
+  #clear() {
+    for (const canvas of [this.canvas, this.overlay]) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+  }
+
+  #resize() {
+    const ratio = devicePixelRatio || 1;
+    for (const canvas of [this.canvas, this.overlay]) {
+      canvas.width = Math.round(this.clientWidth * ratio);
+      canvas.height = Math.round(this.clientHeight * ratio);
+    }
+    if (this.#fitted) this.fit();
+    this.draw();
+  }
+
+  #say(text) {
+    this.notice.textContent = text;
+    this.notice.hidden = !text;
+  }
+
+  // What the user does
+
+  #listen() {
+    let panning = null;
+    const place = (event) => {
+      const box = this.getBoundingClientRect();
+      return [event.clientX - box.left, event.clientY - box.top];
+    };
+    this.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      if (event.ctrlKey || event.metaKey) this.zoomBy(event.deltaY < 0 ? 1.25 : 0.8, place(event));
+      else this.step(event.deltaY < 0 ? 1 : -1);
+    }, { passive: false });
+    this.addEventListener("pointerdown", (event) => {
+      if (!this.info) return;
+      this.focus({ preventScroll: true });
+      const at = this.toPlane(...place(event));
+      this.setPointerCapture(event.pointerId);
+      if (this.tool?.down?.(event, at)) return;
+      if (event.button === 0 || event.button === 1) panning = place(event);
+    });
+    this.addEventListener("pointermove", (event) => {
+      if (!this.info) return;
+      const [x, y] = place(event);
+      if (panning) {
+        this.centre[0] -= (x - panning[0]) / this.zoom;
+        this.centre[1] += (y - panning[1]) / this.zoom;
+        panning = [x, y];
+        this.#fitted = false;
+        this.#moved();
+        return;
+      }
+      const at = this.toPlane(x, y);
+      if (this.tool?.move?.(event, at)) return;
+      this.#read(at);
+    });
+    const end = (event) => {
+      if (panning) panning = null;
+      else if (this.info) this.tool?.up?.(event, this.toPlane(...place(event)));
+    };
+    this.addEventListener("pointerup", end);
+    this.addEventListener("pointercancel", end);
+    this.addEventListener("contextmenu", (event) => event.preventDefault());
+    this.addEventListener("pointerleave", () => {
+      this.readout.textContent = "";
+    });
+  }
+
+  /** Show position and stored value under the pointer. */
+  #read([u, v]) {
+    const [nu, nv] = this.planeSize();
+    clearTimeout(this.#valueTimer);
+    if (u < 0 || v < 0 || u >= nu || v >= nv) {
+      this.readout.textContent = "";
+      return;
+    }
+    const [z, y, x] = this.voxelAt(u, v);
+    const text = `x ${x}  y ${y}  ${this.info.kind === "stack" ? "image" : "z"} ${z}`;
+    this.readout.textContent = text;
+    this.#valueTimer = setTimeout(async () => {
+      const { base, key } = this.info;
+      const response = await fetch(`${base}/${key}/value?z=${z}&y=${y}&x=${x}`).catch(() => null);
+      if (!response?.ok) return;
+      const { value } = await response.json();
+      if (this.readout.textContent === text) this.readout.textContent = `${text}  = ${Number(value).toPrecision(5)}`;
+    }, 80);
+  }
+}
+
+customElements.define("slice-view", SliceView);
+export { AXES, SliceView, sizeOf };
