@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from alignment_accuracy import QuietContext
-from cryoloom.algorithms.alignment_methods import align_by_beads
-from cryoloom.algorithms.coarse_alignment import align_coarsely
-from cryoloom.algorithms.first_alignment import COARSE_PIXELS
-from cryoloom.algorithms.series_geometry import SeriesGeometry, geometry_of_poses
-from cryoloom.algorithms.tilt_images import load_tilt_images, shrink_images
-from cryoloom.algorithms.tracks import residuals, triangulate
-from cryoloom.algorithms.view_variables import Freedom
-from cryoloom.formats.mrc import MrcPixels
+from cryoloom.algorithms.alignment.alignment_methods import align_by_beads
+from cryoloom.algorithms.alignment.coarse_alignment import align_coarsely
+from cryoloom.algorithms.alignment.first_alignment import COARSE_PIXELS
+from cryoloom.algorithms.alignment.tracks import residuals, triangulate
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
+from cryoloom.algorithms.series.tilt_images import load_tilt_images, shrink_images
+from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.simulate.assess import alignment_error_angstrom, axis_error_deg
 from cryoloom.simulate.parameters import SimulationParams

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from alignment_accuracy import CASES
-from cryoloom.algorithms.alignment_methods import align_by_features, align_by_patches, match_images
-from cryoloom.algorithms.first_alignment import align_first
-from cryoloom.algorithms.focus import focus_series
-from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tilt_images import load_tilt_images
-from cryoloom.algorithms.view_variables import Freedom
+from cryoloom.algorithms.alignment.alignment_methods import align_by_features, align_by_patches, match_images
+from cryoloom.algorithms.alignment.first_alignment import align_first
+from cryoloom.algorithms.alignment.focus import focus_series
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.model import Exclusion, Pose, TiltSeries
 from cryoloom.simulate.assess import alignment_error_angstrom, axis_error_deg
 from cryoloom.simulate.parameters import SimulationParams

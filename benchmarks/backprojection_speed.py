@@ -25,12 +25,12 @@ import numba
 import numpy as np
 import torch
 
-from cryoloom.algorithms.back_projection import plan_back_projection
-from cryoloom.algorithms.ctf_correction import Correction
-from cryoloom.algorithms.depth_correction import plan_depth_correction
-from cryoloom.algorithms.iterative_reconstruction import plan_iterations
-from cryoloom.algorithms.radial_filter import RadialFilter
-from cryoloom.kernels.backproject import STRIP_ROWS, back_project
+from cryoloom.algorithms.ctf.correction import Correction
+from cryoloom.algorithms.images.radial_filter import RadialFilter
+from cryoloom.algorithms.reconstruction.back_projection import plan_back_projection
+from cryoloom.algorithms.reconstruction.depth_correction import plan_depth_correction
+from cryoloom.algorithms.reconstruction.iterative_reconstruction import plan_iterations
+from cryoloom.kernels.projection.backproject import STRIP_ROWS, back_project
 from cryoloom.model import Ctf, Microscope, Pose
 
 CASES = {"1024 x 1024 x 256": (256, 1024, 1024), "1440 x 1023 x 350": (350, 1440, 1023)}

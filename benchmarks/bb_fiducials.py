@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.algorithms.bundle_adjustment import adjust_bundle
-from cryoloom.algorithms.cross_validation import left_out_errors
-from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tracks import Tracks
-from cryoloom.algorithms.view_variables import Freedom
-from cryoloom.formats.imod_fiducials import read_resid, read_xyz
+from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.alignment.cross_validation import left_out_errors
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.formats.imod.fiducials import read_resid, read_xyz
 
 SETS = {
     "one axis, tilts and magnification fixed": Freedom(),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.steps.align_frames import AlignFramesParams, align_frames

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.ctf_model import defocus_slope
+from cryoloom.algorithms.ctf.series_model import defocus_slope
 from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from cryoloom.engine.context import EngineContext
-from cryoloom.formats.movie import describe_movie
-from cryoloom.formats.mrc import MrcPixels, MrcSink
+from cryoloom.contract.discovery import find_step
+from cryoloom.engine.worker.context import EngineContext
+from cryoloom.formats.pixels.movie import describe_movie
+from cryoloom.formats.pixels.mrc import MrcPixels, MrcSink
 from cryoloom.geometry.projection import project, projection_matrices
 from cryoloom.model import Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
-from cryoloom.steps.discovery import find_step
 
 STEPS = (
     "align_frames", "erase_xrays", "select_tilts", "estimate_ctf", "weight_dose", "align_series",

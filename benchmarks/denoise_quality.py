@@ -29,13 +29,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from cryoloom.model import Sourced, Stack, TiltSeries, Tomogram
-from cryoloom.report.images import with_scale_bar
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.specimen import make_specimen
 from cryoloom.simulate.stage import tilt_truths
 from cryoloom.steps.deconvolve import DeconvolveParams, deconvolve
 from cryoloom.steps.denoise import DenoiseParams, denoise
 from cryoloom.steps.reconstruct import ReconstructParams, reconstruct
+from cryoloom.views.images import with_scale_bar
 from ctf_correction_quality import correlation_of, shell_sums, soft_crop, true_density
 from kept_series import kept_series
 

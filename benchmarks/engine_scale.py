@@ -24,12 +24,12 @@ from pathlib import Path
 
 import psutil
 
-import cryoloom.steps.discovery as discovery
-from cryoloom.engine.executors import InProcessExecutor
+import cryoloom.contract.discovery as discovery
+from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.engine.executors.executor import InProcessExecutor
+from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
-from cryoloom.engine.workflow import Workflow
 from cryoloom.model import Ctf, Microscope, Pose, Tilt, TiltSeries
-from cryoloom.steps import StepContext, StepParams, step
 
 N_TILTS = 61
 N_STEPS = 9

@@ -12,11 +12,11 @@ import time
 
 import numpy as np
 
-from cryoloom.algorithms.bundle_adjustment import adjust_bundle
-from cryoloom.algorithms.local_alignment import find_local_alignment
-from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tracks import Tracks, residuals, triangulate
-from cryoloom.algorithms.view_variables import Freedom
+from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.alignment.local_alignment import find_local_alignment
+from cryoloom.algorithms.alignment.tracks import Tracks, residuals, triangulate
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.model import ImageWarp
 
 FIELD = 4000.0

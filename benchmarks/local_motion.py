@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.algorithms.movie_alignment import MovieAligner
-from cryoloom.algorithms.trajectory_prior import TrajectoryPrior, learn_prior
-from cryoloom.formats.movie import open_movie
+from cryoloom.algorithms.motion.movie_alignment import MovieAligner
+from cryoloom.algorithms.motion.trajectory_prior import TrajectoryPrior, learn_prior
+from cryoloom.formats.pixels.movie import open_movie
 from cryoloom.model import TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.truth import TiltTruth, Truth

@@ -18,9 +18,9 @@ import numpy as np
 import starfile
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.movie_alignment import MovieAligner
-from cryoloom.algorithms.trajectory_prior import TrajectoryPrior, learn_prior
-from cryoloom.formats.movie import describe_movie, open_movie
+from cryoloom.algorithms.motion.movie_alignment import MovieAligner
+from cryoloom.algorithms.motion.trajectory_prior import TrajectoryPrior, learn_prior
+from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.simulate.camera import make_camera
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.simulate.truth import Truth

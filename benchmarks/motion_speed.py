@@ -22,8 +22,8 @@ import scipy.fft
 import tifffile
 import torch
 
-from cryoloom.formats.movie import describe_movie, open_movie
-from cryoloom.formats.mrc import MrcSink
+from cryoloom.formats.pixels.movie import describe_movie, open_movie
+from cryoloom.formats.pixels.mrc import MrcSink
 from cryoloom.model import GainReference, Microscope, Movie, MovieFrames, Tilt, TiltSeries
 from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 

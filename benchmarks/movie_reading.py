@@ -17,8 +17,8 @@ import numpy as np
 import tifffile
 import torch
 
-from cryoloom.formats.eer_writer import encode_eer_frame, write_eer
-from cryoloom.formats.movie import describe_movie, open_movie
+from cryoloom.formats.pixels.eer_writer import encode_eer_frame, write_eer
+from cryoloom.formats.pixels.movie import describe_movie, open_movie
 
 
 def fastest(call: Callable[[], object], repeats: int) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter, minimum_filter
 
-from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.pixels.mrc import MrcPixels
 
 SERIES = Path(__file__).resolve().parents[2] / "shared/data/tilt-series/empiar-10499/00254.mrc"
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import center_of_mass, gaussian_filter, gaussian_filter1d
 
-from cryoloom.formats.movie import describe_movie, open_movie
+from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
 from cryoloom.simulate.camera import make_camera

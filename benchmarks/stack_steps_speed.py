@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.engine.context import EngineContext
-from cryoloom.formats.mrc import MrcSink
+from cryoloom.engine.worker.context import EngineContext
+from cryoloom.formats.pixels.mrc import MrcSink
 from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps.erase_xrays import EraseXraysParams, erase_xrays
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.history.results import final_items
+from cryoloom.engine.live.watch import WatchOptions, watch
+from cryoloom.engine.live.watch_status import SeriesStatus
+from cryoloom.engine.live.watched_folder import WatchedFolder
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import final_items
-from cryoloom.engine.silence import Silence
-from cryoloom.engine.watch import WatchOptions, watch
-from cryoloom.engine.watch_status import SeriesStatus
-from cryoloom.engine.watched_folder import WatchedFolder
-from cryoloom.formats.movie_writer import write_movie_tiff
+from cryoloom.formats.pixels.movie_writer import write_movie_tiff
 from cryoloom.simulate.live import LivePlan, play_session
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps.import_movies import ImportMoviesParams

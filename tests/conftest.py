@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from context import MemoryContext
+from makers.context import MemoryContext
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

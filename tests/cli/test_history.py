@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes import fake_steps
-from test_graph import run as run_steps
 from typer.testing import CliRunner
 
 from cryoloom.cli.main import app
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
+from makers.fakes import fake_steps
+from makers.graphs import run as run_steps
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]

@@ -6,15 +6,15 @@ import json
 import sys
 
 import pytest
-from fakes import fake_steps
 from typer.testing import CliRunner
 
 import cryoloom
-import cryoloom.engine.raw_data as raw_data
+import cryoloom.engine.graph.raw_data as raw_data
 from cryoloom.cli.main import app, main
 from cryoloom.cli.options import parse_settings
-from cryoloom.engine.workflow import Workflow
+from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.errors import UserInputError
+from makers.fakes import fake_steps
 
 __all__ = ["fake_steps"]
 
@@ -96,7 +96,7 @@ def test_one_step_has_its_parameters_as_options(run, tmp_path):
     import typer
 
     from cryoloom.cli.work import _run_command
-    from cryoloom.steps import find_step
+    from cryoloom.contract import find_step
 
     step_app = typer.Typer()
     step_app.command()(_run_command(find_step("smooth")))

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from cryoloom.cli.watch_board import JsonWatchListener, WatchBoard
-from cryoloom.engine.task import Outcome, Task
-from cryoloom.engine.watch_status import SeriesStatus
-from cryoloom.engine.workflow import load_workflow
+from cryoloom.engine.graph.workflow import load_workflow
+from cryoloom.engine.live.watch_status import SeriesStatus
+from cryoloom.engine.worker.task import Outcome, Task
 from cryoloom.store.records import ItemRecord
 
 

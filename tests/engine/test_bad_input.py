@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tifffile
 
+from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.graph.raw_data import plan_for_raw_data
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.history.results import sentence
 from cryoloom.engine.project import Project
-from cryoloom.engine.raw_data import plan_for_raw_data
-from cryoloom.engine.results import sentence
-from cryoloom.engine.silence import Silence
-from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import CryoloomError, UserInputError
-from cryoloom.formats.mrc import MrcSink, write_mrc
+from cryoloom.formats.pixels.mrc import MrcSink, write_mrc
 from cryoloom.simulate.session import SimulationParams, simulate_session
 
 PARAMS = SimulationParams(

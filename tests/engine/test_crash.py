@@ -17,25 +17,25 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from fakes import N_TILTS, fake_steps
 
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import final_items
-from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import TransientError
-from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.pixels.mrc import MrcPixels
+from makers.fakes import N_TILTS, fake_steps
 
 __all__ = ["fake_steps"]
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).resolve().parents[1]
 N_SERIES = 12
 N_WORKERS = 2
 FAKE_PROGRAM = """
 import sys
-import fakes_on_workers
+from makers import fakes_on_workers
 from cryoloom.engine.project import Project
-from cryoloom.engine.workflow import Workflow
-from cryoloom.engine.workplace import Workplace
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.executors.workplace import Workplace
 folder, executor, plan = sys.argv[1:]
 Project.open(folder, create=True).run_workflow(
     Workflow.model_validate_json(plan), executor=Workplace(executor, "cpu", workers=2)
@@ -60,11 +60,11 @@ def fake_plan(tally, seconds=0.03):
 
 
 def start(program: str, folder: Path, executor: str, plan: str) -> subprocess.Popen[bytes]:
-    paths = [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         "PYTHONPATH": ":".join(filter(None, paths)),
-        "DASK_DISTRIBUTED__WORKER__PRELOAD": f'["{HERE / "fakes_on_workers.py"}"]',
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": f'["{TESTS / "makers" / "fakes_on_workers.py"}"]',
     }
     command = [sys.executable, "-c", program, str(folder), executor, plan]
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
-from loopback_slurm import loopback_slurm, why_not
-from test_watch import MINUTE, Diary
 
+from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.engine.live.watch import WatchOptions, watch
 from cryoloom.engine.project import Project
-from cryoloom.engine.watch import WatchOptions, watch
-from cryoloom.engine.workplace import Workplace
 from cryoloom.simulate.live import LivePlan, play_session
 from cryoloom.simulate.session import SimulationParams, simulate_session
+from makers.loopback_slurm import loopback_slurm, why_not
+from makers.watched_sessions import MINUTE, Diary
 
 SESSION = SimulationParams(
     n_series=2,

@@ -7,14 +7,14 @@ import time
 
 import numpy as np
 import pytest
-from fakes import N_TILTS, fake_steps
 
-from cryoloom.engine.executors import InProcessExecutor
+from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.executors.executor import InProcessExecutor
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.history.results import current_runs, final_items
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import current_runs, final_items
-from cryoloom.engine.silence import Silence
-from cryoloom.engine.workflow import Workflow
 from cryoloom.errors import UserInputError
+from makers.fakes import N_TILTS, fake_steps
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]

@@ -4,21 +4,21 @@ import json
 from dataclasses import replace
 
 import pytest
-from fakes import STEPS, find_series
 from pydantic import Field
 from rich.console import Console
-from test_graph import Diary
-from test_graph import run as run_steps
 from typer.testing import CliRunner
 
-import cryoloom.steps.discovery as discovery
+import cryoloom.contract.discovery as discovery
 from cryoloom.cli.main import app
+from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.engine.history.results import current_runs, final_items, history_of
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import current_runs, final_items, history_of
 from cryoloom.engine.session_axis import align_outlying_again, session_axis
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Sourced, TiltSeries
-from cryoloom.steps import StepContext, StepParams, step
+from makers.fakes import STEPS, find_series
+from makers.graphs import Diary
+from makers.graphs import run as run_steps
 
 AXES = {"TS_01": 85.2, "TS_02": 85.3, "TS_03": 90.9, "TS_04": 85.25, "TS_05": -94.7}
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import yaml
 
-import cryoloom.steps.discovery as discovery
+import cryoloom.contract.discovery as discovery
+from cryoloom.contract import all_steps
+from cryoloom.contract.planned import planned_step
+from cryoloom.engine.graph.workflow import Workflow, load_workflow, shipped_workflows
+from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import final_items
-from cryoloom.engine.workflow import Workflow, load_workflow, shipped_workflows
 from cryoloom.model import Stack, Tomogram
 from cryoloom.simulate.session import SimulationParams, simulate_session
-from cryoloom.steps import all_steps
-from cryoloom.steps.planned import planned_step
-from made_series import make_series
+from makers.made_series import make_series
 
 FROM_MOVIES = [name for name in shipped_workflows() if name != "tomogram_from_stack"]
 

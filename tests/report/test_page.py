@@ -22,8 +22,8 @@ from cryoloom.model import (
     TiltSeries,
     Tomogram,
 )
-from cryoloom.report.content import ReportContent, RunSummary, SeriesReport
 from cryoloom.report.page import write_report
+from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
 
 ANGLES = (-40.0, -20.0, 0.0, 20.0, 40.0)
 

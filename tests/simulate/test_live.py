@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cryoloom.formats.mdoc import read_mdoc
+from cryoloom.formats.session.mdoc import read_mdoc
 from cryoloom.simulate.live import LivePlan, play_session
 from cryoloom.simulate.session import SimulationParams, simulate_session
 

@@ -4,7 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.ndimage import center_of_mass, gaussian_filter
 
-from cryoloom.algorithms.ctf import ctf_2d
+from cryoloom.algorithms.ctf.transfer import ctf_2d
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
 from cryoloom.simulate.microscope import ExposedContrast, Optics, remaining_after_dose

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cryoloom.formats.movie import describe_movie, open_movie
+from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.simulate.camera import gain_as_filed, make_camera
 from cryoloom.simulate.session import SimulationParams, simulate_session, simulate_tilt_series
 from cryoloom.simulate.truth import Truth
@@ -105,7 +105,7 @@ def test_session_on_disk(session):
 
 
 def test_mdoc_is_read_back(session):
-    mdoc = pytest.importorskip("cryoloom.formats.mdoc")
+    mdoc = pytest.importorskip("cryoloom.formats.session.mdoc")
     assert mdoc.read_mdoc(session[0] / "TS_01.mrc.mdoc") is not None
 
 

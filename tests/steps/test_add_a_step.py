@@ -14,7 +14,7 @@ cryoloom.steps.__path__.append(sys.argv[1])
 sys.path.insert(0, sys.argv[1])
 from typer.testing import CliRunner
 from cryoloom.cli.main import app
-from cryoloom.steps import find_step
+from cryoloom.contract import find_step
 print(find_step("invert_contrast").summary)
 shown = CliRunner().invoke(app, ["run", "invert_contrast", "--help"], env={"COLUMNS": "200"})
 print(shown.output)

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blob_series import AXIS, TILTS, make_series
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
+from makers.blob_series import AXIS, TILTS, make_series
 
 
 def rms_error(series, truth, rng):

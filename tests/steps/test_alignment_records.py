@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blob_series import AXIS, TILTS, make_series
-from context import MemoryContext
-from cryoloom.algorithms.alignment_methods import Alignment
-from cryoloom.algorithms.bundle_adjustment import adjust_bundle
-from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tracks import Tracks
-from cryoloom.algorithms.view_variables import Freedom
+from cryoloom.algorithms.alignment.alignment_methods import Alignment
+from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.steps.alignment_records import record_alignment
+from makers.blob_series import AXIS, TILTS, make_series
+from makers.context import MemoryContext
 
 
 @pytest.mark.parametrize("method", ["beads", "patches"])

@@ -7,7 +7,7 @@ import pytest
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Sourced
 from cryoloom.steps.assign_ctf import AssignCtfParams, assign_ctf
-from made_series import aligned, make_series
+from makers.made_series import aligned, make_series
 
 
 def test_ctf_comes_by_acquisition_index_and_poses_stay(context):

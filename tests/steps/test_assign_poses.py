@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cryoloom.contract import find_step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Stack
-from cryoloom.steps import find_step
 from cryoloom.steps.assign_poses import AssignPosesParams, assign_poses
-from made_series import aligned, make_series
+from makers.made_series import aligned, make_series
 
 
 def test_poses_come_by_acquisition_index_and_pixels_stay(context, rng):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.ctf import ctf_2d
+from cryoloom.algorithms.ctf.transfer import ctf_2d
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.projection import beam_coordinate, project
 from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from context import MemoryContext
-from cryoloom.algorithms.ctf import ctf_1d
-from cryoloom.algorithms.deconvolution import filtered_volume
+from cryoloom.algorithms.ctf.transfer import ctf_1d
+from cryoloom.algorithms.denoising.deconvolution import filtered_volume
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Ctf, Microscope, Pose, Tilt, TiltSeries, Tomogram
 from cryoloom.steps.deconvolve import DeconvolveParams, deconvolve
+from makers.context import MemoryContext
 
 
 def tomogram_of(volume, defoci=(70000.0, 30000.0, 30400.0, 90000.0)):

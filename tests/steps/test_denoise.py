@@ -5,11 +5,11 @@ import pytest
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
-from context import MemoryContext
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.network_weights import read_network, write_network
+from cryoloom.formats.exchange.network_weights import read_network, write_network
 from cryoloom.model import Microscope, Pose, Tilt, TiltSeries, Tomogram
 from cryoloom.steps.denoise import DenoiseParams, _effort, denoise
+from makers.context import MemoryContext
 
 SHAPE = (20, 56, 24)
 SMALL = (16, 34, 18)  # where nothing is said about quality

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from bead_images import DIAMETER, PIXEL, bead_series
-from cryoloom.algorithms.bead_positions import locate_beads
-from cryoloom.algorithms.bead_tracking import bead_maps
-from cryoloom.algorithms.series_geometry import geometry_of_poses
-from cryoloom.algorithms.straight_images import straightened
-from cryoloom.algorithms.tilt_images import load_tilt_images
+from cryoloom.algorithms.alignment.bead_positions import locate_beads
+from cryoloom.algorithms.alignment.bead_tracking import bead_maps
+from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.series.series_geometry import geometry_of_poses
+from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import ImageWarp, Stack
 from cryoloom.steps.erase_beads import EraseBeadsParams, erase_beads
+from makers.bead_images import DIAMETER, PIXEL, bead_series
 
 
 def test_beads_are_located(rng):

@@ -7,13 +7,13 @@ import pytest
 from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
-from context import MemoryContext
-from cryoloom.algorithms.ctf_model import defocus_slope
-from cryoloom.formats.mrc import MrcPixels
+from cryoloom.algorithms.ctf.series_model import defocus_slope
+from cryoloom.contract import find_step
+from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
-from cryoloom.steps import find_step
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
-from tilted_images import tilted_film
+from makers.context import MemoryContext
+from makers.tilted_images import tilted_film
 
 ANGLES = np.array([-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0])
 DEFOCI = 28000.0 + np.array([300.0, -200.0, 100.0, 0.0, -350.0, 250.0, 50.0])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from bead_images import coloured_noise
-from cryoloom.algorithms.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.estimate_slab import EstimateSlabParams, estimate_slab
+from makers.bead_images import coloured_noise
 
 SIDE, PIXEL = 140, 16.0
 ANGLES = np.arange(-54.0, 55.0, 5.4)

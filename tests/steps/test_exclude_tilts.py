@@ -10,7 +10,7 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Stack
 from cryoloom.steps.exclude_tilts import ExcludeTiltsParams, exclude_tilts
 from cryoloom.steps.weight_dose import WeightDoseParams, weight_dose
-from made_series import aligned, make_series
+from makers.made_series import aligned, make_series
 
 
 def test_tilts_are_marked_with_the_reason_and_nothing_is_renumbered(context):

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from blob_series import AXIS, PIXEL, SIDE, TILTS, make_series
-from cryoloom.algorithms.bundle_adjustment import adjust_bundle
-from cryoloom.algorithms.view_variables import Freedom
+from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.alignment.view_variables import Freedom
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.imod_tracks import ForeignTracks, write_fiducial_model
-from cryoloom.formats.imod_transforms import write_angles
+from cryoloom.formats.imod.tracks import ForeignTracks, write_fiducial_model
+from cryoloom.formats.imod.transforms import write_angles
 from cryoloom.model import Exclusion
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
 from cryoloom.steps.fiducial_tracks import read_tracks
+from makers.blob_series import AXIS, PIXEL, SIDE, TILTS, make_series
 
 EVERY = np.ones(len(TILTS), dtype=bool)
 

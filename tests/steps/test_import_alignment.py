@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.aretomo import write_aretomo
-from cryoloom.formats.imod import write_imod
-from cryoloom.formats.imod_transforms import read_angles, read_xf, write_angles, write_xf
-from cryoloom.formats.relion5 import read_relion5_tilt_series, write_relion5
-from cryoloom.formats.warp import write_warp
+from cryoloom.formats.aretomo.aln import write_aretomo
+from cryoloom.formats.imod.export import write_imod
+from cryoloom.formats.imod.transforms import read_angles, read_xf, write_angles, write_xf
+from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, write_relion5
+from cryoloom.formats.warp.tilt_series import write_warp
 from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
 from cryoloom.steps.import_alignment import ImportAlignmentParams, import_alignment
 

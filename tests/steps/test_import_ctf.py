@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.ctffind import write_aretomo_ctf, write_ctffind
-from cryoloom.formats.gctf import write_gctf
-from cryoloom.formats.imod_defocus import write_imod_defocus
+from cryoloom.formats.ctf_programs.ctffind import write_aretomo_ctf, write_ctffind
+from cryoloom.formats.ctf_programs.gctf import write_gctf
+from cryoloom.formats.imod.defocus import write_imod_defocus
 from cryoloom.model import Ctf
 from cryoloom.steps.import_ctf import ImportCtfParams, import_ctf
-from ctf_series import assert_same_ctfs, series_with_ctfs
+from makers.ctf_series import assert_same_ctfs, series_with_ctfs
 
 ANGLES = (0.0, 3.0, -3.0, -6.0, 6.0)
 FILES = {

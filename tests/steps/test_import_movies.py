@@ -10,7 +10,7 @@ import tifffile
 from numpy.testing import assert_allclose
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.mrc import write_mrc
+from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.model import TiltSeries
 from cryoloom.steps.import_movies import ImportMoviesParams, import_movies
 

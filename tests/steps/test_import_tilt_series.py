@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.mrc import write_mrc
+from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.steps.import_tilt_series import ImportTiltSeriesParams, import_tilt_series
 
 ANGLES = (-6, -3, 0, 3, 6)

@@ -10,9 +10,9 @@ import tifffile
 from numpy.testing import assert_allclose
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.gain import load_gain
-from cryoloom.formats.movie import describe_movie
-from cryoloom.formats.mrc import write_mrc
+from cryoloom.formats.pixels.movie import describe_movie
+from cryoloom.formats.pixels.mrc import write_mrc
+from cryoloom.formats.session.gain import load_gain
 from cryoloom.model import GainReference, Microscope, Tilt, TiltSeries
 from cryoloom.steps.prepare_gain import PrepareGainParams, prepare_gain
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import LeftOut
 from cryoloom.steps.select_items import SelectItemsParams, select_items
-from made_series import aligned, make_series
+from makers.made_series import aligned, make_series
 
 
 def choose(context, name="TS_01", **params):

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
-from simulated_movies import FLAWLESS_CAMERA, simulated_movies
+from makers.simulated_movies import FLAWLESS_CAMERA, simulated_movies
 
 SIDE, PIXEL = 256, 10.0
 TILTS = np.arange(-24.0, 25.0, 4.0)

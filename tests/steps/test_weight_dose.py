@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryoloom.algorithms.dose import dose_weights, mean_dose_weights
+from cryoloom.algorithms.series.dose import dose_weights, mean_dose_weights
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps.weight_dose import WeightDoseParams, weight_dose

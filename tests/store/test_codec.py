@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryoloom.formats.parquet import ParquetTable, write_parquet
+from cryoloom.formats.exchange.parquet import ParquetTable, write_parquet
 from cryoloom.model import (
     ArrayTable,
     Ctf,

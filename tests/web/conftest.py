@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from browser import CHROMIUM, FLAGS, Served, Window
+from makers.browser import CHROMIUM, FLAGS, Served, Window
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,8 @@ import httpx
 import numpy as np
 import pytest
 
-from browser import serving
 from cryoloom.errors import UserInputError
-from cryoloom.formats.mrc import write_mrc
+from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.web.access import Access, read_token_file, write_private
 from cryoloom.web.app import make_app
 from cryoloom.web.files_view import FilesView
@@ -21,6 +20,7 @@ from cryoloom.web.guard import SECURITY_HEADERS
 from cryoloom.web.images import ImageShelf
 from cryoloom.web.serve import ServeOptions
 from cryoloom.web.site import Site
+from makers.browser import serving
 
 HOST = "127.0.0.1:8080"
 ACCESS = Access(cookie_name="cryoloom_8080", allowed_hosts=frozenset({"tomo.example.org"}))

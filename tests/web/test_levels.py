@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image as Picture
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.mrc import write_mrc
-from cryoloom.kernels.eight_bit import halve_eight_bit
+from cryoloom.formats.pixels.mrc import write_mrc
+from cryoloom.kernels.images.eight_bit import halve_eight_bit
 from cryoloom.web.images import Image, ImageShelf
 from cryoloom.web.levels import level_shapes, make_levels, open_levels
 from cryoloom.web.slices import SliceRequest, render, thumbnail, value_at

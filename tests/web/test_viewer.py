@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import Served, serving
-from cryoloom.formats.mrc import write_mrc
+from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.web.files_view import FilesView
 from cryoloom.web.images import ImageShelf
 from cryoloom.web.site import Site
+from makers.browser import Served, serving
 
 SHAPE = (40, 200, 300)
 BRIGHT = (11, 150, 60)  # z, y, x of the corner of a bright block of 12 x 12 x 12

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pydantic import Field
 
+from cryoloom.contract import StepContext, StepParams, step
 from cryoloom.model import Stack, TiltSeries
-from cryoloom.steps import StepContext, StepParams, step
 
 
 class InvertContrastParams(StepParams):

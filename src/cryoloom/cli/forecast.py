@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cryoloom.engine.coordinator.dry_run import NodeForecast
 from cryoloom.engine.project import Project
-from cryoloom.engine.rehearsal import NodeForecast
 from cryoloom.store.names import FILE_NAME
 
 __all__ = ["project_to_rehearse", "tell_forecast"]

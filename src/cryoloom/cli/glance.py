@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cryoloom.engine.results import history_of, results_of, runs_of_nodes, sentence
-from cryoloom.engine.watch_status import series_being_watched
+from cryoloom.engine.history.results import history_of, results_of, runs_of_nodes, sentence
+from cryoloom.engine.live.watch_status import series_being_watched
 from cryoloom.store.overview import Overview, read_overview
 from cryoloom.store.records import RunRecord
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cryoloom.cli.options import as_json
-from cryoloom.engine.methods import methods_text
+from cryoloom.engine.history.methods import methods_text
+from cryoloom.engine.history.provenance import Origin
+from cryoloom.engine.history.runs import Comparison
 from cryoloom.engine.project import Project
-from cryoloom.engine.provenance import Origin
-from cryoloom.engine.runs import Comparison
 
 __all__ = ["add_to"]
 

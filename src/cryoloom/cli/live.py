@@ -22,11 +22,11 @@ from cryoloom.cli.work import (
     WorkersOption,
     conclude,
 )
+from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.engine.live.watch import WatchOptions, ask_to_close
+from cryoloom.engine.live.watch import watch as watch_session
+from cryoloom.engine.live.watch_status import series_being_watched
 from cryoloom.engine.project import Project
-from cryoloom.engine.watch import WatchOptions, ask_to_close
-from cryoloom.engine.watch import watch as watch_session
-from cryoloom.engine.watch_status import series_being_watched
-from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import UserInputError
 
 __all__ = ["add_to"]

@@ -14,11 +14,11 @@ from cryoloom.cli import glance
 from cryoloom.cli.options import allowed_values, as_json, default_text
 from cryoloom.cli.reference import steps_as_markdown
 from cryoloom.cli.work import workflow_run
+from cryoloom.contract import all_steps, find_step
 from cryoloom.engine.doctor import examine
+from cryoloom.engine.graph.workflow import load_workflow, shipped_workflows, validated_params
 from cryoloom.engine.project import Project
-from cryoloom.engine.scipion_import import import_scipion
-from cryoloom.engine.workflow import load_workflow, shipped_workflows, validated_params
-from cryoloom.steps import all_steps, find_step
+from cryoloom.scipion.workflow_import import import_scipion
 
 __all__ = ["add_to"]
 

@@ -11,8 +11,8 @@ import typer
 import yaml
 from pydantic.fields import FieldInfo
 
+from cryoloom.contract import Step
 from cryoloom.errors import UserInputError
-from cryoloom.steps import Step
 
 __all__ = [
     "allowed_values",

@@ -10,9 +10,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from cryoloom.engine.results import sentence
-from cryoloom.engine.task import Outcome, Task
-from cryoloom.engine.workflow import Workflow
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.history.results import sentence
+from cryoloom.engine.worker.task import Outcome, Task
 from cryoloom.store.records import ItemRecord
 
 __all__ = ["BarListener", "JsonListener"]

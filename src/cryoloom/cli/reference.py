@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cryoloom.cli.options import allowed_values, default_text, type_text
-from cryoloom.steps import Step, all_steps
-from cryoloom.steps.declaration import Gathered, Shared, kind_of
+from cryoloom.contract import Step, all_steps
+from cryoloom.contract.step import Gathered, Shared, kind_of
 
 __all__ = ["steps_as_markdown"]
 

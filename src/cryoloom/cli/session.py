@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cryoloom.algorithms.axis_consensus import AxisConsensus, AxisVerdict
+from cryoloom.algorithms.alignment.axis_consensus import AxisConsensus, AxisVerdict
 from cryoloom.cli.options import as_json
 from cryoloom.cli.work import (
     ClusterOption,
@@ -21,9 +21,9 @@ from cryoloom.cli.work import (
     conclude,
     listener_for,
 )
+from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.project import Project
 from cryoloom.engine.session_axis import align_outlying_again, session_axis
-from cryoloom.engine.workplace import Workplace
 
 __all__ = ["add_to"]
 

@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cryoloom.cli.progress import JsonListener
-from cryoloom.engine.results import sentence
-from cryoloom.engine.task import Outcome, Task
-from cryoloom.engine.watch_status import SeriesStatus
-from cryoloom.engine.workflow import Workflow
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.history.results import sentence
+from cryoloom.engine.live.watch_status import SeriesStatus
+from cryoloom.engine.worker.task import Outcome, Task
 from cryoloom.store.records import ItemRecord
 
 __all__ = ["JsonWatchListener", "WatchBoard"]

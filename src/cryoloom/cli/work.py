@@ -14,18 +14,18 @@ from rich.console import Console
 from cryoloom.cli.forecast import project_to_rehearse, tell_forecast
 from cryoloom.cli.options import as_options, parse_settings, parsed_options
 from cryoloom.cli.progress import BarListener, JsonListener
+from cryoloom.contract import Step, all_steps
+from cryoloom.contract.step import kind_of
+from cryoloom.engine.coordinator.scheduler import Summary
 from cryoloom.engine.demo import make_demo
+from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.engine.graph.validation import validated
+from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
 from cryoloom.engine.reporting import report_path, write_project_report
-from cryoloom.engine.results import final_items
-from cryoloom.engine.scheduler import Summary
-from cryoloom.engine.validation import validated
-from cryoloom.engine.workplace import Workplace
 from cryoloom.errors import UserInputError
 from cryoloom.simulate.live import LivePlan, play_session
 from cryoloom.simulate.session import SimulationParams, simulate_session
-from cryoloom.steps import Step, all_steps
-from cryoloom.steps.declaration import kind_of
 
 __all__ = [
     "ClusterOption",

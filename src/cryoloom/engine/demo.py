@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from cryoloom.engine.coordinator.scheduler import Listener, Summary
 from cryoloom.engine.project import Project
-from cryoloom.engine.scheduler import Listener, Summary
 from cryoloom.simulate.session import SimulationParams, simulate_session
 
 __all__ = ["make_demo"]

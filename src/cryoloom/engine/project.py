@@ -10,24 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cryoloom.engine.executors import Executor
-from cryoloom.engine.provenance import Origin, origin_of_file, record_export
-from cryoloom.engine.raw_data import plan_for_raw_data
-from cryoloom.engine.rehearsal import NodeForecast, rehearse
-from cryoloom.engine.results import ItemResult, final_items, results_of
-from cryoloom.engine.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
-from cryoloom.engine.scheduler import Listener, Scheduler, Summary
-from cryoloom.engine.silence import Silence
-from cryoloom.engine.sources import OpenSource, source_items
-from cryoloom.engine.task import STOP_FILE, load_value, with_choices
-from cryoloom.engine.workflow import Workflow, load_workflow, validated_params
-from cryoloom.engine.workflow_export import workflow_of_runs
-from cryoloom.engine.workplace import Workplace
+from cryoloom.engine.coordinator.dry_run import NodeForecast, rehearse
+from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.scheduler import Listener, Scheduler, Summary
+from cryoloom.engine.coordinator.sources import OpenSource, source_items
+from cryoloom.engine.executors.executor import Executor
+from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.engine.graph.raw_data import plan_for_raw_data
+from cryoloom.engine.graph.workflow import Workflow, load_workflow, validated_params
+from cryoloom.engine.graph.workflow_export import workflow_of_runs
+from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
+from cryoloom.engine.history.results import ItemResult, final_items, results_of
+from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
+from cryoloom.engine.worker.task import STOP_FILE, load_value, with_choices
 from cryoloom.errors import TransientError, UserInputError
-from cryoloom.formats.aretomo import write_aretomo
-from cryoloom.formats.imod import write_imod
-from cryoloom.formats.relion5 import write_relion5
-from cryoloom.formats.warp import write_warp
+from cryoloom.formats.aretomo.aln import write_aretomo
+from cryoloom.formats.imod.export import write_imod
+from cryoloom.formats.relion.relion5 import write_relion5
+from cryoloom.formats.warp.tilt_series import write_warp
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.store.database import Database
 from cryoloom.store.lock import coordinator_lock

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import cryoloom
+from cryoloom.contract import find_step
 from cryoloom.engine.environment import describe_environment
-from cryoloom.engine.methods import methods_text
+from cryoloom.engine.history.methods import methods_text
+from cryoloom.engine.history.results import current_runs, history_of, sentence
 from cryoloom.engine.project import Project
-from cryoloom.engine.results import current_runs, history_of, sentence
 from cryoloom.errors import TransientError
 from cryoloom.model import TiltSeries, Tomogram
-from cryoloom.report.content import ReportContent, RunSummary, SeriesReport
 from cryoloom.report.page import write_report
-from cryoloom.steps import find_step
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
 
 __all__ = ["report_path", "write_project_report"]
 

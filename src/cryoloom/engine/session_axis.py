@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cryoloom.algorithms.axis_consensus import LEAST_SERIES, AxisConsensus, axis_consensus
+from cryoloom.algorithms.alignment.axis_consensus import LEAST_SERIES, AxisConsensus, axis_consensus
+from cryoloom.engine.coordinator.scheduler import Summary
 from cryoloom.engine.project import Project
-from cryoloom.engine.scheduler import Summary
 from cryoloom.errors import UserInputError
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.store.records import RunRecord

@@ -19,9 +19,9 @@ from plotly.offline import get_plotlyjs
 
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.model import TiltSeries
-from cryoloom.report.aligned_loop import aligned_loop
-from cryoloom.report.content import ReportContent, SeriesReport
-from cryoloom.report.images import (
+from cryoloom.views.aligned_loop import aligned_loop
+from cryoloom.views.content import ReportContent, SeriesReport
+from cryoloom.views.images import (
     averaged_to,
     central_slices,
     data_uri,
@@ -29,9 +29,9 @@ from cryoloom.report.images import (
     stretched,
     tilt_thumbnail,
 )
-from cryoloom.report.judgement import CRITERIA, Finding, Light, figure, judge, overall, session_axis_deg
-from cryoloom.report.meanings import meaning_of, number_text
-from cryoloom.report.plots import Plot, plots_of
+from cryoloom.views.judgement import CRITERIA, Finding, Light, figure, judge, overall, session_axis_deg
+from cryoloom.views.meanings import meaning_of, number_text
+from cryoloom.views.plots import Plot, plots_of
 
 __all__ = ["write_report"]
 

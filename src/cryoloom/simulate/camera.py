@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from cryoloom.kernels.sample_displaced import sample_displaced
+from cryoloom.kernels.images.sample_displaced import sample_displaced
 from cryoloom.simulate.microscope import ExposedContrast, Optics, remaining_after_dose
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.truth import GainTruth, LocalMotionTruth, TiltTruth

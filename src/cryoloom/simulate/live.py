@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryoloom.formats.exposures import Exposure, in_order_of_acquisition
-from cryoloom.formats.movie_folder import MovieFolder
-from cryoloom.formats.session_folder import FoundSeries, series_of_mdocs
+from cryoloom.formats.session.exposures import Exposure, in_order_of_acquisition
+from cryoloom.formats.session.movie_folder import MovieFolder
+from cryoloom.formats.session.session_folder import FoundSeries, series_of_mdocs
 
 __all__ = ["LivePlan", "play_session"]
 

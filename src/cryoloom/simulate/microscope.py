@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.fourier import frequencies_rfft, good_fft_size
+from cryoloom.algorithms.images.fourier import frequencies_rfft, good_fft_size
 from cryoloom.geometry.spline_basis import cubic_spline_transfer
-from cryoloom.kernels.specimen_layers import slab_in_layer, stamp_clouds
+from cryoloom.kernels.projection.specimen_layers import slab_in_layer, stamp_clouds
 from cryoloom.model import Microscope
 from cryoloom.simulate.ice_crystals import crystal_contrast
 from cryoloom.simulate.parameters import SimulationParams

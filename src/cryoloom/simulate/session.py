@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.threads_alone import threads_alone
-from cryoloom.formats.eer_writer import write_eer
-from cryoloom.formats.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
-from cryoloom.formats.movie_writer import write_eer_gain, write_gain_mrc, write_movie_tiff
+from cryoloom.algorithms.images.single_thread_pool import threads_alone
+from cryoloom.formats.pixels.eer_writer import write_eer
+from cryoloom.formats.pixels.movie_writer import write_eer_gain, write_gain_mrc, write_movie_tiff
+from cryoloom.formats.session.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
 from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
 from cryoloom.simulate.camera import (
     Camera,

@@ -20,21 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cryoloom.algorithms.motion import MotionSettings
-from cryoloom.algorithms.movie_alignment import FrameDoses, MovieAligner
-from cryoloom.algorithms.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
-from cryoloom.algorithms.workspace import Workspace
-from cryoloom.errors import DataUnfitError
-from cryoloom.formats.gain import load_gain
-from cryoloom.geometry.frames import binned_shape
-from cryoloom.model import Movie, Stack, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
-from cryoloom.steps.movie_fractions import (
+from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.motion.frame_motion import MotionSettings
+from cryoloom.algorithms.motion.movie_alignment import FrameDoses, MovieAligner
+from cryoloom.algorithms.motion.movie_fractions import (
     ReadAhead,
     frames_per_fraction,
     n_fractions,
     read_fractions,
 )
+from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
+from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.errors import DataUnfitError
+from cryoloom.formats.session.gain import load_gain
+from cryoloom.geometry.frames import binned_shape
+from cryoloom.model import Movie, Stack, Tilt, TiltSeries
 
 __all__ = ["AlignFramesParams", "align_frames", "motion_settings"]
 

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.alignment_methods import (
+from cryoloom.algorithms.alignment.alignment_methods import (
     Alignment,
     Matched,
     align_by_beads,
@@ -40,16 +40,17 @@ from cryoloom.algorithms.alignment_methods import (
     match_images,
     with_axis_of,
 )
-from cryoloom.algorithms.cross_validation import left_out_errors
-from cryoloom.algorithms.first_alignment import FirstAlignment, align_first
-from cryoloom.algorithms.local_alignment import LocalChoice, find_local_alignment
-from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
-from cryoloom.algorithms.tilt_offset import fit_transmission
-from cryoloom.algorithms.tilt_quality import brightness_ratio
-from cryoloom.algorithms.view_variables import Freedom, Variation
+from cryoloom.algorithms.alignment.cross_validation import left_out_errors
+from cryoloom.algorithms.alignment.first_alignment import FirstAlignment, align_first
+from cryoloom.algorithms.alignment.local_alignment import LocalChoice, find_local_alignment
+from cryoloom.algorithms.alignment.view_variables import Freedom, Variation
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
+from cryoloom.algorithms.series.tilt_offset import fit_transmission
+from cryoloom.algorithms.series.tilt_quality import brightness_ratio
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.imod_tracks import fiducial_digests
+from cryoloom.formats.imod.tracks import fiducial_digests
 from cryoloom.model import ImageWarp, TiltSeries
 from cryoloom.steps.aligned_poses import LEAST_TILTS, with_poses
 from cryoloom.steps.alignment_records import (
@@ -59,7 +60,6 @@ from cryoloom.steps.alignment_records import (
     record_offset,
     record_residuals,
 )
-from cryoloom.steps.declaration import StepContext, StepParams, step
 from cryoloom.steps.fiducial_tracks import align_by_fiducials, read_tracks
 
 __all__ = ["AlignSeriesParams", "align_series"]

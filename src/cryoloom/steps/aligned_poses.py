@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment_methods import LEAST_POINTS_IN_A_TILT, Alignment
-from cryoloom.algorithms.coarse_alignment import CoarseAlignment
-from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.view_distortion import with_distortions
+from cryoloom.algorithms.alignment.alignment_methods import LEAST_POINTS_IN_A_TILT, Alignment
+from cryoloom.algorithms.alignment.coarse_alignment import CoarseAlignment
+from cryoloom.algorithms.alignment.view_distortion import with_distortions
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Exclusion, ImageWarp, Pose, TiltSeries
-from cryoloom.steps.declaration import StepContext
 
 __all__ = ["LEAST_TILTS", "with_poses"]
 

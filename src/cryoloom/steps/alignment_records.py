@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment_methods import Alignment
-from cryoloom.algorithms.axis_search import find_common_line
-from cryoloom.algorithms.first_alignment import FirstAlignment
-from cryoloom.algorithms.local_alignment import LocalChoice
-from cryoloom.algorithms.point_surfaces import find_surfaces
-from cryoloom.algorithms.tilt_images import TiltImages, shrink_images
-from cryoloom.algorithms.tilt_offset import TransmissionFit
+from cryoloom.algorithms.alignment.alignment_methods import Alignment
+from cryoloom.algorithms.alignment.axis_search import find_common_line
+from cryoloom.algorithms.alignment.first_alignment import FirstAlignment
+from cryoloom.algorithms.alignment.local_alignment import LocalChoice
+from cryoloom.algorithms.alignment.point_surfaces import find_surfaces
+from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
+from cryoloom.algorithms.series.tilt_offset import TransmissionFit
+from cryoloom.contract.step import JsonValue, StepContext
 from cryoloom.model import TiltSeries
-from cryoloom.steps.declaration import JsonValue, StepContext
 
 __all__ = ["record_alignment", "record_axis", "record_offset", "record_residuals"]
 

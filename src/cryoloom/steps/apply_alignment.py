@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.aligned_images import OVERSAMPLING, pose_affine, sample_aligned, spline_image
-from cryoloom.algorithms.straight_images import straightened
+from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.series.aligned_images import OVERSAMPLING, pose_affine, sample_aligned, spline_image
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["ApplyAlignmentParams", "apply_alignment"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cryoloom.algorithms.series.tilt_matching import partners
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
-from cryoloom.steps.matching import partners
 
 __all__ = ["AssignCtfParams", "assign_ctf"]
 

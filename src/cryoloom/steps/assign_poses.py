@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import Field
 
+from cryoloom.algorithms.series.tilt_matching import partners
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
-from cryoloom.steps.matching import partners
 
 __all__ = ["AssignPosesParams", "assign_poses"]
 

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.resample_image import BinnedFrame, bin_image, binned_frame
+from cryoloom.algorithms.images.resample_image import BinnedFrame, bin_image, binned_frame
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Stack, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["BinSeriesParams", "bin_series"]
 

@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from cryoloom.algorithms.ctf_correction import (
+from cryoloom.algorithms.ctf.correction import (
     Correction,
     CorrectionMethod,
     correct_image,
     linear_depth_step_angstrom,
 )
+from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.depth import plane_depth
 from cryoloom.model import Pose, Stack, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
-from cryoloom.steps.wanted_resolution import wanted_resolution
 
 __all__ = ["CorrectCtfParams", "correct_ctf"]
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from cryoloom.algorithms.deconvolution import deconvolution_filter, filter_reach_px, filtered_volume
-from cryoloom.algorithms.volume_tiles import TilePlan, map_tiles
+from cryoloom.algorithms.denoising.deconvolution import deconvolution_filter, filter_reach_px, filtered_volume
+from cryoloom.algorithms.images.volume_tiles import TilePlan, map_tiles
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Tomogram
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["DeconvolveParams", "deconvolve"]
 

@@ -25,22 +25,27 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional
 
-from cryoloom.algorithms.half_boxes import HalfBoxes, Normalisation, draw_boxes
-from cryoloom.algorithms.missing_wedge import (
+from cryoloom.algorithms.denoising.half_boxes import HalfBoxes, Normalisation, draw_boxes
+from cryoloom.algorithms.denoising.missing_wedge import (
     TiltRange,
     random_rotations,
     turned,
     wedge_loss,
     with_wedge_filled,
 )
-from cryoloom.algorithms.network_training import Training, TrainingSettings, load_weights, weights_of
-from cryoloom.algorithms.unet import UNet3d, reach_px
-from cryoloom.algorithms.volume_tiles import TilePlan, map_tiles
+from cryoloom.algorithms.denoising.network_training import (
+    Training,
+    TrainingSettings,
+    load_weights,
+    weights_of,
+)
+from cryoloom.algorithms.denoising.unet import UNet3d, reach_px
+from cryoloom.algorithms.images.volume_tiles import TilePlan, map_tiles
+from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.file_digests import file_digests
-from cryoloom.formats.network_weights import read_network, write_network
+from cryoloom.formats.exchange.file_digests import file_digests
+from cryoloom.formats.exchange.network_weights import read_network, write_network
 from cryoloom.model import Pixels, Tomogram
-from cryoloom.steps.declaration import CitedFor, StepContext, StepParams, step
 
 __all__ = ["DenoiseParams", "denoise"]
 

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.bead_positions import BeadPositions, beads_of_poses
-from cryoloom.algorithms.fill_discs import fill_discs, plan_filling
-from cryoloom.algorithms.tilt_images import load_tilt_images
+from cryoloom.algorithms.alignment.bead_positions import BeadPositions, beads_of_poses
+from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
+from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Stack, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["EraseBeadsParams", "erase_beads"]
 

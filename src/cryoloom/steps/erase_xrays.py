@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.work_ahead import work_ahead
-from cryoloom.algorithms.xrays import XrayCriteria, fill_from_surroundings, find_xrays
+from cryoloom.algorithms.images.prefetch import work_ahead
+from cryoloom.algorithms.images.xrays import XrayCriteria, fill_from_surroundings, find_xrays
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Stack, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["EraseXraysParams", "erase_xrays"]
 

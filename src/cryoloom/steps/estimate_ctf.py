@@ -29,16 +29,16 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cryoloom.algorithms.ctf import principal_defoci
-from cryoloom.algorithms.ctf_fit import DefocusFit, RingData, whiten
-from cryoloom.algorithms.ctf_model import TiltRings, at_origin
-from cryoloom.algorithms.ctf_quality import RingProfile, fit_resolution_angstrom, ring_profile
-from cryoloom.algorithms.ctf_series import SeriesFit, coarse_defocus, fit_series
-from cryoloom.algorithms.ctf_shared import Thickness
-from cryoloom.algorithms.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
+from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, RingData, whiten
+from cryoloom.algorithms.ctf.fit_quality import RingProfile, fit_resolution_angstrom, ring_profile
+from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_series
+from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
+from cryoloom.algorithms.ctf.shared_properties import Thickness
+from cryoloom.algorithms.ctf.transfer import principal_defoci
+from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
 from cryoloom.model import Ctf, Sourced, Stack, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["EstimateCtfParams", "estimate_ctf"]
 

@@ -21,21 +21,21 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.bead_positions import beads_of_poses
-from cryoloom.algorithms.fill_discs import fill_discs, plan_filling
-from cryoloom.algorithms.slab import (
+from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
+from cryoloom.algorithms.alignment.slab import (
     LARGEST_TILT_ERROR_DEG,
     LEAST_CONTRAST,
     SlabFit,
     energies_of_series,
     fit_slab,
 )
-from cryoloom.algorithms.specimen_frame import series_in_slab
-from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
+from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
+from cryoloom.algorithms.series.specimen_frame import series_in_slab
+from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Slab, Sourced, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["EstimateSlabParams", "estimate_slab"]
 

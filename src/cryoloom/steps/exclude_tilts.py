@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Stack, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["ExcludeTiltsParams", "exclude_tilts"]
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment_methods import Alignment
-from cryoloom.algorithms.bundle_adjustment import adjust_bundle
-from cryoloom.algorithms.series_geometry import SeriesGeometry
-from cryoloom.algorithms.tracks import Tracks
-from cryoloom.algorithms.view_matching import ViewEvidence, match_views
-from cryoloom.algorithms.view_variables import Freedom
+from cryoloom.algorithms.alignment.alignment_methods import Alignment
+from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_matching import evidence_of_tilts
+from cryoloom.algorithms.series.view_matching import ViewEvidence, match_views
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.imod_tracks import find_fiducial_model, read_fiducial_model
+from cryoloom.formats.imod.tracks import find_fiducial_model, read_fiducial_model
 from cryoloom.model import TiltSeries
-from cryoloom.steps.matching import evidence_of_tilts
 
 __all__ = ["align_by_fiducials", "read_tracks"]
 

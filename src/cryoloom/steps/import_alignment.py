@@ -22,13 +22,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from cryoloom.algorithms.view_matching import ViewEvidence, match_views
+from cryoloom.algorithms.series.tilt_matching import evidence_of_tilts
+from cryoloom.algorithms.series.view_matching import ViewEvidence, match_views
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.alignment_files import alignment_digests, find_alignment, read_alignment
-from cryoloom.formats.foreign_alignment import ForeignAlignment
+from cryoloom.formats.exchange.alignment_files import alignment_digests, find_alignment, read_alignment
+from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
 from cryoloom.model import Exclusion, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
-from cryoloom.steps.matching import evidence_of_tilts
 
 __all__ = ["ImportAlignmentParams", "import_alignment"]
 

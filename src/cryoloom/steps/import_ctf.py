@@ -22,11 +22,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
-from cryoloom.formats.ctf_files import ctf_digests, find_ctf, read_ctf
-from cryoloom.formats.foreign_ctf import ctfs_by_tilt
+from cryoloom.formats.ctf_programs.ctf_files import ctf_digests, find_ctf, read_ctf
+from cryoloom.formats.ctf_programs.foreign_ctf import ctfs_by_tilt
 from cryoloom.model import Sourced, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["ImportCtfParams", "import_ctf"]
 

@@ -14,22 +14,22 @@ from typing import Literal
 
 from pydantic import Field
 
+from cryoloom.contract.acquisition import AcquisitionParams
+from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.exposures import (
+from cryoloom.formats.pixels.movie import describe_movie
+from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.formats.session.exposures import (
     Exposure,
     absent_orders,
     accumulated_doses,
     in_order_of_acquisition,
     places_in_time,
 )
-from cryoloom.formats.mdoc import Mdoc
-from cryoloom.formats.movie import describe_movie
-from cryoloom.formats.movie_folder import MovieFolder
-from cryoloom.formats.mrc import MrcPixels
-from cryoloom.formats.session_folder import FoundSeries, series_of_mdocs, series_of_names
+from cryoloom.formats.session.mdoc import Mdoc
+from cryoloom.formats.session.movie_folder import MovieFolder
+from cryoloom.formats.session.session_folder import FoundSeries, series_of_mdocs, series_of_names
 from cryoloom.model import GainReference, Movie, Sourced, Tilt, TiltSeries
-from cryoloom.steps.acquisition import AcquisitionParams
-from cryoloom.steps.declaration import StepContext, step
 
 __all__ = [
     "ImportMoviesParams",

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from cryoloom.contract.acquisition import AcquisitionParams
+from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.angle_files import read_exposures, read_tilt_angles
-from cryoloom.formats.exposures import accumulated_doses, exposures_of, in_order_of_acquisition
-from cryoloom.formats.mdoc import Mdoc, read_mdoc
-from cryoloom.formats.mrc import MrcPixels
+from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.formats.session.angle_files import read_exposures, read_tilt_angles
+from cryoloom.formats.session.exposures import accumulated_doses, exposures_of, in_order_of_acquisition
+from cryoloom.formats.session.mdoc import Mdoc, read_mdoc
 from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
-from cryoloom.steps.acquisition import AcquisitionParams
-from cryoloom.steps.declaration import StepContext, step
 
 __all__ = ["ImportTiltSeriesParams", "import_tilt_series"]
 

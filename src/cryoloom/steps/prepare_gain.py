@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.gain_orientation import GainOrientation, find_gain_orientation
+from cryoloom.algorithms.motion.gain_orientation import GainOrientation, find_gain_orientation
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.gain import fit_to_shape, load_gain, read_gain_file
+from cryoloom.formats.session.gain import fit_to_shape, load_gain, read_gain_file
 from cryoloom.model import GainReference, Movie, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["PrepareGainParams", "prepare_gain"]
 

@@ -31,19 +31,19 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cryoloom.algorithms.back_projection import plan_back_projection
-from cryoloom.algorithms.ctf_correction import Correction
-from cryoloom.algorithms.depth_correction import DepthCorrectedBackProjection, plan_depth_correction
-from cryoloom.algorithms.half_correlation import shell_correlation, smoothed_crossing_per_px
-from cryoloom.algorithms.iterative_reconstruction import IterativeReconstruction, plan_iterations
-from cryoloom.algorithms.radial_filter import RadialFilter
-from cryoloom.algorithms.specimen_frame import series_in_slab
-from cryoloom.algorithms.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
-from cryoloom.errors import DataUnfitError
-from cryoloom.kernels.backproject import STRIP_ROWS
-from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
-from cryoloom.steps.declaration import CitedFor, StepContext, StepParams, step
-from cryoloom.steps.reconstruction_bands import (
+from cryoloom.algorithms.ctf.correction import Correction
+from cryoloom.algorithms.images.half_correlation import shell_correlation, smoothed_crossing_per_px
+from cryoloom.algorithms.images.radial_filter import RadialFilter
+from cryoloom.algorithms.reconstruction.back_projection import plan_back_projection
+from cryoloom.algorithms.reconstruction.depth_correction import (
+    DepthCorrectedBackProjection,
+    plan_depth_correction,
+)
+from cryoloom.algorithms.reconstruction.iterative_reconstruction import (
+    IterativeReconstruction,
+    plan_iterations,
+)
+from cryoloom.algorithms.reconstruction.reconstruction_bands import (
     BESIDES_BYTES,
     Part,
     Projection,
@@ -51,7 +51,13 @@ from cryoloom.steps.reconstruction_bands import (
     bands_of,
     reconstruct_band,
 )
-from cryoloom.steps.wanted_resolution import wanted_resolution
+from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.algorithms.series.specimen_frame import series_in_slab
+from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
+from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
+from cryoloom.errors import DataUnfitError
+from cryoloom.kernels.projection.backproject import STRIP_ROWS
+from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -249,7 +255,9 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     for part in parts:
         sinks[part.role], target = _new_volume(part.role, grid, params, context)
         for band in bands[part.role]:
-            for amount in reconstruct_band(part, band, target, context):
+            for amount in reconstruct_band(
+                part, band, target, device=context.device, memory_bytes=context.memory_bytes
+            ):
                 done += amount
                 context.progress(done, total)
     context.figure("n_tilts", len(grid.tilts))

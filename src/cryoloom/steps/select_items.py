@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from cryoloom.algorithms.conditions import parse_condition
+from cryoloom.algorithms.series.conditions import parse_condition
+from cryoloom.contract.item_names import is_named
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
 from cryoloom.model import LeftOut, TiltSeries, Tomogram
-from cryoloom.steps.declaration import StepContext, StepParams, step
-from cryoloom.steps.item_names import is_named
 
 __all__ = ["SelectItemsParams", "select_items"]
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.coarse_alignment import align_coarsely
-from cryoloom.algorithms.first_alignment import choose_axis
-from cryoloom.algorithms.image_smear import SeriesSmear, explaining_terms, fit_smears, power_error
-from cryoloom.algorithms.tilt_images import TiltImages, load_tilt_images
-from cryoloom.algorithms.tilt_quality import brightness_ratio, covered_fractions, robust_trend
-from cryoloom.algorithms.tilt_survey import TiltSurvey, survey_tilts
+from cryoloom.algorithms.alignment.coarse_alignment import align_coarsely
+from cryoloom.algorithms.alignment.first_alignment import choose_axis
+from cryoloom.algorithms.images.image_smear import SeriesSmear, explaining_terms, fit_smears, power_error
+from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
+from cryoloom.algorithms.series.tilt_quality import brightness_ratio, covered_fractions, robust_trend
+from cryoloom.algorithms.series.tilt_survey import TiltSurvey, survey_tilts
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["SelectTiltsParams", "select_tilts"]
 

@@ -18,10 +18,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from cryoloom.algorithms.specimen_frame import series_from_frame
+from cryoloom.algorithms.series.specimen_frame import series_from_frame
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
 from cryoloom.model import Pixels, Tomogram
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["TrimTomogramParams", "trim_tomogram"]
 

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.dose import dose_weights, mean_dose_weights
-from cryoloom.algorithms.radial_weighting import weighted_by_frequency
-from cryoloom.algorithms.work_ahead import work_ahead
-from cryoloom.algorithms.workspace import Workspace
+from cryoloom.algorithms.images.prefetch import work_ahead
+from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.series.dose import dose_weights, mean_dose_weights
+from cryoloom.algorithms.series.radial_weighting import weighted_by_frequency
+from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Stack, Tilt, TiltSeries
-from cryoloom.steps.declaration import StepContext, StepParams, step
 
 __all__ = ["WeightDoseParams", "weight_dose"]
 

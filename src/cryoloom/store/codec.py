@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import cryoloom.model
-from cryoloom.formats.parquet import ParquetTable
+from cryoloom.formats.exchange.parquet import ParquetTable
 from cryoloom.model import Pixels, Table
 
 __all__ = ["decode", "encode", "fingerprint"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import UserInputError
-from cryoloom.formats.movie import describe_movie, open_movie
+from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.model import MovieFrames
 from cryoloom.model.pixels import Index
 from cryoloom.web.images import Image, ImageShelf, content_key, open_pixels

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryoloom.errors import CryoloomError, DataUnfitError
-from cryoloom.formats.mrc import MrcPixels
-from cryoloom.formats.zarr import ZarrPixels
+from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.formats.pixels.zarr import ZarrPixels
 from cryoloom.model import Pixels
 from cryoloom.web.levels import Kind, Levels, make_levels, open_levels
 

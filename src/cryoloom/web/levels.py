@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import TransientError
-from cryoloom.kernels.block_mean import block_mean
-from cryoloom.kernels.eight_bit import halve_eight_bit, to_eight_bit
+from cryoloom.kernels.images.block_mean import block_mean
+from cryoloom.kernels.images.eight_bit import halve_eight_bit, to_eight_bit
 from cryoloom.model import Pixels
 
 __all__ = ["Kind", "Levels", "display_range", "eight_bit", "level_shapes", "make_levels", "open_levels"]

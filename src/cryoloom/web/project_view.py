@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cryoloom.engine.results import history_of, runs_of_nodes, sentence
+from cryoloom.engine.history.results import history_of, runs_of_nodes, sentence
 from cryoloom.errors import UserInputError
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.model.pixels import Index

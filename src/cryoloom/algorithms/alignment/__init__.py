@@ -1,0 +1,1 @@
+"""Poses of a tilt series: tracks, bundle adjustment, and the specimen's slab."""

@@ -1,0 +1,272 @@
+"""The ways to align a series, and which of them the data can bear.
+
+Beads where they hold; else the images themselves: projection matching, patches against what the other images
+foretell of them and, where the specimen has any, compact features at their own depth. What was tried is
+compared by the error of its poses from two halves of its tracks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.bead_tracking import bead_maps, measure_bead_diameter, track_beads
+from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
+from cryoloom.algorithms.alignment.cross_validation import pose_errors
+from cryoloom.algorithms.alignment.feature_tracking import track_features
+from cryoloom.algorithms.alignment.focus import focus_series, sharpness
+from cryoloom.algorithms.alignment.patch_tracking import track_patches
+from cryoloom.algorithms.alignment.projection_matching import match_projections
+from cryoloom.algorithms.alignment.specimen_plane import find_plane
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
+
+__all__ = [
+    "LEAST_POINTS_IN_A_TILT",
+    "Alignment",
+    "Matched",
+    "align_by_beads",
+    "align_by_features",
+    "align_by_patches",
+    "match_images",
+    "with_axis_of",
+]
+
+Array = NDArray[np.float64]
+
+LEAST_BEADS = 5
+LEAST_FEATURES = 15
+LEAST_POINTS_IN_A_TILT = 3
+LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
+# Particles taken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on grainy series. Whatever was
+# tracked: where both halves of the tracks give the same poses, no other way would do better.
+SURE_RESIDUAL_PIXELS = 0.25
+SURE_POSE_ERROR_PIXELS = 0.2
+BEAD_RESIDUAL_PIXELS = 0.5
+BEAD_RESIDUAL_DIAMETERS = 0.2
+# Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
+FEATURE_RESIDUAL_PIXELS = 1.0
+MOST_SEARCHES = 3
+# What was found about an axis so far off left up to 0.2 degrees of it, about a nearer one 0.06.
+FAR_OFF_AXIS_DEG = 0.25
+SAME_AXIS_DEG = 0.05
+MATCHING_REACH_ANGSTROM = 250.0
+MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
+# Error of the poses that both halves of the tracks share, so that it does not show: against the truth of
+# simulated series (`benchmarks/alignment_accuracy.py`) beads and features are off by 1 A, patches by 3 to 9.
+SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
+REFOCUS_REACH_ANGSTROM = 100.0
+REFOCUS_REACH_DEG = 1.0
+PATCH_DRIFT_REACH_ANGSTROM = 40.0
+PLANE_PIXELS = 112  # shorter side of the images that tell the specimen's plane
+PLANE_DEVIATIONS = 3.0  # to which they are clipped: the rays of gold would fill what lies beyond the specimen
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """One way's tracks and solution. pose_error_angstrom : (n_views,), from two halves of the tracks."""
+
+    method: str
+    tracks: Tracks
+    solution: BundleSolution
+    pose_error_angstrom: Array
+    bead_diameter_angstrom: float | None = None
+
+    @classmethod
+    def of(
+        cls, method: str, tracks: Tracks, solution: BundleSolution, freedom: Freedom, **more: object
+    ) -> Alignment:
+        """With the error of its poses measured."""
+        errors = pose_errors(tracks, solution.geometry, freedom)
+        return cls(method, tracks, solution, errors, **more)  # type: ignore[arg-type]
+
+    @property
+    def typical_error_angstrom(self) -> float:
+        """Rms over the views of the poses' errors; infinite where they cannot be told."""
+        known = self.pose_error_angstrom[np.isfinite(self.pose_error_angstrom)]
+        return float(np.sqrt(np.mean(known**2))) if len(known) else float("inf")
+
+    def is_sure(self, pixel_size_angstrom: float) -> bool:
+        """Whether no other way need be tried: so close a fit, or poses so alike from both halves."""
+        residual = self.solution.mean_residual_angstrom(self.tracks)
+        fits = residual < SURE_RESIDUAL_PIXELS * pixel_size_angstrom
+        return fits or self.typical_error_angstrom < SURE_POSE_ERROR_PIXELS * pixel_size_angstrom
+
+    @property
+    def expected_error_angstrom(self) -> float:
+        """With the error that both halves share: what methods are compared by."""
+        return float(np.hypot(self.typical_error_angstrom, SHARED_ERROR_ANGSTROM[self.method]))
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Geometry by projection matching, and the plane ``z = a + b x + c y`` of the specimen's middle."""
+
+    geometry: SeriesGeometry
+    plane: tuple[float, float, float]
+    """All 0 where nothing told it: patches begin flat then."""
+
+    @property
+    def slope_deg(self) -> float | None:
+        """Of the plane across the tilt axis; None where nothing told it."""
+        return math.degrees(math.atan(self.plane[1])) if any(self.plane) else None
+
+
+def match_images(
+    tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_], rng: np.random.Generator
+) -> Matched:
+    """Shifts by focus and by projection matching, and the specimen's plane, for patches to begin on.
+
+    Where there is little to match, what was matched is less sharp than before and is not taken.
+    """
+    coarser = shrink_images(tilt_images, round(tilt_images.field_angstrom / MATCHING_PIXEL_ANGSTROM))
+    focused = focus_series(tilt_images, start, usable)
+    moved = match_projections(coarser, focused, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM)
+    moved = focus_series(
+        tilt_images, moved, usable, reach_angstrom=REFOCUS_REACH_ANGSTROM, axis_reach_deg=REFOCUS_REACH_DEG
+    )
+    geometry = max(focused, moved, key=lambda one: sharpness(tilt_images, one, usable))
+    clipped = tilt_images.images.clamp(-PLANE_DEVIATIONS, PLANE_DEVIATIONS)
+    small = shrink_images(replace(tilt_images, images=clipped), PLANE_PIXELS)
+    plane = find_plane(small, geometry, usable, rng)
+    return Matched(geometry, plane)
+
+
+def align_by_beads(
+    tilt_images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+    diameter_angstrom: float | None,
+    *,
+    doubted: bool,
+) -> Alignment | None:
+    """Beads if enough of them hold. doubted : particles may pass for beads, so demand a closer fit."""
+    least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
+    diameter = diameter_angstrom or measure_bead_diameter(tilt_images, least)
+    found = track_beads(bead_maps(tilt_images, diameter), start, usable, freedom)
+    limit = BEAD_RESIDUAL_DIAMETERS * diameter
+    if doubted:
+        limit = min(limit, BEAD_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom)
+    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_BEADS, limit):
+        return None
+    return Alignment.of("beads", found.tracks, found.solution, freedom, bead_diameter_angstrom=diameter)
+
+
+def align_by_patches(
+    tilt_images: TiltImages,
+    matched: Matched,
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+    *,
+    patch_angstrom: float,
+    spacing_angstrom: float,
+    n_rounds: int = 3,
+) -> Alignment | None:
+    """Patches about the matched geometry; None where fewer than four can be followed."""
+    found = track_patches(
+        tilt_images,
+        matched.geometry,
+        usable,
+        freedom,
+        plane=matched.plane,
+        patch_angstrom=patch_angstrom,
+        spacing_angstrom=spacing_angstrom,
+        n_rounds=n_rounds,
+    )
+    if found is None:
+        return None
+    return _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable, freedom)
+
+
+def with_axis_of(
+    features: Alignment,
+    patches: Alignment,
+    tilt_images: TiltImages,
+    plane: tuple[float, float, float],
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+) -> Alignment:
+    """Patches solved anew with the axis held that features tell: alone they leave up to 0.9 degrees of it.
+
+    Where both agree they stay as they are.
+    """
+    geometry = patches.solution.geometry
+    turn_deg = _turn_deg(geometry, features.solution)
+    if abs(turn_deg) < SAME_AXIS_DEG:
+        return patches
+    held = replace(freedom, axis="fixed")
+    solution = adjust_bundle(patches.tracks, geometry.with_axis_turned(turn_deg), held)
+    return _refocused(tilt_images, patches.tracks, solution, plane, usable, held)
+
+
+def _refocused(
+    tilt_images: TiltImages,
+    tracks: Tracks,
+    solution: BundleSolution,
+    plane: tuple[float, float, float],
+    usable: NDArray[np.bool_],
+    freedom: Freedom,
+) -> Alignment:
+    """Patches with the drift over tilts that they cannot tell: they follow what drifts."""
+    focused = focus_series(
+        tilt_images,
+        solution.geometry,
+        usable,
+        plane,
+        reach_angstrom=PATCH_DRIFT_REACH_ANGSTROM,
+        axis_reach_deg=0.0,
+    )
+    drift = focused.shift_xy_angstrom - solution.geometry.shift_xy_angstrom
+    position = tracks.position_xy_angstrom + drift[tracks.view]
+    return Alignment.of(
+        "patches",
+        replace(tracks, position_xy_angstrom=position),
+        replace(solution, geometry=focused),
+        freedom,
+    )
+
+
+def align_by_features(
+    tilt_images: TiltImages, first: SeriesGeometry, usable: NDArray[np.bool_], freedom: Freedom
+) -> Alignment | None:
+    """Compact features about a first solution, if enough of them hold.
+
+    Under an axis that was far off some were taken for what they are not: then they are sought once more.
+    """
+    found = track_features(tilt_images, first, usable, freedom)
+    for _ in range(MOST_SEARCHES - 1):
+        if found is None or abs(_turn_deg(first, found.solution)) < FAR_OFF_AXIS_DEG:
+            break
+        first = found.solution.geometry
+        found = track_features(tilt_images, first, usable, freedom) or found
+    limit = FEATURE_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
+    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, limit):
+        return None
+    return Alignment.of("features", found.tracks, found.solution, freedom)
+
+
+def _turn_deg(before: SeriesGeometry, solution: BundleSolution) -> float:
+    """By which a solution turned the tilt axis."""
+    return solution.geometry.mean_axis_deg - before.mean_axis_deg
+
+
+def _holds(
+    tracks: Tracks,
+    solution: BundleSolution,
+    usable: NDArray[np.bool_],
+    least_points: int,
+    residual_limit_angstrom: float,
+) -> bool:
+    """Whether enough points fit well enough, and most tilts have a number of them that can tell a pose."""
+    counts = solution.point_residuals_angstrom(tracks)[1]
+    points = int((counts >= 4).sum())
+    in_views = solution.view_residuals_angstrom(tracks)[1][usable]
+    covered = float((in_views >= LEAST_POINTS_IN_A_TILT).mean())
+    fits = solution.mean_residual_angstrom(tracks) < residual_limit_angstrom
+    return points >= least_points and covered >= LEAST_COVERAGE and fits

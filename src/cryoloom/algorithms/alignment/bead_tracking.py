@@ -1,0 +1,297 @@
+"""Gold beads as fiducials: found in every image by a matched filter, joined by a running solution.
+
+Every view is searched for beads on its own; a view is placed by the offset most of its beads agree on, and
+each bead is then the candidate nearest to its prediction. So nothing drifts, and a bead hidden in one
+view is found again in the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.images.correlate import refine_parabola
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages
+
+__all__ = ["BeadMaps", "BeadTracking", "bead_maps", "measure_bead_diameter", "track_beads"]
+
+Array = NDArray[np.float64]
+
+LEAST_SIGNIFICANCE = 6.0  # of a candidate, over the map's spread
+PRIOR_DEPTH_ANGSTROM = 500.0  # deviation of a bead's height before it is measured
+VOTE_RADIUS_ANGSTROM = 400.0
+LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
+
+
+@dataclass(frozen=True, slots=True)
+class BeadMaps:
+    """Matched-filter maps ``(tilt, y, x)`` in units of their spread, high where a bead's centre is."""
+
+    maps: torch.Tensor
+    pixel_size_angstrom: float
+    diameter_angstrom: float
+
+
+@dataclass(frozen=True, slots=True)
+class BeadTracking:
+    """Tracks of the beads that hold and the solution made from them."""
+
+    tracks: Tracks
+    solution: BundleSolution
+    diameter_angstrom: float
+
+
+def bead_maps(tilt_images: TiltImages, diameter_angstrom: float) -> BeadMaps:
+    """Correlate each image with the shadow of a sphere minus its surroundings."""
+    images = tilt_images.images
+    template = _sphere_template(diameter_angstrom / tilt_images.pixel_size_angstrom, tilt_images.shape_yx)
+    spectrum = torch.fft.rfft2(torch.fft.ifftshift(template)).conj().to(images.device)
+    maps = torch.fft.irfft2(torch.fft.rfft2(images) * spectrum, s=tilt_images.shape_yx)
+    spread = 1.4826 * maps.flatten(1).abs().median(dim=1).values
+    return BeadMaps(
+        maps / (spread[:, None, None] + 1e-12), tilt_images.pixel_size_angstrom, diameter_angstrom
+    )
+
+
+def _sphere_template(diameter_px: float, shape_yx: tuple[int, int]) -> torch.Tensor:
+    """Dark shadow of a sphere with a bright ring around it, zero sum, unit norm, centred at ``n // 2``."""
+    y = torch.arange(shape_yx[0])[:, None] - shape_yx[0] // 2
+    x = torch.arange(shape_yx[1])[None, :] - shape_yx[1] // 2
+    r = torch.hypot(y.float(), x.float()) / (diameter_px / 2)
+    # Half a pixel of softness: beads are seen through the images' low pass.
+    inside = torch.sqrt((1 - r**2).clamp(min=0)) + 0.15 * torch.exp(-((r - 1) ** 2) / 0.05)
+    ring = torch.exp(-((r - 1.6) ** 2) / 0.08)
+    template = ring / ring.sum() - inside / inside.sum()
+    return template / template.norm()
+
+
+def measure_bead_diameter(tilt_images: TiltImages, view: int) -> float:
+    """Diameter in angstrom whose shadow stands out most in one image: mean of the ten highest peaks."""
+    pixel = tilt_images.pixel_size_angstrom
+    one = replace(tilt_images, images=tilt_images.images[view : view + 1])
+    candidates = [d for d in np.geomspace(50.0, 300.0, 12) if d >= 2.5 * pixel]
+    scores = []
+    for diameter in candidates:
+        maps = bead_maps(one, diameter)
+        heights = _candidates(maps, 0, LEAST_SIGNIFICANCE)[1]
+        scores.append(float(np.sort(heights)[-10:].mean()) if len(heights) >= 3 else 0.0)
+    return float(candidates[int(np.argmax(scores))])
+
+
+def _candidates(maps: BeadMaps, view: int, threshold: float) -> tuple[Array, Array]:
+    """Local maxima of a map: positions ``(n, 2)`` as xy in angstrom from the centre, and heights ``(n,)``."""
+    image = maps.maps[view]
+    side = 2 * max(1, round(0.4 * maps.diameter_angstrom / maps.pixel_size_angstrom)) + 1
+    highest = functional.max_pool2d(image[None, None], side, stride=1, padding=side // 2)[0, 0]
+    row, column = torch.nonzero((image == highest) & (image > threshold), as_tuple=True)
+    margin = max(2, round(0.5 * maps.diameter_angstrom / maps.pixel_size_angstrom))
+    n_y, n_x = image.shape
+    inner = (row >= margin) & (row < n_y - margin) & (column >= margin) & (column < n_x - margin)
+    row, column = row[inner], column[inner]
+    return _to_angstrom(maps, view, row, column), image[row, column].double().cpu().numpy()
+
+
+def _to_angstrom(maps: BeadMaps, view: int, row: torch.Tensor, column: torch.Tensor) -> Array:
+    """Sub-pixel positions of maxima, xy in angstrom from the image centre."""
+    image = maps.maps[view].expand(len(row), -1, -1)
+    y = row + refine_parabola(image, row, column, axis=0) - image.shape[1] // 2
+    x = column + refine_parabola(image, row, column, axis=1) - image.shape[2] // 2
+    return torch.stack([x, y], dim=1).double().cpu().numpy() * maps.pixel_size_angstrom
+
+
+def track_beads(
+    maps: BeadMaps,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    freedom: Freedom | None = None,
+    *,
+    n_rounds: int = 3,
+) -> BeadTracking | None:
+    """Join beads into tracks outwards from the least tilted view; None where fewer than four hold.
+
+    start : geometry with coarse shifts; its axis may be several degrees off.
+    """
+    found = [
+        _bright_candidates(maps, view) if usable[view] else np.zeros((0, 2)) for view in range(len(usable))
+    ]
+    geometry, table = _grow(found, start, usable)
+    if table.shape[0] < 4:
+        return None
+    for round_ in range(n_rounds):
+        tracks = Tracks.from_table(table)
+        last = round_ == n_rounds - 1
+        solution = adjust_bundle(tracks, geometry, (freedom or Freedom()) if last else Freedom())
+        table = _cleaned(tracks, solution, table, usable, maps.diameter_angstrom)
+        if table.shape[0] < 4:
+            return None
+        if not last:
+            solution = adjust_bundle(Tracks.from_table(table), solution.geometry)
+            geometry = solution.geometry
+            table = _rescued(maps, geometry, solution.points_xyz_angstrom, usable)
+    tracks = Tracks.from_table(table)
+    solution = adjust_bundle(tracks, geometry, freedom)
+    return BeadTracking(tracks, solution, maps.diameter_angstrom)
+
+
+def _bright_candidates(maps: BeadMaps, view: int) -> Array:
+    """Candidates nearly as strong as the view's best ones: beads are alike, ice and proteins are weaker."""
+    position, height = _candidates(maps, view, LEAST_SIGNIFICANCE)
+    if len(height) == 0:
+        return position
+    strongest = np.sort(height)[::-1]
+    typical = float(np.median(strongest[: max(3, min(12, len(strongest)))]))
+    order = np.argsort(height)[::-1]
+    kept = order[height[order] > 0.4 * typical][:150]
+    return position[kept]
+
+
+def _grow(
+    found: list[Array], start: SeriesGeometry, usable: NDArray[np.bool_]
+) -> tuple[SeriesGeometry, Array]:
+    """Place views one by one: the geometry, and the table ``(n_beads, n_views, 2)`` with NaN for gaps."""
+    n_views, geometry = start.n_views, start
+    least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
+    order = [
+        int(i) for i in np.argsort(np.abs(start.tilt_deg - start.tilt_deg[least]), kind="stable") if usable[i]
+    ]
+    table = np.full((len(found[least]), n_views, 2), np.nan)
+    table[:, least] = found[least]
+    placed = [least]
+    correction = np.zeros((n_views, 2))
+    for count, view in enumerate(order[1:], start=1):
+        neighbour = min(placed, key=lambda j: abs(start.tilt_deg[view] - start.tilt_deg[j]))
+        correction[view] = correction[neighbour]
+        shift = geometry.shift_xy_angstrom.copy()
+        shift[view] = start.shift_xy_angstrom[view] + correction[view]
+        geometry = replace(geometry, shift_xy_angstrom=shift)
+        points, certain = _points_with_prior(table, geometry)
+        predicted = geometry.project(points)[view]
+        offset = _vote(predicted[certain], found[view])
+        matched = _nearest(predicted + offset, found[view], 60.0)
+        seen = matched >= 0
+        if certain.any() and (seen & certain).sum() >= 2:
+            offset = offset + np.median(found[view][matched[seen]] - (predicted + offset)[seen], axis=0)
+            matched = _nearest(predicted + offset, found[view], 45.0)
+            seen = matched >= 0
+            shift[view] += offset
+            correction[view] = shift[view] - start.shift_xy_angstrom[view]
+            geometry = replace(geometry, shift_xy_angstrom=shift)
+        table[seen, view] = found[view][matched[seen]]
+        placed.append(view)
+        fresh = np.setdiff1d(np.arange(len(found[view])), matched[seen])
+        if abs(start.tilt_deg[view]) < 46 and len(fresh) and len(table) < 400:
+            added = np.full((len(fresh), n_views, 2), np.nan)
+            added[:, view] = found[view][fresh]
+            table = np.concatenate([table, added])
+        if count % 4 == 0 or count == len(order) - 1:
+            geometry = _readjusted(table, geometry)
+            correction[placed] = (geometry.shift_xy_angstrom - start.shift_xy_angstrom)[placed]
+    seen_often = np.isfinite(table[..., 0]).sum(axis=1) >= max(4, LEAST_VIEWS_OF_A_BEAD * usable.sum())
+    return geometry, table[seen_often]
+
+
+def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, NDArray[np.bool_]]:
+    """Points ``(n, 3)``, depth pulled to 0 while few views tell it; and which may vote."""
+    seen = np.isfinite(table[..., 0])
+    rows = geometry.matrices[:, :2]
+    target = np.where(seen[..., None], table - geometry.shift_xy_angstrom, 0.0)
+    normal = np.einsum("nv,vai,vaj->nij", seen.astype(float), rows, rows)
+    # Measurement deviation taken as 15 A while tracks grow.
+    normal += np.diag([1e-9, 1e-9, (15.0 / PRIOR_DEPTH_ANGSTROM) ** 2])
+    right = np.einsum("vai,nva->ni", rows, target)
+    count = seen.sum(axis=1)
+    certain = count >= max(1, min(3, int(np.quantile(count, 0.75)))) if len(count) else seen.any(axis=1)
+    return np.linalg.solve(normal, right[..., None])[..., 0], np.asarray(certain)
+
+
+def _vote(predicted: Array, candidates: Array) -> Array:
+    """Offset that brings most predictions onto candidates, ``(2,)``; 0 where nothing can vote."""
+    if len(predicted) == 0 or len(candidates) == 0:
+        return np.zeros(2)
+    differences = (candidates[None] - predicted[:, None]).reshape(-1, 2)
+    differences = differences[np.hypot(*differences.T) < VOTE_RADIUS_ANGSTROM]
+    if len(differences) == 0:
+        return np.zeros(2)
+    neighbours = cKDTree(differences)
+    votes = np.array([len(n) for n in neighbours.query_ball_point(differences, 30.0)], dtype=float)
+    votes -= 0.3 * np.hypot(*differences.T) / VOTE_RADIUS_ANGSTROM  # of equals, the nearest
+    best = differences[int(np.argmax(votes))]
+    return np.median(differences[np.hypot(*(differences - best).T) < 30.0], axis=0)
+
+
+def _nearest(predicted: Array, candidates: Array, radius: float) -> NDArray[np.int64]:
+    """Mutually nearest candidate of each prediction within ``radius``, -1 where there is none."""
+    result = np.full(len(predicted), -1, dtype=np.int64)
+    if len(predicted) == 0 or len(candidates) == 0:
+        return result
+    distance, index = cKDTree(candidates).query(predicted)
+    _, back = cKDTree(predicted).query(candidates)
+    mutual = (distance < radius) & (back[index] == np.arange(len(predicted)))
+    result[mutual] = index[mutual]
+    return result
+
+
+def _readjusted(table: Array, geometry: SeriesGeometry) -> SeriesGeometry:
+    """Bundle adjustment of the beads seen often so far, when there are enough to tell the axis."""
+    often = np.isfinite(table[..., 0]).sum(axis=1)
+    enough = often >= max(4, 0.5 * often.max(initial=0))
+    if enough.sum() < 4:
+        return geometry
+    tracks = Tracks.from_table(table[enough])
+    solution = adjust_bundle(tracks, geometry, max_cycles=6)
+    return solution.geometry
+
+
+def _cleaned(
+    tracks: Tracks,
+    solution: BundleSolution,
+    table: Array,
+    usable: NDArray[np.bool_],
+    diameter_angstrom: float,
+) -> Array:
+    """Without outlying observations and without points that fit badly or are seen rarely."""
+    cleaned = table.copy()
+    bad = (solution.robust_weight < 0.02) | (solution.residual_angstrom > 0.5 * diameter_angstrom)
+    cleaned[tracks.point[bad], tracks.view[bad]] = np.nan
+    count = np.isfinite(cleaned[..., 0]).sum(axis=1)
+    residual, _ = solution.point_residuals_angstrom(tracks)
+    typical = np.nanmedian(residual)
+    holds = (count >= max(4, LEAST_VIEWS_OF_A_BEAD * usable.sum())) & (
+        residual < max(3 * typical, 0.1 * diameter_angstrom)
+    )
+    return cleaned[holds]
+
+
+def _rescued(maps: BeadMaps, geometry: SeriesGeometry, points: Array, usable: NDArray[np.bool_]) -> Array:
+    """Look for every bead where it must be: table ``(n_beads, n_views, 2)`` of the local maxima found."""
+    predicted = geometry.project(points)
+    n_y, n_x = int(maps.maps.shape[1]), int(maps.maps.shape[2])
+    reach = max(2, int(np.ceil(0.45 * maps.diameter_angstrom / maps.pixel_size_angstrom)))
+    table = np.full((len(points), geometry.n_views, 2), np.nan)
+    for view in np.flatnonzero(usable):
+        centre = np.array([n_y // 2, n_x // 2])
+        index = np.rint(predicted[view][:, ::-1] / maps.pixel_size_angstrom).astype(int) + centre
+        fits = (index >= reach + 2).all(axis=1) & (index < np.array([n_y, n_x]) - reach - 2).all(axis=1)
+        where = np.flatnonzero(fits)
+        if len(where) == 0:
+            continue
+        cuts = torch.stack(
+            [maps.maps[view, y - reach : y + reach + 1, x - reach : x + reach + 1] for y, x in index[where]]
+        )
+        height, flat = cuts.flatten(1).max(dim=1)
+        row, column = flat // (2 * reach + 1), flat % (2 * reach + 1)
+        edge = (row == 0) | (column == 0) | (row == 2 * reach) | (column == 2 * reach)
+        good = (~edge & (height > max(3.5, 0.35 * float(height.median())))).cpu().numpy()
+        base = torch.from_numpy(index[where] - reach).to(row)
+        positions = _to_angstrom(maps, int(view), base[:, 0] + row, base[:, 1] + column)
+        table[where[good], view] = positions[good]
+    return table

@@ -1,0 +1,146 @@
+"""Coarse alignment: outwards from the least tilted image by stretched correlation on a common canvas.
+
+Already placed images are squeezed across the tilt axis into the view of the new one (cosine stretching:
+Guckenberger, Ultramicroscopy 9, 1982) and averaged on a canvas wider than the field, so that a specimen that
+moved by a third of the field is still met. The new image is found in the average by a correlation that
+counts only where both have pixels (Padfield, IEEE Trans. Image Process. 21, 2012).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.images.correlate import Overlap, find_peaks, half_whitened, overlap_correlation
+from cryoloom.algorithms.images.fourier import good_fft_size
+from cryoloom.algorithms.images.sample_images import sample_affine
+from cryoloom.algorithms.series.tilt_images import TiltImages, band_response, edge_taper
+
+__all__ = ["CoarseAlignment", "align_coarsely", "prepared_for_correlation", "squeeze_images"]
+
+Array = NDArray[np.float64]
+
+CANVAS = 1.5  # canvas over field: a shift of half a field stays on it
+MAX_REFERENCES = 5
+SURE_PROMINENCE = 6.0  # of a peak over the map's deviation; an image less sure is no reference at first
+TAPER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseAlignment:
+    """Shift of each image ``(n, 2)`` as xy in angstrom; prominence ``(n,)`` of its correlation peak."""
+
+    axis_deg: float
+    shift_xy_angstrom: Array
+    prominence: Array
+
+
+def squeeze_images(
+    images: torch.Tensor,
+    tilt_deg: Array,
+    shifts_yx_px: Array,
+    axis_deg: float,
+    into_tilt_deg: float,
+    canvas_yx: tuple[int, int] | None = None,
+) -> torch.Tensor:
+    """Images ``(n, y, x)`` as a flat specimen would look at another tilt, shift removed; 0 outside.
+
+    The point seen at u in the result is at ``shift + A u`` in the image, ``A`` scaling across the axis by
+    ``cos(tilt) / cos(into)``. canvas_yx : shape of the results, the images' own unless told.
+    """
+    axis = np.deg2rad(axis_deg)
+    across = np.array([np.cos(axis), np.sin(axis)])  # xy, perpendicular to the tilt axis
+    ratio = np.cos(np.deg2rad(tilt_deg)) / np.cos(np.deg2rad(into_tilt_deg))
+    matrices = np.eye(2) + (ratio - 1)[:, None, None] * np.outer(across, across)
+    shape_yx = canvas_yx or (int(images.shape[-2]), int(images.shape[-1]))
+    return sample_affine(images, matrices, np.asarray(shifts_yx_px)[:, ::-1], shape_yx)
+
+
+def prepared_for_correlation(tilt_images: TiltImages) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half-whitened images ``(n, y, x)`` with soft edges, and the window ``(y, x)`` of their edges."""
+    images, shape = tilt_images.images, tilt_images.shape_yx
+    response = band_response(shape, min(shape) / 8, 4.0, images.device)
+    outer = edge_taper(shape, TAPER, images.device)
+    return half_whitened(images * outer, response) * outer, outer
+
+
+def align_coarsely(
+    tilt_images: TiltImages,
+    tilt_deg: Array,
+    axis_deg: float,
+    usable: NDArray[np.bool_],
+    *,
+    max_shift_fraction: float = 0.3,
+) -> CoarseAlignment:
+    """Place every usable image; the others stay with the last placed neighbour.
+
+    max_shift_fraction : largest distance of an image from the middle of the series, fraction of the field.
+    Images must be small already (about 200 pixels a side): this is a search over the whole field.
+    """
+    shape = tilt_images.shape_yx
+    canvas = (good_fft_size(round(CANVAS * shape[0])), good_fft_size(round(CANVAS * shape[1])))
+    images, window = prepared_for_correlation(tilt_images)
+    search = _Search(images, window, canvas, tilt_deg, axis_deg, max_shift_fraction * min(shape))
+    n = len(tilt_deg)
+    shifts, prominence = np.zeros((n, 2)), np.full(n, np.nan)
+    least = int(np.argmin(np.where(usable, np.abs(tilt_deg), np.inf)))
+    order = [int(i) for i in np.argsort(np.abs(tilt_deg - tilt_deg[least]), kind="stable") if i != least]
+    placed, doubtful = [least], []
+    for i in order:
+        near = _nearest(tilt_deg, i, placed)
+        shifts[i] = shifts[near[0]]
+        if not usable[i]:
+            continue
+        shifts[i], prominence[i] = search.find(i, near, shifts, np.median(shifts[placed], axis=0))
+        if prominence[i] >= SURE_PROMINENCE:
+            placed.append(i)
+        else:
+            doubtful.append(i)
+    for i in doubtful:  # once more, now between neighbours on both sides
+        near = _nearest(tilt_deg, i, placed)
+        shifts[i], prominence[i] = search.find(i, near, shifts, np.median(shifts[placed], axis=0))
+    return CoarseAlignment(axis_deg, shifts[:, ::-1] * tilt_images.pixel_size_angstrom, prominence)
+
+
+def _nearest(tilt_deg: Array, i: int, placed: list[int]) -> list[int]:
+    """Placed views nearest in tilt."""
+    return sorted(placed, key=lambda j: abs(tilt_deg[i] - tilt_deg[j]))[:MAX_REFERENCES]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Prepared images and what every search on the canvas shares."""
+
+    images: torch.Tensor
+    window: torch.Tensor
+    canvas: tuple[int, int]
+    tilt_deg: Array
+    axis_deg: float
+    reach_px: float
+
+    def find(self, i: int, near: list[int], shifts_yx_px: Array, middle_yx_px: Array) -> tuple[Array, float]:
+        """Shift (y, x) in pixels of image ``i`` against its placed neighbours, and the peak's prominence."""
+        views = torch.stack([self.images[near], self.window.expand(len(near), -1, -1)]).flatten(0, 1)
+        twice = np.concatenate([near, near])
+        squeezed = squeeze_images(
+            views, self.tilt_deg[twice], shifts_yx_px[twice], self.axis_deg, self.tilt_deg[i], self.canvas
+        )
+        share = torch.tensor([0.8**k for k in range(len(near))], device=views.device)[:, None, None]
+        total = (squeezed[: len(near)] * share).sum(dim=0)
+        mass = (squeezed[len(near) :] * share).sum(dim=0)
+        reference = total / (mass + 0.1)
+        # The squeezed reference is in the specimen's frame: where it lies in image i is the shift of i.
+        pad = (0, self.canvas[1] - self.images.shape[2], 0, self.canvas[0] - self.images.shape[1])
+        moving, window = (functional.pad(a, pad) for a in (self.images[i], self.window))
+        maps = overlap_correlation(Overlap(reference, mass / (mass + 0.1)), Overlap(moving, window))
+        # Centres: the canvas' is canvas // 2, the image's is n // 2 from its corner.
+        offset = [c // 2 - int(n) // 2 for c, n in zip(self.canvas, self.images.shape[1:], strict=True)]
+        first = [round(float(m)) - o for m, o in zip(middle_yx_px, offset, strict=True)]
+        maps = torch.roll(maps, (-first[0], -first[1]), dims=(0, 1))
+        peak = find_peaks(maps, self.reach_px)
+        found = peak.shifts_yx_px.double().cpu().numpy() + first + np.array(offset)
+        return found, float(peak.prominence)

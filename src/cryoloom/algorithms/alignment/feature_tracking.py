@@ -1,0 +1,155 @@
+"""Compact features of the specimen (particles, vesicle walls, dirt) as fiducials at their own depth.
+
+A patch mixes what lies at all depths of the ice; a compact dense feature is one point in space. Features are
+the maxima of a coarse back-projection of the images about a first solution; each is then located in every
+view against the mean of itself in the other views. That mean does not depend on neighbours alone, so an
+error of the axis, which all neighbours share, does not hide in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.images.correlate import cross_correlation, find_peaks
+from cryoloom.algorithms.images.sample_images import cut_boxes
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_response
+
+__all__ = ["FeatureTracking", "find_features", "track_features"]
+
+Array = NDArray[np.float64]
+
+BAND_ANGSTROM = (450.0, 130.0)  # features of the size of a large protein complex stand out in it
+SEPARATION_ANGSTROM = 220.0
+DEPTH_ANGSTROM = 900.0  # either side of the mean of the first solution's points
+GRID_ANGSTROM = 36.0
+LEAST_SIGNIFICANCE = 5.5  # of a maximum of the back-projection; chance maxima reach about 5
+MOST_FEATURES = 150
+BOX_ANGSTROM = 320.0
+LEAST_PROMINENCE = 3.5  # of a correlation peak over its map's deviation
+# Search radius (fraction of the box) of each round, and angular width of the mean in degrees.
+ROUNDS = ((0.25, np.inf), (0.2, np.inf), (0.15, 40.0), (0.15, 25.0))
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTracking:
+    """Tracks of the features and the solution made from them."""
+
+    tracks: Tracks
+    solution: BundleSolution
+
+
+def track_features(
+    tilt_images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    freedom: Freedom | None = None,
+) -> FeatureTracking | None:
+    """Find compact features, follow them and solve the geometry; None where fewer than four are found.
+
+    start : geometry true to about 50 A, with z = 0 in the middle of the specimen.
+    """
+    geometry, points = start, find_features(tilt_images, start, usable)
+    result = None
+    for round_, (search, width_deg) in enumerate(ROUNDS):
+        if len(points) < 4:
+            return None
+        table, weight = _located(tilt_images, geometry, points, usable, search, width_deg)
+        tracks = Tracks.from_table(table, weight)
+        last = round_ == len(ROUNDS) - 1
+        solution = adjust_bundle(tracks, geometry, freedom if last else Freedom())
+        result = FeatureTracking(tracks, solution)
+        geometry, points = solution.geometry, solution.points_xyz_angstrom
+        points = points[np.isfinite(points).all(axis=1)]
+    return result
+
+
+def find_features(tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> Array:
+    """Strongest maxima ``(n, 3)`` of a back-projection of dark blobs, at least a separation apart."""
+    pixel = tilt_images.pixel_size_angstrom
+    maps = -band_pass(tilt_images.images, BAND_ANGSTROM[0] / pixel, BAND_ANGSTROM[1] / pixel)
+    maps = maps / (maps.flatten(1).std(dim=1)[:, None, None] + 1e-12)
+    maps = maps.clamp(-4, 4)  # a feature must be there in most views, not outshine in one
+    grid = _grid(tilt_images, geometry.mean_axis_deg)
+    at = torch.from_numpy(grid.reshape(-1, 3)).to(maps)
+    size = torch.tensor([maps.shape[2], maps.shape[1]], device=maps.device)
+    total, count = torch.zeros(len(at), device=maps.device), torch.zeros(len(at), device=maps.device)
+    for view in np.flatnonzero(usable):
+        rows = torch.from_numpy(geometry.matrices[view, :2]).to(maps)
+        shift = torch.from_numpy(geometry.shift_xy_angstrom[view]).to(maps)
+        where = (2 * ((at @ rows.T + shift) / pixel + size // 2) + 1) / size - 1
+        inside = (where.abs() < 0.97).all(dim=1)
+        values = functional.grid_sample(maps[None, view : view + 1], where[None, None], align_corners=False)
+        total += values[0, 0, 0] * inside
+        count += inside
+    score = torch.where(count > 0.6 * int(usable.sum()), total / torch.sqrt(count + 1e-9), -torch.inf)
+    score = score.reshape(grid.shape[:3])
+    reach = max(1, round(SEPARATION_ANGSTROM / GRID_ANGSTROM / 2))
+    deep = 2 * reach  # the missing wedge draws a point out along the beam
+    sides = (2 * deep + 1, 2 * reach + 1, 2 * reach + 1)
+    highest = functional.max_pool3d(score[None, None], sides, stride=1, padding=(deep, reach, reach))[0, 0]
+    index = torch.nonzero(((score == highest) & (score > LEAST_SIGNIFICANCE)).flatten())[:, 0]
+    order = torch.argsort(score.flatten()[index], descending=True)[:MOST_FEATURES]
+    return np.asarray(grid.reshape(-1, 3)[index[order].cpu().numpy()], dtype=np.float64)
+
+
+def _grid(tilt_images: TiltImages, axis_deg: float) -> Array:
+    """Points ``(z, y, x, 3)`` over the untilted field and the depth searched, rows along the image's."""
+    n_y, n_x = tilt_images.shape_yx
+    pixel = tilt_images.pixel_size_angstrom
+    reach = (DEPTH_ANGSTROM, n_y * pixel / 2, n_x * pixel / 2)
+    z, v, u = np.meshgrid(*(np.arange(-r, r + 1, GRID_ANGSTROM) for r in reach), indexing="ij")
+    axis = np.deg2rad(axis_deg)
+    x, y = u * np.cos(axis) + v * np.sin(axis), v * np.cos(axis) - u * np.sin(axis)
+    return np.stack([x, y, z], axis=-1)
+
+
+def _located(
+    tilt_images: TiltImages,
+    geometry: SeriesGeometry,
+    points: Array,
+    usable: NDArray[np.bool_],
+    search_fraction: float,
+    width_deg: float,
+) -> tuple[Array, Array]:
+    """Every feature in every view about its prediction: table ``(n, n_views, 2)`` and weights."""
+    pixel = tilt_images.pixel_size_angstrom
+    side = 2 * round(BOX_ANGSTROM / pixel / 2)
+    predicted = geometry.project(points)
+    limit = (np.array(tilt_images.shape_yx[::-1]) / 2 - side / 2) * pixel
+    seen = (np.abs(predicted) < limit).all(axis=2) & usable[:, None]
+    cuts = torch.stack(
+        [
+            cut_boxes(image, places / tilt_images.pixel_size_angstrom, side)
+            for image, places in zip(tilt_images.images, predicted, strict=True)
+        ]
+    )
+    hann = torch.hann_window(side, periodic=False, device=cuts.device)
+    cuts -= cuts.mean(dim=(-2, -1), keepdim=True)
+    cuts *= torch.sqrt(hann[:, None] * hann[None, :]) * torch.from_numpy(seen).to(cuts)[..., None, None]
+    response = band_response((side, side), side / 2, 4.0, cuts.device)
+    distance = geometry.tilt_deg[:, None] - geometry.tilt_deg[None, :]
+    share = np.exp(-0.5 * (distance / width_deg) ** 2)
+    np.fill_diagonal(share, 0.0)  # noise would find itself
+    table = np.full((len(points), geometry.n_views, 2), np.nan)
+    weight = np.zeros(table.shape[:2])
+    for view in np.flatnonzero(usable):
+        reference = torch.einsum("v,vnyx->nyx", torch.from_numpy(share[view]).to(cuts), cuts)
+        peaks = find_peaks(
+            cross_correlation(reference, cuts[view], response), search_fraction * BOX_ANGSTROM / pixel
+        )
+        shift = peaks.shifts_yx_px.flip(-1).double().cpu().numpy() * pixel
+        prominence = peaks.prominence.double().cpu().numpy()
+        inner = np.hypot(*shift.T) < search_fraction * BOX_ANGSTROM - pixel
+        good = seen[view] & (prominence > LEAST_PROMINENCE) & inner
+        table[good, view] = predicted[view][good] + shift[good]
+        weight[good, view] = np.clip((prominence[good] - 3.0) / 4.0, 0.1, 1.0)
+    return table, weight

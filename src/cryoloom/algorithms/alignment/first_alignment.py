@@ -1,0 +1,82 @@
+"""Where alignment begins: a tilt axis to about a degree and every image to within a few pixels of the field.
+
+A told axis is tested against all others: metadata are wrong by 90 degrees now and then, and often by ten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.axis_search import AxisScores, find_axis, search_circle
+from cryoloom.algorithms.alignment.coarse_alignment import CoarseAlignment, align_coarsely
+from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
+
+__all__ = ["FirstAlignment", "align_first", "choose_axis"]
+
+Array = NDArray[np.float64]
+
+CIRCLE_PIXELS = 96  # shorter side of the images in each pass
+FINE_PIXELS = 128
+COARSE_PIXELS = 192
+TOLD_TOLERANCE_DEG = 18.0
+REFUTING_SIGNIFICANCE = 4.0  # standard errors by which another axis must beat the told one
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAlignment:
+    """Axis and shifts to start from, and how the axis was come by.
+
+    circle : scores of axes over half a turn. fine : about the chosen one. told_is_refuted : the images
+    agree with another axis, far from the told one.
+    """
+
+    coarse: CoarseAlignment
+    circle: AxisScores
+    fine: AxisScores
+    told_is_refuted: bool
+
+
+def align_first(
+    tilt_images: TiltImages,
+    tilt_deg: Array,
+    usable: NDArray[np.bool_],
+    told_axis_deg: float | None,
+    *,
+    max_shift_fraction: float = 0.3,
+) -> FirstAlignment:
+    """Choose the axis, place the images, and refine the axis by the placed images.
+
+    Of an axis and the same half a turn on, which images cannot tell apart, the one nearer to what was told is
+    taken; untold, the one between -90 and 90 degrees.
+    """
+    axis, circle, refuted = choose_axis(tilt_images, tilt_deg, usable, told_axis_deg)
+    small, tiny = shrink_images(tilt_images, COARSE_PIXELS), shrink_images(tilt_images, FINE_PIXELS)
+    coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
+    fine = find_axis(tiny, tilt_deg, coarse, usable, axis + np.arange(-10.0, 10.1, 2.5), neighbours=(2,))
+    if abs(fine.best_deg - axis) > 2.0:
+        axis = fine.best_deg
+        coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
+    return FirstAlignment(
+        CoarseAlignment(fine.best_deg, coarse.shift_xy_angstrom, coarse.prominence), circle, fine, refuted
+    )
+
+
+def choose_axis(
+    tilt_images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_], told_axis_deg: float | None
+) -> tuple[float, AxisScores, bool]:
+    """Axis to begin with, the scores over half a turn, and whether they refute the told one."""
+    circle = search_circle(shrink_images(tilt_images, CIRCLE_PIXELS), tilt_deg, usable)
+    best = int(np.argmax(circle.scores))
+    if told_axis_deg is None:
+        return float((circle.best_deg + 90.0) % 180.0 - 90.0), circle, False
+    away = np.abs((circle.axes_deg - told_axis_deg + 90.0) % 180.0 - 90.0)
+    near = np.flatnonzero(away <= TOLD_TOLERANCE_DEG)
+    rival = int(near[np.argmax(circle.scores[near])])
+    if best in near or circle.significance(best, rival) < REFUTING_SIGNIFICANCE:
+        return float(told_axis_deg), circle, False
+    # Half a turn on is the same to images: stay with the half that was told.
+    half_turns = np.round((told_axis_deg - circle.best_deg) / 180.0)
+    return float(circle.best_deg + 180.0 * half_turns), circle, True

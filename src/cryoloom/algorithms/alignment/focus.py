@@ -1,0 +1,179 @@
+"""Smooth errors of an alignment settled by how sharp the specimen becomes.
+
+Neighbouring images agree with each other however the specimen drifts in depth from tilt to tilt: a shift
+across the axis by ``c (1 - cos t)`` only lets everything rise by ``c sin t``. Images far apart disagree then,
+and dark detail is smeared out in the mean of all. So smooth shifts and the axis are varied until the mean of
+all back-projected images has the most of what only agreement makes: strong dark maxima.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.reprojections import Foreteller, Plane
+from cryoloom.algorithms.images.parabola import highest_by_parabola
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, shrink_images
+from cryoloom.kernels.images.transpose_rows import turn_rows
+from cryoloom.kernels.projection.backproject import STRIP_ROWS
+from cryoloom.kernels.projection.project import add_back_projection
+
+__all__ = ["drift_modes", "focus_series", "sharpness", "without_drift"]
+
+Array = NDArray[np.float64]
+
+PIXEL_ANGSTROM = 30.0
+BAND_ANGSTROM = (450.0, 130.0)  # large protein complexes, membranes seen edge-on and gold stand out in it
+LARGEST_DEVIATION = 4.0  # detail must be there in many images, not outshine in one
+HALF_DEPTH_ANGSTROM = 1200.0
+N_MODES = 4
+SMALLEST_STEP_ANGSTROM = 5.0
+SMALLEST_STEP_DEG = 0.1
+
+
+def drift_modes(tilt_deg: Array, n_modes: int = N_MODES) -> Array:
+    """Smooth shifts over tilts of rms 1, ``(n_modes, n_views)``, that no place of the specimen explains.
+
+    Polynomials in the tilt, less what is ``a cos(tilt) + b sin(tilt)``, lowest degree first.
+    """
+    tilt = np.deg2rad(tilt_deg)
+    explained = np.linalg.qr(np.stack([np.cos(tilt), np.sin(tilt)], axis=1))[0]
+    scaled = 2 * (tilt - tilt.min()) / max(float(np.ptp(tilt)), 1e-9) - 1
+    # The first two polynomials are all but explained; of degree 1 and 2 one combination each is left.
+    powers = np.polynomial.legendre.legvander(scaled, n_modes + 1)[:, [0, *range(3, n_modes + 2)]]
+    modes = []
+    for power in powers.T:
+        rest = power
+        for _ in range(2):
+            rest = rest - explained @ (explained.T @ rest)
+        explained = np.column_stack([explained, rest / np.linalg.norm(rest)])
+        modes.append(explained[:, -1])
+    return np.array(modes) * np.sqrt(len(tilt))
+
+
+def without_drift(change_xy_angstrom: Array, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> Array:
+    """Changes of shifts ``(n_views, 2)`` less what is smooth over the tilts across the axis."""
+    axis = np.deg2rad(geometry.axis_deg[usable])
+    across = np.stack([np.cos(axis), np.sin(axis)], axis=1)
+    tilt = np.deg2rad(geometry.tilt_deg[usable])
+    smooth = np.linalg.qr(
+        np.concatenate([[np.cos(tilt), np.sin(tilt)], drift_modes(geometry.tilt_deg[usable])]).T
+    )[0]
+    moved = (change_xy_angstrom[usable] * across).sum(axis=1)
+    rest = change_xy_angstrom.copy()
+    rest[usable] -= (smooth @ (smooth.T @ moved))[:, None] * across
+    return rest
+
+
+def focus_series(
+    tilt_images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    plane: Plane = (0.0, 0.0, 0.0),
+    *,
+    reach_angstrom: float = 300.0,
+    axis_reach_deg: float = 2.0,
+) -> SeriesGeometry:
+    """Smooth shifts across the axis, and the axis, at which the specimen is sharpest.
+
+    reach_angstrom : rms over the views of each mode searched for at first. Jumps between images must be
+    small already. plane : middle of the specimen, ``z = a + b x + c y``.
+    """
+    detail = _dark_detail(tilt_images)
+    modes = drift_modes(start.tilt_deg[usable])
+    drift, turn_deg = np.zeros(len(modes)), 0.0
+    aligned = _AlignedStrips.of(detail, start, usable, plane)
+    step, reach, axis_step = reach_angstrom / 6, reach_angstrom, axis_reach_deg / 4
+    while step > SMALLEST_STEP_ANGSTROM:
+        for mode in range(len(modes)):
+            ticks = _ticks(step, reach)
+            trials = drift @ modes + ticks[:, None] * modes[mode]
+            drift[mode] += highest_by_parabola(
+                ticks, np.array([aligned.sharpness(shift) for shift in trials])
+            )
+        if axis_step > SMALLEST_STEP_DEG:
+            ticks = _ticks(axis_step, 2 * axis_step)
+            turned = [start.with_axis_turned(turn_deg + tick) for tick in ticks]
+            scores = [
+                _AlignedStrips.of(detail, trial, usable, plane).sharpness(drift @ modes) for trial in turned
+            ]
+            turn_deg += highest_by_parabola(ticks, np.array(scores))
+            aligned = _AlignedStrips.of(detail, start.with_axis_turned(turn_deg), usable, plane)
+            axis_step /= 2
+        step, reach = step / 2, step
+    result = start.with_axis_turned(turn_deg)
+    axis = np.deg2rad(result.axis_deg[usable])
+    shift = result.shift_xy_angstrom.copy()
+    shift[usable] += (drift @ modes)[:, None] * np.stack([np.cos(axis), np.sin(axis)], axis=1)
+    return replace(result, shift_xy_angstrom=shift)
+
+
+def sharpness(
+    tilt_images: TiltImages,
+    geometry: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    plane: Plane = (0.0, 0.0, 0.0),
+) -> float:
+    """What `focus_series` makes large; comparable between geometries of one series."""
+    aligned = _AlignedStrips.of(_dark_detail(tilt_images), geometry, usable, plane)
+    return aligned.sharpness(np.zeros(int(usable.sum())))
+
+
+def _dark_detail(tilt_images: TiltImages) -> TiltImages:
+    """Small images in which dark detail is high, about 1 in noise."""
+    small = shrink_images(tilt_images, round(tilt_images.field_angstrom / PIXEL_ANGSTROM))
+    pixel = small.pixel_size_angstrom
+    maps = -band_pass(small.images, BAND_ANGSTROM[0] / pixel, BAND_ANGSTROM[1] / pixel)
+    maps = maps / (maps.flatten(1).std(dim=1)[:, None, None] + 1e-12)
+    return replace(small, images=maps.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION))
+
+
+def _ticks(step: float, reach: float) -> Array:
+    """Multiples of a step within reach, at least -1, 0 and 1."""
+    n = max(1, round(reach / step))
+    return np.asarray(step * np.arange(-n, n + 1), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _AlignedStrips:
+    """Aligned images in strips of rows, ready to be back-projected with shifts across the axis."""
+
+    strips: tuple[torch.Tensor, ...]
+    columns: NDArray[np.float32]
+    n_z: int
+    pixel_size_angstrom: float
+
+    @classmethod
+    def of(
+        cls, detail: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_], plane: Plane
+    ) -> _AlignedStrips:
+        foreteller = Foreteller.of(detail, geometry, usable, plane, half_depth_angstrom=HALF_DEPTH_ANGSTROM)
+        aligned = foreteller.aligned(detail.images).cpu().numpy()
+        n_rows, n_u = foreteller.shape
+        strips = []
+        for row in range(0, n_rows, STRIP_ROWS):
+            strip = torch.empty((len(aligned), n_u + 2, STRIP_ROWS))
+            turn_rows(np.ascontiguousarray(aligned[:, row : row + STRIP_ROWS]), 0, strip.numpy())
+            strips.append(strip)
+        return cls(tuple(strips), foreteller.lines()[0], foreteller.n_z, detail.pixel_size_angstrom)
+
+    def sharpness(self, shift_angstrom: Array) -> float:
+        """Mean cube of what is dark in the mean of all images, each moved across the axis, ``(n_views,)``.
+
+        The square would count the noise of every image as well, and prefer what fills the field.
+        """
+        columns = self.columns.copy()
+        columns[:, 0] += (shift_angstrom / self.pixel_size_angstrom).astype(np.float32)
+        n_x = self.strips[0].shape[1] - 2
+        scale = torch.full((self.n_z, n_x), len(columns) ** -0.5)
+        slab = torch.empty((self.n_z, n_x, STRIP_ROWS))
+        total = 0.0
+        for strip in self.strips:
+            slab.zero_()
+            add_back_projection(strip, torch.from_numpy(columns), scale, slab)
+            total += float((slab.clamp_(min=0) ** 3).mean())
+        return total / len(self.strips)

@@ -1,0 +1,335 @@
+"""Where the specimen lies in its tomogram: two parallel planes between which there are bodies.
+
+Structure is in focus only at its own height; noise is everywhere alike. So the energy of a low-resolution
+tomogram is divided by that of a control made from the same images with random phases, which has the same
+noise, spectra and coverage and no specimen at any height. Blocks of the tomogram with more energy than a
+thousandth of the control's are filled: a bright body counts for no more than a faint one. Bodies lie unevenly
+in the specimen, and their middle tells its slopes to some degrees only; the outermost tell its surfaces. So
+every slab within reach is judged by the likelihood that blocks inside are filled alike often, and those
+outside alike seldom, and the slopes are the mean over all of them, each counting by its likelihood. The
+surfaces are where the part of filled blocks across that slab falls to a few percent of that inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, label
+
+from cryoloom.algorithms.images.radial_filter import RadialFilter
+from cryoloom.algorithms.reconstruction.back_projection import plan_back_projection
+from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass
+from cryoloom.model import Pixels, Stack, TiltSeries
+
+__all__ = [
+    "LARGEST_TILT_ERROR_DEG",
+    "LEAST_CONTRAST",
+    "Energies",
+    "SlabFit",
+    "energies_of_series",
+    "fit_slab",
+    "local_energies",
+    "random_phases",
+]
+
+Array = NDArray[np.float64]
+
+COARSEST_ANGSTROM, FINEST_ANGSTROM = 600.0, 120.0
+CELLS = 30
+"""Of the field on each side, whose energies are kept at every height: blocks."""
+FIELD_USED = 0.9
+LARGEST_ENERGY = 50.0
+"""Of a voxel, over the control's mean: what is brighter counts no more, so that no crystal leads."""
+CONTROL_SMOOTH_ANGSTROM = 250.0
+FILLED_QUANTILE = 0.999
+"""Of the control's blocks: those with more are filled."""
+LARGEST_TILT_DEG = 28.0
+COARSE_STEP_DEG = 4.0
+FINER_STEPS_DEG = (2.0, 1.0, 0.5)
+SPREAD_STEP_DEG, SPREAD_STEPS = 0.75, 9
+HEIGHT_STEP_ANGSTROM = 40.0
+LEAST_THICKNESS_ANGSTROM = 160.0
+LEAST_CONTRAST = 10.0
+"""Noise reached 7, simulated specimens 24 and more."""
+LARGEST_TILT_ERROR_DEG = 3.2
+"""4.1 would be no preference for any slope at all."""
+SMOOTH_ANGSTROM = 25.0
+SURFACE_LEVEL = 0.03
+EDGE_ANGSTROM = 150.0
+"""Inside the likeliest slab, from where its surface is sought outwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Energies:
+    """Energy over the control's, ``(cell, z)``, at ``z_angstrom`` ``(z,)`` and centres ``(cell, 2)``.
+
+    Cells are in rows, as (y, x).
+    """
+
+    ratio: Array
+    z_angstrom: Array
+    centre_xy_angstrom: Array
+    filled_level: float
+    """Of the ratio, above which a block holds more than noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlabFit:
+    """A slab: its middle plane is ``z = z_offset + slope_x x + slope_y y``, the thickness is across it."""
+
+    thickness_angstrom: float
+    z_offset_angstrom: float
+    slope_x: float
+    slope_y: float
+    tilt_error_deg: float
+    """Standard error of the pretilt about either axis, the larger, by the spread of likely slabs."""
+    contrast: float
+    """How much more often blocks are filled inside than outside."""
+    depth_angstrom: Array
+    """Distances from the middle plane, for ``profile``: the part of filled blocks across the slab."""
+    profile: Array
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there are bodies in a slab, and enough of them to tell its pretilt."""
+        return self.contrast >= LEAST_CONTRAST and self.tilt_error_deg <= LARGEST_TILT_ERROR_DEG
+
+    @property
+    def tilt_y_deg(self) -> float:
+        """Pretilt about the tilt axis: the slab's plane is turned by ``Ry(tilt_y) Rx(tilt_x)``."""
+        return -math.degrees(math.atan(self.slope_x))
+
+    @property
+    def tilt_x_deg(self) -> float:
+        """Pretilt about the specimen's x axis."""
+        return math.degrees(math.atan(self.slope_y / math.hypot(1.0, self.slope_x)))
+
+
+def energies_of_series(
+    series: TiltSeries,
+    images: TiltImages,
+    rng: np.random.Generator,
+    *,
+    voxel_size_angstrom: float,
+    height_angstrom: float,
+) -> tuple[Energies, torch.Tensor]:
+    """Energies of a small tomogram of so much height, and the tomogram ``(z, y, x)``.
+
+    images : of the sections that the poses of ``series`` are for.
+    """
+    pixel = images.pixel_size_angstrom
+    band = band_pass(images.images, COARSEST_ANGSTROM / pixel, FINEST_ANGSTROM / pixel)
+    band = band / (band.flatten(1).std(dim=1)[:, None, None] + 1e-9)
+    stack = Stack(band.cpu().numpy(), pixel)
+    grid = tomogram_grid(
+        series,
+        stack,
+        binning=None,
+        voxel_size_angstrom=voxel_size_angstrom,
+        thickness_angstrom=height_angstrom,
+        length_angstrom=None,
+        width_angstrom=None,
+    )
+    device = str(images.images.device)
+    volume = _small_tomogram(stack.images, grid, device)
+    control = _small_tomogram(random_phases(band, rng).cpu().numpy(), grid, device)
+    return local_energies(volume, control, voxel_size_angstrom), volume
+
+
+def _small_tomogram(images: Pixels, grid: TomogramGrid, device: str) -> torch.Tensor:
+    """Weighted back-projection of images ``(section, y, x)``, in memory, ``(z, y, x)``."""
+    projection = plan_back_projection(
+        grid.volume_shape,
+        grid.n_columns,
+        [pose.tilt_deg for pose in grid.poses],
+        [pose.x_tilt_deg for pose in grid.poses],
+        RadialFilter(0.35, 0.05),
+    )
+    halo = projection.halo_rows
+    n_rows = grid.volume_shape[1] + 2 * halo
+    aligned = torch.stack([aligned_rows(images, grid, tilt, -halo, n_rows, device) for tilt in grid.tilts])
+    volume = torch.empty(grid.volume_shape)
+    first = 0
+    for strip in projection.strips(aligned.to(device), 0):
+        volume[:, first : first + strip.shape[1]] = strip.cpu()
+        first += strip.shape[1]
+    return volume
+
+
+def random_phases(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Images ``(..., y, x)`` of the same spectra, with phases of white noise."""
+    shape = (int(images.shape[-2]), int(images.shape[-1]))
+    noise = torch.fft.rfft2(torch.from_numpy(rng.standard_normal(tuple(images.shape)).astype(np.float32)))
+    noise = noise.to(images.device)
+    return torch.fft.irfft2(torch.fft.rfft2(images).abs() * noise / (noise.abs() + 1e-12), s=shape)
+
+
+def local_energies(volume: torch.Tensor, control: torch.Tensor, voxel_size_angstrom: float) -> Energies:
+    """Energy of a tomogram ``(z, y, x)`` over the control's mean at that height, in cells of the field."""
+    n_z, n_y, n_x = (int(n) for n in volume.shape)
+    rows, columns = (_edges(n) for n in (n_y, n_x))
+    field = np.s_[:, rows[0] : rows[-1], columns[0] : columns[-1]]
+    expected = (control[field] ** 2).mean(dim=(1, 2)).double().numpy()
+    expected = gaussian_filter1d(expected, CONTROL_SMOOTH_ANGSTROM / voxel_size_angstrom, mode="nearest")
+    scale = torch.from_numpy(1.0 / np.maximum(expected, 1e-12)).float()[:, None, None]
+    centres: list[list[float]] = []
+    ratios: list[Array] = []
+    noise: list[Array] = []
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            for of, into in ((volume, ratios), (control, noise)):
+                energy = (of[:, top:bottom, left:right] ** 2 * scale).clamp(max=LARGEST_ENERGY)
+                into.append(energy.mean(dim=(1, 2)).double().numpy())
+            centres.append([(left + right - 1) / 2 - n_x // 2, (top + bottom - 1) / 2 - n_y // 2])
+    z = (np.arange(n_z) - n_z // 2) * voxel_size_angstrom
+    places = np.array(centres, dtype=np.float64) * float(voxel_size_angstrom)
+    level = float(np.quantile(noise, FILLED_QUANTILE))
+    return Energies(np.array(ratios), z.astype(np.float64), places, level)
+
+
+def _edges(n: int) -> NDArray[np.int64]:
+    cells = max(2, min(CELLS, int(FIELD_USED * n) // 3))
+    return np.unique(
+        np.rint(np.linspace(0.5 * (1 - FIELD_USED) * n, 0.5 * (1 + FIELD_USED) * n, cells + 1))
+    ).astype(np.int64)
+
+
+def fit_slab(energies: Energies) -> SlabFit:
+    """The slab that the filled blocks tell."""
+    blocks = _Blocks.of(energies)
+    coarse = np.arange(-LARGEST_TILT_DEG, LARGEST_TILT_DEG + 1, COARSE_STEP_DEG)
+    slopes = np.zeros(2)
+    for ticks_deg in (coarse, *(step * np.arange(-2.0, 3.0) for step in FINER_STEPS_DEG)):
+        ticks = np.tan(np.deg2rad(ticks_deg))
+        scores = _likelihoods(blocks, slopes, ticks)
+        best = np.unravel_index(int(np.argmax(scores)), scores.shape)
+        slopes = slopes + ticks[list(best)]
+    ticks = math.tan(math.radians(SPREAD_STEP_DEG)) * np.arange(-SPREAD_STEPS, SPREAD_STEPS + 1.0)
+    scores = _likelihoods(blocks, slopes, ticks)
+    weight = np.exp((scores - scores.max()) / max(1.0, blocks.n_of_a_body))
+    weight /= weight.sum()
+    of_each = [weight.sum(axis=1), weight.sum(axis=0)]
+    mean = np.array([(share * ticks).sum() for share in of_each])
+    spread = [math.sqrt((share * (ticks - m) ** 2).sum()) for share, m in zip(of_each, mean, strict=True)]
+    return _along(blocks, slopes + mean, math.degrees(math.atan(max(spread))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Filled blocks ``(n,)`` by their cell and their place along z, and where cells and heights are."""
+
+    cell: NDArray[np.int64]
+    place: NDArray[np.int64]
+    centre_xy_angstrom: Array
+    z_angstrom: Array
+    n_of_a_body: float
+    """Filled blocks that touch each other are one body, and tell once."""
+
+    @classmethod
+    def of(cls, energies: Energies) -> _Blocks:
+        centres, z = energies.centre_xy_angstrom, energies.z_angstrom
+        filled = energies.ratio > energies.filled_level
+        rows, columns = (len(np.unique(centres[:, axis])) for axis in (1, 0))
+        _, n_bodies = label(filled.reshape(rows, columns, len(z)), np.ones((3, 3, 3)))
+        cell, place = np.nonzero(filled)
+        return cls(cell, place, centres, z, len(cell) / max(n_bodies, 1))
+
+    def across(self, slopes: Array, group: int = 1) -> tuple[Array, Array, Array]:
+        """Filled and all blocks by height above the plane ``slopes . xy`` along z, and the heights.
+
+        group : steps of z that are counted as one.
+        """
+        n_z, step = len(self.z_angstrom), float(self.z_angstrom[1] - self.z_angstrom[0])
+        moved = np.rint(-(self.centre_xy_angstrom @ slopes) / step).astype(np.int64)
+        first = int(moved.min())
+        moved = moved - first
+        length = -(-(n_z + int(moved.max()) + 1) // group) * group
+        filled = np.bincount(moved[self.cell] + self.place, minlength=length)
+        begun = np.bincount(moved, minlength=length) - np.bincount(moved + n_z, minlength=length)
+        counts = [a.reshape(-1, group).sum(axis=1).astype(np.float64) for a in (filled, np.cumsum(begun))]
+        heights = self.z_angstrom[0] + step * (first + group * np.arange(length // group) + (group - 1) / 2)
+        return counts[0], counts[1], heights
+
+
+def _likelihoods(blocks: _Blocks, slopes: Array, ticks: Array) -> Array:
+    """Logarithm of the best slab's likelihood at each slope in x and y about the given, ``(tick, tick)``."""
+    group = max(1, round(HEIGHT_STEP_ANGSTROM / float(blocks.z_angstrom[1] - blocks.z_angstrom[0])))
+    scores = np.empty((len(ticks), len(ticks)))
+    for i, in_x in enumerate(ticks):
+        for j, in_y in enumerate(ticks):
+            scores[i, j] = _likeliest(*blocks.across(slopes + np.array([in_x, in_y]), group))[0]
+    return scores
+
+
+def _likeliest(filled: Array, everything: Array, heights: Array) -> tuple[float, int, int]:
+    """Likelihood of the likeliest slab, its first place and the one after its last.
+
+    Of k filled blocks of n the likelihood is ``k log(k / n) + (n - k) log(1 - k / n)``, inside and outside.
+    """
+    least = math.ceil(LEAST_THICKNESS_ANGSTROM / (heights[1] - heights[0]))
+    lower, upper = _pairs(len(heights) + 1, least)
+    k, n = (np.concatenate([[0.0], np.cumsum(a)]) for a in (filled, everything))
+    k_in, n_in = k[upper] - k[lower], n[upper] - n[lower]
+    k_out, n_out = k[-1] - k_in, n[-1] - n_in
+    scores = _log_likelihood(k_in, n_in) + _log_likelihood(k_out, n_out)
+    no_slab = k_in * n_out <= k_out * n_in
+    scores[no_slab] = _log_likelihood(k[-1:], n[-1:])[0]
+    best = int(np.argmax(scores))
+    return float(scores[best]), int(lower[best]), int(upper[best])
+
+
+@functools.lru_cache(maxsize=64)
+def _pairs(n: int, apart: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    lower, upper = np.triu_indices(n, apart)
+    return lower.astype(np.int64), upper.astype(np.int64)
+
+
+def _log_likelihood(k: Array, n: Array) -> Array:
+    part = np.clip(k / np.maximum(n, 1.0), 1e-6, 1 - 1e-6)
+    return np.asarray(k * np.log(part) + (n - k) * np.log(1 - part))
+
+
+def _along(blocks: _Blocks, slopes: Array, tilt_error_deg: float) -> SlabFit:
+    """The slab of those slopes."""
+    filled, everything, heights = blocks.across(slopes)
+    _, lower, upper = _likeliest(filled, everything, heights)
+    inside = filled[lower:upper].sum() / max(everything[lower:upper].sum(), 1.0)
+    beyond = filled.sum() - filled[lower:upper].sum()
+    outside = beyond / max(everything.sum() - everything[lower:upper].sum(), 1.0)
+    step = heights[1] - heights[0]
+    smooth = [gaussian_filter1d(a, SMOOTH_ANGSTROM / step, mode="nearest") for a in (filled, everything)]
+    profile = smooth[0] / np.maximum(smooth[1], 1.0)
+    level = outside + SURFACE_LEVEL * (inside - outside)
+    low, high = (
+        _surface(heights, profile, level, place, sign) for place, sign in ((lower, -1), (upper - 1, 1))
+    )
+    # Heights run along z, the thickness is across the slab.
+    across = 1.0 / math.hypot(1.0, float(slopes[0]), float(slopes[1]))
+    return SlabFit(
+        max(high - low, float(step)) * across,
+        0.5 * (low + high),
+        float(slopes[0]),
+        float(slopes[1]),
+        tilt_error_deg,
+        float(inside / max(outside, 1e-4)),
+        (heights - 0.5 * (low + high)) * across,
+        profile,
+    )
+
+
+def _surface(heights: Array, profile: Array, level: float, edge: int, sign: int) -> float:
+    """Where the profile falls to a level, going out from a little inside the likeliest slab's edge."""
+    step = heights[1] - heights[0]
+    at = int(np.clip(edge - sign * round(EDGE_ANGSTROM / step), 1, len(heights) - 2))
+    while 0 < at < len(heights) - 1 and profile[at] >= level:
+        at += sign
+    within, beyond = float(profile[at - sign]), float(profile[at])
+    part = (within - level) / (within - beyond) if within > beyond else 0.0
+    return float(heights[at - sign] + sign * step * np.clip(part, 0.0, 1.0))

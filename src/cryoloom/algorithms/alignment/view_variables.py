@@ -1,0 +1,198 @@
+"""What may vary from view to view: the unknowns of a bundle adjustment besides points.
+
+Axis, tilt, x-tilt, magnification, beam tilt and a deformation of the specimen, each fixed, one for the
+series, grouped (interpolated between nodes a few views apart) or per view, as IMOD's tiltalign lets them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+
+__all__ = [
+    "N_VIEW_PARAMETERS",
+    "Freedom",
+    "Variation",
+    "ViewVariables",
+    "geometry_of",
+    "jacobians",
+    "parameters_of",
+]
+
+Array = NDArray[np.float64]
+Variation = Literal["fixed", "one", "grouped", "per_view"]
+
+N_VIEW_PARAMETERS = 9  # shift x, shift y, axis, tilt, x-tilt, log magnification, stretch, skew, beam tilt
+# Deviation expected of a variable about its start (shifts and the mean axis are free): radian, or fractions.
+PRIOR_DEVIATIONS = {
+    "axis": np.deg2rad(2.0),
+    "tilt": np.deg2rad(1.5),
+    "x_tilt": np.deg2rad(5.0),
+    "magnification": 0.02,
+    "stretch": 0.02,
+    "skew": 0.02,
+    "beam_tilt": np.deg2rad(1.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Freedom:
+    """What may vary besides points and shifts."""
+
+    axis: Variation = "one"
+    tilt: Variation = "fixed"
+    x_tilt: Variation = "fixed"
+    magnification: Variation = "fixed"
+    stretch: Variation = "fixed"
+    skew: Variation = "fixed"
+    beam_tilt: Variation = "fixed"
+    group_size: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ViewVariables:
+    """Linear map from the unknowns to the parameters of all views, and the unknowns' prior information.
+
+    ``parameter[k]`` of every view is ``values[k] @ unknowns``; each parameter has its own unknowns.
+    """
+
+    parameter: tuple[int, ...]
+    values: tuple[Array, ...]  # (n_views, n_unknowns of this parameter)
+    inverses: tuple[Array, ...]
+    prior_information: Array  # (n_unknowns,), 1 / deviation^2; 0 is free
+    start: Array  # (n_views, N_VIEW_PARAMETERS), what priors pull towards
+
+    @classmethod
+    def of(cls, freedom: Freedom, start: SeriesGeometry) -> ViewVariables:
+        """Unknowns that a choice of freedom allows."""
+        n_views = start.n_views
+        parameters, values = [0, 1], [np.eye(n_views), np.eye(n_views)]
+        information = [np.zeros(2 * n_views)]
+        for parameter, name in enumerate(PRIOR_DEVIATIONS, start=2):
+            variation: Variation = getattr(freedom, name)
+            if variation == "fixed":
+                continue
+            blocks = []
+            if name == "axis" or variation == "one":
+                blocks.append(np.ones((n_views, 1)))
+                information.append(np.zeros(1))
+            if variation in ("grouped", "per_view"):
+                step = freedom.group_size if variation == "grouped" else 1
+                blocks.append(_hat_functions(n_views, step))
+                information.append(np.full(blocks[-1].shape[1], PRIOR_DEVIATIONS[name] ** -2.0))
+            parameters.append(parameter)
+            values.append(np.concatenate(blocks, axis=1))
+        inverses = tuple(np.asarray(np.linalg.pinv(v), dtype=np.float64) for v in values)
+        return cls(
+            tuple(parameters), tuple(values), inverses, np.concatenate(information), parameters_of(start)
+        )
+
+    def unknowns_from(self, view_values: Array) -> Array:
+        """Least-squares unknowns of parameters ``(n_views, N_VIEW_PARAMETERS)``."""
+        pairs = zip(self.inverses, self.parameter, strict=True)
+        return np.concatenate([inverse @ view_values[:, parameter] for inverse, parameter in pairs])
+
+    def gather(self, by_view: Array) -> Array:
+        """Derivatives by unknowns ``(n_unknowns, ...)`` from those by parameters ``(n_views, 9, ...)``."""
+        pairs = zip(self.values, self.parameter, strict=True)
+        return np.concatenate([np.tensordot(v.T, by_view[:, parameter], 1) for v, parameter in pairs])
+
+    def spread(self, unknowns: Array) -> Array:
+        """Parameters ``(n_views, N_VIEW_PARAMETERS)`` of unknowns."""
+        result, first = np.zeros_like(self.start), 0
+        for values, parameter in zip(self.values, self.parameter, strict=True):
+            result[:, parameter] = values @ unknowns[first : first + values.shape[1]]
+            first += values.shape[1]
+        return result
+
+    def normal(self, blocks: Array) -> Array:
+        """Normal matrix of the unknowns from the views' blocks ``(n_views, 9, 9)``."""
+        rows = [
+            np.concatenate(
+                [(v.T * blocks[:, p, q]) @ w for w, q in zip(self.values, self.parameter, strict=True)],
+                axis=1,
+            )
+            for v, p in zip(self.values, self.parameter, strict=True)
+        ]
+        return np.concatenate(rows)
+
+
+def _hat_functions(n: int, step: int) -> Array:
+    """Piecewise linear interpolation from nodes about ``step`` views apart, ``(n, n_nodes)``."""
+    if step <= 1 or n <= 2:
+        return np.eye(n)
+    nodes = np.linspace(0, n - 1, max(2, round((n - 1) / step) + 1))
+    return np.stack([np.interp(np.arange(n), nodes, row) for row in np.eye(len(nodes))], axis=1)
+
+
+def parameters_of(geometry: SeriesGeometry) -> Array:
+    """All views' parameters ``(n_views, N_VIEW_PARAMETERS)``: angstrom, radian, log magnification."""
+    return np.column_stack(
+        [
+            geometry.shift_xy_angstrom,
+            np.deg2rad(geometry.axis_deg),
+            np.deg2rad(geometry.tilt_deg),
+            np.deg2rad(geometry.x_tilt_deg),
+            np.log(geometry.magnification),
+            geometry.stretch,
+            geometry.skew,
+            np.deg2rad(geometry.beam_tilt_deg),
+        ]
+    )
+
+
+def geometry_of(parameters: Array) -> SeriesGeometry:
+    """Inverse of `parameters_of`."""
+    return SeriesGeometry(
+        axis_deg=np.rad2deg(parameters[:, 2]),
+        tilt_deg=np.rad2deg(parameters[:, 3]),
+        shift_xy_angstrom=parameters[:, :2].copy(),
+        x_tilt_deg=np.rad2deg(parameters[:, 4]),
+        magnification=np.exp(parameters[:, 5]),
+        stretch=parameters[:, 6].copy(),
+        skew=parameters[:, 7].copy(),
+        beam_tilt_deg=np.rad2deg(parameters[:, 8]),
+    )
+
+
+def jacobians(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> tuple[Array, Array]:
+    """Derivatives of predicted positions by view parameters ``(n, 2, 9)`` and by the point ``(n, 2, 3)``."""
+    view, r = tracks.view, np.nan_to_num(points[tracks.point])
+    matrices = geometry.matrices[view]
+    tilt, x_tilt, axis, beam_tilt = (
+        np.deg2rad(a[view])
+        for a in (geometry.tilt_deg, geometry.x_tilt_deg, geometry.axis_deg, geometry.beam_tilt_deg)
+    )
+    cos_axis, sin_axis, magnification = np.cos(axis), np.sin(axis), geometry.magnification[view]
+    deformed_x = (1 + geometry.stretch[view]) * r[:, 0] + geometry.skew[view] * r[:, 1]
+    # After Rx: b; after Ry: v. The derivative of v_x by the tilt is v_z, that of v_z is -v_x.
+    b_y = r[:, 1] * np.cos(x_tilt) - r[:, 2] * np.sin(x_tilt)
+    b_z = r[:, 1] * np.sin(x_tilt) + r[:, 2] * np.cos(x_tilt)
+    v_x = deformed_x * np.cos(tilt) + b_z * np.sin(tilt)
+    v_z = -deformed_x * np.sin(tilt) + b_z * np.cos(tilt)
+    seen = np.einsum("nai,ni->na", matrices[:, :2], r)
+
+    def in_image(x: Array, y: Array, z: Array) -> Array:
+        """A change of v as the image shows it: turned by the beam tilt about x, then by the axis."""
+        y = y * np.cos(beam_tilt) - z * np.sin(beam_tilt)
+        turned = np.column_stack([cos_axis * x - sin_axis * y, sin_axis * x + cos_axis * y])
+        return magnification[:, None] * turned
+
+    none = np.zeros(len(view))
+    by_view = np.zeros((len(view), 2, N_VIEW_PARAMETERS))
+    by_view[:, 0, 0] = by_view[:, 1, 1] = 1.0
+    by_view[:, :, 2] = np.column_stack([-seen[:, 1], seen[:, 0]])
+    by_view[:, :, 3] = in_image(v_z, none, -v_x)
+    by_view[:, :, 4] = in_image(b_y * np.sin(tilt), -b_z, b_y * np.cos(tilt))
+    by_view[:, :, 5] = seen
+    along_x = matrices[:, :2, 0] / (1 + geometry.stretch[view])[:, None]
+    by_view[:, :, 6] = along_x * r[:, :1]
+    by_view[:, :, 7] = along_x * r[:, 1:2]
+    by_view[:, :, 8] = in_image(none, -v_z, b_y)  # d/db of (y cos - z sin) is the turned (-z, y)
+    return by_view, matrices[:, :2]

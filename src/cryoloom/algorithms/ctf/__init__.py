@@ -1,0 +1,1 @@
+"""Contrast transfer: Thon rings, defocus, handedness and correction."""

@@ -1,0 +1,130 @@
+"""The microscope's handedness, told by two estimators that can disagree.
+
+The first fits the whole series with either sign and compares the likelihoods. The second lets every exposure
+speak for itself: its defocus gradient, as a multiple of what the geometry predicts, is left free between -2
+and 2. Its common defocus is free as well, so that drift of the focus says nothing. Exposures vote by the sign
+that fits them better, and all together measure the multiple, which must be near 1: an axis, tilts or pretilt
+told wrong show there. Tegunov et al., Nat. Methods 18 (2021), correlate gradients with predicted ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, search_table, tile_offsets
+from cryoloom.algorithms.ctf.series_model import (
+    GRID_STEP_ANGSTROM,
+    SeriesModel,
+    TiltRings,
+    at_origin,
+    is_seen,
+)
+
+__all__ = ["HandEvidence", "gradient_gains", "hand_evidence"]
+
+MULTIPLES = np.linspace(-2.0, 2.0, 41)
+# Below this inclination to the beam the gradient is too small to be told.
+MIN_STEEPNESS_DEG = 8.0
+VOTE_GAIN = 2.0
+# Odds of e^20 of the whole series, and three votes for one against, five at least.
+CLEAR_SERIES_GAIN = 20.0
+MIN_VOTES, VOTES_FOR_ONE_AGAINST = 5, 3
+# The gradient found, as a multiple of the predicted one.
+TRUE_TO_GEOMETRY = (0.5, 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class HandEvidence:
+    """What speaks for the handedness of a model, and what against."""
+
+    series_gain: float
+    """Log-likelihood of the series with this sign over that with the other, in nats."""
+    gradient: float
+    """Multiple of the predicted gradient that fits best; 1 is expected, -1 of the wrong sign."""
+    gradient_sd: float
+    votes_for: int
+    votes_against: int
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why the sign is not called measured; empty where it is."""
+        found = []
+        if self.series_gain < CLEAR_SERIES_GAIN:
+            found.append(
+                f"it is likelier by {self.series_gain:.1f} nats, {CLEAR_SERIES_GAIN:g} are asked for"
+            )
+        if self.votes_for < MIN_VOTES or self.votes_for < VOTES_FOR_ONE_AGAINST * self.votes_against:
+            found.append(
+                f"{self.votes_for} exposures speak for it and {self.votes_against} against; "
+                f"{MIN_VOTES} are asked "
+                f"for, and {VOTES_FOR_ONE_AGAINST} for one against"
+            )
+        low, high = TRUE_TO_GEOMETRY
+        if not low <= self.gradient <= high:
+            found.append(
+                f"the gradient is {self.gradient:.2f} of what the geometry predicts, expected {low:g} "
+                f"to {high:g}; "
+                "check the tilt axis"
+            )
+        return tuple(found)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether both estimators agree."""
+        return not self.objections
+
+
+def gradient_gains(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> NDArray[np.float64]:
+    """Best gain of an exposure at each multiple of the predicted gradient, ``(multiple,)`` in nats.
+
+    The template is that of the predicted steepness: it is the same for either sign.
+    """
+    data, slope = at_origin(tilt), model.slope(tilt)
+    reach = 2.0 * float(np.abs(data.centres_xy_angstrom @ slope).max()) + abs(fit.axial_angstrom)
+    near = 15
+    margin = near + math.ceil((reach + abs(fit.diagonal_angstrom)) / GRID_STEP_ANGSTROM)
+    grid = fit.defocus_angstrom + GRID_STEP_ANGSTROM * np.arange(-margin, margin + 1)
+    device = data.residual.device
+    table = search_table(
+        data,
+        model.template(tilt, np.maximum(grid, 100.0)),
+        torch.as_tensor(grid, dtype=torch.float32, device=device),
+    )
+    here = torch.arange(margin - near, margin + near + 1, device=device)
+    gains = np.empty(len(MULTIPLES))
+    for i, multiple in enumerate(MULTIPLES):
+        moved = tile_offsets(data, multiple * slope, fit.axial_angstrom, fit.diagonal_angstrom)
+        steps = torch.round(moved / GRID_STEP_ANGSTROM).long()
+        index = (here + steps[..., None]).clamp(0, len(grid) - 1)
+        gains[i] = float(torch.gather(table, 2, index).sum(dim=(0, 1)).max())
+    return gains
+
+
+def hand_evidence(
+    tilts: Sequence[TiltRings], model: SeriesModel, fits: Sequence[DefocusFit], series_gain: float
+) -> HandEvidence:
+    """Evidence for the model's handedness from exposures whose rings are seen and that stand steep enough."""
+    curves = np.array(
+        [
+            gradient_gains(tilt, model, fit)
+            for tilt, fit in zip(tilts, fits, strict=True)
+            if is_seen(fit) and abs(tilt.tilt_deg + model.inclination_deg[0]) >= MIN_STEEPNESS_DEG
+        ]
+    ).reshape(-1, len(MULTIPLES))
+    if not len(curves):
+        return HandEvidence(series_gain, 0.0, math.inf, 0, 0)
+    better = curves[:, MULTIPLES > 0.05].max(axis=1) - curves[:, MULTIPLES < -0.05].max(axis=1)
+    total = curves.sum(axis=0)
+    weight = np.exp(total - total.max())
+    weight /= weight.sum()
+    gradient = float(weight @ MULTIPLES)
+    sd = math.sqrt(float(weight @ (MULTIPLES - gradient) ** 2) + (MULTIPLES[1] - MULTIPLES[0]) ** 2 / 12)
+    return HandEvidence(
+        series_gain, gradient, sd, int((better > VOTE_GAIN).sum()), int((better < -VOTE_GAIN).sum())
+    )

@@ -1,0 +1,330 @@
+"""Defocus of a whole tilt series in one model.
+
+What tilts share is learnt from all of them: how strong the rings are (ice thickness included), the
+astigmatism, the inclination of the specimen in its holder and the microscope's handedness. What differs,
+the defocus of each exposure, is found from its own rings under a prior from the other exposures: a
+smooth curve in time and in tilt with jitter, by Gaussian-process regression. The prior has heavy tails:
+an exposure that clearly says otherwise is believed, one that says nothing gets the prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.ctf.defocus_fit import (
+    DefocusFit,
+    LocalRings,
+    RingData,
+    defocus_gains,
+    local_rings,
+    refine_defocus,
+    ring_phase,
+    search_table,
+    tile_offsets,
+)
+from cryoloom.algorithms.ctf.defocus_prior import (
+    consensus,
+    defocus_covariance,
+    log_prior,
+    pick,
+    predict_each,
+    student_weight,
+)
+from cryoloom.algorithms.ctf.handedness import HandEvidence, hand_evidence
+from cryoloom.algorithms.ctf.joint_fit import refine_jointly
+from cryoloom.algorithms.ctf.phase_shift import (
+    MOST_JITTER_DEG,
+    likeliest_jitter_deg,
+    phase_shift_covariance,
+    with_coarse_phase_shift,
+    with_phase_shifts,
+)
+from cryoloom.algorithms.ctf.series_model import (
+    CERTAIN_GAIN,
+    GRID_STEP_ANGSTROM,
+    SeriesModel,
+    TiltRings,
+    at_origin,
+    is_seen,
+)
+from cryoloom.algorithms.ctf.shared_properties import (
+    Thickness,
+    coarse_astigmatism,
+    shared_model,
+    thickness_of,
+)
+from cryoloom.algorithms.ctf.tilt_rings import own_gain
+
+__all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
+
+# No exposure is believed to lie farther from its series.
+FARTHEST_ANGSTROM = 10000.0
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFit:
+    """Result of `fit_series`; lists are in the order of the tilts given."""
+
+    model: SeriesModel
+    tilts: list[TiltRings]
+    """As given, with the background and the phase shift found."""
+    fits: list[DefocusFit]
+    predicted: list[bool]
+    """True where the exposure's own rings were not seen and the defocus is the prior's."""
+    prior_angstrom: NDArray[np.float64]
+    jitter_angstrom: float
+    hand: HandEvidence
+    thickness: Thickness | None
+    posterior: float
+    """Log-likelihood over "no rings" and prior of all exposures, in nats."""
+
+
+def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> float | None:
+    """Defocus about which most of some exposures show rings, in angstrom; None where they show none."""
+    grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
+    start = SeriesModel(1, _first_spectrum(tilts[0].data))
+    centre, evidence = consensus(_grid_gains(tilts, start, grid), grid)
+    return centre if evidence >= CERTAIN_GAIN else None
+
+
+def fit_series(
+    tilts: Sequence[TiltRings],
+    search_angstrom: tuple[float, float],
+    handedness: int | None = None,
+    rewhiten: Callable[[int, NDArray[np.float64]], RingData] | None = None,
+    *,
+    fit_phase_shift: bool = False,
+    n_rounds: int = 2,
+) -> SeriesFit | None:
+    """Fit all exposures together; None where the series as a whole shows no rings.
+
+    handedness : +1 or -1 if known; otherwise the likelier one. rewhiten : (position in ``tilts``,
+    (tile, sector, ring) modulation) -> data with the background fitted beside the rings. fit_phase_shift :
+    find each exposure's phase shift, beginning anywhere; otherwise that of the data is kept.
+    """
+    tilts = list(tilts)
+    grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
+    start = SeriesModel(handedness or 1, _first_spectrum(tilts[0].data))
+    if fit_phase_shift:
+        tilts = with_coarse_phase_shift(
+            tilts, lambda some: consensus(_grid_gains(some, start, grid), grid)[1]
+        )
+    candidates = [replace(start, handedness=hand) for hand in ([handedness] if handedness else [1, -1])]
+    gains = {model.handedness: _grid_gains(tilts, model, grid) for model in candidates}
+    evidence = {hand: consensus(curves, grid) for hand, curves in gains.items()}
+    likelier = max(evidence, key=lambda h: evidence[h][1])
+    if evidence[likelier][1] < CERTAIN_GAIN:
+        return None
+
+    def fitted(hand: int) -> SeriesFit | None:
+        centre, near = evidence[hand][0], np.abs(grid - evidence[hand][0]) <= FARTHEST_ANGSTROM
+        return _fit_with(
+            tilts,
+            replace(start, handedness=hand),
+            gains[hand][:, near],
+            grid[near],
+            centre,
+            rewhiten,
+            fit_phase_shift,
+            n_rounds,
+        )
+
+    found = fitted(likelier)
+    if found is not None and not handedness and found.hand.series_gain < 0:
+        # What is shared was learnt with a sign that it then speaks against: let the other one learn as well.
+        other = fitted(-likelier)
+        if other is not None and other.posterior > found.posterior:
+            return other
+    return found
+
+
+def _fit_with(
+    tilts: list[TiltRings],
+    model: SeriesModel,
+    curves: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    centre: float,
+    rewhiten: Callable[[int, NDArray[np.float64]], RingData] | None,
+    fit_phase_shift: bool,
+    n_rounds: int,
+) -> SeriesFit | None:
+    """Fit with the handedness of ``model``, from the `_grid_gains` of the search."""
+    prior, prior_sd, jitter = np.full(len(tilts), centre), np.full(len(tilts), 2500.0), 1000.0
+    model = replace(
+        model, astigmatism_angstrom=coarse_astigmatism(tilts, model, pick(curves, grid, prior, prior_sd))
+    )
+    for _ in range(n_rounds + fit_phase_shift):
+        local, fits = _refine_all(tilts, model, pick(curves, grid, prior, prior_sd), prior, prior_sd)
+        model = shared_model(tilts, local, model, fits)
+        tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
+        prior, prior_sd, jitter = predict_each(tilts, fits)
+        if rewhiten is not None:
+            tilts = [
+                replace(tilt, data=_whitened_again(rewhiten, i, tilt, model, fit))
+                for i, (tilt, fit) in enumerate(zip(tilts, fits, strict=True))
+            ]
+        curves = _grid_gains(tilts, model, grid)
+    _, fits = _refine_all(tilts, model, pick(curves, grid, prior, prior_sd), prior, prior_sd)
+    tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
+    tilts = [
+        replace(tilt, data=replace(tilt.data, phase_shift_deg=tilt.data.phase_shift_deg % 180.0))
+        for tilt in tilts
+    ]
+    seen = [is_seen(fit) for fit in fits]
+    if sum(fit.gain for fit, ok in zip(fits, seen, strict=True) if ok) < CERTAIN_GAIN:
+        return None
+    final = [
+        fit if ok else replace(fit, defocus_angstrom=float(m), sd_angstrom=float(sd))
+        for fit, ok, m, sd in zip(fits, seen, prior, prior_sd, strict=True)
+    ]
+    posterior = (curves + log_prior(grid, prior, prior_sd)).max(axis=1).sum()
+    return SeriesFit(
+        model,
+        tilts,
+        final,
+        [not ok for ok in seen],
+        prior,
+        jitter,
+        hand_evidence(
+            tilts, model, fits, posterior - _posterior_of_other(tilts, model, grid, prior, prior_sd)
+        ),
+        thickness_of(tilts, model, fits),
+        float(posterior),
+    )
+
+
+def _whitened_again(
+    rewhiten: Callable[[int, NDArray[np.float64]], RingData],
+    i: int,
+    tilt: TiltRings,
+    model: SeriesModel,
+    fit: DefocusFit,
+) -> RingData:
+    data = rewhiten(i, _expected_modulation(tilt, model, fit))
+    return replace(data, phase_shift_deg=tilt.data.phase_shift_deg)
+
+
+def _posterior_of_other(
+    tilts: Sequence[TiltRings],
+    model: SeriesModel,
+    grid: NDArray[np.float64],
+    prior: NDArray[np.float64],
+    prior_sd: NDArray[np.float64],
+) -> float:
+    """Posterior with the other handedness under the same prior, in nats."""
+    other = _grid_gains(tilts, replace(model, handedness=-model.handedness), grid)
+    return float((other + log_prior(grid, prior, prior_sd)).max(axis=1).sum())
+
+
+def _first_spectrum(data: RingData) -> NDArray[np.float64]:
+    """A guess good enough to begin with: a tenth, falling to 1/e at 8 angstrom."""
+    return 0.1 * np.exp(-64.0 * data.band.squared_frequency)
+
+
+def _grid_gains(
+    tilts: Sequence[TiltRings], model: SeriesModel, grid: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Gain of every exposure at every defocus of the specimen's origin, ``(tilt, grid)``."""
+    rows = []
+    for tilt in tilts:
+        slope = model.slope(tilt)
+        shift = float(np.asarray(tilt.shift_xy_angstrom) @ slope)
+        reach = float(np.abs(tilt.data.centres_xy_angstrom @ slope - shift).max()) + 3000.0
+        margin = math.ceil(reach / GRID_STEP_ANGSTROM)
+        wide = np.concatenate(
+            [
+                grid[0] - GRID_STEP_ANGSTROM * np.arange(margin, 0, -1),
+                grid,
+                grid[-1] + GRID_STEP_ANGSTROM * np.arange(1, margin + 1),
+            ]
+        )
+        wide_grid = torch.as_tensor(wide, dtype=torch.float32, device=tilt.data.residual.device)
+        table = search_table(tilt.data, model.template(tilt, wide), wide_grid)
+        gains = defocus_gains(
+            table, GRID_STEP_ANGSTROM, tile_offsets(at_origin(tilt), slope, *model.astigmatism_angstrom)
+        )
+        rows.append(gains[margin : margin + len(grid)].double().cpu().numpy())
+    return np.array(rows)
+
+
+def _refine_all(
+    tilts: Sequence[TiltRings],
+    model: SeriesModel,
+    starts: Sequence[float],
+    prior: NDArray[np.float64],
+    prior_sd: NDArray[np.float64],
+) -> tuple[list[LocalRings], list[DefocusFit]]:
+    """Fit of each exposure from its start; the heavy-tailed prior is a Gaussian of equal slope there."""
+    tables, fits = [], []
+    shared, spread = model.astigmatism_angstrom, model.astigmatism_sd_angstrom
+    weights = student_weight((np.array(starts) - prior) / prior_sd)
+    for tilt, start, mean, sd, weight in zip(tilts, starts, prior, prior_sd, weights, strict=True):
+        template, slope = model.template(tilt, start), model.slope(tilt)
+        tables.append(local_rings(at_origin(tilt), template, start, slope))
+        prior_of_fit = (float(sd) / math.sqrt(weight), spread, spread)
+        fit = refine_defocus(tables[-1], (start, *shared), slope, (float(mean), *shared), prior_of_fit)
+        fits.append(replace(fit, gain=own_gain(tilt, model, fit)))
+    return tables, fits
+
+
+def _refine_jointly(
+    tilts: list[TiltRings],
+    model: SeriesModel,
+    fits: list[DefocusFit],
+    prior: NDArray[np.float64],
+    prior_sd: NDArray[np.float64],
+    jitter: float,
+    fit_phase_shift: bool,
+) -> tuple[list[TiltRings], SeriesModel, list[DefocusFit]]:
+    """Exposures, model and fits with `refine_jointly`'s result; those without rings have no part in it."""
+    seen = [i for i, fit in enumerate(fits) if is_seen(fit)]
+    if not seen:
+        return tilts, model, fits
+    some, found_fits = [tilts[i] for i in seen], [fits[i] for i in seen]
+    deviation = np.array([fit.defocus_angstrom for fit in found_fits]) - prior[seen]
+    of_defocus = defocus_covariance(some, jitter / np.sqrt(student_weight(deviation / prior_sd[seen])))
+    if fit_phase_shift:
+        loose = refine_jointly(some, model, found_fits, of_defocus, phase_shift_covariance(some))
+        jitter_deg = likeliest_jitter_deg(
+            some, loose.phase_shift_deg, loose.phase_covariance, MOST_JITTER_DEG
+        )
+        of_phase = phase_shift_covariance(some, jitter_deg)
+        found = refine_jointly(some, model, found_fits, of_defocus, of_phase)
+        sd_deg = np.sqrt(np.maximum(found.phase_covariance.diagonal(), 0.0))
+        tilts = with_phase_shifts(tilts, seen, found.phase_shift_deg, sd_deg, jitter_deg)
+    else:
+        found = refine_jointly(some, model, found_fits, of_defocus)
+    moved = np.subtract(found.model.astigmatism_angstrom, model.astigmatism_angstrom)
+    refined = [
+        replace(
+            fit,
+            axial_angstrom=fit.axial_angstrom + float(moved[0]),
+            diagonal_angstrom=fit.diagonal_angstrom + float(moved[1]),
+        )
+        for fit in fits
+    ]
+    for j, i in enumerate(seen):
+        refined[i] = replace(
+            refined[i],
+            defocus_angstrom=float(found.defocus_angstrom[j]),
+            sd_angstrom=float(found.defocus_sd_angstrom[j]),
+            data_sd_angstrom=float(found.data_sd_angstrom[j]),
+        )
+    return tilts, found.model, refined
+
+
+def _expected_modulation(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> NDArray[np.float64]:
+    """Expected modulation of tiles and sectors, ``(tile, sector, ring)``; zero where nothing was seen."""
+    data = at_origin(tilt)
+    if not is_seen(fit):
+        return np.zeros(data.residual.shape)
+    template = model.template(tilt, fit.defocus_angstrom)
+    offsets = tile_offsets(data, model.slope(tilt), fit.axial_angstrom, fit.diagonal_angstrom)
+    phase = ring_phase(data, fit.defocus_angstrom + offsets)
+    return np.asarray((-template.modulation * torch.cos(phase)).double().cpu().numpy())

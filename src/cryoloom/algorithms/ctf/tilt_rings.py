@@ -1,0 +1,242 @@
+"""The rings of one exposure with its background free, all tiles gathered into one spectrum per direction.
+
+The phase of the rings grows evenly with defocus: what a tile lies higher or lower turns each of its rings by
+a known angle. Turned back and summed, ``sum_tiles power exp(i angle)``, the tiles are one complex spectrum,
+from which follows the likelihood of any defocus, phase shift, astigmatism and strength, and the background
+that is best beside them (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, background_basis, tile_offsets
+from cryoloom.algorithms.ctf.series_model import STRONGEST_RINGS, SeriesModel, TiltRings, at_origin
+from cryoloom.algorithms.ctf.transfer import ctf_phase
+
+__all__ = ["RIDGE", "Evidence", "ExposureRings", "own_gain"]
+
+# Relative to the mean curvature: curves that no ring speaks of stay where they are.
+RIDGE = 1e-6
+# Rings of one exposure over those that the series expects of it.
+MOST_STRENGTH = 3.0
+# Defoci, over that found, at which there are no rings: their spread of strengths is that of noise.
+ELSEWHERE = np.concatenate([np.linspace(0.5, 0.85, 8), np.linspace(1.15, 2.0, 18)])
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an exposure says about its parameters, its background free."""
+
+    gain: float
+    gradient: Array
+    information: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Weighted sums over tiles, ``(sector, ring)``, of products of power, cosine and sine of the phase.
+
+    The power is that over the background as it was.
+    """
+
+    one: Array
+    c: Array
+    s: Array
+    cc: Array
+    ss: Array
+    cs: Array
+    p: Array
+    pc: Array
+    ps: Array
+
+
+class ExposureRings:
+    """Likelihood of the rings of one exposure, its template that of a defocus near by."""
+
+    N_PHASE = 4
+    """Parameters of the rings' phase: defocus, its cos 2 angle and sin 2 angle parts, all in angstrom, and
+    the phase shift in degrees."""
+
+    def __init__(self, tilt: TiltRings, model: SeriesModel, defocus_angstrom: float) -> None:
+        self.data = data = at_origin(tilt)
+        alike = replace(model, spectrum=np.ones(data.band.n_rings), strength_change=None)
+        unit = alike.template(tilt, defocus_angstrom)
+        self.kept = _array(unit.modulation)
+        self.background = background_basis(data.band).T
+        self.directions = _array(data.astigmatism_basis)
+        self.per_angstrom = _array(data.phase_per_angstrom)
+        angle = tile_offsets(data, model.slope(tilt), 0.0, 0.0)[:, :1] * data.phase_per_angstrom
+        power, weight = 1 + data.residual, _array(data.weight * unit.precision)
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        self.one = weight * len(power)
+        self.once = weight * _sum(cosine, sine)
+        self.twice = weight * _sum(cosine.square() - sine.square(), 2 * cosine * sine)
+        self.power = weight * _array(power.sum(dim=0))
+        self.power_turned = weight * _sum(power * cosine[:, None], power * sine[:, None])
+
+    def in_all_directions(self, axial_angstrom: float, diagonal_angstrom: float) -> ExposureRings:
+        """The same with an astigmatism that is then kept, the directions gathered as well: much less work."""
+        of_sector = np.array([axial_angstrom, diagonal_angstrom]) @ self.directions
+        turn = np.exp(1j * of_sector[:, None] * self.per_angstrom)
+        gathered = copy(self)
+        gathered.directions = np.zeros((2, 1))
+        for name, times in (("one", 0), ("once", 1), ("twice", 2), ("power", 0), ("power_turned", 1)):
+            setattr(gathered, name, (getattr(self, name) * turn**times).sum(axis=0, keepdims=True))
+        gathered.one, gathered.power = gathered.one.real, gathered.power.real
+        return gathered
+
+    def own_gain(self, at: Array, strength: Array) -> float:
+        """See `own_gain`; ``at`` the parameters of the phase, ``strength`` what the series expects."""
+        sums = self._sums(at)
+
+        def gain(times: float) -> float:
+            return self._best_level(sums, np.clip(times * strength, 0.0, STRONGEST_RINGS))[0]
+
+        best = minimize_scalar(
+            lambda times: -gain(times), bounds=(0.0, MOST_STRENGTH), method="bounded", options={"xatol": 0.01}
+        )
+        scores, information = self._elsewhere(
+            at, np.clip(best.x * strength, 0.0, STRONGEST_RINGS), strength[None]
+        )
+        noise = float((scores**2 / np.maximum(information, 1e-12)).mean())
+        return max(0.0, -float(best.fun) - gain(0.0)) / max(1.0, noise)
+
+    def noise(self, at: Array, strength: Array, basis: Array) -> Array:
+        """Variance of the rings over that of counts, ``(ring,)``, one at least; ``basis`` as for `evidence`.
+
+        Tiles that hold the same kind of specimen share the bumps of its spectrum, which their scatter about
+        each other does not show; the strengths of rings at other defoci do.
+        """
+        scores, information = self._elsewhere(at, strength, basis.T)
+        of_curve = (scores**2).sum(axis=0) / np.maximum(information.sum(axis=0), 1e-12)
+        return np.maximum(basis @ of_curve, 1.0)
+
+    def with_noise(self, noise: Array) -> ExposureRings:
+        """The same with rings of a larger variance, ``(ring,)`` over that of counts."""
+        noisy = copy(self)
+        for name in ("one", "once", "twice", "power", "power_turned"):
+            setattr(noisy, name, getattr(self, name) / noise)
+        return noisy
+
+    def _elsewhere(self, at: Array, found: Array, curves: Array) -> tuple[Array, Array]:
+        """Score and information, ``(defocus, curve)``, of weak rings at `ELSEWHERE`, those found taken out.
+
+        found : (ring,) their strength. curves : (curve, ring) strengths looked for; the background is free.
+        """
+        here = self._phase(at)
+        rings = self._best_level(self._sums(at), found)[1] * found
+        scores, information = [], []
+        for times in ELSEWHERE:
+            there = np.array([times * at[0], *at[1:]])
+            phase = self._phase(there)
+            both = 0.5 * (self.one * np.cos(here - phase) + (self.twice * np.exp(1j * (here + phase))).real)
+            sums = self._sums(there)
+            # The power is B (1 - s c): what the rings found take from it is given back.
+            own = rings * self.kept * (self.once * np.exp(1j * here)).real
+            sums = replace(sums, p=sums.p + own, pc=sums.pc + rings * self.kept**2 * both)
+            _, level, curvature = self._best_level(sums, np.zeros_like(found))
+            weak = -curves * level
+            coupling = (weak * sums.c.sum(axis=0)) @ self.background.T
+            taken = np.einsum("ij,ji->i", coupling, np.linalg.solve(curvature, coupling.T))
+            scores.append(weak @ (sums.pc - level * sums.c).sum(axis=0))
+            information.append(weak**2 @ sums.cc.sum(axis=0) - taken)
+        return np.array(scores), np.array(information)
+
+    def evidence(self, at: Array, coefficients: Array, basis: Array) -> Evidence:
+        """At parameters of the phase ``(N_PHASE,)`` and a strength ``basis @ coefficients``, ``(ring,)``.
+
+        The power, over the background as it was, is ``B (1 - s c)``: B the background anew, s the strength,
+        c the cosine of the rings' phase.
+        """
+        s = np.clip(basis @ coefficients, 0.0, STRONGEST_RINGS)
+        sums = self._sums(at)
+        gain, level, curvature = self._best_level(sums, s)
+        turned, stronger = self._rates() * s * level, -basis.T * level
+        left_s = sums.ps - level * (sums.s - s * sums.cs)
+        left_c = (sums.pc - level * (sums.c - s * sums.cc)).sum(axis=0)
+        gradient = np.concatenate([np.einsum("ijk,jk->i", turned, left_s), stronger @ left_c])
+        mixed = np.einsum("ijk,jk->ik", turned, sums.cs) @ stronger.T
+        squares = np.block(
+            [
+                [np.tensordot(turned * sums.ss, turned, axes=([1, 2], [1, 2])), mixed],
+                [mixed.T, (stronger * sums.cc.sum(axis=0)) @ stronger.T],
+            ]
+        )
+        coupling = np.concatenate(
+            [
+                np.einsum("ijk,jk->ik", turned, sums.s - s * sums.cs),
+                stronger * (sums.c - s * sums.cc).sum(axis=0),
+            ]
+        )
+        coupling = coupling @ self.background.T
+        return Evidence(gain, gradient, squares - coupling @ np.linalg.solve(curvature, coupling.T))
+
+    def _best_level(self, sums: _Sums, s: Array) -> tuple[float, Array, Array]:
+        """Log-likelihood of the best background, that background ``(ring,)``, and the curvature there."""
+        bb = (sums.one - 2 * s * sums.c + s**2 * sums.cc).sum(axis=0)
+        curvature = (self.background * bb) @ self.background.T
+        curvature += RIDGE * curvature.diagonal().mean() * np.eye(len(curvature))
+        seen = (sums.p - s * sums.pc).sum(axis=0)
+        level = np.linalg.solve(curvature, self.background @ seen) @ self.background
+        return float((level * seen - 0.5 * level**2 * bb).sum()), level, curvature
+
+    def _rates(self) -> Array:
+        """Of the rings' phase by its parameters, ``(N_PHASE, sector, ring)``."""
+        of_defocus = np.concatenate([np.ones_like(self.directions[:1]), self.directions])
+        of_shift = np.full((1, self.directions.shape[1], len(self.per_angstrom)), math.radians(2.0))
+        return np.concatenate([of_defocus[..., None] * self.per_angstrom, of_shift])
+
+    def _phase(self, at: Array) -> Array:
+        """``2 chi``, ``(sector, ring)`` in radians."""
+        defocus = at[0] + at[1:3] @ self.directions
+        squared = self.data.band.squared_frequency
+        return 2 * ctf_phase(squared, defocus[:, None], self.data.microscope, float(at[3]))
+
+    def _sums(self, at: Array) -> _Sums:
+        turn = np.exp(1j * self._phase(at))
+        once, twice, power = self.once * turn, self.twice * turn**2, self.power_turned * turn
+        k, kk = self.kept, self.kept**2
+        return _Sums(
+            self.one,
+            k * once.real,
+            k * once.imag,
+            0.5 * kk * (self.one + twice.real),
+            0.5 * kk * (self.one - twice.real),
+            0.5 * kk * twice.imag,
+            self.power,
+            k * power.real,
+            k * power.imag,
+        )
+
+
+def own_gain(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> float:
+    """Half the squared strength of an exposure's rings in standard deviations; 0 where they are reversed.
+
+    In nats, log-likelihood over no rings: either with a background of its own, the rings with a strength of
+    their own, as an exposure with rings half as strong as those of its series is no likelier with these than
+    with none. The standard deviation is that of strengths at other defoci where it is larger than counts
+    explain: specimens make bumps in their spectra.
+    """
+    rings = ExposureRings(tilt, model, fit.defocus_angstrom)
+    rings = rings.in_all_directions(fit.axial_angstrom, fit.diagonal_angstrom)
+    at = np.array([fit.defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
+    return rings.own_gain(at, model.spectrum)
+
+
+def _array(values: torch.Tensor) -> Array:
+    return np.asarray(values.double().cpu().numpy())
+
+
+def _sum(real: torch.Tensor, imaginary: torch.Tensor) -> NDArray[np.complex128]:
+    """Of tiles, as complex numbers."""
+    return _array(real.sum(dim=0)) + 1j * _array(imaginary.sum(dim=0))

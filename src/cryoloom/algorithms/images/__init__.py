@@ -1,0 +1,1 @@
+"""Single images: Fourier transforms, filters, resampling."""

@@ -1,0 +1,191 @@
+"""Power spectra of overlapping tiles of one image, gathered where Thon rings are straight.
+
+Rings are periodic in the *square* of the frequency, so each tile's spectrum is averaged in bins that are
+uniform in k^2 and in direction: nothing that matters for a defocus is lost, and a fit needs no pixels
+any more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cryoloom.algorithms.images.fourier import fourier_resize, good_fft_size
+from cryoloom.geometry.frames import binned_shape
+
+__all__ = ["SpectrumBand", "TileSpectra", "tile_spectra"]
+
+N_SECTORS = 12
+N_RINGS = 400
+LAGS = 65
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumBand:
+    """The frequencies looked at, and their bins: uniform in k^2 and in direction over 180 degrees."""
+
+    low_per_angstrom: float
+    high_per_angstrom: float
+    n_rings: int = N_RINGS
+    n_sectors: int = N_SECTORS
+
+    @property
+    def squared_frequency(self) -> NDArray[np.float64]:
+        """k^2 at the centre of each ring bin, ``(ring,)`` in 1/angstrom^2."""
+        low, high = self.low_per_angstrom**2, self.high_per_angstrom**2
+        return low + (np.arange(self.n_rings) + 0.5) * (high - low) / self.n_rings
+
+    @property
+    def frequency(self) -> NDArray[np.float64]:
+        """K of each ring bin, ``(ring,)`` in 1/angstrom."""
+        return np.sqrt(self.squared_frequency)
+
+    @property
+    def sector_angle_rad(self) -> NDArray[np.float64]:
+        """Direction at the centre of each sector, ``(sector,)``, from +x, counter-clockwise."""
+        return (np.arange(self.n_sectors) + 0.5) * math.pi / self.n_sectors
+
+
+@dataclass(frozen=True, slots=True)
+class TileSpectra:
+    """Mean power of the tiles of one image in the bins of ``band``."""
+
+    band: SpectrumBand
+    power: NDArray[np.float32]
+    """``(tile, sector, ring)``; white noise of variance v gives v. 0 where the bin holds no frequency."""
+    counts: NDArray[np.float32]
+    """Frequencies averaged in each bin, ``(sector, ring)``."""
+    centres_xy_angstrom: NDArray[np.float64]
+    """Tile centres, ``(tile, 2)``, from the image's centre."""
+    tile_angstrom: float
+    """Edge of a tile."""
+    independence: float
+    """Independent values per frequency counted: tiles overlap, and the taper couples neighbours."""
+    noise_at_lag: NDArray[np.float64]
+    """The taper smooths noise too: its variance in a modulation of the spectrum that comes from points
+    ``u`` tile edges apart, relative to a slow modulation, at `LAGS` values of u from 0 to 1."""
+
+
+def tile_spectra(
+    image: torch.Tensor,
+    pixel_size_angstrom: float,
+    band: SpectrumBand,
+    tile_angstrom: float,
+    max_tiles: int = 100,
+) -> TileSpectra:
+    """Spectra of Hann-tapered tiles of an image ``(y, x)``, half a tile apart where ``max_tiles`` allows.
+
+    An image of pixels far finer than ``band`` needs is first Fourier-cropped. Frequencies on the two axes
+    are left out: a camera's lines and columns put their power there.
+    """
+    # Ten per cent beyond the band: the cropping's edge must not be in it.
+    binning = max(1.0, 1.0 / (2.2 * band.high_per_angstrom * pixel_size_angstrom))
+    edge = _tile_edge(image.shape, pixel_size_angstrom, tile_angstrom)
+    starts_y, starts_x = _tile_starts((image.shape[0], image.shape[1]), edge, max_tiles)
+    # Transforming tiles as they are costs less than a whole image to and fro, until they are too many.
+    if len(starts_y) * len(starts_x) * edge**2 <= 2 * image.numel():
+        binning = 1.0
+    n_y, n_x = binned_shape((image.shape[0], image.shape[1]), binning)
+    work = fourier_resize(image, (n_y, n_x)) if binning > 1.0 else image
+    # Cropping to whole pixels leaves them slightly oblong; taken as square they would be a false astigmatism.
+    pixel_yx_angstrom = tuple(
+        pixel_size_angstrom * n / work_n for n, work_n in zip(image.shape, work.shape, strict=True)
+    )
+    work_pixel_angstrom = sum(pixel_yx_angstrom) / 2
+    edge = _tile_edge(work.shape, work_pixel_angstrom, tile_angstrom)
+    starts_y, starts_x = _tile_starts((work.shape[0], work.shape[1]), edge, max_tiles)
+
+    taper = torch.hann_window(edge, dtype=work.dtype, device=work.device)
+    window = taper[:, None] * taper[None, :]
+    energy = window.square().sum()
+    gather, counts = _binning_matrix(edge, pixel_yx_angstrom, band)
+    power = np.zeros((len(starts_y) * len(starts_x), band.n_sectors * band.n_rings), dtype=np.float32)
+    for i_row, y in enumerate(starts_y):
+        tiles = torch.stack([work[y : y + edge, x : x + edge] for x in starts_x])
+        tiles = (tiles - tiles.mean(dim=(-2, -1), keepdim=True)) * window
+        spectra = torch.view_as_real(torch.fft.rfft2(tiles)).square().sum(dim=-1) / energy
+        rows = spectra.reshape(len(starts_x), -1).T.cpu().numpy()
+        power[i_row * len(starts_x) : (i_row + 1) * len(starts_x)] = (gather @ rows).T
+    centres = np.stack(np.meshgrid(starts_x, starts_y), axis=-1).reshape(-1, 2) + edge // 2
+    image_centre = np.array([work.shape[1] // 2, work.shape[0] // 2])
+    profile = taper.cpu().numpy().astype(np.float64)
+    noise_y, noise_x = (_noise_at_lag(profile, starts) for starts in (starts_y, starts_x))
+    return TileSpectra(
+        band,
+        power.reshape(-1, band.n_sectors, band.n_rings),
+        counts.reshape(band.n_sectors, band.n_rings),
+        (centres - image_centre) * np.array(pixel_yx_angstrom[::-1]),
+        edge * work_pixel_angstrom,
+        _independence(profile, noise_y[0], len(starts_y)) * _independence(profile, noise_x[0], len(starts_x)),
+        0.5 * (noise_y / noise_y[0] + noise_x / noise_x[0]),
+    )
+
+
+def _tile_edge(shape_yx: tuple[int, ...], pixel_size_angstrom: float, tile_angstrom: float) -> int:
+    """Pixels of a tile of at least the size asked for that transforms fast, or what the image has."""
+    edge = min(good_fft_size(round(tile_angstrom / pixel_size_angstrom)), *shape_yx)
+    return edge - edge % 2
+
+
+def _tile_starts(shape_yx: tuple[int, int], edge: int, max_tiles: int) -> tuple[list[int], list[int]]:
+    """First pixel of each row and column of tiles: evenly spread, at most half a tile apart if allowed."""
+    spans = [n - edge for n in shape_yx]
+    counts = [1 + math.ceil(2 * span / edge) for span in spans]
+    excess = counts[0] * counts[1] / max_tiles
+    if excess > 1:
+        counts = [max(2, math.floor(n / math.sqrt(excess))) if n > 1 else 1 for n in counts]
+    starts = [
+        np.round(np.linspace(0, span, n)).astype(int).tolist() for span, n in zip(spans, counts, strict=True)
+    ]
+    return starts[0], starts[1]
+
+
+def _binning_matrix(
+    edge: int, pixel_yx_angstrom: tuple[float, ...], band: SpectrumBand
+) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+    """Matrix ``(sector * ring, frequency)`` that averages an rfft2 power spectrum, and the counts per bin."""
+    index_y, index_x = np.fft.fftfreq(edge, 1 / edge)[:, None], np.arange(edge // 2 + 1)[None, :]
+    frequency_y, frequency_x = (
+        index_y / (edge * pixel_yx_angstrom[0]),
+        index_x / (edge * pixel_yx_angstrom[1]),
+    )
+    squared = frequency_x**2 + frequency_y**2
+    low, high = band.low_per_angstrom**2, band.high_per_angstrom**2
+    ring = np.floor((squared - low) / (high - low) * band.n_rings).astype(int)
+    angle = np.mod(np.arctan2(frequency_y, frequency_x), math.pi)
+    sector = np.minimum((angle / math.pi * band.n_sectors).astype(int), band.n_sectors - 1)
+    kept = (ring >= 0) & (ring < band.n_rings) & (np.abs(index_y) > 1) & (index_x > 1)
+    columns = np.flatnonzero(kept.ravel())
+    rows = (sector * band.n_rings + ring).ravel()[columns]
+    n_bins = band.n_sectors * band.n_rings
+    counts = np.bincount(rows, minlength=n_bins).astype(np.float32)
+    values = (1.0 / counts[rows]).astype(np.float32)
+    return sparse.csr_matrix((values, (rows, columns)), shape=(n_bins, squared.size)), counts
+
+
+def _noise_at_lag(taper: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
+    """Sum over pairs of tiles of the autocorrelation of the product of their tapers, at `LAGS` distances.
+
+    The covariance of two power values is the squared correlation of their amplitudes; its transform over
+    the frequency lag (Parseval) is that autocorrelation. The value at lag 0 says how often the same
+    information is counted.
+    """
+    n = len(taper)
+    total = np.zeros(LAGS)
+    offsets, repeats = np.unique(np.abs(np.subtract.outer(starts, starts)), return_counts=True)
+    for offset, repeat in zip(offsets[offsets < n], repeats[offsets < n], strict=True):
+        product = np.zeros(2 * n)
+        product[: n - offset] = taper[offset:] * taper[: n - offset]
+        correlation = np.fft.irfft(np.abs(np.fft.rfft(product)) ** 2)[:n]
+        total += repeat * np.interp(np.linspace(0, n - 1, LAGS), np.arange(n), correlation)
+    return total
+
+
+def _independence(taper: NDArray[np.float64], noise_at_zero_lag: float, n_tiles: int) -> float:
+    """Independent values per tile and frequency along one direction."""
+    return n_tiles * float(np.sum(taper**2)) ** 2 / (len(taper) * noise_at_zero_lag)

@@ -1,0 +1,136 @@
+"""Find and erase X-ray hits: small spots far brighter than everything around them.
+
+The idea (a spot stands out from an annulus around it by many local standard deviations, is grown, and is
+filled from its surroundings) is that of IMOD's ccderaser. Two differences keep gold beads safe: only
+bright spots count, and a spot must be brighter than all of its annulus, which no edge of a bead or carbon is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.kernels.movies.bright_pixels import patch_levels, pixels_above
+
+__all__ = ["XrayCriteria", "fill_from_surroundings", "find_xrays"]
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_PATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class XrayCriteria:
+    """Brightness in local standard deviations, and size in pixels."""
+
+    peak_sigma: float = 10.0
+    """Above the mean of the annulus, for a spot."""
+    difference_sigma: float = 10.0
+    """Above the mean of the eight neighbours, for a single pixel."""
+    grow_sigma: float = 4.0
+    """Above the mean of the annulus, for what belongs to a spot."""
+    radius_px: float = 2.5
+    """Largest radius of a spot."""
+    giant_sigma: float = 12.0
+    """Above the mean of a wider annulus, for a large spot."""
+    giant_radius_px: float = 8.0
+
+
+def find_xrays(image: Image, criteria: XrayCriteria) -> Mask:
+    """Pixels ``(y, x)`` that an X-ray has hit."""
+    edges = [_patch_edges(n) for n in image.shape]
+    level, sigma = np.empty((2, len(edges[0]) - 1, len(edges[1]) - 1), np.float32)
+    patch_levels(image, *edges, level, sigma)
+    sigma = np.maximum(sigma, np.float32(1e-6 + 0.1 * float(np.median(sigma))))
+    least = min(criteria.peak_sigma, criteria.difference_sigma, criteria.giant_sigma)
+    hit = np.zeros(image.shape, dtype=bool)
+    most = int(0.01 * image.size)
+    candidates = np.empty((most + 1, 2), np.int64)
+    n_candidates = pixels_above(image, *edges, level + np.float32(0.7 * least) * sigma, candidates)
+    if n_candidates == 0 or n_candidates > most:
+        return hit  # so many bright pixels are a bright object, not X-rays
+    candidates = candidates[:n_candidates]
+    row, column = (
+        np.searchsorted(edge, candidates[:, axis], side="right") - 1 for axis, edge in enumerate(edges)
+    )
+    spread = sigma[row, column]
+    _mark_spots(image, candidates, spread, criteria.radius_px, criteria.peak_sigma, criteria, hit)
+    _mark_spots(image, candidates, spread, criteria.giant_radius_px, criteria.giant_sigma, criteria, hit)
+    neighbours = _values(image, candidates, _annulus(1.0, 1.5))
+    above = image[candidates[:, 0], candidates[:, 1]] - neighbours.mean(axis=1)
+    single = candidates[above > criteria.difference_sigma * spread]
+    hit[single[:, 0], single[:, 1]] = True
+    return hit
+
+
+def _patch_edges(n: int) -> NDArray[np.int64]:
+    """Borders of patches of about 64 pixels along a side of ``n``."""
+    return np.linspace(0, n, max(1, round(n / _PATCH)) + 1).astype(np.int64)
+
+
+def _annulus(inner_px: float, outer_px: float) -> NDArray[np.int64]:
+    """Offsets (n, 2) of pixels whose distance from a centre lies in a range, the borders included."""
+    reach = int(outer_px)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    distance = np.hypot(y, x)
+    return np.argwhere((distance >= inner_px) & (distance <= outer_px)) - reach
+
+
+def _values(image: Image, centres: NDArray[np.int64], offsets: NDArray[np.int64]) -> Image:
+    """Pixels at offsets around centres, ``(centre, offset)``; beyond the border its nearest pixel."""
+    y = np.clip(centres[:, :1] + offsets[None, :, 0], 0, image.shape[0] - 1)
+    x = np.clip(centres[:, 1:] + offsets[None, :, 1], 0, image.shape[1] - 1)
+    return image[y, x]
+
+
+def _mark_spots(
+    image: Image,
+    candidates: NDArray[np.int64],
+    spread: Image,
+    radius_px: float,
+    peak_sigma: float,
+    criteria: XrayCriteria,
+    hit: Mask,
+) -> None:
+    """Mark spots up to a radius: brighter than their annulus's mean by far, and than all of it."""
+    annulus = _values(image, candidates, _annulus(radius_px + 1.0, radius_px + 3.0))
+    mean = annulus.mean(axis=1)
+    value = image[candidates[:, 0], candidates[:, 1]]
+    # 3 sigma more than the brightest of some 40 pixels of noise, which lies 2.5 sigma above their mean.
+    is_spot = (value > mean + peak_sigma * spread) & (value > annulus.max(axis=1) + 3.0 * spread)
+    if not is_spot.any():
+        return
+    disc = _annulus(0.0, radius_px)
+    centres = candidates[is_spot]
+    bright = _values(image, centres, disc) > (mean + criteria.grow_sigma * spread)[is_spot][:, None]
+    y = np.clip(centres[:, :1] + disc[None, :, 0], 0, image.shape[0] - 1)
+    x = np.clip(centres[:, 1:] + disc[None, :, 1], 0, image.shape[1] - 1)
+    hit[y[bright], x[bright]] = True
+
+
+def fill_from_surroundings(
+    hit: Mask, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Flat indices of the pixels hit, and of the pixels nearby whose values take their place.
+
+    Each takes the value of another pixel, drawn at random from as near as possible, so that noise looks as it
+    does around. Used for an image and its halves alike, halves still add up to the whole.
+    """
+    n_y, n_x = hit.shape
+    y, x = np.nonzero(hit)
+    target = y * n_x + x
+    source = target.copy()
+    waiting = np.ones(len(target), dtype=bool)
+    for attempt in range(200):
+        if not waiting.any():
+            break
+        reach = 2 + attempt // 2
+        offset = rng.integers(-reach, reach + 1, size=(2, int(waiting.sum())))
+        near_y = np.clip(y[waiting] + offset[0], 0, n_y - 1)
+        near_x = np.clip(x[waiting] + offset[1], 0, n_x - 1)
+        source[waiting] = near_y * n_x + near_x
+        waiting = hit.ravel()[source]
+    return target, source

@@ -1,0 +1,1 @@
+"""Motion of the specimen within a movie."""

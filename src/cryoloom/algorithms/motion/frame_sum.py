@@ -1,0 +1,136 @@
+"""Sums of moved frames, even and odd ones apart, binned by cropping spectra: electrons per binned pixel."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.motion.frame_motion import phase_ramps
+from cryoloom.algorithms.motion.frame_spectra import FrameGrid
+from cryoloom.algorithms.motion.local_motion import LocalMotion, add_undistorted
+from cryoloom.geometry.spline_basis import cubic_spline_transfer
+from cryoloom.kernels.movies.frame_shifts import add_moved
+
+__all__ = ["FrameSums", "HalfSums", "LocalHalfSums"]
+
+# Rows and columns transformed at once: few enough to stay in the processor's cache.
+_ROWS = 32
+_COLUMNS = 32
+
+
+class FrameSums(NamedTuple):
+    """Images ``(y, x)`` float32 in electrons per binned pixel; even frames are the first, the third, ..."""
+
+    images: NDArray[np.float32]
+    even: NDArray[np.float32]
+    odd: NDArray[np.float32]
+
+
+class HalfSums:
+    """Spectra of the sums of even and of odd frames, grown frame by frame, and the images they make.
+
+    Both live in the workspace under ``name``: the images are valid until sums of that name begin anew.
+    """
+
+    def __init__(
+        self, grid: FrameGrid, workspace: Workspace, name: str = "sums", *, as_splines: bool = False
+    ) -> None:
+        """Begin; ``as_splines`` makes images of the weights of cubic B-splines instead of values."""
+        self._grid, self._workspace, self._name, self._as_splines = grid, workspace, name, as_splines
+        n_y, n_x = grid.binned_yx
+        self._sums = workspace.array(name, (2, n_y, n_x // 2 + 1), np.complex64)
+        self._sums.fill(0.0)
+        self._n_frames = [0, 0]
+
+    def add(
+        self,
+        spectra: NDArray[np.complex64],
+        shifts_yx_px: NDArray[np.float64],
+        first: int,
+    ) -> None:
+        """Add frames ``first``, ``first + 1``, ..., moved back by where the specimen was.
+
+        spectra : (frame, y, x // 2 + 1) of the binned grid or a larger crop of the full one.
+        """
+        ramps_y, ramps_x = phase_ramps(-shifts_yx_px, self._grid.shape_yx, self._grid.binned_yx)
+        if self._as_splines:
+            n_y, n_x = self._grid.binned_yx
+            ramps_y = (ramps_y / cubic_spline_transfer(n_y)).astype(np.complex64)
+            ramps_x = (ramps_x / cubic_spline_transfer(n_x)[: n_x // 2 + 1]).astype(np.complex64)
+        add_moved(self._sums, spectra, ramps_y, ramps_x, first % 2)
+        for i in range(first, first + len(spectra)):
+            self._n_frames[i % 2] += 1
+
+    def images(self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor) -> FrameSums:
+        """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is put back."""
+        total, even, odd = self._workspace.array(f"images of {self._name}", (3, *shape_yx), np.float32)
+        columns = _transformed_back_in_y(self._sums, pool)
+        n_y, n_x = self._grid.binned_yx
+        (factor_y, factor_x), (out_y, out_x) = self._grid.binning_yx, shape_yx
+        offset_y, offset_x = n_y // 2 - out_y // 2, n_x // 2 - out_x // 2
+
+        def fill(start: int) -> None:
+            rows = slice(start, min(out_y, start + _ROWS))
+            for half, image in enumerate((even, odd)):
+                inner = columns[half, offset_y + rows.start : offset_y + rows.stop]
+                # The default inverse divides by the binned number of pixels: that is the sum, not the mean,
+                # of what is binned.
+                mean = np.float32(mean_counts * self._n_frames[half] * factor_y * factor_x)
+                transformed = scipy.fft.irfft(inner, n=n_x, axis=1)
+                np.add(transformed[:, offset_x : offset_x + out_x], mean, out=image[rows])
+            np.add(even[rows], odd[rows], out=total[rows])
+
+        list(pool.map(fill, range(0, out_y, _ROWS)))
+        return FrameSums(total, even, odd)
+
+
+class LocalHalfSums:
+    """The same, of frames whose local displacement is undone one by one in real space."""
+
+    def __init__(
+        self, grid: FrameGrid, workspace: Workspace, local: LocalMotion, n_frames: int, pool: Executor
+    ) -> None:
+        self._grid, self._local, self._n_frames, self._pool = grid, local, n_frames, pool
+        self._workspace = workspace
+        self._sums = np.zeros((2, *grid.binned_yx), np.float32)
+
+    def add(self, spectra: NDArray[np.complex64], shifts_yx_px: NDArray[np.float64], first: int) -> None:
+        """Add frames ``first``, ``first + 1``, ..., moved back by their shift and undistorted."""
+        for i, (spectrum, shift) in enumerate(zip(spectra, shifts_yx_px, strict=True), start=first):
+            one = HalfSums(self._grid, self._workspace, "one frame", as_splines=True)
+            one.add(spectrum[None], shift[None], 0)
+            frame = one.images(0.0, self._grid.binned_yx, self._pool).even
+            add_undistorted(
+                self._sums[i % 2], frame, self._local, self._n_frames, i, self._grid.binning_yx, self._pool
+            )
+
+    def images(self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor) -> FrameSums:
+        """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is put back."""
+        offset = [n // 2 - m // 2 for n, m in zip(self._grid.binned_yx, shape_yx, strict=True)]
+        inner = self._sums[:, offset[0] : offset[0] + shape_yx[0], offset[1] : offset[1] + shape_yx[1]]
+        mean = mean_counts * self._grid.binning_yx[0] * self._grid.binning_yx[1]
+        n_odd = self._n_frames // 2
+        even = inner[0] + np.float32(mean * (self._n_frames - n_odd))
+        odd = inner[1] + np.float32(mean * n_odd)
+        return FrameSums(even + odd, even, odd)
+
+
+def _transformed_back_in_y(spectra: NDArray[np.complex64], pool: Executor) -> NDArray[np.complex64]:
+    """Spectra ``(half, y, x // 2 + 1)`` transformed back along y, in place."""
+    # The highest row and column stand for both signs; after a shift they carry no usable phase.
+    spectra[:, spectra.shape[1] // 2] = 0.0
+    spectra[:, :, -1] = 0.0
+
+    def transform(part: tuple[int, int]) -> None:
+        half, start = part
+        columns = spectra[half, :, start : start + _COLUMNS]
+        columns[...] = scipy.fft.ifft(columns, axis=0)
+
+    list(pool.map(transform, itertools.product((0, 1), range(0, spectra.shape[2], _COLUMNS))))
+    return spectra

@@ -1,0 +1,100 @@
+"""The frames of a movie as they are aligned: raw ones, or EER fractions of the dose asked for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.motion.eer_fractions import eer_frames_per_fraction
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import Movie, MovieFrames, Tilt, TiltSeries
+
+__all__ = ["ReadAhead", "frames_per_fraction", "n_fractions", "read_fractions"]
+
+
+class ReadAhead:
+    """Frames of movies one by one, in the order given; the next ones are decoded while one is worked on.
+
+    The frames of a movie are valid until the next is asked for: two movies share the memory in turn.
+    """
+
+    def __init__(self, numbers: Sequence[int], read: Callable[[int, Workspace], NDArray[Any]]) -> None:
+        self._read = read
+        self._to_come = list(reversed(numbers))
+        self._memory = itertools.cycle((Workspace(), Workspace()))
+        self._reading: tuple[int, Future[NDArray[Any]]] | None = None
+        self._pool = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Self:
+        self._begin_next()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def frames(self, number: int) -> NDArray[Any]:
+        """Frames of a movie, ``(fraction, y, x)``; one that was not foreseen is read at once."""
+        if self._reading is None or self._reading[0] != number:
+            return self._read(number, Workspace())
+        frames = self._reading[1].result()
+        self._begin_next()
+        return frames
+
+    def _begin_next(self) -> None:
+        number = self._to_come.pop() if self._to_come else None
+        self._reading = (
+            None if number is None else (number, self._pool.submit(self._read, number, next(self._memory)))
+        )
+
+
+def frames_per_fraction(
+    series: TiltSeries, tilt: Tilt, movie: Movie, dose_per_fraction: float, unit: Literal["e/A^2", "e/px"]
+) -> int:
+    """Raw frames summed before alignment: 1, for EER what this movie's own dose and frame count give."""
+    if movie.path.suffix.lower() != ".eer":
+        return 1
+    if tilt.dose_per_angstrom2 <= 0:
+        raise DataUnfitError(
+            f"the dose of {movie.path.name} is unknown, so its EER frames cannot be grouped; give the dose "
+            "per tilt at import",
+            dose_per_angstrom2=tilt.dose_per_angstrom2,
+        )
+    return eer_frames_per_fraction(
+        movie.n_frames,
+        tilt.dose_per_angstrom2,
+        dose_per_fraction,
+        unit,
+        series.pixel_size_angstrom * movie.eer_sampling,
+    )
+
+
+def n_fractions(movie: Movie, per_fraction: int) -> int:
+    """Fractions a movie gives. All raw frames are used: they differ by one where they do not divide."""
+    return max(1, round(movie.n_frames / per_fraction))
+
+
+def read_fractions(opened: MovieFrames, movie: Movie, n: int, memory: Workspace) -> NDArray[Any]:
+    """Decode a movie into ``n`` frames ``(fraction, y, x)``, counts of the smallest type that holds them."""
+    edges = np.linspace(0, opened.n_frames, n + 1).round().astype(int)
+    dtype = opened.sum_dtype(int(np.diff(edges).max()))
+    images = memory.array("frames", (n, *opened.shape_yx), dtype)
+    for image, (start, stop) in zip(images, itertools.pairwise(edges), strict=True):
+        opened.read_sum(int(start), int(stop), into=image)
+        _require_finite(image, movie.path.name, int(start))
+    return images
+
+
+def _require_finite(image: NDArray[Any], name: str, frame: int) -> None:
+    if image.dtype.kind == "f" and not math.isfinite(image.min() + image.max()):  # NaN wins both
+        raise DataUnfitError(
+            f"{name} has pixels that are NaN or infinite, expected counts; write it again, or leave it out",
+            frame=frame,
+            n_pixels=int(image.size - np.isfinite(image).sum()),
+        )

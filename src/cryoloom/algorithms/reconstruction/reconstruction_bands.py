@@ -1,0 +1,101 @@
+"""A tomogram made band by band in bounded memory: images aligned for some rows, rows projected in strips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows
+from cryoloom.kernels.projection.backproject import STRIP_ROWS
+from cryoloom.model import Pixels
+
+__all__ = ["BESIDES_BYTES", "Part", "Projection", "StripSink", "bands_of", "reconstruct_band"]
+
+# numba's code, FFT plans, threads' heaps and the correlation of the halves (benchmarks/reconstruct_memory.py)
+BESIDES_BYTES = 400_000_000
+
+
+class StripSink(Protocol):
+    """What takes strips: a file's pixels, or several at once."""
+
+    def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32], /) -> None:
+        """Take the rows ``[:, y0:y1, :]`` of the volume."""
+
+
+class Projection(Protocol):
+    """A way from aligned images to a tomogram, strip by strip: one of `cryoloom.algorithms`."""
+
+    @property
+    def halo_rows(self) -> int:
+        """Rows needed above and below those of the volume."""
+
+    @property
+    def held_row_bytes(self) -> int:
+        """What is kept for each of the rows given at once."""
+
+    @property
+    def strip_bytes(self) -> int:
+        """Peak while a strip is made."""
+
+    def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
+        """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
+
+        A strip is valid until the next is asked for.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the volumes to be made: its images, which tilts of them, and the way."""
+
+    role: str
+    images: Pixels
+    grid: TomogramGrid
+    projection: Projection
+
+
+def bands_of(grid: TomogramGrid, projection: Projection, memory_bytes: int) -> list[range]:
+    """Rows of the volume whose aligned images fit in memory together."""
+    n_y = grid.volume_shape[1]
+    # At least as many rows are held at once as there are rows of halo, lest most work be halo.
+    held = max(STRIP_ROWS, 2 * projection.halo_rows) * projection.held_row_bytes
+    free = memory_bytes - max(grid.image_bytes, projection.strip_bytes + held) - BESIDES_BYTES
+    rows = int(free // grid.row_bytes) - 2 * projection.halo_rows
+    rows = max(STRIP_ROWS, rows // STRIP_ROWS * STRIP_ROWS)
+    return [range(start, min(n_y, start + rows)) for start in range(0, n_y, rows)]
+
+
+def _rows_at_once(grid: TomogramGrid, projection: Projection, band: range, memory_bytes: int) -> int:
+    """Rows of a band given to the projection together: whole strips, as many as memory holds."""
+    if projection.held_row_bytes == 0:
+        return len(band)
+    aligned = (len(band) + 2 * projection.halo_rows) * grid.row_bytes
+    free = memory_bytes - aligned - projection.strip_bytes - BESIDES_BYTES
+    rows = int(free // projection.held_row_bytes) // STRIP_ROWS * STRIP_ROWS
+    return min(len(band), max(STRIP_ROWS, rows))
+
+
+def reconstruct_band(
+    part: Part, band: range, sink: StripSink, *, device: str, memory_bytes: int
+) -> Iterator[int]:
+    """Align the images' rows of a band, back-project them strip by strip; yields progress."""
+    grid, projection, halo = part.grid, part.projection, part.projection.halo_rows
+    rows_at_once = _rows_at_once(grid, projection, band, memory_bytes)
+    aligned = torch.empty((len(grid.tilts), len(band) + 2 * halo, grid.n_columns), dtype=torch.float32)
+    for i, tilt in enumerate(grid.tilts):
+        first = band.start - halo
+        aligned[i] = aligned_rows(part.images, grid, tilt, first, aligned.shape[1], device)
+        yield 1
+    for start in range(0, len(band), rows_at_once):
+        n_rows = min(rows_at_once, len(band) - start)
+        rows = aligned[:, start : start + n_rows + 2 * halo].to(device)
+        first = band.start + start
+        for strip in projection.strips(rows, first):
+            sink[:, first : first + strip.shape[1], :] = strip.cpu().numpy()
+            first += strip.shape[1]
+            yield strip.shape[1]

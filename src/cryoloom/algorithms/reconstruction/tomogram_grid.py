@@ -1,0 +1,142 @@
+"""Sizes of a tomogram and of the aligned images it is made from, and the images brought onto them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.series.aligned_images import contrast, pose_affine, sample_aligned, spline_image
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.geometry.frames import binned_shape
+from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
+
+__all__ = ["TomogramGrid", "aligned_rows", "tomogram_grid"]
+
+_USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are seen, files stay small
+
+
+@dataclass(frozen=True, slots=True)
+class TomogramGrid:
+    """Sizes of one reconstruction. Make it with `tomogram_grid`."""
+
+    tilts: tuple[Tilt, ...]
+    image_shape_yx: tuple[int, int]
+    pixel_size_angstrom: float
+    voxel_size_angstrom: float
+    volume_shape: tuple[int, int, int]
+    n_columns: int
+    """Of the aligned images; their rows are the volume's, their centre the tilt axis."""
+
+    @property
+    def binning(self) -> float:
+        """Image pixels per voxel."""
+        return self.voxel_size_angstrom / self.pixel_size_angstrom
+
+    @property
+    def poses(self) -> tuple[Pose, ...]:
+        """Of the tilts, none missing."""
+        return tuple(tilt.pose for tilt in self.tilts if tilt.pose is not None)
+
+    @property
+    def image_bytes(self) -> int:
+        """Peak while one image is being aligned: image, its transform, and the knots' transform and copy."""
+        image = 4 * math.prod(self.image_shape_yx)
+        knots = int(image * (2 / self.binning) ** 2)
+        straightening = 3 * image if any(pose.warp is not None for pose in self.poses) else 0
+        return 2 * image + max(image, 3 * knots, straightening)
+
+    @property
+    def row_bytes(self) -> int:
+        """One row of all aligned images."""
+        return 4 * len(self.tilts) * self.n_columns
+
+
+def tomogram_grid(
+    series: TiltSeries,
+    stack: Stack,
+    *,
+    binning: float | None,
+    voxel_size_angstrom: float | None,
+    thickness_angstrom: float,
+    length_angstrom: float | None,
+    width_angstrom: float | None,
+) -> TomogramGrid:
+    """Check that the series can be reconstructed, and settle the sizes."""
+    tilts = _usable_tilts(series, stack)
+    pixel = stack.pixel_size_angstrom
+    binning = binning or max(1, round(_USUAL_VOXEL_ANGSTROM / pixel))
+    voxel = voxel_size_angstrom or pixel * binning
+    if voxel < pixel * 0.999:
+        raise UserInputError(
+            f"voxel_size_angstrom is {voxel:g}, finer than the images' {pixel:g}; choose at least {pixel:g}"
+        )
+    poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    field_y, field_x = (n * pixel for n in stack.shape_yx)
+    # The tilt axis is the tomogram's y: where it lies across the image, the image's x is the tomogram's y.
+    axis = math.radians(sorted(pose.axis_deg for pose in poses)[len(poses) // 2])
+    across = abs(math.sin(axis)) > abs(math.cos(axis))
+    length, width = (field_x, field_y) if across else (field_y, field_x)
+    sizes = (thickness_angstrom, length_angstrom or length, width_angstrom or width)
+    n_z, n_y, n_x = binned_shape(tuple(round(size / voxel) for size in sizes), 1)
+    # What the images show across the axis, no further than any voxel looks, and one row's margin.
+    seen = (abs(math.cos(axis)) * field_x + abs(math.sin(axis)) * field_y) / voxel
+    n_columns = 2 * math.ceil(min(max(seen, n_x), n_x + n_z) / 2) + 2
+    return TomogramGrid(tilts, stack.shape_yx, pixel, voxel, (n_z, n_y, n_x), n_columns)
+
+
+def _usable_tilts(series: TiltSeries, stack: Stack) -> tuple[Tilt, ...]:
+    """Tilts not excluded; each has a pose and an image."""
+    tilts = series.included
+    without = [tilt.acquisition_index for tilt in tilts if tilt.pose is None]
+    if without:
+        raise DataUnfitError(
+            f"{len(without)} of {len(tilts)} tilts have no pose; run align_series first, or exclude them",
+            series=series.name,
+            acquisition_indices=without[:10],
+        )
+    if len({tilt.pose.tilt_deg for tilt in tilts if tilt.pose is not None}) < 2:
+        raise DataUnfitError(
+            f"a tomogram needs at least 2 different tilts, got {len(tilts)}; include more tilts",
+            series=series.name,
+        )
+    unplaced = [t.acquisition_index for t in tilts if t.section is None or t.section >= stack.images.shape[0]]
+    if unplaced:
+        raise DataUnfitError(
+            f"{len(unplaced)} tilts have no image in the stack of {stack.images.shape[0]}; exclude them",
+            series=series.name,
+            acquisition_indices=unplaced[:10],
+        )
+    return tilts
+
+
+def aligned_rows(
+    images: Pixels, grid: TomogramGrid, tilt: Tilt, first_row: int, n_rows: int, device: str
+) -> torch.Tensor:
+    """Rows of one tilt's contrast in the aligned frame, ``(n_rows, n_columns)``; NaN outside the image."""
+    pose = tilt.pose
+    if pose is None or tilt.section is None:
+        raise ValueError("a tilt without pose or image got past the grid")
+    image = contrast(torch.from_numpy(images[tilt.section]).to(device))
+    if not bool(torch.isfinite(image.sum())):
+        raise DataUnfitError(
+            "an image has NaN or infinite pixels or no variation; exclude the tilt or make the stack again",
+            acquisition_index=tilt.acquisition_index,
+        )
+    image = straightened(image, pose.warp, grid.pixel_size_angstrom)
+    knots = spline_image(image, (grid.binning, grid.binning))
+    shift_x, shift_y = pose.shift_xy_angstrom
+    affine = pose_affine(
+        grid.image_shape_yx,
+        (knots.shape[0], knots.shape[1]),
+        (grid.volume_shape[1], grid.n_columns),
+        grid.binning,
+        axis_deg=pose.axis_deg,
+        tilt_deg=pose.tilt_deg,
+        x_tilt_deg=pose.x_tilt_deg,
+        shift_xy_px=(shift_x / grid.pixel_size_angstrom, shift_y / grid.pixel_size_angstrom),
+        magnification=pose.magnification,
+    )
+    return sample_aligned(knots, affine, first_row, n_rows, grid.n_columns)

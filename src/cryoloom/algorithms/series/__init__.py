@@ -1,0 +1,1 @@
+"""Images of a tilt series: geometry, quality, dose and matching."""

@@ -1,0 +1,139 @@
+"""Images brought into the frame of their tilt axis: what a pose removes before back-projection.
+
+In the aligned frame the axis is y and passes through the centre. With a pose's rotations (conventions.md,
+"Projection") a specimen point ``(x, y, z)`` is seen at row ``v = y - z tan(x_tilt)`` and column
+``u = x cos(tilt) + z sin(tilt) / cos(x_tilt)`` of it, if the image is sampled at
+``shift + magnification Rz(axis) (u + v sin(x_tilt) sin(tilt), v cos(x_tilt))``: an x-tilt shears the
+image, so that a column is the same for all rows of the specimen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.images.fourier import crop_rfft
+from cryoloom.kernels.images.spline_sample import sample_spline
+
+__all__ = [
+    "aligned_axes",
+    "contrast",
+    "image_contrast_scale",
+    "pose_affine",
+    "sample_aligned",
+    "spline_image",
+]
+
+OVERSAMPLING = 2.0
+"""Spline knots per aligned pixel. With 2 the cubic B-spline's copies are below 0.2 % at 2/3 of Nyquist."""
+EDGE_MARGIN_PX = 3.0
+"""Aligned pixels at the image border not used: the transform is periodic, and rings there."""
+
+
+def image_contrast_scale(image: torch.Tensor) -> tuple[float, float]:
+    """What to subtract from and divide by so that an image becomes contrast: its mean, twice.
+
+    Images without counts (their mean is below a tenth of their deviation: floated by another program) are
+    divided by their standard deviation instead.
+    """
+    mean, deviation = float(image.mean()), float(image.std())
+    return mean, mean if mean > 0.1 * deviation else deviation
+
+
+def contrast(image: torch.Tensor) -> torch.Tensor:
+    """``image / mean - 1``: relative loss of intensity, negative where there is more matter."""
+    mean, scale = image_contrast_scale(image)
+    return (image - mean) / scale
+
+
+def spline_image(image: torch.Tensor, pixels_per_aligned_yx: tuple[float, float]) -> torch.Tensor:
+    """Coefficients of cubic B-splines, ``(y, x)`` on a grid twice finer than the aligned pixels.
+
+    image : (y, x) float32. pixels_per_aligned_yx : image pixels per aligned pixel (the binning).
+
+    Frequencies beyond the aligned grid's Nyquist are removed (a circle, with a soft edge from 0.45 to 0.5).
+    Dividing by the B-spline's own transform ``sinc^4`` makes the sampled values exact but for its copies.
+    """
+    shape = (image.shape[-2], image.shape[-1])
+    knots = [
+        max(8, 2 * round(n * OVERSAMPLING / b / 2)) for n, b in zip(shape, pixels_per_aligned_yx, strict=True)
+    ]
+    knot_shape = (knots[0], knots[1])
+    spectrum = _resize_rfft(torch.fft.rfft2(image), shape, knot_shape)
+    frequency_y = torch.fft.fftfreq(knot_shape[0], device=image.device)
+    frequency_x = torch.fft.rfftfreq(knot_shape[1], device=image.device)
+    aligned_y = frequency_y * (knot_shape[0] * pixels_per_aligned_yx[0] / shape[0])
+    aligned_x = frequency_x * (knot_shape[1] * pixels_per_aligned_yx[1] / shape[1])
+    radius = torch.hypot(aligned_y[:, None], aligned_x[None, :])
+    spectrum *= 0.5 + 0.5 * torch.cos(torch.pi * ((radius - 0.45) / 0.05).clamp(0, 1))
+    spectrum *= (torch.sinc(frequency_y) ** -4)[:, None] * (torch.sinc(frequency_x) ** -4)[None, :]
+    return torch.fft.irfft2(spectrum, s=knot_shape)
+
+
+def _resize_rfft(
+    spectrum: torch.Tensor, shape_yx: tuple[int, int], new_shape_yx: tuple[int, int]
+) -> torch.Tensor:
+    """Spectrum on another grid: cropped where it is coarser, zero-padded where it is finer."""
+    smaller = tuple(
+        min(new, n if n % 2 == 0 else n - 1) for n, new in zip(shape_yx, new_shape_yx, strict=True)
+    )
+    cropped = crop_rfft(spectrum, shape_yx, (smaller[0], smaller[1]))
+    if smaller == new_shape_yx:
+        return cropped
+    half, columns = smaller[0] // 2, smaller[1] // 2 + 1
+    padded = torch.zeros(
+        (new_shape_yx[0], new_shape_yx[1] // 2 + 1), dtype=spectrum.dtype, device=spectrum.device
+    )
+    padded[:half, :columns] = cropped[:half]
+    padded[-half:, :columns] = cropped[half:]
+    # Both grids are even, yet the centre n // 2 is at the half of each: nothing to move.
+    return padded * (new_shape_yx[0] * new_shape_yx[1] / (smaller[0] * smaller[1]))
+
+
+def aligned_axes(
+    axis_deg: float, tilt_deg: float, x_tilt_deg: float, magnification: float
+) -> NDArray[np.float64]:
+    """What an aligned column (u) and an aligned row (v) are in the image, ``(2, 2)``: (x, y) from (u, v)."""
+    axis, tilt, x_tilt = (math.radians(value) for value in (axis_deg, tilt_deg, x_tilt_deg))
+    turn = magnification * np.array([[math.cos(axis), -math.sin(axis)], [math.sin(axis), math.cos(axis)]])
+    shear = np.array([[1.0, math.sin(x_tilt) * math.sin(tilt)], [0.0, math.cos(x_tilt)]])
+    return np.asarray(turn @ shear)
+
+
+def pose_affine(
+    image_shape_yx: tuple[int, int],
+    knot_shape_yx: tuple[int, int],
+    aligned_shape_yx: tuple[int, int],
+    binning: float,
+    *,
+    axis_deg: float,
+    tilt_deg: float,
+    x_tilt_deg: float,
+    shift_xy_px: tuple[float, float],
+    magnification: float,
+) -> NDArray[np.float64]:
+    """Where an aligned pixel lies on the spline grid: ``(2, 3)``, (y, x) from (row, column, 1).
+
+    binning : image pixels per aligned pixel. shift_xy_px : the pose's shift in image pixels.
+    """
+    per_u, per_v = binning * aligned_axes(axis_deg, tilt_deg, x_tilt_deg, magnification).T
+    matrix = np.array([[per_v[1], per_u[1], shift_xy_px[1]], [per_v[0], per_u[0], shift_xy_px[0]]])
+    matrix[:, 2] -= matrix[:, 0] * (aligned_shape_yx[0] // 2) + matrix[:, 1] * (aligned_shape_yx[1] // 2)
+    # From image pixels about the centre to knots about theirs; the two centres coincide.
+    knots_per_px = np.array(knot_shape_yx) / np.array(image_shape_yx)
+    matrix *= knots_per_px[:, None]
+    matrix[:, 2] += np.array(knot_shape_yx) // 2
+    return matrix
+
+
+def sample_aligned(
+    knots: torch.Tensor, affine: NDArray[np.float64], first_row: int, n_rows: int, n_columns: int
+) -> torch.Tensor:
+    """Rows ``first_row`` on of an aligned image, ``(n_rows, n_columns)`` float32 on the CPU, NaN outside."""
+    sampled = torch.empty((n_rows, n_columns), dtype=torch.float32)
+    margin = EDGE_MARGIN_PX * OVERSAMPLING
+    sample_spline(knots.cpu().numpy(), affine, first_row, sampled.numpy(), (margin, margin))
+    return sampled

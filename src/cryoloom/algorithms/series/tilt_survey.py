@@ -1,0 +1,107 @@
+"""One look at every image of a series: small images, the light on them, and their power by direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.images.image_smear import DirectionalBins, directional_bins, directional_power
+from cryoloom.kernels.images.block_mean import block_mean
+from cryoloom.model.pixels import Pixels
+
+__all__ = ["TiltSurvey", "survey_tilts"]
+
+Array = NDArray[np.float64]
+
+N_BLOCKS = 16
+SMALL_SIDE_PX = 512
+# Power is wanted to 12 A, at 0.4 of the sampling frequency: pixels of 4.8 A; up to 6 A serve nearly as well.
+POWER_PIXEL_ANGSTROM = 6.0
+_ROWS_BYTES = 4 << 20  # read at a time: stays in the cache, and its memory is used again
+
+
+@dataclass(frozen=True, slots=True)
+class TiltSurvey:
+    """What one reading of the images tells; the first axis is that of the sections asked for."""
+
+    small: NDArray[np.float32]
+    """Images binned to a shorter side of about 512 pixels, ``(tilt, y, x)``."""
+    small_pixel_size_angstrom: float
+    mean: Array
+    """Mean counts per pixel of the stack, ``(tilt,)``."""
+    blocks: Array
+    """Means of a grid of blocks, ``(tilt, 16, 16)``."""
+    bins: DirectionalBins
+    power: Array
+    """Power in the bins, ``(tilt, bin)``, of images binned to `bins`' pixels."""
+    noise_power: Array
+    """The noise's part of it."""
+
+
+def survey_tilts(
+    images: Pixels,
+    even: Pixels | None,
+    sections: NDArray[np.int64],
+    pixel_size_angstrom: float,
+    n_threads: int,
+    progress: Callable[[int, int], None],
+) -> TiltSurvey:
+    """Read every section once, and the even halves of a few, whose difference from the rest is noise."""
+    factor = _power_factor(pixel_size_angstrom)
+    n_y, n_x = (n // factor for n in images.shape[1:])
+    again = max(1, min(n_y, n_x) // SMALL_SIDE_PX)
+    n = len(sections)
+    small = np.empty((n, n_y // again, n_x // again), np.float32)
+    bins = directional_bins((n_y, n_x), pixel_size_angstrom * factor)
+    mean, blocks = np.zeros(n), np.zeros((n, N_BLOCKS, N_BLOCKS))
+    power, noise = np.zeros((2, n, len(bins.counts)))
+    # Noise of counted electrons follows the mean: a few tilts tell its spectrum.
+    with_noise = set(np.linspace(0, n - 1, min(n, 5)).round().astype(int)) if even is not None else set()
+
+    def look(i: int) -> int:
+        section = int(sections[i])
+        image = _binned(images, section, factor)
+        block_mean(image[: small.shape[1] * again], small[i])
+        mean[i] = image.mean(dtype=np.float64)
+        blocks[i] = _block_means(image)
+        power[i], noise[i] = directional_power(image, bins)
+        if even is not None and i in with_noise:
+            difference = 2 * _binned(even, section, factor) - image
+            noise[i], _ = directional_power(difference, bins)
+        return i
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        for done, _ in enumerate(pool.map(look, range(n)), start=1):
+            progress(done, n)
+    if with_noise:
+        chosen = sorted(with_noise)
+        counts = np.maximum(mean, 1e-9) if mean.min() > 0 else np.ones(n)
+        noise = np.median(noise[chosen] / counts[chosen, None], axis=0) * counts[:, None]
+    small_pixel = pixel_size_angstrom * factor * again
+    return TiltSurvey(small, small_pixel, mean, blocks, bins, power, noise)
+
+
+def _power_factor(pixel_size_angstrom: float) -> int:
+    return max(1, int(POWER_PIXEL_ANGSTROM / pixel_size_angstrom))
+
+
+def _binned(pixels: Pixels, section: int, factor: int) -> NDArray[np.float32]:
+    """One section averaged over blocks of ``factor`` squared pixels; what is not finite counts as 0."""
+    n_y, n_x = (n // factor for n in pixels.shape[1:])
+    image = np.empty((n_y, n_x), np.float32)
+    n_rows = max(1, _ROWS_BYTES // (4 * pixels.shape[2] * factor))
+    for top in range(0, n_y, n_rows):
+        part = image[top : top + n_rows]
+        rows = pixels[section, top * factor : (top + len(part)) * factor]
+        block_mean(np.ascontiguousarray(rows, dtype=np.float32), part)
+    return image
+
+
+def _block_means(image: NDArray[np.float32]) -> Array:
+    n_y, n_x = (n // N_BLOCKS * N_BLOCKS for n in image.shape)
+    parts = image[:n_y, :n_x].reshape(N_BLOCKS, n_y // N_BLOCKS, N_BLOCKS, n_x // N_BLOCKS)
+    return np.asarray(parts.mean(axis=(1, 3)), dtype=np.float64)

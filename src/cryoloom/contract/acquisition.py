@@ -1,0 +1,42 @@
+"""What a user may tell of an acquisition, whatever it is imported from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cryoloom.contract.item_names import is_named
+from cryoloom.contract.step import StepParams
+from cryoloom.model import Microscope
+
+__all__ = ["AcquisitionParams"]
+
+
+class AcquisitionParams(StepParams):
+    """Facts of the session that overrule the metadata, and which series to take."""
+
+    series: str = Field("*", description="Names of the series to take, with * and ?, separated by commas.")
+    voltage_kv: float | None = Field(
+        None, gt=0, description="Acceleration voltage. Else the mdoc's, else 300."
+    )
+    spherical_aberration_mm: float = Field(2.7, ge=0, description="Cs of the objective lens.")
+    amplitude_contrast: float = Field(0.1, ge=0, lt=1, description="Amplitude contrast.")
+    initial_dose_per_angstrom2: float = Field(0.0, ge=0, description="Dose before the first exposure, e/A^2.")
+    tilt_axis_deg: float | None = Field(
+        None, ge=-360, le=360, description="Tilt axis from image +y, counter-clockwise. Else the mdoc's."
+    )
+    tilt_offset_deg: float | None = Field(
+        None, ge=-60, le=60, description="Added to all tilts: pretilt of a lamella."
+    )
+    handedness: Literal[-1, 1] | None = Field(
+        None, description="Sign of the defocus gradient, where it is known of the microscope."
+    )
+
+    def wants(self, name: str) -> bool:
+        """Whether a series of this name is to be taken."""
+        return is_named(name, self.series)
+
+    def microscope(self, voltage_kv: float | None) -> Microscope:
+        """The microscope at a voltage, 300 kV where nobody tells it."""
+        return Microscope(voltage_kv or 300.0, self.spherical_aberration_mm, self.amplitude_contrast)

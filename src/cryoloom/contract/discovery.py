@@ -1,0 +1,39 @@
+"""Find the steps: every module of `cryoloom.steps` that declares one."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import pkgutil
+from types import MappingProxyType
+
+from cryoloom.contract.step import Step
+from cryoloom.errors import UserInputError
+
+__all__ = ["all_steps", "find_step"]
+
+_FOLDER = "cryoloom.steps"
+
+
+@functools.cache
+def all_steps() -> MappingProxyType[str, Step]:
+    """Every step by name, in alphabetical order."""
+    found: dict[str, Step] = {}
+    folder = importlib.import_module(_FOLDER)  # by name: the contract stands below the steps
+    for module_info in pkgutil.iter_modules(folder.__path__):
+        module = importlib.import_module(f"{_FOLDER}.{module_info.name}")
+        for value in vars(module).values():
+            declared = getattr(value, "declaration", None)
+            if isinstance(declared, Step) and declared.function.__module__ == module.__name__:
+                found[declared.name] = declared
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def find_step(name: str) -> Step:
+    """Look a step up by name; raises UserInputError that names the nearest ones."""
+    steps = all_steps()
+    if name not in steps:
+        near = difflib.get_close_matches(name, steps, n=3) or list(steps)
+        raise UserInputError(f"there is no step {name!r}; did you mean {', '.join(near)}?")
+    return steps[name]

@@ -1,0 +1,48 @@
+"""Steps the design names and nobody has written yet, so that workflows can already say where they belong.
+
+Once a step of such a name exists, its entry here counts no more and is to be deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryoloom.contract import discovery
+
+__all__ = ["PlannedStep", "planned_step"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """What a step will take and give, by the names of the model's types, and what it will do."""
+
+    name: str
+    needs: str | None
+    gives: str
+    summary: str
+
+    @property
+    def can_be_skipped(self) -> bool:
+        """Whether what follows can work on what this step would have got."""
+        return self.needs == self.gives
+
+
+_SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles", "Average"
+
+_PLANNED = (
+    PlannedStep("pick_by_hand", _TOMOGRAM, _PARTICLES, "Pick particles in the browser."),
+    PlannedStep("pick_on_surfaces", _TOMOGRAM, _PARTICLES, "Pick particles on fitted surfaces."),
+    PlannedStep("pick_by_template", _TOMOGRAM, _PARTICLES, "Pick particles by a template."),
+    PlannedStep("pick_imported", _TOMOGRAM, _PARTICLES, "Take over particles that another program picked."),
+    PlannedStep("extract_particles", _PARTICLES, _PARTICLES, "Cut particles out of the tilt images."),
+    PlannedStep("initial_model", _PARTICLES, _AVERAGE, "Make a first average without a reference."),
+    PlannedStep("refine", _PARTICLES, _PARTICLES, "Refine orientations and positions against an average."),
+    PlannedStep("reconstruct_particle", _PARTICLES, _AVERAGE, "Average particles with their orientations."),
+)
+
+
+def planned_step(name: str) -> PlannedStep | None:
+    """The plan of a step that does not exist yet, or None."""
+    if name in discovery.all_steps():
+        return None
+    return next((planned for planned in _PLANNED if planned.name == name), None)

@@ -1,0 +1,1 @@
+"""The one process that plans, hands out tasks and writes the database."""

@@ -1,0 +1,100 @@
+"""Where items come from: what a source step finds.
+
+A source may be live: an iterator that says None when there is nothing just now and ends when nothing more
+will come. The scheduler asks it again every turn, works meanwhile, and ends when it is closed and all is
+done. ``cryoloom watch`` plugs in here, in one of two ways: a source step whose function yields None, or an
+`OpenSource` of its own for `Project.run_workflow`. A series that grows is brought again under its name; its
+newest state takes the place of older ones (`work_queue`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryoloom.contract import find_step
+from cryoloom.engine.graph.workflow import Node, validated_params
+from cryoloom.engine.worker.context import EngineContext
+from cryoloom.engine.worker.task import describe_error
+from cryoloom.errors import DataUnfitError
+from cryoloom.model import TiltSeries
+from cryoloom.store.codec import encode, fingerprint
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["OpenSource", "source_items", "source_record"]
+
+OpenSource = Callable[[Node, RunRecord, Path], Iterator[ItemRecord | None]]
+"""Begins the items of a source node for a run in a project folder. ``next`` of it must not block:
+None means that nothing is there just now, its end that nothing more will come."""
+
+
+def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemRecord | None]:
+    """Items a source step finds, good and bad ones, ready to be recorded; None as often as the step says it.
+
+    Raises what the step raises when the request itself is wrong (no such folder, nothing found).
+    """
+    step, params = find_step(node.step), validated_params(node)
+    context = EngineContext(
+        project, project / run.folder, device="cpu", n_threads=1, memory_bytes=1 << 30, seed=run.id
+    )
+    clock = time.perf_counter()
+    for made in step.run(None, params, context):
+        if made is None:
+            yield None
+            continue
+        name = str(made.facts.get("series", "unnamed")) if isinstance(made, DataUnfitError) else made.name
+        if node.items and name not in node.items:
+            continue
+        yield source_record(name, made, node, run, context, time.perf_counter() - clock)
+        for kept in (context.warnings, context.figures, context.records):
+            kept.clear()
+        clock = time.perf_counter()
+
+
+def source_record(
+    name: str,
+    made: TiltSeries | DataUnfitError,
+    node: Node,
+    run: RunRecord,
+    context: EngineContext,
+    seconds: float,
+) -> ItemRecord:
+    """What a source gave for a name, ready to be recorded with what it said of it."""
+    step = find_step(node.step)
+    record = ItemRecord(
+        run_id=run.id,
+        name=name,
+        key=fingerprint(node.step, step.version, name),
+        state="failed",
+        warnings=tuple(context.warnings),
+        figures=dict(context.figures),
+        records=dict(context.records),
+        started=datetime.now(UTC),
+        seconds=seconds,
+    )
+    if isinstance(made, DataUnfitError):
+        return replace(record, error=describe_error(made))
+    value = encode(made, context.project)
+    key = fingerprint(node.step, step.version, value, _raw_files(made))
+    return replace(record, state="done", value=value, key=key)
+
+
+def _raw_files(series: TiltSeries) -> list[Any]:
+    """Length and time of every raw file of a series: when one is replaced, its results are made anew."""
+    paths = [tilt.movie.path for tilt in series.tilts if tilt.movie is not None]
+    if series.gain is not None:
+        paths += [path for path in (series.gain.path, series.gain.defects_path) if path is not None]
+    stacks = [stack for stack in (series.stack, series.weighted) if stack is not None]
+    stored = [pixels for stack in stacks for pixels in stack.present.values()]
+    paths += [path for pixels in stored if isinstance(path := getattr(pixels, "path", None), Path)]
+    described = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            described.append([str(path), status.st_size, status.st_mtime_ns])
+    return described

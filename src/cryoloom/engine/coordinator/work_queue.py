@@ -1,0 +1,81 @@
+"""Tasks that wait for a worker: the furthest down the workflow first, and of an item only its newest state.
+
+A series that is still being acquired comes again and again, each time with more tilts. Its newest state
+takes the place of older ones that wait, and it is not worked on while a worker reads the files that it
+would replace.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Collection
+
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.worker.task import Task
+
+__all__ = ["WorkQueue", "nodes_below"]
+
+
+class WorkQueue:
+    """Orders the tasks of one workflow."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self._depth = {node.name: i for i, node in enumerate(workflow.steps)}
+        self._below = nodes_below(workflow)
+        self._above = {
+            name: [other for other, below in self._below.items() if name in below] for name in self._below
+        }
+        self._waiting: dict[tuple[str, str], Task] = {}
+        self._heap: list[tuple[int, int, Task]] = []
+        self._counter = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def push(self, task: Task) -> None:
+        """Add a task."""
+        self._waiting[task.node, task.item] = task
+        depth = self._depth[task.node]
+        # What is done ahead, for items that still grow, comes after all that can be finished.
+        order = len(self._depth) - depth if task.grows else -depth
+        heapq.heappush(self._heap, (order, next(self._counter), task))
+
+    def drop(self, node: str, item: str) -> None:
+        """Forget what waits of an item at this node and below it: a newer state has come."""
+        for name in self._below[node]:
+            self._waiting.pop((name, item), None)
+
+    def pop(self, running: Collection[Task]) -> Task | None:
+        """The next task, or None where nothing waits that can begin beside what is running."""
+        at_work: dict[str, set[str]] = {}
+        for task in running:
+            at_work.setdefault(task.item, set()).add(task.node)
+        passed_over = []
+        found = None
+        while self._heap and found is None:
+            entry = heapq.heappop(self._heap)
+            task = entry[2]
+            if self._waiting.get((task.node, task.item)) is not task:
+                continue  # a newer state took its place
+            if at_work.get(task.item, set()) & self._below[task.node]:
+                passed_over.append(entry)
+            else:
+                found = task
+        for entry in passed_over:
+            heapq.heappush(self._heap, entry)
+        if found is not None:
+            del self._waiting[found.node, found.item]
+        return found
+
+    def awaits_newer(self, node: str, item: str) -> bool:
+        """Whether a newer state of an item waits at this node or above it."""
+        return any((above, item) in self._waiting for above in self._above[node])
+
+
+def nodes_below(workflow: Workflow) -> dict[str, set[str]]:
+    """For every node, itself and all that take something from it, directly or not."""
+    below: dict[str, set[str]] = {}
+    for node in reversed(workflow.steps):
+        below[node.name] = {node.name}.union(*(below[f.name] for f, _ in workflow.followers(node.name)))
+    return below

@@ -1,0 +1,271 @@
+"""Tasks on Dask workers: processes of this machine, of a cluster's jobs, or of somebody's own cluster.
+
+A worker does one task at a time, and dies alone: killed, out of memory, or at the end of its wall time. Its
+task is then tried again a few times. Workers write files only; outcomes come back to the one coordinator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from distributed import Client, KilledWorker, get_worker
+
+from cryoloom.engine.executors.executor import ItemProgress, choose_device
+from cryoloom.engine.worker.task import (
+    Outcome,
+    Resources,
+    StepInterrupted,
+    Task,
+    bytes_needed,
+    describe_error,
+    execute,
+)
+from cryoloom.errors import TransientError
+
+__all__ = ["DASK_SETTINGS", "DaskExecutor", "Workforce", "silent_dask"]
+
+N_TRIES = 3
+"""How often a task is begun before the loss of its worker counts as its own failure."""
+_TELL_SECONDS = 0.5
+_GIB = 1 << 30
+
+DASK_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # losses are counted here, where the user can be told
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.worker.memory.target": False,  # outcomes are small; memory belongs to the steps
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.admin.log-length": 1000,
+    "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical", "OMP_NUM_THREADS": 1},
+}
+"""For workers and schedulers that cryoloom starts itself."""
+
+
+class Workforce(Protocol):
+    """Dask workers that can be had: started by cryoloom on this machine, by Slurm, or by the user."""
+
+    @property
+    def n_workers(self) -> int:
+        """How many there are, or will be."""
+
+    @property
+    def resources(self) -> Resources:
+        """What each of them may use."""
+
+    @property
+    def shared_memory_bytes(self) -> int | None:
+        """Memory that all tasks share because the workers are on one machine; None where each has its own."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether cryoloom started them, on this machine."""
+
+    @property
+    def retries_itself(self) -> bool:
+        """Whether the Dask scheduler tries lost tasks again by its own count."""
+
+    def connect(self) -> Client:
+        """Start the workers, or find them. Raises UserInputError or TransientError where that fails."""
+
+    def check(self) -> None:
+        """Raise TransientError where no worker has come and none will."""
+
+    def close(self) -> None:
+        """Release them."""
+
+
+@dataclass
+class _Attempt:
+    """A task handed over, and how often."""
+
+    task: Task
+    progress: ItemProgress
+    outcome: Future[Outcome]
+    bytes_granted: int
+    n_tries: int = 0
+    dask_future: Any = None
+    lost_on: list[str] = field(default_factory=list)
+
+
+class DaskExecutor:
+    """Runs tasks on Dask workers. They are started with the first task: nothing to do needs nobody."""
+
+    def __init__(self, workforce: Workforce) -> None:
+        self._workforce = workforce
+        self._client: Client | None = None
+        self._attempts: dict[str, _Attempt] = {}
+        self._topic = f"cryoloom-{uuid.uuid4().hex}"
+        self._closing = False
+
+    @property
+    def n_slots(self) -> int:
+        """One task for each worker."""
+        return self._workforce.n_workers
+
+    def has_room(self, task: Task) -> bool:
+        """Whether the memory that steps declare fits into the machine together, or nothing is running."""
+        shared = self._workforce.shared_memory_bytes
+        if shared is None:
+            return True
+        running = [attempt.bytes_granted for attempt in list(self._attempts.values())]
+        return not running or sum(running) + self._granted(task) <= shared
+
+    def _granted(self, task: Task) -> int:
+        """Memory a task counts for: what its step declares, or all there is where it would be more."""
+        shared = self._workforce.shared_memory_bytes
+        return 0 if shared is None else min(bytes_needed(task), shared)
+
+    def check(self) -> None:
+        """Raise TransientError where tasks wait for workers that will never come."""
+        if self._attempts:
+            try:
+                self._workforce.check()
+            except TransientError as error:
+                self._abandon(error)
+                raise
+
+    def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
+        """Begin a task on a free worker, or as soon as there is one."""
+        if self._client is None:
+            self._client = self._workforce.connect()
+            self._client.subscribe_topic(self._topic, self._told)
+        if self._client.status not in ("running", "newly-created"):
+            lost = TransientError("the connection to the Dask scheduler is lost; start it again and resume")
+            self._abandon(lost)
+            raise lost
+        outcome: Future[Outcome] = Future()
+        outcome.set_running_or_notify_cancel()
+        self._begin(_Attempt(task, progress, outcome, self._granted(task)))
+        return outcome
+
+    def _abandon(self, reason: TransientError) -> None:
+        """Wait for no outcome any more: nothing is recorded of what was under way."""
+        while self._attempts:
+            _, attempt = self._attempts.popitem()
+            attempt.outcome.set_result(self._failed(attempt, StepInterrupted(reason.message)))
+
+    def _begin(self, attempt: _Attempt) -> None:
+        if self._client is None:
+            raise RuntimeError("a task is begun only when the workers are there")
+        attempt.n_tries += 1
+        key = f"cryoloom-{uuid.uuid4().hex}"
+        self._attempts[key] = attempt
+        resources = self._workforce.resources
+        memory = max(resources.memory_bytes, attempt.bytes_granted)
+        attempt.dask_future = self._client.submit(
+            _work,
+            attempt.task,
+            Resources(resources.device, resources.n_threads, memory),
+            self._topic,
+            key,
+            self._workforce.is_ours,
+            key=key,
+            pure=False,
+        )
+        attempt.dask_future.add_done_callback(lambda future: self._came_back(key, future))
+
+    def _told(self, event: tuple[float, Any]) -> None:
+        """A worker says how far it is."""
+        key, done, total = event[1]
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.progress(attempt.task, done, total)
+
+    def _came_back(self, key: str, future: Any) -> None:
+        """Hand on an outcome; a task whose worker was lost is tried again."""
+        attempt = self._attempts.pop(key, None)
+        if attempt is None:
+            return
+        try:
+            outcome = future.result(timeout=60)
+        except KilledWorker as loss:
+            attempt.lost_on.append(loss.last_worker.host)
+            last_try = self._workforce.retries_itself or attempt.n_tries >= N_TRIES
+            if not last_try and not self._closing:
+                self._begin(attempt)
+                return
+            outcome = self._failed(attempt, self._lost(attempt))
+        except BaseException as error:  # cancelled, scheduler gone, result that cannot be read
+            if not isinstance(error, Exception) or future.status == "cancelled":
+                error = TransientError(
+                    "the Dask scheduler went away while this was done; resume does it again"
+                )
+            outcome = self._failed(attempt, error)
+        attempt.outcome.set_result(outcome)
+
+    def _lost(self, attempt: _Attempt) -> TransientError:
+        needed = bytes_needed(attempt.task) / _GIB
+        given = max(self._workforce.resources.memory_bytes, attempt.bytes_granted) / _GIB
+        n_times = "again and again" if self._workforce.retries_itself else f"{attempt.n_tries} times"
+        return TransientError(
+            f"the worker that did this was lost {n_times}: killed, out of memory or at the end of its wall "
+            "time; give workers more memory or time, then run `cryoloom resume`",
+            step_declares_gib=f"{needed:.1f}",
+            worker_may_use_gib=f"{given:.1f}",
+            hosts=", ".join(dict.fromkeys(attempt.lost_on)),
+        )
+
+    def _failed(self, attempt: _Attempt, error: Exception) -> Outcome:
+        return Outcome(attempt.task, None, describe_error(error))
+
+    def close(self) -> None:
+        """Release the workers; what is still running on them is broken off."""
+        self._closing = True
+        if self._client is not None:
+            with contextlib.suppress(Exception):
+                self._client.close(timeout=5)
+        self._workforce.close()
+
+
+@contextlib.contextmanager
+def silent_dask() -> Iterator[None]:
+    """Dask's own talk (connections, restarts, heartbeats) is not the user's concern; what matters is told."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _work(task: Task, resources: Resources, topic: str, key: str, is_ours: bool) -> Outcome:
+    """Do a task, on a worker."""
+    if is_ours:
+        _stand_apart()
+    if not task.project.is_dir():
+        message = (
+            f"{socket.gethostname()} does not see {task.project}; put the project and the raw data on a file "
+            "system that all workers share, under the same path"
+        )
+        return Outcome(task, None, describe_error(TransientError(message)))
+    resources = replace(resources, device=choose_device(resources.device))
+    worker = get_worker()
+    last_told = 0.0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last_told
+        if time.monotonic() - last_told >= _TELL_SECONDS:
+            last_told = time.monotonic()
+            worker.log_event(topic, [key, done, total])
+
+    return execute(task, resources, tell)
+
+
+def _stand_apart() -> None:
+    """Leave Ctrl-C to the coordinator, and be the one who goes when memory runs out."""
+    if os.getpgrp() != os.getpid():
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")

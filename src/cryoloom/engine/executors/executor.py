@@ -1,0 +1,91 @@
+"""Who does the work. The scheduler hands over tasks and takes back outcomes; it never knows where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import psutil
+import torch
+
+from cryoloom.engine.worker.task import Outcome, Resources, Task, execute
+
+__all__ = ["Executor", "InProcessExecutor", "choose_device", "memory_for_steps", "n_cores"]
+
+ItemProgress = Callable[[Task, int, int], None]
+
+
+class Executor(Protocol):
+    """Something that runs tasks: threads of this process, or Dask workers anywhere."""
+
+    @property
+    def n_slots(self) -> int:
+        """Tasks worth handing over at the same time."""
+
+    def has_room(self, task: Task) -> bool:
+        """Whether this task fits beside what is running; if not, it waits until something has ended."""
+
+    def check(self) -> None:
+        """Called every turn of the loop: raises TransientError where tasks wait for workers in vain."""
+
+    def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
+        """Begin a task. The future never fails: whatever goes wrong is in the outcome.
+
+        Raises TransientError where nobody is left who could do it.
+        """
+
+    def close(self) -> None:
+        """Release the workers."""
+
+
+class InProcessExecutor:
+    """Threads of this process: the steps' heavy work is in torch and numba, which let go of the GIL.
+
+    For small work, scripts and tests: nothing has to be started, but a crash takes the coordinator along.
+    """
+
+    def __init__(self, device: str = "auto", n_workers: int = 1, memory_bytes: int | None = None) -> None:
+        memory = memory_bytes or memory_for_steps()
+        self._resources = Resources(
+            choose_device(device), max(1, n_cores() // n_workers), max(1 << 30, memory // n_workers)
+        )
+        self._pool = ThreadPoolExecutor(n_workers)
+        self.n_slots = n_workers
+
+    def has_room(self, task: Task) -> bool:
+        """A free thread is room."""
+        return True
+
+    def check(self) -> None:
+        """Threads are always there."""
+
+    def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
+        """Begin a task on a free thread."""
+        return self._pool.submit(
+            execute, task, self._resources, lambda done, total: progress(task, done, total)
+        )
+
+    def close(self) -> None:
+        """Wait for what is running, start nothing more."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def n_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_for_steps() -> int:
+    """Memory of this machine that steps may use: a third is left to the system's file cache."""
+    return int(psutil.virtual_memory().available * 2 / 3)
+
+
+def choose_device(asked: str) -> str:
+    """Torch device for "auto", "cpu", "cuda" or "cuda:N"; raises RuntimeError for a GPU that is not there."""
+    if asked == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeError("no CUDA device is usable here; use --device cpu or auto")
+    return "cuda:0" if asked == "cuda" else asked

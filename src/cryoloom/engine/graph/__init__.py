@@ -1,0 +1,1 @@
+"""What is asked for: workflows, their parameters, and the plan for raw data."""

@@ -1,0 +1,276 @@
+"""A workflow: steps, their parameters and who feeds whom, as a small YAML file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cryoloom.contract import StepParams, find_step
+from cryoloom.contract.planned import planned_step
+from cryoloom.contract.step import kind_of
+from cryoloom.engine.graph.validation import validated
+from cryoloom.errors import UserInputError
+
+__all__ = ["Node", "Workflow", "load_workflow", "run_id_of", "shipped_workflows", "validated_params"]
+
+INPUT = "input"
+_LINK_SUFFIX = "_from"
+
+
+class Node(BaseModel):
+    """One step of a workflow. A key that ends in ``_from`` names the node (or run) of a further input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    step: str
+    input: str | None = None
+    """Name of the node that feeds this one, or ``run:N`` for a run the project has; None for a source."""
+    links: dict[str, str] = Field(default_factory=dict)
+    """Further inputs by role, each a node or ``run:N``."""
+    items: tuple[str, ...] = ()
+    """Work on these items only; empty means all."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    comment: str = ""
+
+    @property
+    def feeds(self) -> dict[str, str]:
+        """Where every input comes from, by role; the first is "input"."""
+        return ({} if self.input is None else {INPUT: self.input}) | self.links
+
+    @property
+    def input_run_id(self) -> int | None:
+        """Id of the existing run this node takes its items from, if it does."""
+        return run_id_of(self.input)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the step is planned and does not exist yet."""
+        return planned_step(self.step) is not None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, data: Any) -> Any:
+        """A node is named after its step unless told, and its further inputs stand beside its input."""
+        if not isinstance(data, Mapping):
+            return data
+        plain = {key: value for key, value in data.items() if not str(key).endswith(_LINK_SUFFIX)}
+        links = {key: value for key, value in data.items() if key not in plain}
+        if links:
+            plain["links"] = {**plain.get("links", {}), **links}
+        if "name" not in plain and "step" in plain:
+            plain["name"] = plain["step"]
+        return plain
+
+
+def run_id_of(source: str | None) -> int | None:
+    """Id of an existing run, where a source is written ``run:N``."""
+    found = re.fullmatch(r"run:(\d+)", source or "")
+    return int(found[1]) if found else None
+
+
+class Workflow(BaseModel):
+    """Steps in an order in which every node follows those that feed it.
+
+    A node without an ``input`` is fed by the one above it, if its step needs anything.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str = ""
+    steps: tuple[Node, ...]
+    notes: tuple[str, ...] = Field((), exclude=True)
+    """What `runnable` left out, one sentence each."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fed_by_the_one_above(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("steps"), Sequence):
+            return data
+        linked: list[Any] = []
+        for entry in data["steps"]:
+            node = dict(entry) if isinstance(entry, Mapping) else entry
+            if isinstance(node, dict) and linked and "input" not in node and _needs(str(node.get("step"))):
+                above = linked[-1]
+                is_mapping = isinstance(above, Mapping)
+                node["input"] = above.get("name", above.get("step")) if is_mapping else above.name
+            linked.append(node)
+        return {**data, "steps": linked}
+
+    @model_validator(mode="after")
+    def _links_hold(self) -> Self:
+        given: dict[str, str] = {}
+        for node in self.steps:
+            if node.name in given:
+                raise UserInputError(f"workflow {self.name} has two steps called {node.name!r}; rename one")
+            if (_needs(node.step) is None) != (node.input is None):
+                raise UserInputError(
+                    f"step {node.name} needs {_needs(node.step) or 'no input'}, got {node.input!r}"
+                )
+            wanted = _further_needs(node)
+            if not node.is_missing and set(wanted) != set(node.links):
+                raise UserInputError(
+                    f"step {node.name} needs {', '.join(wanted) or 'no further inputs'}, "
+                    f"got {', '.join(node.links) or 'none'}"
+                )
+            for role, source in node.feeds.items():
+                if run_id_of(source) is not None:
+                    continue
+                if source not in given:
+                    raise UserInputError(
+                        f"step {node.name} takes its {role} from {source!r}, "
+                        f"which is not above it in {self.name}"
+                    )
+                needed = _needs(node.step) if role == INPUT else wanted.get(role, _ANYTHING)
+                if needed not in (given[source], _ANYTHING) and given[source] != _ANYTHING:
+                    raise UserInputError(
+                        f"step {node.name} needs a {needed}, but {source} gives a {given[source]}"
+                    )
+            gives = _gives(node.step)
+            given[node.name] = given.get(node.input or "", _ANYTHING) if gives == _ANYTHING else gives
+            if not node.is_missing:
+                validated_params(node)
+        return self
+
+    @property
+    def missing(self) -> tuple[Node, ...]:
+        """Nodes whose step does not exist yet."""
+        return tuple(node for node in self.steps if node.is_missing)
+
+    def runnable(self) -> Workflow:
+        """The part of the workflow whose steps exist; its ``notes`` say what is left out and why.
+
+        What a missing step would only have improved goes on without it; what it would have made is left
+        out with everything that needs it. Raises UserInputError where nothing is left.
+        """
+        instead: dict[str, str | None] = {}
+        kept: list[Node] = []
+        notes: list[str] = []
+        for node in self.steps:
+            sources = {role: instead.get(source, source) for role, source in node.feeds.items()}
+            lost = [node.feeds[role] for role, source in sources.items() if source is None]
+            planned = planned_step(node.step)
+            if lost:
+                instead[node.name] = None
+                notes.append(f"{node.name} is left out: it needs {' and '.join(lost)}")
+            elif planned is not None and planned.can_be_skipped:
+                instead[node.name] = sources[INPUT]
+                notes.append(
+                    f"{node.name} is left out: the step {node.step} does not exist yet; "
+                    f"what follows works on {sources[INPUT]} instead"
+                )
+            elif planned is not None:
+                instead[node.name] = None
+                notes.append(f"{node.name} is left out: the step {node.step} does not exist yet")
+            else:
+                links = {role: source for role, source in sources.items() if role != INPUT}
+                kept.append(node.model_copy(update={"input": sources.get(INPUT), "links": links}))
+        if not kept:
+            raise UserInputError(f"no step of the workflow {self.name} exists yet: {'; '.join(notes)}")
+        if not notes:
+            return self
+        return Workflow(name=self.name, description=self.description, steps=tuple(kept), notes=tuple(notes))
+
+    def node(self, name: str) -> Node:
+        """Look a node up by name; raises UserInputError that names the nearest ones."""
+        names = [node.name for node in self.steps]
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=3) or names
+            raise UserInputError(
+                f"workflow {self.name} has no step {name!r}; did you mean {', '.join(near)}?"
+            )
+        return self.steps[names.index(name)]
+
+    def followers(self, name: str) -> tuple[tuple[Node, str], ...]:
+        """Nodes fed by the one of this name, each with the role it feeds."""
+        return tuple(
+            (node, role) for node in self.steps for role, source in node.feeds.items() if source == name
+        )
+
+    def with_parameters(self, changes: Mapping[str, Mapping[str, Any]]) -> Workflow:
+        """Copy with other parameters: ``{node: {parameter: value}}``."""
+        for name in changes:
+            self.node(name)
+        nodes = [
+            node.model_copy(update={"parameters": {**node.parameters, **changes.get(node.name, {})}})
+            for node in self.steps
+        ]
+        return Workflow(name=self.name, description=self.description, steps=tuple(nodes))
+
+    def to_yaml(self) -> str:
+        """The workflow as a file somebody else can run."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        data["steps"] = [_as_written(node) for node in data["steps"]]
+        return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _as_written(node: dict[str, Any]) -> dict[str, Any]:
+    """A node's data as people write them: named after its step unless told, links beside the input."""
+    named = {"name": node["name"]} if node["name"] != node["step"] else {}
+    fed = {"input": node["input"]} if "input" in node else {}
+    first = {"step": node["step"], **named, **fed, **node.get("links", {})}
+    rest = {key: value for key, value in node.items() if key not in {"name", "step", "input", "links"}}
+    return first | rest
+
+
+_ANYTHING = "object"
+
+
+def _needs(step_name: str) -> str | None:
+    """Name of the type a step works on; None for a source."""
+    planned = planned_step(step_name)
+    if planned is not None:
+        return planned.needs
+    needs = find_step(step_name).needs
+    return None if needs is None else needs.__name__
+
+
+def _gives(step_name: str) -> str:
+    planned = planned_step(step_name)
+    return planned.gives if planned is not None else find_step(step_name).gives.__name__
+
+
+def _further_needs(node: Node) -> dict[str, str]:
+    """Roles and types of a step's further inputs; a planned one takes what it is given."""
+    if node.is_missing:
+        return {}
+    return {role: kind_of(wanted).__name__ for role, wanted in find_step(node.step).also_needs.items()}
+
+
+def validated_params(node: Node) -> StepParams:
+    """Parameters of a node, checked; raises UserInputError for the one that is wrong."""
+    return validated(find_step(node.step).params, node.parameters, node.name)
+
+
+def shipped_workflows() -> tuple[str, ...]:
+    """Names of the workflows that come with the package."""
+    folder = resources.files("cryoloom.workflows")
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def load_workflow(name_or_path: str | Path) -> Workflow:
+    """A shipped workflow by name, or one from a file."""
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise UserInputError(f"there is no workflow file {path}")
+        text = path.read_text()
+    elif str(name_or_path) in shipped_workflows():
+        text = (resources.files("cryoloom.workflows") / f"{name_or_path}.yaml").read_text()
+    else:
+        raise UserInputError(
+            f"there is no workflow {str(name_or_path)!r}; shipped are {', '.join(shipped_workflows())}; "
+            "a file must end in .yaml"
+        )
+    try:
+        return Workflow.model_validate(yaml.safe_load(text))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise UserInputError(f"{name_or_path} is not a workflow: {error}") from error

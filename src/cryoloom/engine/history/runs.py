@@ -1,0 +1,198 @@
+"""Runs one by one: one step on what a run gave, a copy with other parameters, deleting, comparing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cryoloom.contract import find_step
+from cryoloom.engine.graph.workflow import Node, Workflow
+from cryoloom.engine.history.results import by_activity, sentence
+from cryoloom.errors import UserInputError
+from cryoloom.store.database import Database
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["Comparison", "compare_runs", "delete_runs", "dependents_of", "find_run", "plan_of_one_step"]
+
+RunName = str | int
+"""Number of a run, or its name: the one of that name that was worked on last."""
+
+
+def find_run(database: Database, name: RunName) -> RunRecord:
+    """A run by number, or the one of a name that was worked on last."""
+    runs = database.runs()
+    for run in reversed(by_activity(runs)):
+        if str(name) in {str(run.id), run.node, Path(run.folder).name}:
+            return run
+    raise UserInputError(f"there is no run {name!r}; runs here: {_names(runs)}")
+
+
+def _names(runs: Iterable[RunRecord]) -> str:
+    return ", ".join(f"{run.id} ({run.node})" for run in runs) or "none"
+
+
+def plan_of_one_step(
+    database: Database,
+    step: str,
+    *,
+    input: RunName | None,
+    like: RunName | None,
+    items: Iterable[str],
+    values: Mapping[str, Any],
+) -> Workflow:
+    """A workflow of one step on existing runs.
+
+    like : a run of the same step, whose parameters and inputs are taken where nothing else is told.
+    values : parameters of the step, and runs for its further inputs by role.
+    """
+    declared = find_step(step)
+    pattern = None if like is None else find_run(database, like)
+    if pattern is not None and pattern.step != step:
+        raise UserInputError(f"run {pattern.id} is a run of {pattern.step}, expected one of {step}")
+    roles: dict[str, RunName | None] = {"input": input} if declared.needs is not None else {}
+    if declared.needs is None and input is not None:
+        raise UserInputError(f"step {step} reads raw data and takes no input run")
+    roles |= {role: values.get(role) for role in declared.also_needs}
+    feeds: dict[str, str] = {}
+    for role, name in roles.items():
+        told = name if name is not None else _fed_like(pattern, role)
+        if told is None:
+            option = "an input run" if role == "input" else f"a run as {role}"
+            raise UserInputError(f"step {step} needs {option}; runs here: {_names(database.runs())}")
+        feeds[role] = f"run:{find_run(database, told).id}"
+    parameters = {name: value for name, value in values.items() if name not in roles}
+    node = Node(
+        name=step if pattern is None else pattern.node,
+        step=step,
+        input=feeds.pop("input", None),
+        links=feeds,
+        items=tuple(items),
+        parameters={**({} if pattern is None else pattern.parameters), **parameters},
+    )
+    return Workflow(name=node.name, steps=(node,))
+
+
+def _fed_like(pattern: RunRecord | None, role: str) -> int | None:
+    if pattern is None:
+        return None
+    return pattern.input_run_id if role == "input" else pattern.links.get(role)
+
+
+def dependents_of(database: Database, run_id: int) -> tuple[RunRecord, ...]:
+    """Runs that work on what a run gave, or took its results over; those that depend on them too."""
+    uses: dict[int, set[int]] = {run.id: set(run.input_run_ids) for run in database.runs()}
+    for run, origin in database.takeovers():
+        uses[run].add(origin)
+    found = {run_id}
+    while True:
+        more = {run for run, used in uses.items() if used & found} - found
+        if not more:
+            return tuple(run for run in database.runs() if run.id in found - {run_id})
+        found |= more
+
+
+def delete_runs(
+    database: Database, folder: Path, run: RunRecord, *, with_dependents: bool
+) -> list[RunRecord]:
+    """Delete a run with its items and files; returns all that was deleted.
+
+    Refused while other runs depend on it, unless they are to go too. What is recorded goes first, in one
+    transaction: files that a crash leaves behind belong to nobody, and their run's number is not used again.
+    """
+    dependents = dependents_of(database, run.id)
+    if dependents and not with_dependents:
+        raise UserInputError(
+            f"run {run.id} ({run.node}) is needed by {_names(dependents)}; "
+            "delete those first, or all with --with-dependents"
+        )
+    doomed = [*dependents, run]
+    database.delete_runs([each.id for each in doomed])
+    for each in doomed:
+        shutil.rmtree(folder / each.folder, ignore_errors=True)
+    return doomed
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two runs side by side: what differs in how they were made, and every figure of every item."""
+
+    runs: tuple[RunRecord, RunRecord]
+    parameters: Mapping[str, tuple[Any, Any]]
+    """Those that differ, and step, version, inputs and program where these differ."""
+    figures: Mapping[str, Mapping[str, tuple[float | None, float | None]]]
+    """By item and figure; None where a run does not have it."""
+    medians: Mapping[str, tuple[float | None, float | None]]
+    """Of every figure, over the items that both runs have."""
+    states: Mapping[str, tuple[str, str]]
+    """State of every item, with its error or reason; "absent" where a run does not have it."""
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "runs": [{"id": run.id, "name": run.node, "step": run.step} for run in self.runs],
+            "parameters": {name: list(pair) for name, pair in self.parameters.items()},
+            "medians": {name: list(pair) for name, pair in self.medians.items()},
+            "items": {
+                item: {
+                    "states": list(self.states[item]),
+                    "figures": {name: list(pair) for name, pair in figures.items()},
+                }
+                for item, figures in self.figures.items()
+            },
+        }
+
+
+def compare_runs(database: Database, first: RunRecord, second: RunRecord) -> Comparison:
+    """Parameters and figures of two runs."""
+    runs = (first, second)
+    items = [{item.name: item for item in database.items(run.id, with_values=False)} for run in runs]
+    names = sorted({*items[0], *items[1]})
+    figures: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+    for name in names:
+        mine, its = (dict(made[name].figures) if name in made else {} for made in items)
+        figures[name] = {figure: (mine.get(figure), its.get(figure)) for figure in {**mine, **its}}
+    shared = [name for name in names if name in items[0] and name in items[1]]
+    return Comparison(
+        runs,
+        _differences([_made_how(run) for run in runs]),
+        figures,
+        {
+            figure: _medians([figures[name].get(figure, (None, None)) for name in shared])
+            for figure in dict.fromkeys(figure for name in shared for figure in figures[name])
+        },
+        {name: (_state(items[0].get(name)), _state(items[1].get(name))) for name in names},
+    )
+
+
+def _made_how(run: RunRecord) -> dict[str, Any]:
+    inputs = {"input": run.input_run_id, **run.links}
+    return {
+        "step": run.step,
+        "step version": run.step_version,
+        "cryoloom": run.environment.get("cryoloom"),
+        **{f"{role} run": value for role, value in inputs.items()},
+        **run.parameters,
+    }
+
+
+def _differences(made: list[dict[str, Any]]) -> dict[str, tuple[Any, Any]]:
+    first, second = made
+    pairs = {name: (first.get(name), second.get(name)) for name in {**first, **second}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _medians(pairs: list[tuple[float | None, float | None]]) -> tuple[float | None, float | None]:
+    columns = ([value for value in column if value is not None] for column in zip(*pairs, strict=True))
+    first, second = (median(column) if column else None for column in columns)
+    return first, second
+
+
+def _state(item: ItemRecord | None) -> str:
+    if item is None:
+        return "absent"
+    why = sentence(item.error) or item.reason
+    return f"{item.state}: {why}" if why else item.state

@@ -1,0 +1,1 @@
+"""Sessions that are being acquired: folders watched, series closed."""

@@ -1,0 +1,392 @@
+"""Work on a session while it is being acquired: series go on as they are closed, their movies as they come.
+
+A series is closed when its tilts are all there, when nothing of it changed for a while, by word
+(``cryoloom close``) or because the session ended. One that grows again is opened again and made anew.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from cryoloom.engine.coordinator.scheduler import GROWING, Listener, Summary
+from cryoloom.engine.coordinator.sources import source_record
+from cryoloom.engine.executors.executor import Executor
+from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.engine.graph.raw_data import plan_for_raw_data
+from cryoloom.engine.graph.workflow import Node, Workflow, validated_params
+from cryoloom.engine.live.watch_status import SeriesStatus, keep_status, series_being_watched
+from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
+from cryoloom.engine.project import Project
+from cryoloom.engine.reporting import write_project_report
+from cryoloom.engine.worker.context import EngineContext
+from cryoloom.engine.worker.partial_results import forget_parts
+from cryoloom.engine.worker.task import Outcome, Task, load_value
+from cryoloom.errors import DataUnfitError, TransientError, UserInputError
+from cryoloom.model import TiltSeries
+from cryoloom.steps.import_movies import ImportMoviesParams, require_references
+from cryoloom.store.codec import fingerprint
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["WatchListener", "WatchOptions", "ask_to_close", "watch"]
+
+_CLOSE_FOLDER = "close"
+_REPORT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """When a series and the session are over. Minutes count from the last change that was seen."""
+
+    tilts: int | None = None
+    """Tilts of a series: with them all there it is closed at once."""
+    close_minutes: float = 5.0
+    """A series all of whose movies are there is closed after so long."""
+    missing_minutes: float = 20.0
+    """One whose mdoc tells of movies that are missing or cut short, after so long, without them."""
+    idle_minutes: float | None = None
+    """The session ends when nothing in the folder changed for so long."""
+    stop_file: Path | None = None
+    """The session ends when this file is there."""
+    settle_seconds: float = 10.0
+    """A file is whole when it did not change for so long."""
+    look_seconds: float = 5.0
+    """Time between looks at the folder."""
+
+
+class WatchListener(Listener, Protocol):
+    """A listener that is also told of the folder."""
+
+    def watching(self, series: Sequence[SeriesStatus], trouble: str) -> None:
+        """The folder was looked at; ``trouble`` says why it could not be."""
+
+
+def watch(
+    project: Project,
+    raw: Path,
+    listener: WatchListener,
+    options: WatchOptions | None = None,
+    *,
+    workflow: str | None = None,
+    parameters: dict[str, dict[str, Any]] | None = None,
+    device: str = "auto",
+    executor: Executor | Workplace | None = None,
+    **told: Any,
+) -> Summary:
+    """Process a folder of movies while it grows, until the session ends or the user stops it.
+
+    Arguments as of `Project.process`. Run it again to go on: nothing that is recorded is made anew.
+    """
+    plan = plan_for_raw_data(raw, workflow or "tomogram", told)
+    source = plan.steps[0]
+    if not isinstance(validated_params(source), ImportMoviesParams):
+        raise UserInputError(
+            f"watch needs a workflow that begins with import_movies; {plan.name} begins with {source.step}"
+        )
+    planned = plan.with_parameters(parameters or {})
+    # A session has tilts that never come. What the user says of it counts all the same.
+    lenient = {"leave_out_missing": True, **planned.steps[0].parameters}
+    planned = planned.with_parameters({source.name: lenient})
+    session = _Session(project, planned, listener, options or WatchOptions())
+    summary = project.run_workflow(
+        planned, device=device, executor=executor, listener=session, open_source=session.items
+    )
+    for name in session.abandoned:  # what was made ahead of them
+        for node in planned.steps:
+            forget_parts(project.folder, node.step, name)
+    return summary
+
+
+def ask_to_close(project: Project, names: Sequence[str]) -> None:
+    """Close series by word: the process that watches takes them as they are."""
+    known = {series.name: series for series in series_being_watched(project.folder)}
+    for name in names:
+        if name not in known:
+            raise UserInputError(
+                f"no series {name!r} is being watched; there are {', '.join(known) or 'none yet'}"
+            )
+    folder = project.folder / _CLOSE_FOLDER
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A series that was closed: the movies it was closed with, and its key."""
+
+    movies: frozenset[Path]
+    key: str
+    state: str
+    note: str
+    n_told: int = 0
+
+
+class _Session:
+    """Source of a workflow's items and, on the way to the user's listener, its ear."""
+
+    def __init__(
+        self, project: Project, workflow: Workflow, listener: WatchListener, options: WatchOptions
+    ) -> None:
+        self._project, self._listener, self._options = project, listener, options
+        fed = {source for node in workflow.steps for source in node.feeds.values()}
+        self._last_nodes = {node.name for node in workflow.steps if node.name not in fed}
+        self._closed: dict[str, _Closed] = {}
+        self._ahead: dict[str, frozenset[Path]] = {}
+        self._unchanged: dict[str, object] = {}
+        """Closed series whose files, in this state, are known to tell nothing new."""
+        self._report_is_old = False
+        self._report_after = 0.0
+        self._told: list[SeriesStatus] = []
+
+    @property
+    def abandoned(self) -> list[str]:
+        """Series that ended with too few tilts."""
+        return [name for name, closed in self._closed.items() if closed.state == "abandoned"]
+
+    # The source
+
+    def items(self, node: Node, run: RunRecord, project: Path) -> Iterator[ItemRecord | None]:
+        """Items as the folder brings them; None in between. Closed ones of an earlier watch come first."""
+        params = validated_params(node)
+        if not isinstance(params, ImportMoviesParams):
+            raise UserInputError(f"{node.name} cannot be watched")
+        if not params.directory.is_dir():
+            raise UserInputError(f"there is no folder {params.directory} to watch")
+        require_references(params)
+        yield None
+        for item in self._project.database.items(run.id, with_records=True):
+            if item.state in ("done", "left_out"):
+                self._closed[item.name] = _closed_before(item, project)
+                yield item
+        folder = WatchedFolder(params, self._options.settle_seconds)
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as thread:
+            is_over = False
+            while not is_over:
+                next_look = time.monotonic() + self._options.look_seconds
+                looking = thread.submit(self._look, folder, node, run, began)
+                while not looking.done():
+                    yield None
+                records, is_over = looking.result()
+                for record in records:
+                    yield record
+                    if record.state != GROWING:  # it is recorded by now
+                        (project / _CLOSE_FOLDER / record.name).unlink(missing_ok=True)
+                while not is_over and time.monotonic() < next_look:
+                    yield None
+
+    def _look(
+        self, folder: WatchedFolder, node: Node, run: RunRecord, began: float
+    ) -> tuple[list[ItemRecord], bool]:
+        """What one look at the folder brings, and whether the session is over."""
+        self._refresh_report()
+        now = time.monotonic()
+        try:
+            series = folder.look(now)
+        except TransientError as error:
+            self._listener.watching(self._told, f"{error.message}; tried again every few seconds")
+            return [], False
+        is_over = self._is_over(now, max(began, folder.last_change))
+        by_word = _names_in(self._project.folder / _CLOSE_FOLDER)
+        records, states = [], []
+        for one in series:
+            record, state = self._follow(one, folder, node, run, is_over, one.name in by_word)
+            records += [record] if record is not None else []
+            states.append(state)
+        self._tell(states)
+        return records, is_over
+
+    def _is_over(self, now: float, last_change: float) -> bool:
+        """Whether nothing more will come; what is still being written is waited for."""
+        options, quiet = self._options, now - last_change
+        if options.stop_file is not None and options.stop_file.exists():
+            return quiet >= options.settle_seconds
+        return options.idle_minutes is not None and quiet >= 60 * options.idle_minutes
+
+    def _follow(
+        self,
+        one: SeriesNow,
+        folder: WatchedFolder,
+        node: Node,
+        run: RunRecord,
+        is_over: bool,
+        by_word: bool,
+    ) -> tuple[ItemRecord | None, SeriesStatus]:
+        """Record of a series where there is something new of it, and how it stands."""
+        had, note = self._closed.get(one.name), ""
+        if had is not None:
+            news = self._news(one, had, folder, node, run)
+            if not news:
+                (self._project.folder / _CLOSE_FOLDER / one.name).unlink(missing_ok=True)
+                return None, SeriesStatus(one.name, had.state, len(had.movies), one.n_told, had.note)
+            note = f"opened again: {news}"
+        why = self._reason_to_close(one, is_over, by_word)
+        if why is not None:
+            closing = self._close(one, folder, node, run, why, note)
+            closed = self._closed[one.name]
+            return closing, SeriesStatus(one.name, closed.state, len(closed.movies), one.n_told, closed.note)
+        record: ItemRecord | None = None
+        trouble = ""
+        if one.whole and one.whole != self._ahead.get(one.name):
+            context = self._context(run)
+            try:
+                made = folder.series(one, context, closing=False)
+                record = source_record(one.name, made, node, run, context, 0.0)
+                record = replace(record, state=GROWING)
+                self._ahead[one.name] = one.whole
+            except DataUnfitError as error:
+                trouble = str(error)
+        note = "; ".join(filter(None, [note, trouble or _waited_for(one)]))
+        return record, SeriesStatus(one.name, "open", len(one.whole), one.n_told, note)
+
+    def _reason_to_close(self, one: SeriesNow, is_over: bool, by_word: bool) -> str | None:
+        """Why a series is closed now; never while one of its files is being written."""
+        options, quiet = self._options, one.quiet_seconds
+        if quiet < options.settle_seconds:
+            return None
+        if by_word or is_over:
+            return "by word" if by_word else "the session ended"
+        is_complete = bool(one.whole) and not one.unfinished
+        if is_complete and options.tilts is not None and len(one.whole) >= options.tilts:
+            return f"all {options.tilts} tilts came"
+        minutes = options.close_minutes if is_complete else options.missing_minutes
+        return f"nothing new for {minutes:g} minutes" if quiet >= 60 * minutes else None
+
+    def _news(self, one: SeriesNow, had: _Closed, folder: WatchedFolder, node: Node, run: RunRecord) -> str:
+        """What is new of a closed series, or "". Movies that vanish are none: raw data are moved away."""
+        late = sorted(path.name for path in one.whole - had.movies)
+        if late:
+            more = f" and {len(late) - 1} more" if len(late) > 1 else ""
+            return f"{late[0]}{more} came after it was closed"
+        if one.whole != had.movies or had.state != "closed" or self._unchanged.get(one.name) == one.files:
+            return ""
+        context = self._context(run)
+        try:
+            made = folder.series(one, context, closing=True)
+            key = source_record(one.name, made, node, run, context, 0.0).key
+        except DataUnfitError:
+            key = had.key
+        if key != had.key:
+            return "its files or its mdoc were written again"
+        self._unchanged[one.name] = one.files
+        return ""
+
+    def _close(
+        self, one: SeriesNow, folder: WatchedFolder, node: Node, run: RunRecord, why: str, note: str
+    ) -> ItemRecord:
+        """Record of the series as it is; of one with too few tilts, that it was left out."""
+        context, clock = self._context(run), time.perf_counter()
+        n_expected = max(one.n_told, self._options.tilts or 0)
+        said = f"{len(one.whole)} of {n_expected} tilts; closed: {why}"
+        try:
+            made: TiltSeries | DataUnfitError = folder.series(one, context, closing=True)
+        except DataUnfitError as error:
+            made = error
+        if note:
+            context.warn(f"{one.name}: {note}; it is made anew")
+        if isinstance(made, TiltSeries) and len(made.tilts) < n_expected:
+            context.warn(f"{one.name}: {len(made.tilts)} of {n_expected} tilts came; closed: {why}")
+        record = source_record(one.name, made, node, run, context, time.perf_counter() - clock)
+        movies, state = one.whole, "closed"
+        least = validated_params(node).min_tilts  # type: ignore[attr-defined]  # checked in items
+        if isinstance(made, TiltSeries):
+            movies = frozenset(tilt.movie.path for tilt in made.tilts if tilt.movie is not None)
+        elif len(one.whole) < least:
+            state, said = "abandoned", f"abandoned with {said}; a series needs {least}"
+            key = fingerprint(record.key, sorted(path.name for path in movies))
+            record = replace(record, state="left_out", error=None, reason=said, key=key)
+        else:
+            state, said = "failed", str(made)
+        told = {"closed": why, "movies": sorted(map(str, movies)), "n_told": one.n_told, "note": said}
+        record = replace(record, records={**record.records, "watch": told})
+        self._closed[one.name] = _Closed(movies, record.key, state, said, one.n_told)
+        self._ahead.pop(one.name, None)
+        return record
+
+    def _context(self, run: RunRecord) -> EngineContext:
+        folder = self._project.folder
+        return EngineContext(folder, folder / run.folder, "cpu", 1, 1 << 30, seed=run.id)
+
+    # What others are told
+
+    def _tell(self, states: list[SeriesStatus]) -> None:
+        """Tell the listener, and those who look from outside."""
+        names = {state.name for state in states}
+        gone = [
+            SeriesStatus(name, closed.state, len(closed.movies), closed.n_told, closed.note)
+            for name, closed in self._closed.items()
+            if name not in names
+        ]
+        states = sorted([*states, *gone], key=lambda state: state.name)
+        if states != self._told:
+            keep_status(self._project.folder, states)
+            self._told = states
+        self._listener.watching(states, "")
+
+    def _refresh_report(self) -> None:
+        """Write the report again where a series was finished, at most as often as that does not hinder."""
+        if not self._report_is_old or time.monotonic() < self._report_after:
+            return
+        self._report_is_old, began = False, time.monotonic()
+        write_project_report(self._project)
+        took = time.monotonic() - began
+        self._report_after = time.monotonic() + max(_REPORT_SECONDS, 20 * took)
+
+    # The ear
+
+    def planned(self, workflow: Workflow) -> None:
+        """Pass on."""
+        self._listener.planned(workflow)
+
+    def progress(self, task: Task, done: int, total: int) -> None:
+        """Pass on."""
+        self._listener.progress(task, done, total)
+
+    def started(self, task: Task) -> None:
+        """Pass on."""
+        self._listener.started(task)
+
+    def worked_ahead(self, outcome: Outcome) -> None:
+        """Pass on."""
+        self._listener.worked_ahead(outcome)
+
+    def finished(self, node: str, item: ItemRecord) -> None:
+        """Pass on; the report is old where a series reached its end."""
+        if node in self._last_nodes or item.state != "done":
+            self._report_is_old = True
+        self._listener.finished(node, item)
+
+
+def _closed_before(item: ItemRecord, project: Path) -> _Closed:
+    """What an earlier watch, or a batch run, recorded of a series."""
+    told = item.records.get("watch", {})
+    if item.value is not None:
+        tilts = load_value(item.value, project).tilts
+        movies = frozenset(tilt.movie.path for tilt in tilts if tilt.movie is not None)
+    else:
+        movies = frozenset(map(Path, told.get("movies", ())))
+    state = "closed" if item.state == "done" else "abandoned"
+    return _Closed(movies, item.key, state, told.get("note", ""), told.get("n_told", len(movies)))
+
+
+def _waited_for(one: SeriesNow) -> str:
+    """What keeps a series' movies from being worked on, in words; "" where it is nothing."""
+    said = []
+    for reason in (MISSING, WRITTEN):
+        names = [name for name, why in one.unfinished.items() if why == reason]
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            said.append(f"{names[0]}{more} {reason}")
+    for name, why in one.unfinished.items():
+        if why not in (MISSING, WRITTEN):
+            said.append(why if name in why else f"{name}: {why}")
+    return "; ".join(said[:3])
+
+
+def _names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

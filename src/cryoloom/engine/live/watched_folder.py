@@ -1,0 +1,248 @@
+"""A session's folder as it grows: which series it tells of, and which of their movies are whole.
+
+It is looked at again and again (no notices of the file system: they do not cross NFS or SMB). A movie is
+whole when neither length nor time changed between looks that are ``settle_seconds`` apart by our own clock,
+its directories or header are complete, and it has as many frames as the mdoc tells. Clocks of microscopes
+and times kept by copying programs are not believed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from cryoloom.contract import StepContext
+from cryoloom.errors import DataUnfitError, TransientError, UserInputError
+from cryoloom.formats.pixels.movie import MOVIE_SUFFIXES, describe_movie
+from cryoloom.formats.session.exposures import Exposure, absent_orders
+from cryoloom.formats.session.mdoc import Mdoc
+from cryoloom.formats.session.movie_folder import MovieFolder
+from cryoloom.formats.session.session_folder import (
+    FoundSeries,
+    read_exposures,
+    series_of_mdocs,
+    series_of_names,
+)
+from cryoloom.model import Movie, TiltSeries
+from cryoloom.steps.import_movies import ImportMoviesParams, movie_path, movies_folder, series_of
+
+__all__ = ["MISSING", "WRITTEN", "SeriesNow", "WatchedFolder"]
+
+_AT_REST_SECONDS = 600.0
+"""A file that did not change for so long is looked at less often: thousands of them take a server's time."""
+_LOOK_AT_RESTING_SECONDS = 60.0
+
+
+MISSING, WRITTEN = "missing", "being written"
+_State = tuple[int, int]
+"""Length and time of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesNow:
+    """A series as its folder shows it."""
+
+    name: str
+    n_told: int
+    """Exposures that an mdoc or the names of movies tell of."""
+    whole: frozenset[Path]
+    """Movies that can be worked on."""
+    unfinished: Mapping[str, str]
+    """Movies that cannot, and why: MISSING, WRITTEN (a moment ago), or what is wrong with a file at rest."""
+    quiet_seconds: float
+    """Since anything of it changed."""
+    files: frozenset[tuple[Path, _State]] = field(repr=False)
+    """Its mdocs and movies, and the state each is in."""
+    found: FoundSeries = field(repr=False)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A file's state, since when it is so, and when that was last looked at."""
+
+    size: int
+    mtime_ns: int
+    since: float
+    looked_at: float
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """What changes when the file is written."""
+        return self.size, self.mtime_ns
+
+
+Content = TypeVar("Content")
+
+
+class _Read(Generic[Content]):
+    """What files hold, or why they cannot be read: read once for each state of a file."""
+
+    def __init__(self, read: Callable[[Path], Content]) -> None:
+        self._read = read
+        self._known: dict[Path, tuple[_State, Content | DataUnfitError]] = {}
+
+    def of(self, path: Path, state: _State) -> Content:
+        """The content; raises the DataUnfitError that reading raised."""
+        if path not in self._known or self._known[path][0] != state:
+            try:
+                self._known[path] = (state, self._read(path))
+            except DataUnfitError as error:
+                self._known[path] = (state, error)
+        content = self._known[path][1]
+        if isinstance(content, DataUnfitError):
+            raise content
+        return content
+
+
+class WatchedFolder:
+    """The folder of a source's parameters. Times are seconds of one clock that only goes forward."""
+
+    def __init__(self, params: ImportMoviesParams, settle_seconds: float) -> None:
+        self._params = params
+        self._settle_seconds = settle_seconds
+        self._seen: dict[Path, _Seen] = {}
+        self._mdocs = _Read(read_exposures)
+        self._movies = _Read(lambda path: describe_movie(path, params.eer_sampling))
+        self._folder = MovieFolder([])
+        self.last_change = -float("inf")
+        """When anything in the folder was seen to change."""
+        self._now = 0.0
+
+    def look(self, now: float) -> list[SeriesNow]:
+        """Series there are now; raises TransientError where the folder cannot be read."""
+        self._now = now
+        self._look_at_files(now)
+        files = sorted(self._seen)
+        self._folder = MovieFolder([movies_folder(self._params)], files)
+        return [
+            self._series_now(entry, now) for entry in self._found(files) if self._params.wants(entry.name)
+        ]
+
+    def series(self, now: SeriesNow, context: StepContext, *, closing: bool) -> TiltSeries:
+        """The series with the movies that are whole; ``closing`` takes also those of too few frames.
+
+        Raises DataUnfitError where it cannot be read.
+        """
+        if closing:
+            return series_of(now.found, self._folder, self._params, context, self._describe)
+        least = self._params.model_copy(update={"min_tilts": 1})
+        describe = self._describe_as_told(now.found)
+        return series_of(now.found, self._folder, least, context, describe)
+
+    # Files
+
+    def _look_at_files(self, now: float) -> None:
+        there = set()
+        for path in self._paths():
+            there.add(path)
+            seen = self._seen.get(path)
+            if (
+                seen is not None
+                and now - seen.since > _AT_REST_SECONDS
+                and now - seen.looked_at < _LOOK_AT_RESTING_SECONDS
+            ):
+                continue
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                there.discard(path)
+                continue
+            except OSError as error:
+                raise TransientError(f"{path} cannot be looked at: {error.strerror}") from error
+            if seen is None or seen.state != (status.st_size, status.st_mtime_ns):
+                self._seen[path] = _Seen(status.st_size, status.st_mtime_ns, now, now)
+                self.last_change = now
+            else:
+                seen.looked_at = now
+        for path in [path for path in self._seen if path not in there]:
+            del self._seen[path]
+
+    def _paths(self) -> Iterator[Path]:
+        """Movies and mdocs below the folders."""
+
+        def refuse(error: OSError) -> None:
+            raise TransientError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+
+        for folder in {self._params.directory.absolute(), movies_folder(self._params)}:
+            for parent, _, names in os.walk(folder, onerror=refuse):
+                for name in names:
+                    if name[0] != "." and name.lower().endswith((".mdoc", *MOVIE_SUFFIXES)):
+                        yield Path(parent) / name
+
+    def _found(self, files: list[Path]) -> list[FoundSeries]:
+        if self._params.pattern:
+            folder = movies_folder(self._params)
+            names = [path.relative_to(folder).as_posix() for path in files if path.is_relative_to(folder)]
+            try:
+                return series_of_names(folder, self._params.pattern, names)
+            except UserInputError:
+                if any(name.lower().endswith(MOVIE_SUFFIXES) for name in names):
+                    raise  # there are movies, and none fits the pattern
+                return []
+        directory = self._params.directory.absolute()
+        paths = [path for path in directory.glob(self._params.mdoc) if path in self._seen]
+        return series_of_mdocs(paths, self._mdoc)[0]
+
+    # Contents, read again when a file changed
+
+    def _mdoc(self, path: Path) -> tuple[Mdoc, tuple[Exposure, ...]]:
+        return self._mdocs.of(path, self._seen[path].state)
+
+    def _describe(self, path: Path, _: int) -> Movie:
+        """A movie that is whole; raises DataUnfitError for one that is not, or not yet."""
+        if path not in self._seen:
+            raise DataUnfitError(f"the movie {path.name} is missing")
+        if self._is_written(path):
+            raise DataUnfitError(f"{path.name} is being written")
+        return self._movies.of(path, self._seen[path].state)
+
+    def _is_written(self, path: Path) -> bool:
+        return self._now - self._seen[path].since < self._settle_seconds
+
+    def _describe_as_told(self, entry: FoundSeries) -> Callable[[Path, int], Movie]:
+        """`_describe`, with the number of frames the mdoc tells; for EER programs tell anything."""
+        told = {exposure.movie_name: exposure.n_frames for exposure in entry.exposures}
+
+        def describe(path: Path, _: int) -> Movie:
+            movie, n_told = self._describe(path, 1), told.get(path.name)
+            if n_told is not None and path.suffix.lower() != ".eer" and movie.n_frames < n_told:
+                raise DataUnfitError(f"{path.name} has {movie.n_frames} of {n_told} frames")
+            return movie
+
+        return describe
+
+    # Series
+
+    def _series_now(self, entry: FoundSeries, now: float) -> SeriesNow:
+        describe = self._describe_as_told(entry)
+        whole, unfinished = set(), {}
+        files = {mdoc.path for mdoc in entry.mdocs}
+        for exposure in entry.exposures:
+            name, path = exposure.movie_name or f"exposure at {exposure.tilt_deg:.1f} deg", None
+            try:
+                path = movie_path(exposure, entry, self._folder, self._params)
+                files |= {path} & self._seen.keys()
+                describe(path, self._params.eer_sampling)
+                whole.add(path)
+            except DataUnfitError as error:
+                if path in self._seen:
+                    unfinished[name] = WRITTEN if self._is_written(path) else error.message
+                else:
+                    is_there = exposure.movie_name is None or self._folder.holds(exposure.movie_name)
+                    unfinished[name] = error.message if is_there else MISSING
+        absent = absent_orders(entry.exposures)
+        unfinished |= {f"the movie numbered {order}": MISSING for order in absent}
+        if entry.error is not None:
+            unfinished[entry.name] = entry.error.message
+        return SeriesNow(
+            entry.name,
+            len(entry.exposures) + len(absent),
+            frozenset(whole),
+            unfinished,
+            now - max((self._seen[path].since for path in files), default=self.last_change),
+            frozenset((path, self._seen[path].state) for path in files),
+            entry,
+        )

@@ -1,0 +1,189 @@
+"""What a step is handed besides its data: devices, random numbers, new files and a place to report."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.contract.step import JsonValue
+from cryoloom.engine.worker.gates import GatedSink, check_columns
+from cryoloom.engine.worker.partial_results import KeptParts
+from cryoloom.errors import DataUnfitError, TransientError
+from cryoloom.formats.exchange.parquet import write_parquet
+from cryoloom.formats.pixels.movie import open_movie
+from cryoloom.formats.pixels.mrc import MrcPixels, MrcSink
+from cryoloom.formats.pixels.zarr import write_multiscale
+from cryoloom.model import ArrayTable, Movie, MovieFrames, Table
+from cryoloom.store.records import FileRecord
+
+__all__ = ["EngineContext"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _NewTable(ArrayTable):
+    """A table just made: read from memory until its file appears."""
+
+    path: Path
+
+
+@dataclass
+class EngineContext:
+    """The engine's `StepContext` for one item of one run. Files appear when `commit` is called, or never."""
+
+    project: Path
+    folder: Path
+    """Folder of the item, inside the project."""
+    device: str
+    n_threads: int
+    memory_bytes: int
+    seed: int
+    tell: Progress = lambda done, total: None
+    upstream_figures: Mapping[str, float] = field(default_factory=dict)
+    parts: KeptParts | None = None
+    """What was kept of this item while it was growing."""
+    grows: bool = False
+    """Whether it still does."""
+    figures: dict[str, float] = field(default_factory=dict)
+    records: dict[str, JsonValue] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    _files: list[tuple[Path, Path]] = field(default_factory=list)
+    """Further files: where they are written, and as what they appear."""
+    _made: list[tuple[GatedSink, MrcSink, float, bool]] = field(default_factory=list)
+
+    @functools.cached_property
+    def rng(self) -> np.random.Generator:
+        """Random numbers that depend on the item's key alone."""
+        return np.random.default_rng(self.seed)
+
+    def new_pixels(
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        pixel_size_angstrom: float,
+        *,
+        kind: Literal["stack", "volume"] = "stack",
+        dtype: Literal["float32", "float16"] = "float32",
+        multiscale: bool = False,
+    ) -> GatedSink:
+        """Begin ``role.mrc`` in the item's folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{role}.mrc"
+        sink = MrcSink(path, shape, pixel_size_angstrom, dtype, kind=kind)
+        gated = GatedSink(role, sink, path, pixel_size_angstrom)
+        self._made.append((gated, sink, pixel_size_angstrom, multiscale))
+        return gated
+
+    def new_file(self, name: str) -> Path:
+        """Begin ``name`` in the item's folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f".{name}.part"
+        self._files.append((part, self.folder / name))
+        return part
+
+    def new_table(self, role: str, columns: Mapping[str, NDArray[Any]]) -> Table:
+        """Write ``role.parquet`` in the item's folder; it can be read at once."""
+        check_columns(role, columns)
+        write_parquet(self.new_file(f"{role}.parquet"), columns)
+        return _NewTable(dict(columns), path=self.folder / f"{role}.parquet")
+
+    def open_movie(self, movie: Movie) -> MovieFrames:
+        """Open a movie."""
+        return open_movie(movie)
+
+    def recalled(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
+        """Arrays kept while this item was growing."""
+        return None if self.parts is None else self.parts.find(facts)
+
+    def keep(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+        """Keep arrays for when this item is whole."""
+        if self.grows and self.parts is not None:
+            self.parts.keep(arrays, facts)
+
+    def checkpoint(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+        """Keep arrays until the item is recorded."""
+        if self.parts is not None:
+            self.parts.keep(arrays, facts)
+
+    def progress(self, done: int, total: int) -> None:
+        """Pass on how far the step is."""
+        self.tell(done, total)
+
+    def figure(self, name: str, value: float) -> None:
+        """Keep a figure; one that is not a number is a failure of the step."""
+        if not math.isfinite(value):
+            raise DataUnfitError(f"the figure {name} is {value}; expected a finite number")
+        self.figures[name] = float(value)
+
+    def record(self, name: str, data: JsonValue) -> None:
+        """Keep curves and tables."""
+        self.records[name] = data
+
+    def warn(self, message: str) -> None:
+        """Keep a warning."""
+        self.warnings.append(message)
+
+    def commit(self) -> tuple[FileRecord, ...]:
+        """Check every new file, then let all appear under their names."""
+        for gated, _, _, _ in self._made:
+            gated.check()
+        files = []
+        for gated, sink, voxel_size_angstrom, multiscale in self._made:
+            path = gated.path
+            sink.commit()
+            files.append(self._file(gated.role, path))
+            if multiscale:
+                pyramid = path.with_suffix(".zarr")
+                write_multiscale(MrcPixels(path), pyramid, voxel_size_angstrom)
+                files.append(self._file(f"{gated.role}_zarr", pyramid))
+        for part, path in self._files:
+            os.replace(part, path)
+            files.append(self._file(path.stem, path))
+        if files:
+            _flush_names(self.folder)
+        self._made.clear()
+        self._files.clear()
+        return tuple(files)
+
+    def clear_leftovers(self) -> None:
+        """Remove half-made files of a worker that was killed at this item."""
+        for leftover in self.folder.glob(".*.part"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Leave nothing of this item behind."""
+        for _, sink, _, _ in self._made:
+            sink.discard()
+        for part, _ in self._files:
+            part.unlink(missing_ok=True)
+        self._made.clear()
+        self._files.clear()
+
+    def _file(self, role: str, path: Path) -> FileRecord:
+        try:
+            size = 0 if path.is_dir() else path.stat().st_size
+        except OSError as error:
+            raise TransientError(f"{path} vanished after it was written: {error}") from error
+        return FileRecord(role, path.relative_to(self.project), size)
+
+
+def _flush_names(folder: Path) -> None:
+    """Bring the names of new files to the disk: a power cut after an item is recorded does not lose them."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""AreTomo's files."""

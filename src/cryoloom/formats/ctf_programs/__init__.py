@@ -1,0 +1,1 @@
+"""Results of programs that estimate the CTF."""

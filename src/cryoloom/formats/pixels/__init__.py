@@ -1,0 +1,1 @@
+"""Files of pixels: MRC, TIFF, EER, DM4 and OME-Zarr."""

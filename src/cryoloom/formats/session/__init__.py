@@ -1,0 +1,1 @@
+"""What a microscope leaves: mdoc, movie folders, gain and defects."""

@@ -1,0 +1,1 @@
+"""Hot loops over movie frames and detector events."""

@@ -1,0 +1,1 @@
+"""Hot loops of projection and back-projection."""

@@ -1,0 +1,1 @@
+"""Vector code made with LLVM."""

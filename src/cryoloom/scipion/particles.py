@@ -1,0 +1,207 @@
+"""Scipion's protocols of picks, particles and averages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryoloom.scipion.rule import (
+    NotTranslatedError,
+    Piece,
+    Rule,
+    Surroundings,
+    one_of,
+    p,
+)
+
+__all__ = ["PARTICLE_RULES"]
+
+_EXTRACT = Rule(
+    inputs=("inReParticles", "inputCoordinates"),
+    roles={"inputTS": "series_from"},
+    ctf="inputCtfTs",
+    pieces=(
+        Piece(
+            "extract_particles",
+            p(
+                binningFactor="binning",
+                boxSize="box_px",
+                croppedBoxSize="crop_px",
+                maxDose="max_dose_per_angstrom2",
+                minNoFrames="min_tilts",
+                write2dStacks="stacks_2d",
+            ),
+        ),
+    ),
+    quiet={
+        "handedness": None,
+        "outputInFloat16": False,
+        "tomoSource": 0,
+        "doInvert": None,
+        "doNormalize": None,
+        "normproc": None,
+    },
+    why={"handedness": "it is measured by estimate_ctf"},
+)
+
+
+def _if_positive(value: Any, around: Surroundings) -> Any:
+    if float(value) < 0:
+        raise NotTranslatedError("no prior is asked for")
+    return value
+
+
+_SAMPLING_DEG = one_of(30.0, 15.0, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
+_RELION_REFINEMENT = p(
+    symmetry="symmetry",
+    maskDiameter="mask_diameter_angstrom",
+    angularSamplingDeg=("angular_step_deg", _SAMPLING_DEG),
+    offsetSearchRangePix="offset_range_px",
+    offsetSearchStepPix="offset_step_px",
+    priorWidthTiltAngle=("tilt_prior_deg", _if_positive),
+)
+_RELION_QUIET = {
+    "doCTF": True,
+    "ignoreCTFUntilFirstPeak": False,
+    "oversampling": 1,
+    "extraParams": None,
+    "priorWidthTiltAngle": -1,
+}
+
+_INITIAL_MODEL = Rule(
+    inputs=("inReParticles", "particles"),
+    roles={"reference": "reference_from"},
+    pieces=(
+        Piece(
+            "initial_model",
+            {
+                **_RELION_REFINEMENT,
+                **p(
+                    nVdamMiniBatches="n_batches",
+                    regularisation="regularisation",
+                    numberOfClasses="n_classes",
+                    doInC1AndApplySymLater="in_c1_first",
+                ),
+            },
+        ),
+    ),
+    quiet={**_RELION_QUIET, "flattenSolvent": True},
+)
+
+_REFINE = Rule(
+    inputs=("inReParticles", "inputVolumes"),
+    roles={"referenceVolume": "reference_from", "solventMask": "mask_from", "templateRef": "reference_from"},
+    pieces=(
+        Piece(
+            "refine",
+            {
+                **_RELION_REFINEMENT,
+                **p(
+                    initialLowPassFilterA="initial_lowpass_angstrom",
+                    localSearchAutoSampling=("local_step_deg", _SAMPLING_DEG),
+                    sym="symmetry",
+                ),
+            },
+        ),
+    ),
+    quiet={
+        **_RELION_QUIET,
+        "isMapAbsoluteGreyScale": True,
+        "doResizeRef": True,
+        "zeroMask": True,
+        "solventCorrectFSC": False,
+        "doBlushReg": False,
+        "useFinerAngularSampling": False,
+        "skipPadding": False,
+    },
+)
+
+_RECONSTRUCT_PARTICLE = Rule(
+    inputs=("inReParticles", "inputSetOfSubTomogram"),
+    pieces=(
+        Piece(
+            "reconstruct_particle",
+            p(
+                binningFactor="binning",
+                boxSize="box_px",
+                croppedBoxSize="crop_px",
+                symmetry="symmetry",
+                snrWiener="wiener_snr",
+            ),
+        ),
+    ),
+)
+
+_IMPORTED_PICKS = Rule(
+    inputs=("importTomograms", "inputTomograms", "inputSetOfTomograms"),
+    pieces=(Piece("pick_imported", p(filesPath="file", sqliteFile="file", boxSize="box_px")),),
+)
+
+PARTICLE_RULES: dict[str, Rule] = {
+    "DynamoBoxing": Rule(inputs=("inputTomograms",), pieces=(Piece("pick_by_hand", p(boxSize="box_px")),)),
+    "DynamoModelWorkflow": Rule(
+        inputs=("inputMeshes",),
+        roles={"inputMeshes": "marks_from"},
+        through=True,
+        pieces=(
+            Piece(
+                "pick_on_surfaces",
+                p(boxSize="box_px", meshParameter="mesh_px", cropping="spacing_px", maxTr="max_triangles"),
+            ),
+        ),
+        quiet={"doRefineMesh": False, "subDivision": None},
+    ),
+    "EmanProtTemplateMatching": Rule(
+        inputs=("inputTomograms",),
+        pieces=(
+            Piece(
+                "pick_by_template", p(nptcl="max_particles", delta="angular_step_deg", symmetry="symmetry")
+            ),
+        ),
+        why={"refVol": "tell the template's file"},
+    ),
+    "ProtWarpTSTemplateMatch": Rule(
+        inputs=("inputSet", "inputTomograms"), pieces=(Piece("pick_by_template", p(symmetry="symmetry")),)
+    ),
+    "ProtImportCoordinates3DFromScipion": _IMPORTED_PICKS,
+    "ProtImportCoordinates3D": _IMPORTED_PICKS,
+    "ProtImportCoordinates3DFromStar": _IMPORTED_PICKS,
+    "SphireProtCRYOLOTomoPicking": Rule(
+        inputs=("inputTomograms",),
+        pieces=(Piece("pick_imported", p(boxSize="box_px")),),
+        why=dict.fromkeys(
+            ["inputModelFrom", "conservPickVar", "absCutOffFreq", "input_size", "max_box_per_image"],
+            "pick with crYOLO outside and import its coordinates",
+        ),
+        quiet=dict.fromkeys(
+            [
+                "lowPassFilter",
+                "searchRange",
+                "minLength",
+                "doFilament",
+                "box_distance",
+                "straightness_method",
+                "straightness_threshold",
+                "search_range_factor",
+                "angle_delta",
+                "directional_method",
+                "mask_width",
+                "nomerging",
+            ]
+        ),
+    ),
+    "ProtRelion5ExtractSubtomos": _EXTRACT,
+    "EmanProtTomoExtraction": _EXTRACT,
+    "ProtRelionDeNovoInitialModel": _INITIAL_MODEL,
+    "EmanProtTomoInitialModel": _INITIAL_MODEL,
+    "ProtRelionRefineSubtomograms": _REFINE,
+    "DynamoSubTomoMRA": _REFINE,
+    "ProtRelion5ReconstructParticle": _RECONSTRUCT_PARTICLE,
+    "EmanProtSubTomoAverage": _RECONSTRUCT_PARTICLE,
+    "ProtSubSet": Rule(
+        inputs=("inputFullSet",),
+        roles={},
+        pieces=(Piece("select_items"),),
+        quiet={"chooseAtRandom": False, "selectIds": None, "setOperation": 0, "nElements": None},
+        why={"range": "items are chosen by name or figure here: set names or where of select_items"},
+    ),
+}

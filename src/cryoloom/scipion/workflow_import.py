@@ -1,0 +1,86 @@
+"""A Scipion workflow as one of ours, and the list of what could not be taken over."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cryoloom.contract import find_step
+from cryoloom.contract.planned import planned_step
+from cryoloom.engine.graph.workflow import Node, Workflow
+from cryoloom.scipion.template import read_scipion_workflow
+from cryoloom.scipion.translation import NotTranslated, TranslatedStep, Translation, translate_scipion
+
+__all__ = ["ImportedWorkflow", "import_scipion"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedWorkflow:
+    """A workflow, and what of the original it does not hold."""
+
+    workflow: Workflow
+    translation: Translation
+    left: tuple[NotTranslated, ...]
+
+    def to_yaml(self) -> str:
+        """The workflow as a file; what was not translated stands above it as comments."""
+        head = [
+            f"# Imported from Scipion. Not translated: {len(self.left)}",
+            *(f"# - {one}" for one in self.left),
+        ]
+        return "\n".join([*(" ".join(line.split()) for line in head), self.workflow.to_yaml()])
+
+
+def import_scipion(path: str | Path) -> ImportedWorkflow:
+    """Read and translate a Scipion workflow or template.
+
+    Parameters of steps that exist are checked; one that a step does not have, or does not allow, is listed.
+    Those of steps that do not exist yet are kept as they are.
+    """
+    path = Path(path)
+    translation = translate_scipion(read_scipion_workflow(path))
+    left = list(translation.left)
+    nodes = tuple(_node(step, left) for step in translation.steps)
+    name = re.sub(r"\W+", "_", path.name.split(".")[0]).strip("_") or "imported"
+    workflow = Workflow(name=name, description=translation.description, steps=nodes)
+    return ImportedWorkflow(workflow, translation, tuple(left))
+
+
+def _node(step: TranslatedStep, left: list[NotTranslated]) -> Node:
+    parameters, links = dict(step.parameters), dict(step.feeds)
+    if planned_step(step.step) is None:
+        parameters = _allowed(step, left)
+        wanted = set(find_step(step.step).also_needs)
+        for role in [role for role in links if role != "input" and role not in wanted]:
+            left.append(NotTranslated(step.comment, role, links.pop(role), f"{step.step} has no such input"))
+    return Node(
+        name=step.name,
+        step=step.step,
+        input=links.pop("input", None),
+        links=links,
+        parameters=parameters,
+        comment=step.comment,
+    )
+
+
+def _allowed(step: TranslatedStep, left: list[NotTranslated]) -> dict[str, Any]:
+    """The parameters a step accepts; the others are listed with what is wrong with them."""
+    model = find_step(step.step).params
+    parameters = {name: value for name, value in step.parameters.items() if name in model.model_fields}
+    for name in step.parameters:
+        if name not in parameters:
+            why = f"the step {step.step} has no parameter {name}"
+            left.append(NotTranslated(step.comment, name, step.parameters[name], why))
+    try:
+        model.model_validate(parameters)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            name = str(problem["loc"][0]) if problem["loc"] else ""
+            if name in parameters:
+                why = f"{step.step} does not allow it: {problem['msg']}"
+                left.append(NotTranslated(step.comment, name, parameters.pop(name), why))
+    return parameters

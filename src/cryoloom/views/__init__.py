@@ -1,0 +1,1 @@
+"""Figures, images and judgements that report and web application show."""

@@ -1,0 +1,109 @@
+"""What the report's plots share: a plot, its colours, axes, and points with a text on each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cryoloom.model import Tilt, TiltSeries
+from cryoloom.views.content import SeriesReport
+
+__all__ = [
+    "AXIS",
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "RED",
+    "TILT",
+    "Plot",
+    "Trace",
+    "axes_layout",
+    "find_record",
+    "rounded",
+    "scatter",
+    "tilt_angles",
+    "tilt_labels",
+]
+
+TILT = "tilt (°)"
+BLUE, ORANGE, RED, GREY = "#2f6690", "#d17a22", "#b3261e", "#8a929a"
+AXIS = {
+    "gridcolor": "#e8eaed",
+    "zerolinecolor": "#d0d4d9",
+    "linecolor": "#b8bec5",
+    "ticks": "outside",
+    "tickcolor": "#b8bec5",
+    "ticklen": 4,
+}
+Trace = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A figure with its title and a caption for somebody who did not run the processing."""
+
+    title: str
+    caption: str
+    data: list[Trace]
+    layout: dict[str, Any]
+    height_px: int = 300
+
+    @property
+    def figure(self) -> dict[str, Any]:
+        """As Plotly's JavaScript takes it."""
+        return {"data": self.data, "layout": self.layout}
+
+
+def axes_layout(x_title: str, y_title: str, **more: Any) -> dict[str, Any]:
+    """Axes with titles; ``more`` goes into Plotly's layout as it is."""
+    return {
+        "xaxis": {**AXIS, "title": {"text": x_title, "standoff": 8}},
+        "yaxis": {**AXIS, "title": {"text": y_title, "standoff": 8}},
+        "margin": {"l": 62, "r": 16, "t": 12, "b": 48},
+        "showlegend": False,
+        "legend": {"orientation": "h", "x": 0, "y": 1.14},
+        "hovermode": "closest",
+        **more,
+    }
+
+
+def find_record(item: SeriesReport, name: str) -> Any:
+    """Record of that name, whichever step gave it."""
+    for records in item.records.values():
+        if name in records:
+            return records[name]
+    return None
+
+
+def rounded(values: Sequence[float] | np.ndarray[Any, Any], digits: int = 4) -> list[float | None]:
+    """Plain numbers of a few significant digits: they are text on the page. None is a gap."""
+    return [float(f"{v:.{digits}g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float)]
+
+
+def tilt_labels(tilts: Sequence[Tilt]) -> list[str]:
+    """What names a tilt when the pointer is on it."""
+    return [f"acquisition {tilt.acquisition_index}, nominal {tilt.nominal_tilt_deg:.1f}°" for tilt in tilts]
+
+
+def scatter(x: Any, y: Any, colour: str, labels: Sequence[str] = (), **more: Any) -> Trace:
+    """Points of one colour, each with a text."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": rounded(x),
+        "y": rounded(y),
+        "text": list(labels),
+        "hovertemplate": "%{y}<br>%{text}<extra></extra>" if labels else "%{y}<extra></extra>",
+        "marker": {"color": colour, "size": 7},
+        **more,
+    }
+
+
+def tilt_angles(series: TiltSeries) -> dict[int, float]:
+    """Best known tilt of each acquisition index."""
+    return dict(
+        zip((t.acquisition_index for t in series.tilts), (float(a) for a in series.tilt_deg), strict=True)
+    )

@@ -1,0 +1,110 @@
+"""Methods are compared by what their poses are off, not by their residuals."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from cryoloom.algorithms.alignment import alignment_methods
+from cryoloom.algorithms.alignment.alignment_methods import (
+    Alignment,
+    Matched,
+    align_by_beads,
+    align_by_features,
+    with_axis_of,
+)
+from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
+from makers.blob_series import AXIS, PIXEL, TILTS, make_series
+
+ALL = np.ones(len(TILTS), bool)
+
+
+def alignment(rng, method, n_tracks, noise):
+    truth = SeriesGeometry.start(TILTS, AXIS)
+    points = rng.uniform(-1, 1, (n_tracks, 3)) * [1000, 1000, 400]
+    table = truth.project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(table + rng.normal(0, noise, table.shape))
+    return Alignment.of(method, tracks, adjust_bundle(tracks, truth), Freedom())
+
+
+def test_many_poor_tracks_can_be_better_than_a_few_good_ones(rng):
+    few, many = alignment(rng, "beads", 6, 4.0), alignment(rng, "features", 150, 5.0)
+    residuals = [a.solution.mean_residual_angstrom(a.tracks) for a in (few, many)]
+    assert residuals[0] < residuals[1]
+    assert many.expected_error_angstrom < few.expected_error_angstrom
+
+
+def test_patches_are_not_believed_to_be_better_than_they_are_known_to_be(rng):
+    patches, beads = alignment(rng, "patches", 150, 2.0), alignment(rng, "beads", 10, 4.0)
+    assert patches.typical_error_angstrom < beads.typical_error_angstrom
+    assert beads.expected_error_angstrom < patches.expected_error_angstrom
+
+
+def test_a_series_without_beads_has_none(rng):
+    series, truth = make_series(rng, n_beads=0)
+    images = load_tilt_images(series.stack.images, PIXEL, PIXEL)
+    found = align_by_beads(images, truth, ALL, Freedom(), None, doubted=True)
+    assert found is None or not found.is_sure(PIXEL)
+
+
+def test_grainy_beads_are_sure_where_both_halves_give_the_same_poses(rng):
+    # Bead residuals of 0.4 pixel, as on real series of few electrons: enough of them settle the poses.
+    few, many = (alignment(rng, "beads", n, 0.4 * PIXEL / np.sqrt(np.pi / 2)) for n in (5, 60))
+    assert few.solution.mean_residual_angstrom(few.tracks) > 0.25 * PIXEL
+    assert many.solution.mean_residual_angstrom(many.tracks) > 0.25 * PIXEL
+    assert many.is_sure(PIXEL)
+    assert not few.is_sure(PIXEL)
+
+
+def test_too_few_tracks_tell_no_error(rng):
+    assert alignment(rng, "beads", 3, 1.0).typical_error_angstrom == pytest.approx(np.inf)
+
+
+@pytest.mark.parametrize(("off_deg", "n_searches"), [(1.2, 3), (0.6, 2), (0.1, 1)])
+def test_features_are_sought_again_about_an_axis_that_was_far_off(rng, monkeypatch, off_deg, n_searches):
+    made = alignment(rng, "features", 30, 1.0)
+    starts = []
+
+    def search(images, first, usable, freedom):
+        starts.append(first.mean_axis_deg)
+        # A search leaves two fifths of the axis' error.
+        axis = AXIS + 0.4 * (first.axis_deg - AXIS)
+        geometry = replace(made.solution.geometry, axis_deg=axis)
+        return SimpleNamespace(tracks=made.tracks, solution=replace(made.solution, geometry=geometry))
+
+    monkeypatch.setattr(alignment_methods, "track_features", search)
+    ones = np.ones(len(TILTS))
+    images = TiltImages(torch.zeros(len(TILTS), 8, 8), PIXEL, ones, ones)
+    found = align_by_features(images, SeriesGeometry.start(TILTS, AXIS + off_deg), ALL, Freedom())
+    assert len(starts) == n_searches
+    assert found.solution.geometry.mean_axis_deg == pytest.approx(AXIS + off_deg * 0.4**n_searches)
+
+
+def test_patches_take_the_axis_that_features_tell(rng):
+    series, truth = make_series(rng)[:2]
+    images = load_tilt_images(series.best_stack.images, PIXEL, PIXEL)
+    points = rng.uniform(-1, 1, (30, 3)) * [600, 600, 200]
+    table = truth.project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(table + rng.normal(0, 3.0, table.shape))
+    off = replace(truth, axis_deg=truth.axis_deg + 0.6)
+    features = Alignment.of("features", tracks, adjust_bundle(tracks, truth), Freedom())
+    patches = Alignment.of("patches", tracks, adjust_bundle(tracks, off, Freedom(axis="fixed")), Freedom())
+    assert patches.solution.geometry.mean_axis_deg == pytest.approx(AXIS + 0.6)
+    found = with_axis_of(features, patches, images, (0.0, 0.0, 0.0), ALL, Freedom())
+    assert found.method == "patches"
+    axis = found.solution.geometry.mean_axis_deg
+    assert axis == pytest.approx(features.solution.geometry.mean_axis_deg)
+    assert axis == pytest.approx(AXIS, abs=0.1)
+    assert with_axis_of(features, features, images, (0.0, 0.0, 0.0), ALL, Freedom()) is features
+
+
+def test_a_plane_that_nothing_told_has_no_slope():
+    geometry = SeriesGeometry.start(np.linspace(-60, 60, 5), 85.0)
+    assert Matched(geometry, (0.0, 0.0, 0.0)).slope_deg is None
+    assert Matched(geometry, (30.0, 0.1, 0.0)).slope_deg == pytest.approx(5.711, abs=1e-3)

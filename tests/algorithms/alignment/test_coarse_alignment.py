@@ -1,0 +1,77 @@
+"""Squeezing is exact for a flat specimen; images far apart are brought together."""
+
+import numpy as np
+import pytest
+import torch
+
+from cryoloom.algorithms.alignment.coarse_alignment import align_coarsely, squeeze_images
+from cryoloom.algorithms.alignment.first_alignment import align_first, choose_axis
+from cryoloom.algorithms.series.tilt_images import load_tilt_images, shrink_images
+from makers.blob_series import AXIS, PIXEL, TILTS, make_series
+
+ALL = np.ones(len(TILTS), bool)
+
+
+def spot(shape, at_yx, width=3.0):
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.exp(-((y - at_yx[0]) ** 2 + (x - at_yx[1]) ** 2) / (2 * width**2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (63, 80)])
+@pytest.mark.parametrize("canvas", [None, (96, 100)])
+def test_a_squeezed_spot_lies_where_a_flat_specimen_shows_it(shape, canvas):
+    # The axis lies along y: a spot at x = 10 of the image at 0 degrees is at 10 cos 60 = 5 at 60 degrees.
+    image = spot(shape, (shape[0] // 2 + 4 + 2, shape[1] // 2 + 10 + 3))
+    out = squeeze_images(
+        torch.from_numpy(image)[None], np.array([0.0]), np.array([[2.0, 3.0]]), 0.0, 60.0, canvas
+    )[0]
+    out_y, out_x = canvas or shape
+    row, column = np.unravel_index(int(out.argmax()), out.shape)
+    assert (row - out_y // 2, column - out_x // 2) == (4, 5)
+
+
+def images_of(series):
+    return load_tilt_images(series.stack.images, PIXEL, PIXEL)
+
+
+def misplacement(found_xy, truth):
+    """Distance ``(n,)`` from the truth but for one motion of the origin, which alignment may choose."""
+    difference = (found_xy - truth.shift_xy_angstrom).ravel()
+    moves = truth.matrices[:, :2].reshape(-1, 3)
+    for _ in range(3):
+        kept = np.abs(difference - np.median(difference)) < 300
+        origin = np.linalg.lstsq(moves[kept], difference[kept], rcond=None)[0]
+        difference = difference - moves @ origin
+    return np.hypot(*difference.reshape(-1, 2).T)
+
+
+@pytest.mark.parametrize("shift_angstrom", [60.0, 230.0])  # 230: up to a quarter of the field and more
+def test_every_image_is_placed(rng, shift_angstrom):
+    series, truth = make_series(rng, shift_angstrom=shift_angstrom)
+    coarse = align_coarsely(images_of(series), TILTS, AXIS, ALL, max_shift_fraction=0.4)
+    # What is seen differs with the shift, and so does its mean depth; a wrong peak is off by 300 A and more.
+    assert misplacement(coarse.shift_xy_angstrom, truth).max() < 120.0
+    assert np.nanmin(coarse.prominence) > 6.0
+
+
+@pytest.mark.parametrize("told", [None, AXIS + 10.0, AXIS + 90.0, AXIS + 180.0])
+def test_the_axis_is_found_whatever_was_told(rng, told):
+    series, _ = make_series(rng, n_beads=4, depth_angstrom=200.0)
+    first = align_first(images_of(series), TILTS, ALL, told)
+    assert first.told_is_refuted == (told == AXIS + 90.0)
+    difference = (first.coarse.axis_deg - AXIS + 90) % 180 - 90
+    assert abs(difference) < 2.0
+    if told is not None:  # of the two that look the same, the one that was told
+        assert abs(first.coarse.axis_deg - told) <= 92.0
+
+
+def test_unused_images_do_not_matter(rng):
+    series, truth = make_series(rng)
+    images = images_of(series)
+    images.images[[3, 15]] = 0.0
+    usable = ALL.copy()
+    usable[[3, 15]] = False
+    axis, _, _ = choose_axis(shrink_images(images, 96), TILTS, usable, AXIS + 5)
+    coarse = align_coarsely(images, TILTS, axis, usable)
+    assert misplacement(coarse.shift_xy_angstrom, truth)[usable].max() < 100.0
+    assert np.isnan(coarse.prominence[[3, 15]]).all()

@@ -1,0 +1,25 @@
+"""Threads in which torch works alone."""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+
+from cryoloom.algorithms.images.single_thread_pool import threads_alone
+
+
+def test_torch_works_alone_inside_and_as_before_outside():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with threads_alone(2) as pool:
+            assert list(pool.map(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
+        assert torch.get_num_threads() == 3
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert seen == [3]
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,188 @@
+"""The loop with live sources: it works while they bring nothing, and ends when they are closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.sources import source_items
+from cryoloom.engine.executors.executor import InProcessExecutor
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.project import Project
+from cryoloom.model import Microscope, Tilt, TiltSeries
+from cryoloom.store.codec import encode, fingerprint
+from cryoloom.store.records import ItemRecord
+from makers.fakes import fake_steps, find_series
+
+pytestmark = pytest.mark.usefixtures("fake_steps")
+__all__ = ["fake_steps"]
+
+
+def workflow(seconds=0.0):
+    steps = [
+        {"step": "find_series"},
+        {"step": "draw", "parameters": {"seconds": seconds}},
+        {"step": "smooth"},
+    ]
+    return Workflow.model_validate({"name": "fake", "steps": steps})
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project.create(tmp_path / "project")
+
+
+class Diary(Silence):
+    def __init__(self):
+        self.finished_items, self.started_at = [], []
+
+    def started(self, task):
+        self.started_at.append(task.node)
+
+    def finished(self, node, item):
+        last = item.value["tilts"][-1]["acquisition_index"] if item.value else None  # none where it is reused
+        self.finished_items.append((node, item.name, last))
+
+
+class FakeAcquisition:
+    """A live source driven by a script: series names with their number of tilts, pauses, and an end."""
+
+    def __init__(self, script):
+        self.script = script
+        self.n_asked_in_vain = 0
+
+    def __call__(self, node, run, project):
+        for entry in self.script:
+            if isinstance(entry, float):
+                end = time.monotonic() + entry
+                while time.monotonic() < end:
+                    self.n_asked_in_vain += 1
+                    yield None
+                continue
+            if callable(entry):
+                while not entry():
+                    yield None
+                continue
+            name, n_tilts = entry
+            tilts = tuple(Tilt(k, 3.0 * k, 3.0 * k, 3.0 * k + 3.0) for k in range(n_tilts))
+            value = encode(TiltSeries(name, Microscope(), 2.5, tilts), project)
+            yield ItemRecord(run.id, name, fingerprint(name, n_tilts), "done", value=value)
+
+
+def test_items_are_worked_on_while_the_source_is_open(project):
+    diary = Diary()
+    smoothed = lambda: ("smooth", "TS_01", 4) in diary.finished_items  # noqa: E731
+    acquisition = FakeAcquisition([0.5, ("TS_01", 5), smoothed, ("TS_02", 5)])
+    summary = project.run_workflow(workflow(), listener=diary, open_source=acquisition)
+    assert summary.n_done == 6
+    assert not summary.stopped
+    assert 1 <= acquisition.n_asked_in_vain < 50  # the loop rests between two looks
+    assert [run.state for run in project.database.runs()] == ["done"] * 3
+
+
+def test_a_growing_series_is_worked_on_in_its_newest_state(project):
+    diary = Diary()
+    drawing = lambda: "draw" in diary.started_at  # noqa: E731
+    growing = [0.1, ("TS_01", 2), drawing, ("TS_01", 3), ("TS_01", 4)]
+    summary = project.run_workflow(workflow(1.0), listener=diary, open_source=FakeAcquisition(growing))
+    states = {
+        node: [last for at, _, last in diary.finished_items if at == node]
+        for node in ("find_series", "draw", "smooth")
+    }
+    assert states["find_series"] == [1, 2, 3]
+    assert states["draw"] == [1, 3]  # the state between had its place taken while the first was drawn
+    assert states["smooth"] == [3]  # and the first went no further
+    assert not summary.failed
+    assert {item.name for item in project.database.items()} == {"TS_01"}
+
+
+def test_a_partner_of_an_earlier_run_serves_every_state_of_a_growing_series(project):
+    once = FakeAcquisition([("TS_01", 2)])
+    project.run_workflow(workflow(), listener=Diary(), open_source=once)
+    partner = f"run:{project.find_run('smooth').id}"
+    merging = Workflow.model_validate({"name": "merging", "steps": [
+        {"step": "find_series"}, {"step": "draw"}, {"step": "merge", "second_from": partner},
+    ]})  # fmt: skip
+    diary = Diary()
+    merged = lambda: any(node == "merge" for node, _, _ in diary.finished_items)  # noqa: E731
+    growing = FakeAcquisition([0.1, ("TS_01", 2), merged, ("TS_01", 3)])
+
+    def sources(node, run, folder):
+        return growing(node, run, folder) if node.input is None else source_items(node, run, folder)
+
+    summary = project.run_workflow(merging, listener=diary, open_source=sources)
+    assert not summary.failed
+    assert [last for node, _, last in diary.finished_items if node == "merge"] == [1, 2]
+
+
+def test_arrivals_are_recorded_while_every_worker_is_busy(project):
+    seen = {}
+
+    class Watcher(Diary):
+        def finished(self, node, item):
+            super().finished(node, item)
+            if node == "draw" and item.name == "TS_01":
+                seen["arrived"] = [n for d, n, _ in self.finished_items if d == "find_series"]
+
+    script = [0.0, ("TS_01", 5), 0.3, ("TS_02", 5), ("TS_03", 5)]
+    project.run_workflow(
+        workflow(1.0),
+        listener=Watcher(),
+        executor=InProcessExecutor("cpu", n_workers=1),
+        open_source=FakeAcquisition(script),
+    )
+    assert seen["arrived"] == ["TS_01", "TS_02", "TS_03"]
+
+
+def test_a_stop_ends_an_open_source(project):
+    forever = FakeAcquisition([("TS_01", 5), 60.0])
+    timer = threading.Timer(0.5, project.stop)
+    timer.start()
+    clock = time.perf_counter()
+    summary = project.run_workflow(workflow(), open_source=forever)
+    timer.join()
+    assert time.perf_counter() - clock < 10
+    assert summary.stopped
+    assert summary.n_done == 3
+
+
+def test_a_source_that_fails_later_keeps_what_was_done(project):
+    def failing(node, run, project):
+        yield from FakeAcquisition([("TS_01", 5), 0.5])(node, run, project)
+        raise OSError("the microscope's disk went away")
+
+    with pytest.raises(OSError, match="went away"):
+        project.run_workflow(workflow(), open_source=failing)
+    assert [item.state for item in project.database.items()] == ["done"] * 3
+    assert {run.state for run in project.database.runs()} == {"done"}
+
+
+class LiveParams(StepParams):
+    """Parameters."""
+
+
+@step("live_series", per="project", needs=None, gives=TiltSeries, bytes_needed=lambda item, params: 1)
+def live_series(params: LiveParams, context: StepContext):
+    """Find series, with pauses."""
+    from makers.fakes import FindSeriesParams
+
+    yield None
+    for series in find_series(FindSeriesParams(n_series=2), context):
+        yield None
+        yield replace(series, name=f"live_{series.name}")
+
+
+def test_a_source_step_may_say_that_nothing_is_there_yet(project, monkeypatch):
+    import cryoloom.contract.discovery as discovery
+
+    steps = {**discovery.all_steps(), "live_series": live_series.declaration}
+    monkeypatch.setattr(discovery, "all_steps", lambda: steps)
+    live = Workflow.model_validate({"name": "live", "steps": [{"step": "live_series"}, {"step": "draw"}]})
+    summary = project.run_workflow(live, open_source=source_items)
+    assert summary.n_done == 4
+    assert {item.name for item in project.database.items()} == {"live_TS_01", "live_TS_02"}

@@ -1,0 +1,80 @@
+"""A step context in memory: steps are tested without the engine."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cryoloom.model import ArrayTable, Movie, MovieFrames
+
+
+@dataclass
+class MemoryContext:
+    """Keeps what a step makes and says, as plain attributes to assert on."""
+
+    device: str = "cpu"
+    n_threads: int = 2
+    memory_bytes: int = 4 << 30
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
+    movies: dict[str, MovieFrames] = field(default_factory=dict)
+    pixels: dict[str, np.ndarray] = field(default_factory=dict)
+    tables: dict[str, ArrayTable] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    upstream_figures: dict[str, float] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    grows: bool = False
+    opened: list[str] = field(default_factory=list)
+    last_progress: tuple[int, int] | None = None
+
+    def new_pixels(
+        self, role, shape, pixel_size_angstrom, *, kind="stack", dtype="float32", multiscale=False
+    ):
+        self.kinds[role] = kind
+        self.pixels[role] = np.full(shape, np.nan, dtype=dtype)
+        return self.pixels[role]
+
+    def new_file(self, name):
+        self.files[name] = Path(tempfile.mkdtemp()) / name
+        return self.files[name]
+
+    def new_table(self, role, columns):
+        self.tables[role] = ArrayTable({name: np.array(values) for name, values in columns.items()})
+        return self.tables[role]
+
+    def open_movie(self, movie: Movie) -> MovieFrames:
+        self.opened.append(movie.path.name)
+        if str(movie.path) in self.movies:
+            return self.movies[str(movie.path)]
+        from cryoloom.formats.pixels.movie import open_movie
+
+        return open_movie(movie)
+
+    def recalled(self, *facts):
+        return self.kept.get(repr(facts))
+
+    def keep(self, arrays, *facts):
+        if self.grows:
+            self.kept[repr(facts)] = {name: np.array(array) for name, array in arrays.items()}
+
+    def checkpoint(self, arrays, *facts):
+        self.kept[repr(facts)] = {name: np.array(array) for name, array in arrays.items()}
+
+    def progress(self, done: int, total: int) -> None:
+        self.last_progress = (done, total)
+
+    def figure(self, name: str, value: float) -> None:
+        self.figures[name] = float(value)
+
+    def record(self, name: str, data: Any) -> None:
+        self.records[name] = data
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)

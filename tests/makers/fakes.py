@@ -1,0 +1,207 @@
+"""Fast steps that behave as steps do, for testing the engine without any science."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import Field
+
+import cryoloom.contract.discovery as discovery
+from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.exchange.file_digests import file_digests
+from cryoloom.model import LeftOut, Microscope, Stack, Tilt, TiltSeries
+
+N_TILTS = 5
+
+
+class FindSeriesParams(StepParams):
+    n_series: int = 3
+    bad: tuple[str, ...] = ()
+    refuses: bool = False
+
+
+@step("find_series", per="project", needs=None, gives=TiltSeries, bytes_needed=lambda item, params: 1)
+def find_series(params: FindSeriesParams, context: StepContext):
+    """Find some series."""
+    if params.refuses:
+        raise UserInputError("nothing is called that")
+    for i in range(params.n_series):
+        name = f"TS_{i + 1:02d}"
+        if name in params.bad:
+            yield DataUnfitError("movie a.tif is missing; expected it beside the mdoc", series=name)
+            continue
+        tilts = tuple(Tilt(k, 3.0 * k, 3.0 * k, 3.0 * k + 3.0) for k in range(N_TILTS))
+        yield TiltSeries(name, Microscope(), 2.5, tilts)
+
+
+class DrawParams(StepParams):
+    """Parameters."""
+
+    brightness: float = Field(1.0, gt=0, description="Mean of the images.")
+    fails_on: tuple[str, ...] = ()
+    zeros: bool = False
+    nan: bool = False
+    flaw: str = ""
+    """Another flaw of what is given: half, shape, flat, pixel, name, section, type."""
+    seconds: float = 0.0
+    switch: Path | None = None
+    tally: Path | None = None
+    """A folder that gets a file for every time this step begins."""
+
+
+@step(
+    "draw",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    citations=("A. Author, A journal 1 (2001)",),
+    methods="Images were drawn[ with a brightness of {brightness:g}][; the median mean was {mean:.0f}].",
+)
+def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSeries:
+    """Draw images."""
+    if params.tally is not None:
+        (params.tally / uuid.uuid4().hex).touch()
+    sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+    for i in range(N_TILTS):
+        sink[i] = context.rng.normal(params.brightness, 1, (8, 10)).astype(np.float32)
+        context.progress(i + 1, N_TILTS)
+        time.sleep(params.seconds / N_TILTS)
+        if series.name in params.fails_on or (params.switch and params.switch.exists()):
+            raise DataUnfitError("too few tilts", n_tilts=4, needed=10)
+    if params.zeros:
+        sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+        sink[:] = np.zeros((N_TILTS, 8, 10), np.float32)
+    if params.nan:
+        sink[2] = np.full((8, 10), np.nan, np.float32)
+    context.figure("n_included", len(series.included))
+    context.figure("mean", float(np.mean([sink[i] for i in range(N_TILTS)])))
+    return flawed(replace(series, stack=Stack(sink, 2.5)), params.flaw, context)
+
+
+def flawed(series: TiltSeries, flaw: str, context: StepContext) -> TiltSeries:
+    """The series, or what no step may give."""
+    if flaw in {"half", "shape", "flat"}:
+        n_y = 4 if flaw == "shape" else 8
+        shape = (N_TILTS, 10) if flaw == "flat" else (N_TILTS, n_y, 10)
+        even = context.new_pixels("even", shape, 2.5)
+        n_written = N_TILTS - 1 if flaw == "half" else N_TILTS
+        even[:n_written] = context.rng.normal(1, 1, (n_written, *shape[1:])).astype(np.float32)
+        return replace(series, stack=replace(series.stack, even=even))
+    if flaw == "pixel":
+        return replace(series, stack=replace(series.stack, pixel_size_angstrom=5.0))
+    if flaw == "name":
+        return replace(series, name="another")
+    if flaw == "section":
+        return replace(series, tilts=tuple(replace(t, section=t.acquisition_index + 1) for t in series.tilts))
+    return "not a series" if flaw == "type" else series
+
+
+class PerilParams(StepParams):
+    """Parameters."""
+
+    deadly: tuple[str, ...] = ()
+    n_deaths: int = 1
+    counter: Path | None = None
+
+
+@step(
+    "peril", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=lambda item, params: 1 << 30
+)
+def peril(series: TiltSeries, params: PerilParams, context: StepContext) -> TiltSeries:
+    """Draw images, in a process that dies at some series for the first few times."""
+    sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+    sink[:3] = context.rng.normal(1, 1, (3, 8, 10)).astype(np.float32)
+    if series.name in params.deadly and params.counter is not None:
+        n_before = len(list(params.counter.iterdir()))
+        if n_before < params.n_deaths:
+            (params.counter / str(n_before)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    sink[3:] = context.rng.normal(1, 1, (N_TILTS - 3, 8, 10)).astype(np.float32)
+    return replace(series, stack=Stack(sink, 2.5))
+
+
+class SmoothParams(StepParams):
+    """Parameters."""
+
+    width: int = 1
+    folder: Path | None = None
+    """Holds a file NAME of each series, whose content matters."""
+
+
+@step(
+    "smooth",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    outside=lambda name, params: file_digests([params.folder / name] if params.folder else []),
+)
+def smooth(series: TiltSeries, params: SmoothParams, context: StepContext) -> TiltSeries:
+    """Smooth images."""
+    images = series.unweighted_stack.images
+    sink = context.new_pixels("images", images.shape, 2.5)
+    for i in range(images.shape[0]):
+        sink[i] = images[i] / params.width
+    context.record("widths", [params.width])
+    context.figure("n_included", len(series.included))
+    return replace(series, weighted=Stack(sink, 2.5))
+
+
+class ChooseParams(StepParams):
+    """Parameters."""
+
+    at_least: float = 0.0
+
+
+@step(
+    "choose",
+    per="tilt_series",
+    needs=object,
+    gives=object,
+    bytes_needed=lambda item, params: 1,
+    reads_figures=True,
+    ignores_exclusions=True,
+)
+def choose(item: object, params: ChooseParams, context: StepContext) -> object:
+    """Leave out by the mean drawn, which `draw` tells as a figure."""
+    mean = context.upstream_figures["mean"]
+    return item if mean >= params.at_least else LeftOut(f"mean is {mean:.3g}, expected {params.at_least:g}")
+
+
+class MergeParams(StepParams):
+    """Parameters."""
+
+
+@step(
+    "merge",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    also_needs={"second_from": TiltSeries},
+)
+def merge(
+    series: TiltSeries, params: MergeParams, context: StepContext, *, second_from: TiltSeries
+) -> TiltSeries:
+    """Take the weighted images of a second set."""
+    assert second_from.name == series.name
+    context.figure("merged", 1.0)
+    return replace(series, weighted=second_from.weighted)
+
+
+STEPS = (find_series, draw, peril, smooth, choose, merge)
+
+
+@pytest.fixture
+def fake_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {function.declaration.name: function.declaration for function in STEPS}
+    monkeypatch.setattr(discovery, "all_steps", lambda: steps)
