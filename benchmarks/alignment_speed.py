@@ -27,7 +27,7 @@ from cryoloom.algorithms.alignment.alignment_methods import align_by_beads
 from cryoloom.algorithms.alignment.coarse_alignment import align_coarsely
 from cryoloom.algorithms.alignment.first_alignment import COARSE_PIXELS
 from cryoloom.algorithms.alignment.tracks import residuals, triangulate
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import load_tilt_images, shrink_images
 from cryoloom.formats.pixels.mrc import MrcPixels
@@ -88,7 +88,9 @@ def bead_residual_angstrom(series: TiltSeries, poses: TiltSeries) -> float:
     stack = series.best_stack
     images = load_tilt_images(stack.images, stack.pixel_size_angstrom, 11.0)
     start = SeriesGeometry.start(geometry.tilt_deg, geometry.mean_axis_deg, geometry.shift_xy_angstrom)
-    beads = align_by_beads(images, start, np.ones(len(series.tilts), bool), Freedom(), None, doubted=False)
+    beads = align_by_beads(
+        images, start, np.ones(len(series.tilts), bool), DegreesOfFreedom(), None, doubted=False
+    )
     if beads is None:
         raise SystemExit("the beads of this series could not be tracked")
     weight = beads.solution.robust_weight * beads.tracks.weight

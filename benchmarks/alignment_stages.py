@@ -18,7 +18,7 @@ from alignment_accuracy import CASES
 from cryoloom.algorithms.alignment.alignment_methods import align_by_features, align_by_patches, match_images
 from cryoloom.algorithms.alignment.first_alignment import align_first
 from cryoloom.algorithms.alignment.focus import focus_series
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.model import Exclusion, Pose, TiltSeries
@@ -103,13 +103,13 @@ def _measure(series: TiltSeries, truth: Truth, told_axis_deg: float, dark: set[i
     tell("matched", began, judged, truth, matched.geometry)
     began = time.process_time()
     patches = align_by_patches(
-        images, matched, usable, Freedom(), patch_angstrom=700.0, spacing_angstrom=350.0
+        images, matched, usable, DegreesOfFreedom(), patch_angstrom=700.0, spacing_angstrom=350.0
     )
     if patches is not None:
         tell("patches", began, judged, truth, patches.solution.geometry)
     began = time.process_time()
     first = patches.solution.geometry if patches is not None else matched.geometry
-    features = align_by_features(images, first, usable, Freedom())
+    features = align_by_features(images, first, usable, DegreesOfFreedom())
     if features is not None:
         tell("features", began, judged, truth, features.solution.geometry)
 

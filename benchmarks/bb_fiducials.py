@@ -16,22 +16,24 @@ import numpy as np
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.formats.imod.fiducials import read_resid, read_xyz
 
 SETS = {
-    "one axis, tilts and magnification fixed": Freedom(),
-    "one axis, magnification per view": Freedom(magnification="per_view"),
-    "axis grouped, magn. per view, tilt grouped": Freedom("grouped", "grouped", magnification="per_view"),
-    "axis, magn. per view, tilt grouped": Freedom("per_view", "grouped", magnification="per_view"),
-    "the same, stretch and skew grouped (IMOD's)": Freedom(
+    "one axis, tilts and magnification fixed": DegreesOfFreedom(),
+    "one axis, magnification per view": DegreesOfFreedom(magnification="per_view"),
+    "axis grouped, magn. per view, tilt grouped": DegreesOfFreedom(
+        "grouped", "grouped", magnification="per_view"
+    ),
+    "axis, magn. per view, tilt grouped": DegreesOfFreedom("per_view", "grouped", magnification="per_view"),
+    "the same, stretch and skew grouped (IMOD's)": DegreesOfFreedom(
         "per_view", "grouped", "fixed", "per_view", "grouped", "grouped"
     ),
-    "the same and a beam tilt": Freedom(
+    "the same and a beam tilt": DegreesOfFreedom(
         "per_view", "grouped", "fixed", "per_view", "grouped", "grouped", beam_tilt="one"
     ),
-    "all per view": Freedom("per_view", "per_view", "fixed", "per_view", "per_view", "per_view"),
+    "all per view": DegreesOfFreedom("per_view", "per_view", "fixed", "per_view", "per_view", "per_view"),
 }
 
 
@@ -55,12 +57,12 @@ def main() -> None:
     start = SeriesGeometry.start(65.0 - 2.0 * np.arange(tracks.n_views), -12.5)
     print(f"IMOD's mean residual {residuals.mean_residual_px:.4f} px of {pixel} A; {n} positions")
     print(f"{'variables':46s} {'mean px':>8s} {'robust':>8s} {'left out':>9s} {'axis':>8s} {'seconds':>8s}")
-    for name, freedom in SETS.items():
+    for name, free in SETS.items():
         begin = time.perf_counter()
-        plain = adjust_bundle(tracks, start, freedom, robust=False)
+        plain = adjust_bundle(tracks, start, free, robust=False)
         seconds = time.perf_counter() - begin
-        robust = adjust_bundle(tracks, start, freedom)
-        left_out = left_out_errors(tracks, start, freedom, robust=False)
+        robust = adjust_bundle(tracks, start, free)
+        left_out = left_out_errors(tracks, start, free, robust=False)
         print(
             f"{name:46s} {plain.residual_angstrom.mean() / pixel:8.4f}"
             f" {robust.residual_angstrom.mean() / pixel:8.4f}"

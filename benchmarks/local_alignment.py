@@ -15,7 +15,7 @@ import numpy as np
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.local_alignment import find_local_alignment
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, triangulate
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.model import ImageWarp
 
@@ -68,9 +68,9 @@ def main() -> None:
                 table += rng.normal(0, noise, table.shape)
                 table[rng.random(table.shape[:2]) < 0.15] = np.nan
                 tracks = Tracks.from_table(table)
-                rigid = adjust_bundle(tracks, SeriesGeometry.start(TILTS, 84.0), Freedom())
+                rigid = adjust_bundle(tracks, SeriesGeometry.start(TILTS, 84.0), DegreesOfFreedom())
                 begin = time.perf_counter()
-                choice = find_local_alignment(tracks, rigid, Freedom(), (FIELD, FIELD), EXPOSURE)
+                choice = find_local_alignment(tracks, rigid, DegreesOfFreedom(), (FIELD, FIELD), EXPOSURE)
                 seconds.append(time.perf_counter() - begin)
                 others = rng.uniform(-0.9, 0.9, (300, 3)) * box
                 fresh = Tracks.from_table(positions(truth, others, stretch, bulge))

@@ -40,7 +40,7 @@ def main() -> None:
         print("rms error of a frame's shift in pixels, all tilts and those to 45 degrees")
         print(
             f"{'specimen':>12} {'seed':>4} {'ours':>7} {'to 45':>7} {'RELION':>7} {'to 45':>7} "
-            f"{'none':>7} {'foretold':>8}"
+            f"{'none':>7} {'reprojected':>8}"
         )
         for n_beads in (8, 0):
             for seed in options.seeds:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.history.results import final_items
 from cryoloom.engine.live.watch import WatchOptions, watch
 from cryoloom.engine.live.watch_status import SeriesStatus
@@ -31,7 +31,7 @@ WORKFLOW = "name: stack\nsteps:\n  - step: import_movies\n  - step: prepare_gain
 SETTLE_SECONDS = 1.0
 
 
-class Clock(Silence):
+class Clock(NullListener):
     """Keeps when the series was closed and when its stack was recorded."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.history.results import sentence
@@ -220,7 +220,7 @@ def test_a_project_on_a_full_disk_is_one_sentence(raw, monkeypatch):
 def test_an_input_folder_that_vanishes_fails_items_and_comes_back(raw):
     away = raw.with_name("away")
 
-    class Thief(Silence):
+    class Thief(NullListener):
         def started(self, task):
             if raw.exists():
                 raw.rename(away)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.history.results import current_runs, final_items
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]
 
 
-class Diary(Silence):
+class Diary(NullListener):
     """Remembers what was worked on."""
 
     def __init__(self):
@@ -152,7 +152,7 @@ def test_stopping_keeps_what_is_done_and_leaves_no_half_file(project):
 def test_a_second_coordinator_is_refused(project):
     seen = []
 
-    class Intruder(Silence):
+    class Intruder(NullListener):
         def started(self, task):
             if not seen:
                 with pytest.raises(UserInputError, match="being worked on by process") as caught:
@@ -198,7 +198,7 @@ def test_what_is_reused_is_told_as_reused(project):
     run(project)
     told = []
 
-    class Ear(Silence):
+    class Ear(NullListener):
         def finished(self, node, item):
             told.append((node, item.reused_from is not None))
 

@@ -25,7 +25,7 @@ AXES = {"TS_01": 85.2, "TS_02": 85.3, "TS_03": 90.9, "TS_04": 85.25, "TS_05": -9
 
 class FakeAlignParams(StepParams):
     tilt_axis_deg: float | None = Field(None, description="Axis.")
-    axis: str = Field("one", description="Freedom.")
+    axis: str = Field("one", description="DegreesOfFreedom.")
 
 
 @step(

@@ -57,10 +57,10 @@ class MemoryContext:
 
         return open_movie(movie)
 
-    def recalled(self, *facts):
+    def load_partial(self, *facts):
         return self.kept.get(repr(facts))
 
-    def keep(self, arrays, *facts):
+    def save_partial(self, arrays, *facts):
         if self.grows:
             self.kept[repr(facts)] = {name: np.array(array) for name, array in arrays.items()}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.graph.workflow import Workflow
 
 
-class Diary(Silence):
+class Diary(NullListener):
     """Remembers what was worked on."""
 
     def __init__(self):

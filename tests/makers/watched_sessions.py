@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.live.watch import WatchOptions, watch
 
 QUICK = {"settle_seconds": 0.3, "look_seconds": 0.1}
 MINUTE = 60.0
 
 
-class Diary(Silence):
+class Diary(NullListener):
     """Remembers what was done, and lets a test wait for what the folder shows."""
 
     def __init__(self):

@@ -8,7 +8,7 @@ import pytest
 from cryoloom.algorithms.alignment.alignment_methods import Alignment
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.steps.alignment_records import record_alignment
 from makers.blob_series import AXIS, TILTS, make_series
@@ -22,7 +22,7 @@ def test_two_surfaces_are_told_of_beads_and_a_thickness_of_everything(rng, metho
     points = np.column_stack([rng.uniform(-900, 900, (16, 2)), heights])
     seen = truth.project(points).transpose(1, 0, 2)
     tracks = Tracks.from_table(seen + rng.normal(0, 2, seen.shape))
-    best = Alignment.of(method, tracks, adjust_bundle(tracks, truth), Freedom())
+    best = Alignment.of(method, tracks, adjust_bundle(tracks, truth), DegreesOfFreedom())
     series, _ = make_series(rng, n_beads=0)
     context = MemoryContext()
     record_alignment(series, best, [best], None, context)

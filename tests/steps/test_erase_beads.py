@@ -8,7 +8,7 @@ import torch
 
 from cryoloom.algorithms.alignment.bead_positions import locate_beads
 from cryoloom.algorithms.alignment.bead_tracking import bead_maps
-from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.series_geometry import geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.errors import DataUnfitError
@@ -70,7 +70,7 @@ def test_a_local_displacement_is_followed(rng, context):
         warp = ImageWarp.of_controls(np.repeat(np.repeat(corners, 2, axis=0), 2, axis=1), extent)
         opposite = ImageWarp.of_controls(-warp.controls, extent)
         # What is at p goes to p + d(p): the image there is that of p + d - d(p + d), 1 A off at most.
-        images.append(straightened(torch.from_numpy(image), opposite, PIXEL).numpy())
+        images.append(undistorted(torch.from_numpy(image), opposite, PIXEL).numpy())
         tilts.append(replace(tilt, pose=replace(tilt.pose, warp=warp)))
     rigid = replace(series, stack=Stack(np.stack(images), PIXEL))
     bent = replace(rigid, tilts=tuple(tilts))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.imod.tracks import ForeignTracks, write_fiducial_model
 from cryoloom.formats.imod.transforms import write_angles
@@ -71,7 +71,7 @@ def test_tracks_do_not_depend_on_where_shifts_begin(rng, tmp_path):
     write_fiducials(tmp_path, truth, rng, noise_angstrom=0.0)
     tracks = read_tracks(series, tmp_path, EVERY, prealigned=False)
     wrong = type(truth).start(TILTS, AXIS + 2, truth.shift_xy_angstrom + rng.normal(0, 600, (len(TILTS), 2)))
-    solution = adjust_bundle(tracks, wrong, Freedom(), robust=False)
+    solution = adjust_bundle(tracks, wrong, DegreesOfFreedom(), robust=False)
     assert solution.residual_angstrom.max() < 0.1
     assert solution.geometry.mean_axis_deg == pytest.approx(AXIS, abs=1e-3)
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cryoloom.geometry.reconstructor import project
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import index_from_position
-from cryoloom.geometry.projection import project
 from cryoloom.model import Ctf, Exclusion, ImageWarp, Microscope, Pose, Slab, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cryoloom.cli.forecast import project_to_rehearse, tell_forecast
+from cryoloom.cli.dry_run import project_for_dry_run, show_dry_run
 from cryoloom.cli.options import as_options, parse_settings, parsed_options
 from cryoloom.cli.progress import BarListener, JsonListener
 from cryoloom.contract import Step, all_steps
@@ -130,8 +130,8 @@ def process(
         "tilt_axis_deg": tilt_axis,
     }
     if dry_run:
-        with project_to_rehearse(project) as opened:
-            tell_forecast(opened.rehearse(workflow, raw=raw, parameters=parameters, **told), json)
+        with project_for_dry_run(project) as opened:
+            show_dry_run(opened.dry_run(workflow, raw=raw, parameters=parameters, **told), json)
         return
     opened = Project.open(project, create=True)
     with listener_for(json) as listener:
@@ -157,8 +157,8 @@ def workflow_run(
     """Run a workflow that says itself where its raw data are (or --set it)."""
     parameters = parse_settings(settings or ())
     if dry_run:
-        with project_to_rehearse(project) as opened:
-            tell_forecast(opened.rehearse(workflow, parameters=parameters), json)
+        with project_for_dry_run(project) as opened:
+            show_dry_run(opened.dry_run(workflow, parameters=parameters), json)
         return
     opened = Project.open(project, create=True)
     with listener_for(json) as listener:
@@ -184,7 +184,7 @@ def resume(
     """Go on after a crash, a stop or a mended cause: unfinished and failed items only."""
     opened = Project.open(project)
     if dry_run:
-        tell_forecast(opened.rehearse(), json)
+        show_dry_run(opened.dry_run(), json)
         return
     with listener_for(json) as listener:
         workplace = Workplace(executor, device, workers, cluster, share_gpus)

@@ -98,18 +98,18 @@ class StepContext(Protocol):
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""
 
-    def recalled(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
+    def load_partial(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
         """Arrays kept under the same facts while this item was growing, or None.
 
         facts : all that decides the arrays besides the step and its version: plain data, and values of the
         model, whose files count with their length and time. Arrays are read when they are asked for.
         """
 
-    def keep(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+    def save_partial(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
         """Keep arrays under their facts if the item still grows; else do nothing."""
 
     def checkpoint(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
-        """Keep arrays of long work under its way; `recalled` finds them after a stop, until it is done."""
+        """Save the state of long work; `load_partial` finds it after a stop, until the item is done."""
 
     def progress(self, done: int, total: int) -> None:
         """Tell how far the step is."""
@@ -192,8 +192,9 @@ class Step:
     """Peak memory of one item: ``bytes_needed(item, params)``; a source gets None as item."""
     citations: tuple[str | CitedFor, ...]
     ahead: Callable[..., Any] | None = None
-    """What can be done for an item that still grows: ``ahead(item, params, context)`` keeps parts of its work
-    with `StepContext.keep`, and gives the item that followers may look at, or None where it is too early."""
+    """What can be done for an item that still grows: ``ahead(item, params, context)`` saves partial
+    results with `StepContext.save_partial` and returns the item that followers may see, or None if it is too
+    early."""
     ignores_exclusions: bool = False
     """True where an excluded tilt changes nothing (movies are summed all the same), so nothing is redone."""
     also_needs: Mapping[str, FurtherInput] = field(default_factory=dict)

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cryoloom.engine.coordinator.dry_run import NodeForecast, rehearse
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.dry_run import PlannedNode, plan_nodes
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.scheduler import Listener, Scheduler, Summary
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.executors.executor import Executor
@@ -146,14 +146,14 @@ class Project:
             workers = self._workers(executor, device)
             return self._work(plan, workers, listener, coordinator)
 
-    def rehearse(
+    def dry_run(
         self,
         workflow: Workflow | str | Path | None = None,
         *,
         raw: str | Path | None = None,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
         **told: Any,
-    ) -> tuple[NodeForecast, ...]:
+    ) -> tuple[PlannedNode, ...]:
         """What `process` (with ``raw``), `run_workflow` or else `resume` would do now; nothing is done.
 
         Arguments as there. Raw data are read as far as to know what there is.
@@ -168,7 +168,7 @@ class Project:
             plan = workflow if isinstance(workflow, Workflow) else load_workflow(workflow)
         planned = plan.with_parameters(parameters or {})
         with coordinator_lock(self.folder):
-            return rehearse(self.folder, self.database, planned.runnable())
+            return plan_nodes(self.folder, self.database, planned.runnable())
 
     def _last_plan(self) -> Workflow:
         plan = self.database.last_plan()
@@ -192,7 +192,7 @@ class Project:
         (self.folder / STOP_FILE).unlink(missing_ok=True)
         try:
             scheduler = Scheduler(
-                self.folder, self.database, workers, listener or Silence(), open_source, coordinator
+                self.folder, self.database, workers, listener or NullListener(), open_source, coordinator
             )
             return scheduler.run(workflow.runnable())
         finally:

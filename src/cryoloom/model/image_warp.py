@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ImageWarp:
-    """What a rigid pose foretells at p is seen at ``p + displacement(p)`` (decision 11).
+    """What a rigid pose predicts at p is seen at ``p + displacement(p)`` (decision 11).
 
     Cubic B-splines over the field, which is centred on the image's centre; beyond it the displacement is
     that of its edge.

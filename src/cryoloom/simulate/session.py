@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.single_thread_pool import threads_alone
+from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
 from cryoloom.formats.pixels.eer_writer import write_eer
 from cryoloom.formats.pixels.movie_writer import write_eer_gain, write_gain_mrc, write_movie_tiff
 from cryoloom.formats.session.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
@@ -123,7 +123,7 @@ def _side_by_side(
     on how many there are.
     """
     small = math.prod(params.image_shape_yx) < 12_000_000
-    with threads_alone(min(torch.get_num_threads(), 2) if small else 1) as pool:
+    with single_thread_pool(min(torch.get_num_threads(), 2) if small else 1) as pool:
         yield from pool.map(expose, tilts)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.frame_motion import MotionSettings
 from cryoloom.algorithms.motion.movie_alignment import FrameDoses, MovieAligner
 from cryoloom.algorithms.motion.movie_fractions import (
@@ -191,9 +191,9 @@ def _aligned_movies(
     tilts = sorted(series.tilts, key=lambda tilt: tilt.acquisition_index)
     exposed = {tilt.acquisition_index: _Exposed.of(series, tilt, params) for tilt in tilts}
     facts = {i: _facts(series, one, params, aligner) for i, one in exposed.items()}
-    kept = {i: context.recalled(*facts[i]) for i in exposed}
+    kept = {i: context.load_partial(*facts[i]) for i in exposed}
 
-    def read(i: int, memory: Workspace) -> NDArray[Any]:
+    def read(i: int, memory: ScratchBuffers) -> NDArray[Any]:
         movie = exposed[i].movie
         return read_fractions(context.open_movie(movie), movie, exposed[i].n_fractions, memory)
 
@@ -203,7 +203,7 @@ def _aligned_movies(
         for done, (i, arrays) in enumerate(kept.items(), start=1):
             if arrays is None or not np.array_equal(arrays["prior_px"], prior.as_array()):
                 arrays = _align(exposed[i], reader.frames(i), prior, aligner)
-                context.keep(
+                context.save_partial(
                     {name: a for name, a in arrays.items() if not name.endswith("images")}, *facts[i]
                 )
             measured.append(ShiftMeasurement(arrays["measured_yx_px"], arrays["information_per_px2"]))

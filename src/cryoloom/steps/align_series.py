@@ -10,7 +10,7 @@ was tried is compared by the error of the poses from two halves of the tracks.
 Fiducials that were tracked elsewhere (IMOD's NAME.fid) can be given instead: the same adjustment solves them.
 
 With ``local`` a smooth displacement of every image is solved for besides (ice that bends, a lens that
-distorts), and kept only where it foretells tracks that were left out better than none.
+distorts), and kept only where it predicts tracks that were left out better than none.
 
 Stretch and skew, which a pose does not know, become a displacement of the image too. What all views share of
 them is another specimen and cannot be seen, so there is no choice of one for the series.
@@ -43,7 +43,7 @@ from cryoloom.algorithms.alignment.alignment_methods import (
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
 from cryoloom.algorithms.alignment.first_alignment import FirstAlignment, align_first
 from cryoloom.algorithms.alignment.local_alignment import LocalChoice, find_local_alignment
-from cryoloom.algorithms.alignment.view_variables import Freedom, Variation
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom, Variation
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.series.tilt_offset import fit_transmission
@@ -116,7 +116,7 @@ class AlignSeriesParams(StepParams):
     local: bool = Field(
         False,
         description="Also solve for a smooth displacement of each image; kept only where tracks that were "
-        "left out are foretold better by it.",
+        "left out are reprojected better by it.",
     )
     cross_validate: bool = Field(
         True, description="Also measure the error of points left out of the adjustment."
@@ -181,7 +181,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     context.progress(2, 5)
     start = SeriesGeometry.start(tilt_deg, first.coarse.axis_deg, first.coarse.shift_xy_angstrom)
     if tracks is not None:
-        tried, matched = [align_by_fiducials(tracks, start, _freedom(params))], None
+        tried, matched = [align_by_fiducials(tracks, start, _degrees_of_freedom(params))], None
     else:
         tried, matched = _tried(images, start, usable, params, context.rng)
     best = _best(tried)
@@ -206,7 +206,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         record_local(series, choice, context)
         errors = choice.rigid_error_angstrom if choice.local is None else choice.error_angstrom
     elif params.cross_validate:
-        errors = left_out_errors(best.tracks, start, _freedom(params))
+        errors = left_out_errors(best.tracks, start, _degrees_of_freedom(params))
     record_alignment(aligned, best, tried, errors, context)
     record_residuals(aligned, best, context)
     record_axis(aligned, images, first, best, usable, context)
@@ -276,11 +276,16 @@ def _tried(
     rng: np.random.Generator,
 ) -> tuple[list[Alignment], Matched | None]:
     """Every way that the method asks for and the data bear, and what projection matching gave."""
-    freedom = _freedom(params)
+    free = _degrees_of_freedom(params)
     tried: list[Alignment] = []
     if params.method in ("auto", "beads"):
         beads = align_by_beads(
-            images, start, usable, freedom, params.bead_diameter_angstrom, doubted=params.method == "auto"
+            images,
+            start,
+            usable,
+            free,
+            params.bead_diameter_angstrom,
+            doubted=params.method == "auto",
         )
         if beads is not None:
             tried.append(beads)
@@ -291,18 +296,18 @@ def _tried(
         images,
         matched,
         usable,
-        freedom,
+        free,
         patch_angstrom=params.patch_angstrom,
         spacing_angstrom=params.patch_angstrom * (1 - params.patch_overlap),
     )
     if params.method == "patches":
-        if patches is not None and freedom.axis == "one":
-            features = align_by_features(images, patches.solution.geometry, usable, freedom)
+        if patches is not None and free.axis == "one":
+            features = align_by_features(images, patches.solution.geometry, usable, free)
             if features is not None:
-                patches = with_axis_of(features, patches, images, matched.plane, usable, freedom)
+                patches = with_axis_of(features, patches, images, matched.plane, usable, free)
         return [] if patches is None else [patches], matched
     first = matched.geometry if patches is None else patches.solution.geometry
-    features = align_by_features(images, first, usable, freedom)
+    features = align_by_features(images, first, usable, free)
     return [one for one in (*tried, patches, features) if one is not None], matched
 
 
@@ -313,8 +318,8 @@ def _best(tried: list[Alignment]) -> Alignment | None:
     return min(tried, key=lambda alignment: alignment.expected_error_angstrom)
 
 
-def _freedom(params: AlignSeriesParams) -> Freedom:
-    return Freedom(
+def _degrees_of_freedom(params: AlignSeriesParams) -> DegreesOfFreedom:
+    return DegreesOfFreedom(
         params.axis,
         params.tilt,
         x_tilt=params.x_tilt,
@@ -331,7 +336,7 @@ def _local(series: TiltSeries, best: Alignment, params: AlignSeriesParams) -> Lo
     return find_local_alignment(
         best.tracks,
         best.solution,
-        _freedom(params),
+        _degrees_of_freedom(params),
         (n_x * stack.pixel_size_angstrom, n_y * stack.pixel_size_angstrom),
         [tilt.acquisition_index for tilt in series.tilts],
     )
@@ -340,7 +345,7 @@ def _local(series: TiltSeries, best: Alignment, params: AlignSeriesParams) -> Lo
 def _with_displacements(
     best: Alignment, choice: LocalChoice | None
 ) -> tuple[Alignment, Sequence[ImageWarp | None]]:
-    """The solution with the local one in its place, where that foretells better, and its displacements."""
+    """The solution with the local one in its place, where that predicts better, and its displacements."""
     if choice is None or choice.local is None:
         return best, [None] * best.tracks.n_views
     return replace(best, solution=choice.local.solution), choice.local.warps
@@ -350,9 +355,9 @@ def _seen(images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_]) -> NDA
     """Images that show anything: neither constant nor all but black beside the others."""
     seen = images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
     if usable.sum() > 8 and np.median(images.mean[usable]) > 0:
-        lit = np.ones(len(usable), dtype=bool)
-        lit[usable] = brightness_ratio(np.maximum(images.mean[usable], 0), tilt_deg[usable]) > BLACK
-        seen &= lit
+        illuminated = np.ones(len(usable), dtype=bool)
+        illuminated[usable] = brightness_ratio(np.maximum(images.mean[usable], 0), tilt_deg[usable]) > BLACK
+        seen &= illuminated
     return seen
 
 

@@ -83,7 +83,7 @@ def _record_surfaces(best: Alignment, context: StepContext) -> None:
 
 
 def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) -> None:
-    """What was tried of a local alignment, what it foretells of left-out tracks, and how large it is."""
+    """What was tried of a local alignment, what it predicts of left-out tracks, and how large it is."""
     rigid = float(np.nanmedian(choice.rigid_error_angstrom))
     context.figure("left_out_error_rigid_angstrom", rigid)
     sizes = np.zeros(len(series.tilts))
@@ -95,7 +95,7 @@ def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) 
         "local",
         {
             "used": choice.local is not None,
-            "sureness": round(choice.sureness, 2),
+            "significance": round(choice.significance, 2),
             "rigid_angstrom": rigid,
             "tried": [
                 {

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.aligned_images import OVERSAMPLING, pose_affine, sample_aligned, spline_image
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
@@ -132,7 +132,7 @@ def _aligned(
             acquisition_index=tilt.acquisition_index,
         )
     mean = float(image.mean())
-    straight = straightened(image - mean, pose.warp, stack.pixel_size_angstrom)
+    straight = undistorted(image - mean, pose.warp, stack.pixel_size_angstrom)
     knots = spline_image(straight, (binning, binning))
     shift_x, shift_y = pose.shift_xy_angstrom
     affine = pose_affine(

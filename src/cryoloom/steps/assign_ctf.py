@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cryoloom.algorithms.series.tilt_matching import partners
+from cryoloom.algorithms.series.tilt_matching import corresponding_tilts
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
@@ -33,7 +33,7 @@ def assign_ctf(
     series: TiltSeries, params: AssignCtfParams, context: StepContext, *, ctf_from: TiltSeries
 ) -> TiltSeries:
     """Give the tilts of a series the CTF that the same tilts have in another set, and its handedness."""
-    theirs = partners(series, ctf_from, "ctf_from")
+    theirs = corresponding_tilts(series, ctf_from, "ctf_from")
     if not any(tilt.ctf for tilt in ctf_from.tilts):
         raise DataUnfitError(
             f"ctf_from has no CTF for {series.name}: it was not estimated; connect ctf_from to estimate_ctf"

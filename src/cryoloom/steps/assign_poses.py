@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from cryoloom.algorithms.series.tilt_matching import partners
+from cryoloom.algorithms.series.tilt_matching import corresponding_tilts
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
@@ -45,7 +45,7 @@ def assign_poses(
     series: TiltSeries, params: AssignPosesParams, context: StepContext, *, poses_from: TiltSeries
 ) -> TiltSeries:
     """Give the tilts of a series the poses that the same tilts have in another set."""
-    theirs = partners(series, poses_from, "poses_from")
+    theirs = corresponding_tilts(series, poses_from, "poses_from")
     if not any(tilt.pose for tilt in poses_from.tilts):
         raise DataUnfitError(
             f"poses_from has no poses for {series.name}: it was not aligned; connect it to align_series"

@@ -285,7 +285,7 @@ def _train(
         ),
     )
     facts = (tomogram, params.model_dump(mode="json", exclude={"multiscale"}) | asdict(effort))
-    kept = context.recalled(*facts)
+    kept = context.load_partial(*facts)
     if kept is not None:
         training.restore(kept)
     total = effort.epochs * effort.steps_per_epoch

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.images.prefetch import work_ahead
+from cryoloom.algorithms.images.prefetch import prefetch
 from cryoloom.algorithms.images.xrays import XrayCriteria, fill_from_surroundings, find_xrays
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
@@ -85,7 +85,7 @@ def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepConte
         return image, find_xrays(image, criteria)
 
     with ThreadPoolExecutor(context.n_threads) as pool:
-        looked = work_ahead(pool, look, range(n_sections), context.n_threads)
+        looked = prefetch(pool, look, range(n_sections), context.n_threads)
         for section, (image, hit) in looked:
             n_hit += int(hit.sum())
             target, source = fill_from_surroundings(hit, context.rng)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment.alignment_methods import Alignment
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_matching import evidence_of_tilts
 from cryoloom.algorithms.series.view_matching import ViewEvidence, match_views
@@ -53,8 +53,8 @@ def read_tracks(series: TiltSeries, folder: Path, usable: NDArray[np.bool_], *, 
     return kept
 
 
-def align_by_fiducials(tracks: Tracks, start: SeriesGeometry, freedom: Freedom) -> Alignment:
+def align_by_fiducials(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom) -> Alignment:
     """Bundle adjustment of given tracks, first without doubting any of them: shifts need no start then."""
-    first = adjust_bundle(tracks, start, freedom, robust=False)
-    solution = adjust_bundle(tracks, first.geometry, freedom)
-    return Alignment.of("fiducials", tracks, solution, freedom)
+    first = adjust_bundle(tracks, start, free, robust=False)
+    solution = adjust_bundle(tracks, first.geometry, free)
+    return Alignment.of("fiducials", tracks, solution, free)

@@ -130,12 +130,12 @@ def _search(gain: GainReference, movies: list[Movie], context: StepContext) -> t
 
 def _counts(movie: Movie, context: StepContext) -> NDArray[np.float32]:
     """Sum of a movie's raw frames, ``(y, x)``; of a series that grows it is read once."""
-    kept = context.recalled(movie)
+    kept = context.load_partial(movie)
     if kept is not None:
         return kept["counts"]
     opened = context.open_movie(movie)
     counts = opened.read_sum(0, opened.n_frames)
-    context.keep({"counts": counts}, movie)
+    context.save_partial({"counts": counts}, movie)
     return counts
 
 

@@ -46,7 +46,7 @@ from cryoloom.algorithms.reconstruction.iterative_reconstruction import (
 from cryoloom.algorithms.reconstruction.reconstruction_bands import (
     BESIDES_BYTES,
     Part,
-    Projection,
+    Reconstructor,
     StripSink,
     bands_of,
     reconstruct_band,
@@ -187,9 +187,9 @@ class _InBothOrders:
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     """All aligned images, one image's work or some rows' and a strip's; with less, rows go in bands."""
     grid = _grid(series, params)
-    projection = _projection(series, grid, params)
+    reconstructor = _reconstructor(series, grid, params)
     rows = min(_ROWS_AT_ONCE, grid.volume_shape[1])
-    work = projection.strip_bytes + rows * projection.held_row_bytes
+    work = reconstructor.strip_bytes + rows * reconstructor.held_row_bytes
     return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + BESIDES_BYTES
 
 
@@ -239,16 +239,16 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
             context.warn("no slab was measured (estimate_slab), so the tomogram lies as the poses do")
         series = series_in_slab(series)
     grid = _grid(series, params)
-    projection = _projection(series, grid, params)
-    if isinstance(projection, DepthCorrectedBackProjection) and series.handedness.applied is None:
+    reconstructor = _reconstructor(series, grid, params)
+    if isinstance(reconstructor, DepthCorrectedBackProjection) and series.handedness.applied is None:
         context.warn(
             f"{series.name}: the handedness is not known, so every image is corrected at one defocus for all "
             "depths; set it at the import, or measure it with estimate_ctf after the alignment"
         )
-    if isinstance(projection, IterativeReconstruction):
-        projection = _settled(projection, grid, series.best_stack.images, context)
-    parts = _parts(series, grid, projection, params)
-    bands = {part.role: bands_of(part.grid, part.projection, context.memory_bytes) for part in parts}
+    if isinstance(reconstructor, IterativeReconstruction):
+        reconstructor = _settled(reconstructor, grid, series.best_stack.images, context)
+    parts = _parts(series, grid, reconstructor, params)
+    bands = {part.role: bands_of(part.grid, part.reconstructor, context.memory_bytes) for part in parts}
     total = sum(len(bands[part.role]) * len(part.grid.tilts) + grid.volume_shape[1] for part in parts)
     done = 0
     sinks: dict[str, PixelSink] = {}
@@ -261,9 +261,9 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
                 done += amount
                 context.progress(done, total)
     context.figure("n_tilts", len(grid.tilts))
-    if isinstance(projection, DepthCorrectedBackProjection):
-        context.figure("ctf_step_angstrom", projection.slab_voxels * grid.voxel_size_angstrom)
-        context.figure("ctf_corrections_per_tilt", projection.n_nodes / len(grid.tilts))
+    if isinstance(reconstructor, DepthCorrectedBackProjection):
+        context.figure("ctf_step_angstrom", reconstructor.slab_voxels * grid.voxel_size_angstrom)
+        context.figure("ctf_corrections_per_tilt", reconstructor.n_nodes / len(grid.tilts))
     even, odd = sinks.get("tomogram_even"), sinks.get("tomogram_odd")
     if even is not None and odd is not None:
         _compare_halves(even, odd, grid.voxel_size_angstrom, context)
@@ -271,11 +271,11 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
 
 
 def _parts(
-    series: TiltSeries, grid: TomogramGrid, projection: Projection, params: ReconstructParams
+    series: TiltSeries, grid: TomogramGrid, reconstructor: Reconstructor, params: ReconstructParams
 ) -> list[Part]:
     """The tomogram, and its halves where they are asked for and possible."""
     stack = series.best_stack
-    parts = [Part("tomogram", stack.images, grid, projection)]
+    parts = [Part("tomogram", stack.images, grid, reconstructor)]
     if not params.halves:
         return parts
     if params.halves_by == "tilts":
@@ -287,13 +287,15 @@ def _parts(
                     "use halves_by=frames",
                     series=series.name,
                 )
-            way = _projection(series, some, params)
-            if isinstance(way, IterativeReconstruction) and isinstance(projection, IterativeReconstruction):
-                way = way.with_iterations(projection.n_iterations)
+            way = _reconstructor(series, some, params)
+            if isinstance(way, IterativeReconstruction) and isinstance(
+                reconstructor, IterativeReconstruction
+            ):
+                way = way.with_iterations(reconstructor.n_iterations)
             parts.append(Part(f"tomogram_{name}", stack.images, some, way))
     elif stack.even is not None and stack.odd is not None:
-        parts.append(Part("tomogram_even", stack.even, grid, projection))
-        parts.append(Part("tomogram_odd", stack.odd, grid, projection))
+        parts.append(Part("tomogram_even", stack.even, grid, reconstructor))
+        parts.append(Part("tomogram_odd", stack.odd, grid, reconstructor))
     return parts
 
 
@@ -343,7 +345,7 @@ def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
     )
 
 
-def _projection(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> Projection:
+def _reconstructor(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> Reconstructor:
     """Geometry and filters; with the correction of the transfer function where it is asked for."""
     if params.method != "wbp":
         return plan_iterations(

@@ -91,11 +91,11 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
     tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in tilts])
     found: list[Exclusion | None] = [None] * len(tilts)
     _judge_light(found, seen, tilt_deg, params)
-    lit = np.array([reason is None for reason in found])
-    shift = _shift_fractions(images, tilt_deg, lit, series.tilt_axis_deg.applied)
-    smear = _smears(seen, tilts, lit)
-    least = int(np.argmin(np.where(lit, np.abs(tilt_deg), np.inf)))
-    for i in np.flatnonzero(lit):
+    illuminated = np.array([reason is None for reason in found])
+    shift = _shift_fractions(images, tilt_deg, illuminated, series.tilt_axis_deg.applied)
+    smear = _smears(seen, tilts, illuminated)
+    least = int(np.argmin(np.where(illuminated, np.abs(tilt_deg), np.inf)))
+    for i in np.flatnonzero(illuminated):
         length = smear.length_angstrom[i]
         if params.find_shifted and shift[i] > params.shift_fraction and i != least:
             text = f"shifted by {100 * shift[i]:.0f} % of the field"
@@ -163,30 +163,32 @@ def _counts_from_zero(seen: TiltSurvey) -> bool:
     return bool(np.median(seen.mean) > 0 and np.median(seen.blocks.min(axis=(1, 2))) >= 0)
 
 
-def _smears(seen: TiltSurvey, tilts: list[Tilt], lit: NDArray[np.bool_]) -> SeriesSmear:
-    """Smear of each lit tilt against the others; that of the rest is 0."""
+def _smears(seen: TiltSurvey, tilts: list[Tilt], illuminated: NDArray[np.bool_]) -> SeriesSmear:
+    """Smear of each illuminated tilt against the others; that of the rest is 0."""
     counts = np.where(seen.mean > 0, seen.mean, 1.0)[:, None] if _counts_from_zero(seen) else 1.0
     signal = (seen.power - seen.noise_power) / counts**2
     error = power_error(seen.power, seen.bins) / counts**2
     tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in tilts])
     dose = np.array([tilt.dose_end_per_angstrom2 for tilt in tilts])
-    fitted = fit_smears(signal[lit], error[lit], seen.bins, explaining_terms(tilt_deg, dose)[lit])
-    return fitted.spread_over(lit)
+    fitted = fit_smears(
+        signal[illuminated], error[illuminated], seen.bins, explaining_terms(tilt_deg, dose)[illuminated]
+    )
+    return fitted.spread_over(illuminated)
 
 
 def _shift_fractions(
-    images: TiltImages, tilt_deg: Array, lit: NDArray[np.bool_], told_deg: float | None
+    images: TiltImages, tilt_deg: Array, illuminated: NDArray[np.bool_], told_deg: float | None
 ) -> Array:
     """How far each image is off target over the shorter side; NaN where that is not trusted.
 
     Counted from where the series as a whole had drifted, since a chain of correlations drifts as well: by a
     tenth of the field on simulated series. A steady drift counts by half.
     """
-    if lit.sum() < 3:
+    if illuminated.sum() < 3:
         return np.full(len(tilt_deg), np.nan)
-    axis_deg, _, _ = choose_axis(images, tilt_deg, lit, told_deg)
-    coarse = align_coarsely(images, tilt_deg, axis_deg, lit, max_shift_fraction=0.48)
-    trusted = lit & ~(coarse.prominence < TRUSTED_PROMINENCE)
+    axis_deg, _, _ = choose_axis(images, tilt_deg, illuminated, told_deg)
+    coarse = align_coarsely(images, tilt_deg, axis_deg, illuminated, max_shift_fraction=0.48)
+    trusted = illuminated & ~(coarse.prominence < TRUSTED_PROMINENCE)
     if trusted.sum() < 3:
         return np.full(len(tilt_deg), np.nan)
     place = np.where(trusted[:, None], coarse.shift_xy_angstrom, np.nan)

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.images.prefetch import work_ahead
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.prefetch import prefetch
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.series.dose import dose_weights, mean_dose_weights
 from cryoloom.algorithms.series.radial_weighting import weighted_by_frequency
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -81,19 +81,19 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
                 series=series.name,
                 acquisition_index=tilt.acquisition_index,
             )
-    workspace, outputs = Workspace(), _Outputs(stack.shape_yx)
+    scratch, outputs = ScratchBuffers(), _Outputs(stack.shape_yx)
 
     def weigh(task: tuple[Tilt, str]) -> NDArray[np.float32]:
         tilt, role = task
         source, section = sources[role], int(tilt.section or 0)
         table = _table(tilt, stack.pixel_size_angstrom, series.microscope.voltage_kv, params)
         out = outputs.take()
-        weighted_by_frequency(lambda start, stop: source[section, start:stop], table, out, workspace)
+        weighted_by_frequency(lambda start, stop: source[section, start:stop], table, out, scratch)
         return out
 
     tasks = [(tilt, role) for tilt in stacked for role in sinks]
     with ThreadPoolExecutor(context.n_threads) as pool:
-        finished = work_ahead(pool, weigh, tasks, context.n_threads)
+        finished = prefetch(pool, weigh, tasks, context.n_threads)
         for done, ((tilt, role), image) in enumerate(finished, start=1):
             sinks[role][int(tilt.section or 0)] = image
             outputs.give_back(image)

@@ -17,7 +17,7 @@ from cryoloom.algorithms.alignment.alignment_methods import (
 )
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
 from makers.blob_series import AXIS, PIXEL, TILTS, make_series
@@ -30,7 +30,7 @@ def alignment(rng, method, n_tracks, noise):
     points = rng.uniform(-1, 1, (n_tracks, 3)) * [1000, 1000, 400]
     table = truth.project(points).transpose(1, 0, 2)
     tracks = Tracks.from_table(table + rng.normal(0, noise, table.shape))
-    return Alignment.of(method, tracks, adjust_bundle(tracks, truth), Freedom())
+    return Alignment.of(method, tracks, adjust_bundle(tracks, truth), DegreesOfFreedom())
 
 
 def test_many_poor_tracks_can_be_better_than_a_few_good_ones(rng):
@@ -49,7 +49,7 @@ def test_patches_are_not_believed_to_be_better_than_they_are_known_to_be(rng):
 def test_a_series_without_beads_has_none(rng):
     series, truth = make_series(rng, n_beads=0)
     images = load_tilt_images(series.stack.images, PIXEL, PIXEL)
-    found = align_by_beads(images, truth, ALL, Freedom(), None, doubted=True)
+    found = align_by_beads(images, truth, ALL, DegreesOfFreedom(), None, doubted=True)
     assert found is None or not found.is_sure(PIXEL)
 
 
@@ -71,7 +71,7 @@ def test_features_are_sought_again_about_an_axis_that_was_far_off(rng, monkeypat
     made = alignment(rng, "features", 30, 1.0)
     starts = []
 
-    def search(images, first, usable, freedom):
+    def search(images, first, usable, free):
         starts.append(first.mean_axis_deg)
         # A search leaves two fifths of the axis' error.
         axis = AXIS + 0.4 * (first.axis_deg - AXIS)
@@ -81,7 +81,7 @@ def test_features_are_sought_again_about_an_axis_that_was_far_off(rng, monkeypat
     monkeypatch.setattr(alignment_methods, "track_features", search)
     ones = np.ones(len(TILTS))
     images = TiltImages(torch.zeros(len(TILTS), 8, 8), PIXEL, ones, ones)
-    found = align_by_features(images, SeriesGeometry.start(TILTS, AXIS + off_deg), ALL, Freedom())
+    found = align_by_features(images, SeriesGeometry.start(TILTS, AXIS + off_deg), ALL, DegreesOfFreedom())
     assert len(starts) == n_searches
     assert found.solution.geometry.mean_axis_deg == pytest.approx(AXIS + off_deg * 0.4**n_searches)
 
@@ -93,15 +93,17 @@ def test_patches_take_the_axis_that_features_tell(rng):
     table = truth.project(points).transpose(1, 0, 2)
     tracks = Tracks.from_table(table + rng.normal(0, 3.0, table.shape))
     off = replace(truth, axis_deg=truth.axis_deg + 0.6)
-    features = Alignment.of("features", tracks, adjust_bundle(tracks, truth), Freedom())
-    patches = Alignment.of("patches", tracks, adjust_bundle(tracks, off, Freedom(axis="fixed")), Freedom())
+    features = Alignment.of("features", tracks, adjust_bundle(tracks, truth), DegreesOfFreedom())
+    patches = Alignment.of(
+        "patches", tracks, adjust_bundle(tracks, off, DegreesOfFreedom(axis="fixed")), DegreesOfFreedom()
+    )
     assert patches.solution.geometry.mean_axis_deg == pytest.approx(AXIS + 0.6)
-    found = with_axis_of(features, patches, images, (0.0, 0.0, 0.0), ALL, Freedom())
+    found = with_axis_of(features, patches, images, (0.0, 0.0, 0.0), ALL, DegreesOfFreedom())
     assert found.method == "patches"
     axis = found.solution.geometry.mean_axis_deg
     assert axis == pytest.approx(features.solution.geometry.mean_axis_deg)
     assert axis == pytest.approx(AXIS, abs=0.1)
-    assert with_axis_of(features, features, images, (0.0, 0.0, 0.0), ALL, Freedom()) is features
+    assert with_axis_of(features, features, images, (0.0, 0.0, 0.0), ALL, DegreesOfFreedom()) is features
 
 
 def test_a_plane_that_nothing_told_has_no_slope():

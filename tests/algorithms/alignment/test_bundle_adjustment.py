@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors, pose_errors
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom, geometry_of, jacobians
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom, geometry_of, jacobians
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 
 TILTS = np.arange(-60.0, 61.0, 5.0)
@@ -77,7 +77,7 @@ def test_variables_are_found_when_free(rng, name):
     tracks = Tracks.from_table(bent.project(points).transpose(1, 0, 2))
     start = SeriesGeometry.start(TILTS, 84.0)
     rigid = adjust_bundle(tracks, start)
-    free = adjust_bundle(tracks, start, Freedom(**{name: "per_view"}))
+    free = adjust_bundle(tracks, start, DegreesOfFreedom(**{name: "per_view"}))
     assert free.residual_angstrom.mean() < 0.05 * rigid.residual_angstrom.mean()
     assert free.geometry.magnification[np.argmin(np.abs(TILTS))] == pytest.approx(1.0)
 
@@ -85,7 +85,7 @@ def test_variables_are_found_when_free(rng, name):
 def test_left_out_error_shows_over_fitting(rng):
     _, _, tracks = synthetic(rng, noise_angstrom=5.0, n_points=8)
     start = SeriesGeometry.start(TILTS, 84.0)
-    free = Freedom("per_view", "per_view", magnification="per_view")
+    free = DegreesOfFreedom("per_view", "per_view", magnification="per_view")
     fit = [adjust_bundle(tracks, start, f).residual_angstrom.mean() for f in (None, free)]
     honest = [np.nanmean(left_out_errors(tracks, start, f)) for f in (None, free)]
     assert fit[1] < fit[0]
@@ -100,8 +100,8 @@ def test_imods_bead_problem_is_solved_as_well_as_imod_does(data):
     position = problem.position_xy_px - 256.0
     tracks = Tracks(problem.view, problem.track, position, np.ones(len(position)), n_views, n_points)
     start = SeriesGeometry.start(65.0 - 2.0 * np.arange(n_views), -12.5)
-    freedom = Freedom("per_view", "grouped", "fixed", "per_view", "grouped", "grouped")
-    solution = adjust_bundle(tracks, start, freedom)
+    free = DegreesOfFreedom("per_view", "grouped", "fixed", "per_view", "grouped", "grouped")
+    solution = adjust_bundle(tracks, start, free)
     assert problem.mean_residual_px == pytest.approx(0.3129, abs=1e-4)
     assert solution.residual_angstrom.mean() < 0.315
     # IMOD's transforms turn by -axis: 11.4 degrees on average.
@@ -134,7 +134,7 @@ def test_a_beam_tilt_is_found_and_told_as_ordinary_poses(rng):
     straight, points, _ = synthetic(rng)
     bent = replace(straight, beam_tilt_deg=np.full(len(TILTS), 0.6))
     tracks = Tracks.from_table(bent.project(points).transpose(1, 0, 2))
-    solution = adjust_bundle(tracks, SeriesGeometry.start(TILTS, 84.0), Freedom(beam_tilt="one"))
+    solution = adjust_bundle(tracks, SeriesGeometry.start(TILTS, 84.0), DegreesOfFreedom(beam_tilt="one"))
     assert_allclose(solution.geometry.beam_tilt_deg, 0.6, atol=0.01)
     plain = solution.geometry.without_beam_tilt()
     assert not plain.beam_tilt_deg.any()

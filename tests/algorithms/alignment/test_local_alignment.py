@@ -6,7 +6,7 @@ import pytest
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.local_alignment import LocalPrior, find_local_alignment
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, triangulate
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 
 FIELD = 4000.0
@@ -43,8 +43,8 @@ def solved(seed, radial_angstrom, bulge_angstrom, *, n_points=25, noise_angstrom
         truth, rng.uniform(-1, 1, (n_points, 3)) * [2000, 2000, 600], radial_angstrom, bulge_angstrom
     )
     tracks = Tracks.from_table(table + rng.normal(0, noise_angstrom, table.shape))
-    rigid = adjust_bundle(tracks, SeriesGeometry.start(TILTS, 84.0), Freedom())
-    choice = find_local_alignment(tracks, rigid, Freedom(), (FIELD, FIELD), EXPOSURE, PRIORS)
+    rigid = adjust_bundle(tracks, SeriesGeometry.start(TILTS, 84.0), DegreesOfFreedom())
+    choice = find_local_alignment(tracks, rigid, DegreesOfFreedom(), (FIELD, FIELD), EXPOSURE, PRIORS)
     fresh = Tracks.from_table(
         seen(truth, rng.uniform(-1, 1, (200, 3)) * [1800, 1800, 600], radial_angstrom, bulge_angstrom)
     )
@@ -80,7 +80,7 @@ def test_bending_ice_is_followed(seed):
 def test_where_nothing_bends_nothing_is_used(seed):
     choice, errors = solved(seed, 0.0, 0.0)
     assert choice.local is None
-    assert choice.sureness < 2.0
+    assert choice.significance < 2.0
     assert errors[0] < 1.2
 
 

@@ -7,7 +7,7 @@ from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_distortion import with_distortions
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.model import ImageWarp, Pose
 
@@ -59,13 +59,13 @@ def test_a_changing_skew_is_solved_and_carried(seed):
     table = truth.project(beads).transpose(1, 0, 2) + rng.normal(0, 1.0, (30, len(TILTS), 2))
     tracks = Tracks.from_table(table)
     start = SeriesGeometry.start(TILTS, 84.0)
-    plain = adjust_bundle(tracks, start, Freedom())
-    freedom = Freedom(stretch="grouped", skew="grouped")
-    solved = adjust_bundle(tracks, start, freedom)
+    plain = adjust_bundle(tracks, start, DegreesOfFreedom())
+    free = DegreesOfFreedom(stretch="grouped", skew="grouped")
+    solved = adjust_bundle(tracks, start, free)
     assert solved.residual_angstrom.mean() < 0.8 * plain.residual_angstrom.mean()
-    # It foretells what it never saw, too.
-    assert np.nanmedian(left_out_errors(tracks, start, freedom)) < np.nanmedian(
-        left_out_errors(tracks, start, Freedom())
+    # It predicts what it never saw, too.
+    assert np.nanmedian(left_out_errors(tracks, start, free)) < np.nanmedian(
+        left_out_errors(tracks, start, DegreesOfFreedom())
     )
     rise = np.polyfit(np.abs(TILTS) / 60.0, solved.geometry.skew, 1)[0]
     assert rise == pytest.approx(0.01, rel=0.35)  # a part goes with cos(tilt): that is another specimen
@@ -105,4 +105,4 @@ def test_a_skew_of_the_whole_series_is_another_specimen(rng):
     )
     beads = rng.uniform(-1, 1, (12, 3)) * [1500, 1500, 300]
     tracks = Tracks.from_table(common.project(beads).transpose(1, 0, 2))
-    assert adjust_bundle(tracks, truth, Freedom()).residual_angstrom.max() < 1e-6
+    assert adjust_bundle(tracks, truth, DegreesOfFreedom()).residual_angstrom.max() < 1e-6

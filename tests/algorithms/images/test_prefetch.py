@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cryoloom.algorithms.images.prefetch import work_ahead
+from cryoloom.algorithms.images.prefetch import prefetch
 
 
 def test_results_come_in_order_and_no_more_than_allowed_are_held():
@@ -19,7 +19,7 @@ def test_results_come_in_order_and_no_more_than_allowed_are_held():
         return task**2
 
     with ThreadPoolExecutor(4) as pool:
-        for task, done in work_ahead(pool, work, range(20), 3):
+        for task, done in prefetch(pool, work, range(20), 3):
             assert done == task**2
             with lock:
                 held -= 1
@@ -28,7 +28,7 @@ def test_results_come_in_order_and_no_more_than_allowed_are_held():
 
 def test_an_error_is_raised_where_its_result_is_due():
     with ThreadPoolExecutor(2) as pool:
-        results = work_ahead(pool, lambda n: 1 // n, [2, 1, 0, 5], 2)
+        results = prefetch(pool, lambda n: 1 // n, [2, 1, 0, 5], 2)
         assert next(results) == (2, 0)
         assert next(results) == (1, 1)
         with pytest.raises(ZeroDivisionError):

@@ -6,14 +6,14 @@ import threading
 
 import torch
 
-from cryoloom.algorithms.images.single_thread_pool import threads_alone
+from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
 
 
 def test_torch_works_alone_inside_and_as_before_outside():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        with threads_alone(2) as pool:
+        with single_thread_pool(2) as pool:
             assert list(pool.map(lambda _: torch.get_num_threads(), range(4))) == [1] * 4
         assert torch.get_num_threads() == 3
         seen = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.model import ImageWarp
 
 PIXEL = 4.0
@@ -29,20 +29,20 @@ def test_displaced_blobs_come_back(rng, shape):
     grid = np.linspace(-0.35, 0.35, 4)
     places = np.stack(np.meshgrid(grid * shape[1], grid * shape[0]), -1).reshape(-1, 2) * PIXEL
     seen = blobs(places + warp.displacement(places), shape)
-    straight = straightened(torch.from_numpy(seen), warp, PIXEL).numpy()
+    straight = undistorted(torch.from_numpy(seen), warp, PIXEL).numpy()
     wanted = blobs(places, shape)
     before, after = np.abs(seen - wanted).max(), np.abs(straight - wanted).max()
     assert before > 0.3
     # What is left is the blobs' own change of shape: gradients of the displacement are a few percent.
     assert after < 0.1
-    assert straightened(torch.from_numpy(seen), None, PIXEL).numpy() is not straight
+    assert undistorted(torch.from_numpy(seen), None, PIXEL).numpy() is not straight
 
 
 def test_images_of_another_binning_are_displaced_by_the_same_angstroms(rng):
     warp = ImageWarp.of_controls(np.full((2, 2, 2), [8.0, -4.0]), (480.0, 600.0))
     for pixel in (4.0, 2.0):
         image = torch.from_numpy(rng.normal(size=(150, 120)).astype(np.float32))
-        straight = straightened(image, warp, pixel)
+        straight = undistorted(image, warp, pixel)
         moved = torch.roll(image, (round(4.0 / pixel), -round(8.0 / pixel)), (0, 1))
         assert torch.allclose(straight[10:-10, 10:-10], moved[10:-10, 10:-10], atol=1e-4)
 

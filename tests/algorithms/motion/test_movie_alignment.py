@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.frame_motion import MotionSettings
 from cryoloom.algorithms.motion.frame_spectra import find_bad_pixels, frame_grid, frame_spectrum
 from cryoloom.algorithms.motion.movie_alignment import FrameDoses, MovieAligner
@@ -57,7 +57,7 @@ def test_spectrum_of_a_frame_is_its_transform(shape, pool, rng):
     bad = find_bad_pixels([frame], None, 1e3, rng, pool)
     grid = frame_grid(shape, 1.0)
     into = np.empty((grid.shape_yx[0], grid.shape_yx[1] // 2 + 1), np.complex64)
-    frame_spectrum(frame, 0, None, bad, grid, into, Workspace())
+    frame_spectrum(frame, 0, None, bad, grid, into, ScratchBuffers())
     back = np.fft.irfft2(into, s=grid.shape_yx)
     offset = [n // 2 - m // 2 for n, m in zip(grid.shape_yx, shape, strict=True)]
     inner = back[offset[0] : offset[0] + shape[0], offset[1] : offset[1] + shape[1]]

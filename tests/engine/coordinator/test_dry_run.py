@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from cryoloom.engine.coordinator.dry_run import NodeForecast
+from cryoloom.engine.coordinator.dry_run import PlannedNode
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
@@ -25,7 +25,7 @@ def workflow(**second):
 
 
 def forecast(project, *args, **kwargs):
-    return {node.node: node for node in project.rehearse(*args, **kwargs)}
+    return {node.node: node for node in project.dry_run(*args, **kwargs)}
 
 
 def state(project):
@@ -39,8 +39,8 @@ def state(project):
 def test_of_a_new_project_everything_is_ahead(project):
     before = state(project)
     told = forecast(project, workflow())
-    assert told["find_series"] == NodeForecast("find_series", 3, 0, 0, 0)
-    assert told["draw"] == NodeForecast("draw", 0, 3, 0, 0)
+    assert told["find_series"] == PlannedNode("find_series", 3, 0, 0, 0)
+    assert told["draw"] == PlannedNode("draw", 0, 3, 0, 0)
     assert [told[name].n_later for name in ("smooth", "merge")] == [3, 3]
     assert state(project) == before
 
@@ -48,7 +48,7 @@ def test_of_a_new_project_everything_is_ahead(project):
 def test_what_is_done_is_there_and_only_what_changed_is_ahead(project):
     project.run_workflow(workflow())
     before = state(project)
-    assert {(n.n_there, n.n_now, n.n_later, n.n_unfit) for n in project.rehearse()} == {(3, 0, 0, 0)}
+    assert {(n.n_there, n.n_now, n.n_later, n.n_unfit) for n in project.dry_run()} == {(3, 0, 0, 0)}
     changed = forecast(project, workflow(), parameters={"smooth": {"width": 3}})
     assert [changed[name].n_now for name in ("draw", "smooth", "merge")] == [0, 3, 0]
     assert changed["merge"].n_later == 3
@@ -60,11 +60,11 @@ def test_what_failed_is_ahead_again(project):
     steps[1] = {"step": "draw", "parameters": {"fails_on": ["TS_02"]}}
     project.run_workflow(Workflow.model_validate({"name": "graph", "steps": steps}))
     told = forecast(project)
-    assert told["draw"] == NodeForecast("draw", 2, 1, 0, 0)
-    assert told["smooth"] == NodeForecast("smooth", 2, 0, 1, 0)
-    assert told["merge"] == NodeForecast("merge", 2, 0, 1, 0)
+    assert told["draw"] == PlannedNode("draw", 2, 1, 0, 0)
+    assert told["smooth"] == PlannedNode("smooth", 2, 0, 1, 0)
+    assert told["merge"] == PlannedNode("merge", 2, 0, 1, 0)
 
 
 def test_a_project_without_a_request_has_nothing_to_rehearse(project):
     with pytest.raises(UserInputError, match="nothing was run"):
-        project.rehearse()
+        project.dry_run()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from cryoloom.contract import StepContext, StepParams, step
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.sources import source_items
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.graph.workflow import Workflow
@@ -37,7 +37,7 @@ def project(tmp_path):
     return Project.create(tmp_path / "project")
 
 
-class Diary(Silence):
+class Diary(NullListener):
     def __init__(self):
         self.finished_items, self.started_at = [], []
 

@@ -12,7 +12,7 @@ import distributed
 import numpy as np
 import pytest
 
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.executors.dask_executor import N_TRIES, DaskExecutor
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.executors.workforces import DaskWorkers, LocalWorkers
@@ -60,7 +60,7 @@ def images_of(project):
     return {item.name: project.value(item).best_stack.images[:] for item in final_items(project.database)}
 
 
-class Diary(Silence):
+class Diary(NullListener):
     def __init__(self):
         self.told = []
 

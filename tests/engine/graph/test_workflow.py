@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cryoloom.contract import planned
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
@@ -128,7 +128,7 @@ def test_what_does_not_exist_yet_is_left_out_and_said(project, monkeypatch):
     monkeypatch.setattr(planned, "_PLANNED", (plan,))
     told = []
 
-    class Ear(Silence):
+    class Ear(NullListener):
         def planned(self, workflow):
             told.extend(workflow.notes)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryoloom.engine.worker.partial_results import KeptParts, forget_parts
+from cryoloom.engine.worker.partial_results import PartialResults, forget_partial_results
 from cryoloom.errors import TransientError
 from cryoloom.model import Movie
 
@@ -23,7 +23,7 @@ def movie(tmp_path):
 
 @pytest.fixture
 def parts(tmp_path):
-    return KeptParts(tmp_path, "align_frames", 2, "TS_01")
+    return PartialResults(tmp_path, "align_frames", 2, "TS_01")
 
 
 ARRAYS = {"even": np.arange(20, dtype=np.float32).reshape(4, 5), "error_px": np.float64(0.25)}
@@ -46,7 +46,7 @@ def test_what_is_kept_comes_back_to_the_bit(parts, movie):
 def test_other_facts_find_nothing(tmp_path, parts, movie):
     parts.keep(ARRAYS, (movie, {"binning": 2.0}))
     assert parts.find((movie, {"binning": 1.0})) is None
-    assert KeptParts(tmp_path, "align_frames", 3, "TS_01").find((movie, {"binning": 2.0})) is None
+    assert PartialResults(tmp_path, "align_frames", 3, "TS_01").find((movie, {"binning": 2.0})) is None
     os.utime(movie.path, ns=(1, 1))  # written again
     assert parts.find((movie, {"binning": 2.0})) is None
 
@@ -72,6 +72,6 @@ def test_a_damaged_file_is_named(tmp_path, parts, movie):
 
 def test_nothing_is_left_when_the_item_is_whole(tmp_path, parts, movie):
     parts.keep(ARRAYS, (movie,))
-    forget_parts(tmp_path, "align_frames", "TS_01")
-    forget_parts(tmp_path, "align_frames", "TS_02")
+    forget_partial_results(tmp_path, "align_frames", "TS_01")
+    forget_partial_results(tmp_path, "align_frames", "TS_02")
     assert not list((tmp_path / "cache").rglob("*.npz"))

@@ -5,7 +5,7 @@ import pytest
 
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, triangulate
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.imod.fiducials import read_resid, read_xyz
@@ -53,8 +53,8 @@ def test_imods_own_fiducials_are_solved_as_tiltalign_did(data, tmp_path):
     found = read_fiducial_model(tmp_path / "BBa.fid", solved.shape_yx, pixel)
     tracks = Tracks(found.view, found.track, found.position_xy_angstrom, np.ones(1403), 61, 23)
     tilts = read_angles(folder / "BBa_simple-align.tlt")
-    freedom = Freedom("per_view", magnification="per_view")
-    ours = adjust_bundle(tracks, SeriesGeometry.start(tilts, -11.0), freedom, robust=False)
+    free = DegreesOfFreedom("per_view", magnification="per_view")
+    ours = adjust_bundle(tracks, SeriesGeometry.start(tilts, -11.0), free, robust=False)
     assert ours.residual_angstrom.mean() / pixel < 0.36  # 0.352 with IMOD's transforms
     imod = geometry_of_poses(poses_from_xf(whole, tilts, pixel, solved.shape_yx))
     # The raw frame's own proof: IMOD's whole transforms explain the positions taken back to it.

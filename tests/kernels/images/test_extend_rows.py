@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.kernels.images.extend_rows import extend_rows, extend_rows_alone
+from cryoloom.kernels.images.extend_rows import extend_rows, extend_rows_serial
 
 
-@pytest.mark.parametrize("extend", [extend_rows, extend_rows_alone])
+@pytest.mark.parametrize("extend", [extend_rows, extend_rows_serial])
 def test_rows_continue_smoothly(extend):
     rows = torch.full((3, 40), torch.nan)
     rows[0, 10:30] = 2.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoloom.kernels.images.transpose_rows import turn_rows, turn_rows_alone
+from cryoloom.kernels.images.transpose_rows import transpose_rows, transpose_rows_serial
 
 
-@pytest.mark.parametrize("turn", [turn_rows, turn_rows_alone])
+@pytest.mark.parametrize("turn", [transpose_rows, transpose_rows_serial])
 @pytest.mark.parametrize(("n_rows", "n_columns"), [(32, 200), (7, 66), (1, 3)])
 def test_columns_are_the_rows_with_empty_edges(rng, n_rows, n_columns, turn):
     rows = rng.standard_normal((3, n_rows, n_columns + 10)).astype(np.float32)

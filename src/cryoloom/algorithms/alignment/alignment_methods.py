@@ -1,7 +1,7 @@
 """The ways to align a series, and which of them the data can bear.
 
 Beads where they hold; else the images themselves: projection matching, patches against what the other images
-foretell of them and, where the specimen has any, compact features at their own depth. What was tried is
+predict of them and, where the specimen has any, compact features at their own depth. What was tried is
 compared by the error of its poses from two halves of its tracks.
 """
 
@@ -22,7 +22,7 @@ from cryoloom.algorithms.alignment.patch_tracking import track_patches
 from cryoloom.algorithms.alignment.projection_matching import match_projections
 from cryoloom.algorithms.alignment.specimen_plane import find_plane
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 
@@ -79,10 +79,15 @@ class Alignment:
 
     @classmethod
     def of(
-        cls, method: str, tracks: Tracks, solution: BundleSolution, freedom: Freedom, **more: object
+        cls,
+        method: str,
+        tracks: Tracks,
+        solution: BundleSolution,
+        free: DegreesOfFreedom,
+        **more: object,
     ) -> Alignment:
         """With the error of its poses measured."""
-        errors = pose_errors(tracks, solution.geometry, freedom)
+        errors = pose_errors(tracks, solution.geometry, free)
         return cls(method, tracks, solution, errors, **more)  # type: ignore[arg-type]
 
     @property
@@ -141,7 +146,7 @@ def align_by_beads(
     tilt_images: TiltImages,
     start: SeriesGeometry,
     usable: NDArray[np.bool_],
-    freedom: Freedom,
+    free: DegreesOfFreedom,
     diameter_angstrom: float | None,
     *,
     doubted: bool,
@@ -149,20 +154,20 @@ def align_by_beads(
     """Beads if enough of them hold. doubted : particles may pass for beads, so demand a closer fit."""
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
     diameter = diameter_angstrom or measure_bead_diameter(tilt_images, least)
-    found = track_beads(bead_maps(tilt_images, diameter), start, usable, freedom)
+    found = track_beads(bead_maps(tilt_images, diameter), start, usable, free)
     limit = BEAD_RESIDUAL_DIAMETERS * diameter
     if doubted:
         limit = min(limit, BEAD_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom)
     if found is None or not _holds(found.tracks, found.solution, usable, LEAST_BEADS, limit):
         return None
-    return Alignment.of("beads", found.tracks, found.solution, freedom, bead_diameter_angstrom=diameter)
+    return Alignment.of("beads", found.tracks, found.solution, free, bead_diameter_angstrom=diameter)
 
 
 def align_by_patches(
     tilt_images: TiltImages,
     matched: Matched,
     usable: NDArray[np.bool_],
-    freedom: Freedom,
+    free: DegreesOfFreedom,
     *,
     patch_angstrom: float,
     spacing_angstrom: float,
@@ -173,7 +178,7 @@ def align_by_patches(
         tilt_images,
         matched.geometry,
         usable,
-        freedom,
+        free,
         plane=matched.plane,
         patch_angstrom=patch_angstrom,
         spacing_angstrom=spacing_angstrom,
@@ -181,7 +186,7 @@ def align_by_patches(
     )
     if found is None:
         return None
-    return _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable, freedom)
+    return _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable, free)
 
 
 def with_axis_of(
@@ -190,7 +195,7 @@ def with_axis_of(
     tilt_images: TiltImages,
     plane: tuple[float, float, float],
     usable: NDArray[np.bool_],
-    freedom: Freedom,
+    free: DegreesOfFreedom,
 ) -> Alignment:
     """Patches solved anew with the axis held that features tell: alone they leave up to 0.9 degrees of it.
 
@@ -200,7 +205,7 @@ def with_axis_of(
     turn_deg = _turn_deg(geometry, features.solution)
     if abs(turn_deg) < SAME_AXIS_DEG:
         return patches
-    held = replace(freedom, axis="fixed")
+    held = replace(free, axis="fixed")
     solution = adjust_bundle(patches.tracks, geometry.with_axis_turned(turn_deg), held)
     return _refocused(tilt_images, patches.tracks, solution, plane, usable, held)
 
@@ -211,7 +216,7 @@ def _refocused(
     solution: BundleSolution,
     plane: tuple[float, float, float],
     usable: NDArray[np.bool_],
-    freedom: Freedom,
+    free: DegreesOfFreedom,
 ) -> Alignment:
     """Patches with the drift over tilts that they cannot tell: they follow what drifts."""
     focused = focus_series(
@@ -228,27 +233,30 @@ def _refocused(
         "patches",
         replace(tracks, position_xy_angstrom=position),
         replace(solution, geometry=focused),
-        freedom,
+        free,
     )
 
 
 def align_by_features(
-    tilt_images: TiltImages, first: SeriesGeometry, usable: NDArray[np.bool_], freedom: Freedom
+    tilt_images: TiltImages,
+    first: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    free: DegreesOfFreedom,
 ) -> Alignment | None:
     """Compact features about a first solution, if enough of them hold.
 
     Under an axis that was far off some were taken for what they are not: then they are sought once more.
     """
-    found = track_features(tilt_images, first, usable, freedom)
+    found = track_features(tilt_images, first, usable, free)
     for _ in range(MOST_SEARCHES - 1):
         if found is None or abs(_turn_deg(first, found.solution)) < FAR_OFF_AXIS_DEG:
             break
         first = found.solution.geometry
-        found = track_features(tilt_images, first, usable, freedom) or found
+        found = track_features(tilt_images, first, usable, free) or found
     limit = FEATURE_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
     if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, limit):
         return None
-    return Alignment.of("features", found.tracks, found.solution, freedom)
+    return Alignment.of("features", found.tracks, found.solution, free)
 
 
 def _turn_deg(before: SeriesGeometry, solution: BundleSolution) -> float:

@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 
 from cryoloom.algorithms.alignment.bead_tracking import BeadMaps, bead_maps, measure_bead_diameter
 from cryoloom.algorithms.images.correlate import refine_parabola
-from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import TiltImages
 from cryoloom.model import Pose
@@ -63,14 +63,14 @@ def beads_of_poses(
 ) -> tuple[float, BeadPositions]:
     """Diameter of the beads, measured unless told, and where they are.
 
-    images : one for each pose. Where a pose has a local displacement, beads are located in the straightened
+    images : one for each pose. Where a pose has a local displacement, beads are located in the undistorted
     image and their places told in the image as it is.
     """
     warped = [pose.warp is not None for pose in poses]
     if any(warped):
         pixel = images.pixel_size_angstrom
         pairs = zip(images.images, poses, strict=True)
-        straight = torch.stack([straightened(image, pose.warp, pixel) for image, pose in pairs])
+        straight = torch.stack([undistorted(image, pose.warp, pixel) for image, pose in pairs])
         images = replace(images, images=straight)
     geometry = geometry_of_poses(poses)
     least = int(np.argmin(np.where(usable, np.abs(geometry.tilt_deg), np.inf)))

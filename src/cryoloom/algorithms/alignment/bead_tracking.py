@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.images.correlate import refine_parabola
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
@@ -112,7 +112,7 @@ def track_beads(
     maps: BeadMaps,
     start: SeriesGeometry,
     usable: NDArray[np.bool_],
-    freedom: Freedom | None = None,
+    free: DegreesOfFreedom | None = None,
     *,
     n_rounds: int = 3,
 ) -> BeadTracking | None:
@@ -129,7 +129,9 @@ def track_beads(
     for round_ in range(n_rounds):
         tracks = Tracks.from_table(table)
         last = round_ == n_rounds - 1
-        solution = adjust_bundle(tracks, geometry, (freedom or Freedom()) if last else Freedom())
+        solution = adjust_bundle(
+            tracks, geometry, (free or DegreesOfFreedom()) if last else DegreesOfFreedom()
+        )
         table = _cleaned(tracks, solution, table, usable, maps.diameter_angstrom)
         if table.shape[0] < 4:
             return None
@@ -138,7 +140,7 @@ def track_beads(
             geometry = solution.geometry
             table = _rescued(maps, geometry, solution.points_xyz_angstrom, usable)
     tracks = Tracks.from_table(table)
-    solution = adjust_bundle(tracks, geometry, freedom)
+    solution = adjust_bundle(tracks, geometry, free)
     return BeadTracking(tracks, solution, maps.diameter_angstrom)
 
 

@@ -20,7 +20,7 @@ from cryoloom.algorithms.alignment.robust_weights import residual_scale, robust_
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, sum_by, triangulate
 from cryoloom.algorithms.alignment.view_variables import (
     N_VIEW_PARAMETERS,
-    Freedom,
+    DegreesOfFreedom,
     ViewVariables,
     geometry_of,
     jacobians,
@@ -77,7 +77,7 @@ def _means_by(
 def adjust_bundle(
     tracks: Tracks,
     start: SeriesGeometry,
-    freedom: Freedom | None = None,
+    free: DegreesOfFreedom | None = None,
     *,
     robust: bool = True,
     k_factor: float = 1.0,
@@ -88,7 +88,7 @@ def adjust_bundle(
     With ``robust`` the observations are reweighted each cycle until the weights settle; the first cycles
     are forgiving (a wide biweight), so that a poor start does not throw the good ones away.
     """
-    basis = ViewVariables.of(freedom or Freedom(), start)
+    basis = ViewVariables.of(free or DegreesOfFreedom(), start)
     geometry, points = start, triangulate(tracks, start, tracks.weight)
     weights, scale = tracks.weight.copy(), 1.0
     if robust:

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.robust_weights import robust_weights
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, sum_by, triangulate
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 
 __all__ = ["leave_one_out_residuals", "left_out_errors", "pose_errors"]
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 def left_out_errors(
     tracks: Tracks,
     start: SeriesGeometry,
-    freedom: Freedom | None = None,
+    free: DegreesOfFreedom | None = None,
     *,
     n_folds: int = 5,
     robust: bool = True,
@@ -34,7 +34,7 @@ def left_out_errors(
     fold = np.arange(tracks.n_points) % n_folds
     for left_out in range(n_folds):
         tested = fold[tracks.point] == left_out
-        solution = adjust_bundle(tracks.select(~tested), start, freedom, robust=robust)
+        solution = adjust_bundle(tracks.select(~tested), start, free, robust=robust)
         error[tested] = leave_one_out_residuals(tracks.select(tested), solution.geometry)
     return error
 
@@ -57,7 +57,7 @@ def leave_one_out_residuals(tracks: Tracks, geometry: SeriesGeometry) -> Array:
     return np.where(np.isfinite(residual).all(axis=1), np.hypot(honest[:, 0], honest[:, 1]), np.nan)
 
 
-def pose_errors(tracks: Tracks, start: SeriesGeometry, freedom: Freedom | None = None) -> Array:
+def pose_errors(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom | None = None) -> Array:
     """Error of each view's pose, ``(n_views,)`` in angstrom: how far solutions from half the tracks differ.
 
     Two halves that share no track project the same points; one rigid motion between them is taken out. Half
@@ -69,7 +69,7 @@ def pose_errors(tracks: Tracks, start: SeriesGeometry, freedom: Freedom | None =
     half = np.zeros(tracks.n_points, dtype=bool)
     half[order[::2]] = True  # both halves have long and short tracks
     parts = [tracks.select(half[tracks.point] == side) for side in (False, True)]
-    solutions = [adjust_bundle(part, start, freedom) for part in parts]
+    solutions = [adjust_bundle(part, start, free) for part in parts]
     counts = [np.bincount(part.view, minlength=tracks.n_views) for part in parts]
     known = np.minimum(*counts) >= 2
     points = solutions[0].points_xyz_angstrom

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.images.correlate import cross_correlation, find_peaks
 from cryoloom.algorithms.images.sample_images import cut_boxes
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
@@ -51,7 +51,7 @@ def track_features(
     tilt_images: TiltImages,
     start: SeriesGeometry,
     usable: NDArray[np.bool_],
-    freedom: Freedom | None = None,
+    free: DegreesOfFreedom | None = None,
 ) -> FeatureTracking | None:
     """Find compact features, follow them and solve the geometry; None where fewer than four are found.
 
@@ -65,7 +65,7 @@ def track_features(
         table, weight = _located(tilt_images, geometry, points, usable, search, width_deg)
         tracks = Tracks.from_table(table, weight)
         last = round_ == len(ROUNDS) - 1
-        solution = adjust_bundle(tracks, geometry, freedom if last else Freedom())
+        solution = adjust_bundle(tracks, geometry, free if last else DegreesOfFreedom())
         result = FeatureTracking(tracks, solution)
         geometry, points = solution.geometry, solution.points_xyz_angstrom
         points = points[np.isfinite(points).all(axis=1)]

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment.reprojections import Foreteller, Plane
+from cryoloom.algorithms.alignment.reprojections import Plane, Reprojector
 from cryoloom.algorithms.images.parabola import highest_by_parabola
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, shrink_images
-from cryoloom.kernels.images.transpose_rows import turn_rows
+from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection
 
@@ -151,15 +151,15 @@ class _AlignedStrips:
     def of(
         cls, detail: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_], plane: Plane
     ) -> _AlignedStrips:
-        foreteller = Foreteller.of(detail, geometry, usable, plane, half_depth_angstrom=HALF_DEPTH_ANGSTROM)
-        aligned = foreteller.aligned(detail.images).cpu().numpy()
-        n_rows, n_u = foreteller.shape
+        reprojector = Reprojector.of(detail, geometry, usable, plane, half_depth_angstrom=HALF_DEPTH_ANGSTROM)
+        aligned = reprojector.aligned(detail.images).cpu().numpy()
+        n_rows, n_u = reprojector.shape
         strips = []
         for row in range(0, n_rows, STRIP_ROWS):
             strip = torch.empty((len(aligned), n_u + 2, STRIP_ROWS))
-            turn_rows(np.ascontiguousarray(aligned[:, row : row + STRIP_ROWS]), 0, strip.numpy())
+            transpose_rows(np.ascontiguousarray(aligned[:, row : row + STRIP_ROWS]), 0, strip.numpy())
             strips.append(strip)
-        return cls(tuple(strips), foreteller.lines()[0], foreteller.n_z, detail.pixel_size_angstrom)
+        return cls(tuple(strips), reprojector.lines()[0], reprojector.n_z, detail.pixel_size_angstrom)
 
     def sharpness(self, shift_angstrom: Array) -> float:
         """Mean cube of what is dark in the mean of all images, each moved across the axis, ``(n_views,)``.

@@ -1,10 +1,10 @@
-"""Local alignment: how each image is displaced from place to place, from tracks, where that foretells better.
+"""Local alignment: how each image is displaced from place to place, from tracks, where that predicts better.
 
 About a rigid solution the tracks' residuals are explained by a smooth displacement of each image (decision
 11: a few B-spline controls), with shifts and points solved along. Controls are drawn towards zero, towards
 their neighbours in the image and towards those of the exposure before, as ice that bends while it is
 irradiated moves: a Gaussian prior whose size and memory are chosen by the error of tracks that were left
-out. A displacement that does not foretell left-out tracks better than none is not used.
+out. A displacement that does not predict left-out tracks better than none is not used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adju
 from cryoloom.algorithms.alignment.cross_validation import leave_one_out_residuals
 from cryoloom.algorithms.alignment.robust_weights import residual_scale, robust_weights
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, sum_by, triangulate
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.model.image_warp import ImageWarp, warp_bases
 
@@ -31,7 +31,7 @@ N_CONTROLS = 3
 N_FOLDS = 5
 REWEIGHTINGS = 3
 LEAST_TRACKS = 8
-LEAST_SURENESS = 2.0  # standard errors over the tracks
+LEAST_SIGNIFICANCE = 2.0  # standard errors over the tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,21 @@ class LocalChoice:
     error_angstrom: Array
     """(n_observations,), with the best of the priors."""
     tried: tuple[tuple[LocalPrior, float], ...]
-    sureness: float
+    significance: float
     """Gain in standard errors over the tracks."""
     local: LocalSolution | None
-    """None where no displacement foretells left-out tracks better."""
+    """None where no displacement predicts left-out tracks better."""
 
 
 def find_local_alignment(
     tracks: Tracks,
     rigid: BundleSolution,
-    freedom: Freedom,
+    free: DegreesOfFreedom,
     extent_xy_angstrom: tuple[float, float],
     exposure: Sequence[int],
     priors: Sequence[LocalPrior] = PRIORS,
 ) -> LocalChoice:
-    """Solve with the prior that foretells left-out tracks best, if it does so better than none.
+    """Solve with the prior that predicts left-out tracks best, if it does so better than none.
 
     extent_xy_angstrom : of the images. exposure : place of each view in the order of acquisition.
     """
@@ -85,24 +85,24 @@ def find_local_alignment(
     for left_out in range(N_FOLDS):
         tested = fold[tracks.point] == left_out
         train, test = tracks.select(~tested), tracks.select(tested)
-        base = adjust_bundle(train, rigid.geometry, freedom)
+        base = adjust_bundle(train, rigid.geometry, free)
         errors[0, tested] = leave_one_out_residuals(test, base.geometry)
         for i, prior in enumerate(priors, 1):
             local = solve_local(train, base, extent_xy_angstrom, exposure, prior)
-            straight = _straightened(test, local.warps)
+            straight = _undistorted(test, local.warps)
             errors[i, tested] = leave_one_out_residuals(straight, local.solution.geometry)
     medians = np.nanmedian(errors, axis=1)
     best = int(np.argmin(medians[1:])) + 1
-    sureness = _sureness(tracks, errors[0], errors[best])
-    better = medians[best] < medians[0] and sureness > LEAST_SURENESS
+    significance = _significance(tracks, errors[0], errors[best])
+    better = medians[best] < medians[0] and significance > LEAST_SIGNIFICANCE
     local_solution = (
         solve_local(tracks, rigid, extent_xy_angstrom, exposure, priors[best - 1]) if better else None
     )
     tried = tuple((prior, float(median)) for prior, median in zip(priors, medians[1:], strict=True))
-    return LocalChoice(errors[0], errors[best], tried, sureness, local_solution)
+    return LocalChoice(errors[0], errors[best], tried, significance, local_solution)
 
 
-def _sureness(tracks: Tracks, before: Array, after: Array) -> float:
+def _significance(tracks: Tracks, before: Array, after: Array) -> float:
     """Mean over the tracks of how far the median error falls, in its standard errors."""
     gains = []
     for point in np.unique(tracks.point):
@@ -114,7 +114,7 @@ def _sureness(tracks: Tracks, before: Array, after: Array) -> float:
     return float(np.mean(gains) / max(np.std(gains) / np.sqrt(len(gains)), 1e-12))
 
 
-def _straightened(tracks: Tracks, warps: Sequence[ImageWarp | None]) -> Tracks:
+def _undistorted(tracks: Tracks, warps: Sequence[ImageWarp | None]) -> Tracks:
     """Tracks with the displacements taken from their positions."""
     positions = tracks.position_xy_angstrom.copy()
     for view, warp in enumerate(warps):
@@ -144,9 +144,9 @@ def solve_local(
     known = np.asarray(np.isfinite(points).all(axis=1))[tracks.point]
     active = tracks.select(known)
     rigid_residual = residuals(active, geometry, points)
-    foretold = active.position_xy_angstrom - rigid_residual
-    basis_y, basis_x = warp_bases(foretold, extent_xy_angstrom, (N_CONTROLS, N_CONTROLS))
-    basis = np.einsum("na,nb->nab", basis_y, basis_x).reshape(len(foretold), -1)
+    reprojected = active.position_xy_angstrom - rigid_residual
+    basis_y, basis_x = warp_bases(reprojected, extent_xy_angstrom, (N_CONTROLS, N_CONTROLS))
+    basis = np.einsum("na,nb->nab", basis_y, basis_x).reshape(len(reprojected), -1)
     precision = _prior_precision(prior, extent_xy_angstrom, exposure)
     left, weights = rigid_residual, active.weight * rigid.robust_weight[known]
     for _ in range(REWEIGHTINGS):

@@ -1,4 +1,4 @@
-"""Patches of the specimen as fiducials: each view's against what all other views foretell of it.
+"""Patches of the specimen as fiducials: each view's against what all other views predict of it.
 
 A patch mixes what lies at all depths; compared with a squeezed neighbour it is drawn off by the parallax of
 what it mixes. The projection of a reconstruction without that view has the depth in it, and all other views.
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.patch_correlation import LEAST_PROMINENCE, PatchCorrelator
 from cryoloom.algorithms.alignment.projection_matching import follow_up
-from cryoloom.algorithms.alignment.reprojections import foretold_images
+from cryoloom.algorithms.alignment.reprojections import reprojections
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_variables import Freedom
+from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
 
@@ -52,7 +52,7 @@ def track_patches(
     tilt_images: TiltImages,
     start: SeriesGeometry,
     usable: NDArray[np.bool_],
-    freedom: Freedom | None = None,
+    free: DegreesOfFreedom | None = None,
     *,
     plane: tuple[float, float, float] = (0.0, 0.0, 0.0),
     patch_angstrom: float = 700.0,
@@ -74,13 +74,13 @@ def track_patches(
     for round_ in range(n_rounds):
         if len(points) < 4:
             return None
-        foretold = replace(correlator, images=foretold_images(tilt_images, geometry, usable, plane))
-        table, weight = _measured(correlator, foretold, geometry, points, usable, search)
+        reprojected = replace(correlator, images=reprojections(tilt_images, geometry, usable, plane))
+        table, weight = _measured(correlator, reprojected, geometry, points, usable, search)
         tracks = Tracks.from_table(table, weight)
         if len(np.unique(tracks.view)) < 4:
             return None
         last = round_ == n_rounds - 1
-        solution = adjust_bundle(tracks, geometry, freedom if last else Freedom())
+        solution = adjust_bundle(tracks, geometry, free if last else DegreesOfFreedom())
         geometry, search = solution.geometry, 0.08
         known = np.isfinite(solution.points_xyz_angstrom).all(axis=1)
         points = solution.points_xyz_angstrom[known]
@@ -89,7 +89,7 @@ def track_patches(
 
 def _measured(
     correlator: PatchCorrelator,
-    foretold: PatchCorrelator,
+    reprojected: PatchCorrelator,
     geometry: SeriesGeometry,
     points: Array,
     usable: NDArray[np.bool_],
@@ -108,7 +108,7 @@ def _measured(
         if len(where) == 0:
             continue
         centres = predicted[view, where]
-        cuts = [c.cut(int(view), centres) for c in (foretold, correlator)]
+        cuts = [c.cut(int(view), centres) for c in (reprojected, correlator)]
         shift, prominence = correlator.locate(cuts[0], cuts[1], limit)
         good = (prominence > LEAST_PROMINENCE) & (np.hypot(*shift.T) < limit - correlator.pixel_size_angstrom)
         moved[view, where[good]] = shift[good]

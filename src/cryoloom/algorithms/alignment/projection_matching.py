@@ -1,4 +1,4 @@
-"""Projection matching: every image against what the other images foretell of it.
+"""Projection matching: every image against what the other images predict of it.
 
 First outwards, as images are placed, then all against all (Winkler & Taylor, Ultramicroscopy 106, 2006;
 AreTomo: Zheng et al., J. Struct. Biol. X 6, 2022).
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.coarse_alignment import prepared_for_correlation
 from cryoloom.algorithms.alignment.focus import without_drift
-from cryoloom.algorithms.alignment.reprojections import SPECIMEN_ANGSTROM, Foreteller, Plane
+from cryoloom.algorithms.alignment.reprojections import SPECIMEN_ANGSTROM, Plane, Reprojector
 from cryoloom.algorithms.images.correlate import Overlap, find_peaks, overlap_correlation
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
@@ -27,10 +27,10 @@ Array = NDArray[np.float64]
 
 
 def follow_up(displacement: Array, weight: Array, tilt_deg: Array, band_angstrom: float = 80.0) -> Array:
-    """Displacements ``(n_views, ..., 2)`` of images, from those against what is foretold of them.
+    """Displacements ``(n_views, ..., 2)`` of images, from those against what is reprojected of them.
 
-    What is foretold of an image moves with the others, so a smooth error over tilts shows only in part:
-    ``displacement = e - W e``, with W the share each image has in what is foretold of another (how much of
+    What is reprojected of an image moves with the others, so a smooth error over tilts shows only in part:
+    ``displacement = e - W e``, with W the share each image has in what is reprojected of another (how much of
     their Fourier slabs overlap). Solved by least squares. weight : (n_views, ...), 0 where not measured.
     """
     apart = np.abs(np.sin(np.deg2rad(tilt_deg[:, None] - tilt_deg[None, :])))
@@ -68,7 +68,7 @@ def match_projections(
     prepared, window = prepared_for_correlation(tilt_images)
     placed = np.zeros(len(usable), dtype=bool)
     placed[order[:3]] = True
-    step = 4  # views at a time: neighbours of one ring cannot foretell each other
+    step = 4  # views at a time: neighbours of one ring cannot predict each other
     for first in range(3, len(order), step):
         fresh = order[first : first + step]
         geometry = _matched(tilt_images, prepared, window, geometry, placed, fresh, max_shift_angstrom, plane)
@@ -90,14 +90,14 @@ def _matched(
     reach_angstrom: float,
     plane: Plane,
 ) -> SeriesGeometry:
-    """The geometry with the shifts of ``views`` found against what the placed ones foretell."""
+    """The geometry with the shifts of ``views`` found against what the placed ones predict."""
     known = placed.copy()
     known[views] = True
-    foreteller = Foreteller.of(tilt_images, geometry, known, plane)
-    chosen = np.searchsorted(foreteller.views, views)
-    parts = np.flatnonzero(placed[foreteller.views])
-    back = foreteller.turned_back(
-        foreteller.foretell(foreteller.aligned(tilt_images.images), parts, chosen), chosen
+    reprojector = Reprojector.of(tilt_images, geometry, known, plane)
+    chosen = np.searchsorted(reprojector.views, views)
+    parts = np.flatnonzero(placed[reprojector.views])
+    back = reprojector.turned_back(
+        reprojector.predict(reprojector.aligned(tilt_images.images), parts, chosen), chosen
     )
     spread = back.flatten(1).std(dim=1)[:, None, None] + 1e-9
     reference = TiltImages(

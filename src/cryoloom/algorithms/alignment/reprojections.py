@@ -1,7 +1,7 @@
-"""What the other images of a series foretell of each.
+"""What the other images of a series predict of each.
 
 The images are turned so that the tilt axis is y and the specimen flat, filtered and back-projected into a
-thin slab; its projection along each beam, less what that image itself put in, is what the others foretell
+thin slab; its projection along each beam, less what that image itself put in, is what the others predict
 (Winkler & Taylor, Ultramicroscopy 106, 2006; AreTomo: Zheng et al., J. Struct. Biol. X 6, 2022). Unlike a
 stretched neighbour it has the specimen's depth in it.
 """
@@ -20,12 +20,12 @@ from cryoloom.algorithms.images.radial_filter import exact_weights
 from cryoloom.algorithms.images.sample_images import sample_affine
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, edge_taper
-from cryoloom.kernels.images.transpose_rows import turn_rows
+from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.forward_project import forward_project, own_taps
 from cryoloom.kernels.projection.project import add_back_projection
 
-__all__ = ["SPECIMEN_ANGSTROM", "Foreteller", "Plane", "foretold_images"]
+__all__ = ["SPECIMEN_ANGSTROM", "Plane", "Reprojector", "reprojections"]
 
 Array = NDArray[np.float64]
 Plane = tuple[float, float, float]
@@ -36,7 +36,7 @@ SPECIMEN_ANGSTROM = 1500.0
 LAYER_PX = 2.0  # detail of four pixels, which is all that is compared, needs no more layers
 
 
-def foretold_images(
+def reprojections(
     tilt_images: TiltImages,
     geometry: SeriesGeometry,
     usable: NDArray[np.bool_],
@@ -44,22 +44,22 @@ def foretold_images(
     *,
     only: NDArray[np.bool_] | None = None,
 ) -> torch.Tensor:
-    """What the other images foretell of each, ``(n, y, x)`` in that image's own frame; 0 where not usable.
+    """What the other images predict of each, ``(n, y, x)`` in that image's own frame; 0 where not usable.
 
     plane : middle of the specimen as ``z = a + b x + c y``, (a in angstrom, b, c); it is taken to be about
-    `SPECIMEN_ANGSTROM` thick. only : views to foretell, of the usable ones.
+    `SPECIMEN_ANGSTROM` thick. only : views to predict, of the usable ones.
     """
-    foreteller = Foreteller.of(tilt_images, geometry, usable, plane)
-    parts = np.arange(len(foreteller.views))
-    chosen = parts if only is None else np.flatnonzero(only[foreteller.views])
-    foretold = foreteller.foretell(foreteller.aligned(tilt_images.images), parts, chosen)
+    reprojector = Reprojector.of(tilt_images, geometry, usable, plane)
+    parts = np.arange(len(reprojector.views))
+    chosen = parts if only is None else np.flatnonzero(only[reprojector.views])
+    reprojected = reprojector.predict(reprojector.aligned(tilt_images.images), parts, chosen)
     result = torch.zeros_like(tilt_images.images)
-    result[torch.from_numpy(foreteller.views[chosen])] = foreteller.turned_back(foretold, chosen)
+    result[torch.from_numpy(reprojector.views[chosen])] = reprojector.turned_back(reprojected, chosen)
     return result
 
 
 @dataclass(frozen=True, slots=True)
-class Foreteller:
+class Reprojector:
     """Images turned so that the axis is y: (row along the axis, column across), and a slab in the specimen.
 
     The slab's x lies in the plane of the specimen and its z across: with p the plane's angle about y, a view
@@ -86,7 +86,7 @@ class Foreteller:
         plane: Plane = (0.0, 0.0, 0.0),
         *,
         half_depth_angstrom: float = HALF_DEPTH_ANGSTROM,
-    ) -> Foreteller:
+    ) -> Reprojector:
         """For the usable views of a series about a plane ``z = a + b x + c y``."""
         views = np.flatnonzero(usable)
         pixel = tilt_images.pixel_size_angstrom
@@ -122,7 +122,7 @@ class Foreteller:
         offset = -np.einsum("nij,nj->ni", matrix, self.shift_px[views])
         return sample_affine(aligned, matrix, offset, self.image_shape_yx, mode="bicubic")
 
-    def foretell(
+    def predict(
         self, aligned: torch.Tensor, parts: NDArray[np.int64], views: NDArray[np.int64]
     ) -> torch.Tensor:
         """Projections ``(len(views), row, column)`` of the slab, each less that image's own part.
@@ -135,25 +135,25 @@ class Foreteller:
         scale = self._scale()
         taps = own_taps(scale, rays[views], columns[views], n_u)
         own = [(place, int(k)) for place, view in enumerate(views) for k in np.flatnonzero(parts == view)]
-        foretold = np.empty((len(views), n_rows, n_u), np.float32)
+        reprojected = np.empty((len(views), n_rows, n_u), np.float32)
         slab = torch.empty((self.n_z, n_u, STRIP_ROWS))
         strip = torch.empty((len(parts), n_u + 2, STRIP_ROWS))
         sums = np.empty((len(views), n_u, STRIP_ROWS), np.float32)
         for row in range(0, n_rows, STRIP_ROWS):
-            turn_rows(filtered[:, row : row + STRIP_ROWS], 0, strip.numpy())
+            transpose_rows(filtered[:, row : row + STRIP_ROWS], 0, strip.numpy())
             slab.zero_()
             add_back_projection(strip, torch.from_numpy(columns[parts]), torch.from_numpy(scale), slab)
             forward_project(slab.numpy(), rays[views], sums)
             for place, k in own:
                 for tap in range(3):
                     sums[place] -= taps[place, :, tap, None] * strip[k, tap : tap + n_u].numpy()
-            foretold[:, row : row + STRIP_ROWS] = sums.transpose(0, 2, 1)
-        return torch.from_numpy(foretold).to(aligned.device)
+            reprojected[:, row : row + STRIP_ROWS] = sums.transpose(0, 2, 1)
+        return torch.from_numpy(reprojected).to(aligned.device)
 
     def _scale(self) -> NDArray[np.float32]:
         """Weights of the slab's voxels ``(z, x)``, faded out along z.
 
-        A sharp edge would foretell detail with the wrong sign: its transform swings below zero.
+        A sharp edge would predict detail with the wrong sign: its transform swings below zero.
         """
         height = (np.arange(self.n_z) - self.n_z // 2) * LAYER_PX * self.pixel_size_angstrom
         window = np.cos(np.pi * np.clip(height / HALF_DEPTH_ANGSTROM, -1, 1) / 2) ** 2

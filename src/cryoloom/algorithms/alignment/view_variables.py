@@ -17,7 +17,7 @@ from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 
 __all__ = [
     "N_VIEW_PARAMETERS",
-    "Freedom",
+    "DegreesOfFreedom",
     "Variation",
     "ViewVariables",
     "geometry_of",
@@ -42,7 +42,7 @@ PRIOR_DEVIATIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Freedom:
+class DegreesOfFreedom:
     """What may vary besides points and shifts."""
 
     axis: Variation = "one"
@@ -69,13 +69,13 @@ class ViewVariables:
     start: Array  # (n_views, N_VIEW_PARAMETERS), what priors pull towards
 
     @classmethod
-    def of(cls, freedom: Freedom, start: SeriesGeometry) -> ViewVariables:
+    def of(cls, free: DegreesOfFreedom, start: SeriesGeometry) -> ViewVariables:
         """Unknowns that a choice of freedom allows."""
         n_views = start.n_views
         parameters, values = [0, 1], [np.eye(n_views), np.eye(n_views)]
         information = [np.zeros(2 * n_views)]
         for parameter, name in enumerate(PRIOR_DEVIATIONS, start=2):
-            variation: Variation = getattr(freedom, name)
+            variation: Variation = getattr(free, name)
             if variation == "fixed":
                 continue
             blocks = []
@@ -83,7 +83,7 @@ class ViewVariables:
                 blocks.append(np.ones((n_views, 1)))
                 information.append(np.zeros(1))
             if variation in ("grouped", "per_view"):
-                step = freedom.group_size if variation == "grouped" else 1
+                step = free.group_size if variation == "grouped" else 1
                 blocks.append(_hat_functions(n_views, step))
                 information.append(np.full(blocks[-1].shape[1], PRIOR_DEVIATIONS[name] ** -2.0))
             parameters.append(parameter)

@@ -25,7 +25,7 @@ DRIFT_ANGSTROM, DRIFT_EXPOSURES = 2000.0, 10.0
 ECCENTRIC_ANGSTROM, ECCENTRIC_DEG = 2000.0, 40.0
 ANY_LEVEL_ANGSTROM = 1e5
 MIN_JITTER_ANGSTROM = 150.0
-STUDENT_FREEDOM = 3.0
+STUDENT_DEGREES_OF_FREEDOM = 3.0
 
 
 def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[float, float]:
@@ -64,7 +64,7 @@ def log_prior(
 ) -> NDArray[np.float64]:
     """Heavy-tailed prior at every defocus of a grid for each exposure, ``(tilt, grid)`` in nats."""
     deviation = (grid - prior[:, None]) / prior_sd[:, None]
-    return -0.5 * (STUDENT_FREEDOM + 1) * np.log1p(deviation**2 / STUDENT_FREEDOM)
+    return -0.5 * (STUDENT_DEGREES_OF_FREEDOM + 1) * np.log1p(deviation**2 / STUDENT_DEGREES_OF_FREEDOM)
 
 
 def predict_each(
@@ -99,7 +99,7 @@ def predict_each(
 
 def student_weight(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Precision, over the prior's, of a Gaussian with the slope of `log_prior` so many deviations off."""
-    return np.asarray((STUDENT_FREEDOM + 1) / (STUDENT_FREEDOM + deviation**2))
+    return np.asarray((STUDENT_DEGREES_OF_FREEDOM + 1) / (STUDENT_DEGREES_OF_FREEDOM + deviation**2))
 
 
 def defocus_covariance(

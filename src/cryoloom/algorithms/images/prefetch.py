@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
-__all__ = ["work_ahead"]
+__all__ = ["prefetch"]
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
 
 
-def work_ahead(
+def prefetch(
     pool: Executor, work: Callable[[Task], Done], tasks: Iterable[Task], n_ahead: int
 ) -> Iterator[tuple[Task, Done]]:
     """Tasks with what ``work`` makes of them, in order; at most ``n_ahead`` are under way or waiting."""

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Workspace"]
+__all__ = ["ScratchBuffers"]
 
 _LINE_BYTES = 64
 """A line of the caches. Vectors that lie across two take twice the time: NumPy begins anywhere in a line."""
 
 
-class Workspace(threading.local):
+class ScratchBuffers(threading.local):
     """Scratch memory by name, apart for every thread.
 
     Fresh memory is handed out page by page, which takes longer than to fill it.

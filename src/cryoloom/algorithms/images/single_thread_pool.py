@@ -12,11 +12,11 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["threads_alone"]
+__all__ = ["single_thread_pool"]
 
 
 @contextmanager
-def threads_alone(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+def single_thread_pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
     """A pool of threads in which torch works on one thread."""
     before = torch.get_num_threads()
     try:

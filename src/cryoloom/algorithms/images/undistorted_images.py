@@ -10,10 +10,10 @@ from cryoloom.geometry.spline_basis import clamped_spline_basis, cubic_spline_tr
 from cryoloom.kernels.images.sample_displaced import sample_displaced
 from cryoloom.model import ImageWarp
 
-__all__ = ["straightened"]
+__all__ = ["undistorted"]
 
 
-def straightened(image: torch.Tensor, warp: ImageWarp | None, pixel_size_angstrom: float) -> torch.Tensor:
+def undistorted(image: torch.Tensor, warp: ImageWarp | None, pixel_size_angstrom: float) -> torch.Tensor:
     """Image ``(y, x)`` float32 whose pixel p shows what ``image`` shows at ``p + displacement(p)``.
 
     Sampled with interpolating cubic B-splines; beyond the image its outermost pixel is taken. Without a warp

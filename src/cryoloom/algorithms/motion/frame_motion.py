@@ -18,13 +18,13 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior
 from cryoloom.kernels.movies.frame_shifts import (
     likelihood_gradient,
-    likelihood_gradient_alone,
+    likelihood_gradient_serial,
     ring_powers,
-    ring_powers_alone,
+    ring_powers_serial,
 )
 
 __all__ = [
@@ -142,7 +142,7 @@ def coarse_shifts(
 
 
 def low_frequencies(
-    spectra: Spectra, shape_yx: tuple[int, int], workspace: Workspace | None = None
+    spectra: Spectra, shape_yx: tuple[int, int], scratch: ScratchBuffers | None = None
 ) -> Spectra:
     """Low frequencies of spectra, in the layout of an rfft2 of ``shape_yx``; a copy where they are fewer."""
     half = (shape_yx[0] + 1) // 2
@@ -151,8 +151,8 @@ def low_frequencies(
         return spectra
     upper = spectra[:, spectra.shape[1] - (shape_yx[0] - half) :, :columns]
     into = None
-    if workspace is not None:
-        into = workspace.array("low frequencies", (len(spectra), shape_yx[0], columns), spectra.dtype)
+    if scratch is not None:
+        into = scratch.array("low frequencies", (len(spectra), shape_yx[0], columns), spectra.dtype)
     return np.concatenate([spectra[:, :half, :columns], upper], axis=1, out=into)
 
 
@@ -317,7 +317,7 @@ def _measure_powers(
 ) -> _Powers:
     """Separate noise, specimen and standing pattern by what the sums of moved and unmoved frames keep."""
     n = len(spectra)
-    measure = ring_powers if spectra.size > _SHARED_FROM else ring_powers_alone
+    measure = ring_powers if spectra.size > _SHARED_FROM else ring_powers_serial
     sums = measure(spectra, *ramps, rings.index, rings.reach, len(rings.count))
     count = np.maximum(sums[0], 1.0)
     frame, moved, still, overlap = sums[1:] / count
@@ -377,7 +377,7 @@ def _gradient(
     """Gradient of the log likelihood by the shifts, ``(frame, 2)`` in 1/px."""
     band = (spectra.shape[1], 2 * (spectra.shape[2] - 1))
     ramps_y, ramps_x = phase_ramps(-shifts, full_shape_yx, band)
-    gradient = likelihood_gradient if spectra.size > _SHARED_FROM else likelihood_gradient_alone
+    gradient = likelihood_gradient if spectra.size > _SHARED_FROM else likelihood_gradient_serial
     sums = gradient(
         spectra,
         ramps_y,

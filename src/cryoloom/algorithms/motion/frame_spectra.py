@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 
 __all__ = ["BadPixels", "FrameGrid", "find_bad_pixels", "frame_grid", "frame_spectrum"]
 
@@ -160,7 +160,7 @@ def frame_spectrum(
     bad: BadPixels,
     grid: FrameGrid,
     into: NDArray[np.complex64],
-    workspace: Workspace,
+    scratch: ScratchBuffers,
 ) -> None:
     """Transform one frame, less its mean, and keep its low frequencies.
 
@@ -169,7 +169,7 @@ def frame_spectrum(
     n_y, n_x = grid.shape_yx
     kept_y, columns = into.shape
     offset_y, offset_x = (n // 2 - m // 2 for n, m in zip(grid.shape_yx, grid.frame_yx, strict=True))
-    spectrum = into if kept_y == n_y else workspace.array("spectrum", (n_y, columns), np.complex64)
+    spectrum = into if kept_y == n_y else scratch.array("spectrum", (n_y, columns), np.complex64)
     spectrum[:offset_y] = 0.0
     spectrum[offset_y + frame.shape[0] :] = 0.0
     replaced = frame.ravel()[bad.stand_ins[i_frame]]

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.frame_motion import phase_ramps
 from cryoloom.algorithms.motion.frame_spectra import FrameGrid
 from cryoloom.algorithms.motion.local_motion import LocalMotion, add_undistorted
@@ -35,16 +35,16 @@ class FrameSums(NamedTuple):
 class HalfSums:
     """Spectra of the sums of even and of odd frames, grown frame by frame, and the images they make.
 
-    Both live in the workspace under ``name``: the images are valid until sums of that name begin anew.
+    Both live in the scratch under ``name``: the images are valid until sums of that name begin anew.
     """
 
     def __init__(
-        self, grid: FrameGrid, workspace: Workspace, name: str = "sums", *, as_splines: bool = False
+        self, grid: FrameGrid, scratch: ScratchBuffers, name: str = "sums", *, as_splines: bool = False
     ) -> None:
         """Begin; ``as_splines`` makes images of the weights of cubic B-splines instead of values."""
-        self._grid, self._workspace, self._name, self._as_splines = grid, workspace, name, as_splines
+        self._grid, self._scratch, self._name, self._as_splines = grid, scratch, name, as_splines
         n_y, n_x = grid.binned_yx
-        self._sums = workspace.array(name, (2, n_y, n_x // 2 + 1), np.complex64)
+        self._sums = scratch.array(name, (2, n_y, n_x // 2 + 1), np.complex64)
         self._sums.fill(0.0)
         self._n_frames = [0, 0]
 
@@ -69,7 +69,7 @@ class HalfSums:
 
     def images(self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor) -> FrameSums:
         """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is put back."""
-        total, even, odd = self._workspace.array(f"images of {self._name}", (3, *shape_yx), np.float32)
+        total, even, odd = self._scratch.array(f"images of {self._name}", (3, *shape_yx), np.float32)
         columns = _transformed_back_in_y(self._sums, pool)
         n_y, n_x = self._grid.binned_yx
         (factor_y, factor_x), (out_y, out_x) = self._grid.binning_yx, shape_yx
@@ -94,16 +94,16 @@ class LocalHalfSums:
     """The same, of frames whose local displacement is undone one by one in real space."""
 
     def __init__(
-        self, grid: FrameGrid, workspace: Workspace, local: LocalMotion, n_frames: int, pool: Executor
+        self, grid: FrameGrid, scratch: ScratchBuffers, local: LocalMotion, n_frames: int, pool: Executor
     ) -> None:
         self._grid, self._local, self._n_frames, self._pool = grid, local, n_frames, pool
-        self._workspace = workspace
+        self._scratch = scratch
         self._sums = np.zeros((2, *grid.binned_yx), np.float32)
 
     def add(self, spectra: NDArray[np.complex64], shifts_yx_px: NDArray[np.float64], first: int) -> None:
         """Add frames ``first``, ``first + 1``, ..., moved back by their shift and undistorted."""
         for i, (spectrum, shift) in enumerate(zip(spectra, shifts_yx_px, strict=True), start=first):
-            one = HalfSums(self._grid, self._workspace, "one frame", as_splines=True)
+            one = HalfSums(self._grid, self._scratch, "one frame", as_splines=True)
             one.add(spectrum[None], shift[None], 0)
             frame = one.images(0.0, self._grid.binned_yx, self._pool).even
             add_undistorted(

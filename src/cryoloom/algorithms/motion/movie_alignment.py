@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.frame_motion import (
     MotionEstimate,
     MotionSettings,
@@ -74,7 +74,7 @@ class MovieAligner:
     spectra_bytes: int = 4 << 30
     local_grid_xyt: tuple[int, int, int] | None = None
     """Controls of a model of motion that differs over the field; none for whole frames only."""
-    workspace: Workspace = field(default_factory=Workspace)
+    scratch: ScratchBuffers = field(default_factory=ScratchBuffers)
     grid: FrameGrid = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,10 +116,10 @@ class MovieAligner:
         all_frames = range(len(frames))
         keep_all = self.holds_all(len(frames))
         spectra = self._spectra(frames, all_frames, bad, self.kept_yx if keep_all else self.working_yx)
-        low = low_frequencies(spectra, self.working_yx, self.workspace)
+        low = low_frequencies(spectra, self.working_yx, self.scratch)
         motion = estimate_motion(low, self.grid.shape_yx, prior, self.settings)
         local = None
-        plain: HalfSums | LocalHalfSums = HalfSums(self.grid, self.workspace)
+        plain: HalfSums | LocalHalfSums = HalfSums(self.grid, self.scratch)
         if self.local_grid_xyt is not None and len(frames) > 1:
             local = estimate_local_motion(
                 low,
@@ -130,8 +130,8 @@ class MovieAligner:
                 self.settings,
                 self.pool,
             )
-            plain = LocalHalfSums(self.grid, self.workspace, local, len(frames), self.pool)
-        weighted = HalfSums(self.grid, self.workspace, "weighted sums") if doses is not None else None
+            plain = LocalHalfSums(self.grid, self.scratch, local, len(frames), self.pool)
+        weighted = HalfSums(self.grid, self.scratch, "weighted sums") if doses is not None else None
         weights = self._damage(doses) if doses is not None else None
         for chunk in [all_frames] if keep_all and doses is None else [range(i, i + 1) for i in all_frames]:
             inside = slice(chunk.start, chunk.stop)
@@ -150,10 +150,10 @@ class MovieAligner:
     ) -> NDArray[np.complex64]:
         """Low frequencies of some frames, ``(frame, y, x // 2 + 1)``, frames side by side in the pool."""
         shape = (len(which), shape_yx[0], shape_yx[1] // 2 + 1)
-        spectra: NDArray[np.complex64] = self.workspace.array("spectra", shape, np.complex64)
+        spectra: NDArray[np.complex64] = self.scratch.array("spectra", shape, np.complex64)
 
         def transform(i: int) -> None:
-            frame_spectrum(frames[i], i, self.gain, bad, self.grid, spectra[i - which.start], self.workspace)
+            frame_spectrum(frames[i], i, self.gain, bad, self.grid, spectra[i - which.start], self.scratch)
 
         list(self.pool.map(transform, which))
         return spectra

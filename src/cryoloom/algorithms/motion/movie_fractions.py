@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.eer_fractions import eer_frames_per_fraction
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Movie, MovieFrames, Tilt, TiltSeries
@@ -25,10 +25,10 @@ class ReadAhead:
     The frames of a movie are valid until the next is asked for: two movies share the memory in turn.
     """
 
-    def __init__(self, numbers: Sequence[int], read: Callable[[int, Workspace], NDArray[Any]]) -> None:
+    def __init__(self, numbers: Sequence[int], read: Callable[[int, ScratchBuffers], NDArray[Any]]) -> None:
         self._read = read
         self._to_come = list(reversed(numbers))
-        self._memory = itertools.cycle((Workspace(), Workspace()))
+        self._memory = itertools.cycle((ScratchBuffers(), ScratchBuffers()))
         self._reading: tuple[int, Future[NDArray[Any]]] | None = None
         self._pool = ThreadPoolExecutor(1)
 
@@ -42,7 +42,7 @@ class ReadAhead:
     def frames(self, number: int) -> NDArray[Any]:
         """Frames of a movie, ``(fraction, y, x)``; one that was not foreseen is read at once."""
         if self._reading is None or self._reading[0] != number:
-            return self._read(number, Workspace())
+            return self._read(number, ScratchBuffers())
         frames = self._reading[1].result()
         self._begin_next()
         return frames
@@ -80,7 +80,7 @@ def n_fractions(movie: Movie, per_fraction: int) -> int:
     return max(1, round(movie.n_frames / per_fraction))
 
 
-def read_fractions(opened: MovieFrames, movie: Movie, n: int, memory: Workspace) -> NDArray[Any]:
+def read_fractions(opened: MovieFrames, movie: Movie, n: int, memory: ScratchBuffers) -> NDArray[Any]:
     """Decode a movie into ``n`` frames ``(fraction, y, x)``, counts of the smallest type that holds them."""
     edges = np.linspace(0, opened.n_frames, n + 1).round().astype(int)
     dtype = opened.sum_dtype(int(np.diff(edges).max()))

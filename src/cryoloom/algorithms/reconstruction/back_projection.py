@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.images.half_sample import REACH, half_sample_taps
 from cryoloom.algorithms.images.radial_filter import RadialFilter
-from cryoloom.algorithms.images.scratch_buffers import Workspace
-from cryoloom.algorithms.images.single_thread_pool import threads_alone
-from cryoloom.kernels.images.extend_rows import extend_rows, extend_rows_alone
-from cryoloom.kernels.images.transpose_rows import turn_rows_alone
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
+from cryoloom.kernels.images.extend_rows import extend_rows, extend_rows_serial
+from cryoloom.kernels.images.transpose_rows import transpose_rows_serial
 from cryoloom.kernels.projection.backproject import STRIP_ROWS, back_project, back_project_oblique
 from cryoloom.kernels.vector.column_transform import plan_transform
 from cryoloom.kernels.vector.filter_rows import filter_rows
@@ -81,7 +81,7 @@ class WeightedBackProjection:
         What is given is valid until the next strip is asked for, which is made in the same memory.
         """
         n_rows = aligned.shape[1] - 2 * self.halo_rows
-        memory = Workspace()
+        memory = ScratchBuffers()
         with filtering_threads() as pool:
             for start in range(0, n_rows, STRIP_ROWS):
                 height = min(STRIP_ROWS, n_rows - start)
@@ -94,10 +94,10 @@ class WeightedBackProjection:
                 f"expected {n_rows} rows and {self.halo_rows} on both sides, got {aligned.shape}"
             )
         with filtering_threads() as pool:
-            return self._strip(aligned, 0, n_rows, Workspace(), pool)
+            return self._strip(aligned, 0, n_rows, ScratchBuffers(), pool)
 
     def _strip(
-        self, aligned: torch.Tensor, first_row: int, n_rows: int, memory: Workspace, pool: Executor
+        self, aligned: torch.Tensor, first_row: int, n_rows: int, memory: ScratchBuffers, pool: Executor
     ) -> torch.Tensor:
         n_z, _, n_x = self.volume_shape
         volume = scratch("volume", (n_z, n_rows, n_x), aligned.device, memory)
@@ -139,7 +139,7 @@ class WeightedBackProjection:
         """
         fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * n, norm="forward")
         if images.device.type == "cpu":
-            turn_rows_alone(fine.numpy(), COLUMN_OVERSAMPLING * start, images.numpy())
+            transpose_rows_serial(fine.numpy(), COLUMN_OVERSAMPLING * start, images.numpy())
         else:
             fine = fine[..., COLUMN_OVERSAMPLING * start :][..., : images.shape[1] - 2]
             images[:, 1:-1, : fine.shape[1]] = fine.transpose(1, 2)
@@ -154,12 +154,12 @@ class WeightedBackProjection:
     def _padded(self, aligned: torch.Tensor) -> torch.Tensor:
         padded = torch.empty((*aligned.shape[:2], self.n_padded))
         # On the CPU tilts are filtered side by side; for a GPU rows are extended by all threads.
-        extend = extend_rows_alone if aligned.device.type == "cpu" else extend_rows
+        extend = extend_rows_serial if aligned.device.type == "cpu" else extend_rows
         extend(aligned.cpu().numpy(), padded.numpy())
         return padded.to(aligned.device)
 
     def _filtered_turned(
-        self, aligned: torch.Tensor, first_row: int, taps: NDArray[np.float32], memory: Workspace
+        self, aligned: torch.Tensor, first_row: int, taps: NDArray[np.float32], memory: ScratchBuffers
     ) -> torch.Tensor:
         """`_filtered` for the strip that begins at a row, with a short filter for what is between columns."""
         n_tilts, transform = len(aligned), plan_transform(self.n_padded)
@@ -170,7 +170,7 @@ class WeightedBackProjection:
         filter_rows(aligned.contiguous().numpy(), first_row, self.factors, transform, taps, work, images)
         return torch.from_numpy(images)
 
-    def _filtered(self, aligned: torch.Tensor, memory: Workspace, pool: Executor) -> torch.Tensor:
+    def _filtered(self, aligned: torch.Tensor, memory: ScratchBuffers, pool: Executor) -> torch.Tensor:
         """Filtered rows as the kernels want them: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
         n_tilts, n_rows, _ = aligned.shape
         width = n_rows if self.halo_rows else STRIP_ROWS
@@ -195,7 +195,7 @@ class WeightedBackProjection:
         return images
 
 
-def scratch(name: str, shape: tuple[int, ...], device: torch.device, memory: Workspace) -> torch.Tensor:
+def scratch(name: str, shape: tuple[int, ...], device: torch.device, memory: ScratchBuffers) -> torch.Tensor:
     """A float32 tensor with anything in it; on the CPU in memory that is used again."""
     if device.type == "cpu":
         return torch.from_numpy(memory.array(name, shape, np.float32))
@@ -204,7 +204,7 @@ def scratch(name: str, shape: tuple[int, ...], device: torch.device, memory: Wor
 
 def filtering_threads(at_most: int = _TILTS_AT_ONCE) -> AbstractContextManager[Executor]:
     """As many as numba has, which the engine sets for every task."""
-    return threads_alone(min(numba.get_num_threads(), at_most))
+    return single_thread_pool(min(numba.get_num_threads(), at_most))
 
 
 def plan_back_projection(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf.correction import Correction, depth_phase_rate
 from cryoloom.algorithms.images.fourier import good_fft_size
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.reconstruction.aligned_transfer import AlignedTransfer, aligned_transfer
 from cryoloom.algorithms.reconstruction.back_projection import (
     COLUMN_OVERSAMPLING,
@@ -110,7 +110,7 @@ class DepthCorrectedBackProjection:
         images = torch.zeros((0 if is_deep else len(self.poses), *nodes.shape[2:]), device=nodes.device)
         mixtures: DepthMixtures | None = None
         slabs: list[torch.Tensor] = []
-        memory = Workspace()
+        memory = ScratchBuffers()
         for strip, start in enumerate(range(0, n_rows, STRIP_ROWS)):
             height = min(STRIP_ROWS, n_rows - start)
             # With an x-tilt the depth depends on the row as well.

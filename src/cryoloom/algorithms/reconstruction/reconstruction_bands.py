@@ -14,7 +14,7 @@ from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, align
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.model import Pixels
 
-__all__ = ["BESIDES_BYTES", "Part", "Projection", "StripSink", "bands_of", "reconstruct_band"]
+__all__ = ["BESIDES_BYTES", "Part", "Reconstructor", "StripSink", "bands_of", "reconstruct_band"]
 
 # numba's code, FFT plans, threads' heaps and the correlation of the halves (benchmarks/reconstruct_memory.py)
 BESIDES_BYTES = 400_000_000
@@ -27,7 +27,7 @@ class StripSink(Protocol):
         """Take the rows ``[:, y0:y1, :]`` of the volume."""
 
 
-class Projection(Protocol):
+class Reconstructor(Protocol):
     """A way from aligned images to a tomogram, strip by strip: one of `cryoloom.algorithms`."""
 
     @property
@@ -56,27 +56,27 @@ class Part:
     role: str
     images: Pixels
     grid: TomogramGrid
-    projection: Projection
+    reconstructor: Reconstructor
 
 
-def bands_of(grid: TomogramGrid, projection: Projection, memory_bytes: int) -> list[range]:
+def bands_of(grid: TomogramGrid, reconstructor: Reconstructor, memory_bytes: int) -> list[range]:
     """Rows of the volume whose aligned images fit in memory together."""
     n_y = grid.volume_shape[1]
     # At least as many rows are held at once as there are rows of halo, lest most work be halo.
-    held = max(STRIP_ROWS, 2 * projection.halo_rows) * projection.held_row_bytes
-    free = memory_bytes - max(grid.image_bytes, projection.strip_bytes + held) - BESIDES_BYTES
-    rows = int(free // grid.row_bytes) - 2 * projection.halo_rows
+    held = max(STRIP_ROWS, 2 * reconstructor.halo_rows) * reconstructor.held_row_bytes
+    free = memory_bytes - max(grid.image_bytes, reconstructor.strip_bytes + held) - BESIDES_BYTES
+    rows = int(free // grid.row_bytes) - 2 * reconstructor.halo_rows
     rows = max(STRIP_ROWS, rows // STRIP_ROWS * STRIP_ROWS)
     return [range(start, min(n_y, start + rows)) for start in range(0, n_y, rows)]
 
 
-def _rows_at_once(grid: TomogramGrid, projection: Projection, band: range, memory_bytes: int) -> int:
-    """Rows of a band given to the projection together: whole strips, as many as memory holds."""
-    if projection.held_row_bytes == 0:
+def _rows_at_once(grid: TomogramGrid, reconstructor: Reconstructor, band: range, memory_bytes: int) -> int:
+    """Rows of a band given to the reconstructor together: whole strips, as many as memory holds."""
+    if reconstructor.held_row_bytes == 0:
         return len(band)
-    aligned = (len(band) + 2 * projection.halo_rows) * grid.row_bytes
-    free = memory_bytes - aligned - projection.strip_bytes - BESIDES_BYTES
-    rows = int(free // projection.held_row_bytes) // STRIP_ROWS * STRIP_ROWS
+    aligned = (len(band) + 2 * reconstructor.halo_rows) * grid.row_bytes
+    free = memory_bytes - aligned - reconstructor.strip_bytes - BESIDES_BYTES
+    rows = int(free // reconstructor.held_row_bytes) // STRIP_ROWS * STRIP_ROWS
     return min(len(band), max(STRIP_ROWS, rows))
 
 
@@ -84,8 +84,8 @@ def reconstruct_band(
     part: Part, band: range, sink: StripSink, *, device: str, memory_bytes: int
 ) -> Iterator[int]:
     """Align the images' rows of a band, back-project them strip by strip; yields progress."""
-    grid, projection, halo = part.grid, part.projection, part.projection.halo_rows
-    rows_at_once = _rows_at_once(grid, projection, band, memory_bytes)
+    grid, reconstructor, halo = part.grid, part.reconstructor, part.reconstructor.halo_rows
+    rows_at_once = _rows_at_once(grid, reconstructor, band, memory_bytes)
     aligned = torch.empty((len(grid.tilts), len(band) + 2 * halo, grid.n_columns), dtype=torch.float32)
     for i, tilt in enumerate(grid.tilts):
         first = band.start - halo
@@ -95,7 +95,7 @@ def reconstruct_band(
         n_rows = min(rows_at_once, len(band) - start)
         rows = aligned[:, start : start + n_rows + 2 * halo].to(device)
         first = band.start + start
-        for strip in projection.strips(rows, first):
+        for strip in reconstructor.strips(rows, first):
             sink[:, first : first + strip.shape[1], :] = strip.cpu().numpy()
             first += strip.shape[1]
             yield strip.shape[1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cryoloom.algorithms.images.undistorted_images import straightened
+from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.aligned_images import contrast, pose_affine, sample_aligned, spline_image
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import binned_shape
@@ -125,7 +125,7 @@ def aligned_rows(
             "an image has NaN or infinite pixels or no variation; exclude the tilt or make the stack again",
             acquisition_index=tilt.acquisition_index,
         )
-    image = straightened(image, pose.warp, grid.pixel_size_angstrom)
+    image = undistorted(image, pose.warp, grid.pixel_size_angstrom)
     knots = spline_image(image, (grid.binning, grid.binning))
     shift_x, shift_y = pose.shift_xy_angstrom
     affine = pose_affine(

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.scratch_buffers import Workspace
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.kernels.images.radial_weights import weight_radially
 
 __all__ = ["weighted_by_frequency"]
@@ -19,7 +19,7 @@ Rows = Callable[[int, int], NDArray[np.float32]]
 
 
 def weighted_by_frequency(
-    rows: Rows, table: NDArray[np.float32], out: NDArray[np.float32], workspace: Workspace
+    rows: Rows, table: NDArray[np.float32], out: NDArray[np.float32], scratch: ScratchBuffers
 ) -> None:
     """Fill ``out`` ``(y, x)`` with an image whose spectrum is multiplied by a function of the frequency.
 
@@ -27,7 +27,7 @@ def weighted_by_frequency(
     from 0 to ``sqrt(0.5)`` cycles per pixel. Works on the calling thread alone.
     """
     n_y, n_x = out.shape
-    spectrum = workspace.array("spectrum", (n_y, n_x // 2 + 1), np.complex64)
+    spectrum = scratch.array("spectrum", (n_y, n_x // 2 + 1), np.complex64)
     for top in range(0, n_y, _ROWS):
         bottom = min(n_y, top + _ROWS)
         spectrum[top:bottom] = scipy.fft.rfft(rows(top, bottom), axis=1)

@@ -8,13 +8,13 @@ from cryoloom.algorithms.series.view_matching import ViewEvidence
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Tilt, TiltSeries
 
-__all__ = ["evidence_of_tilts", "partners"]
+__all__ = ["corresponding_tilts", "evidence_of_tilts"]
 
 _SAME_TILT_DEG = 0.5
 """Nominal angles of one exposure agree to what mdocs and angle files round to; steps are 1 degree or more."""
 
 
-def partners(series: TiltSeries, other: TiltSeries, role: str) -> dict[int, Tilt]:
+def corresponding_tilts(series: TiltSeries, other: TiltSeries, role: str) -> dict[int, Tilt]:
     """Tilt of ``other`` for every acquisition index of ``series``.
 
     Raises DataUnfitError where the series differ in name or exposures: one that the other does not have, or

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryoloom.engine.coordinator.null_listener import Silence
+from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.scheduler import Scheduler
 from cryoloom.engine.coordinator.work_queue import nodes_below
 from cryoloom.engine.executors.executor import ItemProgress
@@ -15,11 +15,11 @@ from cryoloom.engine.worker.task import Outcome, Task
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
 
-__all__ = ["NodeForecast", "rehearse"]
+__all__ = ["PlannedNode", "plan_nodes"]
 
 
 @dataclass(frozen=True, slots=True)
-class NodeForecast:
+class PlannedNode:
     """What is ahead of one step of a workflow."""
 
     node: str
@@ -33,7 +33,7 @@ class NodeForecast:
     """Items that fail already when they are read, or have no partner."""
 
 
-def rehearse(folder: Path, database: Database, workflow: Workflow) -> tuple[NodeForecast, ...]:
+def plan_nodes(folder: Path, database: Database, workflow: Workflow) -> tuple[PlannedNode, ...]:
     """Look at what the sources find and at what is recorded; nothing is worked on, nothing written.
 
     folder : of the project, whose lock the caller holds.
@@ -51,7 +51,7 @@ def rehearse(folder: Path, database: Database, workflow: Workflow) -> tuple[Node
             wanted = workflow.node(follower).items
             later[follower] |= {item for item in items if not wanted or item in wanted}
     return tuple(
-        NodeForecast(
+        PlannedNode(
             node.name,
             len(ear.there.get(node.name, ())),
             len(ear.now.get(node.name, ())),
@@ -62,7 +62,7 @@ def rehearse(folder: Path, database: Database, workflow: Workflow) -> tuple[Node
     )
 
 
-class _Ear(Silence):
+class _Ear(NullListener):
     """Hears what is taken over, and what a worker would get."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class _NoWorkers:
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
         """Done at once."""
         future: Future[Outcome] = Future()
-        future.set_result(Outcome(task, None, None, left_out="only rehearsed"))
+        future.set_result(Outcome(task, None, None, left_out="dry run"))
         return future
 
     def close(self) -> None:

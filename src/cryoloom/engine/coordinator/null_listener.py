@@ -6,10 +6,10 @@ from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.worker.task import Outcome, Task
 from cryoloom.store.records import ItemRecord
 
-__all__ = ["Silence"]
+__all__ = ["NullListener"]
 
 
-class Silence:
+class NullListener:
     """Hears everything, says nothing."""
 
     def planned(self, workflow: Workflow) -> None:

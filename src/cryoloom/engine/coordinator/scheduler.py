@@ -15,7 +15,7 @@ from cryoloom.engine.coordinator.work_queue import WorkQueue
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, run_id_of, validated_params
-from cryoloom.engine.worker.partial_results import forget_parts
+from cryoloom.engine.worker.partial_results import forget_partial_results
 from cryoloom.engine.worker.task import STOP_FILE, Outcome, StepInterrupted, Task, describe_error
 from cryoloom.errors import CryoloomError, DataUnfitError, UserInputError
 from cryoloom.store.codec import fingerprint
@@ -322,7 +322,7 @@ class Scheduler:
         )
         self._recorded(task.node, item)
         if item.state == "done":
-            forget_parts(task.project, task.step, task.item)
+            forget_partial_results(task.project, task.step, task.item)
 
     def _recorded(self, node: str, item: ItemRecord, *, write: bool = True) -> None:
         """Write an item down, tell the listener, and pass it on to the nodes it feeds."""

@@ -24,7 +24,7 @@ from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, SeriesNow, Wat
 from cryoloom.engine.project import Project
 from cryoloom.engine.reporting import write_project_report
 from cryoloom.engine.worker.context import EngineContext
-from cryoloom.engine.worker.partial_results import forget_parts
+from cryoloom.engine.worker.partial_results import forget_partial_results
 from cryoloom.engine.worker.task import Outcome, Task, load_value
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.model import TiltSeries
@@ -97,7 +97,7 @@ def watch(
     )
     for name in session.abandoned:  # what was made ahead of them
         for node in planned.steps:
-            forget_parts(project.folder, node.step, name)
+            forget_partial_results(project.folder, node.step, name)
     return summary
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cryoloom.contract.step import JsonValue
 from cryoloom.engine.worker.gates import GatedSink, check_columns
-from cryoloom.engine.worker.partial_results import KeptParts
+from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.exchange.parquet import write_parquet
 from cryoloom.formats.pixels.movie import open_movie
@@ -50,7 +50,7 @@ class EngineContext:
     seed: int
     tell: Progress = lambda done, total: None
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
-    parts: KeptParts | None = None
+    parts: PartialResults | None = None
     """What was kept of this item while it was growing."""
     grows: bool = False
     """Whether it still does."""
@@ -101,11 +101,11 @@ class EngineContext:
         """Open a movie."""
         return open_movie(movie)
 
-    def recalled(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
+    def load_partial(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
         """Arrays kept while this item was growing."""
         return None if self.parts is None else self.parts.find(facts)
 
-    def keep(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
+    def save_partial(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
         """Keep arrays for when this item is whole."""
         if self.grows and self.parts is not None:
             self.parts.keep(arrays, facts)

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from cryoloom.errors import TransientError
 from cryoloom.store.codec import encode, fingerprint
 
-__all__ = ["KeptParts", "forget_parts"]
+__all__ = ["PartialResults", "forget_partial_results"]
 
 _FOLDER = "cache"
 
 
-class KeptParts:
+class PartialResults:
     """Parts that one step made of one item."""
 
     def __init__(self, project: Path, step: str, version: int, item: str) -> None:
@@ -91,7 +91,7 @@ class _StoredArrays(Mapping[str, NDArray[Any]]):
         return len(self._names)
 
 
-def forget_parts(project: Path, step: str, item: str) -> None:
+def forget_partial_results(project: Path, step: str, item: str) -> None:
     """Remove what was kept of an item, which is whole now."""
     shutil.rmtree(project / _FOLDER / step / item, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from cryoloom.contract import find_step
 from cryoloom.engine.worker.context import EngineContext
 from cryoloom.engine.worker.gates import check_value
-from cryoloom.engine.worker.partial_results import KeptParts
+from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Exclusion, LeftOut, TiltSeries
@@ -125,7 +125,7 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
         seed=int(task.key[:16], 16),
         tell=told,
         upstream_figures=task.upstream_figures,
-        parts=KeptParts(task.project, step.name, step.version, task.item),
+        parts=PartialResults(task.project, step.name, step.version, task.item),
         grows=task.grows,
     )
     started, clock = datetime.now(UTC), time.perf_counter()

@@ -60,19 +60,21 @@ def warps_of_imod(
     warps: list[ImageWarp | None] = []
     largest, misses, misses_at_height = 0.0, [0.0], [0.0]
     for view, pose in enumerate(poses):
-        seen, foretold = _positions(view, 0.0, transforms, local, pose, pixel_size_angstrom, shape_yx)
-        moved = seen - foretold
+        seen, reprojected = _positions(view, 0.0, transforms, local, pose, pixel_size_angstrom, shape_yx)
+        moved = seen - reprojected
         size_px = float(np.hypot(*moved.T).max()) / pixel_size_angstrom
         if size_px < _LEAST_DISPLACEMENT_PX:
             warps.append(None)
             continue
         n_controls = 2 if local is None else min(_MOST_CONTROLS, 2 * max(local.n_areas_xy) + 4)
-        warp = ImageWarp.fitted(foretold, moved, extent, n_controls)
+        warp = ImageWarp.fitted(reprojected, moved, extent, n_controls)
         largest = max(largest, size_px)
-        misses.append(float(np.mean((warp.displacement(foretold) - moved) ** 2)) * 2)
+        misses.append(float(np.mean((warp.displacement(reprojected) - moved) ** 2)) * 2)
         for height in (-height_angstrom, height_angstrom):
-            seen, foretold = _positions(view, height, transforms, local, pose, pixel_size_angstrom, shape_yx)
-            missed = foretold + warp.displacement(foretold) - seen
+            seen, reprojected = _positions(
+                view, height, transforms, local, pose, pixel_size_angstrom, shape_yx
+            )
+            missed = reprojected + warp.displacement(reprojected) - seen
             misses_at_height.append(float(np.mean(missed**2)) * 2)
         warps.append(warp)
     scale = 1.0 / pixel_size_angstrom
@@ -98,17 +100,17 @@ def _positions(
     The points are those that the pose sees on a grid over the image.
     """
     along = [np.linspace(-0.5, 0.5, _SAMPLES) * n * pixel_size_angstrom for n in shape_yx[::-1]]
-    foretold = np.stack(np.meshgrid(*along), axis=-1).reshape(-1, 2)
+    reprojected = np.stack(np.meshgrid(*along), axis=-1).reshape(-1, 2)
     rows = pose.magnification * pose.matrix[:2]
-    in_plane = foretold - np.array(pose.shift_xy_angstrom) - rows[:, 2] * z_angstrom
-    points = np.column_stack([in_plane @ np.linalg.inv(rows[:, :2]).T, np.full(len(foretold), z_angstrom)])
+    in_plane = reprojected - np.array(pose.shift_xy_angstrom) - rows[:, 2] * z_angstrom
+    points = np.column_stack([in_plane @ np.linalg.inv(rows[:, :2]).T, np.full(len(reprojected), z_angstrom)])
     if local is None:
         aligned = points @ Pose(0.0, pose.tilt_deg, pose.x_tilt_deg).matrix[:2].T / pixel_size_angstrom
     else:
         aligned = _locally_projected(points, view, local, pose, pixel_size_angstrom, shape_yx)
     matrix, displacement = transforms[view, :, :2], transforms[view, :, 2]
     raw = np.linalg.solve(matrix, (aligned - displacement).T).T - half_pixel_xy(shape_yx)
-    return raw * pixel_size_angstrom, foretold
+    return raw * pixel_size_angstrom, reprojected
 
 
 def _locally_projected(

@@ -1,7 +1,7 @@
 """Warp's grids: values at nodes over the image and the tilts, between them natural cubic splines.
 
 Warp (``CubicGrid``) spreads nodes evenly from ``margin`` to ``1 - margin`` of each side, of an image's width
-and height and of the tilts in order; a side with one node does not vary. Where its pose foretells p it looks
+and height and of the tilts in order; a side with one node does not vary. Where its pose predicts p it looks
 at ``p - (GridMovementX, GridMovementY)(p)`` (``TiltSeries.GetPositionInAllTilts``), in angstrom: an
 `ImageWarp` is the same with the other sign.
 """
@@ -97,7 +97,7 @@ def movements(root: ElementTree.Element, n_tilts: int) -> tuple[Array, list[Imag
         if np.abs(own).max() < _LEAST_ANGSTROM:
             warps.append(None)
             continue
-        # With the shift in the pose, the same point is foretold that much further on.
+        # With the shift in the pose, the same point is reprojected that much further on.
         warp = ImageWarp.fitted(places + shift, own, extent, n_controls)
         missed = warp.displacement(places + shift) - own
         misfit = max(misfit, float(np.sqrt((missed**2).sum(axis=1).mean())))

@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-__all__ = ["extend_rows", "extend_rows_alone"]
+__all__ = ["extend_rows", "extend_rows_serial"]
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def extend_rows(rows: Floats, padded: Floats) -> None:
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def extend_rows_alone(rows: Floats, padded: Floats) -> None:
+def extend_rows_serial(rows: Floats, padded: Floats) -> None:
     """`extend_rows` on the calling thread alone."""
     fade = _fade(rows.shape[2], padded.shape[2])
     for tilt in range(len(rows)):

@@ -7,7 +7,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-__all__ = ["turn_rows", "turn_rows_alone"]
+__all__ = ["transpose_rows", "transpose_rows_serial"]
 
 Floats = NDArray[np.float32]
 
@@ -16,7 +16,7 @@ _BLOCK = 64
 
 
 @numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
-def turn_rows(rows: Floats, first_column: int, columns: Floats) -> None:
+def transpose_rows(rows: Floats, first_column: int, columns: Floats) -> None:
     """Fill ``columns`` with the rows turned, from ``first_column`` on; the outermost columns become 0.
 
     rows    : (tilt, row, n) float32.
@@ -29,8 +29,8 @@ def turn_rows(rows: Floats, first_column: int, columns: Floats) -> None:
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
-def turn_rows_alone(rows: Floats, first_column: int, columns: Floats) -> None:
-    """`turn_rows` on the calling thread alone."""
+def transpose_rows_serial(rows: Floats, first_column: int, columns: Floats) -> None:
+    """`transpose_rows` on the calling thread alone."""
     for tilt in range(len(rows)):
         for start in range(0, columns.shape[1], _BLOCK):
             _turn_block(rows[tilt], first_column, columns[tilt], start)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 __all__ = [
     "add_moved",
     "likelihood_gradient",
-    "likelihood_gradient_alone",
+    "likelihood_gradient_serial",
     "ring_powers",
-    "ring_powers_alone",
+    "ring_powers_serial",
 ]
 
 _CHUNKS = 16
@@ -48,7 +48,7 @@ def likelihood_gradient(
 
 
 @njit(nogil=True, cache=True)
-def likelihood_gradient_alone(
+def likelihood_gradient_serial(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
     ramps_x: NDArray[np.complex64],
@@ -164,7 +164,7 @@ def ring_powers(
 
 
 @njit(nogil=True, cache=True)
-def ring_powers_alone(
+def ring_powers_serial(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
     ramps_x: NDArray[np.complex64],

@@ -12,15 +12,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cryoloom.engine.coordinator.dry_run import NodeForecast
+from cryoloom.engine.coordinator.dry_run import PlannedNode
 from cryoloom.engine.project import Project
 from cryoloom.store.names import FILE_NAME
 
-__all__ = ["project_to_rehearse", "tell_forecast"]
+__all__ = ["project_for_dry_run", "show_dry_run"]
 
 
 @contextmanager
-def project_to_rehearse(folder: Path) -> Iterator[Project]:
+def project_for_dry_run(folder: Path) -> Iterator[Project]:
     """The project, or one for the moment where there is none yet."""
     if (folder / FILE_NAME).exists():
         yield Project.open(folder)
@@ -29,14 +29,14 @@ def project_to_rehearse(folder: Path) -> Iterator[Project]:
         yield Project.create(Path(made) / "project")
 
 
-def tell_forecast(forecast: Sequence[NodeForecast], json: bool) -> None:
+def show_dry_run(planned: Sequence[PlannedNode], json: bool) -> None:
     """What would be done, step by step."""
     if json:
-        for node in forecast:
+        for node in planned:
             print(dumps(asdict(node)))  # noqa: T201 - no line breaks, no colours
         return
     table = Table("step", "there already", "to do now", "to do after", "unfit")
-    for node in forecast:
+    for node in planned:
         numbers = (node.n_there, node.n_now, node.n_later, node.n_unfit)
         table.add_row(node.node, *(str(number) if number else "" for number in numbers))
     Console().print(table)
