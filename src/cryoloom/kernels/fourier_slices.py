@@ -13,10 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.kernels.fourier_slices_cpu import insert_slices_numba, score_poses_numba, take_slices_numba
+from cryoloom.kernels.fourier_slices_cpu import (
+    insert_slices_numba,
+    score_poses_numba,
+    sum_equivalents_numba,
+    take_slices_numba,
+)
 from cryoloom.kernels.fourier_slices_torch import insert_slices_torch, score_poses_torch, take_slices_torch
 
-__all__ = ["cube_shape", "insert_slices", "score_poses", "take_slices"]
+__all__ = ["cube_shape", "insert_slices", "score_poses", "sum_equivalents", "take_slices"]
 
 # Private cubes of the insertion: a number that does not depend on the machine, so neither do the sums.
 _N_CHUNKS, _SMALL_CUBE = 4, 1 << 24
@@ -118,6 +123,21 @@ def score_poses(
         curvatures.numpy(),
     )
     return terms, gradients, curvatures
+
+
+def sum_equivalents(
+    data: torch.Tensor, weights: torch.Tensor, operators: torch.Tensor, highest: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums over the equivalents ``S k`` of every frequency k up to ``highest`` voxels, of data and weights.
+
+    data, weights : cubes as of `insert_slices`, with the plane x = 0 joined. operators : (s, 3, 3) float32.
+    Values between voxels are trilinear; on the CPU only.
+    """
+    stacked = torch.cat([torch.view_as_real(data), weights[..., None]], dim=-1).cpu().contiguous()
+    summed = torch.zeros_like(stacked)
+    sum_equivalents_numba(stacked.numpy(), operators.cpu().numpy(), float(highest), summed.numpy())
+    summed = summed.to(data.device)
+    return torch.view_as_complex(summed[..., :2].contiguous()), summed[..., 2].contiguous()
 
 
 def _pairs(array: torch.Tensor) -> NDArray[np.float32]:

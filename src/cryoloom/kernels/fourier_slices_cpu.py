@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-__all__ = ["insert_slices_numba", "score_poses_numba", "take_slices_numba"]
+__all__ = ["insert_slices_numba", "score_poses_numba", "sum_equivalents_numba", "take_slices_numba"]
 
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
 
@@ -210,3 +210,43 @@ def score_poses_numba(
             for b in range(a, 6):
                 curvatures[p, a, b] = curvature[a, b]
                 curvatures[p, b, a] = curvature[a, b]
+
+
+@numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
+def sum_equivalents_numba(
+    cube: NDArray[np.float32], matrices: NDArray[np.float32], highest: float, summed: NDArray[np.float32]
+) -> None:
+    """As `fourier_slices.sum_equivalents`; ``(z, y, x, channel)`` of which channel 1 changes sign at -k."""
+    n_z, n_y, n_x, n_channels = cube.shape
+    middle = n_z // 2
+    for i in prange(n_z):
+        for j in range(n_y):
+            for k in range(n_x):
+                z0, y0, x0 = np.float32(i - middle), np.float32(j - middle), np.float32(k)
+                if x0 * x0 + y0 * y0 + z0 * z0 > highest * highest:
+                    continue
+                for s in range(len(matrices)):
+                    x = matrices[s, 0, 0] * x0 + matrices[s, 0, 1] * y0 + matrices[s, 0, 2] * z0
+                    y = matrices[s, 1, 0] * x0 + matrices[s, 1, 1] * y0 + matrices[s, 1, 2] * z0
+                    z = matrices[s, 2, 0] * x0 + matrices[s, 2, 1] * y0 + matrices[s, 2, 2] * z0
+                    sign = np.float32(1.0)
+                    if x < 0:
+                        x, y, z, sign = -x, -y, -z, np.float32(-1.0)
+                    ix, iy, iz = int(x), math.floor(y), math.floor(z)
+                    fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
+                    iy += middle
+                    iz += middle
+                    for dz in range(2):
+                        wz = fz if dz else np.float32(1.0) - fz
+                        if wz == 0:
+                            continue
+                        for dy in range(2):
+                            wy = wz * (fy if dy else np.float32(1.0) - fy)
+                            if wy == 0:
+                                continue
+                            low, high = wy * (np.float32(1.0) - fx), wy * fx
+                            for c in range(n_channels):
+                                value = low * cube[iz + dz, iy + dy, ix, c]
+                                if high != 0:
+                                    value += high * cube[iz + dz, iy + dy, ix + 1, c]
+                                summed[i, j, k, c] += sign * value if c == 1 else value
