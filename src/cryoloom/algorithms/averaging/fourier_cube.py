@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cryoloom.kernels.fourier_slices import cube_shape
+from cryoloom.kernels.slices.fourier_slices import cube_shape
 
 __all__ = ["PADDING", "add_conjugates", "cube_frequency", "cube_of_map", "map_of_cube"]
 

@@ -17,7 +17,7 @@ from cryoloom.algorithms.averaging.fourier_cube import PADDING
 from cryoloom.algorithms.averaging.orientations import exponential
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.pose_search import frames_of
-from cryoloom.kernels.fourier_slices import score_poses
+from cryoloom.kernels.slices.fourier_slices import score_poses
 
 __all__ = ["PosePrior", "RefinedPoses", "refine_poses"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.fourier_cube import PADDING
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
-from cryoloom.kernels.fourier_slices import take_slices
+from cryoloom.kernels.slices.fourier_slices import take_slices
 
 __all__ = ["Posterior", "direction_prior", "frames_of", "search_poses", "shift_grid"]
 

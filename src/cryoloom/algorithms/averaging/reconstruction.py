@@ -17,7 +17,7 @@ from cryoloom.algorithms.averaging.fourier_cube import (
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.pose_search import frames_of
 from cryoloom.geometry.symmetry import symmetry_matrices
-from cryoloom.kernels.fourier_slices import cube_shape, insert_slices, sum_equivalents
+from cryoloom.kernels.slices.fourier_slices import cube_shape, insert_slices, sum_equivalents
 
 __all__ = ["FourierSums", "Insertion", "insert_particles", "prior_precision", "symmetrised"]
 

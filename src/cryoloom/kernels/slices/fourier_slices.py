@@ -13,13 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.kernels.fourier_slices_cpu import (
+from cryoloom.kernels.slices.fourier_slices_cpu import (
     insert_slices_numba,
     score_poses_numba,
     sum_equivalents_numba,
     take_slices_numba,
 )
-from cryoloom.kernels.fourier_slices_torch import insert_slices_torch, score_poses_torch, take_slices_torch
+from cryoloom.kernels.slices.fourier_slices_torch import (
+    insert_slices_torch,
+    score_poses_torch,
+    take_slices_torch,
+)
 
 __all__ = ["cube_shape", "insert_slices", "score_poses", "sum_equivalents", "take_slices"]
 

@@ -10,8 +10,12 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from cryoloom.geometry.rotations import rotation_y
-from cryoloom.kernels.fourier_slices import cube_shape, insert_slices, score_poses, take_slices
-from cryoloom.kernels.fourier_slices_torch import insert_slices_torch, score_poses_torch, take_slices_torch
+from cryoloom.kernels.slices.fourier_slices import cube_shape, insert_slices, score_poses, take_slices
+from cryoloom.kernels.slices.fourier_slices_torch import (
+    insert_slices_torch,
+    score_poses_torch,
+    take_slices_torch,
+)
 
 REACH = 5
 

@@ -1,0 +1,1 @@
+"""Central slices of a volume's Fourier transform: taking, adding, scoring."""
