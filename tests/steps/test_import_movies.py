@@ -198,7 +198,8 @@ def test_tomo5_files_of_real_data(data, tmp_path, context):
     series = only(context, tmp_path, series="TS_*, Position_1?", pixel_size_angstrom=1.98)
     assert [tilt.nominal_tilt_deg for tilt in series.tilts] == [-23.01, -20.01, -17.01]
     assert [tilt.dose_start_per_angstrom2 for tilt in series.tilts] == [13.58, 0, 4.52]
-    assert series.tilt_axis_deg.applied == -171.35
+    assert series.tilt_axis_deg.applied == 81.35
+    assert any("a tilt axis of 81.35 deg is used and checked" in warning for warning in context.warnings)
     assert any("repeats another mdoc" in warning for warning in context.warnings)
 
 
@@ -258,7 +259,11 @@ def test_no_movie_told(tmp_path, context):
 
 def test_no_angle_told(tmp_path, context):
     folder = write_session(tmp_path / "raw", mdoc_keys={1: {"TiltAngle": None}})
-    assert "tells no TiltAngle" in spoilt(folder, context)
+    series = only(context, folder)
+    assert [tilt.nominal_tilt_deg for tilt in series.tilts] == [-6, -3, 0, 3, 6]
+    assert any("no TiltAngle is told for TS_01_001_3.0.tif" in warning for warning in context.warnings)
+    keys = {1: {"TiltAngle": None, "SubFramePath": "X:\\a.tif"}}
+    assert "tells no TiltAngle" in spoilt(write_session(tmp_path / "b", mdoc_keys=keys), context)
 
 
 def test_no_pixel_size_told(tmp_path, context):
@@ -275,8 +280,8 @@ def test_an_angle_exposed_twice_is_kept_and_told(tmp_path, context):
 def test_no_times_told(tmp_path, context):
     keys = {i: {"DateTime": None} for i in range(5)}
     series = only(context, write_session(tmp_path / "raw", mdoc_keys=keys))
-    assert [tilt.acquisition_index for tilt in series.tilts] == [0, 1, 2, 3, 4]
-    assert any("no times" in warning for warning in context.warnings)
+    assert [tilt.acquisition_index for tilt in series.tilts] == [3, 2, 0, 1, 4]  # numbers in names
+    assert context.records["import"]["ordered_by"] == "numbers in names"
 
 
 def test_maps_are_left_out(data, tmp_path, context):

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from cryoloom.contract.item_names import is_named
 from cryoloom.contract.step import StepParams
-from cryoloom.model import Microscope
+from cryoloom.formats.session.tilt_axis import AxisReading
+from cryoloom.model import Microscope, Sourced
 
 __all__ = ["AcquisitionParams"]
 
@@ -29,6 +30,9 @@ class AcquisitionParams(StepParams):
     tilt_offset_deg: float | None = Field(
         None, ge=-60, le=60, description="Added to all tilts: pretilt of a lamella."
     )
+    scheme: Literal["dose_symmetric", "ascending", "descending"] | None = Field(
+        None, description="Order of acquisition, where no times, doses or names tell it."
+    )
     handedness: Literal[-1, 1] | None = Field(
         None, description="Sign of the defocus gradient, where it is known of the microscope."
     )
@@ -37,6 +41,11 @@ class AcquisitionParams(StepParams):
         """Whether a series of this name is to be taken."""
         return is_named(name, self.series)
 
-    def microscope(self, voltage_kv: float | None) -> Microscope:
-        """The microscope at a voltage, 300 kV where nobody tells it."""
-        return Microscope(voltage_kv or 300.0, self.spherical_aberration_mm, self.amplitude_contrast)
+    def microscope(self, voltage_kv: float) -> Microscope:
+        """The microscope at a voltage."""
+        return Microscope(voltage_kv, self.spherical_aberration_mm, self.amplitude_contrast)
+
+    def told_axis(self, reading: AxisReading | None) -> Sourced:
+        """The axis as metadata give it, and the user's in its place."""
+        told = Sourced() if reading is None else Sourced.from_told(reading.axis_deg, f"mdoc {reading.by}")
+        return told.overruled_by_user(self.tilt_axis_deg)

@@ -1,8 +1,10 @@
 """Tilt series from a folder of movies, by their mdoc files or by a pattern of file names.
 
-mdocs of SerialEM and Tomo5 are read, one per series or one per movie. Exposures are ordered by their time
-even where the mdoc was sorted by angle. What the user gives counts; what the metadata tell is kept beside it.
-Dose of an exposure: the user's, else ExposureDose, FrameDosesAndNumber, DoseRate or mean counts.
+mdocs of SerialEM and Tomo5 are read, one per series or one per movie. Each quantity (order, tilt, dose, pixel
+size, tilt axis, voltage, frames, image size) is decided from all sources that tell it by one rule
+(docs/reference/import.md); what every source says is kept in the record ``import``, and contradictions are
+noted. What the user gives counts. A series for which nothing decides, and a wrong choice would spoil the
+tomogram, is refused with what to provide.
 """
 
 from __future__ import annotations
@@ -19,17 +21,22 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.movie import describe_movie
 from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.formats.session.decided_facts import movie_pixel_size, number_of_frames, voltage
 from cryoloom.formats.session.exposures import (
     Exposure,
     absent_orders,
     accumulated_doses,
+    decided_angles,
     in_order_of_acquisition,
     places_in_time,
 )
 from cryoloom.formats.session.mdoc import Mdoc
+from cryoloom.formats.session.mdoc_search import files_near, find_mdocs
 from cryoloom.formats.session.movie_folder import MovieFolder
 from cryoloom.formats.session.session_folder import FoundSeries, series_of_mdocs, series_of_names
+from cryoloom.formats.session.tilt_axis import axis_evidence
 from cryoloom.model import GainReference, Movie, Sourced, Tilt, TiltSeries
+from cryoloom.model.evidence import Evidence, Source
 
 __all__ = [
     "ImportMoviesParams",
@@ -103,7 +110,7 @@ def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[
     if not wanted:
         names = ", ".join(entry.name for entry in found[:8])
         raise UserInputError(f"no series in {directory} is called {params.series!r}; there are {names}")
-    movies = MovieFolder([folder] if params.frames_directory else [folder, *(e.folder for e in wanted)])
+    movies = _movie_folder(folder, wanted, params)
     for i, entry in enumerate(wanted):
         try:
             yield series_of(entry, movies, params, context)
@@ -124,19 +131,55 @@ def require_references(params: ImportMoviesParams) -> None:
             raise UserInputError(f"the {role} {path} does not exist; correct the parameter of import_movies")
 
 
+def _movie_folder(folder: Path, wanted: list[FoundSeries], params: ImportMoviesParams) -> MovieFolder:
+    """Movies below the folder and those of the mdocs; where some are missing there, also beside these."""
+    if params.frames_directory:
+        return MovieFolder([folder])
+    own = [folder, *(entry.folder for entry in wanted)]
+    movies = MovieFolder(own)
+    told = [(entry.folder, e.movie_name) for entry in wanted for e in entry.exposures if e.movie_name]
+    lacking = [place for place, name in told if not movies.holds(name)]
+    if params.pattern or 2 * len(lacking) <= len(told):  # some may well be lost; then the others tell where
+        return movies
+    near = [path for place in sorted(set(lacking)) for path in files_near(place)]
+    return MovieFolder([*own, *sorted({place.parent for place in lacking})], [*movies.files, *near])
+
+
 def _by_mdoc(params: ImportMoviesParams, context: StepContext) -> list[FoundSeries]:
     directory = params.directory.absolute()
-    paths = [path for path in directory.glob(params.mdoc) if path.is_file()]
-    if not paths:
-        raise UserInputError(
-            f"there is no {params.mdoc} in {directory}; give the mdoc or pattern parameter of import_movies"
-        )
-    found, notes = series_of_mdocs(paths)
-    for note in notes:
+    files = find_mdocs(directory, params.mdoc)
+    if not files.paths:
+        raise UserInputError(_nothing_found(directory, params.mdoc, files.searched))
+    found, notes = series_of_mdocs(files.paths)
+    if files.is_beside:
+        movies = MovieFolder([directory])
+        found = [e for e in found if any(movies.holds(x.movie_name) for x in e.exposures if x.movie_name)]
+        if not found:
+            raise UserInputError(_nothing_found(directory, params.mdoc, files.searched))
+    for note in ([files.note] if files.note else []) + notes:
         context.warn(note)
     if not found:
-        raise UserInputError(f"no {params.mdoc} in {directory} describes a tilt series of movies")
+        stacks = [path for path in files.paths if path.with_suffix("").is_file()]
+        hint = (
+            f"; {stacks[0].with_suffix('').name} is a stack: process it, or use the workflow "
+            "tomogram_from_stack"
+            if stacks
+            else ""
+        )
+        raise UserInputError(f"no {params.mdoc} in {directory} describes a tilt series of movies{hint}")
     return found
+
+
+def _nothing_found(directory: Path, pattern: str, searched: str) -> str:
+    """That there are no mdocs, where was looked, and what there is instead."""
+    movies = MovieFolder([directory])
+    what = (
+        f"; there are {movies.n_movies} movies, e.g. {movies.example}: give pattern, e.g. "
+        f"{{TS}}_{{TO}}_{{TA}}.tif, or copy their mdocs there"
+        if movies.n_movies
+        else "; give the mdoc or pattern parameter of import_movies"
+    )
+    return f"there is no {pattern} in {searched}{what}"
 
 
 def series_of(
@@ -149,16 +192,15 @@ def series_of(
     """The series, its movies found in ``folder`` and opened by ``describe``; raises DataUnfitError."""
     if entry.error is not None:
         raise entry.error
-    exposures, ordered_by = in_order_of_acquisition(entry.exposures)
-    if ordered_by == "order of the file":
-        context.warn(f"{entry.name}: exposures have no times; taken to be acquired in the order of the file")
+    exposures, angles = decided_angles(entry.exposures)
+    exposures, order = in_order_of_acquisition(exposures, params.scheme)
     absent = absent_orders(exposures)
     if absent:
         context.warn(
             f"{entry.name}: no movie has the number {_listed(absent)}; taken to be exposed and lost, so its "
             "dose counts"
         )
-    doses, dose_by = accumulated_doses(
+    doses, dose = accumulated_doses(
         exposures, params.dose_per_tilt_per_angstrom2, params.initial_dose_per_angstrom2
     )
     movies = _movies(exposures, entry, folder, params, describe)
@@ -175,15 +217,27 @@ def series_of(
         if not isinstance(movie, Movie):
             context.warn(f"{entry.name}: the exposure at {exposure.tilt_deg:.1f} deg is left out: {movie}")
     _warn_of_repeated_angles(exposures, entry.name, context)
-    pixel_size, pixel_size_by = _pixel_size(entry, there[0], params)
-    axis, axis_by = _told_axis(entry.mdoc)
-    if axis is None and params.tilt_axis_deg is None:
-        context.warn(
-            f"{entry.name}: no tilt axis is told; give tilt_axis_deg if the alignment does not find it"
-        )
-    voltage = params.voltage_kv or (entry.mdoc.voltage_kv if entry.mdoc else None)
-    if voltage is None:
-        context.warn(f"{entry.name}: no voltage is told; taken to be 300 kV")
+    pixel_size, size = movie_pixel_size(
+        there[0], _header_size(there[0]), entry.mdocs, params.pixel_size_angstrom
+    )
+    axis = entry.mdoc.axis if entry.mdoc else None
+    kilovolt, volts = voltage(entry.mdoc, params.voltage_kv)
+    frames = number_of_frames(
+        there, [e.n_frames for e, m in zip(exposures, movies, strict=True) if m in there]
+    )
+    evidence = (
+        order,
+        angles,
+        dose,
+        size,
+        axis_evidence(axis, params.tilt_axis_deg),
+        volts,
+        frames,
+        _image_size(there[0], entry.mdoc),
+    )
+    for one in evidence:
+        if one.note:
+            context.warn(f"{entry.name}: {one.note}")
     tilts = [
         Tilt(
             acquisition_index=place,
@@ -203,20 +257,21 @@ def series_of(
         "import",
         {
             "mdoc": str(entry.mdoc.path) if entry.mdoc else None,
-            "ordered_by": ordered_by,
-            "dose_by": dose_by,
+            "ordered_by": order.used,
+            "dose_by": dose.used,
             "told_dose_per_angstrom2": [exposure.dose_per_angstrom2 for exposure in exposures],
-            "pixel_size_by": pixel_size_by,
+            "pixel_size_by": size.used,
             "told_pixel_size_angstrom": entry.mdoc.pixel_size_angstrom if entry.mdoc else None,
             "told_voltage_kv": entry.mdoc.voltage_kv if entry.mdoc else None,
+            "evidence": [one.as_json() for one in evidence],
         },
     )
     return TiltSeries(
         name=entry.name,
-        microscope=params.microscope(voltage),
+        microscope=params.microscope(kilovolt),
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
-        tilt_axis_deg=Sourced.from_told(axis, axis_by).overruled_by_user(params.tilt_axis_deg),
+        tilt_axis_deg=params.told_axis(axis),
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
         gain=_gain(there[0], params),
@@ -276,34 +331,21 @@ def movie_path(
     return folder.find(exposure.movie_name, entry.folder)
 
 
-def _pixel_size(entry: FoundSeries, movie: Movie, params: ImportMoviesParams) -> tuple[float, str]:
-    """Pixel size of the grid movies are read on.
+def _header_size(movie: Movie) -> float | None:
+    """Pixel size in the header of a movie whose format has one."""
+    if movie.path.suffix.lower() not in (".mrc", ".mrcs", ".st"):
+        return None
+    return MrcPixels(movie.path).pixel_size_angstrom
 
-    An mdoc tells the size of its stack's pixels. Where that was binned, the shapes say by how much: the
-    nearest whole ratio, since stacks lose some rows.
-    """
-    if params.pixel_size_angstrom is not None:
-        return params.pixel_size_angstrom / movie.eer_sampling, "user"
-    told = entry.mdoc.pixel_size_angstrom if entry.mdoc else None
-    if told is not None and entry.mdoc is not None:
-        stack_yx = entry.mdoc.image_shape_yx
-        if stack_yx is None:
-            return told / movie.eer_sampling, "mdoc"
-        ratio = max(movie.shape_yx) / max(stack_yx)
-        binned = ratio >= 1
-        whole = round(ratio if binned else 1 / ratio)
-        if abs((ratio if binned else 1 / ratio) - whole) > 0.1:
-            raise DataUnfitError(
-                "the mdoc's stack is no whole binning of the movies; give pixel_size_angstrom",
-                stack_yx=stack_yx,
-                movie_yx=movie.shape_yx,
-            )
-        return (told / whole if binned else told * whole), f"mdoc, movie {ratio:.3g} times the stack"
-    if movie.path.suffix.lower() in (".mrc", ".mrcs", ".st"):
-        size = MrcPixels(movie.path).pixel_size_angstrom
-        if size > 0 and abs(size - 1.0) > 1e-6:  # 1 is what programs write that do not know it
-            return size, "movie header"
-    raise DataUnfitError("no pixel size is told; give pixel_size_angstrom")
+
+def _image_size(movie: Movie, mdoc: Mdoc | None) -> Evidence:
+    """Shape of the movies, and that of the stack the mdoc belongs to, which may be binned."""
+    shape = f"{movie.shape_yx[1]} x {movie.shape_yx[0]}"
+    sources = [Source("movie files", shape)]
+    if mdoc is not None and mdoc.image_shape_yx is not None:
+        n_y, n_x = mdoc.image_shape_yx
+        sources.append(Source("mdoc ImageSize", f"{n_x} x {n_y}", "of the stack, which may be binned"))
+    return Evidence("image size, pixels", shape, "movie files", tuple(sources))
 
 
 def _gain(movie: Movie, params: ImportMoviesParams) -> GainReference | None:
@@ -324,13 +366,6 @@ def _gain(movie: Movie, params: ImportMoviesParams) -> GainReference | None:
 def _listed(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:5]))
     return f"{shown} and {len(numbers) - 5} more" if len(numbers) > 5 else shown
-
-
-def _told_axis(mdoc: Mdoc | None) -> tuple[float | None, str]:
-    if mdoc is None or mdoc.tilt_axis_deg is None:
-        return None, ""
-    value, by = mdoc.tilt_axis_deg
-    return value, f"mdoc {by}"
 
 
 def _warn_of_repeated_angles(exposures: list[Exposure], name: str, context: StepContext) -> None:

@@ -1,16 +1,16 @@
 """Tilt series from stacks that somebody else motion-corrected: stack, tilt angles, and exposures or an mdoc.
 
-Section ``i`` of the stack is line ``i`` of the angle and exposure files. The order of acquisition is that of
-the pre-exposures, or the mdoc's, or that of a scheme. Pixels stay where they are.
+Section ``i`` of the stack is line ``i`` of the angle and exposure files, and ZValue ``i`` of the mdoc; where
+these disagree, the extended header or the images decide (`stack_sections`). The order of acquisition is that
+of the pre-exposures, or the mdoc's, or that of a scheme. Pixels stay where they are. What every source says
+is kept in the record ``import`` (docs/reference/import.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,21 @@ from cryoloom.contract.acquisition import AcquisitionParams
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.formats.session.angle_files import read_exposures, read_tilt_angles
-from cryoloom.formats.session.exposures import accumulated_doses, exposures_of, in_order_of_acquisition
-from cryoloom.formats.session.mdoc import Mdoc, read_mdoc
+from cryoloom.formats.session.acquisition_order import by_scheme
+from cryoloom.formats.session.angle_files import read_exposures, read_tilt_angles, read_tilt_doses
+from cryoloom.formats.session.decided_facts import stack_pixel_size, voltage
+from cryoloom.formats.session.exposures import (
+    Exposure,
+    accumulated_doses,
+    exposures_of,
+    in_order_of_acquisition,
+    places_in_time,
+)
+from cryoloom.formats.session.mdoc import read_mdoc
+from cryoloom.formats.session.stack_sections import AngleSource, match_sections
+from cryoloom.formats.session.tilt_axis import axis_evidence
 from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
+from cryoloom.model.evidence import Evidence, Source
 
 __all__ = ["ImportTiltSeriesParams", "import_tilt_series"]
 
@@ -45,26 +56,20 @@ class ImportTiltSeriesParams(AcquisitionParams):
         description="Pre-exposure and exposure a section, e/A^2. Else NAME.exposure.txt or mdoc beside it.",
     )
     pixel_size_angstrom: float | None = Field(
-        None, gt=0, description="Pixel size. Else the stack's header's."
+        None, gt=0, description="Pixel size. Else the stack's header's, else the mdoc's."
     )
     dose_per_tilt_per_angstrom2: float | None = Field(None, gt=0, description="Dose of each exposure, e/A^2.")
-    scheme: Literal["dose_symmetric", "ascending", "descending"] = Field(
-        "dose_symmetric", description="Order of acquisition, where neither exposures nor an mdoc tell it."
-    )
     min_tilts: int = Field(3, ge=2, description="Fewest sections a series may have.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What is told of each section, in the order of the stack."""
+    """Order and dose of each section, in the order of the stack."""
 
-    tilt_deg: NDArray[np.float64]
     acquisition_index: NDArray[np.int64]
     dose_start: NDArray[np.float64]
     dose_end: NDArray[np.float64]
-    acquired_at: tuple[datetime | None, ...]
-    defocus_angstrom: tuple[float | None, ...]
-    by: str
+    evidence: tuple[Evidence, ...]
 
 
 @step(
@@ -117,126 +122,171 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
         )
     mdoc_path = _beside(path, (".mdoc",))
     mdoc = read_mdoc(mdoc_path) if mdoc_path else None
-    angles = _angles(path, n_sections, mdoc, params)
-    told = _told(path, angles, mdoc, params, context)
-    pixel_size = params.pixel_size_angstrom or images.pixel_size_angstrom
-    if not pixel_size > 0:
-        raise DataUnfitError(f"the header of {path.name} tells no pixel size; give pixel_size_angstrom")
-    axis = mdoc.tilt_axis_deg if mdoc else None
-    axis_told = Sourced.from_told(axis[0], f"mdoc {axis[1]}") if axis else Sourced()
-    tilt_axis = axis_told.overruled_by_user(params.tilt_axis_deg)
-    if tilt_axis.applied is None:
-        context.warn(
-            f"{path.stem}: no tilt axis is told; give tilt_axis_deg if the alignment does not find it"
-        )
-    voltage = params.voltage_kv or (mdoc.voltage_kv if mdoc else None)
-    if voltage is None:
-        context.warn(f"{path.stem}: no voltage is told; taken to be 300 kV")
+    if mdoc is not None and mdoc.is_montage:
+        raise DataUnfitError(f"{path.name} is a map of pieces by its mdoc, no tilt series; leave it out")
+    tilt_deg, matched, removed, sections = match_sections(
+        path.name,
+        n_sections,
+        _angle_source(path, n_sections, params),
+        _header_source(images),
+        (mdoc.path.name, exposures_of(mdoc)) if mdoc else None,
+        lambda: _brightness(images),
+    )
+    told = _told(path, tilt_deg, matched, removed, params)
+    pixel_size, size = stack_pixel_size(
+        images.pixel_size_angstrom,
+        (images.shape[1], images.shape[2]),
+        mdoc,
+        params.pixel_size_angstrom,
+        path.name,
+    )
+    axis = mdoc.axis if mdoc else None
+    kilovolt, volts = voltage(mdoc, params.voltage_kv)
+    evidence = (sections, *told.evidence, size, axis_evidence(axis, params.tilt_axis_deg), volts)
+    for one in evidence:
+        if one.note:
+            context.warn(f"{path.stem}: {one.note}")
     tilts = [
         Tilt(
             acquisition_index=int(told.acquisition_index[i]),
-            nominal_tilt_deg=float(told.tilt_deg[i]),
+            nominal_tilt_deg=float(tilt_deg[i]),
             dose_start_per_angstrom2=float(told.dose_start[i]),
             dose_end_per_angstrom2=float(told.dose_end[i]),
-            acquired_at=told.acquired_at[i],
-            nominal_defocus_angstrom=told.defocus_angstrom[i],
+            acquired_at=None if one is None else one.acquired_at,
+            nominal_defocus_angstrom=None if one is None else one.nominal_defocus_angstrom,
             section=i,
         )
-        for i in range(n_sections)
+        for i, one in enumerate(matched)
     ]
     context.record(
-        "import", {"stack": str(path), "dose_by": told.by, "mdoc": str(mdoc_path) if mdoc else None}
+        "import",
+        {
+            "stack": str(path),
+            "dose_by": told.evidence[-1].used,
+            "mdoc": str(mdoc_path) if mdoc else None,
+            "evidence": [one.as_json() for one in evidence],
+        },
     )
     return TiltSeries(
         name=path.stem,
-        microscope=params.microscope(voltage),
+        microscope=params.microscope(kilovolt),
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
-        tilt_axis_deg=tilt_axis,
+        tilt_axis_deg=params.told_axis(axis),
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
         stack=Stack(images, pixel_size),
     )
 
 
-def _angles(
-    path: Path, n_sections: int, mdoc: Mdoc | None, params: ImportTiltSeriesParams
-) -> NDArray[np.float64]:
+def _angle_source(path: Path, n_sections: int, params: ImportTiltSeriesParams) -> AngleSource | None:
     source = params.angles or _beside(path, _ANGLE_SUFFIXES)
-    if source is not None:
-        angles, name = read_tilt_angles(source), source.name
-    elif mdoc is not None:
-        angles, name = np.array([exposure.tilt_deg for exposure in exposures_of(mdoc)]), mdoc.path.name
-    else:
-        raise DataUnfitError(
-            f"no tilt angles are told for {path.name}; expected {path.stem}.rawtlt, .tlt or an mdoc beside it"
-        )
-    _require_count(name, len(angles), path, n_sections)
-    return angles
+    if source is None:
+        return None
+    angles = read_tilt_angles(source)
+    _require_count(source.name, len(angles), path, n_sections)
+    return AngleSource(source.name, tuple(float(a) for a in angles), is_given=params.angles is not None)
+
+
+def _header_source(images: MrcPixels) -> AngleSource | None:
+    tilts = images.section_tilts_deg
+    return None if tilts is None else AngleSource("extended header", tilts)
+
+
+def _brightness(images: MrcPixels) -> NDArray[np.float64]:
+    """Mean of every section, from one row in sixteen."""
+    return np.array([float(np.mean(images[i, ::16])) for i in range(images.shape[0])])
 
 
 def _told(
     path: Path,
-    angles: NDArray[np.float64],
-    mdoc: Mdoc | None,
+    tilt_deg: NDArray[np.float64],
+    matched: list[Exposure | None],
+    removed: list[Exposure],
     params: ImportTiltSeriesParams,
-    context: StepContext,
 ) -> _Told:
     """Order and dose: from exposures, else from the mdoc, else from the dose given and the scheme."""
-    n = len(angles)
-    nothing: tuple[None, ...] = (None,) * n
-    source = params.exposures or _beside(path, _EXPOSURE_SUFFIXES)
-    if source is not None:
-        columns = read_exposures(source)
-        _require_count(source.name, len(columns), path, n)
-        start = columns[:, 0] + params.initial_dose_per_angstrom2
-        if params.dose_per_tilt_per_angstrom2 is not None:
-            each = np.full(n, params.dose_per_tilt_per_angstrom2)
-        elif columns.shape[1] == 2:
-            each = columns[:, 1]
-        else:
-            raise DataUnfitError(f"{source.name} tells no exposures; give dose_per_tilt_per_angstrom2")
-        if not (each > 0).all():
-            raise DataUnfitError(
-                f"{source.name} tells no dose for section {int(np.argmin(each))}; give "
-                "dose_per_tilt_per_angstrom2",
-                got_per_angstrom2=float(each.min()),
-            )
-        return _Told(angles, _ranks(start), start, start + each, nothing, nothing, source.name)
-    if mdoc is not None:
-        return _told_by_mdoc(path, angles, mdoc, params)
-    if params.dose_per_tilt_per_angstrom2 is None:
+    columns, source = _exposure_columns(path, len(tilt_deg), params)
+    if columns is not None:
+        return _told_by_columns(columns, source, params)
+    known = [one for one in matched if one is not None]
+    if len(known) == len(matched):
+        return _told_by_mdoc(known, removed, params)
+    each = params.dose_per_tilt_per_angstrom2
+    if each is None:
         raise DataUnfitError(
             f"no dose is told for {path.name}; give dose_per_tilt_per_angstrom2, or {path.stem}.exposure.txt "
             "beside it",
             got_per_angstrom2=0,
             expected_per_angstrom2="more than 0",
         )
-    key = {"dose_symmetric": np.abs(angles), "ascending": angles, "descending": -angles}[params.scheme]
-    index = _ranks(np.round(key, 1))
-    each = np.full(n, params.dose_per_tilt_per_angstrom2)
-    context.warn(f"{path.stem}: exposures are taken to be in {params.scheme.replace('_', '-')} order")
-    before = params.initial_dose_per_angstrom2 + index * each
-    return _Told(angles, index, before, before + each, nothing, nothing, params.scheme)
+    scheme = params.scheme or "dose_symmetric"
+    index = np.zeros(len(tilt_deg), dtype=np.int64)
+    index[by_scheme([float(t) for t in tilt_deg], scheme)] = np.arange(len(tilt_deg))
+    before = np.float64(params.initial_dose_per_angstrom2) + index * np.float64(each)
+    note = "" if params.scheme else f"nothing tells the order of acquisition; taken to be {_plain(scheme)}"
+    order = Evidence("order of acquisition", scheme, "user" if params.scheme else "", (), note)
+    user = (Source("user", f"{each:g} e/A^2 each"),)
+    dose = Evidence("dose", f"{each:g} e/A^2 each", "user", user)
+    return _Told(index, before, before + each, (order, dose))
 
 
-def _told_by_mdoc(
-    path: Path, angles: NDArray[np.float64], mdoc: Mdoc, params: ImportTiltSeriesParams
-) -> _Told:
-    exposures = exposures_of(mdoc)
-    _require_count(mdoc.path.name, len(exposures), path, len(angles))
-    sections = [replace(exposure, section=i) for i, exposure in enumerate(exposures)]
-    ordered, _ = in_order_of_acquisition(sections)
-    doses, by = accumulated_doses(
+def _exposure_columns(
+    path: Path, n_sections: int, params: ImportTiltSeriesParams
+) -> tuple[NDArray[np.float64] | None, str]:
+    """Doses a section of the file of exposures, or of a second column of the angles."""
+    source = params.exposures or _beside(path, _EXPOSURE_SUFFIXES)
+    if source is not None:
+        columns = read_exposures(source)
+        _require_count(source.name, len(columns), path, n_sections)
+        return columns, source.name
+    angles = params.angles or _beside(path, _ANGLE_SUFFIXES)
+    if angles is None:
+        return None, ""
+    return read_tilt_doses(angles), f"second column of {angles.name}"
+
+
+def _told_by_columns(columns: NDArray[np.float64], name: str, params: ImportTiltSeriesParams) -> _Told:
+    start = columns[:, 0] + params.initial_dose_per_angstrom2
+    if params.dose_per_tilt_per_angstrom2 is not None:
+        each = np.full(len(columns), params.dose_per_tilt_per_angstrom2)
+    elif columns.shape[1] == 2:
+        each = columns[:, 1]
+    else:
+        raise DataUnfitError(f"{name} tells no exposures; give dose_per_tilt_per_angstrom2")
+    if not (each > 0).all():
+        raise DataUnfitError(
+            f"{name} tells no dose for section {int(np.argmin(each))}; give dose_per_tilt_per_angstrom2",
+            got_per_angstrom2=float(each.min()),
+        )
+    if len(columns) > 1 and np.ptp(start) == 0:
+        raise DataUnfitError(
+            f"{name} tells the same dose before every section, {start[0]:g} e/A^2, so that no order is told; "
+            "give dose_per_tilt_per_angstrom2 and scheme, and take the file away"
+        )
+    value = f"{start.min():g} to {(start + each).max():g} e/A^2"
+    order = Evidence("order of acquisition", "by dose", name, (Source(name, value),))
+    return _Told(
+        _ranks(start), start, start + each, (order, Evidence("dose", value, name, (Source(name, value),)))
+    )
+
+
+def _told_by_mdoc(sections: list[Exposure], removed: list[Exposure], params: ImportTiltSeriesParams) -> _Told:
+    """Images that are not in the stack were exposed all the same: they take part in order and dose."""
+    ordered, order = in_order_of_acquisition([*sections, *removed], params.scheme)
+    doses, dose = accumulated_doses(
         ordered, params.dose_per_tilt_per_angstrom2, params.initial_dose_per_angstrom2
     )
-    index = np.zeros(len(angles), dtype=np.int64)
-    dose = np.zeros((len(angles), 2))
-    for i, exposure in enumerate(ordered):
-        index[exposure.section], dose[exposure.section] = i, doses[i]
-    times = tuple(exposure.acquired_at for exposure in exposures)
-    defocus = tuple(exposure.nominal_defocus_angstrom for exposure in exposures)
-    return _Told(angles, index, dose[:, 0], dose[:, 1], times, defocus, by)
+    index = np.zeros(len(sections), dtype=np.int64)
+    spans = np.zeros((len(sections), 2))
+    for place, exposure, span in zip(places_in_time(ordered), ordered, doses, strict=True):
+        if exposure.section is not None:
+            index[exposure.section], spans[exposure.section] = place, span
+    return _Told(index, spans[:, 0], spans[:, 1], (order, dose))
+
+
+def _plain(scheme: str) -> str:
+    return scheme.replace("_", "-")
 
 
 def _beside(path: Path, suffixes: tuple[str, ...]) -> Path | None:

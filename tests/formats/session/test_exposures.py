@@ -6,7 +6,7 @@ from cryoloom.formats.session.exposures import Exposure, absent_orders, accumula
 
 
 def exposures(*orders):
-    return [Exposure(3.0 * i, f"{i}.tif", order=order) for i, order in enumerate(orders)]
+    return [Exposure(3.0 * i, f"{i}.tif", order=order, order_is_given=True) for i, order in enumerate(orders)]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,6 @@ def test_places_in_time(orders, places, absent):
 
 
 def test_the_dose_of_an_absent_exposure_counts():
-    doses, by = accumulated_doses(exposures(1, 2, 4), 3.0, 1.0)
-    assert by == "user"
+    doses, evidence = accumulated_doses(exposures(1, 2, 4), 3.0, 1.0)
+    assert evidence.used == "user"
     assert doses == [(1.0, 4.0), (4.0, 7.0), (10.0, 13.0)]

@@ -56,7 +56,7 @@ def test_the_axis_of_the_title_is_the_rotation_angle_less_90(data):
 
 def test_tomo5(data):
     mdoc = read_mdoc(data / "mdoc" / "tomo5_Position_10.mdoc")
-    assert mdoc.tilt_axis_deg == (-171.35, "title")
+    assert mdoc.tilt_axis_deg == (81.35, "Tomo5 TiltAxisAngle")
     section = mdoc.sections[0]
     assert section.movie_name == "Position_10_001_-20.00_20230324_121311_EER.eer"
     assert section.acquired_at == datetime(2023, 3, 24, 12, 13, 13)

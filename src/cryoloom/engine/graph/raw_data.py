@@ -8,17 +8,20 @@ from typing import Any
 
 from cryoloom.contract import find_step
 from cryoloom.engine.graph.workflow import Workflow, load_workflow
-from cryoloom.errors import UserInputError
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.session.mdoc import read_mdoc
+from cryoloom.formats.session.movie_folder import MovieFolder
 
 __all__ = ["plan_for_raw_data"]
 
 _STACKS = (".mrc", ".st", ".mrcs", ".ali")
+_MOVIES = {".tif", ".tiff", ".eer"}
 
 
 def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) -> Workflow:
     """The workflow with its source set to ``raw`` and to what the user told (None: not told).
 
-    Without a name: a folder with an mdoc or movies is processed from movies, a stack from itself.
+    Without a name: a folder with movies is processed from movies, one of stacks and a stack from those.
     Raises UserInputError where ``raw`` does not exist or the source does not know what was told.
     """
     if not raw.exists():
@@ -39,14 +42,49 @@ def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) 
 
 
 def _suitable(raw: Path) -> str:
-    is_stack = raw.suffix in _STACKS if raw.is_dir() is False else not _has_movies(raw)
-    return "tomogram_from_stack" if is_stack else "tomogram"
+    if raw.is_dir():
+        return "tomogram" if _has_movies(raw) else "tomogram_from_stack"
+    if raw.suffix.lower() in _STACKS:
+        return "tomogram_from_stack"
+    raise UserInputError(
+        f"{raw} is neither a folder nor a stack ({', '.join(_STACKS)}); give the folder of the movies and "
+        "mdocs, or a stack"
+    )
 
 
 def _has_movies(folder: Path) -> bool:
-    """Whether a folder looks like movies: an mdoc, TIFF or EER, or no angle files beside its stacks."""
+    """Whether a folder is to be processed from movies: by its mdocs, else by the kinds of files in it.
+
+    An mdoc beside a stack of its name describes that stack where its movies are not there: SerialEM writes
+    one for every stack, and names movies in it only where it saved any.
+    """
+    mdocs = [path for path in folder.iterdir() if path.suffix.lower() == ".mdoc"]
+    if mdocs:
+        stacks = [mdoc for mdoc in mdocs if _describes_a_stack(mdoc)]
+        if not stacks:
+            return True
+        movies = MovieFolder([folder])
+        return any(_names_movies(mdoc, movies) for mdoc in mdocs)
     suffixes = {path.suffix.lower() for path in folder.iterdir()}
-    return bool(suffixes & {".mdoc", ".tif", ".tiff", ".eer"}) or not suffixes & {".rawtlt", ".tlt"}
+    return bool(suffixes & _MOVIES) or not suffixes & {".rawtlt", ".tlt"}
+
+
+def _describes_a_stack(mdoc: Path) -> bool:
+    """Whether the stack an mdoc is called after lies beside it."""
+    stem = mdoc.name[: -len(".mdoc")]
+    names = [stem, *(stem + suffix for suffix in _STACKS)]
+    return any(
+        (mdoc.parent / name).suffix.lower() in _STACKS and (mdoc.parent / name).is_file() for name in names
+    )
+
+
+def _names_movies(mdoc: Path, movies: MovieFolder) -> bool:
+    """Whether any movie an mdoc names is there; one that cannot be read says nothing."""
+    try:
+        sections = read_mdoc(mdoc).sections
+    except DataUnfitError:
+        return False
+    return any(section.movie_name and movies.holds(section.movie_name) for section in sections)
 
 
 def _gain_beside(raw: Path) -> Path | None:

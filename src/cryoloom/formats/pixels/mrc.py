@@ -45,6 +45,7 @@ class _Layout:
     stored: np.dtype[Any]
     four_bit: bool
     pixel_size_angstrom: float
+    section_tilts_deg: tuple[float, ...] | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -86,6 +87,11 @@ class MrcPixels:
     def pixel_size_angstrom(self) -> float:
         """Pixel size along x; 0 where the header does not tell."""
         return self._layout.pixel_size_angstrom
+
+    @property
+    def section_tilts_deg(self) -> tuple[float, ...] | None:
+        """Tilt of each section in the extended header (SerialEM, FEI); None where it holds none."""
+        return self._layout.section_tilts_deg
 
     def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
         with _machine_failures("read", self.path), open(self.path, "rb", buffering=0) as file:
@@ -303,7 +309,8 @@ def _read_layout(path: Path) -> _Layout:
     pixel_size = _pixel_size_angstrom(header, extended)
     if four_bit and mode == 0 and int(header["mx"]) * 2 == n_x:
         pixel_size /= 2  # the cell spans the frame, the disguise counts half its pixels
-    layout = _Layout(_HEADER_BYTES + len(extended), (n_z, n_y, n_x), stored, four_bit, pixel_size)
+    tilts = _section_tilts_deg(header, raw, extended, n_z)
+    layout = _Layout(_HEADER_BYTES + len(extended), (n_z, n_y, n_x), stored, four_bit, pixel_size, tilts)
     if got_bytes < layout.file_bytes:
         raise DataUnfitError(
             f"{path.name} is truncated: its header promises {n_z} sections of {n_x} x {n_y} pixels; "
@@ -343,6 +350,31 @@ def _pixel_size_angstrom(header: NDArray[np.void], extended: bytes) -> float:
     if fields is not None and "Pixel size X" in (fields.names or ()) and len(extended) >= fields.itemsize:
         return float(np.frombuffer(extended, fields, 1)[0]["Pixel size X"]) * 1e10  # FEI stores metres
     return 0.0
+
+
+def _section_tilts_deg(
+    header: NDArray[np.void], raw: bytes, extended: bytes, n_sections: int
+) -> tuple[float, ...] | None:
+    """Tilts in the extended header: SerialEM's hundredths of a degree, or FEI's "Alpha tilt"."""
+    order, kind = header.dtype["mode"].byteorder, bytes(header["exttyp"].tobytes())
+    fields = get_ext_header_dtype(kind, order)
+    if fields is not None and "Alpha tilt" in (fields.names or ()):
+        step = int(np.frombuffer(extended, f"{order}i4", 1)[0]) if len(extended) >= 4 else 0
+        step = step if fields.itemsize <= step <= len(extended) else fields.itemsize
+        if n_sections * step > len(extended) + step - fields.itemsize:
+            return None
+        records = [np.frombuffer(extended, fields, 1, i * step)[0] for i in range(n_sections)]
+        tilts = [float(record["Alpha tilt"]) for record in records]
+    else:
+        # SerialEM: bytes a section, and flags whose lowest bit says that a tilt comes first.
+        step, flags = (int(v) for v in np.frombuffer(raw, f"{order}i2", 2, 128))
+        is_serialem = kind == b"SERI" or (kind.strip(b"\0 ") == b"" and 0 < flags < 64)
+        if not (is_serialem and flags & 1 and step >= 2 and n_sections * step <= len(extended)):
+            return None
+        tilts = [
+            float(np.frombuffer(extended, f"{order}i2", 1, i * step)[0]) / 100 for i in range(n_sections)
+        ]
+    return tuple(tilts) if all(abs(tilt) <= 90 for tilt in tilts) else None
 
 
 def _ranges(

@@ -1,27 +1,41 @@
-"""Exposures of a series as mdoc, file names or angle files tell them: their order in time and their dose."""
+"""Images of a series as mdocs, file names or angle files tell them: their order in time, tilt and dose.
+
+Each quantity is decided from all its sources by one rule (docs/reference/import.md), and what every source
+said is kept as `Evidence`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
+from statistics import median
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.session.acquisition_order import OrderSource, decide_order
 from cryoloom.formats.session.mdoc import Mdoc
+from cryoloom.formats.session.movie_names import read_movie_name
+from cryoloom.model.evidence import Evidence, Source
 
 __all__ = [
     "Exposure",
     "absent_orders",
     "accumulated_doses",
+    "decided_angles",
     "exposures_of",
     "in_order_of_acquisition",
     "places_in_time",
 ]
 
+_ANGLE_TOLERANCE_DEG = 1.0
+"""Names hold the angle that was asked for, often rounded to a degree; the stage misses it by some tenths."""
+_MOST_DOSE_PER_TILT = 1000.0
+
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What is told of one exposure; None where nothing is."""
+    """What is told of one image; None where nothing is."""
 
     tilt_deg: float
     movie_name: str | None = None
@@ -31,51 +45,167 @@ class Exposure:
     prior_dose_per_angstrom2: float | None = None
     nominal_defocus_angstrom: float | None = None
     order: int | None = None
-    """Position in time, where a file name or a list tells it."""
+    """Number in time: in the movie's name, or in a list."""
     section: int | None = None
     n_frames: int | None = None
     """Frames of the movie, as far as an mdoc is to be believed: more than 1."""
+    order_is_given: bool = False
+    """True where the user's pattern says which number of a name it is."""
+    named_tilt_deg: float | None = None
+    """Tilt in the movie's name."""
+    tilt_is_named: bool = False
+    """True where the tilt is that of the name, for want of a TiltAngle."""
+    named_at: datetime | None = None
+    """Time in the movie's name."""
+    other_dose_per_angstrom2: float | None = None
+    """Dose by the next of the mdoc's fields that tell one."""
+    other_dose_by: str = ""
+
+    @property
+    def label(self) -> str:
+        """What to call the image in a message."""
+        return self.movie_name or f"the image at {self.tilt_deg:.1f} deg"
 
 
 def exposures_of(mdoc: Mdoc) -> list[Exposure]:
-    """Exposures in the order of the file; raises DataUnfitError where one has no tilt angle."""
+    """Exposures in the order of the file; raises DataUnfitError where one has no tilt angle at all."""
+    if any(section.is_continuous_tilt for section in mdoc.sections):
+        raise DataUnfitError(
+            f"{mdoc.path.name} describes one movie taken while the stage turned (FrameTSStartEndFrames), "
+            "which is not supported; cut it into one movie or image a tilt first, e.g. with IMOD's "
+            "alignframes, and import those"
+        )
     found = []
     for section in mdoc.sections:
-        if section.tilt_deg is None:
+        name = read_movie_name(section.movie_name or "")
+        tilt = section.tilt_deg if section.tilt_deg is not None else name.tilt_deg
+        if tilt is None:
             raise DataUnfitError(
                 f"{mdoc.path.name} tells no TiltAngle for image {section.number}; complete the file"
             )
-        dose, dose_by = section.dose_per_angstrom2() or (None, "")
+        doses = section.doses_per_angstrom2()
+        dose, dose_by = doses[0] if doses else (None, "")
+        other, other_by = doses[1] if len(doses) > 1 else (None, "")
         found.append(
             Exposure(
-                tilt_deg=section.tilt_deg,
+                tilt_deg=tilt,
                 movie_name=section.movie_name,
                 acquired_at=section.acquired_at,
                 dose_per_angstrom2=dose,
                 dose_by=dose_by,
                 prior_dose_per_angstrom2=section.prior_dose_per_angstrom2,
                 nominal_defocus_angstrom=section.target_defocus_angstrom,
+                order=name.number,
                 section=section.number,
                 n_frames=section.n_frames,
+                named_tilt_deg=name.tilt_deg,
+                tilt_is_named=section.tilt_deg is None,
+                named_at=name.acquired_at,
+                other_dose_per_angstrom2=other,
+                other_dose_by=other_by,
             )
         )
     return found
 
 
-def in_order_of_acquisition(exposures: Sequence[Exposure]) -> tuple[list[Exposure], str]:
-    """Exposures as they were taken, and by what: time, order told, prior dose, or the order of the file.
+def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evidence]:
+    """Exposures with the tilt to use, and the evidence for it.
 
-    Times have whole seconds: ties keep the order of prior doses, then of the file.
+    The mdoc's TiltAngle is the stage's, so it counts; the tilt in a movie's name only checks it. Names that
+    are off by one angle or by the sign are noted. Where both hold the same angles, but not of the same
+    images, names and sections are crossed and nothing tells which is right. Raises DataUnfitError then, and
+    where all angles are equal.
     """
-    prior = [e.prior_dose_per_angstrom2 for e in exposures]
-    known_prior = [p for p in prior if p is not None]
-    if all(e.order is not None for e in exposures):
-        return sorted(exposures, key=lambda e: e.order or 0), "order told"
-    if all(e.acquired_at is not None for e in exposures):
-        return sorted(exposures, key=lambda e: (e.acquired_at, e.prior_dose_per_angstrom2 or 0.0)), "DateTime"
-    if len(set(known_prior)) == len(exposures):
-        return sorted(exposures, key=lambda e: e.prior_dose_per_angstrom2 or 0.0), "PriorRecordDose"
-    return list(exposures), "order of the file"
+    stage = [e.tilt_deg for e in exposures]
+    lacking = [e.label for e in exposures if e.tilt_is_named]
+    named = [e.named_tilt_deg for e in exposures]
+    both = [(a, b, e) for a, b, e in zip(stage, named, exposures, strict=True) if b is not None]
+    stage_says = len(exposures) < 2 or max(stage) - min(stage) > 0.05
+    sources = [Source("TiltAngle", _range(stage), "" if stage_says else "the same for all images")]
+    if not both:
+        if not stage_says:
+            raise DataUnfitError(
+                f"all images are told to be tilted by {stage[0]:g} deg; give the mdoc the true angles, or "
+                "import by pattern"
+            )
+        return list(exposures), Evidence("tilt angles", _range(stage), "TiltAngle", tuple(sources))
+    names = [b for _, b, _ in both]
+    names_say = max(names) - min(names) > 0.05
+    sources.append(Source("names of movies", _range(names), "" if names_say else "the same for all images"))
+    if not stage_says and names_say and len(both) == len(exposures):
+        used = [replace(e, tilt_deg=e.named_tilt_deg or 0.0) for e in exposures]
+        note = "TiltAngle is the same for all images; the tilts in the names of movies are used"
+        return used, Evidence("tilt angles", _range(names), "names of movies", tuple(sources), note)
+    if not stage_says:
+        raise DataUnfitError(
+            f"all images are told to be tilted by {stage[0]:g} deg; give the mdoc the true angles, or import "
+            "by pattern"
+        )
+    note = _angles_note([(a, b, e.label) for a, b, e in both]) if names_say else ""
+    if lacking:
+        note = (f"no TiltAngle is told for {lacking[0]}; the tilt in its name is used. " + note).strip()
+    return list(exposures), Evidence("tilt angles", _range(stage), "TiltAngle", tuple(sources), note)
+
+
+def _angles_note(both: Sequence[tuple[float, float, str]]) -> str:
+    """What names say that angles do not; raises DataUnfitError where they are crossed."""
+    differences = [b - a for a, b, _ in both]
+    typical = median(differences)
+    wrong = [one for one in both if abs(one[1] - one[0]) > _ANGLE_TOLERANCE_DEG]
+    if not wrong:
+        return ""
+    if all(abs(difference - typical) <= _ANGLE_TOLERANCE_DEG for difference in differences):
+        return (
+            f"the tilts in the names of movies are {typical:+.1f} deg off TiltAngle for all images (a "
+            "pretilt?); TiltAngle, the stage's, is used"
+        )
+    if all(abs(a + b) <= _ANGLE_TOLERANCE_DEG for a, b, _ in both):
+        return (
+            "the tilts in the names of movies have the opposite sign of TiltAngle; TiltAngle, the stage's, "
+            "is used. A wrong sign mirrors the tomogram"
+        )
+    stage, names = sorted(a for a, _, _ in wrong), sorted(b for _, b, _ in wrong)
+    crossed = all(abs(a - b) <= _ANGLE_TOLERANCE_DEG for a, b in zip(stage, names, strict=True))
+    a, b, label = wrong[0]
+    if crossed and len(wrong) > 1:
+        raise DataUnfitError(
+            f"names and angles are crossed: {label} is told to be tilted by {a:.1f} deg, its name says "
+            f"{b:.1f}, and so for {len(wrong)} images; correct the SubFramePath or TiltAngle lines of the "
+            "mdoc, or import by pattern"
+        )
+    return (
+        f"{len(wrong)} of {len(both)} movies have another tilt in their names than in TiltAngle ({label}: "
+        f"{a:.1f} deg); TiltAngle, the stage's, is used"
+    )
+
+
+def in_order_of_acquisition(
+    exposures: Sequence[Exposure], scheme: str | None = None
+) -> tuple[list[Exposure], Evidence]:
+    """Exposures as they were taken, and the evidence (`decide_order`)."""
+    given = [e.order if e.order_is_given else None for e in exposures]
+    numbers = [None if e.order_is_given else e.order for e in exposures]
+    started = min((e.acquired_at for e in exposures if e.acquired_at is not None), default=None)
+    named_first = min((e.named_at for e in exposures if e.named_at is not None), default=None)
+    sources = [
+        _source("order in the pattern", given),
+        _source("DateTime", [_seconds(e.acquired_at, started) for e in exposures]),
+        _source("numbers in names", numbers),
+        _source("times in names", [_seconds(e.named_at, named_first) for e in exposures]),
+        _source("PriorRecordDose", [e.prior_dose_per_angstrom2 for e in exposures]),
+    ]
+    order, evidence = decide_order(
+        [e.tilt_deg for e in exposures], sources, [e.label for e in exposures], scheme=scheme
+    )
+    return [exposures[i] for i in order], evidence
+
+
+def _source(name: str, keys: Sequence[float | None]) -> OrderSource:
+    return OrderSource(name, tuple(None if key is None else float(key) for key in keys))
+
+
+def _seconds(moment: datetime | None, since: datetime | None) -> float | None:
+    return None if moment is None or since is None else (moment - since).total_seconds()
 
 
 def places_in_time(exposures: Sequence[Exposure]) -> list[int]:
@@ -99,54 +229,145 @@ def absent_orders(exposures: Sequence[Exposure]) -> list[int]:
 def _numbers(exposures: Sequence[Exposure]) -> range | None:
     """Numbers of all exposures up to the last; None where the orders told do not count exposures.
 
-    They begin at 0 or 1, or go on from one series to the next. Dates and times count nothing.
+    They begin at 0 or 1, or go on from one series to the next. Dates and times count nothing, nor do numbers
+    that run against the order of acquisition, or in steps: targets that are visited in turn share a counter.
     """
-    orders = {exposure.order for exposure in exposures if exposure.order is not None}
+    orders = [exposure.order for exposure in exposures if exposure.order is not None]
     n = len(exposures)
-    if n == 0 or len(orders) < n:
+    if n == 0 or len(set(orders)) < n:
         return None
+    if all(e.order is not None for e in exposures):
+        steps = [b - a for a, b in pairwise(orders)]
+        if any(step < 0 for step in steps) and not _is_given(exposures):
+            return None
+        if len(steps) > 2 and median(abs(step) for step in steps) > 1:
+            return None
     first = min(orders)
     numbers = range(min(first, 1) if first <= n // 2 else first, max(orders) + 1)
     return numbers if len(numbers) <= 2 * n else None
 
 
+def _is_given(exposures: Sequence[Exposure]) -> bool:
+    return any(e.order_is_given for e in exposures)
+
+
 def accumulated_doses(
     exposures: Sequence[Exposure], dose_per_tilt: float | None, initial_dose: float
-) -> tuple[list[tuple[float, float]], str]:
-    """Dose before and after each exposure, e/A^2, and where it is from; exposures as they were taken.
+) -> tuple[list[tuple[float, float]], Evidence]:
+    """Dose before and after each exposure, e/A^2, and the evidence; exposures as they were taken.
 
-    A dose the user gives counts alone, for every place in time (`places_in_time`). Else prior doses are
-    believed where every exposure has one and they never fall short of what was exposed before; else doses are
-    added up.
+    A dose the user gives counts alone, for every place in time (`places_in_time`). Else prior doses count
+    where they are told and never fall short of what was exposed before; else doses are added up, that of an
+    absent exposure as the mean of all.
     Raises DataUnfitError where an exposure has no dose at all.
     """
+    sources = _dose_sources(exposures)
+    places = places_in_time(exposures)
     if dose_per_tilt is not None:
-        return [
-            (initial_dose + i * dose_per_tilt, initial_dose + (i + 1) * dose_per_tilt)
-            for i in places_in_time(exposures)
-        ], "user"
-    doses = []
-    for exposure in exposures:
-        if exposure.dose_per_angstrom2 is None:
+        starts = [initial_dose + place * dose_per_tilt for place in places]
+        user = Source("user", f"{dose_per_tilt:g} e/A^2 each")
+        evidence = Evidence("dose", f"{dose_per_tilt:g} e/A^2 each", "user", (user, *sources))
+        return [(start, start + dose_per_tilt) for start in starts], evidence
+    doses = [_plausible_dose(e) for e in exposures]
+    for exposure, dose in zip(exposures, doses, strict=True):
+        if dose is None:
             raise DataUnfitError(
                 f"no dose is told for the exposure at {exposure.tilt_deg:.1f} deg; "
                 "give dose_per_tilt_per_angstrom2",
-                got_per_angstrom2=0,
+                got_per_angstrom2=0 if exposure.dose_per_angstrom2 is None else exposure.dose_per_angstrom2,
                 expected_per_angstrom2="more than 0",
             )
-        doses.append(exposure.dose_per_angstrom2)
-    by = "+".join(sorted({exposure.dose_by for exposure in exposures}))
-    prior = [exposure.prior_dose_per_angstrom2 for exposure in exposures]
-    starts, total = [], 0.0
-    for dose in doses:
-        starts.append(total)
+    known = [dose for dose in doses if dose is not None]
+    mean = sum(known) / max(1, len(known))
+    added, total, before = [], 0.0, 0
+    for place, dose in zip(places, known, strict=True):
+        total += mean * max(0, place - before)  # exposures that are absent
+        added.append(total)
         total += dose
-    # One per cent and 0.05 e/A^2: rounding of the doses that were added up.
-    if all(
-        told is not None and told >= 0.99 * added - 0.05 for told, added in zip(prior, starts, strict=True)
-    ) and any(prior[1:]):
-        starts = [float(told or 0.0) for told in prior]
-        by += " after PriorRecordDose"
+        before = max(place, before) + 1
+    by = "+".join(sorted({exposure.dose_by for exposure in exposures}))
+    starts, note, prior_counts = _starts(exposures, added)
+    used = f"{by} after PriorRecordDose" if prior_counts else by
+    value = f"{starts[0]:g} to {starts[-1] + known[-1]:g} e/A^2"
+    note = " ".join(part for part in (note, _dose_note(exposures)) if part)
     return [
-        (initial_dose + start, initial_dose + start + dose) for start, dose in zip(starts, doses, strict=True)
-    ], by
+        (initial_dose + start, initial_dose + start + dose) for start, dose in zip(starts, known, strict=True)
+    ], Evidence("dose", value, used, tuple(sources), note)
+
+
+def _plausible_dose(exposure: Exposure) -> float | None:
+    """Dose of an exposure, None where it is missing or impossible."""
+    dose = exposure.dose_per_angstrom2
+    return dose if dose is not None and 0 < dose <= _MOST_DOSE_PER_TILT else None
+
+
+def _starts(exposures: Sequence[Exposure], added: Sequence[float]) -> tuple[list[float], str, bool]:
+    """Doses before each exposure: the prior ones where they can be true, else those added up."""
+    prior = [e.prior_dose_per_angstrom2 for e in exposures]
+    told = [(p, a, i) for i, (p, a) in enumerate(zip(prior, added, strict=True)) if p is not None]
+    if len({p for p, _, _ in told}) < 2:
+        return list(added), "", False
+    # One per cent and 0.05 e/A^2: rounding of the doses that were added up.
+    short = [(p, a, i) for p, a, i in told if p < 0.99 * a - 0.05]
+    if short:
+        p, a, i = short[0]
+        return (
+            list(added),
+            f"PriorRecordDose tells {p:g} e/A^2 before {exposures[i].label}, while the exposures before it "
+            f"add up to {a:g}; the sum is used, since a dose cannot be less than what was exposed.",
+            False,
+        )
+    starts, extra = [], 0.0
+    for before, a in zip(prior, added, strict=True):
+        extra = before - a if before is not None else extra  # one without follows its neighbour
+        starts.append(a + extra)
+    last_p, last_a, last = told[-1]
+    note = ""
+    if last_p > 1.3 * last_a + 5.0:
+        note = (
+            f"PriorRecordDose tells {last_p:g} e/A^2 before {exposures[last].label}, the exposures before it "
+            f"add up to {last_a:g} only; the prior dose is used, since it counts focus and other images too."
+        )
+    return starts, note, True
+
+
+def _dose_sources(exposures: Sequence[Exposure]) -> list[Source]:
+    sources = []
+    by = sorted({e.dose_by for e in exposures if e.dose_by})
+    for name in by:
+        doses = [e.dose_per_angstrom2 for e in exposures if e.dose_by == name and e.dose_per_angstrom2]
+        sources.append(Source(name, _range(doses, "e/A^2 each")))
+    others = sorted({e.other_dose_by for e in exposures if e.other_dose_by})
+    for name in others:
+        doses = [e.other_dose_per_angstrom2 or 0.0 for e in exposures if e.other_dose_by == name]
+        sources.append(Source(name, _range(doses, "e/A^2 each"), "an earlier source tells it"))
+    prior = [e.prior_dose_per_angstrom2 for e in exposures if e.prior_dose_per_angstrom2 is not None]
+    if prior:
+        why_not = "" if len(set(prior)) > 1 else "the same for all images"
+        sources.append(Source("PriorRecordDose", _range(prior, "e/A^2"), why_not))
+    return sources
+
+
+def _dose_note(exposures: Sequence[Exposure]) -> str:
+    pairs = [
+        (e.dose_per_angstrom2, e.other_dose_per_angstrom2, e)
+        for e in exposures
+        if e.dose_per_angstrom2 and e.other_dose_per_angstrom2
+    ]
+    if not pairs:
+        return ""
+    ratio = median(b / a for a, b, _ in pairs)
+    if 0.67 < ratio < 1.5:
+        return ""
+    a, b, e = pairs[0]
+    return (
+        f"{e.dose_by} tells {a:g} e/A^2 and {e.other_dose_by} {b:g}; {e.dose_by} is used, since it is the "
+        "specimen's dose as the program writes it."
+    )
+
+
+def _range(values: Sequence[float], unit: str = "deg") -> str:
+    if not values:
+        return "none"
+    low, high = min(values), max(values)
+    return f"{low:g} {unit}" if low == high else f"{low:g} to {high:g} {unit}"

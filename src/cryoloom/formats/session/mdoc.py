@@ -1,7 +1,8 @@
 """mdoc files of SerialEM and Tomo5: one per tilt series, or one per movie (FrameSet).
 
-Keys may come in any order, values may hold "=", lines may end as on Windows. Units become cryoloom's:
-angstrom, degrees, e/A^2, underfocus positive.
+Keys may come in any order, values may hold "=", lines may end as on Windows, numbers may have decimal commas
+(`numbers`). Units become cryoloom's: angstrom, degrees, e/A^2, underfocus positive. A value that is
+impossible (`model.limits`) is as good as missing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.session.numbers import AmbiguousNumberError, parse_numbers
+from cryoloom.formats.session.tilt_axis import AxisReading, read_tilt_axis
+from cryoloom.model.limits import plausible
 
 __all__ = ["Mdoc", "MdocSection", "parse_date", "read_mdoc"]
 
@@ -22,10 +26,27 @@ _MONTHS = {
     name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
 }
 _HEADING = re.compile(r"^\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*$")
-_AXIS_TITLE = re.compile(r"tilt\s*axis\s*angle\s*=\s*([-+]?\d+(?:\.\d*)?)", re.IGNORECASE)
+_N_VALUES = {
+    "ImageSize": 2,
+    "MinMaxMean": 3,
+    "StagePosition": 2,
+    "ImageShift": 2,
+    "FilterSlitAndLoss": 2,
+    "UncroppedSize": 2,
+    "FrameDosesAndNumber": None,
+    "FrameTSStartEndFrames": None,
+    "PieceCoordinates": 3,
+}
+"""How many numbers a key holds, where it is not one; None where the number varies."""
 _DATE = re.compile(
     r"(\d{1,4})[-/ .]([A-Za-z]{3,}|\d{1,2})[-/ .](\d{1,4})[T\s]+(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)"
 )
+
+_NUMERIC_KEYS = {
+    *_N_VALUES,
+    *("TiltAngle", "ExposureDose", "PixelSpacing", "Voltage", "TargetDefocus", "Defocus", "RotationAngle"),
+    *("PriorRecordDose", "DoseRate", "ExposureTime", "Binning", "CountsPerElectron", "NumSubFrames"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,8 @@ class MdocSection:
     kind: str
     number: int
     values: Mapping[str, str]
+    year_first: bool = False
+    """Whether a date of two-digit parts begins with the year, as Tomo5 writes it (22-Feb-04 is in 2022)."""
 
     def numbers(self, key: str) -> tuple[float, ...]:
         """Values of a key as numbers; empty where it is missing or holds none."""
@@ -48,12 +71,12 @@ class MdocSection:
     @property
     def tilt_deg(self) -> float | None:
         """Tilt of the stage."""
-        return self.number_of("TiltAngle")
+        return plausible("tilt angle", self.number_of("TiltAngle"))
 
     @property
     def acquired_at(self) -> datetime | None:
         """When the image was taken, by the microscope's clock."""
-        return parse_date(self.values.get("DateTime", ""))
+        return parse_date(self.values.get("DateTime", ""), year_first=self.year_first)
 
     @property
     def movie_name(self) -> str | None:
@@ -72,22 +95,31 @@ class MdocSection:
         for key in ("TargetDefocus", "Defocus"):
             micrometre = self.number_of(key)
             if micrometre is not None and micrometre < 0:
-                return -micrometre * 1e4
+                return plausible("defocus", -micrometre * 1e4)
         return None
 
     @property
     def prior_dose_per_angstrom2(self) -> float | None:
         """Dose the specimen had before this image."""
-        return self.number_of("PriorRecordDose")
+        return plausible("dose", self.number_of("PriorRecordDose"))
 
     @property
     def pixel_size_angstrom(self) -> float | None:
         """Pixel size of the image."""
-        size = self.number_of("PixelSpacing")
-        return size if size is not None and size > 0 else None
+        return plausible("pixel size", self.number_of("PixelSpacing"))
+
+    @property
+    def is_continuous_tilt(self) -> bool:
+        """Whether the movie was taken while the stage turned: frames of many tilts in one file."""
+        return "FrameTSStartEndFrames" in self.values
 
     def dose_per_angstrom2(self) -> tuple[float, str] | None:
-        """Dose of the image and the key it was found by; None where the file does not tell.
+        """Dose of the image and the key it was found by; None where the file does not tell."""
+        doses = self.doses_per_angstrom2()
+        return doses[0] if doses else None
+
+    def doses_per_angstrom2(self) -> list[tuple[float, str]]:
+        """Doses by all keys that tell one, and the keys.
 
         Precedence: ExposureDose, FrameDosesAndNumber, DoseRate (electrons per unbinned pixel and second)
         times ExposureTime, mean counts over CountsPerElectron.
@@ -98,10 +130,9 @@ class MdocSection:
             ("DoseRate", self._dose_of_rate()),
             ("MinMaxMean", self._dose_of_counts()),
         )
-        for name, dose in candidates:
-            if dose is not None and math.isfinite(dose) and dose > 0:
-                return dose, name
-        return None
+        return [
+            (dose, name) for name, dose in candidates if dose is not None and math.isfinite(dose) and dose > 0
+        ]
 
     def _dose_of_frames(self) -> float | None:
         pairs = self.numbers("FrameDosesAndNumber")
@@ -139,44 +170,61 @@ class Mdoc:
     sections: tuple[MdocSection, ...]
 
     @property
-    def pixel_size_angstrom(self) -> float | None:
-        """Pixel size of the images, which may be binned against the movies."""
-        sizes = [
+    def pixel_sizes_angstrom(self) -> tuple[float, ...]:
+        """Possible pixel sizes of the header and then of the sections."""
+        told = [
             _numbers(self.header, "PixelSpacing")[:1],
             *(s.numbers("PixelSpacing")[:1] for s in self.sections),
         ]
-        return next((size[0] for size in sizes if size and size[0] > 0), None)
+        return tuple(size for one in told if one and (size := plausible("pixel size", one[0])) is not None)
+
+    @property
+    def pixel_size_angstrom(self) -> float | None:
+        """Pixel size of the images, which may be binned against the movies.
+
+        1 is what programs write that do not know it: other values the file tells count before it.
+        """
+        sizes = self.pixel_sizes_angstrom
+        return next((size for size in sizes if abs(size - 1.0) > 1e-6), None)
 
     @property
     def image_shape_yx(self) -> tuple[int, int] | None:
         """Shape of the images, which may be binned against the movies."""
         size = _numbers(self.header, "ImageSize")
-        return (int(size[1]), int(size[0])) if len(size) == 2 and min(size) > 0 else None
+        fits = len(size) == 2 and min(size) > 0 and max(size) < 1e6
+        return (int(size[1]), int(size[0])) if fits else None
 
     @property
     def voltage_kv(self) -> float | None:
-        """Acceleration voltage."""
+        """Acceleration voltage; volts are told from kilovolts."""
         found = [_numbers(self.header, "Voltage"), *(section.numbers("Voltage") for section in self.sections)]
-        return next((values[0] for values in found if values and values[0] > 0), None)
+        for values in found:
+            kilovolt = values[0] / 1e3 if values and values[0] >= 1e4 else values[0] if values else None
+            if plausible("voltage", kilovolt) is not None:
+                return kilovolt
+        return None
+
+    @property
+    def is_tomo5(self) -> bool:
+        """Whether Thermo Fisher's Tomography wrote the file."""
+        return any(re.match(r"\s*Tomography\b", title) or "TiltAxisAngle" in title for title in self.titles)
+
+    @property
+    def is_serialem(self) -> bool:
+        """Whether SerialEM wrote the file."""
+        return any("SerialEM" in text for text in (*self.titles, *self.header.values()))
+
+    @property
+    def axis(self) -> AxisReading | None:
+        """Tilt axis from +y, counter-clockwise, by which field, and what else the fields may mean."""
+        rotations = [r for s in self.sections if (r := s.number_of("RotationAngle")) is not None]
+        return read_tilt_axis(self.titles, rotations, is_serialem=self.is_serialem, is_tomo5=self.is_tomo5)
 
     @property
     def tilt_axis_deg(self) -> tuple[float, str] | None:
-        """Tilt axis from +y, counter-clockwise, and where the file tells it.
-
-        The title line comes first. SerialEM's RotationAngle is that of the image's x axis: 90 more. Tomo5
-        keeps another convention under that name, so that it is believed in SerialEM's files only.
-        """
-        for title in self.titles:
-            match = _AXIS_TITLE.search(title)
-            if match:
-                return float(match[1]), "title"
-        if any("SerialEM" in text for text in (*self.titles, *self.header.values())):
-            rotation = next(
-                (r for s in self.sections if (r := s.number_of("RotationAngle")) is not None), None
-            )
-            if rotation is not None:
-                return (rotation - 90.0 + 180.0) % 360.0 - 180.0, "RotationAngle"
-        return None
+        """Tilt axis from +y, counter-clockwise, and the field that tells it."""
+        reading = self.axis
+        return None if reading is None else (reading.axis_deg, reading.by)
 
     @property
     def is_montage(self) -> bool:
@@ -199,19 +247,22 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
     titles: list[str] = []
     sections: list[MdocSection] = []
     values = header
-    for line in text.splitlines():
+    year_first = bool(re.search(r"\[?T\s*=\s*Tomography\b", text))
+    for i_line, line in enumerate(text.splitlines(), start=1):
         heading = _HEADING.match(line.strip())
         if heading and heading[1] == "T":
             titles.append(heading[2])
         elif heading:
             values = {}
             number = re.match(r"-?\d+", heading[2])
-            sections.append(MdocSection(heading[1], int(number[0]) if number else len(sections), values))
+            section = int(number[0]) if number else len(sections)
+            sections.append(MdocSection(heading[1], section, values, year_first))
         elif "=" in line:
             key, value = (part.strip() for part in line.split("=", 1))
             if key == "T":  # FrameSet files have titles without brackets
                 titles.append(value)
             else:
+                _require_readable(path, i_line, key, value)
                 values[key] = value
     images = tuple(section for section in sections if section.kind in ("ZValue", "FrameSet", "Image"))
     if not images:
@@ -221,14 +272,32 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
     return Mdoc(path, header, tuple(titles), images)
 
 
-def parse_date(text: str) -> datetime | None:
-    """Read a date as ``30-Nov-15  15:21:38`` or ``24-Mar-2023 12:13:13``, whatever the locale."""
+def _require_readable(path: Path, i_line: int, key: str, value: str) -> None:
+    """Raise DataUnfitError where a number has a comma that can be read in two ways."""
+    if "," not in value or key not in _NUMERIC_KEYS:
+        return
+    try:
+        found = parse_numbers(value, _N_VALUES.get(key, 1))
+    except AmbiguousNumberError as error:
+        raise DataUnfitError(f"line {i_line} of {path.name}, {key}: {error}") from None
+    if not found:
+        raise DataUnfitError(
+            f"line {i_line} of {path.name} is {key} = {value[:40]!r}; expected a number with a decimal point"
+        )
+
+
+def parse_date(text: str, *, year_first: bool = False) -> datetime | None:
+    """Read a date as ``30-Nov-15  15:21:38`` or ``24-Mar-2023 12:13:13``, whatever the locale.
+
+    year_first : a date of two-digit parts begins with the year.
+    """
     match = _DATE.search(text)
     if not match:
         return None
     first, middle, last = match[1], match[2], match[3]
     month = _MONTHS.get(middle[:3].lower(), 0) if middle[0].isalpha() else int(middle)
-    day, year = (int(last), int(first)) if len(first) == 4 else (int(first), int(last))
+    begins_with_year = len(first) == 4 or (year_first and len(last) <= 2)
+    day, year = (int(last), int(first)) if begins_with_year else (int(first), int(last))
     year += 2000 if year < 100 else 0  # no camera is older
     seconds = float(match[6])
     try:
@@ -239,6 +308,6 @@ def parse_date(text: str) -> datetime | None:
 
 def _numbers(values: Mapping[str, str], key: str) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in values.get(key, "").replace(",", " ").split())
-    except ValueError:
+        return parse_numbers(values.get(key, ""), _N_VALUES.get(key, 1))
+    except AmbiguousNumberError:
         return ()

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.movie import MOVIE_SUFFIXES
 from cryoloom.formats.session.exposures import Exposure
+from cryoloom.formats.session.movie_names import read_movie_name
 
-__all__ = ["MovieFolder", "files_below", "series_by_pattern", "series_of_movie_name"]
+__all__ = ["MovieFolder", "files_below", "series_by_pattern", "series_of_movie_name", "walk_files"]
 
 # An angle with its decimal point is told from the digits of names and dates, so it is tried first.
 _ANGLES = (r"[-+]?\d+\.\d+", r"[-+]?\d+(?:\.\d+)?")
 _TOKENS = {"{TS}": r"(?P<TS>[^/]+?)", "{TO}": r"(?P<TO>\d+)", "{TA}": "(?P<TA>ANGLE)"}
-# "s_mmm_00993_33.0_Oct08_07.39.05.tif", "Position_10_001_-20.00_20230324_121311_EER.eer"
-_SERIES_NAMES = [re.compile(rf"^(?P<TS>.+?)[_-]\d{{2,}}[_-]{angle}(?:[_.].*)?$") for angle in _ANGLES]
 
 
 class MovieFolder:
@@ -37,12 +37,32 @@ class MovieFolder:
                 self._by_name[path.name.lower()].append(path)
                 self._by_stem[path.stem.lower()].append(path)
 
+    @property
+    def files(self) -> list[Path]:
+        """Paths of all movies."""
+        return [path for paths in self._by_name.values() for path in paths]
+
+    @property
+    def n_movies(self) -> int:
+        """Number of movies."""
+        return sum(map(len, self._by_name.values()))
+
+    @property
+    def example(self) -> str:
+        """Name of a movie, "" where there is none."""
+        return self._by_name[min(self._by_name)][0].name if self._by_name else ""
+
     def holds(self, name: str) -> bool:
         """Whether there is a movie of this name."""
         return bool(self._called(name))
 
     def _called(self, name: str) -> list[Path]:
         return self._by_name.get(name.lower()) or self._by_stem.get(Path(name).stem.lower(), [])
+
+    def _nearest(self, name: str) -> str | None:
+        """Name of a movie that is there and resembles this one."""
+        close = get_close_matches(name.lower(), self._by_name, n=1, cutoff=0.7)
+        return self._by_name[close[0]][0].name if close else None
 
     def find(self, name: str, near: Path) -> Path:
         """Path of a movie; of several of that name, the one nearest to the folder ``near``.
@@ -51,10 +71,15 @@ class MovieFolder:
         """
         found = self._called(name)
         if not found:
+            nearest = self._nearest(name)
             raise DataUnfitError(
-                f"the movie {name} is missing from {', '.join(map(str, self.folders))}; copy it there "
-                "or give frames_directory"
+                f"the movie {name} is missing from {', '.join(map(str, self.folders))} and the folders "
+                "below; copy it there or give "
+                f"frames_directory{f' (the nearest name there is {nearest})' if nearest else ''}"
             )
+        if len(found) == 1:
+            return found[0]
+        found = list({path.resolve(): path for path in found}.values())
         if len(found) == 1:
             return found[0]
         ranked = sorted((_distance(path.parent, near), path) for path in found)
@@ -98,8 +123,7 @@ def series_by_pattern(
 
 def series_of_movie_name(name: str) -> str | None:
     """Series of a movie called ``series_order_angle...``; None for other names."""
-    matches = (regex.match(name) for regex in _SERIES_NAMES)
-    return next((match["TS"] for match in matches if match), None)
+    return read_movie_name(name).series
 
 
 def _matches(names: list[str], pattern: str, angle: str, tolerant: bool) -> dict[str, list[Exposure]]:
@@ -108,7 +132,16 @@ def _matches(names: list[str], pattern: str, angle: str, tolerant: bool) -> dict
     for name in sorted(names):
         match = regex.fullmatch(name if "/" in pattern else name.rsplit("/", 1)[-1])
         if match:
-            series[match["TS"]].append(Exposure(float(match["TA"]), name, order=int(match["TO"])))
+            parts = read_movie_name(name.rsplit("/", 1)[-1])
+            series[match["TS"]].append(
+                Exposure(
+                    float(match["TA"]),
+                    name,
+                    order=int(match["TO"]),
+                    order_is_given=True,
+                    named_at=parts.acquired_at,
+                )
+            )
     return dict(series)
 
 
@@ -133,7 +166,31 @@ def _pattern_regex(pattern: str, angle: str, tolerant: bool) -> re.Pattern[str]:
 
 def files_below(folder: Path) -> list[Path]:
     """Every file in a folder and the folders below it; hidden ones are left out."""
-    return [Path(parent) / name for parent, _, names in os.walk(folder) for name in names if name[0] != "."]
+    return list(walk_files(folder))
+
+
+def walk_files(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Files in a folder and below it, links to folders followed, each folder visited once.
+
+    on_error : called where a folder cannot be read; without it such a folder is left out.
+    """
+    visited: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        identity = _identity(parent)
+        if identity is None or identity in visited:  # a link to a folder above, or a second way to this one
+            folders.clear()
+            continue
+        visited.add(identity)
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield from (Path(parent) / name for name in names if name[0] != ".")
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _distance(a: Path, b: Path) -> int:

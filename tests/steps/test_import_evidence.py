@@ -1,0 +1,460 @@
+"""Imports that cannot be fooled: every source of every quantity missing, constant, contradicting and crossed.
+
+The kinds of fault are those users of other programs reported: sorted files, copied names, identical or
+missing times, decimal commas, headers of pixel size 1, links to folders, folders of other layouts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import tifffile
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.pixels.mrc import write_mrc
+from cryoloom.model import TiltSeries
+from cryoloom.model.evidence import evidence_from_json, explain
+from cryoloom.steps.import_movies import ImportMoviesParams, import_movies
+from cryoloom.steps.import_tilt_series import ImportTiltSeriesParams, import_tilt_series
+
+ORDER = (0.0, 10.0, -10.0, -20.0, 20.0, 30.0, -30.0, -40.0, 40.0)
+"""Tilts in order of acquisition."""
+TRUTH = {tilt: i for i, tilt in enumerate(ORDER)}
+
+
+@dataclass(frozen=True)
+class Image:
+    """One section of an mdoc, as it was taken."""
+
+    place: int
+    tilt: float
+    keys: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"TS_01_{self.place:03d}_{self.tilt:.1f}.tif"
+
+    def lines(self, z: int) -> list[str]:
+        told = {
+            "TiltAngle": f"{self.tilt + 0.02:.2f}",
+            "ExposureDose": "3",
+            "PixelSpacing": "8",
+            "PriorRecordDose": str(3 * self.place),
+            "SubFramePath": rf"X:\frames\{self.name}",
+            "NumSubFrames": "3",
+            "DateTime": f"14-Mar-26  09:{2 * self.place:02d}:30",
+        } | self.keys
+        return [
+            f"[ZValue = {z}]",
+            *(f"{key} = {value}" for key, value in told.items() if value is not None),
+            "",
+        ]
+
+
+IMAGES = tuple(Image(i, tilt) for i, tilt in enumerate(ORDER))
+SORTED = tuple(sorted(IMAGES, key=lambda image: image.tilt))
+
+
+def told(images, **keys):
+    """Images with other keys; a function of the image gives each its own."""
+    return tuple(
+        replace(image, keys=image.keys | {k: v(image) if callable(v) else v for k, v in keys.items()})
+        for image in images
+    )
+
+
+def mdoc_text(
+    images, header=("PixelSpacing = 8", "Voltage = 300", "ImageSize = 40 32"), axis="85.3", program="SerialEM"
+):
+    title = "Tilt axis angle" if program == "SerialEM" else "TiltAxisAngle"
+    first = "SerialEM: a microscope" if program == "SerialEM" else "Tomography: TITAN 14-Mar-2026 09:00:00"
+    lines = [*header, "", f"[T = {first}]", "", f"[T =     {title} = {axis}]", ""]
+    return "\r\n".join(lines + [line for z, image in enumerate(images) for line in image.lines(z)])
+
+
+def write_frames(folder, images=IMAGES, suffix=".tif", n_frames=3):
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in images:
+        frames = np.full((n_frames, 32, 40), 1 + image.place, np.uint8)
+        tifffile.imwrite(folder / image.name, frames, photometric="minisblack")
+
+
+def imported(context, folder, images, frames=None, **params):
+    """The series of these images; movies are written beside the mdoc."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_frames(folder / "frames" if frames is None else frames)
+    (folder / "TS_01.mrc.mdoc").write_text(mdoc_text(images) if not isinstance(images, str) else images)
+    (made,) = import_movies(ImportMoviesParams(directory=folder, **params), context)
+    return made
+
+
+def places(series):
+    assert isinstance(series, TiltSeries), series
+    return {round(tilt.nominal_tilt_deg): tilt.acquisition_index for tilt in series.tilts}
+
+
+def evidence(context):
+    return {one.quantity: one for one in evidence_from_json(context.records["import"]["evidence"])}
+
+
+@pytest.mark.parametrize(
+    ("images", "used"),
+    [
+        (SORTED, "DateTime"),
+        (told(SORTED, DateTime="14-Mar-26  09:00:00", PriorRecordDose=None), "numbers in names"),
+        (told(SORTED, DateTime=None, PriorRecordDose="0"), "numbers in names"),
+        (
+            told(
+                SORTED,
+                DateTime=lambda i: (
+                    None if i.tilt == 40 else i.keys.get("DateTime", f"14-Mar-26  09:{2 * i.place:02d}:30")
+                ),
+                PriorRecordDose=None,
+            ),
+            "DateTime",
+        ),
+        (told(SORTED, DateTime=None), "numbers in names"),
+        # a program rewrote the file, sorted by angle, with times of its own
+        (
+            told(SORTED, DateTime=lambda i: f"14-Mar-26  10:{SORTED.index(Image(i.place, i.tilt)):02d}:00"),
+            "numbers in names",
+        ),
+    ],
+)
+def test_the_order_of_acquisition(tmp_path, context, images, used):
+    series = imported(context, tmp_path, images)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    starts = {round(t.nominal_tilt_deg): t.dose_start_per_angstrom2 for t in series.tilts}
+    assert starts == pytest.approx({round(tilt): 3.0 * i for tilt, i in TRUTH.items()})
+    assert evidence(context)["order of acquisition"].used == used
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_shuffled_file_gives_the_same_series(tmp_path, context, seed):
+    """Lines and ZValues in any order, times or doses lost from some: the same tilts, doses and movies."""
+    rng = np.random.default_rng(seed)
+    images = [IMAGES[i] for i in rng.permutation(len(IMAGES))]
+    for key in ("DateTime", "PriorRecordDose"):
+        images = [told([i], **{key: None})[0] if rng.random() < 0.3 else i for i in images]
+    series = imported(context, tmp_path, images)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    for tilt in series.tilts:
+        assert tilt.movie.path.name == IMAGES[tilt.acquisition_index].name
+        assert tilt.dose_start_per_angstrom2 == pytest.approx(3.0 * tilt.acquisition_index)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_shuffled_names_are_refused(tmp_path, context, seed):
+    """Movies given to other sections: nothing tells which image an angle belongs to."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.choice(9, 2, replace=False)
+    swapped = {IMAGES[a].name: IMAGES[b].name, IMAGES[b].name: IMAGES[a].name}
+    images = told(IMAGES, SubFramePath=lambda i: "X:\\frames\\" + swapped.get(i.name, i.name))
+    made = imported(context, tmp_path, images)
+    assert isinstance(made, DataUnfitError)
+    assert "names and angles are crossed" in made.message
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda i: f"{-i.tilt:.2f}", "opposite sign"),
+        (lambda i: f"{i.tilt + 10:.2f}", "-10.0 deg off TiltAngle"),
+        (lambda i: f"{i.tilt if i.place else 5.0:.2f}", "1 of 9 movies have another tilt"),
+    ],
+)
+def test_angles_that_differ_from_names_are_noted(tmp_path, context, change, note):
+    series = imported(context, tmp_path, told(IMAGES, TiltAngle=change))
+    assert isinstance(series, TiltSeries)
+    assert any(note in warning for warning in context.warnings)
+    assert evidence(context)["tilt angles"].used == "TiltAngle"
+
+
+def test_equal_angles_say_nothing(tmp_path, context):
+    series = imported(context, tmp_path, told(IMAGES, TiltAngle="0.0"))
+    assert sorted(places(series)) == [-40, -30, -20, -10, 0, 10, 20, 30, 40]
+    assert evidence(context)["tilt angles"].used == "names of movies"
+
+
+def test_impossible_numbers_are_as_good_as_missing(tmp_path, context):
+    images = told(
+        IMAGES, TiltAngle=lambda i: "1e24" if i.place == 3 else f"{i.tilt:.1f}", PriorRecordDose="nan"
+    )
+    images = told(images, ExposureDose=lambda i: "inf" if i.place == 2 else "3", FrameDosesAndNumber="1 3")
+    series = imported(context, tmp_path, images)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    assert all(tilt.dose_per_angstrom2 == 3 for tilt in series.tilts)
+
+
+def test_decimal_commas(tmp_path, context):
+    text = mdoc_text(
+        told(SORTED, ExposureDose="3,25", PriorRecordDose=None, TargetDefocus="-3,5"), axis="85,3"
+    )
+    text = text.replace("PixelSpacing = 8", "PixelSpacing = 1,35").replace(".02\r\n", ",02\r\n")
+    series = imported(context, tmp_path, text)
+    assert (series.pixel_size_angstrom, series.tilt_axis_deg.applied) == (1.35, 85.3)
+    assert {t.dose_per_angstrom2 for t in series.tilts} == {3.25}
+    assert {t.nominal_defocus_angstrom for t in series.tilts} == {35000.0}
+    assert series.tilts[0].nominal_tilt_deg == pytest.approx(-39.98)
+
+
+def test_a_comma_that_may_be_either_is_refused_by_its_line(tmp_path, context):
+    made = imported(context, tmp_path, told(IMAGES, FrameDosesAndNumber="0,3"))
+    assert "line 17 of TS_01.mrc.mdoc, FrameDosesAndNumber: '0,3' may be 2 numbers" in str(made)
+
+
+@pytest.mark.parametrize(
+    ("header", "section", "size", "noted"),
+    [
+        ("8", "8", 8.0, False),
+        ("1", "8", 8.0, False),
+        ("0", "8", 8.0, False),
+        ("nan", "8", 8.0, False),
+        ("8", "4", 8.0, True),
+        ("1", None, None, False),
+    ],
+)
+def test_the_pixel_size(tmp_path, context, header, section, size, noted):
+    text = mdoc_text(
+        told(IMAGES, PixelSpacing=section), header=(f"PixelSpacing = {header}", "ImageSize = 40 32")
+    )
+    made = imported(context, tmp_path, text)
+    if size is None:
+        assert "no pixel size is told; give pixel_size_angstrom" in str(made)
+    else:
+        assert made.pixel_size_angstrom == size
+        assert any("the mdoc tells pixels of 4 to 8 A" in w for w in context.warnings) is noted
+
+
+@pytest.mark.parametrize(
+    ("voltage", "kilovolt", "noted"),
+    [("200", 200, False), ("300000", 300, False), ("0", 300, True), ("1e24", 300, True)],
+)
+def test_the_voltage(tmp_path, context, voltage, kilovolt, noted):
+    text = mdoc_text(IMAGES, header=("PixelSpacing = 8", f"Voltage = {voltage}", "ImageSize = 40 32"))
+    assert imported(context, tmp_path, text).microscope.voltage_kv == kilovolt
+    assert any("no voltage is told" in warning for warning in context.warnings) is noted
+
+
+def test_doses_that_contradict_each_other(tmp_path, context):
+    """A prior dose below what was exposed is impossible; one far above it is noted."""
+    less = told(IMAGES, PriorRecordDose=lambda i: str(0.3 * i.place))
+    series = imported(context, tmp_path / "less", less)
+    assert max(t.dose_end_per_angstrom2 for t in series.tilts) == pytest.approx(27)
+    assert any("the sum is used" in warning for warning in context.warnings)
+    more = told(IMAGES, PriorRecordDose=lambda i: str(6 * i.place))
+    series = imported(context, tmp_path / "more", more)
+    assert max(t.dose_start_per_angstrom2 for t in series.tilts) == pytest.approx(48)
+    assert any("counts focus and other images too" in warning for warning in context.warnings)
+
+
+def test_an_image_removed_from_the_mdoc_was_exposed(tmp_path, context):
+    images = told([i for i in IMAGES if i.place != 4], PriorRecordDose=None)
+    series = imported(context, tmp_path, images)
+    starts = {t.acquisition_index: t.dose_start_per_angstrom2 for t in series.tilts}
+    assert (starts[3], starts[5]) == (9.0, 15.0)
+    assert any("no movie has the number 4" in warning for warning in context.warnings)
+
+
+def test_one_prior_dose_missing(tmp_path, context):
+    images = told(IMAGES, PriorRecordDose=lambda i: None if i.place == 5 else str(4 * i.place))
+    series = imported(context, tmp_path, images)
+    starts = {t.acquisition_index: t.dose_start_per_angstrom2 for t in series.tilts}
+    assert starts[4] == 16.0
+    assert starts[5] == pytest.approx(19.0)  # its neighbour's and what that exposed
+    assert starts[6] == 24.0
+
+
+def test_frames_that_the_mdoc_counts_otherwise(tmp_path, context):
+    series = imported(context, tmp_path, told(IMAGES, NumSubFrames=lambda i: "8" if i.place == 2 else "3"))
+    assert series.tilts[0].movie.n_frames == 3
+    assert any("TS_01_002_-10.0.tif: 3 frames, told 8" in warning for warning in context.warnings)
+
+
+def test_continuous_tilting_is_not_supported_and_says_so(tmp_path, context):
+    made = imported(context, tmp_path, told(IMAGES[:3], FrameTSStartEndFrames="0 9"))
+    assert "one movie taken while the stage turned (FrameTSStartEndFrames), which is not supported" in str(
+        made
+    )
+
+
+def test_the_evidence_can_be_read_by_people(tmp_path, context):
+    imported(context, tmp_path, told(SORTED, DateTime="14-Mar-26  09:00:00", PriorRecordDose=None))
+    lines = explain(evidence_from_json(context.records["import"]["evidence"]))
+    assert "  - DateTime: images 0, 1, 2, 3, 4 ...  [not counted: the same for all images]" in lines
+    assert "tilt axis, degrees: 85.3 (by mdoc title)" in lines
+    assert any(line.startswith("  * numbers in names") for line in lines)
+
+
+# Folders
+
+
+def test_a_link_to_the_folder_of_movies(tmp_path, context):
+    write_frames(tmp_path / "store")
+    session = tmp_path / "session"
+    session.mkdir()
+    (session / "frames").symlink_to(tmp_path / "store")
+    (tmp_path / "store" / "loop").symlink_to(session)
+    (session / "TS_01.mrc.mdoc").write_text(mdoc_text(IMAGES))
+    (series,) = import_movies(ImportMoviesParams(directory=session), context)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+
+
+@pytest.mark.parametrize(
+    ("mdocs", "frames", "given"),
+    [
+        ("mdoc", "frames", "mdoc"),  # RELION's layout
+        ("mdoc", "frames", "frames"),
+        ("mdoc", "frames", "."),
+        ("session/mdocs/day1", "session/frames", "session"),
+        (".", "raw/movies/TS_01", "."),
+        ("meta", "raw/TS_01", "meta"),
+        (".", "frames", "frames"),
+    ],
+)
+def test_folders_of_other_layouts(tmp_path, context, mdocs, frames, given):
+    root = tmp_path / "root"
+    (root / mdocs).mkdir(parents=True)
+    write_frames(root / frames)
+    (root / mdocs / "TS_01.mrc.mdoc").write_text(mdoc_text(IMAGES))
+    (series,) = import_movies(ImportMoviesParams(directory=root / given), context)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+
+
+def test_nothing_found_says_where_was_looked_and_what_is_there(tmp_path, context):
+    write_frames(tmp_path / "a" / "b" / "frames")
+    with pytest.raises(
+        UserInputError, match=r"below it, and beside and above it.*there are 9 movies.*give pattern"
+    ):
+        list(import_movies(ImportMoviesParams(directory=tmp_path / "a" / "b"), context))
+
+
+def test_the_nearest_movie_is_named(tmp_path, context):
+    images = told(
+        IMAGES,
+        SubFramePath=lambda i: f"X:\\{i.name.replace('TS_01', 'TS_1')}" if i.place == 2 else f"X:\\{i.name}",
+    )
+    made = imported(context, tmp_path, images)
+    assert "the movie TS_1_002_-10.0.tif is missing" in str(made)
+    assert "the nearest name there is TS_01_002_-10.0.tif" in str(made)
+
+
+# Stacks
+
+ANGLES = tuple(sorted(ORDER))
+
+
+def write_stack(folder, *, brightness=True, header_angstrom=8.0, angles=ANGLES, rawtlt=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(1)
+    level = [100 - abs(a) if brightness else 100 for a in angles]
+    images = rng.poisson(np.broadcast_to(np.array(level)[:, None, None], (len(angles), 32, 40)))
+    write_mrc(folder / "TS_01.mrc", images.astype(np.float32), header_angstrom)
+    if rawtlt:
+        (folder / "TS_01.rawtlt").write_text("\n".join(f"{a:.2f}" for a in angles))
+    return folder / "TS_01.mrc"
+
+
+def stack_imported(context, path, **params):
+    (made,) = import_tilt_series(ImportTiltSeriesParams(stack=path, **params), context)
+    return made
+
+
+@pytest.mark.parametrize("rawtlt", [True, False])
+def test_a_stack_and_its_sorted_mdoc(tmp_path, context, rawtlt):
+    path = write_stack(tmp_path, rawtlt=rawtlt)
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(SORTED))
+    series = stack_imported(context, path)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    assert [tilt.section for tilt in series.tilts] == list(range(9))
+
+
+def test_a_stack_sorted_with_its_angles_but_not_its_mdoc(tmp_path, context):
+    """The images tell that the angle file is right: brightness falls smoothly with the tilt."""
+    path = write_stack(tmp_path)
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(IMAGES))
+    series = stack_imported(context, path)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    assert {round(t.nominal_tilt_deg): t.section for t in series.tilts}[0] == 4
+    assert any("as the brightness of the images shows" in warning for warning in context.warnings)
+
+
+def test_an_angle_file_sorted_without_its_stack(tmp_path, context):
+    path = write_stack(tmp_path, angles=ORDER)
+    (tmp_path / "TS_01.rawtlt").write_text("\n".join(f"{a:.2f}" for a in ANGLES))
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(IMAGES))
+    series = stack_imported(context, path)
+    assert {round(t.nominal_tilt_deg): t.section for t in series.tilts} == {
+        round(a): i for a, i in TRUTH.items()
+    }
+    assert any("ZValue of TS_01.mrc.mdoc is used" in warning for warning in context.warnings)
+
+
+def test_sections_that_nothing_decides_are_refused(tmp_path, context):
+    path = write_stack(tmp_path, brightness=False)
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(IMAGES))
+    assert "in different orders, and neither the header" in str(stack_imported(context, path))
+    series = stack_imported(context, path, angles=tmp_path / "TS_01.rawtlt")
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+
+
+def test_angles_of_another_series_are_refused(tmp_path, context):
+    path = write_stack(tmp_path)
+    (tmp_path / "TS_01.rawtlt").write_text("\n".join(str(a) for a in range(-60, 30, 10)))
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(SORTED[:-1]))
+    assert "do not fit each other" in str(stack_imported(context, path))
+
+
+def test_a_stack_without_two_images_of_its_mdoc(tmp_path, context):
+    """Tilts removed from stack and angle file: the mdoc is matched by angle, and their dose counts."""
+    kept = [a for a in ANGLES if a not in (-20.0, 40.0)]
+    path = write_stack(tmp_path, angles=kept)
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(told(SORTED, PriorRecordDose=None)))
+    series = stack_imported(context, path)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items() if tilt in kept}
+    starts = {round(t.nominal_tilt_deg): t.dose_start_per_angstrom2 for t in series.tilts}
+    assert starts[20] == pytest.approx(12)
+    assert any("2 images of the mdoc are not in the stack" in warning for warning in context.warnings)
+
+
+@pytest.mark.parametrize(
+    ("header", "mdoc", "size", "noted"),
+    [(8.0, "8", 8.0, False), (1.0, "8", 8.0, False), (8.0, "4", 8.0, True), (1.0, None, None, False)],
+)
+def test_the_pixel_size_of_a_stack(tmp_path, context, header, mdoc, size, noted):
+    path = write_stack(tmp_path, header_angstrom=header)
+    if mdoc is not None:
+        text = mdoc_text(
+            told(SORTED, PixelSpacing=mdoc), header=(f"PixelSpacing = {mdoc}", "ImageSize = 40 32")
+        )
+        (tmp_path / "TS_01.mrc.mdoc").write_text(text)
+    made = stack_imported(context, path, dose_per_tilt_per_angstrom2=3)
+    if size is None:
+        assert "give pixel_size_angstrom" in str(made)
+    else:
+        assert made.pixel_size_angstrom == size
+        assert any("the header is used" in warning for warning in context.warnings) is noted
+
+
+def test_the_mdoc_of_a_stack_that_was_binned(tmp_path, context):
+    path = write_stack(tmp_path, header_angstrom=1.0)
+    text = mdoc_text(told(SORTED, PixelSpacing="2"), header=("PixelSpacing = 2", "ImageSize = 160 128"))
+    (tmp_path / "TS_01.mrc.mdoc").write_text(text)
+    assert stack_imported(context, path).pixel_size_angstrom == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize(
+    ("doses", "first"),
+    [([3.0 * TRUTH[a] for a in ANGLES], 0.0), ([3.0 * (TRUTH[a] + 1) for a in ANGLES], 0.0)],
+)
+def test_angles_with_a_column_of_doses(tmp_path, context, doses, first):
+    path = write_stack(tmp_path, rawtlt=False)
+    (tmp_path / "TS_01.tlt").write_text(
+        "\n".join(f"{a:.2f} {d:.2f}" for a, d in zip(ANGLES, doses, strict=True))
+    )
+    series = stack_imported(context, path)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    assert min(t.dose_start_per_angstrom2 for t in series.tilts) == first
+    assert {round(t.dose_per_angstrom2, 3) for t in series.tilts} == {3.0}
