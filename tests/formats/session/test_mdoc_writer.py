@@ -2,6 +2,7 @@ from datetime import datetime
 
 import pytest
 
+from cryoloom.formats.session.mdoc import read_mdoc
 from cryoloom.formats.session.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
 
 TILT = MdocTilt(
@@ -32,7 +33,8 @@ def test_tomo5(tmp_path):
     write_tomo5_mdoc(tmp_path / "TS_01.mdoc", [TILT], **COMMON)
     lines = (tmp_path / "TS_01.mdoc").read_text().splitlines()
     for expected in (
-        "[T = TiltAxisAngle = 86.80 Binning = 1 SpotSize = 5]", "NumSubFrames = 1", "TiltAngle = -3.00",
+        "[T = TiltAxisAngle = -176.80 Binning = 1 SpotSize = 5]", "RotationAngle = 86.80",
+        "NumSubFrames = 1", "TiltAngle = -3.00",
         r"SubFramePath = \\192.168.0.1\StorageServer\TS_01_002_-3.0.tif", "DateTime = 14-Mar-2026 09:28:01",
     ):  # fmt: skip
         assert expected in lines
@@ -42,3 +44,14 @@ def test_tomo5(tmp_path):
 def test_rotation_angle_stays_within_half_a_turn(axis, rotation, tmp_path):
     write_serialem_mdoc(tmp_path / "a.mdoc", [TILT], **{**COMMON, "tilt_axis_deg": axis})
     assert f"RotationAngle = {rotation}" in (tmp_path / "a.mdoc").read_text().splitlines()
+
+
+@pytest.mark.parametrize("rotation_sign", [1, -1])
+@pytest.mark.parametrize("axis", [85.3, -95.0, 2.0, -178.5, 0.0])
+def test_tomo5_axis_is_read_back_whatever_the_sign(axis, rotation_sign, tmp_path):
+    path = tmp_path / "TS_01.mdoc"
+    write_tomo5_mdoc(path, [TILT], **{**COMMON, "tilt_axis_deg": axis}, rotation_sign=rotation_sign)
+    mdoc = read_mdoc(path)
+    assert mdoc.axis.axis_deg == pytest.approx(axis, abs=0.01)
+    assert not mdoc.axis.is_directed
+    assert all(name != "RotationAngle as it stands" for name, _ in mdoc.axis.others)

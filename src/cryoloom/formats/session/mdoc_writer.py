@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["MdocTilt", "write_serialem_mdoc", "write_tomo5_mdoc"]
 
@@ -95,8 +96,13 @@ def write_tomo5_mdoc(
     voltage_kv: float,
     image_shape_yx: tuple[int, int],
     tilt_axis_deg: float,
+    rotation_sign: Literal[1, -1] = 1,
 ) -> None:
-    """Write a series' mdoc as Tomo5: two decimals, network paths, 4-digit years, one sub-frame file each."""
+    """Write a series' mdoc as Tomo5: two decimals, network paths, 4-digit years, one sub-frame file each.
+
+    TiltAxisAngle is counted from +x, clockwise (`session.tilt_axis`). RotationAngle is the axis, times
+    ``rotation_sign``: versions differ in it.
+    """
     n_y, n_x = image_shape_yx
     began = min(tilt.acquired_at for tilt in tilts)
     lines = [
@@ -108,7 +114,7 @@ def write_tomo5_mdoc(
         "",
         f"[T = Tomography: SIMULATED {_date(began, 4)}]",
         "",
-        f"[T = TiltAxisAngle = {tilt_axis_deg:.2f} Binning = 1 SpotSize = 5]",
+        f"[T = TiltAxisAngle = {_within_half_turn(-tilt_axis_deg - 90.0):.2f} Binning = 1 SpotSize = 5]",
         "",
     ]
     for section, tilt in enumerate(tilts):
@@ -124,7 +130,7 @@ def write_tomo5_mdoc(
             "SpotSize = 5",
             f"Defocus = {-tilt.measured_defocus_angstrom * 1e-4:.2f}",
             "ImageShift = 0.00 0.00",
-            f"RotationAngle = {_within_half_turn(-tilt_axis_deg - 90.0):.2f}",
+            f"RotationAngle = {_within_half_turn(rotation_sign * tilt_axis_deg):.2f}",
             "ExposureTime = 1.58",
             "Binning = 1",
             "MagIndex = 28",
