@@ -56,9 +56,14 @@ class QuietContext:
     figures: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
-    def figure(self, name: str, value: float) -> None:
+    def figure(self, name: str, value: float | None, *, reason: str = "") -> None:
         """Keep a figure for the table."""
-        self.figures[name] = value
+        if value is not None:
+            self.figures[name] = value
+
+    def not_measurable(self, name: str, reason: str) -> None:
+        """The table shows what has a value."""
+        del name, reason
 
     def record(self, name: str, data: Any) -> None:
         """Tables are not printed."""

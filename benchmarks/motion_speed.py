@@ -61,7 +61,10 @@ class FileContext:
     def progress(self, done: int, total: int) -> None:
         """Nobody listens."""
 
-    def figure(self, name: str, value: float) -> None:
+    def figure(self, name: str, value: float | None, *, reason: str = "") -> None:
+        """Nobody listens."""
+
+    def not_measurable(self, name: str, reason: str) -> None:
         """Nobody listens."""
 
     def record(self, name: str, data: object) -> None:

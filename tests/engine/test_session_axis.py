@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import cryoloom.contract.discovery as discovery
 from cryoloom.cli.main import app
-from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.contract import Figure, StepContext, StepParams, step
 from cryoloom.engine.history.results import current_runs, final_items, history_of
 from cryoloom.engine.project import Project
 from cryoloom.engine.session_axis import align_outlying_again, session_axis
@@ -29,7 +29,16 @@ class FakeAlignParams(StepParams):
 
 
 @step(
-    "align_series", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=lambda item, params: 1
+    "align_series",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    figures=(
+        Figure("axis_by_common_line_deg", "deg", "Axis", "By common lines.", role="tilt_axis_evidence"),
+    ),
+    source_of=("poses",),
+    hold_axis=lambda axis_deg: {"tilt_axis_deg": round(axis_deg, 3), "axis": "fixed"},
 )
 def fake_align(series: TiltSeries, params: FakeAlignParams, context: StepContext) -> TiltSeries:
     """Measure the axis of a script, or hold the one given."""

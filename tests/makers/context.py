@@ -26,6 +26,8 @@ class MemoryContext:
     kinds: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     upstream_figures: dict[str, float] = field(default_factory=dict)
+    upstream_not_measurable: dict[str, str] = field(default_factory=dict)
+    reasons_not_measurable: dict[str, str] = field(default_factory=dict)
     records: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -70,8 +72,15 @@ class MemoryContext:
     def progress(self, done: int, total: int) -> None:
         self.last_progress = (done, total)
 
-    def figure(self, name: str, value: float) -> None:
-        self.figures[name] = float(value)
+    def figure(self, name: str, value: float | None, *, reason: str = "") -> None:
+        if value is None or not np.isfinite(value):
+            self.not_measurable(name, reason or f"the result is {value}")
+        else:
+            self.figures[name] = float(value)
+
+    def not_measurable(self, name: str, reason: str) -> None:
+        self.figures.pop(name, None)
+        self.reasons_not_measurable[name] = reason
 
     def record(self, name: str, data: Any) -> None:
         self.records[name] = data

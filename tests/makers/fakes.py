@@ -15,6 +15,7 @@ from pydantic import Field
 
 import cryoloom.contract.discovery as discovery
 from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.model import LeftOut, Microscope, Stack, Tilt, TiltSeries
@@ -65,6 +66,11 @@ class DrawParams(StepParams):
     bytes_needed=lambda item, params: 1,
     citations=("A. Author, A journal 1 (2001)",),
     methods="Images were drawn[ with a brightness of {brightness:g}][; the median mean was {mean:.0f}].",
+    figures=(
+        Figure("n_included", "tilts", "Tilts in use", "Tilts that nobody excluded."),
+        Figure("mean", "", "Mean", "Mean of the images.", good="what was asked for"),
+        Figure("noise_ratio", "", "Noise ratio", "A figure that cannot always be measured."),
+    ),
 )
 def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSeries:
     """Draw images."""
@@ -84,6 +90,8 @@ def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSe
         sink[2] = np.full((8, 10), np.nan, np.float32)
     context.figure("n_included", len(series.included))
     context.figure("mean", float(np.mean([sink[i] for i in range(N_TILTS)])))
+    if params.brightness < 0.5:
+        context.figure("noise_ratio", float("inf"), reason="the images are too dark")
     return flawed(replace(series, stack=Stack(sink, 2.5)), params.flaw, context)
 
 
@@ -144,6 +152,8 @@ class SmoothParams(StepParams):
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1,
     outside=lambda name, params: file_digests([params.folder / name] if params.folder else []),
+    figures=(Figure("n_included", "tilts", "Tilts in use", "Tilts that nobody excluded."),),
+    records=(Record("widths", "Widths of the smoothing."),),
 )
 def smooth(series: TiltSeries, params: SmoothParams, context: StepContext) -> TiltSeries:
     """Smooth images."""
@@ -188,6 +198,7 @@ class MergeParams(StepParams):
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1,
     also_needs={"second_from": TiltSeries},
+    figures=(Figure("merged", "", "Merged", "1 where two sets were merged."),),
 )
 def merge(
     series: TiltSeries, params: MergeParams, context: StepContext, *, second_from: TiltSeries

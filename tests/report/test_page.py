@@ -24,6 +24,7 @@ from cryoloom.model import (
 )
 from cryoloom.report.page import write_report
 from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
+from makers.reported import reported
 
 ANGLES = (-40.0, -20.0, 0.0, 20.0, 40.0)
 
@@ -57,36 +58,39 @@ def make_report(rng, name="TS_01"):
         name,
         series,
         Tomogram(series, rng.normal(size=(8, 40, 60)).astype(np.float32), 10.8),
-        figures={
-            "align_frames": {"motion_median_angstrom": 4.0},
-            "estimate_ctf": {"fit_resolution_median_angstrom": 8.0, "defocus_median_angstrom": 39500.0},
-            "align_series": {"residual_mean_angstrom": 15.0, "odd_new_thing_px": float("nan")},
-        },
-        records={
-            "select_tilts": {
-                "tilt_quality": {"acquisition_index": [0, 1, 2, 3, 4], "mean_counts": [8, 9, 10, 9, 1]}
+        results=reported(
+            figures={
+                "align_frames": {"motion_median_angstrom": 4.0},
+                "estimate_ctf": {"fit_resolution_median_angstrom": 8.0, "defocus_median_angstrom": 39500.0},
+                "align_series": {"residual_mean_angstrom": 15.0, "figure_of_an_older_version_px": 3.0},
             },
-            "estimate_ctf": {
-                "ctf_curves": [
-                    {
-                        "acquisition_index": i,
-                        "frequency_per_angstrom": frequency,
-                        "spectrum": [None, *frequency[1:]],
-                        "model": frequency,
-                        "background": [3.0 - f for f in frequency],
-                        "nodes_per_angstrom": [0.05] if i == 0 else [],
+            not_measurable={"align_series": {"pose_error_angstrom": "too few tracks"}},
+            records={
+                "select_tilts": {
+                    "tilt_quality": {"acquisition_index": [0, 1, 2, 3, 4], "mean_counts": [8, 9, 10, 9, 1]}
+                },
+                "estimate_ctf": {
+                    "ctf_curves": [
+                        {
+                            "acquisition_index": i,
+                            "frequency_per_angstrom": frequency,
+                            "spectrum": [None, *frequency[1:]],
+                            "model": frequency,
+                            "background": [3.0 - f for f in frequency],
+                            "nodes_per_angstrom": [0.05] if i == 0 else [],
+                        }
+                        for i in range(4)
+                    ]
+                },
+                "align_series": {
+                    "alignment": {
+                        "acquisition_index": [0, 1],
+                        "residual_angstrom": [3.0, None],
+                        "n_points": [9, 0],
                     }
-                    for i in range(4)
-                ]
+                },
             },
-            "align_series": {
-                "alignment": {
-                    "acquisition_index": [0, 1],
-                    "residual_angstrom": [3.0, None],
-                    "n_points": [9, 0],
-                }
-            },
-        },
+        ),
         warnings=(("estimate_ctf", "</script><script>alert(1)</script>"),),
         files={"tomogram": Path("runs/1/tomogram.mrc")},
         seconds={"align_frames": 75.0},
@@ -131,7 +135,9 @@ def test_shows_everything_it_was_given(rng, tmp_path):
     assert html.count("data:image/jpeg;base64,") == 5 + 3
     assert html.count('class="excluded"') == 1
     assert "4 of 5" in html
-    assert "Odd new thing" in html
+    assert "figure_of_an_older_version_px" in html
+    assert "not measurable" in html
+    assert "too few tracks" in html
     assert "A, B (2015)" in html
     assert "Gain reference" in html
 
@@ -168,7 +174,7 @@ def test_leaves_out_what_is_missing(rng, tmp_path, missing):
     }.get(missing, item.series)
     item = replace(item, series=series, tomogram=None if missing == "tomogram" else item.tomogram)
     if missing in ("ctf", "poses"):
-        item = replace(item, records={}, figures={})
+        item = replace(item, results=())
     if missing == "everything":
         item = SeriesReport("TS_01", None, failure=("import_movies", "no such movie <x>"))
     html = written(tmp_path, item)

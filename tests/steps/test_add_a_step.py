@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from cryoloom.cli.main import app
 from cryoloom.contract import find_step
 print(find_step("invert_contrast").summary)
+from cryoloom.cli.reference import steps_as_markdown
+print(steps_as_markdown())
 shown = CliRunner().invoke(app, ["run", "invert_contrast", "--help"], env={"COLUMNS": "200"})
 print(shown.output)
 """
@@ -36,6 +38,7 @@ def test_the_step_is_found_and_has_options():
     assert "Mirror every image about its mean." in shown.stdout
     assert "--strength" in shown.stdout
     assert "1 mirrors about the mean" in shown.stdout
+    assert "| `contrast_ratio` |  | Contrast, after over before." in shown.stdout  # its new figure
 
 
 def test_the_examples_own_test_passes():
@@ -51,7 +54,7 @@ def test_the_examples_own_test_passes():
         "--rootdir",
         str(EXAMPLES),
     ]
-    environment = {"PYTHONPATH": f"{EXAMPLES}:{tests}", "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": f"{EXAMPLES}:{tests}:{tests.parent / 'src'}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout

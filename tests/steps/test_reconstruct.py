@@ -201,7 +201,7 @@ def test_iterations_find_the_beads(method, series, context):
     volume = context.pixels["tomogram"]
     assert np.isfinite(volume).all()
     assert np.abs(bead_centres(volume, 8.0) - BEADS)[:, :2].max() < 1.5
-    course = context.records["residual_course"]
+    course = context.records["residual_course"]["curves"]["residual"]
     assert context.figures["iterations"] == len(course) <= 12
     assert course[-1] < 0.6 * course[0]
     if method == "sirt":

@@ -44,6 +44,14 @@ def test_by_figure_with_the_figures_told_as_reason(context):
     assert not isinstance(choose(context, where=where), LeftOut)
 
 
+def test_a_figure_that_is_not_measurable_leaves_the_item_out_and_fails_nothing(context):
+    context.upstream_figures = {"defocus_median_angstrom": 31000.0}
+    context.upstream_not_measurable = {"fit_resolution_median_angstrom": "no tilt shows Thon rings"}
+    left = choose(context, where="defocus_um < 6 and fit_resolution_angstrom < 10")
+    assert left.reason.endswith(": fit_resolution_angstrom is not measurable: no tilt shows Thon rings")
+    assert not isinstance(choose(context, where="defocus_um < 6"), LeftOut)
+
+
 def test_by_what_every_series_has(context):
     params = SelectItemsParams(where="n_included >= 4 and highest_tilt_deg == 6 and dose_per_angstrom2 < 20")
     assert not isinstance(select_items(aligned(make_series(), [3]), params, context), LeftOut)

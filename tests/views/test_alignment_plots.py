@@ -6,6 +6,7 @@ import pytest
 from cryoloom.model import Microscope, Pose, Sourced, Tilt, TiltSeries
 from cryoloom.views.alignment_plots import VECTOR_SCALE, alignment_plots
 from cryoloom.views.content import SeriesReport
+from makers.reported import reported
 
 TILTS = [-30.0, 0.0, 30.0]
 
@@ -16,7 +17,7 @@ def item(records):
         for i, (k, tilt) in enumerate(zip([2, 0, 1], TILTS, strict=True))
     )
     series = TiltSeries("a", Microscope(), 2.7, tilts, Sourced.from_told(90.0, "mdoc"))
-    return SeriesReport("a", series=series, records={"align_series": records})
+    return SeriesReport("a", series=series, results=reported(records={"align_series": records}))
 
 
 def vectors():

@@ -6,8 +6,8 @@ import pytest
 
 from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
 from cryoloom.views.content import SeriesReport
-from cryoloom.views.judgement import CRITERIA, judge, overall, session_axis_deg
-from cryoloom.views.meanings import meaning_of, number_text
+from cryoloom.views.judgement import SERIES_CRITERIA, criteria_of, judge, overall, session_axis_deg
+from makers.reported import reported
 
 
 def make_tilts(axis_deg):
@@ -21,8 +21,8 @@ def make_tilts(axis_deg):
 
 def make_item(axis_deg=85.0, residual=5.0, failure=None):
     series = TiltSeries("a", Microscope(), 2.7, make_tilts(axis_deg))
-    figures = {"align_series": {"residual_mean_angstrom": residual}}
-    return SeriesReport("a", series, figures=figures, failure=failure)
+    results = reported({"align_series": {"residual_mean_angstrom": residual}})
+    return SeriesReport("a", series, results=results, failure=failure)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,17 @@ def test_axis_is_compared_with_the_session_modulo_half_a_turn():
     assert {f.light for f in judge(items[3], median)} == {"good", "look"}
 
 
-def test_bounds_are_in_order():
-    assert all(criterion.good_to < criterion.look_to for criterion in CRITERIA)
+def test_what_is_not_measurable_is_shown_as_such_and_is_no_fault_of_the_series():
+    why = {"estimate_ctf": {"fit_resolution_median_angstrom": "no tilt shows Thon rings"}}
+    item = SeriesReport("a", None, results=reported(not_measurable=why))
+    (finding,) = judge(item, None)
+    assert finding.light == "unknown"
+    assert finding.text == "not measurable: no tilt shows Thon rings"
 
 
-def test_numbers_and_names_read_well():
-    assert number_text(3.0) == "3"
-    assert number_text(40512.3) == "40\u202f512"
-    assert number_text(0.01234) == "0.0123"
-    assert number_text(math.nan) == "not a number"
-    assert meaning_of("bead_error_angstrom").title == "Bead error"
-    assert meaning_of("bead_error_angstrom").unit == "Å"
+def test_criteria_are_those_of_the_series_and_the_figures_with_bounds():
+    titles = [criterion.title for criterion in criteria_of([make_item(), make_item()])]
+    assert titles == [*(criterion.title for criterion in SERIES_CRITERIA), "Alignment residual, mean"]
+    (of_figure,) = [c for c in criteria_of([make_item(residual=7.0)]) if c not in SERIES_CRITERIA]
+    assert of_figure.value(make_item(residual=7.0), None) == 7.0
+    assert all(criterion.good_to < criterion.look_to for criterion in SERIES_CRITERIA)

@@ -1,11 +1,13 @@
-from cryoloom.model import Microscope, Tilt, TiltSeries
+from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
 from cryoloom.views.content import SeriesReport
 from cryoloom.views.plots import plots_of
+from makers.reported import reported
 
 
 def report_of(**records):
+    """Records by step and name."""
     series = TiltSeries("TS_01", Microscope(), 2.0, (Tilt(0, -3.0, 0.0, 1.0), Tilt(1, 3.0, 1.0, 2.0)))
-    return SeriesReport("TS_01", series, records=records)
+    return SeriesReport("TS_01", series, results=reported(records=records))
 
 
 def test_the_filter_is_shown_beside_what_it_undoes():
@@ -29,10 +31,6 @@ def test_nothing_is_shown_of_what_was_not_done():
 
 
 def test_the_slab_is_drawn_on_its_slice():
-    from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
-    from cryoloom.views.content import SeriesReport
-    from cryoloom.views.plots import plots_of
-
     tilts = tuple(Tilt(i, 3.0 * i, 3.0 * i, 3.0 * i + 3, pose=Pose(85.0, 3.0 * i)) for i in range(3))
     found = {
         "x_angstrom": [-20.0, 0.0, 20.0],
@@ -45,7 +43,8 @@ def test_the_slab_is_drawn_on_its_slice():
         "thickness_angstrom": 20.0,
     }
     series = TiltSeries("TS", Microscope(), 2.7, tilts)
-    plots = plots_of(SeriesReport("TS", series, records={"estimate_slab": {"slab": found}}))["alignment"]
+    results = reported(records={"estimate_slab": {"slab": found}})
+    plots = plots_of(SeriesReport("TS", series, results=results))["alignment"]
     drawn = {plot.title: plot for plot in plots}
     assert [trace["type"] for trace in drawn["Slab"].data] == ["heatmap", "scatter", "scatter"]
     assert drawn["Slab"].data[2]["y"] == [10.0, 11.0, 12.0]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from pydantic import Field
 
-from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.contract import Figure, StepContext, StepParams, step
 from cryoloom.model import Stack, TiltSeries
 
 
@@ -22,7 +23,22 @@ def bytes_needed(series: TiltSeries, params: InvertContrastParams) -> int:
     return 2 * height * width * 4
 
 
-@step("invert_contrast", per="tilt_series", needs=TiltSeries, gives=TiltSeries, bytes_needed=bytes_needed)
+@step(
+    "invert_contrast",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=bytes_needed,
+    figures=(
+        Figure(
+            "contrast_ratio",
+            unit="",
+            title="Contrast, after over before",
+            meaning="Standard deviation of the image of the lowest section over that before.",
+            good="the strength chosen",
+        ),
+    ),
+)
 def invert_contrast(series: TiltSeries, params: InvertContrastParams, context: StepContext) -> TiltSeries:
     """Mirror every image about its mean."""
     stack = series.unweighted_stack
@@ -31,5 +47,5 @@ def invert_contrast(series: TiltSeries, params: InvertContrastParams, context: S
         image = stack.images[section]
         inverted[section] = image.mean() - params.strength * (image - image.mean())
         context.progress(section + 1, stack.images.shape[0])
-    context.figure("strength", params.strength)
+    context.figure("contrast_ratio", float(np.std(inverted[0]) / np.std(stack.images[0])))
     return replace(series, stack=Stack(inverted, stack.pixel_size_angstrom))

@@ -15,3 +15,4 @@ def test_dark_becomes_bright(context, rng):
     series = TiltSeries("TS_01", Microscope(), 2.5, tilts, stack=Stack(images, 2.5))
     result = invert_contrast(series, InvertContrastParams(), context)
     assert_allclose(result.stack.images, 2 * images.mean(axis=(1, 2), keepdims=True) - images, rtol=1e-5)
+    assert_allclose(context.figures["contrast_ratio"], 1.0, rtol=1e-5)

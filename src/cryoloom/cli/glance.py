@@ -64,9 +64,9 @@ def _tell_items(database: Database) -> None:
         failure = next((entry for entry in made if entry[1].state == "failed"), None)
         if failure is not None:
             run, item = failure
-        shown = (
-            sentence(item.error) or item.reason or "  ".join(f"{k} {v:.4g}" for k, v in item.figures.items())
-        )
+        figures = [f"{k} {v:.4g}" for k, v in item.figures.items()]
+        figures += [f"{k} not measurable" for k in item.not_measurable]
+        shown = sentence(item.error) or item.reason or "  ".join(figures)
         table.add_row(name, run.node, item.state, shown)
     console.print(table)
 
@@ -104,6 +104,8 @@ def results(
         )
         for name, value in result.figures.items():
             console.print(f"    {name} = {value:.5g}", highlight=False)
+        for name, why in result.not_measurable.items():
+            console.print(f"    {name}: not measurable: {why}", markup=False, highlight=False)
         for role, path in result.files.items():
             console.print(f"    {role}: {path}", soft_wrap=True, highlight=False)
         if result.error:

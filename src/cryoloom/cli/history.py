@@ -15,6 +15,7 @@ from cryoloom.engine.history.methods import methods_text
 from cryoloom.engine.history.provenance import Origin
 from cryoloom.engine.history.runs import Comparison
 from cryoloom.engine.project import Project
+from cryoloom.views.numbers import NOT_MEASURABLE
 
 __all__ = ["add_to"]
 
@@ -136,7 +137,13 @@ def _figures(compared: Comparison, names: list[str]) -> Table:
         rows += [(item, figure, pair) for figure, pair in figures.items()]
     for item, figure, (old, new) in rows:
         difference = "" if old is None or new is None else f"{new - old:+.4g}"
-        table.add_row(item, figure, _shown(old), _shown(new), difference)
+        why = compared.not_measurable.get(item, {}).get(figure, ("", ""))
+        shown = [
+            NOT_MEASURABLE if reason else _shown(value) for value, reason in zip((old, new), why, strict=True)
+        ]
+        declared = compared.declared.get(figure)
+        title = figure if declared is None else f"{declared.title} [dim]{declared.unit}[/]"
+        table.add_row(item, title, *shown, difference)
     return table
 
 

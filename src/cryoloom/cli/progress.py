@@ -144,6 +144,7 @@ class JsonListener:
             seconds=round(item.seconds, 3),
             reused=item.reused_from is not None,
             figures=dict(item.figures),
+            not_measurable=dict(item.not_measurable),
             warnings=list(item.warnings),
             error=sentence(item.error),
             reason=item.reason,

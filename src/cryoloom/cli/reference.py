@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cryoloom.cli.options import allowed_values, default_text, type_text
-from cryoloom.contract import Step, all_steps
+from cryoloom.contract import Figure, Step, all_steps
 from cryoloom.contract.step import Gathered, Shared, kind_of
 
 __all__ = ["steps_as_markdown"]
@@ -47,7 +47,27 @@ def _section(step: Step) -> str:
     for name, field in step.params.model_fields.items():
         meaning = " ".join(filter(None, [field.description, allowed_values(field)]))
         cells = [f"`{name}`", type_text(field), f"`{default_text(field)}`", meaning]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
+        lines.append(_row(*cells))
+    if step.figures:
+        lines += ["", "| figure | unit | what it means | good |", "|---|---|---|---|"]
+        lines += [
+            _row(f"`{figure.name}`", figure.unit, f"{figure.title}. {figure.meaning}", _good(figure))
+            for figure in step.figures
+        ]
+    if step.records:
+        lines += ["", "| record | what it holds |", "|---|---|"]
+        lines += [_row(f"`{record.name}`", record.meaning) for record in step.records]
     if step.citations:
         lines += ["", *(f"- {reference}" for reference in step.references())]
     return "\n".join([*lines, ""])
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _good(figure: Figure) -> str:
+    """Which values are good: in words, or the bounds by which a series is judged."""
+    if figure.good or figure.bounds is None:
+        return figure.good
+    return f"up to {figure.bounds.good_to:g}; poor beyond {figure.bounds.look_to:g}"

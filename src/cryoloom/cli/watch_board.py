@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cryoloom.cli.progress import JsonListener
+from cryoloom.contract.discovery import find_step
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.history.results import sentence
 from cryoloom.engine.live.watch_status import SeriesStatus
@@ -119,7 +120,7 @@ class WatchBoard:
 
     def _is_furthest_ahead(self, task: Task) -> bool:
         """Movies count where they are aligned, not where the gain is looked for."""
-        return task.step != "prepare_gain"
+        return "images" in find_step(task.step).source_of
 
     def worked_ahead(self, outcome: Outcome) -> None:
         """Nothing of this item is under way."""

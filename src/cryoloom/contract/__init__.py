@@ -1,6 +1,18 @@
-"""What a step is: its declaration, its parameters, and how steps are found."""
+"""What a step is: its declaration, its parameters, its figures and records, and how steps are found."""
 
 from cryoloom.contract.discovery import all_steps, find_step
+from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import Step, StepContext, StepParams, step
 
-__all__ = ["Step", "StepContext", "StepParams", "all_steps", "find_step", "step"]
+__all__ = [
+    "Bounds",
+    "Column",
+    "Figure",
+    "Record",
+    "Step",
+    "StepContext",
+    "StepParams",
+    "all_steps",
+    "find_step",
+    "step",
+]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from cryoloom.contract.figures import Figure, Record, check_declared
 from cryoloom.errors import UserInputError
 from cryoloom.model import Movie, MovieFrames, PixelSink, Table
 
@@ -22,6 +23,7 @@ __all__ = [
     "FurtherInput",
     "Gathered",
     "JsonValue",
+    "Knowledge",
     "MemoryEstimate",
     "Outputs",
     "OutsideFacts",
@@ -38,6 +40,8 @@ __all__ = [
 
 UnitOfWork = Literal["project", "tilt_series", "tomogram", "particle_set", "average"]
 """What one piece of a step's work is. Sources work on the project; gathering steps on a set or all of it."""
+Knowledge = Literal["movies", "images", "ctf", "poses"]
+"""What a tilt series can gain from a step."""
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
 
@@ -65,6 +69,10 @@ class StepContext(Protocol):
     @property
     def upstream_figures(self) -> Mapping[str, float]:
         """Figures of the steps this item went through, the nearest first; of a step that `reads_figures`."""
+
+    @property
+    def upstream_not_measurable(self) -> Mapping[str, str]:
+        """Figures of those steps that have no value, with the reason."""
 
     @property
     def rng(self) -> np.random.Generator:
@@ -114,11 +122,17 @@ class StepContext(Protocol):
     def progress(self, done: int, total: int) -> None:
         """Tell how far the step is."""
 
-    def figure(self, name: str, value: float) -> None:
-        """Record a number that says how good the result is; the unit is in the name."""
+    def figure(self, name: str, value: float | None, *, reason: str = "") -> None:
+        """Report a number that says how good the result is; the step declares it (`Figure`).
+
+        None, NaN and infinity are kept as "not measurable", with ``reason`` as the explanation for the user.
+        """
+
+    def not_measurable(self, name: str, reason: str) -> None:
+        """Report that a declared figure could not be measured, and why; it never fails the item."""
 
     def record(self, name: str, data: JsonValue) -> None:
-        """Record curves and tables for the report: plain lists and numbers, a few hundred kB at most."""
+        """Keep curves or tables that the step declares (`Record`): plain data, a few hundred kB at most."""
 
     def warn(self, message: str) -> None:
         """Tell the user something that does not stop the work; it is stored with the item."""
@@ -215,6 +229,14 @@ class Step:
     or a parameter at its default."""
     reads_figures: bool = False
     """True where the step judges by the figures of the steps before it."""
+    figures: tuple[Figure, ...] = ()
+    """Numbers that say how good a result is, with their meaning; others are refused."""
+    records: tuple[Record, ...] = ()
+    """Curves and tables kept with a result, with their meaning; others are refused."""
+    source_of: tuple[Knowledge, ...] = ()
+    """What a series knows from this step first: measured, or imported from another program."""
+    hold_axis: Callable[[float], Mapping[str, Any]] | None = None
+    """Parameters with which the step keeps the tilt axis at a value in degrees, where it can."""
     outside: OutsideFacts | None = None
     """What decides an item's result and lies in files that parameters name: ``outside(item_name, params)``
     gives plain data (digests of their content) that become part of the cache key."""
@@ -287,6 +309,10 @@ def step(
     bytes_per_part: MemoryEstimate | None = None,
     reads_figures: bool = False,
     methods: str = "",
+    figures: Sequence[Figure] = (),
+    records: Sequence[Record] = (),
+    source_of: Sequence[Knowledge] = (),
+    hold_axis: Callable[[float], Mapping[str, Any]] | None = None,
     outside: OutsideFacts | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
@@ -297,6 +323,7 @@ def step(
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         params = inspect.signature(function, eval_str=True).parameters["params"].annotation
+        check_declared(name, figures, records)
         declared = Step(
             name=name,
             version=version,
@@ -317,6 +344,10 @@ def step(
             bytes_per_part=bytes_per_part,
             methods=methods,
             reads_figures=reads_figures,
+            figures=tuple(figures),
+            records=tuple(records),
+            source_of=tuple(source_of),
+            hold_axis=hold_axis,
             outside=outside,
         )
         _check(declared)

@@ -18,6 +18,7 @@ from cryoloom.report.page import write_report
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
+from cryoloom.views.step_results import StepResult, step_result
 
 __all__ = ["report_path", "write_project_report"]
 
@@ -83,8 +84,7 @@ def _series_report(project: Project, name: str, made: list[tuple[RunRecord, Item
         name=name,
         series=series,
         tomogram=tomogram,
-        figures={run.step: item.figures for run, item in made if item.figures},
-        records={run.step: item.records for run, item in made if item.records},
+        results=tuple(_step_result(run, item) for run, item in made),
         warnings=tuple((run.node, text) for run, item in made for text in item.warnings),
         failure=failure,
         files={
@@ -93,6 +93,18 @@ def _series_report(project: Project, name: str, made: list[tuple[RunRecord, Item
             for file in _with_files(project.database, item).files
         },
         seconds={run.node: item.seconds for run, item in made},
+    )
+
+
+def _step_result(run: RunRecord, item: ItemRecord) -> StepResult:
+    step = find_step(run.step)
+    return step_result(
+        run.node,
+        step.figures,
+        step.records,
+        figures=item.figures,
+        not_measurable=item.not_measurable,
+        records=item.records,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from cryoloom.algorithms.alignment.axis_consensus import LEAST_SERIES, AxisConsensus, axis_consensus
+from cryoloom.contract import Step, discovery, find_step
 from cryoloom.engine.coordinator.scheduler import Summary
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
@@ -14,24 +16,34 @@ from cryoloom.store.records import RunRecord
 
 __all__ = ["align_outlying_again", "aligning_run", "session_axis"]
 
-_ALIGNING = ("align_series", "import_alignment")
-
 
 def aligning_run(project: Project, run: str | int | None = None) -> RunRecord:
     """The run told, or the latest one that aligned enough series for a consensus."""
     if run is not None:
         found = project.find_run(run)
-        if found.step not in _ALIGNING:
+        if not _aligns(find_step(found.step)):
             raise UserInputError(
-                f"run {found.id} is of {found.step}, expected one of {' or '.join(_ALIGNING)}; see "
-                "`cryoloom log`"
+                f"run {found.id} is of {found.step}, expected one of {_names(_aligns)}; see `cryoloom log`"
             )
         return found
-    aligning = [found for found in project.database.runs() if found.step in _ALIGNING]
+    aligning = [found for found in project.database.runs() if _aligns(find_step(found.step))]
     if not aligning:
-        raise UserInputError("no series was aligned in this project yet; run align_series first")
+        raise UserInputError(f"no series was aligned in this project yet; run one of {_names(_aligns)} first")
     of_session = [found for found in aligning if _n_done(project, found) >= LEAST_SERIES]
     return max(of_session or aligning, key=lambda found: found.id)
+
+
+def _aligns(step: Step) -> bool:
+    return "poses" in step.source_of
+
+
+def _holds_axis(step: Step) -> bool:
+    return step.hold_axis is not None
+
+
+def _names(chosen: Callable[[Step], bool]) -> str:
+    """Steps of a kind, for a message."""
+    return " or ".join(name for name, step in discovery.all_steps().items() if chosen(step))
 
 
 def _n_done(project: Project, run: RunRecord) -> int:
@@ -44,6 +56,7 @@ def session_axis(project: Project, run: str | int | None = None) -> tuple[RunRec
     The hand of a series may come from a later result, since the CTF may be estimated after the alignment.
     """
     found = aligning_run(project, run)
+    evidence = [f.name for f in find_step(found.step).figures if f.role == "tilt_axis_evidence"]
     series: list[TiltSeries] = []
     lines: dict[str, float] = {}
     for item in project.database.items(found.id):
@@ -52,8 +65,9 @@ def session_axis(project: Project, run: str | int | None = None) -> tuple[RunRec
         value = project.value(item)
         if isinstance(value, TiltSeries):
             series.append(value if value.handedness.measured else _with_later_hand(project, value))
-        if "axis_by_common_line_deg" in item.figures:
-            lines[item.name] = item.figures["axis_by_common_line_deg"]
+        for name in evidence:
+            if name in item.figures:
+                lines[item.name] = item.figures[name]
     return found, axis_consensus(series, common_line_deg=lines)
 
 
@@ -76,20 +90,16 @@ def align_outlying_again(project: Project, run: str | int | None = None, **how: 
     found, consensus = session_axis(project, run)
     if not consensus.outlying:
         return None
-    if found.step != "align_series":
+    hold = find_step(found.step).hold_axis
+    if hold is None:
         raise UserInputError(
-            f"run {found.id} took its alignment from another program; align its series with align_series and "
-            f"tilt_axis_deg={consensus.axis_deg:.2f}"
+            f"run {found.id} took its alignment from another program; align its series with "
+            f"{_names(_holds_axis)} and the tilt axis held at {consensus.axis_deg:.2f} deg"
         )
     summary = project.run(
-        "align_series",
-        like=found.id,
-        items=consensus.outlying,
-        tilt_axis_deg=round(consensus.axis_deg, 3),
-        axis="fixed",
-        **how,
+        found.step, like=found.id, items=consensus.outlying, **hold(consensus.axis_deg), **how
     )
-    made = max(run.id for run in project.database.runs() if run.step == "align_series")
+    made = max(run.id for run in project.database.runs() if run.step == found.step)
     project.comment(
         made,
         f"tilt axis held at the session's: {consensus.axis_deg:.2f} +- {consensus.error_deg:.2f} deg, the "

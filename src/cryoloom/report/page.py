@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
+from cryoloom.contract.figures import Column, Figure
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.model import TiltSeries
 from cryoloom.views.aligned_loop import aligned_loop
@@ -29,8 +30,8 @@ from cryoloom.views.images import (
     stretched,
     tilt_thumbnail,
 )
-from cryoloom.views.judgement import CRITERIA, Finding, Light, figure, judge, overall, session_axis_deg
-from cryoloom.views.meanings import meaning_of, number_text
+from cryoloom.views.judgement import Finding, Light, criteria_of, judge, overall, session_axis_deg
+from cryoloom.views.numbers import NOT_MEASURABLE, number_text, unit_symbol, with_unit
 from cryoloom.views.plots import Plot, plots_of
 
 __all__ = ["write_report"]
@@ -66,6 +67,17 @@ class _Slices:
 
 
 @dataclass(frozen=True, slots=True)
+class _FigureRow:
+    """One figure in the table of a series."""
+
+    step: str
+    title: str
+    value: str
+    meaning: str
+    good: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Section:
     """One series as the template shows it."""
 
@@ -81,8 +93,7 @@ class _Section:
     plots: Mapping[str, tuple[Plot, ...]]
     gain: tuple[tuple[str, str, float, bool], ...]
     """Orientation tried, its variation as text and as percentage of the largest, whether it is the least."""
-    figures: tuple[tuple[str, str, str, str], ...]
-    """Step, title, value with unit, meaning."""
+    figures: tuple[_FigureRow, ...]
     cells: tuple[tuple[str, float | None], ...]
     """Text and sort value of the summary table's columns."""
     notes: tuple[str, ...]
@@ -90,22 +101,19 @@ class _Section:
 
 _LIGHTS: tuple[Light, ...] = ("good", "look", "poor", "failed", "unknown")
 _DASH, _TIMES, _MINUS = "\u2013", "\u00d7", "\u2212"
-_COLUMNS = (
+_SERIES_COLUMNS = (
     ("Tilts used", "", "tilts in use, of those acquired"),
     ("Range", "", "lowest to highest tilt in use"),
     ("Dose", "e/Å²", "total over the series"),
-    ("Motion", "Å", "median path of the specimen within an exposure"),
-    ("Defocus", "µm", "median underfocus"),
-    ("CTF fit", "Å", "median resolution up to which the CTF fits"),
     ("Tilt axis", "°", "direction in the image, counter-clockwise from +y"),
-    ("Residual", "Å", "mean alignment residual"),
 )
 
 
 def write_report(content: ReportContent, path: Path) -> None:
     """Write the page as ``path``, whole or not at all; it refers to nothing outside itself."""
     axis = session_axis_deg(content.series)
-    sections = [_section(i, item, axis) for i, item in enumerate(content.series, 1)]
+    columns = _figure_columns(content.series)
+    sections = [_section(i, item, axis, columns) for i, item in enumerate(content.series, 1)]
     environment = Environment(
         loader=PackageLoader("cryoloom", "report"),
         autoescape=True,
@@ -113,12 +121,17 @@ def write_report(content: ReportContent, path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number_text, "json_data": _json_data, "duration": _duration}
+    environment.filters |= {
+        "number": number_text,
+        "with_unit": with_unit,
+        "json_data": _json_data,
+        "duration": _duration,
+    }
     html = environment.get_template("page.html.j2").render(
         content=content,
         sections=sections,
-        columns=_COLUMNS,
-        criteria=CRITERIA,
+        columns=(*_SERIES_COLUMNS, *(_heading(figure) for figure in columns)),
+        criteria=criteria_of(content.series),
         open_sections=len(sections) <= _OPEN_SECTIONS,
         counts={light: sum(s.light == light for s in sections) for light in _LIGHTS},
         style=_asset("page.css"),
@@ -139,7 +152,17 @@ def write_report(content: ReportContent, path: Path) -> None:
         ) from error
 
 
-def _section(number: int, item: SeriesReport, session_axis: float | None) -> _Section:
+def _heading(figure: Figure) -> tuple[str, str, str]:
+    """Heading, unit and explanation of a figure's column."""
+    column = figure.column
+    if column is None:
+        raise ValueError(f"the figure {figure.name} declares no column")
+    return column.heading, column.unit or unit_symbol(figure.unit), figure.meaning
+
+
+def _section(
+    number: int, item: SeriesReport, session_axis: float | None, columns: tuple[Figure, ...]
+) -> _Section:
     findings = judge(item, session_axis)
     notes: list[str] = []
     thumbnails: tuple[_Thumbnail, ...] = ()
@@ -163,7 +186,7 @@ def _section(number: int, item: SeriesReport, session_axis: float | None) -> _Se
         plots=plots_of(item),
         gain=_gain_evidence(item.series),
         figures=_figure_rows(item),
-        cells=_cells(item),
+        cells=_cells(item, columns),
         notes=tuple(notes),
     )
 
@@ -229,17 +252,37 @@ def _gain_evidence(series: TiltSeries | None) -> tuple[tuple[str, str, float, bo
     )
 
 
-def _figure_rows(item: SeriesReport) -> tuple[tuple[str, str, str, str], ...]:
-    rows = []
-    for step, figures in item.figures.items():
-        for name, value in figures.items():
-            meaning = meaning_of(name, step)
-            unit = f"\u202f{meaning.unit}" if meaning.unit else ""
-            rows.append((step, meaning.title, number_text(value) + unit, meaning.text))
-    return tuple(rows)
+def _figure_rows(item: SeriesReport) -> tuple[_FigureRow, ...]:
+    return tuple(
+        _FigureRow(
+            result.node, one.figure.title, one.text, " ".join(filter(None, [one.reason, one.figure.meaning])),
+            _good(one.figure),
+        )
+        for result in item.results
+        for one in result.measured
+    )  # fmt: skip
 
 
-def _cells(item: SeriesReport) -> tuple[tuple[str, float | None], ...]:
+def _good(figure: Figure) -> str:
+    """Which values are good: the step's own words, or its bounds."""
+    if figure.good or figure.bounds is None:
+        return figure.good
+    return f"up to {with_unit(figure.bounds.good_to, figure.unit)}"
+
+
+def _figure_columns(items: Iterable[SeriesReport]) -> tuple[Figure, ...]:
+    """Figures that have a column in the table of all series, in the order of the steps; one a heading."""
+    found = {
+        one.figure.column.heading: one.figure
+        for item in items
+        for result in item.results
+        for one in result.measured
+        if one.figure.column is not None
+    }
+    return tuple(found.values())
+
+
+def _cells(item: SeriesReport, columns: Iterable[Figure]) -> tuple[tuple[str, float | None], ...]:
     """The summary table's row; a dash where nothing is known."""
     series = item.series
     cells: list[tuple[str, float | None]] = []
@@ -254,15 +297,18 @@ def _cells(item: SeriesReport) -> tuple[tuple[str, float | None], ...]:
             (span, max(used) - min(used) if used else None),
             (f"{dose:.0f}" if dose else _DASH, dose or None),
         ]
-    defocus = figure(item, "defocus_median_angstrom")
-    cells += [
-        _cell(figure(item, "motion_median_angstrom"), 1),
-        _cell(None if defocus is None else defocus / 1e4, 2),
-        _cell(figure(item, "fit_resolution_median_angstrom"), 1),
-        _cell(_axis_deg(series), 1),
-        _cell(figure(item, "residual_mean_angstrom"), 1),
-    ]
+    cells.append(_cell(_axis_deg(series), 1))
+    cells += [_figure_cell(item, figure.column) for figure in columns if figure.column is not None]
     return tuple(cells)
+
+
+def _figure_cell(item: SeriesReport, column: Column) -> tuple[str, float | None]:
+    found = item.measured(lambda other: other.column is not None and other.column.heading == column.heading)
+    if found is None:
+        return _cell(None, column.digits)
+    if found.value is None:
+        return NOT_MEASURABLE, None
+    return _cell(found.value / column.divide_by, column.digits)
 
 
 def _cell(value: float | None, digits: int) -> tuple[str, float | None]:

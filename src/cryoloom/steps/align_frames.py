@@ -30,6 +30,7 @@ from cryoloom.algorithms.motion.movie_fractions import (
     read_fractions,
 )
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
+from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.gain import load_gain
@@ -117,6 +118,33 @@ def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepCon
             pass
 
 
+FIGURES = (
+    Figure(
+        "motion_median_angstrom",
+        "angstrom",
+        "Motion, median over tilts",
+        "Length of the path of the specimen during one exposure. It is corrected between frames; fast motion "
+        "within a frame blurs.",
+        bounds=Bounds(15.0, 40.0, "Motion is corrected between frames, not within one."),
+        column=Column("Motion"),
+    ),
+    Figure(
+        "motion_max_angstrom",
+        "angstrom",
+        "Motion, largest",
+        "The same for the tilt that moved most. A tilt far above the median may be blurred.",
+    ),
+    Figure(
+        "motion_error_angstrom",
+        "angstrom",
+        "Motion, uncertainty",
+        "Expected rms error of the position of a frame, from its scatter about a smooth path, median over "
+        "tilts.",
+        good="well below a pixel",
+    ),
+)
+
+
 @step(
     "align_frames",
     version=2,
@@ -135,13 +163,11 @@ def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepCon
         "{binning:g}][; in a median exposure the specimen moved by {motion_median_angstrom:.1f} "
         "Å]."
     ),
+    figures=FIGURES,
+    source_of=("images",),
 )
 def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries:
-    """Find the motion within every movie, and sum its frames with it corrected: all, even and odd ones.
-
-    Quality figures: ``motion_median_angstrom`` and ``motion_max_angstrom``, length of the path of a tilt's
-    frames; ``motion_error_angstrom``, expected rms error of a frame's shift, median over tilts.
-    """
+    """Find the motion within every movie, and sum its frames with it corrected: all, even and odd ones."""
     sinks = _Sinks.open(context, series, _common_shape(series), params)
     sections = {tilt.acquisition_index: section for section, tilt in enumerate(series.tilts)}
     changes: dict[int, dict[str, Any]] = {}

@@ -54,6 +54,8 @@ from cryoloom.formats.imod.tracks import fiducial_digests
 from cryoloom.model import ImageWarp, TiltSeries
 from cryoloom.steps.aligned_poses import LEAST_TILTS, with_poses
 from cryoloom.steps.alignment_records import (
+    ALIGNMENT_FIGURES,
+    ALIGNMENT_RECORDS,
     record_alignment,
     record_axis,
     record_local,
@@ -159,6 +161,10 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
         "Tilt series were aligned by robust bundle adjustment of tracked features[ ({method})][; "
         "the mean residual was {residual_mean_angstrom:.2f} Å]."
     ),
+    figures=ALIGNMENT_FIGURES,
+    records=ALIGNMENT_RECORDS,
+    source_of=("poses",),
+    hold_axis=lambda axis_deg: {"tilt_axis_deg": round(axis_deg, 3), "axis": "fixed"},
 )
 def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepContext) -> TiltSeries:
     """Find tilt axis, shifts and by option more of all images of a series."""

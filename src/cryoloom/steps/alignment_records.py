@@ -12,12 +12,146 @@ from cryoloom.algorithms.alignment.local_alignment import LocalChoice
 from cryoloom.algorithms.alignment.point_surfaces import find_surfaces
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 from cryoloom.algorithms.series.tilt_offset import TransmissionFit
+from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import JsonValue, StepContext
 from cryoloom.model import TiltSeries
 
-__all__ = ["record_alignment", "record_axis", "record_offset", "record_residuals"]
+__all__ = [
+    "ALIGNMENT_FIGURES",
+    "ALIGNMENT_RECORDS",
+    "record_alignment",
+    "record_axis",
+    "record_offset",
+    "record_residuals",
+]
 
 Array = NDArray[np.float64]
+
+ALIGNMENT_FIGURES = (
+    Figure(
+        "residual_mean_angstrom",
+        "angstrom",
+        "Alignment residual, mean",
+        "Mean distance between the tracked positions of features and those of the solved geometry. It limits "
+        "the resolution of the tomogram.",
+        bounds=Bounds(10.0, 30.0, "Features of this size and finer are blurred in the tomogram."),
+        column=Column("Residual"),
+    ),
+    Figure(
+        "pose_error_angstrom",
+        "angstrom",
+        "Pose error",
+        "Half of the distance between the images of two geometries, each solved from half of the tracks: the "
+        "uncertainty that the noise of the tracks leaves. Errors common to both halves do not show.",
+    ),
+    Figure(
+        "tilt_axis_deg",
+        "deg",
+        "Tilt axis",
+        "Direction of the tilt axis in the images, counter-clockwise from +y. It is a property of the "
+        "microscope.",
+        good="the same in every series of a session",
+    ),
+    Figure(
+        "n_tracks",
+        "",
+        "Tracked features",
+        "Beads, patches or other features followed through the series to solve the alignment.",
+    ),
+    Figure(
+        "n_predicted",
+        "tilts",
+        "Tilts placed by their neighbours",
+        "Tilts on which nothing could be tracked; their pose is interpolated.",
+        good="0",
+    ),
+    Figure(
+        "bead_diameter_angstrom",
+        "angstrom",
+        "Bead diameter",
+        "Diameter of the gold beads, measured in the images.",
+    ),
+    Figure(
+        "left_out_error_angstrom",
+        "angstrom",
+        "Alignment error, cross-validated",
+        "Distance of tracked features from a solution made without them. Unlike the residual, it is not "
+        "lowered by fitting noise.",
+    ),
+    Figure(
+        "left_out_error_rigid_angstrom",
+        "angstrom",
+        "Alignment error, cross-validated, without local alignment",
+        "The cross-validated error where every image is moved as a whole. A local alignment is used only "
+        "where it lowers this error.",
+    ),
+    Figure(
+        "local_displacement_angstrom",
+        "angstrom",
+        "Local displacement",
+        "Rms over images and field of the displacement that the local alignment adds to the poses.",
+    ),
+    Figure(
+        "track_cloud_angstrom",
+        "angstrom",
+        "Depth of the tracked features",
+        "Depth that holds the middle nine tenths of the tracked features, across their plane.",
+    ),
+    Figure(
+        "bead_surface_distance_angstrom",
+        "angstrom",
+        "Distance of the bead surfaces",
+        "Distance of the two parallel planes on which the gold beads lie, where they lie on two.",
+    ),
+    Figure(
+        "axis_by_common_line_deg",
+        "deg",
+        "Tilt axis by common lines",
+        "Axis along which the profiles of all images agree best. It is independent of the tracks.",
+        good="within a degree of the tilt axis",
+        role="tilt_axis_evidence",
+    ),
+    Figure(
+        "tilt_offset_by_light_deg",
+        "deg",
+        "Tilt offset by transmission",
+        "Pretilt of the specimen on the stage: minus the nominal tilt at which most electrons pass.",
+    ),
+    Figure(
+        "tilt_offset_by_plane_deg",
+        "deg",
+        "Tilt offset by the plane of the specimen",
+        "Pretilt of the slab that holds the contents of the specimen, measured about half-way through the "
+        "alignment, to one or two degrees.",
+    ),
+)
+ALIGNMENT_RECORDS = (
+    Record(
+        "alignment",
+        "Residual, cross-validated error and pose error of every tilt, and the methods tried.",
+        shows="alignment_errors",
+    ),
+    Record(
+        "residuals",
+        "Position and residual of every track in every image.",
+        shows="residuals",
+    ),
+    Record(
+        "tilt_axis",
+        "Evidence on the direction of the tilt axis: similarity of neighbouring images for every axis over "
+        "half a turn, common lines, and the tracks.",
+        shows="tilt_axis",
+    ),
+    Record(
+        "local",
+        "Local alignments tried with their cross-validated errors, and the rms displacement in every image.",
+        shows="local_alignment",
+    ),
+    Record(
+        "tilt_offset",
+        "Tilt offset by transmission and by the plane of the specimen.",
+    ),
+)
 
 COMMON_LINE_PIXELS = 160
 MOST_RESIDUALS_TOLD = 4000
@@ -34,7 +168,11 @@ def record_alignment(
     tracks, solution = best.tracks, best.solution
     residual, counts = solution.view_residuals_angstrom(tracks)
     context.figure("residual_mean_angstrom", solution.mean_residual_angstrom(tracks))
-    context.figure("pose_error_angstrom", best.typical_error_angstrom)
+    context.figure(
+        "pose_error_angstrom",
+        best.typical_error_angstrom,
+        reason="the tracks are too few to solve the geometry from each half of them",
+    )
     context.figure("tilt_axis_deg", float(series.tilt_axis_deg.applied or 0.0))
     context.figure("n_tracks", int((solution.point_residuals_angstrom(tracks)[1] > 0).sum()))
     context.figure("n_predicted", sum(t.pose is not None and t.pose.predicted for t in series.included))

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.aligned_images import OVERSAMPLING, pose_affine, sample_aligned, spline_image
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import binned_shape
@@ -46,6 +47,16 @@ def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
     return int(4 * n_y * n_x * (4 + 3 * knots + 2 * warped)) + (200 << 20)
 
 
+FIGURES = (
+    Figure(
+        "covered_percent",
+        "percent",
+        "Aligned images covered",
+        "Part of the aligned images that the old ones cover; the rest is filled with their mean.",
+    ),
+)
+
+
 @step(
     "apply_alignment",
     per="tilt_series",
@@ -55,6 +66,7 @@ def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
     gpu="optional",
     ignores_exclusions=True,
     methods="Images were resampled with the alignment applied.",
+    figures=FIGURES,
 )
 def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: StepContext) -> TiltSeries:
     """Write the aligned images of a series, dose-weighted and CTF-corrected ones too, and their halves."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cryoloom.algorithms.series.tilt_matching import corresponding_tilts
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
@@ -20,6 +21,11 @@ class AssignCtfParams(StepParams):
     """Nothing to choose."""
 
 
+FIGURES = (
+    Figure("n_ctf", "tilts", "CTFs assigned", "Tilts that have a CTF in the other set, which they now use."),
+)
+
+
 @step(
     "assign_ctf",
     per="tilt_series",
@@ -28,6 +34,7 @@ class AssignCtfParams(StepParams):
     bytes_needed=lambda item, params: 1 << 20,
     also_needs={"ctf_from": TiltSeries},
     methods="CTFs were taken over from other images of the same exposures.",
+    figures=FIGURES,
 )
 def assign_ctf(
     series: TiltSeries, params: AssignCtfParams, context: StepContext, *, ctf_from: TiltSeries

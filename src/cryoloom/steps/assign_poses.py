@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from cryoloom.algorithms.series.tilt_matching import corresponding_tilts
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
@@ -32,6 +33,13 @@ class AssignPosesParams(StepParams):
     )
 
 
+FIGURES = (
+    Figure(
+        "n_poses", "tilts", "Poses assigned", "Tilts that have a pose in the other set, which they now use."
+    ),
+)
+
+
 @step(
     "assign_poses",
     per="tilt_series",
@@ -40,6 +48,7 @@ class AssignPosesParams(StepParams):
     bytes_needed=lambda item, params: 1 << 20,
     also_needs={"poses_from": TiltSeries},
     methods="Poses were taken over from other images of the same exposures.",
+    figures=FIGURES,
 )
 def assign_poses(
     series: TiltSeries, params: AssignPosesParams, context: StepContext, *, poses_from: TiltSeries

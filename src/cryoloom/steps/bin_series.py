@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.images.resample_image import BinnedFrame, bin_image, binned_frame
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Stack, TiltSeries
@@ -50,6 +51,11 @@ def _bytes_needed(series: TiltSeries, params: BinSeriesParams) -> int:
     return 24 * n_y * n_x + (150 << 20)
 
 
+FIGURES = (
+    Figure("pixel_size_angstrom", "angstrom", "Pixel size", "Pixel size of the images that were written."),
+)
+
+
 @step(
     "bin_series",
     per="tilt_series",
@@ -59,6 +65,7 @@ def _bytes_needed(series: TiltSeries, params: BinSeriesParams) -> int:
     gpu="optional",
     ignores_exclusions=True,
     methods="Images were binned[ to pixels of {pixel_size_angstrom:.2f} Å].",
+    figures=FIGURES,
 )
 def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext) -> TiltSeries:
     """Bin the images of a series, dose-weighted and CTF-corrected ones too, and their halves."""

@@ -28,6 +28,7 @@ from cryoloom.algorithms.ctf.correction import (
     linear_depth_step_angstrom,
 )
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.depth import plane_depth
@@ -59,6 +60,16 @@ def _bytes_needed(series: TiltSeries, params: CorrectCtfParams) -> int:
     return 28 * n_y * n_x + 600_000_000
 
 
+FIGURES = (
+    Figure(
+        "narrowest_strip_px",
+        "px",
+        "Narrowest strip",
+        "Width of the narrowest strip corrected at one defocus; 0 where every image was corrected as one.",
+    ),
+)
+
+
 @step(
     "correct_ctf",
     per="tilt_series",
@@ -71,6 +82,7 @@ def _bytes_needed(series: TiltSeries, params: CorrectCtfParams) -> int:
         "series. J. Struct. Biol. 168, 378-387, doi:10.1016/j.jsb.2009.08.016",
     ),
     methods="The CTF was corrected in strips along the tilt axis by {method}.",
+    figures=FIGURES,
 )
 def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepContext) -> TiltSeries:
     """Correct every image not excluded at the defocus of each of its pixels; halves too."""

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.denoising.deconvolution import deconvolution_filter, filter_reach_px, filtered_volume
 from cryoloom.algorithms.images.volume_tiles import TilePlan, map_tiles
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Tomogram
@@ -55,6 +56,26 @@ def _bytes_needed(tomogram: Tomogram, params: DeconvolveParams) -> int:
     return int(4 * _TILE_COPIES * max(voxels, _SMALLEST_TILE)) + _BESIDES_BYTES
 
 
+FIGURES = (
+    Figure(
+        "defocus_angstrom", "angstrom", "Defocus undone", "Defocus whose transfer function the filter undoes."
+    ),
+    Figure(
+        "contrast_gain",
+        "",
+        "Contrast, after over before",
+        "Standard deviation of the middle of the deconvolved tomogram over that before.",
+    ),
+)
+RECORDS = (
+    Record(
+        "deconvolution",
+        "The filter that multiplies the transform of the tomogram, and the transfer function it undoes.",
+        shows="deconvolution",
+    ),
+)
+
+
 @step(
     "deconvolve",
     per="tomogram",
@@ -66,13 +87,11 @@ def _bytes_needed(tomogram: Tomogram, params: DeconvolveParams) -> int:
         "The CTF of whole tomograms was undone by a radial filter that spares what is noise[, at a defocus "
         "of {defocus_angstrom:.0f} Å]."
     ),
+    figures=FIGURES,
+    records=RECORDS,
 )
 def deconvolve(tomogram: Tomogram, params: DeconvolveParams, context: StepContext) -> Tomogram:
-    """Undo the CTF of a tomogram with one radial filter, shown as a curve in the report.
-
-    Quality figures: ``defocus_angstrom``, the defocus undone; ``contrast_gain``, standard deviation after
-    over before, of the volume's middle.
-    """
+    """Undo the CTF of a tomogram with one radial filter, shown as a curve in the report."""
     defocus, phase_shift = _defocus(tomogram, params)
     is_flipped = _is_ctf_corrected(tomogram) if params.phase_flipped is None else params.phase_flipped
     response, transfer = deconvolution_filter(

@@ -41,6 +41,7 @@ from cryoloom.algorithms.denoising.network_training import (
 )
 from cryoloom.algorithms.denoising.unet import UNet3d, reach_px
 from cryoloom.algorithms.images.volume_tiles import TilePlan, map_tiles
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
@@ -167,6 +168,20 @@ def _bytes_per_voxel(effort: _Effort) -> int:
     return 4 * 14 * effort.filters * 2
 
 
+FIGURES = (
+    Figure(
+        "loss_ratio",
+        "",
+        "Loss of the network over that of doing nothing",
+        "Measured on boxes that were not used for training. Noise alone leaves 0.5; near 1 nothing was "
+        "learned.",
+        good="well below 1; 0.5 is the best possible",
+    ),
+    Figure("n_epochs", "", "Rounds of training", "Rounds of training until the network was best."),
+)
+RECORDS = (Record("training", "Losses of the network in every round of training.", shows="training"),)
+
+
 @step(
     "denoise",
     version=2,
@@ -182,13 +197,11 @@ def _bytes_per_voxel(effort: _Effort) -> int:
         CitedFor("Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)", "method", ("missing_wedge",)),
     ),
     methods="Tomograms were denoised by a three-dimensional U-Net trained on their halves ({method}).",
+    figures=FIGURES,
+    records=RECORDS,
 )
 def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> Tomogram:
-    """Train on the halves of a tomogram, or take a trained network, and apply it to both.
-
-    Quality figures: ``loss_ratio``, the network's validation loss over that of doing nothing (of noise alone
-    0.5 is the best there is); ``n_epochs``, rounds of training until it was best.
-    """
+    """Train on the halves of a tomogram, or take a trained network, and apply it to both."""
     even, odd = _halves(tomogram)
     effort = _effort(params, context.device)
     network = _network(params, effort).to(context.device)

@@ -23,6 +23,7 @@ from pydantic import Field
 from cryoloom.algorithms.alignment.bead_positions import BeadPositions, beads_of_poses
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
@@ -63,6 +64,45 @@ def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
     return 250_000_000 + int(16 * len(series.tilts) * n_y * n_x / binning**2) + 28 * n_y * n_x
 
 
+FIGURES = (
+    Figure("n_beads", "", "Gold beads", "Gold beads found in the specimen from the images that show them."),
+    Figure(
+        "bead_diameter_angstrom",
+        "angstrom",
+        "Bead diameter",
+        "Diameter of the gold beads, measured in the images.",
+    ),
+    Figure(
+        "erased_radius_angstrom",
+        "angstrom",
+        "Erased radius",
+        "Radius of the discs filled, with the fringes of the beads, measured from all beads.",
+    ),
+    Figure(
+        "bead_contrast_left_percent",
+        "percent",
+        "Bead contrast left",
+        "Darkness of the erased discs against their surroundings, in percent of that of the beads.",
+        good="within a few percent of 0",
+    ),
+    Figure(
+        "erased_percent",
+        "percent",
+        "Pixels erased",
+        "Part of the pixels that were filled. More than about 10 percent means that beads crowd the field, "
+        "or that false ones were found.",
+        good="below 10 percent",
+    ),
+)
+RECORDS = (
+    Record(
+        "beads",
+        "Positions of the gold beads in the specimen and their significance.",
+        shows="points_in_specimen",
+    ),
+)
+
+
 @step(
     "erase_beads",
     version=2,
@@ -72,6 +112,8 @@ def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
     bytes_needed=_bytes_needed,
     gpu="optional",
     methods="Gold beads were erased from the images[ ({n_beads:.0f} in a series)].",
+    figures=FIGURES,
+    records=RECORDS,
 )
 def erase_beads(series: TiltSeries, params: EraseBeadsParams, context: StepContext) -> TiltSeries:
     """Find the gold beads of an aligned series and fill their shadows in every image."""

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.images.prefetch import prefetch
 from cryoloom.algorithms.images.xrays import XrayCriteria, fill_from_surroundings, find_xrays
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Stack, TiltSeries
@@ -46,6 +47,18 @@ def _bytes_needed(series: TiltSeries, params: EraseXraysParams) -> int:
     return 30 * n_y * n_x + (1 << 23)
 
 
+FIGURES = (
+    Figure(
+        "xray_pixels_per_megapixel",
+        "per million",
+        "X-ray pixels",
+        "Pixels hit by X-rays or noise spikes and replaced. Thousands mean that real detail or a wrong gain "
+        "reference was taken for spikes.",
+        good="below 100",
+    ),
+)
+
+
 @step(
     "erase_xrays",
     per="tilt_series",
@@ -59,12 +72,10 @@ def _bytes_needed(series: TiltSeries, params: EraseXraysParams) -> int:
     methods=(
         "X-ray hits were replaced by values nearby[ ({xray_pixels_per_megapixel:.1f} in a million pixels)]."
     ),
+    figures=FIGURES,
 )
 def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepContext) -> TiltSeries:
-    """Find X-ray hits in every tilt and replace them, in its even and odd halves at the same pixels.
-
-    Quality figure: ``xray_pixels_per_megapixel``, replaced pixels in a million.
-    """
+    """Find X-ray hits in every tilt and replace them, in its even and odd halves at the same pixels."""
     stack = series.unweighted_stack
     present = stack.present
     sinks = {

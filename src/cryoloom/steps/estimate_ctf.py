@@ -36,6 +36,7 @@ from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf.shared_properties import Thickness
 from cryoloom.algorithms.ctf.transfer import principal_defoci
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
+from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
 from cryoloom.model import Ctf, Sourced, Stack, Tilt, TiltSeries
@@ -88,6 +89,109 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
     return 400_000_000 + 20 * n_y * n_x + 9_000_000 * len(series.tilts)
 
 
+FIGURES = (
+    Figure(
+        "defocus_median_angstrom",
+        "angstrom",
+        "Defocus, median",
+        "Underfocus of the middle of the specimen.",
+        good="near the value set at the microscope",
+        column=Column("Defocus", digits=2, unit="µm", divide_by=1e4),
+    ),
+    Figure(
+        "fit_resolution_median_angstrom",
+        "angstrom",
+        "CTF fit resolution, median",
+        "Finest detail up to which the rings of the spectrum follow the model. It cannot be finer than two "
+        "pixels.",
+        bounds=Bounds(20.0, 40.0, "Without rings beyond this resolution the defocus is a guess."),
+        column=Column("CTF fit"),
+    ),
+    Figure(
+        "n_predicted",
+        "tilts",
+        "CTFs predicted",
+        "Tilts without visible rings, for which the defocus was taken from the rest of the series.",
+        good="0, or a few at high tilt",
+    ),
+    Figure(
+        "defocus_sd_median_angstrom",
+        "angstrom",
+        "Defocus, uncertainty",
+        "Standard deviation of the defocus of a tilt as the fit estimates it, median over tilts.",
+        good="below 200 angstrom",
+    ),
+    Figure(
+        "handedness",
+        "",
+        "Defocus handedness",
+        "+1: parts of the specimen higher along the beam have less defocus, -1: more. It is a property of "
+        "the microscope, the same for all series; a wrong sign spoils every CTF correction in depth.",
+        good="the same in every series",
+    ),
+    Figure(
+        "handedness_gain_nats",
+        "nats",
+        "Handedness, evidence",
+        "Logarithm of how much better one handedness explains the whole series than the other.",
+        good="20 or more",
+    ),
+    Figure(
+        "handedness_gradient",
+        "",
+        "Handedness, gradient of defocus",
+        "Measured over predicted change of defocus across the tilted images. Far from 1 the tilt axis or the "
+        "tilt angles are wrong.",
+        good="near 1",
+    ),
+    Figure(
+        "handedness_votes_for",
+        "tilts",
+        "Handedness, tilts for it",
+        "Tilts whose own gradient of defocus has this sign.",
+    ),
+    Figure(
+        "handedness_votes_against",
+        "tilts",
+        "Handedness, tilts against it",
+        "Tilts whose own gradient of defocus has the other sign.",
+        good="few of those for it",
+    ),
+    Figure(
+        "specimen_inclination_deg",
+        "deg",
+        "Inclination of the specimen",
+        "Slope of the ice across the tilt axis, measured by defocus. Lamellae often lie at 8 to 12 degrees.",
+    ),
+    Figure(
+        "phase_shift_median_deg",
+        "deg",
+        "Phase shift, median",
+        "Phase shift of the phase plate, without that of amplitude contrast.",
+    ),
+    Figure(
+        "thickness_angstrom",
+        "angstrom",
+        "Thickness, from the CTF",
+        "Rings of scatterers at all depths cancel at the nodes of the spectrum, which gives the thickness. "
+        "Shown where it is known to a fifth or to 300 angstrom.",
+    ),
+    Figure(
+        "thickness_sd_angstrom",
+        "angstrom",
+        "Thickness from the CTF, uncertainty",
+        "Standard deviation of the thickness as the fit estimates it.",
+    ),
+)
+RECORDS = (
+    Record(
+        "ctf_curves",
+        "Radially averaged spectrum of every tilt, background removed, and the fitted model.",
+        shows="ctf_curves",
+    ),
+)
+
+
 @step(
     "estimate_ctf",
     version=8,
@@ -106,6 +210,9 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
         "[Defocus and astigmatism of all tilts of a series were estimated in one model; the median defocus "
         "was {defocus_um:.2f} μm][, with rings seen to {fit_resolution_angstrom:.1f} Å]."
     ),
+    figures=FIGURES,
+    records=RECORDS,
+    source_of=("ctf",),
 )
 def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepContext) -> TiltSeries:
     """Defocus, astigmatism and fit resolution of every exposure, and the handedness of the series."""
@@ -310,6 +417,8 @@ def _tell_figures(
     context.figure("defocus_median_angstrom", float(np.median([c.defocus_angstrom for c in ctfs])))
     if resolutions:
         context.figure("fit_resolution_median_angstrom", float(np.median(resolutions)))
+    else:
+        context.not_measurable("fit_resolution_median_angstrom", "no tilt shows Thon rings")
     context.figure("n_predicted", sum(c.predicted for c in ctfs))
     context.figure("defocus_sd_median_angstrom", float(np.median([f.sd_angstrom for f in found.fits])))
     context.figure("handedness", found.model.handedness)

@@ -32,6 +32,7 @@ from cryoloom.algorithms.alignment.slab import (
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
 from cryoloom.algorithms.series.specimen_frame import series_in_slab
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
+from cryoloom.contract.figures import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
@@ -71,6 +72,59 @@ def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
     return 400_000_000 + 24 * n_y * n_x + int(24 * working + 16 * volume)
 
 
+FIGURES = (
+    Figure(
+        "n_beads",
+        "",
+        "Gold beads",
+        "Gold beads found in the aligned images and filled before the specimen is measured.",
+    ),
+    Figure(
+        "thickness_angstrom",
+        "angstrom",
+        "Thickness",
+        "Thickness of the ice or lamella, between the planes that enclose its contents.",
+        column=Column("Thickness", digits=0, unit="nm", divide_by=10.0),
+    ),
+    Figure(
+        "z_offset_angstrom",
+        "angstrom",
+        "Height of the specimen",
+        "Height of the middle of the specimen above the origin of the poses.",
+    ),
+    Figure("pretilt_x_deg", "deg", "Pretilt about x", "Inclination of the specimen along the tilt axis."),
+    Figure(
+        "pretilt_y_deg",
+        "deg",
+        "Pretilt about the tilt axis",
+        "Inclination of the specimen across the tilt axis. Lamellae often lie at 8 to 12 degrees, "
+        "plunge-frozen ice within 3.",
+    ),
+    Figure(
+        "slab_contrast",
+        "",
+        "Slab, contrast",
+        "How much more often the tomogram shows something inside the slab than outside.",
+        good="10 or more; below, the slab is a guess",
+    ),
+    Figure(
+        "pretilt_error_deg",
+        "deg",
+        "Pretilt, error",
+        "Standard error of each of the two pretilts.",
+        good="below 3.2 degrees; above, the slab is a guess",
+    ),
+)
+RECORDS = (
+    Record(
+        "slab",
+        "Slice across the middle of a small tomogram with the surfaces of the specimen, and what lies at "
+        "each depth.",
+        shows="slab",
+    ),
+)
+
+
 @step(
     "estimate_slab",
     version=3,
@@ -80,6 +134,8 @@ def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
     bytes_needed=_bytes_needed,
     gpu="optional",
     methods="The specimen was found in the aligned series[; it was {thickness_angstrom:.0f} Å thick].",
+    figures=FIGURES,
+    records=RECORDS,
 )
 def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepContext) -> TiltSeries:
     """Measure where the specimen lies, and by option lay it flat."""

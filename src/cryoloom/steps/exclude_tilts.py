@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Stack, TiltSeries
@@ -42,6 +43,16 @@ def _bytes_needed(series: TiltSeries, params: ExcludeTiltsParams) -> int:
     return 8 * n_y * n_x + (1 << 24)
 
 
+FIGURES = (
+    Figure(
+        "n_excluded",
+        "tilts",
+        "Tilts excluded",
+        "Tilts of the series that the following steps do not use, whoever excluded them.",
+    ),
+)
+
+
 @step(
     "exclude_tilts",
     per="tilt_series",
@@ -49,12 +60,10 @@ def _bytes_needed(series: TiltSeries, params: ExcludeTiltsParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     methods="With those left out by hand, {total_n_excluded:.0f} tilts were excluded.",
+    figures=FIGURES,
 )
 def exclude_tilts(series: TiltSeries, params: ExcludeTiltsParams, context: StepContext) -> TiltSeries:
-    """Exclude named tilts with a reason; by choice write stacks that hold only the others.
-
-    Quality figure: ``n_excluded``, tilts of the series that are left out, by whomever.
-    """
+    """Exclude named tilts with a reason; by choice write stacks that hold only the others."""
     marked = series.with_tilts(
         {index: {"exclusion": Exclusion(params.reason, "user")} for index in _named(series, params)}
     )

@@ -24,6 +24,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.series.tilt_matching import evidence_of_tilts
 from cryoloom.algorithms.series.view_matching import ViewEvidence, match_views
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.alignment_files import alignment_digests, find_alignment, read_alignment
@@ -56,6 +57,31 @@ class ImportAlignmentParams(StepParams):
     )
 
 
+FIGURES = (
+    Figure(
+        "tilt_axis_deg",
+        "deg",
+        "Tilt axis",
+        "Direction of the tilt axis in the images, counter-clockwise from +y, median over tilts.",
+        good="the same in every series of a session",
+    ),
+    Figure(
+        "tilt_offset_deg",
+        "deg",
+        "Tilt offset",
+        "Median of the tilts in use minus the nominal ones: how far the specimen is from flat on the stage.",
+    ),
+    Figure("n_imported", "tilts", "Poses imported", "Tilts with a pose in the files of the other program."),
+    Figure(
+        "n_left_out",
+        "tilts",
+        "Tilts excluded",
+        "Tilts that the other program left out, and those excluded here before.",
+    ),
+)
+RECORDS = (Record("settings_of_the_other_program", "Settings found in the files of the other program."),)
+
+
 @step(
     "import_alignment",
     per="tilt_series",
@@ -64,6 +90,9 @@ class ImportAlignmentParams(StepParams):
     bytes_needed=lambda series, params: 150_000_000,
     outside=lambda name, params: alignment_digests(params.folder, name, params.program),
     methods="Alignments made by another program were taken over.",
+    figures=FIGURES,
+    records=RECORDS,
+    source_of=("poses",),
 )
 def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context: StepContext) -> TiltSeries:
     """Replace the poses of a series by those in another program's files."""

@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from cryoloom.contract.figures import Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
 from cryoloom.formats.ctf_programs.ctf_files import ctf_digests, find_ctf, read_ctf
@@ -43,6 +44,26 @@ class ImportCtfParams(StepParams):
     )
 
 
+FIGURES = (
+    Figure("n_imported", "tilts", "CTFs imported", "Tilts with a CTF in the files of the other program."),
+    Figure(
+        "n_predicted",
+        "tilts",
+        "CTFs predicted",
+        "Tilts without a CTF in the files, for which the defocus was taken from the rest of the series.",
+        good="0, or a few at high tilt",
+    ),
+    Figure(
+        "defocus_median_angstrom",
+        "angstrom",
+        "Defocus, median",
+        "Underfocus of the middle of the specimen, as the other program gives it.",
+        good="near the value set at the microscope",
+        column=Column("Defocus", digits=2, unit="µm", divide_by=1e4),
+    ),
+)
+
+
 @step(
     "import_ctf",
     per="tilt_series",
@@ -51,6 +72,8 @@ class ImportCtfParams(StepParams):
     bytes_needed=lambda series, params: 100 << 20,
     outside=lambda name, params: ctf_digests(params.folder, name, params.program, params.file),
     methods="CTFs estimated by another program were taken over.",
+    figures=FIGURES,
+    source_of=("ctf",),
 )
 def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext) -> TiltSeries:
     """Replace the CTFs of a series by those in another program's file."""

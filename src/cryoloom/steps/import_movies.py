@@ -17,6 +17,7 @@ from typing import Literal
 from pydantic import Field
 
 from cryoloom.contract.acquisition import AcquisitionParams
+from cryoloom.contract.figures import Record
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.movie import describe_movie
@@ -92,12 +93,17 @@ class ImportMoviesParams(AcquisitionParams):
     )
 
 
+RECORDS = (Record("import", "Where dose, order, pixel size and voltage of the series come from."),)
+
+
 @step(
     "import_movies",
     per="project",
     needs=None,
     gives=TiltSeries,
     bytes_needed=lambda item, params: 100 << 20,
+    records=RECORDS,
+    source_of=("movies",),
 )
 def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[TiltSeries | DataUnfitError]:
     """Find tilt series in a folder of movies. A series that cannot be read comes as its error."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.contract.acquisition import AcquisitionParams
+from cryoloom.contract.figures import Record
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import MrcPixels
@@ -72,12 +73,17 @@ class _Told:
     evidence: tuple[Evidence, ...]
 
 
+RECORDS = (Record("import", "Files that the series was read from, and where its dose comes from."),)
+
+
 @step(
     "import_tilt_series",
     per="project",
     needs=None,
     gives=TiltSeries,
     bytes_needed=lambda item, params: 100 << 20,
+    records=RECORDS,
+    source_of=("images",),
 )
 def import_tilt_series(
     params: ImportTiltSeriesParams, context: StepContext

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.motion.gain_orientation import GainOrientation, find_gain_orientation
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.gain import fit_to_shape, load_gain, read_gain_file
@@ -48,6 +49,39 @@ def _prepare_ahead(series: TiltSeries, params: PrepareGainParams, context: StepC
     return prepared if is_settled or len(series.tilts) >= params.max_movies else None
 
 
+FIGURES = (
+    Figure(
+        "gain_variation",
+        "",
+        "Variation with gain reference",
+        "Standard deviation over mean between neighbouring pixels after gain correction.",
+        good="that of shot noise",
+    ),
+    Figure(
+        "raw_variation",
+        "",
+        "Variation without gain reference",
+        "The same before gain correction. A gain reference that fits lowers it.",
+        good="above the variation with gain reference",
+    ),
+    Figure(
+        "gain_margin_sigmas",
+        "standard errors",
+        "Gain orientation, evidence",
+        "By how many standard errors the orientation in use flattens the movies better than any other.",
+        good="10 or more; below, the movies do not decide",
+    ),
+)
+RECORDS = (
+    Record(
+        "gain_orientation",
+        "Variation between neighbouring pixels after correction with the gain reference in each orientation. "
+        "The right orientation removes the pattern of the camera best, so its bar is the shortest.",
+        shows="gain_trials",
+    ),
+)
+
+
 @step(
     "prepare_gain",
     per="tilt_series",
@@ -62,13 +96,13 @@ def _prepare_ahead(series: TiltSeries, params: PrepareGainParams, context: StepC
         "between neighbouring pixels {raw_variation:.3f} before and {gain_variation:.3f} after "
         "correction).]"
     ),
+    figures=FIGURES,
+    records=RECORDS,
 )
 def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepContext) -> TiltSeries:
     """Find how the gain reference is turned and flipped against the movies.
 
-    Quality figures: ``gain_variation``, between neighbouring pixels after correction, ``raw_variation``
-    before it, and ``gain_margin_sigmas``, by how many standard errors the best is better than any other.
-    An orientation the user told is kept; where the data clearly say otherwise, that is told.
+    An orientation given by the user is kept; where the movies clearly contradict it, a warning says so.
     """
     gain = series.gain
     movies = [tilt.movie for tilt in sorted(series.tilts, key=lambda t: t.acquisition_index) if tilt.movie]

@@ -54,6 +54,7 @@ from cryoloom.algorithms.reconstruction.reconstruction_bands import (
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
 from cryoloom.algorithms.series.specimen_frame import series_in_slab
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
@@ -193,6 +194,56 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + BESIDES_BYTES
 
 
+FIGURES = (
+    Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
+    Figure(
+        "ctf_step_angstrom",
+        "angstrom",
+        "Depth of one CTF correction",
+        "Thickness of the slabs that are corrected at one defocus each (3D-CTF).",
+    ),
+    Figure(
+        "ctf_corrections_per_tilt",
+        "",
+        "CTF corrections of a tilt",
+        "Corrected images made of each tilt, one for each depth (3D-CTF), mean over tilts.",
+    ),
+    Figure("iterations", "", "Iterations", "After so many the middle of the tomogram changes little."),
+    Figure(
+        "residual",
+        "",
+        "Residual of the iterations",
+        "Difference between the images and the projections of the tomogram, over that at the start.",
+    ),
+    Figure(
+        "half_correlation",
+        "",
+        "Correlation of half tomograms",
+        "Mean Fourier shell correlation, up to half of Nyquist, of the tomograms of even and of odd frames. "
+        "1 is free of noise.",
+    ),
+    Figure(
+        "half_resolution_angstrom",
+        "angstrom",
+        "Half tomograms agree to",
+        "Detail at which the correlation of the half tomograms falls below 0.143. Errors of the alignment "
+        "are in both halves and do not show.",
+    ),
+)
+RECORDS = (
+    Record(
+        "residual_course",
+        "Residual after every iteration, on a strip through the middle of the tomogram.",
+        shows="curves",
+    ),
+    Record(
+        "half_correlation",
+        "Fourier shell correlation of the tomograms of even and of odd frames.",
+        shows="half_correlation",
+    ),
+)
+
+
 @step(
     "reconstruct",
     version=2,
@@ -231,6 +282,8 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
         "[; even and odd halves agreed to {half_resolution_angstrom:.1f} Å (Fourier shell correlation "
         "0.143)]."
     ),
+    figures=FIGURES,
+    records=RECORDS,
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
     """Make a tomogram, and even and odd ones, from the aligned images of every tilt not excluded."""
@@ -420,7 +473,15 @@ def _settled(
     _, course = iterations.solve(torch.stack(rows).to(context.device))
     context.figure("iterations", len(course))
     context.figure("residual", course[-1])
-    context.record("residual_course", course)
+    context.record(
+        "residual_course",
+        {
+            "x_title": "iteration",
+            "y_title": "residual over that at the start",
+            "x": list(range(1, len(course) + 1)),
+            "curves": {"residual": course},
+        },
+    )
     return iterations.with_iterations(len(course))
 
 
@@ -440,3 +501,7 @@ def _compare_halves(even: Pixels, odd: Pixels, voxel_size_angstrom: float, conte
     crossing = smoothed_crossing_per_px(frequency, correlation, 0.143)
     if crossing > 0:
         context.figure("half_resolution_angstrom", voxel_size_angstrom / crossing)
+    else:
+        context.not_measurable(
+            "half_resolution_angstrom", "the correlation of the halves does not fall through 0.143"
+        )

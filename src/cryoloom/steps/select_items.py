@@ -2,18 +2,19 @@
 
 What is not chosen is left out with the reason kept: it has neither failed nor is it done, and `status`, the
 report and the log show it. The choice is a step like any other, so it is repeated on other data. A condition
-compares figures with numbers, for example ``defocus_um < 6 and fit_resolution_angstrom < 10``; the figures of
-every step before this one are known by their names (`cryoloom results` lists them), besides ``n_tilts``,
-``n_included``, ``lowest_tilt_deg``, ``highest_tilt_deg``, ``dose_per_angstrom2`` and ``pixel_size_angstrom``
-of the series. ``_median`` or ``_mean`` in a figure's name may be left out, and a length in angstrom can be
-asked for in nm or um. Another choice makes nothing anew.
+compares figures with numbers, for example ``defocus_um < 6 and fit_resolution_angstrom < 10``. It may use the
+figures of every step before this one by their names (`cryoloom results` lists them, and this page says what
+they mean), and ``n_tilts``, ``n_included``, ``lowest_tilt_deg``, ``highest_tilt_deg``,
+``dose_per_angstrom2`` and ``pixel_size_angstrom`` of the series. ``_median`` or ``_mean`` in the name of a
+figure may be left out, and a length in angstrom can be asked for in nm or um. An item is left out, with the
+reason, where a figure in the condition is not measurable. Another choice makes nothing anew.
 """
 
 from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from cryoloom.algorithms.series.conditions import parse_condition
+from cryoloom.algorithms.series.conditions import parse_condition, unmeasured_names
 from cryoloom.contract.item_names import is_named
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
@@ -60,7 +61,13 @@ def select_items(
     if not is_named(item.name, params.names):
         return LeftOut(f"{by_hand}: {item.name} is none of {params.names}")
     if params.where.strip():
-        failing = parse_condition(params.where).failing({**_facts(item), **context.upstream_figures})
+        condition = parse_condition(params.where)
+        figures = {**_facts(item), **context.upstream_figures}
+        unknown = unmeasured_names(condition.names, figures, context.upstream_not_measurable)
+        if unknown:
+            why = "; ".join(f"{name} is not measurable: {reason}" for name, reason in unknown.items())
+            return LeftOut(f"not {condition.text}: {why}")
+        failing = condition.failing(figures)
         if failing:
             return LeftOut(failing)
     return item

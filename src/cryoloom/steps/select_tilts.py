@@ -19,6 +19,7 @@ from cryoloom.algorithms.images.image_smear import SeriesSmear, explaining_terms
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.series.tilt_quality import brightness_ratio, covered_fractions, robust_trend
 from cryoloom.algorithms.series.tilt_survey import TiltSurvey, survey_tilts
+from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Tilt, TiltSeries
@@ -60,6 +61,24 @@ def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
     return 100_000_000 + 4_000_000 * len(series.tilts) + 12 * n_y * n_x // binned
 
 
+FIGURES = (
+    Figure(
+        "n_excluded",
+        "tilts",
+        "Tilts excluded",
+        "Dark, covered, shifted or blurred images that the following steps do not use, and those excluded "
+        "before. The reason is shown with each image.",
+    ),
+)
+RECORDS = (
+    Record(
+        "tilt_quality",
+        "Brightness, shift and blur of every image, by which tilts are excluded.",
+        shows="tilt_quality",
+    ),
+)
+
+
 @step(
     "select_tilts",
     per="tilt_series",
@@ -67,6 +86,8 @@ def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     methods=("Dark, covered, misplaced and blurred tilts were left out[ ({total_n_excluded:.0f} in all)]."),
+    figures=FIGURES,
+    records=RECORDS,
 )
 def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepContext) -> TiltSeries:
     """Exclude dark, covered, shifted and blurred tilts, with a reason and a figure on each."""

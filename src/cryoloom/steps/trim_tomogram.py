@@ -19,6 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from cryoloom.algorithms.series.specimen_frame import series_from_frame
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
 from cryoloom.model import Pixels, Tomogram
@@ -46,6 +47,29 @@ class TrimTomogramParams(StepParams):
     )
 
 
+FIGURES = (
+    Figure(
+        "origin_x_angstrom",
+        "angstrom",
+        "New origin, x",
+        "Centre of the trimmed tomogram along x, from the centre of the whole one.",
+    ),
+    Figure(
+        "origin_y_angstrom",
+        "angstrom",
+        "New origin, y",
+        "Centre of the trimmed tomogram along y, from the centre of the whole one.",
+    ),
+    Figure(
+        "origin_z_angstrom",
+        "angstrom",
+        "New origin, z",
+        "Centre of the trimmed tomogram along z, from the centre of the whole one.",
+    ),
+    Figure("kept_percent", "percent", "Volume kept", "Volume of the trimmed tomogram over the whole."),
+)
+
+
 @step(
     "trim_tomogram",
     per="tomogram",
@@ -53,6 +77,7 @@ class TrimTomogramParams(StepParams):
     gives=Tomogram,
     bytes_needed=lambda tomogram, params: 8 * math.prod(tomogram.volume.shape) + (200 << 20),
     methods="Tomograms were cut to the specimen.",
+    figures=FIGURES,
 )
 def trim_tomogram(tomogram: Tomogram, params: TrimTomogramParams, context: StepContext) -> Tomogram:
     """Keep a part of a tomogram and of its halves, by whole voxels."""
@@ -71,8 +96,9 @@ def trim_tomogram(tomogram: Tomogram, params: TrimTomogramParams, context: StepC
         made[role] = _cut(role, volume, (z, y, x), voxel, context)
         context.progress(done + 1, len(present))
     origin = np.array(middle_zyx[::-1], dtype=np.float64) * voxel
-    for name, value in zip("xyz", origin, strict=True):
-        context.figure(f"origin_{name}_angstrom", float(value))
+    context.figure("origin_x_angstrom", float(origin[0]))
+    context.figure("origin_y_angstrom", float(origin[1]))
+    context.figure("origin_z_angstrom", float(origin[2]))
     context.figure("kept_percent", 100.0 * math.prod(made["tomogram"].shape) / math.prod(shape))
     turn = None if params.half_turn == "none" else np.diag(np.array(signs[::-1], dtype=np.float64))
     return replace(

@@ -23,6 +23,7 @@ from cryoloom.algorithms.images.prefetch import prefetch
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.series.dose import dose_weights, mean_dose_weights
 from cryoloom.algorithms.series.radial_weighting import weighted_by_frequency
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Stack, Tilt, TiltSeries
@@ -50,6 +51,17 @@ def _bytes_needed(series: TiltSeries, params: WeightDoseParams) -> int:
     return 18 * n_y * n_x + (1 << 23)
 
 
+FIGURES = (
+    Figure(
+        "half_amplitude_last_angstrom",
+        "angstrom",
+        "Detail kept in the last exposure",
+        "Dose weighting halves the amplitude of detail of this size in the most damaged image. Finer detail "
+        "is kept in earlier images.",
+    ),
+)
+
+
 @step(
     "weight_dose",
     per="tilt_series",
@@ -59,13 +71,10 @@ def _bytes_needed(series: TiltSeries, params: WeightDoseParams) -> int:
     citations=("Grant & Grigorieff, eLife 4:e06980 (2015), doi:10.7554/eLife.06980",),
     ignores_exclusions=True,
     methods="Images were weighted by their accumulated dose.",
+    figures=FIGURES,
 )
 def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepContext) -> TiltSeries:
-    """Dampen the frequencies radiation has destroyed, by the dose each tilt had received.
-
-    Quality figure: ``half_amplitude_last_angstrom``, the detail whose amplitude is halved in the most
-    exposed tilt.
-    """
+    """Dampen the frequencies radiation has destroyed, by the dose each tilt had received."""
     _require_dose(series)
     stack = series.unweighted_stack
     sources = stack.present

@@ -19,7 +19,16 @@ from sqlalchemy.pool import StaticPool
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.store.migrations import migrate
 from cryoloom.store.names import FILE_NAME, TABLES_VERSION, UNFINISHED_NAME
-from cryoloom.store.records import Choice, ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord
+from cryoloom.store.records import (
+    Choice,
+    ExportRecord,
+    FileRecord,
+    ItemRecord,
+    PlanRecord,
+    RunRecord,
+    read_figures,
+    stored_figures,
+)
 from cryoloom.store.tables import (
     Base,
     ChoiceRow,
@@ -413,7 +422,7 @@ def _store(session: Session, item: ItemRecord) -> int:
     """Write one item, in place of an earlier one of that run, output and name; returns its id."""
     columns = {name: getattr(item, name) for name in _COPIED}
     columns |= {
-        "figures": dict(item.figures),
+        "figures": stored_figures(item.figures, item.not_measurable),
         "warnings": list(item.warnings),
         "error": None if item.error is None else dict(item.error),
         "other_inputs": dict(item.other_inputs),
@@ -531,11 +540,13 @@ def _run_record(row: RunRow) -> RunRecord:
 
 
 def _item_record(row: ItemRow, with_value: bool = True, with_records: bool = False) -> ItemRecord:
+    figures, not_measurable = read_figures(row.figures)
     return ItemRecord(
         run_id=row.run_id,
         name=row.name,
         value=row.content.value if with_value and row.content else None,
-        figures=row.figures,
+        figures=figures,
+        not_measurable=not_measurable,
         records=(row.content.records or {}) if with_records and row.content else {},
         warnings=tuple(row.warnings),
         error=row.error,

@@ -11,7 +11,17 @@ from typing import Any
 FANNED_OUT = "$items"
 """The value of an item whose main output is a tuple of items: their names under this key."""
 
-__all__ = ["FANNED_OUT", "Choice", "ExportRecord", "FileRecord", "ItemRecord", "PlanRecord", "RunRecord"]
+__all__ = [
+    "FANNED_OUT",
+    "Choice",
+    "ExportRecord",
+    "FileRecord",
+    "ItemRecord",
+    "PlanRecord",
+    "RunRecord",
+    "read_figures",
+    "stored_figures",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,8 @@ class ItemRecord:
     value: Mapping[str, Any] | None = None
     """As `codec.encode` made it."""
     figures: Mapping[str, float] = field(default_factory=dict)
+    not_measurable: Mapping[str, str] = field(default_factory=dict)
+    """Why a figure has no value, by its name."""
     records: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
@@ -113,6 +125,23 @@ class ItemRecord:
     def is_fanned_out(self) -> bool:
         """Whether its main output is a tuple of items: they are its parts, it has no value of its own."""
         return self.value is not None and FANNED_OUT in self.value
+
+
+_NOT_MEASURABLE = "not_measurable"
+
+
+def stored_figures(figures: Mapping[str, float], not_measurable: Mapping[str, str]) -> dict[str, Any]:
+    """Figures as their column holds them: a number, or ``{"not_measurable": reason}``."""
+    return {**figures, **{name: {_NOT_MEASURABLE: reason} for name, reason in not_measurable.items()}}
+
+
+def read_figures(stored: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+    """Figures that have a value, and the reasons of those that have none, from their column."""
+    values = {name: value for name, value in stored.items() if not isinstance(value, Mapping)}
+    reasons = {
+        name: str(value[_NOT_MEASURABLE]) for name, value in stored.items() if isinstance(value, Mapping)
+    }
+    return values, reasons
 
 
 @dataclass(frozen=True, slots=True)

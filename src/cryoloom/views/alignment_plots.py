@@ -18,7 +18,6 @@ from cryoloom.views.plot_parts import (
     Plot,
     Trace,
     axes_layout,
-    find_record,
     scatter,
     tilt_angles,
     tilt_labels,
@@ -38,7 +37,7 @@ def alignment_plots(item: SeriesReport) -> tuple[Plot, ...]:
         return ()
     angles = tilt_angles(series)
     plots = [_errors(item, tilts, angles)]
-    vectors, axis = find_record(item, "residuals"), find_record(item, "tilt_axis")
+    vectors, axis = item.kept("residuals"), item.kept("tilt_axis")
     if isinstance(vectors, Mapping) and vectors.get("x_angstrom"):
         plots.append(_vectors(vectors, angles))
     if isinstance(axis, Mapping) and axis.get("circle_deg"):
@@ -49,7 +48,7 @@ def alignment_plots(item: SeriesReport) -> tuple[Plot, ...]:
 
 def _errors(item: SeriesReport, tilts: Sequence[Tilt], angles: Mapping[int, float]) -> Plot | None:
     """Residual, and where they were measured the error of left-out points and of the poses, over tilt."""
-    record = find_record(item, "alignment")
+    record = item.kept("alignment_errors")
     traces: list[Trace] = []
     if isinstance(record, Mapping) and record.get("residual_angstrom"):
         indices = record["acquisition_index"]

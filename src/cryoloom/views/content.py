@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cryoloom.contract.figures import Figure
 from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.views.step_results import Measured, StepResult
 
 __all__ = ["ReportContent", "RunSummary", "SeriesReport"]
 
@@ -34,20 +36,30 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class SeriesReport:
-    """One tilt series: its latest value and what the steps said of it. Mappings are keyed by step."""
+    """One tilt series: its latest value and what the steps reported. Mappings are keyed by step."""
 
     name: str
     series: TiltSeries | None
     """With stack, poses and CTFs as far as known; None if import itself failed."""
     tomogram: Tomogram | None = None
-    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    results: tuple[StepResult, ...] = ()
+    """What every step reported, in the order of the steps."""
     warnings: Sequence[tuple[str, str]] = ()
     """Step and text."""
     failure: tuple[str, str] | None = None
     """Step and first error."""
     files: Mapping[str, Path] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def measured(self, wanted: Callable[[Figure], bool]) -> Measured | None:
+        """The last reported figure of which ``wanted`` is true, measurable or not; else None."""
+        found = [one for result in self.results for one in result.measured if wanted(one.figure)]
+        return found[-1] if found else None
+
+    def kept(self, shows: str) -> Any:
+        """Data of the last record that the drawing ``shows`` presents; None where there is none."""
+        found = [one.data for result in self.results for one in result.kept if one.record.shows == shows]
+        return found[-1] if found else None
 
 
 @dataclass(frozen=True, slots=True)

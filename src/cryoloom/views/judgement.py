@@ -1,7 +1,9 @@
-"""A plain traffic light for each series, from thresholds that the page states.
+"""A plain traffic light for each series, from limits that the page states.
 
-20 angstrom of CTF resolution, 750 angstrom of shift and 1.5 degrees from the session's median axis are what
-DenoisET asks of a tomogram worth training on (github.com/apeck12/denoiset); the others are ours.
+Most limits are the bounds that steps declare for their figures (`contract.figures.Bounds`); here are those of
+the series itself. 750 angstrom of shift and 1.5 degrees from the session's median axis, as well as the 20
+angstrom of CTF resolution that the CTF step declares, are what DenoisET asks of a tomogram worth training on
+(github.com/apeck12/denoiset); the others are ours.
 """
 
 from __future__ import annotations
@@ -14,10 +16,20 @@ from typing import Literal
 
 import numpy as np
 
+from cryoloom.contract.figures import Figure
 from cryoloom.views.content import SeriesReport
-from cryoloom.views.meanings import number_text
+from cryoloom.views.numbers import NOT_MEASURABLE, with_unit
 
-__all__ = ["CRITERIA", "Criterion", "Finding", "Light", "figure", "judge", "overall", "session_axis_deg"]
+__all__ = [
+    "SERIES_CRITERIA",
+    "Criterion",
+    "Finding",
+    "Light",
+    "criteria_of",
+    "judge",
+    "overall",
+    "session_axis_deg",
+]
 
 Light = Literal["good", "look", "poor", "failed", "unknown"]
 _ORDER: tuple[Light, ...] = ("poor", "look", "unknown", "good")
@@ -33,6 +45,7 @@ class Criterion:
     look_to: float
     why: str
     value: Callable[[SeriesReport, float | None], float | None]
+    """Of a series, given the median tilt axis of the session."""
 
     def light(self, value: float | None) -> Light:
         """Where the value falls; unknown where there is none."""
@@ -45,23 +58,20 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A criterion applied to one series."""
+    """A criterion applied to one series; no value, but a reason, where it could not be measured."""
 
     criterion: Criterion
-    value: float
+    value: float | None
     light: Light
+    reason: str = ""
 
     @property
     def text(self) -> str:
-        """Value and what it was held against."""
-        unit = f"\u202f{self.criterion.unit}" if self.criterion.unit else ""
-        return f"{number_text(self.value)}{unit} (good up to {number_text(self.criterion.good_to)}{unit})"
-
-
-def figure(item: SeriesReport, name: str) -> float | None:
-    """Figure of that name, whichever step recorded it last."""
-    found = [figures[name] for figures in item.figures.values() if name in figures]
-    return found[-1] if found else None
+        """Value and its limit, or why there is none."""
+        if self.value is None:
+            return f"{NOT_MEASURABLE}: {self.reason}" if self.reason else NOT_MEASURABLE
+        unit = self.criterion.unit
+        return f"{with_unit(self.value, unit)} (good up to {with_unit(self.criterion.good_to, unit)})"
 
 
 def session_axis_deg(items: Iterable[SeriesReport]) -> float | None:
@@ -70,13 +80,37 @@ def session_axis_deg(items: Iterable[SeriesReport]) -> float | None:
     return median(axes) if len(axes) >= 3 else None
 
 
+def criteria_of(items: Iterable[SeriesReport]) -> tuple[Criterion, ...]:
+    """Criteria that apply to any of the series: those of the series itself, and figures with bounds."""
+    figures = {
+        one.figure: None
+        for item in items
+        for result in item.results
+        for one in result.measured
+        if one.figure.bounds is not None
+    }
+    return (*SERIES_CRITERIA, *(_of_figure(figure) for figure in figures))
+
+
 def judge(item: SeriesReport, session_axis: float | None) -> tuple[Finding, ...]:
-    """What can be said of a series; criteria without a value are left out."""
+    """What can be said of a series: criteria of the series, then every figure with bounds.
+
+    What was not reported is left out; what was reported as not measurable is a finding without a value.
+    """
     findings = []
-    for criterion in CRITERIA:
+    for criterion in SERIES_CRITERIA:
         value = criterion.value(item, session_axis)
         if value is not None:
             findings.append(Finding(criterion, value, criterion.light(value)))
+    last = {
+        one.figure.name: one
+        for result in item.results
+        for one in result.measured
+        if one.figure.bounds is not None
+    }
+    for one in last.values():
+        criterion = _of_figure(one.figure)
+        findings.append(Finding(criterion, one.value, criterion.light(one.value), one.reason))
     return tuple(findings)
 
 
@@ -118,46 +152,31 @@ def _axis_difference_deg(item: SeriesReport, session_axis: float | None) -> floa
     return abs((axis - session_axis + 90.0) % 180.0 - 90.0)
 
 
-def _of_figure(name: str) -> Callable[[SeriesReport, float | None], float | None]:
-    return lambda item, _: figure(item, name)
+def _of_figure(figure: Figure) -> Criterion:
+    """Criterion from the bounds that the step declares for one of its figures."""
+    bounds = figure.bounds
+    if bounds is None:
+        raise ValueError(f"the figure {figure.name} declares no bounds; it cannot be judged")
+
+    def value(item: SeriesReport, _: float | None) -> float | None:
+        found = item.measured(lambda other: other.name == figure.name)
+        return None if found is None else found.value
+
+    return Criterion(figure.title, figure.unit, bounds.good_to, bounds.look_to, bounds.why, value)
 
 
-CRITERIA = (
+SERIES_CRITERIA = (
     Criterion(
-        "Tilts left out",
-        "%",
+        "Tilts excluded",
+        "percent",
         20.0,
         40.0,
         "Each missing tilt widens the gaps in Fourier space.",
         _excluded_percent,
     ),
     Criterion(
-        "Motion within an exposure, median",
-        "Å",
-        15.0,
-        40.0,
-        "Motion is corrected between frames, not within one.",
-        _of_figure("motion_median_angstrom"),
-    ),
-    Criterion(
-        "CTF fit resolution, median",
-        "Å",
-        20.0,
-        40.0,
-        "Without rings beyond this, the defocus is a guess.",
-        _of_figure("fit_resolution_median_angstrom"),
-    ),
-    Criterion(
-        "Alignment residual, mean",
-        "Å",
-        10.0,
-        30.0,
-        "Features of this size and finer are blurred in the tomogram.",
-        _of_figure("residual_mean_angstrom"),
-    ),
-    Criterion(
         "Largest image shift",
-        "Å",
+        "angstrom",
         750.0,
         1500.0,
         "Strongly shifted tilts show other parts of the specimen.",
@@ -165,7 +184,7 @@ CRITERIA = (
     ),
     Criterion(
         "Tilt axis from the session's median",
-        "°",
+        "deg",
         1.5,
         3.0,
         "The axis belongs to the microscope; a series that differs is badly aligned.",

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from cryoloom.model import Tilt, TiltSeries
-from cryoloom.views.content import SeriesReport
 
 __all__ = [
     "AXIS",
@@ -21,7 +20,6 @@ __all__ = [
     "Plot",
     "Trace",
     "axes_layout",
-    "find_record",
     "rounded",
     "scatter",
     "tilt_angles",
@@ -68,14 +66,6 @@ def axes_layout(x_title: str, y_title: str, **more: Any) -> dict[str, Any]:
         "hovermode": "closest",
         **more,
     }
-
-
-def find_record(item: SeriesReport, name: str) -> Any:
-    """Record of that name, whichever step gave it."""
-    for records in item.records.values():
-        if name in records:
-            return records[name]
-    return None
 
 
 def rounded(values: Sequence[float] | np.ndarray[Any, Any], digits: int = 4) -> list[float | None]:

@@ -20,7 +20,6 @@ from cryoloom.views.plot_parts import (
     Plot,
     Trace,
     axes_layout,
-    find_record,
     rounded,
     scatter,
     tilt_angles,
@@ -54,7 +53,7 @@ def _tilt_range(series: TiltSeries) -> list[float]:
 
 
 def _images(item: SeriesReport) -> tuple[Plot, ...]:
-    quality = find_record(item, "tilt_quality")
+    quality = item.kept("tilt_quality")
     if not isinstance(quality, Mapping) or item.series is None or not quality.get("mean_counts"):
         return ()
     angles, by_index = tilt_angles(item.series), {t.acquisition_index: t for t in item.series.tilts}
@@ -191,7 +190,7 @@ def _threshold(y: float) -> dict[str, Any]:
 
 def _ctf_fits(item: SeriesReport) -> tuple[Plot, ...]:
     """Spectrum and model at low, middle and high tilt."""
-    curves = find_record(item, "ctf_curves")
+    curves = item.kept("ctf_curves")
     if not isinstance(curves, Sequence) or not curves or item.series is None:
         return ()
     angles = tilt_angles(item.series)
@@ -284,7 +283,7 @@ def _panel_title(series: TiltSeries, acquisition_index: int) -> str:
 
 def _slab(item: SeriesReport) -> tuple[Plot, ...]:
     """A slice across the specimen with its surfaces, and the energy across them."""
-    found = find_record(item, "slab")
+    found = item.kept("slab")
     if not isinstance(found, Mapping) or not found.get("slice"):
         return ()
     picture = {
@@ -335,7 +334,7 @@ def _slab(item: SeriesReport) -> tuple[Plot, ...]:
 
 def _halves(item: SeriesReport) -> tuple[Plot, ...]:
     """Fourier shell correlation of the half tomograms."""
-    curve = find_record(item, "half_correlation")
+    curve = item.kept("half_correlation")
     if not isinstance(curve, Mapping) or not curve.get("correlation"):
         return ()
     trace = {
@@ -358,7 +357,7 @@ def _line(x: Any, y: Any, colour: str, name: str = "") -> Trace:
 
 def _deconvolution(item: SeriesReport) -> tuple[Plot, ...]:
     """The filter a tomogram was deconvolved with, and the transfer function it undoes."""
-    curve = find_record(item, "deconvolution")
+    curve = item.kept("deconvolution")
     if not isinstance(curve, Mapping) or not curve.get("filter"):
         return ()
     frequency, largest = curve["frequency_per_angstrom"], max(map(abs, curve["filter"])) or 1.0
@@ -376,7 +375,7 @@ def _deconvolution(item: SeriesReport) -> tuple[Plot, ...]:
 
 def _training(item: SeriesReport) -> tuple[Plot, ...]:
     """Losses of the network a tomogram was denoised with."""
-    record = find_record(item, "training")
+    record = item.kept("training")
     if not isinstance(record, Mapping) or not record.get("validation_loss"):
         return ()
     rounds = list(range(1, len(record["validation_loss"]) + 1))

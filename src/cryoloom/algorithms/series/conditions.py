@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cryoloom.errors import DataUnfitError, UserInputError
 
-__all__ = ["Condition", "parse_condition"]
+__all__ = ["Condition", "look_up", "parse_condition", "unmeasured_names"]
 
 _COMPARE: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.Lt: operator.lt,
@@ -64,15 +64,35 @@ def parse_condition(text: str) -> Condition:
     return Condition(text.strip(), tuple(dict.fromkeys(named)), tree)
 
 
-def look_up(name: str, figures: Mapping[str, float]) -> float:
-    """A figure by name; ``_median`` or ``_mean`` may be left out, ``_angstrom`` asked for as _um or _nm."""
+def unmeasured_names(
+    names: Iterable[str], figures: Mapping[str, float], not_measurable: Mapping[str, str]
+) -> dict[str, str]:
+    """Names in a condition, as written, of figures that have no value; with the reason."""
+    unknown = {}
+    for name in names:
+        spellings = [spelling for spelling, _ in _spellings(name)]
+        reason = next(
+            (not_measurable[spelling] for spelling in spellings if spelling in not_measurable), None
+        )
+        if reason is not None and not any(spelling in figures for spelling in spellings):
+            unknown[name] = reason
+    return unknown
+
+
+def _spellings(name: str) -> list[tuple[str, float]]:
+    """Figures that a name may stand for, and the factor from their unit to that of the name."""
     stem, _, unit = name.rpartition("_")
     spellings = [(name, 1.0), *((f"{stem}_{statistic}_{unit}", 1.0) for statistic in _STATISTICS)]
     if unit in _PER_ANGSTROM:
         factor = _PER_ANGSTROM[unit]
         spellings.append((f"{stem}_angstrom", factor))
         spellings += [(f"{stem}_{statistic}_angstrom", factor) for statistic in _STATISTICS]
-    for spelling, factor in spellings:
+    return spellings
+
+
+def look_up(name: str, figures: Mapping[str, float]) -> float:
+    """A figure by name; ``_median`` or ``_mean`` may be left out, ``_angstrom`` asked for as _um or _nm."""
+    for spelling, factor in _spellings(name):
         if spelling in figures:
             return figures[spelling] * factor
     near = difflib.get_close_matches(name, figures, n=2)

@@ -257,9 +257,16 @@ class Scheduler:
             self._recorded(node.name, replace(taken, other_inputs=other_ids), write=not own)
             return
         figures: dict[str, float] = {}
+        not_measurable: dict[str, str] = {}
         if step.reads_figures:
             for upstream in (item, *self.database.ancestors(item)):
-                figures = {**upstream.figures, **figures}
+                new = {name: why for name, why in upstream.not_measurable.items() if name not in figures}
+                figures |= {
+                    name: value
+                    for name, value in upstream.figures.items()
+                    if name not in figures and name not in not_measurable
+                }
+                not_measurable = new | not_measurable
         self._queue.push(
             Task(
                 self.project,
@@ -276,6 +283,7 @@ class Scheduler:
                 {role: self._value(other) for role, other in others.items()},
                 other_ids,
                 figures,
+                not_measurable,
                 coordinator=self.coordinator,
             )
         )
@@ -309,6 +317,7 @@ class Scheduler:
             reason=outcome.left_out,
             value=outcome.value,
             figures=outcome.figures,
+            not_measurable=outcome.not_measurable,
             records=outcome.records,
             warnings=outcome.warnings,
             error=outcome.error,

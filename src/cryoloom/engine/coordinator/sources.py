@@ -40,7 +40,7 @@ def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemReco
     """
     step, params = find_step(node.step), validated_params(node)
     context = EngineContext(
-        project, project / run.folder, device="cpu", n_threads=1, memory_bytes=1 << 30, seed=run.id
+        project, project / run.folder, device="cpu", n_threads=1, memory_bytes=1 << 30, seed=run.id, step=step
     )
     clock = time.perf_counter()
     for made in step.run(None, params, context):
@@ -51,7 +51,8 @@ def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemReco
         if node.items and name not in node.items:
             continue
         yield source_record(name, made, node, run, context, time.perf_counter() - clock)
-        for kept in (context.warnings, context.figures, context.records):
+        context.warnings.clear()
+        for kept in (context.figures, context.reasons_not_measurable, context.records):
             kept.clear()
         clock = time.perf_counter()
 
@@ -73,6 +74,7 @@ def source_record(
         state="failed",
         warnings=tuple(context.warnings),
         figures=dict(context.figures),
+        not_measurable=dict(context.reasons_not_measurable),
         records=dict(context.records),
         started=datetime.now(UTC),
         seconds=seconds,

@@ -56,6 +56,7 @@ def _step_as_data(run: RunRecord, item: ItemRecord, project: Path) -> dict[str, 
         "host": item.host,
         "environment": dict(run.environment),
         "figures": dict(item.figures),
+        "not_measurable": dict(item.not_measurable),
         "files": {file.role: str(project / file.path) for file in item.files},
     }
 

@@ -24,6 +24,8 @@ class ItemResult:
     item: str
     state: str
     figures: Mapping[str, float]
+    not_measurable: Mapping[str, str]
+    """Why a figure has no value, by its name."""
     files: Mapping[str, str]
     """Absolute paths by role."""
     warnings: tuple[str, ...]
@@ -49,6 +51,7 @@ def results_of(database: Database, folder: Path) -> tuple[ItemResult, ...]:
                 item=item.name,
                 state=item.state,
                 figures=item.figures,
+                not_measurable=item.not_measurable,
                 files={file.role: str(folder / file.path) for file in made_by.files},
                 warnings=item.warnings,
                 error=sentence(item.error),

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cryoloom.contract import find_step
+from cryoloom.contract import Figure, find_step
 from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.engine.history.results import by_activity, sentence
 from cryoloom.errors import UserInputError
@@ -125,6 +125,10 @@ class Comparison:
     """Those that differ, and step, version, inputs and program where these differ."""
     figures: Mapping[str, Mapping[str, tuple[float | None, float | None]]]
     """By item and figure; None where a run does not have it."""
+    not_measurable: Mapping[str, Mapping[str, tuple[str, str]]]
+    """Why a figure has no value, by item and figure; "" where it has one or the run does not make it."""
+    declared: Mapping[str, Figure]
+    """What each figure means, by name, as the steps of the runs declare it."""
     medians: Mapping[str, tuple[float | None, float | None]]
     """Of every figure, over the items that both runs have."""
     states: Mapping[str, tuple[str, str]]
@@ -136,10 +140,15 @@ class Comparison:
             "runs": [{"id": run.id, "name": run.node, "step": run.step} for run in self.runs],
             "parameters": {name: list(pair) for name, pair in self.parameters.items()},
             "medians": {name: list(pair) for name, pair in self.medians.items()},
+            "figures": {
+                name: {"title": figure.title, "unit": figure.unit, "meaning": figure.meaning}
+                for name, figure in self.declared.items()
+            },
             "items": {
                 item: {
                     "states": list(self.states[item]),
                     "figures": {name: list(pair) for name, pair in figures.items()},
+                    "not_measurable": {n: list(why) for n, why in self.not_measurable[item].items()},
                 }
                 for item, figures in self.figures.items()
             },
@@ -152,14 +161,21 @@ def compare_runs(database: Database, first: RunRecord, second: RunRecord) -> Com
     items = [{item.name: item for item in database.items(run.id, with_values=False)} for run in runs]
     names = sorted({*items[0], *items[1]})
     figures: dict[str, dict[str, tuple[float | None, float | None]]] = {}
+    reasons: dict[str, dict[str, tuple[str, str]]] = {}
     for name in names:
         mine, its = (dict(made[name].figures) if name in made else {} for made in items)
-        figures[name] = {figure: (mine.get(figure), its.get(figure)) for figure in {**mine, **its}}
+        why, whose = (dict(made[name].not_measurable) if name in made else {} for made in items)
+        reasons[name] = {figure: (why.get(figure, ""), whose.get(figure, "")) for figure in {**why, **whose}}
+        both = dict.fromkeys([*mine, *its, *reasons[name]])
+        figures[name] = {figure: (mine.get(figure), its.get(figure)) for figure in both}
+    declared = {figure.name: figure for run in (second, first) for figure in find_step(run.step).figures}
     shared = [name for name in names if name in items[0] and name in items[1]]
     return Comparison(
         runs,
         _differences([_made_how(run) for run in runs]),
         figures,
+        reasons,
+        {name: figure for name, figure in declared.items() if any(name in each for each in figures.values())},
         {
             figure: _medians([figures[name].get(figure, (None, None)) for name in shared])
             for figure in dict.fromkeys(figure for name in shared for figure in figures[name])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from cryoloom.contract.discovery import find_step
 from cryoloom.engine.coordinator.scheduler import GROWING, Listener, Summary
 from cryoloom.engine.coordinator.sources import source_record
 from cryoloom.engine.executors.executor import Executor
@@ -310,7 +311,8 @@ class _Session:
 
     def _context(self, run: RunRecord) -> EngineContext:
         folder = self._project.folder
-        return EngineContext(folder, folder / run.folder, "cpu", 1, 1 << 30, seed=run.id)
+        step = find_step(run.step)
+        return EngineContext(folder, folder / run.folder, "cpu", 1, 1 << 30, seed=run.id, step=step)
 
     # What others are told
 

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.step import JsonValue
+from cryoloom.contract.step import JsonValue, Step
 from cryoloom.engine.worker.gates import GatedSink, check_columns
 from cryoloom.engine.worker.partial_results import PartialResults
-from cryoloom.errors import DataUnfitError, TransientError
+from cryoloom.errors import TransientError
 from cryoloom.formats.exchange.parquet import write_parquet
 from cryoloom.formats.pixels.movie import open_movie
 from cryoloom.formats.pixels.mrc import MrcPixels, MrcSink
@@ -54,7 +54,12 @@ class EngineContext:
     """What was kept of this item while it was growing."""
     grows: bool = False
     """Whether it still does."""
+    step: Step = field(kw_only=True)
+    """Whose figures and records these are: it declares them."""
+    upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    reasons_not_measurable: dict[str, str] = field(default_factory=dict)
+    """Why a figure could not be measured, by the figure's name."""
     records: dict[str, JsonValue] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     _files: list[tuple[Path, Path]] = field(default_factory=list)
@@ -119,15 +124,32 @@ class EngineContext:
         """Pass on how far the step is."""
         self.tell(done, total)
 
-    def figure(self, name: str, value: float) -> None:
-        """Keep a figure; one that is not a number is a failure of the step."""
-        if not math.isfinite(value):
-            raise DataUnfitError(f"the figure {name} is {value}; expected a finite number")
+    def figure(self, name: str, value: float | None, *, reason: str = "") -> None:
+        """Keep a declared figure; one that is no finite number is not measurable."""
+        if value is None or not math.isfinite(value):
+            self.not_measurable(name, reason or f"the result is {'none' if value is None else value}")
+            return
+        self._require_declared("figure", name, {figure.name for figure in self.step.figures})
+        self.reasons_not_measurable.pop(name, None)
         self.figures[name] = float(value)
 
+    def not_measurable(self, name: str, reason: str) -> None:
+        """Keep why a declared figure has no value."""
+        self._require_declared("figure", name, {figure.name for figure in self.step.figures})
+        self.figures.pop(name, None)
+        self.reasons_not_measurable[name] = reason
+
     def record(self, name: str, data: JsonValue) -> None:
-        """Keep curves and tables."""
+        """Keep declared curves and tables."""
+        self._require_declared("record", name, {record.name for record in self.step.records})
         self.records[name] = data
+
+    def _require_declared(self, kind: str, name: str, declared: set[str]) -> None:
+        if name not in declared:
+            raise ValueError(
+                f"step {self.step.name} made the {kind} {name!r}, which it does not declare; expected one of "
+                f"{', '.join(sorted(declared)) or 'none'}: add it to @step({kind}s=...)"
+            )
 
     def warn(self, message: str) -> None:
         """Keep a warning."""

@@ -82,6 +82,7 @@ class Task:
     """Encoded further inputs, by role."""
     other_item_ids: Mapping[str, int] = field(default_factory=dict)
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
+    upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     grows: bool = False
     """The item is not whole yet: do what can be done ahead."""
     coordinator: str = ""
@@ -98,6 +99,8 @@ class Outcome:
     left_out: str = ""
     files: tuple[FileRecord, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
+    not_measurable: Mapping[str, str] = field(default_factory=dict)
+    """Why a figure has no value, by its name."""
     records: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     started: datetime | None = None
@@ -124,7 +127,9 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
         memory_bytes=resources.memory_bytes,
         seed=int(task.key[:16], 16),
         tell=told,
+        step=step,
         upstream_figures=task.upstream_figures,
+        upstream_not_measurable=task.upstream_not_measurable,
         parts=PartialResults(task.project, step.name, step.version, task.item),
         grows=task.grows,
     )
@@ -158,18 +163,19 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
         context.discard()
         error = describe_error(failure)
     return Outcome(
-        task,
-        value,
-        error,
-        left_out,
-        files,
-        context.figures,
-        context.records,
-        tuple(context.warnings),
-        started,
-        time.perf_counter() - clock,
-        context.device,
-        socket.gethostname(),
+        task=task,
+        value=value,
+        error=error,
+        left_out=left_out,
+        files=files,
+        figures=context.figures,
+        not_measurable=context.reasons_not_measurable,
+        records=context.records,
+        warnings=tuple(context.warnings),
+        started=started,
+        seconds=time.perf_counter() - clock,
+        device=context.device,
+        host=socket.gethostname(),
     )
 
 
