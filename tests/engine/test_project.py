@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 
@@ -13,8 +14,12 @@ from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.history.results import current_runs, final_items
 from cryoloom.engine.project import Project
+from cryoloom.engine.worker.task import load_value
 from cryoloom.errors import UserInputError
+from cryoloom.model import DecidedBy
+from cryoloom.store.decisions import Author
 from makers.fakes import N_TILTS, fake_steps
+from makers.old_projects import project_with_choices_of_version_3
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]
@@ -262,3 +267,72 @@ def test_a_broken_database_is_named(tmp_path):
     (tmp_path / "project.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(UserInputError, match="cannot be opened: file is not a database"):
         Project.open(tmp_path)
+
+
+def test_decisions_of_an_older_project_become_events(tmp_path):
+    project = Project.open(project_with_choices_of_version_3(tmp_path / "old"))
+    events = project.decisions()
+    assert [(e.kind, e.item, e.target, e.value, e.who, e.why) for e in events] == [
+        ("tilt", "TS_01", "0", {"keep": False}, "anna", "ice"),
+        ("tilt", "TS_01", "3", {"keep": False}, "anna", "ice"),
+        ("tilt", "TS_03", "2", {"keep": True}, "anna", "kept by hand"),
+        ("tilt", "TS_01", "0", {"keep": True}, "anna", "kept by hand"),
+        ("tilt", "TS_02", "1", {"keep": False}, "anna", 'it\'s "moved"'),
+        ("comment", "run:2", "", "bright enough", "", ""),
+    ]
+    assert [event.batch for event in events] == [event.id for event in events] == [1, 2, 3, 4, 5, 6]
+    assert events[0].when.isoformat() == "2026-11-28T15:34:55.711686+00:00"
+    overrides = project.database.tilt_overrides()
+    assert [(o.acquisition_index, o.keep) for o in overrides["TS_01"]] == [(0, True), (3, False)]
+    assert project.find_run("draw").comment == "bright enough"
+    project.undo(2, author=Author("anna"))  # what was decided before can be undone as well
+    assert [o.acquisition_index for o in project.database.tilt_overrides()["TS_01"]] == [0]
+
+
+def test_exclusions_of_an_older_project_say_who_decided(tmp_path):
+    project = Project.open(project_with_choices_of_version_3(tmp_path / "old"))
+    spotted = next(item for item in project.database.items(3) if item.name == "TS_01")
+    tilts = load_value(spotted.value, project.folder).tilts
+    assert [tilt.exclusion and (tilt.exclusion.by, tilt.exclusion.figure) for tilt in tilts] == [
+        (DecidedBy("user", "anna"), None),
+        None,
+        (DecidedBy("step", "spot"), 0.05),
+        (DecidedBy("user", "anna"), None),
+        (DecidedBy("user", ""), None),
+    ]
+    shutil.rmtree(project.folder / "runs")
+    project.run_workflow(workflow())  # and the work goes on, with what was decided
+    final = {item.name: project.value(item) for item in final_items(project.database)}
+    assert [t.acquisition_index for t in final["TS_01"].tilts if t.is_excluded] == [3]
+    assert [t.acquisition_index for t in final["TS_02"].tilts if t.is_excluded] == [1]
+    assert [t.kept_by for t in final["TS_03"].tilts] == [None, None, DecidedBy("user", "anna"), None, None]
+
+
+def test_a_decision_is_made_while_a_coordinator_works(project):
+    """The whole command, in the time a person waits, without waiting for the coordinator."""
+    run(project)
+    took = []
+
+    class Visitor(NullListener):
+        def started(self, task):
+            if not took:
+                clock = time.perf_counter()
+                Project.open(project.folder).exclude("TS_02", [1], "ice")
+                took.append(time.perf_counter() - clock)
+
+    run_again = project.run_workflow(workflow(draw={"brightness": 2.0}), listener=Visitor())
+    assert not run_again.failed
+    assert took[0] < 5
+    assert [(e.target, e.why) for e in project.decisions()] == [("1", "ice")]
+
+
+def test_what_is_undone_is_made_as_before(project):
+    run(project)
+    project.exclude("TS_01", [0, 3], "ice")
+    run(project)
+    undone = project.undo()
+    assert [event.target for event in undone] == ["0", "3"]
+    _, worked_on = run(project)
+    assert worked_on == [("draw", "TS_01"), ("smooth", "TS_01")]
+    final = next(item for item in final_items(project.database) if item.name == "TS_01")
+    assert final.figures["n_included"] == N_TILTS

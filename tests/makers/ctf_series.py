@@ -20,7 +20,7 @@ def series_with_ctfs(
             3.0 * order[i],
             3.0 * order[i] + 3.0,
             section=i,
-            exclusion=Exclusion("dark", "user") if i == excluded else None,
+            exclusion=Exclusion.by_user("dark") if i == excluded else None,
             ctf=None
             if i == excluded
             else Ctf(

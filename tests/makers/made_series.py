@@ -32,7 +32,7 @@ def aligned(series, leave_out=()):
     for tilt in series.tilts:
         k = tilt.acquisition_index
         if k in leave_out:
-            changes[k] = {"exclusion": Exclusion("dark", "select_tilts")}
+            changes[k] = {"exclusion": Exclusion.by_step("dark", "select_tilts")}
         else:
             changes[k] = {
                 "pose": Pose(85.0, tilt.nominal_tilt_deg, shift_xy_angstrom=(10.0 * k, -k)),

@@ -38,7 +38,7 @@ def make_series(rng, name="TS_01"):
             3.0 * i + 3,
             section=i,
             frame_shifts_yx_angstrom=((0.0, 0.0), (1.0, 1.0), (3.0, 1.0)),
-            exclusion=Exclusion("dark: <b>10 %</b>", "select_tilts") if i == 4 else None,
+            exclusion=Exclusion.by_step("dark: <b>10 %</b>", "select_tilts") if i == 4 else None,
             ctf=Ctf(40000.0, 39000.0, 20.0, fit_resolution_angstrom=8.0, predicted=i == 3),
             pose=Pose(-4.0, angle, 0.0, (5.0 * i, 3.0)),
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.model import Exclusion
+from cryoloom.model import DecidedBy, Exclusion
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
 from makers.blob_series import AXIS, TILTS, make_series
@@ -47,7 +47,7 @@ def test_beads_are_found_and_align_the_series(rng, context):
 
 def test_an_excluded_tilt_gets_a_predicted_pose(rng, context):
     series, _ = make_series(rng)
-    series = series.with_tilts({4: {"exclusion": Exclusion("dark", "user")}})
+    series = series.with_tilts({4: {"exclusion": Exclusion.by_user("dark")}})
     aligned = align_series(series, AlignSeriesParams(method="beads", cross_validate=False), context)
     excluded = next(t for t in aligned.tilts if t.acquisition_index == 4)
     assert excluded.is_excluded
@@ -95,7 +95,7 @@ def test_a_black_tilt_is_guessed_and_named_and_by_option_excluded(rng, context):
     assert not kept.tilts[6].is_excluded
     assert str(black) in context.warnings[-1]
     dropped = align_series(series, params.model_copy(update={"exclude_unaligned": True}), context)
-    assert dropped.tilts[6].exclusion.by == "align_series"
+    assert dropped.tilts[6].exclusion.by == DecidedBy("step", "align_series")
 
 
 def test_a_tilt_offset_is_measured_and_applied_only_if_asked(rng, context):
@@ -157,7 +157,7 @@ def test_the_users_word_is_final(rng, context):
     images[3] *= 0.2
     dark = series.tilts[3].acquisition_index
     series = replace(series, stack=replace(series.stack, images=images))
-    series = series.with_tilts({7: {"exclusion": Exclusion("ugly", "user")}})
+    series = series.with_tilts({7: {"exclusion": Exclusion.by_user("ugly")}})
     selected = select_tilts(series, SelectTiltsParams(include_tilts=(dark, 7), exclude_tilts=(9,)), context)
     excluded = {t.acquisition_index: t.exclusion.by for t in selected.tilts if t.is_excluded}
     assert excluded == {7: "user", 9: "user"}

@@ -73,7 +73,7 @@ def test_every_tilt_needs_a_pose(context):
     series = make_series()
     with pytest.raises(DataUnfitError, match="1 tilts have no pose"):
         apply_alignment(series.with_tilts({1: {"pose": None}}), ApplyAlignmentParams(), context)
-    excluded = series.with_tilts({1: {"pose": None, "exclusion": Exclusion("dark", "user")}})
+    excluded = series.with_tilts({1: {"pose": None, "exclusion": Exclusion.by_user("dark")}})
     after = apply_alignment(excluded, ApplyAlignmentParams(), context)
     assert after.tilts[1].pose is None
     assert np.isfinite(after.stack.images).all()

@@ -76,7 +76,7 @@ def test_every_point_is_sharp_again_at_its_own_defocus(handedness, context):
 
 def test_excluded_tilts_keep_their_pixels_and_stacks_stay(context):
     series, _ = made_series()
-    series = series.with_tilts({1: {"exclusion": Exclusion("dark", "test"), "ctf": None}})
+    series = series.with_tilts({1: {"exclusion": Exclusion.by_step("dark", "test"), "ctf": None}})
     found = correct_ctf(series, CorrectCtfParams(), context)
     np.testing.assert_array_equal(found.corrected.images[1], series.stack.images[1])
     assert found.stack is series.stack

@@ -100,7 +100,7 @@ def test_a_known_phase_shift_is_taken_over(series, context):
 
 
 def test_excluded_exposures_are_left_alone(series, context):
-    excluded = series.with_tilts({3: {"exclusion": Exclusion("dark", "user")}})
+    excluded = series.with_tilts({3: {"exclusion": Exclusion.by_user("dark")}})
     found = estimate_ctf(excluded, PARAMS, context)
     assert [t.ctf is None for t in found.tilts] == [t.acquisition_index == 3 for t in found.tilts]
 

@@ -36,7 +36,7 @@ def write_fiducials(
 def test_given_fiducials_align_the_series(rng, context, tmp_path):
     series, truth = make_series(rng, n_beads=0)
     write_fiducials(tmp_path, truth, rng)
-    series = series.with_tilts({4: {"exclusion": Exclusion("dark", "user")}})
+    series = series.with_tilts({4: {"exclusion": Exclusion.by_user("dark")}})
     params = AlignSeriesParams(fiducials=tmp_path, fiducials_prealigned=False, local=True)
     aligned = align_series(series, params, context)
     # Nothing bends here, so a local alignment was tried and not used.

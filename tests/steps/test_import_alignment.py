@@ -11,7 +11,7 @@ from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.imod.transforms import read_angles, read_xf, write_angles, write_xf
 from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, write_relion5
 from cryoloom.formats.warp.tilt_series import write_warp
-from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, DecidedBy, Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
 from cryoloom.steps.import_alignment import ImportAlignmentParams, import_alignment
 
 WRITERS = {"imod": write_imod, "aretomo": write_aretomo, "warp": write_warp, "relion5": write_relion5}
@@ -30,7 +30,7 @@ def make_series(rng, *, excluded=(5, 18), shape=(40, 60), pixel_size=2.7):
             section=int(k),
             pose=Pose(84.0 + 0.1 * rng.normal(), angle + 9.2, 0.0, tuple(rng.normal(0, 60, 2))),
             ctf=Ctf(40000.0, 39000.0, 10.0),
-            exclusion=Exclusion("dark", "select_tilts") if k in excluded else None,
+            exclusion=Exclusion.by_step("dark", "select_tilts") if k in excluded else None,
         )
         for angle, k in zip(ANGLES, acquired, strict=True)
     )
@@ -100,9 +100,11 @@ def test_views_shifted_by_one_are_refused(rng, context, tmp_path):
 def test_the_users_word_stays(rng, context, tmp_path):
     series = make_series(rng, excluded=())
     write_aretomo([(series, None)], tmp_path)
-    told = without_poses(series).with_tilts({2: {"exclusion": Exclusion("ugly", "user")}})
+    told = without_poses(series).with_tilts({2: {"exclusion": Exclusion.by_user("ugly")}})
     back = import_alignment(told, ImportAlignmentParams(folder=tmp_path), context)
-    assert {t.acquisition_index: t.exclusion.by for t in back.tilts if t.is_excluded} == {2: "user"}
+    assert {t.acquisition_index: t.exclusion.by for t in back.tilts if t.is_excluded} == {
+        2: DecidedBy("user")
+    }
 
 
 def test_nothing_or_too_much_is_refused(rng, context, tmp_path):

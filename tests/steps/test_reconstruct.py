@@ -100,7 +100,10 @@ def test_halves_by_tilts_need_no_frames(method, series, context):
     params = PARAMS.model_copy(update={"halves_by": "tilts", "method": method, "iterations": 4})
     tomogram = reconstruct(single, params, context)
     # Each is the tomogram of every second tilt.
-    others = {t.acquisition_index: {"exclusion": Exclusion("other half", "test")} for t in series.tilts[1::2]}
+    others = {
+        t.acquisition_index: {"exclusion": Exclusion.by_step("other half", "test")}
+        for t in series.tilts[1::2]
+    }
     even = np.array(tomogram.even)
     alone = params.model_copy(update={"halves": False, "stop_change": 0.0})
     expected = reconstruct(single.with_tilts(others), alone, context).volume
@@ -130,7 +133,7 @@ def test_the_other_orientation_is_imods(series, context):
 def test_excluded_tilts_do_not_count(series, context):
     with_rubbish = np.array(series.stack.images)
     with_rubbish[3] = 1e6
-    bad = series.with_tilts({3: {"exclusion": Exclusion("dark", "test"), "pose": None}})
+    bad = series.with_tilts({3: {"exclusion": Exclusion.by_step("dark", "test"), "pose": None}})
     bad = replace(bad, stack=Stack(with_rubbish, PIXEL))
     reconstruct(bad, PARAMS, context)
     assert context.figures["n_tilts"] == 20

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.model import DecidedBy, Microscope, Sourced, Stack, Tilt, TiltOverride, TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
@@ -42,6 +42,16 @@ def test_dark_shifted_and_blurred_tilts_are_named(rng, context):
     assert "dark" in reasons[DARK]
     assert "shifted" in reasons[SHIFTED]
     assert "blurred" in reasons[BLURRED]
+
+
+def test_a_tilt_that_a_user_put_back_is_not_excluded_or_counted(rng, context):
+    series, anna = make_series(rng), DecidedBy("user", "anna")
+    kept = TiltOverride(series.tilts[DARK].acquisition_index, True, "kept by hand", anna)
+    left_out = TiltOverride(series.tilts[0].acquisition_index, False, "ice", anna)
+    selected = select_tilts(series.with_overrides((kept, left_out)), SelectTiltsParams(), context)
+    assert {i for i, t in enumerate(selected.tilts) if t.is_excluded} == {SHIFTED, BLURRED, 0}
+    assert context.figures["n_excluded"] == 3
+    assert selected.tilts[DARK].kept_by == anna
 
 
 def blurred_session(**changes):

@@ -56,7 +56,7 @@ def tomogram(root: Path) -> Tomogram:
         acquired_at=datetime(2026, 11, 21, 4, 5, 6, tzinfo=UTC),
         section=0,
         frame_shifts_yx_angstrom=((0.5, -1.0), (-0.5, 1.0)),
-        exclusion=Exclusion("dark", "select_tilts", 0.1),
+        exclusion=Exclusion.by_step("dark", "select_tilts", 0.1),
         ctf=Ctf(30000.0, 29000.0, 45.0),
         pose=Pose(85.0, -6.1, shift_xy_angstrom=(12.0, 3.0)),
     )

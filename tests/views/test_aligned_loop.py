@@ -71,6 +71,6 @@ def test_without_an_alignment_there_is_none(rng, n_posed):
     small = small_images(series)
     bare = series.with_tilts({i: {"pose": None} for i in range(n_posed, 9)})
     assert aligned_loop(bare, small) == ""
-    excluded = series.with_tilts({4: {"exclusion": Exclusion("dark", "user")}})
+    excluded = series.with_tilts({4: {"exclusion": Exclusion.by_user("dark")}})
     assert len(aligned_frames(excluded, small)) == 8
     assert aligned_frames(replace(series, tilts=()), small) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,14 +21,16 @@ from cryoloom.engine.graph.workflow_export import workflow_of_runs
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.history.results import ItemResult, final_items, results_of
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
-from cryoloom.engine.worker.task import STOP_FILE, load_value, with_choices
+from cryoloom.engine.worker.task import STOP_FILE, load_value, with_overrides
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.aretomo.aln import write_aretomo
 from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.relion.relion5 import write_relion5
 from cryoloom.formats.warp.tilt_series import write_warp
 from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.store.curation import Curation
 from cryoloom.store.database import Database
+from cryoloom.store.decisions import Author, Change, Decision, this_user
 from cryoloom.store.lock import coordinator_lock
 from cryoloom.store.names import FILE_NAME, UNFINISHED_NAME
 from cryoloom.store.records import ItemRecord, RunRecord
@@ -220,40 +221,39 @@ class Project:
 
     def comment(self, run: str | int, text: str) -> None:
         """Keep a note with a run; it takes the place of the last one."""
-        self.database.comment_run(self.find_run(run).id, text)
+        self.curation().comment(f"run:{self.find_run(run).id}", text)
 
     def compare(self, first: str | int, second: str | int) -> Comparison:
         """Parameters and figures of two runs, side by side."""
         return compare_runs(self.database, self.find_run(first), self.find_run(second))
 
-    # The user's word
+    # Decisions of users
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """Everything users decided here, oldest first, with what was undone (`store.decisions.in_force`)."""
+        return self.database.decisions()
+
+    def decide(
+        self, changes: Iterable[Change], why: str = "", *, author: Author | None = None
+    ) -> tuple[Decision, ...]:
+        """Record decisions of any kind as one batch, also while a coordinator works."""
+        return self.curation(author).decide(changes, why)
+
+    def undo(self, batch: int | None = None, *, author: Author | None = None) -> tuple[Decision, ...]:
+        """Take back what was decided at once: by the number of one of its decisions, or this user's last."""
+        return self.curation(author).undo(batch)
 
     def exclude(self, series: str, acquisition_indices: Iterable[int], reason: str = "by hand") -> None:
         """Leave tilts out of everything that follows; their pixels and indices stay."""
-        self._choose(series, acquisition_indices, keep=False, reason=reason)
+        self.curation().exclude(series, acquisition_indices, reason)
 
     def include(self, series: str, acquisition_indices: Iterable[int]) -> None:
         """Keep tilts, whatever a step finds."""
-        self._choose(series, acquisition_indices, keep=True, reason="kept by hand")
+        self.curation().include(series, acquisition_indices)
 
-    def _choose(self, series: str, indices: Iterable[int], *, keep: bool, reason: str) -> None:
-        wanted = set(indices)
-        known = self._known_tilts(series)
-        if unknown := wanted - known:
-            raise UserInputError(
-                f"{series} has no tilt of acquisition index {sorted(unknown)}; "
-                f"expected {min(known)} to {max(known)} (0 is the first exposure)"
-            )
-        self.database.add_choices(series, sorted(wanted), keep=keep, reason=reason, by=getpass.getuser())
-
-    def _known_tilts(self, series: str) -> set[int]:
-        items = self.database.items(with_values=False)
-        for item in items:
-            value = self.database.value_of(item.id) if item.name == series and item.id is not None else None
-            if value is not None and value["$type"] == "TiltSeries":
-                return {tilt["acquisition_index"] for tilt in value["tilts"]}
-        names = sorted({item.name for item in items})
-        raise UserInputError(f"there is no series {series!r}; this project has {', '.join(names) or 'none'}")
+    def curation(self, author: Author | None = None) -> Curation:
+        """What an author can decide here; by default the user of this process."""
+        return Curation(self.folder, author or this_user())
 
     # Results
 
@@ -262,11 +262,11 @@ class Project:
         if item.value is None:
             raise UserInputError(f"{item.name} has no result: it {item.state}")
         loaded = load_value(item.value, self.folder)
-        choices = self.database.choices().get(item.name, ())
+        overrides = self.database.tilt_overrides().get(item.name, ())
         if isinstance(loaded, Tomogram):
-            return replace(loaded, series=with_choices(loaded.series, choices))
-        chosen: TiltSeries = with_choices(loaded, choices)
-        return chosen
+            return replace(loaded, series=with_overrides(loaded.series, overrides))
+        decided: TiltSeries = with_overrides(loaded, overrides)
+        return decided
 
     def results(self) -> tuple[ItemResult, ...]:
         """Every item of every run, with its files and figures."""

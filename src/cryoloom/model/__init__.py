@@ -13,7 +13,7 @@ from cryoloom.model.pose import Pose
 from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
 from cryoloom.model.table import ArrayTable, Table
-from cryoloom.model.tilt import Exclusion, Tilt
+from cryoloom.model.tilt import DecidedBy, Exclusion, Tilt, TiltOverride
 from cryoloom.model.tilt_series import Stack, TiltSeries
 from cryoloom.model.tomogram import Tomogram
 
@@ -21,6 +21,7 @@ __all__ = [
     "ArrayTable",
     "Average",
     "Ctf",
+    "DecidedBy",
     "Exclusion",
     "FscCurve",
     "GainReference",
@@ -41,6 +42,7 @@ __all__ = [
     "Stack",
     "Table",
     "Tilt",
+    "TiltOverride",
     "TiltSeries",
     "Tomogram",
 ]

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Literal
 
+from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.ctf import Ctf
 from cryoloom.model.movie import Movie
 from cryoloom.model.pose import Pose
 
-__all__ = ["Exclusion", "Tilt"]
+__all__ = ["DecidedBy", "Exclusion", "Tilt", "TiltOverride"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBy:
+    """Who decides on a tilt: a step, or a user by login name ("" where it is not known)."""
+
+    kind: Literal["step", "user"]
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or self.kind
+
+    @property
+    def is_user(self) -> bool:
+        """Whether a person decided: no step changes that."""
+        return self.kind == "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +35,28 @@ class Exclusion:
     """Why a tilt is left out, by whom, and the figure that decided. Its pixels and its index stay."""
 
     reason: str
-    by: str
+    by: DecidedBy
     figure: float | None = None
+
+    @classmethod
+    def by_step(cls, reason: str, step: str, figure: float | None = None) -> Exclusion:
+        """What a step found."""
+        return cls(reason, DecidedBy("step", step), figure)
+
+    @classmethod
+    def by_user(cls, reason: str, user: str = "") -> Exclusion:
+        """What a person decided."""
+        return cls(reason, DecidedBy("user", user))
+
+
+@dataclass(frozen=True, slots=True)
+class TiltOverride:
+    """A user leaves a tilt out, or keeps it whatever a step finds."""
+
+    acquisition_index: int
+    keep: bool
+    reason: str
+    by: DecidedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +76,8 @@ class Tilt:
     """Where the specimen is in each frame or EER fraction, relative to the mean over them."""
     frames_per_fraction: int | None = None
     exclusion: Exclusion | None = None
+    kept_by: DecidedBy | None = field(default=None, metadata=ADDED_LATER)
+    """The user who keeps this tilt: no step excludes it."""
     ctf: Ctf | None = None
     pose: Pose | None = None
 
@@ -45,6 +85,12 @@ class Tilt:
     def is_excluded(self) -> bool:
         """Whether somebody or some step left this tilt out."""
         return self.exclusion is not None
+
+    def overridden(self, override: TiltOverride) -> Tilt:
+        """Copy as a user decided."""
+        if override.keep:
+            return replace(self, exclusion=None, kept_by=override.by)
+        return replace(self, exclusion=Exclusion(override.reason, override.by), kept_by=None)
 
     @property
     def dose_per_angstrom2(self) -> float:

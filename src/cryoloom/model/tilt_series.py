@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from cryoloom.model.movie import GainReference
 from cryoloom.model.pixels import Pixels
 from cryoloom.model.slab import Slab
 from cryoloom.model.sourced import Sourced
-from cryoloom.model.tilt import Tilt
+from cryoloom.model.tilt import Tilt, TiltOverride
 
 __all__ = ["Stack", "TiltSeries"]
 
@@ -129,3 +129,12 @@ class TiltSeries:
             for stack in (self.stack, self.weighted, self.corrected)
             if stack is not None
         )
+
+    def with_overrides(self, overrides: Sequence[TiltOverride]) -> TiltSeries:
+        """Copy in which tilts are left out or kept as users decided; indices it does not have are ignored."""
+        by_index = {override.acquisition_index: override for override in overrides}
+        tilts = tuple(
+            tilt.overridden(by_index[tilt.acquisition_index]) if tilt.acquisition_index in by_index else tilt
+            for tilt in self.tilts
+        )
+        return replace(self, tilts=tilts)

@@ -58,7 +58,7 @@ def with_poses(
     stack = series.best_stack
     extent = (stack.shape_yx[1] * stack.pixel_size_angstrom, stack.shape_yx[0] * stack.pixel_size_angstrom)
     warps = with_distortions(geometry, extent, warps)
-    untracked = Exclusion("nothing could be tracked", "align_series", 0.0)
+    untracked = Exclusion.by_step("nothing could be tracked", "align_series", 0.0)
     changes: dict[int, dict[str, object]] = {}
     for i, tilt in enumerate(series.tilts):
         pose = Pose(

@@ -65,7 +65,7 @@ FIGURES = (
 def exclude_tilts(series: TiltSeries, params: ExcludeTiltsParams, context: StepContext) -> TiltSeries:
     """Exclude named tilts with a reason; by choice write stacks that hold only the others."""
     marked = series.with_tilts(
-        {index: {"exclusion": Exclusion(params.reason, "user")} for index in _named(series, params)}
+        {index: {"exclusion": Exclusion.by_user(params.reason)} for index in _named(series, params)}
     )
     if not marked.included:
         raise DataUnfitError("every tilt of the series is excluded; keep some", series=series.name)

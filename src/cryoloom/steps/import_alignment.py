@@ -156,7 +156,8 @@ def _with_poses(
         view = of_tilt.get(i)
         pose = view.pose if view is not None else None
         left_out = pose is None or (params.exclude and view is not None and not view.used)
-        exclusion = tilt.exclusion or (Exclusion(by, "import_alignment") if left_out else None)
+        is_unused = pose is None or (left_out and tilt.kept_by is None)
+        exclusion = tilt.exclusion or (Exclusion.by_step(by, "import_alignment") if is_unused else None)
         changes[tilt.acquisition_index] = {"pose": pose, "exclusion": exclusion}
     return series.with_tilts(changes)
 

@@ -120,12 +120,12 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
         length = smear.length_angstrom[i]
         if params.find_shifted and shift[i] > params.shift_fraction and i != least:
             text = f"shifted by {100 * shift[i]:.0f} % of the field"
-            found[i] = Exclusion(text, "select_tilts", float(shift[i]))
+            found[i] = Exclusion.by_step(text, "select_tilts", float(shift[i]))
         elif params.find_blurred and length > params.blur_angstrom and smear.is_significant[i]:
             text = f"blurred: smeared over {length:.0f} A along {smear.angle_deg[i]:.0f} deg"
-            found[i] = Exclusion(text, "select_tilts", float(length))
+            found[i] = Exclusion.by_step(text, "select_tilts", float(length))
     changes = {
-        tilt.acquisition_index: {"exclusion": _final(tilt.exclusion, reason, tilt.acquisition_index, params)}
+        tilt.acquisition_index: {"exclusion": _final(tilt, reason, params)}
         for tilt, reason in zip(tilts, found, strict=True)
     }
     selected = series.with_tilts(changes)
@@ -143,17 +143,16 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
     return selected
 
 
-def _final(
-    before: Exclusion | None, found: Exclusion | None, index: int, params: SelectTiltsParams
-) -> Exclusion | None:
-    """The user's word first: of this run, then of earlier ones, then what was found here or elsewhere."""
-    if index in params.exclude_tilts:
-        return Exclusion("excluded by the user", "user")
-    if before is not None and before.by == "user":
+def _final(tilt: Tilt, found: Exclusion | None, params: SelectTiltsParams) -> Exclusion | None:
+    """A user's decision first: of this run, then of earlier ones, then what was found here or elsewhere."""
+    before = tilt.exclusion
+    if tilt.acquisition_index in params.exclude_tilts:
+        return Exclusion.by_user("excluded by the user")
+    if before is not None and before.by.is_user:
         return before
-    if index in params.include_tilts:
+    if tilt.kept_by is not None or tilt.acquisition_index in params.include_tilts:
         return None
-    if before is not None and before.by != "select_tilts":
+    if before is not None and before.by.name != "select_tilts":
         return before
     return found
 
@@ -174,10 +173,10 @@ def _judge_light(
             continue
         if params.find_dark and ratio[i] < params.dark_ratio:
             text = f"dark: {100 * ratio[i]:.0f} % of the expected intensity"
-            found[i] = Exclusion(text, "select_tilts", float(ratio[i]))
+            found[i] = Exclusion.by_step(text, "select_tilts", float(ratio[i]))
         elif params.find_covered and covered[i] > params.covered_fraction + float(np.median(covered)):
             text = f"{100 * covered[i]:.0f} % of the field is covered"
-            found[i] = Exclusion(text, "select_tilts", float(covered[i]))
+            found[i] = Exclusion.by_step(text, "select_tilts", float(covered[i]))
 
 
 def _counts_from_zero(seen: TiltSurvey) -> bool:

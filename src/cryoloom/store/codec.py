@@ -47,7 +47,11 @@ def encode(value: object, root: Path) -> Any:
     if isinstance(value, datetime):
         return {"$time": value.isoformat()}
     if dataclasses.is_dataclass(value) and type(value).__name__ in _MODEL:
-        fields = {f.name: encode(getattr(value, f.name), root) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: encode(getattr(value, f.name), root)
+            for f in dataclasses.fields(value)
+            if not (f.metadata.get("added_later") and getattr(value, f.name) == f.default)
+        }
         return {"$type": type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(name): encode(inner, root) for name, inner in value.items()}

@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session, aliased, selectinload
 from sqlalchemy.pool import StaticPool
 
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
+from cryoloom.model import DecidedBy, TiltOverride
+from cryoloom.store.decisions import Decision, in_force, read_decisions
 from cryoloom.store.migrations import migrate
 from cryoloom.store.names import FILE_NAME, TABLES_VERSION, UNFINISHED_NAME
 from cryoloom.store.records import (
-    Choice,
     ExportRecord,
     FileRecord,
     ItemRecord,
@@ -31,7 +32,6 @@ from cryoloom.store.records import (
 )
 from cryoloom.store.tables import (
     Base,
-    ChoiceRow,
     ContentRow,
     ExportRow,
     FileRow,
@@ -76,7 +76,7 @@ class Database:
             with database._session() as session:
                 version = session.get_one(SettingRow, "tables_version").value
             if version != TABLES_VERSION:
-                version = migrate(database._engine, version)
+                version = migrate(database._engine)
         except DatabaseError as error:
             raise UserInputError(
                 f"{folder / FILE_NAME} cannot be read as a project database: {error.orig}"
@@ -128,13 +128,13 @@ class Database:
         """What was asked for last."""
         with self._session() as session:
             row = session.scalars(select(PlanRow).order_by(PlanRow.id.desc())).first()
-            return PlanRecord(row.id, row.created, row.workflow, row.command) if row else None
+            return _plan_record(row) if row else None
 
     def plans(self) -> tuple[PlanRecord, ...]:
         """All that was ever asked for, in that order."""
         with self._session() as session:
             rows = session.scalars(select(PlanRow).order_by(PlanRow.id))
-            return tuple(PlanRecord(row.id, row.created, row.workflow, row.command) for row in rows)
+            return tuple(_plan_record(row) for row in rows)
 
     def begin_run(
         self,
@@ -198,11 +198,6 @@ class Database:
         with self._session() as session:
             return {(run, other) for run, other in session.execute(query.distinct()) if run != other}
 
-    def comment_run(self, run_id: int, comment: str) -> None:
-        """Keep a note with a run."""
-        with self._writing() as session:
-            session.get_one(RunRow, run_id).comment = comment
-
     def end_run(self, run_id: int, state: str) -> None:
         """Say how a run ended: done, failed or stopped."""
         with self._writing() as session:
@@ -212,7 +207,11 @@ class Database:
     def runs(self) -> tuple[RunRecord, ...]:
         """All runs, oldest first."""
         with self._session() as session:
-            return tuple(_run_record(row) for row in session.scalars(select(RunRow).order_by(RunRow.id)))
+            rows = session.scalars(select(RunRow).order_by(RunRow.id)).all()
+        comments = {
+            one.item: one.value for one in in_force(self.decisions(), kind="comment") if not one.target
+        }
+        return tuple(_run_record(row, comments.get(f"run:{row.id}", "")) for row in rows)
 
     # Items
 
@@ -394,28 +393,24 @@ class Database:
                 for row in rows
             )
 
-    # The user's word on tilts
+    # Decisions of users
 
-    def add_choices(self, series: str, indices: Iterable[int], *, keep: bool, reason: str, by: str) -> None:
-        """Leave tilts out, or keep them, by acquisition index."""
-        with self._writing() as session:
-            session.add_all(
-                ChoiceRow(series=series, acquisition_index=i, keep=keep, reason=reason, by=by, created=_now())
-                for i in indices
-            )
+    def decisions(self) -> tuple[Decision, ...]:
+        """All events, oldest first; `store.decisions` writes them."""
+        with self._engine.connect() as connection:
+            return read_decisions(connection.connection.driver_connection)  # type: ignore[arg-type]
 
-    def choices(self) -> dict[str, tuple[Choice, ...]]:
-        """The last word on each tilt, by series."""
-        last: dict[tuple[str, int], Choice] = {}
-        with self._session() as session:
-            for row in session.scalars(select(ChoiceRow).order_by(ChoiceRow.id)):
-                last[row.series, row.acquisition_index] = Choice(
-                    row.acquisition_index, row.keep, row.reason, row.by
-                )
-        by_series: dict[str, list[Choice]] = {}
-        for (series, _), choice in sorted(last.items(), key=lambda entry: entry[0]):
-            by_series.setdefault(series, []).append(choice)
-        return {series: tuple(chosen) for series, chosen in by_series.items()}
+    def tilt_overrides(self) -> dict[str, tuple[TiltOverride, ...]]:
+        """What users decided on tilts, by series."""
+        by_series: dict[str, list[TiltOverride]] = {}
+        for decided in in_force(self.decisions(), kind="tilt"):
+            by = DecidedBy("user", decided.who)
+            override = TiltOverride(int(decided.target), bool(decided.value["keep"]), decided.why, by)
+            by_series.setdefault(decided.item, []).append(override)
+        return {
+            series: tuple(sorted(overrides, key=lambda override: override.acquisition_index))
+            for series, overrides in sorted(by_series.items())
+        }
 
 
 def _store(session: Session, item: ItemRecord) -> int:
@@ -521,7 +516,11 @@ def _with_all(query: Any) -> Any:
     return _with_content(query, True, True).options(selectinload(ItemRow.files))
 
 
-def _run_record(row: RunRow) -> RunRecord:
+def _plan_record(row: PlanRow) -> PlanRecord:
+    return PlanRecord(row.id, row.created, row.workflow, row.command, row.runs)
+
+
+def _run_record(row: RunRow, comment: str = "") -> RunRecord:
     return RunRecord(
         row.id,
         row.node,
@@ -533,7 +532,7 @@ def _run_record(row: RunRow) -> RunRecord:
         row.created,
         row.ended,
         row.environment,
-        row.comment,
+        comment,
         row.links,
         row.outputs,
     )

@@ -60,7 +60,7 @@ def _read(connection: sqlite3.Connection, most_failures: int) -> Overview | None
         return None
     runs = connection.execute(
         "SELECT id, node, step, step_version, parameters, input_run_id, state, created, ended, environment, "
-        "comment, links, outputs FROM runs ORDER BY id"
+        "links, outputs FROM runs ORDER BY id"
     )
     plan = connection.execute("SELECT workflow FROM plans ORDER BY id DESC LIMIT 1").fetchone()
     counts: dict[int, dict[str, int]] = {}
@@ -96,7 +96,6 @@ def _run(
     created: str,
     ended: str | None,
     environment: str,
-    comment: str,
     links: str,
     outputs: str,
 ) -> RunRecord:
@@ -111,9 +110,8 @@ def _run(
         _time(created),
         None if ended is None else _time(ended),
         json.loads(environment),
-        comment,
-        json.loads(links),
-        json.loads(outputs),
+        links=json.loads(links),
+        outputs=json.loads(outputs),
     )
 
 

@@ -13,7 +13,6 @@ FANNED_OUT = "$items"
 
 __all__ = [
     "FANNED_OUT",
-    "Choice",
     "ExportRecord",
     "FileRecord",
     "ItemRecord",
@@ -32,6 +31,8 @@ class PlanRecord:
     created: datetime
     workflow: Mapping[str, Any]
     command: str
+    runs: Mapping[str, int] = field(default_factory=dict)
+    """Ids of the runs that its nodes have, by node, as far as they were begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +156,3 @@ class ExportRecord:
     bytes: int
     sha256: str
     created: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The user's word on a tilt."""
-
-    acquisition_index: int
-    keep: bool
-    reason: str
-    by: str

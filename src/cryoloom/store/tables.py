@@ -13,8 +13,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
     "Base",
-    "ChoiceRow",
     "ContentRow",
+    "DecisionRow",
     "ExportRow",
     "FileRow",
     "ItemRow",
@@ -82,6 +82,8 @@ class PlanRow(Base):
     created: Mapped[datetime]
     workflow: Mapped[dict[str, Any]]
     command: Mapped[str]
+    runs: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Ids of the runs that its nodes have, by node, as far as they were begun."""
 
 
 class RunRow(Base):
@@ -103,7 +105,6 @@ class RunRow(Base):
     created: Mapped[datetime]
     ended: Mapped[datetime | None]
     environment: Mapped[dict[str, Any]]
-    comment: Mapped[str] = mapped_column(default="")
     items: Mapped[list[ItemRow]] = relationship(back_populates="run", order_by="ItemRow.name")
 
 
@@ -135,6 +136,10 @@ class ItemRow(Base):
     seconds: Mapped[float] = mapped_column(default=0.0)
     device: Mapped[str] = mapped_column(default="cpu")
     host: Mapped[str] = mapped_column(default="")
+    own_parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Parameters in which this item differs from its run."""
+    made_from: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    """Keys of its inputs by role, and the decisions applied to them; null where this is not known."""
     run: Mapped[RunRow] = relationship(back_populates="items")
     files: Mapped[list[FileRow]] = relationship(back_populates="item")
     content: Mapped[ContentRow | None] = relationship(lazy="raise")
@@ -180,14 +185,21 @@ class ExportRow(Base):
     created: Mapped[datetime]
 
 
-class ChoiceRow(Base):
-    """The user's word on a tilt: left out or kept, whatever a step found. The last word counts."""
+class DecisionRow(Base):
+    """A decision of a user; rows are only added, by `store.decisions`."""
 
-    __tablename__ = "choices"
+    __tablename__ = "decisions"
     id: Mapped[int] = mapped_column(primary_key=True)
-    series: Mapped[str] = mapped_column(index=True)
-    acquisition_index: Mapped[int]
-    keep: Mapped[bool]
-    reason: Mapped[str]
-    by: Mapped[str]
+    batch: Mapped[int]
+    """Id of the first of those that were decided at once."""
+    kind: Mapped[str]
+    item: Mapped[str] = mapped_column(index=True)
+    target: Mapped[str]
+    value: Mapped[str]
+    """JSON as text: a column of JSON would turn "1e3" into a number."""
+    who: Mapped[str]
+    role: Mapped[str]
+    page: Mapped[str]
+    why: Mapped[str]
     created: Mapped[datetime]
+    undoes: Mapped[int | None]

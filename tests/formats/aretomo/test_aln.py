@@ -26,7 +26,7 @@ def make_series(rng, *, x_tilt=0.0, magnification=1.0, shape=(40, 60)):
             pose=Pose(-85.0 + rng.normal(), angle + 7.3, x_tilt, tuple(rng.normal(0, 50, 2)), magnification)
             if i != 3
             else None,
-            exclusion=Exclusion("dark", "select_tilts") if i == 3 else None,
+            exclusion=Exclusion.by_step("dark", "select_tilts") if i == 3 else None,
         )
         for i, angle in enumerate([0.0, 20.0, -20.0, -40.0, 40.0])
     )

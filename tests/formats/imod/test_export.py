@@ -23,7 +23,7 @@ def make_series(rng, *, aligned=True, x_tilt=0.0):
             3.0 * i + 3.0,
             section=i,
             pose=Pose(-85.0, angle + 1, x_tilt, (5.0 * i, 2.0)) if aligned and i != 3 else None,
-            exclusion=Exclusion("dark", "select_tilts") if i == 3 else None,
+            exclusion=Exclusion.by_step("dark", "select_tilts") if i == 3 else None,
         )
         for i, angle in enumerate([-40.0, -20.0, 0.0, 20.0, 40.0])
     )

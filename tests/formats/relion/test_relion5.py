@@ -25,7 +25,7 @@ def make_series(rng, name="TS_01", excluded=()):
             section=i,
             nominal_defocus_angstrom=40000.0,
             frame_shifts_yx_angstrom=((0.0, 0.0), (3.0, 4.0)),
-            exclusion=Exclusion("dark", "user") if i in excluded else None,
+            exclusion=Exclusion.by_user("dark") if i in excluded else None,
             ctf=Ctf(40000.0 + i, 39000.0, 30.0 + i, fit_resolution_angstrom=8.0, score=0.1),
             pose=Pose(85.0, angle + 0.5, 0.0, (10.0 * i, -5.0 * i)),
         )

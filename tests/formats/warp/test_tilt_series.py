@@ -25,7 +25,7 @@ def make_series(rng, *, x_tilt=0.0, handedness=1.0):
             3.0 * i + 3.0,
             section=i,
             pose=Pose(-85.0 + rng.normal(), angle + 1.3, x_tilt, tuple(rng.normal(0, 50, 2))),
-            exclusion=Exclusion("dark", "select_tilts") if i == 3 else None,
+            exclusion=Exclusion.by_step("dark", "select_tilts") if i == 3 else None,
             ctf=Ctf(40000.0 + i, 38000.0, 30.0, phase_shift_deg=90.0),
         )
         for i, angle in enumerate([0.0, 20.0, -20.0, -40.0, 40.0])

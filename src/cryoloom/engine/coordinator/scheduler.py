@@ -85,7 +85,7 @@ class Scheduler:
             self._step_of_run[run.id] = run.step
             if run.state == "running":  # its coordinator died: this one holds the lock
                 self.database.end_run(run.id, "stopped")
-        self._choices = self.database.choices()
+        self._overrides = self.database.tilt_overrides()
         self._key_of = self.database.known_keys()
         self._known_keys = set(self._key_of.values())
         self._queue = WorkQueue(workflow)
@@ -240,14 +240,14 @@ class Scheduler:
     def _enqueue(self, node: Node, item: ItemRecord, others: Mapping[str, ItemRecord]) -> None:
         """Queue an item for a node, or take over the result of an earlier run with the same key."""
         step, run = find_step(node.step), self._run_of(node)
-        choices = () if step.ignores_exclusions else self._choices.get(item.name, ())
-        spoken = [[c.acquisition_index, c.keep, c.reason] for c in choices]
+        overrides = () if step.ignores_exclusions else self._overrides.get(item.name, ())
+        decided = [[o.acquisition_index, o.keep, o.reason] for o in overrides]
         keys = [self._content_key(item)]
         if others:  # none at all where there are none: keys stay what they were
             keys.append(fingerprint({role: self._content_key(other) for role, other in others.items()}))
         if outside := _outside_facts(step, node, item.name):
             keys.append(fingerprint(outside))
-        key = fingerprint(node.step, step.version, run.parameters, *keys, spoken)
+        key = fingerprint(node.step, step.version, run.parameters, *keys, decided)
         other_ids = {role: other.id for role, other in others.items() if other.id is not None}
         self._queue.drop(node.name, item.name)
         known = self.database.find_result(key) if key in self._known_keys else None
@@ -279,7 +279,7 @@ class Scheduler:
                 key,
                 self._value(item),
                 item.id,
-                choices,
+                overrides,
                 {role: self._value(other) for role, other in others.items()},
                 other_ids,
                 figures,

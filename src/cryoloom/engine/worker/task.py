@@ -8,7 +8,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from cryoloom.engine.worker.gates import check_value
 from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.model import Exclusion, LeftOut, TiltSeries
+from cryoloom.model import LeftOut, TiltOverride, TiltSeries
 from cryoloom.store.codec import decode, encode
 from cryoloom.store.lock import coordinator_of
-from cryoloom.store.records import Choice, FileRecord
+from cryoloom.store.records import FileRecord
 
 __all__ = [
     "STOP_FILE",
@@ -38,7 +38,7 @@ __all__ = [
     "describe_error",
     "execute",
     "load_value",
-    "with_choices",
+    "with_overrides",
 ]
 
 STOP_FILE = "stop"
@@ -77,7 +77,8 @@ class Task:
     value: Mapping[str, Any]
     """Encoded input."""
     input_item_id: int | None = None
-    choices: tuple[Choice, ...] = ()
+    overrides: tuple[TiltOverride, ...] = ()
+    """What users decided on the tilts of this series."""
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Encoded further inputs, by role."""
     other_item_ids: Mapping[str, int] = field(default_factory=dict)
@@ -140,9 +141,9 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
     files: tuple[FileRecord, ...] = ()
     try:
         context.clear_leftovers()
-        item = with_choices(load_value(task.value, task.project), task.choices)
+        item = with_overrides(load_value(task.value, task.project), task.overrides)
         others = {
-            role: with_choices(load_value(other, task.project), task.choices)
+            role: with_overrides(load_value(other, task.project), task.overrides)
             for role, other in task.others.items()
         }
         params = step.params.model_validate(task.parameters)
@@ -224,18 +225,9 @@ def load_value(data: Mapping[str, Any], project: Path) -> Any:
     return decode(data, project, MrcPixels)
 
 
-def with_choices(item: Any, choices: tuple[Choice, ...]) -> Any:
-    """Apply the user's word to the tilts of a series."""
-    if not choices or not isinstance(item, TiltSeries):
-        return item
-    by_index = {choice.acquisition_index: choice for choice in choices}
-    tilts = []
-    for tilt in item.tilts:
-        choice = by_index.get(tilt.acquisition_index)
-        if choice is not None:
-            tilt = replace(tilt, exclusion=None if choice.keep else Exclusion(choice.reason, choice.by))
-        tilts.append(tilt)
-    return replace(item, tilts=tuple(tilts))
+def with_overrides(item: Any, overrides: tuple[TiltOverride, ...]) -> Any:
+    """An item with what users decided on the tilts of a series."""
+    return item.with_overrides(overrides) if overrides and isinstance(item, TiltSeries) else item
 
 
 # errno values that mean the machine, not the data

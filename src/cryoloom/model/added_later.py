@@ -1,0 +1,11 @@
+"""A mark for fields that came to the model after projects were made without them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+__all__ = ["ADDED_LATER"]
+
+ADDED_LATER = MappingProxyType({"added_later": True})
+"""``field(default=..., metadata=ADDED_LATER)``: at its default the field is not stored, so that an imported
+series is stored as before, has the same cache key, and results of an older project are taken over."""

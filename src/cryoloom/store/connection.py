@@ -1,0 +1,58 @@
+"""A plain connection to the project's database, for those who do not need the mapper."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from cryoloom.errors import TransientError, UserInputError
+from cryoloom.store.names import FILE_NAME, TABLES_VERSION
+
+__all__ = ["connected", "open_connection"]
+
+_WAIT_SECONDS = 30.0
+"""How long to wait for the writer's lock; a transaction of the coordinator takes milliseconds."""
+
+
+def open_connection(folder: Path) -> sqlite3.Connection:
+    """Connect to the database of the project in ``folder``, in whose tables transactions are begun by hand.
+
+    Tables of an older version are brought up to date. Raises UserInputError where there is no project or its
+    database cannot be read, and TransientError where the disk or another process refuses it.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise UserInputError(f"{folder} is not a cryoloom project: it holds no {FILE_NAME}")
+    with _errors_named(path):
+        connection = sqlite3.connect(
+            path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous=FULL")  # what is recorded survives a power cut
+        version = connection.execute("SELECT value FROM settings WHERE name = 'tables_version'").fetchone()
+    if version != (TABLES_VERSION,):
+        from cryoloom.store.database import Database
+
+        Database.open(folder).close()  # brings its tables up to date, or refuses
+    return connection
+
+
+@contextmanager
+def connected(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for the time of the block; errors as of `open_connection`."""
+    with closing(open_connection(folder)) as connection, _errors_named(folder / FILE_NAME):
+        yield connection
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise TransientError(
+            f"the project database {path} cannot be used: {error}; "
+            "free space on that disk, or make it writable"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise UserInputError(f"{path} cannot be read as a project database: {error}") from error

@@ -1,0 +1,117 @@
+"""What a person decides about a project, checked against what the project has.
+
+Decisions are in force at once; `resume` makes anew what depends on them. Nothing here waits for torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from cryoloom.errors import UserInputError
+from cryoloom.store.connection import connected
+from cryoloom.store.decisions import Author, Change, Decision, Decisions
+
+__all__ = ["Curation"]
+
+
+class Curation:
+    """Decides as one author in one project."""
+
+    def __init__(self, folder: Path, author: Author) -> None:
+        self._folder = folder
+        self._author = author
+        self._decisions = Decisions(folder)
+
+    def decide(self, changes: Iterable[Change], why: str = "") -> tuple[Decision, ...]:
+        """Record changes of any kind as one batch; their items are not checked."""
+        return self._decisions.decide(changes, self._author, why)
+
+    def exclude(
+        self, series: str, acquisition_indices: Iterable[int], why: str = "by hand"
+    ) -> tuple[Decision, ...]:
+        """Leave tilts out of everything that follows; their pixels and indices stay."""
+        return self._on_tilts(series, acquisition_indices, keep=False, why=why)
+
+    def include(
+        self, series: str, acquisition_indices: Iterable[int], why: str = "kept by hand"
+    ) -> tuple[Decision, ...]:
+        """Keep tilts, whatever a step finds."""
+        return self._on_tilts(series, acquisition_indices, keep=True, why=why)
+
+    def exclude_series(self, series: str, why: str = "by hand") -> tuple[Decision, ...]:
+        """Leave a whole series out of everything that follows, and of exports."""
+        self._require_series(series)
+        return self.decide([Change("series", series, "", {"keep": False})], why)
+
+    def include_series(self, series: str, why: str = "kept by hand") -> tuple[Decision, ...]:
+        """Take a series in again."""
+        self._require_series(series)
+        return self.decide([Change("series", series, "", {"keep": True})], why)
+
+    def comment(self, item: str, text: str, *, tilt: int | None = None) -> tuple[Decision, ...]:
+        """Keep a note with a series, a tilt of it, or a run (``run:N``); an empty one takes it away."""
+        target = ""
+        if re.fullmatch(r"run:\d+", item):
+            self._require_run(int(item[4:]))
+        elif tilt is None:
+            self._require_series(item)
+        else:
+            self._require_tilts(item, {tilt})
+            target = str(tilt)
+        return self.decide([Change("comment", item, target, text or None)])
+
+    def undo(self, batch: int | None = None, why: str = "") -> tuple[Decision, ...]:
+        """Take back a batch by the number of one of its decisions, or the last one of this author."""
+        return self._decisions.undo(self._author, batch, why)
+
+    def _on_tilts(self, series: str, indices: Iterable[int], *, keep: bool, why: str) -> tuple[Decision, ...]:
+        wanted = set(indices)
+        self._require_tilts(series, wanted)
+        return self.decide([Change("tilt", series, str(i), {"keep": keep}) for i in sorted(wanted)], why)
+
+    def _require_tilts(self, series: str, wanted: set[int]) -> None:
+        known = self._tilts_of(series)
+        if unknown := wanted - known:
+            raise UserInputError(
+                f"{series} has no tilt of acquisition index {sorted(unknown)}; "
+                f"expected {min(known)} to {max(known)} (0 is the first exposure)"
+            )
+
+    def _tilts_of(self, series: str) -> set[int]:
+        """Acquisition indices of a series."""
+        with connected(self._folder) as connection:
+            stored = connection.execute(
+                "SELECT value FROM contents JOIN items ON items.id = item_id "
+                "WHERE name = ? AND value IS NOT NULL ORDER BY items.id",
+                (series,),
+            )
+            for (packed,) in stored:
+                value = json.loads(zlib.decompress(packed))
+                if value.get("$type") == "TiltSeries":
+                    return {tilt["acquisition_index"] for tilt in value["tilts"]}
+        self._require_series(series)
+        raise UserInputError(f"{series} has no tilts yet: it could not be imported; see `cryoloom status`")
+
+    def _require_series(self, series: str) -> None:
+        with connected(self._folder) as connection:
+            names = [name for (name,) in connection.execute("SELECT DISTINCT name FROM items ORDER BY name")]
+        if series not in names:
+            near = get_close_matches(series, names, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else f"this project has {_listed(names)}"
+            raise UserInputError(f"there is no series {series!r}; {hint}")
+
+    def _require_run(self, run_id: int) -> None:
+        with connected(self._folder) as connection:
+            if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is None:
+                raise UserInputError(f"there is no run {run_id}; `cryoloom log` lists those of this project")
+
+
+def _listed(names: list[str]) -> str:
+    """Names in a sentence, ten at most."""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return (", ".join(names[:10]) + more) or "none"

@@ -1,0 +1,146 @@
+PRAGMA foreign_keys=OFF;
+BEGIN TRANSACTION;
+CREATE TABLE settings (
+	name VARCHAR NOT NULL, 
+	value VARCHAR NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO settings VALUES('tables_version','3');
+CREATE TABLE plans (
+	id INTEGER NOT NULL, 
+	created DATETIME NOT NULL, 
+	workflow JSON NOT NULL, 
+	command VARCHAR NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO plans VALUES(1,'2026-11-28 15:34:55.396382','{"name": "fake", "description": "", "steps": [{"name": "find_series", "step": "find_series", "input": null, "links": {}, "items": [], "parameters": {}, "comment": ""}, {"name": "draw", "step": "draw", "input": "find_series", "links": {}, "items": [], "parameters": {}, "comment": ""}, {"name": "spot", "step": "spot", "input": "draw", "links": {}, "items": [], "parameters": {}, "comment": ""}, {"name": "smooth", "step": "smooth", "input": "spot", "links": {}, "items": [], "parameters": {}, "comment": ""}]}','cryoloom process raw --project session');
+INSERT INTO plans VALUES(2,'2026-11-28 15:34:55.730754','{"name": "fake", "description": "", "steps": [{"name": "find_series", "step": "find_series", "input": null, "links": {}, "items": [], "parameters": {}, "comment": ""}, {"name": "draw", "step": "draw", "input": "find_series", "links": {}, "items": [], "parameters": {}, "comment": ""}, {"name": "spot", "step": "spot", "input": "draw", "links": {}, "items": [], "parameters": {}, "comment": ""}, {"name": "smooth", "step": "smooth", "input": "spot", "links": {}, "items": [], "parameters": {}, "comment": ""}]}','cryoloom process raw --project session');
+INSERT INTO plans VALUES(3,'2026-11-28 15:34:55.958732','{"name": "smooth", "description": "", "steps": [{"name": "smooth", "step": "smooth", "input": "run:3", "links": {}, "items": ["TS_03"], "parameters": {"width": 2}, "comment": ""}]}','cryoloom process raw --project session');
+CREATE TABLE runs (
+	id INTEGER NOT NULL, 
+	node VARCHAR NOT NULL, 
+	step VARCHAR NOT NULL, 
+	step_version INTEGER NOT NULL, 
+	parameters JSON NOT NULL, 
+	input_run_id INTEGER, 
+	links JSON NOT NULL, 
+	state VARCHAR(16) NOT NULL, 
+	created DATETIME NOT NULL, 
+	ended DATETIME, 
+	environment JSON NOT NULL, 
+	comment VARCHAR NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(input_run_id) REFERENCES runs (id)
+);
+INSERT INTO runs VALUES(1,'find_series','find_series',1,'{"n_series": 3, "bad": [], "refuses": false}',NULL,'{}','done','2026-11-28 15:34:55.433855','2026-11-28 15:34:55.927987','{"cryoloom": "0.1.0", "python": "3.11.7", "libraries": {"numpy": "2.4.6", "scipy": "1.17.1", "torch": "2.13.0+cpu", "numba": "0.68.1", "mrcfile": "1.5.4", "tifffile": "2026.3.3", "imagecodecs": "2026.3.6", "zarr": "3.1.6"}, "system": "Linux", "host": "workstation", "cores": 2, "memory_gib": 23.5, "gpus": [], "executable": "/usr/bin/python3"}','');
+INSERT INTO runs VALUES(2,'draw','draw',1,'{"brightness": 1.0, "fails_on": [], "zeros": false, "nan": false, "flaw": "", "seconds": 0.0, "switch": null, "tally": null}',1,'{}','done','2026-11-28 15:34:55.460009','2026-11-28 15:34:55.931099','{"cryoloom": "0.1.0", "python": "3.11.7", "libraries": {"numpy": "2.4.6", "scipy": "1.17.1", "torch": "2.13.0+cpu", "numba": "0.68.1", "mrcfile": "1.5.4", "tifffile": "2026.3.3", "imagecodecs": "2026.3.6", "zarr": "3.1.6"}, "system": "Linux", "host": "workstation", "cores": 2, "memory_gib": 23.5, "gpus": [], "executable": "/usr/bin/python3"}','bright enough');
+INSERT INTO runs VALUES(3,'spot','spot',1,'{"threshold": 0.1}',2,'{}','done','2026-11-28 15:34:55.513644','2026-11-28 15:34:55.935184','{"cryoloom": "0.1.0", "python": "3.11.7", "libraries": {"numpy": "2.4.6", "scipy": "1.17.1", "torch": "2.13.0+cpu", "numba": "0.68.1", "mrcfile": "1.5.4", "tifffile": "2026.3.3", "imagecodecs": "2026.3.6", "zarr": "3.1.6"}, "system": "Linux", "host": "workstation", "cores": 2, "memory_gib": 23.5, "gpus": [], "executable": "/usr/bin/python3"}','');
+INSERT INTO runs VALUES(4,'smooth','smooth',1,'{"width": 1, "folder": null}',3,'{}','done','2026-11-28 15:34:55.543895','2026-11-28 15:34:55.939195','{"cryoloom": "0.1.0", "python": "3.11.7", "libraries": {"numpy": "2.4.6", "scipy": "1.17.1", "torch": "2.13.0+cpu", "numba": "0.68.1", "mrcfile": "1.5.4", "tifffile": "2026.3.3", "imagecodecs": "2026.3.6", "zarr": "3.1.6"}, "system": "Linux", "host": "workstation", "cores": 2, "memory_gib": 23.5, "gpus": [], "executable": "/usr/bin/python3"}','');
+INSERT INTO runs VALUES(5,'smooth','smooth',1,'{"width": 2, "folder": null}',3,'{}','done','2026-11-28 15:34:55.970689','2026-11-28 15:34:55.995682','{"cryoloom": "0.1.0", "python": "3.11.7", "libraries": {"numpy": "2.4.6", "scipy": "1.17.1", "torch": "2.13.0+cpu", "numba": "0.68.1", "mrcfile": "1.5.4", "tifffile": "2026.3.3", "imagecodecs": "2026.3.6", "zarr": "3.1.6"}, "system": "Linux", "host": "workstation", "cores": 2, "memory_gib": 23.5, "gpus": [], "executable": "/usr/bin/python3"}','');
+CREATE TABLE choices (
+	id INTEGER NOT NULL, 
+	series VARCHAR NOT NULL, 
+	acquisition_index INTEGER NOT NULL, 
+	keep BOOLEAN NOT NULL, 
+	reason VARCHAR NOT NULL, 
+	"by" VARCHAR NOT NULL, 
+	created DATETIME NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO choices VALUES(1,'TS_01',0,0,'ice','anna','2026-11-28 15:34:55.711686');
+INSERT INTO choices VALUES(2,'TS_01',3,0,'ice','anna','2026-11-28 15:34:55.711764');
+INSERT INTO choices VALUES(3,'TS_03',2,1,'kept by hand','anna','2026-11-28 15:34:55.718065');
+INSERT INTO choices VALUES(4,'TS_01',0,1,'kept by hand','anna','2026-11-28 15:34:55.944743');
+INSERT INTO choices VALUES(5,'TS_02',1,0,'it''s "moved"','anna','2026-11-28 15:34:55.952333');
+CREATE TABLE items (
+	id INTEGER NOT NULL, 
+	run_id INTEGER NOT NULL, 
+	name VARCHAR NOT NULL, 
+	"key" VARCHAR(64) NOT NULL, 
+	input_item_id INTEGER, 
+	other_inputs JSON NOT NULL, 
+	state VARCHAR(16) NOT NULL, 
+	figures JSON NOT NULL, 
+	warnings JSON NOT NULL, 
+	error JSON, 
+	reason VARCHAR NOT NULL, 
+	reused_from INTEGER, 
+	started DATETIME, 
+	seconds DOUBLE NOT NULL, 
+	device VARCHAR NOT NULL, 
+	host VARCHAR NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(run_id) REFERENCES runs (id), 
+	FOREIGN KEY(input_item_id) REFERENCES items (id), 
+	FOREIGN KEY(reused_from) REFERENCES items (id)
+);
+INSERT INTO items VALUES(1,1,'TS_01','dadd0cb881e3576e6adcfd034e7926c0d9a7316098f8f160b978920528331916',NULL,'{}','done','{}','[]','null','',NULL,'2026-11-28 15:34:55.447140',5.7475999994949233951e-05,'cpu','workstation');
+INSERT INTO items VALUES(2,2,'TS_01','ba490d20285e76dc066ecbbeadb2bd8c65e70171dde4cc855a17c7e7e5a906da',1,'{}','done','{"n_included": 3.0, "mean": 1.0043665170669556}','[]','null','',NULL,'2026-11-28 15:34:55.758834',0.011782004999986384063,'cpu','workstation');
+INSERT INTO items VALUES(3,1,'TS_02','267b0dca3e2154837a2cd9c125defc190a9f0ae94be1996defe5e76e78478371',NULL,'{}','done','{}','[]','null','',NULL,'2026-11-28 15:34:55.523094',5.0014999999348219716e-05,'cpu','workstation');
+INSERT INTO items VALUES(4,3,'TS_01','3e00236cdcd32a5764de9c7b6e397486e8dc09d4370f4cf02898ce35f2dc3f21',2,'{}','done','{}','[]','null','',NULL,'2026-11-28 15:34:55.814971',0.00067460500002880507963,'cpu','workstation');
+INSERT INTO items VALUES(5,1,'TS_03','4a50121e39a29afab99f9a45e86de6d2ca6ca506b3b321238d3c1ffb6365a838',NULL,'{}','done','{}','[]','null','',NULL,'2026-11-28 15:34:55.546966',4.5416999967073934385e-05,'cpu','workstation');
+INSERT INTO items VALUES(6,4,'TS_01','7bf7a164a2814b47c4c81695d41ded2a50a26dd33a2fbc47d3a921b368968a5e',4,'{}','done','{"n_included": 1.0}','[]','null','',NULL,'2026-11-28 15:34:55.826826',0.015813851000018530612,'cpu','workstation');
+INSERT INTO items VALUES(7,2,'TS_02','905f534aeaae3ece4b47e118804166948aeb30f8b5cde21456b9b3463072bdb9',3,'{}','done','{"n_included": 5.0, "mean": 0.9357322454452515}','[]','null','',NULL,'2026-11-28 15:34:55.583170',0.011460895999960030167,'cpu','workstation');
+INSERT INTO items VALUES(8,3,'TS_02','72f93d9c2e5502b619b27cf130adba8c0f1b4cb843d342e64487c7c913a1a08d',7,'{}','done','{}','[]','null','',NULL,'2026-11-28 15:34:55.603307',0.00062095599997746830922,'cpu','workstation');
+INSERT INTO items VALUES(9,4,'TS_02','da1bb8060480cf95c03100c92ea6596f71b88a1603dd86d313f106915f27d5a8',8,'{}','done','{"n_included": 3.0}','[]','null','',NULL,'2026-11-28 15:34:55.611137',0.011484101000007740367,'cpu','workstation');
+INSERT INTO items VALUES(10,2,'TS_03','fe287ee8b702260f6a7691f3a13837ad0ea203962e21c3d3957d9e7f19db067d',5,'{}','done','{"n_included": 5.0, "mean": 1.019283652305603}','[]','null','',NULL,'2026-11-28 15:34:55.863006',0.011610549000010905729,'cpu','workstation');
+INSERT INTO items VALUES(11,3,'TS_03','a25cbd347c9a73a65c810b7081234866fffc189d75e5bef60b26d00c2ba58ba0',10,'{}','done','{}','[]','null','',NULL,'2026-11-28 15:34:55.886958',0.0017180000000394102244,'cpu','workstation');
+INSERT INTO items VALUES(12,4,'TS_03','1e495be366e87a1ca41317411a7a82492c9fdb6ee7242cff60c02420ff9c2574',11,'{}','done','{"n_included": 4.0}','[]','null','',NULL,'2026-11-28 15:34:55.902916',0.0157263510000120732,'cpu','workstation');
+INSERT INTO items VALUES(13,5,'TS_03','04a4fb0d7e5a082ce30c473b571e613575e1e1907bf63e748c313e01a6394142',11,'{}','done','{"n_included": 4.0}','[]','null','',NULL,'2026-11-28 15:34:55.974847',0.0077769270000089818495,'cpu','workstation');
+CREATE TABLE contents (
+	item_id INTEGER NOT NULL, 
+	value BLOB, 
+	records BLOB, 
+	PRIMARY KEY (item_id), 
+	FOREIGN KEY(item_id) REFERENCES items (id)
+);
+INSERT INTO contents VALUES(1,X'7801dd95cb6ee3201486df05cd12454ed28bea779855baab4688c0b1838ac1c3c1a9d328ef3ec724d8999123cda68b6607fc9cdbb738ff91fd88871658c95e8d8d1b08069071e66493de36a258d2b5312a78547ef8781c237e4eaf9cedbd8db206f1be67e5ba28160567d8ee289f9256c82d8420a3f14e340d2b578b67ce64d35a133b0d42791783c4c8ca62b13c71d69a1eac40f30942ba1a63f029e691b3483d222bdfa61e86aea941a97e77064daa609c869e72d114be318eca0f6142433d14a067ed11044619a268218c3556d73238fdafb81e621bbf3704c175d65eaa06d04252efe7a75c5243e5558763f2ac23a8a1c97cad028116b833554471e8afbebffde22ca998faa0e35f81d02bdbe1552615ab9cb4a5f9cee713ff1f52cb395269dadba4267986d4d3bd925acd914ad3de2635c933a45eee95d47a8e549af636a9499e21b55cdd2baa873954e7716fb3bad2e7603d7e4358b4f0d2a296bdc1f3b69e96d7c6774181a64d1fbdd579d10d67b13d90790d1e05123b5ac659ccf7f1836cc970b24e36938af9aa42b898c3d796db49f225ed00c9c0beb6522dcd68306473ea3d23f90053ef6246c099f221901f4d0f68e5f6e21c7f00b523de4a',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(2,X'7801dd96c16edb300c86df85d8d1489c64dd30df77dc29bd1585a048b423d4965c514e9d157df7d1726ca783bdcbd021d88d222591fa04f1d72b7c0ae71a21837b53863d7a830409585945df5ea41b1e56467947ca75135fc7153f266f0227570659a0783a41b64bd3559a00d547de4fc952c8037a2f837156541564dbd5d70464559726341a857236784901b274b5794ba0362d9682cc4f14d21614bc8b6bee12085c2341f630d5d055cd054af5dc18323183b11a5bde8b4fe12a63397db74c682cba04ecd68e5050903e881afd98637b1d46ab7f0feebab5953b1986609bb2bc64f5a885e4da7bd7905263ee5443e3e6439c5075450ec3dc33684147930712e7f66afac36302314ab10e36df2dc456950dc59d2618df4767021e257579c028644087339bd25ac9766e8ac65f0ec1b855c887726a26d3db6fc9b4ed32e3cd1ce3c86999f1149e61fce54619f797fb17a4b673a4e26997494de11952dffe5752bb3952f1b4cba4a6f00ca9cdf646514d2fec9f3fdccf73907b50cb94afe27398ef6e14f39fde2e37d9280eb235d42bc474297bd778859a1b6670a51e5a64678bd84d39507193e5563a0687f13841d62c72439c7b6d4ce6f29cf022481f9bee28590bb54562d1fcd84c8534a3a8b1b4aaa77709a3230153f10fa12f256a3c9be01b4beb34dd0aede5cbfabefb70acfb79abca2b6066cbdf013ce198d4e9f116b84df39fc2fb416aa1dbe5054d710cc355b0eaf513260795f270d1be5fd77a30e6',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(3,X'7801dd95cf6ee32010c6df05ed11458ed376b57e879eb2b76a85088c1d540c5e06a74eabbefb8e49b0d3ca917ae96173033ee6dfef30df1bfb118f1db08afd36366e211840c699936d7adb8aa2a46b6b54f0a8fcf8f16d8a789c5f393b781b6503e2f9c0aa4d51ac0aceb0db533e25ad903b084146e39d685b5695ab9f9cc9b6b326f61a84f22e06899155c56afdce596706b002cd2b08e91a8cc1a7987bce22f588ac7a9a7b18bba606a5fadb1b34a982711a06ca4553f8d6382a3f86090dcd58809eb54710186588a28330d5282f6570fab3b819635b7f3004c1f5d69eab06d04252efa7a75c5243ed558f53f2ac23a8b1c97cad038116b8377544711c2ebe3ffde12ca998faa0e387401894edf122938a754edad17ca7f33bff0aa9f512a934ed7552b3bc40eae15649954ba4d2b4d749cdf202a95fb74a6ab3442a4d7b9dd42c2f905a97b78aea6e09d569dcebac2ef42558f7ff212c5a786951cbc1e0695bcfcb6bebfba040d3a68fdeeabce8c6b3d81dc9bc468f02893d2de32ce6fbf44176643859279b49c57c5d239ccde17bcbed25f99276806460df5ba991663218b239f59c91bc8069f63123e04cf910c88fe607b47277768e7fbd1ade4b',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(4,X'7801d596518fdb200c80ff4a85b6b7a84ddb75d3e57d8f7beabd9d2644c1695113c830e9b53bdd7f9f2125e94dc9d3a9d2dd1bd8609b0f63f3c2bef84b03ac608fbaf25b701a9065cc883acab63c5fd2b4d6d25994362c7ce977fc1aa4193bd9ca8b3df0e38915eb3c9fe719c3e640f6a4a8b8d88173c26b6b785db36235ff9131513795f6ad022eadf14ea067453e5fbe66acd167a838eabfc085d9a37736eed964cc538cc88aa7218610350528e49f56a38e1eb45170265b740a5b6b43eec336ae601f1c905859048e5e38cf1b70bd8fd5ad1a8cfa5fb90e7b6b7bd204c1b45575f5ea407141b177a2e4524169658bbdf1a4479021c8342d1d81e678d0a5477e39df2c7ffa9db1a8c518070ddf6c84b3ac5a8c9606183f7b61c61c080c7e9896408076171a0a63048d4bbd6fddf510845bfa3285d310996efc9a0d66a7192fc718474ed38c07f508e3ef1f947177b9ef20b51a23154f3b4d6a508f907af8a0a486b419cd4625dcb1986d665f534e6263c3034e39490f74f3be9c5c8f918eb4a6490fea11d2cbd5e7447dcf87ff6d0c72076a9af28d7e0cf3e67362de5d66076154cae716c1dde473281c93f94c253eb62671d6d8f5a7e1f56c6deb2404b3de562a15e830e6b19693a2a6124f85bc57a679bf4034d462939ea288ce6c59225cdbe17ddd052ca00c20b5ecfb7ada0bddb7546aecf2f8c66114644cd7f43fe942893f0c1a32d71a5ce4f98a2b279e178fe1bbb3e8d6cd6b2719319bfe8cc0097aa756f5b7404d827e34cea546cf829567d0fb834f57413db75b3008b012bb6be7fd07f9ea5809',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(5,X'7801dd95cb6ee3201486df05cd12454ed28bea779855baab4688c0b1838ac1c3c1a9d328ef3ec724d8999123cda68b6607fc9cdbb738ff91fd88871658c95e8d8d1b08069071e66493de36a258d3b5312a78547ef8781c237e4eaf9cedbd8db206f1be67e5ba28160567d8ee289f9256c82d8420a3f14e340d2b578b67ce64d35a133b0d42791783c4c8ca62b13c71d69a1eac40f30942ba1a63f029e691b3483d222bdfa61e86aea941a97e77064daa609c869e72d114be318eca0f6142433d14a067ed11044619a268218c3556d73238fdafb81e621bbf3704c175d65eaa06d04252efe7a75c5243e5558763f2ac23a8a1c97cad028116b833554471e8afbebffde22ca998faa0e35f81d02bdbe1552615ab9cb4a5f9cee713ff1f52cb395269dadba4267986d4d3bd925acd914ad3de2635c933a45eee95d47a8e549af636a9499e21b55cdd2baa873954e7716fb3bad2e7603d7e4358b4f0d2a296bdc1f3b69e96d7c6774181a64d1fbdd579d10d67b13d90790d1e05123b5ac659ccf7f1836cc970b24e36938af9aa42b898c3d796db49f225ed00c9c0beb6522dcd68306473ea3d23f90053ef6246c099f221901f4d0f68e5f6e21c7f00c511de4c',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(6,X'7801d596c16edb300c865fa510b69b913849b361beefb8537a2b064191e844882d79a29c262bfaeea3e4c84e071b3d1401da9b2c4ae4afcf94c867f6c59f1b60057bd095df80d3802c6346d4716ec3f3057dd65a3a8bd28685cffd8e5fc36cc68eb6f26207fc7064c52acf6779c6b0d9933f292a2eb6e09cf0da1a5ed7ac58cebe674cd44da57dab804b6bbc13e85991cf162f196bf4092a8efa2f706176e89d8d7bd619f3a41159f1386808aa49a0907f5a8d3a46d046c1897cd1296cad0d850fdbb8825d0840d3ca2270f4c279de80eb632cafcd60d4ffc655d85bdba32608a6adaa4b54078a0bd2de4da5900a4a2b5bec9d273b820c22d367e90834c7bd2e3df2f3e96af9e3ef8c452b461d347cb5114eb26a317a1a60fcec2733e6406088c3b40402b43dd3501823685cea5deb2e8720dcd297494e4364baf14b36b89d66bc18631c394d331ecc238cbf7d50c6ddcf7d07a9e518a978da6952837984d48f0f4a6a489bd16c54c21d8abbf5ddd79493d8d87081534ed2055dbf2f275763a423ad69d2837984f462f93951dff2e2df8f41ee404d53beb28f615e7f4eccdbf3dd5e1895f2b9457057f91c1e8ec97ca6273e962671d2d8d5a7e1f66c6ceb2404b7de562a3dd061cce35b4e869a9e787ac87b63faee1788864a6cb2938a18cc9625c2a51cde365cc002ca0052c9be6da49dd07d49a5c22e0faf02c6898ce99afa934e4aec3068c85c6b709ee74bae9c789a3f847667dead9bd54e326236dd8cc011faa056f57f818a047534cea542cf829727d0bbbd0fbfe20ac4dbbaee39d6d6fafd0d955da4a62ca1aead12db4b0ff00f70cf865c',X'7801ab562acf4c29c92856b28a368cad0500261e04f3');
+INSERT INTO contents VALUES(7,X'7801dd55c16edb300cfd17614721719c75c3fc0f3ba5b7621014894e84ca9227caa9b3a2ff3e4a8eed7470865d7a586e121fc5473e017cafec533cb7c02af6686cdc4130808c33279b1cdb89a2a46b6354f0a87c4a7c9d5e7c9fa39c9dbc8df200e2f9c4aa6d51ac0aceb03d523d25ad907b084146e39d681a5695abaf9cc9a6b526761a84f22e06899155c56af3c6596b7ab002cd2f10d21d30069fdf3c7016a94764d5d3dc43ea9a1a94ea6767d06406e334f4548ba6f08d71449f9e090d87444061ed11044619a268214c1ce5350c4eff096ed3dbc69f0c89e03a6b2fac01b490d4fb101a2935d45e7538151f7104959a1caf7520a1051e4d1d519cfbabf4a71f9c6514731f747cf7107a653bbcaaa4623d166d69bee1fcc6ff45a9cd925279dadb4acdf082525fee55a97249a93ced6da5667841a96ff7aad47649a93ced6da5667841a94d79af527d5e926a18f7b65657f892580fffa158b4f0f2a296bdc1615bcfcb6be7bba040d3a68fdeea71d1a5b3d89fc9bc924781c48e96f1088ef72941b66438234e3693c97c5d235ccce163e98e927c493b4032b08f653a4833190cd99c7a7e4798039c9986dc7a6825fb2d1d59e81cae8ba2143ac897f56332fff590b76a82627fb56638c144eaf5f40b644be4ef218cb6c75295173087631cbf82b34bc21c402bf71707fb0d304e0bc0',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(8,X'7801dd96c18edb2010865f2542edcd4a1ca76955df7bec297b5b5588c0d841b1c1657036e96adfbd038eed6c65ab95562b45bde119987ff83c303cb30ffed200cbd983aefc0e9c06640933a28eb61d4f33faacb57416a50d139f8715df476bc24eb6f2a2047e3cb17c93a6cb3461d81c289e1415177b704e786d0daf6b9667cb2f0913755369df2ae0d21aef047a96a7cbf54bc21a7d868aa3fe055c9812bdb371cd36619e7244963f8e3984ac2941217fb61a7554d046c19962d12e6cad0dc987655c411904c8ac2c02472f9ce70db84123bb7583517f3a37616d6d4f9a2098b6aaaeaa0e1417947b67ea25151456b63804effd083224d97f168e40733ce8c223bf9c6fa63ffe4858f462cc8386af16c259562dde4492bee88336b4bf6efc92fc0ba9f514a9b8db7952a37b82d4e7ff955436452aee769ed4e89e20f5f54e498d65f36d28b4843910186a9729e18ef962bbf848476f7f210336361cc34297ada3daa363b6a583fc869adc4c918eb4e6498fee09d2ebec4e5177f7c61b507d9a42d56d779ed58d7f0ad6f64e61fda52ef797c54118d557658be06eaa32909ead4aba6e639b10678d5daf18b576b6751242586f2bd55fb361cc63f593a3a6a341a53f38fbef618268a8ddf57eca228ad9a240b8b6a6f7950b584019406a9fefab540a3db4376ab2f2f84a301a12a66b7a2b74a9c46e4f43e65a83ab34cdb872e269f5109e1eab6edeb2769211b3f987019c6010b56af80b74aae875e15cdf745988f204ba3cf8fe57d02dd54d180d5889fdb57ffe065d7432e3',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(9,X'7801dd964d6fdb300c86ff4a206c3723719c66c37cdf71a7f4560c8222d18e10dbf244394d56f4bf8f92e38f0e363aa00810ec269112f9ea3165ea857d72971a58ca1e75e1766035208b5825ca60dbf138a169a9a535288d5ff8d2eff83158237632851339f0e389a59b385ec611c3fa40f1a428b8d883b5c26953f1b26469b2fc1a3151d685768d022e4de5ac40c7d278b97e8d58adcf5070d4bf818b2a47674dd8b38d98238dc8d2a74183574d0285fcd568d42183ae149c29169dc294baa2f47e1b5790fb0464560681a313d6f11a6c9f2319bba1527f3b377e6f694e9a20544d515cb35a505c90f6d6d4a5549019d9601fbcf323482fb29b669640733ce8cc21bf9c47cb9f7e462c7831e8a0e19b8d70964583a348d2655dd09aced78e5fa37f21b59e22154e3b4f6a704f90faf2bf924aa64885d3ce931adc13a4bedd29a9a16cbef78516310b027ded3225ec315d6c179fe9eaed2f64c0daf86b98e9bcb1547b74cdb674913f50939b29d281d63ce9c13d417a9ddc29eaf6bff101540f53a8dae3ceb31af9a7606def14d63b75b9bf2c0ea2525d5536087654959ef46c55d2ef36b40971d6d8f68a21d7ce3456820feb4ca1badfac1ff350fde428e96a50e9f7ce6ede2f1035b5bbce4f2a4232936508d7d674db741e0ba80a90dae76d33e542f7ed8d9aac3cbe49180c11d325bd155a29a1dbd390d9a6c2551c275c59f1bc7af44f8f55bb6e595ac988d9fcc3004ed02735aaff0a74abe875616dd774998ff20c3a3f38ff294620ded7f5c0b134c61d6ea8ec2ab5ab127a4115627fede47f00cd146137',X'7801ab562acf4c29c92856b28a368cad0500261e04f3');
+INSERT INTO contents VALUES(10,X'7801dd55c16edb300cfd17614721719275c3fc0f3ba5b7621014897684ca9227caa9b3a2ff3e4a8eed7470865d7a586e121fc5473e017cafec533cb7c04af6686cdc4330808c33279b1cdb8b6247d7c6a8e051f994f83abdf83e47393b791b650de2f9c4ca5d51ac0aceb03d523d25ad9007084146e39d681a566e575f39934d6b4dec3408e55d0c12232b8bd5e68db3d6f460059a5f20a4ab31069fdf3c7016a94764e5d3dc43ea9a1a94ea6767d06406e334f4548ba6f08d71449f9e090d7522a0b0f60802a30c51b410268eed350c4eff09eed2dbc69f0c89e03a6b2fac01b490d4fb101a2935545e7538151f7104959a1caf5520a1051e4d15519cfbabf4a71f9c6514731f747cf7107a653bbcaaa46235166d69bee1fcc6ff45a9cd925279dadb4acdf082525fee55a9ed925279dadb4acdf08252dfee55a9dd925279dadb4acdf082529bedbd4af57949aa61dcdb5a5de14b623dfc8762d1c2cb8b5af606876d3d2fafbdef82024d9b3e7aabc74597cee27026f34a1e05123b5ac62338dea704d992e18c38d94c26f355857031878fa53b4af225ed00c9c03e96a996663218b239f5fc8e300738330db9f5d04af65b3ab2d0395c17c556e8205fd68fc9fcd743deaa098afdd59ae10413a9d7d32f902d91bf8730da1e4b555ec0d4c7387e056797843980561e2e0ef61b394f0bc2',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(11,X'7801dd96c18edb2010865f2542edcd4a1ca76955df7bec297b5b5588c0d841b1c1657036e96adfbd038eed6c65ab95562b45bde119987ff83c303cb30ffed200cbd983aefc0e9c06640933a28eb61d4f37f4596be92c4a1b263e0f2bbe8fd6849d6ce54509fc7862f9264d9769c2b039503c292a2ef6e09cf0da1a5ed72ccf965f1226eaa6d2be55c0a535de09f42c4f97eb978435fa0c1547fd0bb830257a67e39a6dc23ce5882c7f1c730859538242fe6c35eaa8a08d8233c5a25dd85a1b920fcbb8823208905959048e5e38cf1b70834676eb06a3fe746ec2dada9e3441306d555d551d282e28f7ced44b2a28ac6c7108defb116448b2ff2c1c81e678d085477e39df4c7ffc91b0e8c598070d5f2d84b3ac5abc89247dd1076d687fddf825f91752eb295271b7f3a446f704a9cfff2ba96c8a54dced3ca9d13d41eaeb9d921acbe6db506809732030d42e53c21df3c576f1918edefe42066c6c3886852e5b47b547c76c4b07f90d35b999221d69cd931edd13a4d7d99da2eeee8d37a0fa3485aadbee3cab1bff14aced9dc2fa4b5dee2f8b8330aaafca16c1dd5465203d5b9574ddc63621ce1abb5e316aed6ceb2484b0de56aabf66c398c7ea27474d47834a7f70f6dfc304d150bbebfd944514b34581706d4def2b17b0803280d43edf57a9147a686fd464e5f1956034244cd7f456e85289dd9e86ccb50657699a71e5c4d3ea213c3d56ddbc65ed242366f30f0338c1206ad5f017e854d1ebc2b9bee9b210e5097479f0fdafa05baa9b301ab012fb6bfffc0d66f332e5',X'7801abae0500017500f9');
+INSERT INTO contents VALUES(12,X'7801dd56c16edb300cfd9581d8d1489ca4ddb0dc77dc29bd1585a048b423d4965c514e9315fdf751726ca783b3ed1260c84de293f81e9f0d526ff0391c1b84353c982a6cd01b24c8c0ca3ac536225ff1b636ca3b522e1e7c1b6efc18a319ec5d156489e2790feb559ecff20ca8d9713e252b21b7e8bd0cc65951d7b05ecebe6620eba632a1d52894b3c14b0ab0ce678bf70c1a73c04a90f98942da928277e9ce7d06813512ac1f470d51350b94eaa535641283b11a0f9c8bab70b5b14c1faf098d6524e0b076848282f44134e8078ee5398c56ff0eaee2dddaed0d9b60dbaa3ab17ad442b2f62ed4536a2c9c6a6948dee3842a8aecb78567a305ed4c11481c0f67c71f9f324828251dbcfc70110faa6ae92c930a459fb4e1fabaf57bf62f4e2da69c4ad55e766a84279cfa72ab4e2da79c4ad55e766a84279cfa76ab4eada69c4ad55e766a84279c5a2c6fd5aabb29abba722f7b75864f9975ff9f9a35b6a3ef4303cbc0a3a4d813617bfcb493567343df1e79db127a5e17a66cfdd0d160bad371bb4c6d5e1e0c75bd7ee4dab8d62b8c6983ab74df26e35a241e066a96c02403d8ef8703b2e171d5e33ca412992b0ac2d368b92e5db405b545e2f1775da6529a613cf19054cf1f0853200353f3acefa4a469cd4bf0ada5799e2f85f6f275fe109f0ef3eedcacf60afe38d8718f03a9d3c357e04fcdaf03effba10931cb2b9a7217e2a73833e2efbaee04d5ce85dd15959da4f67f09bf802ab93d4de25fa15d4e31',X'7801ab562acf4c29c92856b28a368cad0500261e04f3');
+INSERT INTO contents VALUES(13,X'7801dd56c18eda3010fd956ad46304014aab72efb127f6b6aa2c634f82b5899d7a1c16bada7fefd821095b856d2f4815377b9e3defcd4b34e317f8184e0dc2061e4c15b6e80d126460659d625b91af785b1be51d29170fbe0c37be8fd10c0eae0ab244f17480cd2acf677906d4ec399f9295903bf45e06e3aca86bd82c675f3290755399d06a14cad9e02505d8e4b3c56b068d396225c8fc42216d49c1bb74679d41608d049bc7514354cd02a5fad91a3289c1588d47cec555b8da58a68fd784c6321270583b424141fa201af403c7f21246abff0457f16eed0e864db06d559d593d6a21597b17ea2935164eb53424ef71421545f6dbc2b3d182f6a608244ec78be38f3f324828251dbc7c73118faa6ae922930a459fb4e1fabaf56bf62f4e2da69c4ad55e776a84279cfa7caf4e2da79c4ad55e776a84279cfa7aaf4eada69c4ad55e776a84279c5a2cefd5aa4f535675e55ef7ea029f326bfd9f9a35b6a36f4303cbc0a3a4d8136177fab097567343df9d78db127a5e17a66cfdd0d160bad371bb4c6d5e1e0d75bd7ee4dabad62b8c6983ab74df26e35a241e066a96c02403d8ef8703b2e171d5e33ca412992b0ac2f368b92d5db405b545e2f1775ba6529a613cf190544f6f0853200353f3acefa4a469cd4bf0ada5799e2f85f6f279fe109f0ef3eedcacf60ade1dec78c081d4e9e12bf0a7e6d781f7fdd08498e5194db90ff1535c18f1775d6b41b573617f436567a9fd5fc22fa04aeece93f837a1dc4e32',X'7801ab562acf4c29c92856b28a368aad0500262104f4');
+CREATE TABLE files (
+	id INTEGER NOT NULL, 
+	item_id INTEGER NOT NULL, 
+	role VARCHAR NOT NULL, 
+	path VARCHAR NOT NULL, 
+	bytes INTEGER NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(item_id) REFERENCES items (id)
+);
+INSERT INTO files VALUES(3,7,'images','runs/002_draw/TS_02/images.mrc',2624);
+INSERT INTO files VALUES(4,9,'images','runs/004_smooth/TS_02/images.mrc',2624);
+INSERT INTO files VALUES(7,2,'images','runs/002_draw/TS_01/images.mrc',2624);
+INSERT INTO files VALUES(8,6,'images','runs/004_smooth/TS_01/images.mrc',2624);
+INSERT INTO files VALUES(9,10,'images','runs/002_draw/TS_03/images.mrc',2624);
+INSERT INTO files VALUES(10,12,'images','runs/004_smooth/TS_03/images.mrc',2624);
+INSERT INTO files VALUES(11,13,'images','runs/005_smooth/TS_03/images.mrc',2624);
+CREATE TABLE exports (
+	id INTEGER NOT NULL, 
+	item_id INTEGER NOT NULL, 
+	format VARCHAR(16) NOT NULL, 
+	path VARCHAR NOT NULL, 
+	bytes INTEGER NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	created DATETIME NOT NULL, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(item_id) REFERENCES items (id)
+);
+CREATE INDEX ix_choices_series ON choices (series);
+CREATE INDEX ix_items_key ON items ("key");
+CREATE UNIQUE INDEX items_of_a_run ON items (run_id, name);
+CREATE INDEX states_of_a_run ON items (run_id, state);
+CREATE INDEX ix_files_item_id ON files (item_id);
+CREATE INDEX ix_files_path ON files (path);
+CREATE INDEX ix_exports_path ON exports (path);
+CREATE INDEX ix_exports_bytes ON exports (bytes);
+CREATE INDEX ix_exports_item_id ON exports (item_id);
+COMMIT;
