@@ -45,7 +45,7 @@ def make_series(rng, name="TS_01"):
         for i, angle in enumerate(ANGLES)
     )
     images = rng.normal(size=(5, 40, 60)).astype(np.float32)
-    gain = GainReference(Path("gain.mrc"), 1, "none", "found", (("90 degrees", 0.4), ("0 degrees", 0.01)))
+    gain = GainReference(Path("gain.mrc"), 1, "none", "found")
     return TiltSeries(
         name, Microscope(), 2.7, tilts, handedness=Sourced(applied=1.0), gain=gain, stack=Stack(images, 2.7)
     )
@@ -66,6 +66,9 @@ def make_report(rng, name="TS_01"):
             },
             not_measurable={"align_series": {"pose_error_angstrom": "too few tracks"}},
             records={
+                "prepare_gain": {
+                    "gain_orientation": {"trials": [{"quarter_turns": 0, "flip": "none", "variation": 0.1}]}
+                },
                 "select_tilts": {
                     "tilt_quality": {"acquisition_index": [0, 1, 2, 3, 4], "mean_counts": [8, 9, 10, 9, 1]}
                 },
@@ -153,7 +156,7 @@ def test_refers_to_nothing_outside_and_runs_nothing_it_was_told(rng, tmp_path):
 def test_plots_are_valid_data(rng, tmp_path):
     html = without_plotly(written(tmp_path, make_report(rng)))
     plots = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', html)]
-    assert len(plots) == 8
+    assert len(plots) == 9
     fits = next(p for p in plots if "frequency" in p["layout"]["xaxis"]["title"]["text"])
     assert [trace["name"] for trace in fits["data"][:3]] == ["background", "spectrum", "model"]
     # The first exposure stands at -40 degrees, in the last panel.

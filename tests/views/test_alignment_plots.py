@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from cryoloom.model import Microscope, Pose, Sourced, Tilt, TiltSeries
-from cryoloom.views.alignment_plots import VECTOR_SCALE, alignment_plots
+from cryoloom.views.alignment_plots import VECTOR_SCALE
 from cryoloom.views.content import SeriesReport
+from cryoloom.views.drawings import drawn
 from makers.reported import reported
 
 TILTS = [-30.0, 0.0, 30.0]
@@ -18,6 +19,10 @@ def item(records):
     )
     series = TiltSeries("a", Microscope(), 2.7, tilts, Sourced.from_told(90.0, "mdoc"))
     return SeriesReport("a", series=series, results=reported(records={"align_series": records}))
+
+
+def alignment_section(item):
+    return drawn(item)["alignment"]
 
 
 def vectors():
@@ -40,7 +45,7 @@ def test_errors_of_all_kinds_stand_over_the_tilts():
         "pose_error_angstrom": [None, 0.5, 0.6],
         "n_points": [5, 9, 0],
     }
-    plot = alignment_plots(item({"alignment": record}))[0]
+    plot = alignment_section(item({"alignment": record}))[0]
     found = {trace["name"]: (trace["x"], trace["y"]) for trace in plot.data}
     assert found["residual"] == ([-30.0, 0.0], [2.0, 1.0])
     assert found["left out"] == ([-30.0, 0.0], [3.0, 1.5])
@@ -48,7 +53,7 @@ def test_errors_of_all_kinds_stand_over_the_tilts():
 
 
 def test_vectors_of_one_tilt_are_seen_at_a_time():
-    plot = next(p for p in alignment_plots(item({"residuals": vectors()})) if p.title == "Residual vectors")
+    plot = next(p for p in alignment_section(item({"residuals": vectors()})) if p.title == "Residual vectors")
     slider = plot.layout["sliders"][0]
     assert [step["label"] for step in slider["steps"]] == ["-30°", "0°", "30°"]
     shown = [trace for trace in plot.data if trace["visible"]]
@@ -64,7 +69,7 @@ def test_the_axes_that_were_told_and_found_are_drawn(told):
         "told_deg": told, "told_is_refuted": True, "by_squeezed_pairs_deg": 96.0, "by_common_line_deg": 95.5,
         "by_tracks_deg": 95.3, "circle_deg": [-90.0, -45.0, 0.0, 45.0], "circle_score": [0.5, 0.2, 0.1, 0.2],
     }  # fmt: skip
-    plot = next(p for p in alignment_plots(item({"tilt_axis": record})) if p.title == "Tilt axis")
+    plot = next(p for p in alignment_section(item({"tilt_axis": record})) if p.title == "Tilt axis")
     lines = {trace["name"]: trace["x"][0] for trace in plot.data[1:]}
     assert lines["tracks 95.30°"] == pytest.approx(95.3)
     curve = dict(zip(plot.data[0]["x"], plot.data[0]["y"], strict=True))
@@ -73,5 +78,5 @@ def test_the_axes_that_were_told_and_found_are_drawn(told):
 
 
 def test_a_series_without_records_shows_its_poses():
-    titles = [plot.title for plot in alignment_plots(item({}))]
+    titles = [plot.title for plot in alignment_section(item({}))]
     assert titles == ["Alignment error", "Image shifts"]

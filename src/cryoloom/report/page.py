@@ -22,6 +22,8 @@ from cryoloom.errors import CryoloomError, TransientError
 from cryoloom.model import TiltSeries
 from cryoloom.views.aligned_loop import aligned_loop
 from cryoloom.views.content import ReportContent, SeriesReport
+from cryoloom.views.data_table import DataTable
+from cryoloom.views.drawings import SECTIONS, Section, drawn
 from cryoloom.views.images import (
     averaged_to,
     central_slices,
@@ -32,7 +34,7 @@ from cryoloom.views.images import (
 )
 from cryoloom.views.judgement import Finding, Light, criteria_of, judge, overall, session_axis_deg
 from cryoloom.views.numbers import NOT_MEASURABLE, number_text, unit_symbol, with_unit
-from cryoloom.views.plots import Plot, plots_of
+from cryoloom.views.plot_parts import Plot
 
 __all__ = ["write_report"]
 
@@ -90,9 +92,7 @@ class _Section:
     loop: str
     """The aligned images as a looping picture; "" where they are not aligned."""
     slices: _Slices | None
-    plots: Mapping[str, tuple[Plot, ...]]
-    gain: tuple[tuple[str, str, float, bool], ...]
-    """Orientation tried, its variation as text and as percentage of the largest, whether it is the least."""
+    drawn: Mapping[Section, tuple[Plot | DataTable, ...]]
     figures: tuple[_FigureRow, ...]
     cells: tuple[tuple[str, float | None], ...]
     """Text and sort value of the summary table's columns."""
@@ -136,7 +136,8 @@ def write_report(content: ReportContent, path: Path) -> None:
         counts={light: sum(s.light == light for s in sections) for light in _LIGHTS},
         style=_asset("page.css"),
         script=_asset("page.js.j2"),
-        plotly=Markup(get_plotlyjs()) if any(s.plots for s in sections) else "",
+        plotly=Markup(get_plotlyjs()) if any(s.drawn for s in sections) else "",
+        section_titles=SECTIONS,
         parameters=_parameters,
     )
     part = path.with_name(f".{path.name}.part")
@@ -183,8 +184,7 @@ def _section(
         thumbnails=thumbnails,
         loop=loop,
         slices=slices,
-        plots=plots_of(item),
-        gain=_gain_evidence(item.series),
+        drawn=drawn(item),
         figures=_figure_rows(item),
         cells=_cells(item, columns),
         notes=tuple(notes),
@@ -239,17 +239,6 @@ def _slices(item: SeriesReport) -> _Slices | None:
         "Above and below the specimen only noise should be seen."
     )
     return _Slices(data_uri(xy), data_uri(xz), data_uri(yz), preview, xy.width, yz.width, caption)
-
-
-def _gain_evidence(series: TiltSeries | None) -> tuple[tuple[str, str, float, bool], ...]:
-    if series is None or series.gain is None or not series.gain.evidence:
-        return ()
-    values = [value for _, value in series.gain.evidence]
-    largest = max(values) or 1.0
-    return tuple(
-        (name.replace("_", " "), f"{value:.4f}", 100.0 * value / largest, value == min(values))
-        for name, value in series.gain.evidence
-    )
 
 
 def _figure_rows(item: SeriesReport) -> tuple[_FigureRow, ...]:

@@ -93,7 +93,13 @@ class ImportMoviesParams(AcquisitionParams):
     )
 
 
-RECORDS = (Record("import", "Where dose, order, pixel size and voltage of the series come from."),)
+RECORDS = (
+    Record(
+        "import",
+        "What every source says of a quantity of the series, which one is used, and what contradicts it.",
+        shows="evidence",
+    ),
+)
 
 
 @step(

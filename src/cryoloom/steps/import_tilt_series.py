@@ -73,7 +73,13 @@ class _Told:
     evidence: tuple[Evidence, ...]
 
 
-RECORDS = (Record("import", "Files that the series was read from, and where its dose comes from."),)
+RECORDS = (
+    Record(
+        "import",
+        "What every source says of a quantity of the series, which one is used, and what contradicts it.",
+        shows="evidence",
+    ),
+)
 
 
 @step(

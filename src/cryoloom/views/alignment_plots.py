@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from cryoloom.contract.figures import Record
 from cryoloom.model import Tilt
 from cryoloom.views.content import SeriesReport
+from cryoloom.views.data_table import DataTable, data_table
 from cryoloom.views.plot_parts import (
     BLUE,
     GREY,
@@ -18,69 +20,70 @@ from cryoloom.views.plot_parts import (
     Plot,
     Trace,
     axes_layout,
+    rounded,
     scatter,
+    threshold,
     tilt_angles,
     tilt_labels,
 )
+from cryoloom.views.specimen_height import track_positions
 
-__all__ = ["alignment_plots"]
+__all__ = [
+    "alignment_plots",
+    "draw_alignment_errors",
+    "draw_local_alignment",
+    "draw_residuals",
+    "draw_tilt_axis",
+]
 
 VECTOR_SCALE = 20
 """Residuals are drawn so many times too long: angstroms in a field of thousands."""
 
 
 def alignment_plots(item: SeriesReport) -> tuple[Plot, ...]:
-    """Plots of the alignment section; none where no tilt has a pose."""
+    """Shift of every image; and its residual, where no record tells more. None where no tilt has a pose."""
     series = item.series
     tilts = [tilt for tilt in series.tilts if tilt.pose is not None] if series else []
     if series is None or not tilts:
         return ()
     angles = tilt_angles(series)
-    plots = [_errors(item, tilts, angles)]
-    vectors, axis = item.kept("residuals"), item.kept("tilt_axis")
-    if isinstance(vectors, Mapping) and vectors.get("x_angstrom"):
-        plots.append(_vectors(vectors, angles))
-    if isinstance(axis, Mapping) and axis.get("circle_deg"):
-        plots.append(_axis_evidence(axis))
-    plots.append(_shifts(tilts, angles))
-    return tuple(plot for plot in plots if plot is not None)
+    rows = [
+        (angles[t.acquisition_index], t.pose.residual_angstrom, label)
+        for t, label in zip(tilts, tilt_labels(tilts), strict=True)
+        if t.pose is not None and t.pose.residual_angstrom is not None
+    ]
+    plots = [_shifts(tilts, angles)]
+    if rows and item.kept("alignment_errors") is None:
+        trace = scatter([a for a, _, _ in rows], [r for _, r, _ in rows], BLUE, [x for _, _, x in rows])
+        plots.insert(0, _errors([trace]))
+    return tuple(plots)
 
 
-def _errors(item: SeriesReport, tilts: Sequence[Tilt], angles: Mapping[int, float]) -> Plot | None:
-    """Residual, and where they were measured the error of left-out points and of the poses, over tilt."""
-    record = item.kept("alignment_errors")
+def draw_alignment_errors(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
+    """Residual, error of left-out tracks and error of the pose over tilt."""
+    if item.series is None or not isinstance(data, Mapping) or not data.get("residual_angstrom"):
+        return ()
+    angles = tilt_angles(item.series)
+    indices = data["acquisition_index"]
+    counts = data.get("n_points") or [0] * len(indices)
     traces: list[Trace] = []
-    if isinstance(record, Mapping) and record.get("residual_angstrom"):
-        indices = record["acquisition_index"]
-        counts = record.get("n_points") or [0] * len(indices)
-        for key, name, colour in (
-            ("residual_angstrom", "residual", BLUE),
-            ("left_out_error_angstrom", "left out", ORANGE),
-            ("pose_error_angstrom", "pose, from two halves", GREY),
-        ):
-            rows = [
-                (angles[index], value, f"{name}, acquisition {index}, {count} tracks")
-                for index, value, count in zip(indices, record.get(key) or (), counts, strict=False)
-                if index in angles and value is not None
-            ]
-            if rows:
-                texts = [text for _, _, text in rows]
-                traces.append(
-                    scatter([a for a, _, _ in rows], [v for _, v, _ in rows], colour, texts, name=name)
-                )
-    else:
-        labels = tilt_labels(tilts)
+    for key, name, colour in (
+        ("residual_angstrom", "residual", BLUE),
+        ("left_out_error_angstrom", "left out", ORANGE),
+        ("pose_error_angstrom", "pose, from two halves", GREY),
+    ):
         rows = [
-            (angles[t.acquisition_index], t.pose.residual_angstrom, label)
-            for t, label in zip(tilts, labels, strict=True)
-            if t.pose is not None and t.pose.residual_angstrom is not None
+            (angles[index], value, f"{name}, acquisition {index}, {count} tracks")
+            for index, value, count in zip(indices, data.get(key) or (), counts, strict=False)
+            if index in angles and value is not None
         ]
         if rows:
-            traces = [
-                scatter([a for a, _, _ in rows], [r for _, r, _ in rows], BLUE, [x for _, _, x in rows])
-            ]
-    if not traces:
-        return None
+            texts = [text for _, _, text in rows]
+            traces.append(scatter([a for a, _, _ in rows], [v for _, v, _ in rows], colour, texts, name=name))
+    return (_errors(traces),) if traces else ()
+
+
+def _errors(traces: list[Trace]) -> Plot:
     layout = axes_layout(TILT, "error (Å)", showlegend=len(traces) > 1)
     layout["yaxis"]["rangemode"] = "tozero"
     caption = (
@@ -90,6 +93,119 @@ def _errors(item: SeriesReport, tilts: Sequence[Tilt], angles: Mapping[int, floa
         "something else."
     )
     return Plot("Alignment error", caption, traces, layout)
+
+
+def draw_residuals(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
+    """Residual vectors of every tilt, and the residual of every bead or other track."""
+    if item.series is None or not isinstance(data, Mapping) or not data.get("x_angstrom"):
+        return ()
+    return (_vectors(data, tilt_angles(item.series)), *_tracks(item, data))
+
+
+def _tracks(item: SeriesReport, data: Mapping[str, Any]) -> tuple[Plot, ...]:
+    """Mean residual of each track over its images, by number and by its place in the specimen."""
+    series = item.series
+    if series is None:
+        return ()
+    number = np.asarray(data["track"])
+    used = np.asarray(data["counts"], dtype=bool)
+    distance = np.hypot(np.asarray(data["dx_angstrom"], float), np.asarray(data["dy_angstrom"], float))
+    numbers = [int(n) for n in np.unique(number[used])]
+    if not numbers:
+        return ()
+    means = {n: float(distance[used & (number == n)].mean()) for n in numbers}
+    seen = {n: int((used & (number == n)).sum()) for n in numbers}
+    refused = {n: int((~used & (number == n)).sum()) for n in numbers}
+    texts = {
+        n: f"track {n}: {means[n]:.1f} Å in {seen[n]} images"
+        + (f", {refused[n]} outliers" if refused[n] else "")
+        for n in numbers
+    }
+    points = scatter(numbers, [means[n] for n in numbers], BLUE, [texts[n] for n in numbers])
+    points["hovertemplate"] = "%{text}<extra></extra>"
+    layout = axes_layout("track", "mean residual (Å)")
+    layout["yaxis"]["rangemode"] = "tozero"
+    layout["shapes"] = [threshold(float(np.median(list(means.values()))))]
+    by_track = Plot(
+        "Residual of each track",
+        "Mean residual of every bead or other tracked feature over the images in which it counts. Dashed: "
+        "the median. A track far above it follows something else in part of its images.",
+        [points],
+        layout,
+    )
+    poses = {t.acquisition_index: t.pose for t in series.tilts if t.pose is not None}
+    placed, positions = track_positions(data, poses)
+    known = [(k, int(n)) for k, n in enumerate(placed) if int(n) in means]
+    if not known:
+        return (by_track,)
+    xyz = positions[[k for k, _ in known]]
+    spots = scatter(xyz[:, 0], xyz[:, 1], BLUE)
+    spots["text"] = [
+        f"{texts[n]}; z {position[2]:.0f} Å" for (_, n), position in zip(known, xyz, strict=True)
+    ]
+    spots["hovertemplate"] = "%{text}<extra></extra>"
+    spots["marker"] = {
+        "size": 9,
+        "color": rounded([means[n] for _, n in known]),
+        "colorscale": "Cividis",
+        "showscale": True,
+        "colorbar": {"title": {"text": "Å", "side": "top"}, "thickness": 12, "len": 0.9},
+    }
+    plan = axes_layout("x (Å)", "y (Å)")
+    plan["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
+    return (
+        by_track,
+        Plot(
+            "Tracks in the specimen",
+            "Place of every track in the specimen, seen along z, coloured by its mean residual. Residuals "
+            "that grow towards one side mean that the specimen deforms there.",
+            [spots],
+            plan,
+            height_px=360,
+        ),
+    )
+
+
+def draw_tilt_axis(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
+    """Evidence on the direction of the tilt axis."""
+    if not isinstance(data, Mapping) or not any(v is not None for v in data.get("circle_score", ())):
+        return ()
+    return (_axis_evidence(data),)
+
+
+def draw_local_alignment(item: SeriesReport, record: Record, data: Any) -> tuple[Plot | DataTable, ...]:
+    """Size of the local displacement in every tilt where it is used, and what was tried."""
+    if item.series is None or not isinstance(data, Mapping):
+        return ()
+    shown: list[Plot | DataTable] = []
+    angles = tilt_angles(item.series)
+    rows = [
+        (angles[index], value)
+        for index, value in zip(
+            data.get("acquisition_index", ()), data.get("displacement_angstrom", ()), strict=False
+        )
+        if index in angles and value is not None
+    ]
+    if data.get("used") and rows:
+        layout = axes_layout(TILT, "rms displacement (Å)")
+        layout["yaxis"]["rangemode"] = "tozero"
+        caption = "Rms over the field of what the local alignment displaces in each image besides its pose."
+        shown.append(
+            Plot(
+                "Local displacement",
+                caption,
+                [scatter([a for a, _ in rows], [v for _, v in rows], BLUE)],
+                layout,
+            )
+        )
+    if data.get("tried"):
+        used = "used, as it lowers" if data.get("used") else "not used, as it does not lower"
+        caption = (
+            f"Local alignments tried, with their cross-validated error; {used} the error of "
+            f"{float(data['rigid_angstrom']):.2f} Å where every image is moved as a whole."
+        )
+        shown.append(data_table("Local alignments tried", caption, data["tried"]))
+    return tuple(shown)
 
 
 def _vectors(record: Mapping[str, Any], angles: Mapping[int, float]) -> Plot:

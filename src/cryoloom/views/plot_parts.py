@@ -1,4 +1,4 @@
-"""What the report's plots share: a plot, its colours, axes, and points with a text on each."""
+"""What all plots share: a plot as plain data for Plotly, its colours, axes, and points with texts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ __all__ = [
     "Plot",
     "Trace",
     "axes_layout",
+    "gaps",
+    "line",
     "rounded",
     "scatter",
+    "threshold",
     "tilt_angles",
     "tilt_labels",
 ]
@@ -48,6 +51,8 @@ class Plot:
     data: list[Trace]
     layout: dict[str, Any]
     height_px: int = 300
+    wide: bool = False
+    """Whether it takes the whole width of the page."""
 
     @property
     def figure(self) -> dict[str, Any]:
@@ -97,3 +102,26 @@ def tilt_angles(series: TiltSeries) -> dict[int, float]:
     return dict(
         zip((t.acquisition_index for t in series.tilts), (float(a) for a in series.tilt_deg), strict=True)
     )
+
+
+def threshold(y: float) -> dict[str, Any]:
+    """A dashed line across a plot at a value that matters."""
+    return {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": GREY, "width": 1, "dash": "dash"},
+    }
+
+
+def line(x: Any, y: Any, colour: str, name: str = "") -> Trace:
+    """A curve."""
+    return {**scatter(x, y, colour), "mode": "lines", "line": {"color": colour, "width": 1.6}, "name": name}
+
+
+def gaps(values: Sequence[float | None]) -> list[float]:
+    """Stored numbers, NaN where there is none."""
+    return [float("nan") if value is None else float(value) for value in values]

@@ -1,6 +1,6 @@
 from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
 from cryoloom.views.content import SeriesReport
-from cryoloom.views.plots import plots_of
+from cryoloom.views.drawings import drawn
 from makers.reported import reported
 
 
@@ -12,7 +12,7 @@ def report_of(**records):
 
 def test_the_filter_is_shown_beside_what_it_undoes():
     curve = {"frequency_per_angstrom": [0.0, 0.01, 0.02], "filter": [0.0, 8.0, -2.0], "ctf": [0.1, 0.9, -0.5]}
-    (plot,) = plots_of(report_of(deconvolve={"deconvolution": curve}))["halves"]
+    (plot,) = drawn(report_of(deconvolve={"deconvolution": curve}))["tomogram"]
     shown, undone = plot.data
     assert list(shown["y"]) == [0.0, 1.0, -0.25]
     assert list(undone["y"]) == [0.1, 0.9, -0.5]
@@ -21,13 +21,13 @@ def test_the_filter_is_shown_beside_what_it_undoes():
 
 def test_training_is_shown_beside_doing_nothing():
     losses = {"training_loss": [0.9, 0.7], "validation_loss": [0.95, 0.8], "loss_of_doing_nothing": 1.2}
-    (plot,) = plots_of(report_of(denoise={"training": losses}))["halves"]
+    (plot,) = drawn(report_of(denoise={"training": losses}))["tomogram"]
     assert [list(trace["x"]) for trace in plot.data] == [[1, 2], [1, 2]]
     assert plot.layout["shapes"][0]["y0"] == 1.2
 
 
 def test_nothing_is_shown_of_what_was_not_done():
-    assert "halves" not in plots_of(report_of())
+    assert "tomogram" not in drawn(report_of())
 
 
 def test_the_slab_is_drawn_on_its_slice():
@@ -44,8 +44,8 @@ def test_the_slab_is_drawn_on_its_slice():
     }
     series = TiltSeries("TS", Microscope(), 2.7, tilts)
     results = reported(records={"estimate_slab": {"slab": found}})
-    plots = plots_of(SeriesReport("TS", series, results=results))["alignment"]
-    drawn = {plot.title: plot for plot in plots}
-    assert [trace["type"] for trace in drawn["Slab"].data] == ["heatmap", "scatter", "scatter"]
-    assert drawn["Slab"].data[2]["y"] == [10.0, 11.0, 12.0]
-    assert [shape["x0"] for shape in drawn["Across the slab"].layout["shapes"]] == [-10.0, 10.0]
+    plots = drawn(SeriesReport("TS", series, results=results))["alignment"]
+    by_title = {plot.title: plot for plot in plots}
+    assert [trace["type"] for trace in by_title["Slab"].data] == ["heatmap", "scatter", "scatter"]
+    assert by_title["Slab"].data[2]["y"] == [10.0, 11.0, 12.0]
+    assert [shape["x0"] for shape in by_title["Across the slab"].layout["shapes"]] == [-10.0, 10.0]
