@@ -1,12 +1,13 @@
 """import_alignment: poses of all four programs come back, matched tilt by tilt, or the series is refused."""
 
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.aretomo.aln import write_aretomo
+from cryoloom.formats.aretomo.aln import read_aln, write_aln, write_aretomo
 from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.imod.transforms import read_angles, read_xf, write_angles, write_xf
 from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, write_relion5
@@ -168,3 +169,79 @@ def test_all_of_imods_files_count(rng, tmp_path):
         now = outside("TS_01", params)
         assert now != last, name
         last = now
+
+
+def test_numbers_that_are_none_are_refused_by_their_row(rng, context, tmp_path):
+    series = make_series(rng)
+    write_aretomo([(series, None)], tmp_path)
+    path = tmp_path / "TS_01.aln"
+    lines = path.read_text().splitlines()
+    i = next(i for i, line in enumerate(lines) if not line.startswith("#")) + 2
+    words = lines[i].split()
+    words[3] = words[4] = "nan"
+    lines[i] = " ".join(words)
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataUnfitError, match=r"row 3 of TS_01\.aln holds a number that is not finite"):
+        import_alignment(without_poses(series), ImportAlignmentParams(folder=tmp_path), context)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "says"),
+    [
+        (
+            "AxisAngle",
+            "-856",
+            r"TS_01\.xml: the tilt axis is -856; expected -360 to 360 degrees\. The file is damaged",
+        ),
+        ("AxisAngle", "nan", r"TS_01\.xml: the tilt axis is nan"),
+        ("AxisOffsetX", "8000", r"image shift in view 1 of TS_01\.xml is 8000 A in a field of 162 A"),
+        ("AxisOffsetX", "1e24", r"TS_01\.xml: the image shift is 1e\+24"),
+        ("Angles", "120", r"TS_01\.xml: the tilt angle is 12"),
+    ],
+)
+def test_what_no_pose_can_have_is_refused(rng, context, tmp_path, tag, value, says):
+    series = make_series(rng)
+    write_warp([(series, None)], tmp_path)
+    path = tmp_path / "warp_tiltseries" / "TS_01.xml"
+    root = ElementTree.parse(path).getroot()
+    element = root.find(tag)
+    element.text = "\n".join([value, *element.text.split()[1:]])
+    ElementTree.ElementTree(root).write(path)
+    with pytest.raises(DataUnfitError, match=says):
+        import_alignment(without_poses(series), ImportAlignmentParams(folder=path.parent), context)
+
+
+@pytest.mark.parametrize("base", [0, 1])
+@pytest.mark.parametrize("counted", ["all", "others"])
+@pytest.mark.parametrize("sorted_stack", [False, True])
+@pytest.mark.parametrize("with_local", [False, True])
+def test_dark_frames_of_every_version_of_aretomo(
+    rng, context, tmp_path, base, counted, sorted_stack, with_local
+):
+    """SEC counts all sections or only those that are not dark, from 0 or from 1; local rows follow."""
+    series = make_series(rng)
+    if sorted_stack:
+        order = {t.acquisition_index: {"section": i} for i, t in enumerate(series.tilts)}
+        series = series.with_tilts(order)
+    write_aretomo([(series, None)], tmp_path)
+    path = tmp_path / "TS_01.aln"
+    aln = read_aln(path)
+    assert len(aln.dark_frames) == 2
+    raw = aln.section - 1
+    if counted == "others":
+        dark = {section - 1 for _, section, _ in aln.dark_frames}
+        kept = [i for i in range(len(ANGLES)) if i not in dark]
+        raw = np.array([kept.index(i) for i in raw])
+    local = None
+    if with_local:
+        local = np.array(
+            [[i, p, 20.0 * p - 30, 5.0, 0.5, -0.25, 1.0] for i in range(len(raw)) for p in range(4)]
+        )
+    dark_frames = tuple((place, section - 1 + base, tilt) for place, section, tilt in aln.dark_frames)
+    write_aln(path, replace(aln, section=raw + base, dark_frames=dark_frames, local=local))
+    back = import_alignment(without_poses(series), ImportAlignmentParams(folder=tmp_path), context)
+    assert {t.acquisition_index for t in back.tilts if t.is_excluded} == {5, 18}
+    for tilt, was in zip(back.included, series.included, strict=True):
+        assert tilt.pose.tilt_deg == pytest.approx(was.pose.tilt_deg, abs=1e-6)
+        np.testing.assert_allclose(tilt.pose.shift_xy_angstrom, was.pose.shift_xy_angstrom, atol=1e-5)
+        assert (tilt.pose.warp is not None) is with_local

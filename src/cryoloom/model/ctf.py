@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryoloom.model.limits import require
+
 __all__ = ["Ctf"]
 
 
@@ -25,6 +27,13 @@ class Ctf:
     """True where the image itself said nothing and the series' model was used."""
     defocus_sd_angstrom: float | None = None
     """Standard deviation of the mean defocus, where whoever estimated it told."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no lens can have (`limits`)."""
+        require("defocus", self.defocus_u_angstrom)
+        require("defocus", self.defocus_v_angstrom)
+        require("astigmatism angle", self.astigmatism_angle_deg)
+        require("phase shift", self.phase_shift_deg)
 
     @property
     def defocus_angstrom(self) -> float:

@@ -59,13 +59,17 @@ def plausible(quantity: str, value: float | None) -> float | None:
 
 
 def require(quantity: str, value: float, where: str = "") -> float:
-    """The value; raises DataUnfitError where it is not finite or impossible."""
+    """The value; raises DataUnfitError where it is not finite or impossible.
+
+    where : the line or field of a file it stands in, for the message.
+    """
     limit = LIMITS[quantity]
     if not limit.allows(value):
-        raise DataUnfitError(
-            f"the {quantity} {'in ' + where + ' ' if where else ''}is {value:g} {limit.unit}".rstrip()
-            + f"; expected {limit}. The file is damaged or was written with other units or decimal commas",
-        )
+        place, cause = "", ""
+        if where:
+            place = f" in {where}"
+            cause = ". The file is damaged or was written with other units or decimal commas"
+        raise DataUnfitError(f"the {quantity}{place} is {value:g}; expected {limit}{cause}")
     return value
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryoloom.model.limits import require
+
 __all__ = ["Microscope"]
 
 
@@ -14,6 +16,11 @@ class Microscope:
     voltage_kv: float = 300.0
     spherical_aberration_mm: float = 2.7
     amplitude_contrast: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what no instrument has (`limits`)."""
+        require("voltage", self.voltage_kv)
+        require("spherical aberration", self.spherical_aberration_mm)
 
     @property
     def wavelength_angstrom(self) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cryoloom.geometry.projection import projection_matrices
 from cryoloom.model.image_warp import ImageWarp
+from cryoloom.model.limits import require
 
 __all__ = ["Pose"]
 
@@ -31,6 +32,15 @@ class Pose:
     """True where the image itself said nothing and its neighbours' solution was used."""
     warp: ImageWarp | None = None
     """How the image is displaced locally besides."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no image can have (`limits`)."""
+        require("tilt axis", self.axis_deg)
+        require("tilt angle", self.tilt_deg)
+        require("x-tilt", self.x_tilt_deg)
+        require("magnification", self.magnification)
+        for shift in self.shift_xy_angstrom:
+            require("image shift", shift)
 
     @property
     def matrix(self) -> NDArray[np.float64]:

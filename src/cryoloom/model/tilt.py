@@ -8,6 +8,7 @@ from typing import Literal
 
 from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.ctf import Ctf
+from cryoloom.model.limits import require
 from cryoloom.model.movie import Movie
 from cryoloom.model.pose import Pose
 
@@ -80,6 +81,12 @@ class Tilt:
     """The user who keeps this tilt: no step excludes it."""
     ctf: Ctf | None = None
     pose: Pose | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no exposure can have (`limits`)."""
+        require("tilt angle", self.nominal_tilt_deg)
+        require("dose", self.dose_start_per_angstrom2)
+        require("dose", self.dose_end_per_angstrom2)
 
     @property
     def is_excluded(self) -> bool:

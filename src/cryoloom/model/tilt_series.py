@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.model.item import PixelSet
+from cryoloom.model.limits import require
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference
 from cryoloom.model.pixels import Pixels
@@ -32,6 +33,10 @@ class Stack:
     odd: Pixels | None = None
     ctf_correction: str = ""
     """How the contrast transfer was undone in these pixels; "" where it was not."""
+
+    def __post_init__(self) -> None:
+        """Refuse a pixel size that no image has (`limits`)."""
+        require("pixel size", self.pixel_size_angstrom)
 
     @property
     def present(self) -> dict[str, Pixels]:

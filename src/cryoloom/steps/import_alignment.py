@@ -29,7 +29,8 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.alignment_files import alignment_digests, find_alignment, read_alignment
 from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
-from cryoloom.model import Exclusion, TiltSeries
+from cryoloom.model import Exclusion, Stack, TiltSeries
+from cryoloom.model.limits import require_shift_in_field
 
 __all__ = ["ImportAlignmentParams", "import_alignment"]
 
@@ -108,6 +109,7 @@ def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context:
         params.pixel_size_angstrom or stack.pixel_size_angstrom,
         keep_shift=params.origin == "tomogram",
     )
+    _require_shifts_in_field(alignment, path, stack)
     for note in alignment.notes:
         context.warn(f"{path.name}: {note}")
     if alignment.settings:
@@ -118,6 +120,7 @@ def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context:
         stack.images.shape[0],
         told_n_sections=alignment.n_sections,
         zero_based_too=alignment.zero_based_too,
+        left_out=alignment.left_out,
     )
     aligned = _with_poses(series, alignment, matched, params)
     offset = _report(aligned, context)
@@ -128,6 +131,15 @@ def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context:
         tilt_axis_deg=series.tilt_axis_deg.with_measured(axis, by, apply=True),
         tilt_offset_deg=series.tilt_offset_deg.with_measured(offset, by, apply=True),
     )
+
+
+def _require_shifts_in_field(alignment: ForeignAlignment, path: Path, stack: Stack) -> None:
+    """Raise DataUnfitError where a shift is many times the field: a lost decimal comma, or other units."""
+    n_y, n_x = stack.shape_yx
+    field = (n_x * stack.pixel_size_angstrom, n_y * stack.pixel_size_angstrom)
+    for i, view in enumerate(alignment.views, start=1):
+        if view.pose is not None:
+            require_shift_in_field(view.pose.shift_xy_angstrom, field, f"view {i} of {path.name}")
 
 
 def _evidence_of_views(alignment: ForeignAlignment) -> ViewEvidence:

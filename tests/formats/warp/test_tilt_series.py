@@ -1,5 +1,6 @@
 """Warp's tilt series: what it imported from an .xf, its projection, and export read back."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -181,3 +182,40 @@ def test_refuses_other_xml_and_unaligned_series(rng, tmp_path):
     unaligned = series.with_tilts({t.acquisition_index: {"pose": None} for t in series.tilts})
     with pytest.raises(DataUnfitError, match="not aligned"):
         write_warp([(unaligned, None)], tmp_path)
+
+
+def test_movement_grids_of_a_file_that_lost_the_size_of_its_images(rng, tmp_path):
+    """Warp that saves a series again without its images writes ImageDimensionsAngstrom 0, 0."""
+    controls = np.zeros((4, 4, 2))
+    controls[..., 0] = np.linspace(-5, 5, 4)
+    warp = ImageWarp.of_controls(controls, (162.0, 108.0))
+    series = make_series(rng)
+    poses = {t.acquisition_index: {"pose": replace(t.pose, warp=warp)} for t in series.tilts}
+    write_warp([(series.with_tilts(poses), None)], tmp_path)
+    path = tmp_path / "warp_tiltseries" / "TS_01.xml"
+    whole = read_warp(path)
+    path.write_text(
+        re.sub(r'ImageDimensionsAngstrom="[^"]*"', 'ImageDimensionsAngstrom="0, 0"', path.read_text())
+    )
+    with pytest.raises(DataUnfitError, match="ImageDimensionsAngstrom"):
+        read_warp(path)
+    assert read_warp(path, (162.0, 108.0)).views == whole.views
+
+
+@pytest.mark.parametrize(
+    ("matrix", "note"),
+    [
+        ("1, 0, 0, 1", None),
+        ("1.01, 0, 0, 0.99", "positions at the edge of an image are off by up to 1.0 A"),
+        ("1,01", "MagnificationCorrection"),
+    ],
+)
+def test_a_magnification_that_is_not_used_is_noted(rng, tmp_path, matrix, note):
+    write_warp([(make_series(rng), None)], tmp_path)
+    path = tmp_path / "warp_tiltseries" / "TS_01.xml"
+    text = path.read_text().replace(
+        'MagnificationCorrection="1, 0, 0, 1"', f'MagnificationCorrection="{matrix}"'
+    )
+    path.write_text(text)
+    notes = read_warp(path, (162.0, 108.0)).notes
+    assert any(note in one for one in notes) if note and matrix != "1,01" else not notes

@@ -7,6 +7,7 @@ may. With angles alone, each must be the nominal angle of one tilt.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,9 @@ NEAR = 0.4
 SAME = 0.15
 """The same for the median over all views where angles are the only evidence: nominal angles are exact."""
 
+CLEARLY_BETTER = 0.3
+"""Ratio of scatters that decides between two ways of counting."""
+
 
 @dataclass(frozen=True, slots=True)
 class ViewEvidence:
@@ -45,16 +49,22 @@ def match_views(
     *,
     told_n_sections: int | None = None,
     zero_based_too: bool = False,
+    left_out: Sequence[tuple[int, tuple[float, ...]]] = (),
 ) -> Indices:
     """Index of the tilt of each view, ``(n_views,)``; DataUnfitError where that is not certain.
 
     n_sections : of the series' stack. told_n_sections : as the other program saw it; without, the number of
-    views. zero_based_too : the views' sections may be one too low.
+    views. zero_based_too : the views' sections may be one too low. left_out : section and tilt of images
+    without a view; the sections of the views may count the others only.
     """
     told = len(views.section) if told_n_sections is None else told_n_sections
     if (views.section >= 0).all() and told == n_sections:
         bases = (0, 1) if zero_based_too else (0,)
-        return _chosen([_index_of(tilts.section, views.section + base) for base in bases], tilts, views)
+        ways = [_index_of(tilts.section, views.section + base) for base in bases]
+        kept = _sections_without(left_out, tilts, n_sections)
+        if kept is not None and views.section.max() < len(kept):
+            ways.append(_index_of(tilts.section, kept[views.section]))
+        return _chosen(ways, tilts, views)
     doses = views.dose_start_per_angstrom2, tilts.dose_start_per_angstrom2
     if all(np.isfinite(dose).all() and len(np.unique(dose)) == len(dose) for dose in doses):
         # Start, middle or end of an exposure: programs differ by up to a step.
@@ -67,17 +77,17 @@ def match_views(
 
 def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEvidence) -> Indices:
     """The one candidate whose angles agree with the tilts' but for an offset; refused without exactly one."""
-    found = []
+    found: list[tuple[Indices, float, float]] = []
     for index in candidates:
-        if index is not None:
+        if index is not None and not any(np.array_equal(index, other) for other, _, _ in found):
             difference = views.tilt_deg - tilts.tilt_deg[index]
             offset = float(np.median(difference))
             found.append((index, offset, float(np.abs(difference - offset).max())))
-    good = [
-        (index, offset)
-        for index, offset, scatter in found
-        if scatter <= ANGLE_TOLERANCE_DEG and abs(offset) <= LARGEST_OFFSET_DEG
-    ]
+    fit = [one for one in found if one[2] <= ANGLE_TOLERANCE_DEG and abs(one[1]) <= LARGEST_OFFSET_DEG]
+    fit.sort(key=lambda one: one[2])
+    if len(fit) > 1 and fit[0][2] < min(CLEARLY_BETTER * fit[1][2], NEAR * _smallest_step(tilts.tilt_deg)):
+        fit = fit[:1]  # a way of counting that is wrong for some views scatters by their steps
+    good = [(index, offset) for index, offset, _ in fit]
     if len(good) > 1:
         # Candidates differ by one step of the angle: the one without that offset.
         near = NEAR * _smallest_step(tilts.tilt_deg)
@@ -92,6 +102,24 @@ def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEv
             expected_scatter_deg=f"within {ANGLE_TOLERANCE_DEG:g}",
         )
     return good[0][0]
+
+
+def _sections_without(
+    left_out: Sequence[tuple[int, tuple[float, ...]]], tilts: ViewEvidence, n_sections: int
+) -> Indices | None:
+    """Sections of the stack without those of the images left out; None where their tilts do not tell."""
+    if not left_out:
+        return None
+    step, lost = _smallest_step(tilts.tilt_deg), set()
+    for section, angles in left_out:
+        apart = np.abs(tilts.tilt_deg[:, None] - np.array(angles)).min(axis=1)
+        near = np.flatnonzero(apart < NEAR * step)
+        if len(near) > 1:  # two images of one tilt: the one of that section, counted from 0 or 1
+            near = near[np.isin(tilts.section[near], (section, section - 1))]
+        if len(near) != 1 or tilts.section[near[0]] < 0:
+            return None
+        lost.add(int(tilts.section[near[0]]))
+    return np.array([i for i in range(n_sections) if i not in lost], dtype=np.int64)
 
 
 def _index_of(sections: Indices, wanted: Indices) -> Indices | None:

@@ -4,7 +4,8 @@ AreTomo samples ``raw = T + Rz(ROT) aligned`` about the middle of the image (its
 writes IMOD transforms with ``A = Rz(-ROT)`` and ``d = -A T`` (``CSaveXF.cpp``; versions 2 and 3). So ROT is
 our axis, ``(TX, TY)`` pixels are our shift but for the half pixel between IMOD's middle and ours
 (imod_transforms), and TILT, which has AlphaOffset in it, is the pose's tilt. SEC counts the raw stack's
-sections from 1 (AreTomo2 of 2022 and before: from 0). Dark frames have no row.
+sections from 1 (AreTomo2 of 2022 and before: from 0). Dark frames have no row, and some versions count SEC
+without them.
 
 AreTomo knows no x-tilt: one that all tilts share is a turn of the specimen and left out, one that varies is
 refused. GMAG is always 1.
@@ -93,6 +94,12 @@ def read_aln(path: Path) -> AlnFile:
             "GMAG TX "
             f"TY SMEAN SFIT SCALE BASE TILT for each image ({error})"
         ) from error
+    unreal = next((i for i, row in enumerate(rows) if not np.isfinite(row).all()), None)
+    if unreal is not None:
+        raise DataUnfitError(
+            f"row {unreal + 1} of {path.name} holds a number that is not finite; expected numbers. AreTomo "
+            "writes such rows where its alignment fails: align the series again"
+        )
     table = np.array([row for row in rows if len(row) == _GLOBAL_COLUMNS])
     local = np.array([row for row in rows if len(row) == _LOCAL_COLUMNS])
     if len(table) == 0 or len(table) + len(local) != len(rows) or len(local) != n_patches * len(table):
@@ -172,7 +179,11 @@ def read_aretomo(path: Path, shape_yx: tuple[int, int], pixel_size_angstrom: flo
         views,
         aln.raw_shape[0],
         not zero_based and int(aln.section.max()) < aln.raw_shape[0],
-        tuple(notes),
+        # Versions differ in whether AlphaOffset is contained in these tilts.
+        left_out=tuple(
+            (section, (tilt, tilt - aln.alpha_offset_deg)) for _, section, tilt in aln.dark_frames
+        ),
+        notes=tuple(notes),
     )
 
 

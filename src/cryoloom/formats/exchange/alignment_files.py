@@ -86,12 +86,35 @@ def read_alignment(
 
     keep_shift : of IMOD's tomogram, as in `read_imod`.
     """
+    try:
+        return _read(program, path, name, shape_yx, pixel_size_angstrom, keep_shift=keep_shift)
+    except DataUnfitError as error:
+        if path.name in error.message:
+            raise
+        # A value that no pose can have (`model.limits`) says only what it is.
+        raise DataUnfitError(
+            f"{path.name}: {error.message}. The file is damaged, or was written with decimal commas or other "
+            "units",
+            **error.facts,
+        ) from error
+
+
+def _read(
+    program: AlignmentProgram,
+    path: Path,
+    name: str,
+    shape_yx: tuple[int, int],
+    pixel_size_angstrom: float,
+    *,
+    keep_shift: bool,
+) -> ForeignAlignment:
     if program == "aretomo":
         return read_aretomo(path, shape_yx, pixel_size_angstrom)
     if program == "imod":
         return read_imod(path, shape_yx, pixel_size_angstrom, keep_shift=keep_shift)
     if program == "warp":
-        return read_warp(path)
+        n_y, n_x = shape_yx
+        return read_warp(path, (n_x * pixel_size_angstrom, n_y * pixel_size_angstrom))
     series = read_relion5_tilt_series(path, name)
     views = tuple(
         ForeignView(

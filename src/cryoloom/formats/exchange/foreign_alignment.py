@@ -37,6 +37,8 @@ class ForeignAlignment:
     """Sections of the raw stack as the program saw it, where the file tells it."""
     zero_based_too: bool = False
     """True where sections may as well be counted from 1 as from 0: they are given as if from 1."""
+    left_out: tuple[tuple[int, tuple[float, ...]], ...] = ()
+    """Section and possible tilts of images without a view; the views may be counted without them."""
     notes: tuple[str, ...] = ()
     """What of the file cannot be kept."""
     settings: Mapping[str, float | str] = field(default_factory=dict)

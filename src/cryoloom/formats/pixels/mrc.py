@@ -22,12 +22,14 @@ from mrcfile.dtypes import HEADER_DTYPE, get_ext_header_dtype
 from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.errors import DataUnfitError, TransientError
+from cryoloom.formats.pixels.byte_conventions import byte_order_is_swapped, signedness
 from cryoloom.model.pixels import Index
 
 __all__ = ["MrcPixels", "MrcSink", "write_mrc"]
 
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _HEADER_BYTES = 1024
+_SAMPLE_BYTES = 1 << 16
 _CACHED_ROWS = 32  # what is worked on at once stays in the processor's cache
 _IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
 _FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
@@ -46,6 +48,7 @@ class _Layout:
     four_bit: bool
     pixel_size_angstrom: float
     section_tilts_deg: tuple[float, ...] | None = None
+    note: str = ""
 
     @property
     def row_bytes(self) -> int:
@@ -87,6 +90,11 @@ class MrcPixels:
     def pixel_size_angstrom(self) -> float:
         """Pixel size along x; 0 where the header does not tell."""
         return self._layout.pixel_size_angstrom
+
+    @property
+    def note(self) -> str:
+        """Why the numbers are read otherwise than the header says; "" where they are not."""
+        return self._layout.note
 
     @property
     def section_tilts_deg(self) -> tuple[float, ...] | None:
@@ -290,6 +298,7 @@ def _read_layout(path: Path) -> _Layout:
             raw = file.read(_HEADER_BYTES)
             header = _header_in_its_byte_order(raw, path)
             extended = file.read(max(0, int(header["nsymbt"])))
+            sample = np.frombuffer(file.read(_SAMPLE_BYTES), np.uint8)
             got_bytes = os.fstat(file.fileno()).st_size
     except FileNotFoundError:
         raise DataUnfitError(f"{path} does not exist") from None
@@ -306,11 +315,16 @@ def _read_layout(path: Path) -> _Layout:
             stored = np.dtype("u1")
         if flags & _FLAG_FOUR_BIT or (n_x, n_y) in _FOUR_BIT_IN_DISGUISE:
             four_bit, n_x, stored = True, 2 * n_x, np.dtype("u1")
+    note = ""
+    if not four_bit:
+        stored, note = _stored_as_the_sample_says(stored, sample)
     pixel_size = _pixel_size_angstrom(header, extended)
     if four_bit and mode == 0 and int(header["mx"]) * 2 == n_x:
         pixel_size /= 2  # the cell spans the frame, the disguise counts half its pixels
     tilts = _section_tilts_deg(header, raw, extended, n_z)
-    layout = _Layout(_HEADER_BYTES + len(extended), (n_z, n_y, n_x), stored, four_bit, pixel_size, tilts)
+    layout = _Layout(
+        _HEADER_BYTES + len(extended), (n_z, n_y, n_x), stored, four_bit, pixel_size, tilts, note
+    )
     if got_bytes < layout.file_bytes:
         raise DataUnfitError(
             f"{path.name} is truncated: its header promises {n_z} sections of {n_x} x {n_y} pixels; "
@@ -319,6 +333,14 @@ def _read_layout(path: Path) -> _Layout:
             expected_bytes=layout.file_bytes,
         )
     return layout
+
+
+def _stored_as_the_sample_says(stored: np.dtype[Any], sample: NDArray[np.uint8]) -> tuple[np.dtype[Any], str]:
+    """The type of the numbers by the header, corrected where the numbers themselves refute it."""
+    whole = sample[: len(sample) // stored.itemsize * stored.itemsize]
+    if byte_order_is_swapped(stored, whole):
+        return stored.newbyteorder(), "its numbers have the other byte order than its header"
+    return signedness(stored, whole)
 
 
 def _header_in_its_byte_order(raw: bytes, path: Path) -> NDArray[np.void]:

@@ -74,18 +74,20 @@ class WarpGrid:
         return values
 
 
-def movements(root: ElementTree.Element, n_tilts: int) -> tuple[Array, list[ImageWarp | None], float]:
+def movements(
+    root: ElementTree.Element, n_tilts: int, extent_xy_angstrom: tuple[float, float] | None = None
+) -> tuple[Array, list[ImageWarp | None], float]:
     """What a series' movement grids add to its poses: shifts, displacements, and the misfit of the latter.
 
     Shifts are ``(tilt, 2)`` in angstrom. The misfit is the largest root mean square, over an image, between
-    displacement and grid, in angstrom. Raises ValueError where grids differ over the image, and the file does
-    not tell how large that is.
+    displacement and grid, in angstrom. Raises ValueError where grids differ over the image, and neither the
+    file nor ``extent_xy_angstrom`` tells how large that is.
     """
     grids = [WarpGrid.read(root, name) or WarpGrid(np.zeros((1, 1, 1))) for name in _MOVEMENTS]
     if not any(grid.varies for grid in grids):
         return np.zeros((n_tilts, 2)), [None] * n_tilts, 0.0
     most_nodes = max(max(grid.values.shape[1:]) for grid in grids)
-    extent = _extent_xy_angstrom(root, is_needed=most_nodes > 1)
+    extent = _extent_xy_angstrom(root, extent_xy_angstrom, is_needed=most_nodes > 1)
     n_controls = min(_MOST_CONTROLS, most_nodes + 2)
     along = np.linspace(0.0, 1.0, 4 * n_controls)
     tilts = np.arange(n_tilts) / max(1, n_tilts - 1)
@@ -131,10 +133,14 @@ def add_grid(root: ElementTree.Element, name: str, values: Array) -> None:
         ElementTree.SubElement(grid, "Node", X=str(x), Y=str(y), Z=str(z), Value=repr(float(value) + 0.0))
 
 
-def _extent_xy_angstrom(root: ElementTree.Element, *, is_needed: bool) -> tuple[float, float]:
+def _extent_xy_angstrom(
+    root: ElementTree.Element, otherwise: tuple[float, float] | None, *, is_needed: bool
+) -> tuple[float, float]:
     told = [float(word) for word in root.get("ImageDimensionsAngstrom", "").replace(",", " ").split()]
     if len(told) == 2 and min(told) > 0:
         return told[0], told[1]
+    if otherwise is not None:
+        return otherwise
     if is_needed:
         raise ValueError(
             "its movement grids differ over the image, but ImageDimensionsAngstrom does not tell its size"

@@ -50,8 +50,12 @@ _LOST_GRIDS = (
 )
 
 
-def read_warp(path: Path) -> ForeignAlignment:
-    """Poses of a tilt series' XML file."""
+def read_warp(path: Path, extent_xy_angstrom: tuple[float, float] | None = None) -> ForeignAlignment:
+    """Poses of a tilt series' XML file.
+
+    extent_xy_angstrom : of the images, for movement grids in a file that has lost their size (Warp writes
+    "0, 0" where it saves a series again without its images).
+    """
     try:
         root = ElementTree.parse(path).getroot()
         if root.tag != "TiltSeries":
@@ -61,7 +65,7 @@ def read_warp(path: Path) -> ForeignAlignment:
         dose = _numbers(root, "Dose") if root.find("Dose") is not None else None
         used = _words(root, "UseTilt") or ["True"] * len(tilt)
         level_x, level_y = (float(root.get(name, "0")) for name in ("LevelAngleX", "LevelAngleY"))
-        shifts, warps, misfit = movements(root, len(tilt))
+        shifts, warps, misfit = movements(root, len(tilt), extent_xy_angstrom)
         lost = [name for name in _LOST_GRIDS if (grid := WarpGrid.read(root, name)) and grid.varies]
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise DataUnfitError(
@@ -90,6 +94,9 @@ def read_warp(path: Path) -> ForeignAlignment:
         for i in range(len(tilt))
     )
     notes = []
+    correction = _magnification_note(root, extent_xy_angstrom)
+    if correction:
+        notes.append(correction)
     if lost:
         notes.append(f"{', '.join(lost)} are not used: poses know nothing that changes within the volume")
     if misfit > _LEAST_MISFIT_ANGSTROM:
@@ -98,6 +105,24 @@ def read_warp(path: Path) -> ForeignAlignment:
             "image"
         )
     return ForeignAlignment(path, views, notes=tuple(notes))
+
+
+def _magnification_note(
+    root: ElementTree.Element, extent_xy_angstrom: tuple[float, float] | None
+) -> str | None:
+    """That a magnification that differs by direction is not used, and by how much positions are off."""
+    words = root.get("MagnificationCorrection", "").replace(",", " ").split()
+    try:
+        matrix = np.array([float(word) for word in words])
+    except ValueError:
+        return f"MagnificationCorrection is {' '.join(words)!r}, which cannot be read; it is not used"
+    if len(matrix) != 4 or np.abs(matrix - [1, 0, 0, 1]).max() < 1e-6:
+        return None
+    note = f"MagnificationCorrection ({', '.join(f'{value:g}' for value in matrix)}) is not used"
+    if extent_xy_angstrom is not None:
+        moved = np.abs(matrix.reshape(2, 2) - np.eye(2)) @ np.array(extent_xy_angstrom) / 2
+        note += f": positions at the edge of an image are off by up to {float(np.linalg.norm(moved)):.1f} A"
+    return note
 
 
 def read_warp_ctf(path: Path) -> ForeignCtf:
