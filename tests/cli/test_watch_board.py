@@ -29,7 +29,18 @@ def board(console):
 
 
 def task(item, node="align_frames", grows=False):
-    return Task(Path(), node, node, {}, "runs/1", 1, item, "0" * 64, {}, grows=grows)
+    return Task(
+        project=Path(),
+        node=node,
+        step=node,
+        parameters={},
+        run_folder="runs/1",
+        run_id=1,
+        item=item,
+        key="0" * 64,
+        value={},
+        grows=grows,
+    )
 
 
 def done(item, **facts):

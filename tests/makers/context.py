@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cryoloom.engine.worker.parts import PartContext
 from cryoloom.model import ArrayTable, Movie, MovieFrames
 
 
@@ -17,6 +18,7 @@ class MemoryContext:
     """Keeps what a step makes and says, as plain attributes to assert on."""
 
     device: str = "cpu"
+    item_name: str = "all"
     n_threads: int = 2
     memory_bytes: int = 4 << 30
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
@@ -33,6 +35,7 @@ class MemoryContext:
     kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     grows: bool = False
+    scratch_folder: Path | None = None
     opened: list[str] = field(default_factory=list)
     last_progress: tuple[int, int] | None = None
 
@@ -50,6 +53,28 @@ class MemoryContext:
     def new_table(self, role, columns):
         self.tables[role] = ArrayTable({name: np.array(values) for name, values in columns.items()})
         return self.tables[role]
+
+    def map(self, function, parts, *, progress=None):
+        return list(self.imap(function, parts, progress=progress))
+
+    def imap(self, function, parts, *, progress=None):
+        for i, part in enumerate(parts):
+            context = PartContext(
+                device=self.device,
+                n_threads=self.n_threads,
+                memory_bytes=self.memory_bytes,
+                rng=np.random.default_rng((1, i)),
+                look=lambda: None,
+                folder=self.scratch() / f"part_{i}",
+                warnings=self.warnings,
+            )
+            yield {name: np.asarray(values) for name, values in function(part, context).items()}
+            (progress or self.progress)(i + 1, len(parts))
+
+    def scratch(self):
+        if self.scratch_folder is None:
+            self.scratch_folder = Path(tempfile.mkdtemp())
+        return self.scratch_folder
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         self.opened.append(movie.path.name)

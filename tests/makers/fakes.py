@@ -14,11 +14,11 @@ import pytest
 from pydantic import Field
 
 import cryoloom.contract.discovery as discovery
-from cryoloom.contract import StepContext, StepParams, step
+from cryoloom.contract import Gathered, Outputs, Shared, StepContext, StepParams, step
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
-from cryoloom.model import LeftOut, Microscope, Stack, Tilt, TiltSeries
+from cryoloom.model import Average, LeftOut, Microscope, Sourced, Stack, Tilt, TiltSeries
 
 N_TILTS = 5
 
@@ -209,7 +209,104 @@ def merge(
     return replace(series, weighted=second_from.weighted)
 
 
-STEPS = (find_series, draw, peril, smooth, choose, merge)
+class GatherParams(StepParams):
+    """Parameters."""
+
+    name: str = "all"
+    gives_all: bool = True
+    """Else the first series is not given on."""
+    seconds: float = 0.0
+    tally: Path | None = None
+
+
+@step(
+    "average_all",
+    per="particle_set",
+    needs=TiltSeries,
+    gives=Average,
+    also_gives={"series": TiltSeries},
+    gathers=True,
+    named_by="name",
+    bytes_needed=lambda items, params: len(items),
+    figures=(Figure("n_series", "series", "Series", "Series that were averaged."),),
+)
+def average_all(items: tuple[TiltSeries, ...], params: GatherParams, context: StepContext) -> Outputs:
+    """Average the middle images of all series, and give each series on with its images less the average."""
+    if params.tally is not None:
+        (params.tally / uuid.uuid4().hex).touch()
+    mean = np.mean([series.best_stack.images[2] for series in items], axis=0)
+    for i in range(N_TILTS):
+        context.progress(i + 1, N_TILTS)
+        time.sleep(params.seconds / N_TILTS)
+    volume = context.new_pixels("map", (1, 8, 10), 2.5, kind="volume")
+    volume[0] = mean.astype(np.float32)
+    context.figure("n_series", len(items))
+    given = []
+    for series in items if params.gives_all else items[1:]:
+        sink = context.new_pixels(f"images_{series.name}", (N_TILTS, 8, 10), 2.5)
+        for i in range(N_TILTS):
+            sink[i] = series.best_stack.images[i] - mean.astype(np.float32)
+        given.append(replace(series, stack=Stack(sink, 2.5), weighted=None))
+    return Outputs(Average(context.item_name, volume, 2.5, n_particles=len(items)), {"series": tuple(given)})
+
+
+@step(
+    "turn_all",
+    per="particle_set",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    gathers=True,
+    bytes_needed=lambda items, params: len(items),
+)
+def turn_all(
+    items: tuple[TiltSeries, ...], params: MergeParams, context: StepContext
+) -> tuple[TiltSeries, ...]:
+    """Give every series on, with the number of them as its tilt axis."""
+    return tuple(replace(series, tilt_axis_deg=Sourced(measured=float(len(items)))) for series in items)
+
+
+@step(
+    "subtract_average",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    also_needs={"average_from": Shared(Average)},
+    figures=(Figure("n_averaged", "series", "Series", "Series in the average."),),
+)
+def subtract_average(
+    series: TiltSeries, params: MergeParams, context: StepContext, *, average_from: Average
+) -> TiltSeries:
+    """Subtract the average of all from each."""
+    sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+    for i in range(N_TILTS):
+        sink[i] = series.best_stack.images[i] - average_from.map[0]
+    context.figure("n_averaged", average_from.n_particles or 0)
+    return replace(series, weighted=Stack(sink, 2.5))
+
+
+@step(
+    "compare_all",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    also_needs={"all_from": Gathered(TiltSeries)},
+    figures=(
+        Figure("position", "", "Position", "Position among all series by name, from 0."),
+        Figure("n_all", "series", "Series", "Series there are."),
+    ),
+)
+def compare_all(
+    series: TiltSeries, params: MergeParams, context: StepContext, *, all_from: tuple[TiltSeries, ...]
+) -> TiltSeries:
+    """Tell which of all series, sorted by name, this one is."""
+    context.figure("position", [one.name for one in all_from].index(series.name))
+    context.figure("n_all", len(all_from))
+    return series
+
+
+STEPS = tuple(value for value in list(vars().values()) if hasattr(value, "declaration"))
 
 
 @pytest.fixture

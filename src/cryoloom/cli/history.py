@@ -53,7 +53,7 @@ def log(
                 _show_origin(origin, opened.folder)
         return
     for run in opened.database.runs():
-        items = opened.database.items(run.id, with_values=False)
+        items = opened.database.items(run.id, with_values=False, with_parts=False)
         n_of = Counter(item.state for item in items)
         if json:
             facts = {

@@ -2,13 +2,16 @@
 
 from cryoloom.contract.discovery import all_steps, find_step
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
-from cryoloom.contract.step import Step, StepContext, StepParams, step
+from cryoloom.contract.step import Gathered, Outputs, Shared, Step, StepContext, StepParams, step
 
 __all__ = [
     "Bounds",
     "Column",
     "Figure",
+    "Gathered",
+    "Outputs",
     "Record",
+    "Shared",
     "Step",
     "StepContext",
     "StepParams",

@@ -6,7 +6,7 @@ Command-line options, reference page, JSON schema, cache key and provenance are 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -53,6 +53,10 @@ class StepParams(BaseModel):
 
 class StepContext(Protocol):
     """What the engine hands a step besides its data. In tests an in-memory twin takes its place."""
+
+    @property
+    def item_name(self) -> str:
+        """Name of the item the step works on; what it gives has the same."""
 
     @property
     def device(self) -> str:
@@ -102,6 +106,35 @@ class StepContext(Protocol):
 
         The table can be read at once. Names carry units; numbers, booleans or text.
         """
+
+    def map(
+        self,
+        function: PartFunction,
+        parts: Sequence[Any],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[dict[str, NDArray[Any]]]:
+        """Results of ``function(part, context)`` for every part, in their order, spread over all workers.
+
+        function : of a module, not a lambda; it gives arrays by name. parts : plain data, values of the
+        model and arrays; lists arrive as tuples. The context that a part gets has no outputs and cannot map
+        again; its ``rng`` follows from the item, the call and the part, so results do not depend on the
+        number of workers. progress : gets how many are done, and of how many; `progress` by default.
+
+        Raises what a part raises; of several, what the first of them raised.
+        """
+
+    def imap(
+        self,
+        function: PartFunction,
+        parts: Sequence[Any],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """As `map`, one result after the other: to add large ones up, in the order of the parts."""
+
+    def scratch(self) -> Path:
+        """A folder for this item's own files; it is removed with all in it when the step has ended."""
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cryoloom.contract import find_step
 from cryoloom.engine.coordinator.dry_run import PlannedNode, plan_nodes
 from cryoloom.engine.coordinator.null_listener import NullListener
+from cryoloom.engine.coordinator.requests import ask_to_gather, forget_requests
 from cryoloom.engine.coordinator.scheduler import Listener, Scheduler, Summary
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.executors.executor import Executor
@@ -27,7 +29,7 @@ from cryoloom.formats.aretomo.aln import write_aretomo
 from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.relion.relion5 import write_relion5
 from cryoloom.formats.warp.tilt_series import write_warp
-from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.model import Item, TiltSeries, Tomogram
 from cryoloom.store.curation import Curation
 from cryoloom.store.database import Database
 from cryoloom.store.decisions import Author, Change, Decision, this_user
@@ -191,6 +193,7 @@ class Project:
         open_source: OpenSource = source_items,
     ) -> Summary:
         (self.folder / STOP_FILE).unlink(missing_ok=True)
+        forget_requests(self.folder)
         try:
             scheduler = Scheduler(
                 self.folder, self.database, workers, listener or NullListener(), open_source, coordinator
@@ -202,6 +205,17 @@ class Project:
     def stop(self) -> None:
         """Ask a running coordinator to stop; what is finished stays."""
         (self.folder / STOP_FILE).touch()
+
+    def gather(self, node: str) -> None:
+        """Ask a running coordinator that a gathering step of its workflow begins with what is there by now.
+
+        Without this it begins when its input has come to an end. Items that come later make it run again.
+        """
+        gathering = [n.name for n in self.last_workflow().steps if find_step(n.step).gathers]
+        if node not in gathering:
+            known = ", ".join(gathering) or "none"
+            raise UserInputError(f"there is no gathering step {node!r} in the workflow; it has {known}")
+        ask_to_gather(self.folder, node)
 
     # Runs
 
@@ -267,6 +281,13 @@ class Project:
             return replace(loaded, series=with_overrides(loaded.series, overrides))
         decided: TiltSeries = with_overrides(loaded, overrides)
         return decided
+
+    def values(self, item: ItemRecord) -> tuple[Item, ...]:
+        """What an item is, or, where its work gave a tuple of items, all of these."""
+        if not item.is_fanned_out or item.id is None:
+            return (self.value(item),)
+        parts = [part for part in self.database.parts_of(item.id) if not part.output]
+        return tuple(self.value(replace(p, value=self.database.value_of(p.id or 0))) for p in parts)
 
     def results(self) -> tuple[ItemResult, ...]:
         """Every item of every run, with its files and figures."""

@@ -49,7 +49,8 @@ def write_project_report(project: Project) -> Path:
 
 
 def _run_summary(database: Database, run: RunRecord) -> RunSummary:
-    step, items = find_step(run.step), database.items(run.id, with_values=False)
+    step = find_step(run.step)
+    items = database.items(run.id, with_values=False, with_parts=False)
     devices = {item.device for item in items}
     return RunSummary(
         id=run.id,

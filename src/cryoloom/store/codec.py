@@ -33,10 +33,11 @@ _MODEL: dict[str, type[Any]] = {
 }
 
 
-def encode(value: object, root: Path) -> Any:
+def encode(value: object, root: Path, *, arrays: bool = False) -> Any:
     """Turn a value into plain JSON data; paths inside ``root`` are stored relative to it.
 
-    Raises TypeError for a type that is not the model's, and for pixels and tables that are not in a file.
+    With ``arrays`` NumPy arrays are left in it as they are: for what is sent, not for what is stored. Raises
+    TypeError for a type that is not the model's, and for pixels and tables that are not in a file.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -48,15 +49,17 @@ def encode(value: object, root: Path) -> Any:
         return {"$time": value.isoformat()}
     if dataclasses.is_dataclass(value) and type(value).__name__ in _MODEL:
         fields = {
-            f.name: encode(getattr(value, f.name), root)
+            f.name: encode(getattr(value, f.name), root, arrays=arrays)
             for f in dataclasses.fields(value)
             if not (f.metadata.get("added_later") and getattr(value, f.name) == f.default)
         }
         return {"$type": type(value).__name__, **fields}
     if isinstance(value, Mapping):
-        return {str(name): encode(inner, root) for name, inner in value.items()}
+        return {str(name): encode(inner, root, arrays=arrays) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [encode(inner, root) for inner in value]
+        return [encode(inner, root, arrays=arrays) for inner in value]
+    if arrays and isinstance(value, np.ndarray):
+        return value
     path = getattr(value, "path", None)
     if isinstance(path, Path) and isinstance(value, Pixels):
         return {"$pixels": _relative(path, root)}

@@ -304,9 +304,16 @@ class Database:
         return path.exists() and (path.is_dir() or path.stat().st_size == file.bytes)
 
     def items(
-        self, run_id: int | None = None, *, with_values: bool = True, with_records: bool = False
+        self,
+        run_id: int | None = None,
+        *,
+        with_values: bool = True,
+        with_records: bool = False,
+        with_parts: bool = True,
     ) -> tuple[ItemRecord, ...]:
-        """Items of one run or of all, by run, output and name; parts (`ItemRecord.part_of`) too.
+        """Items of one run or of all, by run, output and name.
+
+        Parts (`ItemRecord.part_of`) are among them unless these are not asked for.
 
         Without values it is many times quicker; ``records`` (curves, tables) come only when asked for.
         """
@@ -314,6 +321,8 @@ class Database:
         query = query.order_by(ItemRow.run_id, ItemRow.output, ItemRow.name)
         if run_id is not None:
             query = query.where(ItemRow.run_id == run_id)
+        if not with_parts:
+            query = query.where(ItemRow.part_of.is_(None))
         with self._session() as session:
             rows = session.scalars(_with_content(query, with_values, with_records))
             return tuple(_item_record(row, with_values, with_records) for row in rows)

@@ -27,7 +27,17 @@ def queue():
 
 
 def task(node, item, key="1"):
-    return Task(Path("/p"), node, node, {}, f"runs/{node}", 1, item, key, {})
+    return Task(
+        project=Path("/p"),
+        node=node,
+        step=node,
+        parameters={},
+        run_folder=f"runs/{node}",
+        run_id=1,
+        item=item,
+        key=key,
+        value={},
+    )
 
 
 def test_the_furthest_work_comes_first(queue):

@@ -181,7 +181,17 @@ def test_an_address_where_nobody_answers_is_refused(address, monkeypatch):
 
 
 def task(item):
-    return Task(Path("/p"), "peril", "peril", {}, "runs/1", 1, item, "1", {"$type": "no such type"})
+    return Task(
+        project=Path("/p"),
+        node="peril",
+        step="peril",
+        parameters={},
+        run_folder="runs/1",
+        run_id=1,
+        item=item,
+        key="1",
+        value={"$type": "no such type"},
+    )
 
 
 class Machine:

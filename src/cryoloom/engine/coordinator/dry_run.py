@@ -96,7 +96,7 @@ class _NoWorkers:
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
         """Done at once."""
         future: Future[Outcome] = Future()
-        future.set_result(Outcome(task, None, None, left_out="dry run"))
+        future.set_result(Outcome(task=task, value=None, error=None, left_out="dry run"))
         return future
 
     def close(self) -> None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from cryoloom.contract import Step, find_step
+from cryoloom.contract import find_step
+from cryoloom.engine.coordinator.input_matching import InputMatcher, WorkItem
+from cryoloom.engine.coordinator.planner import Planner
+from cryoloom.engine.coordinator.requests import asked_to_gather
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.coordinator.work_queue import WorkQueue
-from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.executors.executor import Executor
-from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, run_id_of, validated_params
+from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, link_of, run_id_of
 from cryoloom.engine.worker.partial_results import forget_partial_results
-from cryoloom.engine.worker.task import STOP_FILE, Outcome, StepInterrupted, Task, describe_error
-from cryoloom.errors import CryoloomError, DataUnfitError, UserInputError
+from cryoloom.engine.worker.task import STOP_FILE, Outcome, PartValue, StepInterrupted, Task, describe_error
+from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.store.codec import fingerprint
 from cryoloom.store.database import Database
-from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.store.records import ItemRecord
 
 __all__ = ["GROWING", "STOP_FILE", "Listener", "Scheduler", "Summary"]
 
@@ -28,6 +30,8 @@ GROWING = "growing"
 """State of an item that is not whole yet: it is never recorded."""
 _TURN_SECONDS = 0.2
 """How long the loop waits at most before it looks at live sources and the stop file again."""
+_MOST_NAMES = 20
+"""Items that a warning names."""
 
 
 class Listener(Protocol):
@@ -76,19 +80,16 @@ class Scheduler:
     def run(self, workflow: Workflow) -> Summary:
         """Work through all items; returns when nothing is left to do, or when told to stop."""
         self._workflow, self._summary = workflow, Summary()
-        self._runs: dict[str, RunRecord] = {}
-        self._waiting: dict[tuple[str, str], dict[str, ItemRecord]] = {}
-        self._lasting: dict[tuple[str, str], dict[str, ItemRecord]] = {}
-        """What an earlier run gave comes once; its partner comes again when its series is opened again."""
-        self._step_of_run: dict[int, str] = {}
         for run in self.database.runs():
-            self._step_of_run[run.id] = run.step
             if run.state == "running":  # its coordinator died: this one holds the lock
                 self.database.end_run(run.id, "stopped")
-        self._overrides = self.database.tilt_overrides()
+        self._planner = Planner(self.project, self.database, workflow, self.coordinator)
+        self._inputs = InputMatcher(workflow)
         self._key_of = self.database.known_keys()
         self._known_keys = set(self._key_of.values())
         self._queue = WorkQueue(workflow)
+        self._lost_before: list[ItemRecord] = []
+        """What earlier runs that feed this workflow failed at, or left out."""
         running: dict[Future[Outcome], Task] = {}
         self.listener.planned(workflow)
         try:
@@ -99,6 +100,7 @@ class Scheduler:
                     break
                 self.executor.check()
                 self._look_at_sources()
+                self._gather(running.values())
                 while len(running) < self.executor.n_slots and (task := self._next_task(running.values())):
                     if not self.executor.has_room(task):
                         self._queue.push(task)
@@ -106,7 +108,7 @@ class Scheduler:
                     self._withdraw_older(task)
                     self.listener.started(task)
                     running[self.executor.submit(task, self.listener.progress)] = task
-                if not (running or self._queue or self._sources):
+                if not (running or self._queue or self._sources or self._gather(())):
                     break
                 for future in _wait(running):
                     del running[future]
@@ -117,42 +119,36 @@ class Scheduler:
             self._finish(running)
         return self._summary
 
-    def _run_of(self, node: Node) -> RunRecord:
-        """The run of a node, begun with its first item: a request that fails at once leaves no empty runs."""
-        if node.name not in self._runs:
-            fed_by: dict[str, int] = {}
-            for role, source in node.feeds.items():
-                known = run_id_of(source)
-                fed_by[role] = self._run_of(self._workflow.node(source)).id if known is None else known
-            run = self.database.begin_run(
-                node.name,
-                node.step,
-                find_step(node.step).version,
-                validated_params(node).model_dump(mode="json"),
-                fed_by.pop(INPUT, None),
-                describe_environment(),
-                fed_by,
-            )
-            self._runs[node.name], self._step_of_run[run.id] = run, run.step
-        return self._runs[node.name]
-
     def _open_sources(self) -> list[Source]:
         """Where this workflow's items come from, in its order."""
         sources = []
         for node in self._workflow.steps:
             if node.input is None:
-                items = self.open_source(node, self._run_of(node), self.project)
+                items = self.open_source(node, self._planner.run_of(node), self.project)
                 sources.append(Source(node, INPUT, items))
             for role, source in node.feeds.items():
-                run_id = run_id_of(source)
-                if run_id is None:
+                link = link_of(source)
+                if link.run_id is None:
                     continue
-                recorded = self.database.items(run_id, with_values=False)
-                known = [item for item in recorded if item.state == "done"]
-                if not known:
-                    raise UserInputError(f"run {run_id} has no finished items to work on")
+                known = self._results_of(link.run_id, link.output)
                 sources.append(Source(node, role, iter(known)))
         return sources
+
+    def _runs_above(self, node: Node) -> set[int]:
+        """Ids of the runs that a node takes something from, directly or not, as far as they were begun."""
+        runs = self._planner.runs
+        return {runs[name].id for name in self._queue.above(node.name) if name in runs}
+
+    def _results_of(self, run_id: int, output: str) -> list[ItemRecord]:
+        """What an earlier run gave by one of its outputs; without what it failed at."""
+        recorded = self.database.items(run_id, with_values=False)
+        self._lost_before += [item for item in recorded if item.state != "done"]
+        known = [item for item in recorded if item.state == "done" and item.output == output]
+        fanned_out = {item.part_of for item in known if item.part_of is not None}
+        known = [item for item in known if item.id not in fanned_out]
+        if not known:
+            raise UserInputError(f"run {run_id} has no finished items to work on")
+        return known
 
     def _let_in(self, source: Source) -> bool:
         """Let one more item in, if the source has one; a source that ended is forgotten."""
@@ -197,17 +193,36 @@ class Scheduler:
         return task
 
     def _offer(self, node: Node, role: str, item: ItemRecord) -> None:
-        """Queue an item for a node once all the node's inputs have it."""
-        if node.items and item.name not in node.items:
-            return
-        key = node.name, item.name
-        if run_id_of(node.feeds[role]) is not None:
-            self._lasting.setdefault(key, {})[role] = item
-        parts = self._waiting.setdefault(key, dict(self._lasting.get(key, {})))
-        parts[role] = item
-        if len(parts) == len(node.feeds):
-            del self._waiting[key]
-            self._enqueue(node, parts.pop(INPUT), parts)
+        """Queue what a node can work on now that an item has come to it."""
+        for work in self._inputs.offer(node, role, item):
+            self._enqueue(work)
+
+    def _gather(self, running: Collection[Task]) -> bool:
+        """Queue the work of nodes whose inputs have come to an end, or of which the user asks it."""
+        has_begun = False
+        for node in self._workflow.steps:
+            if node.name not in self._inputs.gatherings:
+                continue
+            above = self._queue.above(node.name)
+            busy = {task.node for task in running} | self._queue.nodes | self._inputs.gatherings
+            fed = {source.node.name for source in self._sources}
+            if asked_to_gather(self.project, node.name) or not (busy & above or fed & (above | {node.name})):
+                for work in self._inputs.gather(node):
+                    self._enqueue(work, self._absent(node))
+                    has_begun = True
+        return has_begun
+
+    def _absent(self, node: Node) -> str:
+        """A warning that names the items which failed or were left out on their way to a gathering node."""
+        above = self._runs_above(node)
+        above |= {run_id for source in node.feeds.values() if (run_id := run_id_of(source)) is not None}
+        lost = (*self._summary.failed, *self._summary.left_out, *self._lost_before)
+        there = self._inputs.gathered_names(node.name)
+        names = sorted({item.name for item in lost if item.run_id in above} - there)
+        if not names or not find_step(node.step).gathers:
+            return ""
+        named = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+        return f"{len(names)} of {len(names) + len(there)} items failed or were left out before: {named}"
 
     def _grown(self, node: str, item: ItemRecord) -> None:
         """Queue an item that still grows where something can be done ahead; nothing is recorded of it."""
@@ -215,89 +230,32 @@ class Scheduler:
             wanted = not follower.items or item.name in follower.items
             if wanted and role == INPUT and find_step(follower.step).ahead is not None:
                 self._queue.drop(follower.name, item.name)
-                run = self._run_of(follower)
-                self._queue.push(
-                    Task(
-                        self.project,
-                        follower.name,
-                        follower.step,
-                        run.parameters,
-                        run.folder,
-                        run.id,
-                        item.name,
-                        item.key,
-                        dict(item.value or {}),
-                        grows=True,
-                    )
-                )
+                self._queue.push(self._planner.growing_task(follower, item))
 
-    def _content_key(self, item: ItemRecord) -> str:
-        """Key of what an item holds: a step that only decides who goes on hands its input on."""
-        while item.input_item_id is not None and find_step(self._step_of_run[item.run_id]).hands_on:
-            item = self.database.item(item.input_item_id)
-        return item.key
-
-    def _enqueue(self, node: Node, item: ItemRecord, others: Mapping[str, ItemRecord]) -> None:
-        """Queue an item for a node, or take over the result of an earlier run with the same key."""
-        step, run = find_step(node.step), self._run_of(node)
-        overrides = () if step.ignores_exclusions else self._overrides.get(item.name, ())
-        decided = [[o.acquisition_index, o.keep, o.reason] for o in overrides]
-        keys = [self._content_key(item)]
-        if others:  # none at all where there are none: keys stay what they were
-            keys.append(fingerprint({role: self._content_key(other) for role, other in others.items()}))
-        if outside := _outside_facts(step, node, item.name):
-            keys.append(fingerprint(outside))
-        key = fingerprint(node.step, step.version, run.parameters, *keys, decided)
-        other_ids = {role: other.id for role, other in others.items() if other.id is not None}
-        self._queue.drop(node.name, item.name)
+    def _enqueue(self, work: WorkItem, absent: str = "") -> None:
+        """Queue a piece of work, or take over the result of an earlier run with the same key."""
+        node, run = work.node, self._planner.run_of(work.node)
+        key = self._planner.key(work)
+        self._queue.drop(node.name, work.name)
         known = self.database.find_result(key) if key in self._known_keys else None
-        if known is not None:
-            own = known.run_id == run.id
-            taken = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, item.id)
-            self._recorded(node.name, replace(taken, other_inputs=other_ids), write=not own)
+        if known is None:
+            self._queue.push(self._planner.task(work, key, absent))
             return
-        figures: dict[str, float] = {}
-        not_measurable: dict[str, str] = {}
-        if step.reads_figures:
-            for upstream in (item, *self.database.ancestors(item)):
-                new = {name: why for name, why in upstream.not_measurable.items() if name not in figures}
-                figures |= {
-                    name: value
-                    for name, value in upstream.figures.items()
-                    if name not in figures and name not in not_measurable
-                }
-                not_measurable = new | not_measurable
-        self._queue.push(
-            Task(
-                self.project,
-                node.name,
-                node.step,
-                run.parameters,
-                run.folder,
-                run.id,
-                item.name,
-                key,
-                self._value(item),
-                item.id,
-                overrides,
-                {role: self._value(other) for role, other in others.items()},
-                other_ids,
-                figures,
-                not_measurable,
-                coordinator=self.coordinator,
+        own = known.run_id == run.id
+        taken = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, work)
+        parts = self.database.parts_of(known.id or 0)
+        if not own:
+            parts = tuple(
+                replace(part, id=None, run_id=run.id, reused_from=part.reused_from or part.id)
+                for part in parts
             )
-        )
+        taken = replace(taken, other_inputs=work.other_item_ids, gathered=work.gathered)
+        self._recorded(node.name, taken, parts, write=not own)
 
     def _withdraw_older(self, task: Task) -> None:
         """Say of a result whose files a task will replace that it is no more, before they are replaced."""
         if self._key_of.pop((task.run_id, task.item), task.key) != task.key:
             self.database.withdraw(task.run_id, task.item)
-
-    def _value(self, item: ItemRecord) -> Mapping[str, Any]:
-        """What an item holds; one that was found in the database came without it."""
-        if item.value is None and item.id is not None:
-            return self.database.value_of(item.id) or {}
-        return item.value or {}
 
     def _record(self, outcome: Outcome) -> None:
         task = outcome.task
@@ -328,20 +286,29 @@ class Scheduler:
             host=outcome.host,
             input_item_id=task.input_item_id,
             other_inputs=task.other_item_ids,
+            gathered=task.gathered,
         )
-        self._recorded(task.node, item)
+        parts = tuple(_part(part, item) for part in outcome.parts)
+        try:
+            self._recorded(task.node, item, parts)
+        except DataUnfitError as error:  # a part has the name of another item
+            item = replace(item, state="failed", value=None, error=describe_error(error))
+            self._recorded(task.node, item)
         if item.state == "done":
             forget_partial_results(task.project, task.step, task.item)
 
-    def _recorded(self, node: str, item: ItemRecord, *, write: bool = True) -> None:
-        """Write an item down, tell the listener, and pass it on to the nodes it feeds."""
+    def _recorded(
+        self, node: str, item: ItemRecord, parts: tuple[ItemRecord, ...] = (), *, write: bool = True
+    ) -> None:
+        """Write an item down, tell the listener, and pass on what its work gave to the nodes it feeds."""
         if write:
-            item = replace(item, id=self.database.record_item(item))
+            item, parts = self.database.record_work(item, parts)
             if item.state != "failed" and item.reused_from is None:
                 self._known_keys.add(item.key)
         self.listener.finished(node, item)
         failed = self._summary.failed
         failed[:] = [old for old in failed if (old.run_id, old.name) != (item.run_id, item.name)]
+        self._inputs.forget(node, item)
         if item.state != "done":
             for follower, _ in self._workflow.followers(node):
                 self._queue.drop(follower.name, item.name)
@@ -356,7 +323,10 @@ class Scheduler:
         if self._queue.awaits_newer(node, item.name):
             return  # kept for the eye; the newer state is what goes on
         for follower, role in self._workflow.followers(node):
-            self._offer(follower, role, item)
+            output = link_of(follower.feeds[role]).output
+            given = [part for part in parts if part.output == output]
+            for one in given or ([] if output else [item]):
+                self._offer(follower, role, one)
 
     def _finish(self, running: dict[Future[Outcome], Task]) -> None:
         """Record what is still under way when stopped, and how every run ended."""
@@ -369,32 +339,32 @@ class Scheduler:
             self._fail_the_partnerless()
         failed = {item.run_id for item in self._summary.failed}
         counts = self.database.count_states()
-        for run in self._runs.values():
+        for run in self._planner.runs.values():
             is_empty = run.id not in counts  # the request itself was wrong
             state = "stopped" if self._summary.stopped else "done"
             self.database.end_run(run.id, "failed" if run.id in failed or is_empty else state)
         (self.project / STOP_FILE).unlink(missing_ok=True)
 
     def _fail_the_partnerless(self) -> None:
-        """Record as failed what waits in vain for an item of its name from a further input.
+        """Record as failed what waits in vain for an item from a further input.
 
         Where that item failed or was left out on its way, this has been told already.
         """
-        for (name, item_name), parts in self._waiting.items():
-            node, item = self._workflow.node(name), parts.get(INPUT)
-            absent = [role for role in node.links if role not in parts]
-            ended = {r.name for r in (*self._summary.failed, *self._summary.left_out)}
-            if item is None or item_name in ended:
+        for node, name, item, absent in list(self._inputs.waiting()):
+            ended, above = (*self._summary.failed, *self._summary.left_out), self._runs_above(node)
+            of_one_name = None in self._inputs.how(node, absent)
+            if any(one.name == name if of_one_name else one.run_id in above for one in ended):
                 continue
             message = (
-                f"{item_name} has no partner: there is no item of that name in "
-                f"{' and '.join(node.links[role] for role in absent)}; series are matched by name"
+                f"{name} has no partner: there is no item{' of that name' if of_one_name else ''} in "
+                f"{' and '.join(node.links[role] for role in absent)}"
+                f"{'; series are matched by name' if of_one_name else ''}"
             )
             error = describe_error(DataUnfitError(message))
             key = fingerprint(node.step, item.key, absent)
-            run = self._run_of(node)
-            partnerless = ItemRecord(run.id, item_name, key, "failed", error=error, input_item_id=item.id)
-            self._recorded(name, partnerless)
+            run = self._planner.run_of(node)
+            partnerless = ItemRecord(run.id, name, key, "failed", error=error, input_item_id=item.id)
+            self._recorded(node.name, partnerless)
 
 
 @dataclass(eq=False)
@@ -408,16 +378,6 @@ class Source:
     """It has said once: nothing just now."""
 
 
-def _outside_facts(step: Step, node: Node, name: str) -> object:
-    """What a step says of the files its parameters name; that they are missing or unfit is a fact too."""
-    if step.outside is None:
-        return None
-    try:
-        return step.outside(name, validated_params(node))
-    except (CryoloomError, OSError) as failure:
-        return str(failure)
-
-
 def _wait(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
     """Futures that are done, after a turn at the latest."""
     if not running:
@@ -426,12 +386,27 @@ def _wait(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
     return wait(running, _TURN_SECONDS, FIRST_COMPLETED).done
 
 
-def _taken_over(item: ItemRecord, run_id: int, input_item_id: int | None) -> ItemRecord:
+def _part(part: PartValue, item: ItemRecord) -> ItemRecord:
+    """What an item's work gave besides it; its key follows from that of the item."""
+    return ItemRecord(
+        run_id=item.run_id,
+        name=part.name,
+        key=fingerprint(item.key, part.output, part.name),
+        state="done",
+        value=part.value,
+        started=item.started,
+        device=item.device,
+        host=item.host,
+        output=part.output,
+    )
+
+
+def _taken_over(item: ItemRecord, run_id: int, work: WorkItem) -> ItemRecord:
     return replace(
         item,
         id=None,
         run_id=run_id,
-        input_item_id=input_item_id,
+        input_item_id=work.input_item_id,
         reused_from=item.reused_from or item.id,
         files=(),
     )

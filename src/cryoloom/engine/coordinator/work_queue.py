@@ -11,7 +11,9 @@ import heapq
 import itertools
 from collections.abc import Collection
 
-from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.contract import find_step
+from cryoloom.contract.step import Gathered, Shared
+from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.engine.worker.task import Task
 
 __all__ = ["WorkQueue", "nodes_below"]
@@ -24,14 +26,24 @@ class WorkQueue:
         self._depth = {node.name: i for i, node in enumerate(workflow.steps)}
         self._below = nodes_below(workflow)
         self._above = {
-            name: [other for other, below in self._below.items() if name in below] for name in self._below
+            name: {other for other, below in self._below.items() if name in below} for name in self._below
         }
+        self._collective = {node.name for node in workflow.steps if _is_collective(node)}
         self._waiting: dict[tuple[str, str], Task] = {}
         self._heap: list[tuple[int, int, Task]] = []
         self._counter = itertools.count()
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def nodes(self) -> set[str]:
+        """Nodes for which tasks wait."""
+        return {node for node, _ in self._waiting}
+
+    def above(self, node: str) -> set[str]:
+        """Nodes that a node takes something from, directly or not; without itself."""
+        return self._above[node] - {node}
 
     def push(self, task: Task) -> None:
         """Add a task."""
@@ -48,9 +60,7 @@ class WorkQueue:
 
     def pop(self, running: Collection[Task]) -> Task | None:
         """The next task, or None where nothing waits that can begin beside what is running."""
-        at_work: dict[str, set[str]] = {}
-        for task in running:
-            at_work.setdefault(task.item, set()).add(task.node)
+        at_work = [(task.node, task.item) for task in running]
         passed_over = []
         found = None
         while self._heap and found is None:
@@ -58,7 +68,7 @@ class WorkQueue:
             task = entry[2]
             if self._waiting.get((task.node, task.item)) is not task:
                 continue  # a newer state took its place
-            if at_work.get(task.item, set()) & self._below[task.node]:
+            if any(self._reads_what_is_made_by(task, *other) for other in at_work):
                 passed_over.append(entry)
             else:
                 found = task
@@ -68,9 +78,27 @@ class WorkQueue:
             del self._waiting[found.node, found.item]
         return found
 
+    def _reads_what_is_made_by(self, task: Task, node: str, item: str) -> bool:
+        """Whether a worker at a node and item may read files that a task would replace."""
+        if node not in self._below[task.node]:
+            return False
+        return item == task.item or any(
+            name in self._below[task.node] and node in self._below[name] for name in self._collective
+        )
+
     def awaits_newer(self, node: str, item: str) -> bool:
         """Whether a newer state of an item waits at this node or above it."""
         return any((above, item) in self._waiting for above in self._above[node])
+
+
+def _is_collective(node: Node) -> bool:
+    """Whether a node takes or gives items of several names at once."""
+    step = find_step(node.step)
+    return (
+        step.gathers
+        or bool(step.also_gives)
+        or any(isinstance(wanted, Gathered | Shared) for wanted in step.also_needs.values())
+    )
 
 
 def nodes_below(workflow: Workflow) -> dict[str, set[str]]:

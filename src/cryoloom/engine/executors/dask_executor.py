@@ -216,7 +216,7 @@ class DaskExecutor:
         )
 
     def _failed(self, attempt: _Attempt, error: Exception) -> Outcome:
-        return Outcome(attempt.task, None, describe_error(error))
+        return Outcome(task=attempt.task, value=None, error=describe_error(error))
 
     def close(self) -> None:
         """Release the workers; what is still running on them is broken off."""
@@ -248,7 +248,7 @@ def _work(task: Task, resources: Resources, topic: str, key: str, is_ours: bool)
             f"{socket.gethostname()} does not see {task.project}; put the project and the raw data on a file "
             "system that all workers share, under the same path"
         )
-        return Outcome(task, None, describe_error(TransientError(message)))
+        return Outcome(task=task, value=None, error=describe_error(TransientError(message)))
     resources = replace(resources, device=choose_device(resources.device))
     worker = get_worker()
     last_told = 0.0

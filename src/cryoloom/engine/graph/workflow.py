@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,17 @@ from cryoloom.contract.step import kind_of
 from cryoloom.engine.graph.validation import validated
 from cryoloom.errors import UserInputError
 
-__all__ = ["Node", "Workflow", "load_workflow", "run_id_of", "shipped_workflows", "validated_params"]
+__all__ = [
+    "INPUT",
+    "Link",
+    "Node",
+    "Workflow",
+    "link_of",
+    "load_workflow",
+    "run_id_of",
+    "shipped_workflows",
+    "validated_params",
+]
 
 INPUT = "input"
 _LINK_SUFFIX = "_from"
@@ -32,9 +43,10 @@ class Node(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     step: str
     input: str | None = None
-    """Name of the node that feeds this one, or ``run:N`` for a run the project has; None for a source."""
+    """Name of the node that feeds this one, or ``run:N`` for a run the project has; None for a source. A
+    further output of a step is written ``node.output`` or ``run:N.output``."""
     links: dict[str, str] = Field(default_factory=dict)
-    """Further inputs by role, each a node or ``run:N``."""
+    """Further inputs by role, written alike."""
     items: tuple[str, ...] = ()
     """Work on these items only; empty means all."""
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -70,10 +82,27 @@ class Node(BaseModel):
         return plain
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where an input comes from: a node of the workflow or a run of the project, and which output of it."""
+
+    node: str
+    """"" where it is a run."""
+    run_id: int | None
+    output: str
+    """"" for the main one."""
+
+
+def link_of(source: str) -> Link:
+    """What ``node``, ``node.output``, ``run:N`` or ``run:N.output`` says."""
+    name, _, output = source.partition(".")
+    found = re.fullmatch(r"run:(\d+)", name)
+    return Link("", int(found[1]), output) if found else Link(name, None, output)
+
+
 def run_id_of(source: str | None) -> int | None:
-    """Id of an existing run, where a source is written ``run:N``."""
-    found = re.fullmatch(r"run:(\d+)", source or "")
-    return int(found[1]) if found else None
+    """Id of an existing run, where a source is one."""
+    return None if source is None else link_of(source).run_id
 
 
 class Workflow(BaseModel):
@@ -107,7 +136,7 @@ class Workflow(BaseModel):
 
     @model_validator(mode="after")
     def _links_hold(self) -> Self:
-        given: dict[str, str] = {}
+        given: dict[str, dict[str, str]] = {}
         for node in self.steps:
             if node.name in given:
                 raise UserInputError(f"workflow {self.name} has two steps called {node.name!r}; rename one")
@@ -122,20 +151,28 @@ class Workflow(BaseModel):
                     f"got {', '.join(node.links) or 'none'}"
                 )
             for role, source in node.feeds.items():
-                if run_id_of(source) is not None:
+                link = link_of(source)
+                if link.run_id is not None:
                     continue
-                if source not in given:
+                if link.node not in given:
                     raise UserInputError(
                         f"step {node.name} takes its {role} from {source!r}, "
                         f"which is not above it in {self.name}"
                     )
-                needed = _needs(node.step) if role == INPUT else wanted.get(role, _ANYTHING)
-                if needed not in (given[source], _ANYTHING) and given[source] != _ANYTHING:
+                outputs = given[link.node]
+                if link.output not in outputs:
                     raise UserInputError(
-                        f"step {node.name} needs a {needed}, but {source} gives a {given[source]}"
+                        f"step {node.name} takes its {role} from {source!r}, but {link.node} has "
+                        f"{', '.join(filter(None, outputs)) or 'no further outputs'}"
                     )
-            gives = _gives(node.step)
-            given[node.name] = given.get(node.input or "", _ANYTHING) if gives == _ANYTHING else gives
+                needed = _needs(node.step) if role == INPUT else wanted.get(role, _ANYTHING)
+                kind = outputs[link.output]
+                if needed not in (kind, _ANYTHING) and kind != _ANYTHING:
+                    raise UserInputError(f"step {node.name} needs a {needed}, but {source} gives a {kind}")
+            given[node.name] = _gives(node.step)
+            if given[node.name][""] == _ANYTHING and node.input is not None:
+                fed_by = link_of(node.input)
+                given[node.name][""] = given.get(fed_by.node, {}).get(fed_by.output, _ANYTHING)
             if not node.is_missing:
                 validated_params(node)
         return self
@@ -155,7 +192,7 @@ class Workflow(BaseModel):
         kept: list[Node] = []
         notes: list[str] = []
         for node in self.steps:
-            sources = {role: instead.get(source, source) for role, source in node.feeds.items()}
+            sources = {role: instead.get(link_of(s).node, s) for role, s in node.feeds.items()}
             lost = [node.feeds[role] for role, source in sources.items() if source is None]
             planned = planned_step(node.step)
             if lost:
@@ -190,9 +227,12 @@ class Workflow(BaseModel):
         return self.steps[names.index(name)]
 
     def followers(self, name: str) -> tuple[tuple[Node, str], ...]:
-        """Nodes fed by the one of this name, each with the role it feeds."""
+        """Nodes fed by the one of this name, with whatever output, each with the role it feeds."""
         return tuple(
-            (node, role) for node in self.steps for role, source in node.feeds.items() if source == name
+            (node, role)
+            for node in self.steps
+            for role, source in node.feeds.items()
+            if link_of(source).node == name
         )
 
     def with_parameters(self, changes: Mapping[str, Mapping[str, Any]]) -> Workflow:
@@ -233,9 +273,13 @@ def _needs(step_name: str) -> str | None:
     return None if needs is None else needs.__name__
 
 
-def _gives(step_name: str) -> str:
+def _gives(step_name: str) -> dict[str, str]:
+    """Names of the types a step gives, by output; the main one is ""."""
     planned = planned_step(step_name)
-    return planned.gives if planned is not None else find_step(step_name).gives.__name__
+    if planned is not None:
+        return {"": planned.gives}
+    step = find_step(step_name)
+    return {"": step.gives.__name__} | {role: kind.__name__ for role, kind in step.also_gives.items()}
 
 
 def _further_needs(node: Node) -> dict[str, str]:

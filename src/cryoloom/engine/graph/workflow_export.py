@@ -27,8 +27,8 @@ def workflow_of_runs(database: Database, name: str) -> Workflow:
     for run in runs:
         if run.id not in finished | needed:
             continue
-        feeds = {} if run.input_run_id is None else {INPUT: node_of_run[run.input_run_id]}
-        feeds |= {role: node_of_run[source] for role, source in run.links.items()}
+        sources = ({} if run.input_run_id is None else {INPUT: run.input_run_id}) | dict(run.links)
+        feeds = {role: _link(node_of_run[source], run.outputs.get(role)) for role, source in sources.items()}
         parameters = _chosen(find_step(run.step), run)
         alike = (run.step, repr(sorted(parameters.items())), tuple(sorted(feeds.items())))
         if alike not in nodes:
@@ -45,6 +45,10 @@ def workflow_of_runs(database: Database, name: str) -> Workflow:
     if not nodes:
         raise UserInputError("nothing came of any run yet; there is nothing to export")
     return Workflow(name=name, description="What was done in a project.", steps=tuple(nodes.values()))
+
+
+def _link(node: str, output: str | None) -> str:
+    return f"{node}.{output}" if output else node
 
 
 def _free_name(name: str, taken: set[str]) -> str:

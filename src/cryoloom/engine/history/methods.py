@@ -43,7 +43,7 @@ def methods_text(database: Database, run: RunRecord | None = None) -> str:
 def _told(database: Database, run: RunRecord) -> _Told:
     step = find_step(run.step)
     needs_values = step.needs is None or step.gives is not TiltSeries  # for pixel and voxel sizes
-    return _Told(run, step, database.items(run.id, with_values=needs_values))
+    return _Told(run, step, database.items(run.id, with_values=needs_values, with_parts=False))
 
 
 def _ways_to(database: Database, run: RunRecord) -> tuple[RunRecord, ...]:

@@ -135,14 +135,14 @@ def _origin(database: Database, path: Path, item: ItemRecord, how: str) -> Origi
     steps: dict[int, tuple[RunRecord, ItemRecord]] = {}
 
     def visit(made: ItemRecord) -> None:
-        for source in (made.input_item_id, *made.other_inputs.values()):
+        for source in made.input_ids:
             if source in by_id and source not in steps:
                 visit(by_id[source])
         steps[made.id or 0] = (runs[made.run_id], made)
 
     visit(item)
     run = runs[item.run_id]
-    sources = [made.id for _, made in steps.values() if made.input_item_id is None and made.id is not None]
+    sources = [made.id for _, made in steps.values() if not made.input_ids and made.id is not None]
     raw = [file for source in sources for file in _raw_files(database.item(source).value)]
     return Origin(
         path,

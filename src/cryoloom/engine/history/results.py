@@ -164,4 +164,4 @@ def final_items(database: Database) -> list[ItemRecord]:
         done = [item for _, item in steps if item.state == "done"]
         if steps[-1][1].state != "left_out":
             final += [replace(item, value=database.value_of(item.id or 0)) for item in done[-1:]]
-    return final
+    return [item for item in final if not item.is_fanned_out]

@@ -44,7 +44,7 @@ def plan_of_one_step(
     items: Iterable[str],
     values: Mapping[str, Any],
 ) -> Workflow:
-    """A workflow of one step on existing runs.
+    """A workflow of one step on existing runs; ``run.output`` names a further output of one.
 
     like : a run of the same step, whose parameters and inputs are taken where nothing else is told.
     values : parameters of the step, and runs for its further inputs by role.
@@ -63,7 +63,8 @@ def plan_of_one_step(
         if told is None:
             option = "an input run" if role == "input" else f"a run as {role}"
             raise UserInputError(f"step {step} needs {option}; runs here: {_names(database.runs())}")
-        feeds[role] = f"run:{find_run(database, told).id}"
+        run_name, _, output = str(told).partition(".")
+        feeds[role] = f"run:{find_run(database, run_name).id}" + (f".{output}" if output else "")
     parameters = {name: value for name, value in values.items() if name not in roles}
     node = Node(
         name=step if pattern is None else pattern.node,
@@ -76,10 +77,11 @@ def plan_of_one_step(
     return Workflow(name=node.name, steps=(node,))
 
 
-def _fed_like(pattern: RunRecord | None, role: str) -> int | None:
+def _fed_like(pattern: RunRecord | None, role: str) -> RunName | None:
     if pattern is None:
         return None
-    return pattern.input_run_id if role == "input" else pattern.links.get(role)
+    run_id = pattern.input_run_id if role == "input" else pattern.links.get(role)
+    return None if run_id is None else f"{run_id}.{pattern.outputs.get(role, '')}"
 
 
 def dependents_of(database: Database, run_id: int) -> tuple[RunRecord, ...]:
@@ -114,6 +116,9 @@ def delete_runs(
     for each in doomed:
         shutil.rmtree(folder / each.folder, ignore_errors=True)
     return doomed
+
+
+_WORKED_ON = {"with_values": False, "with_parts": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class Comparison:
 def compare_runs(database: Database, first: RunRecord, second: RunRecord) -> Comparison:
     """Parameters and figures of two runs."""
     runs = (first, second)
-    items = [{item.name: item for item in database.items(run.id, with_values=False)} for run in runs]
+    items = [{item.name: item for item in database.items(run.id, **_WORKED_ON)} for run in runs]
     names = sorted({*items[0], *items[1]})
     figures: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     reasons: dict[str, dict[str, tuple[str, str]]] = {}

@@ -19,7 +19,7 @@ from cryoloom.engine.coordinator.sources import source_record
 from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
-from cryoloom.engine.graph.workflow import Node, Workflow, validated_params
+from cryoloom.engine.graph.workflow import Node, Workflow, link_of, validated_params
 from cryoloom.engine.live.watch_status import SeriesStatus, keep_status, series_being_watched
 from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
 from cryoloom.engine.project import Project
@@ -134,7 +134,7 @@ class _Session:
         self, project: Project, workflow: Workflow, listener: WatchListener, options: WatchOptions
     ) -> None:
         self._project, self._listener, self._options = project, listener, options
-        fed = {source for node in workflow.steps for source in node.feeds.values()}
+        fed = {link_of(source).node for node in workflow.steps for source in node.feeds.values()}
         self._last_nodes = {node.name for node in workflow.steps if node.name not in fed}
         self._closed: dict[str, _Closed] = {}
         self._ahead: dict[str, frozenset[Path]] = {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.step import JsonValue, Step
+from cryoloom.contract.step import JsonValue, PartFunction, Step
 from cryoloom.engine.worker.gates import GatedSink, check_columns
 from cryoloom.engine.worker.partial_results import PartialResults
+from cryoloom.engine.worker.parts import OpenPool, PartMapper, serially
+from cryoloom.engine.worker.resources import Resources
 from cryoloom.errors import TransientError
 from cryoloom.formats.exchange.parquet import write_parquet
 from cryoloom.formats.pixels.movie import open_movie
@@ -48,6 +51,8 @@ class EngineContext:
     n_threads: int
     memory_bytes: int
     seed: int
+    item_name: str = ""
+    """Name of the item."""
     tell: Progress = lambda done, total: None
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
     parts: PartialResults | None = None
@@ -57,11 +62,18 @@ class EngineContext:
     step: Step = field(kw_only=True)
     """Whose figures and records these are: it declares them."""
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
+    look: Callable[[], None] = lambda: None
+    """Raises StepInterrupted where nobody waits for the task any more."""
+    coordinator: str = ""
+    open_pool: OpenPool | None = None
+    """Who does the parts of the step's work."""
+    parts_at_once: int = 1
     figures: dict[str, float] = field(default_factory=dict)
     reasons_not_measurable: dict[str, str] = field(default_factory=dict)
     """Why a figure could not be measured, by the figure's name."""
     records: dict[str, JsonValue] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _files: list[tuple[Path, Path]] = field(default_factory=list)
     """Further files: where they are written, and as what they appear."""
     _made: list[tuple[GatedSink, MrcSink, float, bool]] = field(default_factory=list)
@@ -101,6 +113,49 @@ class EngineContext:
         check_columns(role, columns)
         write_parquet(self.new_file(f"{role}.parquet"), columns)
         return _NewTable(dict(columns), path=self.folder / f"{role}.parquet")
+
+    @property
+    def _scratch_folder(self) -> Path:
+        """Of a name that `clear_leftovers` knows."""
+        return self.folder / ".scratch.part"
+
+    def scratch(self) -> Path:
+        """A folder for this item's own files, until `close`."""
+        self._scratch_folder.mkdir(parents=True, exist_ok=True)
+        return self._scratch_folder
+
+    @functools.cached_property
+    def _mapper(self) -> PartMapper:
+        return PartMapper(
+            project=self.project,
+            what=f"{self.folder.parent.name} of {self.item_name}",
+            seed=self.seed,
+            scratch=self._scratch_folder,
+            coordinator=self.coordinator,
+            open_pool=self.open_pool or serially(Resources(self.device, self.n_threads, self.memory_bytes)),
+            n_at_once=self.parts_at_once,
+            look=self.look,
+            warn=self.warn,
+        )
+
+    def imap(
+        self, function: PartFunction, parts: Sequence[Any], *, progress: Progress | None = None
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Results of the parts, one after the other, in their order."""
+        results = self._mapper.imap(function, parts, progress or self.progress)
+        self._open.callback(results.close)
+        return results
+
+    def map(
+        self, function: PartFunction, parts: Sequence[Any], *, progress: Progress | None = None
+    ) -> list[dict[str, NDArray[Any]]]:
+        """Results of the parts, in their order."""
+        return list(self.imap(function, parts, progress=progress))
+
+    def close(self) -> None:
+        """End what is still open, and remove what was for this task alone."""
+        self._open.close()
+        shutil.rmtree(self._scratch_folder, ignore_errors=True)
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie."""

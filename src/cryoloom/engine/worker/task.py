@@ -2,67 +2,50 @@
 
 from __future__ import annotations
 
-import errno
-import functools
 import socket
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numba
-import torch
-from threadpoolctl import threadpool_limits
-
-from cryoloom.contract import find_step
+from cryoloom.contract import Step, find_step
+from cryoloom.contract.step import Outputs
 from cryoloom.engine.worker.context import EngineContext
+from cryoloom.engine.worker.failures import describe_error
 from cryoloom.engine.worker.gates import check_value
+from cryoloom.engine.worker.interruption import STOP_FILE, StepInterrupted, StillWanted
 from cryoloom.engine.worker.partial_results import PartialResults
-from cryoloom.errors import CryoloomError, TransientError
+from cryoloom.engine.worker.parts import OpenPool, serially
+from cryoloom.engine.worker.resources import Resources, set_threads
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import LeftOut, TiltOverride, TiltSeries
 from cryoloom.store.codec import decode, encode
-from cryoloom.store.lock import coordinator_of
-from cryoloom.store.records import FileRecord
+from cryoloom.store.records import FANNED_OUT, FileRecord
 
 __all__ = [
     "STOP_FILE",
+    "Encoded",
     "Outcome",
+    "PartValue",
     "Resources",
     "StepInterrupted",
     "Task",
     "bytes_needed",
     "describe_error",
     "execute",
+    "load_taken",
     "load_value",
     "with_overrides",
 ]
 
-STOP_FILE = "stop"
-N_TORCH_THREADS = 4
-"""Torch's sums depend on the number of threads in the last bits, so it is the same on every machine
-(decision 9). Numba, FFTs and decoding give the same bits with any number."""
-_LOOK_SECONDS = 0.1
-"""How often a step that tells its progress looks whether it is still wanted."""
+Encoded = Mapping[str, Any]
+"""A value as `store.codec.encode` made it."""
 
 
-class StepInterrupted(Exception):  # noqa: N818 - it is no error
-    """A step was broken off because nobody waits for it any more; nothing is recorded of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one worker may use."""
-
-    device: str
-    n_threads: int
-    memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """Everything a worker needs to know. It reaches the project's folder and nothing else."""
 
@@ -74,14 +57,19 @@ class Task:
     run_id: int
     item: str
     key: str
-    value: Mapping[str, Any]
-    """Encoded input."""
+    value: Encoded | tuple[Encoded, ...]
+    """The input; of a gathering step all items, sorted by name."""
     input_item_id: int | None = None
-    overrides: tuple[TiltOverride, ...] = ()
-    """What users decided on the tilts of this series."""
-    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Encoded further inputs, by role."""
+    gathered: tuple[int, ...] = ()
+    """Ids of the items that a gathering step takes."""
+    overrides: Mapping[str, tuple[TiltOverride, ...]] = field(default_factory=dict)
+    """What users decided on tilts, by name of the series."""
+    others: Mapping[str, Encoded | tuple[Encoded, ...]] = field(default_factory=dict)
+    """Further inputs by role."""
     other_item_ids: Mapping[str, int] = field(default_factory=dict)
+    """Ids of the items of further inputs, by role; by ``role:name`` where a role has many."""
+    absent: str = ""
+    """Which items failed or were left out on their way to a gathering step."""
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     grows: bool = False
@@ -91,12 +79,23 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class PartValue:
+    """A further output of a step, or an item of an output that is a tuple of items."""
+
+    output: str
+    """Its role; "" for the main output."""
+    name: str
+    value: Encoded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of a task: an encoded value, the error, or the reason why the item was left out."""
 
     task: Task
-    value: Mapping[str, Any] | None
+    value: Encoded | None
     error: Mapping[str, Any] | None
+    parts: tuple[PartValue, ...] = ()
     left_out: str = ""
     files: tuple[FileRecord, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -110,17 +109,23 @@ class Outcome:
     host: str = ""
 
 
-def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) -> Outcome:
-    """Run the step; whatever goes wrong becomes the outcome's error and leaves no file."""
-    _set_threads(resources.n_threads)
+def execute(
+    task: Task, resources: Resources, tell: Callable[[int, int], None], open_pool: OpenPool | None = None
+) -> Outcome:
+    """Run the step; whatever goes wrong becomes the outcome's error and leaves no file.
+
+    open_pool : who does the parts of its work (`StepContext.map`); without it the step itself does.
+    """
+    set_threads(resources.n_threads)
     step = find_step(task.step)
-    wanted = _StillWanted(task)
+    wanted = StillWanted(task.project, task.coordinator, f"{task.node} of {task.item}")
 
     def told(done: int, total: int) -> None:
         wanted.look()
         tell(done, total)
 
     context = EngineContext(
+        item_name=task.item,
         project=task.project,
         folder=task.project / task.run_folder / task.item,
         device=resources.device if step.gpu != "none" else "cpu",
@@ -133,19 +138,23 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
         upstream_not_measurable=task.upstream_not_measurable,
         parts=PartialResults(task.project, step.name, step.version, task.item),
         grows=task.grows,
+        look=wanted.look,
+        coordinator=task.coordinator,
+        open_pool=open_pool or serially(resources),
+        parts_at_once=resources.parts_at_once,
     )
     started, clock = datetime.now(UTC), time.perf_counter()
     value: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     left_out = ""
     files: tuple[FileRecord, ...] = ()
+    parts: tuple[PartValue, ...] = ()
     try:
         context.clear_leftovers()
-        item = with_overrides(load_value(task.value, task.project), task.overrides)
-        others = {
-            role: with_overrides(load_value(other, task.project), task.overrides)
-            for role, other in task.others.items()
-        }
+        if task.absent:
+            context.warn(task.absent)
+        item = load_taken(task.value, task)
+        others = {role: load_taken(other, task) for role, other in task.others.items()}
         params = step.params.model_validate(task.parameters)
         if task.grows:
             made = step.run_ahead(item, params, context)
@@ -154,19 +163,20 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
         if isinstance(made, LeftOut):
             left_out = made.reason
         else:
-            if not task.grows:
-                check_value(made, step.gives, task.item)
-            encoded = task.value if step.hands_on else encode(made, task.project)
+            encoded, further = _encoded(made, step, task)
             wanted.look(now=True)
             files = context.commit()
-            value = encoded
+            value, parts = encoded, further
     except Exception as failure:
         context.discard()
         error = describe_error(failure)
+    finally:
+        context.close()
     return Outcome(
         task=task,
         value=value,
         error=error,
+        parts=parts,
         left_out=left_out,
         files=files,
         figures=context.figures,
@@ -180,75 +190,60 @@ def execute(task: Task, resources: Resources, tell: Callable[[int, int], None]) 
     )
 
 
-def _set_threads(n_threads: int) -> None:
-    """Give torch, numba and BLAS their threads; they keep the number per thread, so for every task."""
-    torch.set_num_threads(N_TORCH_THREADS)
-    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
-    _limit_blas()
+def _encoded(made: object, step: Step, task: Task) -> tuple[Encoded, tuple[PartValue, ...]]:
+    """What a step gave, checked and as plain data: its own item, and what else its work gave."""
+    handed_on = task.value if step.hands_on and not isinstance(task.value, tuple) else None
+    if task.grows:
+        return handed_on or encode(made, task.project), ()
+    outputs = made if isinstance(made, Outputs) else Outputs(made, {})
+    if set(outputs.others) != set(step.also_gives):
+        raise TypeError(
+            f"the step declares the outputs {sorted(step.also_gives)}, but gave {sorted(outputs.others)}"
+        )
+    parts: dict[tuple[str, str], PartValue] = {}
 
+    def add(output: str, item: object, kind: type, name: str) -> None:
+        check_value(item, kind, name)
+        if (output, name) in parts:
+            raise ValueError(f"the step gave two items called {name!r} as {output or 'its main output'}")
+        parts[output, name] = PartValue(output, name, encode(item, task.project))
 
-@functools.cache
-def _limit_blas() -> None:
-    threadpool_limits(1, user_api="blas")
-
-
-class _StillWanted:
-    """Looks now and then whether the user said stop, or another coordinator has taken the project over."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._next_look = 0.0
-
-    def look(self, *, now: bool = False) -> None:
-        """Raise StepInterrupted where nobody waits for the task any more."""
-        if not now and time.monotonic() < self._next_look:
-            return
-        task, self._next_look = self._task, time.monotonic() + _LOOK_SECONDS
-        if (task.project / STOP_FILE).exists():
-            raise StepInterrupted(f"{task.node} of {task.item} was stopped by the user")
-        if task.coordinator and coordinator_of(task.project) != task.coordinator:
-            raise StepInterrupted(f"{task.node} of {task.item}: another process took over {task.project}")
+    for role, output in outputs.others.items():
+        for item in output if isinstance(output, tuple) else (output,):
+            add(role, item, step.also_gives[role], item.name if isinstance(output, tuple) else task.item)
+    if isinstance(outputs.main, tuple) and step.gathers:
+        if not outputs.main:
+            raise DataUnfitError("nothing came of it: the step gave no items")
+        for item in outputs.main:
+            add("", item, step.gives, item.name)
+        return {FANNED_OUT: [item.name for item in outputs.main]}, tuple(parts.values())
+    check_value(outputs.main, step.gives, task.item)
+    return handed_on or encode(outputs.main, task.project), tuple(parts.values())
 
 
 def bytes_needed(task: Task) -> int:
     """Memory that the step declares for this item; 0 where it cannot tell, which the step itself will say."""
     step = find_step(task.step)
     try:
-        item = load_value(task.value, task.project)
+        item = load_taken(task.value, task)
         return int(step.bytes_needed(item, step.params.model_validate(task.parameters)))
     except Exception:
         return 0
 
 
-def load_value(data: Mapping[str, Any], project: Path) -> Any:
+def load_value(data: Encoded, project: Path) -> Any:
     """Decode a stored value; pixels come as lazy handles."""
     return decode(data, project, MrcPixels)
+
+
+def load_taken(taken: Encoded | tuple[Encoded, ...], task: Task) -> Any:
+    """One item, or a tuple of items, with what users decided on their tilts."""
+    if isinstance(taken, tuple):
+        return tuple(load_taken(one, task) for one in taken)
+    item = load_value(taken, task.project)
+    return with_overrides(item, task.overrides.get(getattr(item, "name", task.item), ()))
 
 
 def with_overrides(item: Any, overrides: tuple[TiltOverride, ...]) -> Any:
     """An item with what users decided on the tilts of a series."""
     return item.with_overrides(overrides) if overrides and isinstance(item, TiltSeries) else item
-
-
-# errno values that mean the machine, not the data
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.ESTALE, errno.EMFILE}
-
-
-def describe_error(failure: Exception) -> dict[str, Any]:
-    """An exception as data: its kind, its sentence and facts, and the traceback where it is a bug."""
-    if isinstance(failure, OSError) and not isinstance(failure, CryoloomError) and failure.errno in _MACHINE:
-        failure = TransientError(
-            f"{failure.filename or 'a file'} could not be written: {failure.strerror}; "
-            "mend that and run `cryoloom resume`"
-        )
-    if isinstance(failure, MemoryError):
-        failure = TransientError(f"memory ran out: {failure}; use fewer workers or a larger binning")
-    if isinstance(failure, CryoloomError):
-        facts = {name: str(value) for name, value in failure.facts.items()}
-        return {"kind": type(failure).__name__, "message": failure.message, "facts": facts}
-    return {
-        "kind": type(failure).__name__,
-        "message": f"{type(failure).__name__}: {failure}",
-        "facts": {},
-        "traceback": "".join(traceback.format_exception(failure)),
-    }

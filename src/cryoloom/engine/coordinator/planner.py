@@ -1,0 +1,170 @@
+"""From a piece of work to a task: its run, its cache key, and everything a worker needs to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cryoloom.contract import Step, find_step
+from cryoloom.engine.coordinator.input_matching import Taken, WorkItem
+from cryoloom.engine.environment import describe_environment
+from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, link_of, validated_params
+from cryoloom.engine.worker.task import Encoded, Task
+from cryoloom.errors import CryoloomError
+from cryoloom.store.codec import fingerprint
+from cryoloom.store.database import Database
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["Planner"]
+
+
+class Planner:
+    """Begins the runs of a workflow and makes their tasks."""
+
+    def __init__(self, project: Path, database: Database, workflow: Workflow, coordinator: str) -> None:
+        self._project, self._database = project, database
+        self._workflow, self._coordinator = workflow, coordinator
+        self._overrides = database.tilt_overrides()
+        self._step_of_run = {run.id: run.step for run in database.runs()}
+        self.runs: dict[str, RunRecord] = {}
+        """By node, as far as they were begun."""
+
+    def run_of(self, node: Node) -> RunRecord:
+        """The run of a node, begun with its first item: a request that fails at once leaves no empty runs."""
+        if node.name not in self.runs:
+            links = {role: link_of(source) for role, source in node.feeds.items()}
+            fed_by = {
+                role: self.run_of(self._workflow.node(link.node)).id if link.run_id is None else link.run_id
+                for role, link in links.items()
+            }
+            run = self._database.begin_run(
+                node.name,
+                node.step,
+                find_step(node.step).version,
+                validated_params(node).model_dump(mode="json"),
+                fed_by.pop(INPUT, None),
+                describe_environment(),
+                fed_by,
+                {role: link.output for role, link in links.items() if link.output},
+            )
+            self.runs[node.name], self._step_of_run[run.id] = run, run.step
+        return self.runs[node.name]
+
+    def task(self, work: WorkItem, key: str, absent: str = "") -> Task:
+        """The task of a piece of work.
+
+        key : as `key` gives it. absent : what to warn of, because it did not come to a gathering step.
+        """
+        node, step, run = work.node, find_step(work.node.step), self.run_of(work.node)
+        first, others = work.taken[INPUT], work.others
+        figures, not_measurable = self._upstream_figures(work.items[0]) if step.reads_figures else ({}, {})
+        names = {item.name for item in work.items}
+        return Task(
+            project=self._project,
+            node=node.name,
+            step=node.step,
+            parameters=run.parameters,
+            run_folder=run.folder,
+            run_id=run.id,
+            item=work.name,
+            key=key,
+            value=self._values(first),
+            input_item_id=work.input_item_id,
+            gathered=work.gathered,
+            overrides={}
+            if step.ignores_exclusions
+            else {n: o for n, o in self._overrides.items() if n in names},
+            others={role: self._values(taken) for role, taken in others.items()},
+            other_item_ids=work.other_item_ids,
+            upstream_figures=figures,
+            upstream_not_measurable=not_measurable,
+            absent=absent,
+            coordinator=self._coordinator,
+        )
+
+    def _upstream_figures(self, item: ItemRecord) -> tuple[dict[str, float], dict[str, str]]:
+        """Figures of an item and of what it was made from, the nearest first, and why some have no value."""
+        figures: dict[str, float] = {}
+        not_measurable: dict[str, str] = {}
+        for upstream in (item, *self._database.ancestors(item)):
+            new = {name: why for name, why in upstream.not_measurable.items() if name not in figures}
+            figures |= {
+                name: value
+                for name, value in upstream.figures.items()
+                if name not in figures and name not in not_measurable
+            }
+            not_measurable = new | not_measurable
+        return figures, not_measurable
+
+    def growing_task(self, node: Node, item: ItemRecord) -> Task:
+        """What can be done ahead for an item that still grows."""
+        run = self.run_of(node)
+        return Task(
+            project=self._project,
+            node=node.name,
+            step=node.step,
+            parameters=run.parameters,
+            run_folder=run.folder,
+            run_id=run.id,
+            item=item.name,
+            key=item.key,
+            value=dict(item.value or {}),
+            grows=True,
+        )
+
+    def key(self, work: WorkItem) -> str:
+        """Hash of the step, its version and parameters, and of all that goes in."""
+        step, run, first = find_step(work.node.step), self.run_of(work.node), work.taken[INPUT]
+        decided: list[Any] = []
+        if isinstance(first, tuple):
+            keys = [fingerprint({item.name: self._input_key(item, step) for item in first})]
+        else:
+            keys, decided = [self._content_key(first)], self._decided(first.name, step)
+        if work.others:  # none at all where there are none: keys stay what they were
+            known = {}
+            for role, taken in work.others.items():
+                if isinstance(taken, tuple):
+                    known[role] = fingerprint({item.name: self._input_key(item, step) for item in taken})
+                elif taken.name == work.name:
+                    known[role] = self._content_key(taken)
+                else:
+                    known[role] = fingerprint(self._input_key(taken, step))
+            keys.append(fingerprint(known))
+        if outside := _outside_facts(step, work.node, work.name):
+            keys.append(fingerprint(outside))
+        return fingerprint(work.node.step, step.version, run.parameters, *keys, decided)
+
+    def _input_key(self, item: ItemRecord, step: Step) -> list[Any]:
+        return [self._content_key(item), self._decided(item.name, step)]
+
+    def _decided(self, name: str, step: Step) -> list[Any]:
+        """What users decided on the tilts of a series, as far as the step uses it."""
+        overrides = () if step.ignores_exclusions else self._overrides.get(name, ())
+        return [[o.acquisition_index, o.keep, o.reason] for o in overrides]
+
+    def _content_key(self, item: ItemRecord) -> str:
+        """Key of what an item holds: a step that only decides who goes on hands its input on."""
+        while item.input_item_id is not None and find_step(self._step_of_run[item.run_id]).hands_on:
+            item = self._database.item(item.input_item_id)
+        return item.key
+
+    def _values(self, taken: Taken) -> Encoded | tuple[Encoded, ...]:
+        """What items hold; one that was found in the database came without it."""
+        if isinstance(taken, tuple):
+            return tuple(self._value(item) for item in taken)
+        return self._value(taken)
+
+    def _value(self, item: ItemRecord) -> Encoded:
+        if item.value is None and item.id is not None:
+            return self._database.value_of(item.id) or {}
+        return item.value or {}
+
+
+def _outside_facts(step: Step, node: Node, name: str) -> object:
+    """What a step says of the files its parameters name; that they are missing or unfit is a fact too."""
+    if step.outside is None:
+        return None
+    try:
+        return step.outside(name, validated_params(node))
+    except (CryoloomError, OSError) as failure:
+        return str(failure)

@@ -1,0 +1,36 @@
+"""Whether a task is still wanted: a stop by the user, or another coordinator, breaks it off."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from cryoloom.store.lock import coordinator_of
+
+__all__ = ["STOP_FILE", "StepInterrupted", "StillWanted"]
+
+STOP_FILE = "stop"
+_LOOK_SECONDS = 0.1
+"""How often a step that tells its progress looks whether it is still wanted."""
+
+
+class StepInterrupted(Exception):  # noqa: N818 - it is no error
+    """A step was broken off because nobody waits for it any more; nothing is recorded of it."""
+
+
+class StillWanted:
+    """Looks now and then whether the user said stop, or another coordinator has taken the project over."""
+
+    def __init__(self, project: Path, coordinator: str, what: str) -> None:
+        self._project, self._coordinator, self._what = project, coordinator, what
+        self._next_look = 0.0
+
+    def look(self, *, now: bool = False) -> None:
+        """Raise StepInterrupted where nobody waits for the task any more."""
+        if not now and time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        if (self._project / STOP_FILE).exists():
+            raise StepInterrupted(f"{self._what} was stopped by the user")
+        if self._coordinator and coordinator_of(self._project) != self._coordinator:
+            raise StepInterrupted(f"{self._what}: another process took over {self._project}")

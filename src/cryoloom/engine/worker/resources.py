@@ -1,0 +1,39 @@
+"""What a worker may use, and the threads that go with it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numba
+import torch
+from threadpoolctl import threadpool_limits
+
+__all__ = ["Resources", "set_threads"]
+
+N_TORCH_THREADS = 4
+"""Torch's sums depend on the number of threads in the last bits, so it is the same on every machine
+(decision 9). Numba, FFTs and decoding give the same bits with any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker may use."""
+
+    device: str
+    n_threads: int
+    memory_bytes: int
+    parts_at_once: int = 1
+    """Parts of a task's work that may be done at the same time, by all workers together."""
+
+
+def set_threads(n_threads: int) -> None:
+    """Give torch, numba and BLAS their threads; they keep the number per thread, so for every task."""
+    torch.set_num_threads(N_TORCH_THREADS)
+    numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    _limit_blas()
+
+
+@functools.cache
+def _limit_blas() -> None:
+    threadpool_limits(1, user_api="blas")
