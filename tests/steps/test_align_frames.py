@@ -176,3 +176,28 @@ def test_threads_do_not_change_the_result(exposed, context):
         made.append(dict(context.pixels))
     for role in made[0]:
         np.testing.assert_array_equal(made[0][role], made[1][role])
+
+
+def test_movies_of_one_frame_are_summed_without_halves(exposed, context):
+    series, _ = exposed(n_frames=1)
+    made = align_frames(series, AlignFramesParams(), context)
+    assert (made.stack.even, made.stack.odd) == (None, None)
+    assert set(context.pixels) == {"images"}
+    assert not any(tilt.has_halves for tilt in made.tilts)
+    assert any("a single frame each" in warning for warning in context.warnings)
+
+
+def test_one_movie_of_one_frame_takes_no_part_in_halves(exposed, context):
+    series, _ = exposed()
+    tilt = series.tilts[1]
+    path = str(tilt.movie.path)
+    context.movies[path] = ArrayFrames(context.movies[path].frames.sum(axis=0, keepdims=True))
+    series = series.with_tilts({tilt.acquisition_index: {"movie": replace(tilt.movie, n_frames=1)}})
+    made = align_frames(series, AlignFramesParams(), context)
+    assert [t.has_halves for t in made.tilts] == [True, False, True]
+    for section in range(3):
+        even, odd = made.stack.even[section], made.stack.odd[section]
+        assert_allclose(even + odd, made.stack.images[section], rtol=1e-4, atol=1e-3)
+        assert np.array_equal(even, odd) is (section == 1)
+    told = f"{series.name}: the movies at {tilt.nominal_tilt_deg:.1f} deg have a single frame"
+    assert any(told in warning for warning in context.warnings)

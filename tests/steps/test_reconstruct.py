@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cryoloom.geometry.reconstructor import project
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import index_from_position
+from cryoloom.geometry.projection import project
 from cryoloom.model import Ctf, Exclusion, ImageWarp, Microscope, Pose, Slab, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
 
@@ -92,6 +92,19 @@ def test_halves_are_compared(series, context):
     assert len(context.records["half_correlation"]["correlation"]) == 40
     without = reconstruct(series, PARAMS.model_copy(update={"halves": False}), context)
     assert without.even is None
+
+
+def test_a_tilt_of_one_frame_is_in_no_half(series, context):
+    """Both halves would hold the same noise: it is named, and its image counts in the tomogram only."""
+    single = series.with_tilts({0: {"frame_shifts_yx_angstrom": ((0.0, 0.0),)}})
+    tomogram = reconstruct(single, PARAMS, context)
+    assert tomogram.even is not None
+    left_out = context.warnings[-1]
+    assert f"lack the tilts at {single.tilts[0].nominal_tilt_deg:.1f} deg" in left_out
+    whole, even = np.array(tomogram.volume), np.array(tomogram.even)
+    reconstruct(series, PARAMS, context)
+    np.testing.assert_array_equal(whole, context.pixels["tomogram"])
+    assert not np.allclose(even, context.pixels["tomogram_even"])
 
 
 @pytest.mark.parametrize("method", ["wbp", "sirt"])

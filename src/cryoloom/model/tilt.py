@@ -89,6 +89,11 @@ class Tilt:
         require("dose", self.dose_end_per_angstrom2)
 
     @property
+    def has_halves(self) -> bool:
+        """Whether even and odd frames made different images of this tilt; a single frame has no halves."""
+        return len(self.frame_shifts_yx_angstrom) != 1
+
+    @property
     def is_excluded(self) -> bool:
         """Whether somebody or some step left this tilt out."""
         return self.exclusion is not None

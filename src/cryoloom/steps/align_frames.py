@@ -168,7 +168,10 @@ FIGURES = (
 )
 def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries:
     """Find the motion within every movie, and sum its frames with it corrected: all, even and odd ones."""
-    sinks = _Sinks.open(context, series, _common_shape(series), params)
+    single = [t for t in series.tilts if _Exposed.of(series, t, params).n_fractions == 1]
+    with_halves = len(single) < len(series.tilts)
+    _warn_of_single_frames(series, single, with_halves=with_halves, context=context)
+    sinks = _Sinks.open(context, series, _common_shape(series), params, with_halves=with_halves)
     sections = {tilt.acquisition_index: section for section, tilt in enumerate(series.tilts)}
     changes: dict[int, dict[str, Any]] = {}
     errors: list[float] = []
@@ -349,15 +352,24 @@ class _Sinks:
 
     @classmethod
     def open(
-        cls, context: StepContext, series: TiltSeries, frame_yx: tuple[int, int], params: AlignFramesParams
+        cls,
+        context: StepContext,
+        series: TiltSeries,
+        frame_yx: tuple[int, int],
+        params: AlignFramesParams,
+        *,
+        with_halves: bool,
     ) -> _Sinks:
-        """Begin the stacks of all, even and odd frames."""
+        """Begin the stacks of all frames and, where any movie has more than one, of even and odd ones."""
         shape = (len(series.tilts), *binned_shape(frame_yx, params.binning))
         pixel = series.pixel_size_angstrom * params.binning
 
         def stack(prefix: str) -> Stack:
-            made = [context.new_pixels(prefix + role, shape, pixel) for role in ("images", "even", "odd")]
-            return Stack(made[0], pixel, made[1], made[2])
+            images = context.new_pixels(f"{prefix}images", shape, pixel)
+            if not with_halves:
+                return Stack(images, pixel)
+            even, odd = (context.new_pixels(prefix + role, shape, pixel) for role in ("even", "odd"))
+            return Stack(images, pixel, even, odd)
 
         return cls(stack(""), stack("weighted_") if params.dose_weight_frames else None)
 
@@ -378,7 +390,31 @@ def _parts(stack: Stack, aligned: _Arrays, prefix: str) -> list[tuple[Any, NDArr
     """The stacks of all, even and odd frames, and a tilt's images for them."""
     even, odd = aligned[prefix + "even"], aligned[prefix + "odd"]
     total = aligned[prefix + "images"] if prefix + "images" in aligned else even + odd
+    if stack.even is None or stack.odd is None:
+        return [(stack.images, total)]
+    if len(aligned["shifts_yx_px"]) == 1:
+        # No halves of one frame: both hold half of it, and the tilt says that they are alike (`has_halves`).
+        even = odd = np.float32(0.5) * total
     return [(stack.images, total), (stack.even, even), (stack.odd, odd)]
+
+
+def _warn_of_single_frames(
+    series: TiltSeries, single: Sequence[Tilt], *, with_halves: bool, context: StepContext
+) -> None:
+    if not single:
+        return
+    angles = ", ".join(f"{tilt.nominal_tilt_deg:.1f}" for tilt in single[:8])
+    angles += "" if len(single) <= 8 else f" and {len(single) - 8} more"
+    if with_halves:
+        context.warn(
+            f"{series.name}: the movies at {angles} deg have a single frame: they are summed without motion "
+            "correction and take no part in halves, so that half-map figures and denoising go without them"
+        )
+    else:
+        context.warn(
+            f"{series.name}: the movies have a single frame each: they are summed without motion correction "
+            "and without halves, so that there are no half-map figures and no denoising by halves"
+        )
 
 
 def _tell(series: TiltSeries, errors_angstrom: Sequence[float], context: StepContext) -> None:

@@ -309,24 +309,34 @@ def _movies(
             "correct the SubFramePath lines of the mdoc"
         )
     movies: list[Movie | DataUnfitError] = []
-    first: Movie | None = None
     for exposure in exposures:
         try:
-            movie = describe(movie_path(exposure, entry, folder, params), params.eer_sampling)
+            movies.append(describe(movie_path(exposure, entry, folder, params), params.eer_sampling))
         except DataUnfitError as error:
             if not params.leave_out_missing:
                 raise
             movies.append(error)
-            continue
-        first = first or movie
-        if movie.shape_yx != first.shape_yx:
-            raise DataUnfitError(
-                f"{movie.path.name} has another shape than the first movie; leave it out of the mdoc",
-                got_yx=movie.shape_yx,
-                expected_yx=first.shape_yx,
-            )
-        movies.append(movie)
-    return movies
+    shapes = Counter(movie.shape_yx for movie in movies if isinstance(movie, Movie))
+    if len(shapes) < 2:
+        return movies
+    (usual, n_usual), (_, n_other) = shapes.most_common(2)
+    if n_usual <= 2 * n_other:
+        other = next(m for m in movies if isinstance(m, Movie) and m.shape_yx != usual)
+        raise DataUnfitError(
+            f"{other.path.name} has another shape than most movies; import those as a series of their own",
+            got_yx=other.shape_yx,
+            expected_yx=usual,
+        )
+    return [
+        movie
+        if not isinstance(movie, Movie) or movie.shape_yx == usual
+        else DataUnfitError(
+            f"{movie.path.name} has another shape than the other movies",
+            got_yx=movie.shape_yx,
+            expected_yx=usual,
+        )
+        for movie in movies
+    ]
 
 
 def movie_path(

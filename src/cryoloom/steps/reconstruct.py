@@ -301,6 +301,8 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     if isinstance(reconstructor, IterativeReconstruction):
         reconstructor = _settled(reconstructor, grid, series.best_stack.images, context)
     parts = _parts(series, grid, reconstructor, params)
+    if params.halves_by == "frames":
+        _tell_tilts_without_halves(series, grid, parts, context)
     bands = {part.role: bands_of(part.grid, part.reconstructor, context.memory_bytes) for part in parts}
     total = sum(len(bands[part.role]) * len(part.grid.tilts) + grid.volume_shape[1] for part in parts)
     done = 0
@@ -347,9 +349,34 @@ def _parts(
                 way = way.with_iterations(reconstructor.n_iterations)
             parts.append(Part(f"tomogram_{name}", stack.images, some, way))
     elif stack.even is not None and stack.odd is not None:
-        parts.append(Part("tomogram_even", stack.even, grid, reconstructor))
-        parts.append(Part("tomogram_odd", stack.odd, grid, reconstructor))
+        halved = replace(grid, tilts=tuple(tilt for tilt in grid.tilts if tilt.has_halves))
+        if len({pose.tilt_deg for pose in halved.poses}) < 2:
+            return parts
+        way = reconstructor
+        if len(halved.tilts) < len(grid.tilts):
+            way = _reconstructor(series, halved, params)
+            if isinstance(way, IterativeReconstruction) and isinstance(
+                reconstructor, IterativeReconstruction
+            ):
+                way = way.with_iterations(reconstructor.n_iterations)
+        parts.append(Part("tomogram_even", stack.even, halved, way))
+        parts.append(Part("tomogram_odd", stack.odd, halved, way))
     return parts
+
+
+def _tell_tilts_without_halves(
+    series: TiltSeries, grid: TomogramGrid, parts: list[Part], context: StepContext
+) -> None:
+    """Name the tilts that the half tomograms could not use."""
+    single = [tilt for tilt in grid.tilts if not tilt.has_halves]
+    by_frames = series.best_stack.even is not None and len(parts) > 1 and parts[1].role == "tomogram_even"
+    if not (single and by_frames and len(parts[1].grid.tilts) < len(grid.tilts)):
+        return
+    angles = ", ".join(f"{tilt.nominal_tilt_deg:.1f}" for tilt in single[:8])
+    context.warn(
+        f"{series.name}: the even and odd tomograms lack the tilts at {angles} deg, whose movies have a "
+        "single frame; half_correlation is of the others"
+    )
 
 
 def _new_volume(

@@ -105,7 +105,12 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
     stack = series.unweighted_stack
     sections = np.array([tilt.section for tilt in tilts], dtype=int)
     seen = survey_tilts(
-        stack.images, stack.even, sections, stack.pixel_size_angstrom, context.n_threads, context.progress
+        stack.images,
+        stack.even if all(tilt.has_halves for tilt in tilts) else None,
+        sections,
+        stack.pixel_size_angstrom,
+        context.n_threads,
+        context.progress,
     )
     working = stack.pixel_size_angstrom * min(stack.shape_yx) / WORKING_PIXELS
     images = load_tilt_images(seen.small, seen.small_pixel_size_angstrom, working)

@@ -69,3 +69,25 @@ def test_flawed_results_fail_their_item_and_leave_no_file(parameters, words, tmp
     assert {item.state for item in project.database.items() if item.run_id == failed.run_id} == {"failed"}
     assert not list(project.folder.glob("runs/*/TS_01/*"))
     assert not list(project.folder.glob("runs/*/TS_01/.*"))
+
+
+@pytest.mark.parametrize("index", [lambda i: i, lambda i: (i, slice(None)), lambda i: slice(i, i + 1)])
+def test_sections_are_judged_one_by_one(index, tmp_path, rng):
+    """A half of nothing in one section does not hide among the others."""
+    sink = GatedSink("odd", ArraySink((4, 8, 10)), tmp_path / "odd.mrc", sections_are_images=True)
+    for i in range(4):
+        image = np.zeros((8, 10)) if i == 2 else rng.normal(size=(8, 10))
+        sink[index(i)] = (
+            image.astype(np.float32) if not isinstance(index(i), slice) else image[None].astype(np.float32)
+        )
+    sink.check()
+    assert sink.constant_sections == (2,)
+
+
+def test_sections_written_band_by_band(tmp_path, rng):
+    sink = GatedSink("even", ArraySink((3, 8, 10)), tmp_path / "even.mrc")
+    values = rng.normal(size=(3, 8, 10)).astype(np.float32)
+    values[1] = 5.0
+    for y in (0, 4):
+        sink[:, y : y + 4] = values[:, y : y + 4]
+    assert sink.constant_sections == (1,)

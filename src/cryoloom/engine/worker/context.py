@@ -97,7 +97,7 @@ class EngineContext:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{role}.mrc"
         sink = MrcSink(path, shape, pixel_size_angstrom, dtype, kind=kind)
-        gated = GatedSink(role, sink, path, pixel_size_angstrom)
+        gated = GatedSink(role, sink, path, pixel_size_angstrom, sections_are_images=kind == "stack")
         self._made.append((gated, sink, pixel_size_angstrom, multiscale))
         return gated
 
@@ -214,6 +214,9 @@ class EngineContext:
         """Check every new file, then let all appear under their names."""
         for gated, _, _, _ in self._made:
             gated.check()
+            if gated.sections_are_images and gated.constant_sections:
+                sections = ", ".join(map(str, gated.constant_sections[:8]))
+                self.warn(f"{gated.role}: every value of section {sections} is the same; it holds no image")
         files = []
         for gated, sink, voxel_size_angstrom, multiscale in self._made:
             path = gated.path

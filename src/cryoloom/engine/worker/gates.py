@@ -38,14 +38,26 @@ class FileSink(Protocol):
 class GatedSink:
     """Pixels being made, watched as they are written: the check costs no second reading of the file."""
 
-    def __init__(self, role: str, sink: FileSink, path: Path, pixel_size_angstrom: float = 0.0) -> None:
+    def __init__(
+        self,
+        role: str,
+        sink: FileSink,
+        path: Path,
+        pixel_size_angstrom: float = 0.0,
+        *,
+        sections_are_images: bool = False,
+    ) -> None:
         self.role = role
+        self.sections_are_images = sections_are_images
+        """True of a tilt series, whose sections are judged one by one; a volume may have empty ones."""
         self.pixel_size_angstrom = pixel_size_angstrom
         """As it stands in the file's header."""
         self.path = path
         """The file these pixels will be."""
         self._sink = sink
-        self._lowest, self._highest = np.inf, -np.inf
+        n_sections = sink.shape[0] if len(sink.shape) == 3 else 1
+        self._lowest = np.full(n_sections, np.inf)
+        self._highest = np.full(n_sections, -np.inf)
         self._n_written = 0
 
     @property
@@ -70,7 +82,7 @@ class GatedSink:
                 "look for NaN in the input of this step",
                 where=str(index),
             )
-        self._lowest, self._highest = min(self._lowest, lowest), max(self._highest, highest)
+        self._note_extremes(index, values, lowest, highest)
         self._n_written += int(np.size(values))
         self._sink[index] = values
 
@@ -81,11 +93,36 @@ class GatedSink:
             raise DataUnfitError(
                 f"{self.role} was left unfinished: {self._n_written} of {expected} values were written"
             )
-        if self._lowest == self._highest:
+        if self._lowest.min() == self._highest.max():
             raise DataUnfitError(
-                f"{self.role} is constant: every value is {self._lowest:g}; expected an image. "
+                f"{self.role} is constant: every value is {self._lowest[0]:g}; expected an image. "
                 "The input of this step is empty or the device failed"
             )
+
+    @property
+    def constant_sections(self) -> tuple[int, ...]:
+        """Sections in which every value is one and the same: no images."""
+        return tuple(int(i) for i in np.flatnonzero(self._lowest == self._highest))
+
+    def _note_extremes(
+        self, index: Index, values: NDArray[np.float32], lowest: float, highest: float
+    ) -> None:
+        """Keep lowest and highest value of every section that was written."""
+        first = index[0] if isinstance(index, tuple) else index
+        if len(self._lowest) == 1 or isinstance(first, int | np.integer):
+            at: int | slice = (
+                int(first) if isinstance(first, int | np.integer) and len(self._lowest) > 1 else 0
+            )
+            self._lowest[at] = min(self._lowest[at], lowest)
+            self._highest[at] = max(self._highest[at], highest)
+            return
+        at = first if isinstance(first, slice) else slice(None)
+        if np.ndim(values) == 3:
+            low, high = np.min(values, axis=(1, 2)), np.max(values, axis=(1, 2))
+        else:
+            low, high = np.array(lowest), np.array(highest)
+        self._lowest[at] = np.minimum(self._lowest[at], low)
+        self._highest[at] = np.maximum(self._highest[at], high)
 
 
 def check_columns(role: str, columns: Mapping[str, NDArray[Any]]) -> None:
