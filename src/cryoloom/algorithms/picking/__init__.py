@@ -1,0 +1,1 @@
+"""Finding particles: on fitted surfaces, by a template, by size alone; arrays in, arrays out."""

@@ -1,0 +1,127 @@
+"""Places that may hold a particle: maxima of the correlation with its radial profile.
+
+The radial profile needs no rotations and holds most of a globular particle's power. It says where something
+of the right size and density is; what it is, is asked of these places only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+from scipy.spatial import cKDTree
+
+from cryoloom.algorithms.images.fourier import good_fft_size
+
+__all__ = [
+    "Candidates",
+    "correlate_volume",
+    "find_candidates",
+    "keep_apart",
+    "most_candidates",
+    "radial_power",
+]
+
+Array = NDArray[np.float64]
+
+_LEAST_ENERGY = 0.2
+"""Of the median: places that fewer images see are not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Places ``index_zyx`` ``(n, 3)``, real-valued, and the correlation there in sd of noise, ``(n,)``."""
+
+    index_zyx: Array
+    significance: Array
+    noise: float
+    """Measured standard deviation of the correlation away from candidates: 1 if only noise is there."""
+
+
+def correlate_volume(volume: torch.Tensor, template: torch.Tensor) -> torch.Tensor:
+    """``S(x) = sum over y of volume(x + y) template(y)``, ``(z, y, x)``, 0 beyond the volume.
+
+    template : (k, k, k), k odd, its centre in the middle.
+    """
+    k = template.shape[0]
+    shape = [good_fft_size(n + k) for n in volume.shape]
+    spectrum = torch.fft.rfftn(volume, s=shape)
+    spectrum *= torch.fft.rfftn(template.to(volume.device), s=shape).conj()
+    correlation = torch.fft.irfftn(spectrum, s=shape)
+    rolled = torch.roll(correlation, (k // 2, k // 2, k // 2), dims=(0, 1, 2))
+    n_z, n_y, n_x = volume.shape
+    return rolled[:n_z, :n_y, :n_x].contiguous()
+
+
+def radial_power(density: torch.Tensor, frequency_per_voxel: Array) -> Array:
+    """Mean squared transform of a density ``(k, k, k)`` at frequencies ``(ring,)``."""
+    n = 2 * density.shape[0]
+    power = torch.fft.fftn(density.double(), s=(n, n, n)).abs().square().numpy()
+    axis = np.fft.fftfreq(n)
+    ring = np.rint(n * np.sqrt(axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2)).astype(int).ravel()
+    means = np.bincount(ring, power.ravel()) / np.bincount(ring)
+    return np.interp(frequency_per_voxel, np.arange(len(means)) / n, means)
+
+
+def find_candidates(
+    correlation: NDArray[np.float32],
+    energy: NDArray[np.float32],
+    *,
+    apart_voxels: float,
+    margin_voxels: int,
+    least_significance: float,
+    most: int,
+) -> Candidates:
+    """Local maxima of ``S / sqrt(E)``, the highest first, to a part of a voxel.
+
+    correlation, energy : (z, y, x), S and E of the radial profile. apart_voxels : least distance of two.
+    margin_voxels : from the volume's faces. least_significance : in measured standard deviations of all
+    voxels, so that a crowded tomogram is not all candidates.
+    """
+    seen = energy > _LEAST_ENERGY * np.median(energy)
+    height = np.where(seen, correlation / np.sqrt(np.where(seen, energy, 1.0)), 0.0)
+    sample = height[seen][:: max(1, int(seen.sum()) // 1_000_000)]
+    noise = float(1.4826 * np.median(np.abs(sample - np.median(sample)))) if sample.size else 1.0
+    size = 2 * max(1, int(0.6 * apart_voxels)) + 1
+    highest = maximum_filter(height, size=size, mode="constant", cval=np.inf)
+    at = np.argwhere((height == highest) & (height > least_significance * max(noise, 1.0)))
+    inside = ((at >= margin_voxels) & (at < np.array(height.shape) - margin_voxels)).all(axis=1)
+    at = at[inside]
+    order = np.argsort(-height[tuple(at.T)], kind="stable")
+    at = at[order]
+    at = at[keep_apart(at.astype(np.float64), apart_voxels)][:most]
+    return Candidates(at + _peak_offsets(height, at), height[tuple(at.T)].astype(np.float64), noise)
+
+
+def keep_apart(places: Array, apart: float) -> NDArray[np.int64]:
+    """Indices of places ``(n, 3)``, best first, none nearer than ``apart`` to a better one kept."""
+    neighbours = cKDTree(places).query_ball_point(places, apart) if len(places) else []
+    free = np.ones(len(places), dtype=bool)
+    kept = []
+    for i, near in enumerate(neighbours):
+        if free[i]:
+            kept.append(i)
+            free[near] = False
+    return np.array(kept, dtype=np.int64)
+
+
+def _peak_offsets(height: NDArray[np.floating], at: NDArray[np.int64]) -> Array:
+    """Where the parabola through three voxels along each axis is highest, ``(n, 3)``, within half a voxel."""
+    offsets = np.zeros(at.shape)
+    here = height[tuple(at.T)]
+    for axis in range(3):
+        step = np.eye(3, dtype=int)[axis]
+        before, after = (height[tuple((at + sign * step).T)] for sign in (-1, 1))
+        bend = before - 2 * here + after
+        offsets[:, axis] = np.where(bend < 0, 0.5 * (before - after) / np.minimum(bend, -1e-30), 0.0)
+    return np.clip(offsets, -0.5, 0.5)
+
+
+def most_candidates(shape: tuple[int, ...], voxel_size_angstrom: float, diameter_angstrom: float) -> int:
+    """How many candidates are looked at: twice as many as fill a quarter of the volume, at least 50."""
+    volume = math.prod(shape) * voxel_size_angstrom**3
+    return max(50, int(0.5 * volume / (math.pi / 6 * diameter_angstrom**3)))

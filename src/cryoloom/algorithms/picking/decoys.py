@@ -1,0 +1,162 @@
+"""Decoys: templates of equal power that no particle is, to count what is found by chance.
+
+The density is split into spherical-harmonic degrees, and within each degree beyond 0 the terms are mixed by
+a random orthogonal matrix, the same for all shells. A decoy has the template's radial profile and its power
+in every shell and degree: ice, membranes, gold and other proteins resemble it as often as they resemble the
+template; the particle itself does not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from cryoloom.algorithms.picking.spherical_harmonics import (
+    degrees_of_terms,
+    quadrature,
+    spherical_harmonics,
+)
+from cryoloom.algorithms.picking.templates import BAND_PER_VOXEL, OVERSAMPLING, Template, prepare_template
+from cryoloom.geometry.orientation_grid import rotation_grid
+
+__all__ = ["DegreeParts", "decoys_of", "split_into_degrees"]
+
+Array = NDArray[np.float64]
+
+_TRIES_PER_DECOY = 3
+_COMPARE_STEP_DEG = 25.0
+_VALUES_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DegreeParts:
+    """A density about its centre as spherical harmonics on shells. Make it by `split_into_degrees`."""
+
+    coefficients: Array
+    """``(shell, term)``."""
+    shell_voxels: float
+    """Distance between shells, in voxels of the density's grid; the first is the centre."""
+    side: int
+    """Of the grid ``(n, n, n)``, centre at index ``n // 2``."""
+
+    @property
+    def l_max(self) -> int:
+        """Highest degree."""
+        return math.isqrt(self.coefficients.shape[1]) - 1
+
+    def power(self) -> Array:
+        """Power of each degree, ``(l_max + 1,)``: integral over the shells of squared values."""
+        radius = np.arange(len(self.coefficients)) * self.shell_voxels
+        of_terms = ((radius[:, None] * self.coefficients) ** 2).sum(axis=0) * self.shell_voxels
+        return np.bincount(degrees_of_terms(self.l_max), of_terms).astype(np.float64)
+
+    def density(self, coefficients: Array) -> Array:
+        """Densities ``(m, n, n, n)`` of coefficients ``(m, shell, term)``."""
+        n, last = self.side, (len(self.coefficients) - 1) * self.shell_voxels
+        at = np.arange(n, dtype=np.float64) - n // 2
+        z, y, x = np.meshgrid(at, at, at, indexing="ij")
+        places = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+        distance = np.linalg.norm(places, axis=1)
+        inside = np.flatnonzero(distance < last)
+        inside = inside[np.argsort(distance[inside], kind="stable")]
+        values = np.zeros((len(coefficients), n**3))
+        chunk = max(1, _VALUES_AT_ONCE // coefficients.shape[2])
+        for start in range(0, len(inside), chunk):
+            some = inside[start : start + chunk]
+            harmonics = _harmonics(places[some], self.l_max)
+            shell = distance[some] / self.shell_voxels
+            lower = np.minimum(shell.astype(int), len(self.coefficients) - 2)
+            part = shell - lower
+            for s in np.unique(lower):
+                here = lower == s
+                low = coefficients[:, s] @ harmonics[here].T
+                high = coefficients[:, s + 1] @ harmonics[here].T
+                values[:, some[here]] = (1 - part[here]) * low + part[here] * high
+        return values.reshape(-1, n, n, n)
+
+
+def split_into_degrees(density: Array, radius_voxels: float, band_per_voxel: float) -> DegreeParts:
+    """Spherical harmonics of a density ``(n, n, n)`` on shells half a voxel apart, out to a radius.
+
+    band_per_voxel : finest detail in cycles per voxel; it sets the highest degree.
+    """
+    n, step = density.shape[0], 0.5
+    l_max = math.ceil(2 * math.pi * radius_voxels * band_per_voxel) + 3
+    directions, weights = quadrature(l_max)
+    harmonics = spherical_harmonics(directions, l_max) * weights[:, None]
+    degrees = degrees_of_terms(l_max)
+    toward = directions[:, ::-1].T
+    shells = np.arange(math.ceil(radius_voxels / step) + 2) * step
+    coefficients = np.empty((len(shells), len(degrees)))
+    for i, radius in enumerate(shells):
+        values = map_coordinates(density, radius * toward + n // 2, order=3, mode="constant")
+        coefficients[i] = values @ harmonics
+        # A band-limited density has little beyond l = 2 pi k r; what is there is interpolation's.
+        coefficients[i, degrees > 2 * math.pi * radius * band_per_voxel + 3] = 0.0
+    return DegreeParts(coefficients, step, n)
+
+
+def decoys_of(
+    template: Template, n_decoys: int, rng: np.random.Generator
+) -> tuple[Template, Template, tuple[Template, ...]]:
+    """The radial part, the template as its decoys are made (nothing else tells them apart), and the decoys.
+
+    Of several tried, those least like the template and each other at any rotation are taken. A decoy has no
+    symmetry; searched at the rotations of the template's asymmetric unit it has as many chances to fit what
+    is not the particle as the template has.
+    """
+    voxels = OVERSAMPLING * template.radius_angstrom / template.voxel_size_angstrom
+    parts = split_into_degrees(template.density, voxels, BAND_PER_VOXEL / OVERSAMPLING)
+    tried = [_mixed(parts, rng) for _ in range(_TRIES_PER_DECOY * n_decoys)]
+    radial = np.where(degrees_of_terms(parts.l_max) == 0, parts.coefficients, 0.0)
+    densities = parts.density(np.stack([radial, parts.coefficients, *tried]))
+    made = [
+        prepare_template(density, template.voxel_size_angstrom, template.radius_angstrom)
+        for density in densities
+    ]
+    chosen = _least_alike(made[0], made[1], made[2:], n_decoys)
+    return made[0], made[1], tuple(made[2 + i] for i in chosen)
+
+
+def _mixed(parts: DegreeParts, rng: np.random.Generator) -> Array:
+    """Coefficients with the terms of every degree but 0 mixed by a random rotation of all of them."""
+    mixed = parts.coefficients.copy()
+    for degree in range(1, parts.l_max + 1):
+        terms = slice(degree**2, (degree + 1) ** 2)
+        mixing = np.linalg.qr(rng.standard_normal((2 * degree + 1, 2 * degree + 1)))[0]
+        mixed[:, terms] = parts.coefficients[:, terms] @ mixing
+    return mixed
+
+
+def _least_alike(radial: Template, reference: Template, tried: list[Template], n: int) -> list[int]:
+    """Indices of decoys with the smallest correlation, at any rotation, with the reference and each other.
+
+    It is of what is left without the radial profile, which they share.
+    """
+    as_is, grid = np.eye(3)[None], rotation_grid(_COMPARE_STEP_DEG)
+    vectors = np.concatenate([_anisotropic(decoy, radial, as_is) for decoy in tried])
+    likeness = (vectors @ _anisotropic(reference, radial, grid).T).max(axis=1)
+    between = vectors @ vectors.T
+    chosen: list[int] = []
+    for _ in range(n):
+        cost = np.maximum(likeness, between[:, chosen].max(axis=1, initial=-1.0))
+        cost[chosen] = np.inf
+        chosen.append(int(np.argmin(cost)))
+    return chosen
+
+
+def _anisotropic(template: Template, radial: Template, rotations: Array) -> Array:
+    """The template at rotations ``(m, 3, 3)`` less its radial part, as unit vectors ``(m, voxel)``."""
+    less = replace(template, samples=template.samples - radial.samples)
+    flat = less.rotated(rotations).flatten(1).numpy().astype(np.float64)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
+
+
+def _harmonics(places: Array, l_max: int) -> Array:
+    """Harmonics at places ``(n, 3)``; at the centre only degree 0 counts."""
+    moved = np.where(np.abs(places).max(axis=1, keepdims=True) == 0, [0.0, 0.0, 1.0], places)
+    return spherical_harmonics(moved, l_max)

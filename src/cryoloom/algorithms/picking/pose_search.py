@@ -1,0 +1,248 @@
+"""How well candidates agree with a template at every rotation: one matrix product.
+
+Only what depends on direction tells rotations and species apart, and of a shell that is a few per cent. So
+each turned template is freed, in the metric of the images' information, of all that a candidate's unknown
+radial profile and a small shift could explain: ``A' = A - c G^-1 phi`` with radial bumps and the profile's
+three derivatives as phi, ``G = <phi, W phi>``, ``c = <A, W phi>``, and W the point spread of the
+matched-filter tomogram. Errors of envelope, mask, CTF and centre then cancel to first order. The amplitude is
+that of the candidate's radial part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import spline_filter
+
+from cryoloom.algorithms.picking.templates import Template
+
+__all__ = ["PoseSearch", "SearchResult", "Windows", "cut_windows", "plan_pose_search", "spline_coefficients"]
+
+Array = NDArray[np.float64]
+
+SHIFTS_VOXELS = (-0.5, 0.0, 0.5)
+"""Tried along each axis about a candidate's centre."""
+_EXACT_ENERGIES = 600
+"""Rotations whose E is computed; others take that of the nearest of them."""
+_ROTATIONS_AT_ONCE = 256
+_VALUES_AT_ONCE = 50_000_000
+_SPLINE_REACH = 3
+_RIDGE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The matched-filter tomogram about candidates, within a template's reach."""
+
+    values: torch.Tensor
+    """``(n, shift, voxel)`` float32."""
+    shifts_zyx_voxels: Array
+    """``(shift, 3)``."""
+    amplitude: torch.Tensor
+    """Of the radial part, ``(n,)`` float32."""
+    log_shift: torch.Tensor
+    """Log-likelihood of each shift from the radial part, less the best one's, ``(n, shift)`` float32."""
+    energy: torch.Tensor
+    """Information at the candidate over that at the volume's centre, ``(n,)`` float32."""
+
+    def take(self, index: NDArray[np.int64]) -> Windows:
+        """Those of some candidates."""
+        some = torch.from_numpy(index)
+        return replace(
+            self,
+            values=self.values[some],
+            amplitude=self.amplitude[some],
+            log_shift=self.log_shift[some],
+            energy=self.energy[some],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Agreement of each candidate with one template, ``(n,)``."""
+
+    evidence: NDArray[np.float64]
+    """Log of the mean likelihood over rotations and shifts, relative to the radial part alone, in nats."""
+    rotation: NDArray[np.int64]
+    """Index of the best rotation."""
+    shift: NDArray[np.int64]
+    """Index of the best shift."""
+    significance: NDArray[np.float64]
+    """``S / sqrt(E)`` of the part that depends on direction, at the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoseSearch:
+    """What stays the same for all templates and candidates of a tomogram. Make it by `plan_pose_search`."""
+
+    radial: torch.Tensor
+    """The templates' common radial part, ``(k, k, k)``."""
+    inside: torch.Tensor
+    """Which voxels are compared, ``(k, k, k)``."""
+    nuisances: torch.Tensor
+    """phi, ``(m, voxel)`` float32."""
+    in_metric: torch.Tensor
+    """W phi, ``(m, k^3)`` float32."""
+    inverse_gram: torch.Tensor
+    """(m, m)"""
+    spread_rfft: torch.Tensor
+    """W on the doubled box, as its real transform."""
+    radial_energy: float
+    """E of the radial part at the volume's centre."""
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Compared voxels from the centre, ``(voxel, 3)`` as z, y, x."""
+        return np.argwhere(self.inside.numpy()) - self.inside.shape[0] // 2
+
+    def search(self, windows: Windows, template: Template, rotations: Array) -> SearchResult:
+        """Compare all candidates with a template at rotations ``(n_r, 3, 3)``."""
+        n, n_shifts = windows.values.shape[:2]
+        total = torch.full((n,), -math.inf)
+        best = torch.full((n,), -math.inf)
+        rotation, shift = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long)
+        significance = torch.zeros(n)
+        candidates_at_once = max(1, _VALUES_AT_ONCE // (n_shifts * _ROTATIONS_AT_ONCE))
+        for first, turned, energy in self._templates(template, rotations):
+            for start in range(0, n, candidates_at_once):
+                some = slice(start, start + candidates_at_once)
+                values = windows.values[some]
+                product = (values.flatten(0, 1) @ turned.T).reshape(len(values), n_shifts, -1)
+                a = windows.amplitude[some, None, None]
+                local = energy * windows.energy[some, None, None]
+                likelihood = a * product - 0.5 * a**2 * local + windows.log_shift[some, :, None]
+                flat = likelihood.flatten(1)
+                total[some] = torch.logaddexp(total[some], torch.logsumexp(flat, dim=1))
+                high, at = flat.max(dim=1)
+                better = high > best[some]
+                best[some] = torch.maximum(best[some], high)
+                n_here = turned.shape[0]
+                rotation[some] = torch.where(better, first + at % n_here, rotation[some])
+                shift[some] = torch.where(better, at // n_here, shift[some])
+                found = (product / local.clamp(min=1e-12).sqrt()).flatten(1).gather(1, at[:, None])[:, 0]
+                significance[some] = torch.where(better, found, significance[some])
+        evidence = total.double() - math.log(n_shifts * len(rotations))
+        return SearchResult(evidence.numpy(), rotation.numpy(), shift.numpy(), significance.double().numpy())
+
+    def refine(self, windows: Windows, template: Template, rotations: Array) -> tuple[Array, Array, Array]:
+        """Best of each candidate's own rotations ``(n, n_r, 3, 3)``: rotation, shift as zyx, significance."""
+        found = [self.search(windows.take(np.array([i])), template, own) for i, own in enumerate(rotations)]
+        index = np.array([result.rotation[0] for result in found], dtype=int)
+        shifts = windows.shifts_zyx_voxels[[int(result.shift[0]) for result in found]]
+        heights = np.array([result.significance[0] for result in found])
+        return rotations[np.arange(len(rotations)), index], shifts.reshape(-1, 3), heights
+
+    def _templates(
+        self, template: Template, rotations: Array
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Index of the first, templates ``(some, voxel)`` freed of nuisances, and their E ``(some,)``."""
+        energies = self._energies(template, rotations)
+        for first in range(0, len(rotations), _ROTATIONS_AT_ONCE):
+            some = slice(first, first + _ROTATIONS_AT_ONCE)
+            turned = template.rotated(rotations[some]) - self.radial
+            shared = turned.flatten(1) @ self.in_metric.T
+            explained = shared @ self.inverse_gram
+            freed = turned[:, self.inside] - explained @ self.nuisances
+            energy = energies[some] - (explained * shared).sum(dim=1)
+            yield first, freed, energy.clamp(min=0)
+
+    def _energies(self, template: Template, rotations: Array) -> torch.Tensor:
+        """E of the directional part at each rotation, ``(n_r,)``; of many, that of the nearest computed."""
+        n = len(rotations)
+        chosen = np.unique(np.linspace(0, n - 1, min(n, _EXACT_ENERGIES)).round().astype(int))
+        exact = torch.cat(
+            [
+                self._energy(template.rotated(rotations[some]) - self.radial)
+                for some in np.array_split(chosen, math.ceil(len(chosen) / 64))
+            ]
+        )
+        if len(chosen) == n:
+            return exact
+        traces = rotations.reshape(n, 9) @ rotations[chosen].reshape(len(chosen), 9).T
+        return exact[torch.from_numpy(np.argmax(traces, axis=1))]
+
+    def _energy(self, turned: torch.Tensor) -> torch.Tensor:
+        return (turned * _in_metric(turned, self.spread_rfft)).sum(dim=(1, 2, 3))
+
+
+def plan_pose_search(radial: Template, point_spread: Array) -> PoseSearch:
+    """Nuisances and metric.
+
+    radial : the templates' radial part. point_spread : (2 k, 2 k, 2 k) of the matched-filter tomogram for its
+    box k, centre at index k.
+    """
+    k = radial.box
+    profile = radial.rotated(np.eye(3)[None])[0]
+    at = torch.arange(k, dtype=torch.float32) - k // 2
+    distance = torch.sqrt(at[:, None, None] ** 2 + at[:, None] ** 2 + at**2)
+    reach = radial.radius_angstrom / radial.voxel_size_angstrom
+    bumps = [(1 - (distance - shell).abs()).clamp(min=0) for shell in range(math.floor(reach) + 1)]
+    nuisances = torch.stack([*bumps, *torch.gradient(profile)])
+    spread_rfft = torch.fft.rfftn(torch.fft.ifftshift(torch.from_numpy(point_spread).float()))
+    in_metric = _in_metric(nuisances, spread_rfft).flatten(1)
+    gram = (nuisances.flatten(1).double() @ in_metric.T.double()).numpy()
+    scale = np.sqrt(np.diag(gram))
+    ridge = _RIDGE * np.eye(len(gram))
+    inverse = np.linalg.inv(gram / np.outer(scale, scale) + ridge) / np.outer(scale, scale)
+    inside = distance <= reach + 0.5
+    return PoseSearch(
+        radial=profile,
+        inside=inside,
+        nuisances=nuisances[:, inside],
+        in_metric=in_metric,
+        inverse_gram=torch.from_numpy(inverse).float(),
+        spread_rfft=spread_rfft,
+        radial_energy=float((profile * _in_metric(profile[None], spread_rfft)[0]).sum()),
+    )
+
+
+def cut_windows(index_zyx: Array, energy: Array, search: PoseSearch, coefficients: torch.Tensor) -> Windows:
+    """The tomogram about places ``(n, 3)``, real-valued, at small shifts, by cubic splines.
+
+    energy : information at each place over that at the volume's centre, ``(n,)``. coefficients : of the
+    volume, by `spline_coefficients`. Places must be a box's half and four voxels inside.
+    """
+    k = search.inside.shape[0]
+    n, side = len(index_zyx), k + 2 * _SPLINE_REACH
+    base = np.floor(index_zyx).astype(int)
+    cubes = np.empty((n, side, side, side), dtype=np.float32)
+    for i, corner in enumerate(base - k // 2 - _SPLINE_REACH):
+        cubes[i] = coefficients[tuple(slice(c, c + side) for c in corner)].numpy()
+    weights = _spline_matrices(index_zyx - base, k, side)
+    half = torch.einsum("nazi,nijl->nazjl", weights[:, 0], torch.from_numpy(cubes))
+    most = torch.einsum("nbyj,nazjl->nabzyl", weights[:, 1], half)
+    values = torch.einsum("ncxl,nabzyl->nabczyx", weights[:, 2], most)
+    windows = values.reshape(n, -1, k, k, k)[:, :, search.inside].contiguous()
+    radial = windows @ search.radial[search.inside]
+    local = torch.from_numpy(energy).float()
+    amplitude = radial.amax(dim=1).clamp(min=0) / (search.radial_energy * local).clamp(min=1e-12)
+    log_shift = amplitude[:, None] * (radial - radial.amax(dim=1, keepdim=True))
+    shifts = np.stack(np.meshgrid(*[SHIFTS_VOXELS] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    return Windows(windows, shifts, amplitude, log_shift, local)
+
+
+def spline_coefficients(volume: torch.Tensor) -> torch.Tensor:
+    """Cubic B-spline coefficients of a volume, float32."""
+    return torch.from_numpy(spline_filter(volume.cpu().numpy(), order=3, output=np.float32, mode="mirror"))
+
+
+def _spline_matrices(part: Array, k: int, side: int) -> torch.Tensor:
+    """Matrices ``(n, axis, shift, k, side)`` that sample a row of coefficients at a fraction and shifts."""
+    at = part[:, :, None] + np.asarray(SHIFTS_VOXELS)
+    place = at[..., None] + np.arange(k) + _SPLINE_REACH
+    distance = np.abs(place[..., None] - np.arange(side))
+    near = 2 / 3 - distance**2 + 0.5 * distance**3
+    far = np.clip(2 - distance, 0, None) ** 3 / 6
+    return torch.from_numpy(np.where(distance < 1, near, far).astype(np.float32))
+
+
+def _in_metric(densities: torch.Tensor, spread_rfft: torch.Tensor) -> torch.Tensor:
+    """W times densities ``(n, k, k, k)``."""
+    k = densities.shape[-1]
+    shape = (2 * k, 2 * k, 2 * k)
+    spectra = torch.fft.rfftn(densities, s=shape, dim=(1, 2, 3))
+    return torch.fft.irfftn(spectra * spread_rfft, s=shape, dim=(1, 2, 3))[:, :k, :k, :k]

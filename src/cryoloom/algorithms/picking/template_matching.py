@@ -1,0 +1,205 @@
+"""Particles of a tomogram by a template: candidates, rotations, decoys, and a false discovery rate.
+
+Candidates come from the radial profile, the search at each of them is one matrix product, and the same is
+done with decoys of equal power; what the template wins clearly is a particle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.picking.candidates import (
+    Candidates,
+    correlate_volume,
+    find_candidates,
+    keep_apart,
+    most_candidates,
+    radial_power,
+)
+from cryoloom.algorithms.picking.decoys import decoys_of
+from cryoloom.algorithms.picking.false_discovery import Competition, compete
+from cryoloom.algorithms.picking.matched_filter import MatchedFilter
+from cryoloom.algorithms.picking.pose_search import (
+    PoseSearch,
+    SearchResult,
+    Windows,
+    cut_windows,
+    plan_pose_search,
+    spline_coefficients,
+)
+from cryoloom.algorithms.picking.templates import Template
+from cryoloom.geometry.frames import position_from_index
+from cryoloom.geometry.orientation_grid import rotation_grid, rotations_near
+
+__all__ = ["Matches", "match_template"]
+
+Array = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+_LEAST_SIGNIFICANCE = 5.0
+_CANDIDATES_FOR_HAND = 60
+_FINER = 2.0
+"""Steps of the last search are this much finer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Every candidate, ``(n,)``; those that the template won at the false discovery rate are `picked`."""
+
+    positions_xyz_angstrom: Array
+    rotations: Array
+    competition: Competition
+    evidence: Array
+    """Of the template and each decoy, ``(1 + n_decoys, n)``, in nats."""
+    radial_significance: Array
+    """Of the radial part, in sd of noise."""
+    significance: Array
+    """Of the part that depends on direction, in sd of noise."""
+    amplitude: Array
+    """Of the candidate over the template's, in the template's unit."""
+    picked: NDArray[np.bool_]
+    hand_evidence: float
+    """Evidence of the template less that of its mirror image, over the best picks, in nats."""
+    noise: float
+    """Standard deviation of the radial correlation between candidates; 1 where images hold only noise."""
+
+
+def match_template(
+    matched: MatchedFilter,
+    template: Template,
+    operators: Array,
+    rng: np.random.Generator,
+    *,
+    angular_step_deg: float,
+    apart_angstrom: float,
+    false_discovery_rate: float,
+    n_decoys: int = 3,
+    margin_angstrom: float = 0.0,
+    progress: Progress = lambda done, total: None,
+) -> Matches:
+    """Find and turn the particles of a matched-filter tomogram.
+
+    operators : symmetry of the template, ``(m, 3, 3)``. apart_angstrom : least distance of two particles.
+    Rotations are from the template to the tomogram.
+    """
+    total = n_decoys + 4
+    voxel = matched.voxel_size_angstrom
+    radial, reference, decoys = decoys_of(template, n_decoys, rng)
+    progress(1, total)
+    profile = radial.rotated(np.eye(3)[None])[0]
+    energy = matched.energy(radial_power(profile, matched.filters[0].frequency_per_voxel))
+    found = find_candidates(
+        correlate_volume(matched.volume, profile).cpu().numpy(),
+        energy,
+        apart_voxels=apart_angstrom / voxel,
+        margin_voxels=template.box // 2 + 5 + math.ceil(margin_angstrom / voxel),
+        least_significance=_LEAST_SIGNIFICANCE,
+        most=most_candidates(tuple(matched.volume.shape), voxel, 2 * template.radius_angstrom),
+    )
+    progress(2, total)
+    if not len(found.significance):
+        return _none(n_decoys, found.noise)
+    search = plan_pose_search(radial, matched.point_spread(template.box))
+    nearest = tuple(np.rint(found.index_zyx).astype(int).T)
+    central = float(energy[tuple(n // 2 for n in energy.shape)])
+    local = energy[nearest].astype(np.float64) / central
+    windows = cut_windows(found.index_zyx, local, search, spline_coefficients(matched.volume))
+    rotations = rotation_grid(angular_step_deg, operators)
+    results = []
+    for i, one in enumerate((reference, *decoys)):
+        results.append(search.search(windows, one, rotations))
+        progress(3 + i, total)
+    evidence = np.stack([result.evidence for result in results])
+    competition = compete(evidence)
+    picked = _picked(found, competition, false_discovery_rate, apart_angstrom / voxel)
+    turned, shifts, significance = _refined(
+        search, windows, reference, rotations, results[0], picked, angular_step_deg
+    )
+    hand = _hand(search, windows, reference, rotations, evidence[0], competition, picked)
+    progress(total, total)
+    return Matches(
+        positions_xyz_angstrom=position_from_index(
+            found.index_zyx + shifts, tuple(matched.volume.shape), voxel
+        ),
+        rotations=turned,
+        competition=competition,
+        evidence=evidence,
+        radial_significance=found.significance,
+        significance=significance,
+        amplitude=windows.amplitude.double().numpy(),
+        picked=picked,
+        hand_evidence=hand,
+        noise=found.noise,
+    )
+
+
+def _picked(
+    found: Candidates, competition: Competition, false_discovery_rate: float, apart_voxels: float
+) -> NDArray[np.bool_]:
+    """Candidates below the rate, the clearest first, none too near a clearer one."""
+    passed = np.flatnonzero(competition.q_value <= false_discovery_rate)
+    passed = passed[np.argsort(-competition.margin[passed], kind="stable")]
+    picked = np.zeros(len(found.significance), dtype=bool)
+    picked[passed[keep_apart(found.index_zyx[passed], apart_voxels)]] = True
+    return picked
+
+
+def _refined(
+    search: PoseSearch,
+    windows: Windows,
+    reference: Template,
+    rotations: Array,
+    result: SearchResult,
+    picked: NDArray[np.bool_],
+    step_deg: float,
+) -> tuple[Array, Array, Array]:
+    """Rotation, shift and significance of every candidate; those picked searched again in finer steps."""
+    turned = rotations[result.rotation]
+    shifts = windows.shifts_zyx_voxels[result.shift]
+    significance = result.significance.copy()
+    about = rotations_near(step_deg / _FINER, step_deg)
+    index = np.flatnonzero(picked)
+    own = about[None] @ turned[index][:, None]
+    turned[index], shifts[index], significance[index] = search.refine(windows.take(index), reference, own)
+    return turned, shifts, significance
+
+
+def _hand(
+    search: PoseSearch,
+    windows: Windows,
+    reference: Template,
+    rotations: Array,
+    evidence: Array,
+    competition: Competition,
+    picked: NDArray[np.bool_],
+) -> float:
+    """Evidence for the template's own hand, from the clearest picks."""
+    index = np.flatnonzero(picked)
+    index = index[np.argsort(-competition.margin[index], kind="stable")][:_CANDIDATES_FOR_HAND]
+    if not len(index):
+        return 0.0
+    # A mirrored template has the mirrored symmetry; mirrored rotations are its asymmetric unit.
+    mirror = np.diag([1.0, 1.0, -1.0])
+    other = search.search(windows.take(index), reference.mirrored(), mirror @ rotations @ mirror)
+    return float((evidence[index] - other.evidence).sum())
+
+
+def _none(n_decoys: int, noise: float) -> Matches:
+    empty = np.zeros(0)
+    return Matches(
+        np.zeros((0, 3)),
+        np.zeros((0, 3, 3)),
+        Competition(empty, empty.astype(bool), empty),
+        np.zeros((1 + n_decoys, 0)),
+        empty,
+        empty,
+        empty,
+        empty.astype(bool),
+        0.0,
+        noise,
+    )

@@ -1,0 +1,66 @@
+"""A volume at many rotations, sampled on a coarser grid by linear interpolation."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from numba import prange
+from numpy.typing import NDArray
+
+__all__ = ["rotate_volume"]
+
+
+def rotate_volume(
+    samples: torch.Tensor, rotations: torch.Tensor, samples_per_voxel: float, out: torch.Tensor
+) -> None:
+    """Fill ``out[i]`` with the volume turned by ``rotations[i]``: ``out[i](x) = samples(R_i^T x)``.
+
+    samples : (n, n, n) float32, centre at index ``n // 2``; 0 beyond it. rotations : (m, 3, 3) float64 acting
+    on xyz. out : (m, k, k, k) float32, k odd, centre in the middle, on the CPU, overwritten.
+    """
+    if samples.dtype != torch.float32 or out.dtype != torch.float32 or rotations.dtype != torch.float64:
+        raise TypeError(
+            f"expected float32, float64, float32, got {samples.dtype}, {rotations.dtype}, {out.dtype}"
+        )
+    if len(out) != len(rotations) or rotations.shape[1:] != (3, 3):
+        raise ValueError(f"expected {len(out)} rotations (3, 3), got {tuple(rotations.shape)}")
+    _rotate(samples.contiguous().numpy(), rotations.contiguous().numpy(), samples_per_voxel, out.numpy())
+
+
+@numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
+def _rotate(
+    samples: NDArray[np.float32],
+    rotations: NDArray[np.float64],
+    samples_per_voxel: float,
+    out: NDArray[np.float32],
+) -> None:
+    side, centre = samples.shape[0], samples.shape[0] // 2
+    n, middle = out.shape[1], out.shape[1] // 2
+    for job in prange(len(rotations) * n):
+        i, iz = job // n, job % n
+        r = rotations[i] * samples_per_voxel
+        z = iz - middle
+        for iy in range(n):
+            y = iy - middle
+            # Reference coordinates are R^T (x, y, z): columns of R.
+            px = r[1, 0] * y + r[2, 0] * z + centre - r[0, 0] * middle
+            py = r[1, 1] * y + r[2, 1] * z + centre - r[0, 1] * middle
+            pz = r[1, 2] * y + r[2, 2] * z + centre - r[0, 2] * middle
+            for ix in range(n):
+                x0, y0, z0 = int(np.floor(px)), int(np.floor(py)), int(np.floor(pz))
+                value = np.float32(0.0)
+                if 0 <= x0 < side - 1 and 0 <= y0 < side - 1 and 0 <= z0 < side - 1:
+                    fx, fy, fz = np.float32(px - x0), np.float32(py - y0), np.float32(pz - z0)
+                    one = np.float32(1.0)
+                    low = (one - fy) * (
+                        (one - fx) * samples[z0, y0, x0] + fx * samples[z0, y0, x0 + 1]
+                    ) + fy * ((one - fx) * samples[z0, y0 + 1, x0] + fx * samples[z0, y0 + 1, x0 + 1])
+                    high = (one - fy) * (
+                        (one - fx) * samples[z0 + 1, y0, x0] + fx * samples[z0 + 1, y0, x0 + 1]
+                    ) + fy * ((one - fx) * samples[z0 + 1, y0 + 1, x0] + fx * samples[z0 + 1, y0 + 1, x0 + 1])
+                    value = (one - fz) * low + fz * high
+                out[i, iz, iy, ix] = value
+                px += r[0, 0]
+                py += r[0, 1]
+                pz += r[0, 2]

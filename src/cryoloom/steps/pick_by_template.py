@@ -1,0 +1,413 @@
+"""Find particles by a template: a map, an atomic model, or an average; chance is counted with decoys.
+
+The images themselves are asked, not the tomogram: each is whitened, multiplied by its transfer function at
+every voxel's own depth and by what the dose has left, and back-projected without a ramp. The correlation of
+that matched-filter tomogram with a density is the cross term of the log-likelihood of all tilts, so templates
+need no missing wedge, and scores are in standard deviations of noise. Candidates are maxima of the
+correlation with the template's radial profile. At each, the part of the template that depends on direction
+is compared at all rotations, freed of what an unknown profile or a small shift could explain.
+
+The same is done with decoys: templates whose spherical-harmonic degrees are mixed, of the same power in
+every shell and degree. Where no particle is, the template is better than K decoys once in K + 1; so the
+places that decoys win say how many of the picks are chance (Barber & Candes 2015; Gimenez & Zou 2019), and
+picks are cut at the false discovery rate that is asked for. A tomogram without the particle gives no picks.
+With three decoys at least seven particles are needed for a rate of 0.05; a tomogram that holds fewer gives
+none.
+
+The template's hand is checked: a mirrored template must explain the picks worse. A density is light in maps
+and dark in tomograms; a dark map is turned over.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.picking.matched_filter import (
+    MatchedFilter,
+    filter_image,
+    make_matched_filter,
+    plan_tilt_filter,
+)
+from cryoloom.algorithms.picking.template_matching import Matches, match_template
+from cryoloom.algorithms.picking.templates import density_of_points, template_of_density
+from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.contract import Bounds, Column, Figure, Record
+from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.exchange.atomic_model import ATOMIC_MODEL_SUFFIXES, read_atoms
+from cryoloom.formats.exchange.file_digests import file_digests
+from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.geometry.symmetry import symmetry_matrices
+from cryoloom.model import Ctf, ParticleRows, Particles, Tomogram
+
+__all__ = ["PickByTemplateParams", "pick_by_template"]
+
+_USUAL_VOXEL_ANGSTROM = 10.0
+_VOXELS_ACROSS = 40
+_ROTATIONS = 4500
+_FINEST_STEP_DEG = 7.5
+_HIGHPASS_DIAMETERS = 1.5
+_HAND_NATS = 20.0
+_BESIDES_BYTES = 500_000_000
+
+
+class PickByTemplateParams(StepParams):
+    """What a user may choose."""
+
+    template: Path | None = Field(
+        None, description="A map (.mrc, .map) or an atomic model (PDB or mmCIF) of the particle."
+    )
+    diameter_angstrom: float | None = Field(
+        None,
+        gt=0,
+        description="Diameter of the particle; all beyond is left out. Unset: of an atomic model its own.",
+    )
+    symmetry: str = Field(
+        "C1",
+        description="Point group of the template, with its axes as RELION has them: C1, C6, D2, T, O, I.",
+    )
+    template_voxel_angstrom: float | None = Field(
+        None, gt=0, description="Voxel size of the map. Unset: as its header says."
+    )
+    contrast: Literal["auto", "light", "dark"] = Field(
+        "auto", description="Whether the particle is light or dark in the map."
+    )
+    species: str = Field("", description="Name of what is picked. Unset: the template's file name.")
+    voxel_size_angstrom: float | None = Field(
+        None,
+        gt=0,
+        description="Voxel size of the search: details of 2.2 voxels are seen. Unset: 10 A, coarser for "
+        "particles above 400 A.",
+    )
+    angular_step_deg: float | None = Field(
+        None, ge=2, le=30, description="Step between rotations. Unset: 7.5 to 15 degrees, by symmetry."
+    )
+    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Part of the picks that may be chance.")
+    decoys: int = Field(3, ge=1, le=20, description="Decoys that compete with the template.")
+    min_distance_angstrom: float | None = Field(
+        None, ge=0, description="Least distance of two particles. Unset: 0.8 of the diameter."
+    )
+    edge_angstrom: float = Field(
+        0.0, ge=0, description="Distance from the tomogram's faces within which nothing is picked."
+    )
+
+
+FIGURES = (
+    Figure(
+        "n_particles",
+        "particles",
+        "Particles picked",
+        "Places where the template beats its decoys at the false discovery rate asked for.",
+        good="as many as are seen by eye",
+        column=Column("Picks", digits=0),
+    ),
+    Figure(
+        "n_candidates",
+        "places",
+        "Candidates",
+        "Places of about the particle's size and density that were compared with the template.",
+    ),
+    Figure(
+        "decoy_wins_percent",
+        "percent",
+        "Candidates that a decoy won",
+        "Part of all candidates at which a decoy fits better than the template. Of candidates that are no "
+        "particles it is K / (K + 1) with K decoys, 75 percent with three.",
+        good="small where most candidates are particles",
+    ),
+    Figure(
+        "orientation_significance",
+        "",
+        "Significance of orientations, median",
+        "How far the part of the template that depends on direction rises above noise at its best rotation, "
+        "in standard deviations, over the picks. By chance it is 4 to 5.",
+        good="above 7",
+        bounds=Bounds(7.0, 5.0, "by chance the best of all rotations reaches 4 to 5"),
+    ),
+    Figure(
+        "amplitude_spread_percent",
+        "percent",
+        "Spread of the particles' density",
+        "Robust standard deviation of the picks' density over its median. Particles of one kind are alike.",
+        good="below 25",
+    ),
+    Figure(
+        "hand_nats",
+        "nats",
+        "Evidence for the template's hand",
+        "Log-likelihood of the template less that of its mirror image, over the best 60 picks. Negative: "
+        "either the template or the tilt geometry has the wrong hand.",
+        good="above 20, if the particle shows a hand at this resolution",
+    ),
+)
+RECORDS = (
+    Record(
+        "margins",
+        "How many candidates template and decoys win, by margin in nats, and the least margin picked.",
+    ),
+    Record("picks", "Position in angstrom from the tomogram's centre and margin in nats of every pick."),
+)
+
+
+def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
+    """The matched-filter tomogram with its correlation, energy and splines, and the aligned images."""
+    pixel = tomogram.series.unweighted_stack.pixel_size_angstrom
+    voxel = params.voxel_size_angstrom or max(_USUAL_VOXEL_ANGSTROM, pixel)
+    extent = [n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape]
+    n_voxels = math.prod(size / voxel for size in extent)
+    image = math.prod(tomogram.series.unweighted_stack.shape_yx)
+    aligned = len(tomogram.series.tilts) * image * (pixel / voxel) ** 2 * 2
+    return _BESIDES_BYTES + int(36 * n_voxels + 12 * aligned + 24 * image)
+
+
+@step(
+    "pick_by_template",
+    per="tomogram",
+    needs=Tomogram,
+    gives=Particles,
+    bytes_needed=bytes_needed,
+    gpu="none",
+    outside=lambda name, params: file_digests([params.template] if params.template else []),
+    citations=(
+        "Barber, R. F. & Candes, E. J. (2015) Controlling the false discovery rate via knockoffs. "
+        "Ann. Stat. 43, 2055-2085, doi:10.1214/15-AOS1337",
+        "Gimenez, J. R. & Zou, J. (2019) Improving the stability of the knockoff procedure: multiple "
+        "simultaneous knockoffs and entropy maximization. AISTATS, PMLR 89, 2184-2192.",
+        "Alexa, M. (2022) Super-Fibonacci spirals: fast, low-discrepancy sampling of SO(3). CVPR, 8281-8290, "
+        "doi:10.1109/CVPR52688.2022.00811",
+    ),
+    methods=(
+        "Particles were picked by a template at a false discovery rate of {false_discovery_rate:.2f}, "
+        "estimated with decoys of equal power ({total_n_particles:.0f} particles)."
+    ),
+    figures=FIGURES,
+    records=RECORDS,
+)
+def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: StepContext) -> Particles:
+    """Find particles and their rotations by a template, at a false discovery rate counted with decoys."""
+    series = tomogram.series
+    operators = symmetry_matrices(params.symmetry)
+    density, density_voxel, diameter = _density(params)
+    grid = _grid(tomogram, params, diameter)
+    voxel = grid.voxel_size_angstrom
+    if series.handedness.applied is None:
+        context.warn(
+            f"{series.name}: the handedness is not known, so the CTF is that of the middle at every depth; "
+            "measure it with estimate_ctf after the alignment, or set it at the import"
+        )
+    matched = _matched_filter(tomogram, grid, diameter, context)
+    template = template_of_density(
+        density,
+        density_voxel,
+        voxel_size_angstrom=voxel,
+        radius_angstrom=0.5 * diameter + voxel,
+    )
+    matches = match_template(
+        matched,
+        template,
+        operators,
+        context.rng,
+        angular_step_deg=params.angular_step_deg or _angular_step_deg(len(operators)),
+        apart_angstrom=0.8 * diameter
+        if params.min_distance_angstrom is None
+        else params.min_distance_angstrom,
+        false_discovery_rate=params.false_discovery_rate,
+        n_decoys=params.decoys,
+        margin_angstrom=params.edge_angstrom,
+        progress=lambda done, total: context.progress(total + done, 2 * total),
+    )
+    _report(matches, context)
+    index = np.flatnonzero(matches.picked)
+    index = index[np.argsort(-matches.competition.margin[index], kind="stable")]
+    found = ParticleRows.of(
+        tomogram.name,
+        matches.positions_xyz_angstrom[index],
+        rotations=matches.rotations[index],
+        score=matches.competition.margin[index],
+    )
+    others = {
+        "q_value": matches.competition.q_value[index],
+        "significance": matches.significance[index],
+        "radial_significance": matches.radial_significance[index],
+        "amplitude": matches.amplitude[index],
+    }
+    rows = replace(found, others=others)
+    return Particles(
+        tomogram.name,
+        context.new_table("particles", rows.columns()),
+        (series,),
+        (tomogram,),
+        species=params.species or (params.template.name.split(".")[0] if params.template else "particle"),
+        diameter_angstrom=diameter,
+        symmetry=params.symmetry,
+    )
+
+
+def _density(params: PickByTemplateParams) -> tuple[NDArray[np.float64], float, float]:
+    """The template's density, light, its voxel size, and the particle's diameter."""
+    path = params.template
+    if path is None:
+        raise UserInputError(
+            "pick_by_template has no template; give a map or an atomic model as template, or use pick_blobs"
+        )
+    if not path.is_file():
+        raise UserInputError(f"the template {path} is not there; correct template of pick_by_template")
+    if path.name.lower().endswith(ATOMIC_MODEL_SUFFIXES):
+        atoms, electrons = read_atoms(path)
+        centre = np.average(atoms, axis=0, weights=electrons)
+        extent = 2 * float(np.percentile(np.linalg.norm(atoms - centre, axis=1), 99.5))
+        voxel = 0.25 * _USUAL_VOXEL_ANGSTROM
+        return density_of_points(atoms, electrons, voxel), voxel, params.diameter_angstrom or extent
+    pixels = MrcPixels(path)
+    density = pixels[...].astype(np.float64)
+    voxel = params.template_voxel_angstrom or pixels.pixel_size_angstrom
+    if density.ndim != 3 or min(density.shape) < 8:
+        raise UserInputError(
+            f"the template {path} has the shape {density.shape}; expected a volume (z, y, x)"
+        )
+    if not np.isfinite(density).all():
+        raise UserInputError(f"the template {path} has values that are not finite numbers")
+    if not voxel > 0:
+        raise UserInputError(f"the template {path} tells no voxel size; set template_voxel_angstrom")
+    diameter = params.diameter_angstrom
+    if diameter is None:
+        raise UserInputError("a map does not tell the particle's size; set diameter_angstrom")
+    if diameter > 1.05 * min(density.shape) * voxel:
+        raise UserInputError(
+            f"diameter_angstrom is {diameter:g}, but the template's box is "
+            f"{min(density.shape) * voxel:.0f} A wide; correct the diameter or template_voxel_angstrom"
+        )
+    return _light(density, voxel, diameter, params.contrast), voxel, diameter
+
+
+def _light(density: NDArray[np.float64], voxel: float, diameter: float, contrast: str) -> NDArray[np.float64]:
+    """The density with matter light."""
+    if contrast == "auto":
+        at = [(np.arange(n) - n // 2) * voxel for n in density.shape]
+        distance = np.sqrt(at[0][:, None, None] ** 2 + at[1][:, None] ** 2 + at[2] ** 2)
+        inside = density[distance < 0.5 * diameter]
+        rim = density[np.abs(distance - 0.5 * diameter) < 1.5 * voxel]
+        contrast = "light" if inside.mean() >= np.median(rim) else "dark"
+    return -density if contrast == "dark" else density
+
+
+def _grid(tomogram: Tomogram, params: PickByTemplateParams, diameter: float) -> TomogramGrid:
+    """The tomogram's extent in voxels of the search."""
+    series = tomogram.series
+    stack = series.unweighted_stack
+    usual = max(_USUAL_VOXEL_ANGSTROM, diameter / _VOXELS_ACROSS, stack.pixel_size_angstrom)
+    voxel = params.voxel_size_angstrom or usual
+    if diameter < 5 * voxel:
+        raise UserInputError(
+            f"a particle of {diameter:g} A is {diameter / voxel:.1f} voxels of {voxel:g} A wide, expected 5 "
+            f"or more; choose a smaller voxel_size_angstrom (the images' pixel is "
+            f"{stack.pixel_size_angstrom:g} A)"
+        )
+    without = [tilt.acquisition_index for tilt in series.included if tilt.ctf is None]
+    if without:
+        raise DataUnfitError(
+            f"{len(without)} of {len(series.included)} tilts have no CTF; run estimate_ctf before, or "
+            "exclude them",
+            series=series.name,
+            acquisition_indices=without[:10],
+        )
+    length_z, length_y, length_x = (n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape)
+    return tomogram_grid(
+        series,
+        stack,
+        binning=None,
+        voxel_size_angstrom=voxel,
+        thickness_angstrom=length_z,
+        length_angstrom=length_y,
+        width_angstrom=length_x,
+    )
+
+
+def _matched_filter(
+    tomogram: Tomogram, grid: TomogramGrid, diameter: float, context: StepContext
+) -> MatchedFilter:
+    series = tomogram.series
+    images = series.unweighted_stack.images
+    aligned = torch.empty((len(grid.tilts), grid.volume_shape[1], grid.n_columns), dtype=torch.float32)
+    filters = []
+    for i, tilt in enumerate(grid.tilts):
+        image = aligned_rows(images, grid, tilt, 0, grid.volume_shape[1], context.device)
+        one = plan_tilt_filter(
+            image,
+            tilt,
+            grid.voxel_size_angstrom,
+            _HIGHPASS_DIAMETERS * diameter,
+            series.microscope.voltage_kv,
+        )
+        filters.append(one)
+        aligned[i] = filter_image(image, one)
+        context.progress(i + 1, 2 * len(grid.tilts))
+    ctfs: list[Ctf] = [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
+    return make_matched_filter(
+        aligned, grid, ctfs, filters, series.microscope, series.handedness.applied or 0.0
+    )
+
+
+def _angular_step_deg(n_operators: int) -> float:
+    """As fine as so many rotations allow, and no finer than is needed to start a refinement."""
+    volume = 8 * math.pi**2 / n_operators
+    return max(_FINEST_STEP_DEG, math.degrees((volume / _ROTATIONS) ** (1 / 3)))
+
+
+def _report(matches: Matches, context: StepContext) -> None:
+    """Figures and records of the picks."""
+    competition, picked = matches.competition, matches.picked
+    n, n_picked = len(picked), int(picked.sum())
+    context.figure("n_particles", n_picked)
+    context.figure("n_candidates", n)
+    none = "nothing was picked"
+    if n:
+        context.figure("decoy_wins_percent", 100.0 * float((~competition.is_target).mean()))
+    else:
+        context.not_measurable("decoy_wins_percent", "there are no candidates")
+    if n_picked:
+        amplitude = matches.amplitude[picked]
+        middle = float(np.median(amplitude))
+        spread = 1.4826 * float(np.median(np.abs(amplitude - middle)))
+        context.figure("orientation_significance", float(np.median(matches.significance[picked])))
+        context.figure("amplitude_spread_percent", 100.0 * spread / middle)
+        context.figure("hand_nats", matches.hand_evidence)
+    else:
+        context.not_measurable("orientation_significance", none)
+        context.not_measurable("amplitude_spread_percent", none)
+        context.not_measurable("hand_nats", none)
+        context.warn(
+            f"no particle was picked: the template beats its decoys at {int(competition.is_target.sum())} of "
+            f"{n} candidates, too few to be sure; look at the defocus, the template's diameter and contrast"
+        )
+    if matches.hand_evidence < -_HAND_NATS:
+        context.warn(
+            f"the mirrored template explains the picks better, by {-matches.hand_evidence:.0f} nats: the "
+            "template's hand or the direction of the tilt axis is wrong; nothing was changed"
+        )
+    edges = np.linspace(0.0, max(float(competition.margin.max(initial=1.0)), 1.0), 41)
+    cut = float(competition.margin[picked].min()) if n_picked else None
+    context.record(
+        "margins",
+        {
+            "edges_nats": edges.round(3).tolist(),
+            "template": np.histogram(competition.margin[competition.is_target], edges)[0].tolist(),
+            "decoys": np.histogram(competition.margin[~competition.is_target], edges)[0].tolist(),
+            "cut_nats": cut,
+        },
+    )
+    context.record(
+        "picks",
+        {
+            "xyz_angstrom": matches.positions_xyz_angstrom[picked].round(1).tolist(),
+            "margin_nats": competition.margin[picked].round(2).tolist(),
+        },
+    )

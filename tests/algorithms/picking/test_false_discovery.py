@@ -1,0 +1,46 @@
+"""The competition with decoys keeps the rate it promises, and picks what is clear."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryoloom.algorithms.picking.false_discovery import compete
+
+
+@pytest.mark.parametrize("n_decoys", [1, 3])
+def test_without_particles_nothing_is_picked_in_95_of_100_scenes(n_decoys, rng):
+    scenes = [compete(rng.gumbel(size=(1 + n_decoys, 120))) for _ in range(600)]
+    picked = np.mean([(scene.q_value <= 0.05).any() for scene in scenes])
+    # 5 % plus three standard deviations of 600 scenes.
+    assert picked < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 600)
+
+
+def test_the_rate_holds_and_clear_particles_are_picked(rng):
+    is_particle = np.arange(400) < 100
+    found, false = [], []
+    for _ in range(60):
+        evidence = rng.gumbel(size=(4, 400))
+        evidence[0, is_particle] += rng.normal(9.0, 2.0, 100)
+        picked = compete(evidence).q_value <= 0.05
+        found.append(picked[is_particle].mean())
+        false.append(picked[~is_particle].sum() / max(picked.sum(), 1))
+    assert np.mean(false) < 0.055
+    assert np.mean(found) > 0.9
+
+
+def test_seven_clear_particles_are_enough_for_three_decoys():
+    evidence = np.zeros((4, 7))
+    evidence[0] = 10.0
+    assert_allclose(compete(evidence).q_value, 1 / 3 / 7)
+    assert (compete(evidence[:, :6]).q_value > 0.05).all()
+
+
+def test_margin_and_winner():
+    outcome = compete(np.array([[5.0, 1.0], [2.0, 3.0], [1.0, 2.5]]))
+    assert_allclose(outcome.margin, [3.0, 0.5])
+    assert outcome.is_target.tolist() == [True, False]
+    assert outcome.q_value[1] == 1.0
+    with pytest.raises(ValueError, match="at least one decoy"):
+        compete(np.zeros((1, 3)))

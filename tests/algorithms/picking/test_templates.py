@@ -1,0 +1,108 @@
+"""Templates: turned as the convention says, centred, masked; decoys of equal power that are unlike them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryoloom.algorithms.picking.decoys import decoys_of, split_into_degrees
+from cryoloom.algorithms.picking.spherical_harmonics import degrees_of_terms
+from cryoloom.algorithms.picking.templates import (
+    BAND_PER_VOXEL,
+    OVERSAMPLING,
+    ball_density,
+    density_of_points,
+    template_of_density,
+)
+from cryoloom.geometry.orientation_grid import rotation_grid
+from cryoloom.geometry.rotations import rotation_x, rotation_z
+
+VOXEL = 10.0
+
+
+def blobs(places, weights, radius=60.0, voxel=VOXEL):
+    """Template of a few dense points."""
+    points = np.repeat(np.asarray(places, dtype=float), 5, axis=0)
+    points += np.tile(np.array([[0, 0, 0], [3, 0, 0], [-3, 0, 0], [0, 3, 0], [0, -3, 0]]), (len(places), 1))
+    density = density_of_points(points, np.repeat(np.asarray(weights, dtype=float), 5), 3.0)
+    return template_of_density(density, 3.0, voxel_size_angstrom=voxel, radius_angstrom=radius)
+
+
+@pytest.fixture
+def asymmetric():
+    """Points about their centre of mass."""
+    places = np.array([[30.0, 0, 0], [0, 20, 25], [-15, -30, 5], [-15, 10, -30]])
+    return places - places.mean(axis=0)
+
+
+def centre_of_mass(volume, voxel=VOXEL):
+    at = np.arange(volume.shape[0]) - volume.shape[0] // 2
+    z, y, x = np.meshgrid(at, at, at, indexing="ij")
+    return voxel * np.array([(volume * axis).sum() for axis in (x, y, z)]) / volume.sum()
+
+
+def test_a_turned_template_has_its_points_at_r_x():
+    # One heavy point off centre and a light one opposite: the heavy one leads.
+    template = blobs([[30.0, 0, 0], [-30.0, 0, 0]], [3.0, 1.0], radius=80.0)
+    turns = np.stack([np.eye(3), rotation_z(90.0), rotation_x(-60.0) @ rotation_z(90.0)])
+    volumes = template.rotated(turns).numpy()
+    # The heavier one lies 15 A from the centre of mass.
+    for volume, turn in zip(volumes, turns, strict=True):
+        peak = np.array(np.unravel_index(np.argmax(volume), volume.shape)) - volume.shape[0] // 2
+        assert_allclose(peak[::-1] * VOXEL, turn @ [15.0, 0, 0], atol=0.6 * VOXEL)
+
+
+def test_power_does_not_depend_on_the_rotation(asymmetric):
+    template = blobs(asymmetric, [1, 2, 1, 1.5])
+    power = (template.rotated(rotation_grid(60.0)).numpy() ** 2).sum(axis=(1, 2, 3))
+    # Interpolation that is not made up for loses a tenth and more.
+    assert_allclose(power, power.mean(), rtol=0.03)
+
+
+def test_the_mirrored_template_has_z_reversed(asymmetric):
+    template = blobs(asymmetric, [1, 2, 1, 1.5])
+    plain = template.rotated(np.eye(3)[None])[0].numpy()
+    mirrored = template.mirrored().rotated(np.eye(3)[None])[0].numpy()
+    assert_allclose(mirrored, plain[::-1], atol=0.02 * plain.max())
+
+
+def test_a_map_of_any_box_is_centred_and_masked():
+    ball = ball_density(80.0, 4.0)
+    centred = np.pad(ball, 3) + 0.7
+    template = template_of_density(centred, 4.0, voxel_size_angstrom=VOXEL, radius_angstrom=60.0)
+    volume = template.rotated(np.eye(3)[None])[0].numpy()
+    assert_allclose(centre_of_mass(volume), 0, atol=0.1)
+    # The solvent's 0.7 is gone, and a ball of 4 voxels' radius without detail finer than 2.2 is left.
+    assert abs(volume[0]).max() < 0.02
+    assert_allclose(volume.sum(), 4 / 3 * np.pi * 4.0**3, rtol=0.05)
+
+
+def test_decoys_have_the_templates_power_and_not_its_shape(asymmetric, rng):
+    template = blobs(asymmetric, [1, 2, 1, 1.5])
+    radial, reference, decoys = decoys_of(template, 3, rng)
+    parts = [
+        split_into_degrees(one.density, OVERSAMPLING * 6.0, BAND_PER_VOXEL / OVERSAMPLING)
+        for one in (reference, *decoys)
+    ]
+    for part in parts[1:]:
+        assert_allclose(part.power()[:8], parts[0].power()[:8], rtol=0.1)
+    # They share the radial part.
+    l_0 = degrees_of_terms(parts[0].l_max) == 0
+    scale = np.abs(parts[0].coefficients[:, l_0]).max()
+    for part in parts[1:]:
+        assert_allclose(part.coefficients[:, l_0], parts[0].coefficients[:, l_0], atol=0.03 * scale)
+    rest = (reference.rotated(rotation_grid(20.0)) - radial.rotated(np.eye(3)[None])).flatten(1).numpy()
+    rest /= np.linalg.norm(rest, axis=1, keepdims=True)
+    for decoy in decoys:
+        one = (decoy.rotated(np.eye(3)[None]) - radial.rotated(np.eye(3)[None])).flatten().numpy()
+        assert (rest @ one).max() / np.linalg.norm(one) < 0.75
+    assert_allclose((rest @ rest[7]).max(), 1.0, rtol=1e-5)
+
+
+def test_the_split_into_degrees_puts_the_density_together_again(asymmetric):
+    template = blobs(asymmetric, [1, 2, 1, 1.5])
+    parts = split_into_degrees(template.density, OVERSAMPLING * 6.0, BAND_PER_VOXEL / OVERSAMPLING)
+    again = parts.density(parts.coefficients[None])[0]
+    # Linear between shells half a fine voxel apart.
+    assert np.linalg.norm(again - template.density) < 0.1 * np.linalg.norm(template.density)
