@@ -228,6 +228,7 @@ class GatherParams(StepParams):
     gathers=True,
     named_by="name",
     bytes_needed=lambda items, params: len(items),
+    bytes_per_part=lambda items, params: 1,
     figures=(Figure("n_series", "series", "Series", "Series that were averaged."),),
 )
 def average_all(items: tuple[TiltSeries, ...], params: GatherParams, context: StepContext) -> Outputs:
@@ -304,6 +305,65 @@ def compare_all(
     context.figure("position", [one.name for one in all_from].index(series.name))
     context.figure("n_all", len(all_from))
     return series
+
+
+class SpreadParams(StepParams):
+    """Parameters."""
+
+    n_parts: int = 6
+    seconds: float = 0.0
+    tally: Path | None = None
+    """A folder that gets a file for every part that begins, called as its process."""
+    deadly_part: int = -1
+    counter: Path | None = None
+    """The process of the deadly part dies while this folder is empty."""
+    large: bool = False
+
+
+@step(
+    "spread",
+    per="particle_set",
+    needs=TiltSeries,
+    gives=Average,
+    gathers=True,
+    bytes_needed=lambda items, params: 1 << 20,
+    bytes_per_part=lambda items, params: 1 << 20,
+    figures=(Figure("n_series", "series", "Series", "Series that were averaged."),),
+)
+def spread(items: tuple[TiltSeries, ...], params: SpreadParams, context: StepContext) -> Average:
+    """Average the images of all series with some noise, each part its share of the lines."""
+    shared = np.ones((600, 600) if params.large else (2, 2))
+    parts = [
+        {"i": i, "series": items, "params": params.model_dump(mode="json"), "shared": shared}
+        for i in range(params.n_parts)
+    ]
+    volume = context.new_pixels("map", (1, 8, 10), 2.5, kind="volume")
+    total = np.zeros((8, 10))
+    for result in context.imap(spread_part, parts):
+        total += result["sum"]
+    volume[0] = total.astype(np.float32)
+    context.figure("n_series", len(items))
+    return Average(context.item_name, volume, 2.5, n_particles=len(items))
+
+
+def spread_part(part, context):
+    """Sum of the series' images at the lines of a part."""
+    if part["params"]["tally"] is not None:
+        (Path(part["params"]["tally"]) / f"{part['i']}-{os.getpid()}-{uuid.uuid4().hex}").touch()
+    if part["i"] == part["params"]["deadly_part"]:
+        counter = Path(part["params"]["counter"])
+        if not list(counter.iterdir()):
+            (counter / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    for i in range(5):
+        context.progress(i, 5)
+        time.sleep(part["params"]["seconds"] / 5)
+    part["shared"] += 1  # its own
+    total = np.zeros((8, 10))
+    for series in part["series"]:
+        image = series.best_stack.images[2] + context.rng.normal(0, 0.1, (8, 10))
+        total[part["i"] :: part["params"]["n_parts"]] += image[part["i"] :: part["params"]["n_parts"]]
+    return {"sum": total * part["shared"].mean()}
 
 
 STEPS = tuple(value for value in list(vars().values()) if hasattr(value, "declaration"))

@@ -115,6 +115,46 @@ def test_an_item_that_kills_every_worker_fails_alone_with_a_sentence(project, tm
     assert not list(project.folder.glob("runs/*_peril/TS_02/images.mrc"))
 
 
+def gathering(**parameters):
+    steps = [{"step": "find_series"}, {"step": "draw"}, {"step": "spread", "parameters": parameters}]
+    return Workflow.model_validate({"name": "gathering", "steps": steps})
+
+
+def average_of(project):
+    (item,) = project.database.items(project.find_run("spread").id)
+    return project.value(item).map[:]
+
+
+@pytest.mark.usefixtures("fake_steps")
+def test_parts_are_spread_over_the_workers_and_give_the_same_bits(project, tmp_path, workers):
+    tally = tmp_path / "tally"
+    tally.mkdir()
+    spread = {"n_parts": 6, "large": True, "seconds": 0.2, "tally": str(tally)}
+    summary = project.run_workflow(gathering(**spread), executor=workers)
+    assert not summary.failed
+    begun = [path.name.split("-") for path in tally.iterdir()]
+    assert sorted(int(i) for i, *_ in begun) == list(range(6))
+    assert len({process for _, process, _ in begun}) == 2  # also that of the step itself
+    for n_workers in (1, 3):
+        other = Project.create(tmp_path / f"other_{n_workers}")
+        other.run_workflow(gathering(**spread), executor=InProcessExecutor("cpu", n_workers=n_workers))
+        np.testing.assert_array_equal(average_of(project), average_of(other))
+
+
+@pytest.mark.usefixtures("fake_steps")
+def test_a_part_that_kills_its_worker_is_done_again(project, tmp_path, workers):
+    counter = tmp_path / "deaths"
+    counter.mkdir()
+    deadly = {"deadly_part": 3, "counter": str(counter)}
+    summary = project.run_workflow(gathering(**deadly), executor=workers)
+    assert not summary.failed
+    assert len(list(counter.iterdir())) == 1
+    other = Project.create(tmp_path / "other")
+    other.run_workflow(gathering(**deadly), executor=InProcessExecutor("cpu"))  # nobody dies any more
+    np.testing.assert_array_equal(average_of(project), average_of(other))
+    assert not list(project.folder.rglob("*.part"))
+
+
 @pytest.mark.usefixtures("fake_steps")
 def test_a_stop_reaches_the_workers(project, workers):
     clock = time.perf_counter()

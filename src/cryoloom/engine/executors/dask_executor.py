@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from distributed import Client, KilledWorker, get_worker
 
+from cryoloom.engine.executors.dask_parts import parts_of_this_worker
 from cryoloom.engine.executors.executor import ItemProgress, choose_device
 from cryoloom.engine.worker.task import (
     Outcome,
@@ -27,6 +28,7 @@ from cryoloom.engine.worker.task import (
     StepInterrupted,
     Task,
     bytes_needed,
+    bytes_per_part,
     describe_error,
     execute,
 )
@@ -37,6 +39,7 @@ __all__ = ["DASK_SETTINGS", "DaskExecutor", "Workforce", "silent_dask"]
 N_TRIES = 3
 """How often a task is begun before the loss of its worker counts as its own failure."""
 _TELL_SECONDS = 0.5
+_MOST_KNOWN = 1000
 _GIB = 1 << 30
 
 DASK_SETTINGS = {
@@ -106,6 +109,8 @@ class DaskExecutor:
         self._attempts: dict[str, _Attempt] = {}
         self._topic = f"cryoloom-{uuid.uuid4().hex}"
         self._closing = False
+        self._memory: dict[str, tuple[int, int]] = {}
+        """Memory that steps declare, by key of the task: asked for at every turn while a task waits."""
 
     @property
     def n_slots(self) -> int:
@@ -121,9 +126,38 @@ class DaskExecutor:
         return not running or sum(running) + self._granted(task) <= shared
 
     def _granted(self, task: Task) -> int:
-        """Memory a task counts for: what its step declares, or all there is where it would be more."""
+        """Memory a task counts for: what its step declares, or all there is where it would be more.
+
+        A step whose work is done in parts counts for as many of them as there are workers.
+        """
         shared = self._workforce.shared_memory_bytes
-        return 0 if shared is None else min(bytes_needed(task), shared)
+        if shared is None:
+            return 0
+        own, per_part = self._declared(task)
+        return min(own + self._workforce.n_workers * per_part, shared)
+
+    def _declared(self, task: Task) -> tuple[int, int]:
+        """Memory that the step declares for this item, and for a part of its work."""
+        known = self._memory.get(task.key)
+        if known is None:
+            if len(self._memory) > _MOST_KNOWN:
+                self._memory.clear()
+            known = self._memory[task.key] = bytes_needed(task), bytes_per_part(task)
+        return known
+
+    def _resources(self, attempt: _Attempt) -> Resources:
+        """What the worker of a task may use, and how many parts of its work may be done at once."""
+        own, per_part = self._declared(attempt.task)
+        at_once = n_workers = self._workforce.n_workers
+        if per_part and self._workforce.shared_memory_bytes is not None:
+            at_once = max(1, min(n_workers, (attempt.bytes_granted - own) // per_part))
+        resources = self._workforce.resources
+        return replace(
+            resources,
+            memory_bytes=max(resources.memory_bytes, min(own, attempt.bytes_granted)),
+            parts_at_once=at_once,
+            part_memory_bytes=max(resources.memory_bytes, per_part),
+        )
 
     def check(self) -> None:
         """Raise TransientError where tasks wait for workers that will never come."""
@@ -160,12 +194,10 @@ class DaskExecutor:
         attempt.n_tries += 1
         key = f"cryoloom-{uuid.uuid4().hex}"
         self._attempts[key] = attempt
-        resources = self._workforce.resources
-        memory = max(resources.memory_bytes, attempt.bytes_granted)
         attempt.dask_future = self._client.submit(
             _work,
             attempt.task,
-            Resources(resources.device, resources.n_threads, memory),
+            self._resources(attempt),
             self._topic,
             key,
             self._workforce.is_ours,
@@ -259,7 +291,12 @@ def _work(task: Task, resources: Resources, topic: str, key: str, is_ours: bool)
             last_told = time.monotonic()
             worker.log_event(topic, [key, done, total])
 
-    return execute(task, resources, tell)
+    prepare = _stand_apart if is_ours else _nothing
+    return execute(task, resources, tell, parts_of_this_worker(resources, prepare))
+
+
+def _nothing() -> None:
+    """The worker is not ours: it stays as it is."""
 
 
 def _stand_apart() -> None:

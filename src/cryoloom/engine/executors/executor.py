@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import psutil
 import torch
 
-from cryoloom.engine.worker.task import Outcome, Resources, Task, execute
+from cryoloom.engine.worker.parts import PartOutcome, PartPool, PartTask, run_part
+from cryoloom.engine.worker.resources import Resources
+from cryoloom.engine.worker.task import Outcome, Task, execute
 
 __all__ = ["Executor", "InProcessExecutor", "choose_device", "memory_for_steps", "n_cores"]
 
@@ -51,7 +56,11 @@ class InProcessExecutor:
         self._resources = Resources(
             choose_device(device), max(1, n_cores() // n_workers), max(1 << 30, memory // n_workers)
         )
+        self._resources = replace(self._resources, parts_at_once=n_workers)
         self._pool = ThreadPoolExecutor(n_workers)
+        self._parts = ThreadPoolExecutor(n_workers)
+        self._places = threading.Semaphore(n_workers)
+        """Threads that may work. A step that waits for parts of its work gives its place to them."""
         self.n_slots = n_workers
 
     def has_room(self, task: Task) -> bool:
@@ -63,13 +72,48 @@ class InProcessExecutor:
 
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
         """Begin a task on a free thread."""
-        return self._pool.submit(
-            execute, task, self._resources, lambda done, total: progress(task, done, total)
-        )
+        return self._pool.submit(self._work, task, progress)
+
+    def _work(self, task: Task, progress: ItemProgress) -> Outcome:
+        with self._places:
+            return execute(
+                task, self._resources, lambda done, total: progress(task, done, total), self._open_parts
+            )
+
+    @contextlib.contextmanager
+    def _open_parts(self) -> Iterator[PartPool]:
+        self._places.release()
+        try:
+            yield _ThreadParts(self._parts, self._places, self._resources)
+        finally:
+            self._places.acquire()
 
     def close(self) -> None:
         """Wait for what is running, start nothing more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._parts.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass
+class _ThreadParts:
+    """Does parts on threads, each of which takes a place while it works."""
+
+    pool: ThreadPoolExecutor
+    places: threading.Semaphore
+    resources: Resources
+
+    def submit(self, task: PartTask) -> Future[PartOutcome]:
+        """Begin a part as soon as a place is free."""
+        return self.pool.submit(self._do, task)
+
+    def _do(self, task: PartTask) -> PartOutcome:
+        with self.places:
+            return run_part(task, self.resources)
+
+    def cancel(self, futures: Sequence[Future[PartOutcome]]) -> None:
+        """Begin none of them any more."""
+        for future in futures:
+            future.cancel()
 
 
 def n_cores() -> int:

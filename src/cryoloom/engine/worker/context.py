@@ -142,6 +142,11 @@ class EngineContext:
         self, function: PartFunction, parts: Sequence[Any], *, progress: Progress | None = None
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Results of the parts, one after the other, in their order."""
+        if self.step.bytes_per_part is None:
+            raise RuntimeError(
+                f"step {self.step.name} divides its work into parts and must declare the memory of one: "
+                "add bytes_per_part to @step"
+            )
         results = self._mapper.imap(function, parts, progress or self.progress)
         self._open.callback(results.close)
         return results

@@ -273,11 +273,20 @@ def run_part(task: PartTask, resources: Resources) -> PartOutcome:
         function = _function(task.function)
         if function is None:
             raise TransientError(f"this worker has no {task.function}; install the same cryoloom everywhere")
-        made = function(decode(task.part, task.project, MrcPixels), context)
+        made = function(decode(_copied(task.part), task.project, MrcPixels), context)
         arrays = {str(name): _as_array(name, array) for name, array in made.items()}
     except Exception as failure:
         return PartOutcome(arrays={}, error=describe_error(failure), warnings=tuple(context.warnings))
     return PartOutcome(arrays=arrays, warnings=tuple(context.warnings))
+
+
+def _copied(data: Any) -> Any:
+    """Encoded data with arrays of its own: a part may work in them."""
+    if isinstance(data, np.ndarray):
+        return data.copy()
+    if isinstance(data, dict):
+        return {name: _copied(inner) for name, inner in data.items()}
+    return [_copied(inner) for inner in data] if isinstance(data, list) else data
 
 
 def _as_array(name: object, values: object) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import torch
@@ -25,6 +25,14 @@ class Resources:
     memory_bytes: int
     parts_at_once: int = 1
     """Parts of a task's work that may be done at the same time, by all workers together."""
+
+    part_memory_bytes: int = 0
+    """What the worker of a part may use; 0 for as much as that of the task."""
+
+    @property
+    def of_a_part(self) -> Resources:
+        """What the worker of a part may use."""
+        return replace(self, memory_bytes=self.part_memory_bytes or self.memory_bytes, parts_at_once=1)
 
 
 def set_threads(n_threads: int) -> None:

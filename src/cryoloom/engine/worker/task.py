@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoloom.contract import Step, find_step
-from cryoloom.contract.step import Outputs
+from cryoloom.contract.step import MemoryEstimate, Outputs
 from cryoloom.engine.worker.context import EngineContext
 from cryoloom.engine.worker.failures import describe_error
 from cryoloom.engine.worker.gates import check_value
@@ -34,6 +34,7 @@ __all__ = [
     "StepInterrupted",
     "Task",
     "bytes_needed",
+    "bytes_per_part",
     "describe_error",
     "execute",
     "load_taken",
@@ -223,10 +224,20 @@ def _encoded(made: object, step: Step, task: Task) -> tuple[Encoded, tuple[PartV
 
 def bytes_needed(task: Task) -> int:
     """Memory that the step declares for this item; 0 where it cannot tell, which the step itself will say."""
-    step = find_step(task.step)
+    return _estimate(find_step(task.step).bytes_needed, task)
+
+
+def bytes_per_part(task: Task) -> int:
+    """Memory that the step declares for one part of its work on this item; 0 where it has no parts."""
+    return _estimate(find_step(task.step).bytes_per_part, task)
+
+
+def _estimate(estimate: MemoryEstimate | None, task: Task) -> int:
+    if estimate is None:
+        return 0
     try:
         item = load_taken(task.value, task)
-        return int(step.bytes_needed(item, step.params.model_validate(task.parameters)))
+        return int(estimate(item, find_step(task.step).params.model_validate(task.parameters)))
     except Exception:
         return 0
 
