@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from makers.browser import CHROMIUM, FLAGS, Served, Window
+from cryoloom.web.images import ImageShelf
+from cryoloom.web.site import Site, open_projects
+from makers.browser import CHROMIUM, FLAGS, Served, Window, serving
+from makers.web_project import MadeProject, make_project
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +40,32 @@ def window(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     for one in opened:
         one.context.close()
     assert not problems
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeProject:
+    """The project with planted faults, made once a session; tests work on copies."""
+    return make_project(tmp_path_factory.mktemp("made") / "project")
+
+
+@pytest.fixture(scope="module")
+def made(made_once: MadeProject, tmp_path_factory: pytest.TempPathFactory) -> MadeProject:
+    """A copy of the project of this module's own: its decisions are nobody else's."""
+    folder = tmp_path_factory.mktemp("copy") / "HIV session"
+    shutil.copytree(made_once.folder, folder)
+    return MadeProject(folder, made_once.truths)
+
+
+@pytest.fixture(scope="module")
+def site(made: MadeProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    shelf = ImageShelf(tmp_path_factory.mktemp("levels"))
+    opened = Site(open_projects([made.folder], shelf), shelf)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def served(site: Site) -> Iterator[Served]:
+    """A server of that project, at ``/p/HIV-session``."""
+    with serving(site) as running:
+        yield running

@@ -15,12 +15,20 @@ from starlette.types import ASGIApp
 from cryoloom.errors import CryoloomError, DataUnfitError, TransientError
 from cryoloom.web.access import Access
 from cryoloom.web.guard import Guard
-from cryoloom.web.pages import image_routes, start
+from cryoloom.web.pages import decisions, graph, image_routes, review, series, series_table, start
 from cryoloom.web.site import Site, page, site_of
 
 __all__ = ["make_app"]
 
-_ROUTERS = (start.router, image_routes.router)
+_ROUTERS = (
+    start.router,
+    image_routes.router,
+    decisions.router,
+    series_table.router,
+    series.router,
+    review.router,
+    graph.router,
+)
 
 
 def make_app(site: Site, access: Access) -> ASGIApp:

@@ -5,21 +5,24 @@ Nothing here imports torch. Values come with pixels as paths, so that a page is 
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cryoloom.engine.history.results import history_of, runs_of_nodes, sentence
+from cryoloom.engine.history.results import current_runs, history_of, runs_of_nodes, sentence
 from cryoloom.errors import UserInputError
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
 from cryoloom.store.codec import decode
 from cryoloom.store.database import Database
-from cryoloom.store.overview import read_overview
+from cryoloom.store.decisions import Author, Change, Decision, Decisions
+from cryoloom.store.names import FILE_NAME
+from cryoloom.store.overview import Overview, read_overview
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.images import Image, ImageShelf
 from cryoloom.web.levels import Kind
@@ -79,12 +82,22 @@ class SeriesView:
 
     name: str
     series: TiltSeries | None
-    """Its furthest value; None where import failed."""
+    """Its furthest value, with the decisions of users; None where import failed."""
+    found: TiltSeries | None
+    """The same as the steps left it."""
+    overridden: frozenset[int]
+    """Acquisition indices that users decided on."""
     series_item: int | None
     """The item that holds the value."""
     steps: tuple[tuple[RunRecord, ItemRecord], ...]
     tomograms: tuple[TomogramAt, ...] = ()
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def stack_roles(self) -> tuple[str, ...]:
+        """Roles of its stacks in the value of `series_item`, as recorded first."""
+        if self.series is None or self.series_item is None:
+            return ()
+        return tuple(role for role in reversed(image_roles(self.series)) if role.endswith(".images"))
 
     @property
     def failure(self) -> tuple[str, str] | None:
@@ -113,7 +126,9 @@ class ProjectView:
         self.slug = slug
         self._shelf = shelf
         self._database = Database.open(self.folder)
+        self._decisions = Decisions(self.folder)
         self._lock = threading.Lock()
+        self._watching: sqlite3.Connection | None = None
         self._history: tuple[int, dict[str, list[tuple[RunRecord, ItemRecord]]]] | None = None
 
     @property
@@ -125,6 +140,10 @@ class ProjectView:
     def close(self) -> None:
         """Release the database."""
         self._database.close()
+        with self._lock:
+            if self._watching is not None:
+                self._watching.close()
+                self._watching = None
 
     def status_text(self) -> str:
         """How far the project is, in one line."""
@@ -147,6 +166,26 @@ class ProjectView:
             parts.insert(1, f"{n_running} steps running")
         return ", ".join(parts)
 
+    def overview(self) -> Overview:
+        """Runs, counts and first errors. Raises UserInputError for tables of another version."""
+        found = read_overview(self.folder, 20)
+        if found is None:
+            raise UserInputError(
+                f"{self.name} was written by another cryoloom; open it with `cryoloom status`"
+            )
+        return found
+
+    def current_runs(self) -> tuple[RunRecord, ...]:
+        """Runs whose results count, in the order of the workflow."""
+        return current_runs(self._database)
+
+    def run_states(self) -> tuple[tuple[int, str, int], ...]:
+        """Number, state and number of items of every run."""
+        overview = read_overview(self.folder, 0)
+        if overview is None:
+            return ()
+        return tuple((r.id, r.state, sum(overview.counts.get(r.id, {}).values())) for r in overview.runs)
+
     def runs(self) -> tuple[RunRecord, ...]:
         """All runs, oldest first."""
         return self._database.runs()
@@ -155,13 +194,24 @@ class ProjectView:
         """Items of a run, without their values."""
         return self._database.items(run_id, with_values=False)
 
+    def history(self) -> Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]:
+        """What each current run made of every item, without values; read again when somebody wrote."""
+        version = self.data_version()[0]
+        with self._lock:
+            if self._history is not None and self._history[0] == version:
+                return self._history[1]
+        found = history_of(self._database, with_values=False)
+        with self._lock:
+            self._history = (version, found)
+        return found
+
     def series_names(self) -> tuple[str, ...]:
         """Names of all items that current runs worked on."""
-        return tuple(history_of(self._database, with_values=False))
+        return tuple(self.history())
 
     def series(self, name: str) -> SeriesView:
         """One series. Raises UserInputError where the project has none of that name."""
-        history = history_of(self._database, with_values=False)
+        history = self.history()
         if name not in history:
             raise UserInputError(f"this project has no series {name!r}")
         whole = [(run, self._database.item(item.id or 0)) for run, item in history[name]]
@@ -178,14 +228,68 @@ class ProjectView:
                 series, series_item = value, item.id
         if series is None and tomograms:
             series = tomograms[-1].tomogram.series
+        overrides = self._database.tilt_overrides().get(name, ())
         return SeriesView(
             name,
+            None if series is None else series.with_overrides(overrides),
             series,
+            frozenset(override.acquisition_index for override in overrides),
             series_item,
             tuple(whole),
             tuple(tomograms),
             {run.node: item.records for run, item in whole if item.records},
         )
+
+    def signatures(self) -> dict[str, object]:
+        """For every series something that changes when its value or a decision about it does."""
+        decided: dict[str, list[int]] = {}
+        for event in self.decisions():
+            decided.setdefault(event.item, []).append(event.id)
+        return {
+            name: (tuple(item.id for _, item in made), made[-1][1].state, tuple(decided.get(name, ())))
+            for name, made in self.history().items()
+        }
+
+    def acquisition_indices(self, name: str) -> frozenset[int]:
+        """Of all tilts of a series. Raises UserInputError where the project has none of that name."""
+        series = self.series(name).series
+        return frozenset() if series is None else frozenset(t.acquisition_index for t in series.tilts)
+
+    # Decisions
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """All events, oldest first."""
+        return self._decisions.all()
+
+    def decide(self, changes: Sequence[Change], author: Author, why: str) -> tuple[Decision, ...]:
+        """Record what is decided as one batch, also while a coordinator works."""
+        return self._decisions.decide(changes, author, why)
+
+    def undo(self, author: Author) -> tuple[Decision, ...]:
+        """Take back the author's last batch."""
+        return self._decisions.undo(author)
+
+    def redo(self, author: Author) -> tuple[Decision, ...]:
+        """Take back the author's last undo; raises UserInputError where that is not what they did last."""
+        events = self._decisions.all()
+        undoing = {event.batch for event in events if event.undoes is not None}
+        mine = [event for event in events if event.who == author.who and not event.is_undone]
+        if not mine or mine[-1].undoes is None or mine[-1].undoes in undoing:
+            raise UserInputError("there is nothing to redo: your last decision was no undo")
+        return self._decisions.undo(author, mine[-1].batch)
+
+    def data_version(self) -> tuple[int, int]:
+        """A number that changes whenever somebody writes to the database, and the last decision's id."""
+        with self._lock:
+            if self._watching is None:
+                path = self.folder / FILE_NAME
+                uri = f"{path.as_uri()}?mode=ro"
+                self._watching = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=5)
+            version = self._watching.execute("PRAGMA data_version").fetchone()[0]
+            last = self._watching.execute("SELECT coalesce(max(id), 0) FROM decisions").fetchone()[0]
+        return int(version), int(last)
+
+    # Images
 
     def image(self, item_id: int, role: str) -> Image:
         """An image by the item that has it and its role, such as ``stack.images`` or ``volume``.

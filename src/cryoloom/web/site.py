@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,18 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from cryoloom.errors import UserInputError
+from cryoloom.web.events import Watcher
 from cryoloom.web.files_view import FilesView
 from cryoloom.web.images import ImageShelf
 from cryoloom.web.project_view import ProjectView
+from cryoloom.web.review_index import ReviewIndex
 
-__all__ = ["RAIL", "Site", "open_projects", "page", "project_of", "site_of"]
+__all__ = ["RAIL", "Site", "fragment", "open_projects", "page", "project_of", "site_of"]
 
 RAIL = (
     ("", "Graph", "graph", "g"),
     ("/series", "Series", "series", "s"),
     ("/review", "Review", "review", "v"),
-    ("/ctf", "CTF", "ctf", "c"),
-    ("/align", "Alignment", "align", "a"),
-    ("/tomograms", "Tomograms", "tomograms", "t"),
-    ("/picks", "Picks", "picks", "p"),
-    ("/averages", "Averages", "averages", "m"),
-    ("/live", "Live", "live", "l"),
-    ("/report", "Report", "report", "r"),
 )
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("cryoloom.web"),
@@ -47,6 +42,16 @@ class Site:
     projects: Mapping[str, ProjectView]
     shelf: ImageShelf
     files: FilesView | None = None
+    watchers: dict[str, Watcher] = field(default_factory=dict)
+    indices: dict[str, ReviewIndex] = field(default_factory=dict)
+
+    def watcher(self, project: ProjectView) -> Watcher:
+        """Who watches a project's database; one for all pages."""
+        return self.watchers.setdefault(project.slug, Watcher(project))
+
+    def review(self, project: ProjectView) -> ReviewIndex:
+        """Judged tilts of a project; one index for all pages."""
+        return self.indices.setdefault(project.slug, ReviewIndex(project))
 
     def project(self, slug: str) -> ProjectView:
         """A project by its name in addresses; raises UserInputError where there is none."""
@@ -55,7 +60,9 @@ class Site:
         return self.projects[slug]
 
     def close(self) -> None:
-        """Close images and databases."""
+        """Close streams, images and databases."""
+        for watcher in self.watchers.values():
+            watcher.close()
         self.shelf.close()
         for project in self.projects.values():
             project.close()
@@ -85,6 +92,13 @@ def site_of(request: Request) -> Site:
 def project_of(request: Request) -> ProjectView:
     """The project that a request's address names."""
     return site_of(request).project(request.path_params["project"])
+
+
+def fragment(request: Request, template: str, **values: Any) -> HTMLResponse:
+    """A part of a page, to take the place of what is there."""
+    role = getattr(request.state, "role", "viewer")
+    text = _TEMPLATES.get_template(f"{template}.html.j2").render(role=role, **values)
+    return HTMLResponse(text, headers={"cache-control": "no-store"})
 
 
 def page(

@@ -132,8 +132,7 @@ const project = document.body.dataset.project ?? "";
 export const base = project ? `/p/${project}` : "";
 
 if (project) {
-  const places = { g: ["", "run graph"], s: ["/series", "series"], v: ["/review", "review"], c: ["/ctf", "CTF"], a: ["/align", "alignment"], t: ["/tomograms", "tomograms"], p: ["/picks", "picks"], m: ["/averages", "averages"], l: ["/live", "live"], r: ["/report", "report"] };
-  addKeys(Object.entries(places).map(([key, [path, title]]) => ({ key: `g ${key}`, does: `go to ${title}`, run: () => location.assign(base + path) })));
+  addKeys([...document.querySelectorAll("#rail a")].map((link) => ({ key: link.title, does: `go to ${link.textContent.trim()}`, run: () => location.assign(link.href) })));
   if (document.body.dataset.role === "owner") {
     const undo = (path, what) => async () => {
       const answer = await attempt(() => send(`${base}/${path}`));

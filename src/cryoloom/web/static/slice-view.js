@@ -33,6 +33,8 @@ class SliceView extends HTMLElement {
   layers = [];
   /** What the pointer does instead of panning: {down, move, up}, each (event, [u, v]) and true where it was used. */
   tool = null;
+  /** Where a tilt image is placed, from its index: {axis_deg, shift: [x, y] in pixels}, or null; as recorded without. */
+  placement = null;
   nDrawn = 0;
   lastDrawMs = 0;
   #pictures = new Map();
@@ -494,7 +496,10 @@ class SliceView extends HTMLElement {
       const [width, height] = [picture.bitmap.width * scale, picture.bitmap.height * scale];
       const [x, y] = this.toScreen(0, height);
       context.imageSmoothingEnabled = this.zoom * scale < 3;
+      context.save();
+      this.#place(context, picture.index);
       context.drawImage(picture.bitmap, x, y, width * this.zoom, height * this.zoom);
+      context.restore();
       this.#applyWindow();
       this.badge.textContent = picture.exact ? "exact" : picture.level ? `8 bit, 1/${scale}` : "8 bit";
       this.badge.classList.toggle("is-exact", Boolean(picture.exact));
@@ -507,6 +512,30 @@ class SliceView extends HTMLElement {
     this.nDrawn += 1;
     this.lastDrawMs = performance.now() - began;
     this.dispatchEvent(new CustomEvent("drawn"));
+  }
+
+  /** Turn and move a tilt image so that its axis is upright through the middle: aligned = R(-axis) (image - shift). */
+  #place(context, index) {
+    const placement = this.placement?.(index);
+    if (!placement) return;
+    const [nu, nv] = this.planeSize();
+    // Index n // 2 is the origin, and its pixel spans one: its middle is half a pixel on.
+    const [x, y] = this.toScreen(Math.floor(nu / 2) + 0.5, Math.floor(nv / 2) + 0.5);
+    context.translate(x, y);
+    context.rotate((placement.axis_deg * Math.PI) / 180); // the screen's y points down: this turns by -axis
+    context.translate(-placement.shift[0] * this.zoom, placement.shift[1] * this.zoom);
+    context.translate(-x, -y);
+  }
+
+  /** Place in the plane, as it is shown, of a place in the image as recorded. */
+  placed(index, u, v) {
+    const placement = this.placement?.(index);
+    if (!placement) return [u, v];
+    const [nu, nv] = this.planeSize();
+    const [cu, cv] = [Math.floor(nu / 2) + 0.5, Math.floor(nv / 2) + 0.5];
+    const [x, y] = [u - cu - placement.shift[0], v - cv - placement.shift[1]];
+    const angle = (-placement.axis_deg * Math.PI) / 180;
+    return [cu + x * Math.cos(angle) - y * Math.sin(angle), cv + x * Math.sin(angle) + y * Math.cos(angle)];
   }
 
   #scaleBar(context) {

@@ -1,0 +1,126 @@
+"""Decisions that the browser sends: each kind has its form, and its subject must be there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cryoloom.errors import UserInputError
+from cryoloom.store.decisions import Author, Change, Decision
+from cryoloom.web.project_view import ProjectView
+
+__all__ = ["DecisionRequest", "decide", "decision_text"]
+
+_LONGEST_TEXT = 2000
+_PAGE = r"^[a-z/ -]{0,40}$"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Keep(_Frozen):
+    keep: bool
+
+
+class TiltChange(_Frozen):
+    """Keep a tilt, or leave it out."""
+
+    kind: Literal["tilt"]
+    item: str
+    target: int = Field(ge=0)
+    value: _Keep
+
+
+class SeriesChange(_Frozen):
+    """Keep a series, or leave it out."""
+
+    kind: Literal["series"]
+    item: str
+    value: _Keep
+
+
+class CommentChange(_Frozen):
+    """A note on a series, or on a run (``run:N``)."""
+
+    kind: Literal["comment"]
+    item: str
+    value: str = Field(max_length=_LONGEST_TEXT)
+
+
+class SlabLimits(_Frozen):
+    """The specimen's place by hand, in angstrom from the volume's centre."""
+
+    thickness_angstrom: float = Field(gt=0, lt=1e5)
+    z_offset_angstrom: float = Field(gt=-1e5, lt=1e5)
+    tilt_x_deg: float = Field(0.0, gt=-45, lt=45)
+    tilt_y_deg: float = Field(0.0, gt=-45, lt=45)
+
+
+class SlabChange(_Frozen):
+    """Where the specimen of a series lies."""
+
+    kind: Literal["slab"]
+    item: str
+    value: SlabLimits
+
+
+class VariantChange(_Frozen):
+    """The tomogram of a series that counts: the run that made it."""
+
+    kind: Literal["variant"]
+    item: str
+    value: int
+
+
+Change_ = Annotated[
+    TiltChange | SeriesChange | CommentChange | SlabChange | VariantChange, Field(discriminator="kind")
+]
+
+
+class DecisionRequest(_Frozen):
+    """Several changes decided at once, and undone at once."""
+
+    changes: tuple[Change_, ...] = Field(min_length=1, max_length=500)
+    why: str = Field("", max_length=_LONGEST_TEXT)
+    page: str = Field("", pattern=_PAGE)
+
+
+def decide(project: ProjectView, request: DecisionRequest, who: str, role: str) -> tuple[Decision, ...]:
+    """Record what was decided. Raises UserInputError where a series or tilt is not there."""
+    tilts: dict[str, frozenset[int]] = {}
+    changes = []
+    for change in request.changes:
+        target = ""
+        if isinstance(change, TiltChange):
+            if change.item not in tilts:
+                tilts[change.item] = project.acquisition_indices(change.item)
+            if change.target not in tilts[change.item]:
+                raise UserInputError(
+                    f"{change.item} has no tilt of acquisition index {change.target}; "
+                    f"expected one of {', '.join(map(str, sorted(tilts[change.item])))}"
+                )
+            target = str(change.target)
+        elif not (isinstance(change, CommentChange) and change.item.startswith("run:")):
+            project.series(change.item)
+        value: Any = change.value.model_dump() if isinstance(change.value, BaseModel) else change.value
+        changes.append(Change(change.kind, change.item, target, value))
+    return project.decide(changes, Author(who, role, f"web: {request.page}"), request.why)
+
+
+def decision_text(decision: Decision) -> str:
+    """A decision in words."""
+    value = decision.value
+    why = f": {decision.why}" if decision.why else ""
+    if decision.undoes is not None:
+        return f"undid decision {decision.undoes}"
+    if decision.kind == "tilt" and isinstance(value, dict):
+        return f"{'kept' if value['keep'] else 'left out'} tilt {decision.target} of {decision.item}{why}"
+    if decision.kind == "series" and isinstance(value, dict):
+        return f"{'kept' if value['keep'] else 'left out'} {decision.item}{why}"
+    if decision.kind == "slab" and isinstance(value, dict):
+        return f"slab of {decision.item}: {value['thickness_angstrom'] / 10:.0f} nm thick"
+    if decision.kind == "comment":
+        return f"note on {decision.item}: {value}"
+    return f"{decision.kind} of {decision.item} {decision.target}".rstrip()

@@ -1,0 +1,165 @@
+"""The runs of a project: as a graph of cards, as a list, through time, and as pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from cryoloom.engine.history.results import sentence
+from cryoloom.store.overview import Overview
+from cryoloom.store.records import RunRecord
+from cryoloom.web.graph_layout import CARD_HEIGHT_PX, CARD_WIDTH_PX, Placed, laid_out
+from cryoloom.web.project_view import ProjectView
+from cryoloom.web.site import fragment, page, project_of, site_of
+
+__all__ = ["Card", "GraphView", "graph_of", "router"]
+
+router = APIRouter(prefix="/p/{project}")
+VIEWS = ("graph", "list", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One run as its card shows it."""
+
+    run: RunRecord
+    n_done: int
+    n_failed: int
+    n_left_out: int
+    n_expected: int
+    """Items of the run that feeds it; its own where nothing feeds it."""
+    first_error: str
+    is_current: bool
+    place: Placed
+
+    @property
+    def n_items(self) -> int:
+        """Items that came to an end."""
+        return self.n_done + self.n_failed + self.n_left_out
+
+    @property
+    def state(self) -> str:
+        """One word with a sign of its own."""
+        if self.run.state == "running":
+            return "running"
+        if self.n_failed or self.run.state == "failed":
+            return "failed"
+        return "stopped" if self.run.state == "stopped" else "done"
+
+    @property
+    def duration_s(self) -> float:
+        """From the beginning to the end, or till now."""
+        end = self.run.ended or datetime.now(UTC)
+        return max(0.0, (end - self.run.created).total_seconds())
+
+    @property
+    def duration(self) -> str:
+        """Time as people say it."""
+        seconds = self.duration_s
+        if seconds < 100:
+            return f"{seconds:.0f} s"
+        minutes = round(seconds / 60)
+        return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """All cards, the lines between them, and the size of the picture."""
+
+    cards: tuple[Card, ...]
+    edges: tuple[tuple[Card, Card], ...]
+    width_px: int
+    height_px: int
+    first_error: tuple[Card, str] | None
+
+    def path(self, edge: tuple[Card, Card]) -> str:
+        """A smooth line from the right side of a card to the left side of another."""
+        x0, y0 = edge[0].place.x + CARD_WIDTH_PX, edge[0].place.y + CARD_HEIGHT_PX // 2
+        x1, y1 = edge[1].place.x, edge[1].place.y + CARD_HEIGHT_PX // 2
+        middle = (x0 + x1) // 2
+        return f"M{x0} {y0} C{middle} {y0} {middle} {y1} {x1} {y1}"
+
+    def spans(self) -> list[tuple[Card, float, float]]:
+        """Begin and length of every card in percent of the whole time."""
+        if not self.cards:
+            return []
+        begin = min(card.run.created for card in self.cards)
+        whole = (
+            max((card.run.created - begin).total_seconds() + card.duration_s for card in self.cards) or 1.0
+        )
+        return [
+            (card, 100 * (card.run.created - begin).total_seconds() / whole, 100 * card.duration_s / whole)
+            for card in self.cards
+        ]
+
+
+def graph_of(overview: Overview, current: frozenset[int]) -> GraphView:
+    """Cards of all runs. current : runs whose results count."""
+    inputs = {run.id: run.input_run_ids for run in overview.runs}
+    places = laid_out(inputs)
+    total = {run.id: sum(overview.counts.get(run.id, {}).values()) for run in overview.runs}
+    errors: dict[int, str] = {}
+    for failure in overview.failures:
+        errors.setdefault(failure.run_id, f"{failure.name}: {sentence(failure.error) or 'failed'}")
+    cards = {}
+    for run in overview.runs:
+        counts = overview.counts.get(run.id, {})
+        fed = overview.counts.get(run.input_run_id or 0, {}).get("done", 0)
+        cards[run.id] = Card(
+            run,
+            counts.get("done", 0),
+            counts.get("failed", 0),
+            counts.get("left_out", 0),
+            max(fed, total[run.id]),
+            errors.get(run.id, ""),
+            run.id in current,
+            places[run.id],
+        )
+    edges = tuple(
+        (cards[source], cards[run.id])
+        for run in overview.runs
+        for source in run.input_run_ids
+        if source in cards
+    )
+    first = next(((card, card.first_error) for card in cards.values() if card.first_error), None)
+    return GraphView(
+        tuple(cards.values()),
+        edges,
+        max((place.x for place in places.values()), default=0) + CARD_WIDTH_PX + 4,
+        max((place.y for place in places.values()), default=0) + CARD_HEIGHT_PX + 4,
+        first,
+    )
+
+
+def _values(request: Request, project: ProjectView) -> dict[str, Any]:
+    overview = project.overview()
+    graph = graph_of(overview, frozenset(run.id for run in project.current_runs()))
+    wanted = request.query_params.get("view", "graph")
+    index = site_of(request).review(project).known()
+    return {
+        "graph": graph,
+        "view": wanted if wanted in VIEWS else "graph",
+        "views": VIEWS,
+        "n_series": len(project.series_names()),
+        "n_open": sum(one.n_open for one in index.values()),
+        "card_width_px": CARD_WIDTH_PX,
+        "card_height_px": CARD_HEIGHT_PX,
+    }
+
+
+@router.get("")
+def graph_page(request: Request) -> Response:
+    """The page of all runs."""
+    project = project_of(request)
+    return page(request, "graph", name="graph", project=project, **_values(request, project))
+
+
+@router.get("/graph.html")
+def graph_fragment(request: Request) -> HTMLResponse:
+    """The cards alone, for the page that follows the project."""
+    project = project_of(request)
+    return fragment(request, "graph_cards", project=project, **_values(request, project))

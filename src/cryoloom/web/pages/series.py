@@ -1,0 +1,97 @@
+"""One tilt series: every tilt with what is known and doubted of it, and what is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from cryoloom.model import TiltSeries
+from cryoloom.web.pages.decisions import decision_facts
+from cryoloom.web.project_view import ProjectView, SeriesView
+from cryoloom.web.site import page, project_of
+from cryoloom.web.tilt_flags import REASONS, judged_tilts_of, tilt_facts
+
+__all__ = ["router", "series_facts"]
+
+router = APIRouter(prefix="/p/{project}")
+STACK_TITLES = {
+    "stack": "as recorded",
+    "weighted": "dose-weighted",
+    "corrected": "CTF-corrected",
+}
+
+
+def series_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
+    """All that the page's script needs of one series."""
+    names = project.series_names()
+    at = names.index(view.name)
+    return {
+        "name": view.name,
+        "previous": names[at - 1] if at > 0 else None,
+        "next": names[at + 1] if at + 1 < len(names) else None,
+        "position": [at + 1, len(names)],
+        "rows": [tilt_facts(tilt) for tilt in judged_tilts_of(view)],
+        "reasons": REASONS,
+        "images": _images(project, view),
+        "alignment": {} if view.series is None else _alignment(view.series),
+        "history": history_of_series(project, view),
+        "failure": view.failure,
+        "warnings": [[run.node, text] for run, item in view.steps for text in item.warnings],
+        "has_tomogram": bool(view.tomograms),
+    }
+
+
+def _images(project: ProjectView, view: SeriesView) -> list[dict[str, str]]:
+    """Stacks that can be shown, as recorded first: what the camera saw is what a tilt is judged by."""
+    return [
+        {
+            "title": STACK_TITLES[role.split(".")[0]],
+            "base": f"/p/{project.slug}/image/{view.series_item}/{role}",
+        }
+        for role in view.stack_roles()
+    ]
+
+
+def _alignment(series: TiltSeries) -> Mapping[int, tuple[float, float, float]]:
+    """Axis in degrees and shift in angstrom, by section, of tilts that have a pose."""
+    return {
+        tilt.section: (tilt.pose.axis_deg, *tilt.pose.shift_xy_angstrom)
+        for tilt in series.tilts
+        if tilt.pose is not None and tilt.section is not None
+    }
+
+
+def history_of_series(project: ProjectView, view: SeriesView) -> list[dict[str, Any]]:
+    """What steps and users said of its tilts, newest first."""
+    decided = [decision_facts(one) for one in project.decisions() if one.item == view.name]
+    found = [
+        {
+            "text": f"left out tilt {tilt.acquisition_index}: {tilt.exclusion.reason}",
+            "who": tilt.exclusion.by.name,
+            "when": "",
+            "is_undone": False,
+        }
+        for tilt in (view.found.tilts if view.found is not None else ())
+        if tilt.exclusion is not None
+    ]
+    return [*reversed(decided), *found]
+
+
+@router.get("/series/{name}")
+def series_page(request: Request, name: str) -> Response:
+    """The page of one series."""
+    project = project_of(request)
+    view = project.series(name)
+    return page(
+        request, "series", name="series", project=project, view=view, data=series_facts(project, view)
+    )
+
+
+@router.get("/series/{name}/facts.json")
+def series_json(request: Request, name: str) -> dict[str, Any]:
+    """The same as data: for the next series without a new page, and after a change."""
+    project = project_of(request)
+    return series_facts(project, project.series(name))

@@ -1,0 +1,112 @@
+"""All series of a project as a table: how far they are, what is doubted, their figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from cryoloom.engine.history.results import sentence
+from cryoloom.store.decisions import in_force
+from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.web.project_view import ProjectView
+from cryoloom.web.review_index import ReviewIndex
+from cryoloom.web.site import page, project_of, site_of
+
+__all__ = ["COLUMNS", "router", "table_rows"]
+
+router = APIRouter(prefix="/p/{project}")
+
+# key, heading, kind, what it means
+COLUMNS = (
+    ("series", "series", "link", "Name of the tilt series; its page shows every tilt."),
+    ("state", "state", "state", "done, running, failed, or left out."),
+    ("step", "last step", "text", "The step that worked on it last."),
+    ("tilts", "tilts", "number", "Exposures of the series."),
+    ("out", "left out", "number", "Tilts left out by a step or a user."),
+    ("open", "flagged", "number", "Tilts that the program doubts and nobody has decided on."),
+    ("defocus", "defocus, µm", "number", "Median underfocus of the specimen's middle."),
+    ("ctf", "CTF fit, Å", "number", "Median over tilts of the finest detail that the CTF fits."),
+    ("motion", "motion, Å", "number", "Median path of the specimen during an exposure."),
+    ("residual", "residual, Å", "number", "Mean distance between tracked and predicted positions."),
+    ("axis", "axis, °", "number", "Tilt axis in use."),
+    ("note", "note", "text", "First error, reason, or your comment."),
+)
+_FIGURES = {
+    "defocus": ("defocus_median_angstrom", 1e-4, 2),
+    "ctf": ("fit_resolution_median_angstrom", 1.0, 1),
+    "motion": ("motion_median_angstrom", 1.0, 1),
+    "residual": ("residual_mean_angstrom", 1.0, 1),
+    "axis": ("tilt_axis_deg", 1.0, 1),
+}
+
+
+def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]], int]:
+    """Rows in the order of `COLUMNS`, and how many of them wait for their tilts to be read."""
+    known = index.known()
+    decided = {one.item: one for one in in_force(project.decisions(), kind="series")}
+    comments = {
+        one.item: str(one.value) for one in in_force(project.decisions(), kind="comment") if not one.target
+    }
+    rows, n_waiting = [], 0
+    for name, made in project.history().items():
+        run, item = made[-1]
+        judged = known.get(name)
+        n_waiting += judged is None
+        failed = next(((r, i) for r, i in made if i.state == "failed"), None)
+        is_out = name in decided and not decided[name].value["keep"]
+        note = comments.get(name, "")
+        if failed is not None:
+            note = f"{failed[0].node}: {sentence(failed[1].error)}"
+        elif is_out:
+            note = decided[name].why or "left out by hand"
+        elif item.reason:
+            note = item.reason
+        figures = _figures(made)
+        rows.append(
+            [
+                name,
+                "excluded" if is_out else _state(run, item, failed is not None),
+                run.node,
+                len(judged.tilts) if judged is not None else None,
+                judged.n_excluded if judged is not None else None,
+                judged.n_open if judged is not None else None,
+                *(figures.get(key) for key in _FIGURES),
+                note,
+            ]
+        )
+    return rows, n_waiting
+
+
+def _state(run: RunRecord, item: ItemRecord, failed: bool) -> str:
+    if failed:
+        return "failed"
+    if item.state == "left_out":
+        return "excluded"
+    return "running" if run.state == "running" else "done"
+
+
+def _figures(made: Any) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for _, item in made:
+        for key, (name, scale, digits) in _FIGURES.items():
+            if name in item.figures:
+                found[key] = round(float(item.figures[name]) * scale, digits)
+    return found
+
+
+@router.get("/series")
+def table_page(request: Request) -> Response:
+    """The page; its rows are fetched by its script."""
+    project = project_of(request)
+    data = {"columns": [list(column) for column in COLUMNS]}
+    return page(request, "series_table", name="series", project=project, data=data)
+
+
+@router.get("/series.json")
+def table_json(request: Request) -> Response:
+    """Rows of the table."""
+    project = project_of(request)
+    rows, n_waiting = table_rows(project, site_of(request).review(project))
+    return JSONResponse({"rows": rows, "n_waiting": n_waiting}, headers={"cache-control": "no-store"})

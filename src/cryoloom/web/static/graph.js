@@ -1,0 +1,26 @@
+/** The run graph: follows the project, keeps focus and scroll. */
+
+import { addKeys, base } from "./app.js";
+
+const cards = document.getElementById("cards");
+
+async function refresh() {
+  const response = await fetch(`${base}/graph.html${location.search}`).catch(() => null);
+  if (!response?.ok) return;
+  const focused = document.activeElement?.dataset?.run;
+  const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
+  cards.replaceChildren(...parsed.body.childNodes);
+  if (focused) cards.querySelector(`[data-run="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function move(by) {
+  const all = [...cards.querySelectorAll("a")];
+  const at = all.indexOf(document.activeElement);
+  all[Math.max(0, Math.min(all.length - 1, at + by))]?.focus();
+}
+
+document.addEventListener("changed", refresh);
+addKeys([
+  { key: "ArrowRight", does: "next run", run: () => move(1) },
+  { key: "ArrowLeft", does: "previous run", run: () => move(-1) },
+]);

@@ -1,0 +1,181 @@
+/** Small plots of one value against another, drawn as SVG; a click picks the nearest point. */
+
+const NS = "http://www.w3.org/2000/svg";
+const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7"];
+
+function svg(tag, attributes, text) {
+  const element = document.createElementNS(NS, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+/** Round ticks that cover a range, at most n of them. */
+export function ticks(low, high, n = 4) {
+  const rough = (high - low) / n || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((s) => s * power).find((s) => s >= rough) ?? power * 10;
+  const found = [];
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(Number(value.toPrecision(10)));
+  return found;
+}
+
+export class Plot {
+  /**
+   * options: title, xTitle, zero (the y axis begins at 0), lines: [{x, y, label, shape: "dot" | "ring" | "line",
+   * dash}], mark(i): "excluded" | "flagged" | "" of a point, limits: [{y, label}], onPick(i), onSelect([i...]).
+   */
+  constructor(container, options) {
+    this.container = container;
+    this.options = options;
+    this.selected = -1;
+    this.chosen = new Set();
+    container.classList.add("plot");
+    this.heading = document.createElement("h3");
+    this.heading.textContent = options.title;
+    if (options.help) this.heading.title = options.help;
+    this.picture = svg("svg", { role: "img", "aria-label": options.title });
+    container.replaceChildren(this.heading, this.picture);
+    this.picture.addEventListener("pointerdown", (event) => this.#down(event));
+    this.picture.addEventListener("pointermove", (event) => this.#hover(event));
+    new ResizeObserver(() => this.draw()).observe(container);
+  }
+
+  set(options) {
+    Object.assign(this.options, options);
+    this.draw();
+  }
+
+  select(i) {
+    this.selected = i;
+    this.draw();
+  }
+
+  draw() {
+    const { clientWidth: width } = this.container;
+    const height = this.container.clientHeight - this.heading.offsetHeight;
+    if (width < 40 || height < 30) return;
+    this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    this.picture.setAttribute("width", String(width));
+    this.picture.setAttribute("height", String(height));
+    const { lines, zero = false, limits = [], mark = () => "", xTitle = "" } = this.options;
+    const known = (values) => values.filter((v) => Number.isFinite(v));
+    const xs = lines.flatMap((line) => known(line.x));
+    const ys = [...lines.filter((l) => !l.ignore).flatMap((line) => known(line.y)), ...limits.map((l) => l.y)];
+    const parts = [];
+    if (!xs.length || !ys.length) {
+      parts.push(svg("text", { x: width / 2, y: height / 2, class: "plot-none", "text-anchor": "middle" }, "not measured"));
+      this.picture.replaceChildren(...parts);
+      return;
+    }
+    let [x0, x1] = [Math.min(...xs), Math.max(...xs)];
+    let [y0, y1] = this.options.yRange ?? [zero ? 0 : Math.min(...ys), Math.max(...ys)];
+    const padX = (x1 - x0 || 1) * 0.03;
+    const padY = (y1 - y0 || Math.abs(y1) || 1) * 0.08;
+    [x0, x1] = [x0 - padX, x1 + padX];
+    [y0, y1] = this.options.yRange ?? [zero ? 0 : y0 - padY, y1 + padY];
+    const [left, right, top, bottom] = [44, 6, 4, xTitle ? 30 : 16];
+    const X = (x) => left + ((x - x0) / (x1 - x0)) * (width - left - right);
+    const Y = (y) => height - bottom - ((y - y0) / (y1 - y0)) * (height - top - bottom);
+    this.scale = { X, Y, x0, x1, y0, y1, left, right, top, bottom, width, height };
+    for (const y of ticks(y0, y1, Math.max(2, Math.floor(height / 34)))) {
+      parts.push(svg("line", { x1: left, x2: width - right, y1: Y(y), y2: Y(y), class: "plot-grid" }));
+      parts.push(svg("text", { x: left - 5, y: Y(y) + 4, class: "plot-tick", "text-anchor": "end" }, Number(y.toPrecision(6))));
+    }
+    for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / 70)))) {
+      parts.push(svg("text", { x: X(x), y: height - bottom + 12, class: "plot-tick", "text-anchor": "middle" }, Number(x.toPrecision(6))));
+    }
+    if (xTitle) parts.push(svg("text", { x: (left + width - right) / 2, y: height - 3, class: "plot-tick", "text-anchor": "middle" }, xTitle));
+    for (const limit of limits) parts.push(svg("line", { x1: left, x2: width - right, y1: Y(limit.y), y2: Y(limit.y), class: "plot-limit" }));
+    lines.forEach((line, which) => {
+      const colour = line.colour ?? COLOURS[which % COLOURS.length];
+      if (line.shape === "line") {
+        let path = "";
+        line.x.forEach((x, i) => {
+          const is = Number.isFinite(line.y[i]) && Number.isFinite(x);
+          path += is ? `${path && Number.isFinite(line.y[i - 1]) ? "L" : "M"}${X(x).toFixed(1)} ${Y(line.y[i]).toFixed(1)}` : "";
+        });
+        parts.push(svg("path", { d: path, fill: "none", stroke: colour, "stroke-width": line.width ?? 1.5, "stroke-dasharray": line.dash ?? "none", opacity: line.opacity ?? 1 }));
+        return;
+      }
+      line.x.forEach((x, i) => {
+        const y = line.y[i];
+        if (!Number.isFinite(y)) return;
+        const state = mark(i);
+        const at = Math.max(top + 3, Math.min(height - bottom, Y(y)));
+        if (state === "flagged") parts.push(svg("path", { d: `M${X(x)} ${at - 5}l5 9h-10z`, class: "plot-flagged" }));
+        else parts.push(svg("circle", { cx: X(x), cy: at, r: 3.4, stroke: colour, fill: state === "excluded" || line.shape === "ring" ? "none" : colour, class: state === "excluded" ? "plot-excluded" : "" }));
+        if (this.chosen.has(i)) parts.push(svg("circle", { cx: X(x), cy: at, r: 7, class: "plot-chosen" }));
+      });
+    });
+    if (this.selected >= 0 && Number.isFinite(lines[0].x[this.selected])) {
+      const x = X(lines[0].x[this.selected]);
+      parts.unshift(svg("line", { x1: x, x2: x, y1: top, y2: height - bottom, class: "plot-here" }));
+    }
+    this.picture.replaceChildren(...parts);
+  }
+
+  #nearest(event) {
+    if (!this.scale) return -1;
+    const box = this.picture.getBoundingClientRect();
+    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
+    let best = -1;
+    let least = Infinity;
+    for (const line of this.options.lines) {
+      if (line.shape === "line" && this.options.lines.some((other) => other.shape !== "line")) continue;
+      line.x.forEach((x, i) => {
+        const y = Number.isFinite(line.y[i]) ? this.scale.Y(line.y[i]) : py;
+        const distance = Math.hypot(this.scale.X(x) - px, 0.3 * (y - py));
+        if (distance < least) [least, best] = [distance, i];
+      });
+    }
+    return best;
+  }
+
+  #hover(event) {
+    const i = this.#nearest(event);
+    const { lines, pointTitle } = this.options;
+    if (i < 0) return;
+    this.picture.setAttribute("aria-label", this.options.title);
+    this.heading.textContent = `${this.options.title}   ${pointTitle ? pointTitle(i) : lines.map((l) => (Number.isFinite(l.y[i]) ? Number(l.y[i].toPrecision(4)) : "-")).join(" / ")}`;
+  }
+
+  #down(event) {
+    if (!this.options.onSelect || event.button !== 0) {
+      const i = this.#nearest(event);
+      if (i >= 0) this.options.onPick?.(i);
+      return;
+    }
+    // Drag selects a range of x; a click picks.
+    const box = this.picture.getBoundingClientRect();
+    const begin = event.clientX - box.left;
+    const band = svg("rect", { class: "plot-band", y: this.scale.top, height: this.scale.height - this.scale.top - this.scale.bottom, x: begin, width: 0 });
+    this.picture.append(band);
+    this.picture.setPointerCapture(event.pointerId);
+    const move = (moved) => {
+      const now = moved.clientX - box.left;
+      band.setAttribute("x", String(Math.min(begin, now)));
+      band.setAttribute("width", String(Math.abs(now - begin)));
+    };
+    this.picture.addEventListener("pointermove", move);
+    this.picture.addEventListener("pointerup", (ended) => {
+      this.picture.removeEventListener("pointermove", move);
+      band.remove();
+      const end = ended.clientX - box.left;
+      if (Math.abs(end - begin) < 4) {
+        const i = this.#nearest(ended);
+        if (i >= 0) this.options.onPick?.(i);
+        return;
+      }
+      const [low, high] = [Math.min(begin, end), Math.max(begin, end)];
+      const found = [];
+      this.options.lines[0].x.forEach((x, i) => {
+        const at = this.scale.X(x);
+        if (at >= low && at <= high) found.push(i);
+      });
+      this.chosen = new Set(found);
+      this.draw();
+      this.options.onSelect(found);
+    }, { once: true });
+  }
+}

@@ -1,0 +1,185 @@
+"""Run graph, table of series and review: view models, and what a user does in a real Chromium."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cryoloom.store.decisions import in_force
+from cryoloom.web.graph_layout import CARD_HEIGHT_PX, CARD_WIDTH_PX, laid_out
+from cryoloom.web.pages.graph import graph_of
+from cryoloom.web.pages.review import review_facts
+from cryoloom.web.pages.series_table import COLUMNS, table_rows
+from cryoloom.web.review_index import ReviewIndex
+from cryoloom.web.site import Site
+from makers.browser import Served
+from makers.web_project import BAD_CTF, DARK, HOSTILE, MISPLACED, NAMES, SHIFTED, MadeProject
+
+P = "/p/HIV-session"
+
+
+def test_the_server_does_not_wait_for_torch() -> None:
+    code = "import sys, cryoloom.web.serve; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("n_runs", [1, 9, 60])
+def test_cards_never_overlap_and_lines_go_to_the_right(n_runs: int, rng: np.random.Generator) -> None:
+    inputs = {
+        run: sorted({int(rng.integers(1, run)) for _ in range(rng.integers(0, 3))}) if run > 1 else []
+        for run in range(1, n_runs + 1)
+    }
+    places = laid_out(inputs)
+    assert set(places) == set(inputs)
+    boxes = list(places.values())
+    for i, a in enumerate(boxes):
+        assert a.x >= 0
+        assert a.y >= 0
+        for b in boxes[i + 1 :]:
+            assert abs(a.x - b.x) >= CARD_WIDTH_PX or abs(a.y - b.y) >= CARD_HEIGHT_PX
+    for run, sources in inputs.items():
+        assert all(places[source].x < places[run].x for source in sources)
+
+
+def test_a_chain_is_a_straight_line() -> None:
+    places = laid_out({1: [], 2: [1], 3: [2], 4: [3]})
+    assert len({place.y for place in places.values()}) == 1
+
+
+def test_cards_count_and_say_the_first_error(site: Site) -> None:
+    project = site.project("HIV-session")
+    graph = graph_of(project.overview(), frozenset())
+    by_node = {card.run.node: card for card in graph.cards}
+    aligned = by_node["align_series"]
+    assert (aligned.n_done, aligned.n_failed, aligned.n_expected, aligned.state) == (4, 1, 5, "failed")
+    assert aligned.first_error == f"{HOSTILE}: no tilt within 10 deg of zero is left"
+    assert graph.first_error is not None
+    assert graph.first_error[0].run.node == "align_series"
+    assert len(graph.edges) == len(graph.cards) - 1
+
+
+def test_the_table_has_states_and_figures(site: Site) -> None:
+    project = site.project("HIV-session")
+    index = ReviewIndex(project)
+    index.complete()
+    rows, n_waiting = table_rows(project, index)
+    assert n_waiting == 0
+    keys = [column[0] for column in COLUMNS]
+    by_name = {row[0]: dict(zip(keys, row, strict=True)) for row in rows}
+    assert set(by_name) == set(NAMES)
+    assert by_name["TS_01"]["state"] == "done"
+    assert by_name["TS_01"]["tilts"] == 13
+    assert by_name[HOSTILE]["state"] == "failed"
+    assert "no tilt within 10 deg" in by_name[HOSTILE]["note"]
+    assert (by_name["TS_02"]["out"], by_name["TS_02"]["open"]) == (1, 1)
+    assert by_name["TS_01"]["defocus"] == 6.0
+
+
+def test_review_lists_planted_faults_worst_first(site: Site) -> None:
+    project = site.project("HIV-session")
+    facts = review_facts(project, ReviewIndex(project))
+    found = [(tilt["series"], tilt["acquisition_index"]) for tilt in facts["tilts"]]
+    assert found[0] == DARK
+    assert found[1] == SHIFTED
+    assert set(found[2:]) == {BAD_CTF, (MISPLACED[0], MISPLACED[2])}
+    severities = [tilt["flag"]["severity"] for tilt in facts["tilts"]]
+    assert severities == sorted(severities, reverse=True)
+    assert facts["n_open"] == 4
+
+
+def test_the_graph_opens_runs_by_keyboard_and_shows_views(window: Any, served: Served) -> None:
+    opened = window(served)
+    page = opened.go(P)
+    assert page.locator(".card").count() == 6
+    assert "5/5" in page.inner_text(".card[data-run='1']")
+    assert "no tilt within 10 deg" in page.inner_text(".problem")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("() => document.activeElement.dataset.run") in {"1", "2"}
+    opened.shot("graph")
+    for view, locator in (("list", "#cards table tbody tr"), ("time", ".gantt a")):
+        page.click(f"a[href='?view={view}']")
+        assert page.locator(locator).count() == 6
+        opened.shot(f"graph-{view}")
+
+
+def test_a_run_of_another_process_changes_its_card(window: Any, served: Served, made: MadeProject) -> None:
+    page = window(served).go(P)
+    page.wait_for_function("() => document.querySelector('#lamp').dataset.state === 'up'")
+    code = (
+        "import sys; from pathlib import Path; from cryoloom.store.database import Database\n"
+        "d = Database.open(Path(sys.argv[1])); d.begin_run('bin_series', 'bin_series', 1, {}, 2, {})"
+    )
+    subprocess.run([sys.executable, "-c", code, str(made.folder)], check=True)
+    page.wait_for_selector(".card[data-run='7']", timeout=6000)
+    assert "is-running" in str(page.get_attribute(".card[data-run='7']", "class"))
+
+
+def test_the_table_filters_sorts_and_keeps_its_address(window: Any, served: Served) -> None:
+    opened = window(served)
+    page = opened.go(f"{P}/series")
+    names = "[...document.querySelectorAll('data-table .line')].map(line => line.dataset.name)"
+    page.wait_for_function(f"() => {names}.length === 5")
+    page.wait_for_function("() => document.querySelector('#review').textContent.includes('4')")
+    opened.shot("series-table")
+    page.fill("#filter", "flagged>0")
+    assert set(page.evaluate(f"() => {names}")) == {"TS_02", "TS_03", "TS_04"}
+    page.click("data-table .head button[data-key=open]")
+    page.click("data-table .head button[data-key=open]")
+    assert page.evaluate(f"() => {names}")[0] == "TS_03"
+    page.reload()
+    page.wait_for_function(f"() => {names}.length === 3")
+    assert page.input_value("#filter") == "flagged>0"
+    assert page.evaluate(f"() => {names}")[0] == "TS_03"
+    page.fill("#filter", "img src")
+    assert page.evaluate(f"() => {names}") == [HOSTILE]
+    assert page.locator("main img[onerror]").count() == 0
+
+
+def test_a_series_is_left_out_from_the_table(window: Any, served: Served) -> None:
+    page = window(served).go(f"{P}/series")
+    page.click("data-table .line[data-name=TS_01]")
+    page.keyboard.press("X")
+    page.wait_for_function(
+        "() => document.querySelector('data-table .line[data-name=TS_01] .sign').textContent === 'excluded'"
+    )
+    page.wait_for_function("() => true")
+    project = served.site.project("HIV-session")
+    for _ in range(50):
+        decided = in_force(project.decisions(), kind="series")
+        if decided:
+            break
+        page.wait_for_timeout(50)
+    assert [(one.item, one.value) for one in decided] == [("TS_01", {"keep": False})]
+    page.keyboard.press("z")
+    page.wait_for_function(
+        "() => document.querySelector('data-table .line[data-name=TS_01] .sign').textContent === 'done'"
+    )
+
+
+def test_review_takes_one_key_a_tilt(window: Any, served: Served) -> None:
+    opened = window(served)
+    page = opened.go(f"{P}/review")
+    page.wait_for_function("() => document.querySelector('slice-view')?.state.level !== null")
+    assert page.inner_text("#what").startswith("TS_02, tilt")
+    opened.shot("review")
+    for key, wanted in (("x", "TS_03"), ("x", "TS_0"), ("c", "TS_0"), ("c", "TS_0")):
+        page.keyboard.press(key)
+        page.wait_for_timeout(50)
+        assert page.inner_text("#what").startswith(wanted)
+    page.wait_for_function("() => document.querySelector('#facts').textContent.startsWith('0 of 4')")
+    project = served.site.project("HIV-session")
+    for _ in range(60):
+        decided = {
+            (d.item, int(d.target)): d.value["keep"] for d in in_force(project.decisions(), kind="tilt")
+        }
+        if len(decided) == 4:
+            break
+        page.wait_for_timeout(50)
+    assert decided[DARK] is False
+    assert decided[SHIFTED] is False
+    assert decided[BAD_CTF] is True
+    assert decided[MISPLACED[0], MISPLACED[2]] is True
