@@ -39,7 +39,7 @@ from cryoloom.algorithms.picking.matched_filter import (
 from cryoloom.algorithms.picking.template_matching import Matches, match_template
 from cryoloom.algorithms.picking.templates import density_of_points, template_of_density
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
-from cryoloom.contract import Bounds, Column, Figure, Record
+from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.atomic_model import ATOMIC_MODEL_SUFFIXES, read_atoms
@@ -130,7 +130,6 @@ FIGURES = (
         "How far the part of the template that depends on direction rises above noise at its best rotation, "
         "in standard deviations, over the picks. By chance it is 4 to 5.",
         good="above 7",
-        bounds=Bounds(7.0, 5.0, "by chance the best of all rotations reaches 4 to 5"),
     ),
     Figure(
         "amplitude_spread_percent",
