@@ -32,7 +32,6 @@ _SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles"
 _PLANNED = (
     PlannedStep("pick_by_hand", _TOMOGRAM, _PARTICLES, "Pick particles in the browser."),
     PlannedStep("pick_on_surfaces", _TOMOGRAM, _PARTICLES, "Pick particles on fitted surfaces."),
-    PlannedStep("pick_by_template", _TOMOGRAM, _PARTICLES, "Pick particles by a template."),
     PlannedStep("pick_imported", _TOMOGRAM, _PARTICLES, "Take over particles that another program picked."),
     PlannedStep("extract_particles", _PARTICLES, _PARTICLES, "Cut particles out of the tilt images."),
     PlannedStep("initial_model", _PARTICLES, _AVERAGE, "Make a first average without a reference."),
