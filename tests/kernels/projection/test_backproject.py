@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cryoloom.kernels.projection.backproject import STRIP_ROWS, back_project, back_project_oblique
+from cryoloom.kernels.projection.backproject_torch import back_project_oblique_torch, back_project_torch
 
 
 def strip_case(rng, n_tilts, n_columns, shape, device="cpu"):
@@ -40,10 +41,11 @@ SHAPES = [(64, 32, 48), (33, 32, 41), (20, 7, 16), (1, 1, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_is_the_interpolated_sum_over_tilts(shape, device, rng):
+@pytest.mark.parametrize("kernel", [back_project, back_project_torch])
+def test_is_the_interpolated_sum_over_tilts(shape, kernel, device, rng):
     images, columns = strip_case(rng, 5, 40, shape, device)
     volume = torch.full(shape, torch.nan, device=device)
-    back_project(images, columns, volume)
+    kernel(images, columns, volume)
     # float32 positions of 40 columns are good to 2e-6 of a column.
     np.testing.assert_allclose(volume.cpu().numpy(), written_out(images, columns, shape), atol=1e-4)
 
@@ -72,13 +74,14 @@ def test_oblique_without_drift_is_the_same(rng):
     torch.testing.assert_close(oblique, straight, atol=1e-5, rtol=1e-5)
 
 
-def test_oblique_reads_rows_that_drift_with_height(rng):
+@pytest.mark.parametrize("kernel", [back_project_oblique, back_project_oblique_torch])
+def test_oblique_reads_rows_that_drift_with_height(kernel):
     # An image that is its row's index: a voxel sums where it looks.
     images = torch.arange(50, dtype=torch.float32).expand(3, 8, 50).contiguous()
     columns = torch.tensor([[3.0, 0.0, 0.0]] * 3)
     rows = torch.tensor([[10.0, 0.5], [10.0, 0.0], [12.25, -0.25]])
     volume = torch.empty((8, 20, 4))
-    back_project_oblique(images, columns, rows, volume)
+    kernel(images, columns, rows, volume)
     z, y, _ = np.mgrid[:8, :20, :4]
     np.testing.assert_allclose(volume, 3 * y + 32.25 + 0.25 * z, rtol=1e-6)
 
@@ -93,3 +96,13 @@ def test_refuses_what_it_would_misread(rng):
         back_project(images, columns, torch.empty((8, 33, 8)))
     with pytest.raises(ValueError, match="contiguous"):
         back_project(images, columns, torch.empty((8, 8, 32)).transpose(1, 2))
+
+
+def test_the_portable_oblique_twin_agrees(rng):
+    shape = (70, 20, 17)
+    images, columns = strip_case(rng, 4, 40, shape)
+    rows = torch.tensor([[2.0, 0.1], [-3.5, 0.02], [8.0, -0.05], [0.0, 0.0]])
+    expected, found = torch.empty(shape), torch.empty(shape)
+    back_project_oblique(images, columns, rows, expected)
+    back_project_oblique_torch(images, columns, rows, found)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cryoloom.kernels.projection.forward_project import forward_project, own_taps
+from cryoloom.kernels.projection.forward_project_torch import forward_project_torch, own_taps_torch
 from cryoloom.kernels.projection.project import add_back_projection
 from cryoloom.kernels.vector.code import ROWS
 
@@ -34,21 +35,23 @@ def written_out(volume, rays, n_u):
 
 
 @pytest.mark.parametrize(("shape", "n_u"), [((8, 16), 16), ((17, 15), 81), ((1, 3), 3)])
-def test_is_the_interpolated_sum_along_the_rays(shape, n_u, rng):
+@pytest.mark.parametrize("project", [forward_project, forward_project_torch])
+def test_is_the_interpolated_sum_along_the_rays(shape, n_u, rng, project):
     volume = rng.standard_normal((*shape, ROWS)).astype(np.float32)
     volume[:, [0, -1]] = 0
     rays = lines(TILT, shape, n_u)[1]
-    images = np.full((4, n_u, ROWS), np.nan, np.float32)
-    forward_project(volume, rays, images)
+    images = torch.full((4, n_u, ROWS), torch.nan)
+    project(torch.from_numpy(volume), torch.from_numpy(rays), images)
     np.testing.assert_allclose(images, written_out(volume, rays, n_u), atol=1e-4)
 
 
-def test_the_taps_are_what_an_image_gives_itself(rng):
+@pytest.mark.parametrize("taps_of", [own_taps, own_taps_torch])
+def test_the_taps_are_what_an_image_gives_itself(rng, taps_of):
     shape, n_u = (24, 61), 64
     columns, rays = lines(TILT, shape, n_u)
     scale = rng.uniform(0, 1, shape).astype(np.float32)
     scale[:, [0, -1]] = 0
-    taps = own_taps(scale, rays, columns, n_u)
+    taps = taps_of(*(torch.from_numpy(a) for a in (scale, rays, columns)), n_u).numpy()
     image = rng.standard_normal((1, n_u, ROWS)).astype(np.float32)
     image[:, [0, -1]] = 0
     wide = np.pad(image[0], ((1, 1), (0, 0)))
@@ -57,12 +60,13 @@ def test_the_taps_are_what_an_image_gives_itself(rng):
         add_back_projection(
             torch.from_numpy(image), torch.from_numpy(columns[[k]]), torch.from_numpy(scale), volume
         )
-        again = np.empty_like(image)
-        forward_project(volume.numpy(), rays[[k]], again)
+        sums = torch.empty((1, n_u, ROWS))
+        forward_project(volume, torch.from_numpy(rays[[k]]), sums)
+        again = sums.numpy()
         expected = sum(taps[k, :, j : j + 1] * wide[j : j + n_u] for j in range(3))
         np.testing.assert_allclose(again[0], expected, atol=2e-4 * np.abs(again).max())
 
 
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="32 rows"):
-        forward_project(np.zeros((2, 4, 5), np.float32), np.zeros((1, 3), np.float32), np.zeros((1, 4, 5)))
+        forward_project(torch.zeros((2, 4, 5)), torch.zeros((1, 3)), torch.zeros((1, 4, 5)))

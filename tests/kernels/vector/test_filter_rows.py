@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from cryoloom.kernels.images.extend_rows import extend_rows
 from cryoloom.kernels.vector.column_transform import plan_transform
@@ -27,7 +28,7 @@ def test_rows_are_continued_as_they_are_one_by_one(rng, n_columns, n_padded):
     columns = np.full((n_padded, 32), np.nan, np.float32)
     extend_turned(rows[0], 4, 35, columns)
     padded = np.empty((1, 45, n_padded), np.float32)
-    extend_rows(rows, padded)
+    extend_rows(torch.from_numpy(rows), torch.from_numpy(padded))
     np.testing.assert_allclose(columns[:, :16], padded[0, 4:20].T, atol=1e-5)
     np.testing.assert_allclose(columns[:, 16:26], padded[0, 35:].T, atol=1e-5)
     np.testing.assert_array_equal(columns[:, 26:], 0)
@@ -57,7 +58,7 @@ def test_strips_are_filtered_rows(rng, n_threads):
     columns = np.full((5, 2 * n_columns + 2, 32), np.nan, np.float32)
     filter_rows(rows, 20, factors.astype(np.float32), transform, taps, work, columns)
     padded = np.empty((5, 40, n_padded), np.float32)
-    extend_rows(rows, padded)
+    extend_rows(torch.from_numpy(rows), torch.from_numpy(padded))
     filtered = np.fft.irfft(np.fft.rfft(padded) * response[:, None], n=n_padded)
     samples = filtered[:, 20:, 45:135].transpose(0, 2, 1)
     np.testing.assert_allclose(columns[:, 1:-1:2, :20], samples, atol=1e-5)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.alignment.point_elimination import EliminatedPoints
 from cryoloom.algorithms.alignment.robust_weights import residual_scale, robust_weights
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, sum_by, triangulate
 from cryoloom.algorithms.alignment.view_variables import (
@@ -190,19 +191,17 @@ def _step(
     coupling = pairs.reshape(n_views, n_points, n_parameters, 3).transpose(0, 2, 1, 3)
 
     point_blocks[:, range(3), range(3)] *= 1.0 + damping
-    inverse = np.linalg.inv(point_blocks)
     normal = basis.normal(view_blocks)
     # Unknown-by-point coupling, points last: (n_unknowns, n_points * 3).
     flat = basis.gather(coupling).reshape(len(normal), n_points * 3)
-    scaled = np.einsum("upi,pij->upj", flat.reshape(-1, n_points, 3), inverse).reshape(flat.shape)
+    eliminated = EliminatedPoints.of(flat, point_blocks, point_right)
     diagonal = np.diag(normal).copy()
-    reduced = normal - scaled @ flat.T
+    reduced = normal - eliminated.normal
     deviation = _deviation(geometry, basis)
-    right = basis.gather(view_right) - scaled @ point_right.ravel() - prior * deviation
+    right = basis.gather(view_right) - eliminated.right_of_views - prior * deviation
     reduced += np.diag(prior + damping * diagonal + 1e-9 * max(diagonal.max(initial=0.0), 1.0))
-    change = np.linalg.solve(reduced, right)
-    point_change = np.einsum("pij,pj->pi", inverse, point_right - (flat.T @ change).reshape(n_points, 3))
-    return basis.spread(change), point_change
+    change = np.asarray(np.linalg.solve(reduced, right), dtype=np.float64)
+    return basis.spread(change), eliminated.points(change)
 
 
 def _fixed_gauge(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> tuple[SeriesGeometry, Array]:

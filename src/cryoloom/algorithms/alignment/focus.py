@@ -152,12 +152,12 @@ class _AlignedStrips:
         cls, detail: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_], plane: Plane
     ) -> _AlignedStrips:
         reprojector = Reprojector.of(detail, geometry, usable, plane, half_depth_angstrom=HALF_DEPTH_ANGSTROM)
-        aligned = reprojector.aligned(detail.images).cpu().numpy()
+        aligned = reprojector.aligned(detail.images)
         n_rows, n_u = reprojector.shape
         strips = []
         for row in range(0, n_rows, STRIP_ROWS):
-            strip = torch.empty((len(aligned), n_u + 2, STRIP_ROWS))
-            transpose_rows(np.ascontiguousarray(aligned[:, row : row + STRIP_ROWS]), 0, strip.numpy())
+            strip = torch.empty((len(aligned), n_u + 2, STRIP_ROWS), device=aligned.device)
+            transpose_rows(aligned[:, row : row + STRIP_ROWS].contiguous(), 0, strip)
             strips.append(strip)
         return cls(tuple(strips), reprojector.lines()[0], reprojector.n_z, detail.pixel_size_angstrom)
 
@@ -169,11 +169,12 @@ class _AlignedStrips:
         columns = self.columns.copy()
         columns[:, 0] += (shift_angstrom / self.pixel_size_angstrom).astype(np.float32)
         n_x = self.strips[0].shape[1] - 2
-        scale = torch.full((self.n_z, n_x), len(columns) ** -0.5)
-        slab = torch.empty((self.n_z, n_x, STRIP_ROWS))
+        device = self.strips[0].device
+        scale = torch.full((self.n_z, n_x), len(columns) ** -0.5, device=device)
+        slab = torch.empty((self.n_z, n_x, STRIP_ROWS), device=device)
         total = 0.0
         for strip in self.strips:
             slab.zero_()
-            add_back_projection(strip, torch.from_numpy(columns), scale, slab)
+            add_back_projection(strip, torch.from_numpy(columns).to(device), scale, slab)
             total += float((slab.clamp_(min=0) ** 3).mean())
         return total / len(self.strips)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import leave_one_out_residuals
+from cryoloom.algorithms.alignment.point_elimination import EliminatedPoints
 from cryoloom.algorithms.alignment.robust_weights import residual_scale, robust_weights
 from cryoloom.algorithms.alignment.tracks import Tracks, residuals, sum_by, triangulate
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
@@ -206,12 +207,11 @@ def _least_squares(
     right = sum_by(tracks.view, np.einsum("nap,na->np", weighted, residual), n_views)
     of_points = sum_by(tracks.point, np.einsum("n,nai,naj->nij", weights, rows, rows), n_points)
     right_points = sum_by(tracks.point, np.einsum("n,nai,na->ni", weights, rows, residual), n_points)
-    inverse = np.linalg.inv(of_points + 1e-6 * np.eye(3))
     coupling = np.zeros((n_views, n_points, size, 3))
     np.add.at(coupling, (tracks.view, tracks.point), np.einsum("nap,nai->npi", weighted, rows))
     flat = coupling.transpose(0, 2, 1, 3).reshape(n_views * size, n_points * 3)
-    scaled = np.einsum("upi,pij->upj", flat.reshape(-1, n_points, 3), inverse).reshape(flat.shape)
-    normal = -scaled @ flat.T
+    eliminated = EliminatedPoints.of(flat, of_points + 1e-6 * np.eye(3), right_points)
+    normal = -eliminated.normal
     for view in range(n_views):
         part = slice(view * size, (view + 1) * size)
         normal[part, part] += blocks[view]
@@ -222,7 +222,7 @@ def _least_squares(
     shifts = index[:, :, 0].ravel()
     # The whole series' shifts go with the points' mean: that alone holds nothing else.
     normal[shifts, shifts] += 1e-6
-    unknowns = np.linalg.solve(normal, right.ravel() - scaled @ right_points.ravel())
-    moves = np.einsum("pij,pj->pi", inverse, right_points - (flat.T @ unknowns).reshape(n_points, 3))
+    solved = np.linalg.solve(normal, right.ravel() - eliminated.right_of_views)
+    unknowns = np.asarray(solved, dtype=np.float64)
     found = unknowns.reshape(n_views, 2, 1 + n_basis)
-    return found[:, :, 0], found[:, :, 1:].transpose(0, 2, 1), moves
+    return found[:, :, 0], found[:, :, 1:].transpose(0, 2, 1), eliminated.points(unknowns)

@@ -130,25 +130,26 @@ class Reprojector:
         parts : which images make the slab, by their place in ``self.views``. views : which ones to project.
         """
         n_rows, n_u = self.shape
-        filtered = self._filtered(aligned[torch.from_numpy(parts)], self.tilt_rad[parts]).cpu().numpy()
-        columns, rays = self.lines()
-        scale = self._scale()
+        device = aligned.device
+        filtered = self._filtered(aligned[torch.from_numpy(parts)], self.tilt_rad[parts])
+        columns, rays = (torch.from_numpy(lines).to(device) for lines in self.lines())
+        scale = torch.from_numpy(self._scale()).to(device)
         taps = own_taps(scale, rays[views], columns[views], n_u)
         own = [(place, int(k)) for place, view in enumerate(views) for k in np.flatnonzero(parts == view)]
-        reprojected = np.empty((len(views), n_rows, n_u), np.float32)
-        slab = torch.empty((self.n_z, n_u, STRIP_ROWS))
-        strip = torch.empty((len(parts), n_u + 2, STRIP_ROWS))
-        sums = np.empty((len(views), n_u, STRIP_ROWS), np.float32)
+        reprojected = torch.empty((len(views), n_rows, n_u), device=device)
+        slab = torch.empty((self.n_z, n_u, STRIP_ROWS), device=device)
+        strip = torch.empty((len(parts), n_u + 2, STRIP_ROWS), device=device)
+        sums = torch.empty((len(views), n_u, STRIP_ROWS), device=device)
         for row in range(0, n_rows, STRIP_ROWS):
-            transpose_rows(filtered[:, row : row + STRIP_ROWS], 0, strip.numpy())
+            transpose_rows(filtered[:, row : row + STRIP_ROWS], 0, strip)
             slab.zero_()
-            add_back_projection(strip, torch.from_numpy(columns[parts]), torch.from_numpy(scale), slab)
-            forward_project(slab.numpy(), rays[views], sums)
+            add_back_projection(strip, columns[parts], scale, slab)
+            forward_project(slab, rays[views], sums)
             for place, k in own:
                 for tap in range(3):
-                    sums[place] -= taps[place, :, tap, None] * strip[k, tap : tap + n_u].numpy()
-            reprojected[:, row : row + STRIP_ROWS] = sums.transpose(0, 2, 1)
-        return torch.from_numpy(reprojected).to(aligned.device)
+                    sums[place] -= taps[place, :, tap, None] * strip[k, tap : tap + n_u]
+            reprojected[:, row : row + STRIP_ROWS] = sums.transpose(1, 2)
+        return reprojected
 
     def _scale(self) -> NDArray[np.float32]:
         """Weights of the slab's voxels ``(z, x)``, faded out along z.

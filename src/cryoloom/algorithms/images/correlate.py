@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from cryoloom.algorithms.images.parabola import vertex_offset
+
 __all__ = [
     "Overlap",
     "Peaks",
@@ -116,10 +118,8 @@ def refine_parabola(
         c = (column + offset) % n_x if axis == 1 else column
         return torch.gather(flat, -1, (r * n_x + c)[..., None])[..., 0]
 
-    below, here, above = at(-1), at(0), at(1)
-    curvature = below - 2 * here + above
-    step = 0.5 * (below - above) / torch.where(curvature < 0, curvature, -torch.ones_like(curvature))
-    return torch.where(curvature < 0, step, torch.zeros_like(step)).clamp(-0.5, 0.5)
+    offset: torch.Tensor = vertex_offset(at(-1), at(0), at(1))
+    return offset
 
 
 def correlation_peaks(

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["ScratchBuffers"]
@@ -23,6 +24,7 @@ class ScratchBuffers(threading.local):
 
     def __init__(self) -> None:
         self._blocks: dict[str, NDArray[np.uint8]] = {}
+        self._tensors: dict[str, torch.Tensor] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array with what was left in it; it is valid until the same name is asked for again."""
@@ -33,3 +35,12 @@ class ScratchBuffers(threading.local):
             block = np.empty(n_bytes + _LINE_BYTES, np.uint8)
             block = self._blocks[name] = block[-block.ctypes.data % _LINE_BYTES :]
         return block[:n_bytes].view(dtype).reshape(shape)
+
+    def tensor(self, name: str, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """A float32 tensor on a device, as `array`; torch begins it on a line of the caches."""
+        n = math.prod(shape)
+        block = self._tensors.get(name)
+        if block is None or block.numel() < n or block.device != device:
+            self._tensors.pop(name, None)
+            block = self._tensors[name] = torch.empty(n, dtype=torch.float32, device=device)
+        return block[:n].view(shape)

@@ -18,6 +18,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.images.parabola import vertex_offset
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior
 from cryoloom.kernels.movies.frame_shifts import (
@@ -202,13 +203,7 @@ def _peak(correlation: NDArray[np.float32], reach_yx: NDArray[np.int_]) -> NDArr
     n_y, n_x = correlation.shape
     along_y = [correlation[(y + d) % n_y, x] for d in (-1, 0, 1)]
     along_x = [correlation[y, (x + d) % n_x] for d in (-1, 0, 1)]
-    return np.array([y + _parabola(*along_y), x + _parabola(*along_x)])
-
-
-def _parabola(before: float, at: float, after: float) -> float:
-    """Offset of the vertex of the parabola through three neighbours, within half a pixel."""
-    curvature = 2.0 * at - before - after
-    return 0.0 if curvature <= 0 else float(np.clip(0.5 * (after - before) / curvature, -0.5, 0.5))
+    return np.array([y + float(vertex_offset(*along_y)), x + float(vertex_offset(*along_x))])
 
 
 # --- Most probable trajectory

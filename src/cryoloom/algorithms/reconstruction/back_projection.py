@@ -23,18 +23,19 @@ from cryoloom.algorithms.images.half_sample import REACH, half_sample_taps
 from cryoloom.algorithms.images.radial_filter import RadialFilter
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
-from cryoloom.kernels.images.extend_rows import extend_rows, extend_rows_serial
-from cryoloom.kernels.images.transpose_rows import transpose_rows_serial
+from cryoloom.kernels.images.extend_rows import extend_rows
+from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS, back_project, back_project_oblique
 from cryoloom.kernels.vector.column_transform import plan_transform
 from cryoloom.kernels.vector.filter_rows import filter_rows
+from cryoloom.kernels.vector.support import vector_code_fits
 
-__all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection", "scratch"]
+__all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection"]
 
 COLUMN_OVERSAMPLING = 2
 """Columns per aligned pixel in back-projection: linear interpolation then loses little and aliases less."""
 _TILTS_AT_ONCE = 8
-"""Tilts filtered at a time, on as many threads or on a GPU."""
+"""Tilts filtered at a time, on as many threads."""
 _INTERPOLATION_ERROR = 0.005
 """Largest error of columns between pixels, a seventh of what linear interpolation between them makes."""
 
@@ -100,8 +101,8 @@ class WeightedBackProjection:
         self, aligned: torch.Tensor, first_row: int, n_rows: int, memory: ScratchBuffers, pool: Executor
     ) -> torch.Tensor:
         n_z, _, n_x = self.volume_shape
-        volume = scratch("volume", (n_z, n_rows, n_x), aligned.device, memory)
-        if self.taps is not None and aligned.device.type == "cpu":
+        volume = memory.tensor("volume", (n_z, n_rows, n_x), aligned.device)
+        if self.taps is not None and vector_code_fits(aligned):
             images = self._filtered_turned(aligned, first_row, self.taps, memory)
         else:
             some = aligned[:, first_row : first_row + n_rows + 2 * self.halo_rows]
@@ -138,11 +139,7 @@ class WeightedBackProjection:
         becomes the first. The outermost columns become 0. On a CPU the calling thread works alone.
         """
         fine = torch.fft.irfft(spectra, n=COLUMN_OVERSAMPLING * n, norm="forward")
-        if images.device.type == "cpu":
-            transpose_rows_serial(fine.numpy(), COLUMN_OVERSAMPLING * start, images.numpy())
-        else:
-            fine = fine[..., COLUMN_OVERSAMPLING * start :][..., : images.shape[1] - 2]
-            images[:, 1:-1, : fine.shape[1]] = fine.transpose(1, 2)
+        transpose_rows(fine, COLUMN_OVERSAMPLING * start, images, serial=True)
 
     def sharpen_rows(self, images: torch.Tensor) -> None:
         """Take back, in place, what interpolation between rows blurs, if there is any: ``(..., row)``."""
@@ -152,11 +149,9 @@ class WeightedBackProjection:
             images[..., 1:-1] -= bend / 12
 
     def _padded(self, aligned: torch.Tensor) -> torch.Tensor:
-        padded = torch.empty((*aligned.shape[:2], self.n_padded))
-        # On the CPU tilts are filtered side by side; for a GPU rows are extended by all threads.
-        extend = extend_rows_serial if aligned.device.type == "cpu" else extend_rows
-        extend(aligned.cpu().numpy(), padded.numpy())
-        return padded.to(aligned.device)
+        padded = torch.empty((*aligned.shape[:2], self.n_padded), device=aligned.device)
+        extend_rows(aligned, padded, serial=True)  # tilts are filtered side by side
+        return padded
 
     def _filtered_turned(
         self, aligned: torch.Tensor, first_row: int, taps: NDArray[np.float32], memory: ScratchBuffers
@@ -175,31 +170,20 @@ class WeightedBackProjection:
         n_tilts, n_rows, _ = aligned.shape
         width = n_rows if self.halo_rows else STRIP_ROWS
         shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, width)
-        images = scratch("images", shape, aligned.device, memory)
-        n_at_once = 1
-        if aligned.device.type != "cpu":
-            n_at_once = _TILTS_AT_ONCE
-            images.zero_()
+        images = memory.tensor("images", shape, aligned.device)
+        filters = self.filters.to(aligned.device)
 
-        def filter_some(first: int) -> None:
-            some = slice(first, min(n_tilts, first + n_at_once))
-            spectra = torch.fft.rfft(self._padded(aligned[some]), norm="forward")
-            spectra *= self.filters[some, None].to(aligned.device)
+        def filter_tilt(tilt: int) -> None:
+            one = slice(tilt, tilt + 1)
+            spectra = torch.fft.rfft(self._padded(aligned[one]), norm="forward")
+            spectra *= filters[one, None]
             start = (self.n_padded - self.n_columns) // 2
-            self.turn_finer(spectra, self.n_padded, start, images[some])
+            self.turn_finer(spectra, self.n_padded, start, images[one])
 
-        side_by_side = pool.map if aligned.device.type == "cpu" else map
-        for _ in side_by_side(filter_some, range(0, n_tilts, n_at_once)):
+        for _ in pool.map(filter_tilt, range(n_tilts)):
             pass
         self.sharpen_rows(images)
         return images
-
-
-def scratch(name: str, shape: tuple[int, ...], device: torch.device, memory: ScratchBuffers) -> torch.Tensor:
-    """A float32 tensor with anything in it; on the CPU in memory that is used again."""
-    if device.type == "cpu":
-        return torch.from_numpy(memory.array(name, shape, np.float32))
-    return torch.empty(shape, dtype=torch.float32, device=device)
 
 
 def filtering_threads(at_most: int = _TILTS_AT_ONCE) -> AbstractContextManager[Executor]:

@@ -28,7 +28,6 @@ from cryoloom.algorithms.reconstruction.back_projection import (
     COLUMN_OVERSAMPLING,
     WeightedBackProjection,
     filtering_threads,
-    scratch,
 )
 from cryoloom.algorithms.reconstruction.depth_basis import DepthBasis, linear_basis, polynomial_basis
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
@@ -36,6 +35,7 @@ from cryoloom.kernels.projection.backproject_deep import DepthMixtures, back_pro
 from cryoloom.kernels.projection.blend_depths import blend_depths
 from cryoloom.kernels.projection.correct_depths import METHODS, DepthFactors, correct_depths
 from cryoloom.kernels.vector.column_transform import plan_transform
+from cryoloom.kernels.vector.support import vector_code_fits
 from cryoloom.model import Ctf, Microscope, Pose
 
 __all__ = ["DepthCorrectedBackProjection", "plan_depth_correction"]
@@ -106,7 +106,7 @@ class DepthCorrectedBackProjection:
         nodes = self._corrected(aligned, n_rows)
         n_z, n_y, n_x = self.plain.volume_shape
         is_fine = n_z > _MANY_SLABS * self.slab_voxels
-        is_deep = is_fine and nodes.device.type == "cpu" and not self.plain.halo_rows
+        is_deep = is_fine and vector_code_fits(nodes) and not self.plain.halo_rows
         images = torch.zeros((0 if is_deep else len(self.poses), *nodes.shape[2:]), device=nodes.device)
         mixtures: DepthMixtures | None = None
         slabs: list[torch.Tensor] = []
@@ -117,7 +117,7 @@ class DepthCorrectedBackProjection:
             if mixtures is None or self.plain.halo_rows:
                 mixtures = self._mixtures(first_row + start + 0.5 * (height - 1) - n_y // 2)
                 slabs = [] if is_deep else self._of_slabs(mixtures, nodes.device)
-            volume = scratch("volume", (n_z, height, n_x), nodes.device, memory)
+            volume = memory.tensor("volume", (n_z, height, n_x), nodes.device)
             if is_deep:
                 columns = self.plain.columns.numpy()
                 back_project_deep(nodes[strip].numpy(), mixtures, columns, self.slab_voxels, volume.numpy())
@@ -144,19 +144,15 @@ class DepthCorrectedBackProjection:
         taps = self.plain.taps
         n_strips = math.ceil(n_rows / STRIP_ROWS)
         shape = (n_strips, self.n_nodes, self._n_fine, STRIP_ROWS + 2 * self.plain.halo_rows)
-        if aligned.device.type == "cpu" and taps is not None and self.margin_px >= len(taps):
+        if vector_code_fits(aligned) and taps is not None and self.margin_px >= len(taps):
             # NumPy asks for large pages, which are had sooner.
             nodes = torch.from_numpy(np.empty(shape, np.float32))
             self._correct_side_by_side(aligned, taps, nodes)
             return nodes
         nodes = torch.zeros(shape, device=aligned.device)
-        if aligned.device.type == "cpu":
-            with filtering_threads(_TILTS_APART) as pool:
-                for _ in pool.map(lambda i: self._correct_tilt(aligned, i, nodes), range(len(aligned))):
-                    pass
-        else:
-            for i in range(len(aligned)):
-                self._correct_tilt(aligned, i, nodes)
+        with filtering_threads(_TILTS_APART) as pool:
+            for _ in pool.map(lambda i: self._correct_tilt(aligned, i, nodes), range(len(aligned))):
+                pass
         self.plain.sharpen_rows(nodes)
         return nodes
 

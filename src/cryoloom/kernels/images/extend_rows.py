@@ -1,68 +1,32 @@
-"""Rows of images continued smoothly beyond what was seen: one numba loop over rows, two ways."""
+"""Rows of images continued smoothly beyond what was seen: numba on the CPU, torch on CUDA."""
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-from numba import prange
-from numpy.typing import NDArray
+import torch
 
-__all__ = ["extend_rows", "extend_rows_serial"]
+from cryoloom.kernels.images.extend_rows_cpu import extend_rows_numba, extend_rows_numba_serial
+from cryoloom.kernels.images.extend_rows_gpu import extend_rows_torch
 
-Floats = NDArray[np.float32]
+__all__ = ["extend_rows"]
 
 
-@numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
-def extend_rows(rows: Floats, padded: Floats) -> None:
+def extend_rows(rows: torch.Tensor, padded: torch.Tensor, *, serial: bool = False) -> None:
     """Fill ``padded`` with the rows, centred, continued beyond their first and last seen pixel, falling to 0.
 
     rows   : (tilt, row, column) float32, NaN outside the image, finite within it.
-    padded : (tilt, row, n_padded) float32, overwritten.
+    padded : (tilt, row, n_padded) float32, overwritten. On the rows' device.
+    serial : on the CPU, work on the calling thread only.
 
     Beyond the image a row goes on with the mean of its outermost pixels (1/64 of the row), which falls
     to 0 as a raised cosine over the padding: a step there would become a bright edge after the ramp filter.
     A row without an image is 0.
     """
-    n_rows = rows.shape[1]
-    fade = _fade(rows.shape[2], padded.shape[2])
-    for i in prange(len(rows) * n_rows):
-        _extend_row(rows[i // n_rows, i % n_rows], fade, padded[i // n_rows, i % n_rows])
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def extend_rows_serial(rows: Floats, padded: Floats) -> None:
-    """`extend_rows` on the calling thread alone."""
-    fade = _fade(rows.shape[2], padded.shape[2])
-    for tilt in range(len(rows)):
-        for row in range(rows.shape[1]):
-            _extend_row(rows[tilt, row], fade, padded[tilt, row])
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _fade(n_columns: int, n_padded: int) -> Floats:
-    before = max(1, (n_padded - n_columns) // 2)
-    return (0.5 + 0.5 * np.cos(np.pi * np.arange(before) / before)).astype(np.float32)
-
-
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def _extend_row(row: Floats, fade: Floats, out: Floats) -> None:
-    n_columns, n_padded = len(row), len(out)
-    before = (n_padded - n_columns) // 2
-    out[:] = 0
-    first = 0
-    while first < n_columns and np.isnan(row[first]):
-        first += 1
-    if first == n_columns:
-        return
-    last = n_columns - 1
-    while np.isnan(row[last]):
-        last -= 1
-    out[before + first : before + last + 1] = row[first : last + 1]
-    near = min(max(2, n_columns // 64), last - first + 1)
-    left = row[first : first + near].mean()
-    right = row[last + 1 - near : last + 1].mean()
-    for distance in range(1, len(fade)):
-        if before + first - distance >= 0:
-            out[before + first - distance] = left * fade[distance]
-        if before + last + distance < n_padded:
-            out[before + last + distance] = right * fade[distance]
+    if rows.dtype != torch.float32 or padded.dtype != torch.float32:
+        raise TypeError(f"expected float32, got {rows.dtype} and {padded.dtype}")
+    if rows.shape[:2] != padded.shape[:2] or padded.shape[2] < rows.shape[2]:
+        raise ValueError(f"rows {tuple(rows.shape)} do not fit into {tuple(padded.shape)}")
+    if rows.device.type == "cpu":
+        extend = extend_rows_numba_serial if serial else extend_rows_numba
+        extend(rows.numpy(), padded.numpy())
+    else:
+        extend_rows_torch(rows, padded)

@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from cryoloom.kernels.compile import parallel_and_serial
+
 __all__ = [
     "add_moved",
     "likelihood_gradient",
@@ -21,8 +23,7 @@ __all__ = [
 _CHUNKS = 16
 
 
-@njit(parallel=True, cache=True)
-def likelihood_gradient(
+def _likelihood_gradient(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
     ramps_x: NDArray[np.complex64],
@@ -47,24 +48,7 @@ def likelihood_gradient(
     return _collect(rows)
 
 
-@njit(nogil=True, cache=True)
-def likelihood_gradient_serial(
-    spectra: NDArray[np.complex64],
-    ramps_y: NDArray[np.complex64],
-    ramps_x: NDArray[np.complex64],
-    ring: NDArray[np.int16],
-    reach: NDArray[np.int64],
-    signal_to_noise: NDArray[np.float32],
-    pattern_to_noise: NDArray[np.float32],
-    weight: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    """`likelihood_gradient` on the calling thread alone: for small spectra, of which several are at work."""
-    rows = np.zeros((ring.shape[0], ramps_y.shape[0], 2))
-    for y in range(ring.shape[0]):
-        _row_gradient(
-            spectra, ramps_y, ramps_x, ring, reach, signal_to_noise, pattern_to_noise, weight, y, rows[y]
-        )
-    return _collect(rows)
+likelihood_gradient, likelihood_gradient_serial = parallel_and_serial(_likelihood_gradient)
 
 
 @njit(nogil=True, cache=True)
@@ -144,8 +128,7 @@ def _collect(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return gradient
 
 
-@njit(parallel=True, cache=True)
-def ring_powers(
+def _ring_powers(
     spectra: NDArray[np.complex64],
     ramps_y: NDArray[np.complex64],
     ramps_x: NDArray[np.complex64],
@@ -163,20 +146,7 @@ def ring_powers(
     return chunks.sum(axis=0)
 
 
-@njit(nogil=True, cache=True)
-def ring_powers_serial(
-    spectra: NDArray[np.complex64],
-    ramps_y: NDArray[np.complex64],
-    ramps_x: NDArray[np.complex64],
-    ring: NDArray[np.int16],
-    reach: NDArray[np.int64],
-    n_rings: int,
-) -> NDArray[np.float64]:
-    """`ring_powers` on the calling thread alone."""
-    chunks = np.zeros((_CHUNKS, 5, n_rings))
-    for chunk in range(_CHUNKS):
-        _chunk_powers(spectra, ramps_y, ramps_x, ring, reach, chunk, chunks[chunk])
-    return chunks.sum(axis=0)
+ring_powers, ring_powers_serial = parallel_and_serial(_ring_powers)
 
 
 @njit(nogil=True, cache=True)

@@ -1,4 +1,4 @@
-"""Back-projection of one strip of a tomogram: one signature, numba on the CPU, Triton on CUDA.
+"""Back-projection of one strip of a tomogram: one signature, vector code on the CPU, Triton on CUDA.
 
 After alignment the tilt axis is y. Voxel ``(z, x)`` of every row y lies, at one tilt, on the same column
 ``u = u0 + ux x + uz z`` of the filtered image, so a strip of 32 rows is summed as vectors: two neighbouring
@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 
 from cryoloom.kernels.projection.backproject_cpu import back_project_numba, back_project_oblique_numba
+from cryoloom.kernels.projection.backproject_torch import back_project_oblique_torch, back_project_torch
+from cryoloom.kernels.vector.support import vector_code_fits
 
 __all__ = ["STRIP_ROWS", "back_project", "back_project_oblique"]
 
@@ -30,8 +32,10 @@ def back_project(images: torch.Tensor, columns: torch.Tensor, volume: torch.Tens
         from cryoloom.kernels.projection.backproject_gpu import back_project_triton
 
         back_project_triton(images, columns, volume)
-    else:
+    elif vector_code_fits(volume):
         back_project_numba(images.numpy(), columns.numpy(), volume.numpy())
+    else:
+        back_project_torch(images, columns, volume)
 
 
 def back_project_oblique(
@@ -43,12 +47,10 @@ def back_project_oblique(
     rows : (tilt, 2) float32 as (v0, vz): voxel (z, y) lies on row ``y + v0 + vz z``. Bilinear interpolation.
     """
     _check(images, columns, volume, n_rows=images.shape[2])
-    on_cpu = (images.cpu().numpy(), columns.cpu().numpy(), rows.cpu().numpy())
-    # X-tilts are rare and small: on CUDA this is computed on the host too.
-    target = volume if volume.device.type == "cpu" else torch.empty_like(volume, device="cpu")
-    back_project_oblique_numba(*on_cpu, target.numpy())
-    if target is not volume:
-        volume.copy_(target)
+    if volume.device.type == "cpu":
+        back_project_oblique_numba(images.numpy(), columns.numpy(), rows.numpy(), volume.numpy())
+    else:
+        back_project_oblique_torch(images, columns, rows, volume)
 
 
 def _check(images: torch.Tensor, columns: torch.Tensor, volume: torch.Tensor, n_rows: int) -> None:

@@ -1,32 +1,27 @@
-"""Forward projection of a strip of a volume: the sum along the beam, row by row; numba on the CPU.
+"""Forward projection of a strip of a volume: the sum along the beam, row by row.
 
-The counterpart of `cryoloom.kernels.projection.backproject`: the tilt axis is y, and all rows y of a strip
-share the columns, so the innermost sums are those of back-projection with heights in the place of tilts.
+One signature, vector code on the CPU and torch elsewhere. The counterpart of
+`cryoloom.kernels.projection.backproject`.
 """
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-from numba import prange
-from numpy.typing import NDArray
+import torch
 
-from cryoloom.kernels.vector.code import ROWS, TILT_BLOCK, pointer, sum_tilts
+from cryoloom.kernels.projection.forward_project_cpu import forward_project_numba, own_taps_numba
+from cryoloom.kernels.projection.forward_project_torch import forward_project_torch, own_taps_torch
+from cryoloom.kernels.vector.ir import ROWS
+from cryoloom.kernels.vector.support import vector_code_fits
 
 __all__ = ["forward_project", "own_taps"]
 
-Floats = NDArray[np.float32]
 
-_U_TILE = 64
-_ALMOST_1 = np.float32(1 - 1.2e-7)
-
-
-def forward_project(volume: Floats, rays: Floats, images: Floats) -> None:
+def forward_project(volume: torch.Tensor, rays: torch.Tensor, images: torch.Tensor) -> None:
     """Fill images with the sums of a strip along the rays of each tilt.
 
     volume : (z, x, 32) float32, contiguous, its outermost columns x all 0. rays : (tilt, 3) float32 as
     (x0, xu, xz): the ray of image column u passes layer z at ``x = x0 + xu u + xz z``, interpolated linearly.
-    images : (tilt, u, 32) float32, overwritten.
+    images : (tilt, u, 32) float32, contiguous, overwritten. All on one device.
     """
     if (
         volume.shape[2] != ROWS
@@ -35,59 +30,24 @@ def forward_project(volume: Floats, rays: Floats, images: Floats) -> None:
         or volume.shape[1] < 2
     ):
         raise ValueError(
-            f"expected {ROWS} rows and a ray for each tilt, got volume {volume.shape}, rays {rays.shape} and "
-            f"images {images.shape}"
+            f"expected {ROWS} rows and a ray for each tilt, got volume {tuple(volume.shape)}, "
+            f"rays {tuple(rays.shape)} and images {tuple(images.shape)}"
         )
-    if volume.size >= 2**31:  # offsets are 32-bit
-        raise ValueError(f"a strip of {volume.size} voxels is too large")
-    _forward_project(volume, rays, images)
+    if volume.numel() >= 2**31:  # offsets are 32-bit
+        raise ValueError(f"a strip of {volume.numel()} voxels is too large")
+    if vector_code_fits(volume):
+        forward_project_numba(volume.numpy(), rays.numpy(), images.numpy())
+    else:
+        forward_project_torch(volume, rays, images)
 
 
-@numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
-def _forward_project(volume: Floats, rays: Floats, images: Floats) -> None:
-    n_z, n_x, _ = volume.shape
-    n_tilts, n_u, _ = images.shape
-    n_padded = (n_z + TILT_BLOCK - 1) // TILT_BLOCK * TILT_BLOCK
-    first = np.zeros(n_padded, np.int32)
-    first[:n_z] = np.arange(n_z) * (n_x * ROWS)
-    last = np.float32(n_x - 1) * _ALMOST_1
-    n_tiles = (n_u + _U_TILE - 1) // _U_TILE
-    for job in prange(n_tilts * n_tiles):
-        tilt, tile = job // n_tiles, job % n_tiles
-        at_u_0 = np.zeros(n_padded, np.float32)
-        per_u = np.zeros(n_padded, np.float32)
-        for z in range(n_z):
-            at_u_0[z] = rays[tilt, 0] + rays[tilt, 2] * np.float32(z)
-            per_u[z] = rays[tilt, 1]
-        offsets = np.empty(n_padded, np.int32)
-        weights = np.empty(n_padded, np.float32)
-        for u in range(tile * _U_TILE, min(n_u, (tile + 1) * _U_TILE)):
-            target = pointer(images, (tilt * n_u + u) * ROWS)
-            sum_tilts(volume, (at_u_0, per_u, first), np.float32(u), last, offsets, weights, target)
-
-
-@numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
-def own_taps(scale: Floats, rays: Floats, columns: Floats, n_u: int) -> Floats:
+def own_taps(scale: torch.Tensor, rays: torch.Tensor, columns: torch.Tensor, n_u: int) -> torch.Tensor:
     """What a column of an image gives itself and its neighbours by way of the volume, ``(tilt, u, 3)``.
 
     An image back-projected with the weights ``scale (z, x)`` and projected along its own rays is
     ``sum_k taps[u, k] image[u - 1 + k]``: a ray meets, left and right of it, voxels that took from the ray's
     column and the next. columns, rays : (tilt, 3), as `back_project` and `forward_project` take them.
     """
-    n_z, n_x = scale.shape
-    taps = np.zeros((len(rays), n_u, 3), np.float32)
-    for tilt in prange(len(rays)):
-        per_x = columns[tilt, 1]
-        for u in range(n_u):
-            for z in range(n_z):
-                x = rays[tilt, 0] + rays[tilt, 1] * u + rays[tilt, 2] * z
-                if x < 0 or x > n_x - 1:
-                    continue
-                left = min(int(x), n_x - 2)
-                right = x - left
-                from_left, from_right = (1 - right) * scale[z, left], right * scale[z, left + 1]
-                # The left voxel lies on column u - right * per_x, the other on u + (1 - right) * per_x.
-                taps[tilt, u, 0] += from_left * right * per_x
-                taps[tilt, u, 2] += from_right * (1 - right) * per_x
-                taps[tilt, u, 1] += from_left * (1 - right * per_x) + from_right * (1 - (1 - right) * per_x)
-    return taps
+    if scale.device.type == "cpu":
+        return torch.from_numpy(own_taps_numba(scale.numpy(), rays.numpy(), columns.numpy(), n_u))
+    return own_taps_torch(scale, rays, columns, n_u)

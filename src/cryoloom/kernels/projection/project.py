@@ -1,6 +1,6 @@
 """Projection of one strip of a tomogram and its transpose; what iterative methods repeat.
 
-One signature, numba on the CPU and torch on CUDA.
+One signature, vector code on the CPU and torch elsewhere.
 
 Voxel ``(z, x)`` is seen by tilt t about column ``u = u0 + ux x + uz z`` and shares itself linearly between
 the two columns next to it; back-projection takes from the same two with the same weights. Images begin and
@@ -13,7 +13,8 @@ import torch
 
 from cryoloom.kernels.projection.project_cpu import add_back_projection_numba, project_numba
 from cryoloom.kernels.projection.project_torch import add_back_projection_torch, project_torch
-from cryoloom.kernels.vector.code import ROWS
+from cryoloom.kernels.vector.ir import ROWS
+from cryoloom.kernels.vector.support import vector_code_fits
 
 __all__ = ["add_back_projection", "project"]
 
@@ -27,7 +28,7 @@ def project(volume: torch.Tensor, columns: torch.Tensor, images: torch.Tensor) -
               on one device.
     """
     _check(volume, columns, images)
-    if volume.device.type == "cpu":
+    if vector_code_fits(volume):
         project_numba(volume.numpy(), columns.numpy(), images.numpy())
     else:
         project_torch(volume, columns, images)
@@ -43,7 +44,7 @@ def add_back_projection(
     _check(volume, columns, images)
     if scale.shape != volume.shape[:2] or scale.dtype != torch.float32:
         raise ValueError(f"expected float32 scales {tuple(volume.shape[:2])}, got {tuple(scale.shape)}")
-    if volume.device.type == "cpu":
+    if vector_code_fits(volume):
         add_back_projection_numba(images.numpy(), columns.numpy(), scale.contiguous().numpy(), volume.numpy())
     else:
         add_back_projection_torch(images, columns, scale, volume)
