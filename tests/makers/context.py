@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from cryoloom.engine.worker.item_log import ItemLog
 from cryoloom.engine.worker.parts import PartContext
+from cryoloom.engine.worker.programs import run_program
 from cryoloom.model import ArrayTable, Movie, MovieFrames
 
 
@@ -70,6 +72,18 @@ class MemoryContext:
             )
             yield {name: np.asarray(values) for name, values in function(part, context).items()}
             (progress or self.progress)(i + 1, len(parts))
+
+    def run(self, command, *, timeout_s=None, environment=None, stdin=""):
+        return run_program(
+            command,
+            folder=self.scratch(),
+            log=ItemLog(self.scratch() / "log.txt", ""),
+            look=lambda: None,
+            n_threads=self.n_threads,
+            timeout_s=timeout_s,
+            environment=environment,
+            stdin=stdin,
+        )
 
     def scratch(self):
         if self.scratch_folder is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 import uuid
 from dataclasses import replace
@@ -364,6 +365,37 @@ def spread_part(part, context):
         image = series.best_stack.images[2] + context.rng.normal(0, 0.1, (8, 10))
         total[part["i"] :: part["params"]["n_parts"]] += image[part["i"] :: part["params"]["n_parts"]]
     return {"sum": total * part["shared"].mean()}
+
+
+class OutsideParams(StepParams):
+    """Parameters."""
+
+    code: str = "print('lines from outside', flush=True)"
+    in_parts: bool = False
+
+
+@step(
+    "outside_program",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    bytes_per_part=lambda item, params: 1,
+)
+def outside_program(series: TiltSeries, params: OutsideParams, context: StepContext) -> TiltSeries:
+    """Run Python code as an outside program."""
+    if params.in_parts:
+        context.map(outside_part, [params.code, params.code])
+    else:
+        context.run([sys.executable, "-c", params.code])
+    context.warn("it is not known what it did")
+    return series
+
+
+def outside_part(part, context):
+    """Run it for a part."""
+    context.run([sys.executable, "-c", part])
+    return {}
 
 
 STEPS = tuple(value for value in list(vars().values()) if hasattr(value, "declaration"))

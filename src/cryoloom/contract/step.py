@@ -136,6 +136,21 @@ class StepContext(Protocol):
     def scratch(self) -> Path:
         """A folder for this item's own files; it is removed with all in it when the step has ended."""
 
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        timeout_s: float | None = None,
+        environment: Mapping[str, str] | None = None,
+        stdin: str = "",
+    ) -> ProgramOutput:
+        """Run an outside program in `scratch`, without a shell; what it prints goes to the item's log.
+
+        The program ends with the task, whatever ends that. Raises UserInputError where there is no such
+        program, TransientError where it was killed, took longer than ``timeout_s`` or the disk is full, and
+        DataUnfitError with the last lines it printed where it fails.
+        """
+
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""
 

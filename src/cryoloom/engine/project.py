@@ -20,6 +20,7 @@ from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, validated_params
 from cryoloom.engine.graph.workflow_export import workflow_of_runs
+from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.history.results import ItemResult, final_items, results_of
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
@@ -281,6 +282,10 @@ class Project:
             return replace(loaded, series=with_overrides(loaded.series, overrides))
         decided: TiltSeries = with_overrides(loaded, overrides)
         return decided
+
+    def item_log(self, run: str | int, item: str) -> Path:
+        """File in which the work of a run on an item is logged: warnings, figures, output of programs."""
+        return item_log(self.database, self.folder, self.find_run(run), item)
 
     def values(self, item: ItemRecord) -> tuple[Item, ...]:
         """What an item is, or, where its work gave a tuple of items, all of these."""

@@ -247,7 +247,9 @@ class Machine:
 @pytest.mark.usefixtures("fake_steps")
 @pytest.mark.parametrize(("gib", "n_fitting"), [(0.5, 1), (1, 1), (2, 2), (3.5, 3)])
 def test_as_many_run_as_fit_into_memory_by_what_steps_declare(gib, n_fitting, monkeypatch):
-    monkeypatch.setattr("cryoloom.engine.dask_executor.bytes_needed", lambda task: 1 << 30)  # 1 GiB each
+    monkeypatch.setattr(
+        "cryoloom.engine.executors.dask_executor.bytes_needed", lambda task: 1 << 30
+    )  # 1 GiB each
     executor = DaskExecutor(Machine(int(gib * 2**30)))
     n = 0
     while executor.has_room(task(f"TS_{n}")) and n < 10:

@@ -15,10 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.step import JsonValue, PartFunction, Step
+from cryoloom.contract.step import JsonValue, PartFunction, ProgramOutput, Step
 from cryoloom.engine.worker.gates import GatedSink, check_columns
+from cryoloom.engine.worker.item_log import LOG_NAME, ItemLog
 from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.engine.worker.parts import OpenPool, PartMapper, serially
+from cryoloom.engine.worker.programs import run_program
 from cryoloom.engine.worker.resources import Resources
 from cryoloom.errors import TransientError
 from cryoloom.formats.exchange.parquet import write_parquet
@@ -68,6 +70,8 @@ class EngineContext:
     open_pool: OpenPool | None = None
     """Who does the parts of the step's work."""
     parts_at_once: int = 1
+    log: ItemLog | None = None
+    """Where warnings, figures and the output of programs are written as they come."""
     figures: dict[str, float] = field(default_factory=dict)
     reasons_not_measurable: dict[str, str] = field(default_factory=dict)
     """Why a figure could not be measured, by the figure's name."""
@@ -124,6 +128,26 @@ class EngineContext:
         self._scratch_folder.mkdir(parents=True, exist_ok=True)
         return self._scratch_folder
 
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        timeout_s: float | None = None,
+        environment: Mapping[str, str] | None = None,
+        stdin: str = "",
+    ) -> ProgramOutput:
+        """Run an outside program in `scratch`."""
+        return run_program(
+            command,
+            folder=self.scratch(),
+            log=self.log or ItemLog(self._scratch_folder / LOG_NAME, ""),
+            look=self.look,
+            n_threads=self.n_threads,
+            timeout_s=timeout_s,
+            environment=environment,
+            stdin=stdin,
+        )
+
     @functools.cached_property
     def _mapper(self) -> PartMapper:
         return PartMapper(
@@ -136,6 +160,7 @@ class EngineContext:
             n_at_once=self.parts_at_once,
             look=self.look,
             warn=self.warn,
+            log=self.log,
         )
 
     def imap(
@@ -192,12 +217,14 @@ class EngineContext:
         self._require_declared("figure", name, {figure.name for figure in self.step.figures})
         self.reasons_not_measurable.pop(name, None)
         self.figures[name] = float(value)
+        self._log(f"{name} = {value:.6g}")
 
     def not_measurable(self, name: str, reason: str) -> None:
         """Keep why a declared figure has no value."""
         self._require_declared("figure", name, {figure.name for figure in self.step.figures})
         self.figures.pop(name, None)
         self.reasons_not_measurable[name] = reason
+        self._log(f"{name} is not measurable: {reason}")
 
     def record(self, name: str, data: JsonValue) -> None:
         """Keep declared curves and tables."""
@@ -214,6 +241,11 @@ class EngineContext:
     def warn(self, message: str) -> None:
         """Keep a warning."""
         self.warnings.append(message)
+        self._log(f"warning: {message}")
+
+    def _log(self, line: str) -> None:
+        if self.log is not None:
+            self.log.line(line)
 
     def commit(self) -> tuple[FileRecord, ...]:
         """Check every new file, then let all appear under their names."""

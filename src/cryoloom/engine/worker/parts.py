@@ -20,9 +20,11 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.step import PartFunction
+from cryoloom.contract.step import PartFunction, ProgramOutput
 from cryoloom.engine.worker.failures import describe_error, raise_described
 from cryoloom.engine.worker.interruption import StillWanted
+from cryoloom.engine.worker.item_log import LOG_NAME, ItemLog
+from cryoloom.engine.worker.programs import run_program
 from cryoloom.engine.worker.resources import Resources, set_threads
 from cryoloom.errors import TransientError
 from cryoloom.formats.pixels.movie import open_movie
@@ -78,6 +80,8 @@ class PartOutcome:
     arrays: Arrays
     error: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    log: str = ""
+    """What outside programs printed."""
 
 
 class PartPool(Protocol):
@@ -106,6 +110,11 @@ class PartContext:
     folder: Path
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def log(self) -> ItemLog:
+        """Of this part; the step adds it to the item's log."""
+        return ItemLog(self.folder / LOG_NAME, "")
+
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open a movie."""
         return open_movie(movie)
@@ -114,6 +123,26 @@ class PartContext:
         """A folder for this part's own files; it is removed when the step has ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        timeout_s: float | None = None,
+        environment: Mapping[str, str] | None = None,
+        stdin: str = "",
+    ) -> ProgramOutput:
+        """Run an outside program in `scratch`, as `StepContext.run` does."""
+        return run_program(
+            command,
+            folder=self.scratch(),
+            log=self.log,
+            look=self.look,
+            n_threads=self.n_threads,
+            timeout_s=timeout_s,
+            environment=environment,
+            stdin=stdin,
+        )
 
     def progress(self, done: int, total: int) -> None:
         """Look whether the part is still wanted; how far it is, the step tells."""
@@ -155,11 +184,12 @@ class PartMapper:
         n_at_once: int,
         look: Callable[[], None],
         warn: Callable[[str], None],
+        log: ItemLog | None,
     ) -> None:
         self._project, self._what, self._seed = project, what, seed
         self._scratch, self._coordinator = scratch, coordinator
         self._open_pool, self._n_at_once = open_pool, max(1, n_at_once)
-        self._look, self._warn = look, warn
+        self._look, self._warn, self._log = look, warn, log
         self._n_calls = 0
 
     def imap(
@@ -224,6 +254,8 @@ class PartMapper:
             first.n_tries += 1
             first.future = pool.submit(first.task)
             return None
+        if outcome.log and self._log is not None:
+            self._log.add(outcome.log)
         for message in outcome.warnings:
             self._warn(message)
         if outcome.error is not None:
@@ -267,6 +299,7 @@ def run_part(task: PartTask, resources: Resources) -> PartOutcome:
         look=wanted.look,
         folder=task.scratch,
     )
+    error: Mapping[str, Any] | None = None
     try:
         wanted.look(now=True)
         shutil.rmtree(task.scratch, ignore_errors=True)  # of a worker that was lost at this part
@@ -276,8 +309,8 @@ def run_part(task: PartTask, resources: Resources) -> PartOutcome:
         made = function(decode(_copied(task.part), task.project, MrcPixels), context)
         arrays = {str(name): _as_array(name, array) for name, array in made.items()}
     except Exception as failure:
-        return PartOutcome(arrays={}, error=describe_error(failure), warnings=tuple(context.warnings))
-    return PartOutcome(arrays=arrays, warnings=tuple(context.warnings))
+        arrays, error = {}, describe_error(failure)
+    return PartOutcome(arrays=arrays, error=error, warnings=tuple(context.warnings), log=context.log.tail(0))
 
 
 def _copied(data: Any) -> Any:

@@ -16,6 +16,7 @@ from cryoloom.engine.worker.context import EngineContext
 from cryoloom.engine.worker.failures import describe_error
 from cryoloom.engine.worker.gates import check_value
 from cryoloom.engine.worker.interruption import STOP_FILE, StepInterrupted, StillWanted
+from cryoloom.engine.worker.item_log import LOG_NAME, ItemLog
 from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.engine.worker.parts import OpenPool, serially
 from cryoloom.engine.worker.resources import Resources, set_threads
@@ -125,11 +126,17 @@ def execute(
         wanted.look()
         tell(done, total)
 
+    folder = task.project / task.run_folder / task.item
+    device = resources.device if step.gpu != "none" else "cpu"
+    log = ItemLog(
+        folder / LOG_NAME, f"{task.node} of {task.item}: {step.name} {step.version} on {socket.gethostname()}"
+    )
     context = EngineContext(
         item_name=task.item,
         project=task.project,
-        folder=task.project / task.run_folder / task.item,
-        device=resources.device if step.gpu != "none" else "cpu",
+        folder=folder,
+        device=device,
+        log=None if task.grows else log,
         n_threads=resources.n_threads,
         memory_bytes=resources.memory_bytes,
         seed=int(task.key[:16], 16),
@@ -173,6 +180,8 @@ def execute(
         error = describe_error(failure)
     finally:
         context.close()
+    seconds = time.perf_counter() - clock
+    _log_end(log, task, error, left_out, seconds)
     return Outcome(
         task=task,
         value=value,
@@ -185,10 +194,25 @@ def execute(
         records=context.records,
         warnings=tuple(context.warnings),
         started=started,
-        seconds=time.perf_counter() - clock,
+        seconds=seconds,
         device=context.device,
         host=socket.gethostname(),
     )
+
+
+def _log_end(
+    log: ItemLog, task: Task, error: Mapping[str, Any] | None, left_out: str, seconds: float
+) -> None:
+    """Say in the item's log how it ended; of a task that nobody wants any more, only if it is begun."""
+    is_interrupted = error is not None and error["kind"] == StepInterrupted.__name__
+    if task.grows or (is_interrupted and not log.is_begun):
+        return
+    if error is None:
+        log.line(f"left out: {left_out}" if left_out else f"done in {seconds:.1f} s")
+    else:
+        facts = "".join(f", {name}={value}" for name, value in error["facts"].items())
+        log.line(f"{'broken off' if is_interrupted else 'failed'}: {error['message']}{facts}")
+        log.add("" if is_interrupted else error.get("traceback", ""))
 
 
 def _encoded(made: object, step: Step, task: Task) -> tuple[Encoded, tuple[PartValue, ...]]:

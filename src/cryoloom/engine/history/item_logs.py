@@ -1,0 +1,42 @@
+"""The log of an item in a run: what its step said and what outside programs printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryoloom.engine.worker.item_log import LOG_NAME
+from cryoloom.errors import UserInputError
+from cryoloom.store.database import Database
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["item_log"]
+
+
+def item_log(database: Database, folder: Path, run: RunRecord, name: str) -> Path:
+    """The file in which the work on an item is logged; that of another run where its result was taken over.
+
+    It is there while a worker works on the item. Raises UserInputError where there is none.
+    """
+    path = folder / run.folder / name / LOG_NAME
+    if path.is_file():
+        return path
+    items = [item for item in database.items(run.id, with_values=False) if item.name == name]
+    if not items:
+        raise UserInputError(f"run {run.id} ({run.node}) has no item {name!r}")
+    runs = {each.id: each for each in database.runs()}
+    for item in items:
+        made_by = _worked_on(database, item)
+        path = folder / runs[made_by.run_id].folder / made_by.name / LOG_NAME
+        if path.is_file():
+            return path
+    raise UserInputError(
+        f"there is no log of {name} in run {run.id} ({run.node}); items that a source finds and runs of "
+        "cryoloom before 0.2 have none"
+    )
+
+
+def _worked_on(database: Database, item: ItemRecord) -> ItemRecord:
+    """The item whose work gave this one, in whichever run that was."""
+    while (source := item.reused_from or item.part_of) is not None:
+        item = database.item(source)
+    return item
