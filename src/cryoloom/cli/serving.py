@@ -42,6 +42,9 @@ def serve(
     certificate_key: KeyOption = None,
     behind_proxy: ProxyOption = False,
     token_file: TokenOption = None,
+    root: Annotated[
+        list[Path], typer.Option(help="Folder from which raw data may be chosen; repeat it.")
+    ] = [],  # noqa: B006
     browser: BrowserOption = True,
     list_addresses: Annotated[
         bool, typer.Option("--list", help="Show the addresses of servers that are running here.")
@@ -66,6 +69,7 @@ def serve(
         certificate_key=certificate_key,
         behind_proxy=behind_proxy,
         token_file=token_file,
+        roots=tuple(path.absolute() for path in root),
         open_browser=browser,
     )
     start(found, [], options, _say)

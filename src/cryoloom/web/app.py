@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from cryoloom.errors import CryoloomError, DataUnfitError, TransientError
 from cryoloom.web.access import Access
 from cryoloom.web.guard import Guard
-from cryoloom.web.pages import decisions, graph, image_routes, review, series, series_table, start
+from cryoloom.web.pages import decisions, graph, image_routes, review, runs, series, series_table, start
 from cryoloom.web.site import Site, page, site_of
 
 __all__ = ["make_app"]
@@ -28,6 +28,7 @@ _ROUTERS = (
     series.router,
     review.router,
     graph.router,
+    runs.router,
 )
 
 

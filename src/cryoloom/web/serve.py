@@ -20,6 +20,7 @@ from cryoloom.web.access import Access, read_token_file, write_private
 from cryoloom.web.app import make_app
 from cryoloom.web.files_view import FilesView
 from cryoloom.web.images import ImageShelf
+from cryoloom.web.roots import Roots
 from cryoloom.web.site import Site, open_projects
 
 __all__ = ["ServeOptions", "find_projects", "listen", "serve"]
@@ -43,6 +44,8 @@ class ServeOptions:
     behind_proxy: bool = False
     """A proxy in front speaks TLS with the browsers."""
     token_file: Path | None = None
+    roots: tuple[Path, ...] = ()
+    """Folders from which raw data may be chosen; by default those that hold the projects."""
     open_browser: bool = True
 
     def check(self) -> None:
@@ -86,7 +89,8 @@ def serve(
     options.check()
     shelf = ImageShelf()
     opened = FilesView(files, shelf) if files else None
-    site = Site(open_projects(projects, shelf), shelf, opened)
+    roots = options.roots or tuple(dict.fromkeys(project.parent for project in projects))
+    site = Site(open_projects(projects, shelf), shelf, opened, Roots(roots))
     listening, port = listen(options)
     access = _access(options, port)
     config = uvicorn.Config(

@@ -18,6 +18,8 @@ from cryoloom.web.files_view import FilesView
 from cryoloom.web.images import ImageShelf
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.review_index import ReviewIndex
+from cryoloom.web.roots import Roots
+from cryoloom.web.step_catalogue import StepCatalogue
 
 __all__ = ["RAIL", "Site", "fragment", "open_projects", "page", "project_of", "site_of"]
 
@@ -25,6 +27,7 @@ RAIL = (
     ("", "Graph", "graph", "g"),
     ("/series", "Series", "series", "s"),
     ("/review", "Review", "review", "v"),
+    ("/new", "New run", "new", "n"),
 )
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("cryoloom.web"),
@@ -42,12 +45,18 @@ class Site:
     projects: Mapping[str, ProjectView]
     shelf: ImageShelf
     files: FilesView | None = None
+    roots: Roots = field(default_factory=lambda: Roots(()))
+    catalogue: StepCatalogue = field(default_factory=StepCatalogue)
     watchers: dict[str, Watcher] = field(default_factory=dict)
     indices: dict[str, ReviewIndex] = field(default_factory=dict)
 
     def watcher(self, project: ProjectView) -> Watcher:
         """Who watches a project's database; one for all pages."""
         return self.watchers.setdefault(project.slug, Watcher(project))
+
+    def root_names(self) -> list[str]:
+        """Folders from which files may be chosen."""
+        return [str(folder) for folder in self.roots.folders]
 
     def review(self, project: ProjectView) -> ReviewIndex:
         """Judged tilts of a project; one index for all pages."""
@@ -63,6 +72,7 @@ class Site:
         """Close streams, images and databases."""
         for watcher in self.watchers.values():
             watcher.close()
+        self.catalogue.close()
         self.shelf.close()
         for project in self.projects.values():
             project.close()

@@ -1,0 +1,156 @@
+"""Commands started from the browser: each is a process of its own that outlives browser and server.
+
+`python -m cryoloom.web.job FILE` runs the command that a job's file names, its output into the log beside it,
+and writes into the file how it ended. The browser never gives a command line: it is made from checked values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryoloom.errors import TransientError, UserInputError
+
+__all__ = ["Job", "jobs_of", "log_part", "main", "start_job"]
+
+_FOLDER = Path("logs", "web")
+_MOST_LOG_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A started command; ``returncode`` is None while it runs."""
+
+    number: int
+    title: str
+    command: tuple[str, ...]
+    who: str
+    started: str
+    pid: int = 0
+    ended: str = ""
+    returncode: int | None = None
+
+    @property
+    def as_typed(self) -> str:
+        """The command as a user types it."""
+        return shlex.join(["cryoloom", *self.command])
+
+    @property
+    def state(self) -> str:
+        """running, done, failed, or lost where its process is gone without a word."""
+        if self.returncode is not None:
+            return "done" if self.returncode == 0 else "failed"
+        return "running" if _is_alive(self.pid) else "lost"
+
+
+def start_job(project: Path, title: str, command: Sequence[str], who: str) -> Job:
+    """Start `cryoloom` with these arguments. Raises TransientError where the project cannot be written."""
+    folder = project / _FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number = max((job.number for job in jobs_of(project)), default=0) + 1
+        while True:
+            try:
+                (folder / f"{number:04d}.json").touch(exist_ok=False)
+                break
+            except FileExistsError:
+                number += 1  # another server of the same project was quicker
+        job = Job(number, title, tuple(command), who, _now())
+        path = folder / f"{number:04d}.json"
+        _keep(path, job)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cryoloom.web.job", str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd=project,
+        )
+    except OSError as error:
+        raise TransientError(f"nothing can be started in {project}: {error.strerror}") from error
+    threading.Thread(target=process.wait, daemon=True).start()  # takes note of its end, or it stays a zombie
+    return replace(job, pid=process.pid)
+
+
+def jobs_of(project: Path) -> list[Job]:
+    """All jobs of a project, oldest first."""
+    found = []
+    for path in sorted((project / _FOLDER).glob("[0-9]*.json")):
+        try:
+            facts = json.loads(path.read_text())
+            found.append(Job(**{**facts, "command": tuple(facts["command"])}))
+        except (OSError, ValueError, TypeError):
+            continue  # being written, or of another version
+    return found
+
+
+def log_part(project: Path, number: int, offset: int) -> tuple[str, int, int]:
+    """Text of a job's log from an offset on, where to go on, and its length; never more than 64 kB.
+
+    A negative offset is counted from the end, so that the end of a log of 10 GB is there at once.
+    """
+    path = project / _FOLDER / f"{int(number):04d}.log"
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(0, size + offset) if offset < 0 else min(offset, size)
+            file.seek(start)
+            data = file.read(_MOST_LOG_BYTES)
+    except FileNotFoundError:
+        if not path.with_suffix(".json").exists():
+            raise UserInputError(f"nothing of number {number} was started from the browser") from None
+        return "", 0, 0
+    return data.decode("utf-8", "replace"), start + len(data), size
+
+
+def main() -> None:
+    """Run the job that the file on the command line names."""
+    path = Path(sys.argv[1])
+    facts = json.loads(path.read_text())
+    job = replace(Job(**{**facts, "command": tuple(facts["command"])}), pid=os.getpid())
+    _keep(path, job)
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
+    with path.with_suffix(".log").open("ab") as log:
+        code = subprocess.run(
+            [sys.executable, "-c", "from cryoloom.cli.entry import main; main()", *job.command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        ).returncode
+    _keep(path, replace(job, ended=_now(), returncode=code))
+
+
+def _keep(path: Path, job: Job) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(asdict(job)))
+    os.replace(part, path)
+
+
+def _is_alive(pid: int) -> bool:
+    if pid == 0:
+        return True  # about to write its number
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+if __name__ == "__main__":
+    main()

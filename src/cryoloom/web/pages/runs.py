@@ -1,0 +1,204 @@
+"""One run, the form for a new one, and what was started from the browser."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from cryoloom.engine.history.results import sentence
+from cryoloom.errors import UserInputError
+from cryoloom.store.decisions import in_force
+from cryoloom.store.records import RunRecord
+from cryoloom.web.job import Job, jobs_of, log_part, start_job
+from cryoloom.web.project_view import ProjectView
+from cryoloom.web.run_request import RunRequest, command_of
+from cryoloom.web.site import page, project_of, site_of
+
+__all__ = ["router", "run_facts"]
+
+router = APIRouter(prefix="/p/{project}")
+
+
+def _run(project: ProjectView, run_id: int) -> RunRecord:
+    found = next((run for run in project.runs() if run.id == run_id), None)
+    if found is None:
+        raise UserInputError(f"this project has no run {run_id}")
+    return found
+
+
+def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
+    """What the page shows of a run."""
+    items = project.items(run.id)
+    names = sorted({name for item in items for name in item.figures})
+    runs = project.runs()
+    comments = in_force(project.decisions(), kind="comment", item=f"run:{run.id}")
+    return {
+        "id": run.id,
+        "node": run.node,
+        "step": run.step,
+        "state": run.state,
+        "parameters": dict(run.parameters),
+        "inputs": {"input": run.input_run_id, **run.links} if run.input_run_id else dict(run.links),
+        "comment": str(comments[-1].value) if comments else run.comment,
+        "figures": names,
+        "items": [
+            {
+                "name": item.name,
+                "state": "cached" if item.reused_from is not None and item.state == "done" else item.state,
+                "figures": [item.figures.get(name) for name in names],
+                "seconds": round(item.seconds, 1),
+                "device": item.device,
+                "says": sentence(item.error) or item.reason or "; ".join(item.warnings),
+            }
+            for item in items
+        ],
+        "same": [[one.id, one.node] for one in runs if one.step == run.step and one.id != run.id],
+        "followers": [[one.id, one.node] for one in runs if run.id in one.input_run_ids],
+    }
+
+
+def job_facts(job: Job) -> dict[str, Any]:
+    """A started command as the browser gets it."""
+    return {
+        "number": job.number,
+        "title": job.title,
+        "command": job.as_typed,
+        "state": job.state,
+        "started": job.started,
+        "ended": job.ended,
+    }
+
+
+@router.get("/run/{run_id}")
+def run_page(request: Request, run_id: int) -> Response:
+    """The page of one run."""
+    project = project_of(request)
+    run = _run(project, run_id)
+    return page(request, "run", name="graph", project=project, run=run, data=run_facts(project, run))
+
+
+@router.get("/run/{run_id}/facts.json")
+def run_json(request: Request, run_id: int) -> dict[str, Any]:
+    """The same as data."""
+    project = project_of(request)
+    return run_facts(project, _run(project, run_id))
+
+
+@router.get("/new")
+def new_page(request: Request) -> Response:
+    """The form of a new run."""
+    project = project_of(request)
+    runs = [
+        {
+            "id": run.id,
+            "node": run.node,
+            "step": run.step,
+            "parameters": dict(run.parameters),
+            "input": run.input_run_id,
+            "links": dict(run.links),
+        }
+        for run in project.runs()
+    ]
+    data = {"runs": runs, "series": list(project.series_names()), "roots": site_of(request).root_names()}
+    return page(request, "new_run", name="new", project=project, data=data)
+
+
+@router.get("/steps.json")
+def steps_json(request: Request) -> dict[str, Any]:
+    """All steps with their forms, and the shipped workflows."""
+    return site_of(request).catalogue.catalogue()
+
+
+@router.post("/check")
+def check_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
+    """What the step's own model says of the values, the command, and what the run would do."""
+    site, project = site_of(request), project_of(request)
+    step = site.catalogue.step(wanted.step)
+    checked = site.catalogue.ask({"do": "check", "step": wanted.step, "parameters": wanted.parameters})
+    if checked["errors"]:
+        return {"errors": checked["errors"]}
+    command = command_of(wanted, step, site.roots)
+    answer = {
+        "errors": {},
+        "values": checked["values"],
+        "command": Job(0, "", tuple(command), "", "").as_typed,
+    }
+    if wanted.input is None:
+        return answer
+    try:
+        answer["preview"] = site.catalogue.ask(
+            {
+                "do": "preview",
+                "project": str(project.folder),
+                "step": wanted.step,
+                "input": int(wanted.input),
+                "links": {role: int(run) for role, run in wanted.links.items()},
+                "items": wanted.items,
+                "parameters": wanted.parameters,
+            }
+        )
+    except UserInputError as error:
+        answer["problem"] = str(error)
+    return answer
+
+
+@router.post("/start")
+def start_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
+    """Start a run as a process of its own."""
+    site, project = site_of(request), project_of(request)
+    step = site.catalogue.step(wanted.step)
+    checked = site.catalogue.ask({"do": "check", "step": wanted.step, "parameters": wanted.parameters})
+    if checked["errors"]:
+        told = "; ".join(f"{name}: {text}" for name, text in checked["errors"].items())
+        raise UserInputError(f"{wanted.step} cannot run like this: {told}")
+    job = start_job(project.folder, wanted.step, command_of(wanted, step, site.roots), getpass.getuser())
+    return job_facts(job)
+
+
+@router.post("/resume")
+def resume(request: Request) -> dict[str, Any]:
+    """Go on with what was asked for last: what decisions have outdated is made anew."""
+    project = project_of(request)
+    return job_facts(start_job(project.folder, "resume", ["resume", "--project", "."], getpass.getuser()))
+
+
+@router.post("/stop")
+def stop(request: Request) -> dict[str, Any]:
+    """Ask the running coordinator to stop; what is finished stays."""
+    project = project_of(request)
+    return job_facts(start_job(project.folder, "stop", ["stop", "--project", "."], getpass.getuser()))
+
+
+@router.delete("/run/{run_id}")
+def delete_run(request: Request, run_id: int) -> dict[str, Any]:
+    """Delete a run and its files; refused by the command where other runs need it."""
+    project = project_of(request)
+    run = _run(project, run_id)
+    if followers := [one.id for one in project.runs() if run.id in one.input_run_ids]:
+        raise UserInputError(f"runs {', '.join(map(str, followers))} need run {run_id}; delete them first")
+    command = ["delete", str(run_id), "--project", "."]
+    return job_facts(start_job(project.folder, f"delete run {run_id}", command, getpass.getuser()))
+
+
+@router.get("/jobs.json")
+def jobs_json(request: Request) -> list[dict[str, Any]]:
+    """What was started from the browser, newest first."""
+    return [job_facts(job) for job in reversed(jobs_of(project_of(request).folder))]
+
+
+@router.get("/job/{number}/log")
+def job_log(request: Request, number: int, offset: int = -20_000) -> dict[str, Any]:
+    """A part of a job's log, and where it goes on."""
+    text, following, size = log_part(project_of(request).folder, number, offset)
+    return {"text": re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text), "next": following, "size": size}
+
+
+@router.get("/folders.json")
+def folders_json(request: Request, path: str = "") -> dict[str, Any]:
+    """Folders that the browser may choose from."""
+    here, folders, n_files = site_of(request).roots.listed(path)
+    return {"path": str(here), "folders": [str(folder) for folder in folders], "n_files": n_files}

@@ -1,0 +1,107 @@
+"""The process that knows the steps: it answers one line of JSON for each that it reads.
+
+Importing the steps imports torch, which takes seconds and memory; the server itself stays without.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cryoloom.contract import Step, all_steps, find_step
+from cryoloom.engine.graph.workflow import load_workflow, shipped_workflows
+from cryoloom.engine.history.runs import plan_of_one_step
+from cryoloom.engine.project import Project
+from cryoloom.errors import CryoloomError
+
+__all__ = ["answer", "main"]
+
+
+def main() -> None:
+    """Answer until there is nothing to read any more."""
+    out = sys.stdout
+    sys.stdout = sys.stderr  # what a library prints must not stand between the answers
+    for line in sys.stdin:
+        out.write(json.dumps(answer(json.loads(line)), default=str) + "\n")
+        out.flush()
+
+
+def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one request; a failure with a sentence is ``{"error": ...}``."""
+    try:
+        if asked["do"] == "catalogue":
+            return {"steps": [_described(step) for step in all_steps().values()], "workflows": _workflows()}
+        if asked["do"] == "check":
+            return _check(find_step(asked["step"]), asked["parameters"])
+        if asked["do"] == "preview":
+            return _preview(asked)
+    except CryoloomError as error:
+        return {"error": str(error)}
+    return {"error": f"unknown request {asked['do']!r}"}
+
+
+def _described(step: Step) -> dict[str, Any]:
+    schema = step.params.model_json_schema()
+    return {
+        "name": step.name,
+        "summary": step.summary,
+        "description": step.description,
+        "per": step.per,
+        "needs": None if step.needs is None else step.needs.__name__,
+        "gives": step.gives.__name__,
+        "also_needs": list(step.also_needs),
+        "citations": list(step.references()),
+        "schema": schema,
+    }
+
+
+def _workflows() -> list[dict[str, Any]]:
+    found = []
+    for name in shipped_workflows():
+        workflow = load_workflow(name)
+        nodes = [{"name": node.name, "missing": node.is_missing} for node in workflow.steps]
+        found.append({"name": name, "description": workflow.description, "nodes": nodes})
+    return found
+
+
+def _check(step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model says of each field, and the values in use."""
+    try:
+        params = step.params.model_validate(parameters)
+    except ValidationError as error:
+        told = {".".join(str(part) for part in one["loc"]) or "": one["msg"] for one in error.errors()}
+        return {"errors": told}
+    return {"errors": {}, "values": params.model_dump(mode="json")}
+
+
+def _preview(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run would take over and do now; nothing is done."""
+    project = Project.open(Path(asked["project"]))
+    try:
+        values = {**asked["parameters"], **asked["links"]}
+        plan = plan_of_one_step(
+            project.database,
+            asked["step"],
+            input=asked["input"],
+            like=None,
+            items=asked["items"],
+            values=values,
+        )
+        planned = project.dry_run(plan)[-1]
+    finally:
+        project.database.close()
+    return {
+        "n_there": planned.n_there,
+        "n_now": planned.n_now,
+        "n_later": planned.n_later,
+        "n_unfit": planned.n_unfit,
+    }
+
+
+if __name__ == "__main__":
+    main()
