@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported: its kernels run in Python
+
 from makers.context import MemoryContext
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
