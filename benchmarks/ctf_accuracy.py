@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.ctf.transfer import astigmatism_components
+from cryoloom.algorithms.ctf.phase import astigmatism_components
 from cryoloom.model import Ctf, Sourced, Tilt, TiltSeries
 from cryoloom.simulate.session import SimulationParams
 from cryoloom.simulate.truth import Truth

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cryoloom.algorithms.ctf.transfer import ctf_2d, directional_defocus
+from cryoloom.algorithms.ctf.phase import directional_defocus
+from cryoloom.algorithms.ctf.transfer import ctf_2d
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Ctf, Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf.defocus_fit import RingData, ring_template, whiten
+from cryoloom.algorithms.ctf.phase import ctf_phase
 from cryoloom.algorithms.ctf.series_model import TiltRings, defocus_slope
-from cryoloom.algorithms.ctf.transfer import ctf_phase
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
 from cryoloom.model import Microscope
 

@@ -258,6 +258,7 @@ def record_residuals(series: TiltSeries, best: Alignment, context: StepContext) 
     context.record(
         "residuals",
         {
+            "kind": best.method,
             "acquisition_index": [int(i) for i in index[tracks.view[told]]],
             "track": [int(p) for p in tracks.point[told]],
             "x_angstrom": [round(float(x), 1) for x in tracks.position_xy_angstrom[told, 0]],

@@ -31,10 +31,10 @@ from pydantic import Field, model_validator
 
 from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, RingData, whiten
 from cryoloom.algorithms.ctf.fit_quality import RingProfile, fit_resolution_angstrom, ring_profile
+from cryoloom.algorithms.ctf.phase import principal_defoci
 from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_series
 from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf.shared_properties import Thickness
-from cryoloom.algorithms.ctf.transfer import principal_defoci
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step

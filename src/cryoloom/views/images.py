@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,14 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from cryoloom.model import Pixels, Tomogram
+from cryoloom.views.specimen_height import SpecimenHeight, height_from_profile, measured_height
 
 __all__ = [
     "CentralSlices",
     "averaged_to",
     "central_slices",
     "data_uri",
+    "layer_images",
     "slice_images",
     "stretched",
     "tilt_thumbnail",
@@ -29,20 +31,31 @@ FloatImage = NDArray[np.float32]
 _GAP_PX = 6
 _SMOOTHING_ANGSTROM = 12.0  # below the noise that hides membranes, above nothing the eye finds in a slice
 _DETAIL_ANGSTROM = 80.0  # coarser than the noise, finer than organelles
-_SPECIMEN_ANGSTROM = 600.0  # a height is judged with its surroundings
+_LAYER_PX = 400
+_MOST_LAYERS = 48
+_NOT_FOUND = SpecimenHeight(0.0, None, "the centre, as no specimen was found")
 
 
 @dataclass(frozen=True, slots=True)
 class CentralSlices:
-    """Slices through the middle, averaged: ``xy`` as (y, x), ``xz`` as (z, x), ``yz`` as (y, z)."""
+    """Slices averaged over a thickness: ``xy`` as (y, x), ``xz`` as (z, x), ``yz`` as (y, z)."""
 
     xy: FloatImage
     xz: FloatImage
     yz: FloatImage
     voxel_size_angstrom: float
     thickness_angstrom: float
-    height_angstrom: float
-    """Of xy above the centre."""
+    height: SpecimenHeight
+    """Where xy was taken, and why there."""
+    layers: tuple[FloatImage, ...] = ()
+    """Slices (y, x) through the whole volume from the lowest z on, smaller than xy, all of one size."""
+    layer_heights_angstrom: tuple[float, ...] = ()
+    """Middle of each layer above the centre of the volume."""
+
+    @property
+    def height_angstrom(self) -> float:
+        """Of xy above the centre."""
+        return self.height.middle_angstrom
 
 
 def averaged_to(image: FloatImage, longest_px: int) -> FloatImage:
@@ -62,33 +75,64 @@ def tilt_thumbnail(image: FloatImage, longest_px: int = 160) -> Image.Image:
     return stretched(averaged_to(image, longest_px), 1.0, 99.0)
 
 
-def central_slices(volume: Pixels, voxel_size_angstrom: float, thickness_angstrom: float) -> CentralSlices:
+def central_slices(
+    volume: Pixels,
+    voxel_size_angstrom: float,
+    thickness_angstrom: float,
+    height: SpecimenHeight | None = None,
+) -> CentralSlices:
     """Averages of ``(z, y, x)``, ``thickness_angstrom`` thick, smoothed for the eye; reads slice by slice.
 
-    xz and yz pass through the centre, xy through the height at which most is to be seen.
+    xz and yz pass through the centre; xy lies at the given height, or where the voxels show a specimen.
     """
     n_z, n_y, n_x = volume.shape
     half = max(0, round((thickness_angstrom / voxel_size_angstrom - 1) / 2))
     xz = np.empty((n_z, n_x), dtype=np.float32)
     yz = np.empty((n_y, n_z), dtype=np.float32)
-    contrast = np.empty(n_z)
+    spread = np.empty(n_z)
     block = max(1, round(_DETAIL_ANGSTROM / voxel_size_angstrom))
     rows, columns = (slice(max(0, n // 2 - half), n // 2 + half + 1) for n in (n_y, n_x))
+    deep = max(2 * half + 1, -(-n_z // _MOST_LAYERS))
+    layers: list[FloatImage] = []
+    sums: list[FloatImage] = []
     for z in range(n_z):
         plane = volume[z]
         xz[z] = plane[rows].mean(axis=0)
         yz[:, z] = plane[:, columns].mean(axis=1)
-        # Between percentiles: beads, and rays of beads outside, are not what is looked for.
-        low, high = np.nanpercentile(_averaged_by(_inner(plane), block), [3, 97])
-        contrast[z] = high - low
-    reach = max(1.0, _SPECIMEN_ANGSTROM / voxel_size_angstrom / 2)
-    middle = int(np.argmax(gaussian_filter(np.nan_to_num(contrast), reach, mode="constant")))
+        # Between quartiles: rays of gold beads above and below the specimen fill less than a quarter.
+        low, high = np.nanpercentile(_averaged_by(_inner(plane), block), [25, 75])
+        spread[z] = high - low
+        sums.append(averaged_to(plane, _LAYER_PX))
+        if len(sums) == deep or z == n_z - 1:
+            layers.append(np.mean(sums, axis=0, dtype=np.float32))
+            sums = []
+    found = height or height_from_profile(spread, voxel_size_angstrom) or _NOT_FOUND
+    middle = min(max(n_z // 2 + round(found.middle_angstrom / voxel_size_angstrom), 0), n_z - 1)
     slab = range(max(0, middle - half), min(n_z, middle + half + 1))
     xy = np.mean([volume[z] for z in slab], axis=0, dtype=np.float32)
     sigma = _SMOOTHING_ANGSTROM / voxel_size_angstrom
     xy, xz, yz = (gaussian_filter(np.nan_to_num(image), sigma) for image in (xy, xz, yz))
-    height = (middle - n_z // 2) * voxel_size_angstrom
-    return CentralSlices(xy, xz, yz, voxel_size_angstrom, (2 * half + 1) * voxel_size_angstrom, height)
+    ends = [min(n_z, (k + 1) * deep) for k in range(len(layers))]
+    middles = [((k * deep + end - 1) / 2 - n_z // 2) * voxel_size_angstrom for k, end in enumerate(ends)]
+    return CentralSlices(
+        xy,
+        xz,
+        yz,
+        voxel_size_angstrom,
+        (2 * half + 1) * voxel_size_angstrom,
+        replace(found, middle_angstrom=(middle - n_z // 2) * voxel_size_angstrom),
+        tuple(layers),
+        tuple(middles),
+    )
+
+
+def layer_images(slices: CentralSlices) -> list[Image.Image]:
+    """Pictures of the layers, all with the contrast of the layer at the specimen's height."""
+    if not slices.layers:
+        return []
+    nearest = int(np.argmin(np.abs(np.array(slices.layer_heights_angstrom) - slices.height_angstrom)))
+    low, high = _usual_range(_inner(slices.layers[nearest]))
+    return [_grey(layer, low, high) for layer in slices.layers]
 
 
 def slice_images(
@@ -114,7 +158,8 @@ def tomogram_figure(
     tomogram: Tomogram, thickness_angstrom: float = 80.0, longest_px: int = 900
 ) -> Image.Image:
     """Central slices of a tomogram as one picture: xy, below it xz, to its right yz; a scale bar in xy."""
-    slices = central_slices(tomogram.volume, tomogram.voxel_size_angstrom, thickness_angstrom)
+    height = measured_height(tomogram)
+    slices = central_slices(tomogram.volume, tomogram.voxel_size_angstrom, thickness_angstrom, height)
     xy, xz, yz = slice_images(slices, longest_px)
     figure = Image.new("L", (xy.width + _GAP_PX + yz.width, xy.height + _GAP_PX + xz.height), 255)
     figure.paste(xy, (0, 0))

@@ -6,7 +6,7 @@ with the most contrast is no good answer: rays of gold beads above and below the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,17 @@ __all__ = ["SpecimenHeight", "height_from_profile", "measured_height", "track_po
 
 Array = NDArray[np.float64]
 
-LEAST_TRACKS = 6
+LEAST_TRACKS = 4
+LEAST_SPREAD_ANGSTROM = 300.0
+"""Beads on one surface scatter by less than this in depth."""
 LEAST_TILTS_OF_A_TRACK = 5
 LEAST_TILT_RANGE_DEG = 20.0
 """Below, the depth of a track is known to no better than a few times the error of its positions."""
 SMOOTHING_ANGSTROM = 120.0
+NOISE_PERCENTILE = 15
+"""Sections that vary as little as this hold noise; a tomogram reaches beyond its specimen."""
+LEAST_RISE = 0.05
+"""Of the largest value: less above noise is no specimen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +42,12 @@ class SpecimenHeight:
     source: str
 
 
-def measured_height(
-    tomogram: Tomogram, tracks: Mapping[str, Any] | None = None, *, tracks_are_beads: bool = False
-) -> SpecimenHeight | None:
-    """Height of the specimen as the slab, or else the tracks, tell it; None where nothing was measured.
+def measured_height(tomogram: Tomogram, tracks: Mapping[str, Any] | None = None) -> SpecimenHeight | None:
+    """Height of the specimen by its slab, or else by the tracks; None where nothing was measured.
 
     tracks : record of the alignment: ``track``, ``acquisition_index``, ``x_angstrom``, ``y_angstrom`` and
-    ``counts`` of every observation. Gold beads may all lie on one surface, so their height is used only where
-    they lie on two.
+    ``counts`` of every observation, and the ``kind`` of the tracks. Gold beads may all lie on one surface, so
+    they tell the middle only where they spread in depth; tracks of unknown kind count as beads.
     """
     slab = tomogram.series.slab
     if slab is not None and slab.z_offset_angstrom.measured is not None:
@@ -55,14 +59,12 @@ def measured_height(
     heights = track_positions(tracks, poses)[1][:, 2]
     if len(heights) < LEAST_TRACKS:
         return None
-    low, high = np.percentile(heights, [5, 95])
-    if not tracks_are_beads:
+    if tracks.get("kind", "beads") != "beads":
         return SpecimenHeight(float(np.median(heights)), None, "the depth of the tracked features")
-    # On two surfaces, beads leave the middle of their range empty.
-    middle_half = np.abs(heights - (low + high) / 2) < (high - low) / 4
-    if high - low < 200.0 or middle_half.mean() > 0.2:
+    low, high = np.percentile(heights, [5, 95])
+    if high - low < LEAST_SPREAD_ANGSTROM:
         return None
-    return SpecimenHeight(float(low + high) / 2, float(high - low), "the beads on both surfaces")
+    return SpecimenHeight(float(low + high) / 2, float(high - low), "the depth of the gold beads")
 
 
 def track_positions(tracks: Mapping[str, Any], poses: Mapping[int, Pose]) -> tuple[NDArray[np.int64], Array]:
@@ -95,32 +97,19 @@ def track_positions(tracks: Mapping[str, Any], poses: Mapping[int, Pose]) -> tup
 
 
 def height_from_profile(spread: Sequence[float] | Array, voxel_size_angstrom: float) -> SpecimenHeight | None:
-    """Middle of the sections that hold more than noise; None where no such layer stands out.
+    """Middle of what the sections hold besides noise; None where they hold nothing.
 
-    spread : for every section ``z``, the distance of the quartiles of its detail (`quartile_spread`): rays of
-    beads fill less than a quarter of a section, so they do not change it.
+    spread : of every section ``z``, how much its detail varies. The rays of gold beads may vary more than the
+    ice, but they spread upwards and downwards alike, so the centre of gravity stays in the specimen where the
+    section with the largest value need not.
     """
     values = np.nan_to_num(np.asarray(spread, dtype=np.float64))
     if len(values) < 4:
         return None
     smooth = gaussian_filter1d(values, SMOOTHING_ANGSTROM / voxel_size_angstrom / 2, mode="nearest")
-    noise, top = np.percentile(smooth, 15), float(smooth.max())
-    if top <= 1.05 * noise:
+    above = np.maximum(smooth - np.percentile(smooth, NOISE_PERCENTILE), 0.0)
+    if above.max() <= LEAST_RISE * smooth.max():
         return None
-    inside = smooth > noise + 0.5 * (top - noise)
-    peak = int(np.argmax(smooth))
-    first, last = _run_about(inside, peak)
-    n_z = len(values)
-    middle = ((first + last) / 2 - n_z // 2) * voxel_size_angstrom
-    return SpecimenHeight(float(middle), float((last - first + 1) * voxel_size_angstrom), "the voxels")
-
-
-def _run_about(inside: Iterable[bool], at: int) -> tuple[int, int]:
-    """First and last index of the unbroken run of true values that holds ``at``."""
-    flags = list(inside)
-    first = last = at
-    while first > 0 and flags[first - 1]:
-        first -= 1
-    while last < len(flags) - 1 and flags[last + 1]:
-        last += 1
-    return first, last
+    z = np.arange(len(values)) - len(values) // 2
+    middle = float(np.sum(above * z) / np.sum(above)) * voxel_size_angstrom
+    return SpecimenHeight(middle, None, "the centre of gravity of the sections' contrast")

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from cryoloom.algorithms.ctf.correction import Correction, correct_image, linear_depth_step_angstrom
-from cryoloom.algorithms.ctf.transfer import ctf_2d, ctf_phase
+from cryoloom.algorithms.ctf.phase import ctf_phase
+from cryoloom.algorithms.ctf.transfer import ctf_2d
 from cryoloom.model import Ctf, Microscope
 
 SCOPE = Microscope()

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryoloom.algorithms.ctf.transfer import (
+from cryoloom.algorithms.ctf.phase import (
     astigmatism_components,
-    ctf_1d,
-    ctf_2d,
     ctf_phase,
     directional_defocus,
     principal_defoci,
 )
+from cryoloom.algorithms.ctf.transfer import ctf_1d, ctf_2d
 from cryoloom.model import Ctf, Microscope
 
 IDEAL = Microscope(spherical_aberration_mm=0.0, amplitude_contrast=0.0)

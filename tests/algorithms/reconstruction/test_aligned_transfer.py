@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.ctf.transfer import ctf_phase, directional_defocus
+from cryoloom.algorithms.ctf.phase import ctf_phase, directional_defocus
 from cryoloom.algorithms.reconstruction.aligned_transfer import aligned_transfer
 from cryoloom.algorithms.series.aligned_images import aligned_axes
 from cryoloom.model import Ctf, Microscope, Pose

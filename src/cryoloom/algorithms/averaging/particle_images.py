@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.half_plane import HalfPlane
-from cryoloom.algorithms.ctf.transfer import ctf_phase, directional_defocus
+from cryoloom.algorithms.ctf.phase import ctf_phase, directional_defocus
 from cryoloom.algorithms.images.fourier import crop_rfft, frequencies_rfft, good_fft_size, phase_ramp_rfft
 from cryoloom.algorithms.series.dose import mean_dose_weights
 from cryoloom.errors import DataUnfitError

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
-from cryoloom.algorithms.ctf.transfer import ctf_phase
+from cryoloom.algorithms.ctf.phase import ctf_phase
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra
 from cryoloom.model import Microscope
 

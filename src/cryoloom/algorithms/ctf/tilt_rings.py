@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, background_basis, tile_offsets
+from cryoloom.algorithms.ctf.phase import ctf_phase
 from cryoloom.algorithms.ctf.series_model import STRONGEST_RINGS, SeriesModel, TiltRings, at_origin
-from cryoloom.algorithms.ctf.transfer import ctf_phase
 
 __all__ = ["RIDGE", "Evidence", "ExposureRings", "own_gain"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.ctf.transfer import astigmatism_components
+from cryoloom.algorithms.ctf.phase import astigmatism_components
 from cryoloom.algorithms.series.aligned_images import aligned_axes
 from cryoloom.model import Ctf, Microscope, Pose
 
