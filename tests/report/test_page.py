@@ -22,7 +22,7 @@ from cryoloom.model import (
     TiltSeries,
     Tomogram,
 )
-from cryoloom.report.page import write_report
+from cryoloom.report.page import state_of_report, write_report
 from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
 from makers.reported import reported
 
@@ -127,6 +127,11 @@ def written(tmp_path, *items):
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def tilt_data(html):
+    """What the page shows of each tilt on a click."""
+    return json.loads(re.search(r'<script type="application/json" class="tilt-data">(.*?)</script>', html)[1])
+
+
 def without_plotly(html):
     return re.sub(r"<script>/\*\*\s*\* plotly\.js.*?</script>", "", html, flags=re.DOTALL)
 
@@ -135,12 +140,13 @@ def test_shows_everything_it_was_given(rng, tmp_path):
     html = written(tmp_path, make_report(rng))
     for text in ("Tilt images", "Motion", "Contrast transfer function", "Alignment error", "Tomogram"):
         assert f">{text}</h" in html
-    assert html.count("data:image/jpeg;base64,") == 5 + 3
-    assert html.count('class="excluded"') == 1
+    # A thumbnail, a large image and a spectrum of every tilt; three slices of the tomogram, and two layers.
+    assert html.count("data:image/jpeg;base64,") == 5 * 3 + 3 + 2
+    assert html.count('class="excluded"') == 2  # in the gallery and in the table
     assert "4 of 5" in html
     assert "figure_of_an_older_version_px" in html
     assert "not measurable" in html
-    assert "too few tracks" in html
+    assert "Too few tracks." in html
     assert "A, B (2015)" in html
     assert "Gain reference" in html
 
@@ -155,7 +161,8 @@ def test_refers_to_nothing_outside_and_runs_nothing_it_was_told(rng, tmp_path):
 
 def test_plots_are_valid_data(rng, tmp_path):
     html = without_plotly(written(tmp_path, make_report(rng)))
-    plots = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', html)]
+    found = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', html)]
+    plots = [data for data in found if "layout" in data]
     assert len(plots) == 9
     fits = next(p for p in plots if "frequency" in p["layout"]["xaxis"]["title"]["text"])
     assert [trace["name"] for trace in fits["data"][:3]] == ["background", "spectrum", "model"]
@@ -163,6 +170,71 @@ def test_plots_are_valid_data(rng, tmp_path):
     assert [shape["x0"] for shape in fits["layout"]["shapes"]] == [0.05]
     hollow = next(p for p in plots if p["layout"]["yaxis"]["title"]["text"].startswith("underfocus"))
     assert hollow["data"][0]["marker"]["symbol"] == ["circle"] * 3 + ["circle-open"]
+
+
+def test_every_tilt_has_a_row_a_large_image_a_spectrum_and_a_curve(rng, tmp_path):
+    html = written(tmp_path, make_report(rng))
+    rows = re.findall(r'<tr data-tilt="(\d)"(.*?)</tr>', html)
+    assert [index for index, _ in rows] == ["0", "1", "2", "3", "4"]
+    assert "excluded: dark: &lt;b&gt;10 %&lt;/b&gt; (by select_tilts)" in rows[4][1]
+    assert "40000" in rows[0][1]
+    assert "39000" in rows[0][1]
+    assert "no rings seen; CTF predicted" in rows[3][1]
+    tilts = tilt_data(html)
+    assert [tilt["index"] for tilt in tilts] == [0, 1, 2, 3, 4]
+    for tilt in tilts:
+        assert tilt["large"].startswith("data:image/jpeg;base64,")
+        assert tilt["spectrum"].startswith("data:image/jpeg;base64,")
+        assert "the fitted CTF on the right" in tilt["spectrum_caption"]
+    assert [tilt["curve"] is not None for tilt in tilts] == [True, True, True, True, False]
+    assert [trace["name"] for trace in tilts[0]["curve"]["data"]] == ["spectrum", "model"]
+    assert ["State", "excluded: dark: <b>10 %</b> (by select_tilts)"] in tilts[4]["facts"]
+
+
+def test_a_slider_moves_the_slice_along_z(rng, tmp_path):
+    item = make_report(rng)
+    volume = rng.normal(size=(40, 40, 60)).astype(np.float32)
+    html = written(tmp_path, replace(item, tomogram=replace(item.tomogram, volume=volume)))
+    layers = json.loads(re.search(r'<div class="layers">.*?json">(.*?)</script>', html, re.DOTALL)[1])
+    assert len(layers["images"]) == len(layers["nm"]) == 6  # of 40 sections, seven at a time
+    assert layers["nm"][0].startswith("\u2212")
+    assert re.search(r'<input type="range" min="0" max="5" value="\d"', html)
+
+
+def test_series_of_a_session_are_compared(rng, tmp_path):
+    items = [replace(make_report(rng, name), tomogram=None) for name in ("TS_01", "TS_02", "TS_03")]
+    html = without_plotly(written(tmp_path, *items))
+    assert "Figures over the session" in html
+    assert "Figures over the session" not in written(tmp_path, items[0])
+
+
+def test_many_large_series_get_a_page_each_that_is_written_only_when_it_changes(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("cryoloom.report.page.MOST_BYTES_IN_ONE_FILE", 10_000)
+    items = [replace(make_report(rng, name), tomogram=None) for name in ("TS_01", "TS_02")]
+    path = tmp_path / "report.html"
+    write_report(make_content(*items), path)
+    html = path.read_text(encoding="utf-8")
+    assert 'href="report/TS_01.html"' in html
+    assert 'class="series"' not in html
+    pages = {name: tmp_path / "report" / f"{name}.html" for name in ("TS_01", "TS_02")}
+    for name, page in pages.items():
+        text = page.read_text(encoding="utf-8")
+        assert f"<h2>{name}</h2>" in text
+        assert not re.search(r'(src|href)="(?!data:|#|\.\./report\.html)', without_plotly(text))
+        assert len(tilt_data(text)) == 5
+    before = {name: page.stat().st_mtime_ns for name, page in pages.items()}
+    changed = replace(items[1], warnings=(("align_series", "a new warning"),))
+    write_report(make_content(items[0], changed), path)
+    assert pages["TS_01"].stat().st_mtime_ns == before["TS_01"]
+    assert pages["TS_02"].stat().st_mtime_ns != before["TS_02"]
+    assert "a new warning" in pages["TS_02"].read_text(encoding="utf-8")
+
+
+def test_the_state_it_was_made_from_is_kept_in_it(rng, tmp_path):
+    path = tmp_path / "report.html"
+    assert state_of_report(path) == ""
+    write_report(replace(make_content(), state="abc123"), path)
+    assert state_of_report(path) == "abc123"
 
 
 @pytest.mark.parametrize("missing", ["tomogram", "ctf", "stack", "movies", "poses", "everything"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +15,16 @@ from cryoloom.engine.history.results import current_runs, history_of, sentence
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError
 from cryoloom.model import TiltSeries, Tomogram
-from cryoloom.report.page import write_report
+from cryoloom.report.page import state_of_report, write_report
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
 from cryoloom.views.step_results import StepResult, step_result
+
+PICTURES_FOLDER = ".report"
+"""Of the project: pictures of its series, which the report is put together from."""
+REPORT_VERSION = 1
+"""Raised when the report shows the same results otherwise."""
 
 __all__ = ["report_path", "write_project_report"]
 
@@ -29,8 +35,14 @@ def report_path(project: Project) -> Path:
 
 
 def write_project_report(project: Project) -> Path:
-    """Write the report of everything recorded so far; it replaces the last one in one move."""
+    """Write the report of everything recorded so far; it replaces the last one in one move.
+
+    Where nothing was recorded since the last one, that one is left as it is.
+    """
     path = report_path(project)
+    state = _state(project)
+    if state_of_report(path) == state:
+        return path
     history = history_of(project.database, with_records=True)
     content = ReportContent(
         project_name=project.folder.parent.name if project.folder.name == "project" else project.folder.name,
@@ -40,12 +52,23 @@ def write_project_report(project: Project) -> Path:
         series=tuple(_series_report(project, name, made) for name, made in history.items()),
         methods_text=methods_text(project.database),
         environment=describe_environment(),
+        state=state,
     )
     try:
-        write_report(content, path)
+        write_report(content, path, project.folder / PICTURES_FOLDER)
     except OSError as error:
         raise TransientError(f"the report {path} could not be written: {error.strerror}") from error
     return path
+
+
+def _state(project: Project) -> str:
+    """Digest of all that the report shows: runs, results, decisions, and the program that writes it."""
+    runs = [(run.id, run.state, run.comment, run.parameters) for run in project.database.runs()]
+    items = [
+        (item.id, item.key, item.state, item.reason) for item in project.database.items(with_values=False)
+    ]
+    code = cryoloom.__version__, REPORT_VERSION
+    return hashlib.sha256(repr((code, runs, items)).encode()).hexdigest()
 
 
 def _run_summary(database: Database, run: RunRecord) -> RunSummary:

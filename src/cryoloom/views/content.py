@@ -73,3 +73,5 @@ class ReportContent:
     series: tuple[SeriesReport, ...]
     methods_text: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
+    state: str = ""
+    """Stands for all that the report is made from; the same state needs no new report."""

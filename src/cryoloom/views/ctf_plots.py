@@ -20,6 +20,7 @@ from cryoloom.views.plot_parts import (
     Trace,
     axes_layout,
     gaps,
+    line,
     rounded,
     scatter,
     threshold,
@@ -28,7 +29,7 @@ from cryoloom.views.plot_parts import (
 )
 from cryoloom.views.tilt_table import is_limited_by_pixels
 
-__all__ = ["ctf_lines", "defocus_plots", "draw_ctf_curves"]
+__all__ = ["defocus_plots", "draw_ctf_curves", "tilt_curve"]
 
 
 def defocus_plots(item: SeriesReport) -> tuple[Plot, ...]:
@@ -107,7 +108,7 @@ def draw_ctf_curves(item: SeriesReport, record: Record, data: Any) -> tuple[Plot
     layout["margin"] |= {"t": 30, "b": 84}
     for panel, curve in enumerate(chosen, 1):
         suffix = "" if panel == 1 else str(panel)
-        for name, values, line in ctf_lines(curve):
+        for name, values, style in _ctf_lines(curve):
             traces.append(
                 {
                     "type": "scatter",
@@ -117,7 +118,7 @@ def draw_ctf_curves(item: SeriesReport, record: Record, data: Any) -> tuple[Plot
                     "showlegend": panel == 1,
                     "x": rounded(curve["frequency_per_angstrom"]),
                     "y": rounded(values, 3),
-                    "line": line,
+                    "line": style,
                     "hovertemplate": "1/%{x} Å<extra></extra>",
                     "xaxis": f"x{suffix}",
                     "yaxis": f"y{suffix}",
@@ -159,7 +160,7 @@ def draw_ctf_curves(item: SeriesReport, record: Record, data: Any) -> tuple[Plot
     return (Plot("CTF fits", caption, traces, layout, height_px=280, wide=True),) if chosen else ()
 
 
-def ctf_lines(curve: Mapping[str, Any]) -> list[tuple[str, list[float], dict[str, Any]]]:
+def _ctf_lines(curve: Mapping[str, Any]) -> list[tuple[str, list[float], dict[str, Any]]]:
     """Name, values and style of the lines of one panel; the background fills the height of the spectrum."""
     spectrum, model = gaps(curve["spectrum"]), gaps(curve["model"])
     lines: list[tuple[str, list[float], dict[str, Any]]] = []
@@ -178,3 +179,22 @@ def _panel_title(series: TiltSeries, acquisition_index: int) -> str:
     angle = f"{tilt_angles(series)[acquisition_index]:.0f}°".replace("-", "\u2212")
     ctf = next(t.ctf for t in series.tilts if t.acquisition_index == acquisition_index)
     return f"tilt {angle}" if ctf is None else f"tilt {angle}, {ctf.defocus_angstrom / 1e4:.2f} µm"
+
+
+def tilt_curve(item: SeriesReport, acquisition_index: int) -> Plot | None:
+    """Spectrum and model of one tilt; None where no fit was kept."""
+    curves = item.kept("ctf_curves")
+    if not isinstance(curves, Sequence):
+        return None
+    curve = next((c for c in curves if c["acquisition_index"] == acquisition_index), None)
+    if curve is None:
+        return None
+    traces = [
+        {**line(curve["frequency_per_angstrom"], rounded(values, 3), GREY, name), "line": style}
+        for name, values, style in _ctf_lines(curve)
+        if name != "background"
+    ]
+    layout = axes_layout("frequency (1/Å)", "")
+    layout["yaxis"]["showticklabels"] = False
+    layout["margin"] = {"l": 12, "r": 8, "t": 6, "b": 40}
+    return Plot("CTF fit", "Spectrum, background removed, and model.", traces, layout, height_px=170)

@@ -30,7 +30,8 @@ __all__ = [
 FloatImage = NDArray[np.float32]
 _GAP_PX = 6
 _SMOOTHING_ANGSTROM = 12.0  # below the noise that hides membranes, above nothing the eye finds in a slice
-_DETAIL_ANGSTROM = 80.0  # coarser than the noise, finer than organelles
+_DETAIL_ANGSTROM = 40.0  # finer than the detail by which a section is judged
+_TILES = 8
 _LAYER_PX = 400
 _MOST_LAYERS = 48
 _NOT_FOUND = SpecimenHeight(0.0, None, "the centre, as no specimen was found")
@@ -90,7 +91,6 @@ def central_slices(
     xz = np.empty((n_z, n_x), dtype=np.float32)
     yz = np.empty((n_y, n_z), dtype=np.float32)
     spread = np.empty(n_z)
-    block = max(1, round(_DETAIL_ANGSTROM / voxel_size_angstrom))
     rows, columns = (slice(max(0, n // 2 - half), n // 2 + half + 1) for n in (n_y, n_x))
     deep = max(2 * half + 1, -(-n_z // _MOST_LAYERS))
     layers: list[FloatImage] = []
@@ -99,9 +99,7 @@ def central_slices(
         plane = volume[z]
         xz[z] = plane[rows].mean(axis=0)
         yz[:, z] = plane[:, columns].mean(axis=1)
-        # Between quartiles: rays of gold beads above and below the specimen fill less than a quarter.
-        low, high = np.nanpercentile(_averaged_by(_inner(plane), block), [25, 75])
-        spread[z] = high - low
+        spread[z] = _detail(plane, voxel_size_angstrom)
         sums.append(averaged_to(plane, _LAYER_PX))
         if len(sums) == deep or z == n_z - 1:
             layers.append(np.mean(sums, axis=0, dtype=np.float32))
@@ -124,6 +122,21 @@ def central_slices(
         tuple(layers),
         tuple(middles),
     )
+
+
+def _detail(plane: FloatImage, voxel_size_angstrom: float) -> float:
+    """How much a section varies in detail of 120 to 600 angstrom: median over tiles of it.
+
+    Between tiles, so that gold beads and their rays, which lie in few of them, count little.
+    """
+    block = max(1, round(_DETAIL_ANGSTROM / voxel_size_angstrom))
+    small = np.nan_to_num(_averaged_by(_inner(plane), block))
+    fine, coarse = (sigma / (voxel_size_angstrom * block) for sigma in (60.0, 300.0))
+    band = gaussian_filter(small, fine) - gaussian_filter(small, coarse)
+    height, width = (max(1, n // _TILES) for n in band.shape)
+    n_y, n_x = band.shape[0] // height, band.shape[1] // width
+    tiles = band[: n_y * height, : n_x * width].reshape(n_y, height, n_x, width)
+    return float(np.median(tiles.std(axis=(1, 3))))
 
 
 def layer_images(slices: CentralSlices) -> list[Image.Image]:

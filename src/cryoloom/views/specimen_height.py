@@ -21,8 +21,8 @@ __all__ = ["SpecimenHeight", "height_from_profile", "measured_height", "track_po
 Array = NDArray[np.float64]
 
 LEAST_TRACKS = 4
-LEAST_SPREAD_ANGSTROM = 300.0
-"""Beads on one surface scatter by less than this in depth."""
+LEAST_BEADS, LEAST_SPREAD_ANGSTROM = 16, 300.0
+"""Beads on one surface scatter by less in depth; a few beads may all lie in one half of the specimen."""
 LEAST_TILTS_OF_A_TRACK = 5
 LEAST_TILT_RANGE_DEG = 20.0
 """Below, the depth of a track is known to no better than a few times the error of its positions."""
@@ -62,7 +62,7 @@ def measured_height(tomogram: Tomogram, tracks: Mapping[str, Any] | None = None)
     if tracks.get("kind", "beads") != "beads":
         return SpecimenHeight(float(np.median(heights)), None, "the depth of the tracked features")
     low, high = np.percentile(heights, [5, 95])
-    if high - low < LEAST_SPREAD_ANGSTROM:
+    if len(heights) < LEAST_BEADS or high - low < LEAST_SPREAD_ANGSTROM:
         return None
     return SpecimenHeight(float(low + high) / 2, float(high - low), "the depth of the gold beads")
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d, zoom
+from scipy.ndimage import gaussian_filter, uniform_filter1d, zoom
 
 from cryoloom.algorithms.ctf.phase import ctf_phase, directional_defocus
 from cryoloom.model import Ctf, Microscope
@@ -19,9 +19,11 @@ __all__ = ["SPECTRUM_FINEST_ANGSTROM", "ctf_model_image", "spectrum_image", "spe
 
 SPECTRUM_FINEST_ANGSTROM = 4.0
 """Edge of the picture, or Nyquist's resolution where that is coarser. Rings beyond are rare."""
-TILE_PX = 512
-MOST_TILES = 64
+TILE_PX, SMALLEST_TILE_PX = 512, 256
+"""An image of fewer pixels is cut into tiles of half its size, as long as they resolve rings."""
+MOST_TILES = 25
 PICTURE_PX = 256
+SMOOTHING_PX = 1.0
 BACKGROUND_RINGS = 24
 """Width of the radial background, in rings of the tile's transform: a few Thon rings at low frequency."""
 
@@ -50,9 +52,11 @@ def spectrum_with_fit(
 def spectrum_image(image: Image, pixel_size_angstrom: float) -> tuple[Image, float]:
     """Mean log power of overlapping tiles, flattened over rings; and the resolution at its edge.
 
-    image : (y, x). Returns (y, x) float32 in standard deviations of each ring, and angstrom.
+    image : (y, x). Returns (y, x) float32 in standard deviations, and angstrom.
     """
-    edge = min(TILE_PX, *(n - n % 2 for n in image.shape))
+    smallest = min(image.shape)
+    edge = min(TILE_PX, max(SMALLEST_TILE_PX, smallest // 2), smallest)
+    edge -= edge % 2
     power = _mean_power(image, edge)
     flat = _flattened(np.log(np.maximum(power, 1e-30)))
     finest = max(SPECTRUM_FINEST_ANGSTROM, 2 * pixel_size_angstrom)
@@ -61,7 +65,10 @@ def spectrum_image(image: Image, pixel_size_angstrom: float) -> tuple[Image, flo
     middle = edge // 2
     cut = flat[middle - radius : middle + radius, middle - radius : middle + radius]
     scaled = zoom(cut, PICTURE_PX / cut.shape[0], order=1, mode="nearest", grid_mode=True)
-    return scaled.astype(np.float32), edge * pixel_size_angstrom / radius
+    # Thon rings are wider than the grain of the spectrum: without the grain the eye finds them.
+    smooth = gaussian_filter(scaled, SMOOTHING_PX)
+    spread = float(smooth.std())
+    return (smooth / max(spread, 1e-12)).astype(np.float32), edge * pixel_size_angstrom / radius
 
 
 def ctf_model_image(n_px: int, edge_angstrom: float, ctf: Ctf, microscope: Microscope) -> Image:

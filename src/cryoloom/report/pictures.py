@@ -1,0 +1,219 @@
+"""Pictures of one series as data URIs, made once and kept beside the project until the series changes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from cryoloom.model import Pixels, Stack, Tilt, TiltSeries
+from cryoloom.views.aligned_loop import aligned_loop
+from cryoloom.views.content import SeriesReport
+from cryoloom.views.images import (
+    averaged_to,
+    central_slices,
+    data_uri,
+    layer_images,
+    slice_images,
+    stretched,
+    tilt_thumbnail,
+    with_scale_bar,
+)
+from cryoloom.views.specimen_height import measured_height
+from cryoloom.views.spectra import spectrum_with_fit
+
+__all__ = ["PictureCache", "SeriesPictures", "TiltPictures", "TomogramPictures", "make_pictures"]
+
+PICTURES_VERSION = 1
+"""Raised when the same series gives other pictures: kept ones are then made anew."""
+_LARGE_PX, _SMALL_PX = 640, 320
+# Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
+_SLICE_THICKNESS_ANGSTROM = 80.0
+_SPECTRUM_CONTRAST = (-1.5, 2.5)
+"""Standard deviations from black to white; rings of the model go from -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class TiltPictures:
+    """One tilt: a thumbnail, a large image, and its spectrum beside the fitted CTF."""
+
+    acquisition_index: int
+    thumbnail: str
+    large: str
+    spectrum: str
+    spectrum_edge_angstrom: float
+    """Resolution at the middle of an edge of the spectrum."""
+    spectrum_has_fit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TomogramPictures:
+    """Slices of a tomogram at one scale, a small one for the overview, and layers from bottom to top."""
+
+    xy: str
+    xz: str
+    yz: str
+    preview: str
+    width_px: int
+    depth_px: int
+    thickness_angstrom: float
+    height_angstrom: float
+    height_source: str
+    layers: tuple[str, ...]
+    layer_heights_angstrom: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPictures:
+    """All pictures of a series; empty where there is nothing to show."""
+
+    tilts: tuple[TiltPictures, ...] = ()
+    loop: str = ""
+    """The aligned images as a looping picture; "" where they are not aligned."""
+    tomogram: TomogramPictures | None = None
+
+
+def make_pictures(item: SeriesReport) -> SeriesPictures:
+    """Read the pixels of a series and its tomogram once and picture them."""
+    tilts, small = _tilt_pictures(item.series)
+    loop = aligned_loop(item.series, small) if item.series is not None else ""
+    return SeriesPictures(tilts, loop, _tomogram_pictures(item))
+
+
+def _tilt_pictures(
+    series: TiltSeries | None,
+) -> tuple[tuple[TiltPictures, ...], dict[int, NDArray[np.float32]]]:
+    """Pictures of every tilt in order of angle, excluded ones too; and small images by acquisition index.
+
+    Unweighted images where there are any: what the camera recorded.
+    """
+    if series is None or (series.stack is None and series.weighted is None):
+        return (), {}
+    stack = series.stack or series.best_stack
+    pictures, small = [], {}
+    for tilt in series.tilts:
+        if tilt.section is None:
+            continue
+        image = np.asarray(stack.images[tilt.section], dtype=np.float32)
+        large = averaged_to(image, _LARGE_PX)
+        small[tilt.acquisition_index] = averaged_to(large, _SMALL_PX)
+        pictures.append(_pictures_of(tilt, image, large, small[tilt.acquisition_index], stack, series))
+    return tuple(pictures), small
+
+
+def _pictures_of(
+    tilt: Tilt,
+    image: NDArray[np.float32],
+    large: NDArray[np.float32],
+    small: NDArray[np.float32],
+    stack: Stack,
+    series: TiltSeries,
+) -> TiltPictures:
+    spectrum, edge = spectrum_with_fit(image, stack.pixel_size_angstrom, tilt.ctf, series.microscope)
+    low, high = _SPECTRUM_CONTRAST
+    pixel = stack.pixel_size_angstrom * (image.shape[1] // large.shape[1])
+    return TiltPictures(
+        acquisition_index=tilt.acquisition_index,
+        thumbnail=data_uri(tilt_thumbnail(small), quality=80),
+        large=data_uri(with_scale_bar(stretched(large, 0.5, 99.5), pixel), quality=75),
+        spectrum=data_uri(stretched(np.clip(spectrum, low, high), 0, 100), quality=80),
+        spectrum_edge_angstrom=edge,
+        spectrum_has_fit=tilt.ctf is not None,
+    )
+
+
+def _tomogram_pictures(item: SeriesReport) -> TomogramPictures | None:
+    tomogram = item.tomogram
+    if tomogram is None:
+        return None
+    height = measured_height(tomogram, item.kept("residuals"))
+    found = central_slices(tomogram.volume, tomogram.voxel_size_angstrom, _SLICE_THICKNESS_ANGSTROM, height)
+    xy, xz, yz = slice_images(found)
+    return TomogramPictures(
+        xy=data_uri(xy),
+        xz=data_uri(xz),
+        yz=data_uri(yz),
+        preview=data_uri(stretched(averaged_to(found.xy, 200), 0.5, 99.5), quality=80),
+        width_px=xy.width,
+        depth_px=yz.width,
+        thickness_angstrom=found.thickness_angstrom,
+        height_angstrom=found.height_angstrom,
+        height_source=found.height.source,
+        layers=tuple(data_uri(layer, quality=72) for layer in layer_images(found)),
+        layer_heights_angstrom=found.layer_heights_angstrom,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Content of a file of the cache."""
+
+    key: str
+    pictures: SeriesPictures
+
+
+_KEPT = TypeAdapter(_Kept)
+
+
+class PictureCache:
+    """Pictures kept in a folder, one file a series; made anew where what they show has changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, item: SeriesReport) -> SeriesPictures:
+        """The kept pictures of the series, or new ones, which are kept; what cannot be kept is only made."""
+        key = _key(item)
+        path = self._folder / f"{item.name}.json"
+        if key is None:
+            return make_pictures(item)
+        with contextlib.suppress(OSError, ValueError):
+            kept = _KEPT.validate_json(path.read_bytes())
+            if kept.key == key:
+                return kept.pictures
+        made = make_pictures(item)
+        part = path.with_name(f".{path.name}.part")
+        with contextlib.suppress(OSError):  # without room for a cache the report is still written
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(_KEPT.dump_json(_Kept(key, made)))
+            os.replace(part, path)
+        return made
+
+    def forget_others(self, names: Iterable[str]) -> None:
+        """Remove the pictures of series that are not in the project any more."""
+        kept = {f"{name}.json" for name in names}
+        with contextlib.suppress(OSError):
+            for path in self._folder.glob("*.json"):
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+
+
+def _key(item: SeriesReport) -> str | None:
+    """Digest of all that the pictures depend on; None where pixels are not in files."""
+    pixels: list[Pixels] = []
+    facts: list[object] = [PICTURES_VERSION, item.kept("residuals")]
+    if item.series is not None:
+        stack = item.series.stack or item.series.weighted
+        if stack is not None:
+            pixels.append(stack.images)
+        facts += [item.series.tilts, item.series.microscope]
+    if item.tomogram is not None:
+        pixels.append(item.tomogram.volume)
+        facts += [item.tomogram.series.slab, item.tomogram.voxel_size_angstrom]
+    for one in pixels:
+        path = getattr(one, "path", None)
+        if not isinstance(path, Path):
+            return None
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        facts.append((str(path), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -1,0 +1,41 @@
+"""The report of a project: written from what is recorded, and only where something was recorded since."""
+
+from __future__ import annotations
+
+import pytest
+
+from cryoloom.engine.project import Project
+from cryoloom.engine.reporting import report_path, write_project_report
+from makers.fakes import fake_steps  # noqa: F401 - a fixture
+from makers.graphs import run
+
+FIND = {"step": "find_series", "parameters": {"n_series": 2}}
+
+
+@pytest.fixture
+def project(tmp_path, fake_steps):
+    project = Project.create(tmp_path / "project")
+    run(project, FIND, {"step": "draw", "parameters": {"brightness": 0.3}})
+    return project
+
+
+def test_it_is_written_again_only_where_something_changed(project):
+    path = write_project_report(project)
+    first = path.stat().st_mtime_ns
+    assert write_project_report(project) == path == report_path(project)
+    assert path.stat().st_mtime_ns == first
+    run(project, FIND, {"step": "draw", "parameters": {"brightness": 2.0}})
+    write_project_report(project)
+    assert path.stat().st_mtime_ns != first
+
+
+def test_a_report_that_was_removed_is_written_again(project):
+    write_project_report(project).unlink()
+    assert write_project_report(project).exists()
+
+
+def test_what_could_not_be_measured_is_in_it_with_the_reason(project):
+    html = write_project_report(project).read_text(encoding="utf-8")
+    assert "Noise ratio" in html  # the declared title
+    assert "not measurable" in html
+    assert "The images are too dark. A figure that cannot always be measured." in html
