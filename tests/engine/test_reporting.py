@@ -6,8 +6,10 @@ import pytest
 
 from cryoloom.engine.project import Project
 from cryoloom.engine.reporting import report_path, write_project_report
-from makers.fakes import fake_steps  # noqa: F401 - a fixture
+from makers.fakes import fake_steps
 from makers.graphs import run
+
+__all__ = ["fake_steps"]
 
 FIND = {"step": "find_series", "parameters": {"n_series": 2}}
 
