@@ -162,3 +162,20 @@ def test_the_step_is_found_and_declares_its_memory(series):
     step = find_step("estimate_ctf")
     # A 5760 x 4092 series must fit into the pipeline's 8 GiB with room for others.
     assert step.bytes_needed(series, PARAMS) < 2 << 30
+
+
+def test_a_known_hand_tells_which_way_an_axis_points(series, context):
+    """The gradient has the sign +1 with the axis as it is: a microscope of -1 has it half a turn on."""
+    told = -1.0
+    undirected = replace(
+        series,
+        handedness=Sourced.from_told(told, "user"),
+        tilt_axis_deg=Sourced.from_told(series.tilt_axis_deg.applied, "mdoc Tomo5 TiltAxisAngle"),
+        axis_is_directed=False,
+    )
+    found = estimate_ctf(undirected, PARAMS, context)
+    expected = series.tilt_axis_deg.applied + 180.0
+    assert np.cos(np.deg2rad(found.tilt_axis_deg.applied - expected)) > 0.999
+    assert found.axis_is_directed
+    assert found.handedness.applied == told
+    assert any("the tilt axis is turned" in warning for warning in context.warnings)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.item import PixelSet
 from cryoloom.model.limits import require
 from cryoloom.model.microscope import Microscope
@@ -68,6 +69,8 @@ class TiltSeries:
     """Added to nominal tilts where the specimen was not flat on the stage (pretilt)."""
     handedness: Sourced = field(default_factory=Sourced)
     """+1 or -1 (conventions.md, "Defocus"); applied None means inconclusive."""
+    axis_is_directed: bool = field(default=True, metadata=ADDED_LATER)
+    """False where metadata do not tell which way the tilt axis points: half a turn mirrors the tomogram."""
     gain: GainReference | None = None
     stack: Stack | None = None
     """Motion-corrected images, not dose-weighted."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -130,15 +130,26 @@ def _side_by_side(
 def _write_mdoc(directory: Path, truth: Truth, records: list[MdocTilt], params: SimulationParams) -> None:
     """As SerialEM does, re-sorted by tilt; beside EER movies as Tomo5 does, in order of acquisition."""
     eer = params.camera == "falcon_eer"
-    write = write_tomo5_mdoc if eer else write_serialem_mdoc
-    write(
-        directory / f"{truth.series}{'' if eer else '.mrc'}.mdoc",
-        records if eer else sorted(records, key=lambda record: record.tilt_deg),
-        pixel_size_angstrom=params.pixel_size_angstrom,
-        voltage_kv=params.voltage_kv,
-        image_shape_yx=params.image_shape_yx,
-        tilt_axis_deg=truth.told_axis_deg,
-    )
+    path = directory / f"{truth.series}{'' if eer else '.mrc'}.mdoc"
+    common: _MdocFacts = {
+        "pixel_size_angstrom": params.pixel_size_angstrom,
+        "voltage_kv": params.voltage_kv,
+        "image_shape_yx": params.image_shape_yx,
+        "tilt_axis_deg": truth.told_axis_deg,
+    }
+    if eer:
+        write_tomo5_mdoc(path, records, **common, rotation_sign=params.tomo5_rotation_sign)
+    else:
+        write_serialem_mdoc(path, sorted(records, key=lambda record: record.tilt_deg), **common)
+
+
+class _MdocFacts(TypedDict):
+    """What both kinds of mdoc tell of a series."""
+
+    pixel_size_angstrom: float
+    voltage_kv: float
+    image_shape_yx: tuple[int, int]
+    tilt_axis_deg: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,11 +234,11 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
     rings = [_tilt_rings(series, tilt, rewhiten(i, None)) for i, tilt in enumerate(tilts)]
 
     known_hand = series.handedness.applied
-    search = (params.min_defocus_angstrom, params.max_defocus_angstrom)
+    asks_hand = known_hand is None or _axis_may_turn(series)
     found = fit_series(
         rings,
-        search,
-        int(known_hand) if known_hand else None,
+        (params.min_defocus_angstrom, params.max_defocus_angstrom),
+        None if asks_hand else int(known_hand or 0),
         rewhiten,
         fit_phase_shift=params.phase_plate,
     )
@@ -249,7 +249,42 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         )
         context.figure("n_predicted", 0)
         return series
-    return _with_result(series, tilts, found, context)
+    return _with_direction(_with_result(series, tilts, found, context), found, context)
+
+
+def _axis_may_turn(series: TiltSeries) -> bool:
+    """Whether the microscope's handedness is known, and is what tells the end of the axis from the other."""
+    posed = any(tilt.pose is not None for tilt in series.tilts)
+    return series.handedness.told is not None and not series.axis_is_directed and not posed
+
+
+def _with_direction(series: TiltSeries, found: SeriesFit, context: StepContext) -> TiltSeries:
+    """The series with its axis turned half round where the defocus gradient contradicts the known handedness.
+
+    With the axis half a turn off, tilts have the other sign, and so has the gradient: nothing else of the fit
+    changes. Where the handedness is not known, a rare sign is told to the user.
+    """
+    axis = series.tilt_axis_deg.applied
+    if series.axis_is_directed or axis is None or not found.hand.is_clear:
+        return series
+    other = (axis + 360.0) % 360.0 - 180.0
+    if not _axis_may_turn(series):
+        if found.model.handedness < 0:
+            context.warn(
+                f"{series.name}: the defocus gradient has the sign -1, which is rare, and the metadata do "
+                f"not tell which way the tilt axis points: if it is {other:g} degrees, the tomogram is "
+                "mirrored. Compare with a structure of known hand; then give tilt_axis_deg or handedness"
+            )
+        return series
+    if found.model.handedness == series.handedness.applied:
+        return replace(series, axis_is_directed=True)
+    context.warn(
+        f"{series.name}: the tilt axis is turned from {axis:g} to {other:g} degrees, since the defocus "
+        f"gradient has the sign {found.model.handedness:+d} and the microscope's handedness is "
+        f"{series.handedness.applied or 0:+.0f}"
+    )
+    turned = series.tilt_axis_deg.with_measured(other, "estimate_ctf by the defocus gradient", apply=True)
+    return replace(series, tilt_axis_deg=turned, axis_is_directed=True)
 
 
 def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:

@@ -284,6 +284,7 @@ def series_of(
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
         tilt_axis_deg=params.told_axis(axis),
+        axis_is_directed=params.tilt_axis_deg is not None or axis is None or axis.is_directed,
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
         gain=_gain(there[0], params),

@@ -185,6 +185,7 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
         pixel_size_angstrom=pixel_size,
         tilts=tuple(sorted(tilts, key=lambda tilt: (tilt.nominal_tilt_deg, tilt.acquisition_index))),
         tilt_axis_deg=params.told_axis(axis),
+        axis_is_directed=params.tilt_axis_deg is not None or axis is None or axis.is_directed,
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
         stack=Stack(images, pixel_size),

@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 CIRCLE_PIXELS = 96  # shorter side of the images in each pass
 FINE_PIXELS = 128
 COARSE_PIXELS = 192
+MOST_ROUNDS = 3
+"""A mirrored image has an axis of the other sign, up to 20 degrees off and so beyond one search."""
 TOLD_TOLERANCE_DEG = 18.0
 REFUTING_SIGNIFICANCE = 4.0  # standard errors by which another axis must beat the told one
 
@@ -55,10 +57,15 @@ def align_first(
     axis, circle, refuted = choose_axis(tilt_images, tilt_deg, usable, told_axis_deg)
     small, tiny = shrink_images(tilt_images, COARSE_PIXELS), shrink_images(tilt_images, FINE_PIXELS)
     coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
-    fine = find_axis(tiny, tilt_deg, coarse, usable, axis + np.arange(-10.0, 10.1, 2.5), neighbours=(2,))
-    if abs(fine.best_deg - axis) > 2.0:
+    for _ in range(MOST_ROUNDS):
+        fine = find_axis(tiny, tilt_deg, coarse, usable, axis + np.arange(-10.0, 10.1, 2.5), neighbours=(2,))
+        moved = abs(fine.best_deg - axis)
+        if moved <= 2.0:
+            break
         axis = fine.best_deg
         coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
+        if moved < 7.5:  # within the range of the search: not a step towards an axis beyond it
+            break
     return FirstAlignment(
         CoarseAlignment(fine.best_deg, coarse.shift_xy_angstrom, coarse.prominence), circle, fine, refuted
     )
