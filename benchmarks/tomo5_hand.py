@@ -1,13 +1,13 @@
 """Whether the specimen's hand is right from import to poses, with mdocs as SerialEM and Tomo5 write them.
 
 Each session has an axis of its own (near 85, -95, 0 degrees as cameras have them, or anywhere), Tomo5's
-RotationAngle with either sign, and either handedness; EER for Tomo5, TIFF for SerialEM. A session is right if the
-axis of the poses is the true one to 3 degrees, not the same half a turn on, which mirrors the tomogram.
+RotationAngle with either sign, and either handedness; EER for Tomo5, TIFF for SerialEM. A session is right
+if the axis of the poses is the true one to 3 degrees, not the same half a turn on, which mirrors all.
 
     python benchmarks/tomo5_hand.py [--sessions 20] [--camera falcon_eer] [--wrong-reading]
 
-``--wrong-reading`` hands the alignment the axis 90 degrees off, as TiltAxisAngle read like SerialEM's title gives
-it: the images must then find the axis, and the sentence must say that its direction is not known.
+``--wrong-reading`` hands the alignment the axis 90 degrees off, as TiltAxisAngle read like SerialEM's title
+gives it: the images must then find the axis, and the sentence must say that its direction is not known.
 """
 
 from __future__ import annotations

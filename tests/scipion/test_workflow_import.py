@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cryoloom.engine.graph.workflow import load_workflow
+from cryoloom.errors import UserInputError
 from cryoloom.scipion.workflow_import import import_scipion
 
 
@@ -46,3 +47,81 @@ def test_the_part_that_exists_can_be_planned(template):
     assert "assign_poses" in steps
     assert "reconstruct" in steps
     assert any("pick_by_hand is left out" in note for note in runnable.notes) or "pick_by_hand" in steps
+
+
+STREAMING = """Streaming, as Scipion's templates of 2026 do it.
+[{"object.className": "ProtComposeTS", "object.id": "3", "inputMicrographs": "2.outputMicrographs",
+  "filesPath": "~Path of the mdoc files|/data/session|2|filesPath~", "mdocPattern": "*/frames/*.mdoc",
+  "isTomo5": true, "mdoc_bug_Correction": false, "percentTiltsRequired": 3, "time4NextTilt": "180"},
+ {"object.className": "ProtMotionCorr", "object.id": "2", "inputMovies": "1.outputMovies", "binFactor": 2.0,
+  "gainRot": 1, "eerGroup": 8},
+ {"object.className": "ProtImportMovies", "object.id": "1", "filesPath": "~Movies|/data/movies|2~",
+  "filesPattern": "*/frames/*.eer", "voltage": 300.0, "samplingRate": 0.675, "dosePerFrame": 3.0,
+  "gainFile": "~Gain|/data/ref.gain|2|gainFile~"},
+ {"object.className": "%s", "object.id": "4", "inputSetOfTiltSeries": "3.TiltSeries", "binning": 4.0}]
+"""
+
+
+@pytest.mark.parametrize(
+    "older", ["ProtImodTsNormalization", "ProtImodTSNormalization", "ProtTSNormalization"]
+)
+def test_streaming_templates_are_an_import_by_mdocs(tmp_path, older):
+    """Movies, sums and series are three protocols there; placeholders have three parts or four."""
+    path = tmp_path / "streaming.json.template"
+    path.write_text(STREAMING % older)
+    imported = import_scipion(path)
+    workflow = imported.workflow
+    steps = ["import_movies", "prepare_gain", "align_frames", "bin_series"]
+    assert [node.step for node in workflow.steps] == steps
+    assert [node.input for node in workflow.steps] == [None, *steps[:3]]
+    assert dict(workflow.node("import_movies").parameters) == {
+        "directory": "/data/session",
+        "mdoc": "*/frames/*.mdoc",
+        "frames_directory": "/data/movies",
+        "voltage_kv": 300.0,
+        "pixel_size_angstrom": 0.675,
+        "gain": "/data/ref.gain",
+        "gain_quarter_turns": 1,
+    }
+    assert not [one for one in imported.left if not one.parameter]
+    assert any(one.parameter == "dosePerFrame" and "it is of a frame" in one.why for one in imported.left)
+
+
+def test_a_template_that_leaves_its_input_open_begins_with_an_import(tmp_path):
+    path = tmp_path / "open.json"
+    path.write_text(
+        """[{"object.className": "ProtImodXraysEraser", "object.id": "1"},
+            {"object.className": "ProtImodDoseFilter", "object.id": "2", "inputSetOfTiltSeries": "1.out"}]"""
+    )
+    imported = import_scipion(path)
+    assert [node.step for node in imported.workflow.steps] == [
+        "import_tilt_series",
+        "erase_xrays",
+        "weight_dose",
+    ]
+    assert any("set stack of import_tilt_series" in one.why for one in imported.left)
+
+
+def test_imported_tomograms_and_binned_ones(tmp_path):
+    path = tmp_path / "tomograms.json"
+    path.write_text(
+        """[{"object.className": "ProtImportTomograms", "object.id": "1", "filesPath": "/data",
+             "samplingRate": 9.1},
+            {"object.className": "ProtImodTomoNormalization", "object.id": "2", "inputSetOfTomograms": "1.T",
+             "binning": 2.0},
+            {"object.className": "EmanProtTomoBoxing", "object.id": "3", "inputTomograms": "2.T",
+             "boxSize": 44}]"""
+    )
+    imported = import_scipion(path)
+    assert [node.step for node in imported.workflow.steps] == ["import_tomograms", "pick_by_hand"]
+    assert imported.workflow.node("pick_by_hand").input == "import_tomograms"
+    assert [(one.parameter, one.why) for one in imported.left] == [
+        ("binning", "volumes are binned where they are made: set binning of reconstruct")
+    ]
+
+
+def test_an_empty_translation_is_an_error(tmp_path):
+    path = tmp_path / "nothing.json"
+    path.write_text('[{"object.className": "XmippProtCL2D", "object.id": "1"}]')
+    with pytest.raises(UserInputError, match="translates to no step: 1 XmippProtCL2D: no 2D classification"):
+        import_scipion(path)

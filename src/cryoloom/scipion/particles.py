@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cryoloom.scipion.rule import (
@@ -132,11 +133,42 @@ _RECONSTRUCT_PARTICLE = Rule(
 )
 
 _IMPORTED_PICKS = Rule(
-    inputs=("importTomograms", "inputTomograms", "inputSetOfTomograms"),
+    inputs=("importTomograms", "inputTomograms", "inputSetOfTomograms", "inTomos"),
     pieces=(Piece("pick_imported", p(filesPath="file", sqliteFile="file", boxSize="box_px")),),
 )
 
 PARTICLE_RULES: dict[str, Rule] = {
+    "EmanProtTomoBoxing": Rule(
+        inputs=("inputTomograms",), pieces=(Piece("pick_by_hand", p(boxSize="box_px")),)
+    ),
+    "EmanProtTomoConvNet": Rule(
+        inputs=("inputTomograms",),
+        pieces=(Piece("pick_imported", p(boxSize="box_px")),),
+        why=dict.fromkeys(["inputModelFrom", "inputModel"], "pick outside and import the coordinates"),
+    ),
+    "ProtTomoPickingRemoveDuplicates": Rule(
+        inputs=("inputCoordinates",),
+        pieces=(),
+        why={"consensusRadius": "extract_particles and clean_particles remove what lies too near"},
+    ),
+    "ProtRelionPrepareData": Rule(inputs=("inputCoords",), pieces=()),  # poses and CTF travel with the series
+    "ProtRelionEditParticlesStar": Rule(
+        inputs=("inReParticles",), pieces=(), why={"doRecenter": "refine moves the centres of particles"}
+    ),
+    "ProtRelionMakePseudoSubtomograms": _EXTRACT,
+    "ProtRelionReconstructParticle": _RECONSTRUCT_PARTICLE,
+    "ProtRelionSubTomoReconstructAvg": replace(
+        _RECONSTRUCT_PARTICLE, inputs=("inputSubtomos", *_RECONSTRUCT_PARTICLE.inputs)
+    ),
+    "ProtRelion3DClassifySubtomograms": replace(
+        _REFINE, pieces=(replace(_REFINE.pieces[0], step="classify"),)
+    ),
+    "EmanProtTomoRefinement": replace(
+        _REFINE,
+        inputs=("inputSetOfSubTomogram", *_REFINE.inputs),
+        roles={**_REFINE.roles, "inputRef": "reference_from", "maskFile": "mask_from"},
+    ),
+    "ProtClassesSelector": Rule(inputs=("inputClasses",), pieces=(Piece("select_items"),)),
     "DynamoBoxing": Rule(inputs=("inputTomograms",), pieces=(Piece("pick_by_hand", p(boxSize="box_px")),)),
     "DynamoModelWorkflow": Rule(
         inputs=("inputMeshes",),

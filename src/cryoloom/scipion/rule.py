@@ -135,6 +135,7 @@ class Rule:
     """How a protocol is translated."""
 
     pieces: tuple[Piece, ...]
+    """Without any, the protocol is part of the step that feeds it, and what it gives is that step's."""
     inputs: tuple[str, ...] = ()
     """Names the main input has had."""
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -143,6 +144,8 @@ class Rule:
     """The input that brings the CTF, which here travels with the series."""
     through: bool = False
     """The main input is what this protocol's own input was made from (picks: the tomograms)."""
+    upstream: Mapping[str, Mapping[str, tuple[str, Convert]]] = field(default_factory=dict)
+    """What belongs to a step further up, by step, of a protocol without pieces."""
     part_of_next: bool = False
     """Part of what the next protocol does here in one step."""
     quiet: Mapping[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cryoloom.scipion.rule import (
@@ -333,7 +334,130 @@ _DOSE = Rule(
     why={"inputDoseType": "tell the dose of a tilt at the import"},
 )
 
+# Streaming: movies are imported and summed one by one, and composed to series by their mdocs later. Here the
+# import knows series from the beginning, and takes from each protocol what it tells.
+_IMPORT_SINGLE_MOVIES = Rule(
+    pieces=(
+        Piece(
+            "import_movies",
+            p(
+                voltage="voltage_kv",
+                sphericalAberration="spherical_aberration_mm",
+                amplitudeContrast="amplitude_contrast",
+                samplingRate="pixel_size_angstrom",
+                doseInitial="initial_dose_per_angstrom2",
+                filesPath="frames_directory",
+                gainFile="gain",
+            ),
+        ),
+        Piece("prepare_gain", when=lambda values: bool(values.get("gainFile"))),
+    ),
+    quiet={
+        "filesPattern": None,  # movies are found by the names in the mdocs
+        "importFrom": 0,
+        "acquisitionWizard": None,
+        "magnification": None,
+        "samplingRateMode": 0,
+        "scannedPixelSize": None,
+        "haveDataBeenPhaseFlipped": False,
+        "useRegexps": None,
+        "inputIndividualFrames": False,
+        "numberOfIndividualFrames": None,
+        "stackFrames": False,
+        "writeMoviesInProject": False,
+        "movieSuffix": None,
+        "deleteFrames": False,
+    },
+    why={
+        "dosePerFrame": "it is of a frame; the mdocs tell the dose of a tilt, or dose_per_tilt_per_angstrom2",
+        "darkFile": "movies are counted electrons",
+        "blacklistFile": "name the series to take instead",
+    },
+)
+
+_COMPOSE = Rule(
+    inputs=("inputMicrographs",),
+    pieces=(),
+    upstream={"import_movies": p(filesPath="directory", mdocPattern="mdoc", filesPattern="mdoc")},
+    quiet={
+        "isTomo5": None,
+        "excludedWords": None,
+        "exclusionWords": None,
+        "percentTiltsRequired": None,
+        "mdoc_bug_Correction": False,
+        "time4NextTilt": None,  # `cryoloom watch` has times of its own
+        "time4NextMic": None,
+        "time4NextTS": None,
+        "time4NextTilt_current": None,
+    },
+    why={"mdoc_bug_Correction": "the sign of TiltAngle is compared with names, and the user is told"},
+)
+
+_TS_NORMALIZATION = Rule(
+    inputs=SERIES,
+    pieces=(
+        Piece(
+            "bin_series",
+            p(binning="binning", floatDensities=("values", one_of(None, None, "standard"))),
+            binning="binning",
+        ),
+    ),
+    quiet={
+        "floatDensities": 0,
+        "scaleMean": None,
+        "scaleSd": None,
+        "scaleMax": None,
+        "scaleMin": None,
+        "scaleRangeToggle": None,
+        "scaleRangeMax": None,
+        "scaleRangeMin": None,
+        "meanSdToggle": None,
+        "scaleMeanSd": None,
+        "modeToOutput": None,
+        "antialias": None,
+    },
+    why={"floatDensities": "every step scales grey values as it needs them"},
+)
+
 SERIES_RULES: dict[str, Rule] = {
+    "ProtImportMovies": _IMPORT_SINGLE_MOVIES,
+    "ProtMotionCorr": replace(
+        _MOTIONCOR,
+        inputs=("inputMovies",),
+        quiet={
+            **_MOTIONCOR.quiet,
+            "doSaveAveMic": None,
+            "doSaveMovie": False,
+            "doSaveUnweightedMic": None,
+            "doComputePSD": None,
+            "doComputeMicThumbnail": None,
+            "extraProtocolParams": None,
+        },
+    ),
+    "ProtComposeTS": _COMPOSE,
+    "ProtImodTSNormalization": _TS_NORMALIZATION,
+    "ProtTSNormalization": _TS_NORMALIZATION,
+    "ProtImodTsPreprocess": _TS_NORMALIZATION,
+    "ProtNewstack": _TS_NORMALIZATION,
+    "ProtImodImportTransformationMatrix": Rule(
+        inputs=SERIES,
+        pieces=(Piece("import_alignment", p(filesPath="folder"), {"program": "imod"}),),
+        quiet={"importFrom": 0, "filesPattern": None, "matchBinning": None},
+    ),
+    "ProtImportTsCTF": Rule(
+        inputs=SERIES,
+        pieces=(Piece("import_ctf", p(filesPath="folder")),),
+        quiet={"importFrom": None, "filesPattern": None},
+    ),
+    "CistemProtCTFFind": replace(_CTFFIND, inputs=("inputMicrographs",)),
+    "ProtCorrectTiltOffset": Rule(
+        inputs=SERIES,
+        pieces=(),
+        upstream={
+            "import_movies": p(tiltOffset="tilt_offset_deg"),
+            "import_tilt_series": p(tiltOffset="tilt_offset_deg"),
+        },
+    ),
     "ProtImportTsMovies": _IMPORT_MOVIES,
     "ProtImportTs": _IMPORT_STACKS,
     "ProtTsMotionCorr": _MOTIONCOR,
@@ -370,26 +494,7 @@ SERIES_RULES: dict[str, Rule] = {
         inputs=SERIES,
         pieces=(Piece("exclude_tilts", p(excludeViewsFile=("views", views_of_file)), {"restack": True}),),
     ),
-    "ProtImodTsNormalization": Rule(
-        inputs=SERIES,
-        pieces=(
-            Piece(
-                "bin_series",
-                p(binning="binning", floatDensities=("values", one_of(None, None, "standard"))),
-                binning="binning",
-            ),
-        ),
-        quiet={
-            "floatDensities": 0,
-            "scaleMean": None,
-            "scaleSd": None,
-            "scaleMax": None,
-            "scaleMin": None,
-            "modeToOutput": None,
-            "antialias": 5,
-        },
-        why={"floatDensities": "every step scales grey values as it needs them"},
-    ),
+    "ProtImodTsNormalization": _TS_NORMALIZATION,
     "ProtImodApplyTransformationMatrix": Rule(
         inputs=SERIES,
         pieces=(Piece("apply_alignment", p(binning="binning"), binning="binning"),),
@@ -410,3 +515,25 @@ SERIES_RULES: dict[str, Rule] = {
         pieces=(Piece("assign_poses"),),
     ),
 }
+
+SERIES_RULES |= {
+    older: SERIES_RULES[newer]
+    for older, newer in {
+        "ProtImportTiltSeries": "ProtImportTs",
+        "ProtMotionCorrTiltSeries": "ProtTsMotionCorr",
+        "ProtMotionCorrectTiltSeries": "ProtTsMotionCorr",
+        "ProtAverageTiltSeries": "ProtTsAverage",
+        "ProtTsCtffind": "CistemProtTsCtffind",
+        "ProtImodXcorr": "ProtImodXcorrPrealignment",
+        "ProtApplyTransformationMatrix": "ProtImodApplyTransformationMatrix",
+        "ProtCtfEstimation": "ProtImodAutomaticCtfEstimation",
+        "ProtImodCtfEstimation": "ProtImodAutomaticCtfEstimation",
+        "ProtImodCtfEstimationInteractive": "ProtImodManualCtfEstimation",
+        "ProtFidModelGen": "ProtImodFiducialModel",
+        "ProtFiducialModel": "ProtImodFiducialModel",
+        "ProtFiducialAlignment": "ProtImodFiducialAlignment",
+        "ProtImodGoldBeadEraser": "ProtImodFiducialEraser",
+        "ProtImodImportSetOfCtfTomoSeries": "ProtImportTsCTF",
+    }.items()
+}
+"""Names that the same protocols had before."""

@@ -1,8 +1,8 @@
 """Scipion's workflows: lines of text, then a JSON list of protocols.
 
 A protocol is a flat dictionary; a link is a value like ``"52.TiltSeries_3"`` (id and output of another
-protocol), or a list of such. Templates have placeholders ``~title|default|type|name~``. What Scipion's
-names mean here is in `scipion_rules`, and `scipion_translation` applies it.
+protocol), or a list of such. Templates have placeholders ``~title|default|type|name~``, older ones without
+the name. What Scipion's names mean here is in `scipion_rules`, and `scipion_translation` applies it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def read_scipion_workflow(path: Path) -> ScipionWorkflow:
 
 def _with_defaults(text: str) -> str:
     """A template with the default in place of every placeholder."""
-    return re.sub(r"~[^|~\n]*\|([^|~\n]*)\|[^|~\n]*\|[^|~\n]*~", r"\1", text)
+    return re.sub(r"~[^|~\n]*\|([^|~\n]*)(?:\|[^|~\n]*){1,3}~", r"\1", text)
 
 
 def _is_protocol(entry: object) -> bool:

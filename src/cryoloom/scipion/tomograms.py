@@ -178,7 +178,57 @@ _CRYOCARE = Rule(
     pieces=(Piece("denoise"),),
 )
 
+_BINNED_VOLUME = "volumes are binned where they are made: set binning of reconstruct"
+_BINNED_TOMOGRAMS = Rule(
+    inputs=("inputSetOfTomograms", "inputTomograms", "inputSet"),
+    pieces=(),
+    quiet={
+        "floatDensities": None,  # every step scales grey values as it needs them
+        "modeToOutput": None,
+        "scaleRangeToggle": None,
+        "scaleRangeMax": None,
+        "scaleRangeMin": None,
+        "scaleMean": None,
+        "scaleSd": None,
+        "scaleMax": None,
+        "scaleMin": None,
+        "meanSdToggle": None,
+        "antialias": None,
+    },
+    why=dict.fromkeys(
+        ["binning", "resizeSamplingRate", "resizeFactor", "resizeOption", "resizeDim"], _BINNED_VOLUME
+    ),
+)
+
 TOMOGRAM_RULES: dict[str, Rule] = {
+    "ProtImportTomograms": Rule(
+        pieces=(Piece("import_tomograms", p(filesPath="directory", samplingRate="voxel_size_angstrom")),),
+        quiet={
+            "importFrom": 0,
+            "filesPattern": None,
+            "acquireParameters": None,
+            "setOrigCoord": False,
+            "fromMrcHeader": None,
+            "x": None,
+            "y": None,
+            "z": None,
+        },
+    ),
+    "ProtImodTomoNormalization": _BINNED_TOMOGRAMS,
+    "ProtTomoNormalization": _BINNED_TOMOGRAMS,
+    "ProtImodTomoPreProcess": _BINNED_TOMOGRAMS,
+    "XmippProtResizeTomograms": _BINNED_TOMOGRAMS,
+    "ProtJjsoftReconstructTomogram": _TOMO3D,
+    "ProtRelionTomoReconstruct": Rule(
+        inputs=(*SERIES, "inputTS", "inReParticles"), pieces=(Piece("reconstruct"),)
+    ),
+    "ProtTomoReconstruction": _IMOD_RECONSTRUCT,
+    "ProtJjsoftProtDenoiseTomogram": Rule(inputs=("inputSetTomograms",), pieces=(Piece("denoise"),)),
+    "ProtCtfCorrection": Rule(
+        inputs=SERIES,
+        ctf="inputSetOfCtfTomoSeries",
+        pieces=(Piece("correct_ctf", sets={"method": "phase_flip"}),),
+    ),
     "ProtImodEtomo": _ETOMO,
     "ProtAreTomoAlignRecon": _ARETOMO,
     "EmanProtTsAlignTomoRec": _EMAN_RECONSTRUCT,

@@ -10,6 +10,7 @@ from typing import Any
 
 from cryoloom.scipion.rule import (
     MACHINE_PARAMETERS,
+    SERIES,
     Convert,
     NotTranslatedError,
     Piece,
@@ -101,6 +102,8 @@ class _Translator:
         self._places: dict[str, _Place] = {}
         self._assigned: dict[tuple[int, int], int] = {}
         self._left: list[NotTranslated] = []
+        self._opened: int | None = None
+        """The import that feeds what a template leaves open."""
 
     def translation(self) -> Translation:
         for protocol in self._workflow.protocols:
@@ -146,11 +149,12 @@ class _Translator:
 
     def _place(self, protocol: Protocol, rule: Rule) -> _Place:
         main, before = self._main_source(protocol, rule)
-        roles = {
-            rule.roles[link.parameter]: self._resolved(link)
-            for link in protocol.links
-            if link.parameter in rule.roles
-        }
+        roles: dict[str, int] = {}
+        for link in (one for one in protocol.links if one.parameter in rule.roles):
+            try:
+                roles[rule.roles[link.parameter]] = self._resolved(link)
+            except _NotPlacedError as error:
+                self._left.append(NotTranslated(protocol.title, link.parameter, link.output, str(error)))
         ctf_link = protocol.source(rule.ctf) if rule.ctf else None
         ctf = self._resolved(ctf_link) if ctf_link else (before.pending_ctf if before else None)
         inherited = dict(before.pending) if before and before.pending is not None else {}
@@ -191,9 +195,7 @@ class _Translator:
         """The step that feeds a protocol, and the protocol before where that is part of this one."""
         link = next((found for name in rule.inputs if (found := protocol.source(name))), None)
         if link is None:
-            if rule.inputs:
-                raise _NotPlacedError(f"it has no input ({' or '.join(rule.inputs)})")
-            return None, None
+            return self._open_source(protocol, rule) if rule.inputs else None, None
         place = self._places.get(link.source)
         if place is not None and place.pending is not None:
             if self._step_of(link.source) == rule.pieces[-1].step:
@@ -203,6 +205,17 @@ class _Translator:
         if rule.through:
             source = self._made[source].feeds.get("input", source)
         return source, None
+
+    def _open_source(self, protocol: Protocol, rule: Rule) -> int:
+        """The import for protocols whose input a template leaves to the user; all of them share one."""
+        if not set(rule.inputs) & set(SERIES):
+            raise _NotPlacedError(f"it has no input ({' or '.join(rule.inputs)})")
+        if self._opened is None:
+            comment = "Scipion: the template leaves its input open; set stack"
+            self._opened = self._add(_Made("import_tilt_series", {}, {}, comment, protocol.id, None))
+        why = "the template leaves it open: set stack of import_tilt_series"
+        self._left.append(NotTranslated(protocol.title, rule.inputs[0], None, why))
+        return self._opened
 
     def _step_of(self, protocol_id: str) -> str:
         return RULES[self._protocols[protocol_id].class_name].pieces[-1].step
@@ -268,6 +281,8 @@ class _Translator:
             try:
                 if self._taken(name, value, pieces, around, found, main):
                     continue
+                if self._given_upstream(name, value, rule.upstream, around, main):
+                    continue
             except NotTranslatedError as error:
                 why = rule.why.get(name, str(error))
             if name in rule.quiet and rule.quiet[name] in (None, value):
@@ -290,11 +305,24 @@ class _Translator:
                 ours, given = _converted(piece.takes[name], value, around)
                 found[piece.step][piece.renames.get(ours, lambda _, ours=ours: ours)(given)] = given
                 return True
-            for step, takes in piece.upstream.items():
-                if name in takes:
-                    ours, given = _converted(takes[name], value, around)
-                    self._upstream(step, main)[ours] = given
-                    return True
+            if self._given_upstream(name, value, piece.upstream, around, main):
+                return True
+        return False
+
+    def _given_upstream(
+        self,
+        name: str,
+        value: Any,
+        upstream: Mapping[str, Mapping[str, tuple[str, Convert]]],
+        around: Surroundings,
+        main: int | None,
+    ) -> bool:
+        """Put a value into a step above; False where it does not belong there."""
+        for step, takes in upstream.items():
+            if name in takes:
+                ours, given = _converted(takes[name], value, around)
+                self._upstream(step, main)[ours] = given
+                return True
         return False
 
     def _upstream(self, step: str, main: int | None) -> dict[str, Any]:

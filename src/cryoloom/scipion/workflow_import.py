@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cryoloom.contract import find_step
 from cryoloom.contract.planned import planned_step
 from cryoloom.engine.graph.workflow import Node, Workflow
+from cryoloom.errors import UserInputError
 from cryoloom.scipion.template import read_scipion_workflow
 from cryoloom.scipion.translation import NotTranslated, TranslatedStep, Translation, translate_scipion
 
@@ -36,7 +37,7 @@ class ImportedWorkflow:
 
 
 def import_scipion(path: str | Path) -> ImportedWorkflow:
-    """Read and translate a Scipion workflow or template.
+    """Read and translate a Scipion workflow or template; raises UserInputError where it becomes no step.
 
     Parameters of steps that exist are checked; one that a step does not have, or does not allow, is listed.
     Those of steps that do not exist yet are kept as they are.
@@ -45,6 +46,11 @@ def import_scipion(path: str | Path) -> ImportedWorkflow:
     translation = translate_scipion(read_scipion_workflow(path))
     left = list(translation.left)
     nodes = tuple(_node(step, left) for step in translation.steps)
+    if not nodes:
+        raise UserInputError(
+            f"{path} translates to no step: "
+            f"{'; '.join(str(one) for one in left[:4]) or 'it has no protocols'}"
+        )
     name = re.sub(r"\W+", "_", path.name.split(".")[0]).strip("_") or "imported"
     workflow = Workflow(name=name, description=translation.description, steps=nodes)
     return ImportedWorkflow(workflow, translation, tuple(left))
