@@ -24,7 +24,7 @@ from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.history.results import ItemResult, final_items, results_of
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
-from cryoloom.engine.worker.task import STOP_FILE, load_value, with_overrides
+from cryoloom.engine.worker.task import STOP_FILE, load_value
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.aretomo.aln import write_aretomo
 from cryoloom.formats.imod.export import write_imod
@@ -272,16 +272,11 @@ class Project:
 
     # Results
 
-    def value(self, item: ItemRecord) -> TiltSeries | Tomogram:
-        """What an item is: a series or tomogram with lazy pixels and the user's exclusions."""
+    def value(self, item: ItemRecord) -> Any:
+        """What an item is (`model.Item`): its pixels are lazy, and users' decisions on tilts are applied."""
         if item.value is None:
             raise UserInputError(f"{item.name} has no result: it {item.state}")
-        loaded = load_value(item.value, self.folder)
-        overrides = self.database.tilt_overrides().get(item.name, ())
-        if isinstance(loaded, Tomogram):
-            return replace(loaded, series=with_overrides(loaded.series, overrides))
-        decided: TiltSeries = with_overrides(loaded, overrides)
-        return decided
+        return load_value(item.value, self.folder).with_decisions(self.database.tilt_overrides())
 
     def item_log(self, run: str | int, item: str) -> Path:
         """File in which the work of a run on an item is logged: warnings, figures, output of programs."""

@@ -3,7 +3,7 @@
 from cryoloom.model.average import Average, FscCurve
 from cryoloom.model.ctf import Ctf
 from cryoloom.model.image_warp import ImageWarp
-from cryoloom.model.item import Item, PixelSet
+from cryoloom.model.item import DecisionsBySeries, Item, PixelSet
 from cryoloom.model.left_out import LeftOut
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference, Movie, MovieFrames
@@ -22,6 +22,7 @@ __all__ = [
     "Average",
     "Ctf",
     "DecidedBy",
+    "DecisionsBySeries",
     "Exclusion",
     "FscCurve",
     "GainReference",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryoloom.model.item import PixelSet
+from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.pixels import Pixels
 
 __all__ = ["Average", "FscCurve"]
@@ -46,3 +46,7 @@ class Average:
         named = {"map": self.map, "half1": self.half1, "half2": self.half2, "mask": self.mask}
         present = {name: pixels for name, pixels in named.items() if pixels is not None}
         return (PixelSet(present, self.voxel_size_angstrom),)
+
+    def with_decisions(self, by_series: DecisionsBySeries) -> Average:
+        """The same: an average holds no series."""
+        return self

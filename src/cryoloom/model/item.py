@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from cryoloom.model.pixels import Pixels
+from cryoloom.model.tilt import TiltOverride
 
-__all__ = ["Item", "PixelSet"]
+__all__ = ["DecisionsBySeries", "Item", "PixelSet"]
+
+DecisionsBySeries = Mapping[str, Sequence[TiltOverride]]
+"""What users decided on tilts, by name of the series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,9 @@ class Item(Protocol):
     @property
     def name(self) -> str:
         """The same from step to step."""
+
+    def with_decisions(self, by_series: DecisionsBySeries) -> Self:
+        """Copy in which the tilts of its series are left out or kept as users decided."""
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
         """All pixels the item holds, for the checks before it is recorded."""

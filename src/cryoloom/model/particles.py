@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model.item import PixelSet
+from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.table import Table
 from cryoloom.model.tilt_series import TiltSeries
 from cryoloom.model.tomogram import Tomogram
@@ -180,3 +180,11 @@ class Particles:
     def pixel_sets(self) -> tuple[PixelSet, ...]:
         """None of its own: those of its series and tomograms were checked when these were made."""
         return ()
+
+    def with_decisions(self, by_series: DecisionsBySeries) -> Particles:
+        """Copy whose series and tomograms have what users decided."""
+        return replace(
+            self,
+            series=tuple(series.with_decisions(by_series) for series in self.series),
+            tomograms=tuple(tomogram.with_decisions(by_series) for tomogram in self.tomograms),
+        )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.model.added_later import ADDED_LATER
-from cryoloom.model.item import PixelSet
+from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.limits import require
 from cryoloom.model.microscope import Microscope
 from cryoloom.model.movie import GainReference
@@ -138,8 +138,14 @@ class TiltSeries:
             if stack is not None
         )
 
+    def with_decisions(self, by_series: DecisionsBySeries) -> TiltSeries:
+        """Copy with what users decided on its own tilts."""
+        return self.with_overrides(by_series.get(self.name, ()))
+
     def with_overrides(self, overrides: Sequence[TiltOverride]) -> TiltSeries:
         """Copy in which tilts are left out or kept as users decided; indices it does not have are ignored."""
+        if not overrides:
+            return self
         by_index = {override.acquisition_index: override for override in overrides}
         tilts = tuple(
             tilt.overridden(by_index[tilt.acquisition_index]) if tilt.acquisition_index in by_index else tilt

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cryoloom.model.item import PixelSet
+from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.pixels import Pixels
 from cryoloom.model.tilt_series import TiltSeries
 
@@ -33,3 +33,7 @@ class Tomogram:
         named = {"volume": self.volume, "even": self.even, "odd": self.odd}
         present = {name: pixels for name, pixels in named.items() if pixels is not None}
         return (PixelSet(present, self.voxel_size_angstrom),)
+
+    def with_decisions(self, by_series: DecisionsBySeries) -> Tomogram:
+        """Copy whose series has what users decided; the volume is what it was."""
+        return replace(self, series=self.series.with_decisions(by_series))

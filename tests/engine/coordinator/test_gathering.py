@@ -327,3 +327,34 @@ def test_what_is_given_is_checked_against_the_declaration(project, monkeypatch):
     doubled = lambda main, others: Outputs(main, {"series": 2 * others["series"]})  # noqa: E731
     check(doubled, "two items called 'TS_01' as series")
     assert Gathered(Average) != Shared(Average)
+
+
+def ahead(project, *steps):
+    return {n.node: (n.n_there, n.n_now, n.n_later) for n in project.dry_run(plan(*steps))}
+
+
+def test_a_dry_run_says_that_a_gathering_step_waits(project):
+    steps = (
+        *drawn(),
+        {"step": "average_all"},
+        {"step": "smooth", "input": "average_all.series"},
+        {"step": "subtract_average", "input": "draw", "average_from": "average_all"},
+        {"step": "compare_all", "input": "draw", "all_from": "smooth"},
+    )
+    assert ahead(project, *steps) == {
+        "find_series": (3, 0, 0),
+        "draw": (0, 3, 0),
+        "average_all": (0, 0, 1),
+        "smooth": (0, 0, 3),
+        "subtract_average": (0, 0, 3),
+        "compare_all": (0, 0, 3),
+    }
+    run(project, *steps[:2])
+    assert ahead(project, *steps)["average_all"] == (0, 1, 0)
+    assert ahead(project, *steps)["smooth"] == (0, 0, 3)
+    run(project, *steps)
+    assert {counts[1:] for counts in ahead(project, *steps).values()} == {(0, 0)}
+    more = (*drawn(find={"n_series": 4}), *steps[2:])
+    assert ahead(project, *more)["draw"] == (3, 1, 0)
+    assert ahead(project, *more)["average_all"] == (0, 0, 1)
+    assert ahead(project, *more)["subtract_average"] == (0, 0, 4)

@@ -67,7 +67,7 @@ def test_flawed_results_fail_their_item_and_leave_no_file(parameters, words, tmp
     (failed,) = summary.failed
     assert words in failed.error["message"]
     assert {item.state for item in project.database.items() if item.run_id == failed.run_id} == {"failed"}
-    assert not list(project.folder.glob("runs/*/TS_01/*"))
+    assert {path.name for path in project.folder.glob("runs/*/TS_01/*")} == {"log.txt"}
     assert not list(project.folder.glob("runs/*/TS_01/.*"))
 
 

@@ -6,11 +6,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryoloom.contract import find_step
+from cryoloom.engine.coordinator.input_matching import InputMatcher
 from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.scheduler import Scheduler
-from cryoloom.engine.coordinator.work_queue import nodes_below
 from cryoloom.engine.executors.executor import ItemProgress
-from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.graph.workflow import INPUT, Workflow, link_of, validated_params
 from cryoloom.engine.worker.task import Outcome, Task
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
@@ -44,22 +45,54 @@ def plan_nodes(folder: Path, database: Database, workflow: Workflow) -> tuple[Pl
         Scheduler(folder, copy, _NoWorkers(), ear).run(workflow)
     finally:
         copy.close()
-    later: dict[str, set[str]] = {node.name: set() for node in workflow.steps}
-    below = nodes_below(workflow)
-    for name, items in ear.now.items():
-        for follower in below[name] - {name}:
-            wanted = workflow.node(follower).items
-            later[follower] |= {item for item in items if not wanted or item in wanted}
+    ahead = _ahead(workflow, ear)
     return tuple(
         PlannedNode(
             node.name,
             len(ear.there.get(node.name, ())),
             len(ear.now.get(node.name, ())),
-            len(later[node.name] - ear.now.get(node.name, set())),
-            len(ear.unfit.get(node.name, set()) - later[node.name]),
+            len(ahead[node.name] - ear.now.get(node.name, set())),
+            len(ear.unfit.get(node.name, set()) - ahead[node.name]),
         )
         for node in workflow.steps
     )
+
+
+def _ahead(workflow: Workflow, ear: _Ear) -> dict[str, set[str]]:
+    """Names of the items that every node will work on, now or later.
+
+    What a node would gather now, though more will come to it, does not count.
+    """
+    matcher = InputMatcher(workflow)
+    ahead: dict[str, set[str]] = {}
+    gathered: dict[str, set[str]] = {}
+
+    def given(source: str) -> set[str]:
+        """Names that an input will get and has not."""
+        link = link_of(source)
+        if link.run_id is not None or not ahead[link.node]:
+            return set()
+        return gathered.get(link.node, set()) if link.output else ahead[link.node]
+
+    for node in workflow.steps:
+        step, meets = find_step(node.step), matcher.how_inputs_meet(node)
+        coming = {role: given(source) for role, source in node.feeds.items()}
+        names = set(ear.now.get(node.name, ()))
+        if INPUT in coming:
+            all_of_input = ear.there.get(link_of(node.feeds[INPUT]).node, set()) | coming[INPUT]
+        if any(coming.values()) and matcher.waits_for_the_end(node.name):
+            ear.now.pop(node.name, None)
+            ear.there.pop(node.name, None)
+        if any(coming.values()) and step.gathers:
+            names = {step.result_name(validated_params(node))}
+        elif any(coming[role] for role, how in meets.items() if how is not None):
+            names |= all_of_input
+        elif not step.gathers:
+            names = names.union(*coming.values())
+        if step.gathers and names:
+            gathered[node.name] = all_of_input
+        ahead[node.name] = names if step.gathers or not node.items else names & set(node.items)
+    return ahead
 
 
 class _Ear(NullListener):

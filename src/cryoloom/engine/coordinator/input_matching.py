@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from cryoloom.contract import find_step
@@ -85,9 +85,9 @@ class InputMatcher:
         self.gatherings: set[str] = set()
         """Nodes that wait for the end of their inputs, and have something new."""
 
-    def how(self, node: Node, roles: Iterable[str]) -> list[type | None]:
-        """How inputs meet, by role: `Gathered`, `Shared`, or None for the item of the same name."""
-        return [self._meets[node.name][role] for role in roles]
+    def how_inputs_meet(self, node: Node) -> Mapping[str, type | None]:
+        """By role: `Gathered`, `Shared`, or None for the item of the same name."""
+        return self._meets[node.name]
 
     def waits_for_the_end(self, node: str) -> bool:
         """Whether a node works when nothing more comes to it, rather than item by item."""

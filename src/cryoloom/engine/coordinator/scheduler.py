@@ -352,7 +352,8 @@ class Scheduler:
         """
         for node, name, item, absent in list(self._inputs.waiting()):
             ended, above = (*self._summary.failed, *self._summary.left_out), self._runs_above(node)
-            of_one_name = None in self._inputs.how(node, absent)
+            meets = self._inputs.how_inputs_meet(node)
+            of_one_name = any(meets[role] is None for role in absent)
             if any(one.name == name if of_one_name else one.run_id in above for one in ended):
                 continue
             message = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from cryoloom.engine.graph.workflow import Node, validated_params
 from cryoloom.engine.worker.context import EngineContext
 from cryoloom.engine.worker.task import describe_error
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import TiltSeries
+from cryoloom.model import Item, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord, RunRecord
 
@@ -59,7 +59,7 @@ def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemReco
 
 def source_record(
     name: str,
-    made: TiltSeries | DataUnfitError,
+    made: Item | DataUnfitError,
     node: Node,
     run: RunRecord,
     context: EngineContext,
@@ -82,19 +82,35 @@ def source_record(
     if isinstance(made, DataUnfitError):
         return replace(record, error=describe_error(made))
     value = encode(made, context.project)
-    key = fingerprint(node.step, step.version, value, _raw_files(made))
+    files = _raw_files(made) if isinstance(made, TiltSeries) else _files_in(value, context.project)
+    key = fingerprint(node.step, step.version, value, _described(files))
     return replace(record, state="done", value=value, key=key)
 
 
-def _raw_files(series: TiltSeries) -> list[Any]:
-    """Length and time of every raw file of a series: when one is replaced, its results are made anew."""
+def _raw_files(series: TiltSeries) -> list[Path]:
+    """Every raw file of a series, in an order that keys depend on."""
     paths = [tilt.movie.path for tilt in series.tilts if tilt.movie is not None]
     if series.gain is not None:
         paths += [path for path in (series.gain.path, series.gain.defects_path) if path is not None]
     stacks = [stack for stack in (series.stack, series.weighted) if stack is not None]
     stored = [pixels for stack in stacks for pixels in stack.present.values()]
     paths += [path for pixels in stored if isinstance(path := getattr(pixels, "path", None), Path)]
-    described = []
+    return paths
+
+
+def _files_in(value: Any, project: Path) -> list[Path]:
+    """Every file that an encoded value names."""
+    if isinstance(value, Mapping):
+        named = [project / value[mark] for mark in ("$path", "$pixels", "$table") if mark in value]
+        return named + [path for inner in value.values() for path in _files_in(inner, project)]
+    if isinstance(value, list):
+        return [path for inner in value for path in _files_in(inner, project)]
+    return []
+
+
+def _described(paths: Iterable[Path]) -> list[Any]:
+    """Length and time of files: when one is replaced, its results are made anew."""
+    described: list[Any] = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()

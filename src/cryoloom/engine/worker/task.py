@@ -22,7 +22,7 @@ from cryoloom.engine.worker.parts import OpenPool, serially
 from cryoloom.engine.worker.resources import Resources, set_threads
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.model import LeftOut, TiltOverride, TiltSeries
+from cryoloom.model import Item, LeftOut, TiltOverride
 from cryoloom.store.codec import decode, encode
 from cryoloom.store.records import FANNED_OUT, FileRecord
 
@@ -40,7 +40,6 @@ __all__ = [
     "execute",
     "load_taken",
     "load_value",
-    "with_overrides",
 ]
 
 Encoded = Mapping[str, Any]
@@ -276,9 +275,4 @@ def load_taken(taken: Encoded | tuple[Encoded, ...], task: Task) -> Any:
     if isinstance(taken, tuple):
         return tuple(load_taken(one, task) for one in taken)
     item = load_value(taken, task.project)
-    return with_overrides(item, task.overrides.get(getattr(item, "name", task.item), ()))
-
-
-def with_overrides(item: Any, overrides: tuple[TiltOverride, ...]) -> Any:
-    """An item with what users decided on the tilts of a series."""
-    return item.with_overrides(overrides) if overrides and isinstance(item, TiltSeries) else item
+    return item.with_decisions(task.overrides) if isinstance(item, Item) else item
