@@ -14,7 +14,7 @@ from cryoloom.engine.history.methods import methods_text
 from cryoloom.engine.history.results import current_runs, history_of, sentence
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError
-from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 from cryoloom.report.page import state_of_report, write_report
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
@@ -23,7 +23,7 @@ from cryoloom.views.step_results import StepResult, step_result
 
 PICTURES_FOLDER = ".report"
 """Of the project: pictures of its series, which the report is put together from."""
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 """Raised when the report shows the same results otherwise."""
 
 __all__ = ["report_path", "write_project_report"]
@@ -95,19 +95,27 @@ def _series_report(project: Project, name: str, made: list[tuple[RunRecord, Item
     """Everything known of one series: its furthest value, and what every step said."""
     series: TiltSeries | None = None
     tomogram: Tomogram | None = None
-    for _, item in made:
-        if item.state != "done":
+    particles: dict[str, Particles] = {}
+    average: Average | None = None
+    for run, item in made:
+        if item.state != "done" or item.value is None or item.is_fanned_out:
             continue
-        value = project.value(item)
+        value: object = project.value(item)
         if isinstance(value, Tomogram):
             tomogram, series = value, value.series
-        else:
+        elif isinstance(value, Particles):
+            particles[run.node] = value
+        elif isinstance(value, Average):
+            average = value
+        elif isinstance(value, TiltSeries):
             series = value
     failure = next(((run.node, sentence(item.error) or "") for run, item in made if item.error), None)
     return SeriesReport(
         name=name,
         series=series,
         tomogram=tomogram,
+        particles=particles,
+        average=average,
         results=tuple(_step_result(run, item) for run, item in made),
         warnings=tuple((run.node, text) for run, item in made for text in item.warnings),
         failure=failure,

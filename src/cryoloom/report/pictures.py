@@ -17,6 +17,7 @@ from cryoloom.model import Pixels, Stack, Tilt, TiltSeries
 from cryoloom.views.aligned_loop import aligned_loop
 from cryoloom.views.content import SeriesReport
 from cryoloom.views.images import (
+    average_figure,
     averaged_to,
     central_slices,
     data_uri,
@@ -31,7 +32,7 @@ from cryoloom.views.spectra import spectrum_with_fit
 
 __all__ = ["PictureCache", "SeriesPictures", "TiltPictures", "TomogramPictures", "make_pictures"]
 
-PICTURES_VERSION = 1
+PICTURES_VERSION = 2
 """Raised when the same series gives other pictures: kept ones are then made anew."""
 _LARGE_PX, _SMALL_PX = 640, 320
 # Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
@@ -78,13 +79,16 @@ class SeriesPictures:
     loop: str = ""
     """The aligned images as a looping picture; "" where they are not aligned."""
     tomogram: TomogramPictures | None = None
+    average: str = ""
+    """Central slices of an average; "" where the item is none."""
 
 
 def make_pictures(item: SeriesReport) -> SeriesPictures:
     """Read the pixels of a series and its tomogram once and picture them."""
     tilts, small = _tilt_pictures(item.series)
     loop = aligned_loop(item.series, small) if item.series is not None else ""
-    return SeriesPictures(tilts, loop, _tomogram_pictures(item))
+    average = "" if item.average is None else data_uri(average_figure(item.average))
+    return SeriesPictures(tilts, loop, _tomogram_pictures(item), average)
 
 
 def _tilt_pictures(
@@ -207,6 +211,9 @@ def _key(item: SeriesReport) -> str | None:
     if item.tomogram is not None:
         pixels.append(item.tomogram.volume)
         facts += [item.tomogram.series.slab, item.tomogram.voxel_size_angstrom]
+    if item.average is not None:
+        pixels.append(item.average.map)
+        facts.append(item.average.voxel_size_angstrom)
     for one in pixels:
         path = getattr(one, "path", None)
         if not isinstance(path, Path):

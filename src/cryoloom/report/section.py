@@ -19,6 +19,7 @@ from cryoloom.views.data_table import DataTable
 from cryoloom.views.drawings import Section, drawn
 from cryoloom.views.judgement import Finding, Light, judge, overall
 from cryoloom.views.numbers import NOT_MEASURABLE, number_text, unit_symbol, with_unit
+from cryoloom.views.particle_plots import average_caption
 from cryoloom.views.plot_parts import Plot
 from cryoloom.views.tilt_table import TILT_COLUMNS, TiltRow, tilt_rows
 
@@ -77,6 +78,8 @@ class SeriesSection:
     viewer: tuple[dict[str, Any], ...]
     """What the page shows of each tilt on a click."""
     loop: str
+    average: str
+    average_caption: str
     tomogram: TomogramPictures | None
     tomogram_caption: str
     layer: int
@@ -120,6 +123,8 @@ def series_section(
         tilts=tilts,
         viewer=tuple(_viewer(item, tilts, pictures)),
         loop=pictures.loop,
+        average=pictures.average,
+        average_caption="" if item.average is None else average_caption(item.average),
         tomogram=tomogram,
         tomogram_caption=_tomogram_caption(item, tomogram),
         layer=int(np.argmin(np.abs(np.array(heights) - middle))) if heights else 0,
@@ -281,6 +286,9 @@ def _axis_deg(series: TiltSeries | None) -> float | None:
 def _headline(item: SeriesReport) -> str:
     """One line that says what was recorded."""
     series = item.series
+    if item.average is not None:
+        n = item.average.n_particles
+        return "average" if n is None else f"average of {n} particles"
     if series is None:
         return ""
     parts = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoloom.contract.figures import Figure
-from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 from cryoloom.views.step_results import Measured, StepResult
 
 __all__ = ["ReportContent", "RunSummary", "SeriesReport"]
@@ -36,12 +36,19 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class SeriesReport:
-    """One tilt series: its latest value and what the steps reported. Mappings are keyed by step."""
+    """One tilt series, or an item gathered from several: its latest value and what the steps reported.
+
+    Mappings are keyed by step.
+    """
 
     name: str
     series: TiltSeries | None
     """With stack, poses and CTFs as far as known; None if import itself failed."""
     tomogram: Tomogram | None = None
+    particles: Mapping[str, Particles] = field(default_factory=dict)
+    """Particles that steps gave, by step."""
+    average: Average | None = None
+    """Of an item that gathers particles of several series."""
     results: tuple[StepResult, ...] = ()
     """What every step reported, in the order of the steps."""
     warnings: Sequence[tuple[str, str]] = ()

@@ -20,6 +20,7 @@ from cryoloom.views.content import SeriesReport
 from cryoloom.views.ctf_plots import defocus_plots, draw_ctf_curves
 from cryoloom.views.data_table import DataTable, data_table
 from cryoloom.views.evidence_table import draw_evidence
+from cryoloom.views.particle_plots import average_plots, particle_plots
 from cryoloom.views.plot_parts import TILT, Plot
 from cryoloom.views.tilt_plots import draw_gain_trials, draw_tilt_quality, motion_plots
 from cryoloom.views.tomogram_plots import (
@@ -33,7 +34,9 @@ from cryoloom.views.tomogram_plots import (
 
 __all__ = ["DRAWINGS", "SECTIONS", "Drawing", "Section", "drawn"]
 
-Section = Literal["import", "images", "motion", "ctf", "alignment", "tomogram", "other"]
+Section = Literal[
+    "import", "images", "motion", "ctf", "alignment", "tomogram", "particles", "average", "other"
+]
 SECTIONS: Mapping[Section, str] = MappingProxyType(
     {
         "import": "Import",
@@ -42,6 +45,8 @@ SECTIONS: Mapping[Section, str] = MappingProxyType(
         "ctf": "Contrast transfer function",
         "alignment": "Alignment",
         "tomogram": "Quality of the tomogram",
+        "particles": "Particles",
+        "average": "Average",
         "other": "Further records",
     }
 )
@@ -86,8 +91,8 @@ DRAWINGS: Mapping[str, Drawing] = MappingProxyType(
 def drawn(item: SeriesReport) -> dict[Section, tuple[Plot | DataTable, ...]]:
     """Plots and tables of a series by section, in the order of the page; empty sections are left out.
 
-    Motion, defocus and poses are drawn from the series itself, whichever step put them there. Of a record
-    that several steps keep the last one is shown.
+    Motion, defocus, poses and particles are drawn from the items themselves, whichever step made them. Of a
+    record that several steps keep the last one is shown.
     """
     found: dict[Section, list[Plot | DataTable]] = {section: [] for section in SECTIONS}
     found["motion"] += motion_plots(item)
@@ -97,6 +102,8 @@ def drawn(item: SeriesReport) -> dict[Section, tuple[Plot | DataTable, ...]]:
         drawing = DRAWINGS.get(kept.record.shows, DRAWINGS["table"])
         found[drawing.section] += drawing.draw(item, kept.record, kept.data)
     found["alignment"] += alignment_plots(item)
+    found["particles"] += particle_plots(item)
+    found["average"] += average_plots(item)
     if item.series is not None:
         _share_tilt_range(found, item.series)
     return {section: tuple(shown) for section, shown in found.items() if shown}

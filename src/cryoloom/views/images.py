@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from cryoloom.model import Pixels, Tomogram
+from cryoloom.model import Average, Pixels, Tomogram
 from cryoloom.views.specimen_height import SpecimenHeight, height_from_profile, measured_height
 
 __all__ = [
     "CentralSlices",
+    "average_figure",
     "averaged_to",
     "central_slices",
     "data_uri",
@@ -178,6 +179,30 @@ def tomogram_figure(
     figure.paste(xy, (0, 0))
     figure.paste(xz, (0, xy.height + _GAP_PX))
     figure.paste(yz, (xy.width + _GAP_PX, 0))
+    return figure
+
+
+def average_figure(average: Average, longest_px: int = 300) -> Image.Image:
+    """Central slices of an average side by side: xy (with a scale bar), xz and yz; density is bright."""
+    volume, voxel = average.map, average.voxel_size_angstrom
+    n_z, n_y, n_x = volume.shape
+    xz, yz = np.empty((n_z, n_x), np.float32), np.empty((n_z, n_y), np.float32)
+    for z in range(n_z):
+        plane = volume[z]
+        xz[z], yz[z] = plane[n_y // 2], plane[:, n_x // 2]
+    xy = np.asarray(volume[n_z // 2], dtype=np.float32)
+    low, high = (float(v) for v in np.nanpercentile(np.concatenate([xy.ravel(), xz.ravel()]), [0.5, 99.8]))
+    enlarge = max(1, longest_px // max(volume.shape))
+    pictures = [_grey(image, low, high) for image in (xy, xz, yz)]
+    pictures = [p.resize((p.width * enlarge, p.height * enlarge), Image.Resampling.BICUBIC) for p in pictures]
+    pictures[0] = with_scale_bar(pictures[0], voxel / enlarge)
+    figure = Image.new(
+        "L", (sum(p.width for p in pictures) + 2 * _GAP_PX, max(p.height for p in pictures)), 255
+    )
+    left = 0
+    for picture in pictures:
+        figure.paste(picture, (left, 0))
+        left += picture.width + _GAP_PX
     return figure
 
 

@@ -1,0 +1,130 @@
+"""Plots of particles and their averages: where they are, how they score, how far the halves agree."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.model import Average, Particles
+from cryoloom.views.content import SeriesReport
+from cryoloom.views.plot_parts import (
+    BLUE,
+    GREY,
+    ORANGE,
+    RED,
+    Plot,
+    Trace,
+    axes_layout,
+    line,
+    rounded,
+    scatter,
+    threshold,
+)
+
+__all__ = ["average_caption", "average_plots", "particle_plots"]
+
+MOST_POINTS = 4000
+"""Drawn of a set: more are neither seen nor borne by a page; they are taken evenly."""
+MOST_BINS = 60
+
+
+def particle_plots(item: SeriesReport) -> tuple[Plot, ...]:
+    """Plan of the particles of every step that gave some, and the distribution of their scores."""
+    plots: list[Plot] = []
+    for node, particles in item.particles.items():
+        if particles.n_particles:
+            plots += _of_one_set(node, particles)
+    return tuple(plots)
+
+
+def _of_one_set(node: str, particles: Particles) -> list[Plot]:
+    rows = particles.rows()
+    every = -(-rows.n // MOST_POINTS)
+    shown = rows.take(np.arange(0, rows.n, every))
+    xyz = shown.positions_xyz_angstrom
+    colour = shown.score if shown.score is not None else xyz[:, 2]
+    named = "score" if shown.score is not None else "z (Å)"
+    spots = scatter(xyz[:, 0], xyz[:, 1], BLUE)
+    spots["text"] = [
+        f"particle {number}, z {z:.0f} Å" + ("" if shown.score is None else f", score {shown.score[k]:.3g}")
+        for k, (number, z) in enumerate(zip(shown.particle, xyz[:, 2], strict=True))
+    ]
+    spots["hovertemplate"] = "%{text}<extra></extra>"
+    spots["marker"] = {
+        "size": 5,
+        "color": rounded(colour),
+        "colorscale": "Cividis",
+        "showscale": True,
+        "colorbar": {"title": {"text": named, "side": "top"}, "thickness": 12, "len": 0.9},
+    }
+    layout = axes_layout("x (Å)", "y (Å)")
+    layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
+    n_tomograms = len(np.unique(rows.tomogram))
+    where = f" in {n_tomograms} tomograms" if n_tomograms > 1 else ""
+    part = f"; one in {every} is drawn" if every > 1 else ""
+    plan = Plot(
+        f"Particles ({node})",
+        f"{rows.n} particles of {particles.species}{where}, seen along z; the colour is the {named}{part}.",
+        [spots],
+        layout,
+        height_px=360,
+    )
+    if rows.score is None or not np.isfinite(rows.score).any():
+        return [plan]
+    return [plan, _scores(node, rows.score[np.isfinite(rows.score)])]
+
+
+def _scores(node: str, scores: NDArray[np.float64]) -> Plot:
+    n_bins = int(min(MOST_BINS, max(8, np.sqrt(len(scores)))))
+    counts, edges = np.histogram(scores, n_bins)
+    bars: Trace = {
+        "type": "bar",
+        "x": rounded((edges[1:] + edges[:-1]) / 2),
+        "y": counts.tolist(),
+        "marker": {"color": BLUE},
+        "hovertemplate": "%{y} near %{x}<extra></extra>",
+    }
+    layout = axes_layout("score", "particles", bargap=0.04)
+    return Plot(
+        f"Scores ({node})",
+        "Distribution of the scores of the particles that were kept. Two separate heaps mean that a "
+        "threshold between them would remove false ones.",
+        [bars],
+        layout,
+    )
+
+
+def average_plots(item: SeriesReport) -> tuple[Plot, ...]:
+    """Fourier shell correlations of an average's halves."""
+    average = item.average
+    if average is None or not average.curves:
+        return ()
+    colours = (BLUE, ORANGE, GREY, RED)
+    traces = [
+        line(curve.frequency_per_angstrom, list(curve.correlation), colours[k % len(colours)], curve.name)
+        for k, curve in enumerate(average.curves)
+    ]
+    layout = axes_layout("frequency (1/Å)", "correlation", showlegend=True, shapes=[threshold(0.143)])
+    layout["yaxis"]["range"] = [-0.15, 1.03]
+    caption = (
+        "Fourier shell correlation of the two halves, which share no particle. Dashed: 0.143. The corrected "
+        "curve is free of what the mask adds; where the randomised one is well above zero, the mask is too "
+        "tight."
+    )
+    return (Plot("Resolution of the average", caption, traces, layout),)
+
+
+def average_caption(average: Average) -> str:
+    """What an average is, in a sentence or two."""
+    of = "" if average.n_particles is None else f" of {average.n_particles} particles"
+    size = " \u00d7 ".join(str(n) for n in average.map.shape[::-1])
+    resolution = (
+        "no resolution is given"
+        if average.resolution_angstrom is None
+        else f"resolution {average.resolution_angstrom:.1f} Å where the halves' correlation falls to 0.143"
+    )
+    note = f" ({average.resolution_note})" if average.resolution_note else ""
+    return (
+        f"Average{of}, symmetry {average.symmetry}: {size} voxels of {average.voxel_size_angstrom:.3g} Å; "
+        f"{resolution}{note}. Central slices xy, xz and yz; density is bright."
+    )
