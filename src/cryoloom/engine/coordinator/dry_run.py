@@ -80,12 +80,14 @@ def _ahead(workflow: Workflow, ear: _Ear) -> dict[str, set[str]]:
         names = set(ear.now.get(node.name, ()))
         if INPUT in coming:
             all_of_input = ear.there.get(link_of(node.feeds[INPUT]).node, set()) | coming[INPUT]
-        if any(coming.values()) and matcher.waits_for_the_end(node.name):
+        waits_for_all = any(coming.values()) and matcher.waits_for_the_end(node.name)
+        waits_for_shared = any(coming[role] for role, how in meets.items() if how is not None)
+        if waits_for_all or waits_for_shared:  # with what is there now it would be another result
             ear.now.pop(node.name, None)
             ear.there.pop(node.name, None)
         if any(coming.values()) and step.gathers:
             names = {step.result_name(validated_params(node))}
-        elif any(coming[role] for role, how in meets.items() if how is not None):
+        elif waits_for_shared:
             names |= all_of_input
         elif not step.gathers:
             names = names.union(*coming.values())
