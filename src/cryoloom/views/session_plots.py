@@ -14,7 +14,7 @@ from cryoloom.views.plot_parts import BLUE, GREY, ORANGE, RED, Plot, axes_layout
 
 __all__ = ["column_figures", "in_order_of_acquisition", "session_plots"]
 
-LEAST_SERIES = 2
+LEAST_SERIES, MOST_TICKS = 2, 20
 _COLOURS: dict[Light, str] = {"good": BLUE, "unknown": BLUE, "look": ORANGE, "poor": RED, "failed": GREY}
 
 
@@ -106,4 +106,7 @@ def _over_session(
     points = scatter([p for p, _, _ in known], [v for _, _, v in known], BLUE, [n for _, n, _ in known])
     symbol = unit_symbol(unit)
     layout = axes_layout("series, in order of acquisition", symbol or title)
+    layout["xaxis"] |= {"tickformat": "d", "range": [0.5, len(items) + 0.5]}
+    if len(items) <= MOST_TICKS:
+        layout["xaxis"]["dtick"] = 1
     return Plot(title, meaning, [points], layout, height_px=220)

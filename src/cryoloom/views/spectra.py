@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft2
 from scipy.ndimage import gaussian_filter, uniform_filter1d, zoom
 
 from cryoloom.algorithms.ctf.phase import ctf_phase, directional_defocus
@@ -56,7 +57,7 @@ def spectrum_image(image: Image, pixel_size_angstrom: float) -> tuple[Image, flo
     """
     smallest = min(image.shape)
     edge = min(TILE_PX, max(SMALLEST_TILE_PX, smallest // 2), smallest)
-    edge -= edge % 2
+    edge -= edge % (32 if edge >= 64 else 2)  # sizes that transform fast
     power = _mean_power(image, edge)
     flat = _flattened(np.log(np.maximum(power, 1e-30)))
     finest = max(SPECTRUM_FINEST_ANGSTROM, 2 * pixel_size_angstrom)
@@ -96,7 +97,7 @@ def _mean_power(image: Image, edge: int) -> NDArray[np.float64]:
     for y in starts[0]:
         for x in starts[1]:
             tile = np.nan_to_num(np.asarray(image[y : y + edge, x : x + edge], dtype=np.float32))
-            total += np.abs(np.fft.rfft2((tile - tile.mean()) * window)) ** 2
+            total += np.abs(rfft2((tile - tile.mean()) * window)) ** 2
     half = total[:, 1:-1]
     # The other half of the transform of a real image: F(-k) = conj F(k).
     mirrored = np.roll(half[::-1], 1, axis=0)[:, ::-1]

@@ -116,7 +116,7 @@ def draw_gain_trials(item: SeriesReport, record: Record, data: Any) -> tuple[Plo
         "hovertemplate": "%{x}<extra></extra>",
     }
     layout = axes_layout("variation between neighbouring pixels", "")
-    layout["margin"] |= {"l": 170}
+    layout["yaxis"]["automargin"] = True
     by = f" In use (blue): {_orientation(data)}, by {data['by']}." if data.get("by") else ""
     return (Plot("Gain reference", record.meaning + by, [bars], layout),)
 
