@@ -74,7 +74,7 @@ def test_the_axes_that_were_told_and_found_are_drawn(told):
     assert lines["tracks 95.30°"] == pytest.approx(95.3)
     curve = dict(zip(plot.data[0]["x"], plot.data[0]["y"], strict=True))
     assert curve == {45.0: 0.2, 90.0: 0.5, 135.0: 0.2, 180.0: 0.1}  # half a turn about what was found
-    assert any(name.startswith("told") for name in lines) == (told is not None)
+    assert any(name.startswith("given") for name in lines) == (told is not None)
 
 
 def test_a_series_without_records_shows_its_poses():

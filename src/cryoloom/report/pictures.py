@@ -32,7 +32,7 @@ from cryoloom.views.spectra import spectrum_with_fit
 
 __all__ = ["PictureCache", "SeriesPictures", "TiltPictures", "TomogramPictures", "make_pictures"]
 
-PICTURES_VERSION = 2
+PICTURES_VERSION = 3
 """Raised when the same series gives other pictures: kept ones are then made anew."""
 _LARGE_PX, _SMALL_PX = 640, 320
 # Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).

@@ -129,7 +129,7 @@ def _picture(image: NDArray[np.float32], tilt_deg: float) -> Image.Image:
     middle, height = picture.width / 2, picture.height
     for start in (0, height - 9):
         draw.line((middle, start, middle, start + 8), fill=255, width=1)
-    text = f"{tilt_deg:.0f}\N{DEGREE SIGN}".replace("-", "\N{MINUS SIGN}")
+    text = f"{tilt_deg:.0f}\N{DEGREE SIGN}"  # a hyphen: the font has no minus sign
     font = ImageFont.load_default(13)
     box = draw.textbbox((5, 3), text, font=font)
     draw.rectangle((box[0] - 3, box[1] - 2, box[2] + 3, box[3] + 2), fill=0)

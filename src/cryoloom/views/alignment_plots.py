@@ -129,7 +129,7 @@ def _tracks(item: SeriesReport, data: Mapping[str, Any]) -> tuple[Plot, ...]:
     by_track = Plot(
         "Residual of each track",
         "Mean residual of every bead or other tracked feature over the images in which it counts. Dashed: "
-        "the median. A track far above it follows something else in part of its images.",
+        "the median. A track far above it follows another feature in some of its images.",
         [points],
         layout,
     )
@@ -267,7 +267,7 @@ def _vectors(record: Mapping[str, Any], angles: Mapping[int, float]) -> Plot:
 
 
 def _axis_evidence(record: Mapping[str, Any]) -> Plot:
-    """Scores of the axes over half a turn, with the axes that were told and found."""
+    """Scores of the axes over half a turn, with the axes that were given and found."""
     centre = float(record.get("by_tracks_deg") or 0.0)
     circle = sorted(
         (_near(float(axis), centre), score)
@@ -280,8 +280,8 @@ def _axis_evidence(record: Mapping[str, Any]) -> Plot:
         "name": "all axes",
     }
     found = (
-        ("told", record.get("told_deg"), RED if record.get("told_is_refuted") else GREY, "dot"),
-        ("squeezed neighbours", record.get("by_squeezed_pairs_deg"), ORANGE, "dash"),
+        ("given", record.get("told_deg"), RED if record.get("told_is_refuted") else GREY, "dot"),
+        ("compressed neighbours", record.get("by_squeezed_pairs_deg"), ORANGE, "dash"),
         ("common line", record.get("by_common_line_deg"), ORANGE, "dot"),
         ("tracks", record.get("by_tracks_deg"), BLUE, "solid"),
     )
@@ -299,13 +299,13 @@ def _axis_evidence(record: Mapping[str, Any]) -> Plot:
         for name, value, colour, dash in found
         if value is not None
     ]
-    layout = axes_layout("tilt axis (°)", "likeness of neighbours", showlegend=True)
+    layout = axes_layout("tilt axis (°)", "similarity of neighbours", showlegend=True)
     layout["legend"] |= {"y": 1.02, "yanchor": "bottom"}  # of several lines: it grows upwards
     layout["margin"] |= {"t": 72}
     caption = (
-        "How alike neighbouring images look when squeezed across each possible axis. The true axis stands "
-        "out; the lines should meet there. Half a turn more is the same to images: it would be the mirrored "
-        "specimen."
+        "How similar neighbouring images are when compressed across each possible axis. The true axis stands "
+        "out; the lines should meet there. Half a turn more cannot be told apart by images: it is the "
+        "mirrored specimen."
     )
     return Plot("Tilt axis", caption, [curve, *lines], layout)
 

@@ -20,7 +20,7 @@ def draw_evidence(item: SeriesReport, record: Record, data: Any) -> tuple[DataTa
     """
     evidence = data.get("evidence") if isinstance(data, Mapping) else None
     if not evidence:
-        return (data_table("Import", record.meaning, data),)
+        return (data_table("Sources", record.meaning, data),)
     rows = tuple(
         (
             str(one["quantity"]),
@@ -32,7 +32,7 @@ def draw_evidence(item: SeriesReport, record: Record, data: Any) -> tuple[DataTa
         for one in evidence
     )
     headings = ("quantity", "value", "decided by", "what the sources say", "note")
-    return (DataTable("Import", record.meaning, headings, rows),)
+    return (DataTable("Sources", record.meaning, headings, rows),)
 
 
 def _source(source: Mapping[str, Any]) -> str:

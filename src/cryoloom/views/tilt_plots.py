@@ -146,8 +146,8 @@ def motion_plots(item: SeriesReport) -> tuple[Plot, ...]:
     layout["yaxis"]["rangemode"] = "tozero"
     total = Plot(
         "Total motion",
-        "Length of the way the specimen went during each exposure (red: tilt left out). It is "
-        "corrected before the frames are summed. The first images of a session and high tilts move most.",
+        "Length of the path of the specimen during each exposure (red: tilt excluded). It is corrected "
+        "before the frames are summed. The first images of a session and high tilts move most.",
         [lengths],
         layout,
     )
@@ -177,8 +177,8 @@ def _trajectories(tilts: Sequence[Tilt], tracks: Sequence[Any]) -> Plot:
     layout = axes_layout("x (Å)", "y (Å)")
     layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
     caption = (
-        "Way of the specimen from the first frame (0, 0) on, one line per tilt, blue for the first "
-        "exposures and orange for the last. Smooth lines are beam-induced motion; zigzag of many Å means "
-        "that the frames were too dim to be aligned."
+        "Path of the specimen from the first frame (0, 0) on, one line a tilt, blue for the first exposures "
+        "and orange for the last. Smooth lines are beam-induced motion; a zigzag of many Å means that the "
+        "frames had too little signal to be aligned."
     )
     return Plot("Trajectories", caption, traces, layout)
