@@ -172,8 +172,6 @@ PARTICLE_RULES: dict[str, Rule] = {
     "DynamoBoxing": Rule(inputs=("inputTomograms",), pieces=(Piece("pick_by_hand", p(boxSize="box_px")),)),
     "DynamoModelWorkflow": Rule(
         inputs=("inputMeshes",),
-        roles={"inputMeshes": "marks_from"},
-        through=True,
         pieces=(
             Piece(
                 "pick_on_surfaces",

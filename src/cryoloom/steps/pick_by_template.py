@@ -95,6 +95,9 @@ class PickByTemplateParams(StepParams):
     min_distance_angstrom: float | None = Field(
         None, ge=0, description="Least distance of two particles. Unset: 0.8 of the diameter."
     )
+    max_particles: int | None = Field(
+        None, ge=1, description="Particles of a tomogram at most, the clearest first. Unset: no limit."
+    )
     edge_angstrom: float = Field(
         0.0, ge=0, description="Distance from the tomogram's faces within which nothing is picked."
     )
@@ -225,7 +228,7 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
     )
     _report(matches, context)
     index = np.flatnonzero(matches.picked)
-    index = index[np.argsort(-matches.competition.margin[index], kind="stable")]
+    index = index[np.argsort(-matches.competition.margin[index], kind="stable")][: params.max_particles]
     found = ParticleRows.of(
         tomogram.name,
         matches.positions_xyz_angstrom[index],
