@@ -14,7 +14,7 @@ from cryoloom.contract.planned import planned_step
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, shipped_workflows
 from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
-from cryoloom.model import Stack, Tomogram
+from cryoloom.model import ParticleRows, Particles, Stack, Tomogram
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from makers.made_series import make_series
 
@@ -72,6 +72,13 @@ def fake_tomogram(tomogram, params, context, **others):
     return tomogram
 
 
+def fake_picks(tomogram, params, context, **others):
+    """Two particles."""
+    rows = ParticleRows.of(tomogram.name, np.zeros((2, 3)))
+    table = context.new_table("particles", rows.columns())
+    return Particles(tomogram.name, table, (tomogram.series,), (tomogram,))
+
+
 @pytest.fixture
 def fast_steps(monkeypatch):
     """Every step as it is declared, with a function that does next to nothing."""
@@ -80,6 +87,8 @@ def fast_steps(monkeypatch):
         function = fake_source if step.needs is None else fake_series
         if step.gives is Tomogram:
             function = fake_tomogram if step.needs is Tomogram else fake_reconstruct
+        if step.gives is Particles:
+            function = fake_picks if step.needs is Tomogram else fake_tomogram
         fakes[name] = step if step.hands_on else replace(step, function=function)
     monkeypatch.setattr(discovery, "all_steps", lambda: fakes)
 
