@@ -47,7 +47,7 @@ LIMITS = {
     "phase shift": Limit(-720.0, 720.0, "degrees"),
     "dose": Limit(0.0, 1e4, "e/A^2"),
     "pixel size": Limit(0.01, 1e4, "A"),
-    "voltage": Limit(20.0, 3000.0, "kV"),
+    "voltage": Limit(1.0, 3000.0, "kV"),
     "spherical aberration": Limit(-20.0, 20.0, "mm"),
     "residual": Limit(0.0, 1e6, "A"),
 }

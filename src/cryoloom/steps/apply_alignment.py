@@ -13,7 +13,6 @@ Figure: ``covered_percent``, the part of the aligned images that old ones cover,
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +27,7 @@ from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import binned_shape
+from cryoloom.geometry.tilt_axis import axis_lies_along_x
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
 
 __all__ = ["ApplyAlignmentParams", "apply_alignment"]
@@ -121,8 +121,7 @@ def _poses(series: TiltSeries) -> tuple[list[Tilt], list[Pose]]:
 
 def _aligned_shape(shape_yx: tuple[int, int], poses: list[Pose], binning: float) -> tuple[int, int]:
     """Shape of the aligned images, sides exchanged where the axis lies across."""
-    axis = math.radians(float(np.median([pose.axis_deg for pose in poses])))
-    across = abs(math.sin(axis)) > abs(math.cos(axis))
+    across = axis_lies_along_x(float(np.median([pose.axis_deg for pose in poses])))
     n_y, n_x = binned_shape(shape_yx[::-1] if across else shape_yx, binning)
     return n_y, n_x
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import affine_transform
 
+from cryoloom.geometry.tilt_axis import axis_lies_along_x, image_from_aligned
 from cryoloom.model import Pose, TiltSeries
 
 __all__ = ["MOST_BYTES", "aligned_frames", "aligned_loop"]
@@ -85,8 +85,7 @@ def aligned_frames(
     if not chosen:
         return []
     extent_yx = np.array(series.best_stack.shape_yx) * series.best_stack.pixel_size_angstrom
-    axis = math.radians(float(np.median([pose.axis_deg for pose, _ in chosen])))
-    across = abs(math.sin(axis)) > abs(math.cos(axis))
+    across = axis_lies_along_x(float(np.median([pose.axis_deg for pose, _ in chosen])))
     field_yx = extent_yx[::-1] if across else extent_yx
     pixel = float(max(field_yx)) / _LONGEST_PX
     shape = tuple(max(8, round(float(n) / pixel)) for n in field_yx)
@@ -105,9 +104,8 @@ def _aligned(
 ) -> NDArray[np.float32]:
     """Image sampled at ``shift + magnification Rz(axis) q`` for every aligned place q."""
     per_px = np.array(image.shape) / extent_yx
-    axis = math.radians(pose.axis_deg)
     # (y, x) in the image from (y, x) in the aligned frame, both from their middles.
-    turn = np.array([[math.cos(axis), math.sin(axis)], [-math.sin(axis), math.cos(axis)]])
+    turn = image_from_aligned(pose.axis_deg)[::-1, ::-1]
     matrix = pose.magnification * pixel_angstrom * per_px[:, None] * turn
     at = np.array(pose.shift_xy_angstrom[::-1]) * per_px + (np.array(image.shape) - 1) / 2
     offset = at - matrix @ ((np.array(shape_yx) - 1) / 2)

@@ -8,7 +8,7 @@ import torch
 
 from cryoloom.algorithms.ctf.phase import ctf_phase, directional_defocus
 from cryoloom.algorithms.reconstruction.aligned_transfer import aligned_transfer
-from cryoloom.algorithms.series.aligned_images import aligned_axes
+from cryoloom.geometry.tilt_axis import image_from_aligned
 from cryoloom.model import Ctf, Microscope, Pose
 
 SCOPE = Microscope()
@@ -22,7 +22,7 @@ PIXEL = 3.0
 def test_is_the_function_at_the_frequencies_of_the_image(pose, shape):
     ctf = Ctf(41000.0, 38500.0, 33.0, phase_shift_deg=20.0)
     found, per_angstrom = aligned_transfer(pose, ctf, SCOPE, PIXEL).over_rfft2(shape, torch.device("cpu"))
-    axes = aligned_axes(pose.axis_deg, pose.tilt_deg, pose.x_tilt_deg, pose.magnification)
+    axes = image_from_aligned(pose.axis_deg, pose.tilt_deg, pose.x_tilt_deg, pose.magnification)
     aligned = np.stack(np.broadcast_arrays(np.fft.rfftfreq(shape[1]), np.fft.fftfreq(shape[0])[:, None]))
     # A wave of the image, exp(2 pi i k x), is exp(2 pi i k axes u) of aligned coordinates: f = axes^T k.
     k_x, k_y = np.einsum("ij,jyx->iyx", np.linalg.inv(axes.T), aligned) / PIXEL

@@ -116,9 +116,10 @@ def test_the_way_of_a_gpu_is_the_same(volume, monkeypatch, device, x_tilt):
     rows = torch.cat([rows, rows[:, : 2 * made.halo_rows]], dim=1)
     expected = torch.cat(list(made.strips(rows, 0)), dim=1)
     # Without a GPU the same code runs here.
-    monkeypatch.setattr("cryoloom.algorithms.iterative_reconstruction.project", project_torch)
+    monkeypatch.setattr("cryoloom.algorithms.reconstruction.iterative_reconstruction.project", project_torch)
     monkeypatch.setattr(
-        "cryoloom.algorithms.iterative_reconstruction.add_back_projection", add_back_projection_torch
+        "cryoloom.algorithms.reconstruction.iterative_reconstruction.add_back_projection",
+        add_back_projection_torch,
     )
     found = torch.cat(list(made.strips(rows.to(device), 0)), dim=1)
     assert found.device.type == device

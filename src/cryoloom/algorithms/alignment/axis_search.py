@@ -22,6 +22,7 @@ from cryoloom.algorithms.alignment.coarse_alignment import (
 from cryoloom.algorithms.images.correlate import Overlap, correlation_peaks, find_peaks, overlap_correlation
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_response, edge_taper
+from cryoloom.geometry.tilt_axis import across_axis, along_axis
 
 __all__ = ["AxisScores", "compare_axes", "find_axis", "find_common_line", "search_circle"]
 
@@ -174,8 +175,7 @@ def find_common_line(
     samples = []
     for axis in np.asarray(candidates_deg, float):
         # Rows run along the axis, columns across it, squeezed as the image is: one column, one strip.
-        turn = np.array([-np.sin(np.deg2rad(axis)), np.cos(np.deg2rad(axis))])  # xy of the axis
-        across = np.array([np.cos(np.deg2rad(axis)), np.sin(np.deg2rad(axis))])
+        turn, across = along_axis(axis), across_axis(axis)
         lines = []
         for image, shift, tilt in zip(images, shifts, tilts, strict=True):
             step_x = across * np.cos(np.deg2rad(tilt))

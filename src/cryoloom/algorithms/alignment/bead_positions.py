@@ -20,6 +20,7 @@ from cryoloom.algorithms.images.correlate import refine_parabola
 from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.geometry.tilt_axis import field_across_and_along
 from cryoloom.model import Pose
 
 __all__ = ["BeadPositions", "beads_of_poses", "locate_beads"]
@@ -106,10 +107,8 @@ def _peaks_of_grid(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.
     """Local maxima of the mean significance over the views, ``(n, 3)``, slice by slice of z."""
     step = GRID_DIAMETERS * maps.diameter_angstrom
     n_y, n_x = (int(n) for n in maps.maps.shape[1:])
-    axis = np.deg2rad(geometry.mean_axis_deg)
     field_x, field_y = n_x * maps.pixel_size_angstrom, n_y * maps.pixel_size_angstrom
-    across = abs(np.cos(axis)) * field_x + abs(np.sin(axis)) * field_y
-    along = abs(np.sin(axis)) * field_x + abs(np.cos(axis)) * field_y
+    across, along = field_across_and_along(geometry.mean_axis_deg, field_x, field_y)
     x = np.arange(-WIDTH_FIELDS * across / 2, WIDTH_FIELDS * across / 2, step)
     y = np.arange(-along / 2, along / 2, step)
     z = np.arange(-HALF_HEIGHT_ANGSTROM, HALF_HEIGHT_ANGSTROM, step)

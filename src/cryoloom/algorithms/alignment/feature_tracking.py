@@ -22,6 +22,7 @@ from cryoloom.algorithms.images.correlate import cross_correlation, find_peaks
 from cryoloom.algorithms.images.sample_images import cut_boxes
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_response
+from cryoloom.geometry.tilt_axis import across_axis, along_axis
 
 __all__ = ["FeatureTracking", "find_features", "track_features"]
 
@@ -107,8 +108,8 @@ def _grid(tilt_images: TiltImages, axis_deg: float) -> Array:
     pixel = tilt_images.pixel_size_angstrom
     reach = (DEPTH_ANGSTROM, n_y * pixel / 2, n_x * pixel / 2)
     z, v, u = np.meshgrid(*(np.arange(-r, r + 1, GRID_ANGSTROM) for r in reach), indexing="ij")
-    axis = np.deg2rad(axis_deg)
-    x, y = u * np.cos(axis) + v * np.sin(axis), v * np.cos(axis) - u * np.sin(axis)
+    across, along = across_axis(axis_deg), along_axis(axis_deg)
+    x, y = u * across[0] + v * across[1], v * along[1] + u * along[0]
     return np.stack([x, y, z], axis=-1)
 
 

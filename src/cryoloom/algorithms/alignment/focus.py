@@ -18,6 +18,7 @@ from cryoloom.algorithms.alignment.reprojections import Plane, Reprojector
 from cryoloom.algorithms.images.parabola import highest_by_parabola
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, shrink_images
+from cryoloom.geometry.tilt_axis import across_axis
 from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection
@@ -57,8 +58,7 @@ def drift_modes(tilt_deg: Array, n_modes: int = N_MODES) -> Array:
 
 def without_drift(change_xy_angstrom: Array, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> Array:
     """Changes of shifts ``(n_views, 2)`` less what is smooth over the tilts across the axis."""
-    axis = np.deg2rad(geometry.axis_deg[usable])
-    across = np.stack([np.cos(axis), np.sin(axis)], axis=1)
+    across = across_axis(geometry.axis_deg[usable])
     tilt = np.deg2rad(geometry.tilt_deg[usable])
     smooth = np.linalg.qr(
         np.concatenate([[np.cos(tilt), np.sin(tilt)], drift_modes(geometry.tilt_deg[usable])]).T
@@ -106,9 +106,8 @@ def focus_series(
             axis_step /= 2
         step, reach = step / 2, step
     result = start.with_axis_turned(turn_deg)
-    axis = np.deg2rad(result.axis_deg[usable])
     shift = result.shift_xy_angstrom.copy()
-    shift[usable] += (drift @ modes)[:, None] * np.stack([np.cos(axis), np.sin(axis)], axis=1)
+    shift[usable] += (drift @ modes)[:, None] * across_axis(result.axis_deg[usable])
     return replace(result, shift_xy_angstrom=shift)
 
 

@@ -19,6 +19,7 @@ from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.geometry.tilt_axis import image_from_aligned
 
 __all__ = ["PatchTracking", "patch_centres", "track_patches"]
 
@@ -42,8 +43,7 @@ def patch_centres(tilt_images: TiltImages, axis_deg: float, spacing_angstrom: fl
     reach = float(np.hypot(*half))
     ticks = np.arange(-(reach // spacing_angstrom), reach // spacing_angstrom + 1) * spacing_angstrom
     x, y = (a.ravel() for a in np.meshgrid(ticks, ticks))
-    axis = np.deg2rad(axis_deg)
-    image = np.column_stack([x * np.cos(axis) - y * np.sin(axis), x * np.sin(axis) + y * np.cos(axis)])
+    image = np.column_stack([x, y]) @ image_from_aligned(axis_deg).T
     within = (np.abs(image) < half - 0.3 * spacing_angstrom).all(axis=1)
     return np.column_stack([x[within], y[within], np.zeros(within.sum())])
 

@@ -20,6 +20,7 @@ from cryoloom.algorithms.images.radial_filter import exact_weights
 from cryoloom.algorithms.images.sample_images import sample_affine
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, edge_taper
+from cryoloom.geometry.tilt_axis import across_axis, along_axis, field_across_and_along
 from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.forward_project import forward_project, own_taps
@@ -91,12 +92,9 @@ class Reprojector:
         views = np.flatnonzero(usable)
         pixel = tilt_images.pixel_size_angstrom
         n_y, n_x = tilt_images.shape_yx
-        mean_axis = np.deg2rad(geometry.mean_axis_deg)
-        turn = (abs(np.sin(mean_axis)), abs(np.cos(mean_axis)))
-        rows, columns = n_y * turn[1] + n_x * turn[0], n_y * turn[0] + n_x * turn[1]
-        tilt, axis = np.deg2rad(geometry.tilt_deg[views]), np.deg2rad(geometry.axis_deg[views])
-        across = np.stack([np.cos(axis), np.sin(axis)], axis=-1)
-        along = np.stack([-np.sin(axis), np.cos(axis)], axis=-1)
+        columns, rows = field_across_and_along(geometry.mean_axis_deg, n_x, n_y)
+        tilt = np.deg2rad(geometry.tilt_deg[views])
+        across, along = across_axis(geometry.axis_deg[views]), along_axis(geometry.axis_deg[views])
         # A point at height h above the plane z = b x is seen h sin(t) further across the axis.
         lift = across * np.sin(tilt)[:, None]
         return cls(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf.phase import astigmatism_components
-from cryoloom.algorithms.series.aligned_images import aligned_axes
+from cryoloom.geometry.tilt_axis import image_from_aligned
 from cryoloom.model import Ctf, Microscope, Pose
 
 __all__ = ["AlignedTransfer", "aligned_transfer"]
@@ -65,7 +65,7 @@ def aligned_transfer(
     pixel_size_angstrom : of the aligned image.
     """
     # Aligned coordinates are image = axes @ aligned, so frequencies are image = axes^-T @ aligned.
-    axes = aligned_axes(pose.axis_deg, pose.tilt_deg, pose.x_tilt_deg, pose.magnification)
+    axes = image_from_aligned(pose.axis_deg, pose.tilt_deg, pose.x_tilt_deg, pose.magnification)
     k_x, k_y = np.linalg.inv(axes).T / pixel_size_angstrom
     squares, differences = _product(k_x, k_x) + _product(k_y, k_y), _product(k_x, k_x) - _product(k_y, k_y)
     mean = 0.5 * (ctf.defocus_u_angstrom + ctf.defocus_v_angstrom)

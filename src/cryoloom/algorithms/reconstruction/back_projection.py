@@ -23,6 +23,7 @@ from cryoloom.algorithms.images.half_sample import REACH, half_sample_taps
 from cryoloom.algorithms.images.radial_filter import RadialFilter
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
+from cryoloom.geometry.tilt_axis import column_slopes
 from cryoloom.kernels.images.extend_rows import extend_rows
 from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS, back_project, back_project_oblique
@@ -204,7 +205,7 @@ def plan_back_projection(
     is a voxel.
     """
     n_z, _, n_x = volume_shape
-    tilt, x_tilt = np.deg2rad(np.asarray(tilt_deg)), np.deg2rad(np.asarray(x_tilt_deg))
+    x_tilt = np.deg2rad(np.asarray(x_tilt_deg))
     n_padded = good_fft_size(2 * n_columns)
     # Linear interpolation between fine columns loses sinc^2.
     interpolated = torch.sinc(torch.fft.rfftfreq(n_padded) / COLUMN_OVERSAMPLING) ** 2
@@ -223,17 +224,17 @@ def plan_back_projection(
         filters=filters,
         taps=None if is_short else half_sample_taps(amplitude, _INTERPOLATION_ERROR),
         factors=(in_order / n_padded).numpy(),
-        columns=torch.from_numpy(_column_geometry(tilt, x_tilt, n_columns, n_x, n_z)),
+        columns=torch.from_numpy(_column_geometry(tilt_deg, x_tilt_deg, n_columns, n_x, n_z)),
         rows=torch.from_numpy(rows),
         halo_rows=halo,
     )
 
 
 def _column_geometry(
-    tilt: NDArray[np.float64], x_tilt: NDArray[np.float64], n_columns: int, n_x: int, n_z: int
+    tilt_deg: Sequence[float], x_tilt_deg: Sequence[float], n_columns: int, n_x: int, n_z: int
 ) -> NDArray[np.float32]:
     """``u = x cos(tilt) + z sin(tilt) / cos(x_tilt)`` about the centres, in fine columns after the 0 one."""
-    per_x, per_z = np.cos(tilt), np.sin(tilt) / np.cos(x_tilt)
+    per_x, per_z = column_slopes(tilt_deg, x_tilt_deg)
     at_origin = n_columns // 2 - per_x * (n_x // 2) - per_z * (n_z // 2)
     fine = COLUMN_OVERSAMPLING * np.stack([at_origin, per_x, per_z], axis=1)
     fine[:, 0] += 1

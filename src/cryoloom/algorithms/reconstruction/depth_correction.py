@@ -30,6 +30,7 @@ from cryoloom.algorithms.reconstruction.back_projection import (
     filtering_threads,
 )
 from cryoloom.algorithms.reconstruction.depth_basis import DepthBasis, linear_basis, polynomial_basis
+from cryoloom.geometry.depth import depth_behind
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.backproject_deep import DepthMixtures, back_project_deep
 from cryoloom.kernels.projection.blend_depths import blend_depths
@@ -216,8 +217,9 @@ class DepthCorrectedBackProjection:
         voxel, (n_z, _, _) = self.voxel_size_angstrom, self.plain.volume_shape
         first = -1 / COLUMN_OVERSAMPLING - self.plain.n_columns // 2
         ends = np.array([first, first + 1 / COLUMN_OVERSAMPLING])
-        at_0 = np.array([_depth(pose, ends, row, -(n_z // 2)) for pose in self.poses])
-        above = np.array([_depth(pose, ends[:1], row, 1 - n_z // 2) for pose in self.poses])
+        angles, bottom = [(pose.tilt_deg, pose.x_tilt_deg) for pose in self.poses], -(n_z // 2)
+        at_0 = np.array([depth_behind(*tilts, ends, row, bottom) for tilts in angles])
+        above = np.array([depth_behind(*tilts, ends[:1], row, bottom + 1) for tilts in angles])
         lines = np.column_stack([at_0[:, 0], at_0[:, 1] - at_0[:, 0], above[:, 0] - at_0[:, 0]])
         return DepthMixtures(
             first_node=self._first_node,
@@ -277,7 +279,8 @@ def plan_depth_correction(
         reach = extent[2] * along_x + extent[1] * along_y + extent[0] * along_z if handedness else 0.0
         make = polynomial_basis if correction.method == "multiply" else linear_basis
         bases.append(make(-reach, reach, rate, _NODE_ERROR))
-        steepest = max(steepest, float(_depth(pose, np.zeros(1), 0.0, 1.0)[0]))
+        per_height = float(depth_behind(pose.tilt_deg, pose.x_tilt_deg, 0.0, 0.0, 1.0))
+        steepest = max(steepest, per_height)
     step = step_angstrom or 2 * _SLAB_PHASE_RAD / (rate * steepest)
     spread = microscope.wavelength_angstrom / resolution_angstrom / voxel_size_angstrom
     reach_px = spread * max(abs(ctf.defocus_angstrom) for ctf in ctfs)
@@ -293,14 +296,3 @@ def plan_depth_correction(
         slab_voxels=max(1, min(plain.volume_shape[0], int(step / voxel_size_angstrom))),
         margin_px=min(128, plain.n_columns // 2, math.ceil(reach_px) + 16),
     )
-
-
-def _depth(pose: Pose, column: NDArray[np.float64], row: float, z: float) -> NDArray[np.float64]:
-    """Beam coordinate in voxels of what lies at height ``z`` behind an aligned column and row.
-
-    With ``u = x cos t + z sin t / cos a`` and ``v = y - z tan a`` (tilt t, x-tilt a) and the projection's
-    third row: ``w = -u tan t + v cos t sin a + z / (cos t cos a)``.
-    """
-    tilt, x_tilt = math.radians(pose.tilt_deg), math.radians(pose.x_tilt_deg)
-    across = row * math.cos(tilt) * math.sin(x_tilt) + z / (math.cos(tilt) * math.cos(x_tilt))
-    return across - column * math.tan(tilt)

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.tilt_axis import column_slopes
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection, project
 
@@ -190,18 +191,20 @@ def plan_iterations(
             "iterations need; use method=wbp"
         )
     x_tilt = math.radians(float(x_tilts.mean()))
-    tilt = np.deg2rad(np.asarray(tilt_deg, dtype=np.float64))
-    per_x, per_z = np.cos(tilt), np.sin(tilt) / math.cos(x_tilt)
+    per_x, per_z = column_slopes(tilt_deg, float(x_tilts.mean()))
     at_origin = n_columns // 2 + 1 - per_x * (n_x // 2) - per_z * (n_z // 2)
     columns = torch.from_numpy(np.stack([at_origin, per_x, per_z], axis=1).astype(np.float32))
-    paths = torch.empty((len(tilt), n_columns + 2, STRIP_ROWS))
+    paths = torch.empty((len(per_x), n_columns + 2, STRIP_ROWS))
     project(torch.ones((n_z, n_x, STRIP_ROWS)), columns, paths)
     return IterativeReconstruction(
         volume_shape=volume_shape,
         n_columns=n_columns,
         columns=columns,
         beam_weights=1 / paths[..., 0].amax(dim=1),
-        subsets=tuple(torch.from_numpy(one) for one in _subsets(tilt, n_subsets)),
+        subsets=tuple(
+            torch.from_numpy(one)
+            for one in _subsets(np.deg2rad(np.asarray(tilt_deg, dtype=np.float64)), n_subsets)
+        ),
         n_iterations=n_iterations,
         relaxation=relaxation,
         stop_change=stop_change,

@@ -11,6 +11,7 @@ from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.aligned_images import contrast, pose_affine, sample_aligned, spline_image
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import binned_shape
+from cryoloom.geometry.tilt_axis import axis_lies_along_x, field_across_and_along
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
 
 __all__ = ["TomogramGrid", "aligned_rows", "tomogram_grid"]
@@ -76,13 +77,12 @@ def tomogram_grid(
     poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
     field_y, field_x = (n * pixel for n in stack.shape_yx)
     # The tilt axis is the tomogram's y: where it lies across the image, the image's x is the tomogram's y.
-    axis = math.radians(sorted(pose.axis_deg for pose in poses)[len(poses) // 2])
-    across = abs(math.sin(axis)) > abs(math.cos(axis))
-    length, width = (field_x, field_y) if across else (field_y, field_x)
+    axis_deg = sorted(pose.axis_deg for pose in poses)[len(poses) // 2]
+    length, width = (field_x, field_y) if axis_lies_along_x(axis_deg) else (field_y, field_x)
     sizes = (thickness_angstrom, length_angstrom or length, width_angstrom or width)
     n_z, n_y, n_x = binned_shape(tuple(round(size / voxel) for size in sizes), 1)
     # What the images show across the axis, no further than any voxel looks, and one row's margin.
-    seen = (abs(math.cos(axis)) * field_x + abs(math.sin(axis)) * field_y) / voxel
+    seen = field_across_and_along(axis_deg, field_x, field_y)[0] / voxel
     n_columns = 2 * math.ceil(min(max(seen, n_x), n_x + n_z) / 2) + 2
     return TomogramGrid(tilts, stack.shape_yx, pixel, voxel, (n_z, n_y, n_x), n_columns)
 

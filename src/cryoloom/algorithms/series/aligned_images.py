@@ -9,17 +9,15 @@ image, so that a column is the same for all rows of the specimen.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.fourier import crop_rfft
+from cryoloom.geometry.tilt_axis import image_from_aligned
 from cryoloom.kernels.images.spline_sample import sample_spline
 
 __all__ = [
-    "aligned_axes",
     "contrast",
     "image_contrast_scale",
     "pose_affine",
@@ -93,16 +91,6 @@ def _resize_rfft(
     return padded * (new_shape_yx[0] * new_shape_yx[1] / (smaller[0] * smaller[1]))
 
 
-def aligned_axes(
-    axis_deg: float, tilt_deg: float, x_tilt_deg: float, magnification: float
-) -> NDArray[np.float64]:
-    """What an aligned column (u) and an aligned row (v) are in the image, ``(2, 2)``: (x, y) from (u, v)."""
-    axis, tilt, x_tilt = (math.radians(value) for value in (axis_deg, tilt_deg, x_tilt_deg))
-    turn = magnification * np.array([[math.cos(axis), -math.sin(axis)], [math.sin(axis), math.cos(axis)]])
-    shear = np.array([[1.0, math.sin(x_tilt) * math.sin(tilt)], [0.0, math.cos(x_tilt)]])
-    return np.asarray(turn @ shear)
-
-
 def pose_affine(
     image_shape_yx: tuple[int, int],
     knot_shape_yx: tuple[int, int],
@@ -119,7 +107,7 @@ def pose_affine(
 
     binning : image pixels per aligned pixel. shift_xy_px : the pose's shift in image pixels.
     """
-    per_u, per_v = binning * aligned_axes(axis_deg, tilt_deg, x_tilt_deg, magnification).T
+    per_u, per_v = binning * image_from_aligned(axis_deg, tilt_deg, x_tilt_deg, magnification).T
     matrix = np.array([[per_v[1], per_u[1], shift_xy_px[1]], [per_v[0], per_u[0], shift_xy_px[0]]])
     matrix[:, 2] -= matrix[:, 0] * (aligned_shape_yx[0] // 2) + matrix[:, 1] * (aligned_shape_yx[1] // 2)
     # From image pixels about the centre to knots about theirs; the two centres coincide.

@@ -41,7 +41,7 @@ Z_BLOCK = 16
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
 def back_project_numba(images: Floats, columns: Floats, volume: Floats) -> None:
-    """See `cryoloom.kernels.backproject.back_project`; the same on NumPy arrays."""
+    """See `cryoloom.kernels.projection.backproject.back_project`; the same on NumPy arrays."""
     n_tilts, n_columns, _ = images.shape
     n_z, _, n_x = volume.shape
     n_z_blocks = (n_z + Z_BLOCK - 1) // Z_BLOCK
@@ -108,7 +108,7 @@ def store_rows(sums: Floats, volume: Floats, x_start: int, x_stop: int, z_start:
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
 def back_project_oblique_numba(images: Floats, columns: Floats, rows: Floats, volume: Floats) -> None:
-    """See `cryoloom.kernels.backproject.back_project_oblique`; the same on NumPy arrays."""
+    """See `cryoloom.kernels.projection.backproject.back_project_oblique`; the same on NumPy arrays."""
     n_tilts, n_columns, n_rows = images.shape
     n_z, n_y, n_x = volume.shape
     last = np.float32(n_columns - 1.001)

@@ -19,7 +19,7 @@ X_BLOCK = 8
 
 
 def back_project_triton(images: torch.Tensor, columns: torch.Tensor, volume: torch.Tensor) -> None:
-    """See `cryoloom.kernels.backproject.back_project`; tensors on one CUDA device."""
+    """See `cryoloom.kernels.projection.backproject.back_project`; tensors on one CUDA device."""
     n_tilts, n_columns, n_rows = images.shape
     n_z, n_y, n_x = volume.shape
     grid = (triton.cdiv(n_x, X_BLOCK), n_z)

@@ -33,7 +33,7 @@ _ALMOST_1 = np.float32(1 - 1.2e-7)
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
 def project_numba(volume: Floats, columns: Floats, images: Floats) -> None:
-    """See `cryoloom.kernels.project.project`; the same on NumPy arrays."""
+    """See `cryoloom.kernels.projection.project.project`; the same on NumPy arrays."""
     n_tilts, n_columns, _ = images.shape
     n_z, n_x, _ = volume.shape
     geometry = np.empty((n_tilts, 4), np.float32)
@@ -75,7 +75,7 @@ def project_numba(volume: Floats, columns: Floats, images: Floats) -> None:
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)
 def add_back_projection_numba(images: Floats, columns: Floats, scale: Floats, volume: Floats) -> None:
-    """See `cryoloom.kernels.project.add_back_projection`; the same on NumPy arrays."""
+    """See `cryoloom.kernels.projection.project.add_back_projection`; the same on NumPy arrays."""
     n_tilts, n_columns, _ = images.shape
     n_z, n_x, _ = volume.shape
     n_padded = (n_tilts + TILT_BLOCK - 1) // TILT_BLOCK * TILT_BLOCK

@@ -17,7 +17,7 @@ _HEIGHTS = 256
 
 
 def project_torch(volume: torch.Tensor, columns: torch.Tensor, images: torch.Tensor) -> None:
-    """See `cryoloom.kernels.project.project`."""
+    """See `cryoloom.kernels.projection.project.project`."""
     n_z, n_x, _ = volume.shape
     n_columns = images.shape[1]
     inner = torch.arange(1, n_columns - 1, device=volume.device, dtype=torch.float32)[:, None]
@@ -39,7 +39,7 @@ def project_torch(volume: torch.Tensor, columns: torch.Tensor, images: torch.Ten
 def add_back_projection_torch(
     images: torch.Tensor, columns: torch.Tensor, scale: torch.Tensor, volume: torch.Tensor
 ) -> None:
-    """See `cryoloom.kernels.project.add_back_projection`."""
+    """See `cryoloom.kernels.projection.project.add_back_projection`."""
     n_z, n_x, _ = volume.shape
     n_columns = images.shape[1]
     x = torch.arange(n_x, device=volume.device, dtype=torch.float32)[None]
