@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 import cryoloom
 import cryoloom.engine.graph.raw_data as raw_data
-from cryoloom.cli.main import app, main
-from cryoloom.cli.options import parse_settings
+from cryoloom.cli.entry import main
+from cryoloom.cli.main import app
+from cryoloom.cli.parameters import parse_settings
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.errors import UserInputError
 from makers.fakes import fake_steps
@@ -86,21 +87,19 @@ def test_events_are_json_lines(run, tmp_path):
 def test_a_failed_item_is_told_and_makes_the_status(run, tmp_path):
     output = run("process", str(tmp_path), "--project", "p", "--set", "draw.fails_on=[TS_02]", code=1)
     assert "failed  TS_02  draw: too few tilts (n_tilts=4, needed=10)" in output
-    assert "mend the cause, then `cryoloom resume`" in output
+    assert "fix the cause, then `cryoloom resume --project p`" in output
     assert "too few tilts" in run("status", "--project", "p")
 
 
 def test_one_step_has_its_parameters_as_options(run, tmp_path):
     run("process", str(tmp_path), "--project", "p")
     # Commands of steps are made at import: the fakes are run through the same function by hand.
-    import typer
-
-    from cryoloom.cli.work import _run_command
+    from cryoloom.cli.commands.run import command_of
     from cryoloom.contract import find_step
 
-    step_app = typer.Typer()
-    step_app.command()(_run_command(find_step("smooth")))
-    result = CliRunner().invoke(step_app, ["--project", "p", "--input", "draw", "--width", "5"])
+    result = CliRunner().invoke(
+        command_of(find_step("smooth")), ["--project", "p", "--input", "draw", "--width", "5"]
+    )
     assert result.exit_code == 0, result.output
     assert "TS_01  smooth" in result.output
 
@@ -129,7 +128,10 @@ def test_a_setting_must_name_step_and_parameter(text):
 
 def test_settings_are_read_as_yaml():
     settings = parse_settings(["a.x=1.5", "a.y=[1, 2]", "b.z=true", "b.path=/data/a b.mrc", "b.sum=1=2"])
-    assert settings == {"a": {"x": 1.5, "y": [1, 2]}, "b": {"z": True, "path": "/data/a b.mrc", "sum": "1=2"}}
+    assert settings.everywhere == {
+        "a": {"x": 1.5, "y": [1, 2]},
+        "b": {"z": True, "path": "/data/a b.mrc", "sum": "1=2"},
+    }
 
 
 def test_the_workflow_suits_the_raw_data(tmp_path):

@@ -279,8 +279,9 @@ def test_decisions_of_an_older_project_become_events(tmp_path):
         ("tilt", "TS_01", "0", {"keep": True}, "anna", "kept by hand"),
         ("tilt", "TS_02", "1", {"keep": False}, "anna", 'it\'s "moved"'),
         ("comment", "run:2", "", "bright enough", "", ""),
+        ("parameter", "TS_03", "smooth.width", 2, "", "run by hand"),
     ]
-    assert [event.batch for event in events] == [event.id for event in events] == [1, 2, 3, 4, 5, 6]
+    assert [event.batch for event in events] == [event.id for event in events] == [1, 2, 3, 4, 5, 6, 7]
     assert events[0].when.isoformat() == "2026-11-28T15:34:55.711686+00:00"
     overrides = project.database.tilt_overrides()
     assert [(o.acquisition_index, o.keep) for o in overrides["TS_01"]] == [(0, True), (3, False)]

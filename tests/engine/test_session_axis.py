@@ -104,7 +104,7 @@ def test_the_others_stay_where_their_workflow_left_them(project):
     assert steps.pop("TS_03") == steps.pop("TS_05") == ["find_series", "align_series"]
     assert set(steps) == {"TS_01", "TS_02", "TS_04"}
     assert all(made == ["find_series", "align_series", "estimate_ctf"] for made in steps.values())
-    assert [run.id for run in current_runs(project.database)] == [1, 2, 3, 4]
+    assert [run.id for run in current_runs(project.database)] == [1, 2, 4, 3]  # in the order of the workflow
     finals = {item.name: project.value(item) for item in final_items(project.database)}
     assert finals["TS_03"].tilt_axis_deg.applied == pytest.approx(85.3)
     assert finals["TS_01"].handedness.measured == -1.0  # what estimate_ctf measured is not lost
@@ -127,7 +127,7 @@ def test_asked_for_in_vain(project, tmp_path):
 
 
 def test_the_command_tells_and_mends(project, monkeypatch):
-    monkeypatch.setattr("cryoloom.cli.session.console", Console(width=200))
+    monkeypatch.setattr("cryoloom.cli.commands.axis.console", Console(width=200))
 
     def axis(*options):
         command = ["axis", "--project", str(project.folder), "--run", "2", *options]

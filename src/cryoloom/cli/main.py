@@ -1,4 +1,4 @@
-"""The command ``cryoloom``."""
+"""The application behind the command ``cryoloom``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from typing import Annotated
 import typer
 
 from cryoloom import __version__
-from cryoloom.cli import history, live, look, serving, session, work
-from cryoloom.cli.entry import run_app
+from cryoloom.cli.group import CommandGroup, typer_app
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
-app = typer.Typer(
-    name="cryoloom",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
+app = typer_app(name="cryoloom", no_args_is_help=True, cls=CommandGroup)
 
 
 def _tell_version(wanted: bool) -> None:
@@ -31,25 +24,7 @@ def _tell_version(wanted: bool) -> None:
 def _cryoloom(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_tell_version, help="Tell the version, and stop."),
+        typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version, and stop."),
     ] = False,
 ) -> None:
     """Cryo-electron tomography from raw movies to tomograms, with every step kept track of."""
-
-
-work.add_to(app)
-live.add_to(app)
-look.add_to(app)
-history.add_to(app)
-session.add_to(app)
-for command in serving.COMMANDS:
-    app.command()(command)
-
-
-def main() -> None:
-    """Run the command line, all of it."""
-    run_app(app)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,116 +1,160 @@
-"""Command-line options made from a step's parameters: nothing about a step is written twice."""
+"""Options that several commands have, each written once; nothing here waits for torch.
+
+A group of options is a dataclass whose fields are annotated as Typer wants them. A command takes the group as
+one parameter, and `expanded` turns it into the options of the command line.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
-import yaml
-from pydantic.fields import FieldInfo
 
-from cryoloom.contract import Step
-from cryoloom.errors import UserInputError
+if TYPE_CHECKING:
+    from cryoloom.engine.executors.workplace import Workplace
 
 __all__ = [
-    "allowed_values",
-    "as_json",
-    "as_options",
-    "default_text",
-    "parse_settings",
-    "parse_value",
-    "parsed_options",
-    "type_text",
+    "DryRunOption",
+    "JsonOption",
+    "OptionGroup",
+    "ProjectOption",
+    "RunArgument",
+    "SeriesArgument",
+    "SeriesFileOption",
+    "SetOption",
+    "SourceOptions",
+    "WorkerOptions",
+    "expanded",
 ]
 
-
-def as_options(step: Step) -> list[inspect.Parameter]:
-    """Keyword parameters with a Typer option each, one for every parameter of the step.
-
-    Values arrive as text and are checked by the step's own model, so that command line, workflow file and
-    Python accept the same. An option not given is None and leaves the default.
-    """
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=typer.Option(
-                None,
-                f"--{name.replace('_', '-')}",
-                help=_help_of(field),
-                metavar=type_text(field).upper()[:40],
-                show_default=False,
-            ),
-            annotation=str | None,
-        )
-        for name, field in step.params.model_fields.items()
-    ]
-
-
-def _help_of(field: FieldInfo) -> str:
-    default = "" if field.is_required() else f"Default: {default_text(field)}."
-    return " ".join(filter(None, [field.description, default, allowed_values(field)]))
+ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what is there and what would be done.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="[SERIES:]STEP.PARAMETER=VALUE",
+        help="Change a parameter, of all series or of one; may be given again.",
+    ),
+]
+SeriesFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--set-series",
+        metavar="FILE",
+        help="YAML of parameters of single series: TS_01: {step: {name: value}}.",
+    ),
+]
+RunArgument = Annotated[str, typer.Argument(help="Number or name of a run; a name means its latest run.")]
+SeriesArgument = Annotated[str, typer.Argument(help="Name of the tilt series.")]
 
 
-def allowed_values(field: FieldInfo) -> str:
-    """Bounds of a parameter in words, or ""."""
-    limits = [
-        f"{sign} {value}"
-        for constraint in field.metadata
-        for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
-        if (value := getattr(constraint, name, None)) is not None
-    ]
-    return f"Allowed: {', '.join(limits)}." if limits else ""
+@dataclass(frozen=True)
+class OptionGroup:
+    """Options that belong together: a base for dataclasses that `expanded` takes apart."""
 
 
-def default_text(field: FieldInfo) -> str:
-    """Default of a parameter as it would be typed."""
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if value is None or isinstance(value, bool):
-        return str(value).lower().replace("none", "not set")
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+@dataclass(frozen=True)
+class WorkerOptions(OptionGroup):
+    """Who does the work."""
+
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto"
+    executor: Annotated[
+        str,
+        typer.Option(
+            "--executor",
+            envvar="CRYOLOOM_EXECUTOR",
+            help="Who works: local (processes of this machine), threads, slurm or dask:ADDRESS.",
+        ),
+    ] = "local"
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Items at a time on this machine; more than GPUs: they are shared."
+        ),
+    ] = None
+    cluster: Annotated[
+        Path | None,
+        typer.Option("--cluster", help="YAML file of what Slurm jobs ask for, with --executor slurm."),
+    ] = None
+    share_gpus: Annotated[
+        bool,
+        typer.Option("--share-gpus", help="Let workers of dask:ADDRESS that see the same GPU share it."),
+    ] = False
+
+    def workplace(self) -> Workplace:
+        """The executor that is asked for."""
+        from cryoloom.engine.executors.workplace import Workplace
+
+        return Workplace(self.executor, self.device, self.workers, self.cluster, self.share_gpus)
 
 
-def type_text(field: FieldInfo) -> str:
-    """Type of a parameter in words: number, text, "flip" or "none" ..."""
-    annotation = field.annotation
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    for python, word in (("typing.", ""), ("pathlib.", ""), (" | None", ""), ("Literal", "one of ")):
-        text = text.replace(python, word)
-    return {"float": "number", "int": "integer", "str": "text", "bool": "true or false", "Path": "path"}.get(
-        text, text
+@dataclass(frozen=True)
+class SourceOptions(OptionGroup):
+    """What the user knows of the raw data; it overrides their metadata, and both are kept."""
+
+    gain: Annotated[Path | None, typer.Option("--gain", help="Gain reference of the movies.")] = None
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", help="Angstrom; overrides the mdoc.")
+    ] = None
+    dose: Annotated[float | None, typer.Option("--dose", help="e/A^2 per tilt; overrides the mdoc.")] = None
+    tilt_axis: Annotated[float | None, typer.Option("--tilt-axis", help="Degrees; overrides the mdoc.")] = (
+        None
     )
 
-
-def parse_settings(settings: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``step.parameter=value`` texts as ``{step: {parameter: value}}``; values are read as YAML."""
-    parsed: dict[str, dict[str, Any]] = {}
-    for text in settings:
-        target, equals, value = text.partition("=")
-        node, dot, parameter = target.strip().partition(".")
-        if not (equals and dot and node and parameter):
-            raise UserInputError(f"cannot read --set {text!r}; expected step.parameter=value")
-        parsed.setdefault(node, {})[parameter] = parse_value(value)
-    return parsed
+    def parameters(self) -> dict[str, Any]:
+        """As parameters of the source step; None means not given."""
+        return {
+            "gain": self.gain,
+            "pixel_size_angstrom": self.pixel_size,
+            "dose_per_tilt_per_angstrom2": self.dose,
+            "tilt_axis_deg": self.tilt_axis,
+        }
 
 
-def parse_value(text: str) -> Any:
-    """A value as YAML reads it (numbers, true, [1, 2]), or the text itself."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
+def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with every `OptionGroup` parameter replaced by the options of the group."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, type[OptionGroup]] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        kind = hints.get(parameter.name)
+        if isinstance(kind, type) and issubclass(kind, OptionGroup):
+            groups[parameter.name] = kind
+            parameters += _options_of(kind)
+        else:
+            parameters.append(parameter.replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(function)
+    def call(**values: Any) -> Any:
+        for name, group in groups.items():
+            fields = [field.name for field in dataclasses.fields(group)]
+            values[name] = group(**{field: values.pop(field) for field in fields})
+        return function(**values)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del call.__wrapped__  # Typer would look at its signature
+    return call
 
 
-def parsed_options(options: Mapping[str, str | None]) -> dict[str, Any]:
-    """Options that were given, as values."""
-    return {name: parse_value(text) for name, text in options.items() if text is not None}
-
-
-def as_json(data: object) -> str:
-    """JSON for scripts: one line."""
-    return json.dumps(data, default=str)
+def _options_of(group: type[OptionGroup]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(group)
+    ]

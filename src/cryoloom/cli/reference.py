@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cryoloom.cli.options import allowed_values, default_text, type_text
+from cryoloom.cli.parameters import allowed_values, default_text, type_text
 from cryoloom.contract import Figure, Step, all_steps
 from cryoloom.contract.step import Gathered, Shared, kind_of
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import importlib
 import pkgutil
+from importlib import resources
 from types import MappingProxyType
 
 from cryoloom.contract.step import Step
 from cryoloom.errors import UserInputError
 
-__all__ = ["all_steps", "find_step"]
+__all__ = ["all_steps", "find_step", "step_summaries"]
 
 _FOLDER = "cryoloom.steps"
 
@@ -28,6 +30,28 @@ def all_steps() -> MappingProxyType[str, Step]:
             if isinstance(declared, Step) and declared.function.__module__ == module.__name__:
                 found[declared.name] = declared
     return MappingProxyType(dict(sorted(found.items())))
+
+
+@functools.cache
+def step_summaries() -> MappingProxyType[str, str]:
+    """First sentence of every step by name, read from the source: no step is imported."""
+    found: dict[str, str] = {}
+    for entry in resources.files(_FOLDER).iterdir():
+        if not entry.name.endswith(".py"):
+            continue
+        for node in ast.parse(entry.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
+                found[name] = (ast.get_docstring(node) or "").split("\n", 1)[0]
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def _declared_name(function: ast.FunctionDef) -> str | None:
+    """Name under which a function is declared a step, or None."""
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "step" and decorator.args:
+            first = decorator.args[0]
+            return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+    return None
 
 
 def find_step(name: str) -> Step:

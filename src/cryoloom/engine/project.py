@@ -17,12 +17,13 @@ from cryoloom.engine.coordinator.scheduler import Listener, Scheduler, Summary
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.engine.graph.current_workflow import changes_by_hand, changes_of_series, current_workflow
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, validated_params
 from cryoloom.engine.graph.workflow_export import workflow_of_runs
 from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
-from cryoloom.engine.history.results import ItemResult, final_items, results_of
+from cryoloom.engine.history.results import ItemResult, by_activity, final_items, results_of
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
 from cryoloom.engine.worker.task import STOP_FILE, load_value
 from cryoloom.errors import TransientError, UserInputError
@@ -32,6 +33,7 @@ from cryoloom.formats.relion.relion5 import write_relion5
 from cryoloom.formats.warp.tilt_series import write_warp
 from cryoloom.model import Item, TiltSeries, Tomogram
 from cryoloom.store.curation import Curation
+from cryoloom.store.current import CurrentState, current_state
 from cryoloom.store.database import Database
 from cryoloom.store.decisions import Author, Change, Decision, this_user
 from cryoloom.store.lock import coordinator_lock
@@ -81,18 +83,24 @@ class Project:
         device: str = "auto",
         executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
+        of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         **told: Any,
     ) -> Summary:
         """Turn a folder of movies, or a stack, into tomograms.
 
         workflow : a shipped workflow or a file; by default what suits ``raw``. parameters :
-        ``{node: {parameter: value}}``. told : parameters of the source (gain, pixel_size_angstrom,
-        dose_per_tilt_per_angstrom2, tilt_axis_deg, ...); None means not told. executor : who does the work;
-        by default threads of this process.
+        ``{node: {parameter: value}}``. of_series : as of `run_workflow`. told : parameters of the source
+        (gain, pixel_size_angstrom, dose_per_tilt_per_angstrom2, ...); None means not given.
+        executor : who does the work; by default threads of this process.
         """
         plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
         return self.run_workflow(
-            plan, parameters=parameters, device=device, executor=executor, listener=listener
+            plan,
+            parameters=parameters,
+            device=device,
+            executor=executor,
+            listener=listener,
+            of_series=of_series,
         )
 
     def run_workflow(
@@ -104,18 +112,41 @@ class Project:
         executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
         open_source: OpenSource = source_items,
+        of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     ) -> Summary:
         """Run a workflow over everything its source finds; what has been done already is reused.
 
         parameters : ``{node: {parameter: value}}``, over those of the workflow. open_source : how items come,
-        for a source that brings them as time passes.
+        for a source that brings them as time passes. of_series : parameters of single series,
+        ``{series: {node: {parameter: value}}}``; they are kept as decisions, for later runs too.
         """
         loaded = workflow if isinstance(workflow, Workflow) else load_workflow(workflow)
         planned = loaded.with_parameters(parameters or {})
+        changes = changes_of_series(planned, of_series or {})
         with coordinator_lock(self.folder) as coordinator:
-            self.database.add_plan(planned.model_dump(mode="json"), shlex.join(sys.argv))
-            workers = self._workers(executor, device)
-            return self._work(planned, workers, listener, coordinator, open_source)
+            if changes:
+                self.decide(changes, "given with the workflow")
+            return self._asked(planned, self._workers(executor, device), listener, coordinator, open_source)
+
+    def _asked(
+        self,
+        planned: Workflow,
+        workers: Executor,
+        listener: Listener | None,
+        coordinator: str,
+        open_source: OpenSource = source_items,
+        *,
+        by_hand: bool = False,
+    ) -> Summary:
+        """Keep what is asked for, and do it; a request that is wrong as a whole is not kept."""
+        plan_id = self.database.add_plan(planned.model_dump(mode="json"), shlex.join(sys.argv))
+        try:
+            return self._work(planned, workers, listener, coordinator, open_source, plan_id, by_hand=by_hand)
+        except UserInputError:
+            runs = dict(next(plan for plan in self.database.plans() if plan.id == plan_id).runs)
+            if not set(runs.values()) & set(self.database.count_states()):
+                self.database.forget_plan(plan_id)
+            raise
 
     def run(
         self,
@@ -132,10 +163,15 @@ class Project:
         """Run one step on the results of a run (its number, or its name for the latest of that name).
 
         like : a run whose inputs and parameters are taken where nothing else is told. values : parameters,
-        and runs for further inputs (``poses_from=4``).
+        and runs for further inputs (``poses_from=4``). Where the step is one of the current workflow, other
+        parameters for named items are kept as decisions: `resume` goes on from what this gives.
         """
         plan = plan_of_one_step(self.database, step, input=input, like=like, items=items, values=values)
-        return self.run_workflow(plan, device=device, executor=executor, listener=listener)
+        changes = changes_by_hand(self.database, plan, values)
+        with coordinator_lock(self.folder) as coordinator:
+            if changes:
+                self.decide(changes, "run by hand")
+            return self._asked(plan, self._workers(executor, device), listener, coordinator, by_hand=True)
 
     def resume(
         self,
@@ -144,11 +180,13 @@ class Project:
         executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
     ) -> Summary:
-        """Go on with what was asked for last: unfinished and failed items only."""
-        plan = self._last_plan()
+        """Bring every item to its current result: what is unfinished, failed or out of date is done."""
+        workflow, last = self.current_workflow(), self.database.last_plan()
         with coordinator_lock(self.folder) as coordinator:
             workers = self._workers(executor, device)
-            return self._work(plan, workers, listener, coordinator)
+            return self._work(
+                workflow, workers, listener, coordinator, plan_id=None if last is None else last.id
+            )
 
     def dry_run(
         self,
@@ -156,6 +194,7 @@ class Project:
         *,
         raw: str | Path | None = None,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
+        of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         **told: Any,
     ) -> tuple[PlannedNode, ...]:
         """What `process` (with ``raw``), `run_workflow` or else `resume` would do now; nothing is done.
@@ -167,18 +206,27 @@ class Project:
                 raise UserInputError("give the name or file of a workflow for raw data, or a workflow alone")
             plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
         elif workflow is None:
-            plan = self._last_plan()
+            plan = self.current_workflow()
         else:
             plan = workflow if isinstance(workflow, Workflow) else load_workflow(workflow)
         planned = plan.with_parameters(parameters or {})
+        changes = changes_of_series(planned, of_series or {})
         with coordinator_lock(self.folder):
-            return plan_nodes(self.folder, self.database, planned.runnable())
+            return plan_nodes(self.folder, self.database, planned.runnable(), changes)
 
-    def _last_plan(self) -> Workflow:
-        plan = self.database.last_plan()
-        if plan is None:
-            raise UserInputError(f"nothing was run in {self.folder} yet; start with `cryoloom process`")
-        return Workflow.model_validate(plan.workflow)
+    def current_workflow(self) -> Workflow:
+        """What is asked for: the last workflow with a source, and what was run by hand on its results."""
+        workflow = current_workflow(self.database)
+        if workflow is None:
+            raise UserInputError(
+                f"nothing was run in {self.folder} yet; "
+                f"start with `cryoloom process RAW --project {self.folder}`"
+            )
+        return workflow
+
+    def state(self) -> CurrentState:
+        """How every item stands: current, outdated, pending, failed or left out."""
+        return current_state(self.database)
 
     def _workers(self, executor: Executor | Workplace | None, device: str) -> Executor:
         if executor is None:
@@ -192,12 +240,22 @@ class Project:
         listener: Listener | None,
         coordinator: str,
         open_source: OpenSource = source_items,
+        plan_id: int | None = None,
+        *,
+        by_hand: bool = False,
     ) -> Summary:
         (self.folder / STOP_FILE).unlink(missing_ok=True)
         forget_requests(self.folder)
         try:
             scheduler = Scheduler(
-                self.folder, self.database, workers, listener or NullListener(), open_source, coordinator
+                self.folder,
+                self.database,
+                workers,
+                listener or NullListener(),
+                open_source,
+                coordinator,
+                plan_id,
+                with_own_parameters=not by_hand,
             )
             return scheduler.run(workflow.runnable())
         finally:
@@ -223,6 +281,11 @@ class Project:
     def find_run(self, name_or_id: str | int) -> RunRecord:
         """A run by number, or the one of a name that was worked on last."""
         return find_run(self.database, name_or_id)
+
+    def runs_of(self, step: str) -> tuple[RunRecord, ...]:
+        """The run of a step that was worked on last, if there is one."""
+        made = [run for run in self.database.runs() if run.step == step]
+        return tuple(by_activity(made)[-1:])
 
     def delete_run(self, run: str | int, *, with_dependents: bool = False) -> list[RunRecord]:
         """Delete a run and its files; returns what was deleted.
@@ -273,10 +336,13 @@ class Project:
     # Results
 
     def value(self, item: ItemRecord) -> Any:
-        """What an item is (`model.Item`): its pixels are lazy, and users' decisions on tilts are applied."""
+        """What an item is (`model.Item`), as it was made; its pixels are lazy.
+
+        Decisions that are not applied yet are not in it; `state` tells whether there are any.
+        """
         if item.value is None:
             raise UserInputError(f"{item.name} has no result: it {item.state}")
-        return load_value(item.value, self.folder).with_decisions(self.database.tilt_overrides())
+        return load_value(item.value, self.folder)
 
     def item_log(self, run: str | int, item: str) -> Path:
         """File in which the work of a run on an item is logged: warnings, figures, output of programs."""

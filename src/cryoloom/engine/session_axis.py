@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from cryoloom.algorithms.alignment.axis_consensus import LEAST_SERIES, AxisConsensus, axis_consensus
 from cryoloom.contract import Step, discovery, find_step
 from cryoloom.engine.coordinator.scheduler import Summary
+from cryoloom.engine.history.results import by_activity
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
 from cryoloom.model import TiltSeries, Tomogram
-from cryoloom.store.records import RunRecord
+from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["align_outlying_again", "aligning_run", "session_axis"]
 
@@ -51,24 +52,51 @@ def _n_done(project: Project, run: RunRecord) -> int:
 
 
 def session_axis(project: Project, run: str | int | None = None) -> tuple[RunRecord, AxisConsensus]:
-    """The run, and the consensus over the series it aligned.
+    """A run, and the consensus over the series it aligned; over all of the project where no run is named.
 
-    The hand of a series may come from a later result, since the CTF may be estimated after the alignment.
+    Of all series, each counts by its newest alignment in which the axis was not held; the run is the one that
+    most of these are of. The hand of a series may come from a later result, since the CTF may be estimated
+    after the alignment.
     """
     found = aligning_run(project, run)
-    evidence = [f.name for f in find_step(found.step).figures if f.role == "tilt_axis_evidence"]
+    if run is None:
+        items = _newest_alignments(project)
+        ids = [made_by.id for made_by, _ in items]
+        found = max((made_by for made_by, _ in items), key=lambda one: ids.count(one.id), default=found)
+    else:
+        items = [(found, item) for item in project.database.items(found.id) if item.state == "done"]
     series: list[TiltSeries] = []
     lines: dict[str, float] = {}
-    for item in project.database.items(found.id):
-        if item.state != "done":
-            continue
-        value = project.value(item)
+    for made_by, item in items:
+        value = project.value(replace(item, value=project.database.value_of(item.id or 0)))
         if isinstance(value, TiltSeries):
             series.append(value if value.handedness.measured else _with_later_hand(project, value))
-        for name in evidence:
-            if name in item.figures:
-                lines[item.name] = item.figures[name]
+        for figure in find_step(made_by.step).figures:
+            if figure.role == "tilt_axis_evidence" and figure.name in item.figures:
+                lines[item.name] = item.figures[figure.name]
     return found, axis_consensus(series, common_line_deg=lines)
+
+
+def _newest_alignments(project: Project) -> list[tuple[RunRecord, ItemRecord]]:
+    """Of every series its newest alignment by any run, with the axis held only where there is no other."""
+    newest: dict[str, tuple[RunRecord, ItemRecord]] = {}
+    for made_by in by_activity(project.database.runs()):
+        step = find_step(made_by.step)
+        if not _aligns(step):
+            continue
+        for item in project.database.items(made_by.id, with_values=False, with_parts=False):
+            is_held = _is_held(step, {**made_by.parameters, **item.own_parameters})
+            if item.state == "done" and not (is_held and item.name in newest):
+                newest[item.name] = made_by, item
+    return [newest[name] for name in sorted(newest)]
+
+
+def _is_held(step: Step, parameters: Mapping[str, Any]) -> bool:
+    """Whether the tilt axis was held: the words that hold it are among the parameters."""
+    if step.hold_axis is None:
+        return False
+    words = {name: word for name, word in step.hold_axis(0.0).items() if isinstance(word, str)}
+    return all(parameters.get(name) == word for name, word in words.items())
 
 
 def _with_later_hand(project: Project, series: TiltSeries) -> TiltSeries:

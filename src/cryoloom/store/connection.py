@@ -10,7 +10,7 @@ from pathlib import Path
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.names import FILE_NAME, TABLES_VERSION
 
-__all__ = ["connected", "open_connection"]
+__all__ = ["connected", "errors_named", "open_connection"]
 
 _WAIT_SECONDS = 30.0
 """How long to wait for the writer's lock; a transaction of the coordinator takes milliseconds."""
@@ -25,7 +25,7 @@ def open_connection(folder: Path) -> sqlite3.Connection:
     path = folder / FILE_NAME
     if not path.is_file():
         raise UserInputError(f"{folder} is not a cryoloom project: it holds no {FILE_NAME}")
-    with _errors_named(path):
+    with errors_named(path):
         connection = sqlite3.connect(
             path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -41,12 +41,13 @@ def open_connection(folder: Path) -> sqlite3.Connection:
 @contextmanager
 def connected(folder: Path) -> Iterator[sqlite3.Connection]:
     """A connection for the time of the block; errors as of `open_connection`."""
-    with closing(open_connection(folder)) as connection, _errors_named(folder / FILE_NAME):
+    with closing(open_connection(folder)) as connection, errors_named(folder / FILE_NAME):
         yield connection
 
 
 @contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
+def errors_named(path: Path) -> Iterator[None]:
+    """Errors of SQLite as sentences for the user; ``path`` is that of the database."""
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -13,23 +13,16 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, delete, event, func, literal, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.orm import Session, aliased, selectinload
+from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.pool import StaticPool
 
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.model import DecidedBy, TiltOverride
-from cryoloom.store.decisions import Decision, in_force, read_decisions
+from cryoloom.store.decisions import Author, Change, in_force, write_decisions
 from cryoloom.store.migrations import migrate
 from cryoloom.store.names import FILE_NAME, TABLES_VERSION, UNFINISHED_NAME
-from cryoloom.store.records import (
-    ExportRecord,
-    FileRecord,
-    ItemRecord,
-    PlanRecord,
-    RunRecord,
-    read_figures,
-    stored_figures,
-)
+from cryoloom.store.reading import Reader
+from cryoloom.store.records import ExportRecord, ItemRecord, RunRecord, stored_figures
 from cryoloom.store.tables import (
     Base,
     ContentRow,
@@ -46,8 +39,8 @@ __all__ = ["Database"]
 _HIGHEST_DELETED = "highest_deleted_run"
 
 
-class Database:
-    """What is recorded of a project. Every method is one transaction; what it returns is a copy."""
+class Database(Reader):
+    """What is recorded of a project, for the one who writes. Every method is one transaction."""
 
     def __init__(self, folder: Path, engine: Engine | None = None) -> None:
         self._folder = folder
@@ -103,6 +96,14 @@ class Database:
         return Session(self._engine, expire_on_commit=False)
 
     @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._engine.connect() as connection:
+            plain = connection.connection.driver_connection
+            if not isinstance(plain, sqlite3.Connection):
+                raise TypeError(f"the database is opened by {type(plain).__name__}, expected SQLite's driver")
+            yield plain
+
+    @contextmanager
     def _writing(self) -> Iterator[Session]:
         """One transaction; raises TransientError where the disk takes nothing."""
         try:
@@ -124,17 +125,21 @@ class Database:
             session.flush()
             return row.id
 
-    def last_plan(self) -> PlanRecord | None:
-        """What was asked for last."""
-        with self._session() as session:
-            row = session.scalars(select(PlanRow).order_by(PlanRow.id.desc())).first()
-            return _plan_record(row) if row else None
+    def forget_plan(self, plan_id: int) -> None:
+        """A request was wrong, and nothing was recorded for it: what was asked for before counts again."""
+        with self._writing() as session:
+            session.execute(delete(PlanRow).where(PlanRow.id == plan_id))
 
-    def plans(self) -> tuple[PlanRecord, ...]:
-        """All that was ever asked for, in that order."""
-        with self._session() as session:
-            rows = session.scalars(select(PlanRow).order_by(PlanRow.id))
-            return tuple(_plan_record(row) for row in rows)
+    def note_run_of_plan(self, plan_id: int, node: str, run_id: int) -> None:
+        """Keep which run a node of a plan has."""
+        with self._writing() as session:
+            row = session.get_one(PlanRow, plan_id)
+            row.runs = {**row.runs, node: run_id}
+
+    def note_origin(self, item_id: int, made_from: Mapping[str, Any]) -> None:
+        """Keep what an item was made from, for one that an older version made."""
+        with self._writing() as session:
+            session.get_one(ItemRow, item_id).made_from = dict(made_from)
 
     def begin_run(
         self,
@@ -191,27 +196,11 @@ class Database:
             highest = max(self._next_run_id(session) - 1, *runs)
             session.merge(SettingRow(name=_HIGHEST_DELETED, value=str(highest)))
 
-    def takeovers(self) -> set[tuple[int, int]]:
-        """Pairs of runs of which the first took over results of the second."""
-        origin = aliased(ItemRow)
-        query = select(ItemRow.run_id, origin.run_id).join(origin, ItemRow.reused_from == origin.id)
-        with self._session() as session:
-            return {(run, other) for run, other in session.execute(query.distinct()) if run != other}
-
     def end_run(self, run_id: int, state: str) -> None:
         """Say how a run ended: done, failed or stopped."""
         with self._writing() as session:
             row = session.get_one(RunRow, run_id)
             row.state, row.ended = state, _now()
-
-    def runs(self) -> tuple[RunRecord, ...]:
-        """All runs, oldest first."""
-        with self._session() as session:
-            rows = session.scalars(select(RunRow).order_by(RunRow.id)).all()
-        comments = {
-            one.item: one.value for one in in_force(self.decisions(), kind="comment") if not one.target
-        }
-        return tuple(_run_record(row, comments.get(f"run:{row.id}", "")) for row in rows)
 
     # Items
 
@@ -241,15 +230,6 @@ class Database:
                 session.execute(update(ItemRow).where(ItemRow.id == gone).values(left))
         return replace(item, id=item_id), stored
 
-    def parts_of(self, item_id: int) -> tuple[ItemRecord, ...]:
-        """What else the work of an item gave, by output and name; no values."""
-        query = select(ItemRow).options(selectinload(ItemRow.files)).where(ItemRow.part_of == item_id)
-        with self._session() as session:
-            rows = session.scalars(
-                query.where(ItemRow.state == "done").order_by(ItemRow.output, ItemRow.name)
-            )
-            return tuple(_item_record(row, with_value=False) for row in rows)
-
     def known_keys(self) -> dict[tuple[int, str], str]:
         """Keys of all results that can be taken over if their files are whole, by run and name."""
         query = select(ItemRow.run_id, ItemRow.name, ItemRow.key).where(ItemRow.part_of.is_(None))
@@ -276,94 +256,13 @@ class Database:
             .order_by(ItemRow.id)
         )
         with self._session() as session:
-            for row in session.scalars(query):
-                if all(self._is_whole(file) for file in row.files):
-                    return _item_record(row, with_value=False)
-        return None
-
-    def value_of(self, item_id: int) -> Mapping[str, Any] | None:
-        """Value of an item that came without it."""
-        with self._session() as session:
-            value: Mapping[str, Any] | None = session.scalar(
-                select(ContentRow.value).where(ContentRow.item_id == item_id)
-            )
-            return value
-
-    def count_states(self) -> dict[int, dict[str, int]]:
-        """For every run, how many of the items it worked on are in which state."""
-        query = select(ItemRow.run_id, ItemRow.state, func.count()).where(ItemRow.part_of.is_(None))
-        query = query.group_by(ItemRow.run_id, ItemRow.state)
-        counts: dict[int, dict[str, int]] = {}
-        with self._session() as session:
-            for run_id, state, n in session.execute(query):
-                counts.setdefault(run_id, {})[state] = n
-        return counts
+            whole = (row.id for row in session.scalars(query) if all(map(self._is_whole, row.files)))
+            found = next(whole, None)
+        return None if found is None else self.item_without_value(found)
 
     def _is_whole(self, file: FileRow) -> bool:
         path = self._folder / file.path
         return path.exists() and (path.is_dir() or path.stat().st_size == file.bytes)
-
-    def items(
-        self,
-        run_id: int | None = None,
-        *,
-        with_values: bool = True,
-        with_records: bool = False,
-        with_parts: bool = True,
-    ) -> tuple[ItemRecord, ...]:
-        """Items of one run or of all, by run, output and name.
-
-        Parts (`ItemRecord.part_of`) are among them unless these are not asked for.
-
-        Without values it is many times quicker; ``records`` (curves, tables) come only when asked for.
-        """
-        query = select(ItemRow).options(selectinload(ItemRow.files))
-        query = query.order_by(ItemRow.run_id, ItemRow.output, ItemRow.name)
-        if run_id is not None:
-            query = query.where(ItemRow.run_id == run_id)
-        if not with_parts:
-            query = query.where(ItemRow.part_of.is_(None))
-        with self._session() as session:
-            rows = session.scalars(_with_content(query, with_values, with_records))
-            return tuple(_item_record(row, with_values, with_records) for row in rows)
-
-    def item(self, item_id: int) -> ItemRecord:
-        """One item by id, with its records."""
-        with self._session() as session:
-            row = session.scalars(_with_all(select(ItemRow)).where(ItemRow.id == item_id)).one()
-            return _item_record(row, with_records=True)
-
-    def ancestors(self, item: ItemRecord) -> tuple[ItemRecord, ...]:
-        """What an item was made from, and what that was made from: nearest first, each once; no values."""
-        found: dict[int, ItemRecord] = {}
-        wanted = list(item.input_ids)
-        query = select(ItemRow).options(selectinload(ItemRow.files))
-        with self._session() as session:
-            while wanted := [i for i in dict.fromkeys(wanted) if i not in found]:
-                by_id = {
-                    row.id: _item_record(row, with_value=False)
-                    for first in range(0, len(wanted), _MOST_VALUES)
-                    for row in session.scalars(
-                        query.where(ItemRow.id.in_(wanted[first : first + _MOST_VALUES]))
-                    )
-                }
-                found |= {i: by_id[i] for i in wanted if i in by_id}
-                wanted = [parent for i in wanted if i in by_id for parent in by_id[i].input_ids]
-        return tuple(found.values())
-
-    def item_of_file(self, path: Path) -> ItemRecord | None:
-        """The item that made a file (path relative to the project)."""
-        with self._session() as session:
-            row = session.scalars(
-                _with_all(select(ItemRow)).join(FileRow).where(FileRow.path == path.as_posix())
-            ).first()
-            return _item_record(row, with_records=True) if row else None
-
-    def files_of_length(self, size: int) -> tuple[tuple[int, Path], ...]:
-        """Files of a length in bytes, each with the id of its item."""
-        with self._session() as session:
-            rows = session.scalars(select(FileRow).where(FileRow.bytes == size).order_by(FileRow.id))
-            return tuple((row.item_id, Path(row.path)) for row in rows)
 
     # Exports
 
@@ -385,29 +284,15 @@ class Database:
                 for one in new
             )
 
-    def exports_of(self, path: Path) -> tuple[ExportRecord, ...]:
-        """What a file was exported from."""
-        return self._exports(ExportRow.path == str(path))
-
-    def exports_with(self, size: int, sha256: str) -> tuple[ExportRecord, ...]:
-        """What files of this content were exported from, of the first such file."""
-        found = self._exports(ExportRow.bytes == size, ExportRow.sha256 == sha256)
-        return tuple(one for one in found if one.path == found[0].path)
-
-    def _exports(self, *conditions: Any) -> tuple[ExportRecord, ...]:
-        with self._session() as session:
-            rows = session.scalars(select(ExportRow).where(*conditions).order_by(ExportRow.id))
-            return tuple(
-                ExportRecord(row.item_id, row.format, Path(row.path), row.bytes, row.sha256, row.created)
-                for row in rows
-            )
-
     # Decisions of users
 
-    def decisions(self) -> tuple[Decision, ...]:
-        """All events, oldest first; `store.decisions` writes them."""
-        with self._engine.connect() as connection:
-            return read_decisions(connection.connection.driver_connection)  # type: ignore[arg-type]
+    def decide(self, changes: Iterable[Change], author: Author, why: str = "") -> None:
+        """Record decisions through this database: in a copy (`copied_to_memory`) they stay in the copy."""
+        new = list(changes)
+        if new:
+            with self._reading() as connection:
+                write_decisions(connection, new, author, why)
+                connection.commit()
 
     def tilt_overrides(self) -> dict[str, tuple[TiltOverride, ...]]:
         """What users decided on tilts, by series."""
@@ -431,6 +316,8 @@ def _store(session: Session, item: ItemRecord) -> int:
         "error": None if item.error is None else dict(item.error),
         "other_inputs": dict(item.other_inputs),
         "gathered": list(item.gathered),
+        "own_parameters": dict(item.own_parameters),
+        "made_from": None if item.made_from is None else dict(item.made_from),
     }
     named = {"run_id": item.run_id, "output": item.output, "name": item.name}
     storing = insert(ItemRow).values(**named, **columns)
@@ -473,8 +360,6 @@ def _refuse_doubles(session: Session, item_id: int, parts: Sequence[ItemRecord])
             )
 
 
-_MOST_VALUES = 5000
-"""SQLite takes 32766 values in a query."""
 _RESULTS = ("done", "left_out")
 _COPIED = (
     "key",
@@ -514,21 +399,6 @@ def _open_engine(path: Path) -> Engine:
     return engine
 
 
-def _with_content(query: Any, with_values: bool, with_records: bool) -> Any:
-    if with_values or with_records:
-        loading = selectinload(ItemRow.content)
-        query = query.options(loading.undefer(ContentRow.records) if with_records else loading)
-    return query
-
-
-def _with_all(query: Any) -> Any:
-    return _with_content(query, True, True).options(selectinload(ItemRow.files))
-
-
-def _plan_record(row: PlanRow) -> PlanRecord:
-    return PlanRecord(row.id, row.created, row.workflow, row.command, row.runs)
-
-
 def _run_record(row: RunRow, comment: str = "") -> RunRecord:
     return RunRecord(
         row.id,
@@ -544,24 +414,4 @@ def _run_record(row: RunRow, comment: str = "") -> RunRecord:
         comment,
         row.links,
         row.outputs,
-    )
-
-
-def _item_record(row: ItemRow, with_value: bool = True, with_records: bool = False) -> ItemRecord:
-    figures, not_measurable = read_figures(row.figures)
-    return ItemRecord(
-        run_id=row.run_id,
-        name=row.name,
-        value=row.content.value if with_value and row.content else None,
-        figures=figures,
-        not_measurable=not_measurable,
-        records=(row.content.records or {}) if with_records and row.content else {},
-        warnings=tuple(row.warnings),
-        error=row.error,
-        other_inputs=row.other_inputs,
-        gathered=tuple(row.gathered),
-        output=row.output,
-        files=tuple(FileRecord(f.role, Path(f.path), f.bytes) for f in row.files),
-        id=row.id,
-        **{name: getattr(row, name) for name in _COPIED},
     )

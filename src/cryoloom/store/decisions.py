@@ -28,6 +28,7 @@ __all__ = [
     "in_force",
     "read_decisions",
     "this_user",
+    "write_decisions",
 ]
 
 _COLUMNS = "id, batch, kind, item, target, value, who, role, page, why, created, undoes"
@@ -89,9 +90,14 @@ def this_user(page: str = "python") -> Author:
     return Author(getpass.getuser(), page=page)
 
 
-def read_decisions(connection: sqlite3.Connection) -> tuple[Decision, ...]:
-    """All events, oldest first, each with whether it is undone."""
-    events = [_decision(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM decisions ORDER BY id")]
+def read_decisions(connection: sqlite3.Connection, kind: str | None = None) -> tuple[Decision, ...]:
+    """All events, or those of a kind, oldest first, each with whether it is undone.
+
+    An undo has the kinds, items and targets of what it takes back.
+    """
+    where, values = ("", ()) if kind is None else ("WHERE kind = ?", (kind,))
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM decisions {where} ORDER BY id", values)
+    events = [_decision(row) for row in rows]
     undone: set[int] = set()
     for event in reversed(events):  # an undo that is itself undone takes nothing back
         if event.undoes is not None and event.batch not in undone:
@@ -127,9 +133,9 @@ class Decisions:
 
         Raises UserInputError for a value that is not plain JSON data.
         """
-        new = [(c.kind, c.item, c.target, _as_json(c), None) for c in changes]
+        new = list(changes)
         with self._writing() as connection:
-            return _append(connection, new, author, why)
+            return write_decisions(connection, new, author, why)
 
     def undo(self, author: Author, batch: int | None = None, why: str = "") -> tuple[Decision, ...]:
         """Take back a batch, by the id of one of its events; returns the events that were taken back.
@@ -156,6 +162,13 @@ class Decisions:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+
+def write_decisions(
+    connection: sqlite3.Connection, changes: Iterable[Change], author: Author, why: str
+) -> tuple[Decision, ...]:
+    """Record changes as one batch in a transaction of the caller; returns their events."""
+    return _append(connection, [(c.kind, c.item, c.target, _as_json(c), None) for c in changes], author, why)
 
 
 def _append(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cryoloom.errors import UserInputError
 
-__all__ = ["coordinator_lock", "coordinator_of"]
+__all__ = ["coordinator_lock", "coordinator_of", "is_being_worked_on"]
 
 _FILE = ".coordinator"
 
@@ -47,3 +47,28 @@ def coordinator_of(folder: Path) -> str:
     """Name of the holding that began last."""
     lines = (folder / _FILE).read_text().splitlines()
     return lines[1] if len(lines) > 1 else ""
+
+
+def is_being_worked_on(folder: Path) -> bool:
+    """Whether a coordinator holds the project just now."""
+    try:
+        with (folder / _FILE).open() as file:
+            words = file.readline().split()  # process NUMBER on HOST
+            if len(words) == 4 and words[3] == socket.gethostname() and not _is_alive(int(words[1])):
+                return False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

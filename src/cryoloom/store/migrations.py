@@ -86,6 +86,7 @@ def _make_events_of_choices(connection: Connection) -> None:
             ),
             {"item": f"run:{run_id}", "value": json.dumps(comment), "created": created},
         )
+    _make_events_of_steps_by_hand(connection)
     _execute(connection, "UPDATE decisions SET batch = id", "ALTER TABLE runs DROP COLUMN comment")
     steps = set(connection.execute(text("SELECT DISTINCT step FROM runs")).scalars())
     for (item_id,) in connection.execute(text("SELECT item_id FROM contents WHERE value IS NOT NULL")).all():
@@ -99,6 +100,29 @@ def _make_events_of_choices(connection: Connection) -> None:
                 text("UPDATE contents SET value = :value WHERE item_id = :id"),
                 {"id": item_id, "value": pack(value)},
             )
+
+
+def _make_events_of_steps_by_hand(connection: Connection) -> None:
+    """Steps run by hand on single items, after the last workflow, gave these their own parameters."""
+    by_hand: list[tuple[str, Any]] = []
+    for workflow, created in connection.execute(
+        text("SELECT workflow, created FROM plans ORDER BY id")
+    ).all():
+        steps = json.loads(workflow)["steps"]
+        if len(steps) > 1:
+            by_hand = []
+        elif steps[0].get("items") and steps[0].get("input"):
+            by_hand.append((created, steps[0]))
+    decided = text(
+        "INSERT INTO decisions (batch, kind, item, target, value, who, role, page, why, created) "
+        "VALUES (0, 'parameter', :item, :target, :value, '', 'user', '', 'run by hand', :created)"
+    )
+    for created, step in by_hand:
+        for item in step["items"]:
+            for parameter, value in step.get("parameters", {}).items():
+                target = f"{step['name']}.{parameter}"
+                row = {"item": item, "target": target, "value": json.dumps(value), "created": created}
+                connection.execute(decided, row)
 
 
 def _with_named_deciders(data: Any, steps: set[str]) -> Any:

@@ -114,6 +114,11 @@ class ItemRecord:
     """Id of the item whose work gave this one; None for an item that a step worked on."""
     reused_from: int | None = None
     """Id of the item of an earlier run whose result this is."""
+    own_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters in which this item differs from its run."""
+    made_from: Mapping[str, Any] | None = None
+    """``{"inputs": {role: key}, "decisions": [...] or null}``: what its result depends on besides parameters.
+    Decisions are null where the result does not depend on them. None where an older version made the item."""
 
     @property
     def input_ids(self) -> tuple[int, ...]:

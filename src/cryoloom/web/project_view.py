@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cryoloom.engine.history.results import current_runs, history_of, runs_of_nodes, sentence
+from cryoloom.engine.history.results import current_runs, history_of, sentence
 from cryoloom.errors import UserInputError
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
@@ -22,7 +22,7 @@ from cryoloom.store.codec import decode
 from cryoloom.store.database import Database
 from cryoloom.store.decisions import Author, Change, Decision, Decisions
 from cryoloom.store.names import FILE_NAME
-from cryoloom.store.overview import Overview, read_overview
+from cryoloom.store.overview import Overview, overview_of
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.images import Image, ImageShelf
 from cryoloom.web.levels import Kind
@@ -147,13 +147,11 @@ class ProjectView:
 
     def status_text(self) -> str:
         """How far the project is, in one line."""
-        overview = read_overview(self.folder, 0)
-        if overview is None:
-            return ""
-        current = runs_of_nodes(overview.runs, overview.nodes)
+        current = current_runs(self._database)
+        counts = self._database.count_states()
         total: dict[str, int] = {}
         for run in current:
-            for state, n in overview.counts.get(run.id, {}).items():
+            for state, n in counts.get(run.id, {}).items():
                 total[state] = total.get(state, 0) + n
         parts = [f"{total.get('done', 0)} done"]
         parts += [
@@ -167,13 +165,8 @@ class ProjectView:
         return ", ".join(parts)
 
     def overview(self) -> Overview:
-        """Runs, counts and first errors. Raises UserInputError for tables of another version."""
-        found = read_overview(self.folder, 20)
-        if found is None:
-            raise UserInputError(
-                f"{self.name} was written by another cryoloom; open it with `cryoloom status`"
-            )
-        return found
+        """Runs, counts and first errors."""
+        return overview_of(self._database, 20)
 
     def current_runs(self) -> tuple[RunRecord, ...]:
         """Runs whose results count, in the order of the workflow."""
@@ -181,9 +174,7 @@ class ProjectView:
 
     def run_states(self) -> tuple[tuple[int, str, int], ...]:
         """Number, state and number of items of every run."""
-        overview = read_overview(self.folder, 0)
-        if overview is None:
-            return ()
+        overview = overview_of(self._database, 0)
         return tuple((r.id, r.state, sum(overview.counts.get(r.id, {}).values())) for r in overview.runs)
 
     def runs(self) -> tuple[RunRecord, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from cryoloom.engine.executors.executor import ItemProgress
 from cryoloom.engine.graph.workflow import INPUT, Workflow, link_of, validated_params
 from cryoloom.engine.worker.task import Outcome, Task
 from cryoloom.store.database import Database
+from cryoloom.store.decisions import Change, this_user
 from cryoloom.store.records import ItemRecord
 
 __all__ = ["PlannedNode", "plan_nodes"]
@@ -34,12 +36,15 @@ class PlannedNode:
     """Items that fail already when they are read, or have no partner."""
 
 
-def plan_nodes(folder: Path, database: Database, workflow: Workflow) -> tuple[PlannedNode, ...]:
+def plan_nodes(
+    folder: Path, database: Database, workflow: Workflow, changes: Iterable[Change] = ()
+) -> tuple[PlannedNode, ...]:
     """Look at what the sources find and at what is recorded; nothing is worked on, nothing written.
 
-    folder : of the project, whose lock the caller holds.
+    folder : of the project, whose lock the caller holds. changes : decisions that would be made before.
     """
     copy = database.copied_to_memory()
+    copy.decide(changes, this_user())
     ear = _Ear()
     try:
         Scheduler(folder, copy, _NoWorkers(), ear).run(workflow)

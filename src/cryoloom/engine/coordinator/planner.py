@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cryoloom.contract import Step, find_step
 from cryoloom.engine.coordinator.input_matching import Taken, WorkItem
 from cryoloom.engine.environment import describe_environment
+from cryoloom.engine.graph.validation import validated
 from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, link_of, validated_params
 from cryoloom.engine.worker.task import Encoded, Task
 from cryoloom.errors import CryoloomError
 from cryoloom.store.codec import fingerprint
+from cryoloom.store.current import own_parameters_of
 from cryoloom.store.database import Database
+from cryoloom.store.decisions import in_force
 from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["Planner"]
@@ -21,10 +25,24 @@ __all__ = ["Planner"]
 class Planner:
     """Begins the runs of a workflow and makes their tasks."""
 
-    def __init__(self, project: Path, database: Database, workflow: Workflow, coordinator: str) -> None:
-        self._project, self._database = project, database
+    def __init__(
+        self,
+        project: Path,
+        database: Database,
+        workflow: Workflow,
+        coordinator: str,
+        *,
+        plan_id: int | None = None,
+        with_own_parameters: bool = True,
+    ) -> None:
+        self._project, self._database, self._plan_id = project, database, plan_id
         self._workflow, self._coordinator = workflow, coordinator
         self._overrides = database.tilt_overrides()
+        decisions = in_force(database.decisions())
+        self._own = own_parameters_of(decisions) if with_own_parameters else {}
+        self._left_out = {
+            one.item: one.why for one in decisions if one.kind == "series" and not one.value["keep"]
+        }
         self._step_of_run = {run.id: run.step for run in database.runs()}
         self.runs: dict[str, RunRecord] = {}
         """By node, as far as they were begun."""
@@ -48,7 +66,41 @@ class Planner:
                 {role: link.output for role, link in links.items() if link.output},
             )
             self.runs[node.name], self._step_of_run[run.id] = run, run.step
+            if self._plan_id is not None:
+                self._database.note_run_of_plan(self._plan_id, node.name, run.id)
         return self.runs[node.name]
+
+    def is_left_out(self, name: str) -> bool:
+        """Whether a user leaves a whole series out."""
+        return name in self._left_out
+
+    def own_parameters(self, node: Node, name: str) -> dict[str, Any]:
+        """Parameters in which an item differs from the run of its node, checked."""
+        given = self._own.get((name, node.name))
+        if not given:
+            return {}
+        run = self.run_of(node)
+        checked = validated(
+            find_step(node.step).params, {**run.parameters, **given}, f"{node.name} of {name}"
+        ).model_dump(mode="json")
+        return {key: value for key, value in checked.items() if run.parameters.get(key) != value}
+
+    def made_from(self, work: WorkItem) -> dict[str, Any]:
+        """What the result of a piece of work depends on besides parameters (`ItemRecord.made_from`)."""
+        step = find_step(work.node.step)
+        names = {item.name for item in work.items}
+        made: dict[str, Any] = {
+            "inputs": {
+                role: {item.name: self._content_key(item) for item in _as_tuple(taken)}
+                for role, taken in work.taken.items()
+            },
+            "decisions": None
+            if step.ignores_exclusions
+            else {name: self._decided(name, step) for name in sorted(names) if self._decided(name, step)},
+        }
+        if step.hands_on:
+            made["content"] = self._content_key(work.items[0])
+        return made
 
     def task(self, work: WorkItem, key: str, absent: str = "") -> Task:
         """The task of a piece of work.
@@ -63,7 +115,9 @@ class Planner:
             project=self._project,
             node=node.name,
             step=node.step,
-            parameters=run.parameters,
+            parameters={**run.parameters, **(own := self.own_parameters(node, work.name))},
+            own_parameters=own,
+            made_from=self.made_from(work),
             run_folder=run.folder,
             run_id=run.id,
             item=work.name,
@@ -130,9 +184,10 @@ class Planner:
                 else:
                     known[role] = fingerprint(self._input_key(taken, step))
             keys.append(fingerprint(known))
-        if outside := _outside_facts(step, work.node, work.name):
+        parameters = {**run.parameters, **self.own_parameters(work.node, work.name)}
+        if outside := _outside_facts(step, parameters, work.name):
             keys.append(fingerprint(outside))
-        return fingerprint(work.node.step, step.version, run.parameters, *keys, decided)
+        return fingerprint(work.node.step, step.version, parameters, *keys, decided)
 
     def _input_key(self, item: ItemRecord, step: Step) -> list[Any]:
         return [self._content_key(item), self._decided(item.name, step)]
@@ -160,11 +215,15 @@ class Planner:
         return item.value or {}
 
 
-def _outside_facts(step: Step, node: Node, name: str) -> object:
+def _as_tuple(taken: Taken) -> tuple[ItemRecord, ...]:
+    return taken if isinstance(taken, tuple) else (taken,)
+
+
+def _outside_facts(step: Step, parameters: Mapping[str, Any], name: str) -> object:
     """What a step says of the files its parameters name; that they are missing or unfit is a fact too."""
     if step.outside is None:
         return None
     try:
-        return step.outside(name, validated_params(node))
+        return step.outside(name, step.params.model_validate(parameters))
     except (CryoloomError, OSError) as failure:
         return str(failure)

@@ -76,6 +76,10 @@ class Scheduler:
     """How the items of a source node come: all at once, or live (`sources.OpenSource`)."""
     coordinator: str = ""
     """Name of the holding of the project's lock under which this runs."""
+    plan_id: int | None = None
+    """The plan that is to know which runs its nodes have."""
+    with_own_parameters: bool = True
+    """Whether parameters that users gave single series hold."""
 
     def run(self, workflow: Workflow) -> Summary:
         """Work through all items; returns when nothing is left to do, or when told to stop."""
@@ -83,7 +87,14 @@ class Scheduler:
         for run in self.database.runs():
             if run.state == "running":  # its coordinator died: this one holds the lock
                 self.database.end_run(run.id, "stopped")
-        self._planner = Planner(self.project, self.database, workflow, self.coordinator)
+        self._planner = Planner(
+            self.project,
+            self.database,
+            workflow,
+            self.coordinator,
+            plan_id=self.plan_id,
+            with_own_parameters=self.with_own_parameters,
+        )
         self._inputs = InputMatcher(workflow)
         self._key_of = self.database.known_keys()
         self._known_keys = set(self._key_of.values())
@@ -165,7 +176,7 @@ class Scheduler:
         elif source.node.input is None:
             known = self._recorded_before(item)
             self._recorded(source.node.name, known or item, write=known is None)
-        else:
+        elif not self._planner.is_left_out(item.name):
             self._offer(source.node, source.role, item)
         return True
 
@@ -249,7 +260,16 @@ class Scheduler:
                 replace(part, id=None, run_id=run.id, reused_from=part.reused_from or part.id)
                 for part in parts
             )
-        taken = replace(taken, other_inputs=work.other_item_ids, gathered=work.gathered)
+        made_from = self._planner.made_from(work)
+        if own and known.made_from is None and known.id is not None:  # an older version made it
+            self.database.note_origin(known.id, made_from)
+        taken = replace(
+            taken,
+            other_inputs=work.other_item_ids,
+            gathered=work.gathered,
+            made_from=made_from,
+            own_parameters=self._planner.own_parameters(node, work.name),
+        )
         self._recorded(node.name, taken, parts, write=not own)
 
     def _withdraw_older(self, task: Task) -> None:
@@ -287,6 +307,8 @@ class Scheduler:
             input_item_id=task.input_item_id,
             other_inputs=task.other_item_ids,
             gathered=task.gathered,
+            own_parameters=task.own_parameters,
+            made_from=task.made_from,
         )
         parts = tuple(_part(part, item) for part in outcome.parts)
         try:
@@ -320,6 +342,8 @@ class Scheduler:
             return
         self._summary.n_done += 1
         self._summary.n_reused += item.reused_from is not None
+        if self._planner.is_left_out(item.name):
+            return  # by a user, as a whole
         if self._queue.awaits_newer(node, item.name):
             return  # kept for the eye; the newer state is what goes on
         for follower, role in self._workflow.followers(node):

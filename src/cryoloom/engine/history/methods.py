@@ -14,13 +14,13 @@ from cryoloom.contract import Step, find_step
 from cryoloom.engine.history.results import current_runs
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
-from cryoloom.store.database import Database
+from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["methods_text"]
 
 
-def methods_text(database: Database, run: RunRecord | None = None) -> str:
+def methods_text(database: Reader, run: RunRecord | None = None) -> str:
     """Paragraphs and numbered references on what was done: all that counts now, or what led to one run.
 
     Figures are medians over the items of a run. Parameters other than the defaults are named.
@@ -40,13 +40,13 @@ def methods_text(database: Database, run: RunRecord | None = None) -> str:
     return "\n\n".join(part for part in (*paragraphs, numbered) if part)
 
 
-def _told(database: Database, run: RunRecord) -> _Told:
+def _told(database: Reader, run: RunRecord) -> _Told:
     step = find_step(run.step)
     needs_values = step.needs is None or step.gives is not TiltSeries  # for pixel and voxel sizes
     return _Told(run, step, database.items(run.id, with_values=needs_values, with_parts=False))
 
 
-def _ways_to(database: Database, run: RunRecord) -> tuple[RunRecord, ...]:
+def _ways_to(database: Reader, run: RunRecord) -> tuple[RunRecord, ...]:
     """A run and all it was fed by, directly or not, the sources first."""
     by_id = {each.id: each for each in database.runs()}
     ordered: dict[int, RunRecord] = {}

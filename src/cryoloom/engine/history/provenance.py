@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryoloom.errors import TransientError, UserInputError
-from cryoloom.store.database import Database
+from cryoloom.store.reading import Reader
 from cryoloom.store.records import ExportRecord, ItemRecord, RunRecord
+
+if TYPE_CHECKING:
+    from cryoloom.store.database import Database
 
 __all__ = ["Origin", "origin_of_file", "record_export"]
 
@@ -61,7 +64,7 @@ def _step_as_data(run: RunRecord, item: ItemRecord, project: Path) -> dict[str, 
     }
 
 
-def origin_of_file(database: Database, folder: Path, path: str | Path) -> tuple[Origin, ...]:
+def origin_of_file(database: Reader, folder: Path, path: str | Path) -> tuple[Origin, ...]:
     """Origins of a file: one, or one for every series that an exported table speaks of.
 
     A file outside the project is known by the record of its export, as a hard link, or by its content.
@@ -97,7 +100,7 @@ def origin_of_file(database: Database, folder: Path, path: str | Path) -> tuple[
     )
 
 
-def _item_of(database: Database, inside: Path) -> ItemRecord | None:
+def _item_of(database: Reader, inside: Path) -> ItemRecord | None:
     """The item that made a file, or the folder it lies in (an OME-Zarr is a folder)."""
     for candidate in (inside, *inside.parents):
         item = database.item_of_file(candidate)
@@ -106,7 +109,7 @@ def _item_of(database: Database, inside: Path) -> ItemRecord | None:
     return None
 
 
-def _same_content(database: Database, folder: Path, path: Path, size: int) -> tuple[Origin, ...]:
+def _same_content(database: Reader, folder: Path, path: Path, size: int) -> tuple[Origin, ...]:
     """Origins by hard link or by content; only files as long as this one are looked at."""
     digest = ""
     candidates = [(item_id, folder / file) for item_id, file in database.files_of_length(size)]
@@ -129,7 +132,7 @@ def _same_content(database: Database, folder: Path, path: Path, size: int) -> tu
     return ()
 
 
-def _origin(database: Database, path: Path, item: ItemRecord, how: str) -> Origin:
+def _origin(database: Reader, path: Path, item: ItemRecord, how: str) -> Origin:
     runs = {run.id: run for run in database.runs()}
     by_id = {made.id: made for made in (*database.ancestors(item), item)}
     steps: dict[int, tuple[RunRecord, ItemRecord]] = {}

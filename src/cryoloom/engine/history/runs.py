@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryoloom.contract import Figure, find_step
 from cryoloom.engine.graph.workflow import Node, Workflow
-from cryoloom.engine.history.results import by_activity, sentence
+from cryoloom.engine.history.results import named_run, names_of, sentence
 from cryoloom.errors import UserInputError
-from cryoloom.store.database import Database
+from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord, RunRecord
+
+if TYPE_CHECKING:
+    from cryoloom.store.database import Database
 
 __all__ = ["Comparison", "compare_runs", "delete_runs", "dependents_of", "find_run", "plan_of_one_step"]
 
@@ -22,21 +25,13 @@ RunName = str | int
 """Number of a run, or its name: the one of that name that was worked on last."""
 
 
-def find_run(database: Database, name: RunName) -> RunRecord:
+def find_run(database: Reader, name: RunName) -> RunRecord:
     """A run by number, or the one of a name that was worked on last."""
-    runs = database.runs()
-    for run in reversed(by_activity(runs)):
-        if str(name) in {str(run.id), run.node, Path(run.folder).name}:
-            return run
-    raise UserInputError(f"there is no run {name!r}; runs here: {_names(runs)}")
-
-
-def _names(runs: Iterable[RunRecord]) -> str:
-    return ", ".join(f"{run.id} ({run.node})" for run in runs) or "none"
+    return named_run(database.runs(), name)
 
 
 def plan_of_one_step(
-    database: Database,
+    database: Reader,
     step: str,
     *,
     input: RunName | None,
@@ -62,7 +57,7 @@ def plan_of_one_step(
         told = name if name is not None else _fed_like(pattern, role)
         if told is None:
             option = "an input run" if role == "input" else f"a run as {role}"
-            raise UserInputError(f"step {step} needs {option}; runs here: {_names(database.runs())}")
+            raise UserInputError(f"step {step} needs {option}; runs here: {names_of(database.runs())}")
         run_name, _, output = str(told).partition(".")
         feeds[role] = f"run:{find_run(database, run_name).id}" + (f".{output}" if output else "")
     parameters = {name: value for name, value in values.items() if name not in roles}
@@ -84,7 +79,7 @@ def _fed_like(pattern: RunRecord | None, role: str) -> RunName | None:
     return None if run_id is None else f"{run_id}.{pattern.outputs.get(role, '')}"
 
 
-def dependents_of(database: Database, run_id: int) -> tuple[RunRecord, ...]:
+def dependents_of(database: Reader, run_id: int) -> tuple[RunRecord, ...]:
     """Runs that work on what a run gave, or took its results over; those that depend on them too."""
     uses: dict[int, set[int]] = {run.id: set(run.input_run_ids) for run in database.runs()}
     for run, origin in database.takeovers():
@@ -108,7 +103,7 @@ def delete_runs(
     dependents = dependents_of(database, run.id)
     if dependents and not with_dependents:
         raise UserInputError(
-            f"run {run.id} ({run.node}) is needed by {_names(dependents)}; "
+            f"run {run.id} ({run.node}) is needed by {names_of(dependents)}; "
             "delete those first, or all with --with-dependents"
         )
     doomed = [*dependents, run]
@@ -160,7 +155,7 @@ class Comparison:
         }
 
 
-def compare_runs(database: Database, first: RunRecord, second: RunRecord) -> Comparison:
+def compare_runs(database: Reader, first: RunRecord, second: RunRecord) -> Comparison:
     """Parameters and figures of two runs."""
     runs = (first, second)
     items = [{item.name: item for item in database.items(run.id, **_WORKED_ON)} for run in runs]

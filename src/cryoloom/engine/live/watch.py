@@ -7,7 +7,7 @@ A series is closed when its tilts are all there, when nothing of it changed for 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +73,8 @@ def watch(
     options: WatchOptions | None = None,
     *,
     workflow: str | None = None,
-    parameters: dict[str, dict[str, Any]] | None = None,
+    parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     device: str = "auto",
     executor: Executor | Workplace | None = None,
     **told: Any,
@@ -94,7 +95,12 @@ def watch(
     planned = planned.with_parameters({source.name: lenient})
     session = _Session(project, planned, listener, options or WatchOptions())
     summary = project.run_workflow(
-        planned, device=device, executor=executor, listener=session, open_source=session.items
+        planned,
+        device=device,
+        executor=executor,
+        listener=session,
+        open_source=session.items,
+        of_series=of_series,
     )
     for name in session.abandoned:  # what was made ahead of them
         for node in planned.steps:

@@ -75,6 +75,10 @@ class Task:
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     grows: bool = False
     """The item is not whole yet: do what can be done ahead."""
+    own_parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the parameters in which this item differs from its run."""
+    made_from: Mapping[str, Any] | None = None
+    """What the result depends on besides parameters (`ItemRecord.made_from`)."""
     coordinator: str = ""
     """Whose task this is (`store.lock`); a worker that outlives its coordinator writes nothing any more."""
 

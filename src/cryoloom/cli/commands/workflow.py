@@ -1,4 +1,4 @@
-"""Commands that only look: workflow, steps, doctor (and those of `glance`)."""
+"""Workflows: list, show, run, export, import."""
 
 from __future__ import annotations
 
@@ -8,71 +8,30 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from cryoloom.cli import glance
-from cryoloom.cli.options import allowed_values, as_json, default_text
-from cryoloom.cli.reference import steps_as_markdown
-from cryoloom.cli.work import workflow_run
-from cryoloom.contract import all_steps, find_step
-from cryoloom.engine.doctor import examine
+from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
+from cryoloom.cli.dry_run import project_for_dry_run, show_dry_run
+from cryoloom.cli.group import typer_app
+from cryoloom.cli.options import (
+    DryRunOption,
+    JsonOption,
+    ProjectOption,
+    SeriesFileOption,
+    SetOption,
+    WorkerOptions,
+    expanded,
+)
+from cryoloom.cli.parameters import (
+    as_json,
+    parse_settings,
+)
 from cryoloom.engine.graph.workflow import load_workflow, shipped_workflows, validated_params
 from cryoloom.engine.project import Project
 from cryoloom.scipion.workflow_import import import_scipion
 
-__all__ = ["add_to"]
-
-ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
+__all__ = ["workflow"]
 
 console = Console()
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    for command in (*glance.COMMANDS, steps, doctor):
-        app.command()(command)
-    workflow_commands = typer.Typer(no_args_is_help=True)
-    workflow_commands.command("list")(workflow_list)
-    workflow_commands.command("show")(workflow_show)
-    workflow_commands.command("run")(workflow_run)
-    workflow_commands.command("export")(workflow_export)
-    workflow_commands.command("import")(workflow_import)
-    app.add_typer(workflow_commands, name="workflow", help="Workflows: list, show, run, export, import.")
-
-
-def steps(
-    name: Annotated[str | None, typer.Argument(help="Show one step whole.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="The reference page of all steps.")] = False,
-) -> None:
-    """The steps there are; with a name, what one does and every parameter it has."""
-    if markdown:
-        print(steps_as_markdown())  # noqa: T201 - no line breaks, no colours
-        return
-    if name is None:
-        for step in all_steps().values():
-            console.print(f"[bold]{step.name:<20}[/] {step.summary}", highlight=False)
-        return
-    step = find_step(name)
-    console.print(f"[bold]{step.name}[/]  per {step.per}\n\n{step.description}\n", highlight=False)
-    for parameter, field in step.params.model_fields.items():
-        console.print(f"  [bold]{parameter}[/] = {default_text(field)}", highlight=False)
-        console.print(
-            f"      {field.description} {allowed_values(field)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-    for citation in step.references():
-        console.print(f"  {citation}", highlight=False)
-
-
-def doctor() -> None:
-    """Devices, memory, outside programs and file system: what cryoloom finds on this machine."""
-    table = Table("what", "found", "fit", show_header=True)
-    for finding in examine():
-        mark = "[green]yes[/]" if finding.fit else "[yellow]no[/]"
-        table.add_row(finding.what, finding.found, mark)
-    console.print(table)
 
 
 def workflow_list() -> None:
@@ -142,3 +101,41 @@ def workflow_import(
         )
     for one in imported.left:
         console.print(f"not translated: {one}", highlight=False, markup=False, soft_wrap=True)
+
+
+def workflow_run(
+    workflow: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")],
+    project: ProjectOption,
+    workers: WorkerOptions,
+    settings: SetOption = None,
+    series_settings: SeriesFileOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a workflow that says itself where its raw data are (or --set it)."""
+    given = parse_settings(settings or (), series_settings)
+    if dry_run:
+        with project_for_dry_run(project) as opened:
+            planned = opened.dry_run(workflow, parameters=given.everywhere, of_series=given.of_series)
+            show_dry_run(planned, json)
+        return
+    with opened_or_made(project) as opened, listener_for(json) as listener:
+        summary = opened.run_workflow(
+            workflow,
+            parameters=given.everywhere,
+            of_series=given.of_series,
+            executor=workers.workplace(),
+            listener=listener,
+        )
+    conclude(opened, summary, json)
+
+
+workflow = typer_app(no_args_is_help=True, help="Workflows: list, show, run, export, import.")
+for _name, _command in (
+    ("list", workflow_list),
+    ("show", workflow_show),
+    ("run", expanded(workflow_run)),
+    ("export", workflow_export),
+    ("import", workflow_import),
+):
+    workflow.command(_name)(_command)

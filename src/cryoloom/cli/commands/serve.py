@@ -1,4 +1,4 @@
-"""Commands of the web application: serve, view."""
+"""Open projects in the browser."""
 
 from __future__ import annotations
 
@@ -8,26 +8,43 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-__all__ = ["COMMANDS", "serve", "view"]
+__all__ = ["serve"]
+
+console = Console()
+
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
 PortOption = Annotated[int | None, typer.Option(help="Port; by default the first free one from 8080.")]
+
+
 SocketOption = Annotated[
     Path | None, typer.Option("--socket", help="Listen on a Unix socket that only you can open.")
 ]
+
+
 AllowHostOption = Annotated[
     list[str], typer.Option("--allow-host", help="Name by which browsers may reach the server; repeat it.")
 ]
+
+
 CertificateOption = Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")]
+
+
 KeyOption = Annotated[Path | None, typer.Option("--certificate-key", help="Its private key.")]
+
+
 ProxyOption = Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front speaks TLS.")]
+
+
 TokenOption = Annotated[
     Path | None,
     typer.Option("--token-file", help="File with a token that outlives the server (mode 0600)."),
 ]
-BrowserOption = Annotated[bool, typer.Option(" /--no-browser", help="Do not open a browser.")]
 
-console = Console()
+
+BrowserOption = Annotated[bool, typer.Option(" /--no-browser", help="Do not open a browser.")]
 
 
 def serve(
@@ -75,23 +92,5 @@ def serve(
     start(found, [], options, _say)
 
 
-def view(
-    files: Annotated[
-        list[Path], typer.Argument(help="Movies, stacks, tomograms or maps: MRC, TIFF, EER, OME-Zarr.")
-    ],
-    port: PortOption = None,
-    socket: SocketOption = None,
-    browser: BrowserOption = True,
-) -> None:
-    """Look at files in the browser, without a project: what `3dmod FILE` is typed for."""
-    from cryoloom.web.serve import ServeOptions
-    from cryoloom.web.serve import serve as start
-
-    start([], files, ServeOptions(port=port, socket_path=socket, open_browser=browser), _say)
-
-
 def _say(text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-COMMANDS = (serve, view)

@@ -1,4 +1,4 @@
-"""Commands about all series of a session together: axis."""
+"""Tilt axis of the session."""
 
 from __future__ import annotations
 
@@ -10,41 +10,28 @@ from rich.console import Console
 from rich.table import Table
 
 from cryoloom.algorithms.alignment.axis_consensus import AxisConsensus, AxisVerdict
-from cryoloom.cli.options import as_json
-from cryoloom.cli.work import (
-    ClusterOption,
-    DeviceOption,
-    ExecutorOption,
+from cryoloom.cli.conclusion import conclude, listener_for
+from cryoloom.cli.options import (
     JsonOption,
     ProjectOption,
-    WorkersOption,
-    conclude,
-    listener_for,
+    WorkerOptions,
 )
-from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.cli.parameters import as_json
 from cryoloom.engine.project import Project
 from cryoloom.engine.session_axis import align_outlying_again, session_axis
 
-__all__ = ["add_to"]
+__all__ = ["axis"]
 
 console = Console()
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(axis)
-
-
 def axis(
     project: ProjectOption,
+    workers: WorkerOptions,
     run: Annotated[str | None, typer.Option(help="Run that aligned the series; else the latest one.")] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Align outlying series again with the axis held at the session's.")
     ] = False,
-    device: DeviceOption = "auto",
-    executor: ExecutorOption = "local",
-    workers: WorkersOption = None,
-    cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
     """Tilt axis of the session: its median, every series told, measured and applied, and who differs."""
@@ -59,9 +46,7 @@ def axis(
     if not again:
         return
     with listener_for(json) as listener:
-        summary = align_outlying_again(
-            opened, run, executor=Workplace(executor, device, workers, cluster), listener=listener
-        )
+        summary = align_outlying_again(opened, run, executor=workers.workplace(), listener=listener)
     if summary is None:
         if not json:
             console.print("no series is outlying; nothing is to be done")

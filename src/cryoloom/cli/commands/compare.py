@@ -1,0 +1,71 @@
+"""Two runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cryoloom.cli.options import (
+    JsonOption,
+    ProjectOption,
+    RunArgument,
+)
+from cryoloom.cli.parameters import as_json
+from cryoloom.engine.history.runs import Comparison
+from cryoloom.engine.project import Project
+from cryoloom.views.numbers import NOT_MEASURABLE
+
+__all__ = ["compare"]
+
+console = Console()
+
+
+def compare(
+    project: ProjectOption, first: RunArgument, second: RunArgument, json: JsonOption = False
+) -> None:
+    """Two runs side by side: parameters that differ, and the figures of every item."""
+    compared = Project.open(project).compare(first, second)
+    if json:
+        print(as_json(compared.as_data()))  # noqa: T201 - no line breaks, no colours
+        return
+    names = [f"run {run.id} {run.node}" for run in compared.runs]
+    parameters = Table("differs", *names, title=None)
+    for name, pair in compared.parameters.items():
+        parameters.add_row(name, *(_shown(value) for value in pair))
+    if compared.parameters:
+        console.print(parameters)
+    else:
+        _say("the runs were made alike")
+    console.print(_figures(compared, names))
+
+
+def _figures(compared: Comparison, names: list[str]) -> Table:
+    table = Table("item", "figure", *names, "difference")
+    rows = [("median", figure, pair) for figure, pair in compared.medians.items()]
+    for item, figures in compared.figures.items():
+        states = compared.states[item]
+        if states != ("done", "done"):
+            table.add_row(item, "", *states, "")
+        rows += [(item, figure, pair) for figure, pair in figures.items()]
+    for item, figure, (old, new) in rows:
+        difference = "" if old is None or new is None else f"{new - old:+.4g}"
+        why = compared.not_measurable.get(item, {}).get(figure, ("", ""))
+        shown = [
+            NOT_MEASURABLE if reason else _shown(value) for value, reason in zip((old, new), why, strict=True)
+        ]
+        declared = compared.declared.get(figure)
+        title = figure if declared is None else f"{declared.title} [dim]{declared.unit}[/]"
+        table.add_row(item, title, *shown, difference)
+    return table
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _say(text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)

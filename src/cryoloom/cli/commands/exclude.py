@@ -1,0 +1,29 @@
+"""Leave tilts, or a whole series, out of everything that follows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cryoloom.cli.decided import curation_of, say_decided
+from cryoloom.cli.options import ProjectOption, SeriesArgument
+
+__all__ = ["exclude"]
+
+
+def exclude(
+    project: ProjectOption,
+    series: SeriesArgument,
+    tilts: Annotated[
+        list[int] | None,
+        typer.Argument(help="Acquisition indices; 0 is the first exposure. None: the whole series."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the tilt and shown in the report.")] = "by hand",
+) -> None:
+    """Leave tilts, or a whole series, out, whatever a step finds; `resume` redoes what depends on them."""
+    curation = curation_of(project)
+    if tilts:
+        say_decided(project, curation.exclude(series, tilts, reason))
+    else:
+        say_decided(project, curation.exclude_series(series, reason))

@@ -1,0 +1,29 @@
+"""Keep tilts, or a whole series, whatever a step finds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cryoloom.cli.decided import curation_of, say_decided
+from cryoloom.cli.options import ProjectOption, SeriesArgument
+
+__all__ = ["include"]
+
+
+def include(
+    project: ProjectOption,
+    series: SeriesArgument,
+    tilts: Annotated[
+        list[int] | None,
+        typer.Argument(help="Acquisition indices; 0 is the first exposure. None: the whole series."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Kept with the tilt.")] = "kept by hand",
+) -> None:
+    """Keep tilts, or take a series in again, whatever a step finds; `resume` redoes what depends on them."""
+    curation = curation_of(project)
+    if tilts:
+        say_decided(project, curation.include(series, tilts, reason))
+    else:
+        say_decided(project, curation.include_series(series, reason))

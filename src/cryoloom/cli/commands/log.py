@@ -1,0 +1,90 @@
+"""What was done."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cryoloom.cli.options import (
+    JsonOption,
+    ProjectOption,
+)
+from cryoloom.cli.terminal import say
+from cryoloom.engine.history.provenance import Origin, origin_of_file
+from cryoloom.store.reading import ProjectReader
+
+__all__ = ["log"]
+
+
+def log(
+    project: ProjectOption,
+    file: Annotated[
+        Path | None, typer.Option(help="Tell how this file came about; a copy or an export too.")
+    ] = None,
+    methods: Annotated[bool, typer.Option(help="The same as `cryoloom methods`.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """What was done: all runs, or the way from the raw movies to one file."""
+    with ProjectReader(project) as reader:
+        if methods:
+            from cryoloom.engine.history.methods import methods_text
+
+            say(methods_text(reader))
+        elif file is not None:
+            for origin in origin_of_file(reader, reader.folder, file):
+                if json:
+                    print(json_module.dumps(origin.as_data(reader.folder), default=str))  # noqa: T201 - no line breaks, no colours
+                else:
+                    _show_origin(origin, reader.folder)
+        else:
+            _show_runs(reader, json)
+
+
+def _show_runs(reader: ProjectReader, json: bool) -> None:
+    """A line for every run, oldest first."""
+    for run in reader.runs():
+        items = reader.items(run.id, with_values=False, with_parts=False)
+        n_of = Counter(item.state for item in items)
+        if json:
+            facts = {
+                "run": run.id,
+                "name": run.node,
+                "step": run.step,
+                "state": run.state,
+                "items": dict(n_of),
+            }
+            facts |= {"created": run.created, "comment": run.comment, "parameters": dict(run.parameters)}
+            print(json_module.dumps(facts, default=str))  # noqa: T201 - no line breaks, no colours
+            continue
+        left_out = f", {n_of['left_out']} left out" if n_of["left_out"] else ""
+        note = f"  # {run.comment}" if run.comment else ""
+        say(
+            f"{run.created:%Y-%m-%d %H:%M:%S} UTC  run {run.id:>3} {run.node:<20} {run.state:<8} "
+            f"{n_of['done']} done, {n_of['failed']} failed{left_out}  "
+            f"{sum(item.seconds for item in items):.1f} s{note}"
+        )
+
+
+def _show_origin(origin: Origin, folder: Path) -> None:
+    say(f"{origin.path}: {origin.how}")
+    if origin.raw:
+        more = f" and {len(origin.raw) - 1} more" if len(origin.raw) > 1 else ""
+        say(f"raw data: {origin.raw[0]}{more}")
+    for run, item in origin.steps:
+        began = f"{item.started:%Y-%m-%d %H:%M:%S} UTC" if item.started else "time unknown"
+        say(
+            f"run {run.id} {run.node} ({run.step} version {run.step_version}) of {item.name}: {began}, "
+            f"{item.seconds:.1f} s on {item.host or 'this machine'} ({item.device}), "
+            f"cryoloom {run.environment.get('cryoloom')}"
+        )
+        sources = {"input": run.input_run_id, **run.links}
+        told = ", ".join(f"{role} run {source}" for role, source in sources.items() if source is not None)
+        if told:
+            say(f"    {told}")
+        say(f"    {json_module.dumps(dict(run.parameters), default=str)}")
+        for made in item.files:
+            say(f"    {made.role}: {folder / made.path}")

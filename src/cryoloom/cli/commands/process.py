@@ -1,0 +1,65 @@
+"""Process raw data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
+from cryoloom.cli.dry_run import project_for_dry_run, show_dry_run
+from cryoloom.cli.options import (
+    DryRunOption,
+    JsonOption,
+    ProjectOption,
+    SeriesFileOption,
+    SetOption,
+    SourceOptions,
+    WorkerOptions,
+)
+from cryoloom.cli.parameters import parse_settings
+from cryoloom.errors import UserInputError
+
+__all__ = ["process"]
+
+console = Console()
+
+
+def process(
+    raw: Annotated[Path, typer.Argument(help="Folder of movies and mdocs, or a tilt series stack.")],
+    project: ProjectOption,
+    workers: WorkerOptions,
+    source: SourceOptions,
+    workflow: Annotated[
+        str | None, typer.Option(help="A shipped workflow or a .yaml file; by default what suits RAW.")
+    ] = None,
+    settings: SetOption = None,
+    series_settings: SeriesFileOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Turn raw data into tomograms and a report. Run it again to go on, or with other parameters."""
+    if not raw.exists():
+        raise UserInputError(f"there is no folder or file {raw}")
+    given = parse_settings(settings or (), series_settings)
+    known = source.parameters()
+    if dry_run:
+        with project_for_dry_run(project) as opened:
+            planned = opened.dry_run(
+                workflow, raw=raw, parameters=given.everywhere, of_series=given.of_series, **known
+            )
+            show_dry_run(planned, json)
+        return
+    with opened_or_made(project) as opened, listener_for(json) as listener:
+        summary = opened.process(
+            raw,
+            workflow=workflow,
+            parameters=given.everywhere,
+            of_series=given.of_series,
+            executor=workers.workplace(),
+            listener=listener,
+            **known,
+        )
+    conclude(opened, summary, json)

@@ -1,0 +1,20 @@
+"""The report page."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from cryoloom.cli.options import (
+    ProjectOption,
+)
+from cryoloom.engine.project import Project
+from cryoloom.engine.reporting import write_project_report
+
+__all__ = ["report"]
+
+console = Console()
+
+
+def report(project: ProjectOption) -> None:
+    """Write the report again from what is recorded."""
+    console.print(f"report: {write_project_report(Project.open(project))}")

@@ -1,0 +1,55 @@
+"""Make raw movies."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cryoloom.cli.parameters import parse_settings
+from cryoloom.engine.graph.validation import validated
+from cryoloom.errors import UserInputError
+from cryoloom.simulate.live import LivePlan, play_session
+from cryoloom.simulate.session import SimulationParams, simulate_session
+
+__all__ = ["simulate"]
+
+console = Console()
+
+
+def simulate(
+    directory: Annotated[Path, typer.Argument(help="New folder for movies, gain, mdoc and truth.json.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PARAMETER=VALUE", help="May be given again."),
+    ] = None,
+    show_parameters: Annotated[bool, typer.Option(help="List what can be set, and stop.")] = False,
+    live: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Let them come as from a microscope, a tilt each SECONDS."
+        ),
+    ] = None,
+) -> None:
+    """Make raw movies whose truth is known."""
+    if show_parameters:
+        for name, field in SimulationParams.model_fields.items():
+            console.print(f"[bold]{name}[/] = {field.default!r}: {field.description}", highlight=False)
+        return
+    if directory.exists() and any(directory.iterdir()):
+        raise UserInputError(f"{directory} is not empty; a simulation needs a folder of its own")
+    changes = parse_settings([f"simulation.{text}" for text in settings or ()]).everywhere.get(
+        "simulation", {}
+    )
+    params = validated(SimulationParams, changes, "simulation")
+    if live is None:
+        simulate_session(params, directory)
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            simulate_session(params, Path(made))
+            console.print(f"a tilt every {live:g} s now comes to {directory}")
+            play_session(Path(made), directory, LivePlan(live))
+    console.print(f"raw movies and truth.json are in {directory}")

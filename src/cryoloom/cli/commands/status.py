@@ -1,0 +1,129 @@
+"""How every series stands."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from cryoloom.cli.decided import sentence_of
+from cryoloom.cli.options import JsonOption, ProjectOption
+from cryoloom.cli.terminal import console, say
+from cryoloom.engine.live.watch_status import series_being_watched
+from cryoloom.store.current import CurrentState, SeriesState, State, current_state
+from cryoloom.store.lock import is_being_worked_on
+from cryoloom.store.reading import ProjectReader
+
+__all__ = ["status"]
+
+_MOST_ITEMS = 100
+_MOST_TROUBLES = 20
+_STATES: tuple[State, ...] = ("current", "outdated", "pending", "failed", "left_out")
+
+
+def status(
+    project: ProjectOption,
+    items: Annotated[
+        bool, typer.Option("--items", help="A line for every item, however many there are.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """How every series stands: current, outdated, pending or failed, with the first error and what to do."""
+    with ProjectReader(project) as reader:
+        state = current_state(reader)
+        runs = reader.runs()
+    if json:
+        for one in state.series.values():
+            print(json_module.dumps(_facts(one)))  # noqa: T201 - for scripts
+        return
+    being_acquired = [one for one in series_being_watched(project) if one.state == "open"]
+    for watched in being_acquired:
+        note = f"; {watched.note}" if watched.note else ""
+        say(f"{watched.name} is open: {watched.n_whole} of {watched.n_told} movies{note}")
+    if not state.series:
+        if not being_acquired:
+            say(f"nothing was run yet; start with `cryoloom process RAW --project {project}`")
+        return
+    if items or len(state.series) <= _MOST_ITEMS:
+        _show_items(state)
+    else:
+        _show_steps(state)
+    _show_what_to_do(state, project)
+    is_active = is_being_worked_on(project)
+    for run in runs:
+        if run.state == "stopped" or (run.state == "running" and not is_active):
+            say(f"run {run.id} ({run.node}) was stopped before its end")
+        elif run.state == "running" and _n_open(state, run.node):
+            say(f"run {run.id} ({run.node}) is running: {_n_open(state, run.node)} to do")
+
+
+def _n_open(state: CurrentState, node: str) -> int:
+    """Items that are not made yet at a node."""
+    return sum(
+        standing.node == node and standing.state in {"pending", "outdated"}
+        for one in state.series.values()
+        for standing in one.standings
+    )
+
+
+def _facts(one: SeriesState) -> dict[str, object]:
+    deciding, result = one.deciding, one.result
+    return {
+        "item": one.name,
+        "state": one.state,
+        "step": deciding.node,
+        "why": deciding.why,
+        "run": None if deciding.run is None else deciding.run.id,
+        "result_run": None if result is None else result.run_id,
+        "figures": {} if result is None else dict(result.figures),
+    }
+
+
+def _show_items(state: CurrentState) -> None:
+    table = Table("item", "step", "state", "figures")
+    for one in state.series.values():
+        deciding = one.deciding
+        shown = deciding.why
+        if not shown and deciding.item is not None:
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in deciding.item.figures.items())
+        table.add_row(one.name, deciding.node, one.state.replace("_", " "), shown)
+    console.print(table)
+
+
+def _show_steps(state: CurrentState) -> None:
+    """Numbers by step, and the first that failed."""
+    table = Table("step", "run", *(name.replace("_", " ") for name in _STATES))
+    for node in state.nodes:
+        n_of = Counter(
+            standing.state
+            for one in state.series.values()
+            for standing in one.standings
+            if standing.node == node.name
+        )
+        run = "" if node.run_id is None else str(node.run_id)
+        table.add_row(node.name, run, *(str(n_of[name]) for name in _STATES))
+    console.print(table)
+    failed = state.of_state("failed")
+    for one in failed[:_MOST_TROUBLES]:
+        console.print(f"[red]failed[/]  {one.name}  {one.deciding.node}: ", end="")
+        say(one.deciding.why)
+    if len(failed) > _MOST_TROUBLES:
+        say(f"and {len(failed) - _MOST_TROUBLES} more that failed; --items lists every item")
+
+
+def _show_what_to_do(state: CurrentState, project: Path) -> None:
+    """What is decided and not applied yet, and the command that does it."""
+    outdated = state.of_state("outdated")
+    waiting = {one.name for one in outdated if "decisions" in one.deciding.why}
+    pending = [event for event in state.decisions if event.kind == "tilt" and event.item in waiting]
+    for event in pending[:_MOST_TROUBLES]:
+        say(f"not applied yet: {sentence_of(event)}")
+    if len(pending) > _MOST_TROUBLES:
+        say(f"and {len(pending) - _MOST_TROUBLES} more decisions; `cryoloom decisions` lists all")
+    n_open = len(outdated) + len(state.of_state("pending"))
+    if n_open:
+        say(f"{n_open} to bring up to date: `cryoloom resume --project {project}`")

@@ -1,0 +1,42 @@
+"""Steps."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cryoloom.cli.parameters import allowed_values, default_text
+from cryoloom.cli.reference import steps_as_markdown
+from cryoloom.contract import all_steps, find_step
+
+__all__ = ["steps"]
+
+console = Console()
+
+
+def steps(
+    name: Annotated[str | None, typer.Argument(help="Show one step whole.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The reference page of all steps.")] = False,
+) -> None:
+    """The steps there are; with a name, what one does and every parameter it has."""
+    if markdown:
+        print(steps_as_markdown())  # noqa: T201 - no line breaks, no colours
+        return
+    if name is None:
+        for step in all_steps().values():
+            console.print(f"[bold]{step.name:<20}[/] {step.summary}", highlight=False)
+        return
+    step = find_step(name)
+    console.print(f"[bold]{step.name}[/]  per {step.per}\n\n{step.description}\n", highlight=False)
+    for parameter, field in step.params.model_fields.items():
+        console.print(f"  [bold]{parameter}[/] = {default_text(field)}", highlight=False)
+        console.print(
+            f"      {field.description} {allowed_values(field)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    for citation in step.references():
+        console.print(f"  {citation}", highlight=False)

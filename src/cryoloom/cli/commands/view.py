@@ -1,0 +1,43 @@
+"""Look at files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+__all__ = ["view"]
+
+console = Console()
+
+
+PortOption = Annotated[int | None, typer.Option(help="Port; by default the first free one from 8080.")]
+
+
+SocketOption = Annotated[
+    Path | None, typer.Option("--socket", help="Listen on a Unix socket that only you can open.")
+]
+
+
+BrowserOption = Annotated[bool, typer.Option(" /--no-browser", help="Do not open a browser.")]
+
+
+def view(
+    files: Annotated[
+        list[Path], typer.Argument(help="Movies, stacks, tomograms or maps: MRC, TIFF, EER, OME-Zarr.")
+    ],
+    port: PortOption = None,
+    socket: SocketOption = None,
+    browser: BrowserOption = True,
+) -> None:
+    """Look at files in the browser, without a project: what `3dmod FILE` is typed for."""
+    from cryoloom.web.serve import ServeOptions
+    from cryoloom.web.serve import serve as start
+
+    start([], files, ServeOptions(port=port, socket_path=socket, open_browser=browser), _say)
+
+
+def _say(text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

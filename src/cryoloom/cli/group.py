@@ -1,0 +1,110 @@
+"""Commands that are imported when they are used: help and completion read only names and first sentences."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.resources import files
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from cryoloom.cli.options import expanded
+
+__all__ = ["CommandGroup", "LazyGroup", "typer_app"]
+
+_PANELS: Mapping[str, tuple[str, ...]] = {
+    "Process": ("demo", "process", "watch", "close", "run", "resume", "stop", "workflow"),
+    "Look": ("status", "results", "report", "axis", "serve", "view"),
+    "Decide": ("exclude", "include", "comment", "decisions", "undo"),
+    "Keep track": ("log", "methods", "compare", "delete", "export"),
+    "Learn": ("steps", "simulate", "doctor"),
+}
+
+
+def typer_app(**how: Any) -> typer.Typer:
+    """A Typer application as all of ours are."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", **how)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are made when they are used; `summaries` says which there are."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self._is_listing = False
+        for name, (summary, panel) in self.summaries().items():
+            self.commands.setdefault(name, TyperCommand(name, help=summary, rich_help_panel=panel))
+        self._made: dict[str, Any] = {}
+
+    def summaries(self) -> Mapping[str, tuple[str, str | None]]:
+        """First sentence and panel of every command, by name, in the order of the help."""
+        raise NotImplementedError
+
+    def make(self, name: str) -> Any:
+        """The command itself."""
+        raise NotImplementedError
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or in a listing what stands for it."""
+        if cmd_name not in self.commands or self._is_listing:
+            return self.commands.get(cmd_name)
+        if cmd_name not in self._made:
+            self._made[cmd_name] = self.make(cmd_name)
+        return self._made[cmd_name]
+
+    @contextmanager
+    def _listing(self) -> Iterator[None]:
+        self._is_listing = True
+        try:
+            yield
+        finally:
+            self._is_listing = False
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help without making any command."""
+        with self._listing():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete names without making any command."""
+        with self._listing():
+            return super().shell_complete(ctx, incomplete)
+
+
+class CommandGroup(LazyGroup):
+    """The files of `cryoloom.cli.commands`."""
+
+    def summaries(self) -> Mapping[str, tuple[str, str | None]]:
+        """What the files say of themselves; a file that no panel names comes last."""
+        found = {
+            entry.name[:-3]: entry.read_text(encoding="utf-8")
+            for entry in files("cryoloom.cli.commands").iterdir()
+            if entry.name.endswith(".py") and not entry.name.startswith("_")
+        }
+        panel_of = {name: panel for panel, names in _PANELS.items() for name in names}
+        order = list(panel_of)
+        names = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+        return {name: (_summary(name, found[name]), panel_of.get(name)) for name in names}
+
+    def make(self, name: str) -> Any:
+        """The function, or the group of commands, that the file has under its own name."""
+        found = getattr(import_module(f"cryoloom.cli.commands.{name}"), name)
+        if not isinstance(found, typer.Typer):
+            app = typer_app()
+            app.command(name)(expanded(found))
+            found = app
+        command = typer.main.get_command(found)
+        command.name = name
+        return command
+
+
+def _summary(name: str, source: str) -> str:
+    """First line of the docstring of the function of this name, else of the file."""
+    tree = ast.parse(source)
+    functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    text = ast.get_docstring(next(functions, tree)) or ""
+    return text.split("\n\n", 1)[0]

@@ -1,0 +1,14 @@
+"""Lines on the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+__all__ = ["console", "say"]
+
+console = Console()
+
+
+def say(text: str) -> None:
+    """Print a line as it is: no markup, no colours, broken by the terminal alone."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,70 @@
+"""The table of every tilt on the command line."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from cryoloom.cli.terminal import console
+from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.store.codec import decode
+from cryoloom.store.current import current_state
+from cryoloom.store.reading import ProjectReader
+from cryoloom.views.tilt_table import TILT_COLUMNS, TiltRow, tilt_rows
+
+__all__ = ["show_tilts"]
+
+
+def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> None:
+    """Print every tilt of the furthest result of every series, as it was made."""
+    if form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["series", "state", *(field.name for field in dataclasses.fields(TiltRow))])
+    for name, state, rows in _series(reader):
+        if form == "table":
+            console.print(_table(name, state, rows))
+        for row in rows if form != "table" else ():
+            values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+            if form == "json":
+                print(json.dumps({"series": name, "state": state, **values}))  # noqa: T201 - for scripts
+            else:
+                writer.writerow([name, state, *("" if v is None else v for v in values.values())])
+
+
+def _series(reader: ProjectReader) -> Iterator[tuple[str, str, tuple[TiltRow, ...]]]:
+    """Name, state and tilts of every series that was made."""
+    for one in current_state(reader).series.values():
+        done = [item for _, item in one.made if item.state == "done"]
+        for item in reversed(done):
+            value = decode(reader.value_of(item.id or 0), reader.folder, _unopened, _unopened)
+            series = value.series if isinstance(value, Tomogram) else value
+            if isinstance(series, TiltSeries):
+                yield one.name, one.state, tilt_rows(series)
+                break
+
+
+def _table(name: str, state: str, rows: tuple[TiltRow, ...]) -> Table:
+    headings = [f"{column.heading} {column.unit}".strip() for column in TILT_COLUMNS]
+    table = Table(
+        *headings, "kept or why not", title=f"{name} ({state.replace('_', ' ')})", title_justify="left"
+    )
+    for row in rows:
+        cells = []
+        for column in TILT_COLUMNS:
+            value = getattr(row, column.field)
+            cells.append("" if value is None else f"{value:.{column.digits}f}")
+        remarks = "; ".join(row.remarks)
+        table.add_row(*cells, remarks or "kept" if row.is_kept else f"{row.reason} ({row.excluded_by})")
+    return table
+
+
+def _unopened(path: Path) -> Any:
+    """Stands for pixels and tables, which nobody looks at here."""
+    return path

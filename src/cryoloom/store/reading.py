@@ -1,0 +1,351 @@
+"""Reading a project: runs, items, files, exports and decisions, straight from its tables.
+
+`ProjectReader` is for those who only look: neither the mapper nor torch is imported. `Database` reads through
+the same queries. Any number may read while a coordinator writes.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryoloom.store.connection import errors_named, open_connection
+from cryoloom.store.decisions import Decision, in_force, read_decisions
+from cryoloom.store.names import FILE_NAME
+from cryoloom.store.records import ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord, read_figures
+
+__all__ = ["ProjectReader", "Reader"]
+
+_RUN_COLUMNS = (
+    "id, node, step, step_version, parameters, input_run_id, state, created, ended, environment, links, "
+    "outputs"
+)
+_ITEM_COLUMNS = (
+    "items.id, run_id, name, key, state, figures, warnings, error, reason, started, seconds, device, host, "
+    "input_item_id, other_inputs, gathered, output, part_of, reused_from, own_parameters, made_from"
+)
+_MOST_VALUES = 5000
+"""SQLite takes 32766 values in a query."""
+
+
+class Reader(ABC):
+    """What is recorded of a project; what the methods return are copies."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection on which one transaction can read."""
+
+    # Plans and runs
+
+    def plans(self) -> tuple[PlanRecord, ...]:
+        """All that was ever asked for, in that order."""
+        return self._plans("ORDER BY id")
+
+    def last_plan(self) -> PlanRecord | None:
+        """What was asked for last."""
+        return next(iter(self._plans("ORDER BY id DESC LIMIT 1")), None)
+
+    def _plans(self, which: str) -> tuple[PlanRecord, ...]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT id, created, workflow, command, runs FROM plans {which}"
+            ).fetchall()
+        return tuple(
+            PlanRecord(plan_id, _time(created), json.loads(workflow), command, json.loads(runs))
+            for plan_id, created, workflow, command, runs in rows
+        )
+
+    def runs(self) -> tuple[RunRecord, ...]:
+        """All runs, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY id").fetchall()
+            events = read_decisions(connection, kind="comment")
+        comments = {one.item: one.value for one in in_force(events) if not one.target}
+        return tuple(_run(row, comments.get(f"run:{row[0]}", "")) for row in rows)
+
+    def takeovers(self) -> set[tuple[int, int]]:
+        """Pairs of runs of which the first took over results of the second."""
+        with self._reading() as connection:
+            return set(
+                connection.execute(
+                    "SELECT DISTINCT items.run_id, origin.run_id FROM items "
+                    "JOIN items AS origin ON items.reused_from = origin.id "
+                    "WHERE items.run_id != origin.run_id"
+                )
+            )
+
+    # Items
+
+    def items(
+        self,
+        run_id: int | None = None,
+        *,
+        with_values: bool = True,
+        with_records: bool = False,
+        with_parts: bool = True,
+    ) -> tuple[ItemRecord, ...]:
+        """Items of one run or of all, by run, output and name.
+
+        Without values it is many times quicker; ``records`` (curves, tables) come only when asked for. Parts
+        (`ItemRecord.part_of`) are among the items unless they are not wanted.
+        """
+        conditions = [
+            *([] if run_id is None else ["run_id = ?"]),
+            *([] if with_parts else ["part_of IS NULL"]),
+        ]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        values = () if run_id is None else (run_id,)
+        with self._reading() as connection:
+            return _items(connection, where, values, with_values, with_records)
+
+    def items_named(self, name: str, *, with_values: bool = True) -> tuple[ItemRecord, ...]:
+        """What all runs made of one item, by run and output."""
+        with self._reading() as connection:
+            return _items(connection, "WHERE name = ?", (name,), with_values, False)
+
+    def item(self, item_id: int) -> ItemRecord:
+        """One item by id, with its records."""
+        with self._reading() as connection:
+            return _items(connection, "WHERE items.id = ?", (item_id,), True, True)[0]
+
+    def item_without_value(self, item_id: int) -> ItemRecord:
+        """One item by id, without what it holds."""
+        with self._reading() as connection:
+            return _items(connection, "WHERE items.id = ?", (item_id,), False, False)[0]
+
+    def parts_of(self, item_id: int) -> tuple[ItemRecord, ...]:
+        """What else the work of an item gave, by output and name; no values."""
+        with self._reading() as connection:
+            return _items(connection, "WHERE part_of = ? AND state = 'done'", (item_id,), False, False)
+
+    def ancestors(self, item: ItemRecord) -> tuple[ItemRecord, ...]:
+        """What an item was made from, and what that was made from: nearest first, each once; no values."""
+        found: dict[int, ItemRecord] = {}
+        wanted = list(item.input_ids)
+        with self._reading() as connection:
+            while wanted := [i for i in dict.fromkeys(wanted) if i not in found]:
+                by_id: dict[int, ItemRecord] = {}
+                for first in range(0, len(wanted), _MOST_VALUES):
+                    ids = wanted[first : first + _MOST_VALUES]
+                    marks = ", ".join("?" * len(ids))
+                    made = _items(connection, f"WHERE items.id IN ({marks})", ids, False, False)
+                    by_id |= {one.id: one for one in made if one.id is not None}
+                found |= {i: by_id[i] for i in wanted if i in by_id}
+                wanted = [parent for i in wanted if i in by_id for parent in by_id[i].input_ids]
+        return tuple(found.values())
+
+    def value_of(self, item_id: int) -> Mapping[str, Any] | None:
+        """Value of an item that came without it."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM contents WHERE item_id = ?", (item_id,)).fetchone()
+        value: Mapping[str, Any] | None = None if row is None else _inflated(row[0])
+        return value
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all items there are, in alphabetical order."""
+        with self._reading() as connection:
+            return tuple(
+                name for (name,) in connection.execute("SELECT DISTINCT name FROM items ORDER BY name")
+            )
+
+    def count_states(self) -> dict[int, dict[str, int]]:
+        """For every run, how many of the items it worked on are in which state."""
+        counts: dict[int, dict[str, int]] = {}
+        with self._reading() as connection:
+            for run_id, state, n in connection.execute(
+                "SELECT run_id, state, count(*) FROM items WHERE part_of IS NULL GROUP BY run_id, state"
+            ):
+                counts.setdefault(run_id, {})[state] = n
+        return counts
+
+    def failures(self, run_id: int, most: int) -> tuple[ItemRecord, ...]:
+        """The first items of a run that failed, by name."""
+        with self._reading() as connection:
+            return _items(
+                connection,
+                "WHERE run_id = ? AND state = 'failed'",
+                (run_id,),
+                False,
+                False,
+                f"ORDER BY name LIMIT {int(most)}",
+            )
+
+    # Files and exports
+
+    def item_of_file(self, path: Path) -> ItemRecord | None:
+        """The item that made a file (path relative to the project)."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT item_id FROM files WHERE path = ? ORDER BY id", (path.as_posix(),)
+            ).fetchone()
+        return None if row is None else self.item(row[0])
+
+    def files_of_length(self, size: int) -> tuple[tuple[int, Path], ...]:
+        """Files of a length in bytes, each with the id of its item."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT item_id, path FROM files WHERE bytes = ? ORDER BY id", (size,))
+            return tuple((item_id, Path(path)) for item_id, path in rows)
+
+    def exports_of(self, path: Path) -> tuple[ExportRecord, ...]:
+        """What a file was exported from."""
+        return self._exports("path = ?", (str(path),))
+
+    def exports_with(self, size: int, sha256: str) -> tuple[ExportRecord, ...]:
+        """What files of this content were exported from, of the first such file."""
+        found = self._exports("bytes = ? AND sha256 = ?", (size, sha256))
+        return tuple(one for one in found if one.path == found[0].path)
+
+    def _exports(self, condition: str, values: tuple[Any, ...]) -> tuple[ExportRecord, ...]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT item_id, format, path, bytes, sha256, created FROM exports "
+                f"WHERE {condition} ORDER BY id",
+                values,
+            ).fetchall()
+        return tuple(
+            ExportRecord(item_id, form, Path(path), size, sha256, _time(created))
+            for item_id, form, path, size, sha256, created in rows
+        )
+
+    # Decisions
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """All events, oldest first; `store.decisions` writes them."""
+        with self._reading() as connection:
+            return read_decisions(connection)
+
+
+class ProjectReader(Reader):
+    """The project in a folder, for those who only look. Each thread has a connection of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._connection()  # a folder without a project is refused at once
+
+    def close(self) -> None:
+        """Release the file."""
+        for connection in self._all:
+            connection.close()
+
+    def __enter__(self) -> ProjectReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = open_connection(self.folder)
+            connection.execute("PRAGMA query_only=ON")
+            self._local.connection = connection
+            self._all.append(connection)
+        return connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection()
+        with errors_named(self.folder / FILE_NAME):
+            connection.execute("BEGIN")  # one state of the project, though others write
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+
+def _run(row: Sequence[Any], comment: str) -> RunRecord:
+    run_id, node, step, version, parameters, input_run, state, created, ended, environment, links, outputs = (
+        row
+    )
+    return RunRecord(
+        run_id,
+        node,
+        step,
+        version,
+        json.loads(parameters),
+        input_run,
+        state,
+        _time(created),
+        None if ended is None else _time(ended),
+        json.loads(environment),
+        comment,
+        json.loads(links),
+        json.loads(outputs),
+    )
+
+
+def _items(
+    connection: sqlite3.Connection,
+    where: str,
+    values: Sequence[Any],
+    with_values: bool,
+    with_records: bool,
+    order: str = "ORDER BY run_id, output, name",
+) -> tuple[ItemRecord, ...]:
+    """Items that a condition on ``items`` chooses."""
+    files: dict[int, list[FileRecord]] = {}
+    chosen = f"SELECT items.id FROM items {where}"
+    for item_id, role, path, n_bytes in connection.execute(
+        f"SELECT item_id, role, path, bytes FROM files WHERE item_id IN ({chosen}) ORDER BY id", values
+    ):
+        files.setdefault(item_id, []).append(FileRecord(role, Path(path), n_bytes))
+    contents = ", contents.value" if with_values else ", NULL"
+    contents += ", contents.records" if with_records else ", NULL"
+    joined = "LEFT JOIN contents ON item_id = items.id" if with_values or with_records else ""
+    rows = connection.execute(f"SELECT {_ITEM_COLUMNS}{contents} FROM items {joined} {where} {order}", values)
+    return tuple(_item(row, files.get(row[0], ())) for row in rows)
+
+
+def _item(row: Sequence[Any], files: Iterable[FileRecord]) -> ItemRecord:
+    (
+        item_id, run_id, name, key, state, figures, warnings, error, reason, started, seconds, device, host,
+        input_item_id, other_inputs, gathered, output, part_of, reused_from, own_parameters, made_from,
+        value, records,
+    ) = row  # fmt: skip
+    measured, not_measurable = read_figures(json.loads(figures))
+    return ItemRecord(
+        run_id=run_id,
+        name=name,
+        key=key,
+        state=state,
+        value=_inflated(value),
+        figures=measured,
+        not_measurable=not_measurable,
+        records=_inflated(records) or {},
+        warnings=tuple(json.loads(warnings)),
+        error=None if error is None else json.loads(error),
+        reason=reason,
+        files=tuple(files),
+        started=None if started is None else _time(started),
+        seconds=seconds,
+        device=device,
+        host=host,
+        id=item_id,
+        input_item_id=input_item_id,
+        other_inputs=json.loads(other_inputs),
+        gathered=tuple(json.loads(gathered)),
+        output=output,
+        part_of=part_of,
+        reused_from=reused_from,
+        own_parameters=json.loads(own_parameters),
+        made_from=None if made_from is None else json.loads(made_from),
+    )
+
+
+def _inflated(packed: bytes | None) -> Any:
+    """JSON data as `tables.Packed` stores them."""
+    return None if packed is None else json.loads(zlib.decompress(packed))
+
+
+def _time(stored: str) -> datetime:
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
