@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryoloom.errors import DataUnfitError
 from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps.erase_xrays import EraseXraysParams, erase_xrays
 
@@ -36,7 +35,14 @@ def test_halves_are_not_needed(series, context):
     assert np.max(after.images) < 60
 
 
-def test_what_is_no_number_is_refused(series, context):
+def test_what_is_no_number_is_replaced_and_named(series, context):
+    """Some pixels are filled like hits; a tilt of which much is lost is excluded."""
     series.stack.images[1, 5, 5] = np.nan
-    with pytest.raises(DataUnfitError, match="section 1"):
-        erase_xrays(series, EraseXraysParams(), context)
+    series.stack.images[2, :60] = np.inf
+    series.stack.even[2, 3, 3] = np.nan
+    after = erase_xrays(series, EraseXraysParams(), context)
+    assert all(np.isfinite(pixels).all() for pixels in after.stack.present.values())
+    assert [tilt.is_excluded for tilt in after.tilts] == [False, False, True]
+    assert after.tilts[2].exclusion.reason == "50 % of its pixels are no numbers"
+    assert "replaced at 3.0 deg (0.0064 %), 6.0 deg (50 %)" in context.warnings[0]
+    assert np.isnan(series.stack.images[1, 5, 5])

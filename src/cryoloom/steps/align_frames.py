@@ -179,7 +179,8 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
         for tilt, per_fraction, aligned in _aligned_movies(series, params, context, pool):
             section = sections[tilt.acquisition_index]
             sinks.write(section, aligned, pool)
-            errors.append(float(aligned["error_px"]) * series.pixel_size_angstrom)
+            if len(aligned["shifts_yx_px"]) > 1:
+                errors.append(float(aligned["error_px"]) * series.pixel_size_angstrom)
             shifts = aligned["shifts_yx_px"] * series.pixel_size_angstrom
             changes[tilt.acquisition_index] = {
                 "section": section,
@@ -420,9 +421,13 @@ def _warn_of_single_frames(
 def _tell(series: TiltSeries, errors_angstrom: Sequence[float], context: StepContext) -> None:
     """Figures: length of each tilt's path, and how well it is known."""
     paths = []
-    for tilt in series.tilts:
+    for tilt in (one for one in series.tilts if one.has_halves):
         positions = np.array(tilt.frame_shifts_yx_angstrom)
         paths.append(float(np.hypot(*np.diff(positions, axis=0).T).sum()))
+    if not paths:
+        for name in ("motion_median_angstrom", "motion_max_angstrom", "motion_error_angstrom"):
+            context.not_measurable(name, "the movies have a single frame each")
+        return
     context.figure("motion_median_angstrom", float(np.median(paths)))
     context.figure("motion_max_angstrom", float(np.max(paths)))
     context.figure("motion_error_angstrom", float(np.median(errors_angstrom)))

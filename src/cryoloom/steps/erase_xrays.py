@@ -11,6 +11,7 @@ single movies already, before the frames were moved; there this step finds next 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,8 +23,7 @@ from cryoloom.algorithms.images.prefetch import prefetch
 from cryoloom.algorithms.images.xrays import XrayCriteria, fill_from_surroundings, find_xrays
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError
-from cryoloom.model import Stack, TiltSeries
+from cryoloom.model import Exclusion, Stack, TiltSeries
 
 __all__ = ["EraseXraysParams", "erase_xrays"]
 
@@ -58,6 +58,9 @@ FIGURES = (
     ),
 )
 
+_LOST_FRACTION = 0.01
+"""Share of pixels that are no numbers beyond which an image is lost; fewer are replaced like X-ray hits."""
+
 
 @step(
     "erase_xrays",
@@ -86,22 +89,23 @@ def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepConte
     n_hit = 0
     n_sections = stack.images.shape[0]
 
+    unreal: dict[int, float] = {}
+    """Share of pixels that are no numbers, by section."""
+
     def look(section: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        image = np.asarray(stack.images[section], dtype=np.float32)
-        if not np.isfinite(image.sum(dtype=np.float64)):
-            raise DataUnfitError(
-                f"section {section} of {series.name} has pixels that are no numbers; import it again",
-                n_bad_pixels=int(np.sum(~np.isfinite(image))),
-            )
-        return image, find_xrays(image, criteria)
+        image, bad = _numbers_only(stack.images[section])
+        if bad.any():
+            unreal[section] = float(bad.mean())
+        return image, find_xrays(image, criteria) | bad
 
     with ThreadPoolExecutor(context.n_threads) as pool:
         looked = prefetch(pool, look, range(n_sections), context.n_threads)
         for section, (image, hit) in looked:
             n_hit += int(hit.sum())
-            target, source = fill_from_surroundings(hit, context.rng)
+            lost = unreal.get(section, 0.0) > _LOST_FRACTION
+            target, source = fill_from_surroundings(hit & (not lost), context.rng)
             for role, pixels in present.items():
-                values = np.array(image if role == "images" else pixels[section], dtype=np.float32)
+                values = np.array(image if role == "images" else _numbers_only(pixels[section])[0])
                 values.ravel()[target] = values.ravel()[source]
                 sinks[role][section] = values
             context.progress(section + 1, n_sections)
@@ -110,4 +114,36 @@ def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepConte
         1e6 * n_hit / (n_sections * stack.images.shape[1] * stack.images.shape[2]),
     )
     erased = Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
-    return replace(series, stack=erased, weighted=None)
+    return replace(_without_lost(series, unreal, context), stack=erased, weighted=None)
+
+
+def _numbers_only(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """An image whose pixels that are no numbers are its median, and where these were."""
+    image = np.asarray(pixels, dtype=np.float32)
+    if np.isfinite(image.sum(dtype=np.float64)):
+        return image, np.zeros(image.shape, dtype=bool)
+    bad = ~np.isfinite(image)
+    image = image.copy()
+    image[bad] = np.median(image[~bad]) if not bad.all() else 0.0
+    return image, bad
+
+
+def _without_lost(series: TiltSeries, unreal: Mapping[int, float], context: StepContext) -> TiltSeries:
+    """The series without tilts of which too much is no numbers; every tilt that had any is named."""
+    if not unreal:
+        return series
+    changes: dict[int, dict[str, Exclusion]] = {}
+    told = []
+    for tilt in series.tilts:
+        share = unreal.get(-1 if tilt.section is None else tilt.section, 0.0)
+        if not share:
+            continue
+        told.append(f"{tilt.nominal_tilt_deg:.1f} deg ({100 * share:.2g} %)")
+        if share > _LOST_FRACTION and tilt.exclusion is None and tilt.kept_by is None:
+            reason = f"{100 * share:.2g} % of its pixels are no numbers"
+            changes[tilt.acquisition_index] = {"exclusion": Exclusion.by_step(reason, "erase_xrays", share)}
+    context.warn(
+        f"{series.name}: pixels that are no numbers were replaced at {', '.join(told[:8])}; tilts with more "
+        f"than {100 * _LOST_FRACTION:g} % of them are excluded"
+    )
+    return series.with_tilts(changes)

@@ -229,8 +229,14 @@ def series_of(
         if not isinstance(movie, Movie):
             context.warn(f"{entry.name}: the exposure at {exposure.tilt_deg:.1f} deg is left out: {movie}")
     _warn_of_repeated_angles(exposures, entry.name, context)
+    header = _header(there[0])
+    if header is not None and header.note:
+        context.warn(f"{entry.name}: {there[0].path.name}: {header.note}")
     pixel_size, size = movie_pixel_size(
-        there[0], _header_size(there[0]), entry.mdocs, params.pixel_size_angstrom
+        there[0],
+        None if header is None else header.pixel_size_angstrom,
+        entry.mdocs,
+        params.pixel_size_angstrom,
     )
     axis = entry.mdoc.axis if entry.mdoc else None
     kilovolt, volts = voltage(entry.mdoc, params.voltage_kv)
@@ -354,11 +360,10 @@ def movie_path(
     return folder.find(exposure.movie_name, entry.folder)
 
 
-def _header_size(movie: Movie) -> float | None:
-    """Pixel size in the header of a movie whose format has one."""
-    if movie.path.suffix.lower() not in (".mrc", ".mrcs", ".st"):
-        return None
-    return MrcPixels(movie.path).pixel_size_angstrom
+def _header(movie: Movie) -> MrcPixels | None:
+    """The header of a movie whose format tells a pixel size and how numbers are stored."""
+    is_mrc = movie.path.suffix.lower() in (".mrc", ".mrcs", ".st")
+    return MrcPixels(movie.path) if is_mrc else None
 
 
 def _image_size(movie: Movie, mdoc: Mdoc | None) -> Evidence:

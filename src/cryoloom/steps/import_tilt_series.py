@@ -155,6 +155,8 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
     axis = mdoc.axis if mdoc else None
     kilovolt, volts = voltage(mdoc, params.voltage_kv)
     evidence = (sections, *told.evidence, size, axis_evidence(axis, params.tilt_axis_deg), volts)
+    if images.note:
+        context.warn(f"{path.name}: {images.note}")
     for one in evidence:
         if one.note:
             context.warn(f"{path.stem}: {one.note}")

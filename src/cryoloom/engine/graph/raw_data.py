@@ -21,7 +21,7 @@ _MOVIES = {".tif", ".tiff", ".eer"}
 def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) -> Workflow:
     """The workflow with its source set to ``raw`` and to what the user told (None: not told).
 
-    Without a name: a folder with movies is processed from movies, one of stacks and a stack from those.
+    Without a name: a folder with movies, or one mdoc, is processed from movies, stacks from themselves.
     Raises UserInputError where ``raw`` does not exist or the source does not know what was told.
     """
     if not raw.exists():
@@ -32,6 +32,8 @@ def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) 
     values = {name: value for name, value in told.items() if value is not None}
     place = "stack" if "stack" in known else "directory"
     values[place] = raw.absolute()
+    if raw.suffix.lower() == ".mdoc" and "mdoc" in known:
+        values |= {"directory": raw.absolute().parent, "mdoc": raw.name}
     if "gain" in known and "gain" not in values and (found := _gain_beside(raw)):
         values["gain"] = found
     unknown = [name for name in values if name not in known]
@@ -46,6 +48,8 @@ def _suitable(raw: Path) -> str:
         return "tomogram" if _has_movies(raw) else "tomogram_from_stack"
     if raw.suffix.lower() in _STACKS:
         return "tomogram_from_stack"
+    if raw.suffix.lower() == ".mdoc":
+        return "tomogram"
     raise UserInputError(
         f"{raw} is neither a folder nor a stack ({', '.join(_STACKS)}); give the folder of the movies and "
         "mdocs, or a stack"
