@@ -10,7 +10,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,24 +22,13 @@ from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError
 from cryoloom.formats.pixels.mrc import MrcPixels
+from makers.crashes import FAKE_PROGRAM, descendants, kill, recorded, start
 from makers.fakes import N_TILTS, fake_steps
 
 __all__ = ["fake_steps"]
 
-TESTS = Path(__file__).resolve().parents[1]
 N_SERIES = 12
 N_WORKERS = 2
-FAKE_PROGRAM = """
-import sys
-from makers import fakes_on_workers
-from cryoloom.engine.project import Project
-from cryoloom.engine.graph.workflow import Workflow
-from cryoloom.engine.executors.workplace import Workplace
-folder, executor, plan = sys.argv[1:]
-Project.open(folder, create=True).run_workflow(
-    Workflow.model_validate_json(plan), executor=Workplace(executor, "cpu", workers=2)
-)
-"""
 REAL_PROGRAM = """
 import sys
 from pathlib import Path
@@ -59,25 +47,6 @@ def fake_plan(tally, seconds=0.03):
     return Workflow.model_validate({"name": "fake", "steps": steps})
 
 
-def start(program: str, folder: Path, executor: str, plan: str) -> subprocess.Popen[bytes]:
-    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": ":".join(filter(None, paths)),
-        "DASK_DISTRIBUTED__WORKER__PRELOAD": f'["{TESTS / "makers" / "fakes_on_workers.py"}"]',
-    }
-    command = [sys.executable, "-c", program, str(folder), executor, plan]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-
-
-def recorded(folder: Path) -> dict[tuple[int, str], str]:
-    """What is recorded as done: key by run and name."""
-    if not (folder / "project.sqlite").exists():
-        return {}
-    items = Project.open(folder).database.items(with_values=False)
-    return {(item.run_id, item.name): item.key for item in items if item.state == "done"}
-
-
 def wait_for_progress(folder: Path, before: dict, process: subprocess.Popen[bytes]) -> None:
     database = folder / "project.sqlite"
     n_now = len(before)
@@ -86,18 +55,6 @@ def wait_for_progress(folder: Path, before: dict, process: subprocess.Popen[byte
         if database.exists():
             with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
                 n_now = connection.execute("SELECT count(*) FROM items WHERE state = 'done'").fetchone()[0]
-
-
-def descendants(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(process.pid).children(recursive=True)
-    return []
-
-
-def kill(processes: list[psutil.Process]) -> None:
-    for one in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
 
 
 def assert_whole(folder: Path) -> None:

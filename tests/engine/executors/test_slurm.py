@@ -15,7 +15,6 @@ from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.executors.slurm import ClusterParams, SlurmWorkers, load_cluster
 from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.workflow import Workflow
-from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError, UserInputError
 from makers.fakes import fake_steps
@@ -147,18 +146,39 @@ def test_jobs_of_slurm_give_what_threads_give_and_survive_the_loss_of_one(tmp_pa
     counter.mkdir()
     project, other = (Project.create(tmp_path / name) for name in ("project", "other"))
     peril = {"deadly": ["TS_02"], "n_deaths": 1, "counter": str(counter)}
-    plan = workflow(peril=peril, smooth={})
+    plan = workflow(peril=peril, smooth={}, spread={"seconds": 0.1})
     summary = project.run_workflow(plan, executor=DaskExecutor(SlurmWorkers(PARAMS, tmp_path / "logs")))
     assert not summary.failed
     assert len(list(counter.iterdir())) == 1  # a job lost its process, and the item was tried again
     other.run_workflow(plan, executor=InProcessExecutor("cpu"))  # the counter is full: nobody dies
     mine, its = (
-        {item.name: p.value(item).weighted.images[:] for item in final_items(p.database)}
+        {item.name: p.value(item).weighted.images[:] for item in p.database.items(p.find_run("smooth").id)}
         for p in (project, other)
     )
     assert mine.keys() == {"TS_01", "TS_02", "TS_03"}
+    np.testing.assert_array_equal(average_of(project), average_of(other))
     for name, images in mine.items():
         np.testing.assert_array_equal(images, its[name])
+
+
+def average_of(project):
+    (item,) = project.database.items(project.find_run("spread").id)
+    return project.value(item).map[:]
+
+
+@pytest.mark.slow  # a job more; with two jobs it is in the test above
+@pytest.mark.usefixtures("fake_steps", "slurm")
+def test_the_only_job_does_a_gathering_step_and_its_parts_and_survives_a_death(tmp_path):
+    counter = tmp_path / "deaths"
+    counter.mkdir()
+    project, other = (Project.create(tmp_path / name) for name in ("project", "other"))
+    plan = workflow(draw={}, spread={"deadly_part": 2, "counter": str(counter)})
+    params = PARAMS.model_copy(update={"jobs": 1})
+    summary = project.run_workflow(plan, executor=DaskExecutor(SlurmWorkers(params, tmp_path / "logs")))
+    assert not summary.failed
+    assert len(list(counter.iterdir())) == 1
+    other.run_workflow(plan, executor=InProcessExecutor("cpu"))
+    np.testing.assert_array_equal(average_of(project), average_of(other))
 
 
 @pytest.mark.usefixtures("fake_steps", "slurm")
