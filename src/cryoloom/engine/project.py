@@ -16,6 +16,7 @@ from cryoloom.engine.coordinator.requests import ask_to_gather, forget_requests
 from cryoloom.engine.coordinator.scheduler import Listener, Scheduler, Summary
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.executors.executor import Executor
+from cryoloom.engine.executors.hand_over import forget_handed_over
 from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.current_workflow import changes_by_hand, changes_of_series, current_workflow
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
@@ -246,6 +247,7 @@ class Project:
     ) -> Summary:
         (self.folder / STOP_FILE).unlink(missing_ok=True)
         forget_requests(self.folder)
+        forget_handed_over(self.folder)
         try:
             scheduler = Scheduler(
                 self.folder,

@@ -22,6 +22,7 @@ from distributed import Client, KilledWorker, get_worker
 
 from cryoloom.engine.executors.dask_parts import parts_of_this_worker
 from cryoloom.engine.executors.executor import ItemProgress, choose_device
+from cryoloom.engine.executors.hand_over import HandedOver, hand_over
 from cryoloom.engine.worker.task import (
     Outcome,
     Resources,
@@ -97,6 +98,7 @@ class _Attempt:
     bytes_granted: int
     n_tries: int = 0
     dask_future: Any = None
+    handed_over: HandedOver | None = None
     lost_on: list[str] = field(default_factory=list)
 
 
@@ -194,9 +196,11 @@ class DaskExecutor:
         attempt.n_tries += 1
         key = f"cryoloom-{uuid.uuid4().hex}"
         self._attempts[key] = attempt
+        if attempt.handed_over is None:
+            attempt.handed_over = hand_over(attempt.task)
         attempt.dask_future = self._client.submit(
             _work,
-            attempt.task,
+            attempt.handed_over,
             self._resources(attempt),
             self._topic,
             key,
@@ -233,7 +237,9 @@ class DaskExecutor:
                     "the Dask scheduler went away while this was done; resume does it again"
                 )
             outcome = self._failed(attempt, error)
-        attempt.outcome.set_result(outcome)
+        if attempt.handed_over is not None:
+            attempt.handed_over.forget()
+        attempt.outcome.set_result(replace(outcome, task=attempt.task))
 
     def _lost(self, attempt: _Attempt) -> TransientError:
         needed = bytes_needed(attempt.task) / _GIB
@@ -271,10 +277,11 @@ def silent_dask() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _work(task: Task, resources: Resources, topic: str, key: str, is_ours: bool) -> Outcome:
+def _work(handed: HandedOver, resources: Resources, topic: str, key: str, is_ours: bool) -> Outcome:
     """Do a task, on a worker."""
     if is_ours:
         _stand_apart()
+    task = handed.task
     if not task.project.is_dir():
         message = (
             f"{socket.gethostname()} does not see {task.project}; put the project and the raw data on a file "
@@ -292,7 +299,12 @@ def _work(task: Task, resources: Resources, topic: str, key: str, is_ours: bool)
             worker.log_event(topic, [key, done, total])
 
     prepare = _stand_apart if is_ours else _nothing
-    return execute(task, resources, tell, parts_of_this_worker(resources, prepare))
+    try:
+        whole = handed.taken()
+    except TransientError as error:
+        return Outcome(task=task, value=None, error=describe_error(error))
+    outcome = execute(whole, resources, tell, parts_of_this_worker(resources, prepare))
+    return replace(outcome, task=task)
 
 
 def _nothing() -> None:
