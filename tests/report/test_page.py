@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cryoloom.errors import TransientError
+from cryoloom.formats.pixels.mrc import MrcPixels, MrcSink
 from cryoloom.model import (
     Ctf,
     Exclusion,
@@ -208,11 +209,21 @@ def test_series_of_a_session_are_compared(rng, tmp_path):
     assert "Figures over the session" not in written(tmp_path, items[0])
 
 
+def stored_report(rng, folder, name):
+    """A report whose pixels are in files, as those of projects are."""
+    item = make_report(rng, name)
+    sink = MrcSink(folder / f"{name}.mrc", (5, 40, 60), 2.7, "float32")
+    sink[:] = np.asarray(item.series.stack.images)
+    sink.commit()
+    series = replace(item.series, stack=Stack(MrcPixels(folder / f"{name}.mrc"), 2.7))
+    return replace(item, series=series, tomogram=None)
+
+
 def test_many_large_series_get_a_page_each_that_is_written_only_when_it_changes(rng, tmp_path, monkeypatch):
     monkeypatch.setattr("cryoloom.report.page.MOST_BYTES_IN_ONE_FILE", 10_000)
-    items = [replace(make_report(rng, name), tomogram=None) for name in ("TS_01", "TS_02")]
-    path = tmp_path / "report.html"
-    write_report(make_content(*items), path)
+    items = [stored_report(rng, tmp_path, name) for name in ("TS_01", "TS_02")]
+    path, cache = tmp_path / "report.html", tmp_path / "cache"
+    write_report(make_content(*items), path, cache)
     html = path.read_text(encoding="utf-8")
     assert 'href="report/TS_01.html"' in html
     assert 'class="series"' not in html
@@ -224,7 +235,7 @@ def test_many_large_series_get_a_page_each_that_is_written_only_when_it_changes(
         assert len(tilt_data(text)) == 5
     before = {name: page.stat().st_mtime_ns for name, page in pages.items()}
     changed = replace(items[1], warnings=(("align_series", "a new warning"),))
-    write_report(make_content(items[0], changed), path)
+    write_report(make_content(items[0], changed), path, cache)
     assert pages["TS_01"].stat().st_mtime_ns == before["TS_01"]
     assert pages["TS_02"].stat().st_mtime_ns != before["TS_02"]
     assert "a new warning" in pages["TS_02"].read_text(encoding="utf-8")

@@ -68,6 +68,18 @@ def test_a_changed_series_is_pictured_again(tmp_path, item, made, change, rng):
     assert len(made) == (1 if change == "nothing" else 2)
 
 
+def test_the_preview_alone_is_read_from_a_small_file(tmp_path, item, made):
+    cache = PictureCache(tmp_path / "cache")
+    whole = cache.get(item)
+    assert cache.preview(item) == whole.tomogram.preview
+    (tmp_path / "cache" / "TS_01.json").unlink()
+    assert cache.preview(item) == whole.tomogram.preview
+    assert made == ["TS_01"]
+    (tmp_path / "cache" / "TS_01.preview").unlink()
+    assert cache.preview(item) == whole.tomogram.preview
+    assert made == ["TS_01", "TS_01"]
+
+
 def test_pixels_that_are_in_no_file_are_pictured_without_a_cache(tmp_path, item, made):
     item = replace(item, tomogram=replace(item.tomogram, volume=np.zeros((4, 8, 8), np.float32)))
     PictureCache(tmp_path / "cache").get(item)

@@ -21,8 +21,14 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from cryoloom.errors import TransientError
-from cryoloom.report.pictures import PictureCache
-from cryoloom.report.section import SERIES_COLUMNS, SeriesSection, column_heading, series_section
+from cryoloom.report.pictures import PictureCache, picture_key
+from cryoloom.report.section import (
+    SERIES_COLUMNS,
+    SeriesSection,
+    column_heading,
+    series_row,
+    series_section,
+)
 from cryoloom.views.content import ReportContent
 from cryoloom.views.drawings import SECTIONS
 from cryoloom.views.judgement import Light, criteria_of, session_axis_deg
@@ -36,6 +42,8 @@ PAGES_FOLDER = "report"
 """Folder of the pages of the series, beside the report, where they do not fit into it."""
 MOST_BYTES_IN_ONE_FILE = 60_000_000
 """Sections of all series together; a browser opens a larger file slowly and mail refuses it."""
+PAGE_VERSION = 1
+"""Raised when a page shows the same results otherwise."""
 _OPEN_SECTIONS = 10
 """Beyond this many the sections of the series start closed: the table is read first."""
 _LIGHTS: tuple[Light, ...] = ("good", "look", "poor", "failed", "unknown")
@@ -98,32 +106,40 @@ def _write_pages(
     axis: float | None,
     cache: PictureCache | None,
 ) -> list[SeriesSection]:
-    """A page for every series, those that have not changed left as they are; sections without their HTML."""
+    """Write a page of every series that has changed; returns the rows of the table of all series."""
     folder = path.parent / PAGES_FOLDER
-    sections = []
+    rows = []
     for item in content.series:
         name = f"{item.name}.html"
+        row = replace(series_row(item, axis, columns), href=f"{PAGES_FOLDER}/{name}")
+        state = _state_of_page(content, row)
+        if state is not None and cache is not None and state_of_report(folder / name) == state:
+            rows.append(replace(row, preview=cache.preview(item)))
+            continue
         section = series_section(item, 1, axis, columns, cache)
         html = environment.get_template("section.html.j2").render(section=section)
-        state = hashlib.sha256(
-            f"{content.cryoloom_version} {content.project_name} {html}".encode()
-        ).hexdigest()
-        if state_of_report(folder / name) != state:
-            page = environment.get_template("series.html.j2").render(
-                content=content,
-                section=replace(section, html=Markup(html)),
-                state=state,
-                overview=path.name,
-                style=_asset("page.css"),
-                script=_asset("page.js.j2"),
-                plotly=_plotly() if section.drawn else "",
-            )
-            _write(folder / name, page)
-        # What a page holds is not held in memory any more; the overview shows little of it.
-        tomogram = section.tomogram and replace(section.tomogram, xy="", xz="", yz="", layers=())
-        slim = replace(section, viewer=(), tilts=(), loop="", drawn={}, tomogram=tomogram)
-        sections.append(replace(slim, href=f"{PAGES_FOLDER}/{name}"))
-    return sections
+        page = environment.get_template("series.html.j2").render(
+            content=content,
+            section=replace(section, html=Markup(html)),
+            state=state or "",
+            overview=path.name,
+            style=_asset("page.css"),
+            script=_asset("page.js.j2"),
+            plotly=_plotly() if section.drawn else "",
+        )
+        _write(folder / name, page)
+        rows.append(replace(row, preview=section.preview))
+    return rows
+
+
+def _state_of_page(content: ReportContent, row: SeriesSection) -> str | None:
+    """Digest of all that a page of a series shows; None where its pixels are not in files."""
+    item, pictures = row.item, picture_key(row.item)
+    if pictures is None:
+        return None
+    text = (content.cryoloom_version, content.project_name, [finding.text for finding in row.findings])
+    told = (item.results, item.warnings, item.failure, item.files, item.seconds, row.cells)
+    return hashlib.sha256(repr((PAGE_VERSION, text, told, pictures)).encode()).hexdigest()
 
 
 def _environment() -> Environment:

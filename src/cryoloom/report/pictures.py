@@ -30,7 +30,14 @@ from cryoloom.views.images import (
 from cryoloom.views.specimen_height import measured_height
 from cryoloom.views.spectra import spectrum_with_fit
 
-__all__ = ["PictureCache", "SeriesPictures", "TiltPictures", "TomogramPictures", "make_pictures"]
+__all__ = [
+    "PictureCache",
+    "SeriesPictures",
+    "TiltPictures",
+    "TomogramPictures",
+    "make_pictures",
+    "picture_key",
+]
 
 PICTURES_VERSION = 3
 """Raised when the same series gives other pictures: kept ones are then made anew."""
@@ -172,9 +179,21 @@ class PictureCache:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def preview(self, item: SeriesReport) -> str:
+        """The small picture of the tomogram alone, as `get` gives it, without reading all the others."""
+        key = picture_key(item)
+        with contextlib.suppress(OSError, ValueError):
+            kept_key, preview = (
+                (self._folder / f"{item.name}.preview").read_text(encoding="utf-8").split("\n")
+            )
+            if kept_key == key:
+                return preview
+        tomogram = self.get(item).tomogram
+        return "" if tomogram is None else tomogram.preview
+
     def get(self, item: SeriesReport) -> SeriesPictures:
         """The kept pictures of the series, or new ones, which are kept; what cannot be kept is only made."""
-        key = _key(item)
+        key = picture_key(item)
         path = self._folder / f"{item.name}.json"
         if key is None:
             return make_pictures(item)
@@ -188,18 +207,21 @@ class PictureCache:
             self._folder.mkdir(parents=True, exist_ok=True)
             part.write_bytes(_KEPT.dump_json(_Kept(key, made)))
             os.replace(part, path)
+            preview = made.tomogram.preview if made.tomogram is not None else ""
+            part.write_text(f"{key}\n{preview}", encoding="utf-8")
+            os.replace(part, path.with_suffix(".preview"))
         return made
 
     def forget_others(self, names: Iterable[str]) -> None:
         """Remove the pictures of series that are not in the project any more."""
-        kept = {f"{name}.json" for name in names}
+        kept = {f"{name}.{kind}" for name in names for kind in ("json", "preview")}
         with contextlib.suppress(OSError):
-            for path in self._folder.glob("*.json"):
+            for path in self._folder.iterdir():
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
 
 
-def _key(item: SeriesReport) -> str | None:
+def picture_key(item: SeriesReport) -> str | None:
     """Digest of all that the pictures depend on; None where pixels are not in files."""
     pixels: list[Pixels] = []
     facts: list[object] = [PICTURES_VERSION, item.kept("residuals")]

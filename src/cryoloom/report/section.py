@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,15 @@ from cryoloom.views.particle_plots import average_caption
 from cryoloom.views.plot_parts import Plot
 from cryoloom.views.tilt_table import TILT_COLUMNS, TiltRow, tilt_rows
 
-__all__ = ["SERIES_COLUMNS", "FigureRow", "SeriesSection", "ShownTilt", "column_heading", "series_section"]
+__all__ = [
+    "SERIES_COLUMNS",
+    "FigureRow",
+    "SeriesSection",
+    "ShownTilt",
+    "column_heading",
+    "series_row",
+    "series_section",
+]
 
 Cell = tuple[str, float | None]
 """Text, and the value it is sorted by."""
@@ -73,23 +81,39 @@ class SeriesSection:
     headline: str
     cells: tuple[Cell, ...]
     """The series' row in the table of all series."""
-    figures: tuple[FigureRow, ...]
-    tilts: tuple[ShownTilt, ...]
-    viewer: tuple[dict[str, Any], ...]
+    figures: tuple[FigureRow, ...] = ()
+    tilts: tuple[ShownTilt, ...] = ()
+    viewer: tuple[dict[str, Any], ...] = ()
     """What the page shows of each tilt on a click."""
-    loop: str
-    average: str
-    average_caption: str
-    tomogram: TomogramPictures | None
-    tomogram_caption: str
-    layer: int
+    loop: str = ""
+    average: str = ""
+    average_caption: str = ""
+    tomogram: TomogramPictures | None = None
+    tomogram_caption: str = ""
+    layer: int = 0
     """The layer nearest to the specimen's height."""
-    layer_nm: tuple[str, ...]
-    drawn: Mapping[Section, tuple[Plot | DataTable, ...]]
-    notes: tuple[str, ...]
+    layer_nm: tuple[str, ...] = ()
+    drawn: Mapping[Section, tuple[Plot | DataTable, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     is_open: bool = True
     html: Markup | str = ""
     """The section as HTML, once it is made."""
+    preview: str = ""
+    """A small picture of the tomogram for the page with the table of all series."""
+
+
+def series_row(item: SeriesReport, session_axis: float | None, columns: Sequence[Figure]) -> SeriesSection:
+    """Only what the table of all series shows of a series: quick, without its pictures and plots."""
+    findings = judge(item, session_axis)
+    return SeriesSection(
+        anchor="",
+        href="",
+        item=item,
+        light=overall(item, findings),
+        findings=findings,
+        headline=_headline(item),
+        cells=_cells(item, columns),
+    )
 
 
 def series_section(
@@ -100,7 +124,6 @@ def series_section(
     cache: PictureCache | None,
 ) -> SeriesSection:
     """Section of one series. columns : figures with a column in the table of all series."""
-    findings = judge(item, session_axis)
     notes: list[str] = []
     pictures = SeriesPictures()
     try:
@@ -111,14 +134,10 @@ def series_section(
     tomogram = pictures.tomogram
     heights = tomogram.layer_heights_angstrom if tomogram is not None else ()
     middle = tomogram.height_angstrom if tomogram is not None else 0.0
-    return SeriesSection(
+    return replace(
+        series_row(item, session_axis, columns),
         anchor=f"series-{number}",
         href=f"#series-{number}",
-        item=item,
-        light=overall(item, findings),
-        findings=findings,
-        headline=_headline(item),
-        cells=_cells(item, columns),
         figures=_figure_rows(item),
         tilts=tilts,
         viewer=tuple(_viewer(item, tilts, pictures)),
@@ -126,6 +145,7 @@ def series_section(
         average=pictures.average,
         average_caption="" if item.average is None else average_caption(item.average),
         tomogram=tomogram,
+        preview="" if tomogram is None else tomogram.preview,
         tomogram_caption=_tomogram_caption(item, tomogram),
         layer=int(np.argmin(np.abs(np.array(heights) - middle))) if heights else 0,
         layer_nm=tuple(f"{height / 10:+.0f}".replace("-", _MINUS) for height in heights),
