@@ -170,3 +170,22 @@ def test_a_missing_tilt_keeps_its_index_and_its_dose(tmp_path, raw, context):
     strict.look(0.0)
     with pytest.raises(DataUnfitError, match=r"TS_01_001\.tif is missing"):
         strict.series(only(strict, SETTLE_SECONDS), context, closing=True)
+
+
+def test_mdocs_below_and_movies_behind_a_link(raw, tmp_path):
+    """RELION's layout, and a link back to the folder itself, which is not followed for ever."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (raw / "mdoc").mkdir()
+    (raw / "frames").symlink_to(store)
+    (store / "loop").symlink_to(raw)
+    content = movie_bytes(tmp_path)
+    names = [f"TS_01_{i:03d}_{3.0 * i:.1f}.tif" for i in range(3)]
+    for name in names:
+        (store / name).write_bytes(content)
+    text = HEADER + "".join(section(i, name) for i, name in enumerate(names))
+    (raw / "mdoc" / "TS_01.mdoc").write_text(text)
+    folder = watched(raw)
+    folder.look(0.0)
+    now = only(folder, SETTLE_SECONDS + 1)
+    assert (now.n_told, len(now.whole), now.unfinished) == (3, 3, {})

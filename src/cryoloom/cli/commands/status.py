@@ -13,7 +13,10 @@ from rich.table import Table
 from cryoloom.cli.decided import sentence_of
 from cryoloom.cli.options import JsonOption, ProjectOption
 from cryoloom.cli.terminal import console, say
+from cryoloom.engine.history.evidence import evidence_by_series
 from cryoloom.engine.live.watch_status import series_being_watched
+from cryoloom.errors import UserInputError
+from cryoloom.model.evidence import explain as lines_of
 from cryoloom.store.current import CurrentState, SeriesState, State, current_state
 from cryoloom.store.lock import is_being_worked_on
 from cryoloom.store.reading import ProjectReader
@@ -30,9 +33,19 @@ def status(
     items: Annotated[
         bool, typer.Option("--items", help="A line for every item, however many there are.")
     ] = False,
+    explain: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--explain",
+            help="What every source said of this imported series, and which was used; all: every series.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """How every series stands: current, outdated, pending or failed, with the first error and what to do."""
+    if explain:
+        _explain(project, explain, json=json)
+        return
     with ProjectReader(project) as reader:
         state = current_state(reader)
         runs = reader.runs()
@@ -59,6 +72,25 @@ def status(
             say(f"run {run.id} ({run.node}) was stopped before its end")
         elif run.state == "running" and _n_open(state, run.node):
             say(f"run {run.id} ({run.node}) is running: {_n_open(state, run.node)} to do")
+
+
+def _explain(project: Path, names: list[str], *, json: bool) -> None:
+    """What import believed of series, and why."""
+    with ProjectReader(project) as reader:
+        found = evidence_by_series(reader.items(with_values=False, with_records=True))
+    unknown = [name for name in names if name != "all" and name not in found]
+    if unknown:
+        there = ", ".join(list(found)[:8]) or "none"
+        raise UserInputError(f"no imported series is called {unknown[0]!r}; there are {there}")
+    wanted = found if "all" in names else {name: found[name] for name in names}
+    for name, evidence in wanted.items():
+        if json:
+            facts = {"item": name, "evidence": [one.as_json() for one in evidence]}
+            print(json_module.dumps(facts))  # noqa: T201 - for scripts
+            continue
+        say(name)
+        for line in lines_of(evidence):
+            say(f"  {line}")
 
 
 def _n_open(state: CurrentState, node: str) -> int:

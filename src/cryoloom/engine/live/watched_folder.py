@@ -8,7 +8,6 @@ and times kept by copying programs are not believed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.formats.pixels.movie import MOVIE_SUFFIXES, describe_movie
 from cryoloom.formats.session.exposures import Exposure, absent_orders
 from cryoloom.formats.session.mdoc import Mdoc
-from cryoloom.formats.session.movie_folder import MovieFolder
+from cryoloom.formats.session.movie_folder import MovieFolder, walk_files
 from cryoloom.formats.session.session_folder import (
     FoundSeries,
     read_exposures,
@@ -167,10 +166,9 @@ class WatchedFolder:
             raise TransientError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
 
         for folder in {self._params.directory.absolute(), movies_folder(self._params)}:
-            for parent, _, names in os.walk(folder, onerror=refuse):
-                for name in names:
-                    if name[0] != "." and name.lower().endswith((".mdoc", *MOVIE_SUFFIXES)):
-                        yield Path(parent) / name
+            for path in walk_files(folder, refuse):
+                if path.name.lower().endswith((".mdoc", *MOVIE_SUFFIXES)):
+                    yield path
 
     def _found(self, files: list[Path]) -> list[FoundSeries]:
         if self._params.pattern:
@@ -184,6 +182,9 @@ class WatchedFolder:
                 return []
         directory = self._params.directory.absolute()
         paths = [path for path in directory.glob(self._params.mdoc) if path in self._seen]
+        if not paths:  # in folders below, as `find_mdocs` has it
+            below = (path for path in files if path.is_relative_to(directory))
+            paths = [path for path in below if path.match(self._params.mdoc)]
         return series_of_mdocs(paths, self._mdoc)[0]
 
     # Contents, read again when a file changed

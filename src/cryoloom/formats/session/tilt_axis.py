@@ -93,6 +93,7 @@ def axis_evidence(reading: AxisReading | None, user_deg: float | None) -> Eviden
         *(
             Source(f"mdoc {name} as written", value, "in the file's own convention")
             for name, value in reading.raw
+            if value != reading.axis_deg or name not in reading.by
         ),
         *(Source(name, value, "for the images to exclude") for name, value in reading.others),
     )
