@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.model.average import Average
 from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.table import Table
 from cryoloom.model.tilt_series import TiltSeries
@@ -156,6 +157,8 @@ class Particles:
     """Those they were picked in, where there are any; never needed to average."""
     species: str = "particle"
     diameter_angstrom: float | None = None
+    template: Average | None = None
+    """What they were picked with, where it was a map; in the frame of the rotations."""
     symmetry: str = "C1"
     """Point group of the species as far as it is known (`geometry.symmetry`)."""
 

@@ -12,7 +12,9 @@ Sampled so coarsely the ripples of C^2 fade where the second copy of the particl
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,6 +73,29 @@ class ParticleImages:
     def n(self) -> int:
         """How many particles."""
         return len(self.data)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as arrays by name, for `of_arrays`."""
+        box = np.array([self.plane.box_px, self.plane.pixel_size_angstrom])
+        return {
+            "box": box,
+            "matrices": self.matrices,
+            "acquisition": self.acquisition,
+            "data": self.data,
+            "weights": self.weights,
+            "visible": self.visible,
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ParticleImages:
+        """Inverse of `arrays`; memory-mapped ones stay where they are."""
+        rest = {name: array for name, array in arrays.items() if name != "box"}
+        plane = HalfPlane.of_box(int(arrays["box"][0]), float(arrays["box"][1]))
+        return cls(plane, **rest)
+
+    def take(self, index: NDArray[np.int64]) -> ParticleImages:
+        """Those of some particles."""
+        return replace(self, data=self.data[index], weights=self.weights[index], visible=self.visible[index])
 
 
 def delocalisation_angstrom(series: TiltSeries, resolution_angstrom: float) -> float:

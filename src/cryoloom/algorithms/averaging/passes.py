@@ -14,13 +14,25 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
-from cryoloom.algorithms.averaging.pose_refinement import PosePrior, refine_poses
-from cryoloom.algorithms.averaging.pose_search import direction_prior, search_poses
+from cryoloom.algorithms.averaging.pose_refinement import PosePrior, RefinedPoses, refine_poses
+from cryoloom.algorithms.averaging.pose_search import (
+    Posterior,
+    direction_prior,
+    frames_of,
+    search_poses,
+    shift_phases,
+)
 from cryoloom.algorithms.averaging.reconstruction import Insertion, insert_particles
+from cryoloom.kernels.slices.fourier_slices import take_slices
 
-__all__ = ["PassResult", "Poses", "SearchGrid", "refine_pass", "search_pass"]
+__all__ = ["PassResult", "Poses", "SearchGrid", "insert_pass", "refine_pass", "search_pass"]
 
 Array = NDArray[np.float64]
+Gain = NDArray[np.float32]
+
+# How many of the best orientations of a search a refinement starts from.
+_N_STARTS = 3
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Poses:
 
 @dataclass(frozen=True, slots=True)
 class SearchGrid:
-    """Where an exhaustive search looks."""
+    """Where an exhaustive search looks. The likelihood is raised to ``temperature``, 1 or less."""
 
     rotations: Array
     shifts_xyz_angstrom: Array
@@ -49,14 +61,15 @@ class PassResult:
     rotations: Array
     shifts_xyz_angstrom: Array
     log_likelihood: Array
+    """Gain of the best pose over no particle at all, ``(n,)``."""
     n_effective: Array
+    """How many orientations share the posterior, ``(n,)``."""
     angle_sd_deg: Array
     shift_sd_angstrom: Array
     terms: Array
     """Cross and quadratic terms by tilt, ``(n, tilt, 2)``."""
     noise: Array
-    """Sums by tilt and shell of squared residuals and of what noise alone would make of them, ``(tilt, shell,
-    2)``: their ratio is the factor by which the noise was underrated."""
+    """By tilt and shell, squared residuals and what noise alone would make of them, ``(tilt, shell, 2)``."""
     halves: tuple[Insertion, Insertion]
 
 
@@ -67,26 +80,25 @@ def search_pass(
     grid: SearchGrid,
     n_used: int,
     insert_to: float,
-    gain: NDArray[np.float32] | None = None,
+    *,
+    gain: Gain | None = None,
+    then_refine: bool = False,
 ) -> PassResult:
     """Search all poses of a grid about the present shifts; every pose of the posterior is inserted.
 
     cubes : reference of each half. insert_to : radius that is filled, in units of one over the box.
+    then_refine : refine the best few orientations and the present one of each particle, and insert only the
+    best pose that comes of them.
     """
     result = _empty(images, poses, insert_to)
-    for half in (1, 2):
-        mine = np.flatnonzero(poses.half == half)
-        if not len(mine):
-            continue
-        part = _take(images, mine)
-        prior = poses.prior.take(mine)
+    for half, mine, part in _by_half(images, poses):
+        prior, centres = poses.prior.take(mine), poses.shifts_xyz_angstrom[mine]
         log_prior = None
         if prior.directions is not None and prior.width_deg is not None:
             log_prior = direction_prior(grid.rotations, prior.directions, prior.width_deg)
-        centres = poses.shifts_xyz_angstrom[mine]
         found = search_poses(
             part,
-            cubes[half - 1],
+            cubes[half],
             grid.rotations,
             grid.shifts_xyz_angstrom,
             n_used,
@@ -95,22 +107,33 @@ def search_pass(
             gain=gain,
             centres_xyz_angstrom=centres,
         )
+        result.n_effective[mine] = found.n_effective
+        if then_refine:
+            refined = _refine_best(part, cubes[half], poses, mine, grid, found, n_used, gain)
+            _keep(result, mine, refined)
+            insert_particles(
+                part,
+                result.halves[half],
+                np.arange(len(mine)),
+                refined.rotations,
+                refined.shifts_xyz_angstrom,
+                gain=gain,
+            )
+            continue
         believed = found.weight > 0
         owner = np.broadcast_to(np.arange(len(mine))[:, None], believed.shape)[believed]
-        shifts = centres[owner] + grid.shifts_xyz_angstrom[found.shift[believed]]
         insert_particles(
             part,
-            result.halves[half - 1],
+            result.halves[half],
             owner,
             grid.rotations[found.rotation[believed]],
-            shifts,
+            centres[owner] + grid.shifts_xyz_angstrom[found.shift[believed]],
             found.weight[believed],
             gain,
         )
         result.rotations[mine] = grid.rotations[found.rotation[:, 0]]
         result.shifts_xyz_angstrom[mine] = centres + grid.shifts_xyz_angstrom[found.shift[:, 0]]
         result.log_likelihood[mine] = found.log_likelihood
-        result.n_effective[mine] = found.n_effective
     return result
 
 
@@ -120,19 +143,16 @@ def refine_pass(
     poses: Poses,
     n_used: int,
     insert_to: float,
-    gain: NDArray[np.float32] | None = None,
+    *,
+    gain: Gain | None = None,
     n_rounds: int = 5,
 ) -> PassResult:
-    """Refine every pose to the maximum of its likelihood, and insert it there."""
+    """Refine every pose to the maximum of its posterior, insert it there, and measure what is left over."""
     result = _empty(images, poses, insert_to)
-    for half in (1, 2):
-        mine = np.flatnonzero(poses.half == half)
-        if not len(mine):
-            continue
-        part = _take(images, mine)
+    for half, mine, part in _by_half(images, poses):
         found = refine_poses(
             part,
-            cubes[half - 1],
+            cubes[half],
             poses.rotations[mine],
             poses.shifts_xyz_angstrom[mine],
             n_used,
@@ -140,21 +160,98 @@ def refine_pass(
             gain=gain,
             n_rounds=n_rounds,
         )
-        result.rotations[mine] = found.rotations
-        result.shifts_xyz_angstrom[mine] = found.shifts_xyz_angstrom
-        result.log_likelihood[mine] = found.log_likelihood
-        result.angle_sd_deg[mine] = found.angle_sd_deg
-        result.shift_sd_angstrom[mine] = found.shift_sd_angstrom
-        result.terms[mine] = found.terms
+        _keep(result, mine, found)
+        result.noise[:] += _residuals(part, cubes[half], found.rotations, found.shifts_xyz_angstrom, n_used)
         insert_particles(
             part,
-            result.halves[half - 1],
+            result.halves[half],
             np.arange(len(mine)),
             found.rotations,
             found.shifts_xyz_angstrom,
             gain=gain,
         )
     return result
+
+
+def insert_pass(
+    images: ParticleImages, poses: Poses, insert_to: float, *, gain: Gain | None = None
+) -> tuple[Insertion, Insertion]:
+    """Sums of both halves at given poses."""
+    halves = (Insertion(images.plane.box_px, insert_to), Insertion(images.plane.box_px, insert_to))
+    for half, mine, part in _by_half(images, poses):
+        insert_particles(
+            part,
+            halves[half],
+            np.arange(len(mine)),
+            poses.rotations[mine],
+            poses.shifts_xyz_angstrom[mine],
+            gain=gain,
+        )
+    return halves
+
+
+def _by_half(images: ParticleImages, poses: Poses) -> list[tuple[int, NDArray[np.int64], ParticleImages]]:
+    """Number of the half from 0, its particles, and their images."""
+    found = []
+    for half in (0, 1):
+        mine = np.flatnonzero(poses.half == half + 1)
+        if len(mine):
+            found.append((half, mine, images.take(mine)))
+    return found
+
+
+def _refine_best(
+    part: ParticleImages,
+    cube: torch.Tensor,
+    poses: Poses,
+    mine: NDArray[np.int64],
+    grid: SearchGrid,
+    found: Posterior,
+    n_used: int,
+    gain: Gain | None,
+) -> RefinedPoses:
+    """The best of what refinement makes of the search's best orientations and of the present one."""
+    centres = poses.shifts_xyz_angstrom[mine]
+    starts = [(poses.rotations[mine], centres)]
+    for mode in range(min(_N_STARTS, found.rotation.shape[1])):
+        shift = grid.shifts_xyz_angstrom[found.shift[:, mode]]
+        starts.append((grid.rotations[found.rotation[:, mode]], centres + shift))
+    best: RefinedPoses | None = None
+    for rotations, shifts in starts:
+        refined = refine_poses(part, cube, rotations, shifts, n_used, prior=poses.prior.take(mine), gain=gain)
+        best = refined if best is None else best.or_better(refined)
+    if best is None:
+        raise ValueError("there is no pose to start from")
+    return best
+
+
+def _keep(result: PassResult, mine: NDArray[np.int64], found: RefinedPoses) -> None:
+    result.rotations[mine] = found.rotations
+    result.shifts_xyz_angstrom[mine] = found.shifts_xyz_angstrom
+    result.log_likelihood[mine] = found.log_likelihood
+    result.angle_sd_deg[mine] = found.angle_sd_deg
+    result.shift_sd_angstrom[mine] = found.shift_sd_angstrom
+    result.terms[mine] = found.terms
+
+
+def _residuals(
+    part: ParticleImages, cube: torch.Tensor, rotations: Array, shifts: Array, n_used: int
+) -> Array:
+    """Sums of ``|D - W A|^2`` and ``2 W`` by tilt and shell: their ratio is 1 where the noise is right."""
+    samples, shell = part.plane.samples[:n_used].contiguous(), part.plane.shell[:n_used]
+    sums = np.zeros((len(part.matrices), part.plane.box_px // 2, 2))
+    for start in range(0, part.n, _BATCH):
+        some = slice(start, start + _BATCH)
+        frames = frames_of(part.matrices, rotations[some])
+        slices = take_slices(cube, frames.reshape(-1, 2, 3), samples)
+        model = slices.reshape(*frames.shape[:2], n_used).numpy()
+        back = shift_phases(part, shifts[some], n_used).numpy()
+        weights = part.weights[some, :, :n_used]
+        left = np.abs(part.data[some, :, :n_used] * back - weights * model) ** 2
+        for t in range(len(sums)):
+            for column, values in enumerate((left[:, t].sum(0), 2.0 * weights[:, t].sum(0))):
+                sums[t, :, column] += np.bincount(shell, values, minlength=sums.shape[1])[: sums.shape[1]]
+    return sums
 
 
 def _empty(images: ParticleImages, poses: Poses, insert_to: float) -> PassResult:
@@ -170,15 +267,4 @@ def _empty(images: ParticleImages, poses: Poses, insert_to: float) -> PassResult
         np.zeros((n, n_tilts, 2)),
         np.zeros((n_tilts, box // 2, 2)),
         (Insertion(box, insert_to), Insertion(box, insert_to)),
-    )
-
-
-def _take(images: ParticleImages, index: NDArray[np.int64]) -> ParticleImages:
-    return ParticleImages(
-        images.plane,
-        images.matrices,
-        images.acquisition,
-        images.data[index],
-        images.weights[index],
-        images.visible[index],
     )

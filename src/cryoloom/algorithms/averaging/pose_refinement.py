@@ -7,7 +7,7 @@ inverse of ``J^T W J + P`` is the covariance of the pose: every particle has its
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -80,6 +80,15 @@ class RefinedPoses:
     """Of the whole rotation, root of the summed variances, ``(n,)``."""
     shift_sd_angstrom: Array
     """Of the whole shift, ``(n,)``."""
+
+    def or_better(self, other: RefinedPoses) -> RefinedPoses:
+        """Of each particle the pose of the higher posterior."""
+        better = other.log_posterior > self.log_posterior
+        chosen = []
+        for field in fields(self):
+            ours, theirs = getattr(self, field.name), getattr(other, field.name)
+            chosen.append(np.where(better.reshape(-1, *([1] * (ours.ndim - 1))), theirs, ours))
+        return RefinedPoses(*chosen)
 
 
 def refine_poses(

@@ -18,7 +18,7 @@ from cryoloom.algorithms.averaging.fourier_cube import PADDING
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.kernels.slices.fourier_slices import take_slices
 
-__all__ = ["Posterior", "direction_prior", "frames_of", "search_poses", "shift_grid"]
+__all__ = ["Posterior", "direction_prior", "frames_of", "search_poses", "shift_grid", "shift_phases"]
 
 _ORIENTATIONS_AT_ONCE, _COLUMNS_AT_ONCE = 512, 1 << 13
 
@@ -93,8 +93,8 @@ def search_poses(
     data = torch.tensor(images.data[..., :n_used] * factor)
     weights = torch.tensor(images.weights[..., :n_used] * factor).reshape(images.n, -1)
     if centres_xyz_angstrom is not None:
-        data = data * _shift_phases(images, centres_xyz_angstrom, n_used)
-    turns = _shift_phases(images, shifts_xyz_angstrom, n_used)
+        data = data * shift_phases(images, centres_xyz_angstrom, n_used)
+    turns = shift_phases(images, shifts_xyz_angstrom, n_used)
     n_shifts = len(shifts_xyz_angstrom)
     at_once = max(1, _COLUMNS_AT_ONCE // n_shifts)
     marginal = np.zeros((images.n, len(rotations)), np.float32)
@@ -118,7 +118,7 @@ def search_poses(
     return _posterior(marginal, peak, best_shift, log_prior, n_modes, temperature)
 
 
-def _shift_phases(images: ParticleImages, shifts: NDArray[np.float64], n_used: int) -> torch.Tensor:
+def shift_phases(images: ParticleImages, shifts: NDArray[np.float64], n_used: int) -> torch.Tensor:
     """``exp(+2 pi i k . P s)`` of each shift, ``(shift, tilt, m)``: takes the shift out of the data."""
     seen = np.einsum("tab,sb->sta", images.matrices[:, :2], shifts) / images.plane.box_angstrom
     turns = seen @ images.plane.kxy[:n_used].T

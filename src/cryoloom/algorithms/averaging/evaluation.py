@@ -1,0 +1,126 @@
+"""What two halves say of a map: curves, the resolution they support, and whether the poses mean anything."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.averaging.reconstruction import FourierSums
+from cryoloom.algorithms.averaging.shell_correlation import (
+    corrected_correlation,
+    first_fall,
+    non_radial,
+    randomised_phases,
+    shell_correlation,
+    soft_sphere,
+)
+
+__all__ = ["HalfMaps", "Verdict", "particle_mask", "pose_evidence", "verdict"]
+
+Array = NDArray[np.float64]
+
+_RANDOMISE_BELOW, _THRESHOLD = 0.8, 0.143
+# Non-radial correlation of random orientations is 0.0 to 0.2 (docs/explanation/averaging.md).
+_LEAST_EVIDENCE = 0.1
+
+
+def particle_mask(n: int, voxel_angstrom: float, diameter_angstrom: float) -> torch.Tensor:
+    """Soft sphere about a particle ``(n, n, n)``: a tenth more than its radius, and an edge of a tenth."""
+    radius = 0.5 * diameter_angstrom / voxel_angstrom
+    edge = max(3.0, 0.2 * radius)
+    return soft_sphere(n, min(1.1 * radius, n / 2 - edge - 1), edge)
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMaps:
+    """Two independent maps without any prior, of which the symmetry is or is not imposed."""
+
+    maps: tuple[torch.Tensor, torch.Tensor]
+    voxel_angstrom: float
+    n_shells: int
+    """Shells that hold data; what lies beyond is the mask's."""
+
+    @classmethod
+    def of_sums(cls, sums: tuple[FourierSums, FourierSums], voxel_angstrom: float) -> HalfMaps:
+        """From the sums of both halves."""
+        n_shells = min(int(sums[0].highest), sums[0].box_px // 2 - 1)
+        return cls((sums[0].map(), sums[1].map()), voxel_angstrom, n_shells)
+
+    @property
+    def box_angstrom(self) -> float:
+        """Side of the maps."""
+        return self.maps[0].shape[0] * self.voxel_angstrom
+
+    def correlation(self, mask: torch.Tensor | None = None) -> Array:
+        """Correlation by shells that hold data, within a mask."""
+        first, second = self.maps if mask is None else (self.maps[0] * mask, self.maps[1] * mask)
+        return shell_correlation(first, second)[: self.n_shells + 1]
+
+    def non_radial_correlation(self, mask: torch.Tensor) -> Array:
+        """The same of what is left without the radial means."""
+        radius = float((mask.numpy() > 0).sum() * 3.0 / (4.0 * math.pi)) ** (1 / 3)
+        left = [non_radial(half * mask, radius) for half in self.maps]
+        return shell_correlation(left[0], left[1])[: self.n_shells + 1]
+
+
+def pose_evidence(correlation: Array, finest_shell: int) -> float:
+    """Mean non-radial correlation from the second shell to a shell."""
+    return float(np.mean(correlation[2 : max(4, finest_shell + 1)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Curves by name over shells, and what they support."""
+
+    curves: dict[str, Array]
+    resolution_angstrom: float | None
+    note: str
+
+
+def verdict(
+    halves: HalfMaps,
+    unsymmetrised: HalfMaps,
+    null: HalfMaps | None,
+    mask: torch.Tensor,
+    rng: np.random.Generator,
+) -> Verdict:
+    """Resolution of masked halves after phase randomisation, given only where the poses mean something.
+
+    null : halves of the same images with orientations exchanged among the particles.
+    """
+    masked, unmasked = halves.correlation(mask), halves.correlation()
+    box = halves.box_angstrom
+    below = np.flatnonzero(masked[1:] < _RANDOMISE_BELOW) + 1
+    start = int(below[0]) if len(below) else len(masked)
+    curves = {"unmasked": unmasked, "masked": masked}
+    corrected = masked
+    if start < len(masked) - 3:
+        random = [randomised_phases(half, start, rng) * mask for half in halves.maps]
+        randomised = shell_correlation(random[0], random[1])[: len(masked)]
+        curves["randomised"] = randomised
+        corrected = corrected_correlation(masked, randomised, start)
+    curves["corrected"] = corrected
+    curves["non-radial"] = unsymmetrised.non_radial_correlation(mask)
+    resolution = first_fall(corrected, _THRESHOLD, box)
+    shell = int(box / resolution) if math.isfinite(resolution) else 0
+    evidence, without = pose_evidence(curves["non-radial"], shell), 0.0
+    if null is not None:
+        curves["null"] = null.non_radial_correlation(mask)
+        without = pose_evidence(curves["null"], shell)
+    if not math.isfinite(resolution):
+        return Verdict(curves, None, "the halves do not agree at any resolution")
+    if evidence < max(_LEAST_EVIDENCE, without + _LEAST_EVIDENCE):
+        return Verdict(
+            curves,
+            None,
+            "the halves agree only in what does not depend on orientation: their non-radial correlation is "
+            f"{evidence:.2f}, and {without:.2f} with orientations exchanged among the particles",
+        )
+    note = ""
+    if not np.any(corrected[1:] < _THRESHOLD):
+        note = "limited by the pixel size: the halves agree to the last shell"
+    return Verdict(curves, resolution, note)

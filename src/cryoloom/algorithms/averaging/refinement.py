@@ -1,0 +1,394 @@
+"""From a first reference to the last shell: search while poses are uncertain, Gauss-Newton when they are not.
+
+Two halves of the particles are refined against their own maps, which share only what is coarser than 40 A.
+The band of the search follows what the halves agree on, at most doubles, and grows only while the agreement
+depends on orientation: shells and imposed symmetry agree whatever the poses are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, particle_mask, pose_evidence, verdict
+from cryoloom.algorithms.averaging.half_plane import HalfPlane
+from cryoloom.algorithms.averaging.maps import joined_below, low_pass, map_on_grid
+from cryoloom.algorithms.averaging.orientations import rotation_grid
+from cryoloom.algorithms.averaging.particle_images import BoxLayout
+from cryoloom.algorithms.averaging.passes import PassResult, Poses, SearchGrid
+from cryoloom.algorithms.averaging.pose_search import shift_grid
+from cryoloom.algorithms.averaging.reconstruction import FourierSums, Insertion, prior_precision
+from cryoloom.algorithms.averaging.shell_correlation import first_fall
+from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.symmetry import symmetry_matrices
+
+__all__ = ["IterationRecord", "PassOrder", "Refined", "RefinementSettings", "Worker", "refine_average"]
+
+Array = NDArray[np.float64]
+
+_JOINED_BELOW_ANGSTROM = 40.0
+_MAX_SEARCHES = 6
+# Orientations that share a posterior when search gives way to refinement.
+_SETTLED = 3.0
+_SEARCH_ANGSTROM, _FIRST_LAYOUT_ANGSTROM = 20.0, 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class RefinementSettings:
+    """What a user decides."""
+
+    symmetry: str
+    diameter_angstrom: float
+    initial_lowpass_angstrom: float = 40.0
+    shift_range_angstrom: float = 12.0
+    angular_step_deg: float | None = None
+    finest_angstrom: float = 0.0
+    max_iterations: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PassOrder:
+    """What is to be done with every series: plain data."""
+
+    kind: Literal["search", "search_refine", "refine", "insert"]
+    references: tuple[torch.Tensor, torch.Tensor] | None
+    """Maps of both halves."""
+    band_angstrom: float
+    insert_to: float
+    grid: SearchGrid | None = None
+
+
+class Worker(Protocol):
+    """Does passes over all series, wherever their images are."""
+
+    @property
+    def image_pixel_angstrom(self) -> float:
+        """Of the tilt images: nothing finer than twice this can be seen."""
+
+    def layout(self, resolution_angstrom: float) -> BoxLayout:
+        """Boxes for work to a resolution."""
+
+    def extract(self, layout: BoxLayout) -> None:
+        """Cut all particles at their present poses; their shifts are then from there."""
+
+    @property
+    def poses(self) -> Sequence[Poses]:
+        """Present poses by series."""
+
+    def radial_terms(self, reference: torch.Tensor, band_angstrom: float) -> tuple[float, float]:
+        """Cross and quadratic term of all particles with the radial part of a reference."""
+
+    def run(self, order: PassOrder) -> Iterable[PassResult]:
+        """Results by series, in their order; poses and noise are kept."""
+
+    def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
+        """Sums with rotations exchanged among the particles of each half."""
+
+
+@dataclass(frozen=True, slots=True)
+class IterationRecord:
+    """What happened in one pass."""
+
+    kind: str
+    band_angstrom: float
+    pixel_size_angstrom: float
+    resolution_angstrom: float
+    evidence: float | None
+    n_effective: float
+    log_likelihood: float
+    angle_change_deg: float
+    shift_change_angstrom: float
+    angle_sd_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """A refined average. Halves have no prior and no mask; the map is their Wiener-filtered sum."""
+
+    map: torch.Tensor
+    halves: tuple[torch.Tensor, torch.Tensor]
+    mask: torch.Tensor
+    voxel_angstrom: float
+    verdict: Verdict
+    history: tuple[IterationRecord, ...]
+
+
+@dataclass
+class _Progress:
+    """What one pass made of the halves."""
+
+    sums: tuple[FourierSums, FourierSums]
+    correlation: Array
+    evidence: float | None
+    plain: tuple[FourierSums, FourierSums]
+    """Without the symmetry."""
+    n_effective: float
+    log_likelihood: float
+    angle_change_deg: float
+    shift_change_angstrom: float
+    angle_sd_deg: float
+
+
+def refine_average(
+    worker: Worker,
+    reference: torch.Tensor,
+    reference_voxel_angstrom: float,
+    settings: RefinementSettings,
+    rng: np.random.Generator,
+    tell: Callable[[IterationRecord], None] = lambda record: None,
+    *,
+    poses_known: bool = False,
+) -> Refined:
+    """Refine all particles of a worker from a first reference, on whatever scale, density positive.
+
+    poses_known : start from the poses there are, with no search.
+    """
+    finest = max(settings.finest_angstrom, 2.05 * worker.image_pixel_angstrom)
+    layout = worker.layout(max(_FIRST_LAYOUT_ANGSTROM, finest))
+    worker.extract(layout)
+    loop = _Loop(worker, layout, settings, tell)
+    band = max(settings.initial_lowpass_angstrom, 2.0 * layout.pixel_size_angstrom)
+    first = _first_reference(reference, reference_voxel_angstrom, layout, settings, band)
+    first = first * _scale(worker, first, band)
+    loop.references = (first, first)
+    if not poses_known:
+        band = loop.search(band)
+    stalled, best, searched = 0, math.inf, poses_known
+    while loop.n_done < settings.max_iterations:
+        resolution = loop.refine(band)
+        limit = _finest_of(loop.layout)
+        if resolution < 1.15 * limit and limit > 1.05 * finest:
+            loop.change_layout(max(finest, min(resolution, limit) / 1.6))
+            band, stalled = resolution, 0
+            continue
+        stalled = stalled + 1 if resolution > 0.98 * best else 0
+        best = min(best, resolution)
+        band = max(resolution, band / 1.5, _finest_of(loop.layout))
+        if stalled >= 2:
+            if searched:
+                break
+            # Once more over all orientations: what went astray early is found with the better map.
+            searched, stalled = True, 0
+            loop.search_again(max(_SEARCH_ANGSTROM, 1.5 * band))
+    return loop.finish(rng)
+
+
+@dataclass
+class _Loop:
+    """The passes of one refinement."""
+
+    worker: Worker
+    layout: BoxLayout
+    settings: RefinementSettings
+    tell: Callable[[IterationRecord], None]
+    references: tuple[torch.Tensor, torch.Tensor] = field(init=False)
+    history: list[IterationRecord] = field(default_factory=list)
+
+    @property
+    def n_done(self) -> int:
+        return len(self.history)
+
+    def search(self, band: float) -> float:
+        """Search until the posteriors are narrow; the band to go on with."""
+        range_angstrom, group = self.settings.shift_range_angstrom, symmetry_matrices(self.settings.symmetry)
+        for i in range(_MAX_SEARCHES):
+            step = max(2.0, min(band / 6.0, range_angstrom / 2.0))
+            grid = SearchGrid(
+                rotation_grid(self._angular_step(band), group), shift_grid(range_angstrom, step)
+            )
+            sharp = band <= 1.3 * _SEARCH_ANGSTROM
+            kind: Literal["search", "search_refine"] = "search_refine" if sharp else "search"
+            highest = self._highest() if sharp else min(2.0 * self._box_angstrom() / band, self._highest())
+            made = self._pass(PassOrder(kind, self.references, band, highest, grid), checks_poses=True)
+            agreed = first_fall(made.correlation, 0.5, self._box_angstrom())
+            if sharp and (made.n_effective < _SETTLED or i >= 3):
+                return max(agreed, 0.5 * band)
+            if (made.evidence or 0.0) > 0.25:
+                band = max(agreed, 0.5 * band, 0.9 * _SEARCH_ANGSTROM)
+            elif i >= 2:
+                band = max(0.8 * band, _SEARCH_ANGSTROM)
+            range_angstrom = max(2.0 * step, 0.5 * range_angstrom)
+        return band
+
+    def search_again(self, band: float) -> None:
+        """Search about the present poses, and keep what refinement makes of the best."""
+        group = symmetry_matrices(self.settings.symmetry)
+        grid = SearchGrid(rotation_grid(self._angular_step(band), group), shift_grid(6.0, 3.0))
+        self._pass(PassOrder("search_refine", self.references, band, self._highest(), grid))
+
+    def refine(self, band: float) -> float:
+        """One pass of refinement; the resolution at which the halves agree."""
+        made = self._pass(PassOrder("refine", self.references, band, self._highest()))
+        return first_fall(made.correlation, 0.143, self._box_angstrom())
+
+    def change_layout(self, resolution_angstrom: float) -> None:
+        """Extract again with smaller pixels; the references go along."""
+        old, self.layout = self.layout, self.worker.layout(resolution_angstrom)
+        self.worker.extract(self.layout)
+        moved = [
+            map_on_grid(half, old.pixel_size_angstrom, self.layout.crop_px, self.layout.pixel_size_angstrom)
+            # Sums of smaller voxels: a projection's value per pixel keeps with the square of the pixel.
+            * (self.layout.pixel_size_angstrom / old.pixel_size_angstrom)
+            for half in self.references
+        ]
+        self.references = (moved[0], moved[1])
+
+    def finish(self, rng: np.random.Generator) -> Refined:
+        """Halves and map at the poses there are, and what they support."""
+        highest, voxel = self._highest(), self.layout.pixel_size_angstrom
+        order = PassOrder("insert", None, _finest_of(self.layout), highest)
+        made = self._measure(self.worker.run(order), checks_poses=False)
+        halves = HalfMaps.of_sums(made.sums, voxel)
+        mask = self._mask()
+        plain = HalfMaps.of_sums(made.plain, voxel)
+        shuffled = self.worker.shuffled(rng, highest)
+        null = HalfMaps.of_sums((shuffled[0].sums(), shuffled[1].sums()), voxel)
+        found = verdict(halves, plain, null, mask, rng)
+        both = replace(
+            made.sums[0],
+            data=made.sums[0].data + made.sums[1].data,
+            weights=made.sums[0].weights + made.sums[1].weights,
+        )
+        fsc = np.clip(found.curves["corrected"], 0.0, 1.0)
+        # Of the whole set: 2 FSC / (1 + FSC).
+        precision = prior_precision(both.shell_weights(), _fitted(2 * fsc / (1 + fsc), both))
+        return Refined(both.map(precision), halves.maps, mask, voxel, found, tuple(self.history))
+
+    def _pass(self, order: PassOrder, *, checks_poses: bool = False) -> _Progress:
+        made = self._measure(self.worker.run(order), checks_poses=checks_poses)
+        mask, voxel = self._mask(), self.layout.pixel_size_angstrom
+        halves = [
+            sums.map(prior_precision(sums.shell_weights(), _fitted(made.correlation, sums))) * mask
+            for sums in made.sums
+        ]
+        first, second = joined_below(halves, voxel, _JOINED_BELOW_ANGSTROM)
+        self.references = (first, second)
+        record = IterationRecord(
+            order.kind,
+            order.band_angstrom,
+            voxel,
+            first_fall(made.correlation, 0.143, self._box_angstrom()),
+            made.evidence,
+            made.n_effective,
+            made.log_likelihood,
+            made.angle_change_deg,
+            made.shift_change_angstrom,
+            made.angle_sd_deg,
+        )
+        self.history.append(record)
+        self.tell(record)
+        return made
+
+    def _measure(self, results: Iterable[PassResult], *, checks_poses: bool) -> _Progress:
+        total: tuple[Insertion, Insertion] | None = None
+        n_effective, likelihood, spread = [], [], []
+        before = [(poses.rotations, poses.shifts_xyz_angstrom) for poses in self.worker.poses]
+        turned, moved = [], []
+        for (rotations, shifts), result in zip(before, results, strict=True):
+            if total is None:
+                total = result.halves
+            else:
+                for into, part in zip(total, result.halves, strict=True):
+                    into.add(part)
+            if not len(result.rotations):
+                continue  # sums alone
+            n_effective.append(result.n_effective)
+            likelihood.append(result.log_likelihood)
+            spread.append(result.angle_sd_deg)
+            trace = np.einsum("nij,nij->n", rotations, result.rotations)
+            turned.append(np.rad2deg(np.arccos(np.clip(0.5 * (trace - 1.0), -1.0, 1.0))))
+            moved.append(np.linalg.norm(shifts - result.shifts_xyz_angstrom, axis=1))
+        if total is None:
+            raise DataUnfitError("there is no series with particles to average")
+        plain = (total[0].sums(), total[1].sums())
+        group = self.settings.symmetry
+        imposed = len(symmetry_matrices(group)) > 1
+        sums = (total[0].sums(group), total[1].sums(group)) if imposed else plain
+        voxel, mask = self.layout.pixel_size_angstrom, self._mask()
+        evidence = None
+        if checks_poses:
+            loose = HalfMaps.of_sums(plain, voxel)
+            evidence = pose_evidence(loose.non_radial_correlation(mask), loose.n_shells)
+        return _Progress(
+            sums,
+            HalfMaps.of_sums(sums, voxel).correlation(mask),
+            evidence,
+            plain,
+            *(_median(values) for values in (n_effective, likelihood, turned, moved, spread)),
+        )
+
+    def _mask(self) -> torch.Tensor:
+        return particle_mask(
+            self.layout.crop_px, self.layout.pixel_size_angstrom, self.settings.diameter_angstrom
+        )
+
+    def _highest(self) -> float:
+        return float(self.layout.plane.radius[-1])
+
+    def _box_angstrom(self) -> float:
+        return self.layout.plane.box_angstrom
+
+    def _angular_step(self, band: float) -> float:
+        """A little finer than Crowther's band over diameter."""
+        if self.settings.angular_step_deg is not None:
+            return self.settings.angular_step_deg
+        coarsest = 15.0 if len(symmetry_matrices(self.settings.symmetry)) == 1 else 7.5
+        return float(np.clip(np.rad2deg(0.5 * band / self.settings.diameter_angstrom), 5.0, coarsest))
+
+
+def _first_reference(
+    reference: torch.Tensor,
+    voxel_angstrom: float,
+    layout: BoxLayout,
+    settings: RefinementSettings,
+    lowpass_angstrom: float,
+) -> torch.Tensor:
+    """The user's map on the layout's grid, exact to the first low-pass and nothing beyond its edge."""
+    pixel = layout.pixel_size_angstrom
+    moved = map_on_grid(reference, voxel_angstrom, layout.crop_px, pixel)
+    mask = particle_mask(layout.crop_px, pixel, settings.diameter_angstrom)
+    outside = mask == 0
+    background = float(moved[outside].mean()) if bool(outside.any()) else 0.0
+    return low_pass((moved - background) * mask, pixel, lowpass_angstrom)
+
+
+def _median(parts: list[Array]) -> float:
+    return float(np.median(np.concatenate(parts))) if parts else 0.0
+
+
+def _scale(worker: Worker, reference: torch.Tensor, band: float) -> float:
+    """By what a reference must be multiplied to be as strong as the particles in the images."""
+    cross, quadratic = worker.radial_terms(reference, band)
+    if quadratic <= 0:
+        raise DataUnfitError(
+            f"the reference is empty at {band:.0f} A; expected a map with density about its centre"
+        )
+    if cross <= 0:
+        raise DataUnfitError(
+            "the particles correlate negatively with the reference: its density must be positive (white), "
+            "and the images must be as the camera gives them, protein dark",
+            scale=cross / quadratic,
+        )
+    return cross / quadratic
+
+
+def _finest_of(layout: BoxLayout) -> float:
+    plane: HalfPlane = layout.plane
+    return float(plane.box_angstrom / plane.radius[-1])
+
+
+def _fitted(correlation: Array, sums: FourierSums) -> Array:
+    """A curve as long as the shells of the sums; beyond its end, or its first fall, there is no signal."""
+    n = int(sums.highest) + 1
+    curve = np.zeros(n)
+    curve[: min(n, len(correlation))] = correlation[:n]
+    fallen = np.flatnonzero(curve[1:] < 0.05) + 1
+    if len(fallen):
+        curve[int(fallen[0]) :] = 0.0
+    return curve

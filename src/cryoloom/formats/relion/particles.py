@@ -1,0 +1,295 @@
+"""RELION's tomography particles: ``particles.star`` and optimisation sets, read and written.
+
+Orientation. RELION keeps two sets of angles, ``rlnTomoSubtomogramRot/Tilt/Psi`` from picking and
+``rlnAngleRot/Tilt/Psi`` from refinement. Each is the intrinsic ZYZ triple of a transposed matrix
+(`geometry.rotations`), and a particle is turned by ``R = A_subtomogram A_particle``. For particles on
+surfaces RELION writes ``A_subtomogram = N Ry(90)`` with N's z axis along the normal, and expects the
+particle's angles near (0, 90, 0), which turn back: so its prior on the tilt angle is one on the angle between
+R z and the normal.
+
+Position. ``rlnCenteredCoordinate*Angst`` counts from the tomogram's centre, index ``n // 2`` (RELION's C++;
+its napari picker writes one pixel less, relion#1280). RELION 4 and WarpTools write ``rlnCoordinate*`` in
+pixels from the corner. The particle lies at the coordinate less ``A_subtomogram`` times its
+``rlnOrigin*Angst``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.errors import DataUnfitError
+from cryoloom.formats.relion.star_tables import Row, read_blocks, write_blocks
+from cryoloom.geometry.rotations import euler_zyz_deg, matrix_from_euler_zyz_deg, rotation_y
+from cryoloom.model import ParticleRows
+
+__all__ = [
+    "RelionOptics",
+    "read_relion_particles",
+    "relion_particle_rows",
+    "write_relion_particles",
+]
+
+Array = NDArray[np.float64]
+
+_CENTRED = tuple(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ")
+_CORNER = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
+_ORIGIN = tuple(f"rlnOrigin{axis}Angst" for axis in "XYZ")
+_ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+_SUBTOMOGRAM = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
+# Width of the tilt prior where the file names a prior and no width: RELION's tutorial.
+_PRIOR_WIDTH_DEG = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RelionOptics:
+    """What an optics group of particles says of the microscope and of extracted images."""
+
+    name: str
+    voltage_kv: float
+    spherical_aberration_mm: float
+    amplitude_contrast: float
+    image_pixel_angstrom: float
+
+
+def read_relion_particles(
+    star: Path, *, tomogram_shapes_px: Mapping[str, tuple[int, int, int]] | None = None
+) -> ParticleRows:
+    """Particles of a particles.star, an optimisation set, or an annotation of one tomogram.
+
+    tomogram_shapes_px : (z, y, x) of each tomogram in the pixels that corner coordinates count in; without it
+    it is taken from the ``tomograms.star`` of an optimisation set. Raises DataUnfitError where coordinates
+    cannot be placed.
+    """
+    blocks = read_blocks(star)
+    table = _table(blocks, "rlnTomoParticlesFile")
+    if table is not None:
+        row = table[0]
+        particles = read_blocks(_beside(star, str(row["rlnTomoParticlesFile"])))
+        if "rlnTomoTomogramsFile" in row:
+            tomograms = read_blocks(_beside(star, str(row["rlnTomoTomogramsFile"])))
+            return relion_particle_rows(particles, tomograms, tomogram_shapes_px, star)
+        return relion_particle_rows(particles, {}, tomogram_shapes_px, star)
+    return relion_particle_rows(blocks, {}, tomogram_shapes_px, star)
+
+
+def relion_particle_rows(
+    blocks: Mapping[str, Sequence[Row]],
+    tomograms: Mapping[str, Sequence[Row]],
+    tomogram_shapes_px: Mapping[str, tuple[int, int, int]] | None,
+    source: Path,
+) -> ParticleRows:
+    """Rows of the blocks of a particles file, in its order; unknown columns are left out."""
+    rows = _table(blocks, _CENTRED[0]) or _table(blocks, _CORNER[0])
+    if rows is None:
+        raise DataUnfitError(
+            f"{source} holds no particles: expected a table with {_CENTRED[0]} or {_CORNER[0]}; it has the "
+            f"blocks {sorted(blocks)}"
+        )
+    broken = [i + 1 for i, row in enumerate(rows) if any(value != value for value in row.values())]
+    if broken:
+        raise DataUnfitError(f"{source} is cut off: the particles {broken[:5]} have fewer values than columns")
+    names = np.array([_tomogram_name(row) for row in rows])
+    subtomogram = matrix_from_euler_zyz_deg(*_columns(rows, _SUBTOMOGRAM, 0.0).T)
+    rotations = subtomogram @ matrix_from_euler_zyz_deg(*_columns(rows, _ANGLES, 0.0).T)
+    if _CENTRED[0] in rows[0]:
+        positions = _columns(rows, _CENTRED)
+    else:
+        positions = _from_corner(rows, names, blocks, tomograms, tomogram_shapes_px, source)
+    positions = positions - np.einsum("nij,nj->ni", subtomogram, _columns(rows, _ORIGIN, 0.0))
+    more: dict[str, Any] = {}
+    if "rlnAngleTiltPrior" in rows[0]:
+        # N = A_subtomogram A(0, 90, 0): the normal is its z axis.
+        prior = _columns(rows, ("rlnAngleTiltPrior", "rlnAnglePsiPrior"), 0.0)
+        turned = matrix_from_euler_zyz_deg(np.zeros(len(rows)), prior[:, 0], prior[:, 1])
+        more["prior_directions"] = (subtomogram @ turned)[:, :, 2]
+        more["prior_width_deg"] = np.full(len(rows), _PRIOR_WIDTH_DEG)
+    for column, name in (
+        ("rlnRandomSubset", "half"),
+        ("rlnClassNumber", "class_number"),
+        ("rlnHelicalTubeID", "tube"),
+        ("rlnTomoManifoldIndex", "surface"),
+    ):
+        if column in rows[0]:
+            more[name] = np.array([int(row[column]) for row in rows], dtype=np.int64)
+    for column in ("rlnLogLikeliContribution", "rlnAutopickFigureOfMerit"):
+        if column in rows[0] and "score" not in more:
+            more["score"] = np.array([float(row[column]) for row in rows])
+    return ParticleRows(
+        tomogram=names,
+        particle=_numbers(rows, names),
+        positions_xyz_angstrom=positions,
+        rotations=rotations,
+        **more,
+    )
+
+
+def write_relion_particles(
+    directory: Path,
+    rows: ParticleRows,
+    optics: Mapping[str, RelionOptics],
+    *,
+    tomograms_star: str = "tomograms.star",
+    averages: Mapping[str, str] | None = None,
+    images: Mapping[str, Sequence[object]] | None = None,
+    image_optics: Row | None = None,
+) -> tuple[Path, ...]:
+    """Write ``particles.star`` and ``optimisation_set.star`` with ``directory`` as RELION's project folder.
+
+    optics : by tomogram. averages : further entries of the optimisation set (reference, mask). images :
+    further columns of the particles, as extraction makes them; image_optics : of the optics.
+    """
+    groups = sorted({optics[name].name for name in set(rows.tomogram.tolist())})
+    number = {name: i + 1 for i, name in enumerate(groups)}
+    by_name = {optics[name].name: optics[name] for name in set(rows.tomogram.tolist())}
+    optics_rows = [
+        {
+            "rlnOpticsGroup": number[name],
+            "rlnOpticsGroupName": name,
+            "rlnVoltage": by_name[name].voltage_kv,
+            "rlnSphericalAberration": by_name[name].spherical_aberration_mm,
+            "rlnAmplitudeContrast": by_name[name].amplitude_contrast,
+            "rlnTomoTiltSeriesPixelSize": by_name[name].image_pixel_angstrom,
+            **(image_optics or {}),
+        }
+        for name in groups
+    ]
+    columns = _particle_columns(rows)
+    columns["rlnOpticsGroup"] = np.array([number[optics[name].name] for name in rows.tomogram.tolist()])
+    columns |= {name: np.asarray(values) for name, values in (images or {}).items()}
+    particle_rows = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    blocks: dict[str, Sequence[Row] | Row] = {}
+    if images is not None:
+        blocks["general"] = {
+            "rlnTomoSubTomosAre2DStacks": int((image_optics or {})["rlnImageDimensionality"] == 2)
+        }
+    blocks |= {"optics": optics_rows, "particles": particle_rows}
+    written = [write_blocks(directory / "particles.star", blocks)]
+    sets: Row = {"rlnTomoParticlesFile": "particles.star", "rlnTomoTomogramsFile": tomograms_star}
+    written.append(write_blocks(directory / "optimisation_set.star", {"": sets | dict(averages or {})}))
+    return tuple(written)
+
+
+def _particle_columns(rows: ParticleRows) -> dict[str, NDArray[Any]]:
+    names = rows.tomogram.tolist()
+    columns: dict[str, NDArray[Any]] = {
+        "rlnTomoName": rows.tomogram,
+        "rlnTomoParticleName": np.array(
+            [f"{name}/{number}" for name, number in zip(names, rows.particle.tolist(), strict=True)]
+        ),
+    }
+    columns |= dict(zip(_CENTRED, rows.positions_xyz_angstrom.T, strict=True))
+    rotations = rows.rotations
+    if rows.prior_directions is not None and np.isfinite(rows.prior_directions).all():
+        subtomogram = _normal_frames(rows.prior_directions) @ rotation_y(90.0)
+        columns |= dict(zip(_SUBTOMOGRAM, euler_zyz_deg(subtomogram).T, strict=True))
+        columns |= {"rlnAngleTiltPrior": np.full(rows.n, 90.0), "rlnAnglePsiPrior": np.zeros(rows.n)}
+        rotations = np.swapaxes(subtomogram, 1, 2) @ rotations
+    columns |= dict(zip(_ANGLES, euler_zyz_deg(rotations).reshape(-1, 3).T, strict=True))
+    columns |= {name: np.zeros(rows.n) for name in _ORIGIN}
+    for name, values in (
+        ("rlnRandomSubset", rows.half),
+        ("rlnClassNumber", rows.class_number),
+        ("rlnHelicalTubeID", rows.tube),
+        ("rlnTomoManifoldIndex", rows.surface),
+    ):
+        if values is not None and (values > 0).all():
+            columns[name] = values
+    return columns
+
+
+def _normal_frames(directions: Array) -> Array:
+    """Rotations ``(n, 3, 3)`` whose z axis is a direction: the shortest turn about z, then y."""
+    z = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    azimuth = np.rad2deg(np.arctan2(z[:, 1], z[:, 0]))
+    polar = np.rad2deg(np.arccos(np.clip(z[:, 2], -1.0, 1.0)))
+    # R z = Rz(azimuth) Ry(polar) z.
+    return matrix_from_euler_zyz_deg(np.zeros(len(z)), -polar, -azimuth)
+
+
+def _from_corner(
+    rows: Sequence[Row],
+    names: NDArray[np.str_],
+    blocks: Mapping[str, Sequence[Row]],
+    tomograms: Mapping[str, Sequence[Row]],
+    shapes_px: Mapping[str, tuple[int, int, int]] | None,
+    source: Path,
+) -> Array:
+    """Positions in angstrom from the centre, of coordinates in pixels from the corner.
+
+    They count in pixels of the extracted images where the file has such (WarpTools), else of the tilt series.
+    """
+    corner = _columns(rows, _CORNER)
+    pixel = np.zeros(len(rows))
+    middle = np.zeros((len(rows), 3))
+    optics = {int(row["rlnOpticsGroup"]): row for row in _table(blocks, "rlnTomoTiltSeriesPixelSize") or []}
+    listed = {str(row["rlnTomoName"]): row for row in _table(tomograms, "rlnTomoSizeX") or []}
+    for i, row in enumerate(rows):
+        name = str(row.get("rlnTomoName", names[i]))
+        group = optics.get(int(row.get("rlnOpticsGroup", 0)), {})
+        tomogram = listed.get(name, {})
+        series_pixel = group.get("rlnTomoTiltSeriesPixelSize", tomogram.get("rlnTomoTiltSeriesPixelSize"))
+        pixel_here = group.get("rlnImagePixelSize", series_pixel)
+        shape = (shapes_px or {}).get(names[i], (shapes_px or {}).get(name))
+        if pixel_here is None or (shape is None and not tomogram):
+            raise DataUnfitError(
+                f"{source} counts in pixels from the corner of {name}, but its size is not known; give the "
+                "optimisation set, or the tomogram's shape"
+            )
+        pixel[i] = float(pixel_here)
+        if shape is not None:
+            middle[i] = np.array(shape[::-1]) // 2
+        else:
+            size = np.array([float(tomogram[f"rlnTomoSize{axis}"]) for axis in "XYZ"])
+            middle[i] = size / 2.0 * float(series_pixel or pixel_here) / pixel[i]
+    return (corner - middle) * pixel[:, None]
+
+
+def _tomogram_name(row: Row) -> str:
+    """Name of the series: WarpTools adds ``.tomostar``."""
+    name = str(row.get("rlnTomoName", row.get("rlnMicrographName", "")))
+    return name.removesuffix(".tomostar")
+
+
+def _numbers(rows: Sequence[Row], names: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Numbers after the slash of the particles' names, or in order within each tomogram."""
+    tails = [str(row.get("rlnTomoParticleName", "")).rpartition("/")[2] for row in rows]
+    if all(tail.isdigit() for tail in tails):
+        numbers = np.array([int(tail) for tail in tails], dtype=np.int64)
+        if len(set(zip(names.tolist(), numbers.tolist(), strict=True))) == len(rows):
+            return numbers
+    count: dict[str, int] = {}
+    counted = []
+    for name in names.tolist():
+        count[name] = count.get(name, 0) + 1
+        counted.append(count[name])
+    return np.array(counted, dtype=np.int64)
+
+
+def _columns(rows: Sequence[Row], names: Sequence[str], missing: float | None = None) -> Array:
+    """Columns ``(n, len(names))``; of those that are not there the given value."""
+    if missing is None and (lacking := [name for name in names if name not in rows[0]]):
+        raise DataUnfitError(f"the particle table lacks the columns {lacking}")
+    return np.array([[float(row.get(name, missing or 0.0)) for name in names] for row in rows])
+
+
+def _table(blocks: Mapping[str, Sequence[Row]], column: str) -> Sequence[Row] | None:
+    for rows in blocks.values():
+        if rows and column in rows[0]:
+            return rows
+    return None
+
+
+def _beside(star: Path, name: str) -> Path:
+    """A file a STAR file names: relative to RELION's project, which is a folder above."""
+    for folder in (star.parent, *star.parents):
+        if (folder / name).is_file():
+            return folder / name
+    raise DataUnfitError(f"{star} names {name}, which is neither beside it nor in a folder above")

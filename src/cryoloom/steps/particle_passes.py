@@ -1,0 +1,350 @@
+"""Passes over the particles of many series: a part of the step's work per series, images in its scratch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
+from cryoloom.algorithms.averaging.maps import radial_terms
+from cryoloom.algorithms.averaging.particle_images import (
+    BoxLayout,
+    ParticleImages,
+    choose_boxes,
+    delocalisation_angstrom,
+    extract_images,
+)
+from cryoloom.algorithms.averaging.passes import (
+    PassResult,
+    Poses,
+    SearchGrid,
+    insert_pass,
+    refine_pass,
+    search_pass,
+)
+from cryoloom.algorithms.averaging.pose_refinement import PosePrior
+from cryoloom.algorithms.averaging.reconstruction import Insertion
+from cryoloom.algorithms.averaging.refinement import PassOrder
+from cryoloom.contract.step import StepContext
+from cryoloom.errors import DataUnfitError
+from cryoloom.formats.pixels.array_files import open_arrays, write_arrays
+from cryoloom.model import ParticleRows, Particles, Stack, TiltSeries
+
+__all__ = ["SeriesWorker", "averaging_bytes", "image_stack", "joined_particles", "run_part"]
+
+Array = NDArray[np.float64]
+
+_LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
+
+
+def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[TiltSeries, ...]]:
+    """All particles of a set, and the series they are in, by name.
+
+    Raises DataUnfitError where one series comes in two versions, or pixel sizes differ.
+    """
+    series: dict[str, TiltSeries] = {}
+    for item in items:
+        for one in item.series:
+            if series.setdefault(one.name, one) != one:
+                raise DataUnfitError(
+                    f"the particles of {one.name} come with two versions of the series; "
+                    "pick or assign them on one alignment"
+                )
+    rows = ParticleRows.joined([item.rows() for item in items if item.n_particles])
+    unknown = sorted(set(rows.tomogram.tolist()) - set(series))
+    if unknown:
+        raise DataUnfitError(f"particles of {unknown} have no tilt series; the set has {sorted(series)}")
+    used = tuple(series[name] for name in sorted(set(rows.tomogram.tolist())))
+    sizes = {one.name: image_stack(one).pixel_size_angstrom for one in used}
+    if sizes and max(sizes.values()) > 1.001 * min(sizes.values()):
+        raise DataUnfitError(f"the series differ in pixel size: {sizes} A; average them apart")
+    return rows, used
+
+
+def image_stack(series: TiltSeries) -> Stack:
+    """Images that particles are taken from: before CTF correction and dose weighting."""
+    return series.unweighted_stack
+
+
+def averaging_bytes(series: TiltSeries, n_particles: int, layout: BoxLayout) -> int:
+    """Memory of one series' part: its images once, half of them again, and the sums."""
+    samples = len(layout.plane.kxy)
+    images = n_particles * len(series.included) * samples * 12
+    cubes = 6 * 12 * (2 * layout.crop_px + 5) ** 3 // 2
+    return 2 * images + cubes + (400 << 20)
+
+
+@dataclass
+class SeriesWorker:
+    """`refinement.Worker` that spreads series over the executor."""
+
+    context: StepContext
+    series: tuple[TiltSeries, ...]
+    rows: ParticleRows
+    diameter_angstrom: float
+    max_dose_per_angstrom2: float = math.inf
+    min_tilts: int = 1
+    prior_sd_angstrom: float = 10.0
+    use_directions: bool = True
+    crop_angstrom: float | None = None
+    n_visible: NDArray[np.int64] = field(init=False)
+    """Tilts that show each particle, ``(n,)``."""
+    log_likelihood: Array = field(init=False)
+    angle_sd_deg: Array = field(init=False)
+    shift_sd_angstrom: Array = field(init=False)
+    tilt_terms: dict[str, Array] = field(default_factory=dict)
+    """Cross and quadratic terms by tilt, summed over the particles of each series, ``(tilt, 2)``."""
+
+    def __post_init__(self) -> None:
+        n = self.rows.n
+        self.rows = replace(self.rows, rotations=np.array(self.rows.rotations))
+        self.n_visible = np.zeros(n, np.int64)
+        self.log_likelihood, self.angle_sd_deg, self.shift_sd_angstrom = (np.zeros(n) for _ in range(3))
+        self._members = [np.flatnonzero(self.rows.tomogram == one.name) for one in self.series]
+        self._shifts = np.zeros((n, 3))
+        self._gains: dict[int, NDArray[np.float32]] = {}
+        self._layout: BoxLayout | None = None
+        self._n_orders = 0
+
+    @property
+    def image_pixel_angstrom(self) -> float:
+        """Of the tilt images."""
+        return image_stack(self.series[0]).pixel_size_angstrom
+
+    def layout(self, resolution_angstrom: float) -> BoxLayout:
+        """Boxes for work to a resolution, at the largest defocus of all series."""
+        apart = max(delocalisation_angstrom(one, resolution_angstrom) for one in self.series)
+        return choose_boxes(self.diameter_angstrom, resolution_angstrom, self.image_pixel_angstrom, apart)
+
+    @property
+    def positions_xyz_angstrom(self) -> Array:
+        """Present positions, ``(n, 3)``."""
+        return self.rows.positions_xyz_angstrom + self._shifts
+
+    def extract(self, layout: BoxLayout) -> None:
+        """Cut all particles at their present positions."""
+        self.rows = replace(self.rows, positions_xyz_angstrom=self.positions_xyz_angstrom)
+        self._shifts = np.zeros_like(self._shifts)
+        self._layout, self._gains = layout, {}
+        parts = [
+            {
+                "kind": "extract",
+                "series": one,
+                "positions": self.rows.positions_xyz_angstrom[mine],
+                "layout": [layout.cut_px, layout.box_px, layout.crop_px, layout.image_pixel_angstrom],
+                "max_dose": self.max_dose_per_angstrom2,
+                "folder": self._folder(i),
+            }
+            for i, (one, mine) in enumerate(zip(self.series, self._members, strict=True))
+        ]
+        for mine, made in zip(self._members, self.context.imap(run_part, parts), strict=True):
+            self.n_visible[mine] = made["n_visible"]
+        if self.rows.half is None:
+            raise DataUnfitError("particles have no halves; assign them before they are averaged")
+        shown = self.n_visible >= self.min_tilts
+        self.rows = replace(self.rows, half=np.where(shown, self.rows.half, 0))
+
+    @property
+    def poses(self) -> list[Poses]:
+        """Present poses by series."""
+        return [self._poses(mine) for mine in self._members]
+
+    def radial_terms(self, reference: torch.Tensor, band_angstrom: float) -> tuple[float, float]:
+        """Cross and quadratic term of all particles with the radial part of a reference."""
+        order = PassOrder("insert", (reference, reference), band_angstrom, 0.0)
+        found = self.context.imap(run_part, self._parts("radial", order))
+        cross, quadratic = np.sum([made["terms"] for made in found], axis=0)
+        return float(cross), float(quadratic)
+
+    def run(self, order: PassOrder) -> Iterator[PassResult]:
+        """Results by series, in their order; poses and noise are kept."""
+        made = self.context.imap(run_part, self._parts(order.kind, order))
+        for i, (mine, arrays) in enumerate(zip(self._members, made, strict=True)):
+            result = _result(arrays, order.insert_to, self._needed_layout().crop_px)
+            yield result
+            if order.kind == "insert":
+                continue
+            self.rows.rotations[mine] = result.rotations
+            self._shifts[mine] = result.shifts_xyz_angstrom
+            self.log_likelihood[mine] = result.log_likelihood
+            self.angle_sd_deg[mine] = result.angle_sd_deg
+            self.shift_sd_angstrom[mine] = result.shift_sd_angstrom
+            if order.kind == "refine":
+                self.tilt_terms[self.series[i].name] = result.terms.sum(axis=0)
+                self._gains[i] = self._gain(result.noise)
+
+    def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
+        """Sums with rotations exchanged among the particles of each half."""
+        kept, self.rows = self.rows, replace(self.rows, rotations=self.rows.rotations.copy())
+        for half in (1, 2):
+            mine = np.flatnonzero(kept.half == half)
+            self.rows.rotations[mine] = kept.rotations[rng.permutation(mine)]
+        total: tuple[Insertion, Insertion] | None = None
+        for result in self.run(PassOrder("insert", None, 0.0, insert_to)):
+            if total is None:
+                total = result.halves
+            else:
+                total[0].add(result.halves[0])
+                total[1].add(result.halves[1])
+        self.rows = kept
+        if total is None:
+            raise DataUnfitError("there is no series with particles to average")
+        return total
+
+    def _parts(self, kind: str, order: PassOrder) -> list[dict[str, Any]]:
+        self._n_orders += 1
+        shared = self.context.scratch() / f"order_{self._n_orders:03d}"
+        arrays: dict[str, NDArray[Any]] = {}
+        if order.references is not None:
+            arrays["first"], arrays["second"] = (half.numpy() for half in order.references)
+        if order.grid is not None:
+            arrays["grid_rotations"] = order.grid.rotations
+            arrays["grid_shifts"] = order.grid.shifts_xyz_angstrom
+        write_arrays(shared, arrays)
+        parts = []
+        for i, poses in enumerate(self.poses):
+            part: dict[str, Any] = {
+                "kind": kind,
+                "folder": self._folder(i),
+                "shared": shared,
+                "half": poses.half,
+                "rotations": poses.rotations,
+                "shifts": poses.shifts_xyz_angstrom,
+                "shift_sd": self.prior_sd_angstrom,
+                "band": order.band_angstrom,
+                "insert_to": order.insert_to,
+                "temperature": 1.0 if order.grid is None else order.grid.temperature,
+            }
+            if poses.prior.directions is not None and poses.prior.width_deg is not None:
+                part |= {"directions": poses.prior.directions, "width": poses.prior.width_deg}
+            if i in self._gains:
+                part["gain"] = self._gains[i]
+            parts.append(part)
+        return parts
+
+    def _poses(self, mine: NDArray[np.int64]) -> Poses:
+        rows, half = self.rows, self.rows.half
+        directions, width = rows.prior_directions, rows.prior_width_deg
+        with_prior = self.use_directions and directions is not None and width is not None
+        prior = PosePrior(
+            self.prior_sd_angstrom,
+            directions[mine] if with_prior and directions is not None else None,
+            width[mine] if with_prior and width is not None else None,
+        )
+        return Poses(
+            np.zeros(len(mine), np.int64) if half is None else half[mine],
+            rows.rotations[mine],
+            self._shifts[mine],
+            prior,
+        )
+
+    def _gain(self, noise: Array) -> NDArray[np.float32]:
+        """Factor of data and weights by tilt and sample: noise expected over found, smooth in shells."""
+        found, expected = (_smooth(noise[..., column]) for column in (0, 1))
+        known = found > 0
+        ratio = np.ones(found.shape)
+        ratio[known] = np.clip(expected[known] / found[known], _LEAST_GAIN, _LARGEST_GAIN)
+        for row, is_known in zip(ratio, known, strict=True):
+            if is_known.any():
+                last = int(np.flatnonzero(is_known)[-1])
+                row[last + 1 :] = row[last]
+        shell = np.minimum(self._needed_layout().plane.shell, ratio.shape[1] - 1)
+        return ratio[:, shell].astype(np.float32)
+
+    def _folder(self, i: int) -> Path:
+        return self.context.scratch() / f"images_{i:04d}"
+
+    def _needed_layout(self) -> BoxLayout:
+        if self._layout is None:
+            raise ValueError("extract particles before passes are run over them")
+        return self._layout
+
+
+def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray[Any]]:
+    """One series' share of a pass, or of an extraction."""
+    folder = Path(part["folder"])
+    if part["kind"] == "extract":
+        cut, box, crop, pixel = part["layout"]
+        images = extract_images(
+            part["series"],
+            image_stack(part["series"]).images,
+            part["positions"],
+            BoxLayout(int(cut), int(box), int(crop), float(pixel)),
+            max_dose_per_angstrom2=part["max_dose"],
+        )
+        write_arrays(folder, images.arrays())
+        return {"n_visible": images.visible.sum(axis=1)}
+    images = ParticleImages.of_arrays(open_arrays(folder))
+    shared = open_arrays(Path(part["shared"]))
+    n_used = images.plane.n_within(part["band"]) if part["band"] > 0 else 0
+    highest = float(images.plane.radius[-1])
+    maps = [torch.tensor(shared[name]) for name in ("first", "second") if name in shared]
+    cubes = [cube_of_map(density, highest) for density in maps]
+    if part["kind"] == "radial":
+        return {"terms": np.array(radial_terms(images, cubes[0], n_used))}
+    poses = Poses(
+        part["half"],
+        part["rotations"],
+        part["shifts"],
+        PosePrior(part["shift_sd"], part.get("directions"), part.get("width")),
+    )
+    gain, insert_to = part.get("gain"), part["insert_to"]
+    if part["kind"] == "insert":
+        return _sums(insert_pass(images, poses, insert_to, gain=gain))
+    if part["kind"] == "refine":
+        return _arrays(refine_pass(images, cubes, poses, n_used, insert_to, gain=gain))
+    grid = SearchGrid(shared["grid_rotations"], shared["grid_shifts"], part["temperature"])
+    then_refine = part["kind"] == "search_refine"
+    return _arrays(
+        search_pass(images, cubes, poses, grid, n_used, insert_to, gain=gain, then_refine=then_refine)
+    )
+
+
+def _smooth(by_shell: Array) -> Array:
+    """Rows ``(tilt, shell)`` averaged over three shells."""
+    padded = np.pad(by_shell, ((0, 0), (1, 1)))
+    return 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]
+
+
+_SCALARS = ("log_likelihood", "n_effective", "angle_sd_deg", "shift_sd_angstrom", "terms", "noise")
+
+
+def _arrays(result: PassResult) -> dict[str, NDArray[Any]]:
+    named = {name: getattr(result, name) for name in _SCALARS}
+    return {
+        "rotations": result.rotations,
+        "shifts": result.shifts_xyz_angstrom,
+        **named,
+        **_sums(result.halves),
+    }
+
+
+def _sums(halves: tuple[Insertion, Insertion]) -> dict[str, NDArray[Any]]:
+    made = {}
+    for i, half in enumerate(halves):
+        made[f"data_{i}"], made[f"weights_{i}"] = half.data.numpy(), half.weights.numpy()
+    return made
+
+
+def _result(arrays: Mapping[str, NDArray[Any]], insert_to: float, box_px: int) -> PassResult:
+    halves = []
+    for i in (0, 1):
+        half = Insertion(box_px, insert_to)
+        half.data = torch.tensor(arrays[f"data_{i}"])
+        half.weights = torch.tensor(arrays[f"weights_{i}"])
+        halves.append(half)
+    empty = np.zeros(0)
+    named = {name: arrays.get(name, empty) for name in _SCALARS}
+    return PassResult(
+        rotations=arrays.get("rotations", np.zeros((0, 3, 3))),
+        shifts_xyz_angstrom=arrays.get("shifts", np.zeros((0, 3))),
+        **named,
+        halves=(halves[0], halves[1]),
+    )
