@@ -28,7 +28,14 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.projection import beam_coordinate, project
 from cryoloom.model import Pixels, Tilt, TiltSeries
 
-__all__ = ["BoxLayout", "ParticleImages", "choose_boxes", "delocalisation_angstrom", "extract_images"]
+__all__ = [
+    "BoxLayout",
+    "ParticleImages",
+    "SampleFilters",
+    "choose_boxes",
+    "delocalisation_angstrom",
+    "extract_images",
+]
 
 _BATCH = 64
 _EDGE_PX = 4.0
@@ -142,7 +149,7 @@ def extract_images(
     weights = np.zeros((n, len(tilts), m), np.float32)
     visible = np.zeros((n, len(tilts)), bool)
     matrices = []
-    filters = _Filters(series, layout, plane)
+    filters = _CutFilters(series, layout)
     for t, tilt in enumerate(tilts):
         pose = tilt.pose
         if pose is None or tilt.section is None:
@@ -163,9 +170,8 @@ def extract_images(
         for start in range(0, len(chosen), _BATCH):
             batch = chosen[start : start + _BATCH]
             spectra = _cut_spectra(image, place[batch], layout)
-            data[batch, t], weights[batch, t] = filters.apply(
-                spectra, tilt, heights[batch], noise, damage=damage
-            )
+            data[batch, t] = filters.data(spectra, tilt, heights[batch], noise, damage=damage)
+            weights[batch, t] = filters.weights(tilt, heights[batch], noise, damage=damage)
     return ParticleImages(
         plane,
         np.array(matrices).reshape(-1, 3, 3),
@@ -256,54 +262,39 @@ def _noise_power(image: torch.Tensor, layout: BoxLayout) -> NDArray[np.float64]:
     return np.concatenate([shells[:1], shells, shells[-1:]])
 
 
-class _Filters:
-    """CTF, damage and noise of a series on the grids of a layout."""
+class SampleFilters:
+    """CTF, damage and noise of a series on the samples of a layout."""
 
-    def __init__(self, series: TiltSeries, layout: BoxLayout, plane: HalfPlane) -> None:
-        self._microscope = series.microscope
-        self._layout, self._plane = layout, plane
-        pixel = layout.pixel_size_angstrom
-        fy, fx = (f.double() / pixel for f in frequencies_rfft((layout.box_px, layout.box_px)))
-        self._squared, self._angle = fy**2 + fx**2, torch.atan2(fy, fx)
-        kx, ky = torch.tensor(plane.kxy.T / plane.box_angstrom)
-        self._squared_kept, self._angle_kept = kx**2 + ky**2, torch.atan2(ky, kx)
-        y, x = np.mgrid[: layout.crop_px, : layout.crop_px] - layout.crop_px // 2
-        radius = np.hypot(y, x)
-        edge = np.clip((0.5 * layout.crop_px - radius) / _EDGE_PX, 0.0, 1.0)
-        self._mask = torch.tensor(0.5 - 0.5 * np.cos(np.pi * edge), dtype=torch.float32)
+    def __init__(self, series: TiltSeries, layout: BoxLayout) -> None:
+        self._microscope, self._layout = series.microscope, layout
+        kx, ky = torch.tensor(layout.plane.kxy.T / layout.plane.box_angstrom)
+        self._squared, self._angle = kx**2 + ky**2, torch.atan2(ky, kx)
 
-    def apply(
+    def transfer(self, tilt: Tilt, heights_angstrom: NDArray[np.float64], *, damage: bool) -> torch.Tensor:
+        """CTF times damage of every particle, ``(n, m)`` float64; positive at low frequency."""
+        chi = self.phase(self._squared, self._angle, tilt, heights_angstrom)
+        return torch.sin(chi) * self.left(self._squared, tilt, damage=damage)
+
+    def weights(
         self,
-        spectra: torch.Tensor,
         tilt: Tilt,
         heights_angstrom: NDArray[np.float64],
         noise: NDArray[np.float64],
         *,
         damage: bool,
-    ) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
-        """Data and weights ``(n, m)`` of spectra ``(n, box, box // 2 + 1)`` at heights over the origin."""
-        box, crop = self._layout.box_px, self._layout.crop_px
-        n_pixels = float(crop**2)
-        variance, left = self._variance(self._squared, noise), self._left(self._squared, tilt, damage=damage)
-        chi = self._phase(self._squared, self._angle, tilt, heights_angstrom)
-        multiplied = spectra * (-2.0 / n_pixels * torch.sin(chi) * left / variance).float()
-        # The origin is at index 0: the crop's centre comes from both ends.
-        images = torch.fft.irfft2(multiplied, s=(box, box))
-        small = torch.fft.fftshift(images, dim=(1, 2))
-        low = box // 2 - crop // 2
-        small = small[:, low : low + crop, low : low + crop] * self._mask
-        data = self._plane.take(torch.fft.rfft2(torch.fft.ifftshift(small, dim=(1, 2))))
-        variance_kept = self._variance(self._squared_kept, noise)
-        left_kept = self._left(self._squared_kept, tilt, damage=damage)
-        chi = self._phase(self._squared_kept, self._angle_kept, tilt, heights_angstrom)
-        ripples = self._ripples(tilt)
-        squared_ctf = 0.5 - 0.5 * torch.cos(2.0 * chi) * ripples
-        weights = 2.0 / n_pixels * squared_ctf * left_kept**2 / variance_kept
-        return data.to(torch.complex64).numpy(), weights.float().numpy()
+    ) -> NDArray[np.float32]:
+        """Weights ``(n, m)`` of particles at heights over the origin; noise : power by shells of the box."""
+        chi = self.phase(self._squared, self._angle, tilt, heights_angstrom)
+        squared_ctf = 0.5 - 0.5 * torch.cos(2.0 * chi) * self._ripples(tilt)
+        left = self.left(self._squared, tilt, damage=damage)
+        n_pixels = float(self._layout.crop_px**2)
+        found = 2.0 / n_pixels * squared_ctf * left**2 / self.variance(self._squared, noise)
+        return found.float().numpy()
 
-    def _phase(
+    def phase(
         self, squared: torch.Tensor, angle: torch.Tensor, tilt: Tilt, heights: NDArray[np.float64]
     ) -> torch.Tensor:
+        """Phase of the CTF at squared frequencies and directions, ``(n, ...)`` radians."""
         ctf = tilt.ctf
         if ctf is None:
             raise DataUnfitError(f"tilt {tilt.acquisition_index} has no CTF; run estimate_ctf")
@@ -313,12 +304,14 @@ class _Filters:
         height = torch.tensor(heights).reshape(-1, *([1] * squared.ndim))
         return ctf_phase(squared, defocus - height, self._microscope, ctf.phase_shift_deg)
 
-    def _variance(self, squared: torch.Tensor, noise: NDArray[np.float64]) -> torch.Tensor:
+    def variance(self, squared: torch.Tensor, noise: NDArray[np.float64]) -> torch.Tensor:
+        """Power of the noise at squared frequencies."""
         shells = torch.sqrt(squared) * self._layout.box_px * self._layout.pixel_size_angstrom
         found = np.interp(shells.numpy().ravel(), np.arange(len(noise)), noise)
         return torch.tensor(found).reshape(squared.shape)
 
-    def _left(self, squared: torch.Tensor, tilt: Tilt, *, damage: bool) -> torch.Tensor:
+    def left(self, squared: torch.Tensor, tilt: Tilt, *, damage: bool) -> torch.Tensor:
+        """Amplitude that radiation damage leaves."""
         if not damage:
             return torch.ones_like(squared)
         left = mean_dose_weights(
@@ -336,8 +329,42 @@ class _Filters:
         two thirds of the crop.
         """
         defocus = 0.0 if tilt.ctf is None else tilt.ctf.defocus_angstrom
-        wavelength, k = self._microscope.wavelength_angstrom, torch.sqrt(self._squared_kept)
+        wavelength, k = self._microscope.wavelength_angstrom, torch.sqrt(self._squared)
         cs = self._microscope.spherical_aberration_mm * 1e7
         apart = (2.0 * (wavelength * defocus * k - cs * wavelength**3 * k**3)).abs()
         crop = self._layout.crop_px * self._layout.pixel_size_angstrom
         return torch.clip((0.5 * crop + crop / 3.0 - apart) / (2.0 * crop / 3.0), 0.0, 1.0)
+
+
+class _CutFilters(SampleFilters):
+    """The same, and what is done to whole boxes before they are cropped."""
+
+    def __init__(self, series: TiltSeries, layout: BoxLayout) -> None:
+        super().__init__(series, layout)
+        fy, fx = (f.double() / layout.pixel_size_angstrom for f in frequencies_rfft((layout.box_px,) * 2))
+        self._whole_squared, self._whole_angle = fy**2 + fx**2, torch.atan2(fy, fx)
+        self._plane = layout.plane
+        y, x = np.mgrid[: layout.crop_px, : layout.crop_px] - layout.crop_px // 2
+        edge = np.clip((0.5 * layout.crop_px - np.hypot(y, x)) / _EDGE_PX, 0.0, 1.0)
+        self._mask = torch.tensor(0.5 - 0.5 * np.cos(np.pi * edge), dtype=torch.float32)
+
+    def data(
+        self,
+        spectra: torch.Tensor,
+        tilt: Tilt,
+        heights_angstrom: NDArray[np.float64],
+        noise: NDArray[np.float64],
+        *,
+        damage: bool,
+    ) -> NDArray[np.complex64]:
+        """Data ``(n, m)`` of spectra ``(n, box, box // 2 + 1)`` whose origin is at index 0."""
+        box, crop = self._layout.box_px, self._layout.crop_px
+        squared = self._whole_squared
+        chi = self.phase(squared, self._whole_angle, tilt, heights_angstrom)
+        factor = -2.0 / crop**2 * torch.sin(chi) * self.left(squared, tilt, damage=damage)
+        multiplied = spectra * (factor / self.variance(squared, noise)).float()
+        images = torch.fft.fftshift(torch.fft.irfft2(multiplied, s=(box, box)), dim=(1, 2))
+        low = box // 2 - crop // 2
+        small = images[:, low : low + crop, low : low + crop] * self._mask
+        taken = self._plane.take(torch.fft.rfft2(torch.fft.ifftshift(small, dim=(1, 2))))
+        return taken.to(torch.complex64).numpy()

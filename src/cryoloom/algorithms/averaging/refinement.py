@@ -175,7 +175,7 @@ def refine_average(
                 break
             # Once more over all orientations: what went astray early is found with the better map.
             searched, stalled = True, 0
-            loop.search_again(max(_SEARCH_ANGSTROM, 1.5 * band))
+            loop.search_again()
     return loop.finish(rng)
 
 
@@ -202,7 +202,7 @@ class _Loop:
             grid = SearchGrid(
                 rotation_grid(self._angular_step(band), group), shift_grid(range_angstrom, step)
             )
-            sharp = band <= 1.3 * _SEARCH_ANGSTROM
+            sharp = band <= 1.3 * self._search_band()
             kind: Literal["search", "search_refine"] = "search_refine" if sharp else "search"
             highest = self._highest() if sharp else min(2.0 * self._box_angstrom() / band, self._highest())
             made = self._pass(PassOrder(kind, self.references, band, highest, grid), checks_poses=True)
@@ -210,14 +210,15 @@ class _Loop:
             if sharp and (made.n_effective < _SETTLED or i >= 3):
                 return max(agreed, 0.5 * band)
             if (made.evidence or 0.0) > 0.25:
-                band = max(agreed, 0.5 * band, 0.9 * _SEARCH_ANGSTROM)
+                band = max(agreed, 0.5 * band, self._search_band())
             elif i >= 2:
-                band = max(0.8 * band, _SEARCH_ANGSTROM)
-            range_angstrom = max(2.0 * step, 0.5 * range_angstrom)
+                band = max(0.8 * band, self._search_band())
+            range_angstrom = step
         return band
 
-    def search_again(self, band: float) -> None:
+    def search_again(self) -> None:
         """Search about the present poses, and keep what refinement makes of the best."""
+        band = self._search_band()
         group = symmetry_matrices(self.settings.symmetry)
         grid = SearchGrid(rotation_grid(self._angular_step(band), group), shift_grid(6.0, 3.0))
         self._pass(PassOrder("search_refine", self.references, band, self._highest(), grid))
@@ -334,12 +335,19 @@ class _Loop:
     def _box_angstrom(self) -> float:
         return self.layout.plane.box_angstrom
 
+    def _search_band(self) -> float:
+        """Finest band of a search: refinement must find its way from the nearest of its orientations.
+
+        An orientation of a grid of 7.5 degrees is at most 6 away; poses are drawn in from band over radius.
+        """
+        return max(_SEARCH_ANGSTROM, 0.13 * self.settings.diameter_angstrom)
+
     def _angular_step(self, band: float) -> float:
         """A little finer than Crowther's band over diameter."""
         if self.settings.angular_step_deg is not None:
             return self.settings.angular_step_deg
         coarsest = 15.0 if len(symmetry_matrices(self.settings.symmetry)) == 1 else 7.5
-        return float(np.clip(np.rad2deg(0.5 * band / self.settings.diameter_angstrom), 5.0, coarsest))
+        return float(np.clip(np.rad2deg(0.5 * band / self.settings.diameter_angstrom), 7.5, coarsest))
 
 
 def _first_reference(

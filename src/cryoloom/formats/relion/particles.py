@@ -93,7 +93,9 @@ def relion_particle_rows(
         )
     broken = [i + 1 for i, row in enumerate(rows) if any(value != value for value in row.values())]
     if broken:
-        raise DataUnfitError(f"{source} is cut off: the particles {broken[:5]} have fewer values than columns")
+        raise DataUnfitError(
+            f"{source} is cut off: the particles {broken[:5]} have fewer values than columns"
+        )
     names = np.array([_tomogram_name(row) for row in rows])
     subtomogram = matrix_from_euler_zyz_deg(*_columns(rows, _SUBTOMOGRAM, 0.0).T)
     rotations = subtomogram @ matrix_from_euler_zyz_deg(*_columns(rows, _ANGLES, 0.0).T)
