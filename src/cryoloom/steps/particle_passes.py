@@ -97,6 +97,8 @@ class SeriesWorker:
     n_visible: NDArray[np.int64] = field(init=False)
     """Tilts that show each particle, ``(n,)``."""
     log_likelihood: Array = field(init=False)
+    scale: Array = field(init=False)
+    """Strength of each particle over the average's, ``(n,)``."""
     angle_sd_deg: Array = field(init=False)
     shift_sd_angstrom: Array = field(init=False)
     tilt_terms: dict[str, Array] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class SeriesWorker:
         self.rows = replace(self.rows, rotations=np.array(self.rows.rotations))
         self.n_visible = np.zeros(n, np.int64)
         self.log_likelihood, self.angle_sd_deg, self.shift_sd_angstrom = (np.zeros(n) for _ in range(3))
+        self.scale = np.ones(n)
         self._members = [np.flatnonzero(self.rows.tomogram == one.name) for one in self.series]
         self._shifts = np.zeros((n, 3))
         self._gains: dict[int, NDArray[np.float32]] = {}
@@ -176,9 +179,20 @@ class SeriesWorker:
             self.log_likelihood[mine] = result.log_likelihood
             self.angle_sd_deg[mine] = result.angle_sd_deg
             self.shift_sd_angstrom[mine] = result.shift_sd_angstrom
+            if order.kind != "search":
+                cross, quadratic = result.terms.sum(axis=1).T
+                self.scale[mine] = cross / np.maximum(quadratic, 1e-12)
             if order.kind == "refine":
                 self.tilt_terms[self.series[i].name] = result.terms.sum(axis=0)
                 self._gains[i] = self._gain(result.noise)
+
+    def drop_weak(self, least_scale: float) -> None:
+        """Take particles out of their half whose strength is less than a part of the median's."""
+        if self.rows.half is None:
+            return
+        used = self.rows.half > 0
+        weak = used & (self.scale < least_scale * np.median(self.scale[used]))
+        self.rows = replace(self.rows, half=np.where(weak, 0, self.rows.half))
 
     def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
         """Sums with rotations exchanged among the particles of each half."""
@@ -255,8 +269,8 @@ class SeriesWorker:
             if is_known.any():
                 last = int(np.flatnonzero(is_known)[-1])
                 row[last + 1 :] = row[last]
-        shell = np.minimum(self._needed_layout().plane.shell, ratio.shape[1] - 1)
-        return ratio[:, shell].astype(np.float32)
+        shell = np.minimum(self._needed_layout().plane.shell, noise.shape[1] - 1)
+        return np.take(ratio, shell, axis=1).astype(np.float32)
 
     def _folder(self, i: int) -> Path:
         return self.context.scratch() / f"images_{i:04d}"
@@ -309,8 +323,10 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
 
 def _smooth(by_shell: Array) -> Array:
     """Rows ``(tilt, shell)`` averaged over three shells."""
-    padded = np.pad(by_shell, ((0, 0), (1, 1)))
-    return 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]
+    smooth = 0.5 * by_shell
+    smooth[:, 1:] += 0.25 * by_shell[:, :-1]
+    smooth[:, :-1] += 0.25 * by_shell[:, 1:]
+    return smooth
 
 
 _SCALARS = ("log_likelihood", "n_effective", "angle_sd_deg", "shift_sd_angstrom", "terms", "noise")

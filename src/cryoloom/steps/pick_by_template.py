@@ -46,7 +46,7 @@ from cryoloom.formats.exchange.atomic_model import ATOMIC_MODEL_SUFFIXES, read_a
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
-from cryoloom.model import Ctf, ParticleRows, Particles, Tomogram
+from cryoloom.model import Average, Ctf, ParticleRows, Particles, Tomogram
 
 __all__ = ["PickByTemplateParams", "pick_by_template"]
 
@@ -247,6 +247,7 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
         context.new_table("particles", rows.columns()),
         (series,),
         (tomogram,),
+        template=_stored(density, density_voxel, diameter, params, context),
         species=params.species or (params.template.name.split(".")[0] if params.template else "particle"),
         diameter_angstrom=diameter,
         symmetry=params.symmetry,
@@ -288,6 +289,20 @@ def _density(params: PickByTemplateParams) -> tuple[NDArray[np.float64], float, 
             f"{min(density.shape) * voxel:.0f} A wide; correct the diameter or template_voxel_angstrom"
         )
     return _light(density, voxel, diameter, params.contrast), voxel, diameter
+
+
+def _stored(
+    density: NDArray[np.float64],
+    voxel: float,
+    diameter: float,
+    params: PickByTemplateParams,
+    context: StepContext,
+) -> Average:
+    """The template as the particles' rotations mean it, light, to start a refinement from."""
+    sink = context.new_pixels("template", density.shape, voxel, kind="volume")
+    sink[...] = density.astype(np.float32)
+    name = params.template.name.split(".")[0] if params.template else "template"
+    return Average(name, sink, voxel, symmetry=params.symmetry, diameter_angstrom=diameter)
 
 
 def _light(density: NDArray[np.float64], voxel: float, diameter: float, contrast: str) -> NDArray[np.float64]:

@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 
 _JOINED_BELOW_ANGSTROM = 40.0
 _MAX_SEARCHES = 6
+# False picks fit to noise have a small part of a particle's density.
+_LEAST_SCALE = 0.33
 # Orientations that share a posterior when search gives way to refinement.
 _SETTLED = 3.0
 _SEARCH_ANGSTROM, _FIRST_LAYOUT_ANGSTROM = 20.0, 14.0
@@ -86,6 +88,9 @@ class Worker(Protocol):
 
     def run(self, order: PassOrder) -> Iterable[PassResult]:
         """Results by series, in their order; poses and noise are kept."""
+
+    def drop_weak(self, least_scale: float) -> None:
+        """Leave out particles whose strength is less than a part of the median's."""
 
     def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
         """Sums with rotations exchanged among the particles of each half."""
@@ -162,6 +167,7 @@ def refine_average(
     stalled, best, searched = 0, math.inf, poses_known
     while loop.n_done < settings.max_iterations:
         resolution = loop.refine(band)
+        worker.drop_weak(_LEAST_SCALE)
         limit = _finest_of(loop.layout)
         if resolution < 1.15 * limit and limit > 1.05 * finest:
             loop.change_layout(max(finest, min(resolution, limit) / 1.6))

@@ -20,7 +20,7 @@ __all__ = ["read_relion4_tomograms"]
 
 
 def read_relion4_tomograms(star: Path) -> dict[str, TiltSeries]:
-    """Tilt series without images, by name without ``.tomostar``; a tilt's section is its place in the file."""
+    """Tilt series without images, by name without ``.tomostar``; a tilt's section is its row."""
     blocks = read_blocks(star)
     found: dict[str, TiltSeries] = {}
     for row in blocks.get("global", []):

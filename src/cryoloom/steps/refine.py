@@ -1,0 +1,412 @@
+"""Refine the poses of particles and their average, from the first low-pass to the last shell.
+
+The particles' own tilt images are compared with projections of the average: every pose has a likelihood that
+counts all tilts, each with its CTF at the particle's depth, its radiation damage and its noise. While poses
+are uncertain all orientations are searched and the average is made of all that are probable; once they are
+not, rotations and shifts climb to the maximum of their likelihood by Gauss-Newton steps. Pixels become
+smaller as the resolution rises. Two halves of the particles never see each other's map beyond 40 A.
+
+The resolution is that of the masked halves, less what the mask alone would make (phase randomisation), and it
+is given only where the halves agree on more than what does not depend on orientation: shells and imposed
+symmetry agree even if every pose is wrong. Beside it stands the correlation without the radial part, and what
+it would be with the orientations exchanged among the particles.
+
+Each pose's standard deviations follow from the curvature of its likelihood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.averaging.evaluation import pose_evidence
+from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
+from cryoloom.algorithms.averaging.refinement import Refined, RefinementSettings, refine_average
+from cryoloom.contract import Bounds, Column, Figure, Outputs, Record
+from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.exchange.file_digests import file_digests
+from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.geometry.symmetry import symmetry_matrices
+from cryoloom.model import Average, FscCurve, ParticleRows, Particles, TiltSeries
+from cryoloom.steps.particle_passes import SeriesWorker, averaging_bytes, joined_particles
+
+__all__ = ["RefineParams", "refine"]
+
+_LEAST_PARTICLES = 4
+_DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
+
+
+class RefineParams(StepParams):
+    """What a user may choose."""
+
+    reference: Path | None = Field(
+        None, description="First map (.mrc), density light. Unset: what the particles were picked with."
+    )
+    symmetry: str = Field("C1", description="Point group with RELION's axes: C1, C6, D2, T, O, I.")
+    diameter_angstrom: float | None = Field(
+        None, gt=0, description="Diameter of the particle. Unset: as it was picked."
+    )
+    initial_lowpass_angstrom: float = Field(
+        40.0,
+        ge=10,
+        description="Resolution of the first reference; finer detail must come from the particles.",
+    )
+    shift_range_angstrom: float = Field(
+        12.0, gt=0, description="How far from where they were picked particles are looked for."
+    )
+    angular_step_deg: float | None = Field(
+        None, ge=2, le=30, description="Step of the first searches. Unset: by symmetry and resolution."
+    )
+    tilt_prior_deg: float | None = Field(
+        None,
+        gt=0,
+        description="Standard deviation of the angle to the direction a particle was picked with. Unset: as "
+        "the particles have it.",
+    )
+    finest_resolution_angstrom: float | None = Field(
+        None, gt=0, description="Stop at this resolution. Unset: at what the images' pixels hold."
+    )
+    max_dose_per_angstrom2: float | None = Field(
+        None, gt=0, description="Leave out tilts after this dose. Unset: none; dose weighs them down."
+    )
+    min_tilts: int = Field(5, ge=1, description="Leave out particles that fewer tilts show.")
+    max_iterations: int = Field(20, ge=1, le=100, description="Passes at most.")
+    keep_halves: bool = Field(False, description="Keep the halves that the particles have.")
+
+
+FIGURES = (
+    Figure(
+        "resolution_angstrom",
+        "angstrom",
+        "Resolution",
+        "Where the masked halves' correlation, less what the mask alone makes, falls to 0.143. Not given "
+        "where the halves agree only in what does not depend on orientation.",
+        good="near the bound that the number of particles sets",
+        column=Column("Resolution"),
+    ),
+    Figure(
+        "n_particles",
+        "particles",
+        "Particles averaged",
+        "Particles in either half.",
+        column=Column("Particles", digits=0),
+    ),
+    Figure(
+        "pose_evidence",
+        "",
+        "Non-radial correlation",
+        "Mean correlation of the halves, without symmetry and without their radial means, to the resolution. "
+        "0.0 to 0.2 for random orientations, whatever the usual curve says.",
+        good="above 0.3",
+        bounds=Bounds(0.3, 0.15, "random orientations give up to 0.2"),
+    ),
+    Figure(
+        "null_evidence",
+        "",
+        "Non-radial correlation of exchanged orientations",
+        "The same when the orientations are exchanged among the particles: what no pose has any part in.",
+        good="near 0",
+    ),
+    Figure(
+        "angle_sd_deg",
+        "deg",
+        "Precision of orientations, median",
+        "Standard deviation of a particle's whole rotation, from the curvature of its likelihood.",
+        good="below 3",
+    ),
+    Figure(
+        "shift_sd_angstrom",
+        "angstrom",
+        "Precision of positions, median",
+        "Standard deviation of a particle's position along all three axes together, likewise.",
+        good="below 2",
+    ),
+    Figure(
+        "left_out_percent",
+        "percent",
+        "Particles left out",
+        "Duplicates, particles that too few tilts show, and those whose density is less than a third of the "
+        "average's.",
+        good="below 10",
+    ),
+)
+RECORDS = (
+    Record(
+        "fsc",
+        "Correlation of the halves by shells: masked, unmasked, randomised, non-radial, null.",
+        shows="curves",
+    ),
+    Record("iterations", "Band, resolution, certainty and movement of every pass.", shows="table"),
+    Record("left_out", "How many particles were left out, and why.", shows="table"),
+    Record(
+        "tilt_scales",
+        "Strength of the particles in each tilt over what is expected, by series.",
+        shows="table",
+    ),
+)
+
+
+def _bytes_per_part(items: Any, params: RefineParams) -> int:
+    """Of the largest series."""
+    largest = 0
+    for item in items if isinstance(items, tuple) else (items,):
+        diameter = params.diameter_angstrom or item.diameter_angstrom or 200.0
+        worker_layout = _finest_layout(item.series, diameter, params)
+        for series in item.series:
+            largest = max(largest, averaging_bytes(series, item.n_particles, worker_layout))
+    return largest
+
+
+def _finest_layout(series: tuple[TiltSeries, ...], diameter_angstrom: float, params: RefineParams) -> Any:
+    from cryoloom.algorithms.averaging.particle_images import choose_boxes, delocalisation_angstrom
+
+    pixel = series[0].unweighted_stack.pixel_size_angstrom
+    resolution = max(2.05 * pixel, params.finest_resolution_angstrom or 0.0, 6.0)
+    return choose_boxes(
+        diameter_angstrom, resolution, pixel, max(delocalisation_angstrom(one, resolution) for one in series)
+    )
+
+
+@step(
+    "refine",
+    per="particle_set",
+    needs=Particles,
+    gives=Average,
+    also_gives={"particles": Particles},
+    gathers=True,
+    bytes_needed=lambda items, params: (1 << 30) + 2 * _bytes_per_part(items, params),
+    bytes_per_part=_bytes_per_part,
+    outside=lambda name, params: file_digests([params.reference] if params.reference else []),
+    citations=(
+        "Scheres, S. H. W. (2012) RELION: implementation of a Bayesian approach to cryo-EM structure "
+        "determination. J. Struct. Biol. 180, 519-530, doi:10.1016/j.jsb.2012.09.006",
+        "Chen, S. et al. (2013) High-resolution noise substitution to measure overfitting and validate "
+        "resolution in 3D structure determination by single particle electron cryomicroscopy. "
+        "Ultramicroscopy 135, 24-35, doi:10.1016/j.ultramic.2013.06.004",
+        "Grant, T. & Grigorieff, N. (2015) Measuring the optimal exposure for single particle cryo-EM using "
+        "a 2.6 A reconstruction of rotavirus VP6. eLife 4, e06980, doi:10.7554/eLife.06980",
+    ),
+    methods=(
+        "Poses of {n_particles:.0f} particles were refined against the average of their own half by maximum "
+        "likelihood over all tilts with symmetry {symmetry}[, to a resolution of {resolution_angstrom:.1f} A "
+        "(FSC 0.143 of independent halves)]."
+    ),
+    figures=FIGURES,
+    records=RECORDS,
+)
+def refine(items: tuple[Particles, ...], params: RefineParams, context: StepContext) -> Outputs:
+    """Refine all particles of a project together; gives the average, and the particles of each tomogram."""
+    symmetry_matrices(params.symmetry)
+    rows, series = joined_particles(items)
+    diameter = params.diameter_angstrom or next(
+        (i.diameter_angstrom for i in items if i.diameter_angstrom), None
+    )
+    if diameter is None:
+        raise UserInputError("the particles' diameter is not known; set diameter_angstrom of refine")
+    for one in series:
+        if one.handedness.applied is None:
+            context.warn(
+                f"{one.name}: the handedness is not known, so every depth gets the CTF of the middle; the "
+                "resolution is limited by it. Measure it with estimate_ctf after the alignment"
+            )
+    twice = duplicates(rows, _DUPLICATE_DIAMETERS * diameter)
+    rows = _prepared(rows.take(np.flatnonzero(~twice)), params, diameter, context.rng)
+    if rows.n < _LEAST_PARTICLES:
+        raise DataUnfitError(
+            f"{rows.n} particles are too few for two halves; expected at least {_LEAST_PARTICLES}"
+        )
+    reference, voxel = _first_map(items, params)
+    worker = SeriesWorker(
+        context,
+        series,
+        rows,
+        diameter,
+        max_dose_per_angstrom2=params.max_dose_per_angstrom2 or math.inf,
+        min_tilts=params.min_tilts,
+        prior_sd_angstrom=params.shift_range_angstrom,
+    )
+    settings = RefinementSettings(
+        params.symmetry,
+        diameter,
+        params.initial_lowpass_angstrom,
+        params.shift_range_angstrom,
+        params.angular_step_deg,
+        params.finest_resolution_angstrom or 0.0,
+        params.max_iterations,
+    )
+    refined = refine_average(worker, reference, voxel, settings, context.rng)
+    used = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n)
+    reasons = {
+        "duplicate": int(twice.sum()),
+        "shown by too few tilts": int((worker.n_visible < params.min_tilts).sum()),
+        "too weak": int(((used == 0) & (worker.n_visible >= params.min_tilts)).sum()),
+    }
+    average = _average(refined, params, diameter, int((used > 0).sum()), context)
+    _report(refined, worker, reasons, len(twice), context)
+    return Outputs(average, {"particles": _particles(items, worker, average, context)})
+
+
+def _prepared(
+    rows: ParticleRows, params: RefineParams, diameter: float, rng: np.random.Generator
+) -> ParticleRows:
+    """With halves, and the prior's width as asked for."""
+    if params.tilt_prior_deg is not None and rows.prior_directions is not None:
+        rows = replace(rows, prior_width_deg=np.full(rows.n, params.tilt_prior_deg))
+    if params.keep_halves and rows.half is not None and set(rows.half.tolist()) <= {1, 2}:
+        return rows
+    return replace(rows, half=assign_halves(rows, _TOUCHING_DIAMETERS * diameter, rng))
+
+
+def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.Tensor, float]:
+    """First reference and its voxel size."""
+    if params.reference is not None:
+        if not params.reference.is_file():
+            raise UserInputError(
+                f"the reference {params.reference} is not there; correct reference of refine"
+            )
+        pixels = MrcPixels(params.reference)
+        values, voxel = np.asarray(pixels[...], dtype=np.float32), pixels.pixel_size_angstrom
+    else:
+        template = next((item.template for item in items if item.template is not None), None)
+        if template is None:
+            raise UserInputError(
+                "there is no first map: the particles were not picked with one; set reference of refine, or "
+                "run initial_model before"
+            )
+        values, voxel = np.asarray(template.map[...], dtype=np.float32), template.voxel_size_angstrom
+    if values.ndim != 3 or not np.isfinite(values).all() or not voxel > 0:
+        raise UserInputError(f"XX")
+    return torch.tensor(values), float(voxel)
+
+
+def _average(
+    refined: Refined, params: RefineParams, diameter: float, n_particles: int, context: StepContext
+) -> Average:
+    volumes: dict[str, Any] = {}
+    named = {
+        "map": refined.map,
+        "half1": refined.halves[0],
+        "half2": refined.halves[1],
+        "mask": refined.mask,
+    }
+    for role, values in named.items():
+        sink = context.new_pixels(role, tuple(values.shape), refined.voxel_angstrom, kind="volume")
+        sink[...] = values.numpy().astype(np.float32)
+        volumes[role] = sink
+    box = refined.map.shape[0] * refined.voxel_angstrom
+    curves = tuple(
+        FscCurve(
+            name,
+            tuple(round(shell / box, 6) for shell in range(len(curve))),
+            tuple(round(float(value), 4) for value in curve),
+        )
+        for name, curve in refined.verdict.curves.items()
+    )
+    return Average(
+        context.item_name,
+        volumes["map"],
+        refined.voxel_angstrom,
+        symmetry=params.symmetry,
+        half1=volumes["half1"],
+        half2=volumes["half2"],
+        mask=volumes["mask"],
+        curves=curves,
+        resolution_angstrom=refined.verdict.resolution_angstrom,
+        resolution_note=refined.verdict.note,
+        n_particles=n_particles,
+        diameter_angstrom=diameter,
+    )
+
+
+def _particles(
+    items: Sequence[Particles], worker: SeriesWorker, average: Average, context: StepContext
+) -> tuple[Particles, ...]:
+    """Refined particles of each tomogram that had any, without those left out."""
+    half = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n, np.int64)
+    others: dict[str, NDArray[Any]] = {
+        **(worker.rows.others or {}),
+        "angle_sd_deg": worker.angle_sd_deg,
+        "shift_sd_angstrom": worker.shift_sd_angstrom,
+        "scale": worker.scale,
+    }
+    everyone = replace(
+        worker.rows,
+        positions_xyz_angstrom=worker.positions_xyz_angstrom,
+        score=worker.log_likelihood,
+        others=others,
+    )
+    made = []
+    for item in items:
+        mine = everyone.take(np.flatnonzero((everyone.tomogram == item.name) & (half > 0)))
+        table = context.new_table(f"particles_{item.name}", mine.columns())
+        made.append(
+            replace(item, table=table, symmetry=average.symmetry, diameter_angstrom=average.diameter_angstrom)
+        )
+    return tuple(made)
+
+
+def _report(
+    refined: Refined, worker: SeriesWorker, reasons: Mapping[str, int], n_given: int, context: StepContext
+) -> None:
+    found = refined.verdict
+    half = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n, np.int64)
+    used = half > 0
+    context.figure(
+        "resolution_angstrom", found.resolution_angstrom, reason=found.note or "the halves do not agree"
+    )
+    if found.note:
+        context.warn(found.note[0].upper() + found.note[1:])
+    box = refined.map.shape[0] * refined.voxel_angstrom
+    shell = (
+        int(box / found.resolution_angstrom)
+        if found.resolution_angstrom
+        else len(found.curves["masked"]) // 2
+    )
+    context.figure("n_particles", int(used.sum()))
+    context.figure("pose_evidence", pose_evidence(found.curves["non-radial"], shell))
+    context.figure("null_evidence", pose_evidence(found.curves["null"], shell))
+    context.figure("angle_sd_deg", float(np.median(worker.angle_sd_deg[used])))
+    context.figure("shift_sd_angstrom", float(np.median(worker.shift_sd_angstrom[used])))
+    context.figure("left_out_percent", 100.0 * sum(reasons.values()) / max(n_given, 1))
+    context.record("left_out", dict(reasons))
+    context.record(
+        "fsc",
+        {
+            "x_title": "Frequency (1/A)",
+            "y_title": "Correlation",
+            "x": [round(i / box, 5) for i in range(len(found.curves["masked"]))],
+            "curves": {name: np.round(curve, 4).tolist() for name, curve in found.curves.items()},
+        },
+    )
+    context.record(
+        "iterations",
+        [
+            {
+                "pass": record.kind,
+                "band_angstrom": round(record.band_angstrom, 2),
+                "pixel_size_angstrom": round(record.pixel_size_angstrom, 3),
+                "resolution_angstrom": round(record.resolution_angstrom, 2),
+                "n_effective": round(record.n_effective, 2),
+                "log_likelihood": round(record.log_likelihood, 1),
+                "angle_change_deg": round(record.angle_change_deg, 3),
+                "shift_change_angstrom": round(record.shift_change_angstrom, 3),
+                "angle_sd_deg": round(record.angle_sd_deg, 3),
+            }
+            for record in refined.history
+            if math.isfinite(record.resolution_angstrom)
+        ],
+    )
+    scales = {
+        name: [round(float(scale), 3) for scale in terms[:, 0] / np.maximum(terms[:, 1], 1e-12)]
+        for name, terms in worker.tilt_terms.items()
+    }
+    context.record("tilt_scales", scales)
