@@ -284,7 +284,10 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
             )
         values, voxel = np.asarray(template.map[...], dtype=np.float32), template.voxel_size_angstrom
     if values.ndim != 3 or not np.isfinite(values).all() or not voxel > 0:
-        raise UserInputError(f"XX")
+        raise UserInputError(
+            f"the reference has the shape {values.shape} and voxels of {voxel:g} A; expected a volume of "
+            "finite values with a voxel size"
+        )
     return torch.tensor(values), float(voxel)
 
 

@@ -92,4 +92,4 @@ def _low_passed(
     edge = 2.0 / (max(values.shape) * voxel_angstrom)
     fall = np.clip((radius - 1.0 / resolution_angstrom) / edge, 0.0, 1.0)
     filtered = np.fft.rfftn(values) * (0.5 + 0.5 * np.cos(np.pi * fall))
-    return np.asarray(np.fft.irfftn(filtered, s=values.shape))
+    return np.asarray(np.fft.irfftn(filtered, s=values.shape, axes=(0, 1, 2)))

@@ -177,7 +177,7 @@ def refine_average(
         best = min(best, resolution)
         band = max(resolution, band / 1.5, _finest_of(loop.layout))
         if stalled >= 2:
-            if searched:
+            if searched or loop.is_certain:
                 break
             # Once more over all orientations: what went astray early is found with the better map.
             searched, stalled = True, 0
@@ -195,6 +195,8 @@ class _Loop:
     tell: Callable[[IterationRecord], None]
     references: tuple[torch.Tensor, torch.Tensor] = field(init=False)
     history: list[IterationRecord] = field(default_factory=list)
+    is_certain: bool = False
+    """Whether the last search found one orientation for nearly every particle."""
 
     @property
     def n_done(self) -> int:
@@ -213,6 +215,7 @@ class _Loop:
             highest = self._highest() if sharp else min(2.0 * self._box_angstrom() / band, self._highest())
             made = self._pass(PassOrder(kind, self.references, band, highest, grid), checks_poses=True)
             agreed = first_fall(made.correlation, 0.5, self._box_angstrom())
+            self.is_certain = made.n_effective < 1.2
             if sharp and (made.n_effective < _SETTLED or i >= 3):
                 return max(agreed, 0.5 * band)
             if (made.evidence or 0.0) > 0.25:

@@ -1,0 +1,113 @@
+"""Refinement on simulated particles: poses agree with the truth, and nothing is claimed without it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cryoloom.algorithms.averaging.orientations import rotation_angle_deg
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
+from cryoloom.simulate.particles import ParticleModel
+from cryoloom.steps.refine import RefineParams, refine
+from makers.context import MemoryContext
+from makers.particle_scene import make_scene, true_map
+
+DIAMETER = 150.0
+
+
+def lumpy_particle(rng) -> ParticleModel:
+    """Without any symmetry, 75 A in radius: blobs of many points."""
+    lumps = rng.normal(0, 28, (9, 3))
+    lumps *= np.minimum(1.0, 50.0 / np.linalg.norm(lumps, axis=1, keepdims=True))
+    points = np.concatenate([lump + rng.normal(0, 7, (60, 3)) for lump in lumps])
+    points -= points.mean(axis=0)
+    return ParticleModel("lumps", points.astype(np.float32), np.full(len(points), 40.0, np.float32))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    rng = np.random.default_rng(3)
+    model = lumpy_particle(rng)
+    made = make_scene(
+        model, 16, rng, shape_yx=(200, 200), pixel=5.0, tilts_deg=np.arange(-54.0, 55.0, 9.0), dose=6.0,
+        thickness=600.0, box_px=64,
+    )  # fmt: skip
+    return model, made
+
+
+def picked(model, scene, rng, jitter=4.0) -> Particles:
+    rows = ParticleRows.of(
+        scene.series.name, scene.positions_xyz_angstrom + rng.normal(0, jitter, (len(scene.rotations), 3))
+    )
+    template = Average("truth", true_map(model, 40, 6.0), 6.0)
+    return Particles(
+        scene.series.name,
+        ArrayTable(rows.columns()),
+        (scene.series,),
+        diameter_angstrom=DIAMETER,
+        template=template,
+    )
+
+
+def test_poses_are_found_from_a_blurred_map(scene):
+    model, made = scene
+    context = MemoryContext()
+    particles = picked(model, made, np.random.default_rng(5))
+    params = RefineParams(angular_step_deg=20.0, finest_resolution_angstrom=20.0, max_iterations=5)
+    given = refine((particles,), params, context)
+    (refined,) = given.others["particles"]
+    rows = refined.rows()
+    assert rows.n == len(made.rotations)
+    order = rows.particle - 1
+    wrong = rotation_angle_deg(rows.rotations, made.rotations[order])
+    moved = np.linalg.norm(rows.positions_xyz_angstrom - made.positions_xyz_angstrom[order], axis=1)
+    assert np.median(wrong) < 2.0
+    assert (wrong < 10).mean() > 0.9
+    assert np.median(moved) < 1.5
+    average = given.main
+    assert average.n_particles == rows.n
+    assert average.resolution_angstrom is not None
+    assert context.figures["pose_evidence"] > context.figures["null_evidence"] + 0.2
+    assert {curve.name for curve in average.curves} >= {"masked", "non-radial", "null"}
+
+
+def test_images_without_particles_get_no_resolution(scene):
+    model, made = scene
+    rng = np.random.default_rng(8)
+    empty = make_scene(
+        model, 0, rng, shape_yx=(200, 200), pixel=5.0, tilts_deg=np.arange(-54.0, 55.0, 9.0), dose=6.0,
+        thickness=600.0, positions=np.zeros((0, 3)), rotations=np.zeros((0, 3, 3)),
+    )  # fmt: skip
+    rows = ParticleRows.of(empty.series.name, made.positions_xyz_angstrom)
+    template = Average("truth", true_map(model, 40, 6.0), 6.0)
+    particles = Particles(
+        empty.series.name, ArrayTable(rows.columns()), (empty.series,), diameter_angstrom=DIAMETER,
+        template=template,
+    )  # fmt: skip
+    context = MemoryContext()
+    params = RefineParams(angular_step_deg=25.0, finest_resolution_angstrom=20.0, max_iterations=3)
+    average = refine((particles,), params, context).main
+    # The halves share what is coarser than 40 A.
+    assert average.resolution_angstrom is None or average.resolution_angstrom > 40.0
+
+
+def test_what_cannot_be_refined_is_told(scene, context):
+    model, made = scene
+    particles = picked(model, made, np.random.default_rng(5))
+    few = ParticleRows.of(made.series.name, made.positions_xyz_angstrom[:2])
+    two = Particles(
+        "TS_1", ArrayTable(few.columns()), (made.series,), diameter_angstrom=DIAMETER,
+        template=particles.template,
+    )  # fmt: skip
+    with pytest.raises(DataUnfitError, match="2 particles are too few"):
+        refine((two,), RefineParams(), context)
+    with pytest.raises(UserInputError, match="point group"):
+        refine((particles,), RefineParams(symmetry="X9"), context)
+    without = Particles("TS_1", particles.table, (made.series,), diameter_angstrom=DIAMETER)
+    with pytest.raises(UserInputError, match="no first map"):
+        refine((without,), RefineParams(), context)
+    unaligned = made.series.with_tilts({t.acquisition_index: {"pose": None} for t in made.series.tilts})
+    with pytest.raises(DataUnfitError, match="run align_series"):
+        refine((Particles("TS_1", particles.table, (unaligned,), diameter_angstrom=DIAMETER,
+                          template=particles.template),), RefineParams(), context)  # fmt: skip
