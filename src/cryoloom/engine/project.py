@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,9 +30,10 @@ from cryoloom.engine.worker.task import STOP_FILE, load_value
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.aretomo.aln import write_aretomo
 from cryoloom.formats.imod.export import write_imod
+from cryoloom.formats.relion.particle_export import write_relion5_particles
 from cryoloom.formats.relion.relion5 import write_relion5
 from cryoloom.formats.warp.tilt_series import write_warp
-from cryoloom.model import Item, TiltSeries, Tomogram
+from cryoloom.model import Average, Item, Particles, TiltSeries, Tomogram
 from cryoloom.store.curation import Curation
 from cryoloom.store.current import CurrentState, current_state
 from cryoloom.store.database import Database
@@ -374,15 +375,16 @@ class Project:
         }
         if format not in writers:
             raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(writers)}")
-        pairs: list[tuple[TiltSeries, Tomogram | None]] = []
         items = final_items(self.database)
-        for item in items:
-            value = self.value(item)
-            pairs.append((value.series, value) if isinstance(value, Tomogram) else (value, None))
+        pairs, particles, averages = _exportable([self.value(item) for item in items])
         if not pairs:
             raise UserInputError(f"{self.folder} holds no finished series to export")
+        target = Path(directory)
         try:
-            files = tuple(writers[format](pairs, Path(directory), link=link))
+            files = tuple(writers[format](pairs, target, link=link))
+            if format == "relion5" and particles:
+                names = {series.name for series, _ in pairs}
+                files += write_relion5_particles(particles, averages, target, names, link=link)
         except OSError as error:
             raise TransientError(f"the export to {directory} failed: {error}") from error
         record_export(self.database, format, items, files, Path(directory))
@@ -406,3 +408,21 @@ class Project:
     def parameters_of(self, node: str) -> Mapping[str, Any]:
         """Parameters a step of the last workflow has, defaults included."""
         return validated_params(self.last_workflow().node(node)).model_dump(mode="json")
+
+
+def _exportable(
+    values: Sequence[object],
+) -> tuple[list[tuple[TiltSeries, Tomogram | None]], list[Particles], list[Average]]:
+    """Series, each once and with its tomogram where there is one; particle sets; and averages."""
+    pairs: dict[str, tuple[TiltSeries, Tomogram | None]] = {}
+    particles = [value for value in values if isinstance(value, Particles)]
+    for one in particles:
+        pairs |= {series.name: (series, None) for series in one.series}
+        pairs |= {tomogram.name: (tomogram.series, tomogram) for tomogram in one.tomograms}
+    for value in values:
+        if isinstance(value, Tomogram):
+            pairs[value.name] = (value.series, value)
+        elif isinstance(value, TiltSeries):
+            pairs[value.name] = (value, None)
+    averages = [value for value in values if isinstance(value, Average)]
+    return [pairs[name] for name in sorted(pairs)], particles, averages

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["euler_zyz_deg", "matrix_from_euler_zyz_deg", "rotation_x", "rotation_y", "rotation_z"]
+__all__ = [
+    "euler_zyz_deg",
+    "matrix_from_euler_zyz_deg",
+    "rotation_from_vector",
+    "rotation_x",
+    "rotation_y",
+    "rotation_z",
+]
 
 Matrices = NDArray[np.float64]
 
@@ -57,3 +64,15 @@ def euler_zyz_deg(matrices: ArrayLike) -> NDArray[np.float64]:
     rot = np.where(pole, np.arctan2(-m[..., 0, 1], m[..., 1, 1]), np.arctan2(m[..., 1, 2], m[..., 0, 2]))
     psi = np.where(pole, 0.0, np.arctan2(m[..., 2, 1], -m[..., 2, 0]))
     return np.rad2deg(np.stack([rot, tilt, psi], axis=-1))
+
+
+def rotation_from_vector(vectors: NDArray[np.float64]) -> Matrices:
+    """Rotation about a vector by its length in radians, ``(..., 3, 3)`` for vectors ``(..., 3)``."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    cross = np.zeros((*vectors.shape[:-1], 3, 3))
+    cross[..., 0, 1], cross[..., 0, 2], cross[..., 1, 2] = -vectors[..., 2], vectors[..., 1], -vectors[..., 0]
+    cross -= np.swapaxes(cross, -1, -2)
+    # sinc is exact at 0; (1 - cos a) / a^2 = sinc^2(a / 2) / 2.
+    return (
+        np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(0.5 * angle / np.pi) ** 2 * (cross @ cross)
+    )

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform, spline_filter
 
 from cryoloom.algorithms.averaging.fourier_cube import cube_frequency
-from cryoloom.algorithms.averaging.orientations import even_rotations
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.pose_search import frames_of
 from cryoloom.kernels.slices.fourier_slices import take_slices
@@ -75,7 +74,7 @@ def radial_terms(images: ParticleImages, cube: torch.Tensor, n_used: int) -> tup
     Their ratio is the scale of the reference in the data, whatever the orientations are.
     """
     samples = images.plane.samples[:n_used].contiguous()
-    frames = frames_of(images.matrices, even_rotations(1)).reshape(-1, 2, 3)
+    frames = frames_of(images.matrices, np.eye(3)[None]).reshape(-1, 2, 3)
     slices = take_slices(radial_cube(cube), frames, samples).numpy()
     cross = (images.data[..., :n_used] * slices.conj()[None]).real.sum(dtype=np.float64)
     quadratic = (images.weights[..., :n_used] * np.abs(slices[None]) ** 2).sum(dtype=np.float64)

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.fourier_cube import PADDING
-from cryoloom.algorithms.averaging.orientations import exponential
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.pose_search import frames_of
+from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.kernels.slices.fourier_slices import score_poses
 
 __all__ = ["PosePrior", "RefinedPoses", "refine_poses"]
@@ -117,7 +117,7 @@ def refine_poses(
         if not len(active):
             break
         step = _solve(state.curvature[active], state.gradient[active], damping[active])
-        turned = rotations[active] @ exponential(step[:, :3])
+        turned = rotations[active] @ rotation_from_vector(step[:, :3])
         moved = shifts[active] + np.einsum("nij,nj->ni", rotations[active], step[:, 3:])
         found = scorer.score(active, turned, moved, prior.take(active))
         better = found.posterior > state.posterior[active]

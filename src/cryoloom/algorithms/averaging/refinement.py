@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, particle_mask, pose_evidence, verdict
 from cryoloom.algorithms.averaging.half_plane import HalfPlane
 from cryoloom.algorithms.averaging.maps import joined_below, low_pass, map_on_grid
-from cryoloom.algorithms.averaging.orientations import rotation_grid
 from cryoloom.algorithms.averaging.particle_images import BoxLayout
 from cryoloom.algorithms.averaging.passes import PassResult, Poses, SearchGrid
 from cryoloom.algorithms.averaging.pose_search import shift_grid
 from cryoloom.algorithms.averaging.reconstruction import FourierSums, Insertion, prior_precision
 from cryoloom.algorithms.averaging.shell_correlation import first_fall
 from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.orientation_grid import rotation_grid
 from cryoloom.geometry.symmetry import symmetry_matrices
 
 __all__ = ["IterationRecord", "PassOrder", "Refined", "RefinementSettings", "Worker", "refine_average"]
@@ -167,6 +167,8 @@ def refine_average(
     stalled, best, searched = 0, math.inf, poses_known
     while loop.n_done < settings.max_iterations:
         resolution = loop.refine(band)
+        if not math.isfinite(resolution):
+            break  # the halves agree on nothing; what there is is judged
         worker.drop_weak(_LEAST_SCALE)
         limit = _finest_of(loop.layout)
         if resolution < 1.15 * limit and limit > 1.05 * finest:
@@ -214,7 +216,7 @@ class _Loop:
             kind: Literal["search", "search_refine"] = "search_refine" if sharp else "search"
             highest = self._highest() if sharp else min(2.0 * self._box_angstrom() / band, self._highest())
             made = self._pass(PassOrder(kind, self.references, band, highest, grid), checks_poses=True)
-            agreed = first_fall(made.correlation, 0.5, self._box_angstrom())
+            agreed = min(band, first_fall(made.correlation, 0.5, self._box_angstrom()))
             self.is_certain = made.n_effective < 1.2
             if sharp and (made.n_effective < _SETTLED or i >= 3):
                 return max(agreed, 0.5 * band)
