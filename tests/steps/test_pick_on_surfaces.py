@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cryoloom.algorithms.picking.ellipsoids import Ellipsoid, distance_to_ellipsoid
 from numpy.testing import assert_allclose
 
+from cryoloom.algorithms.picking.ellipsoids import Ellipsoid, distance_to_ellipsoid
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import even_directions
 from cryoloom.model import Tomogram

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+
 from cryoloom.algorithms.picking.ellipsoids import (
     Ellipsoid,
     distance_to_ellipsoid,
     fit_ellipsoid,
     fit_sphere,
 )
-from numpy.testing import assert_allclose
-
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.orientation_grid import even_directions, rotation_grid
 

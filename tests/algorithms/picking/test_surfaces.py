@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from scipy.spatial import cKDTree
+
 from cryoloom.algorithms.picking.ellipsoids import Ellipsoid, distance_to_ellipsoid
 from cryoloom.algorithms.picking.filaments import fit_filament, sample_filament
 from cryoloom.algorithms.picking.snapping import snap_to_density
 from cryoloom.algorithms.picking.surface_sampling import closed_mesh, open_mesh, sample_closed, sample_open
 from cryoloom.algorithms.picking.surfaces import fit_closed_surface, fit_open_surface
-from numpy.testing import assert_allclose
-from scipy.spatial import cKDTree
-
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.orientation_grid import even_directions
 
