@@ -30,7 +30,7 @@ from pydantic import Field
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
 from cryoloom.algorithms.averaging.refinement import Refined, RefinementSettings, refine_average
-from cryoloom.contract import Bounds, Column, Figure, Outputs, Record
+from cryoloom.contract import Column, Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
@@ -107,7 +107,6 @@ FIGURES = (
         "Mean correlation of the halves, without symmetry and without their radial means, to the resolution. "
         "0.0 to 0.2 for random orientations, whatever the usual curve says.",
         good="above 0.3",
-        bounds=Bounds(0.3, 0.15, "random orientations give up to 0.2"),
     ),
     Figure(
         "null_evidence",
