@@ -41,3 +41,11 @@ def test_what_could_not_be_measured_is_in_it_with_the_reason(project):
     assert "Noise ratio" in html  # the declared title
     assert "not measurable" in html
     assert "The images are too dark. A figure that cannot always be measured." in html
+
+
+def test_a_decision_that_is_not_applied_yet_is_said_with_the_series(project):
+    assert "Not up to date" not in write_project_report(project).read_text(encoding="utf-8")
+    project.exclude("TS_01", [0], reason="ice")
+    html = write_project_report(project).read_text(encoding="utf-8")
+    assert html.count("Not up to date") == 1
+    assert html.count("not up to date") == 1  # in the table of all series

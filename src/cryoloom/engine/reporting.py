@@ -16,6 +16,7 @@ from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError
 from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 from cryoloom.report.page import state_of_report, write_report
+from cryoloom.store.current import SeriesState, current_state
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
@@ -23,7 +24,7 @@ from cryoloom.views.step_results import StepResult, step_result
 
 PICTURES_FOLDER = ".report"
 """Of the project: pictures of its series, which the report is put together from."""
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 """Raised when the report shows the same results otherwise."""
 
 __all__ = ["report_path", "write_project_report"]
@@ -44,12 +45,16 @@ def write_project_report(project: Project) -> Path:
     if state_of_report(path) == state:
         return path
     history = history_of(project.database, with_records=True)
+    standing = current_state(project.database).series
     content = ReportContent(
         project_name=project.folder.parent.name if project.folder.name == "project" else project.folder.name,
         made_at=datetime.now(UTC),
         cryoloom_version=cryoloom.__version__,
         runs=tuple(_run_summary(project.database, run) for run in current_runs(project.database)),
-        series=tuple(_series_report(project, name, made) for name, made in history.items()),
+        series=tuple(
+            replace(_series_report(project, name, made), pending=_pending(standing.get(name)))
+            for name, made in history.items()
+        ),
         methods_text=methods_text(project.database),
         environment=describe_environment(),
         state=state,
@@ -67,8 +72,17 @@ def _state(project: Project) -> str:
     items = [
         (item.id, item.key, item.state, item.reason) for item in project.database.items(with_values=False)
     ]
+    decisions = [(one.kind, one.item, one.target, one.value, one.why) for one in project.decisions()]
     code = cryoloom.__version__, REPORT_VERSION
-    return hashlib.sha256(repr((code, runs, items)).encode()).hexdigest()
+    return hashlib.sha256(repr((code, runs, items, decisions)).encode()).hexdigest()
+
+
+def _pending(standing: SeriesState | None) -> str:
+    """What is asked for of a series and not done yet, in words."""
+    if standing is None or standing.state not in {"outdated", "pending"}:
+        return ""
+    deciding = standing.deciding
+    return f"{deciding.node} is {deciding.state}" + (f": {deciding.why}" if deciding.why else "")
 
 
 def _run_summary(database: Database, run: RunRecord) -> RunSummary:

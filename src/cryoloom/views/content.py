@@ -55,6 +55,8 @@ class SeriesReport:
     """Step and text."""
     failure: tuple[str, str] | None = None
     """Step and first error."""
+    pending: str = ""
+    """What decisions or parameters ask for and is not made yet; "" where the result is current."""
     files: Mapping[str, Path] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 

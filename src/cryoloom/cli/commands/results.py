@@ -12,6 +12,7 @@ from cryoloom.cli.options import JsonOption, ProjectOption
 from cryoloom.cli.terminal import console, say
 from cryoloom.engine.history.results import results_of
 from cryoloom.store.reading import ProjectReader
+from cryoloom.views.numbers import NOT_MEASURABLE
 
 __all__ = ["results"]
 
@@ -42,6 +43,8 @@ def results(
         )
         for name, value in result.figures.items():
             say(f"    {name} = {value:.5g}")
+        for name, why in result.not_measurable.items():
+            say(f"    {name}: {NOT_MEASURABLE}: {why}")
         for role, path in result.files.items():
             say(f"    {role}: {path}")
         if result.error:

@@ -20,6 +20,7 @@ from cryoloom.model.evidence import explain as lines_of
 from cryoloom.store.current import CurrentState, SeriesState, State, current_state
 from cryoloom.store.lock import is_being_worked_on
 from cryoloom.store.reading import ProjectReader
+from cryoloom.views.numbers import NOT_MEASURABLE
 
 __all__ = ["status"]
 
@@ -112,6 +113,7 @@ def _facts(one: SeriesState) -> dict[str, object]:
         "run": None if deciding.run is None else deciding.run.id,
         "result_run": None if result is None else result.run_id,
         "figures": {} if result is None else dict(result.figures),
+        "not_measurable": {} if result is None else dict(result.not_measurable),
     }
 
 
@@ -121,7 +123,9 @@ def _show_items(state: CurrentState) -> None:
         deciding = one.deciding
         shown = deciding.why
         if not shown and deciding.item is not None:
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in deciding.item.figures.items())
+            figures = [f"{name} {value:.4g}" for name, value in deciding.item.figures.items()]
+            figures += [f"{name} {NOT_MEASURABLE}" for name in deciding.item.not_measurable]
+            shown = "  ".join(figures)
         table.add_row(one.name, deciding.node, one.state.replace("_", " "), shown)
     console.print(table)
 
