@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,22 +18,19 @@ from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.executors.hand_over import forget_handed_over
 from cryoloom.engine.executors.workplace import Workplace
+from cryoloom.engine.exporting import FORMATS, Exported, add_notes, exportable, fit_for, select_for_export
 from cryoloom.engine.graph.current_workflow import changes_by_hand, changes_of_series, current_workflow
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, validated_params
 from cryoloom.engine.graph.workflow_export import workflow_of_runs
 from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
-from cryoloom.engine.history.results import ItemResult, by_activity, final_items, results_of
+from cryoloom.engine.history.results import ItemResult, by_activity, results_of
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
 from cryoloom.engine.worker.task import STOP_FILE, load_value
 from cryoloom.errors import TransientError, UserInputError
-from cryoloom.formats.aretomo.aln import write_aretomo
-from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.relion.particle_export import write_relion5_particles
-from cryoloom.formats.relion.relion5 import write_relion5
-from cryoloom.formats.warp.tilt_series import write_warp
-from cryoloom.model import Average, Item, Particles, TiltSeries, Tomogram
+from cryoloom.model import Item
 from cryoloom.store.curation import Curation
 from cryoloom.store.current import CurrentState, current_state
 from cryoloom.store.database import Database
@@ -362,33 +359,47 @@ class Project:
         """Every item of every run, with its files and figures."""
         return results_of(self.database, self.folder)
 
-    def export(self, format: ExportFormat, directory: str | Path, *, link: bool = True) -> tuple[Path, ...]:
-        """Write the furthest result of every series as another program reads it.
+    def export(
+        self,
+        format: ExportFormat,
+        directory: str | Path,
+        *,
+        series: Iterable[str] = (),
+        outdated: bool = False,
+        link: bool = True,
+    ) -> Exported:
+        """Write the current result of every series, or of those named, as another program reads it.
 
-        With ``link`` images are hard-linked where the file system can, else copied.
+        What is missing, and why, is in what is returned and in ``NOTES.txt``. outdated : export series whose
+        decisions are not applied yet as they were made before, instead of leaving them out. With ``link``
+        images are hard-linked where the file system can, else copied.
         """
-        writers = {
-            "relion5": write_relion5,
-            "imod": write_imod,
-            "aretomo": write_aretomo,
-            "warp": write_warp,
-        }
-        if format not in writers:
-            raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(writers)}")
-        items = final_items(self.database)
-        pairs, particles, averages = _exportable([self.value(item) for item in items])
-        if not pairs:
-            raise UserInputError(f"{self.folder} holds no finished series to export")
-        target = Path(directory)
+        if format not in FORMATS:
+            raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(FORMATS)}")
+        chosen = select_for_export(self.state(), series, outdated=outdated)
+        values = [
+            self.value(replace(item, value=self.database.value_of(item.id or 0))) for item in chosen.items
+        ]
+        pairs, particles, averages = exportable(values)
+        fit, refused = fit_for(format, pairs)
+        missing = {**refused, **chosen.missing}
+        told = {name: f"{name} is not in this export: {missing[name]}" for name in refused}
+        notes = tuple({**chosen.notes, **told}.values())
+        if not fit:
+            raise UserInputError(
+                f"{self.folder} holds no series that can be exported to {format}. {'; '.join(notes)}"
+            )
+        target, names = Path(directory), tuple(one.name for one, _ in fit)
         try:
-            files = tuple(writers[format](pairs, target, link=link))
+            files = FORMATS[format].write(fit, target, link=link)
             if format == "relion5" and particles:
-                names = {series.name for series, _ in pairs}
-                files += write_relion5_particles(particles, averages, target, names, link=link)
+                files += write_relion5_particles(particles, averages, target, set(names), link=link)
+            files = add_notes(target, notes, files)
         except OSError as error:
             raise TransientError(f"the export to {directory} failed: {error}") from error
-        record_export(self.database, format, items, files, Path(directory))
-        return files
+        written = [item for item in chosen.items if item.name not in refused]
+        record_export(self.database, format, written, files, target)
+        return Exported(files, names, missing, notes)
 
     def origin(self, path: str | Path) -> tuple[Origin, ...]:
         """How a file came about, from the raw data to it; of a copy or an export too."""
@@ -408,21 +419,3 @@ class Project:
     def parameters_of(self, node: str) -> Mapping[str, Any]:
         """Parameters a step of the last workflow has, defaults included."""
         return validated_params(self.last_workflow().node(node)).model_dump(mode="json")
-
-
-def _exportable(
-    values: Sequence[object],
-) -> tuple[list[tuple[TiltSeries, Tomogram | None]], list[Particles], list[Average]]:
-    """Series, each once and with its tomogram where there is one; particle sets; and averages."""
-    pairs: dict[str, tuple[TiltSeries, Tomogram | None]] = {}
-    particles = [value for value in values if isinstance(value, Particles)]
-    for one in particles:
-        pairs |= {series.name: (series, None) for series in one.series}
-        pairs |= {tomogram.name: (tomogram.series, tomogram) for tomogram in one.tomograms}
-    for value in values:
-        if isinstance(value, Tomogram):
-            pairs[value.name] = (value.series, value)
-        elif isinstance(value, TiltSeries):
-            pairs[value.name] = (value, None)
-    averages = [value for value in values if isinstance(value, Average)]
-    return [pairs[name] for name in sorted(pairs)], particles, averages

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 __all__ = ["clamped_spline_basis", "cubic_spline_transfer"]
 
@@ -13,6 +12,10 @@ def clamped_spline_basis(position: NDArray[np.float64], n_control: int) -> NDArr
     """Basis ``(position, control)``, cubic where controls are enough, at positions 0 to 1; clipped there."""
     if n_control == 1:
         return np.ones((len(position), 1))
+    from scipy.interpolate import (
+        BSpline,
+    )  # it takes two seconds to import, and few who read the model need it
+
     degree = min(3, n_control - 1)
     inner = np.linspace(0.0, 1.0, n_control - degree + 1)
     knots = np.concatenate([np.zeros(degree), inner, np.ones(degree)])

@@ -1,4 +1,4 @@
-"""Hand over to another program."""
+"""Hand series and tomograms over to another program."""
 
 from __future__ import annotations
 
@@ -6,24 +6,41 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from cryoloom.cli.options import (
-    ProjectOption,
-)
+from cryoloom.cli.options import ProjectOption
+from cryoloom.cli.terminal import say
 from cryoloom.engine.project import Project
 
 __all__ = ["export"]
-
-console = Console()
 
 
 def export(
     project: ProjectOption,
     format: Annotated[str, typer.Option("--format", help="relion5, imod, aretomo or warp.")],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
+    series: Annotated[
+        list[str] | None, typer.Option("--series", help="Only this series; may be given again.")
+    ] = None,
+    outdated: Annotated[
+        bool,
+        typer.Option(
+            "--outdated", help="Also series with decisions that are not applied, as they were made."
+        ),
+    ] = False,
     copy: Annotated[bool, typer.Option(help="Copy images instead of hard-linking them.")] = False,
 ) -> None:
-    """Write series and tomograms as another program reads them; every file named in them is re-opened."""
-    files = Project.open(project).export(format, to, link=not copy)  # type: ignore[arg-type]  # checked there
-    console.print(f"{len(files)} files in {to}, checked")
+    """Write the current results as another program reads them; exit code 1 where something is missing."""
+    made = Project.open(project).export(  # the format is checked there
+        format,  # type: ignore[arg-type]
+        to,
+        series=series or (),
+        outdated=outdated,
+        link=not copy,
+    )
+    for note in made.notes:
+        say(note)
+    say(f"{len(made.series)} series, {len(made.files)} files in {to}, checked")
+    if made.missing:
+        say(f"{len(made.missing)} missing or not whole: {', '.join(made.missing)}")
+        say(f"make them with `cryoloom resume --project {project}`, then export again")
+        raise typer.Exit(1)

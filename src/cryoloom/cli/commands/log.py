@@ -15,7 +15,9 @@ from cryoloom.cli.options import (
 )
 from cryoloom.cli.terminal import say
 from cryoloom.engine.history.provenance import Origin, origin_of_file
+from cryoloom.store.current import current_state
 from cryoloom.store.reading import ProjectReader
+from cryoloom.store.records import RunRecord
 
 __all__ = ["log"]
 
@@ -25,6 +27,7 @@ def log(
     file: Annotated[
         Path | None, typer.Option(help="Tell how this file came about; a copy or an export too.")
     ] = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Which run was made from which, as a tree.")] = False,
     methods: Annotated[bool, typer.Option(help="The same as `cryoloom methods`.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -40,6 +43,8 @@ def log(
                     print(json_module.dumps(origin.as_data(reader.folder), default=str))  # noqa: T201 - no line breaks, no colours
                 else:
                     _show_origin(origin, reader.folder)
+        elif graph:
+            _show_graph(reader)
         else:
             _show_runs(reader, json)
 
@@ -67,6 +72,31 @@ def _show_runs(reader: ProjectReader, json: bool) -> None:
             f"{n_of['done']} done, {n_of['failed']} failed{left_out}  "
             f"{sum(item.seconds for item in items):.1f} s{note}"
         )
+
+
+def _show_graph(reader: ProjectReader) -> None:
+    """Runs below those that fed them; ``*`` marks those that made current results."""
+    runs, counts = reader.runs(), reader.count_states()
+    current = {run.id for run in current_state(reader).runs}
+    fed: dict[int | None, list[RunRecord]] = {}
+    for run in runs:
+        fed.setdefault(run.input_run_id, []).append(run)
+
+    def show(run: RunRecord, lead: str, is_last: bool, depth: int) -> None:
+        branch = "" if not depth else lead + ("`-- " if is_last else "|-- ")
+        states = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in counts.get(run.id, {}).items())
+        also = "".join(f", {role} run {source}" for role, source in run.links.items())
+        name = "" if run.node == run.step else f" ({run.step})"
+        note = f"  # {run.comment}" if run.comment else ""
+        mark = " *" if run.id in current else ""
+        say(f"{branch}{run.id} {run.node}{name}{mark}  {states or 'nothing'}{also}{note}")
+        below = fed.get(run.id, [])
+        for i, follower in enumerate(below):
+            inner = "" if not depth else lead + ("    " if is_last else "|   ")
+            show(follower, inner, i == len(below) - 1, depth + 1)
+
+    for source in fed.get(None, []):
+        show(source, "", True, 0)
 
 
 def _show_origin(origin: Origin, folder: Path) -> None:

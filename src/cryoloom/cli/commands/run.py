@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
 from cryoloom.cli.group import LazyGroup, typer_app
 from cryoloom.cli.options import JsonOption, ProjectOption, WorkerOptions, expanded
 from cryoloom.cli.parameters import as_options, parse_settings, parsed_options
@@ -63,6 +62,8 @@ def command_of(step: Step) -> typer.Typer:
         json: JsonOption = False,
         **options: str | None,
     ) -> None:
+        from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
+
         given = parse_settings([f"{step.name}.{text}" for text in settings or ()])
         values: dict[str, Any] = {**given.everywhere.get(step.name, {}), **parsed_options(options)}
         with opened_or_made(project, may_make=step.needs is None) as opened, listener_for(json) as listener:

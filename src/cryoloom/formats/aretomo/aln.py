@@ -234,7 +234,7 @@ def write_aretomo(
     ``.aln``; one AreTomo cannot be told of is left out, which ``NOTES.txt`` says. ``link`` as in
     `place_pixels`.
     """
-    fit, notes = exportable(items, _check_exportable)
+    fit, notes = exportable(items, check_exportable)
     directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for series, tomogram in fit:
@@ -262,7 +262,7 @@ def write_aretomo(
     return (*written, *write_notes(directory, notes))
 
 
-def _check_exportable(series: TiltSeries) -> None:
+def check_exportable(series: TiltSeries) -> None:
     tilts, poses = poses_by_section(series)
     if poses is not None:
         used = [pose for tilt, pose in zip(tilts, poses, strict=True) if not tilt.is_excluded]

@@ -32,7 +32,7 @@ def write_imod(
     A series that is not aligned gets its stack and nominal angles; one aligned in part is left out, which
     ``NOTES.txt`` says. ``link`` as in `place_pixels`.
     """
-    fit, notes = exportable(items, _check_exportable)
+    fit, notes = exportable(items, check_exportable)
     written: list[Path] = []
     for series, tomogram in fit:
         folder = directory / series.name
@@ -56,7 +56,7 @@ def verify_imod(folder: Path, name: str) -> None:
             )
 
 
-def _check_exportable(series: TiltSeries) -> None:
+def check_exportable(series: TiltSeries) -> None:
     """Refuse a series without one image a section, or aligned in part."""
     poses_by_section(series)
 

@@ -50,7 +50,7 @@ def write_relion5(
     opened again afterwards (`verify_relion5`). A series RELION cannot be told of is left out, which
     ``NOTES.txt`` says; DataUnfitError if that is every one. ``link`` as in `place_pixels`.
     """
-    fit, notes = exportable(items, _check_exportable)
+    fit, notes = exportable(items, check_exportable)
     directory.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     series_rows, tomogram_rows = [], []
@@ -142,7 +142,7 @@ def lists_series(star: Path, name: str) -> bool:
         return False
 
 
-def _check_exportable(series: TiltSeries) -> None:
+def check_exportable(series: TiltSeries) -> None:
     """Refuse what RELION cannot be told."""
     tilts = series.included
     if not tilts:

@@ -196,7 +196,7 @@ def write_warp(
     ``average/even`` and ``odd``). Every file is read again. A series that is not aligned, or of which Warp
     cannot be told, is left out, which ``NOTES.txt`` says. Images are copied: Warp wants each in its own file.
     """
-    fit, notes = exportable(items, _check_exportable, keeps_displacements=True)
+    fit, notes = exportable(items, check_exportable, keeps_displacements=True)
     for name in (_SERIES_FOLDER, _STAR_FOLDER):
         (directory / name).mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -222,7 +222,7 @@ def write_warp(
     return (*written, *write_notes(directory, notes))
 
 
-def _check_exportable(series: TiltSeries) -> None:
+def check_exportable(series: TiltSeries) -> None:
     tilts, poses = poses_by_section(series)
     if poses is None:
         raise DataUnfitError("it is not aligned; run align_series first", series=series.name)

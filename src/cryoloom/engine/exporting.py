@@ -1,0 +1,143 @@
+"""What an export hands over: current results only, and every series that is missing named with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.aretomo import aln as aretomo
+from cryoloom.formats.imod import export as imod
+from cryoloom.formats.relion import relion5
+from cryoloom.formats.warp import tilt_series as warp
+from cryoloom.model import Average, Particles, TiltSeries, Tomogram
+from cryoloom.store.current import CurrentState
+from cryoloom.store.records import ItemRecord
+
+__all__ = ["FORMATS", "Exported", "Selection", "add_notes", "exportable", "fit_for", "select_for_export"]
+
+ExportItem = tuple[TiltSeries, Tomogram | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """How another program's files are written, and what it cannot be told."""
+
+    write: Callable[..., tuple[Path, ...]]
+    check: Callable[[TiltSeries], None]
+    """Raises DataUnfitError for a series that cannot be told."""
+
+
+FORMATS: Mapping[str, _Format] = {
+    "relion5": _Format(relion5.write_relion5, relion5.check_exportable),
+    "imod": _Format(imod.write_imod, imod.check_exportable),
+    "aretomo": _Format(aretomo.write_aretomo, aretomo.check_exportable),
+    "warp": _Format(warp.write_warp, warp.check_exportable),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote, and what is missing in it."""
+
+    files: tuple[Path, ...]
+    series: tuple[str, ...]
+    """Names of the series that are in it."""
+    missing: Mapping[str, str]
+    """What was asked for and is not in it, or not whole, by series: the reason."""
+    notes: tuple[str, ...]
+    """What else the user must know, one sentence each; in ``NOTES.txt`` too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Items to be exported, and what is missing."""
+
+    items: tuple[ItemRecord, ...]
+    missing: Mapping[str, str]
+    notes: Mapping[str, str]
+    """By series, where there is something to know."""
+
+
+def select_for_export(
+    state: CurrentState, series: Iterable[str] = (), *, outdated: bool = False
+) -> Selection:
+    """The current results of all series, or of those named.
+
+    A series with decisions or parameters that are not applied yet is missing: its pixels and its metadata
+    would not fit each other. With ``outdated`` it is exported as it was made. Of a series that failed or is
+    not finished, what there is so far is exported, and it counts as missing too. One that a user or a step
+    left out is no part of the export, unless it is named.
+    """
+    names = list(series)
+    if unknown := [name for name in names if name not in state.series]:
+        known = ", ".join(state.series) or "none"
+        raise UserInputError(f"there is no series {', '.join(unknown)} to export; this project has {known}")
+    items: list[ItemRecord] = []
+    missing: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    for one in state.series.values():
+        if names and one.name not in names:
+            continue
+        why = f"{one.state.replace('_', ' ')} at {one.deciding.node}: {one.deciding.why}"
+        if one.state == "left_out":
+            notes[one.name] = f"{one.name} is not in this export: {why}"
+            if names:
+                missing[one.name] = why
+        elif one.state == "outdated" and outdated:
+            items.append(one.made[-1][1])
+            notes[one.name] = f"{one.name} is exported as it was made before: {why}"
+        elif one.state == "outdated":
+            missing[one.name] = why
+            notes[one.name] = f"{one.name} is not in this export: {why}"
+        else:
+            result = one.result
+            if one.state != "current":
+                missing[one.name] = why
+                notes[one.name] = f"{one.name} is not whole in this export: {why}"
+            if result is not None and not result.is_fanned_out:
+                items.append(result)
+    return Selection(tuple(items), missing, notes)
+
+
+def exportable(
+    values: Sequence[object],
+) -> tuple[list[ExportItem], list[Particles], list[Average]]:
+    """Series, each once and with its tomogram where there is one; particle sets; and averages."""
+    pairs: dict[str, ExportItem] = {}
+    particles = [value for value in values if isinstance(value, Particles)]
+    for one in particles:
+        pairs |= {series.name: (series, None) for series in one.series}
+        pairs |= {tomogram.name: (tomogram.series, tomogram) for tomogram in one.tomograms}
+    for value in values:
+        if isinstance(value, Tomogram):
+            pairs[value.name] = (value.series, value)
+        elif isinstance(value, TiltSeries):
+            pairs[value.name] = (value, None)
+    averages = [value for value in values if isinstance(value, Average)]
+    return [pairs[name] for name in sorted(pairs)], particles, averages
+
+
+def fit_for(format: str, pairs: Iterable[ExportItem]) -> tuple[list[ExportItem], dict[str, str]]:
+    """Series that the other program can be told of, and why not, by name, of those that it cannot."""
+    fit: list[ExportItem] = []
+    refused: dict[str, str] = {}
+    for pair in pairs:
+        try:
+            FORMATS[format].check(pair[0])
+        except DataUnfitError as error:
+            refused[pair[0].name] = str(error)
+        else:
+            fit.append(pair)
+    return fit, refused
+
+
+def add_notes(directory: Path, notes: Sequence[str], files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Files of an export with the notes in ``NOTES.txt`` as well."""
+    if not notes:
+        return files
+    path = directory / "NOTES.txt"
+    written = path.read_text(encoding="utf-8") if path in files else ""
+    path.write_text(written + "\n".join(notes) + "\n", encoding="utf-8")
+    return files if path in files else (*files, path)

@@ -1,0 +1,193 @@
+"""Commands that only read or write the database: what they say, and that they import nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from cryoloom.cli.main import app
+from cryoloom.contract import all_steps
+from cryoloom.contract.discovery import step_summaries
+from cryoloom.engine.graph.workflow import Workflow
+from cryoloom.engine.project import Project
+from cryoloom.errors import UserInputError
+from cryoloom.store.curation import Curation
+from makers.fakes import fake_steps
+from makers.old_projects import project_with_choices_of_version_3
+
+__all__ = ["fake_steps"]
+
+HEAVY = ("torch", "numba", "scipy", "dask", "distributed", "sqlalchemy", "pandas", "zarr")
+
+
+@pytest.fixture
+def project(fake_steps, tmp_path):
+    project = Project.create(tmp_path / "p")
+    steps = [{"step": s} for s in ("find_series", "draw", "smooth")]
+    project.run_workflow(Workflow.model_validate({"name": "fake", "steps": steps}))
+    return project
+
+
+@pytest.fixture
+def cryoloom(project, monkeypatch):
+    monkeypatch.chdir(project.folder.parent)
+
+    def invoke(*arguments, code=0):
+        result = CliRunner().invoke(app, [*arguments, "--project", "p"], env={"COLUMNS": "300"})
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return invoke
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "status --help",
+        "run --help",
+        "status --project P",
+        "status --json --project P",
+        "results --project P",
+        "log --project P",
+        "log --graph --project P",
+        "decisions --project P",
+        "exclude TS_01 1 --project P",
+        "include TS_01 1 --project P",
+        "comment TS_01 good --project P",
+        "undo --project P",
+    ],
+)
+def test_nothing_heavy_is_imported(command, tmp_path):
+    folder = project_with_choices_of_version_3(tmp_path / "old")
+    Curation(folder, _anna()).exclude("TS_01", [2])  # brings the tables up to date
+    arguments = [str(folder) if word == "P" else word for word in command.split()]
+    code = (
+        "import sys\n"
+        f"sys.argv = ['cryoloom', *{arguments!r}]\n"
+        "from cryoloom.cli.entry import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('\\nheavy', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    environment = {**os.environ, "LOGNAME": "anna"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines()[-1] == "heavy []"
+
+
+def _anna():
+    from cryoloom.store.decisions import Author
+
+    return Author("anna")
+
+
+def test_the_table_of_tilts_needs_no_torch(tmp_path):
+    folder = project_with_choices_of_version_3(tmp_path / "old")
+    code = (
+        "import sys\n"
+        f"sys.argv = ['cryoloom', 'results', '--csv', '--project', {str(folder)!r}]\n"
+        "from cryoloom.cli.entry import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('torch' in sys.modules, 'numba' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *table, heavy = told.stdout.splitlines()
+    assert heavy == "False False"
+    assert table[0].startswith("series,state,acquisition_index,")
+    assert len(table) == 1 + 3 * 5
+
+
+def test_names_of_steps_are_read_from_their_source():
+    assert dict(step_summaries()) == {name: step.summary for name, step in all_steps().items()}
+
+
+def test_decisions_are_made_shown_and_undone(cryoloom):
+    told = cryoloom("exclude", "TS_02", "1", "3", "--reason", "ice")
+    assert "TS_02: leave out tilt 1: ice" in told
+    assert "`cryoloom resume --project p`" in told
+    status = cryoloom("status")
+    assert "not applied yet: TS_02: leave out tilt 3: ice" in status
+    assert "1 to bring up to date: `cryoloom resume --project p`" in status
+    assert [line.split()[5] for line in status.splitlines() if "TS_02" in line][:1] == ["outdated"]
+    assert "running" not in status
+    cryoloom("resume")
+    assert "not applied" not in cryoloom("status")
+    listed = cryoloom("decisions")
+    assert "TS_02: leave out tilt 1: ice" in listed
+    assert "command line" in listed
+    events = [json.loads(line) for line in cryoloom("decisions", "--json").splitlines()]
+    assert [(e["kind"], e["item"], e["target"], e["value"]) for e in events] == [
+        ("tilt", "TS_02", "1", {"keep": False}),
+        ("tilt", "TS_02", "3", {"keep": False}),
+    ]
+    assert "taken back: TS_02: leave out tilt 1" in cryoloom("undo")
+    assert cryoloom("decisions") == ""
+    assert "(undone)" in cryoloom("decisions", "--all")
+    cryoloom("exclude", "TS_03", "--reason", "wrong square")
+    assert "left out" in cryoloom("status")
+    cryoloom("include", "TS_03")
+    assert "left out" not in cryoloom("status")
+
+
+def test_comments_of_runs_series_and_tilts(cryoloom):
+    cryoloom("comment", "smooth", "too smooth")
+    cryoloom("comment", "TS_01", "a nice one")
+    cryoloom("comment", "TS_01", "crystal", "--tilt", "2")
+    assert "# too smooth" in cryoloom("log")
+    listed = cryoloom("decisions", "--series", "TS_01")
+    assert "TS_01: a nice one" in listed
+    assert "TS_01 tilt 2: crystal" in listed
+    with pytest.raises(UserInputError, match="there is no run 'smoth'"):
+        cryoloom("comment", "smoth", "which?")
+
+
+def test_status_for_scripts(cryoloom):
+    cryoloom("exclude", "TS_02", "1")
+    facts = [json.loads(line) for line in cryoloom("status", "--json").splitlines()]
+    assert [(one["item"], one["state"], one["step"]) for one in facts] == [
+        ("TS_01", "current", "smooth"),
+        ("TS_02", "outdated", "draw"),
+        ("TS_03", "current", "smooth"),
+    ]
+
+
+def test_parameters_of_one_series_on_the_command_line(cryoloom, tmp_path):
+    (tmp_path / "own.yaml").write_text("TS_01: {smooth: {width: 3}}\nTS_03: {smooth: {width: 5}}\n")
+    (tmp_path / "w.yaml").write_text(
+        "name: fake\nsteps:\n- step: find_series\n- step: draw\n- step: smooth\n"
+    )
+    told = cryoloom("workflow", "run", "w.yaml", "--set", "TS_03:smooth.width=4", "--set-series", "own.yaml")
+    assert "report:" in told
+    listed = cryoloom("decisions")
+    assert "TS_01: smooth.width = 3" in listed
+    assert "TS_03: smooth.width = 4" in listed  # the option goes before the file
+    with pytest.raises(UserInputError, match="no step 'smoth'; did you mean smooth"):
+        cryoloom("workflow", "run", "w.yaml", "--set", "TS_03:smoth.width=4")
+
+
+def test_a_wrong_request_leaves_no_empty_project(cryoloom, project):
+    (project.folder.parent / "w.yaml").write_text("name: fake\nsteps:\n- step: find_series\n- step: draw\n")
+    for wrong in ("smoth.width=4", "draw.brightness=-1", "find_series.refuses=true"):
+        with pytest.raises(UserInputError):
+            CliRunner().invoke(
+                app, ["workflow", "run", "w.yaml", "--project", "new", "--set", wrong], catch_exceptions=False
+            )
+        assert not (project.folder.parent / "new").exists()
+
+
+def test_an_unknown_word_is_answered_with_the_nearest(project):
+    result = CliRunner().invoke(app, ["exlude", "TS_01"])
+    assert result.exit_code == 2
+    assert "Did you mean" in result.output
+    assert "exclude" in result.output
