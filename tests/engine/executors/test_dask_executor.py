@@ -130,6 +130,8 @@ def test_parts_are_spread_over_the_workers_and_give_the_same_bits(project, tmp_p
     tally = tmp_path / "tally"
     tally.mkdir()
     spread = {"n_parts": 6, "large": True, "seconds": 0.2, "tally": str(tally)}
+    project.run_workflow(workflow(draw={}), executor=workers)
+    workers._client.wait_for_workers(2, timeout=60)  # one may be starting again
     summary = project.run_workflow(gathering(**spread), executor=workers)
     assert not summary.failed
     begun = [path.name.split("-") for path in tally.iterdir()]
