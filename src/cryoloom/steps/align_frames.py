@@ -425,8 +425,10 @@ def _tell(series: TiltSeries, errors_angstrom: Sequence[float], context: StepCon
         positions = np.array(tilt.frame_shifts_yx_angstrom)
         paths.append(float(np.hypot(*np.diff(positions, axis=0).T).sum()))
     if not paths:
-        for name in ("motion_median_angstrom", "motion_max_angstrom", "motion_error_angstrom"):
-            context.not_measurable(name, "the movies have a single frame each")
+        reason = "the movies have a single frame each"
+        context.not_measurable("motion_median_angstrom", reason)
+        context.not_measurable("motion_max_angstrom", reason)
+        context.not_measurable("motion_error_angstrom", reason)
         return
     context.figure("motion_median_angstrom", float(np.median(paths)))
     context.figure("motion_max_angstrom", float(np.max(paths)))

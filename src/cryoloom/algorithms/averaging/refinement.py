@@ -58,7 +58,7 @@ class RefinementSettings:
 class PassOrder:
     """What is to be done with every series: plain data."""
 
-    kind: Literal["search", "search_refine", "refine", "insert"]
+    kind: Literal["search", "search_refine", "local_refine", "insert"]
     references: tuple[torch.Tensor, torch.Tensor] | None
     """Maps of both halves."""
     band_angstrom: float
@@ -236,7 +236,7 @@ class _Loop:
 
     def refine(self, band: float) -> float:
         """One pass of refinement; the resolution at which the halves agree."""
-        made = self._pass(PassOrder("refine", self.references, band, self._highest()))
+        made = self._pass(PassOrder("local_refine", self.references, band, self._highest()))
         return first_fall(made.correlation, 0.143, self._box_angstrom())
 
     def change_layout(self, resolution_angstrom: float) -> None:
