@@ -182,7 +182,7 @@ class SeriesWorker:
             if order.kind != "search":
                 cross, quadratic = result.terms.sum(axis=1).T
                 self.scale[mine] = cross / np.maximum(quadratic, 1e-12)
-            if order.kind == "refine":
+            if order.kind == "local_refine":
                 self.tilt_terms[self.series[i].name] = result.terms.sum(axis=0)
                 self._gains[i] = self._gain(result.noise)
 
@@ -312,7 +312,7 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
     gain, insert_to = part.get("gain"), part["insert_to"]
     if part["kind"] == "insert":
         return _sums(insert_pass(images, poses, insert_to, gain=gain))
-    if part["kind"] == "refine":
+    if part["kind"] == "local_refine":
         return _arrays(refine_pass(images, cubes, poses, n_used, insert_to, gain=gain))
     grid = SearchGrid(shared["grid_rotations"], shared["grid_shifts"], part["temperature"])
     then_refine = part["kind"] == "search_refine"
