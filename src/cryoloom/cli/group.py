@@ -27,7 +27,14 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
 
 def typer_app(**how: Any) -> typer.Typer:
     """A Typer application as all of ours are."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", **how)
+    return typer.Typer(
+        **{
+            "add_completion": False,
+            "pretty_exceptions_enable": False,
+            "rich_markup_mode": "rich",
+            **how,
+        }
+    )
 
 
 class LazyGroup(TyperGroup):
