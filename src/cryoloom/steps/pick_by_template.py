@@ -26,27 +26,25 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.picking.matched_filter import (
-    MatchedFilter,
-    filter_image,
-    make_matched_filter,
-    plan_tilt_filter,
+from cryoloom.algorithms.picking.matched_series import (
+    find_gold,
+    matched_filter_bytes,
+    matched_filter_of,
+    search_grid,
 )
 from cryoloom.algorithms.picking.template_matching import Matches, match_template
 from cryoloom.algorithms.picking.templates import density_of_points, template_of_density
-from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
 from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.errors import UserInputError
 from cryoloom.formats.exchange.atomic_model import ATOMIC_MODEL_SUFFIXES, read_atoms
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
-from cryoloom.model import Average, Ctf, ParticleRows, Particles, Tomogram
+from cryoloom.model import Average, ParticleRows, Particles, Tomogram
 
 __all__ = ["PickByTemplateParams", "pick_by_template"]
 
@@ -54,7 +52,6 @@ _USUAL_VOXEL_ANGSTROM = 10.0
 _VOXELS_ACROSS = 40
 _ROTATIONS = 4500
 _FINEST_STEP_DEG = 7.5
-_HIGHPASS_DIAMETERS = 1.5
 _HAND_NATS = 20.0
 _BESIDES_BYTES = 500_000_000
 
@@ -91,6 +88,7 @@ class PickByTemplateParams(StepParams):
         None, ge=2, le=30, description="Step between rotations. Unset: 7.5 to 15 degrees, by symmetry."
     )
     false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Part of the picks that may be chance.")
+    fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
     decoys: int = Field(3, ge=1, le=20, description="Decoys that compete with the template.")
     min_distance_angstrom: float | None = Field(
         None, ge=0, description="Least distance of two particles. Unset: 0.8 of the diameter."
@@ -163,11 +161,7 @@ def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
     """The matched-filter tomogram with its correlation, energy and splines, and the aligned images."""
     pixel = tomogram.series.unweighted_stack.pixel_size_angstrom
     voxel = params.voxel_size_angstrom or max(_USUAL_VOXEL_ANGSTROM, pixel)
-    extent = [n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape]
-    n_voxels = math.prod(size / voxel for size in extent)
-    image = math.prod(tomogram.series.unweighted_stack.shape_yx)
-    aligned = len(tomogram.series.tilts) * image * (pixel / voxel) ** 2 * 2
-    return _BESIDES_BYTES + int(36 * n_voxels + 12 * aligned + 24 * image)
+    return _BESIDES_BYTES + matched_filter_bytes(tomogram, voxel)
 
 
 @step(
@@ -198,14 +192,25 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
     series = tomogram.series
     operators = symmetry_matrices(params.symmetry)
     density, density_voxel, diameter = _density(params)
-    grid = _grid(tomogram, params, diameter)
+    usual = max(_USUAL_VOXEL_ANGSTROM, diameter / _VOXELS_ACROSS)
+    grid = search_grid(tomogram, params.voxel_size_angstrom, diameter, usual)
     voxel = grid.voxel_size_angstrom
     if series.handedness.applied is None:
         context.warn(
             f"{series.name}: the handedness is not known, so the CTF is that of the middle at every depth; "
             "measure it with estimate_ctf after the alignment, or set it at the import"
         )
-    matched = _matched_filter(tomogram, grid, diameter, context)
+    gold = find_gold(tomogram.series, context.device) if params.fill_beads else None
+    total = 2 * len(grid.tilts)
+    matched = matched_filter_of(
+        tomogram,
+        grid,
+        diameter,
+        gold,
+        context.rng,
+        device=context.device,
+        progress=lambda done, _: context.progress(done, total),
+    )
     template = template_of_density(
         density,
         density_voxel,
@@ -224,7 +229,7 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
         false_discovery_rate=params.false_discovery_rate,
         n_decoys=params.decoys,
         margin_angstrom=params.edge_angstrom,
-        progress=lambda done, total: context.progress(total + done, 2 * total),
+        progress=lambda done, n: context.progress(total // 2 + total // 2 * done // n, total),
     )
     _report(matches, context)
     index = np.flatnonzero(matches.picked)
@@ -314,63 +319,6 @@ def _light(density: NDArray[np.float64], voxel: float, diameter: float, contrast
         rim = density[np.abs(distance - 0.5 * diameter) < 1.5 * voxel]
         contrast = "light" if inside.mean() >= np.median(rim) else "dark"
     return -density if contrast == "dark" else density
-
-
-def _grid(tomogram: Tomogram, params: PickByTemplateParams, diameter: float) -> TomogramGrid:
-    """The tomogram's extent in voxels of the search."""
-    series = tomogram.series
-    stack = series.unweighted_stack
-    usual = max(_USUAL_VOXEL_ANGSTROM, diameter / _VOXELS_ACROSS, stack.pixel_size_angstrom)
-    voxel = params.voxel_size_angstrom or usual
-    if diameter < 5 * voxel:
-        raise UserInputError(
-            f"a particle of {diameter:g} A is {diameter / voxel:.1f} voxels of {voxel:g} A wide, expected 5 "
-            f"or more; choose a smaller voxel_size_angstrom (the images' pixel is "
-            f"{stack.pixel_size_angstrom:g} A)"
-        )
-    without = [tilt.acquisition_index for tilt in series.included if tilt.ctf is None]
-    if without:
-        raise DataUnfitError(
-            f"{len(without)} of {len(series.included)} tilts have no CTF; run estimate_ctf before, or "
-            "exclude them",
-            series=series.name,
-            acquisition_indices=without[:10],
-        )
-    length_z, length_y, length_x = (n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape)
-    return tomogram_grid(
-        series,
-        stack,
-        binning=None,
-        voxel_size_angstrom=voxel,
-        thickness_angstrom=length_z,
-        length_angstrom=length_y,
-        width_angstrom=length_x,
-    )
-
-
-def _matched_filter(
-    tomogram: Tomogram, grid: TomogramGrid, diameter: float, context: StepContext
-) -> MatchedFilter:
-    series = tomogram.series
-    images = series.unweighted_stack.images
-    aligned = torch.empty((len(grid.tilts), grid.volume_shape[1], grid.n_columns), dtype=torch.float32)
-    filters = []
-    for i, tilt in enumerate(grid.tilts):
-        image = aligned_rows(images, grid, tilt, 0, grid.volume_shape[1], context.device)
-        one = plan_tilt_filter(
-            image,
-            tilt,
-            grid.voxel_size_angstrom,
-            _HIGHPASS_DIAMETERS * diameter,
-            series.microscope.voltage_kv,
-        )
-        filters.append(one)
-        aligned[i] = filter_image(image, one)
-        context.progress(i + 1, 2 * len(grid.tilts))
-    ctfs: list[Ctf] = [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
-    return make_matched_filter(
-        aligned, grid, ctfs, filters, series.microscope, series.handedness.applied or 0.0
-    )
 
 
 def _angular_step_deg(n_operators: int) -> float:

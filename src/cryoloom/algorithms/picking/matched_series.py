@@ -1,0 +1,202 @@
+"""The matched-filter tomogram of an aligned series: gold filled, images aligned, whitened, back-projected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
+from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
+from cryoloom.algorithms.picking.matched_filter import (
+    MatchedFilter,
+    filter_image,
+    make_matched_filter,
+    plan_tilt_filter,
+)
+from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.geometry.frames import index_from_position
+from cryoloom.model import Ctf, Pixels, TiltSeries, Tomogram
+from cryoloom.model.pixels import Index
+
+__all__ = ["Gold", "find_gold", "matched_filter_bytes", "matched_filter_of", "search_grid"]
+
+Array = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+HIGHPASS_DIAMETERS = 1.5
+_GOLD_PIXEL_ANGSTROM = 15.0
+# Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
+_LEAST_GOLD_SIGNIFICANCE = 6.0
+_GOLD_RADIUS_DIAMETERS = 1.1
+"""As far as its fringes are strong: what is left of them is a hole in the matched-filter tomogram."""
+_FEWEST_VOXELS_ACROSS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """Gold beads of a series."""
+
+    diameter_angstrom: float
+    positions_xyz_angstrom: Array
+    """``(n, 3)`` in the frame of the poses."""
+    seen_xy_angstrom: Array
+    """Where each usable tilt's image shows them, ``(tilt, n, 2)`` from the image's centre."""
+
+
+def search_grid(
+    tomogram: Tomogram,
+    voxel_size_angstrom: float | None,
+    diameter_angstrom: float,
+    usual_voxel_angstrom: float,
+) -> TomogramGrid:
+    """Grid of a search over a tomogram's extent; UserInputError for voxels too coarse for the particle."""
+    series = tomogram.series
+    stack = series.unweighted_stack
+    voxel = voxel_size_angstrom or max(usual_voxel_angstrom, stack.pixel_size_angstrom)
+    if diameter_angstrom < _FEWEST_VOXELS_ACROSS * voxel:
+        raise UserInputError(
+            f"a particle of {diameter_angstrom:g} A is {diameter_angstrom / voxel:.1f} voxels of {voxel:g} A "
+            f"wide, expected {_FEWEST_VOXELS_ACROSS} or more; choose a smaller voxel_size_angstrom (the "
+            f"images' pixel is {stack.pixel_size_angstrom:g} A)"
+        )
+    without = [tilt.acquisition_index for tilt in series.included if tilt.ctf is None]
+    if without:
+        raise DataUnfitError(
+            f"{len(without)} of {len(series.included)} tilts have no CTF; run estimate_ctf before, or "
+            "exclude them",
+            series=series.name,
+            acquisition_indices=without[:10],
+        )
+    length_z, length_y, length_x = (n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape)
+    return tomogram_grid(
+        series,
+        stack,
+        binning=None,
+        voxel_size_angstrom=voxel,
+        thickness_angstrom=length_z,
+        length_angstrom=length_y,
+        width_angstrom=length_x,
+    )
+
+
+def find_gold(series: TiltSeries, device: str = "cpu") -> Gold | None:
+    """Gold beads in the images of all tilts with a pose that are not excluded; None where there are none."""
+    stack = series.unweighted_stack
+    tilts = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
+    images = load_tilt_images(
+        _Sections(stack.images, [tilt.section or 0 for tilt in tilts]),
+        stack.pixel_size_angstrom,
+        _GOLD_PIXEL_ANGSTROM,
+        device=device,
+    )
+    poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    diameter, beads = beads_of_poses(images, poses, np.ones(len(tilts), dtype=bool))
+    gold = beads.significance >= _LEAST_GOLD_SIGNIFICANCE
+    if not gold.any():
+        return None
+    return Gold(diameter, beads.points_xyz_angstrom[gold], beads.seen_xy_angstrom[:, gold])
+
+
+def matched_filter_of(
+    tomogram: Tomogram,
+    grid: TomogramGrid,
+    diameter_angstrom: float,
+    gold: Gold | None,
+    rng: np.random.Generator,
+    *,
+    device: str = "cpu",
+    progress: Progress = lambda done, total: None,
+) -> MatchedFilter:
+    """Matched-filter tomogram for particles of a diameter; gold is filled with its surroundings first."""
+    series = tomogram.series
+    aligned = torch.empty((len(grid.tilts), grid.volume_shape[1], grid.n_columns), dtype=torch.float32)
+    filters = []
+    for i, tilt in enumerate(grid.tilts):
+        images: Pixels = series.unweighted_stack.images
+        if gold is not None:
+            images = _Filled(images, tilt.section or 0, gold, i, grid.pixel_size_angstrom, rng)
+        image = aligned_rows(images, grid, tilt, 0, grid.volume_shape[1], device)
+        one = plan_tilt_filter(
+            image,
+            tilt,
+            grid.voxel_size_angstrom,
+            HIGHPASS_DIAMETERS * diameter_angstrom,
+            series.microscope.voltage_kv,
+        )
+        filters.append(one)
+        aligned[i] = filter_image(image, one)
+        progress(i + 1, len(grid.tilts))
+    ctfs: list[Ctf] = [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
+    hand = series.handedness.applied or 0.0
+    return make_matched_filter(aligned, grid, ctfs, filters, series.microscope, hand)
+
+
+def matched_filter_bytes(tomogram: Tomogram, voxel_size_angstrom: float) -> int:
+    """Peak memory of the tomogram with a correlation, its energy and splines, and of the aligned images."""
+    stack = tomogram.series.unweighted_stack
+    n_voxels = 1.0
+    for n in tomogram.volume.shape:
+        n_voxels *= n * tomogram.voxel_size_angstrom / voxel_size_angstrom
+    n_y, n_x = stack.shape_yx
+    image = n_y * n_x
+    binned = image * (stack.pixel_size_angstrom / voxel_size_angstrom) ** 2
+    gold = len(tomogram.series.tilts) * image * (stack.pixel_size_angstrom / _GOLD_PIXEL_ANGSTROM) ** 2
+    return int(36 * n_voxels + len(tomogram.series.tilts) * 24 * binned + 24 * image + 24 * gold)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """Some sections of a stack, in the order asked for."""
+
+    images: Pixels
+    sections: list[int]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.sections), *self.images.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.images.dtype
+
+    def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
+        section, *rest = index if isinstance(index, tuple) else (index,)
+        if not isinstance(section, int):
+            raise TypeError(f"expected one section at a time, got {index!r}")
+        return self.images[(self.sections[section], *rest)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """A stack of which one section's gold is filled."""
+
+    images: Pixels
+    section: int
+    gold: Gold
+    i_tilt: int
+    pixel_size_angstrom: float
+    rng: np.random.Generator
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.images.dtype
+
+    def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
+        image = self.images[index]
+        if index != self.section:
+            return image
+        shape = (image.shape[0], image.shape[1])
+        places = index_from_position(self.gold.seen_xy_angstrom[self.i_tilt], shape, self.pixel_size_angstrom)
+        radius = _GOLD_RADIUS_DIAMETERS * self.gold.diameter_angstrom / self.pixel_size_angstrom
+        filling = plan_filling(shape, places, radius, places, self.rng)
+        return fill_discs(image, filling, places)
