@@ -9,31 +9,17 @@ from scipy.spatial.transform import Rotation
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
-from cryoloom.simulate.particles import ParticleModel
 from cryoloom.steps.refine import RefineParams, refine
 from makers.context import MemoryContext
-from makers.particle_scene import make_scene, true_map
-
-DIAMETER = 150.0
-
-
-def lumpy_particle(rng) -> ParticleModel:
-    """Without any symmetry, 75 A in radius: blobs of many points."""
-    lumps = rng.normal(0, 28, (9, 3))
-    lumps *= np.minimum(1.0, 50.0 / np.linalg.norm(lumps, axis=1, keepdims=True))
-    points = np.concatenate([lump + rng.normal(0, 7, (60, 3)) for lump in lumps])
-    points -= points.mean(axis=0)
-    return ParticleModel("lumps", points.astype(np.float32), np.full(len(points), 40.0, np.float32))
+from makers.particle_scene import true_map
+from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
 
 
 @pytest.fixture(scope="module")
 def scene():
     rng = np.random.default_rng(3)
     model = lumpy_particle(rng)
-    made = make_scene(
-        model, 16, rng, shape_yx=(200, 200), pixel=5.0, tilts_deg=np.arange(-54.0, 55.0, 9.0), dose=6.0,
-        thickness=600.0, box_px=64,
-    )  # fmt: skip
+    made = small_scene(model, 16, rng)
     return model, made
 
 
@@ -46,7 +32,7 @@ def picked(model, scene, rng, jitter=4.0) -> Particles:
         scene.series.name,
         ArrayTable(rows.columns()),
         (scene.series,),
-        diameter_angstrom=DIAMETER,
+        diameter_angstrom=DIAMETER_ANGSTROM,
         template=template,
     )
 
@@ -79,14 +65,12 @@ def test_poses_are_found_from_a_blurred_map(scene):
 def test_images_without_particles_get_no_resolution(scene):
     model, made = scene
     rng = np.random.default_rng(8)
-    empty = make_scene(
-        model, 0, rng, shape_yx=(200, 200), pixel=5.0, tilts_deg=np.arange(-54.0, 55.0, 9.0), dose=6.0,
-        thickness=600.0, positions=np.zeros((0, 3)), rotations=np.zeros((0, 3, 3)),
-    )  # fmt: skip
+    nowhere = {"positions": np.zeros((0, 3)), "rotations": np.zeros((0, 3, 3))}
+    empty = small_scene(model, 0, rng, **nowhere)
     rows = ParticleRows.of(empty.series.name, made.positions_xyz_angstrom)
     template = Average("truth", true_map(model, 40, 6.0), 6.0)
     particles = Particles(
-        empty.series.name, ArrayTable(rows.columns()), (empty.series,), diameter_angstrom=DIAMETER,
+        empty.series.name, ArrayTable(rows.columns()), (empty.series,), diameter_angstrom=DIAMETER_ANGSTROM,
         template=template,
     )  # fmt: skip
     context = MemoryContext()
@@ -101,17 +85,17 @@ def test_what_cannot_be_refined_is_told(scene, context):
     particles = picked(model, made, np.random.default_rng(5))
     few = ParticleRows.of(made.series.name, made.positions_xyz_angstrom[:2])
     two = Particles(
-        "TS_1", ArrayTable(few.columns()), (made.series,), diameter_angstrom=DIAMETER,
+        "TS_1", ArrayTable(few.columns()), (made.series,), diameter_angstrom=DIAMETER_ANGSTROM,
         template=particles.template,
     )  # fmt: skip
     with pytest.raises(DataUnfitError, match="2 particles are too few"):
         refine((two,), RefineParams(), context)
     with pytest.raises(UserInputError, match="point group"):
         refine((particles,), RefineParams(symmetry="X9"), context)
-    without = Particles("TS_1", particles.table, (made.series,), diameter_angstrom=DIAMETER)
+    without = Particles("TS_1", particles.table, (made.series,), diameter_angstrom=DIAMETER_ANGSTROM)
     with pytest.raises(UserInputError, match="no first map"):
         refine((without,), RefineParams(), context)
     unaligned = made.series.with_tilts({t.acquisition_index: {"pose": None} for t in made.series.tilts})
     with pytest.raises(DataUnfitError, match="run align_series"):
-        refine((Particles("TS_1", particles.table, (unaligned,), diameter_angstrom=DIAMETER,
+        refine((Particles("TS_1", particles.table, (unaligned,), diameter_angstrom=DIAMETER_ANGSTROM,
                           template=particles.template),), RefineParams(), context)  # fmt: skip

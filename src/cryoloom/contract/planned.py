@@ -35,7 +35,6 @@ _PLANNED = (
     PlannedStep("pick_imported", _TOMOGRAM, _PARTICLES, "Take over particles that another program picked."),
     PlannedStep("extract_particles", _PARTICLES, _PARTICLES, "Cut particles out of the tilt images."),
     PlannedStep("initial_model", _PARTICLES, _AVERAGE, "Make a first average without a reference."),
-    PlannedStep("reconstruct_particle", _PARTICLES, _AVERAGE, "Average particles with their orientations."),
 )
 
 

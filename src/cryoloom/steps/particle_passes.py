@@ -31,13 +31,23 @@ from cryoloom.algorithms.averaging.passes import (
 )
 from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.reconstruction import Insertion
-from cryoloom.algorithms.averaging.refinement import PassOrder
+from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.array_files import open_arrays, write_arrays
-from cryoloom.model import ParticleRows, Particles, Stack, TiltSeries
+from cryoloom.model import Average, FscCurve, ParticleRows, Particles, Stack, TiltSeries
 
-__all__ = ["SeriesWorker", "averaging_bytes", "image_stack", "joined_particles", "run_part"]
+__all__ = [
+    "SeriesWorker",
+    "averaging_bytes",
+    "fsc_record",
+    "image_stack",
+    "joined_particles",
+    "largest_part_bytes",
+    "run_part",
+    "stored_average",
+    "warn_of_unknown_hands",
+]
 
 Array = NDArray[np.float64]
 
@@ -79,6 +89,84 @@ def averaging_bytes(series: TiltSeries, n_particles: int, layout: BoxLayout) -> 
     images = n_particles * len(series.included) * samples * 12
     cubes = 6 * 12 * (2 * layout.crop_px + 5) ** 3 // 2
     return 2 * images + cubes + (400 << 20)
+
+
+def largest_part_bytes(
+    items: Any, diameter_angstrom: float | None, finest_resolution_angstrom: float | None
+) -> int:
+    """Memory of the largest series' part, as `bytes_per_part` of a step declares it."""
+    largest = 0
+    for item in items if isinstance(items, tuple) else (items,):
+        diameter = diameter_angstrom or item.diameter_angstrom or 200.0
+        for series in item.series:
+            pixel = image_stack(series).pixel_size_angstrom
+            # Nyquist of unbinned images, or 6 A: finer is only cut when it is reached.
+            resolution = max(2.05 * pixel, finest_resolution_angstrom or 0.0, 6.0)
+            apart = delocalisation_angstrom(series, resolution)
+            layout = choose_boxes(diameter, resolution, pixel, apart)
+            largest = max(largest, averaging_bytes(series, item.n_particles, layout))
+    return largest
+
+
+def warn_of_unknown_hands(series: Sequence[TiltSeries], context: StepContext) -> None:
+    """Tell of series whose defocus is taken as that of the middle at every depth."""
+    for one in series:
+        if one.handedness.applied is None:
+            context.warn(
+                f"{one.name}: the handedness is not known, so every depth gets the CTF of the middle; the "
+                "resolution is limited by it. Measure it with estimate_ctf after the alignment"
+            )
+
+
+def fsc_record(refined: Refined) -> dict[str, Any]:
+    """Curves of an average as a record of kind "curves"."""
+    box = refined.map.shape[0] * refined.voxel_angstrom
+    return {
+        "x_title": "Frequency (1/A)",
+        "y_title": "Correlation",
+        "x": [round(i / box, 5) for i in range(len(refined.verdict.curves["masked"]))],
+        "curves": {name: np.round(curve, 4).tolist() for name, curve in refined.verdict.curves.items()},
+    }
+
+
+def stored_average(
+    refined: Refined, symmetry: str, diameter_angstrom: float, n_particles: int, context: StepContext
+) -> Average:
+    """Write the maps of an average; gives it as a value of the model."""
+    volumes: dict[str, Any] = {}
+    named = {
+        "map": refined.map,
+        "half1": refined.halves[0],
+        "half2": refined.halves[1],
+        "mask": refined.mask,
+    }
+    for role, values in named.items():
+        sink = context.new_pixels(role, tuple(values.shape), refined.voxel_angstrom, kind="volume")
+        sink[...] = values.numpy().astype(np.float32)
+        volumes[role] = sink
+    box = refined.map.shape[0] * refined.voxel_angstrom
+    curves = tuple(
+        FscCurve(
+            name,
+            tuple(round(shell / box, 6) for shell in range(len(curve))),
+            tuple(round(float(value), 4) for value in curve),
+        )
+        for name, curve in refined.verdict.curves.items()
+    )
+    return Average(
+        context.item_name,
+        volumes["map"],
+        refined.voxel_angstrom,
+        symmetry=symmetry,
+        half1=volumes["half1"],
+        half2=volumes["half2"],
+        mask=volumes["mask"],
+        curves=curves,
+        resolution_angstrom=refined.verdict.resolution_angstrom,
+        resolution_note=refined.verdict.note,
+        n_particles=n_particles,
+        diameter_angstrom=diameter_angstrom,
+    )
 
 
 @dataclass

@@ -36,8 +36,15 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
-from cryoloom.model import Average, FscCurve, ParticleRows, Particles, TiltSeries
-from cryoloom.steps.particle_passes import SeriesWorker, averaging_bytes, joined_particles
+from cryoloom.model import Average, ParticleRows, Particles
+from cryoloom.steps.particle_passes import (
+    SeriesWorker,
+    fsc_record,
+    joined_particles,
+    largest_part_bytes,
+    stored_average,
+    warn_of_unknown_hands,
+)
 
 __all__ = ["RefineParams", "refine"]
 
@@ -156,23 +163,7 @@ RECORDS = (
 
 def _bytes_per_part(items: Any, params: RefineParams) -> int:
     """Of the largest series."""
-    largest = 0
-    for item in items if isinstance(items, tuple) else (items,):
-        diameter = params.diameter_angstrom or item.diameter_angstrom or 200.0
-        worker_layout = _finest_layout(item.series, diameter, params)
-        for series in item.series:
-            largest = max(largest, averaging_bytes(series, item.n_particles, worker_layout))
-    return largest
-
-
-def _finest_layout(series: tuple[TiltSeries, ...], diameter_angstrom: float, params: RefineParams) -> Any:
-    from cryoloom.algorithms.averaging.particle_images import choose_boxes, delocalisation_angstrom
-
-    pixel = series[0].unweighted_stack.pixel_size_angstrom
-    resolution = max(2.05 * pixel, params.finest_resolution_angstrom or 0.0, 6.0)
-    return choose_boxes(
-        diameter_angstrom, resolution, pixel, max(delocalisation_angstrom(one, resolution) for one in series)
-    )
+    return largest_part_bytes(items, params.diameter_angstrom, params.finest_resolution_angstrom)
 
 
 @step(
@@ -211,12 +202,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     )
     if diameter is None:
         raise UserInputError("the particles' diameter is not known; set diameter_angstrom of refine")
-    for one in series:
-        if one.handedness.applied is None:
-            context.warn(
-                f"{one.name}: the handedness is not known, so every depth gets the CTF of the middle; the "
-                "resolution is limited by it. Measure it with estimate_ctf after the alignment"
-            )
+    warn_of_unknown_hands(series, context)
     twice = duplicates(rows, _DUPLICATE_DIAMETERS * diameter)
     rows = _prepared(rows.take(np.flatnonzero(~twice)), params, diameter, context.rng)
     if rows.n < _LEAST_PARTICLES:
@@ -249,7 +235,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         "shown by too few tilts": int((worker.n_visible < params.min_tilts).sum()),
         "too weak": int(((used == 0) & (worker.n_visible >= params.min_tilts)).sum()),
     }
-    average = _average(refined, params, diameter, int((used > 0).sum()), context)
+    average = stored_average(refined, params.symmetry, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
 
@@ -288,45 +274,6 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
             "finite values with a voxel size"
         )
     return torch.tensor(values), float(voxel)
-
-
-def _average(
-    refined: Refined, params: RefineParams, diameter: float, n_particles: int, context: StepContext
-) -> Average:
-    volumes: dict[str, Any] = {}
-    named = {
-        "map": refined.map,
-        "half1": refined.halves[0],
-        "half2": refined.halves[1],
-        "mask": refined.mask,
-    }
-    for role, values in named.items():
-        sink = context.new_pixels(role, tuple(values.shape), refined.voxel_angstrom, kind="volume")
-        sink[...] = values.numpy().astype(np.float32)
-        volumes[role] = sink
-    box = refined.map.shape[0] * refined.voxel_angstrom
-    curves = tuple(
-        FscCurve(
-            name,
-            tuple(round(shell / box, 6) for shell in range(len(curve))),
-            tuple(round(float(value), 4) for value in curve),
-        )
-        for name, curve in refined.verdict.curves.items()
-    )
-    return Average(
-        context.item_name,
-        volumes["map"],
-        refined.voxel_angstrom,
-        symmetry=params.symmetry,
-        half1=volumes["half1"],
-        half2=volumes["half2"],
-        mask=volumes["mask"],
-        curves=curves,
-        resolution_angstrom=refined.verdict.resolution_angstrom,
-        resolution_note=refined.verdict.note,
-        n_particles=n_particles,
-        diameter_angstrom=diameter,
-    )
 
 
 def _particles(
@@ -380,15 +327,7 @@ def _report(
     context.figure("shift_sd_angstrom", float(np.median(worker.shift_sd_angstrom[used])))
     context.figure("left_out_percent", 100.0 * sum(reasons.values()) / max(n_given, 1))
     context.record("left_out", dict(reasons))
-    context.record(
-        "fsc",
-        {
-            "x_title": "Frequency (1/A)",
-            "y_title": "Correlation",
-            "x": [round(i / box, 5) for i in range(len(found.curves["masked"]))],
-            "curves": {name: np.round(curve, 4).tolist() for name, curve in found.curves.items()},
-        },
-    )
+    context.record("fsc", fsc_record(refined))
     context.record(
         "iterations",
         [

@@ -28,7 +28,15 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.orientation_grid import rotation_grid
 from cryoloom.geometry.symmetry import symmetry_matrices
 
-__all__ = ["IterationRecord", "PassOrder", "Refined", "RefinementSettings", "Worker", "refine_average"]
+__all__ = [
+    "IterationRecord",
+    "PassOrder",
+    "Refined",
+    "RefinementSettings",
+    "Worker",
+    "reconstruct_average",
+    "refine_average",
+]
 
 Array = NDArray[np.float64]
 
@@ -185,6 +193,13 @@ def refine_average(
             searched, stalled = True, 0
             loop.search_again()
     return loop.finish(rng)
+
+
+def reconstruct_average(worker: Worker, settings: RefinementSettings, rng: np.random.Generator) -> Refined:
+    """Average the particles of a worker at the poses they have."""
+    layout = worker.layout(max(settings.finest_angstrom, 2.05 * worker.image_pixel_angstrom))
+    worker.extract(layout)
+    return _Loop(worker, layout, settings, lambda record: None).finish(rng)
 
 
 @dataclass
