@@ -62,6 +62,7 @@ def test_poses_are_found_from_a_blurred_map(scene):
     assert {curve.name for curve in average.curves} >= {"masked", "non-radial", "null"}
 
 
+@pytest.mark.slow
 def test_images_without_particles_get_no_resolution(scene):
     model, made = scene
     rng = np.random.default_rng(8)

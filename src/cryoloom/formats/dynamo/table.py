@@ -3,7 +3,7 @@
 Columns used here (counted from 1): 1 tag, 4-6 shift dx dy dz, 7-9 tdrot, tilt, narot in degrees, 10 cc, 20
 tomogram, 21 region, 22 class, 24-26 position x y z; positions and shifts are in pixels of the tomogram, the
 first voxel is 1, and a particle lies at the sum of both. Dynamo's matrix is ``Rz(narot) Rx(tilt) Rz(tdrot)``,
-and as RELION's it is the transpose of the rotation from reference to tomogram: a pair of triples known to give
+and as RELION's it is the transpose of the rotation from reference to tomogram: two triples known to give
 the same reconstruction in both programs is the test's oracle.
 """
 
