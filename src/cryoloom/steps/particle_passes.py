@@ -403,7 +403,7 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
     if part["kind"] == "local_refine":
         return _arrays(refine_pass(images, cubes, poses, n_used, insert_to, gain=gain))
     grid = SearchGrid(shared["grid_rotations"], shared["grid_shifts"], part["temperature"])
-    then_refine = part["kind"] == "search_gradient"
+    then_refine = part["kind"] == "search_refine"
     return _arrays(
         search_pass(images, cubes, poses, grid, n_used, insert_to, gain=gain, then_refine=then_refine)
     )

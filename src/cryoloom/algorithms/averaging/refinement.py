@@ -228,7 +228,7 @@ class _Loop:
                 rotation_grid(self._angular_step(band), group), shift_grid(range_angstrom, step)
             )
             sharp = band <= 1.3 * self._search_band()
-            kind: Literal["search", "search_gradient"] = "search_gradient" if sharp else "search"
+            kind: Literal["search", "search_refine"] = "search_refine" if sharp else "search"
             highest = self._highest() if sharp else min(2.0 * self._box_angstrom() / band, self._highest())
             made = self._pass(PassOrder(kind, self.references, band, highest, grid), checks_poses=True)
             agreed = min(band, first_fall(made.correlation, 0.5, self._box_angstrom()))
@@ -247,7 +247,7 @@ class _Loop:
         band = self._search_band()
         group = symmetry_matrices(self.settings.symmetry)
         grid = SearchGrid(rotation_grid(self._angular_step(band), group), shift_grid(6.0, 3.0))
-        self._pass(PassOrder("search_gradient", self.references, band, self._highest(), grid))
+        self._pass(PassOrder("search_refine", self.references, band, self._highest(), grid))
 
     def refine(self, band: float) -> float:
         """One pass of refinement; the resolution at which the halves agree."""
