@@ -70,9 +70,16 @@ def test_the_middle_by_tracks(kind, heights, expected, rng):
         assert found.middle_angstrom == pytest.approx(expected, abs=40.0)
 
 
-@pytest.mark.parametrize(("applied", "middle"), [(None, 320.0), (320.0, 0.0)])
-def test_a_measured_slab_counts_first(applied, middle):
-    slab = Slab(Sourced(measured=1500.0), Sourced(measured=320.0, applied=applied))
+@pytest.mark.parametrize(
+    ("moved", "turned", "middle"),
+    [(None, None, 320.0), (320.0, None, 0.0), (320.0, 3.0, 0.0), (200.0, None, 120.0)],
+)
+def test_a_measured_slab_counts_first_in_the_frame_of_the_poses_as_they_are_now(moved, turned, middle):
+    slab = Slab(
+        Sourced(measured=1500.0),
+        Sourced(measured=320.0, applied=moved),
+        tilt_y_deg=Sourced(measured=3.0, applied=turned),
+    )
     found = measured_height(make_tomogram(slab))
     assert (found.middle_angstrom, found.thickness_angstrom) == (middle, 1500.0)
 

@@ -24,7 +24,7 @@ from cryoloom.views.step_results import StepResult, step_result
 
 PICTURES_FOLDER = ".report"
 """Of the project: pictures of its series, which the report is put together from."""
-REPORT_VERSION = 4
+REPORT_VERSION = 5
 """Raised when the report shows the same results otherwise."""
 
 __all__ = ["report_path", "write_project_report"]

@@ -39,7 +39,7 @@ __all__ = [
     "picture_key",
 ]
 
-PICTURES_VERSION = 3
+PICTURES_VERSION = 4
 """Raised when the same series gives other pictures: kept ones are then made anew."""
 _LARGE_PX, _SMALL_PX = 640, 320
 # Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).

@@ -51,8 +51,8 @@ def measured_height(tomogram: Tomogram, tracks: Mapping[str, Any] | None = None)
     """
     slab = tomogram.series.slab
     if slab is not None and slab.z_offset_angstrom.measured is not None:
-        middle = 0.0 if slab.is_applied else float(slab.z_offset_angstrom.measured)
-        return SpecimenHeight(middle, slab.thickness_angstrom.measured, "the measured slab")
+        middle = float(slab.offset_xyz_angstrom[2])
+        return SpecimenHeight(middle, slab.thickness_angstrom.measured, "the measured position of the ice")
     if tracks is None:
         return None
     poses = {t.acquisition_index: t.pose for t in tomogram.series.tilts if t.pose is not None}
