@@ -79,3 +79,19 @@ def test_a_file_is_traced_as_text_and_as_json(run, project):
     data = json.loads(run("log", "--file", str(path), "--json"))
     assert [each["name"] for each in data["steps"]] == ["find_series", "draw", "smooth"]
     assert data["steps"][1]["environment"]["python"]
+
+
+def test_the_log_of_an_item_is_shown_as_it_is(run, project):
+    told = run("log", "--item", "TS_01", "--run", "draw")
+    assert told == project.item_log("draw", "TS_01").read_text()
+    assert "n_included = 5" in told
+    with pytest.raises(UserInputError, match="--item and --run go together"):
+        run("log", "--item", "TS_01")
+
+
+def test_a_gathering_step_is_asked_for_by_name(run, project):
+    with pytest.raises(UserInputError, match="no gathering step 'draw'"):
+        run("gather", "draw")
+    run_steps(project, {"step": "find_series"}, {"step": "draw"}, {"step": "average_all"})
+    assert "asked; average_all begins with the items it has" in run("gather", "average_all")
+    assert (project.folder / "requests" / "gather_average_all").exists()

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cryoloom.cli.main import app
-from cryoloom.contract import all_steps
+from cryoloom.contract import all_steps, planned
 from cryoloom.contract.discovery import step_summaries
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
@@ -119,7 +119,8 @@ def test_decisions_are_made_shown_and_undone(cryoloom):
     status = cryoloom("status")
     assert "not applied yet: TS_02: leave out tilt 3: ice" in status
     assert "1 to bring up to date: `cryoloom resume --project p`" in status
-    assert [line.split()[5] for line in status.splitlines() if "TS_02" in line][:1] == ["outdated"]
+    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in status.splitlines() if "│" in line]
+    assert ["TS_02", "draw", "outdated"] in rows
     assert "running" not in status
     cryoloom("resume")
     assert "not applied" not in cryoloom("status")
@@ -191,3 +192,59 @@ def test_an_unknown_word_is_answered_with_the_nearest(project):
     assert result.exit_code == 2
     assert "Did you mean" in result.output
     assert "exclude" in result.output
+
+
+def test_a_dry_run_tells_memory_work_disk_and_what_is_unfit(cryoloom, project):
+    (project.folder.parent / "w.yaml").write_text(
+        "name: fake\nsteps:\n- step: find_series\n  parameters: {n_series: 5, bad: [TS_02]}\n"
+        "- step: draw\n- step: smooth\n"
+    )
+    told = cryoloom("workflow", "run", "w.yaml", "--dry-run")
+    assert "unfit: TS_02  find_series: movie a.tif is missing; expected it beside the mdoc" in told
+    assert "free on the disk: " in told
+    draw = next(line for line in told.splitlines() if " draw " in line)
+    assert [cell.strip() for cell in draw.split("│")[1:-1]][:4] == ["draw", "2", "2", ""]
+    ahead = {one.node: one for one in project.dry_run(str(project.folder.parent / "w.yaml"))}
+    assert ahead["draw"].memory_bytes == 1  # as the fake step declares
+    assert ahead["draw"].disk_bytes == 2 * 2624
+    assert ahead["draw"].seconds > 0
+    assert project.state().series["TS_01"].state == "current"  # nothing was written
+
+
+def test_names_are_completed_without_anything_heavy():
+    code = (
+        "import sys\n"
+        "sys.argv = ['cryoloom']\n"
+        "from cryoloom.cli.entry import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        f"print('heavy', [m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    asked = {"_CRYOLOOM_COMPLETE": "complete_bash", "COMP_WORDS": "cryoloom st", "COMP_CWORD": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **asked}
+    )
+    *names, heavy = told.stdout.splitlines()
+    assert {"status", "steps", "stop"} <= set(names)
+    assert heavy == "heavy []"
+
+
+def test_the_choices_of_a_parameter_are_listed_whole():
+    result = CliRunner().invoke(app, ["run", "import_alignment", "--help"], env={"COLUMNS": "300"})
+    assert "One of: auto, imod, aretomo, warp, relion5." in result.output
+
+
+def test_a_planned_step_is_told_as_planned(fake_steps, monkeypatch):
+    polish = planned.PlannedStep("polish_images", "TiltSeries", "TiltSeries", "Polish the images.")
+    monkeypatch.setattr(planned, "_PLANNED", (polish,))
+    with pytest.raises(
+        UserInputError, match="polish_images does not exist yet; it is planned: Polish the im"
+    ):
+        CliRunner().invoke(app, ["run", "polish_images", "--project", "p"], catch_exceptions=False)
+    with pytest.raises(UserInputError, match="there is no step 'smoth'; did you mean smooth"):
+        CliRunner().invoke(app, ["run", "smoth", "--project", "p"], catch_exceptions=False)
+
+
+def test_what_was_imported_is_summed_up(cryoloom):
+    status = cryoloom("status")
+    assert "TS_01, TS_02, TS_03: 5 tilts, 0 to 12 deg, 2.5 A, axis not known, 15 e/A^2 in all" in status

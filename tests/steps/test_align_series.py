@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.model import DecidedBy, Exclusion
+from cryoloom.model import Ctf, DecidedBy, Exclusion, Sourced
+from cryoloom.simulate.assess import defocus_errors_at_origin_angstrom
+from cryoloom.simulate.parameters import SimulationParams
+from cryoloom.simulate.session import simulate_tilt_series
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
 from makers.blob_series import AXIS, TILTS, make_series
@@ -163,3 +166,35 @@ def test_the_users_word_is_final(rng, context):
     assert excluded == {7: "user", 9: "user"}
     with pytest.raises(UserInputError):
         select_tilts(series, SelectTiltsParams(exclude_tilts=(99,)), context)
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_the_defocus_is_that_of_the_origin_though_all_beads_lie_on_one_surface(centre, context):
+    params = SimulationParams(
+        seed=3,
+        image_shape_yx=(256, 256),
+        pixel_size_angstrom=10.0,
+        tilt_step_deg=6.0,
+        n_beads=20,
+        beads_lie="on_top",
+        n_particles=40,
+        thickness_angstrom=1200.0,
+        z_offset_angstrom=-200.0,
+        handedness=-1,
+        shift_rms_angstrom=30.0,
+    )
+    series, truth = simulate_tilt_series(params)
+    rings = {}  # what they show: the defocus of the ice where the image's centre shows it
+    for tilt in truth.tilts:
+        found = truth.defocus_of_ice_angstrom(tilt.acquisition_index)
+        rings[tilt.acquisition_index] = {"ctf": Ctf(found, found, 0.0, refers_to="specimen")}
+    known = replace(series.with_tilts(rings), handedness=Sourced(applied=-1.0))
+    chosen = AlignSeriesParams(method="beads", centre_specimen=centre, cross_validate=False)
+    aligned = align_series(known, chosen, context)
+    # Beads tell their surface to a few angstrom, bodies the other to some 5 % of the thickness.
+    assert context.figures["middle_height_angstrom"] == pytest.approx(-600, abs=60)
+    errors = defocus_errors_at_origin_angstrom(truth, aligned)
+    placed = [t.acquisition_index for t in aligned.included if not t.pose.predicted]
+    assert len(placed) > 15
+    assert np.median([abs(errors[i]) for i in placed]) < 60
+    assert aligned.slab.plane[0] == pytest.approx(0 if centre else -600, abs=60)

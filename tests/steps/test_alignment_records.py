@@ -30,3 +30,17 @@ def test_two_surfaces_are_told_of_beads_and_a_thickness_of_everything(rng, metho
     assert ("bead_surface_distance_angstrom" in context.figures) == (method == "beads")
     if method == "beads":
         assert context.figures["bead_surface_distance_angstrom"] == pytest.approx(1200, abs=30)
+
+
+def test_an_error_that_cannot_be_measured_is_told_as_such_and_fails_nothing(rng):
+    truth = SeriesGeometry.start(TILTS, AXIS)
+    points = rng.uniform(-900, 900, (6, 3))
+    tracks = Tracks.from_table(truth.project(points).transpose(1, 0, 2))
+    best = Alignment("beads", tracks, adjust_bundle(tracks, truth), np.full(len(TILTS), np.nan))
+    series, _ = make_series(rng, n_beads=0)
+    context = MemoryContext()
+    record_alignment(series, best, [best], np.full(len(tracks.view), np.nan), context)
+    assert not {"pose_error_angstrom", "left_out_error_angstrom"} & set(context.figures)
+    assert all(np.isfinite(value) for value in context.figures.values())
+    assert "too few tracks" in context.reasons_not_measurable["pose_error_angstrom"]
+    assert context.records["alignment"]["tried"][0]["pose_error_angstrom"] is None

@@ -88,3 +88,14 @@ def test_a_replaced_file_is_noticed(series, tmp_path, program):
     assert outside("TS_01", params) == before
     write(tmp_path / name, series.with_tilts({2: {"ctf": Ctf(12345.0, 12000.0, 0.0)}}))
     assert outside("TS_01", params) != before
+
+
+@pytest.mark.parametrize("defocus", ["1e7", "nan", "1e24"])
+def test_a_defocus_that_no_lens_has_is_refused(bare, context, tmp_path, defocus):
+    """A millimetre: a file in other units, or one that lost its decimal commas."""
+    (tmp_path / "TS_01.star").write_text(
+        "data_\n\nloop_\n_rlnTomoNominalStageTiltAngle #1\n_rlnDefocusU #2\n_rlnDefocusV "
+        f"#3\n_rlnDefocusAngle #4\n0.0 {defocus} 29000 0\n3.0 30000 29000 0\n"
+    )
+    with pytest.raises(DataUnfitError, match=r"TS_01\.star"):
+        import_ctf(bare, ImportCtfParams(folder=tmp_path), context)

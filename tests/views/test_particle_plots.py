@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from cryoloom.contract import Record
 from cryoloom.model import Average, FscCurve, ParticleRows, Particles
 from cryoloom.views.content import SeriesReport
 from cryoloom.views.drawings import drawn
 from cryoloom.views.images import average_figure
 from cryoloom.views.particle_plots import MOST_POINTS, average_caption
+from cryoloom.views.step_results import Kept, StepResult
 from makers.context import MemoryContext
 
 
@@ -52,6 +54,12 @@ def test_an_average_shows_its_slices_and_curves():
     (plot,) = drawn(SeriesReport("all", None, average=average))["average"]
     assert [trace["name"] for trace in plot.data] == ["corrected", "null"]
     assert plot.layout["shapes"][0]["y0"] == 0.143
+    data = {"x": [0.0, 0.1], "curves": {"masked": [1.0, 0.2]}}
+    curves = Kept(Record("fsc", "Halves.", shows="curves"), data)
+    kept = StepResult("refine", kept=(curves,))
+    shown = drawn(SeriesReport("all", None, average=average, results=(kept,)))
+    assert [plot.title for plot in shown["average"]] == ["Fsc", "Resolution of the average"]
+    assert "tomogram" not in shown
     assert "200 particles" in average_caption(average)
     assert "10.5 Å" in average_caption(average)
     assert "no resolution is given (too few)" in average_caption(make_average(resolution_note="too few"))

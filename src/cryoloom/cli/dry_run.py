@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,14 +10,14 @@ from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from cryoloom.cli.terminal import console, say
 from cryoloom.engine.coordinator.dry_run import PlannedNode
 from cryoloom.engine.project import Project
 from cryoloom.store.names import FILE_NAME
 
-__all__ = ["project_for_dry_run", "show_dry_run"]
+__all__ = ["nearest_folder", "project_for_dry_run", "show_dry_run"]
 
 
 @contextmanager
@@ -29,14 +30,42 @@ def project_for_dry_run(folder: Path) -> Iterator[Project]:
         yield Project.create(Path(made) / "project")
 
 
-def show_dry_run(planned: Sequence[PlannedNode], json: bool) -> None:
-    """What would be done, step by step."""
+def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> None:
+    """What would be done, step by step, and what it takes; ``folder`` is on the disk of the project."""
     if json:
         for node in planned:
             print(dumps(asdict(node)))  # noqa: T201 - no line breaks, no colours
         return
-    table = Table("step", "there already", "to do now", "to do after", "unfit")
+    table = Table("step", "there already", "to do now", "to do after", "unfit", "memory", "work", "disk")
     for node in planned:
         numbers = (node.n_there, node.n_now, node.n_later, node.n_unfit)
-        table.add_row(node.node, *(str(number) if number else "" for number in numbers))
-    Console().print(table)
+        n_ahead = node.n_now + node.n_later
+        table.add_row(
+            node.node,
+            *(str(number) if number else "" for number in numbers),
+            _size(node.memory_bytes) if node.n_now else "",
+            "" if not n_ahead else "not known" if node.seconds is None else _duration(node.seconds),
+            "" if not n_ahead else "not known" if node.disk_bytes is None else _size(node.disk_bytes),
+        )
+    console.print(table)
+    for node in planned:
+        for name, why in node.unfit.items():
+            say(f"unfit: {name}  {node.node}: {why}")
+    if any((node.n_now or node.n_later) and node.seconds is None for node in planned):
+        say("work and disk are known for a step once this project has done it for one item")
+    say(f"free on the disk: {_size(shutil.disk_usage(folder).free)}")
+
+
+def nearest_folder(path: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**29 else f"{n_bytes / 2**20:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -17,7 +17,7 @@ from cryoloom.cli.options import expanded
 __all__ = ["CommandGroup", "LazyGroup", "typer_app"]
 
 _PANELS: Mapping[str, tuple[str, ...]] = {
-    "Process": ("demo", "process", "watch", "close", "run", "resume", "stop", "workflow"),
+    "Process": ("demo", "process", "watch", "close", "run", "resume", "gather", "stop", "workflow"),
     "Look": ("status", "results", "report", "axis", "serve", "view"),
     "Decide": ("exclude", "include", "comment", "decisions", "undo"),
     "Keep track": ("log", "methods", "compare", "delete", "export"),
@@ -27,7 +27,14 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
 
 def typer_app(**how: Any) -> typer.Typer:
     """A Typer application as all of ours are."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich", **how)
+    return typer.Typer(
+        **{
+            "add_completion": False,
+            "pretty_exceptions_enable": False,
+            "rich_markup_mode": "rich",
+            **how,
+        }
+    )
 
 
 class LazyGroup(TyperGroup):

@@ -11,7 +11,7 @@ from cryoloom.cli.group import CommandGroup, typer_app
 
 __all__ = ["app"]
 
-app = typer_app(name="cryoloom", no_args_is_help=True, cls=CommandGroup)
+app = typer_app(name="cryoloom", no_args_is_help=True, cls=CommandGroup, add_completion=True)
 
 
 def _tell_version(wanted: bool) -> None:

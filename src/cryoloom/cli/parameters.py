@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import typer
 import yaml
@@ -45,7 +45,7 @@ def as_options(step: Step) -> list[inspect.Parameter]:
                 None,
                 f"--{name.replace('_', '-')}",
                 help=_help_of(field),
-                metavar=type_text(field).upper()[:40],
+                metavar=_metavar(field),
                 show_default=False,
             ),
             annotation=str | None,
@@ -56,7 +56,20 @@ def as_options(step: Step) -> list[inspect.Parameter]:
 
 def _help_of(field: FieldInfo) -> str:
     default = "" if field.is_required() else f"Default: {default_text(field)}."
-    return " ".join(filter(None, [field.description, default, allowed_values(field)]))
+    choices = _choices(field)
+    listed = f"One of: {', '.join(choices)}." if choices else ""
+    return " ".join(filter(None, [field.description, listed, default, allowed_values(field)]))
+
+
+def _choices(field: FieldInfo) -> tuple[str, ...]:
+    """Words that a parameter can be, if it is one of a few."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return tuple(str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
+
+
+def _metavar(field: FieldInfo) -> str:
+    """What stands for the value in the list of options."""
+    return "WORD" if _choices(field) else type_text(field).upper()[:40]
 
 
 def allowed_values(field: FieldInfo) -> str:

@@ -10,6 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from cryoloom.cli.imports import imported_line
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.history.results import sentence
 from cryoloom.engine.worker.task import Outcome, Task
@@ -84,6 +85,8 @@ class BarListener:
             return
         time = "reused" if item.reused_from is not None else f"{item.seconds:.1f} s"
         figures = "  ".join(f"{name} {value:.4g}" for name, value in list(item.figures.items())[:3])
+        if item.value is not None and self._is_source(node):
+            figures = imported_line(item.value) or figures
         self._console.print(
             f"[green]done[/]    {item.name}  {node:<18} {time:>8}  [dim]{figures}[/]",
             highlight=False,
@@ -92,6 +95,11 @@ class BarListener:
         for warning in item.warnings:
             self._console.print(f"[yellow]note[/]    {item.name}  {node}: ", end="")
             self._console.print(warning, markup=False, highlight=False, soft_wrap=True)
+
+    def _is_source(self, name: str) -> bool:
+        """Whether a node brings items in."""
+        steps = () if self._workflow is None else self._workflow.steps
+        return any(node.name == name and node.input is None for node in steps)
 
     def worked_ahead(self, outcome: Outcome) -> None:
         """Take the bar away."""

@@ -58,6 +58,10 @@ def find_step(name: str) -> Step:
     """Look a step up by name; raises UserInputError that names the nearest ones."""
     steps = all_steps()
     if name not in steps:
+        from cryoloom.contract.planned import planned_step  # it looks here whether a step exists
+
+        if (planned := planned_step(name)) is not None:
+            raise UserInputError(f"the step {name} does not exist yet; it is planned: {planned.summary}")
         near = difflib.get_close_matches(name, steps, n=3) or list(steps)
         raise UserInputError(f"there is no step {name!r}; did you mean {', '.join(near)}?")
     return steps[name]

@@ -15,7 +15,17 @@ from cryoloom.engine.environment import describe_environment
 
 __all__ = ["Finding", "examine"]
 
-_PROGRAMS = ("relion_refine", "tilt", "AreTomo3", "AreTomo2", "ctffind", "MotionCor3", "WarpTools", "sbatch")
+_PROGRAMS = {
+    "relion_refine": "RELION: averaging on exported series",
+    "tilt": "IMOD: work on exported series, and look at files",
+    "AreTomo3": "alignment and reconstruction, to compare",
+    "AreTomo2": "alignment and reconstruction, to compare",
+    "ctffind": "CTF, to compare",
+    "MotionCor3": "motion correction, to compare",
+    "WarpTools": "work on exported series with Warp and M",
+    "sbatch": "Slurm: --executor slurm",
+}
+"""Programs that cryoloom does not need, and what each would be for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +53,10 @@ def examine() -> list[Finding]:
         _disk(Path.cwd()),
         _scratch(),
     ]
-    for program in _PROGRAMS:
+    for program, purpose in _PROGRAMS.items():
         place = shutil.which(program)
-        findings.append(Finding(program, place or "not found (optional)", place is not None))
+        found = f"{place or 'not found; optional'} ({purpose})"
+        findings.append(Finding(program, found, place is not None))
     return findings
 
 

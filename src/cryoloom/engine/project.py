@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract import find_step
 from cryoloom.engine.coordinator.dry_run import PlannedNode, plan_nodes
 from cryoloom.engine.coordinator.null_listener import NullListener
@@ -381,6 +382,8 @@ class Project:
             self.value(replace(item, value=self.database.value_of(item.id or 0))) for item in chosen.items
         ]
         pairs, particles, averages = exportable(values)
+        # Other programs take a tilt's defocus as that of the origin of its pose.
+        pairs = [(with_defocus_at_origin(one, assume_centred=True), tomogram) for one, tomogram in pairs]
         fit, refused = fit_for(format, pairs)
         missing = {**refused, **chosen.missing}
         told = {name: f"{name} is not in this export: {missing[name]}" for name in refused}

@@ -1,24 +1,36 @@
-"""Which depth an image shows: the beam coordinate of a plane of the specimen, over the image."""
+"""Height along the beam, what it does to the defocus, and which height of a plane an image shows.
+
+The only code that knows the sign of the handedness (conventions.md, "Defocus").
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["depth_behind", "plane_depth"]
+__all__ = ["defocus_change", "depth_behind", "plane_depth"]
 
 
-def plane_depth(matrix: ArrayLike, z_angstrom: float = 0.0) -> tuple[float, float, float]:
-    """``(at_origin, per_x, per_y)``: a plane z of the specimen has ``w = at_origin + per_x X + per_y Y``.
+def defocus_change(depth_angstrom: ArrayLike, handedness: float) -> NDArray[np.float64]:
+    """Defocus of what lies at a height ``w`` along the beam minus that of the origin, same shape, angstrom.
 
-    matrix : (3, 3) from specimen to image frame. X, Y in angstrom from where the image shows the specimen's
-    origin, that is from the image's centre plus the pose's shift. For an axis of 0 it is ``-X tan(tilt)``.
+    handedness : +1 (the defocus falls towards larger ``w``), -1 (it grows), or 0 where it is not known.
     """
-    m = np.asarray(matrix, dtype=np.float64)
-    # (X, Y) = m[:2, :2] (x, y) + m[:2, 2] z, solved for the plane's (x, y).
-    per_x, per_y = m[2, :2] @ np.linalg.inv(m[:2, :2])
-    at_origin = z_angstrom * (m[2, 2] - per_x * m[0, 2] - per_y * m[1, 2])
-    return float(at_origin), float(per_x), float(per_y)
+    return -handedness * np.asarray(depth_angstrom, dtype=np.float64)
+
+
+def plane_depth(
+    matrix: ArrayLike, z_angstrom: float = 0.0, slope_x: float = 0.0, slope_y: float = 0.0
+) -> tuple[float, float, float]:
+    """``(at_origin, per_x, per_y)``: a plane of the specimen has ``w = at_origin + per_x X + per_y Y``.
+
+    matrix : (3, 3) from specimen to image frame. The plane is ``z = z_angstrom + slope_x x + slope_y y`` in
+    the specimen. X, Y in angstrom from where the image shows the specimen's origin, that is from the image's
+    centre plus the pose's shift. For an axis of 0 and no slopes it is ``z / cos(tilt) - X tan(tilt)``.
+    """
+    # n . r = z with n = (-slope_x, -slope_y, 1) is m n . (X, Y, w) = z in the image's frame.
+    n_x, n_y, n_w = np.asarray(matrix, dtype=np.float64) @ np.array([-slope_x, -slope_y, 1.0])
+    return float(z_angstrom / n_w), float(-n_x / n_w), float(-n_y / n_w)
 
 
 def depth_behind(

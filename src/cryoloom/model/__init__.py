@@ -1,7 +1,7 @@
 """Frozen data passed between steps. No input or output happens here."""
 
 from cryoloom.model.average import Average, FscCurve
-from cryoloom.model.ctf import Ctf
+from cryoloom.model.ctf import Ctf, DefocusReference
 from cryoloom.model.image_warp import ImageWarp
 from cryoloom.model.item import DecisionsBySeries, Item, PixelSet
 from cryoloom.model.left_out import LeftOut
@@ -23,6 +23,7 @@ __all__ = [
     "Ctf",
     "DecidedBy",
     "DecisionsBySeries",
+    "DefocusReference",
     "Exclusion",
     "FscCurve",
     "GainReference",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from cryoloom.model.limits import require
 
-__all__ = ["Ctf"]
+__all__ = ["Ctf", "DefocusReference"]
+
+DefocusReference = Literal["origin", "specimen"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ctf:
-    """Defocus in angstrom, underfocus positive, at the specimen's origin; ``u`` is the larger one.
+    """Defocus in angstrom, underfocus positive, of what it refers to; ``u`` is the larger one.
 
     ``astigmatism_angle_deg`` runs from the image's +x, counter-clockwise, to the direction of ``u``.
     """
@@ -27,6 +30,10 @@ class Ctf:
     """True where the image itself said nothing and the series' model was used."""
     defocus_sd_angstrom: float | None = None
     """Standard deviation of the mean defocus, where whoever estimated it told."""
+    refers_to: DefocusReference = "origin"
+    """Whose defocus it is. "origin": of the origin of the tilt's pose, which is the middle of the tomogram.
+    "specimen": of the middle of the specimen where the image's centre shows it, which is what an image by
+    itself tells; `specimen_frame.with_defocus_at_origin` turns it into the other once poses are known."""
 
     def __post_init__(self) -> None:
         """Refuse what no lens can have (`limits`)."""

@@ -25,18 +25,35 @@ class Slab:
     z_offset_angstrom: Sourced = field(default_factory=Sourced)
     tilt_x_deg: Sourced = field(default_factory=Sourced)
     tilt_y_deg: Sourced = field(default_factory=Sourced)
+    middle_error_angstrom: float | None = None
+    """Standard error of the middle's height, where it was estimated."""
 
     @property
     def is_applied(self) -> bool:
         """Whether the poses are already those of the slab lying flat about z = 0."""
-        return self.z_offset_angstrom.applied is not None
+        moved = self.z_offset_angstrom.applied is not None
+        return moved and self._is_turned
+
+    @property
+    def _is_turned(self) -> bool:
+        tilts = (self.tilt_x_deg, self.tilt_y_deg)
+        return all(tilt.measured is None or tilt.applied is not None for tilt in tilts)
 
     @property
     def offset_xyz_angstrom(self) -> NDArray[np.float64]:
-        """Middle of the slab above the origin, ``(3,)``."""
-        return np.array([0.0, 0.0, self.z_offset_angstrom.measured or 0.0])
+        """Middle of the slab above the origin of the poses as they are now, ``(3,)``."""
+        z_offset = self.z_offset_angstrom
+        return np.array([0.0, 0.0, (z_offset.measured or 0.0) - (z_offset.applied or 0.0)])
 
     @property
     def rotation(self) -> NDArray[np.float64]:
-        """From the slab lying flat to the frame of the poses, ``(3, 3)``."""
+        """From the slab lying flat to the frame of the poses as they are now, ``(3, 3)``."""
+        if self._is_turned:
+            return np.eye(3)
         return rotation_y(self.tilt_y_deg.measured or 0.0) @ rotation_x(self.tilt_x_deg.measured or 0.0)
+
+    @property
+    def plane(self) -> tuple[float, float, float]:
+        """``(a, b, c)``: the middle is ``z = a + b x + c y`` in the frame of the poses as they are now."""
+        x, y, z = self.rotation[:, 2]
+        return float(self.offset_xyz_angstrom[2]), float(-x / z), float(-y / z)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "alignment_error_angstrom",
     "axis_error_deg",
     "defocus_errors_angstrom",
+    "defocus_errors_at_origin_angstrom",
     "frame_shift_errors_angstrom",
 ]
 
@@ -132,4 +133,33 @@ def defocus_errors_angstrom(
             i = tilt.acquisition_index
             true = truth.tilt(i).defocus_angstrom if at == "origin" else truth.defocus_of_ice_angstrom(i)
             errors[i] = tilt.ctf.defocus_angstrom - true
+    return errors
+
+
+def defocus_errors_at_origin_angstrom(truth: Truth, series: TiltSeries) -> dict[int, float]:
+    """Mean defocus minus the true one of the point that the poses call their origin, by acquisition index.
+
+    Where that point truly is follows from the poses as in `alignment_error_angstrom`; of the specimen and its
+    mirror image, half a turn of the axis apart, the one the poses describe is taken. Only tilts whose CTF
+    refers to the origin count, and only poses that are not predictions tell where it is.
+    """
+    points = truth.random_specimen_points(np.random.default_rng(0), 200)
+    placed = {t.acquisition_index: t.pose for t in series.included if t.pose and not t.pose.predicted}
+    seen = replace(series, tilts=tuple(t for t in series.tilts if t.acquisition_index in placed))
+    mirrored = seen.with_tilts(
+        {i: {"pose": replace(pose, axis_deg=pose.axis_deg + 180.0)} for i, pose in placed.items()}
+    )
+    direct, turned = (alignment_error_angstrom(truth, one, points) for one in (seen, mirrored))
+    # r' = R r + t, and half a turn on every point is at its opposite; the origin is the same in both.
+    fit = direct if direct.rms_angstrom <= turned.rms_angstrom else turned
+    origin = -fit.rotation.T @ fit.translation_xyz_angstrom
+    errors = {}
+    for tilt in series.included:
+        if tilt.ctf is None or tilt.pose is None or tilt.ctf.refers_to != "origin":
+            continue
+        true = truth.tilt(tilt.acquisition_index)
+        depth = float((true.pose.matrix @ origin)[2])
+        errors[tilt.acquisition_index] = (
+            tilt.ctf.defocus_angstrom - true.defocus_angstrom + truth.handedness * depth
+        )
     return errors

@@ -60,6 +60,10 @@ class SimulationParams(BaseModel):
     n_membranes: int = Field(2, ge=0, description="Flat membranes seen in the untilted field.")
     n_beads: int = Field(12, ge=0, description="Gold beads seen in the untilted field.")
     bead_diameter_angstrom: float = Field(100.0, gt=0, description="Diameter of the gold beads.")
+    beads_lie: Literal["inside", "on_top", "below", "on_both"] = Field(
+        "inside",
+        description="Gold beads anywhere in the ice, or centred on its upper, lower or both surfaces.",
+    )
     n_ice_crystals: int = Field(0, ge=0, description="Crystals on the ice seen in the untilted field.")
     ice_crystal_diameter_angstrom: float = Field(1500.0, gt=0, description="Largest diameter of a crystal.")
     thickness_angstrom: float = Field(1200.0, gt=0, description="Thickness of the ice.")
@@ -98,8 +102,8 @@ class SimulationParams(BaseModel):
     dose_per_tilt_per_angstrom2: float = Field(3.0, gt=0, description="Electrons per square angstrom a tilt.")
 
     # Camera
-    camera: Literal["k3_tiff", "falcon_eer"] = Field(
-        "k3_tiff", description="K3-like: TIFF, LZW, 8 bit. Falcon-like: EER."
+    camera: Literal["k3_tiff", "k3_mrc", "falcon_eer"] = Field(
+        "k3_tiff", description="K3-like: TIFF, LZW, or MRC, both 8 bit. Falcon-like: EER."
     )
     image_shape_yx: tuple[int, int] = Field((512, 720), description="Frame size.")
     pixel_size_angstrom: float = Field(5.0, gt=0, description="Pixel at the specimen.")

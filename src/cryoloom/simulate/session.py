@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
 from cryoloom.formats.pixels.eer_writer import write_eer
-from cryoloom.formats.pixels.movie_writer import write_eer_gain, write_gain_mrc, write_movie_tiff
+from cryoloom.formats.pixels.movie_writer import (
+    write_eer_gain,
+    write_gain_mrc,
+    write_movie_mrc,
+    write_movie_tiff,
+)
 from cryoloom.formats.session.mdoc_writer import MdocTilt, write_serialem_mdoc, write_tomo5_mdoc
 from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
 from cryoloom.simulate.camera import (
@@ -195,9 +200,13 @@ class _Scene:
             )
             total, n_frames = sum(expectations), 1
         else:
-            name = f"{series}_{tilt.acquisition_index:03d}_{tilt.nominal_tilt_deg:.1f}.tif"
+            suffix = "mrc" if params.camera == "k3_mrc" else "tif"
+            name = f"{series}_{tilt.acquisition_index:03d}_{tilt.nominal_tilt_deg:.1f}.{suffix}"
             raw, xrays = count(expectations, camera, params, seed)
-            write_movie_tiff(folder / name, raw)
+            if params.camera == "k3_mrc":
+                write_movie_mrc(folder / name, raw, params.pixel_size_angstrom)
+            else:
+                write_movie_tiff(folder / name, raw)
             tilt = tilt.model_copy(update={"xrays": xrays})
             total, n_frames = raw.sum(axis=0, dtype=np.float32), params.n_frames
         record = MdocTilt(

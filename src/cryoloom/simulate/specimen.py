@@ -26,6 +26,12 @@ _LEAFLET_DISTANCE_ANGSTROM = 36.0
 _LEAFLET_THICKNESS_ANGSTROM = 10.0
 _LIPID_AREA_ANGSTROM2 = 65.0  # one head group
 _CROWD_CELL_ANGSTROM = 400.0
+_SURFACES_OF_BEADS: dict[str, tuple[int, ...]] = {
+    "inside": (),
+    "on_top": (1,),
+    "below": (-1,),
+    "on_both": (-1, 1),
+}
 _CROWD_POINT_VOLUME_ANGSTROM3 = 24000.0  # about a small protein each
 
 
@@ -72,7 +78,11 @@ def make_specimen(
     vesicle_radii = rng.uniform(0.35, 0.8, round(params.n_vesicles * more)) * min(half, 500.0)
     vesicles = placed.add(vesicle_radii, rng)
     vesicle_radii = vesicle_radii[: len(vesicles)]
-    beads = placed.add(np.full(round(params.n_beads * more), params.bead_diameter_angstrom / 2), rng)
+    beads = placed.add(
+        np.full(round(params.n_beads * more), params.bead_diameter_angstrom / 2),
+        rng,
+        _SURFACES_OF_BEADS[params.beads_lie],
+    )
     if params.specimen_path is None:
         models = builtin_models(params.particle_phase_rad, np.random.default_rng([params.seed, 7]))
     else:
@@ -149,13 +159,20 @@ class _Placed:
         self.centres = np.zeros((0, 3))
         self.radii = np.zeros(0)
 
-    def add(self, radii: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Centres ``(n, 3)`` in the ice's frame; fewer than asked where the ice is full."""
-        found = []
+    def add(
+        self, radii: NDArray[np.float64], rng: np.random.Generator, surfaces: tuple[int, ...] = ()
+    ) -> NDArray[np.float64]:
+        """Centres ``(n, 3)`` in the ice's frame; fewer than asked where the ice is full.
+
+        surfaces : signs of the surfaces on which the centres lie in turn; anywhere within the ice if empty.
+        """
+        found: list[NDArray[np.float64]] = []
         for radius in radii:
             for _ in range(60):
                 room = max(self.half - radius, 0.0)
                 centre = np.append(rng.uniform(self.low, self.high), rng.uniform(-room, room))
+                if surfaces:
+                    centre[2] = surfaces[len(found) % len(surfaces)] * self.half
                 apart = np.linalg.norm(self.centres - centre, axis=1) - self.radii - radius
                 if apart.size == 0 or apart.min() > 0:
                     self.centres = np.vstack([self.centres, centre])

@@ -17,7 +17,9 @@ them is another specimen and cannot be seen, so there is no choice of one for th
 
 A tilt without evidence says so: it is warned of, recorded and, by option, excluded.
 
-Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 the mean height of the tracked points.
+Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 in the middle of the specimen, which is
+looked for as `estimate_slab` does; without ``centre_specimen``, or where it is not found, at the mean height
+of the tracked points. The defocus, which is measured of the specimen, is given at that origin.
 """
 
 from __future__ import annotations
@@ -43,8 +45,10 @@ from cryoloom.algorithms.alignment.alignment_methods import (
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
 from cryoloom.algorithms.alignment.first_alignment import FirstAlignment, align_first
 from cryoloom.algorithms.alignment.local_alignment import LocalChoice, find_local_alignment
+from cryoloom.algorithms.alignment.specimen_middle import bytes_to_find_specimen
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom, Variation
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.specimen_frame import with_defocus_of_specimen
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.series.tilt_offset import fit_transmission
 from cryoloom.algorithms.series.tilt_quality import brightness_ratio
@@ -63,6 +67,7 @@ from cryoloom.steps.alignment_records import (
     record_residuals,
 )
 from cryoloom.steps.fiducial_tracks import align_by_fiducials, read_tracks
+from cryoloom.steps.specimen_origin import SPECIMEN_FIGURES, place_specimen
 
 __all__ = ["AlignSeriesParams", "align_series"]
 
@@ -126,6 +131,11 @@ class AlignSeriesParams(StepParams):
     exclude_unaligned: bool = Field(
         False, description="Exclude tilts in which nothing could be tracked, instead of only naming them."
     )
+    centre_specimen: bool = Field(
+        True,
+        description="Put z = 0 into the middle of the specimen; else it stays at the mean height of what was "
+        "tracked. The defocus follows either way.",
+    )
     apply_tilt_offset: bool = Field(
         False, description="Turn the specimen flat by the measured tilt offset; else it is only measured."
     )
@@ -137,7 +147,8 @@ def _bytes_needed(series: TiltSeries, params: AlignSeriesParams) -> int:
     binning = max(1, round(params.working_pixel_angstrom / stack.pixel_size_angstrom))
     working = len(series.tilts) * n_y * n_x // binning**2
     beside = 300_000_000 if params.local else 0  # normal equations of all displacements
-    return 200_000_000 + 24 * n_y * n_x + 24 * working + beside
+    search = bytes_to_find_specimen(stack.shape_yx, stack.pixel_size_angstrom)
+    return 200_000_000 + 24 * n_y * n_x + 24 * working + max(beside, search)
 
 
 def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
@@ -146,7 +157,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
 
 @step(
     "align_series",
-    version=3,
+    version=4,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -161,13 +172,14 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
         "Tilt series were aligned by robust bundle adjustment of tracked features[ ({method})][; "
         "the mean residual was {residual_mean_angstrom:.2f} Å]."
     ),
-    figures=ALIGNMENT_FIGURES,
+    figures=(*ALIGNMENT_FIGURES, *SPECIMEN_FIGURES),
     records=ALIGNMENT_RECORDS,
     source_of=("poses",),
     hold_axis=lambda axis_deg: {"tilt_axis_deg": round(axis_deg, 3), "axis": "fixed"},
 )
 def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepContext) -> TiltSeries:
     """Find tilt axis, shifts and by option more of all images of a series."""
+    series = with_defocus_of_specimen(series)  # by the poses it may have had
     stack = series.best_stack
     usable = np.array([not t.is_excluded and t.section is not None for t in series.tilts])
     tilt_deg = np.array([t.nominal_tilt_deg for t in series.tilts]) + (series.tilt_offset_deg.applied or 0.0)
@@ -206,6 +218,9 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         exclude_unaligned=params.exclude_unaligned,
     )
     aligned = _with_tilt_offset(aligned, images, matched, usable, params, context)
+    by = f"align_series by {best.method}"
+    places = [None if tilt.section is None else i for i, tilt in enumerate(series.tilts)]
+    aligned = place_specimen(aligned, images, places, context, by=by, centre=params.centre_specimen)
     context.progress(4, 5)
     errors = None
     if choice is not None:

@@ -27,6 +27,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+TOO_FEW_TRACKS = "there are too few tracks to solve the geometry without some of them"
+
 ALIGNMENT_FIGURES = (
     Figure(
         "residual_mean_angstrom",
@@ -167,11 +169,15 @@ def record_alignment(
     """Figures, and the table of errors over tilts. left_out : error of each observation, left out."""
     tracks, solution = best.tracks, best.solution
     residual, counts = solution.view_residuals_angstrom(tracks)
-    context.figure("residual_mean_angstrom", solution.mean_residual_angstrom(tracks))
+    context.figure(
+        "residual_mean_angstrom",
+        solution.mean_residual_angstrom(tracks),
+        reason="no track counts in the solution",
+    )
     context.figure(
         "pose_error_angstrom",
         best.typical_error_angstrom,
-        reason="the tracks are too few to solve the geometry from each half of them",
+        reason=TOO_FEW_TRACKS,
     )
     context.figure("tilt_axis_deg", float(series.tilt_axis_deg.applied or 0.0))
     context.figure("n_tracks", int((solution.point_residuals_angstrom(tracks)[1] > 0).sum()))
@@ -181,7 +187,9 @@ def record_alignment(
     _record_surfaces(best, context)
     by_view = np.full(tracks.n_views, np.nan)
     if left_out is not None:
-        context.figure("left_out_error_angstrom", float(np.nanmedian(left_out)))
+        known = left_out[np.isfinite(left_out)]
+        typical = float(np.median(known)) if len(known) else np.nan
+        context.figure("left_out_error_angstrom", typical, reason=TOO_FEW_TRACKS)
         for view in np.unique(tracks.view):
             seen = left_out[(tracks.view == view) & np.isfinite(left_out)]
             by_view[view] = np.median(seen) if len(seen) else np.nan
@@ -198,10 +206,8 @@ def record_alignment(
                 {
                     "method": one.method,
                     "n_tracks": int(one.tracks.n_points),
-                    "residual_angstrom": one.solution.mean_residual_angstrom(one.tracks),
-                    "pose_error_angstrom": one.typical_error_angstrom
-                    if np.isfinite(one.typical_error_angstrom)
-                    else None,
+                    "residual_angstrom": _number(one.solution.mean_residual_angstrom(one.tracks)),
+                    "pose_error_angstrom": _number(one.typical_error_angstrom),
                 }
                 for one in tried
             ],
@@ -222,8 +228,9 @@ def _record_surfaces(best: Alignment, context: StepContext) -> None:
 
 def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) -> None:
     """What was tried of a local alignment, what it predicts of left-out tracks, and how large it is."""
-    rigid = float(np.nanmedian(choice.rigid_error_angstrom))
-    context.figure("left_out_error_rigid_angstrom", rigid)
+    known = choice.rigid_error_angstrom[np.isfinite(choice.rigid_error_angstrom)]
+    rigid = float(np.median(known)) if len(known) else None
+    context.figure("left_out_error_rigid_angstrom", np.nan if rigid is None else rigid, reason=TOO_FEW_TRACKS)
     sizes = np.zeros(len(series.tilts))
     if choice.local is not None:
         for i, warp in enumerate(choice.local.warps):
@@ -323,4 +330,8 @@ def record_offset(light: TransmissionFit | None, plane_deg: float | None, contex
 
 def _numbers(values: Array) -> list[JsonValue]:
     """Plain numbers for a record, None where there is none."""
-    return [round(float(v), 4) if np.isfinite(v) else None for v in values]
+    return [_number(v) for v in values]
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin, with_defocus_of_specimen
 from cryoloom.algorithms.series.tilt_matching import corresponding_tilts
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -28,6 +29,7 @@ FIGURES = (
 
 @step(
     "assign_ctf",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -40,11 +42,13 @@ def assign_ctf(
     series: TiltSeries, params: AssignCtfParams, context: StepContext, *, ctf_from: TiltSeries
 ) -> TiltSeries:
     """Give the tilts of a series the CTF that the same tilts have in another set, and its handedness."""
-    theirs = corresponding_tilts(series, ctf_from, "ctf_from")
     if not any(tilt.ctf for tilt in ctf_from.tilts):
         raise DataUnfitError(
             f"ctf_from has no CTF for {series.name}: it was not estimated; connect ctf_from to estimate_ctf"
         )
+    # Their origin need not be ours: what both sets share is the specimen.
+    specimens = with_defocus_of_specimen(ctf_from)
+    theirs = corresponding_tilts(series, specimens, "ctf_from")
     changes = {index: {"ctf": theirs[index].ctf} for index in (t.acquisition_index for t in series.tilts)}
     context.figure("n_ctf", sum(change["ctf"] is not None for change in changes.values()))
-    return replace(series.with_tilts(changes), handedness=ctf_from.handedness)
+    return with_defocus_at_origin(replace(series.with_tilts(changes), handedness=ctf_from.handedness))

@@ -2,8 +2,9 @@
 
 Typical: align binned, filtered or denoised images, and give their poses to the unbinned, unfiltered ones.
 Series are matched by name and tilts by acquisition index. Poses are in angstrom from the image centre, so
-the binning of either set does not matter; images that show another field (cropped ones) are refused. Doses,
-CTF and pixels of the set the images come from stay untouched.
+the binning of either set does not matter; images that show another field (cropped ones) are refused. Doses
+and pixels of the set the images come from stay untouched. With the poses comes the measured place of the
+specimen; the defocus, which stays the specimen's, is told at their origin.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin, with_defocus_of_specimen
 from cryoloom.algorithms.series.tilt_matching import corresponding_tilts
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -42,6 +44,7 @@ FIGURES = (
 
 @step(
     "assign_poses",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -60,6 +63,7 @@ def assign_poses(
             f"poses_from has no poses for {series.name}: it was not aligned; connect it to align_series"
         )
     _require_the_same_field(series, poses_from)
+    known = with_defocus_of_specimen(series)
     changes: dict[int, dict[str, Any]] = {}
     for tilt in series.tilts:
         other = theirs[tilt.acquisition_index]
@@ -71,11 +75,13 @@ def assign_poses(
             )
         changes[tilt.acquisition_index] = {"pose": other.pose, "exclusion": exclusion}
     context.figure("n_poses", sum(change["pose"] is not None for change in changes.values()))
-    return replace(
-        series.with_tilts(changes),
+    assigned = replace(
+        known.with_tilts(changes),
         tilt_axis_deg=poses_from.tilt_axis_deg,
         tilt_offset_deg=poses_from.tilt_offset_deg,
+        slab=poses_from.slab,
     )
+    return with_defocus_at_origin(assigned)
 
 
 def _require_the_same_field(series: TiltSeries, other: TiltSeries) -> None:

@@ -27,11 +27,12 @@ from cryoloom.algorithms.ctf.correction import (
     correct_image,
     linear_depth_step_angstrom,
 )
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.geometry.depth import plane_depth
+from cryoloom.geometry.depth import defocus_change, plane_depth
 from cryoloom.model import Pose, Stack, Tilt, TiltSeries
 
 __all__ = ["CorrectCtfParams", "correct_ctf"]
@@ -49,8 +50,10 @@ class CorrectCtfParams(StepParams):
     resolution_angstrom: float | None = Field(
         None, gt=0, description="Finest detail whose transfer is to be undone exactly. Unset: three pixels."
     )
-    height_angstrom: float = Field(
-        0.0, description="Height of the specimen's middle plane above the tomogram's middle."
+    height_angstrom: float | None = Field(
+        None,
+        description="Height of the specimen's middle plane above the origin of the poses. Unset: as measured "
+        "by the alignment or estimate_slab, else 0.",
     )
 
 
@@ -72,6 +75,7 @@ FIGURES = (
 
 @step(
     "correct_ctf",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -87,6 +91,7 @@ FIGURES = (
 def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepContext) -> TiltSeries:
     """Correct every image not excluded at the defocus of each of its pixels; halves too."""
     _require_ctfs(series)
+    known = with_defocus_at_origin(series, assume_centred=True)
     stack = series.uncorrected_stack
     handedness = series.handedness.applied
     if handedness is None:
@@ -108,7 +113,7 @@ def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepConte
         role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
         for role, pixels in sources.items()
     }
-    sections = {tilt.section: tilt for tilt in series.included}
+    sections = {tilt.section: tilt for tilt in known.included}
     narrowest = math.inf
     for section in range(stack.images.shape[0]):
         tilt = sections.get(section)
@@ -150,14 +155,20 @@ def _require_ctfs(series: TiltSeries) -> None:
 
 
 def _defocus_loss(
-    series: TiltSeries, tilt: Tilt, handedness: float, height_angstrom: float
+    series: TiltSeries, tilt: Tilt, handedness: float, height_angstrom: float | None
 ) -> tuple[float, float, float]:
-    """What the specimen's plane has less of defocus than its origin, as `correct_image` takes it."""
+    """What the specimen's plane has less of defocus than the CTF tells, as `correct_image` takes it."""
     pose = tilt.pose
     if pose is None:
         angle = tilt.nominal_tilt_deg + (series.tilt_offset_deg.applied or 0.0)
         pose = Pose(series.tilt_axis_deg.applied or 0.0, angle)
-    at_origin, per_x, per_y = plane_depth(pose.matrix, height_angstrom)
+    height, *slopes = (0.0, 0.0, 0.0) if series.slab is None else series.slab.plane
+    at_origin, per_x, per_y = plane_depth(
+        pose.matrix, height if height_angstrom is None else height_angstrom, *slopes
+    )
     shift_x, shift_y = pose.shift_xy_angstrom
     at_centre = at_origin - per_x * shift_x - per_y * shift_y
-    return handedness * at_centre, handedness * per_x, handedness * per_y
+    if tilt.ctf is not None and tilt.ctf.refers_to == "specimen":
+        at_centre = 0.0  # it is the plane's own defocus at the image's centre
+    loss = -defocus_change([at_centre, per_x, per_y], handedness)
+    return float(loss[0]), float(loss[1]), float(loss[2])

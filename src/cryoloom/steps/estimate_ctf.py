@@ -12,10 +12,11 @@ Handedness is told by two estimators: the likelihood of the whole series with ei
 exposures' own defocus gradients, left free. Where they do not agree clearly it is inconclusive. Thickness is
 that of evenly spread scatterers whose rings vanish where those of the series do (the nodes of CTFFIND5).
 
-Defocus is told at the specimen's origin, taken as a plane through it: where poses are known the origin
-is at the pose's shift in the image, otherwise at the image's centre. Methods: Rohou & Grigorieff (2015)
-for the model of rings and the fit resolution; Zhang (2016) for equiphase averaging; Tegunov et al.
-(2021) for one model per series; Elferich et al. (2024) for the nodes.
+Rings show the defocus of the middle of the specimen. It is given where the image's centre shows it
+(``refers_to`` "specimen"); where poses are known it is turned into that of their origin, by the measured
+place of the specimen (`algorithms/series/specimen_frame`), as `align_series` does later. Methods: Rohou &
+Grigorieff (2015) for the model of rings and the fit resolution; Zhang (2016) for equiphase averaging; Tegunov
+et al. (2021) for one model per series; Elferich et al. (2024) for the nodes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_se
 from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf.shared_properties import Thickness
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
@@ -194,7 +196,7 @@ RECORDS = (
 
 @step(
     "estimate_ctf",
-    version=8,
+    version=9,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -370,10 +372,13 @@ def _with_result(series: TiltSeries, tilts: list[Tilt], found: SeriesFit, contex
         data, slope = at_origin(one), found.model.slope(one)
         profile = ring_profile(data, found.model.template(one, fit.defocus_angstrom), fit, slope)
         resolution = None if predicted else fit_resolution_angstrom(profile)
-        u, v, angle = principal_defoci(fit.defocus_angstrom, fit.axial_angstrom, fit.diagonal_angstrom)
+        # The fit's defocus is where the image shows the poses' origin; slopes are per angstrom from there.
+        at_centre = fit.defocus_angstrom - float(slope @ np.asarray(one.shift_xy_angstrom))
+        u, v, angle = principal_defoci(at_centre, fit.axial_angstrom, fit.diagonal_angstrom)
         score = round(profile.correlation(resolution), 4)
+        sd = round(fit.sd_angstrom, 1)
         ctfs.append(
-            Ctf(u, v, angle, data.phase_shift_deg, resolution, score, predicted, round(fit.sd_angstrom, 1))
+            Ctf(u, v, angle, data.phase_shift_deg, resolution, score, predicted, sd, refers_to="specimen")
         )
         profiles.append(profile)
     thickness = found.thickness if _shows_nodes(found, ctfs) else None
@@ -395,7 +400,7 @@ def _with_result(series: TiltSeries, tilts: list[Tilt], found: SeriesFit, contex
     handed = series.handedness
     if handed.applied is None:
         handed = _measured_hand(series, found, context)
-    return replace(series.with_tilts(changes), handedness=handed)
+    return with_defocus_at_origin(replace(series.with_tilts(changes), handedness=handed))
 
 
 def _measured_hand(series: TiltSeries, found: SeriesFit, context: StepContext) -> Sourced:

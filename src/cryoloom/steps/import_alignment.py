@@ -6,7 +6,9 @@ Files are found by the series' name in a folder or one below it: ``NAME.xf`` wit
 tilt by its section, confirmed by the angles, or by angle and dose alone; where that is not certain the series
 is refused, never shifted by one.
 
-Views the program left out are excluded here too; what a user said stays. Pixels, doses and CTFs are kept.
+Views the program left out are excluded here too; what a user said stays. Pixels and doses are kept. z = 0
+stays where the program put it; the specimen is looked for, and the defocus, which is measured of it, is given
+at that origin.
 
 Figures: ``tilt_axis_deg``, ``tilt_offset_deg`` (median of the imported minus the nominal tilts),
 ``n_imported`` views and ``n_left_out``. What command files tell besides (binning, thickness, offsets) is
@@ -22,6 +24,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from cryoloom.algorithms.alignment.specimen_middle import SPECIMEN_PIXEL_ANGSTROM, bytes_to_find_specimen
+from cryoloom.algorithms.series.specimen_frame import with_defocus_of_specimen
+from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.algorithms.series.tilt_matching import evidence_of_tilts
 from cryoloom.algorithms.series.view_matching import ViewEvidence, match_views
 from cryoloom.contract.figures import Figure, Record
@@ -31,6 +36,7 @@ from cryoloom.formats.exchange.alignment_files import alignment_digests, find_al
 from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
 from cryoloom.model import Exclusion, Stack, TiltSeries
 from cryoloom.model.limits import require_shift_in_field
+from cryoloom.steps.specimen_origin import SPECIMEN_FIGURES, place_specimen
 
 __all__ = ["ImportAlignmentParams", "import_alignment"]
 
@@ -53,9 +59,22 @@ class ImportAlignmentParams(StepParams):
         "the "
         "centre of IMOD's tomogram, which SHIFT in tilt.com and offsets in newst.com move.",
     )
+    centre_specimen: bool = Field(
+        False,
+        description="Move z = 0 into the middle of the specimen, as align_series does; else it stays where "
+        "the program put it, with which its tomograms and coordinates agree. The defocus follows either way.",
+    )
     exclude: bool = Field(
         True, description="Also leave out the tilts the program left out, where they have a pose."
     )
+
+
+def _bytes_needed(series: TiltSeries, params: ImportAlignmentParams) -> int:
+    stack = series.best_stack
+    n_y, n_x = stack.shape_yx
+    working = len(series.tilts) * n_y * n_x * (stack.pixel_size_angstrom / SPECIMEN_PIXEL_ANGSTROM) ** 2
+    search = bytes_to_find_specimen(stack.shape_yx, stack.pixel_size_angstrom)
+    return 400_000_000 + 24 * n_y * n_x + int(24 * working) + search
 
 
 FIGURES = (
@@ -88,10 +107,12 @@ RECORDS = (Record("settings_of_the_other_program", "Settings found in the files 
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=lambda series, params: 150_000_000,
+    bytes_needed=_bytes_needed,
+    version=2,
+    gpu="optional",
     outside=lambda name, params: alignment_digests(params.folder, name, params.program),
     methods="Alignments made by another program were taken over.",
-    figures=FIGURES,
+    figures=(*FIGURES, *SPECIMEN_FIGURES),
     records=RECORDS,
     source_of=("poses",),
 )
@@ -99,6 +120,8 @@ def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context:
     """Replace the poses of a series by those in another program's files."""
     if not params.folder.is_dir():
         raise UserInputError(f"{params.folder} is not a folder; correct folder of import_alignment")
+    if any(tilt.pose is not None for tilt in series.tilts):
+        series = with_defocus_of_specimen(series)
     stack = series.best_stack
     program, path = find_alignment(params.folder, series.name, params.program)
     alignment = read_alignment(
@@ -126,11 +149,16 @@ def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context:
     offset = _report(aligned, context)
     axis = float(np.median([tilt.pose.axis_deg for tilt in aligned.included if tilt.pose is not None]))
     by = f"{program}: {path.name}"
-    return replace(
+    aligned = replace(
         aligned,
         tilt_axis_deg=series.tilt_axis_deg.with_measured(axis, by, apply=True),
         tilt_offset_deg=series.tilt_offset_deg.with_measured(offset, by, apply=True),
     )
+    images = load_tilt_images(
+        stack.images, stack.pixel_size_angstrom, SPECIMEN_PIXEL_ANGSTROM, device=context.device
+    )
+    places = [tilt.section for tilt in aligned.tilts]
+    return place_specimen(aligned, images, places, context, by=by, centre=params.centre_specimen)
 
 
 def _require_shifts_in_field(alignment: ForeignAlignment, path: Path, stack: Stack) -> None:

@@ -7,7 +7,7 @@ single images.
 
 A value goes to the tilt whose section, place in order of tilt, image or angle the file names. Where that
 is not certain for every value the series is refused, never shifted by one. A tilt the file says nothing
-about keeps what it has.
+about keeps what it has. Where poses are known, the defocus is turned into that of their origin.
 
 Figures: ``n_imported``, ``n_predicted`` (of them filled in, as IMOD does between lines), and
 ``defocus_median_angstrom``.
@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
@@ -41,6 +42,11 @@ class ImportCtfParams(StepParams):
     )
     file: str = Field(
         "", description="Name of a series' file, {series} standing for the series; else the programs' own."
+    )
+    refers_to: Literal["auto", "specimen", "origin"] = Field(
+        "auto",
+        description="Whose defocus the file gives: of the specimen's middle in the image's centre, or of the "
+        "origin of the poses. auto: as the program means it (Warp, and RELION with poses: the origin).",
     )
 
 
@@ -66,6 +72,7 @@ FIGURES = (
 
 @step(
     "import_ctf",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -83,7 +90,8 @@ def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext
     found = read_ctf(program, path, series)
     for note in found.notes:
         context.warn(f"{path.name}: {note}")
-    ctfs = ctfs_by_tilt(found, series)
+    reference = found.refers_to if params.refers_to == "auto" else params.refers_to
+    ctfs = {index: replace(ctf, refers_to=reference) for index, ctf in ctfs_by_tilt(found, series).items()}
     changed = series.with_tilts({index: {"ctf": ctf} for index, ctf in ctfs.items()})
     missing = [t.acquisition_index for t in changed.included if t.acquisition_index not in ctfs]
     if missing:
@@ -92,12 +100,14 @@ def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext
     context.figure("n_predicted", sum(ctf.predicted for ctf in ctfs.values()))
     context.figure("defocus_median_angstrom", float(np.median([c.defocus_angstrom for c in ctfs.values()])))
     if found.handedness is None:
-        return changed
+        return with_defocus_at_origin(changed)
     if series.handedness.applied not in (None, found.handedness):
         context.warn(
             f"{path.name} was made for handedness {found.handedness:+d}; {series.name} keeps "
             f"{series.handedness.applied:+.0f}"
         )
-        return changed
+        return with_defocus_at_origin(changed)
     handed = Sourced.from_told(float(found.handedness), path.name)
-    return replace(changed, handedness=handed) if series.handedness.applied is None else changed
+    if series.handedness.applied is None:
+        changed = replace(changed, handedness=handed)
+    return with_defocus_at_origin(changed)

@@ -52,7 +52,7 @@ from cryoloom.algorithms.reconstruction.reconstruction_bands import (
     reconstruct_band,
 )
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
-from cryoloom.algorithms.series.specimen_frame import series_in_slab
+from cryoloom.algorithms.series.specimen_frame import series_in_slab, with_defocus_at_origin
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
@@ -291,6 +291,7 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
         if series.slab is None:
             context.warn("no slab was measured (estimate_slab), so the tomogram lies as the poses do")
         series = series_in_slab(series)
+    series = with_defocus_at_origin(series, assume_centred=True)
     grid = _grid(series, params)
     reconstructor = _reconstructor(series, grid, params)
     if isinstance(reconstructor, DepthCorrectedBackProjection) and series.handedness.applied is None:

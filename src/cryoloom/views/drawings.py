@@ -100,7 +100,10 @@ def drawn(item: SeriesReport) -> dict[Section, tuple[Plot | DataTable, ...]]:
     last = {kept.record.name: kept for result in item.results for kept in result.kept}
     for kept in last.values():
         drawing = DRAWINGS.get(kept.record.shows, DRAWINGS["table"])
-        found[drawing.section] += drawing.draw(item, kept.record, kept.data)
+        # Curves of an average belong to it; there is no tomogram.
+        is_of_average = item.average is not None and drawing.section == "tomogram"
+        section: Section = "average" if is_of_average else drawing.section
+        found[section] += drawing.draw(item, kept.record, kept.data)
     found["alignment"] += alignment_plots(item)
     found["particles"] += particle_plots(item)
     found["average"] += average_plots(item)

@@ -15,7 +15,21 @@ from starlette.types import ASGIApp
 from cryoloom.errors import CryoloomError, DataUnfitError, TransientError
 from cryoloom.web.access import Access
 from cryoloom.web.guard import Guard
-from cryoloom.web.pages import decisions, graph, image_routes, review, runs, series, series_table, start
+from cryoloom.web.pages import (
+    alignment,
+    averages,
+    ctf,
+    decisions,
+    graph,
+    image_routes,
+    live,
+    review,
+    runs,
+    series,
+    series_table,
+    start,
+    tomogram,
+)
 from cryoloom.web.site import Site, page, site_of
 
 __all__ = ["make_app"]
@@ -29,6 +43,11 @@ _ROUTERS = (
     review.router,
     graph.router,
     runs.router,
+    ctf.router,
+    tomogram.router,
+    alignment.router,
+    averages.router,
+    live.router,
 )
 
 

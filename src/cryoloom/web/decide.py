@@ -74,8 +74,65 @@ class VariantChange(_Frozen):
     value: int
 
 
+_SET_AND_NUMBER = r"^[^/\x00-\x1f]{1,60}/[A-Za-z0-9-]{1,40}$"
+Coordinate = Annotated[float, Field(gt=-1e6, lt=1e6)]
+Place = tuple[Coordinate, Coordinate, Coordinate]
+
+
+class PickChange(_Frozen):
+    """A point of a set of picks, xyz in angstrom from the volume's centre; None takes it away."""
+
+    kind: Literal["pick"]
+    item: str
+    target: str = Field(pattern=_SET_AND_NUMBER)
+    value: Place | None
+
+
+class ModelValue(_Frozen):
+    """A surface or filament by the points it was fitted to; places on it follow from these."""
+
+    shape: Literal["sphere", "ellipsoid", "filament", "membrane"]
+    points: tuple[Place, ...] = Field(min_length=2, max_length=2000)
+    spacing_angstrom: float = Field(100.0, gt=1, lt=1e5)
+    inwards: bool = False
+
+
+class ModelChange(_Frozen):
+    """A model of a set of picks; None takes it away."""
+
+    kind: Literal["model"]
+    item: str
+    target: str = Field(pattern=_SET_AND_NUMBER)
+    value: ModelValue | None
+
+
+class TrackValue(_Frozen):
+    """Where a bead is in an image, xy in angstrom from its centre; None where it cannot be seen."""
+
+    x_angstrom: Coordinate | None
+    y_angstrom: Coordinate | None
+
+
+class TrackChange(_Frozen):
+    """A position of a track by hand; None goes back to what was tracked."""
+
+    kind: Literal["track"]
+    item: str
+    target: str = Field(pattern=r"^\d{1,6}/\d{1,4}$")
+    """Track and acquisition index."""
+    value: TrackValue | None
+
+
 Change_ = Annotated[
-    TiltChange | SeriesChange | CommentChange | SlabChange | VariantChange, Field(discriminator="kind")
+    TiltChange
+    | SeriesChange
+    | CommentChange
+    | SlabChange
+    | VariantChange
+    | PickChange
+    | ModelChange
+    | TrackChange,
+    Field(discriminator="kind"),
 ]
 
 
@@ -103,7 +160,8 @@ def decide(project: ProjectView, request: DecisionRequest, who: str, role: str) 
                 )
             target = str(change.target)
         elif not (isinstance(change, CommentChange) and change.item.startswith("run:")):
-            project.series(change.item)
+            project.require_series(change.item)
+            target = getattr(change, "target", "")
         value: Any = change.value.model_dump() if isinstance(change.value, BaseModel) else change.value
         changes.append(Change(change.kind, change.item, target, value))
     return project.decide(changes, Author(who, role, f"web: {request.page}"), request.why)
@@ -121,6 +179,9 @@ def decision_text(decision: Decision) -> str:
         return f"{'kept' if value['keep'] else 'left out'} {decision.item}{why}"
     if decision.kind == "slab" and isinstance(value, dict):
         return f"slab of {decision.item}: {value['thickness_angstrom'] / 10:.0f} nm thick"
+    if decision.kind in {"pick", "model", "track"}:
+        verb = "took away" if value is None else "set"
+        return f"{verb} {decision.kind} {decision.target} of {decision.item}"
     if decision.kind == "comment":
         return f"note on {decision.item}: {value}"
     return f"{decision.kind} of {decision.item} {decision.target}".rstrip()

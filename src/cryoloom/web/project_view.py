@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from cryoloom.engine.history.results import current_runs, history_of, sentence
 from cryoloom.errors import UserInputError
-from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.model import Average, Stack, TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
 from cryoloom.store.codec import decode
 from cryoloom.store.database import Database
@@ -24,7 +24,7 @@ from cryoloom.store.decisions import Author, Change, Decision, Decisions
 from cryoloom.store.names import FILE_NAME
 from cryoloom.store.overview import Overview, overview_of
 from cryoloom.store.records import ItemRecord, RunRecord
-from cryoloom.web.images import Image, ImageShelf
+from cryoloom.web.images import Image, ImageShelf, open_pixels
 from cryoloom.web.levels import Kind
 
 __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "image_roles"]
@@ -112,6 +112,10 @@ class SeriesView:
         found = [records[name] for records in self.records.values() if name in records]
         return found[-1] if found else None
 
+    def maker_of(self, record: str) -> str | None:
+        """The step that gave a record last."""
+        return next((run.step for run, item in reversed(self.steps) if record in item.records), None)
+
     def figure(self, name: str) -> float | None:
         """The figure of that name, of the last step that gave one."""
         found = [item.figures[name] for _, item in self.steps if name in item.figures]
@@ -128,6 +132,7 @@ class ProjectView:
         self._database = Database.open(self.folder)
         self._decisions = Decisions(self.folder)
         self._lock = threading.Lock()
+        self._kinds: dict[tuple[int, str], str] = {}
         self._watching: sqlite3.Connection | None = None
         self._history: tuple[int, dict[str, list[tuple[RunRecord, ItemRecord]]]] | None = None
 
@@ -186,12 +191,13 @@ class ProjectView:
         return self._database.items(run_id, with_values=False)
 
     def history(self) -> Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]:
-        """What each current run made of every item, without values; read again when somebody wrote."""
+        """What each current run made of every series, without values; read again when somebody wrote."""
         version = self.data_version()[0]
         with self._lock:
             if self._history is not None and self._history[0] == version:
                 return self._history[1]
-        found = history_of(self._database, with_values=False)
+        everything = history_of(self._database, with_values=False)
+        found = {name: made for name, made in everything.items() if self._is_series(made)}
         with self._lock:
             self._history = (version, found)
         return found
@@ -202,10 +208,8 @@ class ProjectView:
 
     def series(self, name: str) -> SeriesView:
         """One series. Raises UserInputError where the project has none of that name."""
-        history = self.history()
-        if name not in history:
-            raise UserInputError(f"this project has no series {name!r}")
-        whole = [(run, self._database.item(item.id or 0)) for run, item in history[name]]
+        self.require_series(name)
+        whole = [(run, self._database.item(item.id or 0)) for run, item in self.history()[name]]
         series: TiltSeries | None = None
         series_item: int | None = None
         tomograms: list[TomogramAt] = []
@@ -230,6 +234,44 @@ class ProjectView:
             tuple(tomograms),
             {run.node: item.records for run, item in whole if item.records},
         )
+
+    def series_with_tomograms(self) -> list[str]:
+        """Names of series that have a tomogram."""
+        return [
+            name
+            for name, made in self.history().items()
+            if any(item.state == "done" and self._kind_of(run, item) == "Tomogram" for run, item in made)
+        ]
+
+    def averages(self) -> tuple[tuple[RunRecord, ItemRecord, Average], ...]:
+        """All averages, oldest first."""
+        found = []
+        for run in self.runs():
+            for item in self._database.items(run.id, with_values=False):
+                if item.state == "done" and self._kind_of(run, item) == "Average":
+                    whole = self._database.item(item.id or 0)
+                    found.append((run, whole, decode(whole.value, self.folder, FileOnly)))
+        return tuple(found)
+
+    def _kind_of(self, run: RunRecord, item: ItemRecord) -> str:
+        """Type of the values of an output of a run, told by one of them; "" where that is not known."""
+        key = run.id, item.output
+        if key not in self._kinds:
+            value = self._database.value_of(item.id or 0) if item.state == "done" else None
+            if value is None:
+                return ""
+            self._kinds[key] = str(value.get("$type", ""))
+        return self._kinds[key]
+
+    def _is_series(self, made: Sequence[tuple[RunRecord, ItemRecord]]) -> bool:
+        """Whether what goes by a name is a tilt series: not a set of particles or an average."""
+        kinds = {self._kind_of(run, item) for run, item in made}
+        return bool(kinds & {"TiltSeries", "Tomogram"}) or any(run.input_run_id is None for run, _ in made)
+
+    def require_series(self, name: str) -> None:
+        """Raise UserInputError where the project has no series of that name."""
+        if name not in self.history():
+            raise UserInputError(f"this project has no series {name!r}")
 
     def signatures(self) -> dict[str, object]:
         """For every series something that changes when its value or a decision about it does."""
@@ -281,6 +323,20 @@ class ProjectView:
         return int(version), int(last)
 
     # Images
+
+    def with_open_pixels(self, series: TiltSeries) -> TiltSeries:
+        """The same series with stacks that can be read. Raises DataUnfitError where a file is gone."""
+
+        def opened(stack: Stack | None) -> Stack | None:
+            path = getattr(stack.images, "path", None) if stack is not None else None
+            return None if stack is None or path is None else replace(stack, images=open_pixels(path)[0])
+
+        return replace(
+            series,
+            stack=opened(series.stack),
+            weighted=opened(series.weighted),
+            corrected=opened(series.corrected),
+        )
 
     def image(self, item_id: int, role: str) -> Image:
         """An image by the item that has it and its role, such as ``stack.images`` or ``volume``.

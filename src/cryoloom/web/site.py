@@ -27,6 +27,12 @@ RAIL = (
     ("", "Graph", "graph", "g"),
     ("/series", "Series", "series", "s"),
     ("/review", "Review", "review", "v"),
+    ("/ctf", "CTF", "ctf", "c"),
+    ("/align", "Alignment", "align", "a"),
+    ("/tomograms", "Tomograms", "tomograms", "t"),
+    ("/averages", "Averages", "averages", "m"),
+    ("/live", "Live", "live", "l"),
+    ("/report", "Report", "report", "r"),
     ("/new", "New run", "new", "n"),
 )
 _TEMPLATES = jinja2.Environment(

@@ -54,7 +54,7 @@ def test_every_image_is_placed(rng, shift_angstrom):
     assert np.nanmin(coarse.prominence) > 6.0
 
 
-@pytest.mark.parametrize("told", [None, AXIS + 10.0, AXIS + 90.0, AXIS + 180.0])
+@pytest.mark.parametrize("told", [None, AXIS + 10.0, AXIS - 17.0, AXIS + 90.0, AXIS + 180.0])
 def test_the_axis_is_found_whatever_was_told(rng, told):
     series, _ = make_series(rng, n_beads=4, depth_angstrom=200.0)
     first = align_first(images_of(series), TILTS, ALL, told)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.alignment.point_surfaces import find_surfaces
+from cryoloom.algorithms.alignment.point_surfaces import find_bead_planes, find_surfaces
 
 SLOPES = np.array([0.2, -0.05])
 ACROSS = 1 / np.sqrt(1 + 0.2**2 + 0.05**2)
@@ -45,3 +45,23 @@ def test_points_that_tell_no_plane():
     points = np.random.default_rng(1).uniform(-1000, 1000, (9, 3)) * [1, 1, 0.01]
     lost = np.vstack([points, np.full((3, 3), np.nan)])
     assert find_surfaces(lost) == find_surfaces(points)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("n", [(6, 0), (14, 0), (7, 3), (12, 11)])
+def test_planes_of_beads_are_found_among_others(seed, n):
+    rng = np.random.default_rng(seed)
+    heights = np.repeat([-900.0, 900.0], n) + rng.normal(0, 8, sum(n))
+    wrong = points_at(rng, rng.uniform(-800, 800, sum(n) // 6))
+    found = find_bead_planes(np.concatenate([points_at(rng, heights), wrong]), rng)
+    expected = (-800.0, 1000.0) if n[1] else (-800.0,)
+    # Six beads with 8 A of scatter tell a plane's height at the origin to 5 A or so.
+    assert found.heights_angstrom == pytest.approx(expected, abs=25)
+    assert (found.slope_x, found.slope_y) == pytest.approx(tuple(SLOPES), abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_beads_within_the_ice_and_four_beads_have_no_planes(seed):
+    rng = np.random.default_rng(seed)
+    assert find_bead_planes(points_at(rng, rng.uniform(-500, 500, 20)), rng) is None
+    assert find_bead_planes(points_at(rng, np.zeros(4)), rng) is None

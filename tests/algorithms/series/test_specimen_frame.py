@@ -5,10 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.series.specimen_frame import pose_from_frame, series_from_frame, series_in_slab
+from cryoloom.algorithms.series.specimen_frame import (
+    pose_from_frame,
+    series_from_frame,
+    series_in_slab,
+    with_defocus_at_origin,
+    with_defocus_of_specimen,
+    with_middle_at_origin,
+    with_slab,
+)
 from cryoloom.geometry.projection import beam_coordinate
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 from cryoloom.model import Ctf, Microscope, Pose, Slab, Sourced, Tilt, TiltSeries
+from cryoloom.simulate.parameters import SimulationParams
+from cryoloom.simulate.session import simulate_tilt_series
 
 
 def seen(pose, point):
@@ -58,3 +68,99 @@ def test_a_series_is_laid_flat_once(rng):
     assert flat.slab.z_offset_angstrom.applied == 120.0
     assert series_in_slab(flat) is flat
     assert series_in_slab(replace(series, slab=None)).tilts == series.tilts
+
+
+def measured_slab(z_offset, tilt_x, tilt_y):
+    values = {"z_offset_angstrom": z_offset, "tilt_x_deg": tilt_x, "tilt_y_deg": tilt_y}
+    return Slab(**{name: Sourced(measured=value) for name, value in values.items()})
+
+
+@pytest.fixture(scope="module", params=[1, -1])
+def seen_by_its_rings(request):
+    """A series off its axis, with the defocus its rings would show, by the simulator's own geometry."""
+    params = SimulationParams(
+        image_shape_yx=(64, 64),
+        n_particles=0,
+        n_vesicles=0,
+        n_membranes=0,
+        n_beads=0,
+        tilt_step_deg=20.0,
+        z_offset_angstrom=-640.0,
+        pretilt_x_deg=2.0,
+        pretilt_y_deg=-9.0,
+        shift_rms_angstrom=300.0,
+        handedness=request.param,
+    )
+    series, truth = simulate_tilt_series(params)
+    changes = {}
+    for tilt in truth.tilts:
+        lower = truth.defocus_of_ice_angstrom(tilt.acquisition_index) - tilt.ctf.defocus_angstrom
+        ctf = replace(
+            tilt.ctf,
+            defocus_u_angstrom=tilt.ctf.defocus_u_angstrom + lower,
+            defocus_v_angstrom=tilt.ctf.defocus_v_angstrom + lower,
+            refers_to="specimen",
+        )
+        changes[tilt.acquisition_index] = {"ctf": ctf, "pose": tilt.pose}
+    handed = replace(series.with_tilts(changes), handedness=Sourced(applied=float(request.param)))
+    return replace(handed, slab=measured_slab(-640.0, 2.0, -9.0)), truth
+
+
+def defoci(series):
+    return np.array([tilt.ctf.defocus_angstrom for tilt in series.tilts])
+
+
+def test_rings_of_the_specimen_give_the_true_defocus_of_the_origin(seen_by_its_rings):
+    series, truth = seen_by_its_rings
+    true = np.array([truth.tilt(t.acquisition_index).defocus_angstrom for t in series.tilts])
+    assert np.abs(defoci(series) - true).max() > 600  # what is at stake
+    at_origin = with_defocus_at_origin(series)
+    np.testing.assert_allclose(defoci(at_origin), true, atol=0.1)
+    assert {tilt.ctf.refers_to for tilt in at_origin.tilts} == {"origin"}
+    assert with_defocus_at_origin(at_origin).tilts == at_origin.tilts
+    back = with_defocus_of_specimen(at_origin)
+    np.testing.assert_allclose(defoci(back), defoci(series), atol=1e-6)
+
+
+def test_the_origin_moved_into_the_middle_has_the_defocus_of_that_point(seen_by_its_rings):
+    series, truth = seen_by_its_rings
+    for placed in (
+        with_middle_at_origin(with_defocus_at_origin(series)),
+        with_defocus_at_origin(with_middle_at_origin(series)),
+    ):
+        assert placed.slab.plane[0] == pytest.approx(0, abs=1e-9)
+        for tilt in placed.tilts:
+            true = truth.tilt(tilt.acquisition_index)
+            depth = beam_coordinate([[0.0, 0.0, -640.0]], true.pose.matrix[None])[0, 0]
+            expected = true.defocus_angstrom - truth.handedness * depth
+            assert tilt.ctf.defocus_angstrom == pytest.approx(expected, abs=0.1)
+        flat = series_in_slab(placed)
+        assert flat.slab.is_applied
+        np.testing.assert_allclose(defoci(flat), defoci(placed), atol=1e-6)
+
+
+def test_the_defocus_follows_poses_of_another_origin(seen_by_its_rings):
+    series, truth = seen_by_its_rings
+    placed = with_defocus_at_origin(series)
+    poses = {t.acquisition_index: {"pose": pose_from_frame(t.pose, (50.0, 0.0, 300.0))} for t in placed.tilts}
+    # The middle plane where x = 50 and y = 0, above the new origin.
+    height = series.slab.plane[0] + 50.0 * series.slab.plane[1] - 300.0
+    specimen = with_defocus_of_specimen(placed)
+    other = with_slab(specimen.with_tilts(poses), measured_slab(height, 2.0, -9.0))
+    for tilt in other.tilts:
+        true = truth.tilt(tilt.acquisition_index)
+        depth = beam_coordinate([[50.0, 0.0, 300.0]], true.pose.matrix[None])[0, 0]
+        expected = true.defocus_angstrom - truth.handedness * depth
+        assert tilt.ctf.defocus_angstrom == pytest.approx(expected, abs=0.1)
+
+
+def test_without_a_handedness_or_poses_a_defocus_stays_that_of_the_specimen(seen_by_its_rings):
+    series, _ = seen_by_its_rings
+    unknown = replace(series, handedness=Sourced())
+    assert with_defocus_at_origin(unknown).tilts == series.tilts
+    unmeasured = replace(series, slab=None)
+    assert with_defocus_at_origin(unmeasured).tilts == series.tilts
+    assumed = with_defocus_at_origin(unmeasured, assume_centred=True)
+    assert {tilt.ctf.refers_to for tilt in assumed.tilts} == {"origin"}
+    no_poses = series.with_tilts({t.acquisition_index: {"pose": None} for t in series.tilts})
+    assert with_defocus_at_origin(no_poses).tilts == no_poses.tilts

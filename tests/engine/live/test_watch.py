@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,12 +172,23 @@ def test_a_watch_that_is_run_again_makes_nothing_anew(session, live, tmp_path):
     assert {state.state for state in diary.states.values()} == {"closed"}
 
 
+def test_a_folder_that_is_not_there_yet_is_waited_for(session, tmp_path):
+    project, diary = Project.create(tmp_path / "project"), Diary()
+    summary = watching(session, tmp_path / "later", project, diary, idle_minutes=0.3 / MINUTE)
+    assert (summary.n_done, summary.failed) == (0, [])
+    assert "later is not there yet" in diary.troubles[0]
+    assert project.database.plans() == ()
+    timer = threading.Timer(0.5, lambda: shutil.copytree(session / "raw", tmp_path / "later"))
+    timer.start()
+    summary = watching(session, tmp_path / "later", project, idle_minutes=5.0 / MINUTE)
+    timer.join()
+    assert summary.n_done > 0
+
+
 def test_a_request_that_cannot_be_watched_is_refused(session, live, tmp_path):
     project = Project.create(tmp_path / "project")
     with pytest.raises(UserInputError, match="begins with import_movies; tomogram_from_stack begins with"):
         watch(project, live, Diary(), workflow="tomogram_from_stack")
-    with pytest.raises(UserInputError, match="there is no folder"):
-        watching(session, tmp_path / "nowhere", project)
     with pytest.raises(UserInputError, match=r"gain reference .* does not exist"):
         watching(session, live, project, parameters={"import_movies": {"gain": "no.mrc"}})
 

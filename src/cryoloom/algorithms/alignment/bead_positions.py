@@ -77,7 +77,7 @@ def beads_of_poses(
     least = int(np.argmin(np.where(usable, np.abs(geometry.tilt_deg), np.inf)))
     diameter = diameter_angstrom or measure_bead_diameter(images, least)
     beads = locate_beads(bead_maps(images, diameter), geometry, usable)
-    if not any(warped):
+    if not any(warped) or len(beads.points_xyz_angstrom) == 0:
         return diameter, beads
     seen = [
         places if pose.warp is None else places + pose.warp.displacement(places)

@@ -12,9 +12,12 @@ from cryoloom.algorithms.alignment.tracks import Tracks, residuals, sum_by, tria
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 
-__all__ = ["leave_one_out_residuals", "left_out_errors", "pose_errors"]
+__all__ = ["leave_one_out_residuals", "left_out_errors", "pose_distances", "pose_errors"]
 
 Array = NDArray[np.float64]
+
+LEAST_FOR_HALVES, LEAST_FOR_JACKKNIFE = 10, 4
+"""Tracks: fewer are left out one by one; of fewer still nothing can be said."""
 
 
 def left_out_errors(
@@ -58,25 +61,60 @@ def leave_one_out_residuals(tracks: Tracks, geometry: SeriesGeometry) -> Array:
 
 
 def pose_errors(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom | None = None) -> Array:
-    """Error of each view's pose, ``(n_views,)`` in angstrom: how far solutions from half the tracks differ.
+    """Error of each view's pose, ``(n_views,)`` in angstrom: how far parts of the tracks differ.
 
     Two halves that share no track project the same points; one rigid motion between them is taken out. Half
-    of their rms distance is the error of the whole, unless both halves are wrong alike. Unlike residuals
-    this compares methods: many poor tracks can place an image better than a few good ones. NaN where a half
-    has fewer than two tracks in the view.
+    of their rms distance is the error of the whole, unless both halves are wrong alike. Where there are too
+    few tracks for halves, each is left out in turn instead (jackknife; Efron, 1982). Unlike residuals this
+    compares methods: many poor tracks can place an image better than a few good ones. NaN where fewer than
+    two tracks are left in the view.
     """
-    order = np.argsort(np.bincount(tracks.point, minlength=tracks.n_points), kind="stable")
+    counts = np.bincount(tracks.point, minlength=tracks.n_points)
+    seen = np.flatnonzero(counts >= 2)
+    if len(seen) < LEAST_FOR_HALVES:
+        return _left_out_in_turn(tracks, start, free, seen)
+    order = np.argsort(counts, kind="stable")
     half = np.zeros(tracks.n_points, dtype=bool)
     half[order[::2]] = True  # both halves have long and short tracks
     parts = [tracks.select(half[tracks.point] == side) for side in (False, True)]
     solutions = [adjust_bundle(part, start, free) for part in parts]
-    counts = [np.bincount(part.view, minlength=tracks.n_views) for part in parts]
-    known = np.minimum(*counts) >= 2
-    points = solutions[0].points_xyz_angstrom
+    left = [np.bincount(part.view, minlength=part.n_views) for part in parts]
+    known = np.minimum(*left) >= 2
+    miss = pose_distances(
+        solutions[0].geometry, solutions[1].geometry, solutions[0].points_xyz_angstrom, known
+    )
+    return 0.5 * miss
+
+
+def _left_out_in_turn(
+    tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom | None, seen: NDArray[np.int64]
+) -> Array:
+    """Errors as `pose_errors`, from as many solutions as there are tracks, each without one of them.
+
+    The variance of the whole is ``(n - 1) / n`` times the sum of squared distances.
+    """
+    if len(seen) < LEAST_FOR_JACKKNIFE:
+        return np.full(tracks.n_views, np.nan)
+    whole = adjust_bundle(tracks, start, free)
+    total = np.zeros(tracks.n_views)
+    for one in seen:
+        part = tracks.select(tracks.point != one)
+        known = np.bincount(part.view, minlength=part.n_views) >= 2
+        solution = adjust_bundle(part, whole.geometry, free)
+        total += pose_distances(whole.geometry, solution.geometry, whole.points_xyz_angstrom, known) ** 2
+    return np.asarray(np.sqrt(total * (len(seen) - 1) / len(seen)))
+
+
+def pose_distances(
+    first: SeriesGeometry, second: SeriesGeometry, points: Array, known: NDArray[np.bool_]
+) -> Array:
+    """Rms distance of projected points between two geometries, ``(n_views,)``, less one rigid motion.
+
+    NaN where a view is not known, and everywhere where too little is known to tell the motion.
+    """
     points = points[np.isfinite(points).all(axis=1)]
     if known.sum() < 3 or len(points) < 3:
-        return np.full(tracks.n_views, np.nan)
-    first, second = (solution.geometry for solution in solutions)
+        return np.full(first.n_views, np.nan)
     target = first.project(points)
     motion = np.zeros(6)
     for _ in range(4):  # Gauss-Newton for the motion that brings the second solution onto the first
@@ -89,7 +127,7 @@ def pose_errors(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom | 
         motion = motion + np.linalg.lstsq(system, miss.ravel(), rcond=None)[0]
     turn = Rotation.from_rotvec(motion[:3]).apply(points)
     miss = target - second.project(turn + motion[3:])
-    return np.where(known, 0.5 * np.sqrt((miss**2).sum(axis=2).mean(axis=1)), np.nan)
+    return np.where(known, np.sqrt((miss**2).sum(axis=2).mean(axis=1)), np.nan)
 
 
 def _crossing(vectors: Array) -> Array:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PointSurfaces", "find_surfaces"]
+__all__ = ["BeadPlanes", "PointSurfaces", "find_bead_planes", "find_surfaces"]
 
 Array = NDArray[np.float64]
 
@@ -24,6 +24,14 @@ MOST_SCATTER = 0.15
 """Of the distance between two surfaces."""
 CENTRAL_PERCENT = (5.0, 95.0)
 N_ROUNDS = 20
+# Gold on a surface lies on one plane to a few angstrom; the ice may be uneven by some more.
+PLANE_TOLERANCE_ANGSTROM = 30.0
+LEAST_ON_A_PLANE, LEAST_ON_THE_SECOND = 5, 3
+LEAST_PART_ON_PLANES = 0.6
+"""Of the points: of those spread evenly through 1000 angstrom a tenth lies on some plane by chance."""
+STEEPEST_PLANE_DEG = 30.0
+SMALLEST_TRIANGLE_ANGSTROM2 = 2e5
+N_DRAWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,56 @@ def find_surfaces(points_xyz_angstrom: Array) -> PointSurfaces | None:
         float((high - low) * across),
         None if pair is None else float(pair[1] * across),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BeadPlanes:
+    """One or two parallel planes ``z = height + slope_x x + slope_y y`` on which gold lies."""
+
+    slope_x: float
+    slope_y: float
+    heights_angstrom: tuple[float, ...]
+    """Ascending, of one plane or two."""
+
+
+def find_bead_planes(points_xyz_angstrom: Array, rng: np.random.Generator) -> BeadPlanes | None:
+    """Planes on which most of the points ``(n, 3)`` lie, whatever the others do; None where there are none.
+
+    The plane through three points that most others lie on is sought (RANSAC; Fischler & Bolles, 1981),
+    fitted again to these, and a second one parallel to it among the rest.
+    """
+    points = points_xyz_angstrom[np.isfinite(points_xyz_angstrom).all(axis=1)]
+    if len(points) < LEAST_ON_A_PLANE:
+        return None
+    steepest = np.tan(np.deg2rad(STEEPEST_PLANE_DEG))
+    on_best = np.zeros(len(points), dtype=bool)
+    for _ in range(N_DRAWS):
+        three = points[rng.permutation(len(points))[:3]]
+        if abs(np.linalg.det(_design(three))) < SMALLEST_TRIANGLE_ANGSTROM2:
+            continue
+        plane = np.linalg.solve(_design(three), three[:, 2])
+        if np.hypot(plane[0], plane[1]) > steepest:
+            continue
+        on_it = np.abs(points[:, 2] - _design(points) @ plane) < PLANE_TOLERANCE_ANGSTROM
+        if on_it.sum() > on_best.sum():
+            on_best = on_it
+    if on_best.sum() < LEAST_ON_A_PLANE:
+        return None
+    plane = np.linalg.lstsq(_design(points[on_best]), points[on_best, 2], rcond=None)[0]
+    above = points[:, 2] - _design(points) @ plane
+    rest = above[~on_best]
+    near = np.abs(rest[:, None] - rest[None, :]) < PLANE_TOLERANCE_ANGSTROM
+    n_second = int(near.sum(axis=1).max(initial=0))
+    if n_second < max(LEAST_ON_THE_SECOND, LEAST_PART_ON_PLANES * len(rest)):
+        if on_best.mean() < LEAST_PART_ON_PLANES:
+            return None
+        return BeadPlanes(float(plane[0]), float(plane[1]), (float(plane[2]),))
+    second = float(np.median(rest[near[int(near.sum(axis=1).argmax())]]))
+    upper = np.abs(above - second) < PLANE_TOLERANCE_ANGSTROM
+    both = on_best | upper
+    slopes = _fit(points[both], upper[both])[0]
+    heights = sorted((float(slopes[2]), float(slopes[2] + slopes[3])))
+    return BeadPlanes(float(slopes[0]), float(slopes[1]), (heights[0], heights[1]))
 
 
 def _two(points: Array, height: Array) -> tuple[Array, float] | None:

@@ -62,6 +62,8 @@ LARGEST_TILT_ERROR_DEG = 3.2
 """4.1 would be no preference for any slope at all."""
 SMOOTH_ANGSTROM = 25.0
 SURFACE_LEVEL = 0.03
+MIDDLE_KNOWN_TO = 0.03
+"""Of the thickness: how unevenly bodies lie in the specimen, for all that is known."""
 EDGE_ANGSTROM = 150.0
 """Inside the likeliest slab, from where its surface is sought outwards."""
 
@@ -95,11 +97,18 @@ class SlabFit:
     depth_angstrom: Array
     """Distances from the middle plane, for ``profile``: the part of filled blocks across the slab."""
     profile: Array
+    middle_error_angstrom: float = 0.0
+    """Standard error of the middle's height, by the spread of likely surfaces and what they are known to."""
 
     @property
     def is_told(self) -> bool:
         """Whether there are bodies in a slab, and enough of them to tell its pretilt."""
-        return self.contrast >= LEAST_CONTRAST and self.tilt_error_deg <= LARGEST_TILT_ERROR_DEG
+        return self.contrast >= LEAST_CONTRAST and self.has_pretilt
+
+    @property
+    def has_pretilt(self) -> bool:
+        """Whether bodies, or gold, tell the pretilt."""
+        return self.tilt_error_deg <= LARGEST_TILT_ERROR_DEG
 
     @property
     def tilt_y_deg(self) -> float:
@@ -201,9 +210,16 @@ def _edges(n: int) -> NDArray[np.int64]:
     ).astype(np.int64)
 
 
-def fit_slab(energies: Energies) -> SlabFit:
-    """The slab that the filled blocks tell."""
+def fit_slab(
+    energies: Energies, slopes_xy: Array | None = None, surface_angstrom: float | None = None
+) -> SlabFit:
+    """The slab that the filled blocks show.
+
+    slopes_xy : ``(2,)`` of its plane; surface_angstrom : height of one of its surfaces; where they are known.
+    """
     blocks = _Blocks.of(energies)
+    if slopes_xy is not None:
+        return _along(blocks, slopes_xy, 0.0, surface_angstrom)
     coarse = np.arange(-LARGEST_TILT_DEG, LARGEST_TILT_DEG + 1, COARSE_STEP_DEG)
     slopes = np.zeros(2)
     for ticks_deg in (coarse, *(step * np.arange(-2.0, 3.0) for step in FINER_STEPS_DEG)):
@@ -268,21 +284,43 @@ def _likelihoods(blocks: _Blocks, slopes: Array, ticks: Array) -> Array:
     return scores
 
 
-def _likeliest(filled: Array, everything: Array, heights: Array) -> tuple[float, int, int]:
+def _likeliest(
+    filled: Array,
+    everything: Array,
+    heights: Array,
+    surface: int | None = None,
+    *,
+    sides_differ: bool = False,
+) -> tuple[float, int, int]:
     """Likelihood of the likeliest slab, its first place and the one after its last.
 
-    Of k filled blocks of n the likelihood is ``k log(k / n) + (n - k) log(1 - k / n)``, inside and outside.
+    Of k filled blocks of n the likelihood is ``k log(k / n) + (n - k) log(1 - k / n)``, inside and outside;
+    sides_differ : below and above each for itself, since rays of gold on one surface fill blocks on one side.
+    surface : place of an edge that is known.
     """
     least = math.ceil(LEAST_THICKNESS_ANGSTROM / (heights[1] - heights[0]))
     lower, upper = _pairs(len(heights) + 1, least)
     k, n = (np.concatenate([[0.0], np.cumsum(a)]) for a in (filled, everything))
     k_in, n_in = k[upper] - k[lower], n[upper] - n[lower]
-    k_out, n_out = k[-1] - k_in, n[-1] - n_in
-    scores = _log_likelihood(k_in, n_in) + _log_likelihood(k_out, n_out)
-    no_slab = k_in * n_out <= k_out * n_in
+    if sides_differ:
+        scores = _of_three(k, n, lower, upper)
+        more_below = k_in * n[lower] <= k[lower] * n_in
+        no_slab = more_below | (k_in * (n[-1] - n[upper]) <= (k[-1] - k[upper]) * n_in)
+    else:
+        k_out, n_out = k[-1] - k_in, n[-1] - n_in
+        scores = _log_likelihood(k_in, n_in) + _log_likelihood(k_out, n_out)
+        no_slab = k_in * n_out <= k_out * n_in
     scores[no_slab] = _log_likelihood(k[-1:], n[-1:])[0]
+    if surface is not None and ((lower == surface) | (upper == surface)).any():
+        scores[(lower != surface) & (upper != surface)] = -np.inf
     best = int(np.argmax(scores))
     return float(scores[best]), int(lower[best]), int(upper[best])
+
+
+def _of_three(k: Array, n: Array, lower: NDArray[np.int64], upper: NDArray[np.int64]) -> Array:
+    """Logarithm of the likelihood of what is below, within and above; k, n : summed up from 0."""
+    inside = _log_likelihood(k[upper] - k[lower], n[upper] - n[lower])
+    return inside + _log_likelihood(k[lower], n[lower]) + _log_likelihood(k[-1] - k[upper], n[-1] - n[upper])
 
 
 @functools.lru_cache(maxsize=64)
@@ -296,24 +334,36 @@ def _log_likelihood(k: Array, n: Array) -> Array:
     return np.asarray(k * np.log(part) + (n - k) * np.log(1 - part))
 
 
-def _along(blocks: _Blocks, slopes: Array, tilt_error_deg: float) -> SlabFit:
-    """The slab of those slopes."""
+def _along(
+    blocks: _Blocks, slopes: Array, tilt_error_deg: float, surface_angstrom: float | None = None
+) -> SlabFit:
+    """The slab of those slopes, and with one of its surfaces at that height where it is known."""
     filled, everything, heights = blocks.across(slopes)
-    _, lower, upper = _likeliest(filled, everything, heights)
-    inside = filled[lower:upper].sum() / max(everything[lower:upper].sum(), 1.0)
-    beyond = filled.sum() - filled[lower:upper].sum()
-    outside = beyond / max(everything.sum() - everything[lower:upper].sum(), 1.0)
-    step = heights[1] - heights[0]
+    step = float(heights[1] - heights[0])
+    known = None
+    if surface_angstrom is not None:
+        known = int(np.clip(round((surface_angstrom - heights[0]) / step), 0, len(heights)))
+    _, lower, upper = _likeliest(filled, everything, heights, known, sides_differ=True)
+    edge_spread = _edge_spread(blocks, filled, everything, lower, upper, known)
+    parts = (slice(lower), slice(lower, upper), slice(upper, None))
+    below, inside, above = (filled[part].sum() / max(everything[part].sum(), 1.0) for part in parts)
+    outside = (filled.sum() - filled[parts[1]].sum()) / max(
+        everything.sum() - everything[parts[1]].sum(), 1.0
+    )
     smooth = [gaussian_filter1d(a, SMOOTH_ANGSTROM / step, mode="nearest") for a in (filled, everything)]
     profile = smooth[0] / np.maximum(smooth[1], 1.0)
-    level = outside + SURFACE_LEVEL * (inside - outside)
-    low, high = (
-        _surface(heights, profile, level, place, sign) for place, sign in ((lower, -1), (upper - 1, 1))
-    )
+    surfaces = []
+    for place, sign, beyond in ((lower, -1, below), (upper, 1, above)):
+        if place == known and surface_angstrom is not None:
+            surfaces.append(surface_angstrom)
+        else:
+            level = float(beyond + SURFACE_LEVEL * (inside - beyond))
+            surfaces.append(_surface(heights, profile, level, place if sign < 0 else place - 1, sign))
+    low, high = surfaces
     # Heights run along z, the thickness is across the slab.
     across = 1.0 / math.hypot(1.0, float(slopes[0]), float(slopes[1]))
     return SlabFit(
-        max(high - low, float(step)) * across,
+        max(high - low, step) * across,
         0.5 * (low + high),
         float(slopes[0]),
         float(slopes[1]),
@@ -321,15 +371,37 @@ def _along(blocks: _Blocks, slopes: Array, tilt_error_deg: float) -> SlabFit:
         float(inside / max(outside, 1e-4)),
         (heights - 0.5 * (low + high)) * across,
         profile,
+        float(np.hypot(edge_spread * step, MIDDLE_KNOWN_TO * (high - low))),
     )
 
 
+def _edge_spread(
+    blocks: _Blocks, filled: Array, everything: Array, lower: int, upper: int, known: int | None
+) -> float:
+    """Standard deviation of the middle of the likely slabs, in steps of height: each edge by itself."""
+    k, n = (np.concatenate([[0.0], np.cumsum(a)]) for a in (filled, everything))
+    variance = 0.0
+    for edge, places in ((lower, np.arange(upper)), (upper, np.arange(lower + 1, len(k)))):
+        if edge == known:
+            continue
+        other = np.full(len(places), upper if edge == lower else lower)
+        scores = _of_three(k, n, places, other) if edge == lower else _of_three(k, n, other, places)
+        weight = np.exp((scores - scores.max()) / max(1.0, blocks.n_of_a_body))
+        weight /= weight.sum()
+        variance += float((weight * (places - (weight * places).sum()) ** 2).sum())
+    return 0.5 * math.sqrt(variance)
+
+
 def _surface(heights: Array, profile: Array, level: float, edge: int, sign: int) -> float:
-    """Where the profile falls to a level, going out from a little inside the likeliest slab's edge."""
+    """Where the profile falls to a level, from a little inside the likeliest slab's edge to as far beyond."""
     step = heights[1] - heights[0]
-    at = int(np.clip(edge - sign * round(EDGE_ANGSTROM / step), 1, len(heights) - 2))
-    while 0 < at < len(heights) - 1 and profile[at] >= level:
+    reach = round(EDGE_ANGSTROM / step)
+    at = int(np.clip(edge - sign * reach, 1, len(heights) - 2))
+    last = int(np.clip(edge + sign * reach, 1, len(heights) - 2))
+    while at != last and profile[at] >= level:
         at += sign
+    if profile[at] >= level:
+        return float(heights[edge])
     within, beyond = float(profile[at - sign]), float(profile[at])
     part = (within - level) / (within - beyond) if within > beyond else 0.0
     return float(heights[at - sign] + sign * step * np.clip(part, 0.0, 1.0))

@@ -3,6 +3,10 @@
 Where positions become ``r = offset + R r'``, a pose's matrix M becomes M R, whose angles are a pose's again,
 and its shift grows by M offset. The defocus, which a CTF tells at the origin, changes by the new origin's
 height.
+
+Thon rings tell the defocus of the middle of the specimen, and poses have their origin where their maker put
+it. `with_defocus_at_origin` is the one place where the two are brought together: by the plane of the
+specimen's middle in the frame of the poses (`Slab`), at the point of it that the image's centre shows.
 """
 
 from __future__ import annotations
@@ -13,10 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cryoloom.geometry.depth import defocus_change, plane_depth
 from cryoloom.geometry.projection import angles_of_projection
-from cryoloom.model import Ctf, Pose, Tilt, TiltSeries
+from cryoloom.model import Ctf, DefocusReference, Pose, Slab, Tilt, TiltSeries
 
-__all__ = ["pose_from_frame", "series_from_frame", "series_in_slab"]
+__all__ = [
+    "pose_from_frame",
+    "series_from_frame",
+    "series_in_slab",
+    "with_defocus_at_origin",
+    "with_defocus_of_specimen",
+    "with_middle_at_origin",
+    "with_slab",
+]
 
 
 def pose_from_frame(pose: Pose, offset_xyz_angstrom: ArrayLike, rotation: ArrayLike | None = None) -> Pose:
@@ -39,7 +52,8 @@ def series_from_frame(
 ) -> TiltSeries:
     """Series for positions ``r'`` where ``r = offset + rotation r'``; arguments as in `pose_from_frame`.
 
-    Without a known handedness the defocus stays as it is: by which sign it changes is not known.
+    Without a known handedness the defocus stays as it is: by which sign it changes is not known. A defocus
+    of the specimen's middle stays too: it does not depend on the origin.
     """
     offset = np.asarray(offset_xyz_angstrom, dtype=np.float64)
     changes: dict[int, dict[str, Any]] = {}
@@ -66,12 +80,78 @@ def series_in_slab(series: TiltSeries) -> TiltSeries:
     return replace(turned, slab=replace(slab, **applied))
 
 
+def with_middle_at_origin(series: TiltSeries) -> TiltSeries:
+    """Series whose origin is moved along z into the middle of its measured slab; nothing is turned."""
+    slab = series.slab
+    if slab is None or not slab.offset_xyz_angstrom.any():
+        return series
+    moved = series_from_frame(series, slab.offset_xyz_angstrom)
+    z_offset = replace(slab.z_offset_angstrom, applied=slab.z_offset_angstrom.measured)
+    return replace(moved, slab=replace(slab, z_offset_angstrom=z_offset))
+
+
+def with_defocus_at_origin(series: TiltSeries, *, assume_centred: bool = False) -> TiltSeries:
+    """Series whose CTFs refer to the origin of its poses, where poses, handedness and slab are known.
+
+    assume_centred : where no slab was measured, take its middle to pass through the origin; for whoever uses
+    the defocus now, not for what is kept.
+    """
+    return _with_reference(series, "origin", assume_centred=assume_centred)
+
+
+def with_defocus_of_specimen(series: TiltSeries) -> TiltSeries:
+    """Series whose CTFs refer to the specimen's middle at the image's centre: what no pose can change.
+
+    A CTF of an origin that no pose tells is taken as it is; one of poses without a slab stays the origin's.
+    """
+    known = _with_reference(series, "specimen", assume_centred=False)
+    return known.with_tilts(
+        {
+            tilt.acquisition_index: {"ctf": replace(tilt.ctf, refers_to="specimen")}
+            for tilt in known.tilts
+            if tilt.ctf is not None and tilt.pose is None
+        }
+    )
+
+
+def with_slab(series: TiltSeries, slab: Slab) -> TiltSeries:
+    """Series with another slab in the frame of its poses, and the defocus of their origin by it."""
+    return with_defocus_at_origin(replace(with_defocus_of_specimen(series), slab=slab))
+
+
+def _with_reference(series: TiltSeries, reference: DefocusReference, *, assume_centred: bool) -> TiltSeries:
+    hand = series.handedness.applied
+    if hand is None or (series.slab is None and not assume_centred):
+        return series
+    changes = {}
+    for tilt in series.tilts:
+        if tilt.ctf is None or tilt.pose is None or tilt.ctf.refers_to == reference:
+            continue
+        # The origin's defocus minus that of the plane where the image's centre shows it.
+        difference = -float(defocus_change(_depth_at_centre(tilt.pose, series.slab), hand))
+        sign = 1.0 if reference == "origin" else -1.0
+        ctf = replace(_changed(tilt.ctf, sign * difference), refers_to=reference)
+        changes[tilt.acquisition_index] = {"ctf": ctf}
+    return series.with_tilts(changes)
+
+
+def _depth_at_centre(pose: Pose, slab: Slab | None) -> float:
+    """Height along the beam, above the origin, of the specimen's middle where the image's centre shows it."""
+    plane = (0.0, 0.0, 0.0) if slab is None else slab.plane
+    at_origin, per_x, per_y = plane_depth(pose.matrix, *plane)
+    x, y = np.array(pose.shift_xy_angstrom) / pose.magnification
+    return float(at_origin - per_x * x - per_y * y)
+
+
 def _ctf_at(tilt: Tilt, offset: NDArray[np.float64], handedness: float | None) -> Ctf | None:
-    if tilt.ctf is None or tilt.pose is None or handedness is None:
+    if tilt.ctf is None or tilt.pose is None or handedness is None or tilt.ctf.refers_to != "origin":
         return tilt.ctf
-    deeper = -handedness * float((tilt.pose.matrix @ offset)[2])
+    return _changed(tilt.ctf, float(defocus_change((tilt.pose.matrix @ offset)[2], handedness)))
+
+
+def _changed(ctf: Ctf, by_angstrom: float) -> Ctf:
     return replace(
-        tilt.ctf,
-        defocus_u_angstrom=tilt.ctf.defocus_u_angstrom + deeper,
-        defocus_v_angstrom=tilt.ctf.defocus_v_angstrom + deeper,
+        ctf,
+        defocus_u_angstrom=ctf.defocus_u_angstrom + by_angstrom,
+        defocus_v_angstrom=ctf.defocus_v_angstrom + by_angstrom,
     )

@@ -14,7 +14,10 @@ from cryoloom.cli.options import (
     ProjectOption,
 )
 from cryoloom.cli.terminal import say
+from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file
+from cryoloom.engine.history.runs import find_run
+from cryoloom.errors import UserInputError
 from cryoloom.store.current import current_state
 from cryoloom.store.reading import ProjectReader
 from cryoloom.store.records import RunRecord
@@ -27,12 +30,22 @@ def log(
     file: Annotated[
         Path | None, typer.Option(help="Tell how this file came about; a copy or an export too.")
     ] = None,
+    item: Annotated[
+        str | None, typer.Option(help="Show the log of the work on one item: warnings, figures, programs.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="With --item: the run, by number or name.")] = None,
     graph: Annotated[bool, typer.Option("--graph", help="Which run was made from which, as a tree.")] = False,
     methods: Annotated[bool, typer.Option(help="The same as `cryoloom methods`.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """What was done: all runs, or the way from the raw movies to one file."""
+    """What was done: all runs, the work on one item, or the way from the raw movies to one file."""
+    if (item is None) != (run is None):
+        raise UserInputError("--item and --run go together, such as --item TS_01 --run align_frames")
     with ProjectReader(project) as reader:
+        if item is not None and run is not None:
+            path = item_log(reader, reader.folder, find_run(reader, run), item)
+            print(path.read_text(errors="replace"), end="")  # noqa: T201 - as it is, no colours
+            return
         if methods:
             from cryoloom.engine.history.methods import methods_text
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
-from cryoloom.cli.dry_run import project_for_dry_run, show_dry_run
+from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
 from cryoloom.cli.options import (
     DryRunOption,
     JsonOption,
@@ -50,7 +50,7 @@ def process(
             planned = opened.dry_run(
                 workflow, raw=raw, parameters=given.everywhere, of_series=given.of_series, **known
             )
-            show_dry_run(planned, json)
+            show_dry_run(planned, json, nearest_folder(project))
         return
     with opened_or_made(project) as opened, listener_for(json) as listener:
         summary = opened.process(

@@ -16,7 +16,7 @@ def resume(
     """Bring every series to its current result: what is unfinished, failed or out of date is done."""
     opened = Project.open(project)
     if dry_run:
-        show_dry_run(opened.dry_run(), json)
+        show_dry_run(opened.dry_run(), json, opened.folder)
         return
     with listener_for(json) as listener:
         summary = opened.resume(executor=workers.workplace(), listener=listener)

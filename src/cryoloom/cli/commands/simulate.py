@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cryoloom.cli.parameters import parse_settings
 from cryoloom.engine.graph.validation import validated
@@ -45,11 +48,27 @@ def simulate(
         "simulation", {}
     )
     params = validated(SimulationParams, changes, "simulation")
-    if live is None:
-        simulate_session(params, directory)
-    else:
-        with tempfile.TemporaryDirectory() as made:
-            simulate_session(params, Path(made))
-            console.print(f"a tilt every {live:g} s now comes to {directory}")
-            play_session(Path(made), directory, LivePlan(live))
+    with _bar() as progress:
+        if live is None:
+            simulate_session(params, directory, progress)
+        else:
+            with tempfile.TemporaryDirectory() as made:
+                simulate_session(params, Path(made), progress)
+                console.print(f"a tilt every {live:g} s now comes to {directory}")
+                play_session(Path(made), directory, LivePlan(live))
     console.print(f"raw movies and truth.json are in {directory}")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar over all tilts, with the time left."""
+    with Progress(
+        TextColumn("tilts"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bars:
+        bar = bars.add_task("tilts", total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)

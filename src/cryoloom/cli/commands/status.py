@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from cryoloom.cli.decided import sentence_of
+from cryoloom.cli.imports import imported_lines
 from cryoloom.cli.options import JsonOption, ProjectOption
 from cryoloom.cli.terminal import console, say
 from cryoloom.engine.history.evidence import evidence_by_series
@@ -50,6 +51,8 @@ def status(
     with ProjectReader(project) as reader:
         state = current_state(reader)
         runs = reader.runs()
+        is_short = items or len(state.series) <= _MOST_ITEMS
+        imports = imported_lines(reader, state) if is_short and not json else []
     if json:
         for one in state.series.values():
             print(json_module.dumps(_facts(one)))  # noqa: T201 - for scripts
@@ -62,7 +65,9 @@ def status(
         if not being_acquired:
             say(f"nothing was run yet; start with `cryoloom process RAW --project {project}`")
         return
-    if items or len(state.series) <= _MOST_ITEMS:
+    for line in imports:
+        say(line)
+    if is_short:
         _show_items(state)
     else:
         _show_steps(state)

@@ -22,7 +22,6 @@ from cryoloom.cli.parameters import parse_settings
 from cryoloom.cli.watch_board import JsonWatchListener, WatchBoard
 from cryoloom.engine.live.watch import WatchOptions
 from cryoloom.engine.live.watch import watch as watch_session
-from cryoloom.errors import UserInputError
 
 __all__ = ["watch"]
 
@@ -66,8 +65,6 @@ def watch(
     json: JsonOption = False,
 ) -> None:
     """Process a session while it is acquired. Ctrl-C stops; run it again to go on."""
-    if not raw.is_dir():
-        raise UserInputError(f"there is no folder {raw} to watch")
     if close_minutes > missing_minutes:
         missing_minutes = close_minutes
     options = WatchOptions(

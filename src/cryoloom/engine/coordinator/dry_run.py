@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from cryoloom.contract import find_step
 from cryoloom.engine.coordinator.input_matching import InputMatcher
@@ -13,7 +14,7 @@ from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.scheduler import Scheduler
 from cryoloom.engine.executors.executor import ItemProgress
 from cryoloom.engine.graph.workflow import INPUT, Workflow, link_of, validated_params
-from cryoloom.engine.worker.task import Outcome, Task
+from cryoloom.engine.worker.task import Outcome, Task, bytes_needed
 from cryoloom.store.database import Database
 from cryoloom.store.decisions import Change, this_user
 from cryoloom.store.records import ItemRecord
@@ -34,6 +35,14 @@ class PlannedNode:
     """Items that wait for these; a step before may still leave some out, or fail."""
     n_unfit: int
     """Items that fail already when they are read, or have no partner."""
+    unfit: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Why these fail, by name."""
+    memory_bytes: int = field(default=0, compare=False)
+    """The most that the step declares for one item that can be begun now; 0 where none can."""
+    seconds: float | None = field(default=None, compare=False)
+    """Work on all that is to be done, by the median of what this project has done; None where it has not."""
+    disk_bytes: int | None = field(default=None, compare=False)
+    """Files of all that is to be done, in the same way."""
 
 
 def plan_nodes(
@@ -51,16 +60,48 @@ def plan_nodes(
     finally:
         copy.close()
     ahead = _ahead(workflow, ear)
-    return tuple(
-        PlannedNode(
-            node.name,
-            len(ear.there.get(node.name, ())),
-            len(ear.now.get(node.name, ())),
-            len(ahead[node.name] - ear.now.get(node.name, set())),
-            len(ear.unfit.get(node.name, set()) - ahead[node.name]),
+    known = _Experience(database)
+    planned = []
+    for node in workflow.steps:
+        now, all_ahead = ear.now.get(node.name, set()), ahead[node.name] | ear.now.get(node.name, set())
+        unfit = {
+            name: why for name, why in ear.unfit.get(node.name, {}).items() if name not in ahead[node.name]
+        }
+        seconds, disk_bytes = known.of(node.step)
+        planned.append(
+            PlannedNode(
+                node.name,
+                len(ear.there.get(node.name, ())),
+                len(now),
+                len(ahead[node.name] - now),
+                len(unfit),
+                unfit,
+                ear.memory_bytes.get(node.name, 0),
+                None if seconds is None else seconds * len(all_ahead),
+                None if disk_bytes is None else round(disk_bytes * len(all_ahead)),
+            )
         )
-        for node in workflow.steps
-    )
+    return tuple(planned)
+
+
+class _Experience:
+    """What items of every step took in this project so far."""
+
+    def __init__(self, database: Database) -> None:
+        step_of = {run.id: run.step for run in database.runs()}
+        self._made: dict[str, list[ItemRecord]] = {}
+        for item in database.items(with_values=False, with_parts=False):
+            if item.state == "done" and item.reused_from is None:
+                self._made.setdefault(step_of[item.run_id], []).append(item)
+
+    def of(self, step: str) -> tuple[float | None, float | None]:
+        """Median seconds of work and bytes of files of an item; None where none was done."""
+        made = self._made.get(step)
+        if not made:
+            return None, None
+        return median(item.seconds for item in made), median(
+            sum(file.bytes for file in item.files) for item in made
+        )
 
 
 def _ahead(workflow: Workflow, ear: _Ear) -> dict[str, set[str]]:
@@ -108,17 +149,20 @@ class _Ear(NullListener):
     def __init__(self) -> None:
         self.there: dict[str, set[str]] = {}
         self.now: dict[str, set[str]] = {}
-        self.unfit: dict[str, set[str]] = {}
+        self.unfit: dict[str, dict[str, str]] = {}
+        self.memory_bytes: dict[str, int] = {}
 
     def started(self, task: Task) -> None:
         """A worker would take it up."""
         self.now.setdefault(task.node, set()).add(task.item)
+        self.memory_bytes[task.node] = max(self.memory_bytes.get(task.node, 0), bytes_needed(task))
 
     def finished(self, node: str, item: ItemRecord) -> None:
         """It is there, or can never be; what a worker would get comes here as left out."""
-        heard = {"done": self.there, "failed": self.unfit}.get(item.state)
-        if heard is not None:
-            heard.setdefault(node, set()).add(item.name)
+        if item.state == "done":
+            self.there.setdefault(node, set()).add(item.name)
+        elif item.state == "failed":
+            self.unfit.setdefault(node, {})[item.name] = str((item.error or {}).get("message", ""))
 
 
 class _NoWorkers:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from cryoloom.engine.worker.item_log import LOG_NAME
 from cryoloom.errors import UserInputError
-from cryoloom.store.database import Database
+from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["item_log"]
 
 
-def item_log(database: Database, folder: Path, run: RunRecord, name: str) -> Path:
+def item_log(database: Reader, folder: Path, run: RunRecord, name: str) -> Path:
     """The file in which the work on an item is logged; that of another run where its result was taken over.
 
     It is there while a worker works on the item. Raises UserInputError where there is none.
@@ -35,7 +35,7 @@ def item_log(database: Database, folder: Path, run: RunRecord, name: str) -> Pat
     )
 
 
-def _worked_on(database: Database, item: ItemRecord) -> ItemRecord:
+def _worked_on(database: Reader, item: ItemRecord) -> ItemRecord:
     """The item whose work gave this one, in whichever run that was."""
     while (source := item.reused_from or item.part_of) is not None:
         item = database.item(source)

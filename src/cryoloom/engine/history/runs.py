@@ -156,10 +156,10 @@ class Comparison:
 
 
 def compare_runs(database: Reader, first: RunRecord, second: RunRecord) -> Comparison:
-    """Parameters and figures of two runs."""
+    """Parameters and figures of two runs; items that both have come first."""
     runs = (first, second)
     items = [{item.name: item for item in database.items(run.id, **_WORKED_ON)} for run in runs]
-    names = sorted({*items[0], *items[1]})
+    names = sorted({*items[0], *items[1]}, key=lambda name: (not all(name in made for made in items), name))
     figures: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     reasons: dict[str, dict[str, tuple[str, str]]] = {}
     for name in names:

@@ -19,7 +19,7 @@ from cryoloom.engine.coordinator.sources import source_record
 from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
-from cryoloom.engine.graph.workflow import Node, Workflow, link_of, validated_params
+from cryoloom.engine.graph.workflow import Node, Workflow, link_of, load_workflow, validated_params
 from cryoloom.engine.live.watch_status import SeriesStatus, keep_status, series_being_watched
 from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
 from cryoloom.engine.project import Project
@@ -83,6 +83,10 @@ def watch(
 
     Arguments as of `Project.process`. Run it again to go on: nothing that is recorded is made anew.
     """
+    options = options or WatchOptions()
+    load_workflow(workflow or "tomogram")  # a wrong name is told before anything is waited for
+    if not _has_come(raw, listener, options):
+        return Summary()
     plan = plan_for_raw_data(raw, workflow or "tomogram", told)
     source = plan.steps[0]
     if not isinstance(validated_params(source), ImportMoviesParams):
@@ -93,7 +97,7 @@ def watch(
     # A session has tilts that never come. What the user says of it counts all the same.
     lenient = {"leave_out_missing": True, **planned.steps[0].parameters}
     planned = planned.with_parameters({source.name: lenient})
-    session = _Session(project, planned, listener, options or WatchOptions())
+    session = _Session(project, planned, listener, options)
     summary = project.run_workflow(
         planned,
         device=device,
@@ -106,6 +110,20 @@ def watch(
         for node in planned.steps:
             forget_partial_results(project.folder, node.step, name)
     return summary
+
+
+def _has_come(raw: Path, listener: WatchListener, options: WatchOptions) -> bool:
+    """Wait for the folder that is to be watched; false where the session ends before it comes."""
+    began = time.monotonic()
+    while not raw.is_dir():
+        if options.stop_file is not None and options.stop_file.exists():
+            return False
+        waited = time.monotonic() - began
+        if options.idle_minutes is not None and waited > 60 * options.idle_minutes:
+            return False
+        listener.watching([], f"{raw} is not there yet; looked for every {options.look_seconds:g} s")
+        time.sleep(min(options.look_seconds, 1.0))
+    return True
 
 
 def ask_to_close(project: Project, names: Sequence[str]) -> None:

@@ -74,7 +74,19 @@ def _program_of(path: Path) -> str:
 
 
 def read_ctf(program: str, path: Path, series: TiltSeries) -> ForeignCtf:
-    """CTFs of a file for a series."""
+    """CTFs of a file for a series; raises DataUnfitError that names the file where a value is impossible."""
+    try:
+        return _read(program, path, series)
+    except DataUnfitError as error:
+        if path.name in error.message:
+            raise
+        raise DataUnfitError(
+            f"{path.name}: {error.message}. The file is damaged, or was written with other units",
+            **error.facts,
+        ) from error
+
+
+def _read(program: str, path: Path, series: TiltSeries) -> ForeignCtf:
     if path.is_dir():
         return read_ctffind_folder(path)
     readers: dict[str, Callable[[Path], ForeignCtf]] = {

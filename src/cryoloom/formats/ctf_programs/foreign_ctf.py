@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Ctf, Tilt, TiltSeries
+from cryoloom.model import Ctf, DefocusReference, Tilt, TiltSeries
 
 __all__ = ["ForeignCtf", "ForeignCtfView", "ctf_of", "ctfs_by_tilt", "ctfs_of_sections", "tilts_of_sections"]
 
@@ -45,6 +45,9 @@ class ForeignCtf:
     """Images the program was given, where every one has a value."""
     handedness: int | None = None
     """+1 or -1 where the file was made for one (conventions.md, "Defocus")."""
+    refers_to: DefocusReference = "specimen"
+    """What the program's defocus belongs to, see `Ctf`: images alone tell that of the specimen; of programs
+    that keep poses beside it, it is that of their origin."""
     notes: tuple[str, ...] = ()
     """What of the file was mended or cannot be kept."""
 

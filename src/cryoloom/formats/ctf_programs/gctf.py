@@ -14,7 +14,7 @@ import starfile
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf, ForeignCtfView, ctf_of, ctfs_of_sections
-from cryoloom.model import TiltSeries
+from cryoloom.model import DefocusReference, TiltSeries
 
 __all__ = ["read_star_ctf", "write_gctf"]
 
@@ -32,7 +32,9 @@ def read_star_ctf(path: Path) -> ForeignCtf:
         if all(name in rows.columns for name in _NEEDED):
             views = tuple(_view(row, path) for row in rows.to_dict("records"))
             by_section = all(view.section is not None for view in views)
-            return ForeignCtf(path, views, len(views) if by_section else None)
+            # RELION takes the values of a table that has poses as those of their origin.
+            reference: DefocusReference = "origin" if "rlnTomoYTilt" in rows.columns else "specimen"
+            return ForeignCtf(path, views, len(views) if by_section else None, refers_to=reference)
     raise DataUnfitError(f"{path} has no table with {', '.join(_NEEDED)}; give the one of Gctf or RELION")
 
 

@@ -416,4 +416,6 @@ def _read_ctf(row: _Row) -> Ctf:
         phase_shift_deg=float(row.get("rlnPhaseShift", 0.0)),
         fit_resolution_angstrom=float(row["rlnCtfMaxResolution"]) if "rlnCtfMaxResolution" in row else None,
         score=float(row["rlnCtfFigureOfMerit"]) if "rlnCtfFigureOfMerit" in row else None,
+        # RELION takes the defocus of a tilt that has a pose as that of the pose's origin.
+        refers_to="origin" if "rlnTomoYTilt" in row else "specimen",
     )

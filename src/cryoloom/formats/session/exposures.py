@@ -121,14 +121,15 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
     named = [e.named_tilt_deg for e in exposures]
     both = [(a, b, e) for a, b, e in zip(stage, named, exposures, strict=True) if b is not None]
     stage_says = len(exposures) < 2 or max(stage) - min(stage) > 0.05
-    sources = [Source("TiltAngle", _range(stage), "" if stage_says else "the same for all images")]
+    told_by = "pattern" if all(e.order_is_given for e in exposures) else "TiltAngle"
+    sources = [Source(told_by, _range(stage), "" if stage_says else "the same for all images")]
     if not both:
         if not stage_says:
             raise DataUnfitError(
                 f"all images are told to be tilted by {stage[0]:g} deg; give the mdoc the true angles, or "
                 "import by pattern"
             )
-        return list(exposures), Evidence("tilt angles", _range(stage), "TiltAngle", tuple(sources))
+        return list(exposures), Evidence("tilt angles", _range(stage), told_by, tuple(sources))
     names = [b for _, b, _ in both]
     names_say = max(names) - min(names) > 0.05
     sources.append(Source("names of movies", _range(names), "" if names_say else "the same for all images"))

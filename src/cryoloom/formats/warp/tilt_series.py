@@ -159,7 +159,8 @@ def read_warp_ctf(path: Path) -> ForeignCtf:
         )
         for i in range(len(tilt))
     )
-    return ForeignCtf(path, views)
+    # Warp places every tile by the tilt's pose, on the plane of the volume's centre.
+    return ForeignCtf(path, views, refers_to="origin")
 
 
 def _per_tilt(root: ElementTree.Element, name: str, n_tilts: int, otherwise: float) -> list[float]:

@@ -52,8 +52,8 @@ export class Plot {
   }
 
   draw() {
-    const { clientWidth: width } = this.container;
-    const height = this.container.clientHeight - this.heading.offsetHeight;
+    const width = this.container.clientWidth - 8;
+    const height = this.container.clientHeight - this.heading.offsetHeight - 8;
     if (width < 40 || height < 30) return;
     this.picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.picture.setAttribute("width", String(width));

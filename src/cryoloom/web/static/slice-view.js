@@ -114,6 +114,10 @@ class SliceView extends HTMLElement {
     this.#shown = this.#exact = null;
     this.#failed = "";
     const n = sizeOf(info, this.axis);
+    if (isSame && before.key !== info.key && info.kind === "volume") {
+      // Another variant of the same volume: black and white at the same parts of its range.
+      this.window = this.window.map((v) => info.low + ((v - before.low) / (before.high - before.low)) * (info.high - info.low));
+    }
     if (!isSame) {
       this.window = info.kind === "volume" ? [info.low, info.high] : [0, 1];
       this.index = Math.floor(n / 2);
@@ -149,6 +153,7 @@ class SliceView extends HTMLElement {
 
   setAxis(axis) {
     this.axis = axis;
+    if (!this.info) return;
     this.index = Math.floor(sizeOf(this.info, axis) / 2);
     this.#shown = this.#exact = null;
     this.fit();
@@ -340,6 +345,7 @@ class SliceView extends HTMLElement {
   #moved() {
     this.draw();
     this.#restSoon();
+    this.dispatchEvent(new CustomEvent("moved"));
   }
 
   #restSoon() {
@@ -367,6 +373,7 @@ class SliceView extends HTMLElement {
   }
 
   #pump() {
+    if (!this.info || (!this.info.ready && this.axis !== "z")) return; // #poll comes back when it is ready
     for (const entry of this.#wanted) {
       if (this.#flying.size >= N_IN_FLIGHT) return;
       if (!this.#pictures.has(entry.url) && !this.#flying.has(entry.url)) this.#fetch(entry);
@@ -591,7 +598,10 @@ class SliceView extends HTMLElement {
       this.focus({ preventScroll: true });
       const at = this.toPlane(...place(event));
       this.setPointerCapture(event.pointerId);
-      if (this.tool?.down?.(event, at)) return;
+      if (this.tool?.down?.(event, at)) {
+        event.preventDefault();
+        return;
+      }
       if (event.button === 0 || event.button === 1) panning = place(event);
     });
     this.addEventListener("pointermove", (event) => {

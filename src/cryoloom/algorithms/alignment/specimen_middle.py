@@ -1,0 +1,190 @@
+"""Where the specimen lies in the frame of an alignment: from the gold on its surfaces and what is in it.
+
+Gold lies on one or both surfaces of the ice. Where most beads are on one plane or two, these are surfaces, to
+a few angstrom, and give the slopes; whatever else is told by the slab that holds what the tomogram has more
+than noise (`slab`), in which beads mislead: their rays reach beyond the ice on their side, so that they are
+filled first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
+from cryoloom.algorithms.alignment.point_surfaces import BeadPlanes, find_bead_planes
+from cryoloom.algorithms.alignment.slab import LEAST_CONTRAST, Energies, SlabFit, energies_of_series, fit_slab
+from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
+from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.geometry.frames import index_from_position
+from cryoloom.model import Slab, Sourced, TiltSeries
+
+__all__ = ["SPECIMEN_PIXEL_ANGSTROM", "FoundSpecimen", "bytes_to_find_specimen", "find_specimen"]
+
+Array = NDArray[np.float64]
+
+SPECIMEN_PIXEL_ANGSTROM = 15.0
+"""Pixel of the images in which the specimen is looked for, about."""
+SEARCH_HEIGHT_ANGSTROM = 5000.0
+VOXEL_ANGSTROM = 20.0
+LARGEST_SIDE_VOXELS = 280
+# Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
+LEAST_BEAD_SIGNIFICANCE = 6.0
+BEAD_RADIUS_DIAMETERS = 1.1
+# A single plane of gold is the surface that the slab of bodies ends at, if it is no further from there.
+NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART = 150.0, 0.35
+TWO_PLANES_ERROR_ANGSTROM = 20.0
+LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
+"""Of bodies to noise, and of the middle, where gold tells the slopes and a surface."""
+# Beads within the ice: it holds nearly all of them, in so many a few may be what they are not.
+LEAST_BEADS_WITHIN, BEADS_WITHIN_PERCENT = 8, (2.5, 97.5)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSpecimen:
+    """The specimen, and what told it."""
+
+    fit: SlabFit
+    n_beads: int
+    planes: BeadPlanes | None
+    """Of gold, where most of it lies on one or two."""
+    volume: torch.Tensor
+    """The small tomogram ``(z, y, x)`` it was found in."""
+    voxel_size_angstrom: float
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the middle is known: by gold on both surfaces, or by bodies in a slab."""
+        fit = self.fit
+        if self.planes is not None:
+            known = fit.middle_error_angstrom <= LARGEST_ERROR_ON_GOLD_ANGSTROM
+            return self.has_two_surfaces or (known and fit.contrast >= LEAST_CONTRAST_ON_GOLD)
+        return fit.contrast >= LEAST_CONTRAST
+
+    @property
+    def has_two_surfaces(self) -> bool:
+        """Whether gold tells both surfaces."""
+        return self.planes is not None and len(self.planes.heights_angstrom) == 2
+
+    def slab(self, by: str) -> Slab:
+        """As the model keeps it; nothing is applied. A pretilt that is not known is left out."""
+        fit = self.fit
+        measured = {
+            "thickness_angstrom": fit.thickness_angstrom,
+            "z_offset_angstrom": fit.z_offset_angstrom,
+        }
+        if fit.has_pretilt:
+            measured |= {"tilt_x_deg": fit.tilt_x_deg, "tilt_y_deg": fit.tilt_y_deg}
+        sourced = {name: Sourced().with_measured(value, by, apply=False) for name, value in measured.items()}
+        return Slab(**sourced, middle_error_angstrom=fit.middle_error_angstrom)
+
+
+def bytes_to_find_specimen(
+    shape_yx: tuple[int, int], pixel_size_angstrom: float, height_angstrom: float = SEARCH_HEIGHT_ANGSTROM
+) -> int:
+    """Bytes of the small tomogram and its control, for images of that size."""
+    field = max(shape_yx) * pixel_size_angstrom
+    voxel = max(VOXEL_ANGSTROM, field / LARGEST_SIDE_VOXELS)
+    return int(16 * (field / voxel) ** 2 * height_angstrom / voxel)
+
+
+def find_specimen(
+    series: TiltSeries,
+    images: TiltImages,
+    rng: np.random.Generator,
+    *,
+    height_angstrom: float = SEARCH_HEIGHT_ANGSTROM,
+    use_beads: bool = True,
+) -> FoundSpecimen:
+    """Thickness, height and pretilt of the specimen in the frame of the poses of ``series``.
+
+    images : of the sections that the poses are for, of about SPECIMEN_PIXEL_ANGSTROM. use_beads : fill
+    gold and let it tell the surfaces it lies on.
+    """
+    points = np.zeros((0, 3))
+    if use_beads:
+        images, points = _without_beads(series, images, rng)
+    planes = find_bead_planes(points, rng)
+    pixel = images.pixel_size_angstrom
+    voxel = max(VOXEL_ANGSTROM, pixel, max(images.shape_yx) * pixel / LARGEST_SIDE_VOXELS)
+    energies, volume = energies_of_series(
+        series, images, rng, voxel_size_angstrom=voxel, height_angstrom=height_angstrom
+    )
+    fit = _fitted(energies, planes)
+    if planes is None and len(points) >= LEAST_BEADS_WITHIN:
+        fit = _holding(fit, points)
+    return FoundSpecimen(fit, len(points), planes, volume, voxel)
+
+
+def _fitted(energies: Energies, planes: BeadPlanes | None) -> SlabFit:
+    """The slab of what is filled, with its slopes and surfaces where gold shows them."""
+    if planes is None:
+        return fit_slab(energies)
+    slopes = np.array([planes.slope_x, planes.slope_y])
+    if len(planes.heights_angstrom) == 2:
+        return _with_surfaces(fit_slab(energies, slopes), *planes.heights_angstrom, TWO_PLANES_ERROR_ANGSTROM)
+    (gold,) = planes.heights_angstrom
+    free = fit_slab(energies, slopes)
+    low, high = _surfaces(free)
+    reach = max(NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART * (high - low))
+    if min(abs(gold - low), abs(gold - high)) > reach:
+        return free
+    return fit_slab(energies, slopes, gold)
+
+
+def _holding(fit: SlabFit, points: Array) -> SlabFit:
+    """The slab made large enough to hold the beads, ``(n, 3)``."""
+    low, high = _surfaces(fit)
+    heights = points[:, 2] - points[:, :2] @ np.array([fit.slope_x, fit.slope_y])
+    lowest, highest = np.percentile(heights, BEADS_WITHIN_PERCENT)
+    return _with_surfaces(fit, min(low, lowest), max(high, highest), fit.middle_error_angstrom)
+
+
+def _across(fit: SlabFit) -> float:
+    """Distance across the slab over height along z."""
+    return 1.0 / math.hypot(1.0, fit.slope_x, fit.slope_y)
+
+
+def _surfaces(fit: SlabFit) -> tuple[float, float]:
+    """Heights of the lower and upper surface at x = y = 0."""
+    half = 0.5 * fit.thickness_angstrom / _across(fit)
+    return fit.z_offset_angstrom - half, fit.z_offset_angstrom + half
+
+
+def _with_surfaces(fit: SlabFit, low: float, high: float, error_angstrom: float) -> SlabFit:
+    middle = 0.5 * (low + high)
+    return replace(
+        fit,
+        thickness_angstrom=float((high - low) * _across(fit)),
+        z_offset_angstrom=float(middle),
+        depth_angstrom=fit.depth_angstrom + (fit.z_offset_angstrom - middle) * _across(fit),
+        middle_error_angstrom=error_angstrom,
+    )
+
+
+def _without_beads(
+    series: TiltSeries, images: TiltImages, rng: np.random.Generator
+) -> tuple[TiltImages, Array]:
+    """Working images with the gold beads' discs filled, and where the beads are, ``(n, 3)``."""
+    tilts = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
+    sections = [tilt.section or 0 for tilt in tilts]
+    seen = replace(images, images=images.images[sections])
+    poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
+    diameter, beads = beads_of_poses(seen, poses, np.ones(len(tilts), dtype=bool))
+    gold = beads.significance >= LEAST_BEAD_SIGNIFICANCE
+    if not gold.any():
+        return images, np.zeros((0, 3))
+    filled = images.images.clone()
+    radius_px = BEAD_RADIUS_DIAMETERS * diameter / images.pixel_size_angstrom
+    for view, section in enumerate(sections):
+        places = index_from_position(
+            beads.seen_xy_angstrom[view][gold], images.shape_yx, images.pixel_size_angstrom
+        )
+        filling = plan_filling(images.shape_yx, places, radius_px, places, rng)
+        image = fill_discs(images.images[section].cpu().numpy(), filling, places)
+        filled[section] = torch.from_numpy(image).to(filled.device)
+    return replace(images, images=filled), beads.points_xyz_angstrom[gold]

@@ -1,0 +1,43 @@
+"""What was imported and what of it was believed, as lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryoloom.model import TiltSeries
+from cryoloom.store.codec import decode
+from cryoloom.store.current import CurrentState
+from cryoloom.store.reading import Reader
+from cryoloom.views.import_summary import import_line, import_lines
+
+__all__ = ["imported_line", "imported_lines"]
+
+
+def imported_lines(reader: Reader, state: CurrentState) -> list[str]:
+    """A line for every group of series that were imported alike."""
+    sources = {node.name for node in state.nodes if not node.feeds}
+    found = []
+    for one in state.series.values():
+        first = one.standings[0]
+        if first.node in sources and first.item is not None and first.item.id is not None:
+            series = _series(reader.value_of(first.item.id))
+            found += [] if series is None else [series]
+    return import_lines(found)
+
+
+def imported_line(value: Mapping[str, Any]) -> str:
+    """What is to be said of a series as it was imported; "" of anything else."""
+    series = _series(value)
+    return "" if series is None else import_line(series)
+
+
+def _series(value: Mapping[str, Any] | None) -> TiltSeries | None:
+    """A stored tilt series whose files nobody opens."""
+    made = None if value is None else decode(value, Path(), _unopened, _unopened)
+    return made if isinstance(made, TiltSeries) and made.tilts else None
+
+
+def _unopened(path: Path) -> Any:
+    return path

@@ -1,0 +1,88 @@
+"""Poses and CTFs brought together at the end of whatever gives poses: the one way for every alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from cryoloom.algorithms.alignment.specimen_middle import SPECIMEN_PIXEL_ANGSTROM, find_specimen
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin, with_middle_at_origin
+from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
+from cryoloom.contract.figures import Figure
+from cryoloom.contract.step import StepContext
+from cryoloom.model import TiltSeries
+
+__all__ = ["SPECIMEN_FIGURES", "place_specimen"]
+
+LEAST_TILTS = 5
+"""In which the specimen can be looked for."""
+
+SPECIMEN_FIGURES = (
+    Figure(
+        "thickness_angstrom",
+        "angstrom",
+        "Thickness",
+        "Thickness of the ice or lamella: between planes of gold, or between the planes that enclose its "
+        "contents.",
+    ),
+    Figure(
+        "middle_height_angstrom",
+        "angstrom",
+        "Height of the specimen",
+        "Height of the middle of the specimen above the origin that the alignment itself gave: the mean of "
+        "the tracked points, or the other program's. With centre_specimen the origin was moved by this.",
+    ),
+    Figure(
+        "middle_error_angstrom",
+        "angstrom",
+        "Height of the specimen, error",
+        "Standard error of the height of the middle. The defocus at the origin is wrong by as much.",
+        good="below 100 angstrom",
+    ),
+)
+
+
+def place_specimen(
+    series: TiltSeries,
+    images: TiltImages,
+    places: Sequence[int | None],
+    context: StepContext,
+    *,
+    by: str,
+    centre: bool,
+) -> TiltSeries:
+    """The aligned series with the place of its specimen measured, and its CTFs given at the poses' origin.
+
+    places : where among the images that of each tilt is; None where there is none. centre : move the origin
+    along z into the middle of the specimen.
+    """
+    binning = max(1.0, SPECIMEN_PIXEL_ANGSTROM / images.pixel_size_angstrom)
+    small = shrink_images(images, round(min(images.shape_yx) / binning))
+    finite = torch.isfinite(small.images.sum(dim=(1, 2)))
+    varied = finite & (small.images.amax((1, 2)) > small.images.amin((1, 2)))
+    numbered = [
+        replace(tilt, section=at)
+        for tilt, at in zip(series.tilts, places, strict=True)
+        if at is not None and tilt.pose is not None and not tilt.is_excluded and varied[at]
+    ]
+    if len(numbered) < LEAST_TILTS:
+        return _not_found(series, f"only {len(numbered)} images show anything", context)
+    found = find_specimen(replace(series, tilts=tuple(numbered)), small, context.rng)
+    context.figure("thickness_angstrom", found.fit.thickness_angstrom)
+    context.figure("middle_height_angstrom", found.fit.z_offset_angstrom)
+    context.figure("middle_error_angstrom", found.fit.middle_error_angstrom)
+    if not found.is_told:
+        return _not_found(series, "too little of it stands out in the tomogram", context)
+    known = with_defocus_at_origin(replace(series, slab=found.slab(by)))
+    return with_middle_at_origin(known) if centre else known
+
+
+def _not_found(series: TiltSeries, reason: str, context: StepContext) -> TiltSeries:
+    context.warn(
+        f"the middle of the specimen was not found: {reason}; z = 0 stays where the alignment puts it, and "
+        "the measured defocus is taken to be that of z = 0. Look at the tomogram, and give height_angstrom "
+        "of correct_ctf where the specimen lies elsewhere"
+    )
+    return replace(series, slab=None)

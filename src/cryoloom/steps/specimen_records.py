@@ -1,0 +1,64 @@
+"""What steps that look for the specimen tell of it: figures, and the slice that the report draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.slab import LARGEST_TILT_ERROR_DEG, LEAST_CONTRAST
+from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen
+from cryoloom.contract.step import StepContext
+
+__all__ = ["report_specimen"]
+
+PICTURE_SIDE = 140
+
+
+def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
+    """Figures, and a slice across the slab with its surfaces."""
+    fit = found.fit
+    context.figure("thickness_angstrom", fit.thickness_angstrom)
+    context.figure("z_offset_angstrom", fit.z_offset_angstrom)
+    context.figure("pretilt_x_deg", fit.tilt_x_deg)
+    context.figure("pretilt_y_deg", fit.tilt_y_deg)
+    context.figure("slab_contrast", fit.contrast)
+    context.figure("pretilt_error_deg", fit.tilt_error_deg)
+    context.figure("middle_error_angstrom", fit.middle_error_angstrom)
+    if not (found.is_told and fit.has_pretilt):
+        context.warn(
+            f"the tomogram holds something {fit.contrast:.1f} times as often inside the slab as outside, "
+            f"expected {LEAST_CONTRAST:g} or more, and tells its pretilt to {fit.tilt_error_deg:.1f} deg, "
+            f"expected {LARGEST_TILT_ERROR_DEG:g} or less; its place is a guess"
+        )
+    picture, step = _slice(found.volume, found.voxel_size_angstrom)
+    n_z, n_x = picture.shape
+    x = (np.arange(n_x) - n_x // 2) * step
+    half = 0.5 * fit.thickness_angstrom * float(np.hypot(1.0, np.hypot(fit.slope_x, fit.slope_y)))
+    middle = fit.z_offset_angstrom + fit.slope_x * x
+    every = max(1, len(fit.profile) // 160)
+    context.record(
+        "slab",
+        {
+            "x_angstrom": x.round().tolist(),
+            "z_angstrom": ((np.arange(n_z) - n_z // 2) * step).round().tolist(),
+            "slice": picture.tolist(),
+            "lower_angstrom": (middle - half).round(1).tolist(),
+            "upper_angstrom": (middle + half).round(1).tolist(),
+            "depth_angstrom": fit.depth_angstrom[::every].round(1).tolist(),
+            "filled": fit.profile[::every].round(3).tolist(),
+            "thickness_angstrom": round(fit.thickness_angstrom, 1),
+        },
+    )
+
+
+def _slice(volume: torch.Tensor, voxel_size_angstrom: float) -> tuple[NDArray[np.int64], float]:
+    """The xz slice through the middle as grey values 0 to 255, ``(z, x)``, and its pixel in angstrom."""
+    n_z, n_y, n_x = (int(n) for n in volume.shape)
+    block = max(1, -(-max(n_z, n_x) // PICTURE_SIDE))
+    thin = volume[:, n_y // 2 - 2 : n_y // 2 + 3].mean(dim=1).numpy()
+    kept = thin[: n_z // block * block, : n_x // block * block]
+    small = kept.reshape(n_z // block, block, n_x // block, block).mean(axis=(1, 3))
+    low, high = np.percentile(small, (0.5, 99.5))
+    grey = np.clip((small - low) / max(high - low, 1e-9), 0, 1) * 255
+    return grey.round().astype(np.int64), voxel_size_angstrom * block

@@ -1,0 +1,192 @@
+"""Tomograms: linked slices, variants, the slab, and picks with the surfaces they lie on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from cryoloom.errors import UserInputError
+from cryoloom.model import Slab, TiltSeries
+from cryoloom.store.decisions import Decision, in_force
+from cryoloom.web.decide import ModelValue, Place
+from cryoloom.web.picked_models import places_on
+from cryoloom.web.project_view import ProjectView, SeriesView
+from cryoloom.web.shell_fit import fit_shell
+from cryoloom.web.site import page, project_of, site_of
+
+__all__ = ["router", "slab_facts", "tomogram_facts"]
+
+router = APIRouter(prefix="/p/{project}")
+
+
+def slab_facts(series: TiltSeries | None, decided: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Where the specimen lies in the tomogram's frame: a user's word, else what was measured."""
+    if decided is not None:
+        return {**decided, "by": "user"}
+    slab = None if series is None else series.slab
+    if slab is None or slab.thickness_angstrom.measured is None:
+        return None
+    # Once applied, the poses are those of the slab lying flat about z = 0.
+    lies = Slab() if slab.is_applied else slab
+    return {
+        "thickness_angstrom": slab.thickness_angstrom.measured,
+        "z_offset_angstrom": lies.z_offset_angstrom.measured or 0.0,
+        "tilt_x_deg": lies.tilt_x_deg.measured or 0.0,
+        "tilt_y_deg": lies.tilt_y_deg.measured or 0.0,
+        "by": slab.thickness_angstrom.measured_by,
+    }
+
+
+def tomogram_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
+    """All that the page's script needs."""
+    with_tomograms = project.series_with_tomograms()
+    at = with_tomograms.index(view.name) if view.name in with_tomograms else -1
+    events = project.decisions()
+    slabs = in_force(events, kind="slab", item=view.name)
+    variants = in_force(events, kind="variant", item=view.name)
+    return {
+        "name": view.name,
+        "previous": with_tomograms[at - 1] if at > 0 else None,
+        "next": with_tomograms[at + 1] if 0 <= at < len(with_tomograms) - 1 else None,
+        "variants": [
+            {
+                "run": one.run.id,
+                "title": f"{one.run.node} ({one.tomogram.method})",
+                "base": f"/p/{project.slug}/image/{one.item.id}/volume",
+                "path": f"{one.run.folder}/{view.name}",
+            }
+            for one in view.tomograms
+        ],
+        "chosen": variants[-1].value if variants else None,
+        "slab": slab_facts(view.series, slabs[-1].value if slabs else None),
+        "unbinned_pixel_angstrom": view.series.pixel_size_angstrom if view.series is not None else None,
+        "picks": _picks(in_force(events, kind="pick", item=view.name)),
+        "models": [
+            {"id": one.target, **one.value, "who": one.who}
+            for one in in_force(events, kind="model", item=view.name)
+        ],
+        "failure": view.failure,
+    }
+
+
+def _picks(decided: tuple[Decision, ...]) -> dict[str, list[list[Any]]]:
+    """Points by set: number, x, y, z in angstrom, and who."""
+    sets: dict[str, list[list[Any]]] = {}
+    for one in decided:
+        name, _, number = one.target.partition("/")
+        sets.setdefault(name, []).append([number, *one.value, one.who])
+    return sets
+
+
+@router.get("/tomograms")
+def first_tomogram(request: Request) -> Response:
+    """The first tomogram, or how to get one."""
+    project = project_of(request)
+    names = project.series_with_tomograms()
+    if names:
+        return RedirectResponse(f"/p/{project.slug}/tomo/{quote(names[0], safe='')}", 303)
+    return page(
+        request,
+        "empty",
+        name="tomograms",
+        project=project,
+        title="No tomogram is here yet",
+        text="Align the series, then run `reconstruct`.",
+        link=f"/p/{project.slug}/new?step=reconstruct",
+        link_text="Reconstruct",
+    )
+
+
+@router.get("/tomo/{name}")
+def tomogram_page(request: Request, name: str) -> Response:
+    """The page of the tomograms of one series."""
+    project = project_of(request)
+    view = project.series(name)
+    return page(
+        request, "tomogram", name="tomograms", project=project, view=view, data=tomogram_facts(project, view)
+    )
+
+
+@router.get("/tomo/{name}/facts.json")
+def tomogram_json(request: Request, name: str) -> dict[str, Any]:
+    """The same as data."""
+    project = project_of(request)
+    return tomogram_facts(project, project.series(name))
+
+
+class ShellRequest(BaseModel):
+    """A sphere drawn by hand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    item: int
+    role: str = "volume"
+    centre: Place
+    radius_angstrom: float = Field(gt=0, lt=1e5)
+
+
+@router.post("/shell")
+def fit_a_shell(request: Request, wanted: ShellRequest) -> dict[str, Any]:
+    """Move a drawn sphere onto the dark shell near it; nothing is kept yet."""
+    site, project = site_of(request), project_of(request)
+    image = project.image(wanted.item, wanted.role)
+    levels = site.shelf.levels(image)
+    if levels is None or levels.arrays[0] is None:
+        raise UserInputError("this volume is still being prepared; try again in a moment")
+    # The level at which the sphere is about 40 voxels across is as good, and quicker.
+    size = image.pixel_size_angstrom
+    level = int(
+        np.clip(np.floor(np.log2(max(1.0, wanted.radius_angstrom / size / 20))), 0, len(levels.arrays) - 1)
+    )
+    stored = levels.arrays[level]
+    if stored is None:
+        raise UserInputError("this volume has no 8-bit copy of that size")
+    scale = 2.0**level
+    # A coarser voxel lies between those it is the mean of; positions count from index n // 2 of each grid.
+    full = np.array(image.shape[::-1])
+    shift = (np.array(stored.shape[::-1]) // 2 + 0.5) * scale - (full // 2 + 0.5)
+    offset = shift * size
+    fit, points = fit_shell(stored, size * scale, np.array(wanted.centre) - offset, wanted.radius_angstrom)
+    found = fit.ellipsoid
+    every = max(1, len(points) // 60)
+    return {
+        "centre": (found.centre_xyz_angstrom + offset).round(1).tolist(),
+        "radius_angstrom": round(float(found.half_axes_angstrom[0]), 1),
+        "rms_angstrom": round(fit.rms_angstrom, 1),
+        "points": (points[::every] + offset).round(1).tolist(),
+    }
+
+
+@router.post("/places")
+def places_of_model(request: Request, wanted: ModelValue) -> dict[str, Any]:
+    """Places on a model, with their normals; nothing is kept."""
+    project_of(request)
+    return places_on(wanted)
+
+
+@router.get("/tomo/{name}/picks.csv")
+def picks_csv(request: Request, name: str) -> Response:
+    """All picks of a series: set, xyz in angstrom from the volume's centre, normal where there is one."""
+    project = project_of(request)
+    facts = tomogram_facts(project, project.series(name))
+    buffer = io.StringIO()
+    table = csv.writer(buffer)
+    table.writerow(
+        ["set", "x_angstrom", "y_angstrom", "z_angstrom", "normal_x", "normal_y", "normal_z", "by"]
+    )
+    for set_name, points in facts["picks"].items():
+        for _, x, y, z, who in points:
+            table.writerow([set_name, x, y, z, "", "", "", who])
+    for model in facts["models"]:
+        value = {key: model[key] for key in ("shape", "points", "spacing_angstrom", "inwards")}
+        made = places_on(ModelValue.model_validate(value))
+        for place, normal in zip(made["places"], made["normals"], strict=True):
+            table.writerow([model["id"], *place, *normal, model["who"]])
+    headers = {"content-disposition": 'attachment; filename="picks.csv"', "cache-control": "no-store"}
+    return Response(buffer.getvalue(), media_type="text/csv", headers=headers)

@@ -1,0 +1,68 @@
+"""A sphere drawn by hand around a vesicle, moved onto its shell: what the end of the sphere tool's drag does.
+
+Along rays from the centre the shell is where the density is darkest. Rays near the beam are left out: the
+missing wedge takes the shell away at top and bottom. The fit itself is that of the picking steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
+
+from cryoloom.algorithms.picking.ellipsoids import EllipsoidFit, fit_sphere
+from cryoloom.geometry.orientation_grid import even_directions
+
+__all__ = ["fit_shell"]
+
+Array = NDArray[np.float64]
+_N_RAYS = 600
+_STEEPEST = 0.64  # |z| of a ray: 40 deg from the plane, which tilts to 60 deg still show
+_REACH = 0.35  # of the radius, to either side of what was drawn
+_ROUNDS = 3
+
+
+def fit_shell(
+    volume: NDArray[np.uint8], voxel_size_angstrom: float, centre_xyz_angstrom: Array, radius_angstrom: float
+) -> tuple[EllipsoidFit, Array]:
+    """Sphere on the dark shell near one drawn by hand, and the points ``(n, 3)`` that it is fitted to.
+
+    volume : (z, y, x), centre at index ``n // 2``; dense matter is dark. Raises DataUnfitError where the
+    sphere lies outside of the volume.
+    """
+    rays = even_directions(_N_RAYS)
+    rays = rays[np.abs(rays[:, 2]) < _STEEPEST]
+    centre, radius = np.asarray(centre_xyz_angstrom, dtype=np.float64), radius_angstrom
+    reach = _REACH
+    for _ in range(_ROUNDS):
+        points = _shell_points(volume, voxel_size_angstrom, centre, radius, rays, reach)
+        fit = fit_sphere(points)
+        centre = fit.ellipsoid.centre_xyz_angstrom
+        radius = float(fit.ellipsoid.half_axes_angstrom[0])
+        reach = max(0.12, 0.5 * reach)
+    return fit, points
+
+
+def _shell_points(
+    volume: NDArray[np.uint8], size: float, centre: Array, radius: float, rays: Array, reach: float
+) -> Array:
+    """Darkest place along each ray; a ray borrows from those beside it."""
+    distances = np.arange(max(size, (1 - reach) * radius), (1 + reach) * radius, 0.5 * size)
+    places = centre + rays[:, None, :] * distances[None, :, None]
+    middle = np.array(volume.shape[::-1]) // 2
+    low = np.maximum(np.floor(places.min(axis=(0, 1)) / size + middle).astype(int) - 3, 0)
+    high = np.minimum(np.ceil(places.max(axis=(0, 1)) / size + middle).astype(int) + 4, volume.shape[::-1])
+    if (high <= low).any():
+        return np.empty((0, 3))
+    box = volume[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    box = gaussian_filter(box, 0.7)
+    index = (places / size + middle - low)[..., ::-1]
+    profiles = map_coordinates(box, np.moveaxis(index, -1, 0), order=1, mode="nearest")
+    inside = ((index >= 0) & (index <= np.array(box.shape) - 1)).all(axis=(1, 2))
+    profiles, kept = profiles[inside], rays[inside]
+    near = kept @ kept.T > np.cos(np.radians(14.0))
+    smooth = (near @ profiles) / near.sum(axis=1, keepdims=True)
+    smooth = gaussian_filter1d(smooth, 1.0, axis=1, mode="nearest")
+    darkest = distances[smooth.argmin(axis=1)]
+    at_an_end = (smooth.argmin(axis=1) == 0) | (smooth.argmin(axis=1) == len(distances) - 1)
+    return np.asarray((centre + kept * darkest[:, None])[~at_an_end])

@@ -1,0 +1,121 @@
+/** What is drawn over the slices of a tomogram: slab, picks, models. Positions are xyz in angstrom from the centre. */
+
+const COLOURS = ["#e69f00", "#56b4e9", "#cc79a7", "#f0e442", "#009e73", "#d55e00"];
+const SHOWN_WITHIN = 14; // slices: a pick shrinks with its distance and is gone beyond
+const FIXED = { x: 0, y: 1, z: 2 };
+
+/** Plane coordinates (u, v) of voxel coordinates x, y, z. */
+export function inPlane(axis, [x, y, z]) {
+  return { z: [x, y], y: [x, z], x: [z, y] }[axis];
+}
+
+/** Picks near the slice; thousands of them cost a few milliseconds. */
+export function drawPicks(context, view, scene) {
+  let which = 0;
+  const fixed = FIXED[view.axis];
+  const middle = view.index + 0.5;
+  for (const points of Object.values(scene.picks)) {
+    context.strokeStyle = COLOURS[which++ % COLOURS.length];
+    context.lineWidth = 1.6;
+    context.beginPath();
+    for (const pick of points) {
+      const voxel = scene.toVoxel([pick[1], pick[2], pick[3]]);
+      const off = Math.abs(voxel[fixed] - middle);
+      if (off > SHOWN_WITHIN) continue;
+      const [x, y] = view.toScreen(...inPlane(view.axis, voxel));
+      const radius = 7 * (1 - off / (SHOWN_WITHIN + 2));
+      context.moveTo(x + radius, y);
+      context.arc(x, y, radius, 0, 6.2832);
+    }
+    context.stroke();
+  }
+}
+
+/** Places of models near the slice with their normals, and what is being drawn. */
+export function drawModels(context, view, scene, places) {
+  const fixed = FIXED[view.axis];
+  const middle = view.index + 0.5;
+  scene.models.forEach((model, which) => {
+    const found = places.get(model.id);
+    if (!found) return;
+    context.strokeStyle = context.fillStyle = COLOURS[(which + 2) % COLOURS.length];
+    context.lineWidth = 1.2;
+    found.places.forEach((place, i) => {
+      const voxel = scene.toVoxel(place);
+      const off = Math.abs(voxel[fixed] - middle);
+      if (off > 5) return;
+      const [x, y] = view.toScreen(...inPlane(view.axis, voxel));
+      const [nu, nv] = inPlane(view.axis, found.normals[i]);
+      context.globalAlpha = 1 - off / 7;
+      context.fillRect(x - 2, y - 2, 4, 4);
+      context.beginPath();
+      context.moveTo(x, y);
+      context.lineTo(x + nu * 12, y - nv * 12);
+      context.stroke();
+    });
+    context.globalAlpha = 1;
+  });
+  const draft = scene.draft;
+  if (!draft) return;
+  context.strokeStyle = "#fff";
+  context.lineWidth = 1.5;
+  if (draft.centre && draft.radius) {
+    const centre = scene.toVoxel(draft.centre);
+    const off = (centre[fixed] - middle) * scene.size;
+    const radius = Math.sqrt(Math.max(0, draft.radius ** 2 - off ** 2)) / scene.size;
+    const [x, y] = view.toScreen(...inPlane(view.axis, centre));
+    context.beginPath();
+    context.arc(x, y, radius * view.zoom, 0, 6.2832);
+    context.stroke();
+  }
+  for (const point of [...(draft.rim ?? []), ...(draft.centre ? [] : draft.points)]) {
+    const voxel = scene.toVoxel(point);
+    if (Math.abs(voxel[fixed] - middle) > 6) continue;
+    const [x, y] = view.toScreen(...inPlane(view.axis, voxel));
+    context.strokeRect(x - 3, y - 3, 6, 6);
+  }
+  if (draft.shape === "ruler" || draft.shape === "filament") {
+    context.beginPath();
+    draft.points.forEach((point, i) => {
+      const [x, y] = view.toScreen(...inPlane(view.axis, scene.toVoxel(point)));
+      if (i) context.lineTo(x, y);
+      else context.moveTo(x, y);
+    });
+    context.stroke();
+  }
+}
+
+/**
+ * The slab's two surfaces. Its middle plane passes through (0, 0, z offset) and is turned by Ry(tilt y) Rx(tilt x):
+ * its normal is n = Ry Rx (0, 0, 1), and a surface at distance d is where n . (r - offset) = d.
+ */
+export function drawSlab(context, view, scene) {
+  const slab = scene.slab;
+  if (!slab || view.axis === "z") return;
+  const [tx, ty] = [slab.tilt_x_deg, slab.tilt_y_deg].map((v) => ((v ?? 0) * Math.PI) / 180);
+  // Rx turns (0, 0, 1) to (0, -sin, cos); Ry adds z sin to x and takes x sin from z (conventions: x' = x cos + z sin).
+  const normal = [Math.cos(tx) * Math.sin(ty), -Math.sin(tx), Math.cos(tx) * Math.cos(ty)];
+  const here = [0, 0, 0];
+  const fixed = FIXED[view.axis];
+  const along = view.axis === "y" ? 0 : 1;
+  const n = scene.shape[2 - along];
+  const origin = scene.toVoxel([0, 0, 0]);
+  here[fixed] = (view.index + 0.5 - origin[fixed]) * scene.size;
+  context.strokeStyle = "#e69f00";
+  context.lineWidth = 1.5;
+  context.setLineDash(slab.by === "user" ? [] : [7, 4]);
+  for (const side of [-0.5, 0.5]) {
+    context.beginPath();
+    for (const end of [0, n]) {
+      here[along] = (end - origin[along]) * scene.size;
+      here[2] = slab.z_offset_angstrom + (side * slab.thickness_angstrom - normal[0] * here[0] - normal[1] * here[1]) / normal[2];
+      const voxel = scene.toVoxel(here);
+      voxel[along] = end;
+      const [x, y] = view.toScreen(...inPlane(view.axis, voxel));
+      if (end) context.lineTo(x, y);
+      else context.moveTo(x, y);
+    }
+    context.stroke();
+  }
+  context.setLineDash([]);
+}

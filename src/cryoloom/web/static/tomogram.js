@@ -1,0 +1,411 @@
+/** A tomogram: three linked slices, variants, the slab, picks and the models they lie on. */
+
+import { addKeys, attempt, base, get, make, pageData, send, tell } from "./app.js";
+import "./slice-view.js";
+import "./window-slider.js";
+import { drawModels, drawPicks, drawSlab, inPlane } from "./tomogram-layers.js";
+import { viewKeys } from "./view-keys.js";
+
+const byId = (id) => document.getElementById(id);
+const isOwner = document.body.dataset.role === "owner";
+const views = { z: byId("xy"), x: byId("yz"), y: byId("xz") };
+const all = Object.values(views);
+const slider = byId("window");
+const address = new URLSearchParams(location.search);
+const scene = { at: [0, 0, 0], size: 1, shape: [1, 1, 1], picks: {}, models: [], slab: null, draft: null };
+let facts = pageData();
+let variant = 0;
+let tool = "select";
+let inwards = false;
+let placing = 0;
+let active = views.z;
+const places = new Map(); // model id -> {places, normals, size}
+
+for (const [axis, view] of Object.entries(views)) {
+  view.axis = axis;
+  view.layers.push((context, shown) => drawSlab(context, shown, scene), (context, shown) => drawModels(context, shown, scene, places), (context, shown) => drawPicks(context, shown, scene), crosshair);
+}
+
+/** xyz in angstrom from the centre, of continuous voxel coordinates x, y, z; and back. */
+const toAngstrom = (at) => at.map((v, i) => (v - Math.floor(scene.shape[2 - i] / 2) - 0.5) * scene.size);
+const toVoxel = (at) => at.map((v, i) => v / scene.size + Math.floor(scene.shape[2 - i] / 2) + 0.5);
+scene.toVoxel = toVoxel;
+
+function crosshair(context, view) {
+  const [u, v] = view.toScreen(...inPlane(view.axis, scene.at));
+  context.strokeStyle = "rgba(86,180,233,.75)";
+  context.lineWidth = 1;
+  for (const [dx, dy] of [[1, 0], [0, 1]]) {
+    context.beginPath();
+    for (const sign of [-1, 1]) {
+      context.moveTo(u + sign * dx * 8, v + sign * dy * 8);
+      context.lineTo(u + sign * dx * 26, v + sign * dy * 26);
+    }
+    context.stroke();
+  }
+}
+
+const redraw = () => all.forEach((view) => view.draw());
+
+/** Go to a place, in voxels x, y, z; every view shows the slice through it. */
+function goTo(at) {
+  scene.at = at.map((v, i) => Math.max(0.5, Math.min(scene.shape[2 - i] - 0.5, v)));
+  views.z.go(Math.floor(scene.at[2]));
+  views.x.go(Math.floor(scene.at[0]));
+  views.y.go(Math.floor(scene.at[1]));
+  address.set("at", scene.at.map((v) => v.toFixed(1)).join(","));
+  history.replaceState(null, "", `?${address}`);
+  redraw();
+}
+
+/** Voxel coordinates x, y, z of a place in a view's plane, in its slice. */
+function voxelOf(view, [u, v]) {
+  const n = view.index + 0.5;
+  return { z: [u, v, n], y: [u, n, v], x: [n, v, u] }[view.axis];
+}
+
+// Linked zoom and slices
+let linking = false;
+for (const view of all) {
+  view.addEventListener("index", () => {
+    if (linking) return;
+    const at = [...scene.at];
+    at[{ x: 0, y: 1, z: 2 }[view.axis]] = view.index + 0.5;
+    linking = true;
+    goTo(at);
+    linking = false;
+  });
+  view.addEventListener("moved", () => {
+    if (linking) return;
+    linking = true;
+    const [u, v] = view.centre;
+    const middle = voxelOf(view, [u, v]);
+    for (const other of all) {
+      if (other === view || !other.info) continue;
+      const [cu, cv] = inPlane(other.axis, middle);
+      const shared = { z: { y: [cu, null], x: [null, cv] }, y: { z: [cu, null], x: [cu, null] }, x: { z: [null, cv], y: [null, cv] } }[view.axis][other.axis];
+      other.centreOn(shared[0] ?? other.centre[0], shared[1] ?? other.centre[1], view.zoom);
+    }
+    linking = false;
+  });
+  view.addEventListener("focus", () => (active = view));
+  view.addEventListener("pointerdown", () => (active = view));
+  view.tool = { down: (event, at) => pointer("down", view, event, at), move: (event, at) => pointer("move", view, event, at), up: (event, at) => pointer("up", view, event, at) };
+}
+
+/** One zoom for all: what fits the widest. */
+function fit() {
+  const zoom = Math.min(...all.map((view) => {
+    const [nu, nv] = view.planeSize();
+    return Math.min(view.clientWidth / nu, view.clientHeight / nv);
+  }).slice(0, 1), views.z.clientWidth / scene.shape[2]);
+  linking = true;
+  for (const view of all) {
+    const [nu, nv] = view.planeSize();
+    view.centreOn(nu / 2, nv / 2, zoom);
+  }
+  linking = false;
+}
+
+// Variants
+
+async function showVariant(i, keep = true) {
+  const chosen = facts.variants[i];
+  if (!chosen) return;
+  variant = i;
+  linking = true;
+  const opened = await Promise.all(all.map((view) => view.open(chosen.base, { keep })));
+  linking = false;
+  if (!opened[0]) return;
+  scene.size = views.z.info.pixel_size_angstrom || 1;
+  scene.shape = views.z.info.shape;
+  address.set("variant", String(chosen.run));
+  [...byId("variants").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
+  byId("others").textContent = [`3dmod ${chosen.path}/tomogram.mrc`, `chimerax ${chosen.path}/tomogram.mrc`, `napari ${chosen.path}/tomogram.zarr`].join("\n");
+  slider.attach(...all);
+  if (!keep) fit();
+  redraw();
+}
+
+function take(next, isNew) {
+  facts = next;
+  document.title = `${facts.name} tomogram`;
+  byId("title").textContent = facts.name;
+  byId("previous").disabled = !facts.previous;
+  byId("next").disabled = !facts.next;
+  scene.picks = facts.picks;
+  scene.models = facts.models;
+  scene.slab = facts.slab;
+  byId("csv").href = `${base}/tomo/${encodeURIComponent(facts.name)}/picks.csv`;
+  if (isNew) {
+    byId("variants").replaceChildren(...facts.variants.map((one, i) => make("button", { title: `${one.title} (${i + 1})`, onclick: () => showVariant(i) }, `${i + 1} ${one.title}`)));
+    places.clear();
+  }
+  for (const model of scene.models) loadPlaces(model);
+  says();
+}
+
+async function loadPlaces(model) {
+  const value = { shape: model.shape, points: model.points, spacing_angstrom: model.spacing_angstrom, inwards: model.inwards };
+  const text = JSON.stringify(value);
+  if (places.get(model.id)?.text === text) return;
+  const found = await send(`${base}/places`, value).catch((error) => ({ error: error.message, places: [], normals: [], size: "" }));
+  places.set(model.id, { ...found, text });
+  says();
+  redraw();
+}
+
+/** Texts of the panel: slab, sets, command. */
+function says() {
+  const slab = scene.slab;
+  byId("slab-says").textContent = slab
+    ? `slab ${(slab.thickness_angstrom / 10).toFixed(0)} nm${facts.unbinned_pixel_angstrom ? ` = ${Math.round(slab.thickness_angstrom / facts.unbinned_pixel_angstrom)} px unbinned` : ""}, offset ${(slab.z_offset_angstrom / 10).toFixed(1)} nm, by ${slab.by}`
+    : "slab not measured";
+  const rows = Object.entries(scene.picks).map(([name, points]) =>
+    make("div", { class: "pick-set" }, make("button", { title: "Pick into this set", onclick: () => (byId("set").value = name) }, name), make("span", {}, `${points.length} points`)));
+  for (const model of scene.models) {
+    const found = places.get(model.id);
+    rows.push(make("div", { class: "pick-set" },
+      make("button", { title: "Go there", onclick: () => found?.centre && goTo(toVoxel(found.centre)) }, `${model.shape} ${scene.models.indexOf(model) + 1}`),
+      make("span", { title: found?.error ?? "" }, found ? (found.error ? "too few points" : `${found.size}, ${found.places.length} places`) : "…"),
+      isOwner ? make("button", { title: "Take it away", "aria-label": `Take ${model.id} away`, onclick: () => decide([{ kind: "model", item: facts.name, target: model.id, value: null }]) }, "×") : ""));
+  }
+  byId("picks").replaceChildren(...(rows.length ? rows : [make("p", { class: "quiet" }, "No picks yet: choose a tool and click into a slice.")]));
+  byId("command").textContent = `# Python\nproject = cryoloom.Project.open(".")\nproject.decisions(kind="pick", item=${JSON.stringify(facts.name)})`;
+}
+
+async function decide(changes, why = "") {
+  if (!isOwner) return false;
+  const done = await attempt(() => send(`${base}/decide`, { changes, why, page: "tomogram" }));
+  if (done) await refresh();
+  return Boolean(done);
+}
+
+async function refresh() {
+  const name = facts.name;
+  const next = await get(`${base}/tomo/${encodeURIComponent(name)}/facts.json`).catch(() => null);
+  if (!next || facts.name !== name) return;
+  take(next, next.variants.length !== facts.variants.length);
+  redraw();
+}
+
+// Tools
+
+const HINTS = {
+  select: "Click: go there. Right click: take the nearest pick away.",
+  point: "Click: a pick, kept at once. Right click takes it away.",
+  line: "Click along the filament; Enter ends it.",
+  sphere: "Drag from the centre to the rim: the sphere is fitted to the shell.",
+  ellipsoid: "Drag from the centre to the rim, then click up to five places of the rim; Enter keeps it.",
+  membrane: "Click on the membrane in several slices; Enter fits a surface.",
+  ruler: "Drag: the length is shown.",
+  slab: "Drag an edge of the slab in XZ or YZ; it is kept when you let go.",
+};
+const TOOLS = [["select", "v"], ["point", "p"], ["line", "l"], ["sphere", "s"], ["ellipsoid", "e"], ["membrane", "m"], ["ruler", "r"], ["slab", "t"]];
+
+function choose(name) {
+  tool = name;
+  scene.draft = null;
+  byId("hint").textContent = HINTS[name];
+  [...byId("toolbox").children].forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.tool === name)));
+  redraw();
+}
+
+byId("toolbox").append(...TOOLS.map(([name, key]) => make("button", { "data-tool": name, title: `${HINTS[name]} (${key})`, onclick: () => choose(name) }, name)));
+
+const number = () => `${Date.now().toString(36)}${(placing += 1)}`;
+const setName = () => byId("set").value.trim().replaceAll("/", "-") || "picks";
+const rounded = (at) => at.map((v) => Number(v.toFixed(1)));
+
+/** What the pointer does; true where it was used, so that the picture is not panned. */
+function pointer(what, view, event, at) {
+  const voxel = voxelOf(view, at);
+  if (what === "down" && event.button === 2) {
+    removeNear(view, at);
+    return true;
+  }
+  if (what === "down" && event.button !== 0) return false;
+  if (event.shiftKey || event.altKey) return false; // panning, whatever the tool
+  const here = toAngstrom(voxel);
+  const draft = scene.draft;
+  if (tool === "select") {
+    if (what === "down") scene.pressed = [event.clientX, event.clientY];
+    if (what === "up" || what !== "down") return false;
+    goTo(voxel);
+    return false;
+  }
+  if (tool === "point") {
+    if (what !== "down") return false;
+    const pick = [number(), ...rounded(here), "you"];
+    (scene.picks[setName()] ??= []).push(pick);
+    says();
+    redraw();
+    decide([{ kind: "pick", item: facts.name, target: `${setName()}/${pick[0]}`, value: pick.slice(1, 4) }]);
+    return true;
+  }
+  if (tool === "slab") return dragSlab(what, view, here);
+  if (tool === "ruler") {
+    if (what === "down") scene.draft = { shape: "ruler", points: [here, here] };
+    else if (what === "move" && draft && event.buttons) draft.points[1] = here;
+    else return false;
+    const [a, b] = scene.draft.points;
+    byId("hint").textContent = `${(Math.hypot(...a.map((v, i) => v - b[i])) / 10).toFixed(1)} nm`;
+    redraw();
+    return true;
+  }
+  if (!isOwner) return false;
+  if (tool === "line" || tool === "membrane") {
+    if (what !== "down") return false;
+    scene.draft ??= { shape: tool === "line" ? "filament" : "membrane", points: [] };
+    scene.draft.points.push(rounded(here));
+    byId("hint").textContent = `${scene.draft.points.length} points; Enter ends it, Backspace takes the last back.`;
+    redraw();
+    return true;
+  }
+  // sphere and ellipsoid
+  if (what === "down" && draft?.fitted && tool === "ellipsoid") {
+    draft.rim.push(rounded(here));
+    byId("hint").textContent = `${draft.rim.length} places of the rim; Enter keeps it.`;
+    redraw();
+    return true;
+  }
+  if (what === "down") scene.draft = { shape: tool, centre: here, radius: 0, rim: [], points: [] };
+  else if (what === "move" && draft && !draft.fitted && event.buttons) draft.radius = Math.hypot(...here.map((v, i) => v - draft.centre[i]));
+  else if (what === "up" && draft && !draft.fitted) fitShell(draft);
+  else return false;
+  redraw();
+  return true;
+}
+
+async function fitShell(draft) {
+  if (draft.radius < 3 * scene.size) {
+    scene.draft = null;
+    return redraw();
+  }
+  const item = Number(/image\/(\d+)\//.exec(facts.variants[variant].base)[1]);
+  const found = await attempt(() => send(`${base}/shell`, { item, centre: draft.centre, radius_angstrom: draft.radius }));
+  if (!found) {
+    scene.draft = null;
+    return redraw();
+  }
+  Object.assign(draft, { fitted: true, centre: found.centre, radius: found.radius_angstrom, points: found.points });
+  byId("hint").textContent = `radius ${(found.radius_angstrom / 10).toFixed(1)} nm, rms ${(found.rms_angstrom / 10).toFixed(1)} nm`;
+  if (tool === "sphere") await keepModel();
+  else byId("hint").textContent += "; click places of the rim, Enter keeps it.";
+  redraw();
+}
+
+/** Enter: what was drawn becomes a model of the set. */
+async function keepModel() {
+  const draft = scene.draft;
+  if (!draft || draft.shape === "ruler") return false;
+  // Clicks count as much as what was found around them, or they would change nothing.
+  const points = draft.rim?.length ? [...draft.points, ...draft.rim.flatMap((one) => Array(Math.max(1, Math.round(draft.points.length / 12))).fill(one))] : draft.points;
+  const least = { filament: 2, membrane: 3, sphere: 4, ellipsoid: 6 }[draft.shape];
+  if (points.length < least) {
+    tell(`A ${draft.shape} needs ${least} points, got ${points.length}.`, true);
+    return true;
+  }
+  scene.draft = null;
+  const value = { shape: draft.shape, points, spacing_angstrom: Number(byId("spacing").value), inwards };
+  await decide([{ kind: "model", item: facts.name, target: `${setName()}/${number()}`, value }]);
+  return true;
+}
+
+function removeNear(view, at) {
+  if (!isOwner) return;
+  let best = null;
+  let least = 14 / view.zoom;
+  for (const [name, points] of Object.entries(scene.picks)) {
+    for (const pick of points) {
+      const voxel = toVoxel(pick.slice(1, 4));
+      const [u, v] = inPlane(view.axis, voxel);
+      const off = Math.abs(voxel[{ x: 0, y: 1, z: 2 }[view.axis]] - view.index - 0.5);
+      const distance = Math.hypot(u - at[0], v - at[1]);
+      if (distance < least && off < 12) [least, best] = [distance, [name, pick]];
+    }
+  }
+  if (!best) return;
+  const [name, pick] = best;
+  scene.picks[name] = scene.picks[name].filter((one) => one !== pick);
+  redraw();
+  decide([{ kind: "pick", item: facts.name, target: `${name}/${pick[0]}`, value: null }]);
+}
+
+let edge = 0;
+function dragSlab(what, view, here) {
+  if (view.axis === "z" || !isOwner) return false;
+  const slab = scene.slab ?? { thickness_angstrom: 1000, z_offset_angstrom: 0, tilt_x_deg: 0, tilt_y_deg: 0, by: "user" };
+  const middle = slab.z_offset_angstrom;
+  if (what === "down") edge = here[2] > middle ? 1 : -1;
+  else if (!edge) return false;
+  const other = middle - (edge * slab.thickness_angstrom) / 2;
+  if (edge * (here[2] - other) > scene.size) {
+    scene.slab = { ...slab, thickness_angstrom: edge * (here[2] - other), z_offset_angstrom: (here[2] + other) / 2, by: "user" };
+  }
+  if (what === "up") {
+    edge = 0;
+    const { thickness_angstrom: thickness, z_offset_angstrom: offset, tilt_x_deg: x, tilt_y_deg: y } = scene.slab;
+    decide([{ kind: "slab", item: facts.name, value: { thickness_angstrom: Number(thickness.toFixed(1)), z_offset_angstrom: Number(offset.toFixed(1)), tilt_x_deg: x, tilt_y_deg: y } }]);
+  }
+  says();
+  redraw();
+  return true;
+}
+
+async function open(name) {
+  const next = await attempt(() => get(`${base}/tomo/${encodeURIComponent(name)}/facts.json`));
+  if (!next) return;
+  history.pushState(null, "", `${base}/tomo/${encodeURIComponent(name)}?${address}`);
+  const before = facts.variants[variant]?.title;
+  take(next, true);
+  await showVariant(Math.max(0, facts.variants.findIndex((one) => one.title === before)));
+}
+
+byId("previous").addEventListener("click", () => facts.previous && open(facts.previous));
+byId("next").addEventListener("click", () => facts.next && open(facts.next));
+byId("fit").addEventListener("click", fit);
+byId("thickness").addEventListener("input", (event) => {
+  byId("thickness-says").textContent = event.target.value;
+  all.forEach((view) => view.setThickness(Number(event.target.value)));
+});
+byId("spacing").addEventListener("input", () => (byId("spacing-says").textContent = `${(Number(byId("spacing").value) / 10).toFixed(1)} nm`));
+byId("spacing").addEventListener("change", () => respaced());
+const flip = () => {
+  inwards = !inwards;
+  byId("flip").textContent = `normals ${inwards ? "in" : "out"}`;
+  respaced();
+};
+byId("flip").addEventListener("click", flip);
+
+/** Spacing and side of the last model of this set follow the controls. */
+function respaced() {
+  const model = scene.models.filter((one) => one.id.startsWith(`${setName()}/`)).at(-1);
+  if (!model || !isOwner) return;
+  const value = { shape: model.shape, points: model.points, spacing_angstrom: Number(byId("spacing").value), inwards };
+  decide([{ kind: "model", item: facts.name, target: model.id, value }]);
+}
+
+document.addEventListener("changed", refresh);
+document.addEventListener("decided", refresh);
+addEventListener("popstate", () => location.reload());
+addKeys([
+  ...viewKeys({ step: (by) => active.step(by), go: (i) => active.go(i), zoomBy: (f) => active.zoomBy(f), fit, requestFullscreen: () => active.requestFullscreen(), get info() { return active.info; }, get axis() { return active.axis; } }, slider),
+  { key: "]", does: "next series", run: () => facts.next && open(facts.next) },
+  { key: "[", does: "previous series", run: () => facts.previous && open(facts.previous) },
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => ({ key: String(n), does: n <= facts.variants.length ? `variant ${n}: ${facts.variants[n - 1].title}` : null, run: () => (facts.variants[n - 1] ? void showVariant(n - 1) : false) })),
+  ...TOOLS.map(([name, key]) => ({ key, does: `${name} tool`, run: () => choose(name) })),
+  { key: "n", does: "normals in or out", run: flip },
+  { key: "\\", does: "thick slice of 12, and back", run: () => { const n = views.z.thickness > 1 ? 1 : 12; byId("thickness").value = String(n); byId("thickness").dispatchEvent(new Event("input")); } },
+  { key: "Enter", does: "keep what was drawn", run: () => (scene.draft ? void keepModel() : false) },
+  { key: "Backspace", does: "take the last point back", run: () => { scene.draft?.points?.pop(); redraw(); } },
+  { key: "Escape", does: "leave the tool", run: () => choose("select") },
+]);
+choose("select");
+take(facts, true);
+const wanted = facts.variants.findIndex((one) => String(one.run) === address.get("variant"));
+const chosen = facts.variants.findIndex((one) => one.run === facts.chosen);
+await showVariant(wanted >= 0 ? wanted : chosen >= 0 ? chosen : facts.variants.length - 1, false);
+const at = (address.get("at") ?? "").split(",").map(Number);
+goTo(at.length === 3 && at.every(Number.isFinite) ? at : [scene.shape[2] / 2, scene.shape[1] / 2, scene.shape[0] / 2]);
+views.z.focus();

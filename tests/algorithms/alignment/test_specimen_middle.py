@@ -1,0 +1,44 @@
+"""The place of a simulated specimen, with gold on its surfaces and without."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from cryoloom.algorithms.alignment.slab import SlabFit
+from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen, find_specimen
+from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.simulate.parameters import SimulationParams
+from cryoloom.simulate.session import simulate_tilt_series
+
+
+@pytest.mark.parametrize(("beads_lie", "middle"), [("on_top", -500.0), ("on_both", 300.0)])
+def test_gold_on_the_surfaces_tells_the_middle(beads_lie, middle):
+    params = SimulationParams(
+        seed=3,
+        image_shape_yx=(256, 256),
+        pixel_size_angstrom=10.0,
+        tilt_step_deg=8.0,
+        n_beads=20,
+        beads_lie=beads_lie,
+        n_particles=60,
+        thickness_angstrom=1200.0,
+        z_offset_angstrom=middle,
+        pretilt_x_deg=2.0,
+        pretilt_y_deg=-5.0,
+    )
+    series, truth = simulate_tilt_series(params)
+    images = load_tilt_images(series.stack.images, 10.0, 15.0)
+    found = find_specimen(truth.with_true_poses(series), images, np.random.default_rng(1))
+    assert found.is_told
+    assert len(found.planes.heights_angstrom) == (2 if beads_lie == "on_both" else 1)
+    # Beads tell their surface to a few angstrom, bodies the other one to some 5 % of the thickness.
+    assert found.fit.z_offset_angstrom == pytest.approx(middle, abs=15 if beads_lie == "on_both" else 60)
+    assert found.fit.thickness_angstrom == pytest.approx(1200, rel=0.02 if beads_lie == "on_both" else 0.1)
+    assert (found.fit.tilt_x_deg, found.fit.tilt_y_deg) == pytest.approx((2.0, -5.0), abs=0.3)
+
+
+def test_a_slab_of_noise_is_not_told():
+    fit = SlabFit(900.0, 10.0, 0.0, 0.0, 4.0, 5.0, np.zeros(3), np.zeros(3))
+    assert not FoundSpecimen(fit, 0, None, torch.zeros(1, 1, 1), 20.0).is_told

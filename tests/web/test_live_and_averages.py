@@ -1,0 +1,141 @@
+"""Live page, report in its sandbox, and averages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
+from cryoloom.model import Average, FscCurve
+from cryoloom.store.codec import encode, fingerprint
+from cryoloom.store.database import Database
+from cryoloom.store.records import ItemRecord
+from cryoloom.web.images import ImageShelf
+from cryoloom.web.pages.averages import crossing_angstrom, small_volume
+from cryoloom.web.pages.live import live_facts
+from cryoloom.web.site import Site, open_projects
+from makers.browser import Served, serving
+from makers.web_project import HOSTILE, NAMES, MadeProject
+
+P = "/p/HIV-session"
+
+
+def test_live_knows_every_series_and_who_failed(site: Site) -> None:
+    facts = live_facts(site.project("HIV-session"))
+    assert facts["n_series"] == len(NAMES)
+    assert {one["series"]: one["failed"] for one in facts["strip"]}[HOSTILE] == "align_series"
+    assert {plot["title"] for plot in facts["plots"]} >= {"defocus", "residual", "tilt axis"}
+    assert not facts["is_running"]
+
+
+def test_live_follows_a_run_and_a_killed_one_is_not_shown_as_running(
+    window: Any, served: Served, made: MadeProject
+) -> None:
+    opened = window(served)
+    page = opened.go(f"{P}/live")
+    page.wait_for_function("() => document.querySelectorAll('#strip a').length === 5")
+    assert "1 failed" in page.inner_text("#facts")
+    assert page.locator("main img[onerror]").count() == 0
+    opened.shot("live")
+    code = (
+        "import sys; from pathlib import Path; from cryoloom.store.database import Database\n"
+        "d = Database.open(Path(sys.argv[1])); r = d.begin_run('reconstruct', 'reconstruct', 1, {}, 5, {})\n"
+        "print(r.id)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(made.folder)], check=True, capture_output=True)
+    page.wait_for_function("() => document.querySelector('#facts').textContent.includes(', running')")
+
+
+def test_the_kiosk_sees_live_and_can_change_nothing(window: Any, served: Served) -> None:
+    page = window(served, served.access.viewer_token).go(f"{P}/live")
+    page.wait_for_function("() => document.querySelectorAll('#strip a').length === 5")
+    assert page.locator("#undo").count() == 0
+    assert "look only" in page.inner_text("#bar")
+
+
+def test_the_report_runs_in_a_sandbox(window: Any, served: Served, made: MadeProject) -> None:
+    page = window(served).go(f"{P}/report")
+    assert "No report is here yet" in page.inner_text("main")
+    text = "<!doctype html><p id=p>report</p><script>p.textContent += ' ' + origin</script>"
+    (made.folder / "report.html").write_text(text)
+    page.reload()
+    frame = page.frame_locator("iframe")
+    assert frame.locator("#p").inner_text() == "report null"  # its scripts run, and reach nothing of ours
+    headers = {"authorization": f"token {served.access.owner_token}"}
+    policy = httpx.get(f"{served.origin}{P}/report.html", headers=headers).headers["content-security-policy"]
+    assert policy.startswith("sandbox")
+    assert "allow-same-origin" not in policy
+
+
+def average_of(folder: Path) -> Average:
+    """A hollow sphere, its halves with noise, and a curve that falls below 0.143 at 20 angstrom."""
+    rng = np.random.default_rng(2)
+    z, y, x = np.meshgrid(*[np.arange(48) - 24] * 3, indexing="ij")
+    shell = np.exp(-((np.sqrt(z**2 + y**2 + x**2) - 14) ** 2) / 8).astype(np.float32)
+    for name, noise in (("map", 0.02), ("half1", 0.1), ("half2", 0.1)):
+        write_mrc(
+            folder / f"{name}.mrc", shell + noise * rng.standard_normal(shell.shape), 5.0, kind="volume"
+        )
+    frequency = np.linspace(0.0, 0.1, 41)
+    fsc = 1 / (1 + np.exp((frequency - 0.05) * 200 + np.log(0.857 / 0.143)))
+    curve = FscCurve("masked", tuple(frequency), tuple(float(v) for v in fsc))
+    maps = {name: MrcPixels(folder / f"{name}.mrc") for name in ("map", "half1", "half2")}
+    return Average(
+        "apoferritin", maps["map"], 5.0, "O", maps["half1"], maps["half2"], None, (curve,), 20.0, "", 1234
+    )
+
+
+@pytest.fixture(scope="module")
+def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("average") / "averaged"
+    folder.mkdir()
+    database = Database.create(folder)
+    run = database.begin_run("refine", "refine", 1, {}, None, {})
+    value = encode(average_of(folder), folder)
+    item = ItemRecord(run.id, "all", fingerprint("a"), "done", value=value, figures={"n_particles": 1234.0})
+    database.record_item(item)
+    database.end_run(run.id, "done")
+    database.close()
+    shelf = ImageShelf(folder / "levels")
+    site = Site(open_projects([folder], shelf), shelf)
+    with serving(site) as running:
+        yield running
+    site.close()
+
+
+def test_the_crossing_is_read_off_the_curve(tmp_path: Path) -> None:
+    assert crossing_angstrom(average_of(tmp_path)) == pytest.approx(20.0, rel=0.01)
+
+
+def test_the_small_volume_keeps_means(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).standard_normal((8, 200, 100)).astype(np.float32)
+    small, low, high = small_volume(values, values.shape)
+    assert small.shape == (2, 66, 33)
+    back = low + small.astype(float) * (high - low) / 255
+    np.testing.assert_allclose(back[0, 5, 7], values[:3, 15:18, 21:24].mean(), atol=0.6 * (high - low) / 255)
+
+
+def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Served) -> None:
+    opened = window(with_average)
+    page = opened.go("/p/averaged/averages")
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    page.wait_for_function("() => document.querySelector('#surface').nPixels > 2000")
+    assert "20.0 Å (FSC 0.143)" in page.inner_text("#facts")
+    assert "20" in page.inner_text("#figures")
+    before = page.evaluate("() => document.querySelector('#xy').info.key")
+    page.keyboard.press("2")
+    page.wait_for_function("before => document.querySelector('#xy').info.key !== before", arg=before)
+    page.fill("#level", "98")
+    page.wait_for_function("() => document.querySelector('#surface').nPixels < 2000")
+    page.fill("#level", "40")
+    page.wait_for_function("() => document.querySelector('#surface').nPixels > 2000")
+    page.keyboard.press("1")
+    page.wait_for_timeout(600)
+    opened.shot("average")
