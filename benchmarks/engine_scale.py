@@ -52,11 +52,11 @@ def find_many(params: SourceParams, context: StepContext):
         tilts = tuple(
             Tilt(
                 k,
-                3.0 * k - 90,
+                2.0 * k - 60,
                 3.0 * k,
                 3.0 * k + 3.0,
                 ctf=Ctf(34157.806, 33648.511, 31.5, 0.0),
-                pose=Pose((1.25, -3.5), 85.3, 3.0 * k - 90.2, 0.1),
+                pose=Pose(85.3, 2.0 * k - 60.2, 0.1, (1.25, -3.5)),
             )
             for k in range(N_TILTS)
         )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from cryoloom.contract.context import JsonValue, PartFunction, ProgramOutput, StepContext
 from cryoloom.contract.figures import Figure, Record, check_declared
 from cryoloom.errors import UserInputError
+from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 
 __all__ = [
     "FurtherInput",
@@ -274,9 +275,22 @@ def _check_kind(step_name: str, role: str, value: object, kind: type, *, gathere
         )
 
 
+_UNITS: Mapping[type, tuple[UnitOfWork, ...]] = {
+    TiltSeries: ("tilt_series",),
+    Tomogram: ("tomogram",),
+    Particles: ("particle_set", "tomogram"),
+    Average: ("average",),
+}
+"""What one item of the model's types may be to a step. Particles are of one tomogram, or a set of several."""
+
+
 def _check(declared: Step) -> None:
     """Raise ValueError where a declaration contradicts itself."""
+    units = _UNITS.get(declared.needs or object, ())
     faults = {
+        f"a step that works on one {getattr(declared.needs, '__name__', '')} is per {' or '.join(units)}": (
+            bool(units) and not declared.gathers and declared.per not in units
+        ),
         'a source works per "project"': declared.needs is None and declared.per != "project",
         "a source does not gather": declared.needs is None and declared.gathers,
         f"a step per {declared.per} does not gather": (

@@ -15,7 +15,7 @@ from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
-from cryoloom.model import Average, Microscope, Tilt, TiltSeries
+from cryoloom.model import Average, Microscope, Particles, Tilt, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord
 from makers.fakes import fake_steps, merge
@@ -298,6 +298,11 @@ def test_one_step_by_hand_takes_a_further_output(project):
         ({"per": "tilt_series", "also_needs": {"average": Shared(Average)}}, "ends in _from"),
         ({"per": "tilt_series", "also_gives": {"a b": Average}}, "plain name"),
         ({"per": "tomogram", "needs": None}, "a source works per"),
+        ({"per": "tomogram"}, "works on one TiltSeries is per tilt_series"),
+        (
+            {"per": "tilt_series", "needs": Particles},
+            "works on one Particles is per particle_set or tomogram",
+        ),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(declared, sentence):
