@@ -24,7 +24,8 @@ def aligning_run(project: Project, run: str | int | None = None) -> RunRecord:
         found = project.find_run(run)
         if not _aligns(find_step(found.step)):
             raise UserInputError(
-                f"run {found.id} is of {found.step}, expected one of {_names(_aligns)}; see `cryoloom log`"
+                f"run {found.id} is of {found.step}, expected one of {_names(_aligns)}; "
+                f"see `cryoloom log --project {project.folder}`"
             )
         return found
     aligning = [found for found in project.database.runs() if _aligns(find_step(found.step))]

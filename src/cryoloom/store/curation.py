@@ -95,7 +95,10 @@ class Curation:
                 if value.get("$type") == "TiltSeries":
                     return {tilt["acquisition_index"] for tilt in value["tilts"]}
         self._require_series(series)
-        raise UserInputError(f"{series} has no tilts yet: it could not be imported; see `cryoloom status`")
+        raise UserInputError(
+            f"{series} has no tilts yet: it could not be imported; "
+            f"see `cryoloom status --project {self._folder}`"
+        )
 
     def _require_series(self, series: str) -> None:
         with connected(self._folder) as connection:
@@ -108,7 +111,9 @@ class Curation:
     def _require_run(self, run_id: int) -> None:
         with connected(self._folder) as connection:
             if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is None:
-                raise UserInputError(f"there is no run {run_id}; `cryoloom log` lists those of this project")
+                raise UserInputError(
+                    f"there is no run {run_id}; `cryoloom log --project {self._folder}` lists those there are"
+                )
 
 
 def _listed(names: list[str]) -> str:

@@ -119,12 +119,14 @@ def own_parameters_of(decisions: Iterable[Decision]) -> dict[tuple[str, str], di
     return own
 
 
-def current_state(reader: Reader, *, with_values: bool = False, with_records: bool = False) -> CurrentState:
-    """How every item of a project stands."""
+def current_state(
+    reader: Reader, *, with_values: bool = False, with_records: bool = False, with_details: bool = True
+) -> CurrentState:
+    """How every item of a project stands; arguments as of `Reader.items`."""
     runs = {run.id: run for run in reader.runs()}
     nodes = current_nodes(reader.plans(), tuple(runs.values()))
     decisions = in_force(reader.decisions())
-    items = reader.items(with_values=with_values, with_records=with_records)
+    items = reader.items(with_values=with_values, with_records=with_records, with_details=with_details)
     found = _Finder(runs, items, decisions)
     for node in nodes:
         found.look_at(node)

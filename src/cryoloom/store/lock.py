@@ -34,7 +34,8 @@ def coordinator_lock(folder: Path) -> Iterator[str]:
             file.seek(0)
             holder = file.readline().strip() or "another process"
             raise UserInputError(
-                f"{folder} is being worked on by {holder}; wait for it, or stop it with `cryoloom stop`"
+                f"{folder} is being worked on by {holder}; "
+                f"wait for it, or stop it with `cryoloom stop --project {folder}`"
             ) from error
         name = uuid.uuid4().hex
         file.truncate(0)

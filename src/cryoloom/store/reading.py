@@ -91,11 +91,13 @@ class Reader(ABC):
         with_values: bool = True,
         with_records: bool = False,
         with_parts: bool = True,
+        with_details: bool = True,
     ) -> tuple[ItemRecord, ...]:
         """Items of one run or of all, by run, output and name.
 
         Without values it is many times quicker; ``records`` (curves, tables) come only when asked for. Parts
-        (`ItemRecord.part_of`) are among the items unless they are not wanted.
+        (`ItemRecord.part_of`) are among the items unless they are not wanted. Without details neither figures
+        nor warnings nor files come.
         """
         conditions = [
             *([] if run_id is None else ["run_id = ?"]),
@@ -104,7 +106,7 @@ class Reader(ABC):
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         values = () if run_id is None else (run_id,)
         with self._reading() as connection:
-            return _items(connection, where, values, with_values, with_records)
+            return _items(connection, where, values, with_values, with_records, with_details=with_details)
 
     def items_named(self, name: str, *, with_values: bool = True) -> tuple[ItemRecord, ...]:
         """What all runs made of one item, by run and output."""
@@ -291,18 +293,24 @@ def _items(
     with_values: bool,
     with_records: bool,
     order: str = "ORDER BY run_id, output, name",
+    *,
+    with_details: bool = True,
 ) -> tuple[ItemRecord, ...]:
     """Items that a condition on ``items`` chooses."""
     files: dict[int, list[FileRecord]] = {}
     chosen = f"SELECT items.id FROM items {where}"
-    for item_id, role, path, n_bytes in connection.execute(
-        f"SELECT item_id, role, path, bytes FROM files WHERE item_id IN ({chosen}) ORDER BY id", values
-    ):
-        files.setdefault(item_id, []).append(FileRecord(role, Path(path), n_bytes))
+    columns = _ITEM_COLUMNS
+    if with_details:
+        for item_id, role, path, n_bytes in connection.execute(
+            f"SELECT item_id, role, path, bytes FROM files WHERE item_id IN ({chosen}) ORDER BY id", values
+        ):
+            files.setdefault(item_id, []).append(FileRecord(role, Path(path), n_bytes))
+    else:
+        columns = columns.replace("figures, warnings", "'{}', '[]'")
     contents = ", contents.value" if with_values else ", NULL"
     contents += ", contents.records" if with_records else ", NULL"
     joined = "LEFT JOIN contents ON item_id = items.id" if with_values or with_records else ""
-    rows = connection.execute(f"SELECT {_ITEM_COLUMNS}{contents} FROM items {joined} {where} {order}", values)
+    rows = connection.execute(f"SELECT {columns}{contents} FROM items {joined} {where} {order}", values)
     return tuple(_item(row, files.get(row[0], ())) for row in rows)
 
 
@@ -312,7 +320,7 @@ def _item(row: Sequence[Any], files: Iterable[FileRecord]) -> ItemRecord:
         input_item_id, other_inputs, gathered, output, part_of, reused_from, own_parameters, made_from,
         value, records,
     ) = row  # fmt: skip
-    measured, not_measurable = read_figures(json.loads(figures))
+    measured, not_measurable = read_figures(_parsed(figures))
     return ItemRecord(
         run_id=run_id,
         name=name,
@@ -322,8 +330,8 @@ def _item(row: Sequence[Any], files: Iterable[FileRecord]) -> ItemRecord:
         figures=measured,
         not_measurable=not_measurable,
         records=_inflated(records) or {},
-        warnings=tuple(json.loads(warnings)),
-        error=None if error is None else json.loads(error),
+        warnings=tuple(_parsed(warnings)),
+        error=_parsed(error),
         reason=reason,
         files=tuple(files),
         started=None if started is None else _time(started),
@@ -332,14 +340,23 @@ def _item(row: Sequence[Any], files: Iterable[FileRecord]) -> ItemRecord:
         host=host,
         id=item_id,
         input_item_id=input_item_id,
-        other_inputs=json.loads(other_inputs),
-        gathered=tuple(json.loads(gathered)),
+        other_inputs=_parsed(other_inputs),
+        gathered=tuple(_parsed(gathered)),
         output=output,
         part_of=part_of,
         reused_from=reused_from,
-        own_parameters=json.loads(own_parameters),
-        made_from=None if made_from is None else json.loads(made_from),
+        own_parameters=_parsed(own_parameters),
+        made_from=_parsed(made_from),
     )
+
+
+def _parsed(text: str | None) -> Any:
+    """JSON data of a column; most columns of most items are empty."""
+    if text is None or text == "null":
+        return None
+    if text == "{}":
+        return {}
+    return [] if text == "[]" else json.loads(text)
 
 
 def _inflated(packed: bytes | None) -> Any:

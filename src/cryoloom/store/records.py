@@ -143,6 +143,8 @@ def stored_figures(figures: Mapping[str, float], not_measurable: Mapping[str, st
 
 def read_figures(stored: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """Figures that have a value, and the reasons of those that have none, from their column."""
+    if not any(type(value) is dict for value in stored.values()):  # as nearly always
+        return dict(stored), {}
     values = {name: value for name, value in stored.items() if not isinstance(value, Mapping)}
     reasons = {
         name: str(value[_NOT_MEASURABLE]) for name, value in stored.items() if isinstance(value, Mapping)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,7 +43,7 @@ def axis(
         facts["estimators_agree"] = consensus.estimators_agree
         print(as_json(facts))  # noqa: T201 - no line breaks, no colours
     else:
-        _tell(consensus)
+        _tell(consensus, project)
     if not again:
         return
     with listener_for(json) as listener:
@@ -54,7 +55,7 @@ def axis(
     conclude(opened, summary, json)
 
 
-def _tell(consensus: AxisConsensus) -> None:
+def _tell(consensus: AxisConsensus, project: Path) -> None:
     table = Table("series", "told", "by tracks", "by common line", "applied", "off", "verdict")
     for verdict in consensus.verdicts:
         table.add_row(
@@ -79,7 +80,8 @@ def _tell(consensus: AxisConsensus) -> None:
     lines.append(f"direction: {_DIRECTIONS[consensus.direction]}")
     if consensus.outlying:
         lines.append(
-            f"outlying: {', '.join(consensus.outlying)}; `cryoloom axis --again` aligns them with it held"
+            f"outlying: {', '.join(consensus.outlying)}; "
+            f"`cryoloom axis --again --project {project}` aligns them with it held"
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -49,9 +49,9 @@ def status(
         _explain(project, explain, json=json)
         return
     with ProjectReader(project) as reader:
-        state = current_state(reader)
+        is_short = items or len(reader.names()) <= _MOST_ITEMS
+        state = current_state(reader, with_details=is_short or json)
         runs = reader.runs()
-        is_short = items or len(state.series) <= _MOST_ITEMS
         imports = imported_lines(reader, state) if is_short and not json else []
     if json:
         for one in state.series.values():
@@ -164,7 +164,8 @@ def _show_what_to_do(state: CurrentState, project: Path) -> None:
     for event in pending[:_MOST_TROUBLES]:
         say(f"not applied yet: {sentence_of(event)}")
     if len(pending) > _MOST_TROUBLES:
-        say(f"and {len(pending) - _MOST_TROUBLES} more decisions; `cryoloom decisions` lists all")
+        n_more = len(pending) - _MOST_TROUBLES
+        say(f"and {n_more} more decisions; `cryoloom decisions --project {project}` lists all")
     n_open = len(outdated) + len(state.of_state("pending"))
     if n_open:
         say(f"{n_open} to bring up to date: `cryoloom resume --project {project}`")

@@ -17,4 +17,4 @@ console = Console()
 def stop(project: ProjectOption) -> None:
     """Ask the process that works on a project to stop; what is finished stays."""
     Project.open(project).stop()
-    console.print("asked to stop; go on with `cryoloom resume`")
+    console.print(f"asked to stop; go on with `cryoloom resume --project {project}`", highlight=False)
