@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow check format lint types imports clean
+.PHONY: help install demo test test-slow screenshots check format lint types imports clean
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -22,6 +22,9 @@ test: install    ## the tests
 
 test-slow: install   ## the slow proofs
 	$(BIN)/pytest -q -m slow
+
+screenshots: install  ## pictures of the web application for the docs, from the project of its tests
+	CRYOLOOM_SCREENSHOTS=docs/images/web $(BIN)/pytest -q tests/web
 
 check: lint types imports test   ## what CI runs
 

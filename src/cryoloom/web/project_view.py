@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,21 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from cryoloom.engine.history.results import current_runs, history_of, sentence
+from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
-from cryoloom.model import Average, Stack, TiltSeries, Tomogram
+from cryoloom.model import Average, DecidedBy, Stack, TiltOverride, TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
 from cryoloom.store.codec import decode
-from cryoloom.store.database import Database
-from cryoloom.store.decisions import Author, Change, Decision, Decisions
+from cryoloom.store.current import current_state
+from cryoloom.store.decisions import Author, Change, Decision, Decisions, in_force
 from cryoloom.store.names import FILE_NAME
 from cryoloom.store.overview import Overview, overview_of
+from cryoloom.store.reading import ProjectReader
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.images import Image, ImageShelf, open_pixels
 from cryoloom.web.levels import Kind
 
 __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "image_roles"]
 
+_QUICK_S = 0.15  # what a page may wait for
 _STACKS = ("stack", "weighted", "corrected")
 _HALVES = ("images", "even", "odd")
 _VOLUMES = ("volume", "even", "odd")
@@ -122,6 +125,17 @@ class SeriesView:
         return found[-1] if found else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The series of a project as they were read at one version of its database."""
+
+    version: int
+    took_s: float
+    series: Mapping[str, tuple[tuple[RunRecord, ItemRecord], ...]]
+    outdated: Mapping[str, str]
+    runs: tuple[RunRecord, ...]
+
+
 class ProjectView:
     """One project as the pages see it."""
 
@@ -129,12 +143,14 @@ class ProjectView:
         self.folder = folder.absolute()
         self.slug = slug
         self._shelf = shelf
-        self._database = Database.open(self.folder)
+        self._reader = ProjectReader(self.folder)
         self._decisions = Decisions(self.folder)
         self._lock = threading.Lock()
+        self._tilts: dict[str, frozenset[int]] = {}
         self._kinds: dict[tuple[int, str], str] = {}
         self._watching: sqlite3.Connection | None = None
-        self._history: tuple[int, dict[str, list[tuple[RunRecord, ItemRecord]]]] | None = None
+        self._known: _Known | None = None
+        self._refreshing: threading.Thread | None = None
 
     @property
     def name(self) -> str:
@@ -144,7 +160,7 @@ class ProjectView:
 
     def close(self) -> None:
         """Release the database."""
-        self._database.close()
+        self._reader.close()
         with self._lock:
             if self._watching is not None:
                 self._watching.close()
@@ -152,8 +168,9 @@ class ProjectView:
 
     def status_text(self) -> str:
         """How far the project is, in one line."""
-        current = current_runs(self._database)
-        counts = self._database.count_states()
+        runs = self.runs()
+        current = self._current().runs if self.is_known() else runs
+        counts = self._reader.count_states()
         total: dict[str, int] = {}
         for run in current:
             for state, n in counts.get(run.id, {}).items():
@@ -164,43 +181,79 @@ class ProjectView:
             for state in ("failed", "left_out")
             if total.get(state)
         ]
-        n_running = sum(run.state == "running" for run in current)
+        n_running = sum(run.state == "running" for run in runs)
         if n_running:
             parts.insert(1, f"{n_running} steps running")
         return ", ".join(parts)
 
     def overview(self) -> Overview:
         """Runs, counts and first errors."""
-        return overview_of(self._database, 20)
+        return overview_of(self._reader, 20)
 
     def current_runs(self) -> tuple[RunRecord, ...]:
         """Runs whose results count, in the order of the workflow."""
-        return current_runs(self._database)
+        return self._current().runs
 
     def run_states(self) -> tuple[tuple[int, str, int], ...]:
         """Number, state and number of items of every run."""
-        overview = overview_of(self._database, 0)
+        overview = overview_of(self._reader, 0)
         return tuple((r.id, r.state, sum(overview.counts.get(r.id, {}).values())) for r in overview.runs)
 
     def runs(self) -> tuple[RunRecord, ...]:
         """All runs, oldest first."""
-        return self._database.runs()
+        return self._reader.runs()
 
     def items(self, run_id: int) -> tuple[ItemRecord, ...]:
         """Items of a run, without their values."""
-        return self._database.items(run_id, with_values=False)
+        return self._reader.items(run_id, with_values=False)
 
     def history(self) -> Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]:
-        """What each current run made of every series, without values; read again when somebody wrote."""
+        """What there is of every series, in the order of the workflow, without values."""
+        return self._current().series
+
+    def outdated(self) -> Mapping[str, str]:
+        """Series of which something is not as it would be made now, and why."""
+        return self._current().outdated
+
+    def is_known(self) -> bool:
+        """Whether the series were read already; of thousands that takes a second or more."""
+        with self._lock:
+            if self._known is not None:
+                return True
+        self._refresh_in_background()
+        return False
+
+    def _current(self) -> _Known:
+        """The project as it was when it was read last; of a large one a moment ago.
+
+        Where reading is quick it is read again whenever somebody wrote; else in the background.
+        """
         version = self.data_version()[0]
         with self._lock:
-            if self._history is not None and self._history[0] == version:
-                return self._history[1]
-        everything = history_of(self._database, with_values=False)
-        found = {name: made for name, made in everything.items() if self._is_series(made)}
+            known = self._known
+        if known is None or (known.version != version and known.took_s < _QUICK_S):
+            return self._refresh()
+        if known.version != version:
+            self._refresh_in_background()
+        return known
+
+    def _refresh_in_background(self) -> None:
         with self._lock:
-            self._history = (version, found)
-        return found
+            if self._refreshing is None or not self._refreshing.is_alive():
+                self._refreshing = threading.Thread(target=self._refresh, name="read project", daemon=True)
+                self._refreshing.start()
+
+    def _refresh(self) -> _Known:
+        version, began = self.data_version()[0], time.perf_counter()
+        state = current_state(self._reader)
+        series = {name: one.made for name, one in state.series.items() if self._is_series(one.made)}
+        outdated = {
+            name: state.series[name].deciding.why for name in series if state.series[name].state == "outdated"
+        }
+        known = _Known(version, time.perf_counter() - began, series, outdated, state.runs)
+        with self._lock:
+            self._known = known
+        return known
 
     def series_names(self) -> tuple[str, ...]:
         """Names of all items that current runs worked on."""
@@ -208,8 +261,9 @@ class ProjectView:
 
     def series(self, name: str) -> SeriesView:
         """One series. Raises UserInputError where the project has none of that name."""
-        self.require_series(name)
-        whole = [(run, self._database.item(item.id or 0)) for run, item in self.history()[name]]
+        if name not in self.history():
+            raise UserInputError(f"this project has no series {name!r}")
+        whole = [(run, self._reader.item(item.id or 0)) for run, item in self.history()[name]]
         series: TiltSeries | None = None
         series_item: int | None = None
         tomograms: list[TomogramAt] = []
@@ -223,7 +277,7 @@ class ProjectView:
                 series, series_item = value, item.id
         if series is None and tomograms:
             series = tomograms[-1].tomogram.series
-        overrides = self._database.tilt_overrides().get(name, ())
+        overrides = self._overrides(name)
         return SeriesView(
             name,
             None if series is None else series.with_overrides(overrides),
@@ -247,9 +301,9 @@ class ProjectView:
         """All averages, oldest first."""
         found = []
         for run in self.runs():
-            for item in self._database.items(run.id, with_values=False):
+            for item in self._reader.items(run.id, with_values=False):
                 if item.state == "done" and self._kind_of(run, item) == "Average":
-                    whole = self._database.item(item.id or 0)
+                    whole = self._reader.item(item.id or 0)
                     found.append((run, whole, decode(whole.value, self.folder, FileOnly)))
         return tuple(found)
 
@@ -257,7 +311,7 @@ class ProjectView:
         """Type of the values of an output of a run, told by one of them; "" where that is not known."""
         key = run.id, item.output
         if key not in self._kinds:
-            value = self._database.value_of(item.id or 0) if item.state == "done" else None
+            value = self._reader.value_of(item.id or 0) if item.state == "done" else None
             if value is None:
                 return ""
             self._kinds[key] = str(value.get("$type", ""))
@@ -271,7 +325,7 @@ class ProjectView:
     def require_series(self, name: str) -> None:
         """Raise UserInputError where the project has no series of that name."""
         if name not in self.history():
-            raise UserInputError(f"this project has no series {name!r}")
+            self._named(name)
 
     def signatures(self) -> dict[str, object]:
         """For every series something that changes when its value or a decision about it does."""
@@ -284,9 +338,25 @@ class ProjectView:
         }
 
     def acquisition_indices(self, name: str) -> frozenset[int]:
-        """Of all tilts of a series. Raises UserInputError where the project has none of that name."""
-        series = self.series(name).series
-        return frozenset() if series is None else frozenset(t.acquisition_index for t in series.tilts)
+        """Of all tilts of a series, which never change. Raises UserInputError for an unknown name."""
+        if name not in self._tilts:
+            found: frozenset[int] = frozenset()
+            for item in self._named(name):
+                value = self._reader.value_of(item.id or 0) or {}
+                series = value.get("series", value) if value.get("$type") == "Tomogram" else value
+                if series.get("$type") == "TiltSeries":
+                    found = frozenset(int(tilt["acquisition_index"]) for tilt in series["tilts"])
+                    break
+            if not found:
+                return found
+            self._tilts[name] = found
+        return self._tilts[name]
+
+    def _named(self, name: str) -> tuple[ItemRecord, ...]:
+        found = self._reader.items_named(name, with_values=False)
+        if not found:
+            raise UserInputError(f"this project has no series {name!r}")
+        return found
 
     # Decisions
 
@@ -322,6 +392,12 @@ class ProjectView:
             last = self._watching.execute("SELECT coalesce(max(id), 0) FROM decisions").fetchone()[0]
         return int(version), int(last)
 
+    def _overrides(self, name: str) -> tuple[TiltOverride, ...]:
+        return tuple(
+            TiltOverride(int(one.target), bool(one.value["keep"]), one.why, DecidedBy("user", one.who))
+            for one in in_force(self.decisions(), kind="tilt", item=name)
+        )
+
     # Images
 
     def with_open_pixels(self, series: TiltSeries) -> TiltSeries:
@@ -343,7 +419,7 @@ class ProjectView:
 
         Raises UserInputError where there is none, DataUnfitError where its file is gone or damaged.
         """
-        value = self._database.value_of(item_id)
+        value = self._reader.value_of(item_id)
         if value is None:
             raise UserInputError(f"this project has no result {item_id}")
         at, kind = self._pixels_of(value, role)

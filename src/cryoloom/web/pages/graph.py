@@ -137,15 +137,17 @@ def graph_of(overview: Overview, current: frozenset[int]) -> GraphView:
 
 def _values(request: Request, project: ProjectView) -> dict[str, Any]:
     overview = project.overview()
-    graph = graph_of(overview, frozenset(run.id for run in project.current_runs()))
+    is_known = project.is_known()  # of thousands of series the first page does not wait for it
+    current = project.current_runs() if is_known else overview.runs
     wanted = request.query_params.get("view", "graph")
-    index = site_of(request).review(project).known()
+    index = site_of(request).review(project).known() if is_known else {}
     return {
-        "graph": graph,
+        "graph": graph_of(overview, frozenset(run.id for run in current)),
         "view": wanted if wanted in VIEWS else "graph",
         "views": VIEWS,
-        "n_series": len(project.series_names()),
+        "n_series": len(project.series_names()) if is_known else None,
         "n_open": sum(one.n_open for one in index.values()),
+        "n_outdated": len(project.outdated()) if is_known else 0,
         "card_width_px": CARD_WIDTH_PX,
         "card_height_px": CARD_HEIGHT_PX,
     }

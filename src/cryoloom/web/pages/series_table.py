@@ -21,7 +21,12 @@ router = APIRouter(prefix="/p/{project}")
 # key, heading, kind, what it means
 COLUMNS = (
     ("series", "series", "link", "Name of the tilt series; its page shows every tilt."),
-    ("state", "state", "state", "done, running, failed, or left out."),
+    (
+        "state",
+        "state",
+        "state",
+        "done, running, failed, left out, or outdated: made before something was decided.",
+    ),
     ("step", "last step", "text", "The step that worked on it last."),
     ("tilts", "tilts", "number", "Exposures of the series."),
     ("out", "left out", "number", "Tilts left out by a step or a user."),
@@ -49,6 +54,7 @@ def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]
     comments = {
         one.item: str(one.value) for one in in_force(project.decisions(), kind="comment") if not one.target
     }
+    outdated = project.outdated()
     rows, n_waiting = [], 0
     for name, made in project.history().items():
         run, item = made[-1]
@@ -63,11 +69,13 @@ def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]
             note = decided[name].why or "left out by hand"
         elif item.reason:
             note = item.reason
+        elif name in outdated and not note:
+            note = outdated[name]
         figures = _figures(made)
         rows.append(
             [
                 name,
-                "excluded" if is_out else _state(run, item, failed is not None),
+                "excluded" if is_out else _state(run, item, failed is not None, name in outdated),
                 run.node,
                 len(judged.tilts) if judged is not None else None,
                 judged.n_excluded if judged is not None else None,
@@ -79,9 +87,11 @@ def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]
     return rows, n_waiting
 
 
-def _state(run: RunRecord, item: ItemRecord, failed: bool) -> str:
+def _state(run: RunRecord, item: ItemRecord, failed: bool, outdated: bool) -> str:
     if failed:
         return "failed"
+    if outdated and run.state != "running":
+        return "outdated"
     if item.state == "left_out":
         return "excluded"
     return "running" if run.state == "running" else "done"

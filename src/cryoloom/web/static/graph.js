@@ -1,6 +1,6 @@
 /** The run graph: follows the project, keeps focus and scroll. */
 
-import { addKeys, base } from "./app.js";
+import { addKeys, attempt, base, send, tell } from "./app.js";
 
 const cards = document.getElementById("cards");
 
@@ -19,6 +19,11 @@ function move(by) {
   all[Math.max(0, Math.min(all.length - 1, at + by))]?.focus();
 }
 
+document.getElementById("refresh")?.addEventListener("click", async (event) => {
+  event.target.disabled = true;
+  const job = await attempt(() => send(`${base}/resume`));
+  if (job) tell(`Started: ${job.command}`);
+});
 document.addEventListener("changed", refresh);
 addKeys([
   { key: "ArrowRight", does: "next run", run: () => move(1) },
