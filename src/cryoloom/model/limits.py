@@ -36,7 +36,8 @@ class Limit:
 
 LIMITS = {
     "tilt angle": Limit(-90.0, 90.0, "degrees"),
-    "x-tilt": Limit(-90.0, 90.0, "degrees"),
+    # A tomogram may be turned over: trimming swaps its axes.
+    "x-tilt": Limit(-180.0, 180.0, "degrees"),
     "tilt axis": Limit(-360.0, 360.0, "degrees"),
     # A field of 100 um: more than any detector sees at a magnification of tomography.
     "image shift": Limit(-1e6, 1e6, "A"),
