@@ -1,4 +1,4 @@
-"""One state per series: what is current, what resume does, and what is said of it (decision 16)."""
+"""One state per series: what is current, what resume does, and what is said of it (decision 18)."""
 
 from __future__ import annotations
 

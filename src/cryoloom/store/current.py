@@ -1,6 +1,6 @@
 """The current result of every item: the newest one that satisfies the parameters and decisions in force.
 
-Read from the database alone (decision 16). Whether a result is current follows from its parameters, the keys
+Read from the database alone (decision 18). Whether a result is current follows from its parameters, the keys
 of its inputs, and the decisions that were applied, which it says itself.
 """
 

@@ -1,4 +1,4 @@
-"""The current workflow, folded from everything that was asked for (decision 16)."""
+"""The current workflow, folded from everything that was asked for (decision 18)."""
 
 from __future__ import annotations
 
