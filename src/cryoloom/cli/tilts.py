@@ -21,6 +21,9 @@ from cryoloom.views.tilt_table import TILT_COLUMNS, TiltRow, tilt_rows
 
 __all__ = ["show_tilts"]
 
+_WIDTH = 130
+"""Of the table in characters: a narrower terminal breaks its lines, and no number is cut."""
+
 
 def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> None:
     """Print every tilt of the furthest result of every series, as it was made."""
@@ -29,7 +32,7 @@ def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> 
         writer.writerow(["series", "state", *(field.name for field in dataclasses.fields(TiltRow))])
     for name, state, rows in _series(reader):
         if form == "table":
-            console.print(_table(name, state, rows))
+            console.print(_table(name, state, rows), width=max(console.width, _WIDTH), crop=False)
         for row in rows if form != "table" else ():
             values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
             if form == "json":
