@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.console import Console
 from rich.table import Table
 
 from cryoloom.cli.terminal import console
@@ -27,12 +28,13 @@ _WIDTH = 130
 
 def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> None:
     """Print every tilt of the furthest result of every series, as it was made."""
+    wide = Console(width=max(console.width, _WIDTH))
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["series", "state", *(field.name for field in dataclasses.fields(TiltRow))])
     for name, state, rows in _series(reader):
         if form == "table":
-            console.print(_table(name, state, rows), width=max(console.width, _WIDTH), crop=False)
+            wide.print(_table(name, state, rows))
         for row in rows if form != "table" else ():
             values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
             if form == "json":
