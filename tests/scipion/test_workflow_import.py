@@ -22,7 +22,13 @@ def test_the_file_written_loads_as_the_same_graph(template, tmp_path, name):
     loaded = load_workflow(path)
     assert loaded == imported.workflow
     translated = {step.name: dict(step.feeds) for step in imported.translation.steps}
-    assert {node.name: node.feeds for node in loaded.steps} == translated
+    dropped = {one.parameter for one in imported.left if "has no such input" in one.why}
+    for node in loaded.steps:
+        feeds = {role: source.split(".")[0] for role, source in node.feeds.items()}
+        told = translated[node.name]
+        assert feeds == {
+            role: source for role, source in told.items() if role in feeds or role not in dropped
+        }
     assert f"Not translated: {len(imported.left)}" in path.read_text().splitlines()[0]
 
 

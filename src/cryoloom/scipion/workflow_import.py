@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ def import_scipion(path: str | Path) -> ImportedWorkflow:
     path = Path(path)
     translation = translate_scipion(read_scipion_workflow(path))
     left = list(translation.left)
-    nodes = tuple(_node(step, left) for step in translation.steps)
+    steps_by_name = {step.name: step.step for step in translation.steps}
+    nodes = tuple(_node(step, steps_by_name, left) for step in translation.steps)
     if not nodes:
         raise UserInputError(
             f"{path} translates to no step: "
@@ -56,8 +58,12 @@ def import_scipion(path: str | Path) -> ImportedWorkflow:
     return ImportedWorkflow(workflow, translation, tuple(left))
 
 
-def _node(step: TranslatedStep, left: list[NotTranslated]) -> Node:
-    parameters, links = dict(step.parameters), dict(step.feeds)
+def _node(step: TranslatedStep, steps_by_name: Mapping[str, str], left: list[NotTranslated]) -> Node:
+    parameters = dict(step.parameters)
+    links = {
+        role: source + _output_of(steps_by_name[source], _needed(step.step, role))
+        for role, source in step.feeds.items()
+    }
     if planned_step(step.step) is None:
         parameters = _allowed(step, left)
         wanted = set(find_step(step.step).also_needs)
@@ -71,6 +77,26 @@ def _node(step: TranslatedStep, left: list[NotTranslated]) -> Node:
         parameters=parameters,
         comment=step.comment,
     )
+
+
+def _needed(step: str, role: str) -> str | None:
+    """Name of the type that a step takes by a role; None where it is not known."""
+    planned = planned_step(step)
+    if planned is not None:
+        return planned.needs if role == "input" else None
+    known = find_step(step)
+    kind = known.needs if role == "input" else known.also_needs.get(role)
+    return kind.__name__ if isinstance(kind, type) else None
+
+
+def _output_of(step: str, needed: str | None) -> str:
+    """Which further output of a step is of the type that is needed: "" for its main one."""
+    if planned_step(step) is not None or needed is None:
+        return ""
+    known = find_step(step)
+    if known.gives.__name__ == needed:
+        return ""
+    return next((f".{name}" for name, kind in known.also_gives.items() if kind.__name__ == needed), "")
 
 
 def _allowed(step: TranslatedStep, left: list[NotTranslated]) -> dict[str, Any]:
