@@ -62,7 +62,11 @@ def test_particles_are_found_and_turned(scene, template_map):
     tomogram, truth = scene
     context = MemoryContext()
     params = PickByTemplateParams(
-        template=template_map, diameter_angstrom=135.0, symmetry="O", voxel_size_angstrom=10.0
+        template=template_map,
+        diameter_angstrom=135.0,
+        symmetry="O",
+        voxel_size_angstrom=10.0,
+        angular_step_deg=10.0,
     )
     particles = pick_by_template(tomogram, params, context)
     rows = particles.rows()

@@ -21,7 +21,16 @@ from scipy.ndimage import spline_filter
 
 from cryoloom.algorithms.picking.templates import Template
 
-__all__ = ["PoseSearch", "SearchResult", "Windows", "cut_windows", "plan_pose_search", "spline_coefficients"]
+__all__ = [
+    "SHIFTS_VOXELS",
+    "PoseSearch",
+    "SearchResult",
+    "Windows",
+    "cut_windows",
+    "plan_pose_search",
+    "shift_steps",
+    "spline_coefficients",
+]
 
 Array = NDArray[np.float64]
 
@@ -221,8 +230,12 @@ def cut_windows(index_zyx: Array, energy: Array, search: PoseSearch, coefficient
     local = torch.from_numpy(energy).float()
     amplitude = radial.amax(dim=1).clamp(min=0) / (search.radial_energy * local).clamp(min=1e-12)
     log_shift = amplitude[:, None] * (radial - radial.amax(dim=1, keepdim=True))
-    shifts = np.stack(np.meshgrid(*[SHIFTS_VOXELS] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    return Windows(windows, shifts, amplitude, log_shift, local)
+    return Windows(windows, shift_steps(), amplitude, log_shift, local)
+
+
+def shift_steps() -> Array:
+    """Shifts ``(27, 3)`` as z, y, x in voxels, in the order of windows."""
+    return np.stack(np.meshgrid(*[SHIFTS_VOXELS] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def spline_coefficients(volume: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.picking.candidates import (
@@ -25,11 +26,13 @@ from cryoloom.algorithms.picking.decoys import decoys_of
 from cryoloom.algorithms.picking.false_discovery import Competition, compete
 from cryoloom.algorithms.picking.matched_filter import MatchedFilter
 from cryoloom.algorithms.picking.pose_search import (
+    SHIFTS_VOXELS,
     PoseSearch,
     SearchResult,
     Windows,
     cut_windows,
     plan_pose_search,
+    shift_steps,
     spline_coefficients,
 )
 from cryoloom.algorithms.picking.templates import Template
@@ -43,6 +46,8 @@ Progress = Callable[[int, int], None]
 
 _LEAST_SIGNIFICANCE = 5.0
 _CANDIDATES_FOR_HAND = 60
+_WINDOW_BYTES = 300_000_000
+"""Windows held at a time, before what lies outside the template is left out."""
 _FINER = 2.0
 """Steps of the last search are this much finer."""
 
@@ -108,11 +113,11 @@ def match_template(
     nearest = tuple(np.rint(found.index_zyx).astype(int).T)
     central = float(energy[tuple(n // 2 for n in energy.shape)])
     local = energy[nearest].astype(np.float64) / central
-    windows = cut_windows(found.index_zyx, local, search, spline_coefficients(matched.volume))
+    windows = _WindowMaker(found.index_zyx, local, search, spline_coefficients(matched.volume))
     rotations = rotation_grid(angular_step_deg, operators)
     results = []
     for i, one in enumerate((reference, *decoys)):
-        results.append(search.search(windows, one, rotations))
+        results.append(_searched(search, windows, one, rotations))
         progress(3 + i, total)
     evidence = np.stack([result.evidence for result in results])
     competition = compete(evidence)
@@ -131,10 +136,55 @@ def match_template(
         evidence=evidence,
         radial_significance=found.significance,
         significance=significance,
-        amplitude=windows.amplitude.double().numpy(),
+        amplitude=results[0].amplitude,
         picked=picked,
         hand_evidence=hand,
         noise=found.noise,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowMaker:
+    """Windows of some candidates at a time, so that many candidates do not need much memory."""
+
+    index_zyx: Array
+    energy: Array
+    search: PoseSearch
+    coefficients: torch.Tensor
+
+    def of(self, index: NDArray[np.int64]) -> Windows:
+        """Windows of the candidates of an index."""
+        return cut_windows(self.index_zyx[index], self.energy[index], self.search, self.coefficients)
+
+    def parts(self, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """An index in parts whose windows fit in `_WINDOW_BYTES`."""
+        one = 4 * len(SHIFTS_VOXELS) ** 3 * self.search.radial.numel()
+        return np.array_split(index, math.ceil(len(index) * one / _WINDOW_BYTES)) if len(index) else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """`SearchResult` and amplitude of all candidates, ``(n,)``."""
+
+    evidence: Array
+    rotation: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    significance: Array
+    amplitude: Array
+
+
+def _searched(search: PoseSearch, windows: _WindowMaker, template: Template, rotations: Array) -> _Searched:
+    """Search all candidates, part by part."""
+    found: list[tuple[SearchResult, Array]] = []
+    for part in windows.parts(np.arange(len(windows.index_zyx))):
+        own = windows.of(part)
+        found.append((search.search(own, template, rotations), own.amplitude.double().numpy()))
+    return _Searched(
+        np.concatenate([result.evidence for result, _ in found]),
+        np.concatenate([result.rotation for result, _ in found]),
+        np.concatenate([result.shift for result, _ in found]),
+        np.concatenate([result.significance for result, _ in found]),
+        np.concatenate([amplitude for _, amplitude in found]),
     )
 
 
@@ -151,27 +201,27 @@ def _picked(
 
 def _refined(
     search: PoseSearch,
-    windows: Windows,
+    windows: _WindowMaker,
     reference: Template,
     rotations: Array,
-    result: SearchResult,
+    result: _Searched,
     picked: NDArray[np.bool_],
     step_deg: float,
 ) -> tuple[Array, Array, Array]:
     """Rotation, shift and significance of every candidate; those picked searched again in finer steps."""
     turned = rotations[result.rotation]
-    shifts = windows.shifts_zyx_voxels[result.shift]
+    shifts = shift_steps()[result.shift]
     significance = result.significance.copy()
     about = rotations_near(step_deg / _FINER, step_deg)
-    index = np.flatnonzero(picked)
-    own = about[None] @ turned[index][:, None]
-    turned[index], shifts[index], significance[index] = search.refine(windows.take(index), reference, own)
+    for part in windows.parts(np.flatnonzero(picked)):
+        own = about[None] @ turned[part][:, None]
+        turned[part], shifts[part], significance[part] = search.refine(windows.of(part), reference, own)
     return turned, shifts, significance
 
 
 def _hand(
     search: PoseSearch,
-    windows: Windows,
+    windows: _WindowMaker,
     reference: Template,
     rotations: Array,
     evidence: Array,
@@ -185,7 +235,7 @@ def _hand(
         return 0.0
     # A mirrored template has the mirrored symmetry; mirrored rotations are its asymmetric unit.
     mirror = np.diag([1.0, 1.0, -1.0])
-    other = search.search(windows.take(index), reference.mirrored(), mirror @ rotations @ mirror)
+    other = search.search(windows.of(index), reference.mirrored(), mirror @ rotations @ mirror)
     return float((evidence[index] - other.evidence).sum())
 
 
