@@ -32,7 +32,6 @@ _SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles"
 _PLANNED = (
     PlannedStep("import_tomograms", None, _TOMOGRAM, "Take over tomograms made by another program."),
     PlannedStep("classify", _PARTICLES, _PARTICLES, "Sort particles by what they look like."),
-    PlannedStep("pick_imported", _TOMOGRAM, _PARTICLES, "Take over particles that another program picked."),
     PlannedStep("extract_particles", _PARTICLES, _PARTICLES, "Cut particles out of the tilt images."),
     PlannedStep("initial_model", _PARTICLES, _AVERAGE, "Make a first average without a reference."),
 )

@@ -134,7 +134,7 @@ _RECONSTRUCT_PARTICLE = Rule(
 
 _IMPORTED_PICKS = Rule(
     inputs=("importTomograms", "inputTomograms", "inputSetOfTomograms", "inTomos"),
-    pieces=(Piece("pick_imported", p(filesPath="file", sqliteFile="file", boxSize="box_px")),),
+    pieces=(Piece("import_coordinates", p(filesPath="file", sqliteFile="file", boxSize="box_px")),),
 )
 
 PARTICLE_RULES: dict[str, Rule] = {
@@ -143,7 +143,7 @@ PARTICLE_RULES: dict[str, Rule] = {
     ),
     "EmanProtTomoConvNet": Rule(
         inputs=("inputTomograms",),
-        pieces=(Piece("pick_imported", p(boxSize="box_px")),),
+        pieces=(Piece("import_coordinates", p(boxSize="box_px")),),
         why=dict.fromkeys(["inputModelFrom", "inputModel"], "pick outside and import the coordinates"),
     ),
     "ProtTomoPickingRemoveDuplicates": Rule(
@@ -197,7 +197,7 @@ PARTICLE_RULES: dict[str, Rule] = {
     "ProtImportCoordinates3DFromStar": _IMPORTED_PICKS,
     "SphireProtCRYOLOTomoPicking": Rule(
         inputs=("inputTomograms",),
-        pieces=(Piece("pick_imported", p(boxSize="box_px")),),
+        pieces=(Piece("import_coordinates", p(boxSize="box_px")),),
         why=dict.fromkeys(
             ["inputModelFrom", "conservPickVar", "absCutOffFreq", "input_size", "max_box_per_image"],
             "pick with crYOLO outside and import its coordinates",
