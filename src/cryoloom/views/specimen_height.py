@@ -20,6 +20,8 @@ __all__ = ["SpecimenHeight", "height_from_profile", "measured_height", "track_po
 
 Array = NDArray[np.float64]
 
+GOLD = ("beads", "fiducials")
+"""Kinds of tracks that follow gold beads: found here, or read from another program."""
 LEAST_TRACKS = 4
 LEAST_BEADS, LEAST_SPREAD_ANGSTROM = 16, 300.0
 """Beads on one surface scatter by less in depth; a few beads may all lie in one half of the specimen."""
@@ -59,7 +61,7 @@ def measured_height(tomogram: Tomogram, tracks: Mapping[str, Any] | None = None)
     heights = track_positions(tracks, poses)[1][:, 2]
     if len(heights) < LEAST_TRACKS:
         return None
-    if tracks.get("kind", "beads") != "beads":
+    if tracks.get("kind", "beads") not in GOLD:
         return SpecimenHeight(float(np.median(heights)), None, "the depth of the tracked features")
     low, high = np.percentile(heights, [5, 95])
     if len(heights) < LEAST_BEADS or high - low < LEAST_SPREAD_ANGSTROM:
