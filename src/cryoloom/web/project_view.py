@@ -267,14 +267,12 @@ class ProjectView:
         series: TiltSeries | None = None
         series_item: int | None = None
         tomograms: list[TomogramAt] = []
-        for run, item in whole:
-            if item.state != "done" or item.value is None:
-                continue
-            value = decode(item.value, self.folder, FileOnly)
-            if isinstance(value, Tomogram):
-                tomograms.append(TomogramAt(run, item, value))
-            elif isinstance(value, TiltSeries):
-                series, series_item = value, item.id
+        for run, item in reversed(whole):  # earlier values of the series itself are not looked at
+            kind = "" if item.state != "done" or item.value is None else item.value.get("$type", "")
+            if kind == "Tomogram":
+                tomograms.insert(0, TomogramAt(run, item, decode(item.value, self.folder, FileOnly)))
+            elif kind == "TiltSeries" and series is None:
+                series, series_item = decode(item.value, self.folder, FileOnly), item.id
         if series is None and tomograms:
             series = tomograms[-1].tomogram.series
         overrides = self._overrides(name)

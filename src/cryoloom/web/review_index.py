@@ -6,8 +6,9 @@ is filled by a thread in the background, and pages show what is known by then.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryoloom.errors import CryoloomError
@@ -70,15 +71,17 @@ class ReviewIndex:
         return found
 
     def _fill(self) -> None:
-        signatures = self._project.signatures()
+        try:
+            self._read(self._project.signatures())
+        except (CryoloomError, sqlite3.Error):
+            return  # the disk is away, or the server ends: what is known stays
+
+    def _read(self, signatures: Mapping[str, object]) -> None:
         for name, signature in signatures.items():
             with self._lock:
                 if self._known.get(name, (None,))[0] == signature:
                     continue
-            try:
-                view = self._project.series(name)
-            except CryoloomError:
-                continue
+            view = self._project.series(name)
             role = next(iter(view.stack_roles()), "")
             judged = JudgedSeries(name, judged_tilts_of(view), view.series_item, role)
             with self._lock:

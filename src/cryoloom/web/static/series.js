@@ -115,6 +115,22 @@ function redraw() {
     : `cryoloom exclude ${quoted(facts.name)} ACQUISITION_INDEX ... --project .`;
 }
 
+/** Move the marks of the present tilt; nothing else has changed. */
+function markHere() {
+  for (const list of [document.querySelectorAll("#tilts tbody tr"), document.querySelectorAll("#strip button")]) {
+    list.forEach((one, i) => one.setAttribute("aria-selected", String(i === at)));
+  }
+  for (const plot of Object.values(plots)) plot.select(at);
+}
+
+let frame = 0;
+/** Show the state of one row now, and all the rest with the next frame. */
+function redrawSoon(row) {
+  document.querySelector(`#tilts tr[data-acquisition="${row.acquisition_index}"] td:last-child`)?.replaceChildren(sign(row));
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(redraw);
+}
+
 const quoted = (name) => (/^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
 function go(i, fromView = false) {
@@ -124,7 +140,7 @@ function go(i, fromView = false) {
   if (!fromView && row.section !== null) view.go(row.section);
   address.set("tilt", String(row.acquisition_index));
   history.replaceState(null, "", `?${address}`);
-  redraw();
+  markHere();
   document.querySelector('#tilts tr[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
   document.querySelector('#strip button[aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
@@ -160,6 +176,7 @@ async function show(next) {
   const least = rows.reduce((best, row, i) => (Math.abs(row.tilt_deg) < Math.abs(rows[best]?.tilt_deg ?? 999) ? i : best), 0);
   at = wanted >= 0 ? wanted : least;
   await showImages(true);
+  redraw();
   go(at);
 }
 
@@ -171,7 +188,7 @@ async function decide(keep, why = null, advance = true) {
   const text = keep ? "kept by hand" : why ?? proposedReason(row, facts.reasons);
   lastDecided = keep ? null : { row, series };
   const place = at;
-  const durable = decideTilts(series, [row], keep, text, "series", redraw);
+  const durable = decideTilts(series, [row], keep, text, "series", () => redrawSoon(row));
   if (advance) {
     const next = rows.findIndex((other, i) => i > place && other.is_open);
     go(next >= 0 ? next : Math.min(place + 1, rows.length - 1));
