@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import replace
 
@@ -140,13 +139,15 @@ def test_arrivals_are_recorded_while_every_worker_is_busy(project):
 
 
 def test_a_stop_ends_an_open_source(project):
-    forever = FakeAcquisition([("TS_01", 5), 60.0])
-    timer = threading.Timer(0.5, project.stop)
-    timer.start()
-    clock = time.perf_counter()
-    summary = project.run_workflow(workflow(), open_source=forever)
-    timer.join()
-    assert time.perf_counter() - clock < 10
+    diary = Diary()
+
+    def never_after_a_stop():
+        if ("smooth", "TS_01", 4) in diary.finished_items:
+            project.stop()
+        return False
+
+    forever = FakeAcquisition([("TS_01", 5), never_after_a_stop])
+    summary = project.run_workflow(workflow(), listener=diary, open_source=forever)
     assert summary.stopped
     assert summary.n_done == 3
 
