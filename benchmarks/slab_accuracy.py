@@ -64,13 +64,63 @@ def simulated(seed: int, number: int, side: int, cache: Path) -> tuple[TiltSerie
     return truth.with_true_poses(series), truth
 
 
+def drawn(i: int, cache: Path) -> tuple[TiltSeries, Truth]:
+    """Series ``i`` of harder specimens, with true poses: many bodies or few, gold on surfaces."""
+    rng = np.random.default_rng([77, i])
+    thickness = float(rng.uniform(700, 2000))
+    params = SimulationParams(
+        seed=1000 + i,
+        shift_rms_angstrom=60.0,
+        tilt_step_deg=4.0,
+        n_beads=int(rng.integers(8, 30)) if i % 7 != 6 else 0,
+        beads_lie=("on_both", "on_top", "below", "inside", "on_both", "on_top")[i % 6],
+        thickness_angstrom=thickness,
+        z_offset_angstrom=float(rng.uniform(-0.5, 0.5)) * thickness,
+        pretilt_y_deg=float(rng.choice([0, -2.5, 5, 10])),
+        pretilt_x_deg=float(rng.choice([0, 0.8, -2])),
+        n_particles=int(rng.choice([20, 60, 140])),
+        n_vesicles=int(rng.choice([1, 4, 9])),
+        n_membranes=int(rng.choice([0, 2])),
+        crowd_phase_rad=float(rng.choice([0.0, 0.0005, 0.001, 0.002])),
+        image_shape_yx=(512, 512) if i % 3 else (512, 704),
+        pixel_size_angstrom=float(rng.choice([4.0, 5.4])),
+        handedness=int(rng.choice([-1, 1])),
+    )
+    series, truth = kept_series(params, cache)
+    return truth.with_true_poses(series), truth
+
+
+def measure_drawn(numbers: list[int], cache: Path) -> None:
+    """Print a line for each of the harder specimens."""
+    for i in numbers:
+        series, truth = drawn(i, cache)
+        context = QuietContext()
+        estimate_slab(series, EstimateSlabParams(), context)  # type: ignore[arg-type]
+        figures = context.figures
+        params = truth.parameters
+        percent = 100 * (figures["thickness_angstrom"] / truth.thickness_angstrom - 1)
+        print(
+            f"{i:3d} {params['n_beads']:2d} beads {params['beads_lie']:8s} "
+            f"{params['n_particles']:3d} particles: "
+            f"{truth.thickness_angstrom:5.0f} A {percent:+6.1f} %"
+            f"  middle {figures['z_offset_angstrom'] - truth.z_offset_angstrom:+5.0f} "
+            f"± {figures['middle_error_angstrom']:3.0f} A  contrast {figures['slab_contrast']:5.1f}"
+            f"  {'a guess' if context.warnings else ''}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--side", type=int, default=640)
     parser.add_argument("--cases", type=int, nargs="+", default=list(range(len(CASES))))
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "cryoloom-slab")
+    parser.add_argument("--drawn", type=int, nargs="+", help="numbers of harder specimens, instead of cases")
     arguments = parser.parse_args()
+    if arguments.drawn:
+        measure_drawn(arguments.drawn, arguments.cache)
+        return
     names = ("thickness", "found", "error %", "height", "error A", "tilt y", "error", "tilt x", "error", "s")
     print("".join(f"{name:>10s}" for name in names))
     worst = np.zeros(4)

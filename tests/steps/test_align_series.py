@@ -155,6 +155,21 @@ def test_bad_tilts_are_found_with_reasons(rng, context):
     assert "covered" in reasons[18] or "dark" in reasons[18]
 
 
+def test_a_shift_is_judged_by_the_field_it_leaves_in_common(rng, context):
+    series, _ = make_series(rng, shift_angstrom=20.0)
+    images = series.stack.images.copy()
+    n_x = images.shape[2]
+    images[8] = np.roll(images[8], round(0.22 * n_x), axis=1)
+    images[17] = np.roll(images[17], round(0.44 * n_x), axis=1)
+    series = replace(series, stack=replace(series.stack, images=images))
+
+    def excluded(params):
+        return {i for i, t in enumerate(select_tilts(series, params, context).tilts) if t.is_excluded}
+
+    assert excluded(SelectTiltsParams()) == {17}
+    assert excluded(SelectTiltsParams(shift_fraction=0.15)) == {8, 17}
+
+
 def test_the_users_word_is_final(rng, context):
     series, _ = make_series(rng)
     images = series.stack.images.copy()

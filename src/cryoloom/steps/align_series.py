@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.alignment.alignment_methods import (
+    WHOLE_COVERAGE,
     Alignment,
     Matched,
     align_by_beads,
@@ -157,7 +158,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
 
 @step(
     "align_series",
-    version=4,
+    version=5,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -202,9 +203,15 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         tried, matched = [align_by_fiducials(tracks, start, _degrees_of_freedom(params))], None
     else:
         tried, matched = _tried(images, start, usable, params, context.rng)
-    best = _best(tried)
+    best = _best(tried, usable)
     if best is None:
         raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
+    if params.method == "auto" and best.method != "beads" and tried[0].method == "beads":
+        part = 100 * tried[0].placed_part(usable)
+        context.warn(
+            f"gold beads could be tracked in {part:.0f} % of the tilts only, or not closely enough; the "
+            f"series is aligned by {best.method}"
+        )
     context.progress(3, 5)
     choice = _local(series, best, params) if params.local else None
     best, warps = _with_displacements(best, choice)
@@ -310,7 +317,9 @@ def _tried(
         )
         if beads is not None:
             tried.append(beads)
-        if params.method == "beads" or (beads is not None and beads.is_sure(images.pixel_size_angstrom)):
+        if params.method == "beads":
+            return tried, None
+        if beads is not None and _is_enough(beads, images, usable):
             return tried, None
     matched = match_images(images, start, usable, rng)
     patches = align_by_patches(
@@ -329,14 +338,31 @@ def _tried(
         return [] if patches is None else [patches], matched
     first = matched.geometry if patches is None else patches.solution.geometry
     features = align_by_features(images, first, usable, free)
-    return [one for one in (*tried, patches, features) if one is not None], matched
+    tried = [one for one in (*tried, patches, features) if one is not None]
+    if params.method == "auto" and tried and tried[0].method == "beads":
+        # Beads that were lost on the way are found from where the images themselves say.
+        nearer = (features or patches or tried[0]).solution.geometry
+        again = align_by_beads(images, nearer, usable, free, params.bead_diameter_angstrom, doubted=True)
+        tried += [] if again is None else [again]
+    return tried, matched
 
 
-def _best(tried: list[Alignment]) -> Alignment | None:
-    """The way whose poses are least in error, by two halves of its tracks and what is known of the method."""
+def _is_enough(beads: Alignment, images: TiltImages, usable: NDArray[np.bool_]) -> bool:
+    """Whether beads are sure, and place nearly all tilts: then nothing else is tried."""
+    return beads.is_sure(images.pixel_size_angstrom) and beads.placed_part(usable) >= WHOLE_COVERAGE
+
+
+def _best(tried: list[Alignment], usable: NDArray[np.bool_]) -> Alignment | None:
+    """The way whose poses are least in error, by two halves of its tracks and what is known of the method.
+
+    Ways that place nearly all tilts come first.
+    """
     if len(tried) < 2:
         return tried[0] if tried else None
-    return min(tried, key=lambda alignment: alignment.expected_error_angstrom)
+    return min(
+        tried,
+        key=lambda one: (one.placed_part(usable) < WHOLE_COVERAGE, one.expected_error_angstrom),
+    )
 
 
 def _degrees_of_freedom(params: AlignSeriesParams) -> DegreesOfFreedom:

@@ -21,6 +21,8 @@ __all__ = ["LEAST_TILTS", "with_poses"]
 Array = NDArray[np.float64]
 
 LEAST_TILTS = 5
+WORST_OF_TYPICAL, LEAST_WRONG_ANGSTROM = 6.0, 10.0
+"""Mean residual of a view over that of the others, and in angstrom, from which it is not believed."""
 
 
 def with_poses(
@@ -36,6 +38,10 @@ def with_poses(
     """The series with a pose on every tilt; those without evidence follow their neighbours and say so."""
     residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
     evident = usable & (n_points >= LEAST_POINTS_IN_A_TILT)
+    if evident.any():
+        # A view whose few points fit so much worse than in the others was placed by wrong ones.
+        typical = float(np.median(residual[evident]))
+        evident &= residual <= max(WORST_OF_TYPICAL * typical, LEAST_WRONG_ANGSTROM)
     if evident.sum() < LEAST_TILTS:
         raise DataUnfitError(
             f"only {int(evident.sum())} tilts could be aligned, expected at least {LEAST_TILTS}; "

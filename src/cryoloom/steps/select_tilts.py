@@ -1,7 +1,8 @@
 """Leave out tilts that are dark, covered, off target or blurred, each with its reason and figure.
 
 Brightness is held against the attenuation of the series' own specimen (a slab: the logarithm falls with
-1 / cos(tilt)); shift against the field, where the correlation that measured it can be trusted. Blur is motion
+1 / cos(tilt)); shift by the part of the field it leaves in common, where the correlation that measured it can
+be trusted. Blur is motion
 within frames, which nothing can undo: it takes away power the more the finer the detail and along one
 direction the most, against what tilt and dose let the series expect. A tilt is blurred where the smear that
 explains this is long and its evidence strong. What a user said to include or exclude is final.
@@ -40,11 +41,19 @@ class SelectTiltsParams(StepParams):
     find_covered: bool = Field(True, description="Exclude tilts partly covered, for example by a grid bar.")
     covered_fraction: float = Field(0.25, gt=0, lt=1, description="Covered above this part of the field.")
     find_shifted: bool = Field(True, description="Exclude tilts that show another place.")
-    shift_fraction: float = Field(
-        0.15,
+    shift_fraction: float | None = Field(
+        None,
         gt=0,
         lt=1,
-        description="Shifted by more than this part of the field; alignment can follow to 0.35.",
+        description="Shifted by more than this part of the field (0.15 is a usual choice). Unset: shifted so "
+        "far that less than least_common_field is left.",
+    )
+    least_common_field: float = Field(
+        0.65,
+        gt=0,
+        lt=1,
+        description="Part of the field that a tilt must have in common with the others; alignment can place "
+        "tilts down to about this.",
     )
     find_blurred: bool = Field(True, description="Exclude tilts blurred against the trend of the series.")
     blur_angstrom: float = Field(
@@ -81,6 +90,7 @@ RECORDS = (
 
 @step(
     "select_tilts",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -118,13 +128,17 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
     found: list[Exclusion | None] = [None] * len(tilts)
     _judge_light(found, seen, tilt_deg, params)
     illuminated = np.array([reason is None for reason in found])
-    shift = _shift_fractions(images, tilt_deg, illuminated, series.tilt_axis_deg.applied)
+    shift, common = _shift_fractions(images, tilt_deg, illuminated, series.tilt_axis_deg.applied)
+    if params.shift_fraction is not None:
+        is_shifted = shift > params.shift_fraction
+    else:
+        is_shifted = common < params.least_common_field
     smear = _smears(seen, tilts, illuminated)
     least = int(np.argmin(np.where(illuminated, np.abs(tilt_deg), np.inf)))
     for i in np.flatnonzero(illuminated):
         length = smear.length_angstrom[i]
-        if params.find_shifted and shift[i] > params.shift_fraction and i != least:
-            text = f"shifted by {100 * shift[i]:.0f} % of the field"
+        if params.find_shifted and is_shifted[i] and i != least:
+            text = f"shifted by {100 * shift[i]:.0f} % of the field, {100 * common[i]:.0f} % in common"
             found[i] = Exclusion.by_step(text, "select_tilts", float(shift[i]))
         elif params.find_blurred and length > params.blur_angstrom and smear.is_significant[i]:
             text = f"blurred: smeared over {length:.0f} A along {smear.angle_deg[i]:.0f} deg"
@@ -203,21 +217,25 @@ def _smears(seen: TiltSurvey, tilts: list[Tilt], illuminated: NDArray[np.bool_])
 
 def _shift_fractions(
     images: TiltImages, tilt_deg: Array, illuminated: NDArray[np.bool_], told_deg: float | None
-) -> Array:
-    """How far each image is off target over the shorter side; NaN where that is not trusted.
+) -> tuple[Array, Array]:
+    """How far each image is off target over the shorter side, and the part of the field left in common.
 
-    Counted from where the series as a whole had drifted, since a chain of correlations drifts as well: by a
-    tenth of the field on simulated series. A steady drift counts by half.
+    NaN where that is not trusted. Counted from where the series as a whole had drifted, since a chain of
+    correlations drifts as well: by a tenth of the field on simulated series. A steady drift counts by half.
     """
+    unknown = np.full(len(tilt_deg), np.nan)
     if illuminated.sum() < 3:
-        return np.full(len(tilt_deg), np.nan)
+        return unknown, unknown
     axis_deg, _, _ = choose_axis(images, tilt_deg, illuminated, told_deg)
     coarse = align_coarsely(images, tilt_deg, axis_deg, illuminated, max_shift_fraction=0.48)
     trusted = illuminated & ~(coarse.prominence < TRUSTED_PROMINENCE)
     if trusted.sum() < 3:
-        return np.full(len(tilt_deg), np.nan)
+        return unknown, unknown
     place = np.where(trusted[:, None], coarse.shift_xy_angstrom, np.nan)
     drift = np.column_stack([robust_trend(tilt_deg, along, 2) for along in place.T])
-    jump = np.hypot(*(place - drift).T)
-    distance = np.hypot(*(place - np.nanmedian(place, axis=0)).T)
-    return np.asarray(np.maximum(jump, 0.5 * distance) / images.field_angstrom)
+    jump, steady = place - drift, 0.5 * (place - np.nanmedian(place, axis=0))
+    longer = np.hypot(*jump.T) >= np.hypot(*steady.T)
+    off = np.where(longer[:, None], jump, steady)
+    n_y, n_x = images.shape_yx
+    left = 1.0 - np.abs(off) / (images.pixel_size_angstrom * np.array([n_x, n_y]))
+    return np.hypot(*off.T) / images.field_angstrom, np.prod(np.clip(left, 0.0, 1.0), axis=1)

@@ -28,6 +28,7 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 
 __all__ = [
     "LEAST_POINTS_IN_A_TILT",
+    "WHOLE_COVERAGE",
     "Alignment",
     "Matched",
     "align_by_beads",
@@ -43,6 +44,7 @@ LEAST_BEADS = 5
 LEAST_FEATURES = 15
 LEAST_POINTS_IN_A_TILT = 3
 LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
+WHOLE_COVERAGE = 0.95  # with less another way is tried as well
 # Particles taken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on grainy series. Whatever was
 # tracked: where both halves of the tracks give the same poses, no other way would do better.
 SURE_RESIDUAL_PIXELS = 0.25
@@ -101,6 +103,11 @@ class Alignment:
         residual = self.solution.mean_residual_angstrom(self.tracks)
         fits = residual < SURE_RESIDUAL_PIXELS * pixel_size_angstrom
         return fits or self.typical_error_angstrom < SURE_POSE_ERROR_PIXELS * pixel_size_angstrom
+
+    def placed_part(self, usable: NDArray[np.bool_]) -> float:
+        """Part of the usable views that have tracks enough to tell their pose."""
+        counts = self.solution.view_residuals_angstrom(self.tracks)[1][usable]
+        return float((counts >= LEAST_POINTS_IN_A_TILT).mean())
 
     @property
     def expected_error_angstrom(self) -> float:
