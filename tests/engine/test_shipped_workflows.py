@@ -11,7 +11,7 @@ import yaml
 import cryoloom.contract.discovery as discovery
 from cryoloom.contract import Outputs, all_steps
 from cryoloom.contract.planned import planned_step
-from cryoloom.engine.graph.workflow import Workflow, load_workflow, shipped_workflows
+from cryoloom.engine.graph.workflow import Workflow, link_of, load_workflow, shipped_workflows
 from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project
 from cryoloom.model import Average, ParticleRows, Particles, Stack, Tomogram
@@ -80,10 +80,15 @@ def fake_picks(tomogram, params, context, **others):
 
 
 def fake_average(items, params, context, **others):
-    """A map of noise, and the particles again."""
+    """A map of noise."""
     sink = context.new_pixels("map", (6, 6, 6), 10.0, kind="volume")
     sink[:] = context.rng.normal(0, 1, (6, 6, 6)).astype(np.float32)
-    return Outputs(Average(context.item_name, sink, 10.0), {"particles": items})
+    return Average(context.item_name, sink, 10.0)
+
+
+def fake_refinement(items, params, context, **others):
+    """A map of noise, and the particles again."""
+    return Outputs(fake_average(items, params, context), {"particles": items})
 
 
 @pytest.fixture
@@ -97,7 +102,7 @@ def fast_steps(monkeypatch):
         if step.gives is Particles:
             function = fake_picks if step.needs is Tomogram else fake_tomogram
         if step.gives is Average:
-            function = fake_average
+            function = fake_refinement if step.also_gives else fake_average
         fakes[name] = step if step.hands_on else replace(step, function=function)
     monkeypatch.setattr(discovery, "all_steps", lambda: fakes)
 
@@ -113,7 +118,7 @@ def test_its_existing_part_runs_with_every_link(tmp_path, name):
     assert summary.n_done == sum(1 if all_steps()[node.step].gathers else 2 for node in runnable.steps)
     runs = {run.node: run for run in project.database.runs()}
     for node in runnable.steps:
-        fed_by = {runs[source].id for source in node.feeds.values()}
+        fed_by = {runs[link_of(source).node].id for source in node.feeds.values()}
         assert set(runs[node.name].input_run_ids) == fed_by
     exported = {node.name: dict(node.feeds) for node in project.workflow().steps}
     assert exported == {node.name: node.feeds for node in runnable.steps}
