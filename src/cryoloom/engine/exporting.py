@@ -102,11 +102,20 @@ def select_for_export(
 
 
 def exportable(
-    values: Sequence[object],
+    values: Sequence[object], further: Sequence[object] = ()
 ) -> tuple[list[ExportItem], list[Particles], list[Average]]:
-    """Series, each once and with its tomogram where there is one; particle sets; and averages."""
+    """Series, each once and with its tomogram where there is one; particle sets; and averages.
+
+    further : values of further outputs of the same results. Particles among them are refined ones: they take
+    the place of the picks that they were made from.
+    """
     pairs: dict[str, ExportItem] = {}
-    particles = [value for value in values if isinstance(value, Particles)]
+    refined = [value for value in further if isinstance(value, Particles)]
+    replaced = {series.name for one in refined for series in one.series}
+    picked = [value for value in values if isinstance(value, Particles)]
+    particles = refined + [
+        one for one in picked if not (one.series and {series.name for series in one.series} <= replaced)
+    ]
     for one in particles:
         pairs |= {series.name: (series, None) for series in one.series}
         pairs |= {tomogram.name: (tomogram.series, tomogram) for tomogram in one.tomograms}

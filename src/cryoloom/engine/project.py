@@ -381,7 +381,13 @@ class Project:
         values = [
             self.value(replace(item, value=self.database.value_of(item.id or 0))) for item in chosen.items
         ]
-        pairs, particles, averages = exportable(values)
+        further = [
+            self.value(part)
+            for item in chosen.items
+            for part in self.database.items(item.run_id)
+            if part.part_of is not None and part.part_of == item.id
+        ]
+        pairs, particles, averages = exportable(values, further)
         # Other programs take a tilt's defocus as that of the origin of its pose.
         pairs = [(with_defocus_at_origin(one, assume_centred=True), tomogram) for one, tomogram in pairs]
         fit, refused = fit_for(format, pairs)
