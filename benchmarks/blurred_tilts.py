@@ -21,8 +21,8 @@ from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
-from simulated_movies import FLAWLESS_CAMERA, simulated_movies
+from makers.context import MemoryContext
+from makers.simulated_movies import FLAWLESS_CAMERA, simulated_movies
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 BLURRED = (2, 7, 12, 17, 23)

@@ -36,7 +36,7 @@ from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
 from kept_series import kept_series
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 N_SERIES = 20
 LOST_ANGSTROM = 3000.0

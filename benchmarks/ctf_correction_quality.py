@@ -29,7 +29,7 @@ from cryoloom.steps.correct_ctf import CorrectCtfParams, correct_ctf
 from cryoloom.steps.reconstruct import ReconstructParams, reconstruct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 SPECIMENS = {
     "particles": {"n_particles": 60, "n_vesicles": 0},

@@ -22,7 +22,7 @@ from cryoloom.model import Ctf, Microscope, Stack, Tilt, TiltSeries
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "micrographs" / "fei-extended.mrc"
 EDGE = 640

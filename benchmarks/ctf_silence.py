@@ -28,7 +28,7 @@ from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
 from kept_series import kept_series
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 # Edge in pixels and pixel size in angstrom; the last is the demo's.
 FIELDS = (((384, 384), 2.7), ((512, 512), 2.7), ((512, 720), 5.0))

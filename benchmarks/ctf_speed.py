@@ -24,7 +24,7 @@ from cryoloom.model import Microscope, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 PIXEL_ANGSTROM = 1.35
 DEFOCUS_ANGSTROM = 30000.0

@@ -40,7 +40,7 @@ from ctf_correction_quality import correlation_of, shell_sums, soft_crop, true_d
 from kept_series import kept_series
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 EDGES = np.array([1 / 300, 1 / 150, 1 / 100, 1 / 75, 1 / 60, 1 / 50, 1 / 40, 1 / 30])
 FINE_EDGES = np.linspace(1 / 300, 1 / 25, 40)

@@ -25,7 +25,7 @@ from cryoloom.simulate.truth import TiltTruth, Truth
 from cryoloom.steps.align_frames import AlignFramesParams, motion_settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from simulated_movies import FLAWLESS_CAMERA, simulated_movies
+from makers.simulated_movies import FLAWLESS_CAMERA, simulated_movies
 
 POINTS = np.linspace(0.05, 0.95, 10)  # over the field, along y and x
 

@@ -21,7 +21,7 @@ from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeri
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 CASES = {
     "41 x 2880 x 2046, bin 2": ((41, 2046, 2880), 2.0, 3000.0),

@@ -20,7 +20,7 @@ from cryoloom.simulate.session import SimulationParams, simulate_tilt_series
 from cryoloom.steps.reconstruct import ReconstructParams, reconstruct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
+from makers.context import MemoryContext
 
 
 def centres(volume, points_xyz, voxel, radius):

@@ -17,8 +17,8 @@ from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 from cryoloom.steps.erase_xrays import EraseXraysParams, erase_xrays
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from context import MemoryContext
-from simulated_movies import FLAWLESS_CAMERA, simulated_movies
+from makers.context import MemoryContext
+from makers.simulated_movies import FLAWLESS_CAMERA, simulated_movies
 
 
 def main() -> None:
