@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from pydantic import ValidationError
 
 from cryoloom.algorithms.ctf.series_model import defocus_slope
+from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract import find_step
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
@@ -114,6 +115,8 @@ def test_with_poses_the_defocus_is_that_of_the_origin(series, context):
         }
     )
     found = estimate_ctf(posed, PARAMS, context)
+    assert all(t.ctf.refers_to == "specimen" for t in found.tilts)  # where its middle is was not measured
+    found = with_defocus_at_origin(found, assume_centred=True)
     expected = DEFOCI + [defocus_slope(85.0, angle, 0.0, 1) @ shift for angle in ANGLES]
     assert_allclose([t.ctf.defocus_angstrom for t in found.tilts], expected, atol=120.0)
 

@@ -7,7 +7,7 @@ import difflib
 import functools
 import importlib
 import pkgutil
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 
 from cryoloom.contract.step import Step
@@ -36,10 +36,9 @@ def all_steps() -> MappingProxyType[str, Step]:
 def step_summaries() -> MappingProxyType[str, str]:
     """First sentence of every step by name, read from the source: no step is imported."""
     found: dict[str, str] = {}
-    for entry in resources.files(_FOLDER).iterdir():
-        if not entry.name.endswith(".py"):
-            continue
-        for node in ast.parse(entry.read_text(encoding="utf-8")).body:
+    folders = importlib.import_module(_FOLDER).__path__
+    for path in (path for folder in folders for path in Path(folder).glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
                 found[name] = (ast.get_docstring(node) or "").split("\n", 1)[0]
     return MappingProxyType(dict(sorted(found.items())))
