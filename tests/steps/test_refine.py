@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
+from cryoloom.steps.particle_passes import joined_particles
 from cryoloom.steps.refine import RefineParams, refine
 from makers.context import MemoryContext
 from makers.particle_scene import true_map
@@ -100,3 +101,10 @@ def test_what_cannot_be_refined_is_told(scene, context):
     with pytest.raises(DataUnfitError, match="run align_series"):
         refine((Particles("TS_1", particles.table, (unaligned,), diameter_angstrom=DIAMETER_ANGSTROM,
                           template=particles.template),), RefineParams(), context)  # fmt: skip
+
+
+def test_a_set_without_particles_is_refused_in_one_sentence():
+    with pytest.raises(
+        DataUnfitError, match="there are no particles to average; tomograms without picks: none"
+    ):
+        joined_particles(())

@@ -57,8 +57,12 @@ _LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
 def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[TiltSeries, ...]]:
     """All particles of a set, and the series they are in, by name.
 
-    Raises DataUnfitError where one series comes in two versions, or pixel sizes differ.
+    Raises DataUnfitError where there are no particles, one series comes in two versions, or pixel sizes
+    differ.
     """
+    if not any(item.n_particles for item in items):
+        names = ", ".join(item.name for item in items) or "none"
+        raise DataUnfitError(f"there are no particles to average; tomograms without picks: {names}")
     series: dict[str, TiltSeries] = {}
     for item in items:
         for one in item.series:
