@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
-from cryoloom.steps.particle_passes import joined_particles
+from cryoloom.procedures.particle_passes import joined_particles
 from cryoloom.steps.refine import RefineParams, refine
 from makers.context import MemoryContext
 from makers.particle_scene import true_map

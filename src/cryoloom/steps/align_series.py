@@ -57,8 +57,8 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.imod.tracks import fiducial_digests
 from cryoloom.model import ImageWarp, TiltSeries
-from cryoloom.steps.aligned_poses import LEAST_TILTS, with_poses
-from cryoloom.steps.alignment_records import (
+from cryoloom.procedures.aligned_poses import LEAST_TILTS, with_poses
+from cryoloom.procedures.alignment_records import (
     ALIGNMENT_FIGURES,
     ALIGNMENT_RECORDS,
     record_alignment,
@@ -67,8 +67,8 @@ from cryoloom.steps.alignment_records import (
     record_offset,
     record_residuals,
 )
-from cryoloom.steps.fiducial_tracks import align_by_fiducials, read_tracks
-from cryoloom.steps.specimen_origin import SPECIMEN_FIGURES, place_specimen
+from cryoloom.procedures.fiducial_tracks import align_by_fiducials, read_tracks
+from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES, place_specimen
 
 __all__ = ["AlignSeriesParams", "align_series"]
 
@@ -222,6 +222,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         first.coarse,
         usable,
         context,
+        step="align_series",
         exclude_unaligned=params.exclude_unaligned,
     )
     aligned = _with_tilt_offset(aligned, images, matched, usable, params, context)

@@ -32,7 +32,7 @@ from cryoloom.contract.figures import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
-from cryoloom.steps.specimen_records import report_specimen
+from cryoloom.procedures.specimen_records import report_specimen
 
 __all__ = ["EstimateSlabParams", "estimate_slab"]
 

@@ -36,7 +36,7 @@ from cryoloom.formats.exchange.alignment_files import alignment_digests, find_al
 from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
 from cryoloom.model import Exclusion, Stack, TiltSeries
 from cryoloom.model.limits import require_shift_in_field
-from cryoloom.steps.specimen_origin import SPECIMEN_FIGURES, place_specimen
+from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES, place_specimen
 
 __all__ = ["ImportAlignmentParams", "import_alignment"]
 

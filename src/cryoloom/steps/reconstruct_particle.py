@@ -23,7 +23,7 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, Particles
-from cryoloom.steps.particle_passes import (
+from cryoloom.procedures.particle_passes import (
     SeriesWorker,
     fsc_record,
     joined_particles,

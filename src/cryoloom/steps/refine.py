@@ -37,7 +37,7 @@ from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles
-from cryoloom.steps.particle_passes import (
+from cryoloom.procedures.particle_passes import (
     SeriesWorker,
     fsc_record,
     joined_particles,

@@ -33,9 +33,13 @@ def with_poses(
     usable: NDArray[np.bool_],
     context: StepContext,
     *,
+    step: str,
     exclude_unaligned: bool,
 ) -> TiltSeries:
-    """The series with a pose on every tilt; those without evidence follow their neighbours and say so."""
+    """The series with a pose on every tilt; tilts without evidence follow their neighbours and are marked.
+
+    step : the step that measured, for the source of the tilt axis and of exclusions.
+    """
     residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
     evident = usable & (n_points >= LEAST_POINTS_IN_A_TILT)
     if evident.any():
@@ -64,7 +68,7 @@ def with_poses(
     stack = series.best_stack
     extent = (stack.shape_yx[1] * stack.pixel_size_angstrom, stack.shape_yx[0] * stack.pixel_size_angstrom)
     warps = with_distortions(geometry, extent, warps)
-    untracked = Exclusion.by_step("nothing could be tracked", "align_series", 0.0)
+    untracked = Exclusion.by_step("nothing could be tracked", step, 0.0)
     changes: dict[int, dict[str, object]] = {}
     for i, tilt in enumerate(series.tilts):
         pose = Pose(
@@ -84,7 +88,7 @@ def with_poses(
         if exclude_unaligned and tilt.acquisition_index in lost:
             changes[tilt.acquisition_index]["exclusion"] = untracked
     axis = float(np.mean(geometry.axis_deg[evident]))
-    measured = series.tilt_axis_deg.with_measured(axis, f"align_series by {best.method}", apply=True)
+    measured = series.tilt_axis_deg.with_measured(axis, f"{step} by {best.method}", apply=True)
     return replace(series.with_tilts(changes), tilt_axis_deg=measured)
 
 

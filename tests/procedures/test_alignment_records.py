@@ -10,7 +10,7 @@ from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
-from cryoloom.steps.alignment_records import record_alignment
+from cryoloom.procedures.alignment_records import record_alignment
 from makers.blob_series import AXIS, TILTS, make_series
 from makers.context import MemoryContext
 

@@ -9,8 +9,8 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.imod.tracks import ForeignTracks, write_fiducial_model
 from cryoloom.formats.imod.transforms import write_angles
 from cryoloom.model import Exclusion
+from cryoloom.procedures.fiducial_tracks import read_tracks
 from cryoloom.steps.align_series import AlignSeriesParams, align_series
-from cryoloom.steps.fiducial_tracks import read_tracks
 from makers.blob_series import AXIS, PIXEL, SIDE, TILTS, make_series
 
 EVERY = np.ones(len(TILTS), dtype=bool)

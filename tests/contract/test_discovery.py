@@ -1,0 +1,34 @@
+"""Steps are found in their folder: each module declares one, and summaries need no import of a step."""
+
+import pkgutil
+
+import pytest
+
+import cryoloom.steps
+from cryoloom.contract import all_steps
+from cryoloom.contract.discovery import find_step, step_summaries
+from cryoloom.contract.planned import PlannedStep
+from cryoloom.errors import UserInputError
+
+
+def test_every_module_of_the_folder_declares_the_step_of_its_name():
+    modules = {module.name for module in pkgutil.iter_modules(cryoloom.steps.__path__)}
+    declared_in = {step.function.__module__.rsplit(".", 1)[-1] for step in all_steps().values()}
+    assert modules == declared_in == set(all_steps()), "work that steps share goes to procedures/"
+
+
+def test_summaries_read_from_the_source_are_those_of_the_declarations():
+    assert step_summaries() == {name: step.summary for name, step in all_steps().items()}
+
+
+def test_an_unknown_step_is_refused_with_the_nearest_names():
+    assert find_step("reconstruct") is all_steps()["reconstruct"]
+    with pytest.raises(UserInputError, match=r"no step 'reconstuct'; did you mean reconstruct"):
+        find_step("reconstuct")
+
+
+def test_a_planned_step_is_refused_as_planned(monkeypatch):
+    plan = PlannedStep("polish", "Particles", "Particles", "Correct the motion of every particle.")
+    monkeypatch.setattr("cryoloom.contract.planned._PLANNED", (plan,))
+    with pytest.raises(UserInputError, match="polish does not exist yet; it is planned: Correct the motion"):
+        find_step("polish")
