@@ -63,6 +63,12 @@ def cryoloom(project, monkeypatch):
         "include TS_01 1 --project P",
         "comment TS_01 good --project P",
         "undo --project P",
+        "stop --project P",
+        "workflow list",
+        "workflow --help",
+        "close --help",
+        "compare --help",
+        "methods --help",
     ],
 )
 def test_nothing_heavy_is_imported(command, tmp_path):

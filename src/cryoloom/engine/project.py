@@ -23,12 +23,13 @@ from cryoloom.engine.exporting import FORMATS, Exported, add_notes, exportable, 
 from cryoloom.engine.graph.current_workflow import changes_by_hand, changes_of_series, current_workflow
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, validated_params
-from cryoloom.engine.graph.workflow_export import workflow_of_runs
+from cryoloom.engine.graph.workflow_export import last_workflow_of, workflow_of_runs
 from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.history.results import ItemResult, by_activity, results_of
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
-from cryoloom.engine.worker.task import STOP_FILE, load_value
+from cryoloom.engine.worker.interruption import STOP_FILE, ask_to_stop
+from cryoloom.engine.worker.task import load_value
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.relion.particle_export import write_relion5_particles
 from cryoloom.model import Item
@@ -264,7 +265,7 @@ class Project:
 
     def stop(self) -> None:
         """Ask a running coordinator to stop; what is finished stays."""
-        (self.folder / STOP_FILE).touch()
+        ask_to_stop(self.folder)
 
     def gather(self, node: str) -> None:
         """Ask a running coordinator that a gathering step of its workflow begins with what is there by now.
@@ -420,10 +421,7 @@ class Project:
 
     def last_workflow(self) -> Workflow:
         """The workflow asked for last, as it can be run on other data."""
-        plan = self.database.last_plan()
-        if plan is None:
-            raise UserInputError(f"nothing was run in {self.folder} yet")
-        return Workflow.model_validate(plan.workflow)
+        return last_workflow_of(self.database, self.folder)
 
     def parameters_of(self, node: str) -> Mapping[str, Any]:
         """Parameters a step of the last workflow has, defaults included."""

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from cryoloom.engine.history.results import final_items
-from cryoloom.engine.live.watch import ask_to_close, watch
+from cryoloom.engine.live.closing import ask_to_close
+from cryoloom.engine.live.watch import watch
 from cryoloom.engine.live.watch_status import series_being_watched
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
@@ -132,8 +133,8 @@ def test_a_late_tilt_opens_its_series_again(session, live, tmp_path):
     worker.start()
     diary.wait_for("TS_02", "open")
     with pytest.raises(UserInputError, match="no series 'TS_77' is being watched; there are TS_01, TS_02"):
-        ask_to_close(project, ["TS_77"])
-    ask_to_close(project, ["TS_01", "TS_02"])
+        ask_to_close(project.folder, ["TS_77"])
+    ask_to_close(project.folder, ["TS_01", "TS_02"])
     diary.wait_for("TS_01", "closed")
     diary.wait_for("TS_02", "align_frames")
     assert diary.states["TS_01"].note == "4 of 5 tilts; closed: by word"

@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cryoloom.cli.options import (
     ProjectOption,
 )
-from cryoloom.engine.live.watch import ask_to_close
+from cryoloom.cli.terminal import say
+from cryoloom.engine.live.closing import ask_to_close
 from cryoloom.engine.live.watch_status import series_being_watched
-from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
+from cryoloom.store.reading import ProjectReader
 
 __all__ = ["close"]
-
-console = Console()
 
 
 def close(
@@ -27,11 +25,12 @@ def close(
     every: Annotated[bool, typer.Option("--all", help="Every series that is open.")] = False,
 ) -> None:
     """Tell the process that watches that a series is complete as it is; it is worked on at once."""
-    opened = Project.open(project)
+    with ProjectReader(project):  # says what is wrong where this is no project
+        pass
     names = list(series or ())
     if every:
-        names += [one.name for one in series_being_watched(opened.folder) if one.state == "open"]
+        names += [one.name for one in series_being_watched(project) if one.state == "open"]
     if not names:
         raise UserInputError("no series was named to close; name one, or give --all where some are open")
-    ask_to_close(opened, names)
-    console.print(f"asked to close {', '.join(names)}", highlight=False)
+    ask_to_close(project, names)
+    say(f"asked to close {', '.join(names)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from cryoloom.cli.options import (
@@ -13,20 +12,20 @@ from cryoloom.cli.options import (
     RunArgument,
 )
 from cryoloom.cli.parameters import as_json
-from cryoloom.engine.history.runs import Comparison
-from cryoloom.engine.project import Project
+from cryoloom.cli.terminal import console, say
+from cryoloom.engine.history.runs import Comparison, compare_runs, find_run
+from cryoloom.store.reading import ProjectReader
 from cryoloom.views.numbers import NOT_MEASURABLE
 
 __all__ = ["compare"]
-
-console = Console()
 
 
 def compare(
     project: ProjectOption, first: RunArgument, second: RunArgument, json: JsonOption = False
 ) -> None:
     """Two runs side by side: parameters that differ, and the figures of every item."""
-    compared = Project.open(project).compare(first, second)
+    with ProjectReader(project) as reader:
+        compared = compare_runs(reader, find_run(reader, first), find_run(reader, second))
     if json:
         print(as_json(compared.as_data()))  # noqa: T201 - no line breaks, no colours
         return
@@ -37,7 +36,7 @@ def compare(
     if compared.parameters:
         console.print(parameters)
     else:
-        _say("the runs were made alike")
+        say("the runs were made alike")
     console.print(_figures(compared, names))
 
 
@@ -65,7 +64,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _say(text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False)

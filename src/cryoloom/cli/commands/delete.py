@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from cryoloom.cli.options import (
-    ProjectOption,
-    RunArgument,
-)
-from cryoloom.engine.project import Project
+from cryoloom.cli.options import ProjectOption, RunArgument
+from cryoloom.cli.terminal import say
+from cryoloom.engine.history.runs import delete_runs, find_run
+from cryoloom.store.database import Database
+from cryoloom.store.lock import coordinator_lock
 
 __all__ = ["delete"]
-
-console = Console()
 
 
 def delete(
@@ -26,9 +23,8 @@ def delete(
     ] = False,
 ) -> None:
     """Delete a run with its results and files; refused while other runs need it."""
-    for each in Project.open(project).delete_run(run, with_dependents=with_dependents):
-        _say(f"deleted run {each.id} ({each.node})")
-
-
-def _say(text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    database = Database.open(project)
+    with coordinator_lock(project):
+        deleted = delete_runs(database, project, find_run(database, run), with_dependents=with_dependents)
+    for each in deleted:
+        say(f"deleted run {each.id} ({each.node})")

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cryoloom.cli.options import (
     ProjectOption,
 )
+from cryoloom.cli.terminal import say
 from cryoloom.engine.history.methods import methods_text
-from cryoloom.engine.project import Project
+from cryoloom.engine.history.runs import find_run
+from cryoloom.store.reading import ProjectReader
 
 __all__ = ["methods"]
-
-console = Console()
 
 
 def methods(
@@ -25,10 +24,5 @@ def methods(
     ] = None,
 ) -> None:
     """Text for the methods section of a paper, with figures, citations and versions."""
-    opened = Project.open(project)
-    chosen = None if run is None else opened.find_run(run)
-    _say(methods_text(opened.database, chosen))
-
-
-def _say(text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    with ProjectReader(project) as reader:
+        say(methods_text(reader, None if run is None else find_run(reader, run)))

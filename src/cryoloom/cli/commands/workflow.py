@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
-from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
-from cryoloom.cli.group import typer_app
-from cryoloom.cli.options import (
-    DryRunOption,
-    JsonOption,
-    ProjectOption,
-    SeriesFileOption,
-    SetOption,
-    WorkerOptions,
-    expanded,
-)
-from cryoloom.cli.parameters import (
-    as_json,
-    parse_settings,
-)
-from cryoloom.engine.graph.workflow import load_workflow, shipped_workflows, validated_params
-from cryoloom.engine.project import Project
+from cryoloom.cli.group import LazyGroup, typer_app
+from cryoloom.cli.options import ProjectOption, expanded
+from cryoloom.cli.parameters import as_json
+from cryoloom.cli.terminal import console
+from cryoloom.engine.graph.workflow import load_workflow, shipped_descriptions, validated_params
+from cryoloom.engine.graph.workflow_export import last_workflow_of, workflow_of_runs
 from cryoloom.scipion.workflow_import import import_scipion
+from cryoloom.store.reading import ProjectReader
 
 __all__ = ["workflow"]
-
-console = Console()
 
 
 def workflow_list() -> None:
     """Workflows that come with the package."""
-    for name in shipped_workflows():
-        console.print(f"[bold]{name:<22}[/] {load_workflow(name).description}", highlight=False)
+    for name, description in shipped_descriptions().items():
+        console.print(f"[bold]{name:<22}[/] {description}", highlight=False)
 
 
 def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")]) -> None:
@@ -67,8 +54,11 @@ def workflow_export(
     last: Annotated[bool, typer.Option("--last", help="Only what was asked for last.")] = False,
 ) -> None:
     """What a project did, all runs with their links, as a workflow for other data."""
-    opened = Project.open(project)
-    text = (opened.last_workflow() if last else opened.workflow()).to_yaml()
+    with ProjectReader(project) as reader:
+        made = (
+            last_workflow_of(reader, project) if last else workflow_of_runs(reader, project.absolute().name)
+        )
+    text = made.to_yaml()
     if to is None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     else:
@@ -103,39 +93,56 @@ def workflow_import(
         console.print(f"not translated: {one}", highlight=False, markup=False, soft_wrap=True)
 
 
-def workflow_run(
-    workflow: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")],
-    project: ProjectOption,
-    workers: WorkerOptions,
-    settings: SetOption = None,
-    series_settings: SeriesFileOption = None,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Run a workflow that says itself where its raw data are (or --set it)."""
-    given = parse_settings(settings or (), series_settings)
-    if dry_run:
-        with project_for_dry_run(project) as opened:
-            planned = opened.dry_run(workflow, parameters=given.everywhere, of_series=given.of_series)
-            show_dry_run(planned, json, nearest_folder(project))
-        return
-    with opened_or_made(project) as opened, listener_for(json) as listener:
-        summary = opened.run_workflow(
-            workflow,
-            parameters=given.everywhere,
-            of_series=given.of_series,
-            executor=workers.workplace(),
-            listener=listener,
-        )
-    conclude(opened, summary, json)
+_LIGHT: Mapping[str, Callable[..., None]] = {
+    "list": workflow_list,
+    "show": workflow_show,
+    "export": workflow_export,
+    "import": workflow_import,
+}
 
 
-workflow = typer_app(no_args_is_help=True, help="Workflows: list, show, run, export, import.")
-for _name, _command in (
-    ("list", workflow_list),
-    ("show", workflow_show),
-    ("run", expanded(workflow_run)),
-    ("export", workflow_export),
-    ("import", workflow_import),
-):
-    workflow.command(_name)(_command)
+def workflow_command(name: str) -> Any:
+    """A command of the group; only `run` imports the engine."""
+    if name == "run":
+        from cryoloom.cli.workflow_run import workflow_run
+
+        return workflow_run
+    return {
+        "list": workflow_list,
+        "show": workflow_show,
+        "export": workflow_export,
+        "import": workflow_import,
+    }[name]
+
+
+class WorkflowGroup(LazyGroup):
+    """The commands on workflows."""
+
+    def summaries(self) -> Mapping[str, tuple[str, str | None]]:
+        """What they do."""
+        run = "Run a workflow that says itself where its raw data are (or --set it)."
+        light = {name: (_first_line(function), None) for name, function in _LIGHT.items()}
+        return {"run": (run, None), **light}
+
+    def make(self, name: str) -> Any:
+        """The command itself."""
+        app = typer_app()
+        app.command(name)(expanded(workflow_command(name)))
+        return typer.main.get_command(app)
+
+
+def _first_line(function: Callable[..., None]) -> str:
+    return (function.__doc__ or "").split("\n", 1)[0]
+
+
+workflow = typer_app(
+    name="workflow",
+    cls=WorkflowGroup,
+    no_args_is_help=True,
+    help="Workflows: list, show, run, export, import.",
+)
+
+
+@workflow.callback()
+def _workflow() -> None:
+    """Workflows: list, show, run, export, import."""

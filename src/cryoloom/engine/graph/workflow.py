@@ -27,6 +27,7 @@ __all__ = [
     "link_of",
     "load_workflow",
     "run_id_of",
+    "shipped_descriptions",
     "shipped_workflows",
     "validated_params",
 ]
@@ -298,6 +299,15 @@ def shipped_workflows() -> tuple[str, ...]:
     """Names of the workflows that come with the package."""
     folder = resources.files("cryoloom.workflows")
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def shipped_descriptions() -> dict[str, str]:
+    """What the shipped workflows are for, by name; their steps are not imported."""
+    folder = resources.files("cryoloom.workflows")
+    return {
+        name: yaml.safe_load((folder / f"{name}.yaml").read_text())["description"]
+        for name in shipped_workflows()
+    }
 
 
 def load_workflow(name_or_path: str | Path) -> Workflow:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cryoloom.contract import Step, find_step
 from cryoloom.engine.graph.workflow import INPUT, Node, Workflow
 from cryoloom.errors import UserInputError
-from cryoloom.store.database import Database
+from cryoloom.store.reading import Reader
 from cryoloom.store.records import RunRecord
 
-__all__ = ["workflow_of_runs"]
+__all__ = ["last_workflow_of", "workflow_of_runs"]
 
 
-def workflow_of_runs(database: Database, name: str) -> Workflow:
+def workflow_of_runs(database: Reader, name: str) -> Workflow:
     """Every run that something came of, linked as it was; runs alike but for the step's version are one.
 
     A second run of a name gets a number. Parameters at their default are left out, so that a file shows
@@ -45,6 +46,14 @@ def workflow_of_runs(database: Database, name: str) -> Workflow:
     if not nodes:
         raise UserInputError("nothing came of any run yet; there is nothing to export")
     return Workflow(name=name, description="What was done in a project.", steps=tuple(nodes.values()))
+
+
+def last_workflow_of(database: Reader, folder: Path) -> Workflow:
+    """The workflow that was asked for last, as it can be run on other data."""
+    plan = database.last_plan()
+    if plan is None:
+        raise UserInputError(f"nothing was run in {folder} yet")
+    return Workflow.model_validate(plan.workflow)
 
 
 def _link(node: str, output: str | None) -> str:

@@ -20,7 +20,8 @@ from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Node, Workflow, link_of, load_workflow, validated_params
-from cryoloom.engine.live.watch_status import SeriesStatus, keep_status, series_being_watched
+from cryoloom.engine.live.closing import asked_to_close, closing_done
+from cryoloom.engine.live.watch_status import SeriesStatus, keep_status
 from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
 from cryoloom.engine.project import Project
 from cryoloom.engine.reporting import write_project_report
@@ -33,9 +34,8 @@ from cryoloom.steps.import_movies import ImportMoviesParams, require_references
 from cryoloom.store.codec import fingerprint
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["WatchListener", "WatchOptions", "ask_to_close", "watch"]
+__all__ = ["WatchListener", "WatchOptions", "watch"]
 
-_CLOSE_FOLDER = "close"
 _REPORT_SECONDS = 30.0
 
 
@@ -126,20 +126,6 @@ def _has_come(raw: Path, listener: WatchListener, options: WatchOptions) -> bool
     return True
 
 
-def ask_to_close(project: Project, names: Sequence[str]) -> None:
-    """Close series by word: the process that watches takes them as they are."""
-    known = {series.name: series for series in series_being_watched(project.folder)}
-    for name in names:
-        if name not in known:
-            raise UserInputError(
-                f"no series {name!r} is being watched; there are {', '.join(known) or 'none yet'}"
-            )
-    folder = project.folder / _CLOSE_FOLDER
-    folder.mkdir(exist_ok=True)
-    for name in names:
-        (folder / name).touch()
-
-
 @dataclass(frozen=True, slots=True)
 class _Closed:
     """A series that was closed: the movies it was closed with, and its key."""
@@ -201,7 +187,7 @@ class _Session:
                 for record in records:
                     yield record
                     if record.state != GROWING:  # it is recorded by now
-                        (project / _CLOSE_FOLDER / record.name).unlink(missing_ok=True)
+                        closing_done(project, record.name)
                 while not is_over and time.monotonic() < next_look:
                     yield None
 
@@ -217,7 +203,7 @@ class _Session:
             self._listener.watching(self._told, f"{error.message}; tried again every few seconds")
             return [], False
         is_over = self._is_over(now, max(began, folder.last_change))
-        by_word = _names_in(self._project.folder / _CLOSE_FOLDER)
+        by_word = asked_to_close(self._project.folder)
         records, states = [], []
         for one in series:
             record, state = self._follow(one, folder, node, run, is_over, one.name in by_word)
@@ -247,7 +233,7 @@ class _Session:
         if had is not None:
             news = self._news(one, had, folder, node, run)
             if not news:
-                (self._project.folder / _CLOSE_FOLDER / one.name).unlink(missing_ok=True)
+                closing_done(self._project.folder, one.name)
                 return None, SeriesStatus(one.name, had.state, len(had.movies), one.n_told, had.note)
             note = f"opened again: {news}"
         why = self._reason_to_close(one, is_over, by_word)
@@ -412,7 +398,3 @@ def _waited_for(one: SeriesNow) -> str:
         if why not in (MISSING, WRITTEN):
             said.append(why if name in why else f"{name}: {why}")
     return "; ".join(said[:3])
-
-
-def _names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryoloom.store.lock import coordinator_of
 
-__all__ = ["STOP_FILE", "StepInterrupted", "StillWanted"]
+__all__ = ["STOP_FILE", "StepInterrupted", "StillWanted", "ask_to_stop"]
 
 STOP_FILE = "stop"
 _LOOK_SECONDS = 0.1
@@ -34,3 +34,8 @@ class StillWanted:
             raise StepInterrupted(f"{self._what} was stopped by the user")
         if self._coordinator and coordinator_of(self._project) != self._coordinator:
             raise StepInterrupted(f"{self._what}: another process took over {self._project}")
+
+
+def ask_to_stop(project: Path) -> None:
+    """Ask the coordinator and the workers of a project to stop; what is finished stays."""
+    (project / STOP_FILE).touch()

@@ -1,0 +1,48 @@
+"""`workflow run`: in a file of its own, because it alone imports what works."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
+from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
+from cryoloom.cli.options import (
+    DryRunOption,
+    JsonOption,
+    ProjectOption,
+    SeriesFileOption,
+    SetOption,
+    WorkerOptions,
+)
+from cryoloom.cli.parameters import parse_settings
+
+__all__ = ["workflow_run"]
+
+
+def workflow_run(
+    workflow: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")],
+    project: ProjectOption,
+    workers: WorkerOptions,
+    settings: SetOption = None,
+    series_settings: SeriesFileOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Run a workflow that says itself where its raw data are (or --set it)."""
+    given = parse_settings(settings or (), series_settings)
+    if dry_run:
+        with project_for_dry_run(project) as opened:
+            planned = opened.dry_run(workflow, parameters=given.everywhere, of_series=given.of_series)
+            show_dry_run(planned, json, nearest_folder(project))
+        return
+    with opened_or_made(project) as opened, listener_for(json) as listener:
+        summary = opened.run_workflow(
+            workflow,
+            parameters=given.everywhere,
+            of_series=given.of_series,
+            executor=workers.workplace(),
+            listener=listener,
+        )
+    conclude(opened, summary, json)
