@@ -242,7 +242,7 @@ def test_the_choices_of_a_parameter_are_listed_whole():
 
 def test_a_planned_step_is_told_as_planned(fake_steps, monkeypatch):
     polish = planned.PlannedStep("polish_images", "TiltSeries", "TiltSeries", "Polish the images.")
-    monkeypatch.setattr(planned, "_PLANNED", (polish,))
+    monkeypatch.setattr(planned, "PLANNED", (polish,))
     with pytest.raises(
         UserInputError, match="polish_images does not exist yet; it is planned: Polish the im"
     ):

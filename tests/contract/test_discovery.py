@@ -29,6 +29,6 @@ def test_an_unknown_step_is_refused_with_the_nearest_names():
 
 def test_a_planned_step_is_refused_as_planned(monkeypatch):
     plan = PlannedStep("polish", "Particles", "Particles", "Correct the motion of every particle.")
-    monkeypatch.setattr("cryoloom.contract.planned._PLANNED", (plan,))
+    monkeypatch.setattr("cryoloom.contract.planned.PLANNED", (plan,))
     with pytest.raises(UserInputError, match="polish does not exist yet; it is planned: Correct the motion"):
         find_step("polish")

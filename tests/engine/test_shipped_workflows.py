@@ -10,7 +10,7 @@ import yaml
 
 import cryoloom.contract.discovery as discovery
 from cryoloom.contract import Outputs, all_steps
-from cryoloom.contract.planned import planned_step
+from cryoloom.contract.discovery import planned_step
 from cryoloom.engine.graph.workflow import Workflow, link_of, load_workflow, shipped_workflows
 from cryoloom.engine.history.results import final_items
 from cryoloom.engine.project import Project

@@ -10,10 +10,12 @@ import pkgutil
 from pathlib import Path
 from types import MappingProxyType
 
+from cryoloom.contract import planned
+from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import Step
 from cryoloom.errors import UserInputError
 
-__all__ = ["all_steps", "find_step", "step_summaries"]
+__all__ = ["all_steps", "find_step", "planned_step", "step_summaries"]
 
 _FOLDER = "cryoloom.steps"
 
@@ -57,10 +59,15 @@ def find_step(name: str) -> Step:
     """Look a step up by name; raises UserInputError that names the nearest ones."""
     steps = all_steps()
     if name not in steps:
-        from cryoloom.contract.planned import planned_step  # it looks here whether a step exists
-
-        if (planned := planned_step(name)) is not None:
-            raise UserInputError(f"the step {name} does not exist yet; it is planned: {planned.summary}")
+        if (plan := planned_step(name)) is not None:
+            raise UserInputError(f"the step {name} does not exist yet; it is planned: {plan.summary}")
         near = difflib.get_close_matches(name, steps, n=3) or list(steps)
         raise UserInputError(f"there is no step {name!r}; did you mean {', '.join(near)}?")
     return steps[name]
+
+
+def planned_step(name: str) -> PlannedStep | None:
+    """The plan of a step that does not exist yet, or None."""
+    if name in all_steps():
+        return None
+    return next((plan for plan in planned.PLANNED if plan.name == name), None)

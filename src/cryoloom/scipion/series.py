@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from cryoloom.scipion.rule import (
     SERIES,
+    Convert,
     NotTranslatedError,
     Piece,
     Rule,
@@ -22,15 +24,17 @@ from cryoloom.scipion.rule import (
 
 __all__ = ["SERIES_RULES"]
 
-_ACQUISITION = p(
+_MICROSCOPE = p(
     voltage="voltage_kv",
     sphericalAberration="spherical_aberration_mm",
     amplitudeContrast="amplitude_contrast",
     samplingRate="pixel_size_angstrom",
-    tiltAxisAngle="tilt_axis_deg",
     doseInitial="initial_dose_per_angstrom2",
-    dosePerFrame="dose_per_tilt_per_angstrom2",
 )
+_ACQUISITION = {
+    **_MICROSCOPE,
+    **p(tiltAxisAngle="tilt_axis_deg", dosePerFrame="dose_per_tilt_per_angstrom2"),
+}
 
 
 _IMPORT_MOVIES = Rule(
@@ -248,27 +252,29 @@ _TRACKING = {
     "computeAlignment": None,
 }
 
+
+def _beads_or_patches(
+    choice: str, of_beads: Mapping[str, tuple[str, Convert]], of_patches: Mapping[str, tuple[str, Convert]]
+) -> tuple[Piece, ...]:
+    """Alignment by the method that ``choice`` numbers, with the parameters of that method."""
+
+    def chosen(number: int, takes: Mapping[str, tuple[str, Convert]]) -> Piece:
+        return Piece(
+            "align_series",
+            {choice: ("method", one_of("beads", "patches")), **takes},
+            when=lambda values: int(values.get(choice) or 0) == number,
+        )
+
+    return chosen(0, of_beads), chosen(1, of_patches)
+
+
 _FIDUCIAL_MODEL = Rule(
     inputs=SERIES,
     part_of_next=True,
-    pieces=(
-        Piece(
-            "align_series",
-            p(
-                typeOfModel=("method", one_of("beads", "patches")),
-                fiducialDiameter=("bead_diameter_angstrom", times(10.0)),
-            ),
-            when=lambda values: int(values.get("typeOfModel") or 0) == 0,
-        ),
-        Piece(
-            "align_series",
-            p(
-                typeOfModel=("method", one_of("beads", "patches")),
-                sizeOfPatches=("patch_angstrom", pixels),
-                overlapPatches=("patch_overlap", first(same)),
-            ),
-            when=lambda values: int(values.get("typeOfModel") or 0) == 1,
-        ),
+    pieces=_beads_or_patches(
+        "typeOfModel",
+        p(fiducialDiameter=("bead_diameter_angstrom", times(10.0))),
+        p(sizeOfPatches=("patch_angstrom", pixels), overlapPatches=("patch_overlap", first(same))),
     ),
     quiet={**_TRACKING, "sizeOfPatches": "680 680", "overlapPatches": "0.33 0.33", "fiducialDiameter": 10.0},
     why={"numberFiducial": "all beads that hold are used", "twoSurfaces": "beads lie at their own heights"},
@@ -305,24 +311,10 @@ _FIDUCIAL_ALIGNMENT = Rule(
 
 _BATCHRUNTOMO = Rule(
     inputs=SERIES,
-    pieces=(
-        Piece(
-            "align_series",
-            p(
-                alignMode=("method", one_of("beads", "patches")),
-                fidSize=("bead_diameter_angstrom", times(10.0)),
-            ),
-            when=lambda values: int(values.get("alignMode") or 0) == 0,
-        ),
-        Piece(
-            "align_series",
-            p(
-                alignMode=("method", one_of("beads", "patches")),
-                patchSize="patch_angstrom",
-                patchOverlapPercent=("patch_overlap", times(0.01)),
-            ),
-            when=lambda values: int(values.get("alignMode") or 0) == 1,
-        ),
+    pieces=_beads_or_patches(
+        "alignMode",
+        p(fidSize=("bead_diameter_angstrom", times(10.0))),
+        p(patchSize="patch_angstrom", patchOverlapPercent=("patch_overlap", times(0.01))),
     ),
     quiet={"fidSize": None, "patchSize": None, "patchOverlapPercent": None},
 )
@@ -340,15 +332,7 @@ _IMPORT_SINGLE_MOVIES = Rule(
     pieces=(
         Piece(
             "import_movies",
-            p(
-                voltage="voltage_kv",
-                sphericalAberration="spherical_aberration_mm",
-                amplitudeContrast="amplitude_contrast",
-                samplingRate="pixel_size_angstrom",
-                doseInitial="initial_dose_per_angstrom2",
-                filesPath="frames_directory",
-                gainFile="gain",
-            ),
+            {**_MICROSCOPE, **p(filesPath="frames_directory", gainFile="gain")},
         ),
         Piece("prepare_gain", when=lambda values: bool(values.get("gainFile"))),
     ),

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cryoloom.contract import find_step
-from cryoloom.contract.planned import planned_step
+from cryoloom.contract.discovery import planned_step
 from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.errors import UserInputError
 from cryoloom.scipion.template import read_scipion_workflow

@@ -32,9 +32,9 @@ def open_connection(folder: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous=FULL")  # what is recorded survives a power cut
         version = connection.execute("SELECT value FROM settings WHERE name = 'tables_version'").fetchone()
     if version != (TABLES_VERSION,):
-        from cryoloom.store.database import Database
+        from cryoloom.store.sql_engine import open_current  # takes a second to import
 
-        Database.open(folder).close()  # brings its tables up to date, or refuses
+        open_current(folder).dispose()
     return connection
 
 

@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, delete, event, func, literal, select, text, update
+from sqlalchemy import Engine, create_engine, delete, func, literal, select, text, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.pool import StaticPool
 
-from cryoloom.errors import DataUnfitError, TransientError, UserInputError
+from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.model import DecidedBy, TiltOverride
 from cryoloom.store.decisions import Author, Change, in_force, write_decisions
-from cryoloom.store.migrations import migrate
 from cryoloom.store.names import FILE_NAME, TABLES_VERSION, UNFINISHED_NAME
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ExportRecord, ItemRecord, RunRecord, stored_figures
+from cryoloom.store.sql_engine import open_current, open_engine
 from cryoloom.store.tables import (
     Base,
     ContentRow,
@@ -44,14 +44,14 @@ class Database(Reader):
 
     def __init__(self, folder: Path, engine: Engine | None = None) -> None:
         self._folder = folder
-        self._engine = engine or _open_engine(folder / FILE_NAME)
+        self._engine = engine or open_engine(folder / FILE_NAME)
 
     @classmethod
     def create(cls, folder: Path) -> Database:
         """Make a new database in an existing folder; it appears whole or not at all."""
         unfinished = folder / UNFINISHED_NAME
         unfinished.unlink(missing_ok=True)
-        engine = _open_engine(unfinished)
+        engine = open_engine(unfinished)
         Base.metadata.create_all(engine)
         with Session(engine) as session, session.begin():
             session.add(SettingRow(name="tables_version", value=TABLES_VERSION))
@@ -62,24 +62,7 @@ class Database(Reader):
     @classmethod
     def open(cls, folder: Path) -> Database:
         """Open a project's database; raises UserInputError where there is none or a newer one."""
-        if not (folder / FILE_NAME).is_file():
-            raise UserInputError(f"{folder} is not a cryoloom project: it holds no {FILE_NAME}")
-        database = cls(folder)
-        try:
-            with database._session() as session:
-                version = session.get_one(SettingRow, "tables_version").value
-            if version != TABLES_VERSION:
-                version = migrate(database._engine)
-        except DatabaseError as error:
-            raise UserInputError(
-                f"{folder / FILE_NAME} cannot be read as a project database: {error.orig}"
-            ) from error
-        if version != TABLES_VERSION:
-            raise UserInputError(
-                f"{folder} was written by another cryoloom: its tables have version {version}, "
-                f"this program reads {TABLES_VERSION}"
-            )
-        return database
+        return cls(folder, open_current(folder))
 
     def copied_to_memory(self) -> Database:
         """A copy that knows the same files; what is recorded in it is gone with it."""
@@ -377,26 +360,6 @@ _COPIED = (
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _open_engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: object) -> None:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")  # what is recorded survives a power cut
-            connection.execute("PRAGMA foreign_keys=ON")
-        except sqlite3.OperationalError as error:
-            raise TransientError(
-                f"the project database {path} cannot be opened: {error}; free space on that disk, or make it "
-                "writable, then resume"
-            ) from error
-        except sqlite3.Error as error:
-            raise UserInputError(f"the project database {path} cannot be opened: {error}") from error
-
-    return engine
 
 
 def _run_record(row: RunRow, comment: str = "") -> RunRecord:

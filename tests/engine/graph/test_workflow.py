@@ -125,7 +125,7 @@ def test_a_wrong_link_is_one_sentence(steps, sentence):
 
 def test_what_does_not_exist_yet_is_left_out_and_said(project, monkeypatch):
     plan = planned.PlannedStep("polish_images", "TiltSeries", "TiltSeries", "Polish images.")
-    monkeypatch.setattr(planned, "_PLANNED", (plan,))
+    monkeypatch.setattr(planned, "PLANNED", (plan,))
     told = []
 
     class Ear(NullListener):

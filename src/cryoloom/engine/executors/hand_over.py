@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 import zlib
@@ -11,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cryoloom.engine.worker.durable_files import write_durably
 from cryoloom.engine.worker.task import Task
 from cryoloom.errors import TransientError
 
@@ -57,19 +57,7 @@ def hand_over(task: Task) -> HandedOver:
         return HandedOver(task, None)
     folder = task.project / _FOLDER
     path = folder / f"{task.key[:16]}.{uuid.uuid4().hex[:8]}.json"
-    part = path.with_suffix(".part")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(zlib.compress(text, 1))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise TransientError(
-            f"{path} cannot be written: {error.strerror}; free space, then resume"
-        ) from error
+    write_durably(path, lambda file: file.write(zlib.compress(text, 1)))
     return HandedOver(replace(task, value={}, others={}), path)
 
 

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cryoloom.contract import StepParams, find_step
-from cryoloom.contract.planned import planned_step
+from cryoloom.contract.discovery import planned_step
 from cryoloom.contract.step import kind_of
 from cryoloom.engine.graph.validation import validated
 from cryoloom.errors import UserInputError

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.step import JsonValue, PartFunction, ProgramOutput, Step
+from cryoloom.contract.step import JsonValue, PartFunction, Step
 from cryoloom.engine.worker.gates import GatedSink, check_columns
 from cryoloom.engine.worker.item_log import LOG_NAME, ItemLog
 from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.engine.worker.parts import OpenPool, PartMapper, serially
-from cryoloom.engine.worker.programs import run_program
+from cryoloom.engine.worker.programs import RunsPrograms
 from cryoloom.engine.worker.resources import Resources
 from cryoloom.errors import TransientError
 from cryoloom.formats.exchange.parquet import write_parquet
@@ -43,7 +43,7 @@ class _NewTable(ArrayTable):
 
 
 @dataclass
-class EngineContext:
+class EngineContext(RunsPrograms):
     """The engine's `StepContext` for one item of one run. Files appear when `commit` is called, or never."""
 
     project: Path
@@ -128,25 +128,9 @@ class EngineContext:
         self._scratch_folder.mkdir(parents=True, exist_ok=True)
         return self._scratch_folder
 
-    def run(
-        self,
-        command: Sequence[str | Path],
-        *,
-        timeout_s: float | None = None,
-        environment: Mapping[str, str] | None = None,
-        stdin: str = "",
-    ) -> ProgramOutput:
-        """Run an outside program in `scratch`."""
-        return run_program(
-            command,
-            folder=self.scratch(),
-            log=self.log or ItemLog(self._scratch_folder / LOG_NAME, ""),
-            look=self.look,
-            n_threads=self.n_threads,
-            timeout_s=timeout_s,
-            environment=environment,
-            stdin=stdin,
-        )
+    def program_log(self) -> ItemLog:
+        """The item's log, or one in the scratch folder."""
+        return self.log or ItemLog(self._scratch_folder / LOG_NAME, "")
 
     @functools.cached_property
     def _mapper(self) -> PartMapper:

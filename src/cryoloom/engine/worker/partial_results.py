@@ -6,9 +6,7 @@ or damaged is made again. They are removed when the item they belong to is recor
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.engine.worker.durable_files import write_durably
 from cryoloom.errors import TransientError
 from cryoloom.store.codec import encode, fingerprint
 
@@ -45,20 +44,7 @@ class PartialResults:
 
     def keep(self, arrays: Mapping[str, NDArray[Any]], facts: tuple[object, ...]) -> None:
         """Write arrays to the disk; they are found from then on, also after a power cut."""
-        path = self._path(facts)
-        part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise TransientError(
-                f"{path} could not be written: {error.strerror}; mend that and start again"
-            ) from error
+        write_durably(self._path(facts), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
     def _path(self, facts: tuple[object, ...]) -> Path:
         data = encode(list(facts), self._project)

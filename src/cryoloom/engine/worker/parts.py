@@ -20,11 +20,11 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.step import PartFunction, ProgramOutput
+from cryoloom.contract.step import PartFunction
 from cryoloom.engine.worker.failures import describe_error, raise_described
 from cryoloom.engine.worker.interruption import StillWanted
 from cryoloom.engine.worker.item_log import LOG_NAME, ItemLog
-from cryoloom.engine.worker.programs import run_program
+from cryoloom.engine.worker.programs import RunsPrograms
 from cryoloom.engine.worker.resources import Resources, set_threads
 from cryoloom.errors import TransientError
 from cryoloom.formats.pixels.movie import open_movie
@@ -99,7 +99,7 @@ OpenPool = Callable[[], AbstractContextManager[PartPool]]
 
 
 @dataclass
-class PartContext:
+class PartContext(RunsPrograms):
     """What a part gets besides its data: as `StepContext`, without outputs."""
 
     device: str
@@ -110,8 +110,7 @@ class PartContext:
     folder: Path
     warnings: list[str] = field(default_factory=list)
 
-    @property
-    def log(self) -> ItemLog:
+    def program_log(self) -> ItemLog:
         """Of this part; the step adds it to the item's log."""
         return ItemLog(self.folder / LOG_NAME, "")
 
@@ -123,26 +122,6 @@ class PartContext:
         """A folder for this part's own files; it is removed when the step has ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder
-
-    def run(
-        self,
-        command: Sequence[str | Path],
-        *,
-        timeout_s: float | None = None,
-        environment: Mapping[str, str] | None = None,
-        stdin: str = "",
-    ) -> ProgramOutput:
-        """Run an outside program in `scratch`, as `StepContext.run` does."""
-        return run_program(
-            command,
-            folder=self.scratch(),
-            log=self.log,
-            look=self.look,
-            n_threads=self.n_threads,
-            timeout_s=timeout_s,
-            environment=environment,
-            stdin=stdin,
-        )
 
     def progress(self, done: int, total: int) -> None:
         """Look whether the part is still wanted; how far it is, the step tells."""
@@ -310,7 +289,9 @@ def run_part(task: PartTask, resources: Resources) -> PartOutcome:
         arrays = {str(name): _as_array(name, array) for name, array in made.items()}
     except Exception as failure:
         arrays, error = {}, describe_error(failure)
-    return PartOutcome(arrays=arrays, error=error, warnings=tuple(context.warnings), log=context.log.tail(0))
+    return PartOutcome(
+        arrays=arrays, error=error, warnings=tuple(context.warnings), log=context.program_log().tail(0)
+    )
 
 
 def _copied(data: Any) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from cryoloom.engine.worker import supervise
 from cryoloom.engine.worker.item_log import ItemLog
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 
-__all__ = ["run_program"]
+__all__ = ["RunsPrograms", "run_program"]
 
 _LOOK_SECONDS = 0.1
 _LEAST_FREE_BYTES = 1 << 20
@@ -33,6 +34,42 @@ _OF_THE_MACHINE = {
     signal.SIGXCPU,
     signal.SIGXFSZ,
 }
+
+
+class RunsPrograms(ABC):
+    """A context that runs outside programs in its scratch folder."""
+
+    n_threads: int
+    look: Callable[[], None]
+    """Raises StepInterrupted where the task is no longer wanted."""
+
+    @abstractmethod
+    def scratch(self) -> Path:
+        """Folder that the programs run in."""
+
+    @abstractmethod
+    def program_log(self) -> ItemLog:
+        """Log that gets what the programs print."""
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        *,
+        timeout_s: float | None = None,
+        environment: Mapping[str, str] | None = None,
+        stdin: str = "",
+    ) -> ProgramOutput:
+        """Run an outside program in `scratch`, as `StepContext.run` says."""
+        return run_program(
+            command,
+            folder=self.scratch(),
+            log=self.program_log(),
+            look=self.look,
+            n_threads=self.n_threads,
+            timeout_s=timeout_s,
+            environment=environment,
+            stdin=stdin,
+        )
 
 
 def run_program(
