@@ -254,3 +254,25 @@ def test_a_planned_step_is_told_as_planned(fake_steps, monkeypatch):
 def test_what_was_imported_is_summed_up(cryoloom):
     status = cryoloom("status")
     assert "TS_01, TS_02, TS_03: 5 tilts, 0 to 12 deg, 2.5 A, axis not known, 15 e/A^2 in all" in status
+
+
+def test_views_of_a_text_file_are_left_out_together(cryoloom, tmp_path):
+    views = tmp_path / "views.txt"
+    views.write_text("TS_01 1\nTS_02 1,9\n")
+    with pytest.raises(UserInputError, match="TS_02 has no view 9; expected 1"):
+        cryoloom("exclude", "--views-file", str(views))
+    assert cryoloom("decisions") == ""
+    views.write_text("TS_01 1\nTS_02 1-2\n")
+    cryoloom("exclude", "--views-file", str(views), "--reason", "dark")
+    events = [json.loads(line) for line in cryoloom("decisions", "--json").splitlines()]
+    ordered = {
+        item.name: [tilt["acquisition_index"] for tilt in item.value["tilts"]]
+        for item in Project.open("p").database.items(1)
+    }
+    assert [(e["item"], int(e["target"])) for e in events] == [
+        ("TS_01", ordered["TS_01"][0]),
+        ("TS_02", ordered["TS_02"][0]),
+        ("TS_02", ordered["TS_02"][1]),
+    ]
+    with pytest.raises(UserInputError, match="got both"):
+        cryoloom("exclude", "TS_01", "--views-file", str(views))

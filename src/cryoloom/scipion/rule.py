@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryoloom.errors import UserInputError
+from cryoloom.formats.imod.excluded_views import read_excluded_views
+
 __all__ = [
     "MACHINE_PARAMETERS",
     "SERIES",
@@ -89,18 +92,9 @@ def only_if(parameter: str, value: Any, convert: Convert) -> Convert:
 def views_of_file(value: Any, around: Surroundings) -> dict[str, list[int]]:
     """Views by series from a file of lines like ``TS_01 1,38-41``, read now."""
     try:
-        lines = [line.split(maxsplit=1) for line in Path(str(value)).read_text().splitlines() if line.strip()]
-        return {name: _views(text) for name, text in lines}
-    except (OSError, ValueError) as error:
-        raise NotTranslatedError(f"the file {value} cannot be read here: {error}") from error
-
-
-def _views(text: str) -> list[int]:
-    views: list[int] = []
-    for word in text.replace(",", " ").split():
-        low, _, high = word.partition("-")
-        views += range(int(low), int(high or low) + 1)
-    return views
+        return {name: list(views) for name, views in read_excluded_views(Path(str(value))).items()}
+    except UserInputError as error:
+        raise NotTranslatedError(error.message) from error
 
 
 def first(convert: Convert) -> Convert:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -43,6 +43,21 @@ class Curation:
         """Keep tilts, whatever a step finds."""
         return self._on_tilts(series, acquisition_indices, keep=True, why=why)
 
+    def exclude_views(self, views: Mapping[str, Iterable[int]], why: str = "by hand") -> tuple[Decision, ...]:
+        """Leave out tilts by views, by series: 1 is the lowest tilt. All are decided together, or none."""
+        changes = []
+        for series, wanted in views.items():
+            ordered = self._tilts_of(series)
+            for view in sorted(set(wanted)):
+                if not 1 <= view <= len(ordered):
+                    raise UserInputError(
+                        f"{series} has no view {view}; expected 1 (the lowest tilt) to {len(ordered)}"
+                    )
+                changes.append(Change("tilt", series, str(ordered[view - 1]), {"keep": False}))
+        if not changes:
+            raise UserInputError("no view is named, so that there is nothing to leave out")
+        return self.decide(changes, why)
+
     def exclude_series(self, series: str, why: str = "by hand") -> tuple[Decision, ...]:
         """Leave a whole series out of everything that follows, and of exports."""
         self._require_series(series)
@@ -76,14 +91,14 @@ class Curation:
 
     def _require_tilts(self, series: str, wanted: set[int]) -> None:
         known = self._tilts_of(series)
-        if unknown := wanted - known:
+        if unknown := wanted - set(known):
             raise UserInputError(
                 f"{series} has no tilt of acquisition index {sorted(unknown)}; "
                 f"expected {min(known)} to {max(known)} (0 is the first exposure)"
             )
 
-    def _tilts_of(self, series: str) -> set[int]:
-        """Acquisition indices of a series."""
+    def _tilts_of(self, series: str) -> tuple[int, ...]:
+        """Acquisition indices of a series, in order of tilt."""
         with connected(self._folder) as connection:
             stored = connection.execute(
                 "SELECT value FROM contents JOIN items ON items.id = item_id "
@@ -93,7 +108,7 @@ class Curation:
             for (packed,) in stored:
                 value = json.loads(zlib.decompress(packed))
                 if value.get("$type") == "TiltSeries":
-                    return {tilt["acquisition_index"] for tilt in value["tilts"]}
+                    return tuple(tilt["acquisition_index"] for tilt in value["tilts"])
         self._require_series(series)
         raise UserInputError(
             f"{series} has no tilts yet: it could not be imported; "

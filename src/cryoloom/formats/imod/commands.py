@@ -149,7 +149,7 @@ def read_tilt_command(path: Path) -> TiltCommand:
 def parse_list(text: str) -> list[int]:
     """Numbers of a list as IMOD writes it: ``1,4-7,12``."""
     numbers: list[int] = []
-    for part in text.replace(" ", ",").split(","):
+    for part in ",".join(text.split()).split(","):
         if not part:
             continue
         first, dash, last = part.partition("-")
