@@ -6,11 +6,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 
@@ -19,6 +19,8 @@ from cryoloom.web.app import make_app
 from cryoloom.web.serve import ServeOptions, listen
 from cryoloom.web.site import Site
 
+T = TypeVar("T")
+WAIT_S = 30.0  # a machine of CI may be ten times as slow as this one
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless",
@@ -66,6 +68,20 @@ def serving(site: Site, access: Access | None = None) -> Iterator[Served]:
         listening.close()
 
 
+def eventually(look: Callable[[], T], fits: Callable[[T], bool] = bool) -> T:
+    """What `look` gives once it fits; an error after half a minute."""
+    end = time.monotonic() + WAIT_S
+    while not fits(found := look()):
+        assert time.monotonic() < end, f"still {found!r} after {WAIT_S:.0f} s"
+        time.sleep(0.03)
+    return found
+
+
+def wait_until_ready(page: Any) -> None:
+    """The scripts of the page have run to their end, so keys are heard."""
+    page.wait_for_selector("body[data-ready]")
+
+
 class Window:
     """A page of a browser, logged in; what goes wrong in it is kept."""
 
@@ -73,7 +89,7 @@ class Window:
         self.served = served
         self.context = browser.new_context(viewport={"width": 1280, "height": 800})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(1000 * WAIT_S)
         self.problems: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", self._heard)
@@ -91,8 +107,14 @@ class Window:
             self.problems.append(f"request outside: {request.url}")
 
     def go(self, path: str) -> Any:
+        """Go to an address of the server, and wait until the page hears keys."""
         self.page.goto(self.served.origin + path)
+        wait_until_ready(self.page)
         return self.page
+
+    def reload(self) -> None:
+        self.page.reload()
+        wait_until_ready(self.page)
 
     def shot(self, name: str) -> None:
         """Keep a picture where CRYOLOOM_SCREENSHOTS names a folder."""

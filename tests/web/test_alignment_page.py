@@ -11,7 +11,7 @@ from cryoloom.formats.imod.tracks import read_fiducial_model
 from cryoloom.store.decisions import in_force
 from cryoloom.web.edited_tracks import bead_centre, edited_tracks, solve, write_tracks
 from cryoloom.web.site import Site
-from makers.browser import Served
+from makers.browser import Served, eventually
 from makers.web_project import GAP, MISPLACED, MISPLACED_BY_ANGSTROM, PARAMS, MadeProject, predicted_bead
 
 P = "/p/HIV-session"
@@ -95,7 +95,8 @@ def test_the_planted_bead_is_first_and_takes_three_keys(window: Any, served: Ser
     after = float(page.inner_text("#numbers tr[data-name=residual_angstrom] td:nth-child(3)"))
     assert after < before
     assert not page.locator("#accept").is_disabled()
-    decided = in_force(served.site.project("HIV-session").decisions(), kind="track", item=name)
+    project = served.site.project("HIV-session")
+    decided = eventually(lambda: in_force(project.decisions(), kind="track", item=name))
     assert [one.target for one in decided] == [f"{track}/{index}"]
     opened.shot("alignment-solved")
     page.click("#revert")

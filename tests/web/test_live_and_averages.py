@@ -61,11 +61,12 @@ def test_the_kiosk_sees_live_and_can_change_nothing(window: Any, served: Served)
 
 
 def test_the_report_runs_in_a_sandbox(window: Any, served: Served, made: MadeProject) -> None:
-    page = window(served).go(f"{P}/report")
+    opened = window(served)
+    page = opened.go(f"{P}/report")
     assert "No report is here yet" in page.inner_text("main")
     text = "<!doctype html><p id=p>report</p><script>p.textContent += ' ' + origin</script>"
     (made.folder / "report.html").write_text(text)
-    page.reload()
+    opened.reload()
     frame = page.frame_locator("iframe")
     assert frame.locator("#p").inner_text() == "report null"  # its scripts run, and reach nothing of ours
     headers = {"authorization": f"token {served.access.owner_token}"}

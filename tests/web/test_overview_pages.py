@@ -16,7 +16,7 @@ from cryoloom.web.pages.review import review_facts
 from cryoloom.web.pages.series_table import COLUMNS, table_rows
 from cryoloom.web.review_index import ReviewIndex
 from cryoloom.web.site import Site
-from makers.browser import Served
+from makers.browser import Served, eventually
 from makers.web_project import BAD_CTF, DARK, HOSTILE, MISPLACED, NAMES, SHIFTED, MadeProject
 
 P = "/p/HIV-session"
@@ -114,7 +114,7 @@ def test_a_run_of_another_process_changes_its_card(window: Any, served: Served, 
         "d = Database.open(Path(sys.argv[1])); d.begin_run('bin_series', 'bin_series', 1, {}, 2, {})"
     )
     subprocess.run([sys.executable, "-c", code, str(made.folder)], check=True)
-    page.wait_for_selector(".card[data-run='7']", timeout=6000)
+    page.wait_for_selector(".card[data-run='7']")
     assert "is-running" in str(page.get_attribute(".card[data-run='7']", "class"))
 
 
@@ -130,7 +130,7 @@ def test_the_table_filters_sorts_and_keeps_its_address(window: Any, served: Serv
     page.click("data-table .head button[data-key=open]")
     page.click("data-table .head button[data-key=open]")
     assert page.evaluate(f"() => {names}")[0] == "TS_03"
-    page.reload()
+    opened.reload()
     page.wait_for_function(f"() => {names}.length === 3")
     assert page.input_value("#filter") == "flagged>0"
     assert page.evaluate(f"() => {names}")[0] == "TS_03"
@@ -146,13 +146,8 @@ def test_a_series_is_left_out_from_the_table(window: Any, served: Served) -> Non
     page.wait_for_function(
         "() => document.querySelector('data-table .line[data-name=TS_01] .sign').textContent === 'excluded'"
     )
-    page.wait_for_function("() => true")
     project = served.site.project("HIV-session")
-    for _ in range(50):
-        decided = in_force(project.decisions(), kind="series")
-        if decided:
-            break
-        page.wait_for_timeout(50)
+    decided = eventually(lambda: in_force(project.decisions(), kind="series"))
     assert [(one.item, one.value) for one in decided] == [("TS_01", {"keep": False})]
     page.keyboard.press("z")
     page.wait_for_function(
@@ -160,25 +155,64 @@ def test_a_series_is_left_out_from_the_table(window: Any, served: Served) -> Non
     )
 
 
+def test_an_answer_that_comes_late_takes_no_decision_back(window: Any, served: Served) -> None:
+    """Facts read before a decision and delivered after it: what was decided stays on the screen."""
+    page = window(served).go(f"{P}/review")
+    n_open = "() => Number(document.querySelector('#facts').textContent.split(' ')[0])"
+    before = page.evaluate(n_open)
+    held: list[tuple[Any, Any]] = []
+
+    def hold_the_first(route: Any) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route("**/review.json", hold_the_first)
+    with page.expect_request("**/review.json"):
+        page.evaluate("() => void document.dispatchEvent(new CustomEvent('changed', { detail: {} }))")
+    while not held:
+        page.wait_for_timeout(20)
+    page.keyboard.press("x")
+    project = served.site.project("HIV-session")
+    eventually(lambda: in_force(project.decisions(), kind="tilt"))
+    page.evaluate(
+        """() => {
+            window.shown = [];
+            const says = document.querySelector('#facts');
+            const look = () => window.shown.push(Number(says.textContent.split(' ')[0]));
+            new MutationObserver(look).observe(says, { childList: true });
+        }"""
+    )
+    route, answer = held[0]
+    route.fulfill(response=answer)
+    page.wait_for_function("() => window.shown.length >= 2")  # the late answer, and one that followed
+    assert set(page.evaluate("window.shown")) == {before - 1}
+    page.keyboard.press("z")
+    page.wait_for_function(f"before => ({n_open})() === before", arg=before)
+
+
 def test_review_takes_one_key_a_tilt(window: Any, served: Served) -> None:
     opened = window(served)
     page = opened.go(f"{P}/review")
     page.wait_for_function("() => document.querySelector('slice-view')?.state.level !== null")
-    assert page.inner_text("#what").startswith("TS_02, tilt")
-    opened.shot("review")
-    for key, wanted in (("x", "TS_03"), ("x", "TS_0"), ("c", "TS_0"), ("c", "TS_0")):
+    first, second, *_ = review_facts(
+        served.site.project("HIV-session"), served.site.review(served.site.project("HIV-session"))
+    )["tilts"]
+    for tilt, key in ((first, "x"), (second, "x"), (None, "c"), (None, "c")):
+        what = page.inner_text("#what")
+        if tilt is not None:
+            assert (
+                what
+                == f"{tilt['series']}, tilt {tilt['tilt_deg']:.1f}°, exposure {tilt['acquisition_index']}"
+            )
+        if tilt is first:
+            opened.shot("review")
         page.keyboard.press(key)
-        page.wait_for_timeout(50)
-        assert page.inner_text("#what").startswith(wanted)
     page.wait_for_function("() => document.querySelector('#facts').textContent.startsWith('0 of 4')")
     project = served.site.project("HIV-session")
-    for _ in range(60):
-        decided = {
-            (d.item, int(d.target)): d.value["keep"] for d in in_force(project.decisions(), kind="tilt")
-        }
-        if len(decided) == 4:
-            break
-        page.wait_for_timeout(50)
+    decisions = eventually(lambda: in_force(project.decisions(), kind="tilt"), lambda found: len(found) == 4)
+    decided = {(one.item, int(one.target)): one.value["keep"] for one in decisions}
     assert decided[DARK] is False
     assert decided[SHIFTED] is False
     assert decided[BAD_CTF] is True

@@ -16,7 +16,7 @@ from cryoloom.web import step_child
 from cryoloom.web.job import jobs_of, log_part, start_job
 from cryoloom.web.roots import Roots
 from cryoloom.web.run_request import RunRequest, command_of, defaults_of
-from makers.browser import Served
+from makers.browser import Served, wait_until_ready
 
 P = "/p/HIV-session"
 
@@ -138,11 +138,12 @@ def test_the_end_of_a_huge_log_is_there_at_once(tmp_path: Path) -> None:
 def test_a_run_is_started_from_the_form(window: Any, served: Served) -> None:
     opened = window(served)
     page = opened.go(f"{P}/new?step=exclude_tilts")
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(60_000)  # a process that imports every step is started
     page.wait_for_selector(".field[data-name=tilts]")
     page.wait_for_function("() => !document.querySelector('#start').disabled")
     opened.shot("new-run")
     page.goto(f"{served.origin}{P}/new?step=select_tilts")
+    wait_until_ready(page)
     page.wait_for_selector("#field-dark_ratio")
     page.fill("#field-dark_ratio", "2")
     page.wait_for_function(
@@ -168,7 +169,7 @@ def test_the_page_of_a_run_shows_items_and_keeps_a_note(window: Any, served: Ser
     page.fill("#comment", "<b>patch side 680</b>")
     page.locator("#comment").blur()
     page.wait_for_function("() => document.querySelector('#messages').innerText.includes('kept')")
-    page.reload()
+    opened.reload()
     assert page.input_value("#comment") == "<b>patch side 680</b>"
     opened.shot("run")
     page.click("#delete")

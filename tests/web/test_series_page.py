@@ -11,7 +11,7 @@ import pytest
 from cryoloom.store.decisions import in_force
 from cryoloom.web.site import Site
 from cryoloom.web.tilt_flags import judged_tilts_of
-from makers.browser import Served
+from makers.browser import Served, eventually, wait_until_ready
 from makers.web_project import BAD_CTF, DARK, HOSTILE, MISPLACED, SHIFTED, MadeProject
 
 P = "/p/HIV-session"
@@ -127,7 +127,11 @@ def test_leaving_out_keeping_and_undo_agree_everywhere(window: Any, served: Serv
     page.keyboard.press("4")
     wait_for_state(page, 2, "ice")
     wait_for_state(second, 2, "ice")
-    decided = in_force(served.site.project("HIV-session").decisions(), kind="tilt", item=name)
+    project = served.site.project("HIV-session")
+    decided = eventually(
+        lambda: in_force(project.decisions(), kind="tilt", item=name),
+        lambda found: bool(found and found[0].why),
+    )
     assert [(d.target, d.value, d.why) for d in decided] == [("2", {"keep": False}, "ice or contamination")]
     at_dark = page.locator(f"#tilts tr[data-acquisition='{dark}']")
     at_dark.click()
@@ -149,10 +153,12 @@ def test_a_reload_keeps_series_and_tilt(window: Any, served: Served) -> None:
     page.keyboard.press("[")
     page.wait_for_function("() => document.querySelector('#title').textContent === 'TS_01'")
     page.goto(page.url.split("?")[0] + "?tilt=5")
+    wait_until_ready(page)
     shown(page)
     selected = "() => document.querySelector('#tilts tr[aria-selected=true]').dataset.acquisition"
     assert page.evaluate(selected) == "5"
     page.reload()
+    wait_until_ready(page)
     shown(page)
     assert page.evaluate(selected) == "5"
 

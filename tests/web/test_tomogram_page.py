@@ -12,7 +12,7 @@ from cryoloom.store.decisions import in_force
 from cryoloom.web.pages.tomogram import slab_facts
 from cryoloom.web.shell_fit import fit_shell
 from cryoloom.web.site import Site
-from makers.browser import Served
+from makers.browser import Served, eventually, wait_until_ready
 from makers.web_project import (
     PARAMS,
     TOO_THIN_BY_ANGSTROM,
@@ -116,11 +116,7 @@ def test_a_pick_is_kept_at_the_right_angstrom_after_zoom(window: Any, served: Se
     page.keyboard.press("+")
     page.keyboard.press("p")
     page.mouse.click(*screen_of(page, "xy", wanted))
-    for _ in range(60):
-        picks = in_force(project.decisions(), kind="pick", item="TS_01")
-        if picks:
-            break
-        page.wait_for_timeout(50)
+    picks = eventually(lambda: in_force(project.decisions(), kind="pick", item="TS_01"))
     assert picks[0].target.startswith("picks/")
     zoom = state(page, "xy")["zoom"]
     assert picks[0].value == pytest.approx(wanted, abs=0.6 * size / zoom + 0.1)
@@ -130,11 +126,7 @@ def test_a_pick_is_kept_at_the_right_angstrom_after_zoom(window: Any, served: Se
     slice_at(page, "xz", int(wanted[1] / size + VOLUME_SHAPE[1] // 2))
     page.mouse.click(*screen_of(page, "xz", wanted), button="right")
     page.wait_for_function("() => document.querySelector('#picks').innerText.includes('No picks')")
-    for _ in range(60):
-        if not in_force(project.decisions(), kind="pick", item="TS_01"):
-            break
-        page.wait_for_timeout(50)
-    assert not in_force(project.decisions(), kind="pick", item="TS_01")
+    eventually(lambda: not in_force(project.decisions(), kind="pick", item="TS_01"))
     assert len([e for e in project.decisions() if e.kind == "pick"]) == 2  # nothing is forgotten
 
 
@@ -151,7 +143,8 @@ def test_a_sphere_dragged_over_a_vesicle_fits_it(window: Any, served: Served) ->
     page.mouse.move(to_x, to_y, steps=5)
     page.mouse.up()
     page.wait_for_function("() => document.querySelector('#picks').innerText.includes('places')")
-    model = in_force(served.site.project("HIV-session").decisions(), kind="model", item="TS_01")[0]
+    project = served.site.project("HIV-session")
+    model = eventually(lambda: in_force(project.decisions(), kind="model", item="TS_01"))[0]
     headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
     with httpx.Client(base_url=served.origin, headers=headers) as http:
         fitted = http.post(f"{P}/places", json=model.value).json()
@@ -180,11 +173,7 @@ def test_a_dragged_slab_edge_is_kept_in_nanometres(window: Any, served: Served, 
     page.mouse.up()
     page.wait_for_function("() => document.querySelector('#slab-says').innerText.includes('by user')")
     project = served.site.project("HIV-session")
-    for _ in range(60):
-        decided = in_force(project.decisions(), kind="slab", item="TS_04")
-        if decided:
-            break
-        page.wait_for_timeout(50)
+    decided = eventually(lambda: in_force(project.decisions(), kind="slab", item="TS_04"))
     zoom = state(page, "xz")["zoom"]
     assert decided[0].value["thickness_angstrom"] == pytest.approx(
         made.truths["TS_04"].thickness_angstrom, abs=2 * PARAMS.pixel_size_angstrom / zoom
@@ -211,12 +200,9 @@ def test_ctf_page_shows_the_failed_fit_and_leaves_it_out(window: Any, served: Se
     opened.shot("ctf")
     page.keyboard.press("x")
     project = served.site.project("HIV-session")
-    for _ in range(60):
-        decided = in_force(project.decisions(), kind="tilt", item="TS_03")
-        if decided:
-            break
-        page.wait_for_timeout(50)
+    decided = eventually(lambda: in_force(project.decisions(), kind="tilt", item="TS_03"))
     assert [(one.target, one.why) for one in decided] == [("8", "CTF")]
     page.goto(f"{served.origin}{P}/series/TS_03?tilt=8")
+    wait_until_ready(page)
     page.wait_for_selector("#tilts tr[data-acquisition='8']")
     assert page.inner_text("#tilts tr[data-acquisition='8'] td:last-child") == "CTF"

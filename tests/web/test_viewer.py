@@ -14,7 +14,7 @@ from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.web.files_view import FilesView
 from cryoloom.web.images import ImageShelf
 from cryoloom.web.site import Site
-from makers.browser import Served, serving
+from makers.browser import Served, eventually, serving, wait_until_ready
 
 SHAPE = (40, 200, 300)
 BRIGHT = (11, 150, 60)  # z, y, x of the corner of a bright block of 12 x 12 x 12
@@ -76,18 +76,17 @@ def test_a_bright_voxel_is_bright_in_every_view(window: Any, served: Served) -> 
     dark = (z, 40, 200)
     page.evaluate(f"document.querySelector('slice-view').go({z})")
     assert settled(page)["shownIndex"] == z
-    assert grey(page, z, y, x) > 180 > grey(page, *dark)
+    eventually(lambda: grey(page, z, y, x) > 180 > grey(page, *dark))
     for axis, index in (("y", y), ("x", x)):
         page.click(f"button[data-axis={axis}]")
         page.evaluate(f"document.querySelector('slice-view').go({index})")
         settled(page)
-        assert grey(page, z, y, x) > 180
         far = (30, y, 250) if axis == "y" else (30, 40, x)
-        assert grey(page, *far) < 180
+        eventually(lambda far=far: grey(page, z, y, x) > 180 > grey(page, *far))  # type: ignore[misc]
 
 
 def test_thirty_keys_a_second_end_on_the_right_slice(window: Any, served: Served) -> None:
-    """All are drawn on an idle machine (benchmarks/web_slices.py); a busy one may drop a frame or two."""
+    """None is lost and none comes late; how many are drawn is measured by benchmarks/web_slices.py."""
     page = window(served).go("/files/0")
     settled(page)
     page.keyboard.press("Home")
@@ -105,10 +104,9 @@ def test_thirty_keys_a_second_end_on_the_right_slice(window: Any, served: Served
         page.keyboard.press("ArrowUp")
         page.wait_for_timeout(33)
     assert settled(page, exact=False)["index"] == 30
+    page.wait_for_function("() => window.seen.at(-1) === 30")
     seen = page.evaluate("window.seen")
     assert seen == sorted(seen)
-    assert len(set(seen)) >= 24
-    assert seen[-1] == 30
 
 
 def test_contrast_asks_the_server_for_nothing_until_it_rests(window: Any, served: Served) -> None:
@@ -116,13 +114,19 @@ def test_contrast_asks_the_server_for_nothing_until_it_rests(window: Any, served
     page = opened.go("/files/0")
     settled(page)
     dark_before = grey(page, 5, 40, 200)
-    n = len(opened.requests)
-    page.evaluate("() => { const v = document.querySelector('slice-view'); v.setWindow(-20, 3) }")
-    page.wait_for_timeout(60)
-    assert grey(page, 5, 40, 200) > dark_before + 40
-    assert len(opened.requests) == n
+    n_asked = page.evaluate(
+        """() => new Promise((resolve) => {
+            const view = document.querySelector('slice-view');
+            const count = () => performance.getEntriesByType('resource').length;
+            const before = count();
+            view.addEventListener('drawn', () => resolve(count() - before), { once: true });
+            view.setWindow(-20, 3);
+        })"""
+    )
+    assert n_asked == 0
+    eventually(lambda: grey(page, 5, 40, 200) > dark_before + 40)
     page.keyboard.press("i")
-    assert grey(page, 5, 40, 200) < 128
+    eventually(lambda: grey(page, 5, 40, 200) < 128)
 
 
 def test_zoom_pan_and_the_value_under_the_pointer(window: Any, served: Served) -> None:
@@ -157,6 +161,7 @@ def test_the_address_holds_slice_and_axis(window: Any, served: Served) -> None:
     page.keyboard.press("PageUp")
     index = settled(page)["index"]
     page.reload()
+    wait_until_ready(page)
     assert settled(page)["index"] == index
     assert state(page)["axis"] == "y"
 

@@ -1,6 +1,7 @@
 /** Bead fixer: residuals worst first, gaps, positions by hand, solved again in the page. Keys are those of IMOD. */
 
-import { addKeys, attempt, base, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { decide } from "./decisions.js";
 import { Plot } from "./plot.js";
 import "./slice-view.js";
 import "./window-slider.js";
@@ -217,7 +218,7 @@ async function setPosition(position) {
   if (!isOwner || at.track === null) return;
   const { acquisition_index: acquisition } = facts.tilts[at.tilt];
   const value = position ? { x_angstrom: Number(position[0].toFixed(2)), y_angstrom: Number(position[1].toFixed(2)) } : { x_angstrom: null, y_angstrom: null };
-  const done = await attempt(() => send(`${base}/decide`, { changes: [{ kind: "track", item: facts.name, target: `${at.track}/${acquisition}`, value }], page: "alignment" }));
+  const done = await attempt(() => decide([{ kind: "track", item: facts.name, target: `${at.track}/${acquisition}`, value }], "", "alignment"));
   if (done) await refresh();
 }
 
@@ -240,13 +241,13 @@ async function clicked(event, shown, place) {
   if (found) await setPosition([found.x_angstrom, found.y_angstrom]);
 }
 
-async function refresh() {
+const refresh = follow(async () => {
   const name = facts.name;
   const next = await get(`${base}/align/${encodeURIComponent(name)}/facts.json`).catch(() => null);
   if (!next || name !== facts.name) return;
   take(next);
   show();
-}
+}, ["decided"]); // not at every change of the project: a new solution would take the place of what is compared
 
 async function solveAgain() {
   const before = facts.summary;
@@ -265,7 +266,7 @@ async function acceptSolution() {
 
 async function revert() {
   const changes = facts.observations.filter((one) => one[8]).map((one) => ({ kind: "track", item: facts.name, target: `${one[0]}/${facts.tilts[one[1]].acquisition_index}`, value: null }));
-  if (changes.length && (await attempt(() => send(`${base}/decide`, { changes, page: "alignment" })))) await refresh();
+  if (changes.length && (await attempt(() => decide(changes, "", "alignment")))) await refresh();
 }
 
 const open = (name) => location.assign(`${base}/align/${encodeURIComponent(name)}`);
@@ -306,7 +307,6 @@ byId("unseen").addEventListener("click", () => setPosition(null));
 byId("solve").addEventListener("click", solveAgain);
 byId("accept").addEventListener("click", acceptSolution);
 byId("revert").addEventListener("click", revert);
-document.addEventListener("decided", refresh);
 const whenShown = (run) => () => (view.info ? run() : false);
 addKeys([
   ...viewKeys(view, slider),

@@ -12,6 +12,15 @@ export async function send(path, data = {}, method = "POST") {
   return answer;
 }
 
+let lastSent = Promise.resolve();
+
+/** Send a change after all those before it have been answered: two decisions about one thing keep their order. */
+export function sendInOrder(path, data) {
+  const answer = lastSent.then(() => send(path, data));
+  lastSent = answer.catch(() => {});
+  return answer;
+}
+
 /** Get JSON; throws an Error with the server's sentence. */
 export async function get(path) {
   const response = await fetch(path, { headers: { accept: "application/json" } });
@@ -52,6 +61,22 @@ export async function attempt(work) {
     tell(error.message, true);
     return undefined;
   }
+}
+
+/**
+ * Keep a page up to date: `read` runs after these events of the document, never twice at a time, and once more where something
+ * changed while it ran. Gives a function that asks for it; what that returns settles when a read begun later ended.
+ */
+export function follow(read, events = ["changed", "decided"]) {
+  let running = null;
+  let next = null;
+  const refresh = () => {
+    if (!running) running = read().finally(() => (running = null));
+    else next ??= running.catch(() => {}).then(() => ((next = null), refresh()));
+    return next ?? running;
+  };
+  for (const name of events) document.addEventListener(name, refresh);
+  return refresh;
 }
 
 /** An element with attributes and children; text stays text. */
@@ -135,7 +160,7 @@ if (project) {
   addKeys([...document.querySelectorAll("#rail a")].map((link) => ({ key: link.title, does: `go to ${link.textContent.trim()}`, run: () => location.assign(link.href) })));
   if (document.body.dataset.role === "owner") {
     const undo = (path, what) => async () => {
-      const answer = await attempt(() => send(`${base}/${path}`));
+      const answer = await attempt(() => sendInOrder(`${base}/${path}`));
       if (!answer) return;
       tell(`${what}: ${answer.text}`);
       document.dispatchEvent(new CustomEvent("decided", { detail: answer }));
@@ -148,6 +173,10 @@ if (project) {
   }
   listen();
 }
+
+// A page is ready when its own scripts have run to their end: keys pressed before have nobody who hears them.
+Promise.all([...document.querySelectorAll("script[type=module]")].map((script) => import(script.src)))
+  .then(() => (document.body.dataset.ready = "true"));
 
 /** Events of the project: `document` gets "changed" with what changed; the lamp says whether the line is up. */
 function listen() {

@@ -1,8 +1,8 @@
 /** CTF: small multiples of all series, worst fit first; one series with points, model, profile and rings. */
 
-import { addKeys, attempt, base, get, make, pageData } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData } from "./app.js";
 import { Plot } from "./plot.js";
-import { decideTilts } from "./tilt-decisions.js";
+import { decideTilts, withDecisions } from "./tilt-decisions.js";
 
 const byId = (id) => document.getElementById(id);
 const isOwner = document.body.dataset.role === "owner";
@@ -53,15 +53,18 @@ function small(canvas, { tilt_deg: x, defocus_um: y, state }) {
 
 const numbers = (name, scale = 1) => rows.map((row) => (row[name] ?? NaN) * scale);
 
+let nOpened = 0;
 async function open(name) {
+  const [mine, asked] = [++nOpened, performance.now()];
   const next = await attempt(() => get(`${base}/ctf/${encodeURIComponent(name)}/facts.json`));
-  if (!next) return;
+  if (!next || mine !== nOpened) return; // another was asked for meanwhile
+  const selected = facts?.name === name ? chosen.map((i) => rows[i].acquisition_index) : [];
   const here = facts?.name === name ? rows[at]?.acquisition_index : Number(address.get("tilt") ?? NaN);
   facts = next;
-  rows = facts.rows.filter((row) => Number.isFinite(row.defocus_u_angstrom));
+  rows = withDecisions(name, facts.rows, asked).filter((row) => Number.isFinite(row.defocus_u_angstrom));
   address.set("series", name);
-  chosen = [];
-  for (const plot of [defocus, resolution]) plot.chosen = new Set();
+  chosen = selected.map((index) => rows.findIndex((row) => row.acquisition_index === index)).filter((i) => i >= 0);
+  for (const plot of [defocus, resolution]) plot.chosen = new Set(chosen);
   byId("title").textContent = name;
   byId("hand").textContent = Number.isFinite(facts.handedness) ? `hand ${facts.handedness > 0 ? "+1" : "-1"}${Number.isFinite(facts.handedness_gain_nats) ? `, evidence ${facts.handedness_gain_nats.toFixed(0)} nats (20 are asked for)` : ""}` : "";
   byId("refit").href = `${base}/new?step=estimate_ctf${facts.run ? `&like=${facts.run}` : ""}`;
@@ -144,11 +147,11 @@ async function decide(keep) {
   });
 }
 
-async function refresh() {
+follow(async () => {
   grid = (await get(`${base}/ctf/grid.json`).catch(() => null)) ?? grid;
   drawGrid();
   if (facts) await open(facts.name);
-}
+});
 
 const stepSeries = (by) => {
   const names = [...byId("grid").children].map((one) => one.dataset.series);
@@ -159,8 +162,6 @@ const stepSeries = (by) => {
 byId("exclude").addEventListener("click", () => decide(false));
 byId("keep").addEventListener("click", () => decide(true));
 byId("sort").addEventListener("change", drawGrid);
-document.addEventListener("changed", refresh);
-document.addEventListener("decided", refresh);
 addKeys([
   { key: "ArrowRight", does: "next tilt", run: () => go(at + 1) },
   { key: "ArrowLeft", does: "previous tilt", run: () => go(at - 1) },

@@ -1,17 +1,17 @@
 /** The run graph: follows the project, keeps focus and scroll. */
 
-import { addKeys, attempt, base, send, tell } from "./app.js";
+import { addKeys, attempt, base, follow, send, tell } from "./app.js";
 
 const cards = document.getElementById("cards");
 
-async function refresh() {
+follow(async () => {
   const response = await fetch(`${base}/graph.html${location.search}`).catch(() => null);
   if (!response?.ok) return;
   const focused = document.activeElement?.dataset?.run;
   const parsed = new DOMParser().parseFromString(await response.text(), "text/html");
   cards.replaceChildren(...parsed.body.childNodes);
   if (focused) cards.querySelector(`[data-run="${CSS.escape(focused)}"]`)?.focus();
-}
+});
 
 function move(by) {
   const all = [...cards.querySelectorAll("a")];
@@ -24,7 +24,6 @@ document.getElementById("refresh")?.addEventListener("click", async (event) => {
   const job = await attempt(() => send(`${base}/resume`));
   if (job) tell(`Started: ${job.command}`);
 });
-document.addEventListener("changed", refresh);
 addKeys([
   { key: "ArrowRight", does: "next run", run: () => move(1) },
   { key: "ArrowLeft", does: "previous run", run: () => move(-1) },

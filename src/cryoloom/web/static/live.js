@@ -1,6 +1,6 @@
 /** A session as it is acquired. Limits are dragged in the plots and kept in this browser. */
 
-import { addKeys, base, get, make, pageData } from "./app.js";
+import { addKeys, base, follow, get, make, pageData } from "./app.js";
 import { Plot } from "./plot.js";
 
 const byId = (id) => document.getElementById(id);
@@ -86,12 +86,10 @@ function drag(event, key) {
   addEventListener("pointerup", end, { once: true });
 }
 
-async function refresh() {
+const refresh = follow(async () => {
   facts = (await get(`${base}/live.json`).catch(() => null)) ?? facts;
   draw();
-}
-
-document.addEventListener("changed", refresh);
+});
 setInterval(refresh, 10000);
 addKeys([{ key: "F", does: "follow the newest, or not", run: () => byId("follow").click() }, { key: "L", does: "limits as they were at first", run: () => { limits = {}; localStorage.removeItem(store); draw(); } }]);
 draw();

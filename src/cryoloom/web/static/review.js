@@ -1,9 +1,9 @@
 /** Doubted tilts of all series, worst first: one key each. */
 
-import { addKeys, base, get, make, pageData } from "./app.js";
+import { addKeys, base, follow, get, make, pageData } from "./app.js";
 import "./slice-view.js";
 import "./window-slider.js";
-import { decideTilts, proposedReason, stateOf } from "./tilt-decisions.js";
+import { decideTilts, proposedReason, stateOf, withDecisions } from "./tilt-decisions.js";
 import { viewKeys } from "./view-keys.js";
 
 const view = document.getElementById("view");
@@ -18,11 +18,13 @@ let attached = false;
 
 const idOf = (tilt) => `${tilt.series}\n${tilt.acquisition_index}`;
 
-/** Take facts; the order of what is on screen stays, new ones come at the end. */
-function take(next) {
+/** Take facts asked for at a time; the order of what is on screen stays, new ones come at the end. */
+function take(next, asked) {
   facts = next;
+  for (const tilt of next.tilts) withDecisions(tilt.series, [tilt], asked);
   const fresh = new Map(next.tilts.map((tilt) => [idOf(tilt), tilt]));
-  const kept = tilts.filter((tilt) => fresh.has(idOf(tilt))).map((tilt) => fresh.get(idOf(tilt)));
+  // Tilts of a series that is being read again are not in the answer; they stay as they are.
+  const kept = tilts.map((tilt) => fresh.get(idOf(tilt)) ?? (next.n_waiting ? tilt : null)).filter(Boolean);
   const known = new Set(kept.map(idOf));
   tilts = [...kept, ...next.tilts.filter((tilt) => !known.has(idOf(tilt)))];
   document.getElementById("page").hidden = !tilts.length;
@@ -34,7 +36,11 @@ async function keyOf(address) {
   return infos.get(address);
 }
 
+let drawn = "";
 function drawStrip() {
+  const ids = tilts.map(idOf).join("\n\n");
+  if (ids === drawn) return;
+  drawn = ids;
   document.getElementById("strip").replaceChildren(
     ...tilts.map((tilt, i) => {
       const picture = make("img", { loading: "lazy", alt: "", width: "96", height: "92" });
@@ -107,17 +113,18 @@ function giveReason(number) {
   return true;
 }
 
-async function refresh() {
+const refresh = follow(async () => {
+  const asked = performance.now();
   const next = await get(`${base}/review.json`).catch(() => null);
   if (!next) return;
   const here = tilts[at] && idOf(tilts[at]);
-  take(next);
+  take(next, asked);
   drawStrip();
   at = Math.max(0, tilts.findIndex((tilt) => idOf(tilt) === here));
   redraw();
   if (!here) go(0);
   if (facts.n_waiting) setTimeout(refresh, 1500);
-}
+});
 
 document.getElementById("exclude").addEventListener("click", () => decide(false));
 document.getElementById("keep").addEventListener("click", () => decide(true));
@@ -125,8 +132,6 @@ for (const id of ["exclude", "keep"]) document.getElementById(id).disabled = !is
 document.getElementById("reasons").append(
   ...Object.entries(facts.reasons).map(([number, reason]) =>
     make("button", { title: `${reason} (${number})`, "aria-label": reason, onclick: () => giveReason(number) || decide(false, reason) }, `${number} ${reason}`)));
-document.addEventListener("changed", refresh);
-document.addEventListener("decided", refresh);
 addKeys([
   ...viewKeys(view, slider).filter(({ key }) => !["ArrowUp", "ArrowDown", "PageUp", "PageDown", "Home", "End"].includes(key)),
   { key: "ArrowRight", does: "next doubted tilt", run: () => void go(at + 1) },
@@ -139,7 +144,7 @@ addKeys([
   ...Object.entries(facts.reasons).map(([number, reason]) => ({ key: number, does: `after x: the reason is ${reason}`, run: () => giveReason(number) })),
   { key: "Enter", does: "open the series", run: () => location.assign(document.getElementById("open").href) },
 ]);
-take(facts);
+take(facts, 0);
 drawStrip();
 const wanted = new URLSearchParams(location.search);
 await go(Math.max(0, tilts.findIndex((tilt) => tilt.series === wanted.get("series") && String(tilt.acquisition_index) === wanted.get("tilt"))));

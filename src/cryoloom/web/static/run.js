@@ -1,6 +1,7 @@
 /** One run: its items, parameters, note; stop, resume, delete. */
 
-import { addKeys, attempt, base, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { decide, notYetIn } from "./decisions.js";
 import { showJobs } from "./jobs.js";
 
 let facts = pageData();
@@ -41,10 +42,12 @@ function draw() {
   for (const id of ["stop", "delete"]) if (byId(id)) byId(id).disabled = id === "stop" ? facts.state !== "running" : facts.state === "running";
 }
 
-async function refresh() {
+follow(async () => {
+  const asked = performance.now();
   facts = (await get(`${base}/run/${facts.id}/facts.json`).catch(() => null)) ?? facts;
+  facts.comment = notYetIn("comment", `run:${facts.id}`, asked).get("")?.change.value ?? facts.comment;
   draw();
-}
+});
 
 byId("compare").append(...facts.same.map(([id, node]) => make("option", { value: String(id) }, `run ${id} ${node}`)));
 byId("compare-row").hidden = !facts.same.length;
@@ -54,7 +57,7 @@ byId("compare").addEventListener("change", async (event) => {
 });
 byId("comment").addEventListener("change", () =>
   attempt(async () => {
-    await send(`${base}/decide`, { changes: [{ kind: "comment", item: `run:${facts.id}`, value: byId("comment").value }], page: "run" });
+    await decide([{ kind: "comment", item: `run:${facts.id}`, value: byId("comment").value }], "", "run");
     tell("The note is kept.");
   }));
 const start = (path, method) => async () => {
@@ -75,7 +78,5 @@ byId("sure-yes").addEventListener("click", async () => {
   byId("sure").close();
   await start(`${base}/run/${facts.id}`, "DELETE")();
 });
-document.addEventListener("changed", refresh);
-document.addEventListener("decided", refresh);
 addKeys([{ key: "e", does: "copy and edit", run: () => location.assign(`${base}/new?like=${facts.id}`) }]);
 draw();

@@ -1,10 +1,10 @@
 /** One tilt series: look, leave out, keep. Decisions are made at once; there is nothing to save. */
 
-import { addKeys, attempt, base, get, make, pageData } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData } from "./app.js";
 import "./slice-view.js";
 import "./window-slider.js";
 import { Plot } from "./plot.js";
-import { decideTilts, proposedReason, sign, stateOf } from "./tilt-decisions.js";
+import { decideTilts, proposedReason, sign, stateOf, withDecisions } from "./tilt-decisions.js";
 import { playKeys, viewKeys } from "./view-keys.js";
 
 const view = document.getElementById("view");
@@ -47,9 +47,10 @@ function relativeMeans() {
   return rows.map((row, i) => means[i] / Math.exp(level + slope / Math.cos((row.tilt_deg * Math.PI) / 180)));
 }
 
-function take(next) {
+/** Take facts that were asked for at a time. */
+function take(next, asked) {
   facts = next;
-  rows = facts.rows;
+  rows = withDecisions(facts.name, facts.rows, asked);
   bySection.clear();
   rows.forEach((row, i) => row.section !== null && bySection.set(row.section, i));
   document.title = `${facts.name}`;
@@ -60,7 +61,8 @@ function take(next) {
   failure.hidden = !facts.failure;
   failure.textContent = facts.failure ? `${facts.failure[0]} failed: ${facts.failure[1]}` : "";
   const which = document.getElementById("which");
-  which.replaceChildren(...facts.images.map((image, i) => make("option", { value: String(i) }, image.title)));
+  const title = which.selectedOptions[0]?.textContent;
+  which.replaceChildren(...facts.images.map((image, i) => make("option", { value: String(i), selected: image.title === title }, image.title)));
   which.hidden = facts.images.length < 2;
   const x = angles();
   plots.mean.set({ lines: [{ x, y: relativeMeans() }] });
@@ -162,16 +164,18 @@ async function showImages(keep) {
   slider.attach(view);
 }
 
+let nOpened = 0;
 async function open(name) {
+  const [mine, asked] = [++nOpened, performance.now()];
   const next = await attempt(() => get(`${base}/series/${encodeURIComponent(name)}/facts.json`));
-  if (!next) return;
+  if (!next || mine !== nOpened) return; // another was asked for meanwhile
   address.delete("tilt");
   history.pushState(null, "", `${base}/series/${encodeURIComponent(name)}?${address}`);
-  await show(next);
+  await show(next, asked);
 }
 
-async function show(next) {
-  take(next);
+async function show(next, asked) {
+  take(next, asked);
   const wanted = rows.findIndex((row) => String(row.acquisition_index) === address.get("tilt"));
   const least = rows.reduce((best, row, i) => (Math.abs(row.tilt_deg) < Math.abs(rows[best]?.tilt_deg ?? 999) ? i : best), 0);
   at = wanted >= 0 ? wanted : least;
@@ -204,15 +208,15 @@ function giveReason(number) {
   return true;
 }
 
-async function refresh() {
-  const name = facts.name;
+const refresh = follow(async () => {
+  const [name, asked] = [facts.name, performance.now()];
   const next = await get(`${base}/series/${encodeURIComponent(name)}/facts.json`).catch(() => null);
   if (!next || facts.name !== name) return;
   const here = rows[at]?.acquisition_index;
-  take(next);
+  take(next, asked);
   at = Math.max(0, rows.findIndex((row) => row.acquisition_index === here));
   redraw();
-}
+});
 
 function setAligned(on) {
   isAligned = on;
@@ -259,8 +263,6 @@ document.getElementById("reasons").append(
     make("button", { title: `${reason}: reason of what was just left out (${number})`, "aria-label": reason, onclick: () => giveReason(number) || decide(false, reason) }, number)),
 );
 addEventListener("popstate", () => location.reload());
-document.addEventListener("changed", refresh);
-document.addEventListener("decided", refresh);
 
 addKeys([
   ...viewKeys(view, slider),
@@ -274,5 +276,5 @@ addKeys([
   ...Object.entries(facts.reasons).map(([number, reason]) => ({ key: number, does: `after x: the reason is ${reason}`, run: () => giveReason(number) })),
 ]);
 setAligned(isAligned);
-await show(facts);
+await show(facts, 0);
 view.focus();

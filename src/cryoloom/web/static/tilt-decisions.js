@@ -1,6 +1,7 @@
 /** Leaving tilts out and keeping them: shown at once, made durable by the server, taken back where it refuses. */
 
-import { base, make, send, tell } from "./app.js";
+import { make, tell } from "./app.js";
+import { decide, notYetIn } from "./decisions.js";
 
 /** State of a row as a word, and its sign. */
 export function stateOf(row) {
@@ -18,19 +19,29 @@ export function sign(row) {
   return make("span", { class: `sign ${state}`, title: by }, words);
 }
 
+const decided = (keep, why) => ({ excluded: !keep, kept: keep, reason: keep ? "" : why, by_user: true, excluded_by: "you", is_open: false });
+
+/** Rows of a series as the server gave them when asked at `asked`, with what was decided since. */
+export function withDecisions(series, rows, asked) {
+  const newer = notYetIn("tilt", series, asked);
+  for (const row of rows) {
+    const one = newer.get(String(row.acquisition_index));
+    if (one) Object.assign(row, decided(one.change.value.keep, one.why));
+  }
+  return rows;
+}
+
 /**
  * Decide on tilts of a series. The rows change at once; `redraw` is called then, and again where the server refuses.
  * Gives true where it is durable.
  */
 export async function decideTilts(series, rows, keep, why, page, redraw) {
   const before = rows.map((row) => ({ ...row }));
-  for (const row of rows) {
-    Object.assign(row, { excluded: !keep, kept: keep, reason: keep ? "" : why, by_user: true, excluded_by: "you", is_open: false });
-  }
+  for (const row of rows) Object.assign(row, decided(keep, why));
   redraw();
   try {
     const changes = rows.map((row) => ({ kind: "tilt", item: series, target: row.acquisition_index, value: { keep } }));
-    await send(`${base}/decide`, { changes, why, page });
+    await decide(changes, why, page);
     return true;
   } catch (error) {
     rows.forEach((row, i) => Object.assign(row, before[i]));

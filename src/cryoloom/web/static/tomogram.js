@@ -1,6 +1,7 @@
 /** A tomogram: three linked slices, variants, the slab, picks and the models they lie on. */
 
-import { addKeys, attempt, base, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { decide as record, notYetIn } from "./decisions.js";
 import "./slice-view.js";
 import "./window-slider.js";
 import { drawModels, drawPicks, drawSlab, inPlane } from "./tomogram-layers.js";
@@ -127,8 +128,25 @@ async function showVariant(i, keep = true) {
   redraw();
 }
 
-function take(next, isNew) {
-  facts = next;
+/** Facts asked for at a time, with what was decided since. */
+function withNewer(found, asked) {
+  for (const [target, { change }] of notYetIn("pick", found.name, asked)) {
+    const [set, number] = target.split("/");
+    const points = (found.picks[set] ?? []).filter((pick) => pick[0] !== number);
+    found.picks[set] = change.value ? [...points, [number, ...change.value, "you"]] : points;
+    if (!found.picks[set].length) delete found.picks[set];
+  }
+  for (const [target, { change }] of notYetIn("model", found.name, asked)) {
+    found.models = found.models.filter((model) => model.id !== target);
+    if (change.value) found.models.push({ id: target, ...change.value, who: "you" });
+  }
+  const slab = notYetIn("slab", found.name, asked).get("");
+  if (slab) found.slab = { ...slab.change.value, by: "user" };
+  return found;
+}
+
+function take(next, isNew, asked) {
+  facts = withNewer(next, asked);
   document.title = `${facts.name} tomogram`;
   byId("title").textContent = facts.name;
   byId("previous").disabled = !facts.previous;
@@ -176,18 +194,18 @@ function says() {
 
 async function decide(changes, why = "") {
   if (!isOwner) return false;
-  const done = await attempt(() => send(`${base}/decide`, { changes, why, page: "tomogram" }));
+  const done = await attempt(() => record(changes, why, "tomogram"));
   if (done) await refresh();
   return Boolean(done);
 }
 
-async function refresh() {
-  const name = facts.name;
+const refresh = follow(async () => {
+  const [name, asked] = [facts.name, performance.now()];
   const next = await get(`${base}/tomo/${encodeURIComponent(name)}/facts.json`).catch(() => null);
   if (!next || facts.name !== name) return;
-  take(next, next.variants.length !== facts.variants.length);
+  take(next, next.variants.length !== facts.variants.length, asked);
   redraw();
-}
+});
 
 // Tools
 
@@ -353,12 +371,14 @@ function dragSlab(what, view, here) {
   return true;
 }
 
+let nOpened = 0;
 async function open(name) {
+  const [mine, asked] = [++nOpened, performance.now()];
   const next = await attempt(() => get(`${base}/tomo/${encodeURIComponent(name)}/facts.json`));
-  if (!next) return;
+  if (!next || mine !== nOpened) return; // another was asked for meanwhile
   history.pushState(null, "", `${base}/tomo/${encodeURIComponent(name)}?${address}`);
   const before = facts.variants[variant]?.title;
-  take(next, true);
+  take(next, true, asked);
   await showVariant(Math.max(0, facts.variants.findIndex((one) => one.title === before)));
 }
 
@@ -386,8 +406,6 @@ function respaced() {
   decide([{ kind: "model", item: facts.name, target: model.id, value }]);
 }
 
-document.addEventListener("changed", refresh);
-document.addEventListener("decided", refresh);
 addEventListener("popstate", () => location.reload());
 addKeys([
   ...viewKeys({ step: (by) => active.step(by), go: (i) => active.go(i), zoomBy: (f) => active.zoomBy(f), fit, requestFullscreen: () => active.requestFullscreen(), get info() { return active.info; }, get axis() { return active.axis; } }, slider),
@@ -402,7 +420,7 @@ addKeys([
   { key: "Escape", does: "leave the tool", run: () => choose("select") },
 ]);
 choose("select");
-take(facts, true);
+take(facts, true, 0);
 const wanted = facts.variants.findIndex((one) => String(one.run) === address.get("variant"));
 const chosen = facts.variants.findIndex((one) => one.run === facts.chosen);
 await showVariant(wanted >= 0 ? wanted : chosen >= 0 ? chosen : facts.variants.length - 1, false);

@@ -1,0 +1,35 @@
+/** Decisions of this page's user: sent in their order, and laid over the server's facts until these hold them. */
+
+import { base, sendInOrder } from "./app.js";
+
+const pending = new Map(); // subject -> {change, why, durable: when the server had it}
+const subjectOf = ({ kind, item, target = "" }) => `${kind}\n${item}\n${target}`;
+
+/** Decide; gives the server's answer when it is durable, throws an Error with its sentence where it is refused. */
+export async function decide(changes, why, page) {
+  const entries = changes.map((change) => ({ change, why, durable: Infinity }));
+  for (const entry of entries) pending.set(subjectOf(entry.change), entry);
+  try {
+    const answer = await sendInOrder(`${base}/decide`, { changes, why, page });
+    for (const entry of entries) entry.durable = performance.now();
+    return answer;
+  } catch (error) {
+    for (const entry of entries) if (pending.get(subjectOf(entry.change)) === entry) pending.delete(subjectOf(entry.change));
+    throw error;
+  }
+}
+
+/** Decisions on an item that facts asked for at `asked` (performance.now()) may not hold yet: {change, why} by target. */
+export function notYetIn(kind, item, asked) {
+  const found = new Map();
+  for (const [subject, entry] of pending) {
+    if (entry.durable < asked) pending.delete(subject);
+    else if (entry.change.kind === kind && entry.change.item === item) found.set(String(entry.change.target ?? ""), entry);
+  }
+  return found;
+}
+
+// What was taken back is no longer to be shown as decided.
+document.addEventListener("decided", (event) => {
+  for (const decision of event.detail.decisions) pending.delete(subjectOf(decision));
+});
