@@ -11,6 +11,7 @@ import numpy as np
 
 from cryoloom.engine.worker.item_log import ItemLog
 from cryoloom.engine.worker.parts import PartContext
+from cryoloom.engine.worker.program_calls import run_call
 from cryoloom.engine.worker.programs import run_program
 from cryoloom.model import ArrayTable, Movie, MovieFrames
 
@@ -84,6 +85,19 @@ class MemoryContext:
             environment=environment,
             stdin=stdin,
         )
+
+    def call(self, call, *, timeout_s=None):
+        output, found = run_call(
+            call,
+            folder=self.scratch(),
+            log=ItemLog(self.scratch() / "log.txt", ""),
+            look=lambda: None,
+            n_threads=self.n_threads,
+            device=self.device,
+            timeout_s=timeout_s,
+        )
+        self.records.setdefault("programs", {})[found.program.name] = {"version": found.version}
+        return output
 
     def scratch(self):
         if self.scratch_folder is None:

@@ -11,9 +11,9 @@ from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Til
 __all__ = ["aligned", "make_series"]
 
 
-def make_series(name="TS_01", n_tilts=5, shape_yx=(12, 16), pixel_size_angstrom=2.0, rng=None):
+def make_series(name="TS_01", n_tilts=5, shape_yx=(12, 16), pixel_size_angstrom=2.0, rng=None, step_deg=3.0):
     """A dose-symmetric series whose pixels tell their acquisition index."""
-    angles = [3.0 * (-1) ** k * ((k + 1) // 2) for k in range(n_tilts)]
+    angles = [step_deg * (-1) ** k * ((k + 1) // 2) for k in range(n_tilts)]
     order = np.argsort(angles)
     tilts = tuple(
         Tilt(int(k), angles[k], 3.0 * k, 3.0 * k + 3.0, section=section) for section, k in enumerate(order)

@@ -12,13 +12,14 @@ _HEAD = """# Steps
 
 Made from the steps' declarations by `cryoloom steps --markdown`; do not edit. On the command line every
 parameter is an option of `cryoloom run STEP` (underscores become dashes) and a
-`--set STEP.PARAMETER=VALUE` of `cryoloom process`.
+`--set STEP.PARAMETER=VALUE` of `cryoloom process`. Steps that run outside programs are in
+[programs.md](programs.md).
 """
 
 
 def steps_as_markdown() -> str:
     """Markdown with one section a step: what it does, its parameters, its citations."""
-    steps = all_steps().values()
+    steps = [step for step in all_steps().values() if not step.programs]
     table = ["| step | works on | what it does |", "|---|---|---|"]
     table += [f"| [{s.name}](#{s.name}) | {s.per.replace('_', ' ')} | {s.summary} |" for s in steps]
     return "\n".join([_HEAD, *table, "", *(_section(step) for step in steps)])

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.contract.program import Call
 from cryoloom.model import Movie, MovieFrames, PixelSink, Table
 
 __all__ = ["JsonValue", "PartFunction", "ProgramOutput", "StepContext"]
@@ -124,6 +125,14 @@ class StepContext(Protocol):
         The program ends with the task, whatever ends that. Raises UserInputError where there is no such
         program, TransientError where it was killed, took longer than ``timeout_s`` or the disk is full, and
         DataUnfitError with the last lines it printed where it fails.
+        """
+
+    def call(self, call: Call, *, timeout_s: float | None = None) -> ProgramOutput:
+        """Run a declared program in `scratch`, found and started as this machine's settings say.
+
+        The files it must write are there and not empty afterwards; its version is kept with the item. Raises
+        as `run` does, UserInputError where the program is missing, too old, without a licence or without the
+        GPU it needs, and DataUnfitError with its first error where a file is missing.
         """
 
     def open_movie(self, movie: Movie) -> MovieFrames:

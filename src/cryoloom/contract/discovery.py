@@ -1,4 +1,4 @@
-"""Find the steps: every module of `cryoloom.steps` that declares one."""
+"""Find the steps: every module of `cryoloom.steps` and below `cryoloom.programs` that declares one."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from cryoloom.errors import UserInputError
 
 __all__ = ["all_steps", "find_step", "planned_step", "step_summaries"]
 
-_FOLDER = "cryoloom.steps"
+_FOLDERS = ("cryoloom.steps", "cryoloom.programs")
+"""The second has a room for each suite of programs."""
 
 
 @functools.cache
 def all_steps() -> MappingProxyType[str, Step]:
     """Every step by name, in alphabetical order."""
     found: dict[str, Step] = {}
-    folder = importlib.import_module(_FOLDER)  # by name: the contract stands below the steps
-    for module_info in pkgutil.iter_modules(folder.__path__):
-        module = importlib.import_module(f"{_FOLDER}.{module_info.name}")
-        for value in vars(module).values():
-            declared = getattr(value, "declaration", None)
-            if isinstance(declared, Step) and declared.function.__module__ == module.__name__:
-                found[declared.name] = declared
+    for name in _FOLDERS:
+        folder = importlib.import_module(name)  # by name: the contract stands below the steps
+        for module_info in pkgutil.walk_packages(folder.__path__, f"{name}."):
+            module = importlib.import_module(module_info.name)
+            for value in vars(module).values():
+                declared = getattr(value, "declaration", None)
+                if isinstance(declared, Step) and declared.function.__module__ == module.__name__:
+                    found[declared.name] = declared
     return MappingProxyType(dict(sorted(found.items())))
 
 
@@ -38,8 +40,8 @@ def all_steps() -> MappingProxyType[str, Step]:
 def step_summaries() -> MappingProxyType[str, str]:
     """First sentence of every step by name, read from the source: no step is imported."""
     found: dict[str, str] = {}
-    folders = importlib.import_module(_FOLDER).__path__
-    for path in (path for folder in folders for path in Path(folder).glob("*.py")):
+    folders = [folder for name in _FOLDERS for folder in importlib.import_module(name).__path__]
+    for path in (path for folder in folders for path in Path(folder).rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
                 found[name] = (ast.get_docstring(node) or "").split("\n", 1)[0]

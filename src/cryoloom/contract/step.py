@@ -15,10 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from cryoloom.contract.context import JsonValue, PartFunction, ProgramOutput, StepContext
 from cryoloom.contract.figures import Figure, Record, check_declared
+from cryoloom.contract.program import Call, Program
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 
 __all__ = [
+    "PROGRAMS_RECORD",
     "FurtherInput",
     "Gathered",
     "JsonValue",
@@ -51,6 +53,10 @@ class StepParams(BaseModel):
 
 MemoryEstimate = Callable[[Any, Any], int]
 OutsideFacts = Callable[[str, Any], JsonValue]
+MakeCalls = Callable[[Any, Any, Any], Sequence[Call]]
+
+PROGRAMS_RECORD = Record("programs", "Outside programs that were run: version, place and reference.")
+"""Kept with every result of a step that runs outside programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,13 @@ class Step:
     """What decides an item's result and lies in files that parameters name: ``outside(item_name, params)``
     gives plain data (digests of their content) that become part of the cache key."""
 
+    programs: tuple[Program, ...] = ()
+    """Outside programs that the step runs."""
+    calls: MakeCalls | None = None
+    """``calls(item, params, workplace)``: the runs of these programs, as plain data."""
+    beside: str = ""
+    """The native step that does the same; "" where there is none."""
+
     @property
     def summary(self) -> str:
         """First line of the function's docstring."""
@@ -216,12 +229,18 @@ def step(
     source_of: Sequence[Knowledge] = (),
     hold_axis: Callable[[float], Mapping[str, Any]] | None = None,
     outside: OutsideFacts | None = None,
+    programs: Sequence[Program] = (),
+    calls: MakeCalls | None = None,
+    beside: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
 
     Raise ``version`` when the same input and parameters give another result: it is part of the cache key.
     The function stays an ordinary function; the declaration is its ``declaration`` attribute.
     """
+    if programs:
+        records = (*records, PROGRAMS_RECORD)
+        citations = (*citations, *dict.fromkeys(program.citation for program in programs))
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         params = inspect.signature(function, eval_str=True).parameters["params"].annotation
@@ -251,6 +270,9 @@ def step(
             source_of=tuple(source_of),
             hold_axis=hold_axis,
             outside=outside,
+            programs=tuple(programs),
+            calls=calls,
+            beside=beside,
         )
         _check(declared)
         cast(Any, function).declaration = declared
@@ -307,6 +329,8 @@ def _check(declared: Step) -> None:
         "the role of a further input ends in _from": (
             not all(role.endswith("_from") for role in declared.also_needs)
         ),
+        "a step that runs programs declares their calls": bool(declared.programs)
+        != (declared.calls is not None),
         "a further output has a plain name": not all(role.isidentifier() for role in declared.also_gives),
     }
     for sentence, is_wrong in faults.items():

@@ -11,21 +11,14 @@ from pathlib import Path
 import psutil
 import torch
 
+from cryoloom.contract import all_steps
+from cryoloom.contract.program import Program
 from cryoloom.engine.environment import describe_environment
+from cryoloom.engine.worker.program_finder import find_program, require_program
+from cryoloom.engine.worker.program_settings import load_program_settings, settings_path
+from cryoloom.errors import UserInputError
 
 __all__ = ["Finding", "examine"]
-
-_PROGRAMS = {
-    "relion_refine": "RELION: averaging on exported series",
-    "tilt": "IMOD: work on exported series, and look at files",
-    "AreTomo3": "alignment and reconstruction, to compare",
-    "AreTomo2": "alignment and reconstruction, to compare",
-    "ctffind": "CTF, to compare",
-    "MotionCor3": "motion correction, to compare",
-    "WarpTools": "work on exported series with Warp and M",
-    "sbatch": "Slurm: --executor slurm",
-}
-"""Programs that cryoloom does not need, and what each would be for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +46,44 @@ def examine() -> list[Finding]:
         _disk(Path.cwd()),
         _scratch(),
     ]
-    for program, purpose in _PROGRAMS.items():
-        place = shutil.which(program)
-        found = f"{place or 'not found; optional'} ({purpose})"
-        findings.append(Finding(program, found, place is not None))
-    return findings
+    slurm = shutil.which("sbatch")
+    findings.append(Finding("Slurm", slurm or "not found; optional (--executor slurm)", slurm is not None))
+    return [*findings, _program_settings(), *_programs()]
+
+
+def _program_settings() -> Finding:
+    """The file that says how outside programs are started."""
+    path = settings_path()
+    try:
+        settings = load_program_settings()
+    except UserInputError as error:
+        return Finding("program settings", error.message, False)
+    if not path.is_file():
+        return Finding("program settings", f"none at {path}; programs are looked for on the PATH", True)
+    return Finding("program settings", f"{path}: {', '.join(settings.suites) or 'no suites'}", True)
+
+
+def _programs() -> list[Finding]:
+    """Every program that a step can run: place, version and purpose."""
+    steps_of: dict[Program, list[str]] = {}
+    for step in all_steps().values():
+        for program in step.programs:
+            steps_of.setdefault(program, []).append(step.name)
+    return [
+        _program(program, names)
+        for program, names in sorted(steps_of.items(), key=lambda pair: (pair[0].suite, pair[0].name))
+    ]
+
+
+def _program(program: Program, step_names: list[str]) -> Finding:
+    purpose = f"{program.purpose}; {', '.join(step_names)}"
+    try:
+        if find_program(program) is None:
+            return Finding(program.name, f"not found; optional ({purpose})", False)
+        found = require_program(program)
+    except UserInputError as error:
+        return Finding(program.name, f"{error.message} ({purpose})", False)
+    return Finding(program.name, f"{found.place}, {found.version or 'version unknown'} ({purpose})", True)
 
 
 def _gpu() -> Finding:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from cryoloom.cli.parameters import allowed_values, default_text
+from cryoloom.cli.program_reference import programs_as_markdown
 from cryoloom.cli.reference import steps_as_markdown
 from cryoloom.contract import all_steps, find_step
 
@@ -19,14 +20,19 @@ console = Console()
 def steps(
     name: Annotated[str | None, typer.Argument(help="Show one step whole.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="The reference page of all steps.")] = False,
+    programs: Annotated[
+        bool, typer.Option("--programs", help="Steps that run outside programs, and these alone.")
+    ] = False,
 ) -> None:
     """The steps there are; with a name, what one does and every parameter it has."""
     if markdown:
-        print(steps_as_markdown())  # noqa: T201 - no line breaks, no colours
+        page = programs_as_markdown() if programs else steps_as_markdown()
+        print(page)  # noqa: T201 - no line breaks, no colours
         return
     if name is None:
         for step in all_steps().values():
-            console.print(f"[bold]{step.name:<20}[/] {step.summary}", highlight=False)
+            if bool(step.programs) == programs:
+                console.print(f"[bold]{step.name:<20}[/] {step.summary}", highlight=False)
         return
     step = find_step(name)
     console.print(f"[bold]{step.name}[/]  per {step.per}\n\n{step.description}\n", highlight=False)

@@ -15,11 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.contract.step import JsonValue, PartFunction, Step
+from cryoloom.contract.program import Call
+from cryoloom.contract.step import PROGRAMS_RECORD, JsonValue, PartFunction, ProgramOutput, Step
 from cryoloom.engine.worker.gates import GatedSink, check_columns
 from cryoloom.engine.worker.item_log import LOG_NAME, ItemLog
 from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.engine.worker.parts import OpenPool, PartMapper, serially
+from cryoloom.engine.worker.program_calls import run_call
 from cryoloom.engine.worker.programs import RunsPrograms
 from cryoloom.engine.worker.resources import Resources
 from cryoloom.errors import TransientError
@@ -131,6 +133,26 @@ class EngineContext(RunsPrograms):
     def program_log(self) -> ItemLog:
         """The item's log, or one in the scratch folder."""
         return self.log or ItemLog(self._scratch_folder / LOG_NAME, "")
+
+    def call(self, call: Call, *, timeout_s: float | None = None) -> ProgramOutput:
+        """Run a declared program in `scratch`, and keep which version it was."""
+        output, found = run_call(
+            call,
+            folder=self.scratch(),
+            log=self.program_log(),
+            look=self.look,
+            n_threads=self.n_threads,
+            device=self.device,
+            timeout_s=timeout_s,
+        )
+        kept = self.records.setdefault(PROGRAMS_RECORD.name, {})
+        if isinstance(kept, dict):
+            kept[found.program.name] = {
+                "version": found.version or "unknown",
+                "place": found.place,
+                "reference": found.program.citation,
+            }
+        return output
 
     @functools.cached_property
     def _mapper(self) -> PartMapper:

@@ -16,6 +16,7 @@ from pathlib import Path
 from cryoloom.contract.step import ProgramOutput
 from cryoloom.engine.worker import supervise
 from cryoloom.engine.worker.item_log import ItemLog
+from cryoloom.engine.worker.program_errors import first_error, known_failure, last_lines
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 
 __all__ = ["RunsPrograms", "run_program"]
@@ -23,8 +24,6 @@ __all__ = ["RunsPrograms", "run_program"]
 _LOOK_SECONDS = 0.1
 _LEAST_FREE_BYTES = 1 << 20
 """With less room the failure of a program is that of the disk."""
-_N_LAST_LINES = 5
-_MOST_CHARACTERS = 600
 # Signals by which a machine ends a program: out of memory, end of a job's time, shutdown. Others are its own.
 _OF_THE_MACHINE = {
     signal.SIGKILL,
@@ -82,16 +81,20 @@ def run_program(
     timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
     stdin: str = "",
+    name: str = "",
+    errors: Sequence[str] = (),
 ) -> ProgramOutput:
     """Run a program in a folder and wait for it. Errors as `StepContext.run` says.
 
-    look : raises where the task is not wanted any more; the program is ended then.
+    look : raises where the task is not wanted any more; the program is ended then. name : what people call
+    the program; else the first word. errors : patterns of lines by which it says what failed.
     """
     if isinstance(command, str) or not command:
         raise TypeError(
             f"a command is a list of words, such as ['newstack', 'a.mrc', 'b.mrc']; got {command!r}"
         )
     words = [str(word) for word in command]
+    name = name or words[0]
     variables = {**os.environ, "OMP_NUM_THREADS": str(n_threads), **(environment or {})}
     program = shutil.which(words[0], path=variables.get("PATH"))
     if program is None:
@@ -122,14 +125,14 @@ def run_program(
         given.unlink(missing_ok=True)
     output = ProgramOutput(log.tail(start))
     if code is None:
-        log.line(f"{words[0]} was ended after {timeout_s:g} s")
+        log.line(f"{name} was ended after {timeout_s:g} s")
         raise TransientError(
-            f"{words[0]} did not end within {timeout_s:g} s, and was ended; look into the item's log",
-            last_lines=_last_lines(output.text),
+            f"{name} did not end within {timeout_s:g} s, and was ended; look into the item's log",
+            last_lines=last_lines(output.text),
         )
     if code:
-        log.line(f"{words[0]} ended with code {code}")
-        _raise_for(words[0], code, output.text, folder)
+        log.line(f"{name} ended with code {code}")
+        _raise_for(name, code, output.text, folder, errors)
     return output
 
 
@@ -145,9 +148,10 @@ def _wait(process: subprocess.Popen[bytes], look: Callable[[], None], timeout_s:
             return None
 
 
-def _raise_for(name: str, code: int, text: str, folder: Path) -> None:
+def _raise_for(name: str, code: int, text: str, folder: Path, errors: Sequence[str]) -> None:
     """The error class that a program's end means."""
-    last = _last_lines(text)
+    last = last_lines(text)
+    known = known_failure(name, text)
     if code > 128 and code - 128 in _OF_THE_MACHINE:
         ended_by = signal.Signals(code - 128).name
         raise TransientError(
@@ -157,9 +161,7 @@ def _raise_for(name: str, code: int, text: str, folder: Path) -> None:
         )
     if shutil.disk_usage(folder).free < _LEAST_FREE_BYTES:
         raise TransientError(f"{name} failed and the disk of {folder} is full; free space, then resume")
-    raise DataUnfitError(f"{name} ended with code {code}: {last or 'it printed nothing'}", exit_code=code)
-
-
-def _last_lines(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-_N_LAST_LINES:])[-_MOST_CHARACTERS:]
+    if known is not None:
+        raise known
+    why = first_error(text, errors) or last or "it printed nothing"
+    raise DataUnfitError(f"{name} ended with code {code}: {why}", exit_code=code)

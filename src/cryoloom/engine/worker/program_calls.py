@@ -1,0 +1,80 @@
+"""A step's call of an outside program: found, started, watched, and its files checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cryoloom.contract.program import Call
+from cryoloom.contract.step import ProgramOutput
+from cryoloom.engine.worker.item_log import ItemLog
+from cryoloom.engine.worker.program_errors import first_error, known_failure, last_lines
+from cryoloom.engine.worker.program_finder import FoundProgram, require_program
+from cryoloom.engine.worker.programs import run_program
+from cryoloom.errors import DataUnfitError, UserInputError
+
+__all__ = ["run_call"]
+
+
+def run_call(
+    call: Call,
+    *,
+    folder: Path,
+    log: ItemLog,
+    look: Callable[[], None],
+    n_threads: int,
+    device: str,
+    timeout_s: float | None = None,
+) -> tuple[ProgramOutput, FoundProgram]:
+    """Run a call in a folder; gives what it printed, and the program as it was found.
+
+    What it must write is removed before, so that nothing old is taken for new. Raises as
+    `StepContext.call` says.
+    """
+    program = call.program
+    if program.needs_gpu and device == "cpu":
+        raise UserInputError(
+            f"{program.name} needs a GPU, and this work was given none; run it on a machine with one "
+            "(--device cuda), or use the native step"
+        )
+    found = require_program(program)
+    for name in call.writes:
+        (folder / name).unlink(missing_ok=True)
+    for name, text in call.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for question, answer in call.answers:
+        log.line(f"  {question}: {answer}")
+    log.line(f"{program.name} {found.version or 'of unknown version'}: {found.place}")
+    output = run_program(
+        found.command(call.arguments, folder),
+        folder=folder,
+        log=log,
+        look=look,
+        n_threads=n_threads,
+        timeout_s=timeout_s,
+        environment={**found.settings.environment, **call.environment},
+        stdin=call.stdin,
+        name=program.name,
+        errors=program.errors,
+    )
+    missing = [name for name in call.writes if not _is_there(folder / name)]
+    if missing:
+        _raise_for_missing(call, missing, output.text)
+    return output, found
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _raise_for_missing(call: Call, missing: list[str], text: str) -> None:
+    """Raise what a program means that ended without an error code and without its files."""
+    name = call.program.name
+    if (known := known_failure(name, text)) is not None:
+        raise known
+    why = first_error(text, call.program.errors) or last_lines(text) or "it printed nothing"
+    raise DataUnfitError(
+        f"{name} ended without an error code and without writing {', '.join(missing)}: {why}"
+    )

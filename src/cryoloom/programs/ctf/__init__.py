@@ -1,0 +1,1 @@
+"""CTF estimation by outside programs."""

@@ -1,0 +1,23 @@
+"""What program steps are given in the test that no parameter is lost."""
+
+from __future__ import annotations
+
+from makers.made_series import aligned, make_series
+
+__all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
+
+BASES: dict[str, list[dict]] = {
+    "ctffind_estimate_ctf": [
+        {"find_thickness": True},
+        {"phase_shift_min_rad": 0.0, "phase_shift_max_rad": 3.1, "phase_shift_step_rad": 0.5},
+    ],
+}
+"""Parameters under which others count: each must reach the program under one of them."""
+
+USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {}
+"""Settings that change no call: what the step itself does by them has a test of its own."""
+
+
+def item_of(step):
+    """An item of the kind a step needs, with all that its calls can ask for."""
+    return aligned(make_series(n_tilts=5, shape_yx=(64, 48)))
