@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from pydantic import ValidationError
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.model import Microscope, Movie, Tilt, TiltSeries
 from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 
@@ -103,6 +105,42 @@ def test_eer_frames_are_grouped_by_their_own_dose(exposed, context):
     after = align_frames(series, AlignFramesParams(eer_dose_per_fraction=0.5, finest_angstrom=10.0), context)
     assert {tilt.frames_per_fraction for tilt in after.tilts} == {3}
     assert {len(tilt.frame_shifts_yx_angstrom) for tilt in after.tilts} == {6}
+
+
+def test_frames_outside_the_range_are_left_out(exposed, context):
+    series, _ = exposed(n_frames=9)
+    params = AlignFramesParams(first_frame=2, last_frame=6, finest_angstrom=10.0, hot_pixel_sigma=50.0)
+    after = align_frames(series, params, context)
+    for tilt in after.tilts:
+        frames = context.movies[str(tilt.movie.path)].frames[1:6]
+        assert len(tilt.frame_shifts_yx_angstrom) == 5
+        assert tilt.first_frame == 1
+        # Moved frames lose nothing but what leaves at the borders.
+        assert_allclose(np.mean(after.stack.images[tilt.section]), frames.sum(0).mean(), rtol=2e-3)
+
+
+@pytest.mark.parametrize(("suffix", "first"), [(".tif", 7), (".eer", 9)])
+def test_a_movie_without_the_first_frame_is_named(exposed, context, suffix, first):
+    series, _ = exposed(suffix, n_frames=6)
+    with pytest.raises(DataUnfitError, match=r"TS_\d\.\S+ has no frame from"):
+        align_frames(series, AlignFramesParams(first_frame=first), context)
+
+
+def test_a_range_in_the_wrong_order_is_refused():
+    with pytest.raises(ValidationError, match="got frames 3 to 2"):
+        AlignFramesParams(first_frame=3, last_frame=2)
+
+
+def test_a_dark_reference_is_subtracted_before_the_gain(exposed, context, rng, tmp_path):
+    series, _ = exposed()
+    params = AlignFramesParams(finest_angstrom=10.0)
+    bright = align_frames(series, params, context)
+    dark = rng.integers(3, 9, SHAPE).astype(np.float32)
+    write_mrc(tmp_path / "dark.mrc", dark, PIXEL_ANGSTROM)
+    for movie in context.movies.values():
+        movie.frames = movie.frames + dark
+    after = align_frames(replace(series, dark_path=tmp_path / "dark.mrc"), params, context)
+    assert_allclose(after.stack.images, bright.stack.images, atol=0.02)  # of 96 counts: single precision
 
 
 def test_movies_of_another_size_are_named(exposed, context):

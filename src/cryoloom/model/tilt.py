@@ -76,6 +76,8 @@ class Tilt:
     frame_shifts_yx_angstrom: tuple[tuple[float, float], ...] = ()
     """Where the specimen is in each frame or EER fraction, relative to the mean over them."""
     frames_per_fraction: int | None = None
+    first_frame: int = field(default=0, metadata=ADDED_LATER)
+    """Raw frames at the beginning of the movie that were left out of the sum."""
     exclusion: Exclusion | None = None
     kept_by: DecidedBy | None = field(default=None, metadata=ADDED_LATER)
     """The user who keeps this tilt: no step excludes it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,8 @@ class TiltSeries:
     axis_is_directed: bool = field(default=True, metadata=ADDED_LATER)
     """False where metadata do not tell which way the tilt axis points: half a turn mirrors the tomogram."""
     gain: GainReference | None = None
+    dark_path: Path | None = field(default=None, metadata=ADDED_LATER)
+    """Dark reference: counts of a frame without a beam, oriented like the movies' files."""
     stack: Stack | None = None
     """Motion-corrected images, not dose-weighted."""
     weighted: Stack | None = None

@@ -37,17 +37,30 @@ _ACQUISITION = {
 }
 
 
+def _first_frame(value: Any, around: Surroundings) -> int:
+    """Scipion counts frames from 1; 0 too means the first."""
+    return max(int(value), 1)
+
+
+def _last_frame(value: Any, around: Surroundings) -> int | None:
+    """0 means the last frame there is."""
+    return int(value) or None
+
+
 _IMPORT_MOVIES = Rule(
     pieces=(
         Piece(
             "import_movies",
-            {**_ACQUISITION, **p(filesPath="directory", filesPattern=("mdoc", same), gainFile="gain")},
+            {
+                **_ACQUISITION,
+                **p(filesPath="directory", filesPattern=("mdoc", same), gainFile="gain", darkFile="dark"),
+            },
             renames={"mdoc": lambda value: "mdoc" if ".mdoc" in str(value) else "pattern"},
         ),
         Piece("prepare_gain", when=lambda values: bool(values.get("gainFile"))),
     ),
     quiet={"isTomo5": None, "magnification": None},
-    why={"darkFile": "movies are counted electrons", "exclusionWords": "name the series to take instead"},
+    why={"exclusionWords": "name the series to take instead"},
 )
 
 _IMPORT_STACKS = Rule(
@@ -69,7 +82,11 @@ _MOTIONCOR = Rule(
     pieces=(
         Piece(
             "align_frames",
-            p(binFactor="binning"),
+            p(
+                binFactor="binning",
+                alignFrame0=("first_frame", _first_frame),
+                alignFrameN=("last_frame", _last_frame),
+            ),
             binning="binFactor",
             upstream={
                 "import_movies": p(
@@ -84,7 +101,6 @@ _MOTIONCOR = Rule(
     ),
     quiet={
         "useAlignToSum": True,
-        "alignFrame0": 1,
         "sumFrame0": 1,
         "sumFrameN": 0,
         "splitEvenOdd": None,  # always made
@@ -105,7 +121,8 @@ _MOTIONCOR = Rule(
         "doApplyDoseFilter": False,
     },
     why={
-        "alignFrameN": "all frames are aligned",
+        "sumFrame0": "the frames that are aligned are summed: set first_frame",
+        "sumFrameN": "the frames that are aligned are summed: set last_frame",
         "patchX": "set local_grid_xyt of align_frames for motion that differs over the field",
         "patchY": "set local_grid_xyt of align_frames for motion that differs over the field",
         "eerGroup": "fractions are told as a dose: set eer_dose_per_fraction (0.5 e/A^2)",
@@ -332,7 +349,7 @@ _IMPORT_SINGLE_MOVIES = Rule(
     pieces=(
         Piece(
             "import_movies",
-            {**_MICROSCOPE, **p(filesPath="frames_directory", gainFile="gain")},
+            {**_MICROSCOPE, **p(filesPath="frames_directory", gainFile="gain", darkFile="dark")},
         ),
         Piece("prepare_gain", when=lambda values: bool(values.get("gainFile"))),
     ),
@@ -354,7 +371,6 @@ _IMPORT_SINGLE_MOVIES = Rule(
     },
     why={
         "dosePerFrame": "it is of a frame; the mdocs tell the dose of a tilt, or dose_per_tilt_per_angstrom2",
-        "darkFile": "movies are counted electrons",
         "blacklistFile": "name the series to take instead",
     },
 )

@@ -25,14 +25,18 @@ from cryoloom.algorithms.motion.frame_motion import MotionSettings
 from cryoloom.algorithms.motion.movie_alignment import FrameDoses, MovieAligner
 from cryoloom.algorithms.motion.movie_fractions import (
     ReadAhead,
+    fraction_edges,
+    frames_in_use,
     frames_per_fraction,
     n_fractions,
     read_fractions,
+    without_dark,
 )
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
 from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.session.dark import load_dark
 from cryoloom.formats.session.gain import load_gain
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.model import Movie, Stack, Tilt, TiltSeries
@@ -45,6 +49,14 @@ class AlignFramesParams(StepParams):
 
     binning: float = Field(
         1.0, ge=1.0, le=32.0, description="Factor by which the summed images are smaller than the frames."
+    )
+    first_frame: int = Field(
+        1,
+        ge=1,
+        description="First frame that is used; 1 is the first of the movie. Of EER, raw frames count.",
+    )
+    last_frame: int | None = Field(
+        None, ge=1, description="Last frame that is used, of movies that have so many. Else the last."
     )
     eer_dose_per_fraction: float = Field(
         0.5, gt=0, description="EER only: dose of the fractions that frames are summed into before alignment."
@@ -84,6 +96,14 @@ class AlignFramesParams(StepParams):
     )
 
     @model_validator(mode="after")
+    def _frames_are_in_order(self) -> AlignFramesParams:
+        if self.last_frame is not None and self.last_frame < self.first_frame:
+            raise ValueError(
+                f"got frames {self.first_frame} to {self.last_frame}; expected the first one first"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _local_and_weighted_exclude_each_other(self) -> AlignFramesParams:
         if self.local_grid_xyt is not None:
             if self.dose_weight_frames:
@@ -108,7 +128,8 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
     n_frames = max(min(movie.n_frames, 64) for movie in movies)
     spectra = min(_SPECTRA_BYTES, int(4.3 * n_frames * n_pixels))
     # Frames of bytes stay bytes, but an open movie alone tells; spectra of floats count for the difference.
-    return 2 * 4 * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
+    n_copies = 2 if series.dark_path is None else 4
+    return n_copies * 4 * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
 
 
 def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> None:
@@ -186,6 +207,7 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
                 "section": section,
                 "frame_shifts_yx_angstrom": tuple((float(y), float(x)) for y, x in shifts),
                 "frames_per_fraction": per_fraction,
+                "first_frame": params.first_frame - 1,
             }
     aligned_series = series.with_tilts(changes)
     _tell(aligned_series, errors, context)
@@ -220,12 +242,14 @@ def _aligned_movies(
     )
     tilts = sorted(series.tilts, key=lambda tilt: tilt.acquisition_index)
     exposed = {tilt.acquisition_index: _Exposed.of(series, tilt, params) for tilt in tilts}
+    dark = load_dark(series.dark_path, frame_yx) if series.dark_path is not None else None
     facts = {i: _facts(series, one, params, aligner) for i, one in exposed.items()}
     kept = {i: context.load_partial(*facts[i]) for i in exposed}
 
     def read(i: int, memory: ScratchBuffers) -> NDArray[Any]:
-        movie = exposed[i].movie
-        return read_fractions(context.open_movie(movie), movie, exposed[i].n_fractions, memory)
+        movie, frames, n = exposed[i].movie, exposed[i].frames, exposed[i].n_fractions
+        fractions = read_fractions(context.open_movie(movie), movie, frames, n, memory)
+        return fractions if dark is None else without_dark(fractions, dark, fraction_edges(frames, n), memory)
 
     prior = start = TrajectoryPrior.start(series.pixel_size_angstrom)
     measured: list[ShiftMeasurement] = []
@@ -249,6 +273,7 @@ class _Exposed:
 
     tilt: Tilt
     movie: Movie
+    frames: range
     per_fraction: int
     n_fractions: int
     doses: FrameDoses | None
@@ -259,9 +284,10 @@ class _Exposed:
         per_fraction = frames_per_fraction(
             series, tilt, movie, params.eer_dose_per_fraction, params.eer_dose_unit
         )
-        n = n_fractions(movie, per_fraction)
-        doses = _doses(series, tilt, n) if params.dose_weight_frames else None
-        return cls(tilt, movie, per_fraction, n, doses)
+        frames = frames_in_use(movie, params.first_frame, params.last_frame)
+        n = n_fractions(len(frames), per_fraction)
+        doses = _doses(series, tilt, movie, frames, n) if params.dose_weight_frames else None
+        return cls(tilt, movie, frames, per_fraction, n, doses)
 
 
 def _facts(
@@ -278,6 +304,7 @@ def _facts(
         exposed.per_fraction,
         [doses, series.microscope.voltage_kv],
         aligner.holds_all(exposed.n_fractions),
+        *([] if series.dark_path is None else [series.dark_path]),
     )
 
 
@@ -338,9 +365,11 @@ def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> Mo
     )
 
 
-def _doses(series: TiltSeries, tilt: Tilt, n_frames: int) -> FrameDoses:
-    """Dose at the borders of a tilt's frames, which are taken to be equally exposed."""
-    edges = np.linspace(tilt.dose_start_per_angstrom2, tilt.dose_end_per_angstrom2, n_frames + 1)
+def _doses(series: TiltSeries, tilt: Tilt, movie: Movie, frames: range, n: int) -> FrameDoses:
+    """Dose at the borders of a tilt's fractions; its raw frames are taken to be equally exposed."""
+    per_frame = tilt.dose_per_angstrom2 / movie.n_frames
+    begin, end = (tilt.dose_start_per_angstrom2 + per_frame * i for i in (frames.start, frames.stop))
+    edges = np.linspace(begin, end, n + 1)
     return FrameDoses(edges, series.pixel_size_angstrom, series.microscope.voltage_kv)
 
 

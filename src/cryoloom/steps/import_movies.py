@@ -82,6 +82,11 @@ class ImportMoviesParams(AcquisitionParams):
     gain_flip: Literal["none", "upside_down", "left_right"] | None = Field(
         None, description="Flip of the gain after the turns. Else found from the data."
     )
+    dark: Path | None = Field(
+        None,
+        description="Dark reference, counts of one frame without a beam, subtracted before the gain. "
+        "Counting cameras need none.",
+    )
     defects: Path | None = Field(None, description="Defects: text of SerialEM or MotionCor, or a map image.")
     eer_sampling: Literal[1, 2, 4] = Field(
         1, description="EER: 1 reads the 4K grid, 2 the 8K, 4 the 16K grid."
@@ -138,7 +143,11 @@ def movies_folder(params: ImportMoviesParams) -> Path:
 
 def require_references(params: ImportMoviesParams) -> None:
     """Raise UserInputError where a file that was told is not there."""
-    for role, path in (("gain reference", params.gain), ("defects file", params.defects)):
+    for role, path in (
+        ("gain reference", params.gain),
+        ("dark reference", params.dark),
+        ("defects file", params.defects),
+    ):
         if path is not None and not path.is_file():
             raise UserInputError(f"the {role} {path} does not exist; correct the parameter of import_movies")
 
@@ -294,6 +303,7 @@ def series_of(
         tilt_offset_deg=Sourced.from_told(params.tilt_offset_deg, "user"),
         handedness=Sourced.from_told(params.handedness, "user"),
         gain=_gain(there[0], params),
+        dark_path=None if params.dark is None else params.dark.absolute(),
     )
 
 

@@ -72,6 +72,20 @@ def test_names_movies_and_shifts_as_relion_does(rng, tmp_path, data):
     assert general["rlnMicrographPreExposure"] == 3.0
 
 
+def test_frames_that_were_left_out_keep_their_numbers(rng, tmp_path):
+    (tmp_path / "raw").mkdir()
+    series = make_series(rng, tmp_path / "raw")
+    trimmed = series.with_tilts(
+        {0: {"first_frame": 1, "frame_shifts_yx_angstrom": series.tilts[0].frame_shifts_yx_angstrom[1:3]}}
+    )
+    write_relion5([(trimmed, None)], tmp_path / "out")
+    motion = starfile.read(tmp_path / "out" / "motion" / "TS_01" / "TS_01_000.star", always_dict=True)
+    assert list(motion["global_shift"]["rlnMicrographFrameNumber"]) == [2, 3]
+    assert motion["general"]["rlnMicrographStartFrame"] == 2
+    assert motion["general"]["rlnImageSizeZ"] == 4
+    assert motion["general"]["rlnMicrographDoseRate"] == 0.75
+
+
 def test_a_gain_that_must_be_turned_is_mentioned(rng, tmp_path):
     (tmp_path / "raw").mkdir()
     series = replace(

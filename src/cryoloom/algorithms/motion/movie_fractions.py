@@ -16,7 +16,15 @@ from cryoloom.algorithms.motion.eer_fractions import eer_frames_per_fraction
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Movie, MovieFrames, Tilt, TiltSeries
 
-__all__ = ["ReadAhead", "frames_per_fraction", "n_fractions", "read_fractions"]
+__all__ = [
+    "ReadAhead",
+    "fraction_edges",
+    "frames_in_use",
+    "frames_per_fraction",
+    "n_fractions",
+    "read_fractions",
+    "without_dark",
+]
 
 
 class ReadAhead:
@@ -75,20 +83,53 @@ def frames_per_fraction(
     )
 
 
-def n_fractions(movie: Movie, per_fraction: int) -> int:
-    """Fractions a movie gives. All raw frames are used: they differ by one where they do not divide."""
-    return max(1, round(movie.n_frames / per_fraction))
+def frames_in_use(movie: Movie, first: int, last: int | None) -> range:
+    """Raw frames of a movie that are summed, from 0; ``first`` and ``last`` count from 1, None is the last.
+
+    Raises DataUnfitError where the movie has none of them.
+    """
+    frames = range(first - 1, movie.n_frames if last is None else min(last, movie.n_frames))
+    if not frames:
+        raise DataUnfitError(
+            f"{movie.path.name} has no frame from {first} to {last or 'its last'}; "
+            "change first_frame or last_frame of align_frames",
+            n_frames=movie.n_frames,
+        )
+    return frames
 
 
-def read_fractions(opened: MovieFrames, movie: Movie, n: int, memory: ScratchBuffers) -> NDArray[Any]:
-    """Decode a movie into ``n`` frames ``(fraction, y, x)``, counts of the smallest type that holds them."""
-    edges = np.linspace(0, opened.n_frames, n + 1).round().astype(int)
+def n_fractions(n_frames: int, per_fraction: int) -> int:
+    """Fractions of so many raw frames. All are used: fractions differ by one where they do not divide."""
+    return max(1, round(n_frames / per_fraction))
+
+
+def read_fractions(
+    opened: MovieFrames, movie: Movie, frames: range, n: int, memory: ScratchBuffers
+) -> NDArray[Any]:
+    """Decode frames into ``n`` sums ``(fraction, y, x)``, counts of the smallest type that holds them."""
+    edges = fraction_edges(frames, n)
     dtype = opened.sum_dtype(int(np.diff(edges).max()))
     images = memory.array("frames", (n, *opened.shape_yx), dtype)
     for image, (start, stop) in zip(images, itertools.pairwise(edges), strict=True):
         opened.read_sum(int(start), int(stop), into=image)
         _require_finite(image, movie.path.name, int(start))
     return images
+
+
+def fraction_edges(frames: range, n: int) -> NDArray[np.int64]:
+    """First raw frame of each of ``n`` fractions, and the one after the last, ``(n + 1,)``."""
+    return np.linspace(frames.start, frames.stop, n + 1).round().astype(np.int64)
+
+
+def without_dark(
+    fractions: NDArray[Any], dark: NDArray[np.float32], edges: NDArray[np.int64], memory: ScratchBuffers
+) -> NDArray[np.float32]:
+    """Fractions ``(fraction, y, x)`` less the dark counts of a frame ``(y, x)`` times their raw frames."""
+    corrected = memory.array("without_dark", fractions.shape, np.float32)
+    for image, counts, n_frames in zip(corrected, fractions, np.diff(edges), strict=True):
+        np.multiply(dark, np.float32(-n_frames), out=image)
+        image += counts
+    return corrected
 
 
 def _require_finite(image: NDArray[Any], name: str, frame: int) -> None:

@@ -32,19 +32,23 @@ def motion_columns(series: TiltSeries, tilt: Tilt, directory: Path) -> tuple[dic
     path = directory / "motion" / series.name / f"{series.name}_{tilt.acquisition_index:03d}.star"
     path.parent.mkdir(parents=True, exist_ok=True)
     shifts_px = -np.array(tilt.frame_shifts_yx_angstrom) / series.pixel_size_angstrom
+    per_fraction = tilt.frames_per_fraction or 1
+    start_frame = 1 + tilt.first_frame // per_fraction
+    n_frames = max(round(tilt.movie.n_frames / per_fraction), start_frame - 1 + len(shifts_px))
     table = pd.DataFrame(
         {
-            "rlnMicrographFrameNumber": np.arange(1, len(shifts_px) + 1),
+            "rlnMicrographFrameNumber": start_frame + np.arange(len(shifts_px)),
             "rlnMicrographShiftX": shifts_px[:, 1],
             "rlnMicrographShiftY": shifts_px[:, 0],
         }
     )
-    general = _general(series, tilt, tilt.movie, _name_of(movie_name, directory), len(shifts_px))
+    general = _general(series, tilt, tilt.movie, _name_of(movie_name, directory), n_frames)
+    general["rlnMicrographStartFrame"] = start_frame
     part = path.with_name(f".{path.name}.part")
     starfile.write({"general": general, "global_shift": table}, part, float_format="%.6f")
     columns = {
         "rlnMicrographMovieName": _name_of(movie_name, directory),
-        "rlnTomoTiltMovieFrameCount": len(shifts_px),
+        "rlnTomoTiltMovieFrameCount": n_frames,
         "rlnMicrographMetadata": path.relative_to(directory).as_posix(),
     }
     return columns, [part.replace(path)]

@@ -19,7 +19,7 @@ from cryoloom.formats.session.defects import load_defects
 from cryoloom.geometry.image_orientation import orient_image
 from cryoloom.model import GainReference
 
-__all__ = ["fit_to_shape", "load_gain", "read_gain_file"]
+__all__ = ["fit_to_shape", "load_gain", "read_gain_file", "read_reference_image"]
 
 _SUFFIXES = (".mrc", ".mrcs", ".tif", ".tiff", ".gain", ".dm4", ".dm3")
 
@@ -53,24 +53,7 @@ def load_gain(gain: GainReference, shape_yx: tuple[int, int]) -> NDArray[np.floa
 def read_gain_file(gain: GainReference) -> NDArray[np.float32]:
     """Multiplicative gain as its file is oriented, row 0 at the bottom; 0 where it is not positive."""
     path = gain.path
-    suffix = path.suffix.lower()
-    if not path.is_file():
-        raise UserInputError(f"the gain reference {path} does not exist; correct the gain parameter")
-    if suffix in (".mrc", ".mrcs"):
-        image = MrcPixels(path)[0]
-    elif suffix in (".dm4", ".dm3"):
-        image = read_dm_image(path)
-    elif suffix in _SUFFIXES:
-        image = _read_tiff(path)
-        image = image if suffix == ".gain" else image[::-1]
-    else:
-        raise UserInputError(
-            f"{path.name} is no gain reference that can be read; expected {', '.join(_SUFFIXES)}"
-        )
-    if image.ndim == 3 and image.shape[0] == 1:
-        image = image[0]
-    if image.ndim != 2:
-        raise DataUnfitError(f"{path.name} is no single image; give a gain reference", got_shape=image.shape)
+    image = read_reference_image(path, "gain reference")
     good = np.isfinite(image) & (image > 0)
     if not good.any():
         raise DataUnfitError(
@@ -79,6 +62,27 @@ def read_gain_file(gain: GainReference) -> NDArray[np.float32]:
     result = np.zeros(image.shape, dtype=np.float32)
     np.divide(1.0, image, out=result, where=good) if gain.divides else np.copyto(result, image, where=good)
     return result
+
+
+def read_reference_image(path: Path, role: str) -> NDArray[np.float32]:
+    """Single image ``(y, x)`` of a reference of the camera, row 0 at the bottom; errors name its ``role``."""
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise UserInputError(f"the {role} {path} does not exist; correct the parameter of import_movies")
+    if suffix in (".mrc", ".mrcs"):
+        image = MrcPixels(path)[0]
+    elif suffix in (".dm4", ".dm3"):
+        image = read_dm_image(path)
+    elif suffix in _SUFFIXES:
+        image = _read_tiff(path)
+        image = image if suffix == ".gain" else image[::-1]
+    else:
+        raise UserInputError(f"{path.name} cannot be read as a {role}; expected {', '.join(_SUFFIXES)}")
+    if image.ndim == 3 and image.shape[0] == 1:
+        image = image[0]
+    if image.ndim != 2:
+        raise DataUnfitError(f"{path.name} is no single image; give a {role}", got_shape=image.shape)
+    return np.asarray(image, dtype=np.float32)
 
 
 def fit_to_shape(image: NDArray[np.float32], shape_yx: tuple[int, int]) -> NDArray[np.float32] | None:
