@@ -30,6 +30,5 @@ _SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles"
 PLANNED = (
     PlannedStep("import_tomograms", None, _TOMOGRAM, "Take over tomograms made by another program."),
     PlannedStep("classify", _PARTICLES, _PARTICLES, "Sort particles by what they look like."),
-    PlannedStep("extract_particles", _PARTICLES, _PARTICLES, "Cut particles out of the tilt images."),
     PlannedStep("initial_model", _PARTICLES, _AVERAGE, "Make a first average without a reference."),
 )

@@ -403,7 +403,8 @@ class Project:
         try:
             files = FORMATS[format].write(fit, target, link=link)
             if format == "relion5" and particles:
-                files += write_relion5_particles(particles, averages, target, set(names), link=link)
+                made, told_more = write_relion5_particles(particles, averages, target, set(names), link=link)
+                files, notes = files + made, notes + told_more
             files = add_notes(target, notes, files)
         except OSError as error:
             raise TransientError(f"the export to {directory} failed: {error}") from error

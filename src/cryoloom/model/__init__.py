@@ -2,6 +2,7 @@
 
 from cryoloom.model.average import Average, FscCurve
 from cryoloom.model.ctf import Ctf, DefocusReference
+from cryoloom.model.extracted_images import ExtractedImages
 from cryoloom.model.image_warp import ImageWarp
 from cryoloom.model.item import DecisionsBySeries, Item, PixelSet
 from cryoloom.model.left_out import LeftOut
@@ -25,6 +26,7 @@ __all__ = [
     "DecisionsBySeries",
     "DefocusReference",
     "Exclusion",
+    "ExtractedImages",
     "FscCurve",
     "GainReference",
     "ImageWarp",

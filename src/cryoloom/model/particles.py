@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.average import Average
+from cryoloom.model.extracted_images import ExtractedImages
 from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.table import Table
 from cryoloom.model.tilt_series import TiltSeries
@@ -112,31 +114,31 @@ class ParticleRows:
     def take(self, index: NDArray[Any]) -> Self:
         """Those of an index or a mask, in its order."""
         changes: dict[str, Any] = {}
-        for field in fields(self):
-            values = getattr(self, field.name)
+        for one in fields(self):
+            values = getattr(self, one.name)
             if isinstance(values, Mapping):
-                changes[field.name] = {name: column[index] for name, column in values.items()}
+                changes[one.name] = {name: column[index] for name, column in values.items()}
             elif values is not None:
-                changes[field.name] = values[index]
+                changes[one.name] = values[index]
         return replace(self, **changes)
 
     @classmethod
     def joined(cls, parts: Sequence[ParticleRows]) -> Self:
         """One after the other. A column that only some have is filled: NaN, -1, or 0 for half and class."""
         changes: dict[str, Any] = {}
-        for field in fields(cls):
-            if field.name == "others":
+        for one in fields(cls):
+            if one.name == "others":
                 continue
-            values = [getattr(part, field.name) for part in parts]
+            values = [getattr(part, one.name) for part in parts]
             if all(value is None for value in values):
                 continue
-            fill = {"surface": -1, "tube": -1, "half": 0, "class_number": 0}.get(field.name, np.nan)
+            fill = {"surface": -1, "tube": -1, "half": 0, "class_number": 0}.get(one.name, np.nan)
             example = next(value for value in values if value is not None)
             filled = [
                 np.full((part.n, *example.shape[1:]), fill, dtype=example.dtype) if value is None else value
                 for part, value in zip(parts, values, strict=True)
             ]
-            changes[field.name] = np.concatenate(filled)
+            changes[one.name] = np.concatenate(filled)
         common = set.intersection(*[set(part.others or ()) for part in parts]) if parts else set()
         changes["others"] = {
             name: np.concatenate([(part.others or {})[name] for part in parts]) for name in sorted(common)
@@ -161,6 +163,8 @@ class Particles:
     """What they were picked with, where it was a map; in the frame of the rotations."""
     symmetry: str = "C1"
     """Point group of the species as far as it is known (`geometry.symmetry`)."""
+    images: tuple[ExtractedImages, ...] = field(default=(), metadata=ADDED_LATER)
+    """Particles cut out of their series, each series once; only other programs need them."""
 
     @property
     def n_particles(self) -> int:
@@ -181,8 +185,11 @@ class Particles:
         )
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
-        """None of its own: those of its series and tomograms were checked when these were made."""
-        return ()
+        """Extracted images; those of its series and tomograms were checked when these were made."""
+        return tuple(
+            PixelSet({"images": one.pixels}, one.pixel_size_angstrom, one.pixels.shape[0])
+            for one in self.images
+        )
 
     def with_decisions(self, by_series: DecisionsBySeries) -> Particles:
         """Copy whose series and tomograms have what users decided."""

@@ -26,15 +26,19 @@ from cryoloom.algorithms.images.fourier import crop_rfft, frequencies_rfft, good
 from cryoloom.algorithms.series.dose import mean_dose_weights
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.projection import beam_coordinate, project
-from cryoloom.model import Pixels, Tilt, TiltSeries
+from cryoloom.model import Pixels, Pose, Tilt, TiltSeries
 
 __all__ = [
     "BoxLayout",
     "ParticleImages",
     "SampleFilters",
     "choose_boxes",
+    "contrast_image",
+    "cut_spectra",
     "delocalisation_angstrom",
     "extract_images",
+    "places_in_tilt",
+    "usable_tilts",
 ]
 
 _BATCH = 64
@@ -142,7 +146,7 @@ def extract_images(
     part of the model; False for images that are dose-weighted already. Raises DataUnfitError for a series
     that is not aligned or has no CTF.
     """
-    tilts = _usable(series, max_dose_per_angstrom2)
+    tilts = usable_tilts(series, max_dose_per_angstrom2)
     plane, hand = layout.plane, series.handedness.applied or 0.0
     n, m = len(positions_xyz_angstrom), len(plane.kxy)
     data = np.zeros((n, len(tilts), m), np.complex64)
@@ -153,23 +157,17 @@ def extract_images(
     for t, tilt in enumerate(tilts):
         pose = tilt.pose
         if pose is None or tilt.section is None:
-            continue  # `_usable` leaves none of these
-        matrix = pose.matrix
-        matrices.append(matrix * pose.magnification)
-        seen = project(positions_xyz_angstrom, matrices[-1][None], [pose.shift_xy_angstrom])[0]
-        if pose.warp is not None:
-            seen = seen + pose.warp.displacement(seen)
-        heights = beam_coordinate(positions_xyz_angstrom, matrix[None])[0] * hand
-        image = _normalised(images[tilt.section])
+            continue  # `usable_tilts` leaves none of these
+        matrices.append(pose.matrix * pose.magnification)
+        heights = beam_coordinate(positions_xyz_angstrom, pose.matrix[None])[0] * hand
+        image = contrast_image(images[tilt.section])
         noise = _noise_power(image, layout)
-        reach = 0.5 * layout.crop_px * layout.pixel_size_angstrom / layout.image_pixel_angstrom
-        place = seen / layout.image_pixel_angstrom + np.array([image.shape[1] // 2, image.shape[0] // 2])
-        inside = ((place >= reach) & (place <= np.array(image.shape[::-1]) - 1 - reach)).all(axis=1)
+        place, inside = places_in_tilt(pose, positions_xyz_angstrom, (image.shape[0], image.shape[1]), layout)
         visible[:, t] = inside
         chosen = np.flatnonzero(inside)
         for start in range(0, len(chosen), _BATCH):
             batch = chosen[start : start + _BATCH]
-            spectra = _cut_spectra(image, place[batch], layout)
+            spectra = cut_spectra(image, place[batch], layout)
             data[batch, t] = filters.data(spectra, tilt, heights[batch], noise, damage=damage)
             weights[batch, t] = filters.weights(tilt, heights[batch], noise, damage=damage)
     return ParticleImages(
@@ -182,7 +180,22 @@ def extract_images(
     )
 
 
-def _usable(series: TiltSeries, max_dose_per_angstrom2: float) -> list[Tilt]:
+def places_in_tilt(
+    pose: Pose, positions_xyz_angstrom: NDArray[np.float64], shape_yx: tuple[int, int], layout: BoxLayout
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Where a tilt shows positions ``(n, 3)``: (x, y) in its pixels ``(n, 2)``, and whether the crop fits."""
+    matrix = pose.matrix * pose.magnification
+    seen = project(positions_xyz_angstrom, matrix[None], [pose.shift_xy_angstrom])[0]
+    if pose.warp is not None:
+        seen = seen + pose.warp.displacement(seen)
+    place = seen / layout.image_pixel_angstrom + np.array([shape_yx[1] // 2, shape_yx[0] // 2])
+    reach = 0.5 * layout.crop_px * layout.pixel_size_angstrom / layout.image_pixel_angstrom
+    inside = ((place >= reach) & (place <= np.array(shape_yx[::-1]) - 1 - reach)).all(axis=1)
+    return place, inside
+
+
+def usable_tilts(series: TiltSeries, max_dose_per_angstrom2: float) -> list[Tilt]:
+    """Included tilts with an image before a dose. Raises DataUnfitError where one lacks a pose or a CTF."""
     tilts = [t for t in series.included if t.dose_start_per_angstrom2 < max_dose_per_angstrom2]
     tilts = [t for t in tilts if t.section is not None]
     missing = {
@@ -200,7 +213,7 @@ def _usable(series: TiltSeries, max_dose_per_angstrom2: float) -> list[Tilt]:
     return tilts
 
 
-def _normalised(image: NDArray[np.float32]) -> torch.Tensor:
+def contrast_image(image: NDArray[np.float32]) -> torch.Tensor:
     """Contrast: the image over its mean, less 1. Counts of tilts differ, contrast of a thin object does not.
 
     Images without a mean (filtered before) are taken over their own standard deviation.
@@ -214,7 +227,7 @@ def _normalised(image: NDArray[np.float32]) -> torch.Tensor:
     return (values - mean) / (mean if mean > deviation else deviation)
 
 
-def _cut_spectra(image: torch.Tensor, place_xy: NDArray[np.float64], layout: BoxLayout) -> torch.Tensor:
+def cut_spectra(image: torch.Tensor, place_xy: NDArray[np.float64], layout: BoxLayout) -> torch.Tensor:
     """Spectra ``(n, box, box // 2 + 1)`` of boxes about places (x, y) in pixels; the place is the origin."""
     cut, box = layout.cut_px, layout.box_px
     whole = np.rint(place_xy).astype(int)

@@ -9,6 +9,7 @@ import numpy as np
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.placement import place_pixels
+from cryoloom.formats.relion.extracted_files import write_extracted, write_trajectories
 from cryoloom.formats.relion.particles import RelionOptics, read_relion_particles, write_relion_particles
 from cryoloom.model import Average, ParticleRows, Particles
 
@@ -29,11 +30,13 @@ def write_relion5_particles(
     series_names: set[str],
     *,
     link: bool = True,
-) -> tuple[Path, ...]:
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     """``particles.star``, ``optimisation_set.star`` and ``averages/`` beside what `write_relion5` wrote.
 
-    series_names : those the project has; particles of others are left out. The particles are read again: a
-    count or a position that differs raises DataUnfitError.
+    Where particles were extracted (`steps.extract_particles`), their stacks or volumes as well; where poses
+    have a local alignment, ``motion.star``. series_names : those the project has; particles of others are
+    left out. Gives the files, and what the user must know. The particles are read again: a count or a
+    position that differs raises DataUnfitError.
     """
     rows = ParticleRows.joined([item.rows() for item in particles if item.n_particles])
     rows = rows.take(np.isin(rows.tomogram, sorted(series_names)))
@@ -66,10 +69,32 @@ def write_relion5_particles(
                 if getattr(average, role) is not None
             }
     table = "tomograms.star" if (directory / "tomograms.star").is_file() else "tilt_series.star"
-    files += write_relion_particles(directory, rows, optics, tomograms_star=table, averages=entries)
+    images = None
+    notes: list[str] = []
+    if any(item.images for item in particles):
+        n_before = rows.n
+        images, rows, made = write_extracted(directory, rows, particles)
+        files += made
+        if rows.n < n_before:
+            notes.append(
+                f"{n_before - rows.n} of {n_before} particles were not extracted and are left out of "
+                "particles.star; extract them too, or export a result without extracted images"
+            )
+    series = [one for item in particles for one in item.series]
+    trajectories = write_trajectories(directory / "motion.star", rows, series)
+    if trajectories is not None:
+        entries["rlnTomoTrajectoriesFile"] = trajectories.name
+        files.append(trajectories)
+        notes.append(
+            "motion.star holds the local alignment as displacements of every particle in every tilt; give "
+            "RELION's jobs the optimisation set that names it"
+        )
+    files += write_relion_particles(
+        directory, rows, optics, tomograms_star=table, averages=entries, images=images
+    )
     found = read_relion_particles(directory / "particles.star")
     if found.n != rows.n or np.abs(found.positions_xyz_angstrom - rows.positions_xyz_angstrom).max() > 1e-3:
         raise DataUnfitError(
             f"{directory / 'particles.star'} does not hold the particles written; export again"
         )
-    return tuple(files)
+    return tuple(files), tuple(notes)

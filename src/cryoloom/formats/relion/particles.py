@@ -29,9 +29,11 @@ from cryoloom.geometry.rotations import euler_zyz_deg, matrix_from_euler_zyz_deg
 from cryoloom.model import ParticleRows
 
 __all__ = [
+    "RelionImages",
     "RelionOptics",
     "read_relion_particles",
     "relion_particle_rows",
+    "subtomogram_frames",
     "write_relion_particles",
 ]
 
@@ -55,6 +57,28 @@ class RelionOptics:
     spherical_aberration_mm: float
     amplitude_contrast: float
     image_pixel_angstrom: float
+
+
+@dataclass(frozen=True, slots=True)
+class RelionImages:
+    """What RELION must know of extracted images, in the order of the particles."""
+
+    columns: Mapping[str, Sequence[object]]
+    """``rlnImageName`` and the like."""
+    optics: Row
+    """``rlnImageSize`` and the like, of every optics group."""
+    cut_xyz_angstrom: Array
+    """Where each was cut, ``(n, 3)``: what is left to the particle becomes its ``rlnOrigin``."""
+    frames: Array
+    """Axes of what was cut, ``(n, 3, 3)``, as `subtomogram_frames` gave them."""
+    are_stacks: bool
+
+
+def subtomogram_frames(rows: ParticleRows) -> Array:
+    """RELION's A_subtomogram of particles, ``(n, 3, 3)``: of their normals where all have one, else none."""
+    if rows.prior_directions is None or not np.isfinite(rows.prior_directions).all():
+        return np.broadcast_to(np.eye(3), (rows.n, 3, 3)).copy()
+    return _normal_frames(rows.prior_directions) @ rotation_y(90.0)
 
 
 def read_relion_particles(
@@ -138,13 +162,11 @@ def write_relion_particles(
     *,
     tomograms_star: str = "tomograms.star",
     averages: Mapping[str, str] | None = None,
-    images: Mapping[str, Sequence[object]] | None = None,
-    image_optics: Row | None = None,
+    images: RelionImages | None = None,
 ) -> tuple[Path, ...]:
     """Write ``particles.star`` and ``optimisation_set.star`` with ``directory`` as RELION's project folder.
 
-    optics : by tomogram. averages : further entries of the optimisation set (reference, mask). images :
-    further columns of the particles, as extraction makes them; image_optics : of the optics.
+    optics : by tomogram. averages : further entries of the optimisation set (reference, mask, trajectories).
     """
     groups = sorted({optics[name].name for name in set(rows.tomogram.tolist())})
     number = {name: i + 1 for i, name in enumerate(groups)}
@@ -157,21 +179,20 @@ def write_relion_particles(
             "rlnSphericalAberration": by_name[name].spherical_aberration_mm,
             "rlnAmplitudeContrast": by_name[name].amplitude_contrast,
             "rlnTomoTiltSeriesPixelSize": by_name[name].image_pixel_angstrom,
-            **(image_optics or {}),
+            **({} if images is None else images.optics),
         }
         for name in groups
     ]
-    columns = _particle_columns(rows)
+    columns = _particle_columns(rows, images)
     columns["rlnOpticsGroup"] = np.array([number[optics[name].name] for name in rows.tomogram.tolist()])
-    columns |= {name: np.asarray(values) for name, values in (images or {}).items()}
+    if images is not None:
+        columns |= {name: np.asarray(values) for name, values in images.columns.items()}
     particle_rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
     blocks: dict[str, Sequence[Row] | Row] = {}
     if images is not None:
-        blocks["general"] = {
-            "rlnTomoSubTomosAre2DStacks": int((image_optics or {})["rlnImageDimensionality"] == 2)
-        }
+        blocks["general"] = {"rlnTomoSubTomosAre2DStacks": int(images.are_stacks)}
     blocks |= {"optics": optics_rows, "particles": particle_rows}
     written = [write_blocks(directory / "particles.star", blocks)]
     sets: Row = {"rlnTomoParticlesFile": "particles.star", "rlnTomoTomogramsFile": tomograms_star}
@@ -179,7 +200,7 @@ def write_relion_particles(
     return tuple(written)
 
 
-def _particle_columns(rows: ParticleRows) -> dict[str, NDArray[Any]]:
+def _particle_columns(rows: ParticleRows, images: RelionImages | None) -> dict[str, NDArray[Any]]:
     names = rows.tomogram.tolist()
     columns: dict[str, NDArray[Any]] = {
         "rlnTomoName": rows.tomogram,
@@ -187,15 +208,18 @@ def _particle_columns(rows: ParticleRows) -> dict[str, NDArray[Any]]:
             [f"{name}/{number}" for name, number in zip(names, rows.particle.tolist(), strict=True)]
         ),
     }
-    columns |= dict(zip(_CENTRED, rows.positions_xyz_angstrom.T, strict=True))
-    rotations = rows.rotations
-    if rows.prior_directions is not None and np.isfinite(rows.prior_directions).all():
-        subtomogram = _normal_frames(rows.prior_directions) @ rotation_y(90.0)
+    cut = rows.positions_xyz_angstrom if images is None else images.cut_xyz_angstrom
+    columns |= dict(zip(_CENTRED, cut.T, strict=True))
+    subtomogram = subtomogram_frames(rows) if images is None else images.frames
+    if not np.allclose(subtomogram, np.eye(3)):
         columns |= dict(zip(_SUBTOMOGRAM, euler_zyz_deg(subtomogram).T, strict=True))
+    if rows.prior_directions is not None and np.isfinite(rows.prior_directions).all():
         columns |= {"rlnAngleTiltPrior": np.full(rows.n, 90.0), "rlnAnglePsiPrior": np.zeros(rows.n)}
-        rotations = np.swapaxes(subtomogram, 1, 2) @ rotations
-    columns |= dict(zip(_ANGLES, euler_zyz_deg(rotations).reshape(-1, 3).T, strict=True))
-    columns |= {name: np.zeros(rows.n) for name in _ORIGIN}
+    inverse = np.swapaxes(subtomogram, 1, 2)
+    columns |= dict(zip(_ANGLES, euler_zyz_deg(inverse @ rows.rotations).reshape(-1, 3).T, strict=True))
+    # The particle lies at the coordinate less A_subtomogram times its origin.
+    origins = np.einsum("nij,nj->ni", inverse, cut - rows.positions_xyz_angstrom)
+    columns |= dict(zip(_ORIGIN, origins.T, strict=True))
     for name, values in (
         ("rlnRandomSubset", rows.half),
         ("rlnClassNumber", rows.class_number),
@@ -204,6 +228,8 @@ def _particle_columns(rows: ParticleRows) -> dict[str, NDArray[Any]]:
     ):
         if values is not None and (values > 0).all():
             columns[name] = values
+    if rows.score is not None and np.isfinite(rows.score).all():
+        columns["rlnAutopickFigureOfMerit"] = rows.score
     return columns
 
 
