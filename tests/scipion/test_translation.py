@@ -116,7 +116,12 @@ def test_the_hiv_template_says_what_its_tutorial_says(template):
     assert by_name["assign_poses"] == {"input": "erase_beads", "poses_from": "align_series"}
     assert by_name["assign_ctf"] == {"input": "assign_poses", "ctf_from": "estimate_ctf"}
     assert by_name["correct_ctf"] == {"input": "assign_ctf"}
-    assert by_name["extract_particles_747"] == {"input": "pick_on_surfaces", "series_from": "assign_ctf"}
+    assert by_name["assign_series_747"] == {"input": "pick_on_surfaces", "series_from": "assign_ctf"}
+    assert by_name["extract_particles_747"] == {"input": "assign_series_747"}
+    extraction = {"binning": 6.0, "box_px": 128, "crop_px": 64, "max_dose_per_angstrom2": 50, "min_tilts": 1}
+    for number, output in ((700, "volumes"), (747, "stacks")):
+        made = next(made for made in translation.steps if made.name == f"extract_particles_{number}")
+        assert made.parameters == {**extraction, "output": output, "float16": False}
     assert by_name["refine"] == {"input": "extract_particles_747", "reference_from": "initial_model"}
 
 

@@ -21,6 +21,7 @@ _EXTRACT = Rule(
     roles={"inputTS": "series_from"},
     ctf="inputCtfTs",
     pieces=(
+        Piece("assign_series", for_roles=True),
         Piece(
             "extract_particles",
             p(
@@ -29,13 +30,13 @@ _EXTRACT = Rule(
                 croppedBoxSize="crop_px",
                 maxDose="max_dose_per_angstrom2",
                 minNoFrames="min_tilts",
-                write2dStacks="stacks_2d",
+                write2dStacks=("output", lambda value, around: "stacks" if value else "volumes"),
+                outputInFloat16="float16",
             ),
         ),
     ),
     quiet={
         "handedness": None,
-        "outputInFloat16": False,
         "tomoSource": 0,
         "doInvert": None,
         "doNormalize": None,

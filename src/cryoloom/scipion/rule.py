@@ -122,6 +122,8 @@ class Piece:
     """Scipion's parameter by which this step makes pixels larger."""
     upstream: Mapping[str, Mapping[str, tuple[str, Convert]]] = field(default_factory=dict)
     """What belongs to a step further up, by step."""
+    for_roles: bool = False
+    """Whether this piece, not the last, takes the further inputs; it is left out where there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,9 +169,11 @@ class _Translator:
             main = roles.pop("input", main)
         place = _Place()
         parameters = self._parameters(protocol, rule, pieces, main)
+        pieces = [piece for piece in pieces if roles or not piece.for_roles]
+        takes_roles = next((piece for piece in pieces if piece.for_roles), pieces[-1] if pieces else None)
         for piece in pieces:
             feeds = {} if main is None else {"input": main}
-            if piece is pieces[-1]:
+            if piece is takes_roles:
                 feeds |= roles
             own = {**(inherited if piece is pieces[-1] else {}), **parameters[piece.step]}
             pixel = self._pixel(main, protocol, own)

@@ -27,7 +27,7 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.relion.particles import subtomogram_frames
 from cryoloom.model import ExtractedImages, ParticleRows, Particles, TiltSeries
-from cryoloom.steps.particle_passes import image_stack, warn_of_unknown_hands
+from cryoloom.procedures.particle_passes import image_stack, warn_of_unknown_hands
 
 __all__ = ["ExtractParticlesParams", "extract_particles"]
 
@@ -138,7 +138,8 @@ def extract_particles(
 ) -> Particles:
     """Cut particles out of their tilt images, to be exported."""
     if not particles.n_particles:
-        raise DataUnfitError(f"{particles.name} has no particles to extract; pick some first")
+        context.warn(f"{particles.name} has no particles to extract")
+        return particles
     rows = particles.rows()
     warn_of_unknown_hands(particles.series, context)
     kept = np.zeros(rows.n, bool)
