@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cryoloom.algorithms.alignment.bead_positions import locate_beads
-from cryoloom.algorithms.alignment.bead_tracking import bead_maps
 from cryoloom.algorithms.images.undistorted_images import undistorted
+from cryoloom.algorithms.series.bead_maps import bead_maps
 from cryoloom.algorithms.series.series_geometry import geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.errors import DataUnfitError

@@ -71,6 +71,44 @@ def test_every_exposure_gets_its_defocus_and_the_series_its_hand(series, context
     assert abs(context.figures["handedness_gradient"] - 1) < 0.2
 
 
+def golden_film(seed: int, phase_rms_rad: float) -> TiltSeries:
+    """Twelve beads 800 angstrom above a film."""
+    rng = np.random.default_rng(seed)
+    images = [
+        tilted_film(
+            rng,
+            defocus_angstrom=defocus,
+            tilt_deg=angle,
+            axis_deg=85.0,
+            phase_rms_rad=phase_rms_rad,
+            n_gold=12,
+            gold_height_angstrom=800.0,
+        )
+        for defocus, angle in zip(DEFOCI, ANGLES, strict=True)
+    ]
+    return series_of(np.stack(images))
+
+
+def test_gold_on_a_surface_does_not_draw_the_defocus(context):
+    # Gold is strong at low frequencies; the film is white.
+    params = PARAMS.model_copy(update={"high_resolution_angstrom": 10.0})
+    golden = golden_film(2, 0.07)
+    found = estimate_ctf(golden, params, context)
+    assert context.figures["n_beads_hidden"] == pytest.approx(12, abs=1)
+    drawn = estimate_ctf(golden, params.model_copy(update={"hide_gold": False}), MemoryContext())
+    off, drawn_off = (
+        np.mean([t.ctf.defocus_angstrom for t in one.tilts]) - DEFOCI.mean() for one in (found, drawn)
+    )
+    assert abs(off) < 100
+    assert drawn_off < -180
+
+
+def test_gold_that_alone_has_rings_is_told(context):
+    found = estimate_ctf(golden_film(1, 0.03), PARAMS, context)
+    assert all(t.ctf is not None for t in found.tilts)
+    assert "only gold shows Thon rings" in context.warnings[0]
+
+
 def test_an_exposure_without_rings_is_predicted_and_named(series, context, rng):
     images = np.array(series.stack.images)
     images[1] = rng.poisson(20.0, images.shape[1:])

@@ -12,11 +12,12 @@ Handedness is told by two estimators: the likelihood of the whole series with ei
 exposures' own defocus gradients, left free. Where they do not agree clearly it is inconclusive. Thickness is
 that of evenly spread scatterers whose rings vanish where those of the series do (the nodes of CTFFIND5).
 
-Rings show the defocus of the middle of the specimen. It is given where the image's centre shows it
-(``refers_to`` "specimen"); where poses are known it is turned into that of their origin, by the measured
-place of the specimen (`algorithms/series/specimen_frame`), as `align_series` does later. Methods: Rohou &
-Grigorieff (2015) for the model of rings and the fit resolution; Zhang (2016) for equiphase averaging; Tegunov
-et al. (2021) for one model per series; Elferich et al. (2024) for the nodes.
+Gold beads are hidden from the spectra: they scatter strongly, lie on a surface and would draw the defocus to
+their own. Without them rings show the defocus of the middle of the specimen. It is given where the image's
+centre shows it (``refers_to`` "specimen"); where poses are known it is turned into that of their origin, by
+the measured place of the specimen (`algorithms/series/specimen_frame`), as `align_series` does later.
+Methods: Rohou & Grigorieff (2015) for the model of rings and the fit resolution; Zhang (2016) for equiphase
+averaging; Tegunov et al. (2021) for one model per series; Elferich et al. (2024) for the nodes.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_se
 from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf.shared_properties import Thickness
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
+from cryoloom.algorithms.series.gold_shadows import GoldShadows, find_gold
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -73,6 +75,10 @@ class EstimateCtfParams(StepParams):
     phase_shift_deg: float = Field(
         0.0, ge=0, lt=180, description="Phase shift of a phase plate where it is known and not to be found."
     )
+    hide_gold: bool = Field(
+        True,
+        description="Hide gold from the spectra: it lies on a surface and draws the defocus to its own.",
+    )
 
     @model_validator(mode="after")
     def _ranges_are_ranges(self) -> EstimateCtfParams:
@@ -108,6 +114,12 @@ FIGURES = (
         "pixels.",
         bounds=Bounds(20.0, 40.0, "Without rings beyond this resolution the defocus is a guess."),
         column=Column("CTF fit"),
+    ),
+    Figure(
+        "n_beads_hidden",
+        "",
+        "Gold beads hidden",
+        "Gold beads that were hidden from the spectra, median over tilts.",
     ),
     Figure(
         "n_predicted",
@@ -196,7 +208,7 @@ RECORDS = (
 
 @step(
     "estimate_ctf",
-    version=9,
+    version=10,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -227,23 +239,20 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
             f"{2 * pixel:g} A, and rings are looked for from {params.low_resolution_angstrom:g} A on"
         )
         return series
-    spectra = _all_spectra(series, tilts, band, _tile_angstrom(series, tilts, band, params, context), context)
-
-    def rewhiten(i: int, modulation: NDArray[np.float64] | None) -> RingData:
-        data = whiten(spectra[i], series.microscope, modulation, context.device)
-        return replace(data, phase_shift_deg=params.phase_shift_deg)
-
-    rings = [_tilt_rings(series, tilt, rewhiten(i, None)) for i, tilt in enumerate(tilts)]
-
-    known_hand = series.handedness.applied
-    asks_hand = known_hand is None or _axis_may_turn(series)
-    found = fit_series(
-        rings,
-        (params.min_defocus_angstrom, params.max_defocus_angstrom),
-        None if asks_hand else int(known_hand or 0),
-        rewhiten,
-        fit_phase_shift=params.phase_plate,
+    gold = _gold(series.unweighted_stack, tilts) if params.hide_gold else None
+    tile_angstrom = _tile_angstrom(series, tilts, band, params, context)
+    found = _fitted(
+        series, tilts, _all_spectra(series, tilts, band, tile_angstrom, gold, context), params, context
     )
+    if found is None and gold is not None:
+        found = _fitted(
+            series, tilts, _all_spectra(series, tilts, band, tile_angstrom, None, context), params, context
+        )
+        if found is not None:
+            context.warn(
+                f"{series.name}: only gold shows Thon rings; the defocus is that of the gold, which may lie "
+                "on a surface of the specimen, and not of its middle"
+            )
     if found is None:
         context.warn(
             f"{series.name}: no Thon rings are seen between {params.low_resolution_angstrom:g} and "
@@ -252,6 +261,31 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         context.figure("n_predicted", 0)
         return series
     return _with_direction(_with_result(series, tilts, found, context), found, context)
+
+
+def _fitted(
+    series: TiltSeries,
+    tilts: list[Tilt],
+    spectra: list[TileSpectra],
+    params: EstimateCtfParams,
+    context: StepContext,
+) -> SeriesFit | None:
+    """The model of the whole series; None where no rings are seen."""
+
+    def rewhiten(i: int, modulation: NDArray[np.float64] | None) -> RingData:
+        data = whiten(spectra[i], series.microscope, modulation, context.device)
+        return replace(data, phase_shift_deg=params.phase_shift_deg)
+
+    rings = [_tilt_rings(series, tilt, rewhiten(i, None)) for i, tilt in enumerate(tilts)]
+    known_hand = series.handedness.applied
+    asks_hand = known_hand is None or _axis_may_turn(series)
+    return fit_series(
+        rings,
+        (params.min_defocus_angstrom, params.max_defocus_angstrom),
+        None if asks_hand else int(known_hand or 0),
+        rewhiten,
+        fit_phase_shift=params.phase_plate,
+    )
 
 
 def _axis_may_turn(series: TiltSeries) -> bool:
@@ -318,7 +352,7 @@ def _tile_angstrom(
         return SMALLEST_TILE_ANGSTROM
     stack = series.unweighted_stack
     rings = []
-    for tilt in sorted(tilts, key=lambda t: abs(t.nominal_tilt_deg))[:N_FIRST_LOOK]:
+    for tilt in _least_tilted(tilts):
         image = torch.as_tensor(_image_of(stack, tilt), device=context.device)
         spectra = tile_spectra(image, stack.pixel_size_angstrom, band, SMALLEST_TILE_ANGSTROM)
         data = whiten(spectra, series.microscope, device=context.device)
@@ -332,20 +366,42 @@ def _image_of(stack: Stack, tilt: Tilt) -> NDArray[np.float32]:
     return np.asarray(stack.images[tilt.section or 0], np.float32)
 
 
+def _least_tilted(tilts: list[Tilt]) -> list[Tilt]:
+    return sorted(tilts, key=lambda t: abs(t.nominal_tilt_deg))[:N_FIRST_LOOK]
+
+
+def _gold(stack: Stack, tilts: list[Tilt]) -> GoldShadows | None:
+    """What gold looks like in the series, where it has any."""
+    return find_gold([_image_of(stack, tilt) for tilt in _least_tilted(tilts)], stack.pixel_size_angstrom)
+
+
 def _all_spectra(
-    series: TiltSeries, tilts: list[Tilt], band: SpectrumBand, tile_angstrom: float, context: StepContext
+    series: TiltSeries,
+    tilts: list[Tilt],
+    band: SpectrumBand,
+    tile_angstrom: float,
+    gold: GoldShadows | None,
+    context: StepContext,
 ) -> list[TileSpectra]:
-    """Tile spectra of the exposures; while one image is worked on, the next is read."""
+    """Tile spectra of the exposures without gold; while one image is worked on, the next is read."""
     stack = series.unweighted_stack
-    spectra = []
+    spectra, n_beads = [], []
+
+    def read(tilt: Tilt) -> tuple[NDArray[np.float32], int]:
+        image = _image_of(stack, tilt)
+        return (image, 0) if gold is None else gold.hidden(image)
+
     with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(_image_of, stack, tilts[0])
+        coming = reader.submit(read, tilts[0])
         for i in range(len(tilts)):
-            image = torch.as_tensor(coming.result(), device=context.device)
+            image, n = coming.result()
             if i + 1 < len(tilts):
-                coming = reader.submit(_image_of, stack, tilts[i + 1])
-            spectra.append(tile_spectra(image, stack.pixel_size_angstrom, band, tile_angstrom))
+                coming = reader.submit(read, tilts[i + 1])
+            n_beads.append(n)
+            pixels = torch.as_tensor(image, device=context.device)
+            spectra.append(tile_spectra(pixels, stack.pixel_size_angstrom, band, tile_angstrom))
             context.progress(i + 1, len(tilts) + len(tilts) // 2)
+    context.figure("n_beads_hidden", float(np.median(n_beads)))
     return spectra
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.images.fill_discs import RIM_PX, fill_discs, plan_filling
+from cryoloom.algorithms.images.fill_discs import RIM_PX, fade_discs, fill_discs, plan_filling
 from makers.bead_images import coloured_noise
 
 RADIUS = 8.0
@@ -74,3 +74,18 @@ def test_discs_at_and_beyond_the_edge(rng):
     assert len(filling.centres) == 3
     assert np.isfinite(fill_discs(image, filling, centres)).all()
     assert len(plan_filling(image.shape, np.zeros((0, 2)), RADIUS, np.zeros((0, 2)), rng).centres) == 0
+
+
+def test_faded_discs_are_the_background_and_the_rest_is_untouched(rng):
+    image, _, background, centres = scene(rng)
+    faded = fade_discs(image, centres, RADIUS, 3.0)
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    nearest = np.min([np.hypot(y - r, x - c) for r, c in centres], axis=0)
+    # The plane comes from about 250 grains of the ring: 5 / sqrt(250), and what its slopes add.
+    assert np.abs(faded - background)[nearest < RADIUS - 1].max() < 2.5
+    np.testing.assert_array_equal(faded[nearest > RADIUS + 4], image[nearest > RADIUS + 4])
+
+
+def test_a_disc_with_too_little_around_it_stays(rng):
+    image = rng.normal(size=(12, 12)).astype(np.float32)
+    np.testing.assert_array_equal(fade_discs(image, np.array([[6.0, 6.0]]), 20.0, 3.0), image)

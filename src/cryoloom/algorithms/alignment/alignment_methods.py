@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment.bead_tracking import bead_maps, measure_bead_diameter, track_beads
+from cryoloom.algorithms.alignment.bead_tracking import track_beads
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import pose_errors
 from cryoloom.algorithms.alignment.feature_tracking import track_features
@@ -23,6 +23,7 @@ from cryoloom.algorithms.alignment.projection_matching import match_projections
 from cryoloom.algorithms.alignment.specimen_plane import find_plane
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
+from cryoloom.algorithms.series.bead_maps import bead_maps, measure_bead_diameter
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from cryoloom.algorithms.alignment.bead_tracking import BeadMaps, bead_maps, measure_bead_diameter
 from cryoloom.algorithms.images.correlate import refine_parabola
 from cryoloom.algorithms.images.undistorted_images import undistorted
+from cryoloom.algorithms.series.bead_maps import BeadMaps, bead_maps, measure_bead_diameter
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import TiltImages
 from cryoloom.geometry.tilt_axis import field_across_and_along

@@ -11,34 +11,27 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
-from cryoloom.algorithms.images.correlate import refine_parabola
+from cryoloom.algorithms.series.bead_maps import (
+    LEAST_SIGNIFICANCE,
+    BeadMaps,
+    bead_candidates,
+    positions_of_maxima,
+)
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
-from cryoloom.algorithms.series.tilt_images import TiltImages
 
-__all__ = ["BeadMaps", "BeadTracking", "bead_maps", "measure_bead_diameter", "track_beads"]
+__all__ = ["BeadTracking", "track_beads"]
 
 Array = NDArray[np.float64]
 
-LEAST_SIGNIFICANCE = 6.0  # of a candidate, over the map's spread
 PRIOR_DEPTH_ANGSTROM = 500.0  # deviation of a bead's height before it is measured
 VOTE_RADIUS_ANGSTROM = 400.0
 LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
-
-
-@dataclass(frozen=True, slots=True)
-class BeadMaps:
-    """Matched-filter maps ``(tilt, y, x)`` in units of their spread, high where a bead's centre is."""
-
-    maps: torch.Tensor
-    pixel_size_angstrom: float
-    diameter_angstrom: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,64 +41,6 @@ class BeadTracking:
     tracks: Tracks
     solution: BundleSolution
     diameter_angstrom: float
-
-
-def bead_maps(tilt_images: TiltImages, diameter_angstrom: float) -> BeadMaps:
-    """Correlate each image with the shadow of a sphere minus its surroundings."""
-    images = tilt_images.images
-    template = _sphere_template(diameter_angstrom / tilt_images.pixel_size_angstrom, tilt_images.shape_yx)
-    spectrum = torch.fft.rfft2(torch.fft.ifftshift(template)).conj().to(images.device)
-    maps = torch.fft.irfft2(torch.fft.rfft2(images) * spectrum, s=tilt_images.shape_yx)
-    spread = 1.4826 * maps.flatten(1).abs().median(dim=1).values
-    return BeadMaps(
-        maps / (spread[:, None, None] + 1e-12), tilt_images.pixel_size_angstrom, diameter_angstrom
-    )
-
-
-def _sphere_template(diameter_px: float, shape_yx: tuple[int, int]) -> torch.Tensor:
-    """Dark shadow of a sphere with a bright ring around it, zero sum, unit norm, centred at ``n // 2``."""
-    y = torch.arange(shape_yx[0])[:, None] - shape_yx[0] // 2
-    x = torch.arange(shape_yx[1])[None, :] - shape_yx[1] // 2
-    r = torch.hypot(y.float(), x.float()) / (diameter_px / 2)
-    # Half a pixel of softness: beads are seen through the images' low pass.
-    inside = torch.sqrt((1 - r**2).clamp(min=0)) + 0.15 * torch.exp(-((r - 1) ** 2) / 0.05)
-    ring = torch.exp(-((r - 1.6) ** 2) / 0.08)
-    template = ring / ring.sum() - inside / inside.sum()
-    return template / template.norm()
-
-
-def measure_bead_diameter(tilt_images: TiltImages, view: int) -> float:
-    """Diameter in angstrom whose shadow stands out most in one image: mean of the ten highest peaks."""
-    pixel = tilt_images.pixel_size_angstrom
-    one = replace(tilt_images, images=tilt_images.images[view : view + 1])
-    candidates = [d for d in np.geomspace(50.0, 300.0, 12) if d >= 2.5 * pixel]
-    scores = []
-    for diameter in candidates:
-        maps = bead_maps(one, diameter)
-        heights = _candidates(maps, 0, LEAST_SIGNIFICANCE)[1]
-        scores.append(float(np.sort(heights)[-10:].mean()) if len(heights) >= 3 else 0.0)
-    return float(candidates[int(np.argmax(scores))])
-
-
-def _candidates(maps: BeadMaps, view: int, threshold: float) -> tuple[Array, Array]:
-    """Local maxima of a map: positions ``(n, 2)`` as xy in angstrom from the centre, and heights ``(n,)``."""
-    image = maps.maps[view]
-    side = 2 * max(1, round(0.4 * maps.diameter_angstrom / maps.pixel_size_angstrom)) + 1
-    highest = functional.max_pool2d(image[None, None], side, stride=1, padding=side // 2)[0, 0]
-    row, column = torch.nonzero((image == highest) & (image > threshold), as_tuple=True)
-    margin = max(2, round(0.5 * maps.diameter_angstrom / maps.pixel_size_angstrom))
-    n_y, n_x = image.shape
-    inner = (row >= margin) & (row < n_y - margin) & (column >= margin) & (column < n_x - margin)
-    row, column = row[inner], column[inner]
-    return _to_angstrom(maps, view, row, column), image[row, column].double().cpu().numpy()
-
-
-def _to_angstrom(maps: BeadMaps, view: int, row: torch.Tensor, column: torch.Tensor) -> Array:
-    """Sub-pixel positions of maxima, xy in angstrom from the image centre."""
-    image = maps.maps[view].expand(len(row), -1, -1)
-    y = row + refine_parabola(image, row, column, axis=0) - image.shape[1] // 2
-    x = column + refine_parabola(image, row, column, axis=1) - image.shape[2] // 2
-    return torch.stack([x, y], dim=1).double().cpu().numpy() * maps.pixel_size_angstrom
 
 
 def track_beads(
@@ -146,7 +81,7 @@ def track_beads(
 
 def _bright_candidates(maps: BeadMaps, view: int) -> Array:
     """Candidates nearly as strong as the view's best ones: beads are alike, ice and proteins are weaker."""
-    position, height = _candidates(maps, view, LEAST_SIGNIFICANCE)
+    position, height = bead_candidates(maps, view, LEAST_SIGNIFICANCE)
     if len(height) == 0:
         return position
     strongest = np.sort(height)[::-1]
@@ -294,6 +229,6 @@ def _rescued(maps: BeadMaps, geometry: SeriesGeometry, points: Array, usable: ND
         edge = (row == 0) | (column == 0) | (row == 2 * reach) | (column == 2 * reach)
         good = (~edge & (height > max(3.5, 0.35 * float(height.median())))).cpu().numpy()
         base = torch.from_numpy(index[where] - reach).to(row)
-        positions = _to_angstrom(maps, int(view), base[:, 0] + row, base[:, 1] + column)
+        positions = positions_of_maxima(maps, int(view), base[:, 0] + row, base[:, 1] + column)
         table[where[good], view] = positions[good]
     return table

@@ -7,6 +7,9 @@ disc is faded in so that the variance stays the same.
 
 All of it is linear in the pixels, so an image's halves, filled with the same choice of neighbours, still add
 up.
+
+Where a spectrum is to be measured, grain from elsewhere would interfere with itself: there discs are faded to
+the background alone.
 """
 
 from __future__ import annotations
@@ -16,13 +19,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DiscFilling", "fill_discs", "plan_filling"]
+__all__ = ["DiscFilling", "fade_discs", "fill_discs", "plan_filling"]
 
 Image = NDArray[np.float32]
 RIM_PX = 2.0
 RING = (1.15, 2.0)
 """Radii of the ring that tells the background, in radii of the disc."""
 TRIES = 200
+RING_PIXELS = 1500
+"""Of a ring, about, which tell a plane well enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,31 @@ def fill_discs(image: Image, filling: DiscFilling, avoid_yx_px: NDArray[np.float
         # Squares of the weights add up to one: independent noise keeps its variance.
         filled[place[:, 0], place[:, 1]] = background + w * grain + np.sqrt(1 - w**2) * left
     return filled
+
+
+def fade_discs(image: Image, centres_yx_px: NDArray[np.float64], radius_px: float, rim_px: float) -> Image:
+    """Image ``(y, x)`` with discs faded to the plane of what lies around them, over a rim outside the radius.
+
+    centres_yx_px : (n, 2) real-valued indices. A disc about which too little is seen stays as it is.
+    """
+    faded = image.copy()
+    reach = radius_px + rim_px
+    around, _, ring = _patterns(reach)
+    ring = ring[:: max(1, len(ring) // RING_PIXELS)]
+    distance = np.hypot(*around.T)
+    depth = np.clip((reach - distance) / rim_px, 0.0, 1.0)
+    weight = 0.5 - 0.5 * np.cos(np.pi * depth)
+    for centre in np.rint(centres_yx_px).astype(np.int64):
+        plane = _plane(image, centre, ring, centres_yx_px, reach)
+        if plane is None:
+            continue
+        place = centre + around
+        inside = _inside(image.shape, place)
+        place, w, at = place[inside], weight[inside], around[inside]
+        background = plane[0] + at @ plane[1:]
+        values = faded[place[:, 0], place[:, 1]]
+        faded[place[:, 0], place[:, 1]] = background + (1 - w) * (values - background)
+    return faded
 
 
 def _patterns(
