@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+from cryoloom.model import GainReference, Movie
 from makers.made_series import aligned, make_series
 
 __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
 
 BASES: dict[str, list[dict]] = {
+    "motioncor_align_frames": [{}, {"dose_weight_frames": True}],
     "ctffind_estimate_ctf": [
         {"find_thickness": True},
         {"phase_shift_min_rad": 0.0, "phase_shift_max_rad": 3.1, "phase_shift_step_rad": 0.5},
@@ -20,4 +25,9 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {}
 
 def item_of(step):
     """An item of the kind a step needs, with all that its calls can ask for."""
-    return aligned(make_series(n_tilts=5, shape_yx=(64, 48)))
+    series = aligned(make_series(n_tilts=5, shape_yx=(64, 48)))
+    changes = {
+        tilt.acquisition_index: {"movie": Movie(Path(f"/data/{tilt.section}.eer"), 300, (64, 48))}
+        for tilt in series.tilts
+    }
+    return replace(series.with_tilts(changes), gain=GainReference(Path("/data/gain.mrc")))

@@ -77,7 +77,10 @@ class Call:
         return "".join(f"{answer}\n" for _, answer in self.answers)
 
     def words_of(self, name: str) -> tuple[str, ...]:
-        """What stands behind an option, a question, or the first word of a line in a file; () if nothing."""
+        """What stands behind an option, a question, or the first word of a line in a file; () if nothing.
+
+        Where an option names one of the call's files, its content follows.
+        """
         found: list[str] = []
         for i, word in enumerate(self.arguments):
             if word == name:
@@ -85,7 +88,7 @@ class Call:
                 for following in self.arguments[i + 1 :]:
                     if _is_option(following):
                         break
-                    found.append(following)
+                    found += [following, *([self.files[following]] if following in self.files else [])]
         found += [answer for question, answer in self.answers if question == name]
         lines = [line for text in self.files.values() for line in text.splitlines()]
         found += [line for line in lines if line.split(maxsplit=1)[:1] == [name]]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.pixels.mrc import write_mrc
+from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.model import Microscope, Stack
 from cryoloom.programs.ctf.ctffind_estimate_ctf import CtffindEstimateCtfParams, ctffind_estimate_ctf, parse
 from makers.made_series import make_series
@@ -108,9 +107,7 @@ def test_a_stack_of_half_floats_reaches_the_program_as_floats(series, context, s
     stand_in("ctffind", f"VERSION_5 = True\n{CTFFIND}")
     path = tmp_path / "with a space" / "images.mrc"
     path.parent.mkdir()
-    write_mrc(path, series.stack.images[:].astype(np.float16), 2.0)
-    from cryoloom.formats.pixels.mrc import MrcPixels
-
+    write_mrc(path, series.stack.images[:], 2.0, dtype="float16")
     stored = replace(series, stack=Stack(MrcPixels(path), 2.0))
     assert all(
         t.ctf is not None for t in ctffind_estimate_ctf(stored, CtffindEstimateCtfParams(), context).tilts

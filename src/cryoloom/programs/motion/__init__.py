@@ -1,0 +1,1 @@
+"""Motion correction by outside programs."""
