@@ -29,7 +29,7 @@ from cryoloom.model import Ctf, Microscope, Pose, Stack, Tilt, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.tables import pack
-from cryoloom.web.images import ImageShelf
+from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import CHROMIUM, FLAGS, serving
 

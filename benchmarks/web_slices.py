@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from playwright.sync_api import sync_playwright
 
 from cryoloom.formats.pixels.mrc import MrcPixels, MrcSink
-from cryoloom.web.files_view import FilesView
-from cryoloom.web.images import ImageShelf
-from cryoloom.web.levels import make_levels
+from cryoloom.web.pictures.files_view import FilesView
+from cryoloom.web.pictures.images import ImageShelf
+from cryoloom.web.pictures.levels import make_levels
 from cryoloom.web.site import Site
 from makers.browser import CHROMIUM, FLAGS, serving
 

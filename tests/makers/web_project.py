@@ -7,6 +7,7 @@ in a track, and a slab 40 nm too thin. The fifth has a name that is markup, and 
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,24 @@ from typing import Any
 
 import numpy as np
 
+from cryoloom.formats.exchange.parquet import ParquetTable, write_parquet
 from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.geometry.projection import projection_matrices
-from cryoloom.model import Ctf, Exclusion, Slab, Sourced, Stack, TiltSeries, Tomogram
+from cryoloom.geometry.rotations import rotation_y
+from cryoloom.model import (
+    Ctf,
+    Exclusion,
+    ParticleRows,
+    Particles,
+    Slab,
+    Sourced,
+    Stack,
+    TiltSeries,
+    Tomogram,
+)
 from cryoloom.simulate.session import SimulationParams, simulate_tilt_series
 from cryoloom.simulate.truth import Truth
-from cryoloom.store.codec import encode, fingerprint
+from cryoloom.store.codec import decode, encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import FileRecord, ItemRecord, RunRecord
 
@@ -320,6 +333,56 @@ def volume_of(truth: Truth) -> np.ndarray:
         distance = np.linalg.norm(grid - centre, axis=-1)
         volume -= 3.0 * np.exp(-(((distance - VESICLE_RADIUS_ANGSTROM) / 25.0) ** 2)).astype(np.float32)
     return volume
+
+
+def add_variant(folder: Path, truth: Truth, name: str = "TS_01") -> int:
+    """A second tomogram of one series, with contrast inverted; gives its run."""
+    with closing(Database.open(folder)) as database:
+        aligned = next(run for run in database.runs() if run.node == "align_series")
+        run = _run_by_hand(database, "reconstruct_sirt", "reconstruct", aligned.id)
+        made = folder / run.folder / "item0" / "tomogram.mrc"
+        made.parent.mkdir(parents=True)
+        write_mrc(made, -volume_of(truth), PARAMS.pixel_size_angstrom, kind="volume")
+        before = next(item for item in database.items(aligned.id) if item.name == name)
+        series = decode(before.value, folder, MrcPixels)
+        tomogram = Tomogram(series, MrcPixels(made), PARAMS.pixel_size_angstrom, method="SIRT")
+        _record(database, folder, run, name, tomogram, before.id)
+        return run.id
+
+
+def add_particles(folder: Path, truth: Truth, name: str = "TS_01") -> int:
+    """A particle on every bead of a series, its z axis along the tomogram's x; gives their item."""
+    with closing(Database.open(folder)) as database:
+        source = next(run for run in database.runs() if run.node == "reconstruct")
+        run = _run_by_hand(database, "pick_blobs", "pick_blobs", source.id)
+        table = folder / run.folder / "particles.parquet"
+        table.parent.mkdir(parents=True)
+        n = len(truth.beads_xyz_angstrom)
+        turned = np.broadcast_to(rotation_y(90.0), (n, 3, 3))  # takes z to x
+        rows = ParticleRows.of(name, truth.beads_xyz_angstrom, rotations=turned, score=np.linspace(1, 0, n))
+        write_parquet(table, rows.columns())
+        before = next(item for item in database.items(source.id) if item.name == name)
+        tomogram = decode(before.value, folder, MrcPixels)
+        particles = Particles(name, ParquetTable(table), (tomogram.series,), (tomogram,), "bead", 150.0)
+        return _record(database, folder, run, name, particles, before.id)
+
+
+def _run_by_hand(database: Database, node: str, step: str, source: int) -> RunRecord:
+    asked = {"name": node, "step": step, "input": f"run:{source}", "parameters": {}}
+    plan = database.add_plan({"name": node, "description": "", "steps": [asked]}, f"cryoloom run {step}")
+    run = database.begin_run(node, step, 1, {}, source, {})
+    database.note_run_of_plan(plan, node, run.id)
+    database.end_run(run.id, "done")
+    return run
+
+
+def _record(
+    database: Database, folder: Path, run: RunRecord, name: str, value: Any, before: int | None
+) -> int:
+    record = ItemRecord(
+        run.id, name, fingerprint(run.node, name), "done", value=encode(value, folder), input_item_id=before
+    )
+    return database.record_item(record)
 
 
 def vesicle_centres() -> tuple[tuple[float, float, float], ...]:

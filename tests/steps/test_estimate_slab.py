@@ -7,8 +7,9 @@ from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
-from cryoloom.steps.estimate_slab import EstimateSlabParams, estimate_slab
+from cryoloom.steps.estimate_slab import EstimateSlabParams, HandSlab, estimate_slab
 from makers.bead_images import coloured_noise
+from makers.made_series import aligned, make_series
 
 SIDE, PIXEL = 140, 16.0
 ANGLES = np.arange(-54.0, 55.0, 5.4)
@@ -93,3 +94,20 @@ def test_an_alignment_is_needed(context):
     unaligned = layer.with_tilts({t.acquisition_index: {"pose": None} for t in layer.tilts})
     with pytest.raises(DataUnfitError, match="align_series first"):
         estimate_slab(unaligned, EstimateSlabParams(), context)
+
+
+def test_a_slab_set_by_hand_is_taken_as_it_is(context):
+    """Nothing is measured: the series has no image that could be."""
+    series = aligned(make_series())
+    by_hand = HandSlab(thickness_angstrom=900.0, z_offset_angstrom=120.0, tilt_x_deg=1.0, tilt_y_deg=-8.0)
+    after = estimate_slab(series, EstimateSlabParams(by_hand=by_hand), context)
+    assert after.slab.plane[0] == 120.0
+    assert after.slab.thickness_angstrom.measured_by == "user"
+    assert context.figures["pretilt_y_deg"] == -8.0
+    flat = estimate_slab(series, EstimateSlabParams(by_hand=by_hand, apply=True), context)
+    assert flat.slab.is_applied
+    place = np.array([0.0, 0.0, 120.0])  # the slab's middle is the origin of the poses now
+    for before, moved in zip(series.included, flat.included, strict=True):
+        assert before.pose.matrix[:2] @ place + before.pose.shift_xy_angstrom == pytest.approx(
+            np.array(moved.pose.shift_xy_angstrom)
+        )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cryoloom.web.images import ImageShelf
+from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import CHROMIUM, FLAGS, Served, Window, serving
 from makers.web_project import MadeProject, make_project

@@ -9,7 +9,7 @@ import pytest
 
 from cryoloom.formats.imod.tracks import read_fiducial_model
 from cryoloom.store.decisions import in_force
-from cryoloom.web.edited_tracks import bead_centre, edited_tracks, solve, write_tracks
+from cryoloom.web.drawn.edited_tracks import bead_centre, edited_tracks, solve, write_tracks
 from cryoloom.web.site import Site
 from makers.browser import Served, eventually
 from makers.web_project import GAP, MISPLACED, MISPLACED_BY_ANGSTROM, PARAMS, MadeProject, predicted_bead

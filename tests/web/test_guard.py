@@ -16,9 +16,9 @@ from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.web.access import Access, read_token_file, write_private
 from cryoloom.web.app import make_app
-from cryoloom.web.files_view import FilesView
 from cryoloom.web.guard import SECURITY_HEADERS
-from cryoloom.web.images import ImageShelf
+from cryoloom.web.pictures.files_view import FilesView
+from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.serve import ServeOptions
 from cryoloom.web.site import Site
 from makers.browser import serving

@@ -17,9 +17,9 @@ from cryoloom.model import Average, FscCurve
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
-from cryoloom.web.images import ImageShelf
 from cryoloom.web.pages.averages import crossing_angstrom, small_volume
 from cryoloom.web.pages.live import live_facts
+from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import Served, serving
 from makers.web_project import HOSTILE, NAMES, MadeProject

@@ -103,7 +103,7 @@ def test_paths_stay_below_the_roots(tmp_path: Path) -> None:
 def finished(project: Path, number: int) -> Any:
     for _ in range(600):
         job = next((one for one in jobs_of(project) if one.number == number), None)
-        if job is not None and job.state != "running":
+        if job is not None and job.state not in {"running", "queued"}:
             return job
         time.sleep(0.1)
     raise TimeoutError(f"job {number} did not end")
@@ -120,6 +120,17 @@ def test_a_job_keeps_its_log_and_how_it_ended(tmp_path: Path) -> None:
     assert os.getsid(0) != job.pid
     with pytest.raises(UserInputError):
         log_part(tmp_path, 99, 0)
+
+
+def test_a_job_waits_for_another_and_does_not_start_where_that_failed(tmp_path: Path) -> None:
+    first = start_job(tmp_path, "status", ["status", "--project", "."], "me")
+    second = start_job(tmp_path, "steps", ["steps"], "me", after=first.number)
+    assert second.state == "queued"
+    assert finished(tmp_path, first.number).state == "failed"
+    assert finished(tmp_path, second.number).state == "failed"
+    assert log_part(tmp_path, second.number, 0)[0] == "not started: number 1 did not end well\n"
+    with pytest.raises(UserInputError, match="nothing of number 99"):
+        start_job(tmp_path, "steps", ["steps"], "me", after=99)
 
 
 def test_the_end_of_a_huge_log_is_there_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import httpx
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from cryoloom.store.decisions import in_force
+from cryoloom.web.drawn.drawn_parameters import changes_for_slabs
+from cryoloom.web.drawn.shell_fit import fit_shell
 from cryoloom.web.pages.tomogram import slab_facts
-from cryoloom.web.shell_fit import fit_shell
+from cryoloom.web.pictures.oblique import oblique_axes
 from cryoloom.web.site import Site
 from makers.browser import Served, eventually, wait_until_ready
 from makers.web_project import (
@@ -19,10 +22,22 @@ from makers.web_project import (
     VESICLE_RADIUS_ANGSTROM,
     VOLUME_SHAPE,
     MadeProject,
+    add_particles,
+    add_variant,
     vesicle_centres,
 )
 
 P = "/p/HIV-session"
+
+
+@pytest.fixture(scope="module")
+def made(made_once: MadeProject, tmp_path_factory: pytest.TempPathFactory) -> MadeProject:
+    """A copy of the project in which TS_01 has two tomograms, and particles on its beads."""
+    folder = tmp_path_factory.mktemp("copy") / "HIV session"
+    shutil.copytree(made_once.folder, folder)
+    add_variant(folder, made_once.truths["TS_01"])
+    add_particles(folder, made_once.truths["TS_01"])
+    return MadeProject(folder, made_once.truths)
 
 
 def test_a_drawn_sphere_finds_the_shell(rng: np.random.Generator) -> None:
@@ -46,7 +61,8 @@ def test_the_slab_is_the_users_word_or_what_was_measured(site: Site, made: MadeP
     assert measured is not None
     assert measured["thickness_angstrom"] == made.truths["TS_04"].thickness_angstrom - TOO_THIN_BY_ANGSTROM
     by_user = slab_facts(view.series, {"thickness_angstrom": 1200.0, "z_offset_angstrom": 0.0})
-    assert by_user == {"thickness_angstrom": 1200.0, "z_offset_angstrom": 0.0, "by": "user"}
+    level = {"tilt_x_deg": 0.0, "tilt_y_deg": 0.0}
+    assert by_user == {"thickness_angstrom": 1200.0, "z_offset_angstrom": 0.0, "by": "user", **level}
 
 
 def state(page: Any, view: str) -> dict[str, Any]:
@@ -54,7 +70,9 @@ def state(page: Any, view: str) -> dict[str, Any]:
     return found
 
 
-def opened_page(window: Any, served: Served, name: str = "TS_01", more: str = "") -> tuple[Any, Any]:
+def opened_page(
+    window: Any, served: Served, name: str = "TS_01", more: str = "?variant=6"
+) -> tuple[Any, Any]:
     opened = window(served)
     page = opened.go(f"{P}/tomo/{name}{more}")
     page.wait_for_function(
@@ -179,6 +197,96 @@ def test_a_dragged_slab_edge_is_kept_in_nanometres(window: Any, served: Served, 
         made.truths["TS_04"].thickness_angstrom, abs=2 * PARAMS.pixel_size_angstrom / zoom
     )
     opened.shot("tomogram-slab")
+
+
+def test_a_plane_of_any_direction_goes_through_the_place(window: Any, served: Served) -> None:
+    """Turned by a drag, moved by the wheel, picked in: the position is that of the plane's own axes."""
+    opened, page = opened_page(window, served, more="?variant=6&at=80.5,60.5,30.5")
+    page.keyboard.press("o")
+    page.wait_for_function("() => document.querySelector('#oblique').nShown > 0")
+    box = page.locator("#oblique").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 100, steps=4)
+    page.mouse.up()
+    turn = page.evaluate("() => document.querySelector('#oblique').turn")
+    assert turn == pytest.approx([35.0, 21.0], abs=0.01)
+    assert "oblique=35.0%2C21.0" in page.url
+    page.keyboard.press("p")
+    zoom = state(page, "xy")["zoom"]
+    page.mouse.click(middle[0] + 40, middle[1] - 30)
+    project = served.site.project("HIV-session")
+    pick = eventually(lambda: in_force(project.decisions(), kind="pick", item="TS_01"))[-1]
+    size = PARAMS.pixel_size_angstrom
+    expected = oblique_axes(*turn) @ np.array([40.0, 30.0, 0.0]) / zoom * size
+    assert pick.value == pytest.approx(expected, abs=1.5 * size / zoom)
+    opened.shot("tomogram-oblique")
+    page.keyboard.press("z")
+    eventually(lambda: not in_force(project.decisions(), kind="pick", item="TS_01"))
+
+
+def test_variants_are_flipped_and_compared_with_one_key(window: Any, served: Served) -> None:
+    opened, page = opened_page(window, served, more="?variant=6")
+    key = "() => document.querySelector('#{}').info.key"
+    first = page.evaluate(key.format("xy"))
+    page.keyboard.press("d")
+    page.wait_for_function(f"first => ({key.format('xy')})() !== first", arg=first)
+    page.keyboard.press("d")
+    page.wait_for_function(f"first => ({key.format('xy')})() === first", arg=first)
+    page.keyboard.press("V")
+    page.wait_for_function(f"first => ({key.format('yz')})() !== first", arg=first)
+    slice_at(page, "xy", 25)
+    page.wait_for_function("() => document.querySelector('#yz').state.shownIndex === 25")
+    assert state(page, "yz")["axis"] == "z"
+    opened.shot("tomogram-compare")
+    page.keyboard.press("V")
+    page.wait_for_function("() => document.querySelector('#yz').state.axis === 'x'")
+
+
+def test_particles_of_a_run_lie_on_what_they_are(window: Any, served: Served, made: MadeProject) -> None:
+    opened, page = opened_page(window, served)
+    page.wait_for_selector("#particles input")
+    page.click("#particles input")
+    beads = made.truths["TS_01"].beads_xyz_angstrom
+    bead = next(one for one in beads if abs(one[0]) < 900 and abs(one[1]) < 700)
+    page.wait_for_function(
+        "n => document.querySelector('#particles').innerText.includes(n)", arg=str(len(beads))
+    )
+    size = PARAMS.pixel_size_angstrom
+    slice_at(page, "xy", int(bead[2] / size + VOLUME_SHAPE[0] // 2 + 0.5))
+    x, y = screen_of(page, "xy", tuple(bead))
+    # The line that says where z points goes to the right: a pixel of it, half a radius from the bead.
+    is_drawn = """([x, y]) => {
+        const overlay = document.querySelector('#xy .slice-overlay');
+        const box = overlay.getBoundingClientRect();
+        const context = new OffscreenCanvas(5, 5).getContext('2d', { willReadFrequently: true });
+        context.drawImage(overlay, x - box.left - 2, y - box.top - 2, 5, 5, 0, 0, 5, 5);
+        const data = context.getImageData(0, 0, 5, 5).data;
+        return data.some((v, i) => i % 4 === 3 && v > 0);
+    }"""
+    reach = 0.5 * 75 / size * state(page, "xy")["zoom"]
+    page.wait_for_function(f"at => ({is_drawn})(at)", arg=[x + reach, y])
+    assert not page.evaluate(is_drawn, [x, y - reach])
+    opened.shot("tomogram-particles")
+
+
+def test_a_slab_by_hand_makes_its_tomogram_thick_enough(served: Served) -> None:
+    project = served.site.project("HIV-session")
+    headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
+    with httpx.Client(base_url=served.origin, headers=headers) as http:
+        nothing = http.post(f"{P}/picks/use", json={"set": "none", "run": 6})
+        assert nothing.status_code == 422
+        assert "no picks" in nothing.json()["error"]
+        slab = {"thickness_angstrom": 900.0, "z_offset_angstrom": 50.0, "run": 6}
+        change = {"kind": "slab", "item": "TS_01", "value": slab}
+        assert http.post(f"{P}/decide", json={"changes": [change]}).status_code == 200
+        changes = changes_for_slabs(project.current_nodes(), project.decisions())
+        assert [(c.item, c.target, c.value) for c in changes if c.item == "TS_01"] == [
+            ("TS_01", "reconstruct.thickness_angstrom", 1400.0),
+            ("TS_01", "reconstruct_sirt.thickness_angstrom", 1400.0),
+        ]
+        http.post(f"{P}/undo")
 
 
 def test_next_series_keeps_the_place(window: Any, served: Served) -> None:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cryoloom.formats.pixels.mrc import write_mrc
-from cryoloom.web.files_view import FilesView
-from cryoloom.web.images import ImageShelf
+from cryoloom.web.pictures.files_view import FilesView
+from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site
 from makers.browser import Served, eventually, serving, wait_until_ready
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.algorithms.alignment.specimen_middle import (
     SPECIMEN_PIXEL_ANGSTROM,
@@ -31,10 +31,27 @@ from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.contract.figures import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import TiltSeries
+from cryoloom.model import Slab, Sourced, TiltSeries
 from cryoloom.procedures.specimen_records import report_specimen
 
-__all__ = ["EstimateSlabParams", "estimate_slab"]
+__all__ = ["EstimateSlabParams", "HandSlab", "estimate_slab"]
+
+
+class HandSlab(BaseModel):
+    """A slab set by hand, in the frame of the poses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    thickness_angstrom: float = Field(gt=0, lt=1e5)
+    z_offset_angstrom: float = Field(0.0, gt=-1e5, lt=1e5)
+    tilt_x_deg: float = Field(0.0, gt=-45, lt=45)
+    tilt_y_deg: float = Field(0.0, gt=-45, lt=45)
+
+    def slab(self) -> Slab:
+        """As the model keeps it."""
+        return Slab(
+            **{name: Sourced(measured=value, measured_by="user") for name, value in self.model_dump().items()}
+        )
 
 
 class EstimateSlabParams(StepParams):
@@ -46,6 +63,9 @@ class EstimateSlabParams(StepParams):
     fill_beads: bool = Field(True, description="Fill gold beads first, so that they do not lead.")
     apply: bool = Field(
         False, description="Turn and move the poses so that the specimen lies flat about z = 0."
+    )
+    by_hand: HandSlab | None = Field(
+        None, description="Thickness, height and pretilts set by hand: nothing is measured then."
     )
 
 
@@ -131,7 +151,9 @@ RECORDS = (
     records=RECORDS,
 )
 def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepContext) -> TiltSeries:
-    """Measure where the specimen lies, and by option lay it flat."""
+    """Measure where the specimen lies, or take it as set by hand, and by option lay it flat."""
+    if params.by_hand is not None:
+        return _by_hand(series, params.by_hand, context, apply=params.apply)
     stack = series.best_stack
     usable = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
     if len(usable) < 5:
@@ -166,3 +188,17 @@ def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepC
     offset = (series.tilt_offset_deg.applied or 0.0) + found.fit.tilt_y_deg
     flat = series_in_slab(known)
     return replace(flat, tilt_offset_deg=series.tilt_offset_deg.with_measured(offset, by, apply=True))
+
+
+def _by_hand(series: TiltSeries, given: HandSlab, context: StepContext, *, apply: bool) -> TiltSeries:
+    """The series with a slab that a user set."""
+    context.figure("thickness_angstrom", given.thickness_angstrom)
+    context.figure("z_offset_angstrom", given.z_offset_angstrom)
+    context.figure("pretilt_x_deg", given.tilt_x_deg)
+    context.figure("pretilt_y_deg", given.tilt_y_deg)
+    known = with_slab(series, given.slab())
+    if not apply:
+        return known
+    offset = (series.tilt_offset_deg.applied or 0.0) + given.tilt_y_deg
+    told = series.tilt_offset_deg.with_measured(offset, "user", apply=True)
+    return replace(series_in_slab(known), tilt_offset_deg=told)

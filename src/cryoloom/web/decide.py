@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.errors import UserInputError
+from cryoloom.model import TiltSeries
 from cryoloom.store.decisions import Author, Change, Decision
+from cryoloom.web.drawn.slab_frames import slab_in_poses
 from cryoloom.web.project_view import ProjectView
 
 __all__ = ["DecisionRequest", "decide", "decision_text"]
@@ -56,6 +58,8 @@ class SlabLimits(_Frozen):
     z_offset_angstrom: float = Field(gt=-1e5, lt=1e5)
     tilt_x_deg: float = Field(0.0, gt=-45, lt=45)
     tilt_y_deg: float = Field(0.0, gt=-45, lt=45)
+    run: int | None = None
+    """The run whose tomogram it was drawn in; None: drawn in the frame of the poses."""
 
 
 class SlabChange(_Frozen):
@@ -163,8 +167,20 @@ def decide(project: ProjectView, request: DecisionRequest, who: str, role: str) 
             project.require_series(change.item)
             target = getattr(change, "target", "")
         value: Any = change.value.model_dump() if isinstance(change.value, BaseModel) else change.value
+        if isinstance(change, SlabChange):
+            value = slab_in_poses(value, _series_of_tomogram(project, change.item, change.value.run))
         changes.append(Change(change.kind, change.item, target, value))
     return project.decide(changes, Author(who, role, f"web: {request.page}"), request.why)
+
+
+def _series_of_tomogram(project: ProjectView, name: str, run_id: int | None) -> TiltSeries | None:
+    """The series as a tomogram of it was made; None where no run is named."""
+    if run_id is None:
+        return None
+    made = [one.tomogram for one in project.series(name).tomograms if one.run.id == run_id]
+    if not made:
+        raise UserInputError(f"run {run_id} has no tomogram of {name}; load the page again")
+    return made[0].series
 
 
 def decision_text(decision: Decision) -> str:

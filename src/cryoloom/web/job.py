@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ __all__ = ["Job", "jobs_of", "log_part", "main", "start_job"]
 
 _FOLDER = Path("logs", "web")
 _MOST_LOG_BYTES = 65_536
+_LOOK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,9 @@ class Job:
     pid: int = 0
     ended: str = ""
     returncode: int | None = None
+    after: int = 0
+    """Number of a job whose good end this one waits for; 0: none."""
+    is_waiting: bool = False
 
     @property
     def as_typed(self) -> str:
@@ -45,14 +50,21 @@ class Job:
 
     @property
     def state(self) -> str:
-        """running, done, failed, or lost where its process is gone without a word."""
+        """queued, running, done, failed, or lost where its process is gone without a word."""
         if self.returncode is not None:
             return "done" if self.returncode == 0 else "failed"
-        return "running" if _is_alive(self.pid) else "lost"
+        if not _is_alive(self.pid):
+            return "lost"
+        return "queued" if self.is_waiting else "running"
 
 
-def start_job(project: Path, title: str, command: Sequence[str], who: str) -> Job:
-    """Start `cryoloom` with these arguments. Raises TransientError where the project cannot be written."""
+def start_job(project: Path, title: str, command: Sequence[str], who: str, after: int = 0) -> Job:
+    """Start `cryoloom` with these arguments; after : once the job of that number has ended well.
+
+    Raises UserInputError where there is no such job, TransientError where the project cannot be written.
+    """
+    if after and after not in {job.number for job in jobs_of(project)}:
+        raise UserInputError(f"nothing of number {after} was started from the browser, to be waited for")
     folder = project / _FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +75,7 @@ def start_job(project: Path, title: str, command: Sequence[str], who: str) -> Jo
                 break
             except FileExistsError:
                 number += 1  # another server of the same project was quicker
-        job = Job(number, title, tuple(command), who, _now())
+        job = Job(number, title, tuple(command), who, _now(), after=after, is_waiting=after > 0)
         path = folder / f"{number:04d}.json"
         _keep(path, job)
         process = subprocess.Popen(
@@ -119,6 +131,14 @@ def main() -> None:
     _keep(path, job)
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
     with path.with_suffix(".log").open("ab") as log:
+        if job.after:
+            code = _wait_for(path.with_name(f"{job.after:04d}.json"))
+            if code:
+                log.write(f"not started: number {job.after} did not end well\n".encode())
+                _keep(path, replace(job, ended=_now(), returncode=code, is_waiting=False))
+                return
+            job = replace(job, is_waiting=False)
+            _keep(path, job)
         code = subprocess.run(
             [sys.executable, "-c", "from cryoloom.cli.entry import main; main()", *job.command],
             stdin=subprocess.DEVNULL,
@@ -128,6 +148,18 @@ def main() -> None:
             check=False,
         ).returncode
     _keep(path, replace(job, ended=_now(), returncode=code))
+
+
+def _wait_for(path: Path) -> int:
+    """Return code of another job when it has ended; 1 where its process is gone."""
+    while True:
+        facts = json.loads(path.read_text())
+        other = Job(**{**facts, "command": tuple(facts["command"])})
+        if other.returncode is not None:
+            return other.returncode
+        if other.state == "lost":
+            return 1
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _keep(path: Path, job: Job) -> None:

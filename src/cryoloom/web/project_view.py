@@ -17,17 +17,18 @@ import numpy as np
 
 from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
-from cryoloom.model import Average, DecidedBy, Stack, TiltOverride, TiltSeries, Tomogram
+from cryoloom.model import Average, DecidedBy, Particles, Stack, TiltOverride, TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
 from cryoloom.store.codec import decode
 from cryoloom.store.current import current_state
+from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Author, Change, Decision, Decisions, in_force
 from cryoloom.store.names import FILE_NAME
 from cryoloom.store.overview import Overview, overview_of
 from cryoloom.store.reading import ProjectReader
 from cryoloom.store.records import ItemRecord, RunRecord
-from cryoloom.web.images import Image, ImageShelf, open_pixels
-from cryoloom.web.levels import Kind
+from cryoloom.web.pictures.images import Image, ImageShelf, open_pixels
+from cryoloom.web.pictures.levels import Kind
 
 __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "image_roles"]
 
@@ -134,6 +135,7 @@ class _Known:
     series: Mapping[str, tuple[tuple[RunRecord, ItemRecord], ...]]
     outdated: Mapping[str, str]
     runs: tuple[RunRecord, ...]
+    nodes: tuple[CurrentNode, ...]
 
 
 class ProjectView:
@@ -194,6 +196,10 @@ class ProjectView:
         """Runs whose results count, in the order of the workflow."""
         return self._current().runs
 
+    def current_nodes(self) -> tuple[CurrentNode, ...]:
+        """The workflow in force."""
+        return self._current().nodes
+
     def run_states(self) -> tuple[tuple[int, str, int], ...]:
         """Number, state and number of items of every run."""
         overview = overview_of(self._reader, 0)
@@ -250,7 +256,7 @@ class ProjectView:
         outdated = {
             name: state.series[name].deciding.why for name in series if state.series[name].state == "outdated"
         }
-        known = _Known(version, time.perf_counter() - began, series, outdated, state.runs)
+        known = _Known(version, time.perf_counter() - began, series, outdated, state.runs, state.nodes)
         with self._lock:
             self._known = known
         return known
@@ -304,6 +310,40 @@ class ProjectView:
                     whole = self._reader.item(item.id or 0)
                     found.append((run, whole, decode(whole.value, self.folder, FileOnly)))
         return tuple(found)
+
+    def particle_sets_of(self, series: str) -> tuple[tuple[RunRecord, ItemRecord], ...]:
+        """Particles that a series may have part in: those called as it, and sets of several series."""
+        names = set(self.history())
+        found = []
+        for run in self.runs():
+            for item in self._reader.items(run.id, with_values=False):
+                is_meant = item.name == series or item.name not in names
+                if item.state == "done" and is_meant and self._kind_of(run, item) == "Particles":
+                    found.append((run, item))
+        return tuple(found)
+
+    def particles(self, item_id: int) -> Particles:
+        """A set of particles. Raises UserInputError where the item holds none."""
+        value = self._reader.value_of(item_id)
+        if value is None or value.get("$type") != "Particles":
+            raise UserInputError(f"this project has no particles {item_id}")
+        found: Particles = decode(value, self.folder, FileOnly)
+        return found
+
+    def particles_beside(self, run: RunRecord, item: ItemRecord) -> ItemRecord | None:
+        """The particles of an average: what its run gave with it, else what it was made from."""
+        beside = self._reader.items(run.id, with_values=False)
+        if item.input_item_id is not None:
+            beside = (*beside, self._reader.item(item.input_item_id))
+        runs = {one.id: one for one in self.runs()}
+        return next(
+            (
+                one
+                for one in beside
+                if one.state == "done" and self._kind_of(runs[one.run_id], one) == "Particles"
+            ),
+            None,
+        )
 
     def _kind_of(self, run: RunRecord, item: ItemRecord) -> str:
         """Type of the values of an output of a run, told by one of them; "" where that is not known."""

@@ -18,8 +18,8 @@ from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.names import FILE_NAME
 from cryoloom.web.access import Access, read_token_file, write_private
 from cryoloom.web.app import make_app
-from cryoloom.web.files_view import FilesView
-from cryoloom.web.images import ImageShelf
+from cryoloom.web.pictures.files_view import FilesView
+from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.roots import Roots
 from cryoloom.web.site import Site, open_projects
 

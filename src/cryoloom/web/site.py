@@ -14,8 +14,8 @@ from fastapi.responses import HTMLResponse
 
 from cryoloom.errors import UserInputError
 from cryoloom.web.events import Watcher
-from cryoloom.web.files_view import FilesView
-from cryoloom.web.images import ImageShelf
+from cryoloom.web.pictures.files_view import FilesView
+from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.review_index import ReviewIndex
 from cryoloom.web.roots import Roots

@@ -13,7 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.store.decisions import in_force
-from cryoloom.web.edited_tracks import EditedTracks, Solved, bead_centre, edited_tracks, solve, write_tracks
+from cryoloom.web.drawn.edited_tracks import (
+    EditedTracks,
+    Solved,
+    bead_centre,
+    edited_tracks,
+    solve,
+    write_tracks,
+)
 from cryoloom.web.job import start_job
 from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView, SeriesView

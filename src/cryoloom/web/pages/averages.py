@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average
 from cryoloom.store.records import ItemRecord, RunRecord
-from cryoloom.web.levels import binned
+from cryoloom.web.pictures.levels import binned
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import page, project_of
 

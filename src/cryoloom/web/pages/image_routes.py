@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.web.images import Image
-from cryoloom.web.levels import level_shapes
+from cryoloom.web.pictures.images import Image
+from cryoloom.web.pictures.levels import level_shapes
+from cryoloom.web.pictures.oblique import ObliqueRequest, render_oblique
+from cryoloom.web.pictures.slices import SliceRequest, render, shown_range, thumbnail, value_at
 from cryoloom.web.site import site_of
-from cryoloom.web.slices import SliceRequest, render, shown_range, thumbnail, value_at
 
 __all__ = ["router"]
 
@@ -99,6 +100,31 @@ def _slice(
     return Response(made.jpeg, media_type="image/jpeg", headers=headers)
 
 
+def _oblique(
+    request: Request,
+    key: str,
+    x: float,
+    y: float,
+    z: float,
+    w: int,
+    h: int,
+    step: Annotated[float, Query(gt=0.01, le=64)],
+    rx: Annotated[float, Query(ge=-360, le=360)] = 0.0,
+    ry: Annotated[float, Query(ge=-360, le=360)] = 0.0,
+    n: Annotated[int, Query(ge=1, le=400)] = 1,
+    lo: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    hi: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+) -> Response:
+    image, shelf = _image(request, key), site_of(request).shelf
+    levels = shelf.levels(image)
+    if levels is None:
+        part = shelf.prepare(image)
+        return JSONResponse({"error": f"Preparing this view: {100 * part:.0f} %", "part": part}, 409)
+    shown = (lo, hi) if lo is not None and hi is not None and hi > lo else None
+    made = render_oblique(levels, ObliqueRequest((x, y, z), rx, ry, w, h, step, n, shown))
+    return Response(made.jpeg, media_type="image/jpeg", headers={"cache-control": _FOR_EVER})
+
+
 def _thumb(request: Request, key: str, index: int, s: Annotated[int, Query(ge=16, le=512)] = 180) -> Response:
     image = _image(request, key)
     jpeg = thumbnail(image, site_of(request).shelf.levels(image), index, s)
@@ -114,5 +140,6 @@ for _root in _ROOTS:
     router.add_api_route(f"{_root}/info.json", _info)
     router.add_api_route(f"{_root}/{{key}}/levels.json", _levels)
     router.add_api_route(f"{_root}/{{key}}/value", _value)
+    router.add_api_route(f"{_root}/{{key}}/oblique.jpg", _oblique)
     router.add_api_route(f"{_root}/{{key}}/thumb/{{index}}.jpg", _thumb)
     router.add_api_route(f"{_root}/{{key}}/{{level}}/{{axis}}/{{index}}.jpg", _slice)

@@ -16,9 +16,10 @@ from cryoloom.errors import UserInputError
 from cryoloom.model import Slab, TiltSeries
 from cryoloom.store.decisions import Decision, in_force
 from cryoloom.web.decide import ModelValue, Place
-from cryoloom.web.picked_models import places_on
+from cryoloom.web.drawn.picked_models import places_on
+from cryoloom.web.drawn.shell_fit import fit_shell
+from cryoloom.web.drawn.slab_frames import slab_in_tomogram
 from cryoloom.web.project_view import ProjectView, SeriesView
-from cryoloom.web.shell_fit import fit_shell
 from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["router", "slab_facts", "tomogram_facts"]
@@ -27,9 +28,9 @@ router = APIRouter(prefix="/p/{project}")
 
 
 def slab_facts(series: TiltSeries | None, decided: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Where the specimen lies in the tomogram's frame: a user's word, else what was measured."""
+    """Where the specimen lies in a tomogram made of this series: set by hand, else what was measured."""
     if decided is not None:
-        return {**decided, "by": "user"}
+        return {**slab_in_tomogram(decided, series), "by": "user"}
     slab = None if series is None else series.slab
     if slab is None or slab.thickness_angstrom.measured is None:
         return None
@@ -50,6 +51,7 @@ def tomogram_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
     at = with_tomograms.index(view.name) if view.name in with_tomograms else -1
     events = project.decisions()
     slabs = in_force(events, kind="slab", item=view.name)
+    slab = slabs[-1].value if slabs else None
     variants = in_force(events, kind="variant", item=view.name)
     return {
         "name": view.name,
@@ -61,11 +63,11 @@ def tomogram_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
                 "title": f"{one.run.node} ({one.tomogram.method})",
                 "base": f"/p/{project.slug}/image/{one.item.id}/volume",
                 "path": f"{one.run.folder}/{view.name}",
+                "slab": slab_facts(one.tomogram.series, slab),
             }
             for one in view.tomograms
         ],
         "chosen": variants[-1].value if variants else None,
-        "slab": slab_facts(view.series, slabs[-1].value if slabs else None),
         "unbinned_pixel_angstrom": view.series.pixel_size_angstrom if view.series is not None else None,
         "picks": _picks(in_force(events, kind="pick", item=view.name)),
         "models": [

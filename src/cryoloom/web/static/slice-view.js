@@ -48,6 +48,7 @@ class SliceView extends HTMLElement {
   #pollTimer = 0;
   #frame = 0;
   #direction = 1;
+  #nOpened = 0;
   #fitted = true;
   #failed = "";
 
@@ -82,9 +83,11 @@ class SliceView extends HTMLElement {
 
   /** Show an image by the address of its info; keeps index, zoom and window where the shape is the same. */
   async open(base, { index = null, keep = false } = {}) {
-    const before = this.info;
+    const mine = ++this.#nOpened;
     const response = await fetch(`${base}/info.json`);
     const info = await response.json().catch(() => ({}));
+    if (mine !== this.#nOpened) return false; // another was opened meanwhile
+    const before = this.info;
     if (!response.ok) {
       this.#say(info.error ?? `The image cannot be shown (${response.status}).`);
       this.info = null;

@@ -18,15 +18,41 @@ export function drawPicks(context, view, scene) {
     context.strokeStyle = COLOURS[which++ % COLOURS.length];
     context.lineWidth = 1.6;
     context.beginPath();
+    const origin = Math.floor(scene.shape[2 - fixed] / 2) + 0.5 - middle;
     for (const pick of points) {
-      const voxel = scene.toVoxel([pick[1], pick[2], pick[3]]);
-      const off = Math.abs(voxel[fixed] - middle);
+      const off = Math.abs(pick[1 + fixed] / scene.size + origin);
       if (off > SHOWN_WITHIN) continue;
+      const voxel = scene.toVoxel([pick[1], pick[2], pick[3]]);
       const [x, y] = view.toScreen(...inPlane(view.axis, voxel));
       const radius = 7 * (1 - off / (SHOWN_WITHIN + 2));
       context.moveTo(x + radius, y);
       context.arc(x, y, radius, 0, 6.2832);
     }
+    context.stroke();
+  }
+}
+
+/** Picks and places of models near a plane of any direction, and what is being drawn. */
+export function drawOnOblique(context, view, scene, places) {
+  const mark = (at, radius, colour) => {
+    const [x, y, off] = view.toScreen(scene.toVoxel(at));
+    if (Math.abs(off) > SHOWN_WITHIN) return;
+    context.strokeStyle = colour;
+    context.beginPath();
+    context.arc(x, y, Math.max(1.5, radius * (1 - Math.abs(off) / (SHOWN_WITHIN + 2))), 0, 6.2832);
+    context.stroke();
+  };
+  context.lineWidth = 1.6;
+  Object.values(scene.picks).forEach((points, which) => points.forEach((pick) => mark(pick.slice(1, 4), 7, COLOURS[which % COLOURS.length])));
+  scene.models.forEach((model, which) => places.get(model.id)?.places.forEach((place) => mark(place, 3, COLOURS[(which + 2) % COLOURS.length])));
+  for (const point of scene.draft?.points ?? []) mark(point, 4, "#fff");
+  const [x, y] = view.toScreen(scene.at);
+  context.strokeStyle = "rgba(86,180,233,.75)";
+  context.lineWidth = 1;
+  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    context.beginPath();
+    context.moveTo(x + dx * 8, y + dy * 8);
+    context.lineTo(x + dx * 26, y + dy * 26);
     context.stroke();
   }
 }

@@ -2,20 +2,25 @@
 
 import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
 import { decide as record, notYetIn } from "./decisions.js";
+import "./oblique-view.js";
 import "./slice-view.js";
 import "./window-slider.js";
-import { drawModels, drawPicks, drawSlab, inPlane } from "./tomogram-layers.js";
+import { drawModels, drawOnOblique, drawPicks, drawSlab, inPlane } from "./tomogram-layers.js";
+import { ParticleLayer } from "./tomogram-particles.js";
 import { viewKeys } from "./view-keys.js";
 
 const byId = (id) => document.getElementById(id);
 const isOwner = document.body.dataset.role === "owner";
 const views = { z: byId("xy"), x: byId("yz"), y: byId("xz") };
 const all = Object.values(views);
+const oblique = byId("oblique");
 const slider = byId("window");
 const address = new URLSearchParams(location.search);
 const scene = { at: [0, 0, 0], size: 1, shape: [1, 1, 1], picks: {}, models: [], slab: null, draft: null };
 let facts = pageData();
 let variant = 0;
+let lastVariant = 1; // the one shown before: one key goes back to it
+let beside = null; // a variant shown beside the other, in the place of YZ
 let tool = "select";
 let inwards = false;
 let placing = 0;
@@ -24,7 +29,7 @@ const places = new Map(); // model id -> {places, normals, size}
 
 for (const [axis, view] of Object.entries(views)) {
   view.axis = axis;
-  view.layers.push((context, shown) => drawSlab(context, shown, scene), (context, shown) => drawModels(context, shown, scene, places), (context, shown) => drawPicks(context, shown, scene), crosshair);
+  view.layers.push((context, shown) => drawSlab(context, shown, scene), (context, shown) => drawModels(context, shown, scene, places), (context, shown) => drawPicks(context, shown, scene), (context, shown) => particles.draw(context, shown), crosshair);
 }
 
 /** xyz in angstrom from the centre, of continuous voxel coordinates x, y, z; and back. */
@@ -46,14 +51,15 @@ function crosshair(context, view) {
   }
 }
 
-const redraw = () => all.forEach((view) => view.draw());
+const redraw = () => [...all, oblique].forEach((view) => view.draw());
+const particles = new ParticleLayer(byId("particles"), scene, redraw);
 
 /** Go to a place, in voxels x, y, z; every view shows the slice through it. */
 function goTo(at) {
   scene.at = at.map((v, i) => Math.max(0.5, Math.min(scene.shape[2 - i] - 0.5, v)));
-  views.z.go(Math.floor(scene.at[2]));
-  views.x.go(Math.floor(scene.at[0]));
-  views.y.go(Math.floor(scene.at[1]));
+  for (const view of all) view.go(Math.floor(scene.at[{ x: 0, y: 1, z: 2 }[view.axis]]));
+  oblique.at = scene.at;
+  oblique.refresh();
   address.set("at", scene.at.map((v) => v.toFixed(1)).join(","));
   history.replaceState(null, "", `?${address}`);
   redraw();
@@ -84,14 +90,33 @@ for (const view of all) {
     for (const other of all) {
       if (other === view || !other.info) continue;
       const [cu, cv] = inPlane(other.axis, middle);
-      const shared = { z: { y: [cu, null], x: [null, cv] }, y: { z: [cu, null], x: [cu, null] }, x: { z: [null, cv], y: [null, cv] } }[view.axis][other.axis];
+      const shared = view.axis === other.axis ? view.centre : { z: { y: [cu, null], x: [null, cv] }, y: { z: [cu, null], x: [cu, null] }, x: { z: [null, cv], y: [null, cv] } }[view.axis][other.axis];
       other.centreOn(shared[0] ?? other.centre[0], shared[1] ?? other.centre[1], view.zoom);
     }
     linking = false;
   });
   view.addEventListener("focus", () => (active = view));
   view.addEventListener("pointerdown", () => (active = view));
-  view.tool = { down: (event, at) => pointer("down", view, event, at), move: (event, at) => pointer("move", view, event, at), up: (event, at) => pointer("up", view, event, at) };
+  view.tool = Object.fromEntries(["down", "move", "up"].map((what) => [what, (event, at) => pointer(what, view, event, voxelOf(view, at), at)]));
+  view.addEventListener("window", () => oblique.refresh());
+}
+oblique.source = views.z;
+oblique.layers.push((context, shown) => drawOnOblique(context, shown, scene, places));
+oblique.tool = Object.fromEntries(["down", "move", "up"].map((what) => [what, (event, voxel) => pointer(what, oblique, event, voxel)]));
+oblique.addEventListener("moved", (event) => goTo(event.detail));
+oblique.addEventListener("turned", (event) => {
+  address.set("oblique", event.detail.map((v) => v.toFixed(1)).join(","));
+  history.replaceState(null, "", `?${address}`);
+});
+
+/** Show the oblique plane in the place of XY, or no more. */
+function showOblique(on) {
+  oblique.hidden = !on;
+  byId("slicer").setAttribute("aria-pressed", String(on));
+  if (!on) address.delete("oblique");
+  else if (!address.has("oblique")) address.set("oblique", oblique.turn.map((v) => v.toFixed(1)).join(","));
+  history.replaceState(null, "", `?${address}`);
+  oblique.refresh();
 }
 
 /** One zoom for all: what fits the widest. */
@@ -113,9 +138,10 @@ function fit() {
 async function showVariant(i, keep = true) {
   const chosen = facts.variants[i];
   if (!chosen) return;
+  if (i !== variant) lastVariant = variant;
   variant = i;
   linking = true;
-  const opened = await Promise.all(all.map((view) => view.open(chosen.base, { keep })));
+  const opened = await Promise.all(all.map((view) => view.open(view === views.x && beside !== null ? facts.variants[beside].base : chosen.base, { keep })));
   linking = false;
   if (!opened[0]) return;
   scene.size = views.z.info.pixel_size_angstrom || 1;
@@ -124,10 +150,14 @@ async function showVariant(i, keep = true) {
   [...byId("variants").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
   byId("others").textContent = [`3dmod ${chosen.path}/tomogram.mrc`, `chimerax ${chosen.path}/tomogram.mrc`, `napari ${chosen.path}/tomogram.zarr`].join("\n");
   slider.attach(...all);
+  scene.slab = slabNow ?? chosen.slab;
+  says();
+  oblique.refresh();
   if (!keep) fit();
   redraw();
 }
 
+let slabNow = null; // a slab that was drawn and is not in the server's facts yet
 /** Facts asked for at a time, with what was decided since. */
 function withNewer(found, asked) {
   for (const [target, { change }] of notYetIn("pick", found.name, asked)) {
@@ -140,9 +170,23 @@ function withNewer(found, asked) {
     found.models = found.models.filter((model) => model.id !== target);
     if (change.value) found.models.push({ id: target, ...change.value, who: "you" });
   }
-  const slab = notYetIn("slab", found.name, asked).get("");
-  if (slab) found.slab = { ...slab.change.value, by: "user" };
   return found;
+}
+
+/** The variant shown last and this one, side by side in the same direction; or XY, YZ and XZ again. */
+async function sideBySide() {
+  if (facts.variants.length < 2) return tell("There is one tomogram of this series; reconstruct another to compare.");
+  beside = beside === null ? (lastVariant !== variant && facts.variants[lastVariant] ? lastVariant : facts.variants.findIndex((_, i) => i !== variant)) : null;
+  views.x.axis = beside === null ? "x" : "z";
+  document.querySelector(".tomogram-page").classList.toggle("is-side-by-side", beside !== null);
+  byId("yz").setAttribute("aria-label", beside === null ? "YZ slice" : facts.variants[beside].title);
+  byId("compare").setAttribute("aria-pressed", String(beside !== null));
+  linking = true;
+  const { base: shown } = facts.variants[beside ?? variant];
+  await views.x.open(shown, { index: views.z.index });
+  linking = false;
+  fit();
+  goTo(scene.at);
 }
 
 function take(next, isNew, asked) {
@@ -153,7 +197,8 @@ function take(next, isNew, asked) {
   byId("next").disabled = !facts.next;
   scene.picks = facts.picks;
   scene.models = facts.models;
-  scene.slab = facts.slab;
+  slabNow = notYetIn("slab", facts.name, asked).size ? scene.slab : null;
+  scene.slab = slabNow ?? facts.variants[variant]?.slab ?? null;
   byId("csv").href = `${base}/tomo/${encodeURIComponent(facts.name)}/picks.csv`;
   if (isNew) {
     byId("variants").replaceChildren(...facts.variants.map((one, i) => make("button", { title: `${one.title} (${i + 1})`, onclick: () => showVariant(i) }, `${i + 1} ${one.title}`)));
@@ -173,6 +218,17 @@ async function loadPlaces(model) {
   redraw();
 }
 
+/** Button that makes particles of a set of picks. */
+function useButton(name) {
+  if (!isOwner) return "";
+  return make("button", { title: `Give the picks of ${name} to pick_by_hand; only tomograms whose picks differ are worked on`, onclick: () => startJob("picks/use", { set: name, run: facts.variants[variant].run }) }, "make particles");
+}
+
+async function startJob(path, data = {}) {
+  const job = await attempt(() => send(`${base}/${path}`, data));
+  if (job) tell(`Started: ${job.command}`);
+}
+
 /** Texts of the panel: slab, sets, command. */
 function says() {
   const slab = scene.slab;
@@ -180,7 +236,7 @@ function says() {
     ? `slab ${(slab.thickness_angstrom / 10).toFixed(0)} nm${facts.unbinned_pixel_angstrom ? ` = ${Math.round(slab.thickness_angstrom / facts.unbinned_pixel_angstrom)} px unbinned` : ""}, offset ${(slab.z_offset_angstrom / 10).toFixed(1)} nm, by ${slab.by}`
     : "slab not measured";
   const rows = Object.entries(scene.picks).map(([name, points]) =>
-    make("div", { class: "pick-set" }, make("button", { title: "Pick into this set", onclick: () => (byId("set").value = name) }, name), make("span", {}, `${points.length} points`)));
+    make("div", { class: "pick-set" }, make("button", { title: "Pick into this set", onclick: () => (byId("set").value = name) }, name), make("span", {}, `${points.length} points`), useButton(name)));
   for (const model of scene.models) {
     const found = places.get(model.id);
     rows.push(make("div", { class: "pick-set" },
@@ -188,6 +244,8 @@ function says() {
       make("span", { title: found?.error ?? "" }, found ? (found.error ? "too few points" : `${found.size}, ${found.places.length} places`) : "…"),
       isOwner ? make("button", { title: "Take it away", "aria-label": `Take ${model.id} away`, onclick: () => decide([{ kind: "model", item: facts.name, target: model.id, value: null }]) }, "×") : ""));
   }
+  for (const name of new Set(scene.models.map((model) => model.id.split("/")[0]))) if (!scene.picks[name]) rows.push(make("div", { class: "pick-set" }, make("span", {}, `set ${name}`), useButton(name)));
+  byId("use-slab").hidden = !isOwner || scene.slab?.by !== "user";
   byId("picks").replaceChildren(...(rows.length ? rows : [make("p", { class: "quiet" }, "No picks yet: choose a tool and click into a slice.")]));
   byId("command").textContent = `# Python\nproject = cryoloom.Project.open(".")\nproject.decisions(kind="pick", item=${JSON.stringify(facts.name)})`;
 }
@@ -210,7 +268,7 @@ const refresh = follow(async () => {
 // Tools
 
 const HINTS = {
-  select: "Click: go there. Right click: take the nearest pick away.",
+  select: "Click: go there; o: a plane of any direction. Right click: take the nearest pick away.",
   point: "Click: a pick, kept at once. Right click takes it away.",
   line: "Click along the filament; Enter ends it.",
   sphere: "Drag from the centre to the rim: the sphere is fitted to the shell.",
@@ -236,10 +294,9 @@ const setName = () => byId("set").value.trim().replaceAll("/", "-") || "picks";
 const rounded = (at) => at.map((v) => Number(v.toFixed(1)));
 
 /** What the pointer does; true where it was used, so that the picture is not panned. */
-function pointer(what, view, event, at) {
-  const voxel = voxelOf(view, at);
+function pointer(what, view, event, voxel, at) {
   if (what === "down" && event.button === 2) {
-    removeNear(view, at);
+    if (at) removeNear(view, at);
     return true;
   }
   if (what === "down" && event.button !== 0) return false;
@@ -352,7 +409,7 @@ function removeNear(view, at) {
 
 let edge = 0;
 function dragSlab(what, view, here) {
-  if (view.axis === "z" || !isOwner) return false;
+  if (!["x", "y"].includes(view.axis) || !isOwner) return false;
   const slab = scene.slab ?? { thickness_angstrom: 1000, z_offset_angstrom: 0, tilt_x_deg: 0, tilt_y_deg: 0, by: "user" };
   const middle = slab.z_offset_angstrom;
   if (what === "down") edge = here[2] > middle ? 1 : -1;
@@ -364,7 +421,7 @@ function dragSlab(what, view, here) {
   if (what === "up") {
     edge = 0;
     const { thickness_angstrom: thickness, z_offset_angstrom: offset, tilt_x_deg: x, tilt_y_deg: y } = scene.slab;
-    decide([{ kind: "slab", item: facts.name, value: { thickness_angstrom: Number(thickness.toFixed(1)), z_offset_angstrom: Number(offset.toFixed(1)), tilt_x_deg: x, tilt_y_deg: y } }]);
+    decide([{ kind: "slab", item: facts.name, value: { thickness_angstrom: Number(thickness.toFixed(1)), z_offset_angstrom: Number(offset.toFixed(1)), tilt_x_deg: x, tilt_y_deg: y, run: facts.variants[variant].run } }]);
   }
   says();
   redraw();
@@ -378,16 +435,23 @@ async function open(name) {
   if (!next || mine !== nOpened) return; // another was asked for meanwhile
   history.pushState(null, "", `${base}/tomo/${encodeURIComponent(name)}?${address}`);
   const before = facts.variants[variant]?.title;
+  if (beside !== null) await sideBySide();
   take(next, true, asked);
+  particles.open(facts.name, particles.items.map(String));
   await showVariant(Math.max(0, facts.variants.findIndex((one) => one.title === before)));
 }
 
 byId("previous").addEventListener("click", () => facts.previous && open(facts.previous));
 byId("next").addEventListener("click", () => facts.next && open(facts.next));
 byId("fit").addEventListener("click", fit);
+byId("slicer").addEventListener("click", () => showOblique(oblique.hidden));
+byId("compare").addEventListener("click", sideBySide);
+byId("use-slab").addEventListener("click", () => startJob("slabs/use"));
 byId("thickness").addEventListener("input", (event) => {
   byId("thickness-says").textContent = event.target.value;
   all.forEach((view) => view.setThickness(Number(event.target.value)));
+  oblique.thickness = Number(event.target.value);
+  oblique.refresh();
 });
 byId("spacing").addEventListener("input", () => (byId("spacing-says").textContent = `${(Number(byId("spacing").value) / 10).toFixed(1)} nm`));
 byId("spacing").addEventListener("change", () => respaced());
@@ -412,6 +476,9 @@ addKeys([
   { key: "]", does: "next series", run: () => facts.next && open(facts.next) },
   { key: "[", does: "previous series", run: () => facts.previous && open(facts.previous) },
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => ({ key: String(n), does: n <= facts.variants.length ? `variant ${n}: ${facts.variants[n - 1].title}` : null, run: () => (facts.variants[n - 1] ? void showVariant(n - 1) : false) })),
+  { key: "d", does: "the variant shown before, and back", run: () => void showVariant(lastVariant) },
+  { key: "V", does: "two variants side by side", run: () => void sideBySide() },
+  { key: "o", does: "a plane of any direction: drag turns it, the wheel moves it", run: () => showOblique(oblique.hidden) },
   ...TOOLS.map(([name, key]) => ({ key, does: `${name} tool`, run: () => choose(name) })),
   { key: "n", does: "normals in or out", run: flip },
   { key: "\\", does: "thick slice of 12, and back", run: () => { const n = views.z.thickness > 1 ? 1 : 12; byId("thickness").value = String(n); byId("thickness").dispatchEvent(new Event("input")); } },
@@ -426,4 +493,10 @@ const chosen = facts.variants.findIndex((one) => one.run === facts.chosen);
 await showVariant(wanted >= 0 ? wanted : chosen >= 0 ? chosen : facts.variants.length - 1, false);
 const at = (address.get("at") ?? "").split(",").map(Number);
 goTo(at.length === 3 && at.every(Number.isFinite) ? at : [scene.shape[2] / 2, scene.shape[1] / 2, scene.shape[0] / 2]);
+if (address.has("oblique")) {
+  const turn = address.get("oblique").split(",").map(Number);
+  if (turn.length === 2 && turn.every(Number.isFinite)) oblique.turn = turn;
+  showOblique(true);
+}
+particles.open(facts.name, (address.get("particles") ?? "").split(","));
 views.z.focus();

@@ -14,9 +14,9 @@ from PIL import Image as Picture
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.kernels.images.eight_bit import halve_eight_bit
-from cryoloom.web.images import Image, ImageShelf
-from cryoloom.web.levels import level_shapes, make_levels, open_levels
-from cryoloom.web.slices import SliceRequest, render, thumbnail, value_at
+from cryoloom.web.pictures.images import Image, ImageShelf
+from cryoloom.web.pictures.levels import level_shapes, make_levels, open_levels
+from cryoloom.web.pictures.slices import SliceRequest, render, thumbnail, value_at
 
 
 def picture(jpeg: bytes) -> np.ndarray:

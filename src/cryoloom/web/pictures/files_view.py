@@ -13,8 +13,8 @@ from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.model import MovieFrames
 from cryoloom.model.pixels import Index
-from cryoloom.web.images import Image, ImageShelf, content_key, open_pixels
-from cryoloom.web.levels import Kind
+from cryoloom.web.pictures.images import Image, ImageShelf, content_key, open_pixels
+from cryoloom.web.pictures.levels import Kind
 
 __all__ = ["FilesView", "ViewedFile"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from cryoloom.errors import UserInputError
-from cryoloom.web.images import Image
-from cryoloom.web.levels import (
+from cryoloom.web.pictures.images import Image
+from cryoloom.web.pictures.levels import (
     Levels,
     Range,
     binned,
@@ -24,7 +24,7 @@ from cryoloom.web.levels import (
     volume_range,
 )
 
-__all__ = ["Slice", "SliceRequest", "render", "shown_range", "thumbnail", "value_at"]
+__all__ = ["Slice", "SliceRequest", "jpeg_of", "render", "shown_range", "thumbnail", "value_at"]
 
 Axis = Literal["x", "y", "z"]
 _LARGEST_PX = 4096  # of one answer; more is asked for region by region
@@ -77,7 +77,7 @@ def render(image: Image, levels: Levels | None, request: SliceRequest) -> Slice:
     low, high = levels.range_of(request.index)
     chosen = _sections(request, image, stored.shape[axis])
     if len(chosen) == 1:
-        return Slice(_jpeg(_cut(_taken(stored, axis, chosen[0]), request), request.quality), low, high)
+        return Slice(jpeg_of(_cut(_taken(stored, axis, chosen[0]), request), request.quality), low, high)
     # The mean of many slices has a narrow range: it gets its own, or 8 bits would not be enough.
     mean = _mean(stored, axis, chosen)
     darkest, brightest = display_range(mean)
@@ -98,7 +98,7 @@ def thumbnail(image: Image, levels: Levels | None, index: int, longest_px: int) 
     else:
         plane = _from_values(image, picked)
     small = binned(plane, -(-max(plane.shape) // longest_px))
-    return _jpeg(eight_bit(small, display_range(small, 1.0)), 75)
+    return jpeg_of(eight_bit(small, display_range(small, 1.0)), 75)
 
 
 def value_at(image: Image, z: int, y: int, x: int) -> float:
@@ -176,10 +176,10 @@ def _cut(plane: NDArray[np.generic], request: SliceRequest) -> NDArray[np.generi
 
 
 def _encoded(plane: NDArray[np.generic], shown: Range, quality: int) -> Slice:
-    return Slice(_jpeg(eight_bit(np.asarray(plane, dtype=np.float32), shown), quality), *shown)
+    return Slice(jpeg_of(eight_bit(np.asarray(plane, dtype=np.float32), shown), quality), *shown)
 
 
-def _jpeg(plane: NDArray[np.generic], quality: int) -> bytes:
+def jpeg_of(plane: NDArray[np.generic], quality: int) -> bytes:
     """JPEG of 8-bit values ``(y, x)``, row 0 at the bottom."""
     if max(plane.shape) > _LARGEST_PX:
         raise UserInputError(

@@ -14,7 +14,7 @@ from cryoloom.errors import CryoloomError, DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.formats.pixels.zarr import ZarrPixels
 from cryoloom.model import Pixels
-from cryoloom.web.levels import Kind, Levels, make_levels, open_levels
+from cryoloom.web.pictures.levels import Kind, Levels, make_levels, open_levels
 
 __all__ = ["Image", "ImageShelf", "content_key"]
 

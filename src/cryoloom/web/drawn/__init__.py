@@ -1,0 +1,1 @@
+"""What users draw, in the terms of the steps: models, tracks, slabs."""

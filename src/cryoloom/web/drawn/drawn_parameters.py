@@ -1,0 +1,99 @@
+"""What was drawn, as parameters of the steps that use it: a slab for estimate_slab, picks for pick_by_hand.
+
+A drawn thing is only a decision. Using it writes parameters of single series, so that what depends on these,
+and nothing else, is made anew by the next `resume`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cryoloom.store.current import own_parameters_of
+from cryoloom.store.current_nodes import CurrentNode
+from cryoloom.store.decisions import Change, Decision, in_force
+
+__all__ = ["changes_for_picks", "changes_for_slabs", "hand_models"]
+
+_SHAPES = {"membrane": "open"}  # as the steps call it
+_MARGIN_ANGSTROM = 200.0  # of ice shown above and below a slab
+
+
+def changes_for_slabs(nodes: Sequence[CurrentNode], decisions: Sequence[Decision]) -> list[Change]:
+    """Parameters of slabs set by hand, of all series that have one and do not use it yet.
+
+    A step that measures the slab takes it as it is; a tomogram becomes thick enough for it.
+    """
+    wanted: dict[tuple[str, str, str], Any] = {}
+    lies_flat = any(node.step == "estimate_slab" for node in nodes)
+    for one in in_force(decisions, kind="slab"):
+        slab = {key: value for key, value in one.value.items() if key != "run"}
+        for node in nodes:
+            if node.step == "estimate_slab":
+                wanted[one.item, node.name, "by_hand"] = slab
+            elif node.step == "reconstruct":
+                is_flat = lies_flat and node.asked.get("parameters", {}).get("position") == "slab"
+                off = 0.0 if is_flat else abs(slab["z_offset_angstrom"])
+                thick = slab["thickness_angstrom"] + 2 * (off + _MARGIN_ANGSTROM)
+                wanted[one.item, node.name, "thickness_angstrom"] = round(thick, 1)
+    return _changes(wanted, decisions)
+
+
+def changes_for_picks(
+    set_name: str, series: Sequence[str], decisions: Sequence[Decision], node: str, surface_node: str
+) -> list[Change]:
+    """Parameters that give pick_by_hand the picks of a set, of all series whose picks differ from those used.
+
+    node, surface_node : names of the nodes of pick_by_hand and pick_on_surfaces.
+    """
+    wanted: dict[tuple[str, str, str], Any] = {}
+    used = own_parameters_of(in_force(decisions))
+    for name in series:
+        models, surfaces = hand_models(set_name, name, decisions)
+        if models or (name, node) in used:
+            wanted[name, node, "models"] = models
+        for parameter, value in surfaces.items():
+            wanted[name, surface_node, parameter] = value
+    return _changes(wanted, decisions)
+
+
+def hand_models(
+    set_name: str, series: str, decisions: Sequence[Decision]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Models of `pick_by_hand` for a set of a series, and parameters of `pick_on_surfaces` for its surfaces.
+
+    A set with surfaces is one of surfaces: single picks in it are left out. Spacing and side are those of the
+    surface drawn last.
+    """
+    models = [one for one in in_force(decisions, kind="model", item=series) if _set_of(one) == set_name]
+    points = [one for one in in_force(decisions, kind="pick", item=series) if _set_of(one) == set_name]
+    found = [
+        {
+            "tomogram": series,
+            "model": number,
+            "shape": _SHAPES.get(one.value["shape"], one.value["shape"]),
+            "points_xyz_angstrom": one.value["points"],
+        }
+        for number, one in enumerate(models, 1)
+    ]
+    if found:
+        last = max(models, key=lambda one: one.id).value
+        return found, {"spacing_angstrom": last["spacing_angstrom"], "inward": last["inwards"]}
+    if points:
+        places = [list(one.value) for one in points]
+        found = [{"tomogram": series, "model": 1, "shape": "", "points_xyz_angstrom": places}]
+    return found, {}
+
+
+def _set_of(decision: Decision) -> str:
+    return decision.target.partition("/")[0]
+
+
+def _changes(wanted: Mapping[tuple[str, str, str], Any], decisions: Sequence[Decision]) -> list[Change]:
+    """Those of the parameters that are not in force already."""
+    now = own_parameters_of(in_force(decisions))
+    return [
+        Change("parameter", series, f"{node}.{parameter}", value)
+        for (series, node, parameter), value in wanted.items()
+        if now.get((series, node), {}).get(parameter) != value
+    ]

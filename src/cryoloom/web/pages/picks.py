@@ -1,0 +1,121 @@
+"""From what was drawn to results: particles of picks, tomograms of slabs by hand, particles to look at."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from cryoloom.errors import UserInputError
+from cryoloom.store.current_nodes import CurrentNode
+from cryoloom.store.decisions import Author, Change
+from cryoloom.web.drawn.drawn_parameters import changes_for_picks, changes_for_slabs
+from cryoloom.web.job import start_job
+from cryoloom.web.pages.runs import job_facts
+from cryoloom.web.project_view import ProjectView
+from cryoloom.web.site import project_of
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/p/{project}")
+_MOST_PARTICLES = 50_000  # of one tomogram, as drawn on its slices
+
+
+class UseRequest(BaseModel):
+    """Make particles of a set of picks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    set: str = Field(min_length=1, max_length=60)
+    run: int
+    """The run whose tomograms they lie in."""
+
+
+@router.post("/picks/use")
+def use_picks(request: Request, wanted: UseRequest) -> dict[str, Any]:
+    """Give pick_by_hand the picks of a set; only series whose picks differ are made anew."""
+    project = project_of(request)
+    nodes = {node.step: node for node in project.current_nodes()}
+    by_hand, on_surfaces = nodes.get("pick_by_hand"), nodes.get("pick_on_surfaces")
+    decisions = project.decisions()
+    changes = changes_for_picks(
+        wanted.set,
+        project.series_with_tomograms(),
+        decisions,
+        by_hand.name if by_hand else "pick_by_hand",
+        on_surfaces.name if on_surfaces else "pick_on_surfaces",
+    )
+    has_surfaces = any(
+        one["shape"] for change in changes if change.target.endswith(".models") for one in change.value
+    )
+    if not changes and by_hand is None:
+        raise UserInputError(f"the set {wanted.set!r} has no picks; choose a tool and click into a slice")
+    _decide(project, changes, f"picks of {wanted.set}", request)
+    who = getpass.getuser()
+    if by_hand is not None and (on_surfaces is not None or not has_surfaces):
+        return job_facts(
+            start_job(project.folder, f"picks of {wanted.set}", ["resume", "--project", "."], who)
+        )
+    first = None
+    if by_hand is None:
+        command = ["run", "pick_by_hand", "--project", ".", "--input", str(wanted.run)]
+        first = start_job(project.folder, f"picks of {wanted.set}", command, who)
+    if not has_surfaces and first is not None:
+        return job_facts(first)
+    command = ["run", "pick_on_surfaces", "--project", ".", "--input", "pick_by_hand"]
+    after = first.number if first is not None else 0
+    return job_facts(start_job(project.folder, f"places on {wanted.set}", command, who, after=after))
+
+
+@router.post("/slabs/use")
+def use_slabs(request: Request) -> dict[str, Any]:
+    """Make anew what depends on slabs set by hand; of the other series nothing."""
+    project = project_of(request)
+    nodes = project.current_nodes()
+    if not _uses_slabs(nodes):
+        raise UserInputError("the workflow neither measures a slab nor reconstructs; run `reconstruct` first")
+    changes = changes_for_slabs(nodes, project.decisions())
+    if not changes:
+        raise UserInputError("every slab that was set by hand is in use already; drag an edge first")
+    _decide(project, changes, "slab by hand", request)
+    return job_facts(
+        start_job(project.folder, "slabs by hand", ["resume", "--project", "."], getpass.getuser())
+    )
+
+
+def _uses_slabs(nodes: tuple[CurrentNode, ...]) -> bool:
+    return any(node.step in {"estimate_slab", "reconstruct"} for node in nodes)
+
+
+def _decide(project: ProjectView, changes: list[Change], why: str, request: Request) -> None:
+    if changes:
+        project.decide(changes, Author(getpass.getuser(), request.state.role, "web: tomogram"), why)
+
+
+@router.get("/tomo/{name}/particles.json")
+def particle_sets(request: Request, name: str) -> list[dict[str, Any]]:
+    """Sets of particles that this tomogram may have part in, the newest first."""
+    project = project_of(request)
+    project.require_series(name)
+    return [
+        {"item": item.id, "title": f"{run.id} {run.node}" + ("" if item.name == name else f": {item.name}")}
+        for run, item in reversed(project.particle_sets_of(name))
+    ]
+
+
+@router.get("/tomo/{name}/particles/{item_id}.json")
+def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str, Any]:
+    """Where the particles of a set lie in a tomogram and where their references' z axes point there."""
+    particles = project_of(request).particles(item_id)
+    rows = particles.rows()
+    rows = rows.take(np.flatnonzero(rows.tomogram == name)[:_MOST_PARTICLES])
+    return {
+        "diameter_angstrom": particles.diameter_angstrom,
+        "species": particles.species,
+        "places": rows.positions_xyz_angstrom.round(1).tolist(),
+        # Columns of a rotation are where the reference's axes point in the tomogram.
+        "axes": rows.rotations[:, :, 2].round(3).tolist(),
+        "scores": None if rows.score is None else rows.score.round(4).tolist(),
+    }

@@ -1,0 +1,1 @@
+"""Images as the browser gets them: 8-bit levels, slices, planes of any direction."""
