@@ -49,9 +49,11 @@ class HandSlab(BaseModel):
 
     def slab(self) -> Slab:
         """As the model keeps it."""
-        return Slab(
-            **{name: Sourced(measured=value, measured_by="user") for name, value in self.model_dump().items()}
+        thickness, z_offset, tilt_x, tilt_y = (
+            Sourced(measured=value, measured_by="user")
+            for value in (self.thickness_angstrom, self.z_offset_angstrom, self.tilt_x_deg, self.tilt_y_deg)
         )
+        return Slab(thickness, z_offset, tilt_x, tilt_y)
 
 
 class EstimateSlabParams(StepParams):
