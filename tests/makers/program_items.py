@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cryoloom.model import GainReference, Movie
+from cryoloom.model import GainReference, Movie, Stack
 from makers.made_series import aligned, make_series
 
 __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
 
 BASES: dict[str, list[dict]] = {
+    "aretomo_align_series": [{}, {"estimate_ctf": True}],
+    "aretomo_reconstruct": [{}, {"method": "sart"}],
     "motioncor_align_frames": [{}, {"dose_weight_frames": True}],
     "ctffind_estimate_ctf": [
         {"find_thickness": True},
@@ -19,7 +21,10 @@ BASES: dict[str, list[dict]] = {
 }
 """Parameters under which others count: each must reach the program under one of them."""
 
-USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {}
+USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
+    "aretomo_align_series": ("images", "centre_specimen"),
+    "aretomo_reconstruct": ("images", "multiscale"),
+}
 """Settings that change no call: what the step itself does by them has a test of its own."""
 
 
@@ -30,4 +35,9 @@ def item_of(step):
         tilt.acquisition_index: {"movie": Movie(Path(f"/data/{tilt.section}.eer"), 300, (64, 48))}
         for tilt in series.tilts
     }
-    return replace(series.with_tilts(changes), gain=GainReference(Path("/data/gain.mrc")))
+    images = series.stack.images
+    stack = Stack(images, 2.0, images, images)
+    gain = GainReference(Path("/data/gain.mrc"))
+    return replace(
+        series.with_tilts(changes), gain=gain, stack=stack, weighted=Stack(images, 4.0, images, images)
+    )

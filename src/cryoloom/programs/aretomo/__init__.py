@@ -1,0 +1,1 @@
+"""AreTomo: alignment, CTF and reconstruction."""
