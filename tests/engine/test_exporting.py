@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cryoloom.engine.exporting import exportable
-from cryoloom.model import ArrayTable, ParticleRows, Particles
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryoloom.engine.exporting import exportable, write_particle_files
+from cryoloom.errors import UserInputError
+from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS
+from cryoloom.formats.picks.volumes import PickVolume
+from cryoloom.model import ArrayTable, ParticleRows, Particles, Tomogram
 from makers.made_series import make_series
 
 
@@ -28,3 +35,20 @@ def test_further_outputs_of_other_kinds_change_nothing():
     _, particles, _ = exportable(picks, [make_series("TS_01")])
     assert [one.n_particles for one in particles] == [5]
     assert exportable([], [])[1] == []
+
+
+def test_particles_alone_are_written_and_what_is_lost_is_told(tmp_path, rng):
+    series = replace(make_series("TS_01"), pixel_size_angstrom=2.0)
+    tomogram = Tomogram(series, np.zeros((40, 60, 50), np.float32), 10.0)
+    rows = ParticleRows.of("TS_01", rng.uniform(-100, 100, (3, 3)), tube=np.array([1, 1, 2]))
+    particles = Particles("TS_01", ArrayTable(rows.columns()), (series,), (tomogram,))
+    for name, pixel in (("dynamo", 10.0), ("emclarity", 2.0)):
+        files, notes, names = write_particle_files(name, [particles], tmp_path / name)
+        assert names == ("TS_01",)
+        assert "numbers of filaments" in notes[-1]
+        assert notes[0] == f"TS_01: coordinates count in voxels of {pixel:g} A"
+        shape = tuple(round(n * 10.0 / pixel) for n in (40, 60, 50))
+        found = PARTICLE_FORMATS[name].read(files[0], {"TS_01": PickVolume(shape, pixel)})
+        assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=1e-3)
+    with pytest.raises(UserInputError, match="no particles to export"):
+        write_particle_files("dynamo", [], tmp_path)

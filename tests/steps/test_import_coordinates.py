@@ -7,6 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS
+from cryoloom.formats.picks.volumes import PickVolume
 from cryoloom.formats.relion.particles import RelionOptics, write_relion_particles
 from cryoloom.geometry.orientation_grid import rotation_grid
 from cryoloom.model import ParticleRows, Tomogram
@@ -70,10 +72,42 @@ def test_what_cannot_be_right_is_told(tmp_path, tomogram):
     with pytest.raises(UserInputError, match="is not there"):
         imported(tomogram, tmp_path / "none.star")
     (tmp_path / "a.tbl").write_text("1\n")
-    with pytest.raises(UserInputError, match="Dynamo table"):
+    with pytest.raises(DataUnfitError, match="a Dynamo table has at least 26"):
         imported(tomogram, tmp_path / "a.tbl")
     other = tmp_path / "other.csv"
     other.write_text("tomogram,x,y,z\nTS_09,1,2,3\n")
     context = MemoryContext()
     assert imported(tomogram, other, context).n == 0
     assert "no particles of TS_01; it has some of ['TS_09']" in context.warnings[0]
+
+
+def test_a_dynamo_table_gives_angles_too(tmp_path, tomogram, rng):
+    rows = ParticleRows.of(
+        "TS_01",
+        rng.uniform(-300, 300, (3, 3)),
+        rotations=rotation_grid(90.0)[1:4],
+        score=np.array([3.0, 2, 1]),
+    )
+    volumes = {"TS_01": PickVolume((100, 128, 120), 10.0)}
+    path = PARTICLE_FORMATS["dynamo"].write(tmp_path, rows, volumes)[0]
+    found = imported(tomogram, path)
+    assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=1e-4)
+    assert_allclose(found.rotations, rows.rotations, atol=1e-8)
+    # Picked at half the voxel: the same places.
+    volumes = {"TS_01": PickVolume((200, 256, 240), 5.0)}
+    path = PARTICLE_FORMATS["dynamo"].write(tmp_path, rows, volumes)[0]
+    found = imported(tomogram, path, picked_pixel_angstrom=5.0)
+    assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=1e-4)
+
+
+def test_what_the_model_has_no_place_for_stays(tmp_path, tomogram):
+    path = tmp_path / "p.star"
+    names = [
+        "rlnTomoName",
+        *(f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"),
+        "rlnMaxValueProbDistribution",
+    ]
+    path.write_text(
+        "data_particles\n\nloop_\n" + "".join(f"_{name}\n" for name in names) + "TS_01 1 2 3 0.5\n"
+    )
+    assert imported(tomogram, path).others["rlnMaxValueProbDistribution"].tolist() == [0.5]

@@ -9,13 +9,25 @@ from pathlib import Path
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.aretomo import aln as aretomo
 from cryoloom.formats.imod import export as imod
+from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, lost_in
+from cryoloom.formats.picks.volumes import PickVolume
 from cryoloom.formats.relion import relion5
 from cryoloom.formats.warp import tilt_series as warp
-from cryoloom.model import Average, Particles, TiltSeries, Tomogram
+from cryoloom.model import Average, ParticleRows, Particles, TiltSeries, Tomogram
 from cryoloom.store.current import CurrentState
 from cryoloom.store.records import ItemRecord
 
-__all__ = ["FORMATS", "Exported", "Selection", "add_notes", "exportable", "fit_for", "select_for_export"]
+__all__ = [
+    "EXPORT_FORMATS",
+    "FORMATS",
+    "Exported",
+    "Selection",
+    "add_notes",
+    "exportable",
+    "fit_for",
+    "select_for_export",
+    "write_particle_files",
+]
 
 ExportItem = tuple[TiltSeries, Tomogram | None]
 
@@ -35,6 +47,10 @@ FORMATS: Mapping[str, _Format] = {
     "aretomo": _Format(aretomo.write_aretomo, aretomo.check_exportable),
     "warp": _Format(warp.write_warp, warp.check_exportable),
 }
+
+
+EXPORT_FORMATS = (*FORMATS, *(name for name, one in PARTICLE_FORMATS.items() if one.write is not None))
+"""Those of tilt series, and those of particles alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +156,37 @@ def fit_for(format: str, pairs: Iterable[ExportItem]) -> tuple[list[ExportItem],
         else:
             fit.append(pair)
     return fit, refused
+
+
+def write_particle_files(
+    format: str, particles: Sequence[Particles], directory: Path
+) -> tuple[tuple[Path, ...], tuple[str, ...], tuple[str, ...]]:
+    """Files of particles alone, what the user must know, and the names of the tomograms in them.
+
+    Coordinates count in the voxels of the tomograms that the particles were picked in. Raises UserInputError
+    where there are no particles.
+    """
+    known = PARTICLE_FORMATS[format]
+    with_some = [item for item in particles if item.n_particles]
+    if not with_some or known.write is None:
+        raise UserInputError(f"there are no particles to export to {format}; pick or import some first")
+    rows = ParticleRows.joined([item.rows() for item in with_some])
+    volumes = {}
+    for item in with_some:
+        for tomogram in item.tomograms:
+            voxel = tomogram.voxel_size_angstrom
+            pixel = tomogram.series.pixel_size_angstrom if known.counts_in_series_pixels else voxel
+            n_z, n_y, n_x = (round(n * voxel / pixel) for n in tomogram.volume.shape)
+            volumes[tomogram.name] = PickVolume((n_z, n_y, n_x), pixel)
+    files = tuple(known.write(directory, rows, volumes))
+    notes = [
+        f"{one.name}: coordinates count in voxels of {volumes[one.name].voxel_angstrom:g} A"
+        for item in with_some
+        for one in item.tomograms
+    ]
+    if lost := lost_in(format, rows):
+        notes.append(f"the files ({known.label}) have no place for: {', '.join(lost)}")
+    return files, tuple(notes), tuple(sorted(set(rows.tomogram.tolist())))
 
 
 def add_notes(directory: Path, notes: Sequence[str], files: tuple[Path, ...]) -> tuple[Path, ...]:

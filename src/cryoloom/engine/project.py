@@ -19,7 +19,16 @@ from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.executors.hand_over import forget_handed_over
 from cryoloom.engine.executors.workplace import Workplace
-from cryoloom.engine.exporting import FORMATS, Exported, add_notes, exportable, fit_for, select_for_export
+from cryoloom.engine.exporting import (
+    EXPORT_FORMATS,
+    FORMATS,
+    Exported,
+    add_notes,
+    exportable,
+    fit_for,
+    select_for_export,
+    write_particle_files,
+)
 from cryoloom.engine.graph.current_workflow import changes_by_hand, changes_of_series, current_workflow
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, validated_params
@@ -43,7 +52,10 @@ from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["Project"]
 
-ExportFormat = Literal["relion5", "imod", "aretomo", "warp"]
+ExportFormat = Literal[
+    "relion5", "imod", "aretomo", "warp", "relion4", "dynamo", "stopgap", "motl", "emclarity", "eman2",
+    "copick", "cets", "scipion", "csv", "text",
+]  # fmt: skip
 
 
 class Project:
@@ -376,8 +388,8 @@ class Project:
         decisions are not applied yet as they were made before, instead of leaving them out. With ``link``
         images are hard-linked where the file system can, else copied.
         """
-        if format not in FORMATS:
-            raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(FORMATS)}")
+        if format not in EXPORT_FORMATS:
+            raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(EXPORT_FORMATS)}")
         chosen = select_for_export(self.state(), series, outdated=outdated)
         values = [
             self.value(replace(item, value=self.database.value_of(item.id or 0))) for item in chosen.items
@@ -389,6 +401,15 @@ class Project:
             if part.part_of is not None and part.part_of == item.id
         ]
         pairs, particles, averages = exportable(values, further)
+        target = Path(directory)
+        if format not in FORMATS:
+            files, notes, names = write_particle_files(format, particles, target)
+            missing = {one.name: "it has no particles" for one, _ in pairs if one.name not in names}
+            notes = (*chosen.notes.values(), *notes)
+            files = add_notes(target, notes, files)
+            written = [item for item in chosen.items if item.name in names or item.name == "all"]
+            record_export(self.database, format, written, files, target)
+            return Exported(files, names, {**missing, **chosen.missing}, notes)
         # Other programs take a tilt's defocus as that of the origin of its pose.
         pairs = [(with_defocus_at_origin(one, assume_centred=True), tomogram) for one, tomogram in pairs]
         fit, refused = fit_for(format, pairs)
@@ -399,7 +420,7 @@ class Project:
             raise UserInputError(
                 f"{self.folder} holds no series that can be exported to {format}. {'; '.join(notes)}"
             )
-        target, names = Path(directory), tuple(one.name for one, _ in fit)
+        names = tuple(one.name for one, _ in fit)
         try:
             files = FORMATS[format].write(fit, target, link=link)
             if format == "relion5" and particles:

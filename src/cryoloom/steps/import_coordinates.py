@@ -1,16 +1,16 @@
-"""Take particles that another program picked: RELION's STAR files, or positions from text and IMOD models.
+"""Take particles that another program picked: RELION, Warp, Dynamo, STOPGAP, EMAN2, Scipion, copick and more.
 
-From RELION 5 and 4, WarpTools and picking annotations come positions with their origins, rotations, priors,
-halves, classes, tubes and scores (`formats/relion/particles`). Coordinates in pixels count from the corner of
-the volume they were picked in: set `picked_pixel_angstrom` where its voxels are not this tomogram's. Text and
-IMOD models give positions alone. Positions far outside the tomogram are refused: they were picked at another
-binning.
+Each format's positions, origins, rotations, priors, halves, classes, tubes and scores are read by its own
+conventions (`formats/picks`, and the page "Exchange particles"). Coordinates in pixels count from the corner
+of the volume they were picked in: set `picked_pixel_angstrom` where its voxels are not this tomogram's.
+Positions far outside the tomogram are refused: they were picked at another binning.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,9 +19,8 @@ from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
-from cryoloom.formats.exchange.marked_points import read_marked_points
-from cryoloom.formats.relion.particles import read_relion_particles
-from cryoloom.geometry.frames import position_from_index
+from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, format_of_file
+from cryoloom.formats.picks.volumes import PickVolume
 from cryoloom.model import ParticleRows, Particles, Tomogram
 
 __all__ = ["ImportCoordinatesParams", "import_coordinates"]
@@ -35,8 +34,23 @@ class ImportCoordinatesParams(StepParams):
 
     file: Path | None = Field(
         None,
-        description="Particles: a STAR file of RELION or Warp, text or an IMOD model; {tomogram} is the "
-        "tomogram's name.",
+        description="Particles of another program; {tomogram} in its name is the tomogram's.",
+    )
+    format: Literal[
+        "auto",
+        "relion",
+        "dynamo",
+        "stopgap",
+        "motl",
+        "emclarity",
+        "eman2",
+        "copick",
+        "cets",
+        "scipion",
+        "csv",
+        "text",
+    ] = Field(
+        "auto", description="Whose file it is; auto finds it from the suffix and the beginning of the file."
     )
     picked_pixel_angstrom: float | None = Field(
         None, gt=0, description="Voxel size in which pixel coordinates count. Unset: this tomogram's."
@@ -83,33 +97,25 @@ def import_coordinates(
     path = _file_of(params, tomogram.name)
     if not path.is_file():
         raise UserInputError(f"the particles' file {path} is not there; correct file of import_coordinates")
-    pixel = params.picked_pixel_angstrom or tomogram.voxel_size_angstrom
-    shape = tuple(round(n * tomogram.voxel_size_angstrom / pixel) for n in tomogram.volume.shape)
-    if path.suffix.lower() == ".star":
-        sizes = (shape[0], shape[1], shape[2])
-        every = read_relion_particles(path, tomogram_shapes_px={tomogram.name: sizes})
-    elif path.suffix.lower() == ".tbl":
-        raise UserInputError(
-            f"{path} is a Dynamo table; its positions are read by pick_by_hand, its angles are not read yet"
-        )
-    else:
-        every = _positions(path, tomogram, shape, pixel)
+    name = format_of_file(path) if params.format == "auto" else params.format
+    known = PARTICLE_FORMATS[name]
+    every = known.read(path, {tomogram.name: _volume(tomogram, params, known.counts_in_series_pixels)})
     own = every.tomogram == tomogram.name
     rows = every.take(np.flatnonzero(own))
-    if path.suffix.lower() != ".star":
+    if len(set(rows.particle.tolist())) < rows.n:
         # Several models of a text file count their points from 1 each.
         rows = replace(rows, particle=np.arange(1, rows.n + 1))
     if rows.n == 0:
         names = sorted(set(every.tomogram.tolist()))
         context.warn(f"{path.name} has no particles of {tomogram.name}; it has some of {names[:5]}")
     if params.flip_z:
-        if not np.allclose(rows.rotations, np.eye(3)):
+        if not np.allclose(rows.rotations, np.eye(3)) or rows.prior_directions is not None:
             raise UserInputError(
                 "flip_z mirrors positions, but the file has rotations, which cannot be mirrored; import "
                 "positions alone, or pick in a volume that is not mirrored"
             )
         places = rows.positions_xyz_angstrom * np.array([1.0, 1.0, -1.0])
-        rows = ParticleRows.of(tomogram.name, places, score=rows.score)
+        rows = replace(rows, positions_xyz_angstrom=places)
     _check_places(rows, tomogram)
     context.figure("n_particles", rows.n)
     context.figure("n_others", int((~own).sum()))
@@ -125,16 +131,14 @@ def import_coordinates(
     )
 
 
-def _positions(path: Path, tomogram: Tomogram, shape: tuple[int, ...], pixel: float) -> ParticleRows:
-    """Positions of text or an IMOD model; a file that names no tomogram is this one's."""
-    parts = [
-        ParticleRows.of(
-            one.tomogram or tomogram.name,
-            one.points if one.in_angstrom else position_from_index(one.points[:, ::-1], shape, pixel),
-        )
-        for one in read_marked_points(path)
-    ]
-    return ParticleRows.joined(parts)
+def _volume(tomogram: Tomogram, params: ImportCoordinatesParams, in_series_pixels: bool) -> PickVolume:
+    """The volume that coordinates count in: this tomogram with the voxels it was picked with."""
+    voxel = tomogram.voxel_size_angstrom
+    pixel = params.picked_pixel_angstrom or (
+        tomogram.series.pixel_size_angstrom if in_series_pixels else voxel
+    )
+    n_z, n_y, n_x = (round(n * voxel / pixel) for n in tomogram.volume.shape)
+    return PickVolume((n_z, n_y, n_x), pixel)
 
 
 def _check_places(rows: ParticleRows, tomogram: Tomogram) -> None:

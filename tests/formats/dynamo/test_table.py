@@ -45,9 +45,8 @@ def test_a_table_comes_back(tmp_path, rng):
     write_dynamo_table(tmp_path / "p.tbl", rows, 5.0, shapes)
     found = read_dynamo_table(tmp_path / "p.tbl", 5.0, {1: shapes["TS_1"]}, {1: "TS_1"})
     assert_array_equal(found.tomogram, rows.tomogram)
-    # Six significant digits.
-    assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=5e-3)
-    assert_allclose(found.rotations, rows.rotations, atol=1e-4)
+    assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=1e-6)
+    assert_allclose(found.rotations, rows.rotations, atol=1e-8)
     assert_array_equal(found.surface, rows.surface)
 
 

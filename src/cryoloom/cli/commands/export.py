@@ -16,7 +16,14 @@ __all__ = ["export"]
 
 def export(
     project: ProjectOption,
-    format: Annotated[str, typer.Option("--format", help="relion5, imod, aretomo or warp.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Of series (and particles): relion5, imod, aretomo, warp. Of particles alone: relion4, "
+            "dynamo, stopgap, motl, emclarity, eman2, copick, cets, scipion, csv, text.",
+        ),
+    ],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
     series: Annotated[
         list[str] | None, typer.Option("--series", help="Only this series; may be given again.")

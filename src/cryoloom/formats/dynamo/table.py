@@ -20,7 +20,13 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.rotations import rotation_x, rotation_z
 from cryoloom.model import ParticleRows
 
-__all__ = ["dynamo_angles_deg", "dynamo_rotations", "read_dynamo_table", "write_dynamo_table"]
+__all__ = [
+    "dynamo_angles_deg",
+    "dynamo_rotations",
+    "read_dynamo_columns",
+    "read_dynamo_table",
+    "write_dynamo_table",
+]
 
 Array = NDArray[np.float64]
 
@@ -45,6 +51,17 @@ def dynamo_angles_deg(rotations: ArrayLike) -> Array:
     return np.rad2deg(np.stack([tdrot, np.arctan2(sine, m[..., 2, 2]), narot], axis=-1))
 
 
+def read_dynamo_columns(table: Path) -> Array:
+    """All numbers of a table, ``(n, columns)``. Raises DataUnfitError for a file that is no table."""
+    try:
+        values = np.atleast_2d(np.loadtxt(table, dtype=np.float64))
+    except (OSError, ValueError) as error:
+        raise DataUnfitError(f"{table} cannot be read as a Dynamo table: {error}") from error
+    if values.shape[1] < 26:
+        raise DataUnfitError(f"{table} has {values.shape[1]} columns; a Dynamo table has at least 26")
+    return values
+
+
 def read_dynamo_table(
     table: Path,
     pixel_size_angstrom: float,
@@ -56,12 +73,7 @@ def read_dynamo_table(
     shapes_px : (z, y, x) of each tomogram by its number in column 20. names : of each tomogram; its number
     otherwise. Raises DataUnfitError for a file that is no table, or a tomogram without a shape.
     """
-    try:
-        values = np.atleast_2d(np.loadtxt(table, dtype=np.float64))
-    except (OSError, ValueError) as error:
-        raise DataUnfitError(f"{table} cannot be read as a Dynamo table: {error}") from error
-    if values.shape[1] < 26:
-        raise DataUnfitError(f"{table} has {values.shape[1]} columns; a Dynamo table has at least 26")
+    values = read_dynamo_columns(table)
     number = values[:, 19].astype(int)
     missing = sorted(set(number.tolist()) - set(shapes_px))
     if missing:
@@ -85,9 +97,13 @@ def write_dynamo_table(
     rows: ParticleRows,
     pixel_size_angstrom: float,
     shapes_px: Mapping[str, tuple[int, int, int]],
+    numbers: Mapping[str, int] | None = None,
 ) -> None:
-    """Write a table; tomograms are numbered from 1 in the order of ``shapes_px``, (z, y, x) by name."""
-    number = {name: i + 1 for i, name in enumerate(shapes_px)}
+    """Write a table; tomograms have the ``numbers`` given, or count from 1 in the order of ``shapes_px``.
+
+    shapes_px : (z, y, x) by name.
+    """
+    number = numbers or {name: i + 1 for i, name in enumerate(shapes_px)}
     values = np.zeros((rows.n, _N_COLUMNS))
     names = rows.tomogram.tolist()
     unique = len(set(rows.particle.tolist())) == rows.n
@@ -103,5 +119,5 @@ def write_dynamo_table(
     values[:, 23:26] = rows.positions_xyz_angstrom / pixel_size_angstrom + centre + 1.0
     table.parent.mkdir(parents=True, exist_ok=True)
     part = table.with_name(f".{table.name}.part")
-    np.savetxt(part, values, fmt="%.6g")
+    np.savetxt(part, values, fmt="%.10g")
     os.replace(part, table)

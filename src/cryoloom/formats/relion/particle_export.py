@@ -10,7 +10,12 @@ import numpy as np
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.placement import place_pixels
 from cryoloom.formats.relion.extracted_files import write_extracted, write_trajectories
-from cryoloom.formats.relion.particles import RelionOptics, read_relion_particles, write_relion_particles
+from cryoloom.formats.relion.particles import (
+    RelionOptics,
+    not_carried,
+    read_relion_particles,
+    write_relion_particles,
+)
 from cryoloom.model import Average, ParticleRows, Particles
 
 __all__ = ["write_relion5_particles"]
@@ -80,6 +85,8 @@ def write_relion5_particles(
                 f"{n_before - rows.n} of {n_before} particles were not extracted and are left out of "
                 "particles.star; extract them too, or export a result without extracted images"
             )
+    if lost := not_carried(rows):
+        notes.append(f"particles.star has no place for, or not for every particle: {', '.join(lost)}")
     series = [one for item in particles for one in item.series]
     trajectories = write_trajectories(directory / "motion.star", rows, series)
     if trajectories is not None:

@@ -31,6 +31,7 @@ from cryoloom.model import ParticleRows
 __all__ = [
     "RelionImages",
     "RelionOptics",
+    "not_carried",
     "read_relion_particles",
     "relion_particle_rows",
     "subtomogram_frames",
@@ -44,6 +45,14 @@ _CORNER = tuple(f"rlnCoordinate{axis}" for axis in "XYZ")
 _ORIGIN = tuple(f"rlnOrigin{axis}Angst" for axis in "XYZ")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _SUBTOMOGRAM = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
+_SCORES = ("rlnLogLikeliContribution", "rlnAutopickFigureOfMerit", "rlnLCCmax")
+# What the model has a place for, and what belongs to extracted images or to a job, not to the particle.
+_KNOWN = {
+    *("rlnTomoName", "rlnMicrographName", "rlnTomoParticleName", "rlnTomoParticleId", "rlnOpticsGroup"),
+    *("rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnRandomSubset", "rlnClassNumber", "rlnHelicalTubeID"),
+    *("rlnTomoManifoldIndex", "rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames", "rlnGroupNumber"),
+    *("rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"),
+}
 # Width of the tilt prior where the file names a prior and no width: RELION's tutorial.
 _PRIOR_WIDTH_DEG = 10.0
 
@@ -82,13 +91,17 @@ def subtomogram_frames(rows: ParticleRows) -> Array:
 
 
 def read_relion_particles(
-    star: Path, *, tomogram_shapes_px: Mapping[str, tuple[int, int, int]] | None = None
+    star: Path,
+    *,
+    tomogram_shapes_px: Mapping[str, tuple[int, int, int]] | None = None,
+    tomogram_pixel_angstrom: float | None = None,
 ) -> ParticleRows:
     """Particles of a particles.star, an optimisation set, or an annotation of one tomogram.
 
-    tomogram_shapes_px : (z, y, x) of each tomogram in the pixels that corner coordinates count in; without it
-    it is taken from the ``tomograms.star`` of an optimisation set. Raises DataUnfitError where coordinates
-    cannot be placed.
+    tomogram_shapes_px : (z, y, x) of each tomogram; without it it is taken from the ``tomograms.star`` of an
+    optimisation set. tomogram_pixel_angstrom : of these shapes, and of corner coordinates where the file does
+    not tell it; unset, shapes are in the file's pixels. Columns that the model has no place for are among the
+    others, by RELION's names. Raises DataUnfitError where coordinates cannot be placed.
     """
     blocks = read_blocks(star)
     table = _table(blocks, "rlnTomoParticlesFile")
@@ -97,9 +110,11 @@ def read_relion_particles(
         particles = read_blocks(_beside(star, str(row["rlnTomoParticlesFile"])))
         if "rlnTomoTomogramsFile" in row:
             tomograms = read_blocks(_beside(star, str(row["rlnTomoTomogramsFile"])))
-            return relion_particle_rows(particles, tomograms, tomogram_shapes_px, star)
-        return relion_particle_rows(particles, {}, tomogram_shapes_px, star)
-    return relion_particle_rows(blocks, {}, tomogram_shapes_px, star)
+            return relion_particle_rows(
+                particles, tomograms, tomogram_shapes_px, star, tomogram_pixel_angstrom
+            )
+        blocks = particles
+    return relion_particle_rows(blocks, {}, tomogram_shapes_px, star, tomogram_pixel_angstrom)
 
 
 def relion_particle_rows(
@@ -107,8 +122,9 @@ def relion_particle_rows(
     tomograms: Mapping[str, Sequence[Row]],
     tomogram_shapes_px: Mapping[str, tuple[int, int, int]] | None,
     source: Path,
+    tomogram_pixel_angstrom: float | None = None,
 ) -> ParticleRows:
-    """Rows of the blocks of a particles file, in its order; unknown columns are left out."""
+    """Rows of the blocks of a particles file, in its order; arguments as of `read_relion_particles`."""
     rows = _table(blocks, _CENTRED[0]) or _table(blocks, _CORNER[0])
     if rows is None:
         raise DataUnfitError(
@@ -126,7 +142,9 @@ def relion_particle_rows(
     if _CENTRED[0] in rows[0]:
         positions = _columns(rows, _CENTRED)
     else:
-        positions = _from_corner(rows, names, blocks, tomograms, tomogram_shapes_px, source)
+        positions = _from_corner(
+            rows, names, blocks, tomograms, tomogram_shapes_px, source, tomogram_pixel_angstrom
+        )
     positions = positions - np.einsum("nij,nj->ni", subtomogram, _columns(rows, _ORIGIN, 0.0))
     more: dict[str, Any] = {}
     if "rlnAngleTiltPrior" in rows[0]:
@@ -143,9 +161,11 @@ def relion_particle_rows(
     ):
         if column in rows[0]:
             more[name] = np.array([int(row[column]) for row in rows], dtype=np.int64)
-    for column in ("rlnLogLikeliContribution", "rlnAutopickFigureOfMerit"):
+    for column in _SCORES:
         if column in rows[0] and "score" not in more:
             more["score"] = np.array([float(row[column]) for row in rows])
+    if others := _others(rows):
+        more["others"] = others
     return ParticleRows(
         tomogram=names,
         particle=_numbers(rows, names),
@@ -200,6 +220,27 @@ def write_relion_particles(
     return tuple(written)
 
 
+def not_carried(rows: ParticleRows) -> list[str]:
+    """What `write_relion_particles` leaves out, in words: what only some particles have, or RELION not."""
+    words = []
+    if rows.prior_directions is not None and not np.isfinite(rows.prior_directions).all():
+        words.append("expected directions")
+    numbers = {
+        "halves": rows.half,
+        "classes": rows.class_number,
+        "filaments": rows.tube,
+        "surfaces": rows.surface,
+    }
+    words += [
+        word
+        for word, values in numbers.items()
+        if values is not None and (values > 0).any() and not (values > 0).all()
+    ]
+    if rows.score is not None and not np.isfinite(rows.score).all():
+        words.append("scores")
+    return words + sorted(name for name in rows.others or () if not name.startswith("rln"))
+
+
 def _particle_columns(rows: ParticleRows, images: RelionImages | None) -> dict[str, NDArray[Any]]:
     names = rows.tomogram.tolist()
     columns: dict[str, NDArray[Any]] = {
@@ -230,6 +271,7 @@ def _particle_columns(rows: ParticleRows, images: RelionImages | None) -> dict[s
             columns[name] = values
     if rows.score is not None and np.isfinite(rows.score).all():
         columns["rlnAutopickFigureOfMerit"] = rows.score
+    columns |= {name: values for name, values in (rows.others or {}).items() if name.startswith("rln")}
     return columns
 
 
@@ -249,10 +291,12 @@ def _from_corner(
     tomograms: Mapping[str, Sequence[Row]],
     shapes_px: Mapping[str, tuple[int, int, int]] | None,
     source: Path,
+    tomogram_pixel_angstrom: float | None,
 ) -> Array:
     """Positions in angstrom from the centre, of coordinates in pixels from the corner.
 
-    They count in pixels of the extracted images where the file has such (WarpTools), else of the tilt series.
+    They count in pixels of the extracted images where the file has such (WarpTools), else of the tilt series,
+    or of the volume searched (rlnDetectorPixelSize of template matching, rlnPixelSize of older Warp).
     """
     corner = _columns(rows, _CORNER)
     pixel = np.zeros(len(rows))
@@ -265,7 +309,14 @@ def _from_corner(
         tomogram = listed.get(name, {})
         series_pixel = group.get("rlnTomoTiltSeriesPixelSize", tomogram.get("rlnTomoTiltSeriesPixelSize"))
         pixel_here = group.get("rlnImagePixelSize", series_pixel)
+        for column in ("rlnPixelSize", "rlnDetectorPixelSize"):
+            pixel_here = row.get(column) if pixel_here is None else pixel_here
+        pixel_here = tomogram_pixel_angstrom if pixel_here is None else pixel_here
         shape = (shapes_px or {}).get(names[i], (shapes_px or {}).get(name))
+        if shape is None and not tomogram and shapes_px:
+            middle[i] = np.nan  # a tomogram that is not asked for
+            pixel[i] = 1.0
+            continue
         if pixel_here is None or (shape is None and not tomogram):
             raise DataUnfitError(
                 f"{source} counts in pixels from the corner of {name}, but its size is not known; give the "
@@ -273,11 +324,18 @@ def _from_corner(
             )
         pixel[i] = float(pixel_here)
         if shape is not None:
-            middle[i] = np.array(shape[::-1]) // 2
+            finer = (tomogram_pixel_angstrom or pixel[i]) / pixel[i]
+            middle[i] = np.rint(np.array(shape[::-1]) * finer) // 2
         else:
             size = np.array([float(tomogram[f"rlnTomoSize{axis}"]) for axis in "XYZ"])
             middle[i] = size / 2.0 * float(series_pixel or pixel_here) / pixel[i]
     return (corner - middle) * pixel[:, None]
+
+
+def _others(rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """Columns the model has no place for, by RELION's names."""
+    known = _KNOWN.union(_CENTRED, _CORNER, _ORIGIN, _ANGLES, _SUBTOMOGRAM, _SCORES)
+    return {name: np.array([row[name] for row in rows]) for name in rows[0] if name not in known}
 
 
 def _tomogram_name(row: Row) -> str:

@@ -1,0 +1,1 @@
+"""Particles in the files of other programs: one module a format, all known to `particle_formats`."""
