@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.pixels import Pixels
 
@@ -40,10 +41,18 @@ class Average:
     """Why a resolution is not given, or what limits it; "" where it stands as it is."""
     n_particles: int | None = None
     diameter_angstrom: float | None = None
+    local_resolution: Pixels | None = field(default=None, metadata=ADDED_LATER)
+    """Resolution in angstrom at every voxel of the mask, NaN outside."""
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
-        """The map, its halves and its mask."""
-        named = {"map": self.map, "half1": self.half1, "half2": self.half2, "mask": self.mask}
+        """The map, its halves, its mask and its local resolution."""
+        named = {
+            "map": self.map,
+            "half1": self.half1,
+            "half2": self.half2,
+            "mask": self.mask,
+            "local_resolution": self.local_resolution,
+        }
         present = {name: pixels for name, pixels in named.items() if pixels is not None}
         return (PixelSet(present, self.voxel_size_angstrom),)
 

@@ -35,6 +35,7 @@ from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.array_files import open_arrays, write_arrays
+from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.model import Average, FscCurve, ParticleRows, Particles, Stack, TiltSeries
 
 __all__ = [
@@ -287,11 +288,21 @@ class SeriesWorker:
         self.rows = replace(self.rows, half=np.where(weak, 0, self.rows.half))
 
     def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
-        """Sums with rotations exchanged among the particles of each half."""
+        """Sums with rotations exchanged among the particles of each half.
+
+        Particles with a direction of their own (on membranes, along filaments) are turned about it by random
+        angles instead: halves of a membrane agree on the membrane, whatever stands on it.
+        """
         kept, self.rows = self.rows, replace(self.rows, rotations=self.rows.rotations.copy())
         for half in (1, 2):
             mine = np.flatnonzero(kept.half == half)
             self.rows.rotations[mine] = kept.rotations[rng.permutation(mine)]
+        directions = kept.prior_directions
+        if self.use_directions and directions is not None:
+            known = np.isfinite(directions).all(axis=1)
+            angle = rng.uniform(0.0, 2.0 * np.pi, (int(known.sum()), 1))
+            turned = rotation_from_vector(directions[known] * angle) @ kept.rotations[known]
+            self.rows.rotations[known] = turned
         total: tuple[Insertion, Insertion] | None = None
         for result in self.run(PassOrder("insert", None, 0.0, insert_to)):
             if total is None:

@@ -19,7 +19,7 @@ from cryoloom.algorithms.averaging.shell_correlation import (
     soft_sphere,
 )
 
-__all__ = ["HalfMaps", "Verdict", "particle_mask", "pose_evidence", "verdict"]
+__all__ = ["HalfMaps", "Verdict", "half_curves", "judged", "particle_mask", "pose_evidence", "verdict"]
 
 Array = NDArray[np.float64]
 
@@ -81,19 +81,9 @@ class Verdict:
     note: str
 
 
-def verdict(
-    halves: HalfMaps,
-    unsymmetrised: HalfMaps,
-    null: HalfMaps | None,
-    mask: torch.Tensor,
-    rng: np.random.Generator,
-) -> Verdict:
-    """Resolution of masked halves after phase randomisation, given only where the poses mean something.
-
-    null : halves of the same images with orientations exchanged among the particles.
-    """
+def half_curves(halves: HalfMaps, mask: torch.Tensor, rng: np.random.Generator) -> dict[str, Array]:
+    """Correlation of halves by shells: unmasked, masked, with random phases, and corrected for the mask."""
     masked, unmasked = halves.correlation(mask), halves.correlation()
-    box = halves.box_angstrom
     below = np.flatnonzero(masked[1:] < _RANDOMISE_BELOW) + 1
     start = int(below[0]) if len(below) else len(masked)
     curves = {"unmasked": unmasked, "masked": masked}
@@ -103,16 +93,18 @@ def verdict(
         randomised = shell_correlation(random[0], random[1])[: len(masked)]
         curves["randomised"] = randomised
         corrected = corrected_correlation(masked, randomised, start)
-    curves["corrected"] = corrected
-    curves["non-radial"] = unsymmetrised.non_radial_correlation(mask)
-    resolution = first_fall(corrected, _THRESHOLD, box)
-    shell = int(box / resolution) if math.isfinite(resolution) else 0
-    evidence, without = pose_evidence(curves["non-radial"], shell), 0.0
-    if null is not None:
-        curves["null"] = null.non_radial_correlation(mask)
-        without = pose_evidence(curves["null"], shell)
+    return curves | {"corrected": corrected}
+
+
+def judged(curves: dict[str, Array], box_angstrom: float) -> Verdict:
+    """Resolution of the corrected curve, given only where the non-radial and the null one support it."""
+    corrected = curves["corrected"]
+    resolution = first_fall(corrected, _THRESHOLD, box_angstrom)
     if not math.isfinite(resolution):
         return Verdict(curves, None, "the halves do not agree at any resolution")
+    shell = int(box_angstrom / resolution)
+    evidence = pose_evidence(curves["non-radial"], shell)
+    without = pose_evidence(curves["null"], shell) if "null" in curves else 0.0
     if evidence < max(_LEAST_EVIDENCE, without + _LEAST_EVIDENCE):
         return Verdict(
             curves,
@@ -124,3 +116,21 @@ def verdict(
     if not np.any(corrected[1:] < _THRESHOLD):
         note = "limited by the pixel size: the halves agree to the last shell"
     return Verdict(curves, resolution, note)
+
+
+def verdict(
+    halves: HalfMaps,
+    unsymmetrised: HalfMaps,
+    null: HalfMaps | None,
+    mask: torch.Tensor,
+    rng: np.random.Generator,
+) -> Verdict:
+    """Resolution of masked halves after phase randomisation, given only where the poses mean something.
+
+    null : halves of the same images with orientations exchanged among the particles.
+    """
+    curves = half_curves(halves, mask, rng)
+    curves["non-radial"] = unsymmetrised.non_radial_correlation(mask)
+    if null is not None:
+        curves["null"] = null.non_radial_correlation(mask)
+    return judged(curves, halves.box_angstrom)

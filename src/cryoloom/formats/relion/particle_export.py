@@ -61,7 +61,7 @@ def write_relion5_particles(
     files: list[Path] = []
     entries: dict[str, str] = {}
     for average in averages:
-        for role in ("map", "half1", "half2", "mask"):
+        for role in ("map", "half1", "half2", "mask", "local_resolution"):
             pixels = getattr(average, role)
             if pixels is None:
                 continue
