@@ -240,8 +240,12 @@ def test_a_movie_of_another_shape_is_left_out(tmp_path, context):
 
 def test_zero_dose(tmp_path, context):
     folder = write_session(tmp_path / "raw", mdoc_keys={2: {"ExposureDose": "0"}})
-    assert "no dose is told for the exposure at -3.0 deg; give dose_per_tilt" in spoilt(folder, context)
-    assert only(context, folder, dose_per_tilt_per_angstrom2=2).name == "TS_01"
+    made = only(context, folder)
+    assert len({round(tilt.dose_per_angstrom2, 6) for tilt in made.tilts}) == 1
+    assert any("a dose of 0 e/A^2 is told for TS_01_002_-3.0.tif" in warning for warning in context.warnings)
+    everywhere = write_session(tmp_path / "none", mdoc_keys={i: {"ExposureDose": "0"} for i in range(5)})
+    assert "no dose is told for the exposure at 0.0 deg; give dose_per_tilt" in spoilt(everywhere, context)
+    assert only(context, everywhere, dose_per_tilt_per_angstrom2=2).name == "TS_01"
 
 
 def test_a_single_exposure(tmp_path, context):

@@ -137,6 +137,13 @@ def test_tolerates_what_is_seen(tmp_path):
         ("31-Feb-23 12:00:00", None),
         ("yesterday", None),
         ("", None),
+        ("28-Dez-2026  10:01:02", datetime(2026, 12, 28, 10, 1, 2)),
+        ("3 mars 2026 10:01:02", datetime(2026, 3, 3, 10, 1, 2)),
+        ("14-juil.-26 10:01:02", datetime(2026, 7, 14, 10, 1, 2)),
+        ("11/28/2026 11:59:58 AM", datetime(2026, 11, 28, 11, 59, 58)),
+        ("11/28/2026 12:00:08 pm", datetime(2026, 11, 28, 12, 0, 8)),
+        ("11/28/2026 1:00:08 P.M.", datetime(2026, 11, 28, 13, 0, 8)),
+        ("28-Nov-2026 12:00:08 AM", datetime(2026, 11, 28, 0, 0, 8)),
     ],
 )
 def test_dates(text, expected):

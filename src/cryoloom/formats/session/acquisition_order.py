@@ -139,8 +139,9 @@ def _by_line(
         return order, Evidence("order of acquisition", scheme, "user", (given, *sources))
     if len(tilt_deg) > 2 and _follows_angles(line, tilt_deg):
         raise DataUnfitError(
-            "nothing tells in which order the images were taken: no times, prior doses or numbers in names, "
-            "and the file is sorted by angle; give scheme (dose_symmetric, ascending or descending)"
+            "nothing tells in which order the images were taken: no times, prior doses or numbers in names "
+            "that can be read, and the file is sorted by angle; give scheme (dose_symmetric, ascending or "
+            "descending)"
         )
     evidence = Evidence(
         "order of acquisition",

@@ -31,6 +31,8 @@ __all__ = [
 _ANGLE_TOLERANCE_DEG = 1.0
 """Names hold the angle that was asked for, often rounded to a degree; the stage misses it by some tenths."""
 _MOST_DOSE_PER_TILT = 1000.0
+_EQUAL_DOSES = 0.02
+"""Doses that differ by no more, relatively, are of one exposure time: the beam alone varies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,12 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
             "by pattern"
         )
     note = _angles_note([(a, b, e.label) for a, b, e in both]) if names_say else ""
+    if lacking and names_say and any(abs(b - a) > _ANGLE_TOLERANCE_DEG for a, b, _ in both):
+        raise DataUnfitError(
+            f"TiltAngle of {lacking[0]} is missing or impossible, and the tilts in the names of other movies "
+            "are not their TiltAngle, so that nothing tells its tilt; correct the TiltAngle lines, or "
+            "import by pattern"
+        )
     if lacking:
         note = (f"no TiltAngle is told for {lacking[0]}; the tilt in its name is used. " + note).strip()
     return list(exposures), Evidence("tilt angles", _range(stage), "TiltAngle", tuple(sources), note)
@@ -269,16 +277,7 @@ def accumulated_doses(
         user = Source("user", f"{dose_per_tilt:g} e/A^2 each")
         evidence = Evidence("dose", f"{dose_per_tilt:g} e/A^2 each", "user", (user, *sources))
         return [(start, start + dose_per_tilt) for start in starts], evidence
-    doses = [_plausible_dose(e) for e in exposures]
-    for exposure, dose in zip(exposures, doses, strict=True):
-        if dose is None:
-            raise DataUnfitError(
-                f"no dose is told for the exposure at {exposure.tilt_deg:.1f} deg; "
-                "give dose_per_tilt_per_angstrom2",
-                got_per_angstrom2=0 if exposure.dose_per_angstrom2 is None else exposure.dose_per_angstrom2,
-                expected_per_angstrom2="more than 0",
-            )
-    known = [dose for dose in doses if dose is not None]
+    known, filled = _filled_doses(exposures)
     mean = sum(known) / max(1, len(known))
     added, total, before = [], 0.0, 0
     for place, dose in zip(places, known, strict=True):
@@ -290,10 +289,39 @@ def accumulated_doses(
     starts, note, prior_counts = _starts(exposures, added)
     used = f"{by} after PriorRecordDose" if prior_counts else by
     value = f"{starts[0]:g} to {starts[-1] + known[-1]:g} e/A^2"
-    note = " ".join(part for part in (note, _dose_note(exposures)) if part)
+    note = " ".join(part for part in (note, _dose_note(exposures), filled) if part)
     return [
         (initial_dose + start, initial_dose + start + dose) for start, dose in zip(starts, known, strict=True)
     ], Evidence("dose", value, used, tuple(sources), note)
+
+
+def _filled_doses(exposures: Sequence[Exposure]) -> tuple[list[float], str]:
+    """Dose of every exposure, and a note on those that took the dose of the others.
+
+    An exposure without a dose takes that of the others where more than half are known and these are equal;
+    else DataUnfitError is raised: a dose that grows with the tilt cannot be guessed.
+    """
+    doses = [_plausible_dose(exposure) for exposure in exposures]
+    known = [dose for dose in doses if dose is not None]
+    lacking = [exposure for exposure, dose in zip(exposures, doses, strict=True) if dose is None]
+    if not lacking:
+        return known, ""
+    got = lacking[0].dose_per_angstrom2 or 0
+    are_equal = len(known) > len(exposures) / 2 and max(known) - min(known) <= _EQUAL_DOSES * min(known)
+    if not are_equal:
+        raise DataUnfitError(
+            f"no dose is told for the exposure at {lacking[0].tilt_deg:.1f} deg; "
+            "give dose_per_tilt_per_angstrom2",
+            got_per_angstrom2=got,
+            expected_per_angstrom2=f"more than 0, at most {_MOST_DOSE_PER_TILT:g}",
+        )
+    usual = median(known)
+    note = (
+        f"a dose of {got:g} e/A^2 is told for {lacking[0].label}"
+        + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
+        + f", which cannot be; the dose of the others, {usual:g} e/A^2, is used."
+    )
+    return [usual if dose is None else dose for dose in doses], note
 
 
 def _plausible_dose(exposure: Exposure) -> float | None:

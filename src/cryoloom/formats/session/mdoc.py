@@ -23,8 +23,18 @@ from cryoloom.model.limits import plausible
 __all__ = ["Mdoc", "MdocSection", "parse_date", "read_mdoc"]
 
 _MONTHS = {
-    name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
-}
+    name: month
+    for month, names in enumerate(
+        # English, then German, French, Spanish and Italian, as Windows writes them in a local format.
+        (
+            "jan ene gen", "feb fév fev", "mar mär mrz", "apr avr abr", "may mai mag", "jun jui giu",
+            "jul juil lug", "aug aoû aou ago", "sep set", "oct okt ott", "nov", "dec dez déc dic",
+        ),
+        start=1,
+    )
+    for name in names.split()
+}  # fmt: skip
+"""Months by their first letters."""
 _HEADING = re.compile(r"^\[\s*(\w+)\s*=\s*(.*?)\s*\]\s*$")
 _N_VALUES = {
     "ImageSize": 2,
@@ -39,7 +49,9 @@ _N_VALUES = {
 }
 """How many numbers a key holds, where it is not one; None where the number varies."""
 _DATE = re.compile(
-    r"(\d{1,4})[-/ .]([A-Za-z]{3,}|\d{1,2})[-/ .](\d{1,4})[T\s]+(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)"
+    r"(\d{1,4})[-/ .]([^\W\d_]{3,}\.?|\d{1,2})[-/ .](\d{1,4})[T\s]+(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)"
+    r"(?:\s*([AP])\.?M\b)?",
+    re.IGNORECASE,
 )
 
 _NUMERIC_KEYS = {
@@ -295,15 +307,25 @@ def parse_date(text: str, *, year_first: bool = False) -> datetime | None:
     if not match:
         return None
     first, middle, last = match[1], match[2], match[3]
-    month = _MONTHS.get(middle[:3].lower(), 0) if middle[0].isalpha() else int(middle)
+    month = _month_of_name(middle) if middle[0].isalpha() else int(middle)
     begins_with_year = len(first) == 4 or (year_first and len(last) <= 2)
     day, year = (int(last), int(first)) if begins_with_year else (int(first), int(last))
+    if month > 12 >= day:  # 11/28/2026
+        day, month = month, day
     year += 2000 if year < 100 else 0  # no camera is older
-    seconds = float(match[6])
+    hour, seconds = int(match[4]), float(match[6])
+    if match[7]:
+        hour = hour % 12 + (12 if match[7].upper() == "P" else 0)
     try:
-        return datetime(year, month, day, int(match[4]), int(match[5]), int(seconds), int(seconds % 1 * 1e6))
+        return datetime(year, month, day, hour, int(match[5]), int(seconds), int(seconds % 1 * 1e6))
     except ValueError:
         return None
+
+
+def _month_of_name(name: str) -> int:
+    """Number of a month by its name or the beginning of it; 0 where it is none."""
+    letters = name.lower()
+    return next((_MONTHS[letters[:n]] for n in (4, 3) if letters[:n] in _MONTHS), 0)
 
 
 def _numbers(values: Mapping[str, str], key: str) -> tuple[float, ...]:
