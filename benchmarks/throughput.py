@@ -1,0 +1,259 @@
+"""A camera-size tilt series from raw movies to a tomogram and report: seconds, disk, memory, cores busy.
+
+The movies (5760 x 4092 x 8 over ``--scale``) are noise with gold-like discs at the places a tilted specimen
+puts them, made from a few noise frames moved about: their content costs nothing, their size is real.
+Everything lies under ``--folder`` and is removed afterwards. A second run with another alignment parameter
+follows. One table is printed; disk is that of the project alone, sampled twice a second.
+
+The idle machine at full size: ``python benchmarks/throughput.py --folder /scratch``; a quick look:
+``--scale 2 --tilts 11``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import tifffile
+
+from cryoloom.engine.project import Project
+from cryoloom.formats.pixels.eer_writer import write_eer
+from cryoloom.geometry.projection import project, projection_matrices
+
+SHAPE_YX = (4092, 5760)
+PIXEL_SIZE_ANGSTROM = 1.35
+AXIS_DEG = 85.0
+N_FRAMES = 8
+EER_SHAPE_YX, N_EER_FRAMES = (4096, 4096), 300
+COUNTS = 0.9
+SAMPLED_EVERY_S = 0.5
+
+
+def dose_symmetric(n_tilts: int, step_deg: float = 3.0) -> list[float]:
+    """0, 3, -3, -6, 6, 9 ... as SerialEM takes them."""
+    angles = [0.0]
+    side, k = 1.0, 1
+    while len(angles) < n_tilts:
+        angles += [side * k * step_deg, -side * k * step_deg]
+        side, k = -side, k + 1
+    return angles[:n_tilts]
+
+
+def discs(image: np.ndarray, centres_yx: np.ndarray, radius_px: float) -> None:
+    """Darken discs in place."""
+    r = int(radius_px) + 1
+    y, x = np.mgrid[-r : r + 1, -r : r + 1]
+    inside = np.hypot(y, x) < radius_px
+    for cy, cx in np.rint(centres_yx).astype(int):
+        if r <= cy < image.shape[0] - r and r <= cx < image.shape[1] - r:
+            image[cy - r : cy + r + 1, cx - r : cx + r + 1][inside] //= 2
+
+
+def movies(shape_yx: tuple[int, int], pixel: float, angles: list[float]) -> Iterator[np.ndarray]:
+    """Frames ``(frame, y, x)`` of every tilt."""
+    rng = np.random.default_rng(5)
+    noise = rng.poisson(COUNTS, (3, *shape_yx)).astype(np.uint8)
+    points = np.column_stack(
+        [rng.uniform(-3500, 3500, 60), rng.uniform(-2500, 2500, 60), rng.uniform(-600, 600, 60)]
+    )
+    for i, angle in enumerate(angles):
+        where = project(points, projection_matrices(AXIS_DEG, [angle]), rng.normal(0, 40, (1, 2)))[0]
+        centres = where[:, ::-1] / pixel + np.array(shape_yx) // 2
+        moves = [(131 * (i + 1) * (k + 1), 977 * (i + 3) * (k + 1)) for k in range(N_FRAMES)]
+        frames = np.stack([np.roll(noise[k % 3], move, (0, 1)) for k, move in enumerate(moves)])
+        for frame in frames:
+            discs(frame, centres, 50.0 / pixel)
+        yield frames
+
+
+def write_events(path: Path, scale: int, pixel: float) -> None:
+    """An EER movie of noise."""
+    n_y, n_x = (n // scale for n in EER_SHAPE_YX)
+    rng = np.random.default_rng(5)
+    n_events = int(n_y * n_x * COUNTS * N_FRAMES / N_EER_FRAMES)
+    frames = (
+        np.column_stack([rng.integers(0, 4 * n, n_events) for n in (n_y, n_x)]) for _ in range(N_EER_FRAMES)
+    )
+    write_eer(path, frames, (n_y, n_x), dose_per_angstrom2=3.0, pixel_size_angstrom=pixel)
+
+
+def make_raw(folder: Path, options: argparse.Namespace) -> None:
+    """Movies and an mdoc."""
+    is_eer = options.format == "eer"
+    shape_yx = tuple(n // options.scale for n in (EER_SHAPE_YX if is_eer else SHAPE_YX))
+    pixel = PIXEL_SIZE_ANGSTROM * options.scale
+    lines = [f"PixelSpacing = {pixel}", "Voltage = 300", f"ImageSize = {shape_yx[1]} {shape_yx[0]}", ""]
+    lines += [f"[T =     Tilt axis angle = {AXIS_DEG}, binning = 1  spot = 8  camera = 1]", ""]
+    angles = dose_symmetric(options.tilts)
+    frames_of = iter(() if is_eer else movies((shape_yx[0], shape_yx[1]), pixel, angles))
+    first = ""
+    for i, angle in enumerate(angles):
+        name = f"TS_01_{i:03d}_{angle:.1f}.{'eer' if is_eer else 'tif'}"
+        if is_eer and i:  # what is in them costs nothing to read a second time: say so beside the figure
+            os.link(folder / first, folder / name)
+        elif is_eer:
+            first = name
+            write_events(folder / name, options.scale, pixel)
+        else:
+            compression = "lzw" if options.format == "lzw" else None
+            tifffile.imwrite(folder / name, next(frames_of)[:, ::-1], compression=compression)
+        lines += [
+            f"[ZValue = {i}]",
+            f"TiltAngle = {angle}",
+            f"PixelSpacing = {pixel}",
+            "ExposureDose = 3",
+            f"SubFramePath = X:\\frames\\{name}",
+            f"NumSubFrames = {N_EER_FRAMES if is_eer else N_FRAMES}",
+            f"DateTime = 21-Nov-26  10:{i:02d}:00",
+            "",
+        ]
+    (folder / "TS_01.mrc.mdoc").write_text("\n".join(lines))
+
+
+@dataclass
+class Usage:
+    """What a command used."""
+
+    seconds: float = 0.0
+    status: int = 0
+    peak_disk_bytes: int = 0
+    peak_memory_bytes: int = 0
+    cpu_seconds: float = 0.0
+    written_bytes: int = 0
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def cores_busy(self) -> float:
+        """Mean number of cores that worked."""
+        return self.cpu_seconds / max(self.seconds, 1e-9)
+
+    def watch(self, process: psutil.Popen, folder: Path) -> None:
+        """Sample until the command ends."""
+        while not self._ended.wait(SAMPLED_EVERY_S):
+            self.peak_disk_bytes = max(self.peak_disk_bytes, bytes_in(folder))
+            memory, cpu, written = 0, 0.0, 0
+            for one in [process, *children_of(process)]:
+                try:
+                    with one.oneshot():
+                        memory += one.memory_info().rss
+                        cpu += sum(one.cpu_times()[:4])
+                        written += one.io_counters().write_chars
+                except (psutil.NoSuchProcess, psutil.AccessDenied):
+                    continue
+            self.peak_memory_bytes = max(self.peak_memory_bytes, memory)
+            self.cpu_seconds = max(self.cpu_seconds, cpu)
+            self.written_bytes = max(self.written_bytes, written)
+
+    def end(self) -> None:
+        """Sample no more."""
+        self._ended.set()
+
+
+def children_of(process: psutil.Popen) -> list[psutil.Process]:
+    """Processes below it that live."""
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def bytes_in(folder: Path) -> int:
+    """Bytes that the files of a folder take on the disk."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.stat(os.path.join(place, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def measured(arguments: list[str], folder: Path) -> Usage:
+    """Run cryoloom and watch it."""
+    usage, clock = Usage(), time.perf_counter()
+    process = psutil.Popen([sys.executable, "-m", "cryoloom.cli.entry", *arguments], stdout=subprocess.DEVNULL)
+    watcher = threading.Thread(target=usage.watch, args=(process, folder))
+    watcher.start()
+    usage.status = process.wait()
+    usage.seconds = time.perf_counter() - clock
+    usage.end()
+    watcher.join()
+    return usage
+
+
+def row(name: str, value: str, target: str = "") -> None:
+    """One line of the table."""
+    print(f"| {name:56} | {value:>18} | {target:16} |", flush=True)
+
+
+def step_rows(folder: Path) -> None:
+    """Seconds and bytes of every step."""
+    opened = Project.open(folder)
+    for run in opened.database.runs():
+        items = [item for item in opened.database.items(run.id) if item.reused_from is None]
+        n_bytes = sum(bytes_of(folder / file.path) for item in items for file in item.files)
+        seconds = sum(item.seconds for item in items)
+        row(f"  {run.id} {run.node}", f"{seconds:6.1f} s {n_bytes / 1e9:6.2f} GB")
+    opened.database.close()
+
+
+def bytes_of(path: Path) -> int:
+    """Bytes of a file or folder."""
+    if path.is_dir():
+        return bytes_in(path)
+    return path.stat().st_size if path.exists() else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=None, help="scratch folder")
+    parser.add_argument("--tilts", type=int, default=41)
+    parser.add_argument("--scale", type=int, default=1, help="images this much smaller along x and y")
+    parser.add_argument("--format", choices=["tiff", "lzw", "eer"], default="tiff")
+    parser.add_argument("--binning", type=int, default=4)
+    parser.add_argument("--set", action="append", default=[], help="as of `cryoloom process`")
+    parser.add_argument("--no-second", action="store_true", help="leave the second run out")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cryoloom-throughput-", dir=options.folder))
+    try:
+        raw, made = folder / "raw", folder / "p"
+        raw.mkdir()
+        make_raw(raw, options)
+        command = ["process", str(raw), "--project", str(made)]
+        command += ["--set", f"reconstruct.binning={options.binning}"]
+        for setting in options.set:
+            command += ["--set", setting]
+        row(f"{options.tilts} tilts, {options.format}, scale 1/{options.scale}", "measured", "full size")
+        row("-" * 56, "-" * 18, "-" * 16)
+        row("raw", f"{bytes_in(raw) / 1e9:.2f} GB")
+        first = measured(command, made)
+        row("raw to tomogram and report", f"{first.seconds:.1f} s", "120 s, goal 90")
+        row("  exit status", str(first.status), "0")
+        row("disk at the peak, besides raw", f"{first.peak_disk_bytes / 1e9:.2f} GB", "10 GB")
+        row("disk kept", f"{bytes_in(made) / 1e9:.2f} GB")
+        row("memory at the peak", f"{first.peak_memory_bytes / 1e9:.2f} GB", "4 GB")
+        row("cores busy", f"{first.cores_busy:.2f} of {os.cpu_count()}")
+        row("written", f"{first.written_bytes / 1e9:.2f} GB")
+        step_rows(made)
+        if not options.no_second:
+            command += ["--set", "align_series.working_pixel_angstrom=14"]
+            second = measured(command, made)
+            row("second run, another alignment parameter", f"{second.seconds:.1f} s", "40 s")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
