@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ class Stack:
         """The images, and the even and odd ones where there are any, by name."""
         named = {"images": self.images, "even": self.even, "odd": self.odd}
         return {name: pixels for name, pixels in named.items() if pixels is not None}
+
+    def of_each(self, made: Callable[[Pixels], Pixels]) -> Stack:
+        """The same with what is made of the images, and of the even and odd ones where there are any."""
+        even, odd = (None if half is None else made(half) for half in (self.even, self.odd))
+        return replace(self, images=made(self.images), even=even, odd=odd)
 
     @property
     def shape_yx(self) -> tuple[int, int]:

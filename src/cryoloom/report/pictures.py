@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from cryoloom.algorithms.series.derived_pixels import files_of
 from cryoloom.model import Pixels, Stack, Tilt, TiltSeries
 from cryoloom.views.aligned_loop import aligned_loop
 from cryoloom.views.content import SeriesReport
@@ -237,12 +238,14 @@ def picture_key(item: SeriesReport) -> str | None:
         pixels.append(item.average.map)
         facts.append(item.average.voxel_size_angstrom)
     for one in pixels:
-        path = getattr(one, "path", None)
-        if not isinstance(path, Path):
+        paths = files_of(one)
+        if not paths:
             return None
         try:
-            status = path.stat()
+            stats = [path.stat() for path in paths]
         except OSError:
             return None
-        facts.append((str(path), status.st_size, status.st_mtime_ns))
+        facts += [
+            (str(path), stat.st_size, stat.st_mtime_ns) for path, stat in zip(paths, stats, strict=True)
+        ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -6,7 +6,7 @@ likelihood of all frames with ring-wise signal and noise measured from the frame
 on how specimens of this series drift, learned from its earlier tilts in the order they were acquired. A
 pattern that stands still, such as gain residue, is part of the model, so it does not hold the frames at
 zero shift. Frames are moved by Fourier phase and binned by Fourier cropping; sums are electrons per binned
-pixel.
+pixel. Written are the images and those of even frames; those of odd frames are their difference.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from cryoloom.algorithms.images.half_precision import keeps_half_precision
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.frame_motion import MotionSettings
 from cryoloom.algorithms.motion.movie_alignment import FrameDoses, MovieAligner
@@ -33,6 +34,7 @@ from cryoloom.algorithms.motion.movie_fractions import (
     without_dark,
 )
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
+from cryoloom.algorithms.series.derived_pixels import Difference
 from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
@@ -93,6 +95,12 @@ class AlignFramesParams(StepParams):
         None,
         description="Controls along x, y and time of a model of motion that differs over the field; "
         "none corrects whole frames only, best below 3 e/A^2 a tilt.",
+    )
+
+    dtype: Literal["float16", "float32"] = Field(
+        "float16",
+        description="How sums are stored: float16 where it adds less than a ten-thousandth of their "
+        "variance (images of counted electrons), else float32.",
     )
 
     @model_validator(mode="after")
@@ -192,13 +200,15 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
     single = [t for t in series.tilts if _Exposed.of(series, t, params).n_fractions == 1]
     with_halves = len(single) < len(series.tilts)
     _warn_of_single_frames(series, single, with_halves=with_halves, context=context)
-    sinks = _Sinks.open(context, series, _common_shape(series), params, with_halves=with_halves)
+    sinks: _Sinks | None = None
     sections = {tilt.acquisition_index: section for section, tilt in enumerate(series.tilts)}
     changes: dict[int, dict[str, Any]] = {}
     errors: list[float] = []
     with ThreadPoolExecutor(context.n_threads) as pool:
         for tilt, per_fraction, aligned in _aligned_movies(series, params, context, pool):
             section = sections[tilt.acquisition_index]
+            if sinks is None:  # the first tilt shows how its sums can be stored
+                sinks = _Sinks.open(context, series, params, aligned, with_halves=with_halves)
             sinks.write(section, aligned, pool)
             if len(aligned["shifts_yx_px"]) > 1:
                 errors.append(float(aligned["error_px"]) * series.pixel_size_angstrom)
@@ -211,6 +221,8 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
             }
     aligned_series = series.with_tilts(changes)
     _tell(aligned_series, errors, context)
+    if sinks is None:
+        raise ValueError("a series without movies got past the check of their shape")
     return replace(aligned_series, stack=sinks.stack, weighted=sinks.weighted)
 
 
@@ -385,21 +397,27 @@ class _Sinks:
         cls,
         context: StepContext,
         series: TiltSeries,
-        frame_yx: tuple[int, int],
         params: AlignFramesParams,
+        first: _Arrays,
         *,
         with_halves: bool,
     ) -> _Sinks:
-        """Begin the stacks of all frames and, where any movie has more than one, of even and odd ones."""
-        shape = (len(series.tilts), *binned_shape(frame_yx, params.binning))
+        """Begin the stacks of all frames and, where any movie has more than one, of even ones.
+
+        first : what came of the first movie.
+        """
+        shape = (len(series.tilts), *binned_shape(_common_shape(series), params.binning))
         pixel = series.pixel_size_angstrom * params.binning
 
         def stack(prefix: str) -> Stack:
-            images = context.new_pixels(f"{prefix}images", shape, pixel)
+            even = first[prefix + "even"]
+            fits = keeps_half_precision(even) and keeps_half_precision(even + first[prefix + "odd"])
+            dtype = params.dtype if fits else "float32"
+            images = context.new_pixels(f"{prefix}images", shape, pixel, dtype=dtype)
             if not with_halves:
                 return Stack(images, pixel)
-            even, odd = (context.new_pixels(prefix + role, shape, pixel) for role in ("even", "odd"))
-            return Stack(images, pixel, even, odd)
+            half = context.new_pixels(f"{prefix}even", shape, pixel, dtype=dtype)
+            return Stack(images, pixel, half, Difference(images, half))
 
         return cls(stack(""), stack("weighted_") if params.dose_weight_frames else None)
 
@@ -417,15 +435,15 @@ class _Sinks:
 
 
 def _parts(stack: Stack, aligned: _Arrays, prefix: str) -> list[tuple[Any, NDArray[np.float32]]]:
-    """The stacks of all, even and odd frames, and a tilt's images for them."""
+    """The stacks of all and of even frames, and a tilt's images for them."""
     even, odd = aligned[prefix + "even"], aligned[prefix + "odd"]
     total = aligned[prefix + "images"] if prefix + "images" in aligned else even + odd
-    if stack.even is None or stack.odd is None:
+    if stack.even is None:
         return [(stack.images, total)]
     if len(aligned["shifts_yx_px"]) == 1:
         # No halves of one frame: both hold half of it, and the tilt says that they are alike (`has_halves`).
-        even = odd = np.float32(0.5) * total
-    return [(stack.images, total), (stack.even, even), (stack.odd, odd)]
+        even = np.float32(0.5) * total
+    return [(stack.images, total), (stack.even, even)]
 
 
 def _warn_of_single_frames(

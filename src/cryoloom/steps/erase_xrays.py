@@ -3,7 +3,8 @@
 A pixel is hit where it is brighter than the annulus around it by many local standard deviations and
 brighter than all of that annulus, or brighter than its eight neighbours by as much; spots are grown to
 what is still bright. Gold beads are dark and their edges fail the second condition, so they stay. Pixels
-hit take values of pixels nearby. After IMOD's ccderaser (Kremer et al., J. Struct. Biol. 116 (1996)).
+hit take values of pixels nearby: which ones is stored, and done when images are read. After IMOD's
+ccderaser (Kremer et al., J. Struct. Biol. 116 (1996)).
 
 For stacks that come from elsewhere. Sums that align_frames made have had their hits replaced as bad pixels of
 single movies already, before the frames were moved; there this step finds next to nothing.
@@ -21,9 +22,10 @@ from pydantic import Field
 
 from cryoloom.algorithms.images.prefetch import prefetch
 from cryoloom.algorithms.images.xrays import XrayCriteria, fill_from_surroundings, find_xrays
+from cryoloom.algorithms.series.derived_pixels import Replaced, numbers_only
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.model import Exclusion, Stack, TiltSeries
+from cryoloom.model import Exclusion, TiltSeries
 
 __all__ = ["EraseXraysParams", "erase_xrays"]
 
@@ -80,52 +82,36 @@ _LOST_FRACTION = 0.01
 def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepContext) -> TiltSeries:
     """Find X-ray hits in every tilt and replace them, in its even and odd halves at the same pixels."""
     stack = series.unweighted_stack
-    present = stack.present
-    sinks = {
-        role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
-        for role, pixels in present.items()
-    }
     criteria = XrayCriteria(**params.model_dump())
     n_hit = 0
+    moves: list[tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]] = []
     n_sections = stack.images.shape[0]
 
     unreal: dict[int, float] = {}
     """Share of pixels that are no numbers, by section."""
 
     def look(section: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        image, bad = _numbers_only(stack.images[section])
+        image, bad = numbers_only(stack.images[section])
         if bad.any():
             unreal[section] = float(bad.mean())
         return image, find_xrays(image, criteria) | bad
 
     with ThreadPoolExecutor(context.n_threads) as pool:
         looked = prefetch(pool, look, range(n_sections), context.n_threads)
-        for section, (image, hit) in looked:
+        for section, (_, hit) in looked:
             n_hit += int(hit.sum())
             lost = unreal.get(section, 0.0) > _LOST_FRACTION
             target, source = fill_from_surroundings(hit & (not lost), context.rng)
-            for role, pixels in present.items():
-                values = np.array(image if role == "images" else _numbers_only(pixels[section])[0])
-                values.ravel()[target] = values.ravel()[source]
-                sinks[role][section] = values
+            moves.append((np.full(len(target), section, np.int32), target, source))
             context.progress(section + 1, n_sections)
     context.figure(
         "xray_pixels_per_megapixel",
         1e6 * n_hit / (n_sections * stack.images.shape[1] * stack.images.shape[2]),
     )
-    erased = Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
+    columns = (np.concatenate(column) for column in zip(*moves, strict=True))
+    table = context.new_table("xrays", dict(zip(("section", "target", "source"), columns, strict=True)))
+    erased = stack.of_each(lambda pixels: Replaced(pixels, table))
     return replace(_without_lost(series, unreal, context), stack=erased, weighted=None)
-
-
-def _numbers_only(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """An image whose pixels that are no numbers are its median, and where these were."""
-    image = np.asarray(pixels, dtype=np.float32)
-    if np.isfinite(image.sum(dtype=np.float64)):
-        return image, np.zeros(image.shape, dtype=bool)
-    bad = ~np.isfinite(image)
-    image = image.copy()
-    image[bad] = np.median(image[~bad]) if not bad.all() else 0.0
-    return image, bad
 
 
 def _without_lost(series: TiltSeries, unreal: Mapping[int, float], context: StepContext) -> TiltSeries:

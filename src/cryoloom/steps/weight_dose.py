@@ -5,13 +5,11 @@ The amplitude at frequency k after a dose N is ``exp(-N / 2 Ne(k))`` with the cr
 taken before in order of
 acquisition. A sum over one exposure recorded the mean from its start to its end, so that mean is the
 default; other programs take the dose at the end (cisTEM, RELION), which is a choice here. The unweighted
-stack stays as it is.
+stack stays as it is, and weighted images are not stored: they are computed from it when they are read.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
@@ -19,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.images.prefetch import prefetch
-from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.algorithms.series.derived_pixels import DoseWeighted
 from cryoloom.algorithms.series.dose import dose_weights, mean_dose_weights
-from cryoloom.algorithms.series.radial_weighting import weighted_by_frequency
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Stack, Tilt, TiltSeries
+from cryoloom.model import Pixels, Tilt, TiltSeries
 
 __all__ = ["WeightDoseParams", "weight_dose"]
 
@@ -46,9 +42,8 @@ class WeightDoseParams(StepParams):
 
 
 def _bytes_needed(series: TiltSeries, params: WeightDoseParams) -> int:
-    """For each of two threads a spectrum and what comes out, and what is being written."""
-    n_y, n_x = series.unweighted_stack.shape_yx
-    return 18 * n_y * n_x + (1 << 23)
+    """No image is read."""
+    return 1 << 23
 
 
 FIGURES = (
@@ -77,42 +72,29 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
     """Dampen the frequencies radiation has destroyed, by the dose each tilt had received."""
     _require_dose(series)
     stack = series.unweighted_stack
-    sources = stack.present
-    sinks = {
-        role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
-        for role, pixels in sources.items()
-    }
-    stacked = [tilt for tilt in series.tilts if tilt.section is not None or not tilt.is_excluded]
-    for tilt in stacked:
-        if tilt.section is None:
+    doses: list[tuple[float, float] | None] = [None] * stack.images.shape[0]
+    for tilt in series.tilts:
+        if tilt.section is not None:
+            doses[tilt.section] = (
+                params.extra_dose_per_angstrom2 + tilt.dose_start_per_angstrom2,
+                params.extra_dose_per_angstrom2 + tilt.dose_end_per_angstrom2,
+            )
+        elif not tilt.is_excluded:
             raise DataUnfitError(
                 "a tilt has no section in the stack; align or import the series again",
                 series=series.name,
                 acquisition_index=tilt.acquisition_index,
             )
-    scratch, outputs = ScratchBuffers(), _Outputs(stack.shape_yx)
 
-    def weigh(task: tuple[Tilt, str]) -> NDArray[np.float32]:
-        tilt, role = task
-        source, section = sources[role], int(tilt.section or 0)
-        table = _table(tilt, stack.pixel_size_angstrom, series.microscope.voltage_kv, params)
-        out = outputs.take()
-        weighted_by_frequency(lambda start, stop: source[section, start:stop], table, out, scratch)
-        return out
+    def weighted(pixels: Pixels) -> DoseWeighted:
+        voltage_kv, pixel_size = series.microscope.voltage_kv, stack.pixel_size_angstrom
+        return DoseWeighted(pixels, tuple(doses), params.dose_point, voltage_kv, pixel_size)
 
-    tasks = [(tilt, role) for tilt in stacked for role in sinks]
-    with ThreadPoolExecutor(context.n_threads) as pool:
-        finished = prefetch(pool, weigh, tasks, context.n_threads)
-        for done, ((tilt, role), image) in enumerate(finished, start=1):
-            sinks[role][int(tilt.section or 0)] = image
-            outputs.give_back(image)
-            context.progress(done, len(tasks))
     last = max(series.tilts, key=lambda tilt: tilt.dose_end_per_angstrom2)
     context.figure(
         "half_amplitude_last_angstrom", _half_amplitude_angstrom(last, series.microscope.voltage_kv, params)
     )
-    weighted = Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
-    return replace(series, weighted=weighted)
+    return replace(series, weighted=stack.of_each(weighted))
 
 
 def _require_dose(series: TiltSeries) -> None:
@@ -122,34 +104,6 @@ def _require_dose(series: TiltSeries) -> None:
             "the series has no dose; give the dose per tilt at import, or leave weight_dose out",
             series=series.name,
         )
-
-
-class _Outputs:
-    """Images to write into, used again once they are written: fresh memory costs as much as the filter."""
-
-    def __init__(self, shape_yx: tuple[int, int]) -> None:
-        self._shape_yx = shape_yx
-        self._free: deque[NDArray[np.float32]] = deque()
-
-    def take(self) -> NDArray[np.float32]:
-        try:
-            return self._free.popleft()
-        except IndexError:
-            return np.empty(self._shape_yx, np.float32)
-
-    def give_back(self, image: NDArray[np.float32]) -> None:
-        self._free.append(image)
-
-
-def _table(
-    tilt: Tilt, pixel_size_angstrom: float, voltage_kv: float, params: WeightDoseParams
-) -> NDArray[np.float32]:
-    """Amplitudes left in a tilt, up to the corner of its spectrum.
-
-    They are so smooth in frequency that 2048 are exact to 1e-6 with straight lines between.
-    """
-    frequency = np.linspace(0.0, 0.5**0.5, 2048) / pixel_size_angstrom
-    return _weights(tilt, frequency, voltage_kv, params).astype(np.float32)
 
 
 def _weights(

@@ -2,7 +2,7 @@
 
 A dataclass becomes ``{"$type": name, field: value, ...}``, pixels ``{"$pixels": path}`` relative to the
 project where they lie inside it, a table ``{"$table": path}``, a path ``{"$path": ...}`` and a time
-``{"$time": ...}``.
+``{"$time": ...}``. Computed pixels (`derived_pixels`) are dataclasses that hold others.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import cryoloom.model
+from cryoloom.algorithms.series.derived_pixels import DERIVED
 from cryoloom.formats.exchange.parquet import ParquetTable
 from cryoloom.model import Pixels, Table
 
@@ -30,7 +31,7 @@ _MODEL: dict[str, type[Any]] = {
     name: getattr(cryoloom.model, name)
     for name in cryoloom.model.__all__
     if dataclasses.is_dataclass(getattr(cryoloom.model, name))
-}
+} | {kind.__name__: kind for kind in DERIVED}
 
 
 def encode(value: object, root: Path, *, arrays: bool = False) -> Any:

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from cryoloom.algorithms.series.derived_pixels import DERIVED, files_of, reopened
 from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average, DecidedBy, Particles, Stack, TiltOverride, TiltSeries, Tomogram
-from cryoloom.model.pixels import Index
-from cryoloom.store.codec import decode
+from cryoloom.store.codec import decode, fingerprint
 from cryoloom.store.current import current_state
 from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Author, Change, Decision, Decisions, in_force
@@ -27,7 +25,7 @@ from cryoloom.store.names import FILE_NAME
 from cryoloom.store.overview import Overview, overview_of
 from cryoloom.store.reading import ProjectReader
 from cryoloom.store.records import ItemRecord, RunRecord
-from cryoloom.web.pictures.images import Image, ImageShelf, open_pixels
+from cryoloom.web.pictures.images import FileOnly, Image, ImageShelf, open_pixels
 from cryoloom.web.pictures.levels import Kind
 
 __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "image_roles"]
@@ -36,26 +34,7 @@ _QUICK_S = 0.15  # what a page may wait for
 _STACKS = ("stack", "weighted", "corrected")
 _HALVES = ("images", "even", "odd")
 _VOLUMES = ("volume", "even", "odd")
-
-
-@dataclass(frozen=True, slots=True)
-class FileOnly:
-    """Pixels that are not opened yet: only where they are."""
-
-    path: Path
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Not known without the file."""
-        return ()
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Not known without the file."""
-        return np.dtype(np.float32)
-
-    def __getitem__(self, index: Index, /) -> Any:
-        raise NotImplementedError("open the file first")
+_COMPUTED = {kind.__name__ for kind in DERIVED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,8 +421,9 @@ class ProjectView:
         """The same series with stacks that can be read. Raises DataUnfitError where a file is gone."""
 
         def opened(stack: Stack | None) -> Stack | None:
-            path = getattr(stack.images, "path", None) if stack is not None else None
-            return None if stack is None or path is None else replace(stack, images=open_pixels(path)[0])
+            if stack is None or not files_of(stack.images):
+                return None
+            return replace(stack, images=reopened(stack.images, lambda path: open_pixels(path)[0]))
 
         return replace(
             series,
@@ -460,19 +440,19 @@ class ProjectView:
         value = self._reader.value_of(item_id)
         if value is None:
             raise UserInputError(f"this project has no result {item_id}")
-        at, kind = self._pixels_of(value, role)
+        stored, kind = self._pixels_of(value, role)
         name = value["series"]["name"] if value["$type"] == "Tomogram" else value.get("name", str(item_id))
-        return self._shelf.image(self.folder / at, kind, f"{name} {role}", self.folder)
+        pixels = decode(stored, self.folder, FileOnly)
+        how = "" if isinstance(pixels, FileOnly) else fingerprint(stored)
+        return self._shelf.image(pixels, kind, f"{name} {role}", self.folder, how)
 
-    def _pixels_of(self, value: Mapping[str, Any], role: str) -> tuple[str, Kind]:
+    def _pixels_of(self, value: Mapping[str, Any], role: str) -> tuple[Mapping[str, Any], Kind]:
         found: Any = value
         for part in role.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
-        if not isinstance(found, Mapping) or "$pixels" not in found:
+        if not isinstance(found, Mapping) or not ("$pixels" in found or found.get("$type") in _COMPUTED):
             raise UserInputError(f"this result has no image {role!r}")
-        return str(found["$pixels"]), "volume" if value[
-            "$type"
-        ] != "TiltSeries" and "stack" not in role else "stack"
+        return found, "volume" if value["$type"] != "TiltSeries" and "stack" not in role else "stack"
 
 
 def image_roles(value: TiltSeries | Tomogram) -> tuple[str, ...]:

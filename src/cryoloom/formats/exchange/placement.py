@@ -130,8 +130,11 @@ def place_pixels(
     *,
     link: bool,
     kind: Literal["stack", "volume"] = "stack",
+    reads_float16: bool = False,
 ) -> Path:
     """File of ``pixels`` as ``destination``; anything there is replaced at once, never half.
+
+    reads_float16 : the program takes 16-bit floats (MRC mode 12); for others they are written as float32.
 
     With ``link`` it is a hard link to the pixels' own file (no space, and it survives the project's
     deletion; a program that edits it in place edits both), or a copy where the disk cannot link.
@@ -140,7 +143,8 @@ def place_pixels(
     part = destination.with_name(f".{destination.name}.part")
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        if source is None or not Path(source).is_file():
+        is_unknown = pixels.dtype == np.float16 and not reads_float16
+        if source is None or is_unknown or not Path(source).is_file():
             return _written(pixels, destination, pixel_size_angstrom, kind)
         part.unlink(missing_ok=True)
         if not (link and _linked(Path(source), part)):
@@ -173,7 +177,7 @@ def _linked(source: Path, part: Path) -> bool:
 def _written(
     pixels: Pixels, destination: Path, pixel_size_angstrom: float, kind: Literal["stack", "volume"]
 ) -> Path:
-    """Write pixels that have no file, section by section."""
+    """Write pixels as float32, section by section."""
     sink = MrcSink(destination, pixels.shape, pixel_size_angstrom, kind=kind)
     try:
         for section in range(pixels.shape[0]):

@@ -173,7 +173,7 @@ def _write_tilt_series(series: TiltSeries, directory: Path, *, link: bool) -> li
             continue
         # RELION reads sections of a stack only from a file that ends in .mrcs.
         path = folder / f"{series.name}{suffix}.mrcs"
-        files.append(place_pixels(pixels, path, stack.pixel_size_angstrom, link=link))
+        files.append(place_pixels(pixels, path, stack.pixel_size_angstrom, link=link, reads_float16=True))
         names[column] = path.relative_to(directory).as_posix()
     rows = []
     for tilt in series.included:
@@ -270,7 +270,11 @@ def _place_tomogram(
         if pixels is None:
             continue
         path = directory / "tomograms" / f"{series.name}{suffix}.mrc"
-        files.append(place_pixels(pixels, path, tomogram.voxel_size_angstrom, link=link, kind="volume"))
+        files.append(
+            place_pixels(
+                pixels, path, tomogram.voxel_size_angstrom, link=link, kind="volume", reads_float16=True
+            )
+        )
         columns[column] = path.relative_to(directory).as_posix()
     return columns, files
 

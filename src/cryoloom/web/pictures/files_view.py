@@ -13,7 +13,7 @@ from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.model import MovieFrames
 from cryoloom.model.pixels import Index
-from cryoloom.web.pictures.images import Image, ImageShelf, content_key, open_pixels
+from cryoloom.web.pictures.images import FileOnly, Image, ImageShelf, content_key, open_pixels
 from cryoloom.web.pictures.levels import Kind
 
 __all__ = ["FilesView", "ViewedFile"]
@@ -52,7 +52,7 @@ class FilesView:
             raise UserInputError(f"{len(self.files)} files were given; there is no number {item_id}")
         file = self.files[item_id]
         if file.path.suffix.lower() not in _MOVIE_SUFFIXES:
-            return self._shelf.image(file.path, file.kind, file.path.name)
+            return self._shelf.image(FileOnly(file.path), file.kind, file.path.name)
         key = content_key(file.path)
         found = self._shelf.opened(key)
         if found is not None:

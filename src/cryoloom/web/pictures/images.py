@@ -9,14 +9,19 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from cryoloom.algorithms.series.derived_pixels import files_of, reopened
 from cryoloom.errors import CryoloomError, DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.formats.pixels.zarr import ZarrPixels
 from cryoloom.model import Pixels
+from cryoloom.model.pixels import Index
 from cryoloom.web.pictures.levels import Kind, Levels, make_levels, open_levels
 
-__all__ = ["Image", "ImageShelf", "content_key"]
+__all__ = ["FileOnly", "Image", "ImageShelf", "content_key"]
 
 _MOST_OPEN = 64
 _USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom" / "levels"
@@ -40,23 +45,45 @@ class Image:
         return n_z, n_y, n_x
 
 
-def content_key(path: Path, part: str = "") -> str:
-    """Key of what a file holds now, from its place, length and time; reading it all would take too long.
+def content_key(*paths: Path, part: str = "") -> str:
+    """Key of what files hold now, from their places, lengths and times; reading it all would take too long.
 
-    Raises DataUnfitError where the file is gone.
+    part : what of them is meant, or what is made of them. Raises DataUnfitError where a file is gone.
     """
-    try:
-        facts = path.stat()
-    except OSError as error:
-        raise DataUnfitError(f"{path.name} cannot be read: {error.strerror}") from error
-    text = f"{path.absolute()}\0{part}\0{facts.st_size}\0{facts.st_mtime_ns}"
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    texts = []
+    for path in paths:
+        try:
+            facts = path.stat()
+        except OSError as error:
+            raise DataUnfitError(f"{path.name} cannot be read: {error.strerror}") from error
+        texts.append(f"{path.absolute()}\0{part}\0{facts.st_size}\0{facts.st_mtime_ns}")
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:20]
 
 
 def open_pixels(path: Path) -> tuple[Pixels, float]:
     """A volume or stack from an MRC file or an OME-Zarr folder, and its pixel size in angstrom."""
     opened: MrcPixels | ZarrPixels = ZarrPixels(path) if path.is_dir() else MrcPixels(path)
     return opened, opened.pixel_size_angstrom
+
+
+@dataclass(frozen=True, slots=True)
+class FileOnly:
+    """Pixels that are not opened yet: only where they are."""
+
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Not known without the file."""
+        return ()
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Not known without the file."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, index: Index, /) -> Any:
+        raise NotImplementedError("open the file first")
 
 
 class ImageShelf:
@@ -75,13 +102,20 @@ class ImageShelf:
         """Wait for what is being made, begin nothing more."""
         self._maker.shutdown(wait=True, cancel_futures=True)
 
-    def image(self, path: Path, kind: Kind, name: str, project: Path | None = None) -> Image:
-        """The image in a file. Raises DataUnfitError where it is gone or no image."""
-        key = content_key(path)
+    def image(
+        self, pixels: Pixels, kind: Kind, name: str, project: Path | None = None, how: str = ""
+    ) -> Image:
+        """The image in a file, or computed from files. Raises DataUnfitError where one is gone or no image.
+
+        how : tells images apart that are made of the same files in different ways.
+        """
+        paths = files_of(pixels)
+        key = content_key(*paths, part=how)
         found = self.opened(key)
         if found is None:
-            pixels, size = open_pixels(path)
-            found = self.keep(Image(key, name, pixels, size, kind, self.levels_folder(key, project)))
+            size = open_pixels(paths[0])[1]
+            opened = reopened(pixels, lambda path: open_pixels(path)[0])
+            found = self.keep(Image(key, name, opened, size, kind, self.levels_folder(key, project)))
         return found
 
     def opened(self, key: str) -> Image | None:

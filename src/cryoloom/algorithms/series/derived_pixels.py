@@ -1,0 +1,216 @@
+"""Pixels that are computed when they are read, from pixels in files: nothing is stored twice (decision 20).
+
+Each is a frozen value, what it is made from and how, and is stored as such. What is read depends on these
+alone, so it is the same on every machine, to the bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.series.dose import dose_weights, mean_dose_weights
+from cryoloom.model import Pixels, Table
+from cryoloom.model.pixels import Index
+
+__all__ = [
+    "DERIVED",
+    "Difference",
+    "DoseWeighted",
+    "Replaced",
+    "files_of",
+    "numbers_only",
+    "reading_bytes",
+    "reopened",
+]
+
+Image = NDArray[np.float32]
+_CACHED_SECTIONS = 2
+_TABLE_STEPS = 2048
+"""Weights are so smooth in frequency that this many are exact to 1e-6 with straight lines between."""
+
+
+@dataclass(frozen=True)
+class _Derived:
+    """What all have in common: shape and type, and sections made one at a time, the last two kept."""
+
+    made_from: ClassVar[tuple[str, ...]]
+    """Names of the fields that are pixels."""
+
+    @property
+    def sources(self) -> tuple[Pixels, ...]:
+        """Pixels that these are made from."""
+        return tuple(getattr(self, name) for name in self.made_from)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(tilt, y, x)``."""
+        return self.sources[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Computed values are float32."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, index: Index, /) -> Image:
+        parts = index if isinstance(index, tuple) else (index,)
+        if parts[0] is Ellipsis:
+            parts = (slice(None), *parts)
+        first, inside = parts[0], parts[1:]
+        if not isinstance(first, slice):
+            return self._sections.get(range(self.shape[0])[cast(int, first)])[inside or ...]
+        made = [self._sections.get(i)[inside or ...] for i in range(*first.indices(self.shape[0]))]
+        return np.stack(made) if made else np.empty((0, *self.shape[1:]), np.float32)[(slice(None), *inside)]
+
+    @functools.cached_property
+    def _sections(self) -> _SectionCache:
+        return _SectionCache(self._section)
+
+    def _section(self, section: int) -> Image:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Difference(_Derived):
+    """A sum less one of its two parts: the odd images, from all and the even ones."""
+
+    made_from = ("whole", "part")
+    whole: Pixels
+    part: Pixels
+
+    def __getitem__(self, index: Index, /) -> Image:
+        return self.whole[index] - self.part[index]
+
+
+@dataclass(frozen=True)
+class DoseWeighted(_Derived):
+    """Images weighted by what radiation left of every frequency (`dose`)."""
+
+    made_from = ("images",)
+    images: Pixels
+    doses_per_angstrom2: tuple[tuple[float, float] | None, ...]
+    """Dose at the start and at the end of each section; None for a section that is no tilt's."""
+    dose_point: Literal["mean", "end"]
+    voltage_kv: float
+    pixel_size_angstrom: float
+
+    def weights(self, section: int, frequency_per_angstrom: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Amplitudes left in a section."""
+        doses = self.doses_per_angstrom2[section]
+        if doses is None:
+            return np.ones_like(frequency_per_angstrom)
+        if self.dose_point == "end":
+            return dose_weights(frequency_per_angstrom, doses[1], self.voltage_kv)
+        return mean_dose_weights(frequency_per_angstrom, *doses, self.voltage_kv)
+
+    def _section(self, section: int) -> Image:
+        # Slow to import, and what only looks at a project reads no pixels.
+        from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+        from cryoloom.algorithms.series.radial_weighting import weighted_by_frequency
+
+        frequency = np.linspace(0.0, 0.5**0.5, _TABLE_STEPS) / self.pixel_size_angstrom
+        table = self.weights(section, frequency).astype(np.float32)
+        out = np.empty(self.shape[1:], np.float32)
+        scratch = ScratchBuffers()
+        weighted_by_frequency(lambda start, stop: self.images[section, start:stop], table, out, scratch)
+        return out
+
+
+@dataclass(frozen=True)
+class Replaced(_Derived):
+    """Images in which single pixels have values of others nearby: X-ray hits, and pixels without a number."""
+
+    made_from = ("images",)
+    images: Pixels
+    replaced: Table
+    """Columns section, target and source: which pixel of a section, counted by rows, takes whose value."""
+
+    @functools.cached_property
+    def _moves(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        columns = self.replaced.read("section", "target", "source")
+        order = np.argsort(columns["section"], kind="stable")
+        return columns["section"][order], columns["target"][order], columns["source"][order]
+
+    def _section(self, section: int) -> Image:
+        sections, target, source = self._moves
+        inside = slice(*np.searchsorted(sections, [section, section + 1]))
+        values = np.array(numbers_only(self.images[section])[0])
+        values.ravel()[target[inside]] = values.ravel()[source[inside]]
+        return values
+
+
+DERIVED: tuple[type[_Derived], ...] = (Difference, DoseWeighted, Replaced)
+"""All there are: what a project may hold."""
+
+
+class _SectionCache:
+    """The sections made last. A section that two threads ask for is made once."""
+
+    def __init__(self, make: Callable[[int], Image]) -> None:
+        self._make = make
+        self._made: OrderedDict[int, Image] = OrderedDict()
+        self._lock = threading.Lock()
+        self._of_section: dict[int, threading.Lock] = {}
+
+    def get(self, section: int) -> Image:
+        """A section; nobody may change it."""
+        with self._lock:
+            making = self._of_section.setdefault(section, threading.Lock())
+        with making:
+            with self._lock:
+                found = self._made.get(section)
+            if found is None:
+                found = self._make(section)
+                found.setflags(write=False)
+                with self._lock:
+                    self._made[section] = found
+                    while len(self._made) > _CACHED_SECTIONS:
+                        self._made.popitem(last=False)
+            return found
+
+
+def numbers_only(pixels: Image) -> tuple[Image, NDArray[np.bool_]]:
+    """An image whose pixels that are no numbers are its median, and where these were."""
+    image = np.asarray(pixels, dtype=np.float32)
+    if np.isfinite(image.sum(dtype=np.float64)):
+        return image, np.zeros(image.shape, dtype=bool)
+    bad = ~np.isfinite(image)
+    image = image.copy()
+    image[bad] = np.median(image[~bad]) if not bad.all() else 0.0
+    return image, bad
+
+
+def files_of(pixels: object) -> tuple[Path, ...]:
+    """Files that pixels are read from, each once; none where some are in memory alone."""
+    if isinstance(pixels, _Derived):
+        found = [files_of(source) for source in pixels.sources]
+        return tuple(dict.fromkeys(path for paths in found for path in paths)) if all(found) else ()
+    path = getattr(pixels, "path", None)
+    return (path,) if isinstance(path, Path) else ()
+
+
+def reopened(pixels: Pixels, open_pixels: Callable[[Path], Pixels]) -> Pixels:
+    """The same pixels with their files opened anew."""
+    if not isinstance(pixels, _Derived):
+        path = getattr(pixels, "path", None)
+        return open_pixels(path) if isinstance(path, Path) else pixels
+    opened: dict[str, Any] = {n: reopened(getattr(pixels, n), open_pixels) for n in pixels.made_from}
+    return dataclasses.replace(pixels, **opened)
+
+
+def reading_bytes(pixels: Pixels) -> int:
+    """Memory that reading sections one after the other takes besides what is read; 0 for pixels in a file."""
+    if not isinstance(pixels, _Derived):
+        return 0
+    image = 4 * int(np.prod(pixels.shape[1:]))
+    own = 0 if isinstance(pixels, Difference) else (_CACHED_SECTIONS + 2) * image
+    return own + sum(reading_bytes(source) for source in pixels.sources)
