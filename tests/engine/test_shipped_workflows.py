@@ -48,6 +48,23 @@ def test_each_tutorial_has_its_workflow():
     assert {"lamella", "beads_and_ctf", "exosomes", "average", "facility", "tomogram"} <= set(FROM_MOVIES)
 
 
+def test_a_step_gets_what_later_ones_ask_for():
+    """Half tomograms are made for denoising, also through a step between, unless somebody says otherwise."""
+    steps = [
+        {"step": "import_tilt_series"},
+        {"step": "reconstruct"},
+        {"step": "trim_tomogram"},
+        {"step": "denoise"},
+        {"name": "other", "step": "reconstruct", "input": "import_tilt_series"},
+    ]
+    asked = Workflow.model_validate({"name": "w", "steps": steps})
+    assert asked.node("reconstruct").parameters == {"halves": True}
+    assert asked.node("other").parameters == {}
+    against = asked.with_parameters({"reconstruct": {"halves": False}})
+    assert against.node("reconstruct").parameters == {"halves": False}
+    assert Workflow.model_validate(against.model_dump()) == against
+
+
 def fake_source(params, context):
     """Two series."""
     yield from (replace(make_series(name), stack=None) for name in ("TS_01", "TS_02"))

@@ -29,6 +29,7 @@ class MemoryContext:
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     tables: dict[str, ArrayTable] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    dtypes: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     upstream_figures: dict[str, float] = field(default_factory=dict)
     upstream_not_measurable: dict[str, str] = field(default_factory=dict)
@@ -45,8 +46,8 @@ class MemoryContext:
     def new_pixels(
         self, role, shape, pixel_size_angstrom, *, kind="stack", dtype="float32", multiscale=False
     ):
-        self.kinds[role] = kind
-        self.pixels[role] = np.full(shape, np.nan, dtype=dtype)
+        self.kinds[role], self.dtypes[role] = kind, dtype
+        self.pixels[role] = np.full(shape, np.nan, dtype=np.float32)  # files are read as float32, too
         return self.pixels[role]
 
     def new_file(self, name):

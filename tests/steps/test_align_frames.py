@@ -84,10 +84,13 @@ def test_motion_is_found_and_kept_on_the_tilts(exposed, context):
     assert after.stack.images.shape == (3, 80, 96)
     assert after.stack.pixel_size_angstrom == 8.0
     assert np.isfinite(after.stack.images).all()
-    assert_allclose(after.stack.images[...], after.stack.even[...] + after.stack.odd[...], rtol=1e-3)  # 16 bits
+    assert_allclose(
+        after.stack.images[...], after.stack.even[...] + after.stack.odd[...], rtol=1e-3
+    )  # 16 bits
     assert_allclose(
         np.mean(after.stack.images), 8 * 12.0 * 4 * 0.97, rtol=0.03
     )  # frames, counts, binned pixels, spots
+    assert context.dtypes == {"images": "float16", "even": "float16"}
     assert after.weighted is None
     assert context.figures["motion_median_angstrom"] > 1.0
     assert context.last_progress == (3, 3)
@@ -231,7 +234,7 @@ def test_one_movie_of_one_frame_takes_no_part_in_halves(exposed, context):
     path = str(tilt.movie.path)
     context.movies[path] = ArrayFrames(context.movies[path].frames.sum(axis=0, keepdims=True))
     series = series.with_tilts({tilt.acquisition_index: {"movie": replace(tilt.movie, n_frames=1)}})
-    made = align_frames(series, AlignFramesParams(), context)
+    made = align_frames(series, AlignFramesParams(dtype="float32"), context)
     assert [t.has_halves for t in made.tilts] == [True, False, True]
     for section in range(3):
         even, odd = made.stack.even[section], made.stack.odd[section]

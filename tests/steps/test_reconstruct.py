@@ -12,6 +12,7 @@ from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
 from cryoloom.model import Ctf, Exclusion, ImageWarp, Microscope, Pose, Slab, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
+from cryoloom.steps.weight_dose import WeightDoseParams, weight_dose
 
 PIXEL = 4.0
 BEADS = np.array([[200.0, 90, 60], [-180, 150, -70], [-210, -170, 40], [60, -190, -50]])
@@ -85,24 +86,49 @@ def test_the_specimen_can_be_laid_flat(series, context):
 
 
 def test_halves_are_compared(series, context):
-    tomogram = reconstruct(series, PARAMS, context)
+    tomogram = reconstruct(series, PARAMS.model_copy(update={"halves": True}), context)
     assert tomogram.even is context.pixels["tomogram_even"]
     assert tomogram.odd is context.pixels["tomogram_odd"]
     assert 0 < context.figures["half_correlation"] < 1
     assert len(context.records["half_correlation"]["correlation"]) == 40
-    without = reconstruct(series, PARAMS.model_copy(update={"halves": False}), context)
-    assert without.even is None
+    whole = dict(context.figures)
+    without = reconstruct(series, PARAMS, context)
+    assert (without.even, without.odd) == (None, None)
+    assert context.figures["half_correlation"] == pytest.approx(whole["half_correlation"], abs=0.01)
+
+
+def test_the_middle_of_halves_is_enough_for_their_correlation(series, context, monkeypatch):
+    """A box of a third of the field, from as much of the images as it takes."""
+    monkeypatch.setattr("cryoloom.steps.reconstruct._COMPARED_VOXELS", 26)
+    monkeypatch.setattr("cryoloom.steps.reconstruct._EDGE_VOXELS", 4)
+    with_doses = series.with_tilts({i: {"dose_end_per_angstrom2": 3.0 * i} for i in range(21)})
+    weighted = weight_dose(with_doses, WeightDoseParams(), context)
+    reconstruct(weighted, PARAMS.model_copy(update={"halves": True}), context)
+    whole = dict(context.figures)
+    reconstruct(weighted, PARAMS, context)
+    # Of a box of 26 voxels; the edges of the smaller images differ.
+    assert context.figures["half_correlation"] == pytest.approx(whole["half_correlation"], abs=0.05)
+
+
+def test_voxels_too_small_for_16_bits_are_stored_as_32(series, context):
+    """A step of contrast of 1e-5 over 38 voxels; the counts have a large offset."""
+    faint = replace(series, stack=Stack(30000 + 1e-3 * series.stack.images, PIXEL))
+    reconstruct(faint, PARAMS, context)
+    assert context.dtypes["tomogram"] == "float32"
+    reconstruct(series, PARAMS, context)
+    assert context.dtypes["tomogram"] == "float16"
 
 
 def test_a_tilt_of_one_frame_is_in_no_half(series, context):
     """Both halves would hold the same noise: it is named, and its image counts in the tomogram only."""
     single = series.with_tilts({0: {"frame_shifts_yx_angstrom": ((0.0, 0.0),)}})
-    tomogram = reconstruct(single, PARAMS, context)
+    with_halves = PARAMS.model_copy(update={"halves": True})
+    tomogram = reconstruct(single, with_halves, context)
     assert tomogram.even is not None
     left_out = context.warnings[-1]
     assert f"lack the tilts at {single.tilts[0].nominal_tilt_deg:.1f} deg" in left_out
     whole, even = np.array(tomogram.volume), np.array(tomogram.even)
-    reconstruct(series, PARAMS, context)
+    reconstruct(series, with_halves, context)
     np.testing.assert_array_equal(whole, context.pixels["tomogram"])
     assert not np.allclose(even, context.pixels["tomogram_even"])
 
@@ -110,7 +136,9 @@ def test_a_tilt_of_one_frame_is_in_no_half(series, context):
 @pytest.mark.parametrize("method", ["wbp", "sirt"])
 def test_halves_by_tilts_need_no_frames(method, series, context):
     single = replace(series, stack=replace(series.stack, even=None, odd=None))
-    params = PARAMS.model_copy(update={"halves_by": "tilts", "method": method, "iterations": 4})
+    params = PARAMS.model_copy(
+        update={"halves": True, "halves_by": "tilts", "method": method, "iterations": 4}
+    )
     tomogram = reconstruct(single, params, context)
     # Each is the tomogram of every second tilt.
     others = {
@@ -163,7 +191,7 @@ def test_sizes_follow_the_parameters(series, context):
     )
     reconstruct(series, params, context)
     assert context.pixels["tomogram"].shape == (20, 30, 40)
-    assert context.pixels["tomogram"].dtype == np.float16
+    assert context.dtypes["tomogram"] == "float16"
     assert bytes_needed(series, params) > 20 * 30 * 40
 
 
@@ -211,7 +239,7 @@ def test_little_memory_gives_the_same_correction(series, context):
 
 @pytest.mark.parametrize("method", ["sirt", "sart"])
 def test_iterations_find_the_beads(method, series, context):
-    params = PARAMS.model_copy(update={"method": method, "iterations": 12, "subsets": 5})
+    params = PARAMS.model_copy(update={"method": method, "iterations": 12, "subsets": 5, "halves": True})
     tomogram = reconstruct(series, params, context)
     assert method.upper() in tomogram.method
     volume = context.pixels["tomogram"]

@@ -145,6 +145,9 @@ class Step:
     """What a series knows from this step first: measured, or imported from another program."""
     hold_axis: Callable[[float], Mapping[str, Any]] | None = None
     """Parameters with which the step keeps the tilt axis at a value in degrees, where it can."""
+    asks: Mapping[str, JsonValue] = field(default_factory=dict)
+    """Parameters that the step has which makes its input, or the nearest one before it that knows them, where
+    a workflow does not say otherwise: denoising asks for half tomograms."""
     outside: OutsideFacts | None = None
     """What decides an item's result and lies in files that parameters name: ``outside(item_name, params)``
     gives plain data (digests of their content) that become part of the cache key."""
@@ -228,6 +231,7 @@ def step(
     records: Sequence[Record] = (),
     source_of: Sequence[Knowledge] = (),
     hold_axis: Callable[[float], Mapping[str, Any]] | None = None,
+    asks: Mapping[str, JsonValue] | None = None,
     outside: OutsideFacts | None = None,
     programs: Sequence[Program] = (),
     calls: MakeCalls | None = None,
@@ -269,6 +273,7 @@ def step(
             records=tuple(records),
             source_of=tuple(source_of),
             hold_axis=hold_axis,
+            asks=dict(asks or {}),
             outside=outside,
             programs=tuple(programs),
             calls=calls,

@@ -41,7 +41,7 @@ class DeconvolveParams(StepParams):
     phase_flipped: bool | None = Field(
         None, description="Whether the CTF was corrected before. Else what the tomogram tells."
     )
-    multiscale: bool = Field(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
 
 
 # Input, padded copy, spectrum, its filter's planes, and the inverse: float32 voxels of a tile.

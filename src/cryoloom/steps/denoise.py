@@ -94,7 +94,7 @@ class DenoiseParams(StepParams):
         description="Channels of the network at full resolution. Unset: 16 on a GPU, 8 on a CPU.",
     )
     depth: int = Field(2, ge=0, le=4, description="Halvings of the network.")
-    multiscale: bool = Field(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
 
     @model_validator(mode="after")
     def _sizes_go_together(self) -> DenoiseParams:
@@ -197,6 +197,7 @@ RECORDS = (Record("training", "Losses of the network in every round of training.
         CitedFor("Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)", "method", ("missing_wedge",)),
     ),
     methods="Tomograms were denoised by a three-dimensional U-Net trained on their halves ({method}).",
+    asks={"halves": True},
     figures=FIGURES,
     records=RECORDS,
 )

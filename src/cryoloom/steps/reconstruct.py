@@ -15,7 +15,8 @@ SIRT and SART compare projections of the tomogram with the images and correct it
 of iterations is settled on the tomogram's middle rows and used everywhere.
 
 Figures: `half_correlation` is the mean Fourier shell correlation of the even and odd tomogram's middle up to
-half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need halves. With 3D-CTF,
+half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need images of even and odd
+frames; where no half tomograms are made, only their middle is, for these figures. With 3D-CTF,
 `ctf_step_angstrom` is the thickness of a slab that shares one mixture of corrections and
 `ctf_corrections_per_tilt` how many depths an image is corrected at. Of iterations, `residual` is the rms of
 what the projections still miss, relative to the images.
@@ -52,6 +53,7 @@ from cryoloom.algorithms.reconstruction.reconstruction_bands import (
     reconstruct_band,
 )
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.algorithms.series.derived_pixels import centre_of, reading_bytes
 from cryoloom.algorithms.series.specimen_frame import series_in_slab, with_defocus_at_origin
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure, Record
@@ -134,8 +136,9 @@ class ReconstructParams(StepParams):
         "middle, as estimate_slab measured it.",
     )
     halves: bool = Field(
-        True,
-        description="Also make even and odd tomograms where the stack has halves (to denoise, to measure).",
+        False,
+        description="Also make even and odd tomograms. A workflow that denoises asks for them; their "
+        "correlation is measured in any case.",
     )
     halves_by: Literal["frames", "tilts"] = Field(
         "frames",
@@ -143,14 +146,16 @@ class ReconstructParams(StepParams):
         "stack allows, with twice the angle between tilts.",
     )
     dtype: Literal["float32", "float16"] = Field(
-        "float32", description="How voxels are stored; float16 halves the disk space."
+        "float16",
+        description="How voxels are stored: float16 where it adds less than a ten-thousandth of their "
+        "variance, else float32.",
     )
     orientation: Literal["xyz", "xzy"] = Field(
         "xyz",
         description="Order of the MRC file's axes, fastest first. xzy: besides, tomogram_xzy.mrc is written "
         "as IMOD's tilt writes it, one section for each y, z mirrored.",
     )
-    multiscale: bool = Field(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
 
     @model_validator(mode="after")
     def _correction_is_possible(self) -> ReconstructParams:
@@ -173,6 +178,14 @@ _ROWS_AT_ONCE = 256
 """Rows corrected for depth at a time where memory is not told: the halo is then a small part of them."""
 
 
+_COMPARED_VOXELS = 192
+"""Of half tomograms, along each axis, about their middle."""
+_EDGE_VOXELS = 16
+"""Aligned images have no values at their very edge."""
+_FINEST_FLOAT16_DEVIATION = 2e-6
+"""16-bit floats below 6e-5 lie 6e-8 apart: a ten-thousandth of the variance of 1.7e-6."""
+
+
 @dataclass(frozen=True, slots=True)
 class _InBothOrders:
     """Strips ``[:, y0:y1, :]`` written to a volume and, with z mirrored, as sections of y."""
@@ -191,7 +204,8 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     reconstructor = _reconstructor(series, grid, params)
     rows = min(_ROWS_AT_ONCE, grid.volume_shape[1])
     work = reconstructor.strip_bytes + rows * reconstructor.held_row_bytes
-    return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + BESIDES_BYTES
+    reading = reading_bytes(series.best_stack.images)
+    return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + BESIDES_BYTES + reading
 
 
 FIGURES = (
@@ -304,15 +318,17 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     parts = _parts(series, grid, reconstructor, params)
     if params.halves_by == "frames":
         _tell_tilts_without_halves(series, grid, parts, context)
-    bands = {part.role: bands_of(part.grid, part.reconstructor, context.memory_bytes) for part in parts}
+    memory_bytes = context.memory_bytes - reading_bytes(series.best_stack.images)
+    dtype = _dtype(series, grid, params, context)
+    bands = {part.role: bands_of(part.grid, part.reconstructor, memory_bytes) for part in parts}
     total = sum(len(bands[part.role]) * len(part.grid.tilts) + grid.volume_shape[1] for part in parts)
     done = 0
     sinks: dict[str, PixelSink] = {}
     for part in parts:
-        sinks[part.role], target = _new_volume(part.role, grid, params, context)
+        sinks[part.role], target = _new_volume(part.role, grid, params, dtype, context)
         for band in bands[part.role]:
             for amount in reconstruct_band(
-                part, band, target, device=context.device, memory_bytes=context.memory_bytes
+                part, band, target, device=context.device, memory_bytes=memory_bytes
             ):
                 done += amount
                 context.progress(done, total)
@@ -323,6 +339,8 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
     even, odd = sinks.get("tomogram_even"), sinks.get("tomogram_odd")
     if even is not None and odd is not None:
         _compare_halves(even, odd, grid.voxel_size_angstrom, context)
+    elif not params.halves:
+        _compare_middles(series, grid, reconstructor, params, context)
     return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params, series))
 
 
@@ -380,8 +398,22 @@ def _tell_tilts_without_halves(
     )
 
 
+def _dtype(
+    series: TiltSeries, grid: TomogramGrid, params: ReconstructParams, context: StepContext
+) -> Literal["float32", "float16"]:
+    """How voxels are stored. Their deviation is at least that of an image over the voxels along a ray."""
+    tilt, first = grid.tilts[len(grid.tilts) // 2], max(0, (grid.volume_shape[1] - STRIP_ROWS) // 2)
+    rows = aligned_rows(series.best_stack.images, grid, tilt, first, STRIP_ROWS, context.device)
+    deviation = float(rows[torch.isfinite(rows)].std()) / grid.volume_shape[0]
+    return params.dtype if deviation > _FINEST_FLOAT16_DEVIATION else "float32"
+
+
 def _new_volume(
-    role: str, grid: TomogramGrid, params: ReconstructParams, context: StepContext
+    role: str,
+    grid: TomogramGrid,
+    params: ReconstructParams,
+    dtype: Literal["float32", "float16"],
+    context: StepContext,
 ) -> tuple[PixelSink, StripSink]:
     """A volume, and where to write it: the tomogram in IMOD's orientation too where asked for."""
     sink = context.new_pixels(
@@ -389,14 +421,14 @@ def _new_volume(
         grid.volume_shape,
         grid.voxel_size_angstrom,
         kind="volume",
-        dtype=params.dtype,
+        dtype=dtype,
         multiscale=params.multiscale,
     )
     if role != "tomogram" or params.orientation == "xyz":
         return sink, sink
     n_z, n_y, n_x = grid.volume_shape
     turned = context.new_pixels(
-        f"{role}_xzy", (n_y, n_z, n_x), grid.voxel_size_angstrom, kind="volume", dtype=params.dtype
+        f"{role}_xzy", (n_y, n_z, n_x), grid.voxel_size_angstrom, kind="volume", dtype=dtype
     )
     return sink, _InBothOrders(sink, turned)
 
@@ -513,9 +545,51 @@ def _settled(
     return iterations.with_iterations(len(course))
 
 
+def _compare_middles(
+    series: TiltSeries,
+    grid: TomogramGrid,
+    reconstructor: Reconstructor,
+    params: ReconstructParams,
+    context: StepContext,
+) -> None:
+    """The same of half tomograms of which only the middle is made, from the middle of the images."""
+    stack, voxel = series.best_stack, grid.voxel_size_angstrom
+    if stack.even is None or stack.odd is None or params.halves_by != "frames":
+        return
+    sides = [min(_COMPARED_VOXELS, n) for n in grid.volume_shape]
+    # What a box shows at any tilt and turn, and how far its middle lies from that of an image.
+    shift = max(np.abs(pose.shift_xy_angstrom).max() for pose in grid.poses) / voxel
+    seen_px = round((1.5 * max(sides) + 2 * shift + _EDGE_VOXELS) * grid.binning)
+    middle = replace(
+        series,
+        stack=stack.of_each(lambda pixels: centre_of(pixels, (seen_px, seen_px))),
+        weighted=None,
+        corrected=None,
+    )
+    extents = {
+        f"{name}_angstrom": n * voxel for name, n in zip(("thickness", "length", "width"), sides, strict=True)
+    }
+    asked = params.model_copy(
+        update={"halves": True, "voxel_size_angstrom": voxel, "binning": None, **extents}
+    )
+    small = _grid(middle, asked)
+    way = _reconstructor(middle, small, asked)
+    if isinstance(way, IterativeReconstruction) and isinstance(reconstructor, IterativeReconstruction):
+        way = way.with_iterations(reconstructor.n_iterations)
+    boxes = []
+    for part in _parts(middle, small, way, asked)[1:]:
+        box, band = np.zeros(part.grid.volume_shape, np.float32), range(part.grid.volume_shape[1])
+        for _ in reconstruct_band(part, band, box, device=context.device, memory_bytes=context.memory_bytes):
+            pass
+        boxes.append(box)
+    if len(boxes) == 2:
+        _compare_halves(boxes[0], boxes[1], voxel, context)
+
+
 def _compare_halves(even: Pixels, odd: Pixels, voxel_size_angstrom: float, context: StepContext) -> None:
     """Fourier shell correlation of the middle of the halves, as figures and a curve."""
-    middle = tuple(slice((n - min(n, 192)) // 2, (n - min(n, 192)) // 2 + min(n, 192)) for n in even.shape)
+    sides = [min(n, _COMPARED_VOXELS) for n in even.shape]
+    middle = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(even.shape, sides, strict=True))
     boxes = [torch.from_numpy(half[middle].astype("float32")) for half in (even, odd)]
     frequency, correlation = shell_correlation(boxes[0], boxes[1])
     context.record(

@@ -149,7 +149,6 @@ def _cut(
         voxel_size_angstrom,
         kind="volume",
         dtype="float16" if volume.dtype == np.float16 else "float32",
-        multiscale=True,
     )
     low_y, low_x = min(y), min(x)
     for i, old in enumerate(z):

@@ -27,6 +27,7 @@ __all__ = [
     "Difference",
     "DoseWeighted",
     "Replaced",
+    "centre_of",
     "files_of",
     "numbers_only",
     "reading_bytes",
@@ -67,7 +68,8 @@ class _Derived:
             parts = (slice(None), *parts)
         first, inside = parts[0], parts[1:]
         if not isinstance(first, slice):
-            return self._sections.get(range(self.shape[0])[cast(int, first)])[inside or ...]
+            # A copy: readers work in what they read.
+            return np.array(self._sections.get(range(self.shape[0])[cast(int, first)])[inside or ...])
         made = [self._sections.get(i)[inside or ...] for i in range(*first.indices(self.shape[0]))]
         return np.stack(made) if made else np.empty((0, *self.shape[1:]), np.float32)[(slice(None), *inside)]
 
@@ -152,6 +154,42 @@ DERIVED: tuple[type[_Derived], ...] = (Difference, DoseWeighted, Replaced)
 """All there are: what a project may hold."""
 
 
+@dataclass(frozen=True)
+class _Window(_Derived):
+    """A part of every section. It is not stored."""
+
+    made_from = ("images",)
+    images: Pixels
+    rows: range
+    columns: range
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(tilt, y, x)``."""
+        return self.images.shape[0], len(self.rows), len(self.columns)
+
+    def _section(self, section: int) -> Image:
+        y, x = self.rows, self.columns
+        return self.images[section, y.start : y.stop, x.start : x.stop]
+
+
+def centre_of(pixels: Pixels, shape_yx: tuple[int, int]) -> Pixels:
+    """The middle of every section, about the same centre ``n // 2``; the whole where it is smaller.
+
+    Only that part is read, and computed, where the way allows it.
+    """
+    if isinstance(pixels, Difference):
+        return Difference(centre_of(pixels.whole, shape_yx), centre_of(pixels.part, shape_yx))
+    if isinstance(pixels, DoseWeighted):
+        return dataclasses.replace(pixels, images=centre_of(pixels.images, shape_yx))
+    cuts = []
+    for n, wanted in zip(pixels.shape[1:], shape_yx, strict=True):
+        kept = min(wanted, n)
+        first = n // 2 - kept // 2
+        cuts.append(range(first, first + kept))
+    return _Window(pixels, *cuts)
+
+
 class _SectionCache:
     """The sections made last. A section that two threads ask for is made once."""
 
@@ -162,7 +200,7 @@ class _SectionCache:
         self._of_section: dict[int, threading.Lock] = {}
 
     def get(self, section: int) -> Image:
-        """A section; nobody may change it."""
+        """A section, to be read only."""
         with self._lock:
             making = self._of_section.setdefault(section, threading.Lock())
         with making:
@@ -170,7 +208,7 @@ class _SectionCache:
                 found = self._made.get(section)
             if found is None:
                 found = self._make(section)
-                found.setflags(write=False)
+                found.setflags(write=False)  # nobody may change what others read
                 with self._lock:
                     self._made[section] = found
                     while len(self._made) > _CACHED_SECTIONS:

@@ -133,7 +133,7 @@ class Workflow(BaseModel):
                 is_mapping = isinstance(above, Mapping)
                 node["input"] = above.get("name", above.get("step")) if is_mapping else above.name
             linked.append(node)
-        return {**data, "steps": linked}
+        return {**data, "steps": _as_asked(linked)}
 
     @model_validator(mode="after")
     def _links_hold(self) -> Self:
@@ -251,6 +251,29 @@ class Workflow(BaseModel):
         data = self.model_dump(mode="json", exclude_defaults=True)
         data["steps"] = [_as_written(node) for node in data["steps"]]
         return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _as_asked(entries: list[Any]) -> list[Any]:
+    """Nodes with the parameters that steps after them ask for (`Step.asks`), where they have no other."""
+    steps = [entry.get("step") if isinstance(entry, Mapping) else entry.step for entry in entries]
+    if not any(planned_step(str(step)) is None and find_step(str(step)).asks for step in steps):
+        return entries
+    by_name = {node.name: node for node in map(Node.model_validate, entries)}
+    for name in list(by_name)[::-1]:
+        node = by_name[name]
+        for parameter, value in ({} if node.is_missing else find_step(node.step).asks).items():
+            above = by_name.get(link_of(node.input or "").node)
+            while above is not None and not _knows(above, parameter):
+                above = by_name.get(link_of(above.input or "").node)
+            if above is not None and parameter not in above.parameters:
+                parameters = {**above.parameters, parameter: value}
+                by_name[above.name] = above.model_copy(update={"parameters": parameters})
+    return list(by_name.values()) if len(by_name) == len(entries) else entries
+
+
+def _knows(node: Node, parameter: str) -> bool:
+    """Whether a node's step has a parameter."""
+    return not node.is_missing and parameter in find_step(node.step).params.model_fields
 
 
 def _as_written(node: dict[str, Any]) -> dict[str, Any]:
