@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+ROBUST_SCALE_ANGSTROM = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class AlignmentError:
     """Distance of projected specimen points from where they truly fall, after one rigid 3D motion."""
@@ -39,12 +42,13 @@ class AlignmentError:
 
 
 def alignment_error_angstrom(
-    truth: Truth, series: TiltSeries, points_xyz_angstrom: NDArray[np.float64]
+    truth: Truth, series: TiltSeries, points_xyz_angstrom: NDArray[np.float64], *, robust: bool = False
 ) -> AlignmentError:
     """Rms over included tilts and points of estimated minus true image positions.
 
     A tomogram may be turned and moved as a whole: one rotation and translation of the specimen is fitted
-    (least squares), nothing else. A tilt's own shift is not free. Excluded tilts do not count.
+    (least squares), nothing else. A tilt's own shift is not free. Excluded tilts do not count. robust : tilts
+    that are far off have little say in the motion (Cauchy's loss), so that they do not blame the others.
     """
     tilts = series.included
     if not tilts or any(tilt.pose is None for tilt in tilts):
@@ -69,7 +73,8 @@ def alignment_error_angstrom(
     def misses(motion: NDArray[np.float64]) -> NDArray[np.float64]:
         return (project(moved(motion), matrices, shifts) - target).ravel()
 
-    best = least_squares(misses, np.zeros(6))
+    loss = "cauchy" if robust else "linear"
+    best = least_squares(misses, np.zeros(6), loss=loss, f_scale=ROBUST_SCALE_ANGSTROM)
     squared = (misses(best.x).reshape(target.shape) ** 2).sum(axis=2)
     return AlignmentError(
         rms_angstrom=float(np.sqrt(squared.mean())),

@@ -40,6 +40,8 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     align_by_beads,
     align_by_features,
     align_by_patches,
+    choose_alignment,
+    disagreements,
     match_images,
     with_axis_of,
 )
@@ -203,7 +205,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         tried, matched = [align_by_fiducials(tracks, start, _degrees_of_freedom(params))], None
     else:
         tried, matched = _tried(images, start, usable, params, context.rng)
-    best = _best(tried, usable)
+    best = choose_alignment(tried, usable, images.pixel_size_angstrom)
     if best is None:
         raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
     if params.method == "auto" and best.method != "beads" and tried[0].method == "beads":
@@ -212,6 +214,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
             f"gold beads could be tracked in {part:.0f} % of the tilts only, or not closely enough; the "
             f"series is aligned by {best.method}"
         )
+    _compare(best, tried, usable, images.pixel_size_angstrom, context)
     context.progress(3, 5)
     choice = _local(series, best, params) if params.local else None
     best, warps = _with_displacements(best, choice)
@@ -353,17 +356,19 @@ def _is_enough(beads: Alignment, images: TiltImages, usable: NDArray[np.bool_]) 
     return beads.is_sure(images.pixel_size_angstrom) and beads.placed_part(usable) >= WHOLE_COVERAGE
 
 
-def _best(tried: list[Alignment], usable: NDArray[np.bool_]) -> Alignment | None:
-    """The way whose poses are least in error, by two halves of its tracks and what is known of the method.
-
-    Ways that place nearly all tilts come first.
-    """
-    if len(tried) < 2:
-        return tried[0] if tried else None
-    return min(
-        tried,
-        key=lambda one: (one.placed_part(usable) < WHOLE_COVERAGE, one.expected_error_angstrom),
-    )
+def _compare(
+    best: Alignment,
+    tried: list[Alignment],
+    usable: NDArray[np.bool_],
+    pixel_size_angstrom: float,
+    context: StepContext,
+) -> None:
+    """Warn where another way gave other poses: then one of the two, or both, followed something else."""
+    for method, distance in disagreements(best, tried, usable, pixel_size_angstrom).items():
+        context.warn(
+            f"{best.method} and {method} disagree: their poses differ by {distance:.0f} angstrom; the "
+            f"series is aligned by {best.method}. Look at the tomogram"
+        )
 
 
 def _degrees_of_freedom(params: AlignSeriesParams) -> DegreesOfFreedom:

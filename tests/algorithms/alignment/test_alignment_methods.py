@@ -13,6 +13,8 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     Matched,
     align_by_beads,
     align_by_features,
+    choose_alignment,
+    disagreements,
     with_axis_of,
 )
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
@@ -44,6 +46,29 @@ def test_patches_are_not_believed_to_be_better_than_they_are_known_to_be(rng):
     patches, beads = alignment(rng, "patches", 150, 2.0), alignment(rng, "beads", 10, 4.0)
     assert patches.typical_error_angstrom < beads.typical_error_angstrom
     assert beads.expected_error_angstrom < patches.expected_error_angstrom
+
+
+def jumped(rng, alignment_, angstrom):
+    """The same, with a third of the views placed elsewhere by all tracks alike."""
+    jump = np.where(TILTS > 20, angstrom, 0.0)[:, None] * [0.6, 0.8]
+    tracks, geometry = alignment_.tracks, alignment_.solution.geometry
+    tracks = replace(tracks, position_xy_angstrom=tracks.position_xy_angstrom + jump[tracks.view])
+    start = replace(geometry, shift_xy_angstrom=geometry.shift_xy_angstrom + jump)
+    return Alignment.of(alignment_.method, tracks, adjust_bundle(tracks, start), DegreesOfFreedom())
+
+
+def test_sure_beads_are_not_given_up_for_features_that_contradict_them(rng):
+    """The features place all tilts, and their halves agree: both jump alike."""
+    beads, features = alignment(rng, "beads", 12, 1.0), alignment(rng, "features", 60, 3.0)
+    lost = np.isin(beads.tracks.view, [0, 1, 2])
+    few = beads.tracks.select(~lost)
+    beads = Alignment.of("beads", few, adjust_bundle(few, beads.solution.geometry), DegreesOfFreedom())
+    assert choose_alignment([beads, features], ALL, PIXEL) is features
+    assert not disagreements(features, [beads, features], ALL, PIXEL)
+    wrong = jumped(rng, features, 300.0)
+    assert wrong.typical_error_angstrom < 3.0
+    assert choose_alignment([beads, wrong], ALL, PIXEL) is beads
+    assert list(disagreements(wrong, [beads, wrong], ALL, PIXEL)) == ["beads"]
 
 
 def test_a_series_without_beads_has_none(rng):

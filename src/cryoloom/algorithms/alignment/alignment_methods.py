@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.bead_tracking import track_beads
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
-from cryoloom.algorithms.alignment.cross_validation import pose_errors
+from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_errors
 from cryoloom.algorithms.alignment.feature_tracking import track_features
 from cryoloom.algorithms.alignment.focus import focus_series, sharpness
 from cryoloom.algorithms.alignment.patch_tracking import track_patches
@@ -35,6 +35,8 @@ __all__ = [
     "align_by_beads",
     "align_by_features",
     "align_by_patches",
+    "choose_alignment",
+    "disagreements",
     "match_images",
     "with_axis_of",
 ]
@@ -63,6 +65,8 @@ MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and fea
 # Error of the poses that both halves of the tracks share, so that it does not show: against the truth of
 # simulated series (`benchmarks/alignment_accuracy.py`) beads and features are off by 1 A, patches by 3 to 9.
 SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
+DISAGREEMENT_PIXELS = 4.0
+"""Rms distance of the poses of two ways, in pixels of alignment, from which they do not agree."""
 REFOCUS_REACH_ANGSTROM = 100.0
 REFOCUS_REACH_DEG = 1.0
 PATCH_DRIFT_REACH_ANGSTROM = 40.0
@@ -109,6 +113,15 @@ class Alignment:
         """Part of the usable views that have tracks enough to tell their pose."""
         counts = self.solution.view_residuals_angstrom(self.tracks)[1][usable]
         return float((counts >= LEAST_POINTS_IN_A_TILT).mean())
+
+    def distance_angstrom(self, other: Alignment, usable: NDArray[np.bool_]) -> float:
+        """Rms distance of the poses of two ways where both have tracks enough; 0 where too few have."""
+        known = usable.copy()
+        for one in (self, other):
+            known &= one.solution.view_residuals_angstrom(one.tracks)[1] >= LEAST_POINTS_IN_A_TILT
+        geometry = other.solution.geometry
+        miss = pose_distances(self.solution.geometry, geometry, self.solution.points_xyz_angstrom, known)
+        return float(np.sqrt(np.nanmean(miss**2))) if np.isfinite(miss).any() else 0.0
 
     @property
     def expected_error_angstrom(self) -> float:
@@ -286,3 +299,38 @@ def _holds(
     covered = float((in_views >= LEAST_POINTS_IN_A_TILT).mean())
     fits = solution.mean_residual_angstrom(tracks) < residual_limit_angstrom
     return points >= least_points and covered >= LEAST_COVERAGE and fits
+
+
+def choose_alignment(
+    tried: list[Alignment], usable: NDArray[np.bool_], pixel_size_angstrom: float
+) -> Alignment | None:
+    """The way whose poses are least in error, by two halves of its tracks and what is known of the method.
+
+    Ways that place nearly all tilts come first; but beads that are sure are not given up for a way that
+    contradicts them where both see something. None where nothing was tried.
+    """
+    if len(tried) < 2:
+        return tried[0] if tried else None
+    best = min(
+        tried,
+        key=lambda one: (one.placed_part(usable) < WHOLE_COVERAGE, one.expected_error_angstrom),
+    )
+    sure = [one for one in tried if one.method == "beads" and one.is_sure(pixel_size_angstrom)]
+    beads = max(sure, key=lambda one: one.placed_part(usable), default=best)
+    limit = DISAGREEMENT_PIXELS * pixel_size_angstrom
+    return beads if best.distance_angstrom(beads, usable) > limit else best
+
+
+def disagreements(
+    best: Alignment, tried: list[Alignment], usable: NDArray[np.bool_], pixel_size_angstrom: float
+) -> dict[str, float]:
+    """Rms distance in angstrom of the poses of each other method that does not agree with the best one.
+
+    Empty for beads that are sure: features and patches have been tried only because beads were lost in some
+    of the tilts, and what they follow there may be anything.
+    """
+    if best.method == "beads" and best.is_sure(pixel_size_angstrom):
+        return {}
+    limit = max(DISAGREEMENT_PIXELS * pixel_size_angstrom, 3 * best.typical_error_angstrom)
+    apart = {one.method: one.distance_angstrom(best, usable) for one in tried if one.method != best.method}
+    return {method: distance for method, distance in apart.items() if distance > limit}

@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 
 PRIOR_DEPTH_ANGSTROM = 500.0  # deviation of a bead's height before it is measured
 VOTE_RADIUS_ANGSTROM = 400.0
+ORIGIN = np.zeros(2)
 LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
 
 
@@ -112,16 +113,12 @@ def _grow(
         geometry = replace(geometry, shift_xy_angstrom=shift)
         points, certain = _points_with_prior(table, geometry)
         predicted = geometry.project(points)[view]
-        offset = _vote(predicted[certain], found[view])
-        matched = _nearest(predicted + offset, found[view], 60.0)
+        # Images that show the ice as well as gold far above it may have been placed by either.
+        offset, matched = _placed(predicted, certain, found[view], ORIGIN, shift[neighbour] - shift[view])
         seen = matched >= 0
-        if certain.any() and (seen & certain).sum() >= 2:
-            offset = offset + np.median(found[view][matched[seen]] - (predicted + offset)[seen], axis=0)
-            matched = _nearest(predicted + offset, found[view], 45.0)
-            seen = matched >= 0
-            shift[view] += offset
-            correction[view] = shift[view] - start.shift_xy_angstrom[view]
-            geometry = replace(geometry, shift_xy_angstrom=shift)
+        shift[view] += offset
+        correction[view] = shift[view] - start.shift_xy_angstrom[view]
+        geometry = replace(geometry, shift_xy_angstrom=shift)
         table[seen, view] = found[view][matched[seen]]
         placed.append(view)
         fresh = np.setdiff1d(np.arange(len(found[view])), matched[seen])
@@ -134,6 +131,28 @@ def _grow(
             correction[placed] = (geometry.shift_xy_angstrom - start.shift_xy_angstrom)[placed]
     seen_often = np.isfinite(table[..., 0]).sum(axis=1) >= max(4, LEAST_VIEWS_OF_A_BEAD * usable.sum())
     return geometry, table[seen_often]
+
+
+def _placed(
+    predicted: Array, certain: NDArray[np.bool_], candidates: Array, *beginnings: Array
+) -> tuple[Array, NDArray[np.int64]]:
+    """Offset of a view ``(2,)`` by its candidates, and the candidate of each prediction (-1 for none).
+
+    beginnings : offsets about which to look; the one with the most matches counts, the first of equals.
+    """
+    best, best_matched, most = ORIGIN, _nearest(predicted, candidates, 60.0), -1
+    for beginning in beginnings:
+        offset = beginning + _vote(predicted[certain] + beginning, candidates)
+        matched = _nearest(predicted + offset, candidates, 60.0)
+        seen = matched >= 0
+        if (seen & certain).sum() < 2:
+            continue
+        offset = offset + np.median(candidates[matched[seen]] - (predicted + offset)[seen], axis=0)
+        matched = _nearest(predicted + offset, candidates, 45.0)
+        count = int(((matched >= 0) & certain).sum())
+        if count > most:
+            best, best_matched, most = offset, matched, count
+    return best, best_matched
 
 
 def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, NDArray[np.bool_]]:
