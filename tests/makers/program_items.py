@@ -13,6 +13,8 @@ __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
 BASES: dict[str, list[dict]] = {
     "aretomo_align_series": [{}, {"estimate_ctf": True}],
     "aretomo_reconstruct": [{}, {"method": "sart"}],
+    "imod_estimate_ctf": [{}, {"find_phase_shift": True}],
+    "imod_reconstruct": [{}, {"ctf_correction": True}],
     "motioncor_align_frames": [{}, {"dose_weight_frames": True}],
     "ctffind_estimate_ctf": [
         {"find_thickness": True},
@@ -24,6 +26,7 @@ BASES: dict[str, list[dict]] = {
 USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "aretomo_align_series": ("images", "centre_specimen"),
     "aretomo_reconstruct": ("images", "multiscale"),
+    "imod_reconstruct": ("images", "centre_height_angstrom", "multiscale"),
 }
 """Settings that change no call: what the step itself does by them has a test of its own."""
 
@@ -32,7 +35,10 @@ def item_of(step):
     """An item of the kind a step needs, with all that its calls can ask for."""
     series = aligned(make_series(n_tilts=5, shape_yx=(64, 48)))
     changes = {
-        tilt.acquisition_index: {"movie": Movie(Path(f"/data/{tilt.section}.eer"), 300, (64, 48))}
+        tilt.acquisition_index: {
+            "movie": Movie(Path(f"/data/{tilt.section}.eer"), 300, (64, 48)),
+            "nominal_defocus_angstrom": 40000.0,
+        }
         for tilt in series.tilts
     }
     images = series.stack.images

@@ -1,0 +1,90 @@
+"""Stand-ins for programs of IMOD: options by their names in IMOD's autodocs, well-formed output."""
+
+CCDERASER = """
+given = options(dict.fromkeys([
+    "-InputFile", "-OutputFile", "-PointModel", "-PeakCriterion", "-DiffCriterion", "-GrowCriterion",
+    "-ScanCriterion", "-MaximumRadius", "-GiantCriterion", "-ExtraLargeRadius", "-BigDiffCriterion",
+    "-AnnulusWidth", "-XYScanSize", "-EdgeExclusionWidth", "-BorderSize", "-PolynomialOrder"], 1),
+    flags=("-FindPeaks",))
+shape, body = read_mrc(given["-InputFile"][0])
+values = bytearray(body)
+struct.pack_into("<f", values, 0, -1.0)
+write_mrc(given["-OutputFile"][0], shape, bytes(values))
+"""
+
+MTFFILTER = """
+given = options(dict.fromkeys([
+    "-InputFile", "-OutputFile", "-PixelSize", "-Voltage", "-TypeOfDoseFile", "-DoseWeightingFile",
+    "-OptimalDoseScaling"], 1) | {"-LowPassRadiusSigma": 2})
+(n, n_y, n_x), body = read_mrc(given["-InputFile"][0])
+doses = [line.split() for line in open(given["-DoseWeightingFile"][0])]
+if len(doses) != n or given["-TypeOfDoseFile"] != ["2"]:
+    fail("a dose before and of each section")
+count = n_x * n_y
+values = [float(prior) + 0.001 * (i % 7) for prior, _ in doses for i in range(count)]
+write_mrc(given["-OutputFile"][0], (n, n_y, n_x), struct.pack(f"<{len(values)}f", *values))
+"""
+
+NEWSTACK = """
+given = options(dict.fromkeys([
+    "-InputFile", "-OutputFile", "-TransformFile", "-SizeToOutputInXandY", "-OffsetsInXandY", "-TaperAtFill",
+    "-ImagesAreBinned", "-BinByFactor", "-AntialiasFilter", "-FloatDensities"], 1), flags=("-AdjustOrigin",))
+(n, n_y, n_x), body = read_mrc(given["-InputFile"][0])
+if len(open(given["-TransformFile"][0]).read().split("\\n")) - 1 != n:
+    fail("a transform for each section")
+bin = int(given["-BinByFactor"][0])
+x, y = n_x // bin, n_y // bin
+if "-SizeToOutputInXandY" in given:
+    x, y = map(int, given["-SizeToOutputInXandY"][0].split(","))
+first = struct.unpack_from("<f", body, 0)[0]
+write_mrc(given["-OutputFile"][0], (n, y, x), struct.pack(f"<{n * x * y}f", *([first] * (n * x * y))))
+"""
+
+CTFPHASEFLIP = """
+given = options(dict.fromkeys([
+    "-InputStack", "-AngleFile", "-OutputFileName", "-TransformFile", "-DefocusFile", "-Voltage",
+    "-SphericalAberration", "-AmplitudeContrast", "-PixelSize", "-DefocusTol", "-InterpolationWidth",
+    "-UseGPU"], 1), flags=("-InvertTiltAngles",))
+shape, body = read_mrc(given["-InputStack"][0])
+for name in ("-AngleFile", "-TransformFile", "-DefocusFile"):
+    open(given[name][0]).read()
+write_mrc(given["-OutputFileName"][0], shape, body)
+pathlib.Path("flip.txt").write_text(" ".join(ARGUMENTS))
+"""
+
+# A voxel tells its place in the file: section along y, row along z of IMOD.
+TILT = """
+given = options(dict.fromkeys([
+    "-InputProjections", "-OutputFile", "-IMAGEBINNED", "-FULLIMAGE", "-THICKNESS", "-TILTFILE", "-XTILTFILE",
+    "-SHIFT", "-FalloffIsTrueSigma", "-MODE", "-SCALE", "-DENSWEIGHT", "-RADIAL", "-FakeSIRTiterations",
+    "-ExactFilterSize", "-HammingLikeFilter", "-SuperSampleFactor", "-UseGPU", "-EXCLUDELIST"], 1),
+    flags=("-PERPENDICULAR", "-AdjustOrigin"))
+(n, n_y, n_x), body = read_mrc(given["-InputProjections"][0])
+if len(open(given["-TILTFILE"][0]).read().split()) != n:
+    fail("an angle for each section")
+bin = int(given["-IMAGEBINNED"][0])
+x, y = (int(word) // bin for word in given["-FULLIMAGE"][0].split(","))
+z = int(given["-THICKNESS"][0]) // bin
+values = [10000 * k + 100 * j + i for j in range(y) for k in range(z) for i in range(x)]
+write_mrc(given["-OutputFile"][0], (y, z, x), struct.pack(f"<{len(values)}f", *values))
+pathlib.Path("tilt.txt").write_text(" ".join(ARGUMENTS))
+"""
+
+CTFPLOTTER = """
+given = options(dict.fromkeys([
+    "-InputStack", "-AngleFile", "-DefocusFile", "-AxisAngle", "-PixelSize", "-Voltage",
+    "-SphericalAberration", "-AmplitudeContrast", "-ExpectedDefocus", "-DefocusTol", "-LeftDefTol", "-RightDefTol", "-ViewsToSkip",
+    "-TileSize", "-PSResolution", "-AutoFitRangeAndStep", "-FrequencyRangeToFit", "-SearchAstigmatism",
+    "-MaximumAstigmatism", "-MinViewsAstigAndPhase", "-NumberOfSectors", "-SearchPhaseShift",
+    "-SearchCutonFrequency"], 1), flags=("-SaveAndExit",))
+if os.environ["QT_QPA_PLATFORM"] != "offscreen":
+    fail("no display")
+angles = [float(line) for line in open(given["-AngleFile"][0])]
+skipped = given.get("-ViewsToSkip", [""])[0].split(",")
+with open(given["-DefocusFile"][0], "w") as table:
+    table.write("1 0 0. 0. 0 3\\n")
+    for i, angle in enumerate(angles, start=1):
+        if str(i) not in skipped:
+            table.write(f"{i}\\t{i}\\t{angle:.2f}\\t{angle:.2f}\\t{4000 + i:.1f}\\t{3900 + i:.1f}\\t30.00\\n")
+pathlib.Path("ctfplotter.txt").write_text(" ".join(ARGUMENTS))
+"""
