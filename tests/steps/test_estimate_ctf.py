@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from cryoloom.algorithms.ctf.series_model import defocus_slope
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract import find_step
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.estimate_ctf import EstimateCtfParams, estimate_ctf
@@ -119,6 +120,32 @@ def test_an_exposure_without_rings_is_predicted_and_named(series, context, rng):
     assert predicted.ctf.defocus_sd_angstrom > 200
     assert f"exposures [{predicted.acquisition_index}] show no Thon rings" in context.warnings[0]
     assert context.figures["n_predicted"] == 1
+
+
+def test_a_rejected_fit_is_predicted_and_its_image_kept(series, context):
+    found = estimate_ctf(series, PARAMS.model_copy(update={"predict_tilts": (3,)}), context)
+    rejected = next(tilt for tilt in found.tilts if tilt.acquisition_index == 3)
+    truth = dict(zip([tilt.acquisition_index for tilt in series.tilts], DEFOCI, strict=True))
+    assert rejected.ctf.predicted
+    assert not rejected.is_excluded
+    # Exposures scatter by 250 A about their neighbours: a prediction is no better.
+    assert rejected.ctf.defocus_angstrom == pytest.approx(truth[3], abs=800.0)
+    assert sum(tilt.ctf.predicted for tilt in found.tilts) == 1
+    assert context.warnings == []
+    with pytest.raises(DataUnfitError, match="acquisition index \\[99\\]"):
+        estimate_ctf(series, PARAMS.model_copy(update={"predict_tilts": (99,)}), context)
+
+
+def test_a_tilt_is_fitted_again_where_the_others_expect_it(series, context, rng):
+    """Its image has strong rings of another defocus: left alone these win."""
+    images = np.array(series.stack.images)
+    images[6] = tilted_film(rng, defocus_angstrom=38000.0, tilt_deg=ANGLES[6], axis_deg=85.0)
+    strange = replace(series, stack=Stack(images, series.stack.pixel_size_angstrom))
+    index = series.tilts[6].acquisition_index
+    alone = estimate_ctf(strange, PARAMS, context).tilts[6].ctf
+    assert alone.defocus_angstrom == pytest.approx(38000.0, abs=300.0)
+    near = estimate_ctf(strange, PARAMS.model_copy(update={"refit_tilts": (index,)}), context).tilts[6].ctf
+    assert near.defocus_angstrom == pytest.approx(28050.0, abs=2500.0)
 
 
 def test_a_series_too_flat_to_tell_its_hand_is_inconclusive(series, context):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,6 +71,50 @@ def test_strangers_get_nothing_anywhere(site: Site, path: str) -> None:
     assert ask(site, path).status_code == 401
     assert ask(site, path, cookie="cryoloom_8080=owner.x.y").status_code == 401
     assert ask(site, path, authorization="token wrong").status_code == 401
+
+
+def routes_of(site: Site) -> list[tuple[str, str]]:
+    """Method and an address of every route there is, with words in the place of its parameters."""
+    guard: Any = make_app(site, ACCESS)
+    found = set()
+    waiting = list(guard._app.routes)
+    while waiting:
+        route = waiting.pop()
+        waiting += getattr(getattr(route, "original_router", None), "routes", [])
+        if path := getattr(route, "path", ""):
+            address = re.sub(r"\{[^}]*\}", "1", path)
+            found |= {(method, address) for method in getattr(route, "methods", None) or {"GET"}}
+    return sorted(found)
+
+
+def test_every_route_is_behind_the_guard(site: Site) -> None:
+    """Strangers, foreign names, foreign pages, and viewers who write: refused on all addresses there are."""
+    routes = routes_of(site)
+    assert len(routes) > 60
+    assert {method for method, _ in routes} == {"GET", "POST", "DELETE"}
+
+    async def statuses(method: str, path: str) -> list[int]:
+        ours = {"host": HOST, "cookie": login(), "x-cryoloom": "1"}
+        asked = (
+            {"host": HOST},
+            ours | {"host": "evil.example"},
+            ours | {"origin": "http://127.0.0.1:9999"},
+            ours | {"sec-fetch-site": "cross-site"},
+            ours | {"cookie": login(role="viewer")},
+            {"host": HOST, "cookie": login()},
+        )
+        transport = httpx.ASGITransport(make_app(site, ACCESS))
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
+            writes = 6 if method in {"POST", "DELETE"} else 4
+            return [(await client.request(method, path, headers=h)).status_code for h in asked[:writes]]
+
+    async def all_of_them() -> dict[tuple[str, str], list[int]]:
+        return {route: await statuses(*route) for route in routes}
+
+    expected = [401, 421, 403, 403, 403, 403]
+    answers = in_a_loop_of_its_own(all_of_them())
+    wrong = {route: got for route, got in answers.items() if got != expected[: len(got)]}
+    assert not wrong
 
 
 def test_a_browser_without_token_gets_a_login_page(site: Site) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cryoloom.store.decisions import in_force
 from cryoloom.web.drawn.drawn_parameters import changes_for_slabs
 from cryoloom.web.drawn.shell_fit import fit_shell
+from cryoloom.web.job import jobs_of
 from cryoloom.web.pages.tomogram import slab_facts
 from cryoloom.web.pictures.oblique import oblique_axes
 from cryoloom.web.site import Site
@@ -306,8 +307,15 @@ def test_ctf_page_shows_the_failed_fit_and_leaves_it_out(window: Any, served: Se
     rings = "() => document.querySelector('#rings').getContext('2d').getImageData(0, 0, 300, 300).data.some(v => v > 0 && v < 255)"  # noqa: E501
     assert page.evaluate(rings)
     opened.shot("ctf")
-    page.keyboard.press("x")
+    page.keyboard.press("R")
+    page.wait_for_function("() => document.querySelector('#choice').textContent.includes('rejected')")
     project = served.site.project("HIV-session")
+    own = in_force(project.decisions(), kind="parameter", item="TS_03")
+    assert [(one.target, one.value) for one in own] == [("estimate_ctf.predict_tilts", [8])]
+    assert jobs_of(project.folder)[-1].as_typed == "cryoloom resume --project ."
+    assert "predict_tilts=[8]" in page.text_content("#command")
+    opened.shot("ctf-rejected")
+    page.keyboard.press("x")
     decided = eventually(lambda: in_force(project.decisions(), kind="tilt", item="TS_03"))
     assert [(one.target, one.why) for one in decided] == [("8", "CTF")]
     page.goto(f"{served.origin}{P}/series/TS_03?tilt=8")

@@ -42,7 +42,7 @@ from cryoloom.algorithms.series.gold_shadows import GoldShadows, find_gold
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import UserInputError
+from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Ctf, Sourced, Stack, Tilt, TiltSeries
 
 __all__ = ["EstimateCtfParams", "estimate_ctf"]
@@ -70,6 +70,15 @@ class EstimateCtfParams(StepParams):
         None,
         gt=0,
         description="Edge of the tiles of the spectra. Else 700, or a sixtieth of the defocus if larger.",
+    )
+    refit_tilts: tuple[int, ...] = Field(
+        (),
+        description="Acquisition indices of tilts that are fitted where the others expect their defocus.",
+    )
+    predict_tilts: tuple[int, ...] = Field(
+        (),
+        description="Acquisition indices of tilts whose fit is rejected: their CTF is predicted from the "
+        "other tilts, their images are kept.",
     )
     phase_plate: bool = Field(False, description="Find the phase shift of a phase plate in each exposure.")
     phase_shift_deg: float = Field(
@@ -260,7 +269,7 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         )
         context.figure("n_predicted", 0)
         return series
-    return _with_direction(_with_result(series, tilts, found, context), found, context)
+    return _with_direction(_with_result(series, tilts, found, params, context), found, context)
 
 
 def _fitted(
@@ -285,7 +294,20 @@ def _fitted(
         None if asks_hand else int(known_hand or 0),
         rewhiten,
         fit_phase_shift=params.phase_plate,
+        near_others=_positions(series, tilts, params.refit_tilts),
+        unheeded=_positions(series, tilts, params.predict_tilts),
     )
+
+
+def _positions(series: TiltSeries, tilts: list[Tilt], named: tuple[int, ...]) -> frozenset[int]:
+    """Places in ``tilts`` of tilts that a user named. Raises DataUnfitError for one the series never had."""
+    known = {tilt.acquisition_index for tilt in series.tilts}
+    if unknown := set(named) - known:
+        raise DataUnfitError(
+            f"{series.name} has no tilt of acquisition index {sorted(unknown)}; expected 0 to {max(known)}",
+            series=series.name,
+        )
+    return frozenset(i for i, tilt in enumerate(tilts) if tilt.acquisition_index in named)
 
 
 def _axis_may_turn(series: TiltSeries) -> bool:
@@ -421,7 +443,9 @@ def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:
     return TiltRings(data, tilt.acquisition_index, angle, series.tilt_axis_deg.applied or 0.0)
 
 
-def _with_result(series: TiltSeries, tilts: list[Tilt], found: SeriesFit, context: StepContext) -> TiltSeries:
+def _with_result(
+    series: TiltSeries, tilts: list[Tilt], found: SeriesFit, params: EstimateCtfParams, context: StepContext
+) -> TiltSeries:
     """Put the fits on the tilts, the handedness on the series, and tell figures and curves."""
     ctfs, profiles = [], []
     for one, fit, predicted in zip(found.tilts, found.fits, found.predicted, strict=True):
@@ -446,7 +470,8 @@ def _with_result(series: TiltSeries, tilts: list[Tilt], found: SeriesFit, contex
         ],
     )
     _tell_figures(ctfs, found, thickness, context)
-    silent = [tilt.acquisition_index for tilt, ctf in zip(tilts, ctfs, strict=True) if ctf.predicted]
+    predicted = [tilt.acquisition_index for tilt, ctf in zip(tilts, ctfs, strict=True) if ctf.predicted]
+    silent = [index for index in predicted if index not in params.predict_tilts]
     if silent:
         context.warn(
             f"{series.name}: exposures {silent} show no Thon rings of their own; their defocus is predicted "

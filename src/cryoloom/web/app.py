@@ -23,6 +23,7 @@ from cryoloom.web.pages import (
     graph,
     image_routes,
     live,
+    new_project,
     picks,
     review,
     runs,
@@ -37,6 +38,7 @@ __all__ = ["make_app"]
 
 _ROUTERS = (
     start.router,
+    new_project.router,
     image_routes.router,
     decisions.router,
     series_table.router,

@@ -26,13 +26,18 @@ class Roots:
             raise UserInputError(f"hidden folders and .. are not allowed; expected a path below {allowed}")
         base = self.folders[0] if self.folders else Path.cwd()
         resolved = (path if path.is_absolute() else base / path).resolve()
-        if not any(resolved.is_relative_to(folder.resolve()) for folder in self.folders):
+        if not self.holds(resolved):
             raise UserInputError(
                 f"{text} is outside of {allowed}; start the server with --root FOLDER for more"
             )
         if not resolved.exists():
             raise UserInputError(f"{text} does not exist")
         return resolved
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path lies below one of the folders, links followed."""
+        resolved = path.resolve()
+        return any(resolved.is_relative_to(folder.resolve()) for folder in self.folders)
 
     def listed(self, text: str) -> tuple[Path, list[Path], int]:
         """A folder's path, the folders in it, and the number of files. Raises UserInputError as `checked`."""

@@ -27,6 +27,8 @@ class RunRequest(BaseModel):
     items: tuple[str, ...] = ()
     parameters: dict[str, Any] = {}
     """Those that differ from their defaults."""
+    after: int = Field(0, ge=0)
+    """Number of a started command that this one waits for; 0: it begins at once."""
 
 
 def command_of(request: RunRequest, step: Mapping[str, Any], roots: Roots) -> list[str]:

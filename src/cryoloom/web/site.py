@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from cryoloom.errors import UserInputError
+from cryoloom.store.database import Database
 from cryoloom.web.events import Watcher
 from cryoloom.web.pictures.files_view import FilesView
 from cryoloom.web.pictures.images import ImageShelf
@@ -48,7 +49,7 @@ _TEMPLATES = jinja2.Environment(
 class Site:
     """The projects of a server by the name they have in addresses, and the files it was given."""
 
-    projects: Mapping[str, ProjectView]
+    projects: dict[str, ProjectView]
     shelf: ImageShelf
     files: FilesView | None = None
     roots: Roots = field(default_factory=lambda: Roots(()))
@@ -67,6 +68,12 @@ class Site:
     def review(self, project: ProjectView) -> ReviewIndex:
         """Judged tilts of a project; one index for all pages."""
         return self.indices.setdefault(project.slug, ReviewIndex(project))
+
+    def make_project(self, folder: Path) -> str:
+        """Make an empty project and show it from now on; gives its name in addresses."""
+        folder.mkdir(exist_ok=True)
+        Database.create(folder).close()
+        return _open_project(self.projects, folder, self.shelf)
 
     def project(self, slug: str) -> ProjectView:
         """A project by its name in addresses; raises UserInputError where there is none."""
@@ -88,15 +95,20 @@ def open_projects(folders: Sequence[Path], shelf: ImageShelf) -> dict[str, Proje
     """Open projects; each gets a short name of its own for addresses."""
     found: dict[str, ProjectView] = {}
     for folder in folders:
-        path = folder.absolute()
-        name = path.parent.name if path.name == "project" else path.name
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "project"
-        slug, n = stem, 1
-        while slug in found:
-            n += 1
-            slug = f"{stem}-{n}"
-        found[slug] = ProjectView(path, slug, shelf)
+        _open_project(found, folder, shelf)
     return found
+
+
+def _open_project(opened: dict[str, ProjectView], folder: Path, shelf: ImageShelf) -> str:
+    path = folder.absolute()
+    name = path.parent.name if path.name == "project" else path.name
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "project"
+    slug, n = stem, 1
+    while slug in opened:
+        n += 1
+        slug = f"{stem}-{n}"
+    opened[slug] = ProjectView(path, slug, shelf)
+    return slug
 
 
 def site_of(request: Request) -> Site:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from cryoloom.contract import Step, all_steps, find_step
-from cryoloom.engine.graph.workflow import load_workflow, shipped_workflows
+from cryoloom.engine.graph.workflow import Workflow, load_workflow, shipped_workflows
+from cryoloom.engine.graph.workflow_export import workflow_of_runs
 from cryoloom.engine.history.runs import plan_of_one_step
 from cryoloom.engine.project import Project
 from cryoloom.errors import CryoloomError
+from cryoloom.scipion.workflow_import import import_scipion
+from cryoloom.store.reading import ProjectReader
+from cryoloom.web.graph_layout import laid_out
 
 __all__ = ["answer", "main"]
 
@@ -40,6 +45,12 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
             return _check(find_step(asked["step"]), asked["parameters"])
         if asked["do"] == "preview":
             return _preview(asked)
+        if asked["do"] == "translate":
+            return _translated(asked["text"])
+        if asked["do"] == "export_workflow":
+            folder = Path(asked["project"])
+            with ProjectReader(folder) as reader:
+                return {"yaml": workflow_of_runs(reader, folder.absolute().name).to_yaml()}
     except CryoloomError as error:
         return {"error": str(error)}
     return {"error": f"unknown request {asked['do']!r}"}
@@ -64,9 +75,39 @@ def _workflows() -> list[dict[str, Any]]:
     found = []
     for name in shipped_workflows():
         workflow = load_workflow(name)
-        nodes = [{"name": node.name, "missing": node.is_missing} for node in workflow.steps]
-        found.append({"name": name, "description": workflow.description, "nodes": nodes})
+        found.append({"name": name, "description": workflow.description, **_picture(workflow)})
     return found
+
+
+def _picture(workflow: Workflow) -> dict[str, Any]:
+    """Nodes with the places of their cards, and the lines between them."""
+    number = {node.name: i for i, node in enumerate(workflow.steps)}
+    feeds = {
+        i: [number[name] for source in node.feeds.values() if (name := source.partition(".")[0]) in number]
+        for i, node in enumerate(workflow.steps)
+    }
+    places = laid_out(feeds)
+    return {
+        "nodes": [
+            {"name": node.name, "missing": node.is_missing, "x": places[i].x, "y": places[i].y}
+            for i, node in enumerate(workflow.steps)
+        ],
+        "edges": [[source, i] for i, sources in feeds.items() for source in sources],
+    }
+
+
+def _translated(text: str) -> dict[str, Any]:
+    """A workflow of Scipion, translated, with the list of what was not."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(text)
+        file.flush()
+        imported = import_scipion(file.name)
+    return {
+        "yaml": imported.to_yaml(),
+        "left": [str(one) for one in imported.left],
+        "missing": [node.name for node in imported.workflow.missing],
+        **_picture(imported.workflow),
+    }
 
 
 def _check(step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from cryoloom.steps.estimate_ctf import EstimateCtfParams
 from cryoloom.steps.estimate_slab import EstimateSlabParams
 from cryoloom.steps.pick_by_hand import PickByHandParams
 from cryoloom.steps.pick_on_surfaces import PickOnSurfacesParams
 from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Change, Decision
-from cryoloom.web.drawn.drawn_parameters import changes_for_picks, changes_for_slabs, hand_models
+from cryoloom.web.drawn.drawn_parameters import (
+    changes_for_ctf,
+    changes_for_picks,
+    changes_for_slabs,
+    ctf_choices,
+    hand_models,
+)
 
 SPHERE = {
     "shape": "sphere",
@@ -89,3 +97,23 @@ def test_a_slab_is_told_to_who_measures_it_and_its_tomogram_holds_it() -> None:
     assert given.slab().plane[0] == -80.0
     used = as_events(changes_for_slabs(nodes, decided))
     assert changes_for_slabs(nodes, (*decided, *used)) == []
+
+
+def test_a_tilts_ctf_is_rejected_refitted_and_taken_back() -> None:
+    decided: tuple[Decision, ...] = ()
+
+    def choose(tilts: list[int], how: Any) -> dict[str, Any]:
+        nonlocal decided
+        changes = changes_for_ctf("TS_03", tilts, how, "ctf", decided)
+        decided = (*decided, *as_events(changes))
+        decided = tuple(replace(one, id=i, batch=i) for i, one in enumerate(decided, 1))
+        return {change.target: change.value for change in changes}
+
+    assert choose([8], "predict") == {"ctf.predict_tilts": [8]}
+    assert choose([4, 8], "near") == {"ctf.refit_tilts": [4, 8], "ctf.predict_tilts": []}
+    assert choose([9], "predict") == {"ctf.predict_tilts": [9]}
+    assert ctf_choices("TS_03", "ctf", decided) == {4: "near", 8: "near", 9: "predict"}
+    assert choose([9], "predict") == {}
+    assert choose([4, 8, 9], "own") == {"ctf.refit_tilts": [], "ctf.predict_tilts": []}
+    given = EstimateCtfParams(predict_tilts=[8], refit_tilts=[4])
+    assert (given.predict_tilts, given.refit_tilts) == ((8,), (4,))

@@ -101,8 +101,13 @@ def fit_series(
     *,
     fit_phase_shift: bool = False,
     n_rounds: int = 2,
+    near_others: frozenset[int] = frozenset(),
+    unheeded: frozenset[int] = frozenset(),
 ) -> SeriesFit | None:
     """Fit all exposures together; None where the series as a whole shows no rings.
+
+    near_others : positions in ``tilts`` of exposures that are fitted where the others expect them, whatever
+    else their rings may say. unheeded : those whose rings do not count; they get what the others predict.
 
     handedness : +1 or -1 if known; otherwise the likelier one. rewhiten : (position in ``tilts``,
     (tile, sector, ring) modulation) -> data with the background fitted beside the rings. fit_phase_shift :
@@ -133,6 +138,8 @@ def fit_series(
             rewhiten,
             fit_phase_shift,
             n_rounds,
+            near_others,
+            unheeded,
         )
 
     found = fitted(likelier)
@@ -153,6 +160,8 @@ def _fit_with(
     rewhiten: Callable[[int, NDArray[np.float64]], RingData] | None,
     fit_phase_shift: bool,
     n_rounds: int,
+    near_others: frozenset[int],
+    unheeded: frozenset[int],
 ) -> SeriesFit | None:
     """Fit with the handedness of ``model``, from the `_grid_gains` of the search."""
     prior, prior_sd, jitter = np.full(len(tilts), centre), np.full(len(tilts), 2500.0), 1000.0
@@ -176,7 +185,10 @@ def _fit_with(
         replace(tilt, data=replace(tilt.data, phase_shift_deg=tilt.data.phase_shift_deg % 180.0))
         for tilt in tilts
     ]
-    seen = [is_seen(fit) for fit in fits]
+    for i in sorted(near_others):
+        mean, sd = prior[i : i + 1], prior_sd[i : i + 1]
+        fits[i] = _refine_all([tilts[i]], model, list(mean), mean, sd)[1][0]
+    seen = [is_seen(fit) and i not in unheeded for i, fit in enumerate(fits)]
     if sum(fit.gain for fit, ok in zip(fits, seen, strict=True) if ok) < CERTAIN_GAIN:
         return None
     final = [

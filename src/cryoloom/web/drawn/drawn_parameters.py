@@ -7,14 +7,24 @@ and nothing else, is made anew by the next `resume`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from cryoloom.store.current import own_parameters_of
 from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Change, Decision, in_force
 
-__all__ = ["changes_for_picks", "changes_for_slabs", "hand_models"]
+__all__ = [
+    "CtfChoice",
+    "changes_for_ctf",
+    "changes_for_picks",
+    "changes_for_slabs",
+    "ctf_choices",
+    "hand_models",
+]
 
+CtfChoice = Literal["near", "predict", "own"]
+"""Fit a tilt where the others expect it, take what they predict, or what its own rings say."""
+_CTF_PARAMETERS = {"near": "refit_tilts", "predict": "predict_tilts"}
 _SHAPES = {"membrane": "open"}  # as the steps call it
 _MARGIN_ANGSTROM = 200.0  # of ice shown above and below a slab
 
@@ -37,6 +47,26 @@ def changes_for_slabs(nodes: Sequence[CurrentNode], decisions: Sequence[Decision
                 thick = slab["thickness_angstrom"] + 2 * (off + _MARGIN_ANGSTROM)
                 wanted[one.item, node.name, "thickness_angstrom"] = round(thick, 1)
     return _changes(wanted, decisions)
+
+
+def ctf_choices(series: str, node: str, decisions: Sequence[Decision]) -> dict[int, CtfChoice]:
+    """How users want CTFs of a series to be found, by acquisition index; node : that of estimate_ctf."""
+    own = own_parameters_of(in_force(decisions)).get((series, node), {})
+    choices: tuple[CtfChoice, ...] = ("near", "predict")
+    return {index: how for how in choices for index in own.get(_CTF_PARAMETERS[how], ())}
+
+
+def changes_for_ctf(
+    series: str, tilts: Sequence[int], how: CtfChoice, node: str, decisions: Sequence[Decision]
+) -> list[Change]:
+    """Parameters of estimate_ctf that treat these tilts of a series so, and its others as before."""
+    chosen = {**ctf_choices(series, node, decisions), **dict.fromkeys(tilts, how)}
+    wanted = {
+        (series, node, parameter): sorted(index for index, one in chosen.items() if one == kind)
+        for kind, parameter in _CTF_PARAMETERS.items()
+    }
+    now = own_parameters_of(in_force(decisions)).get((series, node), {})
+    return [one for one in _changes(wanted, decisions) if one.value or one.target.split(".")[1] in now]
 
 
 def changes_for_picks(

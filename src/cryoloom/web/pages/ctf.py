@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from cryoloom.errors import UserInputError
+from cryoloom.store.decisions import Author
+from cryoloom.web.drawn.drawn_parameters import CtfChoice, changes_for_ctf, ctf_choices
+from cryoloom.web.job import start_job
+from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.review_index import JudgedSeries, ReviewIndex
 from cryoloom.web.site import page, project_of, site_of
@@ -73,6 +80,41 @@ def ctf_json(request: Request, name: str) -> dict[str, Any]:
     return ctf_facts(project_of(request), name)
 
 
+class FitRequest(BaseModel):
+    """How the CTF of some tilts is to be found."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    tilts: tuple[int, ...] = Field(min_length=1, max_length=500)
+    how: CtfChoice
+
+
+@router.post("/ctf/{name}/fit")
+def fit_again(request: Request, name: str, wanted: FitRequest) -> dict[str, Any]:
+    """Fit tilts again near the others, or reject their fits; images are kept, other series untouched."""
+    project = project_of(request)
+    known = project.acquisition_indices(name)
+    if unknown := sorted(set(wanted.tilts) - known):
+        raise UserInputError(f"{name} has no tilt of acquisition index {unknown}")
+    node = _node_of(project)
+    if node is None:
+        raise UserInputError(
+            "the workflow has no estimate_ctf; CTFs that were imported cannot be fitted again"
+        )
+    changes = changes_for_ctf(name, wanted.tilts, wanted.how, node, project.decisions())
+    if not changes:
+        raise UserInputError("these tilts are treated so already")
+    why = {"near": "fitted near the others", "predict": "fit rejected", "own": "own fit"}[wanted.how]
+    project.decide(changes, Author(getpass.getuser(), request.state.role, "web: ctf"), why)
+    return job_facts(
+        start_job(project.folder, f"CTF of {name}", ["resume", "--project", "."], getpass.getuser())
+    )
+
+
+def _node_of(project: ProjectView) -> str | None:
+    """Name of the node that estimates CTFs."""
+    return next((node.name for node in project.current_nodes() if node.step == "estimate_ctf"), None)
+
+
 def ctf_facts(project: ProjectView, name: str) -> dict[str, Any]:
     """Rows and fitted curves of one series."""
     view = project.series(name)
@@ -88,4 +130,5 @@ def ctf_facts(project: ProjectView, name: str) -> dict[str, Any]:
         "handedness": hand,
         "handedness_gain_nats": view.figure("handedness_gain_nats"),
         "run": run,
+        "choices": ctf_choices(name, _node_of(project) or "", project.decisions()),
     }

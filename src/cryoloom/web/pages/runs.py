@@ -155,7 +155,8 @@ def start_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
     if checked["errors"]:
         told = "; ".join(f"{name}: {text}" for name, text in checked["errors"].items())
         raise UserInputError(f"{wanted.step} cannot run like this: {told}")
-    job = start_job(project.folder, wanted.step, command_of(wanted, step, site.roots), getpass.getuser())
+    command = command_of(wanted, step, site.roots)
+    job = start_job(project.folder, wanted.step, command, getpass.getuser(), after=wanted.after)
     return job_facts(job)
 
 

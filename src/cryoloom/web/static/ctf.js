@@ -1,6 +1,6 @@
 /** CTF: small multiples of all series, worst fit first; one series with points, model, profile and rings. */
 
-import { addKeys, attempt, base, follow, get, make, pageData } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
 import { Plot } from "./plot.js";
 import { decideTilts, withDecisions } from "./tilt-decisions.js";
 
@@ -134,20 +134,41 @@ function rings(curve, row) {
 
 function says() {
   const n = chosen.length || 1;
-  for (const id of ["exclude", "keep"]) byId(id).disabled = !isOwner || !rows.length;
+  const picked = selected();
+  const words = { near: "is fitted where the others expect it", predict: "is predicted from the others: its fit is rejected" };
+  const row = rows[at];
+  const how = row && facts.choices[row.acquisition_index];
+  byId("choice").textContent = row ? `tilt ${row.tilt_deg.toFixed(1)}°: ${row.predicted ? "the CTF is predicted" : `fits to ${row.fit_resolution_angstrom?.toFixed(1) ?? "?"} Å`}${how ? `; by decision it ${words[how]}` : ""}` : "";
+  byId("command").textContent = picked.length ? `cryoloom run estimate_ctf --project . ${facts.run ? `--like ${facts.run} ` : ""}--item '${facts.name.replaceAll("'", "'\\''")}' --set 'predict_tilts=[${picked.map((one) => one.acquisition_index)}]'` : "";
+  for (const id of ["exclude", "keep", "near", "predict"]) byId(id).disabled = !isOwner || !rows.length;
   byId("exclude").title = `Leave ${n} tilt${n > 1 ? "s" : ""} out (x)`;
+}
+
+/** Rows of the selected points, else of the present one. */
+const selected = () => (chosen.length ? chosen.map((i) => rows[i]) : rows[at] ? [rows[at]] : []);
+
+/** Fit the selected tilts again near the others, reject their fits, or (again) take their own. */
+async function fitAgain(how) {
+  const picked = selected();
+  if (!isOwner || !picked.length) return;
+  const isSo = picked.every((row) => facts.choices[row.acquisition_index] === how);
+  const tilts = picked.map((row) => row.acquisition_index);
+  const job = await attempt(() => send(`${base}/ctf/${encodeURIComponent(facts.name)}/fit`, { tilts, how: isSo ? "own" : how }));
+  if (!job) return;
+  tell(`Started: ${job.command}`);
+  await refresh();
 }
 
 async function decide(keep) {
   if (!isOwner || !rows.length) return;
-  const picked = chosen.length ? chosen.map((i) => rows[i]) : [rows[at]];
+  const picked = selected();
   await decideTilts(facts.name, picked, keep, keep ? "kept on the CTF page" : reasons[5], "ctf", () => {
     defocus.draw();
     resolution.draw();
   });
 }
 
-follow(async () => {
+const refresh = follow(async () => {
   grid = (await get(`${base}/ctf/grid.json`).catch(() => null)) ?? grid;
   drawGrid();
   if (facts) await open(facts.name);
@@ -161,6 +182,8 @@ const stepSeries = (by) => {
 
 byId("exclude").addEventListener("click", () => decide(false));
 byId("keep").addEventListener("click", () => decide(true));
+byId("near").addEventListener("click", () => fitAgain("near"));
+byId("predict").addEventListener("click", () => fitAgain("predict"));
 byId("sort").addEventListener("change", drawGrid);
 addKeys([
   { key: "ArrowRight", does: "next tilt", run: () => go(at + 1) },
@@ -170,6 +193,7 @@ addKeys([
   { key: "x", does: "leave the selected tilts out", run: () => void decide(false) },
   { key: "c", does: "keep the selected tilts", run: () => void decide(true) },
   { key: " ", does: "leave out or keep", run: () => void decide(Boolean(rows[at]?.excluded)) },
-  { key: "r", does: "refit with other parameters", run: () => location.assign(byId("refit").href) },
+  { key: "r", does: "fit the selected tilts again near the others", run: () => void fitAgain("near") },
+  { key: "R", does: "reject their fits, keep their images", run: () => void fitAgain("predict") },
 ]);
 await open(address.get("series") && grid.some((one) => one.series === address.get("series")) ? address.get("series") : grid[0].series);

@@ -24,6 +24,11 @@ document.getElementById("refresh")?.addEventListener("click", async (event) => {
   const job = await attempt(() => send(`${base}/resume`));
   if (job) tell(`Started: ${job.command}`);
 });
+document.getElementById("export")?.addEventListener("change", async ({ target }) => {
+  const job = await attempt(() => send(`${base}/export`, { format: target.value }));
+  if (job) tell(`Started: the results are written into ${job.to}.`);
+  target.value = "";
+});
 addKeys([
   { key: "ArrowRight", does: "next run", run: () => move(1) },
   { key: "ArrowLeft", does: "previous run", run: () => move(-1) },

@@ -150,7 +150,7 @@ function request() {
     if (!same(value, field.initial) || required(name)) parameters[name] = value;
   }
   const links = Object.fromEntries([...inputs].filter(([role]) => role !== "input").map(([role, select]) => [role, select.value]));
-  return { step: step.name, input: inputs.get("input")?.value || null, links, items: items ? [...items.selectedOptions].map((one) => one.value) : [], parameters };
+  return { after: Number(byId("after").value), step: step.name, input: inputs.get("input")?.value || null, links, items: items ? [...items.selectedOptions].map((one) => one.value) : [], parameters };
 }
 
 function changed() {
@@ -195,11 +195,19 @@ async function start() {
   byId("start").disabled = false;
 }
 
+/** Commands that have not ended yet can be waited for. */
+async function offerToWait() {
+  const open = (await get(`${base}/jobs.json`).catch(() => [])).filter((job) => ["running", "queued"].includes(job.state));
+  byId("after").append(...open.map((job) => make("option", { value: String(job.number) }, `${job.number} ${job.title}`)));
+  byId("after-row").hidden = !open.length;
+}
+
 byId("start").addEventListener("click", start);
 byId("search").addEventListener("input", () => catalogue && drawSteps());
 byId("all").addEventListener("change", showAll);
 form.addEventListener("submit", (event) => event.preventDefault());
 addKeys([{ key: "/", does: "find a step", run: () => byId("search").focus() }, { key: "Enter", does: "start", run: () => (step ? start() : false) }]);
+offerToWait();
 catalogue = await attempt(() => get(`${base}/steps.json`));
 if (catalogue) {
   drawSteps();

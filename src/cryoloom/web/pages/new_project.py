@@ -1,0 +1,135 @@
+"""A new project: choose raw data, see what they tell, choose a workflow or drop Scipion's, start."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from cryoloom.errors import UserInputError
+from cryoloom.web.job import start_job
+from cryoloom.web.raw_data import look_at
+from cryoloom.web.site import page, project_of, site_of
+
+__all__ = ["router"]
+
+router = APIRouter()
+_LARGEST_UPLOAD = 10_000_000
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Upload(_Frozen):
+    """A workflow as Scipion exports it."""
+
+    text: str = Field(max_length=_LARGEST_UPLOAD)
+
+
+class NewProject(_Frozen):
+    """What is to be made of which data."""
+
+    raw: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,80}$")
+    """Of the folder, made beside the raw data unless they may not be written there."""
+    parent: str = ""
+    workflow: str = Field("tomogram", pattern=r"^[a-z][a-z0-9_]*$")
+    yaml: str = Field("", max_length=_LARGEST_UPLOAD)
+    """A translated workflow; it takes the place of the named one."""
+
+
+@router.get("/new-project")
+def new_project_page(request: Request) -> Response:
+    """The page."""
+    roots = site_of(request).root_names()
+    return page(request, "new_project", name="new-project", data={"roots": roots})
+
+
+@router.get("/folders.json")
+def folders(request: Request, path: str = "") -> dict[str, Any]:
+    """Folders that may be chosen."""
+    here, inside, n_files = site_of(request).roots.listed(path)
+    return {"path": str(here), "folders": [str(folder) for folder in inside], "n_files": n_files}
+
+
+@router.get("/raw.json")
+def raw_data(request: Request, path: str) -> dict[str, Any]:
+    """What a folder of raw data tells."""
+    roots = site_of(request).roots
+    folder = roots.checked(path)
+    if not folder.is_dir():
+        raise UserInputError(f"{path} is no folder")
+    return look_at(folder, roots.holds)
+
+
+@router.get("/workflows.json")
+def workflows(request: Request) -> list[dict[str, Any]]:
+    """Workflows that come with the package, with the places of their cards."""
+    found: list[dict[str, Any]] = site_of(request).catalogue.catalogue()["workflows"]
+    return found
+
+
+@router.post("/workflows/translate")
+def translate(request: Request, upload: Upload) -> dict[str, Any]:
+    """A workflow of Scipion as one of ours, and what was not translated; nothing is kept."""
+    return site_of(request).catalogue.ask({"do": "translate", "text": upload.text})
+
+
+@router.post("/new-project")
+def make_project(request: Request, wanted: NewProject) -> dict[str, Any]:
+    """Make the project and start its workflow; gives the name it has in addresses."""
+    site = site_of(request)
+    raw = site.roots.checked(wanted.raw)
+    parent = site.roots.checked(wanted.parent) if wanted.parent else raw.parent
+    folder = site.roots.checked(str(parent)) / wanted.name
+    workflow = _workflow_file(folder, wanted)
+    if folder.exists() and any(folder.iterdir()):
+        raise UserInputError(f"{folder} exists and is not empty; choose another name")
+    slug = site.make_project(folder)
+    if wanted.yaml:
+        (folder / "workflow.yaml").write_text(wanted.yaml)
+    command = ["process", str(raw), "--project", ".", "--workflow", workflow]
+    start_job(folder, f"process {raw.name}", command, getpass.getuser())
+    return {"slug": slug}
+
+
+def _workflow_file(folder: Path, wanted: NewProject) -> str:
+    return str(folder / "workflow.yaml") if wanted.yaml else wanted.workflow
+
+
+class ExportRequest(_Frozen):
+    """Results for another program."""
+
+    format: str = Field(pattern=r"^[a-z0-9]{2,20}$")
+    name: str = Field("", max_length=60)
+
+
+@router.post("/p/{project}/export")
+def export(request: Request, wanted: ExportRequest) -> dict[str, Any]:
+    """Write the current results below ``exports/`` of the project, as another program reads them."""
+    project = project_of(request)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted.name).strip("-") or wanted.format
+    number = 1
+    while (target := project.folder / "exports" / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    command = ["export", "--project", ".", "--format", wanted.format, "--to", str(target)]
+    job = start_job(project.folder, f"export to {wanted.format}", command, getpass.getuser())
+    return {"number": job.number, "command": job.as_typed, "to": str(target.relative_to(project.folder))}
+
+
+@router.get("/p/{project}/workflow.yaml")
+def workflow_file(request: Request) -> Response:
+    """All that the project did, as a workflow for other data."""
+    project = project_of(request)
+    answer = site_of(request).catalogue.ask({"do": "export_workflow", "project": str(project.folder)})
+    headers = {
+        "content-disposition": f'attachment; filename="{project.slug}.yaml"',
+        "cache-control": "no-store",
+    }
+    return Response(answer["yaml"], media_type="text/yaml", headers=headers)
