@@ -470,8 +470,8 @@ def _with_result(
         ],
     )
     _tell_figures(ctfs, found, thickness, context)
-    predicted = [tilt.acquisition_index for tilt, ctf in zip(tilts, ctfs, strict=True) if ctf.predicted]
-    silent = [index for index in predicted if index not in params.predict_tilts]
+    unseen = [tilt.acquisition_index for tilt, ctf in zip(tilts, ctfs, strict=True) if ctf.predicted]
+    silent = [index for index in unseen if index not in params.predict_tilts]
     if silent:
         context.warn(
             f"{series.name}: exposures {silent} show no Thon rings of their own; their defocus is predicted "
