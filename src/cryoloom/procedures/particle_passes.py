@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
 from cryoloom.algorithms.averaging.maps import radial_terms
@@ -35,6 +36,7 @@ from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.array_files import open_arrays, write_arrays
+from cryoloom.geometry.orientation_grid import z_axis_to
 from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.model import Average, FscCurve, ParticleRows, Particles, Stack, TiltSeries
 
@@ -208,6 +210,7 @@ class SeriesWorker:
         self._gains: dict[int, NDArray[np.float32]] = {}
         self._layout: BoxLayout | None = None
         self._n_orders = 0
+        self._set_aside: NDArray[np.int64] | None = None
 
     @property
     def image_pixel_angstrom(self) -> float:
@@ -244,8 +247,29 @@ class SeriesWorker:
             self.n_visible[mine] = made["n_visible"]
         if self.rows.half is None:
             raise DataUnfitError("particles have no halves; assign them before they are averaged")
+        self._refuse_hidden()
         shown = self.n_visible >= self.min_tilts
         self.rows = replace(self.rows, half=np.where(shown, self.rows.half, 0))
+
+    def _refuse_hidden(self) -> None:
+        """Raise DataUnfitError where no particle can be used, with what the images cover."""
+        shown, n = self.n_visible, self.rows.n
+        used = np.zeros(n, bool) if self.rows.half is None else self.rows.half > 0
+        if not (shown > 0).any():
+            stack = image_stack(self.series[0])
+            reach = [0.5 * size * stack.pixel_size_angstrom for size in stack.images.shape[:0:-1]]
+            farthest = np.abs(self.rows.positions_xyz_angstrom).max(axis=0)
+            raise DataUnfitError(
+                f"none of {n} particles lies inside an image: positions reach {farthest[0]:.0f}, "
+                f"{farthest[1]:.0f} and {farthest[2]:.0f} A from the centre in x, y and z, images of "
+                f"{self.series[0].name} {reach[0]:.0f} A in x and {reach[1]:.0f} A in y; were they "
+                "counted from a corner, or in pixels of another binning?"
+            )
+        if not (used & (shown >= self.min_tilts)).any():
+            raise DataUnfitError(
+                f"no particle is shown by {self.min_tilts} tilts: at most {shown.max()} show one; lower "
+                "min_tilts, or keep more tilts"
+            )
 
     @property
     def poses(self) -> list[Poses]:
@@ -278,6 +302,44 @@ class SeriesWorker:
             if order.kind == "local_refine":
                 self.tilt_terms[self.series[i].name] = result.terms.sum(axis=0)
                 self._gains[i] = self._gain(result.noise)
+
+    def scatter(self, rng: np.random.Generator) -> None:
+        """Give every particle a random orientation, about its own direction if it has one, and no shift."""
+        rotations = Rotation.random(self.rows.n, rng).as_matrix()
+        directions = self.rows.prior_directions
+        if self.use_directions and directions is not None:
+            known = np.isfinite(directions).all(axis=1)
+            azimuth = rng.uniform(0.0, 360.0, int(known.sum()))
+            rotations[known] = z_axis_to(directions[known], azimuth)
+        self.rows = replace(self.rows, rotations=rotations)
+        self._shifts = np.zeros_like(self._shifts)
+
+    def use_at_most(self, n: int, rng: np.random.Generator) -> None:
+        """Work with a random part of the particles until `use_all`."""
+        self.use_all()
+        half = self.rows.half
+        if half is None or np.count_nonzero(half) <= n:
+            return
+        self._set_aside = half
+        chosen = rng.choice(np.flatnonzero(half), n, replace=False)
+        used = np.zeros_like(half)
+        used[chosen] = half[chosen]
+        self.rows = replace(self.rows, half=used)
+
+    def use_all(self) -> None:
+        """Work with all particles."""
+        if self._set_aside is not None:
+            self.rows = replace(self.rows, half=self._set_aside)
+            self._set_aside = None
+
+    def kept_poses(self) -> tuple[Array, Array]:
+        """Present rotations and shifts, for `restore`."""
+        return self.rows.rotations.copy(), self._shifts.copy()
+
+    def restore(self, poses: tuple[Array, Array]) -> None:
+        """Take kept rotations and shifts up again."""
+        self.rows = replace(self.rows, rotations=poses[0].copy())
+        self._shifts = poses[1].copy()
 
     def drop_weak(self, least_scale: float) -> None:
         """Take particles out of their half whose strength is less than a part of the median's."""

@@ -160,7 +160,12 @@ def extract_images(
             continue  # `usable_tilts` leaves none of these
         matrices.append(pose.matrix * pose.magnification)
         heights = beam_coordinate(positions_xyz_angstrom, pose.matrix[None])[0] * hand
-        image = contrast_image(images[tilt.section])
+        try:
+            image = contrast_image(images[tilt.section])
+        except DataUnfitError as error:
+            raise DataUnfitError(
+                f"tilt {tilt.acquisition_index} of {series.name}: {error}", series=series.name
+            ) from error
         noise = _noise_power(image, layout)
         place, inside = places_in_tilt(pose, positions_xyz_angstrom, (image.shape[0], image.shape[1]), layout)
         visible[:, t] = inside
@@ -220,10 +225,12 @@ def contrast_image(image: NDArray[np.float32]) -> torch.Tensor:
     """
     values = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
     if not bool(torch.isfinite(values).all()):
-        raise DataUnfitError("an image holds values that are not finite; expected numbers")
+        raise DataUnfitError(
+            "the image holds values that are not finite; exclude the tilt or import it again"
+        )
     mean, deviation = float(values.mean()), float(values.std())
     if deviation == 0:
-        raise DataUnfitError("an image is constant; exclude its tilt")
+        raise DataUnfitError("the image is constant; exclude the tilt")
     return (values - mean) / (mean if mean > deviation else deviation)
 
 

@@ -1,0 +1,260 @@
+"""A first map from particles alone: annealed maximum likelihood from random orientations.
+
+Particles get random orientations (about the direction they were picked with, where they have one), and the
+average of those is the first reference: it has the particles' radial density, and chance bumps. Then all
+orientations are searched again and again while the likelihood's exponent rises from 0.05 to 1: at first
+hundreds of orientations share a particle, at last one. No symmetry is imposed: imposed at the start, it holds
+the poses in a wrong frame. Several starts compete by how well each half's map explains the other half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.averaging.evaluation import HalfMaps, particle_mask
+from cryoloom.algorithms.averaging.maps import low_pass
+from cryoloom.algorithms.averaging.particle_images import BoxLayout
+from cryoloom.algorithms.averaging.passes import SearchGrid
+from cryoloom.algorithms.averaging.pose_search import shift_grid
+from cryoloom.algorithms.averaging.reconstruction import (
+    FourierSums,
+    Insertion,
+    prior_precision,
+    symmetrised,
+)
+from cryoloom.algorithms.averaging.refinement import PassOrder, Worker
+from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.orientation_grid import rotation_grid
+from cryoloom.geometry.rotations import rotation_from_vector
+from cryoloom.geometry.symmetry import symmetry_matrices
+
+__all__ = ["Annealed", "AnnealingRecord", "AnnealingSettings", "AnnealingWorker", "anneal", "search_once"]
+
+Array = NDArray[np.float64]
+
+# All gain comes at an exponent of 0.3 and more: few cold starts, six passes at 1.
+_EXPONENTS = (0.05, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+_INSERT_BEYOND = 1.4
+
+
+@dataclass(frozen=True, slots=True)
+class AnnealingSettings:
+    """What decides a first map."""
+
+    diameter_angstrom: float
+    first_band_angstrom: float
+    last_band_angstrom: float
+    n_starts: int = 4
+    shift_range_angstrom: float = 12.0
+    step_deg: float = 15.0
+    most_particles: int = 400
+    """Of each start; the best one goes on with all."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnealingRecord:
+    """One pass of one start."""
+
+    start: int
+    exponent: float
+    band_angstrom: float
+    n_effective: float
+    log_likelihood: float
+
+
+@dataclass(frozen=True, slots=True)
+class Annealed:
+    """The best start's map, and how every start explained what its map was not made of, per particle."""
+
+    map: torch.Tensor
+    sums: FourierSums
+    voxel_angstrom: float
+    layout: BoxLayout
+    held_out_log_likelihood: tuple[float, ...]
+    history: tuple[AnnealingRecord, ...]
+
+
+class AnnealingWorker(Worker, Protocol):
+    """A worker whose poses can be set."""
+
+    def scatter(self, rng: np.random.Generator) -> None:
+        """Give every particle a random orientation, about its own direction if it has one, and no shift."""
+
+    def use_at_most(self, n: int, rng: np.random.Generator) -> None:
+        """Work with a random part of the particles until `use_all`."""
+
+    def use_all(self) -> None:
+        """Work with all particles."""
+
+    def kept_poses(self) -> tuple[Array, Array]:
+        """Present rotations and shifts, for `restore`."""
+
+    def restore(self, poses: tuple[Array, Array]) -> None:
+        """Take kept rotations and shifts up again."""
+
+
+def anneal(
+    worker: AnnealingWorker,
+    settings: AnnealingSettings,
+    rng: np.random.Generator,
+    tell: Callable[[AnnealingRecord], None] = lambda record: None,
+) -> Annealed:
+    """The best of several first maps."""
+    layout = worker.layout(
+        max(settings.last_band_angstrom / _INSERT_BEYOND, 2.05 * worker.image_pixel_angstrom)
+    )
+    worker.extract(layout)
+    history: list[AnnealingRecord] = []
+
+    def note(record: AnnealingRecord) -> None:
+        history.append(record)
+        tell(record)
+
+    best: tuple[float, tuple[Array, Array], torch.Tensor] | None = None
+    scores = []
+    for start in range(settings.n_starts):
+        worker.use_at_most(settings.most_particles, rng)
+        worker.scatter(rng)
+        mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
+        highest = float(layout.plane.radius[-1])
+        sums = _total([result.halves for result in worker.run(PassOrder("insert", None, 0.0, highest))])
+        reference = _filtered(sums, layout, mask, settings.first_band_angstrom)
+        halves = (reference, reference)
+        for i, exponent in enumerate(_EXPONENTS):
+            part = i / (len(_EXPONENTS) - 1)
+            band = (
+                settings.first_band_angstrom
+                * (settings.last_band_angstrom / settings.first_band_angstrom) ** part
+            )
+            reference, halves = search_once(
+                worker, reference, layout, settings, rng, band, exponent, start, note
+            )
+        score = _held_out(worker, halves, layout, settings, rng)
+        scores.append(score)
+        if best is None or score > best[0]:
+            best = (score, worker.kept_poses(), reference)
+    if best is None:
+        raise ValueError("expected at least one start")
+    worker.use_all()
+    worker.restore(best[1])
+    reference = best[2]
+    for _ in range(2):
+        reference, _ = search_once(
+            worker, reference, layout, settings, rng, settings.last_band_angstrom, 1.0, -1, note
+        )
+    highest = float(layout.plane.radius[-1])
+    sums = _total([result.halves for result in worker.run(PassOrder("insert", None, 0.0, highest))])
+    both = _joined(sums)
+    return Annealed(reference, both, layout.pixel_size_angstrom, layout, tuple(scores), tuple(history))
+
+
+def search_once(
+    worker: Worker,
+    reference: torch.Tensor,
+    layout: BoxLayout,
+    settings: AnnealingSettings,
+    rng: np.random.Generator,
+    band: float,
+    exponent: float,
+    start: int,
+    tell: Callable[[AnnealingRecord], None],
+    group: str = "C1",
+) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """Search all orientations once against one map; the map that comes of it, and its halves."""
+    rotations = rotation_grid(settings.step_deg, symmetry_matrices(group))
+    if group == "C1":
+        # Another grid every time, so that no pose is drawn to the same places.
+        rotations = rotation_from_vector(rng.normal(0.0, 2.0, (1, 3)))[0] @ rotations
+    step = max(2.0, band / 6.0)
+    shifts = shift_grid(min(settings.shift_range_angstrom, 1.01 * step), step)
+    highest = min(_INSERT_BEYOND * layout.plane.box_angstrom / band, float(layout.plane.radius[-1]))
+    order = PassOrder(
+        "search", (reference, reference), band, highest, SearchGrid(rotations, shifts, exponent)
+    )
+    made, effective, likelihood = [], [], []
+    for result, poses in zip(worker.run(order), worker.poses, strict=True):
+        made.append(result.halves)
+        used = poses.half > 0
+        effective.append(result.n_effective[used])
+        likelihood.append(result.log_likelihood[used])
+    sums = _total(made)
+    record = AnnealingRecord(
+        start,
+        exponent,
+        band,
+        float(np.median(np.concatenate(effective))),
+        float(np.mean(np.concatenate(likelihood))),
+    )
+    tell(record)
+    mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
+    voxel = layout.pixel_size_angstrom
+    halves = tuple(
+        low_pass(half.map(_precision(sums, mask, voxel, half)) * mask, voxel, band) for half in sums
+    )
+    return _filtered(sums, layout, mask, band, group), (halves[0], halves[1])
+
+
+def _held_out(
+    worker: Worker,
+    halves: tuple[torch.Tensor, torch.Tensor],
+    layout: BoxLayout,
+    settings: AnnealingSettings,
+    rng: np.random.Generator,
+) -> float:
+    """Mean log-likelihood of each half's particles under the other half's map."""
+    rotations = rotation_grid(settings.step_deg)
+    band = settings.last_band_angstrom
+    grid = SearchGrid(rotations, shift_grid(0.0, 1.0))
+    order = PassOrder("search", (halves[1], halves[0]), band, 2.0, grid)
+    kept = [
+        (poses.half, result.log_likelihood)
+        for poses, result in zip(worker.poses, worker.run(order), strict=True)
+    ]
+    return float(np.mean(np.concatenate([likelihood[half > 0] for half, likelihood in kept])))
+
+
+def _total(parts: Sequence[tuple[Insertion, Insertion]]) -> tuple[FourierSums, FourierSums]:
+    if not parts:
+        raise DataUnfitError("there is no series with particles to average")
+    first, second = parts[0]
+    for one, other in parts[1:]:
+        first.add(one)
+        second.add(other)
+    return first.sums(), second.sums()
+
+
+def _joined(sums: tuple[FourierSums, FourierSums]) -> FourierSums:
+    first, second = sums
+    return FourierSums(first.box_px, first.highest, first.data + second.data, first.weights + second.weights)
+
+
+def _precision(
+    sums: tuple[FourierSums, FourierSums], mask: torch.Tensor, voxel: float, of: FourierSums
+) -> Array:
+    """Prior of one half's map, or of both together, from what the halves agree on."""
+    correlation = HalfMaps.of_sums(sums, voxel).correlation(mask)
+    n = int(of.highest) + 1
+    curve = np.full(n, correlation[-1])
+    curve[: min(n, len(correlation))] = correlation[:n]
+    return prior_precision(of.shell_weights(), np.clip(curve, 0.01, None))
+
+
+def _filtered(
+    sums: tuple[FourierSums, FourierSums],
+    layout: BoxLayout,
+    mask: torch.Tensor,
+    band: float,
+    group: str = "C1",
+) -> torch.Tensor:
+    """Map of both halves, masked and low-passed to a band."""
+    voxel, both = layout.pixel_size_angstrom, _joined(sums)
+    density = both.map(_precision(sums, mask, voxel, both)) * mask
+    if group != "C1":
+        density = symmetrised(density, group)
+    return low_pass(density, voxel, band)

@@ -1,0 +1,142 @@
+"""Rotational symmetry of a map: where a point group's axes lie, and whether the map has them.
+
+A map is compared with itself turned by the group's rotations, without its radial mean: a shell is like itself
+under any rotation. About one axis a cylinder is so too; what counts is how much of the part that changes
+under other angles comes back at the group's. One placing of the axes must be far better than all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
+
+from cryoloom.algorithms.averaging.shell_correlation import non_radial
+from cryoloom.geometry.orientation_grid import half_sphere_directions, rotation_grid, z_axis_to
+from cryoloom.geometry.rotations import rotation_from_vector
+from cryoloom.geometry.symmetry import symmetry_matrices
+
+__all__ = ["SymmetryFit", "best_axes", "fit_symmetry", "turned_map"]
+
+Array = NDArray[np.float64]
+
+_STEP_DEG, _MOST_POINTS = 10.0, 6000
+_N_ANGLES, _MOST_AXES = 11, 8
+
+
+@dataclass(frozen=True, slots=True)
+class SymmetryFit:
+    """How a group lies in a map: ``rotation`` (3, 3) takes the group's frame to the map's.
+
+    ``correlation`` is that of the map with itself, mean over the group's rotations but the identity;
+    ``cylindrical`` that under other angles about the same axes; ``significance`` how far the correlation lies
+    above the placings of a coarse grid, in their standard deviations.
+    """
+
+    group: str
+    rotation: Array
+    correlation: float
+    significance: float
+    cylindrical: float = 0.0
+
+    @property
+    def likeness(self) -> float:
+        """Part of what other angles change that the group's rotations bring back; 1 is perfect."""
+        return (self.correlation - self.cylindrical) / max(1.0 - self.cylindrical, 1e-6)
+
+
+def fit_symmetry(density: torch.Tensor, radius_px: float, group: str) -> SymmetryFit:
+    """Where a point group's axes fit a map ``(n, n, n)`` best, about index ``n // 2``."""
+    operators = symmetry_matrices(group)
+    if len(operators) == 1:
+        return SymmetryFit(group, np.eye(3), 1.0, 0.0)
+    likeness = _SelfLikeness(density, radius_px)
+    if group.strip().upper().startswith("C"):
+        # The axis alone matters.
+        placings = z_axis_to(half_sphere_directions(_STEP_DEG / 1.5))
+    else:
+        placings = rotation_grid(_STEP_DEG, operators)
+    # Generators would do for a perfect map; a few operators judge the grid, all of them the best.
+    few = operators[1:4]
+    scores = np.array([likeness.mean(placing, few, every=3) for placing in placings])
+    best, correlation = np.eye(3), -1.0
+    for i in np.argsort(-scores)[:4]:
+        found = minimize(
+            lambda vector, start=placings[i]: -likeness.mean(rotation_from_vector(vector) @ start, operators),
+            np.zeros(3),
+            method="Nelder-Mead",
+            options={"initial_simplex": np.vstack([np.zeros(3), 0.1 * np.eye(3)]), "maxiter": 60},
+        )
+        if -found.fun > correlation:
+            best, correlation = rotation_from_vector(found.x) @ placings[i], -float(found.fun)
+    spread = max(float(np.std(scores)), 1e-6)
+    return SymmetryFit(
+        group,
+        best,
+        correlation,
+        (correlation - float(np.median(scores))) / spread,
+        likeness.mean(best, _other_angles(operators)),
+    )
+
+
+def best_axes(density: torch.Tensor, radius_px: float, orders: tuple[int, ...]) -> dict[int, SymmetryFit]:
+    """The best axis of each order."""
+    return {order: fit_symmetry(density, radius_px, f"C{order}") for order in orders}
+
+
+def turned_map(density: torch.Tensor, rotation: Array) -> torch.Tensor:
+    """A map ``(n, n, n)`` turned about index ``n // 2``: what was at r lies at ``R r``."""
+    n = density.shape[0]
+    axis = np.arange(n) - n // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    place = rotation.T @ np.stack([x, y, z]).reshape(3, -1)
+    values = map_coordinates(
+        density.numpy().astype(np.float64), place[::-1] + n // 2, order=3, mode="grid-constant"
+    )
+    return torch.tensor(values.reshape(n, n, n), dtype=torch.float32)
+
+
+def _other_angles(operators: Array) -> Array:
+    """Rotations about the axes of operators by angles that are no multiples of small orders."""
+    vectors = Rotation.from_matrix(operators).as_rotvec()
+    length = np.linalg.norm(vectors, axis=1)
+    axes = vectors[length > 1e-6] / length[length > 1e-6][:, None]
+    # One of each line of axes.
+    axes = axes[[i for i, a in enumerate(axes) if not any(abs(a @ b) > 0.999 for b in axes[:i])]]
+    angles = 2.0 * np.pi * (np.arange(_N_ANGLES) + 0.5) / _N_ANGLES
+    return np.concatenate([rotation_from_vector(angles[:, None] * axis) for axis in axes[:_MOST_AXES]])
+
+
+class _SelfLikeness:
+    """Correlation of a map's non-radial part with itself turned."""
+
+    def __init__(self, density: torch.Tensor, radius_px: float) -> None:
+        n = density.shape[0]
+        values = non_radial(density, min(radius_px, n / 2 - 2)).numpy().astype(np.float64)
+        self._half = n // 2
+        self._values = values
+        axis = np.arange(n) - n // 2
+        z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+        inside = np.flatnonzero((x**2 + y**2 + z**2 <= radius_px**2).ravel())
+        # Where the non-radial density is, evenly over the volume.
+        inside = inside[:: max(1, len(inside) // _MOST_POINTS)]
+        self._points = np.stack([x, y, z]).reshape(3, -1)[:, inside].astype(np.float64)
+        self._own = values.ravel()[inside]
+
+    def mean(self, placing: Array, operators: Array, *, every: int = 1) -> float:
+        """Mean over operators, but the identity, of a group turned by a placing; of one in so many points."""
+        turned = placing @ operators @ placing.T
+        turned = turned[np.trace(turned, axis1=1, axis2=2) < 3.0 - 1e-6]
+        total = 0.0
+        own, points = self._own[::every], self._points[:, ::every]
+        power = float(own @ own)
+        for rotation in turned:
+            place = rotation.T @ points
+            there = map_coordinates(self._values, place[::-1] + self._half, order=1, mode="grid-constant")
+            total += float(own @ there) / max(np.sqrt(power * float(there @ there)), 1e-30)
+        return total / max(len(turned), 1)

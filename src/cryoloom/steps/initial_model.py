@@ -1,0 +1,356 @@
+"""Make a first map from the particles alone, or check one that is given; find where a symmetry's axes lie.
+
+Particles start with random orientations (about the direction they were picked with, on surfaces and along
+filaments), whose average is the first reference. All orientations are then searched again and again while the
+likelihood's exponent rises from 0.05 to 1; several starts compete by how well the map of either half explains
+the particles of the other. No symmetry is imposed meanwhile: imposed at the start it holds the poses in a
+wrong frame.
+
+A symmetry that is asked for is looked for in the map: one placing of its axes must make the map, without its
+radial mean, like itself. Only then the map is turned to the group's frame, symmetrised, and the particles are
+searched once more; the average without symmetry made of these poses must show the axes again. Otherwise the
+map stays without symmetry, and a warning says so. With no symmetry asked for, the best axis of each order is
+listed.
+
+The hand of the map is that of the tilt geometry. No resolution is given: both halves are aligned to one map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.averaging.annealing import (
+    Annealed,
+    AnnealingRecord,
+    AnnealingSettings,
+    anneal,
+    search_once,
+)
+from cryoloom.algorithms.averaging.evaluation import particle_mask
+from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
+from cryoloom.algorithms.averaging.map_symmetry import SymmetryFit, best_axes, fit_symmetry, turned_map
+from cryoloom.algorithms.averaging.reconstruction import symmetrised
+from cryoloom.contract import Figure, Outputs, Record
+from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.geometry.symmetry import symmetry_matrices
+from cryoloom.model import Average, Particles
+from cryoloom.procedures.particle_passes import (
+    SeriesWorker,
+    joined_particles,
+    largest_part_bytes,
+    warn_of_unknown_hands,
+)
+
+__all__ = ["InitialModelParams", "initial_model"]
+
+Array = NDArray[np.float64]
+
+_LEAST_PARTICLES = 8
+_DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
+# A map has a symmetry if the group brings back this much of what other angles change, and no other placing
+# of its axes is near.
+_LEAST_LIKENESS, _LEAST_SIGNIFICANCE = 0.3, 3.0
+_LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
+
+
+class InitialModelParams(StepParams):
+    """What a user may choose."""
+
+    symmetry: str = Field(
+        "C1",
+        description="Point group to look for in the map: C1 (none), C6, D2, T, O, I. Never taken on trust.",
+    )
+    diameter_angstrom: float | None = Field(
+        None, gt=0, description="Diameter of the particle. Unset: as it was picked."
+    )
+    starts: int = Field(4, ge=1, le=32, description="Random starts that compete.")
+    resolution_angstrom: float | None = Field(
+        None, ge=15, description="Finest detail of the first map. Unset: a fifth of the diameter, 25 to 60 A."
+    )
+    shift_range_angstrom: float = Field(
+        12.0, gt=0, description="How far from where they were picked particles are looked for in one pass."
+    )
+    particles_per_start: int = Field(
+        400, ge=8, description="Particles of each start, chosen at random; the best goes on with all."
+    )
+    max_dose_per_angstrom2: float | None = Field(
+        None, gt=0, description="Leave out tilts after this dose. Unset: none; dose weighs them down."
+    )
+    min_tilts: int = Field(5, ge=1, description="Leave out particles that fewer tilts show.")
+    use_directions: bool = Field(
+        True, description="Keep particles near the direction they were picked with, within its width."
+    )
+
+
+FIGURES = (
+    Figure("n_particles", "particles", "Particles", "Particles that the map is made of."),
+    Figure(
+        "agreement_of_starts",
+        "",
+        "Starts that agree",
+        "Part of the random starts that explain the particles of the other half as well as the best, to a "
+        "twentieth. One start alone says nothing.",
+        good="above 0.5",
+    ),
+    Figure(
+        "n_effective",
+        "",
+        "Orientations that share a particle, median",
+        "Exponential of the entropy of the last posteriors. Near 1 every particle has one orientation.",
+        good="below 3",
+    ),
+    Figure(
+        "symmetry_likeness",
+        "",
+        "Likeness under the symmetry",
+        "Part of what other angles about the axes change that the group's rotations bring back, in the map "
+        "without radial mean and before any symmetry was imposed. 1 is a perfect symmetry.",
+        good="above 0.5",
+    ),
+)
+RECORDS = (
+    Record("passes", "Exponent, band, certainty and likelihood of every pass of every start.", shows="table"),
+    Record("axes", "The best axis of each order, and how like itself the map is about it.", shows="table"),
+)
+
+
+def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
+    """Of the largest series."""
+    return largest_part_bytes(items, params.diameter_angstrom, params.resolution_angstrom or 25.0)
+
+
+@step(
+    "initial_model",
+    per="particle_set",
+    needs=Particles,
+    gives=Average,
+    also_gives={"particles": Particles},
+    gathers=True,
+    bytes_needed=lambda items, params: (1 << 30) + 2 * _bytes_per_part(items, params),
+    bytes_per_part=_bytes_per_part,
+    methods=(
+        "A first map was made of {n_particles:.0f} particles by annealed maximum likelihood from {starts} "
+        "random starts."
+    ),
+    figures=FIGURES,
+    records=RECORDS,
+)
+def initial_model(items: tuple[Particles, ...], params: InitialModelParams, context: StepContext) -> Outputs:
+    """Make a first map of all particles; gives it, and the particles with it as their template."""
+    symmetry_matrices(params.symmetry)
+    rows, series = joined_particles(items)
+    diameter = params.diameter_angstrom or next(
+        (item.diameter_angstrom for item in items if item.diameter_angstrom), None
+    )
+    if diameter is None:
+        raise UserInputError("the particles' diameter is not known; set diameter_angstrom of initial_model")
+    warn_of_unknown_hands(series, context)
+    rows = rows.take(np.flatnonzero(~duplicates(rows, _DUPLICATE_DIAMETERS * diameter)))
+    if rows.n < _LEAST_PARTICLES:
+        raise DataUnfitError(
+            f"{rows.n} particles are too few for a first map; expected at least {_LEAST_PARTICLES}"
+        )
+    rows = replace(rows, half=assign_halves(rows, _TOUCHING_DIAMETERS * diameter, context.rng))
+    worker = SeriesWorker(
+        context,
+        series,
+        rows,
+        diameter,
+        max_dose_per_angstrom2=params.max_dose_per_angstrom2 or math.inf,
+        min_tilts=params.min_tilts,
+        prior_sd_angstrom=params.shift_range_angstrom,
+        use_directions=params.use_directions,
+    )
+    last = params.resolution_angstrom or float(np.clip(0.2 * diameter, 25.0, 60.0))
+    settings = AnnealingSettings(
+        diameter,
+        max(2.0 * last, 40.0),
+        last,
+        params.starts,
+        params.shift_range_angstrom,
+        most_particles=params.particles_per_start,
+    )
+    made = anneal(worker, settings, context.rng)
+    density, group = _with_symmetry(made, worker, params, settings, context)
+    used = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n)
+    context.figure("n_particles", int((used > 0).sum()))
+    context.figure("n_effective", made.history[-1].n_effective)
+    _tell_of_starts(made, context)
+    context.record("passes", [_plain(record) for record in made.history])
+    average = _stored(density, made, group, diameter, int((used > 0).sum()), context)
+    return Outputs(average, {"particles": _particles(items, worker, average, context)})
+
+
+def _with_symmetry(
+    made: Annealed,
+    worker: SeriesWorker,
+    params: InitialModelParams,
+    settings: AnnealingSettings,
+    context: StepContext,
+) -> tuple[torch.Tensor, str]:
+    """The map in the frame of the symmetry asked for, if it has it; the poses go along."""
+    radius_px = 0.55 * settings.diameter_angstrom / made.voxel_angstrom
+    group = params.symmetry.strip().upper()
+    if group == "C1":
+        axes = best_axes(made.map, radius_px, _LISTED_ORDERS)
+        context.record("axes", [_axis(fit) for fit in axes.values()])
+        context.figure("symmetry_likeness", None, reason="no symmetry was asked for")
+        return made.map, "C1"
+    found = fit_symmetry(made.map, radius_px, group)
+    context.figure("symmetry_likeness", found.likeness)
+    context.record("axes", [_axis(found)])
+    if found.likeness < _LEAST_LIKENESS or found.significance < _LEAST_SIGNIFICANCE:
+        context.warn(
+            f"The map does not have the symmetry {group}: turned by it the map is like itself to "
+            f"{found.likeness:.2f}, {found.significance:.1f} deviations above other axes (expected "
+            f"{_LEAST_LIKENESS} and {_LEAST_SIGNIFICANCE}); it is given without symmetry"
+        )
+        return made.map, "C1"
+    # What lies at r of the map lies at Q^T r of the group's frame, and a pose R of the map is R Q there.
+    before = worker.kept_poses()
+    worker.restore((before[0] @ found.rotation, before[1]))
+    imposed = symmetrised(turned_map(made.map, found.rotation.T), group)
+    record: list[AnnealingRecord] = []
+    density, _ = search_once(
+        worker,
+        imposed,
+        made.layout,
+        settings,
+        context.rng,
+        settings.last_band_angstrom,
+        1.0,
+        -2,
+        record.append,
+        group,
+    )
+    return _checked(density, imposed, before, worker, made, settings, group, context)
+
+
+def _checked(
+    density: torch.Tensor,
+    imposed: torch.Tensor,
+    before: tuple[Array, Array],
+    worker: SeriesWorker,
+    made: Annealed,
+    settings: AnnealingSettings,
+    group: str,
+    context: StepContext,
+) -> tuple[torch.Tensor, str]:
+    """The symmetric map, if particles that it aligned show its axes again without it being imposed."""
+    kept = worker.kept_poses()
+    plain, _ = search_once(
+        worker,
+        _low(imposed, made, settings),
+        made.layout,
+        settings,
+        context.rng,
+        settings.last_band_angstrom,
+        1.0,
+        -3,
+        lambda record: None,
+    )
+    again = fit_symmetry(plain, 0.55 * settings.diameter_angstrom / made.voxel_angstrom, group)
+    worker.restore(kept)
+    if again.likeness < _LEAST_LIKENESS:
+        worker.restore(before)
+        context.warn(
+            f"Particles aligned to the map with the symmetry {group} imposed make one that is like itself "
+            f"only to {again.likeness:.2f} without it; the symmetry is in doubt and is left out"
+        )
+        return made.map, "C1"
+    return density, group
+
+
+def _low(density: torch.Tensor, made: Annealed, settings: AnnealingSettings) -> torch.Tensor:
+    mask = particle_mask(density.shape[0], made.voxel_angstrom, settings.diameter_angstrom)
+    return density * mask
+
+
+def _tell_of_starts(made: Annealed, context: StepContext) -> None:
+    scores = np.array(made.held_out_log_likelihood)
+    if len(scores) < 2:
+        context.figure("agreement_of_starts", None, reason="there was one start")
+        return
+    agreeing = float((scores >= scores.max() - 0.05 * abs(scores.max())).mean())
+    context.figure("agreement_of_starts", agreeing)
+    if agreeing < 2.0 / len(scores) - 1e-9:
+        context.warn(
+            f"Only one of {len(scores)} random starts explains the particles best; the first map may be "
+            "chance. Use more starts, more particles or a map of your own"
+        )
+
+
+def _axis(fit: SymmetryFit) -> dict[str, Any]:
+    x, y, z = fit.rotation[:, 2]
+    return {
+        "group": fit.group,
+        "axis_xyz": f"{x:.2f} {y:.2f} {z:.2f}",
+        "correlation": round(fit.correlation, 3),
+        "likeness": round(fit.likeness, 3),
+        "deviations": round(fit.significance, 1),
+    }
+
+
+def _plain(record: AnnealingRecord) -> dict[str, Any]:
+    return {
+        "start": record.start + 1 if record.start >= 0 else "best, all particles",
+        "exponent": record.exponent,
+        "band_angstrom": round(record.band_angstrom, 1),
+        "n_effective": round(record.n_effective, 1),
+        "log_likelihood": round(record.log_likelihood, 1),
+    }
+
+
+def _stored(
+    density: torch.Tensor,
+    made: Annealed,
+    group: str,
+    diameter: float,
+    n_particles: int,
+    context: StepContext,
+) -> Average:
+    sink = context.new_pixels("map", tuple(density.shape), made.voxel_angstrom, kind="volume")
+    sink[...] = density.numpy().astype(np.float32)
+    return Average(
+        context.item_name,
+        sink,
+        made.voxel_angstrom,
+        symmetry=group,
+        resolution_note="a first map: its halves were aligned to one reference",
+        n_particles=n_particles,
+        diameter_angstrom=diameter,
+    )
+
+
+def _particles(
+    items: Sequence[Particles], worker: SeriesWorker, average: Average, context: StepContext
+) -> tuple[Particles, ...]:
+    """All particles of each tomogram that had any, at their present poses, with the map as template."""
+    everyone = replace(
+        worker.rows,
+        positions_xyz_angstrom=worker.positions_xyz_angstrom,
+        half=None,
+    )
+    made = []
+    for item in items:
+        mine = everyone.take(np.flatnonzero(everyone.tomogram == item.name))
+        table = context.new_table(f"particles_{item.name}", mine.columns())
+        made.append(
+            replace(
+                item,
+                table=table,
+                template=average,
+                symmetry=average.symmetry,
+                diameter_angstrom=average.diameter_angstrom,
+            )
+        )
+    return tuple(made)

@@ -1,0 +1,71 @@
+"""Axes of made maps are found where they were put, and no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from cryoloom.algorithms.averaging.map_symmetry import fit_symmetry, turned_map
+from cryoloom.geometry.orientation_grid import rotations_between
+from cryoloom.geometry.symmetry import symmetry_matrices
+
+N = 32
+
+
+def blobs(places_px: np.ndarray) -> torch.Tensor:
+    """Gaussians of 1.8 voxels."""
+    axis = np.arange(N) - N // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    density = sum(
+        np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * 1.8**2)) for a, b, c in places_px
+    )
+    return torch.tensor(density, dtype=torch.float32)
+
+
+def made(group: str, rotation: np.ndarray, seed: int = 1) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    places = rng.normal(0, 1, (3, 3))
+    places *= rng.uniform(6, 10, (3, 1)) / np.linalg.norm(places, axis=1, keepdims=True)
+    every = np.concatenate([places @ operator.T for operator in symmetry_matrices(group)])
+    return blobs(every @ rotation.T)
+
+
+@pytest.mark.parametrize("group", ["C3", "C6", "D2", "O"])
+def test_the_axes_are_found(group, rng):
+    rotation = Rotation.random(random_state=5).as_matrix()
+    found = fit_symmetry(made(group, rotation), 13.0, group)
+    assert found.likeness > 0.9
+    assert found.significance > 3
+    if group.startswith("C"):
+        # The sense of the axis is free.
+        assert abs(found.rotation[:, 2] @ rotation[:, 2]) > np.cos(np.deg2rad(2))
+    else:
+        # The group's frame is free up to its own rotations, and for D2 to the exchange of its axes.
+        free = symmetry_matrices("O")
+        assert rotations_between(found.rotation, rotation, free) < 3
+
+
+@pytest.mark.parametrize(
+    ("has", "asked"), [("C4", "C5"), ("C4", "C6"), ("C1", "C6"), ("C1", "O"), ("C6", "O")]
+)
+def test_a_symmetry_that_is_not_there_is_not_found(has, asked):
+    rotation = Rotation.random(random_state=7).as_matrix()
+    assert fit_symmetry(made(has, rotation, seed=4), 13.0, asked).likeness < 0.3
+
+
+def test_noise_and_a_shell_have_no_symmetry(rng):
+    noise = torch.tensor(rng.standard_normal((N, N, N)), dtype=torch.float32)
+    assert fit_symmetry(noise, 13.0, "O").likeness < 0.2
+    axis = np.arange(N) - N // 2
+    radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2)
+    shell = torch.tensor(np.exp(-((radius - 9) ** 2) / 4), dtype=torch.float32) + 0.3 * noise
+    assert fit_symmetry(shell, 13.0, "O").likeness < 0.2
+
+
+def test_a_map_is_turned_about_its_centre():
+    rotation = Rotation.random(random_state=2).as_matrix()
+    place = np.array([[7.0, -3.0, 5.0]])
+    turned = turned_map(blobs(place), rotation)
+    assert torch.abs(turned - blobs(place @ rotation.T)).max() < 0.03
