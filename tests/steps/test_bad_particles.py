@@ -103,6 +103,13 @@ def test_the_same_without_refinement(scene, case):
         reconstruct_particle(case(scene), ReconstructParticleParams(), MemoryContext())
 
 
+def test_a_symmetry_the_first_map_does_not_have(scene):
+    with pytest.raises(
+        CryoloomError, match=r"the first map does not have the symmetry C5 about its own axes"
+    ):
+        refine((particles_of(scene),), RefineParams(symmetry="C5"), MemoryContext())
+
+
 def test_an_unknown_hand_is_told_and_averaged(scene):
     series = scene[0].series
     unknown = replace(series, handedness=Sourced.from_told(None, "nobody"))

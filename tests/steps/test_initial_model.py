@@ -15,7 +15,7 @@ from cryoloom.steps.initial_model import InitialModelParams, initial_model
 from makers.context import MemoryContext
 from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
 
-PARAMS = {"starts": 1, "resolution_angstrom": 30.0}
+PARAMS = {"starts": 1, "resolution_angstrom": 35.0}
 
 
 def particles_of(scene, rng, jitter=3.0):
@@ -40,7 +40,7 @@ def errors_up_to_one_rotation(found, true, group=None):
 
 def test_a_first_map_from_nothing():
     rng = np.random.default_rng(3)
-    scene = small_scene(lumpy_particle(rng), 20, rng)
+    scene = small_scene(lumpy_particle(rng), 16, rng)
     context = MemoryContext()
     given = initial_model((particles_of(scene, rng),), InitialModelParams(**PARAMS), context)
     (placed,) = given.others["particles"]

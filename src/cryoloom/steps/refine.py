@@ -29,6 +29,8 @@ from pydantic import Field
 
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
+from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
+from cryoloom.algorithms.averaging.maps import map_on_grid
 from cryoloom.algorithms.averaging.refinement import Refined, RefinementSettings, refine_average
 from cryoloom.contract import Column, Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -49,6 +51,8 @@ from cryoloom.procedures.particle_passes import (
 __all__ = ["RefineParams", "refine"]
 
 _LEAST_PARTICLES = 4
+# Part of what other angles change in the first map that its symmetry brings back (`map_symmetry`).
+_LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
 
 
@@ -210,6 +214,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
             f"{rows.n} particles are too few for two halves; expected at least {_LEAST_PARTICLES}"
         )
     reference, voxel = _first_map(items, params)
+    _check_symmetry(reference, voxel, params.symmetry, diameter)
     worker = SeriesWorker(
         context,
         series,
@@ -274,6 +279,18 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
             "finite values with a voxel size"
         )
     return torch.tensor(values), float(voxel)
+
+
+def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter: float) -> None:
+    """Refuse a symmetry the first map does not have in place: imposed, it would hold all poses wrong."""
+    small = map_on_grid(reference, voxel, _SMALL_PX, 1.5 * diameter / _SMALL_PX)
+    found = symmetry_in_place(small, _SMALL_PX * 0.55 / 1.5, group)
+    if found is not None and found.likeness < _LEAST_LIKENESS:
+        raise UserInputError(
+            f"the first map does not have the symmetry {group} about its own axes: it is like itself to "
+            f"{found.likeness:.2f} (expected {_LEAST_LIKENESS}); set symmetry of refine to C1, or give a map "
+            "in RELION's frame of the group"
+        )
 
 
 def _particles(

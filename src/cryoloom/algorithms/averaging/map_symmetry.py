@@ -21,12 +21,14 @@ from cryoloom.geometry.orientation_grid import half_sphere_directions, rotation_
 from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.geometry.symmetry import symmetry_matrices
 
-__all__ = ["SymmetryFit", "best_axes", "fit_symmetry", "turned_map"]
+__all__ = ["SymmetryFit", "best_axes", "fit_symmetry", "symmetry_in_place", "turned_map"]
 
 Array = NDArray[np.float64]
 
 _STEP_DEG, _MOST_POINTS = 10.0, 6000
 _N_ANGLES, _MOST_AXES = 11, 8
+# Of a map's power; a ball on a grid has less.
+_LEAST_ANGULAR_PART = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,19 @@ def fit_symmetry(density: torch.Tensor, radius_px: float, group: str) -> Symmetr
     # Generators would do for a perfect map; a few operators judge the grid, all of them the best.
     few = operators[1:4]
     scores = np.array([likeness.mean(placing, few, every=3) for placing in placings])
-    best, correlation = np.eye(3), -1.0
-    for i in np.argsort(-scores)[:4]:
+    best, highest = np.eye(3), -1.0
+    for i in np.argsort(-scores)[:3]:
         found = minimize(
-            lambda vector, start=placings[i]: -likeness.mean(rotation_from_vector(vector) @ start, operators),
+            lambda vector, start=placings[i]: (
+                -likeness.mean(rotation_from_vector(vector) @ start, operators, every=3)
+            ),
             np.zeros(3),
             method="Nelder-Mead",
-            options={"initial_simplex": np.vstack([np.zeros(3), 0.1 * np.eye(3)]), "maxiter": 60},
+            options={"initial_simplex": np.vstack([np.zeros(3), 0.1 * np.eye(3)]), "maxiter": 45},
         )
-        if -found.fun > correlation:
-            best, correlation = rotation_from_vector(found.x) @ placings[i], -float(found.fun)
+        if -found.fun > highest:
+            best, highest = rotation_from_vector(found.x) @ placings[i], -float(found.fun)
+    correlation = likeness.mean(best, operators)
     spread = max(float(np.std(scores)), 1e-6)
     return SymmetryFit(
         group,
@@ -81,6 +86,23 @@ def fit_symmetry(density: torch.Tensor, radius_px: float, group: str) -> Symmetr
         correlation,
         (correlation - float(np.median(scores))) / spread,
         likeness.mean(best, _other_angles(operators)),
+    )
+
+
+def symmetry_in_place(density: torch.Tensor, radius_px: float, group: str) -> SymmetryFit | None:
+    """How a map is like itself under a group about the axes where RELION has them; None for a mere shell."""
+    operators = symmetry_matrices(group)
+    if len(operators) == 1:
+        return None
+    likeness = _SelfLikeness(density, radius_px)
+    if likeness.angular_part < _LEAST_ANGULAR_PART:
+        return None
+    return SymmetryFit(
+        group,
+        np.eye(3),
+        likeness.mean(np.eye(3), operators),
+        0.0,
+        likeness.mean(np.eye(3), _other_angles(operators)),
     )
 
 
@@ -127,6 +149,8 @@ class _SelfLikeness:
         inside = inside[:: max(1, len(inside) // _MOST_POINTS)]
         self._points = np.stack([x, y, z]).reshape(3, -1)[:, inside].astype(np.float64)
         self._own = values.ravel()[inside]
+        whole = density.numpy().astype(np.float64).ravel()[inside]
+        self.angular_part = float(self._own @ self._own) / max(float(whole @ whole), 1e-30)
 
     def mean(self, placing: Array, operators: Array, *, every: int = 1) -> float:
         """Mean over operators, but the identity, of a group turned by a placing; of one in so many points."""
