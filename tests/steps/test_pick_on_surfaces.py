@@ -1,4 +1,4 @@
-"""Points by hand, and places on the surfaces and filaments through them."""
+"""Places on the surfaces and filaments through points that were picked by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryoloom.algorithms.picking.ellipsoids import Ellipsoid, distance_to_ellips
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import even_directions
 from cryoloom.model import Tomogram
-from cryoloom.steps.pick_by_hand import HandModel, PickByHandParams, pick_by_hand
+from cryoloom.steps.pick_by_hand import PickByHandParams, pick_by_hand
 from cryoloom.steps.pick_on_surfaces import PickOnSurfacesParams, pick_on_surfaces
 from makers.context import MemoryContext
 from makers.made_series import aligned, make_series
@@ -37,33 +37,6 @@ def hand_points(tmp_path, tomogram, text, **more):
 
 def as_csv(points, header="x_angstrom,y_angstrom,z_angstrom", extra=""):
     return header + "\n" + "\n".join(",".join(f"{v:.3f}" for v in p) + extra for p in points) + "\n"
-
-
-def test_pixels_become_angstrom_from_the_centre(tmp_path, tomogram):
-    points = hand_points(tmp_path, tomogram, "x y z\n60 64 50\n70 60 45\n").rows()
-    assert_allclose(points.positions_xyz_angstrom, [[0, 0, 0], [100, -40, -50]])
-    binned = hand_points(tmp_path, tomogram, "x y z\n35 30 22\n", picked_pixel_angstrom=20.0).rows()
-    assert_allclose(binned.positions_xyz_angstrom, [[100, -40, -60]])
-    flipped = hand_points(tmp_path, tomogram, "x y z\n70 60 45\n", flip_z=True).rows()
-    assert_allclose(flipped.positions_xyz_angstrom, [[100, -40, 50]])
-    with pytest.raises(DataUnfitError, match="picked at another binning"):
-        hand_points(tmp_path, tomogram, "x y z\n300 60 45\n")
-
-
-def test_points_of_the_browser_and_of_a_file_are_the_same(tmp_path, tomogram):
-    places = VESICLE.point(even_directions(8)).round(3)
-    context = MemoryContext()
-    model = HandModel(
-        tomogram="TS_01", model=4, shape="ellipsoid", points_xyz_angstrom=tuple(map(tuple, places.tolist()))
-    )
-    other = HandModel(tomogram="TS_02", points_xyz_angstrom=((0.0, 0.0, 0.0),))
-    browser = pick_by_hand(tomogram, PickByHandParams(models=(model, other)), context).rows()
-    header = "x_angstrom,y_angstrom,z_angstrom,model,shape"
-    from_file = hand_points(tmp_path, tomogram, as_csv(places, header, ",4,ellipsoid")).rows()
-    assert_allclose(browser.positions_xyz_angstrom, from_file.positions_xyz_angstrom)
-    assert browser.surface.tolist() == from_file.surface.tolist() == [4] * 8
-    assert browser.others["shape"].tolist() == from_file.others["shape"].tolist()
-    assert context.figures == {"n_points": 8, "n_models": 1}
 
 
 def test_places_cover_an_ellipsoid_with_outward_normals(tmp_path, tomogram, rng):

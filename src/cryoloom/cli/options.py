@@ -29,6 +29,7 @@ __all__ = [
     "SeriesFileOption",
     "SetOption",
     "SourceOptions",
+    "TiltsArgument",
     "WorkerOptions",
     "expanded",
 ]
@@ -55,6 +56,10 @@ SeriesFileOption = Annotated[
     ),
 ]
 RunArgument = Annotated[str, typer.Argument(help="Number or name of a run; a name means its latest run.")]
+TiltsArgument = Annotated[
+    list[int] | None,
+    typer.Argument(help="Acquisition indices; 0 is the first tilt acquired. None: the whole series."),
+]
 SeriesArgument = Annotated[str, typer.Argument(help="Name of the tilt series.")]
 
 

@@ -1,4 +1,4 @@
-"""What the engine hands a step besides its data."""
+"""What the engine gives a step besides its data."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ __all__ = ["JsonValue", "PartFunction", "ProgramOutput", "StepContext"]
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 PartFunction = Callable[[Any, Any], Mapping[str, NDArray[Any]]]
-"""What is done with one part of a step's work: ``function(part, context)`` gives arrays by name."""
+"""Work on one part: ``function(part, context)`` returns arrays by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramOutput:
-    """What an outside program printed: both streams as they came, the last 200 kB at most."""
+    """What an outside program printed: both streams in order, at most the last 200 kB."""
 
     text: str
 
 
 class StepContext(Protocol):
-    """What the engine hands a step besides its data. In tests an in-memory twin takes its place."""
+    """What the engine gives a step besides its data. Tests use an in-memory implementation."""
 
     @property
     def item_name(self) -> str:
-        """Name of the item the step works on; what it gives has the same."""
+        """Name of the item the step works on; its result has the same name."""
 
     @property
     def device(self) -> str:
-        """Torch device for the heavy work: "cpu" or "cuda:0"."""
+        """Torch device for heavy computation: "cpu" or "cuda:0"."""
 
     @property
     def n_threads(self) -> int:
-        """Threads this step may use; torch and numba are already set to it."""
+        """Threads this step may use; torch and numba are already set to this number."""
 
     @property
     def memory_bytes(self) -> int:
-        """Memory this step may use; long work is cut to fit."""
+        """Memory this step may use; a step divides its work to fit."""
 
     @property
     def upstream_figures(self) -> Mapping[str, float]:
-        """Figures of the steps this item went through, the nearest first; of a step that `reads_figures`."""
+        """Figures of the steps before this one, the nearest first; only for a step that `reads_figures`."""
 
     @property
     def upstream_not_measurable(self) -> Mapping[str, str]:
@@ -56,7 +56,7 @@ class StepContext(Protocol):
 
     @property
     def rng(self) -> np.random.Generator:
-        """Random numbers that depend on the item and the parameters alone."""
+        """Random numbers that depend only on the item and the parameters."""
 
     def new_pixels(
         self,
@@ -68,19 +68,20 @@ class StepContext(Protocol):
         dtype: Literal["float32", "float16"] = "float32",
         multiscale: bool = False,
     ) -> PixelSink:
-        """Begin an image stack or volume, kept under ``role`` (its file name) when the step succeeds.
+        """Begin an image stack or volume, kept under ``role`` (its file name) if the step succeeds.
 
-        ``kind`` is what the file's header calls it. With ``multiscale`` an OME-Zarr pyramid is written beside
-        the MRC file.
+        ``kind`` is written to the file's header. ``multiscale`` also writes an OME-Zarr pyramid beside the
+        MRC
+        file.
         """
 
     def new_file(self, name: str) -> Path:
-        """Where to write a further file, called ``name`` when the step succeeds: weights of a network."""
+        """Path for a further file, kept under ``name`` if the step succeeds, such as network weights."""
 
     def new_table(self, role: str, columns: Mapping[str, NDArray[Any]]) -> Table:
-        """Keep columns of one length ``(n,)`` under ``role`` (the file's name) when the step succeeds.
+        """Keep columns of one length ``(n,)`` under ``role`` (the file's name) if the step succeeds.
 
-        The table can be read at once. Names carry units; numbers, booleans or text.
+        The table can be read at once. Column names carry units; values are numbers, booleans or text.
         """
 
     def map(
@@ -90,14 +91,16 @@ class StepContext(Protocol):
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[dict[str, NDArray[Any]]]:
-        """Results of ``function(part, context)`` for every part, in their order, spread over all workers.
+        """Results of ``function(part, context)`` for every part, in order, computed by all workers.
 
-        function : of a module, not a lambda; it gives arrays by name. parts : plain data, values of the
-        model and arrays; lists arrive as tuples. The context that a part gets has no outputs and cannot map
-        again; its ``rng`` follows from the item, the call and the part, so results do not depend on the
-        number of workers. progress : gets how many are done, and of how many; `progress` by default.
+        function : a function of a module, not a lambda; it returns arrays by name. parts : plain data, values
+        of
+        the model and arrays; lists arrive as tuples. The context of a part has no outputs and cannot map
+        again;
+        its ``rng`` follows from the item, the call and the part, so results do not depend on the number of
+        workers. progress : gets the number done and the total; `progress` by default.
 
-        Raises what a part raises; of several, what the first of them raised.
+        Raises the error of a part; if several fail, that of the first part.
         """
 
     def imap(
@@ -107,10 +110,10 @@ class StepContext(Protocol):
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """As `map`, one result after the other: to add large ones up, in the order of the parts."""
+        """As `map`, but results are yielded one by one in order, so that large ones can be summed."""
 
     def scratch(self) -> Path:
-        """A folder for this item's own files; it is removed with all in it when the step has ended."""
+        """Scratch folder of this item; it is removed when the step ends."""
 
     def run(
         self,
@@ -120,11 +123,12 @@ class StepContext(Protocol):
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
     ) -> ProgramOutput:
-        """Run an outside program in `scratch`, without a shell; what it prints goes to the item's log.
+        """Run an outside program in `scratch`, without a shell; its output goes to the item's log.
 
-        The program ends with the task, whatever ends that. Raises UserInputError where there is no such
-        program, TransientError where it was killed, took longer than ``timeout_s`` or the disk is full, and
-        DataUnfitError with the last lines it printed where it fails.
+        The program is stopped when the task ends, for any reason. Raises UserInputError if the program does
+        not
+        exist, TransientError if it was killed, exceeded ``timeout_s`` or the disk is full, and DataUnfitError
+        with its last lines of output if it fails.
         """
 
     def call(self, call: Call, *, timeout_s: float | None = None) -> ProgramOutput:
@@ -136,35 +140,37 @@ class StepContext(Protocol):
         """
 
     def open_movie(self, movie: Movie) -> MovieFrames:
-        """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape than told."""
+        """Open a movie; raises DataUnfitError if it is missing, truncated or of another shape."""
 
     def load_partial(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
-        """Arrays kept under the same facts while this item was growing, or None.
+        """Arrays saved under the same facts while this item was still growing, or None.
 
-        facts : all that decides the arrays besides the step and its version: plain data, and values of the
-        model, whose files count with their length and time. Arrays are read when they are asked for.
+        facts : everything that determines the arrays besides the step and its version: plain data, and values
+        of
+        the model, whose files are compared by size and time. Arrays are read when they are accessed.
         """
 
     def save_partial(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
-        """Keep arrays under their facts if the item still grows; else do nothing."""
+        """Save arrays under their facts if the item is still growing; otherwise do nothing."""
 
     def checkpoint(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
         """Save the state of long work; `load_partial` finds it after a stop, until the item is done."""
 
     def progress(self, done: int, total: int) -> None:
-        """Tell how far the step is."""
+        """Report the progress of the step."""
 
     def figure(self, name: str, value: float | None, *, reason: str = "") -> None:
-        """Report a number that says how good the result is; the step declares it (`Figure`).
+        """Report a number that describes the quality of the result; the step declares it (`Figure`).
 
-        None, NaN and infinity are kept as "not measurable", with ``reason`` as the explanation for the user.
+        None, NaN and infinity are stored as "not measurable", with ``reason`` as the explanation for the
+        user.
         """
 
     def not_measurable(self, name: str, reason: str) -> None:
-        """Report that a declared figure could not be measured, and why; it never fails the item."""
+        """Report that a declared figure could not be measured, and why; this never fails the item."""
 
     def record(self, name: str, data: JsonValue) -> None:
-        """Keep curves or tables that the step declares (`Record`): plain data, a few hundred kB at most."""
+        """Store curves or tables that the step declares (`Record`): plain data, at most a few hundred kB."""
 
     def warn(self, message: str) -> None:
-        """Tell the user something that does not stop the work; it is stored with the item."""
+        """Warn the user of something that does not stop the work; it is stored with the item."""

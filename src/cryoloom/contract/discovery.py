@@ -26,7 +26,7 @@ def all_steps() -> MappingProxyType[str, Step]:
     """Every step by name, in alphabetical order."""
     found: dict[str, Step] = {}
     for name in _FOLDERS:
-        folder = importlib.import_module(name)  # by name: the contract stands below the steps
+        folder = importlib.import_module(name)  # by name: the contract is a layer below the steps
         for module_info in pkgutil.walk_packages(folder.__path__, f"{name}."):
             module = importlib.import_module(module_info.name)
             for value in vars(module).values():
@@ -38,7 +38,7 @@ def all_steps() -> MappingProxyType[str, Step]:
 
 @functools.cache
 def step_summaries() -> MappingProxyType[str, str]:
-    """First sentence of every step by name, read from the source: no step is imported."""
+    """First sentence of every step's docstring by name, read from the source without importing a step."""
     found: dict[str, str] = {}
     folders = [folder for name in _FOLDERS for folder in importlib.import_module(name).__path__]
     for path in (path for folder in folders for path in Path(folder).rglob("*.py")):

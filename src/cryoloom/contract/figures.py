@@ -1,7 +1,7 @@
-"""What a step says about its result: figures (numbers) and records (curves and tables), with their meaning.
+"""What a step reports about its result: figures (numbers) and records (curves and tables), with meanings.
 
 A step declares them in ``@step(figures=..., records=...)``. Report, comparison of runs, selection of items,
-reference pages and web pages read this declaration; no other place knows a figure by its name.
+reference pages and web pages read this declaration; no other code refers to a figure by its name.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from typing import Literal
 __all__ = ["Bounds", "Column", "Figure", "FigureRole", "Record", "check_declared"]
 
 FigureRole = Literal["", "tilt_axis_evidence"]
-"""What the engine itself does with a figure. tilt_axis_evidence: the direction of the tilt axis in degrees,
-measured without the tracks of the alignment; compared over a session."""
+"""Use of a figure by the engine. tilt_axis_evidence: the direction of the tilt axis in degrees, measured
+without the tracks of the alignment; compared over a session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Limits by which a series is judged: good up to one, worth a look up to the other, poor beyond."""
+    """Limits that classify a series: good up to the first, worth checking up to the second, poor beyond."""
 
     good_to: float
     look_to: float
     why: str
-    """Reason for the limits, one sentence."""
+    """Reason for the limits, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Place of a figure in the table of all series, and in the plots over the session."""
+    """Column of a figure in the table of all series, and in the plots over the session."""
 
     heading: str
     digits: int = 1
     unit: str = ""
-    """Unit in the table; the figure's own where empty."""
+    """Unit in the table; the figure's own unit if empty."""
     divide_by: float = 1.0
-    """What the figure is divided by to get this unit."""
+    """Divisor that converts the figure to this unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number that says how good a result is.
+    """A number that describes the quality of a result.
 
-    name : as in `StepContext.figure`; it ends in the unit, as every name of a number with a unit does.
+    name : as in `StepContext.figure`; it ends in the unit.
     unit : "angstrom", "deg", "percent", "tilts", ... or "" for a pure number.
     title : heading in tables, a few words.
     meaning : one or two sentences for a reader who did not run the processing.
-    good : which values are good, in words; may be left out where ``bounds`` say it.
+    good : which values are good, in words; optional if ``bounds`` give them.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Curves or a table that a step keeps with its result, as plain data.
+    """Curves or a table that a step stores with its result, as plain data.
 
     name : as in `StepContext.record`.
     meaning : caption for a reader who did not run the processing.
-    shows : the drawing in `cryoloom.views` that presents it; "table" presents any plain data as it is.
+    shows : the drawing in `cryoloom.views` that presents it; "table" presents any plain data.
     """
 
     name: str
@@ -85,11 +85,11 @@ _UNIT_OF_SUFFIX = {
     "_seconds": "s",
     "_nats": "nats",
 }
-"""Longest first: ``_per_angstrom`` also ends in a length."""
+"""Longest first, because ``_per_angstrom`` also ends in ``_angstrom``."""
 
 
 def check_declared(step: str, figures: Iterable[Figure], records: Iterable[Record]) -> None:
-    """Raise ValueError for a name declared twice, an empty text, or a unit that contradicts the name."""
+    """Raise ValueError if a name is declared twice, a text is empty, or a unit contradicts the name."""
     figures, records = tuple(figures), tuple(records)
     for kind, names in (("figure", [f.name for f in figures]), ("record", [r.name for r in records])):
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -1,4 +1,4 @@
-"""Names of items as people write them: patterns with * and ?, separated by commas."""
+"""Names of items as users write them: patterns with * and ?, separated by commas."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ __all__ = ["is_named"]
 
 
 def is_named(name: str, patterns: str) -> bool:
-    """Whether one of the patterns fits a name."""
+    """Whether one of the patterns matches a name."""
     words = [word.strip() for word in patterns.split(",")]
     return any(fnmatch.fnmatchcase(name, word) for word in words if word)

@@ -12,7 +12,7 @@ __all__ = ["PLANNED", "PlannedStep"]
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """What a step will take and give, by the names of the model's types, and what it will do."""
+    """Inputs and outputs of a planned step, as names of the model's types, and what it will do."""
 
     name: str
     needs: str | None
@@ -21,14 +21,14 @@ class PlannedStep:
 
     @property
     def can_be_skipped(self) -> bool:
-        """Whether what follows can work on what this step would have got."""
+        """Whether the following steps can work on the input of this step instead."""
         return self.needs == self.gives
 
 
 _SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles", "Average"
 
 PLANNED = (
-    PlannedStep("import_tomograms", None, _TOMOGRAM, "Take over tomograms made by another program."),
-    PlannedStep("classify", _PARTICLES, _PARTICLES, "Sort particles by what they look like."),
+    PlannedStep("import_tomograms", None, _TOMOGRAM, "Import tomograms made by another program."),
+    PlannedStep("classify", _PARTICLES, _PARTICLES, "Sort particles into classes by similarity."),
     PlannedStep("initial_model", _PARTICLES, _AVERAGE, "Make a first average without a reference."),
 )

@@ -1,4 +1,4 @@
-"""The contract of a step: a function of data, parameters and a context, and what it declares of itself.
+"""The contract of a step: a function of data, parameters and a context, and its declaration.
 
 Command-line options, reference page, JSON schema, cache key and provenance are made from the declaration.
 """
@@ -40,13 +40,13 @@ __all__ = [
 ]
 
 UnitOfWork = Literal["project", "tilt_series", "tomogram", "particle_set", "average"]
-"""What one piece of a step's work is. Sources work on the project; gathering steps on a set or all of it."""
+"""Unit of work of a step. Sources work on the project; gathering steps on a set or on all of it."""
 Knowledge = Literal["movies", "images", "ctf", "poses"]
 """What a tilt series can gain from a step."""
 
 
 class StepParams(BaseModel):
-    """What a user may choose. Frozen, and an unknown name is an error."""
+    """Parameters that a user may set. Frozen; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -61,16 +61,16 @@ PROGRAMS_RECORD = Record("programs", "Outside programs that were run: version, p
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a step with several outputs gives. A tuple of items goes on as single items, by their names."""
+    """Result of a step with several outputs. A tuple of items continues as single items, by name."""
 
     main: object
     others: Mapping[str, object]
-    """By role, as `Step.also_gives` declares them."""
+    """By role, as declared in `Step.also_gives`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A further input that is one for all: every item gets the one item of its source, whatever its name."""
+    """A further input that all items share: every item gets the single item of its source."""
 
     kind: type
 
@@ -87,7 +87,7 @@ FurtherInput = type | Shared | Gathered
 
 @dataclass(frozen=True, slots=True)
 class CitedFor:
-    """A reference that counts only where a parameter has one of these values."""
+    """A reference that applies only if a parameter has one of these values."""
 
     reference: str
     parameter: str
@@ -98,8 +98,9 @@ class CitedFor:
 class Step:
     """A declared step.
 
-    ``per`` is the unit of work in the field's words. ``needs`` and ``gives`` are the model's types; a source
-    needs nothing and gives many items. A step that gives ``object`` hands on what it got, or a `LeftOut`.
+    ``per`` is the unit of work. ``needs`` and ``gives`` are types of the model; a source needs nothing and
+    gives
+    many items. A step that gives ``object`` passes its input on, or a `LeftOut`.
     """
 
     name: str
@@ -114,43 +115,43 @@ class Step:
     """Peak memory of one item: ``bytes_needed(item, params)``; a source gets None as item."""
     citations: tuple[str | CitedFor, ...]
     ahead: Callable[..., Any] | None = None
-    """What can be done for an item that still grows: ``ahead(item, params, context)`` saves partial
-    results with `StepContext.save_partial` and returns the item that followers may see, or None if it is too
+    """Work on an item that is still growing: ``ahead(item, params, context)`` saves partial results with
+    `StepContext.save_partial` and returns the item for the following steps, or None if it is too
     early."""
     ignores_exclusions: bool = False
-    """True where an excluded tilt changes nothing (movies are summed all the same), so nothing is redone."""
+    """True if an excluded tilt changes nothing (its movie is summed anyway), so that nothing is redone."""
     also_needs: Mapping[str, FurtherInput] = field(default_factory=dict)
-    """Further inputs by role; they reach the function as keywords. A role ends in ``_from``. A plain type
-    means the item of the same name; see `Shared` and `Gathered`."""
+    """Further inputs by role; they are passed to the function as keywords. A role ends in ``_from``. A plain
+    type means the item of the same name; see `Shared` and `Gathered`."""
     gathers: bool = False
-    """True where the step works on all items of its input at once: it gets a tuple, sorted by name."""
+    """True if the step works on all items of its input at once: it gets a tuple, sorted by name."""
     named_by: str = ""
-    """The parameter that names what a gathering step gives; "" where it is called "all"."""
+    """Parameter that names the result of a gathering step; "" names it "all"."""
     also_gives: Mapping[str, type] = field(default_factory=dict)
     """Further outputs by role, for a step that gives `Outputs`."""
     bytes_per_part: MemoryEstimate | None = None
     """Peak memory of one part of the work, ``bytes_per_part(item, params)``, for a step that calls
     `StepContext.map`."""
     methods: str = ""
-    """What the step does as a sentence for a paper. ``{name:.1f}`` is a parameter, or the median of a figure
-    over the items (``{total_name}`` their sum); what stands in [ ] falls away where a value in it is missing
-    or a parameter at its default."""
+    """The step as a sentence for a methods section. ``{name:.1f}`` is a parameter, or the median of a figure
+    over the items (``{total_name}`` is their sum); text in [ ] is omitted if a value in it is missing or a
+    parameter has its default."""
     reads_figures: bool = False
-    """True where the step judges by the figures of the steps before it."""
+    """True if the step uses the figures of the steps before it."""
     figures: tuple[Figure, ...] = ()
-    """Numbers that say how good a result is, with their meaning; others are refused."""
+    """Numbers that describe the quality of a result, with their meaning; others are refused."""
     records: tuple[Record, ...] = ()
-    """Curves and tables kept with a result, with their meaning; others are refused."""
+    """Curves and tables stored with a result, with their meaning; others are refused."""
     source_of: tuple[Knowledge, ...] = ()
-    """What a series knows from this step first: measured, or imported from another program."""
+    """What a series first gets from this step: measured, or imported from another program."""
     hold_axis: Callable[[float], Mapping[str, Any]] | None = None
     """Parameters with which the step keeps the tilt axis at a value in degrees, where it can."""
     asks: Mapping[str, JsonValue] = field(default_factory=dict)
     """Parameters that the step has which makes its input, or the nearest one before it that knows them, where
     a workflow does not say otherwise: denoising asks for half tomograms."""
     outside: OutsideFacts | None = None
-    """What decides an item's result and lies in files that parameters name: ``outside(item_name, params)``
-    gives plain data (digests of their content) that become part of the cache key."""
+    """External data that determine the result: ``outside(item_name, params)`` returns plain data (digests of
+    files that parameters name) that become part of the cache key."""
 
     programs: tuple[Program, ...] = ()
     """Outside programs that the step runs."""
@@ -166,12 +167,12 @@ class Step:
 
     @property
     def description(self) -> str:
-        """Docstring of the step's module and function: what it does, where the method is from."""
+        """Docstring of the step's module and function: what it does, and the source of the method."""
         module = inspect.getmodule(self.function)
         return "\n\n".join(filter(None, [inspect.getdoc(module), inspect.getdoc(self.function)]))
 
     def references(self, parameters: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-        """Where the step's methods are from: all of them, or those that these parameters choose."""
+        """Sources of the step's methods: all, or those that apply to these parameters."""
         return tuple(
             cited if isinstance(cited, str) else cited.reference
             for cited in self.citations
@@ -185,7 +186,7 @@ class Step:
 
     @property
     def hands_on(self) -> bool:
-        """Whether the step only decides who goes on: its result is its input."""
+        """Whether the step only selects items: its result is its input."""
         return self.gives is object
 
     def run(self, item: object | None, params: StepParams, context: StepContext, **others: object) -> Any:
@@ -200,11 +201,11 @@ class Step:
         return self.function(item, params, context, **others)
 
     def result_name(self, params: StepParams) -> str:
-        """What the item of a gathering step is called."""
+        """Name of the item that a gathering step makes."""
         return str(getattr(params, self.named_by)) if self.named_by else "all"
 
     def run_ahead(self, item: object, params: StepParams, context: StepContext) -> Any:
-        """Do for a growing item what can be done; gives what followers may look at, or None."""
+        """Do what is possible for a growing item; returns the item for the following steps, or None."""
         return None if self.ahead is None else self.ahead(item, params, context)
 
 
@@ -237,9 +238,9 @@ def step(
     calls: MakeCalls | None = None,
     beside: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare the decorated function a step; its ``params`` annotation names the parameters' class.
+    """Declare the decorated function as a step; its ``params`` annotation gives the parameter class.
 
-    Raise ``version`` when the same input and parameters give another result: it is part of the cache key.
+    Raise ``version`` if the same input and parameters give another result: it is part of the cache key.
     The function stays an ordinary function; the declaration is its ``declaration`` attribute.
     """
     if programs:
@@ -287,12 +288,12 @@ def step(
 
 
 def kind_of(wanted: FurtherInput) -> type:
-    """The model's type that a further input asks for."""
+    """The model's type that a further input needs."""
     return wanted.kind if isinstance(wanted, Shared | Gathered) else wanted
 
 
 def _check_kind(step_name: str, role: str, value: object, kind: type, *, gathered: bool) -> None:
-    """Raise UserInputError where a step gets something else than it declares."""
+    """Raise UserInputError if a step gets another type than it declares."""
     values = value if gathered and isinstance(value, tuple) else (value,)
     wrong = next((one for one in values if not isinstance(one, kind)), None)
     if wrong is not None or value is None:
@@ -308,11 +309,11 @@ _UNITS: Mapping[type, tuple[UnitOfWork, ...]] = {
     Particles: ("particle_set", "tomogram"),
     Average: ("average",),
 }
-"""What one item of the model's types may be to a step. Particles are of one tomogram, or a set of several."""
+"""Units of work that an item of a model type can be. Particles are of one tomogram, or a set of several."""
 
 
 def _check(declared: Step) -> None:
-    """Raise ValueError where a declaration contradicts itself."""
+    """Raise ValueError if a declaration contradicts itself."""
     units = _UNITS.get(declared.needs or object, ())
     faults = {
         f"a step that works on one {getattr(declared.needs, '__name__', '')} is per {' or '.join(units)}": (
@@ -324,7 +325,7 @@ def _check(declared: Step) -> None:
             declared.gathers and declared.per in ("tilt_series", "tomogram")
         ),
         "a gathering step cannot work ahead": declared.gathers and declared.ahead is not None,
-        "a gathering step has many steps before it, whose figures it cannot tell apart": (
+        "a gathering step has many steps before it, whose figures cannot be distinguished": (
             declared.gathers and declared.reads_figures
         ),
         "only a gathering step names its result": bool(declared.named_by) and not declared.gathers,

@@ -1,1 +1,1 @@
-"""Work that steps share: it calls algorithms and reports through the step's context, but it is no step."""
+"""Work that steps share and that needs a step's context: it calls algorithms and reports results."""

@@ -1,4 +1,4 @@
-"""Poses of a series from the solution of its tracks, for every tilt, also those without evidence."""
+"""Poses of a series from the solution of its tracks, for every tilt, including those without tracks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 LEAST_TILTS = 5
 WORST_OF_TYPICAL, LEAST_WRONG_ANGSTROM = 6.0, 10.0
-"""Mean residual of a view over that of the others, and in angstrom, from which it is not believed."""
+"""A tilt is rejected if its mean residual exceeds this ratio to the typical one, and this length."""
 
 
 def with_poses(
@@ -36,14 +36,14 @@ def with_poses(
     step: str,
     exclude_unaligned: bool,
 ) -> TiltSeries:
-    """The series with a pose on every tilt; tilts without evidence follow their neighbours and are marked.
+    """The series with a pose on every tilt; tilts without tracks are interpolated and marked as predicted.
 
-    step : the step that measured, for the source of the tilt axis and of exclusions.
+    step : name of the step, recorded as the source of the tilt axis and of exclusions.
     """
     residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
     evident = usable & (n_points >= LEAST_POINTS_IN_A_TILT)
     if evident.any():
-        # A view whose few points fit so much worse than in the others was placed by wrong ones.
+        # A tilt whose few points fit much worse than those of the others was placed by false points.
         typical = float(np.median(residual[evident]))
         evident &= residual <= max(WORST_OF_TYPICAL * typical, LEAST_WRONG_ANGSTROM)
     if evident.sum() < LEAST_TILTS:
@@ -62,7 +62,8 @@ def with_poses(
     if lost:
         fate = "they are excluded" if exclude_unaligned else "consider excluding them"
         context.warn(
-            f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are guesses "
+            f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are "
+            "interpolated "
             f"from their neighbours: {fate}"
         )
     stack = series.best_stack
@@ -95,7 +96,7 @@ def with_poses(
 def _filled(
     geometry: SeriesGeometry, coarse: CoarseAlignment, evident: NDArray[np.bool_], usable: NDArray[np.bool_]
 ) -> SeriesGeometry:
-    """Views without evidence: coarse shift plus the neighbours' correction, other values interpolated."""
+    """Tilts without tracks: coarse shift plus their neighbours' correction, other values interpolated."""
     order = np.arange(geometry.n_views)
     correction = geometry.shift_xy_angstrom - coarse.shift_xy_angstrom
     shift = geometry.shift_xy_angstrom.copy()
@@ -116,7 +117,7 @@ def _filled(
 
 
 def _origin_at_field_centre(geometry: SeriesGeometry, evident: NDArray[np.bool_]) -> SeriesGeometry:
-    """Move the origin in its plane so that it is seen at the centre of the least tilted image."""
+    """Move the origin in its plane so that it projects onto the centre of the least tilted image."""
     least = int(np.argmin(np.where(evident, np.abs(geometry.tilt_deg), np.inf)))
     in_plane = geometry.matrices[least, :2, :2]
     offset = np.linalg.solve(in_plane, -geometry.shift_xy_angstrom[least])

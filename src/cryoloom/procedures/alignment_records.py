@@ -1,4 +1,4 @@
-"""What `align_series` tells of its result: figures, and the evidence that the report draws."""
+"""Figures and records of `align_series`: the quality of the result, and the evidence shown in the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-TOO_FEW_TRACKS = "there are too few tracks to solve the geometry without some of them"
+TOO_FEW_TRACKS = "there are too few tracks to solve the geometry with some of them left out"
 
 ALIGNMENT_FIGURES = (
     Figure(
@@ -43,8 +43,9 @@ ALIGNMENT_FIGURES = (
         "pose_error_angstrom",
         "angstrom",
         "Pose error",
-        "Half of the distance between the images of two geometries, each solved from half of the tracks: the "
-        "uncertainty that the noise of the tracks leaves. Errors common to both halves do not show.",
+        "Half of the distance between the projections of two geometries, each solved from half of the "
+        "tracks: "
+        "the uncertainty due to noise of the tracks. Errors common to both halves are not included.",
     ),
     Figure(
         "tilt_axis_deg",
@@ -63,7 +64,7 @@ ALIGNMENT_FIGURES = (
     Figure(
         "n_predicted",
         "tilts",
-        "Tilts placed by their neighbours",
+        "Tilts with interpolated poses",
         "Tilts on which nothing could be tracked; their pose is interpolated.",
         good="0",
     ),
@@ -97,13 +98,13 @@ ALIGNMENT_FIGURES = (
         "track_cloud_angstrom",
         "angstrom",
         "Depth of the tracked features",
-        "Depth that holds the middle nine tenths of the tracked features, across their plane.",
+        "Range of depth, across their plane, that contains the middle 90 % of the tracked features.",
     ),
     Figure(
         "bead_surface_distance_angstrom",
         "angstrom",
         "Distance of the bead surfaces",
-        "Distance of the two parallel planes on which the gold beads lie, where they lie on two.",
+        "Distance of the two parallel planes of gold beads, if there are two.",
     ),
     Figure(
         "axis_by_common_line_deg",
@@ -117,14 +118,15 @@ ALIGNMENT_FIGURES = (
         "tilt_offset_by_light_deg",
         "deg",
         "Tilt offset by transmission",
-        "Pretilt of the specimen on the stage: minus the nominal tilt at which most electrons pass.",
+        "Pretilt of the specimen on the stage: minus the nominal tilt at which most electrons are "
+        "transmitted.",
     ),
     Figure(
         "tilt_offset_by_plane_deg",
         "deg",
         "Tilt offset by the plane of the specimen",
-        "Pretilt of the slab that holds the contents of the specimen, measured about half-way through the "
-        "alignment, to one or two degrees.",
+        "Pretilt of the slab that contains the specimen, measured about half-way through the alignment, to "
+        "one or two degrees.",
     ),
 )
 ALIGNMENT_RECORDS = (
@@ -166,13 +168,13 @@ def record_alignment(
     left_out: Array | None,
     context: StepContext,
 ) -> None:
-    """Figures, and the table of errors over tilts. left_out : error of each observation, left out."""
+    """Figures, and the table of errors over tilts. left_out : cross-validated error of each observation."""
     tracks, solution = best.tracks, best.solution
     residual, counts = solution.view_residuals_angstrom(tracks)
     context.figure(
         "residual_mean_angstrom",
         solution.mean_residual_angstrom(tracks),
-        reason="no track counts in the solution",
+        reason="the solution uses no track",
     )
     context.figure(
         "pose_error_angstrom",
@@ -216,7 +218,7 @@ def record_alignment(
 
 
 def _record_surfaces(best: Alignment, context: StepContext) -> None:
-    """How deep the points that count lie, and how far apart two surfaces are on which there are beads."""
+    """Depth range of the points in use, and the distance of two surfaces if beads lie on both."""
     counts = best.solution.point_residuals_angstrom(best.tracks)[1] > 0
     found = find_surfaces(best.solution.points_xyz_angstrom[counts])
     if found is None:
@@ -227,7 +229,7 @@ def _record_surfaces(best: Alignment, context: StepContext) -> None:
 
 
 def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) -> None:
-    """What was tried of a local alignment, what it predicts of left-out tracks, and how large it is."""
+    """Local alignments that were tried, their errors on left-out tracks, and the size of the displacement."""
     known = choice.rigid_error_angstrom[np.isfinite(choice.rigid_error_angstrom)]
     rigid = float(np.median(known)) if len(known) else None
     context.figure("left_out_error_rigid_angstrom", np.nan if rigid is None else rigid, reason=TOO_FEW_TRACKS)
@@ -257,7 +259,7 @@ def record_local(series: TiltSeries, choice: LocalChoice, context: StepContext) 
 
 
 def record_residuals(series: TiltSeries, best: Alignment, context: StepContext) -> None:
-    """Where each track was seen and by how much the solution misses it, tracks left out evenly if many."""
+    """Position and residual of each track in each image; if there are many, an even selection of tracks."""
     tracks = best.tracks
     every = max(1, int(np.ceil(len(tracks.view) / MOST_RESIDUALS_TOLD)))
     told = (tracks.point % every == 0) & np.isfinite(best.solution.residual_xy_angstrom).all(axis=1)
@@ -285,7 +287,7 @@ def record_axis(
     usable: NDArray[np.bool_],
     context: StepContext,
 ) -> None:
-    """What each way says of the axis: the told one, whole images over half a turn, common lines, tracks."""
+    """Evidence on the axis: the nominal axis, whole images over half a turn, common lines, and tracks."""
     geometry = best.solution.geometry
     lines = find_common_line(
         shrink_images(images, COMMON_LINE_PIXELS),
@@ -312,7 +314,7 @@ def record_axis(
 
 
 def record_offset(light: TransmissionFit | None, plane_deg: float | None, context: StepContext) -> None:
-    """What the light that passes and the specimen's plane say of the tilt offset."""
+    """Tilt offset by the transmitted electrons and by the plane of the specimen."""
     if light is not None:
         context.figure("tilt_offset_by_light_deg", light.offset_deg)
     if plane_deg is not None:
@@ -329,7 +331,7 @@ def record_offset(light: TransmissionFit | None, plane_deg: float | None, contex
 
 
 def _numbers(values: Array) -> list[JsonValue]:
-    """Plain numbers for a record, None where there is none."""
+    """Plain numbers for a record, None for missing ones."""
     return [_number(v) for v in values]
 
 

@@ -25,7 +25,10 @@ LEAST_VIEWS_OF_A_TRACK = 3
 
 
 def read_tracks(series: TiltSeries, folder: Path, usable: NDArray[np.bool_], *, prealigned: bool) -> Tracks:
-    """Tracks of NAME.fid in the tilts used, its views matched to tilts by section and angle, or refused."""
+    """Tracks of NAME.fid in the tilts used.
+
+    Its views are matched to tilts by section and angle, or refused.
+    """
     if not folder.is_dir():
         raise UserInputError(f"{folder} is not a folder; correct fiducials of align_series")
     stack = series.best_stack
@@ -54,7 +57,7 @@ def read_tracks(series: TiltSeries, folder: Path, usable: NDArray[np.bool_], *, 
 
 
 def align_by_fiducials(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom) -> Alignment:
-    """Bundle adjustment of given tracks, first without doubting any of them: shifts need no start then."""
+    """Bundle adjustment of given tracks, first without robust weights: shifts then need no start values."""
     first = adjust_bundle(tracks, start, free, robust=False)
     solution = adjust_bundle(tracks, first.geometry, free)
     return Alignment.of("fiducials", tracks, solution, free)

@@ -1,4 +1,4 @@
-"""Passes over the particles of many series: a part of the step's work per series, images in its scratch."""
+"""Passes over the particles of many series: one part of work per series, its images in the scratch folder."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
 def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[TiltSeries, ...]]:
     """All particles of a set, and the series they are in, by name.
 
-    Raises DataUnfitError where there are no particles, one series comes in two versions, or pixel sizes
+    Raises DataUnfitError if there are no particles, one series comes in two versions, or pixel sizes
     differ.
     """
     if not any(item.n_particles for item in items):
@@ -81,12 +81,12 @@ def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[Ti
     used = tuple(series[name] for name in sorted(set(rows.tomogram.tolist())))
     sizes = {one.name: image_stack(one).pixel_size_angstrom for one in used}
     if sizes and max(sizes.values()) > 1.001 * min(sizes.values()):
-        raise DataUnfitError(f"the series differ in pixel size: {sizes} A; average them apart")
+        raise DataUnfitError(f"the series differ in pixel size: {sizes} A; average them separately")
     return rows, used
 
 
 def image_stack(series: TiltSeries) -> Stack:
-    """Images that particles are taken from: before CTF correction and dose weighting."""
+    """Images that particles are extracted from: before CTF correction and dose weighting."""
     return series.unweighted_stack
 
 
@@ -101,13 +101,13 @@ def averaging_bytes(series: TiltSeries, n_particles: int, layout: BoxLayout) -> 
 def largest_part_bytes(
     items: Any, diameter_angstrom: float | None, finest_resolution_angstrom: float | None
 ) -> int:
-    """Memory of the largest series' part, as `bytes_per_part` of a step declares it."""
+    """Memory of the largest series' part, as a step declares it in `bytes_per_part`."""
     largest = 0
     for item in items if isinstance(items, tuple) else (items,):
         diameter = diameter_angstrom or item.diameter_angstrom or 200.0
         for series in item.series:
             pixel = image_stack(series).pixel_size_angstrom
-            # Nyquist of unbinned images, or 6 A: finer is only cut when it is reached.
+            # Nyquist of unbinned images, or 6 A: smaller pixels are extracted only once they are needed.
             resolution = max(2.05 * pixel, finest_resolution_angstrom or 0.0, 6.0)
             apart = delocalisation_angstrom(series, resolution)
             layout = choose_boxes(diameter, resolution, pixel, apart)
@@ -116,7 +116,7 @@ def largest_part_bytes(
 
 
 def warn_of_unknown_hands(series: Sequence[TiltSeries], context: StepContext) -> None:
-    """Tell of series whose defocus is taken as that of the middle at every depth."""
+    """Warn of series without a known handedness: their CTF is that of the middle at every depth."""
     for one in series:
         if one.handedness.applied is None:
             context.warn(
@@ -139,7 +139,7 @@ def fsc_record(refined: Refined) -> dict[str, Any]:
 def stored_average(
     refined: Refined, symmetry: str, diameter_angstrom: float, n_particles: int, context: StepContext
 ) -> Average:
-    """Write the maps of an average; gives it as a value of the model."""
+    """Write the maps of an average and return it as a value of the model."""
     volumes: dict[str, Any] = {}
     named = {
         "map": refined.map,
@@ -178,7 +178,7 @@ def stored_average(
 
 @dataclass
 class SeriesWorker:
-    """`refinement.Worker` that spreads series over the executor."""
+    """`refinement.Worker` that distributes series over the executor."""
 
     context: StepContext
     series: tuple[TiltSeries, ...]
@@ -190,10 +190,10 @@ class SeriesWorker:
     use_directions: bool = True
     crop_angstrom: float | None = None
     n_visible: NDArray[np.int64] = field(init=False)
-    """Tilts that show each particle, ``(n,)``."""
+    """Number of tilts in which each particle is visible, ``(n,)``."""
     log_likelihood: Array = field(init=False)
     scale: Array = field(init=False)
-    """Strength of each particle over the average's, ``(n,)``."""
+    """Amplitude of each particle relative to the average, ``(n,)``."""
     angle_sd_deg: Array = field(init=False)
     shift_sd_angstrom: Array = field(init=False)
     tilt_terms: dict[str, Array] = field(default_factory=dict)
@@ -214,21 +214,21 @@ class SeriesWorker:
 
     @property
     def image_pixel_angstrom(self) -> float:
-        """Of the tilt images."""
+        """Pixel size of the tilt images."""
         return image_stack(self.series[0]).pixel_size_angstrom
 
     def layout(self, resolution_angstrom: float) -> BoxLayout:
-        """Boxes for work to a resolution, at the largest defocus of all series."""
+        """Box sizes for a resolution, at the largest defocus of all series."""
         apart = max(delocalisation_angstrom(one, resolution_angstrom) for one in self.series)
         return choose_boxes(self.diameter_angstrom, resolution_angstrom, self.image_pixel_angstrom, apart)
 
     @property
     def positions_xyz_angstrom(self) -> Array:
-        """Present positions, ``(n, 3)``."""
+        """Current positions, ``(n, 3)``."""
         return self.rows.positions_xyz_angstrom + self._shifts
 
     def extract(self, layout: BoxLayout) -> None:
-        """Cut all particles at their present positions."""
+        """Extract all particles at their current positions."""
         self.rows = replace(self.rows, positions_xyz_angstrom=self.positions_xyz_angstrom)
         self._shifts = np.zeros_like(self._shifts)
         self._layout, self._gains = layout, {}
@@ -273,18 +273,18 @@ class SeriesWorker:
 
     @property
     def poses(self) -> list[Poses]:
-        """Present poses by series."""
+        """Current poses by series."""
         return [self._poses(mine) for mine in self._members]
 
     def radial_terms(self, reference: torch.Tensor, band_angstrom: float) -> tuple[float, float]:
-        """Cross and quadratic term of all particles with the radial part of a reference."""
+        """Cross and quadratic terms of all particles with the radial part of a reference."""
         order = PassOrder("insert", (reference, reference), band_angstrom, 0.0)
         found = self.context.imap(run_part, self._parts("radial", order))
         cross, quadratic = np.sum([made["terms"] for made in found], axis=0)
         return float(cross), float(quadratic)
 
     def run(self, order: PassOrder) -> Iterator[PassResult]:
-        """Results by series, in their order; poses and noise are kept."""
+        """Results by series, in order; poses and noise are updated."""
         made = self.context.imap(run_part, self._parts(order.kind, order))
         for i, (mine, arrays) in enumerate(zip(self._members, made, strict=True)):
             result = _result(arrays, order.insert_to, self._needed_layout().crop_px)
@@ -342,7 +342,7 @@ class SeriesWorker:
         self._shifts = poses[1].copy()
 
     def drop_weak(self, least_scale: float) -> None:
-        """Take particles out of their half whose strength is less than a part of the median's."""
+        """Remove particles from their half if their amplitude is below a fraction of the median."""
         if self.rows.half is None:
             return
         used = self.rows.half > 0
@@ -425,7 +425,7 @@ class SeriesWorker:
         )
 
     def _gain(self, noise: Array) -> NDArray[np.float32]:
-        """Factor of data and weights by tilt and sample: noise expected over found, smooth in shells."""
+        """Factor of data and weights by tilt and sample: expected over measured noise, smoothed."""
         found, expected = (_smooth(noise[..., column]) for column in (0, 1))
         known = found > 0
         ratio = np.ones(found.shape)
@@ -447,7 +447,7 @@ class SeriesWorker:
 
 
 def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray[Any]]:
-    """One series' share of a pass, or of an extraction."""
+    """One series' part of a pass, or of an extraction."""
     folder = Path(part["folder"])
     if part["kind"] == "extract":
         cut, box, crop, pixel = part["layout"]

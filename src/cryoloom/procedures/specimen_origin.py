@@ -1,4 +1,4 @@
-"""Poses and CTFs brought together at the end of whatever gives poses: the one way for every alignment."""
+"""Place of the specimen in an aligned series, and its CTFs at the origin of the poses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cryoloom.model import TiltSeries
 __all__ = ["SPECIMEN_FIGURES", "place_specimen"]
 
 LEAST_TILTS = 5
-"""In which the specimen can be looked for."""
+"""Fewest images in which the specimen can be searched for."""
 
 SPECIMEN_FIGURES = (
     Figure(
@@ -31,14 +31,14 @@ SPECIMEN_FIGURES = (
         "middle_height_angstrom",
         "angstrom",
         "Height of the specimen",
-        "Height of the middle of the specimen above the origin that the alignment itself gave: the mean of "
-        "the tracked points, or the other program's. With centre_specimen the origin was moved by this.",
+        "Height of the middle of the specimen above the origin of the alignment: the mean of the tracked "
+        "points, or the other program's origin. With centre_specimen the origin was moved by this.",
     ),
     Figure(
         "middle_error_angstrom",
         "angstrom",
         "Height of the specimen, error",
-        "Standard error of the height of the middle. The defocus at the origin is wrong by as much.",
+        "Standard error of the height of the middle. The defocus at the origin has the same error.",
         good="below 100 angstrom",
     ),
 )
@@ -53,10 +53,11 @@ def place_specimen(
     by: str,
     centre: bool,
 ) -> TiltSeries:
-    """The aligned series with the place of its specimen measured, and its CTFs given at the poses' origin.
+    """The aligned series with its specimen located, and its CTFs given at the poses' origin.
 
-    places : where among the images that of each tilt is; None where there is none. centre : move the origin
-    along z into the middle of the specimen.
+    places : index of each tilt's image among the images; None if it has none. centre : move the origin along
+    z
+    to the middle of the specimen.
     """
     binning = max(1.0, SPECIMEN_PIXEL_ANGSTROM / images.pixel_size_angstrom)
     small = shrink_images(images, round(min(images.shape_yx) / binning))
@@ -68,21 +69,22 @@ def place_specimen(
         if at is not None and tilt.pose is not None and not tilt.is_excluded and varied[at]
     ]
     if len(numbered) < LEAST_TILTS:
-        return _not_found(series, f"only {len(numbered)} images show anything", context)
+        return _not_found(series, f"only {len(numbered)} images have contrast", context)
     found = find_specimen(replace(series, tilts=tuple(numbered)), small, context.rng)
     context.figure("thickness_angstrom", found.fit.thickness_angstrom)
     context.figure("middle_height_angstrom", found.fit.z_offset_angstrom)
     context.figure("middle_error_angstrom", found.fit.middle_error_angstrom)
     if not found.is_told:
-        return _not_found(series, "too little of it stands out in the tomogram", context)
+        return _not_found(series, "it has too little contrast in the tomogram", context)
     known = with_defocus_at_origin(replace(series, slab=found.slab(by)))
     return with_middle_at_origin(known) if centre else known
 
 
 def _not_found(series: TiltSeries, reason: str, context: StepContext) -> TiltSeries:
     context.warn(
-        f"the middle of the specimen was not found: {reason}; z = 0 stays where the alignment puts it, and "
-        "the measured defocus is taken to be that of z = 0. Look at the tomogram, and give height_angstrom "
-        "of correct_ctf where the specimen lies elsewhere"
+        f"the middle of the specimen was not found: {reason}; z = 0 stays at the origin of the alignment, "
+        "and "
+        "the measured defocus is taken to be that of z = 0. Check the tomogram, and set height_angstrom "
+        "of correct_ctf if the specimen lies elsewhere"
     )
     return replace(series, slab=None)

@@ -1,4 +1,4 @@
-"""What steps that look for the specimen tell of it: figures, and the slice that the report draws."""
+"""Figures and slice of the specimen, reported by steps that measure its place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURE_SIDE = 140
 
 
 def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
-    """Figures, and a slice across the slab with its surfaces."""
+    """Report figures, and a slice across the slab with its surfaces."""
     fit = found.fit
     context.figure("thickness_angstrom", fit.thickness_angstrom)
     context.figure("z_offset_angstrom", fit.z_offset_angstrom)
@@ -27,9 +27,9 @@ def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
     context.figure("middle_error_angstrom", fit.middle_error_angstrom)
     if not (found.is_told and fit.has_pretilt):
         context.warn(
-            f"the tomogram holds something {fit.contrast:.1f} times as often inside the slab as outside, "
-            f"expected {LEAST_CONTRAST:g} or more, and tells its pretilt to {fit.tilt_error_deg:.1f} deg, "
-            f"expected {LARGEST_TILT_ERROR_DEG:g} or less; its place is a guess"
+            f"the density of features inside the slab is {fit.contrast:.1f} times that outside, expected "
+            f"{LEAST_CONTRAST:g} or more, and its pretilt is known to {fit.tilt_error_deg:.1f} deg, expected "
+            f"{LARGEST_TILT_ERROR_DEG:g} or less; its place is uncertain"
         )
     picture, step = _slice(found.volume, found.voxel_size_angstrom)
     n_z, n_x = picture.shape
@@ -53,7 +53,7 @@ def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
 
 
 def _slice(volume: torch.Tensor, voxel_size_angstrom: float) -> tuple[NDArray[np.int64], float]:
-    """The xz slice through the middle as grey values 0 to 255, ``(z, x)``, and its pixel in angstrom."""
+    """The xz slice through the middle as grey values 0 to 255, ``(z, x)``, and its pixel size in angstrom."""
     n_z, n_y, n_x = (int(n) for n in volume.shape)
     block = max(1, -(-max(n_z, n_x) // PICTURE_SIDE))
     thin = volume[:, n_y // 2 - 2 : n_y // 2 + 3].mean(dim=1).numpy()

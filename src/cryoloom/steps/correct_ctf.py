@@ -28,10 +28,10 @@ from cryoloom.algorithms.ctf.correction import (
     linear_depth_step_angstrom,
 )
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
+from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.depth import defocus_change, plane_depth
 from cryoloom.model import Pose, Stack, Tilt, TiltSeries
 
@@ -90,7 +90,7 @@ FIGURES = (
 )
 def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepContext) -> TiltSeries:
     """Correct every image not excluded at the defocus of each of its pixels; halves too."""
-    _require_ctfs(series)
+    ctfs_of(series.included, series.name)
     known = with_defocus_at_origin(series, assume_centred=True)
     stack = series.uncorrected_stack
     handedness = series.handedness.applied
@@ -141,17 +141,6 @@ def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepConte
         sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"), params.method
     )
     return replace(series, corrected=corrected_stack)
-
-
-def _require_ctfs(series: TiltSeries) -> None:
-    without = [tilt.acquisition_index for tilt in series.included if tilt.ctf is None]
-    if without:
-        raise DataUnfitError(
-            f"{len(without)} of {len(series.included)} tilts have no CTF; run estimate_ctf first, "
-            "or exclude them",
-            series=series.name,
-            acquisition_indices=without[:10],
-        )
 
 
 def _defocus_loss(

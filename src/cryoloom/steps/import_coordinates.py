@@ -16,20 +16,23 @@ import numpy as np
 from pydantic import Field
 
 from cryoloom.contract import Column, Figure, Record
-from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.contract.step import StepContext, step
+from cryoloom.errors import UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, format_of_file
 from cryoloom.formats.picks.volumes import PickVolume
-from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.model import Particles, Tomogram
+from cryoloom.procedures.placed_particles import (
+    PlacedParticleParams,
+    check_places,
+    file_of,
+    particles_of,
+)
 
 __all__ = ["ImportCoordinatesParams", "import_coordinates"]
 
-_FARTHEST = 0.6
-"""Of the tomogram's extent from its centre: a little outside is allowed."""
 
-
-class ImportCoordinatesParams(StepParams):
+class ImportCoordinatesParams(PlacedParticleParams):
     """What a user may choose."""
 
     file: Path | None = Field(
@@ -52,22 +55,12 @@ class ImportCoordinatesParams(StepParams):
     ] = Field(
         "auto", description="Whose file it is; auto finds it from the suffix and the beginning of the file."
     )
-    picked_pixel_angstrom: float | None = Field(
-        None, gt=0, description="Voxel size in which pixel coordinates count. Unset: this tomogram's."
-    )
-    flip_z: bool = Field(
-        False, description="Positions were picked in a volume mirrored in z, as IMOD's tilt writes it."
-    )
-    box_px: int | None = Field(None, ge=1, description="Box drawn about each pick; it changes nothing else.")
-    species: str = Field("particle", description="Name of what was picked.")
-    symmetry: str = Field("C1", description="Point group of the particle.")
-    diameter_angstrom: float | None = Field(None, gt=0, description="Diameter of the particle, if known.")
 
 
 def _file_of(params: ImportCoordinatesParams, tomogram: str) -> Path:
     if params.file is None:
         raise UserInputError("import_coordinates has no file; give the particles' file")
-    return Path(str(params.file).replace("{tomogram}", tomogram))
+    return file_of(params.file, tomogram)
 
 
 @step(
@@ -116,19 +109,11 @@ def import_coordinates(
             )
         places = rows.positions_xyz_angstrom * np.array([1.0, 1.0, -1.0])
         rows = replace(rows, positions_xyz_angstrom=places)
-    _check_places(rows, tomogram)
+    check_places(rows.positions_xyz_angstrom, tomogram)
     context.figure("n_particles", rows.n)
     context.figure("n_others", int((~own).sum()))
     context.record("picks", {"xyz_angstrom": rows.positions_xyz_angstrom.round(1).tolist()})
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (tomogram.series,),
-        (tomogram,),
-        species=params.species,
-        diameter_angstrom=params.diameter_angstrom,
-        symmetry=params.symmetry,
-    )
+    return particles_of(tomogram, rows, params, context)
 
 
 def _volume(tomogram: Tomogram, params: ImportCoordinatesParams, in_series_pixels: bool) -> PickVolume:
@@ -139,16 +124,3 @@ def _volume(tomogram: Tomogram, params: ImportCoordinatesParams, in_series_pixel
     )
     n_z, n_y, n_x = (round(n * voxel / pixel) for n in tomogram.volume.shape)
     return PickVolume((n_z, n_y, n_x), pixel)
-
-
-def _check_places(rows: ParticleRows, tomogram: Tomogram) -> None:
-    extent = np.array(tomogram.volume.shape[::-1]) * tomogram.voxel_size_angstrom
-    far = (np.abs(rows.positions_xyz_angstrom) > _FARTHEST * extent).any(axis=1)
-    if far.any():
-        worst = rows.positions_xyz_angstrom[np.argmax(far)].round().tolist()
-        raise DataUnfitError(
-            f"{int(far.sum())} of {rows.n} particles lie outside the tomogram, one at {worst} A, but it "
-            f"reaches {(0.5 * extent).round().tolist()} A from its centre; were they picked at another "
-            "binning? set picked_pixel_angstrom",
-            tomogram=tomogram.name,
-        )

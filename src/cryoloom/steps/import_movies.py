@@ -16,8 +16,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cryoloom.contract.acquisition import AcquisitionParams
-from cryoloom.contract.figures import Record
+from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.movie import describe_movie
@@ -98,22 +97,13 @@ class ImportMoviesParams(AcquisitionParams):
     )
 
 
-RECORDS = (
-    Record(
-        "import",
-        "What every source says of a quantity of the series, which one is used, and what contradicts it.",
-        shows="evidence",
-    ),
-)
-
-
 @step(
     "import_movies",
     per="project",
     needs=None,
     gives=TiltSeries,
     bytes_needed=lambda item, params: 100 << 20,
-    records=RECORDS,
+    records=IMPORT_RECORDS,
     source_of=("movies",),
 )
 def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[TiltSeries | DataUnfitError]:

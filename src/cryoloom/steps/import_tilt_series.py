@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.contract.acquisition import AcquisitionParams
-from cryoloom.contract.figures import Record
+from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import MrcPixels
@@ -73,22 +72,13 @@ class _Told:
     evidence: tuple[Evidence, ...]
 
 
-RECORDS = (
-    Record(
-        "import",
-        "What every source says of a quantity of the series, which one is used, and what contradicts it.",
-        shows="evidence",
-    ),
-)
-
-
 @step(
     "import_tilt_series",
     per="project",
     needs=None,
     gives=TiltSeries,
     bytes_needed=lambda item, params: 100 << 20,
-    records=RECORDS,
+    records=IMPORT_RECORDS,
     source_of=("images",),
 )
 def import_tilt_series(

@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.contract import Column, Figure, Record
-from cryoloom.contract.step import JsonValue, StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError
+from cryoloom.contract.step import JsonValue, StepContext, step
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.exchange.marked_points import MarkedPoints, read_marked_points
-from cryoloom.geometry.frames import position_from_index
 from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.procedures.placed_particles import (
+    PlacedParticleParams,
+    check_places,
+    file_of,
+    particles_of,
+    places_xyz_angstrom,
+)
 
 __all__ = ["HandModel", "PickByHandParams", "pick_by_hand"]
 
@@ -46,27 +51,17 @@ class HandModel(BaseModel):
     """From the tomogram's centre."""
 
 
-class PickByHandParams(StepParams):
+class PickByHandParams(PlacedParticleParams):
     """What a user may choose."""
 
     file: Path | None = Field(
         None, description="Points: text or CSV, an IMOD model or a Dynamo table; {tomogram} is its name."
     )
     models: tuple[HandModel, ...] = Field((), description="Points given directly, as the browser does.")
-    picked_pixel_angstrom: float | None = Field(
-        None, gt=0, description="Voxel size of the volume the points were picked in. Unset: this tomogram's."
-    )
-    flip_z: bool = Field(
-        False, description="The volume they were picked in is mirrored in z, as IMOD's tilt writes it."
-    )
-    box_px: int | None = Field(None, ge=1, description="Box drawn about each pick; it changes nothing else.")
-    species: str = Field("particle", description="Name of what is picked.")
-    symmetry: str = Field("C1", description="Point group of the particle.")
-    diameter_angstrom: float | None = Field(None, gt=0, description="Diameter of the particle, if known.")
 
 
 def _outside(name: str, params: PickByHandParams) -> JsonValue:
-    return file_digests([_file_of(params.file, name)]) if params.file is not None else {}
+    return file_digests([file_of(params.file, name)]) if params.file is not None else {}
 
 
 @step(
@@ -105,15 +100,7 @@ def pick_by_hand(tomogram: Tomogram, params: PickByHandParams, context: StepCont
     context.figure("n_points", len(positions))
     context.figure("n_models", len(models))
     context.record("picks", {"xyz_angstrom": positions.round(1).tolist(), "model": number.tolist()})
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (tomogram.series,),
-        (tomogram,),
-        species=params.species,
-        diameter_angstrom=params.diameter_angstrom,
-        symmetry=params.symmetry,
-    )
+    return particles_of(tomogram, rows, params, context)
 
 
 def _models(tomogram: Tomogram, params: PickByHandParams) -> list[tuple[int, str, Array]]:
@@ -125,7 +112,7 @@ def _models(tomogram: Tomogram, params: PickByHandParams) -> list[tuple[int, str
     ]
     if params.file is None:
         return found
-    marked = read_marked_points(_file_of(params.file, tomogram.name))
+    marked = read_marked_points(file_of(params.file, tomogram.name))
     is_one_file_for_all = "{tomogram}" not in str(params.file) and any(one.tomogram for one in marked)
     found += [
         (one.model, one.shape, _in_angstrom(one, tomogram, params))
@@ -133,10 +120,6 @@ def _models(tomogram: Tomogram, params: PickByHandParams) -> list[tuple[int, str
         if not is_one_file_for_all or _is_of(one.tomogram, tomogram.name)
     ]
     return found
-
-
-def _file_of(file: Path, tomogram: str) -> Path:
-    return Path(str(file).replace("{tomogram}", tomogram))
 
 
 def _is_of(named: str, tomogram: str) -> bool:
@@ -147,21 +130,8 @@ def _is_of(named: str, tomogram: str) -> bool:
 
 def _in_angstrom(one: MarkedPoints, tomogram: Tomogram, params: PickByHandParams) -> Array:
     """Points from the tomogram's centre. Raises DataUnfitError where they lie far outside it."""
-    voxel = tomogram.voxel_size_angstrom
-    extent = np.array(tomogram.volume.shape[::-1]) * voxel
-    if one.in_angstrom:
-        places = one.points.copy()
-    else:
-        pixel = params.picked_pixel_angstrom or voxel
-        shape = tuple(round(n * voxel / pixel) for n in tomogram.volume.shape)
-        places = position_from_index(one.points[:, ::-1], shape, pixel)
+    places = places_xyz_angstrom(one, tomogram, params)
     if params.flip_z:
         places[:, 2] *= -1
-    if (np.abs(places) > 0.6 * extent).any():
-        worst = places[np.argmax((np.abs(places) / extent).max(axis=1))].round().tolist()
-        raise DataUnfitError(
-            f"a point lies at {worst} A, but the tomogram reaches {(0.5 * extent).round().tolist()} A from "
-            "its centre; was it picked at another binning? set picked_pixel_angstrom",
-            tomogram=tomogram.name,
-        )
+    check_places(places, tomogram)
     return places

@@ -55,6 +55,7 @@ from cryoloom.algorithms.reconstruction.reconstruction_bands import (
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
 from cryoloom.algorithms.series.derived_pixels import centre_of, reading_bytes
 from cryoloom.algorithms.series.specimen_frame import series_in_slab, with_defocus_at_origin
+from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
@@ -513,15 +514,7 @@ def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
             f"the images are corrected already, by {done}; leave out correct_ctf, or use ctf_correction=none",
             series=series.name,
         )
-    without = [tilt.acquisition_index for tilt in grid.tilts if tilt.ctf is None]
-    if without:
-        raise DataUnfitError(
-            f"{len(without)} of {len(grid.tilts)} tilts have no CTF; run estimate_ctf first, exclude them, "
-            "or use ctf_correction=none",
-            series=series.name,
-            acquisition_indices=without[:10],
-        )
-    return [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
+    return ctfs_of(grid.tilts, series.name, otherwise=", or use ctf_correction=none")
 
 
 def _settled(

@@ -13,16 +13,22 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from pydantic import Field
 
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves
 from cryoloom.algorithms.averaging.refinement import RefinementSettings, reconstruct_average
-from cryoloom.contract import Column, Figure, Record
-from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.contract import Record
+from cryoloom.contract.step import StepContext, step
+from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, Particles
+from cryoloom.procedures.averaging_params import (
+    N_PARTICLES,
+    POSE_EVIDENCE,
+    RESOLUTION,
+    AveragingParams,
+    particle_diameter_angstrom,
+)
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
     fsc_record,
@@ -37,41 +43,8 @@ __all__ = ["ReconstructParticleParams", "reconstruct_particle"]
 _TOUCHING_DIAMETERS = 0.7
 
 
-class ReconstructParticleParams(StepParams):
+class ReconstructParticleParams(AveragingParams):
     """What a user may choose."""
-
-    symmetry: str = Field("C1", description="Point group with RELION's axes: C1, C6, D2, T, O, I.")
-    diameter_angstrom: float | None = Field(
-        None, gt=0, description="Diameter of the particle. Unset: as it was picked."
-    )
-    finest_resolution_angstrom: float | None = Field(
-        None, gt=0, description="Resolution that the voxels hold. Unset: that of the images' pixels."
-    )
-    max_dose_per_angstrom2: float | None = Field(
-        None, gt=0, description="Leave out tilts after this dose. Unset: none; dose weighs them down."
-    )
-    min_tilts: int = Field(1, ge=1, description="Leave out particles that fewer tilts show.")
-
-
-FIGURES = (
-    Figure(
-        "resolution_angstrom",
-        "angstrom",
-        "Resolution",
-        "Where the masked halves' correlation, less what the mask alone makes, falls to 0.143. Not given "
-        "where the halves agree only in what does not depend on orientation.",
-        column=Column("Resolution"),
-    ),
-    Figure("n_particles", "particles", "Particles averaged", "Particles in either half."),
-    Figure(
-        "pose_evidence",
-        "",
-        "Non-radial correlation",
-        "Mean correlation of the halves, without symmetry and without their radial means, to the resolution. "
-        "0.0 to 0.2 for random orientations, whatever the usual curve says.",
-        good="above 0.3",
-    ),
-)
 
 
 @step(
@@ -87,7 +60,7 @@ FIGURES = (
         items, params.diameter_angstrom, params.finest_resolution_angstrom
     ),
     methods="{n_particles:.0f} particles were averaged with symmetry {symmetry}.",
-    figures=FIGURES,
+    figures=(RESOLUTION, N_PARTICLES, POSE_EVIDENCE),
     records=(
         Record(
             "fsc", "Correlation of the halves by shells: masked, unmasked, non-radial, null.", shows="curves"
@@ -100,13 +73,7 @@ def reconstruct_particle(
     """Average the particles of a project at the poses they have."""
     symmetry_matrices(params.symmetry)
     rows, series = joined_particles(items)
-    diameter = params.diameter_angstrom or next(
-        (item.diameter_angstrom for item in items if item.diameter_angstrom), None
-    )
-    if diameter is None:
-        raise UserInputError(
-            "the particles' diameter is not known; set diameter_angstrom of reconstruct_particle"
-        )
+    diameter = particle_diameter_angstrom(items, params, "reconstruct_particle")
     if rows.n < 2:
         raise DataUnfitError(f"{rows.n} particles are too few for two halves; expected at least 2")
     warn_of_unknown_hands(series, context)

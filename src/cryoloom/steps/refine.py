@@ -32,13 +32,20 @@ from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
 from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
 from cryoloom.algorithms.averaging.maps import map_on_grid
 from cryoloom.algorithms.averaging.refinement import Refined, RefinementSettings, refine_average
-from cryoloom.contract import Column, Figure, Outputs, Record
-from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.contract import Figure, Outputs, Record
+from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles
+from cryoloom.procedures.averaging_params import (
+    N_PARTICLES,
+    POSE_EVIDENCE,
+    RESOLUTION,
+    AveragingParams,
+    particle_diameter_angstrom,
+)
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
     fsc_record,
@@ -56,15 +63,11 @@ _LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
 
 
-class RefineParams(StepParams):
+class RefineParams(AveragingParams):
     """What a user may choose."""
 
     reference: Path | None = Field(
         None, description="First map (.mrc), density light. Unset: what the particles were picked with."
-    )
-    symmetry: str = Field("C1", description="Point group with RELION's axes: C1, C6, D2, T, O, I.")
-    diameter_angstrom: float | None = Field(
-        None, gt=0, description="Diameter of the particle. Unset: as it was picked."
     )
     initial_lowpass_angstrom: float = Field(
         40.0,
@@ -83,42 +86,15 @@ class RefineParams(StepParams):
         description="Standard deviation of the angle to the direction a particle was picked with. Unset: as "
         "the particles have it.",
     )
-    finest_resolution_angstrom: float | None = Field(
-        None, gt=0, description="Stop at this resolution. Unset: at what the images' pixels hold."
-    )
-    max_dose_per_angstrom2: float | None = Field(
-        None, gt=0, description="Leave out tilts after this dose. Unset: none; dose weighs them down."
-    )
     min_tilts: int = Field(5, ge=1, description="Leave out particles that fewer tilts show.")
     max_iterations: int = Field(20, ge=1, le=100, description="Passes at most.")
     keep_halves: bool = Field(False, description="Keep the halves that the particles have.")
 
 
 FIGURES = (
-    Figure(
-        "resolution_angstrom",
-        "angstrom",
-        "Resolution",
-        "Where the masked halves' correlation, less what the mask alone makes, falls to 0.143. Not given "
-        "where the halves agree only in what does not depend on orientation.",
-        good="near the bound that the number of particles sets",
-        column=Column("Resolution"),
-    ),
-    Figure(
-        "n_particles",
-        "particles",
-        "Particles averaged",
-        "Particles in either half.",
-        column=Column("Particles", digits=0),
-    ),
-    Figure(
-        "pose_evidence",
-        "",
-        "Non-radial correlation",
-        "Mean correlation of the halves, without symmetry and without their radial means, to the resolution. "
-        "0.0 to 0.2 for random orientations, whatever the usual curve says.",
-        good="above 0.3",
-    ),
+    RESOLUTION,
+    N_PARTICLES,
+    POSE_EVIDENCE,
     Figure(
         "null_evidence",
         "",
@@ -201,11 +177,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     """Refine all particles of a project together; gives the average, and the particles of each tomogram."""
     symmetry_matrices(params.symmetry)
     rows, series = joined_particles(items)
-    diameter = params.diameter_angstrom or next(
-        (i.diameter_angstrom for i in items if i.diameter_angstrom), None
-    )
-    if diameter is None:
-        raise UserInputError("the particles' diameter is not known; set diameter_angstrom of refine")
+    diameter = particle_diameter_angstrom(items, params, "refine")
     warn_of_unknown_hands(series, context)
     twice = duplicates(rows, _DUPLICATE_DIAMETERS * diameter)
     rows = _prepared(rows.take(np.flatnonzero(~twice)), params, diameter, context.rng)

@@ -18,8 +18,9 @@ from cryoloom.algorithms.picking.matched_filter import (
     plan_tilt_filter,
 )
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.errors import UserInputError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Ctf, Pixels, TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
@@ -65,14 +66,7 @@ def search_grid(
             f"wide, expected {_FEWEST_VOXELS_ACROSS} or more; choose a smaller voxel_size_angstrom (the "
             f"images' pixel is {stack.pixel_size_angstrom:g} A)"
         )
-    without = [tilt.acquisition_index for tilt in series.included if tilt.ctf is None]
-    if without:
-        raise DataUnfitError(
-            f"{len(without)} of {len(series.included)} tilts have no CTF; run estimate_ctf before, or "
-            "exclude them",
-            series=series.name,
-            acquisition_indices=without[:10],
-        )
+    ctfs_of(series.included, series.name)
     length_z, length_y, length_x = (n * tomogram.voxel_size_angstrom for n in tomogram.volume.shape)
     return tomogram_grid(
         series,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cryoloom.cli.decided import curation_of, say_decided
-from cryoloom.cli.options import ProjectOption
+from cryoloom.cli.options import ProjectOption, TiltsArgument
 from cryoloom.errors import UserInputError
 
 __all__ = ["exclude"]
@@ -19,10 +19,7 @@ def exclude(
     series: Annotated[
         str | None, typer.Argument(help="Name of the tilt series; none with --views-file.")
     ] = None,
-    tilts: Annotated[
-        list[int] | None,
-        typer.Argument(help="Acquisition indices; 0 is the first exposure. None: the whole series."),
-    ] = None,
+    tilts: TiltsArgument = None,
     reason: Annotated[str, typer.Option(help="Kept with the tilt and shown in the report.")] = "by hand",
     views_file: Annotated[
         Path | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cryoloom.cli.decided import curation_of, say_decided
-from cryoloom.cli.options import ProjectOption, SeriesArgument
+from cryoloom.cli.options import ProjectOption, SeriesArgument, TiltsArgument
 
 __all__ = ["include"]
 
@@ -15,10 +15,7 @@ __all__ = ["include"]
 def include(
     project: ProjectOption,
     series: SeriesArgument,
-    tilts: Annotated[
-        list[int] | None,
-        typer.Argument(help="Acquisition indices; 0 is the first exposure. None: the whole series."),
-    ] = None,
+    tilts: TiltsArgument = None,
     reason: Annotated[str, typer.Option(help="Kept with the tilt.")] = "kept by hand",
 ) -> None:
     """Keep tilts, or take a series in again, whatever a step finds; `resume` redoes what depends on them."""

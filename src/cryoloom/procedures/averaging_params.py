@@ -1,0 +1,66 @@
+"""Parameters and figures of every step that makes an average."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from cryoloom.contract import Column, Figure
+from cryoloom.contract.step import StepParams
+from cryoloom.errors import UserInputError
+from cryoloom.model import Particles
+
+__all__ = ["N_PARTICLES", "POSE_EVIDENCE", "RESOLUTION", "AveragingParams", "particle_diameter_angstrom"]
+
+RESOLUTION = Figure(
+    "resolution_angstrom",
+    "angstrom",
+    "Resolution",
+    "Where the correlation of the masked halves, corrected for the effect of the mask, falls to 0.143. Not "
+    "given where the halves agree only in what does not depend on orientation.",
+    good="near the bound that the number of particles sets",
+    column=Column("Resolution"),
+)
+N_PARTICLES = Figure(
+    "n_particles",
+    "particles",
+    "Particles averaged",
+    "Particles in either half.",
+    column=Column("Particles", digits=0),
+)
+POSE_EVIDENCE = Figure(
+    "pose_evidence",
+    "",
+    "Non-radial correlation",
+    "Mean correlation of the halves, without symmetry and without their radial means, to the resolution. "
+    "0.0 to 0.2 for random orientations, whatever the usual curve says.",
+    good="above 0.3",
+)
+
+
+class AveragingParams(StepParams):
+    """Parameters of every step that averages particles."""
+
+    symmetry: str = Field("C1", description="Point group with RELION's axes: C1, C6, D2, T, O, I.")
+    diameter_angstrom: float | None = Field(
+        None, gt=0, description="Diameter of the particle. Unset: the value set when picking."
+    )
+    finest_resolution_angstrom: float | None = Field(
+        None, gt=0, description="Finest resolution to use. Unset: what the pixels of the images allow."
+    )
+    max_dose_per_angstrom2: float | None = Field(
+        None,
+        gt=0,
+        description="Leave out tilts after this dose. Unset: none; dose weighting reduces their weight.",
+    )
+    min_tilts: int = Field(1, ge=1, description="Leave out particles that are visible in fewer tilts.")
+
+
+def particle_diameter_angstrom(items: Sequence[Particles], params: AveragingParams, step: str) -> float:
+    """Diameter by the user or by picking. Raises UserInputError, naming the step, if neither is known."""
+    known = (item.diameter_angstrom for item in items if item.diameter_angstrom)
+    diameter = params.diameter_angstrom or next(known, None)
+    if diameter is None:
+        raise UserInputError(f"the particles' diameter is not known; set diameter_angstrom of {step}")
+    return diameter
