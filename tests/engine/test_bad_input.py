@@ -182,7 +182,7 @@ def test_duplicate_angles_are_kept_and_told(raw):
     project, summary = process(raw)
     assert not summary.failed
     item = next(i for i in project.database.items() if i.name == "TS_01")
-    assert any("exposed more than once" in text for text in item.warnings)
+    assert any("acquired more than once" in text for text in item.warnings)
     assert len(project.value(item).tilts) == 5
 
 

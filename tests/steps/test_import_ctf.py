@@ -56,7 +56,7 @@ def test_tilts_the_file_does_not_tell_keep_theirs_and_are_named(series, context,
     changed = series.with_tilts({4: {"ctf": own}})
     found = import_ctf(changed, ImportCtfParams(folder=tmp_path), context)
     assert next(t.ctf for t in found.tilts if t.acquisition_index == 4) == own
-    assert "says nothing of the exposures [3, 2, 4]" in context.warnings[0]
+    assert "has no CTF for the tilts [3, 2, 4]" in context.warnings[0]
 
 
 def test_a_name_of_ones_own(series, bare, context, tmp_path):

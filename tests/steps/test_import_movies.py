@@ -250,7 +250,7 @@ def test_zero_dose(tmp_path, context):
 
 def test_a_single_exposure(tmp_path, context):
     folder = write_session(tmp_path / "raw", tilts=(0.0,))
-    assert "too few exposures" in spoilt(folder, context)
+    assert "too few tilts" in spoilt(folder, context)
 
 
 def test_a_movie_told_twice(tmp_path, context):
@@ -281,7 +281,7 @@ def test_no_pixel_size_told(tmp_path, context):
 def test_an_angle_exposed_twice_is_kept_and_told(tmp_path, context):
     series = only(context, write_session(tmp_path / "raw", tilts=(0.0, 3.0, -3.0, 3.0)))
     assert [tilt.acquisition_index for tilt in series.tilts] == [2, 0, 1, 3]
-    assert any("3.0 deg was exposed more than once" in warning for warning in context.warnings)
+    assert any("3.0 deg was acquired more than once" in warning for warning in context.warnings)
 
 
 def test_no_times_told(tmp_path, context):
@@ -340,5 +340,5 @@ def test_a_missing_movie_may_be_left_out(tmp_path, context):
     for path in (folder / "frames").iterdir():
         path.unlink()
     (made,) = imported(context, folder, leave_out_missing=True)
-    assert "too few exposures" in made.message
+    assert "too few tilts" in made.message
     assert made.facts["got_tilts"] == 0

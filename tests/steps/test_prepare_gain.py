@@ -64,7 +64,7 @@ def test_keeps_and_tells_where_the_data_say_nothing(tmp_path, rng, context):
     series, _ = session(tmp_path, rng, spread=0.0)
     found = prepare_gain(series, PrepareGainParams(), context).gain
     assert (found.quarter_turns, found.flip, found.orientation_by) == (0, "none", "as filed")
-    assert any("do not tell how the gain is oriented" in warning for warning in context.warnings)
+    assert any("do not determine the orientation of the gain" in warning for warning in context.warnings)
 
 
 def test_keeps_what_the_user_told_and_objects(tmp_path, rng, context):

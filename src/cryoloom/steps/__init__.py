@@ -1,1 +1,1 @@
-"""What a user can run: one file a step. Files are found by looking into this folder; there is no list."""
+"""What a user can run: one step per file. Steps are found by listing this folder; there is no registry."""

@@ -47,10 +47,10 @@ __all__ = ["AlignFramesParams", "align_frames", "motion_settings"]
 
 
 class AlignFramesParams(StepParams):
-    """What a user may choose in motion correction."""
+    """Parameters of motion correction."""
 
     binning: float = Field(
-        1.0, ge=1.0, le=32.0, description="Factor by which the summed images are smaller than the frames."
+        1.0, ge=1.0, le=32.0, description="Binning of the summed images relative to the frames."
     )
     first_frame: int = Field(
         1,
@@ -67,14 +67,14 @@ class AlignFramesParams(StepParams):
         "e/A^2", description="Unit of eer_dose_per_fraction: per square angstrom, or per pixel of the movie."
     )
     max_shift_angstrom: float = Field(
-        80.0, gt=0, description="Largest shift between frames that is searched for."
+        80.0, gt=0, description="Largest shift between frames that is searched."
     )
     b_factor_angstrom2: float = Field(
-        1000.0, ge=0, description="Damping exp(-B k^2 / 4) of fine detail in the first, correlating search."
+        1000.0, ge=0, description="B-factor exp(-B k^2 / 4) of the first search by correlation."
     )
     finest_angstrom: float = Field(6.0, gt=0, description="Finest detail used to refine the motion.")
     coarsest_angstrom: float = Field(
-        400.0, gt=0, description="Coarsest detail used; beyond it illumination stands still and misleads."
+        400.0, gt=0, description="Coarsest detail used; coarser illumination does not move with the specimen."
     )
     tolerance_px: float = Field(
         0.01, gt=0, description="Refinement ends when no frame moves by more, in pixels of the movie."
@@ -82,18 +82,19 @@ class AlignFramesParams(StepParams):
     hot_pixel_sigma: float = Field(
         6.0,
         gt=3,
-        description="Pixels whose summed counts are this many sigmas off their surroundings are replaced.",
+        description="Pixels whose summed counts differ by so many sigmas from their surroundings are "
+        "replaced.",
     )
     use_drift_prior: bool = Field(
-        True, description="Learn from the series how its specimens drift and use it where frames say little."
+        True, description="Learn the drift of the specimens from the series; it supports weak frames."
     )
     dose_weight_frames: bool = Field(
         False,
-        description="Also write sums whose frames are weighted by radiation damage (the weighted stack).",
+        description="Also write sums whose frames are weighted for radiation damage (the weighted stack).",
     )
     local_grid_xyt: tuple[int, int, int] | None = Field(
         None,
-        description="Controls along x, y and time of a model of motion that differs over the field; "
+        description="Control points along x, y and time of a model of local motion; "
         "none corrects whole frames only, best below 3 e/A^2 a tilt.",
     )
 
@@ -116,14 +117,14 @@ class AlignFramesParams(StepParams):
         if self.local_grid_xyt is not None:
             if self.dose_weight_frames:
                 raise ValueError(
-                    "local_grid_xyt does not go with dose_weight_frames; use weight_dose instead"
+                    "local_grid_xyt and dose_weight_frames cannot be combined; use weight_dose instead"
                 )
             if min(self.local_grid_xyt) < 2 or max(self.local_grid_xyt) > 12:
-                raise ValueError("local_grid_xyt needs 2 to 12 controls along x, y and time")
+                raise ValueError("local_grid_xyt needs 2 to 12 control points along x, y and time")
         return self
 
 
-# Memory for the spectra of one movie's frames; with more, each spectrum is made a second time.
+# Memory for the spectra of one movie's frames; a larger movie computes each spectrum twice.
 _SPECTRA_BYTES = 3 << 30
 
 
@@ -141,7 +142,7 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
 
 
 def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> None:
-    """Align the movies there are and keep what comes of them; followers need all of the series."""
+    """Align the movies that exist and save the results; the following steps need the whole series."""
     with ThreadPoolExecutor(context.n_threads) as pool:
         for _ in _aligned_movies(series, params, context, pool):
             pass
@@ -152,8 +153,8 @@ FIGURES = (
         "motion_median_angstrom",
         "angstrom",
         "Motion, median over tilts",
-        "Length of the path of the specimen during one exposure. It is corrected between frames; fast motion "
-        "within a frame blurs.",
+        "Length of the path of the specimen during one tilt. Motion between frames is corrected; fast motion "
+        "within a frame blurs the image.",
         bounds=Bounds(15.0, 40.0, "Motion is corrected between frames, not within one."),
         column=Column("Motion"),
     ),
@@ -161,7 +162,7 @@ FIGURES = (
         "motion_max_angstrom",
         "angstrom",
         "Motion, largest",
-        "The same for the tilt that moved most. A tilt far above the median may be blurred.",
+        "Motion of the tilt that moved most. A tilt far above the median may be blurred.",
     ),
     Figure(
         "motion_error_angstrom",
@@ -227,19 +228,19 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
 
 
 _Arrays = Mapping[str, NDArray[Any]]
-"""What is known of an aligned movie: sums ``even`` and ``odd`` (``weighted_even``, ``weighted_odd``) in
-electrons per binned pixel ``(y, x)``, and ``images``, both together, unless they were kept; ``shifts_yx_px``
-``(frame, 2)`` and ``error_px``; the measurement the prior of later tilts is learned from; and ``prior_px``
-``(3,)``, the prior it was aligned with."""
+"""An aligned movie: sums ``even`` and ``odd`` (``weighted_even``, ``weighted_odd``) in electrons per binned
+pixel ``(y, x)``, and ``images``, their total, unless loaded from a partial result; ``shifts_yx_px``
+``(frame, 2)`` and ``error_px``; the measurement that updates the prior of later tilts; and ``prior_px``
+``(3,)``, the prior of this alignment."""
 
 
 def _aligned_movies(
     series: TiltSeries, params: AlignFramesParams, context: StepContext, pool: Executor
 ) -> Iterator[tuple[Tilt, int, _Arrays]]:
-    """Tilts in the order they were acquired, their frames per fraction, and their aligned movies.
+    """Tilts in order of acquisition, their frames per fraction, and their aligned movies.
 
-    A movie kept while the series was growing is taken as it is, if the tilts before it gave the same prior:
-    then it is what would be made now, to the bit. Arrays are valid until the next tilt is asked for.
+    A movie saved while the series was growing is reused if the tilts before it give the same prior: it is
+    then identical to a new result, bit by bit. Arrays are valid until the next tilt is requested.
     """
     frame_yx = _common_shape(series)
     aligner = MovieAligner(
@@ -281,7 +282,7 @@ def _aligned_movies(
 
 @dataclass(frozen=True, slots=True)
 class _Exposed:
-    """A tilt that surely has a movie, and how its frames are grouped and weighted."""
+    """A tilt with a movie, and how its frames are grouped and weighted."""
 
     tilt: Tilt
     movie: Movie
@@ -305,7 +306,7 @@ class _Exposed:
 def _facts(
     series: TiltSeries, exposed: _Exposed, params: AlignFramesParams, aligner: MovieAligner
 ) -> tuple[object, ...]:
-    """All that decides what comes of a movie but the prior, which is not known before those ahead of it."""
+    """Everything that determines an aligned movie except the prior, which depends on the tilts before it."""
     gain = None if series.gain is None else replace(series.gain, evidence=(), orientation_by="")
     doses = None if exposed.doses is None else exposed.doses.edges_per_angstrom2.tolist()
     return (
@@ -321,7 +322,7 @@ def _facts(
 
 
 def _align(exposed: _Exposed, frames: NDArray[Any], prior: TrajectoryPrior, aligner: MovieAligner) -> _Arrays:
-    """Align one movie. Random numbers come from its name: it is the same alone and in a whole series."""
+    """Align one movie. Random numbers depend on its name, so the result is the same alone or in a series."""
     name = exposed.movie.path.name
     aligned = aligner.align(list(frames), prior, np.random.default_rng(list(name.encode())), exposed.doses)
     if aligned.n_bad_pixels == frames[0].size:
@@ -341,7 +342,7 @@ def _align(exposed: _Exposed, frames: NDArray[Any], prior: TrajectoryPrior, alig
 
 
 def _common_shape(series: TiltSeries) -> tuple[int, int]:
-    """Shape of the movies, which must be one."""
+    """Shape of the movies; all must have the same."""
     movies = [_movie_of(tilt, series) for tilt in series.tilts]
     if not movies:
         raise DataUnfitError("the series has no tilts; import it again", series=series.name)
@@ -349,8 +350,9 @@ def _common_shape(series: TiltSeries) -> tuple[int, int]:
     for movie in movies:
         if movie.shape_yx != first.shape_yx:
             raise DataUnfitError(
-                f"{movie.path.name} has another size than {first.path.name}; a series needs one size: "
-                "remove it, or import it as a series of its own",
+                f"{movie.path.name} differs in size from {first.path.name}; all movies of a series must have "
+                "one "
+                f"size: remove it, or import it as a separate series",
                 got_yx=movie.shape_yx, expected_yx=first.shape_yx,
             )  # fmt: skip
     return first.shape_yx
@@ -366,7 +368,7 @@ def _movie_of(tilt: Tilt, series: TiltSeries) -> Movie:
 
 
 def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> MotionSettings:
-    """Turn lengths into pixels of the movie."""
+    """Convert lengths to pixels of the movie."""
     pixel = pixel_size_angstrom
     return MotionSettings(
         max_shift_px=params.max_shift_angstrom / pixel,
@@ -387,7 +389,7 @@ def _doses(series: TiltSeries, tilt: Tilt, movie: Movie, frames: range, n: int) 
 
 @dataclass(frozen=True, slots=True)
 class _Sinks:
-    """Stacks being written, and the same as the model's values."""
+    """Stacks being written, and the same stacks as values of the model."""
 
     stack: Stack
     weighted: Stack | None
@@ -428,7 +430,7 @@ class _Sinks:
             parts += _parts(self.weighted, aligned, "weighted_")
 
         def write(part: tuple[Any, NDArray[np.float32]]) -> None:
-            sink, image = part  # a stack being made holds sinks; its type only promises reading
+            sink, image = part  # a stack being written holds sinks; its type declares reading only
             sink[section] = image
 
         list(pool.map(write, parts))
@@ -456,17 +458,17 @@ def _warn_of_single_frames(
     if with_halves:
         context.warn(
             f"{series.name}: the movies at {angles} deg have a single frame: they are summed without motion "
-            "correction and take no part in halves, so that half-map figures and denoising go without them"
+            "correction and excluded from halves, half-map figures and denoising"
         )
     else:
         context.warn(
             f"{series.name}: the movies have a single frame each: they are summed without motion correction "
-            "and without halves, so that there are no half-map figures and no denoising by halves"
+            "and without halves, so half-map figures and denoising by halves are not available"
         )
 
 
 def _tell(series: TiltSeries, errors_angstrom: Sequence[float], context: StepContext) -> None:
-    """Figures: length of each tilt's path, and how well it is known."""
+    """Figures: length of each tilt's path, and its uncertainty."""
     paths = []
     for tilt in (one for one in series.tilts if one.has_halves):
         positions = np.array(tilt.frame_shifts_yx_angstrom)

@@ -1,25 +1,26 @@
-"""Align a tilt series: how the specimen stood in every image, from gold beads or from the images themselves.
+"""Align a tilt series: the pose of the specimen in every image, from gold beads or from the images.
 
-The axis is sought over half a turn and a told one believed only if the images agree; the images are placed by
-stretched correlation on a wide canvas. Then gold beads, found by a matched filter and joined by a running
-solution; or, where there are none that hold, projection matching: every image against the projection of a
-reconstruction without it, then patches against the same, and compact features of the specimen at their own
-depth. A robust bundle adjustment (Tukey weights) gives points, shifts, tilt axis and, by option, more. What
-was tried is compared by the error of the poses from two halves of the tracks.
+The tilt axis is searched over half a turn; a nominal axis is used only if the images agree with it. Images
+are first placed by cosine-stretched correlation on a wide canvas. Gold beads are found by a matched filter
+and tracked with a running solution. Without usable beads, projection matching follows: each image is compared
+with the projection of a reconstruction made without it; then patches, and compact features at their own
+depth, are tracked the same way. A robust bundle adjustment (Tukey weights) solves for points, shifts, tilt
+axis and optional parameters. Methods are compared by the difference of the poses from two halves of the
+tracks.
 
-Fiducials that were tracked elsewhere (IMOD's NAME.fid) can be given instead: the same adjustment solves them.
+Fiducials tracked by another program (IMOD's NAME.fid) can be given; the same adjustment solves them.
 
-With ``local`` a smooth displacement of every image is solved for besides (ice that bends, a lens that
-distorts), and kept only where it predicts tracks that were left out better than none.
+``local`` also solves for a smooth displacement of every image (deforming ice, lens distortion). It is used
+only if it predicts left-out tracks better than the rigid solution.
 
-Stretch and skew, which a pose does not know, become a displacement of the image too. What all views share of
-them is another specimen and cannot be seen, so there is no choice of one for the series.
+Stretch and skew are not part of a pose; they become a displacement of the image. A stretch or skew common to
+all tilts is indistinguishable from another specimen, so it cannot be solved for.
 
-A tilt without evidence says so: it is warned of, recorded and, by option, excluded.
+Tilts without tracks are reported, recorded and, by option, excluded.
 
-Origin: x = y = 0 lies at the centre of the least tilted image, z = 0 in the middle of the specimen, which is
-looked for as `estimate_slab` does; without ``centre_specimen``, or where it is not found, at the mean height
-of the tracked points. The defocus, which is measured of the specimen, is given at that origin.
+Origin: x = y = 0 is at the centre of the least tilted image, z = 0 in the middle of the specimen, which is
+searched for as in `estimate_slab`; without ``centre_specimen``, or if it is not found, z = 0 is the mean
+height of the tracked points. The defocus, measured on the specimen, is given at that origin.
 """
 
 from __future__ import annotations
@@ -76,39 +77,39 @@ __all__ = ["AlignSeriesParams", "align_series"]
 
 Array = NDArray[np.float64]
 
-BLACK = 0.1  # of the light the other images let expect: nothing of the specimen is seen
+BLACK = 0.1  # of the brightness expected from the other images: the specimen is not visible
 
 
 class AlignSeriesParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the alignment."""
 
     method: Literal["auto", "beads", "patches", "no_markers"] = Field(
         "auto",
-        description="beads: gold; patches: a grid of patches, with the axis that compact features tell where "
-        "there are any; no_markers: projection matching, then patches or compact features, whichever is "
-        "better; auto: beads where they hold, else no_markers.",
+        description="beads: gold; patches: a grid of patches, with the axis from compact features if "
+        "there are any; no_markers: projection matching, then the better of patches and compact features; "
+        "auto: beads if they can be tracked, else no_markers.",
     )
     tilt_axis_deg: float | None = Field(
-        None, description="Start of the tilt axis; without it what metadata tell, else found by a search."
+        None, description="Start of the tilt axis. Unset: from the metadata, or by a search."
     )
     working_pixel_angstrom: float = Field(
-        11.0, gt=0, description="Images are binned by a whole factor to about this size for tracking."
+        11.0, gt=0, description="Images are binned by a whole factor to about this pixel size for tracking."
     )
     bead_diameter_angstrom: float | None = Field(
-        None, gt=0, description="Diameter of the gold beads; without it measured."
+        None, gt=0, description="Diameter of the gold beads. Unset: measured."
     )
     patch_angstrom: float = Field(700.0, gt=0, description="Side of a tracked patch.")
     patch_overlap: float = Field(0.5, ge=0, lt=0.95, description="Overlap of neighbouring patches, fraction.")
     fiducials: Path | None = Field(
         None,
-        description="Folder with IMOD's fiducial models (NAME.fid; NAME.rawtlt and NAME.prexg beside): their "
-        "tracks are solved, and method finds none.",
+        description="Folder with IMOD's fiducial models (NAME.fid, with NAME.rawtlt and NAME.prexg): their "
+        "tracks are solved instead of those of method.",
     )
     fiducials_prealigned: bool = Field(
-        True, description="The models were made on the prealigned stack (eTomo); else on the raw one."
+        True, description="The models refer to the prealigned stack (eTomo); otherwise to the raw stack."
     )
     max_shift_fraction: float = Field(
-        0.3, gt=0, le=0.5, description="Largest shift between images searched for, fraction of the field."
+        0.3, gt=0, le=0.5, description="Largest shift between images, as a fraction of the field."
     )
     axis: Variation = Field("one", description="Tilt axis: fixed, one, grouped (five tilts) or per_view.")
     tilt: Variation = Field("fixed", description="Tilt angles: fixed, grouped or per_view.")
@@ -125,22 +126,22 @@ class AlignSeriesParams(StepParams):
     )
     local: bool = Field(
         False,
-        description="Also solve for a smooth displacement of each image; kept only where tracks that were "
-        "left out are reprojected better by it.",
+        description="Also solve for a smooth displacement of each image; used only if it predicts left-out "
+        "tracks better.",
     )
     cross_validate: bool = Field(
         True, description="Also measure the error of points left out of the adjustment."
     )
     exclude_unaligned: bool = Field(
-        False, description="Exclude tilts in which nothing could be tracked, instead of only naming them."
+        False, description="Exclude tilts in which nothing could be tracked; otherwise only report them."
     )
     centre_specimen: bool = Field(
         True,
-        description="Put z = 0 into the middle of the specimen; else it stays at the mean height of what was "
-        "tracked. The defocus follows either way.",
+        description="Put z = 0 into the middle of the specimen; otherwise at the mean height of the tracked "
+        "points. The defocus is adjusted in both cases.",
     )
     apply_tilt_offset: bool = Field(
-        False, description="Turn the specimen flat by the measured tilt offset; else it is only measured."
+        False, description="Apply the measured tilt offset to the poses; otherwise it is only measured."
     )
 
 
@@ -181,8 +182,8 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
     hold_axis=lambda axis_deg: {"tilt_axis_deg": round(axis_deg, 3), "axis": "fixed"},
 )
 def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepContext) -> TiltSeries:
-    """Find tilt axis, shifts and by option more of all images of a series."""
-    series = with_defocus_of_specimen(series)  # by the poses it may have had
+    """Solve for tilt axis, shifts and optional parameters of all images of a series."""
+    series = with_defocus_of_specimen(series)  # undo the reference to earlier poses
     stack = series.best_stack
     usable = np.array([not t.is_excluded and t.section is not None for t in series.tilts])
     tilt_deg = np.array([t.nominal_tilt_deg for t in series.tilts]) + (series.tilt_offset_deg.applied or 0.0)
@@ -257,7 +258,7 @@ def _check(series: TiltSeries, usable: NDArray[np.bool_], tilt_deg: Array) -> No
 
 
 def _in_order_of_tilts(images: TiltImages, series: TiltSeries) -> TiltImages:
-    """Images in the order of ``series.tilts``; a tilt without a section gets a blank."""
+    """Images in the order of ``series.tilts``; a tilt without a section gets a blank image."""
     sections = np.array([-1 if t.section is None else t.section for t in series.tilts])
     if np.array_equal(sections, np.arange(len(images.mean))):
         return images
@@ -280,13 +281,15 @@ def _first(
     params: AlignSeriesParams,
     context: StepContext,
 ) -> FirstAlignment:
-    """Axis and shifts by correlation; says so where the images speak against the told axis."""
+    """Axis and shifts by correlation; warns if the images contradict the nominal axis."""
     told = params.tilt_axis_deg if params.tilt_axis_deg is not None else series.tilt_axis_deg.applied
     first = align_first(images, tilt_deg, usable, told, max_shift_fraction=params.max_shift_fraction)
     if first.told_is_refuted and told is not None:
         context.warn(
-            f"the tilt axis told, {told:.1f} degrees, does not explain the images; they agree with "
-            f"{first.coarse.axis_deg:.1f} degrees, or with that turned by 180, which images cannot tell"
+            f"the nominal tilt axis, {told:.1f} degrees, does not explain the images; they agree with "
+            f"{first.coarse.axis_deg:.1f} degrees, or with the opposite direction (180 degrees), which "
+            "images "
+            "cannot distinguish"
         )
     return first
 
@@ -294,9 +297,9 @@ def _first(
 _NOTHING_HELD = {
     "beads": "fewer than 5 gold beads could be tracked through the series; give bead_diameter_angstrom or "
     "use method=no_markers",
-    "patches": "no patch could be followed through the series; look at its images",
-    "no_markers": "nothing of the specimen could be followed through the series; look at its images",
-    "auto": "neither beads nor anything of the specimen could be followed; look at the series' images",
+    "patches": "no patch could be tracked through the series; check its images",
+    "no_markers": "no feature of the specimen could be tracked through the series; check its images",
+    "auto": "neither beads nor features of the specimen could be tracked; check the series' images",
 }
 
 
@@ -307,7 +310,7 @@ def _tried(
     params: AlignSeriesParams,
     rng: np.random.Generator,
 ) -> tuple[list[Alignment], Matched | None]:
-    """Every way that the method asks for and the data bear, and what projection matching gave."""
+    """Alignments by every applicable method, and the result of projection matching."""
     free = _degrees_of_freedom(params)
     tried: list[Alignment] = []
     if params.method in ("auto", "beads"):
@@ -344,7 +347,7 @@ def _tried(
     features = align_by_features(images, first, usable, free)
     tried = [one for one in (*tried, patches, features) if one is not None]
     if params.method == "auto" and tried and tried[0].method == "beads":
-        # Beads that were lost on the way are found from where the images themselves say.
+        # Beads that were lost are searched again from the geometry that the images gave.
         nearer = (features or patches or tried[0]).solution.geometry
         again = align_by_beads(images, nearer, usable, free, params.bead_diameter_angstrom, doubted=True)
         tried += [] if again is None else [again]
@@ -352,7 +355,7 @@ def _tried(
 
 
 def _is_enough(beads: Alignment, images: TiltImages, usable: NDArray[np.bool_]) -> bool:
-    """Whether beads are sure, and place nearly all tilts: then nothing else is tried."""
+    """Whether the beads are reliable and place nearly all tilts, so that no other method is tried."""
     return beads.is_sure(images.pixel_size_angstrom) and beads.placed_part(usable) >= WHOLE_COVERAGE
 
 
@@ -398,14 +401,14 @@ def _local(series: TiltSeries, best: Alignment, params: AlignSeriesParams) -> Lo
 def _with_displacements(
     best: Alignment, choice: LocalChoice | None
 ) -> tuple[Alignment, Sequence[ImageWarp | None]]:
-    """The solution with the local one in its place, where that predicts better, and its displacements."""
+    """The rigid solution replaced by the local one where that predicts better, and its displacements."""
     if choice is None or choice.local is None:
         return best, [None] * best.tracks.n_views
     return replace(best, solution=choice.local.solution), choice.local.warps
 
 
 def _seen(images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Images that show anything: neither constant nor all but black beside the others."""
+    """Images with visible contrast: neither constant nor almost black relative to the others."""
     seen = images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
     if usable.sum() > 8 and np.median(images.mean[usable]) > 0:
         illuminated = np.ones(len(usable), dtype=bool)
@@ -422,7 +425,7 @@ def _with_tilt_offset(
     params: AlignSeriesParams,
     context: StepContext,
 ) -> TiltSeries:
-    """The offset measured by the light that passes and by the specimen's plane; applied only if asked."""
+    """Tilt offset by transmission and by the specimen's plane; applied only if requested."""
     nominal = np.array([t.nominal_tilt_deg for t in series.tilts])
     light = fit_transmission(images.mean, nominal, usable)
     before = series.tilt_offset_deg.applied or 0.0

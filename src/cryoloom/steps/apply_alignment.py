@@ -1,14 +1,14 @@
-"""Write images with the alignment applied: turned upright about the tilt axis, shifted, of one magnification.
+"""Write aligned images: rotated so that the tilt axis is vertical, shifted, with one magnification.
 
-Each image is sampled once, by cubic B-splines on a grid twice finer from which what the new pixels cannot
-hold is removed, so it can be binned on the way. The tilt axis is then the images' y through their centre, as
-IMOD's ``_ali`` stacks have it; where it lay across, width and height are exchanged. Beyond the old image the
-mean of it is taken. A local alignment is undone first.
+Each image is sampled once, by cubic B-splines on a grid oversampled twice, after removal of the frequencies
+that the new pixels cannot represent; binning happens in the same step. The tilt axis is the images' y axis
+through their centre, as in IMOD's ``_ali`` stacks; for an axis near x, width and height are exchanged. Pixels
+outside the old image are set to its mean. A local alignment is undone first.
 
-What is known follows: poses keep tilt and x-tilt alone, and the direction of astigmatism turns along. The
-images are no longer those of the movies, whose places and motion are left behind.
+Metadata are updated: poses keep tilt and x-tilt only, and the direction of astigmatism is rotated. The new
+images no longer correspond to the movies' pixels, so movies and motion are dropped.
 
-Figure: ``covered_percent``, the part of the aligned images that old ones cover, mean over the tilts.
+Figure: ``covered_percent``, the part of the aligned images covered by old ones, mean over the tilts.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = ["ApplyAlignmentParams", "apply_alignment"]
 
 
 class ApplyAlignmentParams(StepParams):
-    """What a user may choose in writing aligned images."""
+    """Parameters of aligned images."""
 
     binning: float = Field(1.0, ge=1, le=64, description="Image pixels per aligned pixel; need not be whole.")
 
 
 def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
-    """An image and its spectrum; the spline's spectrum and knots; the aligned image; the straight one."""
+    """An image and its spectrum; the spline's spectrum and knots; the aligned image; the undistorted one."""
     n_y, n_x = series.best_stack.shape_yx
     knots = (OVERSAMPLING / params.binning) ** 2
     warped = any(tilt.pose is not None and tilt.pose.warp is not None for tilt in series.tilts)
@@ -52,7 +52,7 @@ FIGURES = (
         "covered_percent",
         "percent",
         "Aligned images covered",
-        "Part of the aligned images that the old ones cover; the rest is filled with their mean.",
+        "Part of the aligned images covered by old ones; the rest is filled with their mean.",
     ),
 )
 
@@ -102,7 +102,7 @@ def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: S
 
 
 def _poses(series: TiltSeries) -> tuple[list[Tilt], list[Pose]]:
-    """Tilts with an image, and their poses; an excluded tilt without one is turned like the others."""
+    """Tilts with an image, and their poses; an excluded tilt without a pose gets that of its neighbours."""
     tilts = [tilt for tilt in series.tilts if tilt.section is not None]
     without = [t.acquisition_index for t in tilts if t.pose is None and not t.is_excluded]
     solved = [tilt.pose for tilt in tilts if tilt.pose is not None]
@@ -120,7 +120,7 @@ def _poses(series: TiltSeries) -> tuple[list[Tilt], list[Pose]]:
 
 
 def _aligned_shape(shape_yx: tuple[int, int], poses: list[Pose], binning: float) -> tuple[int, int]:
-    """Shape of the aligned images, sides exchanged where the axis lies across."""
+    """Shape of the aligned images; sides are exchanged if the axis is nearer to x."""
     across = axis_lies_along_x(float(np.median([pose.axis_deg for pose in poses])))
     n_y, n_x = binned_shape(shape_yx[::-1] if across else shape_yx, binning)
     return n_y, n_x
@@ -135,11 +135,11 @@ def _aligned(
     shape_yx: tuple[int, int],
     device: str,
 ) -> tuple[NDArray[np.float32], float]:
-    """One aligned image, and what part of it the old one covers."""
+    """One aligned image, and the part of it covered by the old one."""
     image = torch.from_numpy(np.ascontiguousarray(pixels[tilt.section or 0], dtype=np.float32)).to(device)
     if not bool(torch.isfinite(image.sum())):
         raise DataUnfitError(
-            "an image has pixels that are no numbers; import it again",
+            "an image has pixels that are not finite; import it again",
             acquisition_index=tilt.acquisition_index,
         )
     mean = float(image.mean())
@@ -164,7 +164,7 @@ def _aligned(
 
 
 def _upright(tilt: Tilt) -> dict[str, Any]:
-    """What is known of a tilt whose image was turned by minus its axis."""
+    """Metadata of a tilt whose image was rotated by minus its axis."""
     changes: dict[str, Any] = {"movie": None, "frame_shifts_yx_angstrom": (), "frames_per_fraction": None}
     pose = tilt.pose
     if pose is None:

@@ -1,7 +1,7 @@
 """Take the CTF from one set, and everything else from another.
 
-Series are matched by name and tilts by acquisition index, as in `assign_poses`. Where the CTF was estimated
-on the way to the images themselves, it travels with them and nothing needs assigning.
+Series are matched by name and tilts by acquisition index, as in `assign_poses`. A CTF estimated upstream of
+the images is already part of them and needs no assignment.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ __all__ = ["AssignCtfParams", "assign_ctf"]
 
 
 class AssignCtfParams(StepParams):
-    """Nothing to choose."""
+    """There are no parameters."""
 
 
-FIGURES = (
-    Figure("n_ctf", "tilts", "CTFs assigned", "Tilts that have a CTF in the other set, which they now use."),
-)
+FIGURES = (Figure("n_ctf", "tilts", "CTFs assigned", "Tilts that use the CTF of the other set."),)
 
 
 @step(
@@ -35,18 +33,18 @@ FIGURES = (
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1 << 20,
     also_needs={"ctf_from": TiltSeries},
-    methods="CTFs were taken over from other images of the same exposures.",
+    methods="CTFs were taken from other images of the same tilts.",
     figures=FIGURES,
 )
 def assign_ctf(
     series: TiltSeries, params: AssignCtfParams, context: StepContext, *, ctf_from: TiltSeries
 ) -> TiltSeries:
-    """Give the tilts of a series the CTF that the same tilts have in another set, and its handedness."""
+    """Give the tilts of a series the CTF of the same tilts in another set, and its handedness."""
     if not any(tilt.ctf for tilt in ctf_from.tilts):
         raise DataUnfitError(
             f"ctf_from has no CTF for {series.name}: it was not estimated; connect ctf_from to estimate_ctf"
         )
-    # Their origin need not be ours: what both sets share is the specimen.
+    # The origins of the sets may differ; the specimen is common to both.
     specimens = with_defocus_of_specimen(ctf_from)
     theirs = corresponding_tilts(series, specimens, "ctf_from")
     changes = {index: {"ctf": theirs[index].ctf} for index in (t.acquisition_index for t in series.tilts)}

@@ -1,10 +1,10 @@
-"""Take how the specimen stood from one set, and the images from another.
+"""Take the poses from one set, and the images from another.
 
-Typical: align binned, filtered or denoised images, and give their poses to the unbinned, unfiltered ones.
-Series are matched by name and tilts by acquisition index. Poses are in angstrom from the image centre, so
-the binning of either set does not matter; images that show another field (cropped ones) are refused. Doses
-and pixels of the set the images come from stay untouched. With the poses comes the measured place of the
-specimen; the defocus, which stays the specimen's, is told at their origin.
+Typical use: align binned, filtered or denoised images, and assign their poses to the unbinned, unfiltered
+ones. Series are matched by name and tilts by acquisition index. Poses are in angstrom from the image centre,
+so the binning of either set does not matter; images of another field (cropped ones) are refused. Doses and
+pixels of the images stay unchanged. The measured place of the specimen is assigned with the poses; the
+defocus is referred to their origin.
 """
 
 from __future__ import annotations
@@ -28,18 +28,12 @@ _SAME_FIELD = 0.02
 
 
 class AssignPosesParams(StepParams):
-    """What else to take."""
+    """What else is assigned."""
 
-    exclusions: bool = Field(
-        True, description="Also leave out the tilts which the set that gives the poses leaves out."
-    )
+    exclusions: bool = Field(True, description="Also exclude the tilts that the set with the poses excludes.")
 
 
-FIGURES = (
-    Figure(
-        "n_poses", "tilts", "Poses assigned", "Tilts that have a pose in the other set, which they now use."
-    ),
-)
+FIGURES = (Figure("n_poses", "tilts", "Poses assigned", "Tilts that use the pose of the other set."),)
 
 
 @step(
@@ -50,13 +44,13 @@ FIGURES = (
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1 << 20,
     also_needs={"poses_from": TiltSeries},
-    methods="Poses were taken over from other images of the same exposures.",
+    methods="Poses were taken from other images of the same tilts.",
     figures=FIGURES,
 )
 def assign_poses(
     series: TiltSeries, params: AssignPosesParams, context: StepContext, *, poses_from: TiltSeries
 ) -> TiltSeries:
-    """Give the tilts of a series the poses that the same tilts have in another set."""
+    """Give the tilts of a series the poses of the same tilts in another set."""
     theirs = corresponding_tilts(series, poses_from, "poses_from")
     if not any(tilt.pose for tilt in poses_from.tilts):
         raise DataUnfitError(
@@ -85,7 +79,7 @@ def assign_poses(
 
 
 def _require_the_same_field(series: TiltSeries, other: TiltSeries) -> None:
-    """Refuse where the images of the two sets are not of one size in angstrom."""
+    """Refuse sets whose images differ in size in angstrom."""
     sizes = [
         tuple(n * stack.pixel_size_angstrom for n in stack.shape_yx)
         for each in (series, other)
@@ -96,8 +90,8 @@ def _require_the_same_field(series: TiltSeries, other: TiltSeries) -> None:
     mine, its = sizes
     if any(abs(a - b) > _SAME_FIELD * max(a, b) for a, b in zip(mine, its, strict=True)):
         raise DataUnfitError(
-            f"the images of {series.name} show another field than those its poses were found on; poses are "
-            "told from the image centre, so cropped images cannot take them",
+            f"the images of {series.name} show another field than those its poses were found on; poses "
+            "count from the image centre, so cropped images cannot take them",
             got_angstrom=tuple(round(a) for a in its),
             expected_angstrom=tuple(round(a) for a in mine),
         )

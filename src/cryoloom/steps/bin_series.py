@@ -1,12 +1,12 @@
-"""Bin the images of a series: smaller files, more contrast to look at, the same positions in angstrom.
+"""Bin the images of a series: smaller files, higher contrast, the same positions in angstrom.
 
-Spectra are cropped, which is a mean over pixels without aliasing (IMOD's newstack does it with
-``-antialias``). The binning may be any number from 1; up to a binned pixel or two is lost at the edges so
-that pixels stay square and the centre the centre. Poses, CTFs and doses are in angstrom and stay as they are.
+Spectra are cropped, which averages pixels without aliasing (as IMOD's newstack with ``-antialias``). The
+binning may be any number from 1; up to two binned pixels are lost at the edges so that pixels stay square and
+the centre stays in place. Poses, CTFs and doses are in angstrom and do not change.
 
-Values are by default those of the images, means over what a pixel covers. ``counts`` sums them, so that
-images of electrons stay images of electrons; ``standard`` brings each image to mean 0 and deviation 1, as
-many programs want theirs. Even and odd images keep adding up to the images.
+By default values are means over the pixels covered. ``counts`` sums them, so that images of electrons stay
+images of electrons; ``standard`` scales each image to mean 0 and standard deviation 1. The sum of even and
+odd images remains the image.
 
 Figure: ``pixel_size_angstrom`` of the binned images.
 """
@@ -33,11 +33,11 @@ Values = Literal["mean", "counts", "standard"]
 
 
 class BinSeriesParams(StepParams):
-    """What a user may choose in binning."""
+    """Parameters of binning."""
 
     binning: float = Field(4.0, ge=1, le=64, description="Image pixels per binned pixel; need not be whole.")
     pixel_size_angstrom: float | None = Field(
-        None, gt=0, description="Pixel size wanted, instead of a binning; at least the images'."
+        None, gt=0, description="Pixel size of the result, instead of a binning; at least that of the images."
     )
     values: Values = Field(
         "mean",
@@ -46,7 +46,7 @@ class BinSeriesParams(StepParams):
 
 
 def _bytes_needed(series: TiltSeries, params: BinSeriesParams) -> int:
-    """An image, its spectrum and what is kept of both."""
+    """An image, its spectrum, and the cropped parts of both."""
     n_y, n_x = series.best_stack.shape_yx
     return 24 * n_y * n_x + (150 << 20)
 
@@ -72,7 +72,7 @@ def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext
     stacks = {"": series.stack, "weighted_": series.weighted, "corrected_": series.corrected}
     present = {prefix: stack for prefix, stack in stacks.items() if stack is not None}
     if not present:
-        _ = series.best_stack  # says what to do
+        _ = series.best_stack  # raises where there is none
     frames = {prefix: _frame(series, stack, params) for prefix, stack in present.items()}
     total = sum(len(stack.present) * stack.images.shape[0] for stack in present.values())
     done = 0
@@ -124,7 +124,7 @@ def _binned(
     values = np.ascontiguousarray(image, dtype=np.float32)
     if not np.isfinite(values).all():
         raise DataUnfitError(
-            f"section {section} of {series.name} has pixels that are no numbers; import it again",
+            f"section {section} of {series.name} has pixels that are not finite; import it again",
             n_bad_pixels=int(np.sum(~np.isfinite(values))),
         )
     return bin_image(torch.from_numpy(values).to(device), frame).cpu().numpy()
@@ -133,7 +133,7 @@ def _binned(
 def _scaled(
     images: dict[str, NDArray[np.float32]], values: Values, binning: float
 ) -> dict[str, NDArray[np.float32]]:
-    """An image and its halves with the values wanted; the halves share what is taken from the whole."""
+    """An image and its halves scaled as requested; the halves use the mean and scale of the whole image."""
     if values == "mean":
         return images
     if values == "counts":

@@ -1,10 +1,10 @@
-"""Leave out picks that cannot be good: duplicates, edges, gold, and those without neighbours on a lattice.
+"""Leave out false picks: duplicates, picks at edges, on gold, and those without neighbours on a lattice.
 
-Of two picks nearer than `min_distance_angstrom` the one with the better score stays (without scores, the
-first). A pick must be seen by enough tilts, a margin inside their images, and lie inside the tomogram. Gold
-beads are found in the tilt images. On a lattice (capsids, arrays) a pick has neighbours at the lattice's
-distance, which is measured from the picks, with a similar axis; what has fewer than asked for is left out.
-Distances to membranes or to another species: `select_by_distance`.
+Of two picks closer than `min_distance_angstrom` the one with the better score is kept (without scores, the
+first). A pick must be visible in enough tilts, a margin inside their images, and lie inside the tomogram.
+Gold beads are found in the tilt images. On a lattice (capsids, arrays) a pick has neighbours at the lattice's
+distance, which is measured from the picks, with a similar axis; picks with too few neighbours are left out.
+For distances to membranes or to another species see `select_by_distance`.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ Mask = NDArray[np.bool_]
 
 
 class CleanParticlesParams(StepParams):
-    """What a user may choose."""
+    """Parameters of cleaning."""
 
     min_distance_angstrom: float | None = Field(
-        None, ge=0, description="Duplicates: least distance of two particles. Unset: 0.5 of the diameter."
+        None, ge=0, description="Duplicates: smallest distance of two particles. Unset: 0.5 of the diameter."
     )
     edge_angstrom: float = Field(
-        0.0, ge=0, description="Least distance from the tomogram's faces and from the edges of the images."
+        0.0, ge=0, description="Smallest distance from the tomogram's faces and from the edges of the images."
     )
     min_seen_fraction: float = Field(
-        0.5, ge=0, le=1, description="Least part of the tilts whose images must show a particle."
+        0.5, ge=0, le=1, description="Smallest fraction of the tilts in which a particle must be visible."
     )
     gold_angstrom: float | None = Field(
-        None, ge=0, description="Least distance from the middle of a gold bead; beads are found. Unset: any."
+        None, ge=0, description="Smallest distance from the centre of a gold bead. Unset: any."
     )
-    min_score: float | None = Field(None, description="Least score. Unset: any.")
+    min_score: float | None = Field(None, description="Smallest score. Unset: any.")
     lattice_min_neighbours: int = Field(
         0, ge=0, le=30, description="Neighbours a particle must have at the lattice's distance; 0: none."
     )
@@ -63,12 +63,12 @@ class CleanParticlesParams(StepParams):
 FIGURES = (
     Figure("n_particles", "particles", "Particles kept", "Picks left.", column=Column("Kept", digits=0)),
     Figure("n_before", "particles", "Particles before", "Picks given."),
-    Figure("n_duplicates", "particles", "Duplicates", "Picks too near a better one."),
+    Figure("n_duplicates", "particles", "Duplicates", "Picks too close to a better one."),
     Figure(
-        "n_at_edges", "particles", "At edges", "Picks near the tomogram's faces or seen by too few tilts."
+        "n_at_edges", "particles", "At edges", "Picks near the tomogram's faces or visible in too few tilts."
     ),
-    Figure("n_at_gold", "particles", "At gold", "Picks too near a gold bead."),
-    Figure("n_low_score", "particles", "Low score", "Picks below the least score."),
+    Figure("n_at_gold", "particles", "At gold", "Picks too close to a gold bead."),
+    Figure("n_low_score", "particles", "Low score", "Picks below the smallest score."),
     Figure("n_lonely", "particles", "Without neighbours", "Picks with too few neighbours on the lattice."),
     Figure(
         "lattice_distance_angstrom",
@@ -122,7 +122,7 @@ def clean_particles(particles: Particles, params: CleanParticlesParams, context:
     context.figure("n_at_gold", int((reasons == "gold").sum()))
     context.figure("n_low_score", int((reasons == "score").sum()))
     context.figure("n_lonely", int((reasons == "lonely").sum()))
-    context.figure("lattice_distance_angstrom", lattice, reason="no lattice was asked for, or too few picks")
+    context.figure("lattice_distance_angstrom", lattice, reason="no lattice was requested, or too few picks")
     out = np.flatnonzero(reasons)
     context.record(
         "left_out",
@@ -132,20 +132,20 @@ def clean_particles(particles: Particles, params: CleanParticlesParams, context:
         ],
     )
     if rows.n and not (reasons == "").any():
-        context.warn(f"none of the {rows.n} picks of {particles.name} is left; look at the reasons")
+        context.warn(f"none of the {rows.n} picks of {particles.name} is left; check the reasons")
     kept_rows = rows.take(np.flatnonzero(reasons == ""))
     return replace(particles, table=context.new_table("particles", kept_rows.columns()))
 
 
 def _leave_out(reasons: NDArray[np.str_], which: Mask, why: str) -> None:
-    """Note why, where nothing else is noted."""
+    """Set the reason of picks that have none yet."""
     reasons[which & (reasons == "")] = why
 
 
 def _at_edges(
     particles: Particles, rows: ParticleRows, own: Mask, name: str, params: CleanParticlesParams
 ) -> Mask:
-    """Picks outside their tomogram, or seen by too few tilts."""
+    """Picks outside their tomogram, or visible in too few tilts."""
     places = rows.positions_xyz_angstrom
     outside = np.zeros(rows.n, dtype=bool)
     for tomogram in particles.tomograms:
@@ -177,7 +177,7 @@ def _at_gold(
 
 
 def _lonely(rows: ParticleRows, reasons: NDArray[np.str_], params: CleanParticlesParams) -> float | None:
-    """Note picks with too few neighbours; gives the lattice's distance."""
+    """Mark picks with too few neighbours; returns the distance of the lattice."""
     if not params.lattice_min_neighbours:
         return params.lattice_distance_angstrom
     distances = []

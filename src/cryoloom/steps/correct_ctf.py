@@ -1,15 +1,15 @@
-"""Undo the contrast transfer of the tilt images, strip by strip along the tilt axis.
+"""Correct the CTF of the tilt images, strip by strip along the tilt axis.
 
-A pixel's defocus is the tilt's at the specimen's origin, less (or more, by handedness) the depth of the
-specimen's middle plane there. Every image is corrected at defoci a step apart and each pixel is taken
-between the two nearest; the step, and with it the strips' width, follows from the resolution wanted.
-Astigmatism keeps its direction in the image. Phase flip (as IMOD's ctfphaseflip), multiplication or a Wiener
-filter. Xiong et al., J. Struct. Biol. 168, 378 (2009).
+The defocus of a pixel is that of the tilt at the specimen's origin, minus (or plus, by handedness) the depth
+of the specimen's middle plane there. Every image is corrected at a series of defoci, and each pixel is
+interpolated between the two nearest; the defocus step, and with it the width of the strips, follows from the
+requested resolution. Astigmatism keeps its direction in the image. Methods: phase flip (as IMOD's
+ctfphaseflip), multiplication, or a Wiener filter. Xiong et al., J. Struct. Biol. 168, 378 (2009).
 
-The specimen's thickness is not seen: `reconstruct` with `ctf_correction` corrects every voxel at its own
-depth, and takes images that this step has not touched.
+The thickness of the specimen is ignored: `reconstruct` with `ctf_correction` corrects every voxel at its own
+depth, and needs images without this correction.
 
-Figures: `narrowest_strip_px` is the width of the narrowest strip; 0 where no image needed strips.
+Figures: `narrowest_strip_px` is the width of the narrowest strip; 0 if no image needed strips.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = ["CorrectCtfParams", "correct_ctf"]
 
 
 class CorrectCtfParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the correction."""
 
     method: CorrectionMethod = Field(
         "phase_flip",
-        description="phase_flip: only the sign. multiply: by the transfer function, which weights by signal. "
-        "wiener: divided by it where it is strong.",
+        description="phase_flip: only the sign. multiply: by the CTF, which weights by signal. wiener: "
+        "divided by the CTF where it is strong.",
     )
     snr: float = Field(5.0, gt=0, description="wiener: signal to noise ratio, the same at all frequencies.")
     resolution_angstrom: float | None = Field(
-        None, gt=0, description="Finest detail whose transfer is to be undone exactly. Unset: three pixels."
+        None, gt=0, description="Finest detail that is corrected exactly. Unset: three pixels."
     )
     height_angstrom: float | None = Field(
         None,
         description="Height of the specimen's middle plane above the origin of the poses. Unset: as measured "
-        "by the alignment or estimate_slab, else 0.",
+        "by the alignment or estimate_slab, otherwise 0.",
     )
 
 
@@ -68,7 +68,7 @@ FIGURES = (
         "narrowest_strip_px",
         "px",
         "Narrowest strip",
-        "Width of the narrowest strip corrected at one defocus; 0 where every image was corrected as one.",
+        "Width of the narrowest strip corrected at one defocus; 0 if every image was corrected as one.",
     ),
 )
 
@@ -89,15 +89,15 @@ FIGURES = (
     figures=FIGURES,
 )
 def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepContext) -> TiltSeries:
-    """Correct every image not excluded at the defocus of each of its pixels; halves too."""
+    """Correct every image that is not excluded at the defocus of each of its pixels, and its halves."""
     ctfs_of(series.included, series.name)
     known = with_defocus_at_origin(series, assume_centred=True)
     stack = series.uncorrected_stack
     handedness = series.handedness.applied
     if handedness is None:
         context.warn(
-            f"{series.name}: the handedness is not known, so every image is corrected at one defocus all "
-            "over; set it at the import, or measure it with estimate_ctf after the alignment"
+            f"{series.name}: the handedness is not known, so every image is corrected at one defocus; set it "
+            "at the import, or measure it with estimate_ctf after the alignment"
         )
     resolution = wanted_resolution(
         params.resolution_angstrom,
@@ -146,7 +146,7 @@ def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepConte
 def _defocus_loss(
     series: TiltSeries, tilt: Tilt, handedness: float, height_angstrom: float | None
 ) -> tuple[float, float, float]:
-    """What the specimen's plane has less of defocus than the CTF tells, as `correct_image` takes it."""
+    """Defocus of the CTF minus that of the specimen's plane, as `correct_image` takes it."""
     pose = tilt.pose
     if pose is None:
         angle = tilt.nominal_tilt_deg + (series.tilt_offset_deg.applied or 0.0)
@@ -158,6 +158,6 @@ def _defocus_loss(
     shift_x, shift_y = pose.shift_xy_angstrom
     at_centre = at_origin - per_x * shift_x - per_y * shift_y
     if tilt.ctf is not None and tilt.ctf.refers_to == "specimen":
-        at_centre = 0.0  # it is the plane's own defocus at the image's centre
+        at_centre = 0.0  # the CTF is the plane's own at the image's centre
     loss = -defocus_change([at_centre, per_x, per_y], handedness)
     return float(loss[0]), float(loss[1]), float(loss[2])

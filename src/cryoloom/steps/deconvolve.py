@@ -1,8 +1,8 @@
-"""Deconvolve tomograms by one transfer function, to see and segment them ("dimifilter").
+"""Deconvolve tomograms by one CTF, to view and segment them ("dimifilter").
 
 Tegunov's filter (tom_deconv): a Wiener filter whose signal-to-noise ratio falls off exponentially, with a
-high-pass. The defocus is the median of the tilts within 15 degrees unless told. The result is for the eye:
-average particles from tomograms that were not deconvolved.
+high-pass. The defocus is the median of the tilts within 15 degrees unless it is set. The result is for
+viewing: average particles from tomograms without deconvolution.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["DeconvolveParams", "deconvolve"]
 
 
 class DeconvolveParams(StepParams):
-    """How strongly, and what of the CTF."""
+    """Strength of the filter, and the CTF it undoes."""
 
     strength: float = Field(
         1.0, ge=0, le=3, description="Signal-to-noise ratio at low frequency is 10 to three times this."
@@ -33,44 +33,42 @@ class DeconvolveParams(StepParams):
         0.7, ge=0, le=10, description="How fast the signal-to-noise ratio falls with frequency."
     )
     highpass_fraction: float = Field(
-        0.02, ge=0, lt=1, description="Frequencies below this fraction of Nyquist are dampened."
+        0.02, ge=0, lt=1, description="Frequencies below this fraction of Nyquist are attenuated."
     )
     defocus_angstrom: float | None = Field(
-        None, gt=0, description="Defocus to undo. Else the median of the tilts within 15 degrees."
+        None, gt=0, description="Defocus to undo. Unset: the median of the tilts within 15 degrees."
     )
     phase_flipped: bool | None = Field(
-        None, description="Whether the CTF was corrected before. Else what the tomogram tells."
+        None, description="Whether the CTF was corrected before. Unset: from the tomogram's metadata."
     )
     multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
 
 
-# Input, padded copy, spectrum, its filter's planes, and the inverse: float32 voxels of a tile.
+# Input, padded copy, spectrum, planes of the filter, and the inverse: float32 voxels of a tile.
 _TILE_COPIES = 6
 _SMALLEST_TILE = 160**3
 _BESIDES_BYTES = 250_000_000
 
 
 def _bytes_needed(tomogram: Tomogram, params: DeconvolveParams) -> int:
-    """The volume as one tile; with less memory it is cut into several."""
+    """The volume as one tile; with less memory it is divided into several."""
     voxels = min(math.prod(n + 128 for n in tomogram.volume.shape), 400e6)
     return int(4 * _TILE_COPIES * max(voxels, _SMALLEST_TILE)) + _BESIDES_BYTES
 
 
 FIGURES = (
-    Figure(
-        "defocus_angstrom", "angstrom", "Defocus undone", "Defocus whose transfer function the filter undoes."
-    ),
+    Figure("defocus_angstrom", "angstrom", "Defocus undone", "Defocus of the CTF that the filter undoes."),
     Figure(
         "contrast_gain",
         "",
         "Contrast, after over before",
-        "Standard deviation of the middle of the deconvolved tomogram over that before.",
+        "Standard deviation of the middle of the deconvolved tomogram over that of the original.",
     ),
 )
 RECORDS = (
     Record(
         "deconvolution",
-        "The filter that multiplies the transform of the tomogram, and the transfer function it undoes.",
+        "The filter that multiplies the transform of the tomogram, and the CTF it undoes.",
         shows="deconvolution",
     ),
 )
@@ -84,8 +82,8 @@ RECORDS = (
     bytes_needed=_bytes_needed,
     citations=("Tegunov, D. (2017) tom_deconv; Tegunov & Cramer, Nat. Methods 16, 1146 (2019)",),
     methods=(
-        "The CTF of whole tomograms was undone by a radial filter that spares what is noise[, at a defocus "
-        "of {defocus_angstrom:.0f} Å]."
+        "The CTF of whole tomograms was undone by a radial Wiener-like filter[, at a defocus of "
+        "{defocus_angstrom:.0f} Å]."
     ),
     figures=FIGURES,
     records=RECORDS,
@@ -155,7 +153,7 @@ def _defocus(tomogram: Tomogram, params: DeconvolveParams) -> tuple[float, float
         return params.defocus_angstrom, phase_shift
     if not ctfs:
         raise DataUnfitError(
-            "no tilt of this tomogram has a CTF; run estimate_ctf before, or give defocus_angstrom",
+            "no tilt of this tomogram has a CTF; run estimate_ctf before, or set defocus_angstrom",
             series=tomogram.name,
         )
     return float(np.median([ctf.defocus_angstrom for ctf in ctfs])), phase_shift

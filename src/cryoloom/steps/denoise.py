@@ -1,14 +1,14 @@
-"""Denoise tomograms with a network trained on their own even and odd halves.
+"""Denoise tomograms with a network trained on their even and odd halves.
 
-``noise2noise`` is cryoCARE's way (Buchholz et al., Methods Cell Biol. 152, 2019): a U-Net learns to predict
-one half from the other; noise differs between them and cannot be learned. Boxes are turned at random, so
-that few bodies teach all orientations. ``missing_wedge`` is DeepDeWedge's (Wiedemann & Heckel, Nat. Commun.
-15, 8255 (2024)): a second wedge is cut out of the turned boxes, and the network learns to denoise and to
-fill it. What it puts into the wedge is a guess that fits the rest of the tomogram: look at it, do not average
-it. The result is the mean of the network's answers to both halves.
+``noise2noise`` follows cryoCARE (Buchholz et al., Methods Cell Biol. 152, 2019): a U-Net learns to predict
+one half from the other; their noise differs and cannot be learned. Boxes are rotated at random, so that few
+objects show all orientations. ``missing_wedge`` follows DeepDeWedge (Wiedemann & Heckel, Nat. Commun. 15,
+8255 (2024)): a second wedge is removed from the rotated boxes, and the network learns to denoise and to fill
+it. The content of the wedge is a prediction consistent with the rest of the tomogram: use it for viewing, not
+for averaging. The result is the mean of the network's output for both halves.
 
-What is not set is chosen for the device. On a CPU the network has half the filters it has on a GPU, and sees
-an eighth of the batches, of fewer and smaller boxes: a hundredth of the arithmetic.
+Parameters that are not set are chosen for the device. On a CPU the network has half the filters of a GPU run
+and an eighth of the batches, of fewer and smaller boxes: a hundredth of the arithmetic.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ Method = Literal["noise2noise", "missing_wedge"]
 
 
 class DenoiseParams(StepParams):
-    """What the network is and how it is trained."""
+    """Size of the network and its training."""
 
     method: Method = Field("noise2noise", description="Denoise only, or also fill the missing wedge.")
     weights: Path | None = Field(
         None,
-        description="network.safetensors of an earlier run to start from; with epochs=0 just applied.",
+        description="network.safetensors of an earlier run to start from; with epochs=0 it is only applied.",
     )
     epochs: int | None = Field(
-        None, ge=0, le=2000, description="Most rounds of training. Unset: 30 on a GPU, 12 on a CPU."
+        None, ge=0, le=2000, description="Largest number of epochs. Unset: 30 on a GPU, 12 on a CPU."
     )
     steps_per_epoch: int | None = Field(
-        None, ge=1, le=5000, description="Batches a round. Unset: 75 on a GPU, 25 on a CPU."
+        None, ge=1, le=5000, description="Batches per epoch. Unset: 75 on a GPU, 25 on a CPU."
     )
-    patience: int = Field(5, ge=1, description="Rounds without improvement after which training ends.")
-    batch: int | None = Field(None, ge=1, le=256, description="Boxes a batch. Unset: 4 on a GPU, 2 on a CPU.")
+    patience: int = Field(5, ge=1, description="Epochs without improvement after which training ends.")
+    batch: int | None = Field(None, ge=1, le=256, description="Boxes per batch. Unset: 4 on GPU, 2 on CPU.")
     box_px: int | None = Field(
         None,
         ge=16,
@@ -79,13 +79,13 @@ class DenoiseParams(StepParams):
         None,
         ge=2,
         le=20000,
-        description="Boxes drawn from the tomogram. Unset: 300 on a GPU, 150 on a CPU.",
+        description="Boxes extracted from the tomogram. Unset: 300 on a GPU, 150 on a CPU.",
     )
     learning_rate: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="Of the Adam optimiser, at the start. Unset: 0.0004 on a GPU, 0.001 on a CPU.",
+        description="Initial rate of the Adam optimiser. Unset: 0.0004 on a GPU, 0.001 on a CPU.",
     )
     filters: int | None = Field(
         None,
@@ -101,7 +101,7 @@ class DenoiseParams(StepParams):
         if (self.box_px or 0) % (1 << self.depth):
             raise ValueError(f"box_px is {self.box_px}; expected a multiple of {1 << self.depth} (2^depth)")
         if self.epochs == 0 and self.weights is None:
-            raise ValueError("epochs is 0 and there are no weights to apply; give weights, or epochs")
+            raise ValueError("epochs is 0 and there are no weights to apply; set weights, or epochs")
         return self
 
 
@@ -118,14 +118,14 @@ class _Effort:
     filters: int
 
     def with_choices_of(self, params: DenoiseParams) -> _Effort:
-        """What the user set, and this where nothing is set; boxes fit the network's depth."""
+        """The user's values, and these where a value is unset; boxes fit the network's depth."""
         step_px = 1 << params.depth
         chosen = {name: getattr(params, name) for name in self.__slots__}
         told = {name: value for name, value in chosen.items() if value is not None}
         return replace(self, **({"box_px": -(-self.box_px // step_px) * step_px} | told))
 
 
-# cryoCARE trains 16 filters with 75 batches a round; the CPU's ends in some minutes on two cores
+# cryoCARE trains 16 filters with 75 batches an epoch; the CPU setting takes some minutes on two cores
 # (benchmarks/denoise_quality.py).
 _ON_GPU = _Effort(
     epochs=30, steps_per_epoch=75, batch=4, box_px=64, n_boxes=300, learning_rate=4e-4, filters=16
@@ -141,11 +141,11 @@ def _effort(params: DenoiseParams, device: str) -> _Effort:
 
 _MIB = 1 << 20
 _BESIDES_BYTES = 600 * _MIB  # torch's code and pools
-_WIDER_BOX = 1.5  # boxes that are turned are taken wider by this
+_WIDER_BOX = 1.5  # boxes that will be rotated are extracted wider by this factor
 
 
 def _box_edge(params: DenoiseParams, effort: _Effort) -> int:
-    """Edge of the boxes that are kept to train on: they are turned before they are used."""
+    """Edge of the stored training boxes: they are rotated before use."""
     step_px = 1 << params.depth
     return -(-int(_WIDER_BOX * effort.box_px) // step_px) * step_px
 
@@ -153,7 +153,7 @@ def _box_edge(params: DenoiseParams, effort: _Effort) -> int:
 def _bytes_needed(tomogram: Tomogram, params: DenoiseParams) -> int:
     """Boxes, and either the features of a batch with their gradients, or those of a tile.
 
-    On a GPU boxes are larger, but batches are there and not here: the larger of the two is told.
+    On a GPU boxes are larger, but batches are in its memory; the larger of the two is reported.
     """
     needed = []
     for device, effort in (("cpu", _effort(params, "cpu")), ("cuda", _effort(params, "cuda"))):
@@ -172,14 +172,14 @@ FIGURES = (
     Figure(
         "loss_ratio",
         "",
-        "Loss of the network over that of doing nothing",
-        "Measured on boxes that were not used for training. Noise alone leaves 0.5; near 1 nothing was "
+        "Loss of the network over that of the unchanged input",
+        "Measured on boxes that were not used for training. Noise alone gives 0.5; near 1 nothing was "
         "learned.",
         good="well below 1; 0.5 is the best possible",
     ),
-    Figure("n_epochs", "", "Rounds of training", "Rounds of training until the network was best."),
+    Figure("n_epochs", "", "Training epochs", "Epochs of training until the network was best."),
 )
-RECORDS = (Record("training", "Losses of the network in every round of training.", shows="training"),)
+RECORDS = (Record("training", "Losses of the network in every epoch.", shows="training"),)
 
 
 @step(
@@ -202,7 +202,7 @@ RECORDS = (Record("training", "Losses of the network in every round of training.
     records=RECORDS,
 )
 def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> Tomogram:
-    """Train on the halves of a tomogram, or take a trained network, and apply it to both."""
+    """Train on the halves of a tomogram, or use a trained network, and apply it to both halves."""
     even, odd = _halves(tomogram)
     effort = _effort(params, context.device)
     network = _network(params, effort).to(context.device)
@@ -226,7 +226,7 @@ def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> 
         made = [_applied(network, normalisation.apply(half), context.device) for half in halves]
         return normalisation.undo(0.5 * (made[0] + made[1]))
 
-    smallest = _tile_plan(even.shape, network, 0)  # so that the memory there is changes nothing
+    smallest = _tile_plan(even.shape, network, 0)  # so that the available memory does not change the result
     added = _mean_added(smallest, [even, odd], mean_of_both)
     tiles = map_tiles([even, odd], plan, lambda *halves: mean_of_both(*halves) - added, sink)
     for done, _ in enumerate(tiles, start=1):
@@ -242,7 +242,7 @@ _TOLD = {"noise2noise": "denoised (Noise2Noise)", "missing_wedge": "denoised, mi
 def _halves(tomogram: Tomogram) -> tuple[Pixels, Pixels]:
     if tomogram.even is None or tomogram.odd is None:
         raise DataUnfitError(
-            "denoising learns from an even and an odd tomogram, and this one has none; reconstruct it with "
+            "denoising needs an even and an odd tomogram, and this one has none; reconstruct it with "
             "halves=true from movies, or from a stack with even and odd images",
             series=tomogram.name,
         )
@@ -250,7 +250,7 @@ def _halves(tomogram: Tomogram) -> tuple[Pixels, Pixels]:
 
 
 def _network(params: DenoiseParams, effort: _Effort) -> UNet3d:
-    """A new network, or the one of a file, in its own size."""
+    """A new network, or a stored one with its own size."""
     if params.weights is None:
         torch.manual_seed(0)
         return UNet3d(effort.filters, params.depth)
@@ -281,7 +281,7 @@ def _train(
     effort: _Effort,
     context: StepContext,
 ) -> None:
-    """Train, from a checkpoint where there is one, and leave the best weights in the network."""
+    """Train, from a checkpoint if there is one, and load the best weights into the network."""
     tilts = _tilt_range(tomogram)
     loss = _LOSSES[params.method]
     training = Training(
@@ -331,8 +331,9 @@ def _train(
     )
     if min(training.validation_losses) >= doing_nothing:
         context.warn(
-            f"{tomogram.name}: the network learned nothing that helps on boxes it did not see; train longer, "
-            "with more boxes, or look whether even and odd tomograms are of the same specimen"
+            f"{tomogram.name}: the network did not improve boxes that were left out of training; train "
+            "longer, "
+            "with more boxes, or check that even and odd tomograms show the same specimen"
         )
 
 
@@ -345,10 +346,10 @@ def _noise2noise_loss(
     device: str,
     rng: np.random.Generator,
 ) -> torch.Tensor:
-    """Both halves are turned alike at random.
+    """Both halves with the same random rotation.
 
-    A tomogram holds few bodies, and each seldom in the same orientation: turned, every one of them teaches
-    all orientations (benchmarks/denoise_quality.py).
+    A tomogram contains few objects, each in few orientations: rotations show all orientations of each
+    (benchmarks/denoise_quality.py).
     """
     given, wanted = boxes.batch(batch, rng)
     rotations = random_rotations(batch, rng).to(device)
@@ -374,13 +375,13 @@ _LOSSES = {"noise2noise": _noise2noise_loss, "missing_wedge": _missing_wedge_los
 
 
 def _mean_loss(loss: Any, network: nn.Module, boxes: HalfBoxes, batch: int, *more: Any) -> torch.Tensor:
-    """Over about as many boxes as there are, 32 at most."""
+    """Mean over about as many boxes as there are, at most 32."""
     n = max(1, min(len(boxes), 32) // batch)
     return torch.stack([loss(network, boxes, batch, *more) for _ in range(n)]).mean()
 
 
 def _fill_wedges(network: UNet3d, boxes: HalfBoxes, tilts: TiltRange, device: str) -> None:
-    """Put what the network makes of every box where nothing was measured: the next rounds start from that."""
+    """Fill the unmeasured wedge of every box with the network's output: the next epochs start from it."""
     network.eval()
     with torch.no_grad():
         for pair in boxes.boxes:
@@ -389,7 +390,7 @@ def _fill_wedges(network: UNet3d, boxes: HalfBoxes, tilts: TiltRange, device: st
 
 
 def _tilt_range(tomogram: Tomogram) -> TiltRange:
-    """Lowest and highest tilt in use, with half a step beyond: each image fills a slab of its own."""
+    """Lowest and highest tilt in use, plus half a step: each image covers a slab in Fourier space."""
     angles = sorted(tilt.pose.tilt_deg for tilt in tomogram.series.included if tilt.pose is not None)
     if len(angles) < 2:
         raise DataUnfitError("the tilts of this tomogram have no poses", series=tomogram.name)
@@ -398,7 +399,7 @@ def _tilt_range(tomogram: Tomogram) -> TiltRange:
 
 
 def _tile_plan(shape: tuple[int, ...], network: UNet3d, memory_bytes: int) -> TilePlan:
-    """Tiles whose features fit into memory; wider than the network looks, so no seam is seen."""
+    """Tiles whose features fit into memory, with a halo wider than the receptive field: no visible seams."""
     n_z, n_y, n_x = shape
     room = max(memory_bytes - _BESIDES_BYTES, 0) / (4 * 8 * network.filters)
     margin = reach_px(network.depth)
@@ -409,9 +410,9 @@ def _tile_plan(shape: tuple[int, ...], network: UNet3d, memory_bytes: int) -> Ti
 def _mean_added(
     plan: TilePlan, sources: Sequence[Pixels], work: Callable[..., NDArray[np.float32]]
 ) -> np.float32:
-    """What the network adds to the mean, from eight tiles spread over the volume.
+    """Offset of the mean that the network adds, from eight tiles spread over the volume.
 
-    Few coefficients of its loss hold the mean, and a denoised tomogram shall keep its own.
+    The loss constrains the mean weakly, and a denoised tomogram must keep its own.
     """
     starts = plan.starts
     added = []

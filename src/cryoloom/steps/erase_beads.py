@@ -1,15 +1,15 @@
-"""Erase gold beads from the images of an aligned series, so that they do not shine through the tomogram.
+"""Erase gold beads from the images of an aligned series, to avoid their streaks in the tomogram.
 
-Beads are found in the specimen: where nearly all images that see a place have the shadow of a sphere there.
-Their radius with fringes is measured from the mean of all beads in all images. In each image the disc of a
-bead takes the grain of a disc nearby on its own background (`fill_discs`), so that mean, variance and
-spectrum stay; every image draws its own neighbour, so that nothing adds up in the tomogram. Where poses
-have a local displacement, discs lie where it brings the beads. Even and odd images and dose-weighted ones are
-treated alike and keep adding up. The rest of the image is not touched.
+Beads are found in three dimensions: places where nearly all images show the shadow of a sphere. Their radius
+with fringes is measured from the mean of all beads in all images. In each image the disc of a bead is filled
+with the texture of a nearby disc on the local background (`fill_discs`), so that mean, variance and spectrum
+are preserved; every image uses another neighbour, so that nothing adds up in the tomogram. Local
+displacements of the poses are taken into account. Even, odd and dose-weighted images are treated alike and
+still add up. All other pixels are unchanged.
 
 Figures: ``n_beads``; ``bead_diameter_angstrom``; ``erased_radius_angstrom``; ``bead_contrast_left_percent``,
-the darkness left of the erased discs' cores against their surroundings, in percent of what the beads had,
-mean over all beads and images; ``erased_percent`` of the pixels.
+the remaining darkness of the erased discs' cores relative to their surroundings, in percent of the beads'
+darkness, mean over all beads and images; ``erased_percent`` of the pixels.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ LARGEST_RADIUS_DIAMETERS = 1.2
 
 
 class EraseBeadsParams(StepParams):
-    """What a user may choose in erasing beads."""
+    """Parameters of bead erasing."""
 
     bead_diameter_angstrom: float | None = Field(
-        None, gt=0, description="Diameter of the gold beads; without it measured."
+        None, gt=0, description="Diameter of the gold beads. Unset: measured."
     )
     radius_angstrom: float | None = Field(
-        None, gt=0, description="Radius of what is erased; without it measured, with the beads' fringes."
+        None, gt=0, description="Radius of the erased discs. Unset: measured, including the beads' fringes."
     )
     min_significance: float = Field(
         6.0,
         ge=1,
         le=15,
-        description="Mean height of the matched filter at a bead, over its spread, at least. Gold has 9 to "
+        description="Smallest mean height of the matched filter at a bead, over its spread. Gold has 9 to "
         "15, dense particles up to 5.",
     )
 
@@ -65,7 +65,7 @@ def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
 
 
 FIGURES = (
-    Figure("n_beads", "", "Gold beads", "Gold beads found in the specimen from the images that show them."),
+    Figure("n_beads", "", "Gold beads", "Gold beads found in the specimen from the images."),
     Figure(
         "bead_diameter_angstrom",
         "angstrom",
@@ -76,12 +76,12 @@ FIGURES = (
         "erased_radius_angstrom",
         "angstrom",
         "Erased radius",
-        "Radius of the discs filled, with the fringes of the beads, measured from all beads.",
+        "Radius of the filled discs, including the fringes of the beads, measured from all beads.",
     ),
     Figure(
         "bead_contrast_left_percent",
         "percent",
-        "Bead contrast left",
+        "Remaining bead contrast",
         "Darkness of the erased discs against their surroundings, in percent of that of the beads.",
         good="within a few percent of 0",
     ),
@@ -89,7 +89,7 @@ FIGURES = (
         "erased_percent",
         "percent",
         "Pixels erased",
-        "Part of the pixels that were filled. More than about 10 percent means that beads crowd the field, "
+        "Part of the pixels that were filled. More than about 10 percent means that beads are very dense, "
         "or that false ones were found.",
         good="below 10 percent",
     ),
@@ -116,7 +116,7 @@ RECORDS = (
     records=RECORDS,
 )
 def erase_beads(series: TiltSeries, params: EraseBeadsParams, context: StepContext) -> TiltSeries:
-    """Find the gold beads of an aligned series and fill their shadows in every image."""
+    """Find the gold beads of an aligned series and fill their discs in every image."""
     tilts = [tilt for tilt in series.tilts if tilt.section is not None and tilt.pose is not None]
     stack = series.unweighted_stack
     if len([tilt for tilt in tilts if not tilt.is_excluded]) < 3:
@@ -134,7 +134,7 @@ def erase_beads(series: TiltSeries, params: EraseBeadsParams, context: StepConte
         },
     )
     if len(beads.points_xyz_angstrom) == 0:
-        context.warn("no gold bead was found; the images are as they were")
+        context.warn("no gold bead was found; the images are unchanged")
         return series
     radius = params.radius_angstrom or _radius_with_fringes(stack, tilts, beads, diameter)
     context.figure("erased_radius_angstrom", radius)
@@ -143,7 +143,7 @@ def erase_beads(series: TiltSeries, params: EraseBeadsParams, context: StepConte
 
 @dataclass(frozen=True, slots=True)
 class _Discs:
-    """What is erased."""
+    """Beads to erase."""
 
     beads: BeadPositions
     diameter_angstrom: float
@@ -202,12 +202,12 @@ def _radius_with_fringes(
 
 
 def _indices(beads: BeadPositions, view: int, stack: Stack) -> Array:
-    """Where the beads are in an image, ``(n, 2)`` real-valued (row, column)."""
+    """Positions of the beads in an image, ``(n, 2)`` real-valued (row, column)."""
     return index_from_position(beads.seen_xy_angstrom[view], stack.shape_yx, stack.pixel_size_angstrom)
 
 
 def _about(image: Array, place: Array, reach_px: float) -> tuple[Array, Array]:
-    """Distances in pixels and values of the pixels about a place; none where it is not wholly inside."""
+    """Distances in pixels and values of the pixels around a position; empty if it is not fully inside."""
     low, high = np.floor(place - reach_px).astype(int), np.ceil(place + reach_px).astype(int) + 1
     if (low < 0).any() or (high > image.shape).any():
         return np.zeros(0), np.zeros(0)
@@ -218,7 +218,7 @@ def _about(image: Array, place: Array, reach_px: float) -> tuple[Array, Array]:
 
 
 def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepContext) -> TiltSeries:
-    """Stacks with the discs filled; sections of other tilts as they are."""
+    """Stacks with the discs filled; sections of other tilts are unchanged."""
     by_section = {tilt.section: view for view, tilt in enumerate(tilts)}
     made: dict[str, Stack] = {}
     before, after, pixels_erased, pixels_all = 0.0, 0.0, 0, 0
@@ -253,7 +253,7 @@ def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepC
 
 
 def _darkness(image: NDArray[np.float32], places: Array, discs: _Discs, stack: Stack) -> float:
-    """Sum over beads of how much darker their core is than what lies around the disc."""
+    """Sum over beads of the darkness of their core relative to the ring around the disc."""
     total = 0.0
     pixel = stack.pixel_size_angstrom
     for place in places:

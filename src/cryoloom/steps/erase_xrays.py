@@ -1,4 +1,4 @@
-"""Erase X-ray hits from the images before anything interpolates or filters them.
+"""Erase X-ray hits from the images before interpolation or filtering.
 
 A pixel is hit where it is brighter than the annulus around it by many local standard deviations and
 brighter than all of that annulus, or brighter than its eight neighbours by as much; spots are grown to
@@ -6,8 +6,8 @@ what is still bright. Gold beads are dark and their edges fail the second condit
 hit take values of pixels nearby: which ones is stored, and done when images are read. After IMOD's
 ccderaser (Kremer et al., J. Struct. Biol. 116 (1996)).
 
-For stacks that come from elsewhere. Sums that align_frames made have had their hits replaced as bad pixels of
-single movies already, before the frames were moved; there this step finds next to nothing.
+This step is for stacks from other programs. `align_frames` already replaces hits as bad pixels of single
+movies; on its sums this step finds almost nothing.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ __all__ = ["EraseXraysParams", "erase_xrays"]
 
 
 class EraseXraysParams(StepParams):
-    """What a user may choose in erasing X-rays. Sigmas are local standard deviations."""
+    """Parameters of X-ray removal. Sigmas are local standard deviations."""
 
     peak_sigma: float = Field(10.0, gt=3, description="A spot is this many sigmas above its surroundings.")
     difference_sigma: float = Field(
         10.0, gt=3, description="A single pixel is this many sigmas above its eight neighbours."
     )
-    grow_sigma: float = Field(4.0, gt=2, description="What is this many sigmas above belongs to a spot.")
+    grow_sigma: float = Field(4.0, gt=2, description="Pixels this many sigmas above belong to a spot.")
     radius_px: float = Field(2.5, ge=1, le=6, description="Largest radius of a spot, in pixels.")
     giant_sigma: float = Field(12.0, gt=3, description="A large spot is this many sigmas above.")
     giant_radius_px: float = Field(8.0, ge=2, le=20, description="Largest radius of a large spot, in pixels.")
 
 
 def _bytes_needed(series: TiltSeries, params: EraseXraysParams) -> int:
-    """Images being looked at with their masks on each of two threads, and the one being written."""
+    """Images in work with their masks on each of two threads, and the one being written."""
     n_y, n_x = series.unweighted_stack.shape_yx
     return 30 * n_y * n_x + (1 << 23)
 
@@ -61,7 +61,7 @@ FIGURES = (
 )
 
 _LOST_FRACTION = 0.01
-"""Share of pixels that are no numbers beyond which an image is lost; fewer are replaced like X-ray hits."""
+"""Fraction of non-finite pixels above which an image is excluded; fewer are replaced like X-ray hits."""
 
 
 @step(
@@ -80,7 +80,7 @@ _LOST_FRACTION = 0.01
     figures=FIGURES,
 )
 def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepContext) -> TiltSeries:
-    """Find X-ray hits in every tilt and replace them, in its even and odd halves at the same pixels."""
+    """Find X-ray hits in every tilt and replace them, at the same pixels in its even and odd halves."""
     stack = series.unweighted_stack
     criteria = XrayCriteria(**params.model_dump())
     n_hit = 0
@@ -88,7 +88,7 @@ def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepConte
     n_sections = stack.images.shape[0]
 
     unreal: dict[int, float] = {}
-    """Share of pixels that are no numbers, by section."""
+    """Fraction of non-finite pixels, by section."""
 
     def look(section: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         image, bad = numbers_only(stack.images[section])
@@ -115,7 +115,7 @@ def erase_xrays(series: TiltSeries, params: EraseXraysParams, context: StepConte
 
 
 def _without_lost(series: TiltSeries, unreal: Mapping[int, float], context: StepContext) -> TiltSeries:
-    """The series without tilts of which too much is no numbers; every tilt that had any is named."""
+    """The series without tilts that have too many non-finite pixels; every affected tilt is reported."""
     if not unreal:
         return series
     changes: dict[int, dict[str, Exclusion]] = {}
@@ -126,10 +126,10 @@ def _without_lost(series: TiltSeries, unreal: Mapping[int, float], context: Step
             continue
         told.append(f"{tilt.nominal_tilt_deg:.1f} deg ({100 * share:.2g} %)")
         if share > _LOST_FRACTION and tilt.exclusion is None and tilt.kept_by is None:
-            reason = f"{100 * share:.2g} % of its pixels are no numbers"
+            reason = f"{100 * share:.2g} % of its pixels are not finite"
             changes[tilt.acquisition_index] = {"exclusion": Exclusion.by_step(reason, "erase_xrays", share)}
     context.warn(
-        f"{series.name}: pixels that are no numbers were replaced at {', '.join(told[:8])}; tilts with more "
-        f"than {100 * _LOST_FRACTION:g} % of them are excluded"
+        f"{series.name}: pixels that are not finite were replaced at {', '.join(told[:8])}; tilts with "
+        f"more than {100 * _LOST_FRACTION:g} % of them are excluded"
     )
     return series.with_tilts(changes)

@@ -1,16 +1,16 @@
-"""Defocus and astigmatism of every exposure from its Thon rings, the whole series in one model.
+"""Defocus and astigmatism of every tilt from its Thon rings; the whole series is one model.
 
-The images are cut into overlapping tiles. Their power spectra, divided by a smooth background, are
-compared with rings whose defocus changes over the image as the tilt demands, by likelihood: no tile is
-rescaled. Exposures share what does not change between them (strength of the rings, astigmatism,
-inclination of the specimen, handedness) and support each other by a prior on defocus that is smooth in
-time and in tilt. An exposure whose own rings are not seen gets the prediction and is marked as
-predicted; excluded exposures are left alone. With a phase plate its phase shift is found as well, exposure
-by exposure, under a prior that changes slowly.
+The images are cut into overlapping tiles. Their power spectra, divided by a smooth background, are compared
+with rings whose defocus varies over the image with the tilt, by likelihood, without rescaling of tiles. Tilts
+share what does not change between them (ring amplitude, astigmatism, inclination of the specimen, handedness)
+and are coupled by a prior on defocus that is smooth in time and in tilt. A tilt without visible rings gets
+the prediction of the model and is marked as predicted; excluded tilts are ignored. With a phase plate the
+phase shift of each tilt is estimated as well, under a prior that varies slowly.
 
-Handedness is told by two estimators: the likelihood of the whole series with either sign, and the
-exposures' own defocus gradients, left free. Where they do not agree clearly it is inconclusive. Thickness is
-that of evenly spread scatterers whose rings vanish where those of the series do (the nodes of CTFFIND5).
+The handedness has two estimators: the likelihood of the whole series with either sign, and the defocus
+gradients of the single tilts, fitted freely. If they do not agree clearly it is inconclusive. The thickness
+is that of evenly distributed scatterers whose rings vanish where those of the series do (nodes, as in
+CTFFIND5).
 
 Gold beads are hidden from the spectra: they scatter strongly, lie on a surface and would draw the defocus to
 their own. Without them rings show the defocus of the middle of the specimen. It is given where the image's
@@ -47,10 +47,10 @@ from cryoloom.model import Ctf, Sourced, Stack, Tilt, TiltSeries
 
 __all__ = ["EstimateCtfParams", "estimate_ctf"]
 
-# A thickness is told as a figure where it is known to a fifth, or to 300 angstrom, and its first node lies
-# within the rings that are seen of three exposures.
+# A thickness is reported if it is known to a fifth, or to 300 angstrom, and its first node lies within the
+# visible rings of three tilts.
 THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO, MIN_NODES = 300.0, 0.2, 3
-# Rings fade towards their node: those seen end a little before it.
+# Rings fade towards their node: the visible ones end slightly before it.
 NODE_BEYOND_RINGS = 1.25
 # Rings of defocus D at frequency k come from points 2 lambda D k apart, for 8 angstrom 0.3 of D / 60.
 SMALLEST_TILE_ANGSTROM, TILE_PER_DEFOCUS = 700.0, 1 / 60
@@ -58,18 +58,18 @@ N_FIRST_LOOK = 5
 
 
 class EstimateCtfParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the CTF estimation."""
 
-    min_defocus_angstrom: float = Field(5000.0, gt=0, description="Smallest defocus looked for.")
-    max_defocus_angstrom: float = Field(80000.0, gt=0, description="Largest defocus looked for.")
+    min_defocus_angstrom: float = Field(5000.0, gt=0, description="Smallest defocus of the search.")
+    max_defocus_angstrom: float = Field(80000.0, gt=0, description="Largest defocus of the search.")
     low_resolution_angstrom: float = Field(35.0, gt=0, description="Lower end of the fitted frequencies.")
     high_resolution_angstrom: float = Field(
-        5.0, gt=0, description="Upper end of the fitted frequencies; at finest 95 % of Nyquist's is used."
+        5.0, gt=0, description="Upper end of the fitted frequencies; at most 95 % of Nyquist is used."
     )
     tile_angstrom: float | None = Field(
         None,
         gt=0,
-        description="Edge of the tiles of the spectra. Else 700, or a sixtieth of the defocus if larger.",
+        description="Edge of the tiles. Unset: 700, or a sixtieth of the defocus if that is larger.",
     )
     refit_tilts: tuple[int, ...] = Field(
         (),
@@ -82,7 +82,7 @@ class EstimateCtfParams(StepParams):
     )
     phase_plate: bool = Field(False, description="Find the phase shift of a phase plate in each exposure.")
     phase_shift_deg: float = Field(
-        0.0, ge=0, lt=180, description="Phase shift of a phase plate where it is known and not to be found."
+        0.0, ge=0, lt=180, description="Known phase shift of a phase plate, which is then not estimated."
     )
     hide_gold: bool = Field(
         True,
@@ -102,7 +102,7 @@ class EstimateCtfParams(StepParams):
 
 def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
     n_y, n_x = series.stack.shape_yx if series.stack is not None else (4092, 5760)
-    # Two images, a transform and a cropped copy; spectra and residuals of up to 100 tiles per exposure.
+    # Two images, a transform and a cropped copy; spectra and residuals of up to 100 tiles per tilt image.
     return 400_000_000 + 20 * n_y * n_x + 9_000_000 * len(series.tilts)
 
 
@@ -134,7 +134,7 @@ FIGURES = (
         "n_predicted",
         "tilts",
         "CTFs predicted",
-        "Tilts without visible rings, for which the defocus was taken from the rest of the series.",
+        "Tilts without visible rings, whose defocus was predicted from the rest of the series.",
         good="0, or a few at high tilt",
     ),
     Figure(
@@ -163,21 +163,22 @@ FIGURES = (
         "handedness_gradient",
         "",
         "Handedness, gradient of defocus",
-        "Measured over predicted change of defocus across the tilted images. Far from 1 the tilt axis or the "
-        "tilt angles are wrong.",
+        "Measured over predicted change of defocus across the tilted images. A value far from 1 means that "
+        "the "
+        "tilt axis or the tilt angles are wrong.",
         good="near 1",
     ),
     Figure(
         "handedness_votes_for",
         "tilts",
-        "Handedness, tilts for it",
+        "Handedness, tilts in favour",
         "Tilts whose own gradient of defocus has this sign.",
     ),
     Figure(
         "handedness_votes_against",
         "tilts",
         "Handedness, tilts against it",
-        "Tilts whose own gradient of defocus has the other sign.",
+        "Tilts whose own gradient of defocus has the opposite sign.",
         good="few of those for it",
     ),
     Figure(
@@ -197,7 +198,7 @@ FIGURES = (
         "angstrom",
         "Thickness, from the CTF",
         "Rings of scatterers at all depths cancel at the nodes of the spectrum, which gives the thickness. "
-        "Shown where it is known to a fifth or to 300 angstrom.",
+        "Shown if it is known to a fifth or to 300 angstrom.",
     ),
     Figure(
         "thickness_sd_angstrom",
@@ -231,21 +232,21 @@ RECORDS = (
     ),
     methods=(
         "[Defocus and astigmatism of all tilts of a series were estimated in one model; the median defocus "
-        "was {defocus_um:.2f} μm][, with rings seen to {fit_resolution_angstrom:.1f} Å]."
+        "was {defocus_um:.2f} μm][, with rings visible to {fit_resolution_angstrom:.1f} Å]."
     ),
     figures=FIGURES,
     records=RECORDS,
     source_of=("ctf",),
 )
 def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepContext) -> TiltSeries:
-    """Defocus, astigmatism and fit resolution of every exposure, and the handedness of the series."""
+    """Defocus, astigmatism and fit resolution of every tilt, and the handedness of the series."""
     tilts = [t for t in series.tilts if not t.is_excluded and t.section is not None]
     band = _band(series, params)
     if band is None or not tilts:
         pixel = series.unweighted_stack.pixel_size_angstrom
         context.warn(
-            f"{series.name}: no CTF is estimated: its pixels of {pixel:g} A hold nothing finer than "
-            f"{2 * pixel:g} A, and rings are looked for from {params.low_resolution_angstrom:g} A on"
+            f"{series.name}: no CTF is estimated: pixels of {pixel:g} A resolve nothing finer than "
+            f"{2 * pixel:g} A, and rings are fitted from {params.low_resolution_angstrom:g} A on"
         )
         return series
     gold = _gold(series.unweighted_stack, tilts) if params.hide_gold else None
@@ -264,8 +265,8 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
             )
     if found is None:
         context.warn(
-            f"{series.name}: no Thon rings are seen between {params.low_resolution_angstrom:g} and "
-            f"{1 / band.high_per_angstrom:.1f} A in any exposure; the series goes on without a CTF"
+            f"{series.name}: no Thon rings are visible between {params.low_resolution_angstrom:g} and "
+            f"{1 / band.high_per_angstrom:.1f} A in any tilt; the series continues without a CTF"
         )
         context.figure("n_predicted", 0)
         return series
@@ -311,16 +312,16 @@ def _positions(series: TiltSeries, tilts: list[Tilt], named: tuple[int, ...]) ->
 
 
 def _axis_may_turn(series: TiltSeries) -> bool:
-    """Whether the microscope's handedness is known, and is what tells the end of the axis from the other."""
+    """Whether the direction of the tilt axis is known only through the microscope's handedness."""
     posed = any(tilt.pose is not None for tilt in series.tilts)
     return series.handedness.told is not None and not series.axis_is_directed and not posed
 
 
 def _with_direction(series: TiltSeries, found: SeriesFit, context: StepContext) -> TiltSeries:
-    """The series with its axis turned half round where the defocus gradient contradicts the known handedness.
+    """The series with its axis turned by 180 degrees if defocus gradient and known handedness disagree.
 
-    With the axis half a turn off, tilts have the other sign, and so has the gradient: nothing else of the fit
-    changes. Where the handedness is not known, a rare sign is told to the user.
+    With the axis turned by 180 degrees, tilts change sign, and so does the gradient; the rest of the fit is
+    unchanged. If the handedness is not known, a rare sign is reported to the user.
     """
     axis = series.tilt_axis_deg.applied
     if series.axis_is_directed or axis is None or not found.hand.is_clear:
@@ -330,8 +331,9 @@ def _with_direction(series: TiltSeries, found: SeriesFit, context: StepContext) 
         if found.model.handedness < 0:
             context.warn(
                 f"{series.name}: the defocus gradient has the sign -1, which is rare, and the metadata do "
-                f"not tell which way the tilt axis points: if it is {other:g} degrees, the tomogram is "
-                "mirrored. Compare with a structure of known hand; then give tilt_axis_deg or handedness"
+                "not give "
+                f"the direction of the tilt axis: if it is {other:g} degrees, the tomogram is mirrored. "
+                "Compare with a structure of known hand; then set tilt_axis_deg or handedness"
             )
         return series
     if found.model.handedness == series.handedness.applied:
@@ -346,10 +348,10 @@ def _with_direction(series: TiltSeries, found: SeriesFit, context: StepContext) 
 
 
 def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
-    """Frequencies to fit; None where the pixels are too coarse for any."""
+    """Frequencies to fit; None if the pixels are too coarse."""
     if params.high_resolution_angstrom >= params.low_resolution_angstrom:
         raise UserInputError("high_resolution_angstrom must be a smaller number than low_resolution_angstrom")
-    # Motion correction and cameras leave little between 95 % of Nyquist's frequency and it.
+    # Motion correction and cameras leave little signal between 95 % of the Nyquist frequency and it.
     finest = 2 * series.unweighted_stack.pixel_size_angstrom / 0.95
     high = max(params.high_resolution_angstrom, finest)
     if high > 0.8 * params.low_resolution_angstrom:
@@ -364,9 +366,9 @@ def _tile_angstrom(
     params: EstimateCtfParams,
     context: StepContext,
 ) -> float:
-    """Edge of the tiles: rings of a large defocus come from points far apart, which a tile must hold.
+    """Edge of the tiles: rings of a large defocus come from points far apart, which a tile must contain.
 
-    The defocus is first looked for in the least tilted exposures with the smallest tiles.
+    The defocus is first searched in the least tilted images with the smallest tiles.
     """
     if params.tile_angstrom is not None:
         return params.tile_angstrom
@@ -384,7 +386,7 @@ def _tile_angstrom(
 
 
 def _image_of(stack: Stack, tilt: Tilt) -> NDArray[np.float32]:
-    # A tilt without a section was left out before.
+    # A tilt without a section was excluded before.
     return np.asarray(stack.images[tilt.section or 0], np.float32)
 
 
@@ -428,7 +430,7 @@ def _all_spectra(
 
 
 def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:
-    """Rings of a tilt with its geometry: its pose if there is one, otherwise what the metadata tell."""
+    """Rings of a tilt with its geometry: its pose if there is one, otherwise the metadata."""
     if tilt.pose is not None:
         pose = tilt.pose
         return TiltRings(
@@ -452,7 +454,7 @@ def _with_result(
         data, slope = at_origin(one), found.model.slope(one)
         profile = ring_profile(data, found.model.template(one, fit.defocus_angstrom), fit, slope)
         resolution = None if predicted else fit_resolution_angstrom(profile)
-        # The fit's defocus is where the image shows the poses' origin; slopes are per angstrom from there.
+        # The fit's defocus is at the projection of the poses' origin; slopes are per angstrom from there.
         at_centre = fit.defocus_angstrom - float(slope @ np.asarray(one.shift_xy_angstrom))
         u, v, angle = principal_defoci(at_centre, fit.axial_angstrom, fit.diagonal_angstrom)
         score = round(profile.correlation(resolution), 4)
@@ -474,8 +476,8 @@ def _with_result(
     silent = [index for index in unseen if index not in params.predict_tilts]
     if silent:
         context.warn(
-            f"{series.name}: exposures {silent} show no Thon rings of their own; their defocus is predicted "
-            "from the others"
+            f"{series.name}: tilts {silent} show no Thon rings; their defocus is predicted from the other "
+            "tilts"
         )
     changes = {tilt.acquisition_index: {"ctf": ctf} for tilt, ctf in zip(tilts, ctfs, strict=True)}
     handed = series.handedness
@@ -485,10 +487,10 @@ def _with_result(
 
 
 def _measured_hand(series: TiltSeries, found: SeriesFit, context: StepContext) -> Sourced:
-    """Handedness with the measurement added; in use only where nothing was told and the evidence is clear."""
+    """Handedness with the measurement added; applied only if it was unknown and the evidence is clear."""
     if not found.hand.is_clear:
         context.warn(
-            f"{series.name}: the handedness is inconclusive; {found.model.handedness:+d} is likelier, but "
+            f"{series.name}: the handedness is inconclusive; {found.model.handedness:+d} is more likely, but "
             + ", and ".join(found.hand.objections)
         )
         return series.handedness
@@ -517,7 +519,7 @@ def _curve(
 
 
 def _shows_nodes(found: SeriesFit, ctfs: list[Ctf]) -> bool:
-    """Whether the thickness is known: narrowly enough, and from nodes among the rings that are seen."""
+    """Whether the thickness is known: with a small error, and from nodes within the visible rings."""
     known = found.thickness
     if known is None or known.sd_angstrom > max(
         THICKNESS_KNOWN_TO_ANGSTROM, THICKNESS_KNOWN_TO * known.angstrom

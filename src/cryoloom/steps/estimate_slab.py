@@ -1,12 +1,11 @@
-"""Find thickness, height and pretilt of the specimen: where the ice or the lamella lies in the tomogram.
+"""Measure thickness, height and pretilt of the specimen: the place of the ice or lamella in the tomogram.
 
-Gold that lies on one plane or on two shows these surfaces (`algorithms/alignment/specimen_middle`). For the
-rest a small tomogram is made of the aligned images (gold beads filled first), and of all slabs within reach
-those count that hold what it has more than noise of the same images would, see `algorithms/alignment/slab`.
-The defocus, which is the specimen's, is given at the origin of the poses by what was found. Nothing is moved
-unless `apply` is on: then the poses, and the defoci, are those of the specimen lying flat about z = 0, which
-a tomogram made from them shows, and the tilt offset of the series is what was found. Otherwise `position` of
-reconstruct does it.
+Gold on one or two planes gives these surfaces (`algorithms/alignment/specimen_middle`). Otherwise a small
+tomogram is reconstructed from the aligned images (gold beads filled first), and the slab is fitted that
+contains more features than noise of the same images would, see `algorithms/alignment/slab`. The defocus,
+measured on the specimen, is given at the origin of the poses. With `apply` poses and defoci are changed so
+that the specimen lies flat about z = 0, as a tomogram made from them shows, and the tilt offset of the series
+is the measured one. Otherwise nothing is moved; `position` of reconstruct uses the result.
 
 Figures: ``thickness_angstrom``; ``z_offset_angstrom``, the height of the slab's middle above the origin of
 the poses; ``pretilt_x_deg`` and ``pretilt_y_deg``, its inclination about the specimen's x and about the tilt
@@ -57,14 +56,14 @@ class HandSlab(BaseModel):
 
 
 class EstimateSlabParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the measurement."""
 
     search_height_angstrom: float = Field(
-        5000.0, ge=1000, description="Height of the tomogram in which the specimen is looked for."
+        5000.0, ge=1000, description="Height of the tomogram in which the specimen is searched."
     )
-    fill_beads: bool = Field(True, description="Fill gold beads first, so that they do not lead.")
+    fill_beads: bool = Field(True, description="Fill gold beads first, so that they do not dominate.")
     apply: bool = Field(
-        False, description="Turn and move the poses so that the specimen lies flat about z = 0."
+        False, description="Rotate and move the poses so that the specimen lies flat about z = 0."
     )
     by_hand: HandSlab | None = Field(
         None, description="Thickness, height and pretilts set by hand: nothing is measured then."
@@ -85,7 +84,7 @@ FIGURES = (
         "n_beads",
         "",
         "Gold beads",
-        "Gold beads found in the aligned images and filled before the specimen is measured.",
+        "Gold beads found in the aligned images and filled before the measurement.",
     ),
     Figure(
         "thickness_angstrom",
@@ -112,7 +111,7 @@ FIGURES = (
         "slab_contrast",
         "",
         "Slab, contrast",
-        "How much more often the tomogram shows something inside the slab than outside.",
+        "Density of features inside the slab over that outside.",
         good="10 or more; below, the slab is a guess",
     ),
     Figure(
@@ -126,7 +125,7 @@ FIGURES = (
         "middle_error_angstrom",
         "angstrom",
         "Height of the specimen, error",
-        "Standard error of the height of the middle. The defocus at the origin is wrong by as much.",
+        "Standard error of the height of the middle. The defocus at the origin has the same error.",
         good="below 100 angstrom",
     ),
 )
@@ -185,7 +184,7 @@ def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepC
     if not params.apply:
         return known
     if not (found.is_told and found.fit.has_pretilt):
-        context.warn("no clear slab was found, so nothing was turned or moved; look at the slice")
+        context.warn("no clear slab was found, so the poses are unchanged; check the slice")
         return known
     offset = (series.tilt_offset_deg.applied or 0.0) + found.fit.tilt_y_deg
     flat = series_in_slab(known)

@@ -1,10 +1,10 @@
-"""Leave out tilts by hand, as a step that is recorded and repeated; and, by choice, stack anew without them.
+"""Exclude tilts by hand, as a recorded, repeatable step; optionally write stacks without them.
 
-Excluding is a mark with a reason, as everywhere: pixels and acquisition indices stay, and an exclusion can be
-taken back. With ``restack`` new stacks are written that hold only the tilts nobody excluded: smaller files,
-and other programs cannot take up a bad image by mistake. The excluded tilts then have no image any more; they
-keep their index, angle, dose and reason, so that nothing is renumbered. Mark first, and restack where the
-data leave the project or the disk is small.
+An exclusion is a mark with a reason: pixels and acquisition indices stay, and it can be undone. With
+``restack`` new stacks contain only the tilts that are not excluded: files are smaller, and other programs
+cannot use a bad image by mistake. The excluded tilts then have no image; they keep their index, angle, dose
+and reason, so nothing is renumbered. Exclude first, and restack when the data leave the project or disk space
+is short.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ __all__ = ["ExcludeTiltsParams", "exclude_tilts"]
 
 
 class ExcludeTiltsParams(StepParams):
-    """Which tilts, and what becomes of their pixels."""
+    """Tilts to exclude, and what happens to their pixels."""
 
     tilts: dict[str, tuple[int, ...]] = Field(
         default_factory=dict,
-        description="Acquisition indices (0 is the first exposure) by series, e.g. {TS_01: [40, 41]}.",
+        description="Acquisition indices (0 is the first tilt acquired) by series, e.g. {TS_01: [40, 41]}.",
     )
     views: dict[str, tuple[int, ...]] = Field(
         default_factory=dict,
-        description="The same by views: 1 is the lowest tilt of all, as IMOD counts an ordered stack.",
+        description="The same as view numbers: 1 is the lowest tilt, as IMOD counts an ordered stack.",
     )
-    reason: str = Field("by hand", description="Kept with the tilts and shown in the report.")
+    reason: str = Field("by hand", description="Stored with the tilts and shown in the report.")
     restack: bool = Field(False, description="Write new stacks without any excluded tilts.")
 
 
@@ -48,7 +48,7 @@ FIGURES = (
         "n_excluded",
         "tilts",
         "Tilts excluded",
-        "Tilts of the series that the following steps do not use, whoever excluded them.",
+        "Tilts of the series that the following steps do not use, excluded by users or steps.",
     ),
 )
 
@@ -59,11 +59,11 @@ FIGURES = (
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
-    methods="With those left out by hand, {total_n_excluded:.0f} tilts were excluded.",
+    methods="Including those excluded by hand, {total_n_excluded:.0f} tilts were excluded.",
     figures=FIGURES,
 )
 def exclude_tilts(series: TiltSeries, params: ExcludeTiltsParams, context: StepContext) -> TiltSeries:
-    """Exclude named tilts with a reason; by choice write stacks that hold only the others."""
+    """Exclude the given tilts with a reason; optionally write stacks that contain only the others."""
     marked = series.with_tilts(
         {index: {"exclusion": Exclusion.by_user(params.reason)} for index in _named(series, params)}
     )
@@ -74,7 +74,7 @@ def exclude_tilts(series: TiltSeries, params: ExcludeTiltsParams, context: StepC
 
 
 def _named(series: TiltSeries, params: ExcludeTiltsParams) -> set[int]:
-    """Acquisition indices the parameters name for a series."""
+    """Acquisition indices that the parameters give for a series."""
     known = {tilt.acquisition_index for tilt in series.tilts}
     indices = set(params.tilts.get(series.name, ()))
     if indices - known:
@@ -91,7 +91,7 @@ def _named(series: TiltSeries, params: ExcludeTiltsParams) -> set[int]:
 
 
 def _restacked(series: TiltSeries, context: StepContext) -> TiltSeries:
-    """The series with stacks that hold only tilts nobody excluded, in order of tilt."""
+    """The series with stacks of the tilts that are not excluded, in order of tilt."""
     kept = [tilt for tilt in series.included if tilt.section is not None]
     section_of = {tilt.acquisition_index: i for i, tilt in enumerate(kept)}
     sections = [tilt.section for tilt in kept if tilt.section is not None]

@@ -1,17 +1,17 @@
-"""Take the alignment another program made: poses of IMOD, AreTomo, Warp or RELION 5 in place of ours.
+"""Import the alignment of another program: poses of IMOD, AreTomo, Warp or RELION 5.
 
 Files are found by the series' name in a folder or one below it: ``NAME.xf`` with ``.tlt``, ``.xtilt``,
 ``.rawtlt``, ``tilt.com`` and ``newst.com`` (IMOD, and what AreTomo and others write for it), ``NAME.aln``
-(AreTomo), ``NAME.xml`` (Warp), or a STAR table that lists the series (RELION 5). Each view is matched to a
-tilt by its section, confirmed by the angles, or by angle and dose alone; where that is not certain the series
-is refused, never shifted by one.
+(AreTomo), ``NAME.xml`` (Warp), or a STAR table with the series (RELION 5). Each view is matched to a tilt by
+its section, confirmed by the angles, or by angle and dose alone; if that is not certain the series is
+refused, never shifted by one.
 
-Views the program left out are excluded here too; what a user said stays. Pixels and doses are kept. z = 0
-stays where the program put it; the specimen is looked for, and the defocus, which is measured of it, is given
-at that origin.
+Views that the program left out are excluded; decisions of the user are kept. Pixels and doses are kept. z = 0
+stays at the program's origin unless centre_specimen is set; the specimen is searched for, and the defocus,
+measured on it, is given at the origin.
 
 Figures: ``tilt_axis_deg``, ``tilt_offset_deg`` (median of the imported minus the nominal tilts),
-``n_imported`` views and ``n_left_out``. What command files tell besides (binning, thickness, offsets) is
+``n_imported`` views and ``n_left_out``. Other settings in command files (binning, thickness, offsets) are
 recorded.
 """
 
@@ -35,31 +35,30 @@ __all__ = ["ImportAlignmentParams", "import_alignment"]
 
 
 class ImportAlignmentParams(StepParams):
-    """Where the alignments are, and what their files do not tell."""
+    """Place of the alignments, and what their files do not contain."""
 
     folder: Path = Field(Path(), description="Folder with the alignments of all series.")
     program: Literal["auto", "imod", "aretomo", "warp", "relion5"] = Field(
-        "auto", description="Program whose files to read; auto takes the only ones there are."
+        "auto", description="Program whose files to read; auto: the program whose files are there."
     )
     pixel_size_angstrom: float | None = Field(
         None,
         gt=0,
-        description="Pixel size of the images that were aligned (IMOD). Else that of the series' stack.",
+        description="Pixel size of the images that were aligned (IMOD). Unset: that of the series' stack.",
     )
     origin: Literal["images", "tomogram"] = Field(
         "images",
-        description="Where positions are counted from: images, the point the transforms centre; tomogram, "
+        description="Origin of positions: images, the centre of the transforms; tomogram, "
         "the "
         "centre of IMOD's tomogram, which SHIFT in tilt.com and offsets in newst.com move.",
     )
     centre_specimen: bool = Field(
         False,
-        description="Move z = 0 into the middle of the specimen, as align_series does; else it stays where "
-        "the program put it, with which its tomograms and coordinates agree. The defocus follows either way.",
+        description="Move z = 0 into the middle of the specimen, as align_series does; otherwise it stays "
+        "as in"
+        "the program, so that its tomograms and coordinates agree. The defocus is adjusted in both cases.",
     )
-    exclude: bool = Field(
-        True, description="Also leave out the tilts the program left out, where they have a pose."
-    )
+    exclude: bool = Field(True, description="Also exclude the tilts that the program left out.")
 
 
 RECORDS = (Record("settings_of_the_other_program", "Settings found in the files of the other program."),)

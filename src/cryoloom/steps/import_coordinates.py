@@ -70,7 +70,7 @@ def _file_of(params: ImportCoordinatesParams, tomogram: str) -> Path:
     gives=Particles,
     bytes_needed=lambda tomogram, params: 300_000_000,
     outside=lambda name, params: file_digests([_file_of(params, name)] if params.file is not None else []),
-    methods="Particles picked by another program were taken over ({total_n_particles:.0f} particles).",
+    methods="Particles picked by another program were imported ({total_n_particles:.0f} particles).",
     figures=(
         Figure(
             "n_particles",
@@ -81,12 +81,12 @@ def _file_of(params: ImportCoordinatesParams, tomogram: str) -> Path:
         ),
         Figure("n_others", "particles", "Of other tomograms", "Particles in the file of other tomograms."),
     ),
-    records=(Record("picks", "Position in angstrom from the tomogram's centre of every particle."),),
+    records=(Record("picks", "Position of every particle in angstrom from the tomogram's centre."),),
 )
 def import_coordinates(
     tomogram: Tomogram, params: ImportCoordinatesParams, context: StepContext
 ) -> Particles:
-    """Take over the particles of a tomogram from another program's file."""
+    """Import the particles of a tomogram from another program's file."""
     path = _file_of(params, tomogram.name)
     if not path.is_file():
         raise UserInputError(f"the particles' file {path} is not there; correct file of import_coordinates")

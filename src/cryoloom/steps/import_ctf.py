@@ -1,15 +1,15 @@
-"""Take the CTFs another program found: those of CTFFIND, IMOD, AreTomo, Warp, Gctf or RELION.
+"""Import the CTFs of another program: CTFFIND, IMOD, AreTomo, Warp, Gctf or RELION.
 
 Files are found by the series' name in a folder or one below it: ``NAME.defocus`` (IMOD), ``NAME_CTF.txt``
 (AreTomo), ``NAME.xml`` (Warp), ``NAME.star`` or ``NAME_gctf.star`` (Gctf, RELION), ``NAME.txt`` or
 ``NAME_ctf.txt`` (CTFFIND on the stack); or by a name of your own, which may be a folder of CTFFIND's files of
 single images.
 
-A value goes to the tilt whose section, place in order of tilt, image or angle the file names. Where that
-is not certain for every value the series is refused, never shifted by one. A tilt the file says nothing
-about keeps what it has. Where poses are known, the defocus is turned into that of their origin.
+A value is assigned to the tilt whose section, place in order of tilt, image or angle the file names. If that
+is not certain for every value the series is refused, never shifted by one. A tilt without a value in the file
+keeps its CTF. If poses are known, the defocus is converted to that of their origin.
 
-Figures: ``n_imported``, ``n_predicted`` (of them filled in, as IMOD does between lines), and
+Figures: ``n_imported``, ``n_predicted`` (of these interpolated, as IMOD does between lines), and
 ``defocus_median_angstrom``.
 """
 
@@ -34,19 +34,20 @@ __all__ = ["ImportCtfParams", "import_ctf"]
 
 
 class ImportCtfParams(StepParams):
-    """Where the CTFs are."""
+    """Place and meaning of the CTFs."""
 
     folder: Path = Field(Path(), description="Folder with the CTFs of all series.")
     program: Literal["auto", "ctffind", "imod", "aretomo", "warp", "star"] = Field(
-        "auto", description="Program whose files to read; auto takes the only ones there are."
+        "auto", description="Program whose files to read; auto: the program whose files are there."
     )
     file: str = Field(
-        "", description="Name of a series' file, {series} standing for the series; else the programs' own."
+        "",
+        description="Name of a series' file; {series} stands for the series. Unset: the program's own name.",
     )
     refers_to: Literal["auto", "specimen", "origin"] = Field(
         "auto",
-        description="Whose defocus the file gives: of the specimen's middle in the image's centre, or of the "
-        "origin of the poses. auto: as the program means it (Warp, and RELION with poses: the origin).",
+        description="What the defocus in the file refers to: the specimen's middle in the image's centre, or "
+        "the origin of the poses. auto: as the program defines it (Warp, and RELION with poses: the origin).",
     )
 
 
@@ -56,14 +57,14 @@ FIGURES = (
         "n_predicted",
         "tilts",
         "CTFs predicted",
-        "Tilts without a CTF in the files, for which the defocus was taken from the rest of the series.",
+        "Tilts without a CTF in the files, whose defocus was predicted from the rest of the series.",
         good="0, or a few at high tilt",
     ),
     Figure(
         "defocus_median_angstrom",
         "angstrom",
         "Defocus, median",
-        "Underfocus of the middle of the specimen, as the other program gives it.",
+        "Underfocus of the middle of the specimen, from the other program.",
         good="near the value set at the microscope",
         column=Column("Defocus", digits=2, unit="µm", divide_by=1e4),
     ),
@@ -78,7 +79,7 @@ FIGURES = (
     gives=TiltSeries,
     bytes_needed=lambda series, params: 100 << 20,
     outside=lambda name, params: ctf_digests(params.folder, name, params.program, params.file),
-    methods="CTFs estimated by another program were taken over.",
+    methods="CTFs estimated by another program were imported.",
     figures=FIGURES,
     source_of=("ctf",),
 )
@@ -95,7 +96,7 @@ def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext
     changed = series.with_tilts({index: {"ctf": ctf} for index, ctf in ctfs.items()})
     missing = [t.acquisition_index for t in changed.included if t.acquisition_index not in ctfs]
     if missing:
-        context.warn(f"{path.name} says nothing of the exposures {missing} of {series.name}")
+        context.warn(f"{path.name} has no CTF for the tilts {missing} of {series.name}")
     context.figure("n_imported", len(ctfs))
     context.figure("n_predicted", sum(ctf.predicted for ctf in ctfs.values()))
     context.figure("defocus_median_angstrom", float(np.median([c.defocus_angstrom for c in ctfs.values()])))

@@ -1,10 +1,10 @@
-"""Tilt series from a folder of movies, by their mdoc files or by a pattern of file names.
+"""Import tilt series from a folder of movies, by their mdoc files or by a pattern of file names.
 
 mdocs of SerialEM and Tomo5 are read, one per series or one per movie. Each quantity (order, tilt, dose, pixel
-size, tilt axis, voltage, frames, image size) is decided from all sources that tell it by one rule
-(docs/reference/import.md); what every source says is kept in the record ``import``, and contradictions are
-noted. What the user gives counts. A series for which nothing decides, and a wrong choice would spoil the
-tomogram, is refused with what to provide.
+size, tilt axis, voltage, frames, image size) is decided from all sources that contain it by one rule
+(docs/reference/import.md); what every source reports is stored in the record ``import``, and contradictions
+are reported. Values of the user take precedence. If a quantity that matters for the tomogram cannot be
+decided, the series is refused with what to provide.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ __all__ = [
 ]
 
 Describe = Callable[[Path, int], Movie]
-"""Opens a movie's header with the EER sampling asked for; raises DataUnfitError."""
+"""Opens a movie's header with the requested EER sampling; raises DataUnfitError."""
 
 
 class ImportMoviesParams(AcquisitionParams):
-    """Where the data are, and what the user knows better than the metadata."""
+    """Place of the data, and values that override the metadata."""
 
     directory: Path = Field(
-        Path(), description="Folder with the mdoc files, or with the movies of a pattern."
+        Path(), description="Folder with the mdoc files, or with the movies that match pattern."
     )
     mdoc: str = Field(
         "*.mdoc", description="Which mdoc files of the folder, with * and ?; ** for folders below."
@@ -65,21 +65,21 @@ class ImportMoviesParams(AcquisitionParams):
         description="Import by file names, without mdoc: e.g. {TS}_{TO}_{TA}.tif (series, order, angle).",
     )
     frames_directory: Path | None = Field(
-        None, description="Folder of the movies, where it is not the mdocs' or one below it."
+        None, description="Folder of the movies. Unset: that of the mdocs or one below it."
     )
     pixel_size_angstrom: float | None = Field(
-        None, gt=0, description="Pixel size of the movies; of EER the camera's own 4K grid. Else the mdoc's."
+        None, gt=0, description="Pixel size of the movies; for EER that of the 4K grid. Unset: the mdoc's."
     )
     dose_per_tilt_per_angstrom2: float | None = Field(
-        None, gt=0, description="Dose of each exposure, e/A^2. Else the mdoc's."
+        None, gt=0, description="Dose of each tilt, e/A^2. Unset: the mdoc's."
     )
     gain: Path | None = Field(None, description="Gain reference: MRC, TIFF, EER .gain or DM4.")
     gain_quarter_turns: Literal[0, 1, 2, 3] | None = Field(
         None,
-        description="Counter-clockwise turns that orient the gain like the movies. Else found from the data.",
+        description="Counter-clockwise quarter turns of the gain to the movies. Unset: found from the data.",
     )
     gain_flip: Literal["none", "upside_down", "left_right"] | None = Field(
-        None, description="Flip of the gain after the turns. Else found from the data."
+        None, description="Flip of the gain after the turns. Unset: found from the data."
     )
     dark: Path | None = Field(
         None,
@@ -90,10 +90,11 @@ class ImportMoviesParams(AcquisitionParams):
     eer_sampling: Literal[1, 2, 4] = Field(
         1, description="EER: 1 reads the 4K grid, 2 the 8K, 4 the 16K grid."
     )
-    min_tilts: int = Field(3, ge=2, description="Fewest exposures a series may have.")
+    min_tilts: int = Field(3, ge=2, description="Fewest tilts of a series.")
     leave_out_missing: bool = Field(
         False,
-        description="Go on without an exposure whose movie is missing or cut short. Else its series fails.",
+        description="Continue without a tilt whose movie is missing or truncated. Otherwise its series "
+        "fails.",
     )
 
 
@@ -107,7 +108,7 @@ class ImportMoviesParams(AcquisitionParams):
     source_of=("movies",),
 )
 def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[TiltSeries | DataUnfitError]:
-    """Find tilt series in a folder of movies. A series that cannot be read comes as its error."""
+    """Find tilt series in a folder of movies. A series that cannot be read is returned as its error."""
     directory, folder = params.directory.absolute(), movies_folder(params)
     if not directory.is_dir():
         raise UserInputError(f"there is no folder {directory}; correct the directory of import_movies")
@@ -127,7 +128,7 @@ def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[
 
 
 def movies_folder(params: ImportMoviesParams) -> Path:
-    """Where the movies are, in this folder or one below it."""
+    """Folder of the movies: this one or one below it."""
     return (params.frames_directory or params.directory).absolute()
 
 
@@ -143,14 +144,14 @@ def require_references(params: ImportMoviesParams) -> None:
 
 
 def _movie_folder(folder: Path, wanted: list[FoundSeries], params: ImportMoviesParams) -> MovieFolder:
-    """Movies below the folder and those of the mdocs; where some are missing there, also beside these."""
+    """Movies below the folder and those of the mdocs; if some are missing, also in the folders of these."""
     if params.frames_directory:
         return MovieFolder([folder])
     own = [folder, *(entry.folder for entry in wanted)]
     movies = MovieFolder(own)
     told = [(entry.folder, e.movie_name) for entry in wanted for e in entry.exposures if e.movie_name]
     lacking = [place for place, name in told if not movies.holds(name)]
-    if params.pattern or 2 * len(lacking) <= len(told):  # some may well be lost; then the others tell where
+    if params.pattern or 2 * len(lacking) <= len(told):  # a few may be lost; the others give the folder
         return movies
     near = [path for place in sorted(set(lacking)) for path in files_near(place)]
     return MovieFolder([*own, *sorted({place.parent for place in lacking})], [*movies.files, *near])
@@ -182,7 +183,7 @@ def _by_mdoc(params: ImportMoviesParams, context: StepContext) -> list[FoundSeri
 
 
 def _nothing_found(directory: Path, pattern: str, searched: str) -> str:
-    """That there are no mdocs, where was looked, and what there is instead."""
+    """Message that there are no mdocs: where they were searched, and what is there instead."""
     movies = MovieFolder([directory])
     what = (
         f"; there are {movies.n_movies} movies, e.g. {movies.example}: give pattern, e.g. "
@@ -200,7 +201,7 @@ def series_of(
     context: StepContext,
     describe: Describe = describe_movie,
 ) -> TiltSeries:
-    """The series, its movies found in ``folder`` and opened by ``describe``; raises DataUnfitError."""
+    """The series, with movies found in ``folder`` and opened by ``describe``; raises DataUnfitError."""
     if entry.error is not None:
         raise entry.error
     exposures, angles = decided_angles(entry.exposures)
@@ -208,7 +209,8 @@ def series_of(
     absent = absent_orders(exposures)
     if absent:
         context.warn(
-            f"{entry.name}: no movie has the number {_listed(absent)}; taken to be exposed and lost, so its "
+            f"{entry.name}: no movie has the number {_listed(absent)}; assumed to be exposed and lost, so "
+            "its "
             "dose counts"
         )
     doses, dose = accumulated_doses(
@@ -219,14 +221,14 @@ def series_of(
     if len(there) < params.min_tilts:
         missing = next((str(movie) for movie in movies if not isinstance(movie, Movie)), None)
         raise DataUnfitError(
-            "the series has too few exposures for a tomogram; complete it or leave it out",
+            "the series has too few tilts for a tomogram; complete it or leave it out",
             got_tilts=len(there),
             expected_tilts=f"{params.min_tilts} or more",
             **({} if missing is None else {"first_missing": missing}),
         )
     for exposure, movie in zip(exposures, movies, strict=True):
         if not isinstance(movie, Movie):
-            context.warn(f"{entry.name}: the exposure at {exposure.tilt_deg:.1f} deg is left out: {movie}")
+            context.warn(f"{entry.name}: the tilt at {exposure.tilt_deg:.1f} deg is left out: {movie}")
     _warn_of_repeated_angles(exposures, entry.name, context)
     header = _header(there[0])
     if header is not None and header.note:
@@ -304,15 +306,15 @@ def _movies(
     params: ImportMoviesParams,
     describe: Describe,
 ) -> list[Movie | DataUnfitError]:
-    """Movies of all exposures, or why there is none where that is allowed.
+    """Movies of all tilts, or the reason why there is none if that is allowed.
 
-    Raises DataUnfitError where one is shared or unlike, missing or damaged.
+    Raises DataUnfitError if one is shared, differs from the others, is missing or damaged.
     """
     names = Counter(exposure.movie_name for exposure in exposures)
     shared = next((name for name, n in names.items() if n > 1 and name is not None), None)
     if shared is not None:
         raise DataUnfitError(
-            f"the movie {shared} is told for {names[shared]} exposures; "
+            f"the movie {shared} is named for {names[shared]} tilts; "
             "correct the SubFramePath lines of the mdoc"
         )
     movies: list[Movie | DataUnfitError] = []
@@ -330,7 +332,7 @@ def _movies(
     if n_usual <= 2 * n_other:
         other = next(m for m in movies if isinstance(m, Movie) and m.shape_yx != usual)
         raise DataUnfitError(
-            f"{other.path.name} has another shape than most movies; import those as a series of their own",
+            f"{other.path.name} has another shape than most movies; import those as a separate series",
             got_yx=other.shape_yx,
             expected_yx=usual,
         )
@@ -349,10 +351,10 @@ def _movies(
 def movie_path(
     exposure: Exposure, entry: FoundSeries, folder: MovieFolder, params: ImportMoviesParams
 ) -> Path:
-    """Where an exposure's movie is; raises DataUnfitError where it is missing."""
+    """Path of a tilt's movie; raises DataUnfitError if it is missing."""
     if exposure.movie_name is None:
         raise DataUnfitError(
-            f"no movie is told for the exposure at {exposure.tilt_deg:.1f} deg (no SubFramePath); "
+            f"the metadata name no movie for the tilt at {exposure.tilt_deg:.1f} deg (no SubFramePath); "
             "complete the mdoc, or import by pattern"
         )
     if params.pattern:
@@ -361,13 +363,13 @@ def movie_path(
 
 
 def _header(movie: Movie) -> MrcPixels | None:
-    """The header of a movie whose format tells a pixel size and how numbers are stored."""
+    """The header of a movie, for formats that give pixel size and number type."""
     is_mrc = movie.path.suffix.lower() in (".mrc", ".mrcs", ".st")
     return MrcPixels(movie.path) if is_mrc else None
 
 
 def _image_size(movie: Movie, mdoc: Mdoc | None) -> Evidence:
-    """Shape of the movies, and that of the stack the mdoc belongs to, which may be binned."""
+    """Shape of the movies, and that of the mdoc's stack, which may be binned."""
     shape = f"{movie.shape_yx[1]} x {movie.shape_yx[0]}"
     sources = [Source("movie files", shape)]
     if mdoc is not None and mdoc.image_shape_yx is not None:
@@ -400,4 +402,4 @@ def _warn_of_repeated_angles(exposures: list[Exposure], name: str, context: Step
     counts = Counter(round(exposure.tilt_deg, 1) for exposure in exposures)
     repeated = [f"{angle:.1f}" for angle, n in sorted(counts.items()) if n > 1]
     if repeated:
-        context.warn(f"{name}: {', '.join(repeated)} deg was exposed more than once; all exposures are kept")
+        context.warn(f"{name}: {', '.join(repeated)} deg was acquired more than once; all images are kept")

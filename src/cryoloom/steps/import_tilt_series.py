@@ -1,9 +1,9 @@
-"""Tilt series from stacks that somebody else motion-corrected: stack, tilt angles, and exposures or an mdoc.
+"""Import motion-corrected tilt series: stack, tilt angles, and doses or an mdoc.
 
-Section ``i`` of the stack is line ``i`` of the angle and exposure files, and ZValue ``i`` of the mdoc; where
-these disagree, the extended header or the images decide (`stack_sections`). The order of acquisition is that
-of the pre-exposures, or the mdoc's, or that of a scheme. Pixels stay where they are. What every source says
-is kept in the record ``import`` (docs/reference/import.md).
+Section ``i`` of the stack is line ``i`` of the angle and dose files, and ZValue ``i`` of the mdoc; if these
+disagree, the extended header or the images decide (`stack_sections`). The order of acquisition is that of the
+pre-exposures, of the mdoc, or of a scheme. Pixels are not copied. What every source reports is stored in the
+record ``import`` (docs/reference/import.md).
 """
 
 from __future__ import annotations
@@ -44,22 +44,23 @@ _EXPOSURE_SUFFIXES = (".exposure.txt", ".exposures.txt", ".dose.txt", "_dose.txt
 
 
 class ImportTiltSeriesParams(AcquisitionParams):
-    """Where the stacks are, and what the files beside them do not tell."""
+    """Place of the stacks, and values that the files beside them do not contain."""
 
     stack: Path = Field(Path(), description="A stack, or a folder of stacks.")
     stacks: str = Field("*", description="Which stacks of a folder, with * and ?.")
     angles: Path | None = Field(
-        None, description="Tilt angles of one stack. Else .rawtlt, .tlt or mdoc beside it."
+        None, description="Tilt angles of one stack. Unset: .rawtlt, .tlt or mdoc beside it."
     )
     exposures: Path | None = Field(
         None,
-        description="Pre-exposure and exposure a section, e/A^2. Else NAME.exposure.txt or mdoc beside it.",
+        description="Pre-exposure and exposure per section, e/A^2. Unset: NAME.exposure.txt or mdoc beside "
+        "it.",
     )
     pixel_size_angstrom: float | None = Field(
-        None, gt=0, description="Pixel size. Else the stack's header's, else the mdoc's."
+        None, gt=0, description="Pixel size. Unset: that of the stack's header or the mdoc."
     )
-    dose_per_tilt_per_angstrom2: float | None = Field(None, gt=0, description="Dose of each exposure, e/A^2.")
-    min_tilts: int = Field(3, ge=2, description="Fewest sections a series may have.")
+    dose_per_tilt_per_angstrom2: float | None = Field(None, gt=0, description="Dose of each tilt, e/A^2.")
+    min_tilts: int = Field(3, ge=2, description="Fewest sections of a series.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,14 @@ class _Told:
 def import_tilt_series(
     params: ImportTiltSeriesParams, context: StepContext
 ) -> Iterator[TiltSeries | DataUnfitError]:
-    """Find motion-corrected tilt series. A series that cannot be read comes as its error."""
+    """Find motion-corrected tilt series. A series that cannot be read is returned as its error."""
     place = params.stack.absolute()
     for role, path in (("stack", place), ("angles", params.angles), ("exposures", params.exposures)):
         if path is not None and not path.exists():
             raise UserInputError(f"{path} does not exist; correct {role} of import_tilt_series")
     if place.is_dir():
         if params.angles or params.exposures:
-            raise UserInputError("angles and exposures are those of one stack; give a stack, not a folder")
+            raise UserInputError("angles and exposures belong to one stack; give a stack, not a folder")
         paths = sorted(
             p
             for p in place.glob(params.stacks)
@@ -125,7 +126,7 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
     mdoc_path = _beside(path, (".mdoc",))
     mdoc = read_mdoc(mdoc_path) if mdoc_path else None
     if mdoc is not None and mdoc.is_montage:
-        raise DataUnfitError(f"{path.name} is a map of pieces by its mdoc, no tilt series; leave it out")
+        raise DataUnfitError(f"{path.name} is a montage by its mdoc, not a tilt series; leave it out")
     tilt_deg, matched, removed, sections = match_sections(
         path.name,
         n_sections,
@@ -210,7 +211,7 @@ def _told(
     removed: list[Exposure],
     params: ImportTiltSeriesParams,
 ) -> _Told:
-    """Order and dose: from exposures, else from the mdoc, else from the dose given and the scheme."""
+    """Order and dose: from exposures, the mdoc, or the given dose and scheme, in this order."""
     columns, source = _exposure_columns(path, len(tilt_deg), params)
     if columns is not None:
         return _told_by_columns(columns, source, params)
@@ -220,7 +221,8 @@ def _told(
     each = params.dose_per_tilt_per_angstrom2
     if each is None:
         raise DataUnfitError(
-            f"no dose is told for {path.name}; give dose_per_tilt_per_angstrom2, or {path.stem}.exposure.txt "
+            f"no source gives the dose of {path.name}; give dose_per_tilt_per_angstrom2, or "
+            f"{path.stem}.exposure.txt "
             "beside it",
             got_per_angstrom2=0,
             expected_per_angstrom2="more than 0",
@@ -229,7 +231,7 @@ def _told(
     index = np.zeros(len(tilt_deg), dtype=np.int64)
     index[by_scheme([float(t) for t in tilt_deg], scheme)] = np.arange(len(tilt_deg))
     before = np.float64(params.initial_dose_per_angstrom2) + index * np.float64(each)
-    note = "" if params.scheme else f"nothing tells the order of acquisition; taken to be {_plain(scheme)}"
+    note = "" if params.scheme else f"no source gives the order of acquisition; assumed {_plain(scheme)}"
     order = Evidence("order of acquisition", scheme, "user" if params.scheme else "", (), note)
     user = (Source("user", f"{each:g} e/A^2 each"),)
     dose = Evidence("dose", f"{each:g} e/A^2 each", "user", user)
@@ -239,7 +241,7 @@ def _told(
 def _exposure_columns(
     path: Path, n_sections: int, params: ImportTiltSeriesParams
 ) -> tuple[NDArray[np.float64] | None, str]:
-    """Doses a section of the file of exposures, or of a second column of the angles."""
+    """Doses per section from the file of exposures, or from a second column of the angles."""
     source = params.exposures or _beside(path, _EXPOSURE_SUFFIXES)
     if source is not None:
         columns = read_exposures(source)
@@ -258,16 +260,16 @@ def _told_by_columns(columns: NDArray[np.float64], name: str, params: ImportTilt
     elif columns.shape[1] == 2:
         each = columns[:, 1]
     else:
-        raise DataUnfitError(f"{name} tells no exposures; give dose_per_tilt_per_angstrom2")
+        raise DataUnfitError(f"{name} contains no exposures; give dose_per_tilt_per_angstrom2")
     if not (each > 0).all():
         raise DataUnfitError(
-            f"{name} tells no dose for section {int(np.argmin(each))}; give dose_per_tilt_per_angstrom2",
+            f"{name} contains no dose for section {int(np.argmin(each))}; give dose_per_tilt_per_angstrom2",
             got_per_angstrom2=float(each.min()),
         )
     if len(columns) > 1 and np.ptp(start) == 0:
         raise DataUnfitError(
-            f"{name} tells the same dose before every section, {start[0]:g} e/A^2, so that no order is told; "
-            "give dose_per_tilt_per_angstrom2 and scheme, and take the file away"
+            f"{name} gives the same dose before every section, {start[0]:g} e/A^2, so it gives no order; "
+            "set dose_per_tilt_per_angstrom2 and scheme, and remove the file"
         )
     value = f"{start.min():g} to {(start + each).max():g} e/A^2"
     order = Evidence("order of acquisition", "by dose", name, (Source(name, value),))
@@ -277,7 +279,7 @@ def _told_by_columns(columns: NDArray[np.float64], name: str, params: ImportTilt
 
 
 def _told_by_mdoc(sections: list[Exposure], removed: list[Exposure], params: ImportTiltSeriesParams) -> _Told:
-    """Images that are not in the stack were exposed all the same: they take part in order and dose."""
+    """Tilts missing from the stack were exposed as well: they are included in order and dose."""
     ordered, order = in_order_of_acquisition([*sections, *removed], params.scheme)
     doses, dose = accumulated_doses(
         ordered, params.dose_per_tilt_per_angstrom2, params.initial_dose_per_angstrom2
@@ -295,7 +297,7 @@ def _plain(scheme: str) -> str:
 
 
 def _beside(path: Path, suffixes: tuple[str, ...]) -> Path | None:
-    """File beside a stack called like it, with or without the stack's own suffix."""
+    """File beside a stack with the stack's name, with or without its suffix."""
     for suffix in suffixes:
         for name in (path.name + suffix, path.stem + suffix):
             if (path.parent / name).is_file():
@@ -304,7 +306,7 @@ def _beside(path: Path, suffixes: tuple[str, ...]) -> Path | None:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Place of each value in ascending order; equal ones keep theirs."""
+    """Place of each value in ascending order; equal values keep their order."""
     ranks = np.empty(len(values), dtype=np.int64)
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
     return ranks

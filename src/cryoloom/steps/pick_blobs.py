@@ -1,12 +1,12 @@
-"""Pick everything of a size: round, dense places, when nothing is known of the particle but its diameter.
+"""Pick round, dense objects of a given diameter, when nothing else is known of the particle.
 
-The images are whitened, multiplied by their transfer function at every voxel's depth and back-projected as
-for `pick_by_template`; the density looked for is a ball. Noise is as often lighter as it is darker, so places
-that look like a ball of missing matter count the chance picks: those as significant as a pick tell the false
-discovery rate, at which picks are cut (those in the light rim of a denser place do not count). What is much
-denser than the other picks (gold, ice crystals) is left out. Picks are not turned; an initial model finds
-their rotations, and a template made of it picks again and better. Whether a pick is the particle or something
-else of its size is not known here.
+The images are whitened, multiplied by their CTF at every voxel's depth and back-projected as in
+`pick_by_template`; the density searched for is a ball. Noise is positive as often as negative, so maxima of
+the opposite sign count the false picks: those as significant as a pick give the false discovery rate at which
+picks are cut (maxima in the bright rim of a denser object are not counted). Objects much denser than the
+other picks (gold, ice crystals) are left out. Picks have no rotation; an initial model finds their rotations,
+and a template made from it picks again with higher accuracy. Whether a pick is the particle or something else
+of its size is not known.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ _USUAL_VOXEL_ANGSTROM = 10.0
 _VOXELS_ACROSS = 20
 _LEAST_SIGNIFICANCE = 4.0
 _LOBE_DIAMETERS = 1.6
-"""How far the light rim reaches that a high-passed image has around a dense place."""
+"""Extent of the bright rim that a high-passed image has around a dense object."""
 
 
 class PickBlobsParams(StepParams):
-    """What a user may choose."""
+    """Parameters of picking by size."""
 
     diameter_angstrom: float = Field(gt=0, description="Diameter of the particles.")
     voxel_size_angstrom: float | None = Field(
         None, gt=0, description="Voxel size of the search. Unset: 10 A, coarser for particles above 200 A."
     )
-    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Part of the picks that may be chance.")
+    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Fraction of picks that may be false.")
     min_distance_angstrom: float | None = Field(
-        None, ge=0, description="Least distance of two particles. Unset: 0.8 of the diameter."
+        None, ge=0, description="Smallest distance of two particles. Unset: 0.8 of the diameter."
     )
     max_density: float = Field(
         2.0, gt=1, description="Picks denser than the median pick by this factor are left out."
@@ -68,7 +68,7 @@ class PickBlobsParams(StepParams):
     max_particles: int | None = Field(
         None,
         ge=1,
-        description="Particles of a tomogram at most, the most significant first. Unset: no limit.",
+        description="Largest number of particles of a tomogram, the most significant first. Unset: no limit.",
     )
     fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
     edge_angstrom: float = Field(
@@ -101,7 +101,7 @@ def _bytes_needed(tomogram: Tomogram, params: PickBlobsParams) -> int:
             "n_particles",
             "particles",
             "Particles picked",
-            "Round, dense places of the size asked for, at the false discovery rate asked for.",
+            "Round, dense objects of the given size, at the given false discovery rate.",
             column=Column("Picks", digits=0),
         ),
         Figure("n_candidates", "places", "Candidates", "Maxima of the correlation with a ball."),
@@ -119,14 +119,14 @@ def _bytes_needed(tomogram: Tomogram, params: PickBlobsParams) -> int:
             "Standard deviation of the correlation between particles over that of the images' noise.",
             good="near 1; above 2 the specimen is crowded",
         ),
-        Figure("n_too_dense", "particles", "Too dense", "Places left out because they are far denser."),
+        Figure("n_too_dense", "particles", "Too dense", "Objects left out because they are much denser."),
     ),
     records=(
         Record("picks", "Position in angstrom from the tomogram's centre and significance of every pick."),
     ),
 )
 def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext) -> Particles:
-    """Pick round, dense places of a diameter, at a false discovery rate counted with the other sign."""
+    """Pick round, dense objects of a diameter, at a false discovery rate from maxima of the other sign."""
     diameter = params.diameter_angstrom
     usual = max(_USUAL_VOXEL_ANGSTROM, diameter / _VOXELS_ACROSS)
     grid = search_grid(tomogram, params.voxel_size_angstrom, diameter, usual)
@@ -193,7 +193,7 @@ def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext
         },
     )
     if not len(index):
-        context.warn("nothing of this diameter stands out of the noise; try another one")
+        context.warn("no object of this diameter exceeds the noise; try another diameter")
     rows = replace(
         ParticleRows.of(tomogram.name, positions, score=found.significance[index]),
         others={"q_value": q_value[index], "amplitude": amplitude[index]},
@@ -210,7 +210,7 @@ def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext
 
 
 def _away_from(gold: Gold | None, found: Candidates, matched: MatchedFilter) -> Candidates:
-    """Places that are not where a bead was filled."""
+    """Positions that are not where a bead was filled."""
     if gold is None:
         return found
     shape = tuple(matched.volume.shape)
@@ -220,7 +220,7 @@ def _away_from(gold: Gold | None, found: Candidates, matched: MatchedFilter) -> 
 
 
 def _not_beside(opposite: Candidates, found: Candidates, reach_voxels: float) -> Array:
-    """Significance of places of the other sign that are not the side lobes of a stronger place near them."""
+    """Significance of maxima of the other sign that are not side lobes of a stronger maximum nearby."""
     near = (
         cKDTree(found.index_zyx).query_ball_point(opposite.index_zyx, reach_voxels)
         if len(found.significance)
@@ -234,7 +234,7 @@ def _not_beside(opposite: Candidates, found: Candidates, reach_voxels: float) ->
 
 
 def _q_values(heights: Array, opposite: Array) -> Array:
-    """False discovery rate at each height ``(n,)``: maxima of the other sign, and one, over maxima."""
+    """False discovery rate at each height ``(n,)``: maxima of the other sign, plus one, over maxima."""
     chance = (opposite[None] >= heights[:, None]).sum(axis=1)
     found = (heights[None] >= heights[:, None]).sum(axis=1)
     rate = (1 + chance) / np.maximum(found, 1)

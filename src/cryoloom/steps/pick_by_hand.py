@@ -1,12 +1,12 @@
-"""Points and particles picked by hand: in the browser, or elsewhere and kept in a file.
+"""Points and particles picked by hand: in the browser, or in another program and read from a file.
 
-The browser gives the points as the parameter `models`; a file has one point a line (text or CSV), or is an
+The browser gives the points as the parameter `models`; a file has one point per line (text or CSV), or is an
 IMOD model or a Dynamo table. Points of one model get its number as their surface (a filament's: as their
-tube), so that `pick_on_surfaces` can fit it. Particles picked one by one need no model; they are not turned,
-and have no prior.
+tube), so that `pick_on_surfaces` can fit it. Particles picked one by one need no model; they have no rotation
+and no prior.
 
-A Dynamo or IMOD file counts voxels of the volume it was made with: set `picked_pixel_angstrom` if that had
-other voxels, and `flip_z` if it was written by IMOD's tilt, whose volumes are mirrored in z.
+A Dynamo or IMOD file counts voxels of the volume it was made with: set `picked_pixel_angstrom` if its voxels
+differ, and `flip_z` if it was written by IMOD's tilt, whose volumes are mirrored in z.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ Array = NDArray[np.float64]
 
 
 class HandModel(BaseModel):
-    """Points that belong together, as the browser gives them."""
+    """Points of one model, as the browser gives them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tomogram: str
     model: int = Field(1, ge=1)
     shape: Literal["", "sphere", "ellipsoid", "closed", "open", "filament"] = ""
-    """What they lie on; "" where they are particles, or `pick_on_surfaces` is to say it."""
+    """What they lie on; "" for particles, or if `pick_on_surfaces` sets it."""
     points_xyz_angstrom: tuple[tuple[float, float, float], ...]
-    """From the tomogram's centre."""
+    """Relative to the tomogram's centre."""
 
 
 class PickByHandParams(PlacedParticleParams):
@@ -79,7 +79,7 @@ def _outside(name: str, params: PickByHandParams) -> JsonValue:
     records=(Record("picks", "Position in angstrom from the tomogram's centre, and model, of every point."),),
 )
 def pick_by_hand(tomogram: Tomogram, params: PickByHandParams, context: StepContext) -> Particles:
-    """Take points that were picked by hand, in angstrom from the tomogram's centre."""
+    """Points that were picked by hand, in angstrom from the tomogram's centre."""
     models = _models(tomogram, params)
     if not models:
         context.warn(
@@ -123,13 +123,13 @@ def _models(tomogram: Tomogram, params: PickByHandParams) -> list[tuple[int, str
 
 
 def _is_of(named: str, tomogram: str) -> bool:
-    """Whether a file means this tomogram: by its name, or by the number its name ends with."""
+    """Whether a name in a file means this tomogram: by its name, or by the number its name ends with."""
     number = re.search(r"(\d+)$", tomogram)
     return named == tomogram or (named.isdigit() and number is not None and int(named) == int(number[1]))
 
 
 def _in_angstrom(one: MarkedPoints, tomogram: Tomogram, params: PickByHandParams) -> Array:
-    """Points from the tomogram's centre. Raises DataUnfitError where they lie far outside it."""
+    """Points relative to the tomogram's centre. Raises DataUnfitError if they are far outside it."""
     places = places_xyz_angstrom(one, tomogram, params)
     if params.flip_z:
         places[:, 2] *= -1

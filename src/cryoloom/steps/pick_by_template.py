@@ -1,21 +1,21 @@
-"""Find particles by a template: a map, an atomic model, or an average; chance is counted with decoys.
+"""Find particles by a template: a map, an atomic model, or an average; decoys estimate the false picks.
 
-The images themselves are asked, not the tomogram: each is whitened, multiplied by its transfer function at
-every voxel's own depth and by what the dose has left, and back-projected without a ramp. The correlation of
-that matched-filter tomogram with a density is the cross term of the log-likelihood of all tilts, so templates
-need no missing wedge, and scores are in standard deviations of noise. Candidates are maxima of the
-correlation with the template's radial profile. At each, the part of the template that depends on direction
-is compared at all rotations, freed of what an unknown profile or a small shift could explain.
+The search uses the tilt images, not the tomogram: each image is whitened, multiplied by its CTF at every
+voxel's depth and by the dose weight, and back-projected without a ramp. The correlation of this
+matched-filter tomogram with a density is the cross term of the log-likelihood of all tilts, so templates need
+no missing wedge, and scores are in standard deviations of noise. Candidates are maxima of the correlation
+with the template's radial profile. At each candidate, the part of the template that depends on direction is
+compared at all rotations, after removal of what an unknown profile or a small shift could explain.
 
-The same is done with decoys: templates whose spherical-harmonic degrees are mixed, of the same power in
-every shell and degree. Where no particle is, the template is better than K decoys once in K + 1; so the
-places that decoys win say how many of the picks are chance (Barber & Candes 2015; Gimenez & Zou 2019), and
-picks are cut at the false discovery rate that is asked for. A tomogram without the particle gives no picks.
-With three decoys at least seven particles are needed for a rate of 0.05; a tomogram that holds fewer gives
+Decoys are treated the same way: templates with mixed spherical-harmonic degrees, of the same power in every
+shell and degree. Where there is no particle, the template is better than K decoys once in K + 1; so the
+number of candidates that decoys win gives the number of false picks (Barber & Candes 2015; Gimenez & Zou
+2019), and picks are cut at the requested false discovery rate. A tomogram without the particle gives no
+picks. With three decoys at least seven particles are needed for a rate of 0.05; a tomogram with fewer gives
 none.
 
-The template's hand is checked: a mirrored template must explain the picks worse. A density is light in maps
-and dark in tomograms; a dark map is turned over.
+The template's hand is checked: a mirrored template must explain the picks worse. Density is bright in maps
+and dark in tomograms; a dark map is inverted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _BESIDES_BYTES = 500_000_000
 
 
 class PickByTemplateParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the template search."""
 
     template: Path | None = Field(
         None, description="A map (.mrc, .map) or an atomic model (PDB or mmCIF) of the particle."
@@ -65,36 +65,36 @@ class PickByTemplateParams(StepParams):
     diameter_angstrom: float | None = Field(
         None,
         gt=0,
-        description="Diameter of the particle; all beyond is left out. Unset: of an atomic model its own.",
+        description="Diameter of the particle; density outside is ignored. Unset: that of an atomic model.",
     )
     symmetry: str = Field(
         "C1",
-        description="Point group of the template, with its axes as RELION has them: C1, C6, D2, T, O, I.",
+        description="Point group of the template, with RELION's axes: C1, C6, D2, T, O, I.",
     )
     template_voxel_angstrom: float | None = Field(
-        None, gt=0, description="Voxel size of the map. Unset: as its header says."
+        None, gt=0, description="Voxel size of the map. Unset: from its header."
     )
     contrast: Literal["auto", "light", "dark"] = Field(
-        "auto", description="Whether the particle is light or dark in the map."
+        "auto", description="Whether the particle is bright or dark in the map."
     )
     species: str = Field("", description="Name of what is picked. Unset: the template's file name.")
     voxel_size_angstrom: float | None = Field(
         None,
         gt=0,
-        description="Voxel size of the search: details of 2.2 voxels are seen. Unset: 10 A, coarser for "
+        description="Voxel size of the search; it uses detail down to 2.2 voxels. Unset: 10 A, coarser for "
         "particles above 400 A.",
     )
     angular_step_deg: float | None = Field(
         None, ge=2, le=30, description="Step between rotations. Unset: 7.5 to 15 degrees, by symmetry."
     )
-    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Part of the picks that may be chance.")
+    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Fraction of picks that may be false.")
     fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
     decoys: int = Field(3, ge=1, le=20, description="Decoys that compete with the template.")
     min_distance_angstrom: float | None = Field(
-        None, ge=0, description="Least distance of two particles. Unset: 0.8 of the diameter."
+        None, ge=0, description="Smallest distance of two particles. Unset: 0.8 of the diameter."
     )
     max_particles: int | None = Field(
-        None, ge=1, description="Particles of a tomogram at most, the clearest first. Unset: no limit."
+        None, ge=1, description="Largest number of particles of a tomogram, the best first. Unset: no limit."
     )
     edge_angstrom: float = Field(
         0.0, ge=0, description="Distance from the tomogram's faces within which nothing is picked."
@@ -106,8 +106,8 @@ FIGURES = (
         "n_particles",
         "particles",
         "Particles picked",
-        "Places where the template beats its decoys at the false discovery rate asked for.",
-        good="as many as are seen by eye",
+        "Places where the template is better than its decoys, at the requested false discovery rate.",
+        good="as many as are visible by eye",
         column=Column("Picks", digits=0),
     ),
     Figure(
@@ -120,7 +120,8 @@ FIGURES = (
         "decoy_wins_percent",
         "percent",
         "Candidates that a decoy won",
-        "Part of all candidates at which a decoy fits better than the template. Of candidates that are no "
+        "Fraction of all candidates at which a decoy fits better than the template. For candidates that are "
+        "not "
         "particles it is K / (K + 1) with K decoys, 75 percent with three.",
         good="small where most candidates are particles",
     ),
@@ -128,8 +129,8 @@ FIGURES = (
         "orientation_significance",
         "",
         "Significance of orientations, median",
-        "How far the part of the template that depends on direction rises above noise at its best rotation, "
-        "in standard deviations, over the picks. By chance it is 4 to 5.",
+        "Height of the direction-dependent part of the template above noise at its best rotation, "
+        "in standard deviations, over the picks. Random noise gives 4 to 5.",
         good="above 7",
     ),
     Figure(
@@ -188,7 +189,7 @@ def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
     records=RECORDS,
 )
 def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: StepContext) -> Particles:
-    """Find particles and their rotations by a template, at a false discovery rate counted with decoys."""
+    """Find particles and their rotations by a template, at a false discovery rate estimated with decoys."""
     series = tomogram.series
     operators = symmetry_matrices(params.symmetry)
     density, density_voxel, diameter = _density(params)
@@ -260,7 +261,7 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
 
 
 def _density(params: PickByTemplateParams) -> tuple[NDArray[np.float64], float, float]:
-    """The template's density, light, its voxel size, and the particle's diameter."""
+    """The template's density, bright, its voxel size, and the particle's diameter."""
     path = params.template
     if path is None:
         raise UserInputError(
@@ -303,7 +304,7 @@ def _stored(
     params: PickByTemplateParams,
     context: StepContext,
 ) -> Average:
-    """The template as the particles' rotations mean it, light, to start a refinement from."""
+    """The template in the frame of the particles' rotations, bright, as first map of a refinement."""
     sink = context.new_pixels("template", density.shape, voxel, kind="volume")
     sink[...] = density.astype(np.float32)
     name = params.template.name.split(".")[0] if params.template else "template"
@@ -311,7 +312,7 @@ def _stored(
 
 
 def _light(density: NDArray[np.float64], voxel: float, diameter: float, contrast: str) -> NDArray[np.float64]:
-    """The density with matter light."""
+    """The density with bright matter."""
     if contrast == "auto":
         at = [(np.arange(n) - n // 2) * voxel for n in density.shape]
         distance = np.sqrt(at[0][:, None, None] ** 2 + at[1][:, None] ** 2 + at[2] ** 2)
@@ -322,7 +323,7 @@ def _light(density: NDArray[np.float64], voxel: float, diameter: float, contrast
 
 
 def _angular_step_deg(n_operators: int) -> float:
-    """As fine as so many rotations allow, and no finer than is needed to start a refinement."""
+    """As fine as this number of rotations allows, and no finer than a refinement needs to start."""
     volume = 8 * math.pi**2 / n_operators
     return max(_FINEST_STEP_DEG, math.degrees((volume / _ROTATIONS) ** (1 / 3)))
 
@@ -350,8 +351,10 @@ def _report(matches: Matches, context: StepContext) -> None:
         context.not_measurable("amplitude_spread_percent", none)
         context.not_measurable("hand_nats", none)
         context.warn(
-            f"no particle was picked: the template beats its decoys at {int(competition.is_target.sum())} of "
-            f"{n} candidates, too few to be sure; look at the defocus, the template's diameter and contrast"
+            f"no particle was picked: the template is better than its decoys at "
+            f"{int(competition.is_target.sum())} of {n} candidates, too few for the requested rate; check "
+            "the defocus, "
+            "the template's diameter and contrast"
         )
     if matches.hand_evidence < -_HAND_NATS:
         context.warn(

@@ -1,17 +1,17 @@
-"""Pick particles on surfaces and filaments through a few points: spheres, ellipsoids, membranes, filaments.
+"""Pick particles on surfaces and filaments through given points: spheres, ellipsoids, membranes, filaments.
 
-Points come from `pick_by_hand` or `import_coordinates`; those of one `surface` (or `tube`) belong together.
-Each of these models becomes a surface: a sphere, an ellipsoid (orthogonal distances, Tukey weights, nearly
-round unless the points say otherwise), a closed surface (spherical harmonics about a centre), an open one
-(thin-plate spline over the points' plane), or a filament (smoothing spline through the points in any order).
-The surface may then be moved onto the density along its normals. Places are spread evenly over it at the
-spacing asked for; the reference's z axis points along the outward normal (a filament: along its axis) and the
-third angle is random, or turns along a filament. Normal and its uncertainty go on as a prior for the
+Points come from `pick_by_hand` or `import_coordinates`; those of one `surface` (or `tube`) form a model. Each
+model becomes a surface: a sphere, an ellipsoid (orthogonal distances, Tukey weights, nearly round unless the
+points require otherwise), a closed surface (spherical harmonics about a centre), an open one (thin-plate
+spline over the points' plane), or a filament (smoothing spline through the points in any order). The surface
+can then be moved onto the density along its normals. Places are distributed evenly over it at the given
+spacing; the reference's z axis points along the outward normal (a filament: along its axis), and the third
+angle is random, or rotates along a filament. The normal and its uncertainty are stored as a prior for the
 refinement.
 
 Dynamo's model workflow: `spacing_px` is its cropping mesh parameter and `mesh_px` its mesh parameter, both in
-pixels of the tomogram; `max_triangles` and `subdivisions` are those of its meshes, each subdivision halving
-the sides. The mesh is kept as `surfaces.json`, to be drawn.
+voxels of the tomogram; `max_triangles` and `subdivisions` are those of its meshes, each subdivision halves
+the sides. The mesh is stored as `surfaces.json` for display.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ _SNAPS_AT_LEAST = 12
 
 
 class PickOnSurfacesParams(StepParams):
-    """What a user may choose."""
+    """Parameters of picking on surfaces."""
 
-    shape: Shape = Field("ellipsoid", description="What the points lie on, where they do not say it.")
+    shape: Shape = Field("ellipsoid", description="Shape of models that do not name one.")
     spacing_angstrom: float | None = Field(
         None, gt=0, description="Distance between neighbouring places. Unset: spacing_px."
     )
     spacing_px: float = Field(10.0, gt=0, description="The same in voxels (Dynamo: cropping mesh parameter).")
     mesh_px: float = Field(5.0, gt=0, description="Side of the drawn mesh's triangles in voxels (Dynamo).")
-    max_triangles: int = Field(100_000, ge=20, description="Triangles of the drawn mesh at most (Dynamo).")
+    max_triangles: int = Field(100_000, ge=20, description="Largest number of triangles drawn (Dynamo).")
     subdivisions: int = Field(
         0,
         ge=0,
@@ -73,14 +73,14 @@ class PickOnSurfacesParams(StepParams):
     )
     box_px: int | None = Field(None, ge=1, description="Box drawn about each pick; it changes nothing else.")
     centre_xyz_angstrom: tuple[float, float, float] | None = Field(
-        None, description="closed: a place inside; open: a place on the outer side. Unset: found; above."
+        None, description="closed: a point inside; open: a point on the outer side. Unset: found; above."
     )
-    inward: bool = Field(False, description="Let the reference's z axis point inwards.")
+    inward: bool = Field(False, description="The reference's z axis points inwards.")
     snap_angstrom: float = Field(
         0.0, ge=0, description="Move the surface onto the density by at most this along its normals; 0: no."
     )
     layer_angstrom: float = Field(
-        60.0, gt=0, description="snap_angstrom: half the thickness of what is compared along the normals."
+        60.0, gt=0, description="snap_angstrom: half the length of the compared profiles along the normals."
     )
     prior_width_deg: float = Field(
         10.0, gt=0, le=180, description="Standard deviation of the particles' axes about the normals."
@@ -89,7 +89,7 @@ class PickOnSurfacesParams(StepParams):
         1.0,
         gt=0,
         le=1,
-        description="Places whose normal's z is larger are left out: the missing wedge's caps.",
+        description="Leave out places whose normal has a larger z component: caps in the missing wedge.",
     )
     twist_deg: float = Field(0.0, description="filament: turn about the axis from one place to the next.")
     species: str = Field("particle", description="Name of what is picked.")
@@ -109,7 +109,7 @@ FIGURES = (
     Figure(
         "fit_rms_angstrom",
         "angstrom",
-        "Points off their surface",
+        "Distance of points from their surface",
         "Root mean square distance of the points from the surface fitted to them, over all surfaces.",
         good="below 20 angstrom for points picked by hand",
     ),
@@ -133,7 +133,7 @@ FIGURES = (
         "angstrom",
         "Surface moved onto the density",
         "Standard deviation of the offsets along the normals that bring the surface onto the density.",
-        good="below 15 angstrom: else look at the drawn surface",
+        good="below 15 angstrom; otherwise check the drawn surface",
     ),
     Figure(
         "snap_correlation",
@@ -185,11 +185,11 @@ def _bytes_needed(points: Particles, params: PickOnSurfacesParams) -> int:
     records=RECORDS,
 )
 def pick_on_surfaces(points: Particles, params: PickOnSurfacesParams, context: StepContext) -> Particles:
-    """Fit surfaces to points and spread particles over them, with normals as a prior."""
+    """Fit surfaces to points and distribute particles over them, with normals as a prior."""
     tomogram = _tomogram(points, params)
     marked = _marked(points, params)
     if not marked:
-        context.warn(f"{points.name} has no points, so nothing is picked in it")
+        context.warn(f"{points.name} has no points, so there are no picks")
     voxel = _voxel_size(tomogram, params)
     volume = None
     if params.snap_angstrom and marked and tomogram is not None:
@@ -203,7 +203,7 @@ def pick_on_surfaces(points: Particles, params: PickOnSurfacesParams, context: S
         context.progress(number, len(marked))
     if marked and not made:
         raise DataUnfitError(
-            f"none of the {len(marked)} models of points is a surface; see the warnings",
+            f"none of the {len(marked)} models can be fitted by a surface; see the warnings",
             tomogram=points.name,
         )
     _report(made, context)
@@ -218,7 +218,7 @@ def pick_on_surfaces(points: Particles, params: PickOnSurfacesParams, context: S
 
 
 def _tomogram(points: Particles, params: PickOnSurfacesParams) -> Tomogram | None:
-    """The tomogram the points were picked in, where it is known."""
+    """The tomogram the points were picked in, if it is known."""
     found = next((tomogram for tomogram in points.tomograms if tomogram.name == points.name), None)
     if found is None and params.snap_angstrom:
         raise DataUnfitError(
@@ -248,7 +248,7 @@ def _marked(points: Particles, params: PickOnSurfacesParams) -> list[tuple[Shape
     for model in sorted(set(zip(numbers[0].tolist(), numbers[1].tolist(), shapes.tolist(), strict=True))):
         own = (numbers[0] == model[0]) & (numbers[1] == model[1]) & (shapes == model[2])
         if model[2] and model[2] not in _SHAPES:
-            raise UserInputError(f"the points ask for the shape {model[2]!r}; expected {', '.join(_SHAPES)}")
+            raise UserInputError(f"unknown shape {model[2]!r} of points; expected {', '.join(_SHAPES)}")
         shape = next((known for known in _SHAPES if known == model[2]), params.shape)
         found.append((shape, rows.positions_xyz_angstrom[own]))
     return found

@@ -1,8 +1,9 @@
-"""Orientation of the gain reference, found from the movies themselves.
+"""Find the orientation of the gain reference from the movies.
 
 Every admissible rotation and flip (four for a rectangular sensor, eight for a square one) is applied to the
 reference, and the summed raw frames of the first movies in order of acquisition are corrected with it. The
-right one leaves the least variation between neighbouring pixels. Movies are added until that is certain.
+right orientation gives the smallest variation between neighbouring pixels. Movies are added until the choice
+is clear.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ __all__ = ["PrepareGainParams", "prepare_gain"]
 
 
 class PrepareGainParams(StepParams):
-    """How hard to look."""
+    """Parameters of the search."""
 
-    find_orientation: bool = Field(True, description="Off: the orientation told at import is taken as it is.")
-    max_movies: int = Field(12, ge=1, description="Most movies summed before giving up.")
+    find_orientation: bool = Field(True, description="Off: use the orientation given at the import.")
+    max_movies: int = Field(12, ge=1, description="Largest number of movies summed.")
 
 
 def _bytes_needed(series: TiltSeries, params: PrepareGainParams) -> int:
@@ -41,7 +42,7 @@ def _bytes_needed(series: TiltSeries, params: PrepareGainParams) -> int:
 
 
 def _prepare_ahead(series: TiltSeries, params: PrepareGainParams, context: StepContext) -> TiltSeries | None:
-    """The series with its gain, as soon as its first movies tell how that lies."""
+    """The series with its gain, as soon as its first movies determine the orientation."""
     prepared = prepare_gain(series, params, context)
     if series.gain is None or series.gain.orientation_by or not params.find_orientation:
         return prepared
@@ -61,22 +62,22 @@ FIGURES = (
         "raw_variation",
         "",
         "Variation without gain reference",
-        "The same before gain correction. A gain reference that fits lowers it.",
+        "The same before gain correction. A correct gain reference lowers it.",
         good="above the variation with gain reference",
     ),
     Figure(
         "gain_margin_sigmas",
         "standard errors",
         "Gain orientation, evidence",
-        "By how many standard errors the orientation in use flattens the movies better than any other.",
-        good="10 or more; below, the movies do not decide",
+        "Difference in variation between the orientation in use and the next best one, in standard errors.",
+        good="10 or more; below, the movies do not determine the orientation",
     ),
 )
 RECORDS = (
     Record(
         "gain_orientation",
         "Variation between neighbouring pixels after correction with the gain reference in each orientation. "
-        "The right orientation removes the pattern of the camera best, so its bar is the shortest.",
+        "The right orientation removes the pattern of the camera best and has the shortest bar.",
         shows="gain_trials",
     ),
 )
@@ -92,7 +93,7 @@ RECORDS = (
     ahead=_prepare_ahead,
     ignores_exclusions=True,
     methods=(
-        "[The orientation of the gain reference was found from the movies themselves (variation "
+        "[The orientation of the gain reference was found from the movies (variation "
         "between neighbouring pixels {raw_variation:.3f} before and {gain_variation:.3f} after "
         "correction).]"
     ),
@@ -100,9 +101,9 @@ RECORDS = (
     records=RECORDS,
 )
 def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepContext) -> TiltSeries:
-    """Find how the gain reference is turned and flipped against the movies.
+    """Find rotation and flip of the gain reference relative to the movies.
 
-    An orientation given by the user is kept; where the movies clearly contradict it, a warning says so.
+    An orientation given by the user is kept; a warning is issued if the movies clearly contradict it.
     """
     gain = series.gain
     movies = [tilt.movie for tilt in sorted(series.tilts, key=lambda t: t.acquisition_index) if tilt.movie]
@@ -117,8 +118,8 @@ def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepCon
         chosen = gain
         if found.is_certain and not _is_same(best, gain):
             context.warn(
-                f"{series.name}: the gain orientation told ({gain.quarter_turns} turns, {gain.flip}) is "
-                f"kept, but {best[0]} turns, {best[1]} flattens the movies better; leave it out to use that"
+                f"{series.name}: the given gain orientation ({gain.quarter_turns} turns, {gain.flip}) is "
+                f"kept, but {best[0]} turns, {best[1]} gives less variation; leave it out to use that"
             )
     elif found.is_certain:
         chosen = replace(gain, quarter_turns=best[0], flip=best[1], orientation_by="data")
@@ -148,7 +149,7 @@ def prepare_gain(series: TiltSeries, params: PrepareGainParams, context: StepCon
 
 
 def _search(gain: GainReference, movies: list[Movie], context: StepContext) -> tuple[GainOrientation, int]:
-    """Sum movies in order of acquisition; look after the first, the second, the fourth and so on."""
+    """Sum movies in order of acquisition; test after the first, second, fourth and so on."""
     first = _physical(movies[0])
     counts = np.zeros(first.shape_yx, dtype=np.float32)
     image = _on_grid(gain, first.shape_yx)
@@ -163,7 +164,7 @@ def _search(gain: GainReference, movies: list[Movie], context: StepContext) -> t
 
 
 def _counts(movie: Movie, context: StepContext) -> NDArray[np.float32]:
-    """Sum of a movie's raw frames, ``(y, x)``; of a series that grows it is read once."""
+    """Sum of a movie's raw frames, ``(y, x)``; for a growing series it is read once."""
     kept = context.load_partial(movie)
     if kept is not None:
         return kept["counts"]
@@ -174,13 +175,13 @@ def _counts(movie: Movie, context: StepContext) -> NDArray[np.float32]:
 
 
 def _physical(movie: Movie) -> Movie:
-    """The movie on the camera's own grid: sub-pixels have no gain of their own."""
+    """The movie on the camera's physical grid: sub-pixels have no gain of their own."""
     shape = (movie.shape_yx[0] // movie.eer_sampling, movie.shape_yx[1] // movie.eer_sampling)
     return replace(movie, shape_yx=shape, eer_sampling=1)
 
 
 def _on_grid(gain: GainReference, shape_yx: tuple[int, int]) -> NDArray[np.float32]:
-    """Gain as filed, on the movies' grid up to a quarter turn; raises DataUnfitError where no turn fits."""
+    """Gain on the movies' grid, up to a quarter turn; raises DataUnfitError if no rotation fits."""
     image = read_gain_file(gain)
     for shape in (shape_yx, shape_yx[::-1]):
         fitted = fit_to_shape(image, shape)
@@ -196,12 +197,12 @@ def _on_grid(gain: GainReference, shape_yx: tuple[int, int]) -> NDArray[np.float
 def _uncertain(
     series: TiltSeries, gain: GainReference, found: GainOrientation, movie: Movie, context: StepContext
 ) -> GainReference:
-    """Keep the file's own orientation if it fits at all, and say so."""
+    """Keep the file's orientation if its shape fits, and warn."""
     as_filed = any(_is_same((t.quarter_turns, t.flip), gain) for t in found.trials)
     context.warn(
-        f"{series.name}: the movies do not tell how the gain is oriented (variation "
-        f"{found.best.variation:.4f} at best, {found.variation_without_gain:.4f} without gain); give "
-        "gain_quarter_turns and gain_flip. Movies may be gain-corrected already: then give no gain"
+        f"{series.name}: the movies do not determine the orientation of the gain (variation "
+        f"{found.best.variation:.4f} at best, {found.variation_without_gain:.4f} without gain); set "
+        "gain_quarter_turns and gain_flip. If the movies are gain-corrected already, give no gain"
     )
     if as_filed:
         return replace(gain, orientation_by="as filed")
@@ -211,7 +212,7 @@ def _uncertain(
 
 
 def _is_same(orientation: tuple[int, str], gain: GainReference) -> bool:
-    """A flip from left to right is two more turns and a flip upside down."""
+    """A flip from left to right is a flip upside down plus two quarter turns."""
     turns, flip = gain.quarter_turns, gain.flip
     if flip == "left_right":
         turns, flip = (turns + 2) % 4, "upside_down"
@@ -219,6 +220,6 @@ def _is_same(orientation: tuple[int, str], gain: GainReference) -> bool:
 
 
 def _checked(series: TiltSeries, gain: GainReference, movie: Movie) -> TiltSeries:
-    """The series with its gain, once that has proved to fit."""
+    """The series with its gain, once it is shown to fit."""
     load_gain(gain, movie.shape_yx)
     return replace(series, gain=gain)

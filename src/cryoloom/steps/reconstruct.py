@@ -1,18 +1,18 @@
-"""Reconstruct the tomogram by weighted back-projection or iterations, strip by strip in bounded memory.
+"""Reconstruct the tomogram by weighted back-projection or iteratively, strip by strip in bounded memory.
 
-Every image becomes contrast (its mean subtracted, then divided by it), is binned in Fourier space and
-sampled by cubic B-splines in the frame of its tilt axis (shift, in-plane rotation, magnification and x-tilt
-removed), filtered across the axis by a ramp with cut-off and the angle the tilt stands for, and smeared back
-along its beam. A voxel holds the contrast of one voxel, of which the images are sums; protein stays dark.
-Radermacher, Electron Tomography (2006), ch. 8; filter as IMOD's RADIAL, and its SIRT-like filter.
+Every image is converted to contrast (mean subtracted, divided by the mean), binned in Fourier space, sampled
+by cubic B-splines in the frame of its tilt axis (shift, in-plane rotation, magnification and x-tilt removed),
+filtered across the axis by a ramp with cut-off and the angle that the tilt represents, and back-projected
+along its beam. A voxel holds the contrast of one voxel, of which the images are sums; protein is dark.
+Radermacher, E
 
-With `ctf_correction` the images are corrected for the contrast transfer at several depths, and every voxel
-takes what belongs to its own (3D-CTF: NovaCTF's method, Turonova et al., J. Struct. Biol. 199, 2017, with a
+With `ctf_correction` the images are corrected for the CTF at several depths, and every voxel uses the
+correction for its own depth (3D-CTF: NovaCTF's method, Turonova et al., J. Struct. Biol. 199, 2017, with a
 polynomial in depth instead of a filtered stack per step). It needs a CTF on every tilt, and the handedness:
-where that is not known every image is corrected at its own one defocus, and a warning says so.
+if that is not known, every image is corrected at one defocus, with a warning.
 
-SIRT and SART compare projections of the tomogram with the images and correct it, again and again; the number
-of iterations is settled on the tomogram's middle rows and used everywhere.
+SIRT and SART compare projections of the tomogram with the images and correct it, repeatedly; the number of
+iterations is determined on the tomogram's middle rows and used everywhere.
 
 Figures: `half_correlation` is the mean Fourier shell correlation of the even and odd tomogram's middle up to
 half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need images of even and odd
@@ -67,7 +67,7 @@ __all__ = ["ReconstructParams", "reconstruct"]
 
 
 class ReconstructParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the reconstruction."""
 
     binning: float | None = Field(
         None,
@@ -76,64 +76,67 @@ class ReconstructParams(StepParams):
         description="Stack pixels per voxel; need not be whole. Unset: whole, for voxels of about 10 A.",
     )
     voxel_size_angstrom: float | None = Field(
-        None, gt=0, description="Voxel size wanted, instead of a binning; at least the stack's pixel size."
+        None, gt=0, description="Voxel size, instead of a binning; at least the stack's pixel size."
     )
     thickness_angstrom: float = Field(
         4000.0, gt=0, description="Extent of the tomogram along the beam at zero tilt. Ice is 1000 to 3000."
     )
     width_angstrom: float | None = Field(
-        None, gt=0, description="Extent across the tilt axis (x). Unset: what the camera's field covers."
+        None, gt=0, description="Extent across the tilt axis (x). Unset: the field of the camera."
     )
     length_angstrom: float | None = Field(
-        None, gt=0, description="Extent along the tilt axis (y). Unset: what the camera's field covers."
+        None, gt=0, description="Extent along the tilt axis (y). Unset: the field of the camera."
     )
     method: Literal["wbp", "sirt", "sart"] = Field(
         "wbp",
         description="Weighted back-projection; or iterations over all tilts at once (SIRT), or over subsets "
         "of them in turn (SART, ordered subsets).",
     )
-    iterations: int = Field(30, ge=1, le=1000, description="sirt, sart: iterations at most.")
-    subsets: int = Field(8, ge=2, le=100, description="sart: parts the tilts are divided into.")
+    iterations: int = Field(30, ge=1, le=1000, description="sirt, sart: largest number of iterations.")
+    subsets: int = Field(8, ge=2, le=100, description="sart: number of subsets of the tilts.")
     relaxation: float = Field(
-        1.0, gt=0, lt=2, description="sirt, sart: part of each correction that is made."
+        1.0, gt=0, lt=2, description="sirt, sart: fraction of each correction that is applied."
     )
     stop_change: float = Field(
         0.002,
         ge=0,
         lt=1,
-        description="sirt, sart: iterations end when the residual falls by less than this part of it.",
+        description="sirt, sart: iterations end when the residual falls by less than this fraction of it.",
     )
     cutoff_per_px: float = Field(
-        0.35, gt=0, le=0.5, description="wbp: frequency from which the ramp falls off, in cycles per voxel."
+        0.35,
+        gt=0,
+        le=0.5,
+        description="wbp: frequency at which the ramp begins to fall off, cycles per voxel.",
     )
     falloff_per_px: float = Field(
         0.05, gt=0, le=0.5, description="Width of the Gaussian fall-off, in cycles per voxel."
     )
     sirt_like_iterations: int = Field(
-        0, ge=0, le=1000, description="Damp the ramp to look like SIRT after so many iterations; 0: do not."
+        0, ge=0, le=1000, description="Attenuate the ramp as SIRT with this many iterations does; 0: do not."
     )
     tilt_weighting: Literal["increments", "exact"] = Field(
         "increments",
-        description="How uneven tilts are weighted: by the angle each stands for, or exactly for the "
+        description="Weights of uneven tilts: the angle that each represents, or exact weights for the "
         "tomogram's thickness (Harauz & van Heel), where the ramp ends at Crowther's resolution.",
     )
     ctf_correction: Literal["none", "phase_flip", "multiply", "wiener"] = Field(
         "none",
-        description="Correct every voxel's images at its own depth (3D-CTF): only the sign, by the transfer "
-        "function (weights by signal; the fastest), or divided by it where it is strong.",
+        description="Correct the images for every voxel at its own depth (3D-CTF): only the sign, by the CTF "
+        "(weights by signal; the fastest), or divided by it where it is strong.",
     )
     ctf_snr: float = Field(5.0, gt=0, description="wiener: signal to noise ratio, the same everywhere.")
     ctf_resolution_angstrom: float | None = Field(
         None,
         gt=0,
-        description="Finest detail whose depth is heeded exactly. Unset: the end of the filter's fall-off.",
+        description="Finest detail whose depth is treated exactly. Unset: the end of the filter's fall-off.",
     )
     ctf_step_angstrom: float | None = Field(
-        None, gt=0, description="Thickness of slabs of one correction. Unset: from the resolution."
+        None, gt=0, description="Thickness of slabs that share a correction. Unset: from the resolution."
     )
     position: Literal["cell", "slab"] = Field(
         "cell",
-        description="Where the tomogram lies: cell, as the poses do; slab, the specimen flat about its "
+        description="Place of the tomogram: cell, as the poses; slab, with the specimen flat about its "
         "middle, as estimate_slab measured it.",
     )
     halves: bool = Field(
@@ -153,8 +156,8 @@ class ReconstructParams(StepParams):
     )
     orientation: Literal["xyz", "xzy"] = Field(
         "xyz",
-        description="Order of the MRC file's axes, fastest first. xzy: besides, tomogram_xzy.mrc is written "
-        "as IMOD's tilt writes it, one section for each y, z mirrored.",
+        description="Order of the MRC file's axes, fastest first. xzy: also write tomogram_xzy.mrc "
+        "as IMOD's tilt does, one section for each y, z mirrored.",
     )
     multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
 
@@ -170,13 +173,13 @@ class ReconstructParams(StepParams):
     def _cutoff_is_seen(self) -> ReconstructParams:
         if self.cutoff_per_px + 3 * self.falloff_per_px < 0.05:
             raise ValueError(
-                "the filter passes almost nothing; choose a larger cutoff_per_px (0.35 is usual)"
+                "the filter passes almost no signal; choose a larger cutoff_per_px (0.35 is usual)"
             )
         return self
 
 
 _ROWS_AT_ONCE = 256
-"""Rows corrected for depth at a time where memory is not told: the halo is then a small part of them."""
+"""Rows corrected for depth at a time if memory is not given: the halo is then a small part of them."""
 
 
 _COMPARED_VOXELS = 192
@@ -200,7 +203,7 @@ class _InBothOrders:
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
-    """All aligned images, one image's work or some rows' and a strip's; with less, rows go in bands."""
+    """All aligned images, one image's work or some rows' and a strip's; with less memory, rows in bands."""
     grid = _grid(series, params)
     reconstructor = _reconstructor(series, grid, params)
     rows = min(_ROWS_AT_ONCE, grid.volume_shape[1])
@@ -223,12 +226,12 @@ FIGURES = (
         "CTF corrections of a tilt",
         "Corrected images made of each tilt, one for each depth (3D-CTF), mean over tilts.",
     ),
-    Figure("iterations", "", "Iterations", "After so many the middle of the tomogram changes little."),
+    Figure("iterations", "", "Iterations", "Number after which the middle of the tomogram changes little."),
     Figure(
         "residual",
         "",
         "Residual of the iterations",
-        "Difference between the images and the projections of the tomogram, over that at the start.",
+        "Difference between the images and the projections of the tomogram, relative to that at the start.",
     ),
     Figure(
         "half_correlation",
@@ -242,7 +245,7 @@ FIGURES = (
         "angstrom",
         "Half tomograms agree to",
         "Detail at which the correlation of the half tomograms falls below 0.143. Errors of the alignment "
-        "are in both halves and do not show.",
+        "are common to both halves and not included.",
     ),
 )
 RECORDS = (
@@ -301,10 +304,10 @@ RECORDS = (
     records=RECORDS,
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
-    """Make a tomogram, and even and odd ones, from the aligned images of every tilt not excluded."""
+    """Make a tomogram, and even and odd ones, from the aligned images of every tilt that is not excluded."""
     if params.position == "slab":
         if series.slab is None:
-            context.warn("no slab was measured (estimate_slab), so the tomogram lies as the poses do")
+            context.warn("no slab was measured (estimate_slab), so the tomogram is placed as the poses are")
         series = series_in_slab(series)
     series = with_defocus_at_origin(series, assume_centred=True)
     grid = _grid(series, params)
@@ -348,7 +351,7 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
 def _parts(
     series: TiltSeries, grid: TomogramGrid, reconstructor: Reconstructor, params: ReconstructParams
 ) -> list[Part]:
-    """The tomogram, and its halves where they are asked for and possible."""
+    """The tomogram, and its halves if they are requested and possible."""
     stack = series.best_stack
     parts = [Part("tomogram", stack.images, grid, reconstructor)]
     if not params.halves:
@@ -387,7 +390,7 @@ def _parts(
 def _tell_tilts_without_halves(
     series: TiltSeries, grid: TomogramGrid, parts: list[Part], context: StepContext
 ) -> None:
-    """Name the tilts that the half tomograms could not use."""
+    """Report the tilts that the half tomograms could not use."""
     single = [tilt for tilt in grid.tilts if not tilt.has_halves]
     by_frames = series.best_stack.even is not None and len(parts) > 1 and parts[1].role == "tomogram_even"
     if not (single and by_frames and len(parts[1].grid.tilts) < len(grid.tilts)):
@@ -416,7 +419,7 @@ def _new_volume(
     dtype: Literal["float32", "float16"],
     context: StepContext,
 ) -> tuple[PixelSink, StripSink]:
-    """A volume, and where to write it: the tomogram in IMOD's orientation too where asked for."""
+    """A volume and its sinks, including the one in IMOD's orientation if requested."""
     sink = context.new_pixels(
         role,
         grid.volume_shape,
@@ -460,7 +463,7 @@ def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
 
 
 def _reconstructor(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> Reconstructor:
-    """Geometry and filters; with the correction of the transfer function where it is asked for."""
+    """Geometry and filters, including the CTF correction if requested."""
     if params.method != "wbp":
         return plan_iterations(
             grid.volume_shape,
@@ -507,7 +510,7 @@ def _reconstructor(series: TiltSeries, grid: TomogramGrid, params: ReconstructPa
 
 
 def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
-    """Of every tilt; refused where one is missing or the images are corrected already."""
+    """CTF of every tilt; refused if one is missing or the images are corrected already."""
     done = series.best_stack.ctf_correction
     if done:
         raise DataUnfitError(
@@ -520,7 +523,7 @@ def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
 def _settled(
     iterations: IterativeReconstruction, grid: TomogramGrid, images: Pixels, context: StepContext
 ) -> IterativeReconstruction:
-    """With the number of iterations after which the tomogram's middle changes little: the same everywhere."""
+    """Parameters with the number of iterations after which the tomogram's middle changes little."""
     first = max(0, (grid.volume_shape[1] - STRIP_ROWS) // 2)
     rows = [aligned_rows(images, grid, tilt, first, STRIP_ROWS, context.device) for tilt in grid.tilts]
     _, course = iterations.solve(torch.stack(rows).to(context.device))

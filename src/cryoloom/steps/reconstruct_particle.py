@@ -1,10 +1,10 @@
-"""Average particles at the poses they have: the map, its halves, and what they support.
+"""Average particles at their present poses: the map, its halves, and the resolution they support.
 
-Every tilt image of a particle is multiplied by its CTF at the particle's depth and by what radiation damage
-has left, weighed by the noise, and added to the average's Fourier transform where it belongs; the sum is
-divided by the sum of the weights, and the map is filtered by what its halves agree on. Nothing is refined.
+Every tilt image of a particle is multiplied by its CTF at the particle's depth and by its dose weight,
+weighted by the noise, and inserted into the average's Fourier transform; the sum is divided by the sum of the
+weights, and the map is filtered by the correlation of its halves. Poses are not refined.
 
-The resolution is judged as in `refine`, with the correlation without the radial part beside it.
+The resolution is determined as in `refine`, and the correlation without the radial part is given as well.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _TOUCHING_DIAMETERS = 0.7
 
 
 class ReconstructParticleParams(AveragingParams):
-    """What a user may choose."""
+    """Parameters of the average."""
 
 
 @step(
@@ -70,7 +70,7 @@ class ReconstructParticleParams(AveragingParams):
 def reconstruct_particle(
     items: tuple[Particles, ...], params: ReconstructParticleParams, context: StepContext
 ) -> Average:
-    """Average the particles of a project at the poses they have."""
+    """Average the particles of a project at their present poses."""
     symmetry_matrices(params.symmetry)
     rows, series = joined_particles(items)
     diameter = particle_diameter_angstrom(items, params, "reconstruct_particle")

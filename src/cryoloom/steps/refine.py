@@ -1,15 +1,15 @@
-"""Refine the poses of particles and their average, from the first low-pass to the last shell.
+"""Refine the poses of particles and their average, from a low-pass start to the resolution of the data.
 
-The particles' own tilt images are compared with projections of the average: every pose has a likelihood that
-counts all tilts, each with its CTF at the particle's depth, its radiation damage and its noise. While poses
-are uncertain all orientations are searched and the average is made of all that are probable; once they are
-not, rotations and shifts climb to the maximum of their likelihood by Gauss-Newton steps. Pixels become
-smaller as the resolution rises. Two halves of the particles never see each other's map beyond 40 A.
+The particles' tilt images are compared with projections of the average: the likelihood of a pose uses all
+tilts, each with its CTF at the particle's depth, its radiation damage and its noise. While poses are
+uncertain all orientations are searched and the average uses all probable ones; later, rotations and shifts
+are refined to the maximum of their likelihood by Gauss-Newton steps. Pixels become smaller as the resolution
+increases. The two halves of the particles never use each other's map beyond 40 A.
 
-The resolution is that of the masked halves, less what the mask alone would make (phase randomisation), and it
-is given only where the halves agree on more than what does not depend on orientation: shells and imposed
-symmetry agree even if every pose is wrong. Beside it stands the correlation without the radial part, and what
-it would be with the orientations exchanged among the particles.
+The resolution is that of the masked halves, corrected for the mask (phase randomisation), and it is given
+only if the halves agree on more than what does not depend on orientation: shells and imposed symmetry agree
+even if every pose is wrong. The correlation without the radial part is given as well, and its value with the
+orientations exchanged among the particles.
 
 Each pose's standard deviations follow from the curvature of its likelihood.
 """
@@ -64,10 +64,10 @@ _DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
 
 
 class RefineParams(AveragingParams):
-    """What a user may choose."""
+    """Parameters of the refinement."""
 
     reference: Path | None = Field(
-        None, description="First map (.mrc), density light. Unset: what the particles were picked with."
+        None, description="First map (.mrc), density bright. Unset: the map the particles were picked with."
     )
     initial_lowpass_angstrom: float = Field(
         40.0,
@@ -75,7 +75,7 @@ class RefineParams(AveragingParams):
         description="Resolution of the first reference; finer detail must come from the particles.",
     )
     shift_range_angstrom: float = Field(
-        12.0, gt=0, description="How far from where they were picked particles are looked for."
+        12.0, gt=0, description="Largest distance from the picked position that is searched."
     )
     angular_step_deg: float | None = Field(
         None, ge=2, le=30, description="Step of the first searches. Unset: by symmetry and resolution."
@@ -83,11 +83,11 @@ class RefineParams(AveragingParams):
     tilt_prior_deg: float | None = Field(
         None,
         gt=0,
-        description="Standard deviation of the angle to the direction a particle was picked with. Unset: as "
-        "the particles have it.",
+        description="Standard deviation of the angle to the direction of the pick. Unset: as stored with "
+        "the particles.",
     )
-    min_tilts: int = Field(5, ge=1, description="Leave out particles that fewer tilts show.")
-    max_iterations: int = Field(20, ge=1, le=100, description="Passes at most.")
+    min_tilts: int = Field(5, ge=1, description="Leave out particles that are visible in fewer tilts.")
+    max_iterations: int = Field(20, ge=1, le=100, description="Largest number of passes.")
     keep_halves: bool = Field(False, description="Keep the halves that the particles have.")
 
 
@@ -99,7 +99,7 @@ FIGURES = (
         "null_evidence",
         "",
         "Non-radial correlation of exchanged orientations",
-        "The same when the orientations are exchanged among the particles: what no pose has any part in.",
+        "The same when the orientations are exchanged among the particles: the part that no pose explains.",
         good="near 0",
     ),
     Figure(
@@ -113,14 +113,14 @@ FIGURES = (
         "shift_sd_angstrom",
         "angstrom",
         "Precision of positions, median",
-        "Standard deviation of a particle's position along all three axes together, likewise.",
+        "Standard deviation of a particle's position along all three axes together, estimated the same way.",
         good="below 2",
     ),
     Figure(
         "left_out_percent",
         "percent",
         "Particles left out",
-        "Duplicates, particles that too few tilts show, and those whose density is less than a third of the "
+        "Duplicates, particles visible in too few tilts, and those whose density is less than a third of the "
         "average's.",
         good="below 10",
     ),
@@ -135,7 +135,7 @@ RECORDS = (
     Record("left_out", "How many particles were left out, and why.", shows="table"),
     Record(
         "tilt_scales",
-        "Strength of the particles in each tilt over what is expected, by series.",
+        "Amplitude of the particles in each tilt over the expected one, by series.",
         shows="table",
     ),
 )
@@ -220,7 +220,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
 def _prepared(
     rows: ParticleRows, params: RefineParams, diameter: float, rng: np.random.Generator
 ) -> ParticleRows:
-    """With halves, and the prior's width as asked for."""
+    """Particles with halves, and the width of the prior as set."""
     if params.tilt_prior_deg is not None and rows.prior_directions is not None:
         rows = replace(rows, prior_width_deg=np.full(rows.n, params.tilt_prior_deg))
     if params.keep_halves and rows.half is not None and set(rows.half.tolist()) <= {1, 2}:
@@ -268,7 +268,7 @@ def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter:
 def _particles(
     items: Sequence[Particles], worker: SeriesWorker, average: Average, context: StepContext
 ) -> tuple[Particles, ...]:
-    """Refined particles of each tomogram that had any, without those left out."""
+    """Refined particles of each tomogram that has any, without those left out."""
     half = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n, np.int64)
     others: dict[str, NDArray[Any]] = {
         **(worker.rows.others or {}),

@@ -1,8 +1,8 @@
-"""Keep picks by their distance to other things: membranes, filaments, or another species.
+"""Select picks by their distance to other objects: membranes, filaments, or another species.
 
-The others come as particles of the same tomograms (`others_from`): places on membranes or filaments, or picks
-of another kind. With a least distance what lies on a membrane or at another particle is left out; with a
-largest one only what lies near stays.
+The others are particles of the same tomograms (`others_from`): places on membranes or filaments, or picks of
+another kind. A smallest distance leaves out picks on a membrane or at another particle; a largest one keeps
+only picks nearby.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["SelectByDistanceParams", "select_by_distance"]
 
 
 class SelectByDistanceParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the selection."""
 
     min_distance_angstrom: float = Field(
-        0.0, ge=0, description="Least distance to the nearest of the others."
+        0.0, ge=0, description="Smallest distance to the nearest of the others."
     )
     max_distance_angstrom: float | None = Field(
         None, gt=0, description="Largest distance to the nearest of the others. Unset: any."
@@ -58,14 +58,14 @@ class SelectByDistanceParams(StepParams):
             "distance_median_angstrom",
             "angstrom",
             "Distance to the others, median",
-            "Distance of the picks given to the nearest of the other objects.",
+            "Distance of the picks to the nearest of the other objects.",
         ),
     ),
 )
 def select_by_distance(
     particles: Particles, params: SelectByDistanceParams, context: StepContext, *, others_from: Particles
 ) -> Particles:
-    """Keep picks at the distances asked for from other objects of the same tomogram."""
+    """Keep picks at the given distances from other objects of the same tomogram."""
     rows, others = particles.rows(), others_from.rows()
     distance = np.full(rows.n, np.inf)
     for name in np.unique(rows.tomogram):

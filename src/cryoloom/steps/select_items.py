@@ -1,13 +1,13 @@
-"""Choose which series or tomograms go on: by name, by the figures of earlier steps, or by hand.
+"""Select series or tomograms: by name, by the figures of earlier steps, or by hand.
 
-What is not chosen is left out with the reason kept: it has neither failed nor is it done, and `status`, the
-report and the log show it. The choice is a step like any other, so it is repeated on other data. A condition
-compares figures with numbers, for example ``defocus_um < 6 and fit_resolution_angstrom < 10``. It may use the
-figures of every step before this one by their names (`cryoloom results` lists them, and this page says what
-they mean), and ``n_tilts``, ``n_included``, ``lowest_tilt_deg``, ``highest_tilt_deg``,
-``dose_per_angstrom2`` and ``pixel_size_angstrom`` of the series. ``_median`` or ``_mean`` in the name of a
-figure may be left out, and a length in angstrom can be asked for in nm or um. An item is left out, with the
-reason, where a figure in the condition is not measurable. Another choice makes nothing anew.
+An item that is not selected is left out with a reason: it is neither failed nor done, and `status`, the
+report and the log show it. The selection is a step, so it is repeated on other data. A condition compares
+figures with numbers, for example ``defocus_um < 6 and fit_resolution_angstrom < 10``. It may use the figures
+of every step before this one by their names (`cryoloom results` lists them, and this page gives their
+meaning), and ``n_tilts``, ``n_included``, ``lowest_tilt_deg``, ``highest_tilt_deg``, ``dose_per_angstrom2``
+and ``pixel_size_angstrom`` of the series. ``_median`` or ``_mean`` in the name of a figure may be omitted,
+and a length in angstrom can be given in nm or um. An item is left out, with the reason, if a figure in the
+condition is not measurable. Changing the selection does not recompute any result.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ __all__ = ["SelectItemsParams", "select_items"]
 
 
 class SelectItemsParams(StepParams):
-    """What a user may choose. An item goes on if all of it is met."""
+    """Parameters of the selection. An item must meet all of them."""
 
-    names: str = Field("*", description="Names that go on, with * and ?, separated by commas.")
-    not_names: str = Field("", description="Names that are left out, with * and ?, separated by commas.")
+    names: str = Field("*", description="Names to select, with * and ?, separated by commas.")
+    not_names: str = Field("", description="Names to leave out, with * and ?, separated by commas.")
     where: str = Field("", description="Condition on figures, e.g. 'defocus_um < 6 and n_included > 30'.")
-    reason: str = Field("", description="Why, where names are chosen by hand; kept with what is left out.")
+    reason: str = Field(
+        "", description="Reason, if names are chosen by hand; stored with the items left out."
+    )
 
     @field_validator("where")
     @classmethod
@@ -49,12 +51,12 @@ class SelectItemsParams(StepParams):
     gives=object,
     bytes_needed=lambda item, params: 1 << 20,
     reads_figures=True,
-    methods="Of {n_all} items {n_done} were chosen to go on[ (condition: {where})].",
+    methods="Of {n_all} items {n_done} were selected[ (condition: {where})].",
 )
 def select_items(
     item: TiltSeries | Tomogram, params: SelectItemsParams, context: StepContext
 ) -> TiltSeries | Tomogram | LeftOut:
-    """Let items go on that are named and whose figures meet a condition; leave others out with a reason."""
+    """Pass items on that are selected by name and whose figures meet a condition; leave others out."""
     by_hand = params.reason or "by name"
     if params.not_names and is_named(item.name, params.not_names):
         return LeftOut(f"{by_hand}: {item.name} is one of {params.not_names}")
@@ -74,7 +76,7 @@ def select_items(
 
 
 def _facts(item: TiltSeries | Tomogram) -> dict[str, float]:
-    """Figures every series has without a step."""
+    """Figures that every series has without a step."""
     series = item.series if isinstance(item, Tomogram) else item
     tilts = [tilt.nominal_tilt_deg for tilt in series.tilts]
     facts = {

@@ -1,11 +1,10 @@
-"""Leave out tilts that are dark, covered, off target or blurred, each with its reason and figure.
+"""Exclude tilts that are dark, covered, shifted or blurred, each with its reason and figure.
 
-Brightness is held against the attenuation of the series' own specimen (a slab: the logarithm falls with
-1 / cos(tilt)); shift by the part of the field it leaves in common, where the correlation that measured it can
-be trusted. Blur is motion
-within frames, which nothing can undo: it takes away power the more the finer the detail and along one
-direction the most, against what tilt and dose let the series expect. A tilt is blurred where the smear that
-explains this is long and its evidence strong. What a user said to include or exclude is final.
+Brightness is compared with the attenuation of the series' specimen (a slab: the logarithm falls with
+1 / cos(tilt)); shift is judged by the part of the field in common with the other tilts, if the correlation
+that measured it is reliable. Blur is motion within frames, which cannot be corrected: it reduces power more
+at finer detail, and most along one direction, relative to the trend with tilt and dose. A tilt is blurred if
+the smear that explains this is long and its evidence strong. Decisions of the user are final.
 """
 
 from __future__ import annotations
@@ -34,13 +33,15 @@ WORKING_PIXELS = 192
 
 
 class SelectTiltsParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the selection."""
 
-    find_dark: bool = Field(True, description="Exclude tilts far darker than their neighbours let expect.")
-    dark_ratio: float = Field(0.6, gt=0, lt=1, description="Dark below this part of the expected mean.")
+    find_dark: bool = Field(
+        True, description="Exclude tilts much darker than expected from their neighbours."
+    )
+    dark_ratio: float = Field(0.6, gt=0, lt=1, description="Dark below this fraction of the expected mean.")
     find_covered: bool = Field(True, description="Exclude tilts partly covered, for example by a grid bar.")
     covered_fraction: float = Field(0.25, gt=0, lt=1, description="Covered above this part of the field.")
-    find_shifted: bool = Field(True, description="Exclude tilts that show another place.")
+    find_shifted: bool = Field(True, description="Exclude tilts that show another area.")
     shift_fraction: float | None = Field(
         None,
         gt=0,
@@ -52,15 +53,15 @@ class SelectTiltsParams(StepParams):
         0.65,
         gt=0,
         lt=1,
-        description="Part of the field that a tilt must have in common with the others; alignment can place "
-        "tilts down to about this.",
+        description="Part of the field that a tilt must have in common with the others; alignment works "
+        "down to about this.",
     )
-    find_blurred: bool = Field(True, description="Exclude tilts blurred against the trend of the series.")
+    find_blurred: bool = Field(True, description="Exclude tilts that are blurred relative to the series.")
     blur_angstrom: float = Field(
-        25.0, gt=0, description="Blurred where detail is smeared by more than this beyond the series' trend."
+        25.0, gt=0, description="Blurred if detail is smeared by more than this beyond the series' trend."
     )
     include_tilts: tuple[int, ...] = Field((), description="Acquisition indices never to exclude.")
-    exclude_tilts: tuple[int, ...] = Field((), description="Acquisition indices to exclude in any case.")
+    exclude_tilts: tuple[int, ...] = Field((), description="Acquisition indices always to exclude.")
 
 
 def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
@@ -163,7 +164,7 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
 
 
 def _final(tilt: Tilt, found: Exclusion | None, params: SelectTiltsParams) -> Exclusion | None:
-    """A user's decision first: of this run, then of earlier ones, then what was found here or elsewhere."""
+    """Decisions of the user first (of this run, then of earlier ones), then exclusions by steps."""
     before = tilt.exclusion
     if tilt.acquisition_index in params.exclude_tilts:
         return Exclusion.by_user("excluded by the user")
@@ -179,7 +180,7 @@ def _final(tilt: Tilt, found: Exclusion | None, params: SelectTiltsParams) -> Ex
 def _judge_light(
     found: list[Exclusion | None], seen: TiltSurvey, tilt_deg: Array, params: SelectTiltsParams
 ) -> None:
-    """Mark dark and covered tilts. Images without a zero of intensity (normalised ones) are not judged."""
+    """Mark dark and covered tilts. Images without a zero of intensity (normalised ones) are skipped."""
     mean, blocks = seen.mean, seen.blocks
     if not _counts_from_zero(seen):
         return
@@ -203,7 +204,7 @@ def _counts_from_zero(seen: TiltSurvey) -> bool:
 
 
 def _smears(seen: TiltSurvey, tilts: list[Tilt], illuminated: NDArray[np.bool_]) -> SeriesSmear:
-    """Smear of each illuminated tilt against the others; that of the rest is 0."""
+    """Smear of each illuminated tilt relative to the others; 0 for the rest."""
     counts = np.where(seen.mean > 0, seen.mean, 1.0)[:, None] if _counts_from_zero(seen) else 1.0
     signal = (seen.power - seen.noise_power) / counts**2
     error = power_error(seen.power, seen.bins) / counts**2
@@ -218,10 +219,10 @@ def _smears(seen: TiltSurvey, tilts: list[Tilt], illuminated: NDArray[np.bool_])
 def _shift_fractions(
     images: TiltImages, tilt_deg: Array, illuminated: NDArray[np.bool_], told_deg: float | None
 ) -> tuple[Array, Array]:
-    """How far each image is off target over the shorter side, and the part of the field left in common.
+    """Distance of each image from the target over the shorter side, and the part of the field in common.
 
-    NaN where that is not trusted. Counted from where the series as a whole had drifted, since a chain of
-    correlations drifts as well: by a tenth of the field on simulated series. A steady drift counts by half.
+    NaN if it is not reliable. Distances count from the drift of the whole series, since a chain of
+    correlations drifts as well: by a tenth of the field on simulated series. A steady drift counts half.
     """
     unknown = np.full(len(tilt_deg), np.nan)
     if illuminated.sum() < 3:

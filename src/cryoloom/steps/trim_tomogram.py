@@ -1,9 +1,9 @@
-"""Cut a tomogram to what is wanted of it, or turn it over, its positions staying right.
+"""Cut a tomogram to a region, or turn it over, keeping positions correct.
 
-The part kept is told by its extents and its middle in angstrom. Positions count from the centre of the
-volume, so the origin moves to the new centre, and with it the poses and defoci of the series the tomogram
-carries: a position in the trimmed tomogram lies, in every image, where the voxel does. So it is when the
-volume is turned over by a half turn about one of its axes. The halves are cut and turned alike.
+The region is given by its extents and its middle in angstrom. Positions count from the centre of the volume,
+so the origin moves to the new centre, and with it the poses and defoci of the series that the tomogram
+carries: a position in the trimmed tomogram projects where the voxel does. The same holds when the volume is
+turned over by 180 degrees about one of its axes. The halves are cut and turned alike.
 
 Figures: ``origin_x_angstrom``, ``origin_y_angstrom`` and ``origin_z_angstrom`` of the new centre in the old
 tomogram, and ``kept_percent`` of its volume.
@@ -32,15 +32,17 @@ _HALF_TURNS = {"none": (1, 1, 1), "x": (-1, -1, 1), "y": (-1, 1, -1), "z": (1, -
 
 
 class TrimTomogramParams(StepParams):
-    """What a user may choose in trimming."""
+    """Parameters of trimming."""
 
     thickness_angstrom: float | None = Field(
-        None, gt=0, description="Extent along z to keep. Unset: as far as the tomogram reaches."
+        None, gt=0, description="Extent along z to keep. Unset: the whole tomogram."
     )
-    length_angstrom: float | None = Field(None, gt=0, description="Extent along y, likewise.")
-    width_angstrom: float | None = Field(None, gt=0, description="Extent along x, likewise.")
+    length_angstrom: float | None = Field(
+        None, gt=0, description="Extent along y. Unset: the whole tomogram."
+    )
+    width_angstrom: float | None = Field(None, gt=0, description="Extent along x. Unset: the whole tomogram.")
     middle_xyz_angstrom: tuple[float, float, float] = Field(
-        (0.0, 0.0, 0.0), description="Middle of what is kept, from the tomogram's centre, to whole voxels."
+        (0.0, 0.0, 0.0), description="Middle of the region, from the tomogram's centre, to whole voxels."
     )
     half_turn: Literal["none", "x", "y", "z"] = Field(
         "none", description="Turn the volume over, by 180 degrees about this axis."
@@ -80,7 +82,7 @@ FIGURES = (
     figures=FIGURES,
 )
 def trim_tomogram(tomogram: Tomogram, params: TrimTomogramParams, context: StepContext) -> Tomogram:
-    """Keep a part of a tomogram and of its halves, by whole voxels."""
+    """Keep a region of a tomogram and of its halves, by whole voxels."""
     voxel, shape = tomogram.voxel_size_angstrom, tomogram.volume.shape
     signs = _HALF_TURNS[params.half_turn]
     middle_zyx = [round(value / voxel) for value in params.middle_xyz_angstrom[::-1]]

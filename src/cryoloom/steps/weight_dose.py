@@ -1,4 +1,4 @@
-"""Weight each tilt by what radiation has left of every frequency. Grant & Grigorieff, eLife 4:e06980 (2015).
+"""Weight each tilt for radiation damage by frequency. Grant & Grigorieff, eLife 4:e06980 (2015).
 
 The amplitude at frequency k after a dose N is ``exp(-N / 2 Ne(k))`` with the critical exposure
 ``Ne = 0.24499 k^-1.6649 + 2.8141`` e/A^2 at 300 kV (0.8 of it at 200 kV). N counts every exposure
@@ -28,16 +28,16 @@ __all__ = ["WeightDoseParams", "weight_dose"]
 
 
 class WeightDoseParams(StepParams):
-    """What a user may choose in dose weighting."""
+    """Parameters of dose weighting."""
 
     dose_point: Literal["mean", "end"] = Field(
         "mean",
-        description="Damage taken as its mean over each exposure, or as at the end of it (cisTEM, RELION).",
+        description="Damage as its mean over each exposure, or at the end of it (cisTEM, RELION).",
     )
     extra_dose_per_angstrom2: float = Field(
         0.0,
         ge=0,
-        description="Dose in e/A^2 the specimen got before the first tilt, for example while focusing.",
+        description="Dose in e/A^2 before the first tilt, for example from focusing.",
     )
 
 
@@ -50,9 +50,9 @@ FIGURES = (
     Figure(
         "half_amplitude_last_angstrom",
         "angstrom",
-        "Detail kept in the last exposure",
+        "Detail preserved in the last tilt",
         "Dose weighting halves the amplitude of detail of this size in the most damaged image. Finer detail "
-        "is kept in earlier images.",
+        "is preserved in earlier images.",
     ),
 )
 
@@ -69,7 +69,7 @@ FIGURES = (
     figures=FIGURES,
 )
 def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepContext) -> TiltSeries:
-    """Dampen the frequencies radiation has destroyed, by the dose each tilt had received."""
+    """Attenuate the frequencies that radiation destroyed, by the accumulated dose of each tilt."""
     _require_dose(series)
     stack = series.unweighted_stack
     doses: list[tuple[float, float] | None] = [None] * stack.images.shape[0]
@@ -98,7 +98,7 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
 
 
 def _require_dose(series: TiltSeries) -> None:
-    """Refuse a series in which no exposure has a dose: weighting would silently do nothing."""
+    """Refuse a series without doses: weighting would have no effect."""
     if all(tilt.dose_end_per_angstrom2 <= 0 for tilt in series.tilts):
         raise DataUnfitError(
             "the series has no dose; give the dose per tilt at import, or leave weight_dose out",
@@ -109,7 +109,7 @@ def _require_dose(series: TiltSeries) -> None:
 def _weights(
     tilt: Tilt, frequency_per_angstrom: NDArray[np.float64], voltage_kv: float, params: WeightDoseParams
 ) -> NDArray[np.float64]:
-    """Amplitudes left in a tilt."""
+    """Amplitude weights of a tilt."""
     start = params.extra_dose_per_angstrom2 + tilt.dose_start_per_angstrom2
     end = params.extra_dose_per_angstrom2 + tilt.dose_end_per_angstrom2
     if params.dose_point == "end":
@@ -118,7 +118,7 @@ def _weights(
 
 
 def _half_amplitude_angstrom(tilt: Tilt, voltage_kv: float, params: WeightDoseParams) -> float:
-    """Finest detail that keeps half its amplitude in a tilt."""
+    """Finest detail whose weight in a tilt is at least a half."""
     frequency = np.linspace(1e-3, 1.0, 4000)
     kept = frequency[_weights(tilt, frequency, voltage_kv, params) >= 0.5]
     return float(1.0 / kept[-1]) if len(kept) else 1000.0
