@@ -1,4 +1,4 @@
-"""How a command that works opens its project, shows its progress, and what it says at the end."""
+"""Start and end of commands that do work: open the project, show progress, print results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def listener_for(json: bool) -> BarListener | JsonListener:
 
 @contextmanager
 def opened_or_made(folder: Path, *, may_make: bool = True) -> Iterator[Project]:
-    """The project in a folder, made where there is none; a wrong request leaves no empty one behind."""
+    """The project in a folder, created if there is none; a wrong request leaves no empty project."""
     is_new, had_folder = not (folder / FILE_NAME).exists(), folder.exists()
     project = Project.open(folder, create=may_make)
     try:
@@ -46,9 +46,9 @@ def opened_or_made(folder: Path, *, may_make: bool = True) -> Iterator[Project]:
 def conclude(
     project: Project, summary: Summary, json: bool, again: str = "", made_by: Sequence[RunRecord] = ()
 ) -> None:
-    """Write the report, say where the results are, and fail where an item failed.
+    """Write the report, print where the results are, and fail if an item failed.
 
-    made_by : runs whose folders are told; for a workflow the final tomograms are told instead.
+    made_by : runs whose folders are printed; for a workflow the final tomograms are printed instead.
     """
     write_project_report(project)
     if not json:
@@ -59,7 +59,7 @@ def conclude(
             say(f"tomogram: {path}")
         say(f"report:   {report_path(project)}")
         if summary.stopped:
-            say(f"stopped; go on with {again}")
+            say(f"stopped; continue with {again}")
         elif summary.failed:
             say(f"{len(summary.failed)} failed, {summary.n_done} done; fix the cause, then {again}")
     if summary.failed or summary.stopped:

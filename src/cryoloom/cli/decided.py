@@ -1,4 +1,4 @@
-"""What commands say of decisions."""
+"""Output of commands that record decisions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["curation_of", "say_decided", "sentence_of"]
 
 
 def curation_of(project: Path) -> Curation:
-    """Decides as the user of this process, from the command line."""
+    """Decisions of the user of this process, from the command line."""
     return Curation(project.absolute(), this_user("command line"))
 
 
 def say_decided(project: Path, events: Sequence[Decision], *, undone: bool = False) -> None:
-    """What was decided or taken back, and what to do next."""
+    """Print what was decided or undone, and the next command."""
     for line in dict.fromkeys(sentence_of(event) for event in events):
         say(f"{'taken back: ' if undone else ''}{line}")
     if any(event.kind != "comment" for event in events):
-        say(f"`cryoloom resume --project {project}` makes what depends on it")
+        say(f"`cryoloom resume --project {project}` updates the results")
 
 
 def sentence_of(event: Decision) -> str:
@@ -40,5 +40,5 @@ def sentence_of(event: Decision) -> str:
         return f"{event.item}: {event.target} = {event.value}{why}"
     if event.kind == "comment":
         of = f" tilt {event.target}" if event.target else ""
-        return f"{event.item}{of}: {event.value if event.value is not None else 'comment taken away'}"
+        return f"{event.item}{of}: {event.value if event.value is not None else 'comment removed'}"
     return f"{event.item}: {event.kind} {event.target} = {event.value}{why}"

@@ -1,4 +1,4 @@
-"""What ``--dry-run`` shows: what is there already, and what would be done."""
+"""Output of ``--dry-run``: existing results, and the work that would be done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["nearest_folder", "project_for_dry_run", "show_dry_run"]
 
 @contextmanager
 def project_for_dry_run(folder: Path) -> Iterator[Project]:
-    """The project, or one for the moment where there is none yet."""
+    """The project, or a temporary one if there is none yet."""
     if (folder / FILE_NAME).exists():
         yield Project.open(folder)
         return
@@ -31,7 +31,7 @@ def project_for_dry_run(folder: Path) -> Iterator[Project]:
 
 
 def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> None:
-    """What would be done, step by step, and what it takes; ``folder`` is on the disk of the project."""
+    """Print the planned work by step with its cost; ``folder`` is on the disk of the project."""
     if json:
         for node in planned:
             print(dumps(asdict(node)))  # noqa: T201 - no line breaks, no colours
@@ -52,12 +52,12 @@ def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> No
         for name, why in node.unfit.items():
             say(f"unfit: {name}  {node.node}: {why}")
     if any((node.n_now or node.n_later) and node.seconds is None for node in planned):
-        say("work and disk are known for a step once this project has done it for one item")
+        say("work and disk of a step are known once this project has run it on one item")
     say(f"free on the disk: {_size(shutil.disk_usage(folder).free)}")
 
 
 def nearest_folder(path: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
+    """The folder, or the nearest existing one above it."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
 
 

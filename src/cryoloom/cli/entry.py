@@ -1,4 +1,4 @@
-"""Where the command ``cryoloom`` begins."""
+"""Entry point of the command ``cryoloom``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; an error the user can fix is one sentence, anything else a traceback."""
+    """Run the command line; an error that the user can fix is one sentence, any other a traceback."""
     try:
         app(prog_name="cryoloom")
     except CryoloomError as error:
@@ -23,7 +23,8 @@ def main() -> None:
         )
         sys.exit(2)
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: not our failure, and nothing more to say.
+        # The reader of the output (head, less) has exited: not a failure of ours, and nothing is
+        # left to print.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are used: help and completion read only names and first sentences."""
+"""Commands that are imported only when used: help and completion read names and first sentences only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
 
 
 def typer_app(**how: Any) -> typer.Typer:
-    """A Typer application as all of ours are."""
+    """A Typer application with the settings of this package."""
     return typer.Typer(
         **{
             "add_completion": False,
@@ -38,7 +38,7 @@ def typer_app(**how: Any) -> typer.Typer:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are made when they are used; `summaries` says which there are."""
+    """A group whose commands are imported when they are used; `summaries` lists them."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**how)
@@ -52,11 +52,11 @@ class LazyGroup(TyperGroup):
         raise NotImplementedError
 
     def make(self, name: str) -> Any:
-        """The command itself."""
+        """The command."""
         raise NotImplementedError
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, or in a listing what stands for it."""
+        """The command, or in a listing a placeholder for it."""
         if cmd_name not in self.commands or self._is_listing:
             return self.commands.get(cmd_name)
         if cmd_name not in self._made:
@@ -72,12 +72,12 @@ class LazyGroup(TyperGroup):
             self._is_listing = False
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help without making any command."""
+        """Write the help without importing any command."""
         with self._listing():
             super().format_help(ctx, formatter)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
-        """Complete names without making any command."""
+        """Complete names without importing any command."""
         with self._listing():
             return super().shell_complete(ctx, incomplete)
 
@@ -86,7 +86,7 @@ class CommandGroup(LazyGroup):
     """The files of `cryoloom.cli.commands`."""
 
     def summaries(self) -> Mapping[str, tuple[str, str | None]]:
-        """What the files say of themselves; a file that no panel names comes last."""
+        """Summaries of the files; a file that is in no panel comes last."""
         found = {
             entry.name[:-3]: entry.read_text(encoding="utf-8")
             for entry in files("cryoloom.cli.commands").iterdir()
@@ -98,7 +98,7 @@ class CommandGroup(LazyGroup):
         return {name: (_summary(name, found[name]), panel_of.get(name)) for name in names}
 
     def make(self, name: str) -> Any:
-        """The function, or the group of commands, that the file has under its own name."""
+        """The function, or the group of commands, with the name of its file."""
         found = getattr(import_module(f"cryoloom.cli.commands.{name}"), name)
         if not isinstance(found, typer.Typer):
             app = typer_app()
@@ -110,7 +110,7 @@ class CommandGroup(LazyGroup):
 
 
 def _summary(name: str, source: str) -> str:
-    """First line of the docstring of the function of this name, else of the file."""
+    """First line of the docstring of the function with this name, or of the file."""
     tree = ast.parse(source)
     functions = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     text = ast.get_docstring(next(functions, tree)) or ""

@@ -1,4 +1,4 @@
-"""What was imported and what of it was believed, as lines for the terminal."""
+"""Imported series and their metadata, as lines for the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["imported_line", "imported_lines"]
 
 
 def imported_lines(reader: Reader, state: CurrentState) -> list[str]:
-    """A line for every group of series that were imported alike."""
+    """One line for each group of series with the same metadata."""
     sources = {node.name for node in state.nodes if not node.feeds}
     found = []
     for one in state.series.values():
@@ -28,13 +28,13 @@ def imported_lines(reader: Reader, state: CurrentState) -> list[str]:
 
 
 def imported_line(value: Mapping[str, Any]) -> str:
-    """What is to be said of a series as it was imported; "" of anything else."""
+    """Summary of a series as it was imported; "" for anything else."""
     series = _series(value)
     return "" if series is None else import_line(series)
 
 
 def _series(value: Mapping[str, Any] | None) -> TiltSeries | None:
-    """A stored tilt series whose files nobody opens."""
+    """A stored tilt series whose files are not opened."""
     made = None if value is None else decode(value, Path(), _unopened, _unopened)
     return made if isinstance(made, TiltSeries) and made.tilts else None
 

@@ -24,7 +24,7 @@ def _tell_version(wanted: bool) -> None:
 def _cryoloom(
     version: Annotated[
         bool,
-        typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version, and stop."),
+        typer.Option("--version", is_eager=True, callback=_tell_version, help="Print the version, and stop."),
     ] = False,
 ) -> None:
-    """Cryo-electron tomography from raw movies to tomograms, with every step kept track of."""
+    """Cryo-electron tomography from raw movies to tomograms, with a record of every step."""

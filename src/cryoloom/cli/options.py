@@ -1,4 +1,4 @@
-"""Options that several commands have, each written once; nothing here waits for torch.
+"""Options that several commands share; nothing here imports torch.
 
 A group of options is a dataclass whose fields are annotated as Typer wants them. A command takes the group as
 one parameter, and `expanded` turns it into the options of the command line.
@@ -37,14 +37,14 @@ __all__ = [
 ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what is there and what would be done.")
+    bool, typer.Option("--dry-run", help="Only print existing results and the work that would be done.")
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="[SERIES:]STEP.PARAMETER=VALUE",
-        help="Change a parameter, of all series or of one; may be given again.",
+        help="Change a parameter, of all series or of one; can be repeated.",
     ),
 ]
 SeriesFileOption = Annotated[
@@ -52,25 +52,25 @@ SeriesFileOption = Annotated[
     typer.Option(
         "--set-series",
         metavar="FILE",
-        help="YAML of parameters of single series: TS_01: {step: {name: value}}.",
+        help="YAML file with parameters of single series: TS_01: {step: {name: value}}.",
     ),
 ]
 RunArgument = Annotated[str, typer.Argument(help="Number or name of a run; a name means its latest run.")]
 TiltsArgument = Annotated[
     list[int] | None,
-    typer.Argument(help="Acquisition indices; 0 is the first tilt acquired. None: the whole series."),
+    typer.Argument(help="Acquisition indices; 0 is the first tilt acquired. Unset: the whole series."),
 ]
 SeriesArgument = Annotated[str, typer.Argument(help="Name of the tilt series.")]
 
 
 @dataclass(frozen=True)
 class OptionGroup:
-    """Options that belong together: a base for dataclasses that `expanded` takes apart."""
+    """A group of options: a base for dataclasses that `expanded` turns into options."""
 
 
 @dataclass(frozen=True)
 class WorkerOptions(OptionGroup):
-    """Who does the work."""
+    """Executor and device."""
 
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto"
     executor: Annotated[
@@ -78,26 +78,26 @@ class WorkerOptions(OptionGroup):
         typer.Option(
             "--executor",
             envvar="CRYOLOOM_EXECUTOR",
-            help="Who works: local (processes of this machine), threads, slurm or dask:ADDRESS.",
+            help="Executor: local (processes on this machine), threads, slurm or dask:ADDRESS.",
         ),
     ] = "local"
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="Items at a time on this machine; more than GPUs: they are shared."
+            "--workers", min=1, help="Items processed at a time here; if more than GPUs, these are shared."
         ),
     ] = None
     cluster: Annotated[
         Path | None,
-        typer.Option("--cluster", help="YAML file of what Slurm jobs ask for, with --executor slurm."),
+        typer.Option("--cluster", help="YAML file with the resources of Slurm jobs, for --executor slurm."),
     ] = None
     share_gpus: Annotated[
         bool,
-        typer.Option("--share-gpus", help="Let workers of dask:ADDRESS that see the same GPU share it."),
+        typer.Option("--share-gpus", help="Workers of dask:ADDRESS that see the same GPU share it."),
     ] = False
 
     def workplace(self) -> Workplace:
-        """The executor that is asked for."""
+        """The requested executor."""
         from cryoloom.engine.executors.workplace import Workplace
 
         return Workplace(self.executor, self.device, self.workers, self.cluster, self.share_gpus)
@@ -105,7 +105,7 @@ class WorkerOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class SourceOptions(OptionGroup):
-    """What the user knows of the raw data; it overrides their metadata, and both are kept."""
+    """Properties of the raw data given by the user; they override the metadata, and both are stored."""
 
     gain: Annotated[Path | None, typer.Option("--gain", help="Gain reference of the movies.")] = None
     pixel_size: Annotated[

@@ -1,4 +1,4 @@
-"""Command-line options made from a step's parameters: nothing about a step is written twice."""
+"""Command-line options made from a step's parameters, so that nothing is written twice."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ __all__ = [
 def as_options(step: Step) -> list[inspect.Parameter]:
     """Keyword parameters with a Typer option each, one for every parameter of the step.
 
-    Values arrive as text and are checked by the step's own model, so that command line, workflow file and
-    Python accept the same. An option not given is None and leaves the default.
+    Values arrive as text and are checked by the step's parameter model, so that command line, workflow file
+    and Python accept the same. An option that is not given is None and keeps the default.
     """
     return [
         inspect.Parameter(
@@ -62,13 +62,13 @@ def _help_of(field: FieldInfo) -> str:
 
 
 def _choices(field: FieldInfo) -> tuple[str, ...]:
-    """Words that a parameter can be, if it is one of a few."""
+    """Choices of a parameter that has a fixed set of values."""
     kinds = (field.annotation, *get_args(field.annotation))
     return tuple(str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind))
 
 
 def _metavar(field: FieldInfo) -> str:
-    """What stands for the value in the list of options."""
+    """Placeholder of the value in the list of options."""
     return "WORD" if _choices(field) else type_text(field).upper()[:40]
 
 
@@ -84,7 +84,7 @@ def allowed_values(field: FieldInfo) -> str:
 
 
 def default_text(field: FieldInfo) -> str:
-    """Default of a parameter as it would be typed."""
+    """Default of a parameter in the form a user types."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
@@ -106,7 +106,7 @@ def type_text(field: FieldInfo) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters that were given, of all items and of single series."""
+    """Parameters that were given, for all items and for single series."""
 
     everywhere: Mapping[str, Mapping[str, Any]]
     """``{step: {parameter: value}}``."""

@@ -1,4 +1,4 @@
-"""What the user sees while work goes on: bars with the time left, or a JSON line per event."""
+"""Progress output: bars with the remaining time, or one JSON line per event."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["BarListener", "JsonListener"]
 
 
 class BarListener:
-    """One bar for all, one for each item under way; results and errors stay on the screen."""
+    """One bar for the whole, one for each item in progress; results and errors stay on the screen."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -46,7 +46,7 @@ class BarListener:
         self._bars.stop()
 
     def planned(self, workflow: Workflow) -> None:
-        """Begin the bar for all."""
+        """Begin the bar for the whole."""
         self._workflow = workflow
         for note in workflow.notes:
             self._console.print(f"[yellow]note[/]    {note}", highlight=False, soft_wrap=True)
@@ -66,7 +66,7 @@ class BarListener:
             self._bars.update(bar, completed=done, total=total)
 
     def finished(self, node: str, item: ItemRecord) -> None:
-        """Take the bar away and leave a line."""
+        """Remove the bar and leave a line."""
         with self._lock:
             bar = self._under_way.pop((node, item.name), None)
             if bar is not None:
@@ -102,7 +102,7 @@ class BarListener:
         return any(node.name == name and node.input is None for node in steps)
 
     def worked_ahead(self, outcome: Outcome) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         with self._lock:
             bar = self._under_way.pop((outcome.task.node, outcome.task.item), None)
             if bar is not None:
@@ -129,21 +129,21 @@ class JsonListener:
             self._console.file.flush()
 
     def planned(self, workflow: Workflow) -> None:
-        """Say what will be done."""
+        """Write the planned work."""
         self.say(
             "planned", workflow=workflow.name, steps=[n.name for n in workflow.steps], notes=workflow.notes
         )
 
     def started(self, task: Task) -> None:
-        """Say that an item was taken up."""
+        """Write that an item was started."""
         self.say("started", step=task.node, item=task.item)
 
     def progress(self, task: Task, done: int, total: int) -> None:
-        """Say how far an item is."""
+        """Write the progress of an item."""
         self.say("progress", step=task.node, item=task.item, done=done, total=total)
 
     def finished(self, node: str, item: ItemRecord) -> None:
-        """Say what came of an item."""
+        """Write the result of an item."""
         self.say(
             "finished",
             step=node,
@@ -159,6 +159,6 @@ class JsonListener:
         )
 
     def worked_ahead(self, outcome: Outcome) -> None:
-        """Say that something was done for an item that still grows."""
+        """Write that work was done for an item that is still growing."""
         error = sentence(outcome.error)
         self.say("worked_ahead", step=outcome.task.node, item=outcome.task.item, error=error)

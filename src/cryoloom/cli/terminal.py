@@ -10,5 +10,5 @@ console = Console()
 
 
 def say(text: str) -> None:
-    """Print a line as it is: no markup, no colours, broken by the terminal alone."""
+    """Print a line unchanged: no markup, no colours, no line breaks."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -23,7 +23,7 @@ from cryoloom.views.tilt_table import TILT_COLUMNS, TiltRow, tilt_rows
 __all__ = ["show_tilts"]
 
 _WIDTH = 130
-"""Of the table in characters: a narrower terminal breaks its lines, and no number is cut."""
+"""Width of the table in characters: a narrower terminal wraps lines, and no number is cut."""
 
 
 def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> None:
@@ -44,7 +44,7 @@ def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> 
 
 
 def _series(reader: ProjectReader) -> Iterator[tuple[str, str, tuple[TiltRow, ...]]]:
-    """Name, state and tilts of every series that was made."""
+    """Name, state and tilts of every series that has results."""
     for one in current_state(reader).series.values():
         done = [item for _, item in one.made if item.state == "done"]
         for item in reversed(done):
@@ -71,5 +71,5 @@ def _table(name: str, state: str, rows: tuple[TiltRow, ...]) -> Table:
 
 
 def _unopened(path: Path) -> Any:
-    """Stands for pixels and tables, which nobody looks at here."""
+    """Placeholder for pixels and tables, which are not read here."""
     return path

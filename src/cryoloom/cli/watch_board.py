@@ -1,4 +1,4 @@
-"""What the user sees of a session: a table of its series, or a line of JSON per event."""
+"""Output of `watch`: a table of the session's series, or one line of JSON per event."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _LINES_AROUND_THE_TABLE = 8
 
 @dataclass(slots=True)
 class _Row:
-    """What is known of a series on its way."""
+    """State of a series in progress."""
 
     status: SeriesStatus | None = None
     n_ahead: int = 0
-    """Movies that were worked on before the series was closed."""
+    """Movies processed before the series was closed."""
     now: str = ""
-    """Step under way, and how far it is."""
+    """Step in progress, and how far it is."""
     state: str = "open"
     steps: str = ""
     """Step recorded last."""
@@ -49,7 +49,7 @@ class _Row:
 
 
 class WatchBoard:
-    """The table of a session; what ends, fails or is opened again stays on the screen as a line."""
+    """The table of a session; lines for finished, failed and reopened series stay on the screen."""
 
     def __init__(self, console: Console, n_expected: int | None = None) -> None:
         self._console, self._n_expected = console, n_expected
@@ -72,11 +72,11 @@ class WatchBoard:
     # What happens
 
     def planned(self, workflow: Workflow) -> None:
-        """Remember the way of a series."""
+        """Store the plan of a series."""
         self._nodes = [node.name for node in workflow.steps]
 
     def watching(self, series: Sequence[SeriesStatus], trouble: str) -> None:
-        """Take over what the folder shows."""
+        """Update from the state of the folder."""
         with self._lock:
             if trouble and trouble != self._trouble:
                 self._say("red", "folder", trouble)
@@ -97,13 +97,13 @@ class WatchBoard:
             self._say("cyan", one.name, one.note if before is not None else "began")
         elif one.state == "closed":
             row.state = "working" if row.state == "open" else row.state
-            if one.n_whole >= max(one.n_told, self._n_expected or 0):  # else a warning tells it
+            if one.n_whole >= max(one.n_told, self._n_expected or 0):  # otherwise a warning reports it
                 self._say("cyan", one.name, one.note)
         else:
             row.state, row.finished_at = one.state, time.monotonic()
 
     def started(self, task: Task) -> None:
-        """Show what is under way."""
+        """Show work in progress."""
         with self._lock:
             row = self._rows.setdefault(task.item, _Row())
             row.now = task.node
@@ -111,7 +111,7 @@ class WatchBoard:
                 row.state = "working"
 
     def progress(self, task: Task, done: int, total: int) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         with self._lock:
             row = self._rows.setdefault(task.item, _Row())
             row.now = f"{task.node} {done}/{total}"
@@ -119,11 +119,11 @@ class WatchBoard:
                 row.n_ahead = done
 
     def _is_furthest_ahead(self, task: Task) -> bool:
-        """Movies count where they are aligned, not where the gain is looked for."""
+        """Movies count when they are aligned, not when they are read for the gain."""
         return "images" in find_step(task.step).source_of
 
     def worked_ahead(self, outcome: Outcome) -> None:
-        """Nothing of this item is under way."""
+        """Mark that no work on this item is in progress."""
         with self._lock:
             row = self._rows.setdefault(outcome.task.item, _Row())
             row.now = ""
@@ -131,7 +131,7 @@ class WatchBoard:
                 self._say("red", outcome.task.item, f"{outcome.task.node}: {sentence(outcome.error)}")
 
     def finished(self, node: str, item: ItemRecord) -> None:
-        """Show what came of a step; the end of a series, and what went wrong, is a line."""
+        """Show the result of a step; the end of a series, and errors, become a line."""
         with self._lock:
             row = self._rows.setdefault(item.name, _Row())
             row.now = ""
@@ -182,7 +182,7 @@ class WatchBoard:
             return Group(Text(head, style="bold"), table, Text(foot, style="red" if self._trouble else "dim"))
 
     def _worth_showing(self, rows: dict[str, _Row]) -> list[str]:
-        """Series that are under way, then those that ended last."""
+        """Series in progress, then those that ended last."""
         return sorted(rows, key=lambda name: (rows[name].state in _FINISHED, -rows[name].finished_at, name))
 
     def _cells(self, name: str, row: _Row) -> tuple[Text, ...]:
@@ -198,7 +198,7 @@ class WatchBoard:
 
 
 class JsonWatchListener(JsonListener):
-    """A line of JSON per event: those of all work, and each change of a series in the folder."""
+    """One line of JSON per event: those of all work, and each change of a series in the folder."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -206,7 +206,7 @@ class JsonWatchListener(JsonListener):
         self._trouble = ""
 
     def watching(self, series: Sequence[SeriesStatus], trouble: str) -> None:
-        """Say what changed."""
+        """Write a change."""
         if trouble != self._trouble:
             self._trouble = trouble
             self.say("folder", trouble=trouble)

@@ -1,4 +1,4 @@
-"""`workflow run`: in a file of its own, because it alone imports what works."""
+"""`workflow run`, in its own file because it is the only command of its group that imports the engine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def workflow_run(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Run a workflow that says itself where its raw data are (or --set it)."""
+    """Run a workflow that contains the path of its raw data (or --set it)."""
     given = parse_settings(settings or (), series_settings)
     if dry_run:
         with project_for_dry_run(project) as opened:

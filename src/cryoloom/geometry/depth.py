@@ -1,4 +1,4 @@
-"""Height along the beam, what it does to the defocus, and which height of a plane an image shows.
+"""Height along the beam, its effect on the defocus, and the height of a plane at a point of an image.
 
 The only code that knows the sign of the handedness (conventions.md, "Defocus").
 """
@@ -12,9 +12,9 @@ __all__ = ["defocus_change", "depth_behind", "plane_depth"]
 
 
 def defocus_change(depth_angstrom: ArrayLike, handedness: float) -> NDArray[np.float64]:
-    """Defocus of what lies at a height ``w`` along the beam minus that of the origin, same shape, angstrom.
+    """Defocus at a height ``w`` along the beam minus that at the origin, same shape, angstrom.
 
-    handedness : +1 (the defocus falls towards larger ``w``), -1 (it grows), or 0 where it is not known.
+    handedness : +1 (the defocus decreases towards larger ``w``), -1 (it increases), or 0 if it is not known.
     """
     return -handedness * np.asarray(depth_angstrom, dtype=np.float64)
 
@@ -25,7 +25,7 @@ def plane_depth(
     """``(at_origin, per_x, per_y)``: a plane of the specimen has ``w = at_origin + per_x X + per_y Y``.
 
     matrix : (3, 3) from specimen to image frame. The plane is ``z = z_angstrom + slope_x x + slope_y y`` in
-    the specimen. X, Y in angstrom from where the image shows the specimen's origin, that is from the image's
+    the specimen. X, Y in angstrom from the projection of the specimen's origin, that is from the image's
     centre plus the pose's shift. For an axis of 0 and no slopes it is ``z / cos(tilt) - X tan(tilt)``.
     """
     # n . r = z with n = (-slope_x, -slope_y, 1) is m n . (X, Y, w) = z in the image's frame.
@@ -36,7 +36,7 @@ def plane_depth(
 def depth_behind(
     tilt_deg: float, x_tilt_deg: float, column: ArrayLike, row: float, z: float
 ) -> NDArray[np.float64]:
-    """Beam coordinate w of what lies at height ``z`` behind aligned columns ``(n,)`` and a row, ``(n,)``.
+    """Beam coordinate w at height ``z`` for aligned columns ``(n,)`` and a row, ``(n,)``.
 
     All lengths in one unit, from the centres. With ``u = x cos t + z sin t / cos a`` and ``v = y - z tan a``
     (tilt t, x-tilt a) and the projection's third row: ``w = -u tan t + v cos t sin a + z / (cos t cos a)``.

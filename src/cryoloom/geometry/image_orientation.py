@@ -22,12 +22,12 @@ ORIENTATIONS: tuple[tuple[int, Flip], ...] = (
     (2, "upside_down"),
     (3, "upside_down"),
 )
-"""All eight; a flip from left to right is two more turns and a flip upside down."""
+"""All eight orientations; a flip from left to right is two more turns and a flip upside down."""
 
 
 def orient_image(image: NDArray[_Pixel], quarter_turns: int, flip: Flip) -> NDArray[_Pixel]:
     """Image ``(y, x)`` turned counter-clockwise as displayed with row 0 at the bottom, then flipped."""
-    # NumPy turns counter-clockwise with row 0 at the top: the other way round here.
+    # NumPy turns counter-clockwise with row 0 at the top: the opposite direction here.
     turned = np.rot90(image, -quarter_turns)
     if flip == "upside_down":
         turned = turned[::-1]

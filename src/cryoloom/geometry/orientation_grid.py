@@ -1,4 +1,4 @@
-"""Directions and rotations spread evenly, for exhaustive searches."""
+"""Evenly distributed directions and rotations, for exhaustive searches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPIRAL_PHI, _SPIRAL_PSI = math.sqrt(2.0), 1.533751168755204288118041
 
 
 def even_directions(n: int) -> Array:
-    """Unit vectors ``(n, 3)`` spread evenly over the sphere (a Fibonacci lattice)."""
+    """Unit vectors ``(n, 3)`` evenly distributed on the sphere (a Fibonacci lattice)."""
     z = 1.0 - (2.0 * np.arange(n) + 1.0) / n
     angle = math.pi * (3.0 - math.sqrt(5.0)) * np.arange(n)
     ring = np.sqrt(1.0 - z**2)
@@ -41,9 +41,9 @@ def half_sphere_directions(step_deg: float) -> Array:
 
 
 def rotation_grid(step_deg: float, operators: ArrayLike | None = None) -> Array:
-    """Rotations ``(n, 3, 3)`` spread evenly, one of each class ``R S`` of equivalent ones.
+    """Evenly distributed rotations ``(n, 3, 3)``, one of each class ``R S`` of equivalent ones.
 
-    step_deg : edge of the cube of rotation space that each stands for: 4400 rotations at 15 degrees without
+    step_deg : edge of the cube of rotation space that each represents: 4400 rotations at 15 degrees without
     symmetry, 35,000 at 7.5. operators : symmetry of the reference, ``(m, 3, 3)``.
     Super-Fibonacci spirals: Alexa, CVPR 2022.
     """

@@ -1,4 +1,4 @@
-"""How a point of the specimen lands on a tilt image, and back.
+"""Projection of points of the specimen onto a tilt image, and back.
 
 ``image = shift + [Rz(axis) Ry(tilt) Rx(x_tilt) r]_xy``: RELION 5's model. ``axis`` is the tilt-axis rotation
 from the image's +y, counter-clockwise; all rotations are right-handed. Positions and shifts are in

@@ -9,12 +9,12 @@ __all__ = ["clamped_spline_basis", "cubic_spline_transfer"]
 
 
 def clamped_spline_basis(position: NDArray[np.float64], n_control: int) -> NDArray[np.float64]:
-    """Basis ``(position, control)``, cubic where controls are enough, at positions 0 to 1; clipped there."""
+    """Basis ``(position, control)``, cubic with enough controls, at positions 0 to 1; clipped there."""
     if n_control == 1:
         return np.ones((len(position), 1))
     from scipy.interpolate import (
         BSpline,
-    )  # it takes two seconds to import, and few who read the model need it
+    )  # imported here, because it takes two seconds and few readers of the model need it
 
     degree = min(3, n_control - 1)
     inner = np.linspace(0.0, 1.0, n_control - degree + 1)

@@ -1,4 +1,4 @@
-"""Point groups as rotation matrices, with their axes where RELION puts them.
+"""Point groups as rotation matrices, with RELION's axes.
 
 C n and D n have the n-fold axis along z, D n a two-fold one along x; T has a three-fold axis along z; O a
 four-fold one; I and I2 have two-fold axes along x, y and z, I1 the same turned by 90 degrees about z, I3 and
@@ -55,7 +55,7 @@ def symmetry_matrices(group: str) -> Matrices:
 
 
 def nearest_equivalents(matrices: ArrayLike, wanted: ArrayLike, group: ArrayLike) -> Matrices:
-    """Of all equivalents ``R S`` of each rotation the one nearest to its wanted rotation, ``(n, 3, 3)``.
+    """The equivalent ``R S`` of each rotation nearest to its wanted rotation, ``(n, 3, 3)``.
 
     matrices, wanted : reference to tomogram, ``(n, 3, 3)``. group : ``(m, 3, 3)``.
     """
@@ -67,9 +67,9 @@ def nearest_equivalents(matrices: ArrayLike, wanted: ArrayLike, group: ArrayLike
 
 
 def asymmetric_unit(matrices: ArrayLike, group: ArrayLike) -> NDArray[np.bool_]:
-    """Which rotations ``(n, 3, 3)`` are nearest to the identity of their equivalents ``R S``, ``(n,)``.
+    """Which rotations ``(n, 3, 3)`` are nearest to the identity among their equivalents ``R S``, ``(n,)``.
 
-    Those are one of each class but on the borders, where ties keep all of them.
+    These are one of each class; on the borders ties keep all of them.
     """
     rotations, operators = np.asarray(matrices, dtype=np.float64), np.asarray(group, dtype=np.float64)
     traces = np.einsum("nik,mki->nm", rotations, operators)

@@ -1,8 +1,8 @@
-"""The tilt axis in the image, and what lies along and across it.
+"""The tilt axis in the image, and coordinates along and across it.
 
 The specimen's y axis is the tilt axis; ``axis_deg`` runs from the image's +y, counter-clockwise. After
-alignment the axis is y, columns ``u`` run across it: a specimen point is seen at
-``u = x cos(tilt) + z sin(tilt) / cos(x_tilt)`` on the row that its height leads to.
+alignment the axis is y and columns ``u`` are across it: a specimen point projects to
+``u = x cos(tilt) + z sin(tilt) / cos(x_tilt)`` on the row given by its height.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ Array = NDArray[np.float64]
 
 
 def across_axis(axis_deg: ArrayLike) -> Array:
-    """Image direction across the axis, ``(..., 2)`` as xy: where the specimen's +x is seen at tilt 0."""
+    """Image direction across the axis, ``(..., 2)`` as xy: the projection of the specimen's +x at tilt 0."""
     axis = np.deg2rad(np.asarray(axis_deg, dtype=np.float64))
     return np.stack([np.cos(axis), np.sin(axis)], axis=-1)
 
 
 def along_axis(axis_deg: ArrayLike) -> Array:
-    """Image direction of the axis, ``(..., 2)`` as xy: where the specimen's +y is seen."""
+    """Image direction along the axis, ``(..., 2)`` as xy: the projection of the specimen's +y."""
     axis = np.deg2rad(np.asarray(axis_deg, dtype=np.float64))
     return np.stack([-np.sin(axis), np.cos(axis)], axis=-1)
 
 
 def axis_lies_along_x(axis_deg: float) -> bool:
-    """Whether the axis is nearer to the image's x than to its y: aligned images exchange their sides."""
+    """Whether the axis is nearer to the image's x than to its y; aligned images then exchange their sides."""
     x, y = np.abs(along_axis(axis_deg))
     return bool(x > y)
 
@@ -49,7 +49,7 @@ def field_across_and_along(axis_deg: float, field_x: float, field_y: float) -> t
 def image_from_aligned(
     axis_deg: float, tilt_deg: float = 0.0, x_tilt_deg: float = 0.0, magnification: float = 1.0
 ) -> Array:
-    """What an aligned column (u) and an aligned row (v) are in the image, ``(2, 2)``: (x, y) from (u, v)."""
+    """Image direction of aligned columns (u) and rows (v), ``(2, 2)``: (x, y) from (u, v)."""
     tilt, x_tilt = np.deg2rad(tilt_deg), np.deg2rad(x_tilt_deg)
     turn = magnification * np.stack([across_axis(axis_deg), along_axis(axis_deg)], axis=1)
     shear = np.array([[1.0, np.sin(x_tilt) * np.sin(tilt)], [0.0, np.cos(x_tilt)]])
@@ -57,7 +57,7 @@ def image_from_aligned(
 
 
 def column_slopes(tilt_deg: ArrayLike, x_tilt_deg: ArrayLike = 0.0) -> tuple[Array, Array]:
-    """Aligned columns that a step along the specimen's x, and one along its z, moves a point: ``(...)``."""
+    """Change of the aligned column per step along the specimen's x, and along its z: ``(...)``."""
     tilt = np.deg2rad(np.asarray(tilt_deg, dtype=np.float64))
     x_tilt = np.deg2rad(np.asarray(x_tilt_deg, dtype=np.float64))
     return np.cos(tilt), np.sin(tilt) / np.cos(x_tilt)

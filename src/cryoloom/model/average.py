@@ -1,4 +1,4 @@
-"""An average of particles: the map, its independent halves, and how far they agree."""
+"""An average of particles: the map, its independent halves, and their agreement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FscCurve:
     """Fourier shell correlation of two maps over frequency."""
 
     name: str
-    """What was compared: "masked", "unmasked", "randomised", "corrected", "non-radial" or "null"."""
+    """Maps compared: "masked", "unmasked", "randomised", "corrected", "non-radial" or "null"."""
     frequency_per_angstrom: tuple[float, ...]
     correlation: tuple[float, ...]
 
@@ -36,9 +36,9 @@ class Average:
     """Values 0 to 1."""
     curves: tuple[FscCurve, ...] = ()
     resolution_angstrom: float | None = None
-    """Where the halves' correlation falls to 0.143, if it means anything (`resolution_note`)."""
+    """Where the halves' correlation falls to 0.143, if that is meaningful (`resolution_note`)."""
     resolution_note: str = ""
-    """Why a resolution is not given, or what limits it; "" where it stands as it is."""
+    """Why a resolution is not given, or what limits it; "" if there is nothing to add."""
     n_particles: int | None = None
     diameter_angstrom: float | None = None
     local_resolution: Pixels | None = field(default=None, metadata=ADDED_LATER)
@@ -57,5 +57,5 @@ class Average:
         return (PixelSet(present, self.voxel_size_angstrom),)
 
     def with_decisions(self, by_series: DecisionsBySeries) -> Average:
-        """The same: an average holds no series."""
+        """The average itself: it contains no series."""
         return self

@@ -14,7 +14,7 @@ DefocusReference = Literal["origin", "specimen"]
 
 @dataclass(frozen=True, slots=True)
 class Ctf:
-    """Defocus in angstrom, underfocus positive, of what it refers to; ``u`` is the larger one.
+    """Defocus in angstrom, underfocus positive, of the point in `refers_to`; ``u`` is the larger one.
 
     ``astigmatism_angle_deg`` runs from the image's +x, counter-clockwise, to the direction of ``u``.
     """
@@ -27,16 +27,16 @@ class Ctf:
     score: float | None = None
     """Correlation of the background-corrected spectrum with the model, -1 to 1."""
     predicted: bool = False
-    """True where the image itself said nothing and the series' model was used."""
+    """True if the image has no visible rings and the series' model was used."""
     defocus_sd_angstrom: float | None = None
-    """Standard deviation of the mean defocus, where whoever estimated it told."""
+    """Standard deviation of the mean defocus, if the estimate has one."""
     refers_to: DefocusReference = "origin"
-    """Whose defocus it is. "origin": of the origin of the tilt's pose, which is the middle of the tomogram.
-    "specimen": of the middle of the specimen where the image's centre shows it, which is what an image by
-    itself tells; `specimen_frame.with_defocus_at_origin` turns it into the other once poses are known."""
+    """Point with this defocus. "origin": the origin of the tilt's pose, which is the middle of the tomogram.
+    "specimen": the middle of the specimen at the image's centre, which is what an image shows;
+    `specimen_frame.with_defocus_at_origin` converts it once poses are known."""
 
     def __post_init__(self) -> None:
-        """Refuse what no lens can have (`limits`)."""
+        """Refuse values that no lens can have (`limits`)."""
         require("defocus", self.defocus_u_angstrom)
         require("defocus", self.defocus_v_angstrom)
         require("astigmatism angle", self.astigmatism_angle_deg)

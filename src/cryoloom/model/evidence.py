@@ -1,4 +1,4 @@
-"""What each source says of a quantity, which one was used, and why: kept with the item it belongs to."""
+"""Values of a quantity by source, the one that was used, and the reason; stored with the item."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Evidence", "Source", "evidence_from_json", "explain"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One source and what it says, in words or as a number."""
+    """One source and its value, in words or as a number."""
 
     name: str
     says: str | float
     why_not: str = ""
-    """Why it says nothing of the quantity (constant, incomplete, impossible); "" where it counts."""
+    """Why its value was not used (constant, incomplete, impossible); "" if it was considered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Evidence:
     quantity: str
     value: str | float | None
     used: str
-    """Name of the source that decided; "" where nothing did."""
+    """Name of the source that decided; "" if none did."""
     sources: tuple[Source, ...] = ()
     note: str = ""
-    """What contradicts what and why the one that is used was taken; "" where all agree."""
+    """Contradictions and the reason for the choice; "" if all agree."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a record."""
@@ -46,7 +46,7 @@ class Evidence:
 
 
 def evidence_from_json(record: Iterable[Mapping[str, object]]) -> tuple[Evidence, ...]:
-    """Evidence from `Evidence.as_json`; raises KeyError where it is no such record."""
+    """Evidence from `Evidence.as_json`; raises KeyError if it is another record."""
     found = []
     for one in record:
         sources = one["sources"]
@@ -64,7 +64,7 @@ def evidence_from_json(record: Iterable[Mapping[str, object]]) -> tuple[Evidence
 
 
 def explain(evidence: Iterable[Evidence]) -> list[str]:
-    """Lines for a terminal: each quantity, its value, who said what, and every contradiction."""
+    """Lines for a terminal: each quantity, its value, the sources, and every contradiction."""
     lines = []
     for one in evidence:
         value = "not known" if one.value is None else _text(one.value)

@@ -1,4 +1,4 @@
-"""How an image is displaced from place to place: a local alignment."""
+"""Smooth displacement of an image: a local alignment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ImageWarp:
-    """What a rigid pose predicts at p is seen at ``p + displacement(p)`` (decision 11).
+    """A point that the rigid pose projects to p appears at ``p + displacement(p)`` (decision 11).
 
     Cubic B-splines over the field, which is centred on the image's centre; beyond it the displacement is
     that of its edge.
@@ -40,7 +40,7 @@ class ImageWarp:
         return np.einsum("na,nb,abc->nc", basis_y, basis_x, self.controls, optimize=True)
 
     def undisplaced(self, seen_xy_angstrom: ArrayLike, n_rounds: int = 4) -> Array:
-        """Positions ``(n, 2)`` whose displaced ones are seen; displacements are smooth and small."""
+        """Positions ``(n, 2)`` whose displaced ones are given; displacements are smooth and small."""
         seen = np.asarray(seen_xy_angstrom, dtype=np.float64)
         position = seen
         for _ in range(n_rounds):
@@ -49,7 +49,7 @@ class ImageWarp:
 
     @classmethod
     def of_controls(cls, controls_xy_angstrom: Array, extent_xy_angstrom: tuple[float, float]) -> ImageWarp:
-        """From controls ``(y, x, 2)``, kept to a hundredth of an angstrom."""
+        """From controls ``(y, x, 2)``, rounded to a hundredth of an angstrom."""
         n_y, n_x = controls_xy_angstrom.shape[:2]
         rows = np.round(controls_xy_angstrom.reshape(-1, 2), 2) + 0.0
         return cls(extent_xy_angstrom, (n_x, n_y), tuple((float(x), float(y)) for x, y in rows))
@@ -62,9 +62,9 @@ class ImageWarp:
         extent_xy_angstrom: tuple[float, float],
         n_controls: int,
     ) -> ImageWarp:
-        """Least-squares fit of displacements ``(n, 2)`` seen at positions ``(n, 2)``, alike both ways.
+        """Least-squares fit of displacements ``(n, 2)`` at positions ``(n, 2)``, as smooth in x as in y.
 
-        Controls that no position tells of are as small as they can be.
+        Controls without positions nearby are as small as possible.
         """
         basis_y, basis_x = warp_bases(positions_xy_angstrom, extent_xy_angstrom, (n_controls, n_controls))
         design = np.einsum("na,nb->nab", basis_y, basis_x).reshape(len(basis_y), -1)

@@ -1,4 +1,4 @@
-"""What every item is that flows through a workflow: it has a name and knows its pixels."""
+"""Interface of items that flow through a workflow: a name and pixels."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cryoloom.model.tilt import TiltOverride
 __all__ = ["DecisionsBySeries", "Item", "PixelSet"]
 
 DecisionsBySeries = Mapping[str, Sequence[TiltOverride]]
-"""What users decided on tilts, by name of the series."""
+"""Decisions of users on tilts, by name of the series."""
 
 
 @dataclass(frozen=True, slots=True)
 class PixelSet:
-    """Images or volumes of an item that belong together: all of one shape and pixel size."""
+    """Images or volumes of an item with one shape and pixel size."""
 
     pixels: Mapping[str, Pixels]
-    """By what they are: images, volume, even, odd. Three axes each."""
+    """By role: images, volume, even, odd. Three axes each."""
     pixel_size_angstrom: float
     n_sections: int = 0
-    """Sections that the item refers to; there must be as many at least."""
+    """Smallest number of sections, by the item's references to them."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Where the specimen lies: a layer of ice or a lamella between two parallel planes."""
+"""Place of the specimen: a layer of ice or a lamella between two parallel planes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["Slab"]
 class Slab:
     """Thickness, place and pretilt of the specimen in the frame of the poses it was measured with.
 
-    The middle plane passes through ``(0, 0, z_offset)`` and is turned by ``Ry(tilt_y) Rx(tilt_x)``. Applied
-    is what the poses have been moved and turned by since; None where they have not.
+    The middle plane passes through ``(0, 0, z_offset)`` and is rotated by ``Ry(tilt_y) Rx(tilt_x)``.
+    ``applied`` is the movement and rotation of the poses since; None if they have not changed.
     """
 
     thickness_angstrom: Sourced = field(default_factory=Sourced)
@@ -26,7 +26,7 @@ class Slab:
     tilt_x_deg: Sourced = field(default_factory=Sourced)
     tilt_y_deg: Sourced = field(default_factory=Sourced)
     middle_error_angstrom: float | None = None
-    """Standard error of the middle's height, where it was estimated."""
+    """Standard error of the middle's height, if it was estimated."""
 
     @property
     def is_applied(self) -> bool:
@@ -41,19 +41,19 @@ class Slab:
 
     @property
     def offset_xyz_angstrom(self) -> NDArray[np.float64]:
-        """Middle of the slab above the origin of the poses as they are now, ``(3,)``."""
+        """Middle of the slab above the current origin of the poses, ``(3,)``."""
         z_offset = self.z_offset_angstrom
         return np.array([0.0, 0.0, (z_offset.measured or 0.0) - (z_offset.applied or 0.0)])
 
     @property
     def rotation(self) -> NDArray[np.float64]:
-        """From the slab lying flat to the frame of the poses as they are now, ``(3, 3)``."""
+        """Rotation from the flat slab to the current frame of the poses, ``(3, 3)``."""
         if self._is_turned:
             return np.eye(3)
         return rotation_y(self.tilt_y_deg.measured or 0.0) @ rotation_x(self.tilt_x_deg.measured or 0.0)
 
     @property
     def plane(self) -> tuple[float, float, float]:
-        """``(a, b, c)``: the middle is ``z = a + b x + c y`` in the frame of the poses as they are now."""
+        """``(a, b, c)``: the middle is ``z = a + b x + c y`` in the current frame of the poses."""
         x, y, z = self.rotation[:, 2]
         return float(self.offset_xyz_angstrom[2]), float(-x / z), float(-y / z)

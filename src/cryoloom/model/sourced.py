@@ -1,4 +1,4 @@
-"""A quantity that metadata tell, the data show and the user may set: all three are kept."""
+"""A quantity with its nominal, measured and applied value, all of which are stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Sourced"]
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """Value told by metadata or the user, value measured from the data, and value in use.
+    """Nominal value from metadata or the user, value measured from the data, and value in use.
 
     The unit is in the name of the field that holds it. ``applied`` is what later steps use; a
     measurement never replaces it unless a step says so.
@@ -23,15 +23,15 @@ class Sourced:
 
     @classmethod
     def from_told(cls, value: float | None, by: str) -> Sourced:
-        """Start from what metadata or the user say, and use it."""
+        """Start from the nominal value by metadata or the user, and apply it."""
         return cls(told=value, told_by=by if value is not None else "", applied=value)
 
     def overruled_by_user(self, value: float | None) -> Sourced:
-        """Use the user's value where there is one, and keep what metadata told beside it."""
+        """Apply the user's value if there is one, and keep the metadata's beside it."""
         if value is None:
             return self
         return replace(self, applied=value) if self.told is not None else Sourced.from_told(value, "user")
 
     def with_measured(self, value: float, by: str, *, apply: bool) -> Sourced:
-        """Add a measurement, and use it if told to."""
+        """Add a measurement, and apply it if requested."""
         return replace(self, measured=value, measured_by=by, applied=value if apply else self.applied)

@@ -1,4 +1,4 @@
-"""Tables as lazy handles: named columns of equal length, read when asked for."""
+"""Tables as lazy handles: named columns of equal length, read on access."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ArrayTable", "Table"]
 
 @runtime_checkable
 class Table(Protocol):
-    """Columns of equal length: arrays in memory, or a file of which only what is asked for is read."""
+    """Columns of equal length: arrays in memory, or a file that is read on access."""
 
     @property
     def n_rows(self) -> int:
@@ -25,7 +25,7 @@ class Table(Protocol):
         """Names, with units in them."""
 
     def read(self, *names: str) -> dict[str, NDArray[Any]]:
-        """Columns by name, all of them where none is named; KeyError for one that is not there."""
+        """Columns by name, or all of them; KeyError for an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +45,5 @@ class ArrayTable:
         return tuple(self.arrays)
 
     def read(self, *names: str) -> dict[str, NDArray[Any]]:
-        """Columns by name, all of them where none is named."""
+        """Columns by name, or all of them."""
         return {name: np.asarray(self.arrays[name]) for name in names or self.columns}

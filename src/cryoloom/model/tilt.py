@@ -1,4 +1,4 @@
-"""One exposure of a tilt series."""
+"""One tilt of a tilt series."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DecidedBy", "Exclusion", "Tilt", "TiltOverride"]
 
 @dataclass(frozen=True, slots=True)
 class DecidedBy:
-    """Who decides on a tilt: a step, or a user by login name ("" where it is not known)."""
+    """Who excludes or keeps a tilt: a step, or a user by login name ("" if it is not known)."""
 
     kind: Literal["step", "user"]
     name: str = ""
@@ -27,13 +27,13 @@ class DecidedBy:
 
     @property
     def is_user(self) -> bool:
-        """Whether a person decided: no step changes that."""
+        """Whether a person decided; no step changes that."""
         return self.kind == "user"
 
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """Why a tilt is left out, by whom, and the figure that decided. Its pixels and its index stay."""
+    """Why a tilt is excluded, by whom, and the figure that decided. Its pixels and its index stay."""
 
     reason: str
     by: DecidedBy
@@ -41,18 +41,18 @@ class Exclusion:
 
     @classmethod
     def by_step(cls, reason: str, step: str, figure: float | None = None) -> Exclusion:
-        """What a step found."""
+        """Exclusion by a step."""
         return cls(reason, DecidedBy("step", step), figure)
 
     @classmethod
     def by_user(cls, reason: str, user: str = "") -> Exclusion:
-        """What a person decided."""
+        """Exclusion by a person."""
         return cls(reason, DecidedBy("user", user))
 
 
 @dataclass(frozen=True, slots=True)
 class TiltOverride:
-    """A user leaves a tilt out, or keeps it whatever a step finds."""
+    """A user excludes a tilt, or keeps it even if a step would exclude it."""
 
     acquisition_index: int
     keep: bool
@@ -62,7 +62,7 @@ class TiltOverride:
 
 @dataclass(frozen=True, slots=True)
 class Tilt:
-    """An exposure, named for ever by its acquisition index (0 is the first exposure taken)."""
+    """A tilt, identified by its acquisition index (0 is the first tilt acquired), which never changes."""
 
     acquisition_index: int
     nominal_tilt_deg: float
@@ -74,7 +74,7 @@ class Tilt:
     section: int | None = None
     """Position in the series' stack. The stack keeps every tilt, excluded ones too."""
     frame_shifts_yx_angstrom: tuple[tuple[float, float], ...] = ()
-    """Where the specimen is in each frame or EER fraction, relative to the mean over them."""
+    """Position of the specimen in each frame or EER fraction, relative to their mean."""
     frames_per_fraction: int | None = None
     first_frame: int = field(default=0, metadata=ADDED_LATER)
     """Raw frames at the beginning of the movie that were left out of the sum."""
@@ -85,7 +85,7 @@ class Tilt:
     pose: Pose | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no exposure can have (`limits`)."""
+        """Refuse values that no tilt can have (`limits`)."""
         require("tilt angle", self.nominal_tilt_deg)
         require("dose", self.dose_start_per_angstrom2)
         require("dose", self.dose_end_per_angstrom2)
@@ -97,16 +97,16 @@ class Tilt:
 
     @property
     def is_excluded(self) -> bool:
-        """Whether somebody or some step left this tilt out."""
+        """Whether a user or a step excluded this tilt."""
         return self.exclusion is not None
 
     def overridden(self, override: TiltOverride) -> Tilt:
-        """Copy as a user decided."""
+        """Copy with the decision of a user."""
         if override.keep:
             return replace(self, exclusion=None, kept_by=override.by)
         return replace(self, exclusion=Exclusion(override.reason, override.by), kept_by=None)
 
     @property
     def dose_per_angstrom2(self) -> float:
-        """Dose of this exposure alone."""
+        """Dose of this tilt alone."""
         return self.dose_end_per_angstrom2 - self.dose_start_per_angstrom2

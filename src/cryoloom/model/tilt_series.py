@@ -34,15 +34,15 @@ class Stack:
     """The same from every second frame (0, 2, ...) only, with the same shifts."""
     odd: Pixels | None = None
     ctf_correction: str = ""
-    """How the contrast transfer was undone in these pixels; "" where it was not."""
+    """Method of the CTF correction of these pixels; "" if there was none."""
 
     def __post_init__(self) -> None:
-        """Refuse a pixel size that no image has (`limits`)."""
+        """Refuse an impossible pixel size (`limits`)."""
         require("pixel size", self.pixel_size_angstrom)
 
     @property
     def present(self) -> dict[str, Pixels]:
-        """The images, and the even and odd ones where there are any, by name."""
+        """The images, and the even and odd ones if there are any, by name."""
         named = {"images": self.images, "even": self.even, "odd": self.odd}
         return {name: pixels for name, pixels in named.items() if pixels is not None}
 
@@ -62,21 +62,21 @@ class TiltSeries:
     """Everything known of one tilt series.
 
     ``tilts`` is in order of ascending nominal tilt, ties by acquisition. Exclusion is a reason on a tilt,
-    never a renumbering: every step takes all tilts and gives all tilts back.
+    never a renumbering: every step takes all tilts and returns all tilts.
     """
 
     name: str
     microscope: Microscope
     pixel_size_angstrom: float
-    """Of the movies (EER: of the grid they are read on). Stacks carry their own."""
+    """Of the movies (for EER of the grid they are read on). Stacks have their own."""
     tilts: tuple[Tilt, ...]
     tilt_axis_deg: Sourced = field(default_factory=Sourced)
     tilt_offset_deg: Sourced = field(default_factory=Sourced)
-    """Added to nominal tilts where the specimen was not flat on the stage (pretilt)."""
+    """Added to nominal tilts if the specimen was not flat on the stage (pretilt)."""
     handedness: Sourced = field(default_factory=Sourced)
     """+1 or -1 (conventions.md, "Defocus"); applied None means inconclusive."""
     axis_is_directed: bool = field(default=True, metadata=ADDED_LATER)
-    """False where metadata do not tell which way the tilt axis points: half a turn mirrors the tomogram."""
+    """False if metadata do not give the direction of the tilt axis: the opposite one mirrors the tomogram."""
     gain: GainReference | None = None
     dark_path: Path | None = field(default=None, metadata=ADDED_LATER)
     """Dark reference: counts of a frame without a beam, oriented like the movies' files."""
@@ -85,18 +85,18 @@ class TiltSeries:
     weighted: Stack | None = None
     """The same, dose-weighted."""
     corrected: Stack | None = None
-    """The best of these, with the contrast transfer undone at every pixel's defocus."""
+    """The best of these, with the CTF corrected at every pixel's defocus."""
     slab: Slab | None = None
-    """Where the specimen lies, where it was measured."""
+    """Place of the specimen, if it was measured."""
 
     @property
     def best_stack(self) -> Stack:
-        """CTF-corrected pixels where there are any, else dose-weighted, else unweighted ones."""
+        """CTF-corrected pixels if there are any, else dose-weighted, else unweighted ones."""
         return self.corrected or self.uncorrected_stack
 
     @property
     def uncorrected_stack(self) -> Stack:
-        """Dose-weighted pixels where there are any, else unweighted ones; never CTF-corrected."""
+        """Dose-weighted pixels if there are any, else unweighted ones; never CTF-corrected."""
         found = self.weighted or self.stack
         if found is None:
             raise DataUnfitError(
@@ -115,12 +115,12 @@ class TiltSeries:
 
     @property
     def included(self) -> tuple[Tilt, ...]:
-        """Tilts nobody excluded, in order of tilt."""
+        """Tilts that are not excluded, in order of tilt."""
         return tuple(tilt for tilt in self.tilts if not tilt.is_excluded)
 
     @property
     def tilt_deg(self) -> NDArray[np.float64]:
-        """Best known tilt of every exposure: its pose's, else nominal plus the applied offset."""
+        """Best known angle of every tilt: its pose's, else nominal plus the applied offset."""
         offset = self.tilt_offset_deg.applied or 0.0
         return np.array(
             [t.pose.tilt_deg if t.pose is not None else t.nominal_tilt_deg + offset for t in self.tilts]
@@ -147,11 +147,11 @@ class TiltSeries:
         )
 
     def with_decisions(self, by_series: DecisionsBySeries) -> TiltSeries:
-        """Copy with what users decided on its own tilts."""
+        """Copy with the decisions of users on its tilts."""
         return self.with_overrides(by_series.get(self.name, ()))
 
     def with_overrides(self, overrides: Sequence[TiltOverride]) -> TiltSeries:
-        """Copy in which tilts are left out or kept as users decided; indices it does not have are ignored."""
+        """Copy with tilts excluded or kept by users; unknown indices are ignored."""
         if not overrides:
             return self
         by_index = {override.acquisition_index: override for override in overrides}

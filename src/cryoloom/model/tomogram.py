@@ -16,7 +16,7 @@ class Tomogram:
     """Volume ``(z, y, x)`` whose index ``n // 2`` is the origin of the series' poses."""
 
     series: TiltSeries
-    """The series it was made from, as it was then."""
+    """The series it was made from, as it was at that time."""
     volume: Pixels
     voxel_size_angstrom: float
     even: Pixels | None = None
@@ -25,7 +25,7 @@ class Tomogram:
 
     @property
     def name(self) -> str:
-        """A tomogram is called as its series."""
+        """A tomogram has the name of its series."""
         return self.series.name
 
     def pixel_sets(self) -> tuple[PixelSet, ...]:
@@ -35,5 +35,5 @@ class Tomogram:
         return (PixelSet(present, self.voxel_size_angstrom),)
 
     def with_decisions(self, by_series: DecisionsBySeries) -> Tomogram:
-        """Copy whose series has what users decided; the volume is what it was."""
+        """Copy with the decisions of users on its series; the volume is unchanged."""
         return replace(self, series=self.series.with_decisions(by_series))

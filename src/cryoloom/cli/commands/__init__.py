@@ -1,1 +1,1 @@
-"""One command a file; a file has a function, or a group of commands, of its own name."""
+"""One command per file; each file has a function, or a group of commands, of the same name."""

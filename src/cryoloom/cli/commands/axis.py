@@ -29,13 +29,16 @@ console = Console()
 def axis(
     project: ProjectOption,
     workers: WorkerOptions,
-    run: Annotated[str | None, typer.Option(help="Run that aligned the series; else the latest one.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Run that aligned the series. Unset: the latest one.")
+    ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Align outlying series again with the axis held at the session's.")
+        bool,
+        typer.Option("--again", help="Align outlying series again with the axis fixed at the session's."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Tilt axis of the session: its median, every series told, measured and applied, and who differs."""
+    """Tilt axis of the session: its median, the nominal, measured and applied axes, and outliers."""
     opened = Project.open(project)
     found, consensus = session_axis(opened, run)
     if json:
@@ -50,7 +53,7 @@ def axis(
         summary = align_outlying_again(opened, run, executor=workers.workplace(), listener=listener)
     if summary is None:
         if not json:
-            console.print("no series is outlying; nothing is to be done")
+            console.print("no series is outlying; nothing to do")
         return
     conclude(opened, summary, json)
 
@@ -72,7 +75,7 @@ def _tell(consensus: AxisConsensus, project: Path) -> None:
     if consensus.common_line_axis_deg is None:
         lines.append("session by common lines: known for too few series")
     else:
-        agree = "they agree" if consensus.estimators_agree else "the two DISAGREE: look at the series"
+        agree = "they agree" if consensus.estimators_agree else "the two DISAGREE: check the series"
         lines.append(
             f"session by common lines: {consensus.common_line_axis_deg:.2f} +- "
             f"{consensus.common_line_error_deg or 0.0:.2f} deg; {agree}"
@@ -81,16 +84,16 @@ def _tell(consensus: AxisConsensus, project: Path) -> None:
     if consensus.outlying:
         lines.append(
             f"outlying: {', '.join(consensus.outlying)}; "
-            f"`cryoloom axis --again --project {project}` aligns them with it held"
+            f"`cryoloom axis --again --project {project}` aligns them with the axis fixed"
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
 
 _DIRECTIONS = {
-    "as told": "as metadata tell",
-    "half a turn from told": "half a turn from what metadata tell: one of the two mirrors the specimens",
-    "open": "open, images cannot tell it from half a turn more; a known handedness of the microscope would",
+    "as told": "as in the metadata",
+    "half a turn from told": "opposite to the metadata: one of the two mirrors the specimens",
+    "open": "open, images cannot distinguish it from the opposite direction; a known handedness would",
 }
 
 
@@ -99,7 +102,7 @@ def _verdict(verdict: AxisVerdict) -> str:
         (verdict.is_half_a_turn_off, "half a turn off"),
         (verdict.is_outlying, "outlying"),
         (verdict.is_at_odds, "tracks and common line differ"),
-        (verdict.hand_agrees is False, "hand is not the one told"),
+        (verdict.hand_agrees is False, "hand differs from the metadata"),
     ]
     return ", ".join(text for is_so, text in found if is_so) or "good"
 

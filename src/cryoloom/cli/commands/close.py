@@ -24,8 +24,8 @@ def close(
     project: ProjectOption = Path(),
     every: Annotated[bool, typer.Option("--all", help="Every series that is open.")] = False,
 ) -> None:
-    """Tell the process that watches that a series is complete as it is; it is worked on at once."""
-    with ProjectReader(project):  # says what is wrong where this is no project
+    """Mark a series as complete, so that a running `watch` processes it at once."""
+    with ProjectReader(project):  # raises if this is not a project
         pass
     names = list(series or ())
     if every:

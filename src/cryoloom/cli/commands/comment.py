@@ -1,4 +1,4 @@
-"""Keep a note with a run, a series or a tilt."""
+"""Store a note with a run, a series or a tilt."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["comment"]
 def comment(
     project: ProjectOption,
     item: Annotated[str, typer.Argument(help="Number or name of a run, or name of a series.")],
-    text: Annotated[str, typer.Argument(help="The note; an empty one takes the last one away.")],
+    text: Annotated[str, typer.Argument(help="The note; an empty one removes the last one.")],
     tilt: Annotated[int | None, typer.Option(help="Acquisition index of a tilt of the series.")] = None,
 ) -> None:
-    """Keep a note with a run, a series or a tilt; it takes the place of the last one."""
+    """Store a note with a run, a series or a tilt; it replaces the last one."""
     with ProjectReader(project) as reader:
         run = None if tilt is not None or item in reader.names() else named_run(reader.runs(), item)
     say_decided(

@@ -1,4 +1,4 @@
-"""Two runs."""
+"""Compare two runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["compare"]
 def compare(
     project: ProjectOption, first: RunArgument, second: RunArgument, json: JsonOption = False
 ) -> None:
-    """Two runs side by side: parameters that differ, and the figures of every item."""
+    """Compare two runs: parameters that differ, and the figures of every item."""
     with ProjectReader(project) as reader:
         compared = compare_runs(reader, find_run(reader, first), find_run(reader, second))
     if json:

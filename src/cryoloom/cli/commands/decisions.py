@@ -1,4 +1,4 @@
-"""Everything users decided."""
+"""List the decisions of users."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ __all__ = ["decisions"]
 
 def decisions(
     project: ProjectOption,
-    series: Annotated[str | None, typer.Option(help="Only of this series.")] = None,
-    all: Annotated[bool, typer.Option("--all", help="Also what was undone or decided anew since.")] = False,
+    series: Annotated[str | None, typer.Option(help="Only those on this series.")] = None,
+    all: Annotated[
+        bool, typer.Option("--all", help="Include decisions that were undone or replaced.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Everything users decided: who, when, from where and why. `undo` takes one back by its number."""
+    """List the decisions of users: who, when, from where and why. `undo` undoes one by its number."""
     with ProjectReader(project) as reader:
         events = reader.decisions()
     shown = events if all else in_force(events)

@@ -19,7 +19,7 @@ def delete(
     project: ProjectOption,
     run: RunArgument,
     with_dependents: Annotated[
-        bool, typer.Option("--with-dependents", help="Also every run that needs it.")
+        bool, typer.Option("--with-dependents", help="Also delete every run that depends on it.")
     ] = False,
 ) -> None:
     """Delete a run with its results and files; refused while other runs need it."""

@@ -21,11 +21,11 @@ console = Console()
 
 
 def demo(
-    directory: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),
+    directory: Annotated[Path, typer.Argument(help="Folder to create.")] = Path("demo"),
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Simulate raw movies of a specimen, process them, and say where the tomogram and the report are."""
+    """Simulate raw movies of a specimen, process them, and print the paths of the tomogram and the report."""
     with listener_for(json) as listener:
         project, summary = make_demo(directory, listener=listener, device=device, say=_teller(json))
     conclude(project, summary, json)

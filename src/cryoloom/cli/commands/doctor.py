@@ -1,4 +1,4 @@
-"""What cryoloom finds on a machine."""
+"""Check this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ console = Console()
 
 
 def doctor() -> None:
-    """Devices, memory, outside programs and file system: what cryoloom finds on this machine."""
+    """Check this machine: devices, memory, outside programs and file system."""
     table = Table("what", "found", "fit", show_header=True)
     for finding in examine():
         mark = "[green]yes[/]" if finding.fit else "[yellow]no[/]"

@@ -1,4 +1,4 @@
-"""Leave tilts, or a whole series, out of everything that follows."""
+"""Exclude tilts, or a whole series."""
 
 from __future__ import annotations
 

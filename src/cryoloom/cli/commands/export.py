@@ -1,4 +1,4 @@
-"""Hand series and tomograms over to another program."""
+"""Export series and tomograms for another program."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def export(
     ],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],
     series: Annotated[
-        list[str] | None, typer.Option("--series", help="Only this series; may be given again.")
+        list[str] | None, typer.Option("--series", help="Only this series; can be repeated.")
     ] = None,
     outdated: Annotated[
         bool,
         typer.Option(
-            "--outdated", help="Also series with decisions that are not applied, as they were made."
+            "--outdated", help="Also export series with decisions that are not applied, as they are."
         ),
     ] = False,
     copy: Annotated[bool, typer.Option(help="Copy images instead of hard-linking them.")] = False,
 ) -> None:
-    """Write the current results as another program reads them; exit code 1 where something is missing."""
-    made = Project.open(project).export(  # the format is checked there
+    """Write the current results in the format of another program; exit code 1 if something is missing."""
+    made = Project.open(project).export(  # checks the format
         format,  # type: ignore[arg-type]
         to,
         series=series or (),
@@ -48,6 +48,6 @@ def export(
         say(note)
     say(f"{len(made.series)} series, {len(made.files)} files in {to}, checked")
     if made.missing:
-        say(f"{len(made.missing)} missing or not whole: {', '.join(made.missing)}")
-        say(f"make them with `cryoloom resume --project {project}`, then export again")
+        say(f"{len(made.missing)} missing or incomplete: {', '.join(made.missing)}")
+        say(f"process them with `cryoloom resume --project {project}`, then export again")
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Let a gathering step begin before its input has come to an end."""
+"""Start a gathering step before its input is complete."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def gather(
     step: Annotated[str, typer.Argument(help="Name of the step in the workflow, such as refine.")],
     project: ProjectOption,
 ) -> None:
-    """Ask the process that works on a project to gather what is there by now."""
+    """Start a gathering step of a running process with the items that exist now."""
     Project.open(project).gather(step)
-    say(f"asked; {step} begins with the items it has, and again when its input has come to an end")
+    say(f"requested; {step} starts with the items it has, and again when its input is complete")

@@ -1,4 +1,4 @@
-"""Keep tilts, or a whole series, whatever a step finds."""
+"""Keep tilts, or a whole series, that a step would exclude."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def include(
     project: ProjectOption,
     series: SeriesArgument,
     tilts: TiltsArgument = None,
-    reason: Annotated[str, typer.Option(help="Kept with the tilt.")] = "kept by hand",
+    reason: Annotated[str, typer.Option(help="Stored with the tilt.")] = "kept by hand",
 ) -> None:
-    """Keep tilts, or take a series in again, whatever a step finds; `resume` redoes what depends on them."""
+    """Keep tilts, or a whole series, even if a step would exclude them; `resume` updates the results."""
     curation = curation_of(project)
     if tilts:
         say_decided(project, curation.include(series, tilts, reason))

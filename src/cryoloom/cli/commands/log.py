@@ -1,4 +1,4 @@
-"""What was done."""
+"""Show the history of a project."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ __all__ = ["log"]
 def log(
     project: ProjectOption,
     file: Annotated[
-        Path | None, typer.Option(help="Tell how this file came about; a copy or an export too.")
+        Path | None, typer.Option(help="Show how this file was made; also for a copy or an export.")
     ] = None,
     item: Annotated[
         str | None, typer.Option(help="Show the log of the work on one item: warnings, figures, programs.")
     ] = None,
     run: Annotated[str | None, typer.Option(help="With --item: the run, by number or name.")] = None,
-    graph: Annotated[bool, typer.Option("--graph", help="Which run was made from which, as a tree.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Show the runs as a tree of inputs.")] = False,
     methods: Annotated[bool, typer.Option(help="The same as `cryoloom methods`.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """What was done: all runs, the work on one item, or the way from the raw movies to one file."""
+    """Show the history: all runs, the work on one item, or the steps from the raw movies to one file."""
     if (item is None) != (run is None):
         raise UserInputError("--item and --run go together, such as --item TS_01 --run align_frames")
     with ProjectReader(project) as reader:
@@ -63,7 +63,7 @@ def log(
 
 
 def _show_runs(reader: ProjectReader, json: bool) -> None:
-    """A line for every run, oldest first."""
+    """One line per run, oldest first."""
     for run in reader.runs():
         items = reader.items(run.id, with_values=False, with_parts=False)
         n_of = Counter(item.state for item in items)
@@ -88,7 +88,7 @@ def _show_runs(reader: ProjectReader, json: bool) -> None:
 
 
 def _show_graph(reader: ProjectReader) -> None:
-    """Runs below those that fed them; ``*`` marks those that made current results."""
+    """Runs below those that fed them; ``*`` marks those with current results."""
     runs, counts = reader.runs(), reader.count_states()
     current = {run.id for run in current_state(reader).runs}
     fed: dict[int | None, list[RunRecord]] = {}

@@ -1,4 +1,4 @@
-"""Text for a paper."""
+"""Write the methods section of a paper."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["methods"]
 def methods(
     project: ProjectOption,
     run: Annotated[
-        str | None, typer.Option(help="Only what led to this run, by number or name; else all that counts.")
+        str | None, typer.Option(help="Only the steps up to this run, by number or name. Unset: all in use.")
     ] = None,
 ) -> None:
-    """Text for the methods section of a paper, with figures, citations and versions."""
+    """Write the methods section of a paper, with figures, citations and versions."""
     with ProjectReader(project) as reader:
         say(methods_text(reader, None if run is None else find_run(reader, run)))

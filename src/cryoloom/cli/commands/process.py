@@ -33,14 +33,14 @@ def process(
     workers: WorkerOptions,
     source: SourceOptions,
     workflow: Annotated[
-        str | None, typer.Option(help="A shipped workflow or a .yaml file; by default what suits RAW.")
+        str | None, typer.Option(help="A shipped workflow or a .yaml file; by default chosen for RAW.")
     ] = None,
     settings: SetOption = None,
     series_settings: SeriesFileOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Turn raw data into tomograms and a report. Run it again to go on, or with other parameters."""
+    """Turn raw data into tomograms and a report. Run it again to continue, or with other parameters."""
     if not raw.exists():
         raise UserInputError(f"there is no folder or file {raw}")
     given = parse_settings(settings or (), series_settings)

@@ -1,4 +1,4 @@
-"""The report page."""
+"""Write the report."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ console = Console()
 
 
 def report(project: ProjectOption) -> None:
-    """Write the report again from what is recorded."""
+    """Write the report again from the stored results."""
     console.print(f"report: {write_project_report(Project.open(project))}")

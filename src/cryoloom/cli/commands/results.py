@@ -1,4 +1,4 @@
-"""Files and figures of every item."""
+"""List files and figures of every item."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["results"]
 def results(
     project: ProjectOption,
     tilts: Annotated[
-        bool, typer.Option("--tilts", help="A table of every tilt of the current result of every series.")
+        bool, typer.Option("--tilts", help="A table of the tilts in the current result of every series.")
     ] = False,
     csv: Annotated[bool, typer.Option("--csv", help="The table of tilts as CSV.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Every item's files and figures; or every tilt: order, angle, dose, motion, defocus, shift, residual."""
+    """List files and figures of every item; or every tilt: order, angle, dose, motion, defocus, residual."""
     with ProjectReader(project) as reader:
         if tilts or csv:
             from cryoloom.cli.tilts import show_tilts

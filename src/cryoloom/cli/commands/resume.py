@@ -1,4 +1,4 @@
-"""Bring every series to its current result."""
+"""Update every series to its current result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["resume"]
 def resume(
     project: ProjectOption, workers: WorkerOptions, dry_run: DryRunOption = False, json: JsonOption = False
 ) -> None:
-    """Bring every series to its current result: what is unfinished, failed or out of date is done."""
+    """Update every series to its current result: unfinished, failed and outdated work is done."""
     opened = Project.open(project)
     if dry_run:
         show_dry_run(opened.dry_run(), json, opened.folder)

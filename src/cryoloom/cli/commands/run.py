@@ -19,10 +19,10 @@ __all__ = ["command_of", "run"]
 
 
 class StepGroup(LazyGroup):
-    """One command for every step, made from its declaration."""
+    """One command per step, made from its declaration."""
 
     def summaries(self) -> Mapping[str, tuple[str, str | None]]:
-        """What the steps do, without importing them."""
+        """Summaries of the steps, without importing them."""
         return {name: (summary, None) for name, summary in step_summaries().items()}
 
     def make(self, name: str) -> Any:
@@ -30,7 +30,7 @@ class StepGroup(LazyGroup):
         return typer.main.get_command(command_of(find_step(name)))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command; of an unknown step, say which are near and whether it is planned."""
+        """Find the command; for an unknown step, suggest similar names or say that it is planned."""
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             find_step(args[0])
         return super().resolve_command(ctx, args)
@@ -52,13 +52,13 @@ def command_of(step: Step) -> typer.Typer:
         workers: WorkerOptions,
         input: Annotated[str | None, typer.Option(help="Run to take items from: its number or name.")] = None,
         like: Annotated[
-            str | None, typer.Option(help="Run whose inputs and parameters hold where none are given here.")
+            str | None, typer.Option(help="Run whose inputs and parameters apply unless given here.")
         ] = None,
         settings: Annotated[
             list[str] | None,
-            typer.Option("--set", metavar="PARAMETER=VALUE", help="Change a parameter; may be repeated."),
+            typer.Option("--set", metavar="PARAMETER=VALUE", help="Change a parameter; can be repeated."),
         ] = None,
-        item: Annotated[list[str] | None, typer.Option(help="Only this item; may be repeated.")] = None,
+        item: Annotated[list[str] | None, typer.Option(help="Only this item; can be repeated.")] = None,
         json: JsonOption = False,
         **options: str | None,
     ) -> None:

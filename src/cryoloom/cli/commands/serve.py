@@ -25,7 +25,7 @@ SocketOption = Annotated[
 
 
 AllowHostOption = Annotated[
-    list[str], typer.Option("--allow-host", help="Name by which browsers may reach the server; repeat it.")
+    list[str], typer.Option("--allow-host", help="Host name that browsers may use; can be repeated.")
 ]
 
 
@@ -35,12 +35,12 @@ CertificateOption = Annotated[Path | None, typer.Option(help="TLS certificate (P
 KeyOption = Annotated[Path | None, typer.Option("--certificate-key", help="Its private key.")]
 
 
-ProxyOption = Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front speaks TLS.")]
+ProxyOption = Annotated[bool, typer.Option("--behind-proxy", help="A proxy in front terminates TLS.")]
 
 
 TokenOption = Annotated[
     Path | None,
-    typer.Option("--token-file", help="File with a token that outlives the server (mode 0600)."),
+    typer.Option("--token-file", help="File with a token that is kept between servers (mode 0600)."),
 ]
 
 
@@ -54,20 +54,20 @@ def serve(
     host: HostOption = "127.0.0.1",
     port: PortOption = None,
     socket: SocketOption = None,
-    allow_host: AllowHostOption = [],  # noqa: B006 - Typer reads it, nothing changes it
+    allow_host: AllowHostOption = [],  # noqa: B006 - Typer reads it and nothing changes it
     certificate: CertificateOption = None,
     certificate_key: KeyOption = None,
     behind_proxy: ProxyOption = False,
     token_file: TokenOption = None,
     root: Annotated[
-        list[Path], typer.Option(help="Folder from which raw data may be chosen; repeat it.")
+        list[Path], typer.Option(help="Folder from which raw data may be chosen; can be repeated.")
     ] = [],  # noqa: B006
     browser: BrowserOption = True,
     list_addresses: Annotated[
-        bool, typer.Option("--list", help="Show the addresses of servers that are running here.")
+        bool, typer.Option("--list", help="List the addresses of servers that are running here.")
     ] = False,
 ) -> None:
-    """Open projects in the browser: see, judge, correct, pick and run."""
+    """Open projects in the browser: view, check, correct, pick and run."""
     from cryoloom.web.serve import ServeOptions, find_projects
     from cryoloom.web.serve import serve as start
 

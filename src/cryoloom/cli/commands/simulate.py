@@ -1,4 +1,4 @@
-"""Make raw movies."""
+"""Simulate raw movies."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def simulate(
     directory: Annotated[Path, typer.Argument(help="New folder for movies, gain, mdoc and truth.json.")],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="PARAMETER=VALUE", help="May be given again."),
+        typer.Option("--set", metavar="PARAMETER=VALUE", help="Change a parameter; can be repeated."),
     ] = None,
-    show_parameters: Annotated[bool, typer.Option(help="List what can be set, and stop.")] = False,
+    show_parameters: Annotated[bool, typer.Option(help="List the parameters, and stop.")] = False,
     live: Annotated[
         float | None,
         typer.Option(
-            min=0, metavar="SECONDS", help="Let them come as from a microscope, a tilt each SECONDS."
+            min=0, metavar="SECONDS", help="Deliver the movies as a microscope does, one tilt every SECONDS."
         ),
     ] = None,
 ) -> None:
-    """Make raw movies whose truth is known."""
+    """Simulate raw movies with a known truth."""
     if show_parameters:
         for name, field in SimulationParams.model_fields.items():
             console.print(f"[bold]{name}[/] = {field.default!r}: {field.description}", highlight=False)
         return
     if directory.exists() and any(directory.iterdir()):
-        raise UserInputError(f"{directory} is not empty; a simulation needs a folder of its own")
+        raise UserInputError(f"{directory} is not empty; a simulation needs an empty folder")
     changes = parse_settings([f"simulation.{text}" for text in settings or ()]).everywhere.get(
         "simulation", {}
     )
@@ -54,14 +54,14 @@ def simulate(
         else:
             with tempfile.TemporaryDirectory() as made:
                 simulate_session(params, Path(made), progress)
-                console.print(f"a tilt every {live:g} s now comes to {directory}")
+                console.print(f"one tilt every {live:g} s is written to {directory}")
                 play_session(Path(made), directory, LivePlan(live))
     console.print(f"raw movies and truth.json are in {directory}")
 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar over all tilts, with the time left."""
+    """A bar over all tilts, with the remaining time."""
     with Progress(
         TextColumn("tilts"),
         BarColumn(),

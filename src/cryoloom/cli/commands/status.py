@@ -1,4 +1,4 @@
-"""How every series stands."""
+"""Show the state of every series."""
 
 from __future__ import annotations
 
@@ -32,19 +32,17 @@ _STATES: tuple[State, ...] = ("current", "outdated", "pending", "failed", "left_
 
 def status(
     project: ProjectOption,
-    items: Annotated[
-        bool, typer.Option("--items", help="A line for every item, however many there are.")
-    ] = False,
+    items: Annotated[bool, typer.Option("--items", help="One line for every item, without a limit.")] = False,
     explain: Annotated[
         list[str] | None,
         typer.Option(
             "--explain",
-            help="What every source said of this imported series, and which was used; all: every series.",
+            help="What each source reported for this imported series, and which was used; all: every series.",
         ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """How every series stands: current, outdated, pending or failed, with the first error and what to do."""
+    """Show the state of every series: current, outdated, pending or failed, with the first error."""
     if explain:
         _explain(project, explain, json=json)
         return
@@ -63,7 +61,7 @@ def status(
         say(f"{watched.name} is open: {watched.n_whole} of {watched.n_told} movies{note}")
     if not state.series:
         if not being_acquired:
-            say(f"nothing was run yet; start with `cryoloom process RAW --project {project}`")
+            say(f"nothing was processed yet; start with `cryoloom process RAW --project {project}`")
         return
     for line in imports:
         say(line)
@@ -81,7 +79,7 @@ def status(
 
 
 def _explain(project: Path, names: list[str], *, json: bool) -> None:
-    """What import believed of series, and why."""
+    """Decisions of the import for series, and their reasons."""
     with ProjectReader(project) as reader:
         found = evidence_by_series(reader.items(with_values=False, with_records=True))
     unknown = [name for name in names if name != "all" and name not in found]
@@ -100,7 +98,7 @@ def _explain(project: Path, names: list[str], *, json: bool) -> None:
 
 
 def _n_open(state: CurrentState, node: str) -> int:
-    """Items that are not made yet at a node."""
+    """Number of items that a node has still to make."""
     return sum(
         standing.node == node and standing.state in {"pending", "outdated"}
         for one in state.series.values()
@@ -136,7 +134,7 @@ def _show_items(state: CurrentState) -> None:
 
 
 def _show_steps(state: CurrentState) -> None:
-    """Numbers by step, and the first that failed."""
+    """Numbers by step, and the first failures."""
     table = Table("step", "run", *(name.replace("_", " ") for name in _STATES))
     for node in state.nodes:
         n_of = Counter(
@@ -157,7 +155,7 @@ def _show_steps(state: CurrentState) -> None:
 
 
 def _show_what_to_do(state: CurrentState, project: Path) -> None:
-    """What is decided and not applied yet, and the command that does it."""
+    """Decisions that are not applied yet, and the command that applies them."""
     outdated = state.of_state("outdated")
     waiting = {one.name for one in outdated if "decisions" in one.deciding.why}
     pending = [event for event in state.decisions if event.kind == "tilt" and event.item in waiting]

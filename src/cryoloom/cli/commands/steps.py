@@ -24,7 +24,7 @@ def steps(
         bool, typer.Option("--programs", help="Steps that run outside programs, and these alone.")
     ] = False,
 ) -> None:
-    """The steps there are; with a name, what one does and every parameter it has."""
+    """List the steps; with a name, show its description and all of its parameters."""
     if markdown:
         page = programs_as_markdown() if programs else steps_as_markdown()
         print(page)  # noqa: T201 - no line breaks, no colours

@@ -1,4 +1,4 @@
-"""Stop the process that works."""
+"""Stop a running process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["stop"]
 
 
 def stop(project: ProjectOption) -> None:
-    """Ask the process that works on a project to stop; what is finished stays."""
-    with ProjectReader(project):  # says what is wrong where this is no project
+    """Stop the process that works on a project; finished results are kept."""
+    with ProjectReader(project):  # raises if this is not a project
         ask_to_stop(project)
-    say(f"asked to stop; go on with `cryoloom resume --project {project}`")
+    say(f"asked to stop; continue with `cryoloom resume --project {project}`")

@@ -1,4 +1,4 @@
-"""Take back a decision."""
+"""Undo a decision."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["undo"]
 def undo(
     project: ProjectOption,
     number: Annotated[
-        int | None, typer.Argument(help="Number of a decision (`cryoloom decisions`); else your last one.")
+        int | None, typer.Argument(help="Number of a decision (`cryoloom decisions`). Unset: your last one.")
     ] = None,
 ) -> None:
-    """Take back what was decided: exclusions, comments, parameters of a series. An undo can be undone."""
+    """Undo a decision: an exclusion, a comment, parameters of a series. An undo can be undone."""
     say_decided(project, curation_of(project).undo(number), undone=True)

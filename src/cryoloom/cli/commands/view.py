@@ -1,4 +1,4 @@
-"""Look at files."""
+"""View files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def view(
     socket: SocketOption = None,
     browser: BrowserOption = True,
 ) -> None:
-    """Look at files in the browser, without a project: what `3dmod FILE` is typed for."""
+    """View files in the browser, without a project, as `3dmod FILE` does."""
     from cryoloom.web.serve import ServeOptions
     from cryoloom.web.serve import serve as start
 

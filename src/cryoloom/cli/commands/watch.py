@@ -32,7 +32,7 @@ _DEFAULTS = WatchOptions()
 
 
 def watch(
-    raw: Annotated[Path, typer.Argument(help="Folder that the microscope's movies and mdocs come to.")],
+    raw: Annotated[Path, typer.Argument(help="Folder that the microscope writes movies and mdocs to.")],
     project: ProjectOption,
     workers: WorkerOptions,
     source: SourceOptions,
@@ -42,29 +42,31 @@ def watch(
     settings: SetOption = None,
     series_settings: SeriesFileOption = None,
     tilts: Annotated[
-        int | None, typer.Option(min=1, help="Tilts of a series: with all there it is closed at once.")
+        int | None, typer.Option(min=1, help="Tilts of a series: with all of them it is closed at once.")
     ] = None,
     close_minutes: Annotated[
-        float, typer.Option(min=0, help="Close a series when nothing of it changed for so long.")
+        float, typer.Option(min=0, help="Close a series when it has not changed for this time, in seconds.")
     ] = _DEFAULTS.close_minutes,
     missing_minutes: Annotated[
-        float, typer.Option(min=0, help="The same where movies that the mdoc tells of are missing.")
+        float, typer.Option(min=0, help="The same for a series with movies missing that its mdoc names.")
     ] = _DEFAULTS.missing_minutes,
     idle_minutes: Annotated[
-        float | None, typer.Option(min=0, help="End when nothing in RAW changed for so long.")
+        float | None,
+        typer.Option(min=0, help="End when nothing in RAW has changed for this time, in seconds."),
     ] = None,
     stop_file: Annotated[
-        Path | None, typer.Option(help="End when this file is there and all series are made.")
+        Path | None, typer.Option(help="End when this file exists and all series are done.")
     ] = None,
     settle_seconds: Annotated[
-        float, typer.Option(min=0, help="A file is whole when it did not change for so long.")
+        float,
+        typer.Option(min=0, help="A file is complete when it has not changed for this time, in seconds."),
     ] = _DEFAULTS.settle_seconds,
     look_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Time between looks at RAW.")
+        float, typer.Option(min=0.1, help="Interval between checks of RAW, in seconds.")
     ] = _DEFAULTS.look_seconds,
     json: JsonOption = False,
 ) -> None:
-    """Process a session while it is acquired. Ctrl-C stops; run it again to go on."""
+    """Process a session while it is acquired. Ctrl-C stops; run it again to continue."""
     if close_minutes > missing_minutes:
         missing_minutes = close_minutes
     options = WatchOptions(

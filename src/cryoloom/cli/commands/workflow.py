@@ -28,7 +28,7 @@ def workflow_list() -> None:
 
 
 def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")]) -> None:
-    """A workflow with every parameter it will use."""
+    """Show a workflow with every parameter it will use."""
     workflow = load_workflow(name)
     console.print(f"[bold]{workflow.name}[/]: {workflow.description}", highlight=False)
     for node in workflow.steps:
@@ -50,10 +50,10 @@ def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow o
 
 def workflow_export(
     project: ProjectOption,
-    to: Annotated[Path | None, typer.Option(help="File; else it is printed.")] = None,
-    last: Annotated[bool, typer.Option("--last", help="Only what was asked for last.")] = False,
+    to: Annotated[Path | None, typer.Option(help="File to write. Unset: print it.")] = None,
+    last: Annotated[bool, typer.Option("--last", help="Only the last request.")] = False,
 ) -> None:
-    """What a project did, all runs with their links, as a workflow for other data."""
+    """Export what a project did, all runs with their links, as a workflow for other data."""
     with ProjectReader(project) as reader:
         made = (
             last_workflow_of(reader, project) if last else workflow_of_runs(reader, project.absolute().name)
@@ -67,10 +67,12 @@ def workflow_export(
 
 def workflow_import(
     file: Annotated[Path, typer.Argument(help="Workflow or template that Scipion exported (JSON).")],
-    to: Annotated[Path | None, typer.Option(help="YAML file to write; else it is printed.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="For scripts: the steps and what is left.")] = False,
+    to: Annotated[Path | None, typer.Option(help="YAML file to write. Unset: print it.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="For scripts: the steps, and what was not translated.")
+    ] = False,
 ) -> None:
-    """Translate a workflow of Scipion; whatever could not be translated is listed with the reason."""
+    """Translate a workflow of Scipion; what cannot be translated is listed with the reason."""
     imported = import_scipion(file)
     text = imported.to_yaml()
     if to is not None:
@@ -119,13 +121,13 @@ class WorkflowGroup(LazyGroup):
     """The commands on workflows."""
 
     def summaries(self) -> Mapping[str, tuple[str, str | None]]:
-        """What they do."""
-        run = "Run a workflow that says itself where its raw data are (or --set it)."
+        """Their summaries."""
+        run = "Run a workflow that contains the path of its raw data (or --set it)."
         light = {name: (_first_line(function), None) for name, function in _LIGHT.items()}
         return {"run": (run, None), **light}
 
     def make(self, name: str) -> Any:
-        """The command itself."""
+        """The command."""
         app = typer_app()
         app.command(name)(expanded(workflow_command(name)))
         return typer.main.get_command(app)
