@@ -137,7 +137,7 @@ def test_parameters_of_one_series(project):
     assert worked_on == []
     project.undo()
     assert states(project)["TS_03"] == ("outdated", "smooth")
-    assert project.state().series["TS_03"].deciding.why == "other parameters are asked for"
+    assert project.state().series["TS_03"].deciding.why == "other parameters are requested"
     _, worked_on = resume(project)
     assert worked_on == [("smooth", "TS_03")]
     with pytest.raises(UserInputError, match=r"smooth of TS_01\.wdth: there is no such parameter"):

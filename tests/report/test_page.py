@@ -180,7 +180,7 @@ def test_every_tilt_has_a_row_a_large_image_a_spectrum_and_a_curve(rng, tmp_path
     assert "excluded: dark: &lt;b&gt;10 %&lt;/b&gt; (by select_tilts)" in rows[4][1]
     assert "40000" in rows[0][1]
     assert "39000" in rows[0][1]
-    assert "no rings seen; CTF predicted" in rows[3][1]
+    assert "no rings visible; CTF predicted" in rows[3][1]
     tilts = tilt_data(html)
     assert [tilt["index"] for tilt in tilts] == [0, 1, 2, 3, 4]
     for tilt in tilts:

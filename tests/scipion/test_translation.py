@@ -302,7 +302,7 @@ def test_what_follows_an_unknown_protocol_is_named(tmp_path):
 def test_what_is_no_workflow_is_refused(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_text(text)
-    with pytest.raises(UserInputError, match="is no Scipion workflow"):
+    with pytest.raises(UserInputError, match="is not a Scipion workflow"):
         read_scipion_workflow(path)
 
 

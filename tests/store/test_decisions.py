@@ -92,7 +92,7 @@ def test_only_plain_data_are_kept(decisions, value):
 
 
 def test_nothing_to_decide_is_refused(decisions):
-    with pytest.raises(UserInputError, match="nothing to decide"):
+    with pytest.raises(UserInputError, match="no decision was given"):
         decisions.decide([], ANNA)
 
 

@@ -43,7 +43,10 @@ def test_every_tilt_is_a_row_of_what_is_known():
     assert (whole.defocus_u_angstrom, whole.defocus_v_angstrom) == (31000.0, 30000.0)
     assert (whole.shift_x_angstrom, whole.shift_y_angstrom, whole.residual_angstrom) == (10.0, -20.0, 2.5)
     assert whole.remarks == ("CTF fit limited by the pixel size",)
-    assert predicted.remarks == ("no rings seen; CTF predicted", "nothing tracked; pose from the neighbours")
+    assert predicted.remarks == (
+        "no rings visible; CTF predicted",
+        "nothing tracked; pose from the neighbours",
+    )
 
 
 @pytest.mark.parametrize(

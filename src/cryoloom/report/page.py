@@ -1,7 +1,7 @@
-"""The report: HTML that holds everything it shows, to be read by somebody who did not run the processing.
+"""The report: self-contained HTML for readers who did not run the processing.
 
-A few series are one file. Of many, the file with the table of all series links to a page for each in a folder
-beside it, which is written again only where something of the series has changed.
+A few series are one file. With many, the file with the table of all series links to one page per series in a
+folder beside it, which is rewritten only if something of the series has changed.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from cryoloom.views.tilt_table import TILT_COLUMNS
 __all__ = ["PAGES_FOLDER", "state_of_report", "write_report"]
 
 PAGES_FOLDER = "report"
-"""Folder of the pages of the series, beside the report, where they do not fit into it."""
+"""Folder of the pages of the series, beside the report, if they do not fit into it."""
 MOST_BYTES_IN_ONE_FILE = 60_000_000
-"""Sections of all series together; a browser opens a larger file slowly and mail refuses it."""
+"""Size limit of one file: a browser opens a larger file slowly and mail refuses it."""
 PAGE_VERSION = 1
-"""Raised when a page shows the same results otherwise."""
+"""Increased when a page shows the same results differently."""
 _OPEN_SECTIONS = 10
-"""Beyond this many the sections of the series start closed: the table is read first."""
+"""With more series than this their sections start closed."""
 _LIGHTS: tuple[Light, ...] = ("good", "look", "poor", "failed", "unknown")
 
 
@@ -89,7 +89,7 @@ def write_report(content: ReportContent, path: Path, cache_folder: Path | None =
 
 
 def state_of_report(path: Path) -> str:
-    """What `ReportContent.state` was when the report was written; "" where there is none."""
+    """`ReportContent.state` at the time the report was written; "" if there is none."""
     with contextlib.suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as file:
         head = file.read(2000)
         mark = '<meta name="cryoloom-state" content="'
@@ -133,7 +133,7 @@ def _write_pages(
 
 
 def _state_of_page(content: ReportContent, row: SeriesSection) -> str | None:
-    """Digest of all that a page of a series shows; None where its pixels are not in files."""
+    """Digest of everything on the page of a series; None if its pixels are not in files."""
     item, pictures = row.item, picture_key(row.item)
     if pictures is None:
         return None
@@ -179,7 +179,7 @@ def _parameters(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _duration(seconds: float) -> str:
-    """Time as people say it."""
+    """Time in words."""
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -198,5 +198,5 @@ def _plotly() -> Markup:
 
 
 def _asset(name: str) -> Markup:
-    """A file of this package, put into the page as it is."""
+    """A file of this package, inserted into the page unchanged."""
     return Markup(files("cryoloom.report").joinpath(name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Pictures of one series as data URIs, made once and kept beside the project until the series changes."""
+"""Pictures of one series as data URIs, cached beside the project until the series changes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 PICTURES_VERSION = 4
-"""Raised when the same series gives other pictures: kept ones are then made anew."""
+"""Increased when the same series gives other pictures, so that cached ones are replaced."""
 _LARGE_PX, _SMALL_PX = 640, 320
 # Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
 _SLICE_THICKNESS_ANGSTROM = 80.0
@@ -81,14 +81,14 @@ class TomogramPictures:
 
 @dataclass(frozen=True, slots=True)
 class SeriesPictures:
-    """All pictures of a series; empty where there is nothing to show."""
+    """All pictures of a series; empty if there is nothing to show."""
 
     tilts: tuple[TiltPictures, ...] = ()
     loop: str = ""
-    """The aligned images as a looping picture; "" where they are not aligned."""
+    """The aligned images as a looping picture; "" if they are not aligned."""
     tomogram: TomogramPictures | None = None
     average: str = ""
-    """Central slices of an average; "" where the item is none."""
+    """Central slices of an average; "" for another item."""
 
 
 def make_pictures(item: SeriesReport) -> SeriesPictures:
@@ -104,7 +104,7 @@ def _tilt_pictures(
 ) -> tuple[tuple[TiltPictures, ...], dict[int, NDArray[np.float32]]]:
     """Pictures of every tilt in order of angle, excluded ones too; and small images by acquisition index.
 
-    Unweighted images where there are any: what the camera recorded.
+    Unweighted images if there are any: those recorded by the camera.
     """
     if series is None or (series.stack is None and series.weighted is None):
         return (), {}
@@ -175,7 +175,7 @@ _KEPT = TypeAdapter(_Kept)
 
 
 class PictureCache:
-    """Pictures kept in a folder, one file a series; made anew where what they show has changed."""
+    """Pictures cached in a folder, one file per series; made again if their content changed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -193,7 +193,7 @@ class PictureCache:
         return "" if tomogram is None else tomogram.preview
 
     def get(self, item: SeriesReport) -> SeriesPictures:
-        """The kept pictures of the series, or new ones, which are kept; what cannot be kept is only made."""
+        """The cached pictures of the series, or new ones; if they cannot be cached they are only returned."""
         key = picture_key(item)
         path = self._folder / f"{item.name}.json"
         if key is None:
@@ -204,7 +204,7 @@ class PictureCache:
                 return kept.pictures
         made = make_pictures(item)
         part = path.with_name(f".{path.name}.part")
-        with contextlib.suppress(OSError):  # without room for a cache the report is still written
+        with contextlib.suppress(OSError):  # the report is written even if the cache cannot be
             self._folder.mkdir(parents=True, exist_ok=True)
             part.write_bytes(_KEPT.dump_json(_Kept(key, made)))
             os.replace(part, path)
@@ -223,7 +223,7 @@ class PictureCache:
 
 
 def picture_key(item: SeriesReport) -> str | None:
-    """Digest of all that the pictures depend on; None where pixels are not in files."""
+    """Digest of everything the pictures depend on; None if pixels are not in files."""
     pixels: list[Pixels] = []
     facts: list[object] = [PICTURES_VERSION, item.kept("residuals")]
     if item.series is not None:

@@ -84,7 +84,7 @@ class SeriesSection:
     figures: tuple[FigureRow, ...] = ()
     tilts: tuple[ShownTilt, ...] = ()
     viewer: tuple[dict[str, Any], ...] = ()
-    """What the page shows of each tilt on a click."""
+    """What the page shows of a tilt on a click."""
     loop: str = ""
     average: str = ""
     average_caption: str = ""
@@ -103,7 +103,7 @@ class SeriesSection:
 
 
 def series_row(item: SeriesReport, session_axis: float | None, columns: Sequence[Figure]) -> SeriesSection:
-    """Only what the table of all series shows of a series: quick, without its pictures and plots."""
+    """The series' row in the table of all series only: fast, without pictures and plots."""
     findings = judge(item, session_axis)
     return SeriesSection(
         anchor="",
@@ -206,7 +206,7 @@ def _viewer(item: SeriesReport, tilts: Sequence[ShownTilt], pictures: SeriesPict
 
 
 def _facts(tilt: ShownTilt) -> list[tuple[str, str]]:
-    """What is known of a tilt, as names and texts."""
+    """Facts on a tilt, as names and texts."""
     row = tilt.row
     facts = [
         (f"{column.heading} ({column.unit})" if column.unit else column.heading, text)
@@ -261,7 +261,7 @@ def _good(figure: Figure) -> str:
 
 
 def _cells(item: SeriesReport, columns: Sequence[Figure]) -> tuple[Cell, ...]:
-    """The row of a series in the table of all series; a dash where nothing is known."""
+    """The row of a series in the table of all series; a dash for unknown values."""
     series = item.series
     cells: list[Cell] = []
     if series is None or not series.tilts:
@@ -304,7 +304,7 @@ def _axis_deg(series: TiltSeries | None) -> float | None:
 
 
 def _headline(item: SeriesReport) -> str:
-    """One line that says what was recorded."""
+    """One line on the data that were recorded."""
     series = item.series
     if item.average is not None:
         n = item.average.n_particles

@@ -48,7 +48,7 @@ _EXTRACT = Rule(
 
 def _if_positive(value: Any, around: Surroundings) -> Any:
     if float(value) < 0:
-        raise NotTranslatedError("no prior is asked for")
+        raise NotTranslatedError("no prior is requested")
     return value
 
 
@@ -150,7 +150,7 @@ PARTICLE_RULES: dict[str, Rule] = {
     "ProtTomoPickingRemoveDuplicates": Rule(
         inputs=("inputCoordinates",),
         pieces=(),
-        why={"consensusRadius": "extract_particles and clean_particles remove what lies too near"},
+        why={"consensusRadius": "extract_particles and clean_particles remove picks that are too close"},
     ),
     "ProtRelionPrepareData": Rule(inputs=("inputCoords",), pieces=()),  # poses and CTF travel with the series
     "ProtRelionEditParticlesStar": Rule(
@@ -188,7 +188,7 @@ PARTICLE_RULES: dict[str, Rule] = {
                 "pick_by_template", p(nptcl="max_particles", delta="angular_step_deg", symmetry="symmetry")
             ),
         ),
-        why={"refVol": "tell the template's file"},
+        why={"refVol": "give the template's file"},
     ),
     "ProtWarpTSTemplateMatch": Rule(
         inputs=("inputSet", "inputTomograms"), pieces=(Piece("pick_by_template", p(symmetry="symmetry")),)

@@ -1,6 +1,6 @@
-"""What a rule of translation is, and the conversions of values that rules are made of.
+"""Rules of translation, and the conversions of values they use.
 
-Lengths in pixels become angstrom where the pixel size is known from the import.
+Lengths in pixels become angstrom if the pixel size is known from the import.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class NotTranslatedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a conversion may need to know besides the value."""
+    """Context of a conversion besides the value."""
 
     values: Mapping[str, Any]
     """All parameters of the protocol."""
     pixel_size_angstrom: float | None
-    """Of the images or voxels the protocol gets; None where only the mdoc tells it."""
+    """Of the images or voxels the protocol gets; None if only the mdoc contains it."""
 
 
 Convert = Callable[[Any, Surroundings], Any]
 
 
 def same(value: Any, around: Surroundings) -> Any:
-    """The value as it is."""
+    """The value unchanged."""
     return value
 
 
@@ -62,12 +62,12 @@ def times(factor: float) -> Convert:
 def pixels(value: Any, around: Surroundings) -> float:
     """Pixels of the input as angstrom."""
     if around.pixel_size_angstrom is None:
-        raise NotTranslatedError(f"{value} pixels: the pixel size is told by the mdoc alone")
+        raise NotTranslatedError(f"{value} pixels: the pixel size is known from the mdoc only")
     return round(float(str(value).split()[0]) * around.pixel_size_angstrom, 3)
 
 
 def one_of(*choices: Any) -> Convert:
-    """The meaning of a number in a list of choices; None says that there is no counterpart."""
+    """The meaning of a number in a list of choices; None means that there is no counterpart."""
 
     def chosen(value: Any, around: Surroundings) -> Any:
         index = int(value)
@@ -79,18 +79,18 @@ def one_of(*choices: Any) -> Convert:
 
 
 def only_if(parameter: str, value: Any, convert: Convert) -> Convert:
-    """A conversion of something that counts only where another parameter has a value."""
+    """A conversion that applies only if another parameter has a value."""
 
     def converted(given: Any, around: Surroundings) -> Any:
         if around.values.get(parameter) != value:
-            raise NotTranslatedError(f"{parameter} does not ask for it")
+            raise NotTranslatedError(f"{parameter} does not request it")
         return convert(given, around)
 
     return converted
 
 
 def views_of_file(value: Any, around: Surroundings) -> dict[str, list[int]]:
-    """Views by series from a file of lines like ``TS_01 1,38-41``, read now."""
+    """View numbers by series from a file of lines such as ``TS_01 1,38-41``, which is read now."""
     try:
         return {name: list(views) for name, views in read_excluded_views(Path(str(value))).items()}
     except UserInputError as error:
@@ -98,7 +98,7 @@ def views_of_file(value: Any, around: Surroundings) -> dict[str, list[int]]:
 
 
 def first(convert: Convert) -> Convert:
-    """Of a pair like '0.33 0.33' the first: ours is one number for x and y."""
+    """The first of a pair such as '0.33 0.33': one number serves x and y here."""
     return lambda value, around: convert(float(str(value).split()[0]), around)
 
 
@@ -113,13 +113,13 @@ class Piece:
     """Parameters that the protocol implies."""
     when: Callable[[Mapping[str, Any]], bool] = lambda values: True
     outputs: str = ""
-    """Pattern of the protocol's outputs that this piece makes; the last piece makes all others."""
+    """Pattern of the protocol's outputs that this step makes; the last step makes all others."""
     renames: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
-    """A parameter of ours that is called otherwise for some values."""
+    """Name of a parameter that differs for some values."""
     keeps_voxels: bool = False
     """Whether voxels are as large as the pixels of the input."""
     binning: str = ""
-    """Scipion's parameter by which this step makes pixels larger."""
+    """Scipion's parameter that is the binning of this step."""
     upstream: Mapping[str, Mapping[str, tuple[str, Convert]]] = field(default_factory=dict)
     """What belongs to a step further up, by step."""
     for_roles: bool = False
@@ -131,21 +131,21 @@ class Rule:
     """How a protocol is translated."""
 
     pieces: tuple[Piece, ...]
-    """Without any, the protocol is part of the step that feeds it, and what it gives is that step's."""
+    """Empty if the protocol is part of the step that feeds it; its output is then that step's."""
     inputs: tuple[str, ...] = ()
-    """Names the main input has had."""
+    """Names that the main input has had."""
     roles: Mapping[str, str] = field(default_factory=dict)
     """Our role of a further input, by Scipion's parameter."""
     ctf: str = ""
-    """The input that brings the CTF, which here travels with the series."""
+    """The input with the CTF, which here is part of the series."""
     through: bool = False
     """The main input is what this protocol's own input was made from (picks: the tomograms)."""
     upstream: Mapping[str, Mapping[str, tuple[str, Convert]]] = field(default_factory=dict)
-    """What belongs to a step further up, by step, of a protocol without pieces."""
+    """Parameters that belong to an earlier step, by step, for a protocol without pieces."""
     part_of_next: bool = False
-    """Part of what the next protocol does here in one step."""
+    """Whether it is part of the next protocol's step."""
     quiet: Mapping[str, Any] = field(default_factory=dict)
-    """Values that ask for nothing, or for what is always done."""
+    """Values that need no translation, because they request nothing or what is always done."""
     why: Mapping[str, str] = field(default_factory=dict)
     """Why a parameter has no counterpart."""
 
@@ -157,7 +157,7 @@ MACHINE_PARAMETERS = frozenset(
     "streamingSleepOnWait doEvenOdd processOddEven outImod saveStack ccmatrixBatch keepHdfFile "
     "useDynamoGui dataStreaming timeout fileTimeout copyFiles".split()
 )
-"""How and where to work, and what is always kept: no matter of the workflow here."""
+"""Resources of the machine, and outputs that are always kept: not part of a workflow here."""
 
 
 def p(**takes: str | tuple[str, Convert]) -> dict[str, tuple[str, Convert]]:

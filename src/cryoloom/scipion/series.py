@@ -125,7 +125,7 @@ _MOTIONCOR = Rule(
         "sumFrameN": "the frames that are aligned are summed: set last_frame",
         "patchX": "set local_grid_xyt of align_frames for motion that differs over the field",
         "patchY": "set local_grid_xyt of align_frames for motion that differs over the field",
-        "eerGroup": "fractions are told as a dose: set eer_dose_per_fraction (0.5 e/A^2)",
+        "eerGroup": "fractions are set by dose: set eer_dose_per_fraction (0.5 e/A^2)",
         "tol": "belongs to MotionCor's algorithm",
         "group": "belongs to MotionCor's algorithm",
         "groupLocal": "belongs to MotionCor's algorithm",
@@ -141,7 +141,7 @@ def _local_grid(value: Any, around: Surroundings) -> Any:
 
 
 def _binned_pixels(value: Any, around: Surroundings) -> float:
-    """Warp's window is told in pixels of the binned images, its input has those of the movies."""
+    """Warp's window is in pixels of the binned images, its input has those of the movies."""
     return float(pixels(value, around)) * float(around.values.get("binFactor") or 1)
 
 
@@ -184,7 +184,7 @@ _WARP_MOTION = Rule(
         "handedness": None,  # always estimated
         "gainSwap": 0,
         "gainFlip": 0,
-        "eer_ngroups": None,  # a group is told as a dose
+        "eer_ngroups": None,  # a group is set by dose
     },
     why={
         "gainFlip": "the orientation of the gain is found from the movies",
@@ -294,7 +294,10 @@ _FIDUCIAL_MODEL = Rule(
         p(sizeOfPatches=("patch_angstrom", pixels), overlapPatches=("patch_overlap", first(same))),
     ),
     quiet={**_TRACKING, "sizeOfPatches": "680 680", "overlapPatches": "0.33 0.33", "fiducialDiameter": 10.0},
-    why={"numberFiducial": "all beads that hold are used", "twoSurfaces": "beads lie at their own heights"},
+    why={
+        "numberFiducial": "all beads that can be tracked are used",
+        "twoSurfaces": "beads have their own heights",
+    },
 )
 
 _FIDUCIAL_ALIGNMENT = Rule(
@@ -319,7 +322,7 @@ _FIDUCIAL_ALIGNMENT = Rule(
         "computeAlignment": None,
     },
     why={
-        "twoSurfaces": "beads lie at their own heights",
+        "twoSurfaces": "beads have their own heights",
         "groupRotationSize": "groups are of five tilts",
         "groupTiltAngleSize": "groups are of five tilts",
         "groupMagnificationSize": "groups are of five tilts",
@@ -340,11 +343,11 @@ _DOSE = Rule(
     inputs=SERIES,
     pieces=(Piece("weight_dose", p(initialDose="extra_dose_per_angstrom2")),),
     quiet={"inputDoseType": 0, "fixedImageDose": None},
-    why={"inputDoseType": "tell the dose of a tilt at the import"},
+    why={"inputDoseType": "set the dose of a tilt at the import"},
 )
 
-# Streaming: movies are imported and summed one by one, and composed to series by their mdocs later. Here the
-# import knows series from the beginning, and takes from each protocol what it tells.
+# Streaming: movies are imported and summed one by one, and grouped into series by their mdocs later. Here the
+# import knows the series from the beginning, and takes its parameters from each of these protocols.
 _IMPORT_SINGLE_MOVIES = Rule(
     pieces=(
         Piece(
@@ -385,12 +388,12 @@ _COMPOSE = Rule(
         "exclusionWords": None,
         "percentTiltsRequired": None,
         "mdoc_bug_Correction": False,
-        "time4NextTilt": None,  # `cryoloom watch` has times of its own
+        "time4NextTilt": None,  # `cryoloom watch` has its own intervals
         "time4NextMic": None,
         "time4NextTS": None,
         "time4NextTilt_current": None,
     },
-    why={"mdoc_bug_Correction": "the sign of TiltAngle is compared with names, and the user is told"},
+    why={"mdoc_bug_Correction": "the sign of TiltAngle is compared with names, and the user is warned"},
 )
 
 _TS_NORMALIZATION = Rule(
@@ -481,7 +484,7 @@ SERIES_RULES: dict[str, Rule] = {
                 p(peakCriterion="peak_sigma", diffCriterion="difference_sigma", maximumRadius="radius_px"),
             ),
         ),
-        why={"bigDiffCriterion": "large spots are judged by giant_sigma, another measure"},
+        why={"bigDiffCriterion": "large spots use giant_sigma, another measure"},
     ),
     "ProtFidderDetectAndEraseFiducials": Rule(
         inputs=SERIES,

@@ -38,7 +38,7 @@ class Protocol:
     label: str
     comment: str
     values: Mapping[str, Any]
-    """Parameters that are no links."""
+    """Parameters that are not links."""
     links: tuple[Link, ...]
 
     def source(self, parameter: str) -> Link | None:
@@ -47,20 +47,20 @@ class Protocol:
 
     @property
     def title(self) -> str:
-        """How users know it: its id and class."""
+        """Name for users: its id and class."""
         return f"{self.id} {self.class_name}"
 
 
 @dataclass(frozen=True, slots=True)
 class ScipionWorkflow:
-    """Text that heads a template, and its protocols, each after those that feed it."""
+    """Text at the head of a template, and its protocols, each after those that feed it."""
 
     description: str
     protocols: tuple[Protocol, ...]
 
 
 def read_scipion_workflow(path: Path) -> ScipionWorkflow:
-    """Read an exported workflow or a template; raises UserInputError that says what is wrong with it."""
+    """Read an exported workflow or a template; raises UserInputError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -69,10 +69,10 @@ def read_scipion_workflow(path: Path) -> ScipionWorkflow:
     try:
         entries = json.loads(_with_defaults(text[begin.start() :])) if begin else None
     except json.JSONDecodeError as error:
-        raise UserInputError(f"{path} is no Scipion workflow: {error}") from error
+        raise UserInputError(f"{path} is not a Scipion workflow: {error}") from error
     if not isinstance(entries, list) or not all(_is_protocol(entry) for entry in entries):
         raise UserInputError(
-            f"{path} is no Scipion workflow: expected a JSON list of protocols with object.className and "
+            f"{path} is not a Scipion workflow: expected a JSON list of protocols with object.className and "
             "object.id; export it in Scipion with 'Export workflow'"
         )
     ids = {str(entry["object.id"]) for entry in entries}
@@ -116,7 +116,7 @@ def _link(parameter: str, value: object, ids: set[str]) -> Link | None:
 
 
 def _in_order(protocols: list[Protocol], path: Path) -> list[Protocol]:
-    """Every protocol after those that feed it; Scipion's order is that in which boxes were made."""
+    """Every protocol after those that feed it; Scipion lists them in the order of creation."""
     ordered: list[Protocol] = []
     placed: set[str] = set()
     waiting = list(protocols)

@@ -40,8 +40,8 @@ _IMOD_RECONSTRUCT = Rule(
         "superSampleFactor": None,
     },
     why={
-        "tomoShiftX": "the origin is where the alignment puts it",
-        "tomoShiftZ": "the origin is where the alignment puts it; estimate_slab will centre the specimen",
+        "tomoShiftX": "the origin is that of the alignment",
+        "tomoShiftZ": "the origin is that of the alignment; estimate_slab will centre the specimen",
     },
 )
 
@@ -122,7 +122,7 @@ _ARETOMO = Rule(
     why={
         "alignZ": "the alignment needs no thickness",
         "alignZfile": "the alignment needs no thickness",
-        "refineTiltAngles": "tilt_offset_deg of the import tells a pretilt; estimate_slab will measure it",
+        "refineTiltAngles": "tilt_offset_deg of the import is a pretilt; estimate_slab will measure it",
         "darkTol": "another measure: dark_ratio of select_tilts",
         "roiArea": "the alignment chooses its features by itself",
         "sampleType": "local alignment has no counterpart",
@@ -155,7 +155,7 @@ _NOVACTF = Rule(
         ),
     ),
     quiet={"correctAstigmatism": True, "tomoShift": 0},
-    why={"tomoShift": "the origin is where the alignment puts it"},
+    why={"tomoShift": "the origin is that of the alignment"},
 )
 
 _ETOMO = Rule(
@@ -237,7 +237,7 @@ TOMOGRAM_RULES: dict[str, Rule] = {
         ctf="inputSetOfCtfTomoSeries",
         pieces=(Piece("correct_ctf", sets={"method": "phase_flip"}),),
         why={
-            "defocusTol": "the width of strips follows from the resolution wanted",
+            "defocusTol": "the width of strips follows from the requested resolution",
             "interpolationWidth": "every pixel is taken between two corrected images",
         },
     ),

@@ -1,4 +1,4 @@
-"""A Scipion workflow in our steps: every protocol is translated, or named with the reason why not."""
+"""A Scipion workflow as steps: every protocol is translated, or listed with the reason why not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TranslatedStep:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """What a Scipion workflow is here."""
+    """Result of a translation."""
 
     description: str
     steps: tuple[TranslatedStep, ...]
@@ -62,7 +62,7 @@ class Translation:
 
 @dataclass
 class _Made:
-    """A step on its way."""
+    """A step that is being translated."""
 
     step: str
     feeds: dict[str, int]
@@ -74,26 +74,26 @@ class _Made:
 
 @dataclass
 class _Place:
-    """What became of a protocol: steps by output, or what it adds to the step that follows."""
+    """Result for a protocol: steps by output, or what it adds to the following step."""
 
     outputs: list[tuple[str, int]] = field(default_factory=list)
     last: int | None = None
     pending: Mapping[str, Any] | None = None
-    """Parameters for the next protocol's step, of one that is part of it."""
+    """Parameters for the next protocol's step, if this one is part of it."""
     pending_ctf: int | None = None
 
 
 class _NotPlacedError(Exception):
-    """A protocol cannot be placed; the text says why."""
+    """A protocol cannot be placed; the text gives the reason."""
 
 
 def translate_scipion(workflow: ScipionWorkflow) -> Translation:
-    """Translate every protocol there is a rule for; the others, and what has no counterpart, are listed."""
+    """Translate every protocol that has a rule; the others, and unknown parameters, are listed."""
     return _Translator(workflow).translation()
 
 
 class _Translator:
-    """Goes through protocols in order and keeps what they became."""
+    """Translates protocols in order and stores the results."""
 
     def __init__(self, workflow: ScipionWorkflow) -> None:
         self._workflow = workflow
@@ -103,7 +103,7 @@ class _Translator:
         self._assigned: dict[tuple[int, int], int] = {}
         self._left: list[NotTranslated] = []
         self._opened: int | None = None
-        """The import that feeds what a template leaves open."""
+        """The import that feeds inputs that a template leaves open."""
 
     def translation(self) -> Translation:
         for protocol in self._workflow.protocols:
@@ -194,7 +194,7 @@ class _Translator:
         return len(self._made) - 1
 
     def _main_source(self, protocol: Protocol, rule: Rule) -> tuple[int | None, _Place | None]:
-        """The step that feeds a protocol, and the protocol before where that is part of this one."""
+        """The step that feeds a protocol, and the protocol before if that is part of this one."""
         link = next((found for name in rule.inputs if (found := protocol.source(name))), None)
         if link is None:
             return self._open_source(protocol, rule) if rule.inputs else None, None
@@ -209,7 +209,7 @@ class _Translator:
         return source, None
 
     def _open_source(self, protocol: Protocol, rule: Rule) -> int:
-        """The import for protocols whose input a template leaves to the user; all of them share one."""
+        """The import for protocols whose input a template leaves open; all of them share one."""
         if not set(rule.inputs) & set(SERIES):
             raise _NotPlacedError(f"it has no input ({' or '.join(rule.inputs)})")
         if self._opened is None:
@@ -223,7 +223,7 @@ class _Translator:
         return RULES[self._protocols[protocol_id].class_name].pieces[-1].step
 
     def _resolved(self, link: Link) -> int:
-        """The step that makes what a link asks for."""
+        """The step that makes the output of a link."""
         place = self._places.get(link.source)
         if place is None or place.last is None:
             raise _NotPlacedError(
@@ -235,7 +235,7 @@ class _Translator:
         return place.last
 
     def _bring_ctf(self, ctf: int, roles: dict[str, int], main: int | None, protocol: Protocol) -> None:
-        """See that the series that is worked on has the CTF asked for: it travels with it, or is assigned."""
+        """Make sure that the series has the requested CTF: it is part of it, or is assigned."""
         role = "series_from" if "series_from" in roles else "input"
         series = roles.get(role, main)
         if series is None or ctf in self._way_of(series):
@@ -247,7 +247,7 @@ class _Translator:
                     "assign_ctf",
                     {"input": series, "ctf_from": ctf},
                     {},
-                    f"Scipion {protocol.id}: series and CTF of two protocols are brought together",
+                    f"Scipion {protocol.id}: series and CTF of two protocols are combined",
                     protocol.id,
                     self._made[series].pixel_size_angstrom,
                 )
@@ -263,7 +263,7 @@ class _Translator:
         return way
 
     def _pixel(self, source: int | None, protocol: Protocol, parameters: Mapping[str, Any]) -> float | None:
-        """Pixel size of what a step gets; at the import that told by the user."""
+        """Pixel size of a step's input; at the import that set by the user."""
         if source is not None:
             return self._made[source].pixel_size_angstrom
         told = parameters.get("pixel_size_angstrom")
@@ -272,7 +272,7 @@ class _Translator:
     def _parameters(
         self, protocol: Protocol, rule: Rule, pieces: list[Piece], main: int | None
     ) -> dict[str, dict[str, Any]]:
-        """Our parameters by step; every other value of the protocol is listed unless it asks for nothing."""
+        """Our parameters by step; every other value of the protocol is listed unless it requests nothing."""
         pixel = None if main is None else self._made[main].pixel_size_angstrom
         around = Surroundings(protocol.values, pixel)
         found: dict[str, dict[str, Any]] = {piece.step: dict(piece.sets) for piece in pieces}
@@ -301,7 +301,7 @@ class _Translator:
         found: dict[str, dict[str, Any]],
         main: int | None,
     ) -> bool:
-        """Put a value where it belongs; False where no piece takes it."""
+        """Set a parameter of a piece; False if no piece has it."""
         for piece in pieces:
             if name in piece.takes:
                 ours, given = _converted(piece.takes[name], value, around)
@@ -319,7 +319,7 @@ class _Translator:
         around: Surroundings,
         main: int | None,
     ) -> bool:
-        """Put a value into a step above; False where it does not belong there."""
+        """Set a parameter of an earlier step; False if it does not belong there."""
         for step, takes in upstream.items():
             if name in takes:
                 ours, given = _converted(takes[name], value, around)
@@ -328,7 +328,7 @@ class _Translator:
         return False
 
     def _upstream(self, step: str, main: int | None) -> dict[str, Any]:
-        """Parameters of the nearest step of a kind above."""
+        """Parameters of the nearest earlier step of a kind."""
         way = () if main is None else sorted(self._way_of(main), reverse=True)
         for made in way:
             if self._made[made].step == step:

@@ -1,4 +1,4 @@
-"""A Scipion workflow as one of ours, and the list of what could not be taken over."""
+"""A Scipion workflow as one of ours, and the list of what was not translated."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["ImportedWorkflow", "import_scipion"]
 
 @dataclass(frozen=True, slots=True)
 class ImportedWorkflow:
-    """A workflow, and what of the original it does not hold."""
+    """A workflow, and what of the original it does not contain."""
 
     workflow: Workflow
     translation: Translation
     left: tuple[NotTranslated, ...]
 
     def to_yaml(self) -> str:
-        """The workflow as a file; what was not translated stands above it as comments."""
+        """The workflow as a file; what was not translated is listed above it as comments."""
         head = [
             f"# Imported from Scipion. Not translated: {len(self.left)}",
             *(f"# - {one}" for one in self.left),
@@ -38,10 +38,10 @@ class ImportedWorkflow:
 
 
 def import_scipion(path: str | Path) -> ImportedWorkflow:
-    """Read and translate a Scipion workflow or template; raises UserInputError where it becomes no step.
+    """Read and translate a Scipion workflow or template; raises UserInputError if no step results.
 
     Parameters of steps that exist are checked; one that a step does not have, or does not allow, is listed.
-    Those of steps that do not exist yet are kept as they are.
+    Those of steps that do not exist yet are kept unchanged.
     """
     path = Path(path)
     translation = translate_scipion(read_scipion_workflow(path))
@@ -80,7 +80,7 @@ def _node(step: TranslatedStep, steps_by_name: Mapping[str, str], left: list[Not
 
 
 def _needed(step: str, role: str) -> str | None:
-    """Name of the type that a step takes by a role; None where it is not known."""
+    """Type that a step takes by a role; None if it is not known."""
     planned = planned_step(step)
     if planned is not None:
         return planned.needs if role == "input" else None
@@ -90,7 +90,7 @@ def _needed(step: str, role: str) -> str | None:
 
 
 def _output_of(step: str, needed: str | None) -> str:
-    """Which further output of a step is of the type that is needed: "" for its main one."""
+    """Which further output of a step is of the needed type: "" for its main one."""
     if planned_step(step) is not None or needed is None:
         return ""
     known = find_step(step)
@@ -100,7 +100,7 @@ def _output_of(step: str, needed: str | None) -> str:
 
 
 def _allowed(step: TranslatedStep, left: list[NotTranslated]) -> dict[str, Any]:
-    """The parameters a step accepts; the others are listed with what is wrong with them."""
+    """The parameters a step accepts; the others are listed with the error."""
     model = find_step(step.step).params
     parameters = {name: value for name, value in step.parameters.items() if name in model.model_fields}
     for name in step.parameters:

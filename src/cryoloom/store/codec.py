@@ -37,7 +37,7 @@ _MODEL: dict[str, type[Any]] = {
 def encode(value: object, root: Path, *, arrays: bool = False) -> Any:
     """Turn a value into plain JSON data; paths inside ``root`` are stored relative to it.
 
-    With ``arrays`` NumPy arrays are left in it as they are: for what is sent, not for what is stored. Raises
+    With ``arrays`` NumPy arrays are left unchanged: for sending, not for storing. Raises
     TypeError for a type that is not the model's, and for pixels and tables that are not in a file.
     """
     if value is None or isinstance(value, bool | int | float | str):
@@ -72,9 +72,9 @@ def encode(value: object, root: Path, *, arrays: bool = False) -> Any:
 
 
 def decode(data: Any, root: Path, open_pixels: OpenPixels, open_table: OpenTable = ParquetTable) -> Any:
-    """Inverse of `encode`; sequences come back as tuples, pixels and tables as what is made of their paths.
+    """Inverse of `encode`; sequences are returned as tuples, pixels and tables as opened from their paths.
 
-    Fields this version does not know are dropped, fields it adds take their defaults.
+    Fields unknown to this version are dropped, new fields take their defaults.
     """
     if isinstance(data, list):
         return tuple(decode(inner, root, open_pixels, open_table) for inner in data)

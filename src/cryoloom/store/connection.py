@@ -1,4 +1,4 @@
-"""A plain connection to the project's database, for those who do not need the mapper."""
+"""A plain SQLite connection to the project's database, without SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _WAIT_SECONDS = 30.0
 
 
 def open_connection(folder: Path) -> sqlite3.Connection:
-    """Connect to the database of the project in ``folder``, in whose tables transactions are begun by hand.
+    """Connect to the database of the project in ``folder``; the caller begins transactions.
 
-    Tables of an older version are brought up to date. Raises UserInputError where there is no project or its
-    database cannot be read, and TransientError where the disk or another process refuses it.
+    Tables of an older version are migrated. Raises UserInputError if there is no project or its database
+    cannot be read, and TransientError if the disk or another process refuses it.
     """
     path = folder / FILE_NAME
     if not path.is_file():
@@ -29,7 +29,7 @@ def open_connection(folder: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous=FULL")  # what is recorded survives a power cut
+        connection.execute("PRAGMA synchronous=FULL")  # commits survive a power failure
         version = connection.execute("SELECT value FROM settings WHERE name = 'tables_version'").fetchone()
     if version != (TABLES_VERSION,):
         from cryoloom.store.sql_engine import open_current  # takes a second to import
@@ -40,14 +40,14 @@ def open_connection(folder: Path) -> sqlite3.Connection:
 
 @contextmanager
 def connected(folder: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for the time of the block; errors as of `open_connection`."""
+    """A connection for the duration of the block; errors as in `open_connection`."""
     with closing(open_connection(folder)) as connection, errors_named(folder / FILE_NAME):
         yield connection
 
 
 @contextmanager
 def errors_named(path: Path) -> Iterator[None]:
-    """Errors of SQLite as sentences for the user; ``path`` is that of the database."""
+    """Errors of SQLite as messages for the user; ``path`` is that of the database."""
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -1,6 +1,6 @@
-"""What a person decides about a project, checked against what the project has.
+"""Decisions of a person on a project, checked against its content.
 
-Decisions are in force at once; `resume` makes anew what depends on them. Nothing here waits for torch.
+Decisions apply at once; `resume` updates the results that depend on them. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Curation"]
 
 
 class Curation:
-    """Decides as one author in one project."""
+    """Decisions by one author in one project."""
 
     def __init__(self, folder: Path, author: Author) -> None:
         self._folder = folder
@@ -34,17 +34,20 @@ class Curation:
     def exclude(
         self, series: str, acquisition_indices: Iterable[int], why: str = "by hand"
     ) -> tuple[Decision, ...]:
-        """Leave tilts out of everything that follows; their pixels and indices stay."""
+        """Exclude tilts; their pixels and indices stay."""
         return self._on_tilts(series, acquisition_indices, keep=False, why=why)
 
     def include(
         self, series: str, acquisition_indices: Iterable[int], why: str = "kept by hand"
     ) -> tuple[Decision, ...]:
-        """Keep tilts, whatever a step finds."""
+        """Keep tilts, even if a step would exclude them."""
         return self._on_tilts(series, acquisition_indices, keep=True, why=why)
 
     def exclude_views(self, views: Mapping[str, Iterable[int]], why: str = "by hand") -> tuple[Decision, ...]:
-        """Leave out tilts by views, by series: 1 is the lowest tilt. All are decided together, or none."""
+        """Exclude tilts by view numbers, by series: 1 is the lowest tilt.
+
+        All are decided together, or none.
+        """
         changes = []
         for series, wanted in views.items():
             ordered = self._tilts_of(series)
@@ -55,21 +58,21 @@ class Curation:
                     )
                 changes.append(Change("tilt", series, str(ordered[view - 1]), {"keep": False}))
         if not changes:
-            raise UserInputError("no view is named, so that there is nothing to leave out")
+            raise UserInputError("no view is named, so there is nothing to exclude")
         return self.decide(changes, why)
 
     def exclude_series(self, series: str, why: str = "by hand") -> tuple[Decision, ...]:
-        """Leave a whole series out of everything that follows, and of exports."""
+        """Exclude a whole series from all further steps and from exports."""
         self._require_series(series)
         return self.decide([Change("series", series, "", {"keep": False})], why)
 
     def include_series(self, series: str, why: str = "kept by hand") -> tuple[Decision, ...]:
-        """Take a series in again."""
+        """Include a series again."""
         self._require_series(series)
         return self.decide([Change("series", series, "", {"keep": True})], why)
 
     def comment(self, item: str, text: str, *, tilt: int | None = None) -> tuple[Decision, ...]:
-        """Keep a note with a series, a tilt of it, or a run (``run:N``); an empty one takes it away."""
+        """Store a note with a series, a tilt of it, or a run (``run:N``); an empty one removes it."""
         target = ""
         if re.fullmatch(r"run:\d+", item):
             self._require_run(int(item[4:]))
@@ -81,7 +84,7 @@ class Curation:
         return self.decide([Change("comment", item, target, text or None)])
 
     def undo(self, batch: int | None = None, why: str = "") -> tuple[Decision, ...]:
-        """Take back a batch by the number of one of its decisions, or the last one of this author."""
+        """Undo a batch by the number of one of its decisions, or the last one of this author."""
         return self._decisions.undo(self._author, batch, why)
 
     def _on_tilts(self, series: str, indices: Iterable[int], *, keep: bool, why: str) -> tuple[Decision, ...]:
@@ -94,7 +97,7 @@ class Curation:
         if unknown := wanted - set(known):
             raise UserInputError(
                 f"{series} has no tilt of acquisition index {sorted(unknown)}; "
-                f"expected {min(known)} to {max(known)} (0 is the first exposure)"
+                f"expected {min(known)} to {max(known)} (0 is the first tilt acquired)"
             )
 
     def _tilts_of(self, series: str) -> tuple[int, ...]:
@@ -132,6 +135,6 @@ class Curation:
 
 
 def _listed(names: list[str]) -> str:
-    """Names in a sentence, ten at most."""
+    """Names in a sentence, at most ten."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return (", ".join(names[:10]) + more) or "none"

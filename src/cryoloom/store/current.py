@@ -1,7 +1,7 @@
-"""The current result of every item: the newest one that satisfies the parameters and decisions in force.
+"""The current result of every item: the newest one that satisfies the present parameters and decisions.
 
-Read from the database alone (decision 18). Whether a result is current follows from its parameters, the keys
-of its inputs, and the decisions that were applied, which it says itself.
+Computed from the database alone (decision 18). Whether a result is current follows from its parameters, the
+keys of its inputs, and the decisions that were applied, all of which are stored with it.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ State = Literal["current", "outdated", "pending", "failed", "left_out"]
 
 @dataclass(frozen=True)
 class Standing:
-    """How an item stands at a node."""
+    """State of an item at a node."""
 
     node: str
     state: State
     run: RunRecord | None = None
     item: ItemRecord | None = None
-    """The current item; of an outdated one, the newest there is."""
+    """The current item; for an outdated one, the newest there is."""
     why: str = ""
     """Why it is outdated, pending or left out, or its first error."""
     is_shown: bool = True
-    """Whether the item was made from what is shown of the nodes before; else it is of an earlier chain."""
+    """Whether the item was made from the items shown for the nodes before; else from an earlier chain."""
 
 
 @dataclass(frozen=True)
 class SeriesState:
-    """How an item stands at all nodes that it reaches, in the order of the workflow."""
+    """State of an item at all nodes that it reaches, in the order of the workflow."""
 
     name: str
     standings: tuple[Standing, ...]
 
     @property
     def state(self) -> State:
-        """Of the item as a whole: the first trouble on its way, else current."""
+        """State of the item as a whole: the first problem on its way, else current."""
         return self.deciding.state
 
     @property
     def deciding(self) -> Standing:
-        """The first standing that is not current, or the last one."""
+        """The first state that is not current, or the last one."""
         return next((one for one in self.standings if one.state != "current"), self.standings[-1])
 
     @property
     def result(self) -> ItemRecord | None:
-        """The furthest current result, though more may be asked for."""
+        """The furthest current result, even if more is requested."""
         current = [one.item for one in self.standings if one.state == "current" and one.item is not None]
         return current[-1] if current else None
 
     @property
     def made(self) -> tuple[tuple[RunRecord, ItemRecord], ...]:
-        """The items on the way that belong together, with their runs: each was made from those before it.
+        """The items of one consistent chain, with their runs: each was made from those before it.
 
-        They end where only items made from earlier results are left.
+        The chain ends where only items made from earlier results follow.
         """
         return tuple(
             (one.run, one.item)
@@ -81,12 +81,12 @@ class SeriesState:
 
 @dataclass(frozen=True)
 class CurrentState:
-    """How all items of a project stand."""
+    """State of all items of a project."""
 
     nodes: tuple[CurrentNode, ...]
     series: Mapping[str, SeriesState]
     decisions: tuple[Decision, ...] = field(default=())
-    """In force."""
+    """Decisions that apply."""
 
     def of_state(self, *states: State) -> tuple[SeriesState, ...]:
         """Items of these states, by name."""
@@ -94,14 +94,14 @@ class CurrentState:
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
-        """Runs that made what there is, in the order of the workflow."""
+        """Runs that made the existing results, in the order of the workflow."""
         order = {node.name: i for i, node in enumerate(self.nodes)}
         found = {run.id: run for one in self.series.values() for run, _ in one.made}
         return tuple(sorted(found.values(), key=lambda run: (order.get(run.node, -1), run.id)))
 
 
 def tilt_decisions_of(decisions: Iterable[Decision]) -> dict[str, list[list[Any]]]:
-    """Decisions on tilts by series, as an item remembers them: index, whether it is kept, reason."""
+    """Decisions on tilts by series, as stored with an item: index, whether it is kept, reason."""
     by_series: dict[str, list[list[Any]]] = {}
     for one in decisions:
         if one.kind == "tilt":
@@ -110,7 +110,7 @@ def tilt_decisions_of(decisions: Iterable[Decision]) -> dict[str, list[list[Any]
 
 
 def own_parameters_of(decisions: Iterable[Decision]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Parameters that users gave single series, by series and node."""
+    """Parameters that users set for single series, by series and node."""
     own: dict[tuple[str, str], dict[str, Any]] = {}
     for one in decisions:
         node, _, parameter = one.target.partition(".")
@@ -122,7 +122,7 @@ def own_parameters_of(decisions: Iterable[Decision]) -> dict[tuple[str, str], di
 def current_state(
     reader: Reader, *, with_values: bool = False, with_records: bool = False, with_details: bool = True
 ) -> CurrentState:
-    """How every item of a project stands; arguments as of `Reader.items`."""
+    """State of every item of a project; arguments as of `Reader.items`."""
     runs = {run.id: run for run in reader.runs()}
     nodes = current_nodes(reader.plans(), tuple(runs.values()))
     decisions = in_force(reader.decisions())
@@ -166,7 +166,7 @@ class _Finder:
         self.standings: dict[str, dict[str, Standing]] = {}
 
     def look_at(self, node: CurrentNode) -> None:
-        """Find the standings at a node whose feeding nodes were looked at."""
+        """Find the states at a node whose feeding nodes are done."""
         if not node.feeds:
             found = {name: self._of_source(node, name) for name in self._names.get(node.name, [])}
             self.standings[node.name] = {name: one for name, one in found.items() if one is not None}
@@ -226,7 +226,7 @@ class _Finder:
         candidates.sort(key=lambda item: (item.run_id == node.run_id, item.started is not None, item.started))
         reasons = [(item, self._misfit(node, item, given, is_gathering)) for item in reversed(candidates)]
         fitting = [item for item, why in reasons if not why]
-        fitting.sort(key=lambda item: item.state == "failed")  # the same work, done once and failed once
+        fitting.sort(key=lambda item: item.state == "failed")  # the same work may have succeeded and failed
         if fitting:
             item = fitting[0]
             return Standing(node.name, _STATES[item.state], self._runs[item.run_id], item, _why(item))
@@ -248,14 +248,14 @@ class _Finder:
         given: Mapping[str, _Given],
         is_gathering: bool,
     ) -> str:
-        """Why an item is not what is asked for now; "" where it is."""
+        """Why an item is not the requested one; "" if it is."""
         wanted = self._runs.get(node.run_id or 0)
         if wanted is None:
-            return "asked for anew"
+            return "requested again"
         parameters = {**wanted.parameters, **self._own.get((item.name, node.name), {})}
         if {**self._runs[item.run_id].parameters, **item.own_parameters} != parameters:
-            return "other parameters are asked for"
-        if item.made_from is None:  # of an older version: it counts unless something was decided since
+            return "other parameters are requested"
+        if item.made_from is None:  # of an older version: valid unless something was decided since
             own = [one for one in self._decisions if one.item == item.name and one.kind == "tilt"]
             if item.started is not None and any(one.when > item.started for one in own):
                 return "decisions are not applied yet"
@@ -277,14 +277,14 @@ class _Finder:
 
     @staticmethod
     def _named(item: ItemRecord) -> set[str]:
-        """Names of all items that went in."""
+        """Names of all items that are inputs."""
         inputs = (item.made_from or {})["inputs"]
         return {name for taken in inputs.values() for name in taken}
 
 
 @dataclass(frozen=True)
 class _Gift:
-    """What comes to a node: the key of its content where that is current, and key and id of what is shown."""
+    """Input of a node: the key of its content if that is current, and key and id of what is shown."""
 
     key: str
     shown_key: str
@@ -302,7 +302,7 @@ def _gift(item: ItemRecord | None, is_current: bool, is_shown: bool) -> _Gift:
 
 
 def _belongs(item: ItemRecord, given: Mapping[str, _Given]) -> bool:
-    """Whether an item was made from what is shown of the nodes before it."""
+    """Whether an item was made from the items shown for the nodes before it."""
     if item.made_from is None:  # of an older version
         shown = {one.shown_id for taken in given.values() for one in taken.values()}
         return item.input_item_id in shown
@@ -317,7 +317,7 @@ _STATES: dict[str, State] = {"done": "current", "failed": "failed", "left_out": 
 
 
 def _content_key(item: ItemRecord) -> str:
-    """Key of what an item holds: a step that only decides who goes on hands its input on."""
+    """Key of an item's content: a step that only selects items passes its input on."""
     return str((item.made_from or {}).get("content", item.key))
 
 

@@ -1,4 +1,4 @@
-"""The current workflow, folded from everything that was asked for (decision 18)."""
+"""The current workflow, derived from all requests (decision 18)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class CurrentNode:
     name: str
     step: str
     asked: Mapping[str, Any]
-    """As it was asked for: a node of a workflow, as plain data."""
+    """As requested: a node of a workflow, as plain data."""
     feeds: Mapping[str, tuple[str, str]]
-    """Node and output that every role takes from; the first is "input". Empty for a source."""
+    """Node and output that feed every role; the first is "input". Empty for a source."""
     run_id: int | None
-    """The run it has; None where it was not begun."""
+    """Its run; None if it was not begun."""
     items: tuple[str, ...] = ()
     """Works on these items only; empty means all."""
 
 
 def current_nodes(plans: Sequence[PlanRecord], runs: Sequence[RunRecord]) -> tuple[CurrentNode, ...]:
-    """The current workflow: the last one with a source, and what was run by hand on its results."""
+    """The current workflow: the last one with a source, and the steps run by hand on its results."""
     if not plans:
         return _nodes_of_runs(runs)
     nodes: dict[str, CurrentNode] = {}
@@ -61,7 +61,7 @@ def _fold(
     is_whole: bool,
     runs: Mapping[int, RunRecord],
 ) -> bool:
-    """Take one step that was asked for into the nodes; whether its run is now that of the node."""
+    """Add one requested step to the nodes; whether its run is now that of the node."""
     name, items = asked["name"], tuple(asked.get("items", ()))
     feeds: dict[str, tuple[str, str]] = {}
     written = {} if asked.get("input") is None else {INPUT: asked["input"]}
@@ -90,7 +90,7 @@ def _fold(
 
 
 def _nodes_of_runs(runs: Sequence[RunRecord]) -> tuple[CurrentNode, ...]:
-    """The nodes of a project of which nobody asked anything: the newest run of every name."""
+    """Nodes of a project without requests: the newest run of every name."""
     names = {run.id: run.node for run in runs}
     return tuple(
         CurrentNode(
@@ -111,7 +111,7 @@ def _nodes_of_runs(runs: Sequence[RunRecord]) -> tuple[CurrentNode, ...]:
 def _runs_of_older_plan(
     plan: PlanRecord, following: PlanRecord | None, runs: Sequence[RunRecord]
 ) -> Mapping[str, int]:
-    """Runs of the nodes of a plan of an older version: those worked on last, begun before the next plan."""
+    """Runs of the nodes of a plan of an older version: the last ones before the next plan."""
     names = {step["name"] for step in plan.workflow["steps"]}
     ordered = sorted(runs, key=lambda run: (run.ended is None, run.ended or run.created))
     return {

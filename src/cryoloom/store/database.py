@@ -1,4 +1,4 @@
-"""The project's database: SQLite in write-ahead mode, one process that writes, any number that read."""
+"""The project's database: SQLite in write-ahead mode, with one writing process and any number of readers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _HIGHEST_DELETED = "highest_deleted_run"
 
 
 class Database(Reader):
-    """What is recorded of a project, for the one who writes. Every method is one transaction."""
+    """Write access to a project's records. Every method is one transaction."""
 
     def __init__(self, folder: Path, engine: Engine | None = None) -> None:
         self._folder = folder
@@ -61,11 +61,11 @@ class Database(Reader):
 
     @classmethod
     def open(cls, folder: Path) -> Database:
-        """Open a project's database; raises UserInputError where there is none or a newer one."""
+        """Open a project's database; raises UserInputError if there is none or a newer one."""
         return cls(folder, open_current(folder))
 
     def copied_to_memory(self) -> Database:
-        """A copy that knows the same files; what is recorded in it is gone with it."""
+        """A copy that knows the same files; records made in it are lost with it."""
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
         with self._engine.connect() as mine, engine.connect() as its:
             mine.connection.driver_connection.backup(its.connection.driver_connection)  # type: ignore[union-attr]
@@ -88,7 +88,7 @@ class Database(Reader):
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
-        """One transaction; raises TransientError where the disk takes nothing."""
+        """One transaction; raises TransientError if the disk cannot be written."""
         try:
             with self._session() as session, session.begin():
                 yield session
@@ -101,7 +101,7 @@ class Database(Reader):
     # Plans and runs
 
     def add_plan(self, workflow: Mapping[str, Any], command: str) -> int:
-        """Keep a workflow as it was asked for; returns its id."""
+        """Store a workflow as requested; returns its id."""
         with self._writing() as session:
             row = PlanRow(created=_now(), workflow=dict(workflow), command=command)
             session.add(row)
@@ -109,18 +109,18 @@ class Database(Reader):
             return row.id
 
     def forget_plan(self, plan_id: int) -> None:
-        """A request was wrong, and nothing was recorded for it: what was asked for before counts again."""
+        """Remove a wrong request for which nothing was recorded; the previous one applies again."""
         with self._writing() as session:
             session.execute(delete(PlanRow).where(PlanRow.id == plan_id))
 
     def note_run_of_plan(self, plan_id: int, node: str, run_id: int) -> None:
-        """Keep which run a node of a plan has."""
+        """Store which run a node of a plan has."""
         with self._writing() as session:
             row = session.get_one(PlanRow, plan_id)
             row.runs = {**row.runs, node: run_id}
 
     def note_origin(self, item_id: int, made_from: Mapping[str, Any]) -> None:
-        """Keep what an item was made from, for one that an older version made."""
+        """Store what an item was made from, for an item of an older version."""
         with self._writing() as session:
             session.get_one(ItemRow, item_id).made_from = dict(made_from)
 
@@ -135,7 +135,7 @@ class Database(Reader):
         links: Mapping[str, int] | None = None,
         outputs: Mapping[str, str] | None = None,
     ) -> RunRecord:
-        """Start a run, or take up the one that had the same step, parameters and inputs."""
+        """Start a run, or continue the one with the same step, parameters and inputs."""
         with self._writing() as session:
             candidates = session.scalars(select(RunRow).where(RunRow.node == node, RunRow.step == step))
             for row in candidates:
@@ -161,13 +161,13 @@ class Database(Reader):
             return _run_record(row)
 
     def _next_run_id(self, session: Session) -> int:
-        """A number no run ever had: those of deleted runs are in users' notes, and perhaps on the disk."""
+        """A number that no run ever had: deleted ones appear in users' notes, and perhaps on the disk."""
         deleted = session.get(SettingRow, _HIGHEST_DELETED)
         highest = session.scalar(select(func.max(RunRow.id))) or 0
         return max(highest, int(deleted.value) if deleted else 0) + 1
 
     def delete_runs(self, run_ids: Iterable[int]) -> None:
-        """Forget runs with their items, files and exports; nothing that stays may refer to them."""
+        """Remove runs with their items, files and exports; nothing that stays may refer to them."""
         runs = list(run_ids)
         items = select(ItemRow.id).where(ItemRow.run_id.in_(runs))
         with self._writing() as session:
@@ -180,7 +180,7 @@ class Database(Reader):
             session.merge(SettingRow(name=_HIGHEST_DELETED, value=str(highest)))
 
     def end_run(self, run_id: int, state: str) -> None:
-        """Say how a run ended: done, failed or stopped."""
+        """Store how a run ended: done, failed or stopped."""
         with self._writing() as session:
             row = session.get_one(RunRow, run_id)
             row.state, row.ended = state, _now()
@@ -188,19 +188,19 @@ class Database(Reader):
     # Items
 
     def record_item(self, item: ItemRecord) -> int:
-        """Store an item's result or failure; it takes the place of an earlier one of that run and name.
+        """Store an item's result or failure; it replaces an earlier one of that run and name.
 
-        One that was taken over (``reused_from``) and comes without its value gets a copy of it.
+        A reused item (``reused_from``) that comes without its value gets a copy of it.
         """
         return self.record_work(item, ())[0].id or 0
 
     def record_work(
         self, item: ItemRecord, parts: Sequence[ItemRecord]
     ) -> tuple[ItemRecord, tuple[ItemRecord, ...]]:
-        """Store an item as `record_item` does, and with it what else its work gave; returns both with ids.
+        """Store an item as `record_item` does, together with the other results of its work; returns ids.
 
         Parts of an earlier result of that run and name that are not given again are left out. Raises
-        DataUnfitError where a part has the name of another item of the same output and run.
+        DataUnfitError if a part has the name of another item of the same output and run.
         """
         with self._writing() as session:
             item_id = _store(session, item)
@@ -214,22 +214,22 @@ class Database(Reader):
         return replace(item, id=item_id), stored
 
     def known_keys(self) -> dict[tuple[int, str], str]:
-        """Keys of all results that can be taken over if their files are whole, by run and name."""
+        """Keys of all results that can be reused if their files are complete, by run and name."""
         query = select(ItemRow.run_id, ItemRow.name, ItemRow.key).where(ItemRow.part_of.is_(None))
         query = query.where(ItemRow.state.in_(_RESULTS), ItemRow.reused_from.is_(None))
         with self._session() as session:
             return {(run_id, name): key for run_id, name, key in session.execute(query)}
 
     def withdraw(self, run_id: int, name: str) -> None:
-        """A result is about to be made anew: its files will be replaced, so it cannot be taken over again."""
+        """Mark a result that will be made again: its files will be replaced, so it cannot be reused."""
         made = (ItemRow.run_id == run_id, ItemRow.name == name, ItemRow.part_of.is_(None))
         with self._writing() as session:
             session.execute(update(ItemRow).where(*made).values(key=""))
 
     def find_result(self, key: str) -> ItemRecord | None:
-        """An item of this key, done with its files all there and as long as they were, or left out.
+        """An item with this key that is done, with all files present and of their stored length, or left out.
 
-        It comes without its value (`value_of`).
+        It is returned without its value (`value_of`).
         """
         query = (
             select(ItemRow)
@@ -250,7 +250,7 @@ class Database(Reader):
     # Exports
 
     def add_exports(self, exports: Iterable[ExportRecord]) -> None:
-        """Keep what was written outside; a file written again is forgotten as it was."""
+        """Store what was exported; a file that is written again replaces its record."""
         new = list(exports)
         with self._session() as session, session.begin():
             for path in {str(one.path) for one in new}:
@@ -270,7 +270,7 @@ class Database(Reader):
     # Decisions of users
 
     def decide(self, changes: Iterable[Change], author: Author, why: str = "") -> None:
-        """Record decisions through this database: in a copy (`copied_to_memory`) they stay in the copy."""
+        """Record decisions through this database; in a copy (`copied_to_memory`) they stay in the copy."""
         new = list(changes)
         if new:
             with self._reading() as connection:
@@ -278,7 +278,7 @@ class Database(Reader):
                 connection.commit()
 
     def tilt_overrides(self) -> dict[str, tuple[TiltOverride, ...]]:
-        """What users decided on tilts, by series."""
+        """Decisions of users on tilts, by series."""
         by_series: dict[str, list[TiltOverride]] = {}
         for decided in in_force(self.decisions(), kind="tilt"):
             by = DecidedBy("user", decided.who)
@@ -291,7 +291,7 @@ class Database(Reader):
 
 
 def _store(session: Session, item: ItemRecord) -> int:
-    """Write one item, in place of an earlier one of that run, output and name; returns its id."""
+    """Write one item in place of an earlier one of that run, output and name; returns its id."""
     columns = {name: getattr(item, name) for name in _COPIED}
     columns |= {
         "figures": stored_figures(item.figures, item.not_measurable),
@@ -330,7 +330,7 @@ def _store(session: Session, item: ItemRecord) -> int:
 
 
 def _refuse_doubles(session: Session, item_id: int, parts: Sequence[ItemRecord]) -> None:
-    """Raise DataUnfitError where a part would take the place of an item that is not a part of the same."""
+    """Raise DataUnfitError if a part would replace an item that is not a part of the same work."""
     for part in parts:
         there = select(ItemRow).where(
             ItemRow.run_id == part.run_id, ItemRow.output == part.output, ItemRow.name == part.name

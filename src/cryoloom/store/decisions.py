@@ -1,8 +1,8 @@
-"""Decisions of users: events that are only added, by anyone, also while a coordinator works.
+"""Decisions of users: events that are only added, by anyone, also while a coordinator runs.
 
-The last event of a kind, item and target counts. What is decided at once is one batch, and is undone at once.
-An undo is an event too, and can be undone. Nothing here imports the mapper or the model, so that a command
-which only decides starts at once.
+The last event of a kind, item and target applies. Decisions made together are one batch, and are undone
+together. An undo is an event too, and can be undone. Nothing here imports SQLAlchemy or the model, so that a
+command that only decides starts at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COLUMNS = "id, batch, kind, item, target, value, who, role, page, why, created,
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who decides, in which role, and from where: a page of the web application, or a command."""
+    """Who decides, in which role, and where: a page of the web application, or a command."""
 
     who: str
     role: str = "user"
@@ -45,12 +45,12 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to be decided.
+    """A change to be recorded.
 
     kind : ``tilt`` (item: series, target: acquisition index, value: ``{"keep": bool}``), ``series`` (item:
     series, value: ``{"keep": bool}``), ``parameter`` (item: series, target: ``node.parameter``, value: of the
-    parameter), ``comment`` (item: series or ``run:N``, value: text), or another kind that a page wants kept.
-    value : plain JSON data; None leaves the target undecided again.
+    parameter), ``comment`` (item: series or ``run:N``, value: text), or another kind used by a page.
+    value : plain JSON data; None makes the target undecided again.
     """
 
     kind: str
@@ -61,11 +61,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An event as it is recorded."""
+    """A recorded event."""
 
     id: int
     batch: int
-    """Id of the first event of those that were decided at once."""
+    """Id of the first event of its batch."""
     kind: str
     item: str
     target: str
@@ -76,12 +76,12 @@ class Decision:
     why: str
     when: datetime
     undoes: int | None = None
-    """The batch that this event takes back."""
+    """The batch that this event undoes."""
     is_undone: bool = False
 
     @property
     def subject(self) -> tuple[str, str, str]:
-        """What is decided: the last event with the same subject counts."""
+        """Subject of the decision: the last event with the same subject applies."""
         return self.kind, self.item, self.target
 
 
@@ -93,13 +93,13 @@ def this_user(page: str = "python") -> Author:
 def read_decisions(connection: sqlite3.Connection, kind: str | None = None) -> tuple[Decision, ...]:
     """All events, or those of a kind, oldest first, each with whether it is undone.
 
-    An undo has the kinds, items and targets of what it takes back.
+    An undo has the kinds, items and targets of what it undoes.
     """
     where, values = ("", ()) if kind is None else ("WHERE kind = ?", (kind,))
     rows = connection.execute(f"SELECT {_COLUMNS} FROM decisions {where} ORDER BY id", values)
     events = [_decision(row) for row in rows]
     undone: set[int] = set()
-    for event in reversed(events):  # an undo that is itself undone takes nothing back
+    for event in reversed(events):  # an undo that is itself undone has no effect
         if event.undoes is not None and event.batch not in undone:
             undone.add(event.undoes)
     return tuple(replace(event, is_undone=event.batch in undone) for event in events)
@@ -108,7 +108,7 @@ def read_decisions(connection: sqlite3.Connection, kind: str | None = None) -> t
 def in_force(
     events: Iterable[Decision], *, kind: str | None = None, item: str | None = None
 ) -> tuple[Decision, ...]:
-    """The decisions that count: the last of every subject that is neither undone nor taken back."""
+    """The decisions that apply: the last of every subject that is not undone."""
     last: dict[tuple[str, str, str], Decision] = {}
     for event in events:
         fits = kind in (None, event.kind) and item in (None, event.item)
@@ -129,7 +129,7 @@ class Decisions:
             return read_decisions(connection)
 
     def decide(self, changes: Iterable[Change], author: Author, why: str = "") -> tuple[Decision, ...]:
-        """Record what is decided as one batch; returns its events.
+        """Record changes as one batch; returns its events.
 
         Raises UserInputError for a value that is not plain JSON data.
         """
@@ -138,9 +138,9 @@ class Decisions:
             return write_decisions(connection, new, author, why)
 
     def undo(self, author: Author, batch: int | None = None, why: str = "") -> tuple[Decision, ...]:
-        """Take back a batch, by the id of one of its events; returns the events that were taken back.
+        """Undo a batch, by the id of one of its events; returns the events that were undone.
 
-        batch : else the last one of this author that is not undone. An undo is named like any other batch.
+        batch : by default the last one of this author that is not undone. An undo is a batch like any other.
         """
         with self._writing() as connection:
             events = read_decisions(connection)
@@ -153,7 +153,7 @@ class Decisions:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, which holds the writer's lock from its beginning: it cannot fail half way."""
+        """A transaction that holds the writer's lock from its beginning, so it cannot fail half-way."""
         with connected(self._folder) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -179,7 +179,7 @@ def _append(
 ) -> tuple[Decision, ...]:
     """Add rows of (kind, item, target, value as JSON, batch that is undone) as one batch."""
     if not rows:
-        raise UserInputError("nothing to decide was given; expected at least one change")
+        raise UserInputError("no decision was given; expected at least one change")
     now = datetime.now(UTC)
     batch = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM decisions").fetchone()[0]
     events = []

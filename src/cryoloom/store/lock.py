@@ -1,7 +1,7 @@
 """One coordinator per project: an advisory lock that the system releases when the process dies.
 
-The lock's file also names the coordinator, so that a worker that outlives its own can see that another one
-has taken the project over, and writes nothing any more.
+The lock's file also names the coordinator, so that a worker that outlives its own coordinator can detect that
+another one has taken over, and stops writing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _FILE = ".coordinator"
 
 @contextmanager
 def coordinator_lock(folder: Path) -> Iterator[str]:
-    """Hold the project; yields a name for this holding that no other has had.
+    """Lock the project; yields a name that is unique to this lock.
 
-    Raises UserInputError that names the process holding it already.
+    Raises UserInputError with the name of the process that holds it already.
     """
     with (folder / _FILE).open("a+") as file:
         try:
@@ -45,13 +45,13 @@ def coordinator_lock(folder: Path) -> Iterator[str]:
 
 
 def coordinator_of(folder: Path) -> str:
-    """Name of the holding that began last."""
+    """Name of the lock taken last."""
     lines = (folder / _FILE).read_text().splitlines()
     return lines[1] if len(lines) > 1 else ""
 
 
 def is_being_worked_on(folder: Path) -> bool:
-    """Whether a coordinator holds the project just now."""
+    """Whether a coordinator holds the lock now."""
     try:
         with (folder / _FILE).open() as file:
             words = file.readline().split()  # process NUMBER on HOST

@@ -1,4 +1,4 @@
-"""From the tables of an older cryoloom to those of this version: nothing that was recorded is lost."""
+"""Migration of the tables of an older cryoloom to this version; no record is lost."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _add_parts(connection: Connection) -> None:
 
 
 def _make_events_of_choices(connection: Connection) -> None:
-    """4 to 5: what users said of tilts and runs becomes events, and exclusions say who decided."""
+    """4 to 5: decisions of users on tilts and runs become events, and exclusions name who decided."""
     Base.metadata.tables["decisions"].create(connection)
     _execute(
         connection,
@@ -103,7 +103,7 @@ def _make_events_of_choices(connection: Connection) -> None:
 
 
 def _make_events_of_steps_by_hand(connection: Connection) -> None:
-    """Steps run by hand on single items, after the last workflow, gave these their own parameters."""
+    """Steps run by hand on single items after the last workflow: these items get their own parameters."""
     by_hand: list[tuple[str, Any]] = []
     for workflow, created in connection.execute(
         text("SELECT workflow, created FROM plans ORDER BY id")
@@ -126,7 +126,7 @@ def _make_events_of_steps_by_hand(connection: Connection) -> None:
 
 
 def _with_named_deciders(data: Any, steps: set[str]) -> Any:
-    """Stored value in which every exclusion says whether a step or a user decided.
+    """Stored value in which every exclusion names whether a step or a user decided.
 
     steps : those that were run in the project. A value comes from their runs alone, so any other name is a
     login.
@@ -152,7 +152,7 @@ _STEPS: dict[str, tuple[str, Callable[[Connection], None]]] = {
 
 
 def migrate(engine: Engine) -> str:
-    """Bring a database as far as is known how, in one transaction; returns its new version."""
+    """Migrate a database as far as possible, in one transaction; returns its new version."""
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "BEGIN IMMEDIATE"

@@ -1,4 +1,4 @@
-"""What everybody who opens a project's database must know."""
+"""File names and version of a project's database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a project is, in numbers: runs, states of their items, first failures."""
+"""Counts of a project: runs, states of their items, first failures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Overview:
     runs: tuple[RunRecord, ...]
     counts: Mapping[int, Mapping[str, int]]
     failures: tuple[ItemRecord, ...]
-    """The first ones of every run, by run and name."""
+    """The first failures of every run, by run and name."""
 
 
 def overview_of(reader: Reader, most_failures: int) -> Overview:
-    """The numbers of a project; ``most_failures`` of every run are named."""
+    """Counts of a project; at most ``most_failures`` of every run are named."""
     runs, counts = reader.runs(), reader.count_states()
     failed = [run.id for run in runs if "failed" in counts.get(run.id, {})] if most_failures else []
     return Overview(

@@ -1,7 +1,7 @@
 """Reading a project: runs, items, files, exports and decisions, straight from its tables.
 
-`ProjectReader` is for those who only look: neither the mapper nor torch is imported. `Database` reads through
-the same queries. Any number may read while a coordinator writes.
+`ProjectReader` is for read access: neither SQLAlchemy nor torch is imported. `Database` reads through the
+same queries. Any number of processes may read while a coordinator writes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_VALUES = 5000
 
 
 class Reader(ABC):
-    """What is recorded of a project; what the methods return are copies."""
+    """Read access to a project's records; the methods return copies."""
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
@@ -46,11 +46,11 @@ class Reader(ABC):
     # Plans and runs
 
     def plans(self) -> tuple[PlanRecord, ...]:
-        """All that was ever asked for, in that order."""
+        """All requests, in order."""
         return self._plans("ORDER BY id")
 
     def last_plan(self) -> PlanRecord | None:
-        """What was asked for last."""
+        """The last request."""
         return next(iter(self._plans("ORDER BY id DESC LIMIT 1")), None)
 
     def _plans(self, which: str) -> tuple[PlanRecord, ...]:
@@ -72,7 +72,7 @@ class Reader(ABC):
         return tuple(_run(row, comments.get(f"run:{row[0]}", "")) for row in rows)
 
     def takeovers(self) -> set[tuple[int, int]]:
-        """Pairs of runs of which the first took over results of the second."""
+        """Pairs of runs of which the first reused results of the second."""
         with self._reading() as connection:
             return set(
                 connection.execute(
@@ -95,9 +95,9 @@ class Reader(ABC):
     ) -> tuple[ItemRecord, ...]:
         """Items of one run or of all, by run, output and name.
 
-        Without values it is many times quicker; ``records`` (curves, tables) come only when asked for. Parts
-        (`ItemRecord.part_of`) are among the items unless they are not wanted. Without details neither figures
-        nor warnings nor files come.
+        Without values it is much faster; ``records`` (curves, tables) are read only on request. Parts
+        (`ItemRecord.part_of`) are included unless excluded. Without details neither figures nor warnings nor
+        files are read.
         """
         conditions = [
             *([] if run_id is None else ["run_id = ?"]),
@@ -109,7 +109,7 @@ class Reader(ABC):
             return _items(connection, where, values, with_values, with_records, with_details=with_details)
 
     def items_named(self, name: str, *, with_values: bool = True) -> tuple[ItemRecord, ...]:
-        """What all runs made of one item, by run and output."""
+        """Results of all runs for one item, by run and output."""
         with self._reading() as connection:
             return _items(connection, "WHERE name = ?", (name,), with_values, False)
 
@@ -119,17 +119,17 @@ class Reader(ABC):
             return _items(connection, "WHERE items.id = ?", (item_id,), True, True)[0]
 
     def item_without_value(self, item_id: int) -> ItemRecord:
-        """One item by id, without what it holds."""
+        """One item by id, without its value."""
         with self._reading() as connection:
             return _items(connection, "WHERE items.id = ?", (item_id,), False, False)[0]
 
     def parts_of(self, item_id: int) -> tuple[ItemRecord, ...]:
-        """What else the work of an item gave, by output and name; no values."""
+        """The other results of an item's work, by output and name; no values."""
         with self._reading() as connection:
             return _items(connection, "WHERE part_of = ? AND state = 'done'", (item_id,), False, False)
 
     def ancestors(self, item: ItemRecord) -> tuple[ItemRecord, ...]:
-        """What an item was made from, and what that was made from: nearest first, each once; no values."""
+        """Everything an item was made from, directly and indirectly: nearest first, each once; no values."""
         found: dict[int, ItemRecord] = {}
         wanted = list(item.input_ids)
         with self._reading() as connection:
@@ -145,21 +145,21 @@ class Reader(ABC):
         return tuple(found.values())
 
     def value_of(self, item_id: int) -> Mapping[str, Any] | None:
-        """Value of an item that came without it."""
+        """Value of an item that was read without it."""
         with self._reading() as connection:
             row = connection.execute("SELECT value FROM contents WHERE item_id = ?", (item_id,)).fetchone()
         value: Mapping[str, Any] | None = None if row is None else _inflated(row[0])
         return value
 
     def names(self) -> tuple[str, ...]:
-        """Names of all items there are, in alphabetical order."""
+        """Names of all items, in alphabetical order."""
         with self._reading() as connection:
             return tuple(
                 name for (name,) in connection.execute("SELECT DISTINCT name FROM items ORDER BY name")
             )
 
     def count_states(self) -> dict[int, dict[str, int]]:
-        """For every run, how many of the items it worked on are in which state."""
+        """For every run, the number of its items in each state."""
         counts: dict[int, dict[str, int]] = {}
         with self._reading() as connection:
             for run_id, state, n in connection.execute(
@@ -197,11 +197,11 @@ class Reader(ABC):
             return tuple((item_id, Path(path)) for item_id, path in rows)
 
     def exports_of(self, path: Path) -> tuple[ExportRecord, ...]:
-        """What a file was exported from."""
+        """Source of an exported file."""
         return self._exports("path = ?", (str(path),))
 
     def exports_with(self, size: int, sha256: str) -> tuple[ExportRecord, ...]:
-        """What files of this content were exported from, of the first such file."""
+        """Source of exported files with this content, of the first such file."""
         found = self._exports("bytes = ? AND sha256 = ?", (size, sha256))
         return tuple(one for one in found if one.path == found[0].path)
 
@@ -226,13 +226,13 @@ class Reader(ABC):
 
 
 class ProjectReader(Reader):
-    """The project in a folder, for those who only look. Each thread has a connection of its own."""
+    """Read access to the project in a folder. Each thread has its own connection."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
-        self._connection()  # a folder without a project is refused at once
+        self._connection()  # refuses a folder without a project at once
 
     def close(self) -> None:
         """Release the file."""
@@ -258,7 +258,7 @@ class ProjectReader(Reader):
     def _reading(self) -> Iterator[sqlite3.Connection]:
         connection = self._connection()
         with errors_named(self.folder / FILE_NAME):
-            connection.execute("BEGIN")  # one state of the project, though others write
+            connection.execute("BEGIN")  # one state of the project, even if others write
             try:
                 yield connection
             finally:
@@ -296,7 +296,7 @@ def _items(
     *,
     with_details: bool = True,
 ) -> tuple[ItemRecord, ...]:
-    """Items that a condition on ``items`` chooses."""
+    """Items selected by a condition on ``items``."""
     files: dict[int, list[FileRecord]] = {}
     chosen = f"SELECT items.id FROM items {where}"
     columns = _ITEM_COLUMNS

@@ -1,4 +1,4 @@
-"""What the database tells: frozen copies of its rows, safe to pass around."""
+"""Frozen copies of the database's rows, safe to pass around."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FANNED_OUT = "$items"
-"""The value of an item whose main output is a tuple of items: their names under this key."""
+"""Key in the value of an item whose main output is a tuple of items: their names."""
 
 __all__ = [
     "FANNED_OUT",
@@ -25,14 +25,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """A workflow as it was asked for."""
+    """A workflow as requested."""
 
     id: int
     created: datetime
     workflow: Mapping[str, Any]
     command: str
     runs: Mapping[str, int] = field(default_factory=dict)
-    """Ids of the runs that its nodes have, by node, as far as they were begun."""
+    """Ids of the runs of its nodes, by node, as far as they were begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class RunRecord:
 
     @property
     def input_run_ids(self) -> tuple[int, ...]:
-        """Every run this one took items from."""
+        """Every run this one takes items from."""
         return (*(() if self.input_run_id is None else (self.input_run_id,)), *self.links.values())
 
     @property
@@ -85,9 +85,9 @@ class ItemRecord:
     name: str
     key: str
     state: str
-    """done, failed, or left_out (a step decided that it goes no further: neither result nor failure)."""
+    """done, failed, or left_out (a step decided that it is not processed further)."""
     value: Mapping[str, Any] | None = None
-    """As `codec.encode` made it."""
+    """As encoded by `codec.encode`."""
     figures: Mapping[str, float] = field(default_factory=dict)
     not_measurable: Mapping[str, str] = field(default_factory=dict)
     """Why a figure has no value, by its name."""
@@ -118,11 +118,11 @@ class ItemRecord:
     """Parameters in which this item differs from its run."""
     made_from: Mapping[str, Any] | None = None
     """``{"inputs": {role: key}, "decisions": [...] or null}``: what its result depends on besides parameters.
-    Decisions are null where the result does not depend on them. None where an older version made the item."""
+    Decisions are null if the result does not depend on them. None for an item of an older version."""
 
     @property
     def input_ids(self) -> tuple[int, ...]:
-        """Ids of all items this one was made from; of a part, the item whose work gave it."""
+        """Ids of all items this one was made from; for a part, the item whose work gave it."""
         single = (self.input_item_id, self.part_of)
         known = [item_id for item_id in single if item_id is not None]
         return (*known, *self.gathered, *(i for i in self.other_inputs.values()))
@@ -143,7 +143,7 @@ def stored_figures(figures: Mapping[str, float], not_measurable: Mapping[str, st
 
 def read_figures(stored: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """Figures that have a value, and the reasons of those that have none, from their column."""
-    if not any(type(value) is dict for value in stored.values()):  # as nearly always
+    if not any(type(value) is dict for value in stored.values()):  # the usual case
         return dict(stored), {}
     values = {name: value for name, value in stored.items() if not isinstance(value, Mapping)}
     reasons = {

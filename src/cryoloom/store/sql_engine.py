@@ -1,4 +1,4 @@
-"""SQLAlchemy's engine on a project's database, whose tables are brought up to date when it is opened."""
+"""SQLAlchemy engine of a project's database; older tables are migrated when it is opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["open_current", "open_engine"]
 def open_current(folder: Path) -> Engine:
     """Open a project's database with the tables of this version; older ones are migrated.
 
-    Raises UserInputError where there is no project, its database cannot be read, or it is a newer one.
+    Raises UserInputError if there is no project, its database cannot be read, or it is newer.
     """
     if not (folder / FILE_NAME).is_file():
         raise UserInputError(f"{folder} is not a cryoloom project: it holds no {FILE_NAME}")
@@ -44,14 +44,14 @@ def open_current(folder: Path) -> Engine:
 
 
 def open_engine(path: Path) -> Engine:
-    """An engine whose connections write ahead and survive a power cut. Raises as the database refuses."""
+    """An engine whose connections use write-ahead logging and survive a power failure."""
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")  # what is recorded survives a power cut
+            connection.execute("PRAGMA synchronous=FULL")  # commits survive a power failure
             connection.execute("PRAGMA foreign_keys=ON")
         except sqlite3.OperationalError as error:
             raise TransientError(

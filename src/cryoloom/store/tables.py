@@ -36,12 +36,12 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Say that it is UTC."""
+        """Mark as UTC."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 
 class Packed(TypeDecorator[Any]):
-    """JSON data, deflated: values of 61 tilts take a tenth of their length."""
+    """JSON data, compressed: values of 61 tilts shrink to a tenth."""
 
     impl = LargeBinary
     cache_ok = True
@@ -67,7 +67,7 @@ class Base(DeclarativeBase):
 
 
 class SettingRow(Base):
-    """Facts of the project itself: the version of its tables, its name."""
+    """Properties of the project: the version of its tables, its name."""
 
     __tablename__ = "settings"
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -75,7 +75,7 @@ class SettingRow(Base):
 
 
 class PlanRow(Base):
-    """A workflow as it was asked for, parameters included; `resume` takes the last one."""
+    """A workflow as requested, with parameters; `resume` uses the last one."""
 
     __tablename__ = "plans"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -83,7 +83,7 @@ class PlanRow(Base):
     workflow: Mapped[dict[str, Any]]
     command: Mapped[str]
     runs: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    """Ids of the runs that its nodes have, by node, as far as they were begun."""
+    """Ids of the runs of its nodes, by node, as far as they were begun."""
 
 
 class RunRow(Base):
@@ -120,7 +120,7 @@ class ItemRow(Base):
     other_inputs: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Ids of the items of further inputs, by role."""
     gathered: Mapped[list[Any]] = mapped_column(default=list)
-    """Ids of the items a gathering step took, where there are more than these."""
+    """Ids of the items a gathering step took, if there are several."""
     output: Mapped[str] = mapped_column(default="")
     """Which output of the step this is; "" for the main one."""
     part_of: Mapped[int | None] = mapped_column(ForeignKey("items.id"), index=True)
@@ -139,7 +139,7 @@ class ItemRow(Base):
     own_parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Parameters in which this item differs from its run."""
     made_from: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    """Keys of its inputs by role, and the decisions applied to them; null where this is not known."""
+    """Keys of its inputs by role, and the decisions applied to them; null if unknown."""
     run: Mapped[RunRow] = relationship(back_populates="items")
     files: Mapped[list[FileRow]] = relationship(back_populates="item")
     content: Mapped[ContentRow | None] = relationship(lazy="raise")
@@ -151,7 +151,7 @@ class ItemRow(Base):
 
 
 class ContentRow(Base):
-    """What an item holds: its value and its curves. Apart, so that reading states and figures is quick."""
+    """Value and curves of an item, in a separate table, so that reading states and figures is fast."""
 
     __tablename__ = "contents"
     item_id: Mapped[int] = mapped_column(ForeignKey("items.id"), primary_key=True)
@@ -172,7 +172,7 @@ class FileRow(Base):
 
 
 class ExportRow(Base):
-    """A file written outside the project, so that it can be traced back to what it was made from."""
+    """A file written outside the project, so that its source can be found."""
 
     __tablename__ = "exports"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -181,7 +181,7 @@ class ExportRow(Base):
     path: Mapped[str] = mapped_column(index=True)
     bytes: Mapped[int] = mapped_column(index=True)
     sha256: Mapped[str]
-    """Of the content; empty for a large file, which is a link or copy of a file of the project."""
+    """Digest of the content; empty for a large file, which is a link or copy of a file of the project."""
     created: Mapped[datetime]
 
 
@@ -191,7 +191,7 @@ class DecisionRow(Base):
     __tablename__ = "decisions"
     id: Mapped[int] = mapped_column(primary_key=True)
     batch: Mapped[int]
-    """Id of the first of those that were decided at once."""
+    """Id of the first event of its batch."""
     kind: Mapped[str]
     item: Mapped[str] = mapped_column(index=True)
     target: Mapped[str]

@@ -1,1 +1,1 @@
-"""Figures, images and judgements that report and web application show."""
+"""Figures, images and judgements that the report and the web application show."""

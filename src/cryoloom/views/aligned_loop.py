@@ -1,4 +1,4 @@
-"""A small looping picture of the aligned images: what jumps is misaligned, which the eye sees at once."""
+"""A small looping picture of the aligned images: misaligned images jump."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cryoloom.model import Pose, TiltSeries
 __all__ = ["MOST_BYTES", "aligned_frames", "aligned_loop"]
 
 MOST_BYTES = 300_000
-"""Of the picture as it stands in the page."""
+"""Size of the picture on the page."""
 _LONGEST_PX = 256
 _MOST_FRAMES = 61
 _FRAME_MS = 110
 _PAUSE_MS = 500
 _ATTEMPTS = ((1.0, 45), (1.0, 25), (0.7, 25), (0.5, 20), (0.35, 15))
-"""Sizes and qualities: grain makes pictures large, and smaller ones average it away."""
+"""Sizes and qualities: noise makes pictures large, and smaller ones average it away."""
 
 
 def aligned_loop(series: TiltSeries, small: Mapping[int, NDArray[np.float32]]) -> str:
-    """Animated WebP inside a URI, tilts in use in order of angle; "" where fewer than three have a pose.
+    """Animated WebP as a URI, tilts in use in order of angle; "" if fewer than three have a pose.
 
     small : images ``(y, x)``, block averages of the whole field, by acquisition index.
     """
@@ -72,8 +72,8 @@ def aligned_frames(
 ) -> list[tuple[float, NDArray[np.float32]]]:
     """Tilt in degrees and aligned image ``(y, x)`` of the tilts in use; NaN beyond an image.
 
-    Axis and shift are removed, so that the tilt axis is upright through the middle; at most so many tilts as
-    the page can bear, taken evenly.
+    Axis and shift are removed, so that the tilt axis is vertical through the middle; at most as many tilts as
+    the page allows, selected evenly.
     """
     chosen = [
         (tilt.pose, small[tilt.acquisition_index])
@@ -118,7 +118,7 @@ def _aligned(
 
 
 def _picture(image: NDArray[np.float32], tilt_deg: float) -> Image.Image:
-    """Grey, top row first, with its own contrast, the tilt written in it and ticks where the axis is."""
+    """Grey levels, top row first, scaled per image, with the tilt as text and ticks at the axis."""
     known = image[np.isfinite(image)]
     low, high = np.percentile(known, [1.0, 99.0]) if known.size else (0.0, 1.0)
     scaled = np.clip((np.nan_to_num(image, nan=low) - low) / max(float(high - low), 1e-12), 0.0, 1.0)

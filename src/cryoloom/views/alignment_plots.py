@@ -37,11 +37,11 @@ __all__ = [
 ]
 
 VECTOR_SCALE = 20
-"""Residuals are drawn so many times too long: angstroms in a field of thousands."""
+"""Residuals are drawn longer by this factor: angstroms in a field of thousands."""
 
 
 def alignment_plots(item: SeriesReport) -> tuple[Plot, ...]:
-    """Shift of every image; and its residual, where no record tells more. None where no tilt has a pose."""
+    """Shift of every image; and its residual, unless a record has more. None if no tilt has a pose."""
     series = item.series
     tilts = [tilt for tilt in series.tilts if tilt.pose is not None] if series else []
     if series is None or not tilts:
@@ -87,9 +87,9 @@ def _errors(traces: list[Trace]) -> Plot:
     layout = axes_layout(TILT, "error (Å)", showlegend=len(traces) > 1)
     layout["yaxis"]["rangemode"] = "tozero"
     caption = (
-        "Residual: mean distance between where tracks were found in each image and where the geometry "
-        "puts them. Left out: the same by a geometry that never saw the track. Pose: how far images of "
-        "two geometries differ that share no track. An image that stands out is misaligned or shows "
+        "Residual: mean distance between the tracked positions in each image and those of the geometry. "
+        "Left out: the same with a geometry solved without the track. Pose: distance of the projections of "
+        "two geometries that share no track. An image that stands out is misaligned or shows "
         "something else."
     )
     return Plot("Alignment error", caption, traces, layout)
@@ -128,7 +128,7 @@ def _tracks(item: SeriesReport, data: Mapping[str, Any]) -> tuple[Plot, ...]:
     layout["shapes"] = [threshold(float(np.median(list(means.values()))))]
     by_track = Plot(
         "Residual of each track",
-        "Mean residual of every bead or other tracked feature over the images in which it counts. Dashed: "
+        "Mean residual of every bead or other tracked feature over the images in which it is used. Dashed: "
         "the median. A track far above it follows another feature in some of its images.",
         [points],
         layout,
@@ -157,7 +157,8 @@ def _tracks(item: SeriesReport, data: Mapping[str, Any]) -> tuple[Plot, ...]:
         by_track,
         Plot(
             "Tracks in the specimen",
-            "Place of every track in the specimen, seen along z, coloured by its mean residual. Residuals "
+            "Position of every track in the specimen, viewed along z, coloured by its mean residual. "
+            "Residuals "
             "that grow towards one side mean that the specimen deforms there.",
             [spots],
             plan,
@@ -189,7 +190,7 @@ def draw_local_alignment(item: SeriesReport, record: Record, data: Any) -> tuple
     if data.get("used") and rows:
         layout = axes_layout(TILT, "rms displacement (Å)")
         layout["yaxis"]["rangemode"] = "tozero"
-        caption = "Rms over the field of what the local alignment displaces in each image besides its pose."
+        caption = "Rms over the field of the displacement that the local alignment adds to each pose."
         shown.append(
             Plot(
                 "Local displacement",
@@ -209,7 +210,7 @@ def draw_local_alignment(item: SeriesReport, record: Record, data: Any) -> tuple
 
 
 def _vectors(record: Mapping[str, Any], angles: Mapping[int, float]) -> Plot:
-    """Residual vectors of one tilt at a time, chosen by a slider; red ones do not count."""
+    """Residual vectors of one tilt at a time, chosen by a slider; red ones are outliers."""
     table = {name: np.asarray(values) for name, values in record.items()}
     shown = sorted(set(table["acquisition_index"].tolist()) & set(angles), key=lambda i: angles[i])
     first = min(range(len(shown)), key=lambda k: abs(angles[shown[k]]))
@@ -258,16 +259,17 @@ def _vectors(record: Mapping[str, Any], angles: Mapping[int, float]) -> Plot:
     layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
     layout["margin"] = {**layout["margin"], "b": 110}
     caption = (
-        "Where the tracks lie in each image and by how much the geometry misses them, drawn "
-        f"{VECTOR_SCALE} times too long; red ones were taken for outliers. Arrows that all point one way, or "
-        "turn about a point, are an error of that image; arrows that differ from place to place are a "
-        "specimen that deforms."
+        "Positions of the tracks in each image and their residuals, drawn "
+        f"{VECTOR_SCALE} times longer; red ones are outliers. Arrows in one direction, or around a point, "
+        "are an "
+        "error of that image; arrows that differ over the field show a specimen that "
+        "deforms."
     )
     return Plot("Residual vectors", caption, traces, layout, height_px=520)
 
 
 def _axis_evidence(record: Mapping[str, Any]) -> Plot:
-    """Scores of the axes over half a turn, with the axes that were given and found."""
+    """Scores of the axes over half a turn, with the nominal and measured axes."""
     centre = float(record.get("by_tracks_deg") or 0.0)
     circle = sorted(
         (_near(float(axis), centre), score)
@@ -303,8 +305,8 @@ def _axis_evidence(record: Mapping[str, Any]) -> Plot:
     layout["legend"] |= {"y": 1.02, "yanchor": "bottom"}  # of several lines: it grows upwards
     layout["margin"] |= {"t": 72}
     caption = (
-        "How similar neighbouring images are when compressed across each possible axis. The true axis stands "
-        "out; the lines should meet there. Half a turn more cannot be told apart by images: it is the "
+        "Similarity of neighbouring images when compressed across each possible axis. The true axis stands "
+        "out; the lines should meet there. Images cannot distinguish opposite directions: it is the "
         "mirrored specimen."
     )
     return Plot("Tilt axis", caption, [curve, *lines], layout)
@@ -316,7 +318,7 @@ def _near(axis_deg: float, centre_deg: float) -> float:
 
 
 def _shifts(tilts: Sequence[Tilt], angles: Mapping[int, float]) -> Plot:
-    """Where the specimen's origin lies in each image."""
+    """Position of the specimen's origin in each image."""
     poses = [(angles[t.acquisition_index], t.pose, t) for t in tilts if t.pose is not None]
     labels = tilt_labels([t for _, _, t in poses])
     shifts = [
@@ -326,7 +328,7 @@ def _shifts(tilts: Sequence[Tilt], angles: Mapping[int, float]) -> Plot:
         for k, (name, colour) in enumerate((("x", BLUE), ("y", ORANGE)))
     ]
     caption = (
-        "Where the specimen's origin lies in each image, from the image's centre. Smooth trends are the "
+        "Position of the specimen's origin in each image, from the image's centre. Smooth trends are the "
         "stage; jumps are refocusing or tracking by the microscope."
     )
     return Plot("Image shifts", caption, shifts, axes_layout(TILT, "shift (Å)", showlegend=True))

@@ -1,4 +1,4 @@
-"""What a report is made from: values the engine collects, no files and no database."""
+"""Data of a report: values collected by the engine, without files and database."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class SeriesReport:
     failure: tuple[str, str] | None = None
     """Step and first error."""
     pending: str = ""
-    """What decisions or parameters ask for and is not made yet; "" where the result is current."""
+    """Decisions or parameters that are not applied yet; "" if the result is current."""
     files: Mapping[str, Path] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def measured(self, wanted: Callable[[Figure], bool]) -> Measured | None:
-        """The last reported figure of which ``wanted`` is true, measurable or not; else None."""
+        """The last reported figure that satisfies ``wanted``, measurable or not; else None."""
         found = [one for result in self.results for one in result.measured if wanted(one.figure)]
         return found[-1] if found else None
 
     def kept(self, shows: str) -> Any:
-        """Data of the last record that the drawing ``shows`` presents; None where there is none."""
+        """Data of the last record presented by the drawing ``shows``; None if there is none."""
         found = [one.data for result in self.results for one in result.kept if one.record.shows == shows]
         return found[-1] if found else None
 
@@ -83,4 +83,4 @@ class ReportContent:
     methods_text: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
     state: str = ""
-    """Stands for all that the report is made from; the same state needs no new report."""
+    """Digest of everything in the report; the same state needs no new report."""

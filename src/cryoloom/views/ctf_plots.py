@@ -33,7 +33,7 @@ __all__ = ["defocus_plots", "draw_ctf_curves", "tilt_curve"]
 
 
 def defocus_plots(item: SeriesReport) -> tuple[Plot, ...]:
-    """Defocus of every tilt and the resolution of its fit; none without CTFs."""
+    """Defocus of every tilt and the resolution of its fit; empty without CTFs."""
     series = item.series
     if series is None:
         return ()
@@ -51,7 +51,7 @@ def defocus_plots(item: SeriesReport) -> tuple[Plot, ...]:
     defocus = Plot(
         "Defocus",
         "Underfocus of each image along its two principal directions; their distance is the astigmatism. "
-        "Hollow: no rings seen, predicted from the series. Neighbouring tilts should agree within a few "
+        "Hollow: no rings visible, predicted from the series. Neighbouring tilts should agree within a few "
         "hundred Å (0.01 µm is 100 Å).",
         [u, v],
         axes_layout(TILT, "underfocus (µm)", showlegend=True),
@@ -154,8 +154,8 @@ def draw_ctf_curves(item: SeriesReport, record: Record, data: Any) -> tuple[Plot
         )
     caption = (
         "Radially averaged spectrum, background removed, and the fitted model at low, middle and high tilt. "
-        "Peaks and troughs should coincide; where they stop doing so is the fit resolution. Grey: the "
-        "background taken off, logarithm, not to scale. Dotted: nodes, where the thickness cancels the rings."
+        "Peaks and troughs should coincide; the fit resolution is where they stop. Grey: the "
+        "removed background, logarithm, not to scale. Dotted: nodes, where the thickness cancels the rings."
     )
     return (Plot("CTF fits", caption, traces, layout, height_px=280, wide=True),) if chosen else ()
 
@@ -182,7 +182,7 @@ def _panel_title(series: TiltSeries, acquisition_index: int) -> str:
 
 
 def tilt_curve(item: SeriesReport, acquisition_index: int) -> Plot | None:
-    """Spectrum and model of one tilt; None where no fit was kept."""
+    """Spectrum and model of one tilt; None if no fit was stored."""
     curves = item.kept("ctf_curves")
     if not isinstance(curves, Sequence):
         return None

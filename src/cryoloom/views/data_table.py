@@ -11,7 +11,7 @@ from cryoloom.views.numbers import number_text
 __all__ = ["DataTable", "data_table"]
 
 MOST_LISTED = 12
-"""Values of a list that are written out; of a longer one, how many there are and their range."""
+"""Longest list that is written out; a longer one is summarised by its length and range."""
 MOST_ROWS = 60
 
 

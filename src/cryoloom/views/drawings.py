@@ -59,7 +59,7 @@ class Drawing:
 
     section: Section
     draw: Callable[[SeriesReport, Record, Any], tuple[Plot | DataTable, ...]]
-    """Given the series, the record's declaration and its data; nothing where the data hold nothing."""
+    """From the series, the record's declaration and its data; empty if the data are empty."""
 
 
 def _draw_table(item: SeriesReport, record: Record, data: Any) -> tuple[DataTable, ...]:
@@ -91,8 +91,8 @@ DRAWINGS: Mapping[str, Drawing] = MappingProxyType(
 def drawn(item: SeriesReport) -> dict[Section, tuple[Plot | DataTable, ...]]:
     """Plots and tables of a series by section, in the order of the page; empty sections are left out.
 
-    Motion, defocus, poses and particles are drawn from the items themselves, whichever step made them. Of a
-    record that several steps keep the last one is shown.
+    Motion, defocus, poses and particles are drawn from the items, independently of the step. If several steps
+    have the same record, the last one is shown.
     """
     found: dict[Section, list[Plot | DataTable]] = {section: [] for section in SECTIONS}
     found["motion"] += motion_plots(item)
@@ -113,7 +113,7 @@ def drawn(item: SeriesReport) -> dict[Section, tuple[Plot | DataTable, ...]]:
 
 
 def _share_tilt_range(found: Mapping[Section, list[Plot | DataTable]], series: TiltSeries) -> None:
-    """One range of tilts in all plots, so that eyes can go from plot to plot."""
+    """One range of tilts in all plots, for comparison."""
     angles = series.tilt_deg
     if not len(angles):
         return

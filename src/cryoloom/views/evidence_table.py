@@ -1,4 +1,4 @@
-"""What each source says of a quantity of an imported series, and which of them was used."""
+"""Table of the values of imported quantities by source, and which source was used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["draw_evidence"]
 
 
 def draw_evidence(item: SeriesReport, record: Record, data: Any) -> tuple[DataTable, ...]:
-    """One row a quantity: its value, the source that decided, what the others say, and contradictions.
+    """One row per quantity: its value, the source that decided, the values of the others, contradictions.
 
     A record without evidence, of an older project, is shown as it is.
     """
@@ -31,7 +31,7 @@ def draw_evidence(item: SeriesReport, record: Record, data: Any) -> tuple[DataTa
         )
         for one in evidence
     )
-    headings = ("quantity", "value", "decided by", "what the sources say", "note")
+    headings = ("quantity", "value", "decided by", "values by source", "note")
     return (DataTable("Sources", record.meaning, headings, rows),)
 
 

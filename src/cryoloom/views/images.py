@@ -30,8 +30,8 @@ __all__ = [
 
 FloatImage = NDArray[np.float32]
 _GAP_PX = 6
-_SMOOTHING_ANGSTROM = 12.0  # below the noise that hides membranes, above nothing the eye finds in a slice
-_DETAIL_ANGSTROM = 40.0  # finer than the detail by which a section is judged
+_SMOOTHING_ANGSTROM = 12.0  # finer than membranes; coarser than most of the noise in a slice
+_DETAIL_ANGSTROM = 40.0  # finer than the detail that selects a section
 _TILES = 8
 _LAYER_PX = 400
 _MOST_LAYERS = 48
@@ -48,7 +48,7 @@ class CentralSlices:
     voxel_size_angstrom: float
     thickness_angstrom: float
     height: SpecimenHeight
-    """Where xy was taken, and why there."""
+    """Height of xy, and how it was chosen."""
     layers: tuple[FloatImage, ...] = ()
     """Slices (y, x) through the whole volume from the lowest z on, smaller than xy, all of one size."""
     layer_heights_angstrom: tuple[float, ...] = ()
@@ -83,9 +83,9 @@ def central_slices(
     thickness_angstrom: float,
     height: SpecimenHeight | None = None,
 ) -> CentralSlices:
-    """Averages of ``(z, y, x)``, ``thickness_angstrom`` thick, smoothed for the eye; reads slice by slice.
+    """Averages of ``(z, y, x)``, ``thickness_angstrom`` thick, smoothed for display; reads slice by slice.
 
-    xz and yz pass through the centre; xy lies at the given height, or where the voxels show a specimen.
+    xz and yz pass through the centre; xy is at the given height, or at the specimen found in the voxels.
     """
     n_z, n_y, n_x = volume.shape
     half = max(0, round((thickness_angstrom / voxel_size_angstrom - 1) / 2))
@@ -126,9 +126,9 @@ def central_slices(
 
 
 def _detail(plane: FloatImage, voxel_size_angstrom: float) -> float:
-    """How much a section varies in detail of 120 to 600 angstrom: median over tiles of it.
+    """Variation of a section in detail of 120 to 600 angstrom: median over tiles.
 
-    Between tiles, so that gold beads and their rays, which lie in few of them, count little.
+    By tiles, so that gold beads and their streaks, which lie in few of them, have little weight.
     """
     block = max(1, round(_DETAIL_ANGSTROM / voxel_size_angstrom))
     small = np.nan_to_num(_averaged_by(_inner(plane), block))
@@ -154,7 +154,7 @@ def slice_images(
 ) -> tuple[Image.Image, Image.Image, Image.Image]:
     """Pictures of xy (with a scale bar), xz and yz at one scale, each with the contrast of its middle."""
     block = -(-max(slices.xy.shape) // longest_px)
-    # A small volume is enlarged, so that bar and letters are drawn at the size they are seen.
+    # A small volume is enlarged, so that bar and letters keep their size on the page.
     enlarge = max(1, longest_px // max(slices.xy.shape))
     pictures = []
     for image in (slices.xy, slices.xz, slices.yz):
@@ -164,7 +164,7 @@ def slice_images(
         size = (picture.width * enlarge, picture.height * enlarge)
         pictures.append(picture.resize(size, Image.Resampling.BICUBIC))
     xy, xz, yz = pictures
-    text_px = (xy.width + yz.width) // 50  # they are seen side by side
+    text_px = (xy.width + yz.width) // 50  # they are shown side by side
     return with_scale_bar(xy, slices.voxel_size_angstrom * block / enlarge, text_px), xz, yz
 
 

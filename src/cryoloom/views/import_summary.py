@@ -1,4 +1,4 @@
-"""What was imported, in one line a series; series that are alike share a line."""
+"""What was imported, one line per series; series with the same metadata share a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_NAMES = 4
 
 
 def import_lines(series: Iterable[TiltSeries]) -> list[str]:
-    """A line for every group of series of which the same is to be said."""
+    """One line for every group of series with the same summary."""
     groups: dict[str, list[str]] = {}
     for one in series:
         groups.setdefault(import_line(one), []).append(one.name)

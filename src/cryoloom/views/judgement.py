@@ -1,4 +1,4 @@
-"""A plain traffic light for each series, from limits that the page states.
+"""Good, check or poor for each series, from limits that the page states.
 
 Most limits are the bounds that steps declare for their figures (`contract.figures.Bounds`); here are those of
 the series itself. 750 angstrom of shift and 1.5 degrees from the session's median axis, as well as the 20
@@ -37,7 +37,7 @@ _ORDER: tuple[Light, ...] = ("poor", "look", "unknown", "good")
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """Something judged: good up to one bound, worth a look up to the other, poor beyond."""
+    """A criterion: good up to one bound, worth checking up to the other, poor beyond."""
 
     title: str
     unit: str
@@ -48,7 +48,7 @@ class Criterion:
     """Of a series, given the median tilt axis of the session."""
 
     def light(self, value: float | None) -> Light:
-        """Where the value falls; unknown where there is none."""
+        """Class of a value; unknown if there is none."""
         if value is None or math.isnan(value):
             return "unknown"
         if value <= self.good_to:
@@ -67,7 +67,7 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """Value and its limit, or why there is none."""
+        """Value and its limit, or the reason why there is none."""
         if self.value is None:
             return f"{NOT_MEASURABLE}: {self.reason}" if self.reason else NOT_MEASURABLE
         unit = self.criterion.unit
@@ -75,7 +75,7 @@ class Finding:
 
 
 def session_axis_deg(items: Iterable[SeriesReport]) -> float | None:
-    """Median tilt axis of three or more series; None of fewer, where there is nothing to agree with."""
+    """Median tilt axis of three or more series; None for fewer."""
     axes = [axis for item in items if (axis := _axis_deg(item)) is not None]
     return median(axes) if len(axes) >= 3 else None
 
@@ -93,9 +93,9 @@ def criteria_of(items: Iterable[SeriesReport]) -> tuple[Criterion, ...]:
 
 
 def judge(item: SeriesReport, session_axis: float | None) -> tuple[Finding, ...]:
-    """What can be said of a series: criteria of the series, then every figure with bounds.
+    """Findings on a series: criteria of the series, then every figure with bounds.
 
-    What was not reported is left out; what was reported as not measurable is a finding without a value.
+    A figure that was not reported is omitted; one reported as not measurable is a finding without a value.
     """
     findings = []
     for criterion in SERIES_CRITERIA:
@@ -156,7 +156,7 @@ def _of_figure(figure: Figure) -> Criterion:
     """Criterion from the bounds that the step declares for one of its figures."""
     bounds = figure.bounds
     if bounds is None:
-        raise ValueError(f"the figure {figure.name} declares no bounds; it cannot be judged")
+        raise ValueError(f"the figure {figure.name} declares no bounds; it cannot be classified")
 
     def value(item: SeriesReport, _: float | None) -> float | None:
         found = item.measured(lambda other: other.name == figure.name)

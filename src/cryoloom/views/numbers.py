@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["NOT_MEASURABLE", "number_text", "unit_symbol", "with_unit"]
 
 NOT_MEASURABLE = "not measurable"
-"""What stands in place of a figure that a step could not measure."""
+"""Text shown for a figure that a step could not measure."""
 
 _SYMBOLS = {
     "angstrom": "Å",
@@ -18,12 +18,12 @@ _SYMBOLS = {
 
 
 def unit_symbol(unit: str) -> str:
-    """Symbol of a declared unit; a unit that has none stands as it is."""
+    """Symbol of a declared unit; a unit without a symbol is unchanged."""
     return _SYMBOLS.get(unit, unit)
 
 
 def number_text(value: float) -> str:
-    """Number with the digits that matter: four, or all of a whole number."""
+    """Number with its significant digits: four, or all of a whole number."""
     if value != value:
         return "not a number"
     if float(value).is_integer() and abs(value) < 1e15:

@@ -1,4 +1,4 @@
-"""Plots of particles and their averages: where they are, how they score, how far the halves agree."""
+"""Plots of particles and their averages: positions, scores, agreement of the halves."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cryoloom.views.plot_parts import (
 __all__ = ["average_caption", "average_plots", "particle_plots"]
 
 MOST_POINTS = 4000
-"""Drawn of a set: more are neither seen nor borne by a page; they are taken evenly."""
+"""Largest number of particles drawn, selected evenly: a page does not show more."""
 MOST_BINS = 60
 
 
 def particle_plots(item: SeriesReport) -> tuple[Plot, ...]:
-    """Plan of the particles of every step that gave some, and the distribution of their scores."""
+    """Plan of the particles of every step that has some, and the distribution of their scores."""
     plots: list[Plot] = []
     for node, particles in item.particles.items():
         if particles.n_particles:
@@ -64,7 +64,7 @@ def _of_one_set(node: str, particles: Particles) -> list[Plot]:
     part = f"; one in {every} is drawn" if every > 1 else ""
     plan = Plot(
         f"Particles ({node})",
-        f"{rows.n} particles of {particles.species}{where}, seen along z; the colour is the {named}{part}.",
+        f"{rows.n} particles of {particles.species}{where}, viewed along z; the colour is the {named}{part}.",
         [spots],
         layout,
         height_px=360,
@@ -87,7 +87,7 @@ def _scores(node: str, scores: NDArray[np.float64]) -> Plot:
     layout = axes_layout("score", "particles", bargap=0.04)
     return Plot(
         f"Scores ({node})",
-        "Distribution of the scores of the particles that were kept. Two separate heaps mean that a "
+        "Distribution of the scores of the particles that were kept. Two separate peaks mean that a "
         "threshold between them would remove false ones.",
         [bars],
         layout,
@@ -108,14 +108,14 @@ def average_plots(item: SeriesReport) -> tuple[Plot, ...]:
     layout["yaxis"]["range"] = [-0.15, 1.03]
     caption = (
         "Fourier shell correlation of the two halves, which share no particle. Dashed: 0.143. The corrected "
-        "curve is free of what the mask adds; where the randomised one is well above zero, the mask is too "
+        "curve is corrected for the mask; where the randomised one is well above zero, the mask is too "
         "tight."
     )
     return (Plot("Resolution of the average", caption, traces, layout),)
 
 
 def average_caption(average: Average) -> str:
-    """What an average is, in a sentence or two."""
+    """Description of an average, in a sentence or two."""
     of = "" if average.n_particles is None else f" of {average.n_particles} particles"
     size = " \u00d7 ".join(str(n) for n in average.map.shape[::-1])
     resolution = (

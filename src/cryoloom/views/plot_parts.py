@@ -1,4 +1,4 @@
-"""What all plots share: a plot as plain data for Plotly, its colours, axes, and points with texts."""
+"""Common parts of plots: a plot as plain data for Plotly, its colours, axes, and points with texts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Trace = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure with its title and a caption for somebody who did not run the processing."""
+    """A figure with its title and a caption for readers who did not run the processing."""
 
     title: str
     caption: str
@@ -52,7 +52,7 @@ class Plot:
     layout: dict[str, Any]
     height_px: int = 300
     wide: bool = False
-    """Whether it takes the whole width of the page."""
+    """Whether it uses the full width of the page."""
 
     @property
     def figure(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def rounded(values: Sequence[float] | np.ndarray[Any, Any], digits: int = 4) -> 
 
 
 def tilt_labels(tilts: Sequence[Tilt]) -> list[str]:
-    """What names a tilt when the pointer is on it."""
+    """Labels of tilts for hovering."""
     return [f"acquisition {tilt.acquisition_index}, nominal {tilt.nominal_tilt_deg:.1f}°" for tilt in tilts]
 
 
@@ -105,7 +105,7 @@ def tilt_angles(series: TiltSeries) -> dict[int, float]:
 
 
 def threshold(y: float) -> dict[str, Any]:
-    """A dashed line across a plot at a value that matters."""
+    """A dashed line across a plot at a threshold."""
     return {
         "type": "line",
         "xref": "paper",
@@ -123,5 +123,5 @@ def line(x: Any, y: Any, colour: str, name: str = "") -> Trace:
 
 
 def gaps(values: Sequence[float | None]) -> list[float]:
-    """Stored numbers, NaN where there is none."""
+    """Stored numbers, NaN for missing ones."""
     return [float("nan") if value is None else float(value) for value in values]

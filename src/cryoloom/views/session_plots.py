@@ -1,4 +1,4 @@
-"""Figures over a session: one plot a figure, one point a series in the order they were acquired."""
+"""Figures over a session: one plot per figure, one point per series in order of acquisition."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLOURS: dict[Light, str] = {"good": BLUE, "unknown": BLUE, "look": ORANGE, "po
 
 
 def column_figures(items: Sequence[SeriesReport]) -> tuple[Figure, ...]:
-    """Figures that have a column in the table of all series, in the order of the steps; one a heading."""
+    """Figures with a column in the table of all series, in the order of the steps; one per heading."""
     found = {
         one.figure.column.heading: one.figure
         for item in items
@@ -31,7 +31,7 @@ def column_figures(items: Sequence[SeriesReport]) -> tuple[Figure, ...]:
 
 
 def in_order_of_acquisition(items: Sequence[SeriesReport]) -> list[SeriesReport]:
-    """Series by the time of their first exposure; those without a time by name, after the others."""
+    """Series by the time of their first tilt; those without a time by name, after the others."""
 
     def key(item: SeriesReport) -> tuple[bool, float, str]:
         times = [tilt.acquired_at for tilt in item.series.tilts] if item.series is not None else []
@@ -42,7 +42,7 @@ def in_order_of_acquisition(items: Sequence[SeriesReport]) -> list[SeriesReport]
 
 
 def session_plots(items: Sequence[SeriesReport]) -> tuple[Plot, ...]:
-    """Plots of what the table of all series shows; none of fewer than two series."""
+    """Plots of the columns of the table of all series; empty for fewer than two series."""
     ordered = in_order_of_acquisition(items)
     if len(ordered) < LEAST_SERIES:
         return ()
@@ -97,7 +97,7 @@ def _over_session(
     meaning: str,
     value: Callable[[SeriesReport], float | None],
 ) -> Plot | None:
-    """Points over the series in order; None where fewer than two have a value."""
+    """Points over the series in order; None if fewer than two have a value."""
     known = [
         (place, item.name, found) for place, item in enumerate(items, 1) if (found := value(item)) is not None
     ]

@@ -1,7 +1,7 @@
-"""Height of the specimen in a tomogram, from what was measured; from the voxels only as a last resort.
+"""Height of the specimen in a tomogram, from measurements; from the voxels only as a last resort.
 
 Heights are along z, in angstrom, from the centre of the volume, which is the origin of the poses. The section
-with the most contrast is no good answer: rays of gold beads above and below the ice have more of it.
+with the most contrast is not reliable: streaks of gold beads above and below the ice have more of it.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ GOLD = ("beads", "fiducials")
 """Kinds of tracks that follow gold beads: found here, or read from another program."""
 LEAST_TRACKS = 4
 LEAST_BEADS, LEAST_SPREAD_ANGSTROM = 16, 300.0
-"""Beads on one surface scatter by less in depth; a few beads may all lie in one half of the specimen."""
+"""Beads on one surface scatter less in depth than this; a few beads may lie in one half of the specimen."""
 LEAST_TILTS_OF_A_TRACK = 5
 LEAST_TILT_RANGE_DEG = 20.0
-"""Below, the depth of a track is known to no better than a few times the error of its positions."""
+"""Below this range, the depth of a track is uncertain by several times the error of its positions."""
 SMOOTHING_ANGSTROM = 120.0
 NOISE_PERCENTILE = 15
-"""Sections that vary as little as this hold noise; a tomogram reaches beyond its specimen."""
+"""Sections that vary as little as this are noise; a tomogram extends beyond its specimen."""
 LEAST_RISE = 0.05
-"""Of the largest value: less above noise is no specimen."""
+"""Fraction of the largest value below which there is no specimen."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpecimenHeight:
-    """Middle of the specimen, its thickness where that is known, and what both were taken from."""
+    """Middle of the specimen, its thickness if known, and the source of both."""
 
     middle_angstrom: float
     thickness_angstrom: float | None
@@ -45,11 +45,11 @@ class SpecimenHeight:
 
 
 def measured_height(tomogram: Tomogram, tracks: Mapping[str, Any] | None = None) -> SpecimenHeight | None:
-    """Height of the specimen by its slab, or else by the tracks; None where nothing was measured.
+    """Height of the specimen by its slab, or else by the tracks; None if nothing was measured.
 
     tracks : record of the alignment: ``track``, ``acquisition_index``, ``x_angstrom``, ``y_angstrom`` and
     ``counts`` of every observation, and the ``kind`` of the tracks. Gold beads may all lie on one surface, so
-    they tell the middle only where they spread in depth; tracks of unknown kind count as beads.
+    they give the middle only if they are spread in depth; tracks of unknown kind are treated as beads.
     """
     slab = tomogram.series.slab
     if slab is not None and slab.z_offset_angstrom.measured is not None:
@@ -72,8 +72,8 @@ def measured_height(tomogram: Tomogram, tracks: Mapping[str, Any] | None = None)
 def track_positions(tracks: Mapping[str, Any], poses: Mapping[int, Pose]) -> tuple[NDArray[np.int64], Array]:
     """Numbers of the tracks and their positions ``(track, 3)`` in angstrom, xyz, in the frame of the poses.
 
-    Least squares over the observations that count: ``image = shift + magnification M r`` in every tilt.
-    Tracks seen in few tilts, or over a narrow range of tilts, are left out.
+    Least squares over the observations in use: ``image = shift + magnification M r`` in every tilt.
+    Tracks in few tilts, or over a narrow range of tilts, are left out.
     """
     numbers = np.asarray(tracks.get("track", ()), dtype=np.int64)
     index = np.asarray(tracks.get("acquisition_index", ()), dtype=np.int64)
@@ -99,11 +99,11 @@ def track_positions(tracks: Mapping[str, Any], poses: Mapping[int, Pose]) -> tup
 
 
 def height_from_profile(spread: Sequence[float] | Array, voxel_size_angstrom: float) -> SpecimenHeight | None:
-    """Middle of what the sections hold besides noise; None where they hold nothing.
+    """Middle of the features above noise in the sections; None if there are none.
 
-    spread : of every section ``z``, how much its detail varies. The rays of gold beads may vary more than the
-    ice, but they spread upwards and downwards alike, so the centre of gravity stays in the specimen where the
-    section with the largest value need not.
+    spread : variation of detail in every section ``z``. The streaks of gold beads may vary more than the
+    ice, but they extend upwards and downwards alike, so the centre of gravity stays in the specimen, unlike
+    the section with the largest value.
     """
     values = np.nan_to_num(np.asarray(spread, dtype=np.float64))
     if len(values) < 4:

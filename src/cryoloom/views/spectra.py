@@ -1,7 +1,7 @@
 """Power spectrum of one image in two dimensions, beside the fitted CTF, as a picture.
 
-The left half shows what was measured, the right half the model; where the fit is right, the rings of both
-halves meet. So does CTFFIND's diagnostic image (Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015)).
+The left half is measured, the right half the model; if the fit is right, the rings of both halves meet, as in
+CTFFIND's diagnostic image (Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015)).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cryoloom.model import Ctf, Microscope
 __all__ = ["SPECTRUM_FINEST_ANGSTROM", "ctf_model_image", "spectrum_image", "spectrum_with_fit"]
 
 SPECTRUM_FINEST_ANGSTROM = 4.0
-"""Edge of the picture, or Nyquist's resolution where that is coarser. Rings beyond are rare."""
+"""Resolution at the edge of the picture, or Nyquist if that is coarser. Rings beyond are rare."""
 TILE_PX, SMALLEST_TILE_PX = 512, 256
-"""An image of fewer pixels is cut into tiles of half its size, as long as they resolve rings."""
+"""An image with fewer pixels is cut into tiles of half its size, as long as they resolve rings."""
 MOST_TILES = 25
 PICTURE_PX = 256
 SMOOTHING_PX = 1.0
@@ -66,7 +66,7 @@ def spectrum_image(image: Image, pixel_size_angstrom: float) -> tuple[Image, flo
     middle = edge // 2
     cut = flat[middle - radius : middle + radius, middle - radius : middle + radius]
     scaled = zoom(cut, PICTURE_PX / cut.shape[0], order=1, mode="nearest", grid_mode=True)
-    # Thon rings are wider than the grain of the spectrum: without the grain the eye finds them.
+    # Thon rings are wider than the noise of the spectrum: smoothing makes them visible.
     smooth = gaussian_filter(scaled, SMOOTHING_PX)
     spread = float(smooth.std())
     return (smooth / max(spread, 1e-12)).astype(np.float32), edge * pixel_size_angstrom / radius

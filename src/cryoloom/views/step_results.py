@@ -1,4 +1,4 @@
-"""What a step said about an item, with the declaration of every figure and record beside its value."""
+"""Results of a step for an item, with the declaration of every figure and record beside its value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Kept", "Measured", "StepResult", "step_result"]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A figure and its value; None with a reason where it could not be measured."""
+    """A figure and its value; None with a reason if it could not be measured."""
 
     figure: Figure
     value: float | None
@@ -55,7 +55,7 @@ def step_result(
     """Join stored values with their declarations, in the order of the declaration.
 
     figures, not_measurable, records : by name, as the project stores them. A figure that an older version of
-    the step made, and today's does not declare, keeps its name as title; such a record is not shown.
+    the step made, and today's does not declare, keeps its name as title; such a record is omitted.
     """
     values = dict(figures or {})
     reasons = dict(not_measurable or {})

@@ -28,7 +28,7 @@ __all__ = ["draw_gain_trials", "draw_tilt_quality", "motion_plots"]
 
 
 def draw_tilt_quality(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
-    """Brightness of every image; where they were measured, its shift and the length of its blur."""
+    """Brightness of every image; and, if they were measured, its shift and the length of its blur."""
     if not isinstance(data, Mapping) or item.series is None or not data.get("mean_counts"):
         return ()
     brightness = _over_tilts(item, data, "mean_counts", 1.0, "mean counts per pixel")
@@ -44,8 +44,9 @@ def draw_tilt_quality(item: SeriesReport, record: Record, data: Any) -> tuple[Pl
         plots.append(
             Plot(
                 "Shift of the images",
-                "Shift of each image against its neighbours, in percent of the field. A large shift leaves "
-                "little in common with the other images.",
+                "Shift of each image against its neighbours, in percent of the field. After a large shift "
+                "little "
+                "of the field is common to the other images.",
                 *_over_tilts(item, data, "shift_fraction", 100.0, "shift (% of the field)"),
             )
         )
@@ -54,7 +55,7 @@ def draw_tilt_quality(item: SeriesReport, record: Record, data: Any) -> tuple[Pl
             Plot(
                 "Blur of the images",
                 "Length over which each image is smeared in one direction, compared with its neighbours. "
-                "Above a few ten Å fine detail is lost.",
+                "A blur above a few ten Å removes fine detail.",
                 *_over_tilts(item, data, "smear_angstrom", 1.0, "length of the blur (Å)"),
             )
         )
@@ -93,7 +94,7 @@ def _over_tilts(
 
 
 def draw_gain_trials(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
-    """Variation left by the gain reference in each orientation, as bars; the orientation in use is dark."""
+    """Remaining variation with the gain reference in each orientation, as bars; the one in use is dark."""
     if not isinstance(data, Mapping) or not data.get("trials"):
         return ()
     names = [_orientation(trial) for trial in data["trials"]]
@@ -127,7 +128,7 @@ def _orientation(trial: Mapping[str, Any]) -> str:
 
 
 def motion_plots(item: SeriesReport) -> tuple[Plot, ...]:
-    """Length of the motion in every exposure, and the paths; none without frames."""
+    """Length of the motion in every tilt, and the paths; empty without frames."""
     series = item.series
     if series is None:
         return ()
@@ -146,7 +147,7 @@ def motion_plots(item: SeriesReport) -> tuple[Plot, ...]:
     layout["yaxis"]["rangemode"] = "tozero"
     total = Plot(
         "Total motion",
-        "Length of the path of the specimen during each exposure (red: tilt excluded). It is corrected "
+        "Length of the path of the specimen during each tilt (red: tilt excluded). It is corrected "
         "before the frames are summed. The first images of a session and high tilts move most.",
         [lengths],
         layout,
@@ -177,7 +178,7 @@ def _trajectories(tilts: Sequence[Tilt], tracks: Sequence[Any]) -> Plot:
     layout = axes_layout("x (Å)", "y (Å)")
     layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
     caption = (
-        "Path of the specimen from the first frame (0, 0) on, one line a tilt, blue for the first exposures "
+        "Path of the specimen from the first frame (0, 0) on, one line per tilt, blue for the first tilts "
         "and orange for the last. Smooth lines are beam-induced motion; a zigzag of many Å means that the "
         "frames had too little signal to be aligned."
     )

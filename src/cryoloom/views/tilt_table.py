@@ -14,7 +14,7 @@ __all__ = ["TILT_COLUMNS", "TiltColumn", "TiltRow", "is_limited_by_pixels", "til
 FITTED_NYQUIST_FRACTION = 0.95
 """Finest frequency, over Nyquist's, that CTF fits use (`estimate_ctf`)."""
 LIMIT_TOLERANCE = 1.05
-"""A fit ends at a sample of the spectrum, which lies a little before the end of the band."""
+"""A fit ends at a sample of the spectrum, slightly before the end of the band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +29,22 @@ class TiltColumn:
 
 
 TILT_COLUMNS = (
-    TiltColumn("acquisition_index", "Order", "", 0, "place in the order of acquisition; 0 was taken first"),
+    TiltColumn("acquisition_index", "Order", "", 0, "place in the order of acquisition; 0 is the first"),
     TiltColumn("tilt_deg", "Tilt", "°", 1, "tilt angle in use: aligned, or nominal with the offset"),
-    TiltColumn("dose_end_per_angstrom2", "Dose", "e/Å²", 1, "accumulated dose at the end of the exposure"),
-    TiltColumn("motion_angstrom", "Motion", "Å", 1, "length of the path of the specimen in the exposure"),
+    TiltColumn("dose_end_per_angstrom2", "Dose", "e/Å²", 1, "accumulated dose at the end of the tilt"),
+    TiltColumn("motion_angstrom", "Motion", "Å", 1, "length of the path of the specimen during the tilt"),
     TiltColumn("defocus_u_angstrom", "Defocus U", "Å", 0, "larger defocus"),
     TiltColumn("defocus_v_angstrom", "Defocus V", "Å", 0, "smaller defocus"),
     TiltColumn("fit_resolution_angstrom", "CTF fit", "Å", 1, "resolution up to which the CTF fits"),
-    TiltColumn("shift_x_angstrom", "Shift x", "Å", 0, "place of the specimen's origin in the image, x"),
-    TiltColumn("shift_y_angstrom", "Shift y", "Å", 0, "place of the specimen's origin in the image, y"),
+    TiltColumn("shift_x_angstrom", "Shift x", "Å", 0, "position of the specimen's origin in the image, x"),
+    TiltColumn("shift_y_angstrom", "Shift y", "Å", 0, "position of the specimen's origin in the image, y"),
     TiltColumn("residual_angstrom", "Residual", "Å", 1, "mean alignment residual of the tilt"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TiltRow:
-    """One tilt. None where a quantity is not known; the unit is in the name."""
+    """One tilt. None for an unknown quantity; the unit is in the name."""
 
     acquisition_index: int
     section: int | None
@@ -54,7 +54,7 @@ class TiltRow:
     dose_end_per_angstrom2: float
     is_kept: bool
     reason: str
-    """Why the tilt is excluded; "" where it is kept."""
+    """Why the tilt is excluded; "" if it is kept."""
     excluded_by: str
     n_frames: int
     motion_angstrom: float | None
@@ -64,24 +64,24 @@ class TiltRow:
     phase_shift_deg: float | None
     fit_resolution_angstrom: float | None
     fit_is_limited_by_pixels: bool
-    """The rings are seen up to the finest frequency that the pixels hold: a smaller pixel would show more."""
+    """The rings are visible up to the finest frequency of the pixels: smaller pixels would show more."""
     ctf_is_predicted: bool
-    """The image shows no rings; the CTF is that of the model of the series."""
+    """The image shows no rings; the CTF is predicted by the model of the series."""
     shift_x_angstrom: float | None
     shift_y_angstrom: float | None
     axis_deg: float | None
     residual_angstrom: float | None
     pose_is_predicted: bool
-    """Nothing was tracked in the image; the pose is that of its neighbours."""
+    """Nothing was tracked in the image; the pose is interpolated from its neighbours."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of the numbers must know besides."""
+        """Remarks on the numbers of the tilt."""
         remarks = []
         if self.fit_is_limited_by_pixels:
             remarks.append("CTF fit limited by the pixel size")
         if self.ctf_is_predicted:
-            remarks.append("no rings seen; CTF predicted")
+            remarks.append("no rings visible; CTF predicted")
         if self.pose_is_predicted:
             remarks.append("nothing tracked; pose from the neighbours")
         return tuple(remarks)
@@ -96,7 +96,7 @@ def tilt_rows(series: TiltSeries) -> tuple[TiltRow, ...]:
 
 
 def is_limited_by_pixels(ctf: Ctf, pixel_size_angstrom: float) -> bool:
-    """Whether the rings are seen up to the finest frequency of images of this pixel size."""
+    """Whether the rings are visible up to the finest frequency of images of this pixel size."""
     if ctf.predicted or ctf.fit_resolution_angstrom is None:
         return False
     finest = 2 * pixel_size_angstrom / FITTED_NYQUIST_FRACTION

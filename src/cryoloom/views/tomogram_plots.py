@@ -54,11 +54,10 @@ def draw_slab(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]
     layout = axes_layout("x (Å)", "z (Å)")
     layout["yaxis"] |= {"scaleanchor": "x", "scaleratio": 1}
     caption = (
-        "Slice across the middle of a small tomogram, the tilt axis towards the reader, filtered to "
-        "details of "
-        "120 to 600 Å. Between the orange lines lies the specimen as it was found."
+        "Slice across the middle of a small tomogram, the tilt axis towards the viewer, filtered to "
+        "details of 120 to 600 Å. The specimen as measured lies between the orange lines."
     )
-    across = axes_layout("distance from the middle (Å)", "part that holds something")
+    across = axes_layout("distance from the middle (Å)", "part with features")
     half = float(found["thickness_angstrom"]) / 2
     across["shapes"] = [
         {
@@ -76,7 +75,7 @@ def draw_slab(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]
         Plot("Slab", caption, [picture, *surfaces], layout, height_px=360),
         Plot(
             "Across the slab",
-            "Part of the small tomogram, across the specimen, that holds more than noise; "
+            "Part of the small tomogram, across the specimen, with features above noise; "
             "orange: the surfaces.",
             [line(found["depth_angstrom"], found["filled"], BLUE)],
             across,
@@ -98,13 +97,14 @@ def draw_half_correlation(item: SeriesReport, record: Record, data: Any) -> tupl
     layout["yaxis"]["range"] = [-0.1, 1.02]
     caption = (
         "Fourier shell correlation of the tomograms from even and from odd frames: how much of each detail "
-        "is signal. Dashed: 0.143. It does not see errors of the alignment, which both halves share."
+        "is signal. Dashed: 0.143. Errors of the alignment, which are common to both halves, are not "
+        "included."
     )
     return (Plot("Half tomograms", caption, [trace], layout),)
 
 
 def draw_deconvolution(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
-    """The filter a tomogram was deconvolved with, and the transfer function it undoes."""
+    """The filter of a deconvolved tomogram, and the CTF it undoes."""
     curve = data
     if not isinstance(curve, Mapping) or not curve.get("filter"):
         return ()
@@ -115,8 +115,9 @@ def draw_deconvolution(item: SeriesReport, record: Record, data: Any) -> tuple[P
     ]
     layout = axes_layout("frequency (1/Å)", "relative amplitude", showlegend=True)
     caption = (
-        "The filter the tomogram was multiplied with, its largest value as 1, and the contrast transfer "
-        "function it undoes. Where the filter is near zero, the tomogram shows nothing of that detail."
+        "The filter the tomogram was multiplied with, scaled to a maximum of 1, and the CTF it undoes. Where "
+        "the "
+        "filter is near zero, the tomogram shows no detail of that size."
     )
     return (Plot("Deconvolution", caption, traces, layout),)
 
@@ -129,14 +130,15 @@ def draw_training(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, 
     rounds = list(range(1, len(losses["validation_loss"]) + 1))
     nothing = float(losses["loss_of_doing_nothing"])
     traces = [
-        line(rounds, rounded(losses["training_loss"]), GREY, "boxes it learned from"),
-        line(rounds, rounded(losses["validation_loss"]), BLUE, "boxes it never saw"),
+        line(rounds, rounded(losses["training_loss"]), GREY, "training boxes"),
+        line(rounds, rounded(losses["validation_loss"]), BLUE, "validation boxes"),
     ]
-    layout = axes_layout("round of training", "loss", showlegend=True, shapes=[threshold(nothing)])
+    layout = axes_layout("epoch", "loss", showlegend=True, shapes=[threshold(nothing)])
     caption = (
-        "Mean squared difference between what the network made of one half and the other half. Dashed: doing "
-        "nothing. Noise of the other half stays, so half of that is the best there is. The network of the "
-        "round with the lowest blue point was used."
+        "Mean squared difference between the network's output for one half and the other half. Dashed: the "
+        "unchanged half. Noise of the other half remains, so half of that is the best possible. The network "
+        "of "
+        "the epoch with the lowest blue point was used."
     )
     return (Plot("Training of the network", caption, traces, layout),)
 
@@ -161,7 +163,7 @@ def draw_curves(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ..
 
 
 def draw_points(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
-    """Positions in the specimen seen along z; the colour is their height."""
+    """Positions in the specimen viewed along z; the colour is their height."""
     if not isinstance(data, Mapping) or not data.get("xyz_angstrom"):
         return ()
     xyz = np.asarray(data["xyz_angstrom"], dtype=np.float64)
@@ -185,7 +187,7 @@ def draw_points(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ..
     return (
         Plot(
             f"{title[:1].upper()}{title[1:]} in the specimen",
-            f"{record.meaning} Seen along z; the colour is the height z.",
+            f"{record.meaning} Viewed along z; the colour is the height z.",
             [spots],
             layout,
             height_px=360,
