@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: the numerics of cryo-ET in PyTorch and NumPy. Nothing here knows a file."""
+"""Arrays in, arrays out: the numerics of cryo-ET in PyTorch and NumPy. Nothing here opens a file."""

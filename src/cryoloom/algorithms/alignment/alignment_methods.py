@@ -1,8 +1,8 @@
-"""The ways to align a series, and which of them the data can bear.
+"""The alignment methods, and the choice among them.
 
-Beads where they hold; else the images themselves: projection matching, patches against what the other images
-predict of them and, where the specimen has any, compact features at their own depth. What was tried is
-compared by the error of its poses from two halves of its tracks.
+Beads if they can be tracked; otherwise the images themselves: projection matching, patches against the
+reprojections of the other images and, if the specimen has any, compact features at their own depth. Results
+are compared by the error of the poses from two halves of the tracks.
 """
 
 from __future__ import annotations
@@ -47,36 +47,37 @@ LEAST_BEADS = 5
 LEAST_FEATURES = 15
 LEAST_POINTS_IN_A_TILT = 3
 LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
-WHOLE_COVERAGE = 0.95  # with less another way is tried as well
-# Particles taken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on grainy series. Whatever was
-# tracked: where both halves of the tracks give the same poses, no other way would do better.
+WHOLE_COVERAGE = 0.95  # below this another method is tried as well
+# Particles mistaken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on noisy series. For any
+# kind of
+# track: if both halves give the same poses, no other method would be better.
 SURE_RESIDUAL_PIXELS = 0.25
 SURE_POSE_ERROR_PIXELS = 0.2
 BEAD_RESIDUAL_PIXELS = 0.5
 BEAD_RESIDUAL_DIAMETERS = 0.2
-# Maxima at random within a feature's search radius would lie 3 pixels off in the mean.
+# Random maxima within a feature's search radius are 3 pixels off on average.
 FEATURE_RESIDUAL_PIXELS = 1.0
 MOST_SEARCHES = 3
-# What was found about an axis so far off left up to 0.2 degrees of it, about a nearer one 0.06.
+# Features found about an axis this far off left an error of up to 0.2 degrees, about a nearer one 0.06.
 FAR_OFF_AXIS_DEG = 0.25
 SAME_AXIS_DEG = 0.05
 MATCHING_REACH_ANGSTROM = 250.0
 MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
-# Error of the poses that both halves of the tracks share, so that it does not show: against the truth of
-# simulated series (`benchmarks/alignment_accuracy.py`) beads and features are off by 1 A, patches by 3 to 9.
+# Error of the poses that is common to both halves of the tracks, from the truth of simulated series
+# (`benchmarks/alignment_accuracy.py`): beads and features are off by 1 A, patches by 3 to 9.
 SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
 DISAGREEMENT_PIXELS = 4.0
 """Rms distance of the poses of two ways, in pixels of alignment, from which they do not agree."""
 REFOCUS_REACH_ANGSTROM = 100.0
 REFOCUS_REACH_DEG = 1.0
 PATCH_DRIFT_REACH_ANGSTROM = 40.0
-PLANE_PIXELS = 112  # shorter side of the images that tell the specimen's plane
-PLANE_DEVIATIONS = 3.0  # to which they are clipped: the rays of gold would fill what lies beyond the specimen
+PLANE_PIXELS = 112  # shorter side of the images used to find the specimen's plane
+PLANE_DEVIATIONS = 3.0  # to which they are clipped: streaks of gold would fill the space outside the specimen
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """One way's tracks and solution. pose_error_angstrom : (n_views,), from two halves of the tracks."""
+    """Tracks and solution of one method. pose_error_angstrom : (n_views,), from two halves of the tracks."""
 
     method: str
     tracks: Tracks
@@ -99,18 +100,18 @@ class Alignment:
 
     @property
     def typical_error_angstrom(self) -> float:
-        """Rms over the views of the poses' errors; infinite where they cannot be told."""
+        """Rms over the views of the poses' errors; infinite if they are not known."""
         known = self.pose_error_angstrom[np.isfinite(self.pose_error_angstrom)]
         return float(np.sqrt(np.mean(known**2))) if len(known) else float("inf")
 
     def is_sure(self, pixel_size_angstrom: float) -> bool:
-        """Whether no other way need be tried: so close a fit, or poses so alike from both halves."""
+        """Whether no other method needs to be tried: a close fit, or the same poses from both halves."""
         residual = self.solution.mean_residual_angstrom(self.tracks)
         fits = residual < SURE_RESIDUAL_PIXELS * pixel_size_angstrom
         return fits or self.typical_error_angstrom < SURE_POSE_ERROR_PIXELS * pixel_size_angstrom
 
     def placed_part(self, usable: NDArray[np.bool_]) -> float:
-        """Part of the usable views that have tracks enough to tell their pose."""
+        """Part of the usable views with enough tracks for a pose."""
         counts = self.solution.view_residuals_angstrom(self.tracks)[1][usable]
         return float((counts >= LEAST_POINTS_IN_A_TILT).mean())
 
@@ -125,7 +126,7 @@ class Alignment:
 
     @property
     def expected_error_angstrom(self) -> float:
-        """With the error that both halves share: what methods are compared by."""
+        """Pose error including the part common to both halves: methods are compared by it."""
         return float(np.hypot(self.typical_error_angstrom, SHARED_ERROR_ANGSTROM[self.method]))
 
 
@@ -135,20 +136,20 @@ class Matched:
 
     geometry: SeriesGeometry
     plane: tuple[float, float, float]
-    """All 0 where nothing told it: patches begin flat then."""
+    """All 0 if it could not be found: patches then begin flat."""
 
     @property
     def slope_deg(self) -> float | None:
-        """Of the plane across the tilt axis; None where nothing told it."""
+        """Of the plane across the tilt axis; None if it could not be found."""
         return math.degrees(math.atan(self.plane[1])) if any(self.plane) else None
 
 
 def match_images(
     tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_], rng: np.random.Generator
 ) -> Matched:
-    """Shifts by focus and by projection matching, and the specimen's plane, for patches to begin on.
+    """Shifts by focus and by projection matching, and the specimen's plane, as a start for patches.
 
-    Where there is little to match, what was matched is less sharp than before and is not taken.
+    If there is little signal to match, the matched result is less sharp than before and is not used.
     """
     coarser = shrink_images(tilt_images, round(tilt_images.field_angstrom / MATCHING_PIXEL_ANGSTROM))
     focused = focus_series(tilt_images, start, usable)
@@ -172,7 +173,10 @@ def align_by_beads(
     *,
     doubted: bool,
 ) -> Alignment | None:
-    """Beads if enough of them hold. doubted : particles may pass for beads, so demand a closer fit."""
+    """Beads, if enough can be tracked.
+
+    doubted : particles may be mistaken for beads, so require a closer fit.
+    """
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
     diameter = diameter_angstrom or measure_bead_diameter(tilt_images, least)
     found = track_beads(bead_maps(tilt_images, diameter), start, usable, free)
@@ -194,7 +198,7 @@ def align_by_patches(
     spacing_angstrom: float,
     n_rounds: int = 3,
 ) -> Alignment | None:
-    """Patches about the matched geometry; None where fewer than four can be followed."""
+    """Patches about the matched geometry; None if fewer than four can be tracked."""
     found = track_patches(
         tilt_images,
         matched.geometry,
@@ -218,9 +222,9 @@ def with_axis_of(
     usable: NDArray[np.bool_],
     free: DegreesOfFreedom,
 ) -> Alignment:
-    """Patches solved anew with the axis held that features tell: alone they leave up to 0.9 degrees of it.
+    """Patches solved again with the axis of the features; their own has errors up to 0.9 degrees.
 
-    Where both agree they stay as they are.
+    If both agree the patches are unchanged.
     """
     geometry = patches.solution.geometry
     turn_deg = _turn_deg(geometry, features.solution)
@@ -239,7 +243,7 @@ def _refocused(
     usable: NDArray[np.bool_],
     free: DegreesOfFreedom,
 ) -> Alignment:
-    """Patches with the drift over tilts that they cannot tell: they follow what drifts."""
+    """Patches corrected for the drift over tilts to which they are insensitive, since they follow it."""
     focused = focus_series(
         tilt_images,
         solution.geometry,
@@ -264,9 +268,9 @@ def align_by_features(
     usable: NDArray[np.bool_],
     free: DegreesOfFreedom,
 ) -> Alignment | None:
-    """Compact features about a first solution, if enough of them hold.
+    """Compact features about a first solution, if enough can be tracked.
 
-    Under an axis that was far off some were taken for what they are not: then they are sought once more.
+    With an axis that was far off some are false: then they are searched once more.
     """
     found = track_features(tilt_images, first, usable, free)
     for _ in range(MOST_SEARCHES - 1):
@@ -281,7 +285,7 @@ def align_by_features(
 
 
 def _turn_deg(before: SeriesGeometry, solution: BundleSolution) -> float:
-    """By which a solution turned the tilt axis."""
+    """Angle by which a solution turned the tilt axis."""
     return solution.geometry.mean_axis_deg - before.mean_axis_deg
 
 
@@ -292,7 +296,7 @@ def _holds(
     least_points: int,
     residual_limit_angstrom: float,
 ) -> bool:
-    """Whether enough points fit well enough, and most tilts have a number of them that can tell a pose."""
+    """Whether enough points fit well enough, and most tilts have enough of them for a pose."""
     counts = solution.point_residuals_angstrom(tracks)[1]
     points = int((counts >= 4).sum())
     in_views = solution.view_residuals_angstrom(tracks)[1][usable]

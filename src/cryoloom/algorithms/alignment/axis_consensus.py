@@ -1,9 +1,9 @@
 """The tilt axis of a session: one microscope, one axis; a series that differs is badly aligned or mirrored.
 
-The median over all series of a session is better than any one of them. Two estimators that share nothing but
-the images stand beside each other: the tracks each series was solved with, and the common line of its
-spectra. Half a turn cannot be seen in one series; beside the others it can, and against the hand of the
-microscope; where neither tells, the direction is open.
+The median over all series of a session is more accurate than any single value. Two estimators that share only
+the images are compared: the tracks each series was solved with, and the common line of its spectra. A series
+alone cannot distinguish opposite directions; the other series can, and the hand of the microscope; if neither
+decides, the direction is open.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Direction = Literal["as told", "half a turn from told", "open"]
 
 LEAST_SERIES = 3
-OUTLYING_DEG = 1.5  # AreTomo users' rule for a second pass with the axis held
+OUTLYING_DEG = 1.5  # limit that AreTomo users apply for a second pass with a fixed axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +40,23 @@ class AxisVerdict:
     from_consensus_deg: float
     """Measured minus consensus: signed, within a quarter of a turn."""
     is_half_a_turn_off: bool
-    """The series looks the other way than most of its session."""
+    """The series has the opposite direction to most of its session."""
     is_outlying: bool
     is_at_odds: bool
     """Its tracks and its common line differ by more than an outlier does."""
     hand_agrees: bool | None
-    """Whether its measured handedness is the one told; None where one of them is not known."""
+    """Whether its measured handedness is the nominal one; None if one of them is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class AxisConsensus:
-    """Axis of a session, its standard error, and what it says of every series."""
+    """Axis of a session, its standard error, and a verdict on every series."""
 
     axis_deg: float
     error_deg: float
     verdicts: tuple[AxisVerdict, ...]
     common_line_axis_deg: float | None = None
-    """The same median of the common lines; None where fewer than three series have one."""
+    """Median of the common lines; None if fewer than three series have one."""
     common_line_error_deg: float | None = None
     direction: Direction = "open"
 
@@ -67,7 +67,7 @@ class AxisConsensus:
 
     @property
     def estimators_agree(self) -> bool | None:
-        """Whether tracks and common lines tell one axis: within three standard errors or 0.1 degrees."""
+        """Whether tracks and common lines agree: within three standard errors or 0.1 degrees."""
         if self.common_line_axis_deg is None or self.common_line_error_deg is None:
             return None
         apart = abs(_within_quarter_turn(self.common_line_axis_deg - self.axis_deg))
@@ -82,7 +82,7 @@ def axis_consensus(
 ) -> AxisConsensus:
     """Median axis of aligned series. Raises DataUnfitError for fewer than three with a measured axis.
 
-    common_line_deg : axis by the common line, by series' name, where it is known.
+    common_line_deg : axis by the common line, by series' name, if known.
     """
     measured = [(one, axis) for one in series if (axis := one.tilt_axis_deg.measured) is not None]
     if len(measured) < LEAST_SERIES:
@@ -123,11 +123,11 @@ def axis_consensus(
 
 
 def _median_line(axes_deg: Array) -> tuple[float, float, NDArray[np.bool_]]:
-    """Median direction, its standard error, and which of the axes look the other way along it."""
+    """Median direction, its standard error, and which of the axes have the opposite direction."""
     middle = _middle_of_lines(axes_deg)
     middle += float(np.median(_within_quarter_turn(axes_deg - middle)))
     apart = _within_quarter_turn(axes_deg - middle)
-    # Of the two directions of that line, the one most series have.
+    # Of the two directions of that line, the one of most series.
     half = np.abs((axes_deg - middle + 180.0) % 360.0 - 180.0) > 90.0
     if half.mean() > 0.5:
         middle, half = middle + 180.0, ~half
@@ -138,7 +138,7 @@ def _median_line(axes_deg: Array) -> tuple[float, float, NDArray[np.bool_]]:
 
 
 def _middle_of_lines(axes_deg: Array) -> float:
-    """Mean direction of lines: doubled angles do not care for half a turn."""
+    """Mean direction of lines, by doubled angles, which are equal for opposite directions."""
     doubled = np.deg2rad(2 * axes_deg)
     return float(np.rad2deg(np.arctan2(np.sin(doubled).mean(), np.cos(doubled).mean())) / 2)
 
@@ -154,10 +154,10 @@ def _hand_agrees(series: TiltSeries) -> bool | None:
 
 
 def _direction(axis_deg: float, verdicts: Sequence[AxisVerdict]) -> Direction:
-    """Which of the two directions of its line the session's axis has, by what metadata told and hands."""
+    """Which of the two directions of its line the session's axis has, by the metadata and the handedness."""
     told = [v.told_deg for v in verdicts if v.told_deg is not None]
     hands = [v.hand_agrees for v in verdicts if v.hand_agrees is not None and not v.is_half_a_turn_off]
-    # A told axis half a turn wrong mirrors every specimen, and so measures the other hand everywhere.
+    # A nominal axis with the opposite direction mirrors every specimen, and so inverts the measured hand.
     if not told or (hands and np.mean(hands) < 0.5):
         return "open"
     towards = np.cos(np.deg2rad(np.array(told) - axis_deg))

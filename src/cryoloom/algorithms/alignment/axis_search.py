@@ -1,8 +1,9 @@
-"""Tilt axis from whole images: how alike neighbours look when squeezed across it, and common lines.
+"""Tilt axis from whole images: similarity of neighbours compressed across it, and common lines.
 
-The first compares two images as a flat specimen would show them; a wrong axis squeezes in a wrong direction.
-The second uses that all images share one line: their sum across the axis is the same profile along it in
-every tilt (Penczek, Zhu & Frank, Ultramicroscopy 63, 1996). They share no assumption but the tilts.
+The first compares two images as projections of a flat specimen; with a wrong axis they are compressed in a
+wrong direction. The second uses that all images share one line: the sum across the axis is the same profile
+along it in every tilt (Penczek, Zhu & Frank, Ultramicroscopy 63, 1996). They have no assumption in common but
+the tilts.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ __all__ = ["AxisScores", "compare_axes", "find_axis", "find_common_line", "searc
 
 Array = NDArray[np.float64]
 
-STEEP_DEG = 25.0  # images less tilted hardly change when squeezed
+STEEP_DEG = 25.0  # images at lower tilt hardly change when compressed
 PAIR_DISTANCE_DEG = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class AxisScores:
-    """How well each axis explains the images: ``axes_deg`` ``(n,)``, ``scores`` ``(n,)``, higher is better.
+    """Score of each axis: ``axes_deg`` ``(n,)``, ``scores`` ``(n,)``, higher is better.
 
-    by_sample : (n, n_samples), whose means the scores are; their scatter says how sure a difference is.
+    by_sample : (n, n_samples), whose means are the scores; their scatter gives the error of a difference.
     """
 
     axes_deg: Array
@@ -49,15 +50,15 @@ class AxisScores:
 
     @property
     def best_deg(self) -> float:
-        """Axis of the highest score, between samples by a parabola."""
+        """Axis of the highest score, interpolated by a parabola."""
         axes, scores = self.axes_deg, self.scores
         if len(axes) > 2 and np.isclose(np.ptp(axes) + axes[1] - axes[0], 180.0):
-            roll = len(axes) // 2 - int(np.argmax(scores))  # a whole half turn has no ends
+            roll = len(axes) // 2 - int(np.argmax(scores))  # half a turn of axes is periodic
             axes, scores = np.unwrap(np.roll(axes, roll), period=180.0), np.roll(scores, roll)
         return _vertex(axes, scores)
 
     def significance(self, better: int, worse: int) -> float:
-        """By how many of its standard errors one axis scores above another."""
+        """Difference of the scores of two axes, in its standard errors."""
         difference = self.by_sample[better] - self.by_sample[worse]
         error = float(difference.std(ddof=1)) / np.sqrt(len(difference)) if len(difference) > 2 else np.inf
         return float(difference.mean()) / max(error, 1e-12)
@@ -66,9 +67,9 @@ class AxisScores:
 def search_circle(
     tilt_images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_], *, step_deg: float = 12.0
 ) -> AxisScores:
-    """Every axis of half a turn by pairs of neighbouring images, whatever their shifts.
+    """Every axis of half a turn by pairs of neighbouring images, independent of their shifts.
 
-    Images of about 100 pixels a side. Half a turn more is the same to images (a mirrored specimen).
+    Images of about 100 pixels per side. Opposite directions are equivalent for images (a mirrored specimen).
     """
     return compare_axes(tilt_images, tilt_deg, usable, np.arange(-90.0, 90.0, step_deg))
 
@@ -76,7 +77,7 @@ def search_circle(
 def compare_axes(
     tilt_images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_], axes_deg: Array
 ) -> AxisScores:
-    """Score axes by the correlation of pairs a few degrees apart, shifts left free."""
+    """Score axes by the correlation of pairs a few degrees apart, with free shifts."""
     images, window = prepared_for_correlation(tilt_images)
     low, high = _pairs(tilt_deg, usable)
     if len(low) == 0:
@@ -89,7 +90,7 @@ def compare_axes(
     zeros = np.zeros((len(low), 2))
     heights = []
     for axis in np.asarray(axes_deg, float):
-        # squeeze_images takes one target tilt; per pair only the ratio of cosines matters.
+        # squeeze_images takes one target tilt; for a pair only the ratio of cosines matters.
         ratio = np.cos(np.deg2rad(tilt_deg[low])) / np.cos(np.deg2rad(tilt_deg[high]))
         as_tilt = np.rad2deg(np.arccos(np.clip(ratio * np.cos(np.deg2rad(70.0)), -1, 1)))
         squeezed = squeeze_images(images[low], as_tilt, zeros, float(axis), 70.0)
@@ -125,9 +126,9 @@ def find_axis(
     *,
     neighbours: tuple[int, ...] = (1, 2, 3),
 ) -> AxisScores:
-    """Score axes by pairs whose shifts are about known: finer than `compare_axes`.
+    """Score axes by pairs with approximately known shifts: finer than `compare_axes`.
 
-    A small shift stays free, so that those found with a wrong axis do not favour it.
+    A small shift stays free, so that shifts found with a wrong axis do not favour it.
     """
     images, shape = tilt_images.images, tilt_images.shape_yx
     taper = edge_taper(shape, 0.15, images.device)
@@ -162,9 +163,9 @@ def find_common_line(
     usable: NDArray[np.bool_],
     candidates_deg: Array,
 ) -> AxisScores:
-    """Score axes by how alike the images' profiles along them are, each against the mean of all others.
+    """Score axes by the similarity of the images' profiles along them, each against the mean of all others.
 
-    Only the strip that every image shows is summed: at tilt t, ``cos t`` of the field's width.
+    Only the strip common to all images is summed: at tilt t, ``cos t`` of the field's width.
     """
     images, shape = tilt_images.images[usable], tilt_images.shape_yx
     images = band_pass(images, min(shape) / 4, 3.0)
@@ -174,7 +175,7 @@ def find_common_line(
     y = (torch.arange(side) - side // 2).to(images)
     samples = []
     for axis in np.asarray(candidates_deg, float):
-        # Rows run along the axis, columns across it, squeezed as the image is: one column, one strip.
+        # Rows run along the axis, columns across it, compressed as the image is: one column, one strip.
         turn, across = along_axis(axis), across_axis(axis)
         lines = []
         for image, shift, tilt in zip(images, shifts, tilts, strict=True):
@@ -193,7 +194,7 @@ def _likeness(lines: torch.Tensor, reach: int = 3) -> Array:
     window = torch.hann_window(lines.shape[1]).to(lines)
     lines = (lines - lines.mean(dim=1, keepdim=True)) * window
     lines = lines / (lines.norm(dim=1, keepdim=True) + 1e-12)
-    for _ in range(2):  # the second round has the lines brought onto each other
+    for _ in range(2):  # the second round uses aligned lines
         others = lines.sum(dim=0, keepdim=True) - lines
         others = others / (others.norm(dim=1, keepdim=True) + 1e-12)
         shifted = torch.stack([torch.roll(lines, k, dims=1) for k in range(-reach, reach + 1)])

@@ -1,8 +1,8 @@
-"""Where the gold beads of an aligned series are: in the specimen, and to a fraction of a pixel in each image.
+"""Positions of the gold beads of an aligned series: in the specimen, and to sub-pixels in each image.
 
-The matched-filter maps of all images are projected back onto a coarse grid of the specimen; a bead is where
-nearly all images that see the place have a peak. So a particle that happens to look like a bead in one image
-is none, and a bead is known in the images that hardly show it.
+The matched-filter maps of all images are back-projected onto a coarse grid of the specimen; a bead is a place
+with a peak in nearly all images that contain it. So a particle that resembles a bead in one image is not
+selected, and a bead is known in the images where it is weak.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Array = NDArray[np.float64]
 
 GRID_DIAMETERS = 0.3
 HALF_HEIGHT_ANGSTROM = 2500.0
-WIDTH_FIELDS = 1.4  # of the zero tilt's field: at high tilt more of the specimen's x is seen
+WIDTH_FIELDS = 1.4  # of the zero tilt's field: at high tilt a wider range of the specimen's x is visible
 # Noise has a mean of 0.4 and, over 40 views, a deviation of 0.1; particles reach 2.
 LEAST_MEAN_SIGNIFICANCE = 2.5
 SEEN_SIGNIFICANCE = 2.0
 LEAST_SEEN = 0.6
-"""Part of the views in whose field a bead is that must show it."""
+"""Fraction of the views that contain a bead in which it must be visible."""
 LARGEST_SIGNIFICANCE = 15.0
-"""Counted at most, so that no view outvotes the others."""
+"""Largest height that counts, so that no view dominates the others."""
 LEAST_VIEWS = 5
 MOST_SHARED = 0.5
 NEAR_DIAMETERS = 0.15
@@ -47,7 +47,7 @@ LEAST_OF_TYPICAL = 0.35
 class BeadPositions:
     """``points_xyz_angstrom`` ``(n, 3)``; ``seen_xy_angstrom`` ``(n_views, n, 2)`` from the image centre.
 
-    Where an image does not show a bead, or not near, its place there is that of the point. ``significance``
+    If an image does not show a bead, or not nearby, the projection of its point is given. ``significance``
     ``(n,)`` is the mean height of the maps at the bead.
     """
 
@@ -62,10 +62,10 @@ def beads_of_poses(
     usable: NDArray[np.bool_],
     diameter_angstrom: float | None = None,
 ) -> tuple[float, BeadPositions]:
-    """Diameter of the beads, measured unless told, and where they are.
+    """Diameter of the beads, measured unless given, and their positions.
 
-    images : one for each pose. Where a pose has a local displacement, beads are located in the undistorted
-    image and their places told in the image as it is.
+    images : one for each pose. If a pose has a local displacement, beads are located in the undistorted image
+    and their positions are given in the original image.
     """
     warped = [pose.warp is not None for pose in poses]
     if any(warped):
@@ -87,7 +87,7 @@ def beads_of_poses(
 
 
 def locate_beads(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> BeadPositions:
-    """Beads of an aligned series. ``usable`` ``(n_views,)``: views to look in; places are told for all."""
+    """Beads of an aligned series. ``usable`` ``(n_views,)``: views to search; positions are given for all."""
     points = _peaks_of_grid(maps, geometry, usable)
     significance = np.zeros(len(points))
     for _ in range(2):
@@ -97,7 +97,7 @@ def locate_beads(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.bo
         points = points[kept]
     seen, heights = _measured(maps, geometry, points)
     predicted = geometry.project(points)
-    # A bead beside another one may be taken for it; the solution then knows better.
+    # A neighbouring bead may have been mistaken for it; the solution then decides.
     near = np.linalg.norm(seen - predicted, axis=-1) < NEAR_DIAMETERS * maps.diameter_angstrom
     places = np.where((near & (heights > SEEN_SIGNIFICANCE))[..., None], seen, predicted)
     return BeadPositions(points, places, significance)
@@ -172,12 +172,12 @@ def _measured(maps: BeadMaps, geometry: SeriesGeometry, points: Array) -> tuple[
 def _solved(
     seen: Array, heights: Array, geometry: SeriesGeometry, usable: NDArray[np.bool_], points: Array
 ) -> Array:
-    """Points of least squares from where they were seen, with the heights as weights."""
+    """Points by least squares from their image positions, with the heights as weights."""
     weights = np.where(usable[:, None] & (heights > SEEN_SIGNIFICANCE), heights, 0.0)
     rows = geometry.matrices[:, :2]
     normal = np.einsum("vn,vai,vaj->nij", weights, rows, rows)
     right = np.einsum("vn,vai,vna->ni", weights, rows, seen - geometry.shift_xy_angstrom[:, None])
-    # A point few views tell stays where the grid had it.
+    # A point visible in few views stays at its place on the grid.
     normal += 1e-3 * np.eye(3)
     return np.linalg.solve(normal, (right + 1e-3 * points)[..., None])[..., 0]
 
@@ -185,9 +185,9 @@ def _solved(
 def _holding(
     seen: Array, heights: Array, usable: NDArray[np.bool_], apart_angstrom: float
 ) -> tuple[list[int], Array]:
-    """Indices of points that most of their views show, and their mean significance.
+    """Indices of points that are visible in most of their views, and their mean significance.
 
-    A point seen in most of its views where stronger ones are seen too is a ghost of theirs.
+    A point whose peaks in most views are those of stronger points is a ghost of these.
     """
     in_field = usable[:, None] & np.isfinite(heights)
     shown = in_field & (np.nan_to_num(heights) > SEEN_SIGNIFICANCE)

@@ -1,8 +1,8 @@
-"""Gold beads as fiducials: found in every image by a matched filter, joined by a running solution.
+"""Gold beads as fiducials: found in every image by a matched filter, tracked with a running solution.
 
-Every view is searched for beads on its own; a view is placed by the offset most of its beads agree on, and
-each bead is then the candidate nearest to its prediction. So nothing drifts, and a bead hidden in one
-view is found again in the next.
+Beads are detected in every view independently; a view is placed by the offset that most of its beads agree
+on, and each bead is then the candidate nearest to its prediction. So errors do not accumulate, and a bead
+hidden in one view is found again in the next.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
 
 @dataclass(frozen=True, slots=True)
 class BeadTracking:
-    """Tracks of the beads that hold and the solution made from them."""
+    """Tracks of the accepted beads and the solution made from them."""
 
     tracks: Tracks
     solution: BundleSolution
@@ -52,7 +52,7 @@ def track_beads(
     *,
     n_rounds: int = 3,
 ) -> BeadTracking | None:
-    """Join beads into tracks outwards from the least tilted view; None where fewer than four hold.
+    """Join beads into tracks outwards from the least tilted view; None if fewer than four are tracked.
 
     start : geometry with coarse shifts; its axis may be several degrees off.
     """
@@ -156,7 +156,7 @@ def _placed(
 
 
 def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, NDArray[np.bool_]]:
-    """Points ``(n, 3)``, depth pulled to 0 while few views tell it; and which may vote."""
+    """Points ``(n, 3)``, depth pulled to 0 while few views constrain it; and which points may vote."""
     seen = np.isfinite(table[..., 0])
     rows = geometry.matrices[:, :2]
     target = np.where(seen[..., None], table - geometry.shift_xy_angstrom, 0.0)
@@ -170,7 +170,7 @@ def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, N
 
 
 def _vote(predicted: Array, candidates: Array) -> Array:
-    """Offset that brings most predictions onto candidates, ``(2,)``; 0 where nothing can vote."""
+    """Offset that brings most predictions onto candidates, ``(2,)``; 0 if there are no votes."""
     if len(predicted) == 0 or len(candidates) == 0:
         return np.zeros(2)
     differences = (candidates[None] - predicted[:, None]).reshape(-1, 2)
@@ -179,13 +179,13 @@ def _vote(predicted: Array, candidates: Array) -> Array:
         return np.zeros(2)
     neighbours = cKDTree(differences)
     votes = np.array([len(n) for n in neighbours.query_ball_point(differences, 30.0)], dtype=float)
-    votes -= 0.3 * np.hypot(*differences.T) / VOTE_RADIUS_ANGSTROM  # of equals, the nearest
+    votes -= 0.3 * np.hypot(*differences.T) / VOTE_RADIUS_ANGSTROM  # prefers the nearest of equals
     best = differences[int(np.argmax(votes))]
     return np.median(differences[np.hypot(*(differences - best).T) < 30.0], axis=0)
 
 
 def _nearest(predicted: Array, candidates: Array, radius: float) -> NDArray[np.int64]:
-    """Mutually nearest candidate of each prediction within ``radius``, -1 where there is none."""
+    """Mutually nearest candidate of each prediction within ``radius``, -1 if there is none."""
     result = np.full(len(predicted), -1, dtype=np.int64)
     if len(predicted) == 0 or len(candidates) == 0:
         return result
@@ -197,7 +197,7 @@ def _nearest(predicted: Array, candidates: Array, radius: float) -> NDArray[np.i
 
 
 def _readjusted(table: Array, geometry: SeriesGeometry) -> SeriesGeometry:
-    """Bundle adjustment of the beads seen often so far, when there are enough to tell the axis."""
+    """Bundle adjustment of the beads with many observations, once there are enough to determine the axis."""
     often = np.isfinite(table[..., 0]).sum(axis=1)
     enough = often >= max(4, 0.5 * often.max(initial=0))
     if enough.sum() < 4:
@@ -228,7 +228,7 @@ def _cleaned(
 
 
 def _rescued(maps: BeadMaps, geometry: SeriesGeometry, points: Array, usable: NDArray[np.bool_]) -> Array:
-    """Look for every bead where it must be: table ``(n_beads, n_views, 2)`` of the local maxima found."""
+    """Search every bead at its predicted position: ``(n_beads, n_views, 2)``, the local maxima found."""
     predicted = geometry.project(points)
     n_y, n_x = int(maps.maps.shape[1]), int(maps.maps.shape[2])
     reach = max(2, int(np.ceil(0.45 * maps.diameter_angstrom / maps.pixel_size_angstrom)))

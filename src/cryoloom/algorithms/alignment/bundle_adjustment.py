@@ -1,12 +1,12 @@
 """Robust bundle adjustment of a tilt series: tracked positions in, poses and 3D points out.
 
-Unknown are the points, a shift per view and, by choice, axis, tilts, magnification, x-tilt and a deformation
+Unknown are the points, a shift per view and, optionally, axis, tilts, magnification, x-tilt and a deformation
 of the specimen, each fixed, one for the series, grouped (interpolated between nodes a few views apart) or
 per view. Levenberg-Marquardt with the points eliminated (Schur complement; Triggs et al., Bundle Adjustment,
 2000); outliers by Tukey's biweight with a scale per view (as IMOD's tiltalign does: Kremer et al. 1996).
 
-Gauge: points are centred on their mean; tilts and magnifications vary about what they were, and the view
-of least tilt keeps magnification 1. Only then is what is left observable.
+Gauge: points are centred on their mean; tilts and magnifications vary about their start values, and the view
+of least tilt keeps magnification 1. The remaining unknowns are observable.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 class BundleSolution:
     """Result of an adjustment; lengths in angstrom.
 
-    points_xyz (n_points, 3): NaN where a point was seen too rarely. residual_xy (n_observations, 2):
+    points_xyz (n_points, 3): NaN if a point has too few observations. residual_xy (n_observations, 2):
     tracked minus predicted. robust_weight (n_observations,): 0 for an outlier, 1 for a perfect fit.
     """
 
@@ -53,7 +53,7 @@ class BundleSolution:
         return np.hypot(self.residual_xy_angstrom[:, 0], self.residual_xy_angstrom[:, 1])
 
     def mean_residual_angstrom(self, tracks: Tracks, *, outlier_below: float = 0.02) -> float:
-        """Mean residual over the observations that count."""
+        """Mean residual over the observations in use."""
         used = (self.robust_weight * tracks.weight) > outlier_below
         return float(self.residual_angstrom[used].mean()) if used.any() else float("nan")
 
@@ -86,8 +86,8 @@ def adjust_bundle(
 ) -> BundleSolution:
     """Solve for geometry and points.
 
-    With ``robust`` the observations are reweighted each cycle until the weights settle; the first cycles
-    are forgiving (a wide biweight), so that a poor start does not throw the good ones away.
+    With ``robust`` the observations are reweighted each cycle until the weights settle; the first cycles use
+    a wide biweight, so that a poor start does not reject good observations.
     """
     basis = ViewVariables.of(free or DegreesOfFreedom(), start)
     geometry, points = start, triangulate(tracks, start, tracks.weight)

@@ -1,9 +1,9 @@
 """Coarse alignment: outwards from the least tilted image by stretched correlation on a common canvas.
 
-Already placed images are squeezed across the tilt axis into the view of the new one (cosine stretching:
+Images already placed are compressed across the tilt axis to the view of the new one (cosine stretching:
 Guckenberger, Ultramicroscopy 9, 1982) and averaged on a canvas wider than the field, so that a specimen that
-moved by a third of the field is still met. The new image is found in the average by a correlation that
-counts only where both have pixels (Padfield, IEEE Trans. Image Process. 21, 2012).
+moved by a third of the field still overlaps. The new image is located in the average by a correlation over
+common pixels only (Padfield, IEEE Trans. Image Process. 21, 2012).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 CANVAS = 1.5  # canvas over field: a shift of half a field stays on it
 MAX_REFERENCES = 5
-SURE_PROMINENCE = 6.0  # of a peak over the map's deviation; an image less sure is no reference at first
+SURE_PROMINENCE = 6.0  # of a peak over the map's deviation; a less certain image is no reference at first
 TAPER = 0.1
 
 
@@ -48,10 +48,10 @@ def squeeze_images(
     into_tilt_deg: float,
     canvas_yx: tuple[int, int] | None = None,
 ) -> torch.Tensor:
-    """Images ``(n, y, x)`` as a flat specimen would look at another tilt, shift removed; 0 outside.
+    """Images ``(n, y, x)`` of a flat specimen converted to another tilt, shift removed; 0 outside.
 
-    The point seen at u in the result is at ``shift + A u`` in the image, ``A`` scaling across the axis by
-    ``cos(tilt) / cos(into)``. canvas_yx : shape of the results, the images' own unless told.
+    The point at u in the result is at ``shift + A u`` in the image, ``A`` scaling across the axis by
+    ``cos(tilt) / cos(into)``. canvas_yx : shape of the results, by default that of the images.
     """
     across = across_axis(axis_deg)
     ratio = np.cos(np.deg2rad(tilt_deg)) / np.cos(np.deg2rad(into_tilt_deg))
@@ -113,7 +113,7 @@ def _nearest(tilt_deg: Array, i: int, placed: list[int]) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """Prepared images and what every search on the canvas shares."""
+    """Prepared images and the common data of every search on the canvas."""
 
     images: torch.Tensor
     window: torch.Tensor
@@ -133,7 +133,7 @@ class _Search:
         total = (squeezed[: len(near)] * share).sum(dim=0)
         mass = (squeezed[len(near) :] * share).sum(dim=0)
         reference = total / (mass + 0.1)
-        # The squeezed reference is in the specimen's frame: where it lies in image i is the shift of i.
+        # The compressed reference is in the specimen's frame: its position in image i is the shift of i.
         pad = (0, self.canvas[1] - self.images.shape[2], 0, self.canvas[0] - self.images.shape[1])
         moving, window = (functional.pad(a, pad) for a in (self.images[i], self.window))
         maps = overlap_correlation(Overlap(reference, mass / (mass + 0.1)), Overlap(moving, window))

@@ -1,4 +1,4 @@
-"""How well an alignment predicts what it never saw: its error, where residuals only tell of its fit."""
+"""Prediction error of an alignment on observations that it did not use; residuals only measure the fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["leave_one_out_residuals", "left_out_errors", "pose_distances", "pose
 Array = NDArray[np.float64]
 
 LEAST_FOR_HALVES, LEAST_FOR_JACKKNIFE = 10, 4
-"""Tracks: fewer are left out one by one; of fewer still nothing can be said."""
+"""Tracks: fewer are left out one by one; with fewer still there is no estimate."""
 
 
 def left_out_errors(
@@ -28,10 +28,10 @@ def left_out_errors(
     n_folds: int = 5,
     robust: bool = True,
 ) -> Array:
-    """Prediction error of each observation by poses and points that never saw it, ``(n_observations,)``.
+    """Prediction error of each observation by poses and points made without it, ``(n_observations,)``.
 
     Poses come from the other folds' points; the point itself is triangulated from its other views (exact
-    leave-one-out through the leverage). This grows again where variables only fit noise.
+    leave-one-out through the leverage). It increases again if variables only fit noise.
     """
     error = np.full(len(tracks.view), np.nan)
     fold = np.arange(tracks.n_points) % n_folds
@@ -61,13 +61,13 @@ def leave_one_out_residuals(tracks: Tracks, geometry: SeriesGeometry) -> Array:
 
 
 def pose_errors(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom | None = None) -> Array:
-    """Error of each view's pose, ``(n_views,)`` in angstrom: how far parts of the tracks differ.
+    """Error of each view's pose, ``(n_views,)`` in angstrom: difference between parts of the tracks.
 
-    Two halves that share no track project the same points; one rigid motion between them is taken out. Half
-    of their rms distance is the error of the whole, unless both halves are wrong alike. Where there are too
-    few tracks for halves, each is left out in turn instead (jackknife; Efron, 1982). Unlike residuals this
-    compares methods: many poor tracks can place an image better than a few good ones. NaN where fewer than
-    two tracks are left in the view.
+    Two halves without common tracks project the same points; one rigid motion between them is removed. Half
+    of their rms distance is the error of the whole, unless both halves have a common error. If there are too
+    few tracks for halves, each is left out in turn (jackknife; Efron, 1982). Unlike residuals this compares
+    methods: many poor tracks can place an image better than a few good ones. NaN if fewer than two tracks are
+    left in the view.
     """
     counts = np.bincount(tracks.point, minlength=tracks.n_points)
     seen = np.flatnonzero(counts >= 2)
@@ -110,7 +110,7 @@ def pose_distances(
 ) -> Array:
     """Rms distance of projected points between two geometries, ``(n_views,)``, less one rigid motion.
 
-    NaN where a view is not known, and everywhere where too little is known to tell the motion.
+    NaN if a view is not known, and everywhere if too little is known for the motion.
     """
     points = points[np.isfinite(points).all(axis=1)]
     if known.sum() < 3 or len(points) < 3:

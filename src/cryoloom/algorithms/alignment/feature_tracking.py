@@ -1,9 +1,9 @@
-"""Compact features of the specimen (particles, vesicle walls, dirt) as fiducials at their own depth.
+"""Compact features of the specimen (particles, vesicle walls, contamination) as fiducials at their own depth.
 
-A patch mixes what lies at all depths of the ice; a compact dense feature is one point in space. Features are
-the maxima of a coarse back-projection of the images about a first solution; each is then located in every
-view against the mean of itself in the other views. That mean does not depend on neighbours alone, so an
-error of the axis, which all neighbours share, does not hide in it.
+A patch mixes all depths of the ice; a compact dense feature is one point in space. Features are the maxima of
+a coarse back-projection of the images about a first solution; each is then located in every view against its
+mean over the other views. That mean does not depend on neighbours alone, so an error of the axis that all
+neighbours share is visible in it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["FeatureTracking", "find_features", "track_features"]
 
 Array = NDArray[np.float64]
 
-BAND_ANGSTROM = (450.0, 130.0)  # features of the size of a large protein complex stand out in it
+BAND_ANGSTROM = (450.0, 130.0)  # features of the size of a large protein complex have contrast in it
 SEPARATION_ANGSTROM = 220.0
 DEPTH_ANGSTROM = 900.0  # either side of the mean of the first solution's points
 GRID_ANGSTROM = 36.0
@@ -54,9 +54,9 @@ def track_features(
     usable: NDArray[np.bool_],
     free: DegreesOfFreedom | None = None,
 ) -> FeatureTracking | None:
-    """Find compact features, follow them and solve the geometry; None where fewer than four are found.
+    """Find compact features, track them and solve the geometry; None if fewer than four are found.
 
-    start : geometry true to about 50 A, with z = 0 in the middle of the specimen.
+    start : geometry accurate to about 50 A, with z = 0 in the middle of the specimen.
     """
     geometry, points = start, find_features(tilt_images, start, usable)
     result = None
@@ -78,7 +78,7 @@ def find_features(tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDA
     pixel = tilt_images.pixel_size_angstrom
     maps = -band_pass(tilt_images.images, BAND_ANGSTROM[0] / pixel, BAND_ANGSTROM[1] / pixel)
     maps = maps / (maps.flatten(1).std(dim=1)[:, None, None] + 1e-12)
-    maps = maps.clamp(-4, 4)  # a feature must be there in most views, not outshine in one
+    maps = maps.clamp(-4, 4)  # a feature must be present in most views, not dominate one
     grid = _grid(tilt_images, geometry.mean_axis_deg)
     at = torch.from_numpy(grid.reshape(-1, 3)).to(maps)
     size = torch.tensor([maps.shape[2], maps.shape[1]], device=maps.device)
@@ -94,7 +94,7 @@ def find_features(tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDA
     score = torch.where(count > 0.6 * int(usable.sum()), total / torch.sqrt(count + 1e-9), -torch.inf)
     score = score.reshape(grid.shape[:3])
     reach = max(1, round(SEPARATION_ANGSTROM / GRID_ANGSTROM / 2))
-    deep = 2 * reach  # the missing wedge draws a point out along the beam
+    deep = 2 * reach  # the missing wedge elongates a point along the beam
     sides = (2 * deep + 1, 2 * reach + 1, 2 * reach + 1)
     highest = functional.max_pool3d(score[None, None], sides, stride=1, padding=(deep, reach, reach))[0, 0]
     index = torch.nonzero(((score == highest) & (score > LEAST_SIGNIFICANCE)).flatten())[:, 0]
@@ -139,7 +139,7 @@ def _located(
     response = band_response((side, side), side / 2, 4.0, cuts.device)
     distance = geometry.tilt_deg[:, None] - geometry.tilt_deg[None, :]
     share = np.exp(-0.5 * (distance / width_deg) ** 2)
-    np.fill_diagonal(share, 0.0)  # noise would find itself
+    np.fill_diagonal(share, 0.0)  # otherwise noise would correlate with itself
     table = np.full((len(points), geometry.n_views, 2), np.nan)
     weight = np.zeros(table.shape[:2])
     for view in np.flatnonzero(usable):

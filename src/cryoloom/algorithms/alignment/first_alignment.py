@@ -1,6 +1,6 @@
-"""Where alignment begins: a tilt axis to about a degree and every image to within a few pixels of the field.
+"""Start of an alignment: a tilt axis to about a degree and every image to within a few pixels of the field.
 
-A told axis is tested against all others: metadata are wrong by 90 degrees now and then, and often by ten.
+A nominal axis is tested against all others: metadata are sometimes wrong by 90 degrees, and often by ten.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ COARSE_PIXELS = 192
 MOST_ROUNDS = 3
 """A mirrored image has an axis of the other sign, up to 20 degrees off and so beyond one search."""
 TOLD_TOLERANCE_DEG = 18.0
-REFUTING_SIGNIFICANCE = 4.0  # standard errors by which another axis must beat the told one
+REFUTING_SIGNIFICANCE = 4.0  # standard errors by which another axis must exceed the nominal one
 
 
 @dataclass(frozen=True, slots=True)
 class FirstAlignment:
-    """Axis and shifts to start from, and how the axis was come by.
+    """Axis and shifts to start from, and how the axis was found.
 
     circle : scores of axes over half a turn. fine : about the chosen one. told_is_refuted : the images
-    agree with another axis, far from the told one.
+    agree with another axis, far from the nominal one.
     """
 
     coarse: CoarseAlignment
@@ -51,8 +51,8 @@ def align_first(
 ) -> FirstAlignment:
     """Choose the axis, place the images, and refine the axis by the placed images.
 
-    Of an axis and the same half a turn on, which images cannot tell apart, the one nearer to what was told is
-    taken; untold, the one between -90 and 90 degrees.
+    Images cannot distinguish opposite directions of an axis: the one nearer to the nominal axis is used;
+    without a nominal axis, the one between -90 and 90 degrees.
     """
     axis, circle, refuted = choose_axis(tilt_images, tilt_deg, usable, told_axis_deg)
     small, tiny = shrink_images(tilt_images, COARSE_PIXELS), shrink_images(tilt_images, FINE_PIXELS)
@@ -64,7 +64,7 @@ def align_first(
             break
         axis = fine.best_deg
         coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
-        if moved < 7.5:  # within the range of the search: not a step towards an axis beyond it
+        if moved < 7.5:  # within the range of the search: not a step towards an axis outside it
             break
     return FirstAlignment(
         CoarseAlignment(fine.best_deg, coarse.shift_xy_angstrom, coarse.prominence), circle, fine, refuted
@@ -74,7 +74,7 @@ def align_first(
 def choose_axis(
     tilt_images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_], told_axis_deg: float | None
 ) -> tuple[float, AxisScores, bool]:
-    """Axis to begin with, the scores over half a turn, and whether they refute the told one."""
+    """Axis to begin with, the scores over half a turn, and whether they refute the nominal one."""
     circle = search_circle(shrink_images(tilt_images, CIRCLE_PIXELS), tilt_deg, usable)
     best = int(np.argmax(circle.scores))
     if told_axis_deg is None:
@@ -84,6 +84,6 @@ def choose_axis(
     rival = int(near[np.argmax(circle.scores[near])])
     if best in near or circle.significance(best, rival) < REFUTING_SIGNIFICANCE:
         return float(told_axis_deg), circle, False
-    # Half a turn on is the same to images: stay with the half that was told.
+    # Opposite directions are equivalent for images: keep that of the nominal axis.
     half_turns = np.round((told_axis_deg - circle.best_deg) / 180.0)
     return float(circle.best_deg + 180.0 * half_turns), circle, True

@@ -1,9 +1,9 @@
-"""Smooth errors of an alignment settled by how sharp the specimen becomes.
+"""Smooth errors of an alignment, corrected by maximising the sharpness of the specimen.
 
-Neighbouring images agree with each other however the specimen drifts in depth from tilt to tilt: a shift
-across the axis by ``c (1 - cos t)`` only lets everything rise by ``c sin t``. Images far apart disagree then,
-and dark detail is smeared out in the mean of all. So smooth shifts and the axis are varied until the mean of
-all back-projected images has the most of what only agreement makes: strong dark maxima.
+Neighbouring images agree with each other even if the specimen drifts in depth from tilt to tilt: a shift
+across the axis by ``c (1 - cos t)`` only moves everything by ``c sin t``. Images far apart then disagree, and
+dark detail is smeared out in the mean of all. So smooth shifts and the axis are varied until the mean of all
+back-projected images has the strongest dark maxima, which require agreement.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["drift_modes", "focus_series", "sharpness", "without_drift"]
 Array = NDArray[np.float64]
 
 PIXEL_ANGSTROM = 30.0
-BAND_ANGSTROM = (450.0, 130.0)  # large protein complexes, membranes seen edge-on and gold stand out in it
-LARGEST_DEVIATION = 4.0  # detail must be there in many images, not outshine in one
+BAND_ANGSTROM = (450.0, 130.0)  # large protein complexes, membranes seen edge-on and gold have contrast in it
+LARGEST_DEVIATION = 4.0  # detail must be present in many images, not dominate one
 HALF_DEPTH_ANGSTROM = 1200.0
 N_MODES = 4
 SMALLEST_STEP_ANGSTROM = 5.0
@@ -37,14 +37,14 @@ SMALLEST_STEP_DEG = 0.1
 
 
 def drift_modes(tilt_deg: Array, n_modes: int = N_MODES) -> Array:
-    """Smooth shifts over tilts of rms 1, ``(n_modes, n_views)``, that no place of the specimen explains.
+    """Smooth shifts over tilts of rms 1, ``(n_modes, n_views)``, that no point of the specimen explains.
 
-    Polynomials in the tilt, less what is ``a cos(tilt) + b sin(tilt)``, lowest degree first.
+    Polynomials in the tilt, orthogonal to ``a cos(tilt) + b sin(tilt)``, lowest degree first.
     """
     tilt = np.deg2rad(tilt_deg)
     explained = np.linalg.qr(np.stack([np.cos(tilt), np.sin(tilt)], axis=1))[0]
     scaled = 2 * (tilt - tilt.min()) / max(float(np.ptp(tilt)), 1e-9) - 1
-    # The first two polynomials are all but explained; of degree 1 and 2 one combination each is left.
+    # The first two polynomials are almost explained; one combination of degrees 1 and 2 is left.
     powers = np.polynomial.legendre.legvander(scaled, n_modes + 1)[:, [0, *range(3, n_modes + 2)]]
     modes = []
     for power in powers.T:
@@ -57,7 +57,7 @@ def drift_modes(tilt_deg: Array, n_modes: int = N_MODES) -> Array:
 
 
 def without_drift(change_xy_angstrom: Array, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> Array:
-    """Changes of shifts ``(n_views, 2)`` less what is smooth over the tilts across the axis."""
+    """Changes of shifts ``(n_views, 2)`` without their smooth part over the tilts across the axis."""
     across = across_axis(geometry.axis_deg[usable])
     tilt = np.deg2rad(geometry.tilt_deg[usable])
     smooth = np.linalg.qr(
@@ -80,8 +80,8 @@ def focus_series(
 ) -> SeriesGeometry:
     """Smooth shifts across the axis, and the axis, at which the specimen is sharpest.
 
-    reach_angstrom : rms over the views of each mode searched for at first. Jumps between images must be
-    small already. plane : middle of the specimen, ``z = a + b x + c y``.
+    reach_angstrom : initial search range of each mode, rms over the views. Jumps between images must already
+    be small. plane : middle of the specimen, ``z = a + b x + c y``.
     """
     detail = _dark_detail(tilt_images)
     modes = drift_modes(start.tilt_deg[usable])
@@ -117,13 +117,13 @@ def sharpness(
     usable: NDArray[np.bool_],
     plane: Plane = (0.0, 0.0, 0.0),
 ) -> float:
-    """What `focus_series` makes large; comparable between geometries of one series."""
+    """Quantity that `focus_series` maximises; comparable between geometries of one series."""
     aligned = _AlignedStrips.of(_dark_detail(tilt_images), geometry, usable, plane)
     return aligned.sharpness(np.zeros(int(usable.sum())))
 
 
 def _dark_detail(tilt_images: TiltImages) -> TiltImages:
-    """Small images in which dark detail is high, about 1 in noise."""
+    """Small images in which dark detail is positive, about 1 in noise."""
     small = shrink_images(tilt_images, round(tilt_images.field_angstrom / PIXEL_ANGSTROM))
     pixel = small.pixel_size_angstrom
     maps = -band_pass(small.images, BAND_ANGSTROM[0] / pixel, BAND_ANGSTROM[1] / pixel)
@@ -161,9 +161,9 @@ class _AlignedStrips:
         return cls(tuple(strips), reprojector.lines()[0], reprojector.n_z, detail.pixel_size_angstrom)
 
     def sharpness(self, shift_angstrom: Array) -> float:
-        """Mean cube of what is dark in the mean of all images, each moved across the axis, ``(n_views,)``.
+        """Mean cube of the dark part of the mean of all images, each moved across the axis, ``(n_views,)``.
 
-        The square would count the noise of every image as well, and prefer what fills the field.
+        The square would include the noise of every image as well, and prefer features that fill the field.
         """
         columns = self.columns.copy()
         columns[:, 0] += (shift_angstrom / self.pixel_size_angstrom).astype(np.float32)

@@ -1,10 +1,10 @@
-"""Local alignment: how each image is displaced from place to place, from tracks, where that predicts better.
+"""Local alignment: a smooth displacement of each image, from tracks, if it improves the prediction.
 
-About a rigid solution the tracks' residuals are explained by a smooth displacement of each image (decision
-11: a few B-spline controls), with shifts and points solved along. Controls are drawn towards zero, towards
-their neighbours in the image and towards those of the exposure before, as ice that bends while it is
-irradiated moves: a Gaussian prior whose size and memory are chosen by the error of tracks that were left
-out. A displacement that does not predict left-out tracks better than none is not used.
+The tracks' residuals of a rigid solution are explained by a smooth displacement of each image (decision 11: a
+few B-spline controls), solved together with shifts and points. Controls have a Gaussian prior towards zero,
+towards their neighbours in the image and towards those of the previous tilt, since ice deforms continuously
+under irradiation; its size and memory are chosen by the error of left-out tracks. A displacement that does
+not improve the prediction of left-out tracks is not used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEAST_SIGNIFICANCE = 2.0  # standard errors over the tracks
 
 @dataclass(frozen=True, slots=True)
 class LocalPrior:
-    """Displacement expected, rms, and its correlation from one exposure to the next."""
+    """Expected displacement, rms, and its correlation from one tilt to the next."""
 
     size_angstrom: float
     memory: float
@@ -48,7 +48,7 @@ PRIORS = tuple(LocalPrior(size, memory) for size in (3.0, 8.0, 20.0) for memory 
 
 @dataclass(frozen=True, slots=True)
 class LocalSolution:
-    """Rigid geometry and points with the displacements beside them; residuals are those left by all."""
+    """Rigid geometry and points, and the displacements; residuals are those of the whole model."""
 
     solution: BundleSolution
     warps: tuple[ImageWarp | None, ...]
@@ -66,7 +66,7 @@ class LocalChoice:
     significance: float
     """Gain in standard errors over the tracks."""
     local: LocalSolution | None
-    """None where no displacement predicts left-out tracks better."""
+    """None if no displacement improves the prediction of left-out tracks."""
 
 
 def find_local_alignment(
@@ -77,7 +77,7 @@ def find_local_alignment(
     exposure: Sequence[int],
     priors: Sequence[LocalPrior] = PRIORS,
 ) -> LocalChoice:
-    """Solve with the prior that predicts left-out tracks best, if it does so better than none.
+    """Solve with the prior that predicts left-out tracks best, if it improves on the rigid solution.
 
     extent_xy_angstrom : of the images. exposure : place of each view in the order of acquisition.
     """
@@ -104,7 +104,7 @@ def find_local_alignment(
 
 
 def _significance(tracks: Tracks, before: Array, after: Array) -> float:
-    """Mean over the tracks of how far the median error falls, in its standard errors."""
+    """Mean decrease of the median error over the tracks, in its standard errors."""
     gains = []
     for point in np.unique(tracks.point):
         mine = (tracks.point == point) & np.isfinite(before) & np.isfinite(after)
@@ -116,7 +116,7 @@ def _significance(tracks: Tracks, before: Array, after: Array) -> float:
 
 
 def _undistorted(tracks: Tracks, warps: Sequence[ImageWarp | None]) -> Tracks:
-    """Tracks with the displacements taken from their positions."""
+    """Tracks with the displacements subtracted from their positions."""
     positions = tracks.position_xy_angstrom.copy()
     for view, warp in enumerate(warps):
         mine = tracks.view == view
@@ -134,7 +134,7 @@ def solve_local(
 ) -> LocalSolution:
     """Displacements, shifts and points by least squares about a rigid solution, robustly weighted.
 
-    With the rotations held all of it is linear.
+    With fixed rotations the problem is linear.
     """
     geometry = rigid.geometry
     points = np.where(
@@ -175,7 +175,7 @@ def _prior_precision(
 ) -> Array:
     """Inverse covariance of the controls of all views, ``(n_views K, n_views K)`` in 1/A^2.
 
-    Controls half a field apart are correlated by 0.6, views by ``memory`` for each exposure between them.
+    Controls half a field apart are correlated by 0.6, views by ``memory`` for each tilt between them.
     """
     place = np.linspace(0.0, 1.0, N_CONTROLS)
     y, x = (grid.ravel() for grid in np.meshgrid(place, place, indexing="ij"))
@@ -192,7 +192,7 @@ def _least_squares(
 ) -> tuple[Array, Array, Array]:
     """Changes of shifts ``(n_views, 2)`` and points ``(n_points, 3)``, and controls ``(n_views, K, 2)``.
 
-    Points are eliminated. A view's unknowns are its shift and its controls, those of x and of y apart.
+    Points are eliminated. The unknowns of a view are its shift and its controls, those of x and y separately.
     """
     n_views, n_points, n_basis = tracks.n_views, tracks.n_points, basis.shape[1]
     scale = max(residual_scale(residual), 1e-9)
@@ -220,7 +220,7 @@ def _least_squares(
         controls = index[:, axis, 1:].ravel()
         normal[np.ix_(controls, controls)] += precision * scale**2
     shifts = index[:, :, 0].ravel()
-    # The whole series' shifts go with the points' mean: that alone holds nothing else.
+    # A common shift of the series is equivalent to the points' mean, which is fixed.
     normal[shifts, shifts] += 1e-6
     solved = np.linalg.solve(normal, right.ravel() - eliminated.right_of_views)
     unknowns = np.asarray(solved, dtype=np.float64)

@@ -21,7 +21,7 @@ LEAST_PROMINENCE = 3.5  # of a correlation peak over its map's deviation
 
 @dataclass(frozen=True, slots=True)
 class PatchCorrelator:
-    """Working images and what every correlation of patches shares."""
+    """Working images and the common data of every correlation of patches."""
 
     images: torch.Tensor
     pixel_size_angstrom: float
@@ -41,7 +41,7 @@ class PatchCorrelator:
         return cls(tilt_images.images, tilt_images.pixel_size_angstrom, side, window, response)
 
     def fits(self, centres_xy_angstrom: Array) -> NDArray[np.bool_]:
-        """Which patches lie in the image, up to an eighth of their width."""
+        """Which patches are inside the image, up to an eighth of their width."""
         n_y, n_x = int(self.images.shape[1]), int(self.images.shape[2])
         limit = (np.array([n_x, n_y]) / 2 - 0.375 * self.side) * self.pixel_size_angstrom
         return np.asarray((np.abs(centres_xy_angstrom) <= limit).all(axis=1))

@@ -1,7 +1,7 @@
-"""Patches of the specimen as fiducials: each view's against what all other views predict of it.
+"""Patches of the specimen as fiducials: each view's patch against the reprojection of all other views.
 
-A patch mixes what lies at all depths; compared with a squeezed neighbour it is drawn off by the parallax of
-what it mixes. The projection of a reconstruction without that view has the depth in it, and all other views.
+A patch mixes all depths of the ice; compared with a compressed neighbour it is displaced by their parallax.
+The projection of a reconstruction without that view contains the depth, and all other views.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["PatchTracking", "patch_centres", "track_patches"]
 
 Array = NDArray[np.float64]
 
-MOST_PATCHES = 150  # about; in a larger field they lie further apart
+MOST_PATCHES = 150  # about; in a larger field they are further apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def track_patches(
     spacing_angstrom: float = 250.0,
     n_rounds: int = 3,
 ) -> PatchTracking | None:
-    """Follow a grid of patches through the usable views; None where fewer than four hold.
+    """Track a grid of patches through the usable views; None if fewer than four can be tracked.
 
-    start : shifts true to about a tenth of a patch, as projection matching gives them. plane : middle of the
+    start : shifts accurate to about a tenth of a patch, as from projection matching. plane : middle of the
     specimen, as `find_plane` gives it; patches begin on it.
     """
     n_y, n_x = tilt_images.shape_yx

@@ -1,7 +1,7 @@
 """Points eliminated from normal equations: the Schur complement of bundle adjustment.
 
-Triggs et al., Bundle Adjustment, A Modern Synthesis (2000), section 6.1: each point has a 3 x 3 block of its
-own, so that only the unknowns of the views are left to be solved together.
+Triggs et al., Bundle Adjustment, A Modern Synthesis (2000), section 6.1: each point has its own 3 x 3 block,
+so only the unknowns of the views are solved together.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class EliminatedPoints:
 
     @property
     def normal(self) -> Array:
-        """What is taken from N, ``C P^-1 C^T``."""
+        """Subtracted from N: ``C P^-1 C^T``."""
         return np.asarray(self.scaled @ self.coupling.T)
 
     @property
     def right_of_views(self) -> Array:
-        """What is taken from r, ``C P^-1 s``."""
+        """Subtracted from r: ``C P^-1 s``."""
         return np.asarray(self.scaled @ self.right.ravel())
 
     def points(self, unknowns: Array) -> Array:

@@ -1,10 +1,10 @@
-"""How tracked points lie in depth: the thickness of their cloud, and whether they lie on one surface or two.
+"""Distribution of tracked points in depth: the thickness of their cloud, and one or two surfaces.
 
 Gold lies on one or both surfaces of the ice; patches and features lie within it. Two parallel planes are
-fitted as tiltalign does for beads (IMOD's "surfaces to analyze"): points go to the nearer one, in turns with
-the planes. Two are believed where each holds some points and they scatter about their planes by a small part
-of the distance between these: points spread evenly through a layer, parted by its middle, scatter by
-0.29 of their halves' distance.
+fitted as IMOD's tiltalign does for beads ("surfaces to analyze"): points are assigned to the nearer plane,
+alternating with the fit of the planes. Two planes are accepted if each has some points and their scatter
+about the planes is a small fraction of the distance: points evenly distributed through a layer, divided at
+its middle, scatter by 0.29 of the distance of the halves.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Array = NDArray[np.float64]
 LEAST_POINTS = 5
 LEAST_ON_A_SURFACE = 2
 MOST_SCATTER = 0.15
-"""Of the distance between two surfaces."""
+"""Fraction of the distance between two surfaces."""
 CENTRAL_PERCENT = (5.0, 95.0)
 N_ROUNDS = 20
 # Gold on a surface lies on one plane to a few angstrom; the ice may be uneven by some more.
 PLANE_TOLERANCE_ANGSTROM = 30.0
 LEAST_ON_A_PLANE, LEAST_ON_THE_SECOND = 5, 3
 LEAST_PART_ON_PLANES = 0.6
-"""Of the points: of those spread evenly through 1000 angstrom a tenth lies on some plane by chance."""
+"""Of the points: of those evenly distributed through 1000 angstrom a tenth lies on some plane by chance."""
 STEEPEST_PLANE_DEG = 30.0
 SMALLEST_TRIANGLE_ANGSTROM2 = 2e5
 N_DRAWS = 400
@@ -43,11 +43,11 @@ class PointSurfaces:
     cloud_thickness_angstrom: float
     """Of the central nine tenths of the points, across the plane."""
     distance_angstrom: float | None
-    """Between two surfaces; None where there is one."""
+    """Between two surfaces; None if there is one."""
 
 
 def find_surfaces(points_xyz_angstrom: Array) -> PointSurfaces | None:
-    """Surfaces of points ``(n, 3)``, those not finite left out; None of fewer than five or of a line."""
+    """Surfaces of points ``(n, 3)``, without those not finite; None for fewer than five or a line."""
     points = points_xyz_angstrom[np.isfinite(points_xyz_angstrom).all(axis=1)]
     if len(points) < LEAST_POINTS or np.linalg.matrix_rank(_design(points), tol=1e-3) < 3:
         return None
@@ -76,9 +76,9 @@ class BeadPlanes:
 
 
 def find_bead_planes(points_xyz_angstrom: Array, rng: np.random.Generator) -> BeadPlanes | None:
-    """Planes on which most of the points ``(n, 3)`` lie, whatever the others do; None where there are none.
+    """Planes with most of the points ``(n, 3)``, independent of the others; None if there are none.
 
-    The plane through three points that most others lie on is sought (RANSAC; Fischler & Bolles, 1981),
+    The plane through three points with most others on it is searched (RANSAC; Fischler & Bolles, 1981),
     fitted again to these, and a second one parallel to it among the rest.
     """
     points = points_xyz_angstrom[np.isfinite(points_xyz_angstrom).all(axis=1)]
@@ -116,7 +116,7 @@ def find_bead_planes(points_xyz_angstrom: Array, rng: np.random.Generator) -> Be
 
 
 def _two(points: Array, height: Array) -> tuple[Array, float] | None:
-    """Slopes of two parallel planes and their distance along z; None where one does as well."""
+    """Slopes of two parallel planes and their distance along z; None if one plane fits as well."""
     upper = height > 0.5 * (height.min() + height.max())
     plane, left = _fit(points, upper)
     for _ in range(N_ROUNDS):
@@ -128,14 +128,14 @@ def _two(points: Array, height: Array) -> tuple[Array, float] | None:
             break
         upper = nearer
         plane, left = _fit(points, upper)
-    # Two slopes and two heights were taken from the points.
+    # Two slopes and two heights were fitted to the points.
     scatter = np.sqrt((left**2).sum() / max(len(points) - 4, 1))
     distance = float(plane[3])
     return (plane, distance) if scatter < MOST_SCATTER * distance else None
 
 
 def _fit(points: Array, upper: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Least squares for slopes, height and the step to the upper points; and what is left of z."""
+    """Least squares for slopes, height and the step to the upper points; and the residuals of z."""
     design = np.column_stack([_design(points), upper])
     found = np.linalg.lstsq(design, points[:, 2], rcond=1e-9)[0]
     return np.asarray(found, dtype=np.float64), points[:, 2] - design @ found

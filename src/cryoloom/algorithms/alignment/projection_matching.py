@@ -1,4 +1,4 @@
-"""Projection matching: every image against what the other images predict of it.
+"""Projection matching: every image against its reprojection from the other images.
 
 First outwards, as images are placed, then all against all (Winkler & Taylor, Ultramicroscopy 106, 2006;
 AreTomo: Zheng et al., J. Struct. Biol. X 6, 2022).
@@ -27,11 +27,12 @@ Array = NDArray[np.float64]
 
 
 def follow_up(displacement: Array, weight: Array, tilt_deg: Array, band_angstrom: float = 80.0) -> Array:
-    """Displacements ``(n_views, ..., 2)`` of images, from those against what is reprojected of them.
+    """Displacements ``(n_views, ..., 2)`` of images, from those measured against their reprojections.
 
-    What is reprojected of an image moves with the others, so a smooth error over tilts shows only in part:
-    ``displacement = e - W e``, with W the share each image has in what is reprojected of another (how much of
-    their Fourier slabs overlap). Solved by least squares. weight : (n_views, ...), 0 where not measured.
+    The reprojection of an image moves with the other images, so a smooth error over tilts is only partly
+    visible: ``displacement = e - W e``, where W is the share of each image in the reprojection of another
+    (the overlap of their slabs in Fourier space). Solved by least squares. weight : (n_views, ...), 0 where
+    not measured.
     """
     apart = np.abs(np.sin(np.deg2rad(tilt_deg[:, None] - tilt_deg[None, :])))
     frequency = np.linspace(0.1, 1.0, 10) / band_angstrom
@@ -41,7 +42,7 @@ def follow_up(displacement: Array, weight: Array, tilt_deg: Array, band_angstrom
     system = np.eye(len(tilt_deg)) - share
     flat_weight = weight.reshape(len(tilt_deg), -1)
     flat = np.where(flat_weight[..., None] > 0, displacement.reshape(len(tilt_deg), -1, 2), 0.0)
-    # A whisper of ridge settles what is free: a common shift, and images nobody measured.
+    # A small ridge term fixes what is undetermined: a common shift, and images without a measurement.
     normal = np.einsum("vi,vp,vj->pij", system, flat_weight, system) + 1e-3 * np.eye(len(tilt_deg))
     right = np.einsum("vi,vp,vpk->pik", system, flat_weight, flat)
     return np.linalg.solve(normal, right).transpose(1, 0, 2).reshape(displacement.shape)
@@ -58,7 +59,7 @@ def match_projections(
 ) -> SeriesGeometry:
     """Shifts of whole images by projection matching, all against all; first outwards as the volume grows.
 
-    A smooth drift across the axis hardly shows: that of ``start`` is kept.
+    A smooth drift across the axis is hardly visible: that of ``start`` is kept.
     """
     geometry = start
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
@@ -90,7 +91,7 @@ def _matched(
     reach_angstrom: float,
     plane: Plane,
 ) -> SeriesGeometry:
-    """The geometry with the shifts of ``views`` found against what the placed ones predict."""
+    """The geometry with the shifts of ``views`` measured against reprojections of the placed ones."""
     known = placed.copy()
     known[views] = True
     reprojector = Reprojector.of(tilt_images, geometry, known, plane)

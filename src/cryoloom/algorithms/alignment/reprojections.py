@@ -1,9 +1,9 @@
-"""What the other images of a series predict of each.
+"""Reprojections: each image predicted from the other images of a series.
 
-The images are turned so that the tilt axis is y and the specimen flat, filtered and back-projected into a
-thin slab; its projection along each beam, less what that image itself put in, is what the others predict
-(Winkler & Taylor, Ultramicroscopy 106, 2006; AreTomo: Zheng et al., J. Struct. Biol. X 6, 2022). Unlike a
-stretched neighbour it has the specimen's depth in it.
+The images are rotated so that the tilt axis is y and the specimen flat, filtered and back-projected into a
+thin slab; its projection along each beam, minus the contribution of that image, is the prediction (Winkler &
+Taylor, Ultramicroscopy 106, 2006; AreTomo: Zheng et al., J. Struct. Biol. X 6, 2022). Unlike a compressed
+neighbour it includes the specimen's depth.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["SPECIMEN_ANGSTROM", "Plane", "Reprojector", "reprojections"]
 Array = NDArray[np.float64]
 Plane = tuple[float, float, float]
 
-HALF_DEPTH_ANGSTROM = 900.0  # of the slab, either side of the plane; it fades out as a cosine
-# Thickness that sets how far in Fourier space neighbouring tilts speak of each other.
+HALF_DEPTH_ANGSTROM = 900.0  # of the slab, on either side of the plane; it fades out as a cosine
+# Thickness that determines how far neighbouring tilts overlap in Fourier space.
 SPECIMEN_ANGSTROM = 1500.0
-LAYER_PX = 2.0  # detail of four pixels, which is all that is compared, needs no more layers
+LAYER_PX = 2.0  # only detail of four pixels is compared, which needs no more layers
 
 
 def reprojections(
@@ -45,9 +45,9 @@ def reprojections(
     *,
     only: NDArray[np.bool_] | None = None,
 ) -> torch.Tensor:
-    """What the other images predict of each, ``(n, y, x)`` in that image's own frame; 0 where not usable.
+    """Reprojection of each image from the others, ``(n, y, x)`` in the image's own frame; 0 where not usable.
 
-    plane : middle of the specimen as ``z = a + b x + c y``, (a in angstrom, b, c); it is taken to be about
+    plane : middle of the specimen as ``z = a + b x + c y``, (a in angstrom, b, c); it is assumed to be about
     `SPECIMEN_ANGSTROM` thick. only : views to predict, of the usable ones.
     """
     reprojector = Reprojector.of(tilt_images, geometry, usable, plane)
@@ -61,12 +61,12 @@ def reprojections(
 
 @dataclass(frozen=True, slots=True)
 class Reprojector:
-    """Images turned so that the axis is y: (row along the axis, column across), and a slab in the specimen.
+    """Images rotated so that the axis is y: (row along the axis, column across), and a slab in the specimen.
 
     The slab's x lies in the plane of the specimen and its z across: with p the plane's angle about y, a view
-    of tilt t sees it at t - p. Where the plane lies, and its slope along y, only move and shear the images.
-    tilt_rad : (view,) as the slab has them. to_image : (view, 2, 2), image xy of (column, row), and shift_px
-    (view, 2) of the slab's centre.
+    of tilt t projects it at t - p. The plane's position, and its slope along y, only move and shear the
+    images. tilt_rad : (view,) as the slab has them. to_image : (view, 2, 2), image xy of (column, row), and
+    shift_px (view, 2) of the slab's centre.
     """
 
     views: NDArray[np.int64]
@@ -95,7 +95,7 @@ class Reprojector:
         columns, rows = field_across_and_along(geometry.mean_axis_deg, n_x, n_y)
         tilt = np.deg2rad(geometry.tilt_deg[views])
         across, along = across_axis(geometry.axis_deg[views]), along_axis(geometry.axis_deg[views])
-        # A point at height h above the plane z = b x is seen h sin(t) further across the axis.
+        # A point at height h above the plane z = b x projects h sin(t) further across the axis.
         lift = across * np.sin(tilt)[:, None]
         return cls(
             views,
@@ -123,9 +123,9 @@ class Reprojector:
     def predict(
         self, aligned: torch.Tensor, parts: NDArray[np.int64], views: NDArray[np.int64]
     ) -> torch.Tensor:
-        """Projections ``(len(views), row, column)`` of the slab, each less that image's own part.
+        """Projections ``(len(views), row, column)`` of the slab, each minus that image's own contribution.
 
-        parts : which images make the slab, by their place in ``self.views``. views : which ones to project.
+        parts : images that make the slab, by their place in ``self.views``. views : views to project.
         """
         n_rows, n_u = self.shape
         device = aligned.device
@@ -152,7 +152,7 @@ class Reprojector:
     def _scale(self) -> NDArray[np.float32]:
         """Weights of the slab's voxels ``(z, x)``, faded out along z.
 
-        A sharp edge would predict detail with the wrong sign: its transform swings below zero.
+        A sharp edge would predict detail with the wrong sign: its transform becomes negative.
         """
         height = (np.arange(self.n_z) - self.n_z // 2) * LAYER_PX * self.pixel_size_angstrom
         window = np.cos(np.pi * np.clip(height / HALF_DEPTH_ANGSTROM, -1, 1) / 2) ** 2
@@ -171,7 +171,7 @@ class Reprojector:
         return columns.astype(np.float32), rays.astype(np.float32)
 
     def _filtered(self, aligned: torch.Tensor, tilt_rad: Array) -> torch.Tensor:
-        """Rows filtered so that back-projection weighs all directions alike, as far as neighbours overlap."""
+        """Rows filtered so that back-projection weights all directions equally where neighbours overlap."""
         n_u = aligned.shape[2]
         thickness = SPECIMEN_ANGSTROM / self.pixel_size_angstrom
         n_padded = good_fft_size(n_u + round(thickness / 2))

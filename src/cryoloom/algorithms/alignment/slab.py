@@ -1,13 +1,14 @@
-"""Where the specimen lies in its tomogram: two parallel planes between which there are bodies.
+"""Position of the specimen in its tomogram: two parallel planes that enclose its features.
 
-Structure is in focus only at its own height; noise is everywhere alike. So the energy of a low-resolution
+Structure is in focus only at its own height; noise is the same everywhere. So the energy of a low-resolution
 tomogram is divided by that of a control made from the same images with random phases, which has the same
 noise, spectra and coverage and no specimen at any height. Blocks of the tomogram with more energy than a
-thousandth of the control's are filled: a bright body counts for no more than a faint one. Bodies lie unevenly
-in the specimen, and their middle tells its slopes to some degrees only; the outermost tell its surfaces. So
-every slab within reach is judged by the likelihood that blocks inside are filled alike often, and those
-outside alike seldom, and the slopes are the mean over all of them, each counting by its likelihood. The
-surfaces are where the part of filled blocks across that slab falls to a few percent of that inside.
+thousandth of the control's blocks have are filled: a strong feature counts no more than a weak one. Features
+are unevenly distributed in the specimen, and their middle gives its slopes to some degrees only; the
+outermost give its surfaces. So every slab within reach is scored by the likelihood that blocks inside are
+filled with one frequency, and those outside with a lower one; the slopes are the mean over all slabs,
+weighted by likelihood. The surfaces are where the fraction of filled blocks across that slab falls to a few
+percent of that inside.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ CELLS = 30
 """Of the field on each side, whose energies are kept at every height: blocks."""
 FIELD_USED = 0.9
 LARGEST_ENERGY = 50.0
-"""Of a voxel, over the control's mean: what is brighter counts no more, so that no crystal leads."""
+"""Of a voxel, over the control's mean: larger values are clipped, so that no crystal dominates."""
 CONTROL_SMOOTH_ANGSTROM = 250.0
 FILLED_QUANTILE = 0.999
-"""Of the control's blocks: those with more are filled."""
+"""Fraction of the control's blocks above the threshold of a filled block."""
 LARGEST_TILT_DEG = 28.0
 COARSE_STEP_DEG = 4.0
 FINER_STEPS_DEG = (2.0, 1.0, 0.5)
@@ -59,13 +60,13 @@ LEAST_THICKNESS_ANGSTROM = 160.0
 LEAST_CONTRAST = 10.0
 """Noise reached 7, simulated specimens 24 and more."""
 LARGEST_TILT_ERROR_DEG = 3.2
-"""4.1 would be no preference for any slope at all."""
+"""4.1 corresponds to no preference for any slope."""
 SMOOTH_ANGSTROM = 25.0
 SURFACE_LEVEL = 0.03
 MIDDLE_KNOWN_TO = 0.03
-"""Of the thickness: how unevenly bodies lie in the specimen, for all that is known."""
+"""Of the thickness: possible unevenness of features in the specimen."""
 EDGE_ANGSTROM = 150.0
-"""Inside the likeliest slab, from where its surface is sought outwards."""
+"""Inside the most likely slab, from where its surface is searched outwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Energies:
     z_angstrom: Array
     centre_xy_angstrom: Array
     filled_level: float
-    """Of the ratio, above which a block holds more than noise."""
+    """Energy ratio above which a block contains more than noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +92,28 @@ class SlabFit:
     slope_x: float
     slope_y: float
     tilt_error_deg: float
-    """Standard error of the pretilt about either axis, the larger, by the spread of likely slabs."""
+    """Standard error of the pretilt about either axis, the larger one, from the spread of likely slabs."""
     contrast: float
-    """How much more often blocks are filled inside than outside."""
+    """Ratio of the frequencies of filled blocks inside and outside."""
     depth_angstrom: Array
-    """Distances from the middle plane, for ``profile``: the part of filled blocks across the slab."""
+    """Distances from the middle plane, for ``profile``: the fraction of filled blocks across the slab."""
     profile: Array
     middle_error_angstrom: float = 0.0
-    """Standard error of the middle's height, by the spread of likely surfaces and what they are known to."""
+    """Standard error of the middle's height, from the spread of likely surfaces and their resolution."""
 
     @property
     def is_told(self) -> bool:
-        """Whether there are bodies in a slab, and enough of them to tell its pretilt."""
+        """Whether a slab contains features, and enough of them for its pretilt."""
         return self.contrast >= LEAST_CONTRAST and self.has_pretilt
 
     @property
     def has_pretilt(self) -> bool:
-        """Whether bodies, or gold, tell the pretilt."""
+        """Whether features, or gold, determine the pretilt."""
         return self.tilt_error_deg <= LARGEST_TILT_ERROR_DEG
 
     @property
     def tilt_y_deg(self) -> float:
-        """Pretilt about the tilt axis: the slab's plane is turned by ``Ry(tilt_y) Rx(tilt_x)``."""
+        """Pretilt about the tilt axis: the slab's plane is rotated by ``Ry(tilt_y) Rx(tilt_x)``."""
         return -math.degrees(math.atan(self.slope_x))
 
     @property
@@ -129,7 +130,7 @@ def energies_of_series(
     voxel_size_angstrom: float,
     height_angstrom: float,
 ) -> tuple[Energies, torch.Tensor]:
-    """Energies of a small tomogram of so much height, and the tomogram ``(z, y, x)``.
+    """Energies of a small tomogram of the given height, and the tomogram ``(z, y, x)``.
 
     images : of the sections that the poses of ``series`` are for.
     """
@@ -213,9 +214,9 @@ def _edges(n: int) -> NDArray[np.int64]:
 def fit_slab(
     energies: Energies, slopes_xy: Array | None = None, surface_angstrom: float | None = None
 ) -> SlabFit:
-    """The slab that the filled blocks show.
+    """The slab given by the filled blocks.
 
-    slopes_xy : ``(2,)`` of its plane; surface_angstrom : height of one of its surfaces; where they are known.
+    slopes_xy : ``(2,)`` of its plane; surface_angstrom : height of one of its surfaces; if they are known.
     """
     blocks = _Blocks.of(energies)
     if slopes_xy is not None:
@@ -246,7 +247,7 @@ class _Blocks:
     centre_xy_angstrom: Array
     z_angstrom: Array
     n_of_a_body: float
-    """Filled blocks that touch each other are one body, and tell once."""
+    """Filled blocks that touch each other are one feature, and count once."""
 
     @classmethod
     def of(cls, energies: Energies) -> _Blocks:
@@ -292,11 +293,11 @@ def _likeliest(
     *,
     sides_differ: bool = False,
 ) -> tuple[float, int, int]:
-    """Likelihood of the likeliest slab, its first place and the one after its last.
+    """Likelihood of the most likely slab, its first place and the one after its last.
 
     Of k filled blocks of n the likelihood is ``k log(k / n) + (n - k) log(1 - k / n)``, inside and outside;
-    sides_differ : below and above each for itself, since rays of gold on one surface fill blocks on one side.
-    surface : place of an edge that is known.
+    sides_differ : below and above are independent, since streaks of gold on one surface fill blocks on one
+    side. surface : place of an edge that is known.
     """
     least = math.ceil(LEAST_THICKNESS_ANGSTROM / (heights[1] - heights[0]))
     lower, upper = _pairs(len(heights) + 1, least)
@@ -337,7 +338,7 @@ def _log_likelihood(k: Array, n: Array) -> Array:
 def _along(
     blocks: _Blocks, slopes: Array, tilt_error_deg: float, surface_angstrom: float | None = None
 ) -> SlabFit:
-    """The slab of those slopes, and with one of its surfaces at that height where it is known."""
+    """The slab with the given slopes, and with one of its surfaces at the given height if it is known."""
     filled, everything, heights = blocks.across(slopes)
     step = float(heights[1] - heights[0])
     known = None
@@ -378,7 +379,7 @@ def _along(
 def _edge_spread(
     blocks: _Blocks, filled: Array, everything: Array, lower: int, upper: int, known: int | None
 ) -> float:
-    """Standard deviation of the middle of the likely slabs, in steps of height: each edge by itself."""
+    """Standard deviation of the middle of the likely slabs, in steps of height: each edge independently."""
     k, n = (np.concatenate([[0.0], np.cumsum(a)]) for a in (filled, everything))
     variance = 0.0
     for edge, places in ((lower, np.arange(upper)), (upper, np.arange(lower + 1, len(k)))):
@@ -393,7 +394,7 @@ def _edge_spread(
 
 
 def _surface(heights: Array, profile: Array, level: float, edge: int, sign: int) -> float:
-    """Where the profile falls to a level, from a little inside the likeliest slab's edge to as far beyond."""
+    """Place where the profile falls to a level, searched on both sides of the most likely slab's edge."""
     step = heights[1] - heights[0]
     reach = round(EDGE_ANGSTROM / step)
     at = int(np.clip(edge - sign * reach, 1, len(heights) - 2))

@@ -1,9 +1,9 @@
-"""Where the specimen lies in the frame of an alignment: from the gold on its surfaces and what is in it.
+"""Position of the specimen in the frame of an alignment: from gold on its surfaces and from its contents.
 
-Gold lies on one or both surfaces of the ice. Where most beads are on one plane or two, these are surfaces, to
-a few angstrom, and give the slopes; whatever else is told by the slab that holds what the tomogram has more
-than noise (`slab`), in which beads mislead: their rays reach beyond the ice on their side, so that they are
-filled first.
+Gold lies on one or both surfaces of the ice. If most beads are on one plane or two, these are surfaces,
+accurate to a few angstrom, and give the slopes; otherwise the slab is fitted that contains features above
+noise (`slab`). Beads would distort that fit, because their streaks extend beyond the ice, so they are filled
+first.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ __all__ = ["SPECIMEN_PIXEL_ANGSTROM", "FoundSpecimen", "bytes_to_find_specimen",
 Array = NDArray[np.float64]
 
 SPECIMEN_PIXEL_ANGSTROM = 15.0
-"""Pixel of the images in which the specimen is looked for, about."""
+"""Approximate pixel size of the images in which the specimen is searched."""
 SEARCH_HEIGHT_ANGSTROM = 5000.0
 VOXEL_ANGSTROM = 20.0
 LARGEST_SIDE_VOXELS = 280
 # Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
 LEAST_BEAD_SIGNIFICANCE = 6.0
 BEAD_RADIUS_DIAMETERS = 1.1
-# A single plane of gold is the surface that the slab of bodies ends at, if it is no further from there.
+# A single plane of gold is the surface of the slab of features if it is no further from it than this.
 NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART = 150.0, 0.35
 TWO_PLANES_ERROR_ANGSTROM = 20.0
 LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
-"""Of bodies to noise, and of the middle, where gold tells the slopes and a surface."""
-# Beads within the ice: it holds nearly all of them, in so many a few may be what they are not.
+"""Of features to noise, and of the middle, if gold gives the slopes and a surface."""
+# Beads within the ice: it contains nearly all of them; among so many a few may be false.
 LEAST_BEADS_WITHIN, BEADS_WITHIN_PERCENT = 8, (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSpecimen:
-    """The specimen, and what told it."""
+    """The specimen, and the evidence."""
 
     fit: SlabFit
     n_beads: int
     planes: BeadPlanes | None
-    """Of gold, where most of it lies on one or two."""
+    """Of gold, if most of it lies on one or two."""
     volume: torch.Tensor
     """The small tomogram ``(z, y, x)`` it was found in."""
     voxel_size_angstrom: float
 
     @property
     def is_told(self) -> bool:
-        """Whether the middle is known: by gold on both surfaces, or by bodies in a slab."""
+        """Whether the middle is known: by gold on both surfaces, or by features in a slab."""
         fit = self.fit
         if self.planes is not None:
             known = fit.middle_error_angstrom <= LARGEST_ERROR_ON_GOLD_ANGSTROM
@@ -67,11 +67,11 @@ class FoundSpecimen:
 
     @property
     def has_two_surfaces(self) -> bool:
-        """Whether gold tells both surfaces."""
+        """Whether gold gives both surfaces."""
         return self.planes is not None and len(self.planes.heights_angstrom) == 2
 
     def slab(self, by: str) -> Slab:
-        """As the model keeps it; nothing is applied. A pretilt that is not known is left out."""
+        """As a value of the model; nothing is applied. A pretilt that is not known is omitted."""
         fit = self.fit
         measured = {
             "thickness_angstrom": fit.thickness_angstrom,
@@ -103,7 +103,7 @@ def find_specimen(
     """Thickness, height and pretilt of the specimen in the frame of the poses of ``series``.
 
     images : of the sections that the poses are for, of about SPECIMEN_PIXEL_ANGSTROM. use_beads : fill
-    gold and let it tell the surfaces it lies on.
+    gold and let it define the surfaces it lies on.
     """
     points = np.zeros((0, 3))
     if use_beads:
@@ -121,7 +121,7 @@ def find_specimen(
 
 
 def _fitted(energies: Energies, planes: BeadPlanes | None) -> SlabFit:
-    """The slab of what is filled, with its slopes and surfaces where gold shows them."""
+    """The slab of the filled blocks, with its slopes and surfaces from gold if there is any."""
     if planes is None:
         return fit_slab(energies)
     slopes = np.array([planes.slope_x, planes.slope_y])
@@ -137,7 +137,7 @@ def _fitted(energies: Energies, planes: BeadPlanes | None) -> SlabFit:
 
 
 def _holding(fit: SlabFit, points: Array) -> SlabFit:
-    """The slab made large enough to hold the beads, ``(n, 3)``."""
+    """The slab enlarged to contain the beads, ``(n, 3)``."""
     low, high = _surfaces(fit)
     heights = points[:, 2] - points[:, :2] @ np.array([fit.slope_x, fit.slope_y])
     lowest, highest = np.percentile(heights, BEADS_WITHIN_PERCENT)

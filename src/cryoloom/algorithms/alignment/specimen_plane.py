@@ -1,4 +1,4 @@
-"""The middle of the specimen as a plane, about a geometry that alignment has reached.
+"""The middle of the specimen as a plane, for a geometry during alignment.
 
 Its slope across the tilt axis is the pretilt that a tilt offset would undo.
 """
@@ -22,9 +22,9 @@ LEAST_VIEWS = 5
 def find_plane(
     tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[float, float, float]:
-    """Plane ``z = a + b x + c y`` of the specimen's middle: (a in angstrom, b, c); 0 where nothing tells it.
+    """Plane ``z = a + b x + c y`` of the specimen's middle: (a in angstrom, b, c); 0 if it is not found.
 
-    Images of 100 to 150 pixels a side are enough. rng : for the noise that the specimen is told from.
+    Images of 100 to 150 pixels per side are enough. rng : for the noise control.
     """
     if usable.sum() < LEAST_VIEWS:
         return (0.0, 0.0, 0.0)

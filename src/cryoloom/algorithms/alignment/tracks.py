@@ -1,4 +1,4 @@
-"""Positions of the same points in many images, what they leave of a geometry, and where the points are."""
+"""Positions of the same points in many images, their residuals for a geometry, and triangulation."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Tracks:
 
     @classmethod
     def from_table(cls, positions_xy_angstrom: Array, weight: Array | None = None) -> Tracks:
-        """From a table ``(n_points, n_views, 2)`` in which NaN marks what was not seen."""
+        """From a table ``(n_points, n_views, 2)`` in which NaN marks missing observations."""
         table = np.asarray(positions_xy_angstrom, dtype=np.float64)
         point, view = np.nonzero(np.isfinite(table).all(axis=2))
         weights = np.ones(len(point)) if weight is None else np.asarray(weight, float)[point, view]
         return cls(view, point, table[point, view], weights, table.shape[1], table.shape[0])
 
     def select(self, keep: NDArray[np.bool_]) -> Tracks:
-        """Only the observations marked; points and views keep their numbers."""
+        """Only the marked observations; points and views keep their numbers."""
         return replace(
             self,
             view=self.view[keep],
@@ -58,14 +58,14 @@ def residuals(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> Array:
 
 
 def triangulate(tracks: Tracks, geometry: SeriesGeometry, weights: Array) -> Array:
-    """Points ``(n_points, 3)`` by weighted linear least squares; NaN where seen in fewer than two views."""
+    """Points ``(n_points, 3)`` by weighted linear least squares; NaN for those with fewer than two views."""
     rows = geometry.matrices[tracks.view, :2]
     target = tracks.position_xy_angstrom - geometry.shift_xy_angstrom[tracks.view]
     normal = sum_by(tracks.point, np.einsum("n,nai,naj->nij", weights, rows, rows), tracks.n_points)
     right = sum_by(tracks.point, np.einsum("n,nai,na->ni", weights, rows, target), tracks.n_points)
     seen = sum_by(tracks.point, (weights > 0).astype(float), tracks.n_points) >= 2
     points = np.full((tracks.n_points, 3), np.nan)
-    # A whisper of curvature: a point seen in one direction only stays at mean depth instead of at infinity.
+    # A small curvature: a point seen from one direction only stays at mean depth instead of at infinity.
     points[seen] = np.linalg.solve(normal[seen] + 1e-6 * np.eye(3), right[seen][..., None])[..., 0]
     return points
 

@@ -1,9 +1,8 @@
-"""Stretch and skew of the specimen that a bundle adjustment found, as displacements beside rigid poses.
+"""Stretch and skew of the specimen from a bundle adjustment, as displacements in addition to rigid poses.
 
-A specimen ``D r`` is seen where the rigid pose sees r, displaced linearly over the image: exactly so on the
-plane z = 0, and for skew without x-tilt at any height; a stretch s misses points at height z by
-``s z sin(tilt)``. A stretch or skew that all views share is another specimen, which nothing
-tells from this one.
+A specimen ``D r`` projects to the rigid pose's projection of r, displaced linearly over the image: exactly on
+the plane z = 0, and for skew without x-tilt at any height; a stretch s is off for points at height z by
+``s z sin(tilt)``. A stretch or skew common to all views is indistinguishable from another specimen.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def with_distortions(
     extent_xy_angstrom: tuple[float, float],
     warps: Sequence[ImageWarp | None],
 ) -> list[ImageWarp | None]:
-    """Displacements of all views: stretch and skew, and then those given, over images of this extent."""
+    """Displacements of all views: stretch and skew, then the given ones, over images of this extent."""
     rigid = replace(geometry, stretch=0 * geometry.stretch, skew=0 * geometry.skew)
     distorted = (geometry.stretch != 0) | (geometry.skew != 0)
     along = [np.linspace(-0.5, 0.5, _SAMPLES) * size for size in extent_xy_angstrom]

@@ -1,7 +1,7 @@
-"""What may vary from view to view: the unknowns of a bundle adjustment besides points.
+"""Variables of the views: the unknowns of a bundle adjustment besides points.
 
 Axis, tilt, x-tilt, magnification, beam tilt and a deformation of the specimen, each fixed, one for the
-series, grouped (interpolated between nodes a few views apart) or per view, as IMOD's tiltalign lets them.
+series, grouped (interpolated between nodes a few views apart) or per view, as in IMOD's tiltalign.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 Variation = Literal["fixed", "one", "grouped", "per_view"]
 
 N_VIEW_PARAMETERS = 9  # shift x, shift y, axis, tilt, x-tilt, log magnification, stretch, skew, beam tilt
-# Deviation expected of a variable about its start (shifts and the mean axis are free): radian, or fractions.
+# Expected deviation of a variable from its start (shifts and the mean axis are free): radian, or fractions.
 PRIOR_DEVIATIONS = {
     "axis": np.deg2rad(2.0),
     "tilt": np.deg2rad(1.5),
@@ -70,7 +70,7 @@ class ViewVariables:
 
     @classmethod
     def of(cls, free: DegreesOfFreedom, start: SeriesGeometry) -> ViewVariables:
-        """Unknowns that a choice of freedom allows."""
+        """Unknowns that a choice of degrees of freedom allows."""
         n_views = start.n_views
         parameters, values = [0, 1], [np.eye(n_views), np.eye(n_views)]
         information = [np.zeros(2 * n_views)]
@@ -179,7 +179,7 @@ def jacobians(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> tuple[
     seen = np.einsum("nai,ni->na", matrices[:, :2], r)
 
     def in_image(x: Array, y: Array, z: Array) -> Array:
-        """A change of v as the image shows it: turned by the beam tilt about x, then by the axis."""
+        """A change of v as it appears in the image: rotated by the beam tilt about x, then by the axis."""
         y = y * np.cos(beam_tilt) - z * np.sin(beam_tilt)
         turned = np.column_stack([cos_axis * x - sin_axis * y, sin_axis * x + cos_axis * y])
         return magnification[:, None] * turned
@@ -194,5 +194,5 @@ def jacobians(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> tuple[
     along_x = matrices[:, :2, 0] / (1 + geometry.stretch[view])[:, None]
     by_view[:, :, 6] = along_x * r[:, :1]
     by_view[:, :, 7] = along_x * r[:, 1:2]
-    by_view[:, :, 8] = in_image(none, -v_z, b_y)  # d/db of (y cos - z sin) is the turned (-z, y)
+    by_view[:, :, 8] = in_image(none, -v_z, b_y)  # d/db of (y cos - z sin) is the rotated (-z, y)
     return by_view, matrices[:, :2]

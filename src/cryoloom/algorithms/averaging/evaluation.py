@@ -1,4 +1,4 @@
-"""What two halves say of a map: curves, the resolution they support, and whether the poses mean anything."""
+"""Evaluation of two halves: curves, the resolution they support, and whether the poses are meaningful."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def particle_mask(n: int, voxel_angstrom: float, diameter_angstrom: float) -> to
 
 @dataclass(frozen=True, slots=True)
 class HalfMaps:
-    """Two independent maps without any prior, of which the symmetry is or is not imposed."""
+    """Two independent maps without a prior; the symmetry may be imposed or not."""
 
     maps: tuple[torch.Tensor, torch.Tensor]
     voxel_angstrom: float
     n_shells: int
-    """Shells that hold data; what lies beyond is the mask's."""
+    """Shells with data; those beyond are due to the mask."""
 
     @classmethod
     def of_sums(cls, sums: tuple[FourierSums, FourierSums], voxel_angstrom: float) -> HalfMaps:
@@ -61,7 +61,7 @@ class HalfMaps:
         return shell_correlation(first, second)[: self.n_shells + 1]
 
     def non_radial_correlation(self, mask: torch.Tensor) -> Array:
-        """The same of what is left without the radial means."""
+        """The same after subtraction of the radial means."""
         radius = float((mask.numpy() > 0).sum() * 3.0 / (4.0 * math.pi)) ** (1 / 3)
         left = [non_radial(half * mask, radius) for half in self.maps]
         return shell_correlation(left[0], left[1])[: self.n_shells + 1]
@@ -74,7 +74,7 @@ def pose_evidence(correlation: Array, finest_shell: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Curves by name over shells, and what they support."""
+    """Curves by name over shells, and the resolution they support."""
 
     curves: dict[str, Array]
     resolution_angstrom: float | None

@@ -1,7 +1,7 @@
-"""Between a map and the half cube of its Fourier transform that slices are taken from and added to.
+"""Conversion between a map and the half cube of its Fourier transform, for slices.
 
 Linear interpolation in Fourier space multiplies a map by ``sinc^2`` along each axis, which is divided out in
-real space; with a map padded to twice its side what is left of the error lies outside the map.
+real space; for a map padded to twice its side the remaining error lies outside the map.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PADDING = 2
 def cube_of_map(density: torch.Tensor, highest: float) -> torch.Tensor:
     """Half cube of a map ``(n, n, n)``, n even, its centre at index ``n // 2``; values beyond the band stay.
 
-    highest : radius of the frequencies that will be asked for, in units of one over the map's side.
+    highest : radius of the frequencies that will be used, in units of one over the map's side.
     """
     n = density.shape[0]
     padded = torch.zeros((PADDING * n,) * 3, dtype=torch.float32, device=density.device)
@@ -33,7 +33,7 @@ def cube_of_map(density: torch.Tensor, highest: float) -> torch.Tensor:
     cube = torch.zeros(shape, dtype=torch.complex64, device=density.device)
     columns = min(shape[2], transform.shape[2])
     cube[:, :, :columns] = transform[rows][:, rows][:, :, :columns]
-    # Beyond the transform's own highest frequency there is nothing, though the index would wrap.
+    # Beyond the transform's own highest frequency values are zero, though the index would wrap.
     outside = index.abs() >= PADDING * n // 2
     cube[outside] = 0
     cube[:, outside] = 0
@@ -42,9 +42,9 @@ def cube_of_map(density: torch.Tensor, highest: float) -> torch.Tensor:
 
 
 def map_of_cube(cube: torch.Tensor, n: int) -> torch.Tensor:
-    """Map ``(n, n, n)``, n even, of a half cube that slices were added to.
+    """Map ``(n, n, n)``, n even, of a half cube into which slices were inserted.
 
-    Adding spreads samples over the cells beside them, which has multiplied the map by ``sinc^2`` once more.
+    Insertion spreads samples over the neighbouring cells, which multiplies the map by ``sinc^2`` once more.
     """
     half = cube.shape[0] // 2
     side = PADDING * n
@@ -62,8 +62,8 @@ def map_of_cube(cube: torch.Tensor, n: int) -> torch.Tensor:
 def add_conjugates(cube: torch.Tensor) -> torch.Tensor:
     """A copy in which each value of the plane x = 0 is joined by the conjugate of its opposite.
 
-    Insertion puts a sample and its conjugate, one piece of knowledge, into either half of that plane.
-    Real cubes (weights) work as well.
+    Insertion puts a sample and its conjugate, which carry the same information, into either half of that
+    plane. Real cubes (weights) work as well.
     """
     joined = cube.clone()
     plane = cube[:, :, 0]

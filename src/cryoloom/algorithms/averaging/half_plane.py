@@ -1,4 +1,4 @@
-"""Frequencies of an image that count once: half of the plane, without the mean, from low to high."""
+"""Independent frequencies of an image: half of the plane, without the mean, from low to high."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two halves of a set that share nothing, and no particle twice."""
+"""Two independent halves of a particle set, without duplicates."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["assign_halves", "duplicates"]
 
 
 def duplicates(rows: ParticleRows, distance_angstrom: float) -> NDArray[np.bool_]:
-    """Which particles lie nearer than a distance to one of a better score, ``(n,)``.
+    """Particles closer than a distance to one with a better score, ``(n,)``.
 
-    Without scores, to one before them in the table.
+    Without scores, to an earlier one in the table.
     """
     order = np.arange(rows.n) if rows.score is None else np.argsort(-np.nan_to_num(rows.score), kind="stable")
     dropped = np.zeros(rows.n, bool)
@@ -35,10 +35,10 @@ def duplicates(rows: ParticleRows, distance_angstrom: float) -> NDArray[np.bool_
 def assign_halves(
     rows: ParticleRows, touching_angstrom: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Half 1 or 2 of every particle, ``(n,)``, as many in each as can be.
+    """Half 1 or 2 of every particle, ``(n,)``, as equal in size as possible.
 
-    Particles that touch show parts of each other in their boxes: they come into one half together, unless
-    more than a tenth of the tomogram's hang together so.
+    Particles that touch contain parts of each other in their boxes: they are put into one half, unless a
+    connected group has more than a tenth of the tomogram's particles.
     """
     half = np.zeros(rows.n, np.int64)
     counts = [0, 0]

@@ -22,7 +22,7 @@ def map_on_grid(
 ) -> torch.Tensor:
     """A map ``(z, y, x)`` on a cube of ``n`` voxels of another size; index ``n // 2`` stays the centre.
 
-    Frequencies beyond the new grid are taken off first; what the old map does not cover is 0.
+    Frequencies beyond the new grid are removed first; outside the old map the values are 0.
     """
     values = np.asarray(density, dtype=np.float64)
     if new_voxel_angstrom > voxel_angstrom:
@@ -42,7 +42,7 @@ def map_on_grid(
 
 
 def low_pass(density: torch.Tensor, voxel_angstrom: float, resolution_angstrom: float) -> torch.Tensor:
-    """A map without what is finer than a resolution: a cosine edge of two shells, whole up to it."""
+    """A map low-pass filtered to a resolution: a cosine edge of two shells, full up to it."""
     found = _low_passed(density.numpy().astype(np.float64), voxel_angstrom, resolution_angstrom)
     return torch.tensor(found, dtype=torch.float32)
 
@@ -50,7 +50,7 @@ def low_pass(density: torch.Tensor, voxel_angstrom: float, resolution_angstrom: 
 def joined_below(
     halves: Sequence[torch.Tensor], voxel_angstrom: float, resolution_angstrom: float
 ) -> list[torch.Tensor]:
-    """Two maps that share what is coarser than a resolution: their mean there, each its own beyond."""
+    """Two maps with a common part below a resolution: their mean there, each its own beyond."""
     mean = 0.5 * (halves[0] + halves[1])
     return [half + low_pass(mean - half, voxel_angstrom, resolution_angstrom) for half in halves]
 

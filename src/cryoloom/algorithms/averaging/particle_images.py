@@ -1,12 +1,12 @@
-"""Images of particles as the likelihood needs them: CTF-multiplied, whitened, cropped, as spectra.
+"""Images of particles for the likelihood: CTF-multiplied, whitened, cropped, as spectra.
 
 An image is ``X = -C(k) A(k) e^(-2 pi i k s) + noise`` of variance ``s2(k)`` (protein is dark, C positive
 at low frequency, with radiation damage in it). For Gaussian noise the log-likelihood of a model M is
 ``Re sum(D M*) - 1/2 sum(W |M|^2)`` with ``D = -2 C X / (N s2)`` and ``W = 2 C^2 / (N s2)`` over half of the
-plane; N pixels are in the box. D and W are all that is kept: the CTF is multiplied, never divided by.
+plane; N pixels are in the box. Only D and W are stored: the CTF is multiplied, never divided by.
 
 Multiplication brings delocalised signal back, in a large box; the particle is then cropped to a small one.
-Sampled so coarsely the ripples of C^2 fade where the second copy of the particle falls outside of the box.
+With this coarse sampling the ripples of C^2 fade where the second copy of the particle falls outside the box.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class BoxLayout:
 
 @dataclass(frozen=True, slots=True)
 class ParticleImages:
-    """Spectra of the particles of one series: what their likelihood needs, and nothing else.
+    """Spectra of the particles of one series: the data of their likelihood.
 
     ``data`` is (particle, tilt, m) complex64, ``weights`` (particle, tilt, m) float32, 0 where a tilt does
     not show the particle. ``matrices`` are the tilts' (tilt, 3, 3) from specimen to image, magnified.
@@ -99,7 +99,7 @@ class ParticleImages:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ParticleImages:
-        """Inverse of `arrays`; memory-mapped ones stay where they are."""
+        """Inverse of `arrays`; memory-mapped ones stay mapped."""
         rest = {name: array for name, array in arrays.items() if name != "box"}
         plane = HalfPlane.of_box(int(arrays["box"][0]), float(arrays["box"][1]))
         return cls(plane, **rest)
@@ -110,7 +110,7 @@ class ParticleImages:
 
 
 def delocalisation_angstrom(series: TiltSeries, resolution_angstrom: float) -> float:
-    """How far the CTF carries a frequency: ``lambda defocus k`` at the largest defocus."""
+    """Delocalisation of a frequency by the CTF: ``lambda defocus k`` at the largest defocus."""
     defocus = max((abs(tilt.ctf.defocus_angstrom) for tilt in series.included if tilt.ctf), default=0.0)
     return series.microscope.wavelength_angstrom * defocus / resolution_angstrom
 
@@ -214,14 +214,14 @@ def usable_tilts(series: TiltSeries, max_dose_per_angstrom2: float) -> list[Tilt
                 series=series.name,
             )
     if not tilts:
-        raise DataUnfitError(f"{series.name} has no tilt left to take particles from", series=series.name)
+        raise DataUnfitError(f"{series.name} has no tilt left to extract particles from", series=series.name)
     return tilts
 
 
 def contrast_image(image: NDArray[np.float32]) -> torch.Tensor:
     """Contrast: the image over its mean, less 1. Counts of tilts differ, contrast of a thin object does not.
 
-    Images without a mean (filtered before) are taken over their own standard deviation.
+    Images without a mean (filtered before) are divided by their standard deviation.
     """
     values = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
     if not bool(torch.isfinite(values).all()):
@@ -343,7 +343,7 @@ class SampleFilters:
         return torch.tensor(left)
 
     def _ripples(self, tilt: Tilt) -> torch.Tensor:
-        """What is left of the ripples of C^2: the part of the particle's copy that the crop still holds.
+        """Remaining ripples of C^2: the part of the particle's copy that the crop still contains.
 
         The copies lie ``(1 / pi) d chi / dk = 2 (lambda defocus k - Cs lambda^3 k^3)`` away; particles fill
         two thirds of the crop.

@@ -1,7 +1,7 @@
-"""One pass over the particles of a series: find or refine every pose against its own half's reference.
+"""One pass over the particles of a series: search or refine every pose against its own half's reference.
 
-What a pass needs and gives is plain arrays, so it runs anywhere; sums of a pass are added up in the order
-of the series, whatever did them.
+Inputs and results of a pass are plain arrays, so it runs anywhere; sums of passes are added in the order of
+the series, independent of the workers.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = ["PassResult", "Poses", "SearchGrid", "insert_pass", "refine_pass", "s
 Array = NDArray[np.float64]
 Gain = NDArray[np.float32]
 
-# How many of the best orientations of a search a refinement starts from.
+# Number of the best orientations of a search that a refinement starts from.
 _N_STARTS = 3
 _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Poses:
-    """Poses of the particles of a series; shifts are from where they were extracted, in angstrom."""
+    """Poses of the particles of a series; shifts are relative to the extracted positions, in angstrom."""
 
     half: NDArray[np.int64]
     rotations: Array
@@ -47,7 +47,7 @@ class Poses:
 
 @dataclass(frozen=True, slots=True)
 class SearchGrid:
-    """Where an exhaustive search looks. The likelihood is raised to ``temperature``, 1 or less."""
+    """Grid of an exhaustive search. The likelihood is raised to ``temperature``, 1 or less."""
 
     rotations: Array
     shifts_xyz_angstrom: Array
@@ -56,20 +56,20 @@ class SearchGrid:
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """Poses after a pass, what is known of each, and the sums of both halves."""
+    """Poses after a pass, their precision, and the sums of both halves."""
 
     rotations: Array
     shifts_xyz_angstrom: Array
     log_likelihood: Array
-    """Gain of the best pose over no particle at all, ``(n,)``."""
+    """Gain of the best pose over no particle, ``(n,)``."""
     n_effective: Array
-    """How many orientations share the posterior, ``(n,)``."""
+    """Number of orientations that share the posterior, ``(n,)``."""
     angle_sd_deg: Array
     shift_sd_angstrom: Array
     terms: Array
     """Cross and quadratic terms by tilt, ``(n, tilt, 2)``."""
     noise: Array
-    """By tilt and shell, squared residuals and what noise alone would make of them, ``(tilt, shell, 2)``."""
+    """By tilt and shell, squared residuals and their expectation for noise alone, ``(tilt, shell, 2)``."""
     halves: tuple[Insertion, Insertion]
 
 
@@ -84,11 +84,11 @@ def search_pass(
     gain: Gain | None = None,
     then_refine: bool = False,
 ) -> PassResult:
-    """Search all poses of a grid about the present shifts; every pose of the posterior is inserted.
+    """Search all poses of a grid about the current shifts; every pose of the posterior is inserted.
 
     cubes : reference of each half. insert_to : radius that is filled, in units of one over the box.
-    then_refine : refine the best few orientations and the present one of each particle, and insert only the
-    best pose that comes of them.
+    then_refine : refine the best few orientations and the current one of each particle, and insert only the
+    best resulting pose.
     """
     result = _empty(images, poses, insert_to)
     for half, mine, part in _by_half(images, poses):
@@ -147,7 +147,7 @@ def refine_pass(
     gain: Gain | None = None,
     n_rounds: int = 5,
 ) -> PassResult:
-    """Refine every pose to the maximum of its posterior, insert it there, and measure what is left over."""
+    """Refine every pose to the maximum of its posterior, insert it there, and measure the residual."""
     result = _empty(images, poses, insert_to)
     for half, mine, part in _by_half(images, poses):
         found = refine_poses(
@@ -210,7 +210,7 @@ def _refine_best(
     n_used: int,
     gain: Gain | None,
 ) -> RefinedPoses:
-    """The best of what refinement makes of the search's best orientations and of the present one."""
+    """The best refined pose, from the search's best orientations and from the current one."""
     centres = poses.shifts_xyz_angstrom[mine]
     starts = [(poses.rotations[mine], centres)]
     for mode in range(min(_N_STARTS, found.rotation.shape[1])):

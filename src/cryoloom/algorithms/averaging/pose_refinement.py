@@ -1,4 +1,4 @@
-"""Poses to a maximum of their likelihood: damped Gauss-Newton steps on rotation and shift together.
+"""Poses at a maximum of their likelihood: damped Gauss-Newton steps on rotation and shift together.
 
 The step solves ``(J^T W J + P + lambda diag) x = g``; P is the curvature of the priors. At the end the
 inverse of ``J^T W J + P`` is the covariance of the pose: every particle has its own standard deviations.
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PosePrior:
-    """What is expected of poses. Shifts: a Gaussian about the picked positions; directions: of R z."""
+    """Prior of poses. Shifts: a Gaussian about the picked positions; directions: of R z."""
 
     shift_sd_angstrom: float = math.inf
     directions: Array | None = None
@@ -64,16 +64,16 @@ class PosePrior:
 
 @dataclass(frozen=True, slots=True)
 class RefinedPoses:
-    """Poses, and what is known of each."""
+    """Poses, and their precision."""
 
     rotations: Array
     """From reference to tomogram, ``(n, 3, 3)``."""
     shifts_xyz_angstrom: Array
     """From the position given, in the tomogram's frame, ``(n, 3)``."""
     log_likelihood: Array
-    """Over no particle at all, priors not counted, ``(n,)``."""
+    """Relative to no particle, without priors, ``(n,)``."""
     log_posterior: Array
-    """The same with priors: what was made as large as it can be."""
+    """The same with priors: the quantity that is maximised."""
     terms: Array
     """Cross and quadratic term of each tilt, ``(n, tilt, 2)``."""
     angle_sd_deg: Array
@@ -82,7 +82,7 @@ class RefinedPoses:
     """Of the whole shift, ``(n,)``."""
 
     def or_better(self, other: RefinedPoses) -> RefinedPoses:
-        """Of each particle the pose of the higher posterior."""
+        """For each particle the pose with the higher posterior."""
         better = other.log_posterior > self.log_posterior
         chosen = []
         for field in fields(self):
@@ -104,7 +104,7 @@ def refine_poses(
 ) -> RefinedPoses:
     """Refine poses ``(n, 3, 3)`` and ``(n, 3)`` of all particles of a series.
 
-    n_used : samples that count. gain : (tilt, m), multiplies data and weights.
+    n_used : number of samples in use. gain : (tilt, m), multiplies data and weights.
     """
     prior = prior or PosePrior()
     scorer = _Scorer(images, cube, n_used, gain)
@@ -126,7 +126,7 @@ def refine_poses(
         rotations[accepted], shifts[accepted] = turned[better], moved[better]
         state.replace(accepted, found, better)
         damping[active] *= np.where(better, 0.2, 10.0)
-        # A gain below a hundredth of a nat is nothing; nor is a step that damping has made that small.
+        # A gain below a hundredth of a nat is negligible, and so is a step that damping has made this small.
         active = active[(~better & (damping[active] < 1e3)) | (gained > 1e-2)]
     covariance = np.linalg.inv(state.curvature + 1e-9 * np.eye(6))
     variances = np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0)

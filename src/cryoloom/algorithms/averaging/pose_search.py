@@ -1,8 +1,8 @@
 """Exhaustive search of poses as matrix products.
 
-All particles of a series are seen along the same directions, so the slices of the reference are made once
-for every orientation of a grid, and the log-likelihoods of all particles, shifts and orientations come from
-two matrix products: one with the data, whose phases are turned for each shift, and one with the weights.
+All particles of a series share the viewing directions, so the slices of the reference are made once for every
+orientation of a grid, and the log-likelihoods of all particles, shifts and orientations follow from two
+matrix products: one with the data, whose phases are shifted, and one with the weights.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _ORIENTATIONS_AT_ONCE, _COLUMNS_AT_ONCE = 512, 1 << 13
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """The poses of each particle that matter, best first; weights sum to 1 and are 0 where there are fewer.
+    """The significant poses of each particle, best first; weights sum to 1 and are 0 if there are fewer.
 
     ``rotation`` and ``shift`` (particle, mode) are indices into the grids. ``log_likelihood`` (particle,) is
-    the best pose's gain over no particle at all; ``n_effective`` (particle,) is how many orientations share
-    the posterior, as exp of its entropy.
+    the best pose's gain over no particle; ``n_effective`` (particle,) is the number of orientations that
+    share the posterior, as exp of its entropy.
     """
 
     rotation: NDArray[np.int64]
@@ -62,7 +62,7 @@ def direction_prior(
 ) -> NDArray[np.float64]:
     """Log prior ``(particle, rotation)``: a von Mises-Fisher density of the angle from R z to a direction.
 
-    directions : (particle, 3), NaN where nothing is expected. width_deg : standard deviations (particle,).
+    directions : (particle, 3), NaN if there is no prior. width_deg : standard deviations (particle,).
     """
     cosine = directions @ rotations[:, :, 2].T
     concentration = 1.0 / np.deg2rad(width_deg) ** 2
@@ -84,9 +84,9 @@ def search_poses(
 ) -> Posterior:
     """Posterior of every particle over a grid of rotations ``(n, 3, 3)`` and shifts ``(s, 3)``.
 
-    n_used : samples that count, a prefix of the plane's. log_prior : (particle, rotation). temperature : the
-    likelihood's exponent; below 1 the posterior is flatter. gain : (tilt, m), multiplies data and weights.
-    centres_xyz_angstrom : shifts ``(particle, 3)`` that the grid of shifts is about.
+    n_used : number of samples in use, a prefix of the plane's. log_prior : (particle, rotation). temperature
+    : the likelihood's exponent; below 1 the posterior is flatter. gain : (tilt, m), multiplies data and
+    weights. centres_xyz_angstrom : shifts ``(particle, 3)`` about which the grid of shifts is placed.
     """
     tilts, samples = len(images.matrices), images.plane.samples[:n_used]
     factor = np.ones((tilts, n_used), np.float32) if gain is None else gain[:, :n_used]

@@ -1,4 +1,4 @@
-"""A map from particles at known poses: Fourier insertion and a Wiener filter that their halves decide."""
+"""A map from particles at known poses: Fourier insertion and a Wiener filter from the halves' correlation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Insertion:
         self.weights += other.weights
 
     def sums(self, group: str = "C1") -> FourierSums:
-        """The sums with what belongs together joined: conjugates, and equivalents of a point group."""
+        """The sums with conjugates combined, and equivalents of a point group."""
         data, weights = add_conjugates(self.data), add_conjugates(self.weights)
         operators = torch.tensor(symmetry_matrices(group), dtype=torch.float32)
         if len(operators) > 1:
@@ -65,7 +65,7 @@ class FourierSums:
     def map(self, precision: NDArray[np.float64] | None = None) -> torch.Tensor:
         """Map ``(box, box, box)``: data over weights plus the prior's precision by shells of the box.
 
-        Without a prior, weights below a thousandth of their shell's mean are taken as that.
+        Without a prior, weights below a thousandth of their shell's mean are replaced by that.
         """
         data, weights = self.data, self.weights
         radius = cube_frequency(data.shape)
@@ -105,7 +105,7 @@ def insert_particles(
 ) -> None:
     """Add images of particles, each index ``(j,)`` at a pose ``(j, 3, 3)`` and ``(j, 3)``, to the sums.
 
-    importance : of each entry, ``(j,)``: how much of the particle is believed to be at this pose.
+    importance : of each entry, ``(j,)``: probability of the particle's pose.
     """
     n_used = int(np.searchsorted(images.plane.radius, into.highest, side="right"))
     samples = images.plane.samples[:n_used].contiguous()

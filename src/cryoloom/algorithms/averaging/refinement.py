@@ -1,8 +1,8 @@
-"""From a first reference to the last shell: search while poses are uncertain, Gauss-Newton when they are not.
+"""Refinement from a first reference: search while poses are uncertain, Gauss-Newton steps afterwards.
 
-Two halves of the particles are refined against their own maps, which share only what is coarser than 40 A.
-The band of the search follows what the halves agree on, at most doubles, and grows only while the agreement
-depends on orientation: shells and imposed symmetry agree whatever the poses are.
+Two halves of the particles are refined against their own maps, which share only detail coarser than 40 A. The
+band of the search follows the agreement of the halves, at most doubles, and grows only while the agreement
+depends on orientation: shells and imposed symmetry agree for any poses.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ Array = NDArray[np.float64]
 
 _JOINED_BELOW_ANGSTROM = 40.0
 _MAX_SEARCHES = 6
-# False picks fit to noise have a small part of a particle's density.
+# False picks that fit noise have a small part of a particle's density.
 _LEAST_SCALE = 0.33
-# Orientations that share a posterior when search gives way to refinement.
+# Number of orientations that share a posterior at which search is replaced by refinement.
 _SETTLED = 3.0
 _SEARCH_ANGSTROM, _FIRST_LAYOUT_ANGSTROM = 20.0, 14.0
 
 
 @dataclass(frozen=True, slots=True)
 class RefinementSettings:
-    """What a user decides."""
+    """Settings by the user."""
 
     symmetry: str
     diameter_angstrom: float
@@ -64,7 +64,7 @@ class RefinementSettings:
 
 @dataclass(frozen=True, slots=True)
 class PassOrder:
-    """What is to be done with every series: plain data."""
+    """A pass over every series: plain data."""
 
     kind: Literal["search", "search_refine", "local_refine", "insert"]
     references: tuple[torch.Tensor, torch.Tensor] | None
@@ -75,30 +75,30 @@ class PassOrder:
 
 
 class Worker(Protocol):
-    """Does passes over all series, wherever their images are."""
+    """Does passes over all series, independent of where their images are."""
 
     @property
     def image_pixel_angstrom(self) -> float:
-        """Of the tilt images: nothing finer than twice this can be seen."""
+        """Pixel size of the tilt images: twice this is the finest resolution."""
 
     def layout(self, resolution_angstrom: float) -> BoxLayout:
         """Boxes for work to a resolution."""
 
     def extract(self, layout: BoxLayout) -> None:
-        """Cut all particles at their present poses; their shifts are then from there."""
+        """Extract all particles at their current poses; their shifts are then relative to these."""
 
     @property
     def poses(self) -> Sequence[Poses]:
-        """Present poses by series."""
+        """Current poses by series."""
 
     def radial_terms(self, reference: torch.Tensor, band_angstrom: float) -> tuple[float, float]:
         """Cross and quadratic term of all particles with the radial part of a reference."""
 
     def run(self, order: PassOrder) -> Iterable[PassResult]:
-        """Results by series, in their order; poses and noise are kept."""
+        """Results by series, in order; poses and noise are updated."""
 
     def drop_weak(self, least_scale: float) -> None:
-        """Leave out particles whose strength is less than a part of the median's."""
+        """Leave out particles whose amplitude is below a fraction of the median's."""
 
     def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
         """Sums with rotations exchanged among the particles of each half."""
@@ -106,7 +106,7 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IterationRecord:
-    """What happened in one pass."""
+    """Summary of one pass."""
 
     kind: str
     band_angstrom: float
@@ -134,7 +134,7 @@ class Refined:
 
 @dataclass
 class _Progress:
-    """What one pass made of the halves."""
+    """Halves from one pass."""
 
     sums: tuple[FourierSums, FourierSums]
     correlation: Array
@@ -158,9 +158,9 @@ def refine_average(
     *,
     poses_known: bool = False,
 ) -> Refined:
-    """Refine all particles of a worker from a first reference, on whatever scale, density positive.
+    """Refine all particles of a worker from a first reference of any scale, density positive.
 
-    poses_known : start from the poses there are, with no search.
+    poses_known : start from the existing poses, without a search.
     """
     finest = max(settings.finest_angstrom, 2.05 * worker.image_pixel_angstrom)
     layout = worker.layout(max(_FIRST_LAYOUT_ANGSTROM, finest))
@@ -176,7 +176,7 @@ def refine_average(
     while loop.n_done < settings.max_iterations:
         resolution = loop.refine(band)
         if not math.isfinite(resolution):
-            break  # the halves agree on nothing; what there is is judged
+            break  # the halves do not agree; the result so far is evaluated
         worker.drop_weak(_LEAST_SCALE)
         limit = _finest_of(loop.layout)
         if resolution < 1.15 * limit and limit > 1.05 * finest:
@@ -189,14 +189,14 @@ def refine_average(
         if stalled >= 2:
             if searched or loop.is_certain:
                 break
-            # Once more over all orientations: what went astray early is found with the better map.
+            # Once more over all orientations: poses that failed early are found with the better map.
             searched, stalled = True, 0
             loop.search_again()
     return loop.finish(rng)
 
 
 def reconstruct_average(worker: Worker, settings: RefinementSettings, rng: np.random.Generator) -> Refined:
-    """Average the particles of a worker at the poses they have."""
+    """Average the particles of a worker at their current poses."""
     layout = worker.layout(max(settings.finest_angstrom, 2.05 * worker.image_pixel_angstrom))
     worker.extract(layout)
     return _Loop(worker, layout, settings, lambda record: None).finish(rng)
@@ -220,7 +220,7 @@ class _Loop:
         return len(self.history)
 
     def search(self, band: float) -> float:
-        """Search until the posteriors are narrow; the band to go on with."""
+        """Search until the posteriors are narrow; returns the band to continue with."""
         range_angstrom, group = self.settings.shift_range_angstrom, symmetry_matrices(self.settings.symmetry)
         for i in range(_MAX_SEARCHES):
             step = max(2.0, min(band / 6.0, range_angstrom / 2.0))
@@ -243,7 +243,7 @@ class _Loop:
         return band
 
     def search_again(self) -> None:
-        """Search about the present poses, and keep what refinement makes of the best."""
+        """Search about the current poses, and keep the refined best."""
         band = self._search_band()
         group = symmetry_matrices(self.settings.symmetry)
         grid = SearchGrid(rotation_grid(self._angular_step(band), group), shift_grid(6.0, 3.0))
@@ -260,14 +260,14 @@ class _Loop:
         self.worker.extract(self.layout)
         moved = [
             map_on_grid(half, old.pixel_size_angstrom, self.layout.crop_px, self.layout.pixel_size_angstrom)
-            # Sums of smaller voxels: a projection's value per pixel keeps with the square of the pixel.
+            # Sums of smaller voxels: a projection's value per pixel scales with the square of the pixel.
             * (self.layout.pixel_size_angstrom / old.pixel_size_angstrom)
             for half in self.references
         ]
         self.references = (moved[0], moved[1])
 
     def finish(self, rng: np.random.Generator) -> Refined:
-        """Halves and map at the poses there are, and what they support."""
+        """Halves and map at the current poses, and their evaluation."""
         highest, voxel = self._highest(), self.layout.pixel_size_angstrom
         order = PassOrder("insert", None, _finest_of(self.layout), highest)
         made = self._measure(self.worker.run(order), checks_poses=False)
@@ -362,14 +362,14 @@ class _Loop:
         return self.layout.plane.box_angstrom
 
     def _search_band(self) -> float:
-        """Finest band of a search: refinement must find its way from the nearest of its orientations.
+        """Finest band of a search: refinement must converge from the nearest of its orientations.
 
-        An orientation of a grid of 7.5 degrees is at most 6 away; poses are drawn in from band over radius.
+        An orientation of a grid of 7.5 degrees is at most 6 away; the convergence radius is band over radius.
         """
         return max(_SEARCH_ANGSTROM, 0.13 * self.settings.diameter_angstrom)
 
     def _angular_step(self, band: float) -> float:
-        """A little finer than Crowther's band over diameter."""
+        """Slightly finer than Crowther's band over diameter."""
         if self.settings.angular_step_deg is not None:
             return self.settings.angular_step_deg
         coarsest = 15.0 if len(symmetry_matrices(self.settings.symmetry)) == 1 else 7.5
@@ -383,7 +383,7 @@ def _first_reference(
     settings: RefinementSettings,
     lowpass_angstrom: float,
 ) -> torch.Tensor:
-    """The user's map on the layout's grid, exact to the first low-pass and nothing beyond its edge."""
+    """The user's map on the layout's grid, exact to the first low-pass and zero beyond its edge."""
     pixel = layout.pixel_size_angstrom
     moved = map_on_grid(reference, voxel_angstrom, layout.crop_px, pixel)
     mask = particle_mask(layout.crop_px, pixel, settings.diameter_angstrom)
@@ -397,7 +397,7 @@ def _median(parts: list[Array]) -> float:
 
 
 def _scale(worker: Worker, reference: torch.Tensor, band: float) -> float:
-    """By what a reference must be multiplied to be as strong as the particles in the images."""
+    """Factor that scales a reference to the particles' amplitude in the images."""
     cross, quadratic = worker.radial_terms(reference, band)
     if quadratic <= 0:
         raise DataUnfitError(
@@ -406,7 +406,7 @@ def _scale(worker: Worker, reference: torch.Tensor, band: float) -> float:
     if cross <= 0:
         raise DataUnfitError(
             "the particles correlate negatively with the reference: its density must be positive (white), "
-            "and the images must be as the camera gives them, protein dark",
+            "and the images must be unprocessed in contrast, protein dark",
             scale=cross / quadratic,
         )
     return cross / quadratic
@@ -418,7 +418,7 @@ def _finest_of(layout: BoxLayout) -> float:
 
 
 def _fitted(correlation: Array, sums: FourierSums) -> Array:
-    """A curve as long as the shells of the sums; beyond its end, or its first fall, there is no signal."""
+    """A curve as long as the shells of the sums; beyond its end, or its first fall, it is zero."""
     n = int(sums.highest) + 1
     curve = np.zeros(n)
     curve[: min(n, len(correlation))] = correlation[:n]

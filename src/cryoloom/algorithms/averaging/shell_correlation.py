@@ -1,8 +1,8 @@
 """Fourier shell correlation of maps: masked, after phase randomisation, and without the radial part.
 
-Halves of a shell-like particle agree although their orientations are random: what does not depend on
-direction is the same in both. The correlation of what is left after the radial mean is taken off tells
-whether the poses mean anything.
+Halves of a shell-like particle agree although their orientations are random: the part that does not depend on
+direction is the same in both. The correlation after subtraction of the radial mean shows whether the poses
+are meaningful.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def shell_correlation(first: torch.Tensor, second: torch.Tensor) -> Array:
 
 
 def first_fall(correlation: Array, threshold: float, box_angstrom: float) -> float:
-    """Resolution in angstrom where a curve first falls below a threshold, between shells; inf at once.
+    """Resolution in angstrom where a curve first falls below a threshold, between shells; inf if at once.
 
-    A later rise is never believed. Where it does not fall, the last shell's resolution.
+    A later rise is ignored. If it does not fall, the last shell's resolution.
     """
     below = np.flatnonzero(correlation[1:] < threshold) + 1
     if not len(below):
@@ -57,7 +57,7 @@ def first_fall(correlation: Array, threshold: float, box_angstrom: float) -> flo
 
 
 def randomised_phases(density: torch.Tensor, from_shell: int, rng: np.random.Generator) -> torch.Tensor:
-    """A map whose phases are random from a shell on, amplitudes kept.
+    """A map with random phases from a shell on; amplitudes are kept.
 
     Chen et al., Ultramicroscopy 135 (2013).
     """
@@ -71,9 +71,9 @@ def randomised_phases(density: torch.Tensor, from_shell: int, rng: np.random.Gen
 
 
 def corrected_correlation(masked: Array, randomised: Array, from_shell: int) -> Array:
-    """Correlation less what the mask alone makes: ``(FSC_t - FSC_n) / (1 - FSC_n)`` from a shell on.
+    """Correlation corrected for the mask: ``(FSC_t - FSC_n) / (1 - FSC_n)`` from a shell on.
 
-    The two shells after the first random one are not touched: the mask leaks across the step.
+    The two shells after the first random one are unchanged: the mask leaks across the step.
     """
     corrected = masked.copy()
     beyond = slice(from_shell + 2, None)
@@ -90,7 +90,7 @@ def soft_sphere(n: int, radius_px: float, edge_px: float) -> torch.Tensor:
 
 
 def non_radial(density: torch.Tensor, radius_px: float) -> torch.Tensor:
-    """A map ``(n, n, n)`` less its radial mean within a radius: a cubic spline, knots every half voxel."""
+    """A map ``(n, n, n)`` minus its radial mean within a radius: a cubic spline, knots every half voxel."""
     n = density.shape[0]
     radius = _real_radius(n).ravel()
     inside = np.flatnonzero(radius <= radius_px)
@@ -118,7 +118,7 @@ def _shells(n: int) -> tuple[NDArray[np.int64], int]:
 
 
 def _multiplicity(n: int) -> torch.Tensor:
-    """How often a column of rfftn stands for, ``(n // 2 + 1,)``."""
+    """Multiplicity of a column of rfftn, ``(n // 2 + 1,)``."""
     once = torch.full((n // 2 + 1,), 2.0, dtype=torch.float64)
     once[0] = 1.0
     if n % 2 == 0:

@@ -1,4 +1,4 @@
-"""Particles that another program has cut out already: stacks of one image per tilt."""
+"""Particles extracted by another program: stacks of one image per tilt."""
 
 from __future__ import annotations
 
