@@ -34,7 +34,7 @@ def test_every_quantity_its_sources_and_notes(project, name):
     assert lines[0] == "TS_01"
     assert "  pixel size, angstrom: 2.7 (by stack header)" in lines
     assert "    * stack header: 2.7" in lines
-    assert "    ! nothing tells the order of acquisition; taken to be dose-symmetric" in lines
+    assert "    ! no source gives the order of acquisition; assumed dose-symmetric" in lines
 
 
 def test_the_same_as_json(project):

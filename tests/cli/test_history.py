@@ -93,5 +93,5 @@ def test_a_gathering_step_is_asked_for_by_name(run, project):
     with pytest.raises(UserInputError, match="no gathering step 'draw'"):
         run("gather", "draw")
     run_steps(project, {"step": "find_series"}, {"step": "draw"}, {"step": "average_all"})
-    assert "asked; average_all begins with the items it has" in run("gather", "average_all")
+    assert "requested; average_all starts with the items it has" in run("gather", "average_all")
     assert (project.folder / "requests" / "gather_average_all").exists()

@@ -67,6 +67,6 @@ def test_a_simulated_session_can_come_live(tmp_path):
     ]
     result = typed("simulate", tmp_path / "raw", "--live", 0.01, *settings)
     assert result.exit_code == 0, result.output
-    assert "a tilt every 0.01 s now comes to" in result.output
+    assert "one tilt every 0.01 s is written to" in result.output
     assert len(list((tmp_path / "raw" / "frames").iterdir())) == 6
     assert (tmp_path / "raw" / "TS_02.mrc.mdoc").exists()

@@ -232,7 +232,7 @@ def test_a_movie_of_another_shape_is_left_out(tmp_path, context):
     write_movie(folder / "frames" / "TS_01_002_-3.0.tif", (24, 32))
     series = only(context, folder)
     assert [tilt.acquisition_index for tilt in series.tilts] == [3, 0, 1, 4]
-    says = "the exposure at -3.0 deg is left out: TS_01_002_-3.0.tif has another shape"
+    says = "the tilt at -3.0 deg is left out: TS_01_002_-3.0.tif has another shape"
     assert any(says in warning for warning in context.warnings)
     write_movie(folder / "frames" / "TS_01_003_-6.0.tif", (24, 32))
     assert "has another shape than most movies" in spoilt(folder, context)
@@ -256,12 +256,12 @@ def test_a_single_exposure(tmp_path, context):
 def test_a_movie_told_twice(tmp_path, context):
     keys = {4: {"SubFramePath": "D:\\TS_01_000_0.0.tif"}}
     folder = write_session(tmp_path / "raw", mdoc_keys=keys)
-    assert "TS_01_000_0.0.tif is told for 2 exposures" in spoilt(folder, context)
+    assert "TS_01_000_0.0.tif is named for 2 tilts" in spoilt(folder, context)
 
 
 def test_no_movie_told(tmp_path, context):
     folder = write_session(tmp_path / "raw", mdoc_keys={1: {"SubFramePath": None}})
-    assert "no movie is told for the exposure at 3.0 deg" in spoilt(folder, context)
+    assert "the metadata name no movie for the tilt at 3.0 deg" in spoilt(folder, context)
 
 
 def test_no_angle_told(tmp_path, context):
@@ -336,7 +336,7 @@ def test_a_missing_movie_may_be_left_out(tmp_path, context):
     assert [tilt.acquisition_index for tilt in series.tilts] == [3, 2, 0, 4]
     # The specimen had the dose of the exposure whose movie is lost.
     assert_allclose([tilt.dose_start_per_angstrom2 for tilt in series.tilts], [7.5, 5, 0, 10])
-    assert any("exposure at 3.0 deg is left out: the movie TS_01_001_3.0.tif" in w for w in context.warnings)
+    assert any("tilt at 3.0 deg is left out: the movie TS_01_001_3.0.tif" in w for w in context.warnings)
     for path in (folder / "frames").iterdir():
         path.unlink()
     (made,) = imported(context, folder, leave_out_missing=True)

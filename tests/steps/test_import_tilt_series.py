@@ -107,7 +107,7 @@ def test_counts_must_match(tmp_path, context):
 
 def test_no_dose_told(tmp_path, context):
     path = write_stack(tmp_path)
-    assert "no dose is told for TS_01.mrc; give dose_per_tilt" in spoilt(context, stack=path)
+    assert "no source gives the dose of TS_01.mrc; give dose_per_tilt" in spoilt(context, stack=path)
     (tmp_path / "TS_01.exposure.txt").write_text("0 0\n" * 5)
     assert "tells no dose for section 0" in spoilt(context, stack=path)
 

@@ -144,7 +144,7 @@ def test_what_is_no_surface_is_left_out_and_told(tmp_path, tomogram):
             hand_points(tmp_path, tomogram, as_csv([[0, 0, 0]])), PickOnSurfacesParams(), MemoryContext()
         )
     wrong = hand_points(tmp_path, tomogram, "x_angstrom,y_angstrom,z_angstrom,shape\n1,2,3,cube\n")
-    with pytest.raises(UserInputError, match="'cube'; expected sphere"):
+    with pytest.raises(UserInputError, match="'cube' of points; expected sphere"):
         pick_on_surfaces(wrong, PickOnSurfacesParams(), MemoryContext())
     none = pick_by_hand(tomogram, PickByHandParams(), MemoryContext())
     context = MemoryContext()

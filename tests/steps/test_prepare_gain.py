@@ -72,7 +72,7 @@ def test_keeps_what_the_user_told_and_objects(tmp_path, rng, context):
     told = replace(series.gain, quarter_turns=2, flip="none", orientation_by="user")
     found = prepare_gain(replace(series, gain=told), PrepareGainParams(), context).gain
     assert (found.quarter_turns, found.flip, found.orientation_by) == (2, "none", "user")
-    assert any("2 turns, upside_down flattens the movies better" in warning for warning in context.warnings)
+    assert any("2 turns, upside_down gives less variation" in warning for warning in context.warnings)
 
 
 def test_the_same_orientation_by_another_name_is_no_objection(tmp_path, rng, context):

@@ -1,9 +1,9 @@
-"""Undoing the contrast transfer of images whose defocus changes over the field.
+"""CTF correction of images whose defocus changes over the field.
 
 An image of a tilted specimen is corrected at several depths, a constant step of defocus apart, and every
 pixel is taken between the two nearest: the pixels of one depth are a strip along the tilt axis. Pieces of the
-image are transformed with a margin as wide as the transfer function spreads a point, so nothing is cut off.
-Xiong et al., J. Struct. Biol. 168 (2009), for strips; linear interpolation in depth takes the place of their
+image are transformed with a margin as wide as the point spread of the CTF, so nothing is cut off. Xiong et
+al., J. Struct. Biol. 168 (2009), for strips; linear interpolation in depth replaces their
 blending.
 """
 
@@ -35,7 +35,7 @@ _PIECE_PX = 512
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What an image's spectrum is multiplied by, as a function of the transfer function ``c``.
+    """Factor of an image's spectrum, as a function of the CTF ``c``.
 
     "phase_flip" is its sign, "multiply" is ``c``, "wiener" is ``c / (c^2 + 1 / snr)``.
     """
@@ -53,14 +53,14 @@ class Correction:
 
 
 def depth_phase_rate(resolution_angstrom: float, microscope: Microscope) -> float:
-    """Change of the transfer function's phase per angstrom of depth, ``pi lambda k^2``, in rad."""
+    """Change of the CTF's phase per angstrom of depth, ``pi lambda k^2``, in rad."""
     return math.pi * microscope.wavelength_angstrom / resolution_angstrom**2
 
 
 def linear_depth_step_angstrom(resolution_angstrom: float, microscope: Microscope) -> float:
-    """Step in depth between which the transfer function is linear to a hundredth at a resolution.
+    """Step in depth within which the CTF is linear to a hundredth at a resolution.
 
-    ``sin(chi - b w)`` between two values of w a step apart is missed by at most ``(b step)^2 / 8``.
+    ``sin(chi - b w)`` between two values of w a step apart has an error of at most ``(b step)^2 / 8``.
     """
     return math.sqrt(8 * _INTERPOLATION_ERROR) / depth_phase_rate(resolution_angstrom, microscope)
 
@@ -75,7 +75,7 @@ def correct_image(
     defocus_loss_angstrom: tuple[float, float, float],
     step_angstrom: float,
 ) -> torch.Tensor:
-    """Image ``(y, x)`` corrected at every pixel's own defocus; its mean stays as it is.
+    """Image ``(y, x)`` corrected at every pixel's own defocus; its mean is unchanged.
 
     defocus_loss_angstrom : ``(at_centre, per_x, per_y)``: at X, Y angstrom from the image's centre the
     defocus is the ``ctf``'s minus ``at_centre + per_x X + per_y Y`` (handedness times depth).
@@ -118,9 +118,9 @@ def correct_image(
 
 
 def _margin_px(pixel_size_angstrom: float, ctf: Ctf, microscope: Microscope) -> int:
-    """How far the correction spreads a point: ``lambda df k`` at 2/3 of Nyquist, and some; at most 256.
+    """Point spread of the correction: ``lambda df k`` at 2/3 of Nyquist, plus a margin; at most 256.
 
-    Detail beyond two thirds of Nyquist that spreads further than that is signal no more.
+    Signal beyond two thirds of Nyquist that spreads further than that is lost anyway.
     """
     frequency = 1 / (3 * pixel_size_angstrom)
     reach = microscope.wavelength_angstrom * abs(ctf.defocus_angstrom) * frequency / pixel_size_angstrom
@@ -139,7 +139,7 @@ def _plane(
 
 
 def _reflected(image: torch.Tensor, margin: int, whole: list[int]) -> torch.Tensor:
-    """Image mirrored at its borders: a margin before, and after up to the whole and a margin more."""
+    """Image mirrored at its borders: with a margin before, and after up to the whole and a margin more."""
     for axis, n in enumerate(whole):
         index = torch.arange(-margin, n + margin, device=image.device)
         size = image.shape[axis]

@@ -5,10 +5,10 @@ A whitened power value is exponentially distributed about ``1 + m`` with the wea
     m = -s(k) cos(2 chi(k, angle, tile)),      defocus(tile, angle) = df + slope . xy + a cos 2 angle + b
     sin 2 angle
 
-so the gain in log-likelihood over "no rings" is ``sum N (R m - m^2 / 2)``, R being the whitened power
-minus one. All quantities of a fit follow from it: the best defocus, its standard deviation (Fisher
-information), and whether the image says anything at all. The tiles are compared with the tilted model
-itself: none is rescaled or averaged.
+so the gain in log-likelihood over "no rings" is ``sum N (R m - m^2 / 2)``, R being the whitened power minus
+one. All quantities of a fit follow from it: the best defocus, its standard deviation (Fisher information),
+and whether the image has visible rings. The tiles are compared with the tilted model directly, without
+rescaling or averaging.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BACKGROUND_KNOTS = 9
 
 @dataclass(frozen=True, slots=True)
 class RingData:
-    """Whitened tile spectra of one image, and what a model of them needs."""
+    """Whitened tile spectra of one image, and the data that a model of them needs."""
 
     band: SpectrumBand
     microscope: Microscope
@@ -85,7 +85,7 @@ class RingData:
 
 @dataclass(frozen=True, slots=True)
 class DefocusFit:
-    """Mean defocus and astigmatism components of one image in angstrom, and how well they are known."""
+    """Mean defocus and astigmatism components of one image in angstrom, and their errors."""
 
     defocus_angstrom: float
     axial_angstrom: float
@@ -95,8 +95,8 @@ class DefocusFit:
     data_sd_angstrom: float
     """The same from the image alone, astigmatism known."""
     gain: float
-    """Log-likelihood over that of an image without rings, in nats: of rings as strong as the template's, in a
-    fit of a series of as strong as its exposure's own (`ctf_exposure.own_gain`)."""
+    """Log-likelihood over that of an image without rings, in nats: of rings with the template's amplitude; in
+    a fit of a series, with the amplitude of the tilt (`ctf_exposure.own_gain`)."""
 
 
 def whiten(
@@ -107,8 +107,8 @@ def whiten(
 ) -> RingData:
     """Divide tile spectra by their smooth background: radial, with a broad level per tile and per sector.
 
-    modulation : (tile, sector, ring) expected, taken out before the background is fitted, so that it cannot
-    follow the rings. Tiles over carbon or gold lose weight by their own level.
+    modulation : (tile, sector, ring) expected, removed before the background is fitted, so that it cannot
+    follow the rings. Tiles over carbon or gold get a lower weight by their own level.
     """
     band, counts = spectra.band, spectra.counts.astype(np.float64)
     pooled_counts = counts.sum(axis=0)
@@ -120,7 +120,7 @@ def whiten(
     expected = np.ones_like(power)
     if modulation is not None:
         expected = (1.0 + modulation) / (1.0 + pooled(modulation))
-    # Levels are those of tiles and sectors against all: of rings that all share they take nothing away.
+    # Levels of tiles and sectors are relative to all: they remove nothing of common rings.
     common = pooled(power) * expected
     levels = _broad_levels(power, counts, band, axes=(1,)) / _broad_levels(common, counts, band, axes=(1,))
     power = power / levels[:, None, :]
@@ -141,7 +141,7 @@ def whiten(
         excess = np.maximum(_smooth_curve(band, misfit, pooled_counts), 1.0)
         excess = excess / excess[pooled_counts > 0].min()
     weight = torch.as_tensor(counts * spectra.independence / excess, dtype=torch.float32, device=device)
-    # A bin without frequencies says nothing: zero weight would do, but 0 * -1 must not reach a sum.
+    # A bin without frequencies carries no information: zero weight would do, but 0 * -1 must not reach a sum.
     residual = torch.where(weight > 0, residual.clamp(max=20.0), torch.zeros(()))
     return RingData(
         band,
@@ -200,10 +200,10 @@ def _smooth_curve(
 
 @dataclass(frozen=True, slots=True)
 class RingTemplate:
-    """What is expected of rings at a defocus, ``(ring,)``, or at those of a grid, ``(grid, ring)``."""
+    """Expected rings at a defocus, ``(ring,)``, or at those of a grid, ``(grid, ring)``."""
 
     modulation: torch.Tensor
-    """Amplitude of the modulation that the tiles keep."""
+    """Amplitude of the modulation that remains in the tiles."""
     precision: torch.Tensor
     """Inverse of the noise variance in such a modulation, relative to that of ``RingData.weight``."""
 
@@ -216,10 +216,9 @@ def ring_template(
 ) -> RingTemplate:
     """Expected rings of Hann-tapered tiles for a modulation ``(ring,)`` of the untapered spectrum.
 
-    Rings at frequency k come from points 2 lambda df k apart: the taper's autocorrelation at that
-    distance tells what is kept of them, and of the noise. Within a tile the defocus changes by
-    ``slope``: the rings are averaged over the squared taper, which multiplies them by its transform at
-    lambda k^2 slope.
+    Rings at frequency k come from points 2 lambda df k apart: the taper's autocorrelation at that distance
+    gives the remaining part of them, and of the noise. Within a tile the defocus changes by ``slope``: the
+    rings are averaged over the squared taper, which multiplies them by its transform at lambda k^2 slope.
     """
     wavelength, band = data.microscope.wavelength_angstrom, data.band
     distance = 2 * wavelength * np.abs(np.asarray(defocus_angstrom))[..., None] * band.frequency
@@ -251,7 +250,7 @@ def search_table(data: RingData, template: RingTemplate, grid_angstrom: torch.Te
     """Matched-filter sums of every tile and sector at every defocus of a grid, ``(tile, sector, grid)``.
 
     The template is one of the grid's. The gain of a model is the sum of one entry per tile and sector;
-    the model's own energy, which hardly changes along the grid, is taken off here in equal parts.
+    the model's own energy, which hardly changes along the grid, is subtracted in equal parts.
     """
     expected = -template.modulation * torch.cos(ring_phase(data, grid_angstrom))
     table = torch.matmul(data.residual * data.weight, (expected * template.precision).T)
@@ -271,7 +270,7 @@ def tile_offsets(data: RingData, slope: NDArray[np.float64], axial: float, diago
 def defocus_gains(table: torch.Tensor, step_angstrom: float, offsets_angstrom: torch.Tensor) -> torch.Tensor:
     """Gain in nats at every defocus of a grid, ``(grid,)``, from its `search_table` and `tile_offsets`.
 
-    Offsets are rounded to the grid; where they lead off its ends, its end stands in: give it a margin.
+    Offsets are rounded to the grid; beyond its ends the end values are used: give it a margin.
     """
     moved = torch.round(offsets_angstrom / step_angstrom).long()
     n = table.shape[-1]
@@ -281,7 +280,7 @@ def defocus_gains(table: torch.Tensor, step_angstrom: float, offsets_angstrom: t
 
 @dataclass(frozen=True, slots=True)
 class LocalRings:
-    """Likelihood of one image's tiles and sectors near a defocus, tabulated: a fit only looks up."""
+    """Likelihood of one image's tiles and sectors near a defocus, tabulated for fast fits."""
 
     data: RingData
     first_angstrom: float
@@ -322,7 +321,7 @@ def local_rings(
 ) -> LocalRings:
     """Tabulate the likelihood for image defoci within a range of a centre, for the template of that centre.
 
-    Sectors may differ from the mean by as much again (astigmatism), tiles by what the tilt demands.
+    Sectors may differ from the mean by as much again (astigmatism), tiles as the tilt requires.
     """
     reach = float(np.abs(data.centres_xy_angstrom @ slope).max()) + range_angstrom
     n_half = math.ceil(reach / step_angstrom)

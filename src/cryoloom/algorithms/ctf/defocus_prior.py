@@ -1,4 +1,4 @@
-"""What the other exposures say about the defocus of one: a heavy-tailed prior, smooth in time and in tilt."""
+"""Prior on the defocus of one tilt from the other tilts: heavy-tailed, smooth in time and in tilt."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ STUDENT_DEGREES_OF_FREEDOM = 3.0
 
 
 def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[float, float]:
-    """Defocus about which most exposures show rings, and the log evidence for it over the range's average.
+    """Defocus about which most tilts show rings, and the log evidence for it over the range's average.
 
-    Each exposure lies within 1500 angstrom (one standard deviation) of it, or, one in ten, anywhere, or, as
-    often, shows no rings: where those expected are missing, it must not speak against the others.
+    Each tilt lies within 1500 angstrom (one standard deviation) of it, or, one in ten, anywhere, or, as
+    often, shows no rings: a tilt without the expected rings must not count against the others.
     """
     peak = curves.max(axis=1, keepdims=True)
     likelihood = np.exp(np.maximum(curves - peak, -700.0))
@@ -72,11 +72,11 @@ def predict_each(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Defocus of each exposure predicted from the others, its standard deviation, and the jitter.
 
-    Gaussian-process regression in time and tilt, leave-one-out in closed form (Rasmussen & Williams
-    2006, eq. 5.12); exposures without rings have no weight, outliers little.
+    Gaussian-process regression in time and tilt, leave-one-out in closed form (Rasmussen & Williams 2006, eq.
+    5.12); tilts without rings have no weight, outliers little.
     """
     values = np.array([f.defocus_angstrom for f in fits])
-    # What the data alone say: a fit leaning on its prior must not confirm it.
+    # From the data alone: a fit that depends on its prior must not confirm it.
     variance = np.array([f.data_sd_angstrom**2 if is_seen(f) else 1e10 for f in fits])
     smooth = _smooth_covariance(tilts)
     jitter, robust = 1000.0, np.ones(len(tilts))
@@ -98,7 +98,7 @@ def predict_each(
 
 
 def student_weight(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Precision, over the prior's, of a Gaussian with the slope of `log_prior` so many deviations off."""
+    """Precision, over the prior's, of a Gaussian with the slope of `log_prior` at this deviation."""
     return np.asarray((STUDENT_DEGREES_OF_FREEDOM + 1) / (STUDENT_DEGREES_OF_FREEDOM + deviation**2))
 
 

@@ -1,4 +1,4 @@
-"""How far the rings of an image are seen: the equiphase profile and the resolution of a CTF fit."""
+"""Resolution to which the rings of an image are visible: the equiphase profile and the fit resolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, RingData, RingTempla
 
 __all__ = ["RingProfile", "fit_resolution_angstrom", "ring_profile"]
 
-# CTFFIND's convention: the fit is good to where rings and model correlate by a half.
+# CTFFIND's convention: the fit is good to where the correlation of rings and model is a half.
 CORRELATION_THRESHOLD = 0.5
 SAMPLES_PER_RING = 8
 WINDOW_SAMPLES = 16
@@ -55,7 +55,7 @@ class RingProfile:
 def ring_profile(
     data: RingData, template: RingTemplate, fit: DefocusFit, slope: NDArray[np.float64]
 ) -> RingProfile:
-    """Average all tiles and directions where their rings have the same phase.
+    """Average over all tiles and directions at equal phase of their rings.
 
     Equiphase averaging (Zhang, J. Struct. Biol. 193, 2016) with the tilt's own defocus in every tile.
     """
@@ -83,9 +83,9 @@ def ring_profile(
 
 
 def fit_resolution_angstrom(profile: RingProfile) -> float | None:
-    """Resolution to which the rings are seen: before the local correlation stays below a half for two rings.
+    """Resolution to which rings are visible: the local correlation then stays below a half for two rings.
 
-    None where they are not seen at all.
+    None if they are not visible at all.
     """
     good = profile.local_correlation >= CORRELATION_THRESHOLD
     if len(good) < WINDOW_SAMPLES:
@@ -95,7 +95,7 @@ def fit_resolution_angstrom(profile: RingProfile) -> float | None:
         misses = 0 if is_good else misses + 1
         if is_good:
             last = i
-        # The lowest rings sink in the specimen's own spectrum: before the first good sample patience is
+        # The lowest rings are hidden in the specimen's own spectrum: before the first good sample patience is
         # doubled.
         if misses > (WINDOW_SAMPLES if last >= 0 else 3 * WINDOW_SAMPLES):
             break

@@ -1,10 +1,10 @@
-"""The microscope's handedness, told by two estimators that can disagree.
+"""The microscope's handedness, from two independent estimators.
 
-The first fits the whole series with either sign and compares the likelihoods. The second lets every exposure
-speak for itself: its defocus gradient, as a multiple of what the geometry predicts, is left free between -2
-and 2. Its common defocus is free as well, so that drift of the focus says nothing. Exposures vote by the sign
-that fits them better, and all together measure the multiple, which must be near 1: an axis, tilts or pretilt
-told wrong show there. Tegunov et al., Nat. Methods 18 (2021), correlate gradients with predicted ones.
+The first fits the whole series with either sign and compares the likelihoods. The second fits every tilt
+independently: its defocus gradient, as a multiple of the geometry's prediction, is free between -2 and 2. Its
+mean defocus is free as well, so that drift of the focus has no effect. Tilts vote by the sign that fits them
+better, and together they measure the multiple, which must be near 1: a wrong nominal axis, tilt or pretilt
+shows there. Tegunov et al., Nat. Methods 18 (2021), correlate measured with predicted gradients.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from cryoloom.algorithms.ctf.series_model import (
 __all__ = ["HandEvidence", "gradient_gains", "hand_evidence"]
 
 MULTIPLES = np.linspace(-2.0, 2.0, 41)
-# Below this inclination to the beam the gradient is too small to be told.
+# Below this inclination to the beam the gradient is too small to be measured.
 MIN_STEEPNESS_DEG = 8.0
 VOTE_GAIN = 2.0
-# Odds of e^20 of the whole series, and three votes for one against, five at least.
+# Odds of e^20 for the whole series, and three votes for one against, at least five.
 CLEAR_SERIES_GAIN = 20.0
 MIN_VOTES, VOTES_FOR_ONE_AGAINST = 5, 3
 # The gradient found, as a multiple of the predicted one.
@@ -41,7 +41,7 @@ TRUE_TO_GEOMETRY = (0.5, 1.5)
 
 @dataclass(frozen=True, slots=True)
 class HandEvidence:
-    """What speaks for the handedness of a model, and what against."""
+    """Evidence for and against the handedness of a model."""
 
     series_gain: float
     """Log-likelihood of the series with this sign over that with the other, in nats."""
@@ -53,17 +53,14 @@ class HandEvidence:
 
     @property
     def objections(self) -> tuple[str, ...]:
-        """Why the sign is not called measured; empty where it is."""
+        """Why the sign is not accepted as measured; empty if it is."""
         found = []
         if self.series_gain < CLEAR_SERIES_GAIN:
-            found.append(
-                f"it is likelier by {self.series_gain:.1f} nats, {CLEAR_SERIES_GAIN:g} are asked for"
-            )
+            found.append(f"it is more likely by {self.series_gain:.1f} nats, expected {CLEAR_SERIES_GAIN:g}")
         if self.votes_for < MIN_VOTES or self.votes_for < VOTES_FOR_ONE_AGAINST * self.votes_against:
             found.append(
-                f"{self.votes_for} exposures speak for it and {self.votes_against} against; "
-                f"{MIN_VOTES} are asked "
-                f"for, and {VOTES_FOR_ONE_AGAINST} for one against"
+                f"{self.votes_for} tilts vote for it and {self.votes_against} against; expected {MIN_VOTES}, "
+                f"and {VOTES_FOR_ONE_AGAINST} for one against"
             )
         low, high = TRUE_TO_GEOMETRY
         if not low <= self.gradient <= high:
@@ -81,7 +78,7 @@ class HandEvidence:
 
 
 def gradient_gains(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> NDArray[np.float64]:
-    """Best gain of an exposure at each multiple of the predicted gradient, ``(multiple,)`` in nats.
+    """Best gain of a tilt at each multiple of the predicted gradient, ``(multiple,)`` in nats.
 
     The template is that of the predicted steepness: it is the same for either sign.
     """
@@ -109,7 +106,7 @@ def gradient_gains(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> NDAr
 def hand_evidence(
     tilts: Sequence[TiltRings], model: SeriesModel, fits: Sequence[DefocusFit], series_gain: float
 ) -> HandEvidence:
-    """Evidence for the model's handedness from exposures whose rings are seen and that stand steep enough."""
+    """Evidence for the model's handedness from tilts with visible rings and enough inclination."""
     curves = np.array(
         [
             gradient_gains(tilt, model, fit)

@@ -1,9 +1,9 @@
-"""Defoci, phase shifts, backgrounds and strength of the rings of a whole series, refined all together.
+"""Joint refinement of defoci, phase shifts, backgrounds and ring amplitude of a whole series.
 
-A background can make up for part of a change of defocus, and for more of one of phase shift, as a phase
-plate's is told by the lowest rings; a strength of the rings that is wrong misleads both. Taken in turns, each
-is fitted to what is left of the others' errors, and dozens of turns do not end it. Here they move together,
-by Fisher scoring: the backgrounds are eliminated in closed form, and the rest is one linear system.
+A background can compensate part of a change of defocus, and more of a change of phase shift, since the phase
+shift of a phase plate is determined by the lowest rings; a wrong ring amplitude biases both. Alternating fits
+would take dozens of rounds. Here all are refined together by Fisher scoring: the backgrounds are eliminated
+in closed form, and the rest is one linear system.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class JointFit:
     """Result of `refine_jointly`, in the order of the exposures given."""
 
     model: SeriesModel
-    """As given, with the strength of the rings and the shared astigmatism found."""
+    """As given, with the ring amplitude and the common astigmatism updated."""
     defocus_angstrom: Array
     phase_shift_deg: Array
     defocus_sd_angstrom: Array
@@ -59,7 +59,7 @@ def refine_jointly(
     phase_covariance: Array | None = None,
     n_iterations: int = 8,
 ) -> JointFit:
-    """Refine from the fits' defoci and the exposures' phase shifts; these are kept without a covariance.
+    """Refine from the fits' defoci and the tilts' phase shifts; these are fixed without a covariance.
 
     Astigmatism moves by the same in all exposures. defocus_covariance, phase_covariance : (exposure,
     exposure) of the priors, about any common level.
@@ -149,7 +149,7 @@ def refine_jointly(
 def _weighed(
     tilts: Sequence[TiltRings], model: SeriesModel, fits: Sequence[DefocusFit], basis: Array
 ) -> list[ExposureRings]:
-    """Exposures, their rings weighed by how much strengths scatter there: half their own, half of all."""
+    """Tilts whose ring weights include the scatter of amplitudes there: half their own, half of all."""
     exposures = [
         ExposureRings(tilt, model, fit.defocus_angstrom) for tilt, fit in zip(tilts, fits, strict=True)
     ]

@@ -1,7 +1,7 @@
-"""Phase shift of a phase plate, exposure by exposure.
+"""Phase shift of a phase plate, tilt by tilt.
 
-It moves the rings as a change of defocus does, but equally at all frequencies; a phase plate charges, so that
-it changes slowly from exposure to exposure. Rings repeat every 180 degrees of it.
+It moves the rings as a change of defocus does, but equally at all frequencies; a phase plate charges, so it
+changes slowly from tilt to tilt. Rings repeat every 180 degrees of it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = [
 ]
 
 COARSE_STEP_DEG = 15.0
-# The least tilted exposures speak for all when the series' phase shift is looked for.
+# The least tilted images determine the phase shift of the series at first.
 N_COARSE = 8
-# Prior: any level, a slow change with the charging of the plate, and a jitter: what one exposure adds to it.
+# Prior: any level, a slow change with the charging of the plate, and a jitter of each tilt.
 ANY_LEVEL_DEG = 1000.0
 CHARGE_DEG, CHARGE_EXPOSURES = 25.0, 12.0
 JITTERS_DEG = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -36,7 +36,7 @@ MOST_JITTER_DEG = JITTERS_DEG[-1]
 def with_coarse_phase_shift(
     tilts: Sequence[TiltRings], evidence: Callable[[Sequence[TiltRings]], float]
 ) -> list[TiltRings]:
-    """Exposures with the one phase shift, of 0 to 165 degrees, for which ``evidence`` is largest."""
+    """Tilts with the one phase shift, of 0 to 165 degrees, for which ``evidence`` is largest."""
     least = sorted(tilts, key=lambda tilt: abs(tilt.tilt_deg))[:N_COARSE]
     values = np.arange(0.0, 180.0, COARSE_STEP_DEG)
     best = max(values, key=lambda value: evidence([_shifted(tilt, float(value)) for tilt in least]))
@@ -88,7 +88,7 @@ def with_phase_shifts(
     found_sd_deg: NDArray[np.float64],
     jitter_deg: float,
 ) -> list[TiltRings]:
-    """Exposures with the phase shifts found of those at ``seen``; the others get what these predict."""
+    """Tilts with the phase shifts found at ``seen``; the others get the prediction from these."""
     covariance = phase_shift_covariance(tilts, jitter_deg)
     measured = covariance[np.ix_(seen, seen)] + np.diag(found_sd_deg**2)
     values = covariance[:, seen] @ np.linalg.solve(measured, found_deg)

@@ -1,10 +1,10 @@
 """Defocus of a whole tilt series in one model.
 
-What tilts share is learnt from all of them: how strong the rings are (ice thickness included), the
-astigmatism, the inclination of the specimen in its holder and the microscope's handedness. What differs,
-the defocus of each exposure, is found from its own rings under a prior from the other exposures: a
-smooth curve in time and in tilt with jitter, by Gaussian-process regression. The prior has heavy tails:
-an exposure that clearly says otherwise is believed, one that says nothing gets the prediction.
+Common properties are estimated from all tilts: ring amplitude (including ice thickness), astigmatism,
+inclination of the specimen and the microscope's handedness. The defocus of each tilt is estimated from its
+own rings under a prior from the other tilts: a smooth curve in time and in tilt with jitter, by
+Gaussian-process regression. The prior has heavy tails: a tilt with clear rings may deviate, one without rings
+gets the prediction.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from cryoloom.algorithms.ctf.tilt_rings import own_gain
 
 __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
 
-# No exposure is believed to lie farther from its series.
+# No tilt is assumed to lie farther from its series.
 FARTHEST_ANGSTROM = 10000.0
 
 
@@ -76,7 +76,7 @@ class SeriesFit:
     """As given, with the background and the phase shift found."""
     fits: list[DefocusFit]
     predicted: list[bool]
-    """True where the exposure's own rings were not seen and the defocus is the prior's."""
+    """True if the tilt's own rings are not visible and the defocus is the prior's."""
     prior_angstrom: NDArray[np.float64]
     jitter_angstrom: float
     hand: HandEvidence
@@ -86,7 +86,7 @@ class SeriesFit:
 
 
 def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> float | None:
-    """Defocus about which most of some exposures show rings, in angstrom; None where they show none."""
+    """Defocus about which most of the given tilts show rings, in angstrom; None if they show none."""
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
     start = SeriesModel(1, _first_spectrum(tilts[0].data))
     centre, evidence = consensus(_grid_gains(tilts, start, grid), grid)
@@ -104,7 +104,7 @@ def fit_series(
     near_others: frozenset[int] = frozenset(),
     unheeded: frozenset[int] = frozenset(),
 ) -> SeriesFit | None:
-    """Fit all exposures together; None where the series as a whole shows no rings.
+    """Fit all tilts together; None if the series as a whole shows no rings.
 
     near_others : positions in ``tilts`` of exposures that are fitted where the others expect them, whatever
     else their rings may say. unheeded : those whose rings do not count; they get what the others predict.
@@ -144,7 +144,8 @@ def fit_series(
 
     found = fitted(likelier)
     if found is not None and not handedness and found.hand.series_gain < 0:
-        # What is shared was learnt with a sign that it then speaks against: let the other one learn as well.
+        # Common properties were estimated with a sign that they then contradict: estimate them with
+        # the other one too.
         other = fitted(-likelier)
         if other is not None and other.posterior > found.posterior:
             return other
@@ -235,7 +236,7 @@ def _posterior_of_other(
 
 
 def _first_spectrum(data: RingData) -> NDArray[np.float64]:
-    """A guess good enough to begin with: a tenth, falling to 1/e at 8 angstrom."""
+    """Start value of the ring amplitude: a tenth, falling to 1/e at 8 angstrom."""
     return 0.1 * np.exp(-64.0 * data.band.squared_frequency)
 
 
@@ -272,7 +273,7 @@ def _refine_all(
     prior: NDArray[np.float64],
     prior_sd: NDArray[np.float64],
 ) -> tuple[list[LocalRings], list[DefocusFit]]:
-    """Fit of each exposure from its start; the heavy-tailed prior is a Gaussian of equal slope there."""
+    """Fit of each tilt from its start; the heavy-tailed prior is a Gaussian of equal slope there."""
     tables, fits = [], []
     shared, spread = model.astigmatism_angstrom, model.astigmatism_sd_angstrom
     weights = student_weight((np.array(starts) - prior) / prior_sd)
@@ -294,7 +295,7 @@ def _refine_jointly(
     jitter: float,
     fit_phase_shift: bool,
 ) -> tuple[list[TiltRings], SeriesModel, list[DefocusFit]]:
-    """Exposures, model and fits with `refine_jointly`'s result; those without rings have no part in it."""
+    """Tilts, model and fits with `refine_jointly`'s result; tilts without rings are not used."""
     seen = [i for i, fit in enumerate(fits) if is_seen(fit)]
     if not seen:
         return tilts, model, fits
@@ -332,7 +333,7 @@ def _refine_jointly(
 
 
 def _expected_modulation(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> NDArray[np.float64]:
-    """Expected modulation of tiles and sectors, ``(tile, sector, ring)``; zero where nothing was seen."""
+    """Expected modulation of tiles and sectors, ``(tile, sector, ring)``; zero without visible rings."""
     data = at_origin(tilt)
     if not is_seen(fit):
         return np.zeros(data.residual.shape)

@@ -1,4 +1,4 @@
-"""What the exposures of a tilt series share in their Thon rings, and how each of them stood."""
+"""Common properties of the Thon rings of a tilt series, and the geometry of each tilt."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = [
 
 GRID_STEP_ANGSTROM = 100.0
 ASTIGMATISM_SD_ANGSTROM = 600.0
-# Rings are believed at 4 standard deviations: half the square, in nats.
+# Rings are accepted at 4 standard deviations: half the square, in nats.
 CERTAIN_GAIN = 8.0
 # Modulations stay below 1, where the power would vanish.
 STRONGEST_RINGS = 0.9
-# What the strength changes with is counted from the middle of a usual series.
+# The dependence of the amplitude is relative to the middle of a typical series.
 MIDDLE_EXPOSURE, USUAL_EXPOSURES, MIDDLE_LENGTHENING = 20.0, 40.0, 1.3
 
 
 @dataclass(frozen=True, slots=True)
 class TiltRings:
-    """Rings of one exposure, and how the specimen stood."""
+    """Rings of one tilt, and the geometry of the specimen."""
 
     data: RingData
     acquisition_index: int
@@ -43,12 +43,12 @@ class TiltRings:
     axis_deg: float
     x_tilt_deg: float = 0.0
     shift_xy_angstrom: tuple[float, float] = (0.0, 0.0)
-    """Where the specimen's origin is in the image: the defocus is told there."""
+    """Position of the specimen's origin in the image: the defocus refers to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesModel:
-    """What the exposures of a series share."""
+    """Common properties of the tilts of a series."""
 
     handedness: int
     spectrum: NDArray[np.float64]
@@ -64,16 +64,16 @@ class SeriesModel:
     """Added to the spectrum for each of `strength_terms`, ``(2, ring)``."""
 
     def strength(self, tilt: TiltRings) -> NDArray[np.float64]:
-        """Modulation of an exposure without thickness and decay, ``(ring,)``."""
+        """Modulation of a tilt without thickness and decay, ``(ring,)``."""
         if self.strength_change is None:
             return self.spectrum
         changed = self.spectrum + self.strength_terms(tilt) @ self.strength_change
         return np.asarray(np.clip(changed, 0.0, STRONGEST_RINGS))
 
     def strength_terms(self, tilt: TiltRings) -> NDArray[np.float64]:
-        """What the strength changes with, ``(2,)``: dose, as its place in the order, and the path.
+        """Variables of the amplitude, ``(2,)``: dose, as the place in the order, and the path length.
 
-        Dose takes the fine detail first, and a longer path adds to the noise as to the rings.
+        Dose removes fine detail first, and a longer path adds to the noise as to the rings.
         """
         dose = (tilt.acquisition_index - MIDDLE_EXPOSURE) / USUAL_EXPOSURES
         return np.array([dose, self._lengthening(tilt) - MIDDLE_LENGTHENING])
@@ -81,8 +81,8 @@ class SeriesModel:
     def modulation(self, tilt: TiltRings) -> NDArray[np.float64]:
         """Expected modulation of the rings of an exposure, ``(ring,)``.
 
-        Scatterers spread evenly over the thickness wash the rings out by sinc(lambda k^2 thickness / cos
-        tilt).
+        Scatterers evenly distributed over the thickness attenuate the rings by sinc(lambda k^2 thickness /
+        cos tilt).
         """
         lengthening = self._lengthening(tilt)
         wavelength = tilt.data.microscope.wavelength_angstrom
@@ -96,7 +96,7 @@ class SeriesModel:
         return 1.0 / math.cos(math.radians(min(abs(tilt.tilt_deg + self.inclination_deg[0]), 80.0)))
 
     def nodes_per_angstrom(self, tilt: TiltRings) -> list[float]:
-        """Frequencies in the band at which the rings of an exposure vanish for the thickness."""
+        """Frequencies in the band at which the rings of a tilt vanish because of the thickness."""
         path = self.thickness_angstrom * self._lengthening(tilt)
         if path <= 0:
             return []
@@ -139,8 +139,8 @@ def at_origin(tilt: TiltRings) -> RingData:
 
 
 def is_seen(fit: DefocusFit) -> bool:
-    """Whether an exposure's own rings are seen: at 2.8 standard deviations of their strength.
+    """Whether a tilt's own rings are visible: at 2.8 standard deviations of their amplitude.
 
-    Of exposures without rings less than one in fifty passes, though each may choose its defocus.
+    Of tilts without rings less than one in fifty passes, even though each may choose its defocus.
     """
     return fit.gain > 0.5 * CERTAIN_GAIN

@@ -1,4 +1,4 @@
-"""Learning what the exposures share: strength of the rings, thickness, inclination, astigmatism."""
+"""Estimation of common properties: ring amplitude, thickness, inclination, astigmatism."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ STRENGTH_KNOTS = 8
 INCLINATION_SD_DEG = 6.0
 THICKNESSES_ANGSTROM = (0.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 4000.0)
 DECAYS = (-0.5, 0.0, 0.5, 1.0, 2.0)
-# Nobody turns the stigmators within a series: components are thought to differ by this, unless they say more.
+# Stigmators are not changed within a series: components are expected to vary by this, unless the data say
+# more.
 ASTIGMATISM_SPREAD_ANGSTROM = 30.0
 
 
@@ -56,13 +57,13 @@ def shared_model(
     model: SeriesModel,
     fits: Sequence[DefocusFit],
 ) -> SeriesModel:
-    """Model learnt again from the exposures that show rings."""
+    """Model estimated again from the tilts that show rings."""
     seen = [i for i, fit in enumerate(fits) if is_seen(fit)]
     if not seen:
         return model
     tilts, local, fits = [tilts[i] for i in seen], [local[i] for i in seen], [fits[i] for i in seen]
     strength = _with_strength(list(zip(tilts, fits, strict=True)), model)
-    # From one or two exposures the strength can be told, but not what varies between exposures.
+    # One or two tilts determine the amplitude, but not its variation between tilts.
     if len(seen) < 3:
         return strength
     return replace(
@@ -85,7 +86,7 @@ def thickness_of(
 ) -> Thickness | None:
     """Mean and standard deviation of the posterior of the thickness, strength and decay fitted at each.
 
-    None where no exposure shows rings.
+    None if no tilt shows rings.
     """
     pairs = [(tilt, fit) for tilt, fit in zip(tilts, fits, strict=True) if is_seen(fit)]
     if not pairs:
@@ -97,14 +98,14 @@ def thickness_of(
     weight = np.exp(losses.min() - losses).sum(axis=1)
     weight /= weight.sum()
     mean = float(weight @ grid)
-    # A grid step wide at least: what lies between its points was not looked at.
+    # At least a grid step wide: values between its points were not tested.
     spread = math.sqrt(float(weight @ (grid - mean) ** 2) + (grid[1] - grid[0]) ** 2 / 12)
     return Thickness(mean, spread)
 
 
 @dataclass(frozen=True, slots=True)
 class _StrengthEvidence:
-    """Least-squares sums of the amplitude of the rings of each exposure, ``(exposure, ring)``."""
+    """Least-squares sums of the ring amplitude of each tilt, ``(exposure, ring)``."""
 
     tilts: list[TiltRings]
     amplitude: NDArray[np.float64]
@@ -155,7 +156,7 @@ def strength_basis(band: SpectrumBand) -> NDArray[np.float64]:
 
 
 def _with_strength(pairs: Sequence[tuple[TiltRings, DefocusFit]], model: SeriesModel) -> SeriesModel:
-    """Strength of the rings by least squares: a smooth positive curve, thickness and decay with tilt."""
+    """Ring amplitude by least squares: a smooth positive curve, thickness and decay with tilt."""
     evidence = _strength_evidence(pairs, model)
     tried = (evidence.fit(model, thickness, decay) for thickness in THICKNESSES_ANGSTROM for decay in DECAYS)
     return min(tried, key=lambda found: found[0])[1]
@@ -167,7 +168,7 @@ def _inclination(
     model: SeriesModel,
     fits: Sequence[DefocusFit],
 ) -> tuple[float, float]:
-    """Inclination of the specimen by one step of Fisher scoring, the exposures' defoci eliminated."""
+    """Inclination of the specimen by one step of Fisher scoring, the tilts' defoci eliminated."""
     angles = np.array(model.inclination_deg)
     gradient = -angles / INCLINATION_SD_DEG**2
     curvature = np.eye(2) / INCLINATION_SD_DEG**2
@@ -196,7 +197,7 @@ def _astigmatism(
     model: SeriesModel,
     fits: Sequence[DefocusFit],
 ) -> dict[str, Any]:
-    """Mean astigmatism of the exposures and how much it varies beyond the error of its measurement."""
+    """Mean astigmatism of the tilts and its variation beyond the error of the measurement."""
     values, precisions = [], []
     for tilt, rings, fit in zip(tilts, local, fits, strict=True):
         components = np.array([fit.axial_angstrom, fit.diagonal_angstrom])
@@ -206,7 +207,7 @@ def _astigmatism(
         basis = rings.data.astigmatism_basis
         gradient = (basis @ score.sum(dim=0)).double().cpu().numpy()
         curvature = ((basis * information.sum(dim=0)) @ basis.T).double().cpu().numpy() + 1e-9 * np.eye(2)
-        # One scoring step from the regularised fit gives what the exposure says without the prior.
+        # One scoring step from the regularised fit gives the tilt's estimate without the prior.
         values.append(components + np.clip(np.linalg.solve(curvature, gradient), -600, 600))
         precisions.append(np.diag(curvature))
     mean, spread = common_value(np.array(values), 1.0 / np.array(precisions), ASTIGMATISM_SPREAD_ANGSTROM)
@@ -231,7 +232,7 @@ def common_value(
         misfit = 0.5 * (np.log(total) + (measured - mean_for(spread)) ** 2 / total).sum()
         return float(misfit) + spread / typical_spread
 
-    # On a grid: where exposures hardly differ, steps of expectation and maximisation take hundreds to end.
+    # On a grid: for nearly equal tilts expectation-maximisation would take hundreds of steps.
     spread = min(np.geomspace(10.0, ASTIGMATISM_SD_ANGSTROM, 40).tolist(), key=loss)
     return mean_for(spread), spread
 
@@ -243,7 +244,7 @@ def coarse_astigmatism(
     values = np.arange(-1200.0, 1201.0, 300.0)
     nearby = np.arange(-6, 7) * GRID_STEP_ANGSTROM
     total = -0.5 * (values[:, None] ** 2 + values**2) / ASTIGMATISM_SD_ANGSTROM**2
-    # Steep tilts say little about astigmatism and cost as much: the dozen least tilted speak for all.
+    # Steep tilts contribute little to astigmatism at equal cost: the dozen least tilted are used.
     for i in np.argsort([abs(t.tilt_deg) for t in tilts])[:12]:
         data, slope = at_origin(tilts[i]), model.slope(tilts[i])
         reach = float(np.abs(data.centres_xy_angstrom @ slope).max()) + 1700.0

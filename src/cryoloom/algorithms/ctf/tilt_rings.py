@@ -1,9 +1,9 @@
-"""The rings of one exposure with its background free, all tiles gathered into one spectrum per direction.
+"""The rings of one tilt with a free background; all tiles combined into one spectrum per direction.
 
-The phase of the rings grows evenly with defocus: what a tile lies higher or lower turns each of its rings by
-a known angle. Turned back and summed, ``sum_tiles power exp(i angle)``, the tiles are one complex spectrum,
-from which follows the likelihood of any defocus, phase shift, astigmatism and strength, and the background
-that is best beside them (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
+The phase of the rings is linear in defocus: the height of a tile rotates each of its rings by a known angle.
+Rotated back and summed, ``sum_tiles power exp(i angle)``, the tiles are one complex spectrum, from which
+follows the likelihood of any defocus, phase shift, astigmatism and amplitude, and the best background for
+these (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cryoloom.algorithms.ctf.series_model import STRONGEST_RINGS, SeriesModel, T
 
 __all__ = ["RIDGE", "Evidence", "ExposureRings", "own_gain"]
 
-# Relative to the mean curvature: curves that no ring speaks of stay where they are.
+# Relative to the mean curvature: curves without information stay at their start.
 RIDGE = 1e-6
 # Rings of one exposure over those that the series expects of it.
 MOST_STRENGTH = 3.0
@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an exposure says about its parameters, its background free."""
+    """Information of one tilt on its parameters, with a free background."""
 
     gain: float
     gradient: Array
@@ -85,7 +85,7 @@ class ExposureRings:
         self.power_turned = weight * _sum(power * cosine[:, None], power * sine[:, None])
 
     def in_all_directions(self, axial_angstrom: float, diagonal_angstrom: float) -> ExposureRings:
-        """The same with an astigmatism that is then kept, the directions gathered as well: much less work."""
+        """The same with a fixed astigmatism, the directions combined as well: much less work."""
         of_sector = np.array([axial_angstrom, diagonal_angstrom]) @ self.directions
         turn = np.exp(1j * of_sector[:, None] * self.per_angstrom)
         gathered = copy(self)
@@ -114,8 +114,8 @@ class ExposureRings:
     def noise(self, at: Array, strength: Array, basis: Array) -> Array:
         """Variance of the rings over that of counts, ``(ring,)``, one at least; ``basis`` as for `evidence`.
 
-        Tiles that hold the same kind of specimen share the bumps of its spectrum, which their scatter about
-        each other does not show; the strengths of rings at other defoci do.
+        Tiles with the same kind of specimen share the bumps of its spectrum, which do not appear in their
+        scatter about each other; ring amplitudes at other defoci include them.
         """
         scores, information = self._elsewhere(at, strength, basis.T)
         of_curve = (scores**2).sum(axis=0) / np.maximum(information.sum(axis=0), 1e-12)
@@ -129,7 +129,7 @@ class ExposureRings:
         return noisy
 
     def _elsewhere(self, at: Array, found: Array, curves: Array) -> tuple[Array, Array]:
-        """Score and information, ``(defocus, curve)``, of weak rings at `ELSEWHERE`, those found taken out.
+        """Score and information, ``(defocus, curve)``, of weak rings at `ELSEWHERE`, without the fitted.
 
         found : (ring,) their strength. curves : (curve, ring) strengths looked for; the background is free.
         """
@@ -141,7 +141,7 @@ class ExposureRings:
             phase = self._phase(there)
             both = 0.5 * (self.one * np.cos(here - phase) + (self.twice * np.exp(1j * (here + phase))).real)
             sums = self._sums(there)
-            # The power is B (1 - s c): what the rings found take from it is given back.
+            # The power is B (1 - s c): the part removed by the fitted rings is restored.
             own = rings * self.kept * (self.once * np.exp(1j * here)).real
             sums = replace(sums, p=sums.p + own, pc=sums.pc + rings * self.kept**2 * both)
             _, level, curvature = self._best_level(sums, np.zeros_like(found))
@@ -220,12 +220,12 @@ class ExposureRings:
 
 
 def own_gain(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> float:
-    """Half the squared strength of an exposure's rings in standard deviations; 0 where they are reversed.
+    """Half the squared amplitude of a tilt's rings in standard deviations; 0 if they are reversed.
 
-    In nats, log-likelihood over no rings: either with a background of its own, the rings with a strength of
-    their own, as an exposure with rings half as strong as those of its series is no likelier with these than
-    with none. The standard deviation is that of strengths at other defoci where it is larger than counts
-    explain: specimens make bumps in their spectra.
+    In nats, log-likelihood over no rings: both with a free background, the rings with a free amplitude, since
+    for a tilt with rings half as strong as those of its series fixed rings would be no more likely than none.
+    The standard deviation is that of amplitudes at other defoci if it is larger than counting statistics:
+    specimens make bumps in their spectra.
     """
     rings = ExposureRings(tilt, model, fit.defocus_angstrom)
     rings = rings.in_all_directions(fit.axial_angstrom, fit.diagonal_angstrom)

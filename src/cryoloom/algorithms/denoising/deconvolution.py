@@ -3,7 +3,7 @@
 ``W = C / (C^2 + 1 / SNR)`` with ``SNR(x) = exp(-100 x falloff / voxel) 10^(3 strength) h(x)``, x the fraction
 of Nyquist, h the high-pass ``1 - cos(pi min(1, x / highpass))``, which rises from 0 to 2 (tom_deconv). C is
 positive at low frequency: dense matter stays dark. It restores contrast between the zeros of the CTF at the
-defocus of the untilted image; it is for the eye and for segmentation, not for averaging.
+defocus of the untilted image; it is for viewing and segmentation, not for averaging.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Boxes out of the two halves of a tomogram, to train networks on."""
+"""Boxes from the two halves of a tomogram, for training networks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["HalfBoxes", "Normalisation", "draw_boxes"]
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Mean and standard deviation that networks see as 0 and 1."""
+    """Mean and standard deviation that are mapped to 0 and 1 for networks."""
 
     mean: float
     deviation: float
 
     def apply(self, volume: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As the network sees it."""
+        """Values for the network."""
         return (volume - np.float32(self.mean)) / np.float32(self.deviation)
 
     def undo(self, volume: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As the tomogram is."""
+        """Values of the tomogram."""
         return volume * np.float32(self.deviation) + np.float32(self.mean)
 
 
@@ -42,7 +42,8 @@ class HalfBoxes:
     def batch(self, n: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Boxes of one half and the same of the other, ``(n, 1, z, y, x)``, halves swapped at random.
 
-        They are mirrored along y and turned by 180 degrees about it at random: the missing wedge stays.
+        They are mirrored along y and rotated by 180 degrees about it at random, which keeps the missing
+        wedge.
         """
         chosen = self.boxes[rng.integers(len(self.boxes), size=n)].astype(np.float32)
         pairs = []
@@ -63,10 +64,10 @@ def draw_boxes(
     *,
     validation_share: float = 0.1,
 ) -> tuple[HalfBoxes, HalfBoxes, Normalisation]:
-    """Boxes to train on, boxes to judge by, and their normalisation.
+    """Boxes for training, boxes for validation, and their normalisation.
 
-    The boxes to judge by come from the far end along y, the tilt axis, where no training box reaches. A
-    volume thinner than a box is continued as in a mirror.
+    The validation boxes come from the far end along y, the tilt axis, away from all training boxes. A volume
+    thinner than a box is mirrored at its faces.
     """
     n_z, n_y, n_x = even.shape
     border = max(edge, n_y - max(edge, round(validation_share * n_y)))

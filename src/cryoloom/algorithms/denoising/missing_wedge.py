@@ -1,8 +1,8 @@
-"""Which Fourier coefficients of a tomogram were measured, and a loss that teaches a network the others.
+"""Measured Fourier coefficients of a tomogram, and a loss with which a network predicts the others.
 
-The loss is DeepDeWedge's (Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)): a box of one half is turned at
-random and a second wedge is cut out of it; the network is asked for the turned box of the other half, which
-knows what lay in the second wedge. So it learns to denoise and to fill a wedge at once.
+The loss is DeepDeWedge's (Wiedemann & Heckel, Nat. Commun. 15, 8255 (2024)): a box of one half is rotated at
+random and a second wedge is removed from it; the target is the rotated box of the other half, which contains
+the second wedge. So the network learns to denoise and to fill a wedge at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["TiltRange", "measured_region", "random_rotations", "turned", "wedge_
 TiltRange = tuple[float, float]
 """Lowest and highest tilt in degrees."""
 
-_FILL_WEIGHT = 2.0  # of what lies in the second wedge, over the rest (Wiedemann & Heckel)
+_FILL_WEIGHT = 2.0  # of the second wedge, over the rest (Wiedemann & Heckel)
 
 
 def measured_region(
@@ -37,7 +37,7 @@ def measured_region(
     angle = torch.rad2deg(torch.atan2(frequency.select(-4, 2), frequency.select(-4, 0)))
     low, high = tilt_range_deg
     inside = torch.remainder(angle - low, 180.0) <= high - low
-    # Along the tilt axis, and within one coefficient of it, every image tells.
+    # Along the tilt axis, and within one coefficient of it, every image contributes.
     return inside | (frequency.select(-4, 0) ** 2 + frequency.select(-4, 2) ** 2 < (0.75 / edge) ** 2)
 
 
@@ -82,7 +82,7 @@ def wedge_loss(
 
 
 def with_wedge_filled(boxes: torch.Tensor, made: torch.Tensor, tilt_range_deg: TiltRange) -> torch.Tensor:
-    """Boxes ``(n, 1, z, y, x)`` whose missing coefficients are taken from what the network made of them."""
+    """Boxes ``(n, 1, z, y, x)`` whose missing coefficients are replaced by the network's output."""
     edge = boxes.shape[-1]
     known = measured_region(edge, tilt_range_deg).to(boxes.device)
     spectra = [torch.fft.rfftn(volume, dim=(-3, -2, -1)) for volume in (boxes, made)]

@@ -1,7 +1,7 @@
-"""Train a network on batches that are drawn anew: one loop, early stop, and a state that can be kept.
+"""Training of a network on random batches: one loop, early stopping, and a state that can be saved.
 
-The batches of an epoch are drawn from random numbers of the seed and the epoch's number alone, so training
-that is broken off and taken up again gives what it would have given (on the same device and threads).
+The batches of an epoch depend only on the seed and the epoch's number, so training that is interrupted and
+continued gives the same result (on the same device and threads).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Loss = Callable[[nn.Module, np.random.Generator], torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How long and how fast."""
+    """Duration and rate of the training."""
 
     n_epochs: int
     steps_per_epoch: int
@@ -36,7 +36,7 @@ class TrainingSettings:
 
 @dataclass
 class Training:
-    """A network being trained; `epochs` does the work, `state` and `restore` carry it over a stop."""
+    """A network in training; `epochs` does the work, `state` and `restore` save and continue it."""
 
     network: nn.Module
     settings: TrainingSettings
@@ -52,7 +52,7 @@ class Training:
 
     @property
     def n_epochs_done(self) -> int:
-        """Epochs behind us."""
+        """Number of finished epochs."""
         return len(self.train_losses)
 
     @property
@@ -62,7 +62,7 @@ class Training:
 
     @property
     def is_done(self) -> bool:
-        """Whether all epochs are over, or the last ones brought nothing."""
+        """Whether all epochs are done, or the last ones gave no improvement."""
         waited = self.n_epochs_done - 1 - self.best_epoch
         return self.n_epochs_done >= self.settings.n_epochs or waited >= self.settings.patience
 
@@ -104,7 +104,7 @@ class Training:
             group["lr"] = self.settings.learning_rate * (0.05 + 0.95 * share)
 
     def state(self) -> Arrays:
-        """Everything needed to go on, as arrays by name."""
+        """Everything needed to continue, as arrays by name."""
         arrays = {f"network.{name}": array for name, array in weights_of(self.network).items()}
         arrays |= {f"best.{name}": array for name, array in self._best.items()}
         moments = self._optimizer.state_dict()["state"]
@@ -114,7 +114,7 @@ class Training:
         return arrays
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from a state of the same network and settings."""
+        """Continue from a state of the same network and settings."""
 
         def part(prefix: str) -> Arrays:
             return {n.removeprefix(prefix): arrays[n] for n in arrays if n.startswith(prefix)}
@@ -138,7 +138,7 @@ def weights_of(network: nn.Module) -> Arrays:
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Give a network its weights; raises ValueError where they are another network's."""
+    """Set a network's weights; raises ValueError if they belong to another network."""
     expected = network.state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     got = {name: tuple(array.shape) for name, array in weights.items()}

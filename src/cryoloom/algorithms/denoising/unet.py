@@ -1,8 +1,8 @@
-"""A small three-dimensional U-Net that predicts what to add to a volume.
+"""A small three-dimensional U-Net that predicts a correction of a volume.
 
 After Ronneberger et al., MICCAI (2015) and cryoCARE (Buchholz et al., Methods Cell Biol. 152, 2019), without
-normalising layers: what it gives for a voxel depends on its surroundings only, so that tiles fit together to
-the last bit that rounding leaves.
+normalising layers: the output at a voxel depends on its surroundings only, so that tiles fit together except
+for rounding.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _convolutions(n_in: int, n_out: int) -> nn.Sequential:
 
 
 def reach_px(depth: int) -> int:
-    """Margin, a multiple of ``2 ** depth``, that holds all voxels a result depends on.
+    """Margin, a multiple of ``2 ** depth``, that contains all voxels a result depends on.
 
     Two convolutions on the way down and two on the way up at every level, two at the bottom, and what
     pooling and doubling round.

@@ -1,4 +1,4 @@
-"""Where one image lies in another: half-whitened cross-correlation with sub-pixel peaks."""
+"""Position of one image in another: half-whitened cross-correlation with sub-pixel peaks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Discs of an image filled with its own surroundings: level, slope and grain of what lies around.
+"""Discs of an image filled with its surroundings: level, slope and texture of the area around.
 
-A disc takes the pixels of another disc nearby, less that one's smooth background, plus its own. The smooth
-background is a plane fitted to a ring. So mean, variance and spectrum of the noise are those of the place,
-and as each image draws its own neighbours, what is filled in adds up to noise in a tomogram. At its rim a
-disc is faded in so that the variance stays the same.
+A disc is filled with the pixels of another disc nearby, minus its smooth background, plus the local one. The
+smooth background is a plane fitted to a ring. So mean, variance and spectrum of the noise are those of the
+place, and because each image uses its own neighbours, the filling adds up to noise in a tomogram. At its rim
+a disc is blended so that the variance is preserved.
 
 All of it is linear in the pixels, so an image's halves, filled with the same choice of neighbours, still add
 up.
@@ -24,7 +24,7 @@ __all__ = ["DiscFilling", "fade_discs", "fill_discs", "plan_filling"]
 Image = NDArray[np.float32]
 RIM_PX = 2.0
 RING = (1.15, 2.0)
-"""Radii of the ring that tells the background, in radii of the disc."""
+"""Radii of the ring for the background, in radii of the disc."""
 TRIES = 200
 RING_PIXELS = 1500
 """Of a ring, about, which tell a plane well enough."""
@@ -32,7 +32,7 @@ RING_PIXELS = 1500
 
 @dataclass(frozen=True, slots=True)
 class DiscFilling:
-    """Discs ``(n, 2)`` as (row, column) of their middle pixels, and of those that lend to them."""
+    """Discs ``(n, 2)`` as (row, column) of their middle pixels, and of their sources."""
 
     centres: NDArray[np.int64]
     lenders: NDArray[np.int64]
@@ -46,10 +46,10 @@ def plan_filling(
     avoid_yx_px: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> DiscFilling:
-    """Choose a lender for each disc that lies in the image: near, whole, and free of what is to be avoided.
+    """Choose a source for each disc inside the image: near, complete, and free of pixels to avoid.
 
-    centres_yx_px : (n, 2) real-valued indices. avoid_yx_px : (m, 2), of all beads. A disc that finds no whole
-    lender takes the least bad one tried.
+    centres_yx_px : (n, 2) real-valued indices. avoid_yx_px : (m, 2), of all beads. If there is no complete
+    source for a disc the best one tried is used.
     """
     side = np.array(shape_yx)
     centres = np.rint(centres_yx_px).astype(np.int64)
@@ -77,7 +77,7 @@ def plan_filling(
 def fill_discs(image: Image, filling: DiscFilling, avoid_yx_px: NDArray[np.float64]) -> Image:
     """Image ``(y, x)`` with the discs filled; pixels outside them are untouched.
 
-    avoid_yx_px : beads, whose pixels do not count as background.
+    avoid_yx_px : beads, whose pixels are not part of the background.
     """
     filled = image.copy()
     offsets, weight, ring = _patterns(filling.radius_px)
@@ -144,7 +144,7 @@ def _plane(
     avoid_yx_px: NDArray[np.float64],
     radius_px: float,
 ) -> NDArray[np.float64] | None:
-    """Level and slopes (y, x) of the background about a disc, ``(3,)``; None where too little is seen."""
+    """Level and slopes (y, x) of the background about a disc, ``(3,)``; None if too few pixels are valid."""
     place = centre + ring
     good: NDArray[np.bool_] = _inside(image.shape, place)
     for bead in avoid_yx_px[np.hypot(*(avoid_yx_px - centre).T) < radius_px * (1 + RING[1])]:

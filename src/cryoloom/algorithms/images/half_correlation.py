@@ -1,4 +1,4 @@
-"""How well two halves of the data agree, frequency by frequency."""
+"""Correlation of two halves of the data by frequency."""
 
 from __future__ import annotations
 

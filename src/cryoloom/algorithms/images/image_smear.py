@@ -1,9 +1,9 @@
-"""How far each image of a tilt series is smeared, by its power spectrum against what its series lets expect.
+"""Smear of each image of a tilt series, from its power spectrum relative to the trend of the series.
 
-A smear with the covariance S (of the specimen's places during the exposure) multiplies the power at the
-frequency k by about ``exp(-4 pi^2 k . S k)``: it falls with direction as well as with frequency, which
-neither tilt, thickness, dose nor defocus does. So the power in sectors of rings is taken relative to its
-trend over the series, and S is fitted together with an overall level and a slope over frequency.
+A smear with the covariance S (of the specimen's positions during the exposure) multiplies the power at the
+frequency k by about ``exp(-4 pi^2 k . S k)``: it falls with direction as well as with frequency, unlike the
+effects of tilt, thickness, dose and defocus. So the power in sectors of rings is taken relative to its trend
+over the series, and S is fitted together with an overall level and a slope over frequency.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DirectionalBins:
     edge_px: int
     """Of a tile."""
     index: NDArray[np.int64]
-    """Bin of each frequency of a tile's rfft2, flat; then the finest ones, and those that are not used."""
+    """Bin of each frequency of a tile's rfft2, flat; then the finest ones, and the unused ones."""
     counts: Array
     """Frequencies in each bin, ``(band * sector,)``."""
     k_xy_per_angstrom: Array
@@ -92,8 +92,8 @@ def directional_bins(shape_yx: tuple[int, int], pixel_size_angstrom: float) -> D
 def directional_power(image: NDArray[np.float32], bins: DirectionalBins) -> tuple[Array, float]:
     """Median over tiles of the power in each bin, ``(band * sector,)``, and that of the finest detail.
 
-    White noise of variance v gives v. The median keeps a few tiles with a bead, an edge of carbon or a
-    speck of ice from ruling.
+    White noise of variance v gives v. The median is insensitive to a few tiles with a bead, an edge of carbon
+    or contamination.
     """
     edge, n_bins = bins.edge_px, len(bins.counts)
     taper = np.hanning(edge + 2)[1:-1].astype(np.float32)
@@ -129,7 +129,7 @@ class SeriesSmear:
 
     @property
     def is_significant(self) -> NDArray[np.bool_]:
-        """Where chance and the scatter of the series explain the smear no longer."""
+        """Wavelength beyond which chance and the scatter of the series no longer explain the smear."""
         return np.asarray(self.sigmas >= SIGNIFICANT_SIGMAS)
 
     def spread_over(self, chosen: NDArray[np.bool_]) -> SeriesSmear:
@@ -142,9 +142,9 @@ class SeriesSmear:
 
 
 def explaining_terms(tilt_deg: Array, dose_per_angstrom2: Array) -> Array:
-    """What the power of a good image depends on, ``(tilt, term)``: a constant, thickness, pretilt, dose.
+    """Variables of the power of a good image, ``(tilt, term)``: a constant, thickness, pretilt, dose.
 
-    Series of fewer than 15 tilts have no room for the square of the thickness and the dose.
+    Series of fewer than 15 tilts do not determine the square of the thickness and the dose.
     """
     tilt = np.deg2rad(np.clip(tilt_deg, -80, 80))
     longer = 1 / np.cos(tilt) - 1
@@ -172,7 +172,7 @@ def fit_smears(signal: Array, noise: Array, bins: DirectionalBins, explained_by:
         trend = np.exp(_trend(np.log(np.maximum(signal, floor)), explained_by, ~left_out))
         covariances, gains = _fit_covariances(signal / trend, noise / trend, k, ~left_out)
         result = _judge(covariances, gains, ~left_out)
-        # The worst one first: it pulls at the trend that the others are held against.
+        # The worst one first, because it biases the trend of the others.
         worst = int(np.argmax(np.where(left_out, -np.inf, result.sigmas)))
         if result.sigmas[worst] < SIGNIFICANT_SIGMAS or left_out.sum() >= n // 3:
             return result
@@ -180,7 +180,7 @@ def fit_smears(signal: Array, noise: Array, bins: DirectionalBins, explained_by:
 
 
 def _trend(values: Array, terms: Array, used: NDArray[np.bool_]) -> Array:
-    """Robust fit of ``terms`` to each column of ``values`` ``(tilt, bin)``, told for every tilt."""
+    """Robust fit of ``terms`` to each column of ``values`` ``(tilt, bin)``, evaluated for every tilt."""
     scale = terms / np.maximum(np.abs(terms).max(axis=0), 1e-9)
     ridge = np.diag([0.0] + [1e-3] * (terms.shape[1] - 1))
     fitted = np.tile(np.median(values[used], axis=0), (len(values), 1))
@@ -198,7 +198,7 @@ def _trend(values: Array, terms: Array, used: NDArray[np.bool_]) -> Array:
 def _fit_covariances(ratio: Array, error: Array, k: Array, used: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Covariance of the smear of each image as xx, yy, xy, ``(tilt, 3)`` in A^2, and the gain it brings.
 
-    The gain is the root of what chi squared falls by against no smear, per degree of freedom left.
+    The gain is the root of the decrease of chi squared against no smear, per degree of freedom left.
     """
     # Scale of the covariance: one whose effect at the finest frequency is e-fold.
     unit = 1.0 / (4 * np.pi**2 * float((k**2).sum(axis=1).max()))
@@ -225,7 +225,7 @@ def _fit_covariances(ratio: Array, error: Array, k: Array, used: NDArray[np.bool
 
 
 def _judge(covariances: Array, gains: Array, used: NDArray[np.bool_]) -> SeriesSmear:
-    """Largest variance along any direction, and how far it is beyond that of the other images."""
+    """Largest variance along any direction, and its excess over that of the other images."""
     xx, yy, xy = covariances.T
     angle = 0.5 * np.arctan2(2 * xy, xx - yy)
     along = np.column_stack([np.cos(angle) ** 2, np.sin(angle) ** 2, np.sin(2 * angle)])

@@ -1,4 +1,4 @@
-"""The maximum of samples at even distances, between them."""
+"""The maximum of evenly spaced samples, interpolated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["highest_by_parabola", "vertex_offset"]
 def vertex_offset(below: Any, here: Any, above: Any, *, reach: float = 0.5) -> Any:
     """Offset of the vertex of the parabola through three neighbours, in samples, within ``reach``.
 
-    NumPy values or arrays, or torch tensors; 0 where the middle is no maximum.
+    NumPy values or arrays, or torch tensors; 0 if the middle is not a maximum.
     """
     curvature = below - 2 * here + above
     is_flat = (curvature >= 0) * 1.0
@@ -22,7 +22,7 @@ def vertex_offset(below: Any, here: Any, above: Any, *, reach: float = 0.5) -> A
 
 
 def highest_by_parabola(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Where ``y``, of three or more evenly spaced ``x``, is highest: by a parabola about its highest."""
+    """Position of the maximum of ``y`` at three or more evenly spaced ``x``, by a parabola at the largest."""
     best = int(np.clip(np.argmax(y), 1, len(x) - 2))
     below, here, above = y[best - 1 : best + 2]
     if below - 2 * here + above >= 0:

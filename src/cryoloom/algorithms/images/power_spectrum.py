@@ -1,8 +1,8 @@
-"""Power spectra of overlapping tiles of one image, gathered where Thon rings are straight.
+"""Power spectra of overlapping tiles of one image, averaged in bins in which Thon rings are straight.
 
 Rings are periodic in the *square* of the frequency, so each tile's spectrum is averaged in bins that are
-uniform in k^2 and in direction: nothing that matters for a defocus is lost, and a fit needs no pixels
-any more.
+uniform in k^2 and in direction: no information on the defocus is lost, and a fit does not need the pixels
+again.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def tile_spectra(
     binning = max(1.0, 1.0 / (2.2 * band.high_per_angstrom * pixel_size_angstrom))
     edge = _tile_edge(image.shape, pixel_size_angstrom, tile_angstrom)
     starts_y, starts_x = _tile_starts((image.shape[0], image.shape[1]), edge, max_tiles)
-    # Transforming tiles as they are costs less than a whole image to and fro, until they are too many.
+    # Transforming tiles directly costs less than resampling the whole image, until there are too many.
     if len(starts_y) * len(starts_x) * edge**2 <= 2 * image.numel():
         binning = 1.0
     n_y, n_x = binned_shape((image.shape[0], image.shape[1]), binning)
@@ -127,7 +127,7 @@ def tile_spectra(
 
 
 def _tile_edge(shape_yx: tuple[int, ...], pixel_size_angstrom: float, tile_angstrom: float) -> int:
-    """Pixels of a tile of at least the size asked for that transforms fast, or what the image has."""
+    """Edge of a tile of at least the given size that transforms fast, or that of the image."""
     edge = min(good_fft_size(round(tile_angstrom / pixel_size_angstrom)), *shape_yx)
     return edge - edge % 2
 
@@ -171,9 +171,9 @@ def _binning_matrix(
 def _noise_at_lag(taper: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:
     """Sum over pairs of tiles of the autocorrelation of the product of their tapers, at `LAGS` distances.
 
-    The covariance of two power values is the squared correlation of their amplitudes; its transform over
-    the frequency lag (Parseval) is that autocorrelation. The value at lag 0 says how often the same
-    information is counted.
+    The covariance of two power values is the squared correlation of their amplitudes; its transform over the
+    frequency lag (Parseval) is that autocorrelation. The value at lag 0 is the multiplicity of the same
+    information.
     """
     n = len(taper)
     total = np.zeros(LAGS)

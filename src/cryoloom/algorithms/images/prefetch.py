@@ -1,4 +1,4 @@
-"""Work on what comes next while what is done is written."""
+"""Work on the next item while the previous one is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Done = TypeVar("Done")
 def prefetch(
     pool: Executor, work: Callable[[Task], Done], tasks: Iterable[Task], n_ahead: int
 ) -> Iterator[tuple[Task, Done]]:
-    """Tasks with what ``work`` makes of them, in order; at most ``n_ahead`` are under way or waiting."""
+    """Tasks with the results of ``work``, in order; at most ``n_ahead`` are running or waiting."""
     waiting: deque[tuple[Task, Future[Done]]] = deque()
     for task in tasks:
         if len(waiting) == n_ahead:

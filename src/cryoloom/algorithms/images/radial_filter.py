@@ -1,4 +1,4 @@
-"""The filter of weighted back-projection: ramp, cut-off, and how much each tilt counts."""
+"""The filter of weighted back-projection: ramp, cut-off, and the weight of each tilt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RadialFilter:
     falloff_per_px: float
     """IMOD's RADIAL: end of the ramp, and width of the Gaussian beyond it."""
     sirt_like_iterations: int = 0
-    """0 for none; otherwise the ramp is damped to look like SIRT after so many iterations."""
+    """0 for none; otherwise the ramp is attenuated as SIRT with this many iterations does."""
     thickness_px: float | None = None
     """Thickness of the specimen for exact weights instead of increments of the ramp; None: increments."""
 
@@ -60,9 +60,9 @@ def ramp_filter(n_samples: int) -> torch.Tensor:
 
 
 def sirt_like_factor(frequency_per_px: torch.Tensor, n_iterations: int) -> torch.Tensor:
-    """Factor that makes one back-projection look like SIRT: ``1 - (1 - a / f)^(N + 0.3)``.
+    """Factor with which one back-projection resembles SIRT: ``1 - (1 - a / f)^(N + 0.3)``.
 
-    1 below a = 0.00195 cycles per pixel. Many iterations leave the ramp as it is, few damp the high
+    1 below a = 0.00195 cycles per pixel. Many iterations leave the ramp unchanged, few attenuate the high
     frequencies to a constant, ``N a / f``. N counts fully up to 15, 0.8 each up to 30, then 0.6.
     """
     if n_iterations < 1:
@@ -91,12 +91,12 @@ def exact_weights(tilt_deg: ArrayLike, n_samples: int, thickness_px: float) -> N
 
 
 def tilt_increments_rad(tilt_deg: ArrayLike, largest_ratio: float = 2.0) -> NDArray[np.float64]:
-    """Angle each tilt stands for, ``(n_tilts)`` in radians: half the way to both neighbours.
+    """Angle that each tilt represents, ``(n_tilts)`` in radians: half the way to both neighbours.
 
-    The first and last tilt stand for a whole increment, equal tilts share theirs, and nobody stands for more
-    than ``largest_ratio`` of the median increment: over a gap of left-out tilts the neighbours fill the low
-    frequencies, but must not shout in the high ones. With these weights the Fourier components between the
-    outermost tilts have the object's own values, whatever the range and the spacing.
+    The first and last tilt represent a whole increment, equal tilts share theirs, and no tilt represents more
+    than ``largest_ratio`` of the median increment: over a gap of excluded tilts the neighbours fill the low
+    frequencies, but must not be amplified at the high ones. With these weights the Fourier components between
+    the outermost tilts have the object's own values, for any range and spacing.
     """
     tilt = np.asarray(tilt_deg, dtype=np.float64)
     if tilt.size < 2:

@@ -1,4 +1,4 @@
-"""Images with larger pixels, free of aliasing, their centre kept and their pixels square."""
+"""Images with larger pixels, without aliasing, with the same centre and square pixels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["BinnedFrame", "bin_image", "binned_frame"]
 
 @dataclass(frozen=True, slots=True)
 class BinnedFrame:
-    """What part of an image is kept, about its centre, and the shape it is binned to."""
+    """The part of an image that is used, about its centre, and the shape it is binned to."""
 
     kept_yx: tuple[int, int]
     binned_yx: tuple[int, int]
 
     @property
     def binning(self) -> float:
-        """Old pixels a new one is wide, the mean of both sides."""
+        """Old pixels per new pixel, the mean of both sides."""
         return sum(k / b for k, b in zip(self.kept_yx, self.binned_yx, strict=True)) / 2
 
 

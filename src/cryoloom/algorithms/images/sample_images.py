@@ -1,4 +1,4 @@
-"""Images sampled on turned, stretched and moved grids of pixels.
+"""Images sampled on rotated, stretched and shifted grids of pixels.
 
 Coordinates are xy in pixels from the centres ``n // 2``.
 """
@@ -46,7 +46,7 @@ def cut_boxes(
 ) -> torch.Tensor:
     """Boxes ``(n, side, side)`` of an image ``(y, x)`` about positions ``(n, 2)``, between pixels too.
 
-    beyond : what lies outside the image.
+    beyond : value outside the image.
     """
     ticks = (torch.arange(side) - side // 2).to(image)
     along_x, along_y = np.eye(2)

@@ -1,4 +1,4 @@
-"""Arrays that are used again, where the same work is done for one movie or image after the other."""
+"""Arrays that are reused when the same work is done for one movie or image after another."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import DTypeLike, NDArray
 __all__ = ["ScratchBuffers"]
 
 _LINE_BYTES = 64
-"""A line of the caches. Vectors that lie across two take twice the time: NumPy begins anywhere in a line."""
+"""Size of a cache line. Vectors that cross lines take twice the time, and NumPy does not align to lines."""
 
 
 class ScratchBuffers(threading.local):
-    """Scratch memory by name, apart for every thread.
+    """Scratch memory by name, separate for every thread.
 
-    Fresh memory is handed out page by page, which takes longer than to fill it.
+    The system allocates new memory page by page, which takes longer than to fill it.
     """
 
     def __init__(self) -> None:
@@ -27,17 +27,17 @@ class ScratchBuffers(threading.local):
         self._tensors: dict[str, torch.Tensor] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An array with what was left in it; it is valid until the same name is asked for again."""
+        """An array with its previous content; it is valid until the same name is requested again."""
         n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         block = self._blocks.get(name)
         if block is None or block.size < n_bytes:
-            self._blocks.pop(name, None)  # let go of it first: the two need not fit together
+            self._blocks.pop(name, None)  # free it first, because both may not fit together
             block = np.empty(n_bytes + _LINE_BYTES, np.uint8)
             block = self._blocks[name] = block[-block.ctypes.data % _LINE_BYTES :]
         return block[:n_bytes].view(dtype).reshape(shape)
 
     def tensor(self, name: str, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-        """A float32 tensor on a device, as `array`; torch begins it on a line of the caches."""
+        """A float32 tensor on a device, as `array`; its memory begins at a cache line."""
         n = math.prod(shape)
         block = self._tensors.get(name)
         if block is None or block.numel() < n or block.device != device:

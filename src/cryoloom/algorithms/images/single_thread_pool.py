@@ -1,7 +1,7 @@
-"""Threads side by side, each of which does its transforms alone.
+"""Threads that each run torch on one thread.
 
-Torch shares every transform out among its own threads, which then wait for each other, busily, longer than a
-small transform takes. Whole pieces of work side by side leave the processor to the work.
+Torch divides every transform among its own threads, which then busy-wait for each other longer than a small
+transform takes. Independent pieces of work in parallel use the processor fully.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ def single_thread_pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
         with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
-        # The number of the thread that set it last is the one new threads begin with.
+        # New threads begin with the number of threads that was set last.
         torch.set_num_threads(before)

@@ -1,4 +1,4 @@
-"""Images with their local displacement undone, so that a rigid pose tells all of them (decision 11)."""
+"""Images with their local displacement undone, so that a rigid pose describes them (decision 11)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Work on a volume in tiles that overlap, so that memory is bounded and no seam is seen.
+"""Processing of a volume in overlapping tiles, with bounded memory and without visible seams.
 
-A tile is read with a margin as wide as the work looks around, done as a whole, and only its inside is kept:
-where the margin covers the reach of the work, the result is that of the whole volume.
+A tile is read with a margin as wide as the reach of the operation, processed as a whole, and only its core is
+kept: if the margin covers the reach, the result is that of the whole volume.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class TilePlan:
 
     volume_shape: tuple[int, int, int]
     core_shape: tuple[int, int, int]
-    """What is kept of a tile."""
+    """Size of the part of a tile that is kept."""
     margins: tuple[int, int, int]
-    """What is read around it on both sides along an axis."""
+    """Margin that is read around it on both sides along an axis."""
 
     @property
     def tile_shape(self) -> tuple[int, int, int]:
@@ -39,7 +39,7 @@ class TilePlan:
 
     @property
     def starts(self) -> list[tuple[int, int, int]]:
-        """Where the cores begin."""
+        """Start of each core."""
         z, y, x = (range(0, n, core) for n, core in zip(self.volume_shape, self.core_shape, strict=True))
         return list(itertools.product(z, y, x))
 
@@ -50,7 +50,7 @@ class TilePlan:
         )
 
     def inside(self, start: tuple[int, int, int]) -> tuple[slice, ...]:
-        """Where in the tile the part of its core lies that is in the volume."""
+        """Place of the core in the tile, as far as it is inside the volume."""
         zipped = zip(self.margins, self.core_shape, self.volume_shape, start, strict=True)
         return tuple(slice(m, m + min(core, n - s)) for m, core, n, s in zipped)
 
@@ -62,7 +62,7 @@ class TilePlan:
         largest_tile_voxels: float,
         multiple: int = 1,
     ) -> TilePlan:
-        """Tiles of at most so many voxels, cut along y first, then z, then x.
+        """Tiles of at most this many voxels, cut along y first, then z, then x.
 
         multiple : tiles and cores are whole multiples of it; the margins must be, too.
         """
@@ -82,9 +82,9 @@ class TilePlan:
 def map_tiles(
     sources: Sequence[Pixels], plan: TilePlan, work: Callable[..., Volume], sink: PixelSink
 ) -> Iterator[None]:
-    """Write ``work`` of the same tile of every source, which gives as large an array; yields tile by tile.
+    """Write ``work`` of the same tile of every source, which returns an equally large array; yields per tile.
 
-    Beyond its faces a volume is continued as in a mirror.
+    Beyond its faces a volume is mirrored.
     """
     for start in plan.starts:
         done = work(*(plan.read(source, start) for source in sources))
@@ -95,7 +95,7 @@ def map_tiles(
 
 
 def read_mirrored(source: Pixels, start: tuple[int, ...], shape: tuple[int, ...]) -> Volume:
-    """A box of a volume, continued beyond its faces as in a mirror, face voxels not repeated."""
+    """A box of a volume, mirrored at its faces, face voxels not repeated."""
     inside, before_after = [], []
     for s, n, full in zip(start, shape, source.shape, strict=True):
         low, high = max(0, s), min(full, s + n)

@@ -1,8 +1,8 @@
-"""Find and erase X-ray hits: small spots far brighter than everything around them.
+"""Find and erase X-ray hits: small spots much brighter than everything around them.
 
-The idea (a spot stands out from an annulus around it by many local standard deviations, is grown, and is
-filled from its surroundings) is that of IMOD's ccderaser. Two differences keep gold beads safe: only
-bright spots count, and a spot must be brighter than all of its annulus, which no edge of a bead or carbon is.
+The method (a spot exceeds an annulus around it by many local standard deviations, is grown, and is filled
+from its surroundings) is that of IMOD's ccderaser. Two differences keep gold beads safe: only bright spots
+count, and a spot must be brighter than all of its annulus, unlike an edge of a bead or of carbon.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def find_xrays(image: Image, criteria: XrayCriteria) -> Mask:
     candidates = np.empty((most + 1, 2), np.int64)
     n_candidates = pixels_above(image, *edges, level + np.float32(0.7 * least) * sigma, candidates)
     if n_candidates == 0 or n_candidates > most:
-        return hit  # so many bright pixels are a bright object, not X-rays
+        return hit  # this many bright pixels are a bright object, not X-rays
     candidates = candidates[:n_candidates]
     row, column = (
         np.searchsorted(edge, candidates[:, axis], side="right") - 1 for axis, edge in enumerate(edges)
@@ -95,7 +95,7 @@ def _mark_spots(
     criteria: XrayCriteria,
     hit: Mask,
 ) -> None:
-    """Mark spots up to a radius: brighter than their annulus's mean by far, and than all of it."""
+    """Mark spots up to a radius: much brighter than the mean of their annulus, and than all of it."""
     annulus = _values(image, candidates, _annulus(radius_px + 1.0, radius_px + 3.0))
     mean = annulus.mean(axis=1)
     value = image[candidates[:, 0], candidates[:, 1]]
@@ -116,8 +116,8 @@ def fill_from_surroundings(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Flat indices of the pixels hit, and of the pixels nearby whose values take their place.
 
-    Each takes the value of another pixel, drawn at random from as near as possible, so that noise looks as it
-    does around. Used for an image and its halves alike, halves still add up to the whole.
+    Each gets the value of another pixel, drawn at random from as near as possible, so that the noise is
+    preserved. With the same choice for an image and its halves, the halves still add up to the whole.
     """
     n_y, n_x = hit.shape
     y, x = np.nonzero(hit)

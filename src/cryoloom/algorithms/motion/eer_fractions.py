@@ -1,4 +1,4 @@
-"""How many raw EER frames make a fraction of the dose wanted, for every movie from its own numbers."""
+"""Number of raw EER frames per fraction of a given dose, for every movie from its own dose and frames."""
 
 from __future__ import annotations
 

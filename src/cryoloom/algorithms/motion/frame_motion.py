@@ -1,9 +1,9 @@
 """Shifts of a movie's frames: leave-one-out correlation first, then the most probable trajectory.
 
-The correlation (Li et al., Nat. Methods 10 (2013); Zheng et al., Nat. Methods 14 (2017)) finds the shifts
-to about a pixel. The refinement maximises the likelihood of all frames at once: specimen and standing
-pattern are Gaussian with ring-wise power measured from the frames themselves and are integrated out, which
-is the optimal weighting of frequencies; a prior on trajectories (`trajectory_prior`) makes it a posterior.
+The correlation (Li et al., Nat. Methods 10 (2013); Zheng et al., Nat. Methods 14 (2017)) finds the shifts to
+about a pixel. The refinement maximises the likelihood of all frames at once: specimen and fixed pattern are
+Gaussian with ring-wise power measured from the frames and are integrated out, which weights frequencies
+optimally; a prior on trajectories (`trajectory_prior`) makes it a posterior.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
 
 Spectra = NDArray[np.complex64]
 _Floats = NDArray[np.floating[Any]]
-# Spectra of more values are worked on by all threads at once; patches, one each, side by side.
+# Larger spectra are processed by all threads together; patches in parallel, one thread each.
 _SHARED_FROM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class MotionSettings:
-    """What decides how shifts are found. Lengths in pixels of the frames."""
+    """Settings of the search. Lengths in pixels of the frames."""
 
     max_shift_px: float
     b_factor_px2: float
@@ -58,7 +58,7 @@ class MotionSettings:
 
 @dataclass(frozen=True, slots=True)
 class MotionEstimate:
-    """Where the specimen is in each frame, ``(frame, 2)`` in pixels, relative to the mean over frames."""
+    """Position of the specimen in each frame, ``(frame, 2)`` in pixels, relative to the mean over frames."""
 
     shifts_yx_px: NDArray[np.float64]
     error_yx_px: NDArray[np.float64]
@@ -128,7 +128,8 @@ def coarse_shifts(
         total, overlap = moved.sum(axis=0), ramps.sum(axis=0)
         step = np.empty_like(found)
         for i in range(n_groups):
-            # What a standing white pattern adds to the cross-spectrum of the moved frames is known but for
+            # The contribution of a fixed white pattern to the cross-spectrum of the moved
+            # frames is known except for
             # noise.
             crossed = (total - moved[i]).conj() * moved[i] - standing * (overlap - ramps[i]).conj() * ramps[i]
             correlation = scipy.fft.irfft2(crossed * weight, s=shape, workers=2)
@@ -158,7 +159,7 @@ def low_frequencies(
 
 
 def _standing_power(spectra: Spectra) -> float:
-    """Power that unmoved frames share at the highest frequencies, where little else stands still."""
+    """Power common to unmoved frames at the highest frequencies, where little else is fixed."""
     n = len(spectra)
     high = _high_frequencies(spectra)
     pairs = float(n * (n - 1))
@@ -212,7 +213,7 @@ def _peak(correlation: NDArray[np.float32], reach_yx: NDArray[np.int_]) -> NDArr
 
 @dataclass(frozen=True, slots=True)
 class _Rings:
-    """Rings of equal frequency over cropped spectra; -1 where nothing is used."""
+    """Rings of equal frequency over cropped spectra; -1 for unused ones."""
 
     index: NDArray[np.int16]
     reach: NDArray[np.int64]
@@ -224,7 +225,7 @@ class _Rings:
 
 @dataclass(frozen=True, slots=True)
 class _Powers:
-    """By ring: powers of specimen and standing pattern over the noise's, and the noise's inverse."""
+    """By ring: powers of specimen and fixed pattern over the noise's, and the noise's inverse."""
 
     signal_to_noise: NDArray[np.float32]
     pattern_to_noise: NDArray[np.float32]
@@ -243,8 +244,8 @@ def refine_shifts(
     shape = (spectra.shape[1], 2 * (spectra.shape[2] - 1))
     precision = np.linalg.inv(prior.covariance(n) + 1e6 * np.ones((n, n)))
     shifts = start_yx_px - start_yx_px.mean(axis=0)
-    # Electrons arrive at random, so their noise is about white: half of it at high frequencies is the
-    # least anywhere.
+    # Electrons arrive at random, so their noise is nearly white: half of the noise at high frequencies is the
+    # lower limit everywhere.
     least_noise = 0.5 * _high_frequency_power(spectra)
     iterations = 0
     for finest in (max(4 * settings.finest_px, 10.0), max(2 * settings.finest_px, 5.0), settings.finest_px):
@@ -268,7 +269,7 @@ def refine_shifts(
                 if np.abs(step).max() < tolerance:
                     break
             if np.abs(shifts - before).max() < 0.25 or iterations >= settings.max_iterations:
-                break  # so small a change leaves the powers as they are
+                break  # such a small change does not alter the powers
     gradient = precision @ shifts  # at the maximum the likelihood's gradient balances the prior's
     measured = shifts + gradient / (n * np.maximum(information, 1e-12))
     return MotionEstimate(
@@ -291,7 +292,7 @@ def _make_rings(
     index = np.floor(radius / width).astype(np.int16)
     unused = (radius < 1.0 / coarsest_px) | (radius > min(1.0 / finest_px, 0.5))
     index[unused] = -1
-    # Image borders and readout lines stand still and live on the axes.
+    # Image borders and readout lines do not move and have their power on the axes.
     index[:2] = index[-1:] = -1
     index[:, :2] = -1
     index[:, -1] = -1
@@ -310,7 +311,7 @@ def _make_rings(
 def _measure_powers(
     spectra: Spectra, ramps: tuple[Spectra, Spectra], rings: _Rings, least_noise: float
 ) -> _Powers:
-    """Separate noise, specimen and standing pattern by what the sums of moved and unmoved frames keep."""
+    """Separate noise, specimen and fixed pattern by the power in the sums of moved and unmoved frames."""
     n = len(spectra)
     measure = ring_powers if spectra.size > _SHARED_FROM else ring_powers_serial
     sums = measure(spectra, *ramps, rings.index, rings.reach, len(rings.count))
@@ -341,7 +342,7 @@ def _pattern_power(
     count: NDArray[np.float64],
     noise: NDArray[np.float64],
 ) -> float:
-    """Power of a white standing pattern, 0 unless it is five times its error."""
+    """Power of a white fixed pattern, 0 unless it exceeds five times its error."""
     length = np.hypot(pairs, shared)
     lever = (pairs**2 - shared**2) / length
     value = (pairs * excess_still - shared * excess_moved) / length
@@ -397,7 +398,7 @@ def _newton_step(
     laplacian = n * np.eye(n) - 1.0
     slope = gradient - precision @ shifts
     steps = [np.linalg.solve(information[axis] * laplacian + precision, slope[:, axis]) for axis in (0, 1)]
-    # Where all frames are together is known to neither likelihood nor prior.
+    # The common position of all frames is determined by neither likelihood nor prior.
     return np.stack([s - s.mean() for s in steps], axis=1)
 
 

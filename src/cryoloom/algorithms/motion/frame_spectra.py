@@ -17,7 +17,7 @@ __all__ = ["BadPixels", "FrameGrid", "find_bad_pixels", "frame_grid", "frame_spe
 
 Image = NDArray[np.float32]
 
-# Rows of a frame handled at once: a block and its transform stay in the processor's cache.
+# Rows of a frame processed at once: a block and its transform stay in the processor's cache.
 _ROWS = 32
 
 
@@ -51,7 +51,7 @@ def _padded_size(n: int, binning: float) -> tuple[int, int]:
     for size in range(n + n % 2, n + max(64, n // 20), 2):
         binned = max(2, 2 * round(size / binning / 2))
         error = abs(size / binned / binning - 1.0)
-        # 1e-4 of pixel size is far below what is known of it; primes above 7 have no fast butterfly.
+        # 1e-4 of pixel size is far below its uncertainty; primes above 7 have no fast butterfly.
         if _largest_prime_factor(size) <= 7 and error <= 1e-4:
             return size, binned
         candidates.append((error, size, binned))
@@ -70,9 +70,9 @@ def _largest_prime_factor(n: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BadPixels:
-    """Pixels whose counts say nothing, ordered by row, and for each frame good pixels nearby that stand in.
+    """Bad pixels, ordered by row, and for each frame good pixels nearby that replace them.
 
-    Every frame takes another stand-in, so that replaced pixels do not stand still and hold the correlation
+    Every frame uses other replacements, so that replaced pixels do not stay fixed and pull the correlation
     there.
     """
 
@@ -92,7 +92,7 @@ def find_bad_pixels(
     pool: Executor,
     dead: NDArray[np.bool_] | None = None,
 ) -> BadPixels:
-    """Defects (gain 0), and pixels whose summed counts lie ``n_sigma`` off those of the rows around them.
+    """Defects (gain 0), and pixels whose summed counts differ by ``n_sigma`` from the rows around them.
 
     frames : raw counts ``(y, x)``. gain : multiplies them. dead : further pixels known to be bad.
     """
@@ -114,7 +114,7 @@ def find_bad_pixels(
         if values.size == 0:
             return np.arange(start * n_x, stop * n_x), 0.0, 0
         mean, sigma = float(values.mean(dtype=np.float64)), float(values.std())
-        # Bright blocks of few counts have a long tail: never call fewer than 10 counts too many hot.
+        # Bright blocks of few counts have a long tail: fewer than 10 excess counts are never hot.
         off = np.abs(total - mean) > max(n_sigma * sigma, 10.0 if mean < 10.0 else 0.0)
         bad = off if all_good else off | ~good
         return np.flatnonzero(bad) + start * n_x, mean * values.size, values.size

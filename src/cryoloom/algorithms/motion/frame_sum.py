@@ -33,9 +33,9 @@ class FrameSums(NamedTuple):
 
 
 class HalfSums:
-    """Spectra of the sums of even and of odd frames, grown frame by frame, and the images they make.
+    """Spectra of the sums of even and of odd frames, accumulated frame by frame, and their images.
 
-    Both live in the scratch under ``name``: the images are valid until sums of that name begin anew.
+    Both use the scratch memory ``name``: the images are valid until sums of that name begin again.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class HalfSums:
         shifts_yx_px: NDArray[np.float64],
         first: int,
     ) -> None:
-        """Add frames ``first``, ``first + 1``, ..., moved back by where the specimen was.
+        """Add frames ``first``, ``first + 1``, ..., shifted back by the specimen's position.
 
         spectra : (frame, y, x // 2 + 1) of the binned grid or a larger crop of the full one.
         """
@@ -68,7 +68,7 @@ class HalfSums:
             self._n_frames[i % 2] += 1
 
     def images(self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor) -> FrameSums:
-        """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is put back."""
+        """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is restored."""
         total, even, odd = self._scratch.array(f"images of {self._name}", (3, *shape_yx), np.float32)
         columns = _transformed_back_in_y(self._sums, pool)
         n_y, n_x = self._grid.binned_yx
@@ -111,7 +111,7 @@ class LocalHalfSums:
             )
 
     def images(self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor) -> FrameSums:
-        """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is put back."""
+        """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is restored."""
         offset = [n // 2 - m // 2 for n, m in zip(self._grid.binned_yx, shape_yx, strict=True)]
         inner = self._sums[:, offset[0] : offset[0] + shape_yx[0], offset[1] : offset[1] + shape_yx[1]]
         mean = mean_counts * self._grid.binning_yx[0] * self._grid.binning_yx[1]

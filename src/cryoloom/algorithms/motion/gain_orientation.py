@@ -1,9 +1,9 @@
-"""How a gain reference must be turned and flipped: the orientation that flattens what the camera counted.
+"""Rotation and flip of a gain reference: the orientation that flattens the camera's counts.
 
 The figure of an orientation is the coefficient of variation of the gain-corrected sum of many frames (the
-test of aretomo3-preprocess). Here sum and gain are first divided by their local means, so that ice, beads
-and cells do not count, only differences between neighbouring pixels. What remains is shot noise, and for a
-wrong orientation the gain's pattern twice.
+test of aretomo3-preprocess). Here sum and gain are first divided by their local means, so that ice, beads and
+cells do not contribute, only differences between neighbouring pixels. Shot noise remains, and for a wrong
+orientation twice the gain's pattern.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from cryoloom.geometry.image_orientation import ORIENTATIONS, Flip, orient_image
 __all__ = ["GainOrientation", "OrientationTrial", "find_gain_orientation"]
 
 _NEIGHBOURHOOD_PX = 9
-_SIGMAS_FOR_CERTAIN = 10.0  # noise of neighbouring pixels is not quite independent, so more than 5
-_LEAST_GAIN = 0.002  # of the variation itself: less flattening than this is no proof of anything
+_SIGMAS_FOR_CERTAIN = 10.0  # noise of neighbouring pixels is not fully independent, so more than 5
+_LEAST_GAIN = 0.002  # of the variation itself: less flattening than this is not significant
 _Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class OrientationTrial:
-    """Variation (standard deviation over mean) between neighbours, with the gain turned and flipped so."""
+    """Variation (standard deviation over mean) between neighbours, with the gain in this orientation."""
 
     quarter_turns: int
     flip: Flip
@@ -40,7 +40,7 @@ class GainOrientation:
     trials: tuple[OrientationTrial, ...]
     variation_without_gain: float
     margin_sigmas: float
-    """By how many standard errors the best is flatter than the next, and with half of it than with none."""
+    """Difference of the best to the next orientation, and to half of it, in standard errors of flatness."""
     is_certain: bool
 
     @property
@@ -62,7 +62,7 @@ def find_gain_orientation(counts: _Image, gain: _Image) -> GainOrientation:
         o for o in ORIENTATIONS if orient_image(np.empty(gain.shape, bool), *o).shape == counts.shape
     ]
     good = usable.copy()
-    for orientation in admissible:  # the same pixels for all, or defects would decide
+    for orientation in admissible:  # the same pixels for all, otherwise defects would decide
         good &= orient_image(gain > 0, *orientation)
     trials = [
         OrientationTrial(*orientation, _variation(flat_counts * orient_image(flat_gain, *orientation), good))
@@ -71,8 +71,9 @@ def find_gain_orientation(counts: _Image, gain: _Image) -> GainOrientation:
     trials.sort(key=lambda trial: trial.variation)
     best, without = trials[0], _variation(flat_counts, good)
     oriented = orient_image(flat_gain, best.quarter_turns, best.flip)
-    # Coincidence loss damps the pattern of counts, so that the whole gain may flatten no more than none does.
-    # Half of it does, as soon as a quarter of the pattern is there.
+    # Coincidence loss attenuates the pattern in counts, so that the full gain may flatten no better
+    # than none. Half of it
+    # does, if at least a quarter of the pattern is present.
     halved = flat_counts * (1.0 + 0.5 * (oriented - 1.0))
     sigmas = _sigmas_flatter(halved[good], flat_counts[good])
     is_clear = True
@@ -85,7 +86,7 @@ def find_gain_orientation(counts: _Image, gain: _Image) -> GainOrientation:
 
 
 def _sigmas_flatter(best: _Image, rival: _Image) -> float:
-    """Difference of the variances in standard errors. Both share their shot noise: pixels go in pairs."""
+    """Difference of the variances in standard errors. Both share their shot noise: pixels are paired."""
     if best.size < 2:
         return 0.0
     difference = (rival / rival.mean(dtype=np.float64) - 1) ** 2 - (

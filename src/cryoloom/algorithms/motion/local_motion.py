@@ -1,7 +1,7 @@
-"""Motion that differs over the field: cubic B-splines in y, x and time fitted to the motion of patches.
+"""Local motion: cubic B-splines in y, x and time fitted to the motion of patches.
 
-The model is Warp's and torch-motion-correction's; here patches are measured by the same likelihood as
-whole frames (`motion`), and the grid is the linear least-squares fit weighted by what each patch knows.
+The model is Warp's and torch-motion-correction's; here patches are measured by the same likelihood as whole
+frames (`motion`), and the grid is the linear least-squares fit weighted by the information of each patch.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def estimate_local_motion(
     coarse = float(scale.mean())
     coarsest = min(settings.coarsest_px / coarse, min(patch) / 2)
     local = replace(settings, finest_px=max(2.0, settings.finest_px / coarse), coarsest_px=coarsest)
-    # Local drift is a part of the whole one: half of it is a wide prior.
+    # Local drift is a part of the whole: half of it is a wide prior.
     narrow = TrajectoryPrior(
         prior.drift_px / 2 / coarse, prior.walk_px / 2 / coarse, prior.jitter_px / 2 / coarse
     )
@@ -111,10 +111,10 @@ def _patches(
 def _fit(
     centres: _Array, found: list[ShiftMeasurement], grid_xyt: tuple[int, int, int], widest_px: float
 ) -> _Array:
-    """Most probable controls ``(time, y, x, 2)`` given patches' shifts and how far controls are from 0.
+    """Most probable controls ``(time, y, x, 2)`` given patches' shifts and a prior about 0.
 
-    That distance is the one that makes the shifts most probable, up to ``widest_px``: where nothing moves
-    locally it is next to nothing, and so are the controls.
+    The width of the prior is the most probable one, up to ``widest_px``: without local motion it is almost
+    zero, and so are the controls.
     """
     n_x, n_y, n_t = grid_xyt
     n_frames = len(found[0].shifts_yx_px)

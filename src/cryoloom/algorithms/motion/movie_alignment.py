@@ -59,10 +59,10 @@ class AlignedMovie:
 
 @dataclass(frozen=True, slots=True)
 class MovieAligner:
-    """What stays the same for the movies of a series.
+    """Common data of the movies of a series.
 
-    spectra_bytes : memory for the spectra of all frames; where they need more, each is made a second time
-    to be summed.
+    spectra_bytes : memory for the spectra of all frames; if they need more, each is computed a second time
+    for the sum.
     """
 
     frame_yx: tuple[int, int]
@@ -93,7 +93,7 @@ class MovieAligner:
 
     @property
     def kept_yx(self) -> tuple[int, int]:
-        """Shape whose spectra hold all that is needed of a frame."""
+        """Shape whose spectra contain everything that is needed of a frame."""
         n_y, n_x = (max(a, b) for a, b in zip(self.grid.binned_yx, self.working_yx, strict=True))
         return n_y, n_x
 

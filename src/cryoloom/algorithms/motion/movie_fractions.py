@@ -1,4 +1,4 @@
-"""The frames of a movie as they are aligned: raw ones, or EER fractions of the dose asked for."""
+"""The frames of a movie as they are aligned: raw ones, or EER fractions of a given dose."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = [
 
 
 class ReadAhead:
-    """Frames of movies one by one, in the order given; the next ones are decoded while one is worked on.
+    """Frames of movies one by one, in the order given; the next ones are decoded in advance.
 
-    The frames of a movie are valid until the next is asked for: two movies share the memory in turn.
+    The frames of a movie are valid until the next is requested: two movies share the memory in turn.
     """
 
     def __init__(self, numbers: Sequence[int], read: Callable[[int, ScratchBuffers], NDArray[Any]]) -> None:
@@ -48,7 +48,7 @@ class ReadAhead:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def frames(self, number: int) -> NDArray[Any]:
-        """Frames of a movie, ``(fraction, y, x)``; one that was not foreseen is read at once."""
+        """Frames of a movie, ``(fraction, y, x)``; an unexpected one is read at once."""
         if self._reading is None or self._reading[0] != number:
             return self._read(number, ScratchBuffers())
         frames = self._reading[1].result()
@@ -65,7 +65,7 @@ class ReadAhead:
 def frames_per_fraction(
     series: TiltSeries, tilt: Tilt, movie: Movie, dose_per_fraction: float, unit: Literal["e/A^2", "e/px"]
 ) -> int:
-    """Raw frames summed before alignment: 1, for EER what this movie's own dose and frame count give."""
+    """Raw frames summed before alignment: 1; for EER by this movie's own dose and frame count."""
     if movie.path.suffix.lower() != ".eer":
         return 1
     if tilt.dose_per_angstrom2 <= 0:

@@ -1,9 +1,8 @@
-"""How specimens drift during an exposure: a Gaussian process, learned from the tilts measured so far.
+"""Drift of specimens during a tilt: a Gaussian process, learned from the tilts measured so far.
 
-At 3 e/A^2 in eight frames a single frame's shift is measured hardly better than the stage jitters. Shifts
-of one series are drawn from one distribution, so its size is learned by maximum marginal likelihood
-(empirical Bayes, Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, chapter 5) and used
-for every tilt.
+At 3 e/A^2 in eight frames the error of a single frame's shift is about the jitter of the stage. Shifts of one
+series have one distribution, so its size is estimated by maximum marginal likelihood (empirical Bayes,
+Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, chapter 5) and used for every tilt.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Places that may hold a particle: maxima of the correlation with its radial profile.
+"""Positions that may contain a particle: maxima of the correlation with its radial profile.
 
-The radial profile needs no rotations and holds most of a globular particle's power. It says where something
-of the right size and density is; what it is, is asked of these places only.
+The radial profile needs no rotations and has most of a globular particle's power. It finds positions with the
+right size and density; only these are then compared with the template.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _LEAST_ENERGY = 0.2
-"""Of the median: places that fewer images see are not looked at."""
+"""Of the median: positions visible in fewer images are skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Candidates:
     index_zyx: Array
     significance: Array
     noise: float
-    """Measured standard deviation of the correlation away from candidates: 1 if only noise is there."""
+    """Measured standard deviation of the correlation away from candidates: 1 for pure noise."""
 
 
 def correlate_volume(volume: torch.Tensor, template: torch.Tensor) -> torch.Tensor:
@@ -76,11 +76,11 @@ def find_candidates(
     least_significance: float,
     most: int,
 ) -> Candidates:
-    """Local maxima of ``S / sqrt(E)``, the highest first, to a part of a voxel.
+    """Local maxima of ``S / sqrt(E)``, the highest first, with sub-voxel positions.
 
-    correlation, energy : (z, y, x), S and E of the radial profile. apart_voxels : least distance of two.
+    correlation, energy : (z, y, x), S and E of the radial profile. apart_voxels : smallest distance of two.
     margin_voxels : from the volume's faces. least_significance : in measured standard deviations of all
-    voxels, so that a crowded tomogram is not all candidates.
+    voxels, so that a crowded tomogram is not full of candidates.
     """
     seen = energy > _LEAST_ENERGY * np.median(energy)
     height = np.where(seen, correlation / np.sqrt(np.where(seen, energy, 1.0)), 0.0)
@@ -98,7 +98,7 @@ def find_candidates(
 
 
 def keep_apart(places: Array, apart: float) -> NDArray[np.int64]:
-    """Indices of places ``(n, 3)``, best first, none nearer than ``apart`` to a better one kept."""
+    """Indices of positions ``(n, 3)``, best first, without those closer than ``apart`` to a better one."""
     neighbours = cKDTree(places).query_ball_point(places, apart) if len(places) else []
     free = np.ones(len(places), dtype=bool)
     kept = []
@@ -122,6 +122,6 @@ def _peak_offsets(height: NDArray[np.floating], at: NDArray[np.int64]) -> Array:
 
 
 def most_candidates(shape: tuple[int, ...], voxel_size_angstrom: float, diameter_angstrom: float) -> int:
-    """How many candidates are looked at: twice as many as fill a quarter of the volume, at least 50."""
+    """Number of candidates that are compared: twice as many as fill a quarter of the volume, at least 50."""
     volume = math.prod(shape) * voxel_size_angstrom**3
     return max(50, int(0.5 * volume / (math.pi / 6 * diameter_angstrom**3)))

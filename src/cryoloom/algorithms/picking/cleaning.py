@@ -1,4 +1,4 @@
-"""Which picks to keep: duplicates, distances to other things and to edges, neighbours on a lattice."""
+"""Selection of picks: duplicates, distances to other objects and to edges, neighbours on a lattice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOLERANCE = 0.2
 
 
 def distinct(positions_xyz_angstrom: Array, score: Array | None, apart_angstrom: float) -> NDArray[np.bool_]:
-    """Which of picks ``(n, 3)`` have no better one nearer than ``apart_angstrom``."""
+    """Which picks ``(n, 3)`` have no better one closer than ``apart_angstrom``."""
     n = len(positions_xyz_angstrom)
     order = np.arange(n) if score is None else np.argsort(-np.nan_to_num(score, nan=-np.inf), kind="stable")
     kept = np.zeros(n, dtype=bool)
@@ -36,7 +36,7 @@ def distance_to(positions_xyz_angstrom: Array, others_xyz_angstrom: Array) -> Ar
 
 
 def seen_fraction(series: TiltSeries, positions_xyz_angstrom: Array, margin_angstrom: float) -> Array:
-    """Part of the tilts, ``(n,)``, whose image shows each position ``(n, 3)`` this far from its edges."""
+    """Fraction of the tilts, ``(n,)``, whose image shows each position ``(n, 3)`` this far from its edges."""
     tilts = [tilt for tilt in series.included if tilt.pose is not None]
     poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
     if not poses:
@@ -49,7 +49,7 @@ def seen_fraction(series: TiltSeries, positions_xyz_angstrom: Array, margin_angs
 
 
 def lattice_distance(positions_xyz_angstrom: Array) -> float | None:
-    """Distance of neighbours on a lattice: the first peak of the pair distances; None of fewer than 20 picks.
+    """Distance of neighbours on a lattice: the first peak of the pair distances; None for under 20 picks.
 
     Counts are divided by those of a layer without order (they grow with the distance).
     """
@@ -73,7 +73,7 @@ def lattice_distance(positions_xyz_angstrom: Array) -> float | None:
 def lattice_neighbours(
     positions_xyz_angstrom: Array, axes: Array | None, distance_angstrom: float, most_angle_deg: float
 ) -> NDArray[np.int64]:
-    """How many neighbours each pick ``(n, 3)`` has at the lattice's distance, within a fifth, ``(n,)``.
+    """Number of neighbours of each pick ``(n, 3)`` at the lattice's distance, within a fifth, ``(n,)``.
 
     axes : z axes of the picks ``(n, 3)``; those that differ by more than ``most_angle_deg`` do not count.
     """

@@ -1,9 +1,9 @@
-"""Decoys: templates of equal power that no particle is, to count what is found by chance.
+"""Decoys: templates of equal power that match no particle, to count false picks.
 
 The density is split into spherical-harmonic degrees, and within each degree beyond 0 the terms are mixed by
 a random orthogonal matrix, the same for all shells. A decoy has the template's radial profile and its power
-in every shell and degree: ice, membranes, gold and other proteins resemble it as often as they resemble the
-template; the particle itself does not.
+in every shell and degree: ice, membranes, gold and other proteins resemble it as often as the template; the
+particle itself does not.
 """
 
 from __future__ import annotations
@@ -103,11 +103,11 @@ def split_into_degrees(density: Array, radius_voxels: float, band_per_voxel: flo
 def decoys_of(
     template: Template, n_decoys: int, rng: np.random.Generator
 ) -> tuple[Template, Template, tuple[Template, ...]]:
-    """The radial part, the template as its decoys are made (nothing else tells them apart), and the decoys.
+    """The radial part, the template processed as its decoys are, and the decoys.
 
-    Of several tried, those least like the template and each other at any rotation are taken. A decoy has no
-    symmetry; searched at the rotations of the template's asymmetric unit it has as many chances to fit what
-    is not the particle as the template has.
+    Of several candidates, those least similar to the template and each other at any rotation are used. A
+    decoy has no symmetry; searched at the rotations of the template's asymmetric unit it has as many chances
+    to fit anything else as the template.
     """
     voxels = OVERSAMPLING * template.radius_angstrom / template.voxel_size_angstrom
     parts = split_into_degrees(template.density, voxels, BAND_PER_VOXEL / OVERSAMPLING)
@@ -135,7 +135,7 @@ def _mixed(parts: DegreeParts, rng: np.random.Generator) -> Array:
 def _least_alike(radial: Template, reference: Template, tried: list[Template], n: int) -> list[int]:
     """Indices of decoys with the smallest correlation, at any rotation, with the reference and each other.
 
-    It is of what is left without the radial profile, which they share.
+    Computed without the radial profile, which they share.
     """
     as_is, grid = np.eye(3)[None], rotation_grid(_COMPARE_STEP_DEG)
     vectors = np.concatenate([_anisotropic(decoy, radial, as_is) for decoy in tried])

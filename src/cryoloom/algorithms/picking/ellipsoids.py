@@ -1,10 +1,10 @@
-"""Spheres and ellipsoids through points: orthogonal distances, robust, with what is known beforehand.
+"""Spheres and ellipsoids fitted to points: orthogonal distances, robust, with a prior on the shape.
 
 An ellipsoid is ``|exp(-S) (x - c)| = 1`` with a symmetric matrix S: eigenvectors are its axes, eigenvalues
 the logarithms of their half lengths. That has no singular point at the sphere, and the prior is simple: the
-part of S without trace is 0 within 0.2, because points come from a few slices and poles are missing. Points
-picked by hand lie off the surface; some lie on another one: distances count with Tukey's
-weights. The order of points does not matter.
+traceless part of S is 0 within 0.2, because points come from a few slices and the poles are missing. Points
+picked by hand scatter about the surface, and some belong to another one: distances have Tukey's weights. The
+order of points does not matter.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Array = NDArray[np.float64]
 
 LEAST_POINTS_OF_SPHERE, LEAST_POINTS_OF_ELLIPSOID = 4, 6
 SHAPE_DEVIATION = 0.2
-"""Standard deviation of each of the five numbers that make an ellipsoid of a sphere, beforehand."""
+"""Prior standard deviation of each of the five numbers that deform a sphere to an ellipsoid."""
 POINT_DEVIATION_ANGSTROM, POINT_DEVIATION_WORTH = 10.0, 4.0
-"""Expected distance of hand-picked points from the surface, and how many points that expectation is worth."""
+"""Expected distance of hand-picked points from the surface, and the weight of that prior in points."""
 _TUKEY = 4.685
 _ROUNDS = 14
 _FIRST_SHAPE_DEVIATION = 0.02
@@ -73,7 +73,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True, slots=True)
 class EllipsoidFit:
-    """An ellipsoid, and how well the points tell it."""
+    """An ellipsoid, and its quality of fit."""
 
     ellipsoid: Ellipsoid
     half_axes_sd_angstrom: Array
@@ -81,7 +81,7 @@ class EllipsoidFit:
     distances_angstrom: Array
     """Of every point from the surface, positive outside, ``(n,)``."""
     weights: Array
-    """Of every point, 0 to 1: 0 where it was left out as one of something else."""
+    """Of every point, 0 to 1: 0 if it was rejected."""
 
     @property
     def rms_angstrom(self) -> float:
@@ -91,7 +91,7 @@ class EllipsoidFit:
 
 
 def fit_sphere(points_xyz_angstrom: ArrayLike) -> EllipsoidFit:
-    """Sphere of four or more points ``(n, 3)``; DataUnfitError where they are fewer or lie in a plane."""
+    """Sphere of four or more points ``(n, 3)``; DataUnfitError if they are fewer or coplanar."""
     points = _checked(points_xyz_angstrom, LEAST_POINTS_OF_SPHERE, "sphere")
     return _fitted(points, _start(points), n_shape=0)
 
@@ -99,7 +99,7 @@ def fit_sphere(points_xyz_angstrom: ArrayLike) -> EllipsoidFit:
 def fit_ellipsoid(points_xyz_angstrom: ArrayLike, shape_deviation: float = SHAPE_DEVIATION) -> EllipsoidFit:
     """Ellipsoid of six or more points ``(n, 3)``.
 
-    shape_deviation : how far the logarithms of its axes may be from those of a sphere, beforehand.
+    shape_deviation : prior standard deviation of the logarithms of its axes from those of a sphere.
     """
     points = _checked(points_xyz_angstrom, LEAST_POINTS_OF_ELLIPSOID, "ellipsoid")
     return _fitted(points, _start(points), n_shape=5, shape_deviation=shape_deviation)
@@ -166,7 +166,7 @@ def _start(points: Array) -> Array:
 
 def _fitted(points: Array, start: Array, *, n_shape: int, shape_deviation: float = 1.0) -> EllipsoidFit:
     parameters = np.append(start, np.zeros(n_shape))
-    # Far from the first sphere by more than any shape explains: something else.
+    # Farther from the first sphere than any shape explains: an outlier.
     first = distance_to_ellipsoid(_ellipsoid(start), points)
     usual = max(1.4826 * float(np.median(np.abs(first))), POINT_DEVIATION_ANGSTROM)
     weights = np.clip(1 - (first / (_TUKEY * usual)) ** 2, 0, None) ** 2
@@ -181,7 +181,7 @@ def _fitted(points: Array, start: Array, *, n_shape: int, shape_deviation: float
         return np.append(np.sqrt(weights) * distances / deviation, p[4:] / shape)
 
     for round_ in range(_ROUNDS):
-        # Nearly round first: outliers are known by it before they can draw out an axis.
+        # Nearly round first, so that outliers are found before they can stretch an axis.
         shape = min(shape_deviation, _FIRST_SHAPE_DEVIATION * 2.0**round_)
         solution = least_squares(residuals, parameters / scale, method="lm" if len(points) > 9 else "trf")
         moved = np.abs(solution.x - parameters / scale).max()

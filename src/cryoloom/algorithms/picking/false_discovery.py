@@ -1,9 +1,9 @@
-"""How many of the picks are chance: targets compete with decoys at every place.
+"""Estimate of the false picks: targets compete with decoys at every position.
 
-Where there is no particle, the template is the best of itself and K decoys once in K + 1. So the places that
-a decoy wins, counted above the same margin, tell how many of those that the template wins are chance. With
-one added, the false discovery rate is kept also for few picks: Barber & Candes, Ann. Stat. 43 (2015); several
-decoys: Gimenez & Zou, AISTATS 2019; in proteomics Elias & Gygi, Nat. Methods 4 (2007).
+Without a particle, the template is the best of itself and K decoys once in K + 1. So the number of positions
+that a decoy wins above a margin estimates how many of the template's wins are false. Adding one keeps the
+false discovery rate also for few picks: Barber & Candes, Ann. Stat. 43 (2015); several decoys: Gimenez & Zou,
+AISTATS 2019; in proteomics Elias & Gygi, Nat. Methods 4 (2007).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Competition:
     is_target: NDArray[np.bool_]
     """Whether the template won."""
     q_value: Array
-    """Smallest false discovery rate at which the place is picked; 1 where a decoy won."""
+    """Smallest false discovery rate at which the position is picked; 1 if a decoy won."""
 
 
 def compete(evidence: Array) -> Competition:

@@ -1,4 +1,4 @@
-"""Filaments: a smooth curve through points in any order, and places along it with a turning frame."""
+"""Filaments: a smooth curve through points in any order, and places along it with a rotating frame."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FilamentPlaces:
 
     positions_xyz_angstrom: Array
     rotations: Array
-    """``(n, 3, 3)``: z along the curve, x turning with the torsion asked for and not otherwise."""
+    """``(n, 3, 3)``: z along the curve, x rotating with the given torsion only."""
     along_angstrom: Array
     """Distance from the beginning, ``(n,)``."""
 
@@ -80,10 +80,10 @@ def fit_filament(points_xyz_angstrom: ArrayLike, deviation_angstrom: float = 10.
 
 
 def order_along(points: Array) -> NDArray[np.int64]:
-    """Order of points ``(n, 3)`` along the curve they lie on: the longest way through their shortest tree.
+    """Order of points ``(n, 3)`` along their curve: the longest path in the minimum spanning tree.
 
-    Points off that way come in where their nearest point on it is. Of the two directions the one whose first
-    point has the smaller x (y, z) is taken, so that the order given does not matter.
+    Points off that path are inserted at their nearest point on it. Of the two directions the one whose first
+    point has the smaller x (y, z) is used, so that the order given does not matter.
     """
     tree = minimum_spanning_tree(cdist(points, points) + 1e-9)
     both = tree + tree.T
@@ -111,10 +111,10 @@ def order_along(points: Array) -> NDArray[np.int64]:
 def sample_filament(
     filament: Filament, spacing_angstrom: float, twist_deg: float = 0.0, first_azimuth_deg: float = 0.0
 ) -> FilamentPlaces:
-    """Places every ``spacing_angstrom`` along a filament, x turned by ``twist_deg`` from one to the next.
+    """Places every ``spacing_angstrom`` along a filament, x rotated by ``twist_deg`` from one to the next.
 
-    Between places the frame is carried along without turning about the curve (double reflection: Wang et
-    al., ACM Trans. Graph. 27, 2008), so that only the torsion asked for remains.
+    Between places the frame is transported without rotation about the curve (double reflection: Wang et al.,
+    ACM Trans. Graph. 27, 2008), so that only the given torsion remains.
     """
     if not spacing_angstrom > 0:
         raise ValueError(f"expected a positive spacing, got {spacing_angstrom}")
@@ -152,7 +152,7 @@ def _carried_frames(curve: Array) -> Array:
 
 
 def _between(point: Array, way: Array) -> float:
-    """Where along a way ``(n, 3)`` a point beside it belongs, in steps."""
+    """Position along a path ``(n, 3)`` of a point beside it, in steps."""
     if len(way) < 2:
         return 0.5
     step = np.diff(way, axis=0)

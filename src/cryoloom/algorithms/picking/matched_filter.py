@@ -1,4 +1,4 @@
-"""The matched-filter tomogram: what every template is compared with, and how sharply it tells.
+"""The matched-filter tomogram, which templates are compared with, and its point spread.
 
 For white noise the log-likelihood of a density A at a place and rotation is ``a S - a^2 E / 2`` with
 ``S = sum over tilts and frequencies of Re(C X* A_t) / sigma^2`` and ``E`` the same of ``C^2 |A_t|^2``: X the
@@ -45,19 +45,19 @@ _DEPTHS = 25
 _COARSE_ANGSTROM = 120.0
 _PSF_OVERSAMPLING = 4
 _LEAST_POWER = 1e-3
-"""Of the median ring: a ring that holds no noise was filtered away, and tells nothing."""
+"""Of the median ring: a ring with less noise was filtered out before, and carries no information."""
 
 
 @dataclass(frozen=True, slots=True)
 class TiltFilter:
-    """What an image in the frame of its axis is multiplied by, and what it tells at each frequency."""
+    """Factors of an image in the frame of its axis, and its information at each frequency."""
 
     frequency_per_voxel: Array
     """``(ring,)``, from 0 to 1/2."""
     weight: Array
-    """``(ring,)``: dose weight and band over noise power; the transfer function is still to come."""
+    """``(ring,)``: dose weight and band over noise power, without the CTF."""
     information: Array
-    """``(ring,)``: squared dose weight and band over noise power: E without transfer function and density."""
+    """``(ring,)``: squared dose weight and band over noise power: E without CTF and density."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ class MatchedFilter:
     def energy(self, power: Array) -> NDArray[np.float32]:
         """E over the volume, ``(z, y, x)`` float32, for a density of radial power ``(ring,)``.
 
-        power : mean squared transform on the rings of `TiltFilter`. Outside an image a tilt tells nothing.
+        power : mean squared transform on the rings of `TiltFilter`. Outside an image a tilt contributes
+        nothing.
         """
         shape = tuple(int(n) for n in self.volume.shape)
         knots = [np.unique(np.linspace(0, n - 1, self._n_coarse(n)).round()) for n in shape]
@@ -121,7 +122,7 @@ class MatchedFilter:
         return ctf_1d(k, defocus, self.microscope, ctf.phase_shift_deg)
 
     def point_spread(self, box: int) -> Array:
-        """What the volume shows of a point at its centre, ``(n, n, n)`` with n = 2 box, centre at ``box``.
+        """Response of the volume to a point at its centre, ``(n, n, n)`` with n = 2 box, centre at ``box``.
 
         ``E = sum over x, x' of A(x) PSF(x - x') A(x')``, exactly, also where the power is not radial.
         """
@@ -144,7 +145,7 @@ def plan_tilt_filter(
 ) -> TiltFilter:
     """Whitening filter of an aligned image ``(row, column)``, NaN outside the field, from its own power.
 
-    Particles are a small part of an image's power; where they are not they are each other's noise.
+    Particles are a small part of an image's power; otherwise they are each other's noise.
     """
     inside = torch.isfinite(image)
     flat = torch.where(inside, image - image[inside].mean(), torch.zeros_like(image))
@@ -239,7 +240,7 @@ def _projection(
 
 
 def _radial_image(one: TiltFilter, transfer: Array, side: int) -> Array:
-    """What a matched-filtered image shows of a point, on a finer grid, ``(n, n)``, centre at ``n // 2``."""
+    """Response of a matched-filtered image to a point, on a finer grid, ``(n, n)``, centre at ``n // 2``."""
     radius = radial_frequency_rfft((side, side)).numpy()
     weight = np.interp(radius, one.frequency_per_voxel, one.information * transfer**2)
     n = _PSF_OVERSAMPLING * side
@@ -266,11 +267,11 @@ def _ring_means(power: NDArray[np.float32], radius: NDArray[np.float32], frequen
 
 def _pose(tilt: Tilt) -> Pose:
     if tilt.pose is None:
-        raise ValueError("a tilt without pose got past the grid")
+        raise ValueError("a tilt without a pose is in the grid")
     return tilt.pose
 
 
 def _ctf(tilt: Tilt) -> Ctf:
     if tilt.ctf is None:
-        raise ValueError("a tilt without CTF got past the check")
+        raise ValueError("a tilt without a CTF passed the check")
     return tilt.ctf

@@ -35,7 +35,7 @@ _GOLD_PIXEL_ANGSTROM = 15.0
 # Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
 _LEAST_GOLD_SIGNIFICANCE = 6.0
 _GOLD_RADIUS_DIAMETERS = 1.1
-"""As far as its fringes are strong: what is left of them is a hole in the matched-filter tomogram."""
+"""Radius up to which bead fringes are strong: their remains make a hole in the matched-filter tomogram."""
 _FEWEST_VOXELS_ACROSS = 5
 
 
@@ -47,7 +47,7 @@ class Gold:
     positions_xyz_angstrom: Array
     """``(n, 3)`` in the frame of the poses."""
     seen_xy_angstrom: Array
-    """Where each usable tilt's image shows them, ``(tilt, n, 2)`` from the image's centre."""
+    """Their positions in each usable tilt's image, ``(tilt, n, 2)`` from the image's centre."""
 
 
 def search_grid(
@@ -80,7 +80,7 @@ def search_grid(
 
 
 def find_gold(series: TiltSeries, device: str = "cpu") -> Gold | None:
-    """Gold beads in the images of all tilts with a pose that are not excluded; None where there are none."""
+    """Gold beads in the images of all tilts with a pose that are not excluded; None if there are none."""
     stack = series.unweighted_stack
     tilts = [tilt for tilt in series.included if tilt.pose is not None and tilt.section is not None]
     images = load_tilt_images(
@@ -146,7 +146,7 @@ def matched_filter_bytes(tomogram: Tomogram, voxel_size_angstrom: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Sections:
-    """Some sections of a stack, in the order asked for."""
+    """Some sections of a stack, in the given order."""
 
     images: Pixels
     sections: list[int]

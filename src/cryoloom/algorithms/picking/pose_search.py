@@ -1,11 +1,11 @@
-"""How well candidates agree with a template at every rotation: one matrix product.
+"""Agreement of candidates with a template at every rotation, by one matrix product.
 
-Only what depends on direction tells rotations and species apart, and of a shell that is a few per cent. So
-each turned template is freed, in the metric of the images' information, of all that a candidate's unknown
-radial profile and a small shift could explain: ``A' = A - c G^-1 phi`` with radial bumps and the profile's
-three derivatives as phi, ``G = <phi, W phi>``, ``c = <A, W phi>``, and W the point spread of the
-matched-filter tomogram. Errors of envelope, mask, CTF and centre then cancel to first order. The amplitude is
-that of the candidate's radial part.
+Only the direction-dependent part distinguishes rotations and species, and it is a few per cent of a shell. So
+each rotated template is made orthogonal, in the metric of the images' information, to everything that a
+candidate's unknown radial profile and a small shift could explain: ``A' = A - c G^-1 phi`` with radial bumps
+and the profile's three derivatives as phi, ``G = <phi, W phi>``, ``c = <A, W phi>``, and W the point spread
+of the matched-filter tomogram. Errors of envelope, mask, CTF and centre then cancel to first order. The
+amplitude is that of the candidate's radial part.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 SHIFTS_VOXELS = (-0.5, 0.0, 0.5)
 """Tried along each axis about a candidate's centre."""
 _EXACT_ENERGIES = 600
-"""Rotations whose E is computed; others take that of the nearest of them."""
+"""Number of rotations whose E is computed; others use that of the nearest of them."""
 _ROTATIONS_AT_ONCE = 256
 _VALUES_AT_ONCE = 50_000_000
 _SPLINE_REACH = 3
@@ -87,7 +87,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class PoseSearch:
-    """What stays the same for all templates and candidates of a tomogram. Make it by `plan_pose_search`."""
+    """Common data of all templates and candidates of a tomogram. Make it by `plan_pose_search`."""
 
     radial: torch.Tensor
     """The templates' common radial part, ``(k, k, k)``."""

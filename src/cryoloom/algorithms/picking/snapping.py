@@ -1,8 +1,8 @@
 """A surface moved onto the density: each place slides along its normal to where its profile fits best.
 
-The profile of all places together, aligned again and again, is what is fitted; a place borrows from its
-neighbours, because one profile is mostly noise, and offsets that differ from those around are drawn back.
-The mean offset stays 0: what the layer picked by hand is, only the picks say.
+The mean profile of all places, aligned repeatedly, is the reference; a place uses its neighbours' profiles as
+well, because one profile is mostly noise, and offsets that differ from those around are pulled back. The mean
+offset stays 0: the picks define which layer is meant.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _NEIGHBOURS = 12
 
 @dataclass(frozen=True, slots=True)
 class Snapped:
-    """How far each place is moved along its normal, and how well it then fits."""
+    """Offset of each place along its normal, and its quality of fit."""
 
     offsets_angstrom: Array
     """``(n,)``, smoothed over the surface."""
     correlation: Array
     """Of each place's profile, averaged over its neighbours, with that of all, -1 to 1, ``(n,)``."""
     residual_sd_angstrom: float
-    """Deviation of single offsets from the smooth ones: how uneven the layer is, or how noisy."""
+    """Deviation of single offsets from the smooth ones: unevenness of the layer, or noise."""
 
 
 def snap_to_density(

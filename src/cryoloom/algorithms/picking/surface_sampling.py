@@ -1,4 +1,4 @@
-"""Places spread evenly over a surface or along a filament, with their normals."""
+"""Evenly distributed places on a surface or along a filament, with their normals."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class SurfacePlaces:
 def sample_closed(surface: StarShaped, spacing_angstrom: float, rng: np.random.Generator) -> SurfacePlaces:
     """Places about ``spacing_angstrom`` from their neighbours, all over a closed surface.
 
-    As many as hexagons of that spacing fill the area; moved to the middle of what is nearest to them
-    (Lloyd's rounds) until they are even.
+    As many as hexagons of that spacing fill the area; moved to the centre of their nearest neighbourhood
+    (Lloyd's algorithm) until they are even.
     """
     rough = even_directions(2000)
     area = float(_areas(surface, rough).sum())
@@ -64,7 +64,7 @@ def sample_open(surface: OpenSurface, spacing_angstrom: float, rng: np.random.Ge
     uv = uv[surface.inside(uv)]
     if not len(uv):
         uv = outline.mean(axis=0, keepdims=True)
-    # An area of the plane stands for more of the surface where that is steep.
+    # An area of the plane represents more of the surface where that is steep.
     weights = step**2 / np.maximum(surface.normal(uv) @ surface.axes[:, 2], 0.1)
     n = _n_places(float(weights.sum()), spacing_angstrom)
     seeds = _relaxed(surface.point(uv), weights, n, rng)
@@ -117,7 +117,7 @@ def _n_places(area: float, spacing_angstrom: float) -> int:
 
 
 def _areas(surface: StarShaped, toward: Array) -> Array:
-    """Area of the surface that each of even directions stands for: ``r^2 dOmega / cos(normal, ray)``."""
+    """Area of the surface that each of even directions represents: ``r^2 dOmega / cos(normal, ray)``."""
     points = surface.point(toward) - surface.centre_xyz_angstrom
     radius = np.linalg.norm(points, axis=1)
     rays = points / radius[:, None]
@@ -138,7 +138,7 @@ def _solid_angles(rays: Array, toward: Array) -> Array:
 
 
 def _relaxed(points: Array, weights: Array, n: int, rng: np.random.Generator) -> Array:
-    """Middles ``(n, 3)`` of the parts into which dense points with areas fall, made even."""
+    """Centres ``(n, 3)`` of the cells into which dense points with areas are divided, made even."""
     if n >= len(points):
         return points
     seeds = points[rng.choice(len(points), size=n, replace=False, p=weights / weights.sum())]
@@ -148,7 +148,7 @@ def _relaxed(points: Array, weights: Array, n: int, rng: np.random.Generator) ->
         sums = np.column_stack([np.bincount(nearest, weights * points[:, k], n) for k in range(3)])
         filled = total > 0
         seeds[filled] = sums[filled] / total[filled, None]
-        # A seed that holds nothing starts anew where there is most.
+        # An empty cell restarts at the largest one.
         for empty in np.flatnonzero(~filled):
             seeds[empty] = points[rng.choice(len(points), p=weights / weights.sum())]
     return seeds

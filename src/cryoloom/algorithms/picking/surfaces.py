@@ -1,9 +1,9 @@
 """Surfaces through points: closed ones as a radius over direction, open ones as a height over a plane.
 
 A closed surface is a sum of spherical harmonics about a centre, as smooth as the points allow: the highest
-degree is chosen by leaving points out in turn. An open one, a membrane picked on several slices, is a
-thin-plate spline over the points' principal plane, its smoothness chosen the same way. Neither depends on
-the order of the points.
+degree is chosen by cross-validation. An open one, a membrane picked on several slices, is a thin-plate spline
+over the points' principal plane, with its smoothness chosen the same way. Neither depends on the order of the
+points.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def fit_closed_surface(
 ) -> ClosedSurface:
     """Closed surface of points ``(n, 3)``.
 
-    centre_xyz_angstrom : a place inside, from which every point is seen; unset: that of the points' sphere.
+    centre_xyz_angstrom : a point inside, with a free line to every point; unset: that of the points' sphere.
     Raises DataUnfitError for too few points.
     """
     points = np.unique(np.asarray(points_xyz_angstrom, dtype=np.float64).reshape(-1, 3), axis=0)
@@ -233,6 +233,6 @@ def _smoothest(uv: Array, heights: Array) -> RBFInterpolator:
             fitted = RBFInterpolator(uv[~out], heights[~out], kernel="thin_plate_spline", smoothing=smoothing)
             error += float(((fitted(uv[out]) - heights[out]) ** 2).sum())
         errors.append(error)
-    # Of equally good ones the smoothest.
+    # Among equally good ones the smoothest.
     good = np.flatnonzero(np.array(errors) <= 1.05 * min(errors) + 1e-12)
     return RBFInterpolator(uv, heights, kernel="thin_plate_spline", smoothing=float(_SMOOTHINGS[good[-1]]))

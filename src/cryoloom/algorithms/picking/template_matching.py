@@ -1,7 +1,7 @@
 """Particles of a tomogram by a template: candidates, rotations, decoys, and a false discovery rate.
 
 Candidates come from the radial profile, the search at each of them is one matrix product, and the same is
-done with decoys of equal power; what the template wins clearly is a particle.
+done with decoys of equal power; candidates that the template wins clearly are particles.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Progress = Callable[[int, int], None]
 _LEAST_SIGNIFICANCE = 5.0
 _CANDIDATES_FOR_HAND = 60
 _WINDOW_BYTES = 300_000_000
-"""Windows held at a time, before what lies outside the template is left out."""
+"""Windows held at a time, before voxels outside the template are removed."""
 _FINER = 2.0
 """Steps of the last search are this much finer."""
 
@@ -71,7 +71,7 @@ class Matches:
     hand_evidence: float
     """Evidence of the template less that of its mirror image, over the best picks, in nats."""
     noise: float
-    """Standard deviation of the radial correlation between candidates; 1 where images hold only noise."""
+    """Standard deviation of the radial correlation between candidates; 1 if images contain only noise."""
 
 
 def match_template(
@@ -87,7 +87,7 @@ def match_template(
     margin_angstrom: float = 0.0,
     progress: Progress = lambda done, total: None,
 ) -> Matches:
-    """Find and turn the particles of a matched-filter tomogram.
+    """Find particles and their rotations in a matched-filter tomogram.
 
     operators : symmetry of the template, ``(m, 3, 3)``. apart_angstrom : least distance of two particles.
     Rotations are from the template to the tomogram.
@@ -191,7 +191,7 @@ def _searched(search: PoseSearch, windows: _WindowMaker, template: Template, rot
 def _picked(
     found: Candidates, competition: Competition, false_discovery_rate: float, apart_voxels: float
 ) -> NDArray[np.bool_]:
-    """Candidates below the rate, the clearest first, none too near a clearer one."""
+    """Candidates below the rate, the best first, without those too close to a better one."""
     passed = np.flatnonzero(competition.q_value <= false_discovery_rate)
     passed = passed[np.argsort(-competition.margin[passed], kind="stable")]
     picked = np.zeros(len(found.significance), dtype=bool)

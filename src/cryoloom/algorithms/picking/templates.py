@@ -1,4 +1,4 @@
-"""What is looked for: a density on the search's grid, and how it looks at any rotation."""
+"""Templates: a density on the search's grid, at any rotation."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Volume = NDArray[np.float32]
 OVERSAMPLING = 2
 """Samples of a template's density per voxel of the search."""
 BAND_PER_VOXEL = 0.45
-"""Finest detail kept, in cycles per voxel of the search: beyond it the images are filtered away as well."""
+"""Finest detail, in cycles per voxel of the search: the images are filtered beyond it as well."""
 _EDGE_PER_VOXEL = 0.05
 _SAMPLES = 2
-"""Finer once more to be interpolated: what is blurred then hardly depends on where a voxel falls."""
+"""Oversampling for interpolation: the blur then hardly depends on the position within a voxel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Template:
     density: Array
     """``(n, n, n)``, `OVERSAMPLING` times finer than the voxels of the search, centre at index ``n // 2``."""
     samples: Volume
-    """The same on a grid `_SAMPLES` times finer, sharpened by what linear interpolation will blur."""
+    """The same on a grid `_SAMPLES` times finer, sharpened against the blur of linear interpolation."""
     voxel_size_angstrom: float
     """Of the search."""
     radius_angstrom: float
@@ -132,7 +132,7 @@ def ball_density(diameter_angstrom: float, voxel_size_angstrom: float) -> NDArra
 
 
 def _samples(density: Array) -> Volume:
-    """Density on a grid `_SAMPLES` times finer, with what linear interpolation blurs (sinc^2) taken back."""
+    """Density on a grid `_SAMPLES` times finer, corrected for the blur (sinc^2) of linear interpolation."""
     n, half = density.shape[0], density.shape[0] // 2
     m = _SAMPLES * n
     blur = np.sinc(np.fft.fftfreq(n) / _SAMPLES) ** 2

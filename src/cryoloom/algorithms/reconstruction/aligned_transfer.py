@@ -1,8 +1,8 @@
 """The contrast transfer function over the frequencies of an aligned image.
 
-A pose turns, stretches and shears an image, and its frequencies the other way. Astigmatic defocus times the
-square of a frequency is a quadratic form of the frequency's components, and so it stays in the aligned frame:
-no angle is needed. Phases are in turns, of which only the fraction counts.
+A pose rotates, stretches and shears an image, and its frequencies inversely. Astigmatic defocus times the
+square of a frequency is a quadratic form of the frequency's components, and so it is in the aligned frame: no
+angle is needed. Phases are in turns, of which only the fraction counts.
 """
 
 from __future__ import annotations

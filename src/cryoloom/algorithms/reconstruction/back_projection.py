@@ -1,8 +1,8 @@
-"""Weighted back-projection, strip by strip: what turns aligned images into a tomogram.
+"""Weighted back-projection of aligned images into a tomogram, strip by strip.
 
-Radermacher, Electron Tomography (2006), ch. 8, for a single tilt axis. A voxel has the value of which the
-contrast of the images is the sum along the beam, voxel by voxel: the tomogram of projections of an object has
-the object's values, as far as the tilt range reaches.
+Radermacher, Electron Tomography (2006), ch. 8, for a single tilt axis. The contrast of the images is the sum
+of the voxels along the beam: the tomogram of projections of an object has the object's values, as far as the
+tilt range allows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from cryoloom.kernels.vector.support import vector_code_fits
 __all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection"]
 
 COLUMN_OVERSAMPLING = 2
-"""Columns per aligned pixel in back-projection: linear interpolation then loses little and aliases less."""
+"""Columns per aligned pixel in back-projection: linear interpolation then has little error and aliasing."""
 _TILTS_AT_ONCE = 8
 """Tilts filtered at a time, on as many threads."""
 _INTERPOLATION_ERROR = 0.005
@@ -43,7 +43,7 @@ _INTERPOLATION_ERROR = 0.005
 
 @dataclass(frozen=True, slots=True)
 class WeightedBackProjection:
-    """What stays the same for all strips of a tomogram. Make it with `plan_back_projection`."""
+    """Common data of all strips of a tomogram. Make it with `plan_back_projection`."""
 
     volume_shape: tuple[int, int, int]
     """(z, y, x)."""
@@ -54,9 +54,9 @@ class WeightedBackProjection:
     filters: torch.Tensor
     """(tilt, frequency) float32: ramp, cut-off, increment of each tilt and the interpolation's inverse."""
     taps: NDArray[np.float32] | None
-    """How columns between pixels come from their neighbours; None: exactly, by longer transforms."""
+    """Filter that interpolates columns between pixels; None: exactly, by longer transforms."""
     factors: NDArray[np.float32]
-    """(tilt, n_padded): the filters as `filter_rows` wants them."""
+    """(tilt, n_padded): the filters in the layout of `filter_rows`."""
     columns: torch.Tensor
     """(tilt, 3) float32, for `back_project`."""
     rows: torch.Tensor
@@ -66,12 +66,12 @@ class WeightedBackProjection:
 
     @property
     def held_row_bytes(self) -> int:
-        """Nothing is kept for rows beyond a strip."""
+        """Memory kept for rows outside a strip: none."""
         return 0
 
     @property
     def strip_bytes(self) -> int:
-        """Peak while a strip is made: rows given, padded, transformed, made finer, turned; its voxels."""
+        """Peak while a strip is made: rows, padded, transformed, oversampled, transposed; its voxels."""
         n_z, _, n_x = self.volume_shape
         # Rows are padded to twice their length: 2 + 2 + 4 for a few tilts, or 2 a thread; 1 + 2 for all.
         rows = 3 * len(self.columns) + 8 * _TILTS_AT_ONCE
@@ -80,7 +80,7 @@ class WeightedBackProjection:
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
         """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
 
-        What is given is valid until the next strip is asked for, which is made in the same memory.
+        A strip is valid until the next one is requested, which uses the same memory.
         """
         n_rows = aligned.shape[1] - 2 * self.halo_rows
         memory = ScratchBuffers()
@@ -123,7 +123,7 @@ class WeightedBackProjection:
             back_project(images, columns.to(images.device), volume)
 
     def filtered_rows(self, aligned: torch.Tensor, first_tilt: int, margin: int) -> torch.Tensor:
-        """Filtered rows of some tilts, not made finer, with ``margin`` columns more on both sides.
+        """Filtered rows of some tilts, not oversampled, with ``margin`` columns more on both sides.
 
         aligned : (tilt, row, column), NaN outside images; of one tilt the result is (row, column).
         """
@@ -143,21 +143,21 @@ class WeightedBackProjection:
         transpose_rows(fine, COLUMN_OVERSAMPLING * start, images, serial=True)
 
     def sharpen_rows(self, images: torch.Tensor) -> None:
-        """Take back, in place, what interpolation between rows blurs, if there is any: ``(..., row)``."""
+        """Correct, in place, the blur of interpolation between rows, if there is any: ``(..., row)``."""
         if self.halo_rows:
-            # Linear interpolation between rows adds 1/6 px^2 of width; the second difference takes it back.
+            # Linear interpolation between rows adds 1/6 px^2 of width; the second difference removes it.
             bend = images[..., 2:] - 2 * images[..., 1:-1] + images[..., :-2]
             images[..., 1:-1] -= bend / 12
 
     def _padded(self, aligned: torch.Tensor) -> torch.Tensor:
         padded = torch.empty((*aligned.shape[:2], self.n_padded), device=aligned.device)
-        extend_rows(aligned, padded, serial=True)  # tilts are filtered side by side
+        extend_rows(aligned, padded, serial=True)  # tilts are filtered in parallel
         return padded
 
     def _filtered_turned(
         self, aligned: torch.Tensor, first_row: int, taps: NDArray[np.float32], memory: ScratchBuffers
     ) -> torch.Tensor:
-        """`_filtered` for the strip that begins at a row, with a short filter for what is between columns."""
+        """`_filtered` for the strip that begins at a row, with a short filter for values between columns."""
         n_tilts, transform = len(aligned), plan_transform(self.n_padded)
         shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, STRIP_ROWS)
         images = memory.array("images", shape, np.float32)
@@ -167,7 +167,7 @@ class WeightedBackProjection:
         return torch.from_numpy(images)
 
     def _filtered(self, aligned: torch.Tensor, memory: ScratchBuffers, pool: Executor) -> torch.Tensor:
-        """Filtered rows as the kernels want them: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
+        """Filtered rows for the kernels: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""
         n_tilts, n_rows, _ = aligned.shape
         width = n_rows if self.halo_rows else STRIP_ROWS
         shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, width)
@@ -188,7 +188,7 @@ class WeightedBackProjection:
 
 
 def filtering_threads(at_most: int = _TILTS_AT_ONCE) -> AbstractContextManager[Executor]:
-    """As many as numba has, which the engine sets for every task."""
+    """Number of numba's threads, which the engine sets for every task."""
     return single_thread_pool(min(numba.get_num_threads(), at_most))
 
 

@@ -1,4 +1,4 @@
-"""How a function of depth is represented by its values at a few depths, and how many those must be."""
+"""Representation of a function of depth by its values at a few depths, and the number of these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class DepthBasis:
-    """Depths at which something is computed; anything between them is a weighted sum."""
+    """Depths at which something is computed; values between them are weighted sums."""
 
     depths: Array
     """(node,) ascending."""
@@ -52,7 +52,7 @@ class DepthBasis:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Depths beyond which it does not change."""
+        """Depths beyond which the function is constant."""
         if self.linear or len(self.depths) == 1:
             return float(self.depths[0]), float(self.depths[-1])
         # Chebyshev's outermost node is cos(pi / 2n) of the way to the end.
@@ -62,9 +62,9 @@ class DepthBasis:
 
 
 def polynomial_basis(low: float, high: float, rate: float, error: float) -> DepthBasis:
-    """Chebyshev's nodes for ``sin(a + rate * depth)`` from ``low`` to ``high``, missed by at most ``error``.
+    """Chebyshev's nodes for ``sin(a + rate * depth)`` from ``low`` to ``high``, to within ``error``.
 
-    The bound is ``2 (rate (high - low) / 4)^n / n!``; waves of every slower rate are missed by less.
+    The bound is ``2 (rate (high - low) / 4)^n / n!``; the error is smaller for every slower rate.
     """
     half = 0.5 * (high - low)
     n, bound = 1, rate * half

@@ -1,12 +1,12 @@
-"""Back-projection in which every voxel sees images corrected for the defocus of its own depth (3D-CTF).
+"""Back-projection with images corrected for the defocus at the depth of every voxel (3D-CTF).
 
 A voxel lies at a depth ``w`` along each tilt's beam. NovaCTF (Turonova et al., J. Struct. Biol. 199, 2017)
-corrects and filters the whole stack once per step of depth. But the transfer function is smooth in depth: at
-frequency k its phase turns by ``pi lambda k^2`` per angstrom. So each image is corrected at the few depths
-from which a polynomial gives all others to a few hundredths; the tomogram is made in slabs a step thick, and
-for each slab every column of an image gets the mixture that belongs to its depth there, before the fast
-back-projection of one image a tilt. Phase flips and Wiener filters are less smooth: they are taken linearly
-between corrections a step apart.
+corrects and filters the whole stack once per step of depth. But the CTF is smooth in depth: at frequency k
+its phase changes by ``pi lambda k^2`` per angstrom. So each image is corrected at a few depths, from which a
+polynomial gives all others to a few hundredths; the tomogram is made in slabs a step thick, and for each slab
+every column of an image is the combination for its depth there, before the fast back-projection of one image
+per tilt. Phase flips and Wiener filters are less smooth: they are interpolated linearly between corrections a
+step apart.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from cryoloom.model import Ctf, Microscope, Pose
 __all__ = ["DepthCorrectedBackProjection", "plan_depth_correction"]
 
 _NODE_ERROR = 0.02
-"""Largest error of a correction factor from mixing depths, at the resolution wanted."""
+"""Largest error of a correction factor from combining depths, at the requested resolution."""
 _SLAB_PHASE_RAD = 0.2
-"""Largest error of the transfer function's phase within a slab: costs at most 2 % (1 - cos) of a signal."""
+"""Largest error of the CTF's phase within a slab: costs at most 2 % (1 - cos) of a signal."""
 _TILTS_AT_ONCE, _TILTS_APART = 8, 4
 """Tilts corrected at a time, at most, by vector code and by torch: each takes memory."""
 _MANY_SLABS = 8
-"""More are cheaper mixed where they are read than slab by slab."""
+"""With more nodes it is cheaper to combine them where they are read than slab by slab."""
 
 
 @dataclass(frozen=True, slots=True)
 class DepthCorrectedBackProjection:
-    """What stays the same for all strips of a tomogram. Make it with `plan_depth_correction`."""
+    """Common data of all strips of a tomogram. Make it with `plan_depth_correction`."""
 
     plain: WeightedBackProjection
     poses: tuple[Pose, ...]
@@ -66,7 +66,7 @@ class DepthCorrectedBackProjection:
     """Depths of each tilt at which its image is corrected."""
     slab_voxels: int
     margin_px: int
-    """How far the correction spreads a point."""
+    """Point spread of the correction."""
 
     @property
     def halo_rows(self) -> int:
@@ -80,7 +80,7 @@ class DepthCorrectedBackProjection:
 
     @property
     def held_row_bytes(self) -> int:
-        """One row of all corrected images, and of what some of them are made with side by side."""
+        """One row of all corrected images, and of the buffers for those made in parallel."""
         # Side by side: twice the image's spectrum and the corrected ones, with margins along x. Else:
         # filtered, three complex spectra, turns in single and double precision, factor, twice finer.
         most_nodes = max(len(basis.depths) for basis in self.bases)
@@ -89,7 +89,7 @@ class DepthCorrectedBackProjection:
 
     @property
     def strip_bytes(self) -> int:
-        """Peak while a strip is made, and what rows in the margin take."""
+        """Peak while a strip is made, including rows in the margin."""
         n_columns = self.plain.n_columns + 2 * self.margin_px
         return self.plain.strip_bytes + 16 * _TILTS_AT_ONCE * n_columns * (self.margin_px + STRIP_ROWS)
 
@@ -134,7 +134,7 @@ class DepthCorrectedBackProjection:
         images: torch.Tensor,
         volume: torch.Tensor,
     ) -> None:
-        """Fill a strip slab by slab, each from mixtures of whole images, which are made in ``images``."""
+        """Fill a strip slab by slab, each from combinations of whole images, which are made in ``images``."""
         for z, weights in zip(range(0, len(volume), self.slab_voxels), slabs, strict=True):
             stop = min(len(volume), z + self.slab_voxels)
             blend_depths(nodes, weights, first_node, self._columns_seen(z, stop), images)
@@ -146,7 +146,7 @@ class DepthCorrectedBackProjection:
         n_strips = math.ceil(n_rows / STRIP_ROWS)
         shape = (n_strips, self.n_nodes, self._n_fine, STRIP_ROWS + 2 * self.plain.halo_rows)
         if vector_code_fits(aligned) and taps is not None and self.margin_px >= len(taps):
-            # NumPy asks for large pages, which are had sooner.
+            # NumPy requests large pages, which are allocated faster.
             nodes = torch.from_numpy(np.empty(shape, np.float32))
             self._correct_side_by_side(aligned, taps, nodes)
             return nodes
@@ -264,10 +264,10 @@ def plan_depth_correction(
     resolution_angstrom: float,
     step_angstrom: float | None,
 ) -> DepthCorrectedBackProjection:
-    """Depths and slabs that are fine enough for the resolution wanted.
+    """Depths and slabs that are fine enough for the requested resolution.
 
-    handedness : +1 or -1; 0 where it is not known: one correction an image, whatever the depth.
-    step_angstrom : thickness of the slabs instead of what the resolution asks for.
+    handedness : +1 or -1; 0 if it is not known: then one correction per image, independent of depth.
+    step_angstrom : thickness of the slabs, instead of one from the resolution.
     """
     if handedness == 0:
         step_angstrom = plain.volume_shape[0] * voxel_size_angstrom

@@ -1,14 +1,14 @@
-"""SIRT and SART of a strip: the volume whose projections are the images, approached step by step.
+"""SIRT and SART of a strip: the volume whose projections match the images, by iteration.
 
 ``x <- x + relaxation C A^T R (b - A x)`` with the projection A, the images b, ``C`` one over the sum of a
 voxel's weights and ``R`` one over a beam's path through the slab. SIRT uses all tilts at once: the residual
 falls in every iteration. SART uses subsets of tilts in turn (ordered subsets): it is several times faster at
-first, then circles. Gilbert, J. Theor. Biol. 36 (1972); Andersen & Kak, Ultrason. Imaging 6 (1984); Censor &
-Elfving, SIAM J. Matrix Anal. Appl. 24 (2002).
+first, then oscillates. Gilbert, J. Theor. Biol. 36 (1972); Andersen & Kak, Ultrason. Imaging 6 (1984); Censor
+& Elfving, SIAM J. Matrix Anal. Appl. 24 (2002).
 
-A strip of rows along the tilt axis depends on no other. An x-tilt is a shear of rows against height, undone
-when the volume is put together: rows ``v = y - z tan(x_tilt)`` of the aligned images are the sheared
-volume's rows.
+Strips of rows along the tilt axis are independent. An x-tilt is a shear of rows against height, undone when
+the volume is put together: rows ``v = y - z tan(x_tilt)`` of the aligned images are the sheared volume's
+rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SMALLEST_RELAXATION = 0.05
 
 @dataclass(frozen=True, slots=True)
 class IterativeReconstruction:
-    """What stays the same for all strips of a tomogram. Make it with `plan_iterations`."""
+    """Common data of all strips of a tomogram. Make it with `plan_iterations`."""
 
     volume_shape: tuple[int, int, int]
     """(z, y, x)."""
@@ -58,7 +58,7 @@ class IterativeReconstruction:
 
     @property
     def held_row_bytes(self) -> int:
-        """Nothing is kept for rows beyond a strip."""
+        """Memory kept for rows outside a strip: none."""
         return 0
 
     @property
@@ -92,7 +92,7 @@ class IterativeReconstruction:
         """Sheared strip ``(z, row, x)`` from rows ``(tilt, up to 32, column)``, and the residual's course.
 
         The residual is the root mean square of ``b - A x``, weighted by R, relative to that of ``b``, before
-        each iteration; with subsets each tilt's as it was when its turn came. When it falls by less than
+        each iteration; with subsets each tilt's residual is that at its turn. When it falls by less than
         ``stop_change`` the iterations end; with subsets the relaxation is halved first, down to 0.05.
         """
         images, seen = self._images(rows)
@@ -125,7 +125,7 @@ class IterativeReconstruction:
         return volume.permute(0, 2, 1)[:, : rows.shape[1]], course
 
     def _images(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows turned to ``(tilt, column, 32)``, and where something was seen, as 0 and 1; the rest is 0."""
+        """Rows transposed to ``(tilt, column, 32)``, and a mask of valid pixels as 0 and 1; the rest is 0."""
         turned = torch.full((len(rows), self.n_columns + 2, STRIP_ROWS), torch.nan, device=rows.device)
         turned[:, 1:-1, : rows.shape[1]] = rows.transpose(1, 2)
         seen = torch.isfinite(turned)
@@ -134,13 +134,13 @@ class IterativeReconstruction:
     def _voxel_scale(self, seen: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """One over the sum of a voxel's weights in the images that show it, ``(z, x)``; 0 where none does.
 
-        The row that is seen most rules: a smaller step is safe where less is seen.
+        The row with the most valid tilts decides: a smaller step is safe where fewer are valid.
         """
         n_z, _, n_x = self.volume_shape
         sums = torch.zeros((n_z, n_x, STRIP_ROWS), device=seen.device)
         add_back_projection(seen, columns, torch.ones((n_z, n_x), device=seen.device), sums)
         most = sums.amax(dim=2)
-        # A voxel in the corner of a single image's eye would take all of its residual.
+        # A voxel at the edge of a single image would take all of its residual.
         return torch.where(most > 0.5, 1 / most.clamp(min=0.5), 0.0)
 
     def _unsheared(self, sheared: torch.Tensor, n_rows: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A tomogram made band by band in bounded memory: images aligned for some rows, rows projected in strips."""
+"""A tomogram made in bands in bounded memory: images aligned for some rows, rows projected in strips."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BESIDES_BYTES = 400_000_000
 
 
 class StripSink(Protocol):
-    """What takes strips: a file's pixels, or several at once."""
+    """Target of strips: a file's pixels, or several at once."""
 
     def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32], /) -> None:
         """Take the rows ``[:, y0:y1, :]`` of the volume."""
 
 
 class Reconstructor(Protocol):
-    """A way from aligned images to a tomogram, strip by strip: one of `cryoloom.algorithms`."""
+    """A reconstruction method, strip by strip: one of `cryoloom.algorithms`."""
 
     @property
     def halo_rows(self) -> int:
@@ -36,7 +36,7 @@ class Reconstructor(Protocol):
 
     @property
     def held_row_bytes(self) -> int:
-        """What is kept for each of the rows given at once."""
+        """Memory kept for each of the rows given at once."""
 
     @property
     def strip_bytes(self) -> int:
@@ -51,7 +51,7 @@ class Reconstructor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of the volumes to be made: its images, which tilts of them, and the way."""
+    """One of the volumes to be made: its images, its tilts, and the method."""
 
     role: str
     images: Pixels
@@ -62,7 +62,7 @@ class Part:
 def bands_of(grid: TomogramGrid, reconstructor: Reconstructor, memory_bytes: int) -> list[range]:
     """Rows of the volume whose aligned images fit in memory together."""
     n_y = grid.volume_shape[1]
-    # At least as many rows are held at once as there are rows of halo, lest most work be halo.
+    # At least as many rows are held at once as there are rows of halo, so that most work is not halo.
     held = max(STRIP_ROWS, 2 * reconstructor.halo_rows) * reconstructor.held_row_bytes
     free = memory_bytes - max(grid.image_bytes, reconstructor.strip_bytes + held) - BESIDES_BYTES
     rows = int(free // grid.row_bytes) - 2 * reconstructor.halo_rows

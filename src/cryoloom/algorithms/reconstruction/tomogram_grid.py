@@ -1,4 +1,4 @@
-"""Sizes of a tomogram and of the aligned images it is made from, and the images brought onto them."""
+"""Sizes of a tomogram and of the aligned images it is made from, and the alignment of the images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
 
 __all__ = ["TomogramGrid", "aligned_rows", "tomogram_grid"]
 
-_USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are seen, files stay small
+_USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are visible, files stay small
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def tomogram_grid(
     length_angstrom: float | None,
     width_angstrom: float | None,
 ) -> TomogramGrid:
-    """Check that the series can be reconstructed, and settle the sizes."""
+    """Check that the series can be reconstructed, and determine the sizes."""
     tilts = _usable_tilts(series, stack)
     pixel = stack.pixel_size_angstrom
     binning = binning or max(1, round(_USUAL_VOXEL_ANGSTROM / pixel))
@@ -76,12 +76,12 @@ def tomogram_grid(
         )
     poses = [tilt.pose for tilt in tilts if tilt.pose is not None]
     field_y, field_x = (n * pixel for n in stack.shape_yx)
-    # The tilt axis is the tomogram's y: where it lies across the image, the image's x is the tomogram's y.
+    # The tilt axis is the tomogram's y: if it is along x in the image, the image's x is the tomogram's y.
     axis_deg = sorted(pose.axis_deg for pose in poses)[len(poses) // 2]
     length, width = (field_x, field_y) if axis_lies_along_x(axis_deg) else (field_y, field_x)
     sizes = (thickness_angstrom, length_angstrom or length, width_angstrom or width)
     n_z, n_y, n_x = binned_shape(tuple(round(size / voxel) for size in sizes), 1)
-    # What the images show across the axis, no further than any voxel looks, and one row's margin.
+    # The field of the images across the axis, limited to what the voxels need, and one row's margin.
     seen = field_across_and_along(axis_deg, field_x, field_y)[0] / voxel
     n_columns = 2 * math.ceil(min(max(seen, n_x), n_x + n_z) / 2) + 2
     return TomogramGrid(tilts, stack.shape_yx, pixel, voxel, (n_z, n_y, n_x), n_columns)
@@ -118,7 +118,7 @@ def aligned_rows(
     """Rows of one tilt's contrast in the aligned frame, ``(n_rows, n_columns)``; NaN outside the image."""
     pose = tilt.pose
     if pose is None or tilt.section is None:
-        raise ValueError("a tilt without pose or image got past the grid")
+        raise ValueError("a tilt without a pose or image is in the grid")
     image = contrast(torch.from_numpy(images[tilt.section]).to(device))
     if not bool(torch.isfinite(image.sum())):
         raise DataUnfitError(

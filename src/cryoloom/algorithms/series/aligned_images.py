@@ -1,10 +1,10 @@
-"""Images brought into the frame of their tilt axis: what a pose removes before back-projection.
+"""Images in the frame of their tilt axis: the pose is applied before back-projection.
 
 In the aligned frame the axis is y and passes through the centre. With a pose's rotations (conventions.md,
-"Projection") a specimen point ``(x, y, z)`` is seen at row ``v = y - z tan(x_tilt)`` and column
+"Projection") a specimen point ``(x, y, z)`` projects to row ``v = y - z tan(x_tilt)`` and column
 ``u = x cos(tilt) + z sin(tilt) / cos(x_tilt)`` of it, if the image is sampled at
-``shift + magnification Rz(axis) (u + v sin(x_tilt) sin(tilt), v cos(x_tilt))``: an x-tilt shears the
-image, so that a column is the same for all rows of the specimen.
+``shift + magnification Rz(axis) (u + v sin(x_tilt) sin(tilt), v cos(x_tilt))``: an x-tilt shears the image,
+so that a column is the same for all rows of the specimen.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ EDGE_MARGIN_PX = 3.0
 
 
 def image_contrast_scale(image: torch.Tensor) -> tuple[float, float]:
-    """What to subtract from and divide by so that an image becomes contrast: its mean, twice.
+    """Offset and divisor that convert an image to contrast: its mean, twice.
 
-    Images without counts (their mean is below a tenth of their deviation: floated by another program) are
+    Images without counts (their mean is below a tenth of their deviation: normalised by another program) are
     divided by their standard deviation instead.
     """
     mean, deviation = float(image.mean()), float(image.std())
@@ -42,7 +42,7 @@ def image_contrast_scale(image: torch.Tensor) -> tuple[float, float]:
 
 
 def contrast(image: torch.Tensor) -> torch.Tensor:
-    """``image / mean - 1``: relative loss of intensity, negative where there is more matter."""
+    """``image / mean - 1``: relative loss of intensity, negative for more matter."""
     mean, scale = image_contrast_scale(image)
     return (image - mean) / scale
 
@@ -103,7 +103,7 @@ def pose_affine(
     shift_xy_px: tuple[float, float],
     magnification: float,
 ) -> NDArray[np.float64]:
-    """Where an aligned pixel lies on the spline grid: ``(2, 3)``, (y, x) from (row, column, 1).
+    """Position of an aligned pixel on the spline grid: ``(2, 3)``, (y, x) from (row, column, 1).
 
     binning : image pixels per aligned pixel. shift_xy_px : the pose's shift in image pixels.
     """

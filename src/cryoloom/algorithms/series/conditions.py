@@ -1,7 +1,7 @@
 """Conditions on figures, such as ``defocus_um < 6 and fit_resolution_angstrom < 10``.
 
 The grammar is Python's own for numbers, names, comparisons (chained ones too), ``and``, ``or``, ``not``,
-``+ - * /``, brackets and ``abs``. Nothing is executed: the tree is walked, and any other thing is refused.
+``+ - * /``, brackets and ``abs``. Nothing is executed: the tree is evaluated, and anything else is refused.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _STATISTICS = ("median", "mean")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition that was read. ``names`` are the figures it speaks of, as written."""
+    """A parsed condition. ``names`` are its figures, as written."""
 
     text: str
     names: tuple[str, ...]
     _tree: ast.expr
 
     def failing(self, figures: Mapping[str, float]) -> str:
-        """Why the condition does not hold, "" where it does; DataUnfitError for a figure there is not."""
+        """Why the condition is not met, "" if it is; DataUnfitError for an unknown figure."""
         values = {name: look_up(name, figures) for name in self.names}
         if _truth(self._tree, values):
             return ""
@@ -52,7 +52,7 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """Read a condition; raises UserInputError that says what cannot be read."""
+    """Parse a condition; raises UserInputError with the part that cannot be parsed."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
@@ -91,7 +91,7 @@ def _spellings(name: str) -> list[tuple[str, float]]:
 
 
 def look_up(name: str, figures: Mapping[str, float]) -> float:
-    """A figure by name; ``_median`` or ``_mean`` may be left out, ``_angstrom`` asked for as _um or _nm."""
+    """A figure by name; ``_median`` or ``_mean`` may be omitted, ``_angstrom`` may be given as _um or _nm."""
     for spelling, factor in _spellings(name):
         if spelling in figures:
             return figures[spelling] * factor

@@ -31,7 +31,7 @@ def critical_exposure(frequency_per_angstrom: ArrayLike, voltage_kv: float = 300
 def dose_weights(
     frequency_per_angstrom: ArrayLike, dose_per_angstrom2: ArrayLike, voltage_kv: float = 300.0
 ) -> NDArray[np.float64]:
-    """Amplitude that is left after a dose, ``exp(-N / 2 Ne)``; the two arrays broadcast."""
+    """Amplitude after a dose, ``exp(-N / 2 Ne)``; the two arrays broadcast."""
     dose = np.asarray(dose_per_angstrom2, dtype=np.float64)
     return np.exp(-dose / (2.0 * critical_exposure(frequency_per_angstrom, voltage_kv)))
 
@@ -42,7 +42,7 @@ def mean_dose_weights(
     dose_end_per_angstrom2: ArrayLike,
     voltage_kv: float = 300.0,
 ) -> NDArray[np.float64]:
-    """Amplitude left on average from a start to an end of exposure; the arrays broadcast.
+    """Mean amplitude from a start to an end of exposure; the arrays broadcast.
 
     ``2 Ne (exp(-D0 / 2 Ne) - exp(-D1 / 2 Ne)) / (D1 - D0)``, which is what a sum over the exposure recorded.
     """

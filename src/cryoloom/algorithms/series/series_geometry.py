@@ -1,4 +1,4 @@
-"""How the specimen stood in every image of a series, as arrays: what alignment estimates."""
+"""Pose of the specimen in every image of a series, as arrays: the result of alignment."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class SeriesGeometry:
         return project(points_xyz_angstrom, self.matrices, self.shift_xy_angstrom)
 
     def without_beam_tilt(self) -> SeriesGeometry:
-        """The same rotations told by axis, tilt and x-tilt alone, each then a little different per view.
+        """The same rotations expressed by axis, tilt and x-tilt only, each then slightly different per view.
 
         For R = Rz(a) Ry(t) Rx(x): R[2, 0] = -sin t, R[1, 0] / R[0, 0] = tan a, R[2, 1] / R[2, 2] = tan x.
         """
@@ -102,7 +102,7 @@ class SeriesGeometry:
         )
 
     def with_axis_turned(self, turn_deg: float) -> SeriesGeometry:
-        """The same shifts about a tilt axis turned in all views alike."""
+        """The same shifts about a tilt axis rotated equally in all views."""
         return replace(self, axis_deg=self.axis_deg + turn_deg)
 
     def with_origin_moved(self, offset_xyz_angstrom: Array) -> SeriesGeometry:
@@ -112,7 +112,7 @@ class SeriesGeometry:
 
 
 def geometry_of_poses(poses: Sequence[Pose]) -> SeriesGeometry:
-    """The geometry poses tell."""
+    """The geometry of the poses."""
     return SeriesGeometry(
         np.array([pose.axis_deg for pose in poses]),
         np.array([pose.tilt_deg for pose in poses]),

@@ -1,12 +1,12 @@
-"""The same images described from another origin or with the specimen turned: poses and CTFs follow.
+"""Change of origin or orientation of the specimen: poses and CTFs are updated.
 
 Where positions become ``r = offset + R r'``, a pose's matrix M becomes M R, whose angles are a pose's again,
-and its shift grows by M offset. The defocus, which a CTF tells at the origin, changes by the new origin's
+and its shift grows by M offset. The defocus of a CTF, at the origin, changes by the new origin's
 height.
 
-Thon rings tell the defocus of the middle of the specimen, and poses have their origin where their maker put
-it. `with_defocus_at_origin` is the one place where the two are brought together: by the plane of the
-specimen's middle in the frame of the poses (`Slab`), at the point of it that the image's centre shows.
+Thon rings give the defocus of the middle of the specimen, while the origin of poses is that of their program.
+`with_defocus_at_origin` is the only place that combines the two: by the plane of the specimen's middle in the
+frame of the poses (`Slab`), at its point in the image's centre.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def series_from_frame(
 ) -> TiltSeries:
     """Series for positions ``r'`` where ``r = offset + rotation r'``; arguments as in `pose_from_frame`.
 
-    Without a known handedness the defocus stays as it is: by which sign it changes is not known. A defocus
-    of the specimen's middle stays too: it does not depend on the origin.
+    Without a known handedness the defocus is unchanged, because the sign of its change is not known. A
+    defocus of the specimen's middle is unchanged too: it does not depend on the origin.
     """
     offset = np.asarray(offset_xyz_angstrom, dtype=np.float64)
     changes: dict[int, dict[str, Any]] = {}
@@ -67,7 +67,7 @@ def series_from_frame(
 
 
 def series_in_slab(series: TiltSeries) -> TiltSeries:
-    """Series with its measured slab lying flat about z = 0; as it is where that is so or none is known."""
+    """Series with its measured slab lying flat about z = 0; unchanged if it does already or none is known."""
     slab = series.slab
     if slab is None or slab.is_applied:
         return series
@@ -81,7 +81,7 @@ def series_in_slab(series: TiltSeries) -> TiltSeries:
 
 
 def with_middle_at_origin(series: TiltSeries) -> TiltSeries:
-    """Series whose origin is moved along z into the middle of its measured slab; nothing is turned."""
+    """Series whose origin is moved along z to the middle of its measured slab, without rotation."""
     slab = series.slab
     if slab is None or not slab.offset_xyz_angstrom.any():
         return series
@@ -91,18 +91,18 @@ def with_middle_at_origin(series: TiltSeries) -> TiltSeries:
 
 
 def with_defocus_at_origin(series: TiltSeries, *, assume_centred: bool = False) -> TiltSeries:
-    """Series whose CTFs refer to the origin of its poses, where poses, handedness and slab are known.
+    """Series whose CTFs refer to the origin of its poses, if poses, handedness and slab are known.
 
-    assume_centred : where no slab was measured, take its middle to pass through the origin; for whoever uses
-    the defocus now, not for what is kept.
+    assume_centred : if no slab was measured, assume that its middle passes through the origin; for immediate
+    use of the defocus, not for storage.
     """
     return _with_reference(series, "origin", assume_centred=assume_centred)
 
 
 def with_defocus_of_specimen(series: TiltSeries) -> TiltSeries:
-    """Series whose CTFs refer to the specimen's middle at the image's centre: what no pose can change.
+    """Series whose CTFs refer to the specimen's middle at the image's centre, independent of poses.
 
-    A CTF of an origin that no pose tells is taken as it is; one of poses without a slab stays the origin's.
+    A CTF of an origin without a pose is used unchanged; one of poses without a slab stays the origin's.
     """
     known = _with_reference(series, "specimen", assume_centred=False)
     return known.with_tilts(
@@ -127,7 +127,7 @@ def _with_reference(series: TiltSeries, reference: DefocusReference, *, assume_c
     for tilt in series.tilts:
         if tilt.ctf is None or tilt.pose is None or tilt.ctf.refers_to == reference:
             continue
-        # The origin's defocus minus that of the plane where the image's centre shows it.
+        # The origin's defocus minus that of the plane at the image's centre.
         difference = -float(defocus_change(_depth_at_centre(tilt.pose, series.slab), hand))
         sign = 1.0 if reference == "origin" else -1.0
         ctf = replace(_changed(tilt.ctf, sign * difference), refers_to=reference)
@@ -136,7 +136,7 @@ def _with_reference(series: TiltSeries, reference: DefocusReference, *, assume_c
 
 
 def _depth_at_centre(pose: Pose, slab: Slab | None) -> float:
-    """Height along the beam, above the origin, of the specimen's middle where the image's centre shows it."""
+    """Height along the beam, above the origin, of the specimen's middle at the image's centre."""
     plane = (0.0, 0.0, 0.0) if slab is None else slab.plane
     at_origin, per_x, per_y = plane_depth(pose.matrix, *plane)
     x, y = np.array(pose.shift_xy_angstrom) / pose.magnification

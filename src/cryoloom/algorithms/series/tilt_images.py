@@ -1,4 +1,4 @@
-"""Working images of a tilt series: small, flat, without outliers, ready for correlation."""
+"""Working images of a tilt series: small, flat, without outliers, for correlation."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def _flattened(image: torch.Tensor, highpass_px: float, clip_deviations: float) 
     """Without slow background, outliers clipped about the median, unit deviation by the median deviation."""
     flat = image - image.mean()
     for _ in range(2):
-        sample = flat[::3, ::3]  # a ninth of the pixels tells median and spread to a part in a hundred
+        sample = flat[::3, ::3]  # a ninth of the pixels gives median and spread to a part in a hundred
         middle = sample.median()
         spread = float((sample - middle).abs().median()) * 1.4826
         if spread <= 0:
             return torch.zeros_like(flat)
-        # A bead is a broad extreme and survives at this size; a hot pixel or grid bar must not rule.
+        # A bead is a broad extreme and survives at this size; a hot pixel or grid bar must not dominate.
         flat = (flat - middle).clamp(-3 * clip_deviations * spread, clip_deviations * spread)
         flat = band_pass(flat, highpass_px, 0.0)
     sample = flat[::3, ::3]

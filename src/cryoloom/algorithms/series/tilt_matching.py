@@ -11,14 +11,14 @@ from cryoloom.model import Tilt, TiltSeries
 __all__ = ["corresponding_tilts", "evidence_of_tilts"]
 
 _SAME_TILT_DEG = 0.5
-"""Nominal angles of one exposure agree to what mdocs and angle files round to; steps are 1 degree or more."""
+"""Nominal angles of one tilt agree to the rounding of mdocs and angle files; steps are 1 degree or more."""
 
 
 def corresponding_tilts(series: TiltSeries, other: TiltSeries, role: str) -> dict[int, Tilt]:
     """Tilt of ``other`` for every acquisition index of ``series``.
 
-    Raises DataUnfitError where the series differ in name or exposures: one that the other does not have, or
-    that stands at another angle there.
+    Raises DataUnfitError if the series differ in name or tilts: one that the other does not have, or that has
+    another angle there.
     """
     if series.name != other.name:
         raise DataUnfitError(
@@ -29,7 +29,7 @@ def corresponding_tilts(series: TiltSeries, other: TiltSeries, role: str) -> dic
     if unknown:
         raise DataUnfitError(
             f"{role} does not have the tilts of acquisition index {unknown} of {series.name}; "
-            "both sets must come from the same exposures",
+            "both sets must come from the same tilts",
             got_tilts=len(other.tilts),
             expected_tilts=len(series.tilts),
         )

@@ -1,7 +1,7 @@
-"""Tilt of the specimen on the stage (pretilt) from the light that passes it.
+"""Pretilt of the specimen on the stage from the transmitted electrons.
 
-A slab of thickness T lets ``exp(-T / (L cos(t + offset)))`` of the electrons pass. The images' mean intensity
-over tilt t so tells at which nominal tilt the beam would pass the specimen at right angles.
+A slab of thickness T transmits ``exp(-T / (L cos(t + offset)))`` of the electrons. The images' mean intensity
+over tilt t so gives the nominal tilt at which the beam would be perpendicular to the specimen.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class TransmissionFit:
 def fit_transmission(
     mean_counts: Array, tilt_deg: Array, usable: NDArray[np.bool_]
 ) -> TransmissionFit | None:
-    """Fit the intensities of a series; None where they do not tell (normalised images, a short range).
+    """Fit the intensities of a series; None if they are not suited (normalised images, a short range).
 
-    Robust (soft L1): a grid bar or a thick particle in a few images does not decide. The error comes from the
-    scatter about the fit, so a beam that flickers shows in it.
+    Robust (soft L1): a grid bar or a thick particle in a few images has little effect. The error comes from
+    the scatter about the fit, so it includes fluctuations of the beam.
     """
     counts, tilt = mean_counts[usable], np.deg2rad(tilt_deg[usable])
     if len(tilt) < 8 or np.ptp(tilt) < np.deg2rad(50) or counts.min() <= 0:

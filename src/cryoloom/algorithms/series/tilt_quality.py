@@ -1,4 +1,4 @@
-"""Which images of a tilt series are dark or covered, each against the others of its series."""
+"""Dark and covered images of a tilt series, each relative to the others of its series."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def robust_trend(x: Array, y: Array, degree: int, *, n_rounds: int = 8) -> Array
 
 
 def brightness_ratio(mean_counts: Array, tilt_deg: Array) -> Array:
-    """Mean of each image over what the others let expect at its tilt, ``(n,)``.
+    """Mean of each image over that expected from the others at its tilt, ``(n,)``.
 
     Transmission through a slab of thickness t is ``exp(-t / (mean free path cos(tilt)))``: its logarithm is
     linear in ``1 / cos``, and a pretilt adds a term in ``tan``.
@@ -44,13 +44,13 @@ def brightness_ratio(mean_counts: Array, tilt_deg: Array) -> Array:
     for _ in range(12):
         misfit = bright - fitted
         spread = max(1.4826 * float(np.median(np.abs(misfit))), 0.02)
-        # Something in the beam only ever takes light away: lean on the bright side.
+        # Obstacles in the beam only reduce intensity: prefer the bright side.
         distance = np.abs(misfit) / (3.0 * spread) * np.where(misfit < 0, 1.5, 1.0)
         weights = np.where(distance < 1, (1 - np.minimum(distance, 1) ** 2) ** 2, 0.0)
         if (weights > 0).sum() < 4:
             break
         root = np.sqrt(weights)[:, None]
-        # A whisper of ridge keeps the two slopes at 0 when the tilts cannot tell them apart.
+        # A small ridge term keeps the two slopes at 0 if the tilts cannot separate them.
         normal = (terms * root).T @ (terms * root) + np.diag([0.0, 1e-3, 1e-3])
         fitted = terms @ np.linalg.solve(normal, (terms * root).T @ (bright * root[:, 0]))
     return np.exp(bright - fitted)
@@ -59,7 +59,7 @@ def brightness_ratio(mean_counts: Array, tilt_deg: Array) -> Array:
 def covered_fractions(blocks: Array, dark_below: float = 0.5) -> Array:
     """Fraction of each image ``(n,)`` that something blocks, from block means ``(n, by, bx)``.
 
-    A block is covered where it has less than ``dark_below`` of the brightest tenth of the image's blocks.
+    A block is covered if it has less than ``dark_below`` of the brightest tenth of the image's blocks.
     """
     flat = blocks.reshape(len(blocks), -1)
     bright = np.quantile(flat, 0.9, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""One look at every image of a series: small images, the light on them, and their power by direction."""
+"""One pass over the images of a series: small images, their intensity, and their power by direction."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Array = NDArray[np.float64]
 
 N_BLOCKS = 16
 SMALL_SIDE_PX = 512
-# Power is wanted to 12 A, at 0.4 of the sampling frequency: pixels of 4.8 A; up to 6 A serve nearly as well.
+# Power is needed to 12 A, at 0.4 of the sampling frequency: pixels of 4.8 A; up to 6 A serve nearly as well.
 POWER_PIXEL_ANGSTROM = 6.0
-_ROWS_BYTES = 4 << 20  # read at a time: stays in the cache, and its memory is used again
+_ROWS_BYTES = 4 << 20  # read at a time: stays in the cache, and its memory is reused
 
 
 @dataclass(frozen=True, slots=True)
 class TiltSurvey:
-    """What one reading of the images tells; the first axis is that of the sections asked for."""
+    """Result of one pass over the images; the first axis is that of the given sections."""
 
     small: NDArray[np.float32]
     """Images binned to a shorter side of about 512 pixels, ``(tilt, y, x)``."""
@@ -59,7 +59,7 @@ def survey_tilts(
     bins = directional_bins((n_y, n_x), pixel_size_angstrom * factor)
     mean, blocks = np.zeros(n), np.zeros((n, N_BLOCKS, N_BLOCKS))
     power, noise = np.zeros((2, n, len(bins.counts)))
-    # Noise of counted electrons follows the mean: a few tilts tell its spectrum.
+    # Noise of counted electrons is proportional to the mean: a few tilts give its spectrum.
     with_noise = set(np.linspace(0, n - 1, min(n, 5)).round().astype(int)) if even is not None else set()
 
     def look(i: int) -> int:

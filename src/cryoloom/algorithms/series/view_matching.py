@@ -1,8 +1,8 @@
-"""Which tilt a view of another program's alignment is: by section, dose and angle, or not at all.
+"""Matching of another program's views to tilts: by section, dose and angle, or not at all.
 
-A view is never taken for its neighbour. Sections or doses decide where they are told, and the angles must
-then agree but for a common offset; where neighbouring ways to count fit as well, only one without an offset
-may. With angles alone, each must be the nominal angle of one tilt.
+A view is never assigned to a neighbouring tilt. Sections or doses decide if they are known, and the angles
+must then agree except for a common offset; if neighbouring assignments fit as well, only one without an
+offset is accepted. With angles alone, each must be the nominal angle of one tilt.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ ANGLE_TOLERANCE_DEG = 3.0
 # Lamellae lie at 8 to 12 degrees on the stage.
 LARGEST_OFFSET_DEG = 15.0
 NEAR = 0.4
-"""Part of the step between neighbours within which an angle or a dose is that tilt's and no other's."""
+"""Part of the step between neighbours within which an angle or a dose belongs to that tilt only."""
 SAME = 0.15
 """The same for the median over all views where angles are the only evidence: nominal angles are exact."""
 
 CLEARLY_BETTER = 0.3
-"""Ratio of scatters that decides between two ways of counting."""
+"""Ratio of scatters that decides between two assignments."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewEvidence:
-    """What is known of tilts or views, ``(n,)`` each: NaN and -1 where it is not told."""
+    """Known properties of tilts or views, ``(n,)`` each: NaN and -1 if unknown."""
 
     tilt_deg: Array
     dose_start_per_angstrom2: Array
@@ -51,7 +51,7 @@ def match_views(
     zero_based_too: bool = False,
     left_out: Sequence[tuple[int, tuple[float, ...]]] = (),
 ) -> Indices:
-    """Index of the tilt of each view, ``(n_views,)``; DataUnfitError where that is not certain.
+    """Index of the tilt of each view, ``(n_views,)``; DataUnfitError if that is not certain.
 
     n_sections : of the series' stack. told_n_sections : as the other program saw it; without, the number of
     views. zero_based_too : the views' sections may be one too low. left_out : section and tilt of images
@@ -76,7 +76,7 @@ def match_views(
 
 
 def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEvidence) -> Indices:
-    """The one candidate whose angles agree with the tilts' but for an offset; refused without exactly one."""
+    """The one candidate whose angles agree with the tilts' except for an offset; refused if not unique."""
     found: list[tuple[Indices, float, float]] = []
     for index in candidates:
         if index is not None and not any(np.array_equal(index, other) for other, _, _ in found):
@@ -86,7 +86,7 @@ def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEv
     fit = [one for one in found if one[2] <= ANGLE_TOLERANCE_DEG and abs(one[1]) <= LARGEST_OFFSET_DEG]
     fit.sort(key=lambda one: one[2])
     if len(fit) > 1 and fit[0][2] < min(CLEARLY_BETTER * fit[1][2], NEAR * _smallest_step(tilts.tilt_deg)):
-        fit = fit[:1]  # a way of counting that is wrong for some views scatters by their steps
+        fit = fit[:1]  # an assignment that is wrong for some views scatters by their steps
     good = [(index, offset) for index, offset, _ in fit]
     if len(good) > 1:
         # Candidates differ by one step of the angle: the one without that offset.
@@ -107,7 +107,7 @@ def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEv
 def _sections_without(
     left_out: Sequence[tuple[int, tuple[float, ...]]], tilts: ViewEvidence, n_sections: int
 ) -> Indices | None:
-    """Sections of the stack without those of the images left out; None where their tilts do not tell."""
+    """Sections of the stack without those of the images left out; None if their tilts do not show it."""
     if not left_out:
         return None
     step, lost = _smallest_step(tilts.tilt_deg), set()
@@ -123,7 +123,7 @@ def _sections_without(
 
 
 def _index_of(sections: Indices, wanted: Indices) -> Indices | None:
-    """Position of each wanted section; None where one is not there."""
+    """Position of each wanted section; None if one is missing."""
     place = {int(section): i for i, section in enumerate(sections) if section >= 0}
     if any(int(section) not in place for section in wanted):
         return None

@@ -1,4 +1,4 @@
-"""The resolution down to which a step is asked to be exact."""
+"""The resolution to which a step must be exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def wanted_resolution(
     pixel_size_angstrom: float,
     series: str,
 ) -> float:
-    """What the user asks for by a parameter, or what is usual; refused where pixels do not hold it."""
+    """The user's resolution by a parameter, or the usual one; refused if the pixels do not resolve it."""
     if wanted_angstrom is None:
         return usual_angstrom
     held = 2 * pixel_size_angstrom
