@@ -1,4 +1,4 @@
-"""The demo: raw movies made, processed and reported, to see that everything works."""
+"""The demo: raw movies are simulated, processed and reported, to check the installation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def make_demo(
 ) -> tuple[Project, Summary]:
     """Simulate a session into ``directory/raw`` and process it into ``directory/project``.
 
-    What is there already is kept: a second demo goes on where the first one stopped.
+    Existing results are kept: a second demo continues where the first one stopped.
     """
     raw = directory / "raw"
     params = SimulationParams()

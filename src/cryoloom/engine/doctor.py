@@ -1,4 +1,4 @@
-"""What this machine has: devices, memory, outside programs, file system."""
+"""Check of this machine: devices, memory, outside programs, file system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Finding", "examine"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at, what was found, and whether cryoloom can work with it."""
+    """One check, its result, and whether cryoloom can work with it."""
 
     what: str
     found: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at the machine; takes a second or two."""
+    """Check the machine; takes a second or two."""
     environment = describe_environment()
     memory = psutil.virtual_memory()
     findings = [

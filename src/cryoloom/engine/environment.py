@@ -1,4 +1,4 @@
-"""What a run ran on: versions, machine, devices; recorded with every run."""
+"""Environment of a run: versions, machine, devices; recorded with every run."""
 
 from __future__ import annotations
 

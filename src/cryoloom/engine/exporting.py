@@ -1,4 +1,4 @@
-"""What an export hands over: current results only, and every series that is missing named with the reason."""
+"""Content of an export: current results only; every missing series is named with the reason."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ ExportItem = tuple[TiltSeries, Tomogram | None]
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How another program's files are written, and what it cannot be told."""
+    """Writer of another program's files, and its limits."""
 
     write: Callable[..., tuple[Path, ...]]
     check: Callable[[TiltSeries], None]
-    """Raises DataUnfitError for a series that cannot be told."""
+    """Raises DataUnfitError for a series that the format cannot describe."""
 
 
 FORMATS: Mapping[str, _Format] = {
@@ -55,15 +55,15 @@ EXPORT_FORMATS = (*FORMATS, *(name for name, one in PARTICLE_FORMATS.items() if 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What an export wrote, and what is missing in it."""
+    """Content of an export, and what is missing in it."""
 
     files: tuple[Path, ...]
     series: tuple[str, ...]
     """Names of the series that are in it."""
     missing: Mapping[str, str]
-    """What was asked for and is not in it, or not whole, by series: the reason."""
+    """Requested series that are missing or incomplete: the reason by series."""
     notes: tuple[str, ...]
-    """What else the user must know, one sentence each; in ``NOTES.txt`` too."""
+    """Further notes for the user, one sentence each; in ``NOTES.txt`` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Selection:
     items: tuple[ItemRecord, ...]
     missing: Mapping[str, str]
     notes: Mapping[str, str]
-    """By series, where there is something to know."""
+    """By series, if there is something to note."""
 
 
 def select_for_export(
@@ -82,9 +82,9 @@ def select_for_export(
     """The current results of all series, or of those named.
 
     A series with decisions or parameters that are not applied yet is missing: its pixels and its metadata
-    would not fit each other. With ``outdated`` it is exported as it was made. Of a series that failed or is
-    not finished, what there is so far is exported, and it counts as missing too. One that a user or a step
-    left out is no part of the export, unless it is named.
+    would not match. With ``outdated`` it is exported as it was made. Of a series that failed or is not
+    finished, the results so far are exported, and it counts as missing too. One that a user or a step left
+    out is not part of the export, unless it is named.
     """
     names = list(series)
     if unknown := [name for name in names if name not in state.series]:
@@ -122,8 +122,8 @@ def exportable(
 ) -> tuple[list[ExportItem], list[Particles], list[Average]]:
     """Series, each once and with its tomogram where there is one; particle sets; and averages.
 
-    further : values of further outputs of the same results. Particles among them are refined ones: they take
-    the place of the picks that they were made from.
+    further : values of further outputs of the same results. Refined particles among them replace the picks
+    that they were made from.
     """
     pairs: dict[str, ExportItem] = {}
     refined = [value for value in further if isinstance(value, Particles)]
@@ -145,7 +145,7 @@ def exportable(
 
 
 def fit_for(format: str, pairs: Iterable[ExportItem]) -> tuple[list[ExportItem], dict[str, str]]:
-    """Series that the other program can be told of, and why not, by name, of those that it cannot."""
+    """Series that the format can describe, and the reason, by name, for those that it cannot."""
     fit: list[ExportItem] = []
     refused: dict[str, str] = {}
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""A project: the folder in which data are processed and every step is kept track of."""
+"""A project: the folder in which data are processed and every step is recorded."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Project:
 
     @classmethod
     def open(cls, folder: str | Path, *, create: bool = False) -> Project:
-        """Open a project; with ``create`` make it where there is none."""
+        """Open a project; with ``create`` make it if there is none."""
         path = Path(folder).absolute()
         if create and not (path / FILE_NAME).exists():
             return cls.create(path)
@@ -101,10 +101,10 @@ class Project:
     ) -> Summary:
         """Turn a folder of movies, or a stack, into tomograms.
 
-        workflow : a shipped workflow or a file; by default what suits ``raw``. parameters :
+        workflow : a shipped workflow or a file; by default chosen for ``raw``. parameters :
         ``{node: {parameter: value}}``. of_series : as of `run_workflow`. told : parameters of the source
         (gain, pixel_size_angstrom, dose_per_tilt_per_angstrom2, ...); None means not given.
-        executor : who does the work; by default threads of this process.
+        executor : by default threads of this process.
         """
         plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
         return self.run_workflow(
@@ -127,7 +127,7 @@ class Project:
         open_source: OpenSource = source_items,
         of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     ) -> Summary:
-        """Run a workflow over everything its source finds; what has been done already is reused.
+        """Run a workflow over everything its source finds; existing results are reused.
 
         parameters : ``{node: {parameter: value}}``, over those of the workflow. open_source : how items come,
         for a source that brings them as time passes. of_series : parameters of single series,
@@ -151,7 +151,7 @@ class Project:
         *,
         by_hand: bool = False,
     ) -> Summary:
-        """Keep what is asked for, and do it; a request that is wrong as a whole is not kept."""
+        """Store a request and execute it; one that is wrong as a whole is not stored."""
         plan_id = self.database.add_plan(planned.model_dump(mode="json"), shlex.join(sys.argv))
         try:
             return self._work(planned, workers, listener, coordinator, open_source, plan_id, by_hand=by_hand)
@@ -193,7 +193,7 @@ class Project:
         executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
     ) -> Summary:
-        """Bring every item to its current result: what is unfinished, failed or out of date is done."""
+        """Update every item to its current result: unfinished, failed and outdated work is done."""
         workflow, last = self.current_workflow(), self.database.last_plan()
         with coordinator_lock(self.folder) as coordinator:
             workers = self._workers(executor, device)
@@ -210,9 +210,9 @@ class Project:
         of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         **told: Any,
     ) -> tuple[PlannedNode, ...]:
-        """What `process` (with ``raw``), `run_workflow` or else `resume` would do now; nothing is done.
+        """What `process` (with ``raw``), `run_workflow` or else `resume` would do now, without doing it.
 
-        Arguments as there. Raw data are read as far as to know what there is.
+        Arguments as there. Raw data are read only as far as necessary.
         """
         if raw is not None:
             if isinstance(workflow, Workflow):
@@ -228,7 +228,7 @@ class Project:
             return plan_nodes(self.folder, self.database, planned.runnable(), changes)
 
     def current_workflow(self) -> Workflow:
-        """What is asked for: the last workflow with a source, and what was run by hand on its results."""
+        """The requested workflow: the last one with a source, and steps run by hand on its results."""
         workflow = current_workflow(self.database)
         if workflow is None:
             raise UserInputError(
@@ -238,7 +238,7 @@ class Project:
         return workflow
 
     def state(self) -> CurrentState:
-        """How every item stands: current, outdated, pending, failed or left out."""
+        """State of every item: current, outdated, pending, failed or left out."""
         return current_state(self.database)
 
     def _workers(self, executor: Executor | Workplace | None, device: str) -> Executor:
@@ -276,13 +276,13 @@ class Project:
             workers.close()
 
     def stop(self) -> None:
-        """Ask a running coordinator to stop; what is finished stays."""
+        """Ask a running coordinator to stop; finished results stay."""
         ask_to_stop(self.folder)
 
     def gather(self, node: str) -> None:
-        """Ask a running coordinator that a gathering step of its workflow begins with what is there by now.
+        """Ask a running coordinator to start a gathering step of its workflow with the items so far.
 
-        Without this it begins when its input has come to an end. Items that come later make it run again.
+        Without this it starts when its input is complete. Items that come later make it run again.
         """
         gathering = [n.name for n in self.last_workflow().steps if find_step(n.step).gathers]
         if node not in gathering:
@@ -312,7 +312,7 @@ class Project:
             )
 
     def comment(self, run: str | int, text: str) -> None:
-        """Keep a note with a run; it takes the place of the last one."""
+        """Store a note with a run; it replaces the last one."""
         self.curation().comment(f"run:{self.find_run(run).id}", text)
 
     def compare(self, first: str | int, second: str | int) -> Comparison:
@@ -322,37 +322,37 @@ class Project:
     # Decisions of users
 
     def decisions(self) -> tuple[Decision, ...]:
-        """Everything users decided here, oldest first, with what was undone (`store.decisions.in_force`)."""
+        """All decisions of users, oldest first, including undone ones (`store.decisions.in_force`)."""
         return self.database.decisions()
 
     def decide(
         self, changes: Iterable[Change], why: str = "", *, author: Author | None = None
     ) -> tuple[Decision, ...]:
-        """Record decisions of any kind as one batch, also while a coordinator works."""
+        """Record decisions of any kind as one batch, also while a coordinator runs."""
         return self.curation(author).decide(changes, why)
 
     def undo(self, batch: int | None = None, *, author: Author | None = None) -> tuple[Decision, ...]:
-        """Take back what was decided at once: by the number of one of its decisions, or this user's last."""
+        """Undo one batch of decisions: by the number of one of them, or this user's last."""
         return self.curation(author).undo(batch)
 
     def exclude(self, series: str, acquisition_indices: Iterable[int], reason: str = "by hand") -> None:
-        """Leave tilts out of everything that follows; their pixels and indices stay."""
+        """Exclude tilts; their pixels and indices stay."""
         self.curation().exclude(series, acquisition_indices, reason)
 
     def include(self, series: str, acquisition_indices: Iterable[int]) -> None:
-        """Keep tilts, whatever a step finds."""
+        """Keep tilts, even if a step would exclude them."""
         self.curation().include(series, acquisition_indices)
 
     def curation(self, author: Author | None = None) -> Curation:
-        """What an author can decide here; by default the user of this process."""
+        """Decisions by an author; by default the user of this process."""
         return Curation(self.folder, author or this_user())
 
     # Results
 
     def value(self, item: ItemRecord) -> Any:
-        """What an item is (`model.Item`), as it was made; its pixels are lazy.
+        """Value of an item (`model.Item`), as it was made; its pixels are lazy.
 
-        Decisions that are not applied yet are not in it; `state` tells whether there are any.
+        Decisions that are not applied yet are not in it; `state` shows whether there are any.
         """
         if item.value is None:
             raise UserInputError(f"{item.name} has no result: it {item.state}")
@@ -363,7 +363,7 @@ class Project:
         return item_log(self.database, self.folder, self.find_run(run), item)
 
     def values(self, item: ItemRecord) -> tuple[Item, ...]:
-        """What an item is, or, where its work gave a tuple of items, all of these."""
+        """Value of an item, or, if its work gave a tuple of items, all of these."""
         if not item.is_fanned_out or item.id is None:
             return (self.value(item),)
         parts = [part for part in self.database.parts_of(item.id) if not part.output]
@@ -382,11 +382,11 @@ class Project:
         outdated: bool = False,
         link: bool = True,
     ) -> Exported:
-        """Write the current result of every series, or of those named, as another program reads it.
+        """Write the current result of every series, or of those named, in the format of another program.
 
-        What is missing, and why, is in what is returned and in ``NOTES.txt``. outdated : export series whose
-        decisions are not applied yet as they were made before, instead of leaving them out. With ``link``
-        images are hard-linked where the file system can, else copied.
+        Missing series, and the reasons, are in the return value and in ``NOTES.txt``. outdated : export
+        series whose decisions are not applied yet as they are, instead of leaving them out. With ``link``
+        images are hard-linked if the file system can, otherwise copied.
         """
         if format not in EXPORT_FORMATS:
             raise UserInputError(f"cannot export {format!r}; expected one of {', '.join(EXPORT_FORMATS)}")
@@ -434,15 +434,15 @@ class Project:
         return Exported(files, names, missing, notes)
 
     def origin(self, path: str | Path) -> tuple[Origin, ...]:
-        """How a file came about, from the raw data to it; of a copy or an export too."""
+        """Provenance of a file, from the raw data to it; also of a copy or an export."""
         return origin_of_file(self.database, self.folder, path)
 
     def workflow(self) -> Workflow:
-        """All that was done here, with every link, as it can be done with other data."""
+        """All runs of the project with their links, as a workflow for other data."""
         return workflow_of_runs(self.database, self.folder.name)
 
     def last_workflow(self) -> Workflow:
-        """The workflow asked for last, as it can be run on other data."""
+        """The last requested workflow, in a form that can be run on other data."""
         return last_workflow_of(self.database, self.folder)
 
     def parameters_of(self, node: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""From what is recorded to the report page."""
+"""From the records to the report page."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
 from cryoloom.views.step_results import StepResult, step_result
 
 PICTURES_FOLDER = ".report"
-"""Of the project: pictures of its series, which the report is put together from."""
+"""In the project: pictures of its series, from which the report is made."""
 REPORT_VERSION = 5
-"""Raised when the report shows the same results otherwise."""
+"""Increased when the report shows the same results differently."""
 
 __all__ = ["report_path", "write_project_report"]
 
@@ -36,9 +36,9 @@ def report_path(project: Project) -> Path:
 
 
 def write_project_report(project: Project) -> Path:
-    """Write the report of everything recorded so far; it replaces the last one in one move.
+    """Write the report of all records so far; it replaces the last one atomically.
 
-    Where nothing was recorded since the last one, that one is left as it is.
+    If nothing was recorded since the last one, it is not rewritten.
     """
     path = report_path(project)
     state = _state(project)
@@ -67,7 +67,7 @@ def write_project_report(project: Project) -> Path:
 
 
 def _state(project: Project) -> str:
-    """Digest of all that the report shows: runs, results, decisions, and the program that writes it."""
+    """Digest of everything in the report: runs, results, decisions, and the program version."""
     runs = [(run.id, run.state, run.comment, run.parameters) for run in project.database.runs()]
     items = [
         (item.id, item.key, item.state, item.reason) for item in project.database.items(with_values=False)
@@ -78,7 +78,7 @@ def _state(project: Project) -> str:
 
 
 def _pending(standing: SeriesState | None) -> str:
-    """What is asked for of a series and not done yet, in words."""
+    """Requests for a series that are not done yet, in words."""
     if standing is None or standing.state not in {"outdated", "pending"}:
         return ""
     deciding = standing.deciding
@@ -106,7 +106,7 @@ def _run_summary(database: Database, run: RunRecord) -> RunSummary:
 
 
 def _series_report(project: Project, name: str, made: list[tuple[RunRecord, ItemRecord]]) -> SeriesReport:
-    """Everything known of one series: its furthest value, and what every step said."""
+    """Data of one series: its furthest value, and the reports of every step."""
     series: TiltSeries | None = None
     tomogram: Tomogram | None = None
     particles: dict[str, Particles] = {}
@@ -155,7 +155,7 @@ def _step_result(run: RunRecord, item: ItemRecord) -> StepResult:
 
 
 def _with_files(database: Database, item: ItemRecord) -> ItemRecord:
-    """The item, with the files of the one it was taken over from."""
+    """The item, with the files of the original item if it is reused."""
     if item.reused_from is None:
         return item
     return replace(item, files=database.item(item.reused_from).files)

@@ -1,4 +1,4 @@
-"""The tilt axis of a session from what is recorded, and outlying series aligned again."""
+"""The tilt axis of a session from its records, and alignment of outlying series again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["align_outlying_again", "aligning_run", "session_axis"]
 
 
 def aligning_run(project: Project, run: str | int | None = None) -> RunRecord:
-    """The run told, or the latest one that aligned enough series for a consensus."""
+    """The given run, or the latest one that aligned enough series for a consensus."""
     if run is not None:
         found = project.find_run(run)
         if not _aligns(find_step(found.step)):
@@ -53,10 +53,10 @@ def _n_done(project: Project, run: RunRecord) -> int:
 
 
 def session_axis(project: Project, run: str | int | None = None) -> tuple[RunRecord, AxisConsensus]:
-    """A run, and the consensus over the series it aligned; over all of the project where no run is named.
+    """A run, and the consensus over the series it aligned; over all of the project if no run is named.
 
-    Of all series, each counts by its newest alignment in which the axis was not held; the run is the one that
-    most of these are of. The hand of a series may come from a later result, since the CTF may be estimated
+    For the whole project, the newest alignment of each series with a free axis is used; the run is the one
+    with most of these. The hand of a series may come from a later result, since the CTF may be estimated
     after the alignment.
     """
     found = aligning_run(project, run)
@@ -79,7 +79,7 @@ def session_axis(project: Project, run: str | int | None = None) -> tuple[RunRec
 
 
 def _newest_alignments(project: Project) -> list[tuple[RunRecord, ItemRecord]]:
-    """Of every series its newest alignment by any run, with the axis held only where there is no other."""
+    """The newest alignment of every series by any run; one with a fixed axis only if there is no other."""
     newest: dict[str, tuple[RunRecord, ItemRecord]] = {}
     for made_by in by_activity(project.database.runs()):
         step = find_step(made_by.step)
@@ -93,7 +93,7 @@ def _newest_alignments(project: Project) -> list[tuple[RunRecord, ItemRecord]]:
 
 
 def _is_held(step: Step, parameters: Mapping[str, Any]) -> bool:
-    """Whether the tilt axis was held: the words that hold it are among the parameters."""
+    """Whether the tilt axis was fixed, by the step's parameters for it."""
     if step.hold_axis is None:
         return False
     words = {name: word for name, word in step.hold_axis(0.0).items() if isinstance(word, str)}
@@ -112,7 +112,7 @@ def _with_later_hand(project: Project, series: TiltSeries) -> TiltSeries:
 
 
 def align_outlying_again(project: Project, run: str | int | None = None, **how: Any) -> Summary | None:
-    """Align the outlying series again with the axis held at the session's, as a run; None where none is.
+    """Align the outlying series again with the axis fixed at the session's, as a run; None if there are none.
 
     how : executor and listener, as `Project.run` takes them.
     """

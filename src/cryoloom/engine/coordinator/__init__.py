@@ -1,1 +1,1 @@
-"""The one process that plans, hands out tasks and writes the database."""
+"""The one process that plans, distributes tasks and writes the database."""

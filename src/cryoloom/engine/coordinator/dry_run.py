@@ -1,4 +1,4 @@
-"""What a request would do, without doing it: the true scheduler at work on a copy of the database."""
+"""Effect of a request without executing it: the real scheduler on a copy of the database."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ __all__ = ["PlannedNode", "plan_nodes"]
 
 @dataclass(frozen=True, slots=True)
 class PlannedNode:
-    """What is ahead of one step of a workflow."""
+    """Planned work of one step of a workflow."""
 
     node: str
     n_there: int
-    """Items that are there already: results that will be taken over, series that a source finds."""
+    """Existing items: results that will be reused, series that a source finds."""
     n_now: int
-    """Items that can be begun at once."""
+    """Items that can start at once."""
     n_later: int
-    """Items that wait for these; a step before may still leave some out, or fail."""
+    """Items that wait for these; an earlier step may still leave some out, or fail."""
     n_unfit: int
-    """Items that fail already when they are read, or have no partner."""
+    """Items that already fail when they are read, or have no partner."""
     unfit: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Why these fail, by name."""
     memory_bytes: int = field(default=0, compare=False)
-    """The most that the step declares for one item that can be begun now; 0 where none can."""
+    """Largest memory that the step declares for an item that can start now; 0 if none can."""
     seconds: float | None = field(default=None, compare=False)
-    """Work on all that is to be done, by the median of what this project has done; None where it has not."""
+    """Seconds of all the work, from the median in this project; None without previous work."""
     disk_bytes: int | None = field(default=None, compare=False)
-    """Files of all that is to be done, in the same way."""
+    """Bytes of all the files, estimated in the same way."""
 
 
 def plan_nodes(
     folder: Path, database: Database, workflow: Workflow, changes: Iterable[Change] = ()
 ) -> tuple[PlannedNode, ...]:
-    """Look at what the sources find and at what is recorded; nothing is worked on, nothing written.
+    """Check what the sources find and what is recorded; nothing is processed or written.
 
-    folder : of the project, whose lock the caller holds. changes : decisions that would be made before.
+    folder : of the project, whose lock the caller holds. changes : decisions to apply before.
     """
     copy = database.copied_to_memory()
     copy.decide(changes, this_user())
@@ -85,7 +85,7 @@ def plan_nodes(
 
 
 class _Experience:
-    """What items of every step took in this project so far."""
+    """Time and bytes per item of every step in this project so far."""
 
     def __init__(self, database: Database) -> None:
         step_of = {run.id: run.step for run in database.runs()}
@@ -95,7 +95,7 @@ class _Experience:
                 self._made.setdefault(step_of[item.run_id], []).append(item)
 
     def of(self, step: str) -> tuple[float | None, float | None]:
-        """Median seconds of work and bytes of files of an item; None where none was done."""
+        """Median seconds of work and bytes of files of an item; None if none was done."""
         made = self._made.get(step)
         if not made:
             return None, None
@@ -107,7 +107,7 @@ class _Experience:
 def _ahead(workflow: Workflow, ear: _Ear) -> dict[str, set[str]]:
     """Names of the items that every node will work on, now or later.
 
-    What a node would gather now, though more will come to it, does not count.
+    A set that a node would gather now, although more items will come, is not counted.
     """
     matcher = InputMatcher(workflow)
     ahead: dict[str, set[str]] = {}
@@ -144,7 +144,7 @@ def _ahead(workflow: Workflow, ear: _Ear) -> dict[str, set[str]]:
 
 
 class _Ear(NullListener):
-    """Hears what is taken over, and what a worker would get."""
+    """Records reused items, and tasks that a worker would get."""
 
     def __init__(self) -> None:
         self.there: dict[str, set[str]] = {}
@@ -153,12 +153,12 @@ class _Ear(NullListener):
         self.memory_bytes: dict[str, int] = {}
 
     def started(self, task: Task) -> None:
-        """A worker would take it up."""
+        """A worker would start it."""
         self.now.setdefault(task.node, set()).add(task.item)
         self.memory_bytes[task.node] = max(self.memory_bytes.get(task.node, 0), bytes_needed(task))
 
     def finished(self, node: str, item: ItemRecord) -> None:
-        """It is there, or can never be; what a worker would get comes here as left out."""
+        """It exists, or is impossible; a task for a worker arrives here as left out."""
         if item.state == "done":
             self.there.setdefault(node, set()).add(item.name)
         elif item.state == "failed":
@@ -166,7 +166,7 @@ class _Ear(NullListener):
 
 
 class _NoWorkers:
-    """Takes every task and leaves it out, so that nothing after it begins."""
+    """Accepts every task and leaves it out, so that nothing after it starts."""
 
     n_slots = 1
 
@@ -175,7 +175,7 @@ class _NoWorkers:
         return True
 
     def check(self) -> None:
-        """Nobody is there who could be lost."""
+        """There are no workers that could be lost."""
 
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
         """Done at once."""

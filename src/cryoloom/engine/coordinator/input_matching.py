@@ -1,4 +1,4 @@
-"""What a node can work on: items of one name, one item shared by all, or all items of an input."""
+"""Work that a node can do: items of one name, one item shared by all, or all items of an input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryoloom.store.records import ItemRecord
 __all__ = ["InputMatcher", "Taken", "WorkItem"]
 
 Taken = ItemRecord | tuple[ItemRecord, ...]
-"""What comes in by one role: an item, or all items, sorted by name."""
+"""Input of one role: an item, or all items, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,14 @@ class WorkItem:
 
 @dataclass
 class _Arrivals:
-    """What has come to one node."""
+    """Inputs that have arrived at one node."""
 
     by_name: dict[str, dict[str, ItemRecord]] = field(default_factory=dict)
     """Items of roles that are matched by name: by name and role, until all of a name are there."""
     lasting: dict[str, dict[str, ItemRecord]] = field(default_factory=dict)
-    """What an earlier run gave comes once; its partner comes again when its series is opened again."""
+    """The item of an earlier run arrives once; its partner arrives again when its series is reopened."""
     complete: dict[str, dict[str, ItemRecord]] = field(default_factory=dict)
-    """The newest that was complete, of a node with a shared input: made again when another one comes."""
+    """The newest complete one, of a node with a shared input: made again when another one arrives."""
     shared: dict[str, ItemRecord] = field(default_factory=dict)
     """By role."""
     gathered: dict[str, dict[str, ItemRecord]] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class _Arrivals:
 
 
 class InputMatcher:
-    """Keeps what has come to the nodes of a workflow, and says what they can work on."""
+    """Keeps the inputs of the nodes of a workflow, and determines what they can work on."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
@@ -90,16 +90,16 @@ class InputMatcher:
         return self._meets[node.name]
 
     def waits_for_the_end(self, node: str) -> bool:
-        """Whether a node works when nothing more comes to it, rather than item by item."""
+        """Whether a node starts at the end of its input, rather than item by item."""
         return any(how is Gathered for how in self._meets[node].values())
 
     def offer(self, node: Node, role: str, item: ItemRecord) -> Iterator[WorkItem]:
-        """Take an item in; gives what the node can work on now."""
+        """Add an item; returns the work that the node can do now."""
         arrived, how = self._arrived[node.name], self._meets[node.name][role]
         if node.items and item.name not in node.items and (role == INPUT or how is None):
             return
         if item.id is not None and any(self._meets[node.name].values()):
-            # Many wait here; their values would fill the memory, and are read again when they are needed.
+            # Many wait here; their values would fill the memory, and are read again when needed.
             item = replace(item, value=None, records={})
         if how is Gathered:
             arrived.gathered.setdefault(role, {})[item.name] = item
@@ -144,7 +144,7 @@ class InputMatcher:
             yield _work(node, name, {**paired, **arrived.shared})
 
     def gather(self, node: Node) -> Iterator[WorkItem]:
-        """What a node that waits for the end works on, with what is there by now."""
+        """Work of a node that waits for the end of its input, with the items so far."""
         self.gatherings.discard(node.name)
         arrived, meets = self._arrived[node.name], self._meets[node.name]
         common: dict[str, Taken] = dict(arrived.shared)
@@ -162,7 +162,7 @@ class InputMatcher:
                 yield _work(node, name, {**paired, **common})
 
     def forget(self, node: str, item: ItemRecord) -> None:
-        """An item has a new state: what it or its work gave before is no longer there to gather."""
+        """An item has a new state: earlier results of it are no longer gathered."""
         for follower, role in self._workflow.followers(node):
             items = self._arrived[follower.name].gathered.get(role, {})
             gone = [
@@ -179,7 +179,7 @@ class InputMatcher:
         return set(self._arrived[node].gathered.get(INPUT, {}))
 
     def waiting(self) -> Iterator[tuple[Node, str, ItemRecord, list[str]]]:
-        """Items that still wait: the node, the name, the item, and the roles by which nothing came."""
+        """Items that still wait: the node, the name, the item, and the roles without an item."""
         for node in self._workflow.steps:
             arrived, meets = self._arrived[node.name], self._meets[node.name]
             no_shared = [role for role, how in meets.items() if how is Shared and role not in arrived.shared]

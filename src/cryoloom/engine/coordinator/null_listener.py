@@ -1,4 +1,4 @@
-"""A listener that says nothing: for scripts."""
+"""A listener that ignores everything: for scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["NullListener"]
 
 
 class NullListener:
-    """Hears everything, says nothing."""
+    """Ignores all events."""
 
     def planned(self, workflow: Workflow) -> None:
         """Nothing."""

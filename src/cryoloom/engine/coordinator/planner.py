@@ -1,4 +1,4 @@
-"""From a piece of work to a task: its run, its cache key, and everything a worker needs to know."""
+"""From a piece of work to a task: its run, its cache key, and all data that a worker needs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Planner:
         return self.runs[node.name]
 
     def is_left_out(self, name: str) -> bool:
-        """Whether a user leaves a whole series out."""
+        """Whether a user excludes a whole series."""
         return name in self._left_out
 
     def own_parameters(self, node: Node, name: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Planner:
         return {key: value for key, value in checked.items() if run.parameters.get(key) != value}
 
     def made_from(self, work: WorkItem) -> dict[str, Any]:
-        """What the result of a piece of work depends on besides parameters (`ItemRecord.made_from`)."""
+        """Dependencies of a result besides parameters (`ItemRecord.made_from`)."""
         step = find_step(work.node.step)
         names = {item.name for item in work.items}
         made: dict[str, Any] = {
@@ -105,7 +105,7 @@ class Planner:
     def task(self, work: WorkItem, key: str, absent: str = "") -> Task:
         """The task of a piece of work.
 
-        key : as `key` gives it. absent : what to warn of, because it did not come to a gathering step.
+        key : from `key`. absent : items to warn about, because they did not reach a gathering step.
         """
         node, step, run = work.node, find_step(work.node.step), self.run_of(work.node)
         first, others = work.taken[INPUT], work.others
@@ -151,7 +151,7 @@ class Planner:
         return figures, not_measurable
 
     def growing_task(self, node: Node, item: ItemRecord) -> Task:
-        """What can be done ahead for an item that still grows."""
+        """Work that can be done ahead for an item that is still growing."""
         run = self.run_of(node)
         return Task(
             project=self._project,
@@ -167,14 +167,14 @@ class Planner:
         )
 
     def key(self, work: WorkItem) -> str:
-        """Hash of the step, its version and parameters, and of all that goes in."""
+        """Hash of the step, its version and parameters, and of all inputs."""
         step, run, first = find_step(work.node.step), self.run_of(work.node), work.taken[INPUT]
         decided: list[Any] = []
         if isinstance(first, tuple):
             keys = [fingerprint({item.name: self._input_key(item, step) for item in first})]
         else:
             keys, decided = [self._content_key(first)], self._decided(first.name, step)
-        if work.others:  # none at all where there are none: keys stay what they were
+        if work.others:  # omitted if there are none, so that keys of older projects stay valid
             known = {}
             for role, taken in work.others.items():
                 if isinstance(taken, tuple):
@@ -193,18 +193,18 @@ class Planner:
         return [self._content_key(item), self._decided(item.name, step)]
 
     def _decided(self, name: str, step: Step) -> list[Any]:
-        """What users decided on the tilts of a series, as far as the step uses it."""
+        """Decisions of users on the tilts of a series, as far as the step uses them."""
         overrides = () if step.ignores_exclusions else self._overrides.get(name, ())
         return [[o.acquisition_index, o.keep, o.reason] for o in overrides]
 
     def _content_key(self, item: ItemRecord) -> str:
-        """Key of what an item holds: a step that only decides who goes on hands its input on."""
+        """Key of an item's content: a step that only selects items passes its input on."""
         while item.input_item_id is not None and find_step(self._step_of_run[item.run_id]).hands_on:
             item = self._database.item(item.input_item_id)
         return item.key
 
     def _values(self, taken: Taken) -> Encoded | tuple[Encoded, ...]:
-        """What items hold; one that was found in the database came without it."""
+        """Values of items; an item found in the database comes without it."""
         if isinstance(taken, tuple):
             return tuple(self._value(item) for item in taken)
         return self._value(taken)
@@ -220,7 +220,7 @@ def _as_tuple(taken: Taken) -> tuple[ItemRecord, ...]:
 
 
 def _outside_facts(step: Step, parameters: Mapping[str, Any], name: str) -> object:
-    """What a step says of the files its parameters name; that they are missing or unfit is a fact too."""
+    """External data of a step (`Step.outside`); missing or unfit files are part of them."""
     if step.outside is None:
         return None
     try:

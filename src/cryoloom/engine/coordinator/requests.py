@@ -1,4 +1,4 @@
-"""What a user asks of a running coordinator: files that it finds, and removes when it does what they say."""
+"""Requests to a running coordinator: files that it finds, and removes when it acts on them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _FOLDER = "requests"
 
 
 def ask_to_gather(project: Path, node: str) -> None:
-    """Ask that a gathering step begins with what has come to it by now."""
+    """Request that a gathering step starts with the items so far."""
     (project / _FOLDER).mkdir(exist_ok=True)
     (project / _FOLDER / f"gather_{node}").touch()
 
 
 def asked_to_gather(project: Path, node: str) -> bool:
-    """Whether somebody asked; the request is removed."""
+    """Whether there is a request; it is removed."""
     try:
         (project / _FOLDER / f"gather_{node}").unlink()
     except FileNotFoundError:
@@ -26,5 +26,5 @@ def asked_to_gather(project: Path, node: str) -> bool:
 
 
 def forget_requests(project: Path) -> None:
-    """Remove what nobody did: a coordinator begins without requests."""
+    """Remove old requests: a coordinator starts without any."""
     shutil.rmtree(project / _FOLDER, ignore_errors=True)

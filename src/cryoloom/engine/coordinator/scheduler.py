@@ -1,4 +1,4 @@
-"""The loop: every item goes on as soon as what it needs is there, and a failing one holds nobody up."""
+"""The scheduler's loop: every item proceeds once its inputs exist, and a failure does not stop the others."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from cryoloom.store.records import ItemRecord
 __all__ = ["GROWING", "STOP_FILE", "Listener", "Scheduler", "Summary"]
 
 GROWING = "growing"
-"""State of an item that is not whole yet: it is never recorded."""
+"""State of an item that is still growing: it is never recorded."""
 _TURN_SECONDS = 0.2
-"""How long the loop waits at most before it looks at live sources and the stop file again."""
+"""Longest wait of the loop before it checks live sources and the stop file again."""
 _MOST_NAMES = 20
-"""Items that a warning names."""
+"""Largest number of items that a warning names."""
 
 
 class Listener(Protocol):
-    """Somebody who watches: the command line, a web page, a test. Called from workers, so be quick."""
+    """An observer: the command line, a web page, a test. It is called from workers, so it must be fast."""
 
     def planned(self, workflow: Workflow) -> None:
         """The work begins."""
 
     def progress(self, task: Task, done: int, total: int) -> None:
-        """A step tells how far it is."""
+        """A step reports its progress."""
 
     def started(self, task: Task) -> None:
-        """A worker takes an item up."""
+        """A worker starts an item."""
 
     def finished(self, node: str, item: ItemRecord) -> None:
         """An item is recorded: done, failed or left out, made or reused."""
 
     def worked_ahead(self, outcome: Outcome) -> None:
-        """What can be done for an item that still grows is done, or failed."""
+        """Work ahead for an item that is still growing is done, or failed."""
 
 
 @dataclass
@@ -75,14 +75,14 @@ class Scheduler:
     open_source: OpenSource = source_items
     """How the items of a source node come: all at once, or live (`sources.OpenSource`)."""
     coordinator: str = ""
-    """Name of the holding of the project's lock under which this runs."""
+    """Name of the project's lock under which this runs."""
     plan_id: int | None = None
-    """The plan that is to know which runs its nodes have."""
+    """The plan that stores which runs its nodes have."""
     with_own_parameters: bool = True
-    """Whether parameters that users gave single series hold."""
+    """Whether parameters that users set for single series apply."""
 
     def run(self, workflow: Workflow) -> Summary:
-        """Work through all items; returns when nothing is left to do, or when told to stop."""
+        """Process all items; returns when there is no more work, or when stopped."""
         self._workflow, self._summary = workflow, Summary()
         for run in self.database.runs():
             if run.state == "running":  # its coordinator died: this one holds the lock
@@ -100,7 +100,7 @@ class Scheduler:
         self._known_keys = set(self._key_of.values())
         self._queue = WorkQueue(workflow)
         self._lost_before: list[ItemRecord] = []
-        """What earlier runs that feed this workflow failed at, or left out."""
+        """Failures and items left out in earlier runs that feed this workflow."""
         running: dict[Future[Outcome], Task] = {}
         self.listener.planned(workflow)
         try:
@@ -146,12 +146,12 @@ class Scheduler:
         return sources
 
     def _runs_above(self, node: Node) -> set[int]:
-        """Ids of the runs that a node takes something from, directly or not, as far as they were begun."""
+        """Ids of the runs that a node depends on, directly or not, as far as they were begun."""
         runs = self._planner.runs
         return {runs[name].id for name in self._queue.above(node.name) if name in runs}
 
     def _results_of(self, run_id: int, output: str) -> list[ItemRecord]:
-        """What an earlier run gave by one of its outputs; without what it failed at."""
+        """Items of one output of an earlier run; without its failures."""
         recorded = self.database.items(run_id, with_values=False)
         self._lost_before += [item for item in recorded if item.state != "done"]
         known = [item for item in recorded if item.state == "done" and item.output == output]
@@ -162,7 +162,7 @@ class Scheduler:
         return known
 
     def _let_in(self, source: Source) -> bool:
-        """Let one more item in, if the source has one; a source that ended is forgotten."""
+        """Admit one more item, if the source has one; a source that ended is removed."""
         try:
             item = next(source.items)
         except StopIteration:
@@ -181,35 +181,35 @@ class Scheduler:
         return True
 
     def _recorded_before(self, item: ItemRecord) -> ItemRecord | None:
-        """The same item of a source, if it stands in the database as it is."""
+        """The same item of a source, if it is recorded unchanged in the database."""
         if item.state != "done" or self._key_of.get((item.run_id, item.name)) != item.key:
             return None
         known = self.database.find_result(item.key)
         return replace(item, id=known.id) if known and known.run_id == item.run_id else None
 
     def _look_at_sources(self) -> None:
-        """Take one item of each source, and all that a live one has, also while every worker is busy.
+        """Take one item of each source, and all that a live one has, even while every worker is busy.
 
-        A live source is known by its first None; what it brings is recorded within a turn.
+        A live source is known by its first None; its items are recorded within a turn.
         """
         for source in list(self._sources):
             while self._let_in(source) and source.is_live:
                 pass
 
     def _next_task(self, running: Collection[Task]) -> Task | None:
-        """The task furthest down the workflow; new items are let in when nothing else can begin."""
+        """The task furthest down the workflow; new items are admitted when nothing else can start."""
         while (task := self._queue.pop(running)) is None:
             if not any(self._let_in(source) for source in list(self._sources)):
                 return None
         return task
 
     def _offer(self, node: Node, role: str, item: ItemRecord) -> None:
-        """Queue what a node can work on now that an item has come to it."""
+        """Queue the work that a node can do after an item has arrived."""
         for work in self._inputs.offer(node, role, item):
             self._enqueue(work)
 
     def _gather(self, running: Collection[Task]) -> bool:
-        """Queue the work of nodes whose inputs have come to an end, or of which the user asks it."""
+        """Queue the work of nodes whose inputs are complete, or which the user requests."""
         has_begun = False
         for node in self._workflow.steps:
             if node.name not in self._inputs.gatherings:
@@ -224,7 +224,7 @@ class Scheduler:
         return has_begun
 
     def _absent(self, node: Node) -> str:
-        """A warning that names the items which failed or were left out on their way to a gathering node."""
+        """A warning that names the items which failed or were left out before a gathering node."""
         above = self._runs_above(node)
         above |= {run_id for source in node.feeds.values() if (run_id := run_id_of(source)) is not None}
         lost = (*self._summary.failed, *self._summary.left_out, *self._lost_before)
@@ -236,7 +236,7 @@ class Scheduler:
         return f"{len(names)} of {len(names) + len(there)} items failed or were left out before: {named}"
 
     def _grown(self, node: str, item: ItemRecord) -> None:
-        """Queue an item that still grows where something can be done ahead; nothing is recorded of it."""
+        """Queue work ahead of an item that is still growing, if there is any; nothing is recorded of it."""
         for follower, role in self._workflow.followers(node):
             wanted = not follower.items or item.name in follower.items
             if wanted and role == INPUT and find_step(follower.step).ahead is not None:
@@ -244,7 +244,7 @@ class Scheduler:
                 self._queue.push(self._planner.growing_task(follower, item))
 
     def _enqueue(self, work: WorkItem, absent: str = "") -> None:
-        """Queue a piece of work, or take over the result of an earlier run with the same key."""
+        """Queue a piece of work, or reuse the result of an earlier run with the same key."""
         node, run = work.node, self._planner.run_of(work.node)
         key = self._planner.key(work)
         self._queue.drop(node.name, work.name)
@@ -273,7 +273,7 @@ class Scheduler:
         self._recorded(node.name, taken, parts, write=not own)
 
     def _withdraw_older(self, task: Task) -> None:
-        """Say of a result whose files a task will replace that it is no more, before they are replaced."""
+        """Mark the old result as invalid before a task replaces its files."""
         if self._key_of.pop((task.run_id, task.item), task.key) != task.key:
             self.database.withdraw(task.run_id, task.item)
 
@@ -322,7 +322,7 @@ class Scheduler:
     def _recorded(
         self, node: str, item: ItemRecord, parts: tuple[ItemRecord, ...] = (), *, write: bool = True
     ) -> None:
-        """Write an item down, tell the listener, and pass on what its work gave to the nodes it feeds."""
+        """Record an item, notify the listener, and pass its results on to the nodes it feeds."""
         if write:
             item, parts = self.database.record_work(item, parts)
             if item.state != "failed" and item.reused_from is None:
@@ -345,7 +345,7 @@ class Scheduler:
         if self._planner.is_left_out(item.name):
             return  # by a user, as a whole
         if self._queue.awaits_newer(node, item.name):
-            return  # kept for the eye; the newer state is what goes on
+            return  # kept for viewing; only the newer state proceeds
         for follower, role in self._workflow.followers(node):
             output = link_of(follower.feeds[role]).output
             given = [part for part in parts if part.output == output]
@@ -353,7 +353,7 @@ class Scheduler:
                 self._offer(follower, role, one)
 
     def _finish(self, running: dict[Future[Outcome], Task]) -> None:
-        """Record what is still under way when stopped, and how every run ended."""
+        """Record unfinished work when stopped, and how every run ended."""
         if self._summary.stopped:
             (self.project / STOP_FILE).touch()  # workers look for it, wherever they are
         for future in running:
@@ -370,9 +370,9 @@ class Scheduler:
         (self.project / STOP_FILE).unlink(missing_ok=True)
 
     def _fail_the_partnerless(self) -> None:
-        """Record as failed what waits in vain for an item from a further input.
+        """Record as failed the items whose partner from a further input never arrives.
 
-        Where that item failed or was left out on its way, this has been told already.
+        If that item failed or was left out, this has been reported already.
         """
         for node, name, item, absent in list(self._inputs.waiting()):
             ended, above = (*self._summary.failed, *self._summary.left_out), self._runs_above(node)
@@ -400,7 +400,7 @@ class Source:
     role: str
     items: Iterator[ItemRecord | None]
     is_live: bool = False
-    """It has said once: nothing just now."""
+    """It has returned None: nothing at present."""
 
 
 def _wait(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
@@ -412,7 +412,7 @@ def _wait(running: Collection[Future[Outcome]]) -> Collection[Future[Outcome]]:
 
 
 def _part(part: PartValue, item: ItemRecord) -> ItemRecord:
-    """What an item's work gave besides it; its key follows from that of the item."""
+    """A further result of an item's work; its key follows from that of the item."""
     return ItemRecord(
         run_id=item.run_id,
         name=part.name,

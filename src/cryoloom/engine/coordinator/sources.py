@@ -1,10 +1,10 @@
-"""Where items come from: what a source step finds.
+"""Sources of items: the results of a source step.
 
-A source may be live: an iterator that says None when there is nothing just now and ends when nothing more
+A source may be live: an iterator that yields None when there is nothing at present and ends when nothing more
 will come. The scheduler asks it again every turn, works meanwhile, and ends when it is closed and all is
-done. ``cryoloom watch`` plugs in here, in one of two ways: a source step whose function yields None, or an
-`OpenSource` of its own for `Project.run_workflow`. A series that grows is brought again under its name; its
-newest state takes the place of older ones (`work_queue`).
+done. ``cryoloom watch`` uses this in one of two ways: a source step whose function yields None, or its own
+`OpenSource` for `Project.run_workflow`. A series that grows is yielded again under its name; its newest state
+replaces older ones (`work_queue`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from cryoloom.store.records import ItemRecord, RunRecord
 __all__ = ["OpenSource", "source_items", "source_record"]
 
 OpenSource = Callable[[Node, RunRecord, Path], Iterator[ItemRecord | None]]
-"""Begins the items of a source node for a run in a project folder. ``next`` of it must not block:
-None means that nothing is there just now, its end that nothing more will come."""
+"""Begins the items of a source node for a run in a project folder. Its ``next`` must not block: None means
+that there is nothing at present, its end that nothing more will come."""
 
 
 def source_items(node: Node, run: RunRecord, project: Path) -> Iterator[ItemRecord | None]:
     """Items a source step finds, good and bad ones, ready to be recorded; None as often as the step says it.
 
-    Raises what the step raises when the request itself is wrong (no such folder, nothing found).
+    Raises the error of the step when the request itself is wrong (no such folder, nothing found).
     """
     step, params = find_step(node.step), validated_params(node)
     context = EngineContext(
@@ -65,7 +65,7 @@ def source_record(
     context: EngineContext,
     seconds: float,
 ) -> ItemRecord:
-    """What a source gave for a name, ready to be recorded with what it said of it."""
+    """The source's result for a name, ready to be recorded with its warnings."""
     step = find_step(node.step)
     record = ItemRecord(
         run_id=run.id,
@@ -109,7 +109,7 @@ def _files_in(value: Any, project: Path) -> list[Path]:
 
 
 def _described(paths: Iterable[Path]) -> list[Any]:
-    """Length and time of files: when one is replaced, its results are made anew."""
+    """Length and time of files: when one is replaced, its results are outdated."""
     described: list[Any] = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):

@@ -1,8 +1,7 @@
-"""Tasks that wait for a worker: the furthest down the workflow first, and of an item only its newest state.
+"""Queue of tasks: the furthest down the workflow first, and only the newest state of each item.
 
-A series that is still being acquired comes again and again, each time with more tilts. Its newest state
-takes the place of older ones that wait, and it is not worked on while a worker reads the files that it
-would replace.
+A series that is still being acquired arrives repeatedly, each time with more tilts. Its newest state replaces
+older ones that wait, and it does not start while a worker reads the files that it would replace.
 """
 
 from __future__ import annotations
@@ -42,24 +41,24 @@ class WorkQueue:
         return {node for node, _ in self._waiting}
 
     def above(self, node: str) -> set[str]:
-        """Nodes that a node takes something from, directly or not; without itself."""
+        """Nodes that a node depends on, directly or not; without itself."""
         return self._above[node] - {node}
 
     def push(self, task: Task) -> None:
         """Add a task."""
         self._waiting[task.node, task.item] = task
         depth = self._depth[task.node]
-        # What is done ahead, for items that still grow, comes after all that can be finished.
+        # Work ahead, for items that are still growing, comes after all work that can be finished.
         order = len(self._depth) - depth if task.grows else -depth
         heapq.heappush(self._heap, (order, next(self._counter), task))
 
     def drop(self, node: str, item: str) -> None:
-        """Forget what waits of an item at this node and below it: a newer state has come."""
+        """Drop waiting tasks of an item at this node and below it: a newer state has arrived."""
         for name in self._below[node]:
             self._waiting.pop((name, item), None)
 
     def pop(self, running: Collection[Task]) -> Task | None:
-        """The next task, or None where nothing waits that can begin beside what is running."""
+        """The next task, or None if no task can start beside those that are running."""
         at_work = [(task.node, task.item) for task in running]
         passed_over = []
         found = None

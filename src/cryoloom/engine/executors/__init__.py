@@ -1,1 +1,1 @@
-"""Where tasks run: threads, processes, Dask and Slurm."""
+"""Executors of tasks: threads, processes, Dask and Slurm."""

@@ -1,7 +1,7 @@
-"""Tasks on Dask workers: processes of this machine, of a cluster's jobs, or of somebody's own cluster.
+"""Tasks on Dask workers: processes of this machine, jobs of a cluster, or the user's own Dask cluster.
 
-A worker does one task at a time, and dies alone: killed, out of memory, or at the end of its wall time. Its
-task is then tried again a few times. Workers write files only; outcomes come back to the one coordinator.
+A worker does one task at a time. If it is killed, runs out of memory or reaches its wall time, its task is
+tried again a few times. Workers write files only; results return to the one coordinator.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from cryoloom.errors import TransientError
 __all__ = ["DASK_SETTINGS", "DaskExecutor", "Workforce", "silent_dask"]
 
 N_TRIES = 3
-"""How often a task is begun before the loss of its worker counts as its own failure."""
+"""Number of tries before the loss of its worker counts as the task's own failure."""
 _TELL_SECONDS = 0.5
 _MOST_KNOWN = 1000
 _GIB = 1 << 30
 
 DASK_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,  # losses are counted here, where the user can be told
+    "distributed.scheduler.allowed-failures": 0,  # losses are counted here, where they can be reported
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.worker.memory.target": False,  # outcomes are small; memory belongs to the steps
     "distributed.worker.memory.spill": False,
@@ -56,11 +56,11 @@ DASK_SETTINGS = {
 
 
 class Workforce(Protocol):
-    """Dask workers that can be had: started by cryoloom on this machine, by Slurm, or by the user."""
+    """Source of Dask workers: started by cryoloom on this machine, by Slurm, or by the user."""
 
     @property
     def n_workers(self) -> int:
-        """How many there are, or will be."""
+        """Number of workers, now or soon."""
 
     @property
     def resources(self) -> Resources:
@@ -68,7 +68,7 @@ class Workforce(Protocol):
 
     @property
     def shared_memory_bytes(self) -> int | None:
-        """Memory that all tasks share because the workers are on one machine; None where each has its own."""
+        """Memory that all tasks share if the workers are on one machine; None if each has its own."""
 
     @property
     def is_ours(self) -> bool:
@@ -76,13 +76,13 @@ class Workforce(Protocol):
 
     @property
     def retries_itself(self) -> bool:
-        """Whether the Dask scheduler tries lost tasks again by its own count."""
+        """Whether the Dask scheduler retries lost tasks itself."""
 
     def connect(self) -> Client:
-        """Start the workers, or find them. Raises UserInputError or TransientError where that fails."""
+        """Start the workers, or connect to them. Raises UserInputError or TransientError on failure."""
 
     def check(self) -> None:
-        """Raise TransientError where no worker has come and none will."""
+        """Raise TransientError if there is no worker and none will come."""
 
     def close(self) -> None:
         """Release them."""
@@ -90,7 +90,7 @@ class Workforce(Protocol):
 
 @dataclass
 class _Attempt:
-    """A task handed over, and how often."""
+    """A submitted task, and the number of tries."""
 
     task: Task
     progress: ItemProgress
@@ -103,7 +103,7 @@ class _Attempt:
 
 
 class DaskExecutor:
-    """Runs tasks on Dask workers. They are started with the first task: nothing to do needs nobody."""
+    """Runs tasks on Dask workers, which are started with the first task."""
 
     def __init__(self, workforce: Workforce) -> None:
         self._workforce = workforce
@@ -112,7 +112,7 @@ class DaskExecutor:
         self._topic = f"cryoloom-{uuid.uuid4().hex}"
         self._closing = False
         self._memory: dict[str, tuple[int, int]] = {}
-        """Memory that steps declare, by key of the task: asked for at every turn while a task waits."""
+        """Memory that steps declare, by key of the task: needed at every turn while a task waits."""
 
     @property
     def n_slots(self) -> int:
@@ -128,9 +128,9 @@ class DaskExecutor:
         return not running or sum(running) + self._granted(task) <= shared
 
     def _granted(self, task: Task) -> int:
-        """Memory a task counts for: what its step declares, or all there is where it would be more.
+        """Memory reserved for a task: what its step declares, at most all there is.
 
-        A step whose work is done in parts counts for as many of them as there are workers.
+        A step whose work is divided into parts reserves that of as many parts as there are workers.
         """
         shared = self._workforce.shared_memory_bytes
         if shared is None:
@@ -148,7 +148,7 @@ class DaskExecutor:
         return known
 
     def _resources(self, attempt: _Attempt) -> Resources:
-        """What the worker of a task may use, and how many parts of its work may be done at once."""
+        """Resources of a task's worker, and the number of parts that may run at once."""
         own, per_part = self._declared(attempt.task)
         at_once = n_workers = self._workforce.n_workers
         if per_part and self._workforce.shared_memory_bytes is not None:
@@ -162,7 +162,7 @@ class DaskExecutor:
         )
 
     def check(self) -> None:
-        """Raise TransientError where tasks wait for workers that will never come."""
+        """Raise TransientError if tasks wait for workers that will never come."""
         if self._attempts:
             try:
                 self._workforce.check()
@@ -171,7 +171,7 @@ class DaskExecutor:
                 raise
 
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
-        """Begin a task on a free worker, or as soon as there is one."""
+        """Start a task on a free worker, or as soon as there is one."""
         if self._client is None:
             self._client = self._workforce.connect()
             self._client.subscribe_topic(self._topic, self._told)
@@ -185,7 +185,7 @@ class DaskExecutor:
         return outcome
 
     def _abandon(self, reason: TransientError) -> None:
-        """Wait for no outcome any more: nothing is recorded of what was under way."""
+        """Ignore all further results: nothing is recorded of running work."""
         while self._attempts:
             _, attempt = self._attempts.popitem()
             attempt.outcome.set_result(self._failed(attempt, StepInterrupted(reason.message)))
@@ -211,14 +211,14 @@ class DaskExecutor:
         attempt.dask_future.add_done_callback(lambda future: self._came_back(key, future))
 
     def _told(self, event: tuple[float, Any]) -> None:
-        """A worker says how far it is."""
+        """A worker reports progress."""
         key, done, total = event[1]
         attempt = self._attempts.get(key)
         if attempt is not None:
             attempt.progress(attempt.task, done, total)
 
     def _came_back(self, key: str, future: Any) -> None:
-        """Hand on an outcome; a task whose worker was lost is tried again."""
+        """Pass a result on; a task whose worker was lost is tried again."""
         attempt = self._attempts.pop(key, None)
         if attempt is None:
             return
@@ -257,7 +257,7 @@ class DaskExecutor:
         return Outcome(task=attempt.task, value=None, error=describe_error(error))
 
     def close(self) -> None:
-        """Release the workers; what is still running on them is broken off."""
+        """Release the workers; work that is still running is cancelled."""
         self._closing = True
         if self._client is not None:
             with contextlib.suppress(Exception):
@@ -267,7 +267,7 @@ class DaskExecutor:
 
 @contextlib.contextmanager
 def silent_dask() -> Iterator[None]:
-    """Dask's own talk (connections, restarts, heartbeats) is not the user's concern; what matters is told."""
+    """Silence Dask's own messages (connections, restarts, heartbeats); important events are reported."""
     logger = logging.getLogger("distributed")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -308,11 +308,11 @@ def _work(handed: HandedOver, resources: Resources, topic: str, key: str, is_our
 
 
 def _nothing() -> None:
-    """The worker is not ours: it stays as it is."""
+    """The worker belongs to the user: it is left unchanged."""
 
 
 def _stand_apart() -> None:
-    """Leave Ctrl-C to the coordinator, and be the one who goes when memory runs out."""
+    """Leave Ctrl-C to the coordinator, and be killed first when memory runs out."""
     if os.getpgrp() != os.getpid():
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)

@@ -1,6 +1,6 @@
-"""Parts of a step's work on Dask workers, asked for by the worker that does the step.
+"""Parts of a step's work on Dask workers, submitted by the worker that runs the step.
 
-The step leaves its worker's queue while it waits (Dask: it secedes), so that even the only worker can do the
+The step leaves its worker's queue while it waits (Dask: it secedes), so that even a single worker can do the
 parts. Arrays that many parts share are sent to a worker once.
 """
 
@@ -27,10 +27,10 @@ from cryoloom.errors import TransientError
 __all__ = ["parts_of_this_worker"]
 
 _LARGE_BYTES = 1 << 20
-"""Arrays from here on are sent apart from the part, once to a worker that does several parts with them."""
+"""Arrays of at least this size are sent separately, once to a worker that does several parts with them."""
 _RESULT_SECONDS = 3600
 _PRIORITY = 10
-"""A part goes before other items: a worker waits for it, and holds memory meanwhile."""
+"""A part has priority over other items: a worker waits for it, and holds memory meanwhile."""
 
 
 def parts_of_this_worker(resources: Resources, prepare: Callable[[], None]) -> OpenPool:
@@ -62,7 +62,7 @@ class _DaskPool:
         self._client, self._resources, self._prepare = client, resources, prepare
         self._begun: dict[Future[PartOutcome], Any] = {}
         self._sent: dict[int, tuple[NDArray[Any], Any]] = {}
-        """Large arrays by their identity, and their futures; kept so that an identity is not used again."""
+        """Large arrays by their identity, and their futures; kept so that an identity is not reused."""
 
     def submit(self, task: PartTask) -> Future[PartOutcome]:
         """Begin a part on a free worker."""
@@ -111,13 +111,13 @@ class _DaskPool:
             outcome.set_result(made)
 
     def cancel(self, futures: Sequence[Future[PartOutcome]]) -> None:
-        """Begin none of them any more; those being done end by themselves."""
+        """Cancel parts that have not started; the others end by themselves."""
         unwanted = [self._begun.pop(future) for future in futures if future in self._begun]
         with contextlib.suppress(Exception):
             self._client.cancel(unwanted)
 
     def forget(self) -> None:
-        """Release what was sent."""
+        """Release the arrays that were sent."""
         self._sent.clear()
         self._begun.clear()
 

@@ -1,4 +1,4 @@
-"""Who does the work. The scheduler hands over tasks and takes back outcomes; it never knows where."""
+"""Executors: the scheduler submits tasks and receives results, independent of where they run."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Executor(Protocol):
 
     @property
     def n_slots(self) -> int:
-        """Tasks worth handing over at the same time."""
+        """Number of tasks that are useful to submit at the same time."""
 
     def has_room(self, task: Task) -> bool:
-        """Whether this task fits beside what is running; if not, it waits until something has ended."""
+        """Whether this task fits beside those that are running; if not, it waits until one has ended."""
 
     def check(self) -> None:
-        """Called every turn of the loop: raises TransientError where tasks wait for workers in vain."""
+        """Called every turn of the loop: raises TransientError if tasks wait for workers in vain."""
 
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
-        """Begin a task. The future never fails: whatever goes wrong is in the outcome.
+        """Start a task. The future never fails: errors are part of the result.
 
-        Raises TransientError where nobody is left who could do it.
+        Raises TransientError if there is no worker left.
         """
 
     def close(self) -> None:
@@ -46,9 +46,9 @@ class Executor(Protocol):
 
 
 class InProcessExecutor:
-    """Threads of this process: the steps' heavy work is in torch and numba, which let go of the GIL.
+    """Threads of this process: the steps' heavy work is in torch and numba, which release the GIL.
 
-    For small work, scripts and tests: nothing has to be started, but a crash takes the coordinator along.
+    For small work, scripts and tests: nothing has to be started, but a crash ends the coordinator as well.
     """
 
     def __init__(self, device: str = "auto", n_workers: int = 1, memory_bytes: int | None = None) -> None:
@@ -60,18 +60,18 @@ class InProcessExecutor:
         self._pool = ThreadPoolExecutor(n_workers)
         self._parts = ThreadPoolExecutor(n_workers)
         self._places = threading.Semaphore(n_workers)
-        """Threads that may work. A step that waits for parts of its work gives its place to them."""
+        """Threads that may work. A step that waits for parts of its work frees its thread for them."""
         self.n_slots = n_workers
 
     def has_room(self, task: Task) -> bool:
-        """A free thread is room."""
+        """Whether a thread is free."""
         return True
 
     def check(self) -> None:
         """Threads are always there."""
 
     def submit(self, task: Task, progress: ItemProgress) -> Future[Outcome]:
-        """Begin a task on a free thread."""
+        """Start a task on a free thread."""
         return self._pool.submit(self._work, task, progress)
 
     def _work(self, task: Task, progress: ItemProgress) -> Outcome:
@@ -89,14 +89,14 @@ class InProcessExecutor:
             self._places.acquire()
 
     def close(self) -> None:
-        """Wait for what is running, start nothing more."""
+        """Wait for running tasks and start no others."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._parts.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass
 class _ThreadParts:
-    """Does parts on threads, each of which takes a place while it works."""
+    """Does parts on threads, each of which occupies a thread while it works."""
 
     pool: ThreadPoolExecutor
     places: threading.Semaphore

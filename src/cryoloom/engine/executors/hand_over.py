@@ -1,4 +1,4 @@
-"""Inputs of gathering tasks go to workers in a file: hundreds of items are too long for a message."""
+"""Inputs of gathering tasks are passed to workers in a file: hundreds of items are too long for a message."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class HandedOver:
 
 
 def hand_over(task: Task) -> HandedOver:
-    """Put the inputs of a task aside where they are long: only tasks that gather have such."""
+    """Write the inputs of a task to a file if they are long; only gathering tasks have such."""
     if not any(isinstance(taken, tuple) for taken in (task.value, *task.others.values())):
         return HandedOver(task, None)
     text = json.dumps([task.value, task.others], separators=(",", ":")).encode()
@@ -62,10 +62,10 @@ def hand_over(task: Task) -> HandedOver:
 
 
 def forget_handed_over(project: Path) -> None:
-    """Remove what a coordinator that died has left."""
+    """Remove the files of a coordinator that died."""
     shutil.rmtree(project / _FOLDER, ignore_errors=True)
 
 
 def _as_taken(data: Any) -> Any:
-    """JSON has no tuples: a list is what was gathered."""
+    """JSON has no tuples: a list was a tuple of gathered items."""
     return tuple(data) if isinstance(data, list) else data

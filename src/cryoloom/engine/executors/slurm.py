@@ -30,33 +30,33 @@ if _on_interrupt is not None:
 __all__ = ["ClusterParams", "SlurmWorkers", "load_cluster"]
 
 _LOOK_SECONDS = 15
-"""How often Slurm is asked whether jobs that have not come yet still exist."""
+"""Interval at which Slurm is asked whether jobs without a worker still exist."""
 
 
 class ClusterParams(BaseModel):
-    """What a job asks Slurm for, as it stands in ``cluster.yaml``."""
+    """Resources of a job, as in ``cluster.yaml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    jobs: int = Field(4, ge=1, description="Most jobs at a time. A job is one worker: one item at a time.")
+    jobs: int = Field(4, ge=1, description="Largest number of jobs. A job is one worker: one item at a time.")
     cores: int = Field(8, ge=1, description="Cores of a job.")
     memory_gib: float = Field(32.0, gt=0, description="Memory of a job, GiB.")
     wall_time: str = Field(
-        "24:00:00", pattern=r"^(\d+-)?\d+(:\d+){0,2}$", description="Time limit of a job, as Slurm writes it."
+        "24:00:00", pattern=r"^(\d+-)?\d+(:\d+){0,2}$", description="Time limit of a job, in Slurm's format."
     )
     gpus: Literal[0, 1] = Field(0, description="GPUs of a job.")
     partition: str | None = Field(None, description="Partition; not set: the cluster's default.")
-    account: str | None = Field(None, description="Account that pays.")
+    account: str | None = Field(None, description="Account that is charged.")
     directives: tuple[str, ...] = Field((), description="Further options of sbatch, e.g. --constraint=a100.")
     preamble: tuple[str, ...] = Field((), description="Shell lines before the worker starts, in every job.")
     python: str | None = Field(None, description="Python of the jobs; not set: the one that runs this.")
-    interface: str | None = Field(None, description="Network interface that nodes reach this machine by.")
+    interface: str | None = Field(None, description="Network interface over which nodes reach this machine.")
     host: str | None = Field(
-        None, description="Address that nodes reach this machine by, if not by interface."
+        None, description="Address at which nodes reach this machine, if not by interface."
     )
-    port: int = Field(0, ge=0, lt=65536, description="Port that nodes reach this process by; 0: any.")
+    port: int = Field(0, ge=0, lt=65536, description="Port at which nodes reach this process; 0: any.")
     scratch: Path | None = Field(None, description="Folder on the nodes for Dask's own small files.")
-    idle_minutes: float = Field(2.0, gt=0, description="A job with nothing to do is given back after this.")
+    idle_minutes: float = Field(2.0, gt=0, description="A job without work is released after this time.")
 
 
 def load_cluster(path: Path) -> ClusterParams:
@@ -73,7 +73,7 @@ def load_cluster(path: Path) -> ClusterParams:
 
 
 class SlurmWorkers:
-    """Jobs are sent as tasks wait for them, up to a number, and given back when nothing is left to do."""
+    """Jobs are submitted as tasks wait, up to a limit, and released when there is no more work."""
 
     is_ours = False
     retries_itself = False
@@ -87,7 +87,7 @@ class SlurmWorkers:
         self.resources = Resources(
             "cuda:0" if params.gpus and device != "cpu" else "cpu",
             params.cores,
-            int(params.memory_gib * 0.9 * 2**30),  # the rest is the interpreter's and the file cache's
+            int(params.memory_gib * 0.9 * 2**30),  # the rest is for the interpreter and the file cache
         )
         self._open = contextlib.ExitStack()
         self._cluster: Any = None
@@ -95,7 +95,7 @@ class SlurmWorkers:
         self._next_look = 0.0
 
     def connect(self) -> Client:
-        """Check with Slurm that such a job may be had, and begin to send some."""
+        """Check with Slurm that such a job is allowed, and begin to submit some."""
         self._open.enter_context(dask.config.set({**DASK_SETTINGS, **_JOB_SETTINGS}))
         self._open.enter_context(silent_dask())
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ class SlurmWorkers:
         }
 
     def check(self) -> None:
-        """Raise TransientError where jobs ended before their worker came, and none is left to wait for."""
+        """Raise TransientError if jobs ended before their worker connected, and none is left to wait for."""
         if self._cluster is None or self._client is None or time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LOOK_SECONDS
@@ -167,7 +167,7 @@ _PROLOGUE = (
 
 
 def _try_out(job_script: str) -> None:
-    """Ask Slurm whether it would take such a job; raises UserInputError with what it says."""
+    """Ask Slurm whether it accepts such a job; raises UserInputError with its answer."""
     try:
         asked = subprocess.run(
             ["sbatch", "--test-only"],
@@ -199,7 +199,7 @@ def _jobs_of_slurm() -> set[str]:
 
 
 def _last_line(folder: Path) -> str:
-    """What the newest log ends with."""
+    """Last line of the newest log."""
     logs = sorted(folder.glob("*.err"), key=lambda path: path.stat().st_mtime)
     lines = logs[-1].read_text(errors="replace").strip().splitlines() if logs else []
     return lines[-1] if lines else "nothing"

@@ -1,4 +1,4 @@
-"""Where Dask workers come from: processes of this machine, or a Dask cluster the user has started."""
+"""Sources of Dask workers: processes of this machine, or a Dask cluster that the user has started."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["NO_DASHBOARD", "DaskWorkers", "LocalWorkers"]
 
 _CORES_PER_WORKER = 4
 _LEAST_BYTES = 2 << 30
-"""A worker with less memory is not worth starting."""
+"""Least memory of a useful worker."""
 _ANSWER_SECONDS = 20
 _LOOK_SECONDS = 10
 _START_SECONDS = 300
@@ -31,10 +31,10 @@ NO_DASHBOARD = {"dashboard": False, "dashboard_address": ":0"}
 
 
 class LocalWorkers:
-    """Processes of this machine: one for each GPU, or one for every few cores.
+    """Processes of this machine: one per GPU, or one per few cores.
 
-    Tasks run beside each other as far as the memory that their steps declare fits into the machine's.
-    With more workers than GPUs, which must be asked for, several share one.
+    Tasks run in parallel as far as the memory that their steps declare fits into the machine's. With more
+    workers than GPUs, which must be requested, several share one.
     """
 
     is_ours = True
@@ -55,11 +55,11 @@ class LocalWorkers:
         self._open = contextlib.ExitStack()
         self._client: Client | None = None
         self._seen = 0.0
-        """When a worker was there last."""
+        """Time at which a worker was last connected."""
 
     def connect(self) -> Client:
         """Start the worker processes; takes a few seconds."""
-        # Dask would give a worker up that takes long to start again, and start no other in its place.
+        # Dask would drop a worker that restarts slowly, without a replacement.
         settings = {**DASK_SETTINGS, "distributed.deploy.lost-worker-timeout": "1 day"}
         self._open.enter_context(dask.config.set(settings))
         self._open.enter_context(silent_dask())
@@ -83,13 +83,13 @@ class LocalWorkers:
         return {
             "host": "127.0.0.1",
             "nthreads": 1,
-            "memory_limit": 0,  # declared memory is looked after before a task begins
+            "memory_limit": 0,  # declared memory is checked before a task starts
             "env": environment,
             **NO_DASHBOARD,
         }
 
     def check(self) -> None:
-        """Raise TransientError where dead workers do not come again, though Dask starts them."""
+        """Raise TransientError if dead workers do not return, although Dask starts them."""
         waited = time.monotonic() - self._seen
         if waited < _LOOK_SECONDS or self._client is None:
             return
@@ -107,7 +107,7 @@ class LocalWorkers:
 
 
 def _gpus(asked: str) -> list[str]:
-    """GPUs to use, as CUDA_VISIBLE_DEVICES takes them: all for "cuda", the one for "cuda:N"."""
+    """GPUs to use, in the format of CUDA_VISIBLE_DEVICES: all for "cuda", the one for "cuda:N"."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
     _, _, number = asked.partition(":")
@@ -157,7 +157,7 @@ class DaskWorkers:
 
     @functools.cached_property
     def resources(self) -> Resources:
-        """The share of the least of the workers."""
+        """The share of the smallest of the workers."""
         client = self._client
         n_threads = min(worker["n_threads"] for worker in self._workers)
         memory = min(worker["memory_bytes"] for worker in self._workers)
@@ -165,18 +165,18 @@ class DaskWorkers:
         return Resources(self._device, n_threads, memory)
 
     def connect(self) -> Client:
-        """Find the scheduler and look at its workers; raises UserInputError where they cannot be used."""
+        """Connect to the scheduler and check its workers; raises UserInputError if they cannot be used."""
         return self._client
 
     def check(self) -> None:
-        """Raise TransientError where the scheduler went away."""
+        """Raise TransientError if the scheduler is gone."""
         if self._client.status != "running":
             raise TransientError(
                 f"the Dask scheduler at {self._address} went away; start it again and resume"
             )
 
     def close(self) -> None:
-        """They are the user's: nothing is ended but the connection."""
+        """The workers are the user's: only the connection is closed."""
         client = self.__dict__.get("_client")
         if client is not None:
             client.close()
@@ -196,7 +196,7 @@ def _describe_worker() -> dict[str, Any]:
 
 
 def _examine(client: Client, share_gpus: bool) -> list[dict[str, Any]]:
-    """What every worker may use; raises UserInputError where they would stand in each other's way."""
+    """Resources of every worker; raises UserInputError if they conflict."""
     wide = [address for address, n in client.nthreads().items() if n != 1]
     if wide:
         raise UserInputError(

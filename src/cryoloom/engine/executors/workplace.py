@@ -1,4 +1,4 @@
-"""Where the work is done, as a user says it: ``local``, ``threads``, ``dask:ADDRESS`` or ``slurm``."""
+"""The executor as a user names it: ``local``, ``threads``, ``dask:ADDRESS`` or ``slurm``."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Workplace:
     share_gpus: bool = False
 
     def open(self, project: Path) -> Executor:
-        """The executor; raises UserInputError where the choice makes no sense. Starts nothing yet."""
+        """The executor; raises UserInputError if the choice is inconsistent. Starts nothing yet."""
         kind, _, address = self.executor.partition(":")
         if self.cluster is not None and kind != "slurm":
             raise UserInputError(f"a cluster file goes with --executor slurm, got {self.executor!r}")
         if kind == "threads":
             return InProcessExecutor(self.device, self.workers or 1)
-        # Here, so that commands that only look need not wait for Dask.
+        # Imported here, so that commands that only read need not import Dask.
         from cryoloom.engine.executors.dask_executor import DaskExecutor
         from cryoloom.engine.executors.slurm import ClusterParams, SlurmWorkers, load_cluster
         from cryoloom.engine.executors.workforces import DaskWorkers, LocalWorkers

@@ -1,1 +1,1 @@
-"""What is asked for: workflows, their parameters, and the plan for raw data."""
+"""Requests: workflows, their parameters, and the plan for raw data."""

@@ -1,4 +1,4 @@
-"""The current workflow as one that can be run, and what is asked for single series."""
+"""The current workflow in a form that can be run, and parameters of single series."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["changes_by_hand", "changes_of_series", "current_workflow"]
 
 
 def current_workflow(reader: Reader) -> Workflow | None:
-    """The nodes of `current.current_nodes` as a workflow; None where nothing was asked for yet."""
+    """The nodes of `current.current_nodes` as a workflow; None if there was no request yet."""
     plans = reader.plans()
     nodes = current_nodes(plans, reader.runs())
     if not plans:
@@ -40,7 +40,7 @@ def current_workflow(reader: Reader) -> Workflow | None:
 def changes_of_series(
     workflow: Workflow, of_series: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> tuple[Change, ...]:
-    """Decisions that give single series parameters of their own, checked by the steps.
+    """Decisions that give single series their own parameters, checked by the steps.
 
     of_series : ``{series: {node: {parameter: value}}}``.
     """
@@ -59,10 +59,10 @@ def _checked(node: Node, given: Mapping[str, Any], series: str) -> dict[str, Any
 
 
 def changes_by_hand(reader: Reader, plan: Workflow, values: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What a step run by hand decides on series, where it is a step of the current workflow.
+    """Decisions implied by a step run by hand, if it is a step of the current workflow.
 
-    On named items, the parameters in which they differ from the others are theirs from now on. On all items,
-    parameters that are given hold for all, also where a series had its own.
+    On named items, the parameters that differ from the others become theirs. On all items, given parameters
+    apply to all, including series that had their own.
     """
     asked, state = plan.steps[0], current_state(reader)
     nodes = {node.name: node for node in state.nodes}

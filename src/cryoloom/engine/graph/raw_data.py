@@ -1,4 +1,4 @@
-"""From a folder of raw data to the workflow that suits it."""
+"""From a folder of raw data to the workflow for it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MOVIES = {".tif", ".tiff", ".eer"}
 
 
 def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) -> Workflow:
-    """The workflow with its source set to ``raw`` and to what the user told (None: not told).
+    """The workflow with its source set to ``raw`` and to the user's values (None: not given).
 
     Without a name: a folder with movies, or one mdoc, is processed from movies, stacks from themselves.
-    Raises UserInputError where ``raw`` does not exist or the source does not know what was told.
+    Raises UserInputError if ``raw`` does not exist or the source does not have a given parameter.
     """
     if not raw.exists():
         raise UserInputError(f"there is no folder or file {raw}")
@@ -57,9 +57,9 @@ def _suitable(raw: Path) -> str:
 
 
 def _has_movies(folder: Path) -> bool:
-    """Whether a folder is to be processed from movies: by its mdocs, else by the kinds of files in it.
+    """Whether a folder is processed from movies: by its mdocs, else by the kinds of files in it.
 
-    An mdoc beside a stack of its name describes that stack where its movies are not there: SerialEM writes
+    An mdoc beside a stack of its name describes that stack if its movies are missing: SerialEM writes
     one for every stack, and names movies in it only where it saved any.
     """
     mdocs = [path for path in folder.iterdir() if path.suffix.lower() == ".mdoc"]
@@ -74,7 +74,7 @@ def _has_movies(folder: Path) -> bool:
 
 
 def _describes_a_stack(mdoc: Path) -> bool:
-    """Whether the stack an mdoc is called after lies beside it."""
+    """Whether the stack that an mdoc is named after lies beside it."""
     stem = mdoc.name[: -len(".mdoc")]
     names = [stem, *(stem + suffix for suffix in _STACKS)]
     return any(
@@ -83,7 +83,7 @@ def _describes_a_stack(mdoc: Path) -> bool:
 
 
 def _names_movies(mdoc: Path, movies: MovieFolder) -> bool:
-    """Whether any movie an mdoc names is there; one that cannot be read says nothing."""
+    """Whether any movie of an mdoc exists; false for one that cannot be read."""
     try:
         sections = read_mdoc(mdoc).sections
     except DataUnfitError:
@@ -92,7 +92,7 @@ def _names_movies(mdoc: Path, movies: MovieFolder) -> bool:
 
 
 def _gain_beside(raw: Path) -> Path | None:
-    """The one file of a folder that is called a gain reference, if there is exactly one."""
+    """The one file of a folder whose name says gain reference, if there is exactly one."""
     if not raw.is_dir():
         return None
     kinds = {".mrc", ".tif", ".tiff", ".gain", ".dm4"}

@@ -1,4 +1,4 @@
-"""Parameters checked against their model, with a sentence for whoever typed them."""
+"""Validation of parameters against their model, with a message for the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validated(kind: type[Model], values: Mapping[str, Any], owner: str) -> Model:
-    """The model of these values; raises UserInputError: which one, what was given, what is allowed."""
+    """The model of these values; raises UserInputError with the parameter, its value and what is allowed."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:

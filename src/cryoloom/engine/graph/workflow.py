@@ -1,4 +1,4 @@
-"""A workflow: steps, their parameters and who feeds whom, as a small YAML file."""
+"""A workflow: steps, their parameters and links, as a small YAML file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Node(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     step: str
     input: str | None = None
-    """Name of the node that feeds this one, or ``run:N`` for a run the project has; None for a source. A
+    """Name of the node that feeds this one, or ``run:N`` for a run of the project; None for a source. A
     further output of a step is written ``node.output`` or ``run:N.output``."""
     links: dict[str, str] = Field(default_factory=dict)
     """Further inputs by role, written alike."""
@@ -71,7 +71,7 @@ class Node(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_written(cls, data: Any) -> Any:
-        """A node is named after its step unless told, and its further inputs stand beside its input."""
+        """A node without a name is named after its step; its further inputs stand beside its input."""
         if not isinstance(data, Mapping):
             return data
         plain = {key: value for key, value in data.items() if not str(key).endswith(_LINK_SUFFIX)}
@@ -85,17 +85,17 @@ class Node(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where an input comes from: a node of the workflow or a run of the project, and which output of it."""
+    """Source of an input: a node of the workflow or a run of the project, and which output of it."""
 
     node: str
-    """"" where it is a run."""
+    """"" for a run."""
     run_id: int | None
     output: str
     """"" for the main one."""
 
 
 def link_of(source: str) -> Link:
-    """What ``node``, ``node.output``, ``run:N`` or ``run:N.output`` says."""
+    """Parse ``node``, ``node.output``, ``run:N`` or ``run:N.output``."""
     name, _, output = source.partition(".")
     found = re.fullmatch(r"run:(\d+)", name)
     return Link("", int(found[1]), output) if found else Link(name, None, output)
@@ -186,8 +186,8 @@ class Workflow(BaseModel):
     def runnable(self) -> Workflow:
         """The part of the workflow whose steps exist; its ``notes`` say what is left out and why.
 
-        What a missing step would only have improved goes on without it; what it would have made is left
-        out with everything that needs it. Raises UserInputError where nothing is left.
+        If a missing step would only have improved an item, the workflow continues without it; otherwise
+        everything that needs it is left out. Raises UserInputError if nothing is left.
         """
         instead: dict[str, str | None] = {}
         kept: list[Node] = []
@@ -277,7 +277,7 @@ def _knows(node: Node, parameter: str) -> bool:
 
 
 def _as_written(node: dict[str, Any]) -> dict[str, Any]:
-    """A node's data as people write them: named after its step unless told, links beside the input."""
+    """A node's data as written by hand: without a name equal to its step's, links beside the input."""
     named = {"name": node["name"]} if node["name"] != node["step"] else {}
     fed = {"input": node["input"]} if "input" in node else {}
     first = {"step": node["step"], **named, **fed, **node.get("links", {})}
@@ -325,7 +325,7 @@ def shipped_workflows() -> tuple[str, ...]:
 
 
 def shipped_descriptions() -> dict[str, str]:
-    """What the shipped workflows are for, by name; their steps are not imported."""
+    """Purpose of the shipped workflows, by name; their steps are not imported."""
     folder = resources.files("cryoloom.workflows")
     return {
         name: yaml.safe_load((folder / f"{name}.yaml").read_text())["description"]

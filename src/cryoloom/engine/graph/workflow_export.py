@@ -1,4 +1,4 @@
-"""What a project did, as a workflow that does the same with other data."""
+"""The runs of a project, as a workflow that does the same with other data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["last_workflow_of", "workflow_of_runs"]
 
 
 def workflow_of_runs(database: Reader, name: str) -> Workflow:
-    """Every run that something came of, linked as it was; runs alike but for the step's version are one.
+    """Every run with results, linked as it was; runs that differ only in the step's version are one.
 
-    A second run of a name gets a number. Parameters at their default are left out, so that a file shows
-    what somebody chose.
+    A second run of a name gets a number. Parameters at their default are omitted, so that a file shows only
+    choices.
     """
     runs = database.runs()
     finished = {item.run_id for item in database.items(with_values=False) if item.state != "failed"}
@@ -44,12 +44,12 @@ def workflow_of_runs(database: Reader, name: str) -> Workflow:
             )
         node_of_run[run.id] = nodes[alike].name
     if not nodes:
-        raise UserInputError("nothing came of any run yet; there is nothing to export")
+        raise UserInputError("no run has results yet; there is nothing to export")
     return Workflow(name=name, description="What was done in a project.", steps=tuple(nodes.values()))
 
 
 def last_workflow_of(database: Reader, folder: Path) -> Workflow:
-    """The workflow that was asked for last, as it can be run on other data."""
+    """The last requested workflow, in a form that can be run on other data."""
     plan = database.last_plan()
     if plan is None:
         raise UserInputError(f"nothing was run in {folder} yet")

@@ -1,1 +1,1 @@
-"""What was done: results, runs, provenance and the text for a methods section."""
+"""History: results, runs, provenance and the text for a methods section."""

@@ -1,4 +1,4 @@
-"""What import believed of every series, and why: read back from the records of its items."""
+"""Decisions of the import for every series, and their reasons: read from the records of its items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of an item in a run: what its step said and what outside programs printed."""
+"""The log of an item in a run: messages of its step and output of outside programs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["item_log"]
 
 
 def item_log(database: Reader, folder: Path, run: RunRecord, name: str) -> Path:
-    """The file in which the work on an item is logged; that of another run where its result was taken over.
+    """The file in which the work on an item is logged; for a reused result that of the original run.
 
-    It is there while a worker works on the item. Raises UserInputError where there is none.
+    It exists while a worker works on the item. Raises UserInputError if there is none.
     """
     path = folder / run.folder / name / LOG_NAME
     if path.is_file():

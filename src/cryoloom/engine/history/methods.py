@@ -1,4 +1,4 @@
-"""Text for the methods section of a paper, from what was run: sentences of the steps, figures, citations."""
+"""Text for the methods section of a paper: sentences of the steps, figures, citations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["methods_text"]
 
 
 def methods_text(database: Reader, run: RunRecord | None = None) -> str:
-    """Paragraphs and numbered references on what was done: all that counts now, or what led to one run.
+    """Paragraphs and numbered references: for all current results, or those that led to one run.
 
     Figures are medians over the items of a run. Parameters other than the defaults are named.
     """
@@ -47,7 +47,7 @@ def _told(database: Reader, run: RunRecord) -> _Told:
 
 
 def _ways_to(database: Reader, run: RunRecord) -> tuple[RunRecord, ...]:
-    """A run and all it was fed by, directly or not, the sources first."""
+    """A run and all runs it depends on, the sources first."""
     by_id = {each.id: each for each in database.runs()}
     ordered: dict[int, RunRecord] = {}
 
@@ -63,7 +63,7 @@ def _ways_to(database: Reader, run: RunRecord) -> tuple[RunRecord, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What there is to tell of a run."""
+    """Data of a run for its sentence."""
 
     run: RunRecord
     step: Step
@@ -87,7 +87,7 @@ class _Told:
         return changed
 
     def sentence(self) -> str:
-        """The step's own sentence with its figures; "" for a source, which the first sentence tells of."""
+        """The step's own sentence with its figures; "" for a source, which the first sentence describes."""
         if self.step.needs is None:
             return ""
         if not self.step.methods:
@@ -95,14 +95,14 @@ class _Told:
         return _filled(self.step.methods, self._value)
 
     def _value(self, name: str, *, only_changed: bool) -> Any:
-        """A parameter or a figure by name; None where there is nothing to say."""
+        """A parameter or a figure by name; None if there is no value."""
         if name in ("n_done", "n_all"):
             return len(self.done) if name == "n_done" else len(self.items)
         chosen = self.changed if only_changed else self.run.parameters
         if chosen.get(name) is not None:
             value = chosen[name]
             return value.replace("_", " ") if isinstance(value, str) else value
-        if name == "reconstruction":  # a tomogram tells in words how it was made
+        if name == "reconstruction":  # a tomogram stores in words how it was made
             return next(
                 (item.value["method"] for item in self.done if item.value and "method" in item.value), None
             )
@@ -129,9 +129,9 @@ def _facts(item: ItemRecord) -> dict[str, float]:
 
 
 def _filled(template: str, value: Any) -> str:
-    """A sentence with its values; what stands in [ ] is left out where one of its values is missing.
+    """A sentence with its values; text in [ ] is omitted if one of its values is missing.
 
-    Inside [ ] a parameter counts as missing while it is at its default.
+    Inside [ ] a parameter is treated as missing while it has its default.
     """
 
     def clause(found: re.Match[str]) -> str:
@@ -210,7 +210,7 @@ def _span(numbers: Sequence[float], form: str) -> str:
 
 
 def _changes(told: Sequence[_Told]) -> str:
-    """Every parameter somebody chose."""
+    """Every parameter that differs from its default."""
     steps = [
         f"{each.run.node}: {', '.join(f'{name} = {_plain(value)}' for name, value in each.changed.items())}"
         for each in told

@@ -1,4 +1,4 @@
-"""Where a file comes from: every step from the raw movies to it, also for copies outside the project."""
+"""Provenance of a file: every step from the raw movies to it, also for copies outside the project."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["Origin", "origin_of_file", "record_export"]
 
 _SMALL_BYTES = 16 << 20
-"""Exported files up to here are known by their content; larger ones are links or copies of project files."""
+"""Largest exported file that is identified by content; larger ones are links or copies of files here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a file came about."""
+    """Provenance of a file."""
 
     path: Path
     how: str
-    """A sentence: made by which run, or how it is known to be a copy of what."""
+    """A sentence: the run that made it, or how it was identified as a copy."""
     steps: tuple[tuple[RunRecord, ItemRecord], ...]
-    """From the raw data to the file; where two sets met, both ways here are told before they meet."""
+    """From the raw data to the file; if two sets were combined, both branches before they meet."""
     raw: tuple[Path, ...]
     """Raw files: movies, gain reference, defects, stacks."""
 
@@ -65,10 +65,10 @@ def _step_as_data(run: RunRecord, item: ItemRecord, project: Path) -> dict[str, 
 
 
 def origin_of_file(database: Reader, folder: Path, path: str | Path) -> tuple[Origin, ...]:
-    """Origins of a file: one, or one for every series that an exported table speaks of.
+    """Origins of a file: one, or one for every series in an exported table.
 
-    A file outside the project is known by the record of its export, as a hard link, or by its content.
-    Raises UserInputError for a file that none of this explains.
+    A file outside the project is identified by the record of its export, as a hard link, or by its content.
+    Raises UserInputError for a file that none of these identifies.
     """
     path = Path(path).absolute()
     if not path.exists():
@@ -176,7 +176,7 @@ def _sha256(path: Path) -> str:
 def record_export(
     database: Database, format: str, items: Sequence[ItemRecord], files: Iterable[Path], directory: Path
 ) -> None:
-    """Keep which file was exported from which items: those its path names, or all of them."""
+    """Record which file was exported from which items: those its path names, or all of them."""
     now = datetime.now(UTC)
     records = []
     for file in files:
@@ -198,6 +198,6 @@ def record_export(
 
 
 def _names(part: str, item: str) -> bool:
-    """Whether a part of a path speaks of an item: it is its name, alone or before something else."""
+    """Whether a part of a path names an item: the name alone or before other text."""
     rest = part.removeprefix(item)
     return rest != part and not rest[:1].isalnum()

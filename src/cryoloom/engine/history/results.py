@@ -1,4 +1,4 @@
-"""What a project has come to: per item, per series, per file."""
+"""Results of a project: per item, per series, per file."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def sentence(error: Mapping[str, Any] | None) -> str | None:
 
 
 def by_activity(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Runs in the order in which they were last worked on: an old one may have been taken up again."""
+    """Runs in the order in which they were last worked on: an old one may have been continued."""
     return sorted(runs, key=lambda run: (run.ended is None, run.ended or run.created))
 
 
@@ -100,16 +100,16 @@ def names_of(runs: Iterable[RunRecord]) -> str:
 
 
 def current_runs(reader: Reader) -> tuple[RunRecord, ...]:
-    """Runs that made the current results, in the order of the workflow; a step run by hand too."""
+    """Runs that made the current results, in the order of the workflow; including steps run by hand."""
     return current_state(reader).runs
 
 
 def history_of(
     reader: Reader, *, with_values: bool = True, with_records: bool = False
 ) -> dict[str, list[tuple[RunRecord, ItemRecord]]]:
-    """For every item name, what there is of it at the nodes of the current workflow, in their order.
+    """For every item name, its results at the nodes of the current workflow, in their order.
 
-    What is outdated is among it, as it was made (`current.current_state` tells which).
+    Outdated results are included, as they were made (`current.current_state` tells which).
     """
     state = current_state(reader, with_values=with_values, with_records=with_records)
     return {name: list(one.made) for name, one in state.series.items() if one.made}

@@ -1,4 +1,4 @@
-"""Runs one by one: one step on what a run gave, a copy with other parameters, deleting, comparing."""
+"""Single runs: one step on the results of a run, a copy with other parameters, deleting, comparing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plan_of_one_step(
 ) -> Workflow:
     """A workflow of one step on existing runs; ``run.output`` names a further output of one.
 
-    like : a run of the same step, whose parameters and inputs are taken where nothing else is told.
+    like : a run of the same step, whose parameters and inputs are used unless given.
     values : parameters of the step, and runs for its further inputs by role.
     """
     declared = find_step(step)
@@ -80,7 +80,7 @@ def _fed_like(pattern: RunRecord | None, role: str) -> RunName | None:
 
 
 def dependents_of(database: Reader, run_id: int) -> tuple[RunRecord, ...]:
-    """Runs that work on what a run gave, or took its results over; those that depend on them too."""
+    """Runs that use the results of a run, and those that depend on them."""
     uses: dict[int, set[int]] = {run.id: set(run.input_run_ids) for run in database.runs()}
     for run, origin in database.takeovers():
         uses[run].add(origin)
@@ -97,8 +97,8 @@ def delete_runs(
 ) -> list[RunRecord]:
     """Delete a run with its items and files; returns all that was deleted.
 
-    Refused while other runs depend on it, unless they are to go too. What is recorded goes first, in one
-    transaction: files that a crash leaves behind belong to nobody, and their run's number is not used again.
+    Refused while other runs depend on it, unless they are deleted too. Records are deleted first, in one
+    transaction: files left by a crash belong to no run, and the run's number is not used again.
     """
     dependents = dependents_of(database, run.id)
     if dependents and not with_dependents:
@@ -118,7 +118,7 @@ _WORKED_ON = {"with_values": False, "with_parts": False}
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs side by side: what differs in how they were made, and every figure of every item."""
+    """Two runs side by side: differences in how they were made, and every figure of every item."""
 
     runs: tuple[RunRecord, RunRecord]
     parameters: Mapping[str, tuple[Any, Any]]

@@ -1,4 +1,4 @@
-"""Series that the user closes by hand: files that the process that watches finds and removes."""
+"""Series closed by the user: files that the watching process finds and removes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FOLDER = "close"
 
 
 def ask_to_close(project: Path, names: Sequence[str]) -> None:
-    """Ask the process that watches a session to take series as they are.
+    """Ask the watching process to close series as they are.
 
     Raises UserInputError for a series that is not being watched; then none is closed.
     """
@@ -30,7 +30,7 @@ def ask_to_close(project: Path, names: Sequence[str]) -> None:
 
 
 def asked_to_close(project: Path) -> set[str]:
-    """Names of the series whose closing was asked for and not done yet."""
+    """Names of the series whose closing was requested and not done yet."""
     folder = project / _FOLDER
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 

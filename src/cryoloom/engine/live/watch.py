@@ -1,7 +1,7 @@
-"""Work on a session while it is being acquired: series go on as they are closed, their movies as they come.
+"""Processing of a session while it is acquired: closed series are processed, and movies as they arrive.
 
-A series is closed when its tilts are all there, when nothing of it changed for a while, by word
-(``cryoloom close``) or because the session ended. One that grows again is opened again and made anew.
+A series is closed when all of its tilts exist, when it has not changed for a while, on request (``cryoloom
+close``) or because the session ended. One that grows again is reopened and processed again.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ _REPORT_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """When a series and the session are over. Minutes count from the last change that was seen."""
+    """When a series and the session end. Minutes count from the last observed change."""
 
     tilts: int | None = None
-    """Tilts of a series: with them all there it is closed at once."""
+    """Tilts of a series: with all of them it is closed at once."""
     close_minutes: float = 5.0
-    """A series all of whose movies are there is closed after so long."""
+    """A series with all of its movies is closed after this time."""
     missing_minutes: float = 20.0
-    """One whose mdoc tells of movies that are missing or cut short, after so long, without them."""
+    """A series with movies that are missing or truncated is closed after this time, without them."""
     idle_minutes: float | None = None
-    """The session ends when nothing in the folder changed for so long."""
+    """The session ends when the folder has not changed for this time."""
     stop_file: Path | None = None
-    """The session ends when this file is there."""
+    """The session ends when this file exists."""
     settle_seconds: float = 10.0
-    """A file is whole when it did not change for so long."""
+    """A file is complete when it has not changed for this time."""
     look_seconds: float = 5.0
-    """Time between looks at the folder."""
+    """Interval between checks of the folder."""
 
 
 class WatchListener(Listener, Protocol):
-    """A listener that is also told of the folder."""
+    """A listener that is also notified of the folder."""
 
     def watching(self, series: Sequence[SeriesStatus], trouble: str) -> None:
-        """The folder was looked at; ``trouble`` says why it could not be."""
+        """The folder was checked; ``trouble`` says why it could not be read."""
 
 
 def watch(
@@ -81,10 +81,10 @@ def watch(
 ) -> Summary:
     """Process a folder of movies while it grows, until the session ends or the user stops it.
 
-    Arguments as of `Project.process`. Run it again to go on: nothing that is recorded is made anew.
+    Arguments as of `Project.process`. Run it again to continue: recorded results are not made again.
     """
     options = options or WatchOptions()
-    load_workflow(workflow or "tomogram")  # a wrong name is told before anything is waited for
+    load_workflow(workflow or "tomogram")  # reports a wrong name before anything is waited for
     if not _has_come(raw, listener, options):
         return Summary()
     plan = plan_for_raw_data(raw, workflow or "tomogram", told)
@@ -94,7 +94,7 @@ def watch(
             f"watch needs a workflow that begins with import_movies; {plan.name} begins with {source.step}"
         )
     planned = plan.with_parameters(parameters or {})
-    # A session has tilts that never come. What the user says of it counts all the same.
+    # A session has tilts that never come. A value given by the user takes precedence.
     lenient = {"leave_out_missing": True, **planned.steps[0].parameters}
     planned = planned.with_parameters({source.name: lenient})
     session = _Session(project, planned, listener, options)
@@ -106,14 +106,14 @@ def watch(
         open_source=session.items,
         of_series=of_series,
     )
-    for name in session.abandoned:  # what was made ahead of them
+    for name in session.abandoned:  # partial results made ahead of them
         for node in planned.steps:
             forget_partial_results(project.folder, node.step, name)
     return summary
 
 
 def _has_come(raw: Path, listener: WatchListener, options: WatchOptions) -> bool:
-    """Wait for the folder that is to be watched; false where the session ends before it comes."""
+    """Wait for the folder that is to be watched; false if the session ends before it exists."""
     began = time.monotonic()
     while not raw.is_dir():
         if options.stop_file is not None and options.stop_file.exists():
@@ -138,7 +138,7 @@ class _Closed:
 
 
 class _Session:
-    """Source of a workflow's items and, on the way to the user's listener, its ear."""
+    """Source of a workflow's items, and a listener that forwards to the user's."""
 
     def __init__(
         self, project: Project, workflow: Workflow, listener: WatchListener, options: WatchOptions
@@ -149,7 +149,7 @@ class _Session:
         self._closed: dict[str, _Closed] = {}
         self._ahead: dict[str, frozenset[Path]] = {}
         self._unchanged: dict[str, object] = {}
-        """Closed series whose files, in this state, are known to tell nothing new."""
+        """Closed series whose files, in this state, are known to contain nothing new."""
         self._report_is_old = False
         self._report_after = 0.0
         self._told: list[SeriesStatus] = []
@@ -162,7 +162,7 @@ class _Session:
     # The source
 
     def items(self, node: Node, run: RunRecord, project: Path) -> Iterator[ItemRecord | None]:
-        """Items as the folder brings them; None in between. Closed ones of an earlier watch come first."""
+        """Items as the folder provides them; None in between. Closed ones of an earlier watch come first."""
         params = validated_params(node)
         if not isinstance(params, ImportMoviesParams):
             raise UserInputError(f"{node.name} cannot be watched")
@@ -194,7 +194,7 @@ class _Session:
     def _look(
         self, folder: WatchedFolder, node: Node, run: RunRecord, began: float
     ) -> tuple[list[ItemRecord], bool]:
-        """What one look at the folder brings, and whether the session is over."""
+        """Result of one check of the folder, and whether the session is over."""
         self._refresh_report()
         now = time.monotonic()
         try:
@@ -213,7 +213,7 @@ class _Session:
         return records, is_over
 
     def _is_over(self, now: float, last_change: float) -> bool:
-        """Whether nothing more will come; what is still being written is waited for."""
+        """Whether nothing more will come; files that are still being written are waited for."""
         options, quiet = self._options, now - last_change
         if options.stop_file is not None and options.stop_file.exists():
             return quiet >= options.settle_seconds
@@ -228,7 +228,7 @@ class _Session:
         is_over: bool,
         by_word: bool,
     ) -> tuple[ItemRecord | None, SeriesStatus]:
-        """Record of a series where there is something new of it, and how it stands."""
+        """Record of a series if there is something new of it, and its state."""
         had, note = self._closed.get(one.name), ""
         if had is not None:
             news = self._news(one, had, folder, node, run)
@@ -269,7 +269,10 @@ class _Session:
         return f"nothing new for {minutes:g} minutes" if quiet >= 60 * minutes else None
 
     def _news(self, one: SeriesNow, had: _Closed, folder: WatchedFolder, node: Node, run: RunRecord) -> str:
-        """What is new of a closed series, or "". Movies that vanish are none: raw data are moved away."""
+        """What is new of a closed series, or "".
+
+        Movies that disappear do not count: raw data are moved away.
+        """
         late = sorted(path.name for path in one.whole - had.movies)
         if late:
             more = f" and {len(late) - 1} more" if len(late) > 1 else ""
@@ -290,7 +293,7 @@ class _Session:
     def _close(
         self, one: SeriesNow, folder: WatchedFolder, node: Node, run: RunRecord, why: str, note: str
     ) -> ItemRecord:
-        """Record of the series as it is; of one with too few tilts, that it was left out."""
+        """Record of the series as it is; with too few tilts, that it was left out."""
         context, clock = self._context(run), time.perf_counter()
         n_expected = max(one.n_told, self._options.tilts or 0)
         said = f"{len(one.whole)} of {n_expected} tilts; closed: {why}"
@@ -324,10 +327,10 @@ class _Session:
         step = find_step(run.step)
         return EngineContext(folder, folder / run.folder, "cpu", 1, 1 << 30, seed=run.id, step=step)
 
-    # What others are told
+    # Notifications
 
     def _tell(self, states: list[SeriesStatus]) -> None:
-        """Tell the listener, and those who look from outside."""
+        """Notify the listener, and write the status file for other processes."""
         names = {state.name for state in states}
         gone = [
             SeriesStatus(name, closed.state, len(closed.movies), closed.n_told, closed.note)
@@ -341,7 +344,7 @@ class _Session:
         self._listener.watching(states, "")
 
     def _refresh_report(self) -> None:
-        """Write the report again where a series was finished, at most as often as that does not hinder."""
+        """Write the report again after a series was finished, limited in frequency."""
         if not self._report_is_old or time.monotonic() < self._report_after:
             return
         self._report_is_old, began = False, time.monotonic()
@@ -349,7 +352,7 @@ class _Session:
         took = time.monotonic() - began
         self._report_after = time.monotonic() + max(_REPORT_SECONDS, 20 * took)
 
-    # The ear
+    # Forwarding of events
 
     def planned(self, workflow: Workflow) -> None:
         """Pass on."""
@@ -368,14 +371,14 @@ class _Session:
         self._listener.worked_ahead(outcome)
 
     def finished(self, node: str, item: ItemRecord) -> None:
-        """Pass on; the report is old where a series reached its end."""
+        """Pass on; the report is outdated when a series reaches its end."""
         if node in self._last_nodes or item.state != "done":
             self._report_is_old = True
         self._listener.finished(node, item)
 
 
 def _closed_before(item: ItemRecord, project: Path) -> _Closed:
-    """What an earlier watch, or a batch run, recorded of a series."""
+    """Records of an earlier watch, or a batch run, for a series."""
     told = item.records.get("watch", {})
     if item.value is not None:
         tilts = load_value(item.value, project).tilts
@@ -387,7 +390,7 @@ def _closed_before(item: ItemRecord, project: Path) -> _Closed:
 
 
 def _waited_for(one: SeriesNow) -> str:
-    """What keeps a series' movies from being worked on, in words; "" where it is nothing."""
+    """Why a series' movies cannot be processed yet, in words; "" if they can."""
     said = []
     for reason in (MISSING, WRITTEN):
         names = [name for name, why in one.unfinished.items() if why == reason]

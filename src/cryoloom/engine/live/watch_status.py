@@ -1,4 +1,4 @@
-"""How the series of a session stand, for those who look from outside: a small file in the project."""
+"""State of the series of a session, for other processes: a small file in the project."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SeriesStatus:
 
 
 def keep_status(project: Path, series: Sequence[SeriesStatus]) -> None:
-    """Write how the series stand; it replaces what was told before in one move."""
+    """Write the state of the series; the file is replaced atomically."""
     path = project / _FILE_NAME
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps([dataclasses.asdict(one) for one in series]))
@@ -35,7 +35,7 @@ def keep_status(project: Path, series: Sequence[SeriesStatus]) -> None:
 
 
 def series_being_watched(project: Path) -> list[SeriesStatus]:
-    """The series of a session as they were when its folder was looked at last."""
+    """The series of a session at the last check of its folder."""
     try:
         text = (project / _FILE_NAME).read_text()
     except FileNotFoundError:

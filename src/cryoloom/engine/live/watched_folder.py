@@ -1,9 +1,9 @@
-"""A session's folder as it grows: which series it tells of, and which of their movies are whole.
+"""A session's folder as it grows: its series, and which of their movies are complete.
 
-It is looked at again and again (no notices of the file system: they do not cross NFS or SMB). A movie is
-whole when neither length nor time changed between looks that are ``settle_seconds`` apart by our own clock,
-its directories or header are complete, and it has as many frames as the mdoc tells. Clocks of microscopes
-and times kept by copying programs are not believed.
+It is polled (notifications of the file system do not cross NFS or SMB). A movie is complete when neither
+length nor time changed between checks that are ``settle_seconds`` apart by our own clock, its directories or
+header are complete, and it has as many frames as in the mdoc. Clocks of microscopes and times kept by copying
+programs are not trusted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cryoloom.steps.import_movies import ImportMoviesParams, movie_path, movies_
 __all__ = ["MISSING", "WRITTEN", "SeriesNow", "WatchedFolder"]
 
 _AT_REST_SECONDS = 600.0
-"""A file that did not change for so long is looked at less often: thousands of them take a server's time."""
+"""A file unchanged for this long is checked less often: thousands of them load a server."""
 _LOOK_AT_RESTING_SECONDS = 60.0
 
 
@@ -42,25 +42,25 @@ _State = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class SeriesNow:
-    """A series as its folder shows it."""
+    """A series as found in its folder."""
 
     name: str
     n_told: int
-    """Exposures that an mdoc or the names of movies tell of."""
+    """Tilts by an mdoc or the names of movies."""
     whole: frozenset[Path]
-    """Movies that can be worked on."""
+    """Movies that can be processed."""
     unfinished: Mapping[str, str]
-    """Movies that cannot, and why: MISSING, WRITTEN (a moment ago), or what is wrong with a file at rest."""
+    """Movies that cannot, and why: MISSING, WRITTEN (a moment ago), or the error of an unchanging file."""
     quiet_seconds: float
     """Since anything of it changed."""
     files: frozenset[tuple[Path, _State]] = field(repr=False)
-    """Its mdocs and movies, and the state each is in."""
+    """Its mdocs and movies, and the state of each."""
     found: FoundSeries = field(repr=False)
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A file's state, since when it is so, and when that was last looked at."""
+    """A file's state, since when, and the time of the last check."""
 
     size: int
     mtime_ns: int
@@ -77,14 +77,14 @@ Content = TypeVar("Content")
 
 
 class _Read(Generic[Content]):
-    """What files hold, or why they cannot be read: read once for each state of a file."""
+    """Content of files, or why they cannot be read: read once for each state of a file."""
 
     def __init__(self, read: Callable[[Path], Content]) -> None:
         self._read = read
         self._known: dict[Path, tuple[_State, Content | DataUnfitError]] = {}
 
     def of(self, path: Path, state: _State) -> Content:
-        """The content; raises the DataUnfitError that reading raised."""
+        """The content; raises the DataUnfitError of the reading."""
         if path not in self._known or self._known[path][0] != state:
             try:
                 self._known[path] = (state, self._read(path))
@@ -97,7 +97,7 @@ class _Read(Generic[Content]):
 
 
 class WatchedFolder:
-    """The folder of a source's parameters. Times are seconds of one clock that only goes forward."""
+    """The folder of a source's parameters. Times are seconds of one monotonic clock."""
 
     def __init__(self, params: ImportMoviesParams, settle_seconds: float) -> None:
         self._params = params
@@ -107,11 +107,11 @@ class WatchedFolder:
         self._movies = _Read(lambda path: describe_movie(path, params.eer_sampling))
         self._folder = MovieFolder([])
         self.last_change = -float("inf")
-        """When anything in the folder was seen to change."""
+        """When any change in the folder was seen."""
         self._now = 0.0
 
     def look(self, now: float) -> list[SeriesNow]:
-        """Series there are now; raises TransientError where the folder cannot be read."""
+        """Present series; raises TransientError if the folder cannot be read."""
         self._now = now
         self._look_at_files(now)
         files = sorted(self._seen)
@@ -121,9 +121,9 @@ class WatchedFolder:
         ]
 
     def series(self, now: SeriesNow, context: StepContext, *, closing: bool) -> TiltSeries:
-        """The series with the movies that are whole; ``closing`` takes also those of too few frames.
+        """The series with its complete movies; ``closing`` accepts also those with too few frames.
 
-        Raises DataUnfitError where it cannot be read.
+        Raises DataUnfitError if it cannot be read.
         """
         if closing:
             return series_of(now.found, self._folder, self._params, context, self._describe)
@@ -204,7 +204,7 @@ class WatchedFolder:
         return self._now - self._seen[path].since < self._settle_seconds
 
     def _describe_as_told(self, entry: FoundSeries) -> Callable[[Path, int], Movie]:
-        """`_describe`, with the number of frames the mdoc tells; for EER programs tell anything."""
+        """`_describe`, with the number of frames in the mdoc checked; for EER programs write any number."""
         told = {exposure.movie_name: exposure.n_frames for exposure in entry.exposures}
 
         def describe(path: Path, _: int) -> Movie:

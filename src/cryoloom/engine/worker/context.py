@@ -1,4 +1,4 @@
-"""What a step is handed besides its data: devices, random numbers, new files and a place to report."""
+"""The engine's step context: devices, random numbers, new files and reports."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ class EngineContext(RunsPrograms):
     tell: Progress = lambda done, total: None
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
     parts: PartialResults | None = None
-    """What was kept of this item while it was growing."""
+    """Partial results of this item from the time it was growing."""
     grows: bool = False
-    """Whether it still does."""
+    """Whether it is still growing."""
     step: Step = field(kw_only=True)
-    """Whose figures and records these are: it declares them."""
+    """The step that declares these figures and records."""
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     look: Callable[[], None] = lambda: None
-    """Raises StepInterrupted where nobody waits for the task any more."""
+    """Raises StepInterrupted if the task is no longer wanted."""
     coordinator: str = ""
     open_pool: OpenPool | None = None
-    """Who does the parts of the step's work."""
+    """Pool for the parts of the step's work."""
     parts_at_once: int = 1
     log: ItemLog | None = None
     """Where warnings, figures and the output of programs are written as they come."""
@@ -122,7 +122,7 @@ class EngineContext(RunsPrograms):
 
     @property
     def _scratch_folder(self) -> Path:
-        """Of a name that `clear_leftovers` knows."""
+        """With a name that `clear_leftovers` recognises."""
         return self.folder / ".scratch.part"
 
     def scratch(self) -> Path:
@@ -189,7 +189,7 @@ class EngineContext(RunsPrograms):
         return list(self.imap(function, parts, progress=progress))
 
     def close(self) -> None:
-        """End what is still open, and remove what was for this task alone."""
+        """Close everything, and remove the files of this task alone."""
         self._open.close()
         shutil.rmtree(self._scratch_folder, ignore_errors=True)
 
@@ -198,25 +198,25 @@ class EngineContext(RunsPrograms):
         return open_movie(movie)
 
     def load_partial(self, *facts: object) -> Mapping[str, NDArray[Any]] | None:
-        """Arrays kept while this item was growing."""
+        """Arrays saved while this item was growing."""
         return None if self.parts is None else self.parts.find(facts)
 
     def save_partial(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
-        """Keep arrays for when this item is whole."""
+        """Save arrays for the time when this item is complete."""
         if self.grows and self.parts is not None:
             self.parts.keep(arrays, facts)
 
     def checkpoint(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:
-        """Keep arrays until the item is recorded."""
+        """Save arrays until the item is recorded."""
         if self.parts is not None:
             self.parts.keep(arrays, facts)
 
     def progress(self, done: int, total: int) -> None:
-        """Pass on how far the step is."""
+        """Pass the progress on."""
         self.tell(done, total)
 
     def figure(self, name: str, value: float | None, *, reason: str = "") -> None:
-        """Keep a declared figure; one that is no finite number is not measurable."""
+        """Store a declared figure; a value that is not finite becomes not measurable."""
         if value is None or not math.isfinite(value):
             self.not_measurable(name, reason or f"the result is {'none' if value is None else value}")
             return
@@ -226,14 +226,14 @@ class EngineContext(RunsPrograms):
         self._log(f"{name} = {value:.6g}")
 
     def not_measurable(self, name: str, reason: str) -> None:
-        """Keep why a declared figure has no value."""
+        """Store why a declared figure has no value."""
         self._require_declared("figure", name, {figure.name for figure in self.step.figures})
         self.figures.pop(name, None)
         self.reasons_not_measurable[name] = reason
         self._log(f"{name} is not measurable: {reason}")
 
     def record(self, name: str, data: JsonValue) -> None:
-        """Keep declared curves and tables."""
+        """Store declared curves and tables."""
         self._require_declared("record", name, {record.name for record in self.step.records})
         self.records[name] = data
 
@@ -245,7 +245,7 @@ class EngineContext(RunsPrograms):
             )
 
     def warn(self, message: str) -> None:
-        """Keep a warning."""
+        """Store a warning."""
         self.warnings.append(message)
         self._log(f"warning: {message}")
 
@@ -254,7 +254,7 @@ class EngineContext(RunsPrograms):
             self.log.line(line)
 
     def commit(self) -> tuple[FileRecord, ...]:
-        """Check every new file, then let all appear under their names."""
+        """Check every new file, then give all of them their names."""
         for gated, _, _, _ in self._made:
             gated.check()
             if gated.sections_are_images and gated.constant_sections:
@@ -279,7 +279,7 @@ class EngineContext(RunsPrograms):
         return tuple(files)
 
     def clear_leftovers(self) -> None:
-        """Remove half-made files of a worker that was killed at this item."""
+        """Remove unfinished files of a worker that was killed at this item."""
         for leftover in self.folder.glob(".*.part"):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -287,7 +287,7 @@ class EngineContext(RunsPrograms):
                 leftover.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Leave nothing of this item behind."""
+        """Remove everything of this item."""
         for _, sink, _, _ in self._made:
             sink.discard()
         for part, _ in self._files:
@@ -304,7 +304,7 @@ class EngineContext(RunsPrograms):
 
 
 def _flush_names(folder: Path) -> None:
-    """Bring the names of new files to the disk: a power cut after an item is recorded does not lose them."""
+    """Write the names of new files to the disk, so that a power failure does not lose them."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, also after a power cut."""
+"""Files that are complete or absent, also after a power failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["write_durably"]
 def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file beside its place, flush it to the disk and rename it; its folder is made.
 
-    Raises TransientError where the disk refuses.
+    Raises TransientError if the disk refuses.
     """
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")
     try:

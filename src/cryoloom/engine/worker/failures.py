@@ -1,4 +1,4 @@
-"""Errors as data, and back: they cross from worker to worker, and are stored with the item that failed."""
+"""Errors as data, and back: they are sent between workers, and stored with the item that failed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, er
 
 
 class PartError(RuntimeError):
-    """A bug met by a part of a step's work, with the traceback of where it was done."""
+    """A bug in a part of a step's work, with its traceback."""
 
     def __init__(self, message: str, traceback_text: str) -> None:
         super().__init__(message)
@@ -25,11 +25,11 @@ class PartError(RuntimeError):
 
 
 def describe_error(failure: Exception) -> dict[str, Any]:
-    """An exception as data: its kind, its sentence and facts, and the traceback where it is a bug."""
+    """An exception as data: its kind, message and facts, and the traceback for a bug."""
     if isinstance(failure, OSError) and not isinstance(failure, CryoloomError) and failure.errno in _MACHINE:
         failure = TransientError(
             f"{failure.filename or 'a file'} could not be written: {failure.strerror}; "
-            "mend that and run `cryoloom resume`"
+            "fix that and run `cryoloom resume`"
         )
     if isinstance(failure, MemoryError):
         failure = TransientError(f"memory ran out: {failure}; use fewer workers or a larger binning")
@@ -53,7 +53,7 @@ def describe_error(failure: Exception) -> dict[str, Any]:
 
 
 def raise_described(error: Mapping[str, Any]) -> None:
-    """Raise what `describe_error` described: one of the errors that a user meets, or a `PartError`."""
+    """Raise the error that `describe_error` described: one for the user, or a `PartError`."""
     known = {kind.__name__: kind for kind in (UserInputError, DataUnfitError, TransientError)}
     if error["kind"] in known:
         raise known[error["kind"]](error["message"], **error["facts"])

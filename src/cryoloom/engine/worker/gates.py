@@ -1,6 +1,7 @@
-"""Gates before anything is recorded.
+"""Checks before anything is recorded.
 
-What is constant or NaN, or of another shape or pixel size than the step says of it, never becomes a result.
+Pixels that are constant or NaN, or differ in shape or pixel size from the step's value, never become a
+result.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class FileSink(Protocol):
 
 
 class GatedSink:
-    """Pixels being made, watched as they are written: the check costs no second reading of the file."""
+    """Pixels being written, checked as they are written, so that the file is not read again."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class GatedSink:
     ) -> None:
         self.role = role
         self.sections_are_images = sections_are_images
-        """True of a tilt series, whose sections are judged one by one; a volume may have empty ones."""
+        """True for a tilt series, whose sections are checked one by one; a volume may have empty ones."""
         self.pixel_size_angstrom = pixel_size_angstrom
         """As it stands in the file's header."""
         self.path = path
@@ -87,7 +88,7 @@ class GatedSink:
         self._sink[index] = values
 
     def check(self) -> None:
-        """Raise DataUnfitError unless everything was written and not all of it is one value."""
+        """Raise DataUnfitError unless everything was written and the values vary."""
         expected = int(np.prod(self.shape))
         if self._n_written < expected:
             raise DataUnfitError(
@@ -101,13 +102,13 @@ class GatedSink:
 
     @property
     def constant_sections(self) -> tuple[int, ...]:
-        """Sections in which every value is one and the same: no images."""
+        """Sections in which all values are equal: no images."""
         return tuple(int(i) for i in np.flatnonzero(self._lowest == self._highest))
 
     def _note_extremes(
         self, index: Index, values: NDArray[np.float32], lowest: float, highest: float
     ) -> None:
-        """Keep lowest and highest value of every section that was written."""
+        """Update lowest and highest value of every section that was written."""
         first = index[0] if isinstance(index, tuple) else index
         if len(self._lowest) == 1 or isinstance(first, int | np.integer):
             at: int | slice = (
@@ -142,11 +143,11 @@ def check_columns(role: str, columns: Mapping[str, NDArray[Any]]) -> None:
 
 
 def check_value(made: object, gives: type, item_name: str) -> None:
-    """Raise where what a step gives is not what it declares, or does not fit the pixels made with it."""
+    """Raise if a step's result is not what it declares, or does not match the pixels made with it."""
     if not isinstance(made, gives):
         raise TypeError(f"the step declares a {gives.__name__}, but gave a {type(made).__name__}")
     if not isinstance(made, Item):
-        return  # a step that decides who goes on may be given anything
+        return  # a step that selects items may get anything
     if made.name != item_name:
         raise ValueError(f"the step was given {item_name!r} and gave {made.name!r}; names are for ever")
     for pixel_set in made.pixel_sets():
@@ -154,7 +155,7 @@ def check_value(made: object, gives: type, item_name: str) -> None:
 
 
 def _check_pixels(pixel_set: PixelSet) -> None:
-    """Pixels that were made now: three axes, alike, with the pixel size and sections that the item says."""
+    """Pixels made in this task: three axes, alike, with the pixel size and sections of the item."""
     shape = next(iter(pixel_set.pixels.values())).shape
     pixel_size_angstrom, n_sections = pixel_set.pixel_size_angstrom, pixel_set.n_sections
     for role, pixels in pixel_set.pixels.items():

@@ -1,4 +1,4 @@
-"""Whether a task is still wanted: a stop by the user, or another coordinator, breaks it off."""
+"""Whether a task is still wanted: a stop by the user, or another coordinator, interrupts it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ __all__ = ["STOP_FILE", "StepInterrupted", "StillWanted", "ask_to_stop"]
 
 STOP_FILE = "stop"
 _LOOK_SECONDS = 0.1
-"""How often a step that tells its progress looks whether it is still wanted."""
+"""How often a step that reports its progress checks whether it is still wanted."""
 
 
 class StepInterrupted(Exception):  # noqa: N818 - it is no error
-    """A step was broken off because nobody waits for it any more; nothing is recorded of it."""
+    """A step was interrupted because its task is no longer wanted; nothing is recorded of it."""
 
 
 class StillWanted:
-    """Looks now and then whether the user said stop, or another coordinator has taken the project over."""
+    """Checks now and then whether the user stopped the work, or another coordinator has taken over."""
 
     def __init__(self, project: Path, coordinator: str, what: str) -> None:
         self._project, self._coordinator, self._what = project, coordinator, what
         self._next_look = 0.0
 
     def look(self, *, now: bool = False) -> None:
-        """Raise StepInterrupted where nobody waits for the task any more."""
+        """Raise StepInterrupted if the task is no longer wanted."""
         if not now and time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + _LOOK_SECONDS
@@ -37,5 +37,5 @@ class StillWanted:
 
 
 def ask_to_stop(project: Path) -> None:
-    """Ask the coordinator and the workers of a project to stop; what is finished stays."""
+    """Ask the coordinator and the workers of a project to stop; finished results stay."""
     (project / STOP_FILE).touch()

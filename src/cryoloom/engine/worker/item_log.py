@@ -1,4 +1,4 @@
-"""The log of one item: what its step warned of and measured, and what outside programs printed."""
+"""The log of one item: warnings and figures of its step, and output of outside programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_TAIL_BYTES = 200_000
 
 
 class ItemLog:
-    """Lines are added to a file, each at once. It is begun with the first line, under a heading."""
+    """Lines are appended to a file at once. It begins with the first line, under a heading."""
 
     def __init__(self, path: Path, heading: str) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class ItemLog:
         self.add(f"{_now()}  {text}\n")
 
     def add(self, text: str) -> None:
-        """Add text as it is; lost where the disk is full, which fails the step's own files."""
+        """Append text; lost if the disk is full, which makes the step's own files fail."""
         with contextlib.suppress(OSError), self.opened() as descriptor:
             os.write(descriptor, text.encode(errors="replace"))
 
@@ -55,7 +55,7 @@ class ItemLog:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def tail(self, start: int) -> str:
-        """What was added from a size on; the last 200 kB at most."""
+        """Text appended since a size; at most the last 200 kB."""
         if not self.path.exists():
             return ""
         with self.path.open("rb") as file:

@@ -1,7 +1,7 @@
 """Parts of an item's work, made while the item was growing: arrays under a key, in the project's cache.
 
-``cache/STEP/ITEM/KEY.npz`` appears by atomic rename. Parts speed work up and decide nothing: one that is lost
-or damaged is made again. They are removed when the item they belong to is recorded.
+``cache/STEP/ITEM/KEY.npz`` appears by atomic rename. Parts only save time: one that is lost or damaged is
+made again. They are removed when the item they belong to is recorded.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PartialResults:
         return _StoredArrays(path, names)
 
     def keep(self, arrays: Mapping[str, NDArray[Any]], facts: tuple[object, ...]) -> None:
-        """Write arrays to the disk; they are found from then on, also after a power cut."""
+        """Write arrays to the disk; they are available from then on, also after a power failure."""
         write_durably(self._path(facts), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
     def _path(self, facts: tuple[object, ...]) -> Path:
@@ -53,7 +53,7 @@ class PartialResults:
 
 
 class _StoredArrays(Mapping[str, NDArray[Any]]):
-    """Arrays of a file, each read when it is asked for."""
+    """Arrays of a file, each read on access."""
 
     def __init__(self, path: Path, names: tuple[str, ...]) -> None:
         self._path, self._names = path, names
@@ -78,7 +78,7 @@ class _StoredArrays(Mapping[str, NDArray[Any]]):
 
 
 def forget_partial_results(project: Path, step: str, item: str) -> None:
-    """Remove what was kept of an item, which is whole now."""
+    """Remove the parts of an item, which is complete now."""
     shutil.rmtree(project / _FOLDER / step / item, ignore_errors=True)
 
 

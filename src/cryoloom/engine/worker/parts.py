@@ -1,7 +1,7 @@
-"""Parts of a step's work: a function of a module, run on each of them by whichever worker is free.
+"""Parts of a step's work: a function of a module, run on each of them by any free worker.
 
-`PartMapper` is what is behind `StepContext.map`. It knows nothing of threads, processes or clusters: parts
-go to a `PartPool`, and results come back in the order of the parts.
+`PartMapper` implements `StepContext.map`. It does not depend on threads, processes or clusters: parts go to a
+`PartPool`, and results return in the order of the parts.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 N_TRIES = 3
-"""How often a part is begun before the loss of its worker counts as a failure."""
+"""Number of tries before the loss of a part's worker counts as a failure."""
 _LOOK_SECONDS = 0.2
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[int, int], None]
@@ -57,7 +57,7 @@ class WorkerLostError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartTask:
-    """Everything a worker needs to know to do one part."""
+    """All data that a worker needs for one part."""
 
     project: Path
     what: str
@@ -65,17 +65,17 @@ class PartTask:
     function: str
     """``module:name``."""
     part: Any
-    """Encoded; arrays as they are."""
+    """Encoded; arrays unchanged."""
     seed: tuple[int, ...]
     """Of the item, the call of `StepContext.map` and the part."""
     scratch: Path
-    """A folder that this part may make."""
+    """A folder that this part may create."""
     coordinator: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartOutcome:
-    """What came of a part: arrays, or the error."""
+    """Result of a part: arrays, or the error."""
 
     arrays: Arrays
     error: Mapping[str, Any] | None = None
@@ -88,19 +88,19 @@ class PartPool(Protocol):
     """Workers that do parts."""
 
     def submit(self, task: PartTask) -> Future[PartOutcome]:
-        """Begin a part. The future fails with `WorkerLostError`, or with what went wrong with the workers."""
+        """Start a part. The future fails with `WorkerLostError`, or with an error of the workers."""
 
     def cancel(self, futures: Sequence[Future[PartOutcome]]) -> None:
         """Their results are not wanted any more."""
 
 
 OpenPool = Callable[[], AbstractContextManager[PartPool]]
-"""Begins to do parts: the worker of the step gives its place up while it waits for them."""
+"""Begins to do parts: the worker of the step frees its place while it waits for them."""
 
 
 @dataclass
 class PartContext(RunsPrograms):
-    """What a part gets besides its data: as `StepContext`, without outputs."""
+    """Context of a part: as `StepContext`, without outputs."""
 
     device: str
     n_threads: int
@@ -124,11 +124,11 @@ class PartContext(RunsPrograms):
         return self.folder
 
     def progress(self, done: int, total: int) -> None:
-        """Look whether the part is still wanted; how far it is, the step tells."""
+        """Check whether the part is still wanted; the step reports the progress."""
         self.look()
 
     def warn(self, message: str) -> None:
-        """Tell the user something; it is stored with the step's item."""
+        """Warn the user; it is stored with the step's item."""
         self.warnings.append(message)
 
     def map(self, *_: object, **__: object) -> NoReturn:
@@ -174,7 +174,7 @@ class PartMapper:
     def imap(
         self, function: PartFunction, parts: Sequence[Any], progress: Progress
     ) -> Generator[Arrays, None, None]:
-        """Results in the order of the parts. Not more are begun than may run at once and be kept."""
+        """Results in the order of the parts. At most as many are started as may run at once and be stored."""
         named = _name_of(function)
         self._n_calls += 1
         tasks = [
@@ -220,7 +220,7 @@ class PartMapper:
                 pool.cancel([one.future for one in begun])
 
     def _taken(self, first: _Begun, pool: PartPool) -> Arrays | None:
-        """Result of a part that ended; None where its worker was lost and it is begun again."""
+        """Result of a part that ended; None if its worker was lost and it is started again."""
         try:
             outcome = first.future.result()
         except WorkerLostError as loss:
@@ -250,7 +250,7 @@ class _Begun:
 
 
 def _name_of(function: PartFunction) -> str:
-    """Name under which a worker finds a function; raises TypeError where none would."""
+    """Name under which a worker finds a function; raises TypeError for one without."""
     named = f"{function.__module__}:{function.__qualname__}"
     if "." in function.__qualname__ or function.__name__ == "<lambda>" or _function(named) is not function:
         raise TypeError(
@@ -267,7 +267,7 @@ def _function(named: str) -> PartFunction | None:
 
 
 def run_part(task: PartTask, resources: Resources) -> PartOutcome:
-    """Do a part; whatever goes wrong becomes the outcome's error."""
+    """Do a part; any error becomes part of the result."""
     set_threads(resources.n_threads)
     wanted = StillWanted(task.project, task.coordinator, task.what)
     context = PartContext(
@@ -295,7 +295,7 @@ def run_part(task: PartTask, resources: Resources) -> PartOutcome:
 
 
 def _copied(data: Any) -> Any:
-    """Encoded data with arrays of its own: a part may work in them."""
+    """Encoded data with their own arrays: a part may modify them."""
     if isinstance(data, np.ndarray):
         return data.copy()
     if isinstance(data, dict):
@@ -312,7 +312,7 @@ def _as_array(name: object, values: object) -> NDArray[Any]:
 
 @dataclass
 class _Serial:
-    """Does a part at once, in the thread that asks."""
+    """Does a part at once, in the calling thread."""
 
     resources: Resources
 
@@ -327,5 +327,5 @@ class _Serial:
 
 
 def serially(resources: Resources) -> OpenPool:
-    """Parts one after the other, without any worker but this."""
+    """Parts one after the other, in this worker only."""
     return lambda: contextlib.nullcontext(_Serial(resources))

@@ -1,4 +1,4 @@
-"""Outside programs, run for a step: no shell, output to the item's log, ended with the task."""
+"""Outside programs, run for a step: no shell, output to the item's log, stopped with the task."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def run_program(
 
 
 def _wait(process: subprocess.Popen[bytes], look: Callable[[], None], timeout_s: float | None) -> int | None:
-    """Exit code; None where the time is over."""
+    """Exit code; None after the time limit."""
     end = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What a worker may use, and the threads that go with it."""
+"""Resources of a worker, and its threads."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Resources:
     """Parts of a task's work that may be done at the same time, by all workers together."""
 
     part_memory_bytes: int = 0
-    """What the worker of a part may use; 0 for as much as that of the task."""
+    """Memory of a part's worker; 0 for as much as that of the task."""
 
     @property
     def of_a_part(self) -> Resources:
-        """What the worker of a part may use."""
+        """Resources of a part's worker."""
         return replace(self, memory_bytes=self.part_memory_bytes or self.memory_bytes, parts_at_once=1)
 
 

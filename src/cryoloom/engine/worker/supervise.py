@@ -1,8 +1,8 @@
-"""Runs a program that ends with the process that asked for it.
+"""Runs a program that ends with the process that started it.
 
-``python supervise.py STDIN_FILE PROGRAM ARGUMENTS...``, by itself: it imports nothing of cryoloom. Standard
-input is a pipe that the asking process holds. When it closes, because that process closed it or died, the
-program and all it started are ended.
+``python supervise.py STDIN_FILE PROGRAM ARGUMENTS...`` stands alone and imports nothing of cryoloom. Standard
+input is a pipe from the calling process. When it closes, because that process closed it or died, the program
+and all processes it started are stopped.
 """
 
 from __future__ import annotations

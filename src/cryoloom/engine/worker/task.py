@@ -1,4 +1,4 @@
-"""One item through one step, on whatever machine: plain data in, plain data out, files in between."""
+"""One item through one step, on any machine: plain data in, plain data out, files in between."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ __all__ = [
 ]
 
 Encoded = Mapping[str, Any]
-"""A value as `store.codec.encode` made it."""
+"""A value encoded by `store.codec.encode`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Everything a worker needs to know. It reaches the project's folder and nothing else."""
+    """All data that a worker needs. It uses the project's folder and nothing else."""
 
     project: Path
     node: str
@@ -64,23 +64,23 @@ class Task:
     gathered: tuple[int, ...] = ()
     """Ids of the items that a gathering step takes."""
     overrides: Mapping[str, tuple[TiltOverride, ...]] = field(default_factory=dict)
-    """What users decided on tilts, by name of the series."""
+    """Decisions of users on tilts, by name of the series."""
     others: Mapping[str, Encoded | tuple[Encoded, ...]] = field(default_factory=dict)
     """Further inputs by role."""
     other_item_ids: Mapping[str, int] = field(default_factory=dict)
     """Ids of the items of further inputs, by role; by ``role:name`` where a role has many."""
     absent: str = ""
-    """Which items failed or were left out on their way to a gathering step."""
+    """Items that failed or were left out before a gathering step."""
     upstream_figures: Mapping[str, float] = field(default_factory=dict)
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     grows: bool = False
-    """The item is not whole yet: do what can be done ahead."""
+    """The item is still growing: only work ahead is done."""
     own_parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Those of the parameters in which this item differs from its run."""
+    """Parameters in which this item differs from its run."""
     made_from: Mapping[str, Any] | None = None
     """What the result depends on besides parameters (`ItemRecord.made_from`)."""
     coordinator: str = ""
-    """Whose task this is (`store.lock`); a worker that outlives its coordinator writes nothing any more."""
+    """The coordinator of this task (`store.lock`); a worker that outlives it writes nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class PartValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a task: an encoded value, the error, or the reason why the item was left out."""
+    """Result of a task: an encoded value, the error, or the reason why the item was left out."""
 
     task: Task
     value: Encoded | None
@@ -117,9 +117,9 @@ class Outcome:
 def execute(
     task: Task, resources: Resources, tell: Callable[[int, int], None], open_pool: OpenPool | None = None
 ) -> Outcome:
-    """Run the step; whatever goes wrong becomes the outcome's error and leaves no file.
+    """Run the step; any error becomes part of the result and leaves no file.
 
-    open_pool : who does the parts of its work (`StepContext.map`); without it the step itself does.
+    open_pool : pool for the parts of its work (`StepContext.map`); without it the step does them itself.
     """
     set_threads(resources.n_threads)
     step = find_step(task.step)
@@ -206,7 +206,7 @@ def execute(
 def _log_end(
     log: ItemLog, task: Task, error: Mapping[str, Any] | None, left_out: str, seconds: float
 ) -> None:
-    """Say in the item's log how it ended; of a task that nobody wants any more, only if it is begun."""
+    """Write to the item's log how it ended; for an unwanted task only if the log is begun."""
     is_interrupted = error is not None and error["kind"] == StepInterrupted.__name__
     if task.grows or (is_interrupted and not log.is_begun):
         return
@@ -219,7 +219,7 @@ def _log_end(
 
 
 def _encoded(made: object, step: Step, task: Task) -> tuple[Encoded, tuple[PartValue, ...]]:
-    """What a step gave, checked and as plain data: its own item, and what else its work gave."""
+    """A step's results, checked and as plain data: its own item, and further results."""
     handed_on = task.value if step.hands_on and not isinstance(task.value, tuple) else None
     if task.grows:
         return handed_on or encode(made, task.project), ()
@@ -250,7 +250,7 @@ def _encoded(made: object, step: Step, task: Task) -> tuple[Encoded, tuple[PartV
 
 
 def bytes_needed(task: Task) -> int:
-    """Memory that the step declares for this item; 0 where it cannot tell, which the step itself will say."""
+    """Memory that the step declares for this item; 0 if it fails, which the step itself will report."""
     return _estimate(find_step(task.step).bytes_needed, task)
 
 
