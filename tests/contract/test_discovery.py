@@ -1,12 +1,14 @@
 """Steps are found in their folder: each module declares one, and summaries need no import of a step."""
 
 import pkgutil
+from typing import get_args
 
 import pytest
 
 import cryoloom.steps
 from cryoloom.contract import all_steps
-from cryoloom.contract.discovery import find_step, step_summaries
+from cryoloom.contract.discovery import figure_names, find_step, step_summaries
+from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
 from cryoloom.errors import UserInputError
 
@@ -19,6 +21,14 @@ def test_every_module_of_the_folder_declares_the_step_of_its_name():
 
 def test_summaries_read_from_the_source_are_those_of_the_declarations():
     assert step_summaries() == {name: step.summary for name, step in all_steps().items()}
+
+
+def test_figures_of_a_role_read_from_the_source_are_those_declared():
+    roles = {figure.role for step in all_steps().values() for figure in step.figures}
+    assert roles == set(get_args(FigureRole))
+    for role in roles - {""}:
+        declared = {f.name for step in all_steps().values() for f in step.figures if f.role == role}
+        assert figure_names(role) == declared
 
 
 def test_an_unknown_step_is_refused_with_the_nearest_names():

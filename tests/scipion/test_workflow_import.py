@@ -90,7 +90,7 @@ def test_streaming_templates_are_an_import_by_mdocs(tmp_path, older):
         "gain_quarter_turns": 1,
     }
     assert not [one for one in imported.left if not one.parameter]
-    assert any(one.parameter == "dosePerFrame" and "it is of a frame" in one.why for one in imported.left)
+    assert any(one.parameter == "dosePerFrame" and "it is per frame" in one.why for one in imported.left)
 
 
 def test_a_template_that_leaves_its_input_open_begins_with_an_import(tmp_path):

@@ -149,7 +149,7 @@ def test_a_dark_reference_is_subtracted_before_the_gain(exposed, context, rng, t
 def test_movies_of_another_size_are_named(exposed, context):
     series, _ = exposed()
     odd = Movie(Path("other.tif"), 8, (100, 100))
-    with pytest.raises(DataUnfitError, match=r"other\.tif has another size"):
+    with pytest.raises(DataUnfitError, match=r"other\.tif differs in size"):
         align_frames(series.with_tilts({1: {"movie": odd}}), AlignFramesParams(), context)
 
 

@@ -109,7 +109,7 @@ def test_no_dose_told(tmp_path, context):
     path = write_stack(tmp_path)
     assert "no source gives the dose of TS_01.mrc; give dose_per_tilt" in spoilt(context, stack=path)
     (tmp_path / "TS_01.exposure.txt").write_text("0 0\n" * 5)
-    assert "tells no dose for section 0" in spoilt(context, stack=path)
+    assert "contains no dose for section 0" in spoilt(context, stack=path)
 
 
 def test_no_angles_told(tmp_path, context):

@@ -23,7 +23,7 @@ def test_particles_are_drawn_where_they_are(rng):
     plan, scores = drawn(SeriesReport("TS_01", None, particles={"pick": particles}))["particles"]
     np.testing.assert_allclose(plan.data[0]["x"], rows.positions_xyz_angstrom[:, 0], rtol=1e-3)
     np.testing.assert_allclose(plan.data[0]["marker"]["color"], rows.score, rtol=1e-3)
-    assert plan.caption.startswith("20 particles of ribosome, seen along z; the colour is the score")
+    assert plan.caption.startswith("20 particles of ribosome, viewed along z; the colour is the score")
     assert sum(scores.data[0]["y"]) == 20
 
 

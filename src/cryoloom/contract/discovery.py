@@ -11,11 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cryoloom.contract import planned
+from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import Step
 from cryoloom.errors import UserInputError
 
-__all__ = ["all_steps", "find_step", "planned_step", "step_summaries"]
+__all__ = ["all_steps", "figure_names", "find_step", "planned_step", "step_summaries"]
 
 _FOLDERS = ("cryoloom.steps", "cryoloom.programs")
 """The second has a room for each suite of programs."""
@@ -55,6 +56,29 @@ def _declared_name(function: ast.FunctionDef) -> str | None:
             first = decorator.args[0]
             return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
     return None
+
+
+@functools.cache
+def figure_names(role: FigureRole) -> frozenset[str]:
+    """Names of the figures declared with a role, read from the source without importing a step."""
+    return frozenset(
+        name
+        for folder in _DECLARING
+        for place in importlib.import_module(folder).__path__
+        for path in Path(place).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Figure"
+        for name in _with_role(node, role)
+    )
+
+
+def _with_role(call: ast.Call, role: str) -> list[str]:
+    """Name of the figure that a call declares, if it has this role."""
+    given = {word.arg: word.value for word in call.keywords}
+    found, name = given.get("role"), call.args[0] if call.args else given.get("name")
+    if not (isinstance(found, ast.Constant) and found.value == role and isinstance(name, ast.Constant)):
+        return []
+    return [str(name.value)]
 
 
 def find_step(name: str) -> Step:

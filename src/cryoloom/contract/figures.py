@@ -12,9 +12,19 @@ from typing import Literal
 
 __all__ = ["Bounds", "Column", "Figure", "FigureRole", "Record", "check_declared"]
 
-FigureRole = Literal["", "tilt_axis_evidence"]
-"""Use of a figure by the engine. tilt_axis_evidence: the direction of the tilt axis in degrees, measured
-without the tracks of the alignment; compared over a session."""
+FigureRole = Literal[
+    "",
+    "tilt_axis",
+    "tilt_axis_evidence",
+    "alignment_residual",
+    "alignment_error",
+    "bead_diameter",
+    "handedness",
+    "handedness_evidence",
+]
+"""What a figure is to code outside its step, which finds it by this role. tilt_axis: direction in degrees;
+tilt_axis_evidence: the same, measured without the tracks of the alignment, compared over a session;
+alignment_residual and alignment_error: fit to the tracks and error on left-out tracks, in angstrom."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ ALIGNMENT_FIGURES = (
         "the resolution of the tomogram.",
         bounds=Bounds(10.0, 30.0, "Features of this size and finer are blurred in the tomogram."),
         column=Column("Residual"),
+        role="alignment_residual",
     ),
     Figure(
         "pose_error_angstrom",
@@ -54,6 +55,7 @@ ALIGNMENT_FIGURES = (
         "Direction of the tilt axis in the images, counter-clockwise from +y. It is a property of the "
         "microscope.",
         good="the same in every series of a session",
+        role="tilt_axis",
     ),
     Figure(
         "n_tracks",
@@ -73,6 +75,7 @@ ALIGNMENT_FIGURES = (
         "angstrom",
         "Bead diameter",
         "Diameter of the gold beads, measured in the images.",
+        role="bead_diameter",
     ),
     Figure(
         "left_out_error_angstrom",
@@ -80,6 +83,7 @@ ALIGNMENT_FIGURES = (
         "Alignment error, cross-validated",
         "Distance of tracked features from a solution made without them. Unlike the residual, it is not "
         "lowered by fitting noise.",
+        role="alignment_error",
     ),
     Figure(
         "left_out_error_rigid_angstrom",

@@ -151,6 +151,7 @@ FIGURES = (
         "+1: parts of the specimen higher along the beam have less defocus, -1: more. It is a property of "
         "the microscope, the same for all series; a wrong sign spoils every CTF correction in depth.",
         good="the same in every series",
+        role="handedness",
     ),
     Figure(
         "handedness_gain_nats",
@@ -158,6 +159,7 @@ FIGURES = (
         "Handedness, evidence",
         "Logarithm of how much better one handedness explains the whole series than the other.",
         good="20 or more",
+        role="handedness_evidence",
     ),
     Figure(
         "handedness_gradient",

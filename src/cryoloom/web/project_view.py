@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.pictures.images import FileOnly, Image, ImageShelf, open_pixels
 from cryoloom.web.pictures.levels import Kind
 
-__all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "image_roles"]
+__all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "figure_of", "image_roles"]
 
 _QUICK_S = 0.15  # what a page may wait for
 _STACKS = ("stack", "weighted", "corrected")
@@ -99,10 +99,16 @@ class SeriesView:
         """The step that gave a record last."""
         return next((run.step for run, item in reversed(self.steps) if record in item.records), None)
 
-    def figure(self, name: str) -> float | None:
-        """The figure of that name, of the last step that gave one."""
-        found = [item.figures[name] for _, item in self.steps if name in item.figures]
-        return found[-1] if found else None
+    def figure(self, role: FigureRole) -> float | None:
+        """The figure with a role, of the last step that reported one."""
+        return figure_of((item for _, item in self.steps), role)
+
+
+def figure_of(items: Iterable[ItemRecord], role: FigureRole) -> float | None:
+    """The last figure with a role among items in the order of the workflow."""
+    names = figure_names(role)
+    found = [item.figures[name] for item in items for name in names if name in item.figures]
+    return found[-1] if found else None
 
 
 @dataclass(frozen=True, slots=True)

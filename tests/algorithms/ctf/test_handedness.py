@@ -65,8 +65,8 @@ def test_untilted_and_silent_exposures_do_not_vote(rng):
     ("evidence", "objection"),
     [
         (HandEvidence(12.0, 1.0, 0.05, 20, 1), "12.0 nats"),
-        (HandEvidence(300.0, 1.0, 0.05, 12, 6), "12 exposures speak for it and 6 against"),
-        (HandEvidence(300.0, 1.0, 0.05, 3, 0), "3 exposures speak for it and 0 against"),
+        (HandEvidence(300.0, 1.0, 0.05, 12, 6), "12 tilts vote for it and 6 against"),
+        (HandEvidence(300.0, 1.0, 0.05, 3, 0), "3 tilts vote for it and 0 against"),
         (HandEvidence(300.0, 0.2, 0.05, 20, 1), "0.20 of what the geometry predicts"),
     ],
 )

@@ -23,7 +23,7 @@ from cryoloom.web.drawn.edited_tracks import (
 )
 from cryoloom.web.job import start_job
 from cryoloom.web.pages.runs import job_facts
-from cryoloom.web.project_view import ProjectView, SeriesView
+from cryoloom.web.project_view import ProjectView, SeriesView, figure_of
 from cryoloom.web.site import page, project_of
 
 __all__ = ["alignment_facts", "router"]
@@ -55,7 +55,7 @@ def alignment_facts(
         "observations": [],
         "tilts": [],
         "images": None,
-        "bead_angstrom": view.figure("bead_diameter_angstrom") or _USUAL_BEAD_ANGSTROM,
+        "bead_angstrom": view.figure("bead_diameter") or _USUAL_BEAD_ANGSTROM,
     }
     if view.series_item is not None and view.stack_roles():
         facts["images"] = f"/p/{project.slug}/image/{view.series_item}/{view.stack_roles()[0]}"
@@ -132,16 +132,16 @@ def ranked_series(project: ProjectView) -> list[dict[str, Any]]:
     """Aligned series, the largest left-out error first."""
     found = []
     for name, made in project.history().items():
-        figures = {key: value for _, item in made for key, value in item.figures.items()}
-        residual = figures.get("residual_mean_angstrom")
+        items = [item for _, item in made]
+        residual = figure_of(items, "alignment_residual")
         if residual is not None:
-            error = figures.get("left_out_error_angstrom", residual)
+            error = figure_of(items, "alignment_error")
             found.append(
                 {
                     "series": name,
-                    "left_out_angstrom": round(float(error), 2),
-                    "residual_angstrom": round(float(residual), 2),
-                    "axis_deg": figures.get("tilt_axis_deg"),
+                    "left_out_angstrom": round(residual if error is None else error, 2),
+                    "residual_angstrom": round(residual, 2),
+                    "axis_deg": figure_of(items, "tilt_axis"),
                 }
             )
     return sorted(found, key=lambda one: -one["left_out_angstrom"])
@@ -203,7 +203,7 @@ def centre_of_bead(
     size = image.pixel_size_angstrom
     # Positions count from the middle of pixel n // 2.
     at = (x / size + n_x // 2 + 0.5, y / size + n_y // 2 + 0.5)
-    diameter = (view.figure("bead_diameter_angstrom") or _USUAL_BEAD_ANGSTROM) / size
+    diameter = (view.figure("bead_diameter") or _USUAL_BEAD_ANGSTROM) / size
     found = bead_centre(image.pixels[tilt.section], *at, diameter)
     return {
         "x_angstrom": round((found[0] - n_x // 2 - 0.5) * size, 2),

@@ -128,7 +128,7 @@ def ctf_facts(project: ProjectView, name: str) -> dict[str, Any]:
         if isinstance(curves, list | tuple)
         else {},
         "handedness": hand,
-        "handedness_gain_nats": view.figure("handedness_gain_nats"),
+        "handedness_gain_nats": view.figure("handedness_evidence"),
         "run": run,
         "choices": ctf_choices(name, _node_of(project) or "", project.decisions()),
     }
