@@ -175,7 +175,7 @@ class Project:
     ) -> Summary:
         """Run one step on the results of a run (its number, or its name for the latest of that name).
 
-        like : a run whose inputs and parameters are taken where nothing else is told. values : parameters,
+        like : a run whose inputs and parameters are taken where nothing else is given. values : parameters,
         and runs for further inputs (``poses_from=4``). Where the step is one of the current workflow, other
         parameters for named items are kept as decisions: `resume` goes on from what this gives.
         """
@@ -293,11 +293,11 @@ class Project:
     # Runs
 
     def find_run(self, name_or_id: str | int) -> RunRecord:
-        """A run by number, or the one of a name that was worked on last."""
+        """A run by number, or the one of a name that was processed last."""
         return find_run(self.database, name_or_id)
 
     def runs_of(self, step: str) -> tuple[RunRecord, ...]:
-        """The run of a step that was worked on last, if there is one."""
+        """The run of a step that was processed last, if there is one."""
         made = [run for run in self.database.runs() if run.step == step]
         return tuple(by_activity(made)[-1:])
 

@@ -19,7 +19,7 @@ def parallel_and_serial(
     Small work, of which several pieces run side by side, is faster on the calling thread; both versions give
     the same bits. options : of ``numba.njit`` besides ``parallel``, ``nogil`` and ``cache``.
     """
-    # Numba's cache tells functions apart by qualified name and does not look at `parallel`.
+    # Numba's cache distinguishes functions by qualified name and does not look at `parallel`.
     serial = FunctionType(
         function.__code__, function.__globals__, function.__name__ + "_serial", None, function.__closure__
     )

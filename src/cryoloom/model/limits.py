@@ -55,7 +55,7 @@ LIMITS = {
 
 
 def plausible(quantity: str, value: float | None) -> float | None:
-    """The value, or None where it is missing, not finite or impossible."""
+    """The value, or None if it is missing, not finite or impossible."""
     return value if value is not None and LIMITS[quantity].allows(value) else None
 
 
@@ -77,7 +77,7 @@ def require(quantity: str, value: float, where: str = "") -> float:
 def require_shift_in_field(
     shift_xy_angstrom: tuple[float, float], field_xy_angstrom: tuple[float, float], where: str
 ) -> None:
-    """Raise DataUnfitError where an image is shifted by more than three times its field."""
+    """Raise DataUnfitError if an image is shifted by more than three times its field."""
     for shift, field in zip(shift_xy_angstrom, field_xy_angstrom, strict=True):
         if not math.isfinite(shift) or abs(shift) > 3.0 * field:
             raise DataUnfitError(

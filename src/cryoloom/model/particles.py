@@ -73,7 +73,7 @@ class ParticleRows:
 
     @classmethod
     def from_table(cls, table: Table) -> Self:
-        """Read a particle table. Raises DataUnfitError where a column it cannot do without is missing."""
+        """Read a particle table. Raises DataUnfitError if a column it cannot do without is missing."""
         needed = ("tomogram", "particle", *_POSITION, *_ROTATION)
         if missing := [name for name in needed if name not in table.columns]:
             raise DataUnfitError(f"the particle table lacks the columns {missing}; it has {table.columns}")
@@ -176,7 +176,7 @@ class Particles:
         return ParticleRows.from_table(self.table)
 
     def series_of(self, tomogram: str) -> TiltSeries:
-        """The series of a tomogram's name. Raises DataUnfitError where the set does not have it."""
+        """The series of a tomogram's name. Raises DataUnfitError if the set does not have it."""
         for series in self.series:
             if series.name == tomogram:
                 return series

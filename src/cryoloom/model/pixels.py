@@ -1,4 +1,4 @@
-"""Images and volumes as lazy handles: a shape, a type, and slices read when asked for."""
+"""Images and volumes as lazy handles: a shape, a type, and slices read when requested."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Index = int | slice | EllipsisType | tuple[int | slice | EllipsisType, ...]
 class Pixels(Protocol):
     """Something sliced like an array: a NumPy array, or a file that is read slice by slice.
 
-    Slices come as float32 in native byte order, whatever the file stores.
+    Slices come as float32 in native byte order, independent of the file.
     """
 
     @property

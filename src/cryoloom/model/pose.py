@@ -27,11 +27,11 @@ class Pose:
     shift_xy_angstrom: tuple[float, float] = (0.0, 0.0)
     magnification: float = 1.0
     residual_angstrom: float | None = None
-    """Mean distance between tracked and predicted positions; None where nothing was tracked."""
+    """Mean distance between tracked and predicted positions; None if nothing was tracked."""
     predicted: bool = False
-    """True where the image itself said nothing and its neighbours' solution was used."""
+    """True if the image itself said nothing and its neighbours' solution was used."""
     warp: ImageWarp | None = None
-    """How the image is displaced locally besides."""
+    """Local displacement of the image, in addition to the pose."""
 
     def __post_init__(self) -> None:
         """Refuse what no image can have (`limits`)."""

@@ -65,7 +65,7 @@ class ShownTilt:
     angle: str
     cells: tuple[Cell, ...]
     thumbnail: str
-    """"" where the tilt has no image."""
+    """"" if the tilt has no image."""
 
 
 @dataclass(frozen=True, slots=True)

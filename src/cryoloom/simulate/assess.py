@@ -146,7 +146,7 @@ def defocus_errors_at_origin_angstrom(truth: Truth, series: TiltSeries) -> dict[
 
     Where that point truly is follows from the poses as in `alignment_error_angstrom`; of the specimen and its
     mirror image, half a turn of the axis apart, the one the poses describe is taken. Only tilts whose CTF
-    refers to the origin count, and only poses that are not predictions tell where it is.
+    refers to the origin count, and only poses that are not predictions show where it is.
     """
     points = truth.random_specimen_points(np.random.default_rng(0), 200)
     placed = {t.acquisition_index: t.pose for t in series.included if t.pose and not t.pose.predicted}

@@ -28,7 +28,7 @@ class LivePlan:
     interleaved: bool = False
     """All series at once, tilt by tilt, as with beam-shift acquisition; else one after the other."""
     missing: frozenset[str] = frozenset()
-    """Movies that never come; the mdoc tells of them."""
+    """Movies that never come, although the mdoc names them."""
     cut: frozenset[str] = frozenset()
     """Movies of which only the first pieces come."""
     abandoned: Mapping[str, int] = field(default_factory=dict)

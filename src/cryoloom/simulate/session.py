@@ -55,7 +55,7 @@ def simulate_tilt_series(params: SimulationParams, index: int = 0) -> tuple[Tilt
     """One series in memory, and the truth of it.
 
     The stack is float32 counts ``(tilt, y, x)`` with noise, gain and motion perfectly corrected, tilts in
-    ascending order. Tilts know nominal angles and doses; the series knows the axis as the mdoc tells it.
+    ascending order. Tilts know nominal angles and doses; the series knows the axis as the mdoc gives it.
     """
     scene = _Scene.make(params, index)
     tilts = sorted(scene.tilts, key=lambda tilt: tilt.nominal_tilt_deg)
@@ -149,7 +149,7 @@ def _write_mdoc(directory: Path, truth: Truth, records: list[MdocTilt], params: 
 
 
 class _MdocFacts(TypedDict):
-    """What both kinds of mdoc tell of a series."""
+    """What both kinds of mdoc give of a series."""
 
     pixel_size_angstrom: float
     voltage_kv: float

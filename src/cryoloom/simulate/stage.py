@@ -46,7 +46,7 @@ class FrameMotion:
 def frame_motion(params: SimulationParams, rng: np.random.Generator, *, blurred: bool = False) -> FrameMotion:
     """A drift that dies away within the exposure, and a jitter: what RELION measures on real tilts.
 
-    A blurred exposure smears every frame along one direction besides.
+    A blurred exposure smears every frame along one direction as well.
     """
     n = params.n_frames
     edges = np.arange(n + 1) / n

@@ -197,7 +197,7 @@ class Truth(_Frozen):
         return np.column_stack([image_xy, beam]) @ matrix
 
     def defocus_of_ice_angstrom(self, acquisition_index: int) -> float:
-        """Mean defocus of the ice's middle at the image's centre: what one image by itself can tell.
+        """Mean defocus of the ice's middle at the image's centre: what one image by itself can give.
 
         It differs from that of the specimen's origin by the ice's offset and by the tilt's image shift.
         """

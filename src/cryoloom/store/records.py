@@ -111,7 +111,7 @@ class ItemRecord:
     output: str = ""
     """Which output of the step this is; "" for the main one."""
     part_of: int | None = None
-    """Id of the item whose work gave this one; None for an item that a step worked on."""
+    """Id of the item whose work gave this one; None for an item that a step processed."""
     reused_from: int | None = None
     """Id of the item of an earlier run whose result this is."""
     own_parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -124,7 +124,7 @@ class ItemRow(Base):
     output: Mapped[str] = mapped_column(default="")
     """Which output of the step this is; "" for the main one."""
     part_of: Mapped[int | None] = mapped_column(ForeignKey("items.id"), index=True)
-    """The item whose work gave this one; None for an item that a step worked on."""
+    """The item whose work gave this one; None for an item that a step processed."""
     state: Mapped[str] = mapped_column(String(16))
     figures: Mapped[dict[str, Any]] = mapped_column(default=dict)
     warnings: Mapped[list[Any]] = mapped_column(default=list)

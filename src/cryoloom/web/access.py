@@ -52,7 +52,7 @@ class Access:
 
     @staticmethod
     def derived_token(token: str) -> str:
-        """A viewer's token that stays the same as long as the owner's does, and does not tell it."""
+        """A viewer's token that stays the same as long as the owner's does, and does not reveal it."""
         return hmac.new(token.encode(), b"viewer", hashlib.sha256).hexdigest()
 
     def new_session(self, role: Role) -> str:

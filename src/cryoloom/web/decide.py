@@ -111,7 +111,7 @@ class ModelChange(_Frozen):
 
 
 class TrackValue(_Frozen):
-    """Where a bead is in an image, xy in angstrom from its centre; None where it cannot be seen."""
+    """Where a bead is in an image, xy in angstrom from its centre; None if it cannot be seen."""
 
     x_angstrom: Coordinate | None
     y_angstrom: Coordinate | None
@@ -149,7 +149,7 @@ class DecisionRequest(_Frozen):
 
 
 def decide(project: ProjectView, request: DecisionRequest, who: str, role: str) -> tuple[Decision, ...]:
-    """Record what was decided. Raises UserInputError where a series or tilt is not there."""
+    """Record what was decided. Raises UserInputError if a series or tilt is not there."""
     tilts: dict[str, frozenset[int]] = {}
     changes = []
     for change in request.changes:

@@ -64,7 +64,7 @@ class Watcher:
         return len(self._listeners)
 
     async def stream(self) -> AsyncIterator[str]:
-        """Events from now on; the first tells how things stand."""
+        """Events from now on; the first shows how things stand."""
         queue: asyncio.Queue[Changed] = asyncio.Queue()
         with self._lock:
             self._listeners[queue] = asyncio.get_running_loop()

@@ -31,15 +31,13 @@ SECURITY_HEADERS = {
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _LOGIN_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>cryoloom: token needed</title>
-<body style="font:16px system-ui;background:#121418;color:#e6e8eb;max-width:36em;margin:12vh auto">
-<h1 style="font-size:1.3em">This server needs its token</h1>
-<p>Open the address that <code>cryoloom serve</code> printed, or enter the token that stands in it.
-A token is valid until the server stops.</p>
-<form method="get"><input name="token" aria-label="Token" autocomplete="off" autofocus
+<body style="font:16px system-ui;background:#121418;color:#e6e8eb;max-width:36em;margin:12vh auto"> <h1
+style="font-size:1.3em">This server needs its token</h1> <p>Open the address that <code>cryoloom serve</code>
+printed, or enter the token that stands in it. A token is valid until the server stops.</p> <form
+method="get"><input name="token" aria-label="Token" autocomplete="off" autofocus
 style="font:inherit;width:100%;padding:.5em;background:#1b1f26;color:inherit;border:1px solid #444b55">
-<button style="font:inherit;margin-top:1em;padding:.4em 1.2em">Open</button></form>
-<p><a href="" style="color:#56b4e9">Try again</a> if a link on another page brought you here.</p>
-</body></html>
+<button style="font:inherit;margin-top:1em;padding:.4em 1.2em">Open</button></form> <p><a href=""
+style="color:#56b4e9">Try again</a> if a link on another page brought you here.</p> </body></html>
 """
 
 
@@ -105,7 +103,7 @@ class Guard:
         return None
 
     async def _role(self, scope: Scope, headers: dict[str, str], send: Send) -> Role | None:
-        """Role of whoever asks; None where the answer was sent already."""
+        """Role of whoever asks; None if the answer was sent already."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tokens = [value for name, value in query if name == "token"]
         if tokens and scope["method"] in _SAFE_METHODS:

@@ -55,7 +55,7 @@ class TomogramAt:
 
     @property
     def title(self) -> str:
-        """What tells it from others of the same series."""
+        """Distinguishes it from others of the same series."""
         return f"{self.run.id} {self.run.node}"
 
 
@@ -65,7 +65,7 @@ class SeriesView:
 
     name: str
     series: TiltSeries | None
-    """Its furthest value, with the decisions of users; None where import failed."""
+    """Its furthest value, with the decisions of users; None if import failed."""
     found: TiltSeries | None
     """The same as the steps left it."""
     overridden: frozenset[int]
@@ -247,11 +247,11 @@ class ProjectView:
         return known
 
     def series_names(self) -> tuple[str, ...]:
-        """Names of all items that current runs worked on."""
+        """Names of all items that current runs processed."""
         return tuple(self.history())
 
     def series(self, name: str) -> SeriesView:
-        """One series. Raises UserInputError where the project has none of that name."""
+        """One series. Raises UserInputError if the project has none of that name."""
         if name not in self.history():
             raise UserInputError(f"this project has no series {name!r}")
         whole = [(run, self._reader.item(item.id or 0)) for run, item in self.history()[name]]
@@ -331,7 +331,7 @@ class ProjectView:
         )
 
     def _kind_of(self, run: RunRecord, item: ItemRecord) -> str:
-        """Type of the values of an output of a run, told by one of them; "" where that is not known."""
+        """Type of the values of an output of a run, from one of them; "" if that is not known."""
         key = run.id, item.output
         if key not in self._kinds:
             value = self._reader.value_of(item.id or 0) if item.state == "done" else None
@@ -346,7 +346,7 @@ class ProjectView:
         return bool(kinds & {"TiltSeries", "Tomogram"}) or any(run.input_run_id is None for run, _ in made)
 
     def require_series(self, name: str) -> None:
-        """Raise UserInputError where the project has no series of that name."""
+        """Raise UserInputError if the project has no series of that name."""
         if name not in self.history():
             self._named(name)
 
@@ -424,7 +424,7 @@ class ProjectView:
     # Images
 
     def with_open_pixels(self, series: TiltSeries) -> TiltSeries:
-        """The same series with stacks that can be read. Raises DataUnfitError where a file is gone."""
+        """The same series with stacks that can be read. Raises DataUnfitError if a file is gone."""
 
         def opened(stack: Stack | None) -> Stack | None:
             if stack is None or not files_of(stack.images):
@@ -441,7 +441,7 @@ class ProjectView:
     def image(self, item_id: int, role: str) -> Image:
         """An image by the item that has it and its role, such as ``stack.images`` or ``volume``.
 
-        Raises UserInputError where there is none, DataUnfitError where its file is gone or damaged.
+        Raises UserInputError if there is none, DataUnfitError where its file is gone or damaged.
         """
         value = self._reader.value_of(item_id)
         if value is None:

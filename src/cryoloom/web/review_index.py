@@ -26,7 +26,7 @@ class JudgedSeries:
     tilts: tuple[JudgedTilt, ...]
     item: int | None
     role: str
-    """Of the stack, in the item's value; "" where there is none."""
+    """Of the stack, in the item's value; "" if there is none."""
 
     @property
     def n_excluded(self) -> int:

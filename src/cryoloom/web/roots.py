@@ -17,7 +17,7 @@ class Roots:
     folders: tuple[Path, ...]
 
     def checked(self, text: str) -> Path:
-        """The path, with links followed. Raises UserInputError where it is not allowed or not there."""
+        """The path, with links followed. Raises UserInputError if it is not allowed or not there."""
         allowed = ", ".join(str(folder) for folder in self.folders)
         if "\0" in text or not text:
             raise UserInputError(f"this is no path; expected one below {allowed}")

@@ -36,7 +36,7 @@ class StepCatalogue:
         return self._catalogue
 
     def step(self, name: str) -> dict[str, Any]:
-        """One step of the catalogue. Raises UserInputError where there is none of that name."""
+        """One step of the catalogue. Raises UserInputError if there is none of that name."""
         for one in self.catalogue()["steps"]:
             if one["name"] == name:
                 found: dict[str, Any] = one
@@ -84,7 +84,7 @@ class StepCatalogue:
 
 
 def _exchange(process: subprocess.Popen[str], question: str) -> str:
-    """Send a line and read one; "" where the process has ended."""
+    """Send a line and read one; "" if the process has ended."""
     if process.stdin is None or process.stdout is None:
         return ""
     try:

@@ -43,7 +43,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class JudgedTilt:
-    """A tilt with what is doubted of it and what is decided; None where a quantity was not measured."""
+    """A tilt with what is doubted of it and what is decided; None if a quantity was not measured."""
 
     row: TiltRow
     mean_counts: float | None

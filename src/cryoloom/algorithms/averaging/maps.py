@@ -71,7 +71,7 @@ def radial_cube(cube: torch.Tensor) -> torch.Tensor:
 def radial_terms(images: ParticleImages, cube: torch.Tensor, n_used: int) -> tuple[float, float]:
     """Cross and quadratic term of all particles with a reference's radial part, at no shift.
 
-    Their ratio is the scale of the reference in the data, whatever the orientations are.
+    Their ratio is the scale of the reference in the data, for any orientations.
     """
     samples = images.plane.samples[:n_used].contiguous()
     frames = frames_of(images.matrices, np.eye(3)[None]).reshape(-1, 2, 3)

@@ -22,7 +22,7 @@ _FILL_WEIGHT = 2.0  # of the second wedge, over the rest (Wiedemann & Heckel)
 def measured_region(
     edge: int, tilt_range_deg: TiltRange, rotations: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """True where an rfftn of a cube holds measured coefficients, ``(z, y, x // 2 + 1)``.
+    """True if an rfftn of a cube holds measured coefficients, ``(z, y, x // 2 + 1)``.
 
     A projection tilted by t about y measures the plane of frequencies through y and (cos t, 0, sin t).
     rotations : (n, 3, 3) of xyz, for cubes whose content at r is the tomogram's at ``R r``; the result then

@@ -57,7 +57,7 @@ class TileSpectra:
 
     band: SpectrumBand
     power: NDArray[np.float32]
-    """``(tile, sector, ring)``; white noise of variance v gives v. 0 where the bin holds no frequency."""
+    """``(tile, sector, ring)``; white noise of variance v gives v. 0 where the bin contains no frequency."""
     counts: NDArray[np.float32]
     """Frequencies averaged in each bin, ``(sector, ring)``."""
     centres_xy_angstrom: NDArray[np.float64]

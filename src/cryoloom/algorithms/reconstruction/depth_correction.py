@@ -101,7 +101,7 @@ class DepthCorrectedBackProjection:
         """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
 
         first_row : row of the volume at which the strips begin. A strip is valid until the next is
-        asked for.
+        requested.
         """
         n_rows = aligned.shape[1] - 2 * self.halo_rows
         nodes = self._corrected(aligned, n_rows)

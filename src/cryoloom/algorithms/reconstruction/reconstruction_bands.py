@@ -45,7 +45,7 @@ class Reconstructor(Protocol):
     def strips(self, aligned: torch.Tensor, first_row: int) -> Iterator[torch.Tensor]:
         """Strips ``(z, up to 32, x)`` from rows ``(tilt, n_rows + 2 halo, column)``, NaN outside images.
 
-        A strip is valid until the next is asked for.
+        A strip is valid until the next is requested.
         """
 
 

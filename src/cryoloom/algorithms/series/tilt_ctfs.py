@@ -11,7 +11,7 @@ __all__ = ["ctfs_of"]
 
 
 def ctfs_of(tilts: Sequence[Tilt], series: str, *, otherwise: str = "") -> list[Ctf]:
-    """The CTF of every tilt. Raises DataUnfitError where one has none; ``otherwise`` adds to what to do."""
+    """The CTF of every tilt. Raises DataUnfitError if one has none; ``otherwise`` adds to what to do."""
     without = [tilt.acquisition_index for tilt in tilts if tilt.ctf is None]
     if without:
         raise DataUnfitError(

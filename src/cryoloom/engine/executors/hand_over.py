@@ -29,7 +29,7 @@ class HandedOver:
         self._path = path
 
     def taken(self) -> Task:
-        """The whole task, on a worker. Raises TransientError where the file cannot be read."""
+        """The whole task, on a worker. Raises TransientError if the file cannot be read."""
         if self._path is None:
             return self.task
         try:

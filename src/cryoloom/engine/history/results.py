@@ -82,12 +82,12 @@ def sentence(error: Mapping[str, Any] | None) -> str | None:
 
 
 def by_activity(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """Runs in the order in which they were last worked on: an old one may have been continued."""
+    """Runs in the order in which they were last processed: an old one may have been continued."""
     return sorted(runs, key=lambda run: (run.ended is None, run.ended or run.created))
 
 
 def named_run(runs: Sequence[RunRecord], name: str | int) -> RunRecord:
-    """A run by number or folder, or the one of a name that was worked on last."""
+    """A run by number or folder, or the one of a name that was processed last."""
     for run in reversed(by_activity(runs)):
         if str(name) in {str(run.id), run.node, Path(run.folder).name}:
             return run
@@ -109,7 +109,7 @@ def history_of(
 ) -> dict[str, list[tuple[RunRecord, ItemRecord]]]:
     """For every item name, its results at the nodes of the current workflow, in their order.
 
-    Outdated results are included, as they were made (`current.current_state` tells which).
+    Outdated results are included, as they were made (`current.current_state` shows which).
     """
     state = current_state(reader, with_values=with_values, with_records=with_records)
     return {name: list(one.made) for name, one in state.series.items() if one.made}

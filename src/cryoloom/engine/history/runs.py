@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "compare_runs", "delete_runs", "dependents_of", "find_run", "plan_of_one_step"]
 
 RunName = str | int
-"""Number of a run, or its name: the one of that name that was worked on last."""
+"""Number of a run, or its name: the one of that name that was processed last."""
 
 
 def find_run(database: Reader, name: RunName) -> RunRecord:
-    """A run by number, or the one of a name that was worked on last."""
+    """A run by number, or the one of a name that was processed last."""
     return named_run(database.runs(), name)
 
 
@@ -124,9 +124,9 @@ class Comparison:
     parameters: Mapping[str, tuple[Any, Any]]
     """Those that differ, and step, version, inputs and program where these differ."""
     figures: Mapping[str, Mapping[str, tuple[float | None, float | None]]]
-    """By item and figure; None where a run does not have it."""
+    """By item and figure; None if a run does not have it."""
     not_measurable: Mapping[str, Mapping[str, tuple[str, str]]]
-    """Why a figure has no value, by item and figure; "" where it has one or the run does not make it."""
+    """Why a figure has no value, by item and figure; "" if it has one or the run does not make it."""
     declared: Mapping[str, Figure]
     """What each figure means, by name, as the steps of the runs declare it."""
     medians: Mapping[str, tuple[float | None, float | None]]

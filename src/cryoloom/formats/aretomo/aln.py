@@ -190,7 +190,7 @@ def read_aretomo(path: Path, shape_yx: tuple[int, int], pixel_size_angstrom: flo
 def _warps(
     aln: AlnFile, shift_xy_angstrom: NDArray[np.float64], pixel_size_angstrom: float, notes: list[str]
 ) -> list[ImageWarp | None]:
-    """Displacement of each image by its patches' shifts; None where no patch is good."""
+    """Displacement of each image by its patches' shifts; None if no patch is good."""
     n_images = len(aln.section)
     if aln.local is None:
         return [None] * n_images
@@ -205,7 +205,7 @@ def _warps(
             warps.append(None)
             continue
         apart = (places_px[:, None] - shift / pixel_size_angstrom - good[None, :, 2:4]) / size
-        # Weights about the nearest patch, lest far from all of them they vanish together.
+        # Weights about the nearest patch, so that they do not vanish together far from all of them.
         nearness = -100.0 * (apart**2).sum(axis=2)
         weight = np.exp(nearness - nearness.max(axis=1, keepdims=True))
         moved_px = weight @ good[:, 4:6] / weight.sum(axis=1, keepdims=True)
@@ -231,7 +231,7 @@ def write_aretomo(
     """Files to go on with AreTomo: NAME.mrc, NAME_TLT.txt (angle, order, dose), NAME_CTF.txt, NAME.aln.
 
     Excluded tilts are dark frames. A series without CTFs gets no ``_CTF.txt``, one without an alignment no
-    ``.aln``; one AreTomo cannot be told of is left out, which ``NOTES.txt`` says. ``link`` as in
+    ``.aln``; one AreTomo cannot describe is left out, which ``NOTES.txt`` says. ``link`` as in
     `place_pixels`.
     """
     fit, notes = exportable(items, check_exportable)

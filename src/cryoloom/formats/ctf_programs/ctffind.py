@@ -83,7 +83,7 @@ def read_aretomo_ctf(path: Path) -> ForeignCtf:
 
 
 def write_ctffind(path: Path, series: TiltSeries) -> None:
-    """Write the series' CTFs as CTFFIND 4 does, one a section; excluded ones as `ctfs_of_sections` tells."""
+    """Write the series' CTFs as CTFFIND 4 does, one a section; excluded ones as `ctfs_of_sections` gives."""
     microscope, stack = series.microscope, series.unweighted_stack
     header = [
         "# Output from cryoloom in the format of CTFFind version 4.1",

@@ -21,7 +21,7 @@ __all__ = ["ForeignCtf", "ForeignCtfView", "ctf_of", "ctfs_by_tilt", "ctfs_of_se
 
 @dataclass(frozen=True, slots=True)
 class ForeignCtfView:
-    """A CTF and what tells whose it is; the first of section, rank, name and angle that is told counts."""
+    """A CTF and its tilt, by the first given of section, rank, name and angle."""
 
     ctf: Ctf
     section: int | None = None
@@ -32,7 +32,7 @@ class ForeignCtfView:
     tilt_deg: float | None = None
     dose_start_per_angstrom2: float | None = None
     tilt_range_deg: tuple[float, float] | None = None
-    """Angles between which the section's must lie; checked where told."""
+    """Angles between which the section's must lie; checked where given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class ForeignCtf:
     handedness: int | None = None
     """+1 or -1 where the file was made for one (conventions.md, "Defocus")."""
     refers_to: DefocusReference = "specimen"
-    """What the program's defocus belongs to, see `Ctf`: images alone tell that of the specimen; of programs
+    """What the program's defocus belongs to, see `Ctf`: images alone show that of the specimen; of programs
     that keep poses beside it, it is that of their origin."""
     notes: tuple[str, ...] = ()
-    """What of the file was mended or cannot be kept."""
+    """Corrections of the file, and what cannot be kept."""
 
 
 def ctf_of(

@@ -1,7 +1,7 @@
 """CTFs in RELION's tables: Gctf's ``micrographs_all_gctf.star``, RELION's own, and a RELION-5 tilt series.
 
 Angstrom and degrees, the angle that of DefocusU from x, phase shift in degrees. An image is named
-``N@STACK``, or by its file; a table of a RELION-5 tilt series tells tilt and dose.
+``N@STACK``, or by its file; a table of a RELION-5 tilt series gives tilt and dose.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find another program's alignment of a series in a folder, read it, and tell when it has changed."""
+"""Find another program's alignment of a series in a folder, read it, and detect changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_alignment(
     """The program and the file of a series' alignment, in a folder or one below it.
 
     Files are called NAME or NAME_st with the program's suffix; RELION's table lists the series by name.
-    Raises DataUnfitError where there is none, UserInputError where there are several to choose from.
+    Raises DataUnfitError if there is none, UserInputError where there are several to choose from.
     """
     found: list[tuple[AlignmentProgram, Path]] = []
     for kind, suffix in _SUFFIXES.items():

@@ -18,7 +18,7 @@ ATOMIC_MODEL_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdb.gz", ".ent.gz",
 def read_atoms(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Positions ``(n, 3)`` in angstrom, in the file's frame, and electrons ``(n,)`` of the first assembly.
 
-    Water and hydrogen are left out. Raises UserInputError where the file holds no atoms or is none of these.
+    Water and hydrogen are left out. Raises UserInputError if the file contains no atoms or is none of these.
     """
     try:
         structure = gemmi.read_structure(str(path))

@@ -1,4 +1,4 @@
-"""An alignment another program made, in our conventions, and what tells which view is which tilt."""
+"""An alignment another program made, in our conventions, and the evidence which view is which tilt."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class ForeignView:
     """One view of a foreign alignment."""
 
     pose: Pose | None
-    """None where the program left the view out."""
+    """None if the program left the view out."""
     section: int | None = None
-    """Section of the raw stack, from 0, where the file tells it."""
+    """Section of the raw stack, from 0, if the file contains it."""
     tilt_deg: float | None = None
-    """Tilt angle as it was before the program refined it, where the file tells it; else the refined one."""
+    """Tilt angle as it was before the program refined it, if the file contains it; else the refined one."""
     dose_start_per_angstrom2: float | None = None
     used: bool = True
-    """False where the program excluded the view, whether it has a pose or not."""
+    """False if the program excluded the view, whether it has a pose or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class ForeignAlignment:
     source: Path
     views: tuple[ForeignView, ...]
     n_sections: int | None = None
-    """Sections of the raw stack as the program saw it, where the file tells it."""
+    """Sections of the raw stack as the program saw it, if the file contains it."""
     zero_based_too: bool = False
-    """True where sections may as well be counted from 1 as from 0: they are given as if from 1."""
+    """True if sections may as well be counted from 1 as from 0: they are given as if from 1."""
     left_out: tuple[tuple[int, tuple[float, ...]], ...] = ()
     """Section and possible tilts of images without a view; the views may be counted without them."""
     notes: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ def scaled_pixel_size(
     shape_yx: tuple[int, int],
     pixel_size_angstrom: float,
 ) -> float:
-    """Pixel size of the images a file was made from, which tells their size; that of ours where it does not.
+    """Pixel size of the images a file was made from, which gives their size; that of ours where it does not.
 
     Images of another size are taken to be ours binned or not: the sides must have the same ratio to a pixel.
     """

@@ -35,10 +35,10 @@ class MarkedPoints:
     in_angstrom: bool
     """In angstrom from the tomogram's centre; else in pixels, the first voxel's centre being 0."""
     tomogram: str = ""
-    """Name or number where the file tells it, else ""."""
+    """Name or number if the file contains it, else ""."""
     shape: str = ""
     pixel_size_angstrom: float | None = None
-    """Of the volume they were picked in, where the file tells it."""
+    """Of the volume they were picked in, if the file contains it."""
 
 
 def read_marked_points(path: Path) -> tuple[MarkedPoints, ...]:

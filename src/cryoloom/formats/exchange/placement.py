@@ -65,8 +65,8 @@ def exportable(
 def poses_by_section(series: TiltSeries) -> tuple[list[Tilt], list[Pose] | None]:
     """Tilts by section of the stack, none missing, and the pose of each; None if nothing is aligned.
 
-    An excluded tilt without a pose stands straight. Raises DataUnfitError where a section is nobody's or the
-    series is aligned in part.
+    An excluded tilt without a pose stands straight. Raises DataUnfitError if a section belongs to no tilt or
+    the series is aligned in part.
     """
     tilts = sorted((t for t in series.tilts if t.section is not None), key=lambda t: t.section or 0)
     n_sections = series.unweighted_stack.images.shape[0]

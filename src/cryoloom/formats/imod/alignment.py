@@ -31,7 +31,7 @@ from cryoloom.model import Pose
 __all__ = ["command_beside", "imod_files", "read_imod"]
 
 _LEAST_TOLD_PX = 0.25
-"""What a displacement of the image loses below this is finer than anything such an alignment tells."""
+"""Rounding of displacements, finer than the accuracy of such an alignment."""
 
 
 def read_imod(
@@ -87,7 +87,7 @@ def read_imod(
 
 
 def _commands(xf: Path) -> tuple[TiltCommand, NewstackCommand]:
-    """Of tilt.com and newst.com beside the transforms; what is told without them is nothing."""
+    """From tilt.com and newst.com beside the transforms; empty without them."""
     tilt, newstack = command_beside(xf, "tilt"), command_beside(xf, "newst")
     return (
         TiltCommand() if tilt is None else read_tilt_command(tilt),
@@ -112,7 +112,7 @@ def command_beside(path: Path, program: str) -> Path | None:
 
 
 def _settings(xf: Path, command: TiltCommand, newstack: NewstackCommand) -> dict[str, float | str]:
-    """What the lab made its tomogram with, as far as its command files tell; nothing without them."""
+    """Settings of the lab's tomogram from its command files; empty without them."""
     if command_beside(xf, "tilt") is None and command_beside(xf, "newst") is None:
         return {}
     told: dict[str, float | str] = {
@@ -168,7 +168,7 @@ def _warped(
     shape_yx: tuple[int, int],
     notes: list[str],
 ) -> tuple[Pose, ...]:
-    """Poses with what they do not tell by themselves: stretch, skew and local alignment."""
+    """Poses with their additions: stretch, skew and local alignment."""
     height = (command.thickness_px or 0) / 2 * pixel_size_angstrom
     found = warps_of_imod(transforms, local, poses, pixel_size_angstrom, shape_yx, height_angstrom=height)
     lost = max(found.misfit_px, found.misfit_at_height_px)

@@ -1,14 +1,14 @@
-"""IMOD's command files (tilt.com, newst.com): what they tell of an alignment and of a tomogram's place.
+"""IMOD's command files (tilt.com, newst.com): their settings of an alignment and of a tomogram's place.
 
 IMOD's ``tilt`` (``flib/tilt/tilt.f90`` of 2014) projects the point ``(x, y, zz)`` of its slices to
 
 ``x' = x cos(tilt) + sb (y sa + zz ca)``, ``y' = y ca - zz sa``
 
 with ``sb = -sin(tilt)``, ``sa = -sin(alpha)``, ``ca = cos(alpha)``, where ``tilt`` is the file's angle plus
-OFFSET and ``alpha`` that of XTILTFILE minus XAXISTILT. With
-``z = -zz`` (its slices are upside down against ours, conventions.md) that is our ``Ry(tilt) Rx(alpha)``: both
-angles keep their sign. SHIFT moves the volume's content by that much in x and zz; a second number of OFFSET
-moves the tilt axis in x. All are in unbinned pixels.
+OFFSET and ``alpha`` that of XTILTFILE minus XAXISTILT. With ``z = -zz`` (its slices are upside down against
+ours, conventions.md) that is our ``Ry(tilt) Rx(alpha)``: both angles keep their sign. SHIFT moves the
+volume's content by that much in x and zz; a second number of OFFSET moves the tilt axis in x. All are in
+unbinned pixels.
 
 IMOD's ``newstack`` (``flib/image/newstack.f90``) takes OffsetsInXandY, in pixels of its input, away from
 the shift of each transform, so that the aligned image's centre shows what lay there.
@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TiltCommand:
-    """What a tilt.com tells of the geometry. Pixels are those of the unbinned aligned stack."""
+    """Geometry in a tilt.com. Pixels are those of the unbinned aligned stack."""
 
     tilt_offset_deg: float = 0.0
     axis_offset_px: float = 0.0
@@ -52,7 +52,7 @@ class TiltCommand:
 
 @dataclass(frozen=True, slots=True)
 class NewstackCommand:
-    """What a newst.com or prenewst.com tells of the stack it makes."""
+    """Settings of a newst.com or prenewst.com for the stack it makes."""
 
     binning: int = 1
     """Of its output against its input."""

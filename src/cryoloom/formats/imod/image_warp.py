@@ -52,9 +52,9 @@ def warps_of_imod(
     *,
     height_angstrom: float = 0.0,
 ) -> ImodWarps:
-    """Displacements that transforms ``(n, 2, 3)`` and areas make, for poses that tell the rest.
+    """Displacements that transforms ``(n, 2, 3)`` and areas make, for poses that give the rest.
 
-    height_angstrom : of the points whose misfit is told besides.
+    height_angstrom : of the points whose misfit is given as well.
     """
     extent = (shape_yx[1] * pixel_size_angstrom, shape_yx[0] * pixel_size_angstrom)
     warps: list[ImageWarp | None] = []

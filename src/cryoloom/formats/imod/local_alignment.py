@@ -42,7 +42,7 @@ class LocalAlignment:
 
 
 def read_local_xf(path: Path, n_views: int) -> LocalAlignment:
-    """Read the local alignment of a series with this number of views; the file itself does not tell it."""
+    """Read the local alignment of a series with this number of views; the file itself does not give it."""
     try:
         header, _, body = path.read_text().partition("\n")
         head = [float(word) for word in header.split()]

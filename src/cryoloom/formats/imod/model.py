@@ -3,7 +3,7 @@
 A file is ``IMODV1.2``, a header, then chunks in big-endian order: OBJT, CONT and MESH of fixed layout, others
 with their length before them, IEOF at the end (IMOD's ``libimod/imodel_files.c`` and its page "IMOD Binary
 File Format"). Points are pixels of the image the model was drawn on: x and y from its corner, where the first
-pixel's centre is 0.5, z the section from 0. MINX tells that image's pixel size.
+pixel's centre is 0.5, z the section from 0. MINX gives that image's pixel size.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ImodModel:
     shape_zyx: tuple[int, int, int]
     objects: tuple[ImodObject, ...]
     pixel_size_angstrom: float | None = None
-    """Of that image; None where the file does not tell."""
+    """Of that image; None if the file does not contain it."""
 
 
 def read_model(path: Path) -> ImodModel:

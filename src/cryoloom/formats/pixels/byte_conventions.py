@@ -1,7 +1,7 @@
 """How a program stored numbers in an MRC file, checked against the numbers themselves.
 
 The header's flags come first: IMOD's stamp and its bit for signed bytes, the machine stamp for the byte
-order. Programs get both wrong. An image tells which reading is right: neighbouring grey values are about
+order. Programs get both wrong. An image shows which reading is right: neighbouring grey values are about
 equally frequent, so that a histogram does not end abruptly in its middle. Unsigned numbers read as signed
 ones are torn apart at the half of their range, and swapped bytes have an empty low byte, or exponents that
 no image has.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["byte_order_is_swapped", "signedness"]
 
 _FEWEST = 64
-"""Values of a sample below which it tells nothing."""
+"""Values of a sample below which it gives nothing."""
 _FEWEST_DIFFERENT = 8
 _CLEARLY = 20.0
 """Ratio of frequencies that overrules a flag."""
@@ -26,7 +26,7 @@ _CLEARLY = 20.0
 def signedness(stored: np.dtype[Any], raw: NDArray[np.uint8]) -> tuple[np.dtype[Any], str]:
     """The type of 8- or 16-bit integers by a sample of their bytes, and why it is not the stored one.
 
-    "" where the sample agrees with the type, or tells nothing.
+    "" if the sample agrees with the type, or gives nothing.
     """
     if stored.kind not in "iu" or stored.itemsize > 2 or raw.size < _FEWEST * stored.itemsize:
         return stored, ""

@@ -35,7 +35,7 @@ _DTYPES = {
     11: "i8",
     12: "u8",
 }
-_LARGEST_LITERAL = 4096  # elements; longer arrays stay in the file until asked for
+_LARGEST_LITERAL = 4096  # elements; longer arrays stay in the file until requested
 
 
 @dataclass(frozen=True, slots=True)

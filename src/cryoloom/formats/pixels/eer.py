@@ -22,7 +22,7 @@ from cryoloom.model import Movie
 
 __all__ = ["EerMovie", "describe_eer"]
 
-_RUN_BITS = {65000: 8, 65001: 7, 65002: 7}  # by TIFF compression; 65002 tells its own in tags 65007-65009
+_RUN_BITS = {65000: 8, 65001: 7, 65002: 7}  # by TIFF compression; 65002 gives its own in tags 65007-65009
 _FRAMES_PER_BYTE_SUM = 255  # one event a pixel and frame at most
 
 
@@ -42,7 +42,7 @@ class _Coding:
 
 
 def describe_eer(path: Path, sampling: int = 1) -> Movie:
-    """Read frame count and shape on the grid asked for, no events."""
+    """Read frame count and shape on the grid requested, no events."""
     frames = _frame_directories(path)
     n_y, n_x = frames[0].shape_yx
     _log2(sampling, _Coding.of(frames[0]))

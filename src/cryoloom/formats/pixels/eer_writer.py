@@ -42,7 +42,7 @@ def encode_eer_frame(
         raise UserInputError(f"events must lie on the {n_y * SUB_PIXELS} x {n_x * SUB_PIXELS} grid")
     top = 1 << (_SUB_BITS - 1)
     x_sub, y_sub = (x[first] % SUB_PIXELS) ^ top, (y[first] % SUB_PIXELS) ^ top
-    # The end of the frame is told like an event, on the pixel past the last.
+    # The end of the frame is stored like an event, on the pixel past the last.
     stops = np.append(pixel, n_y * n_x)
     runs = np.diff(stops, prepend=-1) - 1
     places = np.append(x_sub | (y_sub << _SUB_BITS), 0)
@@ -154,7 +154,7 @@ def _directory(
 def _acquisition_metadata(
     n_frames: int, n_events: int, shape_yx: tuple[int, int], dose: float, pixel_size_angstrom: float
 ) -> bytes:
-    """What the camera tells of an exposure, as the XML of tag 65001."""
+    """Metadata of the camera for an exposure, as the XML of tag 65001."""
     n_y, n_x = shape_yx
     items = [
         ("acquisitionID", "simulated", ""),

@@ -31,7 +31,7 @@ __all__ = ["MrcPixels", "MrcSink", "write_mrc"]
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _HEADER_BYTES = 1024
 _SAMPLE_BYTES = 1 << 16
-_CACHED_ROWS = 32  # what is worked on at once stays in the processor's cache
+_CACHED_ROWS = 32  # what is processed at once stays in the processor's cache
 _IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
 _FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
 # Half-width frames (x, y) that SerialEM writes as mode 0 when two 4-bit counts share a byte: K2 and K3,
@@ -89,17 +89,17 @@ class MrcPixels:
 
     @property
     def pixel_size_angstrom(self) -> float:
-        """Pixel size along x; 0 where the header does not tell."""
+        """Pixel size along x; 0 if the header does not contain it."""
         return self._layout.pixel_size_angstrom
 
     @property
     def note(self) -> str:
-        """Why the numbers are read otherwise than the header says; "" where they are not."""
+        """Why the numbers are read otherwise than the header says; "" if they are not."""
         return self._layout.note
 
     @property
     def section_tilts_deg(self) -> tuple[float, ...] | None:
-        """Tilt of each section in the extended header (SerialEM, FEI); None where it holds none."""
+        """Tilt of each section in the extended header (SerialEM, FEI); None if it holds none."""
         return self._layout.section_tilts_deg
 
     def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
@@ -139,7 +139,7 @@ class MrcSink:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As asked for."""
+        """As requested."""
         return self._layout.shape[1:] if self._as_image else self._layout.shape
 
     @property

@@ -1,4 +1,4 @@
-"""What MRC headers tell of an acquisition: pixel size, and tilts in the extended headers of two programs."""
+"""Acquisition data in MRC headers: pixel size, and tilts in the extended headers of two programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["header_pixel_size_angstrom", "section_tilts_deg"]
 
 
 def header_pixel_size_angstrom(header: NDArray[np.void], extended: bytes) -> float:
-    """Pixel size along x; 0 where neither the cell nor an extended header of FEI tells it."""
+    """Pixel size along x; 0 if neither the cell nor an extended header of FEI contains it."""
     n_x, length = int(header["mx"]), float(header["cella"]["x"])
     if n_x > 0 and np.isfinite(length) and length > 0:
         return length / n_x

@@ -1,7 +1,7 @@
 """The directories of a TIFF or BigTIFF file: what a movie reader must know before it reads a pixel.
 
 TIFF Revision 6.0 (1992), section 2; BigTIFF differs by eight-byte counts and offsets. Readers of pixels trust
-the chain of directories and end quietly where it is cut; here a cut file is told from a whole one.
+the chain of directories and end quietly where it is cut; here a truncated file is detected.
 """
 
 from __future__ import annotations

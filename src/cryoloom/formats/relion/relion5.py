@@ -47,7 +47,7 @@ def write_relion5(
     ``tilt_series.star`` lists every series, ``tomograms.star`` those with a tomogram; ``tilt_series/`` and
     ``tomograms/`` hold their tables and pixels, ``motion/`` what RELION wants to know of each movie
     (`relion5_motion`). All paths are relative to ``directory``, and all files are
-    opened again afterwards (`verify_relion5`). A series RELION cannot be told of is left out, which
+    opened again afterwards (`verify_relion5`). A series RELION cannot describe is left out, which
     ``NOTES.txt`` says; DataUnfitError if that is every one. ``link`` as in `place_pixels`.
     """
     fit, notes = exportable(items, check_exportable)
@@ -79,7 +79,7 @@ def write_relion5(
 
 
 def verify_relion5(directory: Path) -> int:
-    """Number of files opened: every one the tables name exists and has the size and pixel size they tell.
+    """Number of files opened: every one the tables name exists and has the size and pixel size they give.
 
     Raises DataUnfitError at the first that does not. Paths as export programs write them wrongly are the
     classic failure of moving to RELION (its issue 1333).

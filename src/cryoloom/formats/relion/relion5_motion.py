@@ -1,8 +1,9 @@
 """RELION's motion STAR of a movie: what its motion correction would have written, from our frame shifts.
 
 RELION's shift moves a frame onto the others (``MotioncorrRunner::alignPatch``, ``shiftNonSquareImageInFourier
-Transform``), in pixels of the movie, frames counted from 1; ours tells where the specimen is, so it is minus
-that. RELION counts from the first frame, ours from their mean, as our images do, which these shifts fit.
+Transform``), in pixels of the movie, frames counted from 1; ours is the position of the specimen, so it is
+minus that. RELION counts from the first frame, ours from their mean, as our images do, which these shifts
+fit.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ Keys = tuple[float | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class OrderSource:
-    """A key for each image, in the order of the file; None where the source does not tell one."""
+    """A key for each image, in the order of the file; None if the source does not give one."""
 
     name: str
     keys: Keys
@@ -61,9 +61,9 @@ def decide_order(
     """Places in the file in order of acquisition, and the evidence.
 
     strong : sources by preference. names : what to call an image in a message. scheme : how the user says
-    the images were taken, used where no strong source tells an order.
+    the images were taken, used where no strong source gives an order.
 
-    Raises DataUnfitError where an image has no place, or where nothing but a file sorted by angle tells any.
+    Raises DataUnfitError if an image has no place, or where nothing but a file sorted by angle gives any.
     """
     n = len(tilt_deg)
     line = OrderSource("order of the file", tuple(float(i) for i in range(n)))

@@ -25,8 +25,8 @@ def read_tilt_angles(path: Path) -> NDArray[np.float64]:
 def read_tilt_doses(path: Path) -> NDArray[np.float64] | None:
     """Dose before and dose of each section by the second column, ``(section, 2)`` in e/A^2; None without one.
 
-    Doses that are all alike are those of single images and tell no order. Else they add up; those that begin
-    at 0 are told before each image, others after it.
+    Doses that are all alike are those of single images and give no order. Else they add up; those that begin
+    at 0 are the doses before each image, others those after it.
     """
     columns = _columns(path, (1, 2), "one tilt angle a line, or an angle and a dose")
     if columns.shape[1] < 2:
@@ -54,7 +54,7 @@ def read_exposures(path: Path) -> NDArray[np.float64]:
 def _columns(path: Path, allowed: tuple[int, ...], expected: str) -> NDArray[np.float64]:
     """Numbers of a file; ``#`` begins a comment, blanks or commas part columns.
 
-    A comma is a decimal comma where blanks part the columns (`parse_numbers`); else it is refused where both
+    A comma is a decimal comma where blanks part the columns (`parse_numbers`); else it is refused if both
     may be meant.
     """
     rows: list[list[float]] = []

@@ -25,8 +25,8 @@ def movie_pixel_size(
     """Pixel size of the grid movies are read on, in angstrom.
 
     The user's counts first (of EER the camera's own 4K grid), then the mdoc's, then the movie's header. An
-    mdoc tells the size of its stack's pixels: where that was binned, the shapes say by how much. Raises
-    DataUnfitError where nothing tells a size, or where mdoc and shapes leave it open.
+    mdoc gives the size of its stack's pixels: where that was binned, the shapes say by how much. Raises
+    DataUnfitError where nothing gives a size, or where mdoc and shapes leave it open.
     """
     mdoc, header = _mdoc_size(mdocs), _known(header_angstrom)
     sources = []

@@ -1,4 +1,4 @@
-"""Images of a series as mdocs, file names or angle files tell them: their order in time, tilt and dose.
+"""Images of a series as mdocs, file names or angle files give them: their order in time, tilt and dose.
 
 Each quantity is decided from all its sources by one rule (docs/reference/import.md), and what every source
 said is kept as `Evidence`.
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _ANGLE_TOLERANCE_DEG = 1.0
-"""Names hold the angle that was asked for, often rounded to a degree; the stage misses it by some tenths."""
+"""Names hold the angle that was requested, often rounded to a degree; the stage misses it by some tenths."""
 _MOST_DOSE_PER_TILT = 1000.0
 _EQUAL_DOSES = 0.02
 """Doses that differ by no more, relatively, are of one exposure time: the beam alone varies."""
@@ -37,7 +37,7 @@ _EQUAL_DOSES = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What is told of one image; None where nothing is."""
+    """Known properties of one image; None for unknown ones."""
 
     tilt_deg: float
     movie_name: str | None = None
@@ -52,15 +52,15 @@ class Exposure:
     n_frames: int | None = None
     """Frames of the movie, as far as an mdoc is to be believed: more than 1."""
     order_is_given: bool = False
-    """True where the user's pattern says which number of a name it is."""
+    """True if the user's pattern says which number of a name it is."""
     named_tilt_deg: float | None = None
     """Tilt in the movie's name."""
     tilt_is_named: bool = False
-    """True where the tilt is that of the name, for want of a TiltAngle."""
+    """True if the tilt is that of the name, for want of a TiltAngle."""
     named_at: datetime | None = None
     """Time in the movie's name."""
     other_dose_per_angstrom2: float | None = None
-    """Dose by the next of the mdoc's fields that tell one."""
+    """Dose by the next of the mdoc's fields that give one."""
     other_dose_by: str = ""
 
     @property
@@ -115,7 +115,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
 
     The mdoc's TiltAngle is the stage's, so it counts; the tilt in a movie's name only checks it. Names that
     are off by one angle or by the sign are noted. Where both hold the same angles, but not of the same
-    images, names and sections are crossed and nothing tells which is right. Raises DataUnfitError then, and
+    images, names and sections are crossed and nothing shows which is right. Raises DataUnfitError then, and
     where all angles are equal.
     """
     stage = [e.tilt_deg for e in exposures]
@@ -236,7 +236,7 @@ def absent_orders(exposures: Sequence[Exposure]) -> list[int]:
 
 
 def _numbers(exposures: Sequence[Exposure]) -> range | None:
-    """Numbers of all exposures up to the last; None where the orders told do not count exposures.
+    """Numbers of all exposures up to the last; None if the given orders do not count exposures.
 
     They begin at 0 or 1, or go on from one series to the next. Dates and times count nothing, nor do numbers
     that run against the order of acquisition, or in steps: targets that are visited in turn share a counter.
@@ -266,9 +266,9 @@ def accumulated_doses(
     """Dose before and after each exposure, e/A^2, and the evidence; exposures as they were taken.
 
     A dose the user gives counts alone, for every place in time (`places_in_time`). Else prior doses count
-    where they are told and never fall short of what was exposed before; else doses are added up, that of an
+    where they are given and never fall short of what was exposed before; else doses are added up, that of an
     absent exposure as the mean of all.
-    Raises DataUnfitError where an exposure has no dose at all.
+    Raises DataUnfitError if an exposure has no dose at all.
     """
     sources = _dose_sources(exposures)
     places = places_in_time(exposures)
@@ -325,7 +325,7 @@ def _filled_doses(exposures: Sequence[Exposure]) -> tuple[list[float], str]:
 
 
 def _plausible_dose(exposure: Exposure) -> float | None:
-    """Dose of an exposure, None where it is missing or impossible."""
+    """Dose of an exposure, None if it is missing or impossible."""
     dose = exposure.dose_per_angstrom2
     return dose if dose is not None and 0 < dose <= _MOST_DOSE_PER_TILT else None
 

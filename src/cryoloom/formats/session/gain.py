@@ -28,7 +28,7 @@ def load_gain(gain: GainReference, shape_yx: tuple[int, int]) -> NDArray[np.floa
     """Multiplicative gain ``(y, x)`` for frames of a shape; 0 marks a defect.
 
     A reference of half or twice the frames' size (EER sampling, super-resolution) is replicated or averaged.
-    Raises DataUnfitError where it does not fit, and tells whether a quarter turn would.
+    Raises DataUnfitError if it does not fit, and says whether a quarter turn would.
     """
     image = orient_image(read_gain_file(gain), gain.quarter_turns, gain.flip)
     fitted = fit_to_shape(image, shape_yx)

@@ -47,7 +47,7 @@ _N_VALUES = {
     "FrameTSStartEndFrames": None,
     "PieceCoordinates": 3,
 }
-"""How many numbers a key holds, where it is not one; None where the number varies."""
+"""How many numbers a key holds, where it is not one; None if the number varies."""
 _DATE = re.compile(
     r"(\d{1,4})[-/ .]([^\W\d_]{3,}\.?|\d{1,2})[-/ .](\d{1,4})[T\s]+(\d{1,2}):(\d{2}):(\d{2}(?:\.\d+)?)"
     r"(?:\s*([AP])\.?M\b)?",
@@ -97,13 +97,13 @@ class MdocSection:
 
     @property
     def n_frames(self) -> int | None:
-        """Frames of the movie; None where the file tells one or none, which it does of any movie."""
+        """Frames of the movie; None if the file gives one or none, which it does of any movie."""
         told = self.number_of("NumSubFrames")
         return int(told) if told is not None and told > 1 else None
 
     @property
     def target_defocus_angstrom(self) -> float | None:
-        """Defocus asked for, underfocus positive; None where the file tells none."""
+        """Defocus requested, underfocus positive; None if the file gives none."""
         for key in ("TargetDefocus", "Defocus"):
             micrometre = self.number_of(key)
             if micrometre is not None and micrometre < 0:
@@ -126,12 +126,12 @@ class MdocSection:
         return "FrameTSStartEndFrames" in self.values
 
     def dose_per_angstrom2(self) -> tuple[float, str] | None:
-        """Dose of the image and the key it was found by; None where the file does not tell."""
+        """Dose of the image and the key it was found by; None if the file does not contain it."""
         doses = self.doses_per_angstrom2()
         return doses[0] if doses else None
 
     def doses_per_angstrom2(self) -> list[tuple[float, str]]:
-        """Doses by all keys that tell one, and the keys.
+        """Doses by all keys that give one, and the keys.
 
         Precedence: ExposureDose, FrameDosesAndNumber, DoseRate (electrons per unbinned pixel and second)
         times ExposureTime, mean counts over CountsPerElectron.
@@ -194,7 +194,7 @@ class Mdoc:
     def pixel_size_angstrom(self) -> float | None:
         """Pixel size of the images, which may be binned against the movies.
 
-        1 is what programs write that do not know it: other values the file tells count before it.
+        1 is written by programs that do not know it: other values in the file take precedence.
         """
         sizes = self.pixel_sizes_angstrom
         return next((size for size in sizes if abs(size - 1.0) > 1e-6), None)
@@ -208,7 +208,7 @@ class Mdoc:
 
     @property
     def voltage_kv(self) -> float | None:
-        """Acceleration voltage; volts are told from kilovolts."""
+        """Acceleration voltage; volts and kilovolts are distinguished."""
         found = [_numbers(self.header, "Voltage"), *(section.numbers("Voltage") for section in self.sections)]
         for values in found:
             kilovolt = values[0] / 1e3 if values and values[0] >= 1e4 else values[0] if values else None
@@ -234,7 +234,7 @@ class Mdoc:
 
     @property
     def tilt_axis_deg(self) -> tuple[float, str] | None:
-        """Tilt axis from +y, counter-clockwise, and the field that tells it."""
+        """Tilt axis from +y, counter-clockwise, and the field that gives it."""
         reading = self.axis
         return None if reading is None else (reading.axis_deg, reading.by)
 
@@ -245,7 +245,7 @@ class Mdoc:
 
 
 def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
-    """Read an mdoc; raises DataUnfitError if it is missing or holds no image."""
+    """Read an mdoc; raises DataUnfitError if it is missing or contains no image."""
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -285,7 +285,7 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
 
 
 def _require_readable(path: Path, i_line: int, key: str, value: str) -> None:
-    """Raise DataUnfitError where a number has a comma that can be read in two ways."""
+    """Raise DataUnfitError if a number has a comma that can be read in two ways."""
     if "," not in value or key not in _NUMERIC_KEYS:
         return
     try:
@@ -299,7 +299,7 @@ def _require_readable(path: Path, i_line: int, key: str, value: str) -> None:
 
 
 def parse_date(text: str, *, year_first: bool = False) -> datetime | None:
-    """Read a date as ``30-Nov-15  15:21:38`` or ``24-Mar-2023 12:13:13``, whatever the locale.
+    """Read a date as ``30-Nov-15  15:21:38`` or ``24-Mar-2023 12:13:13``, for any locale.
 
     year_first : a date of two-digit parts begins with the year.
     """

@@ -20,9 +20,9 @@ class FoundFiles:
     paths: tuple[Path, ...]
     searched: str
     note: str = ""
-    """That the files lie elsewhere than the user said; "" where they do not."""
+    """That the files lie elsewhere than the user said; "" if they do not."""
     is_beside: bool = False
-    """True where they lie in another branch of folders: they may be of another session too."""
+    """True if they lie in another branch of folders: they may be of another session too."""
 
 
 def find_mdocs(folder: Path, pattern: str = "*.mdoc") -> FoundFiles:

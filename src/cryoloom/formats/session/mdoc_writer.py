@@ -15,7 +15,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class MdocTilt:
-    """One exposure as the acquisition program tells it."""
+    """One exposure as the acquisition program gives it."""
 
     tilt_deg: float
     file_name: str
@@ -151,7 +151,7 @@ def write_tomo5_mdoc(
 
 
 def _date(moment: datetime, year_digits: int) -> str:
-    """Day, English month and year, whatever the locale; SerialEM puts two blanks before the time."""
+    """Day, English month and year, for any locale; SerialEM puts two blanks before the time."""
     year = f"{moment.year:04d}"[-year_digits:]
     blanks = "  " if year_digits == 2 else " "
     return f"{moment.day:02d}-{_MONTHS[moment.month - 1]}-{year}{blanks}{moment:%H:%M:%S}"

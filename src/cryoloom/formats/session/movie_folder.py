@@ -16,13 +16,13 @@ from cryoloom.formats.session.movie_names import read_movie_name
 
 __all__ = ["MovieFolder", "files_below", "series_by_pattern", "series_of_movie_name", "walk_files"]
 
-# An angle with its decimal point is told from the digits of names and dates, so it is tried first.
+# An angle with its decimal point is distinguished from the digits of names and dates, so it is tried first.
 _ANGLES = (r"[-+]?\d+\.\d+", r"[-+]?\d+(?:\.\d+)?")
 _TOKENS = {"{TS}": r"(?P<TS>[^/]+?)", "{TO}": r"(?P<TO>\d+)", "{TA}": "(?P<TA>ANGLE)"}
 
 
 class MovieFolder:
-    """Movies below some folders, found by name whatever its case, else by name without suffix.
+    """Movies below some folders, found by name ignoring case, else by name without suffix.
 
     files : the files below the folders, where they are known already.
     """
@@ -49,7 +49,7 @@ class MovieFolder:
 
     @property
     def example(self) -> str:
-        """Name of a movie, "" where there is none."""
+        """Name of a movie, "" if there is none."""
         return self._by_name[min(self._by_name)][0].name if self._by_name else ""
 
     def holds(self, name: str) -> bool:
@@ -67,7 +67,7 @@ class MovieFolder:
     def find(self, name: str, near: Path) -> Path:
         """Path of a movie; of several of that name, the one nearest to the folder ``near``.
 
-        Raises DataUnfitError where there is none, or two are equally near.
+        Raises DataUnfitError if there is none, or two are equally near.
         """
         found = self._called(name)
         if not found:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 __all__ = ["MovieName", "read_movie_name"]
 
-# An angle with its decimal point is told from the digits of numbers and dates, so it is tried first.
+# An angle with its decimal point is distinguished from the digits of numbers and dates, so it is tried first.
 # "TS_01_000_0.0.tif", "s_mmm_00993_33.0_Oct08_07.39.05.tif", "Position_10_001_-20.00_20230324_121311_EER.eer"
 _NAMES = [
     re.compile(rf"^(?P<series>.+?)[_-](?P<number>\d{{2,}})[_-](?P<tilt>{angle})(?:[_.].*)?$")
@@ -25,13 +25,13 @@ _NO_YEAR = 2000
 
 @dataclass(frozen=True, slots=True)
 class MovieName:
-    """Parts of a name; None where it has no such part."""
+    """Parts of a name; None if it has no such part."""
 
     series: str | None = None
     number: int | None = None
     tilt_deg: float | None = None
     acquired_at: datetime | None = None
-    """Year 2000 where the name tells no year."""
+    """Year 2000 where the name gives no year."""
 
 
 def read_movie_name(name: str) -> MovieName:

@@ -21,7 +21,7 @@ class AmbiguousNumberError(ValueError):
 def parse_numbers(text: str, n_expected: int | None = None) -> tuple[float, ...]:
     """Numbers of a text; none where it holds something else.
 
-    n_expected : how many there are, where the meaning of the text tells it. Raises AmbiguousNumberError where
+    n_expected : how many there are, where the meaning of the text gives it. Raises AmbiguousNumberError if
     commas can be read in two ways.
     """
     text = text.strip()

@@ -1,4 +1,4 @@
-"""The tilt series a session's folder tells of: by its mdocs, or by the names of its movies alone."""
+"""The tilt series in a session's folder: by its mdocs, or by the names of its movies alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FoundSeries:
 
     @property
     def mdoc(self) -> Mdoc | None:
-        """The mdoc that tells what holds for all exposures."""
+        """The mdoc with the values common to all exposures."""
         return self.mdocs[0] if self.mdocs else None
 
 

@@ -37,7 +37,7 @@ class AngleSource:
     name: str
     tilt_deg: tuple[float, ...]
     is_given: bool = False
-    """True where the user named the file: then it counts whatever others say."""
+    """True if the user named the file: then it counts whatever others say."""
 
 
 def match_sections(
@@ -50,7 +50,7 @@ def match_sections(
 ) -> tuple[Array, list[Exposure | None], list[Exposure], Evidence]:
     """Tilt of each section, the mdoc's image of it, images the stack does not hold, and the evidence.
 
-    brightness : gives the mean of each section, where only the images can tell.
+    brightness : gives the mean of each section, if only the images can decide.
     """
     told = [source for source in (angles, header) if source is not None and _says_something(source)]
     sources = tuple(
@@ -143,7 +143,7 @@ def _result(
 
 
 def _by_zvalue(exposures: Sequence[Exposure], n_sections: int) -> list[Exposure] | None:
-    """Images by section; None where the ZValues are not those of the stack, counted from 0 or 1."""
+    """Images by section; None if the ZValues are not those of the stack, counted from 0 or 1."""
     numbers = {e.section: e for e in exposures if e.section is not None}
     if len(numbers) != len(exposures):
         return None
@@ -154,7 +154,7 @@ def _by_zvalue(exposures: Sequence[Exposure], n_sections: int) -> list[Exposure]
 
 
 def _by_angle(source: AngleSource, exposures: Sequence[Exposure]) -> list[Exposure | None] | None:
-    """The one image of each section's angle; None where an angle has none, or two that differ in all else."""
+    """The one image of each section's angle; None if an angle has none, or two that differ in all else."""
     matched: list[Exposure | None] = []
     for tilt in source.tilt_deg:
         near = [e for e in exposures if abs(e.tilt_deg - tilt) <= _SAME_DEG]

@@ -8,7 +8,7 @@ section. "TiltAxisAngle" is counted from the image's x axis, clockwise:
 
     axis = -TiltAxisAngle - 90
 
-in all files known to us, whatever their version. "RotationAngle" is the axis itself in some files (as IMOD's
+in all files known to us, for any version. "RotationAngle" is the axis itself in some files (as IMOD's
 `header` and `alignframes` take it) and its negative in others:
 
     TiltAxisAngle -171.35, RotationAngle  81.35  ->  81.35   (Tomography of 2023, DateTime 24-Mar-2023)
@@ -16,9 +16,9 @@ in all files known to us, whatever their version. "RotationAngle" is the axis it
 
 so that it only confirms the title. Alone, its sign is not known, and the images have to decide between both.
 Camera and file format may mirror an image besides (TIFF is stored upside down, EER is not), which turns the
-axis into its negative: that reading, too, is kept for the images to decide. None of these tells for certain
+axis into its negative: that reading, too, is kept for the images to decide. None of these is certain about
 which of the two ends of the axis points where: half a turn mirrors the tomogram, and only the defocus
-gradient together with the microscope's known handedness can tell.
+gradient together with the microscope's known handedness can decide.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["AxisReading", "axis_evidence", "read_tilt_axis", "wrapped_deg"]
 
 _TITLE = re.compile(r"tilt(\s*)axis(\s*)angle\s*=\s*([-+]?\d+(?:[.,]\d+)?)", re.IGNORECASE)
 _AGREEMENT_DEG = 0.6
-"""Rounding of both fields, and of titles that tell whole degrees."""
+"""Rounding of both fields, and of titles that give whole degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class AxisReading:
     others: tuple[tuple[str, float], ...] = ()
     """Other meanings, by name, that images must exclude."""
     is_directed: bool = True
-    """False where half a turn more is as likely: the hand of the tomogram is not told."""
+    """False if half a turn more is as likely: the hand of the tomogram is not known."""
     raw: tuple[tuple[str, float], ...] = ()
     """The fields as they stand in the file."""
     note: str = ""
@@ -55,7 +55,7 @@ class AxisReading:
 def read_tilt_axis(
     titles: Sequence[str], rotation_angles_deg: Sequence[float], *, is_serialem: bool, is_tomo5: bool
 ) -> AxisReading | None:
-    """The axis of an mdoc from its titles and the RotationAngle of its sections; None where none tells it."""
+    """The axis of an mdoc from its titles and the RotationAngle of its sections; None if none gives it."""
     title = _title_angle(titles)
     rotation = _common(rotation_angles_deg)
     raw = tuple(
@@ -148,7 +148,7 @@ def _title_angle(titles: Sequence[str]) -> float | None:
 
 
 def _common(angles_deg: Sequence[float]) -> float | None:
-    """The angle most sections tell; None where there is none."""
+    """The angle most sections give; None if there is none."""
     fit = [value for angle in angles_deg if (value := plausible("tilt axis", angle)) is not None]
     return max(set(fit), key=fit.count) if fit else None
 

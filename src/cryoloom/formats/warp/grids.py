@@ -40,7 +40,7 @@ class WarpGrid:
 
     @classmethod
     def read(cls, root: ElementTree.Element, name: str) -> WarpGrid | None:
-        """The grid of a name, or None where there is none. Raises ValueError if a node has no value."""
+        """The grid of a name, or None if there is none. Raises ValueError if a node has no value."""
         grid = root.find(name)
         if grid is None:
             return None
@@ -80,8 +80,8 @@ def movements(
     """What a series' movement grids add to its poses: shifts, displacements, and the misfit of the latter.
 
     Shifts are ``(tilt, 2)`` in angstrom. The misfit is the largest root mean square, over an image, between
-    displacement and grid, in angstrom. Raises ValueError where grids differ over the image, and neither the
-    file nor ``extent_xy_angstrom`` tells how large that is.
+    displacement and grid, in angstrom. Raises ValueError if grids differ over the image, and neither the
+    file nor ``extent_xy_angstrom`` shows how large that is.
     """
     grids = [WarpGrid.read(root, name) or WarpGrid(np.zeros((1, 1, 1))) for name in _MOVEMENTS]
     if not any(grid.varies for grid in grids):

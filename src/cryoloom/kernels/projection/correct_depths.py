@@ -1,6 +1,6 @@
 """Aligned images filtered for back-projection and corrected for the contrast transfer at several depths.
 
-An image is worked on as 16 complex rows side by side (`column_transform`): the correction's factors are real
+An image is processed as 16 complex rows side by side (`column_transform`): the correction's factors are real
 and even, so the real parts may be rows of its upper half and the imaginary ones rows of its lower half. Rows
 are transformed along x, then 16 frequencies at a time along y in the first-level cache, where all depths are
 made: an image is read once and every corrected one written once.
@@ -95,7 +95,7 @@ def correct_depths(
     margin  : how far a correction spreads a point; at least ``len(taps)``.
     along_x, along_y : transforms of at least ``n + 2 margin`` columns, and of as many rows as half of the
     strips (the larger half) and two margins have, up to the next multiple of 16.
-    n_threads : tilts worked on at a time; each takes memory for twice its rows and as many for every node.
+    n_threads : tilts processed at a time; each takes memory for twice its rows and as many for every node.
     """
     most = np.diff(factors.first_node).max()
     for thread in prange(n_threads):

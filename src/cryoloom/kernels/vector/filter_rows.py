@@ -37,7 +37,7 @@ def filter_rows(
     factors : (tilt, n_padded), even in frequency, in the order of the transform, over n_padded.
     taps    : (k,): between samples i and i + 1 is ``sum_k taps[k] (row[i - k] + row[i + 1 + k])``; fewer than
               the samples that n_padded has on either side of n.
-    work    : (thread, n_padded, 32), as many tilts at a time are worked on.
+    work    : (thread, n_padded, 32), as many tilts at a time are processed.
     columns : (tilt, 2 n + 2, 32), overwritten; the outermost columns and rows beyond the last become 0.
 
     Beyond the image a row goes on with the mean of its outermost pixels (1/64 of the row), which falls to 0
@@ -133,7 +133,7 @@ def _turn(rows: Floats, first: int, columns: Floats, before: int, lane: int) -> 
 def refine_columns(samples: Floats, first: int, taps: Floats, columns: Floats) -> None:
     """Fill ``columns (2 m + 2, 32)`` with samples from ``first`` on and what is between them, one after each.
 
-    samples : (n, 32), ``len(taps)`` more on both sides of the m asked for, at least 2. The outermost
+    samples : (n, 32), ``len(taps)`` more on both sides of the m requested, at least 2. The outermost
     columns become 0.
     """
     n_taps, n = len(taps), len(columns) // 2 - 1

@@ -59,7 +59,7 @@ class EditedTracks:
 def edited_tracks(series: TiltSeries, record: Any, decided: Sequence[Decision]) -> EditedTracks:
     """Tracks of the record ``residuals``, and the decisions on them in force.
 
-    Raises DataUnfitError where the alignment recorded no tracks (it was made without them).
+    Raises DataUnfitError if the alignment recorded no tracks (it was made without them).
     """
     if not isinstance(record, Mapping) or not record.get("track"):
         raise DataUnfitError("this alignment recorded no tracks; run align_series with beads or patches")

@@ -18,7 +18,7 @@ __all__ = ["places_on"]
 def places_on(model: ModelValue) -> dict[str, Any]:
     """Places ``(n, 3)`` and normals ``(n, 3)``, and the size of the model in words.
 
-    Raises DataUnfitError where the points are too few for the shape.
+    Raises DataUnfitError if the points are too few for the shape.
     """
     points = np.array(model.points)
     rng = np.random.default_rng(0)  # the same model always has the same places

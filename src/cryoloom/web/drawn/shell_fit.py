@@ -27,7 +27,7 @@ def fit_shell(
 ) -> tuple[EllipsoidFit, Array]:
     """Sphere on the dark shell near one drawn by hand, and the points ``(n, 3)`` that it is fitted to.
 
-    volume : (z, y, x), centre at index ``n // 2``; dense matter is dark. Raises DataUnfitError where the
+    volume : (z, y, x), centre at index ``n // 2``; dense matter is dark. Raises DataUnfitError if the
     sphere lies outside of the volume.
     """
     rays = even_directions(_N_RAYS)

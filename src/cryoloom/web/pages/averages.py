@@ -51,7 +51,7 @@ def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, averag
 
 
 def crossing_angstrom(average: Average) -> float | None:
-    """Where the best curve first falls below 0.143, in angstrom; None where it never does."""
+    """Where the best curve first falls below 0.143, in angstrom; None if it never does."""
     names = ("corrected", "masked", "unmasked")
     curve = next((c for name in names for c in average.curves if c.name == name), None)
     if curve is None:

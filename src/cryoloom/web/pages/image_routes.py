@@ -27,7 +27,7 @@ class _ImageSource(Protocol):
 
 
 def _image(request: Request, key: str | None = None) -> Image:
-    """The image an address names. Raises DataUnfitError where its file is not what it was."""
+    """The image an address names. Raises DataUnfitError if its file is not what it was."""
     site = site_of(request)
     source: _ImageSource | None = site.files
     if "project" in request.path_params:

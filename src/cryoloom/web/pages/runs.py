@@ -162,7 +162,7 @@ def start_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
 
 @router.post("/resume")
 def resume(request: Request) -> dict[str, Any]:
-    """Go on with what was asked for last: what decisions have outdated is made anew."""
+    """Go on with what was requested last: what decisions have outdated is made anew."""
     project = project_of(request)
     return job_facts(start_job(project.folder, "resume", ["resume", "--project", "."], getpass.getuser()))
 

@@ -90,7 +90,7 @@ class FramePixels:
 
 
 def _examined(path: Path) -> ViewedFile:
-    """What a file is. Raises DataUnfitError where it cannot be read as an image."""
+    """What a file is. Raises DataUnfitError if it cannot be read as an image."""
     path = path.absolute()
     suffix = path.suffix.lower()
     if suffix in _MOVIE_SUFFIXES:

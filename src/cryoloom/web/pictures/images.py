@@ -154,7 +154,7 @@ class ImageShelf:
     def prepare(self, image: Image) -> float:
         """Begin to make the levels; gives the part that is done, 1 when they are there.
 
-        Raises DataUnfitError where they could not be made.
+        Raises DataUnfitError if they could not be made.
         """
         if self.levels(image) is not None:
             return 1.0

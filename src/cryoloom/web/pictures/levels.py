@@ -105,7 +105,7 @@ def level_shapes(shape: tuple[int, ...], kind: Kind) -> list[tuple[int, int, int
 
 
 def open_levels(folder: Path) -> Levels | None:
-    """Levels made before, mapped into memory; None where there are none, or of another version."""
+    """Levels made before, mapped into memory; None if there are none, or of another version."""
     try:
         facts = json.loads((folder / "levels.json").read_text())
         if facts["version"] != _VERSION:
@@ -124,7 +124,7 @@ def open_levels(folder: Path) -> Levels | None:
 def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = lambda _: None) -> Levels:
     """Make the levels of an image ``(z, y, x)`` in ``folder``, which appears when they are whole.
 
-    progress : is called with the part that is done, 0 to 1. Raises TransientError where the disk is full.
+    progress : is called with the part that is done, 0 to 1. Raises TransientError if the disk is full.
     """
     shapes = level_shapes(pixels.shape, kind)
     stored = [kind == "volume" or max(shape[1:]) <= _LARGEST_STORED_PX for shape in shapes]

@@ -27,12 +27,12 @@ from cryoloom.web.pictures.levels import (
 __all__ = ["Slice", "SliceRequest", "jpeg_of", "render", "shown_range", "thumbnail", "value_at"]
 
 Axis = Literal["x", "y", "z"]
-_LARGEST_PX = 4096  # of one answer; more is asked for region by region
+_LARGEST_PX = 4096  # of one answer; more is requested region by region
 
 
 @dataclass(frozen=True, slots=True)
 class SliceRequest:
-    """What is asked for. Index and thickness count sections of level 0, whatever the level."""
+    """What is requested. Index and thickness count sections of level 0, for any level."""
 
     level: int
     axis: Axis
