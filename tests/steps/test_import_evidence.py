@@ -222,10 +222,10 @@ def test_the_pixel_size(tmp_path, context, header, section, size, noted):
     )
     made = imported(context, tmp_path, text)
     if size is None:
-        assert "no pixel size is told; give pixel_size_angstrom" in str(made)
+        assert "no pixel size is given; give pixel_size_angstrom" in str(made)
     else:
         assert made.pixel_size_angstrom == size
-        assert any("the mdoc tells pixels of 4 to 8 A" in w for w in context.warnings) is noted
+        assert any("the mdoc gives pixels of 4 to 8 A" in w for w in context.warnings) is noted
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_the_pixel_size(tmp_path, context, header, section, size, noted):
 def test_the_voltage(tmp_path, context, voltage, kilovolt, noted):
     text = mdoc_text(IMAGES, header=("PixelSpacing = 8", f"Voltage = {voltage}", "ImageSize = 40 32"))
     assert imported(context, tmp_path, text).microscope.voltage_kv == kilovolt
-    assert any("no voltage is told" in warning for warning in context.warnings) is noted
+    assert any("no voltage is given" in warning for warning in context.warnings) is noted
 
 
 def test_doses_that_contradict_each_other(tmp_path, context):

@@ -268,9 +268,9 @@ def test_no_angle_told(tmp_path, context):
     folder = write_session(tmp_path / "raw", mdoc_keys={1: {"TiltAngle": None}})
     series = only(context, folder)
     assert [tilt.nominal_tilt_deg for tilt in series.tilts] == [-6, -3, 0, 3, 6]
-    assert any("no TiltAngle is told for TS_01_001_3.0.tif" in warning for warning in context.warnings)
+    assert any("no TiltAngle is given for TS_01_001_3.0.tif" in warning for warning in context.warnings)
     keys = {1: {"TiltAngle": None, "SubFramePath": "X:\\a.tif"}}
-    assert "tells no TiltAngle" in spoilt(write_session(tmp_path / "b", mdoc_keys=keys), context)
+    assert "gives no TiltAngle" in spoilt(write_session(tmp_path / "b", mdoc_keys=keys), context)
 
 
 def test_no_pixel_size_told(tmp_path, context):

@@ -136,7 +136,7 @@ def test_a_single_section(tmp_path, context):
 
 def test_no_pixel_size_told(tmp_path, context):
     path = write_stack(tmp_path, pixel_size_angstrom=0.0)
-    assert "tells no pixel size" in spoilt(context, stack=path, dose_per_tilt_per_angstrom2=3)
+    assert "gives no pixel size" in spoilt(context, stack=path, dose_per_tilt_per_angstrom2=3)
 
 
 @pytest.mark.parametrize(

@@ -285,10 +285,10 @@ def _density(params: PickByTemplateParams) -> tuple[NDArray[np.float64], float, 
     if not np.isfinite(density).all():
         raise UserInputError(f"the template {path} has values that are not finite numbers")
     if not voxel > 0:
-        raise UserInputError(f"the template {path} tells no voxel size; set template_voxel_angstrom")
+        raise UserInputError(f"the template {path} gives no voxel size; set template_voxel_angstrom")
     diameter = params.diameter_angstrom
     if diameter is None:
-        raise UserInputError("a map does not tell the particle's size; set diameter_angstrom")
+        raise UserInputError("a map does not give the particle's size; set diameter_angstrom")
     if diameter > 1.05 * min(density.shape) * voxel:
         raise UserInputError(
             f"diameter_angstrom is {diameter:g}, but the template's box is "

@@ -28,7 +28,7 @@ def test_sections_decide_in_any_order(rng):
 
 def test_a_wrong_order_is_refused(rng):
     tilts = evidence(ANGLES, section=rng.permutation(N))
-    with pytest.raises(DataUnfitError, match="cannot be told from each other"):
+    with pytest.raises(DataUnfitError, match="cannot be distinguished"):
         match_views(tilts, evidence(ANGLES, section=np.arange(N)), N)
 
 

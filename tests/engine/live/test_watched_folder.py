@@ -108,7 +108,7 @@ def test_an_mdoc_that_is_written_anew_or_half_is_read_when_it_can_be(tmp_path, r
     assert "describes no image" in only(folder, 1.0).unfinished["TS_01"]
     text = HEADER + section(0, "a.tif") + section(1, "b.tif")
     mdoc.write_text(text[: text.index("TiltAngle = 3")])
-    assert "tells no TiltAngle" in only(folder, 2.0).unfinished["TS_01"]
+    assert "gives no TiltAngle" in only(folder, 2.0).unfinished["TS_01"]
     mdoc.write_text(text)
     one = only(folder, SETTLE_SECONDS)
     assert (one.n_told, len(one.whole)) == (2, 2)

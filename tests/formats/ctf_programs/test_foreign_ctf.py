@@ -65,8 +65,8 @@ def test_names_of_movies_are_found_with_what_programs_add(series):
         (ForeignCtfView(CTF, section=5), "section 6, the stack of TS_01 has 5"),
         (ForeignCtfView(CTF, tilt_rank=5), "more values than TS_01 has images"),
         (ForeignCtfView(CTF, tilt_deg=-1.5), "0 exposures within 1.35 deg"),
-        (ForeignCtfView(CTF, section=3, tilt_range_deg=(-3.0, -3.0)), "tells other tilt angles"),
-        (ForeignCtfView(CTF), "does not tell which image"),
+        (ForeignCtfView(CTF, section=3, tilt_range_deg=(-3.0, -3.0)), "gives other tilt angles"),
+        (ForeignCtfView(CTF), "does not show which image"),
     ],
 )
 def test_what_is_not_certain_is_refused(series, view, message):

@@ -71,7 +71,7 @@ def test_old_files_that_count_from_0_are_told_by_their_angles(tmp_path):
     assert found[at_zero].defocus_u_angstrom == 30020.0
     # The same from version 2 on is an error, not an old habit.
     newer = write(tmp_path / "b.defocus", "1 1 -30 -30 3001 2\n2 2 0 0 3002\n3 3 30 30 3003\n")
-    with pytest.raises(DataUnfitError, match="tells other tilt angles"):
+    with pytest.raises(DataUnfitError, match="gives other tilt angles"):
         found_in(newer, series)
 
 

@@ -58,7 +58,7 @@ def test_which_source_decides(sources, used, order, noted):
     assert evidence.used == used
     assert bool(evidence.note) is noted
     if noted:
-        assert "tell different orders" in evidence.note
+        assert "give different orders" in evidence.note
         assert f"{evidence.used} is used" in evidence.note
 
 
@@ -69,7 +69,7 @@ def test_a_source_that_is_constant_says_so():
 
 
 def test_an_image_that_nothing_places_is_named():
-    with pytest.raises(DataUnfitError, match="nothing tells when image 2 was taken"):
+    with pytest.raises(DataUnfitError, match="no source gives when image 2 was taken"):
         decided(tilts=tuple(sorted(TILTS)), DateTime=(3, 2, None, 1, 4))
 
 

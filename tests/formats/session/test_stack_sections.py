@@ -79,7 +79,7 @@ def test_images_that_left_the_stack_are_given_back():
 @pytest.mark.parametrize(
     ("sources", "says"),
     [
-        ({}, "no tilt angles are told for TS.mrc; expected TS.rawtlt"),
+        ({}, "no tilt angles are given for TS.mrc; expected TS.rawtlt"),
         ({"file": [3.0] * 7}, "those there are the same for all sections"),
         ({"mdoc": ORDER[:5]}, "TS.mrc.mdoc is for 5 images and TS.mrc has 7 sections"),
         ({"file": np.array(SORTED) * 1.7, "mdoc": ORDER}, "do not fit each other: section 0"),

@@ -95,7 +95,7 @@ def _chosen(candidates: list[Indices | None], tilts: ViewEvidence, views: ViewEv
     if len(good) != 1:
         told = ", ".join(f"offset {offset:.1f} scatter {scatter:.1f}" for _, offset, scatter in found)
         raise DataUnfitError(
-            "the views cannot be told from each other: with the sections or doses in the file, its angles "
+            "the views cannot be distinguished: with the sections or doses in the file, its angles "
             "and "
             f"the series' differ by ({told or 'no tilt has them'}) deg; give the alignment of this series",
             expected_offset_deg=f"within {LARGEST_OFFSET_DEG:g}",
@@ -152,7 +152,7 @@ def _by_angle(tilts: ViewEvidence, views: ViewEvidence) -> Indices:
     lost, doubtful = int((counts == 0).sum()), int((counts > 1).sum())
     raise DataUnfitError(
         f"the alignment has {len(views.tilt_deg)} views and the series {len(tilts.tilt_deg)} tilts, and "
-        f"their angles do not tell which is which: {lost} views have no tilt at their angle, {doubtful} more "
+        f"their angles do not show which is which: {lost} views have no tilt at their angle, {doubtful} more "
         "than one. Give files that name the sections, or the angles before refinement (.rawtlt)",
     )
 

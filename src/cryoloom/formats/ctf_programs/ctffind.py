@@ -165,4 +165,4 @@ def _thickness_note(rows: list[_Row]) -> tuple[str, ...]:
     values = sorted(row.thickness_angstrom for row in rows if row.thickness_angstrom)
     if not values:
         return ()
-    return (f"its thickness of {values[len(values) // 2]:.0f} A (median) is told here and kept nowhere",)
+    return (f"its thickness of {values[len(values) // 2]:.0f} A (median) is given here and kept nowhere",)

@@ -171,7 +171,7 @@ def _tilt_by_name(view: ForeignCtfView, found: ForeignCtf, series: TiltSeries) -
 
 def _tilt_by_angle(view: ForeignCtfView, found: ForeignCtf, series: TiltSeries) -> Tilt:
     if view.tilt_deg is None:
-        raise DataUnfitError(f"{found.source.name} does not tell which image a value is of")
+        raise DataUnfitError(f"{found.source.name} does not show which image a value is of")
     tolerance = _tolerance_deg(series)
     near = [tilt for tilt in series.tilts if abs(tilt.nominal_tilt_deg - view.tilt_deg) <= tolerance]
     if len(near) > 1 and view.dose_start_per_angstrom2 is not None:
@@ -209,7 +209,7 @@ def _check_angles(found: ForeignCtf, tilts: Sequence[Tilt], series: TiltSeries) 
     if wrong:
         angle, low, high = wrong[0]
         raise DataUnfitError(
-            f"{found.source.name} tells other tilt angles than {series.name} has at {len(wrong)} "
+            f"{found.source.name} gives other tilt angles than {series.name} has at {len(wrong)} "
             "sections: first "
             f"{low:.2f} to {high:.2f} deg where it has {angle:.2f}. Give the file made from this stack"
         )

@@ -60,7 +60,7 @@ def _view(row: dict[Any, Any], path: Path) -> ForeignCtfView:
         return ForeignCtfView(ctf, image_name=name)
     except (KeyError, ValueError, TypeError) as error:
         raise DataUnfitError(
-            f"a row of {path} does not tell its image: expected rlnMicrographName or a tilt angle ({error})"
+            f"a row of {path} does not give its image: expected rlnMicrographName or a tilt angle ({error})"
         ) from error
 
 

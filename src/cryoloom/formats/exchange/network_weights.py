@@ -21,7 +21,7 @@ def write_network(path: Path, weights: Mapping[str, NDArray[Any]], facts: Mappin
     try:
         save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path, dict(facts))
     except OSError as error:
-        raise TransientError(f"cannot write {path}: {error}; mend that and resume") from error
+        raise TransientError(f"cannot write {path}: {error}; fix that and resume") from error
 
 
 def read_network(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

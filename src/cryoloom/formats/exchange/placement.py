@@ -95,7 +95,7 @@ def require_one_magnification(series: TiltSeries, poses: Sequence[Pose], program
     if worst * half_width_px > 0.5:
         raise DataUnfitError(
             f"tilts of {series.name} differ in magnification by up to {worst:.4f}, which moves the image's "
-            f"edge by {worst * half_width_px:.1f} pixels; {program} cannot be told. Align without them"
+            f"edge by {worst * half_width_px:.1f} pixels; {program} cannot describe that. Align without them"
         )
 
 
@@ -108,7 +108,8 @@ def require_one_x_tilt(series: TiltSeries, poses: Sequence[Pose], program: str) 
     spread = float(np.ptp([pose.x_tilt_deg for pose in poses])) if poses else 0.0
     if np.deg2rad(spread) * half_width_px > 0.5:
         raise DataUnfitError(
-            f"tilts of {series.name} differ in x-tilt by {spread:.2f} deg; {program} cannot be told. Align "
+            f"tilts of {series.name} differ in x-tilt by {spread:.2f} deg; {program} cannot describe that. "
+            "Align "
             "with one x-tilt"
         )
 

@@ -94,7 +94,7 @@ def _parsed(data: bytes) -> ImodModel:
             place += n_bytes
     if len(objects) != n_objects or any(len(found) != told for _, told, found in objects):
         raise ValueError(
-            f"{len(objects)} objects with {[len(found) for *_, found in objects]} contours, its header tells "
+            f"{len(objects)} objects with {[len(found) for *_, found in objects]} contours, its header gives "
             f"{n_objects} with {[told for _, told, _ in objects]}"
         )
     made = tuple(ImodObject(name, tuple(contours)) for name, _, contours in objects)

@@ -117,7 +117,7 @@ def read_fiducial_model(
     if prealigned and command is None and pixel_size != pixel_size_angstrom:
         raise DataUnfitError(
             f"{path.name} was made on images of {model.shape_zyx[2]} x {model.shape_zyx[1]} pixels, the "
-            f"series has {shape_yx[1]} x {shape_yx[0]}, and no prenewst.com tells their binning: put it "
+            f"series has {shape_yx[1]} x {shape_yx[0]}, and no prenewst.com gives their binning: put it "
             "beside the model"
         )
     raw_yx = shape_yx if pixel_size == pixel_size_angstrom else told_yx

@@ -336,7 +336,7 @@ def _verify_volumes(directory: Path, row: _Row) -> set[Path]:
         told = np.array([row["rlnTomoSizeZ"], row["rlnTomoSizeY"], row["rlnTomoSizeX"]], dtype=float)
         if np.abs(np.array(pixels.shape) * binning - told).max() > 1.0:
             raise DataUnfitError(
-                f"{path} has shape {pixels.shape}, but the table tells {told / binning} voxels; export again"
+                f"{path} has shape {pixels.shape}, but the table gives {told / binning} voxels; export again"
             )
         _verify_pixel_size(path, pixels, float(row["rlnTomoTiltSeriesPixelSize"]) * binning)
         opened.add(path)
@@ -347,7 +347,7 @@ def _verify_pixel_size(path: Path, pixels: MrcPixels, expected_angstrom: float) 
     # Headers hold a cell in float32, and tables six decimals.
     if abs(pixels.pixel_size_angstrom - expected_angstrom) > 1e-3 * expected_angstrom:
         raise DataUnfitError(
-            f"{path} has a pixel size of {pixels.pixel_size_angstrom:.4f} angstrom, but the table tells "
+            f"{path} has a pixel size of {pixels.pixel_size_angstrom:.4f} angstrom, but the table gives "
             f"{expected_angstrom:.4f}; export again"
         )
 

@@ -113,7 +113,8 @@ def _placed(party: Sequence[OrderSource], line: OrderSource, names: Sequence[str
         source = next((s for s in rest if s.keys[i] is not None and s.n_told > 1), None)
         if source is None:
             raise DataUnfitError(
-                f"nothing tells when {names[i]} was taken ({first.name} knows all others); add its DateTime "
+                f"no source gives when {names[i]} was taken ({first.name} knows all others); add its "
+                "DateTime "
                 "or PriorRecordDose to the mdoc, or leave the image out"
             )
         own = float(source.keys[i] or 0.0)
@@ -191,6 +192,6 @@ def _contradiction(
         else "it is not the order of the angles, as sorting makes it, or is recorded more directly"
     )
     return (
-        f"{by} and {' and '.join(source.name for source in against)} tell different orders (first "
+        f"{by} and {' and '.join(source.name for source in against)} give different orders (first "
         f"{names[order[0]]} or {names[theirs]}); {party[0].name} is used because {why}"
     )

@@ -38,16 +38,16 @@ def movie_pixel_size(
     if user_angstrom is not None:
         return user_angstrom / movie.eer_sampling, _size_evidence(user_angstrom, "user", sources, "")
     if mdoc is None and header is None:
-        raise DataUnfitError("no pixel size is told; give pixel_size_angstrom")
+        raise DataUnfitError("no pixel size is given; give pixel_size_angstrom")
     if mdoc is None:
         return header or 0.0, _size_evidence(header or 0.0, "movie header", sources, "")
     size, note = _unbinned(mdoc, mdocs[0].image_shape_yx if mdocs else None, movie), ""
     known = [one for one in _all_sizes(mdocs) if _known(one) is not None]
     if max(known) / min(known) - 1 > _TOLERANCE:
-        note = f"the mdoc tells pixels of {min(known):g} to {max(known):g} A; the first, {mdoc:g} A, is used"
+        note = f"the mdoc gives pixels of {min(known):g} to {max(known):g} A; the first, {mdoc:g} A, is used"
     if header is not None and abs(header / size - 1) > _TOLERANCE:
         note = (
-            f"the mdoc tells {size:.4g} A for the movies' pixels, their header {header:.4g} A; the mdoc is "
+            f"the mdoc gives {size:.4g} A for the movies' pixels, their header {header:.4g} A; the mdoc is "
             "used, since cameras often write a nominal size"
         )
     return size, _size_evidence(size, "mdoc PixelSpacing", sources, note)
@@ -79,7 +79,7 @@ def stack_pixel_size(
         return user_angstrom, _size_evidence(user_angstrom, "user", sources, "")
     if header is None and of_mdoc is None:
         raise DataUnfitError(
-            f"the header of {name} tells no pixel size and neither does an mdoc; give pixel_size_angstrom",
+            f"the header of {name} gives no pixel size and neither does an mdoc; give pixel_size_angstrom",
             got_angstrom=header_angstrom,
         )
     if header is None:
@@ -87,7 +87,7 @@ def stack_pixel_size(
     note = ""
     if of_mdoc is not None and abs(header / of_mdoc - 1) > _TOLERANCE:
         note = (
-            f"the header of {name} tells pixels of {header:.4g} A, the mdoc {of_mdoc:.4g} A for images of "
+            f"the header of {name} gives pixels of {header:.4g} A, the mdoc {of_mdoc:.4g} A for images of "
             "this size; the header is used, since it is written with these pixels"
         )
     return header, _size_evidence(header, "stack header", sources, note)
@@ -102,7 +102,7 @@ def voltage(mdoc: Mdoc | None, user_kv: float | None) -> tuple[float, Evidence]:
         return user_kv, Evidence("voltage, kV", user_kv, "user", tuple(sources))
     if told is not None:
         return told, Evidence("voltage, kV", told, "mdoc Voltage", tuple(sources))
-    note = "no voltage is told; taken to be 300 kV"
+    note = "no voltage is given; taken to be 300 kV"
     return _DEFAULT_KV, Evidence("voltage, kV", _DEFAULT_KV, "", tuple(sources), note)
 
 
@@ -125,7 +125,7 @@ def number_of_frames(movies: Sequence[Movie], told: Sequence[int | None]) -> Evi
         if differ:
             movie, n = differ[0]
             note = (
-                f"{len(differ)} movies have another number of frames than the mdoc tells ({movie.path.name}: "
+                f"{len(differ)} movies have another number of frames than the mdoc gives ({movie.path.name}: "
                 f"{movie.n_frames} frames, told {n}); the files are used. A movie may be cut short"
             )
     return Evidence("number of frames", _span(own), "movie files", tuple(sources), note)

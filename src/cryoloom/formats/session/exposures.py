@@ -83,7 +83,7 @@ def exposures_of(mdoc: Mdoc) -> list[Exposure]:
         tilt = section.tilt_deg if section.tilt_deg is not None else name.tilt_deg
         if tilt is None:
             raise DataUnfitError(
-                f"{mdoc.path.name} tells no TiltAngle for image {section.number}; complete the file"
+                f"{mdoc.path.name} gives no TiltAngle for image {section.number}; complete the file"
             )
         doses = section.doses_per_angstrom2()
         dose, dose_by = doses[0] if doses else (None, "")
@@ -128,7 +128,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
     if not both:
         if not stage_says:
             raise DataUnfitError(
-                f"all images are told to be tilted by {stage[0]:g} deg; give the mdoc the true angles, or "
+                f"all images are recorded at {stage[0]:g} deg; give the mdoc the true angles, or "
                 "import by pattern"
             )
         return list(exposures), Evidence("tilt angles", _range(stage), told_by, tuple(sources))
@@ -141,7 +141,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
         return used, Evidence("tilt angles", _range(names), "names of movies", tuple(sources), note)
     if not stage_says:
         raise DataUnfitError(
-            f"all images are told to be tilted by {stage[0]:g} deg; give the mdoc the true angles, or import "
+            f"all images are recorded at {stage[0]:g} deg; give the mdoc the true angles, or import "
             "by pattern"
         )
     note = _angles_note([(a, b, e.label) for a, b, e in both]) if names_say else ""
@@ -152,7 +152,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
             "import by pattern"
         )
     if lacking:
-        note = (f"no TiltAngle is told for {lacking[0]}; the tilt in its name is used. " + note).strip()
+        note = (f"no TiltAngle is given for {lacking[0]}; the tilt in its name is used. " + note).strip()
     return list(exposures), Evidence("tilt angles", _range(stage), "TiltAngle", tuple(sources), note)
 
 
@@ -178,7 +178,7 @@ def _angles_note(both: Sequence[tuple[float, float, str]]) -> str:
     a, b, label = wrong[0]
     if crossed and len(wrong) > 1:
         raise DataUnfitError(
-            f"names and angles are crossed: {label} is told to be tilted by {a:.1f} deg, its name says "
+            f"names and angles are crossed: {label} is recorded at {a:.1f} deg, its name says "
             f"{b:.1f}, and so for {len(wrong)} images; correct the SubFramePath or TiltAngle lines of the "
             "mdoc, or import by pattern"
         )
@@ -342,7 +342,7 @@ def _starts(exposures: Sequence[Exposure], added: Sequence[float]) -> tuple[list
         p, a, i = short[0]
         return (
             list(added),
-            f"PriorRecordDose tells {p:g} e/A^2 before {exposures[i].label}, while the exposures before it "
+            f"PriorRecordDose gives {p:g} e/A^2 before {exposures[i].label}, while the exposures before it "
             f"add up to {a:g}; the sum is used, since a dose cannot be less than what was exposed.",
             False,
         )
@@ -354,7 +354,7 @@ def _starts(exposures: Sequence[Exposure], added: Sequence[float]) -> tuple[list
     note = ""
     if last_p > 1.3 * last_a + 5.0:
         note = (
-            f"PriorRecordDose tells {last_p:g} e/A^2 before {exposures[last].label}, the exposures before it "
+            f"PriorRecordDose gives {last_p:g} e/A^2 before {exposures[last].label}, the exposures before it "
             f"add up to {last_a:g} only; the prior dose is used, since it counts focus and other images too."
         )
     return starts, note, True
@@ -369,7 +369,7 @@ def _dose_sources(exposures: Sequence[Exposure]) -> list[Source]:
     others = sorted({e.other_dose_by for e in exposures if e.other_dose_by})
     for name in others:
         doses = [e.other_dose_per_angstrom2 or 0.0 for e in exposures if e.other_dose_by == name]
-        sources.append(Source(name, _range(doses, "e/A^2 each"), "an earlier source tells it"))
+        sources.append(Source(name, _range(doses, "e/A^2 each"), "an earlier source gives it"))
     prior = [e.prior_dose_per_angstrom2 for e in exposures if e.prior_dose_per_angstrom2 is not None]
     if prior:
         why_not = "" if len(set(prior)) > 1 else "the same for all images"
@@ -390,7 +390,7 @@ def _dose_note(exposures: Sequence[Exposure]) -> str:
         return ""
     a, b, e = pairs[0]
     return (
-        f"{e.dose_by} tells {a:g} e/A^2 and {e.other_dose_by} {b:g}; {e.dose_by} is used, since it is the "
+        f"{e.dose_by} gives {a:g} e/A^2 and {e.other_dose_by} {b:g}; {e.dose_by} is used, since it is the "
         "specimen's dose as the program writes it."
     )
 

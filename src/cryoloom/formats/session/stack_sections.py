@@ -80,7 +80,7 @@ def match_sections(
     if by_angle is None:
         i, tilt = _first_difference(first, by_section or exposures)
         raise DataUnfitError(
-            f"the angles of {first.name} and {name} do not fit each other: section {i} is told to be at "
+            f"the angles of {first.name} and {name} do not fit each other: section {i} is recorded at "
             f"{first.tilt_deg[i]:.1f} and {tilt:.1f} deg; give files of one series",
             got=len(exposures),
             expected=n_sections,
@@ -98,11 +98,11 @@ def match_sections(
         how = "as the brightness of the images shows"
     if sorted_file:
         note = (
-            f"{first.name} and {name} tell different sections; {first.name} is used, {how}, and the images "
+            f"{first.name} and {name} give different sections; {first.name} is used, {how}, and the images "
             f"of {name} are found by their angles"
         )
         return _result(first.tilt_deg, by_angle, exposures, first.name, sources, note)
-    note = f"{first.name} and {name} tell different sections; ZValue of {name} is used, {how}"
+    note = f"{first.name} and {name} give different sections; ZValue of {name} is used, {how}"
     return _result([e.tilt_deg for e in by_section], by_section, exposures, name, sources, note)
 
 
@@ -113,7 +113,7 @@ def _without_mdoc(
         stem = stack.rsplit(".", 1)[0]
         constant = "; those there are the same for all sections" if sources else ""
         raise DataUnfitError(
-            f"no tilt angles are told for {stack}; expected {stem}.rawtlt, .tlt or an mdoc beside "
+            f"no tilt angles are given for {stack}; expected {stem}.rawtlt, .tlt or an mdoc beside "
             f"it{constant}"
         )
     nothing: list[Exposure | None] = [None] * n_sections
@@ -182,7 +182,7 @@ def _disagreement(told: Sequence[AngleSource]) -> str:
     if len(told) < 2 or _agree(told[0].tilt_deg, told[1].tilt_deg):
         return ""
     return (
-        f"{told[0].name} and {told[1].name} tell different angles (section 0: {told[0].tilt_deg[0]:.1f} and "
+        f"{told[0].name} and {told[1].name} give different angles (section 0: {told[0].tilt_deg[0]:.1f} and "
         f"{told[1].tilt_deg[0]:.1f} deg); {told[0].name} is used, since it was made for this stack later"
     )
 
@@ -196,7 +196,7 @@ def _brightness_fits_file(
     if not np.isfinite(high) or high <= 0 or high < _CLEARLY_BETTER * low:
         raise DataUnfitError(
             f"the angles of {file.name} and {mdoc} are in different orders, and neither the header of "
-            f"{stack} nor its images tell which is right; give angles"
+            f"{stack} nor its images show which is right; give angles"
         )
     return misfits[0] < misfits[1]
 

@@ -67,7 +67,7 @@ def read_tilt_axis(
         note = ""
         if rotation is not None and is_serialem and _apart(title + 90.0, rotation) > _AGREEMENT_DEG:
             note = (
-                f"the title tells a tilt axis of {title:g} deg, RotationAngle {rotation:g} deg means "
+                f"the title gives a tilt axis of {title:g} deg, RotationAngle {rotation:g} deg means "
                 f"{wrapped_deg(rotation - 90.0):g}; the title is used, since SerialEM writes it for the "
                 "series"
             )
@@ -84,7 +84,7 @@ def axis_evidence(reading: AxisReading | None, user_deg: float | None) -> Eviden
     if reading is None:
         if user_deg is not None:
             return Evidence(quantity, user_deg, "user", user)
-        note = "no tilt axis is told; give tilt_axis_deg if the alignment does not find it"
+        note = "no tilt axis is given; give tilt_axis_deg if the alignment does not find it"
         return Evidence(quantity, None, "", (), note)
     used = f"mdoc {reading.by}"
     sources = (
@@ -125,7 +125,7 @@ def _of_tomo5(
         ("the same of a mirrored image", wrapped_deg(-axis)),
         ("TiltAxisAngle as it stands", title),
     ]
-    note = f"Tomo5 tells TiltAxisAngle {title:g} deg, which is counted from the image's x axis"
+    note = f"Tomo5 gives TiltAxisAngle {title:g} deg, which is counted from the image's x axis"
     if rotation is not None:
         note += f", and RotationAngle {rotation:g} deg"
         agrees = min(_apart(rotation, axis), _apart(-rotation, axis))

@@ -143,6 +143,6 @@ def _extent_xy_angstrom(
         return otherwise
     if is_needed:
         raise ValueError(
-            "its movement grids differ over the image, but ImageDimensionsAngstrom does not tell its size"
+            "its movement grids differ over the image, but ImageDimensionsAngstrom does not contain its size"
         )
     return 1.0, 1.0

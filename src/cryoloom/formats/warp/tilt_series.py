@@ -76,7 +76,7 @@ def read_warp(path: Path, extent_xy_angstrom: tuple[float, float] | None = None)
     counts = {len(tilt), len(axis), len(x), len(y), len(used), len(tilt) if dose is None else len(dose)}
     if len(counts) != 1:
         raise DataUnfitError(
-            f"{path} tells {sorted(counts)} values for its tilts; expected one of each a tilt"
+            f"{path} gives {sorted(counts)} values for its tilts; expected one of each a tilt"
         )
     views = tuple(
         ForeignView(
