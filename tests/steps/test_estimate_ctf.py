@@ -118,7 +118,7 @@ def test_an_exposure_without_rings_is_predicted_and_named(series, context, rng):
     assert predicted.section == 1
     assert predicted.ctf.fit_resolution_angstrom is None
     assert predicted.ctf.defocus_sd_angstrom > 200
-    assert f"exposures [{predicted.acquisition_index}] show no Thon rings" in context.warnings[0]
+    assert f"tilts [{predicted.acquisition_index}] show no Thon rings" in context.warnings[0]
     assert context.figures["n_predicted"] == 1
 
 

@@ -115,7 +115,7 @@ def test_no_dose_told(tmp_path, context):
 def test_no_angles_told(tmp_path, context):
     path = write_stack(tmp_path)
     (tmp_path / "TS_01.rawtlt").unlink()
-    assert "no tilt angles are told" in spoilt(context, stack=path)
+    assert "no tilt angles are given" in spoilt(context, stack=path)
 
 
 def test_what_is_no_angle(tmp_path, context):

@@ -61,4 +61,4 @@ def test_the_evidence_names_every_reading():
     assert {source.says for source in evidence.sources} == {81.35, -171.35, -81.35}
     assert "half a turn" in evidence.note.lower()
     assert axis_evidence(reading, -95.0).value == -95.0
-    assert axis_evidence(None, None).note.startswith("no tilt axis is told")
+    assert axis_evidence(None, None).note.startswith("no tilt axis is given")
