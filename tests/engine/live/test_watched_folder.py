@@ -164,7 +164,7 @@ def test_a_missing_tilt_keeps_its_index_and_its_dose(tmp_path, raw, context):
     assert [tilt.acquisition_index for tilt in series.tilts] == [0, 2, 3]
     assert [tilt.dose_start_per_angstrom2 for tilt in series.tilts] == [0, 6, 9]
     assert any(
-        "exposure at 3.0 deg is left out: the movie TS_01_001.tif is missing" in w for w in context.warnings
+        "tilt at 3.0 deg is left out: the movie TS_01_001.tif is missing" in w for w in context.warnings
     )
     strict = watched(raw, leave_out_missing=False)
     strict.look(0.0)
