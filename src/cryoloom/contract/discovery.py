@@ -63,9 +63,9 @@ def figure_names(role: FigureRole) -> frozenset[str]:
     """Names of the figures declared with a role, read from the source without importing a step."""
     return frozenset(
         name
-        for folder in _DECLARING
+        for folder in (*_FOLDERS, "cryoloom.procedures")
         for place in importlib.import_module(folder).__path__
-        for path in Path(place).glob("*.py")
+        for path in Path(place).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Figure"
         for name in _with_role(node, role)

@@ -28,6 +28,7 @@ FOREIGN_POSE_FIGURES = (
         "Tilt axis",
         "Direction of the tilt axis in the images, counter-clockwise from +y, median over tilts.",
         good="the same in every series of a session",
+        role="tilt_axis",
     ),
     Figure(
         "tilt_offset_deg",

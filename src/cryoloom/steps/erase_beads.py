@@ -71,6 +71,7 @@ FIGURES = (
         "angstrom",
         "Bead diameter",
         "Diameter of the gold beads, measured in the images.",
+        role="bead_diameter",
     ),
     Figure(
         "erased_radius_angstrom",

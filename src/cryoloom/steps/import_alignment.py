@@ -55,7 +55,7 @@ class ImportAlignmentParams(StepParams):
     centre_specimen: bool = Field(
         False,
         description="Move z = 0 into the middle of the specimen, as align_series does; otherwise it stays "
-        "as in"
+        "as in "
         "the program, so that its tomograms and coordinates agree. The defocus is adjusted in both cases.",
     )
     exclude: bool = Field(True, description="Also exclude the tilts that the program left out.")
