@@ -73,7 +73,8 @@ pathlib.Path("tilt.txt").write_text(" ".join(ARGUMENTS))
 CTFPLOTTER = """
 given = options(dict.fromkeys([
     "-InputStack", "-AngleFile", "-DefocusFile", "-AxisAngle", "-PixelSize", "-Voltage",
-    "-SphericalAberration", "-AmplitudeContrast", "-ExpectedDefocus", "-DefocusTol", "-LeftDefTol", "-RightDefTol", "-ViewsToSkip",
+    "-SphericalAberration", "-AmplitudeContrast", "-ExpectedDefocus", "-DefocusTol",
+    "-LeftDefTol", "-RightDefTol", "-ViewsToSkip",
     "-TileSize", "-PSResolution", "-AutoFitRangeAndStep", "-FrequencyRangeToFit", "-SearchAstigmatism",
     "-MaximumAstigmatism", "-MinViewsAstigAndPhase", "-NumberOfSectors", "-SearchPhaseShift",
     "-SearchCutonFrequency"], 1), flags=("-SaveAndExit",))

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cryoloom.algorithms.series.derived_pixels import DERIVED, files_of, reopened
+from cryoloom.contract.discovery import figure_names
+from cryoloom.contract.figures import FigureRole
 from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average, DecidedBy, Particles, Stack, TiltOverride, TiltSeries, Tomogram
