@@ -1,11 +1,11 @@
 """From raw movies to the average of a known particle, with the commands a user types, against the truth.
 
-Simulates sessions of a particle, runs `average_by_template` with template, diameter and symmetry only, then
-exports for RELION 5 and compares ``particles.star`` and the map. The frame of the poses is not that of the
-truth: one rigid motion is fitted first. Prints for each session the particles inside the field (a diameter
-from its borders), exported, true (within a quarter of the diameter) and found; rotations within 10
-degrees, their median error, rms of the positions; the reported resolution and the map's correlation with the
-model there.
+Simulates sessions of a particle, runs `average_by_template` with template, diameter and symmetry only (or
+`apoferritin` with diameter and symmetry only), then exports for RELION 5 and compares ``particles.star`` and
+the map. The frame of the poses is not that of the truth: one rigid motion is fitted first. Prints for each
+session the particles inside the field (a diameter from its borders), exported, true (within a quarter of the
+diameter) and found; rotations within 10 degrees, their median error, rms of the positions; the reported
+resolution and the map's correlation with the model there.
 """
 
 from __future__ import annotations
@@ -92,6 +92,11 @@ def main() -> None:
     parser.add_argument("--symmetry", default="O")
     parser.add_argument("--seeds", type=int, nargs="+", default=[211, 312])
     parser.add_argument("--hand", type=int, choices=(-1, 1), default=1)
+    parser.add_argument(
+        "--from-nothing",
+        action="store_true",
+        help="no template: blobs and a first map (workflow apoferritin)",
+    )
     options = parser.parse_args()
     group = symmetry_matrices(options.symmetry)
     print(" series inside exported  true found < 10 deg median rms (A)")
@@ -107,13 +112,20 @@ def main() -> None:
             }  # fmt: skip
             run("simulate", folder / "raw", *(w for k, v in settings.items() for w in ("--set", f"{k}={v}")))
             begun = time.perf_counter()
-            chosen = {
-                "pick_by_template.template": options.template.absolute(),
-                "pick_by_template.diameter_angstrom": options.diameter,
-                "refine.symmetry": options.symmetry,
-            }
+            chosen = {"refine.symmetry": options.symmetry}
+            if options.from_nothing:
+                chosen |= {
+                    "pick_blobs.diameter_angstrom": options.diameter,
+                    "initial_model.symmetry": options.symmetry,
+                }
+            else:
+                chosen |= {
+                    "pick_by_template.template": options.template.absolute(),
+                    "pick_by_template.diameter_angstrom": options.diameter,
+                }
+            workflow = "apoferritin" if options.from_nothing else "average_by_template"
             words = [w for k, v in chosen.items() for w in ("--set", f"{k}={v}")]
-            run("process", folder / "raw", "-p", folder / "P", "--workflow", "average_by_template", *words)
+            run("process", folder / "raw", "-p", folder / "P", "--workflow", workflow, *words)
             seconds = time.perf_counter() - begun
             run("export", "-p", folder / "P", "--format", "relion5", "--to", folder / "relion")
             truth = Truth.load(folder / "raw" / "truth.json")

@@ -15,6 +15,7 @@ from cryoloom.formats.relion import relion5
 from cryoloom.formats.warp import tilt_series as warp
 from cryoloom.model import Average, ParticleRows, Particles, TiltSeries, Tomogram
 from cryoloom.store.current import CurrentState
+from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "add_notes",
     "exportable",
     "fit_for",
+    "parts_behind",
     "select_for_export",
     "write_particle_files",
 ]
@@ -115,6 +117,22 @@ def select_for_export(
             if result is not None and not result.is_fanned_out:
                 items.append(result)
     return Selection(tuple(items), missing, notes)
+
+
+def parts_behind(database: Reader, item: ItemRecord, value: object) -> list[ItemRecord]:
+    """Further outputs of an item; of an average that a step only judged, those of the one it was made from.
+
+    `postprocess` gives an average without particles: the refined ones belong to what `refine` gave.
+    """
+    while True:
+        parts = [
+            part
+            for part in database.items(item.run_id)
+            if part.part_of is not None and part.part_of == item.id
+        ]
+        if parts or not isinstance(value, Average) or item.input_item_id is None:
+            return parts
+        item = database.item_without_value(item.input_item_id)
 
 
 def exportable(

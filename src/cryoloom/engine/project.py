@@ -26,6 +26,7 @@ from cryoloom.engine.exporting import (
     add_notes,
     exportable,
     fit_for,
+    parts_behind,
     select_for_export,
     write_particle_files,
 )
@@ -396,9 +397,8 @@ class Project:
         ]
         further = [
             self.value(part)
-            for item in chosen.items
-            for part in self.database.items(item.run_id)
-            if part.part_of is not None and part.part_of == item.id
+            for item, value in zip(chosen.items, values, strict=True)
+            for part in parts_behind(self.database, item, value)
         ]
         pairs, particles, averages = exportable(values, further)
         target = Path(directory)
