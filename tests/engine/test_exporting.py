@@ -1,14 +1,59 @@
-"""What is exported beside a result: refined particles stay with the average they made."""
+"""What an export hands over of particles: refined ones in the place of the picks they were made from."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
+from numpy.testing import assert_allclose
 
-from cryoloom.engine.exporting import parts_behind
-from cryoloom.model import Average
+from cryoloom.engine.exporting import exportable, parts_behind, write_particle_files
+from cryoloom.errors import UserInputError
+from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS
+from cryoloom.formats.picks.volumes import PickVolume
+from cryoloom.model import ArrayTable, Average, ParticleRows, Particles, Tomogram
 from cryoloom.store.records import ItemRecord
+from makers.made_series import make_series
+
+
+def particle_set(name, n):
+    rows = ParticleRows.of(name, [[float(i), 0.0, 0.0] for i in range(n)])
+    return Particles(name, ArrayTable(rows.columns()), series=(replace(make_series(name), name=name),))
+
+
+def test_refined_particles_take_the_place_of_the_picks_of_their_series():
+    picks = [particle_set("TS_01", 5), particle_set("TS_02", 4)]
+    refined = [particle_set("TS_01", 3)]
+    pairs, particles, averages = exportable(picks, refined)
+    assert [(one.name, one.n_particles) for one in particles] == [("TS_01", 3), ("TS_02", 4)]
+    assert [series.name for series, _ in pairs] == ["TS_01", "TS_02"]
+    assert averages == []
+
+
+def test_further_outputs_of_other_kinds_change_nothing():
+    picks = [particle_set("TS_01", 5)]
+    _, particles, _ = exportable(picks, [make_series("TS_01")])
+    assert [one.n_particles for one in particles] == [5]
+    assert exportable([], [])[1] == []
+
+
+def test_particles_alone_are_written_and_what_is_lost_is_told(tmp_path, rng):
+    series = replace(make_series("TS_01"), pixel_size_angstrom=2.0)
+    tomogram = Tomogram(series, np.zeros((40, 60, 50), np.float32), 10.0)
+    rows = ParticleRows.of("TS_01", rng.uniform(-100, 100, (3, 3)), tube=np.array([1, 1, 2]))
+    particles = Particles("TS_01", ArrayTable(rows.columns()), (series,), (tomogram,))
+    for name, pixel in (("dynamo", 10.0), ("emclarity", 2.0)):
+        files, notes, names = write_particle_files(name, [particles], tmp_path / name)
+        assert names == ("TS_01",)
+        assert "numbers of filaments" in notes[-1]
+        assert notes[0] == f"TS_01: coordinates count in voxels of {pixel:g} A"
+        shape = tuple(round(n * 10.0 / pixel) for n in (40, 60, 50))
+        found = PARTICLE_FORMATS[name].read(files[0], {"TS_01": PickVolume(shape, pixel)})
+        assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=1e-3)
+    with pytest.raises(UserInputError, match="no particles to export"):
+        write_particle_files("dynamo", [], tmp_path)
 
 
 def record(id, run_id, name, **more):
