@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cryoloom.model import GainReference, Movie, Stack
+from cryoloom.model import GainReference, Movie, Sourced, Stack
 from makers.made_series import aligned, make_series
 
 __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
@@ -26,6 +26,8 @@ BASES: dict[str, list[dict]] = {
 USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "aretomo_align_series": ("images", "centre_specimen"),
     "aretomo_reconstruct": ("images", "multiscale"),
+    "novactf_reconstruct": ("multiscale",),
+    "tomo3d_reconstruct": ("multiscale",),
     "imod_reconstruct": ("images", "centre_height_angstrom", "multiscale"),
 }
 """Settings that change no call: what the step itself does by them has a test of its own."""
@@ -45,5 +47,9 @@ def item_of(step):
     stack = Stack(images, 2.0, images, images)
     gain = GainReference(Path("/data/gain.mrc"))
     return replace(
-        series.with_tilts(changes), gain=gain, stack=stack, weighted=Stack(images, 4.0, images, images)
+        series.with_tilts(changes),
+        gain=gain,
+        stack=stack,
+        weighted=Stack(images, 4.0, images, images),
+        handedness=Sourced.from_told(1.0, "user"),
     )

@@ -1,0 +1,1 @@
+"""Reconstruction by programs that take aligned stacks."""
