@@ -1,4 +1,4 @@
-"""What an item's work gives besides itself is stored with it, or not at all."""
+"""The project's database: runs, items, parts of an item's work, and results that can be reused."""
 
 from __future__ import annotations
 
@@ -67,3 +67,50 @@ def test_a_run_on_another_output_is_another_run(database):
         database.begin_run("extract", "extract", 1, {}, 2, {}, outputs={"input": "particles"}).id == side.id
     )
     assert [run.outputs for run in database.runs()][-1] == {"input": "particles"}
+
+
+def test_a_run_with_the_same_request_is_continued_and_numbers_are_never_reused(database):
+    again = database.begin_run("refine", "refine", 1, {}, None, {})
+    other = database.begin_run("refine", "refine", 1, {"box": 64}, None, {})
+    assert (again.id, other.id) == (2, 3)
+    database.delete_runs([3])
+    assert [run.id for run in database.runs()] == [1, 2]
+    assert database.begin_run("refine", "refine", 1, {"box": 96}, None, {}).id == 4
+
+
+def test_a_result_is_found_by_its_key_until_it_is_withdrawn(database):
+    database.record_item(ItemRecord(1, "TS_01", "abc", "done", value={"name": "TS_01"}))
+    found = database.find_result("abc")
+    assert (found.name, found.value) == ("TS_01", None)
+    assert database.value_of(found.id) == {"name": "TS_01"}
+    database.withdraw(1, "TS_01")
+    assert database.find_result("abc") is None
+
+
+def test_a_failed_item_takes_the_place_of_its_result(database):
+    first = database.record_item(ItemRecord(1, "TS_01", "abc", "done", value={"name": "TS_01"}))
+    second = database.record_item(ItemRecord(1, "TS_01", "abd", "failed", error={"message": "dark"}))
+    assert first == second
+    (item,) = database.items(1)
+    assert (item.state, item.error) == ("failed", {"message": "dark"})
+    assert database.find_result("abc") is None
+
+
+def test_what_is_recorded_in_a_copy_stays_there(database):
+    copy = database.copied_to_memory()
+    copy.record_item(ItemRecord(1, "TS_01", "abc", "done", value={}))
+    assert [item.name for item in copy.items(1)] == ["TS_01"]
+    assert not list(database.items(1))
+
+
+def test_a_database_opened_again_knows_what_was_recorded(database, tmp_path):
+    plan = database.add_plan({"steps": []}, "cryoloom process raw")
+    database.note_run_of_plan(plan, "refine", 2)
+    database.end_run(2, "stopped")
+    database.close()
+    again = Database.open(tmp_path)
+    assert again.last_plan().runs == {"refine": 2}
+    assert [run.state for run in again.runs()] == ["running", "stopped"]
+    again.forget_plan(plan)
+    assert again.last_plan() is None
+    again.close()
