@@ -183,7 +183,9 @@ def bytes_in(folder: Path) -> int:
 def measured(arguments: list[str], folder: Path) -> Usage:
     """Run cryoloom and watch it."""
     usage, clock = Usage(), time.perf_counter()
-    process = psutil.Popen([sys.executable, "-m", "cryoloom.cli.entry", *arguments], stdout=subprocess.DEVNULL)
+    process = psutil.Popen(
+        [sys.executable, "-m", "cryoloom.cli.entry", *arguments], stdout=subprocess.DEVNULL
+    )
     watcher = threading.Thread(target=usage.watch, args=(process, folder))
     watcher.start()
     usage.status = process.wait()

@@ -20,7 +20,7 @@ from cryoloom.contract.acquisition import IMPORT_RECORDS, AcquisitionParams
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.formats.session.acquisition_order import by_scheme
+from cryoloom.formats.session.acquisition_order import by_scheme, is_sorted
 from cryoloom.formats.session.angle_files import read_exposures, read_tilt_angles, read_tilt_doses
 from cryoloom.formats.session.decided_facts import stack_pixel_size, voltage
 from cryoloom.formats.session.exposures import (
@@ -227,9 +227,12 @@ def _told(
             got_per_angstrom2=0,
             expected_per_angstrom2="more than 0",
         )
-    scheme = params.scheme or "dose_symmetric"
-    index = np.zeros(len(tilt_deg), dtype=np.int64)
-    index[by_scheme([float(t) for t in tilt_deg], scheme)] = np.arange(len(tilt_deg))
+    scheme = params.scheme or (
+        "dose_symmetric" if is_sorted([float(tilt) for tilt in tilt_deg]) else "as in the stack"
+    )
+    index = np.arange(len(tilt_deg))
+    if scheme != "as in the stack":
+        index[by_scheme([float(t) for t in tilt_deg], scheme)] = np.arange(len(tilt_deg))
     before = np.float64(params.initial_dose_per_angstrom2) + index * np.float64(each)
     note = "" if params.scheme else f"no source gives the order of acquisition; assumed {_plain(scheme)}"
     order = Evidence("order of acquisition", scheme, "user" if params.scheme else "", (), note)

@@ -45,7 +45,7 @@ def matched(file=None, header=None, mdoc=None, bright=None, n=7, first=0, given=
         ({"mdoc": ORDER}, ORDER, "TS.mrc.mdoc", False),
         ({"mdoc": ORDER, "first": 1}, ORDER, "TS.mrc.mdoc", False),
         ({"file": SORTED, "mdoc": SORTED}, SORTED, "TS.rawtlt", False),
-        ({"file": np.array(SORTED) + 9.3, "mdoc": SORTED}, np.array(SORTED) + 9.3, "TS.rawtlt", False),
+        ({"file": np.array(SORTED) + 9.3, "mdoc": SORTED}, np.array(SORTED) + 9.3, "TS.rawtlt", True),
         ({"file": [0.0] * 7, "mdoc": ORDER}, ORDER, "TS.mrc.mdoc", False),  # constant: says nothing
         ({"file": SORTED, "header": ORDER}, SORTED, "TS.rawtlt", True),
         # One was sorted and the other was not.
@@ -89,3 +89,17 @@ def test_images_that_left_the_stack_are_given_back():
 def test_what_nothing_decides_is_refused(sources, says):
     with pytest.raises(DataUnfitError, match=says.replace("(", r"\(")):
         matched(**sources)
+
+
+@pytest.mark.parametrize(
+    ("offset", "says"), [(10.0, "shifted by one image"), (-14.0, "a tilt offset"), (2.0, "")]
+)
+def test_angles_that_are_off_by_one_number_are_noted(offset, says):
+    _, _, _, evidence = matched(file=[tilt + offset for tilt in SORTED], mdoc=SORTED)
+    assert (says in evidence.note) if says else evidence.note == ""
+
+
+@pytest.mark.parametrize(("tilts", "noted"), [(SORTED, False), (np.deg2rad(SORTED), True)])
+def test_angles_that_may_be_radians_are_noted(tilts, noted):
+    _, _, _, evidence = matched(file=[float(tilt) for tilt in tilts])
+    assert ("if they are radians, write degrees (30 deg)" in evidence.note) == noted

@@ -23,7 +23,7 @@ from itertools import pairwise
 from cryoloom.errors import DataUnfitError
 from cryoloom.model.evidence import Evidence, Source
 
-__all__ = ["OrderSource", "by_scheme", "decide_order"]
+__all__ = ["OrderSource", "by_scheme", "decide_order", "is_sorted"]
 
 Keys = tuple[float | None, ...]
 
@@ -94,7 +94,12 @@ def _party(counted: Sequence[OrderSource], tilt_deg: Sequence[float]) -> list[Or
 def _follows_angles(source: OrderSource, tilt_deg: Sequence[float]) -> bool:
     """Whether its order is that of ascending or descending angles."""
     known = sorted((key, tilt) for key, tilt in zip(source.keys, tilt_deg, strict=True) if key is not None)
-    steps = [b[1] - a[1] for a, b in pairwise(known)]
+    return is_sorted([tilt for _, tilt in known])
+
+
+def is_sorted(tilt_deg: Sequence[float]) -> bool:
+    """Whether angles only ascend or only descend."""
+    steps = [b - a for a, b in pairwise(tilt_deg)]
     return all(step >= 0 for step in steps) or all(step <= 0 for step in steps)
 
 

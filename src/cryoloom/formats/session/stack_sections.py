@@ -25,6 +25,9 @@ Array = NDArray[np.float64]
 _SAME_DEG = 0.5
 _REFINED_DEG = 3.0
 """Alignment refines angles by so much at most; .tlt files hold such angles."""
+_FEWEST_FOR_RADIANS = 7
+_RADIANS = (0.5, 1.4)
+"""Largest tilts of usual series, 29 to 80 deg, in radians."""
 _CLEARLY_BETTER = 3.0
 """Ratio of the sums of squares that decides: shuffled angles leave nearly all of the variance."""
 _MOST_PRETILT_DEG = 20
@@ -75,6 +78,7 @@ def match_sections(
     first = told[0]
     note = _disagreement(told)
     if by_section is not None and _agree(first.tilt_deg, [e.tilt_deg for e in by_section]):
+        note = note or _offset_note(first, name, [e.tilt_deg for e in by_section])
         return _result(first.tilt_deg, by_section, exposures, first.name, sources, note)
     by_angle = _by_angle(first, exposures)
     if by_angle is None:
@@ -138,6 +142,7 @@ def _result(
         note = (
             note + f"; {len(removed)} images of the mdoc are not in the stack; they were exposed all the same"
         ).lstrip("; ")
+    note = "; ".join(part for part in (note, _radians_note(tilt_deg)) if part)
     evidence = Evidence("tilt angles and sections", _described(tilt_deg), used, sources, note)
     return np.array(tilt_deg, dtype=float), placed, removed, evidence
 
@@ -184,6 +189,31 @@ def _disagreement(told: Sequence[AngleSource]) -> str:
     return (
         f"{told[0].name} and {told[1].name} give different angles (section 0: {told[0].tilt_deg[0]:.1f} and "
         f"{told[1].tilt_deg[0]:.1f} deg); {told[0].name} is used, since it was made for this stack later"
+    )
+
+
+def _offset_note(first: AngleSource, mdoc: str, mdoc_deg: Sequence[float]) -> str:
+    """What to say where all angles differ by one offset that alignment does not refine."""
+    offset = float(np.median(np.subtract(first.tilt_deg, mdoc_deg)))
+    if abs(offset) <= _REFINED_DEG:
+        return ""
+    step = float(np.median(np.abs(np.diff(np.sort(mdoc_deg)))))
+    is_a_step = abs(abs(offset) - step) <= 0.1 * step
+    why = "is the list shifted by one image, or is it a tilt offset?" if is_a_step else "a tilt offset?"
+    return (
+        f"the angles of {first.name} are {offset:+.1f} deg off those of {mdoc} for all sections ({why}); "
+        f"{first.name} is used"
+    )
+
+
+def _radians_note(tilt_deg: Sequence[float]) -> str:
+    """What to say of angles that would be a usual series if they were radians."""
+    largest = max(abs(tilt) for tilt in tilt_deg)
+    if len(tilt_deg) < _FEWEST_FOR_RADIANS or not _RADIANS[0] <= largest <= _RADIANS[1]:
+        return ""
+    return (
+        f"the {len(tilt_deg)} angles reach {largest:.2f} deg only; if they are radians, write degrees "
+        f"({np.degrees(largest):.0f} deg)"
     )
 
 
