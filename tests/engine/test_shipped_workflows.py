@@ -18,7 +18,12 @@ from cryoloom.model import Average, ParticleRows, Particles, Stack, Tomogram
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from makers.made_series import make_series
 
-FROM_MOVIES = [name for name in shipped_workflows() if name != "tomogram_from_stack"]
+WITH_PROGRAMS = [
+    name
+    for name in shipped_workflows()
+    if any(node.step in all_steps() and all_steps()[node.step].programs for node in load_workflow(name).steps)
+]
+FROM_MOVIES = [name for name in shipped_workflows() if name not in ("tomogram_from_stack", *WITH_PROGRAMS)]
 
 
 @pytest.mark.parametrize("name", shipped_workflows())
@@ -34,7 +39,7 @@ def test_it_loads_and_every_step_exists_or_is_planned(name):
     runnable = workflow.runnable()
     assert not runnable.missing
     assert runnable.steps[0].input is None
-    assert any(node.step == "reconstruct" for node in runnable.steps)
+    assert any(all_steps()[node.step].gives is Tomogram for node in runnable.steps)
     assert len(runnable.notes) == len(workflow.steps) - len(runnable.steps)
 
 
@@ -48,6 +53,13 @@ def test_each_tutorial_has_its_workflow():
     assert {"lamella", "beads_and_ctf", "exosomes", "average", "apoferritin", "facility", "tomogram"} <= set(
         FROM_MOVIES
     )
+
+
+def test_a_workflow_with_programs_has_its_native_twin():
+    assert WITH_PROGRAMS == ["facility_programs"]
+    by_programs = [all_steps()[node.step] for node in load_workflow("facility_programs").steps]
+    native = [node.step for node in load_workflow("facility").steps]
+    assert [step.beside or step.name for step in by_programs] == native
 
 
 def test_a_step_gets_what_later_ones_ask_for():
