@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import typer
@@ -83,15 +85,11 @@ class LazyGroup(TyperGroup):
 
 
 class CommandGroup(LazyGroup):
-    """The files of `cryoloom.cli.commands`."""
+    """The files of `cryoloom.cli.commands` and of its folder `decide`."""
 
     def summaries(self) -> Mapping[str, tuple[str, str | None]]:
         """Summaries of the files; a file that is in no panel comes last."""
-        found = {
-            entry.name[:-3]: entry.read_text(encoding="utf-8")
-            for entry in files("cryoloom.cli.commands").iterdir()
-            if entry.name.endswith(".py") and not entry.name.startswith("_")
-        }
+        found = {name: file.read_text(encoding="utf-8") for name, (_, file) in _command_files().items()}
         panel_of = {name: panel for panel, names in _PANELS.items() for name in names}
         order = list(panel_of)
         names = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
@@ -99,7 +97,8 @@ class CommandGroup(LazyGroup):
 
     def make(self, name: str) -> Any:
         """The function, or the group of commands, with the name of its file."""
-        found = getattr(import_module(f"cryoloom.cli.commands.{name}"), name)
+        package, _ = _command_files()[name]
+        found = getattr(import_module(f"{package}.{name}"), name)
         if not isinstance(found, typer.Typer):
             app = typer_app()
             app.command(name)(expanded(found))
@@ -107,6 +106,17 @@ class CommandGroup(LazyGroup):
         command = typer.main.get_command(found)
         command.name = name
         return command
+
+
+@functools.cache
+def _command_files() -> dict[str, tuple[str, Traversable]]:
+    """Package and file of every command, by name."""
+    return {
+        entry.name[:-3]: (package, entry)
+        for package in ("cryoloom.cli.commands", "cryoloom.cli.commands.decide")
+        for entry in files(package).iterdir()
+        if entry.name.endswith(".py") and not entry.name.startswith("_")
+    }
 
 
 def _summary(name: str, source: str) -> str:

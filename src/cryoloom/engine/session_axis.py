@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cryoloom.algorithms.alignment.axis_consensus import LEAST_SERIES, AxisConsensus, axis_consensus
+from cryoloom.algorithms.series.axis_consensus import LEAST_SERIES, AxisConsensus, axis_consensus
 from cryoloom.contract import Step, discovery, find_step
 from cryoloom.engine.coordinator.scheduler import Summary
 from cryoloom.engine.history.results import by_activity

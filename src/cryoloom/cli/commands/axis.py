@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cryoloom.algorithms.alignment.axis_consensus import AxisConsensus, AxisVerdict
+from cryoloom.algorithms.series.axis_consensus import AxisConsensus, AxisVerdict
 from cryoloom.cli.conclusion import conclude, listener_for
 from cryoloom.cli.options import (
     JsonOption,

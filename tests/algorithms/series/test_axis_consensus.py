@@ -2,7 +2,7 @@
 
 import pytest
 
-from cryoloom.algorithms.alignment.axis_consensus import axis_consensus
+from cryoloom.algorithms.series.axis_consensus import axis_consensus
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Microscope, Sourced, TiltSeries
 
