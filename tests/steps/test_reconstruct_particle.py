@@ -48,3 +48,16 @@ def test_random_orientations_get_no_resolution():
     _, context = averaged(scene, rng.permutation(scene.rotations))
     assert "resolution_angstrom" not in context.figures or context.figures["resolution_angstrom"] > 35
     assert context.figures["pose_evidence"] < 0.35
+
+
+def test_a_symmetry_the_average_does_not_have_is_told():
+    rng = np.random.default_rng(6)
+    model = lumpy_particle(rng)
+    scene = small_scene(model, 16, rng)
+    _, context = averaged(scene, scene.rotations, symmetry="C4", finest_resolution_angstrom=20.0)
+    assert context.figures["symmetry_likeness"] < 0.3
+    assert any("did not have the symmetry C4" in warning for warning in context.warnings)
+    counts = [
+        value for row in context.records["directions"] for value in row.values() if isinstance(value, int)
+    ]
+    assert sum(counts) == 16

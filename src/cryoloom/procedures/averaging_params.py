@@ -6,12 +6,20 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from cryoloom.contract import Column, Figure
+from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepParams
 from cryoloom.errors import UserInputError
 from cryoloom.model import Particles
 
-__all__ = ["N_PARTICLES", "POSE_EVIDENCE", "RESOLUTION", "AveragingParams", "particle_diameter_angstrom"]
+__all__ = [
+    "DIRECTIONS",
+    "N_PARTICLES",
+    "POSE_EVIDENCE",
+    "RESOLUTION",
+    "SYMMETRY_LIKENESS",
+    "AveragingParams",
+    "particle_diameter_angstrom",
+]
 
 RESOLUTION = Figure(
     "resolution_angstrom",
@@ -36,6 +44,20 @@ POSE_EVIDENCE = Figure(
     "Mean correlation of the halves, without symmetry and without their radial means, to the resolution. "
     "0.0 to 0.2 for random orientations, whatever the usual curve says.",
     good="above 0.3",
+)
+
+SYMMETRY_LIKENESS = Figure(
+    "symmetry_likeness",
+    "",
+    "Likeness under the symmetry",
+    "Part of what other angles about the axes change that the group's rotations bring back, in the average "
+    "before the symmetry was imposed. 1 is a perfect symmetry; noise lowers it.",
+    good="above 0.5",
+)
+DIRECTIONS = Record(
+    "directions",
+    "Angular distribution: particles by where their z axis points, in cells of equal area.",
+    shows="table",
 )
 
 

@@ -43,18 +43,22 @@ from cryoloom.model import Average, FscCurve, ParticleRows, Particles, Stack, Ti
 __all__ = [
     "SeriesWorker",
     "averaging_bytes",
+    "direction_record",
     "fsc_record",
     "image_stack",
     "joined_particles",
     "largest_part_bytes",
     "run_part",
     "stored_average",
+    "tell_of_symmetry",
     "warn_of_unknown_hands",
 ]
 
 Array = NDArray[np.float64]
 
 _LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
+# Part of what other angles change that a symmetry brings back (`map_symmetry`).
+_LEAST_LIKENESS = 0.3
 
 
 def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[TiltSeries, ...]]:
@@ -123,6 +127,37 @@ def warn_of_unknown_hands(series: Sequence[TiltSeries], context: StepContext) ->
                 f"{one.name}: the handedness is not known, so every depth gets the CTF of the middle; the "
                 "resolution is limited by it. Measure it with estimate_ctf after the alignment"
             )
+
+
+def tell_of_symmetry(refined: Refined, group: str, context: StepContext) -> None:
+    """Say how far the average, before its symmetry was imposed, has that symmetry."""
+    found = refined.symmetry
+    if found is None:
+        context.figure("symmetry_likeness", None, reason="no symmetry was imposed, or the average is a shell")
+        return
+    context.figure("symmetry_likeness", found.likeness)
+    if found.likeness < _LEAST_LIKENESS:
+        context.warn(
+            f"Before it was imposed the average did not have the symmetry {group}: it was like itself to "
+            f"{found.likeness:.2f} (expected {_LEAST_LIKENESS}); average without symmetry and compare"
+        )
+
+
+def direction_record(rows: ParticleRows, n_bins: int = 6) -> list[dict[str, Any]]:
+    """How many particles have their z axis in each cell of a sphere, by bands of equal area from +z to -z."""
+    used = np.ones(rows.n, bool) if rows.half is None else rows.half > 0
+    x, y, z = rows.rotations[used][:, :, 2].T
+    band = np.minimum(((1.0 - z) / 2.0 * n_bins).astype(int), n_bins - 1)
+    sector = np.minimum(((np.arctan2(y, x) / (2.0 * np.pi)) % 1.0 * n_bins).astype(int), n_bins - 1)
+    counts = np.zeros((n_bins, n_bins), int)
+    np.add.at(counts, (band, sector), 1)
+    edges = np.rad2deg(np.arccos(1.0 - 2.0 * np.arange(n_bins + 1) / n_bins))
+    wide = 360.0 / n_bins
+    return [
+        {"angle_to_z_deg": f"{edges[i]:.0f} to {edges[i + 1]:.0f}"}
+        | {f"azimuth {j * wide:.0f} to {(j + 1) * wide:.0f}": int(counts[i, j]) for j in range(n_bins)}
+        for i in range(n_bins)
+    ]
 
 
 def fsc_record(refined: Refined) -> dict[str, Any]:

@@ -23,18 +23,22 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, Particles
 from cryoloom.procedures.averaging_params import (
+    DIRECTIONS,
     N_PARTICLES,
     POSE_EVIDENCE,
     RESOLUTION,
+    SYMMETRY_LIKENESS,
     AveragingParams,
     particle_diameter_angstrom,
 )
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
+    direction_record,
     fsc_record,
     joined_particles,
     largest_part_bytes,
     stored_average,
+    tell_of_symmetry,
     warn_of_unknown_hands,
 )
 
@@ -60,8 +64,9 @@ class ReconstructParticleParams(AveragingParams):
         items, params.diameter_angstrom, params.finest_resolution_angstrom
     ),
     methods="{n_particles:.0f} particles were averaged with symmetry {symmetry}.",
-    figures=(RESOLUTION, N_PARTICLES, POSE_EVIDENCE),
+    figures=(RESOLUTION, N_PARTICLES, POSE_EVIDENCE, SYMMETRY_LIKENESS),
     records=(
+        DIRECTIONS,
         Record(
             "fsc", "Correlation of the halves by shells: masked, unmasked, non-radial, null.", shows="curves"
         ),
@@ -101,4 +106,6 @@ def reconstruct_particle(
     shell = int(box / found.resolution_angstrom) if found.resolution_angstrom else made.map.shape[0] // 4
     context.figure("pose_evidence", pose_evidence(found.curves["non-radial"], shell))
     context.record("fsc", fsc_record(made))
+    context.record("directions", direction_record(worker.rows))
+    tell_of_symmetry(made, params.symmetry, context)
     return stored_average(made, params.symmetry, diameter, int((used > 0).sum()), context)

@@ -40,18 +40,22 @@ from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles
 from cryoloom.procedures.averaging_params import (
+    DIRECTIONS,
     N_PARTICLES,
     POSE_EVIDENCE,
     RESOLUTION,
+    SYMMETRY_LIKENESS,
     AveragingParams,
     particle_diameter_angstrom,
 )
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
+    direction_record,
     fsc_record,
     joined_particles,
     largest_part_bytes,
     stored_average,
+    tell_of_symmetry,
     warn_of_unknown_hands,
 )
 
@@ -95,6 +99,7 @@ FIGURES = (
     RESOLUTION,
     N_PARTICLES,
     POSE_EVIDENCE,
+    SYMMETRY_LIKENESS,
     Figure(
         "null_evidence",
         "",
@@ -132,6 +137,7 @@ RECORDS = (
         shows="curves",
     ),
     Record("iterations", "Band, resolution, certainty and movement of every pass.", shows="table"),
+    DIRECTIONS,
     Record("left_out", "How many particles were left out, and why.", shows="table"),
     Record(
         "tilt_scales",
@@ -214,6 +220,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     }
     average = stored_average(refined, params.symmetry, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)
+    tell_of_symmetry(refined, params.symmetry, context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
 
 
@@ -316,6 +323,7 @@ def _report(
     context.figure("shift_sd_angstrom", float(np.median(worker.shift_sd_angstrom[used])))
     context.figure("left_out_percent", 100.0 * sum(reasons.values()) / max(n_given, 1))
     context.record("left_out", dict(reasons))
+    context.record("directions", direction_record(worker.rows))
     context.record("fsc", fsc_record(refined))
     context.record(
         "iterations",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, particle_mask, pose_evidence, verdict
 from cryoloom.algorithms.averaging.half_plane import HalfPlane
+from cryoloom.algorithms.averaging.map_symmetry import SymmetryFit, symmetry_in_place
 from cryoloom.algorithms.averaging.maps import joined_below, low_pass, map_on_grid
 from cryoloom.algorithms.averaging.particle_images import BoxLayout
 from cryoloom.algorithms.averaging.passes import PassResult, Poses, SearchGrid
@@ -47,6 +48,7 @@ _LEAST_SCALE = 0.33
 # Number of orientations that share a posterior at which search is replaced by refinement.
 _SETTLED = 3.0
 _SEARCH_ANGSTROM, _FIRST_LAYOUT_ANGSTROM = 20.0, 14.0
+_COARSE_PX = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class Refined:
     voxel_angstrom: float
     verdict: Verdict
     history: tuple[IterationRecord, ...]
+    symmetry: SymmetryFit | None = None
+    """How the map that no symmetry was imposed on is like itself under it; None without symmetry."""
 
 
 @dataclass
@@ -285,7 +289,28 @@ class _Loop:
         fsc = np.clip(found.curves["corrected"], 0.0, 1.0)
         # Of the whole set: 2 FSC / (1 + FSC).
         precision = prior_precision(both.shell_weights(), _fitted(2 * fsc / (1 + fsc), both))
-        return Refined(both.map(precision), halves.maps, mask, voxel, found, tuple(self.history))
+        return Refined(
+            both.map(precision),
+            halves.maps,
+            mask,
+            voxel,
+            found,
+            tuple(self.history),
+            self._likeness(made.plain, mask),
+        )
+
+    def _likeness(self, plain: tuple[FourierSums, FourierSums], mask: torch.Tensor) -> SymmetryFit | None:
+        """Of the map without symmetry, as far as its halves agree, on coarse voxels."""
+        first, second = plain
+        whole = replace(first, data=first.data + second.data, weights=first.weights + second.weights)
+        correlation = HalfMaps.of_sums(plain, self.layout.pixel_size_angstrom).correlation(mask)
+        fsc = np.clip(correlation, 0.0, 1.0)
+        precision = prior_precision(whole.shell_weights(), _fitted(2 * fsc / (1 + fsc), whole))
+        side = 1.5 * self.settings.diameter_angstrom
+        small = map_on_grid(
+            whole.map(precision) * mask, self.layout.pixel_size_angstrom, _COARSE_PX, side / _COARSE_PX
+        )
+        return symmetry_in_place(small, 0.55 / 1.5 * _COARSE_PX, self.settings.symmetry)
 
     def _pass(self, order: PassOrder, *, checks_poses: bool = False) -> _Progress:
         made = self._measure(self.worker.run(order), checks_poses=checks_poses)
