@@ -44,9 +44,10 @@ ALIGNMENT_FIGURES = (
         "pose_error_angstrom",
         "angstrom",
         "Pose error",
-        "Half of the distance between the projections of two geometries, each solved from half of the "
-        "tracks: "
-        "the uncertainty due to noise of the tracks. Errors common to both halves are not included.",
+        "Expected distance of points of the specimen from where they truly fall in an image, rms over the "
+        "tilts: the distance of two solutions made from halves of the tracks, a share of the residuals for "
+        "what both halves have in common, and 0.1 degree of the stage's tilt. It covers 68 % of the errors "
+        "of simulated series.",
     ),
     Figure(
         "tilt_axis_deg",
@@ -182,7 +183,7 @@ def record_alignment(
     )
     context.figure(
         "pose_error_angstrom",
-        best.typical_error_angstrom,
+        best.reported_error_angstrom,
         reason=TOO_FEW_TRACKS,
     )
     context.figure("tilt_axis_deg", float(series.tilt_axis_deg.applied or 0.0))
@@ -213,7 +214,7 @@ def record_alignment(
                     "method": one.method,
                     "n_tracks": int(one.tracks.n_points),
                     "residual_angstrom": _number(one.solution.mean_residual_angstrom(one.tracks)),
-                    "pose_error_angstrom": _number(one.typical_error_angstrom),
+                    "pose_error_angstrom": _number(one.reported_error_angstrom),
                 }
                 for one in tried
             ],

@@ -70,7 +70,7 @@ def draw_alignment_errors(item: SeriesReport, record: Record, data: Any) -> tupl
     for key, name, colour in (
         ("residual_angstrom", "residual", BLUE),
         ("left_out_error_angstrom", "left out", ORANGE),
-        ("pose_error_angstrom", "pose, from two halves", GREY),
+        ("pose_error_angstrom", "pose", GREY),
     ):
         rows = [
             (angles[index], value, f"{name}, acquisition {index}, {count} tracks")

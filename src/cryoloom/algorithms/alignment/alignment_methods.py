@@ -19,6 +19,7 @@ from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_
 from cryoloom.algorithms.alignment.feature_tracking import track_features
 from cryoloom.algorithms.alignment.focus import focus_series, sharpness
 from cryoloom.algorithms.alignment.patch_tracking import track_patches
+from cryoloom.algorithms.alignment.pose_uncertainty import reported_errors
 from cryoloom.algorithms.alignment.projection_matching import match_projections
 from cryoloom.algorithms.alignment.specimen_plane import find_plane
 from cryoloom.algorithms.alignment.tracks import Tracks
@@ -77,11 +78,16 @@ PLANE_DEVIATIONS = 3.0  # to which they are clipped: streaks of gold would fill 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Tracks and solution of one method. pose_error_angstrom : (n_views,), from two halves of the tracks."""
+    """Tracks and solution of one method.
+
+    halves_error_angstrom : (n_views,), from two halves of the tracks, by which methods are chosen.
+    pose_error_angstrom : (n_views,), with what the halves share, as it is reported.
+    """
 
     method: str
     tracks: Tracks
     solution: BundleSolution
+    halves_error_angstrom: Array
     pose_error_angstrom: Array
     bead_diameter_angstrom: float | None = None
 
@@ -95,14 +101,20 @@ class Alignment:
         **more: object,
     ) -> Alignment:
         """With the error of its poses measured."""
-        errors = pose_errors(tracks, solution.geometry, free)
-        return cls(method, tracks, solution, errors, **more)  # type: ignore[arg-type]
+        halves = pose_errors(tracks, solution.geometry, free)
+        solved = free.tilt != "fixed"
+        errors = reported_errors(method, tracks, solution, halves, tilts_are_solved=solved)
+        return cls(method, tracks, solution, halves, errors, **more)  # type: ignore[arg-type]
 
     @property
     def typical_error_angstrom(self) -> float:
+        """Rms over the views of the errors by halves of the tracks; infinite if they are not known."""
+        return _rms(self.halves_error_angstrom)
+
+    @property
+    def reported_error_angstrom(self) -> float:
         """Rms over the views of the poses' errors; infinite if they are not known."""
-        known = self.pose_error_angstrom[np.isfinite(self.pose_error_angstrom)]
-        return float(np.sqrt(np.mean(known**2))) if len(known) else float("inf")
+        return _rms(self.pose_error_angstrom)
 
     def is_sure(self, pixel_size_angstrom: float) -> bool:
         """Whether no other method needs to be tried: a close fit, or the same poses from both halves."""
@@ -128,6 +140,12 @@ class Alignment:
     def expected_error_angstrom(self) -> float:
         """Pose error including the part common to both halves: methods are compared by it."""
         return float(np.hypot(self.typical_error_angstrom, SHARED_ERROR_ANGSTROM[self.method]))
+
+
+def _rms(values: Array) -> float:
+    """Of the finite values; infinite where there is none."""
+    known = values[np.isfinite(values)]
+    return float(np.sqrt(np.mean(known**2))) if len(known) else float("inf")
 
 
 @dataclass(frozen=True, slots=True)
