@@ -12,7 +12,7 @@ from cryoloom.model import Stack, TiltSeries
 
 
 class InvertContrastParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the inversion."""
 
     strength: float = Field(1.0, gt=0, description="1 mirrors about the mean; other values also scale.")
 
@@ -34,8 +34,8 @@ def bytes_needed(series: TiltSeries, params: InvertContrastParams) -> int:
             "contrast_ratio",
             unit="",
             title="Contrast, after over before",
-            meaning="Standard deviation of the image of the lowest section over that before.",
-            good="the strength chosen",
+            meaning="Standard deviation of the first image over that of the original.",
+            good="equal to strength",
         ),
     ),
 )

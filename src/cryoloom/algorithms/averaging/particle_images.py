@@ -25,6 +25,7 @@ from cryoloom.algorithms.ctf.phase import ctf_phase, directional_defocus
 from cryoloom.algorithms.images.fourier import crop_rfft, frequencies_rfft, good_fft_size, phase_ramp_rfft
 from cryoloom.algorithms.series.dose import mean_dose_weights
 from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.depth import defocus_change
 from cryoloom.geometry.projection import beam_coordinate, project
 from cryoloom.model import Pixels, Pose, Tilt, TiltSeries
 
@@ -159,7 +160,7 @@ def extract_images(
         if pose is None or tilt.section is None:
             continue  # `usable_tilts` leaves none of these
         matrices.append(pose.matrix * pose.magnification)
-        heights = beam_coordinate(positions_xyz_angstrom, pose.matrix[None])[0] * hand
+        heights = -defocus_change(beam_coordinate(positions_xyz_angstrom, pose.matrix[None])[0], hand)
         try:
             image = contrast_image(images[tilt.section])
         except DataUnfitError as error:

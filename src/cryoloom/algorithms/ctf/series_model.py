@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, RingData, RingTemplate, ring_template
+from cryoloom.geometry.depth import defocus_change
 from cryoloom.geometry.projection import projection_matrices
 
 __all__ = [
@@ -128,7 +129,7 @@ def defocus_slope(
     defocus by it.
     """
     matrix = projection_matrices(axis_deg, tilt_deg, x_tilt_deg)
-    return -handedness * matrix[2, :2] @ np.linalg.inv(matrix[:2, :2])
+    return np.asarray(defocus_change(matrix[2, :2], handedness) @ np.linalg.inv(matrix[:2, :2]))
 
 
 def at_origin(tilt: TiltRings) -> RingData:

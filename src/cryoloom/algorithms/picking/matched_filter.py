@@ -30,6 +30,7 @@ from cryoloom.algorithms.reconstruction.depth_correction import (
 )
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid
 from cryoloom.algorithms.series.dose import mean_dose_weights
+from cryoloom.geometry.depth import defocus_change
 from cryoloom.geometry.frames import position_from_index
 from cryoloom.geometry.projection import beam_coordinate, project
 from cryoloom.model import Ctf, Microscope, Pose, Tilt
@@ -117,7 +118,7 @@ class MatchedFilter:
 
     def _transfer(self, i_tilt: int, depth_angstrom: float) -> Array:
         ctf = _ctf(self.tilts[i_tilt])
-        defocus = ctf.defocus_angstrom - self.handedness * depth_angstrom
+        defocus = ctf.defocus_angstrom + float(defocus_change(depth_angstrom, self.handedness))
         k = self.filters[i_tilt].frequency_per_voxel / self.voxel_size_angstrom
         return ctf_1d(k, defocus, self.microscope, ctf.phase_shift_deg)
 

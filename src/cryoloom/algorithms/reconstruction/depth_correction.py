@@ -30,7 +30,7 @@ from cryoloom.algorithms.reconstruction.back_projection import (
     filtering_threads,
 )
 from cryoloom.algorithms.reconstruction.depth_basis import DepthBasis, linear_basis, polynomial_basis
-from cryoloom.geometry.depth import depth_behind
+from cryoloom.geometry.depth import defocus_change, depth_behind
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.backproject_deep import DepthMixtures, back_project_deep
 from cryoloom.kernels.projection.blend_depths import blend_depths
@@ -166,7 +166,9 @@ class DepthCorrectedBackProjection:
         factors = DepthFactors(
             np.array([self._transfer(i).numbers for i in range(len(aligned))], np.float32),
             self._first_node,
-            np.concatenate([self.handedness * basis.depths for basis in self.bases]).astype(np.float32),
+            np.concatenate([-defocus_change(basis.depths, self.handedness) for basis in self.bases]).astype(
+                np.float32
+            ),
             METHODS.index(self.correction.method),
             np.float32(1 / self.correction.snr),
         )
@@ -201,7 +203,7 @@ class DepthCorrectedBackProjection:
             device=aligned.device,
         )
         for node, depth in enumerate(self.bases[i].depths, int(self._first_node[i])):
-            phase = turns - self.handedness * float(depth) * per_angstrom
+            phase = turns + float(defocus_change(depth, self.handedness)) * per_angstrom
             factor = self.correction.of(torch.sin(2 * math.pi * phase))
             corrected = torch.fft.ifft(spectrum * factor, dim=0)
             rows[: n_rows - 2 * margin] = corrected[margin : n_rows - margin]
