@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.alignment.bead_tracking import bead_maps, track_beads
+from cryoloom.algorithms.alignment.bead_tracking import track_beads
 from cryoloom.algorithms.alignment.cross_validation import pose_distances
+from cryoloom.algorithms.series.bead_maps import bead_maps
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import TiltImages
 from makers.bead_images import DIAMETER, PIXEL, bead_series

@@ -29,10 +29,37 @@ __all__ = ["BeadTracking", "track_beads"]
 
 Array = NDArray[np.float64]
 
-PRIOR_DEPTH_ANGSTROM = 500.0  # deviation of a bead's height before it is measured
-VOTE_RADIUS_ANGSTROM = 400.0
 ORIGIN = np.zeros(2)
+# Candidates. Gold in one image differs by less than two from bead to bead; ice and proteins are weaker.
+STRONGEST_CANDIDATES = (3, 12)  # whose median height is that of a bead in this view: at least, at most
+LEAST_HEIGHT = 0.4  # of a candidate, over that of a bead
+MOST_CANDIDATES = 150  # in a view; pairs of predictions and candidates grow with the square
+# Growth of the tracks, from view to view.
+PRIOR_DEPTH_ANGSTROM = 500.0  # deviation of a bead's height before it is measured
+GROWING_DEVIATION_ANGSTROM = 15.0  # of a measured position, while shifts are still being found
+CERTAIN_VIEWS = 3  # in which a point has been seen that may vote, or as many as the best quarter has
+STEEPEST_NEW_DEG = 46.0  # beads first seen at a steeper tilt have too few views left to be tracked
+MOST_BEADS = 400
+READJUSTED_EVERY = 4  # views; the cost of an adjustment grows with the views
+FAST_CYCLES = 6  # of an adjustment on the way: the last ones run until they converge
+FEWEST_POINTS = 4  # for a solution: three points fit any geometry of two views
+FEWEST_VIEWS = 4  # of a point, for the same reason
+OFTEN = 0.5  # of the views of the most visible bead: points that take part in an adjustment on the way
+# Offset of a view by votes. Distances are those of a bead of about 100 angstrom.
+VOTE_RADIUS_ANGSTROM = 400.0  # largest error of a coarse shift that is corrected
+VOTE_WIDTH_ANGSTROM = 30.0  # differences this close agree
+DISTANCE_PENALTY = 0.3  # votes, at the radius: less than one, so that it decides between equals only
+MATCH_RADII_ANGSTROM = (60.0, 45.0)  # of a prediction, before and after the offset is refined
+FEWEST_MATCHES = 2  # that confirm an offset
+# Beads that are kept.
 LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
+LEAST_ROBUST_WEIGHT = 0.02  # of an observation
+LARGEST_RESIDUAL = 0.5  # of an observation, in diameters: beyond it lies another bead
+LARGEST_MEAN_RESIDUAL = (3.0, 0.1)  # of a bead: over the typical one, or in diameters, the larger
+# Beads searched again at their predicted positions.
+SEARCH_REACH = 0.45  # in diameters: neighbours that touch are not reached
+LEAST_RESCUED = (3.5, 0.35)  # height in spreads of the map, or over the median of the view's beads
+LEAST_TRACKED_BEADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +87,7 @@ def track_beads(
         _bright_candidates(maps, view) if usable[view] else np.zeros((0, 2)) for view in range(len(usable))
     ]
     geometry, table = _grow(found, start, usable)
-    if table.shape[0] < 4:
+    if table.shape[0] < LEAST_TRACKED_BEADS:
         return None
     for round_ in range(n_rounds):
         tracks = Tracks.from_table(table)
@@ -69,7 +96,7 @@ def track_beads(
             tracks, geometry, (free or DegreesOfFreedom()) if last else DegreesOfFreedom()
         )
         table = _cleaned(tracks, solution, table, usable, maps.diameter_angstrom)
-        if table.shape[0] < 4:
+        if table.shape[0] < LEAST_TRACKED_BEADS:
             return None
         if not last:
             solution = adjust_bundle(Tracks.from_table(table), solution.geometry)
@@ -86,9 +113,10 @@ def _bright_candidates(maps: BeadMaps, view: int) -> Array:
     if len(height) == 0:
         return position
     strongest = np.sort(height)[::-1]
-    typical = float(np.median(strongest[: max(3, min(12, len(strongest)))]))
+    fewest, most = STRONGEST_CANDIDATES
+    typical = float(np.median(strongest[: max(fewest, min(most, len(strongest)))]))
     order = np.argsort(height)[::-1]
-    kept = order[height[order] > 0.4 * typical][:150]
+    kept = order[height[order] > LEAST_HEIGHT * typical][:MOST_CANDIDATES]
     return position[kept]
 
 
@@ -122,14 +150,16 @@ def _grow(
         table[seen, view] = found[view][matched[seen]]
         placed.append(view)
         fresh = np.setdiff1d(np.arange(len(found[view])), matched[seen])
-        if abs(start.tilt_deg[view]) < 46 and len(fresh) and len(table) < 400:
+        if abs(start.tilt_deg[view]) < STEEPEST_NEW_DEG and len(fresh) and len(table) < MOST_BEADS:
             added = np.full((len(fresh), n_views, 2), np.nan)
             added[:, view] = found[view][fresh]
             table = np.concatenate([table, added])
-        if count % 4 == 0 or count == len(order) - 1:
+        if count % READJUSTED_EVERY == 0 or count == len(order) - 1:
             geometry = _readjusted(table, geometry)
             correction[placed] = (geometry.shift_xy_angstrom - start.shift_xy_angstrom)[placed]
-    seen_often = np.isfinite(table[..., 0]).sum(axis=1) >= max(4, LEAST_VIEWS_OF_A_BEAD * usable.sum())
+    seen_often = np.isfinite(table[..., 0]).sum(axis=1) >= max(
+        FEWEST_VIEWS, LEAST_VIEWS_OF_A_BEAD * usable.sum()
+    )
     return geometry, table[seen_often]
 
 
@@ -140,15 +170,16 @@ def _placed(
 
     beginnings : offsets about which to look; the one with the most matches counts, the first of equals.
     """
-    best, best_matched, most = ORIGIN, _nearest(predicted, candidates, 60.0), -1
+    wide, narrow = MATCH_RADII_ANGSTROM
+    best, best_matched, most = ORIGIN, _nearest(predicted, candidates, wide), -1
     for beginning in beginnings:
         offset = beginning + _vote(predicted[certain] + beginning, candidates)
-        matched = _nearest(predicted + offset, candidates, 60.0)
+        matched = _nearest(predicted + offset, candidates, wide)
         seen = matched >= 0
-        if (seen & certain).sum() < 2:
+        if (seen & certain).sum() < FEWEST_MATCHES:
             continue
         offset = offset + np.median(candidates[matched[seen]] - (predicted + offset)[seen], axis=0)
-        matched = _nearest(predicted + offset, candidates, 45.0)
+        matched = _nearest(predicted + offset, candidates, narrow)
         count = int(((matched >= 0) & certain).sum())
         if count > most:
             best, best_matched, most = offset, matched, count
@@ -161,11 +192,12 @@ def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, N
     rows = geometry.matrices[:, :2]
     target = np.where(seen[..., None], table - geometry.shift_xy_angstrom, 0.0)
     normal = np.einsum("nv,vai,vaj->nij", seen.astype(float), rows, rows)
-    # Measurement deviation taken as 15 A while tracks grow.
-    normal += np.diag([1e-9, 1e-9, (15.0 / PRIOR_DEPTH_ANGSTROM) ** 2])
+    normal += np.diag([1e-9, 1e-9, (GROWING_DEVIATION_ANGSTROM / PRIOR_DEPTH_ANGSTROM) ** 2])
     right = np.einsum("vai,nva->ni", rows, target)
     count = seen.sum(axis=1)
-    certain = count >= max(1, min(3, int(np.quantile(count, 0.75)))) if len(count) else seen.any(axis=1)
+    certain = (
+        count >= max(1, min(CERTAIN_VIEWS, int(np.quantile(count, 0.75)))) if len(count) else seen.any(axis=1)
+    )
     return np.linalg.solve(normal, right[..., None])[..., 0], np.asarray(certain)
 
 
@@ -178,10 +210,14 @@ def _vote(predicted: Array, candidates: Array) -> Array:
     if len(differences) == 0:
         return np.zeros(2)
     neighbours = cKDTree(differences)
-    votes = np.array([len(n) for n in neighbours.query_ball_point(differences, 30.0)], dtype=float)
-    votes -= 0.3 * np.hypot(*differences.T) / VOTE_RADIUS_ANGSTROM  # prefers the nearest of equals
+    votes = np.array(
+        [len(n) for n in neighbours.query_ball_point(differences, VOTE_WIDTH_ANGSTROM)], dtype=float
+    )
+    votes -= (
+        DISTANCE_PENALTY * np.hypot(*differences.T) / VOTE_RADIUS_ANGSTROM
+    )  # prefers the nearest of equals
     best = differences[int(np.argmax(votes))]
-    return np.median(differences[np.hypot(*(differences - best).T) < 30.0], axis=0)
+    return np.median(differences[np.hypot(*(differences - best).T) < VOTE_WIDTH_ANGSTROM], axis=0)
 
 
 def _nearest(predicted: Array, candidates: Array, radius: float) -> NDArray[np.int64]:
@@ -199,11 +235,11 @@ def _nearest(predicted: Array, candidates: Array, radius: float) -> NDArray[np.i
 def _readjusted(table: Array, geometry: SeriesGeometry) -> SeriesGeometry:
     """Bundle adjustment of the beads with many observations, once there are enough to determine the axis."""
     often = np.isfinite(table[..., 0]).sum(axis=1)
-    enough = often >= max(4, 0.5 * often.max(initial=0))
-    if enough.sum() < 4:
+    enough = often >= max(FEWEST_VIEWS, OFTEN * often.max(initial=0))
+    if enough.sum() < FEWEST_POINTS:
         return geometry
     tracks = Tracks.from_table(table[enough])
-    solution = adjust_bundle(tracks, geometry, max_cycles=6)
+    solution = adjust_bundle(tracks, geometry, max_cycles=FAST_CYCLES)
     return solution.geometry
 
 
@@ -216,13 +252,16 @@ def _cleaned(
 ) -> Array:
     """Without outlying observations and without points that fit badly or are seen rarely."""
     cleaned = table.copy()
-    bad = (solution.robust_weight < 0.02) | (solution.residual_angstrom > 0.5 * diameter_angstrom)
+    bad = (solution.robust_weight < LEAST_ROBUST_WEIGHT) | (
+        solution.residual_angstrom > LARGEST_RESIDUAL * diameter_angstrom
+    )
     cleaned[tracks.point[bad], tracks.view[bad]] = np.nan
     count = np.isfinite(cleaned[..., 0]).sum(axis=1)
     residual, _ = solution.point_residuals_angstrom(tracks)
     typical = np.nanmedian(residual)
-    holds = (count >= max(4, LEAST_VIEWS_OF_A_BEAD * usable.sum())) & (
-        residual < max(3 * typical, 0.1 * diameter_angstrom)
+    over_typical, in_diameters = LARGEST_MEAN_RESIDUAL
+    holds = (count >= max(FEWEST_VIEWS, LEAST_VIEWS_OF_A_BEAD * usable.sum())) & (
+        residual < max(over_typical * typical, in_diameters * diameter_angstrom)
     )
     return cleaned[holds]
 
@@ -231,7 +270,8 @@ def _rescued(maps: BeadMaps, geometry: SeriesGeometry, points: Array, usable: ND
     """Search every bead at its predicted position: ``(n_beads, n_views, 2)``, the local maxima found."""
     predicted = geometry.project(points)
     n_y, n_x = int(maps.maps.shape[1]), int(maps.maps.shape[2])
-    reach = max(2, int(np.ceil(0.45 * maps.diameter_angstrom / maps.pixel_size_angstrom)))
+    reach = max(2, int(np.ceil(SEARCH_REACH * maps.diameter_angstrom / maps.pixel_size_angstrom)))
+    least, over_median = LEAST_RESCUED
     table = np.full((len(points), geometry.n_views, 2), np.nan)
     for view in np.flatnonzero(usable):
         centre = np.array([n_y // 2, n_x // 2])
@@ -246,7 +286,7 @@ def _rescued(maps: BeadMaps, geometry: SeriesGeometry, points: Array, usable: ND
         height, flat = cuts.flatten(1).max(dim=1)
         row, column = flat // (2 * reach + 1), flat % (2 * reach + 1)
         edge = (row == 0) | (column == 0) | (row == 2 * reach) | (column == 2 * reach)
-        good = (~edge & (height > max(3.5, 0.35 * float(height.median())))).cpu().numpy()
+        good = (~edge & (height > max(least, over_median * float(height.median())))).cpu().numpy()
         base = torch.from_numpy(index[where] - reach).to(row)
         positions = positions_of_maxima(maps, int(view), base[:, 0] + row, base[:, 1] + column)
         table[where[good], view] = positions[good]
