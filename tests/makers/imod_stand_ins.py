@@ -89,3 +89,57 @@ with open(given["-DefocusFile"][0], "w") as table:
             table.write(f"{i}\\t{i}\\t{angle:.2f}\\t{angle:.2f}\\t{4000 + i:.1f}\\t{3900 + i:.1f}\\t30.00\\n")
 pathlib.Path("ctfplotter.txt").write_text(" ".join(ARGUMENTS))
 """
+
+TILTXCORR = """
+given = options(dict.fromkeys([
+    "-InputFile", "-OutputFile", "-TiltFile", "-RotationAngle", "-FilterSigma1", "-FilterRadius2",
+    "-FilterSigma2", "-SizeOfPatchesXandY", "-BordersInXandY", "-PrealignmentTransformFile",
+    "-ImagesAreBinned", "-OverlapOfPatchesXandY", "-IterateCorrelations"], 1), flags=("-CumulativeCorrelation",))
+angles = [float(line) for line in open(given["-TiltFile"][0])]
+(n, n_y, n_x), body = read_mrc(given["-InputFile"][0])
+if len(angles) != n:
+    fail("an angle for each image")
+if "-SizeOfPatchesXandY" in given:
+    pathlib.Path(given["-OutputFile"][0]).write_text("IMODV1.2 " + given["-SizeOfPatchesXandY"][0])
+else:
+    # What it finds tells the tilt: x by 2 px, y by -1 px for each degree.
+    rows = [f"1 0 0 1 {2 * angle:.3f} {-angle:.3f}" for angle in angles]
+    pathlib.Path(given["-OutputFile"][0]).write_text("\\n".join(rows) + "\\n")
+"""
+
+XFTOXG = """
+given = options({"-NumberToFit": 1, "-InputFile": 1, "-GOutputFile": 1})
+pathlib.Path(given["-GOutputFile"][0]).write_text(open(given["-InputFile"][0]).read())
+"""
+
+IMODCHOPCONTS = """
+given = options(dict.fromkeys([
+    "-InputModel", "-OutputModel", "-AssignSurfaces", "-MinimumOverlap", "-LengthOfPieces"], 1))
+pathlib.Path(given["-OutputModel"][0]).write_text(open(given["-InputModel"][0]).read())
+"""
+
+TILTALIGN = """
+import math
+given = options(dict.fromkeys([
+    "-ModelFile", "-ImageFile", "-ImagesAreBinned", "-TiltFile", "-RotationAngle", "-OutputTiltFile",
+    "-OutputXAxisTiltFile", "-OutputTransformFile", "-SurfacesToAnalyze", "-RotOption", "-RotDefaultGrouping",
+    "-TiltOption", "-TiltDefaultGrouping", "-MagOption", "-MagDefaultGrouping", "-KFactorScaling",
+    "-ResidualReportCriterion", "-MetroFactor", "-MaximumCycles"], 1), flags=("-RobustFitting",))
+angles = [float(line) for line in open(given["-TiltFile"][0])]
+turn = math.radians(-(float(given["-RotationAngle"][0]) + (0.0 if given["-RotOption"] == ["0"] else 1.0)))
+c, s = math.cos(turn), math.sin(turn)
+pathlib.Path(given["-OutputTiltFile"][0]).write_text("".join(f"{angle + 0.5:.2f}\\n" for angle in angles))
+rows = "".join(f"{c:.7f} {-s:.7f} {s:.7f} {c:.7f} 0.000 0.000\\n" for _ in angles)
+pathlib.Path(given["-OutputTransformFile"][0]).write_text(rows)
+print(" Residual error mean and sd:    0.512    0.300")
+"""
+
+XFPRODUCT = """
+given = options({"-InputFile1": 1, "-InputFile2": 1, "-OutputFile": 1, "-ScaleShifts": 1})
+rows = []
+for first, second in zip(open(given["-InputFile1"][0]), open(given["-InputFile2"][0])):
+    a, b = ([float(word) for word in line.split()] for line in (first, second))
+    x, y = b[0] * a[4] + b[1] * a[5] + b[4], b[2] * a[4] + b[3] * a[5] + b[5]
+    rows.append(f"{b[0]:.7f} {b[1]:.7f} {b[2]:.7f} {b[3]:.7f} {x:.3f} {y:.3f}")
+pathlib.Path(given["-OutputFile"][0]).write_text("\\n".join(rows) + "\\n")
+"""

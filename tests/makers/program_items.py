@@ -28,6 +28,7 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "aretomo_reconstruct": ("images", "multiscale"),
     "novactf_reconstruct": ("multiscale",),
     "tomo3d_reconstruct": ("multiscale",),
+    "imod_align_series": ("images", "centre_specimen"),
     "imod_reconstruct": ("images", "centre_height_angstrom", "multiscale"),
 }
 """Settings that change no call: what the step itself does by them has a test of its own."""
