@@ -94,7 +94,8 @@ TILTXCORR = """
 given = options(dict.fromkeys([
     "-InputFile", "-OutputFile", "-TiltFile", "-RotationAngle", "-FilterSigma1", "-FilterRadius2",
     "-FilterSigma2", "-SizeOfPatchesXandY", "-BordersInXandY", "-PrealignmentTransformFile",
-    "-ImagesAreBinned", "-OverlapOfPatchesXandY", "-IterateCorrelations"], 1), flags=("-CumulativeCorrelation",))
+    "-ImagesAreBinned", "-OverlapOfPatchesXandY", "-IterateCorrelations"], 1),
+    flags=("-CumulativeCorrelation",))
 angles = [float(line) for line in open(given["-TiltFile"][0])]
 (n, n_y, n_x), body = read_mrc(given["-InputFile"][0])
 if len(angles) != n:

@@ -133,7 +133,8 @@ def calls(series: TiltSeries, params: ImodAlignSeriesParams, workplace: Workplac
             program=TILTXCORR,
             arguments=(
                 "-InputFile", "stack.preali", "-OutputFile", "patches.fid", "-TiltFile", "stack.rawtlt",
-                *turn, *filters, "-SizeOfPatchesXandY", f"{patch},{patch}", "-BordersInXandY", f"{border},{border}",
+                *turn, *filters, "-SizeOfPatchesXandY", f"{patch},{patch}", "-BordersInXandY",
+                f"{border},{border}",
                 "-PrealignmentTransformFile", "stack.prexg", "-ImagesAreBinned", str(params.binning),
                 *arguments_of(params, only=_OF_PATCHES),
             ),
@@ -151,7 +152,8 @@ def calls(series: TiltSeries, params: ImodAlignSeriesParams, workplace: Workplac
             program=TILTALIGN,
             arguments=(
                 "-ModelFile", "stack.fid", "-ImageFile", "stack.preali",
-                "-ImagesAreBinned", str(params.binning), "-TiltFile", "stack.rawtlt", *turn, "-OutputTiltFile", "stack.tlt",
+                "-ImagesAreBinned", str(params.binning), "-TiltFile", "stack.rawtlt", *turn,
+                "-OutputTiltFile", "stack.tlt",
                 "-OutputXAxisTiltFile", "stack.xtilt", "-OutputTransformFile", "stack.tltxf",
                 "-SurfacesToAnalyze", "1", *arguments_of(params, only=_OF_SOLUTION),
             ),
