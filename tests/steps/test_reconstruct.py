@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.geometry.projection import project
+from cryoloom.geometry.rotations import rotation_y
 from cryoloom.model import Ctf, Exclusion, ImageWarp, Microscope, Pose, Slab, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.reconstruct import ReconstructParams, bytes_needed, reconstruct
 from cryoloom.steps.weight_dose import WeightDoseParams, weight_dose
@@ -83,6 +85,51 @@ def test_the_specimen_can_be_laid_flat(series, context):
         weight = np.clip(-tomogram.volume[near], 0, None)
         np.testing.assert_allclose((grid[near] * weight[:, None]).sum(axis=0) / weight.sum(), bead, atol=4)
     assert tomogram.series.slab.is_applied
+
+
+def test_the_measured_slab_sets_the_thickness(series, context):
+    slab = Slab(
+        thickness_angstrom=Sourced(measured=400.0),
+        z_offset_angstrom=Sourced(measured=-50.0),
+        tilt_x_deg=Sourced(measured=0.0),
+        tilt_y_deg=Sourced(measured=8.0),
+        middle_error_angstrom=30.0,
+    )
+    params = PARAMS.model_copy(update={"thickness_angstrom": None, "halves": False})
+    known = reconstruct(replace(series, slab=slab), params, context)
+    # The camera's 150 rows of 4 A are the tomogram's x; half a voxel for the rounding.
+    held = 2 * (50 + 300 * np.tan(np.deg2rad(8)) + 200 / np.cos(np.deg2rad(8)))
+    assert known.volume.shape[0] * 8 == pytest.approx(held + 2 * (200 + 2 * 30), abs=16)
+    assert context.figures["tomogram_thickness_angstrom"] == known.volume.shape[0] * 8
+    assert context.warnings == []
+    given = reconstruct(
+        replace(series, slab=slab), params.model_copy(update={"thickness_angstrom": 300}), context
+    )
+    assert given.volume.shape[0] == 38
+    for guess in (
+        None,
+        replace(slab, middle_error_angstrom=400.0),
+        replace(slab, middle_error_angstrom=None),
+    ):
+        context.warnings.clear()
+        safe = reconstruct(replace(series, slab=guess), params, context)
+        assert safe.volume.shape[0] * 8 == 4000
+        assert "4000 A; give thickness_angstrom" in context.warnings[0]
+
+
+@pytest.mark.parametrize("shift", [{"z_shift_angstrom": 24.0}, {"z_shift_px": 6.0}])
+def test_the_tomogram_can_be_shifted_and_turned(shift, series, context):
+    params = PARAMS.model_copy(update={"halves": False, "tilt_offset_deg": 5.0} | shift)
+    tomogram = reconstruct(series, params, context)
+    expected = (BEADS + np.array([0, 0, 24.0])) @ rotation_y(5.0)
+    z, y, x = np.mgrid[tuple(slice(0, n) for n in tomogram.volume.shape)]
+    grid = (np.stack([x, y, z], axis=-1) - np.array(tomogram.volume.shape)[::-1] // 2) * 8.0
+    for bead in expected:
+        near = np.linalg.norm(grid - bead, axis=-1) < 2 * SIGMA
+        weight = np.clip(-tomogram.volume[near], 0, None)
+        np.testing.assert_allclose((grid[near] * weight[:, None]).sum(axis=0) / weight.sum(), bead, atol=4)
+    with pytest.raises(ValidationError, match="not both"):
+        ReconstructParams(z_shift_angstrom=3, z_shift_px=2)
 
 
 def test_halves_are_compared(series, context):

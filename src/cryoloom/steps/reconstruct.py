@@ -14,6 +14,9 @@ if that is not known, every image is corrected at one defocus, with a warning.
 SIRT and SART compare projections of the tomogram with the images and correct it, repeatedly; the number of
 iterations is determined on the tomogram's middle rows and used everywhere.
 
+Unless its thickness is given, the tomogram holds the specimen as the alignment measured it, over the whole
+field and with a margin; if that is not known well enough, the tomogram is 4000 A thick.
+
 Figures: `half_correlation` is the mean Fourier shell correlation of the even and odd tomogram's middle up to
 half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need images of even and odd
 frames; where no half tomograms are made, only their middle is, for these figures. With 3D-CTF,
@@ -54,14 +57,19 @@ from cryoloom.algorithms.reconstruction.reconstruction_bands import (
 )
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
 from cryoloom.algorithms.series.derived_pixels import centre_of, reading_bytes
-from cryoloom.algorithms.series.specimen_frame import series_in_slab, with_defocus_at_origin
+from cryoloom.algorithms.series.specimen_frame import (
+    height_of_slab,
+    series_in_slab,
+    series_moved,
+    with_defocus_at_origin,
+)
 from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
-from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
+from cryoloom.model import Ctf, Pixels, PixelSink, Slab, TiltSeries, Tomogram
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -78,8 +86,11 @@ class ReconstructParams(StepParams):
     voxel_size_angstrom: float | None = Field(
         None, gt=0, description="Voxel size, instead of a binning; at least the stack's pixel size."
     )
-    thickness_angstrom: float = Field(
-        4000.0, gt=0, description="Extent of the tomogram along the beam at zero tilt. Ice is 1000 to 3000."
+    thickness_angstrom: float | None = Field(
+        None,
+        gt=0,
+        description="Extent of the tomogram along z. Unset: the measured specimen with a margin, or 4000 if "
+        "it was not measured well enough.",
     )
     width_angstrom: float | None = Field(
         None, gt=0, description="Extent across the tilt axis (x). Unset: the field of the camera."
@@ -139,6 +150,14 @@ class ReconstructParams(StepParams):
         description="Place of the tomogram: cell, as the poses; slab, with the specimen flat about its "
         "middle, as estimate_slab measured it.",
     )
+    z_shift_angstrom: float = Field(0.0, description="Show everything so much higher in the tomogram.")
+    z_shift_px: float = Field(0.0, description="The same in pixels of the images; give one of the two.")
+    tilt_offset_deg: float = Field(
+        0.0,
+        gt=-90,
+        lt=90,
+        description="Add to all tilt angles, which turns the specimen about the tilt axis (y).",
+    )
     halves: bool = Field(
         False,
         description="Also make even and odd tomograms. A workflow that denoises asks for them; their "
@@ -170,6 +189,12 @@ class ReconstructParams(StepParams):
         return self
 
     @model_validator(mode="after")
+    def _one_shift(self) -> ReconstructParams:
+        if self.z_shift_angstrom and self.z_shift_px:
+            raise ValueError("give z_shift_angstrom or z_shift_px, not both")
+        return self
+
+    @model_validator(mode="after")
     def _cutoff_is_seen(self) -> ReconstructParams:
         if self.cutoff_per_px + 3 * self.falloff_per_px < 0.05:
             raise ValueError(
@@ -177,6 +202,12 @@ class ReconstructParams(StepParams):
             )
         return self
 
+
+SAFE_THICKNESS_ANGSTROM = 4000.0
+"""Where the specimen was not measured: ice is 1000 to 3000 thick, and lies about the tracked points."""
+# Measured thicknesses are wrong by up to a fifth where little is seen; gold and dirt stand on the surfaces.
+LEAST_MARGIN_ANGSTROM, MARGIN_PART = 200.0, 0.15
+LARGEST_ERROR_ANGSTROM = 120.0
 
 _ROWS_AT_ONCE = 256
 """Rows corrected for depth at a time if memory is not given: the halo is then a small part of them."""
@@ -204,6 +235,7 @@ class _InBothOrders:
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     """All aligned images, one image's work or some rows' and a strip's; with less memory, rows in bands."""
+    series = _placed(series, params)
     grid = _grid(series, params)
     reconstructor = _reconstructor(series, grid, params)
     rows = min(_ROWS_AT_ONCE, grid.volume_shape[1])
@@ -214,6 +246,12 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
 
 FIGURES = (
     Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
+    Figure(
+        "tomogram_thickness_angstrom",
+        "angstrom",
+        "Thickness of the tomogram",
+        "Extent of the tomogram along z: as requested, or the measured specimen with a margin.",
+    ),
     Figure(
         "ctf_step_angstrom",
         "angstrom",
@@ -264,7 +302,7 @@ RECORDS = (
 
 @step(
     "reconstruct",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=Tomogram,
@@ -305,12 +343,11 @@ RECORDS = (
 )
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
     """Make a tomogram, and even and odd ones, from the aligned images of every tilt that is not excluded."""
-    if params.position == "slab":
-        if series.slab is None:
-            context.warn("no slab was measured (estimate_slab), so the tomogram is placed as the poses are")
-        series = series_in_slab(series)
-    series = with_defocus_at_origin(series, assume_centred=True)
+    if params.position == "slab" and series.slab is None:
+        context.warn("no slab was measured (estimate_slab), so the tomogram is placed as the poses are")
+    series = _placed(series, params)
     grid = _grid(series, params)
+    _report_thickness(series, grid, params, context)
     reconstructor = _reconstructor(series, grid, params)
     if isinstance(reconstructor, DepthCorrectedBackProjection) and series.handedness.applied is None:
         context.warn(
@@ -450,16 +487,58 @@ def _method(params: ReconstructParams, series: TiltSeries) -> str:
     return f"{name}, 3D-CTF by {params.ctf_correction}"
 
 
+def _placed(series: TiltSeries, params: ReconstructParams) -> TiltSeries:
+    """The series in the frame of its tomogram, and its defocus at that origin."""
+    if params.position == "slab":
+        series = series_in_slab(series)
+    series = with_defocus_at_origin(series, assume_centred=True)
+    z_shift = params.z_shift_angstrom + params.z_shift_px * series.best_stack.pixel_size_angstrom
+    return series_moved(series, z_shift, params.tilt_offset_deg)
+
+
 def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
+    grid = tomogram_grid(
+        series,
+        series.best_stack,
+        binning=params.binning,
+        voxel_size_angstrom=params.voxel_size_angstrom,
+        thickness_angstrom=params.thickness_angstrom or SAFE_THICKNESS_ANGSTROM,
+        length_angstrom=params.length_angstrom,
+        width_angstrom=params.width_angstrom,
+    )
+    slab = series.slab
+    if params.thickness_angstrom is not None or slab is None or not _is_known(slab):
+        return grid
+    length, width = (n * grid.voxel_size_angstrom for n in grid.volume_shape[1:])
+    thickness = slab.thickness_angstrom.measured or 0.0
+    margin = max(LEAST_MARGIN_ANGSTROM, MARGIN_PART * thickness) + 2 * (slab.middle_error_angstrom or 0.0)
     return tomogram_grid(
         series,
         series.best_stack,
         binning=params.binning,
         voxel_size_angstrom=params.voxel_size_angstrom,
-        thickness_angstrom=params.thickness_angstrom,
+        thickness_angstrom=height_of_slab(slab, length, width) + 2 * margin,
         length_angstrom=params.length_angstrom,
         width_angstrom=params.width_angstrom,
     )
+
+
+def _is_known(slab: Slab) -> bool:
+    """Whether the slab can set the thickness: its middle is known well enough, and its pretilt."""
+    error = slab.middle_error_angstrom
+    known = slab.thickness_angstrom.measured is not None and slab.tilt_y_deg.measured is not None
+    return known and error is not None and error <= LARGEST_ERROR_ANGSTROM
+
+
+def _report_thickness(
+    series: TiltSeries, grid: TomogramGrid, params: ReconstructParams, context: StepContext
+) -> None:
+    context.figure("tomogram_thickness_angstrom", grid.volume_shape[0] * grid.voxel_size_angstrom)
+    if params.thickness_angstrom is None and (series.slab is None or not _is_known(series.slab)):
+        context.warn(
+            "where the specimen lies was not measured well enough to determine the tomogram's thickness, so "
+            f"it is {SAFE_THICKNESS_ANGSTROM:g} A; give thickness_angstrom to change it"
+        )
 
 
 def _reconstructor(series: TiltSeries, grid: TomogramGrid, params: ReconstructParams) -> Reconstructor:

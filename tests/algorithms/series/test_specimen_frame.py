@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from cryoloom.algorithms.series.specimen_frame import (
+    height_of_slab,
     pose_from_frame,
     series_from_frame,
     series_in_slab,
+    series_moved,
     with_defocus_at_origin,
     with_defocus_of_specimen,
     with_middle_at_origin,
@@ -164,3 +166,33 @@ def test_without_a_handedness_or_poses_a_defocus_stays_that_of_the_specimen(seen
     assert {tilt.ctf.refers_to for tilt in assumed.tilts} == {"origin"}
     no_poses = series.with_tilts({t.acquisition_index: {"pose": None} for t in series.tilts})
     assert with_defocus_at_origin(no_poses).tilts == no_poses.tilts
+
+
+def test_what_is_moved_keeps_its_images_its_slab_and_its_defocus(seen_by_its_rings):
+    series, _ = seen_by_its_rings
+    placed = with_defocus_at_origin(series)
+    moved = series_moved(placed, 70.0, 4.0)
+    for before, after in zip(placed.tilts, moved.tilts, strict=True):
+        assert after.pose.tilt_deg - before.pose.tilt_deg == pytest.approx(4.0, abs=0.1)
+    # Points of the slab's middle plane, shown 70 higher and turned, lie on the new one.
+    a, b, c = placed.slab.plane
+    xy = np.array([[0.0, 0.0], [900.0, -300.0], [-500.0, 800.0]])
+    points = np.column_stack([xy, a + xy @ [b, c]])
+    shown = (points + np.array([0.0, 0.0, 70.0])) @ rotation_y(4.0)
+    a, b, c = moved.slab.plane
+    np.testing.assert_allclose(shown[:, 2], a + shown[:, :2] @ [b, c], atol=1e-6)
+    for before, after in zip(placed.tilts, moved.tilts, strict=True):
+        np.testing.assert_allclose(seen(after.pose, shown[1]), seen(before.pose, points[1]), atol=1e-6)
+    # Rings show the same of it.
+    np.testing.assert_allclose(
+        defoci(with_defocus_of_specimen(moved)), defoci(with_defocus_of_specimen(placed)), atol=1e-6
+    )
+    assert series_moved(placed, 0.0, 0.0) is placed
+
+
+def test_a_volume_that_holds_the_slab():
+    slab = measured_slab(-150.0, 0.0, 10.0)
+    slab = replace(slab, thickness_angstrom=Sourced(measured=1000.0))
+    slope = np.tan(np.deg2rad(10.0))
+    expected = 2 * (150 + slope * 2000 + 500 / np.cos(np.deg2rad(10.0)))
+    assert height_of_slab(slab, 3000.0, 4000.0) == pytest.approx(expected)

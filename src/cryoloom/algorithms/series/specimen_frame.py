@@ -19,12 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.geometry.depth import defocus_change, plane_depth
 from cryoloom.geometry.projection import angles_of_projection
+from cryoloom.geometry.rotations import rotation_y
 from cryoloom.model import Ctf, DefocusReference, Pose, Slab, Tilt, TiltSeries
 
 __all__ = [
+    "height_of_slab",
     "pose_from_frame",
     "series_from_frame",
     "series_in_slab",
+    "series_moved",
     "with_defocus_at_origin",
     "with_defocus_of_specimen",
     "with_middle_at_origin",
@@ -78,6 +81,44 @@ def series_in_slab(series: TiltSeries) -> TiltSeries:
         if (value := getattr(slab, name)) is not None
     }
     return replace(turned, slab=replace(slab, **applied))
+
+
+def series_moved(series: TiltSeries, z_shift_angstrom: float, tilt_offset_deg: float) -> TiltSeries:
+    """Series whose tomogram shows everything so much higher, then turned by an offset of all its tilts.
+
+    The slab follows. IMOD's SHIFT (z, which it counts downwards in our tomograms) and OFFSET.
+    """
+    if not (z_shift_angstrom or tilt_offset_deg):
+        return series
+    offset = np.array([0.0, 0.0, -z_shift_angstrom])
+    # Ry(tilt) Ry(offset) = Ry(tilt + offset): exactly the added angle where there is no x-tilt.
+    turn = rotation_y(tilt_offset_deg)
+    moved = series_from_frame(series, offset, turn)
+    slab = series.slab
+    if slab is None:
+        return moved
+    normal = turn.T @ slab.rotation[:, 2]
+    middle = turn.T @ (slab.offset_xyz_angstrom - offset)
+    z_offset = replace(slab.z_offset_angstrom, measured=float(normal @ middle / normal[2]), applied=None)
+    slab = replace(slab, z_offset_angstrom=z_offset)
+    if slab.tilt_y_deg.measured is not None:
+        # The third column of Ry(a) Rx(b) is (sin a cos b, -sin b, cos a cos b).
+        tilt_y = float(np.rad2deg(np.arctan2(normal[0], normal[2])))
+        tilt_x = float(np.rad2deg(-np.arcsin(normal[1])))
+        slab = replace(
+            slab,
+            tilt_y_deg=replace(slab.tilt_y_deg, measured=tilt_y, applied=None),
+            tilt_x_deg=replace(slab.tilt_x_deg, measured=tilt_x, applied=None),
+        )
+    return replace(moved, slab=slab)
+
+
+def height_of_slab(slab: Slab, length_angstrom: float, width_angstrom: float) -> float:
+    """Height of a volume about the origin that holds the slab over its field (along y, along x), angstrom."""
+    middle, slope_x, slope_y = slab.plane
+    half = 0.5 * (slab.thickness_angstrom.measured or 0.0) * float(np.sqrt(1 + slope_x**2 + slope_y**2))
+    reach = 0.5 * (abs(slope_x) * width_angstrom + abs(slope_y) * length_angstrom)
+    return 2 * (abs(middle) + reach + half)
 
 
 def with_middle_at_origin(series: TiltSeries) -> TiltSeries:
