@@ -23,6 +23,7 @@ DECLARATIONS = {
     "model/pixels.py",
     "store/names.py",
     "store/tables.py",
+    "version.py",
 }
 """Modules that only declare: there is nothing to run."""
 TWINS = ("_cpu.py", "_gpu.py", "_torch.py")

@@ -1,15 +1,15 @@
-"""Cryo-electron tomography from raw movies to tomograms, in one package that keeps track of every step."""
+"""Cryo-electron tomography from raw movies to tomograms, in one package that records every step."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryoloom.version import __version__
+
 if TYPE_CHECKING:
     from cryoloom.engine.project import Project
 
 __all__ = ["Project", "__version__"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cryoloom import __version__
 from cryoloom.cli.group import CommandGroup, typer_app
+from cryoloom.version import __version__
 
 __all__ = ["app"]
 

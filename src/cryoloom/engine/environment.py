@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-import cryoloom
+from cryoloom.version import __version__
 
 __all__ = ["describe_environment"]
 
@@ -25,7 +25,7 @@ def describe_environment() -> dict[str, Any]:
     """Program, library versions, machine and devices, as plain data."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
-        "cryoloom": cryoloom.__version__,
+        "cryoloom": __version__,
         "python": platform.python_version(),
         "libraries": {name: metadata.version(name) for name in _NUMERICS},
         "system": platform.platform(),

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import cryoloom
 from cryoloom.contract import find_step
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.history.methods import methods_text
@@ -19,6 +18,7 @@ from cryoloom.report.page import state_of_report, write_report
 from cryoloom.store.current import SeriesState, current_state
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.version import __version__
 from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
 from cryoloom.views.step_results import StepResult, step_result
 
@@ -49,7 +49,7 @@ def write_project_report(project: Project) -> Path:
     content = ReportContent(
         project_name=project.folder.parent.name if project.folder.name == "project" else project.folder.name,
         made_at=datetime.now(UTC),
-        cryoloom_version=cryoloom.__version__,
+        cryoloom_version=__version__,
         runs=tuple(_run_summary(project.database, run) for run in current_runs(project.database)),
         series=tuple(
             replace(_series_report(project, name, made), pending=_pending(standing.get(name)))
@@ -73,7 +73,7 @@ def _state(project: Project) -> str:
         (item.id, item.key, item.state, item.reason) for item in project.database.items(with_values=False)
     ]
     decisions = [(one.kind, one.item, one.target, one.value, one.why) for one in project.decisions()]
-    code = cryoloom.__version__, REPORT_VERSION
+    code = __version__, REPORT_VERSION
     return hashlib.sha256(repr((code, runs, items, decisions)).encode()).hexdigest()
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.alignment_methods import LEAST_POINTS_IN_A_TILT, Alignment
 from cryoloom.algorithms.alignment.coarse_alignment import CoarseAlignment
-from cryoloom.algorithms.alignment.view_distortion import with_distortions
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.view_distortion import with_distortions
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Exclusion, ImageWarp, Pose, TiltSeries

@@ -12,11 +12,11 @@ import dask
 import torch
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
-import cryoloom
 from cryoloom.engine.executors.dask_executor import DASK_SETTINGS, silent_dask
 from cryoloom.engine.executors.executor import choose_device, memory_for_steps, n_cores
 from cryoloom.engine.worker.task import Resources
 from cryoloom.errors import TransientError, UserInputError
+from cryoloom.version import __version__
 
 __all__ = ["NO_DASHBOARD", "DaskWorkers", "LocalWorkers"]
 
@@ -187,7 +187,7 @@ def _describe_worker() -> dict[str, Any]:
     import socket
 
     return {
-        "version": cryoloom.__version__,
+        "version": __version__,
         "host": socket.gethostname(),
         "n_cores": n_cores(),
         "memory_bytes": memory_for_steps(),
@@ -207,10 +207,10 @@ def _examine(client: Client, share_gpus: bool) -> list[dict[str, Any]]:
         workers = list(client.run(_describe_worker).values())
     except Exception as error:
         raise UserInputError(f"the Dask workers cannot run cryoloom: {error}; install it there") from error
-    others = {worker["version"] for worker in workers} - {cryoloom.__version__}
+    others = {worker["version"] for worker in workers} - {__version__}
     if others:
         raise UserInputError(
-            f"the Dask workers have cryoloom {', '.join(others)}, this is {cryoloom.__version__}; "
+            f"the Dask workers have cryoloom {', '.join(others)}, this is {__version__}; "
             "install the same on both sides"
         )
     places = [(worker["host"], gpu) for worker in workers for gpu in worker["gpus"].split(",") if gpu]

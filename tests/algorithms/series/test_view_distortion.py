@@ -6,9 +6,9 @@ import pytest
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
 from cryoloom.algorithms.alignment.tracks import Tracks
-from cryoloom.algorithms.alignment.view_distortion import with_distortions
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.view_distortion import with_distortions
 from cryoloom.model import ImageWarp, Pose
 
 TILTS = np.arange(-60.0, 61.0, 4.0)
