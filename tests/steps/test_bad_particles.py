@@ -85,7 +85,7 @@ CASES = {
     of_another_binning: r"none of \d particles lies inside an image: positions reach 1000, 1000",
     two_particles: r"2 particles are too few for two halves; expected at least 4",
     one_tilt: r"no particle is shown by 5 tilts: at most 1 show one; lower min_tilts",
-    mixed_pixels: r"the series differ in pixel size: .*TS_1.*5.0.*TS_2.*4.0.* A; average them apart",
+    mixed_pixels: r"the series differ in pixel size: .*TS_1.*5.0.*TS_2.*4.0.* A; average them",
     with_nan: r"tilt \d+ of TS_1: the image holds values that are not finite; exclude the tilt",
 }
 

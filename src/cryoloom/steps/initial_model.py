@@ -36,7 +36,14 @@ from cryoloom.algorithms.averaging.annealing import (
 )
 from cryoloom.algorithms.averaging.evaluation import particle_mask
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
-from cryoloom.algorithms.averaging.map_symmetry import SymmetryFit, best_axes, fit_symmetry, turned_map
+from cryoloom.algorithms.averaging.map_symmetry import (
+    SymmetryFit,
+    best_axes,
+    centre_of_density,
+    centred,
+    fit_symmetry,
+    turned_map,
+)
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -179,7 +186,7 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
         params.shift_range_angstrom,
         most_particles=params.particles_per_start,
     )
-    made = anneal(worker, settings, context.rng)
+    made = _centred(anneal(worker, settings, context.rng), worker, diameter)
     density, group = _with_symmetry(made, worker, params, settings, context)
     used = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n)
     context.figure("n_particles", int((used > 0).sum()))
@@ -188,6 +195,14 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
     context.record("passes", [_plain(record) for record in made.history])
     average = _stored(density, made, group, diameter, int((used > 0).sum()), context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
+
+
+def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:
+    """The map about its centre of mass; the particles' positions go along."""
+    centre = centre_of_density(made.map, 0.6 * diameter / made.voxel_angstrom)
+    rotations, shifts = worker.kept_poses()
+    worker.restore((rotations, shifts + rotations @ (centre * made.voxel_angstrom)))
+    return replace(made, map=centred(made.map, centre))
 
 
 def _with_symmetry(

@@ -30,7 +30,7 @@ from pydantic import Field
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
 from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
-from cryoloom.algorithms.averaging.maps import map_on_grid
+from cryoloom.algorithms.averaging.maps import low_pass, map_on_grid
 from cryoloom.algorithms.averaging.refinement import Refined, RefinementSettings, refine_average
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, step
@@ -261,8 +261,13 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
 
 
 def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter: float) -> None:
-    """Refuse a symmetry the first map does not have in place: imposed, it would hold all poses wrong."""
-    small = map_on_grid(reference, voxel, _SMALL_PX, 1.5 * diameter / _SMALL_PX)
+    """Refuse a symmetry the first map does not have in place: imposed, it would hold all poses wrong.
+
+    Detail to 20 A is enough, and an error of centre does no harm here.
+    """
+    side = 1.5 * diameter
+    small = map_on_grid(reference, voxel, _SMALL_PX, side / _SMALL_PX)
+    small = low_pass(small, side / _SMALL_PX, max(20.0, 2.0 * side / _SMALL_PX))
     found = symmetry_in_place(small, _SMALL_PX * 0.55 / 1.5, group)
     if found is not None and found.likeness < _LEAST_LIKENESS:
         raise UserInputError(

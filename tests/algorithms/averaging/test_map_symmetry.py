@@ -7,7 +7,13 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryoloom.algorithms.averaging.map_symmetry import fit_symmetry, symmetry_in_place, turned_map
+from cryoloom.algorithms.averaging.map_symmetry import (
+    centre_of_density,
+    centred,
+    fit_symmetry,
+    symmetry_in_place,
+    turned_map,
+)
 from cryoloom.algorithms.averaging.shell_correlation import soft_sphere
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.geometry.symmetry import symmetry_matrices
@@ -80,3 +86,13 @@ def test_axes_in_place_are_told_from_others(group):
 
 def test_a_ball_tells_nothing_of_a_symmetry():
     assert symmetry_in_place(soft_sphere(N, 9.0, 3.0), 13.0, "O") is None
+
+
+def test_a_shell_off_its_centre_keeps_its_symmetry():
+    density = made("O", np.eye(3)) + 3.0 * soft_sphere(N, 9.0, 3.0)
+    moved = torch.roll(density, (1, -2), (0, 2))
+    assert centre_of_density(moved, 13.0) == pytest.approx([-2.0, 0.0, 1.0], abs=0.1)
+    assert torch.abs(centred(moved, np.array([-2.0, 0.0, 1.0])) - density)[4:-4, 4:-4, 4:-4].max() < 1e-3
+    found = symmetry_in_place(moved, 13.0, "O")
+    assert found is not None
+    assert found.likeness > 0.8

@@ -1,8 +1,9 @@
 """Rotational symmetry of a map: where a point group's axes lie, and whether the map has them.
 
-A map is compared with itself turned by the group's rotations, without its radial mean: a shell is like itself
-under any rotation. About one axis a cylinder is so too; what counts is how much of the part that changes
-under other angles comes back at the group's. One placing of the axes must be far better than all others.
+A map is moved to its centre of mass and compared with itself turned by the group's rotations, without its
+radial mean: a shell is like itself under any rotation. About one axis a cylinder is so too; what counts is
+how much of the part that changes under other angles comes back at the group's. One placing of the axes must
+be far better than all others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, shift
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
@@ -21,7 +22,15 @@ from cryoloom.geometry.orientation_grid import half_sphere_directions, rotation_
 from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.geometry.symmetry import symmetry_matrices
 
-__all__ = ["SymmetryFit", "best_axes", "fit_symmetry", "symmetry_in_place", "turned_map"]
+__all__ = [
+    "SymmetryFit",
+    "best_axes",
+    "centre_of_density",
+    "centred",
+    "fit_symmetry",
+    "symmetry_in_place",
+    "turned_map",
+]
 
 Array = NDArray[np.float64]
 
@@ -111,6 +120,34 @@ def best_axes(density: torch.Tensor, radius_px: float, orders: tuple[int, ...]) 
     return {order: fit_symmetry(density, radius_px, f"C{order}") for order in orders}
 
 
+def centre_of_density(density: torch.Tensor, radius_px: float) -> Array:
+    """Centre of mass (x, y, z) in voxels from index ``n // 2`` of what is light within a radius of it.
+
+    Density counts above its mean on the sphere of that radius; the sphere follows the centre.
+    """
+    n = density.shape[0]
+    axis = np.arange(n) - n // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    values = density.numpy().astype(np.float64)
+    centre = np.zeros(3)
+    for _ in range(5):
+        distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
+        rim = np.abs(distance - radius_px) < 1.0
+        weight = np.where(distance < radius_px, values - (values[rim].mean() if rim.any() else 0.0), 0.0)
+        weight = np.clip(weight, 0.0, None)
+        total = weight.sum()
+        if total <= 0:
+            break
+        centre = np.array([(weight * along).sum() for along in (x, y, z)]) / total
+    return centre
+
+
+def centred(density: torch.Tensor, centre_xyz_px: Array) -> torch.Tensor:
+    """A map ``(n, n, n)`` moved so that a place (x, y, z from index ``n // 2``) comes to index ``n // 2``."""
+    moved = shift(density.numpy().astype(np.float64), -centre_xyz_px[::-1], order=3, mode="nearest")
+    return torch.tensor(moved, dtype=torch.float32)
+
+
 def turned_map(density: torch.Tensor, rotation: Array) -> torch.Tensor:
     """A map ``(n, n, n)`` turned about index ``n // 2``: what was at r lies at ``R r``."""
     n = density.shape[0]
@@ -139,6 +176,8 @@ class _SelfLikeness:
 
     def __init__(self, density: torch.Tensor, radius_px: float) -> None:
         n = density.shape[0]
+        # A shell off its centre has a non-radial part of its own, which would hide the particle's.
+        density = centred(density, centre_of_density(density, radius_px))
         values = non_radial(density, min(radius_px, n / 2 - 2)).numpy().astype(np.float64)
         self._half = n // 2
         self._values = values
