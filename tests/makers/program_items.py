@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cryoloom.model import GainReference, Movie, Sourced, Stack
+from cryoloom.model import GainReference, Movie, Sourced, Stack, Tomogram
 from makers.made_series import aligned, make_series
 
 __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
@@ -28,6 +28,7 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "aretomo_reconstruct": ("images", "multiscale"),
     "novactf_reconstruct": ("multiscale",),
     "tomo3d_reconstruct": ("multiscale",),
+    "cryocare_denoise": ("multiscale",),
     "imod_align_series": ("images", "centre_specimen"),
     "imod_reconstruct": ("images", "centre_height_angstrom", "multiscale"),
 }
@@ -47,10 +48,11 @@ def item_of(step):
     images = series.stack.images
     stack = Stack(images, 2.0, images, images)
     gain = GainReference(Path("/data/gain.mrc"))
-    return replace(
+    whole = replace(
         series.with_tilts(changes),
         gain=gain,
         stack=stack,
         weighted=Stack(images, 4.0, images, images),
         handedness=Sourced.from_told(1.0, "user"),
     )
+    return Tomogram(whole, images, 8.0, images, images) if step.needs is Tomogram else whole

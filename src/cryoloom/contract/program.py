@@ -91,7 +91,7 @@ class Call:
                     found += [following, *([self.files[following]] if following in self.files else [])]
         found += [answer for question, answer in self.answers if question == name]
         lines = [line for text in self.files.values() for line in text.splitlines()]
-        found += [line for line in lines if line.split(maxsplit=1)[:1] == [name]]
+        found += [line for line in lines if (line.split(maxsplit=1) or [""])[0].strip('":') == name]
         return tuple(found)
 
 
