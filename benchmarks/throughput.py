@@ -128,6 +128,7 @@ class Usage:
     seconds: float = 0.0
     status: int = 0
     peak_disk_bytes: int = 0
+    peak_stack_bytes: int = 0
     peak_memory_bytes: int = 0
     cpu_seconds: float = 0.0
     written_bytes: int = 0
@@ -142,6 +143,7 @@ class Usage:
         """Sample until the command ends."""
         while not self._ended.wait(SAMPLED_EVERY_S):
             self.peak_disk_bytes = max(self.peak_disk_bytes, bytes_in(folder))
+            self.peak_stack_bytes = max(self.peak_stack_bytes, bytes_in(folder, ".mrc"))
             memory, cpu, written = 0, 0.0, 0
             for one in [process, *children_of(process)]:
                 try:
@@ -168,11 +170,13 @@ def children_of(process: psutil.Popen) -> list[psutil.Process]:
         return []
 
 
-def bytes_in(folder: Path) -> int:
-    """Bytes that the files of a folder take on the disk."""
+def bytes_in(folder: Path, suffix: str = "") -> int:
+    """Bytes that the files of a folder, or those with a suffix, take on the disk."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
+            if not name.endswith(suffix):
+                continue
             try:
                 total += os.stat(os.path.join(place, name)).st_blocks * 512
             except FileNotFoundError:
@@ -218,6 +222,61 @@ def bytes_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+WORKFLOW_OF_MANY = """
+name: many
+steps:
+  - step: import_movies
+    parameters: {voltage_kv: 300}
+  - step: align_frames
+    parameters: {finest_angstrom: 15}
+  - step: bin_series
+    parameters: {binning: 4}
+"""
+
+
+def many_series(folder: Path, n_series: int) -> None:
+    """Small series, without a budget and with one that holds a tenth of what they write on the way."""
+    raw, rng = folder / "raw", np.random.default_rng(7)
+    raw.mkdir()
+    for k in range(n_series):
+        lines = ["PixelSpacing = 4", "Voltage = 300", "ImageSize = 384 384", ""]
+        lines += ["[T =     Tilt axis angle = 85.0, binning = 1  spot = 8  camera = 1]", ""]
+        for i, angle in enumerate(dose_symmetric(5)):
+            name = f"TS_{k:03d}_{i:03d}_{angle:.1f}.tif"
+            tifffile.imwrite(raw / name, rng.poisson(4.0, (4, 384, 384)).astype(np.uint8))
+            lines += [f"[ZValue = {i}]", f"TiltAngle = {angle}", "PixelSpacing = 4", "ExposureDose = 3"]
+            lines += [f"SubFramePath = X:\\frames\\{name}", "NumSubFrames = 4", ""]
+        (raw / f"TS_{k:03d}.mrc.mdoc").write_text("\n".join(lines))
+    workflow = folder / "many.yaml"
+    workflow.write_text(WORKFLOW_OF_MANY)
+    row(f"{n_series} small series", "measured", "wanted")
+    kept, seconds = {}, {}
+    for name in ("free", "budget"):
+        made = folder / name
+        command = ["process", str(raw), "--project", str(made), "--workflow", str(workflow)]
+        if name == "budget":
+            on_the_way = sum(path.stat().st_size for path in (folder / "free").rglob("*.mrc"))
+            results = sum(p.stat().st_size for p in (folder / "free").rglob("*bin_series/*/*.mrc"))
+            budget = results + (on_the_way - results) // 10
+            command += ["--keep", "results", "--disk-budget", f"{budget}"]
+        usage = measured(command, made)
+        seconds[name] = usage.seconds
+        kept[name] = {path.parent.name: path.read_bytes() for path in made.rglob("*bin_series/*/images.mrc")}
+        row(f"{name}: seconds; exit status", f"{usage.seconds:.1f} s; {usage.status}", "0")
+        stacks = usage.peak_stack_bytes / 1e6
+        row(
+            f"{name}: stacks at the peak",
+            f"{stacks:.1f} MB",
+            "" if name == "free" else f"{budget / 1e6:.1f} MB",
+        )
+    row(
+        "results that differ or lack",
+        str(n_series - sum(kept["free"][k] == kept["budget"].get(k) for k in kept["free"])),
+        "0",
+    )
+    row("throughput with the budget, of that without", f"{seconds['free'] / seconds['budget']:.2f}", "0.9")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=None, help="scratch folder")
@@ -226,10 +285,16 @@ def main() -> None:
     parser.add_argument("--format", choices=["tiff", "lzw", "eer"], default="tiff")
     parser.add_argument("--binning", type=int, default=4)
     parser.add_argument("--set", action="append", default=[], help="as of `cryoloom process`")
+    parser.add_argument(
+        "--many", type=int, default=0, help="so many small series under a disk budget instead"
+    )
     parser.add_argument("--no-second", action="store_true", help="leave the second run out")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cryoloom-throughput-", dir=options.folder))
     try:
+        if options.many:
+            many_series(folder, options.many)
+            return
         raw, made = folder / "raw", folder / "p"
         raw.mkdir()
         make_raw(raw, options)

@@ -95,3 +95,19 @@ def test_a_gathering_step_is_asked_for_by_name(run, project):
     run_steps(project, {"step": "find_series"}, {"step": "draw"}, {"step": "average_all"})
     assert "requested; average_all starts with the items it has" in run("gather", "average_all")
     assert (project.folder / "requests" / "gather_average_all").exists()
+
+
+def test_files_are_removed_and_what_is_told_of_them(run, project):
+    project.resume()
+    stacks = list(project.folder.rglob("*.mrc"))
+    assert "draw" in run("clean", "--keep", "results", "--dry-run")
+    assert list(project.folder.rglob("*.mrc")) == stacks
+    listed = [json.loads(line) for line in run("clean", "--keep", "results", "--json").splitlines()]
+    assert {one["step"] for one in listed} == {"draw"}
+    assert all(one["removed"] and one["bytes"] > 0 for one in listed)
+    gone = {project.folder / path for one in listed for path in one["files"]}
+    assert set(project.folder.rglob("*.mrc")) == set(stacks) - gone
+    assert "nothing to remove" in run("clean", "--keep", "results")
+    told = run("status")
+    assert "room for about" in told
+    assert "draw" not in told.splitlines()[-1]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from cryoloom.cli.amounts import size_text
 from cryoloom.cli.progress import BarListener, JsonListener
 from cryoloom.cli.terminal import console, say
 from cryoloom.engine.coordinator.scheduler import Summary
@@ -51,6 +52,11 @@ def conclude(
     made_by : runs whose folders are printed; for a workflow the final tomograms are printed instead.
     """
     write_project_report(project)
+    policy = project.disk_policy()
+    if not summary.stopped and (policy.keep != "everything" or policy.keep_by_node):
+        removed = sum(one.bytes for one in project.clean(policy.keep, policy.keep_by_node))
+        if removed and not json:
+            say(f"removed:  {size_text(removed)} of files that can be made again (--keep {policy.keep})")
     if not json:
         again = again or f"`cryoloom resume --project {_typed(project.folder)}`"
         for run in made_by:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cryoloom.cli.amounts import duration_text, size_text
 from cryoloom.cli.terminal import console, say
 from cryoloom.engine.coordinator.dry_run import PlannedNode
 from cryoloom.engine.project import Project
@@ -43,9 +44,9 @@ def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> No
         table.add_row(
             node.node,
             *(str(number) if number else "" for number in numbers),
-            _size(node.memory_bytes) if node.n_now else "",
-            "" if not n_ahead else "not known" if node.seconds is None else _duration(node.seconds),
-            "" if not n_ahead else "not known" if node.disk_bytes is None else _size(node.disk_bytes),
+            size_text(node.memory_bytes) if node.n_now else "",
+            "" if not n_ahead else "not known" if node.seconds is None else duration_text(node.seconds),
+            "" if not n_ahead else "not known" if node.disk_bytes is None else size_text(node.disk_bytes),
         )
     console.print(table)
     for node in planned:
@@ -53,19 +54,9 @@ def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> No
             say(f"unfit: {name}  {node.node}: {why}")
     if any((node.n_now or node.n_later) and node.seconds is None for node in planned):
         say("work and disk of a step are known once this project has run it on one item")
-    say(f"free on the disk: {_size(shutil.disk_usage(folder).free)}")
+    say(f"free on the disk: {size_text(shutil.disk_usage(folder).free)}")
 
 
 def nearest_folder(path: Path) -> Path:
     """The folder, or the nearest existing one above it."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
-
-
-def _size(n_bytes: float) -> str:
-    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**29 else f"{n_bytes / 2**20:.0f} MiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -22,7 +22,7 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
     "Process": ("demo", "process", "watch", "close", "run", "resume", "gather", "stop", "workflow"),
     "Look": ("status", "results", "report", "axis", "serve", "view"),
     "Decide": ("exclude", "include", "comment", "decisions", "undo"),
-    "Keep track": ("log", "methods", "compare", "delete", "export"),
+    "Keep track": ("log", "methods", "compare", "delete", "clean", "export"),
     "Learn": ("steps", "simulate", "doctor"),
 }
 

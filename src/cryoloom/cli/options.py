@@ -18,8 +18,10 @@ import typer
 
 if TYPE_CHECKING:
     from cryoloom.engine.executors.workplace import Workplace
+    from cryoloom.engine.project import Project
 
 __all__ = [
+    "DiskOptions",
     "DryRunOption",
     "JsonOption",
     "OptionGroup",
@@ -101,6 +103,32 @@ class WorkerOptions(OptionGroup):
         from cryoloom.engine.executors.workplace import Workplace
 
         return Workplace(self.executor, self.device, self.workers, self.cluster, self.share_gpus)
+
+
+@dataclass(frozen=True)
+class DiskOptions(OptionGroup):
+    """What the project may take of the disk; it is kept with the project."""
+
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="[STEP=]LEVEL",
+            help="What stays of a series that is through: results (tomograms, averages, tables), resumable "
+            "(the sums of movies too) or everything. May be given again for single steps.",
+        ),
+    ] = None
+    disk_budget: Annotated[
+        str | None, typer.Option("--disk-budget", help="The most that the project may take, such as 500GB.")
+    ] = None
+
+    def apply(self, project: Project) -> None:
+        """Keep what was given with the project."""
+        from cryoloom.cli.amounts import parse_size
+
+        if self.keep is not None or self.disk_budget is not None:
+            budget = None if self.disk_budget is None else parse_size(self.disk_budget)
+            project.set_disk_policy(budget, self.keep)
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,9 @@ class Step:
     bytes_per_part: MemoryEstimate | None = None
     """Peak memory of one part of the work, ``bytes_per_part(item, params)``, for a step that calls
     `StepContext.map`."""
+    bytes_stored: MemoryEstimate | None = None
+    """What the files of one item take on the disk, ``bytes_stored(item, params)``, at most; for a step that
+    writes much."""
     methods: str = ""
     """The step as a sentence for a methods section. ``{name:.1f}`` is a parameter, or the median of a figure
     over the items (``{total_name}`` is their sum); text in [ ] is omitted if a value in it is missing or a
@@ -226,6 +229,7 @@ def step(
     named_by: str = "",
     also_gives: Mapping[str, type] | None = None,
     bytes_per_part: MemoryEstimate | None = None,
+    bytes_stored: MemoryEstimate | None = None,
     reads_figures: bool = False,
     methods: str = "",
     figures: Sequence[Figure] = (),
@@ -268,6 +272,7 @@ def step(
             named_by=named_by,
             also_gives=dict(also_gives or {}),
             bytes_per_part=bytes_per_part,
+            bytes_stored=bytes_stored,
             methods=methods,
             reads_figures=reads_figures,
             figures=tuple(figures),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract import find_step
+from cryoloom.engine.coordinator.disk_budget import DiskPolicy
 from cryoloom.engine.coordinator.dry_run import PlannedNode, plan_nodes
 from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.requests import ask_to_gather, forget_requests
@@ -37,6 +39,7 @@ from cryoloom.engine.graph.workflow_export import last_workflow_of, workflow_of_
 from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.history.results import ItemResult, by_activity, results_of
+from cryoloom.engine.history.retention import Keep, Removable, clean, parse_keep, removable
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
 from cryoloom.engine.worker.interruption import STOP_FILE, ask_to_stop
 from cryoloom.engine.worker.task import load_value
@@ -53,6 +56,7 @@ from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["Project"]
 
+_DISK = "disk"
 ExportFormat = Literal[
     "relion5", "imod", "aretomo", "warp", "relion4", "dynamo", "stopgap", "motl", "emclarity", "eman2",
     "copick", "cets", "scipion", "csv", "text",
@@ -193,10 +197,17 @@ class Project:
         device: str = "auto",
         executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
+        remake: Iterable[str] = (),
     ) -> Summary:
-        """Update every item to its current result: unfinished, failed and outdated work is done."""
+        """Update every item to its current result: unfinished, failed and outdated work is done.
+
+        remake : nodes whose files were removed by `clean` and are wanted again.
+        """
         workflow, last = self.current_workflow(), self.database.last_plan()
         with coordinator_lock(self.folder) as coordinator:
+            for node in remake:
+                made = self.database.items(self.find_run(node).id, with_values=False)
+                self.database.forget_cleaning([item.id for item in made if item.id is not None])
             workers = self._workers(executor, device)
             return self._work(
                 workflow, workers, listener, coordinator, plan_id=None if last is None else last.id
@@ -270,6 +281,7 @@ class Project:
                 open_source,
                 coordinator,
                 plan_id,
+                self.disk_policy(),
                 with_own_parameters=not by_hand,
             )
             return scheduler.run(workflow.runnable())
@@ -347,6 +359,37 @@ class Project:
     def curation(self, author: Author | None = None) -> Curation:
         """Decisions by an author; by default the user of this process."""
         return Curation(self.folder, author or this_user())
+
+    # Disk
+
+    def removable(self, keep: Keep, by_node: Mapping[str, Keep] | None = None) -> tuple[Removable, ...]:
+        """Files that can be made again and need not be kept (`history.retention`)."""
+        return removable(self.database, self.folder, keep, by_node)
+
+    def disk_policy(self) -> DiskPolicy:
+        """What this project may take of the disk, and what it keeps at the end of its work."""
+        stored = json.loads(self.database.setting(_DISK) or "{}")
+        keep, by_node = parse_keep(stored.get("keep", ()))
+        return DiskPolicy(stored.get("budget_bytes"), keep, by_node)
+
+    def set_disk_policy(
+        self, budget_bytes: int | None = None, keep: Sequence[str] | None = None
+    ) -> DiskPolicy:
+        """Change it for this and all later work; what is None stays. keep : as `parse_keep` takes it."""
+        stored = json.loads(self.database.setting(_DISK) or "{}")
+        stored |= {} if budget_bytes is None else {"budget_bytes": budget_bytes}
+        if keep is not None:
+            parse_keep(keep)
+            stored["keep"] = list(keep)
+        self.database.set_setting(_DISK, json.dumps(stored))
+        return self.disk_policy()
+
+    def clean(self, keep: Keep, by_node: Mapping[str, Keep] | None = None) -> tuple[Removable, ...]:
+        """Remove these files; gives what was removed. What needs one later makes it again."""
+        with coordinator_lock(self.folder):
+            chosen = self.removable(keep, by_node)
+            clean(self.database, self.folder, chosen)
+            return chosen
 
     # Results
 

@@ -109,6 +109,8 @@ def _tilt_pictures(
     if series is None or (series.stack is None and series.weighted is None):
         return (), {}
     stack = series.stack or series.best_stack
+    if not all(path.exists() for path in files_of(stack.images)):
+        return (), {}  # removed to save space
     pictures, small = [], {}
     for tilt in series.tilts:
         if tilt.section is None:
@@ -197,6 +199,9 @@ class PictureCache:
         key = picture_key(item)
         path = self._folder / f"{item.name}.json"
         if key is None:
+            if not _has_files(item):  # removed to save space: they were pictured before
+                with contextlib.suppress(OSError, ValueError):
+                    return _KEPT.validate_json(path.read_bytes()).pictures
             return make_pictures(item)
         with contextlib.suppress(OSError, ValueError):
             kept = _KEPT.validate_json(path.read_bytes())
@@ -220,6 +225,12 @@ class PictureCache:
             for path in self._folder.iterdir():
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
+
+
+def _has_files(item: SeriesReport) -> bool:
+    """Whether the images of a series are there."""
+    stack = None if item.series is None else item.series.stack or item.series.weighted
+    return stack is None or all(path.exists() for path in files_of(stack.images))
 
 
 def picture_key(item: SeriesReport) -> str | None:

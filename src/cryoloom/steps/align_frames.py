@@ -141,6 +141,13 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
     return n_copies * 4 * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
 
 
+def _bytes_stored(series: TiltSeries, params: AlignFramesParams) -> int:
+    """All and even images of every tilt, twice where frames are weighted as well."""
+    n_y, n_x = binned_shape(_common_shape(series), params.binning)
+    n_images = 2 * len(series.tilts) * (2 if params.dose_weight_frames else 1)
+    return n_images * n_y * n_x * (2 if params.dtype == "float16" else 4)
+
+
 def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> None:
     """Align the movies that exist and save the results; the following steps need the whole series."""
     with ThreadPoolExecutor(context.n_threads) as pool:
@@ -182,6 +189,7 @@ FIGURES = (
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
+    bytes_stored=_bytes_stored,
     citations=(
         "Li et al., Nat. Methods 10, 584 (2013), doi:10.1038/nmeth.2472",
         "Zheng et al., Nat. Methods 14, 331 (2017), doi:10.1038/nmeth.4193",

@@ -244,6 +244,13 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
     return grid.volume_shape[1] * grid.row_bytes + max(grid.image_bytes, work) + BESIDES_BYTES + reading
 
 
+def _bytes_stored(series: TiltSeries, params: ReconstructParams) -> int:
+    """The tomogram and its halves, once more as a pyramid, and in the order of another program."""
+    n_z, n_y, n_x = _grid(series, params).volume_shape
+    volumes = (3 if params.halves else 1) * (2.2 if params.multiscale else 1) + (params.orientation == "xzy")
+    return round(volumes * n_z * n_y * n_x * (2 if params.dtype == "float16" else 4))
+
+
 FIGURES = (
     Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
     Figure(
@@ -307,6 +314,7 @@ RECORDS = (
     needs=TiltSeries,
     gives=Tomogram,
     bytes_needed=bytes_needed,
+    bytes_stored=_bytes_stored,
     gpu="optional",
     citations=(
         CitedFor(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, delete, func, literal, select, text, update
+from sqlalchemy import Engine, create_engine, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, selectinload
@@ -97,6 +97,19 @@ class Database(Reader):
                 f"the project database {self._folder / FILE_NAME} cannot be written: {error.orig}; "
                 "free space on that disk, or make it writable, then resume"
             ) from error
+
+    # Settings of the project
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Keep a setting of the project."""
+        with self._writing() as session:
+            session.merge(SettingRow(name=name, value=value))
+
+    def setting(self, name: str) -> str:
+        """A setting of the project; "" where there is none."""
+        with self._session() as session:
+            row = session.get(SettingRow, name)
+            return "" if row is None else row.value
 
     # Plans and runs
 
@@ -244,8 +257,40 @@ class Database(Reader):
         return None if found is None else self.item_without_value(found)
 
     def _is_whole(self, file: FileRow) -> bool:
+        if file.cleaned is not None:
+            return True  # it is made again when it is needed
         path = self._folder / file.path
         return path.exists() and (path.is_dir() or path.stat().st_size == file.bytes)
+
+    # Files removed to save space
+
+    def mark_cleaned(self, item_ids: Iterable[int], suffixes: Sequence[str]) -> None:
+        """Say that files of items are no more, before they are removed: none is recorded that is not there.
+
+        suffixes : endings of the names of those files.
+        """
+        endings = [FileRow.path.endswith(suffix) for suffix in suffixes]
+        with self._writing() as session:
+            for item_id in item_ids:
+                chosen = update(FileRow).where(FileRow.item_id == item_id, or_(*endings))
+                session.execute(chosen.values(cleaned=_now()))
+
+    def forget_cleaning(self, item_ids: Iterable[int]) -> None:
+        """Count removed files of items as missing, so that these are made again."""
+        with self._writing() as session:
+            for item_id in item_ids:
+                session.execute(update(FileRow).where(FileRow.item_id == item_id).values(cleaned=None))
+
+    def owners_of(self, paths: Iterable[str]) -> set[int]:
+        """Ids of the items that made files, told relative to the project."""
+        with self._session() as session:
+            query = select(FileRow.item_id)
+            return {one for path in paths for one in session.scalars(query.where(FileRow.path == path))}
+
+    def has_cleaned(self) -> bool:
+        """Whether any file was removed to save space."""
+        with self._session() as session:
+            return session.scalar(select(FileRow.id).where(FileRow.cleaned.is_not(None)).limit(1)) is not None
 
     # Exports
 

@@ -143,11 +143,17 @@ def _with_named_deciders(data: Any, steps: set[str]) -> Any:
     return changed
 
 
+def _add_cleaning(connection: Connection) -> None:
+    """5 to 6: files that were removed to save space."""
+    _execute(connection, "ALTER TABLE files ADD COLUMN cleaned DATETIME")
+
+
 _STEPS: dict[str, tuple[str, Callable[[Connection], None]]] = {
     "1": ("2", _add_links),
     "2": ("3", _move_contents),
     "3": ("4", _add_parts),
     "4": ("5", _make_events_of_choices),
+    "5": ("6", _add_cleaning),
 }
 
 

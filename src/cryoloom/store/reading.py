@@ -301,10 +301,13 @@ def _items(
     chosen = f"SELECT items.id FROM items {where}"
     columns = _ITEM_COLUMNS
     if with_details:
-        for item_id, role, path, n_bytes in connection.execute(
-            f"SELECT item_id, role, path, bytes FROM files WHERE item_id IN ({chosen}) ORDER BY id", values
+        for item_id, role, path, n_bytes, is_cleaned in connection.execute(
+            "SELECT item_id, role, path, bytes, cleaned IS NOT NULL FROM files "
+            f"WHERE item_id IN ({chosen}) ORDER BY id",
+            values,
         ):
-            files.setdefault(item_id, []).append(FileRecord(role, Path(path), n_bytes))
+            file = FileRecord(role, Path(path), n_bytes, bool(is_cleaned))
+            files.setdefault(item_id, []).append(file)
     else:
         columns = columns.replace("figures, warnings", "'{}', '[]'")
     contents = ", contents.value" if with_values else ", NULL"

@@ -75,6 +75,8 @@ class FileRecord:
     path: Path
     """Relative to the project."""
     bytes: int
+    is_cleaned: bool = False
+    """Whether it was removed to save space; its item can be made again."""
 
 
 @dataclass(frozen=True, slots=True)

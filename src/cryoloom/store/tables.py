@@ -168,6 +168,8 @@ class FileRow(Base):
     role: Mapped[str]
     path: Mapped[str] = mapped_column(index=True)
     bytes: Mapped[int]
+    cleaned: Mapped[datetime | None] = mapped_column(default=None)
+    """When the file was removed to save space; its item can be made again."""
     item: Mapped[ItemRow] = relationship(back_populates="files")
 
 

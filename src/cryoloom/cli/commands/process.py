@@ -11,6 +11,7 @@ from rich.console import Console
 from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
 from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
 from cryoloom.cli.options import (
+    DiskOptions,
     DryRunOption,
     JsonOption,
     ProjectOption,
@@ -32,6 +33,7 @@ def process(
     project: ProjectOption,
     workers: WorkerOptions,
     source: SourceOptions,
+    disk: DiskOptions,
     workflow: Annotated[
         str | None, typer.Option(help="A shipped workflow or a .yaml file; by default chosen for RAW.")
     ] = None,
@@ -53,6 +55,7 @@ def process(
             show_dry_run(planned, json, nearest_folder(project))
         return
     with opened_or_made(project) as opened, listener_for(json) as listener:
+        disk.apply(opened)
         summary = opened.process(
             raw,
             workflow=workflow,

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from cryoloom.cli.conclusion import conclude, listener_for
 from cryoloom.cli.dry_run import show_dry_run
-from cryoloom.cli.options import DryRunOption, JsonOption, ProjectOption, WorkerOptions
+from cryoloom.cli.options import DiskOptions, DryRunOption, JsonOption, ProjectOption, WorkerOptions
 from cryoloom.engine.project import Project
 
 __all__ = ["resume"]
 
 
 def resume(
-    project: ProjectOption, workers: WorkerOptions, dry_run: DryRunOption = False, json: JsonOption = False
+    project: ProjectOption,
+    workers: WorkerOptions,
+    disk: DiskOptions,
+    remake: Annotated[
+        list[str] | None,
+        typer.Option("--remake", metavar="STEP", help="Make files again that `clean` removed of this step."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Update every series to its current result: unfinished, failed and outdated work is done."""
     opened = Project.open(project)
     if dry_run:
         show_dry_run(opened.dry_run(), json, opened.folder)
         return
+    disk.apply(opened)
     with listener_for(json) as listener:
-        summary = opened.resume(executor=workers.workplace(), listener=listener)
+        summary = opened.resume(executor=workers.workplace(), listener=listener, remake=remake or ())
     conclude(opened, summary, json)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from cryoloom.cli.amounts import disk_sentence
 from cryoloom.cli.decided import sentence_of
 from cryoloom.cli.imports import imported_lines
 from cryoloom.cli.options import JsonOption, ProjectOption
@@ -70,6 +71,7 @@ def status(
     else:
         _show_steps(state)
     _show_what_to_do(state, project)
+    say(disk_sentence(project))
     is_active = is_being_worked_on(project)
     for run in runs:
         if run.state == "stopped" or (run.state == "running" and not is_active):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cryoloom.cli.conclusion import conclude, opened_or_made
 from cryoloom.cli.options import (
+    DiskOptions,
     JsonOption,
     ProjectOption,
     SeriesFileOption,
@@ -36,6 +37,7 @@ def watch(
     project: ProjectOption,
     workers: WorkerOptions,
     source: SourceOptions,
+    disk: DiskOptions,
     workflow: Annotated[
         str, typer.Option(help="A shipped workflow or a .yaml file that begins with import_movies.")
     ] = "tomogram",
@@ -78,6 +80,7 @@ def watch(
         opened_or_made(project) as opened,
         JsonWatchListener(console) if json else WatchBoard(console, tilts) as listener,
     ):
+        disk.apply(opened)
         summary = watch_session(
             opened,
             raw,

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cryoloom.contract import find_step
+from cryoloom.engine.coordinator.cleaned_inputs import CleanedInputs
+from cryoloom.engine.coordinator.disk_budget import DiskBudget, DiskPolicy
 from cryoloom.engine.coordinator.input_matching import InputMatcher, WorkItem
 from cryoloom.engine.coordinator.planner import Planner
 from cryoloom.engine.coordinator.requests import asked_to_gather
@@ -19,7 +21,7 @@ from cryoloom.engine.executors.executor import Executor
 from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, link_of, run_id_of
 from cryoloom.engine.worker.partial_results import forget_partial_results
 from cryoloom.engine.worker.task import STOP_FILE, Outcome, PartValue, StepInterrupted, Task, describe_error
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.store.codec import fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
@@ -78,6 +80,8 @@ class Scheduler:
     """Name of the project's lock under which this runs."""
     plan_id: int | None = None
     """The plan that stores which runs its nodes have."""
+    disk: DiskPolicy | None = None
+    """What the project may take of the disk; None where nothing will be written."""
     with_own_parameters: bool = True
     """Whether parameters that users set for single series apply."""
 
@@ -99,6 +103,11 @@ class Scheduler:
         self._key_of = self.database.known_keys()
         self._known_keys = set(self._key_of.values())
         self._queue = WorkQueue(workflow)
+        disk = self.disk
+        self._budget = None if disk is None else DiskBudget(self.project, self.database, disk)
+        self._cleaned = CleanedInputs(self.project, self.database)
+        self._counted: set[tuple[str, str]] = set()
+        """Node and name of what the summary counts as done."""
         self._lost_before: list[ItemRecord] = []
         """Failures and items left out in earlier runs that feed this workflow."""
         running: dict[Future[Outcome], Task] = {}
@@ -113,7 +122,7 @@ class Scheduler:
                 self._look_at_sources()
                 self._gather(running.values())
                 while len(running) < self.executor.n_slots and (task := self._next_task(running.values())):
-                    if not self.executor.has_room(task):
+                    if not (self.executor.has_room(task) and self._has_disk(task, running.values())):
                         self._queue.push(task)
                         break
                     self._withdraw_older(task)
@@ -129,6 +138,14 @@ class Scheduler:
         finally:
             self._finish(running)
         return self._summary
+
+    def _has_disk(self, task: Task, running: Collection[Task]) -> bool:
+        """Whether what a task will write fits on the disk; where it never will, the work stops here."""
+        try:
+            return self._budget is None or self._budget.has_room(task, running)
+        except TransientError:
+            self._summary.stopped = True
+            raise
 
     def _open_sources(self) -> list[Source]:
         """Where this workflow's items come from, in its order."""
@@ -157,6 +174,12 @@ class Scheduler:
         known = [item for item in recorded if item.state == "done" and item.output == output]
         fanned_out = {item.part_of for item in known if item.part_of is not None}
         known = [item for item in known if item.id not in fanned_out]
+        if gone := self._cleaned.missing_of(known):
+            node = next(run.node for run in self.database.runs() if run.id == run_id)
+            raise UserInputError(
+                f"images of {', '.join(gone[:_MOST_NAMES])} that run {run_id} ({node}) gave were removed by "
+                f"`cryoloom clean`; make them again with `cryoloom resume --remake {node}`"
+            )
         if not known:
             raise UserInputError(f"run {run_id} has no finished items to work on")
         return known
@@ -249,9 +272,16 @@ class Scheduler:
         key = self._planner.key(work)
         self._queue.drop(node.name, work.name)
         known = self.database.find_result(key) if key in self._known_keys else None
+        if known is not None and self._cleaned.lacks_for_good(known, run.id):
+            known = None
         if known is None:
-            self._queue.push(self._planner.task(work, key, absent))
+            waits, first = self._cleaned.needed_by(work)
+            for one in first:
+                self._queue.push(self._planner.task(one, self._planner.key(one)))
+            if not waits:
+                self._queue.push(self._planner.task(work, key, absent))
             return
+        self._cleaned.note(known, work)
         own = known.run_id == run.id
         taken = replace(known, reused_from=known.id) if own else _taken_over(known, run.id, work)
         parts = self.database.parts_of(known.id or 0)
@@ -279,6 +309,8 @@ class Scheduler:
 
     def _record(self, outcome: Outcome) -> None:
         task = outcome.task
+        if self._budget is not None:
+            self._budget.written(outcome)
         if outcome.error is not None and outcome.error["kind"] == StepInterrupted.__name__:
             return
         if task.grows:
@@ -340,8 +372,10 @@ class Scheduler:
         if item.state == "left_out":
             self._summary.left_out.append(item)
             return
-        self._summary.n_done += 1
-        self._summary.n_reused += item.reused_from is not None
+        if (node, item.name) not in self._counted:  # what was made again counts once
+            self._counted.add((node, item.name))
+            self._summary.n_done += 1
+            self._summary.n_reused += item.reused_from is not None
         if self._planner.is_left_out(item.name):
             return  # by a user, as a whole
         if self._queue.awaits_newer(node, item.name):

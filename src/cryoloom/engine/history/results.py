@@ -62,7 +62,7 @@ def results_of(database: Reader, folder: Path) -> tuple[ItemResult, ...]:
                 state=item.state,
                 figures=item.figures,
                 not_measurable=item.not_measurable,
-                files={file.role: str(folder / file.path) for file in made_by.files},
+                files={file.role: str(folder / file.path) for file in made_by.files if not file.is_cleaned},
                 warnings=item.warnings,
                 error=sentence(item.error),
                 reason=item.reason,

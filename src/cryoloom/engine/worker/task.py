@@ -36,6 +36,7 @@ __all__ = [
     "Task",
     "bytes_needed",
     "bytes_per_part",
+    "bytes_stored",
     "describe_error",
     "execute",
     "load_taken",
@@ -257,6 +258,11 @@ def bytes_needed(task: Task) -> int:
 def bytes_per_part(task: Task) -> int:
     """Memory that the step declares for one part of its work on this item; 0 where it has no parts."""
     return _estimate(find_step(task.step).bytes_per_part, task)
+
+
+def bytes_stored(task: Task) -> int:
+    """What the step declares that its files for this item will take; 0 where it does not tell."""
+    return _estimate(find_step(task.step).bytes_stored, task)
 
 
 def _estimate(estimate: MemoryEstimate | None, task: Task) -> int:
