@@ -16,6 +16,7 @@ from cryoloom.engine.coordinator.disk_budget import DiskPolicy
 from cryoloom.engine.coordinator.dry_run import PlannedNode, plan_nodes
 from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.requests import ask_to_gather, forget_requests
+from cryoloom.engine.coordinator.retention import Keep, Removable, clean, parse_keep, removable
 from cryoloom.engine.coordinator.scheduler import Listener, Scheduler, Summary
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.executors.executor import Executor
@@ -39,7 +40,6 @@ from cryoloom.engine.graph.workflow_export import last_workflow_of, workflow_of_
 from cryoloom.engine.history.item_logs import item_log
 from cryoloom.engine.history.provenance import Origin, origin_of_file, record_export
 from cryoloom.engine.history.results import ItemResult, by_activity, results_of
-from cryoloom.engine.history.retention import Keep, Removable, clean, parse_keep, removable
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
 from cryoloom.engine.worker.interruption import STOP_FILE, ask_to_stop
 from cryoloom.engine.worker.task import load_value
@@ -363,7 +363,7 @@ class Project:
     # Disk
 
     def removable(self, keep: Keep, by_node: Mapping[str, Keep] | None = None) -> tuple[Removable, ...]:
-        """Files that can be made again and need not be kept (`history.retention`)."""
+        """Files that can be made again and need not be kept (`coordinator.retention`)."""
         return removable(self.database, self.folder, keep, by_node)
 
     def disk_policy(self) -> DiskPolicy:

@@ -11,8 +11,8 @@ from rich.table import Table
 from cryoloom.cli.amounts import duration_text, size_text
 from cryoloom.cli.options import DryRunOption, JsonOption, ProjectOption
 from cryoloom.cli.terminal import console, say
-from cryoloom.engine.history.retention import Removable, parse_keep, removable
-from cryoloom.engine.history.retention import clean as remove
+from cryoloom.engine.coordinator.retention import Removable, parse_keep, removable
+from cryoloom.engine.coordinator.retention import clean as remove
 from cryoloom.store.database import Database
 from cryoloom.store.lock import coordinator_lock
 

@@ -1,7 +1,7 @@
 """The disk of a project: a task begins when what it will write fits, and not before.
 
 Counted are the files that are recorded, what running tasks will write, and what is free on the disk. Where
-the room is not enough, files that need not be kept are removed first (`history.retention`).
+the room is not enough, files that need not be kept are removed first (`coordinator.retention`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryoloom.engine.history.retention import Keep, clean, removable
+from cryoloom.engine.coordinator.retention import Keep, clean, removable
 from cryoloom.engine.worker.task import Outcome, Task, bytes_stored
 from cryoloom.errors import TransientError
 from cryoloom.store.database import Database

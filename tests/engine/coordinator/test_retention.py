@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cryoloom.engine.coordinator.null_listener import NullListener
+from cryoloom.engine.coordinator.retention import clean, parse_keep
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.graph.workflow import Workflow
-from cryoloom.engine.history.retention import clean, parse_keep
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.database import Database
