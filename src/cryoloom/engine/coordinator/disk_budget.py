@@ -20,7 +20,7 @@ from cryoloom.store.disk import disk_by_run
 __all__ = ["DiskBudget", "DiskPolicy"]
 
 _LEFT_FREE_BYTES = 500_000_000
-"""For the database, logs and the report."""
+"""For the database, logs and the report; of a small disk, a fiftieth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class DiskBudget:
         if running:
             return False
         raise TransientError(
-            f"there is no room for what {task.node} of {task.item} will write: {self._said()}. "
-            "Free some space (`cryoloom clean --dry-run` lists what can be made again) or raise "
+            f"there is no room for what {task.node} of {task.item} will write: {self._said()}; "
+            "free some space (`cryoloom clean --dry-run` lists what can be made again) or raise "
             "--disk-budget, then resume",
             needed_gb=round(needed / 1e9, 2),
             room_gb=round(max(self._room(running), 0) / 1e9, 2),
@@ -76,7 +76,8 @@ class DiskBudget:
         return max(self._made.get(task.node, 0), bytes_stored(task))
 
     def _room(self, running: Collection[Task]) -> int:
-        room = shutil.disk_usage(self._project).free - _LEFT_FREE_BYTES
+        disk = shutil.disk_usage(self._project)
+        room = disk.free - min(_LEFT_FREE_BYTES, disk.total // 50)
         if self._policy.budget_bytes is not None:
             room = min(room, self._policy.budget_bytes - self._used)
         return room - sum(self._estimate(task) for task in running)
