@@ -82,7 +82,7 @@ def test_a_stack_that_is_not_sorted_is_in_order_of_acquisition(tmp_path, context
     path = write_stack(tmp_path, angles=(0, 3, 6, -3, -6))  # dose-symmetric in groups of two
     series = only(context, stack=path, dose_per_tilt_per_angstrom2=3)
     assert [tilt.acquisition_index for tilt in series.tilts] == [4, 3, 0, 1, 2]
-    assert any("taken to be as in the stack" in warning for warning in context.warnings)
+    assert any("assumed as in the stack" in warning for warning in context.warnings)
 
 
 def test_the_mdoc_of_a_real_series(data, tmp_path, context):

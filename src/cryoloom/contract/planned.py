@@ -25,10 +25,9 @@ class PlannedStep:
         return self.needs == self.gives
 
 
-_SERIES, _TOMOGRAM, _PARTICLES, _AVERAGE = "TiltSeries", "Tomogram", "Particles", "Average"
+_TOMOGRAM, _PARTICLES = "Tomogram", "Particles"
 
 PLANNED = (
     PlannedStep("import_tomograms", None, _TOMOGRAM, "Import tomograms made by another program."),
     PlannedStep("classify", _PARTICLES, _PARTICLES, "Sort particles into classes by similarity."),
-    PlannedStep("initial_model", _PARTICLES, _AVERAGE, "Make a first average without a reference."),
 )

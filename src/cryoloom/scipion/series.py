@@ -373,7 +373,7 @@ _IMPORT_SINGLE_MOVIES = Rule(
         "deleteFrames": False,
     },
     why={
-        "dosePerFrame": "it is of a frame; the mdocs tell the dose of a tilt, or dose_per_tilt_per_angstrom2",
+        "dosePerFrame": "it is per frame; the mdocs or dose_per_tilt_per_angstrom2 give the dose of a tilt",
         "blacklistFile": "name the series to take instead",
     },
 )
