@@ -13,6 +13,9 @@ __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
 BASES: dict[str, list[dict]] = {
     "aretomo_align_series": [{}, {"estimate_ctf": True}],
     "aretomo_reconstruct": [{}, {"method": "sart"}],
+    "gctf_estimate_ctf": [
+        {"phase_shift_min_deg": 1.0, "phase_shift_max_deg": 170.0, "phase_shift_step_deg": 10.0}
+    ],
     "imod_estimate_ctf": [{}, {"find_phase_shift": True}],
     "imod_reconstruct": [{}, {"ctf_correction": True}],
     "motioncor_align_frames": [{}, {"dose_weight_frames": True}],
