@@ -12,12 +12,14 @@ import httpx
 import numpy as np
 import pytest
 
+from cryoloom.formats.exchange.parquet import ParquetTable, write_parquet
 from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
-from cryoloom.model import Average, FscCurve
+from cryoloom.geometry.orientation_grid import z_axis_to
+from cryoloom.model import Average, FscCurve, ParticleRows, Particles
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
-from cryoloom.web.pages.averages import crossing_angstrom, small_volume
+from cryoloom.web.pages.averages import crossing_angstrom, particle_facts, small_volume
 from cryoloom.web.pages.live import live_facts
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
@@ -102,6 +104,16 @@ def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     value = encode(average_of(folder), folder)
     item = ItemRecord(run.id, "all", fingerprint("a"), "done", value=value, figures={"n_particles": 1234.0})
     database.record_item(item)
+    rng = np.random.default_rng(4)
+    directions = rng.standard_normal((800, 3)) + np.array([0.0, 0.0, 1.5])
+    rows = ParticleRows.of(
+        "TS_01", np.zeros((800, 3)), rotations=z_axis_to(directions), score=rng.normal(0.3, 0.05, 800)
+    )
+    write_parquet(folder / "particles.parquet", rows.columns())
+    particles = encode(Particles("all", ParquetTable(folder / "particles.parquet"), ()), folder)
+    database.record_item(
+        ItemRecord(run.id, "all", fingerprint("b"), "done", value=particles, output="particles")
+    )
     database.end_run(run.id, "done")
     database.close()
     shelf = ImageShelf(folder / "levels")
@@ -113,6 +125,25 @@ def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def test_the_crossing_is_read_off_the_curve(tmp_path: Path) -> None:
     assert crossing_angstrom(average_of(tmp_path)) == pytest.approx(20.0, rel=0.01)
+
+
+def test_directions_are_counted_by_equal_solid_angles(rng: np.random.Generator) -> None:
+    """Even directions are one everywhere; a crowd about +x stands where x is."""
+    even = rng.standard_normal((200_000, 3))
+    rows = ParticleRows.of("TS_01", np.zeros((len(even), 3)), rotations=z_axis_to(even))
+    density = np.array(particle_facts(rows)["directions"])
+    assert density.shape == (18, 36)
+    np.testing.assert_allclose(density, 1.0, atol=0.3)  # 309 a bin: 5 standard deviations
+    crowd = ParticleRows.of(
+        "TS_02", np.zeros((50, 3)), rotations=z_axis_to(np.tile([1.0, 0.01, 0.01], (50, 1)))
+    )
+    facts = particle_facts(crowd)
+    density = np.array(facts["directions"])
+    assert np.unravel_index(np.argmax(density), density.shape) == (
+        9,
+        18,
+    )  # just above the equator and 0 degrees
+    assert (facts["series"], facts["scores"]) == ([["TS_02", 50]], None)
 
 
 def test_the_small_volume_keeps_means(tmp_path: Path) -> None:
@@ -138,5 +169,7 @@ def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Se
     page.fill("#level", "40")
     page.wait_for_function("() => document.querySelector('#surface').nPixels > 2000")
     page.keyboard.press("1")
-    page.wait_for_timeout(600)
+    page.wait_for_selector("#angles:not([hidden])")
+    assert "800 particles" in page.inner_text("#angles-says")
+    assert page.get_attribute("#by-series a", "href").startswith("/p/averaged/tomo/TS_01?particles=")
     opened.shot("average")

@@ -29,6 +29,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_mrc(folder / 'a "quoted" <b>.mrc', values, 10.0, kind="volume")
     stack = rng.poisson(20, (7, 120, 160)).astype(np.float32)
     write_mrc(folder / "TS_01.st", stack, 4.0)
+    (folder / "TS_01.xf").write_text("0 1 -1 0 0 0\n" * 7)  # turned by a quarter
+    (folder / 'a "quoted" <b>.csv').write_text(f"x,y,z\n{BRIGHT[2]},{BRIGHT[1]},{BRIGHT[0]}\n")
     (folder / "TS_01.rawtlt").write_text("\n".join(str(a) for a in range(-9, 12, 3)))
     shelf = ImageShelf(folder / "cache")
     site = Site({}, shelf, FilesView([folder / 'a "quoted" <b>.mrc', folder / "TS_01.st"], shelf))
@@ -182,6 +184,11 @@ def test_a_stack_shows_its_angles_and_keys_are_listed(window: Any, served: Serve
     assert "0.0°" in page.inner_text("#index-says")
     page.keyboard.press("ArrowUp")
     assert "3.0°" in page.inner_text("#index-says")
+    page.keyboard.press("a")
+    placed = page.evaluate("() => document.querySelector('slice-view').placement(0)")
+    assert placed["axis_deg"] == pytest.approx(90)
+    page.keyboard.press("a")
+    assert page.evaluate("() => document.querySelector('slice-view').placement") is None
     page.keyboard.press("?")
     assert page.locator("#keys").is_visible()
     assert "next slice or tilt" in page.inner_text("#keys")
@@ -195,3 +202,4 @@ def test_names_of_files_are_text(window: Any, served: Served) -> None:
     settled(page)
     assert page.inner_text("#file option:checked") == 'a "quoted" <b>.mrc'
     assert page.locator("main b").count() == 0
+    assert page.inner_text("#points button") == 'a "quoted" <b>.csv 1'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from importlib import resources
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def make_app(site: Site, access: Access) -> ASGIApp:
     static = Path(str(resources.files("cryoloom.web").joinpath("static")))
     app.mount("/static", StaticFiles(directory=static, follow_symlink=False))
     app.add_exception_handler(CryoloomError, _say_error)
+    app.add_exception_handler(sqlite3.Error, _say_disk_error)
+    app.add_exception_handler(OSError, _say_disk_error)
     app.add_exception_handler(HTTPException, _say_http_error)
     app.add_exception_handler(RequestValidationError, _say_invalid)
     return Guard(app, access)
@@ -75,6 +78,12 @@ def _say_error(request: Request, error: Exception) -> Response:
     if request.method not in {"GET", "HEAD"} and status == 404:
         status = 422
     return _answer(request, str(error), status)
+
+
+def _say_disk_error(request: Request, error: Exception) -> Response:
+    """A disk that went away, or is full."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return _answer(request, f"The disk of this project does not answer: {reason}. Try again.", 503)
 
 
 def _say_http_error(request: Request, error: Exception) -> Response:

@@ -5,6 +5,7 @@ Nothing here imports torch. Values come with pixels as paths, so that a page is 
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 import time
@@ -132,7 +133,6 @@ class ProjectView:
         self.folder = folder.absolute()
         self.slug = slug
         self._shelf = shelf
-        self._reader = ProjectReader(self.folder)
         self._decisions = Decisions(self.folder)
         self._lock = threading.Lock()
         self._tilts: dict[str, frozenset[int]] = {}
@@ -149,11 +149,17 @@ class ProjectView:
 
     def close(self) -> None:
         """Release the database."""
-        self._reader.close()
+        if "_reader" in self.__dict__:
+            self._reader.close()
         with self._lock:
             if self._watching is not None:
                 self._watching.close()
                 self._watching = None
+
+    @functools.cached_property
+    def _reader(self) -> ProjectReader:
+        """Opened when first asked: a project that cannot be read keeps no other from being served."""
+        return ProjectReader(self.folder)
 
     def status_text(self) -> str:
         """How far the project is, in one line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from cryoloom.errors import UserInputError
+from cryoloom.errors import CryoloomError, UserInputError
 from cryoloom.store.database import Database
+from cryoloom.store.names import FILE_NAME
 from cryoloom.web.events import Watcher
 from cryoloom.web.pictures.files_view import FilesView
 from cryoloom.web.pictures.images import ImageShelf
@@ -101,6 +103,8 @@ def open_projects(folders: Sequence[Path], shelf: ImageShelf) -> dict[str, Proje
 
 def _open_project(opened: dict[str, ProjectView], folder: Path, shelf: ImageShelf) -> str:
     path = folder.absolute()
+    if not (path / FILE_NAME).is_file():
+        raise UserInputError(f"{path} is not a cryoloom project: it holds no {FILE_NAME}")
     name = path.parent.name if path.name == "project" else path.name
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "project"
     slug, n = stem, 1
@@ -129,6 +133,14 @@ def fragment(request: Request, template: str, **values: Any) -> HTMLResponse:
     return HTMLResponse(text, headers={"cache-control": "no-store"})
 
 
+def _status_of(project: ProjectView | None) -> str:
+    """How far a project is; "" where it cannot be read, which the page itself says."""
+    try:
+        return "" if project is None else project.status_text()
+    except (CryoloomError, sqlite3.Error, OSError):
+        return ""
+
+
 def page(
     request: Request,
     template: str,
@@ -141,7 +153,7 @@ def page(
     """A page from its template. ``data``, where given, is what the page's script reads."""
     text = _TEMPLATES.get_template(f"{template}.html.j2").render(
         project=project,
-        status=project.status_text() if project is not None else "",
+        status=_status_of(project),
         page=name,
         rail=RAIL,
         role=getattr(request.state, "role", "viewer"),

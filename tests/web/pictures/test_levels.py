@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.kernels.images.eight_bit import halve_eight_bit
-from cryoloom.web.pictures.images import Image, ImageShelf
+from cryoloom.web.pictures.images import FileOnly, Image, ImageShelf
 from cryoloom.web.pictures.levels import level_shapes, make_levels, open_levels
 from cryoloom.web.pictures.slices import SliceRequest, render, thumbnail, value_at
 
@@ -33,7 +33,7 @@ def volume(shape: tuple[int, int, int]) -> np.ndarray:
 def shelved(tmp_path: Path, values: np.ndarray, kind: str) -> tuple[ImageShelf, Image]:
     write_mrc(tmp_path / "image.mrc", values, 10.0, kind="volume")
     shelf = ImageShelf(tmp_path / "cache")
-    return shelf, shelf.image(tmp_path / "image.mrc", kind, "image")  # type: ignore[arg-type]
+    return shelf, shelf.image(FileOnly(tmp_path / "image.mrc"), kind, "image")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (6, 8), (5, 8)])
@@ -183,17 +183,17 @@ def test_the_shelf_makes_levels_once_and_says_why_not(tmp_path: Path) -> None:
     _prepare(shelf, image)
     assert shelf.levels(image) is not None
     (tmp_path / "short.mrc").write_bytes((tmp_path / "image.mrc").read_bytes())
-    broken = shelf.image(tmp_path / "short.mrc", "volume", "short")
+    broken = shelf.image(FileOnly(tmp_path / "short.mrc"), "volume", "short")
     with (tmp_path / "short.mrc").open("r+b") as file:
         file.truncate(2000)
     with pytest.raises(DataUnfitError, match=r"short\.mrc"):
         _prepare(shelf, broken)
     with pytest.raises(DataUnfitError, match=r"missing\.mrc cannot be read"):
-        shelf.image(tmp_path / "missing.mrc", "volume", "missing")
+        shelf.image(FileOnly(tmp_path / "missing.mrc"), "volume", "missing")
     shelf.close()
 
 
 def test_a_changed_file_gets_another_key(tmp_path: Path) -> None:
     shelf, image = shelved(tmp_path, volume((8, 40, 40)), "volume")
     write_mrc(tmp_path / "image.mrc", volume((9, 40, 40)), 10.0, kind="volume")
-    assert shelf.image(tmp_path / "image.mrc", "volume", "image").key != image.key
+    assert shelf.image(FileOnly(tmp_path / "image.mrc"), "volume", "image").key != image.key

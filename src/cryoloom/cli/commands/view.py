@@ -26,7 +26,10 @@ BrowserOption = Annotated[bool, typer.Option(" /--no-browser", help="Do not open
 
 def view(
     files: Annotated[
-        list[Path], typer.Argument(help="Movies, stacks, tomograms or maps: MRC, TIFF, EER, OME-Zarr.")
+        list[Path],
+        typer.Argument(
+            help="Movies, stacks, tomograms, maps (MRC, TIFF, EER, OME-Zarr), and files of points or angles."
+        ),
     ],
     port: PortOption = None,
     socket: SocketOption = None,

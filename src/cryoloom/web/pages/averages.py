@@ -9,17 +9,18 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from cryoloom.errors import UserInputError
-from cryoloom.model import Average
+from cryoloom.model import Average, ParticleRows
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.pictures.levels import binned
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import page, project_of
 
-__all__ = ["average_facts", "router", "small_volume"]
+__all__ = ["average_facts", "particle_facts", "router", "small_volume"]
 
 router = APIRouter(prefix="/p/{project}")
 _MAPS = (("map", "map"), ("half1", "half 1"), ("half2", "half 2"), ("mask", "mask"))
 _SURFACE_VOXELS = 96
+_DIRECTION_BINS = (18, 36)
 FSC_THRESHOLD = 0.143
 
 
@@ -99,6 +100,44 @@ def average_page(request: Request, item_id: int) -> Response:
         ]
     }
     return page(request, "average", name="averages", project=project, average=chosen[2], data=data)
+
+
+@router.get("/average/{item_id}/particles.json")
+def particles_of_average(request: Request, item_id: int) -> dict[str, Any]:
+    """How the particles of an average are turned, where they are, and their scores."""
+    project = project_of(request)
+    chosen = next(((run, item) for run, item, _ in project.averages() if item.id == item_id), None)
+    if chosen is None:
+        raise UserInputError(f"this project has no average {item_id}")
+    beside = project.particles_beside(*chosen)
+    if beside is None:
+        return {"item": None, "n": 0, "directions": [], "series": []}
+    return {"item": beside.id, **particle_facts(project.particles(beside.id or 0).rows())}
+
+
+def particle_facts(rows: ParticleRows) -> dict[str, Any]:
+    """Density of the directions of the reference's z axes over the sphere, and particles by series.
+
+    directions : (latitude, longitude) of equal solid angles, 1 where they are as even as can be; latitude
+    from the south in equal steps of z, longitude from -180 degrees.
+    """
+    x, y, z = rows.rotations[:, :, 2].T
+    counts, _, _ = np.histogram2d(
+        z.clip(-1, 1), np.degrees(np.arctan2(y, x)), bins=_DIRECTION_BINS, range=((-1, 1), (-180, 180))
+    )
+    names, n_of = np.unique(rows.tomogram, return_counts=True)
+    scores = None if rows.score is None else rows.score[np.isfinite(rows.score)]
+    edges = [] if scores is None or not len(scores) else np.histogram_bin_edges(scores, 24)
+    return {
+        "n": rows.n,
+        "directions": (counts * counts.size / max(rows.n, 1)).round(3).tolist(),
+        "series": sorted(
+            ([str(name), int(n)] for name, n in zip(names, n_of, strict=True)), key=lambda one: -one[1]
+        ),
+        "scores": {"edges": np.round(edges, 4).tolist(), "n": np.histogram(scores, edges)[0].tolist()}
+        if len(edges)
+        else None,
+    }
 
 
 @router.get("/average/{item_id}/{role}/volume.u8")

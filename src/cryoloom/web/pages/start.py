@@ -37,5 +37,10 @@ def view_file(request: Request, number: int) -> Response:
     if files is None or not 0 <= number < len(files.files):
         raise UserInputError(f"there is no file number {number}")
     file = files.files[number]
-    data = {"number": number, "tilts": file.tilt_deg}
+    data = {
+        "number": number,
+        "tilts": file.tilt_deg,
+        "placements": file.placements,
+        "points": [one.facts() for one in file.points],
+    }
     return page(request, "view", name="view", files=files, file=file, number=number, data=data)

@@ -13,6 +13,14 @@ from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.model import MovieFrames
 from cryoloom.model.pixels import Index
+from cryoloom.web.pictures.beside import (
+    SIDE_SUFFIXES,
+    PointSet,
+    beside,
+    placements_of,
+    point_sets_of,
+    tilt_angles_of,
+)
 from cryoloom.web.pictures.images import FileOnly, Image, ImageShelf, content_key, open_pixels
 from cryoloom.web.pictures.levels import Kind
 
@@ -22,7 +30,6 @@ _VOLUME_SUFFIXES = {".rec", ".map", ".mrc"}
 _STACK_SUFFIXES = {".st", ".mrcs", ".ali", ".preali"}
 _MOVIE_SUFFIXES = {".tif", ".tiff", ".eer"}
 _EER_GROUP = 40  # raw frames shown as one: a single one holds a few electrons per 1000 pixels
-_ANGLE_SUFFIXES = (".rawtlt", ".tlt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,9 @@ class ViewedFile:
     tilt_deg: tuple[float, ...] = ()
     """Of every section, from a file of angles beside a stack."""
     note: str = ""
+    placements: tuple[tuple[float, float, float], ...] = ()
+    """Axis in degrees and shift (x, y) in pixels of every section, from an .xf."""
+    points: tuple[PointSet, ...] = ()
 
 
 class FilesView:
@@ -44,7 +54,11 @@ class FilesView:
 
     def __init__(self, paths: Sequence[Path], shelf: ImageShelf) -> None:
         self._shelf = shelf
-        self.files = tuple(_examined(path) for path in paths)
+        sides = [path for path in paths if path.suffix in SIDE_SUFFIXES]
+        images = [path for path in paths if path.suffix not in SIDE_SUFFIXES]
+        if not images:
+            raise UserInputError("no image was given; name the stack or tomogram that the files belong to")
+        self.files = tuple(_examined(path, sides) for path in images)
 
     def image(self, item_id: int, role: str = "image") -> Image:
         """A file's image. Raises UserInputError for a number that was not given."""
@@ -89,16 +103,20 @@ class FramePixels:
         return frame[tuple(rest)] if rest else frame
 
 
-def _examined(path: Path) -> ViewedFile:
-    """What a file is. Raises DataUnfitError if it cannot be read as an image."""
+def _examined(path: Path, given: Sequence[Path]) -> ViewedFile:
+    """What a file is, and what belongs to it. Raises DataUnfitError if it cannot be read as an image."""
     path = path.absolute()
     suffix = path.suffix.lower()
     if suffix in _MOVIE_SUFFIXES:
         return ViewedFile(path, "stack", note=f"{describe_movie(path).n_frames} frames")
-    pixels, _ = open_pixels(path)
-    angles = _angles_beside(path, pixels.shape[0])
+    pixels, size = open_pixels(path)
+    files = beside(path, given)
+    n_z, n_y, n_x = pixels.shape
+    angles = tilt_angles_of(files, n_z)
     is_stack = suffix in _STACK_SUFFIXES or bool(angles) or (suffix == ".mrc" and _says_stack(path))
-    return ViewedFile(path, "stack" if is_stack else "volume", angles)
+    placements = placements_of(files, angles, (n_y, n_x)) if is_stack else []
+    points = point_sets_of(files, (n_z, n_y, n_x), size)
+    return ViewedFile(path, "stack" if is_stack else "volume", angles, "", tuple(placements), points)
 
 
 def _says_stack(path: Path) -> bool:
@@ -106,17 +124,3 @@ def _says_stack(path: Path) -> bool:
     with path.open("rb") as file:
         header = file.read(92)
     return len(header) == 92 and int.from_bytes(header[88:92], "little") == 0
-
-
-def _angles_beside(path: Path, n_sections: int) -> tuple[float, ...]:
-    """Tilt angles from a file of the stack's name, where it has one for every section."""
-    for suffix in _ANGLE_SUFFIXES:
-        beside = path.with_suffix(suffix)
-        if beside.is_file():
-            try:
-                angles = tuple(float(word) for word in beside.read_text().split())
-            except ValueError:
-                continue
-            if len(angles) == n_sections:
-                return angles
-    return ()

@@ -1,6 +1,6 @@
 /** An average: three slices, FSC, surface. */
 
-import { addKeys, base, make, pageData, tell } from "./app.js";
+import { addKeys, base, get, make, pageData, tell } from "./app.js";
 import { Plot } from "./plot.js";
 import "./slice-view.js";
 import "./surface-view.js";
@@ -77,4 +77,38 @@ addKeys([
   ...facts.maps.map((map, i) => ({ key: String(i + 1), does: map.title, run: () => void show(i) })),
   { key: "H", does: "between the halves", run: () => void show(shown === 1 ? 2 : 1) },
 ]);
+/** Where the reference's z axes point in the tomograms: a Mollweide map, white where they are as even as can be. */
+async function showParticles() {
+  const found = await get(`${base}/average/${facts.item}/particles.json`).catch(() => null);
+  if (!found?.n) return;
+  byId("angles").hidden = false;
+  const canvas = byId("sphere");
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  const [nz, na] = [found.directions.length, found.directions[0].length];
+  const most = Math.max(2, ...found.directions.flat());
+  for (let py = 0; py < canvas.height; py++) {
+    for (let px = 0; px < canvas.width; px++) {
+      // Snyder, Map projections (1987), 31-7: latitude from the auxiliary angle, longitude scaled by its cosine.
+      const [x, y] = [(2 * (px + 0.5)) / canvas.width - 1, 1 - (2 * (py + 0.5)) / canvas.height];
+      const theta = Math.asin(y);
+      const turn = x / Math.cos(theta);
+      if (Math.abs(turn) > 1) continue;
+      const z = (2 * theta + Math.sin(2 * theta)) / Math.PI;
+      const value = found.directions[Math.min(nz - 1, Math.floor(((z + 1) / 2) * nz))][Math.min(na - 1, Math.floor(((turn + 1) / 2) * na))];
+      const part = Math.log1p(value) / Math.log1p(most);
+      image.data.set([0, 34, 78].map((from, i) => from + part * ([254, 232, 56][i] - from)).concat(255), 4 * (py * canvas.width + px));
+    }
+  }
+  context.putImageData(image, 0, 0);
+  const empty = found.directions.flat().filter((value) => value === 0).length / (nz * na);
+  byId("angles-says").textContent = `z axes of ${found.n.toLocaleString("en")} particles in the tomograms; most crowded ${most.toFixed(1)} times even, ${(100 * empty).toFixed(0)} % of directions without any`;
+  if (found.scores) {
+    const { edges, n } = found.scores;
+    new Plot(byId("scores"), { title: "scores", lines: [{ x: n.map((_, i) => (edges[i] + edges[i + 1]) / 2), y: n, shape: "line" }], zero: true }).draw();
+  }
+  byId("by-series").replaceChildren(...found.series.map(([name, n]) => make("p", { class: "row tight" }, make("a", { href: `${base}/tomo/${encodeURIComponent(name)}?particles=${found.item}`, title: "These particles on their tomogram" }, name), make("span", { class: "quiet" }, String(n)))));
+}
+
+showParticles();
 await show(0);

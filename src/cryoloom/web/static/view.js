@@ -6,7 +6,10 @@ import "./window-slider.js";
 import { sizeOf } from "./slice-view.js";
 import { playKeys, viewKeys } from "./view-keys.js";
 
-const { number, tilts } = pageData();
+const { number, tilts, placements, points } = pageData();
+const COLOURS = ["#e69f00", "#56b4e9", "#cc79a7", "#f0e442", "#009e73"];
+const SHOWN_WITHIN = 8; // sections: a point shrinks with its distance and is gone beyond
+const hidden = new Set();
 const view = document.getElementById("view");
 const slider = document.getElementById("window");
 const index = document.getElementById("index");
@@ -23,6 +26,45 @@ function says() {
   address.set("axis", view.axis);
   history.replaceState(null, "", `?${address}`);
 }
+
+/** Points of files given with the image; those of one model of a stack are its contour. */
+function drawPoints(context, shown) {
+  const fixed = { x: 0, y: 1, z: 2 }[shown.axis];
+  const within = shown.info.kind === "stack" ? 0.5 : SHOWN_WITHIN;
+  points.forEach((set, which) => {
+    if (hidden.has(set.name)) return;
+    context.strokeStyle = COLOURS[which % COLOURS.length];
+    context.lineWidth = 1.6;
+    context.beginPath();
+    for (const [x, y, z] of set.points) {
+      const off = Math.abs([x, y, z][fixed] - shown.index - 0.5);
+      if (off > within) continue;
+      const [u, v] = shown.placed(shown.index, ...{ z: [x, y], y: [x, z], x: [z, y] }[shown.axis]);
+      const [sx, sy] = shown.toScreen(u, v);
+      const radius = 7 * (1 - off / (within + 2));
+      context.moveTo(sx + radius, sy);
+      context.arc(sx, sy, radius, 0, 6.2832);
+    }
+    context.stroke();
+  });
+}
+view.layers.push(drawPoints);
+document.getElementById("points").append(...points.map((set) => make("button", { "aria-pressed": "true", title: "Show these points or not", onclick: (event) => {
+  if (!hidden.delete(set.name)) hidden.add(set.name);
+  event.target.setAttribute("aria-pressed", String(!hidden.has(set.name)));
+  view.draw();
+} }, `${set.name} ${set.points.length}`)));
+
+/** Images as the .xf beside them places them, or as they were recorded. */
+function setAligned(on) {
+  view.placement = on ? (at) => placements[at] && { axis_deg: placements[at][0], shift: placements[at].slice(1) } : null;
+  document.getElementById("aligned").setAttribute("aria-pressed", String(on));
+  view.draw();
+}
+const aligned = document.getElementById("aligned");
+aligned.hidden = !placements.length;
+aligned.addEventListener("click", () => setAligned(!view.placement));
+if (placements.length) addKeys([{ key: "a", does: "aligned or as recorded", run: () => setAligned(!view.placement) }]);
 
 document.getElementById("file").addEventListener("change", (event) => location.assign(`/files/${event.target.value}`));
 document.getElementById("fit").addEventListener("click", () => view.fit());
