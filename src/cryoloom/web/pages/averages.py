@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from numpy.typing import NDArray
 
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average, ParticleRows
@@ -21,6 +22,7 @@ router = APIRouter(prefix="/p/{project}")
 _MAPS = (("map", "map"), ("half1", "half 1"), ("half2", "half 2"), ("mask", "mask"))
 _SURFACE_VOXELS = 96
 _DIRECTION_BINS = (18, 36)
+_N_SCORE_BINS = 24
 FSC_THRESHOLD = 0.143
 
 
@@ -126,18 +128,23 @@ def particle_facts(rows: ParticleRows) -> dict[str, Any]:
         z.clip(-1, 1), np.degrees(np.arctan2(y, x)), bins=_DIRECTION_BINS, range=((-1, 1), (-180, 180))
     )
     names, n_of = np.unique(rows.tomogram, return_counts=True)
-    scores = None if rows.score is None else rows.score[np.isfinite(rows.score)]
-    edges = [] if scores is None or not len(scores) else np.histogram_bin_edges(scores, 24)
     return {
         "n": rows.n,
         "directions": (counts * counts.size / max(rows.n, 1)).round(3).tolist(),
         "series": sorted(
             ([str(name), int(n)] for name, n in zip(names, n_of, strict=True)), key=lambda one: -one[1]
         ),
-        "scores": {"edges": np.round(edges, 4).tolist(), "n": np.histogram(scores, edges)[0].tolist()}
-        if len(edges)
-        else None,
+        "scores": None if rows.score is None else _score_histogram(rows.score),
     }
+
+
+def _score_histogram(scores: NDArray[np.float64]) -> dict[str, Any] | None:
+    """Edges and counts of the scores that are finite; None where there are none."""
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return None
+    n, edges = np.histogram(finite, _N_SCORE_BINS)
+    return {"edges": edges.round(4).tolist(), "n": n.tolist()}
 
 
 @router.get("/average/{item_id}/{role}/volume.u8")

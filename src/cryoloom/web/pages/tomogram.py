@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import tempfile
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,10 +16,12 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.errors import UserInputError
+from cryoloom.formats.imod.model import write_model
 from cryoloom.model import Slab, TiltSeries
 from cryoloom.store.decisions import Decision, in_force
 from cryoloom.web.decide import ModelValue, Place
 from cryoloom.web.drawn.picked_models import places_on
+from cryoloom.web.drawn.picks_as_model import picks_as_model
 from cryoloom.web.drawn.shell_fit import fit_shell
 from cryoloom.web.drawn.slab_frames import slab_in_tomogram
 from cryoloom.web.project_view import ProjectView, SeriesView
@@ -172,6 +177,39 @@ def places_of_model(request: Request, wanted: ModelValue) -> dict[str, Any]:
     return places_on(wanted)
 
 
+@router.get("/tomo/{name}/picks.mod")
+def picks_model(request: Request, name: str) -> Response:
+    """All picks of a series as an IMOD model of its newest tomogram."""
+    project = project_of(request)
+    view = project.series(name)
+    if not view.tomograms:
+        raise UserInputError(f"{name} has no tomogram")
+    image = project.image(view.tomograms[-1].item.id or 0, "volume")
+    facts = tomogram_facts(project, view)
+    places = {model["id"]: places_on(_value_of(model))["places"] for model in facts["models"]}
+    model = picks_as_model(facts["picks"], places, image.shape, image.pixel_size_angstrom)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picks.mod"
+        write_model(path, model)
+        data = path.read_bytes()
+    headers = {
+        "content-disposition": f'attachment; filename="{_file_name(name)}.mod"',
+        "cache-control": "no-store",
+    }
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+def _file_name(name: str) -> str:
+    """A name that a header and every file system take."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "picks"
+
+
+def _value_of(model: dict[str, Any]) -> ModelValue:
+    return ModelValue.model_validate(
+        {key: model[key] for key in ("shape", "points", "spacing_angstrom", "inwards")}
+    )
+
+
 @router.get("/tomo/{name}/picks.csv")
 def picks_csv(request: Request, name: str) -> Response:
     """All picks of a series: set, xyz in angstrom from the volume's centre, normal where there is one."""
@@ -186,8 +224,7 @@ def picks_csv(request: Request, name: str) -> Response:
         for _, x, y, z, who in points:
             table.writerow([set_name, x, y, z, "", "", "", who])
     for model in facts["models"]:
-        value = {key: model[key] for key in ("shape", "points", "spacing_angstrom", "inwards")}
-        made = places_on(ModelValue.model_validate(value))
+        made = places_on(_value_of(model))
         for place, normal in zip(made["places"], made["normals"], strict=True):
             table.writerow([model["id"], *place, *normal, model["who"]])
     headers = {"content-disposition": 'attachment; filename="picks.csv"', "cache-control": "no-store"}

@@ -77,7 +77,7 @@ addKeys([
   ...facts.maps.map((map, i) => ({ key: String(i + 1), does: map.title, run: () => void show(i) })),
   { key: "H", does: "between the halves", run: () => void show(shown === 1 ? 2 : 1) },
 ]);
-/** Where the reference's z axes point in the tomograms: a Mollweide map, white where they are as even as can be. */
+/** Where the reference's z axes point in the tomograms: a Mollweide map of equal solid angles. */
 async function showParticles() {
   const found = await get(`${base}/average/${facts.item}/particles.json`).catch(() => null);
   if (!found?.n) return;

@@ -148,7 +148,7 @@ async function showVariant(i, keep = true) {
   scene.shape = views.z.info.shape;
   address.set("variant", String(chosen.run));
   [...byId("variants").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
-  byId("others").textContent = [`3dmod ${chosen.path}/tomogram.mrc`, `chimerax ${chosen.path}/tomogram.mrc`, `napari ${chosen.path}/tomogram.zarr`].join("\n");
+  byId("others").textContent = [`3dmod ${chosen.path}/tomogram.mrc ${facts.name.replace(/[^A-Za-z0-9_.-]+/g, "-")}.mod   # picks: the IMOD model above`, `chimerax ${chosen.path}/tomogram.mrc`, `napari ${chosen.path}/tomogram.zarr`].join("\n");
   slider.attach(...all);
   scene.slab = slabNow ?? chosen.slab;
   says();
@@ -199,7 +199,7 @@ function take(next, isNew, asked) {
   scene.models = facts.models;
   slabNow = notYetIn("slab", facts.name, asked).size ? scene.slab : null;
   scene.slab = slabNow ?? facts.variants[variant]?.slab ?? null;
-  byId("csv").href = `${base}/tomo/${encodeURIComponent(facts.name)}/picks.csv`;
+  for (const kind of ["csv", "mod"]) byId(kind).href = `${base}/tomo/${encodeURIComponent(facts.name)}/picks.${kind}`;
   if (isNew) {
     byId("variants").replaceChildren(...facts.variants.map((one, i) => make("button", { title: `${one.title} (${i + 1})`, onclick: () => showVariant(i) }, `${i + 1} ${one.title}`)));
     places.clear();
