@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cryoloom.web.job import Job
+from cryoloom.web.pages import ctf, new_project, picks
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import CHROMIUM, FLAGS, Served, Window, serving
@@ -40,6 +43,20 @@ def window(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     for one in opened:
         one.context.close()
     assert not problems
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Commands that pages start: noted here and not run, since a run would change the project of the test."""
+    noted: list[Job] = []
+
+    def note(project: Path, title: str, command: Sequence[str], who: str, after: int = 0) -> Job:
+        noted.append(Job(len(noted) + 1, title, tuple(command), who, "", returncode=0, after=after))
+        return noted[-1]
+
+    for page in (ctf, new_project, picks):
+        monkeypatch.setattr(page, "start_job", note)
+    return noted
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from cryoloom.store.decisions import in_force
 from cryoloom.web.drawn.drawn_parameters import changes_for_slabs
 from cryoloom.web.drawn.shell_fit import fit_shell
-from cryoloom.web.job import jobs_of
+from cryoloom.web.job import Job
 from cryoloom.web.pages.tomogram import slab_facts
 from cryoloom.web.pictures.oblique import oblique_axes
 from cryoloom.web.site import Site
@@ -298,7 +298,9 @@ def test_next_series_keeps_the_place(window: Any, served: Served) -> None:
     page.wait_for_function("() => document.querySelector('#xy').state.shownIndex === 21")
 
 
-def test_ctf_page_shows_the_failed_fit_and_leaves_it_out(window: Any, served: Served) -> None:
+def test_ctf_page_shows_the_failed_fit_and_leaves_it_out(
+    window: Any, served: Served, started: list[Job]
+) -> None:
     opened = window(served)
     page = opened.go(f"{P}/ctf")
     page.wait_for_function("() => document.querySelector('#title').textContent === 'TS_03'")  # worst first
@@ -312,7 +314,7 @@ def test_ctf_page_shows_the_failed_fit_and_leaves_it_out(window: Any, served: Se
     project = served.site.project("HIV-session")
     own = in_force(project.decisions(), kind="parameter", item="TS_03")
     assert [(one.target, one.value) for one in own] == [("estimate_ctf.predict_tilts", [8])]
-    assert jobs_of(project.folder)[-1].as_typed == "cryoloom resume --project ."
+    assert [job.as_typed for job in started] == ["cryoloom resume --project ."]
     assert "predict_tilts=[8]" in page.text_content("#command")
     opened.shot("ctf-rejected")
     page.keyboard.press("x")
