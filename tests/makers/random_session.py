@@ -37,12 +37,10 @@ REACH_OF_DEPTH_DEG = 12.0
 """Below it nothing tells how high a point lies, so the defocus at the origin cannot be compared."""
 DATA_REASONS = (
     "too few tilts for alignment",
-    "could be followed",
+    "could be tracked",
     "tilts could be aligned",
-    "beads nor anything of the specimen",
     "every tilt is excluded",
     "need at least",
-    "nothing of the specimen",
 )
 """Of these an item may fail: its data hold no more."""
 POSE_DOUBTS = ("disagree",)

@@ -46,8 +46,8 @@ ALIGNMENT_FIGURES = (
         "Pose error",
         "Expected distance of points of the specimen from where they truly fall in an image, rms over the "
         "tilts: the distance of two solutions made from halves of the tracks, a share of the residuals for "
-        "what both halves have in common, and 0.1 degree of the stage's tilt. It covers 68 % of the errors "
-        "of simulated series.",
+        "what both halves have in common, and 0.1 degree of the stage's tilt. It covers two thirds of the "
+        "errors of simulated series or more.",
     ),
     Figure(
         "tilt_axis_deg",
