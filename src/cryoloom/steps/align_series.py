@@ -51,6 +51,7 @@ from cryoloom.algorithms.alignment.first_alignment import FirstAlignment, align_
 from cryoloom.algorithms.alignment.local_alignment import LocalChoice, find_local_alignment
 from cryoloom.algorithms.alignment.specimen_middle import bytes_to_find_specimen
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom, Variation
+from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.specimen_frame import with_defocus_of_specimen
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
@@ -152,7 +153,8 @@ def _bytes_needed(series: TiltSeries, params: AlignSeriesParams) -> int:
     working = len(series.tilts) * n_y * n_x // binning**2
     beside = 300_000_000 if params.local else 0  # normal equations of all displacements
     search = bytes_to_find_specimen(stack.shape_yx, stack.pixel_size_angstrom)
-    return 200_000_000 + 24 * n_y * n_x + 24 * working + max(beside, search)
+    reading = reading_bytes(stack.images)
+    return 200_000_000 + 24 * n_y * n_x + 24 * working + max(beside, search) + reading
 
 
 def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:

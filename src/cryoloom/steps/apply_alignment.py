@@ -23,6 +23,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.aligned_images import OVERSAMPLING, pose_affine, sample_aligned, spline_image
+from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
@@ -44,7 +45,11 @@ def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
     n_y, n_x = series.best_stack.shape_yx
     knots = (OVERSAMPLING / params.binning) ** 2
     warped = any(tilt.pose is not None and tilt.pose.warp is not None for tilt in series.tilts)
-    return int(4 * n_y * n_x * (4 + 3 * knots + 2 * warped)) + (200 << 20)
+    return (
+        int(4 * n_y * n_x * (4 + 3 * knots + 2 * warped))
+        + (200 << 20)
+        + reading_bytes(series.best_stack.images)
+    )
 
 
 FIGURES = (

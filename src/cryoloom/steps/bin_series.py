@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.images.resample_image import BinnedFrame, bin_image, binned_frame
+from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
@@ -48,7 +49,7 @@ class BinSeriesParams(StepParams):
 def _bytes_needed(series: TiltSeries, params: BinSeriesParams) -> int:
     """An image, its spectrum, and the cropped parts of both."""
     n_y, n_x = series.best_stack.shape_yx
-    return 24 * n_y * n_x + (150 << 20)
+    return 24 * n_y * n_x + (150 << 20) + reading_bytes(series.best_stack.images)
 
 
 FIGURES = (

@@ -27,6 +27,7 @@ from cryoloom.algorithms.ctf.correction import (
     correct_image,
     linear_depth_step_angstrom,
 )
+from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
@@ -60,7 +61,7 @@ class CorrectCtfParams(StepParams):
 def _bytes_needed(series: TiltSeries, params: CorrectCtfParams) -> int:
     """One image and its padded copy, depth, sum and result; filters and spectra of one piece."""
     n_y, n_x = series.uncorrected_stack.shape_yx
-    return 28 * n_y * n_x + 600_000_000
+    return 28 * n_y * n_x + 600_000_000 + reading_bytes(series.uncorrected_stack.images)
 
 
 FIGURES = (

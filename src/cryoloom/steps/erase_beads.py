@@ -22,6 +22,7 @@ from pydantic import Field
 
 from cryoloom.algorithms.alignment.bead_positions import BeadPositions, beads_of_poses
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
+from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -61,7 +62,8 @@ def _bytes_needed(series: TiltSeries, params: EraseBeadsParams) -> int:
     stack = series.best_stack
     n_y, n_x = stack.shape_yx
     binning = max(1.0, WORKING_PIXEL_ANGSTROM / stack.pixel_size_angstrom)
-    return 250_000_000 + int(16 * len(series.tilts) * n_y * n_x / binning**2) + 28 * n_y * n_x
+    working = int(16 * len(series.tilts) * n_y * n_x / binning**2)
+    return 250_000_000 + working + 28 * n_y * n_x + reading_bytes(stack.images)
 
 
 FIGURES = (

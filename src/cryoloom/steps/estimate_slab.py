@@ -25,6 +25,7 @@ from cryoloom.algorithms.alignment.specimen_middle import (
     bytes_to_find_specimen,
     find_specimen,
 )
+from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.algorithms.series.specimen_frame import series_in_slab, with_slab
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.contract.figures import Column, Figure, Record
@@ -76,7 +77,8 @@ def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
     n_y, n_x = stack.shape_yx
     working = len(series.tilts) * n_y * n_x * (stack.pixel_size_angstrom / SPECIMEN_PIXEL_ANGSTROM) ** 2
     search = bytes_to_find_specimen(stack.shape_yx, stack.pixel_size_angstrom, params.search_height_angstrom)
-    return 400_000_000 + 24 * n_y * n_x + int(24 * working) + search
+    reading = reading_bytes(stack.images)
+    return 400_000_000 + 24 * n_y * n_x + int(24 * working) + search + reading
 
 
 FIGURES = (
