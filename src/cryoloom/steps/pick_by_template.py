@@ -11,8 +11,10 @@ Decoys are treated the same way: templates with mixed spherical-harmonic degrees
 shell and degree. Where there is no particle, the template is better than K decoys once in K + 1; so the
 number of candidates that decoys win gives the number of false picks (Barber & Candes 2015; Gimenez & Zou
 2019), and picks are cut at the requested false discovery rate. A tomogram without the particle gives no
-picks. With three decoys at least seven particles are needed for a rate of 0.05; a tomogram with fewer gives
-none.
+picks. Another protein is not chance: one template fits it best everywhere. So up to 60 candidates (all of
+them, or the clearest that the template won) are searched with 20 further decoys, half of them lumps at random
+with the template's powers, and what these win is not picked. Where all candidates are searched again, one
+particle in a tomogram is enough for a rate of 0.05; otherwise four of the clearest must win.
 
 The template's hand is checked: a mirrored template must explain the picks worse. Density is bright in maps
 and dark in tomograms; a dark map is inverted.

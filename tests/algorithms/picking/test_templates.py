@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryoloom.algorithms.picking.decoys import decoys_of, split_into_degrees
+from cryoloom.algorithms.picking.decoys import decoys_of, further_decoys, split_into_degrees
 from cryoloom.algorithms.picking.spherical_harmonics import degrees_of_terms
 from cryoloom.algorithms.picking.templates import (
     BAND_PER_VOXEL,
@@ -76,6 +76,18 @@ def test_a_map_of_any_box_is_centred_and_masked():
     # The solvent's 0.7 is gone, and a ball of 4 voxels' radius without detail finer than 2.2 is left.
     assert abs(volume[0]).max() < 0.02
     assert_allclose(volume.sum(), 4 / 3 * np.pi * 4.0**3, rtol=0.05)
+
+
+def test_lumps_at_random_have_the_templates_power(asymmetric, rng):
+    template = blobs(asymmetric, [1, 2, 1, 1.5])
+    whole, *decoys = (
+        split_into_degrees(one.density, OVERSAMPLING * 6.0, BAND_PER_VOXEL / OVERSAMPLING).power()[:8]
+        for one in (decoys_of(template, 1, rng)[1], *further_decoys(template, 4, rng))
+    )
+    for power in decoys:
+        # The mask and the band take a little more of shells that fit each other less well.
+        assert_allclose(power, whole, rtol=0.2)
+        assert_allclose(power[1:].sum(), whole[1:].sum(), rtol=0.07)
 
 
 def test_decoys_have_the_templates_power_and_not_its_shape(asymmetric, rng):

@@ -23,7 +23,7 @@ from cryoloom.algorithms.picking.spherical_harmonics import (
 from cryoloom.algorithms.picking.templates import BAND_PER_VOXEL, OVERSAMPLING, Template, prepare_template
 from cryoloom.geometry.orientation_grid import rotation_grid
 
-__all__ = ["DegreeParts", "decoys_of", "split_into_degrees"]
+__all__ = ["DegreeParts", "decoys_of", "further_decoys", "split_into_degrees"]
 
 Array = NDArray[np.float64]
 
@@ -120,6 +120,59 @@ def decoys_of(
     ]
     chosen = _least_alike(made[0], made[1], made[2:], n_decoys)
     return made[0], made[1], tuple(made[2 + i] for i in chosen)
+
+
+def further_decoys(template: Template, n_decoys: int, rng: np.random.Generator) -> tuple[Template, ...]:
+    """Decoys of which half are shaped as matter is: lumps at random, with the template's powers.
+
+    Degrees of a compact body belong together: what is long in degree 2 is long in degree 4. Another protein
+    has that in common with the template and not with `decoys_of`, so it must compete with such bodies too.
+    """
+    voxels = OVERSAMPLING * template.radius_angstrom / template.voxel_size_angstrom
+    parts = split_into_degrees(template.density, voxels, BAND_PER_VOXEL / OVERSAMPLING)
+    # Shells of lumps fit each other less well than the template's, and lose power on the grid: give it back.
+    as_made = _powers_on_the_grid(parts, parts.coefficients, voxels)
+    degrees = degrees_of_terms(parts.l_max)
+    made = []
+    for i in range(n_decoys):
+        if i % 2:
+            made.append(_mixed(parts, rng))
+            continue
+        lumps = _lumps(parts, voxels, rng)
+        lost = as_made / np.maximum(_powers_on_the_grid(parts, lumps, voxels), 1e-30)
+        gain = np.sqrt(np.clip(lost, 0.5, 2.0))
+        gain[0] = 1.0
+        made.append(lumps * gain[degrees])
+    return tuple(
+        prepare_template(density, template.voxel_size_angstrom, template.radius_angstrom)
+        for density in parts.density(np.stack(made))
+    )
+
+
+def _powers_on_the_grid(parts: DegreeParts, coefficients: Array, radius_voxels: float) -> Array:
+    """Power of each degree of the density that coefficients make."""
+    density = parts.density(coefficients[None])[0]
+    return split_into_degrees(density, radius_voxels, BAND_PER_VOXEL / OVERSAMPLING).power()
+
+
+def _lumps(parts: DegreeParts, radius_voxels: float, rng: np.random.Generator) -> Array:
+    """Coefficients of Gaussian lumps at random, every degree of every shell as strong as the template's."""
+    n = parts.side
+    at = np.arange(n, dtype=np.float64) - n // 2
+    body = np.zeros((n, n, n))
+    for _ in range(int(rng.integers(6, 20))):
+        centre = rng.normal(0, 0.35 * radius_voxels, 3)
+        centre *= min(1.0, 0.75 * radius_voxels / max(float(np.linalg.norm(centre)), 1e-9))
+        width = rng.uniform(0.12, 0.25) * radius_voxels
+        z, y, x = (np.exp(-0.5 * ((at - c) / width) ** 2) for c in centre)
+        body += z[:, None, None] * y[:, None] * x
+    found = split_into_degrees(body, radius_voxels, BAND_PER_VOXEL / OVERSAMPLING).coefficients
+    made = parts.coefficients.copy()
+    for degree in range(1, parts.l_max + 1):
+        terms = slice(degree**2, (degree + 1) ** 2)
+        wanted, given = (np.linalg.norm(c[:, terms], axis=1) for c in (parts.coefficients, found))
+        made[:, terms] = found[:, terms] * (wanted / np.maximum(given, 1e-12 * given.max() + 1e-30))[:, None]
+    return made
 
 
 def _mixed(parts: DegreeParts, rng: np.random.Generator) -> Array:

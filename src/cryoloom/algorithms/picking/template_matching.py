@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from cryoloom.algorithms.picking.candidates import (
     most_candidates,
     radial_power,
 )
-from cryoloom.algorithms.picking.decoys import decoys_of
-from cryoloom.algorithms.picking.false_discovery import Competition, compete
+from cryoloom.algorithms.picking.decoys import decoys_of, further_decoys
+from cryoloom.algorithms.picking.false_discovery import Competition, compete, confirm
 from cryoloom.algorithms.picking.matched_filter import MatchedFilter
 from cryoloom.algorithms.picking.pose_search import (
     SHIFTS_VOXELS,
@@ -46,6 +46,12 @@ Progress = Callable[[int, int], None]
 
 _LEAST_SIGNIFICANCE = 5.0
 _CANDIDATES_FOR_HAND = 60
+_MOST_CONFIRMED = 60
+"""Places at which further decoys compete: all of them, or the clearest that the template has won."""
+_FURTHER_DECOYS = 20
+"""One other protein is taken for the particle in one scene of 24."""
+_DOUBTFUL = 0.1
+"""Part of the clearest places that further decoys win, above which no other place is picked."""
 _WINDOW_BYTES = 300_000_000
 """Windows held at a time, before voxels outside the template are removed."""
 _FINER = 2.0
@@ -92,7 +98,7 @@ def match_template(
     operators : symmetry of the template, ``(m, 3, 3)``. apart_angstrom : least distance of two particles.
     Rotations are from the template to the tomogram.
     """
-    total = n_decoys + 4
+    total = n_decoys + 5
     voxel = matched.voxel_size_angstrom
     radial, reference, decoys = decoys_of(template, n_decoys, rng)
     progress(1, total)
@@ -120,7 +126,15 @@ def match_template(
         results.append(_searched(search, windows, one, rotations))
         progress(3 + i, total)
     evidence = np.stack([result.evidence for result in results])
-    competition = compete(evidence)
+    competition = _confirmed(
+        compete(evidence),
+        evidence,
+        search,
+        windows,
+        further_decoys(template, _FURTHER_DECOYS, rng),
+        rotations,
+    )
+    progress(3 + len(results), total)
     picked = _picked(found, competition, false_discovery_rate, apart_angstrom / voxel)
     turned, shifts, significance = _refined(
         search, windows, reference, rotations, results[0], picked, angular_step_deg
@@ -156,6 +170,10 @@ class _WindowMaker:
         """Windows of the candidates of an index."""
         return cut_windows(self.index_zyx[index], self.energy[index], self.search, self.coefficients)
 
+    def take(self, index: NDArray[np.int64]) -> _WindowMaker:
+        """The maker of some candidates."""
+        return replace(self, index_zyx=self.index_zyx[index], energy=self.energy[index])
+
     def parts(self, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """An index in parts whose windows fit in `_WINDOW_BYTES`."""
         one = 4 * len(SHIFTS_VOXELS) ** 3 * self.search.radial.numel()
@@ -186,6 +204,36 @@ def _searched(search: PoseSearch, windows: _WindowMaker, template: Template, rot
         np.concatenate([result.significance for result, _ in found]),
         np.concatenate([amplitude for _, amplitude in found]),
     )
+
+
+def _confirmed(
+    competition: Competition,
+    evidence: Array,
+    search: PoseSearch,
+    windows: _WindowMaker,
+    decoys: tuple[Template, ...],
+    rotations: Array,
+) -> Competition:
+    """The competition with the rates that further decoys leave."""
+    n = evidence.shape[1]
+    everywhere = n <= _MOST_CONFIRMED
+    if everywhere:
+        index = np.arange(n)
+    else:
+        index = np.flatnonzero(competition.is_target)
+        index = index[np.argsort(-competition.margin[index], kind="stable")][:_MOST_CONFIRMED]
+    if not len(index):
+        return competition
+    own = windows.take(index)
+    further = np.stack([_searched(search, own, decoy, rotations).evidence for decoy in decoys])
+    again = confirm(evidence[:, index], further, all_places=everywhere)
+    lost = ~again.is_target
+    if everywhere or lost.mean() > _DOUBTFUL:
+        q_value = np.ones(n)
+    else:
+        q_value = competition.q_value.copy()
+    q_value[index] = again.q_value
+    return replace(competition, q_value=q_value)
 
 
 def _picked(
