@@ -7,9 +7,10 @@ import pytest
 
 import cryoloom.steps
 from cryoloom.contract import all_steps
-from cryoloom.contract.discovery import figure_names, find_step, step_summaries
+from cryoloom.contract.discovery import figure_names, find_step, step_summaries, steps_taking
 from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
+from cryoloom.contract.step import ByHand
 from cryoloom.errors import UserInputError
 
 
@@ -43,3 +44,10 @@ def test_a_planned_step_is_refused_as_planned(monkeypatch):
     monkeypatch.setattr("cryoloom.contract.planned.PLANNED", (plan,))
     with pytest.raises(UserInputError, match="polish does not exist yet; it is planned: Correct the motion"):
         find_step("polish")
+
+
+def test_what_users_draw_has_a_step_that_takes_it():
+    for kind in get_args(ByHand):
+        declared = tuple(name for name, step in all_steps().items() if kind in step.takes_by_hand)
+        assert steps_taking(kind) == declared
+        assert len(declared) == 1

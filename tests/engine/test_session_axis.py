@@ -137,9 +137,9 @@ def test_the_command_tells_and_mends(project, monkeypatch):
 
     told = axis()
     assert "session by tracks: 85.30" in told
-    assert "half a turn off, hand is not the one told" in told
+    assert "half a turn off, hand differs from the metadata" in told
     assert "they agree" in told
-    assert "direction: as metadata tell" in told
+    assert "direction: as in the metadata" in told
     facts = json.loads(axis("--json"))
     assert facts["outlying"] == ["TS_03", "TS_05"]
     assert facts["verdicts"][0]["told_deg"] == 86.0

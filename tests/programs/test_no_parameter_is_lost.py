@@ -1,4 +1,4 @@
-"""Every parameter of every program step reaches the program (decision 20).
+"""Every parameter of every program step reaches the program (decision 21).
 
 Each parameter is changed alone; the change must stand behind the option that it declares, on the command
 line, among the answers or in a file that the program reads. Six wrappers of the field fail this.

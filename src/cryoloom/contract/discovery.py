@@ -13,10 +13,10 @@ from types import MappingProxyType
 from cryoloom.contract import planned
 from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
-from cryoloom.contract.step import Step
+from cryoloom.contract.step import ByHand, Step
 from cryoloom.errors import UserInputError
 
-__all__ = ["all_steps", "figure_names", "find_step", "planned_step", "step_summaries"]
+__all__ = ["all_steps", "figure_names", "find_step", "planned_step", "step_summaries", "steps_taking"]
 
 _FOLDERS = ("cryoloom.steps", "cryoloom.programs")
 """The second has a room for each suite of programs."""
@@ -47,6 +47,34 @@ def step_summaries() -> MappingProxyType[str, str]:
             if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
                 found[name] = (ast.get_docstring(node) or "").split("\n", 1)[0]
     return MappingProxyType(dict(sorted(found.items())))
+
+
+@functools.cache
+def steps_taking(kind: ByHand) -> tuple[str, ...]:
+    """Names of the steps that take this by hand (`Step.takes_by_hand`), read from the source."""
+    folders = [folder for name in _FOLDERS for folder in importlib.import_module(name).__path__]
+    return tuple(
+        sorted(
+            name
+            for folder in folders
+            for path in Path(folder).rglob("*.py")
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)) and kind in _by_hand(node)
+        )
+    )
+
+
+def _by_hand(function: ast.FunctionDef) -> tuple[str, ...]:
+    """Value of ``takes_by_hand`` in the declaration of a step."""
+    return tuple(
+        str(element.value)
+        for decorator in function.decorator_list
+        if isinstance(decorator, ast.Call)
+        for word in decorator.keywords
+        if word.arg == "takes_by_hand" and isinstance(word.value, ast.Tuple)
+        for element in word.value.elts
+        if isinstance(element, ast.Constant)
+    )
 
 
 def _declared_name(function: ast.FunctionDef) -> str | None:

@@ -1,4 +1,4 @@
-"""Outside programs: what a step declares of one, and a call of it as plain data (decision 20).
+"""Outside programs: what a step declares of one, and a call of it as plain data (decision 21).
 
 Every parameter of a program step says where its value goes. ``option("-Tol", 0.2)`` is an option of the
 program; ``setting(...)`` is for cryoloom alone. Command lines, the reference page and the test that no

@@ -21,6 +21,7 @@ from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 
 __all__ = [
     "PROGRAMS_RECORD",
+    "ByHand",
     "FurtherInput",
     "Gathered",
     "JsonValue",
@@ -43,6 +44,9 @@ UnitOfWork = Literal["project", "tilt_series", "tomogram", "particle_set", "aver
 """Unit of work of a step. Sources work on the project; gathering steps on a set or on all of it."""
 Knowledge = Literal["movies", "images", "ctf", "poses"]
 """What a tilt series can gain from a step."""
+ByHand = Literal["slab", "thickness", "ctf", "picks", "surfaces"]
+"""What users draw or choose and a step takes as parameters: the slab, a thickness that holds it, tilts whose
+CTF is to be fitted again or rejected, picks, and surfaces."""
 
 
 class StepParams(BaseModel):
@@ -152,6 +156,8 @@ class Step:
     asks: Mapping[str, JsonValue] = field(default_factory=dict)
     """Parameters that the step has which makes its input, or the nearest one before it that knows them, where
     a workflow does not say otherwise: denoising asks for half tomograms."""
+    takes_by_hand: tuple[ByHand, ...] = ()
+    """What users draw or choose in the browser that becomes parameters of this step."""
     outside: OutsideFacts | None = None
     """External data that determine the result: ``outside(item_name, params)`` returns plain data (digests of
     files that parameters name) that become part of the cache key."""
@@ -237,6 +243,7 @@ def step(
     source_of: Sequence[Knowledge] = (),
     hold_axis: Callable[[float], Mapping[str, Any]] | None = None,
     asks: Mapping[str, JsonValue] | None = None,
+    takes_by_hand: Sequence[ByHand] = (),
     outside: OutsideFacts | None = None,
     programs: Sequence[Program] = (),
     calls: MakeCalls | None = None,
@@ -280,6 +287,7 @@ def step(
             source_of=tuple(source_of),
             hold_axis=hold_axis,
             asks=dict(asks or {}),
+            takes_by_hand=tuple(takes_by_hand),
             outside=outside,
             programs=tuple(programs),
             calls=calls,

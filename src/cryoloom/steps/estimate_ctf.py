@@ -220,6 +220,7 @@ RECORDS = (
 
 @step(
     "estimate_ctf",
+    takes_by_hand=("ctf",),
     version=10,
     per="tilt_series",
     needs=TiltSeries,

@@ -143,6 +143,7 @@ RECORDS = (
 
 @step(
     "estimate_slab",
+    takes_by_hand=("slab",),
     version=4,
     per="tilt_series",
     needs=TiltSeries,

@@ -66,6 +66,7 @@ def _outside(name: str, params: PickByHandParams) -> JsonValue:
 
 @step(
     "pick_by_hand",
+    takes_by_hand=("picks",),
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

@@ -171,6 +171,7 @@ def _bytes_needed(points: Particles, params: PickOnSurfacesParams) -> int:
 
 @step(
     "pick_on_surfaces",
+    takes_by_hand=("surfaces",),
     per="tomogram",
     needs=Particles,
     gives=Particles,

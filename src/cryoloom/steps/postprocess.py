@@ -201,8 +201,8 @@ def postprocess(average: Average, params: PostprocessParams, context: StepContex
             directional_correlation(halves.maps, mask, voxel, halves.n_shells), halves.box_angstrom, context
         )
     else:
-        for name in ("worst_direction_angstrom", "anisotropy"):
-            context.figure(name, None, reason="the average has no resolution")
+        context.figure("worst_direction_angstrom", None, reason="the average has no resolution")
+        context.figure("anisotropy", None, reason="the average has no resolution")
     if params.measure_local and resolution is not None:
         volumes["local_resolution"] = _local(halves, mask, voxel, resolution, context)
     else:

@@ -309,6 +309,7 @@ RECORDS = (
 
 @step(
     "reconstruct",
+    takes_by_hand=("thickness",),
     version=3,
     per="tilt_series",
     needs=TiltSeries,

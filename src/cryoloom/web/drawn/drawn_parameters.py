@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from cryoloom.contract.discovery import steps_taking
 from cryoloom.store.current import own_parameters_of
 from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Change, Decision, in_force
@@ -35,13 +36,14 @@ def changes_for_slabs(nodes: Sequence[CurrentNode], decisions: Sequence[Decision
     A step that measures the slab takes it as it is; a tomogram becomes thick enough for it.
     """
     wanted: dict[tuple[str, str, str], Any] = {}
-    lies_flat = any(node.step == "estimate_slab" for node in nodes)
+    measuring, reconstructing = steps_taking("slab"), steps_taking("thickness")
+    lies_flat = any(node.step in measuring for node in nodes)
     for one in in_force(decisions, kind="slab"):
         slab = {key: value for key, value in one.value.items() if key != "run"}
         for node in nodes:
-            if node.step == "estimate_slab":
+            if node.step in measuring:
                 wanted[one.item, node.name, "by_hand"] = slab
-            elif node.step == "reconstruct":
+            elif node.step in reconstructing:
                 is_flat = lies_flat and node.asked.get("parameters", {}).get("position") == "slab"
                 off = 0.0 if is_flat else abs(slab["z_offset_angstrom"])
                 thick = slab["thickness_angstrom"] + 2 * (off + _MARGIN_ANGSTROM)

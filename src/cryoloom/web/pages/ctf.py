@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from cryoloom.contract.discovery import steps_taking
 from cryoloom.errors import UserInputError
 from cryoloom.store.decisions import Author
 from cryoloom.web.drawn.drawn_parameters import CtfChoice, changes_for_ctf, ctf_choices
@@ -112,7 +113,8 @@ def fit_again(request: Request, name: str, wanted: FitRequest) -> dict[str, Any]
 
 def _node_of(project: ProjectView) -> str | None:
     """Name of the node that estimates CTFs."""
-    return next((node.name for node in project.current_nodes() if node.step == "estimate_ctf"), None)
+    estimating = steps_taking("ctf")
+    return next((node.name for node in project.current_nodes() if node.step in estimating), None)
 
 
 def ctf_facts(project: ProjectView, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from cryoloom.contract.discovery import steps_taking
 from cryoloom.errors import UserInputError
 from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Author, Change
@@ -38,14 +39,15 @@ def use_picks(request: Request, wanted: UseRequest) -> dict[str, Any]:
     """Give pick_by_hand the picks of a set; only series whose picks differ are made anew."""
     project = project_of(request)
     nodes = {node.step: node for node in project.current_nodes()}
-    by_hand, on_surfaces = nodes.get("pick_by_hand"), nodes.get("pick_on_surfaces")
+    (picking,), (placing,) = steps_taking("picks"), steps_taking("surfaces")
+    by_hand, on_surfaces = nodes.get(picking), nodes.get(placing)
     decisions = project.decisions()
     changes = changes_for_picks(
         wanted.set,
         project.series_with_tomograms(),
         decisions,
-        by_hand.name if by_hand else "pick_by_hand",
-        on_surfaces.name if on_surfaces else "pick_on_surfaces",
+        by_hand.name if by_hand else picking,
+        on_surfaces.name if on_surfaces else placing,
     )
     has_surfaces = any(
         one["shape"] for change in changes if change.target.endswith(".models") for one in change.value
@@ -60,11 +62,11 @@ def use_picks(request: Request, wanted: UseRequest) -> dict[str, Any]:
         )
     first = None
     if by_hand is None:
-        command = ["run", "pick_by_hand", "--project", ".", "--input", str(wanted.run)]
+        command = ["run", picking, "--project", ".", "--input", str(wanted.run)]
         first = start_job(project.folder, f"picks of {wanted.set}", command, who)
     if not has_surfaces and first is not None:
         return job_facts(first)
-    command = ["run", "pick_on_surfaces", "--project", ".", "--input", "pick_by_hand"]
+    command = ["run", placing, "--project", ".", "--input", picking]
     after = first.number if first is not None else 0
     return job_facts(start_job(project.folder, f"places on {wanted.set}", command, who, after=after))
 
@@ -86,7 +88,7 @@ def use_slabs(request: Request) -> dict[str, Any]:
 
 
 def _uses_slabs(nodes: tuple[CurrentNode, ...]) -> bool:
-    return any(node.step in {"estimate_slab", "reconstruct"} for node in nodes)
+    return any(node.step in (*steps_taking("slab"), *steps_taking("thickness")) for node in nodes)
 
 
 def _decide(project: ProjectView, changes: list[Change], why: str, request: Request) -> None:
