@@ -43,6 +43,6 @@ def test_what_is_no_number_is_replaced_and_named(series, context):
     after = erase_xrays(series, EraseXraysParams(), context)
     assert all(np.isfinite(pixels[...]).all() for pixels in after.stack.present.values())
     assert [tilt.is_excluded for tilt in after.tilts] == [False, False, True]
-    assert after.tilts[2].exclusion.reason == "50 % of its pixels are no numbers"
+    assert after.tilts[2].exclusion.reason == "50 % of its pixels are not finite"
     assert "replaced at 3.0 deg (0.0064 %), 6.0 deg (50 %)" in context.warnings[0]
     assert np.isnan(series.stack.images[1, 5, 5])

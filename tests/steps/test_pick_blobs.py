@@ -61,6 +61,6 @@ def test_ice_alone_gives_nothing():
     context = MemoryContext()
     picks = pick_blobs(tomogram, PickBlobsParams(diameter_angstrom=150.0), context)
     assert picks.n_particles == 0
-    assert "stands out" in context.warnings[-1]
+    assert "exceeds the noise" in context.warnings[-1]
     with pytest.raises(UserInputError, match="voxels of 10 A wide"):
         pick_blobs(tomogram, PickBlobsParams(diameter_angstrom=40.0), context)

@@ -99,6 +99,14 @@ def test_sums_take_no_more_memory_than_they_need(tmp_path, eer):
         movie.read_sum(0, 1, np.empty((4, 8), np.uint8))
 
 
+def test_a_frame_of_fewer_rows_than_threads_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("cryoloom.formats.pixels.tiff_movie.n_decoding_threads", lambda: 64)
+    frames = np.arange(12, dtype=np.uint16).reshape(3, 2, 2)
+    tifffile.imwrite(tmp_path / "movie.tif", frames, photometric="minisblack")
+    read = open_movie(describe_movie(tmp_path / "movie.tif")).read_sum(0, 3)
+    assert_array_equal(read, frames.sum(0)[::-1])
+
+
 def test_reads_counts_marked_as_signed_bytes(tmp_path):
     path, counts = tmp_path / "movie.tif", np.array([[0, 127], [128, 255]], np.uint8)
     for options in ({}, {"compression": "lzw"}):

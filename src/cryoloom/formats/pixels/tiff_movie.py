@@ -73,7 +73,7 @@ class TiffMovie:
         n_segments = self.shape_yx[0] if is_raw else len(self._segments[0])
         fd = os.open(self._path, os.O_RDONLY)
         try:
-            if n_segments >= n_threads:
+            if is_raw or n_segments >= n_threads:
                 bounds = np.linspace(0, n_segments, min(n_segments, 8 * n_threads) + 1).astype(int)
                 add = self._add_rows if is_raw else self._add
                 run_side_by_side(
