@@ -82,6 +82,9 @@ class PostprocessParams(StepParams):
     measure_local: bool = Field(True, description="Measure the resolution at every place.")
 
 
+NOT_MEASURED = 0.0
+"""Local resolution outside the mask: a stored volume holds numbers only."""
+
 FIGURES = (
     Figure(
         "resolution_angstrom",
@@ -404,7 +407,7 @@ def _local(
     context.record(
         "local_resolution", named | {"window, standard deviation": f"{found.window_sd_angstrom:.1f} A"}
     )
-    return torch.tensor(found.map)
+    return torch.tensor(np.nan_to_num(found.map, nan=NOT_MEASURED))
 
 
 def _tell_of_directions(found: DirectionalCorrelation, box_angstrom: float, context: StepContext) -> None:
