@@ -40,28 +40,26 @@ def all_steps() -> MappingProxyType[str, Step]:
 @functools.cache
 def step_summaries() -> MappingProxyType[str, str]:
     """First sentence of every step's docstring by name, read from the source without importing a step."""
-    found: dict[str, str] = {}
+    return MappingProxyType(
+        {name: (ast.get_docstring(node) or "").split("\n", 1)[0] for name, node in _declarations().items()}
+    )
+
+
+def steps_taking(kind: ByHand) -> tuple[str, ...]:
+    """Names of the steps that take this by hand (`Step.takes_by_hand`), read from the source."""
+    return tuple(name for name, node in _declarations().items() if kind in _by_hand(node))
+
+
+@functools.cache
+def _declarations() -> dict[str, ast.FunctionDef]:
+    """Functions that are declared as steps, by name, in alphabetical order; no step is imported."""
+    found: dict[str, ast.FunctionDef] = {}
     folders = [folder for name in _FOLDERS for folder in importlib.import_module(name).__path__]
     for path in (path for folder in folders for path in Path(folder).rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
-                found[name] = (ast.get_docstring(node) or "").split("\n", 1)[0]
-    return MappingProxyType(dict(sorted(found.items())))
-
-
-@functools.cache
-def steps_taking(kind: ByHand) -> tuple[str, ...]:
-    """Names of the steps that take this by hand (`Step.takes_by_hand`), read from the source."""
-    folders = [folder for name in _FOLDERS for folder in importlib.import_module(name).__path__]
-    return tuple(
-        sorted(
-            name
-            for folder in folders
-            for path in Path(folder).rglob("*.py")
-            for node in ast.parse(path.read_text(encoding="utf-8")).body
-            if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)) and kind in _by_hand(node)
-        )
-    )
+                found[name] = node
+    return dict(sorted(found.items()))
 
 
 def _by_hand(function: ast.FunctionDef) -> tuple[str, ...]:

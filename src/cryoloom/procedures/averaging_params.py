@@ -79,10 +79,10 @@ class AveragingParams(StepParams):
     min_tilts: int = Field(1, ge=1, description="Leave out particles that are visible in fewer tilts.")
 
 
-def particle_diameter_angstrom(items: Sequence[Particles], params: AveragingParams, step: str) -> float:
-    """Diameter by the user or by picking. Raises UserInputError, naming the step, if neither is known."""
+def particle_diameter_angstrom(items: Sequence[Particles], given_angstrom: float | None, step: str) -> float:
+    """Diameter given, or that of picking. Raises UserInputError, naming the step, if neither is known."""
     known = (item.diameter_angstrom for item in items if item.diameter_angstrom)
-    diameter = params.diameter_angstrom or next(known, None)
+    diameter = given_angstrom or next(known, None)
     if diameter is None:
         raise UserInputError(f"the particles' diameter is not known; set diameter_angstrom of {step}")
     return diameter

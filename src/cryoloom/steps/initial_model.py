@@ -47,9 +47,10 @@ from cryoloom.algorithms.averaging.map_symmetry import (
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, Particles
+from cryoloom.procedures.averaging_params import particle_diameter_angstrom
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
     joined_particles,
@@ -155,11 +156,7 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
     """Make a first map of all particles; gives it, and the particles with it as their template."""
     symmetry_matrices(params.symmetry)
     rows, series = joined_particles(items)
-    diameter = params.diameter_angstrom or next(
-        (item.diameter_angstrom for item in items if item.diameter_angstrom), None
-    )
-    if diameter is None:
-        raise UserInputError("the particles' diameter is not known; set diameter_angstrom of initial_model")
+    diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "initial_model")
     warn_of_unknown_hands(series, context)
     rows = rows.take(np.flatnonzero(~duplicates(rows, _DUPLICATE_DIAMETERS * diameter)))
     if rows.n < _LEAST_PARTICLES:

@@ -78,7 +78,7 @@ def reconstruct_particle(
     """Average the particles of a project at their present poses."""
     symmetry_matrices(params.symmetry)
     rows, series = joined_particles(items)
-    diameter = particle_diameter_angstrom(items, params, "reconstruct_particle")
+    diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "reconstruct_particle")
     if rows.n < 2:
         raise DataUnfitError(f"{rows.n} particles are too few for two halves; expected at least 2")
     warn_of_unknown_hands(series, context)

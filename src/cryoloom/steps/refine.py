@@ -183,7 +183,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     """Refine all particles of a project together; gives the average, and the particles of each tomogram."""
     symmetry_matrices(params.symmetry)
     rows, series = joined_particles(items)
-    diameter = particle_diameter_angstrom(items, params, "refine")
+    diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "refine")
     warn_of_unknown_hands(series, context)
     twice = duplicates(rows, _DUPLICATE_DIAMETERS * diameter)
     rows = _prepared(rows.take(np.flatnonzero(~twice)), params, diameter, context.rng)

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from cryoloom.cli.terminal import say
 
 __all__ = ["serve"]
-
-console = Console()
-
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 
@@ -75,7 +73,7 @@ def serve(
     if list_addresses:
         for project in found:
             if (project / ".serve").is_file():
-                _say(f"{project}  {(project / '.serve').read_text().strip()}")
+                say(f"{project}  {(project / '.serve').read_text().strip()}")
         return
     options = ServeOptions(
         host=host,
@@ -89,8 +87,4 @@ def serve(
         roots=tuple(path.absolute() for path in root),
         open_browser=browser,
     )
-    start(found, [], options, _say)
-
-
-def _say(text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    start(found, [], options, say)

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from cryoloom.cli.terminal import say
 
 __all__ = ["view"]
-
-console = Console()
-
 
 PortOption = Annotated[int | None, typer.Option(help="Port; by default the first free one from 8080.")]
 
@@ -39,8 +37,4 @@ def view(
     from cryoloom.web.serve import ServeOptions
     from cryoloom.web.serve import serve as start
 
-    start([], files, ServeOptions(port=port, socket_path=socket, open_browser=browser), _say)
-
-
-def _say(text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    start([], files, ServeOptions(port=port, socket_path=socket, open_browser=browser), say)

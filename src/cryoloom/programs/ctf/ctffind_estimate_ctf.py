@@ -16,7 +16,7 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.formats.ctf_programs.ctffind import read_ctffind
 from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf
 from cryoloom.model import TiltSeries
-from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, series_with_found_ctfs
+from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, bytes_of_one_image, series_with_found_ctfs
 from cryoloom.programs.handover import ProgramParams, make_calls, place_float32, workplace_of
 
 __all__ = ["CTFFIND", "CtffindEstimateCtfParams", "calls", "ctffind_estimate_ctf", "parse"]
@@ -186,18 +186,12 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _bytes_needed(series: TiltSeries, params: CtffindEstimateCtfParams) -> int:
-    """Spectra of the box at several samplings; images are read one by one."""
-    n_y, n_x = series.unweighted_stack.shape_yx
-    return (1 << 29) + 16 * n_y * n_x
-
-
 @step(
     "ctffind_estimate_ctf",
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=_bytes_needed,
+    bytes_needed=bytes_of_one_image,
     ignores_exclusions=True,
     methods="The CTF of every tilt was estimated with CTFFIND.",
     figures=CTF_FIGURES,

@@ -14,7 +14,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf, ctfs_by_tilt
 from cryoloom.model import Ctf, TiltSeries
 
-__all__ = ["CTF_FIGURES", "series_with_found_ctfs"]
+__all__ = ["CTF_FIGURES", "bytes_of_one_image", "series_with_found_ctfs"]
 
 CTF_FIGURES = (
     Figure("n_fitted", "tilts", "Tilts with a CTF", "Tilts in use for which the program gave a CTF."),
@@ -33,6 +33,12 @@ CTF_FIGURES = (
         "Detail up to which the program sees Thon rings, median over the tilts in use.",
     ),
 )
+
+
+def bytes_of_one_image(series: TiltSeries, params: object) -> int:
+    """Memory of a program that reads images one by one and holds spectra of a box at several samplings."""
+    n_y, n_x = series.unweighted_stack.shape_yx
+    return (1 << 29) + 16 * n_y * n_x
 
 
 def series_with_found_ctfs(series: TiltSeries, found: ForeignCtf, context: StepContext) -> TiltSeries:

@@ -17,7 +17,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf, ForeignCtfView
 from cryoloom.formats.ctf_programs.gctf import read_star_ctf
 from cryoloom.model import TiltSeries
-from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, series_with_found_ctfs
+from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, bytes_of_one_image, series_with_found_ctfs
 from cryoloom.programs.handover import ProgramParams, make_calls, place_float32, workplace_of
 
 __all__ = ["GCTF", "GctfEstimateCtfParams", "calls", "gctf_estimate_ctf", "parse"]
@@ -104,17 +104,12 @@ def _of_section(view: ForeignCtfView) -> ForeignCtfView:
     return replace(view, section=int(number), image_name="")
 
 
-def _bytes_needed(series: TiltSeries, params: GctfEstimateCtfParams) -> int:
-    n_y, n_x = series.unweighted_stack.shape_yx
-    return (1 << 29) + 16 * n_y * n_x
-
-
 @step(
     "gctf_estimate_ctf",
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=_bytes_needed,
+    bytes_needed=bytes_of_one_image,
     gpu="optional",
     ignores_exclusions=True,
     methods="The CTF of every tilt was estimated with Gctf.",

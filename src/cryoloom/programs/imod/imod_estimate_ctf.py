@@ -16,7 +16,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf
 from cryoloom.formats.imod.defocus import read_imod_defocus
 from cryoloom.model import TiltSeries
-from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, series_with_found_ctfs
+from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, bytes_of_one_image, series_with_found_ctfs
 from cryoloom.programs.handover import (
     ProgramParams,
     make_calls,
@@ -128,17 +128,12 @@ def _expected_angstrom(series: TiltSeries, params: ImodEstimateCtfParams) -> flo
     return float(sorted(nominal)[len(nominal) // 2])
 
 
-def _bytes_needed(series: TiltSeries, params: ImodEstimateCtfParams) -> int:
-    n_y, n_x = series.unweighted_stack.shape_yx
-    return (1 << 29) + 16 * n_y * n_x
-
-
 @step(
     "imod_estimate_ctf",
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
-    bytes_needed=_bytes_needed,
+    bytes_needed=bytes_of_one_image,
     methods="The CTF was estimated with ctfplotter of IMOD.",
     figures=CTF_FIGURES,
     source_of=("ctf",),
