@@ -56,9 +56,9 @@ pathlib.Path("flip.txt").write_text(" ".join(ARGUMENTS))
 TILT = """
 given = options(dict.fromkeys([
     "-InputProjections", "-OutputFile", "-IMAGEBINNED", "-FULLIMAGE", "-THICKNESS", "-TILTFILE", "-XTILTFILE",
-    "-SHIFT", "-FalloffIsTrueSigma", "-MODE", "-SCALE", "-DENSWEIGHT", "-RADIAL", "-FakeSIRTiterations",
+    "-SHIFT", "-MODE", "-SCALE", "-DENSWEIGHT", "-RADIAL", "-FakeSIRTiterations",
     "-ExactFilterSize", "-HammingLikeFilter", "-SuperSampleFactor", "-UseGPU", "-EXCLUDELIST"], 1),
-    flags=("-PERPENDICULAR", "-AdjustOrigin"))
+    flags=("-PERPENDICULAR", "-AdjustOrigin", "-FalloffIsTrueSigma"))
 (n, n_y, n_x), body = read_mrc(given["-InputProjections"][0])
 if len(open(given["-TILTFILE"][0]).read().split()) != n:
     fail("an angle for each section")
@@ -75,9 +75,9 @@ given = options(dict.fromkeys([
     "-InputStack", "-AngleFile", "-DefocusFile", "-AxisAngle", "-PixelSize", "-Voltage",
     "-SphericalAberration", "-AmplitudeContrast", "-ExpectedDefocus", "-DefocusTol",
     "-LeftDefTol", "-RightDefTol", "-ViewsToSkip",
-    "-TileSize", "-PSResolution", "-AutoFitRangeAndStep", "-FrequencyRangeToFit", "-SearchAstigmatism",
-    "-MaximumAstigmatism", "-MinViewsAstigAndPhase", "-NumberOfSectors", "-SearchPhaseShift",
-    "-SearchCutonFrequency"], 1), flags=("-SaveAndExit",))
+    "-TileSize", "-PSResolution", "-AutoFitRangeAndStep", "-FrequencyRangeToFit",
+    "-MaximumAstigmatism", "-MinViewsAstigAndPhase", "-NumberOfSectors"], 1),
+    flags=("-SaveAndExit", "-SearchAstigmatism", "-SearchPhaseShift", "-SearchCutonFrequency"))
 if os.environ["QT_QPA_PLATFORM"] != "offscreen":
     fail("no display")
 angles = [float(line) for line in open(given["-AngleFile"][0])]
@@ -115,7 +115,7 @@ pathlib.Path(given["-GOutputFile"][0]).write_text(open(given["-InputFile"][0]).r
 
 IMODCHOPCONTS = """
 given = options(dict.fromkeys([
-    "-InputModel", "-OutputModel", "-AssignSurfaces", "-MinimumOverlap", "-LengthOfPieces"], 1))
+    "-InputModel", "-OutputModel", "-MinimumOverlap", "-LengthOfPieces"], 1), flags=("-AssignSurfaces",))
 pathlib.Path(given["-OutputModel"][0]).write_text(open(given["-InputModel"][0]).read())
 """
 
@@ -143,4 +143,34 @@ for first, second in zip(open(given["-InputFile1"][0]), open(given["-InputFile2"
     x, y = b[0] * a[4] + b[1] * a[5] + b[4], b[2] * a[4] + b[3] * a[5] + b[5]
     rows.append(f"{b[0]:.7f} {b[1]:.7f} {b[2]:.7f} {b[3]:.7f} {x:.3f} {y:.3f}")
 pathlib.Path(given["-OutputFile"][0]).write_text("\\n".join(rows) + "\\n")
+"""
+
+AUTOFIDSEED = """
+given = options({"-TrackCommandFile": 1, "-TargetNumberOfBeads": 1, "-MinSpacing": 1,
+    "-PeakStorageFraction": 1, "-ElongatedPointsAllowed": 1}, flags=("-TwoSurfaces", "-AdjustSizes"))
+head, *lines = open(given["-TrackCommandFile"][0]).read().splitlines()
+if head != "$beadtrack -StandardInput":
+    fail("a command file of beadtrack")
+entries = dict(line.split(maxsplit=1) for line in lines)
+pathlib.Path(entries["InputSeedModel"]).write_text("IMODV1.2 " + given["-TargetNumberOfBeads"][0])
+"""
+
+BEADTRACK = """
+given = options({"-ParameterFile": 1})
+entries = dict(line.split(maxsplit=1) for line in open(given["-ParameterFile"][0]).read().splitlines())
+known = '''
+ImageFile PrealignTransformFile ImagesAreBinned InputSeedModel OutputModel RotationAngle TiltFile
+BeadDiameter BoxSizeXandY PixelSize LightBeads FillGaps MaxGapSize RoundsOfTracking
+TiltDefaultGrouping MagDefaultGrouping RotDefaultGrouping MinViewsForTiltalign
+MinTiltRangeToFindAxis MinTiltRangeToFindAngles LocalAreaTracking LocalAreaTargetSize MinBeadsInArea
+MinOverlapBeads MaxBeadsToAverage SobelFilterCentering ScalableSigmaForSobel LowPassCutoffInverseNm
+MinDiamForParamScaling PointsToFitMaxAndMin DensityRescueFractionAndSD DistanceRescueCriterion
+RescueRelaxationDensityAndDistance PostFitRescueResidual DensityRelaxationPostFit MaxRescueDistance
+ResidualsToAnalyzeMaxAndMin DeletionCriterionMinAndSD
+'''.split()
+unknown = [name for name in entries if name not in known]
+if unknown or not os.path.exists(entries["InputSeedModel"]):
+    fail(f"beadtrack knows no {unknown}, or has no seeds")
+pathlib.Path("track.txt.read").write_text(repr(entries))
+pathlib.Path(entries["OutputModel"]).write_text("IMODV1.2 tracks")
 """

@@ -32,6 +32,7 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "novactf_reconstruct": ("multiscale",),
     "tomo3d_reconstruct": ("multiscale",),
     "cryocare_denoise": ("multiscale",),
+    "imod_align_by_beads": ("images", "centre_specimen"),
     "imod_align_series": ("images", "centre_specimen"),
     "imod_reconstruct": ("images", "centre_height_angstrom", "multiscale"),
 }

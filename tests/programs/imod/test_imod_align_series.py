@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Exclusion, Sourced
-from cryoloom.programs.imod.imod_align_series import ImodAlignSeriesParams, imod_align_series, residual_px
+from cryoloom.programs.imod.alignment_chain import residual_px
+from cryoloom.programs.imod.imod_align_series import ImodAlignSeriesParams, imod_align_series
 from makers import imod_stand_ins
 from makers.made_series import make_series
 
@@ -40,7 +41,7 @@ def test_poses_go_by_acquisition_index(series, context, imod):
         # centre is half a pixel from ours.
         half = np.array((-5.0, -5.0))
         assert_allclose(tilt.pose.shift_xy_angstrom, half + np.array((-20 * angle, 10 * angle)), atol=0.1)
-    assert context.figures["residual_mean_angstrom"] == pytest.approx(5.12)
+    assert context.figures["residual_mean_angstrom"] == pytest.approx(0.512 * 2 * 10.0)
     assert context.figures["tilt_offset_deg"] == pytest.approx(0.5)
 
 

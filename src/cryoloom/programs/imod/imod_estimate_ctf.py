@@ -58,7 +58,9 @@ class ImodEstimateCtfParams(ProgramParams):
     fit_range_per_px: tuple[float, float] | None = option(
         "-FrequencyRangeToFit", None, kind="comma", description="Frequencies that are fitted; unset: found."
     )
-    find_astigmatism: bool = option("-SearchAstigmatism", True, description="Find the astigmatism.")
+    find_astigmatism: bool = option(
+        "-SearchAstigmatism", True, kind="flag", description="Find the astigmatism."
+    )
     max_astigmatism_um: float = option(
         "-MaximumAstigmatism", 1.2, gt=0, description="Largest astigmatism, in micrometre."
     )
@@ -67,8 +69,12 @@ class ImodEstimateCtfParams(ProgramParams):
         description="Views fitted together at least for astigmatism and for phase shift.",
     )  # fmt: skip
     sectors: int = option("-NumberOfSectors", 36, ge=4, description="Sectors of the spectrum.")
-    find_phase_shift: bool = option("-SearchPhaseShift", False, description="Find the phase shift.")
-    find_cuton: bool = option("-SearchCutonFrequency", False, description="Find the cut-on frequency.")
+    find_phase_shift: bool = option(
+        "-SearchPhaseShift", False, kind="flag", description="Find the phase shift."
+    )
+    find_cuton: bool = option(
+        "-SearchCutonFrequency", False, kind="flag", description="Find the cut-on frequency."
+    )
 
     @model_validator(mode="after")
     def _cuton_needs_phase(self) -> ImodEstimateCtfParams:
@@ -93,7 +99,7 @@ def calls(series: TiltSeries, params: ImodEstimateCtfParams, workplace: Workplac
         "-SphericalAberration", *text_of(microscope.spherical_aberration_mm),
         "-AmplitudeContrast", *text_of(microscope.amplitude_contrast if contrast is None else contrast),
         "-ExpectedDefocus", *text_of(_expected_angstrom(series, params) / 10),
-        "-DefocusTol", *text_of(params.defocus_tolerance_angstrom / 10),
+        "-DefocusTol", *text_of(round(params.defocus_tolerance_angstrom / 10)),  # a whole number there
         "-LeftDefTol", *text_of(params.left_tolerance_angstrom / 10),
         "-RightDefTol", *text_of(params.right_tolerance_angstrom / 10),
         *(["-ViewsToSkip", ",".join(skipped)] if skipped else []),

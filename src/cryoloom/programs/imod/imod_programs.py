@@ -5,6 +5,8 @@ from __future__ import annotations
 from cryoloom.contract.program import Program
 
 __all__ = [
+    "AUTOFIDSEED",
+    "BEADTRACK",
     "CCDERASER",
     "CTFPHASEFLIP",
     "CTFPLOTTER",
@@ -14,6 +16,7 @@ __all__ = [
     "TILT",
     "TILTALIGN",
     "TILTXCORR",
+    "TRIMVOL",
     "XFPRODUCT",
     "XFTOXG",
 ]
@@ -44,4 +47,7 @@ TILTALIGN = _imod("tiltalign", "alignment from tracks")
 XFPRODUCT = _imod("xfproduct", "transforms: products")
 CTFPLOTTER = _imod("ctfplotter", "CTF of a series")
 CTFPHASEFLIP = _imod("ctfphaseflip", "CTF correction in strips")
+AUTOFIDSEED = _imod("autofidseed", "gold beads to begin with")
+BEADTRACK = _imod("beadtrack", "gold beads tracked through the series")
+TRIMVOL = _imod("trimvol", "tomograms cut and turned")
 TILT = _imod("tilt", "weighted back-projection and SIRT")

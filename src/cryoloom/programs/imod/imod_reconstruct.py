@@ -128,7 +128,7 @@ def _calls_of(
             "-THICKNESS", str(n_z * params.binning), "-TILTFILE", "stack/stack.tlt",
             *(["-XTILTFILE", "stack/stack.xtilt"] if has_x_tilt else []),
             "-SHIFT", "0.0,0.0",
-            "-FalloffIsTrueSigma", "1", "-PERPENDICULAR", "-MODE", "2", "-AdjustOrigin",
+            "-FalloffIsTrueSigma", "-PERPENDICULAR", "-MODE", "2", "-AdjustOrigin",
             "-SCALE", "0.0,1.0", *weights, *arguments_of(params, only=_OF_TILT), *gpu,
             *(["-EXCLUDELIST", ",".join(excluded)] if excluded else []),
         ),
@@ -157,7 +157,7 @@ def _phase_flip(
             "-SphericalAberration", *text_of(microscope.spherical_aberration_mm),
             "-AmplitudeContrast", *text_of(microscope.amplitude_contrast),
             "-PixelSize", *text_of(pixel_angstrom / 10),
-            "-DefocusTol", *text_of(params.defocus_tolerance_angstrom / 10),
+            "-DefocusTol", *text_of(round(params.defocus_tolerance_angstrom / 10)),  # a whole number there
             "-InterpolationWidth", str(params.interpolation_px), *gpu,
         ),
         writes=(f"{name}_flipped.mrc",),
