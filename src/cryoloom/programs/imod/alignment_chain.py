@@ -135,7 +135,7 @@ def coarse_calls(series: TiltSeries, params: ImodAlignmentParams) -> tuple[Call,
 
 
 def solution_calls(series: TiltSeries, params: ImodAlignmentParams) -> tuple[Call, Call]:
-    """tiltalign from the tracks of ``stack.fid``, and the product of both transforms."""
+    """Tiltalign from the tracks of ``stack.fid``, and the product of both transforms."""
     return (
         Call(
             program=TILTALIGN,
