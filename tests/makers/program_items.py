@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from cryoloom.model import GainReference, Movie, Sourced, Stack, Tomogram
+import numpy as np
+
+from cryoloom.model import (
+    ArrayTable,
+    Average,
+    GainReference,
+    Movie,
+    ParticleRows,
+    Particles,
+    Sourced,
+    Stack,
+    Tomogram,
+)
 from makers.made_series import aligned, make_series
 
 __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
@@ -18,6 +30,8 @@ BASES: dict[str, list[dict]] = {
     ],
     "imod_estimate_ctf": [{}, {"find_phase_shift": True}],
     "imod_reconstruct": [{}, {"ctf_correction": True}],
+    "relion_initial_model": [{"symmetry": "C6"}],
+    "relion_postprocess": [{}, {"b_factor_angstrom2": -50.0}],
     "motioncor_align_frames": [{}, {"dose_weight_frames": True}],
     "ctffind_estimate_ctf": [
         {"find_thickness": True},
@@ -34,6 +48,7 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "cryocare_denoise": ("multiscale",),
     "imod_align_by_beads": ("images", "centre_specimen"),
     "imod_align_series": ("images", "centre_specimen"),
+    "relion_reconstruct_particle": ("diameter_angstrom",),
     "imod_reconstruct": ("images", "centre_height_angstrom", "multiscale"),
 }
 """Settings that change no call: what the step itself does by them has a test of its own."""
@@ -59,4 +74,13 @@ def item_of(step):
         weighted=Stack(images, 4.0, images, images),
         handedness=Sourced.from_told(1.0, "user"),
     )
-    return Tomogram(whole, images, 8.0, images, images) if step.needs is Tomogram else whole
+    tomogram = Tomogram(whole, images, 8.0, images, images)
+    if step.needs is Average:
+        cube = np.zeros((8, 8, 8), np.float32)
+        return Average("all", cube, 4.0, half1=cube, half2=cube)
+    if step.needs is Particles:
+        rows = ParticleRows.of(whole.name, np.zeros((3, 3)))
+        table = ArrayTable(rows.columns())
+        particles = Particles(whole.name, table, (whole,), (tomogram,), diameter_angstrom=120.0)
+        return (particles,) if step.gathers else particles
+    return tomogram if step.needs is Tomogram else whole

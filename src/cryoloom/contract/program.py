@@ -69,6 +69,8 @@ class Call:
     """Text files to write before, by name."""
     writes: tuple[str, ...] = ()
     """Files that it must have written."""
+    launcher: tuple[str, ...] = ()
+    """Words before the program: ``mpirun -n 3`` of one that works in several processes."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -82,10 +84,11 @@ class Call:
         Where an option names one of the call's files, its content follows.
         """
         found: list[str] = []
-        for i, word in enumerate(self.arguments):
+        words = (*self.launcher, *self.arguments)
+        for i, word in enumerate(words):
             if word == name:
                 found.append(word)
-                for following in self.arguments[i + 1 :]:
+                for following in words[i + 1 :]:
                     if _is_option(following):
                         break
                     found += [following, *([self.files[following]] if following in self.files else [])]

@@ -48,7 +48,7 @@ def run_call(
         log.line(f"  {question}: {answer}")
     log.line(f"{program.name} {found.version or 'of unknown version'}: {found.place}")
     output = run_program(
-        found.command(call.arguments, folder),
+        found.command(call.arguments, folder, call.launcher),
         folder=folder,
         log=log,
         look=look,

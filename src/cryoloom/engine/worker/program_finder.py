@@ -40,9 +40,10 @@ class FoundProgram:
     settings: SuiteSettings
     container_command: str
 
-    def command(self, arguments: Sequence[str], folder: Path) -> list[str]:
+    def command(self, arguments: Sequence[str], folder: Path, launcher: Sequence[str] = ()) -> list[str]:
         """Words that start it in a folder, without a shell but for modules and the preamble."""
-        return _launched([self.executable, *arguments], self.settings, self.container_command, folder)
+        words = [*launcher, self.executable, *arguments]
+        return _launched(words, self.settings, self.container_command, folder)
 
 
 def require_program(program: Program) -> FoundProgram:

@@ -376,8 +376,9 @@ def _referenced_stack(
     files = {name for _, _, name in names}
     if len(files) != 1 or not all(section for section, _, _ in names):
         return None, []
-    path = folder / files.pop()
-    if not path.is_file():
+    try:
+        path = _find(folder, files.pop())
+    except DataUnfitError:
         return None, []
     return Stack(MrcPixels(path), pixel_size_angstrom), [int(section) - 1 for section, _, _ in names]
 

@@ -1,0 +1,1 @@
+"""RELION 5: averaging of subtomograms."""
