@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.limits import require
 
 __all__ = ["Ctf", "DefocusReference"]
@@ -34,6 +35,10 @@ class Ctf:
     """Point with this defocus. "origin": the origin of the tilt's pose, which is the middle of the tomogram.
     "specimen": the middle of the specimen at the image's centre, which is what an image shows;
     `specimen_frame.with_defocus_at_origin` converts it once poses are known."""
+    amplitude: float = field(default=1.0, metadata=ADDED_LATER)
+    """Amplitude of the signal over the expected one, measured with particles (`refine_series`)."""
+    b_factor_angstrom2: float = field(default=0.0, metadata=ADDED_LATER)
+    """Fall of the signal as ``exp(-B k^2 / 4)``, in addition to radiation damage."""
 
     def __post_init__(self) -> None:
         """Refuse values that no lens can have (`limits`)."""

@@ -332,16 +332,19 @@ class SampleFilters:
         return torch.tensor(found).reshape(squared.shape)
 
     def left(self, squared: torch.Tensor, tilt: Tilt, *, damage: bool) -> torch.Tensor:
-        """Amplitude that radiation damage leaves."""
-        if not damage:
-            return torch.ones_like(squared)
-        left = mean_dose_weights(
-            torch.sqrt(squared).numpy(),
-            tilt.dose_start_per_angstrom2,
-            tilt.dose_end_per_angstrom2,
-            self._microscope.voltage_kv,
-        )
-        return torch.tensor(left)
+        """Amplitude that radiation damage leaves, and the tilt's own envelope where one was measured."""
+        left = torch.ones_like(squared)
+        if damage:
+            weights = mean_dose_weights(
+                torch.sqrt(squared).numpy(),
+                tilt.dose_start_per_angstrom2,
+                tilt.dose_end_per_angstrom2,
+                self._microscope.voltage_kv,
+            )
+            left = torch.tensor(weights)
+        if tilt.ctf is not None and (tilt.ctf.amplitude, tilt.ctf.b_factor_angstrom2) != (1.0, 0.0):
+            left = left * tilt.ctf.amplitude * torch.exp(-0.25 * tilt.ctf.b_factor_angstrom2 * squared)
+        return left
 
     def _ripples(self, tilt: Tilt) -> torch.Tensor:
         """Remaining ripples of C^2: the part of the particle's copy that the crop still contains.
