@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
@@ -99,19 +101,46 @@ def _anna():
 
 def test_the_table_of_tilts_needs_no_torch(tmp_path):
     folder = project_with_choices_of_version_3(tmp_path / "old")
+    table = _without_torch(folder, "results", "--csv")
+    assert table[0].startswith("series,state,acquisition_index,")
+    assert len(table) == 1 + 3 * 5
+
+
+def test_history_needs_no_torch(tmp_path):
+    """Runs of real steps: their figures, sentences and sources are read from the source."""
+    folder = project_with_choices_of_version_3(tmp_path / "old")
+    with closing(sqlite3.connect(folder / "project.sqlite")) as database, database:
+        for fake, real in (
+            ("find_series", "import_movies"),
+            ("draw", "align_frames"),
+            ("spot", "exclude_tilts"),
+            ("smooth", "reconstruct"),
+        ):
+            database.execute("UPDATE runs SET step = ?, parameters = '{}' WHERE step = ?", (real, fake))
+    runs = [json.loads(line) for line in _without_torch(folder, "log", "--json")]
+    last = max(run["run"] for run in runs if run["step"] == "reconstruct")
+    text = "\n".join(_without_torch(folder, "methods", "--run", str(last)))
+    assert "[1]" in text
+    assert "\n".join(_without_torch(folder, "log", "--methods"))
+    compared = json.loads("".join(_without_torch(folder, "compare", str(last), str(last), "--json")))
+    assert compared["runs"][0]["step"] == "reconstruct"
+
+
+def _without_torch(folder, *words):
+    """Lines that a command prints; neither torch nor numba may be imported for them."""
     code = (
         "import sys\n"
-        f"sys.argv = ['cryoloom', 'results', '--csv', '--project', {str(folder)!r}]\n"
+        f"sys.argv = ['cryoloom', *{words!r}, '--project', {str(folder)!r}]\n"
         "from cryoloom.cli.entry import main\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
-        "print('torch' in sys.modules, 'numba' in sys.modules)"
+        "print('\\n', 'torch' in sys.modules, 'numba' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    *table, heavy = told.stdout.splitlines()
-    assert heavy == "False False"
-    assert table[0].startswith("series,state,acquisition_index,")
-    assert len(table) == 1 + 3 * 5
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    *lines, heavy = told.stdout.rstrip().splitlines()
+    assert heavy.split() == ["False", "False"]
+    return [line for line in lines if line.strip()]
 
 
 def test_names_of_steps_are_read_from_their_source():

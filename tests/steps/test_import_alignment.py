@@ -12,7 +12,7 @@ from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.imod.transforms import read_angles, read_xf, write_angles, write_xf
 from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, write_relion5
 from cryoloom.formats.warp.tilt_series import write_warp
-from cryoloom.model import Ctf, DecidedBy, Exclusion, Microscope, Pose, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, DecidedBy, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.import_alignment import ImportAlignmentParams, import_alignment
 
 WRITERS = {"imod": write_imod, "aretomo": write_aretomo, "warp": write_warp, "relion5": write_relion5}
@@ -59,6 +59,35 @@ def test_every_programs_files_bring_the_poses_back(rng, context, tmp_path, progr
     assert back.tilt_offset_deg.applied == pytest.approx(9.2, abs=1e-5)
     assert back.tilt_axis_deg.measured_by.startswith(program)
     assert context.figures["n_left_out"] == 2
+
+
+@pytest.mark.parametrize("program", ["imod", "aretomo"])
+def test_the_opposite_direction_of_the_axis_turns_the_handedness(rng, context, tmp_path, program):
+    """The other program's specimen is mirrored; the defocus gradient of the images is the same."""
+    series = make_series(rng)
+    WRITERS[program]([(series, None)], tmp_path)
+    hand = Sourced().with_measured(1.0, "estimate_ctf", apply=True)
+    told = replace(without_poses(series), tilt_axis_deg=Sourced.from_told(-96.0, "mdoc"), handedness=hand)
+    back = import_alignment(told, ImportAlignmentParams(folder=tmp_path), context)
+    assert back.handedness.applied == -1.0
+    assert any("by the metadata the tomogram is the mirror image" in warning for warning in context.warnings)
+    same = import_alignment(
+        replace(told, tilt_axis_deg=Sourced.from_told(83.0, "mdoc")),
+        ImportAlignmentParams(folder=tmp_path),
+        context,
+    )
+    assert same.handedness.applied == 1.0
+
+
+def test_an_axis_far_from_the_known_one_is_noted(rng, context, tmp_path):
+    """Transforms of no rotation: the other program was given, or left, images that are not turned."""
+    series = replace(make_series(rng), tilt_axis_deg=Sourced.from_told(84.0, "mdoc"))
+    write_imod([(series, None)], tmp_path)
+    import_alignment(without_poses(series), ImportAlignmentParams(folder=tmp_path), context)
+    assert not any("deg apart" in warning for warning in context.warnings)
+    (tmp_path / "TS_01" / "TS_01.xf").write_text("1 0 0 1 0 0\n" * len(ANGLES))
+    import_alignment(without_poses(series), ImportAlignmentParams(folder=tmp_path), context)
+    assert any("TS_01.xf has the tilt axis at 0.0 deg, TS_01 at 84.0 deg" in w for w in context.warnings)
 
 
 def test_images_binned_since_keep_their_geometry(rng, context, tmp_path):

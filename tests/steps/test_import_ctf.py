@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cryoloom.errors import DataUnfitError, UserInputError
@@ -98,4 +100,33 @@ def test_a_defocus_that_no_lens_has_is_refused(bare, context, tmp_path, defocus)
         f"#3\n_rlnDefocusAngle #4\n0.0 {defocus} 29000 0\n3.0 30000 29000 0\n"
     )
     with pytest.raises(DataUnfitError, match=r"TS_01\.star"):
+        import_ctf(bare, ImportCtfParams(folder=tmp_path), context)
+
+
+def with_defocus(series, values):
+    """The series with these defoci, by acquisition index; others stay."""
+    return series.with_tilts({index: {"ctf": Ctf(value, value, 0.0)} for index, value in values.items()})
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({2: 0.0}, r"no defocus was found for the tilts \[2\] \(below 200 A\); left out"),
+        ({3: 250000.0}, r"the defocus of the tilts \[3\] is far from that of the others \(250000 and "),
+        ({i: -20000.0 for i in range(5)}, "the defocus is -20000 A, overfocus"),
+        ({i: 3000.0 for i in range(5)}, "the defocus is 3000 A, that set at the microscope 30000 A"),
+    ],
+)
+def test_odd_values_are_named(series, bare, context, tmp_path, change, note):
+    write_ctffind(tmp_path / "TS_01.txt", with_defocus(series, change))
+    aimed = bare.with_tilts({t.acquisition_index: {"nominal_defocus_angstrom": 30000.0} for t in bare.tilts})
+    found = import_ctf(aimed, ImportCtfParams(folder=tmp_path), context)
+    assert any(re.search(note, warning) for warning in context.warnings), context.warnings
+    assert sum(t.ctf is not None for t in found.tilts) == 5 - sum(value == 0 for value in change.values())
+
+
+@pytest.mark.parametrize("defocus", [0.0, 3.5])
+def test_values_that_are_no_angstrom_are_refused(series, bare, context, tmp_path, defocus):
+    write_ctffind(tmp_path / "TS_01.txt", with_defocus(series, dict.fromkeys(range(5), defocus)))
+    with pytest.raises(DataUnfitError, match="expected 200 A or more; it may be in micrometre"):
         import_ctf(bare, ImportCtfParams(folder=tmp_path), context)

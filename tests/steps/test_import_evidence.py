@@ -288,6 +288,82 @@ def test_the_evidence_can_be_read_by_people(tmp_path, context):
     assert any(line.startswith("  * numbers in names") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"TiltAngle": lambda i: f"{abs(i.tilt):.2f}"}, "without their sign; those in the names are used"),
+        ({"TiltAngle": lambda i: f"{np.deg2rad(i.tilt):.4f}"}, "in radians; those in the names are used"),
+        (
+            {"ExposureDose": lambda i: f"{3 * (i.place + 1)}", "PriorRecordDose": None},
+            "as a running total does",
+        ),
+        # A clock without a date, and one of twelve hours, that turn over during the series.
+        ({"DateTime": lambda i: clock(23 * 60 + 50 + 2 * i.place, 24), "PriorRecordDose": None}, ""),
+        ({"DateTime": lambda i: clock(11 * 60 + 50 + 2 * i.place, 12), "PriorRecordDose": None}, ""),
+    ],
+)
+def test_values_that_lost_a_part(tmp_path, context, changes, note):
+    """Signs, units, dates: where another source has the part, the series is as it was taken."""
+    series = imported(context, tmp_path, told(SORTED, **changes))
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    starts = {round(t.nominal_tilt_deg): t.dose_start_per_angstrom2 for t in series.tilts}
+    assert starts == pytest.approx({round(tilt): 3.0 * i for tilt, i in TRUTH.items()})
+    assert any(note in warning for warning in context.warnings) if note else not context.warnings
+
+
+def clock(minutes, hours):
+    return f"14-Mar-26  {minutes // 60 % hours:02d}:{minutes % 60:02d}:30"
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda text: text.replace("ExposureDose = 3", "ExposureDose = 192"), "electrons per pixel"),
+        (lambda text: text.replace("PixelSpacing = 8", "PixelSpacing = 0.08"), "expected 0.2 to 60"),
+        (lambda text: text.replace("ImageSize = 40 32", "ImageSize = 32 40"), "turned by 90 degrees"),
+        (
+            lambda text: text.replace("[ZValue = 0]", "[T =  Tilt axis angle = 175.3]\r\n\r\n[ZValue = 0]"),
+            "tilt axes of 85.3 and 175.3 deg; the first is used",
+        ),
+    ],
+)
+def test_values_that_may_be_wrong_are_noted(tmp_path, context, change, note):
+    images = told(IMAGES, PriorRecordDose=None)
+    assert isinstance(imported(context, tmp_path / "right", images), TiltSeries)
+    assert not any(note in warning for warning in context.warnings)
+    assert isinstance(imported(context, tmp_path / "odd", change(mdoc_text(images))), TiltSeries)
+    assert any(note in warning for warning in context.warnings)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+def test_text_as_editors_save_it(tmp_path, context, encoding, end):
+    text = mdoc_text(SORTED).replace("a microscope", "ein Mikroskop f\u00fcr alle").replace("\r\n", end)
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    write_frames(tmp_path / "frames")
+    (tmp_path / "TS_01.mrc.mdoc").write_bytes(mark + text.encode(encoding))
+    (series,) = import_movies(ImportMoviesParams(directory=tmp_path), context)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+
+
+def test_an_mdoc_put_together_from_two_series_is_refused(tmp_path, context):
+    other = told(
+        IMAGES,
+        SubFramePath=lambda i: "X:\\" + i.name.replace("TS_01", "TS_02"),
+        DateTime=lambda i: f"14-Mar-26  11:{2 * i.place:02d}:30",
+    )
+    made = imported(context, tmp_path, (*IMAGES, *other))
+    assert "names movies of two series at the same angles: 9 of TS_01 and 9 of TS_02" in str(made)
+
+
+def test_a_copy_of_an_mdoc_is_left_out(tmp_path, context):
+    (tmp_path / "TS_01_copy.mrc.mdoc").write_text(mdoc_text(IMAGES))
+    assert imported(context, tmp_path, IMAGES).name == "TS_01"
+    assert any(
+        "TS_01_copy.mrc.mdoc names the same movies as the mdoc of TS_01" in w for w in context.warnings
+    )
+
+
 # Folders
 
 
@@ -390,6 +466,44 @@ def test_an_angle_file_sorted_without_its_stack(tmp_path, context):
         round(a): i for a, i in TRUTH.items()
     }
     assert any("ZValue of TS_01.mrc.mdoc is used" in warning for warning in context.warnings)
+
+
+def test_a_second_file_of_angles_that_contradicts_the_first(tmp_path, context):
+    path = write_stack(tmp_path)
+    user = {"dose_per_tilt_per_angstrom2": 3.0, "scheme": "dose_symmetric", "tilt_axis_deg": 85.0}
+    (tmp_path / "TS_01.tlt").write_text("\n".join(f"{a + 0.4:.2f}" for a in ANGLES))
+    stack_imported(context, path, **user)
+    assert not any("different angles" in warning for warning in context.warnings)
+    (tmp_path / "TS_01.tlt").write_text("\n".join(f"{-a:.2f}" for a in ANGLES))
+    stack_imported(context, path, **user)
+    assert any(
+        "TS_01.rawtlt and TS_01.tlt give different angles (section 0: -40.0 and 40.0 deg)" in warning
+        for warning in context.warnings
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lines_of_a_stacks_mdoc_in_any_order(tmp_path, context, seed):
+    """ZValue is the section, in whichever line, counted from 0 or 1; other sources may lack."""
+    rng = np.random.default_rng(seed)
+    path = write_stack(tmp_path, rawtlt=bool(seed % 2))
+    head, *sections = mdoc_text(SORTED).split("[ZValue = ")
+    first = int(rng.integers(2))
+    numbered = [f"[ZValue = {i + first}]" + text.split("]", 1)[1] + "\r\n" for i, text in enumerate(sections)]
+    text = head + "".join(numbered[i] for i in rng.permutation(9))
+    (tmp_path / "TS_01.mrc.mdoc").write_text(text)
+    series = stack_imported(context, path)
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+    assert [tilt.section for tilt in series.tilts] == list(range(9))
+
+
+def test_a_stack_whose_program_did_not_finish(tmp_path, context):
+    path = write_stack(tmp_path)
+    raw = bytearray(path.read_bytes())
+    raw[8:12] = bytes(4)
+    path.write_bytes(raw)
+    made = stack_imported(context, path)
+    assert "images of 40 x 32 pixels and 0 sections; expected at least 1 of each" in str(made)
 
 
 def test_sections_that_nothing_decides_are_refused(tmp_path, context):

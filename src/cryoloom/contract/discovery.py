@@ -16,7 +16,15 @@ from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import ByHand, Step
 from cryoloom.errors import UserInputError
 
-__all__ = ["all_steps", "figure_names", "find_step", "planned_step", "step_summaries", "steps_taking"]
+__all__ = [
+    "all_steps",
+    "figure_names",
+    "find_step",
+    "planned_step",
+    "step_sources",
+    "step_summaries",
+    "steps_taking",
+]
 
 _FOLDERS = ("cryoloom.steps", "cryoloom.programs")
 """The second has a room for each suite of programs."""
@@ -41,24 +49,32 @@ def all_steps() -> MappingProxyType[str, Step]:
 def step_summaries() -> MappingProxyType[str, str]:
     """First sentence of every step's docstring by name, read from the source without importing a step."""
     return MappingProxyType(
-        {name: (ast.get_docstring(node) or "").split("\n", 1)[0] for name, node in _declarations().items()}
+        {
+            name: (ast.get_docstring(node) or "").split("\n", 1)[0]
+            for name, (node, _) in _declarations().items()
+        }
     )
+
+
+def step_sources() -> MappingProxyType[str, Path]:
+    """File of every step by name; no step is imported."""
+    return MappingProxyType({name: path for name, (_, path) in _declarations().items()})
 
 
 def steps_taking(kind: ByHand) -> tuple[str, ...]:
     """Names of the steps that take this by hand (`Step.takes_by_hand`), read from the source."""
-    return tuple(name for name, node in _declarations().items() if kind in _by_hand(node))
+    return tuple(name for name, (node, _) in _declarations().items() if kind in _by_hand(node))
 
 
 @functools.cache
-def _declarations() -> dict[str, ast.FunctionDef]:
-    """Functions that are declared as steps, by name, in alphabetical order; no step is imported."""
-    found: dict[str, ast.FunctionDef] = {}
+def _declarations() -> dict[str, tuple[ast.FunctionDef, Path]]:
+    """Functions that are declared as steps with their files, by name, in alphabetical order."""
+    found: dict[str, tuple[ast.FunctionDef, Path]] = {}
     folders = [folder for name in _FOLDERS for folder in importlib.import_module(name).__path__]
     for path in (path for folder in folders for path in Path(folder).rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
-                found[name] = node
+                found[name] = (node, path)
     return dict(sorted(found.items()))
 
 

@@ -6,7 +6,7 @@ Command-line options, reference page, JSON schema, cache key and provenance are 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -98,6 +98,17 @@ class CitedFor:
     values: tuple[str, ...]
 
 
+def references_of(
+    citations: Iterable[str | CitedFor], parameters: Mapping[str, Any] | None = None
+) -> tuple[str, ...]:
+    """References of a step: all, or those that apply to these parameters."""
+    return tuple(
+        cited if isinstance(cited, str) else cited.reference
+        for cited in citations
+        if isinstance(cited, str) or parameters is None or parameters.get(cited.parameter) in cited.values
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A declared step.
@@ -182,11 +193,7 @@ class Step:
 
     def references(self, parameters: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         """Sources of the step's methods: all, or those that apply to these parameters."""
-        return tuple(
-            cited if isinstance(cited, str) else cited.reference
-            for cited in self.citations
-            if isinstance(cited, str) or parameters is None or parameters.get(cited.parameter) in cited.values
-        )
+        return references_of(self.citations, parameters)
 
     @property
     def source_file(self) -> Path:

@@ -15,6 +15,7 @@ from cryoloom.algorithms.series.view_distortion import with_distortions
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Exclusion, ImageWarp, Pose, TiltSeries
+from cryoloom.procedures.specimen_origin import with_handedness_followed
 
 __all__ = ["LEAST_TILTS", "with_poses"]
 
@@ -90,7 +91,8 @@ def with_poses(
             changes[tilt.acquisition_index]["exclusion"] = untracked
     axis = float(np.mean(geometry.axis_deg[evident]))
     measured = series.tilt_axis_deg.with_measured(axis, f"{step} by {best.method}", apply=True)
-    return replace(series.with_tilts(changes), tilt_axis_deg=measured)
+    posed = replace(series.with_tilts(changes), tilt_axis_deg=measured)
+    return with_handedness_followed(posed, series, context)
 
 
 def _filled(

@@ -17,9 +17,12 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
 from cryoloom.model import Exclusion, Stack, TiltSeries
 from cryoloom.model.limits import require_shift_in_field
-from cryoloom.procedures.specimen_origin import place_specimen
+from cryoloom.procedures.specimen_origin import place_specimen, with_handedness_followed
 
 __all__ = ["FOREIGN_POSE_FIGURES", "bytes_to_place_poses", "with_foreign_poses"]
+
+ANOTHER_AXIS_DEG = 15.0
+"""Metadata are wrong by less, or by a quarter turn."""
 
 FOREIGN_POSE_FIGURES = (
     Figure(
@@ -87,8 +90,9 @@ def with_foreign_poses(
     offset = _report(aligned, context)
     axis = float(np.median([tilt.pose.axis_deg for tilt in aligned.included if tilt.pose is not None]))
     by = f"{program}: {alignment.source.name}"
+    _note_other_axis(series, axis, alignment, context)
     aligned = replace(
-        aligned,
+        with_handedness_followed(aligned, series, context),
         tilt_axis_deg=series.tilt_axis_deg.with_measured(axis, by, apply=True),
         tilt_offset_deg=series.tilt_offset_deg.with_measured(offset, by, apply=True),
     )
@@ -97,6 +101,22 @@ def with_foreign_poses(
     )
     places = [tilt.section for tilt in aligned.tilts]
     return place_specimen(aligned, images, places, context, by=by, centre=centre_specimen)
+
+
+def _note_other_axis(
+    series: TiltSeries, axis_deg: float, alignment: ForeignAlignment, context: StepContext
+) -> None:
+    """Say where the tilt axis is another line than the one known before: of a turned stack, or not solved."""
+    known = series.tilt_axis_deg.applied
+    if known is None:
+        return
+    apart = abs((axis_deg - known + 90.0) % 180.0 - 90.0)
+    if apart > ANOTHER_AXIS_DEG:
+        context.warn(
+            f"{alignment.source.name} has the tilt axis at {axis_deg:.1f} deg, {series.name} at {known:.1f} "
+            f"deg: {apart:.0f} deg apart; that of {alignment.source.name} is used. Check that it is of these "
+            "images, not turned, and that its alignment was finished"
+        )
 
 
 def _require_shifts_in_field(alignment: ForeignAlignment, stack: Stack) -> None:

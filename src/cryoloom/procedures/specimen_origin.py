@@ -8,13 +8,17 @@ from dataclasses import replace
 import torch
 
 from cryoloom.algorithms.alignment.specimen_middle import SPECIMEN_PIXEL_ANGSTROM, find_specimen
-from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin, with_middle_at_origin
+from cryoloom.algorithms.series.specimen_frame import (
+    handedness_in,
+    with_defocus_at_origin,
+    with_middle_at_origin,
+)
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 from cryoloom.model import TiltSeries
 
-__all__ = ["SPECIMEN_FIGURES", "place_specimen"]
+__all__ = ["SPECIMEN_FIGURES", "place_specimen", "with_handedness_followed"]
 
 LEAST_TILTS = 5
 """Fewest images in which the specimen can be searched for."""
@@ -78,6 +82,22 @@ def place_specimen(
         return _not_found(series, "it has too little contrast in the tomogram", context)
     known = with_defocus_at_origin(replace(series, slab=found.slab(by)))
     return with_middle_at_origin(known) if centre else known
+
+
+def with_handedness_followed(aligned: TiltSeries, before: TiltSeries, context: StepContext) -> TiltSeries:
+    """The aligned series with the handedness of before, in the geometry of its new poses; warns if it turns.
+
+    before : the series as its handedness was determined.
+    """
+    hand = handedness_in(aligned, before)
+    if hand.applied is not None and hand.applied != before.handedness.applied:
+        is_directed = before.axis_is_directed and before.tilt_axis_deg.told is not None
+        mirrored = "; by the metadata the tomogram is the mirror image of the specimen" if is_directed else ""
+        context.warn(
+            f"{aligned.name}: the poses take the direction of the tilt axis opposite to the one before, so "
+            f"the handedness is {hand.applied:+.0f} here, not {before.handedness.applied or 0:+.0f}{mirrored}"
+        )
+    return replace(aligned, handedness=hand)
 
 
 def _not_found(series: TiltSeries, reason: str, context: StepContext) -> TiltSeries:

@@ -6,14 +6,13 @@ the images is already part of them and needs no assignment.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin, with_defocus_of_specimen
 from cryoloom.algorithms.series.tilt_matching import corresponding_tilts
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
+from cryoloom.procedures.specimen_origin import with_handedness_followed
 
 __all__ = ["AssignCtfParams", "assign_ctf"]
 
@@ -49,4 +48,5 @@ def assign_ctf(
     theirs = corresponding_tilts(series, specimens, "ctf_from")
     changes = {index: {"ctf": theirs[index].ctf} for index in (t.acquisition_index for t in series.tilts)}
     context.figure("n_ctf", sum(change["ctf"] is not None for change in changes.values()))
-    return with_defocus_at_origin(replace(series.with_tilts(changes), handedness=ctf_from.handedness))
+    assigned = with_handedness_followed(series.with_tilts(changes), ctf_from, context)
+    return with_defocus_at_origin(assigned)

@@ -20,6 +20,7 @@ from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
+from cryoloom.procedures.specimen_origin import with_handedness_followed
 
 __all__ = ["AssignPosesParams", "assign_poses"]
 
@@ -75,7 +76,7 @@ def assign_poses(
         tilt_offset_deg=poses_from.tilt_offset_deg,
         slab=poses_from.slab,
     )
-    return with_defocus_at_origin(assigned)
+    return with_defocus_at_origin(with_handedness_followed(assigned, series, context))
 
 
 def _require_the_same_field(series: TiltSeries, other: TiltSeries) -> None:

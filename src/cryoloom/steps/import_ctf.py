@@ -27,7 +27,7 @@ from cryoloom.contract.figures import Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import UserInputError
 from cryoloom.formats.ctf_programs.ctf_files import ctf_digests, find_ctf, read_ctf
-from cryoloom.formats.ctf_programs.foreign_ctf import ctfs_by_tilt
+from cryoloom.formats.ctf_programs.foreign_ctf import believable_ctfs, ctfs_by_tilt
 from cryoloom.model import Sourced, TiltSeries
 
 __all__ = ["ImportCtfParams", "import_ctf"]
@@ -92,7 +92,10 @@ def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext
     for note in found.notes:
         context.warn(f"{path.name}: {note}")
     reference = found.refers_to if params.refers_to == "auto" else params.refers_to
-    ctfs = {index: replace(ctf, refers_to=reference) for index, ctf in ctfs_by_tilt(found, series).items()}
+    kept, notes = believable_ctfs(ctfs_by_tilt(found, series), series, path.name)
+    for note in notes:
+        context.warn(f"{path.name}: {note}")
+    ctfs = {index: replace(ctf, refers_to=reference) for index, ctf in kept.items()}
     changed = series.with_tilts({index: {"ctf": ctf} for index, ctf in ctfs.items()})
     missing = [t.acquisition_index for t in changed.included if t.acquisition_index not in ctfs]
     if missing:

@@ -47,6 +47,9 @@ __all__ = [
     "series_of",
 ]
 
+_SAME_RATIO = 0.02
+"""Of width to height: binning rounds sizes."""
+
 Describe = Callable[[Path, int], Movie]
 """Opens a movie's header with the requested EER sampling; raises DataUnfitError."""
 
@@ -371,11 +374,18 @@ def _header(movie: Movie) -> MrcPixels | None:
 def _image_size(movie: Movie, mdoc: Mdoc | None) -> Evidence:
     """Shape of the movies, and that of the mdoc's stack, which may be binned."""
     shape = f"{movie.shape_yx[1]} x {movie.shape_yx[0]}"
-    sources = [Source("movie files", shape)]
+    sources, note = [Source("movie files", shape)], ""
     if mdoc is not None and mdoc.image_shape_yx is not None:
         n_y, n_x = mdoc.image_shape_yx
         sources.append(Source("mdoc ImageSize", f"{n_x} x {n_y}", "of the stack, which may be binned"))
-    return Evidence("image size, pixels", shape, "movie files", tuple(sources))
+        of_movie = movie.shape_yx[1] / movie.shape_yx[0]
+        if abs(of_movie * n_x / n_y - 1) < _SAME_RATIO < abs(of_movie * n_y / n_x - 1):
+            note = (
+                f"the movies are {shape} pixels, the images of the mdoc {n_x} x {n_y}: the movies are stored "
+                "turned by 90 degrees, and the tilt axis of the mdoc is that of its images. Check the axis "
+                "that the alignment finds, or give tilt_axis_deg for the movies"
+            )
+    return Evidence("image size, pixels", shape, "movie files", tuple(sources), note)
 
 
 def _gain(movie: Movie, params: ImportMoviesParams) -> GainReference | None:

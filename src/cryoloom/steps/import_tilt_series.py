@@ -31,7 +31,7 @@ from cryoloom.formats.session.exposures import (
     places_in_time,
 )
 from cryoloom.formats.session.mdoc import read_mdoc
-from cryoloom.formats.session.stack_sections import AngleSource, match_sections
+from cryoloom.formats.session.stack_sections import AngleSource, match_sections, note_on_other_angles
 from cryoloom.formats.session.tilt_axis import axis_evidence
 from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
 from cryoloom.model.evidence import Evidence, Source
@@ -148,6 +148,8 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
     evidence = (sections, *told.evidence, size, axis_evidence(axis, params.tilt_axis_deg), volts)
     if images.note:
         context.warn(f"{path.name}: {images.note}")
+    if other := _note_on_second_file(path, n_sections, params):
+        context.warn(f"{path.stem}: {other}")
     for one in evidence:
         if one.note:
             context.warn(f"{path.stem}: {one.note}")
@@ -192,6 +194,15 @@ def _angle_source(path: Path, n_sections: int, params: ImportTiltSeriesParams) -
     angles = read_tilt_angles(source)
     _require_count(source.name, len(angles), path, n_sections)
     return AngleSource(source.name, tuple(float(a) for a in angles), is_given=params.angles is not None)
+
+
+def _note_on_second_file(path: Path, n_sections: int, params: ImportTiltSeriesParams) -> str:
+    """What to say of the second of two files of angles beside a stack."""
+    used = _angle_source(path, n_sections, params)
+    second = _beside(path, _ANGLE_SUFFIXES[1:])
+    if used is None or used.is_given or second is None or second.name == used.name:
+        return ""
+    return note_on_other_angles(used, AngleSource(second.name, tuple(map(float, read_tilt_angles(second)))))
 
 
 def _header_source(images: MrcPixels) -> AngleSource | None:

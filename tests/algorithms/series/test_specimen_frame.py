@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cryoloom.algorithms.series.specimen_frame import (
+    handedness_in,
     height_of_slab,
     pose_from_frame,
     series_from_frame,
@@ -196,3 +197,32 @@ def test_a_volume_that_holds_the_slab():
     slope = np.tan(np.deg2rad(10.0))
     expected = 2 * (150 + slope * 2000 + 500 / np.cos(np.deg2rad(10.0)))
     assert height_of_slab(slab, 3000.0, 4000.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("axis", "sign", "hand"),
+    [(88.0, 1, 1.0), (-95.0, 1, -1.0), (85.0, -1, -1.0), (-95.0, -1, 1.0), (180.0, 1, 1.0)],
+)
+def test_the_handedness_follows_the_direction_of_the_poses(axis, sign, hand):
+    """Half a turn of the axis mirrors, and so do angles of the other sign; a quarter turn tells nothing."""
+    angles = np.arange(-50.0, 51.0, 10.0)
+    before = TiltSeries(
+        "a",
+        Microscope(),
+        2.7,
+        tuple(Tilt(i, angle, 3.0 * i, 3.0 * i + 3.0) for i, angle in enumerate(angles)),
+        tilt_axis_deg=Sourced.from_told(85.0, "mdoc"),
+        handedness=Sourced().with_measured(1.0, "estimate_ctf", apply=True),
+    )
+    posed = before.with_tilts(
+        {t.acquisition_index: {"pose": Pose(axis, sign * t.nominal_tilt_deg + 3.0)} for t in before.tilts}
+    )
+    found = handedness_in(posed, before)
+    assert (found.applied, found.measured, found.measured_by) == (hand, hand, "estimate_ctf")
+
+
+def test_the_handedness_stays_where_no_direction_is_known():
+    tilt = Tilt(0, 40.0, 0.0, 3.0)
+    before = TiltSeries("a", Microscope(), 2.7, (tilt,), handedness=Sourced.from_told(-1.0, "user"))
+    posed = before.with_tilts({0: {"pose": Pose(85.0, 40.0)}})
+    assert handedness_in(posed, before) == before.handedness

@@ -120,3 +120,14 @@ def test_refuses_what_is_not_a_transform(text, tmp_path):
     (tmp_path / "bad.xf").write_text(text)
     with pytest.raises(DataUnfitError, match=r"bad\.xf"):
         read_xf(tmp_path / "bad.xf")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "says"),
+    [([[0.0, 0.0], [0.0, 0.0]], "is not an image's"), ([[1.0, 0.0], [0.0, -1.0]], "mirrors")],
+)
+def test_a_transform_of_no_image_is_refused_by_its_line(matrix, says):
+    transforms = np.zeros((2, 2, 3))
+    transforms[0, :, :2], transforms[1, :, :2] = np.eye(2), matrix
+    with pytest.raises(DataUnfitError, match=f"the transform of line 2 {says}"):
+        poses_from_xf(transforms, [0.0, 3.0], 2.7, (64, 64))

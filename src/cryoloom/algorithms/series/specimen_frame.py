@@ -20,9 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from cryoloom.geometry.depth import defocus_change, plane_depth
 from cryoloom.geometry.projection import angles_of_projection
 from cryoloom.geometry.rotations import rotation_y
-from cryoloom.model import Ctf, DefocusReference, Pose, Slab, Tilt, TiltSeries
+from cryoloom.model import Ctf, DefocusReference, Pose, Slab, Sourced, Tilt, TiltSeries
 
 __all__ = [
+    "handedness_in",
     "height_of_slab",
     "pose_from_frame",
     "series_from_frame",
@@ -33,6 +34,10 @@ __all__ = [
     "with_middle_at_origin",
     "with_slab",
 ]
+
+
+OPPOSED = 0.5
+"""Axes at least 120 degrees apart are opposite directions of one line."""
 
 
 def pose_from_frame(pose: Pose, offset_xyz_angstrom: ArrayLike, rotation: ArrayLike | None = None) -> Pose:
@@ -153,6 +158,42 @@ def with_defocus_of_specimen(series: TiltSeries) -> TiltSeries:
             if tilt.ctf is not None and tilt.pose is None
         }
     )
+
+
+def handedness_in(series: TiltSeries, known: TiltSeries) -> Sourced:
+    """Handedness of ``known`` in the geometry of ``series``, another alignment of the same tilts.
+
+    The images' defocus gradient is what is measured. If tilts ascend in the opposite direction of the image
+    (the axis turned by 180 degrees, or angles of the other sign), the specimen is mirrored, and the same
+    gradient has the other sign.
+    """
+    mine, theirs = _inclinations(series), _inclinations(known)
+    pairs = [(mine[index], theirs[index]) for index in mine.keys() & theirs.keys()]
+    if not pairs:
+        return known.handedness
+    ours, other = (np.array(values) for values in zip(*pairs, strict=True))
+    alike = (ours * other).sum() / max(float(np.sqrt((ours**2).sum() * (other**2).sum())), 1e-12)
+    if alike > -OPPOSED:
+        return known.handedness
+    hand = known.handedness
+    return replace(
+        hand,
+        measured=None if hand.measured is None else -hand.measured,
+        applied=None if hand.applied is None else -hand.applied,
+    )
+
+
+def _inclinations(series: TiltSeries) -> dict[int, tuple[float, float]]:
+    """How fast the depth of a flat specimen grows along x and y of each image, by acquisition index."""
+    axis, offset = series.tilt_axis_deg.applied, series.tilt_offset_deg.applied or 0.0
+    found = {}
+    for tilt in series.tilts:
+        pose = tilt.pose
+        if pose is None and axis is not None:
+            pose = Pose(axis, tilt.nominal_tilt_deg + offset)
+        if pose is not None:
+            found[tilt.acquisition_index] = plane_depth(pose.matrix)[1:]
+    return found
 
 
 def with_slab(series: TiltSeries, slab: Slab) -> TiltSeries:

@@ -10,10 +10,9 @@ from statistics import median
 from typing import Any
 
 from cryoloom.algorithms.series.conditions import look_up
-from cryoloom.contract import Step, find_step
+from cryoloom.contract.step_facts import StepFacts, step_facts
 from cryoloom.engine.history.results import current_runs
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import TiltSeries
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord, RunRecord
 
@@ -41,8 +40,8 @@ def methods_text(database: Reader, run: RunRecord | None = None) -> str:
 
 
 def _told(database: Reader, run: RunRecord) -> _Told:
-    step = find_step(run.step)
-    needs_values = step.needs is None or step.gives is not TiltSeries  # for pixel and voxel sizes
+    step = step_facts(run.step)
+    needs_values = step.is_source or step.gives != "TiltSeries"  # for pixel and voxel sizes
     return _Told(run, step, database.items(run.id, with_values=needs_values, with_parts=False))
 
 
@@ -66,7 +65,7 @@ class _Told:
     """Data of a run for its sentence."""
 
     run: RunRecord
-    step: Step
+    step: StepFacts
     items: Sequence[ItemRecord]
 
     @property
@@ -78,17 +77,16 @@ class _Told:
         """Parameters that are not the defaults and no paths."""
         changed = {}
         for name, value in self.run.parameters.items():
-            field = self.step.params.model_fields.get(name)
-            if field is None or _is_path(value):
+            if name not in self.step.defaults or _is_path(value):
                 continue
-            default = field.get_default(call_default_factory=True)
+            default = self.step.defaults[name]
             if value != (list(default) if isinstance(default, tuple) else default):
                 changed[name] = value
         return changed
 
     def sentence(self) -> str:
         """The step's own sentence with its figures; "" for a source, which the first sentence describes."""
-        if self.step.needs is None:
+        if self.step.is_source:
             return ""
         if not self.step.methods:
             return self.step.summary
@@ -167,7 +165,7 @@ def _cited(sentence: str, citations: Iterable[str], references: list[str]) -> st
 def _opening(told: Sequence[_Told]) -> str:
     """How many series of what kind, and what became of them."""
     last, version = told[-1], told[-1].run.environment.get("cryoloom", "")
-    sources = [each for each in told if each.step.needs is None] or [told[0]]
+    sources = [each for each in told if each.step.is_source] or [told[0]]
     series = [item for each in sources for item in each.done]
     first = f"{_count(len(series), 'tilt series', 'tilt series')}{_acquisition(series)} "
     first += f"{'was' if len(series) == 1 else 'were'} processed with cryoloom {version}"

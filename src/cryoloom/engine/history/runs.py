@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from cryoloom.contract import Figure, find_step
+from cryoloom.contract.step_facts import step_facts
 from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.engine.history.results import named_run, names_of, sentence
 from cryoloom.errors import UserInputError
@@ -168,7 +169,7 @@ def compare_runs(database: Reader, first: RunRecord, second: RunRecord) -> Compa
         reasons[name] = {figure: (why.get(figure, ""), whose.get(figure, "")) for figure in {**why, **whose}}
         both = dict.fromkeys([*mine, *its, *reasons[name]])
         figures[name] = {figure: (mine.get(figure), its.get(figure)) for figure in both}
-    declared = {figure.name: figure for run in (second, first) for figure in find_step(run.step).figures}
+    declared = {figure.name: figure for run in (second, first) for figure in step_facts(run.step).figures}
     shared = [name for name in names if name in items[0] and name in items[1]]
     return Comparison(
         runs,

@@ -7,7 +7,7 @@ that is not certain for every value the file is refused: nothing is shifted to m
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,21 @@ import numpy as np
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Ctf, DefocusReference, Tilt, TiltSeries
 
-__all__ = ["ForeignCtf", "ForeignCtfView", "ctf_of", "ctfs_by_tilt", "ctfs_of_sections", "tilts_of_sections"]
+__all__ = [
+    "ForeignCtf",
+    "ForeignCtfView",
+    "believable_ctfs",
+    "ctf_of",
+    "ctfs_by_tilt",
+    "ctfs_of_sections",
+    "tilts_of_sections",
+]
+
+
+_LEAST_DEFOCUS_ANGSTROM = 200.0
+"""No rings are seen below; programs write 0 where they find nothing."""
+_FAR_DEFOCUS_ANGSTROM = 10000.0
+_OTHER_UNIT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,45 @@ def ctfs_by_tilt(found: ForeignCtf, series: TiltSeries) -> dict[int, Ctf]:
             )
     _check_angles(found, tilts, series)
     return {tilt.acquisition_index: view.ctf for tilt, view in zip(tilts, found.views, strict=True)}
+
+
+def believable_ctfs(
+    ctfs: Mapping[int, Ctf], series: TiltSeries, name: str
+) -> tuple[dict[int, Ctf], list[str]]:
+    """CTFs by acquisition index without those that a program did not find, and notes on odd ones.
+
+    name : of the file. Raises DataUnfitError where no defocus can be one in angstrom.
+    """
+    defocus = {index: ctf.defocus_angstrom for index, ctf in ctfs.items()}
+    found = {index for index, value in defocus.items() if abs(value) >= _LEAST_DEFOCUS_ANGSTROM}
+    if len(found) <= len(defocus) / 2:
+        low, high = min(defocus.values(), default=0.0), max(defocus.values(), default=0.0)
+        raise DataUnfitError(
+            f"the defocus in {name} is {low:g} to {high:g} A, expected {_LEAST_DEFOCUS_ANGSTROM:g} A or "
+            "more; it may be in micrometre or nanometre, or was not found"
+        )
+    notes = []
+    if lost := sorted(set(defocus) - found):
+        notes.append(
+            f"no defocus was found for the tilts {lost} (below {_LEAST_DEFOCUS_ANGSTROM:g} A); left out"
+        )
+    typical = float(np.median([defocus[index] for index in found]))
+    apart = max(_FAR_DEFOCUS_ANGSTROM, 0.5 * abs(typical))
+    if far := sorted(index for index in found if abs(defocus[index] - typical) > apart):
+        notes.append(
+            f"the defocus of the tilts {far} is far from that of the others ({defocus[far[0]]:.0f} and "
+            f"{typical:.0f} A); reject their CTF if it is wrong"
+        )
+    if typical < 0:
+        notes.append(f"the defocus is {typical:.0f} A, overfocus; a file with another sign convention?")
+    nominal = [t.nominal_defocus_angstrom for t in series.tilts if t.nominal_defocus_angstrom]
+    aimed = float(np.median(nominal)) if nominal else None
+    if aimed and not 1 / _OTHER_UNIT < typical / aimed < _OTHER_UNIT:
+        notes.append(
+            f"the defocus is {typical:.0f} A, that set at the microscope {aimed:.0f} A; the file's is used. "
+            "Is it in another unit?"
+        )
+    return {index: ctf for index, ctf in ctfs.items() if index in found}, notes
 
 
 def tilts_of_sections(series: TiltSeries) -> dict[int, Tilt]:
@@ -211,5 +264,6 @@ def _check_angles(found: ForeignCtf, tilts: Sequence[Tilt], series: TiltSeries) 
         raise DataUnfitError(
             f"{found.source.name} gives other tilt angles than {series.name} has at {len(wrong)} "
             "sections: first "
-            f"{low:.2f} to {high:.2f} deg where it has {angle:.2f}. Give the file made from this stack"
+            f"{low:.2f} to {high:.2f} deg where it has {angle:.2f}. Give the file made from this stack; if "
+            "it has the angles of an alignment, import that first"
         )

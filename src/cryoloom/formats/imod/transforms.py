@@ -87,7 +87,13 @@ def poses_from_xf(
     matrix, displacement = found[:, :, :2], found[:, :, 2]
     # The rotation nearest to A turns by atan2(a21 - a12, a11 + a22); A turns by -axis.
     axis = -np.rad2deg(np.arctan2(matrix[:, 1, 0] - matrix[:, 0, 1], matrix[:, 0, 0] + matrix[:, 1, 1]))
-    magnification = 1.0 / np.sqrt(np.linalg.det(matrix))
+    determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+    for i in np.flatnonzero(~(determinant > 0)):
+        what = "mirrors the image" if determinant[i] < 0 else "is not an image's"
+        raise DataUnfitError(
+            f"the transform of line {i + 1} {what} (determinant {determinant[i]:g}, expected about 1)"
+        )
+    magnification = 1.0 / np.sqrt(determinant)
     shift_px = -np.linalg.solve(matrix, displacement[..., None])[..., 0] - half_pixel_xy(shape_yx)
     tilt, x_tilt = np.broadcast_arrays(
         np.asarray(tilt_deg, dtype=np.float64), np.asarray(x_tilt_deg, dtype=np.float64)

@@ -356,12 +356,18 @@ def _header_in_its_byte_order(raw: bytes, path: Path) -> NDArray[np.void]:
         if all(0 < n < 1 << 20 for n in sizes) and int(header["mode"]) in _MODES and header["nsymbt"] >= 0:
             return header
     little = np.frombuffer(raw, HEADER_DTYPE.newbyteorder("<"))[0]
+    mode, n_x, n_y, n_z = (int(little[name]) for name in ("mode", "nx", "ny", "nz"))
+    if mode in _MODES and min(n_x, n_y, n_z) >= 0:
+        raise DataUnfitError(
+            f"the header of {path.name} gives images of {n_x} x {n_y} pixels and {n_z} sections; expected at "
+            "least 1 of each. The program that wrote it did not finish: write or copy it again"
+        )
     raise DataUnfitError(
         f"{path.name} is no MRC file that can be read: modes {', '.join(map(str, _MODES))} are",
-        mode=int(little["mode"]),
-        nx=int(little["nx"]),
-        ny=int(little["ny"]),
-        nz=int(little["nz"]),
+        mode=mode,
+        nx=n_x,
+        ny=n_y,
+        nz=n_z,
     )
 
 

@@ -17,6 +17,8 @@ _UNKNOWN_SIZE_ANGSTROM = 1.0
 _TOLERANCE = 0.02
 """Headers and mdocs round to a hundredth of an angstrom; calibrations differ by more."""
 _DEFAULT_KV = 300.0
+_USUAL_ANGSTROM = (0.2, 60.0)
+"""Pixels of tomography, from super-resolution at the highest magnification to maps binned by 16."""
 
 
 def movie_pixel_size(
@@ -150,6 +152,13 @@ def _size_source(name: str, size_angstrom: float) -> Source:
 
 
 def _size_evidence(size_angstrom: float, used: str, sources: Sequence[Source], note: str) -> Evidence:
+    low, high = _USUAL_ANGSTROM
+    if not low <= size_angstrom <= high:
+        unusual = (
+            f"a pixel size of {size_angstrom:g} A is unusual, expected {low:g} to {high:g}; if it is in "
+            "another unit, give pixel_size_angstrom"
+        )
+        note = "; ".join(part for part in (note, unusual) if part)
     return Evidence("pixel size, angstrom", round(size_angstrom, 5), used, tuple(sources), note)
 
 

@@ -6,6 +6,7 @@ said is kept as `Evidence`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,11 +27,19 @@ __all__ = [
     "exposures_of",
     "in_order_of_acquisition",
     "places_in_time",
+    "radians_note",
 ]
 
 _ANGLE_TOLERANCE_DEG = 1.0
 """Names hold the angle that was requested, often rounded to a degree; the stage misses it by some tenths."""
+_FEWEST_FOR_RADIANS = 7
+_RADIANS = (0.5, 1.4)
+"""Largest tilts of usual series, 29 to 80 deg, in radians."""
 _MOST_DOSE_PER_TILT = 1000.0
+_MUCH_DOSE = 500.0
+"""Of a whole series: usual ones have 60 to 200 e/A^2. More may be electrons per pixel."""
+_FEWEST_OF_A_TOTAL = 4
+"""Images whose doses grow like a running total, for it to be one."""
 _EQUAL_DOSES = 0.02
 """Doses that differ by no more, relatively, are of one exposure time: the beam alone varies."""
 
@@ -131,7 +140,9 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
                 f"all images are recorded at {stage[0]:g} deg; give the mdoc the true angles, or "
                 "import by pattern"
             )
-        return list(exposures), Evidence("tilt angles", _range(stage), told_by, tuple(sources))
+        return list(exposures), Evidence(
+            "tilt angles", _range(stage), told_by, tuple(sources), radians_note(stage)
+        )
     names = [b for _, b, _ in both]
     names_say = max(names) - min(names) > 0.05
     sources.append(Source("names of movies", _range(names), "" if names_say else "the same for all images"))
@@ -144,6 +155,14 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
             f"all images are recorded at {stage[0]:g} deg; give the mdoc the true angles, or import "
             "by pattern"
         )
+    lost = (
+        _what_angles_lost([(a, b) for a, b, _ in both]) if names_say and len(both) == len(exposures) else ""
+    )
+    if lost:
+        used = [replace(e, tilt_deg=e.named_tilt_deg or 0.0) for e in exposures]
+        sources[0] = replace(sources[0], why_not=lost)
+        note = f"TiltAngle holds the tilts in the names of movies {lost}; those in the names are used"
+        return used, Evidence("tilt angles", _range(names), "names of movies", tuple(sources), note)
     note = _angles_note([(a, b, e.label) for a, b, e in both]) if names_say else ""
     if lacking and names_say and any(abs(b - a) > _ANGLE_TOLERANCE_DEG for a, b, _ in both):
         raise DataUnfitError(
@@ -153,7 +172,29 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
         )
     if lacking:
         note = (f"no TiltAngle is given for {lacking[0]}; the tilt in its name is used. " + note).strip()
+    note = "; ".join(part for part in (note, radians_note(stage)) if part)
     return list(exposures), Evidence("tilt angles", _range(stage), "TiltAngle", tuple(sources), note)
+
+
+def radians_note(tilt_deg: Sequence[float]) -> str:
+    """What to say of angles that would be a usual series if they were radians."""
+    largest = max((abs(tilt) for tilt in tilt_deg), default=0.0)
+    if len(tilt_deg) < _FEWEST_FOR_RADIANS or not _RADIANS[0] <= largest <= _RADIANS[1]:
+        return ""
+    return (
+        f"the {len(tilt_deg)} angles reach {largest:.2f} deg only; if they are radians, write degrees "
+        f"({math.degrees(largest):.0f} deg)"
+    )
+
+
+def _what_angles_lost(both: Sequence[tuple[float, float]]) -> str:
+    """How TiltAngle is made from the tilt in the name, if it is worth less than that: pairs of both."""
+    signs = {b > 0 for _, b in both if abs(b) > _ANGLE_TOLERANCE_DEG}
+    if len(signs) == 2 and all(abs(a - abs(b)) <= _ANGLE_TOLERANCE_DEG for a, b in both):
+        return "without their sign"
+    largest = max(abs(a) for a, _ in both)
+    in_radians = all(abs(math.degrees(a) - b) <= _ANGLE_TOLERANCE_DEG for a, b in both)
+    return "in radians" if largest <= 0.5 * math.pi and in_radians else ""
 
 
 def _angles_note(both: Sequence[tuple[float, float, str]]) -> str:
@@ -198,7 +239,7 @@ def in_order_of_acquisition(
     named_first = min((e.named_at for e in exposures if e.named_at is not None), default=None)
     sources = [
         _source("order in the pattern", given),
-        _source("DateTime", [_seconds(e.acquired_at, started) for e in exposures]),
+        _source("DateTime", _turned_over([_seconds(e.acquired_at, started) for e in exposures], numbers)),
         _source("numbers in names", numbers),
         _source("times in names", [_seconds(e.named_at, named_first) for e in exposures]),
         _source("PriorRecordDose", [e.prior_dose_per_angstrom2 for e in exposures]),
@@ -211,6 +252,27 @@ def in_order_of_acquisition(
 
 def _source(name: str, keys: Sequence[float | None]) -> OrderSource:
     return OrderSource(name, tuple(None if key is None else float(key) for key in keys))
+
+
+def _turned_over(times: list[float | None], numbers: Sequence[float | None]) -> list[float | None]:
+    """Times by a clock that does not say the date or the half of the day, in seconds, in the right order.
+
+    By the numbers in names such times rise but for one fall of hours, after which a half or whole day is
+    added. Other times are returned as they are.
+    """
+    order = sorted((n, i) for i, n in enumerate(numbers) if n is not None)
+    if len(order) < max(3, len(times)) or len({n for n, _ in order}) < len(order) or None in times:
+        return times
+    told = [float(times[i] or 0.0) for _, i in order]
+    falls = [k for k in range(1, len(told)) if told[k] < told[k - 1]]
+    if len(falls) != 1:
+        return times
+    fall = told[falls[0] - 1] - told[falls[0]]
+    span = next((hours * 3600.0 for hours in (12, 24) if 0.5 * hours * 3600.0 < fall <= hours * 3600.0), None)
+    if span is None:
+        return times
+    later = {i for _, i in order[falls[0] :]}
+    return [float(t or 0.0) + (span if i in later else 0.0) for i, t in enumerate(times)]
 
 
 def _seconds(moment: datetime | None, since: datetime | None) -> float | None:
@@ -277,6 +339,7 @@ def accumulated_doses(
         user = Source("user", f"{dose_per_tilt:g} e/A^2 each")
         evidence = Evidence("dose", f"{dose_per_tilt:g} e/A^2 each", "user", (user, *sources))
         return [(start, start + dose_per_tilt) for start in starts], evidence
+    exposures, running = _without_running_total(exposures)
     known, filled = _filled_doses(exposures)
     mean = sum(known) / max(1, len(known))
     added, total, before = [], 0.0, 0
@@ -289,10 +352,38 @@ def accumulated_doses(
     starts, note, prior_counts = _starts(exposures, added)
     used = f"{by} after PriorRecordDose" if prior_counts else by
     value = f"{starts[0]:g} to {starts[-1] + known[-1]:g} e/A^2"
-    note = " ".join(part for part in (note, _dose_note(exposures), filled) if part)
+    much = _much_dose_note(starts[-1] + known[-1])
+    note = " ".join(part for part in (note, _dose_note(exposures), running, filled, much) if part)
     return [
         (initial_dose + start, initial_dose + start + dose) for start, dose in zip(starts, known, strict=True)
     ], Evidence("dose", value, used, tuple(sources), note)
+
+
+def _without_running_total(exposures: Sequence[Exposure]) -> tuple[list[Exposure], str]:
+    """Exposures whose doses, if they are a running total over the series, are those of single images."""
+    doses = [exposure.dose_per_angstrom2 or 0.0 for exposure in exposures]
+    n = len(doses)
+    each = doses[0] if doses else 0.0
+    grows = all(abs(dose - (i + 1) * each) <= _EQUAL_DOSES * (i + 1) * each for i, dose in enumerate(doses))
+    prior = [exposure.prior_dose_per_angstrom2 for exposure in exposures]
+    # Doses that are those of single images add up to what was there before the last.
+    adds_up = prior[-1] is not None and prior[-1] >= 0.9 * sum(doses[:-1]) if n else False
+    if n < _FEWEST_OF_A_TOTAL or each <= 0 or not grows or adds_up:
+        return list(exposures), ""
+    note = (
+        f"{exposures[0].dose_by} grows from {doses[0]:g} to {doses[-1]:g} e/A^2 in equal steps, as a running "
+        f"total does; {each:g} e/A^2 is taken for each image. Give dose_per_tilt_per_angstrom2 if it is not."
+    )
+    return [replace(exposure, dose_per_angstrom2=each) for exposure in exposures], note
+
+
+def _much_dose_note(total: float) -> str:
+    if total <= _MUCH_DOSE:
+        return ""
+    return (
+        f"The doses add up to {total:.0f} e/A^2, while series usually have 60 to 200; if they are electrons "
+        "per pixel, give dose_per_tilt_per_angstrom2."
+    )
 
 
 def _filled_doses(exposures: Sequence[Exposure]) -> tuple[list[float], str]:

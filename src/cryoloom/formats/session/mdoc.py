@@ -7,6 +7,7 @@ impossible (`model.limits`) is as good as missing.
 
 from __future__ import annotations
 
+import codecs
 import math
 import os
 import re
@@ -251,10 +252,7 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise DataUnfitError(f"{path} does not exist") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")  # any byte is a character there; names of operators and folders
+    text = decoded(raw)
     header: dict[str, str] = {}
     titles: list[str] = []
     sections: list[MdocSection] = []
@@ -282,6 +280,16 @@ def read_mdoc(path: str | os.PathLike[str]) -> Mdoc:
             f"{path.name} describes no image; expected sections like [ZValue = 0] as SerialEM and Tomo5 write"
         )
     return Mdoc(path, header, tuple(titles), images)
+
+
+def decoded(raw: bytes) -> str:
+    """Text of a file that an editor may have saved in another encoding: UTF-8, UTF-16, else Latin-1."""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")  # any byte is a character there; names of operators and folders
 
 
 def _require_readable(path: Path, i_line: int, key: str, value: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,10 @@ from cryoloom.formats.session.movie_folder import series_by_pattern, series_of_m
 __all__ = ["FoundSeries", "read_exposures", "series_of_mdocs", "series_of_names"]
 
 _STEM_SUFFIXES = (".mdoc", ".mrc", ".st", ".mrcs", ".tif", ".tiff", ".eer")
+
+
+_SAME_TILT_DEG = 0.5
+_FEWEST_OF_A_SERIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,48 @@ def series_of_mdocs(
             single[group].append((mdoc, exposures[0]))
         elif name in whole:
             notes.append(f"{path.name} describes the series {name} again; left out")
+        elif (first := _same_movies(exposures, path.parent, whole)) is not None:
+            notes.append(f"{path.name} names the same movies as the mdoc of {first}; left out")
         else:
-            whole[name] = FoundSeries(name, exposures, path.parent, (mdoc,))
+            error = _of_two_series(path, exposures)
+            whole[name] = FoundSeries(name, exposures, path.parent, (mdoc,), error)
     known = {exposure.movie_name for entry in whole.values() for exposure in entry.exposures}
     for group, pairs in single.items():
         mdocs, gathered = tuple(mdoc for mdoc, _ in pairs), tuple(exposure for _, exposure in pairs)
         if not known.issuperset(exposure.movie_name for exposure in gathered) and group not in whole:
             whole[group] = FoundSeries(_safe_name(group), gathered, mdocs[0].path.parent, mdocs)
     return [whole[name] for name in sorted(whole)], notes
+
+
+def _same_movies(exposures: Iterable[Exposure], folder: Path, whole: Mapping[str, FoundSeries]) -> str | None:
+    """Name of a series of the same folder whose movies are these, all of them."""
+    names = {exposure.movie_name for exposure in exposures}
+    return next(
+        (
+            name
+            for name, entry in whole.items()
+            if entry.folder == folder and {e.movie_name for e in entry.exposures} == names
+        ),
+        None,
+    )
+
+
+def _of_two_series(path: Path, exposures: Iterable[Exposure]) -> DataUnfitError | None:
+    """Error of an mdoc that was put together from two series: movies of two names at the same angles."""
+    groups: dict[str, list[float]] = defaultdict(list)
+    for exposure in exposures:
+        if series := series_of_movie_name(exposure.movie_name or ""):
+            groups[series].append(exposure.tilt_deg)
+    if len(groups) < 2:
+        return None
+    (first, angles), (second, others) = sorted(groups.items(), key=lambda one: -len(one[1]))[:2]
+    again = sum(any(abs(a - b) <= _SAME_TILT_DEG for b in angles) for a in others)
+    if len(others) < _FEWEST_OF_A_SERIES or 2 * again < len(others):
+        return None
+    return DataUnfitError(
+        f"{path.name} names movies of two series at the same angles: {len(angles)} of {first} and "
+        f"{len(others)} of {second}; give each series an mdoc of its own, or import by pattern"
+    )
 
 
 def _without_overrides(paths: list[Path]) -> tuple[list[Path], list[str]]:

@@ -15,19 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.session.exposures import Exposure
+from cryoloom.formats.session.exposures import Exposure, radians_note
 from cryoloom.model.evidence import Evidence, Source
 
-__all__ = ["AngleSource", "match_sections"]
+__all__ = ["AngleSource", "match_sections", "note_on_other_angles"]
 
 Array = NDArray[np.float64]
 
 _SAME_DEG = 0.5
 _REFINED_DEG = 3.0
 """Alignment refines angles by so much at most; .tlt files hold such angles."""
-_FEWEST_FOR_RADIANS = 7
-_RADIANS = (0.5, 1.4)
-"""Largest tilts of usual series, 29 to 80 deg, in radians."""
 _CLEARLY_BETTER = 3.0
 """Ratio of the sums of squares that decides: shuffled angles leave nearly all of the variance."""
 _MOST_PRETILT_DEG = 20
@@ -142,7 +139,7 @@ def _result(
         note = (
             note + f"; {len(removed)} images of the mdoc are not in the stack; they were exposed all the same"
         ).lstrip("; ")
-    note = "; ".join(part for part in (note, _radians_note(tilt_deg)) if part)
+    note = "; ".join(part for part in (note, radians_note(tilt_deg)) if part)
     evidence = Evidence("tilt angles and sections", _described(tilt_deg), used, sources, note)
     return np.array(tilt_deg, dtype=float), placed, removed, evidence
 
@@ -183,6 +180,20 @@ def _agree(a_deg: Sequence[float], b_deg: Sequence[float]) -> bool:
     return bool(np.abs(difference - np.median(difference)).max() <= max(within, 0.3))
 
 
+def note_on_other_angles(used: AngleSource, other: AngleSource) -> str:
+    """What to say of a second file of angles that lies beside a stack and contradicts the first."""
+    if _agree(used.tilt_deg, other.tilt_deg):
+        return ""
+    if len(used.tilt_deg) != len(other.tilt_deg):
+        return f"{other.name} is for {len(other.tilt_deg)} images; {used.name} is used"
+    i = int(np.argmax(np.abs(np.subtract(used.tilt_deg, other.tilt_deg))))
+    return (
+        f"{used.name} and {other.name} give different angles (section {i}: {used.tilt_deg[i]:.1f} and "
+        f"{other.tilt_deg[i]:.1f} deg); {used.name}, the stage's, is used. If it was sorted or has the wrong "
+        "sign, give angles"
+    )
+
+
 def _disagreement(told: Sequence[AngleSource]) -> str:
     if len(told) < 2 or _agree(told[0].tilt_deg, told[1].tilt_deg):
         return ""
@@ -203,17 +214,6 @@ def _offset_note(first: AngleSource, mdoc: str, mdoc_deg: Sequence[float]) -> st
     return (
         f"the angles of {first.name} are {offset:+.1f} deg off those of {mdoc} for all sections ({why}); "
         f"{first.name} is used"
-    )
-
-
-def _radians_note(tilt_deg: Sequence[float]) -> str:
-    """What to say of angles that would be a usual series if they were radians."""
-    largest = max(abs(tilt) for tilt in tilt_deg)
-    if len(tilt_deg) < _FEWEST_FOR_RADIANS or not _RADIANS[0] <= largest <= _RADIANS[1]:
-        return ""
-    return (
-        f"the {len(tilt_deg)} angles reach {largest:.2f} deg only; if they are radians, write degrees "
-        f"({np.degrees(largest):.0f} deg)"
     )
 
 

@@ -64,7 +64,7 @@ def read_tilt_axis(
     if is_tomo5:
         return _of_tomo5(title, rotation, raw)
     if title is not None:
-        note = ""
+        note = _titles_note(titles)
         if rotation is not None and is_serialem and _apart(title + 90.0, rotation) > _AGREEMENT_DEG:
             note = (
                 f"the title gives a tilt axis of {title:g} deg, RotationAngle {rotation:g} deg means "
@@ -140,11 +140,21 @@ def _of_tomo5(
 
 
 def _title_angle(titles: Sequence[str]) -> float | None:
-    for title in titles:
-        match = _TITLE.search(title)
-        if match:
-            return plausible("tilt axis", float(match[3].replace(",", ".")))
-    return None
+    return next(iter(_title_angles(titles)), None)
+
+
+def _title_angles(titles: Sequence[str]) -> list[float]:
+    """Angles that titles give, in their order; files put together from several have more than one."""
+    written = [float(match[3].replace(",", ".")) for title in titles if (match := _TITLE.search(title))]
+    return [angle for one in written if (angle := plausible("tilt axis", one)) is not None]
+
+
+def _titles_note(titles: Sequence[str]) -> str:
+    angles = _title_angles(titles)
+    other = next((angle for angle in angles if _apart(angle, angles[0]) > _AGREEMENT_DEG), None)
+    if other is None:
+        return ""
+    return f"titles of the mdoc give tilt axes of {angles[0]:g} and {other:g} deg; the first is used"
 
 
 def _common(angles_deg: Sequence[float]) -> float | None:
