@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ CASES: tuple[tuple[float, float, float, float, int, str], ...] = (
     (2600.0, 120.0, -1.5, 5.0, 12, "builtin"),
     (900.0, -40.0, -6.0, 3.0, 0, "ribosome"),
 )
+Draw = Callable[[int, Path], tuple[TiltSeries, Truth]]
 LARGE = range(6, len(CASES))
 """Cases on fields of 4147 x 5832 A, whatever --side says."""
 
@@ -90,23 +92,59 @@ def drawn(i: int, cache: Path) -> tuple[TiltSeries, Truth]:
     return truth.with_true_poses(series), truth
 
 
-def measure_drawn(numbers: list[int], cache: Path) -> None:
-    """Print a line for each of the harder specimens."""
+def few(i: int, cache: Path) -> tuple[TiltSeries, Truth]:
+    """Series ``i`` of ice that holds little: 8 to 40 particles, hardly any crowd, no gold."""
+    rng = np.random.default_rng([78, i])
+    thickness = float(rng.uniform(600, 2000))
+    params = SimulationParams(
+        seed=2000 + i,
+        shift_rms_angstrom=40.0,
+        tilt_step_deg=4.0,
+        n_beads=0,
+        thickness_angstrom=thickness,
+        z_offset_angstrom=float(rng.uniform(-0.3, 0.3)) * thickness,
+        pretilt_y_deg=float(rng.choice([0, -2.5, 5, 10])),
+        n_particles=int(rng.choice([8, 14, 20, 30, 40])),
+        n_vesicles=int(rng.choice([0, 1, 2])),
+        n_membranes=int(rng.choice([0, 1])),
+        crowd_phase_rad=float(rng.choice([0.0, 0.0005])),
+        image_shape_yx=(384, 384),
+        pixel_size_angstrom=5.4,
+    )
+    series, truth = kept_series(params, cache)
+    return truth.with_true_poses(series), truth
+
+
+def measure_drawn(numbers: list[int], cache: Path, draw: Draw = drawn) -> None:
+    """Print a line for each of the harder specimens, and how often the errors are within those reported."""
+    of_errors = []
     for i in numbers:
-        series, truth = drawn(i, cache)
+        series, truth = draw(i, cache)
         context = QuietContext()
         estimate_slab(series, EstimateSlabParams(), context)  # type: ignore[arg-type]
         figures = context.figures
         params = truth.parameters
         percent = 100 * (figures["thickness_angstrom"] / truth.thickness_angstrom - 1)
+        error = figures["thickness_error_angstrom"]
+        off = figures["z_offset_angstrom"] - truth.z_offset_angstrom
+        if not context.warnings:
+            wrong = figures["thickness_angstrom"] - truth.thickness_angstrom
+            of_errors.append((abs(wrong) / error, abs(off) / figures["middle_error_angstrom"]))
         print(
             f"{i:3d} {params['n_beads']:2d} beads {params['beads_lie']:8s} "
             f"{params['n_particles']:3d} particles: "
-            f"{truth.thickness_angstrom:5.0f} A {percent:+6.1f} %"
-            f"  middle {figures['z_offset_angstrom'] - truth.z_offset_angstrom:+5.0f} "
+            f"{truth.thickness_angstrom:5.0f} A {percent:+6.1f} ± "
+            f"{100 * error / figures['thickness_angstrom']:4.1f} %"
+            f"  middle {off:+5.0f} "
             f"± {figures['middle_error_angstrom']:3.0f} A  contrast {figures['slab_contrast']:5.1f}"
             f"  {'a guess' if context.warnings else ''}",
             flush=True,
+        )
+    if of_errors:
+        within = 100 * (np.array(of_errors) <= 1).mean(axis=0)
+        print(
+            f"of {len(of_errors)} not said to be guesses: thickness within its error {within[0]:.0f} %, "
+            f"middle {within[1]:.0f} %; largest {np.max(of_errors, axis=0).round(1)} errors"
         )
 
 
@@ -117,9 +155,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="+", default=list(range(len(CASES))))
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "cryoloom-slab")
     parser.add_argument("--drawn", type=int, nargs="+", help="numbers of harder specimens, instead of cases")
+    parser.add_argument("--few", type=int, nargs="+", help="numbers of specimens that hold little")
     arguments = parser.parse_args()
     if arguments.drawn:
         measure_drawn(arguments.drawn, arguments.cache)
+        return
+    if arguments.few:
+        measure_drawn(arguments.few, arguments.cache, few)
         return
     names = ("thickness", "found", "error %", "height", "error A", "tilt y", "error", "tilt x", "error", "s")
     print("".join(f"{name:>10s}" for name in names))

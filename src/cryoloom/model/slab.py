@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.geometry.rotations import rotation_x, rotation_y
+from cryoloom.model.added_later import ADDED_LATER
 from cryoloom.model.sourced import Sourced
 
 __all__ = ["Slab"]
@@ -27,6 +28,8 @@ class Slab:
     tilt_y_deg: Sourced = field(default_factory=Sourced)
     middle_error_angstrom: float | None = None
     """Standard error of the middle's height, if it was estimated."""
+    thickness_error_angstrom: float | None = field(default=None, metadata=ADDED_LATER)
+    """Standard error of the thickness, if it was estimated."""
 
     @property
     def is_applied(self) -> bool:

@@ -8,9 +8,18 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.slab import LARGEST_TILT_ERROR_DEG, LEAST_CONTRAST
 from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen
+from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 
-__all__ = ["report_specimen"]
+__all__ = ["THICKNESS_ERROR", "report_specimen"]
+
+THICKNESS_ERROR = Figure(
+    "thickness_error_angstrom",
+    "angstrom",
+    "Thickness, error",
+    "Standard error of the thickness: few features leave open how far beyond them the ice reaches.",
+    good="below a tenth of the thickness",
+)
 
 PICTURE_SIDE = 140
 
@@ -25,6 +34,7 @@ def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
     context.figure("slab_contrast", fit.contrast)
     context.figure("pretilt_error_deg", fit.tilt_error_deg)
     context.figure("middle_error_angstrom", fit.middle_error_angstrom)
+    context.figure("thickness_error_angstrom", fit.thickness_error_angstrom)
     if not (found.is_told and fit.has_pretilt):
         context.warn(
             f"the density of features inside the slab is {fit.contrast:.1f} times that outside, expected "

@@ -26,7 +26,7 @@ FIGURES = (Figure("n_ctf", "tilts", "CTFs assigned", "Tilts that use the CTF of 
 
 @step(
     "assign_ctf",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -39,7 +39,7 @@ FIGURES = (Figure("n_poses", "tilts", "Poses assigned", "Tilts that use the pose
 
 @step(
     "assign_poses",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

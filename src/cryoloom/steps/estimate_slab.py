@@ -32,7 +32,7 @@ from cryoloom.contract.figures import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Slab, Sourced, TiltSeries
-from cryoloom.procedures.specimen_records import report_specimen
+from cryoloom.procedures.specimen_records import THICKNESS_ERROR, report_specimen
 
 __all__ = ["EstimateSlabParams", "HandSlab", "estimate_slab"]
 
@@ -95,6 +95,7 @@ FIGURES = (
         "Thickness of the ice or lamella, between the planes that enclose its contents.",
         column=Column("Thickness", digits=0, unit="nm", divide_by=10.0),
     ),
+    THICKNESS_ERROR,
     Figure(
         "z_offset_angstrom",
         "angstrom",
@@ -144,7 +145,7 @@ RECORDS = (
 @step(
     "estimate_slab",
     takes_by_hand=("slab",),
-    version=4,
+    version=5,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -73,7 +73,7 @@ FIGURES = (
 
 @step(
     "import_ctf",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -520,7 +520,8 @@ def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
         return grid
     length, width = (n * grid.voxel_size_angstrom for n in grid.volume_shape[1:])
     thickness = slab.thickness_angstrom.measured or 0.0
-    margin = max(LEAST_MARGIN_ANGSTROM, MARGIN_PART * thickness) + 2 * (slab.middle_error_angstrom or 0.0)
+    least = max(LEAST_MARGIN_ANGSTROM, MARGIN_PART * thickness, slab.thickness_error_angstrom or 0.0)
+    margin = least + 2 * (slab.middle_error_angstrom or 0.0)
     return tomogram_grid(
         series,
         series.best_stack,

@@ -65,6 +65,8 @@ SMOOTH_ANGSTROM = 25.0
 SURFACE_LEVEL = 0.03
 MIDDLE_KNOWN_TO = 0.03
 """Of the thickness: possible unevenness of features in the specimen."""
+FEATURE_ANGSTROM = 300.0
+"""Size of a feature, where features touch each other: a particle, and the blur along z."""
 EDGE_ANGSTROM = 150.0
 """Inside the most likely slab, from where its surface is searched outwards."""
 
@@ -99,7 +101,12 @@ class SlabFit:
     """Distances from the middle plane, for ``profile``: the fraction of filled blocks across the slab."""
     profile: Array
     middle_error_angstrom: float = 0.0
-    """Standard error of the middle's height, from the spread of likely surfaces and their resolution."""
+    """Standard error of the middle's height: spread of likely surfaces, their resolution, and how far from
+    them the outermost features may lie."""
+    thickness_error_angstrom: float = 0.0
+    """Standard error of the thickness, from the same."""
+    n_features: float = 0.0
+    """Independent features within the slab."""
 
     @property
     def is_told(self) -> bool:
@@ -249,6 +256,13 @@ class _Blocks:
     n_of_a_body: float
     """Filled blocks that touch each other are one feature, and count once."""
 
+    @property
+    def n_of_a_feature(self) -> float:
+        """Filled blocks of one independent feature: of a body, or of a part of a large one."""
+        x, y = (np.diff(np.unique(self.centre_xy_angstrom[:, axis])).max(initial=0.0) for axis in (0, 1))
+        block = float(x * y * (self.z_angstrom[1] - self.z_angstrom[0]))
+        return max(1.0, min(self.n_of_a_body, FEATURE_ANGSTROM**3 / max(block, 1.0)))
+
     @classmethod
     def of(cls, energies: Energies) -> _Blocks:
         centres, z = energies.centre_xy_angstrom, energies.z_angstrom
@@ -363,6 +377,10 @@ def _along(
     low, high = surfaces
     # Heights run along z, the thickness is across the slab.
     across = 1.0 / math.hypot(1.0, float(slopes[0]), float(slopes[1]))
+    n_features = float(filled[parts[1]].sum() / blocks.n_of_a_feature)
+    n_unknown = 2 - (known is not None)
+    # Of n points spread evenly through a layer the outermost is 1 / (n + 1) of it below the surface.
+    gap = (high - low) / (n_features + 1.0) * math.sqrt(n_unknown)
     return SlabFit(
         max(high - low, step) * across,
         0.5 * (low + high),
@@ -372,7 +390,9 @@ def _along(
         float(inside / max(outside, 1e-4)),
         (heights - 0.5 * (low + high)) * across,
         profile,
-        float(np.hypot(edge_spread * step, MIDDLE_KNOWN_TO * (high - low))),
+        math.hypot(edge_spread * step, MIDDLE_KNOWN_TO * (high - low), 0.5 * gap),
+        math.hypot(2 * edge_spread * step, MIDDLE_KNOWN_TO * (high - low), gap) * across,
+        n_features,
     )
 
 

@@ -80,7 +80,11 @@ class FoundSpecimen:
         if fit.has_pretilt:
             measured |= {"tilt_x_deg": fit.tilt_x_deg, "tilt_y_deg": fit.tilt_y_deg}
         sourced = {name: Sourced().with_measured(value, by, apply=False) for name, value in measured.items()}
-        return Slab(**sourced, middle_error_angstrom=fit.middle_error_angstrom)
+        return Slab(
+            **sourced,
+            middle_error_angstrom=fit.middle_error_angstrom,
+            thickness_error_angstrom=fit.thickness_error_angstrom,
+        )
 
 
 def bytes_to_find_specimen(
@@ -126,7 +130,9 @@ def _fitted(energies: Energies, planes: BeadPlanes | None) -> SlabFit:
         return fit_slab(energies)
     slopes = np.array([planes.slope_x, planes.slope_y])
     if len(planes.heights_angstrom) == 2:
-        return _with_surfaces(fit_slab(energies, slopes), *planes.heights_angstrom, TWO_PLANES_ERROR_ANGSTROM)
+        found = _with_surfaces(fit_slab(energies, slopes), *planes.heights_angstrom)
+        error = TWO_PLANES_ERROR_ANGSTROM
+        return replace(found, middle_error_angstrom=error, thickness_error_angstrom=2 * error)
     (gold,) = planes.heights_angstrom
     free = fit_slab(energies, slopes)
     low, high = _surfaces(free)
@@ -141,7 +147,7 @@ def _holding(fit: SlabFit, points: Array) -> SlabFit:
     low, high = _surfaces(fit)
     heights = points[:, 2] - points[:, :2] @ np.array([fit.slope_x, fit.slope_y])
     lowest, highest = np.percentile(heights, BEADS_WITHIN_PERCENT)
-    return _with_surfaces(fit, min(low, lowest), max(high, highest), fit.middle_error_angstrom)
+    return _with_surfaces(fit, min(low, lowest), max(high, highest))
 
 
 def _across(fit: SlabFit) -> float:
@@ -155,14 +161,13 @@ def _surfaces(fit: SlabFit) -> tuple[float, float]:
     return fit.z_offset_angstrom - half, fit.z_offset_angstrom + half
 
 
-def _with_surfaces(fit: SlabFit, low: float, high: float, error_angstrom: float) -> SlabFit:
+def _with_surfaces(fit: SlabFit, low: float, high: float) -> SlabFit:
     middle = 0.5 * (low + high)
     return replace(
         fit,
         thickness_angstrom=float((high - low) * _across(fit)),
         z_offset_angstrom=float(middle),
         depth_angstrom=fit.depth_angstrom + (fit.z_offset_angstrom - middle) * _across(fit),
-        middle_error_angstrom=error_angstrom,
     )
 
 
