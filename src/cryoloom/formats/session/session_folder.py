@@ -76,8 +76,8 @@ def series_of_mdocs(
         elif (first := _same_movies(exposures, path.parent, whole)) is not None:
             notes.append(f"{path.name} names the same movies as the mdoc of {first}; left out")
         else:
-            error = _of_two_series(path, exposures)
-            whole[name] = FoundSeries(name, exposures, path.parent, (mdoc,), error)
+            unfit = _of_two_series(path, exposures)
+            whole[name] = FoundSeries(name, exposures, path.parent, (mdoc,), unfit)
     known = {exposure.movie_name for entry in whole.values() for exposure in entry.exposures}
     for group, pairs in single.items():
         mdocs, gathered = tuple(mdoc for mdoc, _ in pairs), tuple(exposure for _, exposure in pairs)
