@@ -23,6 +23,7 @@ from makers.made_series import aligned, make_series
 __all__ = ["BASES", "USED_BY_THE_STEP", "item_of"]
 
 BASES: dict[str, list[dict]] = {
+    "warp_align_frames": [{}, {"eer_dose_per_fraction": 0.5}],
     "aretomo_align_series": [{}, {"estimate_ctf": True}],
     "aretomo_reconstruct": [{}, {"method": "sart"}],
     "gctf_estimate_ctf": [

@@ -54,8 +54,17 @@ class MovedTilt:
 
     sums: Mapping[str, Path]
     """Files by what they hold: images, even, odd, weighted_images, ..."""
-    shifts_yx_px: NDArray[np.float64]
-    """``(frame, 2)``: what moves each frame onto the others, in pixels of the movie."""
+    shifts_yx_px: NDArray[np.float64] | None
+    """``(frame, 2)``: what moves each frame onto the others, in pixels of the movie; None where a program
+    does not say it."""
+    path_angstrom: float | None = None
+    """Length of the path, where the shifts are not told."""
+
+    def length_angstrom(self, pixel_size_angstrom: float) -> float:
+        """Length of the specimen's path during the exposure."""
+        if self.shifts_yx_px is None:
+            return self.path_angstrom or 0.0
+        return float(np.hypot(*np.diff(self.shifts_yx_px, axis=0).T).sum()) * pixel_size_angstrom
 
 
 def movie_of(tilt: Tilt, series: TiltSeries) -> Movie:
@@ -111,7 +120,7 @@ def series_with_sums(
     series: TiltSeries,
     moved: Sequence[MovedTilt],
     binning: float,
-    per_fraction: Sequence[int],
+    per_fraction: Sequence[int | None],
     context: StepContext,
 ) -> TiltSeries:
     """Series with stacks of the sums, a section for each tilt in order, and the motion of its frames."""
@@ -134,17 +143,14 @@ def series_with_sums(
         made[role] = sink
     changes: dict[int, dict[str, Any]] = {}
     for section, (tilt, result, group) in enumerate(zip(series.tilts, moved, per_fraction, strict=True)):
-        # The specimen is where the frame is moved from.
-        positions = -(result.shifts_yx_px - result.shifts_yx_px.mean(axis=0)) * series.pixel_size_angstrom
-        changes[tilt.acquisition_index] = {
-            "section": section,
-            "frame_shifts_yx_angstrom": tuple((float(y), float(x)) for y, x in positions),
-            "frames_per_fraction": group,
-        }
-    lengths = [
-        float(np.hypot(*np.diff(result.shifts_yx_px, axis=0).T).sum()) * series.pixel_size_angstrom
-        for result in moved
-    ]
+        changes[tilt.acquisition_index] = {"section": section, "frames_per_fraction": group}
+        if result.shifts_yx_px is not None:
+            # The specimen is where the frame is moved from.
+            positions = -(result.shifts_yx_px - result.shifts_yx_px.mean(axis=0)) * series.pixel_size_angstrom
+            changes[tilt.acquisition_index]["frame_shifts_yx_angstrom"] = tuple(
+                (float(y), float(x)) for y, x in positions
+            )
+    lengths = [result.length_angstrom(series.pixel_size_angstrom) for result in moved]
     context.figure("motion_median_angstrom", float(np.median(lengths)))
     context.figure("motion_max_angstrom", max(lengths))
     stack = Stack(made["images"], pixel_size, made.get("even"), made.get("odd"))

@@ -1,0 +1,1 @@
+"""WarpTools: motion and CTF of movies, CTF of tilt series."""
