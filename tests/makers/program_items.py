@@ -42,6 +42,7 @@ BASES: dict[str, list[dict]] = {
 """Parameters under which others count: each must reach the program under one of them."""
 
 USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
+    "aretomo3_align_series": ("images", "centre_specimen"),
     "aretomo_align_series": ("images", "centre_specimen"),
     "aretomo_reconstruct": ("images", "multiscale"),
     "novactf_reconstruct": ("multiscale",),

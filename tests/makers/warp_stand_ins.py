@@ -4,7 +4,8 @@ WARPTOOLS = """
 command = ARGUMENTS.pop(0)
 KNOWN = {
     "create_settings": (["--output", "--folder_data", "--folder_processing", "--extension", "--angpix",
-        "--bin", "--exposure", "--eer_ngroups", "--eer_groupexposure", "--gain_path", "--tomo_dimensions"], ()),
+        "--bin", "--exposure", "--eer_ngroups", "--eer_groupexposure", "--gain_path",
+        "--tomo_dimensions"], ()),
     "fs_motion_and_ctf": (["--settings", "--m_range_min", "--m_range_max", "--c_range_min", "--c_range_max",
         "--c_defocus_min", "--c_defocus_max", "--c_voltage", "--c_cs", "--c_amplitude", "--m_grid",
         "--c_grid", "--device_list", "--m_bfac", "--c_window", "--perdevice"],

@@ -11,48 +11,8 @@ from numpy.testing import assert_allclose
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Sourced
 from cryoloom.programs.aretomo.aretomo_align_series import AretomoAlignSeriesParams, aretomo_align_series
+from makers.aretomo_stand_ins import ARETOMO
 from makers.made_series import make_series
-
-# Options and files of AreTomo2 1.1.3 (CInput.cpp, CSaveAlnFile.cpp, CSaveCtfResults.cpp). The shift it finds
-# tells the order of acquisition; an image that is all zero is dark.
-ARETOMO = """
-given = options({
-    "-InMrc": 1, "-OutMrc": 1, "-AngFile": 1, "-VolZ": 1, "-OutBin": 1, "-PixSize": 1, "-Kv": 1,
-    "-Gpu": (1, 8), "-AlignZ": 1, "-TiltAxis": (1, 2), "-TiltCor": (1, 2), "-Patch": 2, "-Bft": (1, 2),
-    "-DarkTol": 1, "-AmpContrast": 1, "-Cs": 1, "-ExtPhase": (1, 2),
-})
-(n, n_y, n_x), body = read_mrc(given["-InMrc"][0])
-rows = [line.split() for line in open(given["-AngFile"][0])]
-if len(rows) != n:
-    fail(f"{len(rows)} angles for {n} images")
-if given["-VolZ"] != ["0"]:
-    fail("no volume was wanted")
-size = 4 * n_x * n_y
-dark = [i for i in range(n) if not any(body[i * size:(i + 1) * size])]
-in_order = sorted(range(n), key=lambda i: float(rows[i][0]))
-axis, refine = float(given["-TiltAxis"][0]), given["-TiltAxis"][1]
-offset = 1.5 if given["-TiltCor"][0] == "1" else 0.0
-out = given["-OutMrc"][0].rsplit("/", 1)[0] + "/"
-with open(out + "stack.aln", "w") as aln:
-    aln.write("# AreTomo Alignment / Priims bprmMn \\n")
-    aln.write(f"# RawSize = {n_x} {n_y} {n}\\n# NumPatches = 0\\n")
-    for place, i in enumerate(in_order):
-        if i in dark:
-            aln.write(f"# DarkFrame =  {place:4d} {i + 1:4d} {float(rows[i][0]):8.2f}\\n")
-    aln.write("# SEC     ROT         GMAG       TX          TY      SMEAN   SFIT  SCALE  BASE  TILT\\n")
-    for i in in_order:
-        if i not in dark:
-            order, tilt = int(rows[i][1]), float(rows[i][0]) + offset
-            turn = axis + (1.0 if refine == "1" else 0.0)
-            row = f"{i + 1:5d}  {turn:9.4f}  1.00000  {order:9.3f}  {-2 * order:9.3f}"
-            aln.write(row + f"  1 1 1 0 {tilt:8.2f}\\n")
-if "-Cs" in given:
-    with open(out + "stack_ctf.txt", "w") as table:
-        table.write("# Columns: #1 micrograph number\\n")
-        for rank, i in enumerate(j for j in in_order if j not in dark):
-            defocus = 20000 + 10 * int(rows[i][1])
-            table.write(f"{rank + 1:4d} {defocus + 5:8.2f} {defocus:8.2f} 30.0 0.0 0.3 10.0\\n")
-"""
 
 
 @pytest.fixture
@@ -69,15 +29,6 @@ def series(rng):
 def on_gpu(context):
     context.device = "cuda:0"
     return context
-
-
-@pytest.fixture(autouse=True)
-def images_on_the_processor(monkeypatch):
-    """The stand-in needs no GPU, and neither does the search for the specimen behind it."""
-    from cryoloom.procedures import foreign_poses
-
-    load = foreign_poses.load_tilt_images
-    monkeypatch.setattr(foreign_poses, "load_tilt_images", lambda *given, device: load(*given, device="cpu"))
 
 
 def test_poses_and_ctfs_go_by_acquisition_index(series, on_gpu, stand_in):

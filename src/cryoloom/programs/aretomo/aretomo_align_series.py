@@ -7,28 +7,18 @@ poses (`formats.aretomo.aln`). Both ways of its tilt offset are told by the tilt
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
-
-from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
-from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting, text_of
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.aretomo.aln import read_aretomo
-from cryoloom.formats.ctf_programs.ctffind import read_aretomo_ctf
-from cryoloom.formats.ctf_programs.foreign_ctf import ctfs_by_tilt
-from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
 from cryoloom.model import TiltSeries
-from cryoloom.procedures.foreign_poses import FOREIGN_POSE_FIGURES, bytes_to_place_poses, with_foreign_poses
+from cryoloom.procedures.foreign_poses import FOREIGN_POSE_FIGURES, bytes_to_place_poses
 from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES
+from cryoloom.programs.aretomo.answer import CTF_FIGURE, with_answer
 from cryoloom.programs.aretomo.aretomo2 import ARETOMO2, angle_file, even_px
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
-from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, of_tilts, with_results, written
+from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, written
 
-__all__ = ["AretomoAlignSeriesParams", "aretomo_align_series", "calls", "parse"]
+__all__ = ["AretomoAlignSeriesParams", "aretomo_align_series", "calls"]
 
 
 class AretomoAlignSeriesParams(ProgramParams):
@@ -108,20 +98,6 @@ def calls(series: TiltSeries, params: AretomoAlignSeriesParams, workplace: Workp
     )
 
 
-def parse(folder: Path, shape_yx: tuple[int, int], pixel_size_angstrom: float) -> ForeignAlignment:
-    """The alignment, from what AreTomo wrote in its folder."""
-    return read_aretomo(folder / "out" / "stack.aln", shape_yx, pixel_size_angstrom)
-
-
-CTF_FIGURE = Figure(
-    "defocus_median_angstrom",
-    "angstrom",
-    "Defocus, median",
-    "Underfocus of the middle of the image as AreTomo gives it, median over the tilts in use.",
-    good="near the value set at the microscope",
-)
-
-
 @step(
     "aretomo_align_series",
     per="tilt_series",
@@ -149,30 +125,14 @@ def aretomo_align_series(
         params,
         context,
     )
-    found = with_foreign_poses(
+    return with_answer(
+        series,
         used,
-        parse(folder, stack.shape_yx, stack.pixel_size_angstrom),
+        stack,
+        folder / "out" / "stack.aln",
+        folder / "out" / "stack_ctf.txt" if params.estimate_ctf else None,
         context,
         program=ARETOMO2.name,
         step="aretomo_align_series",
         centre_specimen=params.centre_specimen,
-    )
-    if params.estimate_ctf:
-        found = with_defocus_at_origin(_with_ctfs(found, folder / "out" / "stack_ctf.txt"))
-        defoci = [t.ctf.defocus_angstrom for t in found.included if t.ctf is not None]
-        context.figure("defocus_median_angstrom", float(np.median(defoci)))
-    else:
-        context.not_measurable("defocus_median_angstrom", "estimate_ctf is off")
-    return with_results(series, found)
-
-
-def _with_ctfs(aligned: TiltSeries, path: Path) -> TiltSeries:
-    """CTFs of the images that AreTomo kept, which it counts in order of tilt without the dark ones."""
-    kept = of_tilts(
-        aligned, [tilt for tilt in aligned.tilts if tilt.pose is not None], aligned.unweighted_stack
-    )
-    kept = replace(kept, stack=None)
-    ctfs = ctfs_by_tilt(read_aretomo_ctf(path), kept)
-    return aligned.with_tilts(
-        {index: {"ctf": replace(ctf, refers_to="specimen")} for index, ctf in ctfs.items()}
     )
