@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract import find_step
+from cryoloom.contract.program import Program
 from cryoloom.engine.coordinator.disk_budget import DiskPolicy
 from cryoloom.engine.coordinator.dry_run import PlannedNode, plan_nodes
 from cryoloom.engine.coordinator.null_listener import NullListener
@@ -35,6 +38,7 @@ from cryoloom.engine.exporting import (
 )
 from cryoloom.engine.graph.current_workflow import changes_by_hand, changes_of_series, current_workflow
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
+from cryoloom.engine.graph.with_programs import with_programs
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, validated_params
 from cryoloom.engine.graph.workflow_export import last_workflow_of, workflow_of_runs
 from cryoloom.engine.history.item_logs import item_log
@@ -42,6 +46,7 @@ from cryoloom.engine.history.provenance import Origin, origin_of_file, record_ex
 from cryoloom.engine.history.results import ItemResult, by_activity, results_of
 from cryoloom.engine.history.runs import Comparison, compare_runs, delete_runs, find_run, plan_of_one_step
 from cryoloom.engine.worker.interruption import STOP_FILE, ask_to_stop
+from cryoloom.engine.worker.program_finder import why_not
 from cryoloom.engine.worker.task import load_value
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.formats.relion.particle_export import write_relion5_particles
@@ -102,16 +107,20 @@ class Project:
         executor: Executor | Workplace | None = None,
         listener: Listener | None = None,
         of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+        programs: bool = False,
         **told: Any,
     ) -> Summary:
         """Turn a folder of movies, or a stack, into tomograms.
 
         workflow : a shipped workflow or a file; by default chosen for ``raw``. parameters :
-        ``{node: {parameter: value}}``. of_series : as of `run_workflow`. told : parameters of the source
+        ``{node: {parameter: value}}``. of_series : as of `run_workflow`. programs : take outside programs
+        where the workflow names them and this machine has them. told : parameters of the source
         (gain, pixel_size_angstrom, dose_per_tilt_per_angstrom2, ...); None means not given.
         executor : by default threads of this process.
         """
         plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
+        if programs:
+            plan = with_programs(plan, _why_not(executor, device))
         return self.run_workflow(
             plan,
             parameters=parameters,
@@ -220,6 +229,7 @@ class Project:
         raw: str | Path | None = None,
         parameters: Mapping[str, Mapping[str, Any]] | None = None,
         of_series: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+        programs: bool = False,
         **told: Any,
     ) -> tuple[PlannedNode, ...]:
         """What `process` (with ``raw``), `run_workflow` or else `resume` would do now, without doing it.
@@ -230,6 +240,8 @@ class Project:
             if isinstance(workflow, Workflow):
                 raise UserInputError("give the name or file of a workflow for raw data, or a workflow alone")
             plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
+            if programs:
+                plan = with_programs(plan, _why_not(None, "auto"))
         elif workflow is None:
             plan = self.current_workflow()
         else:
@@ -491,3 +503,15 @@ class Project:
     def parameters_of(self, node: str) -> Mapping[str, Any]:
         """Parameters a step of the last workflow has, defaults included."""
         return validated_params(self.last_workflow().node(node)).model_dump(mode="json")
+
+
+def _why_not(executor: Executor | Workplace | None, device: str) -> Callable[[Program], str]:
+    """Reason why a program cannot be run; GPUs of a cluster are not seen from here and taken as given."""
+    if isinstance(executor, Workplace):
+        device = executor.device
+    is_elsewhere = isinstance(executor, Workplace) and executor.executor.partition(":")[0] in (
+        "slurm",
+        "dask",
+    )
+    has_gpu = device != "cpu" and (is_elsewhere or torch.cuda.is_available())
+    return lambda program: why_not(program, has_gpu=has_gpu)

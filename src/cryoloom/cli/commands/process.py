@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -37,6 +37,12 @@ def process(
     workflow: Annotated[
         str | None, typer.Option(help="A shipped workflow or a .yaml file; by default chosen for RAW.")
     ] = None,
+    with_programs: Annotated[
+        Literal["programs"] | None,
+        typer.Option(
+            "--with", help="programs: use outside programs where the workflow names them and they are found."
+        ),
+    ] = None,
     settings: SetOption = None,
     series_settings: SeriesFileOption = None,
     dry_run: DryRunOption = False,
@@ -50,7 +56,12 @@ def process(
     if dry_run:
         with project_for_dry_run(project) as opened:
             planned = opened.dry_run(
-                workflow, raw=raw, parameters=given.everywhere, of_series=given.of_series, **known
+                workflow,
+                raw=raw,
+                parameters=given.everywhere,
+                of_series=given.of_series,
+                programs=with_programs is not None,
+                **known,
             )
             show_dry_run(planned, json, nearest_folder(project))
         return
@@ -63,6 +74,7 @@ def process(
             of_series=given.of_series,
             executor=workers.workplace(),
             listener=listener,
+            programs=with_programs is not None,
             **known,
         )
     conclude(opened, summary, json)

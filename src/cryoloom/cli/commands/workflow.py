@@ -42,6 +42,9 @@ def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow o
         for parameter, value in validated_params(node).model_dump(mode="json").items():
             mark = "*" if parameter in node.parameters else " "
             console.print(f"  {mark} {parameter} = {value!r}", highlight=False)
+        if node.programs:
+            chain = " and ".join(work.step for work in node.programs)
+            console.print(f"  --with programs: {chain}", highlight=False)
     if workflow.missing:
         console.print("\n[bold]Left out until it exists[/]")
         for note in workflow.runnable().notes:

@@ -23,6 +23,7 @@ __all__ = [
     "INPUT",
     "Link",
     "Node",
+    "ProgramWork",
     "Workflow",
     "link_of",
     "load_workflow",
@@ -34,6 +35,15 @@ __all__ = [
 
 INPUT = "input"
 _LINK_SUFFIX = "_from"
+
+
+class ProgramWork(BaseModel):
+    """A step of a chain that does a node's work with outside programs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 class Node(BaseModel):
@@ -52,6 +62,10 @@ class Node(BaseModel):
     """Work on these items only; empty means all."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     comment: str = ""
+    programs: tuple[ProgramWork, ...] = ()
+    """Steps that do the same with outside programs, one after the other (`graph.with_programs`)."""
+    within: str = ""
+    """A node whose programs do this node's work as well."""
 
     @property
     def feeds(self) -> dict[str, str]:
@@ -215,7 +229,9 @@ class Workflow(BaseModel):
             raise UserInputError(f"no step of the workflow {self.name} exists yet: {'; '.join(notes)}")
         if not notes:
             return self
-        return Workflow(name=self.name, description=self.description, steps=tuple(kept), notes=tuple(notes))
+        return Workflow(
+            name=self.name, description=self.description, steps=tuple(kept), notes=(*self.notes, *notes)
+        )
 
     def node(self, name: str) -> Node:
         """Look a node up by name; raises UserInputError that names the nearest ones."""
@@ -244,7 +260,7 @@ class Workflow(BaseModel):
             node.model_copy(update={"parameters": {**node.parameters, **changes.get(node.name, {})}})
             for node in self.steps
         ]
-        return Workflow(name=self.name, description=self.description, steps=tuple(nodes))
+        return Workflow(name=self.name, description=self.description, steps=tuple(nodes), notes=self.notes)
 
     def to_yaml(self) -> str:
         """The workflow as a file somebody else can run."""

@@ -20,7 +20,7 @@ from cryoloom.engine.worker.program_settings import (
 )
 from cryoloom.errors import UserInputError
 
-__all__ = ["FoundProgram", "find_program", "require_program"]
+__all__ = ["FoundProgram", "find_program", "require_program", "why_not"]
 
 _ASK_SECONDS = 30.0
 """A container's first start on a shared disk takes several seconds."""
@@ -62,6 +62,17 @@ def require_program(program: Program) -> FoundProgram:
             f"later; install a newer one, or tell {settings_path()} where it is"
         )
     return found
+
+
+def why_not(program: Program, *, has_gpu: bool) -> str:
+    """Why a program cannot be run on this machine, "" where it can."""
+    if program.needs_gpu and not has_gpu:
+        return f"{program.name} needs a GPU"
+    try:
+        require_program(program)
+    except UserInputError as error:
+        return f"{program.name} is not found" if find_program(program) is None else error.message
+    return ""
 
 
 def find_program(program: Program) -> FoundProgram | None:
