@@ -318,9 +318,9 @@ class _Division:
         )
         directions, n = [self.mean], len(particles)
         for _ in range(min(self.n_classes - 1, _MOST_DIRECTIONS)):
-            coefficients = rng.standard_normal((n, len(directions) + 1))
+            coefficients: Array = rng.standard_normal((n, len(directions) + 1))
             coefficients[:, : len(directions)] = 0.0
-            variance = np.zeros(n)
+            variance: Array = np.zeros(n)
             for _ in range(_PRINCIPAL_ROUNDS):
                 sums = self.passes.difference_sums(self.mean, directions, coefficients, variance)
                 direction = self._difference(sums)

@@ -3,7 +3,7 @@
 Each particle is a fiducial. Its image in every tilt is compared with the projection of the average, and the
 image shifts that agree best tell how the tilt lies: image shift, stage angles, magnification, and a smooth
 warp of the image, solved for together with the particles' positions. Then the defocus of every tilt is
-refined, and the amplitude and B-factor of its signal are measured.
+refined. Where the geometry is right already, the amplitude and B-factor of every tilt's signal are measured.
 
 Every group of parameters is fitted to three quarters of the particles and tested on the last quarter, in
 turns. It is used only if the particles that were left out agree better with the average, beyond chance. A
@@ -83,7 +83,10 @@ class RefineSeriesParams(StepParams):
     max_defocus_change_angstrom: float = Field(
         1500.0, gt=0, le=10000, description="Largest change of the defocus that is looked for."
     )
-    amplitudes: bool = Field(True, description="Measure the amplitude and B-factor of every tilt.")
+    amplitudes: bool = Field(
+        True,
+        description="Measure the amplitude and B-factor of every tilt, once the geometry does not change.",
+    )
     rounds: int = Field(2, ge=1, le=5, description="Times that geometry and defocus are refined in turns.")
     finest_resolution_angstrom: float | None = Field(
         None, gt=0, description="Finest resolution to compare at. Unset: that of the average."
@@ -250,6 +253,7 @@ class _SeriesRefinement:
         self.before, self.series, self.positions = series, series, rows.positions_xyz_angstrom
         self.rotations, self.half = rows.rotations, _halves(rows)
         self.decisions: list[Decision] = []
+        self.amplitudes_wait = False
         self._params, self._context = params, context
         stack = image_stack(series)
         self._stack, self._resolution = stack, max(resolution, 2.05 * stack.pixel_size_angstrom)
@@ -266,15 +270,22 @@ class _SeriesRefinement:
         return usable_tilts(self.series, np.inf)
 
     def run(self) -> None:
-        """Geometry and defocus in turns, then amplitudes."""
+        """Geometry and defocus in turns, then amplitudes, if the average is as sharp as the geometry is right.
+
+        An average of the former geometry lacks detail, of which tilts of low dose have more: they would seem
+        weak.
+        """
+        moved = False
         for i in range(self._params.rounds):
             accepted = self._refine_geometry()
+            moved = moved or accepted
             if self._params.defocus:
                 accepted = self._refine_defocus() or accepted
             self._context.progress(i + 1, self._params.rounds + 1)
             if not accepted:
                 break
-        if self._params.amplitudes:
+        self.amplitudes_wait = self._params.amplitudes and moved
+        if self._params.amplitudes and not moved:
             self._measure_amplitudes()
 
     def _compared(self, series: TiltSeries) -> _Compared:
@@ -493,6 +504,12 @@ def _report(made: Sequence[_SeriesRefinement], moved: Array, context: StepContex
     gain = sum(decision.gain_nats for _, decision in decisions if decision.accepted)
     context.figure("held_out_gain_nats", float(gain))
     context.figure("n_particles", sum(len(one.positions) for one in made))
+    waiting = [one.series.name for one in made if one.amplitudes_wait]
+    if waiting:
+        context.warn(
+            f"Amplitudes of {', '.join(waiting)} are not measured, because the geometry changed: average the "
+            "particles again and refine the series once more"
+        )
     context.record("groups", [{"series": name, **decision.row()} for name, decision in decisions])
     context.record("tilts", rows)
     if not rows:
