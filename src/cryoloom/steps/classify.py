@@ -328,9 +328,9 @@ class _Division:
                 prior = np.ones(len(directions) + 1)
                 prior[0] = _AMPLITUDE_SD**-2
                 precision = curvature + np.diag(prior)
-                coefficients = np.linalg.solve(precision, slope[..., None])[..., 0]
+                coefficients = np.array(np.linalg.solve(precision, slope[..., None])[..., 0], np.float64)
                 spread = coefficients[particles, -1].std()
-                variance = np.linalg.inv(precision)[:, -1, -1]
+                variance = np.array(np.linalg.inv(precision)[:, -1, -1], np.float64)
                 # Coefficients of unit variance; the direction takes the scale.
                 coefficients[:, -1] /= max(spread, 1e-12)
                 variance = variance / max(spread, 1e-12) ** 2

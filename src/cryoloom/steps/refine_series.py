@@ -270,7 +270,7 @@ class _SeriesRefinement:
         return usable_tilts(self.series, np.inf)
 
     def run(self) -> None:
-        """Geometry and defocus in turns, then amplitudes, if the average is as sharp as the geometry is right.
+        """Geometry and defocus in turns; amplitudes only if the geometry was right.
 
         An average of the former geometry lacks detail, of which tilts of low dose have more: they would seem
         weak.
