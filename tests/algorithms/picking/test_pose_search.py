@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from cryoloom.algorithms.picking.decoys import decoys_of
 from cryoloom.algorithms.picking.pose_search import cut_windows, plan_pose_search, spline_coefficients
+from cryoloom.algorithms.picking.template_energy import RotationSet
 from cryoloom.algorithms.picking.templates import density_of_points, template_of_density
 from cryoloom.geometry.orientation_grid import rotation_grid, rotations_between, rotations_near
 
@@ -67,7 +68,8 @@ def test_the_rotation_of_a_particle_is_found_and_decoys_lose(reference, spread):
     density = 0.8 * template.rotated(true[None])[0].numpy()
     windows = windows_of(seen_volume(density, spread), search)
     rotations = rotation_grid(STEP_DEG)
-    result = search.search(windows, template, rotations)
+    every = RotationSet.of(rotations)
+    result = search.search(windows, template, every)
     assert rotations_between(rotations[result.rotation[0]], true) < STEP_DEG
     assert_allclose(windows.amplitude[0], 0.8, rtol=0.1)
     finer = rotations_near(4.0, 16.0)[None] @ rotations[result.rotation][:, None]
@@ -75,7 +77,7 @@ def test_the_rotation_of_a_particle_is_found_and_decoys_lose(reference, spread):
     assert rotations_between(refined[0], true) < 5.0
     assert_allclose(shift, 0.0, atol=0.51)
     assert significance[0] >= result.significance[0]
-    assert result.evidence[0] > search.search(windows, decoy, rotations).evidence[0] + 10
+    assert result.evidence[0] > search.search(windows, decoy, every).evidence[0] + 10
 
 
 def test_the_score_of_the_template_itself_is_its_energy(reference, spread):
@@ -91,7 +93,7 @@ def test_the_score_of_the_template_itself_is_its_energy(reference, spread):
     explained = shared @ search.inverse_gram.double().numpy() @ shared
     energy = (rest * shown).sum() - explained
     windows = windows_of(seen_volume(rest + radial.rotated(np.eye(3)[None])[0].numpy(), spread), search)
-    result = search.search(windows, template, turn)
+    result = search.search(windows, template, RotationSet.of(turn))
     assert_allclose(windows.amplitude[0], 1.0, rtol=0.1)
     assert_allclose(result.significance[0], np.sqrt(energy), rtol=0.05)
     # L = a S - a^2 E / 2 with a near 1, one rotation, and shifts of which few fit.
@@ -108,9 +110,10 @@ def test_another_radial_profile_or_centre_changes_nothing(reference, spread):
     distance = np.sqrt(at[:, None, None] ** 2 + at[:, None] ** 2 + at**2)
     shell = np.interp(distance, [0, 3, 5, 7], [0.0, 0.3, -0.4, 0.0]) * density.max()
     rotations = rotation_grid(STEP_DEG)
-    plain = search.search(windows_of(seen_volume(density, spread), search), template, rotations)
+    every = RotationSet.of(rotations)
+    plain = search.search(windows_of(seen_volume(density, spread), search), template, every)
     changed = windows_of(seen_volume(density + shell, spread), search)
-    other = search.search(changed, template, rotations)
+    other = search.search(changed, template, every)
     assert other.rotation[0] == plain.rotation[0]
     # Linear bumps describe the added shell to a few hundredths.
     assert_allclose(other.significance, plain.significance, rtol=0.1)

@@ -3,11 +3,15 @@
 All particles of a series share the viewing directions, so the slices of the reference are made once for every
 orientation of a grid, and the log-likelihoods of all particles, shifts and orientations follow from two
 matrix products: one with the data, whose phases are shifted, and one with the weights.
+
+Shifts are compared by the few functions that span their phases (`shift_basis`), at a half to a fifth of the
+cost; the likely rotations are then compared again at every shift.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +20,16 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.fourier_cube import PADDING
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
+from cryoloom.algorithms.averaging.shift_basis import ShiftBasis, shift_basis
 from cryoloom.kernels.slices.fourier_slices import take_slices
 
 __all__ = ["Posterior", "direction_prior", "frames_of", "search_poses", "shift_grid", "shift_phases"]
 
-_ORIENTATIONS_AT_ONCE, _COLUMNS_AT_ONCE = 512, 1 << 13
+_ORIENTATIONS_AT_ONCE, _VALUES_AT_ONCE = 512, 1 << 24
+_ERROR_NATS = 1.0
+"""Standard deviation of a score's error where all rotations are compared by a basis of the shifts."""
+_NEGLIGIBLE_NATS = 7.0
+"""Poses this much less likely than the best are not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +97,126 @@ def search_poses(
     : the likelihood's exponent; below 1 the posterior is flatter. gain : (tilt, m), multiplies data and
     weights. centres_xyz_angstrom : shifts ``(particle, 3)`` about which the grid of shifts is placed.
     """
-    tilts, samples = len(images.matrices), images.plane.samples[:n_used]
-    factor = np.ones((tilts, n_used), np.float32) if gain is None else gain[:, :n_used]
-    data = torch.tensor(images.data[..., :n_used] * factor)
-    weights = torch.tensor(images.weights[..., :n_used] * factor).reshape(images.n, -1)
-    if centres_xyz_angstrom is not None:
-        data = data * shift_phases(images, centres_xyz_angstrom, n_used)
-    turns = shift_phases(images, shifts_xyz_angstrom, n_used)
-    n_shifts = len(shifts_xyz_angstrom)
-    at_once = max(1, _COLUMNS_AT_ONCE // n_shifts)
-    marginal = np.zeros((images.n, len(rotations)), np.float32)
+    search = _Search.of(images, shifts_xyz_angstrom, n_used, temperature, gain, centres_xyz_angstrom)
+    n_rotations = len(rotations)
+    marginal = np.zeros((images.n, n_rotations), np.float32)
     peak = np.zeros_like(marginal)
-    best_shift = np.zeros((images.n, len(rotations)), np.int32)
-    for r in range(0, len(rotations), _ORIENTATIONS_AT_ONCE):
-        some = rotations[r : r + _ORIENTATIONS_AT_ONCE]
-        frames = frames_of(images.matrices, some).reshape(-1, 2, 3)
-        slices = take_slices(cube, frames, samples).reshape(len(some), -1)
-        flat = torch.view_as_real(slices).reshape(len(some), -1)
-        power = weights @ (flat[:, ::2] ** 2 + flat[:, 1::2] ** 2).T
-        for p in range(0, images.n, at_once):
-            turned = data[p : p + at_once, None] * turns[None]
-            rows = torch.view_as_real(turned).reshape(-1, flat.shape[1])
-            cross = (rows @ flat.T).reshape(-1, n_shifts, len(some))
-            score = temperature * (cross - 0.5 * power[p : p + at_once, None])
-            highest, index = score.max(dim=1)
-            marginal[p : p + at_once, r : r + len(some)] = torch.logsumexp(score, dim=1).numpy()
-            peak[p : p + at_once, r : r + len(some)] = highest.numpy()
-            best_shift[p : p + at_once, r : r + len(some)] = index.numpy()
+    best_shift = np.zeros((images.n, n_rotations), np.int32)
+    prior = np.zeros_like(marginal) if log_prior is None else log_prior.astype(np.float32)
+    highest = np.full((images.n, 1), -np.inf, np.float32)
+    samples = images.plane.samples[:n_used].contiguous()
+    basis: ShiftBasis | None = None
+    for r in range(0, n_rotations, _ORIENTATIONS_AT_ONCE):
+        some = slice(r, min(r + _ORIENTATIONS_AT_ONCE, n_rotations))
+        frames = frames_of(images.matrices, rotations[some]).reshape(-1, 2, 3)
+        slices = take_slices(cube, frames, samples).reshape(some.stop - some.start, -1)
+        pairs = torch.view_as_real(slices)
+        squared = pairs[..., 0].square().addcmul_(pairs[..., 1], pairs[..., 1])
+        basis = basis or search.basis(squared.mean(dim=0))
+        power = search.weights @ squared.T
+        for part in search.parts(len(basis.spectra)):
+            found = search.scores(part, slices, power[part], basis)
+            if not basis.is_exact:
+                believed = found.marginal + prior[part, some]
+                np.maximum(highest[part], believed.max(axis=1, keepdims=True), out=highest[part])
+                search.make_exact(part, slices, power[part], found, believed > highest[part] - search.slack)
+            marginal[part, some], peak[part, some] = found.marginal, found.peak
+            best_shift[part, some] = found.shift
     return _posterior(marginal, peak, best_shift, log_prior, n_modes, temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Of some particles at some rotations, over the shifts, ``(particle, rotation)``."""
+
+    marginal: NDArray[np.float32]
+    peak: NDArray[np.float32]
+    shift: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, cross: torch.Tensor, power: torch.Tensor, temperature: float) -> _Scores:
+        """From cross terms ``(particle, shift, rotation)``, which are overwritten, and quadratic terms."""
+        score = cross.sub_(0.5 * power[:, None]).mul_(temperature)
+        highest, index = score.max(dim=1)
+        total = score.sub_(highest[:, None]).exp_().sum(dim=1).log_().add_(highest)
+        return cls(total.numpy(), highest.numpy(), index.to(torch.int32).numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Data of the particles of a series, and what is common to all rotations."""
+
+    data: torch.Tensor
+    """``(particle, k)`` complex64, k over tilts and samples."""
+    weights: torch.Tensor
+    phases: torch.Tensor
+    """Of the shifts, ``(shift, k)``."""
+    temperature: float
+
+    @classmethod
+    def of(
+        cls,
+        images: ParticleImages,
+        shifts: NDArray[np.float64],
+        n_used: int,
+        temperature: float,
+        gain: NDArray[np.float32] | None,
+        centres: NDArray[np.float64] | None,
+    ) -> _Search:
+        factor = np.ones((len(images.matrices), n_used), np.float32) if gain is None else gain[:, :n_used]
+        data = torch.tensor(images.data[..., :n_used] * factor)
+        if centres is not None:
+            data = data * shift_phases(images, centres, n_used)
+        weights = torch.tensor(images.weights[..., :n_used] * factor)
+        phases = shift_phases(images, shifts, n_used)
+        return cls(data.flatten(1), weights.flatten(1), phases.flatten(1), temperature)
+
+    @property
+    def slack(self) -> float:
+        """How far below the best, in nats, a rotation is still scored exactly."""
+        return _NEGLIGIBLE_NATS + 6.0 * _ERROR_NATS
+
+    def basis(self, power: torch.Tensor) -> ShiftBasis:
+        """Functions that span the shifts, for slices of mean power ``(k,)``."""
+        information = self.weights.mean(dim=0) * power * self.temperature**2
+        return shift_basis(self.phases, information, _ERROR_NATS**2)
+
+    def parts(self, n_columns: int) -> Iterator[slice]:
+        """Particles that are done at once, so that memory stays small."""
+        at_once = max(1, _VALUES_AT_ONCE // (n_columns * 2 * self.data.shape[1]))
+        for start in range(0, len(self.data), at_once):
+            yield slice(start, min(start + at_once, len(self.data)))
+
+    def scores(self, part: slice, slices: torch.Tensor, power: torch.Tensor, basis: ShiftBasis) -> _Scores:
+        """All shifts of some particles, from the functions of a basis."""
+        cross = self._cross(self.data[part], basis.spectra, slices)
+        if not basis.is_exact:
+            cross = basis.mixing @ cross
+        return _Scores.of(cross, power, self.temperature)
+
+    def make_exact(
+        self,
+        part: slice,
+        slices: torch.Tensor,
+        power: torch.Tensor,
+        found: _Scores,
+        chosen: NDArray[np.bool_],
+    ) -> None:
+        """Replace chosen scores by those of the shifts' own phases."""
+        for i in np.flatnonzero(chosen.any(axis=1)):
+            columns = np.flatnonzero(chosen[i])
+            mine = self.data[part.start + i : part.start + i + 1]
+            index = torch.from_numpy(columns)
+            cross = self._cross(mine, self.phases, slices[index])
+            exact = _Scores.of(cross, power[i : i + 1, index], self.temperature)
+            found.marginal[i, columns], found.peak[i, columns] = exact.marginal[0], exact.peak[0]
+            found.shift[i, columns] = exact.shift[0]
+
+    def _cross(self, data: torch.Tensor, spectra: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
+        """``Re sum_k data spectrum conj(slice)``, ``(particle, spectrum, rotation)``."""
+        turned = torch.view_as_real(data[:, None] * spectra[None]).flatten(2)
+        flat = torch.view_as_real(slices).flatten(1)
+        return (turned.flatten(0, 1) @ flat.T).reshape(len(data), len(spectra), len(slices))
 
 
 def shift_phases(images: ParticleImages, shifts: NDArray[np.float64], n_used: int) -> torch.Tensor:

@@ -19,7 +19,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import spline_filter
 
+from cryoloom.algorithms.picking.template_energy import (
+    DirectionalPower,
+    RotationSet,
+    TemplateEnergy,
+    directional_power,
+    template_energy,
+)
 from cryoloom.algorithms.picking.templates import Template
+from cryoloom.geometry.orientation_grid import rotation_grid
 
 __all__ = [
     "SHIFTS_VOXELS",
@@ -36,8 +44,8 @@ Array = NDArray[np.float64]
 
 SHIFTS_VOXELS = (-0.5, 0.0, 0.5)
 """Tried along each axis about a candidate's centre."""
-_EXACT_ENERGIES = 600
-"""Number of rotations whose E is computed; others use that of the nearest of them."""
+_CALIBRATION_STEP_DEG = 90.0
+"""At these 20 rotations E is computed exactly."""
 _ROTATIONS_AT_ONCE = 256
 _VALUES_AT_ONCE = 50_000_000
 _SPLINE_REACH = 3
@@ -101,6 +109,8 @@ class PoseSearch:
     """(m, m)"""
     spread_rfft: torch.Tensor
     """W on the doubled box, as its real transform."""
+    information: DirectionalPower
+    """W by direction of frequency."""
     radial_energy: float
     """E of the radial part at the volume's centre."""
 
@@ -108,15 +118,20 @@ class PoseSearch:
         """Compared voxels from the centre, ``(voxel, 3)`` as z, y, x."""
         return np.argwhere(self.inside.numpy()) - self.inside.shape[0] // 2
 
-    def search(self, windows: Windows, template: Template, rotations: Array) -> SearchResult:
-        """Compare all candidates with a template at rotations ``(n_r, 3, 3)``."""
+    def search(self, windows: Windows, template: Template, rotations: RotationSet) -> SearchResult:
+        """Compare all candidates with a template at every rotation."""
+        return self._search(windows, template, rotations, self._energy_of(template))
+
+    def _search(
+        self, windows: Windows, template: Template, rotations: RotationSet, energy_of: TemplateEnergy
+    ) -> SearchResult:
         n, n_shifts = windows.values.shape[:2]
         total = torch.full((n,), -math.inf)
         best = torch.full((n,), -math.inf)
         rotation, shift = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long)
         significance = torch.zeros(n)
         candidates_at_once = max(1, _VALUES_AT_ONCE // (n_shifts * _ROTATIONS_AT_ONCE))
-        for first, turned, energy in self._templates(template, rotations):
+        for first, turned, energy in self._templates(template, rotations, energy_of):
             for start in range(0, n, candidates_at_once):
                 some = slice(start, start + candidates_at_once)
                 values = windows.values[some]
@@ -139,43 +154,39 @@ class PoseSearch:
 
     def refine(self, windows: Windows, template: Template, rotations: Array) -> tuple[Array, Array, Array]:
         """Best of each candidate's own rotations ``(n, n_r, 3, 3)``: rotation, shift as zyx, significance."""
-        found = [self.search(windows.take(np.array([i])), template, own) for i, own in enumerate(rotations)]
+        energy_of = self._energy_of(template)
+        found = [
+            self._search(windows.take(np.array([i])), template, RotationSet.of(own), energy_of)
+            for i, own in enumerate(rotations)
+        ]
         index = np.array([result.rotation[0] for result in found], dtype=int)
         shifts = windows.shifts_zyx_voxels[[int(result.shift[0]) for result in found]]
         heights = np.array([result.significance[0] for result in found])
         return rotations[np.arange(len(rotations)), index], shifts.reshape(-1, 3), heights
 
     def _templates(
-        self, template: Template, rotations: Array
+        self, template: Template, rotations: RotationSet, energy_of: TemplateEnergy
     ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Index of the first, templates ``(some, voxel)`` freed of nuisances, and their E ``(some,)``."""
-        energies = self._energies(template, rotations)
+        energies = torch.from_numpy(energy_of.at(rotations)).float()
         for first in range(0, len(rotations), _ROTATIONS_AT_ONCE):
             some = slice(first, first + _ROTATIONS_AT_ONCE)
-            turned = template.rotated(rotations[some]) - self.radial
+            turned = template.rotated(rotations.matrices[some]) - self.radial
             shared = turned.flatten(1) @ self.in_metric.T
             explained = shared @ self.inverse_gram
             freed = turned[:, self.inside] - explained @ self.nuisances
             energy = energies[some] - (explained * shared).sum(dim=1)
             yield first, freed, energy.clamp(min=0)
 
-    def _energies(self, template: Template, rotations: Array) -> torch.Tensor:
-        """E of the directional part at each rotation, ``(n_r,)``; of many, that of the nearest computed."""
-        n = len(rotations)
-        chosen = np.unique(np.linspace(0, n - 1, min(n, _EXACT_ENERGIES)).round().astype(int))
-        exact = torch.cat(
-            [
-                self._energy(template.rotated(rotations[some]) - self.radial)
-                for some in np.array_split(chosen, math.ceil(len(chosen) / 64))
-            ]
-        )
-        if len(chosen) == n:
-            return exact
-        traces = rotations.reshape(n, 9) @ rotations[chosen].reshape(len(chosen), 9).T
-        return exact[torch.from_numpy(np.argmax(traces, axis=1))]
-
-    def _energy(self, turned: torch.Tensor) -> torch.Tensor:
-        return (turned * _in_metric(turned, self.spread_rfft)).sum(dim=(1, 2, 3))
+    def _energy_of(self, template: Template) -> TemplateEnergy:
+        """E of the directional part at any rotation, right on average over some that are computed."""
+        unturned = template.rotated(np.eye(3)[None])[0] - self.radial
+        shape = template_energy(unturned.numpy(), self.information)
+        some = rotation_grid(_CALIBRATION_STEP_DEG)
+        turned = template.rotated(some) - self.radial
+        exact = (turned * _in_metric(turned, self.spread_rfft)).sum(dim=(1, 2, 3))
+        expected = float(shape.at(RotationSet.of(some)).mean())
+        return shape.scaled(float(exact.mean()) / expected if expected > 0 else 0.0)
 
 
 def plan_pose_search(radial: Template, point_spread: Array) -> PoseSearch:
@@ -191,7 +202,8 @@ def plan_pose_search(radial: Template, point_spread: Array) -> PoseSearch:
     reach = radial.radius_angstrom / radial.voxel_size_angstrom
     bumps = [(1 - (distance - shell).abs()).clamp(min=0) for shell in range(math.floor(reach) + 1)]
     nuisances = torch.stack([*bumps, *torch.gradient(profile)])
-    spread_rfft = torch.fft.rfftn(torch.fft.ifftshift(torch.from_numpy(point_spread).float()))
+    spread = torch.fft.ifftshift(torch.from_numpy(point_spread).float())
+    spread_rfft = torch.fft.rfftn(spread)
     in_metric = _in_metric(nuisances, spread_rfft).flatten(1)
     gram = (nuisances.flatten(1).double() @ in_metric.T.double()).numpy()
     scale = np.sqrt(np.diag(gram))
@@ -205,6 +217,7 @@ def plan_pose_search(radial: Template, point_spread: Array) -> PoseSearch:
         in_metric=in_metric,
         inverse_gram=torch.from_numpy(inverse).float(),
         spread_rfft=spread_rfft,
+        information=directional_power(torch.fft.fftn(spread).real.numpy(), 2 * k),
         radial_energy=float((profile * _in_metric(profile[None], spread_rfft)[0]).sum()),
     )
 

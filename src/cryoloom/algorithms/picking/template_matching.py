@@ -35,6 +35,7 @@ from cryoloom.algorithms.picking.pose_search import (
     shift_steps,
     spline_coefficients,
 )
+from cryoloom.algorithms.picking.template_energy import RotationSet
 from cryoloom.algorithms.picking.templates import Template
 from cryoloom.geometry.frames import position_from_index
 from cryoloom.geometry.orientation_grid import rotation_grid, rotations_near
@@ -120,7 +121,7 @@ def match_template(
     central = float(energy[tuple(n // 2 for n in energy.shape)])
     local = energy[nearest].astype(np.float64) / central
     windows = _WindowMaker(found.index_zyx, local, search, spline_coefficients(matched.volume))
-    rotations = rotation_grid(angular_step_deg, operators)
+    rotations = RotationSet.of(rotation_grid(angular_step_deg, operators))
     results = []
     for i, one in enumerate((reference, *decoys)):
         results.append(_searched(search, windows, one, rotations))
@@ -191,7 +192,9 @@ class _Searched:
     amplitude: Array
 
 
-def _searched(search: PoseSearch, windows: _WindowMaker, template: Template, rotations: Array) -> _Searched:
+def _searched(
+    search: PoseSearch, windows: _WindowMaker, template: Template, rotations: RotationSet
+) -> _Searched:
     """Search all candidates, part by part."""
     found: list[tuple[SearchResult, Array]] = []
     for part in windows.parts(np.arange(len(windows.index_zyx))):
@@ -212,7 +215,7 @@ def _confirmed(
     search: PoseSearch,
     windows: _WindowMaker,
     decoys: tuple[Template, ...],
-    rotations: Array,
+    rotations: RotationSet,
 ) -> Competition:
     """The competition with the rates that further decoys leave."""
     n = evidence.shape[1]
@@ -251,13 +254,13 @@ def _refined(
     search: PoseSearch,
     windows: _WindowMaker,
     reference: Template,
-    rotations: Array,
+    rotations: RotationSet,
     result: _Searched,
     picked: NDArray[np.bool_],
     step_deg: float,
 ) -> tuple[Array, Array, Array]:
     """Rotation, shift and significance of every candidate; those picked searched again in finer steps."""
-    turned = rotations[result.rotation]
+    turned = rotations.matrices[result.rotation]
     shifts = shift_steps()[result.shift]
     significance = result.significance.copy()
     about = rotations_near(step_deg / _FINER, step_deg)
@@ -271,7 +274,7 @@ def _hand(
     search: PoseSearch,
     windows: _WindowMaker,
     reference: Template,
-    rotations: Array,
+    rotations: RotationSet,
     evidence: Array,
     competition: Competition,
     picked: NDArray[np.bool_],
@@ -283,7 +286,8 @@ def _hand(
         return 0.0
     # A mirrored template has the mirrored symmetry; mirrored rotations are its asymmetric unit.
     mirror = np.diag([1.0, 1.0, -1.0])
-    other = search.search(windows.of(index), reference.mirrored(), mirror @ rotations @ mirror)
+    mirrored = mirror @ rotations.matrices @ mirror
+    other = search.search(windows.of(index), reference.mirrored(), RotationSet.of(mirrored))
     return float((evidence[index] - other.evidence).sum())
 
 

@@ -55,7 +55,8 @@ class Template:
         """The template at rotations ``(n, 3, 3)``, reference to tomogram: ``(n, box, box, box)`` float32."""
         out = torch.empty((len(rotations), self.box, self.box, self.box), dtype=torch.float32)
         per_voxel = float(OVERSAMPLING * _SAMPLES)
-        rotate_volume(torch.from_numpy(self.samples), torch.from_numpy(rotations), per_voxel, out)
+        reach = self.radius_angstrom / self.voxel_size_angstrom + 0.5
+        rotate_volume(torch.from_numpy(self.samples), torch.from_numpy(rotations), per_voxel, out, reach)
         return out
 
     def mirrored(self) -> Template:

@@ -12,12 +12,17 @@ __all__ = ["rotate_volume"]
 
 
 def rotate_volume(
-    samples: torch.Tensor, rotations: torch.Tensor, samples_per_voxel: float, out: torch.Tensor
+    samples: torch.Tensor,
+    rotations: torch.Tensor,
+    samples_per_voxel: float,
+    out: torch.Tensor,
+    reach_voxels: float,
 ) -> None:
     """Fill ``out[i]`` with the volume turned by ``rotations[i]``: ``out[i](x) = samples(R_i^T x)``.
 
     samples : (n, n, n) float32, centre at index ``n // 2``; 0 beyond it. rotations : (m, 3, 3) float64 acting
-    on xyz. out : (m, k, k, k) float32, k odd, centre in the middle, on the CPU, overwritten.
+    on xyz. out : (m, k, k, k) float32, k odd, centre in the middle, on the CPU,
+    overwritten. reach_voxels : out is 0 farther from its centre.
     """
     if samples.dtype != torch.float32 or out.dtype != torch.float32 or rotations.dtype != torch.float64:
         raise TypeError(
@@ -25,7 +30,13 @@ def rotate_volume(
         )
     if len(out) != len(rotations) or rotations.shape[1:] != (3, 3):
         raise ValueError(f"expected {len(out)} rotations (3, 3), got {tuple(rotations.shape)}")
-    _rotate(samples.contiguous().numpy(), rotations.contiguous().numpy(), samples_per_voxel, out.numpy())
+    _rotate(
+        samples.contiguous().numpy(),
+        rotations.contiguous().numpy(),
+        samples_per_voxel,
+        out.numpy(),
+        reach_voxels,
+    )
 
 
 @numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
@@ -34,6 +45,7 @@ def _rotate(
     rotations: NDArray[np.float64],
     samples_per_voxel: float,
     out: NDArray[np.float32],
+    reach: float,
 ) -> None:
     side, centre = samples.shape[0], samples.shape[0] // 2
     n, middle = out.shape[1], out.shape[1] // 2
@@ -43,11 +55,16 @@ def _rotate(
         z = iz - middle
         for iy in range(n):
             y = iy - middle
+            out[i, iz, iy] = 0
+            left = reach * reach - y * y - z * z
+            if left < 0:
+                continue
+            half = min(int(np.sqrt(left)), middle)
             # Reference coordinates are R^T (x, y, z): columns of R.
-            px = r[1, 0] * y + r[2, 0] * z + centre - r[0, 0] * middle
-            py = r[1, 1] * y + r[2, 1] * z + centre - r[0, 1] * middle
-            pz = r[1, 2] * y + r[2, 2] * z + centre - r[0, 2] * middle
-            for ix in range(n):
+            px = r[1, 0] * y + r[2, 0] * z + centre - r[0, 0] * half
+            py = r[1, 1] * y + r[2, 1] * z + centre - r[0, 1] * half
+            pz = r[1, 2] * y + r[2, 2] * z + centre - r[0, 2] * half
+            for ix in range(middle - half, middle + half + 1):
                 x0, y0, z0 = int(np.floor(px)), int(np.floor(py)), int(np.floor(pz))
                 value = np.float32(0.0)
                 if 0 <= x0 < side - 1 and 0 <= y0 < side - 1 and 0 <= z0 < side - 1:
