@@ -61,6 +61,12 @@ def test_poses_are_found_from_a_blurred_map(scene):
     assert average.resolution_angstrom is not None
     assert context.figures["pose_evidence"] > context.figures["null_evidence"] + 0.2
     assert {curve.name for curve in average.curves} >= {"masked", "non-radial", "null"}
+    # Poses from even and odd tilts are as far apart as their errors say; so are they from the truth.
+    assert context.figures["split_angle_deg"] == pytest.approx(np.median(wrong), rel=1.0)
+    assert context.figures["split_shift_angstrom"] == pytest.approx(np.median(moved), rel=1.0)
+    tilts = context.records["tilts"]
+    assert len(tilts) == len(made.series.tilts)
+    assert np.median([tilt["scale"] for tilt in tilts]) == pytest.approx(1.0, abs=0.15)
 
 
 @pytest.mark.slow

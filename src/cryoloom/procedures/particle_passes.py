@@ -29,6 +29,7 @@ from cryoloom.algorithms.averaging.passes import (
     insert_pass,
     refine_pass,
     search_pass,
+    split_tilt_pass,
 )
 from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.reconstruction import Insertion
@@ -232,7 +233,7 @@ class SeriesWorker:
     angle_sd_deg: Array = field(init=False)
     shift_sd_angstrom: Array = field(init=False)
     tilt_terms: dict[str, Array] = field(default_factory=dict)
-    """Cross and quadratic terms by tilt, summed over the particles of each series, ``(tilt, 2)``."""
+    """Cross and quadratic terms of the particles of each series, by tilt and shell, ``(tilt, shell, 2)``."""
 
     def __post_init__(self) -> None:
         n = self.rows.n
@@ -335,8 +336,19 @@ class SeriesWorker:
                 cross, quadratic = result.terms.sum(axis=1).T
                 self.scale[mine] = cross / np.maximum(quadratic, 1e-12)
             if order.kind == "local_refine":
-                self.tilt_terms[self.series[i].name] = result.terms.sum(axis=0)
+                self.tilt_terms[self.series[i].name] = result.noise[..., 2:]
                 self._gains[i] = self._gain(result.noise)
+
+    def split_tilts(
+        self, references: tuple[torch.Tensor, torch.Tensor], band_angstrom: float
+    ) -> tuple[Array, Array]:
+        """Angles in degrees and distances in angstrom between poses from even and odd tilts, ``(n,)``."""
+        turn, moved = np.full(self.rows.n, np.nan), np.full(self.rows.n, np.nan)
+        order = PassOrder("split_tilts", references, band_angstrom, 0.0)
+        made = self.context.imap(run_part, self._parts(order.kind, order))
+        for mine, arrays in zip(self._members, made, strict=True):
+            turn[mine], moved[mine] = arrays["turn"], arrays["moved"]
+        return turn, moved
 
     def scatter(self, rng: np.random.Generator) -> None:
         """Give every particle a random orientation, about its own direction if it has one, and no shift."""
@@ -514,6 +526,9 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
         return _sums(insert_pass(images, poses, insert_to, gain=gain))
     if part["kind"] == "local_refine":
         return _arrays(refine_pass(images, cubes, poses, n_used, insert_to, gain=gain))
+    if part["kind"] == "split_tilts":
+        turn, moved = split_tilt_pass(images, cubes, poses, n_used, gain=gain)
+        return {"turn": turn, "moved": moved}
     grid = SearchGrid(shared["grid_rotations"], shared["grid_shifts"], part["temperature"])
     then_refine = part["kind"] == "search_refine"
     return _arrays(

@@ -31,7 +31,9 @@ from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
 from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
 from cryoloom.algorithms.averaging.maps import low_pass, map_on_grid
+from cryoloom.algorithms.averaging.particle_images import usable_tilts
 from cryoloom.algorithms.averaging.refinement import Refined, RefinementSettings, refine_average
+from cryoloom.algorithms.averaging.tilt_quality import fit_tilt_quality
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
@@ -122,6 +124,22 @@ FIGURES = (
         good="below 2",
     ),
     Figure(
+        "split_angle_deg",
+        "deg",
+        "Precision of orientations from split tilts",
+        "Half the median angle between a particle's orientations from even and from odd tilts, each refined "
+        "against the other half's map: the error of an orientation from all tilts, measured and not "
+        "reckoned.",
+        good="near the precision from the curvature",
+    ),
+    Figure(
+        "split_shift_angstrom",
+        "angstrom",
+        "Precision of positions from split tilts",
+        "Half the median distance between a particle's positions from even and from odd tilts.",
+        good="near the precision from the curvature",
+    ),
+    Figure(
         "left_out_percent",
         "percent",
         "Particles left out",
@@ -140,8 +158,9 @@ RECORDS = (
     DIRECTIONS,
     Record("left_out", "How many particles were left out, and why.", shows="table"),
     Record(
-        "tilt_scales",
-        "Amplitude of the particles in each tilt over the expected one, by series.",
+        "tilts",
+        "Amplitude of the particles in each tilt over that of the average, and B-factor beyond the dose "
+        "weighting.",
         shows="table",
     ),
 )
@@ -212,6 +231,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         params.max_iterations,
     )
     refined = refine_average(worker, reference, voxel, settings, context.rng)
+    _split_tilts(refined, worker, context)
     used = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n)
     reasons = {
         "duplicate": int(twice.sum()),
@@ -348,8 +368,45 @@ def _report(
             if math.isfinite(record.resolution_angstrom)
         ],
     )
-    scales = {
-        name: [round(float(scale), 3) for scale in terms[:, 0] / np.maximum(terms[:, 1], 1e-12)]
-        for name, terms in worker.tilt_terms.items()
-    }
-    context.record("tilt_scales", scales)
+    context.record("tilts", _tilt_rows(worker, box))
+
+
+def _split_tilts(refined: Refined, worker: SeriesWorker, context: StepContext) -> None:
+    """Figures of how far poses from even and from odd tilts are apart."""
+    turn = moved = np.zeros(0)
+    if refined.references is not None:
+        first, second = refined.references
+        turn, moved = worker.split_tilts((second, first), refined.band_angstrom)
+        turn, moved = (values[np.isfinite(values)] for values in (turn, moved))
+    for name, values in (("split_angle_deg", turn), ("split_shift_angstrom", moved)):
+        median = 0.5 * float(np.median(values)) if len(values) else None
+        context.figure(name, median, reason="no particle was refined")
+
+
+def _tilt_rows(worker: SeriesWorker, box_angstrom: float) -> list[dict[str, Any]]:
+    """Scale and B-factor of every tilt, as rows of a table."""
+    rows: list[dict[str, Any]] = []
+    for series in worker.series:
+        terms = worker.tilt_terms.get(series.name)
+        if terms is None:
+            continue
+        found = fit_tilt_quality(terms[..., 0], terms[..., 1], box_angstrom)
+        tilts = usable_tilts(series, worker.max_dose_per_angstrom2)
+        for tilt, scale, b, spread in zip(
+            tilts, found.scale, found.b_factor_angstrom2, found.b_factor_sd_angstrom2, strict=True
+        ):
+            rows.append(
+                {
+                    "series": series.name,
+                    "acquisition_index": tilt.acquisition_index,
+                    "tilt_deg": round(tilt.pose.tilt_deg if tilt.pose else tilt.nominal_tilt_deg, 2),
+                    "scale": _rounded(scale, 3),
+                    "b_factor_angstrom2": _rounded(b, 0),
+                    "b_factor_sd_angstrom2": _rounded(spread, 0),
+                }
+            )
+    return rows
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if math.isfinite(value) else None

@@ -7,7 +7,7 @@ the series, independent of the workers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,9 +23,18 @@ from cryoloom.algorithms.averaging.pose_search import (
     shift_phases,
 )
 from cryoloom.algorithms.averaging.reconstruction import Insertion, insert_particles
+from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.kernels.slices.fourier_slices import take_slices
 
-__all__ = ["PassResult", "Poses", "SearchGrid", "insert_pass", "refine_pass", "search_pass"]
+__all__ = [
+    "PassResult",
+    "Poses",
+    "SearchGrid",
+    "insert_pass",
+    "refine_pass",
+    "search_pass",
+    "split_tilt_pass",
+]
 
 Array = NDArray[np.float64]
 Gain = NDArray[np.float32]
@@ -69,7 +78,8 @@ class PassResult:
     terms: Array
     """Cross and quadratic terms by tilt, ``(n, tilt, 2)``."""
     noise: Array
-    """By tilt and shell, squared residuals and their expectation for noise alone, ``(tilt, shell, 2)``."""
+    """By tilt and shell, squared residuals and their expectation for noise alone, cross and quadratic terms,
+    ``(tilt, shell, 4)``."""
     halves: tuple[Insertion, Insertion]
 
 
@@ -173,6 +183,42 @@ def refine_pass(
     return result
 
 
+def split_tilt_pass(
+    images: ParticleImages,
+    cubes: Sequence[torch.Tensor],
+    poses: Poses,
+    n_used: int,
+    *,
+    gain: Gain | None = None,
+) -> tuple[Array, Array]:
+    """Angles in degrees and distances in angstrom, ``(n,)``, between poses from even and from odd tilts.
+
+    Tilts are numbered in the order they were taken, so both sets have the same doses and angles. Each is
+    refined from the present pose against its half's reference. NaN for particles in no half.
+    """
+    turn, moved = np.full(images.n, np.nan), np.full(images.n, np.nan)
+    odd = np.argsort(np.argsort(images.acquisition)) % 2 == 1
+    for half, mine, part in _by_half(images, poses):
+        found = []
+        for shown in (odd, ~odd):
+            seen = shown[None, :, None]
+            some = replace(part, data=part.data * seen, weights=part.weights * seen)
+            found.append(
+                refine_poses(
+                    some,
+                    cubes[half],
+                    poses.rotations[mine],
+                    poses.shifts_xyz_angstrom[mine],
+                    n_used,
+                    prior=poses.prior.take(mine),
+                    gain=gain,
+                )
+            )
+        turn[mine] = rotations_between(found[0].rotations, found[1].rotations)
+        moved[mine] = np.linalg.norm(found[0].shifts_xyz_angstrom - found[1].shifts_xyz_angstrom, axis=1)
+    return turn, moved
+
+
 def insert_pass(
     images: ParticleImages, poses: Poses, insert_to: float, *, gain: Gain | None = None
 ) -> tuple[Insertion, Insertion]:
@@ -237,9 +283,12 @@ def _keep(result: PassResult, mine: NDArray[np.int64], found: RefinedPoses) -> N
 def _residuals(
     part: ParticleImages, cube: torch.Tensor, rotations: Array, shifts: Array, n_used: int
 ) -> Array:
-    """Sums of ``|D - W A|^2`` and ``2 W`` by tilt and shell: their ratio is 1 where the noise is right."""
+    """Sums of ``|D - W A|^2``, ``2 W``, ``Re D A*`` and ``W |A|^2`` by tilt and shell.
+
+    The ratio of the first two is 1 where the noise is right, that of the others where the amplitude is.
+    """
     samples, shell = part.plane.samples[:n_used].contiguous(), part.plane.shell[:n_used]
-    sums = np.zeros((len(part.matrices), part.plane.box_px // 2, 2))
+    sums = np.zeros((len(part.matrices), part.plane.box_px // 2, 4))
     for start in range(0, part.n, _BATCH):
         some = slice(start, start + _BATCH)
         frames = frames_of(part.matrices, rotations[some])
@@ -247,10 +296,16 @@ def _residuals(
         model = slices.reshape(*frames.shape[:2], n_used).numpy()
         back = shift_phases(part, shifts[some], n_used).numpy()
         weights = part.weights[some, :, :n_used]
-        left = np.abs(part.data[some, :, :n_used] * back - weights * model) ** 2
-        for t in range(len(sums)):
-            for column, values in enumerate((left[:, t].sum(0), 2.0 * weights[:, t].sum(0))):
-                sums[t, :, column] += np.bincount(shell, values, minlength=sums.shape[1])[: sums.shape[1]]
+        data = part.data[some, :, :n_used] * back
+        terms = (
+            np.abs(data - weights * model) ** 2,
+            2.0 * weights,
+            (data * model.conj()).real,
+            weights * np.abs(model) ** 2,
+        )
+        for column, values in enumerate(terms):
+            for t, of_tilt in enumerate(values.sum(axis=0)):
+                sums[t, :, column] += np.bincount(shell, of_tilt, minlength=sums.shape[1])[: sums.shape[1]]
     return sums
 
 
@@ -265,6 +320,6 @@ def _empty(images: ParticleImages, poses: Poses, insert_to: float) -> PassResult
         np.zeros(n),
         np.zeros(n),
         np.zeros((n, n_tilts, 2)),
-        np.zeros((n_tilts, box // 2, 2)),
+        np.zeros((n_tilts, box // 2, 4)),
         (Insertion(box, insert_to), Insertion(box, insert_to)),
     )

@@ -68,7 +68,7 @@ class RefinementSettings:
 class PassOrder:
     """A pass over every series: plain data."""
 
-    kind: Literal["search", "search_refine", "local_refine", "insert"]
+    kind: Literal["search", "search_refine", "local_refine", "split_tilts", "insert"]
     references: tuple[torch.Tensor, torch.Tensor] | None
     """Maps of both halves."""
     band_angstrom: float
@@ -132,6 +132,10 @@ class Refined:
     voxel_angstrom: float
     verdict: Verdict
     history: tuple[IterationRecord, ...]
+    references: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Filtered maps of the halves as the last pass used them; None where no pass was made."""
+    band_angstrom: float = math.inf
+    """Finest detail of the last pass."""
     symmetry: SymmetryFit | None = None
     """How the map that no symmetry was imposed on is like itself under it; None without symmetry."""
 
@@ -296,6 +300,8 @@ class _Loop:
             voxel,
             found,
             tuple(self.history),
+            self.references if self.history else None,
+            self.history[-1].band_angstrom if self.history else math.inf,
             self._likeness(made.plain, mask),
         )
 
