@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from cryoloom.kernels.slices.fourier_slices import take_slices
 __all__ = ["Posterior", "direction_prior", "frames_of", "search_poses", "shift_grid", "shift_phases"]
 
 _ORIENTATIONS_AT_ONCE, _VALUES_AT_ONCE = 512, 1 << 24
-_ERROR_NATS = 1.0
+_ERROR_NATS = 0.7
 """Standard deviation of a score's error where all rotations are compared by a basis of the shifts."""
 _NEGLIGIBLE_NATS = 7.0
 """Poses this much less likely than the best are not used."""
+_MOST_EXACT = 256
+"""Number of rotations of a particle that are scored exactly: where more are likely none matters much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,30 +102,46 @@ def search_poses(
     """
     search = _Search.of(images, shifts_xyz_angstrom, n_used, temperature, gain, centres_xyz_angstrom)
     n_rotations = len(rotations)
-    marginal = np.zeros((images.n, n_rotations), np.float32)
-    peak = np.zeros_like(marginal)
-    best_shift = np.zeros((images.n, n_rotations), np.int32)
-    prior = np.zeros_like(marginal) if log_prior is None else log_prior.astype(np.float32)
-    highest = np.full((images.n, 1), -np.inf, np.float32)
-    samples = images.plane.samples[:n_used].contiguous()
+    found = _Scores.empty(images.n, n_rotations)
     basis: ShiftBasis | None = None
     for r in range(0, n_rotations, _ORIENTATIONS_AT_ONCE):
         some = slice(r, min(r + _ORIENTATIONS_AT_ONCE, n_rotations))
-        frames = frames_of(images.matrices, rotations[some]).reshape(-1, 2, 3)
-        slices = take_slices(cube, frames, samples).reshape(some.stop - some.start, -1)
-        pairs = torch.view_as_real(slices)
-        squared = pairs[..., 0].square().addcmul_(pairs[..., 1], pairs[..., 1])
+        slices = _slices(images, cube, rotations[some], n_used)
+        squared = _squared(slices)
         basis = basis or search.basis(squared.mean(dim=0))
         power = search.weights @ squared.T
         for part in search.parts(len(basis.spectra)):
-            found = search.scores(part, slices, power[part], basis)
-            if not basis.is_exact:
-                believed = found.marginal + prior[part, some]
-                np.maximum(highest[part], believed.max(axis=1, keepdims=True), out=highest[part])
-                search.make_exact(part, slices, power[part], found, believed > highest[part] - search.slack)
-            marginal[part, some], peak[part, some] = found.marginal, found.peak
-            best_shift[part, some] = found.shift
-    return _posterior(marginal, peak, best_shift, log_prior, n_modes, temperature)
+            found.put((part, some), search.scores(part, slices, power[part], basis))
+    if basis is not None and not basis.is_exact:
+        believed = found.marginal if log_prior is None else found.marginal + log_prior
+        for i, chosen in enumerate(_likely(row, search.slack, _MOST_EXACT) for row in believed):
+            slices = _slices(images, cube, rotations[chosen], n_used)
+            power = search.weights[i : i + 1] @ _squared(slices).T
+            exact = search.scores(slice(i, i + 1), slices, power, search.exact_basis)
+            found.put(([i], chosen), exact)
+    return _posterior(found, log_prior, n_modes, temperature)
+
+
+def _slices(
+    images: ParticleImages, cube: torch.Tensor, rotations: NDArray[np.float64], n_used: int
+) -> torch.Tensor:
+    """Slices of the reference ``(rotation, k)``, k over tilts and samples."""
+    samples = images.plane.samples[:n_used].contiguous()
+    frames = frames_of(images.matrices, rotations).reshape(-1, 2, 3)
+    return take_slices(cube, frames, samples).reshape(len(rotations), -1)
+
+
+def _squared(slices: torch.Tensor) -> torch.Tensor:
+    pairs = torch.view_as_real(slices)
+    return pairs[..., 0].square().addcmul_(pairs[..., 1], pairs[..., 1])
+
+
+def _likely(believed: NDArray[np.floating], slack: float, most: int) -> NDArray[np.int64]:
+    """Indices of the values near the highest, at most so many."""
+    chosen = np.flatnonzero(believed > believed.max() - slack)
+    if len(chosen) > most:
+        chosen = chosen[np.argpartition(-believed[chosen], most)[:most]]
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +151,16 @@ class _Scores:
     marginal: NDArray[np.float32]
     peak: NDArray[np.float32]
     shift: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, n: int, n_rotations: int) -> _Scores:
+        """Not scored yet."""
+        shape = (n, n_rotations)
+        return cls(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.int32))
+
+    def put(self, where: Any, part: _Scores) -> None:
+        """Take over the scores of some particles and rotations."""
+        self.marginal[where], self.peak[where], self.shift[where] = part.marginal, part.peak, part.shift
 
     @classmethod
     def of(cls, cross: torch.Tensor, power: torch.Tensor, temperature: float) -> _Scores:
@@ -172,6 +201,11 @@ class _Search:
         return cls(data.flatten(1), weights.flatten(1), phases.flatten(1), temperature)
 
     @property
+    def exact_basis(self) -> ShiftBasis:
+        """The shifts' own phases."""
+        return ShiftBasis(torch.eye(len(self.phases)), self.phases, 0.0)
+
+    @property
     def slack(self) -> float:
         """How far below the best, in nats, a rotation is still scored exactly."""
         return _NEGLIGIBLE_NATS + 6.0 * _ERROR_NATS
@@ -194,24 +228,6 @@ class _Search:
             cross = basis.mixing @ cross
         return _Scores.of(cross, power, self.temperature)
 
-    def make_exact(
-        self,
-        part: slice,
-        slices: torch.Tensor,
-        power: torch.Tensor,
-        found: _Scores,
-        chosen: NDArray[np.bool_],
-    ) -> None:
-        """Replace chosen scores by those of the shifts' own phases."""
-        for i in np.flatnonzero(chosen.any(axis=1)):
-            columns = np.flatnonzero(chosen[i])
-            mine = self.data[part.start + i : part.start + i + 1]
-            index = torch.from_numpy(columns)
-            cross = self._cross(mine, self.phases, slices[index])
-            exact = _Scores.of(cross, power[i : i + 1, index], self.temperature)
-            found.marginal[i, columns], found.peak[i, columns] = exact.marginal[0], exact.peak[0]
-            found.shift[i, columns] = exact.shift[0]
-
     def _cross(self, data: torch.Tensor, spectra: torch.Tensor, slices: torch.Tensor) -> torch.Tensor:
         """``Re sum_k data spectrum conj(slice)``, ``(particle, spectrum, rotation)``."""
         turned = torch.view_as_real(data[:, None] * spectra[None]).flatten(2)
@@ -227,14 +243,12 @@ def shift_phases(images: ParticleImages, shifts: NDArray[np.float64], n_used: in
 
 
 def _posterior(
-    marginal: NDArray[np.float32],
-    peak: NDArray[np.float32],
-    best_shift: NDArray[np.int32],
+    found: _Scores,
     log_prior: NDArray[np.float64] | None,
     n_modes: int,
     temperature: float,
 ) -> Posterior:
-    total = marginal.astype(np.float64)
+    total = found.marginal.astype(np.float64)
     if log_prior is not None:
         total = total + log_prior
     total -= total.max(axis=1, keepdims=True)
@@ -247,8 +261,9 @@ def _posterior(
     kept = np.where(kept > 1e-3 * kept[:, :1], kept, 0.0)
     return Posterior(
         rotation=order,
-        shift=np.take_along_axis(best_shift, order, axis=1).astype(np.int64),
+        shift=np.take_along_axis(found.shift, order, axis=1).astype(np.int64),
         weight=kept / kept.sum(axis=1, keepdims=True),
-        log_likelihood=np.take_along_axis(peak, order[:, :1], axis=1)[:, 0].astype(np.float64) / temperature,
+        log_likelihood=np.take_along_axis(found.peak, order[:, :1], axis=1)[:, 0].astype(np.float64)
+        / temperature,
         n_effective=np.exp(entropy),
     )

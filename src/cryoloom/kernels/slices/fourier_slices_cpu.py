@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 __all__ = ["insert_slices_numba", "score_poses_numba", "sum_equivalents_numba", "take_slices_numba"]
 
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
+# Indices are unsigned: signed ones are tested for counting from the end, which takes as long as the reading.
+_ONE = np.uintp(1)
 
 
 @numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
@@ -23,7 +25,7 @@ def take_slices_numba(
 ) -> None:
     """As `fourier_slices.take_slices`; complex numbers are pairs along the last axis."""
     n, m = slices.shape[0], slices.shape[1]
-    middle = cube.shape[0] // 2
+    middle = np.float32(cube.shape[0] // 2)
     for i in prange(n):
         for j in range(m):
             kx, ky = samples[j, 0], samples[j, 1]
@@ -33,20 +35,19 @@ def take_slices_numba(
             sign = np.float32(1.0)
             if x < 0:
                 x, y, z, sign = -x, -y, -z, np.float32(-1.0)
-            ix, iy, iz = int(x), math.floor(y), math.floor(z)
+            y, z = y + middle, z + middle
+            ix, iy, iz = np.uintp(x), np.uintp(y), np.uintp(z)
             fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
-            iy += middle
-            iz += middle
             real, imaginary = np.float32(0.0), np.float32(0.0)
             for dz in range(2):
                 wz = fz if dz else np.float32(1.0) - fz
+                jz = iz + np.uintp(dz)
                 for dy in range(2):
+                    jy = iy + np.uintp(dy)
                     wy = wz * (fy if dy else np.float32(1.0) - fy)
                     low, high = wy * (np.float32(1.0) - fx), wy * fx
-                    real += low * cube[iz + dz, iy + dy, ix, 0] + high * cube[iz + dz, iy + dy, ix + 1, 0]
-                    imaginary += (
-                        low * cube[iz + dz, iy + dy, ix, 1] + high * cube[iz + dz, iy + dy, ix + 1, 1]
-                    )
+                    real += low * cube[jz, jy, ix, 0] + high * cube[jz, jy, ix + _ONE, 0]
+                    imaginary += low * cube[jz, jy, ix, 1] + high * cube[jz, jy, ix + _ONE, 1]
             slices[i, j, 0] = real
             slices[i, j, 1] = sign * imaginary
 
@@ -63,7 +64,7 @@ def insert_slices_numba(
     """As `fourier_slices.insert_slices`, into several cubes: chunk c of the slices goes to cube c."""
     n, m = values.shape[0], values.shape[1]
     n_chunks = cubes.shape[0]
-    middle = cubes.shape[1] // 2
+    middle = np.float32(cubes.shape[1] // 2)
     for chunk in prange(n_chunks):
         for i in range(chunk * n // n_chunks, (chunk + 1) * n // n_chunks):
             for j in range(m):
@@ -77,21 +78,22 @@ def insert_slices_numba(
                 z = kx * frames[i, 0, 2] + ky * frames[i, 1, 2]
                 if x < 0:
                     x, y, z, imaginary = -x, -y, -z, -imaginary
-                ix, iy, iz = int(x), math.floor(y), math.floor(z)
+                y, z = y + middle, z + middle
+                ix, iy, iz = np.uintp(x), np.uintp(y), np.uintp(z)
                 fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
-                iy += middle
-                iz += middle
                 for dz in range(2):
                     wz = fz if dz else np.float32(1.0) - fz
+                    jz = iz + np.uintp(dz)
                     for dy in range(2):
+                        jy = iy + np.uintp(dy)
                         wy = wz * (fy if dy else np.float32(1.0) - fy)
                         low, high = wy * (np.float32(1.0) - fx), wy * fx
-                        cubes[chunk, iz + dz, iy + dy, ix, 0] += low * real
-                        cubes[chunk, iz + dz, iy + dy, ix, 1] += low * imaginary
-                        cubes[chunk, iz + dz, iy + dy, ix + 1, 0] += high * real
-                        cubes[chunk, iz + dz, iy + dy, ix + 1, 1] += high * imaginary
-                        weight_cubes[chunk, iz + dz, iy + dy, ix] += low * weight
-                        weight_cubes[chunk, iz + dz, iy + dy, ix + 1] += high * weight
+                        cubes[chunk, jz, jy, ix, 0] += low * real
+                        cubes[chunk, jz, jy, ix, 1] += low * imaginary
+                        cubes[chunk, jz, jy, ix + _ONE, 0] += high * real
+                        cubes[chunk, jz, jy, ix + _ONE, 1] += high * imaginary
+                        weight_cubes[chunk, jz, jy, ix] += low * weight
+                        weight_cubes[chunk, jz, jy, ix + _ONE] += high * weight
 
 
 @numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
@@ -109,7 +111,7 @@ def score_poses_numba(
 ) -> None:
     """As `fourier_slices.score_poses`; complex numbers are pairs along the last axis."""
     n_particles, n_tilts = data.shape[0], data.shape[1]
-    middle = cube.shape[0] // 2
+    middle = np.float32(cube.shape[0] // 2)
     one, turn = np.float32(1.0), np.float32(2.0 * math.pi)
     reach = 0
     for j in range(n_used):
@@ -146,21 +148,20 @@ def score_poses_numba(
                 sign = one
                 if x < 0:
                     x, y, z, sign = -x, -y, -z, -one
-                ix, iy, iz = int(x), math.floor(y), math.floor(z)
+                y, z = y + middle, z + middle
+                ix, iy, iz = np.uintp(x), np.uintp(y), np.uintp(z)
                 fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
-                iy += middle
-                iz += middle
                 gx, gy, gz = one - fx, one - fy, one - fz
                 ar = ai = br = bi = cr = ci = dr = di = np.float32(0.0)
                 for part in range(2):
                     v000 = cube[iz, iy, ix, part]
-                    v001 = cube[iz, iy, ix + 1, part]
-                    v010 = cube[iz, iy + 1, ix, part]
-                    v011 = cube[iz, iy + 1, ix + 1, part]
-                    v100 = cube[iz + 1, iy, ix, part]
-                    v101 = cube[iz + 1, iy, ix + 1, part]
-                    v110 = cube[iz + 1, iy + 1, ix, part]
-                    v111 = cube[iz + 1, iy + 1, ix + 1, part]
+                    v001 = cube[iz, iy, ix + _ONE, part]
+                    v010 = cube[iz, iy + _ONE, ix, part]
+                    v011 = cube[iz, iy + _ONE, ix + _ONE, part]
+                    v100 = cube[iz + _ONE, iy, ix, part]
+                    v101 = cube[iz + _ONE, iy, ix + _ONE, part]
+                    v110 = cube[iz + _ONE, iy + _ONE, ix, part]
+                    v111 = cube[iz + _ONE, iy + _ONE, ix + _ONE, part]
                     x00, x01 = gx * v000 + fx * v001, gx * v010 + fx * v011
                     x10, x11 = gx * v100 + fx * v101, gx * v110 + fx * v111
                     y0, y1 = gy * x00 + fy * x01, gy * x10 + fy * x11
