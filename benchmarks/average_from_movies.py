@@ -195,7 +195,8 @@ def processed(
 ) -> dict[str, float]:
     """Figures of the last steps of a session that was processed and exported."""
     settings = [w for k, v in params.model_dump().items() for w in ("--set", f"{k}={_word(v)}")]
-    run("simulate", folder / "raw", *settings)
+    if not (folder / "raw" / "truth.json").exists():  # of a kept session that goes on
+        run("simulate", folder / "raw", *settings)
     chosen = {"refine.symmetry": options.symmetry}
     if options.from_nothing:
         chosen |= {"pick_blobs.diameter_angstrom": diameter, "initial_model.symmetry": options.symmetry}

@@ -31,8 +31,6 @@ _ERROR_NATS = 0.7
 """Standard deviation of a score's error where all rotations are compared by a basis of the shifts."""
 _NEGLIGIBLE_NATS = 7.0
 """Poses this much less likely than the best are not used."""
-_MOST_EXACT = 256
-"""Number of rotations of a particle that are scored exactly: where more are likely none matters much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def search_poses(
             found.put((part, some), search.scores(part, slices, power[part], basis))
     if basis is not None and not basis.is_exact:
         believed = found.marginal if log_prior is None else found.marginal + log_prior
-        for i, chosen in enumerate(_likely(row, search.slack, _MOST_EXACT) for row in believed):
+        for i, chosen in enumerate(_likely(row, search.slack, n_modes) for row in believed):
             slices = _slices(images, cube, rotations[chosen], n_used)
             power = search.weights[i : i + 1] @ _squared(slices).T
             exact = search.scores(slice(i, i + 1), slices, power, search.exact_basis)
