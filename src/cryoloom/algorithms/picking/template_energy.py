@@ -46,7 +46,7 @@ def directional_power(power: Array, n_shells: int) -> DirectionalPower:
     centred = np.fft.fftshift(power)
     directions, weights = quadrature(_QUADRATURE_DEGREE)
     harmonics = (spherical_harmonics(directions, _DEGREE) * weights[:, None])[:, _even_terms()]
-    frequency = (np.arange(n_shells) + 0.5) / (2.0 * n_shells)
+    frequency: Array = (np.arange(n_shells) + 0.5) / np.float64(2 * n_shells)
     toward = directions[:, ::-1].T
     shells = [
         map_coordinates(centred, n * k * toward + n // 2, order=1, mode="nearest") @ harmonics
