@@ -21,6 +21,7 @@ __all__ = [
     "figure_names",
     "find_step",
     "planned_step",
+    "step_source",
     "step_sources",
     "step_summaries",
     "steps_taking",
@@ -59,6 +60,12 @@ def step_summaries() -> MappingProxyType[str, str]:
 def step_sources() -> MappingProxyType[str, Path]:
     """File of every step by name; no step is imported."""
     return MappingProxyType({name: path for name, (_, path) in _declarations().items()})
+
+
+def step_source(name: str) -> Path | None:
+    """File that a step is in: the one of its name, without reading the others; None if there is none."""
+    folders = [Path(folder) for one in _FOLDERS for folder in importlib.import_module(one).__path__]
+    return next((path for folder in folders for path in folder.rglob(f"{name}.py")), None)
 
 
 def steps_taking(kind: ByHand) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryoloom.contract.discovery import find_step, step_sources
+from cryoloom.contract.discovery import find_step, step_source
 from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import CitedFor, Step, references_of
 
@@ -80,18 +80,11 @@ class _UnreadableError(Exception):
 
 @functools.cache
 def _read(name: str) -> StepFacts:
-    path = step_sources().get(name)
+    path = step_source(name)
     if path is None:
         raise _UnreadableError
     source = _source(path)
-    function, declared = next(
-        (node, call)
-        for node in source.tree.body
-        if isinstance(node, ast.FunctionDef)
-        for call in node.decorator_list
-        if isinstance(call, ast.Call) and call.args and _called(call) == "step"
-        if isinstance(call.args[0], ast.Constant) and call.args[0].value == name
-    )
+    function, declared = source.declaration_of(name)
     words = {word.arg: word.value for word in declared.keywords if word.arg}
     citations = source.value(words["citations"]) if "citations" in words else ()
     programs = source.programs(words["programs"]) if "programs" in words else ()
@@ -110,6 +103,10 @@ def _read(name: str) -> StepFacts:
 
 def _called(call: ast.Call) -> str:
     return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _first_word(call: ast.Call) -> Any:
+    return call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
 
 
 def _named(node: ast.expr | None) -> str:
@@ -150,6 +147,15 @@ class _Source:
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == _ROOT
             for alias in node.names
         }
+
+    def declaration_of(self, step: str) -> tuple[ast.FunctionDef, ast.Call]:
+        """The function of a step and its ``@step(...)``."""
+        for node in self.tree.body:
+            if isinstance(node, ast.FunctionDef):
+                for call in node.decorator_list:
+                    if isinstance(call, ast.Call) and _called(call) == "step" and _first_word(call) == step:
+                        return node, call
+        raise _UnreadableError
 
     def home_of(self, name: str) -> tuple[_Source, str]:
         """Where a name is made, and what it is called there."""

@@ -19,6 +19,7 @@ from cryoloom.engine.history.provenance import Origin, origin_of_file
 from cryoloom.engine.history.runs import find_run
 from cryoloom.errors import UserInputError
 from cryoloom.store.current import current_state
+from cryoloom.store.lock import is_being_worked_on
 from cryoloom.store.reading import ProjectReader
 from cryoloom.store.records import RunRecord
 
@@ -63,16 +64,18 @@ def log(
 
 
 def _show_runs(reader: ProjectReader, json: bool) -> None:
-    """One line per run, oldest first."""
+    """One line per run, oldest first. A run that nobody works on any more was stopped."""
+    is_active = is_being_worked_on(reader.folder)
     for run in reader.runs():
         items = reader.items(run.id, with_values=False, with_parts=False)
         n_of = Counter(item.state for item in items)
+        state = "stopped" if run.state == "running" and not is_active else run.state
         if json:
             facts = {
                 "run": run.id,
                 "name": run.node,
                 "step": run.step,
-                "state": run.state,
+                "state": state,
                 "items": dict(n_of),
             }
             facts |= {"created": run.created, "comment": run.comment, "parameters": dict(run.parameters)}
@@ -81,7 +84,7 @@ def _show_runs(reader: ProjectReader, json: bool) -> None:
         left_out = f", {n_of['left_out']} left out" if n_of["left_out"] else ""
         note = f"  # {run.comment}" if run.comment else ""
         say(
-            f"{run.created:%Y-%m-%d %H:%M:%S} UTC  run {run.id:>3} {run.node:<20} {run.state:<8} "
+            f"{run.created:%Y-%m-%d %H:%M:%S} UTC  run {run.id:>3} {run.node:<20} {state:<8} "
             f"{n_of['done']} done, {n_of['failed']} failed{left_out}  "
             f"{sum(item.seconds for item in items):.1f} s{note}"
         )
