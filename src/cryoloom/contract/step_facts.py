@@ -216,14 +216,21 @@ class _Source:
             return [citation for element in node.elts for citation in self.programs(element)]
         if not isinstance(node, ast.Call):
             raise _UnreadableError
-        if _called(node) != "Program":  # a function that returns one
-            home, name = self.home_of(_called(node))
-            made = home.defined.get(name)
-            last = made.body[-1] if made is not None else None
-            if not (isinstance(last, ast.Return) and isinstance(last.value, ast.Call)):
-                raise _UnreadableError
-            return home.programs(last.value)
-        return [self.value(word.value) for word in node.keywords if word.arg == "citation"]
+        if _called(node) == "Program":
+            return [self.value(word.value) for word in node.keywords if word.arg == "citation"]
+        home, name = self.home_of(_called(node))  # a function that returns one
+        made = home.defined.get(name)
+        last = made.body[-1] if isinstance(made, ast.FunctionDef) else None
+        if not (isinstance(made, ast.FunctionDef) and isinstance(last, ast.Return)):
+            raise _UnreadableError
+        if not isinstance(last.value, ast.Call):
+            raise _UnreadableError
+        citation = next(word.value for word in last.value.keywords if word.arg == "citation")
+        if isinstance(citation, ast.Name) and (given := _argument(made, node, citation.id)) is not None:
+            return [self.value(given)]
+        if isinstance(citation, ast.Name) and (usual := _default(made, citation.id)) is not None:
+            return [home.value(usual)]
+        return [home.value(citation)]
 
     def defaults(self, class_name: str) -> dict[str, Any]:
         """Defaults of a class of parameters and of those it is made from."""
@@ -254,6 +261,23 @@ class _Source:
         if isinstance(node, ast.Call) and _called(node) == "Path":
             return {name: Path(*(self.value(argument) for argument in node.args))}
         return {name: self.value(node)}
+
+
+def _argument(function: ast.FunctionDef, call: ast.Call, name: str) -> ast.expr | None:
+    """What a call gives as an argument; None if it does not."""
+    given = dict(zip((one.arg for one in function.args.args), call.args, strict=False))
+    return (given | {word.arg: word.value for word in call.keywords if word.arg}).get(name)
+
+
+def _default(function: ast.FunctionDef, name: str) -> ast.expr | None:
+    """Default of an argument of a function; None if it has none."""
+    arguments = function.args
+    last = arguments.args[len(arguments.args) - len(arguments.defaults) :]
+    usual = {one.arg: value for one, value in zip(last, arguments.defaults, strict=True)}
+    for one, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        if value is not None:
+            usual[one.arg] = value
+    return usual.get(name)
 
 
 def _is_field(target: ast.expr) -> bool:
