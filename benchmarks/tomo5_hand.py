@@ -4,7 +4,7 @@ Each session has an axis of its own (near 85, -95, 0 degrees as cameras have the
 RotationAngle with either sign, and either handedness; EER for Tomo5, TIFF for SerialEM. A session is right
 if the axis of the poses is the true one to 3 degrees, not the same half a turn on, which mirrors all.
 
-    python benchmarks/tomo5_hand.py [--sessions 20] [--camera falcon_eer] [--wrong-reading]
+    python benchmarks/tomo5_hand.py [--sessions 20] [--first 0] [--camera falcon_eer] [--wrong-reading]
 
 ``--wrong-reading`` hands the alignment the axis 90 degrees off, as TiltAxisAngle read like SerialEM's title
 gives it: the images must then find the axis, and the sentence must say that its direction is not known.
@@ -57,12 +57,13 @@ def main() -> None:
     """Print one line a session and the number that are right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="number of the first session to run")
     parser.add_argument("--camera", choices=("falcon_eer", "k3_tiff"), action="append")
     parser.add_argument("--wrong-reading", action="store_true")
     asked = parser.parse_args()
     for camera in asked.camera or ("falcon_eer", "k3_tiff"):
         right = 0
-        for number in range(asked.sessions):
+        for number in range(asked.first, asked.sessions):
             params = session_params(camera, number)
             with tempfile.TemporaryDirectory() as folder:
                 found, notes = _axis_of_poses(params, Path(folder), wrong_reading=asked.wrong_reading)
@@ -74,7 +75,7 @@ def main() -> None:
                 f"found {found:7.1f} {'right' if fine else 'MIRRORED' if abs(off) > 90 else 'WRONG'} {notes}",
                 flush=True,
             )
-        print(f"{camera}: {right} of {asked.sessions} right")
+        print(f"{camera}: {right} of {asked.sessions - asked.first} right")
 
 
 def _axis_of_poses(params: SimulationParams, folder: Path, *, wrong_reading: bool) -> tuple[float, str]:

@@ -37,23 +37,23 @@ def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> No
         for node in planned:
             print(dumps(asdict(node)))  # noqa: T201 - no line breaks, no colours
         return
-    table = Table("step", "there already", "to do now", "to do after", "unfit", "memory", "work", "disk")
+    table = Table("step", "there", "now", "after", "unfit", "memory", "work", "disk")
     for node in planned:
         numbers = (node.n_there, node.n_now, node.n_later, node.n_unfit)
         n_ahead = node.n_now + node.n_later
         table.add_row(
             node.node,
             *(str(number) if number else "" for number in numbers),
-            size_text(node.memory_bytes) if node.n_now else "",
-            "" if not n_ahead else "not known" if node.seconds is None else duration_text(node.seconds),
-            "" if not n_ahead else "not known" if node.disk_bytes is None else size_text(node.disk_bytes),
+            size_text(node.memory_bytes) if n_ahead and node.memory_bytes else "",
+            "" if not n_ahead else "?" if node.seconds is None else duration_text(node.seconds),
+            "" if not n_ahead else "?" if node.disk_bytes is None else size_text(node.disk_bytes),
         )
     console.print(table)
     for node in planned:
         for name, why in node.unfit.items():
             say(f"unfit: {name}  {node.node}: {why}")
     if any((node.n_now or node.n_later) and node.seconds is None for node in planned):
-        say("work and disk of a step are known once this project has run it on one item")
+        say("?: known once this project has run the step on one item")
     say(f"free on the disk: {size_text(shutil.disk_usage(folder).free)}")
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 
 from cryoloom.contract import find_step
+from cryoloom.engine.coordinator.foreseen import foreseen_bytes, foreseen_series
 from cryoloom.engine.coordinator.input_matching import InputMatcher
 from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.scheduler import Scheduler
 from cryoloom.engine.executors.executor import ItemProgress
-from cryoloom.engine.graph.workflow import INPUT, Workflow, link_of, validated_params
-from cryoloom.engine.worker.task import Outcome, Task, bytes_needed
+from cryoloom.engine.graph.workflow import INPUT, Node, Workflow, link_of, validated_params
+from cryoloom.engine.worker.task import Outcome, Task, bytes_needed, load_value
+from cryoloom.model import TiltSeries
 from cryoloom.store.database import Database
 from cryoloom.store.decisions import Change, this_user
 from cryoloom.store.records import ItemRecord
@@ -38,11 +40,11 @@ class PlannedNode:
     unfit: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Why these fail, by name."""
     memory_bytes: int = field(default=0, compare=False)
-    """Largest memory that the step declares for an item that can start now; 0 if none can."""
+    """Largest memory that the step declares for an item; 0 if it cannot tell yet."""
     seconds: float | None = field(default=None, compare=False)
     """Seconds of all the work, from the median in this project; None without previous work."""
     disk_bytes: int | None = field(default=None, compare=False)
-    """Bytes of all the files, estimated in the same way."""
+    """Bytes of all the files, estimated in the same way, or as the step declares."""
 
 
 def plan_nodes(
@@ -54,7 +56,7 @@ def plan_nodes(
     """
     copy = database.copied_to_memory()
     copy.decide(changes, this_user())
-    ear = _Ear()
+    ear = _Ear(folder)
     try:
         Scheduler(folder, copy, _NoWorkers(), ear).run(workflow)
     finally:
@@ -67,7 +69,9 @@ def plan_nodes(
         unfit = {
             name: why for name, why in ear.unfit.get(node.name, {}).items() if name not in ahead[node.name]
         }
-        seconds, disk_bytes = known.of(node.step)
+        seconds, each_bytes = known.of(node.step)
+        disk_bytes = None if each_bytes is None else round(each_bytes * len(all_ahead))
+        memory_bytes, declared_bytes = _foreseen(node, [ear.series[n] for n in all_ahead if n in ear.series])
         planned.append(
             PlannedNode(
                 node.name,
@@ -76,12 +80,23 @@ def plan_nodes(
                 len(ahead[node.name] - now),
                 len(unfit),
                 unfit,
-                ear.memory_bytes.get(node.name, 0),
+                ear.memory_bytes.get(node.name, 0) or memory_bytes,
                 None if seconds is None else seconds * len(all_ahead),
-                None if disk_bytes is None else round(disk_bytes * len(all_ahead)),
+                declared_bytes if disk_bytes is None else disk_bytes,
             )
         )
     return tuple(planned)
+
+
+def _foreseen(node: Node, series: list[TiltSeries]) -> tuple[int, int | None]:
+    """Memory and bytes on the disk that a step declares for series as they will be; 0 and None if unknown."""
+    step = find_step(node.step)
+    if step.needs is not TiltSeries or step.gathers or not series:
+        return 0, None
+    expected, params = [foreseen_series(one) for one in series], validated_params(node)
+    memory = foreseen_bytes(step.bytes_needed, expected, params)
+    stored = foreseen_bytes(step.bytes_stored, expected, params)
+    return max(memory, default=0), sum(stored) if len(stored) == len(series) else None
 
 
 class _Experience:
@@ -146,7 +161,10 @@ def _ahead(workflow: Workflow, ear: _Ear) -> dict[str, set[str]]:
 class _Ear(NullListener):
     """Records reused items, and tasks that a worker would get."""
 
-    def __init__(self) -> None:
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.series: dict[str, TiltSeries] = {}
+        """As a source or an earlier step left them, by name."""
         self.there: dict[str, set[str]] = {}
         self.now: dict[str, set[str]] = {}
         self.unfit: dict[str, dict[str, str]] = {}
@@ -161,6 +179,9 @@ class _Ear(NullListener):
         """It exists, or is impossible; a task for a worker arrives here as left out."""
         if item.state == "done":
             self.there.setdefault(node, set()).add(item.name)
+            value = None if item.value is None else load_value(item.value, self.project)
+            if isinstance(value, TiltSeries):
+                self.series[item.name] = value
         elif item.state == "failed":
             self.unfit.setdefault(node, {})[item.name] = str((item.error or {}).get("message", ""))
 
