@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import tifffile
+from pydantic import ValidationError
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
@@ -344,6 +345,36 @@ def test_text_as_editors_save_it(tmp_path, context, encoding, end):
     (tmp_path / "TS_01.mrc.mdoc").write_bytes(mark + text.encode(encoding))
     (series,) = import_movies(ImportMoviesParams(directory=tmp_path), context)
     assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+
+
+def test_angles_that_lost_their_signs_are_refused(tmp_path, context):
+    """By pattern, nothing else has them."""
+    write_frames(tmp_path, [replace(i, tilt=abs(i.tilt)) for i in IMAGES])
+    given = {"pixel_size_angstrom": 8.0, "dose_per_tilt_per_angstrom2": 3.0}
+    params = ImportMoviesParams(directory=tmp_path, pattern="{TS}_{TO}_{TA}.tif", **given)
+    (made,) = import_movies(params, context)
+    assert "every tilt is there twice, from 0 to 40 deg: the signs of the angles were lost" in str(made)
+
+
+def test_one_number_for_two_images_is_noted(tmp_path, context):
+    write_frames(tmp_path, (*IMAGES, Image(4, 44.0)))
+    given = {"pixel_size_angstrom": 8.0, "dose_per_tilt_per_angstrom2": 3.0}
+    params = ImportMoviesParams(directory=tmp_path, pattern="{TS}_{TO}_{TA}.tif", **given)
+    (made,) = import_movies(params, context)
+    assert len(made.tilts) == 10
+    assert any(
+        "TS_01_004_20.0.tif and TS_01_004_44.0.tif the same place" in warning for warning in context.warnings
+    )
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e24, -1.0])
+def test_a_pixel_size_that_cannot_be_is_refused(tmp_path, context, value):
+    try:
+        made = imported(context, tmp_path, IMAGES, pixel_size_angstrom=value)
+    except ValidationError as error:
+        made = error
+    assert "pixel" in str(made)
+    assert not isinstance(made, TiltSeries)
 
 
 def test_an_mdoc_put_together_from_two_series_is_refused(tmp_path, context):

@@ -50,9 +50,9 @@ CTF is to be fitted again or rejected, picks, and surfaces."""
 
 
 class StepParams(BaseModel):
-    """Parameters that a user may set. Frozen; an unknown name is an error."""
+    """Parameters that a user may set. Frozen; an unknown name is an error, and so is a nan or an inf."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 MemoryEstimate = Callable[[Any, Any], int]

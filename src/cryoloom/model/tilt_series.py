@@ -89,6 +89,10 @@ class TiltSeries:
     slab: Slab | None = None
     """Place of the specimen, if it was measured."""
 
+    def __post_init__(self) -> None:
+        """Refuse an impossible pixel size (`limits`)."""
+        require("pixel size", self.pixel_size_angstrom)
+
     @property
     def best_stack(self) -> Stack:
         """CTF-corrected pixels if there are any, else dose-weighted, else unweighted ones."""

@@ -74,7 +74,7 @@ def decide_order(
     party = _party(counted, tilt_deg)
     order = _placed(party, line, names)
     against = [source for source in counted if source not in party]
-    note = _contradiction(party, against, order, names)
+    note = _contradiction(party, against, order, names) or _tie(party, order, names)
     described = (*sources, Source(line.name, _described(line), "files are sorted by other programs"))
     return order, Evidence("order of acquisition", _first_few(order, names), party[0].name, described, note)
 
@@ -181,6 +181,19 @@ def _described(source: OrderSource) -> str:
 
 def _first_few(order: Sequence[int], names: Sequence[str]) -> str:
     return ", ".join(names[i] for i in order[:3]) + (" ..." if len(order) > 3 else "")
+
+
+def _tie(party: Sequence[OrderSource], order: Sequence[int], names: Sequence[str]) -> str:
+    """What to say of images that all sources give one and the same place."""
+    for a, b in pairwise(order):
+        pairs = [(source.keys[a], source.keys[b]) for source in party]
+        known = [(x, y) for x, y in pairs if x is not None and y is not None]
+        if known and all(x == y for x, y in known):
+            return (
+                f"{party[0].name} gives {names[a]} and {names[b]} the same place; they are taken in the "
+                "order of the file. Is one of them of another series, or taken again?"
+            )
+    return ""
 
 
 def _contradiction(

@@ -7,6 +7,7 @@ said is kept as `Evidence`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,6 +29,7 @@ __all__ = [
     "in_order_of_acquisition",
     "places_in_time",
     "radians_note",
+    "require_signs",
 ]
 
 _ANGLE_TOLERANCE_DEG = 1.0
@@ -35,6 +37,8 @@ _ANGLE_TOLERANCE_DEG = 1.0
 _FEWEST_FOR_RADIANS = 7
 _RADIANS = (0.5, 1.4)
 """Largest tilts of usual series, 29 to 80 deg, in radians."""
+_FEWEST_TWICE = 3
+"""Different angles that are there twice, for their signs to be lost."""
 _MOST_DOSE_PER_TILT = 1000.0
 _MUCH_DOSE = 500.0
 """Of a whole series: usual ones have 60 to 200 e/A^2. More may be electrons per pixel."""
@@ -140,6 +144,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
                 f"all images are recorded at {stage[0]:g} deg; give the mdoc the true angles, or "
                 "import by pattern"
             )
+        require_signs(stage)
         return list(exposures), Evidence(
             "tilt angles", _range(stage), told_by, tuple(sources), radians_note(stage)
         )
@@ -172,6 +177,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
         )
     if lacking:
         note = (f"no TiltAngle is given for {lacking[0]}; the tilt in its name is used. " + note).strip()
+    require_signs(stage)
     note = "; ".join(part for part in (note, radians_note(stage)) if part)
     return list(exposures), Evidence("tilt angles", _range(stage), "TiltAngle", tuple(sources), note)
 
@@ -185,6 +191,17 @@ def radians_note(tilt_deg: Sequence[float]) -> str:
         f"the {len(tilt_deg)} angles reach {largest:.2f} deg only; if they are radians, write degrees "
         f"({math.degrees(largest):.0f} deg)"
     )
+
+
+def require_signs(tilt_deg: Sequence[float]) -> None:
+    """Raise DataUnfitError for angles of one sign that are all there twice: their signs were lost."""
+    counts = Counter(round(abs(tilt), 1) for tilt in tilt_deg if abs(tilt) > _ANGLE_TOLERANCE_DEG)
+    one_sign = min(tilt_deg, default=0.0) > -_ANGLE_TOLERANCE_DEG or max(tilt_deg) < _ANGLE_TOLERANCE_DEG
+    if one_sign and len(counts) >= _FEWEST_TWICE and set(counts.values()) == {2}:
+        raise DataUnfitError(
+            f"every tilt is there twice, from {min(tilt_deg):g} to {max(tilt_deg):g} deg: the signs of the "
+            "angles were lost; give angles with their signs"
+        )
 
 
 def _what_angles_lost(both: Sequence[tuple[float, float]]) -> str:

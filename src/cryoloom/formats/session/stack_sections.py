@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.session.exposures import Exposure, radians_note
+from cryoloom.formats.session.exposures import Exposure, radians_note, require_signs
 from cryoloom.model.evidence import Evidence, Source
 
 __all__ = ["AngleSource", "match_sections", "note_on_other_angles"]
@@ -129,6 +129,7 @@ def _result(
     sources: tuple[Source, ...],
     note: str,
 ) -> tuple[Array, list[Exposure | None], list[Exposure], Evidence]:
+    require_signs([float(tilt) for tilt in tilt_deg])
     placed = [
         None if one is None else replace(one, section=i, tilt_deg=float(tilt))
         for i, (one, tilt) in enumerate(zip(matched, tilt_deg, strict=True))
