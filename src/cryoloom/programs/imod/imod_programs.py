@@ -10,9 +10,11 @@ __all__ = [
     "CCDERASER",
     "CTFPHASEFLIP",
     "CTFPLOTTER",
+    "ETOMO",
     "IMODCHOPCONTS",
     "MTFFILTER",
     "NEWSTACK",
+    "THREEDMOD",
     "TILT",
     "TILTALIGN",
     "TILTXCORR",
@@ -50,4 +52,6 @@ CTFPHASEFLIP = _imod("ctfphaseflip", "CTF correction in strips")
 AUTOFIDSEED = _imod("autofidseed", "gold beads to begin with")
 BEADTRACK = _imod("beadtrack", "gold beads tracked through the series")
 TRIMVOL = _imod("trimvol", "tomograms cut and turned")
+ETOMO = _imod("etomo", "alignment by hand, in its window")
+THREEDMOD = _imod("3dmod", "volumes and models, in its window")
 TILT = _imod("tilt", "weighted back-projection and SIRT")

@@ -33,7 +33,14 @@ from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, series_c
 __all__ = ["ImodReconstructParams", "calls", "imod_reconstruct"]
 
 ROLES = {"images": "tomogram", "even": "tomogram_even", "odd": "tomogram_odd"}
-_OF_TILT = ("radial", "sirt_like_iterations", "exact_objects", "super_sample", "hamming_like_start")
+_OF_TILT = (
+    "radial",
+    "falloff_is_sigma",
+    "sirt_like_iterations",
+    "exact_objects",
+    "super_sample",
+    "hamming_like_start",
+)
 
 
 class ImodReconstructParams(ProgramParams):
@@ -50,6 +57,10 @@ class ImodReconstructParams(ProgramParams):
     radial: tuple[float, float] = option(
         "-RADIAL", (0.35, 0.035), kind="comma",
         description="tilt: frequency from which the ramp falls off, and the width of the fall-off.",
+    )  # fmt: skip
+    falloff_is_sigma: bool = option(
+        "-FalloffIsTrueSigma", True, kind="flag",
+        description="tilt: the width is a Gaussian's sigma (IMOD 4.10 or later), else half of it.",
     )  # fmt: skip
     sirt_like_iterations: int | None = option(
         "-FakeSIRTiterations", None, ge=1, description="tilt: make the filter look like so many iterations."
@@ -128,7 +139,7 @@ def _calls_of(
             "-THICKNESS", str(n_z * params.binning), "-TILTFILE", "stack/stack.tlt",
             *(["-XTILTFILE", "stack/stack.xtilt"] if has_x_tilt else []),
             "-SHIFT", "0.0,0.0",
-            "-FalloffIsTrueSigma", "-PERPENDICULAR", "-MODE", "2", "-AdjustOrigin",
+            "-PERPENDICULAR", "-MODE", "2", "-AdjustOrigin",
             "-SCALE", "0.0,1.0", *weights, *arguments_of(params, only=_OF_TILT), *gpu,
             *(["-EXCLUDELIST", ",".join(excluded)] if excluded else []),
         ),
