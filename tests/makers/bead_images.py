@@ -18,16 +18,19 @@ def coloured_noise(rng, shape, period_px=6.0):
     return noise / noise.std()
 
 
-def bead_series(rng, *, n_beads=8, n_tilts=17, shape=(160, 200), axis=84.0, weighted=False):
+def bead_series(rng, *, n_beads=8, n_tilts=17, shape=(160, 200), axis=84.0, weighted=False, on_both=None):
     """The series, the beads' positions, and its images as they would be without beads.
 
-    A level that falls with tilt, a slope across the field, noise, and beads with a bright fringe.
+    A level that falls with tilt, a slope across the field, noise, and beads with a bright fringe. They lie
+    within 400 A of the middle or, with ``on_both``, on the surfaces of ice of that thickness in angstrom.
     """
     angles = np.linspace(-56, 56, n_tilts)
     geometry = SeriesGeometry.start(angles, axis, rng.normal(0, 40, (n_tilts, 2)))
     half = np.array([shape[0], shape[1]])[::-1] * PIXEL / 2
     # The specimen's x runs across the tilt axis, which lies along the image's x here.
     beads = rng.uniform(-0.8, 0.8, (n_beads, 3)) * [half[1], half[0], 500.0]
+    if on_both is not None:
+        beads[:, 2] = on_both / 2 * np.where(np.arange(n_beads) % 2, 1, -1)
     y, x = np.mgrid[: shape[0], : shape[1]]
     bare = np.empty((n_tilts, *shape), np.float32)
     images = np.empty_like(bare)

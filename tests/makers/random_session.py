@@ -43,7 +43,7 @@ DATA_REASONS = (
     "need at least",
 )
 """Of these an item may fail: its data hold no more."""
-POSE_DOUBTS = ("disagree",)
+POSE_DOUBTS = ("disagree", "hold the series together")
 """Warnings that doubt poses which are not marked as predicted."""
 
 

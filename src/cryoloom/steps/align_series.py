@@ -218,6 +218,11 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
             f"series is aligned by {best.method}"
         )
     _compare(best, tried, usable, images.pixel_size_angstrom, context)
+    if not best.holds_together:
+        context.warn(
+            "the beads do not hold the series together: most of them are lost in many tilts, so parts of "
+            "the series may follow different beads. Use method=no_markers, and look at the tomogram"
+        )
     context.progress(3, 5)
     choice = _local(series, best, params) if params.local else None
     best, warps = _with_displacements(best, choice)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment.bead_tracking import track_beads
+from cryoloom.algorithms.alignment.bead_tracking import BeadTracking, track_beads
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_errors
 from cryoloom.algorithms.alignment.feature_tracking import track_features
@@ -22,6 +22,7 @@ from cryoloom.algorithms.alignment.patch_tracking import track_patches
 from cryoloom.algorithms.alignment.pose_uncertainty import reported_errors
 from cryoloom.algorithms.alignment.projection_matching import match_projections
 from cryoloom.algorithms.alignment.specimen_plane import find_plane
+from cryoloom.algorithms.alignment.track_coverage import followed_part, least_in_common
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.bead_maps import bead_maps, measure_bead_diameter
@@ -49,6 +50,10 @@ LEAST_FEATURES = 15
 LEAST_POINTS_IN_A_TILT = 3
 LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
 WHOLE_COVERAGE = 0.95  # below this another method is tried as well
+# Beads followed right are seen in 0.75 to 0.95 of the views that should show them; where half of a series
+# follows others than the other half, in 0.4 to 0.5, or no bead is in both halves.
+LEAST_FOLLOWED = 0.6
+LEAST_IN_COMMON = 3
 # Particles mistaken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on noisy series. For any
 # kind of
 # track: if both halves give the same poses, no other method would be better.
@@ -82,6 +87,7 @@ class Alignment:
 
     halves_error_angstrom : (n_views,), from two halves of the tracks, by which methods are chosen.
     pose_error_angstrom : (n_views,), with what the halves share, as it is reported.
+    holds_together : False where parts of the series may follow different points, each consistent in itself.
     """
 
     method: str
@@ -90,6 +96,7 @@ class Alignment:
     halves_error_angstrom: Array
     pose_error_angstrom: Array
     bead_diameter_angstrom: float | None = None
+    holds_together: bool = True
 
     @classmethod
     def of(
@@ -118,6 +125,8 @@ class Alignment:
 
     def is_sure(self, pixel_size_angstrom: float) -> bool:
         """Whether no other method needs to be tried: a close fit, or the same poses from both halves."""
+        if not self.holds_together:
+            return False
         residual = self.solution.mean_residual_angstrom(self.tracks)
         fits = residual < SURE_RESIDUAL_PIXELS * pixel_size_angstrom
         return fits or self.typical_error_angstrom < SURE_POSE_ERROR_PIXELS * pixel_size_angstrom
@@ -203,7 +212,25 @@ def align_by_beads(
         limit = min(limit, BEAD_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom)
     if found is None or not _holds(found.tracks, found.solution, usable, LEAST_BEADS, limit):
         return None
-    return Alignment.of("beads", found.tracks, found.solution, free, bead_diameter_angstrom=diameter)
+    return Alignment.of(
+        "beads",
+        found.tracks,
+        found.solution,
+        free,
+        bead_diameter_angstrom=diameter,
+        holds_together=_hold_together(found, tilt_images, usable),
+    )
+
+
+def _hold_together(beads: BeadTracking, tilt_images: TiltImages, usable: NDArray[np.bool_]) -> bool:
+    """Whether beads are seen in most views that should show them, and some on both sides of every view."""
+    pixel = tilt_images.pixel_size_angstrom
+    n_y, n_x = tilt_images.shape_yx
+    margin = 2 * beads.diameter_angstrom
+    field = (n_x * pixel - margin, n_y * pixel - margin)
+    followed = followed_part(beads.tracks, beads.solution, usable, field)
+    common = least_in_common(beads.tracks, beads.solution, usable)
+    return followed >= LEAST_FOLLOWED and common >= LEAST_IN_COMMON
 
 
 def align_by_patches(
@@ -328,14 +355,18 @@ def choose_alignment(
 ) -> Alignment | None:
     """The way whose poses are least in error, by two halves of its tracks and what is known of the method.
 
-    Ways that place nearly all tilts come first; but beads that are sure are not given up for a way that
-    contradicts them where both see something. None where nothing was tried.
+    Ways that hold the series together and place nearly all tilts come first; but beads that are sure are not
+    given up for a way that contradicts them where both see something. None where nothing was tried.
     """
     if len(tried) < 2:
         return tried[0] if tried else None
     best = min(
         tried,
-        key=lambda one: (one.placed_part(usable) < WHOLE_COVERAGE, one.expected_error_angstrom),
+        key=lambda one: (
+            not one.holds_together,
+            one.placed_part(usable) < WHOLE_COVERAGE,
+            one.expected_error_angstrom,
+        ),
     )
     sure = [one for one in tried if one.method == "beads" and one.is_sure(pixel_size_angstrom)]
     beads = max(sure, key=lambda one: one.placed_part(usable), default=best)

@@ -1,8 +1,7 @@
 """Gold beads as fiducials: found in every image by a matched filter, tracked with a running solution.
 
-Beads are detected in every view independently; a view is placed by the offset that most of its beads agree
-on, and each bead is then the candidate nearest to its prediction. So errors do not accumulate, and a bead
-hidden in one view is found again in the next.
+Beads are detected in every view independently; a view is placed by the offset that explains most of its beads
+(`bead_matching`). So errors do not accumulate, and a bead hidden in one view is found again in the next.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from cryoloom.algorithms.alignment.bead_matching import PredictedBeads, place_view
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
@@ -35,7 +34,7 @@ STRONGEST_CANDIDATES = (3, 12)  # whose median height is that of a bead in this 
 LEAST_HEIGHT = 0.4  # of a candidate, over that of a bead
 MOST_CANDIDATES = 150  # in a view; pairs of predictions and candidates grow with the square
 # Growth of the tracks, from view to view.
-PRIOR_DEPTH_ANGSTROM = 500.0  # deviation of a bead's height before it is measured
+PRIOR_DEPTH_ANGSTROM = 700.0  # deviation of a bead's height before it is measured: gold lies on surfaces
 GROWING_DEVIATION_ANGSTROM = 15.0  # of a measured position, while shifts are still being found
 CERTAIN_VIEWS = 3  # in which a point has been seen that may vote, or as many as the best quarter has
 STEEPEST_NEW_DEG = 46.0  # beads first seen at a steeper tilt have too few views left to be tracked
@@ -45,12 +44,6 @@ FAST_CYCLES = 6  # of an adjustment on the way: the last ones run until they con
 FEWEST_POINTS = 4  # for a solution: three points fit any geometry of two views
 FEWEST_VIEWS = 4  # of a point, for the same reason
 OFTEN = 0.5  # of the views of the most visible bead: points that take part in an adjustment on the way
-# Offset of a view by votes. Distances are those of a bead of about 100 angstrom.
-VOTE_RADIUS_ANGSTROM = 400.0  # largest error of a coarse shift that is corrected
-VOTE_WIDTH_ANGSTROM = 30.0  # differences this close agree
-DISTANCE_PENALTY = 0.3  # votes, at the radius: less than one, so that it decides between equals only
-MATCH_RADII_ANGSTROM = (60.0, 45.0)  # of a prediction, before and after the offset is refined
-FEWEST_MATCHES = 2  # that confirm an offset
 # Beads that are kept.
 LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
 LEAST_ROBUST_WEIGHT = 0.02  # of an observation
@@ -86,7 +79,8 @@ def track_beads(
     found = [
         _bright_candidates(maps, view) if usable[view] else np.zeros((0, 2)) for view in range(len(usable))
     ]
-    geometry, table = _grow(found, start, usable)
+    n_y, n_x = (int(n) for n in maps.maps.shape[1:])
+    geometry, table = _grow(found, start, usable, n_y * n_x * maps.pixel_size_angstrom**2)
     if table.shape[0] < LEAST_TRACKED_BEADS:
         return None
     for round_ in range(n_rounds):
@@ -121,9 +115,12 @@ def _bright_candidates(maps: BeadMaps, view: int) -> Array:
 
 
 def _grow(
-    found: list[Array], start: SeriesGeometry, usable: NDArray[np.bool_]
+    found: list[Array], start: SeriesGeometry, usable: NDArray[np.bool_], field_angstrom2: float
 ) -> tuple[SeriesGeometry, Array]:
-    """Place views one by one: the geometry, and the table ``(n_beads, n_views, 2)`` with NaN for gaps."""
+    """Place views one by one: the geometry, and the table ``(n_beads, n_views, 2)`` with NaN for gaps.
+
+    found : candidates of each view ``(n, 2)``, in a field of that area.
+    """
     n_views, geometry = start.n_views, start
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
     order = [
@@ -139,10 +136,10 @@ def _grow(
         shift = geometry.shift_xy_angstrom.copy()
         shift[view] = start.shift_xy_angstrom[view] + correction[view]
         geometry = replace(geometry, shift_xy_angstrom=shift)
-        points, certain = _points_with_prior(table, geometry)
-        predicted = geometry.project(points)[view]
+        predicted = _predicted(table, geometry, view)
         # Images that show the ice as well as gold far above it may have been placed by either.
-        offset, matched = _placed(predicted, certain, found[view], ORIGIN, shift[neighbour] - shift[view])
+        beginnings = np.stack([ORIGIN, shift[neighbour] - shift[view]])
+        offset, matched = place_view(predicted, found[view], beginnings, field_angstrom2)
         seen = matched >= 0
         shift[view] += offset
         correction[view] = shift[view] - start.shift_xy_angstrom[view]
@@ -163,73 +160,21 @@ def _grow(
     return geometry, table[seen_often]
 
 
-def _placed(
-    predicted: Array, certain: NDArray[np.bool_], candidates: Array, *beginnings: Array
-) -> tuple[Array, NDArray[np.int64]]:
-    """Offset of a view ``(2,)`` by its candidates, and the candidate of each prediction (-1 for none).
-
-    beginnings : offsets about which to look; the one with the most matches counts, the first of equals.
-    """
-    wide, narrow = MATCH_RADII_ANGSTROM
-    best, best_matched, most = ORIGIN, _nearest(predicted, candidates, wide), -1
-    for beginning in beginnings:
-        offset = beginning + _vote(predicted[certain] + beginning, candidates)
-        matched = _nearest(predicted + offset, candidates, wide)
-        seen = matched >= 0
-        if (seen & certain).sum() < FEWEST_MATCHES:
-            continue
-        offset = offset + np.median(candidates[matched[seen]] - (predicted + offset)[seen], axis=0)
-        matched = _nearest(predicted + offset, candidates, narrow)
-        count = int(((matched >= 0) & certain).sum())
-        if count > most:
-            best, best_matched, most = offset, matched, count
-    return best, best_matched
-
-
-def _points_with_prior(table: Array, geometry: SeriesGeometry) -> tuple[Array, NDArray[np.bool_]]:
-    """Points ``(n, 3)``, depth pulled to 0 while few views constrain it; and which points may vote."""
+def _predicted(table: Array, geometry: SeriesGeometry, view: int) -> PredictedBeads:
+    """Where a view shows the beads found so far: a height that few views constrain is uncertain."""
     seen = np.isfinite(table[..., 0])
     rows = geometry.matrices[:, :2]
     target = np.where(seen[..., None], table - geometry.shift_xy_angstrom, 0.0)
     normal = np.einsum("nv,vai,vaj->nij", seen.astype(float), rows, rows)
     normal += np.diag([1e-9, 1e-9, (GROWING_DEVIATION_ANGSTROM / PRIOR_DEPTH_ANGSTROM) ** 2])
     right = np.einsum("vai,nva->ni", rows, target)
+    points = np.linalg.solve(normal, right[..., None])[..., 0]
+    spread = rows[view] @ np.linalg.inv(normal) @ rows[view].T + np.eye(2)
     count = seen.sum(axis=1)
-    certain = (
-        count >= max(1, min(CERTAIN_VIEWS, int(np.quantile(count, 0.75)))) if len(count) else seen.any(axis=1)
+    least = max(1, min(CERTAIN_VIEWS, int(np.quantile(count, 0.75)))) if len(count) else 1
+    return PredictedBeads(
+        geometry.project(points)[view], GROWING_DEVIATION_ANGSTROM**2 * spread, count >= least
     )
-    return np.linalg.solve(normal, right[..., None])[..., 0], np.asarray(certain)
-
-
-def _vote(predicted: Array, candidates: Array) -> Array:
-    """Offset that brings most predictions onto candidates, ``(2,)``; 0 if there are no votes."""
-    if len(predicted) == 0 or len(candidates) == 0:
-        return np.zeros(2)
-    differences = (candidates[None] - predicted[:, None]).reshape(-1, 2)
-    differences = differences[np.hypot(*differences.T) < VOTE_RADIUS_ANGSTROM]
-    if len(differences) == 0:
-        return np.zeros(2)
-    neighbours = cKDTree(differences)
-    votes = np.array(
-        [len(n) for n in neighbours.query_ball_point(differences, VOTE_WIDTH_ANGSTROM)], dtype=float
-    )
-    votes -= (
-        DISTANCE_PENALTY * np.hypot(*differences.T) / VOTE_RADIUS_ANGSTROM
-    )  # prefers the nearest of equals
-    best = differences[int(np.argmax(votes))]
-    return np.median(differences[np.hypot(*(differences - best).T) < VOTE_WIDTH_ANGSTROM], axis=0)
-
-
-def _nearest(predicted: Array, candidates: Array, radius: float) -> NDArray[np.int64]:
-    """Mutually nearest candidate of each prediction within ``radius``, -1 if there is none."""
-    result = np.full(len(predicted), -1, dtype=np.int64)
-    if len(predicted) == 0 or len(candidates) == 0:
-        return result
-    distance, index = cKDTree(candidates).query(predicted)
-    _, back = cKDTree(predicted).query(candidates)
-    mutual = (distance < radius) & (back[index] == np.arange(len(predicted)))
-    result[mutual] = index[mutual]
-    return result
 
 
 def _readjusted(table: Array, geometry: SeriesGeometry) -> SeriesGeometry:

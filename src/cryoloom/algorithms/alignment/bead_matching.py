@@ -1,0 +1,124 @@
+"""Which bead of a view is which, and the view's offset: the assignment that explains most candidates.
+
+A bead whose height is not known yet lies anywhere on a line across the tilt axis. Gold on both surfaces of
+the ice moves apart on these lines from view to view. If every bead were sought at its mean height, a view
+would be placed by the beads of one surface and those of the other be lost, and another view the other way
+round: two halves of a series that have no bead in common, each consistent. So every prediction has a
+covariance, a view is placed by the offset with the largest likelihood of all beads together, and no candidate
+is two beads (assignment; Kuhn, Nav. Res. Logist. Q. 2, 83 (1955)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+__all__ = ["PredictedBeads", "place_view"]
+
+Array = NDArray[np.float64]
+
+REACH_ANGSTROM = 400.0  # largest error of a beginning that is corrected
+DETECTED = 0.8  # part of the beads in a field that are among its candidates
+GATE = 3.0  # deviations from its prediction at which a candidate may still be a bead
+DISTANCE_PENALTY = 1.5  # of the log likelihood, at the reach: it decides between equals only
+MOST_VOTERS, MOST_VOTED = 30, 50  # predictions and candidates that give hypotheses of the offset
+APART_ANGSTROM = 10.0  # hypotheses that are nearer are one
+MOST_REFINED = 4  # hypotheses
+N_REFINEMENTS = 2
+FEWEST_MATCHES = 2  # that confirm an offset
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedBeads:
+    """Beads as a view should show them.
+
+    position_xy_angstrom : ``(n, 2)``. covariance : ``(n, 2, 2)``, in square angstrom. votes : ``(n,)``,
+    whether a bead has been seen often enough to place the view.
+    """
+
+    position_xy_angstrom: Array
+    covariance_angstrom2: Array
+    votes: NDArray[np.bool_]
+
+    def select(self, keep: NDArray[np.bool_] | NDArray[np.int64] | slice) -> PredictedBeads:
+        """Only some of the beads."""
+        return PredictedBeads(
+            self.position_xy_angstrom[keep], self.covariance_angstrom2[keep], self.votes[keep]
+        )
+
+
+def place_view(
+    predicted: PredictedBeads, candidates: Array, beginnings: Array, field_angstrom2: float
+) -> tuple[Array, NDArray[np.int64]]:
+    """Offset of a view ``(2,)`` by its candidates, and the candidate of each prediction (-1 for none).
+
+    candidates : ``(m, 2)``, the strongest first, in a field of that area. beginnings : ``(k, 2)``, offsets
+    about which to look; the first one is kept if no offset is confirmed by two beads.
+    """
+    n = len(predicted.position_xy_angstrom)
+    if n == 0 or len(candidates) == 0:
+        return beginnings[0], np.full(n, -1, dtype=np.int64)
+    density = len(candidates) / field_angstrom2
+    voters = predicted.select(predicted.votes)
+    best, most = beginnings[0], 0.0
+    for offset in _hypotheses(voters, candidates, beginnings, density):
+        for _ in range(N_REFINEMENTS):
+            gains = _gains(voters, candidates, offset[None], density)[0]
+            matched = _assigned(gains)
+            seen = np.flatnonzero(matched >= 0)
+            if len(seen) < FEWEST_MATCHES:
+                break
+            total = gains[seen, matched[seen]].sum() - _penalty(offset[None], beginnings)[0]
+            if total > most:
+                best, most = offset, total
+            offset = _weighted_offset(voters.select(seen), candidates[matched[seen]])
+    return best, _assigned(_gains(predicted, candidates, best[None], density)[0])
+
+
+def _hypotheses(voters: PredictedBeads, candidates: Array, beginnings: Array, density: float) -> Array:
+    """The most likely ones of the offsets that bring a prediction onto a candidate, ``(k, 2)``."""
+    voters, candidates = voters.select(slice(MOST_VOTERS)), candidates[:MOST_VOTED]
+    differences = (candidates[None] - voters.position_xy_angstrom[:, None]).reshape(-1, 2)
+    away = np.linalg.norm(differences[:, None] - beginnings, axis=2).min(axis=1)
+    offsets = np.concatenate([beginnings, differences[away < REACH_ANGSTROM]])
+    first = np.unique(np.rint(offsets / APART_ANGSTROM), axis=0, return_index=True)[1]
+    offsets = offsets[np.sort(first)]
+    likely = _gains(voters, candidates, offsets, density).max(axis=2).sum(axis=1)
+    likely -= _penalty(offsets, beginnings)
+    return offsets[np.argsort(-likely, kind="stable")[:MOST_REFINED]]
+
+
+def _penalty(offsets: Array, beginnings: Array) -> Array:
+    """Of the log likelihood of each offset, by its distance from the nearest beginning."""
+    away = np.linalg.norm(offsets[:, None] - beginnings, axis=2).min(axis=1)
+    return np.asarray(DISTANCE_PENALTY * away / REACH_ANGSTROM)
+
+
+def _gains(predicted: PredictedBeads, candidates: Array, offsets: Array, density: float) -> Array:
+    """Log likelihood ``(k, n, m)`` of candidates as beads over that as chance maxima; not below 0."""
+    (xx, xy), (_, yy) = np.moveaxis(predicted.covariance_angstrom2, 0, -1)[..., None]
+    determinant = xx * yy - xy**2
+    x, y = np.moveaxis(candidates - predicted.position_xy_angstrom[:, None] - offsets[:, None, None], -1, 0)
+    squared = (yy * x**2 - 2 * xy * x * y + xx * y**2) / determinant
+    chance = density * 2 * np.pi * np.sqrt(determinant) / DETECTED
+    gains = np.maximum(-np.log(chance) - squared / 2, 0.0)
+    return np.where(squared < GATE**2, gains, 0.0)
+
+
+def _assigned(gains: Array) -> NDArray[np.int64]:
+    """Candidate of each bead ``(n,)`` with the largest total gain, -1 where there is no gain."""
+    beads, found = linear_sum_assignment(gains, maximize=True)
+    matched = np.full(len(gains), -1, dtype=np.int64)
+    good = gains[beads, found] > 0
+    matched[beads[good]] = found[good]
+    return matched
+
+
+def _weighted_offset(predicted: PredictedBeads, places: Array) -> Array:
+    """Offset that brings beads onto their places, by least squares with the inverse covariances."""
+    weights = np.linalg.inv(predicted.covariance_angstrom2)
+    right = np.einsum("nab,nb->a", weights, places - predicted.position_xy_angstrom)
+    return np.linalg.solve(weights.sum(axis=0), right)

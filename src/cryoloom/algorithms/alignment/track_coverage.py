@@ -1,0 +1,60 @@
+"""Whether tracks hold a series together: in how many of the views that should show them they are seen.
+
+Few long tracks fix all poses against each other. Tracks that end where others begin only fix two parts of a
+series each for itself; residuals, halves of the tracks and left-out tracks do not show it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution
+from cryoloom.algorithms.alignment.tracks import Tracks
+
+__all__ = ["followed_part", "least_in_common"]
+
+LEAST_WEIGHT = 0.02
+"""Robust weight of an observation that counts."""
+SEEN_ON_A_SIDE = 3
+"""Views on either side in which a point must be seen to hold both together."""
+
+
+def _seen(tracks: Tracks, solution: BundleSolution) -> NDArray[np.bool_]:
+    """Whether a point is seen in a view and counts there, ``(n_points, n_views)``."""
+    seen = np.zeros((tracks.n_points, tracks.n_views), dtype=bool)
+    counts = solution.robust_weight > LEAST_WEIGHT
+    seen[tracks.point[counts], tracks.view[counts]] = True
+    return seen
+
+
+def followed_part(
+    tracks: Tracks,
+    solution: BundleSolution,
+    usable: NDArray[np.bool_],
+    field_xy_angstrom: tuple[float, float],
+) -> float:
+    """Part of the views that should show a point in which it is seen, over all points together.
+
+    field_xy_angstrom : extent of the images in which points are looked for.
+    """
+    known = np.isfinite(solution.points_xyz_angstrom).all(axis=1)
+    places = solution.geometry.project(solution.points_xyz_angstrom[known])
+    expected = (np.abs(places) < np.array(field_xy_angstrom) / 2).all(axis=2).T & usable
+    found = _seen(tracks, solution)[known] & expected
+    return float(found.sum() / max(int(expected.sum()), 1))
+
+
+def least_in_common(tracks: Tracks, solution: BundleSolution, usable: NDArray[np.bool_]) -> int:
+    """Fewest points that are seen often on both sides of a place in the order of the tilts.
+
+    Three views on a side are often; of places with fewer usable views on a side nothing is said.
+    """
+    order = np.argsort(solution.geometry.tilt_deg, kind="stable")
+    seen = _seen(tracks, solution)[:, order[usable[order]]]
+    before = np.cumsum(seen, axis=1)
+    after = before[:, -1:] - before
+    both = ((before >= SEEN_ON_A_SIDE) & (after >= SEEN_ON_A_SIDE)).sum(axis=0)
+    # A point is hidden in a view now and then: a side has one view more than a point must be seen in.
+    inner = both[SEEN_ON_A_SIDE : seen.shape[1] - SEEN_ON_A_SIDE - 1]
+    return int(inner.min()) if len(inner) else tracks.n_points
