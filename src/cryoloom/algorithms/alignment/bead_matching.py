@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 REACH_ANGSTROM = 400.0  # largest error of a beginning that is corrected
 DETECTED = 0.8  # part of the beads in a field that are among its candidates
 GATE = 3.0  # deviations from its prediction at which a candidate may still be a bead
+MISSED = 0.5  # of the log likelihood, for a bead in the field that is not found: weak, as images are noisy
 DISTANCE_PENALTY = 1.5  # of the log likelihood, at the reach: it decides between equals only
 MOST_VOTERS, MOST_VOTED = 30, 50  # predictions and candidates that give hypotheses of the offset
 APART_ANGSTROM = 10.0  # hypotheses that are nearer are one
@@ -51,44 +52,56 @@ class PredictedBeads:
 
 
 def place_view(
-    predicted: PredictedBeads, candidates: Array, beginnings: Array, field_angstrom2: float
+    predicted: PredictedBeads, candidates: Array, beginnings: Array, field_xy_angstrom: Array
 ) -> tuple[Array, NDArray[np.int64]]:
     """Offset of a view ``(2,)`` by its candidates, and the candidate of each prediction (-1 for none).
 
-    candidates : ``(m, 2)``, the strongest first, in a field of that area. beginnings : ``(k, 2)``, offsets
-    about which to look; the first one is kept if no offset is confirmed by two beads.
+    candidates : ``(m, 2)``, the strongest first, from the centre of a field of that extent. beginnings :
+    ``(k, 2)``, offsets about which to look; the first is kept if two beads confirm none.
     """
     n = len(predicted.position_xy_angstrom)
     if n == 0 or len(candidates) == 0:
         return beginnings[0], np.full(n, -1, dtype=np.int64)
-    density = len(candidates) / field_angstrom2
+    density = len(candidates) / float(np.prod(field_xy_angstrom))
     voters = predicted.select(predicted.votes)
-    best, most = beginnings[0], 0.0
-    for offset in _hypotheses(voters, candidates, beginnings, density):
+    best, most = beginnings[0], -np.inf
+    for offset in _hypotheses(voters, candidates, beginnings, field_xy_angstrom):
         for _ in range(N_REFINEMENTS):
             gains = _gains(voters, candidates, offset[None], density)[0]
             matched = _assigned(gains)
             seen = np.flatnonzero(matched >= 0)
             if len(seen) < FEWEST_MATCHES:
                 break
-            total = gains[seen, matched[seen]].sum() - _penalty(offset[None], beginnings)[0]
+            missed = _in_field(voters, offset[None], field_xy_angstrom)[0] & (matched < 0)
+            total = gains[seen, matched[seen]].sum() - MISSED * missed.sum()
+            total -= _penalty(offset[None], beginnings)[0]
             if total > most:
                 best, most = offset, total
             offset = _weighted_offset(voters.select(seen), candidates[matched[seen]])
     return best, _assigned(_gains(predicted, candidates, best[None], density)[0])
 
 
-def _hypotheses(voters: PredictedBeads, candidates: Array, beginnings: Array, density: float) -> Array:
+def _hypotheses(
+    voters: PredictedBeads, candidates: Array, beginnings: Array, field_xy_angstrom: Array
+) -> Array:
     """The most likely ones of the offsets that bring a prediction onto a candidate, ``(k, 2)``."""
+    density = len(candidates) / float(np.prod(field_xy_angstrom))
     voters, candidates = voters.select(slice(MOST_VOTERS)), candidates[:MOST_VOTED]
     differences = (candidates[None] - voters.position_xy_angstrom[:, None]).reshape(-1, 2)
     away = np.linalg.norm(differences[:, None] - beginnings, axis=2).min(axis=1)
     offsets = np.concatenate([beginnings, differences[away < REACH_ANGSTROM]])
     first = np.unique(np.rint(offsets / APART_ANGSTROM), axis=0, return_index=True)[1]
     offsets = offsets[np.sort(first)]
-    likely = _gains(voters, candidates, offsets, density).max(axis=2).sum(axis=1)
-    likely -= _penalty(offsets, beginnings)
+    gains = _gains(voters, candidates, offsets, density).max(axis=2)
+    missed = _in_field(voters, offsets, field_xy_angstrom) & (gains == 0)
+    likely = gains.sum(axis=1) - MISSED * missed.sum(axis=1) - _penalty(offsets, beginnings)
     return offsets[np.argsort(-likely, kind="stable")[:MOST_REFINED]]
+
+
+def _in_field(predicted: PredictedBeads, offsets: Array, field_xy_angstrom: Array) -> NDArray[np.bool_]:
+    """Whether each bead lies in the field at each offset, ``(k, n)``."""
+    places = predicted.position_xy_angstrom + offsets[:, None]
+    return np.asarray((np.abs(places) < field_xy_angstrom / 2).all(axis=2))
 
 
 def _penalty(offsets: Array, beginnings: Array) -> Array:

@@ -21,6 +21,7 @@ from cryoloom.algorithms.series.bead_maps import BeadMaps, bead_maps, measure_be
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import TiltImages
 from cryoloom.geometry.tilt_axis import field_across_and_along
+from cryoloom.kernels.projection.sum_on_grid import sum_on_grid
 from cryoloom.model import Pose
 
 __all__ = ["BeadPositions", "beads_of_poses", "locate_beads"]
@@ -104,7 +105,7 @@ def locate_beads(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.bo
 
 
 def _peaks_of_grid(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> Array:
-    """Local maxima of the mean significance over the views, ``(n, 3)``, slice by slice of z."""
+    """Local maxima of the mean significance over the views, ``(n, 3)``."""
     step = GRID_DIAMETERS * maps.diameter_angstrom
     n_y, n_x = (int(n) for n in maps.maps.shape[1:])
     field_x, field_y = n_x * maps.pixel_size_angstrom, n_y * maps.pixel_size_angstrom
@@ -112,22 +113,17 @@ def _peaks_of_grid(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.
     x = np.arange(-WIDTH_FIELDS * across / 2, WIDTH_FIELDS * across / 2, step)
     y = np.arange(-along / 2, along / 2, step)
     z = np.arange(-HALF_HEIGHT_ANGSTROM, HALF_HEIGHT_ANGSTROM, step)
-    score = np.zeros((len(z), len(y), len(x)), dtype=np.float32)
-    plane = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 0.0), axis=-1).reshape(-1, 3)
-    clipped = maps.maps.clamp(0.0, LARGEST_SIGNIFICANCE).cpu().numpy()
     views = np.flatnonzero(usable)
+    places = np.zeros((len(views), 2, 4))
     rows = geometry.matrices[views][:, :2]
-    for i, height in enumerate(z):
-        total, count = np.zeros(len(plane)), np.zeros(len(plane))
-        for view, row in zip(views, rows, strict=True):
-            place = plane @ row.T + geometry.shift_xy_angstrom[view] + row[:, 2] * height
-            column, line = np.rint(place / maps.pixel_size_angstrom).astype(int).T
-            column, line = column + n_x // 2, line + n_y // 2
-            inside = (column >= 0) & (column < n_x) & (line >= 0) & (line < n_y)
-            total[inside] += clipped[view][line[inside], column[inside]]
-            count += inside
-        mean = np.where(count >= min(LEAST_VIEWS, len(views)), total / np.maximum(count, 1), 0.0)
-        score[i] = mean.reshape(len(y), len(x))
+    places[:, :, 0] = rows @ [x[0], y[0], z[0]] + geometry.shift_xy_angstrom[views]
+    places[:, :, 1:] = step * rows
+    places /= maps.pixel_size_angstrom
+    places[:, :, 0] += [n_x // 2, n_y // 2]
+    clipped = maps.maps[torch.from_numpy(views)].clamp(0.0, LARGEST_SIGNIFICANCE)
+    total, count = sum_on_grid(clipped, places, (len(z), len(y), len(x)), inset_px=0.0)
+    enough = count >= min(LEAST_VIEWS, len(views))
+    score = torch.where(enough, total / count.clamp(min=1), torch.zeros_like(total)).cpu().numpy()
     highest = maximum_filter(score, size=5, mode="constant")
     at = np.argwhere((score == highest) & (score > LEAST_MEAN_SIGNIFICANCE))
     heights = score[tuple(at.T)]

@@ -36,6 +36,7 @@ MOST_CANDIDATES = 150  # in a view; pairs of predictions and candidates grow wit
 # Growth of the tracks, from view to view.
 PRIOR_DEPTH_ANGSTROM = 700.0  # deviation of a bead's height before it is measured: gold lies on surfaces
 GROWING_DEVIATION_ANGSTROM = 15.0  # of a measured position, while shifts are still being found
+MOST_NEIGHBOURS = 3  # whose corrections are tried
 CERTAIN_VIEWS = 3  # in which a point has been seen that may vote, or as many as the best quarter has
 STEEPEST_NEW_DEG = 46.0  # beads first seen at a steeper tilt have too few views left to be tracked
 MOST_BEADS = 400
@@ -49,6 +50,10 @@ LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
 LEAST_ROBUST_WEIGHT = 0.02  # of an observation
 LARGEST_RESIDUAL = 0.5  # of an observation, in diameters: beyond it lies another bead
 LARGEST_MEAN_RESIDUAL = (3.0, 0.1)  # of a bead: over the typical one, or in diameters, the larger
+LEAST_SEEN_IN_A_VIEW = 0.5  # of the beads that a view should show, unless they fit nearly as elsewhere
+FALSE_RESIDUAL = 3.0  # mean residual of a view over the typical one
+SAME_BEAD = 0.3  # diameters between places of two points in a view that are one bead
+MOST_SHARED = 0.3  # of the views of a point, with a better one
 # Beads searched again at their predicted positions.
 SEARCH_REACH = 0.45  # in diameters: neighbours that touch are not reached
 LEAST_RESCUED = (3.5, 0.35)  # height in spreads of the map, or over the median of the view's beads
@@ -57,11 +62,15 @@ LEAST_TRACKED_BEADS = 4
 
 @dataclass(frozen=True, slots=True)
 class BeadTracking:
-    """Tracks of the accepted beads and the solution made from them."""
+    """Tracks of the accepted beads and the solution made from them.
+
+    significance : median height of the matched filter's maps at the tracked places, in their spread.
+    """
 
     tracks: Tracks
     solution: BundleSolution
     diameter_angstrom: float
+    significance: float
 
 
 def track_beads(
@@ -79,8 +88,7 @@ def track_beads(
     found = [
         _bright_candidates(maps, view) if usable[view] else np.zeros((0, 2)) for view in range(len(usable))
     ]
-    n_y, n_x = (int(n) for n in maps.maps.shape[1:])
-    geometry, table = _grow(found, start, usable, n_y * n_x * maps.pixel_size_angstrom**2)
+    geometry, table = _grow(found, start, usable, _searched_field(maps))
     if table.shape[0] < LEAST_TRACKED_BEADS:
         return None
     for round_ in range(n_rounds):
@@ -89,7 +97,9 @@ def track_beads(
         solution = adjust_bundle(
             tracks, geometry, (free or DegreesOfFreedom()) if last else DegreesOfFreedom()
         )
-        table = _cleaned(tracks, solution, table, usable, maps.diameter_angstrom)
+        if last:
+            table = _without_false_views(table, tracks, solution, maps)
+        table = _cleaned(tracks, solution, table, usable, maps)
         if table.shape[0] < LEAST_TRACKED_BEADS:
             return None
         if not last:
@@ -98,7 +108,21 @@ def track_beads(
             table = _rescued(maps, geometry, solution.points_xyz_angstrom, usable)
     tracks = Tracks.from_table(table)
     solution = adjust_bundle(tracks, geometry, free)
-    return BeadTracking(tracks, solution, maps.diameter_angstrom)
+    return BeadTracking(tracks, solution, maps.diameter_angstrom, _significance(maps, tracks))
+
+
+def _searched_field(maps: BeadMaps) -> Array:
+    """Extent ``(2,)`` as xy of the part of an image in which whole beads are found."""
+    n_y, n_x = (int(n) for n in maps.maps.shape[1:])
+    return np.array([n_x, n_y]) * maps.pixel_size_angstrom - maps.diameter_angstrom
+
+
+def _significance(maps: BeadMaps, tracks: Tracks) -> float:
+    """Median height of the maps at the tracked places."""
+    n_y, n_x = (int(n) for n in maps.maps.shape[1:])
+    column, row = np.rint(tracks.position_xy_angstrom / maps.pixel_size_angstrom).astype(int).T
+    row, column = np.clip(row + n_y // 2, 0, n_y - 1), np.clip(column + n_x // 2, 0, n_x - 1)
+    return float(maps.maps[tracks.view, row, column].median())
 
 
 def _bright_candidates(maps: BeadMaps, view: int) -> Array:
@@ -115,11 +139,11 @@ def _bright_candidates(maps: BeadMaps, view: int) -> Array:
 
 
 def _grow(
-    found: list[Array], start: SeriesGeometry, usable: NDArray[np.bool_], field_angstrom2: float
+    found: list[Array], start: SeriesGeometry, usable: NDArray[np.bool_], field_xy_angstrom: Array
 ) -> tuple[SeriesGeometry, Array]:
     """Place views one by one: the geometry, and the table ``(n_beads, n_views, 2)`` with NaN for gaps.
 
-    found : candidates of each view ``(n, 2)``, in a field of that area.
+    found : candidates of each view ``(n, 2)`` from the centre of a field of that extent.
     """
     n_views, geometry = start.n_views, start
     least = int(np.argmin(np.where(usable, np.abs(start.tilt_deg), np.inf)))
@@ -131,15 +155,18 @@ def _grow(
     placed = [least]
     correction = np.zeros((n_views, 2))
     for count, view in enumerate(order[1:], start=1):
-        neighbour = min(placed, key=lambda j: abs(start.tilt_deg[view] - start.tilt_deg[j]))
-        correction[view] = correction[neighbour]
+        near = sorted(placed, key=lambda j: abs(start.tilt_deg[view] - start.tilt_deg[j]))[:MOST_NEIGHBOURS]
+        correction[view] = correction[near[0]]
         shift = geometry.shift_xy_angstrom.copy()
         shift[view] = start.shift_xy_angstrom[view] + correction[view]
         geometry = replace(geometry, shift_xy_angstrom=shift)
-        predicted = _predicted(table, geometry, view)
-        # Images that show the ice as well as gold far above it may have been placed by either.
-        beginnings = np.stack([ORIGIN, shift[neighbour] - shift[view]])
-        offset, matched = place_view(predicted, found[view], beginnings, field_angstrom2)
+        # Images that show the ice as well as gold far above it may have been placed by either; and a
+        # neighbour may have been moved by the stage.
+        corrections = np.concatenate([correction[near], [ORIGIN]]) - correction[view]
+        beginnings = np.concatenate([corrections, [shift[near[0]] - shift[view]]])
+        offset, matched = place_view(
+            _predicted(table, geometry, view), found[view], beginnings, field_xy_angstrom
+        )
         seen = matched >= 0
         shift[view] += offset
         correction[view] = shift[view] - start.shift_xy_angstrom[view]
@@ -193,10 +220,10 @@ def _cleaned(
     solution: BundleSolution,
     table: Array,
     usable: NDArray[np.bool_],
-    diameter_angstrom: float,
+    maps: BeadMaps,
 ) -> Array:
     """Without outlying observations and without points that fit badly or are seen rarely."""
-    cleaned = table.copy()
+    cleaned, diameter_angstrom = table.copy(), maps.diameter_angstrom
     bad = (solution.robust_weight < LEAST_ROBUST_WEIGHT) | (
         solution.residual_angstrom > LARGEST_RESIDUAL * diameter_angstrom
     )
@@ -208,7 +235,35 @@ def _cleaned(
     holds = (count >= max(FEWEST_VIEWS, LEAST_VIEWS_OF_A_BEAD * usable.sum())) & (
         residual < max(over_typical * typical, in_diameters * diameter_angstrom)
     )
-    return cleaned[holds]
+    kept = _distinct(cleaned, np.where(holds, residual, np.inf), SAME_BEAD * diameter_angstrom)
+    return cleaned[kept]
+
+
+def _without_false_views(table: Array, tracks: Tracks, solution: BundleSolution, maps: BeadMaps) -> Array:
+    """Without the views that show few of the beads they should show, and these badly: chance maxima."""
+    points = solution.points_xyz_angstrom
+    places = solution.geometry.project(points[np.isfinite(points).all(axis=1)])
+    expected = (np.abs(places) < _searched_field(maps) / 2).all(axis=2).sum(axis=1)
+    residual, count = solution.view_residuals_angstrom(tracks)
+    typical = float(np.nanmedian(residual)) if count.any() else 0.0
+    false = (count < LEAST_SEEN_IN_A_VIEW * expected) & (residual > FALSE_RESIDUAL * typical)
+    kept = table.copy()
+    kept[:, false] = np.nan
+    return kept
+
+
+def _distinct(table: Array, residual_angstrom: Array, apart_angstrom: float) -> NDArray[np.int64]:
+    """Indices of the points with a finite residual, of those that are one bead only the best.
+
+    Points that are searched again near a bead may all find it. The best is seen most often, and fits best.
+    """
+    count = np.isfinite(table[..., 0]).sum(axis=1)
+    kept: list[int] = []
+    for k in np.lexsort((residual_angstrom, -count)):
+        near = np.linalg.norm(table[kept] - table[k], axis=2) < apart_angstrom
+        if np.isfinite(residual_angstrom[k]) and (near.sum(axis=1) <= MOST_SHARED * count[k]).all():
+            kept.append(int(k))
+    return np.sort(np.array(kept, dtype=np.int64))
 
 
 def _rescued(maps: BeadMaps, geometry: SeriesGeometry, points: Array, usable: NDArray[np.bool_]) -> Array:

@@ -23,6 +23,7 @@ from cryoloom.algorithms.images.sample_images import cut_boxes
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_response
 from cryoloom.geometry.tilt_axis import across_axis, along_axis
+from cryoloom.kernels.projection.sum_on_grid import sum_on_grid
 
 __all__ = ["FeatureTracking", "find_features", "track_features"]
 
@@ -30,6 +31,7 @@ Array = NDArray[np.float64]
 
 BAND_ANGSTROM = (450.0, 130.0)  # features of the size of a large protein complex have contrast in it
 SEPARATION_ANGSTROM = 220.0
+INSET = 0.015  # of the images' shorter side: its border does not count
 DEPTH_ANGSTROM = 900.0  # either side of the mean of the first solution's points
 GRID_ANGSTROM = 36.0
 LEAST_SIGNIFICANCE = 5.5  # of a maximum of the back-projection; chance maxima reach about 5
@@ -80,19 +82,20 @@ def find_features(tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDA
     maps = maps / (maps.flatten(1).std(dim=1)[:, None, None] + 1e-12)
     maps = maps.clamp(-4, 4)  # a feature must be present in most views, not dominate one
     grid = _grid(tilt_images, geometry.mean_axis_deg)
-    at = torch.from_numpy(grid.reshape(-1, 3)).to(maps)
-    size = torch.tensor([maps.shape[2], maps.shape[1]], device=maps.device)
-    total, count = torch.zeros(len(at), device=maps.device), torch.zeros(len(at), device=maps.device)
-    for view in np.flatnonzero(usable):
-        rows = torch.from_numpy(geometry.matrices[view, :2]).to(maps)
-        shift = torch.from_numpy(geometry.shift_xy_angstrom[view]).to(maps)
-        where = (2 * ((at @ rows.T + shift) / pixel + size // 2) + 1) / size - 1
-        inside = (where.abs() < 0.97).all(dim=1)
-        values = functional.grid_sample(maps[None, view : view + 1], where[None, None], align_corners=False)
-        total += values[0, 0, 0] * inside
-        count += inside
-    score = torch.where(count > 0.6 * int(usable.sum()), total / torch.sqrt(count + 1e-9), -torch.inf)
-    score = score.reshape(grid.shape[:3])
+    views = np.flatnonzero(usable)
+    n_y, n_x = tilt_images.shape_yx
+    first = grid[0, 0, 0]
+    steps = np.stack([grid[0, 0, 1], grid[0, 1, 0], grid[1, 0, 0]]) - first  # along x, y and z of the grid
+    rows = geometry.matrices[views, :2]
+    places = np.concatenate(
+        [(rows @ first + geometry.shift_xy_angstrom[views])[..., None], rows @ steps.T], axis=-1
+    )
+    places /= pixel
+    places[:, :, 0] += [n_x // 2, n_y // 2]
+    total, count = sum_on_grid(
+        maps[torch.from_numpy(views)], places, grid.shape[:3], inset_px=INSET * min(n_y, n_x)
+    )
+    score = torch.where(count > 0.6 * len(views), total / torch.sqrt(count + 1e-9), -torch.inf)
     reach = max(1, round(SEPARATION_ANGSTROM / GRID_ANGSTROM / 2))
     deep = 2 * reach  # the missing wedge elongates a point along the beam
     sides = (2 * deep + 1, 2 * reach + 1, 2 * reach + 1)
