@@ -43,6 +43,7 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     align_by_patches,
     choose_alignment,
     disagreements,
+    holds_together,
     match_images,
     with_axis_of,
 )
@@ -219,10 +220,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         )
     _compare(best, tried, usable, images.pixel_size_angstrom, context)
     if not best.holds_together:
-        context.warn(
-            "the beads do not hold the series together: most of them are lost in many tilts, so parts of "
-            "the series may follow different beads. Use method=no_markers, and look at the tomogram"
-        )
+        context.warn(_NOT_TOGETHER["beads" if best.method == "beads" else "images"])
     context.progress(3, 5)
     choice = _local(series, best, params) if params.local else None
     best, warps = _with_displacements(best, choice)
@@ -310,6 +308,14 @@ _NOTHING_HELD = {
 }
 
 
+_NOT_TOGETHER = {
+    "beads": "the beads do not hold the series together: most of them are lost in many tilts, so parts of "
+    "the series may follow different beads. Use method=no_markers, and look at the tomogram",
+    "images": "the images do not hold the series together: features of the specimen do not continue through "
+    "it, so the poses of a part of it may be wrong. Look at the tomogram, and exclude tilts that jump",
+}
+
+
 def _tried(
     images: TiltImages,
     start: SeriesGeometry,
@@ -349,16 +355,21 @@ def _tried(
             features = align_by_features(images, patches.solution.geometry, usable, free)
             if features is not None:
                 patches = with_axis_of(features, patches, images, matched.plane, usable, free)
-        return [] if patches is None else [patches], matched
+        return [] if patches is None else [_tested(patches, images, usable)], matched
     first = matched.geometry if patches is None else patches.solution.geometry
     features = align_by_features(images, first, usable, free)
-    tried = [one for one in (*tried, patches, features) if one is not None]
+    tried += [_tested(one, images, usable) for one in (patches, features) if one is not None]
     if params.method == "auto" and tried and tried[0].method == "beads":
         # Beads that were lost are searched again from the geometry that the images gave.
         nearer = (features or patches or tried[0]).solution.geometry
         again = align_by_beads(images, nearer, usable, free, params.bead_diameter_angstrom, doubted=True)
         tried += [] if again is None else [again]
     return tried, matched
+
+
+def _tested(one: Alignment, images: TiltImages, usable: NDArray[np.bool_]) -> Alignment:
+    """An alignment by images with what features, sought anew about it, say of it."""
+    return replace(one, holds_together=holds_together(images, one.solution.geometry, usable))
 
 
 def _is_enough(beads: Alignment, images: TiltImages, usable: NDArray[np.bool_]) -> bool:

@@ -1,0 +1,118 @@
+"""Whether a series is one: the same features of the specimen on both sides of every place in it.
+
+Tracks that are compared with what the same poses made of the images can follow one thing in one part of a
+series and another in the next: each part is consistent, so residuals, halves of the tracks and left-out
+tracks are small. Features of the specimen, sought anew about the solution, tell: their mean in the views just
+below a tilt is compared with that just above it, and for scale the means of every other view of both sides.
+Where the specimen only turns, the two agree nearly as well; where poses jump, one side shows something else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.alignment.feature_tracking import BOX_ANGSTROM, find_features
+from cryoloom.algorithms.images.sample_images import cut_boxes
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages, band_response
+
+__all__ = ["Continuity", "series_continuity"]
+
+Array = NDArray[np.float64]
+
+SIDE_PART = 0.1  # of the range of tilts: views on a side of a place that are compared
+LEAST_VIEWS = 3  # on a side
+LEAST_FEATURES = 10  # that both sides show
+LARGEST_DEVIATION = 4.0  # to which images are clipped: gold would outweigh all else
+SURE_DEVIATIONS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Continuity:
+    """How well views on both sides of a place agree, where they agree least.
+
+    tilt_deg : of that place. across, among : mean correlation (-1 to 1) of features between the two sides,
+    and between interleaved views of both. error : of the difference of the two, one deviation.
+    """
+
+    tilt_deg: float
+    across: float
+    among: float
+    error: float
+
+    def is_broken(self, least_ratio: float) -> bool:
+        """Whether ``across`` is surely less than that part of ``among``."""
+        return self.across + SURE_DEVIATIONS * self.error < least_ratio * self.among
+
+
+def series_continuity(
+    tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]
+) -> Continuity | None:
+    """Least agreement over all places of a solved series; None if too few features tell anything."""
+    points = find_features(tilt_images, geometry, usable)
+    if len(points) < LEAST_FEATURES:
+        return None
+    cuts, seen = _cuts(tilt_images, geometry, points, usable)
+    tilt = geometry.tilt_deg
+    order = np.argsort(tilt, kind="stable")
+    order = order[usable[order]]
+    reach = SIDE_PART * float(np.ptp(tilt[order]))
+    found = []
+    for place in 0.5 * (tilt[order][1:] + tilt[order][:-1]):
+        below, above = order[tilt[order] < place], order[tilt[order] > place]
+        n = min(len(below), len(above))
+        if n < LEAST_VIEWS:
+            continue
+        below = below[-max(LEAST_VIEWS, int((place - tilt[below] < reach).sum())) :]
+        above = above[: max(LEAST_VIEWS, int((tilt[above] - place < reach).sum()))]
+        one = _agreement(cuts, seen, below, above)
+        if one is not None:
+            across, among, error = one
+            found.append(Continuity(float(place), across, among, error))
+    return min(found, key=lambda one: (one.across + SURE_DEVIATIONS * one.error) / one.among, default=None)
+
+
+def _cuts(
+    tilt_images: TiltImages, geometry: SeriesGeometry, points: Array, usable: NDArray[np.bool_]
+) -> tuple[torch.Tensor, NDArray[np.bool_]]:
+    """Band-passed boxes ``(view, point, y, x)`` about the points, 0 where not seen, and what is seen."""
+    pixel = tilt_images.pixel_size_angstrom
+    side = 2 * round(BOX_ANGSTROM / pixel / 2)
+    places = geometry.project(points)
+    limit = (np.array(tilt_images.shape_yx[::-1]) - side) * pixel / 2
+    seen = (np.abs(places) < limit).all(axis=2) & usable[:, None]
+    images = tilt_images.images.clamp(-LARGEST_DEVIATION, LARGEST_DEVIATION)
+    cuts = torch.stack([cut_boxes(image, at / pixel, side) for image, at in zip(images, places, strict=True)])
+    response = band_response((side, side), side / 2, 4.0, cuts.device)
+    cuts = torch.fft.irfft2(torch.fft.rfft2(cuts) * response, s=(side, side))
+    hann = torch.hann_window(side, periodic=False, device=cuts.device)
+    cuts = cuts * torch.sqrt(hann[:, None] * hann[None, :])
+    cuts = cuts - cuts.mean(dim=(-2, -1), keepdim=True)
+    return cuts * torch.from_numpy(seen).to(cuts)[..., None, None], seen
+
+
+def _agreement(
+    cuts: torch.Tensor, seen: NDArray[np.bool_], below: NDArray[np.int64], above: NDArray[np.int64]
+) -> tuple[float, float, float] | None:
+    """Mean correlation of features across and among, and the error of the former; None if nothing shows."""
+    both = np.concatenate([below, above])
+    common = (seen[below].sum(axis=0) >= 2) & (seen[above].sum(axis=0) >= 2)
+    if common.sum() < LEAST_FEATURES:
+        return None
+    across, among = (
+        _correlation(cuts[first].sum(dim=0), cuts[second].sum(dim=0))[common]
+        for first, second in ((below, above), (both[::2], both[1::2]))
+    )
+    error = float(across.std() / np.sqrt(len(across)))
+    mean = float(among.mean())
+    return (float(across.mean()), mean, error) if mean > SURE_DEVIATIONS * error else None
+
+
+def _correlation(first: torch.Tensor, second: torch.Tensor) -> Array:
+    """Normalised correlation of each pair of boxes ``(n, y, x)`` of zero mean, ``(n,)``."""
+    norm = torch.sqrt((first**2).sum(dim=(1, 2)) * (second**2).sum(dim=(1, 2))) + 1e-12
+    return np.asarray(((first * second).sum(dim=(1, 2)) / norm).double().cpu().numpy())

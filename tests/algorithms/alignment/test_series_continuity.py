@@ -1,0 +1,55 @@
+"""Features of the specimen continue through a series that is posed right, and not where poses jump."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cryoloom.algorithms.alignment.series_continuity import Continuity, series_continuity
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import TiltImages
+
+PIXEL = 12.0
+TILT_DEG = np.arange(-60.0, 61.0, 4.0)
+EVERYTHING = np.ones(len(TILT_DEG), dtype=bool)
+
+
+def particles_in_noise(rng, n_particles=60, shape=(150, 160)):
+    """Dark blobs of 200 A in 700 A of ice: the images, and the true geometry."""
+    geometry = SeriesGeometry.start(TILT_DEG, 84.0, rng.normal(0, 30, (len(TILT_DEG), 2)))
+    points = rng.uniform(-1, 1, (n_particles, 3)) * [1500, 850, 350]
+    y, x = (np.arange(n) - n // 2 for n in shape)
+    images = rng.normal(size=(len(TILT_DEG), *shape)).astype(np.float32)
+    for image, places in zip(images, geometry.project(points) / PIXEL, strict=True):
+        for at_x, at_y in places:
+            along_y, along_x = np.exp(-((y - at_y) ** 2) / 70), np.exp(-((x - at_x) ** 2) / 70)
+            image -= 1.6 * along_y[:, None] * along_x[None, :]
+    ones = np.ones(len(TILT_DEG))
+    return TiltImages(torch.from_numpy(images), PIXEL, ones, ones), geometry
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_jump_of_the_poses_breaks_a_series(seed):
+    images, geometry = particles_in_noise(np.random.default_rng(seed))
+    found = series_continuity(images, geometry, EVERYTHING)
+    assert found is not None
+    assert found.across > 0.7 * found.among  # the least of 25 places, each with an error of a tenth
+    assert not found.is_broken(0.55)
+    shift = geometry.shift_xy_angstrom.copy()
+    shift[TILT_DEG > 20] += [150.0, 200.0]
+    broken = series_continuity(images, replace(geometry, shift_xy_angstrom=shift), EVERYTHING)
+    assert broken is not None
+    assert broken.is_broken(0.55)
+    assert broken.tilt_deg == pytest.approx(22.0, abs=4.0)  # between 20 and 24 degrees, or next to it
+
+
+def test_noise_tells_nothing(rng):
+    images, geometry = particles_in_noise(rng, n_particles=0)
+    found = series_continuity(images, geometry, EVERYTHING)
+    assert found is None or not found.is_broken(0.55)
+
+
+def test_an_uncertain_difference_breaks_nothing():
+    assert Continuity(3.0, across=0.2, among=0.6, error=0.05).is_broken(0.55)
+    assert not Continuity(3.0, across=0.2, among=0.6, error=0.2).is_broken(0.55)
