@@ -65,7 +65,7 @@ LEAST_CONTINUITY = 0.55
 SURE_RESIDUAL_PIXELS = 0.25
 SURE_POSE_ERROR_PIXELS = 0.2
 BEAD_RESIDUAL_PIXELS = 0.5
-# Height of the matched filter at gold: 15 on EMPIAR-10499, 26 on simulated series; at particles taken for it 6.
+# Height of the matched filter at gold: 15 on EMPIAR-10499, 26 on simulated series; at false beads 6.
 # There gold on both surfaces, which the ice moves apart, fits to 0.53 pixel.
 GOLD_SIGNIFICANCE, GOLD_RESIDUAL_PIXELS = 10.0, 0.8
 BEAD_RESIDUAL_DIAMETERS = 0.2
