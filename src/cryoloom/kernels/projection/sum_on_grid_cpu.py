@@ -28,9 +28,9 @@ def sum_on_grid_numba(
     """See `cryoloom.kernels.projection.sum_on_grid.sum_on_grid`; ``total`` and ``count`` are added to."""
     n_z, n_y, n_x = total.shape
     n_views, n_rows, n_columns = images.shape
-    for line in prange(n_z * n_y):
-        z, y = line // n_y, line % n_y
-        for view in range(n_views):
+    for z in prange(n_z):  # an image stays in the cache for the whole layer
+        for view_and_y in range(n_views * n_y):
+            view, y = view_and_y // n_y, view_and_y % n_y
             column_0 = places[view, 0, 0] + places[view, 0, 2] * y + places[view, 0, 3] * z
             row_0 = places[view, 1, 0] + places[view, 1, 2] * y + places[view, 1, 3] * z
             per_x, row_per_x = places[view, 0, 1], places[view, 1, 1]
