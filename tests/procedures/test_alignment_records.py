@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,8 +13,11 @@ from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
-from cryoloom.procedures.alignment_records import record_alignment
-from makers.blob_series import AXIS, TILTS, make_series
+from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.model import Sourced
+from cryoloom.procedures import alignment_records
+from cryoloom.procedures.alignment_records import record_alignment, record_axis
+from makers.blob_series import AXIS, PIXEL, TILTS, make_series
 from makers.context import MemoryContext
 
 
@@ -44,3 +50,33 @@ def test_an_error_that_cannot_be_measured_is_told_as_such_and_fails_nothing(rng)
     assert all(np.isfinite(value) for value in context.figures.values())
     assert "too few tracks" in context.reasons_not_measurable["pose_error_angstrom"]
     assert context.records["alignment"]["tried"][0]["pose_error_angstrom"] is None
+
+
+@pytest.mark.parametrize(
+    ("told_off_deg", "line_off_deg", "is_doubted"),
+    [
+        (2.5, 2.6, True),
+        (2.5, 0.1, False),  # the common line agrees with the tracks
+        (0.0, 2.5, False),  # the metadata do
+        (1.0, 1.0, False),  # patches may be off by so much
+        (None, 2.5, False),
+        (-177.5, 2.6, True),  # the opposite direction is the same axis
+    ],
+)
+def test_an_axis_that_metadata_and_common_line_contradict_is_doubted(
+    told_off_deg, line_off_deg, is_doubted, rng, monkeypatch
+):
+    truth = SeriesGeometry.start(TILTS, AXIS)
+    points = rng.uniform(-900, 900, (6, 3))
+    tracks = Tracks.from_table(truth.project(points).transpose(1, 0, 2))
+    best = Alignment("features", tracks, adjust_bundle(tracks, truth), *np.zeros((2, len(TILTS))))
+    series, _ = make_series(rng, n_beads=0)
+    told = None if told_off_deg is None else AXIS + told_off_deg
+    series = replace(series, tilt_axis_deg=Sourced() if told is None else Sourced.from_told(told, "mdoc"))
+    line = SimpleNamespace(best_deg=AXIS + line_off_deg, axes_deg=np.zeros(2), scores=np.zeros(2))
+    monkeypatch.setattr(alignment_records, "find_common_line", lambda *_: line)
+    first = SimpleNamespace(told_is_refuted=False, fine=line, circle=line)
+    context = MemoryContext()
+    images = load_tilt_images(series.best_stack.images, PIXEL, PIXEL)
+    record_axis(series, images, first, best, np.ones(len(TILTS), dtype=bool), context)
+    assert any("disagrees with the metadata" in text for text in context.warnings) == is_doubted

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment.alignment_methods import LEAST_POINTS_IN_A_TILT, Alignment
+from cryoloom.algorithms.alignment.alignment_methods import Alignment
 from cryoloom.algorithms.alignment.coarse_alignment import CoarseAlignment
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.view_distortion import with_distortions
@@ -42,7 +42,7 @@ def with_poses(
     step : name of the step, recorded as the source of the tilt axis and of exclusions.
     """
     residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
-    evident = usable & (n_points >= LEAST_POINTS_IN_A_TILT)
+    evident = usable & (n_points >= best.least_points)
     if evident.any():
         # A tilt whose few points fit much worse than those of the others was placed by false points.
         typical = float(np.median(residual[evident]))

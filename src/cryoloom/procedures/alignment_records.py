@@ -27,6 +27,10 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+SAME_AXIS_DEG, OTHER_AXIS_DEG = 1.0, 1.8
+"""Between metadata and common line to agree, and from the tracks' axis to contradict both: patches alone are
+up to 0.9 off."""
+
 TOO_FEW_TRACKS = "there are too few tracks to solve the geometry with some of them left out"
 
 ALIGNMENT_FIGURES = (
@@ -302,6 +306,7 @@ def record_axis(
         geometry.mean_axis_deg + np.arange(-6.0, 6.1, 1.5),
     )
     context.figure("axis_by_common_line_deg", lines.best_deg)
+    _doubt_axis(series, geometry.mean_axis_deg, lines.best_deg, best.method, context)
     context.record(
         "tilt_axis",
         {
@@ -316,6 +321,22 @@ def record_axis(
             "common_line_score": _numbers(lines.scores),
         },
     )
+
+
+def _doubt_axis(
+    series: TiltSeries, found_deg: float, line_deg: float, method: str, context: StepContext
+) -> None:
+    """Warn where the tracks' axis is far from that on which metadata and common line agree."""
+    told_deg = series.tilt_axis_deg.told
+    if told_deg is None:
+        return
+    away, apart = (abs((a - line_deg + 90.0) % 180.0 - 90.0) for a in (found_deg, told_deg))
+    if apart < SAME_AXIS_DEG and away > OTHER_AXIS_DEG:
+        context.warn(
+            f"the tilt axis by {method}, {found_deg:.1f} degrees, disagrees with the metadata "
+            f"({told_deg:.1f}) and the common line of the images ({line_deg:.1f}): the poses may be wrong. "
+            f"Look at the tomogram, or set tilt_axis_deg={told_deg:.1f} and axis=fixed"
+        )
 
 
 def record_offset(light: TransmissionFit | None, plane_deg: float | None, context: StepContext) -> None:

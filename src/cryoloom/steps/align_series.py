@@ -43,8 +43,8 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     align_by_patches,
     choose_alignment,
     disagreements,
-    holds_together,
     match_images,
+    tested_by_features,
     with_axis_of,
 )
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
@@ -355,21 +355,16 @@ def _tried(
             features = align_by_features(images, patches.solution.geometry, usable, free)
             if features is not None:
                 patches = with_axis_of(features, patches, images, matched.plane, usable, free)
-        return [] if patches is None else [_tested(patches, images, usable)], matched
+        return [] if patches is None else [tested_by_features(patches, images, usable)], matched
     first = matched.geometry if patches is None else patches.solution.geometry
     features = align_by_features(images, first, usable, free)
-    tried += [_tested(one, images, usable) for one in (patches, features) if one is not None]
+    tried += [tested_by_features(one, images, usable) for one in (patches, features) if one is not None]
     if params.method == "auto" and tried and tried[0].method == "beads":
         # Beads that were lost are searched again from the geometry that the images gave.
         nearer = (features or patches or tried[0]).solution.geometry
         again = align_by_beads(images, nearer, usable, free, params.bead_diameter_angstrom, doubted=True)
         tried += [] if again is None else [again]
     return tried, matched
-
-
-def _tested(one: Alignment, images: TiltImages, usable: NDArray[np.bool_]) -> Alignment:
-    """An alignment by images with what features, sought anew about it, say of it."""
-    return replace(one, holds_together=holds_together(images, one.solution.geometry, usable))
 
 
 def _is_enough(beads: Alignment, images: TiltImages, usable: NDArray[np.bool_]) -> bool:

@@ -15,9 +15,11 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     align_by_features,
     choose_alignment,
     disagreements,
+    tested_by_features,
     with_axis_of,
 )
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
+from cryoloom.algorithms.alignment.series_continuity import Continuity, SeriesContinuity
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
@@ -85,6 +87,45 @@ def test_grainy_beads_are_sure_where_both_halves_give_the_same_poses(rng):
     assert many.solution.mean_residual_angstrom(many.tracks) > 0.25 * PIXEL
     assert many.is_sure(PIXEL)
     assert not few.is_sure(PIXEL)
+
+
+def test_two_beads_place_a_view_of_which_only_the_shift_is_unknown(rng):
+    """Gold at one end of the field: two of seven beads are seen in half of the views."""
+    whole = alignment(rng, "beads", 7, 1.0)
+    seen = (TILTS[whole.tracks.view] > 0) | (whole.tracks.point < 2)
+    tracks = whole.tracks.select(seen)
+    free, turning = DegreesOfFreedom(), DegreesOfFreedom(axis="per_view")
+    beads = Alignment.of("beads", tracks, adjust_bundle(tracks, whole.solution.geometry), free)
+    assert beads.placed_part(ALL) >= 0.95  # one of two may be taken for an outlier
+    assert np.isfinite(beads.pose_error_angstrom).all()
+    few = TILTS <= 0
+    assert beads.halves_error_angstrom[few].mean() > beads.halves_error_angstrom[~few].mean()
+    for method, free_ in (("features", free), ("beads", turning)):
+        other = Alignment.of(method, tracks, beads.solution, free_)
+        assert other.placed_part(ALL) == pytest.approx(1 - few.mean(), abs=0.05)
+
+
+def test_an_alignment_that_does_not_hold_together_comes_last_and_is_never_sure(rng):
+    beads, patches = alignment(rng, "beads", 40, 0.2), alignment(rng, "patches", 40, 8.0)
+    assert beads.is_sure(PIXEL)
+    assert choose_alignment([beads, patches], ALL, PIXEL) is beads
+    broken = replace(beads, holds_together=False)
+    assert not broken.is_sure(PIXEL)
+    assert choose_alignment([broken, patches], ALL, PIXEL) is patches
+    assert choose_alignment([broken], ALL, PIXEL) is broken
+
+
+def test_a_view_that_shows_something_else_has_no_pose_of_its_own(rng, monkeypatch):
+    alone = np.arange(len(TILTS)) == 3
+    said = SeriesContinuity(Continuity(0.0, across=0.1, among=0.6, error=0.02), alone)
+    monkeypatch.setattr(alignment_methods, "series_continuity", lambda *_: said)
+    ones = np.ones(len(TILTS))
+    images = TiltImages(torch.zeros(len(TILTS), 8, 8), PIXEL, ones, ones)
+    patches = tested_by_features(alignment(rng, "patches", 40, 3.0), images, ALL)
+    counts = patches.solution.view_residuals_angstrom(patches.tracks)[1]
+    np.testing.assert_array_equal(counts == 0, alone)
+    np.testing.assert_array_equal(np.isnan(patches.pose_error_angstrom), alone)
+    assert not patches.holds_together
 
 
 def test_too_few_tracks_tell_no_error(rng):

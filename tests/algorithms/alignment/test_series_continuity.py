@@ -32,13 +32,15 @@ def particles_in_noise(rng, n_particles=60, shape=(150, 160)):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_jump_of_the_poses_breaks_a_series(seed):
     images, geometry = particles_in_noise(np.random.default_rng(seed))
-    found = series_continuity(images, geometry, EVERYTHING)
+    right = series_continuity(images, geometry, EVERYTHING)
+    assert not right.unsupported.any()
+    found = right.least
     assert found is not None
     assert found.across > 0.7 * found.among  # the least of 25 places, each with an error of a tenth
     assert not found.is_broken(0.55)
     shift = geometry.shift_xy_angstrom.copy()
     shift[TILT_DEG > 20] += [150.0, 200.0]
-    broken = series_continuity(images, replace(geometry, shift_xy_angstrom=shift), EVERYTHING)
+    broken = series_continuity(images, replace(geometry, shift_xy_angstrom=shift), EVERYTHING).least
     assert broken is not None
     assert broken.is_broken(0.55)
     assert broken.tilt_deg == pytest.approx(22.0, abs=4.0)  # between 20 and 24 degrees, or next to it
@@ -47,7 +49,19 @@ def test_a_jump_of_the_poses_breaks_a_series(seed):
 def test_noise_tells_nothing(rng):
     images, geometry = particles_in_noise(rng, n_particles=0)
     found = series_continuity(images, geometry, EVERYTHING)
-    assert found is None or not found.is_broken(0.55)
+    assert found.least is None or not found.least.is_broken(0.55)
+    assert not found.unsupported.any()
+
+
+@pytest.mark.parametrize("lost", [0, 14, 30])
+@pytest.mark.parametrize("away_angstrom", [250.0, 900.0])
+def test_a_view_that_shows_something_else_is_found(lost, away_angstrom, rng):
+    """Also at the ends of a series, where no place has views on both sides."""
+    images, geometry = particles_in_noise(rng)
+    shift = geometry.shift_xy_angstrom.copy()
+    shift[lost] += [0.6 * away_angstrom, 0.8 * away_angstrom]
+    found = series_continuity(images, replace(geometry, shift_xy_angstrom=shift), EVERYTHING)
+    np.testing.assert_array_equal(np.flatnonzero(found.unsupported), [lost])
 
 
 def test_an_uncertain_difference_breaks_nothing():

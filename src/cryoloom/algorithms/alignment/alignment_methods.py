@@ -31,7 +31,6 @@ from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 
 __all__ = [
-    "LEAST_POINTS_IN_A_TILT",
     "WHOLE_COVERAGE",
     "Alignment",
     "Matched",
@@ -40,8 +39,8 @@ __all__ = [
     "align_by_patches",
     "choose_alignment",
     "disagreements",
-    "holds_together",
     "match_images",
+    "tested_by_features",
     "with_axis_of",
 ]
 
@@ -50,12 +49,13 @@ Array = NDArray[np.float64]
 LEAST_BEADS = 5
 LEAST_FEATURES = 15
 LEAST_POINTS_IN_A_TILT = 3
+LEAST_BEADS_IN_A_TILT = 2  # where only its shift is unknown: the second confirms the first
 LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
 WHOLE_COVERAGE = 0.95  # below this another method is tried as well
 # Beads followed right are seen in 0.75 to 0.95 of the views that should show them; where half of a series
 # follows others than the other half, in 0.4 to 0.5, or no bead is in both halves.
 LEAST_FOLLOWED = 0.6
-LEAST_IN_COMMON = 3
+LEAST_IN_COMMON = 2
 # Of the agreement of features among interleaved views, that of views on both sides of a place: 0.61 where it
 # is least on EMPIAR-10499, 0.8 to 0.9 on simulated series, 0.2 to 0.4 where poses jump.
 LEAST_CONTINUITY = 0.55
@@ -95,6 +95,7 @@ class Alignment:
 
     halves_error_angstrom : (n_views,), from two halves of the tracks, by which methods are chosen.
     pose_error_angstrom : (n_views,), with what the halves share, as it is reported.
+    least_points : in a view, for a pose of its own.
     holds_together : False where parts of the series may follow different points, each consistent in itself.
     """
 
@@ -104,6 +105,7 @@ class Alignment:
     halves_error_angstrom: Array
     pose_error_angstrom: Array
     bead_diameter_angstrom: float | None = None
+    least_points: int = LEAST_POINTS_IN_A_TILT
     holds_together: bool = True
 
     @classmethod
@@ -119,7 +121,8 @@ class Alignment:
         halves = pose_errors(tracks, solution.geometry, free)
         solved = free.tilt != "fixed"
         errors = reported_errors(method, tracks, solution, halves, tilts_are_solved=solved)
-        return cls(method, tracks, solution, halves, errors, **more)  # type: ignore[arg-type]
+        least = _least_points(method, free)
+        return cls(method, tracks, solution, halves, errors, least_points=least, **more)  # type: ignore[arg-type]
 
     @property
     def typical_error_angstrom(self) -> float:
@@ -142,13 +145,13 @@ class Alignment:
     def placed_part(self, usable: NDArray[np.bool_]) -> float:
         """Part of the usable views with enough tracks for a pose."""
         counts = self.solution.view_residuals_angstrom(self.tracks)[1][usable]
-        return float((counts >= LEAST_POINTS_IN_A_TILT).mean())
+        return float((counts >= self.least_points).mean())
 
     def distance_angstrom(self, other: Alignment, usable: NDArray[np.bool_]) -> float:
         """Rms distance of the poses of two ways where both have tracks enough; 0 where too few have."""
         known = usable.copy()
         for one in (self, other):
-            known &= one.solution.view_residuals_angstrom(one.tracks)[1] >= LEAST_POINTS_IN_A_TILT
+            known &= one.solution.view_residuals_angstrom(one.tracks)[1] >= one.least_points
         geometry = other.solution.geometry
         miss = pose_distances(self.solution.geometry, geometry, self.solution.points_xyz_angstrom, known)
         return float(np.sqrt(np.nanmean(miss**2))) if np.isfinite(miss).any() else 0.0
@@ -157,6 +160,12 @@ class Alignment:
     def expected_error_angstrom(self) -> float:
         """Pose error including the part common to both halves: methods are compared by it."""
         return float(np.hypot(self.typical_error_angstrom, SHARED_ERROR_ANGSTROM[self.method]))
+
+
+def _least_points(method: str, free: DegreesOfFreedom) -> int:
+    """Points that a view needs for a pose of its own. Gold is certain and sharp; the rest may be a chance."""
+    sharp = method in ("beads", "fiducials")
+    return LEAST_BEADS_IN_A_TILT if sharp and free.only_shifts_per_view else LEAST_POINTS_IN_A_TILT
 
 
 def _rms(values: Array) -> float:
@@ -220,7 +229,8 @@ def align_by_beads(
         is_gold = found is not None and found.significance >= GOLD_SIGNIFICANCE
         pixels = GOLD_RESIDUAL_PIXELS if is_gold else BEAD_RESIDUAL_PIXELS
         limit = min(limit, pixels * tilt_images.pixel_size_angstrom)
-    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_BEADS, limit):
+    in_a_tilt = _least_points("beads", free)
+    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_BEADS, in_a_tilt, limit):
         return None
     return Alignment.of(
         "beads",
@@ -243,10 +253,22 @@ def _hold_together(beads: BeadTracking, tilt_images: TiltImages, usable: NDArray
     return followed >= LEAST_FOLLOWED and common >= LEAST_IN_COMMON
 
 
-def holds_together(tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> bool:
-    """Whether features of the specimen continue through a solved series; also where there are too few."""
-    found = series_continuity(tilt_images, geometry, usable)
-    return found is None or not found.is_broken(LEAST_CONTINUITY)
+def tested_by_features(one: Alignment, tilt_images: TiltImages, usable: NDArray[np.bool_]) -> Alignment:
+    """An alignment by images with what features of the specimen, sought anew about it, say of it.
+
+    A view that does not show what the next ones show has no pose of its own.
+    """
+    found = series_continuity(tilt_images, one.solution.geometry, usable)
+    alone = found.unsupported
+    holds = found.least is None or not found.least.is_broken(LEAST_CONTINUITY)
+    weight = np.where(alone[one.tracks.view], 0.0, one.solution.robust_weight)
+    return replace(
+        one,
+        solution=replace(one.solution, robust_weight=weight),
+        halves_error_angstrom=np.where(alone, np.nan, one.halves_error_angstrom),
+        pose_error_angstrom=np.where(alone, np.nan, one.pose_error_angstrom),
+        holds_together=holds,
+    )
 
 
 def align_by_patches(
@@ -340,7 +362,8 @@ def align_by_features(
         first = found.solution.geometry
         found = track_features(tilt_images, first, usable, free) or found
     limit = FEATURE_RESIDUAL_PIXELS * tilt_images.pixel_size_angstrom
-    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, limit):
+    in_a_tilt = _least_points("features", free)
+    if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, in_a_tilt, limit):
         return None
     return Alignment.of("features", found.tracks, found.solution, free)
 
@@ -355,13 +378,14 @@ def _holds(
     solution: BundleSolution,
     usable: NDArray[np.bool_],
     least_points: int,
+    least_in_a_tilt: int,
     residual_limit_angstrom: float,
 ) -> bool:
     """Whether enough points fit well enough, and most tilts have enough of them for a pose."""
     counts = solution.point_residuals_angstrom(tracks)[1]
     points = int((counts >= 4).sum())
     in_views = solution.view_residuals_angstrom(tracks)[1][usable]
-    covered = float((in_views >= LEAST_POINTS_IN_A_TILT).mean())
+    covered = float((in_views >= least_in_a_tilt).mean())
     fits = solution.mean_residual_angstrom(tracks) < residual_limit_angstrom
     return points >= least_points and covered >= LEAST_COVERAGE and fits
 

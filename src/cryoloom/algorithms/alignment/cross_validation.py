@@ -66,8 +66,8 @@ def pose_errors(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom | 
     Two halves without common tracks project the same points; one rigid motion between them is removed. Half
     of their rms distance is the error of the whole, unless both halves have a common error. If there are too
     few tracks for halves, each is left out in turn (jackknife; Efron, 1982). Unlike residuals this compares
-    methods: many poor tracks can place an image better than a few good ones. NaN if fewer than two tracks are
-    left in the view.
+    methods: many poor tracks can place an image better than a few good ones. NaN if a part has too few tracks
+    in the view: one where only shifts vary from view to view, else two.
     """
     counts = np.bincount(tracks.point, minlength=tracks.n_points)
     seen = np.flatnonzero(counts >= 2)
@@ -79,7 +79,7 @@ def pose_errors(tracks: Tracks, start: SeriesGeometry, free: DegreesOfFreedom | 
     parts = [tracks.select(half[tracks.point] == side) for side in (False, True)]
     solutions = [adjust_bundle(part, start, free) for part in parts]
     left = [np.bincount(part.view, minlength=part.n_views) for part in parts]
-    known = np.minimum(*left) >= 2
+    known = np.minimum(*left) >= _least_in_a_part(free)
     miss = pose_distances(
         solutions[0].geometry, solutions[1].geometry, solutions[0].points_xyz_angstrom, known
     )
@@ -99,10 +99,14 @@ def _left_out_in_turn(
     total = np.zeros(tracks.n_views)
     for one in seen:
         part = tracks.select(tracks.point != one)
-        known = np.bincount(part.view, minlength=part.n_views) >= 2
+        known = np.bincount(part.view, minlength=part.n_views) >= _least_in_a_part(free)
         solution = adjust_bundle(part, whole.geometry, free)
         total += pose_distances(whole.geometry, solution.geometry, whole.points_xyz_angstrom, known) ** 2
     return np.asarray(np.sqrt(total * (len(seen) - 1) / len(seen)))
+
+
+def _least_in_a_part(free: DegreesOfFreedom | None) -> int:
+    return 1 if (free or DegreesOfFreedom()).only_shifts_per_view else 2
 
 
 def pose_distances(

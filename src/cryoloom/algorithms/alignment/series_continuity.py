@@ -1,10 +1,11 @@
-"""Whether a series is one: the same features of the specimen on both sides of every place in it.
+"""Whether a series is one: the same features of the specimen in every view and on both sides of every place.
 
 Tracks that are compared with what the same poses made of the images can follow one thing in one part of a
 series and another in the next: each part is consistent, so residuals, halves of the tracks and left-out
 tracks are small. Features of the specimen, sought anew about the solution, tell: their mean in the views just
 below a tilt is compared with that just above it, and for scale the means of every other view of both sides.
 Where the specimen only turns, the two agree nearly as well; where poses jump, one side shows something else.
+And every single view is compared with the mean of those next to it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from cryoloom.algorithms.images.sample_images import cut_boxes
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_response
 
-__all__ = ["Continuity", "series_continuity"]
+__all__ = ["Continuity", "SeriesContinuity", "series_continuity"]
 
 Array = NDArray[np.float64]
 
 SIDE_PART = 0.1  # of the range of tilts: views on a side of a place that are compared
 LEAST_VIEWS = 3  # on a side
 LEAST_FEATURES = 10  # that both sides show
+N_NEXT = 4  # views that a single one is compared with
+LEAST_IN_A_VIEW = 5  # features of it
+LEAST_SUPPORT = 0.35  # of the typical agreement of a view with the next ones: 0.5 at the ends of good series
 LARGEST_DEVIATION = 4.0  # to which images are clipped: gold would outweigh all else
 SURE_DEVIATIONS = 1.0
 
@@ -49,15 +53,34 @@ class Continuity:
         return self.across + SURE_DEVIATIONS * self.error < least_ratio * self.among
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesContinuity:
+    """What features of the specimen say of a solved series.
+
+    least : agreement across the place where it is least; None if too few features tell anything.
+    unsupported : ``(n_views,)``, views that do not show the features that the next views show.
+    """
+
+    least: Continuity | None
+    unsupported: NDArray[np.bool_]
+
+
 def series_continuity(
     tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]
-) -> Continuity | None:
-    """Least agreement over all places of a solved series; None if too few features tell anything."""
+) -> SeriesContinuity:
+    """Features sought anew about a solution, compared from view to view."""
     points = find_features(tilt_images, geometry, usable)
     if len(points) < LEAST_FEATURES:
-        return None
+        return SeriesContinuity(None, np.zeros(len(usable), dtype=bool))
     cuts, seen = _cuts(tilt_images, geometry, points, usable)
-    tilt = geometry.tilt_deg
+    least = _least_agreement(cuts, seen, geometry.tilt_deg, usable)
+    return SeriesContinuity(least, _unsupported(cuts, seen, geometry.tilt_deg, usable))
+
+
+def _least_agreement(
+    cuts: torch.Tensor, seen: NDArray[np.bool_], tilt: Array, usable: NDArray[np.bool_]
+) -> Continuity | None:
+    """Over all places of a series; None if nothing shows."""
     order = np.argsort(tilt, kind="stable")
     order = order[usable[order]]
     reach = SIDE_PART * float(np.ptp(tilt[order]))
@@ -74,6 +97,24 @@ def series_continuity(
             across, among, error = one
             found.append(Continuity(float(place), across, among, error))
     return min(found, key=lambda one: (one.across + SURE_DEVIATIONS * one.error) / one.among, default=None)
+
+
+def _unsupported(
+    cuts: torch.Tensor, seen: NDArray[np.bool_], tilt: Array, usable: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Views that agree far less with the next ones than is typical, or share too few features with them."""
+    views = np.flatnonzero(usable)
+    agreement, error = np.full(len(tilt), -np.inf), np.zeros(len(tilt))
+    for view in views:
+        next_ones = views[np.argsort(np.abs(tilt[views] - tilt[view]), kind="stable")[1 : N_NEXT + 1]]
+        common = seen[view] & (seen[next_ones].sum(axis=0) >= 2)
+        if common.sum() >= LEAST_IN_A_VIEW:
+            values = _correlation(cuts[view], cuts[next_ones].sum(dim=0))[common]
+            agreement[view], error[view] = values.mean(), values.std() / np.sqrt(len(values))
+    typical = float(np.median(agreement[views]))
+    if typical < SURE_DEVIATIONS * 3 * float(np.median(error[views])):
+        return np.zeros(len(tilt), dtype=bool)
+    return usable & (agreement + SURE_DEVIATIONS * error < LEAST_SUPPORT * typical)
 
 
 def _cuts(

@@ -16,7 +16,7 @@ __all__ = ["followed_part", "least_in_common"]
 
 LEAST_WEIGHT = 0.02
 """Robust weight of an observation that counts."""
-LEAST_IN_A_VIEW = 3
+LEAST_IN_A_VIEW = 2
 SEEN_ON_A_SIDE = 3
 """Views on either side in which a point must be seen to hold both together."""
 
@@ -50,7 +50,7 @@ def least_in_common(tracks: Tracks, solution: BundleSolution, usable: NDArray[np
     """Fewest points that are seen often on both sides of a place in the order of the tilts.
 
     Three views on a side are often; of places with fewer views on a side nothing is said. Views with fewer
-    than three points, which have no pose of their own, do not count.
+    than two points, which have no pose of their own, do not count.
     """
     order = np.argsort(solution.geometry.tilt_deg, kind="stable")
     seen = _seen(tracks, solution)[:, order]

@@ -54,6 +54,12 @@ class DegreesOfFreedom:
     beam_tilt: Variation = "fixed"
     group_size: int = 5
 
+    @property
+    def only_shifts_per_view(self) -> bool:
+        """Whether nothing but its shift belongs to a view alone: two points then place it with a check."""
+        others = (self.axis, self.tilt, self.x_tilt, self.magnification, self.stretch, self.skew)
+        return "per_view" not in others
+
 
 @dataclass(frozen=True, slots=True)
 class ViewVariables:
