@@ -1,9 +1,12 @@
 """The specimen's plane from images whose specimen lies on a known one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from cryoloom.algorithms.alignment import specimen_plane
 from cryoloom.algorithms.alignment.specimen_plane import find_plane
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
@@ -56,3 +59,13 @@ def test_few_views_tell_no_plane(rng):
     images, geometry = make_images(rng, tilt_x=0.0, tilt_y=12.0, height=0.0, n_bodies=500)
     usable = np.arange(len(TILTS)) < 4
     assert find_plane(images, geometry, usable, rng) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("slope_x", "is_found"), [(0.3, True), (-0.3, True), (2.1, False), (-0.5, False)])
+def test_a_plane_that_some_beam_meets_edge_on_is_not_found(slope_x, is_found, rng, monkeypatch):
+    """With tilts to 60 degrees a slope of 22 degrees, 0.4, is the limit: no image shows a specimen edge-on."""
+    images, geometry = make_images(rng, tilt_x=0.0, tilt_y=0.0, height=0.0, n_bodies=0)
+    fit = SimpleNamespace(is_told=True, z_offset_angstrom=40.0, slope_x=slope_x, slope_y=0.1)
+    monkeypatch.setattr(specimen_plane, "fit_slab", lambda _: fit)
+    found = find_plane(images, geometry, np.ones(len(TILTS), bool), rng)
+    assert found == ((40.0, slope_x, 0.1) if is_found else (0.0, 0.0, 0.0))

@@ -17,6 +17,8 @@ __all__ = ["find_plane"]
 
 HEIGHT_ANGSTROM = 5000.0
 LEAST_VIEWS = 5
+STEEPEST_DEG = 82.0
+"""Of a plane to a beam: no specimen shows anything then, and beyond 84 degrees none can be projected."""
 
 
 def find_plane(
@@ -51,4 +53,6 @@ def find_plane(
         series, tilt_images, rng, voxel_size_angstrom=pixel, height_angstrom=HEIGHT_ANGSTROM
     )
     fit = fit_slab(energies)
-    return (fit.z_offset_angstrom, fit.slope_x, fit.slope_y) if fit.is_told else (0.0, 0.0, 0.0)
+    steepest = float(np.abs(geometry.tilt_deg[usable]).max()) + np.degrees(np.arctan(abs(fit.slope_x)))
+    is_found = fit.is_told and steepest < STEEPEST_DEG
+    return (fit.z_offset_angstrom, fit.slope_x, fit.slope_y) if is_found else (0.0, 0.0, 0.0)

@@ -55,8 +55,8 @@ def least_in_common(tracks: Tracks, solution: BundleSolution, usable: NDArray[np
     order = np.argsort(solution.geometry.tilt_deg, kind="stable")
     seen = _seen(tracks, solution)[:, order]
     seen = seen[:, usable[order] & (seen.sum(axis=0) >= LEAST_IN_A_VIEW)]
-    before = np.cumsum(seen, axis=1)
-    after = before[:, -1:] - before
+    before: NDArray[np.int64] = np.cumsum(seen, axis=1)
+    after: NDArray[np.int64] = before[:, -1:] - before
     both = ((before >= SEEN_ON_A_SIDE) & (after >= SEEN_ON_A_SIDE)).sum(axis=0)
     # A point is hidden in a view now and then: a side has one view more than a point must be seen in.
     inner = both[SEEN_ON_A_SIDE : seen.shape[1] - SEEN_ON_A_SIDE - 1]
