@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryoloom.cli.parameters import allowed_values, default_text
 from cryoloom.contract import Step, all_steps
 from cryoloom.contract.program import Program, option_of
+from cryoloom.programs.measured import MEASURED
 
 __all__ = ["programs_as_markdown"]
 
@@ -32,13 +33,22 @@ def programs_as_markdown() -> str:
         f"{'needed' if program.needs_gpu else ''} |"
         for program in programs.values()
     ]
-    listed = ["| step | runs | native step | what it does |", "|---|---|---|---|"]
+    listed = [
+        "| step | runs | native step | versions run here | measured difference | what it does |",
+        "|---|---|---|---|---|---|",
+    ]
     listed += [
         f"| [{step.name}](#{step.name}) | {', '.join(program.name for program in step.programs)} | "
-        f"{_native(step)} | {step.summary} |"
+        f"{_native(step)} | {_run_here(step)} | {step.summary} |"
         for step in steps
     ]
     return "\n".join([_HEAD, *table, "", *listed, "", *(_section(step) for step in steps)])
+
+
+def _run_here(step: Step) -> str:
+    """Versions that were run for real, and how they compare; two cells."""
+    found = MEASURED.get(step.name)
+    return "none: a stand-in | " if found is None else f"{', '.join(found.versions)} | {found.difference}"
 
 
 def _native(step: Step) -> str:
