@@ -27,9 +27,17 @@ def workflow_list() -> None:
         console.print(f"[bold]{name:<22}[/] {description}", highlight=False)
 
 
-def workflow_show(name: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")]) -> None:
+def workflow_show(
+    name: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")],
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print it as a file that can be changed and run.")
+    ] = False,
+) -> None:
     """Show a workflow with every parameter it will use."""
     workflow = load_workflow(name)
+    if as_yaml:
+        console.print(workflow.to_yaml(), soft_wrap=True, highlight=False, markup=False)
+        return
     console.print(f"[bold]{workflow.name}[/]: {workflow.description}", highlight=False)
     for node in workflow.steps:
         source = ", ".join(node.feeds.values()) or "raw data"

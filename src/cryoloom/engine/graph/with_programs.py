@@ -25,7 +25,7 @@ def with_programs(workflow: Workflow, why_not: Callable[[Program], str]) -> Work
     if not any(node.programs for node in workflow.steps):
         raise UserInputError(
             f"the workflow {workflow.name} names no programs; exchange its steps in a file of your own "
-            "(cryoloom workflow show), as docs/how-to/use-your-programs.md says"
+            "(cryoloom workflow show NAME --yaml), as docs/how-to/use-your-programs.md says"
         )
     renamed: dict[str, str] = {}
     replaced: set[str] = set()
