@@ -32,8 +32,8 @@ MEASURED: dict[str, Measurement] = {
     "novactf_reconstruct": Measurement(("1.0",), "correlation with the native tomogram 0.92"),
     "imod_reconstruct": Measurement(
         _IMOD,
-        "beads 0.15 voxels or less from their places, mean; phases are flipped as correct_ctf does, correlation "
-        "above 0.85 with the same handedness",
+        "beads 0.15 voxels or less from their places, mean; phases are flipped as correct_ctf does, "
+        "correlation above 0.85 with the same handedness",
     ),
     "imod_align_by_beads": Measurement(_IMOD, "points off by 0.13 px rms (1.3 A at 10 A)"),
     "imod_align_series": Measurement(
