@@ -2,7 +2,8 @@
 
 41 tilts to 60 degrees, 512 x 512 pixels of 5.4 A. Beads are tracked in series of 12 and 6 beads; features and
 patches in series without any (what a method would use is hidden from it): two specimens, thin, thick and
-sloping ice. True errors are the distances of 200 projected specimen points, one rigid motion removed.
+sloping ice. both*: beads on both surfaces of the ice, 31 tilts, 4 A pixels. True errors are the distances of
+200 projected specimen points, one rigid motion removed.
 
 Prints, for every series and method, the rms of the true and the reported errors, the part of the tilts whose
 true error is within the reported one (68 % is right) below and above 45 degrees, and the true and reported
@@ -41,6 +42,17 @@ from kept_series import kept_series
 RIBOSOME = Path(__file__).resolve().parents[2] / "shared/data/models/4v5d.cif.gz"
 FIELD: dict[str, Any] = {"image_shape_yx": (512, 512), "pixel_size_angstrom": 5.4, "n_beads": 0}
 THICK: dict[str, Any] = {"n_particles": 140, "n_vesicles": 8, "n_membranes": 0, "thickness_angstrom": 1600.0}
+BOTH: dict[str, Any] = {
+    "pixel_size_angstrom": 4.0,
+    "tilt_step_deg": 4.0,
+    "n_particles": 60,
+    "n_vesicles": 5,
+    "n_beads": 14,
+    "beads_lie": "on_both",
+    "thickness_angstrom": 1400.0,
+    "z_offset_angstrom": 300.0,
+    "handedness": -1,
+}
 CASES: dict[str, dict[str, Any]] = {
     "builtin": {},
     "ribosome": {"specimen": str(RIBOSOME), "n_particles": 60, "n_vesicles": 0},
@@ -49,6 +61,11 @@ CASES: dict[str, dict[str, Any]] = {
     "sparse": {"n_particles": 30, "n_vesicles": 3, "thickness_angstrom": 900.0, "pretilt_y_deg": 8.0},
     "gold": {"n_beads": 12},
     "few": {"n_beads": 6},
+    "both1400": BOTH,
+    "both900": BOTH | {"thickness_angstrom": 900.0},
+    "both2000": BOTH | {"thickness_angstrom": 2000.0, "z_offset_angstrom": -200.0},
+    "bothfew": BOTH | {"n_beads": 6},
+    "bothmany": BOTH | {"n_beads": 35},
 }
 HIGH_DEG = 45.0
 WORKING_PIXEL_ANGSTROM = 11.0
