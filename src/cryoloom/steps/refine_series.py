@@ -2,8 +2,10 @@
 
 Each particle is a fiducial. Its image in every tilt is compared with the projection of the average, and the
 image shifts that agree best tell how the tilt lies: image shift, stage angles, magnification, and a smooth
-warp of the image, solved for together with the particles' positions. Then the defocus of every tilt is
-refined. Where the geometry is right already, the amplitude and B-factor of every tilt's signal are measured.
+warp of the image, solved for together with the particles' positions. Where the geometry hardly changes, so
+that the average was made with it, the defocus of every tilt is refined, and the amplitude and B-factor of its
+signal are measured. So the step is run twice: refine the series, average or refine the particles, and refine
+the series once more.
 
 Every group of parameters is fitted to three quarters of the particles and tested on the last quarter, in
 turns. It is used only if the particles that were left out agree better with the average, beyond chance. A
@@ -66,6 +68,8 @@ __all__ = ["RefineSeriesParams", "refine_series"]
 Array = NDArray[np.float64]
 
 _N_FOLDS, _LEAST_PARTICLES = 4, 8
+_SETTLED_RESOLUTIONS = 0.1
+"""Root mean square movement of particles in the images, of the resolution, that an average does not feel."""
 
 
 class RefineSeriesParams(StepParams):
@@ -79,7 +83,9 @@ class RefineSeriesParams(StepParams):
     warp_controls: int = Field(
         3, ge=0, le=8, description="Control points of the image warp along x and y. 0: no warp."
     )
-    defocus: bool = Field(True, description="Refine the defocus of every tilt.")
+    defocus: bool = Field(
+        True, description="Refine the defocus of every tilt, once the geometry does not change."
+    )
     max_defocus_change_angstrom: float = Field(
         1500.0, gt=0, le=10000, description="Largest change of the defocus that is looked for."
     )
@@ -87,7 +93,7 @@ class RefineSeriesParams(StepParams):
         True,
         description="Measure the amplitude and B-factor of every tilt, once the geometry does not change.",
     )
-    rounds: int = Field(2, ge=1, le=5, description="Times that geometry and defocus are refined in turns.")
+    rounds: int = Field(2, ge=1, le=5, description="Largest number of times that each is refined.")
     finest_resolution_angstrom: float | None = Field(
         None, gt=0, description="Finest resolution to compare at. Unset: that of the average."
     )
@@ -253,7 +259,8 @@ class _SeriesRefinement:
         self.before, self.series, self.positions = series, series, rows.positions_xyz_angstrom
         self.rotations, self.half = rows.rotations, _halves(rows)
         self.decisions: list[Decision] = []
-        self.amplitudes_wait = False
+        self.contrast_waits = False
+        self._moved_angstrom = 0.0
         self._params, self._context = params, context
         stack = image_stack(series)
         self._stack, self._resolution = stack, max(resolution, 2.05 * stack.pixel_size_angstrom)
@@ -270,39 +277,50 @@ class _SeriesRefinement:
         return usable_tilts(self.series, np.inf)
 
     def run(self) -> None:
-        """Geometry and defocus in turns; amplitudes only if the geometry was right.
+        """Geometry; then defocus and amplitudes, if the average was made with this geometry.
 
-        An average of the former geometry lacks detail, of which tilts of low dose have more: they would seem
-        weak.
+        An average of another geometry lacks detail, which looks like a defocus and like weak tilts of low
+        dose.
         """
-        moved = False
-        for i in range(self._params.rounds):
+        if not self._correlates():
+            self._context.warn(
+                f"{self.series.name} is not refined: its particles do not correlate with the average; "
+                "average them at their present poses first, and check that density is positive (white)"
+            )
+            return
+        rounds = self._params.rounds
+        for i in range(rounds):
             accepted = self._refine_geometry()
-            moved = moved or accepted
-            if self._params.defocus:
-                accepted = self._refine_defocus() or accepted
-            self._context.progress(i + 1, self._params.rounds + 1)
+            self._context.progress(i + 1, 2 * rounds + 1)
             if not accepted:
                 break
-        self.amplitudes_wait = self._params.amplitudes and moved
-        if self._params.amplitudes and not moved:
+        contrast = self._params.defocus or self._params.amplitudes
+        self.contrast_waits = contrast and self._moved_angstrom > _SETTLED_RESOLUTIONS * self._resolution
+        if self.contrast_waits:
+            return
+        for i in range(rounds if self._params.defocus else 0):
+            accepted = self._refine_defocus()
+            self._context.progress(rounds + i + 1, 2 * rounds + 1)
+            if not accepted:
+                break
+        if self._params.amplitudes:
             self._measure_amplitudes()
 
-    def _compared(self, series: TiltSeries) -> _Compared:
-        """Particles at their present positions in a series, with the references scaled to them."""
-        images = extract_images(series, self._stack.images, self.positions, self._layout)
+    def _correlates(self) -> bool:
+        """Whether the particles show the average at all."""
+        images = extract_images(self.series, self._stack.images, self.positions, self._layout)
         n_used = images.plane.n_within(self._resolution)
-        cubes, factor = scaled_to(images, self._raw_cubes, self._other, self.rotations, n_used)
-        if factor <= 0:
-            raise DataUnfitError(
-                f"the particles of {series.name} do not correlate with the average; average them at their "
-                "present poses first, and check that density is positive (white)",
-                series=series.name,
-            )
+        return scaled_to(images, self._raw_cubes, self._other, self.rotations, n_used)[1] > 0
+
+    def _compared(self) -> _Compared:
+        """Particles at their present positions, with the references scaled to them."""
+        images = extract_images(self.series, self._stack.images, self.positions, self._layout)
+        n_used = images.plane.n_within(self._resolution)
+        cubes, _ = scaled_to(images, self._raw_cubes, self._other, self.rotations, n_used)
         return _Compared(images, cubes, n_used)
 
     def _refine_geometry(self) -> bool:
-        found, reach = self._compared(self.series), self._params.max_shift_angstrom
+        found, reach = self._compared(), self._params.max_shift_angstrom
         scores = shift_scores(found.images, found.cubes, self._other, self.rotations, found.n_used, reach)
         poses = [tilt.pose or Pose(0.0, 0.0) for tilt in self.tilts]
         height, width = (n * self._stack.pixel_size_angstrom for n in self._stack.shape_yx)
@@ -325,6 +343,9 @@ class _SeriesRefinement:
             for tilt, pose, parameters in zip(self.tilts, poses, shared, strict=True)
         }
         self.series, self.positions = self.series.with_tilts(changes), self.positions + moved
+        in_images = np.einsum("tnap,tp->nta", design.per_tilt, shared)
+        in_images += np.einsum("tab,nb->nta", design.projection, moved)
+        self._moved_angstrom += float(np.sqrt((in_images**2).sum(axis=-1).mean()))
         return True
 
     def _groups(self) -> list[Group]:
@@ -340,7 +361,7 @@ class _SeriesRefinement:
             self._resolution,
             self._params.max_defocus_change_angstrom,
         )
-        cubes = self._compared(self.series).cubes
+        cubes = self._compared().cubes
         values = []
         for offset in offsets:
             shifted = _defocused(self.series, {t.acquisition_index: float(offset) for t in self.tilts})
@@ -373,7 +394,7 @@ class _SeriesRefinement:
         return True
 
     def _measure_amplitudes(self) -> None:
-        found = self._compared(self.series)
+        found = self._compared()
         terms = shell_terms(found.images, found.cubes, self._other, self.rotations, found.n_used)
         squared = (np.arange(terms.shape[2]) / found.images.plane.box_angstrom) ** 2
 
@@ -504,11 +525,11 @@ def _report(made: Sequence[_SeriesRefinement], moved: Array, context: StepContex
     gain = sum(decision.gain_nats for _, decision in decisions if decision.accepted)
     context.figure("held_out_gain_nats", float(gain))
     context.figure("n_particles", sum(len(one.positions) for one in made))
-    waiting = [one.series.name for one in made if one.amplitudes_wait]
+    waiting = [one.series.name for one in made if one.contrast_waits]
     if waiting:
         context.warn(
-            f"Amplitudes of {', '.join(waiting)} are not measured, because the geometry changed: average the "
-            "particles again and refine the series once more"
+            f"Defocus and amplitudes of {', '.join(waiting)} are not refined yet, because the geometry "
+            "changed: average the particles again, and refine the series once more with that average"
         )
     context.record("groups", [{"series": name, **decision.row()} for name, decision in decisions])
     context.record("tilts", rows)

@@ -1,0 +1,202 @@
+"""Trace filaments without a network, and give particles along them: places, directions, and their turn.
+
+The images are whitened, multiplied by their transfer function at every voxel's depth and back-projected, as
+for `pick_by_template`. A short rod is compared with that volume in all directions of half a sphere. Points on
+the crest of the best response are linked where they continue each other, across gaps too, and a smooth curve
+is fitted to each chain. Particles stand along it at the rise, each turned by the twist against the last one.
+
+The direction of a filament is not seen in a rod: all particles of one filament point the same way, which may
+be the wrong one. The axis is stored as their prior, with the number of the filament and the distance along
+it. Filaments along the beam lie in the missing wedge and are not found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cryoloom.algorithms.picking.filament_tracing import TracedFilament, trace_rods
+from cryoloom.algorithms.picking.filaments import sample_filament
+from cryoloom.algorithms.picking.matched_series import (
+    find_gold,
+    matched_filter_bytes,
+    matched_filter_of,
+    search_grid,
+)
+from cryoloom.algorithms.picking.ridges import ridge_points, ridge_response
+from cryoloom.contract import Column, Figure, Record
+from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.geometry.frames import position_from_index
+from cryoloom.model import ParticleRows, Particles, Tomogram
+
+__all__ = ["TraceFilamentsParams", "trace_filaments"]
+
+_DIRECTIONS = 220
+_SD_OF_DIAMETER = 0.35
+"""A Gaussian ridge of this many diameters answers a solid rod best."""
+_COARSEST_OF_INTEREST_ANGSTROM = 600.0
+_PRIOR_WIDTH_DEG = 10.0
+
+
+class TraceFilamentsParams(StepParams):
+    """What a filament is, and where its particles stand."""
+
+    diameter_angstrom: float = Field(100.0, gt=0, description="Diameter of the filaments.")
+    spacing_angstrom: float = Field(
+        50.0, gt=0, description="Distance between particles along a filament: the rise, or a multiple of it."
+    )
+    twist_deg: float = Field(0.0, description="Turn about the axis from one particle to the next.")
+    min_length_angstrom: float = Field(400.0, gt=0, description="Shortest filament kept.")
+    max_gap_angstrom: float = Field(150.0, ge=0, description="Longest gap that is bridged.")
+    segment_angstrom: float = Field(
+        60.0, gt=0, description="Length over which a filament is taken as straight: less for bent ones."
+    )
+    voxel_size_angstrom: float = Field(20.0, gt=0, description="Voxel size of the search.")
+    least_score: float = Field(
+        6.0, gt=0, description="Response of a filament's points, in deviations of the response's noise."
+    )
+    sure_score: float = Field(9.0, gt=0, description="Response that some point of every filament reaches.")
+    fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
+    species: str = Field("filament", description="Name of what is found.")
+
+
+@step(
+    "trace_filaments",
+    per="tomogram",
+    needs=Tomogram,
+    gives=Particles,
+    bytes_needed=lambda tomogram, params: (
+        600_000_000
+        + 2
+        * matched_filter_bytes(
+            tomogram, max(params.voxel_size_angstrom, tomogram.series.unweighted_stack.pixel_size_angstrom)
+        )
+    ),
+    methods="Filaments were traced as rods of density ({total_n_filaments:.0f} filaments).",
+    figures=(
+        Figure(
+            "n_filaments", "filaments", "Filaments", "Curves found.", column=Column("Filaments", digits=0)
+        ),
+        Figure("n_particles", "particles", "Particles", "Places along all filaments."),
+        Figure("length_um", "um", "Length", "Of all filaments together."),
+        Figure(
+            "median_score", "", "Median response", "Of all points, in deviations of noise.", good="above 8"
+        ),
+    ),
+    records=(
+        Record("filaments", "Length, tightest radius of the bend, and response of every filament."),
+        Record("picks", "Position in angstrom from the tomogram's centre, and filament, of every particle."),
+    ),
+)
+def trace_filaments(tomogram: Tomogram, params: TraceFilamentsParams, context: StepContext) -> Particles:
+    """Trace filaments as rods of density and give particles along them, with their axis as a prior."""
+    grid = search_grid(
+        tomogram, params.voxel_size_angstrom, _COARSEST_OF_INTEREST_ANGSTROM, params.voxel_size_angstrom
+    )
+    voxel, total = grid.voxel_size_angstrom, len(grid.tilts) + 2
+    gold = find_gold(tomogram.series, context.device) if params.fill_beads else None
+    matched = matched_filter_of(
+        tomogram,
+        grid,
+        _COARSEST_OF_INTEREST_ANGSTROM,
+        gold,
+        context.rng,
+        device=context.device,
+        progress=lambda done, _: context.progress(done, total),
+    )
+    across = max(_SD_OF_DIAMETER * params.diameter_angstrom / voxel, 0.8)
+    response = ridge_response(
+        matched.volume.cpu(), "rod", across, params.segment_angstrom / voxel, _DIRECTIONS
+    )
+    context.progress(total - 1, total)
+    points = ridge_points(response, "rod", params.least_score)
+    found = trace_rods(
+        points,
+        position_from_index(points.index_zyx, tuple(matched.volume.shape), voxel),
+        voxel,
+        diameter_angstrom=params.diameter_angstrom,
+        sure_score=params.sure_score,
+        least_length_angstrom=params.min_length_angstrom,
+        largest_gap_angstrom=params.max_gap_angstrom,
+    )
+    rows = _rows(tomogram.name, found, params, context.rng)
+    _report(tomogram.name, found, rows, context)
+    context.progress(total, total)
+    return Particles(
+        tomogram.name,
+        context.new_table("particles", rows.columns()),
+        (tomogram.series,),
+        (tomogram,),
+        species=params.species,
+        diameter_angstrom=params.diameter_angstrom,
+    )
+
+
+def _rows(
+    name: str, filaments: list[TracedFilament], params: TraceFilamentsParams, rng: np.random.Generator
+) -> ParticleRows:
+    """Particles along all filaments, numbered from 1."""
+    positions, rotations = [np.zeros((0, 3))], [np.zeros((0, 3, 3))]
+    tube, along, score = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0)]
+    for number, one in enumerate(filaments, start=1):
+        places = sample_filament(
+            one.curve, params.spacing_angstrom, params.twist_deg, float(rng.uniform(0.0, 360.0))
+        )
+        n = len(places.along_angstrom)
+        positions.append(places.positions_xyz_angstrom)
+        rotations.append(places.rotations)
+        tube.append(np.full(n, number))
+        along.append(places.along_angstrom)
+        score.append(np.full(n, one.median_score))
+    turned = np.concatenate(rotations)
+    others: dict[str, NDArray[Any]] = {"along_angstrom": np.concatenate(along)}
+    rows = ParticleRows.of(
+        name,
+        np.concatenate(positions),
+        rotations=turned,
+        prior_directions=turned[:, :, 2].copy(),
+        prior_width_deg=np.full(len(turned), _PRIOR_WIDTH_DEG),
+        tube=np.concatenate(tube),
+        score=np.concatenate(score),
+    )
+    return replace(rows, others={**others, "shape": np.full(rows.n, "filament")})
+
+
+def _report(name: str, found: list[TracedFilament], rows: ParticleRows, context: StepContext) -> None:
+    context.figure("n_filaments", len(found))
+    context.figure("n_particles", rows.n)
+    context.figure("length_um", sum(one.curve.length_angstrom for one in found) * 1e-4)
+    scores = [one.median_score for one in found]
+    context.figure(
+        "median_score", float(np.median(scores)) if scores else None, reason="no filament was found"
+    )
+    if not found:
+        context.warn(
+            f"no filament was found in {name}; check the diameter, or lower least_score or "
+            "min_length_angstrom"
+        )
+    context.record(
+        "filaments",
+        [
+            {
+                "filament": number,
+                "length_angstrom": round(one.curve.length_angstrom),
+                "bend_radius_angstrom": (
+                    "straight" if one.bend_radius_angstrom > 1e5 else round(one.bend_radius_angstrom)
+                ),
+                "response": round(one.median_score, 1),
+            }
+            for number, one in enumerate(found, start=1)
+        ],
+    )
+    context.record(
+        "picks",
+        {
+            "xyz_angstrom": rows.positions_xyz_angstrom.round(1).tolist(),
+            "model": [] if rows.tube is None else rows.tube.tolist(),
+        },
+    )
