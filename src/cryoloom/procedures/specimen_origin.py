@@ -17,6 +17,7 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 from cryoloom.model import TiltSeries
+from cryoloom.procedures.specimen_records import THICKNESS_ERROR
 
 __all__ = ["SPECIMEN_FIGURES", "place_specimen", "with_handedness_followed"]
 
@@ -31,6 +32,7 @@ SPECIMEN_FIGURES = (
         "Thickness of the ice or lamella: between planes of gold, or between the planes that enclose its "
         "contents.",
     ),
+    THICKNESS_ERROR,
     Figure(
         "middle_height_angstrom",
         "angstrom",
@@ -76,6 +78,7 @@ def place_specimen(
         return _not_found(series, f"only {len(numbered)} images have contrast", context)
     found = find_specimen(replace(series, tilts=tuple(numbered)), small, context.rng)
     context.figure("thickness_angstrom", found.fit.thickness_angstrom)
+    context.figure("thickness_error_angstrom", found.fit.thickness_error_angstrom)
     context.figure("middle_height_angstrom", found.fit.z_offset_angstrom)
     context.figure("middle_error_angstrom", found.fit.middle_error_angstrom)
     if not found.is_told:

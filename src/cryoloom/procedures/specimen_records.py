@@ -22,6 +22,8 @@ THICKNESS_ERROR = Figure(
 )
 
 PICTURE_SIDE = 140
+LARGEST_THICKNESS_ERROR = 0.1
+"""Of the thickness, without a warning."""
 
 
 def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
@@ -40,6 +42,12 @@ def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
             f"the density of features inside the slab is {fit.contrast:.1f} times that outside, expected "
             f"{LEAST_CONTRAST:g} or more, and its pretilt is known to {fit.tilt_error_deg:.1f} deg, expected "
             f"{LARGEST_TILT_ERROR_DEG:g} or less; its place is uncertain"
+        )
+    if fit.thickness_error_angstrom > LARGEST_THICKNESS_ERROR * fit.thickness_angstrom:
+        context.warn(
+            f"the thickness is known to {fit.thickness_error_angstrom:.0f} of {fit.thickness_angstrom:.0f} A "
+            f"only, expected {100 * LARGEST_THICKNESS_ERROR:g} % or less: about {fit.n_features:.0f} "
+            "features lie in the ice, and the outermost need not reach its surfaces"
         )
     picture, step = _slice(found.volume, found.voxel_size_angstrom)
     n_z, n_x = picture.shape

@@ -44,6 +44,29 @@ def test_a_slab_is_found(seed, thickness, z_offset, tilt_x, tilt_y):
     assert off < 2.0
 
 
+def test_few_bodies_leave_the_thickness_open():
+    """Of 20 bodies, 14 in the field, the outermost need not reach the surfaces: the errors say so."""
+    off = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        made = energies(rng, thickness=1200.0, z_offset=100.0, tilt_x=0.0, tilt_y=0.0, n_bodies=20)
+        fit = fit_slab(made, np.zeros(2))
+        assert 6 < fit.n_features < 20
+        assert fit.thickness_error_angstrom > 120.0
+        off.append(
+            (
+                abs(fit.thickness_angstrom - 1200.0) / fit.thickness_error_angstrom,
+                abs(fit.z_offset_angstrom - 100.0) / fit.middle_error_angstrom,
+            )
+        )
+    assert np.max(off) < 3.0
+    assert (np.median(off, axis=0) < 1.0).all()
+    full = fit_slab(
+        energies(np.random.default_rng(1), thickness=1200.0, z_offset=100.0, tilt_x=0.0, tilt_y=0.0)
+    )
+    assert full.thickness_error_angstrom < 0.06 * 1200.0
+
+
 def test_bodies_that_lie_unevenly_do_not_tilt_the_slab():
     """More bodies high on the left and low on the right: a plane through their middles is 4 degrees off."""
     rng = np.random.default_rng(3)

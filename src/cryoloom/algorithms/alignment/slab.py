@@ -65,8 +65,8 @@ SMOOTH_ANGSTROM = 25.0
 SURFACE_LEVEL = 0.03
 MIDDLE_KNOWN_TO = 0.03
 """Of the thickness: possible unevenness of features in the specimen."""
-FEATURE_ANGSTROM = 300.0
-"""Size of a feature, where features touch each other: a particle, and the blur along z."""
+FEATURE_ANGSTROM = 240.0
+"""Size of a feature, where features touch each other: a particle and its blur."""
 EDGE_ANGSTROM = 150.0
 """Inside the most likely slab, from where its surface is searched outwards."""
 
@@ -255,22 +255,23 @@ class _Blocks:
     z_angstrom: Array
     n_of_a_body: float
     """Filled blocks that touch each other are one feature, and count once."""
-
-    @property
-    def n_of_a_feature(self) -> float:
-        """Filled blocks of one independent feature: of a body, or of a part of a large one."""
-        x, y = (np.diff(np.unique(self.centre_xy_angstrom[:, axis])).max(initial=0.0) for axis in (0, 1))
-        block = float(x * y * (self.z_angstrom[1] - self.z_angstrom[0]))
-        return max(1.0, min(self.n_of_a_body, FEATURE_ANGSTROM**3 / max(block, 1.0)))
+    n_of_a_feature: float
+    """Filled blocks of an independent feature: the mean of all blocks over the size of the feature they are
+    in, so that scattered blocks of noise count for little, and a large body for several features."""
 
     @classmethod
     def of(cls, energies: Energies) -> _Blocks:
         centres, z = energies.centre_xy_angstrom, energies.z_angstrom
         filled = energies.ratio > energies.filled_level
         rows, columns = (len(np.unique(centres[:, axis])) for axis in (1, 0))
-        _, n_bodies = label(filled.reshape(rows, columns, len(z)), np.ones((3, 3, 3)))
+        bodies, n_bodies = label(filled.reshape(rows, columns, len(z)), np.ones((3, 3, 3)))
         cell, place = np.nonzero(filled)
-        return cls(cell, place, centres, z, len(cell) / max(n_bodies, 1))
+        sizes = np.bincount(bodies.ravel())[1:].astype(np.float64)
+        x, y = (np.diff(np.unique(centres[:, axis])).max(initial=1.0) for axis in (0, 1))
+        largest = max(1.0, FEATURE_ANGSTROM**3 / float(x * y * (z[1] - z[0])))
+        # Of pieces of sizes s an effective number (sum s)^2 / sum s^2 is independent.
+        n_of_a_feature = float((sizes * np.minimum(sizes, largest)).sum() / max(sizes.sum(), 1.0))
+        return cls(cell, place, centres, z, len(cell) / max(n_bodies, 1), max(1.0, n_of_a_feature))
 
     def across(self, slopes: Array, group: int = 1) -> tuple[Array, Array, Array]:
         """Filled and all blocks by height above the plane ``slopes . xy`` along z, and the heights.
@@ -379,8 +380,9 @@ def _along(
     across = 1.0 / math.hypot(1.0, float(slopes[0]), float(slopes[1]))
     n_features = float(filled[parts[1]].sum() / blocks.n_of_a_feature)
     n_unknown = 2 - (known is not None)
-    # Of n points spread evenly through a layer the outermost is 1 / (n + 1) of it below the surface.
-    gap = (high - low) / (n_features + 1.0) * math.sqrt(n_unknown)
+    # Of n points spread evenly through a layer the outermost is 1 / (n + 1) of it below the surface, and as
+    # much uncertain: middle and thickness are off by sqrt(2) / 2 and sqrt(6) of that, rms, with both unknown.
+    gap = (high - low) / (n_features + 1.0) * math.sqrt(n_unknown / 2)
     return SlabFit(
         max(high - low, step) * across,
         0.5 * (low + high),
@@ -390,8 +392,8 @@ def _along(
         float(inside / max(outside, 1e-4)),
         (heights - 0.5 * (low + high)) * across,
         profile,
-        math.hypot(edge_spread * step, MIDDLE_KNOWN_TO * (high - low), 0.5 * gap),
-        math.hypot(2 * edge_spread * step, MIDDLE_KNOWN_TO * (high - low), gap) * across,
+        math.hypot(edge_spread * step, MIDDLE_KNOWN_TO * (high - low), gap / math.sqrt(2.0)),
+        math.hypot(2 * edge_spread * step, MIDDLE_KNOWN_TO * (high - low), math.sqrt(6.0) * gap) * across,
         n_features,
     )
 
