@@ -73,10 +73,12 @@ def status(
     _show_what_to_do(state, project)
     say(disk_sentence(project))
     is_active = is_being_worked_on(project)
+    stopped = [run for run in runs if run.state == "stopped" or (run.state == "running" and not is_active)]
+    if stopped:
+        names = ", ".join(f"{run.id} ({run.node})" for run in stopped)
+        say(f"stopped before the end: run{'s' if len(stopped) > 1 else ''} {names}")
     for run in runs:
-        if run.state == "stopped" or (run.state == "running" and not is_active):
-            say(f"run {run.id} ({run.node}) was stopped before its end")
-        elif run.state == "running" and _n_open(state, run.node):
+        if run not in stopped and run.state == "running" and _n_open(state, run.node):
             say(f"run {run.id} ({run.node}) is running: {_n_open(state, run.node)} to do")
 
 
