@@ -52,6 +52,21 @@ def test_an_error_that_cannot_be_measured_is_told_as_such_and_fails_nothing(rng)
     assert context.records["alignment"]["tried"][0]["pose_error_angstrom"] is None
 
 
+def test_a_series_in_parts_has_no_pose_error(rng):
+    truth = SeriesGeometry.start(TILTS, AXIS)
+    points = rng.uniform(-900, 900, (20, 3))
+    seen = truth.project(points).transpose(1, 0, 2)
+    tracks = Tracks.from_table(seen + rng.normal(0, 2, seen.shape))
+    best = Alignment.of("patches", tracks, adjust_bundle(tracks, truth), DegreesOfFreedom())
+    series, _ = make_series(rng, n_beads=0)
+    whole, parts = MemoryContext(), MemoryContext()
+    record_alignment(series, best, [best], None, whole)
+    record_alignment(series, replace(best, holds_together=False), [best], None, parts)
+    assert whole.figures["pose_error_angstrom"] > 0
+    assert "pose_error_angstrom" not in parts.figures
+    assert "hold the series together" in parts.reasons_not_measurable["pose_error_angstrom"]
+
+
 @pytest.mark.parametrize(
     ("told_off_deg", "line_off_deg", "is_doubted"),
     [

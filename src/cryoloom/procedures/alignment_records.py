@@ -31,6 +31,7 @@ SAME_AXIS_DEG, OTHER_AXIS_DEG = 1.0, 1.8
 """Between metadata and common line to agree, and from the tracks' axis to contradict both: patches alone are
 up to 0.9 off."""
 
+IN_PARTS = "the tracks do not hold the series together, so what parts of them share tells no error"
 TOO_FEW_TRACKS = "there are too few tracks to solve the geometry with some of them left out"
 
 ALIGNMENT_FIGURES = (
@@ -187,8 +188,8 @@ def record_alignment(
     )
     context.figure(
         "pose_error_angstrom",
-        best.reported_error_angstrom,
-        reason=TOO_FEW_TRACKS,
+        best.reported_error_angstrom if best.holds_together else np.nan,
+        reason=TOO_FEW_TRACKS if best.holds_together else IN_PARTS,
     )
     context.figure("tilt_axis_deg", float(series.tilt_axis_deg.applied or 0.0))
     context.figure("n_tracks", int((solution.point_residuals_angstrom(tracks)[1] > 0).sum()))
