@@ -76,7 +76,7 @@ def run(*words: object) -> str:
 def values_of(folder: Path, kind: type[T]) -> dict[str, list[T]]:
     """Values of a kind in a project, by the step that made them, the newest last."""
     found: dict[str, list[T]] = {}
-    project = Project(folder)
+    project = Project.open(folder)
     for made in project.database.runs():
         for item in project.database.items(made.id):
             if item.state == "done" and isinstance(value := project.value(item), kind):

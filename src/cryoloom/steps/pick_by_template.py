@@ -14,7 +14,8 @@ number of candidates that decoys win gives the number of false picks (Barber & C
 picks. Another protein is not chance: one template fits it best everywhere. So up to 60 candidates (all of
 them, or the clearest that the template won) are searched with 20 further decoys, half of them lumps at random
 with the template's powers, and what these win is not picked. Where all candidates are searched again, one
-particle in a tomogram is enough for a rate of 0.05; otherwise four of the clearest must win.
+particle in a tomogram is enough for a rate of 0.05; otherwise four of the clearest must win. And the template
+must be 20 times likelier (3 nats) than every decoy.
 
 The template's hand is checked: a mirrored template must explain the picks worse. Density is bright in maps
 and dark in tomograms; a dark map is inverted.
