@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryoloom.algorithms.picking.false_discovery import compete, confirm
+from cryoloom.algorithms.picking.false_discovery import LEAST_MARGIN_NATS, compete, confirm
 
 
 @pytest.mark.parametrize("n_decoys", [1, 3])
@@ -35,6 +35,15 @@ def test_seven_clear_particles_are_enough_for_three_decoys():
     evidence[0] = 10.0
     assert_allclose(compete(evidence).q_value, 1 / 3 / 7)
     assert (compete(evidence[:, :6]).q_value > 0.05).all()
+
+
+def test_wins_that_are_not_clear_are_not_picked():
+    evidence = np.zeros((4, 60))
+    evidence[0] = 20.0
+    evidence[0, :3] = [LEAST_MARGIN_NATS - 0.1, LEAST_MARGIN_NATS + 0.1, 0.2]
+    picked = compete(evidence).q_value <= 0.05
+    assert picked[3:].all()
+    assert picked[:3].tolist() == [False, True, False]
 
 
 def test_margin_and_winner():

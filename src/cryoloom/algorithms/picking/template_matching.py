@@ -51,9 +51,6 @@ _MOST_CONFIRMED = 60
 """Places at which further decoys compete: all of them, or the clearest that the template has won."""
 _FURTHER_DECOYS = 20
 """One other protein is taken for the particle in one scene of 24."""
-_LEAST_MARGIN_NATS = 3.0
-"""A place at which the template is not 20 times likelier than every decoy is not picked: among thousands of
-clear wins the rate allows some that are chance, and the clearest of a few places is one in 24."""
 _DOUBTFUL = 0.1
 """Part of the clearest places that further decoys win, above which no other place is picked."""
 _WINDOW_BYTES = 300_000_000
@@ -238,7 +235,7 @@ def _confirmed(
         q_value = np.ones(n)
     else:
         q_value = competition.q_value.copy()
-    q_value[index] = np.where(again.margin >= _LEAST_MARGIN_NATS, again.q_value, 1.0)
+    q_value[index] = again.q_value
     return replace(competition, q_value=q_value)
 
 
@@ -246,8 +243,7 @@ def _picked(
     found: Candidates, competition: Competition, false_discovery_rate: float, apart_voxels: float
 ) -> NDArray[np.bool_]:
     """Candidates below the rate, the best first, without those too close to a better one."""
-    clear = competition.margin >= _LEAST_MARGIN_NATS
-    passed = np.flatnonzero(clear & (competition.q_value <= false_discovery_rate))
+    passed = np.flatnonzero(competition.q_value <= false_discovery_rate)
     passed = passed[np.argsort(-competition.margin[passed], kind="stable")]
     picked = np.zeros(len(found.significance), dtype=bool)
     picked[passed[keep_apart(found.index_zyx[passed], apart_voxels)]] = True
