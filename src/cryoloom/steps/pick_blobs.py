@@ -3,10 +3,10 @@
 The images are whitened, multiplied by their CTF at every voxel's depth and back-projected as in
 `pick_by_template`; the density searched for is a ball. Noise is positive as often as negative, so maxima of
 the opposite sign count the false picks: those as significant as a pick give the false discovery rate at which
-picks are cut (maxima in the bright rim of a denser object are not counted). Objects much denser than the
-other picks (gold, ice crystals) are left out. Picks have no rotation; an initial model finds their rotations,
-and a template made from it picks again with higher accuracy. Whether a pick is the particle or something else
-of its size is not known.
+picks are cut (maxima in the bright rim of a denser object are not counted). Objects much denser than most of
+what is picked, by mass (gold, ice crystals), are left out. Picks have no rotation; an initial model finds
+their rotations, and a template made from it picks again with higher accuracy. Whether a pick is the particle
+or something else of its size is not known.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cryoloom.algorithms.picking.candidates import (
     find_candidates,
     most_candidates,
     radial_power,
+    typical_density,
 )
 from cryoloom.algorithms.picking.cleaning import distance_to
 from cryoloom.algorithms.picking.matched_filter import MatchedFilter
@@ -63,7 +64,9 @@ class PickBlobsParams(StepParams):
         None, ge=0, description="Smallest distance of two particles. Unset: 0.8 of the diameter."
     )
     max_density: float = Field(
-        2.0, gt=1, description="Picks denser than the median pick by this factor are left out."
+        2.0,
+        gt=1,
+        description="Picks denser by this factor than most are, by mass, are left out.",
     )
     max_particles: int | None = Field(
         None,
@@ -170,7 +173,7 @@ def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext
     amplitude = found.significance / np.sqrt(np.maximum(energy[nearest].astype(np.float64), 1e-12))
     passed = q_value <= params.false_discovery_rate
     dense = (
-        passed & (amplitude > params.max_density * float(np.median(amplitude[passed])))
+        passed & (amplitude > params.max_density * typical_density(amplitude[passed]))
         if passed.any()
         else passed
     )

@@ -7,7 +7,13 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.ndimage import correlate
 
-from cryoloom.algorithms.picking.candidates import correlate_volume, find_candidates, keep_apart, radial_power
+from cryoloom.algorithms.picking.candidates import (
+    correlate_volume,
+    find_candidates,
+    keep_apart,
+    radial_power,
+    typical_density,
+)
 
 
 def test_the_correlation_is_the_sum_over_the_template(rng):
@@ -55,3 +61,10 @@ def test_radial_power_is_the_mean_squared_transform():
     density = torch.zeros((9, 9, 9))
     density[4, 4, 4] = 3.0
     assert_allclose(radial_power(density, np.linspace(0, 0.5, 7)), 9.0)
+
+
+def test_the_typical_density_is_that_of_particles_in_a_crowd(rng):
+    particles, crowd = rng.normal(6.0, 0.6, 40), rng.normal(1.5, 0.3, 100)
+    assert abs(typical_density(np.concatenate([particles, crowd])) - 6.0) < 1.0
+    # A few beads do not change it.
+    assert abs(typical_density(np.concatenate([particles, np.full(2, 40.0)])) - 6.0) < 1.0

@@ -24,6 +24,7 @@ __all__ = [
     "keep_apart",
     "most_candidates",
     "radial_power",
+    "typical_density",
 ]
 
 Array = NDArray[np.float64]
@@ -125,3 +126,12 @@ def most_candidates(shape: tuple[int, ...], voxel_size_angstrom: float, diameter
     """Number of candidates that are compared: twice as many as fill a quarter of the volume, at least 50."""
     volume = math.prod(shape) * voxel_size_angstrom**3
     return max(50, int(0.5 * volume / (math.pi / 6 * diameter_angstrom**3)))
+
+
+def typical_density(density: Array) -> float:
+    """Density at which half of all density is in denser places: that of particles, not of the crowd between.
+
+    density : (n,), positive. The median of the places is that of the crowd where its lumps are more.
+    """
+    ordered = np.sort(density)
+    return float(ordered[np.searchsorted(np.cumsum(ordered), 0.5 * ordered.sum())])
