@@ -157,9 +157,10 @@ def cryocare_denoise(tomogram: Tomogram, params: CryocareDenoiseParams, context:
         )
     folder, voxel = context.scratch(), tomogram.voxel_size_angstrom
     n_z, n_y, n_x = tomogram.volume.shape
-    if min(n_z, n_y, n_x) < params.box_px:
+    if min(n_z, n_y, n_x) <= 2 * params.box_px:  # its own assertion, without a word
         raise DataUnfitError(
-            f"{tomogram.name} has {n_x} x {n_y} x {n_z} voxels, less than a box of {params.box_px}; choose a "
+            f"{tomogram.name} has {n_x} x {n_y} x {n_z} voxels, but every side must be longer than two "
+            f"boxes of {params.box_px}; choose a "
             "smaller box_px"
         )
     place_float32(tomogram.even, folder / "even.mrc", voxel)
