@@ -50,7 +50,7 @@ write_mrc(conf["output"] + "/even.mrc", shape, struct.pack(f"<{n}f", *mean))
 
 @pytest.fixture
 def tomogram(rng):
-    even, odd = rng.normal(size=(2, 36, 34, 40)).astype(np.float32)
+    even, odd = rng.normal(size=(2, 66, 68, 70)).astype(np.float32)
     return Tomogram(make_series(), even + odd, 10.0, even, odd)
 
 
@@ -61,7 +61,7 @@ def cryocare(stand_in):
 
 
 def test_a_tomogram_is_denoised_from_its_halves(tomogram, context, cryocare):
-    found = cryocare_denoise(tomogram, CryocareDenoiseParams(box_px=16), context)
+    found = cryocare_denoise(tomogram, CryocareDenoiseParams(box_px=32), context)
     np.testing.assert_allclose(found.volume, (tomogram.even + tomogram.odd) / 2, atol=1e-6)
     assert found.even is None
     assert found.method.endswith("cryoCARE")
