@@ -21,8 +21,9 @@ if ARGUMENTS[0] != "--conf" or set(conf) != wanted:
     fail("wrong entries " + repr(sorted(conf)))
 for name in (*conf["even"], *conf["odd"]):
     read_mrc(name)
+os.makedirs(conf["path"])  # the real one ends where the folder is there, too
 for name in ("train_data.npz", "val_data.npz"):
-    pathlib.Path(name).write_text("boxes")
+    pathlib.Path(conf["path"], name).write_text("boxes")
 """
 TRAIN = """
 import json
@@ -31,6 +32,8 @@ wanted = {"train_data", "epochs", "steps_per_epoch", "batch_size", "unet_kern_si
 conf = json.load(open(ARGUMENTS[1]))
 if set(conf) - {"gpu_id"} != wanted:
     fail("wrong entries " + repr(sorted(conf)))
+if not os.path.exists(conf["train_data"] + "/val_data.npz"):
+    fail("no boxes")
 if os.environ.get("CUDA_VISIBLE_DEVICES") != "-1":
     fail("no GPU was assigned")
 pathlib.Path(conf["model_name"] + ".tar.gz").write_text("weights")

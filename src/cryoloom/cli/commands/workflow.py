@@ -1,4 +1,4 @@
-"""Workflows: list, show, run, export, import."""
+"""Workflows: list, show, run, export, import, scipion."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cryoloom.cli.parameters import as_json
 from cryoloom.cli.terminal import console
 from cryoloom.engine.graph.workflow import load_workflow, shipped_descriptions, validated_params
 from cryoloom.engine.graph.workflow_export import last_workflow_of, workflow_of_runs
+from cryoloom.scipion.workflow_export import write_scipion
 from cryoloom.scipion.workflow_import import import_scipion
 from cryoloom.store.reading import ProjectReader
 
@@ -76,6 +77,17 @@ def workflow_export(
         to.write_text(text)
 
 
+def workflow_scipion(
+    name: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")],
+    to: Annotated[Path, typer.Option(help="JSON file to write, which Scipion imports.")],
+) -> None:
+    """Write a workflow for Scipion; what has no counterpart there is listed."""
+    exported = write_scipion(load_workflow(name), to)
+    console.print(f"{len(exported.protocols)} protocols in {to}", highlight=False, soft_wrap=True)
+    for line in exported.left:
+        console.print(f"  not in it: {line}", highlight=False, soft_wrap=True)
+
+
 def workflow_import(
     file: Annotated[Path, typer.Argument(help="Workflow or template that Scipion exported (JSON).")],
     to: Annotated[Path | None, typer.Option(help="YAML file to write. Unset: print it.")] = None,
@@ -111,6 +123,7 @@ _LIGHT: Mapping[str, Callable[..., None]] = {
     "show": workflow_show,
     "export": workflow_export,
     "import": workflow_import,
+    "scipion": workflow_scipion,
 }
 
 
@@ -120,12 +133,7 @@ def workflow_command(name: str) -> Any:
         from cryoloom.cli.workflow_run import workflow_run
 
         return workflow_run
-    return {
-        "list": workflow_list,
-        "show": workflow_show,
-        "export": workflow_export,
-        "import": workflow_import,
-    }[name]
+    return _LIGHT[name]
 
 
 class WorkflowGroup(LazyGroup):
@@ -152,10 +160,10 @@ workflow = typer_app(
     name="workflow",
     cls=WorkflowGroup,
     no_args_is_help=True,
-    help="Workflows: list, show, run, export, import.",
+    help="Workflows: list, show, run, export, import, scipion.",
 )
 
 
 @workflow.callback()
 def _workflow() -> None:
-    """Workflows: list, show, run, export, import."""
+    """Workflows: list, show, run, export, import, scipion."""

@@ -84,11 +84,12 @@ def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplac
                     {
                         "even": ["even.mrc"], "odd": ["odd.mrc"], "patch_shape": [params.box_px] * 3,
                         "num_slices": params.boxes, "split": params.training_part, "tilt_axis": "Y",
-                        "n_normalization_samples": params.normalisation_boxes, "path": "./",
+                        "n_normalization_samples": params.normalisation_boxes, "path": "boxes",
                     }
                 ),
             },
-            writes=("train_data.npz", "val_data.npz"),
+            # In a folder that it makes: one that is there already ends it.
+            writes=("boxes/train_data.npz", "boxes/val_data.npz"),
         ),
         Call(
             program=train,
@@ -96,7 +97,7 @@ def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplac
             files={
                 "train.json": _json(
                     {
-                        "train_data": "./", "epochs": params.epochs,
+                        "train_data": "boxes", "epochs": params.epochs,
                         "steps_per_epoch": params.steps_per_epoch,
                         "batch_size": params.batch_size, "unet_kern_size": params.kernel_size,
                         "unet_n_depth": params.depth, "unet_n_first": params.first_filters,
