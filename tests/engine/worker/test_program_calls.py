@@ -247,3 +247,4 @@ def test_lines_that_are_errors(text, found):
 def test_usual_output_is_no_failure_of_the_machine(rng):
     text = "\n".join(f"license: GPL-3; residual error {value:.3f}" for value in np.abs(rng.normal(size=5)))
     assert known_failure("Weaver", text) is None
+    assert known_failure("cryoCARE", "WARNING: No GPUs found by tensorflow\n") is None

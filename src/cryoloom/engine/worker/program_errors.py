@@ -63,8 +63,13 @@ def first_error(text: str, patterns: Sequence[str] = ()) -> str:
 
 
 def known_failure(name: str, text: str) -> CryoloomError | None:
-    """The error that a well-known message means: no licence, no GPU, no memory; None without one."""
+    """The error that a well-known message means: no licence, no GPU, no memory; None without one.
+
+    A line that says it is a warning is none: cryoCARE warns of a missing GPU and goes on without it.
+    """
     for line in text.splitlines():
+        if re.match(r"\W*(?:user)?warn(?:ing)?\b", line, re.IGNORECASE):
+            continue
         for pattern, kind, advice in _KNOWN:
             if re.search(pattern, line, re.IGNORECASE):
                 return kind(f"{name}: {advice} (it says: {line.strip()[:_MOST_CHARACTERS]})")
