@@ -30,9 +30,15 @@ from makers.browser import CHROMIUM, FLAGS, serving
 RECORD = """() => {
     const view = document.querySelector('slice-view');
     window.times = {};
+    window.levels = {}; // slices drawn of each level
+    let last = null;
     view.addEventListener('index', () => { window.times[view.index] ??= [performance.now(), null]; });
     view.addEventListener('drawn', () => {
         const state = view.state;
+        if (state.shownIndex !== last) {
+            last = state.shownIndex;
+            window.levels[state.level] = (window.levels[state.level] ?? 0) + 1;
+        }
         const entry = window.times[state.shownIndex];
         if (entry && entry[1] === null && state.shownIndex === state.index) entry[1] = performance.now();
     });
@@ -116,6 +122,8 @@ def scrub(browser, served, name, link) -> None:
     page.evaluate(RECORD)
     times = page.evaluate(PRESS, [90, 30 if link is None else 20])
     drawn = [end - begin for begin, end in times if end is not None]
+    state = page.evaluate("() => document.querySelector('slice-view').state")
+    print(f"    {name}: at rest {state}; {page.evaluate('() => window.levels')}")
     rate = "30 keys/s" if link is None else "20 keys/s"
     tell(f"{name}: key to drawn slice at {rate}, p90", p90(drawn), 33 if link is None else 50, "ms")
     tell(f"{name}: slices not drawn, of 90", 90 - len(drawn), 0, "")
@@ -124,7 +132,8 @@ def scrub(browser, served, name, link) -> None:
             const view = document.querySelector('slice-view');
             view.step(1);
             const begin = performance.now();
-            while (view.state.level !== 0 && performance.now() < begin + 5000) {
+            const isSharp = ({ level, shownIndex, index }) => level === 0 && shownIndex === index;
+            while (!isSharp(view.state) && performance.now() < begin + 5000) {
                 await new Promise(d => setTimeout(d, 5));
             }
             return performance.now() - begin;
@@ -170,7 +179,7 @@ def scrub(browser, served, name, link) -> None:
                 const toVoxel = at => at.map((v, i) => v / 10 + Math.floor(shape[2 - i] / 2) + 0.5);
                 const points = Array.from({ length: 20000 }, (_, i) =>
                     [i, ...[2, 1, 0].map(k => (Math.random() - 0.5) * shape[k] * 10)]);
-                const scene = { picks: { all: points }, toVoxel };
+                const scene = { picks: { all: points }, toVoxel, shape, size: 10 };
                 const context = document.createElement('canvas').getContext('2d');
                 const times = [];
                 for (let i = 0; i < 20; i++) {

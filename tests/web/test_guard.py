@@ -15,7 +15,8 @@ import pytest
 
 from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
-from cryoloom.web.access import Access, read_token_file, write_private
+from cryoloom.store.private_file import write_private
+from cryoloom.web.access import Access, read_token_file
 from cryoloom.web.app import make_app
 from cryoloom.web.guard import SECURITY_HEADERS
 from cryoloom.web.pictures.files_view import FilesView

@@ -12,6 +12,14 @@ import httpx
 import numpy as np
 import pytest
 
+from cryoloom.engine.live.alert_settings import (
+    AlertSettings,
+    alert_settings,
+    changed_settings,
+    keep_alert_settings,
+)
+from cryoloom.engine.live.alerts import Alert, AlertLog, judged, keep_alert_log
+from cryoloom.engine.live.session_points import FOLLOWED
 from cryoloom.formats.exchange.parquet import ParquetTable, write_parquet
 from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.geometry.orientation_grid import z_axis_to
@@ -23,7 +31,7 @@ from cryoloom.web.pages.averages import crossing_angstrom, particle_facts, small
 from cryoloom.web.pages.live import live_facts
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
-from makers.browser import Served, serving
+from makers.browser import Served, eventually, serving
 from makers.web_project import HOSTILE, NAMES, MadeProject
 
 P = "/p/HIV-session"
@@ -53,6 +61,68 @@ def test_live_follows_a_run_and_a_killed_one_is_not_shown_as_running(
     )
     subprocess.run([sys.executable, "-c", code, str(made.folder)], check=True, capture_output=True)
     page.wait_for_function("() => document.querySelector('#facts').textContent.includes(', running')")
+
+
+def test_a_limit_is_dragged_kept_and_raises_an_alert(window: Any, served: Served, made: MadeProject) -> None:
+    """The upper limit of the residual is drawn below those of the session: four of four are beyond it."""
+    opened = window(served)
+    page = opened.go(f"{P}/live")
+    at = [one.figure for one in FOLLOWED].index("residual_mean_angstrom")
+    line = page.locator(f"#plots > div:nth-child({at + 1}) .plot-limit").last
+    line.wait_for(state="attached")
+    left, top = line.evaluate("line => (({ left, top }) => [left, top])(line.getBoundingClientRect())")
+    plot = page.locator(f"#plots > div:nth-child({at + 1}) svg").bounding_box()
+    page.mouse.move(left + 30, top)
+    page.mouse.down()
+    page.mouse.move(left + 30, plot["y"] + 0.6 * plot["height"], steps=4)
+    page.mouse.up()
+    settings = eventually(lambda: alert_settings(made.folder), lambda one: bool(one.limits))
+    (figure,) = settings.limits
+    assert figure == "residual_mean_angstrom"
+    facts = live_facts(served.site.project("HIV-session"))
+    shown = facts["plots"][at]
+    assert shown["limits"] == pytest.approx([settings.limits[figure].low, settings.limits[figure].high])
+    keep_alert_settings(made.folder, changed_settings(settings, limits={figure: {"high": 0.5}}, at_least=4))
+    opened.reload()
+    page.wait_for_selector("#alerts .problem")
+    assert "4 of the last 4 series: residual above 0.5 Å" in page.inner_text("#alerts")
+    page.click("#alerts button")
+    page.wait_for_selector("#alerts .quiet")
+    assert alert_settings(made.folder).muted == (figure,)
+    assert "--limit residual_mean_angstrom=:0.5" in page.text_content("#command")
+    page.keyboard.press("L")
+    eventually(lambda: alert_settings(made.folder).limits, lambda limits: not limits)
+
+
+def test_an_alert_reaches_every_open_page(window: Any, served: Served, made: MadeProject) -> None:
+    page = window(served).go(f"{P}/series")
+    page.wait_for_selector("#lamp[data-state=up]")
+    page.wait_for_timeout(600)  # how things stand is known
+    log = judged(AlertLog(), [Alert("failed", "3 of the last 5 series failed")], AlertSettings(), 0.0, "HIV")
+    keep_alert_log(made.folder, log)
+    page.wait_for_selector("#rail a.has-alert")
+    assert "3 of the last 5 series failed" in page.inner_text("#messages")
+    keep_alert_log(made.folder, AlertLog())
+    page.wait_for_selector("#rail a:not(.has-alert)[href$='/live']")
+
+
+def test_where_alerts_go_is_not_for_the_browser(served: Served, made: MadeProject) -> None:
+    """Programs and addresses are given on the command line only, and what may be secret is not shown."""
+    secret = "https://hooks.example.org/T0/secret"
+    keep_alert_settings(made.folder, AlertSettings(web_hook=secret, command=("mail", "-s", "x", "anna")))
+    headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
+    with httpx.Client(base_url=served.origin, headers=headers) as http:
+        limit = {"figure": "tilt_axis_deg", "low": 80.0, "high": None}
+        assert http.post(f"{P}/alerts/limits", json={**limit, "web_hook": "http://x"}).status_code == 422
+        assert http.post(f"{P}/alerts/limits", json={**limit, "low": 90.0, "high": 80.0}).status_code == 422
+        assert http.post(f"{P}/alerts/limits", json={**limit, "figure": "no_such"}).status_code == 422
+        answer = http.post(f"{P}/alerts/limits", json=limit)
+        assert answer.status_code == 200
+        assert [one["name"] for one in answer.json()["channels"]] == ["mail", "hooks.example.org"]
+        assert "secret" not in answer.text + http.get(f"{P}/live").text
+    assert alert_settings(made.folder).web_hook == secret
+    assert alert_settings(made.folder).limits["tilt_axis_deg"].low == 80.0
+    keep_alert_settings(made.folder, AlertSettings())
 
 
 def test_the_kiosk_sees_live_and_can_change_nothing(window: Any, served: Served) -> None:

@@ -20,7 +20,7 @@ __all__ = ["CommandGroup", "LazyGroup", "typer_app"]
 
 _PANELS: Mapping[str, tuple[str, ...]] = {
     "Process": ("demo", "process", "watch", "close", "run", "resume", "gather", "stop", "workflow"),
-    "Look": ("status", "results", "report", "axis", "serve", "view"),
+    "Look": ("status", "results", "report", "axis", "alerts", "serve", "view"),
     "Decide": ("exclude", "include", "comment", "decisions", "undo", "imod"),
     "Keep track": ("log", "methods", "compare", "delete", "clean", "export"),
     "Learn": ("steps", "simulate", "doctor"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import stat
@@ -14,7 +13,7 @@ from typing import Literal
 
 from cryoloom.errors import UserInputError
 
-__all__ = ["Access", "Role", "read_token_file", "write_private"]
+__all__ = ["Access", "Role", "read_token_file"]
 
 Role = Literal["owner", "viewer"]
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -88,13 +87,3 @@ def read_token_file(path: Path) -> str:
             "(for example from `openssl rand -hex 32`)"
         )
     return token
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a small file that only its owner can read, in one move."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    os.replace(part, path)

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from cryoloom.engine.live.alerts import alert_log, alerts_changed
 from cryoloom.errors import CryoloomError
 from cryoloom.web.project_view import ProjectView
 
@@ -28,6 +29,8 @@ class Changed:
     last_decision: int
     runs: tuple[tuple[int, str, int], ...]
     """Number, state and items of every run."""
+    alerts: tuple[str, ...]
+    """Alerts in force, as texts."""
 
     def as_event(self) -> str:
         """As it goes over the line."""
@@ -36,6 +39,7 @@ class Changed:
             "status": self.status,
             "last_decision": self.last_decision,
             "runs": self.runs,
+            "alerts": self.alerts,
         }
         return f"id: {self.number}\nevent: changed\ndata: {json.dumps(facts)}\n\n"
 
@@ -87,12 +91,12 @@ class Watcher:
                 self._listeners.pop(queue, None)
 
     def _watch(self) -> None:
-        seen: tuple[int, int] | None = None
+        seen: tuple[int, int, int] | None = None
         while not self._closing.wait(_EVERY_SECONDS if seen is not None else 0.0):
             if seen is not None and not self._listeners:
                 continue
             try:
-                now = self._project.data_version()
+                now = (*self._project.data_version(), alerts_changed(self._project.folder))
                 if now == seen:
                     continue
                 changed = self._changed(now[1])
@@ -106,4 +110,11 @@ class Watcher:
 
     def _changed(self, last_decision: int) -> Changed:
         self._number += 1
-        return Changed(self._number, self._project.status_text(), last_decision, self._project.run_states())
+        log = alert_log(self._project.folder)
+        return Changed(
+            self._number,
+            self._project.status_text(),
+            last_decision,
+            self._project.run_states(),
+            tuple(alert.text for alert in log.active.values()),
+        )

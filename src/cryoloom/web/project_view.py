@@ -338,6 +338,21 @@ class ProjectView:
             None,
         )
 
+    def average_beside(self, particles_item: int) -> Average | None:
+        """The average that a run gave with its particles; None where there is none."""
+        item = self._reader.item(particles_item)
+        run = next(one for one in self.runs() if one.id == item.run_id)
+        for one in self._reader.items(item.run_id, with_values=False):
+            if one.state == "done" and one.name == item.name and self._kind_of(run, one) == "Average":
+                found: Average = decode(self._reader.value_of(one.id or 0), self.folder, FileOnly)
+                return found
+        return None
+
+    def series_and_run_of(self, item_id: int) -> tuple[str, int]:
+        """Name and run of an item."""
+        item = self._reader.item(item_id)
+        return item.name, item.run_id
+
     def _kind_of(self, run: RunRecord, item: ItemRecord) -> str:
         """Type of the values of an output of a run, from one of them; "" if that is not known."""
         key = run.id, item.output

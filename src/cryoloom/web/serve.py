@@ -14,9 +14,11 @@ from pathlib import Path
 
 import uvicorn
 
+from cryoloom.engine.live.alerts import AlertWatch
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.names import FILE_NAME
-from cryoloom.web.access import Access, read_token_file, write_private
+from cryoloom.store.private_file import write_private
+from cryoloom.web.access import Access, read_token_file
 from cryoloom.web.app import make_app
 from cryoloom.web.pictures.files_view import FilesView
 from cryoloom.web.pictures.images import ImageShelf
@@ -109,7 +111,10 @@ def serve(
         _tell(say, url, access, options, port)
         if options.open_browser and options.socket_path is None and _has_display():
             webbrowser.open(url)
-        uvicorn.Server(config).run(sockets=[listening])
+        with contextlib.ExitStack() as watching:
+            for project in projects:
+                watching.enter_context(AlertWatch(project))
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         if address_file is not None:
             address_file.unlink(missing_ok=True)

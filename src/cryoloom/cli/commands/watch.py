@@ -21,6 +21,7 @@ from cryoloom.cli.options import (
 )
 from cryoloom.cli.parameters import parse_settings
 from cryoloom.cli.watch_board import JsonWatchListener, WatchBoard
+from cryoloom.engine.live.alerts import AlertWatch
 from cryoloom.engine.live.watch import WatchOptions
 from cryoloom.engine.live.watch import watch as watch_session
 
@@ -78,6 +79,7 @@ def watch(
     given = parse_settings(settings or (), series_settings)
     with (
         opened_or_made(project) as opened,
+        AlertWatch(opened.folder),
         JsonWatchListener(console) if json else WatchBoard(console, tilts) as listener,
     ):
         disk.apply(opened)

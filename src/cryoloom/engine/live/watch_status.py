@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["SeriesStatus", "keep_status", "series_being_watched"]
+from cryoloom.store.lock import is_being_worked_on
+
+__all__ = ["SeriesStatus", "keep_status", "last_news", "series_being_watched"]
 
 _FILE_NAME = "watch.json"
 
@@ -41,3 +43,15 @@ def series_being_watched(project: Path) -> list[SeriesStatus]:
     except FileNotFoundError:
         return []
     return [SeriesStatus(**one) for one in json.loads(text)]
+
+
+def last_news(project: Path) -> float | None:
+    """When something new was found in a folder that is being watched; None if none is.
+
+    In seconds since 1970.
+    """
+    try:
+        changed = (project / _FILE_NAME).stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return changed if is_being_worked_on(project) else None

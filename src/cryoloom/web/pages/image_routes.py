@@ -14,7 +14,7 @@ from cryoloom.web.pictures.oblique import ObliqueRequest, render_oblique
 from cryoloom.web.pictures.slices import SliceRequest, render, shown_range, thumbnail, value_at
 from cryoloom.web.site import site_of
 
-__all__ = ["router"]
+__all__ = ["image_of", "router"]
 
 router = APIRouter()
 _FOR_EVER = "private, max-age=31536000, immutable"
@@ -26,7 +26,7 @@ class _ImageSource(Protocol):
     def image(self, item_id: int, role: str) -> Image: ...
 
 
-def _image(request: Request, key: str | None = None) -> Image:
+def image_of(request: Request, key: str | None = None) -> Image:
     """The image an address names. Raises DataUnfitError if its file is not what it was."""
     site = site_of(request)
     source: _ImageSource | None = site.files
@@ -41,7 +41,7 @@ def _image(request: Request, key: str | None = None) -> Image:
 
 
 def _info(request: Request) -> JSONResponse:
-    image = _image(request)
+    image = image_of(request)
     low, high = shown_range(image)
     is_small = image.pixels.dtype.itemsize * image.shape[0] * image.shape[1] * image.shape[2]
     facts = {
@@ -60,7 +60,7 @@ def _info(request: Request) -> JSONResponse:
 
 
 def _levels(request: Request, key: str) -> JSONResponse:
-    part = site_of(request).shelf.prepare(_image(request, key))
+    part = site_of(request).shelf.prepare(image_of(request, key))
     return JSONResponse({"part": part}, headers={"cache-control": "no-store"})
 
 
@@ -76,7 +76,7 @@ def _slice(
     lo: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     hi: Annotated[float | None, Query(allow_inf_nan=False)] = None,
 ) -> Response:
-    image = _image(request, key)
+    image = image_of(request, key)
     shelf = site_of(request).shelf
     levels = shelf.levels(image)
     if levels is None and axis != "z":
@@ -115,7 +115,7 @@ def _oblique(
     lo: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     hi: Annotated[float | None, Query(allow_inf_nan=False)] = None,
 ) -> Response:
-    image, shelf = _image(request, key), site_of(request).shelf
+    image, shelf = image_of(request, key), site_of(request).shelf
     levels = shelf.levels(image)
     if levels is None:
         part = shelf.prepare(image)
@@ -126,13 +126,13 @@ def _oblique(
 
 
 def _thumb(request: Request, key: str, index: int, s: Annotated[int, Query(ge=16, le=512)] = 180) -> Response:
-    image = _image(request, key)
+    image = image_of(request, key)
     jpeg = thumbnail(image, site_of(request).shelf.levels(image), index, s)
     return Response(jpeg, media_type="image/jpeg", headers={"cache-control": _FOR_EVER})
 
 
 def _value(request: Request, key: str, z: int, y: int, x: int) -> JSONResponse:
-    value = value_at(_image(request, key), z, y, x)
+    value = value_at(image_of(request, key), z, y, x)
     return JSONResponse({"value": f"{value:.9g}"}, headers={"cache-control": _FOR_EVER})
 
 

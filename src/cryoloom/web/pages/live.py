@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
+import threading
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from cryoloom.engine.live.watch_status import series_being_watched
+from cryoloom.engine.live.alert_settings import (
+    AlertSettings,
+    Limit,
+    alert_settings,
+    changed_settings,
+    keep_alert_settings,
+)
+from cryoloom.engine.live.alerts import AlertLog, alert_log, alerts_of, limit_of
+from cryoloom.engine.live.session_points import (
+    FOLLOWED,
+    Followed,
+    SeriesPoint,
+    followed,
+    session_points,
+)
+from cryoloom.engine.live.watch_status import last_news, series_being_watched
 from cryoloom.errors import UserInputError
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import page, project_of
@@ -16,83 +36,116 @@ from cryoloom.web.site import page, project_of
 __all__ = ["live_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}")
-# figure, title, unit, scale, limit beyond which it is flagged (None: from the session itself)
-PLOTS = (
-    ("defocus_median_angstrom", "defocus", "µm", 1e-4),
-    ("fit_resolution_median_angstrom", "CTF fit", "Å", 1.0),
-    ("motion_median_angstrom", "motion", "Å", 1.0),
-    ("tilt_axis_deg", "tilt axis", "°", 1.0),
-    ("residual_mean_angstrom", "residual", "Å", 1.0),
-    ("thickness_angstrom", "thickness", "nm", 0.1),
-)
+_settings_lock = threading.Lock()
 _MOST_POINTS = 2000
 _N_STRIP = 40
+_N_SAID = 20
 _WINDOW = 5
 
 
 def live_facts(project: ProjectView) -> dict[str, Any]:
-    """Strip, plots and alerts, newest series last."""
-    history = project.history()
+    """Strip, plots, limits and alerts, newest series last; values are in the unit that is shown."""
     current = project.current_runs()
     n_steps = max(len(current), 1)
-    points: list[dict[str, Any]] = []
-    for name, made in history.items():
-        times = [item.started for _, item in made if item.started is not None]
-        failed = next((run.node for run, item in made if item.state == "failed"), None)
-        figures = {key: value for _, item in made for key, value in item.figures.items()}
-        points.append(
-            {
-                "series": name,
-                "when": times[0].timestamp() if times else 0.0,
-                "done": sum(item.state == "done" for _, item in made) / n_steps,
-                "step": made[-1][0].node,
-                "failed": failed,
-                "figures": [
-                    None if key not in figures else round(float(figures[key]) * scale, 4)
-                    for key, _, _, scale in PLOTS
-                ],
-            }
-        )
-    points.sort(key=lambda one: one["when"])
-    watched = [
-        {
-            "series": one.name,
-            "state": one.state,
-            "n_whole": one.n_whole,
-            "n_told": one.n_told,
-            "note": one.note,
-        }
-        for one in series_being_watched(project.folder)
-        if one.state == "open"
-    ]
+    points = session_points(project.history())
+    settings = alert_settings(project.folder)
+    log = alert_log(project.folder)
     every = -(-len(points) // _MOST_POINTS) if points else 1
+    thinned = points[::every]
     ended = [run.ended for run in current if run.ended is not None]
     return {
         "is_running": any(run.state == "running" for run in current),
         "last_change": max(ended).isoformat() if ended else None,
         "now": datetime.now(UTC).isoformat(),
-        "watched": watched,
-        "strip": points[-_N_STRIP:],
-        "plots": [
+        "watched": [
             {
-                "key": key,
-                "title": title,
-                "unit": unit,
-                "values": [one["figures"][i] for one in points[::every]],
+                "series": one.name,
+                "state": one.state,
+                "n_whole": one.n_whole,
+                "n_told": one.n_told,
+                "note": one.note,
             }
-            for i, (key, title, unit, _) in enumerate(PLOTS)
+            for one in series_being_watched(project.folder)
+            if one.state == "open"
         ],
-        "names": [one["series"] for one in points[::every]],
-        "when": [one["when"] for one in points[::every]],
+        "strip": [
+            {
+                "series": one.name,
+                "done": one.n_done / n_steps,
+                "step": one.node,
+                "failed": one.failed_in,
+            }
+            for one in points[-_N_STRIP:]
+        ],
+        "plots": [_plot(one, points, thinned, settings) for one in FOLLOWED],
+        "names": [one.name for one in thinned],
+        "when": [one.when for one in thinned],
         "n_series": len(points),
-        "n_failed": sum(one["failed"] is not None for one in points),
+        "n_failed": sum(one.failed_in is not None for one in points),
         "per_hour": _per_hour(points),
+        "alerts": [
+            {"subject": one.subject, "text": one.text, "is_muted": one.subject in settings.muted}
+            for one in alerts_of(points, settings.model_copy(update={"muted": ()}), _quiet(project))
+        ],
+        "said": [{"when": one.when, "text": one.text} for one in reversed(log.said[-_N_SAID:])],
+        "channels": _channels(settings, log),
+        "rule": [settings.at_least, settings.of_last],
+        "command": _command_of(settings),
     }
 
 
-def _per_hour(points: list[dict[str, Any]]) -> float | None:
+def _plot(
+    one: Followed, points: list[SeriesPoint], thinned: list[SeriesPoint], settings: AlertSettings
+) -> dict[str, Any]:
+    limit = limit_of(one.figure, points, settings)
+    values = [point.figures.get(one.figure) for point in thinned]
+    return {
+        "key": one.figure,
+        "title": one.title,
+        "unit": one.unit,
+        "values": [None if value is None else _shown(value, one) for value in values],
+        "limits": None if limit is None else [_shown(limit.low, one), _shown(limit.high, one)],
+        "is_set": one.figure in settings.limits,
+    }
+
+
+def _shown(value: float | None, one: Followed) -> float | None:
+    return None if value is None else round(float(value) * one.scale, 4)
+
+
+def _quiet(project: ProjectView) -> float | None:
+    news = last_news(project.folder)
+    return None if news is None else (time.time() - news) / 60
+
+
+def _channels(settings: AlertSettings, log: AlertLog) -> list[dict[str, str]]:
+    """Where alerts go, without what may be secret, and what did not arrive there."""
+    names = {
+        "file": str(settings.file),
+        "command": settings.command[0] if settings.command else "",
+        "web hook": urlsplit(settings.web_hook or "").hostname or "",
+    }
+    late = {one.channel: f"{one.error}; tried again" for one in reversed(log.outbox) if one.error}
+    return [
+        {"kind": channel, "name": names[channel], "problem": late.get(channel, "")}
+        for channel in settings.channels
+    ]
+
+
+def _command_of(settings: AlertSettings) -> str:
+    """The limits in force as they are set on the command line."""
+    words = ["cryoloom", "alerts", "--project", "."]
+    for figure, limit in settings.limits.items():
+        low, high = ("" if bound is None else f"{bound:g}" for bound in (limit.low, limit.high))
+        words += ["--limit", f"{figure}={low}:{high}"]
+    for subject in settings.muted:
+        words += ["--mute", subject]
+    return shlex.join(words)
+
+
+def _per_hour(points: list[SeriesPoint]) -> float | None:
     """Series begun in an hour, from the last few."""
-    last = [one["when"] for one in points if one["when"]][-_WINDOW * 2 :]
+    last = [one.when for one in points if one.when][-_WINDOW * 2 :]
     if len(last) < 2 or last[-1] <= last[0]:
         return None
     return round(3600 * (len(last) - 1) / (last[-1] - last[0]), 1)
@@ -109,6 +162,53 @@ def live_page(request: Request) -> Response:
 def live_json(request: Request) -> Response:
     """The same as data."""
     return JSONResponse(live_facts(project_of(request)), headers={"cache-control": "no-store"})
+
+
+class LimitRequest(BaseModel):
+    """Limits of a figure as they were dragged, in the unit that is shown; None for both: the usual ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    figure: str = Field(max_length=60)
+    low: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    high: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+class MuteRequest(BaseModel):
+    """Raise no alerts of a subject, or raise them again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject: str = Field(pattern=r"^[a-z_0-9]{1,60}$")
+    mute: bool
+
+
+@router.post("/alerts/limits")
+def set_limits(request: Request, wanted: LimitRequest) -> dict[str, Any]:
+    """Keep the limits of a figure for the page and for alerts."""
+    project = project_of(request)
+    one = followed(wanted.figure)
+    if one is None:
+        raise UserInputError(f"{wanted.figure!r} is not followed through a session")
+    with _settings_lock:
+        settings = alert_settings(project.folder)
+        limits = {name: limit for name, limit in settings.limits.items() if name != one.figure}
+        low, high = (None if v is None else v / one.scale for v in (wanted.low, wanted.high))
+        if low is not None or high is not None:
+            limits[one.figure] = Limit.model_construct(low=low, high=high)  # checked with all of them
+        kept = {name: limit.model_dump() for name, limit in limits.items()}
+        keep_alert_settings(project.folder, changed_settings(settings, limits=kept))
+    return live_facts(project)
+
+
+@router.post("/alerts/mute")
+def mute(request: Request, wanted: MuteRequest) -> dict[str, Any]:
+    """Mute a subject, or no longer."""
+    project = project_of(request)
+    with _settings_lock:
+        settings = alert_settings(project.folder)
+        muted = tuple(name for name in settings.muted if name != wanted.subject)
+        muted += (wanted.subject,) if wanted.mute else ()
+        keep_alert_settings(project.folder, changed_settings(settings, muted=muted))
+    return live_facts(project)
 
 
 @router.get("/report")

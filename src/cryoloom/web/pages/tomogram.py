@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,10 +24,11 @@ from cryoloom.web.drawn.picked_models import places_on
 from cryoloom.web.drawn.picks_as_model import picks_as_model
 from cryoloom.web.drawn.shell_fit import fit_shell
 from cryoloom.web.drawn.slab_frames import slab_in_tomogram
+from cryoloom.web.other_programs.scripts import safe_file_name
 from cryoloom.web.project_view import ProjectView, SeriesView
 from cryoloom.web.site import page, project_of, site_of
 
-__all__ = ["router", "slab_facts", "tomogram_facts"]
+__all__ = ["places_of_models", "router", "slab_facts", "tomogram_facts"]
 
 router = APIRouter(prefix="/p/{project}")
 
@@ -186,25 +187,25 @@ def picks_model(request: Request, name: str) -> Response:
         raise UserInputError(f"{name} has no tomogram")
     image = project.image(view.tomograms[-1].item.id or 0, "volume")
     facts = tomogram_facts(project, view)
-    places = {model["id"]: places_on(_value_of(model))["places"] for model in facts["models"]}
+    places = {name: one["places"] for name, one in places_of_models(facts["models"]).items()}
     model = picks_as_model(facts["picks"], places, image.shape, image.pixel_size_angstrom)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picks.mod"
         write_model(path, model)
         data = path.read_bytes()
     headers = {
-        "content-disposition": f'attachment; filename="{_file_name(name)}.mod"',
+        "content-disposition": f'attachment; filename="{safe_file_name(name)}.mod"',
         "cache-control": "no-store",
     }
     return Response(data, media_type="application/octet-stream", headers=headers)
 
 
-def _file_name(name: str) -> str:
-    """A name that a header and every file system take."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "picks"
+def places_of_models(models: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Places and normals on drawn surfaces and filaments, by model."""
+    return {model["id"]: places_on(_value_of(model)) for model in models}
 
 
-def _value_of(model: dict[str, Any]) -> ModelValue:
+def _value_of(model: Mapping[str, Any]) -> ModelValue:
     return ModelValue.model_validate(
         {key: model[key] for key in ("shape", "points", "spacing_angstrom", "inwards")}
     )
@@ -223,8 +224,9 @@ def picks_csv(request: Request, name: str) -> Response:
     for set_name, points in facts["picks"].items():
         for _, x, y, z, who in points:
             table.writerow([set_name, x, y, z, "", "", "", who])
+    made_by_model = places_of_models(facts["models"])
     for model in facts["models"]:
-        made = places_on(_value_of(model))
+        made = made_by_model[model["id"]]
         for place, normal in zip(made["places"], made["normals"], strict=True):
             table.writerow([model["id"], *place, *normal, model["who"]])
     headers = {"content-disposition": 'attachment; filename="picks.csv"', "cache-control": "no-store"}

@@ -178,6 +178,20 @@ if (project) {
 Promise.all([...document.querySelectorAll("script[type=module]")].map((script) => import(script.src)))
   .then(() => (document.body.dataset.ready = "true"));
 
+let alertsShown = null;
+
+/** Alerts in force: a mark on the page where they stand, and each new one as a message wherever the user is. */
+function showAlerts(alerts) {
+  const link = document.querySelector('#rail a[href$="/live"]');
+  if (link) {
+    link.classList.toggle("has-alert", alerts.length > 0);
+    if (alerts.length) link.setAttribute("aria-label", `Live, alerts: ${alerts.length}`);
+    else link.removeAttribute("aria-label");
+  }
+  if (document.body.dataset.page !== "live") for (const text of alerts) if (alertsShown && !alertsShown.includes(text)) tell(text, true);
+  alertsShown = alerts;
+}
+
 /** Events of the project: `document` gets "changed" with what changed; the lamp says whether the line is up. */
 function listen() {
   const lamp = document.getElementById("lamp");
@@ -196,6 +210,7 @@ function listen() {
       last = facts.number;
       const status = document.getElementById("status");
       if (status && facts.status) status.textContent = facts.status;
+      showAlerts(facts.alerts);
       document.dispatchEvent(new CustomEvent("changed", { detail: facts }));
     });
     source.addEventListener("error", () => {

@@ -1,31 +1,23 @@
-/** A session as it is acquired. Limits are dragged in the plots and kept in this browser. */
+/** A session as it is acquired. Limits are dragged in the plots and kept with the project: alerts follow them. */
 
-import { addKeys, base, follow, get, make, pageData } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, send } from "./app.js";
 import { Plot } from "./plot.js";
 
 const byId = (id) => document.getElementById(id);
-const store = `limits ${base}`;
+const isOwner = document.body.dataset.role === "owner";
 let facts = pageData();
-let limits = JSON.parse(localStorage.getItem(store) ?? "{}");
+const dragged = {}; // figure -> limits that the server does not have yet
 const plots = new Map();
 
 const page = (name) => `${base}/series/${encodeURIComponent(name)}`;
 
-/** Limits of a plot: those that were dragged, else median and 4.5 robust deviations of the session. */
-function limitsOf(plot) {
-  if (limits[plot.key]) return limits[plot.key];
-  const known = plot.values.filter(Number.isFinite).sort((a, b) => a - b);
-  if (known.length < 4) return [];
-  const middle = known[Math.floor(known.length / 2)];
-  const spread = known.map((v) => Math.abs(v - middle)).sort((a, b) => a - b)[Math.floor(known.length / 2)];
-  const reach = Math.max(4.5 * 1.4826 * spread, 0.02 * Math.abs(middle), 1e-6);
-  return [middle - reach, middle + reach];
-}
+/** Limits of a plot: while one is dragged, as it is dragged; else those that the server has. */
+const limitsOf = (plot) => dragged[plot.key] ?? plot.limits ?? [null, null];
 
 const isBeyond = (plot, i) => {
   const [low, high] = limitsOf(plot);
   const value = plot.values[i];
-  return Number.isFinite(value) && low !== undefined && (value < low || value > high);
+  return Number.isFinite(value) && ((low !== null && value < low) || (high !== null && value > high));
 };
 
 function draw() {
@@ -43,13 +35,12 @@ function draw() {
       const box = make("div", {});
       byId("plots").append(box);
       plots.set(plot.key, new Plot(box, { title: `${plot.title}, ${plot.unit}`, lines: [], xTitle: "series in order of time" }));
-      box.addEventListener("pointerdown", (event) => drag(event, plot.key));
+      box.addEventListener("pointerdown", (event) => drag(event, plot.key), true); // before the plot takes it for a click
     }
-    const [low, high] = limitsOf(plot);
     plots.get(plot.key).set({
       lines: [{ x: plot.values.map((_, i) => i + 1), y: plot.values.map((v) => v ?? NaN) }],
       mark: (i) => (isBeyond(plot, i) ? "flagged" : ""),
-      limits: low === undefined ? [] : [{ y: low }, { y: high }],
+      limits: limitsOf(plot).filter((value) => value !== null).map((y) => ({ y, strong: plot.is_set })),
       pointTitle: (i) => `${facts.names[i]}: ${plot.values[i] ?? "not measured"}`,
       onPick: (i) => byId("follow").checked || location.assign(page(facts.names[i])),
     });
@@ -57,9 +48,25 @@ function draw() {
   const beyond = facts.names.map((name, i) => [name, facts.plots.filter((plot) => isBeyond(plot, i))]).filter(([, which]) => which.length);
   byId("beyond").replaceChildren(...(beyond.length ? beyond.reverse().map(([name, which]) => make("p", {}, make("a", { href: page(name) }, name), ": ",
     make("span", { class: "sign flagged" }, which.map((plot) => `${plot.title} ${plot.values[facts.names.indexOf(name)]} ${plot.unit}`).join(", ")))) : [make("p", { class: "quiet" }, "No series is beyond a limit.")]));
-  const last = facts.names.slice(-5);
-  byId("alerts").replaceChildren(...facts.plots.map((plot) => [plot, last.filter((name) => isBeyond(plot, facts.names.indexOf(name))).length]).filter(([, n]) => n >= 3)
-    .map(([plot, n]) => make("p", { class: "problem" }, `${n} of the last ${last.length} series are beyond the limits of ${plot.title}.`)));
+  byId("alerts").replaceChildren(...facts.alerts.map((alert) => make("p", { class: `row tight ${alert.is_muted ? "quiet" : "problem"}` }, make("span", { class: "grow" }, alert.text),
+    isOwner ? make("button", { title: alert.is_muted ? "Raise alerts of this again" : "Raise no alerts of this any more", onclick: () => take("alerts/mute", { subject: alert.subject, mute: !alert.is_muted }) }, alert.is_muted ? "muted: raise again" : "mute") : "")));
+  const [atLeast, ofLast] = facts.rule;
+  byId("channels").replaceChildren(`An alert is raised when ${atLeast} of the last ${ofLast} series are beyond a limit or failed; it is shown here`, ...facts.channels.flatMap((one) => [", ", `${one.kind} ${one.name}`, one.problem ? make("span", { class: "sign failed" }, one.problem) : ""]), facts.channels.length ? "." : ". To send alerts to a file, a program or a web hook: cryoloom alerts --help.");
+  byId("said").replaceChildren(...(facts.said.length ? facts.said.map((one) => make("p", {}, make("span", { class: "quiet mono" }, new Date(one.when).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" })), " ", one.text)) : [make("p", { class: "quiet" }, "No alert was raised yet.")]));
+  byId("command").textContent = facts.command;
+}
+
+/** Change the settings; the answer is how things stand now. */
+async function take(path, data) {
+  const answer = await attempt(() => send(`${base}/${path}`, data));
+  if (answer) facts = answer;
+  draw();
+}
+
+async function keep(figure, [low, high]) {
+  await take("alerts/limits", { figure, low, high });
+  delete dragged[figure];
+  draw();
 }
 
 /** Drag the nearer limit of a plot. */
@@ -67,23 +74,33 @@ function drag(event, key) {
   const plot = facts.plots.find((one) => one.key === key);
   const shown = plots.get(key);
   const pair = limitsOf(plot);
-  if (!pair.length || !shown.scale) return;
+  if (!isOwner || !shown.scale) return;
   const top = shown.picture.getBoundingClientRect().top;
-  const which = pair.findIndex((value) => Math.abs(shown.scale.Y(value) - (event.clientY - top)) < 7);
+  const which = pair.findIndex((value) => value !== null && Math.abs(shown.scale.Y(value) - (event.clientY - top)) < 7);
   if (which < 0) return;
   event.preventDefault();
+  event.stopPropagation();
   const { y0, y1, bottom, height, top: inset } = shown.scale;
+  let next = pair;
   const move = (moved) => {
     const part = (height - bottom - (moved.clientY - top)) / (height - inset - bottom);
-    const next = [...pair];
-    next[which] = y0 + part * (y1 - y0);
-    limits = { ...limits, [key]: next.sort((a, b) => a - b) };
-    localStorage.setItem(store, JSON.stringify(limits));
+    next = [...pair];
+    next[which] = Number((y0 + part * (y1 - y0)).toPrecision(4));
+    if (next[0] !== null && next[1] !== null && next[0] >= next[1]) return;
+    dragged[key] = next;
     draw();
   };
-  const end = () => removeEventListener("pointermove", move);
+  const end = () => {
+    removeEventListener("pointermove", move);
+    if (dragged[key]) keep(key, dragged[key]);
+  };
   addEventListener("pointermove", move);
   addEventListener("pointerup", end, { once: true });
+}
+
+/** Limits as the session itself has them. */
+async function asAtFirst() {
+  for (const plot of facts.plots) if (plot.is_set) await keep(plot.key, [null, null]);
 }
 
 const refresh = follow(async () => {
@@ -91,5 +108,5 @@ const refresh = follow(async () => {
   draw();
 });
 setInterval(refresh, 10000);
-addKeys([{ key: "F", does: "follow the newest, or not", run: () => byId("follow").click() }, { key: "L", does: "limits as they were at first", run: () => { limits = {}; localStorage.removeItem(store); draw(); } }]);
+addKeys([{ key: "F", does: "follow the newest, or not", run: () => byId("follow").click() }, { key: "L", does: "limits as they were at first", run: () => void (isOwner && asAtFirst()) }]);
 draw();

@@ -86,7 +86,7 @@ export class Plot {
       parts.push(svg("text", { x: X(x), y: height - bottom + 12, class: "plot-tick", "text-anchor": "middle" }, Number(x.toPrecision(6))));
     }
     if (xTitle) parts.push(svg("text", { x: (left + width - right) / 2, y: height - 3, class: "plot-tick", "text-anchor": "middle" }, xTitle));
-    for (const limit of limits) parts.push(svg("line", { x1: left, x2: width - right, y1: Y(limit.y), y2: Y(limit.y), class: "plot-limit" }));
+    for (const limit of limits) parts.push(svg("line", { x1: left, x2: width - right, y1: Y(limit.y), y2: Y(limit.y), class: limit.strong ? "plot-limit is-set" : "plot-limit" }));
     lines.forEach((line, which) => {
       const colour = line.colour ?? COLOURS[which % COLOURS.length];
       if (line.shape === "line") {

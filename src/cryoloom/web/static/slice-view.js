@@ -12,7 +12,8 @@ const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events
 const N_AHEAD = 6;
 const N_KEPT = 96;
 const REST_MS = 250;
-const SLICE_MS = 50; // 20 slices a second
+const SLICE_MS = 30; // a little less than the 33 of 30 slices a second
+const LONGEST_PACE_MS = 400; // slower than that nobody scrubs
 const AXES = { z: ["x", "y", "z"], y: ["x", "z", "y"], x: ["z", "y", "x"] }; // u, v, and the axis of the slices
 
 /** Size of the image along an axis. */
@@ -48,6 +49,9 @@ class SliceView extends HTMLElement {
   #pollTimer = 0;
   #frame = 0;
   #direction = 1;
+  #pace = LONGEST_PACE_MS; // between two slices that were asked for
+  #lastMove = 0;
+  #latency = 0; // from asking to having a picture
   #nOpened = 0;
   #fitted = true;
   #failed = "";
@@ -122,6 +126,9 @@ class SliceView extends HTMLElement {
     const next = Math.max(0, Math.min(sizeOf(this.info, this.axis) - 1, Math.round(index)));
     if (next === this.index) return;
     this.#direction = Math.sign(next - this.index);
+    const now = performance.now();
+    this.#pace = Math.min(LONGEST_PACE_MS, 0.6 * this.#pace + 0.4 * (now - this.#lastMove));
+    this.#lastMove = now;
     this.index = next;
     this.#changed(true);
     this.dispatchEvent(new CustomEvent("index", { detail: next }));
@@ -313,14 +320,12 @@ class SliceView extends HTMLElement {
     this.#exact = null;
     const [level, quality] = isScrubbing ? this.#scrubLevel() : [this.#sharpLevel(), 80];
     const n = sizeOf(this.info, this.axis);
-    const urls = [this.#entry(level, this.index, quality)];
-    for (let ahead = 1; ahead <= N_AHEAD; ahead++) {
-      const index = this.index + this.#direction * ahead;
-      if (index >= 0 && index < n) urls.push(this.#entry(level, index, quality));
-    }
-    const back = this.index - this.#direction;
-    if (back >= 0 && back < n) urls.push(this.#entry(level, back, quality));
-    this.#wanted = urls;
+    // While slices pass by, what arrives now was asked for some slices ago: the next ones are asked for in time.
+    const lead = isScrubbing ? Math.min(N_AHEAD, Math.ceil(this.#latency / this.#pace)) : 0;
+    const offsets = [0, ...Array.from({ length: N_AHEAD + lead }, (_, i) => i + 1), -1];
+    this.#wanted = offsets.map((offset) => this.index + this.#direction * offset)
+      .filter((index) => index >= 0 && index < n).map((index) => this.#entry(level, index, quality));
+    const urls = this.#wanted;
     const keep = new Set(urls.map((entry) => entry.url));
     for (const [url, controller] of this.#flying) if (!keep.has(url)) controller.abort();
     this.#pump();
@@ -381,16 +386,21 @@ class SliceView extends HTMLElement {
         return;
       }
       const blob = await response.blob();
-      const seconds = (performance.now() - began) / 1000;
       const [low, high] = response.headers.get("x-range").split(",").map(Number);
       const bitmap = await createImageBitmap(blob);
-      this.#rates.push((blob.size * nOthers) / Math.max(seconds, 1e-4));
+      const seconds = (performance.now() - began) / 1000; // with decoding: it is as slow as a fast line
+      this.#latency = this.#latency ? 0.7 * this.#latency + 300 * seconds : 1000 * seconds;
+      this.#rates.push((blob.size * Math.max(nOthers, this.#flying.size)) / Math.max(seconds, 1e-4));
       if (this.#rates.length > 5) this.#rates.shift();
       this.#bytesPerPixel = 0.7 * this.#bytesPerPixel + 0.3 * (blob.size / (bitmap.width * bitmap.height));
-      this.#keep(entry, { ...entry, bitmap, low, high, thickness: this.thickness });
+      const picture = { ...entry, bitmap, low, high };
+      this.#keep(entry, picture);
       if (entry.index === this.index) {
         if (!this.#failed) this.#say("");
         this.#failed = "";
+        this.draw();
+      } else if (this.#isNearer(picture)) {
+        this.#shown = picture; // slices pass by faster than they arrive: better a near one than one that stands still
         this.draw();
       }
     } catch (error) {
@@ -399,6 +409,14 @@ class SliceView extends HTMLElement {
       this.#flying.delete(entry.url);
       this.#pump();
     }
+  }
+
+  /** Whether a picture of another slice is nearer to the present one than what is shown. */
+  #isNearer(picture) {
+    const shown = this.#shown;
+    if (picture.key !== this.info?.key || picture.axis !== this.axis || !picture.url.includes(`?n=${this.thickness}&`)) return false;
+    if (!shown || shown.key !== picture.key || shown.axis !== this.axis) return false;
+    return Math.abs(picture.index - this.index) < Math.abs(shown.index - this.index);
   }
 
   #keep(entry, picture) {

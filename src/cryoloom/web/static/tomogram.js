@@ -148,7 +148,6 @@ async function showVariant(i, keep = true) {
   scene.shape = views.z.info.shape;
   address.set("variant", String(chosen.run));
   [...byId("variants").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
-  byId("others").textContent = [`3dmod ${chosen.path}/tomogram.mrc ${facts.name.replace(/[^A-Za-z0-9_.-]+/g, "-")}.mod   # picks: the IMOD model above`, `chimerax ${chosen.path}/tomogram.mrc`, `napari ${chosen.path}/tomogram.zarr`].join("\n");
   slider.attach(...all);
   scene.slab = slabNow ?? chosen.slab;
   says();
@@ -469,6 +468,23 @@ function respaced() {
   const value = { shape: model.shape, points: model.points, spacing_angstrom: Number(byId("spacing").value), inwards };
   decide([{ kind: "model", item: facts.name, target: model.id, value }]);
 }
+
+/** What another program is asked to show: this variant, and the particles that are shown here. */
+const askedOf = () => new URLSearchParams({ run: String(facts.variants[variant]?.run ?? ""), particles: particles.items.join(","), at: scene.at.map((v) => v.toFixed(1)).join(",") });
+
+/** Give the command for another program, and the file that it needs. */
+async function openIn(program) {
+  const here = `${base}/tomo/${encodeURIComponent(facts.name)}`;
+  const found = await attempt(() => get(`${here}/others.json?${askedOf()}`));
+  if (!found) return;
+  byId("other-command").textContent = found[program];
+  byId("other-hint").textContent = "Type this where the project is; the file was downloaded. Positions and directions are those of this page.";
+  make("a", { href: program === "3dmod" ? `${here}/picks.mod` : `${here}/${program}.py?${askedOf()}`, download: "" }).click();
+}
+for (const program of ["chimerax", "napari", "3dmod"]) byId(`to-${program}`).addEventListener("click", () => openIn(program));
+byId("to-neuroglancer").addEventListener("click", (event) => {
+  event.currentTarget.href = `${base}/tomo/${encodeURIComponent(facts.name)}/neuroglancer?${askedOf()}`;
+});
 
 addEventListener("popstate", () => location.reload());
 addKeys([

@@ -1,0 +1,90 @@
+"""The series of a session in the order in which they came, with the figures followed through time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryoloom.store.records import ItemRecord, RunRecord
+
+__all__ = ["FOLLOWED", "Followed", "SeriesPoint", "followed", "session_points", "usual_limits"]
+
+_LEAST_POINTS = 4
+_USUAL_DEVIATIONS = 4.5
+_LEAST_PART = 0.02  # of the median: figures that hardly vary have no deviation to speak of
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A figure of series that is followed through a session."""
+
+    figure: str
+    title: str
+    unit: str
+    scale: float
+    """From the stored unit to the shown one."""
+
+    def shown(self, value: float) -> str:
+        """The value as it is read by people."""
+        return f"{value * self.scale:.4g} {self.unit}"
+
+
+FOLLOWED = (
+    Followed("defocus_median_angstrom", "defocus", "µm", 1e-4),
+    Followed("fit_resolution_median_angstrom", "CTF fit", "Å", 1.0),
+    Followed("motion_median_angstrom", "motion", "Å", 1.0),
+    Followed("tilt_axis_deg", "tilt axis", "°", 1.0),
+    Followed("residual_mean_angstrom", "residual", "Å", 1.0),
+    Followed("thickness_angstrom", "thickness", "nm", 0.1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesPoint:
+    """A series as a point in time."""
+
+    name: str
+    when: float
+    """Begin of the first work on it, in seconds since 1970; 0 if that is not known."""
+    node: str
+    """The step that worked on it last."""
+    n_done: int
+    failed_in: str | None
+    """Step that failed first."""
+    figures: Mapping[str, float]
+
+
+def followed(figure: str) -> Followed | None:
+    """Title and unit of a figure; None if it is not followed."""
+    return next((one for one in FOLLOWED if one.figure == figure), None)
+
+
+def session_points(history: Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]) -> list[SeriesPoint]:
+    """All series, the newest last. history : what was made of each, in the order of the workflow."""
+    points = []
+    for name, made in history.items():
+        times = [item.started for _, item in made if item.started is not None]
+        points.append(
+            SeriesPoint(
+                name,
+                min(times).timestamp() if times else 0.0,
+                made[-1][0].node if made else "",
+                sum(item.state == "done" for _, item in made),
+                next((run.node for run, item in made if item.state == "failed"), None),
+                {key: value for _, item in made for key, value in item.figures.items()},
+            )
+        )
+    return sorted(points, key=lambda one: (one.when, one.name))
+
+
+def usual_limits(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """What is usual in a session: median and 4.5 robust standard deviations; None of fewer than 4 values."""
+    known = np.array([v for v in values if v is not None and np.isfinite(v)])
+    if len(known) < _LEAST_POINTS:
+        return None
+    middle = float(np.median(known))
+    spread = 1.4826 * float(np.median(np.abs(known - middle)))
+    reach = max(_USUAL_DEVIATIONS * spread, _LEAST_PART * abs(middle), 1e-6)
+    return middle - reach, middle + reach

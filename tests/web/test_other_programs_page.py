@@ -1,0 +1,145 @@
+"""Buttons for other programs on the tomogram page, and Neuroglancer in a real Chromium with WebGL."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from cryoloom.store.decisions import Author, Change
+from cryoloom.web.other_programs.neuroglancer import client_folder
+from makers.browser import CHROMIUM, FLAGS, Served, Window
+from makers.web_project import PARAMS, VOLUME_SHAPE, MadeProject, add_particles
+
+P = "/p/HIV-session"
+WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+
+
+def voxel_of(position: Any) -> list[float]:
+    """Voxel coordinates x, y, z of a position in angstrom; number i spans i to i + 1."""
+    return [
+        float(p / PARAMS.pixel_size_angstrom + n // 2 + 0.5)
+        for p, n in zip(position, VOLUME_SHAPE[::-1], strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def particles(made: MadeProject) -> int:
+    return add_particles(made.folder, made.truths["TS_01"])
+
+
+def test_each_program_gets_a_command_and_a_file(
+    window: Any, served: Served, made: MadeProject, particles: int
+) -> None:
+    """The file has the pick made here and the particles that are shown, and the path of the tomogram."""
+    project = served.site.project("HIV-session")
+    project.decide([Change("pick", "TS_01", "ribosome/a1", [10.0, 20.0, 30.0])], Author("anna"), "")
+    page = window(served).go(f"{P}/tomo/TS_01?particles={particles}")
+    page.wait_for_function("() => document.querySelector('#particles input')?.checked")
+    page.click("#others summary")
+    for program, command in (
+        ("chimerax", "chimerax TS_01_chimerax.py"),
+        ("napari", "python TS_01_napari.py"),
+    ):
+        with page.expect_download() as download:
+            page.click(f"#to-{program}")
+        text = download.value.path().read_text()
+        compile(text, program, "exec")
+        assert "ribosome" in text
+        assert f"bead {particles}" in text
+        assert str(made.folder) in text
+        assert page.inner_text("#other-command") == command
+    with page.expect_download() as download:
+        page.click("#to-3dmod")
+    assert download.value.path().read_bytes().startswith(b"IMODV1.2")
+    assert page.inner_text("#other-command").startswith("3dmod ")
+
+
+def test_the_store_and_the_client_are_behind_the_guard_and_nothing_else_is_served(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert httpx.get(f"{served.origin}/neuroglancer/v/HIV-session~1~~/").status_code == 401
+    headers = {"authorization": f"token {served.access.viewer_token}"}
+    with httpx.Client(base_url=served.origin, headers=headers) as http:
+        for path in (
+            "/neuroglancer/v/x/..%2fserver.py",
+            "/neuroglancer/v/x/no_such.js",
+            "/neuroglancer/events/x",
+        ):
+            assert http.get(path).status_code == 404
+        # The client cannot send our header; what it says changes nothing, and another page may not say it.
+        said = {"c": "client", "g": "3", "pg": "2", "s": {}}
+        assert http.post("/neuroglancer/state/x", json=said).json() == {"g": "client/3"}
+        elsewhere = http.post("/neuroglancer/state/x", json=said, headers={"origin": "http://evil.example"})
+        assert elsewhere.status_code == 403
+        assert http.post("/neuroglancer/state/x", content=b"{").status_code == 422
+        monkeypatch.setattr("cryoloom.web.pages.other_programs.client_folder", lambda: None)
+        answer = http.get(f"{P}/tomo/TS_01/neuroglancer")
+        assert "pip install 'cryoloom[neuroglancer]'" in answer.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def browser_with_webgl() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    if client_folder() is None:
+        pytest.skip("Neuroglancer is not installed: pip install '.[neuroglancer]'")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = [flag for flag in FLAGS if flag != "--disable-gpu"]
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags, *WEBGL])
+        yield started
+        started.close()
+
+
+def test_neuroglancer_shows_a_bead_where_it_is(
+    browser_with_webgl: Any, served: Served, made: MadeProject, particles: int
+) -> None:
+    """The middle of the first panel is the place asked for: dark as a bead is, and its particle is there."""
+    bead = made.truths["TS_01"].beads_xyz_angstrom[0]
+    at = voxel_of(bead)
+    opened = Window(browser_with_webgl, served)
+    address = f"{P}/tomo/TS_01/neuroglancer?particles={particles}&at={','.join(map(str, at))}"
+    page = opened.go(address)
+    frame = page.wait_for_selector("#frame").content_frame()
+    frame.wait_for_function("() => window.viewer?.state.toJSON().layers?.length === 2")
+    state = frame.evaluate("() => viewer.state.toJSON()")
+    assert state["position"] == pytest.approx(at, abs=0.01)
+    lines = next(one for one in state["layers"] if one["type"] == "annotation")["annotations"]
+    first = min(lines, key=lambda one: np.linalg.norm(np.array(one["pointA"]) - at))
+    assert first["pointA"] == pytest.approx(at, abs=0.02)
+    # The makers turn every particle's z axis to the tomogram's x.
+    assert np.subtract(first["pointB"], first["pointA"])[1:] == pytest.approx([0.0, 0.0], abs=0.01)
+    frame.evaluate(
+        """() => {
+        const s = viewer.state.toJSON();
+        s.layers = s.layers.filter((l) => l.type === 'image');
+        Object.assign(s, { showAxisLines: false, layout: 'xy', crossSectionScale: 0.2 });
+        viewer.state.restoreState(s); }"""
+    )
+    frame.wait_for_function("() => viewer.isReady()")
+    page.wait_for_timeout(500)
+    shot = np.asarray(
+        Picture.open(io.BytesIO(page.locator("#frame").screenshot())).convert("L"), dtype=np.float64
+    )
+    canvas = frame.evaluate(
+        """() => {
+        const b = document.querySelector('.neuroglancer-rendered-data-panel').getBoundingClientRect();
+        return [b.left, b.top, b.width, b.height]; }"""
+    )
+    left, top, width, height = canvas
+    x, y = round(left + width / 2), round(top + height / 2)
+    around = shot[y - 60 : y + 60, x - 60 : x + 60]
+    assert shot[y - 4 : y + 5, x - 4 : x + 5].mean() < np.percentile(around, 25)
+    assert not [
+        problem for problem in opened.problems if "request outside" in problem or "Content" in problem
+    ]
+    assert "Disconnected" not in frame.inner_text("body")
+    opened.shot("neuroglancer")
+    opened.context.close()
