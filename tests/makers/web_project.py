@@ -20,8 +20,10 @@ from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.geometry.projection import projection_matrices
 from cryoloom.geometry.rotations import rotation_y
 from cryoloom.model import (
+    Average,
     Ctf,
     Exclusion,
+    FscCurve,
     ParticleRows,
     Particles,
     Slab,
@@ -365,6 +367,36 @@ def add_particles(folder: Path, truth: Truth, name: str = "TS_01") -> int:
         tomogram = decode(before.value, folder, MrcPixels)
         particles = Particles(name, ParquetTable(table), (tomogram.series,), (tomogram,), "bead", 150.0)
         return _record(database, folder, run, name, particles, before.id)
+
+
+def average_of(folder: Path) -> Average:
+    """A hollow sphere, its halves with noise, and a curve that falls below 0.143 at 20 angstrom."""
+    rng = np.random.default_rng(2)
+    z, y, x = np.meshgrid(*[np.arange(48) - 24] * 3, indexing="ij")
+    shell = np.exp(-((np.sqrt(z**2 + y**2 + x**2) - 14) ** 2) / 8).astype(np.float32)
+    for name, noise in (("map", 0.02), ("half1", 0.1), ("half2", 0.1)):
+        write_mrc(
+            folder / f"{name}.mrc", shell + noise * rng.standard_normal(shell.shape), 5.0, kind="volume"
+        )
+    frequency = np.linspace(0.0, 0.1, 41)
+    fsc = 1 / (1 + np.exp((frequency - 0.05) * 200 + np.log(0.857 / 0.143)))
+    curve = FscCurve("masked", tuple(frequency), tuple(float(v) for v in fsc))
+    maps = {name: MrcPixels(folder / f"{name}.mrc") for name in ("map", "half1", "half2")}
+    return Average(
+        "apoferritin", maps["map"], 5.0, "O", maps["half1"], maps["half2"], None, (curve,), 20.0, "", 1234
+    )
+
+
+def add_average(folder: Path, particles: int) -> int:
+    """An average of a set of particles, as its run would have left it; gives its item."""
+    with closing(Database.open(folder)) as database:
+        source = next(
+            item for run in database.runs() for item in database.items(run.id) if item.id == particles
+        )
+        run = _run_by_hand(database, "refine", "refine", source.run_id)
+        made = folder / run.folder
+        made.mkdir(parents=True)
+        return _record(database, folder, run, "all", average_of(made), particles)
 
 
 def _run_by_hand(database: Database, node: str, step: str, source: int) -> RunRecord:

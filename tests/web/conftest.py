@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cryoloom.web.job import Job
-from cryoloom.web.pages import ctf, new_project, picks
+from cryoloom.web.pages import ctf, new_project, particles, picks, runs
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import CHROMIUM, FLAGS, Served, Window, serving
@@ -54,7 +54,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
         noted.append(Job(len(noted) + 1, title, tuple(command), who, "", returncode=0, after=after))
         return noted[-1]
 
-    for page in (ctf, new_project, picks):
+    for page in (ctf, new_project, particles, picks, runs):
         monkeypatch.setattr(page, "start_job", note)
     return noted
 

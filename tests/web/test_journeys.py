@@ -26,6 +26,8 @@ from makers.web_project import (
     VESICLE_RADIUS_ANGSTROM,
     VOLUME_SHAPE,
     MadeProject,
+    add_average,
+    add_particles,
     add_variant,
     vesicle_centres,
 )
@@ -243,8 +245,49 @@ def pick_vesicles(window: Any, served: Served, made: MadeProject) -> tuple[int, 
     return hand.n, 16
 
 
+def change_motion_correction(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
+    """J3: nothing to do; to change something, its name and the new value. Enter starts it."""
+    hand = Hand(window(served).go(f"{P}/run/2"))
+    hand.page.set_default_timeout(60_000)
+    hand.see("document.querySelector('#parameters a')")
+    hand.click("#parameters a >> text=b_factor_angstrom2")
+    hand.see("document.activeElement.id === 'field-b_factor_angstrom2'")
+    hand.page.keyboard.type("500")
+    hand.n += 1  # a value typed into a field
+    n_changes = hand.n
+    hand.page.keyboard.press("Enter")
+    hand.see("document.querySelector('#messages').textContent.includes('Started: align_frames')")
+    return n_changes, 2
+
+
+def average_and_export(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
+    """J12: average the newest set with a symmetry, look at slices and halves, hand it to RELION."""
+    truth = made.truths["TS_01"]
+    particles = add_particles(made.folder, truth)
+    hand = Hand(window(served).go(f"{P}/series"))
+    hand.click("#rail a >> text=Particles")
+    wait_until_ready(hand.page)
+    hand.see("document.querySelector('#title').textContent.includes('pick_blobs')")
+    hand.n += 1
+    hand.page.select_option("#symmetry", "C6")
+    hand.click("#start")
+    hand.see("document.querySelector('#messages').textContent.includes('Started')")
+    add_average(made.folder, particles)  # what those runs leave
+    hand.click("#rail a >> text=Averages")
+    wait_until_ready(hand.page)
+    hand.see("document.querySelector('#xy').state?.level !== null")
+    hand.press("2")
+    hand.see("document.querySelector('#maps button:nth-child(2)').getAttribute('aria-pressed') === 'true'")
+    hand.n += 1
+    hand.page.select_option("#export", "relion5")
+    hand.see("document.querySelector('#messages').textContent.includes('written into exports/relion5')")
+    return hand.n, 10
+
+
 JOURNEYS = (
     new_project,
+    change_motion_correction,
+    average_and_export,
     look_through,
     leave_out_bad_tilts,
     repair_the_ctf,
@@ -263,7 +306,14 @@ def test_it_takes_no_more_actions_than_promised(
 ) -> None:
     n_actions, promised = journey(window, served, made)
     assert n_actions <= promised
-    asks_for_work = {new_project: 1, repair_the_ctf: 1, correct_the_slab: 1, pick_vesicles: 2}
+    asks_for_work = {
+        new_project: 1,
+        change_motion_correction: 1,
+        average_and_export: 4,
+        repair_the_ctf: 1,
+        correct_the_slab: 1,
+        pick_vesicles: 2,
+    }
     assert len(started) == asks_for_work.get(journey, 0)
 
 

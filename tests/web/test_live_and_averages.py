@@ -21,9 +21,8 @@ from cryoloom.engine.live.alert_settings import (
 from cryoloom.engine.live.alerts import Alert, AlertLog, judged, keep_alert_log
 from cryoloom.engine.live.session_points import FOLLOWED
 from cryoloom.formats.exchange.parquet import ParquetTable, write_parquet
-from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.geometry.orientation_grid import z_axis_to
-from cryoloom.model import Average, FscCurve, ParticleRows, Particles
+from cryoloom.model import ParticleRows, Particles
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
@@ -32,7 +31,7 @@ from cryoloom.web.pages.live import live_facts
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import Served, eventually, serving
-from makers.web_project import HOSTILE, NAMES, MadeProject
+from makers.web_project import HOSTILE, NAMES, MadeProject, average_of
 
 P = "/p/HIV-session"
 
@@ -145,24 +144,6 @@ def test_the_report_runs_in_a_sandbox(window: Any, served: Served, made: MadePro
     policy = httpx.get(f"{served.origin}{P}/report.html", headers=headers).headers["content-security-policy"]
     assert policy.startswith("sandbox")
     assert "allow-same-origin" not in policy
-
-
-def average_of(folder: Path) -> Average:
-    """A hollow sphere, its halves with noise, and a curve that falls below 0.143 at 20 angstrom."""
-    rng = np.random.default_rng(2)
-    z, y, x = np.meshgrid(*[np.arange(48) - 24] * 3, indexing="ij")
-    shell = np.exp(-((np.sqrt(z**2 + y**2 + x**2) - 14) ** 2) / 8).astype(np.float32)
-    for name, noise in (("map", 0.02), ("half1", 0.1), ("half2", 0.1)):
-        write_mrc(
-            folder / f"{name}.mrc", shell + noise * rng.standard_normal(shell.shape), 5.0, kind="volume"
-        )
-    frequency = np.linspace(0.0, 0.1, 41)
-    fsc = 1 / (1 + np.exp((frequency - 0.05) * 200 + np.log(0.857 / 0.143)))
-    curve = FscCurve("masked", tuple(frequency), tuple(float(v) for v in fsc))
-    maps = {name: MrcPixels(folder / f"{name}.mrc") for name in ("map", "half1", "half2")}
-    return Average(
-        "apoferritin", maps["map"], 5.0, "O", maps["half1"], maps["half2"], None, (curve,), 20.0, "", 1234
-    )
 
 
 @pytest.fixture(scope="module")

@@ -217,3 +217,31 @@ def test_review_takes_one_key_a_tilt(window: Any, served: Served) -> None:
     assert decided[SHIFTED] is False
     assert decided[BAD_CTF] is True
     assert decided[MISPLACED[0], MISPLACED[2]] is True
+
+
+def test_the_gallery_shows_pictures_the_worst_first(window: Any, served: Served) -> None:
+    """The failed series comes first, then those with flagged tilts; pictures have pixels."""
+    opened = window(served)
+    page = opened.go(f"{P}/series")
+    page.wait_for_function("() => document.querySelector('data-table').rows.length === 5")
+    page.keyboard.press("v")
+    page.wait_for_function("() => document.querySelectorAll('#gallery img').length === 5")
+    names = page.eval_on_selector_all("#gallery a", "all => all.map(one => one.dataset.name)")
+    assert names[0] == HOSTILE
+    assert set(names) == set(NAMES)
+    page.wait_for_function("() => [...document.images].every(one => one.complete && one.naturalWidth > 60)")
+    opened.shot("series-gallery")
+    opened.reload()
+    page.wait_for_selector("#gallery img")
+    page.fill("#filter", "TS_02")
+    page.wait_for_function("() => document.querySelectorAll('#gallery a').length === 1")
+    page.keyboard.press("Escape")
+
+
+def test_runs_have_a_gallery_too(window: Any, served: Served) -> None:
+    page = window(served).go(f"{P}?view=gallery")
+    assert page.locator(".run-card").count() == 6
+    page.wait_for_function(
+        "() => [...document.images].length >= 5 && [...document.images].every(one => one.naturalWidth > 60)"
+    )
+    assert "reconstruct" in page.inner_text(".run-card >> nth=0")

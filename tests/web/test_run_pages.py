@@ -58,6 +58,15 @@ def test_the_command_is_what_a_user_types(catalogue: dict[str, Any], tmp_path: P
     ]
 
 
+def test_a_further_output_of_a_run_can_be_the_input(catalogue: dict[str, Any], tmp_path: Path) -> None:
+    assert catalogue["refine"]["also_gives"] == {"particles": "Particles"}
+    request = RunRequest(step="refine", input="9.particles")
+    command = command_of(request, catalogue["refine"], Roots((tmp_path,)))
+    assert command == ["run", "refine", "--project", ".", "--input", "9.particles"]
+    with pytest.raises(ValueError, match="pattern"):
+        RunRequest(step="refine", input="9.particles; true")
+
+
 @pytest.mark.parametrize(
     "request_",
     [

@@ -5,6 +5,7 @@ Nothing here imports torch. Values come with pixels as paths, so that a page is 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sqlite3
 import threading
@@ -291,7 +292,7 @@ class ProjectView:
         return [
             name
             for name, made in self.history().items()
-            if any(item.state == "done" and self._kind_of(run, item) == "Tomogram" for run, item in made)
+            if any(item.state == "done" and self.kind_of(run, item) == "Tomogram" for run, item in made)
         ]
 
     def averages(self) -> tuple[tuple[RunRecord, ItemRecord, Average], ...]:
@@ -299,7 +300,7 @@ class ProjectView:
         found = []
         for run in self.runs():
             for item in self._reader.items(run.id, with_values=False):
-                if item.state == "done" and self._kind_of(run, item) == "Average":
+                if item.state == "done" and self.kind_of(run, item) == "Average":
                     whole = self._reader.item(item.id or 0)
                     found.append((run, whole, decode(whole.value, self.folder, FileOnly)))
         return tuple(found)
@@ -311,8 +312,21 @@ class ProjectView:
         for run in self.runs():
             for item in self._reader.items(run.id, with_values=False):
                 is_meant = item.name == series or item.name not in names
-                if item.state == "done" and is_meant and self._kind_of(run, item) == "Particles":
+                if item.state == "done" and is_meant and self.kind_of(run, item) == "Particles":
                     found.append((run, item))
+        return tuple(found)
+
+    def particle_runs(self) -> tuple[tuple[RunRecord, tuple[ItemRecord, ...]], ...]:
+        """Runs that gave particles, with the items that hold them, the newest first."""
+        found = []
+        for run in reversed(self.runs()):
+            items = tuple(
+                item
+                for item in self._reader.items(run.id, with_values=False)
+                if item.state == "done" and self.kind_of(run, item) == "Particles"
+            )
+            if items:
+                found.append((run, items))
         return tuple(found)
 
     def particles(self, item_id: int) -> Particles:
@@ -333,7 +347,7 @@ class ProjectView:
             (
                 one
                 for one in beside
-                if one.state == "done" and self._kind_of(runs[one.run_id], one) == "Particles"
+                if one.state == "done" and self.kind_of(runs[one.run_id], one) == "Particles"
             ),
             None,
         )
@@ -343,7 +357,7 @@ class ProjectView:
         item = self._reader.item(particles_item)
         run = next(one for one in self.runs() if one.id == item.run_id)
         for one in self._reader.items(item.run_id, with_values=False):
-            if one.state == "done" and one.name == item.name and self._kind_of(run, one) == "Average":
+            if one.state == "done" and one.name == item.name and self.kind_of(run, one) == "Average":
                 found: Average = decode(self._reader.value_of(one.id or 0), self.folder, FileOnly)
                 return found
         return None
@@ -353,7 +367,7 @@ class ProjectView:
         item = self._reader.item(item_id)
         return item.name, item.run_id
 
-    def _kind_of(self, run: RunRecord, item: ItemRecord) -> str:
+    def kind_of(self, run: RunRecord, item: ItemRecord) -> str:
         """Type of the values of an output of a run, from one of them; "" if that is not known."""
         key = run.id, item.output
         if key not in self._kinds:
@@ -365,7 +379,7 @@ class ProjectView:
 
     def _is_series(self, made: Sequence[tuple[RunRecord, ItemRecord]]) -> bool:
         """Whether what goes by a name is a tilt series: not a set of particles or an average."""
-        kinds = {self._kind_of(run, item) for run, item in made}
+        kinds = {self.kind_of(run, item) for run, item in made}
         return bool(kinds & {"TiltSeries", "Tomogram"}) or any(run.input_run_id is None for run, _ in made)
 
     def require_series(self, name: str) -> None:
@@ -460,6 +474,22 @@ class ProjectView:
             weighted=opened(series.weighted),
             corrected=opened(series.corrected),
         )
+
+    def picture_of(self, run: RunRecord) -> ImageAt | None:
+        """An image of the last result of a run; None where it has none."""
+        roles = {
+            "TiltSeries": tuple(f"{stack}.images" for stack in reversed(_STACKS)),
+            "Tomogram": _VOLUMES,
+            "Average": ("map",),
+        }
+        done = [one for one in self._reader.items(run.id, with_values=False) if one.state == "done"]
+        for item in reversed(done[-3:]):  # the others of a run without images have none either
+            value = self._reader.value_of(item.id or 0) or {}
+            for role in roles.get(str(value.get("$type")), ()):
+                with contextlib.suppress(UserInputError):
+                    self._pixels_of(value, role)
+                    return ImageAt(item.id or 0, role)
+        return None
 
     def image(self, item_id: int, role: str) -> Image:
         """An image by the item that has it and its role, such as ``stack.images`` or ``volume``.

@@ -15,14 +15,17 @@ from cryoloom.web.roots import Roots
 __all__ = ["RunRequest", "command_of", "defaults_of", "is_path"]
 
 
+_RUN = r"^\d+(\.[a-z_]+)?$"
+
+
 class RunRequest(BaseModel):
     """A run as the form has it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    input: str | None = Field(None, pattern=r"^\d+$")
-    """Number of the run that feeds it."""
+    input: str | None = Field(None, pattern=_RUN)
+    """Number of the run that feeds it, or of a further output: ``12.particles``."""
     links: dict[str, str] = {}
     items: tuple[str, ...] = ()
     parameters: dict[str, Any] = {}
@@ -45,7 +48,7 @@ def command_of(request: RunRequest, step: Mapping[str, Any], roots: Roots) -> li
     if request.input is not None:
         command += ["--input", request.input]
     for role, run in request.links.items():
-        if role not in step["also_needs"] or not re.fullmatch(r"\d+", run):
+        if role not in step["also_needs"] or not re.match(_RUN, run):
             raise UserInputError(f"{request.step} has no input {role!r} from {run!r}")
         command += [f"--{role.replace('_', '-')}", run]
     for item in request.items:

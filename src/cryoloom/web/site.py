@@ -33,6 +33,7 @@ RAIL = (
     ("/ctf", "CTF", "ctf", "c"),
     ("/align", "Alignment", "align", "a"),
     ("/tomograms", "Tomograms", "tomograms", "t"),
+    ("/particles", "Particles", "particles", "p"),
     ("/averages", "Averages", "averages", "m"),
     ("/live", "Live", "live", "l"),
     ("/report", "Report", "report", "r"),

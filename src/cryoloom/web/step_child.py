@@ -66,6 +66,7 @@ def _described(step: Step) -> dict[str, Any]:
         "needs": None if step.needs is None else step.needs.__name__,
         "gives": step.gives.__name__,
         "also_needs": list(step.also_needs),
+        "also_gives": {output: kind.__name__ for output, kind in step.also_gives.items()},
         "citations": list(step.references()),
         "schema": schema,
     }

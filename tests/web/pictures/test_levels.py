@@ -13,7 +13,7 @@ from PIL import Image as Picture
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
-from cryoloom.kernels.images.eight_bit import halve_eight_bit
+from cryoloom.kernels.images.eight_bit import halve_eight_bit, mean_across
 from cryoloom.web.pictures.images import FileOnly, Image, ImageShelf
 from cryoloom.web.pictures.levels import level_shapes, make_levels, open_levels
 from cryoloom.web.pictures.slices import SliceRequest, render, thumbnail, value_at
@@ -47,6 +47,14 @@ def test_halving_is_the_mean(shape: tuple[int, int], rng: np.random.Generator) -
     n_y, n_x = out.shape
     mean = padded.reshape(2, n_y, 2, n_x, 2).mean(axis=(0, 2, 4))
     assert_array_equal(out, np.floor(mean + 0.5))  # halves are rounded up
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 9), (6, 8, 10)])
+def test_a_slice_along_x_is_the_mean_of_its_columns(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    volume_ = rng.integers(0, 256, shape, dtype=np.uint8)
+    out = np.empty((shape[1], shape[0]), dtype=np.float32)
+    mean_across(volume_, 2, 7, out)
+    np.testing.assert_allclose(out, volume_[:, :, 2:7].mean(axis=2).T, rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(20, 310, 270), (7, 33, 521)])

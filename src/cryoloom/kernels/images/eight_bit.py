@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["halve_eight_bit", "to_eight_bit"]
+__all__ = ["halve_eight_bit", "mean_across", "to_eight_bit"]
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
@@ -47,3 +47,20 @@ def halve_eight_bit(first: NDArray[np.uint8], second: NDArray[np.uint8], out: ND
             i = n_x - 1
             total = np.uint32(a[i]) + b[i] + c[i] + d[i]
             line[even_x] = np.uint8((total + np.uint32(2)) >> np.uint32(2))
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def mean_across(volume: NDArray[np.uint8], begin: int, end: int, out: NDArray[np.float32]) -> None:
+    """Fill ``out`` with the mean of columns ``begin`` to ``end`` of a volume, seen along x.
+
+    volume : (z, y, x). out : (y, z). Each row of the volume is touched once, whatever the thickness.
+    """
+    n_z, n_y, _ = volume.shape
+    scale = np.float32(1.0 / (end - begin))
+    for z in range(n_z):
+        section = volume[z]
+        for y in range(n_y):
+            line, total = section[y], np.uint32(0)
+            for x in range(begin, end):
+                total += line[x]
+            out[y, z] = total * scale

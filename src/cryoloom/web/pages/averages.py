@@ -101,7 +101,21 @@ def average_page(request: Request, item_id: int) -> Response:
             for run, item, average in found
         ]
     }
-    return page(request, "average", name="averages", project=project, average=chosen[2], data=data)
+    return page(
+        request,
+        "average",
+        name="averages",
+        project=project,
+        average=chosen[2],
+        average_run=_run_with_particles(project, *chosen[:2]),
+        data=data,
+    )
+
+
+def _run_with_particles(project: ProjectView, run: RunRecord, item: ItemRecord) -> int:
+    """The run whose particles an average is made of; its own where that is not known."""
+    beside = project.particles_beside(run, item)
+    return run.id if beside is None else beside.run_id
 
 
 @router.get("/average/{item_id}/particles.json")

@@ -19,7 +19,7 @@ from cryoloom.web.site import fragment, page, project_of, site_of
 __all__ = ["Card", "GraphView", "graph_of", "router"]
 
 router = APIRouter(prefix="/p/{project}")
-VIEWS = ("graph", "list", "time")
+VIEWS = ("graph", "list", "gallery", "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +140,20 @@ def _values(request: Request, project: ProjectView) -> dict[str, Any]:
     is_known = project.is_known()  # of thousands of series the first page does not wait for it
     current = project.current_runs() if is_known else overview.runs
     wanted = request.query_params.get("view", "graph")
+    pictures = {}
+    if wanted == "gallery":
+        found = {run.id: project.picture_of(run) for run in overview.runs}
+        pictures = {
+            run: f"/p/{project.slug}/image/{at.item}/{at.role}/thumb.jpg?s=240"
+            for run, at in found.items()
+            if at
+        }
     index = site_of(request).review(project).known() if is_known else {}
     return {
         "graph": graph_of(overview, frozenset(run.id for run in current)),
         "view": wanted if wanted in VIEWS else "graph",
         "views": VIEWS,
+        "pictures": pictures,
         "n_series": len(project.series_names()) if is_known else None,
         "n_open": sum(one.n_open for one in index.values()),
         "n_outdated": len(project.outdated()) if is_known else 0,

@@ -131,6 +131,17 @@ def _thumb(request: Request, key: str, index: int, s: Annotated[int, Query(ge=16
     return Response(jpeg, media_type="image/jpeg", headers={"cache-control": _FOR_EVER})
 
 
+def _thumb_now(
+    request: Request,
+    i: Annotated[int | None, Query(ge=0)] = None,
+    s: Annotated[int, Query(ge=16, le=512)] = 180,
+) -> Response:
+    """A thumbnail without its key, for pages that show many: of section ``i``, or of the middle."""
+    image = image_of(request)
+    jpeg = thumbnail(image, site_of(request).shelf.levels(image), image.shape[0] // 2 if i is None else i, s)
+    return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})
+
+
 def _value(request: Request, key: str, z: int, y: int, x: int) -> JSONResponse:
     value = value_at(image_of(request, key), z, y, x)
     return JSONResponse({"value": f"{value:.9g}"}, headers={"cache-control": _FOR_EVER})
@@ -138,6 +149,7 @@ def _value(request: Request, key: str, z: int, y: int, x: int) -> JSONResponse:
 
 for _root in _ROOTS:
     router.add_api_route(f"{_root}/info.json", _info)
+    router.add_api_route(f"{_root}/thumb.jpg", _thumb_now)
     router.add_api_route(f"{_root}/{{key}}/levels.json", _levels)
     router.add_api_route(f"{_root}/{{key}}/value", _value)
     router.add_api_route(f"{_root}/{{key}}/oblique.jpg", _oblique)

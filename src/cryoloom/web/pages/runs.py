@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -12,7 +14,7 @@ from fastapi.responses import Response
 from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
 from cryoloom.store.decisions import in_force
-from cryoloom.store.records import RunRecord
+from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.job import Job, jobs_of, log_part, start_job
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.run_request import RunRequest, command_of
@@ -48,6 +50,7 @@ def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
         "items": [
             {
                 "name": item.name,
+                "link": _page_of(project, run, item),
                 "state": "cached" if item.reused_from is not None and item.state == "done" else item.state,
                 "figures": [item.figures.get(name) for name in names],
                 "seconds": round(item.seconds, 1),
@@ -56,9 +59,37 @@ def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
             }
             for item in items
         ],
+        "provenance": _provenance(run),
         "same": [[one.id, one.node] for one in runs if one.step == run.step and one.id != run.id],
         "followers": [[one.id, one.node] for one in runs if run.id in one.input_run_ids],
     }
+
+
+def _page_of(project: ProjectView, run: RunRecord, item: ItemRecord) -> str:
+    """Where a result is looked at; "" where there is no page for it."""
+    base, name = f"/p/{project.slug}", quote(item.name, safe="")
+    kind = project.kind_of(run, item)
+    if kind == "Average":
+        return f"{base}/average/{item.id}"
+    if kind == "Particles":
+        return f"{base}/particles?run={run.id}"
+    if item.name not in project.history():
+        return ""
+    return f"{base}/tomo/{name}?run={run.id}" if kind == "Tomogram" else f"{base}/series/{name}"
+
+
+def _provenance(run: RunRecord) -> list[list[str]]:
+    """When and with what a run was made, as titles and texts."""
+    lines = [
+        ["begun", f"{run.created:%Y-%m-%d %H:%M:%S} UTC"],
+        ["version of the step", str(run.step_version)],
+    ]
+    if run.ended is not None:
+        lines.insert(1, ["ended", f"{run.ended:%Y-%m-%d %H:%M:%S} UTC"])
+    return lines + [
+        [name.replace("_", " "), value if isinstance(value, str) else json.dumps(value)]
+        for name, value in run.environment.items()
+    ]
 
 
 def job_facts(job: Job) -> dict[str, Any]:
@@ -88,6 +119,12 @@ def run_json(request: Request, run_id: int) -> dict[str, Any]:
     return run_facts(project, _run(project, run_id))
 
 
+def _fed_by(run: RunRecord, role: str, source: int | None) -> str | None:
+    """The run, or its output, that feeds a role, as the form has it."""
+    output = run.outputs.get(role, "")
+    return None if source is None else f"{source}.{output}" if output else str(source)
+
+
 @router.get("/new")
 def new_page(request: Request) -> Response:
     """The form of a new run."""
@@ -98,8 +135,8 @@ def new_page(request: Request) -> Response:
             "node": run.node,
             "step": run.step,
             "parameters": dict(run.parameters),
-            "input": run.input_run_id,
-            "links": dict(run.links),
+            "input": _fed_by(run, "input", run.input_run_id),
+            "links": {role: _fed_by(run, role, source) for role, source in run.links.items()},
         }
         for run in project.runs()
     ]
@@ -135,8 +172,8 @@ def check_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
                 "do": "preview",
                 "project": str(project.folder),
                 "step": wanted.step,
-                "input": int(wanted.input),
-                "links": {role: int(run) for role, run in wanted.links.items()},
+                "input": wanted.input,
+                "links": wanted.links,
                 "items": wanted.items,
                 "parameters": wanted.parameters,
             }

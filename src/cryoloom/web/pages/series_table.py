@@ -114,6 +114,20 @@ def table_page(request: Request) -> Response:
     return page(request, "series_table", name="series", project=project, data=data)
 
 
+@router.get("/gallery.json")
+def gallery_json(request: Request) -> Response:
+    """Where the picture of every series that was read is: of its least tilted image in use."""
+    project = project_of(request)
+    pictures = {}
+    for name, one in site_of(request).review(project).known().items():
+        rows = [tilt.row for tilt in one.tilts if tilt.row.section is not None]
+        least = min(rows, key=lambda row: (not row.is_kept, abs(row.tilt_deg)), default=None)
+        if one.role and least is not None:
+            address = f"/p/{project.slug}/image/{one.item}/{one.role}/thumb.jpg"
+            pictures[name] = f"{address}?i={least.section}&s=180"
+    return JSONResponse({"pictures": pictures}, headers={"cache-control": "no-store"})
+
+
 @router.get("/series.json")
 def table_json(request: Request) -> Response:
     """Rows of the table."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from cryoloom.errors import UserInputError
+from cryoloom.kernels.images.eight_bit import mean_across
 from cryoloom.web.pictures.images import Image
 from cryoloom.web.pictures.levels import (
     Levels,
@@ -119,15 +120,21 @@ def _sections(request: SliceRequest, image: Image, n_at_level: int) -> range:
 
 
 def _taken(array: NDArray[np.uint8], axis: int, index: int) -> NDArray[np.uint8]:
+    if axis == 2:
+        return _mean(array, axis, range(index, index + 1)).astype(np.uint8)
     plane: NDArray[np.uint8] = array[(slice(None),) * axis + (index,)]
-    return plane.T if axis == 2 else plane
+    return plane
 
 
 def _mean(array: NDArray[np.uint8], axis: int, chosen: range) -> NDArray[np.float32]:
+    if axis == 2:
+        out = np.empty((array.shape[1], array.shape[0]), dtype=np.float32)
+        mean_across(array, chosen.start, chosen.stop, out)
+        return out
     cut: list[slice] = [slice(None)] * 3
     cut[axis] = slice(chosen.start, chosen.stop)
     mean = array[tuple(cut)].sum(axis=axis, dtype=np.uint32).astype(np.float32) / np.float32(len(chosen))
-    return np.ascontiguousarray(mean.T if axis == 2 else mean)
+    return np.ascontiguousarray(mean)
 
 
 def _from_values(image: Image, request: SliceRequest) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 /** An average: three slices, FSC, surface. */
 
-import { addKeys, base, get, make, pageData, tell } from "./app.js";
+import { addKeys, attempt, base, get, make, pageData, send, tell } from "./app.js";
 import { Plot } from "./plot.js";
 import "./slice-view.js";
 import "./surface-view.js";
@@ -69,6 +69,12 @@ function level() {
   byId("surface").setLevel((Number(byId("level").value) * 255) / 100);
 }
 
+byId("export")?.addEventListener("change", async ({ target }) => {
+  if (!target.value) return;
+  const job = await attempt(() => send(`${base}/export`, { format: target.value }));
+  if (job) tell(`Started: the results are written into ${job.to}.`);
+  target.value = "";
+});
 byId("level").addEventListener("input", level);
 byId("maps").append(...facts.maps.map((map, i) => make("button", { title: `${map.title} (${i + 1})`, onclick: () => show(i) }, map.title)));
 for (const view of views) view.addEventListener("pointerdown", () => (active = view));

@@ -27,7 +27,7 @@ export async function showJobs(number = null) {
   }
   await follow();
   clearTimeout(timer);
-  if (job.state === "running") timer = setTimeout(showJobs, 1000);
+  if (jobs.some((one) => ["running", "queued"].includes(one.state))) timer = setTimeout(() => showJobs(), 1000);
 }
 
 async function follow() {

@@ -94,13 +94,19 @@ function fieldOf(name, schema) {
   return { read, set, box, initial, wrong, control };
 }
 
+/** Runs, and further outputs of runs, that give what is wanted. */
 function runSelect(role, wanted, value) {
-  const fitting = runs.filter((run) => {
-    const gives = catalogue.steps.find((one) => one.name === run.step)?.gives;
-    return gives === wanted || gives === "object" || wanted === null;
+  const fits = (kind) => kind === wanted || kind === "object" || wanted === null;
+  const options = runs.flatMap((run) => {
+    const maker = catalogue.steps.find((one) => one.name === run.step);
+    const outputs = Object.entries(maker?.also_gives ?? {}).filter(([, kind]) => kind === wanted);
+    return [
+      ...(fits(maker?.gives) ? [[String(run.id), `run ${run.id} ${run.node}`]] : []),
+      ...outputs.map(([output]) => [`${run.id}.${output}`, `run ${run.id} ${run.node}: ${output}`]),
+    ];
   });
-  const select = make("select", { id: `input-${role}` }, ...fitting.map((run) => make("option", { value: String(run.id) }, `run ${run.id} ${run.node}`)));
-  select.value = String(value ?? fitting.at(-1)?.id ?? "");
+  const select = make("select", { id: `input-${role}` }, ...options.map(([key, title]) => make("option", { value: key }, title)));
+  select.value = String(value ?? options.at(-1)?.[0] ?? "");
   select.addEventListener("change", () => changed());
   return select;
 }
@@ -206,6 +212,11 @@ byId("start").addEventListener("click", start);
 byId("search").addEventListener("input", () => catalogue && drawSteps());
 byId("all").addEventListener("change", showAll);
 form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
+  event.preventDefault();
+  check().then(start); // what was typed last is checked before anything starts
+});
 addKeys([{ key: "/", does: "find a step", run: () => byId("search").focus() }, { key: "Enter", does: "start", run: () => (step ? start() : false) }]);
 offerToWait();
 catalogue = await attempt(() => get(`${base}/steps.json`));
@@ -214,4 +225,10 @@ if (catalogue) {
   const like = runs.find((run) => String(run.id) === address.get("like"));
   if (like) choose(like.step, like);
   else if (address.get("step")) choose(address.get("step"));
+  const wanted = fields.get(address.get("field"));
+  if (wanted) {
+    wanted.box.hidden = false;
+    wanted.control.focus();
+    wanted.control.select?.();
+  }
 }

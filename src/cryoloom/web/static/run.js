@@ -3,10 +3,16 @@
 import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
 import { decide, notYetIn } from "./decisions.js";
 import { showJobs } from "./jobs.js";
+import { Plot } from "./plot.js";
 
 let facts = pageData();
 let other = null;
 const byId = (id) => document.getElementById(id);
+const isOwner = document.body.dataset.role === "owner";
+let defaults = {}; // of the step, once they are known
+let plotted = null;
+const figure = new Plot(byId("figure"), { title: "", lines: [] });
+const said = (value) => (value === null || value === undefined ? "automatic" : words(value));
 const words = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 const quoted = (text) => (/^[\w./=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
@@ -16,22 +22,23 @@ function draw() {
   byId("facts").textContent = `${facts.items.length} items`;
   const short = (name) => name.replaceAll("_", " ").replace(/ (angstrom|deg)$/, (_, unit) => (unit === "deg" ? ", °" : ", Å"));
   document.querySelector("#items thead").replaceChildren(
-    make("tr", {}, make("th", {}, "item"), make("th", {}, "state"), make("th", {}, "says"), ...facts.figures.map((name) => make("th", { class: "number", title: name }, short(name))), make("th", { class: "number", title: "seconds" }, "s")));
+    make("tr", {}, make("th", {}, "item"), make("th", {}, "state"), make("th", {}, "says"), ...facts.figures.map((name) => make("th", { class: "number" }, make("button", { class: "heading", title: `${name}: plot it over the items`, "aria-pressed": String(name === plotted), onclick: () => plot(name) }, short(name)))), make("th", { class: "number", title: "seconds" }, "s")));
   document.querySelector("#items tbody").replaceChildren(
     ...facts.items.map((item) => make("tr", {},
-      make("td", {}, make("a", { href: `${base}/series/${encodeURIComponent(item.name)}` }, item.name)),
+      make("td", {}, item.link ? make("a", { href: item.link }, item.name) : item.name),
       make("td", {}, make("span", { class: `sign ${item.state === "left_out" ? "excluded" : item.state}` }, item.state.replace("_", " "))),
       make("td", { class: "says" }, item.says),
       ...item.figures.map((value) => make("td", { class: "number" }, Number.isFinite(value) ? String(Number(value.toPrecision(4))) : "")),
       make("td", { class: "number" }, String(item.seconds)))));
-  const names = [...new Set([...Object.keys(facts.parameters), ...Object.keys(other?.parameters ?? {})])];
+  const names = [...new Set([...Object.keys(facts.parameters), ...Object.keys(other?.parameters ?? {}), ...Object.keys(defaults)])];
   document.querySelector("#parameters tbody").replaceChildren(
     ...names.map((name) => {
-      const [mine, its] = [facts.parameters[name], other?.parameters[name]];
+      const isGiven = name in facts.parameters;
+      const [mine, its] = [facts, other].map((one) => one && (name in one.parameters ? one.parameters[name] : defaults[name]));
       const differs = other && words(mine) !== words(its);
-      return make("tr", {}, make("td", {}, name), make("td", { class: differs ? "differs" : "" }, words(mine) ?? "not set"), other ? make("td", { class: differs ? "differs" : "quiet" }, words(its) ?? "not set") : null);
+      const title = isOwner ? make("a", { href: `${base}/new?like=${facts.id}&field=${name}`, title: "Change it in a copy of this run" }, name) : name;
+      return make("tr", {}, make("td", {}, title), make("td", { class: differs ? "differs" : isGiven ? "" : "quiet" }, said(mine)), other ? make("td", { class: differs ? "differs" : "quiet" }, said(its)) : null);
     }));
-  if (!names.length) document.querySelector("#parameters tbody").replaceChildren(make("tr", {}, make("td", { class: "quiet" }, "all at their defaults")));
   byId("inputs").replaceChildren(...(Object.keys(facts.inputs).length
     ? Object.entries(facts.inputs).map(([role, run]) => make("span", {}, `${role}: `, make("a", { href: `${base}/run/${run}` }, `run ${run}`), "  "))
     : ["raw data"]));
@@ -39,6 +46,8 @@ function draw() {
   const settings = Object.entries(facts.parameters).map(([name, value]) => `--set ${quoted(`${name}=${JSON.stringify(value)}`)}`);
   const inputs = Object.entries(facts.inputs).map(([role, run]) => `--${role.replaceAll("_", "-")} ${run}`);
   byId("command").textContent = [["cryoloom run", facts.step, "--project .", ...inputs].join(" "), ...settings].join(" \\\n  ");
+  byId("provenance").replaceChildren(...facts.provenance.map(([title, text]) => make("p", {}, make("span", { class: "quiet" }, `${title} `), text)));
+  drawFigure();
   for (const id of ["stop", "delete"]) if (byId(id)) byId(id).disabled = id === "stop" ? facts.state !== "running" : facts.state === "running";
 }
 
@@ -78,5 +87,31 @@ byId("sure-yes").addEventListener("click", async () => {
   byId("sure").close();
   await start(`${base}/run/${facts.id}`, "DELETE")();
 });
+/** A figure of all items, or no more. */
+function plot(name) {
+  plotted = plotted === name ? null : name;
+  byId("figure").hidden = plotted === null;
+  draw();
+}
+
+function drawFigure() {
+  if (plotted === null) return;
+  const at = facts.figures.indexOf(plotted);
+  const y = facts.items.map((item) => item.figures[at] ?? NaN);
+  figure.set({ title: plotted.replaceAll("_", " "), xTitle: "items in the order of the table", lines: [{ x: y.map((_, i) => i + 1), y }], pointTitle: (i) => `${facts.items[i].name}: ${y[i]}`, onPick: (i) => facts.items[i].link && location.assign(facts.items[i].link) });
+  figure.heading.textContent = figure.options.title;
+}
+
+/** What the step declares: all parameters with their defaults, and what to cite. Another process knows; it may take a moment. */
+async function declared() {
+  const catalogue = await get(`${base}/steps.json`).catch(() => null);
+  const step = catalogue?.steps.find((one) => one.name === facts.step);
+  if (!step) return;
+  defaults = Object.fromEntries(Object.entries(step.schema.properties ?? {}).map(([name, schema]) => [name, schema.default ?? null]));
+  byId("cite").replaceChildren(...(step.citations.length ? step.citations.map((one) => make("p", {}, one)) : [make("p", { class: "quiet" }, "This step has nothing to cite of its own.")]));
+  draw();
+}
+
 addKeys([{ key: "e", does: "copy and edit", run: () => location.assign(`${base}/new?like=${facts.id}`) }]);
 draw();
+declared();

@@ -11,9 +11,13 @@
 const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events take one
 const N_AHEAD = 6;
 const N_KEPT = 96;
-const REST_MS = 250;
-const SLICE_MS = 30; // a little less than the 33 of 30 slices a second
-const LONGEST_PACE_MS = 400; // slower than that nobody scrubs
+const SHARP_MS = 120; // without a key: longer than between two repeated ones
+const EXACT_MS = 250;
+const SLICE_MS = 45; // a little less than the 50 of 20 slices a second
+const SCRUB_MS = 250; // slower than that nobody scrubs
+const SMALLER = 5; // times, the next coarser level of a noisy image as a JPEG
+const MOST_COARSER = 3;
+const HITS_TO_CLIMB = 24; // slices in time before a finer level is tried
 const AXES = { z: ["x", "y", "z"], y: ["x", "z", "y"], x: ["z", "y", "x"] }; // u, v, and the axis of the slices
 
 /** Size of the image along an axis. */
@@ -40,18 +44,19 @@ class SliceView extends HTMLElement {
   #pictures = new Map();
   #flying = new Map();
   #wanted = [];
-  #rates = [];
-  #bytesPerPixel = 0.6;
+  #coarser = null; // levels below the sharp one while slices pass by; null: not tried yet
+  #hits = 0;
+  #misses = 0;
+  #climbAfter = HITS_TO_CLIMB;
+  #batch = null; // of sharp slices fetched at rest: {began, n, ended}, from which the first level is chosen
+  #isFirst = false; // nothing of this view was shown yet: the slice itself comes before its neighbours
   #shown = null;
-  #exact = null;
   #restTimer = 0;
   #valueTimer = 0;
   #pollTimer = 0;
   #frame = 0;
   #direction = 1;
-  #pace = LONGEST_PACE_MS; // between two slices that were asked for
   #lastMove = 0;
-  #latency = 0; // from asking to having a picture
   #nOpened = 0;
   #fitted = true;
   #failed = "";
@@ -79,7 +84,7 @@ class SliceView extends HTMLElement {
 
   disconnectedCallback() {
     this.observer?.disconnect();
-    for (const controller of this.#flying.values()) controller.abort();
+    for (const { controller } of this.#flying.values()) controller.abort();
     for (const picture of this.#pictures.values()) picture.bitmap.close();
     this.#pictures.clear();
     clearTimeout(this.#pollTimer);
@@ -101,7 +106,7 @@ class SliceView extends HTMLElement {
     this.#say("");
     const isSame = keep && before && String(before.shape) === String(info.shape) && before.kind === info.kind;
     this.info = { ...info, base };
-    this.#shown = this.#exact = null;
+    this.#shown = null;
     this.#failed = "";
     const n = sizeOf(info, this.axis);
     if (isSame && before.key !== info.key && info.kind === "volume") {
@@ -127,9 +132,10 @@ class SliceView extends HTMLElement {
     if (next === this.index) return;
     this.#direction = Math.sign(next - this.index);
     const now = performance.now();
-    this.#pace = Math.min(LONGEST_PACE_MS, 0.6 * this.#pace + 0.4 * (now - this.#lastMove));
+    const isScrubbing = now - this.#lastMove < SCRUB_MS;
     this.#lastMove = now;
     this.index = next;
+    if (isScrubbing) this.#adapt();
     this.#changed(true);
     this.dispatchEvent(new CustomEvent("index", { detail: next }));
   }
@@ -140,17 +146,16 @@ class SliceView extends HTMLElement {
 
   setThickness(n) {
     this.thickness = Math.max(1, n);
-    this.#exact = null;
-    this.#changed(true);
+    this.#changed(false);
   }
 
   setAxis(axis) {
     this.axis = axis;
     if (!this.info) return;
     this.index = Math.floor(sizeOf(this.info, axis) / 2);
-    this.#shown = this.#exact = null;
+    this.#shown = null;
     this.fit();
-    this.#changed(true);
+    this.#changed(false);
   }
 
   /** Set black and white (values of a volume, parts of each picture's range of a stack); no request is made. */
@@ -300,37 +305,66 @@ class SliceView extends HTMLElement {
     return [shape["zyx".indexOf(u)], shape["zyx".indexOf(v)]];
   }
 
-  /** Level and quality that the connection carries 20 times a second. */
+  /** Level and quality while slices pass by. At first from what slices took at rest, then as they come in time. */
   #scrubLevel() {
     const sharp = this.#sharpLevel();
-    if (this.#rates.length < 2) return [sharp, 80];
-    const sorted = [...this.#rates].sort((a, b) => a - b);
-    const bytesAllowed = (sorted[Math.floor(sorted.length / 2)] * SLICE_MS) / 1000;
-    for (let level = sharp; level < this.info.levels.length; level++) {
-      const [width, height] = this.#levelSize(level);
-      if (width * height * this.#bytesPerPixel <= bytesAllowed || level > sharp + 2) {
-        return [level, level === sharp ? 80 : 70];
-      }
+    if (this.#coarser === null && this.#batch?.n >= 3) {
+      const each = (this.#batch.ended - this.#batch.began) / this.#batch.n;
+      this.#coarser = Math.max(0, Math.min(MOST_COARSER, Math.ceil(Math.log(each / SLICE_MS) / Math.log(SMALLER))));
     }
-    return [this.info.levels.length - 1, 60];
+    const level = Math.min(sharp + (this.#coarser ?? 0), this.info.levels.length - 1);
+    return [level, level === sharp ? 80 : 70];
+  }
+
+  /** A slice passes by: was it there in time? Two that were not make the next ones coarser, many that were finer. */
+  #adapt() {
+    if (this.#has(this.index)) {
+      this.#hits += 1;
+      if (this.#coarser > 0 && this.#hits >= this.#climbAfter && this.#has(this.index + this.#direction * (N_AHEAD - 2))) {
+        this.#coarser -= 1;
+        this.#hits = this.#misses = 0;
+      }
+      return;
+    }
+    this.#misses += 1;
+    if (this.#misses < 2) return;
+    const wasTrying = this.#hits < HITS_TO_CLIMB;
+    if (wasTrying) this.#climbAfter = Math.min(2000, 2 * this.#climbAfter);
+    this.#coarser = Math.min(MOST_COARSER, (this.#coarser ?? 0) + 1);
+    this.#hits = this.#misses = 0;
+  }
+
+  /** Whether there is a picture of a slice as this view shows it, at any level. */
+  #has(index) {
+    const start = `?n=${this.thickness}&`;
+    for (const one of this.#pictures.values()) if (one.index === index && one.axis === this.axis && one.key === this.info.key && one.url.includes(start)) return true;
+    return false;
   }
 
   #changed(isScrubbing) {
     if (!this.info) return;
-    this.#exact = null;
     const [level, quality] = isScrubbing ? this.#scrubLevel() : [this.#sharpLevel(), 80];
-    const n = sizeOf(this.info, this.axis);
-    // While slices pass by, what arrives now was asked for some slices ago: the next ones are asked for in time.
-    const lead = isScrubbing ? Math.min(N_AHEAD, Math.ceil(this.#latency / this.#pace)) : 0;
-    const offsets = [0, ...Array.from({ length: N_AHEAD + lead }, (_, i) => i + 1), -1];
-    this.#wanted = offsets.map((offset) => this.index + this.#direction * offset)
-      .filter((index) => index >= 0 && index < n).map((index) => this.#entry(level, index, quality));
-    const urls = this.#wanted;
-    const keep = new Set(urls.map((entry) => entry.url));
-    for (const [url, controller] of this.#flying) if (!keep.has(url)) controller.abort();
+    if (!this.#has(this.index) && (!isScrubbing || this.axis !== this.#shown?.axis)) this.#isFirst = true;
+    this.#wanted = this.#around(level, quality);
+    // Across the sections a slice takes long to read: half as fine it is there at once.
+    if (this.#isFirst && this.axis !== "z" && level + 1 < this.info.levels.length) this.#wanted.unshift(this.#entry(level + 1, this.index, 75));
+    this.#abandon((entry) => Math.abs(entry.index - this.index) <= N_AHEAD && entry.axis === this.axis && entry.key === this.info.key && entry.thickness === this.thickness);
     this.#pump();
     this.draw();
     this.#restSoon();
+  }
+
+  /** This slice, those that come next, and the one before. What is there at another level need not come again. */
+  #around(level, quality) {
+    const n = sizeOf(this.info, this.axis);
+    const offsets = [0, ...Array.from({ length: N_AHEAD }, (_, i) => i + 1), -1];
+    return offsets.map((offset) => this.index + this.#direction * offset)
+      .filter((index) => index >= 0 && index < n && (index === this.index || !this.#has(index))).map((index) => this.#entry(level, index, quality));
+  }
+
+  /** Give up what is being fetched and is of no use any more. */
+  #abandon(isUseful) {
+    for (const { entry, controller } of this.#flying.values()) if (!isUseful(entry)) controller.abort();
   }
 
   #moved() {
@@ -341,41 +375,48 @@ class SliceView extends HTMLElement {
 
   #restSoon() {
     clearTimeout(this.#restTimer);
-    this.#restTimer = setTimeout(() => this.#rest(), REST_MS);
+    this.#restTimer = setTimeout(() => this.#rest(), SHARP_MS);
   }
 
-  /** The index has come to rest: a sharp picture, then the stored values themselves. */
+  /** The index has come to rest: a sharp picture first, alone on the line; then the stored values; then the neighbours. */
   #rest() {
     if (!this.info) return;
     const level = this.#sharpLevel();
-    const sharp = this.#entry(level, this.index, 90);
-    this.#wanted.unshift(sharp);
+    const sharp = this.#entry(level, this.index, (this.#coarser ?? 0) > 0 ? 75 : 85);
+    const isSharp = this.#best()?.level <= level;
+    this.#wanted = [];
+    if (!isSharp) {
+      this.#wanted.push(sharp);
+      this.#abandon((entry) => entry.url === sharp.url);
+    }
     if (this.info.exact_axes.includes(this.axis) && this.info.kind === "volume") {
       const [low, high] = this.window;
-      const exact = this.#entry(level, this.index, 92, `&lo=${low}&hi=${high}`);
-      exact.exact = true;
-      this.#wanted.splice(1, 0, exact);
+      const exact = { ...this.#entry(level, this.index, 92, `&lo=${low}&hi=${high}`), exact: true, notBefore: performance.now() + EXACT_MS - SHARP_MS };
+      this.#wanted.push(exact);
+      setTimeout(() => this.#pump(), EXACT_MS - SHARP_MS + 1);
     }
+    this.#wanted.push(...this.#around(...this.#scrubLevel()).slice(1));
     this.#pump();
   }
 
   #entry(level, index, quality, more = "") {
-    return { url: this.#url(level, index, quality, more), level, index, quality, axis: this.axis, key: this.info.key };
+    return { url: this.#url(level, index, quality, more), level, index, quality, axis: this.axis, key: this.info.key, thickness: this.thickness };
   }
 
   #pump() {
     if (!this.info || (!this.info.ready && this.axis !== "z")) return; // #poll comes back when it is ready
+    const mostAtOnce = this.#isFirst ? 1 : N_IN_FLIGHT;
     for (const entry of this.#wanted) {
-      if (this.#flying.size >= N_IN_FLIGHT) return;
-      if (!this.#pictures.has(entry.url) && !this.#flying.has(entry.url)) this.#fetch(entry);
+      if (this.#flying.size >= mostAtOnce) return;
+      if (entry.notBefore > performance.now() || this.#pictures.has(entry.url) || this.#flying.has(entry.url)) continue;
+      this.#fetch(entry);
     }
   }
 
   async #fetch(entry) {
     const controller = new AbortController();
-    this.#flying.set(entry.url, controller);
+    this.#flying.set(entry.url, { entry, controller });
     const began = performance.now();
-    const nOthers = this.#flying.size;
     try {
       const response = await fetch(entry.url, { signal: controller.signal });
       if (!response.ok) {
@@ -383,19 +424,17 @@ class SliceView extends HTMLElement {
         this.#failed = facts.error ?? String(response.status);
         if (entry.index === this.index) this.#say(facts.error ?? "This slice cannot be shown.");
         this.#wanted = this.#wanted.filter((other) => other.url !== entry.url);
+        this.#isFirst = false;
         return;
       }
       const blob = await response.blob();
       const [low, high] = response.headers.get("x-range").split(",").map(Number);
       const bitmap = await createImageBitmap(blob);
-      const seconds = (performance.now() - began) / 1000; // with decoding: it is as slow as a fast line
-      this.#latency = this.#latency ? 0.7 * this.#latency + 300 * seconds : 1000 * seconds;
-      this.#rates.push((blob.size * Math.max(nOthers, this.#flying.size)) / Math.max(seconds, 1e-4));
-      if (this.#rates.length > 5) this.#rates.shift();
-      this.#bytesPerPixel = 0.7 * this.#bytesPerPixel + 0.3 * (blob.size / (bitmap.width * bitmap.height));
+      this.#measured(entry, began);
       const picture = { ...entry, bitmap, low, high };
       this.#keep(entry, picture);
       if (entry.index === this.index) {
+        this.#isFirst = false;
         if (!this.#failed) this.#say("");
         this.#failed = "";
         this.draw();
@@ -409,6 +448,15 @@ class SliceView extends HTMLElement {
       this.#flying.delete(entry.url);
       this.#pump();
     }
+  }
+
+  /** What sharp slices take while several are fetched at rest: how much a connection, server and browser can do. */
+  #measured(entry, began) {
+    const now = performance.now();
+    if (entry.exact || entry.level !== this.#sharpLevel() || now - this.#lastMove < SCRUB_MS) return;
+    if (!this.#batch || began > this.#batch.ended + 50) this.#batch = { began, n: 0, ended: now };
+    this.#batch.n += 1;
+    this.#batch.ended = now;
   }
 
   /** Whether a picture of another slice is nearer to the present one than what is shown. */
@@ -429,16 +477,23 @@ class SliceView extends HTMLElement {
     }
   }
 
-  /** Best picture there is for the present slice; else the last one shown. */
-  #picture() {
-    if (!this.info) return null;
+  /** Best picture there is of the present slice. */
+  #best() {
     let best = null;
+    const start = `?n=${this.thickness}&`;
     for (const picture of this.#pictures.values()) {
       if (picture.index !== this.index || picture.axis !== this.axis || picture.key !== this.info.key) continue;
-      if (!picture.url.includes(`?n=${this.thickness}&`)) continue;
+      if (!picture.url.includes(start)) continue;
       if (picture.exact && !picture.url.endsWith(`&lo=${this.window[0]}&hi=${this.window[1]}`)) continue;
       if (!best || this.#isBetter(picture, best)) best = picture;
     }
+    return best;
+  }
+
+  /** That, else the last one shown. */
+  #picture() {
+    if (!this.info) return null;
+    const best = this.#best();
     if (best) this.#shown = best;
     return this.#shown;
   }

@@ -9,26 +9,48 @@ export function inPlane(axis, [x, y, z]) {
   return { z: [x, y], y: [x, z], x: [z, y] }[axis];
 }
 
+const rings = new Map(); // colour and radius -> a picture of the ring
+
+/** A ring, drawn once: thousands of arcs in one path take longer than a frame. */
+function ring(colour, radius) {
+  const name = `${colour} ${radius}`;
+  if (!rings.has(name)) {
+    const ratio = Math.max(1, Math.ceil(devicePixelRatio || 1));
+    const side = 2 * Math.ceil(radius + 2);
+    const canvas = new OffscreenCanvas(side * ratio, side * ratio);
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    context.strokeStyle = colour;
+    context.lineWidth = 1.6;
+    context.arc(side / 2, side / 2, radius, 0, 6.2832);
+    context.stroke();
+    rings.set(name, { canvas, side });
+  }
+  return rings.get(name);
+}
+
 /** Picks near the slice; thousands of them cost a few milliseconds. */
 export function drawPicks(context, view, scene) {
   let which = 0;
   const fixed = FIXED[view.axis];
-  const middle = view.index + 0.5;
+  const [first, second] = { z: [1, 2], y: [1, 3], x: [3, 2] }[view.axis]; // of a pick: number, x, y, z, who
+  const origin = Math.floor(scene.shape[2 - fixed] / 2) - view.index;
+  // The screen is a linear map of the plane: worked out once and not for every pick.
+  const [u0, v0] = inPlane(view.axis, scene.toVoxel([0, 0, 0]));
+  const [x0, y0] = view.toScreen(u0, v0);
+  const scale = view.zoom / scene.size;
+  const { clientWidth: width, clientHeight: height } = view;
   for (const points of Object.values(scene.picks)) {
-    context.strokeStyle = COLOURS[which++ % COLOURS.length];
-    context.lineWidth = 1.6;
-    context.beginPath();
-    const origin = Math.floor(scene.shape[2 - fixed] / 2) + 0.5 - middle;
+    const colour = COLOURS[which++ % COLOURS.length];
     for (const pick of points) {
       const off = Math.abs(pick[1 + fixed] / scene.size + origin);
       if (off > SHOWN_WITHIN) continue;
-      const voxel = scene.toVoxel([pick[1], pick[2], pick[3]]);
-      const [x, y] = view.toScreen(...inPlane(view.axis, voxel));
-      const radius = 7 * (1 - off / (SHOWN_WITHIN + 2));
-      context.moveTo(x + radius, y);
-      context.arc(x, y, radius, 0, 6.2832);
+      const x = x0 + pick[first] * scale;
+      const y = y0 - pick[second] * scale;
+      if (x < -10 || y < -10 || x > width + 10 || y > height + 10) continue;
+      const { canvas, side } = ring(colour, Math.round(14 * (1 - off / (SHOWN_WITHIN + 2))) / 2);
+      context.drawImage(canvas, x - side / 2, y - side / 2, side, side);
     }
-    context.stroke();
   }
 }
 

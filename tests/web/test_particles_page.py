@@ -1,0 +1,146 @@
+"""Sets of particles: what the page says, the cut-off by score, what is started; one real run of it all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.web.job import Job, jobs_of
+from cryoloom.web.pages.particles import AverageRequest, averaging_commands, particle_set_facts
+from makers.browser import Served, Window, eventually
+from makers.web_project import PARAMS, VOLUME_SHAPE, MadeProject, add_particles
+
+P = "/p/HIV-session"
+
+
+@pytest.fixture(scope="module")
+def particles(made: MadeProject) -> int:
+    return add_particles(made.folder, made.truths["TS_01"])
+
+
+def test_a_set_is_counted_by_tomogram(served: Served, made: MadeProject, particles: int) -> None:
+    (one,) = particle_set_facts(served.site.project("HIV-session"))
+    n = len(made.truths["TS_01"].beads_xyz_angstrom)
+    assert (one["node"], one["n"], one["species"], one["diameter_angstrom"]) == (
+        "pick_blobs",
+        n,
+        "bead",
+        150.0,
+    )
+    assert one["items"] == [{"item": particles, "name": "TS_01", "n": n}]
+    assert one["given_as"] == str(one["run"])
+
+
+def test_an_average_is_a_first_map_a_refinement_and_what_follows() -> None:
+    chain = averaging_commands(AverageRequest(input="9", symmetry="C6", diameter_angstrom=350))
+    assert [title for title, _ in chain] == ["first map", "refine", "postprocess"]
+    settings = ["--set", "symmetry=C6", "--set", "diameter_angstrom=350"]
+    assert chain[0][1] == ["run", "initial_model", "--project", ".", "--input", "9", *settings]
+    assert chain[1][1] == ["run", "refine", "--project", ".", "--input", "initial_model.particles", *settings]
+    with_map = averaging_commands(AverageRequest(input="9.particles", start_from="map"))
+    assert with_map[0][1] == [
+        "run", "refine", "--project", ".", "--input", "9.particles", "--set", "symmetry=C1",
+    ]  # fmt: skip
+    (only,) = averaging_commands(AverageRequest(input="9", start_from="as they lie"))
+    assert only[1][1] == "reconstruct_particle"
+
+
+def test_requests_that_could_be_commands_are_refused(served: Served) -> None:
+    headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
+    with httpx.Client(base_url=served.origin, headers=headers) as http:
+        for wanted in (
+            {"input": "9; rm -rf /"},
+            {"input": "9", "symmetry": "C1 --set x=1"},
+            {"input": "--help"},
+            {"input": "9", "start_from": "/etc/passwd"},
+        ):
+            assert http.post(f"{P}/particles/average", json=wanted).status_code == 422
+        assert http.post(f"{P}/particles/cut", json={"input": "9", "min_score": "x"}).status_code == 422
+
+
+def test_the_cut_off_counts_as_it_is_moved(
+    window: Any, served: Served, made: MadeProject, particles: int, started: list[Job]
+) -> None:
+    """Scores fall evenly from 1 to 0: at 0.5 half are left."""
+    opened = window(served)
+    page = opened.go(f"{P}/particles")
+    n = len(made.truths["TS_01"].beads_xyz_angstrom)
+    page.wait_for_selector("#cut-row:not([hidden])")
+    assert page.inner_text("#cut-says") == f"0.00: {n} of {n}"
+    page.fill("#cut", "510")
+    opened.shot("particles")
+    kept = int(page.inner_text("#cut-says").split(": ")[1].split(" of ")[0])
+    assert abs(kept - n / 2) <= 1
+    page.click("#keep")
+    (job,) = eventually(lambda: started)
+    assert job.command[:2] == ("run", "clean_particles")
+    assert job.command[-1].startswith("min_score=0.51")
+    assert page.get_attribute("#tomograms a", "href") == f"{P}/tomo/TS_01?particles={particles}"
+
+
+def _screen_of(page: Any, xyz_angstrom: Any) -> tuple[float, float]:
+    """Where a position lies on screen in XY; goes to its section."""
+    x, y, z = (
+        float(p / PARAMS.pixel_size_angstrom + n // 2 + 0.5)
+        for p, n in zip(xyz_angstrom, VOLUME_SHAPE[::-1], strict=True)
+    )
+    page.evaluate("z => document.getElementById('xy').go(z)", int(z))
+    page.wait_for_function("z => document.getElementById('xy').state.shownIndex === z", arg=int(z))
+    left, top = page.evaluate(
+        """([u, v]) => {
+            const view = document.getElementById('xy');
+            const box = view.getBoundingClientRect();
+            return view.toScreen(u, v).map((value, i) => value + [box.left, box.top][i]);
+        }""",
+        [x, y],
+    )
+    return float(left), float(top)
+
+
+def _wait_for_jobs(made: MadeProject, n: int) -> None:
+    jobs = eventually(
+        lambda: jobs_of(made.folder), lambda jobs: len(jobs) == n and jobs[-1].returncode is not None
+    )
+    log = (made.folder / "logs" / "web" / f"{n:04d}.log").read_text()
+    assert jobs[-1].returncode == 0, log
+
+
+@pytest.mark.slow
+def test_picks_become_particles_and_an_average_in_real_runs(
+    window: Any, served: Served, made: MadeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beads picked by hand in two tomograms: their average is a ball in the middle, bright by convention."""
+    monkeypatch.setattr("makers.browser.WAIT_S", 240.0)
+    opened: Window = window(served)
+    opened.page.set_default_timeout(120_000)
+    picked = 0
+    for name in ("TS_01", "TS_02"):
+        page = opened.go(f"{P}/tomo/{name}")
+        page.wait_for_function("() => document.getElementById('xy').state?.ready")
+        page.keyboard.press("p")
+        for bead in made.truths[name].beads_xyz_angstrom:
+            page.mouse.click(*_screen_of(page, bead))
+            picked += 1
+    page.click("#picks button >> text=make particles")
+    _wait_for_jobs(made, 1)
+    page = opened.go(f"{P}/particles")
+    assert page.inner_text("#sets tbody tr td:nth-child(3)") == str(picked)
+    page.fill("#diameter", "300")
+    page.select_option("#start-from", "as they lie")
+    page.click("#start")
+    _wait_for_jobs(made, 2)
+    page = opened.go(f"{P}/averages")
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    project = served.site.project("HIV-session")
+    average = project.averages()[-1][2]
+    assert average.n_particles == picked
+    values = MrcPixels(average.map.path)[:]
+    middle = tuple(slice(n // 2 - 1, n // 2 + 2) for n in values.shape)
+    assert values[middle].mean() > values.mean() + 3 * values.std()
+    assert np.unravel_index(np.argmax(values), values.shape) == pytest.approx(
+        np.array(values.shape) // 2, abs=1
+    )
