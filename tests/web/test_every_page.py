@@ -45,7 +45,8 @@ LOOK = """() => {
         const words = [one.textContent, label_, one.title, one.alt, label, one.placeholder];
         return !words.some(word => word?.trim());
     });
-    const isWide = one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflowX === 'visible';
+    const overflows = one => getComputedStyle(one).overflowX === 'visible';
+    const isWide = one => one.scrollWidth > one.clientWidth + 1 && overflows(one);
     const wide = [...document.querySelectorAll('main > *')].filter(isWide);
     return {
         unnamed: unnamed.map(one => one.outerHTML.slice(0, 120)),

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from cryoloom.store.decisions import Author, Change, Decisions, in_force
 from cryoloom.store.names import FILE_NAME
+from cryoloom.web.access import Access
+from cryoloom.web.app import make_app
+from cryoloom.web.events import MOST_STREAMS
+from cryoloom.web.job import jobs_of
 from cryoloom.web.pictures.images import ImageShelf
+from cryoloom.web.serve import ServeOptions, listen
 from cryoloom.web.site import Site, open_projects
-from makers.browser import serving
+from makers.browser import Served, eventually, serving
 from makers.old_projects import project_of_version_3
 from makers.web_project import MadeProject
 
@@ -93,3 +104,143 @@ def test_a_decision_that_was_answered_survives_a_killed_process(made: MadeProjec
     Decisions(folder).decide(
         [Change("tilt", "TS_01", "4", {"keep": False})], Author("anna")
     )  # no lock is left
+
+
+@contextlib.contextmanager
+def serving_at(port: int | None, site: Site, access: Access) -> Iterator[int]:
+    """A server at a port that is known, ended as by a cut tunnel: streams are not closed first."""
+    listening, taken = listen(ServeOptions(port=port or 0))
+    config = uvicorn.Config(make_app(site, access), log_level="error", timeout_graceful_shutdown=0)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield taken or 0
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+        listening.close()
+
+
+def test_a_page_resumes_where_it_was_when_the_server_comes_back(
+    browser: Any, made: MadeProject, tmp_path: Path
+) -> None:
+    """The same address, tilt and window; what was decided meanwhile is there within 30 s."""
+    folder = tmp_path / "HIV session"
+    shutil.copytree(made.folder, folder)
+    shelf = ImageShelf(tmp_path / "levels")
+    site = Site(open_projects([folder], shelf), shelf)
+    access = Access(cookie_name="cryoloom_again")
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    with serving_at(None, site, access) as port:
+        page.goto(f"http://127.0.0.1:{port}/?token={access.owner_token}")
+        page.goto(f"http://127.0.0.1:{port}{P}/series/TS_01?tilt=3")
+        page.wait_for_selector("#lamp[data-state=up]")
+        page.wait_for_function("() => document.querySelector('slice-view').state?.level !== null")
+    page.wait_for_selector("#lamp[data-state=down]")
+    at = page.evaluate("() => [location.href, document.querySelector('slice-view').index]")
+    Decisions(folder).decide([Change("tilt", "TS_01", "5", {"keep": False})], Author("anna"), "ice")
+    began = time.monotonic()
+    with serving_at(port, site, access):
+        page.wait_for_selector("#lamp[data-state=up]")
+        page.wait_for_function(
+            "() => document.querySelector('#tilts tr[data-acquisition=\"5\"]').innerText.includes('ice')"
+        )
+        assert time.monotonic() - began < 30
+        assert page.evaluate("() => [location.href, document.querySelector('slice-view').index]") == at
+        context.close()
+    site.close()
+
+
+def test_a_disk_that_vanishes_is_one_sentence_and_comes_back(made: MadeProject, tmp_path: Path) -> None:
+    folder, away = tmp_path / "HIV session", tmp_path / "away"
+    shutil.copytree(made.folder, folder)
+    shelf = ImageShelf(tmp_path / "levels")
+    site = Site(open_projects([folder], shelf), shelf)
+    with serving(site) as served:
+        headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
+        with httpx.Client(base_url=served.origin, headers=headers, timeout=30) as http:
+            image = http.get(f"{P}/tomo/TS_01/facts.json").json()["variants"][0]["base"]
+            folder.rename(away)
+            keep = {"kind": "series", "item": "TS_01", "value": {"keep": False}}
+            for answer in (
+                http.get(f"{image}/info.json"),
+                http.post(f"{P}/decide", json={"changes": [keep]}),
+                http.get(f"{P}/series", headers={"accept": "text/html"}),
+            ):
+                assert answer.status_code < 500 or answer.status_code == 503
+                assert "Traceback" not in answer.text
+            sentence = http.post(f"{P}/decide", json={"changes": [keep]}).json()["error"]
+            assert len(sentence) < 300
+            away.rename(folder)
+            assert http.get(f"{image}/info.json").status_code == 200
+            assert http.post(f"{P}/decide", json={"changes": [keep]}).status_code == 200
+    site.close()
+
+
+def test_a_run_goes_on_when_its_server_is_killed(made: MadeProject, tmp_path: Path) -> None:
+    """The process that started it dies at once, as a killed server does; the command ends well by itself."""
+    folder = tmp_path / "copy"
+    shutil.copytree(made.folder, folder)
+    code = (
+        "import os, signal, sys; from pathlib import Path; from cryoloom.web.job import start_job\n"
+        "start_job(Path(sys.argv[1]), 'log', ['log', '--project', '.'], 'anna')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (job,) = eventually(lambda: jobs_of(folder), lambda jobs: jobs[0].returncode is not None)
+    assert job.state == "done"
+    assert "align_frames" in (folder / "logs" / "web" / "0001.log").read_text()
+
+
+def test_no_more_than_so_many_pages_listen(site: Site) -> None:
+    """The next one is told so, in place, and reads as before."""
+    with serving(site) as served, contextlib.ExitStack() as opened:
+        headers = {"authorization": f"token {served.access.owner_token}"}
+        limits = httpx.Limits(max_connections=None)
+        http = opened.enter_context(httpx.Client(base_url=served.origin, headers=headers, limits=limits))
+        for _ in range(MOST_STREAMS):
+            stream = opened.enter_context(http.stream("GET", f"{P}/events"))
+            assert stream.status_code == 200
+            next(stream.iter_raw())  # it has begun
+        refused = http.get(f"{P}/events")
+        assert refused.status_code == 503
+        assert "64 pages are open already" in refused.json()["error"]
+        assert http.get(f"{P}/series.json").status_code == 200
+
+
+def test_an_upload_that_is_too_large_is_refused(site: Site) -> None:
+    with serving(site) as served:
+        headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
+        answer = httpx.post(
+            f"{served.origin}/workflows/translate",
+            json={"text": "x" * 10_000_001},
+            headers=headers,
+            timeout=60,
+        )
+        assert answer.status_code == 422
+        assert len(answer.text) < 500
+
+
+def test_a_hostile_comment_is_text(window: Any, served: Served) -> None:
+    """A note from the command line or another user, on a page that shows it."""
+    hostile = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
+    project = served.site.project("HIV-session")
+    project.decide(
+        [Change("comment", "TS_01", "", hostile), Change("comment", "run:5", "", hostile)], Author("eve"), ""
+    )
+    page = window(served).go(f"{P}/series")
+    page.wait_for_function(
+        "text => document.querySelector('data-table').innerText.includes(text)", arg=hostile[:20]
+    )
+    assert page.locator("main img").count() == 0
+    page = window(served).go(f"{P}/run/5")
+    assert page.input_value("#comment") == hostile
+    page = window(served).go(f"{P}?view=list")
+    assert page.locator("main img").count() == 0
+    assert page.title() != "owned"

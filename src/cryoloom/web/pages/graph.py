@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -135,6 +136,15 @@ def graph_of(overview: Overview, current: frozenset[int]) -> GraphView:
     )
 
 
+def _free_text(project: ProjectView) -> str:
+    """Free space of the project's disk; "" where it cannot be told."""
+    try:
+        free = shutil.disk_usage(project.folder).free
+    except OSError:
+        return ""
+    return f"{free / 1e12:.1f} TB free" if free >= 1e12 else f"{free / 1e9:.0f} GB free"
+
+
 def _values(request: Request, project: ProjectView) -> dict[str, Any]:
     overview = project.overview()
     is_known = project.is_known()  # of thousands of series the first page does not wait for it
@@ -154,6 +164,7 @@ def _values(request: Request, project: ProjectView) -> dict[str, Any]:
         "view": wanted if wanted in VIEWS else "graph",
         "views": VIEWS,
         "pictures": pictures,
+        "free": _free_text(project),
         "n_series": len(project.series_names()) if is_known else None,
         "n_open": sum(one.n_open for one in index.values()),
         "n_outdated": len(project.outdated()) if is_known else 0,

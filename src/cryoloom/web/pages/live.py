@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import shlex
 import threading
 import time
@@ -30,8 +31,10 @@ from cryoloom.engine.live.session_points import (
 )
 from cryoloom.engine.live.watch_status import last_news, series_being_watched
 from cryoloom.errors import UserInputError
+from cryoloom.web.job import start_job
+from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
-from cryoloom.web.site import page, project_of
+from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["live_facts", "router"]
 
@@ -155,7 +158,8 @@ def _per_hour(points: list[SeriesPoint]) -> float | None:
 def live_page(request: Request) -> Response:
     """The page, for the screen beside the microscope too."""
     project = project_of(request)
-    return page(request, "live", name="live", project=project, data=live_facts(project))
+    roots = site_of(request).root_names()
+    return page(request, "live", name="live", project=project, roots=roots, data=live_facts(project))
 
 
 @router.get("/live.json")
@@ -209,6 +213,26 @@ def mute(request: Request, wanted: MuteRequest) -> dict[str, Any]:
         muted += (wanted.subject,) if wanted.mute else ()
         keep_alert_settings(project.folder, changed_settings(settings, muted=muted))
     return live_facts(project)
+
+
+class WatchRequest(BaseModel):
+    """Process a folder while it grows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    raw: str = Field(min_length=1, max_length=4000)
+    tilts: int | None = Field(None, ge=1, le=1000)
+    """Of a series: with all of them it is closed at once."""
+
+
+@router.post("/watch")
+def watch(request: Request, wanted: WatchRequest) -> dict[str, Any]:
+    """Start `cryoloom watch` on a folder below the roots; it goes on without server and browser."""
+    project = project_of(request)
+    raw = site_of(request).roots.checked(wanted.raw)
+    command = ["watch", str(raw), "--project", "."]
+    if wanted.tilts is not None:
+        command += ["--tilts", str(wanted.tilts)]
+    return job_facts(start_job(project.folder, f"watch {raw.name}", command, getpass.getuser()))
 
 
 @router.get("/report")

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.web.events import MOST_STREAMS
 from cryoloom.web.other_programs.neuroglancer import client_folder, neuroglancer_state, zarr_answer
 from cryoloom.web.other_programs.scene import (
     PlacedSet,
@@ -211,18 +212,28 @@ def client_file(token: str, file: str = "") -> Response:
     return FileResponse(folder / name, headers=headers)
 
 
+_viewers: set[object] = set()  # open lines to the client
+
+
 @router.get("/neuroglancer/events/{token}")
-def client_events(request: Request, token: str, gs: str = "") -> StreamingResponse:
+def client_events(request: Request, token: str, gs: str = "") -> Response:
     """The client asks here for its state: it gets it once, and the line stays open."""
+    if len(_viewers) >= MOST_STREAMS:
+        return JSONResponse({"error": f"{MOST_STREAMS} viewers are open already; close one"}, 503)
     state = _state_of(request, token)
 
     async def events() -> AsyncIterator[str]:
-        yield ": hello\n\n"
-        if gs != _GENERATION:  # not again where the line was cut: what the user did since stays
-            yield f"data: {json.dumps({'k': 's', 's': state, 'g': _GENERATION})}\n\n"
-        while True:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-            yield ": still here\n\n"
+        me = object()
+        _viewers.add(me)
+        try:
+            yield ": hello\n\n"
+            if gs != _GENERATION:  # not again where the line was cut: what the user did since stays
+                yield f"data: {json.dumps({'k': 's', 's': state, 'g': _GENERATION})}\n\n"
+            while True:
+                await asyncio.sleep(_HEARTBEAT_SECONDS)
+                yield ": still here\n\n"
+        finally:
+            _viewers.discard(me)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 

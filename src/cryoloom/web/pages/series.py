@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -36,6 +37,7 @@ def series_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
         "rows": [tilt_facts(tilt) for tilt in judged_tilts_of(view)],
         "reasons": REASONS,
         "images": _images(project, view),
+        "paths": {} if view.series is None else _paths(view.series),
         "alignment": {} if view.series is None else _alignment(view.series),
         "history": history_of_series(project, view),
         "failure": view.failure,
@@ -53,6 +55,17 @@ def _images(project: ProjectView, view: SeriesView) -> list[dict[str, str]]:
         }
         for role in view.stack_roles()
     ]
+
+
+def _paths(series: TiltSeries) -> Mapping[int, list[list[float]]]:
+    """Where the specimen was in each frame, xy in angstrom from its mean place, by acquisition index."""
+    found = {}
+    for tilt in series.tilts:
+        if len(tilt.frame_shifts_yx_angstrom) > 1:
+            # A shift moves the frame onto the reference: the specimen had moved the other way.
+            path = -np.array(tilt.frame_shifts_yx_angstrom)[:, ::-1]
+            found[tilt.acquisition_index] = (path - path.mean(axis=0)).round(2).tolist()
+    return found
 
 
 def _alignment(series: TiltSeries) -> Mapping[int, tuple[float, float, float]]:

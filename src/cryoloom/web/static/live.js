@@ -1,6 +1,6 @@
 /** A session as it is acquired. Limits are dragged in the plots and kept with the project: alerts follow them. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, send } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
 import { Plot } from "./plot.js";
 
 const byId = (id) => document.getElementById(id);
@@ -54,6 +54,7 @@ function draw() {
   byId("channels").replaceChildren(`An alert is raised when ${atLeast} of the last ${ofLast} series are beyond a limit or failed; it is shown here`, ...facts.channels.flatMap((one) => [", ", `${one.kind} ${one.name}`, one.problem ? make("span", { class: "sign failed" }, one.problem) : ""]), facts.channels.length ? "." : ". To send alerts to a file, a program or a web hook: cryoloom alerts --help.");
   byId("said").replaceChildren(...(facts.said.length ? facts.said.map((one) => make("p", {}, make("span", { class: "quiet mono" }, new Date(one.when).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" })), " ", one.text)) : [make("p", { class: "quiet" }, "No alert was raised yet.")]));
   byId("command").textContent = facts.command;
+  if (byId("stop")) byId("stop").hidden = !facts.is_running;
 }
 
 /** Change the settings; the answer is how things stand now. */
@@ -102,6 +103,18 @@ function drag(event, key) {
 async function asAtFirst() {
   for (const plot of facts.plots) if (plot.is_set) await keep(plot.key, [null, null]);
 }
+
+byId("watch-form")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const job = await attempt(() => send(`${base}/watch`, { raw: byId("raw").value.trim(), tilts: byId("tilts").value === "" ? null : Number(byId("tilts").value) }));
+  if (!job) return;
+  byId("watching").open = false;
+  tell(`Started: ${job.command}. It goes on when this page is closed.`);
+});
+byId("stop")?.addEventListener("click", async () => {
+  const job = await attempt(() => send(`${base}/stop`));
+  if (job) tell("Asked to stop; what is finished stays, and the same command goes on from there.");
+});
 
 const refresh = follow(async () => {
   facts = (await get(`${base}/live.json`).catch(() => null)) ?? facts;

@@ -30,6 +30,16 @@ const plots = {
   residual: plotOf("plot-residual", "residual, Å", "Mean distance between tracked and predicted positions", { zero: true }),
 };
 
+const framePath = new Plot(document.getElementById("plot-path"), { title: "frames of this tilt, Å", help: "Where the specimen was in each frame, from its mean place; the ring is the first frame", lines: [] });
+
+/** Path of the specimen through the frames of the present tilt, both axes to one scale. */
+function drawPath() {
+  const path = facts.paths[rows[at]?.acquisition_index] ?? [];
+  const [x, y] = [0, 1].map((axis) => path.map((place) => place[axis]));
+  const reach = Math.max(1, ...[...x, ...y].map(Math.abs));
+  framePath.set({ lines: path.length ? [{ x: [-reach, reach], y: [NaN, NaN], shape: "line" }, { x, y, shape: "line" }, { x: x.slice(0, 1), y: y.slice(0, 1), shape: "ring" }] : [], yRange: [-1.1 * reach, 1.1 * reach] });
+}
+
 /** Mean counts over the median of the series' own brightest third, attenuated as a slab: 1 is expected. */
 function relativeMeans() {
   const means = numbers("mean_counts");
@@ -110,6 +120,7 @@ function redraw() {
     button.querySelector(".state").className = `state sign ${state}`;
   });
   for (const plot of Object.values(plots)) plot.select(at);
+  drawPath();
   for (const id of ["exclude", "keep"]) document.getElementById(id).disabled = !isOwner || !rows.length;
   const out = rows.filter((row) => row.excluded && row.by_user).map((row) => row.acquisition_index);
   document.getElementById("command").textContent = out.length
@@ -123,6 +134,7 @@ function markHere() {
     list.forEach((one, i) => one.setAttribute("aria-selected", String(i === at)));
   }
   for (const plot of Object.values(plots)) plot.select(at);
+  drawPath();
 }
 
 let frame = 0;
