@@ -207,3 +207,18 @@ def test_a_viewer_can_start_and_delete_nothing(served: Served) -> None:
             ("DELETE", "/run/6"),
         ):
             assert http.request(method, P + path, json={}).status_code == 403
+
+
+def test_the_next_step_is_offered_with_its_input(window: Any, served: Served) -> None:
+    """On a run of alignments: steps that take series, fed by it; not those that take particles."""
+    opened = window(served)
+    page = opened.go(f"{P}/run/5")
+    page.click("text=Next step")
+    page.wait_for_selector("#steps button", timeout=60_000)
+    names = page.eval_on_selector_all("#steps button", "all => all.map(one => one.textContent)")
+    assert "reconstruct" in names
+    assert not {"refine", "import_movies", "denoise"} & set(names)
+    page.click("#steps button >> text=estimate_slab")
+    assert page.input_value("#input-input") == "5"
+    page.click("#any")
+    page.wait_for_selector("#steps button >> text=refine")

@@ -107,6 +107,7 @@ def average_page(request: Request, item_id: int) -> Response:
         name="averages",
         project=project,
         average=chosen[2],
+        average_of=chosen[0].id,
         average_run=_run_with_particles(project, *chosen[:2]),
         data=data,
     )

@@ -21,7 +21,7 @@ __all__ = ["averaging_commands", "particle_set_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}")
 _MOST_READ = 400  # items of a run that are read for a page
-_N_BINS = 40
+_MOST_BINS = 40
 
 
 def _given_as(run: RunRecord, item: ItemRecord) -> str:
@@ -87,7 +87,7 @@ def scores(request: Request, run_id: int) -> dict[str, Any]:
     values = np.sort(np.concatenate(known)) if known else np.zeros(0)
     if not len(values):
         return {"edges": [], "n": [], "quantiles": [], "total": 0}
-    n, edges = np.histogram(values, _N_BINS)
+    n, edges = np.histogram(values, int(np.clip(np.sqrt(len(values)), 6, _MOST_BINS)))
     quantiles = np.quantile(values, np.linspace(0, 1, 1001))
     return {
         "edges": edges.round(5).tolist(),

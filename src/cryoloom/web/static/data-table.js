@@ -7,8 +7,9 @@
 
 import { make } from "./app.js";
 
-const ROW_PX = 26;
-const WIDTHS = { text: 130, link: 170, state: 100 }; // pixels; numbers get the width of their heading
+const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
+const ROW_PX = 26 * EM;
+const WIDTHS = { text: 118, link: 150, state: 88 }; // pixels; numbers get the width of their heading
 
 class DataTable extends HTMLElement {
   columns = [];
@@ -25,10 +26,10 @@ class DataTable extends HTMLElement {
     this.#query = address.get("q") ?? "";
     this.#sort = address.get("sort") ?? "";
     this.selected = address.get("at");
-    const widths = columns.map(([, title, kind]) => WIDTHS[kind] ?? Math.max(64, 26 + 7.4 * title.length));
+    const widths = columns.map(([, title, kind]) => EM * (WIDTHS[kind] ?? Math.max(56, 18 + 7.2 * title.length)));
     const last = columns.length - 1;
-    this.style.setProperty("--columns", widths.map((width, i) => (i === last ? "minmax(220px, 1fr)" : `${width}px`)).join(" "));
-    this.style.setProperty("--least", `${widths.slice(0, last).reduce((a, b) => a + b, 220)}px`);
+    this.style.setProperty("--columns", widths.map((width, i) => (i === last ? "minmax(13rem, 1fr)" : `${width}px`)).join(" "));
+    this.style.setProperty("--least", `${widths.slice(0, last).reduce((a, b) => a + b, 180 * EM)}px`);
     this.head = make("div", { class: "head", role: "row" });
     columns.forEach(([key, title, kind, help]) =>
       this.head.append(make("button", { class: kind === "number" ? "number" : "", title: help, "data-key": key, onclick: () => this.sortBy(key) }, title)));

@@ -23,7 +23,7 @@ const isBeyond = (plot, i) => {
 function draw() {
   byId("facts").textContent = `${facts.n_series} series, ${facts.n_failed} failed${facts.per_hour ? `, ${facts.per_hour} an hour` : ""}${facts.is_running ? ", running" : ", nothing runs now"}`;
   const strip = facts.strip.map((one) => make("a", { href: page(one.series), class: one.failed ? "is-failed" : "", title: one.failed ? `failed in ${one.failed}` : one.step },
-    make("span", { class: one.failed ? "sign failed" : one.done >= 1 ? "sign done" : "sign running" }, one.series),
+    make("span", { class: one.failed ? "sign failed" : one.done >= 1 || !facts.is_running ? "sign done" : "sign running" }, one.series),
     make("span", { class: "bar" }, make("i", { style: `width:${Math.min(100, 100 * one.done)}%` })), make("small", {}, one.failed ? `failed in ${one.failed}` : one.step)));
   const open = facts.watched.map((one) => make("a", { href: page(one.series), class: "is-open", title: one.note },
     make("span", { class: "sign queued" }, one.series), make("span", { class: "bar" }, make("i", { style: `width:${one.n_told ? (100 * one.n_whole) / one.n_told : 0}%` })), make("small", {}, `${one.n_whole} of ${one.n_told} tilts`)));
@@ -47,7 +47,7 @@ function draw() {
   }
   const beyond = facts.names.map((name, i) => [name, facts.plots.filter((plot) => isBeyond(plot, i))]).filter(([, which]) => which.length);
   byId("beyond").replaceChildren(...(beyond.length ? beyond.reverse().map(([name, which]) => make("p", {}, make("a", { href: page(name) }, name), ": ",
-    make("span", { class: "sign flagged" }, which.map((plot) => `${plot.title} ${plot.values[facts.names.indexOf(name)]} ${plot.unit}`).join(", ")))) : [make("p", { class: "quiet" }, "No series is beyond a limit.")]));
+    make("span", { class: "sign flagged" }, which.map((plot) => `${plot.title} ${Number(plot.values[facts.names.indexOf(name)].toPrecision(4))} ${plot.unit}`).join(", ")))) : [make("p", { class: "quiet" }, "No series is beyond a limit.")]));
   byId("alerts").replaceChildren(...facts.alerts.map((alert) => make("p", { class: `row tight ${alert.is_muted ? "quiet" : "problem"}` }, make("span", { class: "grow" }, alert.text),
     isOwner ? make("button", { title: alert.is_muted ? "Raise alerts of this again" : "Raise no alerts of this any more", onclick: () => take("alerts/mute", { subject: alert.subject, mute: !alert.is_muted }) }, alert.is_muted ? "muted: raise again" : "mute") : "")));
   const [atLeast, ofLast] = facts.rule;

@@ -21,12 +21,23 @@ const kindsOf = (schema) => schema.anyOf ?? [schema];
 const isOptional = (schema) => kindsOf(schema).some((kind) => kind.type === "null");
 const mainKind = (schema) => kindsOf(schema).find((kind) => kind.type !== "null") ?? {};
 
+/** What the run that is to be gone on from gives: kind of result -> the run, or its output, as an input; null without one. */
+function givenBy(id) {
+  const run = runs.find((one) => String(one.id) === id);
+  const maker = run && catalogue.steps.find((one) => one.name === run.step);
+  if (!maker) return null;
+  return new Map([...Object.entries(maker.also_gives).map(([output, kind]) => [kind, `${run.id}.${output}`]), [maker.gives, String(run.id)]]);
+}
+
 function drawSteps() {
+  const given = givenBy(address.get("from"));
+  byId("from").hidden = !given;
+  byId("from-says").textContent = given ? `on the results of run ${address.get("from")}` : "";
   const wanted = byId("search").value.trim().toLowerCase();
   const groups = { project: "Raw data", tilt_series: "Tilt series", tomogram: "Tomograms", particle_set: "Particles" };
   const parts = [];
   for (const [per, title] of Object.entries(groups)) {
-    const found = catalogue.steps.filter((one) => one.per === per && `${one.name} ${one.summary}`.toLowerCase().includes(wanted));
+    const found = catalogue.steps.filter((one) => one.per === per && (!given || given.has(one.needs) || (one.needs && given.has("object"))) && `${one.name} ${one.summary}`.toLowerCase().includes(wanted));
     if (!found.length) continue;
     parts.push(make("h3", {}, title), ...found.map((one) =>
       make("button", { type: "button", title: one.summary, "data-step": one.name, "aria-current": one.name === step?.name ? "true" : false, onclick: () => choose(one.name) }, one.name)));
@@ -125,8 +136,10 @@ function choose(name, like = null) {
   inputs = new Map();
   const parts = [];
   if (step.needs) {
-    inputs.set("input", runSelect("input", step.needs, like?.input));
-    for (const role of step.also_needs) inputs.set(role, runSelect(role, null, like?.links?.[role]));
+    // Fed as the last run of this step was: its own results would be the newest that fit.
+    const before = like ?? runs.filter((run) => run.step === name).at(-1);
+    inputs.set("input", runSelect("input", step.needs, givenBy(address.get("from"))?.get(step.needs) ?? before?.input));
+    for (const role of step.also_needs) inputs.set(role, runSelect(role, null, before?.links?.[role]));
     for (const [role, select] of inputs) parts.push(make("div", { class: "field" }, make("label", { for: select.id }, role.replaceAll("_", " ")), select));
     items = make("select", { id: "items", multiple: true, size: "3" }, ...series.map((one) => make("option", { value: one }, one)));
     items.addEventListener("change", () => changed());
@@ -209,6 +222,11 @@ async function offerToWait() {
 }
 
 byId("start").addEventListener("click", start);
+byId("any").addEventListener("click", () => {
+  address.delete("from");
+  history.replaceState(null, "", `?${address}`);
+  drawSteps();
+});
 byId("search").addEventListener("input", () => catalogue && drawSteps());
 byId("all").addEventListener("change", showAll);
 form.addEventListener("submit", (event) => event.preventDefault());

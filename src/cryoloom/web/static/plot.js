@@ -2,6 +2,7 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7"];
+const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 
 function svg(tag, attributes, text) {
   const element = document.createElementNS(NS, tag);
@@ -74,16 +75,16 @@ export class Plot {
     const padY = (y1 - y0 || Math.abs(y1) || 1) * 0.08;
     [x0, x1] = [x0 - padX, x1 + padX];
     [y0, y1] = this.options.yRange ?? [zero ? 0 : y0 - padY, y1 + padY];
-    const [left, right, top, bottom] = [44, 6, 4, xTitle ? 30 : 16];
+    const [left, right, top, bottom] = [44, 6, 4, xTitle ? 30 : 16].map((length) => length * EM);
     const X = (x) => left + ((x - x0) / (x1 - x0)) * (width - left - right);
     const Y = (y) => height - bottom - ((y - y0) / (y1 - y0)) * (height - top - bottom);
     this.scale = { X, Y, x0, x1, y0, y1, left, right, top, bottom, width, height };
-    for (const y of ticks(y0, y1, Math.max(2, Math.floor(height / 34)))) {
+    for (const y of ticks(y0, y1, Math.max(2, Math.floor(height / (34 * EM))))) {
       parts.push(svg("line", { x1: left, x2: width - right, y1: Y(y), y2: Y(y), class: "plot-grid" }));
-      parts.push(svg("text", { x: left - 5, y: Y(y) + 4, class: "plot-tick", "text-anchor": "end" }, Number(y.toPrecision(6))));
+      parts.push(svg("text", { x: left - 5, y: Y(y) + 4 * EM, class: "plot-tick", "text-anchor": "end" }, Number(y.toPrecision(6))));
     }
-    for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / 70)))) {
-      parts.push(svg("text", { x: X(x), y: height - bottom + 12, class: "plot-tick", "text-anchor": "middle" }, Number(x.toPrecision(6))));
+    for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / (70 * EM))))) {
+      parts.push(svg("text", { x: X(x), y: height - bottom + 12 * EM, class: "plot-tick", "text-anchor": "middle" }, Number(x.toPrecision(6))));
     }
     if (xTitle) parts.push(svg("text", { x: (left + width - right) / 2, y: height - 3, class: "plot-tick", "text-anchor": "middle" }, xTitle));
     for (const limit of limits) parts.push(svg("line", { x1: left, x2: width - right, y1: Y(limit.y), y2: Y(limit.y), class: limit.strong ? "plot-limit is-set" : "plot-limit" }));
@@ -103,8 +104,8 @@ export class Plot {
         if (!Number.isFinite(y)) return;
         const state = mark(i);
         const at = Math.max(top + 3, Math.min(height - bottom, Y(y)));
-        if (state === "flagged") parts.push(svg("path", { d: `M${X(x)} ${at - 5}l5 9h-10z`, class: "plot-flagged" }));
-        else parts.push(svg("circle", { cx: X(x), cy: at, r: 3.4, stroke: colour, fill: state === "excluded" || line.shape === "ring" ? "none" : colour, class: state === "excluded" ? "plot-excluded" : "" }));
+        if (state === "flagged") parts.push(svg("path", { d: `M${X(x)} ${at - 5 * EM}l${5 * EM} ${9 * EM}h${-10 * EM}z`, class: "plot-flagged" }));
+        else parts.push(svg("circle", { cx: X(x), cy: at, r: 3.4 * EM, stroke: colour, fill: state === "excluded" || line.shape === "ring" ? "none" : colour, class: state === "excluded" ? "plot-excluded" : "" }));
         if (this.chosen.has(i)) parts.push(svg("circle", { cx: X(x), cy: at, r: 7, class: "plot-chosen" }));
       });
     });

@@ -112,6 +112,6 @@ async function declared() {
   draw();
 }
 
-addKeys([{ key: "e", does: "copy and edit", run: () => location.assign(`${base}/new?like=${facts.id}`) }]);
+addKeys([{ key: "n", does: "next step: on these results", run: () => location.assign(`${base}/new?from=${facts.id}`) }, { key: "e", does: "copy and edit", run: () => location.assign(`${base}/new?like=${facts.id}`) }]);
 draw();
 declared();

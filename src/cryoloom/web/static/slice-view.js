@@ -8,6 +8,7 @@
  * Plane coordinates (u, v) are in pixels of level 0 from the lower left corner; pixel i spans i to i + 1.
  */
 
+const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events take one
 const N_AHEAD = 6;
 const N_KEPT = 96;
@@ -629,10 +630,10 @@ class SliceView extends HTMLElement {
     const width = (length / size) * this.zoom;
     const [x, y] = [12, this.clientHeight - 12];
     context.fillStyle = "rgba(0,0,0,.6)";
-    context.fillRect(x - 4, y - 20, Math.max(width, 46) + 8, 26);
+    context.fillRect(x - 4, y - 20 * EM, Math.max(width, 46 * EM) + 8, 26 * EM);
     context.fillStyle = "#fff";
     context.fillRect(x, y - 3, width, 3);
-    context.font = "12px system-ui, sans-serif";
+    context.font = `${12 * EM}px system-ui, sans-serif`;
     context.fillText(length >= 10 ? `${+(length / 10).toPrecision(3)} nm` : `${+length.toPrecision(3)} Å`, x, y - 7);
   }
 

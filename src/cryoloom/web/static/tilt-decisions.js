@@ -16,7 +16,7 @@ export function sign(row) {
   const [state, words] = stateOf(row);
   if (!state) return document.createTextNode("");
   const by = row.excluded_by ? `${state}, by ${row.excluded_by}` : state;
-  return make("span", { class: `sign ${state}`, title: by }, words);
+  return make("span", { class: `sign ${state}`, title: `${words} (${by})` }, words);
 }
 
 const decided = (keep, why) => ({ excluded: !keep, kept: keep, reason: keep ? "" : why, by_user: true, excluded_by: "you", is_open: false });
