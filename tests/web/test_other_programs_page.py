@@ -84,26 +84,23 @@ def test_the_store_and_the_client_are_behind_the_guard_and_nothing_else_is_serve
 
 
 @pytest.fixture(scope="module")
-def browser_with_webgl() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
+def browser_with_webgl(playwright: Any) -> Iterator[Any]:
     if client_folder() is None:
         pytest.skip("Neuroglancer is not installed: pip install '.[neuroglancer]'")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = [flag for flag in FLAGS if flag != "--disable-gpu"]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags, *WEBGL])
-        yield started
-        started.close()
+    flags = [flag for flag in FLAGS if flag != "--disable-gpu"]
+    started = playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags, *WEBGL])
+    yield started
+    started.close()
 
 
 def test_neuroglancer_shows_a_bead_where_it_is(
     browser_with_webgl: Any, served: Served, made: MadeProject, particles: int
 ) -> None:
     """The middle of the first panel is the place asked for: dark as a bead is, and its particle is there."""
-    bead = made.truths["TS_01"].beads_xyz_angstrom[0]
-    at = voxel_of(bead)
+    everywhere = [voxel_of(bead) for bead in made.truths["TS_01"].beads_xyz_angstrom]
+    at = next(
+        at for at in everywhere if all(8 < v < n - 8 for v, n in zip(at, VOLUME_SHAPE[::-1], strict=True))
+    )
     opened = Window(browser_with_webgl, served)
     address = f"{P}/tomo/TS_01/neuroglancer?particles={particles}&at={','.join(map(str, at))}"
     page = opened.go(address)

@@ -179,13 +179,14 @@ def places_of_model(request: Request, wanted: ModelValue) -> dict[str, Any]:
 
 
 @router.get("/tomo/{name}/picks.mod")
-def picks_model(request: Request, name: str) -> Response:
-    """All picks of a series as an IMOD model of its newest tomogram."""
+def picks_model(request: Request, name: str, run: int | None = None) -> Response:
+    """All picks of a series as an IMOD model of a tomogram of it: that of a run, else the newest."""
     project = project_of(request)
     view = project.series(name)
-    if not view.tomograms:
-        raise UserInputError(f"{name} has no tomogram")
-    image = project.image(view.tomograms[-1].item.id or 0, "volume")
+    found = [one for one in view.tomograms if run is None or one.run.id == run]
+    if not found:
+        raise UserInputError(f"{name} has no tomogram" + ("" if run is None else f" of run {run}"))
+    image = project.image(found[-1].item.id or 0, "volume")
     facts = tomogram_facts(project, view)
     places = {name: one["places"] for name, one in places_of_models(facts["models"]).items()}
     model = picks_as_model(facts["picks"], places, image.shape, image.pixel_size_angstrom)

@@ -9,7 +9,7 @@ import { make } from "./app.js";
 
 const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 const ROW_PX = 26 * EM;
-const WIDTHS = { text: 118, link: 150, state: 88 }; // pixels; numbers get the width of their heading
+const WIDTHS = { text: 112, link: 142, state: 86 }; // pixels; numbers get the width of their heading
 
 class DataTable extends HTMLElement {
   columns = [];
@@ -26,10 +26,10 @@ class DataTable extends HTMLElement {
     this.#query = address.get("q") ?? "";
     this.#sort = address.get("sort") ?? "";
     this.selected = address.get("at");
-    const widths = columns.map(([, title, kind]) => EM * (WIDTHS[kind] ?? Math.max(56, 18 + 7.2 * title.length)));
+    const widths = columns.map(([, title, kind]) => EM * (WIDTHS[kind] ?? Math.max(56, 18 + 6.7 * title.length)));
     const last = columns.length - 1;
-    this.style.setProperty("--columns", widths.map((width, i) => (i === last ? "minmax(13rem, 1fr)" : `${width}px`)).join(" "));
-    this.style.setProperty("--least", `${widths.slice(0, last).reduce((a, b) => a + b, 180 * EM)}px`);
+    this.style.setProperty("--columns", widths.map((width, i) => (i === last ? "minmax(11rem, 1fr)" : `${width}px`)).join(" "));
+    this.style.setProperty("--least", `${widths.slice(0, last).reduce((a, b) => a + b, 154 * EM)}px`);
     this.head = make("div", { class: "head", role: "row" });
     columns.forEach(([key, title, kind, help]) =>
       this.head.append(make("button", { class: kind === "number" ? "number" : "", title: help, "data-key": key, onclick: () => this.sortBy(key) }, title)));

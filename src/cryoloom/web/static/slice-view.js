@@ -347,6 +347,7 @@ class SliceView extends HTMLElement {
     const [level, quality] = isScrubbing ? this.#scrubLevel() : [this.#sharpLevel(), 80];
     if (!this.#has(this.index) && (!isScrubbing || this.axis !== this.#shown?.axis)) this.#isFirst = true;
     this.#wanted = this.#around(level, quality);
+    if (!isScrubbing || !this.#has(this.index)) this.#wanted.unshift(this.#entry(level, this.index, quality));
     // Across the sections a slice takes long to read: half as fine it is there at once.
     if (this.#isFirst && this.axis !== "z" && level + 1 < this.info.levels.length) this.#wanted.unshift(this.#entry(level + 1, this.index, 75));
     this.#abandon((entry) => Math.abs(entry.index - this.index) <= N_AHEAD && entry.axis === this.axis && entry.key === this.info.key && entry.thickness === this.thickness);
@@ -355,12 +356,12 @@ class SliceView extends HTMLElement {
     this.#restSoon();
   }
 
-  /** This slice, those that come next, and the one before. What is there at another level need not come again. */
+  /** The slices that come next, and the one before. What is there at another level need not come again. */
   #around(level, quality) {
     const n = sizeOf(this.info, this.axis);
-    const offsets = [0, ...Array.from({ length: N_AHEAD }, (_, i) => i + 1), -1];
+    const offsets = [...Array.from({ length: N_AHEAD }, (_, i) => i + 1), -1];
     return offsets.map((offset) => this.index + this.#direction * offset)
-      .filter((index) => index >= 0 && index < n && (index === this.index || !this.#has(index))).map((index) => this.#entry(level, index, quality));
+      .filter((index) => index >= 0 && index < n && !this.#has(index)).map((index) => this.#entry(level, index, quality));
   }
 
   /** Give up what is being fetched and is of no use any more. */
@@ -396,7 +397,7 @@ class SliceView extends HTMLElement {
       this.#wanted.push(exact);
       setTimeout(() => this.#pump(), EXACT_MS - SHARP_MS + 1);
     }
-    this.#wanted.push(...this.#around(...this.#scrubLevel()).slice(1));
+    this.#wanted.push(...this.#around(...this.#scrubLevel()));
     this.#pump();
   }
 

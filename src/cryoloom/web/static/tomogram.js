@@ -479,7 +479,7 @@ async function openIn(program) {
   if (!found) return;
   byId("other-command").textContent = found[program];
   byId("other-hint").textContent = "Type this where the project is; the file was downloaded. Positions and directions are those of this page.";
-  make("a", { href: program === "3dmod" ? `${here}/picks.mod` : `${here}/${program}.py?${askedOf()}`, download: "" }).click();
+  make("a", { href: program === "3dmod" ? `${here}/picks.mod?run=${facts.variants[variant].run}` : `${here}/${program}.py?${askedOf()}`, download: "" }).click();
 }
 for (const program of ["chimerax", "napari", "3dmod"]) byId(`to-${program}`).addEventListener("click", () => openIn(program));
 byId("to-neuroglancer").addEventListener("click", (event) => {
