@@ -203,11 +203,15 @@ def test_no_more_than_so_many_pages_listen(site: Site) -> None:
     with serving(site) as served, contextlib.ExitStack() as opened:
         headers = {"authorization": f"token {served.access.owner_token}"}
         limits = httpx.Limits(max_connections=None)
-        http = opened.enter_context(httpx.Client(base_url=served.origin, headers=headers, limits=limits))
+        http = opened.enter_context(
+            httpx.Client(base_url=served.origin, headers=headers, limits=limits, timeout=60)
+        )
+        lines: list[Iterator[bytes]] = []
         for _ in range(MOST_STREAMS):
             stream = opened.enter_context(http.stream("GET", f"{P}/events"))
             assert stream.status_code == 200
-            next(stream.iter_raw())  # it has begun
+            lines.append(stream.iter_raw())  # it is closed when nobody holds it
+            next(lines[-1])
         refused = http.get(f"{P}/events")
         assert refused.status_code == 503
         assert "64 pages are open already" in refused.json()["error"]

@@ -115,6 +115,8 @@ def test_every_route_is_behind_the_guard(site: Site) -> None:
     expected = [401, 421, 403, 403, 403, 403]
     answers = in_a_loop_of_its_own(all_of_them())
     wrong = {route: got for route, got in answers.items() if got != expected[: len(got)]}
+    # Neuroglancer's own script posts here without our header, viewers too; nothing is kept of it.
+    assert wrong.pop(("POST", "/neuroglancer/state/1")) == [401, 421, 403, 403, 422, 422]
     assert not wrong
 
 

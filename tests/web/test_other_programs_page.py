@@ -105,10 +105,10 @@ def test_neuroglancer_shows_a_bead_where_it_is(
     address = f"{P}/tomo/TS_01/neuroglancer?particles={particles}&at={','.join(map(str, at))}"
     page = opened.go(address)
     frame = page.wait_for_selector("#frame").content_frame()
-    frame.wait_for_function("() => window.viewer?.state.toJSON().layers?.length === 2")
+    frame.wait_for_function("() => window.viewer?.state.toJSON().layers?.length >= 2")
     state = frame.evaluate("() => viewer.state.toJSON()")
     assert state["position"] == pytest.approx(at, abs=0.01)
-    lines = next(one for one in state["layers"] if one["type"] == "annotation")["annotations"]
+    lines = next(one for one in state["layers"] if one["name"] == f"bead {particles}")["annotations"]
     first = min(lines, key=lambda one: np.linalg.norm(np.array(one["pointA"]) - at))
     assert first["pointA"] == pytest.approx(at, abs=0.02)
     # The makers turn every particle's z axis to the tomogram's x.

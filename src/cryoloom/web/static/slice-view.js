@@ -410,6 +410,7 @@ class SliceView extends HTMLElement {
     const mostAtOnce = this.#isFirst ? 1 : N_IN_FLIGHT;
     for (const entry of this.#wanted) {
       if (this.#flying.size >= mostAtOnce) return;
+      if (entry.index >= sizeOf(this.info, entry.axis)) continue; // the page changed the axis and opens another image
       if (entry.notBefore > performance.now() || this.#pictures.has(entry.url) || this.#flying.has(entry.url)) continue;
       this.#fetch(entry);
     }
