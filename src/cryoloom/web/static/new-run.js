@@ -233,6 +233,7 @@ form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
   event.preventDefault();
+  clearTimeout(timer); // or the check that waits would take the place of this one
   check().then(start); // what was typed last is checked before anything starts
 });
 addKeys([{ key: "/", does: "find a step", run: () => byId("search").focus() }, { key: "Enter", does: "start", run: () => (step ? start() : false) }]);
