@@ -223,14 +223,16 @@ _FINEST_FLOAT16_DEVIATION = 2e-6
 
 @dataclass(frozen=True, slots=True)
 class _InBothOrders:
-    """Strips ``[:, y0:y1, :]`` written to a volume and, with z mirrored, as sections of y."""
+    """Strips ``[z0:z1, y0:y1, :]`` written to a volume and, with z mirrored, as sections of y."""
 
     volume: PixelSink
     sections: PixelSink
 
     def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32]) -> None:
         self.volume[index] = strip
-        self.sections[index[1]] = np.ascontiguousarray(strip[::-1].transpose(1, 0, 2))
+        n_z = self.volume.shape[0]
+        mirrored = slice(n_z - index[0].stop, n_z - index[0].start)
+        self.sections[index[1], mirrored, :] = np.ascontiguousarray(strip[::-1].transpose(1, 0, 2))
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:

@@ -9,26 +9,20 @@ from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
 from cryoloom.engine.worker.gates import GatedSink
 from cryoloom.errors import DataUnfitError
+from cryoloom.formats.pixels.mrc import MrcSink
 from makers.fakes import fake_steps
 
 __all__ = ["fake_steps"]
 
 
-class ArraySink:
-    def __init__(self, shape):
-        self.array = np.zeros(shape, np.float32)
-        self.shape, self.dtype = shape, self.array.dtype
-
-    def __getitem__(self, index):
-        return self.array[index]
-
-    def __setitem__(self, index, values):
-        self.array[index] = values
+def gated(role, shape, folder, **kwargs):
+    path = folder / f"{role}.mrc"
+    return GatedSink(role, MrcSink(path, shape, 1.0), path, **kwargs)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_one_value_that_is_no_number_is_enough(bad, tmp_path, rng):
-    sink = GatedSink("images", ArraySink((3, 8, 10)), tmp_path / "images.mrc")
+    sink = gated("images", (3, 8, 10), tmp_path)
     image = rng.normal(size=(8, 10)).astype(np.float32)
     image[4, 7] = bad
     with pytest.raises(DataUnfitError, match="1 values that are not finite"):
@@ -37,7 +31,7 @@ def test_one_value_that_is_no_number_is_enough(bad, tmp_path, rng):
 
 @pytest.mark.parametrize("constant", [0.0, -3.5])
 def test_all_one_value_is_no_image(constant, tmp_path):
-    sink = GatedSink("images", ArraySink((3, 8, 10)), tmp_path / "images.mrc")
+    sink = gated("images", (3, 8, 10), tmp_path)
     sink[:] = np.full((3, 8, 10), constant, np.float32)
     with pytest.raises(DataUnfitError, match="constant"):
         sink.check()
@@ -74,7 +68,7 @@ def test_flawed_results_fail_their_item_and_leave_no_file(parameters, words, tmp
 @pytest.mark.parametrize("index", [lambda i: i, lambda i: (i, slice(None)), lambda i: slice(i, i + 1)])
 def test_sections_are_judged_one_by_one(index, tmp_path, rng):
     """A half of nothing in one section does not hide among the others."""
-    sink = GatedSink("odd", ArraySink((4, 8, 10)), tmp_path / "odd.mrc", sections_are_images=True)
+    sink = gated("odd", (4, 8, 10), tmp_path, sections_are_images=True)
     for i in range(4):
         image = np.zeros((8, 10)) if i == 2 else rng.normal(size=(8, 10))
         sink[index(i)] = (
@@ -85,7 +79,7 @@ def test_sections_are_judged_one_by_one(index, tmp_path, rng):
 
 
 def test_sections_written_band_by_band(tmp_path, rng):
-    sink = GatedSink("even", ArraySink((3, 8, 10)), tmp_path / "even.mrc")
+    sink = gated("even", (3, 8, 10), tmp_path)
     values = rng.normal(size=(3, 8, 10)).astype(np.float32)
     values[1] = 5.0
     for y in (0, 4):

@@ -10,6 +10,7 @@ import math
 import torch
 
 __all__ = [
+    "centred_rfft",
     "crop_rfft",
     "fourier_resize",
     "frequencies_rfft",
@@ -75,21 +76,32 @@ def crop_rfft(
 
     spectra : (..., y, x // 2 + 1) of images of ``shape_yx``. The centre index ``n // 2`` stays the centre.
     """
+    n_y, (m_y, m_x) = shape_yx[0], new_shape_yx
+    half_y, columns = m_y // 2, m_x // 2 + 1
+    kept = torch.cat([spectra[..., :half_y, :columns], spectra[..., n_y - half_y :, :columns]], dim=-2)
+    return centred_rfft(kept, shape_yx, new_shape_yx)
+
+
+def centred_rfft(
+    kept: torch.Tensor, shape_yx: tuple[int, int], new_shape_yx: tuple[int, int]
+) -> torch.Tensor:
+    """The last steps of `crop_rfft`, of frequencies cropped already, which may be changed.
+
+    kept : (..., y, x // 2 + 1), the first and the last half of the rows and the first columns of a spectrum.
+    """
     (n_y, n_x), (m_y, m_x) = shape_yx, new_shape_yx
     if m_y > n_y or m_x > n_x or m_y % 2 or m_x % 2:
         raise ValueError(f"expected an even shape within {shape_yx}, got {new_shape_yx}")
-    half_y, columns = m_y // 2, m_x // 2 + 1
-    cropped = torch.cat([spectra[..., :half_y, :columns], spectra[..., n_y - half_y :, :columns]], dim=-2)
     # The highest row and column stand for both signs; they carry no usable phase after a shift.
     if m_y < n_y:
-        cropped[..., half_y, :] = 0
+        kept[..., m_y // 2, :] = 0
     if m_x < n_x:
-        cropped[..., -1] = 0
+        kept[..., -1] = 0
     # Pixel n // 2 must land on m // 2: move by m // 2 - (n // 2) m / n new pixels (0 for even n).
     offset = [m // 2 - (n // 2) * m / n for n, m in ((n_y, m_y), (n_x, m_x))]
     if any(abs(value) > 1e-9 for value in offset):
-        cropped = cropped * phase_ramp_rfft(torch.tensor(offset, device=spectra.device), new_shape_yx)
-    return cropped * (m_y * m_x / (n_y * n_x))
+        kept = kept * phase_ramp_rfft(torch.tensor(offset, device=kept.device), new_shape_yx)
+    return kept * (m_y * m_x / (n_y * n_x))
 
 
 def fourier_resize(images: torch.Tensor, new_shape_yx: tuple[int, int]) -> torch.Tensor:

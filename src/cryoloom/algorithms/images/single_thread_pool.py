@@ -6,13 +6,17 @@ transform takes. Independent pieces of work in parallel use the processor fully.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import numba
 import torch
 
-__all__ = ["single_thread_pool"]
+__all__ = ["IMAGES_AT_ONCE", "each_image", "single_thread_pool"]
+
+IMAGES_AT_ONCE = 4
+"""Large images that are worked on at the same time, at most: more cores would wait for the memory."""
 
 
 @contextmanager
@@ -25,3 +29,19 @@ def single_thread_pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
     finally:
         # New threads begin with the number of threads that was set last.
         torch.set_num_threads(before)
+
+
+def each_image(work: Callable[[int], None], n_images: int) -> Iterator[None]:
+    """``work(i)`` for every image, several at a time on numba's threads, which the engine sets for a task.
+
+    Yields after each, in their order. Of several images torch works on each with one thread, however many
+    there are: results do not depend on their number. A single one is worked on by the calling thread.
+    """
+    if n_images == 1:
+        work(0)
+        yield
+    if n_images < 2:
+        return
+    n_threads = min(numba.get_num_threads(), IMAGES_AT_ONCE, n_images)
+    with single_thread_pool(n_threads) as pool:
+        yield from pool.map(work, range(n_images))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE, each_image
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.model import Pixels
@@ -21,10 +25,10 @@ BESIDES_BYTES = 400_000_000
 
 
 class StripSink(Protocol):
-    """Target of strips: a file's pixels, or several at once."""
+    """Target of strips: a file's pixels, or several at once. Sections may be written by several threads."""
 
     def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32], /) -> None:
-        """Take the rows ``[:, y0:y1, :]`` of the volume."""
+        """Take the sections and rows ``[z0:z1, y0:y1, :]`` of the volume."""
 
 
 class Reconstructor(Protocol):
@@ -87,15 +91,35 @@ def reconstruct_band(
     grid, reconstructor, halo = part.grid, part.reconstructor, part.reconstructor.halo_rows
     rows_at_once = _rows_at_once(grid, reconstructor, band, memory_bytes)
     aligned = torch.empty((len(grid.tilts), len(band) + 2 * halo, grid.n_columns), dtype=torch.float32)
-    for i, tilt in enumerate(grid.tilts):
-        first = band.start - halo
-        aligned[i] = aligned_rows(part.images, grid, tilt, first, aligned.shape[1], device)
+    first, n_rows = band.start - halo, aligned.shape[1]
+    scratch = ScratchBuffers()
+
+    def align(i: int) -> None:
+        aligned[i] = aligned_rows(part.images, grid, grid.tilts[i], first, n_rows, device, scratch)
+
+    for _ in each_image(align, len(grid.tilts)):
         yield 1
-    for start in range(0, len(band), rows_at_once):
-        n_rows = min(rows_at_once, len(band) - start)
-        rows = aligned[:, start : start + n_rows + 2 * halo].to(device)
-        first = band.start + start
-        for strip in reconstructor.strips(rows, first):
-            sink[:, first : first + strip.shape[1], :] = strip.cpu().numpy()
-            first += strip.shape[1]
-            yield strip.shape[1]
+    n_writers = min(numba.get_num_threads(), IMAGES_AT_ONCE)
+    with ThreadPoolExecutor(n_writers) as writers:
+        for start in range(0, len(band), rows_at_once):
+            n_rows = min(rows_at_once, len(band) - start)
+            rows = aligned[:, start : start + n_rows + 2 * halo].to(device)
+            first = band.start + start
+            for strip in reconstructor.strips(rows, first):
+                _write(strip.cpu().numpy(), first, sink, writers, n_writers)
+                first += strip.shape[1]
+                yield strip.shape[1]
+
+
+def _write(
+    strip: NDArray[np.float32], first_row: int, sink: StripSink, writers: Executor, n_writers: int
+) -> None:
+    """Write a strip, its sections side by side: to judge and convert them takes longer than to store them."""
+    rows = slice(first_row, first_row + strip.shape[1])
+    bounds = np.linspace(0, len(strip), n_writers + 1).astype(int).tolist()
+
+    def write(low: int, high: int) -> None:
+        sink[low:high, rows, :] = strip[low:high]
+
+    for _ in writers.map(write, bounds[:-1], bounds[1:]):
+        pass

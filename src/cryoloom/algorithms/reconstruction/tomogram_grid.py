@@ -7,8 +7,16 @@ from dataclasses import dataclass
 
 import torch
 
-from cryoloom.algorithms.images.undistorted_images import undistorted
-from cryoloom.algorithms.series.aligned_images import contrast, pose_affine, sample_aligned, spline_image
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE
+from cryoloom.algorithms.series.aligned_images import (
+    aligned_band,
+    contrast_spline,
+    knot_shape,
+    pose_affine,
+    sample_aligned,
+)
+from cryoloom.algorithms.series.low_frequencies import low_frequency_bytes
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.geometry.tilt_axis import axis_lies_along_x, field_across_and_along
@@ -43,11 +51,14 @@ class TomogramGrid:
 
     @property
     def image_bytes(self) -> int:
-        """Peak while one image is being aligned: image, its transform, and the knots' transform and copy."""
-        image = 4 * math.prod(self.image_shape_yx)
-        knots = int(image * (2 / self.binning) ** 2)
-        straightening = 3 * image if any(pose.warp is not None for pose in self.poses) else 0
-        return 2 * image + max(image, 3 * knots, straightening)
+        """Peak while images are being aligned, several at a time, each on a thread (`each_image`)."""
+        band = aligned_band(self.image_shape_yx, (self.binning, self.binning))
+        n_knots = math.prod(knot_shape(self.image_shape_yx, (self.binning, self.binning)))
+        # Its columns, the knots' transform with its filter, and the knots.
+        one = low_frequency_bytes(self.image_shape_yx, band) + 16 * n_knots
+        if any(pose.warp is not None for pose in self.poses):  # whole images and their transforms
+            one = 20 * math.prod(self.image_shape_yx)
+        return IMAGES_AT_ONCE * one
 
     @property
     def row_bytes(self) -> int:
@@ -113,20 +124,35 @@ def _usable_tilts(series: TiltSeries, stack: Stack) -> tuple[Tilt, ...]:
 
 
 def aligned_rows(
-    images: Pixels, grid: TomogramGrid, tilt: Tilt, first_row: int, n_rows: int, device: str
+    images: Pixels,
+    grid: TomogramGrid,
+    tilt: Tilt,
+    first_row: int,
+    n_rows: int,
+    device: str,
+    scratch: ScratchBuffers | None = None,
 ) -> torch.Tensor:
-    """Rows of one tilt's contrast in the aligned frame, ``(n_rows, n_columns)``; NaN outside the image."""
+    """Rows of one tilt's contrast in the aligned frame, ``(n_rows, n_columns)``; NaN outside the image.
+
+    On a CPU it works on the calling thread alone, unless the image has a local displacement.
+    """
     pose = tilt.pose
     if pose is None or tilt.section is None:
         raise ValueError("a tilt without a pose or image is in the grid")
-    image = contrast(torch.from_numpy(images[tilt.section]).to(device))
-    if not bool(torch.isfinite(image.sum())):
+    knots = contrast_spline(
+        images,
+        tilt.section,
+        pose.warp,
+        grid.pixel_size_angstrom,
+        grid.binning,
+        scratch or ScratchBuffers(),
+        device,
+    )
+    if not bool(torch.isfinite(knots[0, 0])):  # one pixel that is not finite spoils every knot
         raise DataUnfitError(
             "an image has NaN or infinite pixels or no variation; exclude the tilt or make the stack again",
             acquisition_index=tilt.acquisition_index,
         )
-    image = undistorted(image, pose.warp, grid.pixel_size_angstrom)
-    knots = spline_image(image, (grid.binning, grid.binning))
     shift_x, shift_y = pose.shift_xy_angstrom
     affine = pose_affine(
         grid.image_shape_yx,
@@ -139,4 +165,4 @@ def aligned_rows(
         shift_xy_px=(shift_x / grid.pixel_size_angstrom, shift_y / grid.pixel_size_angstrom),
         magnification=pose.magnification,
     )
-    return sample_aligned(knots, affine, first_row, n_rows, grid.n_columns)
+    return sample_aligned(knots, affine, first_row, n_rows, grid.n_columns, serial=True)

@@ -9,20 +9,31 @@ so that a column is the same for all rows of the specimen.
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.fourier import crop_rfft
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.algorithms.images.undistorted_images import undistorted
+from cryoloom.algorithms.series.low_frequencies import low_frequencies
 from cryoloom.geometry.tilt_axis import image_from_aligned
-from cryoloom.kernels.images.spline_sample import sample_spline
+from cryoloom.kernels.images.spline_sample import sample_spline, sample_spline_serial
+from cryoloom.model import ImageWarp, Pixels
 
 __all__ = [
+    "aligned_band",
     "contrast",
+    "contrast_spline",
     "image_contrast_scale",
+    "knot_shape",
     "pose_affine",
     "sample_aligned",
     "spline_image",
+    "spline_of_band",
 ]
 
 OVERSAMPLING = 2.0
@@ -38,7 +49,12 @@ def image_contrast_scale(image: torch.Tensor) -> tuple[float, float]:
     divided by their standard deviation instead.
     """
     mean, deviation = float(image.mean()), float(image.std())
-    return mean, mean if mean > 0.1 * deviation else deviation
+    return mean, mean if has_counts(mean, deviation) else deviation
+
+
+def has_counts(mean: float, deviation: float) -> bool:
+    """Whether an image is of counts, by its mean, and not normalised by another program."""
+    return mean > 0.1 * deviation
 
 
 def contrast(image: torch.Tensor) -> torch.Tensor:
@@ -51,24 +67,81 @@ def spline_image(image: torch.Tensor, pixels_per_aligned_yx: tuple[float, float]
     """Coefficients of cubic B-splines, ``(y, x)`` on a grid twice finer than the aligned pixels.
 
     image : (y, x) float32. pixels_per_aligned_yx : image pixels per aligned pixel (the binning).
+    """
+    shape = (image.shape[-2], image.shape[-1])
+    low = crop_rfft(torch.fft.rfft2(image), shape, aligned_band(shape, pixels_per_aligned_yx))
+    return spline_of_band(low, shape, pixels_per_aligned_yx)
+
+
+def contrast_spline(
+    pixels: Pixels,
+    section: int,
+    warp: ImageWarp | None,
+    pixel_size_angstrom: float,
+    binning: float,
+    scratch: ScratchBuffers,
+    device: str,
+) -> torch.Tensor:
+    """`spline_image` of an image's contrast, its local displacement undone; NaN where a pixel is no number.
+
+    Without displacement only the low frequencies that aligned pixels show are computed.
+    """
+    shape = (pixels.shape[1], pixels.shape[2])
+    per_aligned = (binning, binning)
+    if warp is None:
+        low = low_frequencies(pixels, section, aligned_band(shape, per_aligned), scratch, device=device)
+        if has_counts(low.mean, low.deviation_at_most):
+            low.spectrum[0, 0] = 0.0
+            return spline_of_band(low.spectrum / low.mean, shape, per_aligned)
+    image = contrast(torch.from_numpy(np.asarray(pixels[section], np.float32)).to(device))
+    return spline_image(undistorted(image, warp, pixel_size_angstrom), per_aligned)
+
+
+def aligned_band(shape_yx: tuple[int, int], pixels_per_aligned_yx: tuple[float, float]) -> tuple[int, int]:
+    """Even shape that an image is cropped to with nothing lost that aligned pixels can show."""
+    n_y, n_x = (
+        min(n - n % 2, 2 * math.ceil(n / b / 2) + 2)
+        for n, b in zip(shape_yx, pixels_per_aligned_yx, strict=True)
+    )
+    return n_y, n_x
+
+
+def spline_of_band(
+    low: torch.Tensor, shape_yx: tuple[int, int], pixels_per_aligned_yx: tuple[float, float]
+) -> torch.Tensor:
+    """`spline_image` from the spectrum of an image of ``shape_yx``, cropped to its `aligned_band`.
 
     Frequencies beyond the aligned grid's Nyquist are removed (a circle, with a soft edge from 0.45 to 0.5).
     Dividing by the B-spline's own transform ``sinc^4`` makes the sampled values exact but for its copies.
     """
-    shape = (image.shape[-2], image.shape[-1])
-    knots = [
-        max(8, 2 * round(n * OVERSAMPLING / b / 2)) for n, b in zip(shape, pixels_per_aligned_yx, strict=True)
-    ]
-    knot_shape = (knots[0], knots[1])
-    spectrum = _resize_rfft(torch.fft.rfft2(image), shape, knot_shape)
-    frequency_y = torch.fft.fftfreq(knot_shape[0], device=image.device)
-    frequency_x = torch.fft.rfftfreq(knot_shape[1], device=image.device)
-    aligned_y = frequency_y * (knot_shape[0] * pixels_per_aligned_yx[0] / shape[0])
-    aligned_x = frequency_x * (knot_shape[1] * pixels_per_aligned_yx[1] / shape[1])
+    knots_yx = knot_shape(shape_yx, pixels_per_aligned_yx)
+    spectrum = _resize_rfft(low, (low.shape[-2], 2 * (low.shape[-1] - 1)), knots_yx)
+    spectrum *= _spline_filter(shape_yx, pixels_per_aligned_yx, low.device)
+    return torch.fft.irfft2(spectrum, s=knots_yx)
+
+
+@functools.lru_cache(maxsize=2)  # the images of a series share it
+def _spline_filter(
+    shape_yx: tuple[int, int], pixels_per_aligned_yx: tuple[float, float], device: torch.device
+) -> torch.Tensor:
+    """The circle, and the inverse of the B-splines' transform, over the frequencies of the knots."""
+    knots_yx = knot_shape(shape_yx, pixels_per_aligned_yx)
+    frequency_y = torch.fft.fftfreq(knots_yx[0], device=device)
+    frequency_x = torch.fft.rfftfreq(knots_yx[1], device=device)
+    aligned_y = frequency_y * (knots_yx[0] * pixels_per_aligned_yx[0] / shape_yx[0])
+    aligned_x = frequency_x * (knots_yx[1] * pixels_per_aligned_yx[1] / shape_yx[1])
     radius = torch.hypot(aligned_y[:, None], aligned_x[None, :])
-    spectrum *= 0.5 + 0.5 * torch.cos(torch.pi * ((radius - 0.45) / 0.05).clamp(0, 1))
-    spectrum *= (torch.sinc(frequency_y) ** -4)[:, None] * (torch.sinc(frequency_x) ** -4)[None, :]
-    return torch.fft.irfft2(spectrum, s=knot_shape)
+    circle = 0.5 + 0.5 * torch.cos(torch.pi * ((radius - 0.45) / 0.05).clamp(0, 1))
+    return circle * ((torch.sinc(frequency_y) ** -4)[:, None] * (torch.sinc(frequency_x) ** -4)[None, :])
+
+
+def knot_shape(shape_yx: tuple[int, int], pixels_per_aligned_yx: tuple[float, float]) -> tuple[int, int]:
+    """Shape of the grid of `spline_image`."""
+    n_y, n_x = (
+        max(8, 2 * round(n * OVERSAMPLING / b / 2))
+        for n, b in zip(shape_yx, pixels_per_aligned_yx, strict=True)
+    )
+    return n_y, n_x
 
 
 def _resize_rfft(
@@ -118,10 +191,20 @@ def pose_affine(
 
 
 def sample_aligned(
-    knots: torch.Tensor, affine: NDArray[np.float64], first_row: int, n_rows: int, n_columns: int
+    knots: torch.Tensor,
+    affine: NDArray[np.float64],
+    first_row: int,
+    n_rows: int,
+    n_columns: int,
+    *,
+    serial: bool = False,
 ) -> torch.Tensor:
-    """Rows ``first_row`` on of an aligned image, ``(n_rows, n_columns)`` float32 on the CPU, NaN outside."""
+    """Rows ``first_row`` on of an aligned image, ``(n_rows, n_columns)`` float32 on the CPU, NaN outside.
+
+    serial : on the calling thread alone, for images side by side.
+    """
     sampled = torch.empty((n_rows, n_columns), dtype=torch.float32)
     margin = EDGE_MARGIN_PX * OVERSAMPLING
-    sample_spline(knots.cpu().numpy(), affine, first_row, sampled.numpy(), (margin, margin))
+    sample = sample_spline_serial if serial else sample_spline
+    sample(knots.cpu().numpy(), affine, first_row, sampled.numpy(), (margin, margin))
     return sampled

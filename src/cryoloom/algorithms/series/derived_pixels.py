@@ -30,6 +30,7 @@ __all__ = [
     "centre_of",
     "files_of",
     "numbers_only",
+    "radial_weights",
     "reading_bytes",
     "reopened",
 ]
@@ -114,13 +115,17 @@ class DoseWeighted(_Derived):
             return dose_weights(frequency_per_angstrom, doses[1], self.voltage_kv)
         return mean_dose_weights(frequency_per_angstrom, *doses, self.voltage_kv)
 
+    def table(self, section: int) -> NDArray[np.float32]:
+        """Amplitudes left in a section, at even steps from 0 to ``sqrt(0.5)`` cycles per pixel."""
+        frequency = np.linspace(0.0, 0.5**0.5, _TABLE_STEPS) / self.pixel_size_angstrom
+        return self.weights(section, frequency).astype(np.float32)
+
     def _section(self, section: int) -> Image:
         # Slow to import, and what only looks at a project reads no pixels.
         from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
         from cryoloom.algorithms.series.radial_weighting import weighted_by_frequency
 
-        frequency = np.linspace(0.0, 0.5**0.5, _TABLE_STEPS) / self.pixel_size_angstrom
-        table = self.weights(section, frequency).astype(np.float32)
+        table = self.table(section)
         out = np.empty(self.shape[1:], np.float32)
         scratch = ScratchBuffers()
         weighted_by_frequency(lambda start, stop: self.images[section, start:stop], table, out, scratch)
@@ -188,6 +193,18 @@ def centre_of(pixels: Pixels, shape_yx: tuple[int, int]) -> Pixels:
         first = n // 2 - kept // 2
         cuts.append(range(first, first + kept))
     return _Window(pixels, *cuts)
+
+
+def radial_weights(pixels: Pixels, section: int) -> tuple[Pixels, NDArray[np.float32] | None]:
+    """What images are made from by weights at each length of frequency, and these; None: there are none.
+
+    The weights, at most 1 and 1 at frequency 0, are as `DoseWeighted.table` gives them.
+    """
+    weights: NDArray[np.float32] | None = None
+    while isinstance(pixels, DoseWeighted):
+        table = pixels.table(section)
+        weights, pixels = table if weights is None else weights * table, pixels.images
+    return pixels, weights
 
 
 class _SectionCache:

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.fourier import crop_rfft, fourier_resize, radial_frequency_rfft
+from cryoloom.algorithms.images.fourier import fourier_resize, radial_frequency_rfft
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.algorithms.images.single_thread_pool import each_image
+from cryoloom.algorithms.series.low_frequencies import Window, low_frequencies
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.model.pixels import Pixels
 
@@ -56,20 +59,37 @@ def load_tilt_images(
     binning = max(1, round(working_pixel_angstrom / pixel_size_angstrom))
     n_tilts, n_y, n_x = pixels.shape
     new_shape = (2 * (n_y // (2 * binning)), 2 * (n_x // (2 * binning)))
-    old_shape = (new_shape[0] * binning, new_shape[1] * binning)
-    start_y, start_x = n_y // 2 - old_shape[0] // 2, n_x // 2 - old_shape[1] // 2
+    starts = [n // 2 - m * binning // 2 for n, m in zip((n_y, n_x), new_shape, strict=True)]
+    rows, columns = (range(a, a + m * binning) for a, m in zip(starts, new_shape, strict=True))
     images = torch.empty((n_tilts, *new_shape), dtype=torch.float32, device=device)
     mean, deviation = np.zeros(n_tilts), np.zeros(n_tilts)
-    for i in range(n_tilts):
-        raw = np.ascontiguousarray(
-            pixels[i, start_y : start_y + old_shape[0], start_x : start_x + old_shape[1]], dtype=np.float32
-        )
-        image = torch.nan_to_num(torch.from_numpy(raw).to(device))
-        if binning > 1:
-            image = torch.fft.irfft2(crop_rfft(torch.fft.rfft2(image), old_shape, new_shape), s=new_shape)
+    scratch = ScratchBuffers()
+
+    def load(i: int) -> None:
+        image = _binned(pixels, i, Window(rows, columns), new_shape, scratch, device)
         mean[i], deviation[i] = float(image.mean()), float(image.std())
         images[i] = _flattened(image, highpass_angstrom / (pixel_size_angstrom * binning), clip_deviations)
+
+    for _ in each_image(load, n_tilts):
+        pass
     return TiltImages(images, pixel_size_angstrom * binning, mean, deviation)
+
+
+def _binned(
+    pixels: Pixels,
+    section: int,
+    window: Window,
+    shape_yx: tuple[int, int],
+    scratch: ScratchBuffers,
+    device: str,
+) -> torch.Tensor:
+    """A window of an image, resampled to a shape; pixels that are no numbers count as 0."""
+    if window.shape_yx == shape_yx:
+        y, x = window.rows, window.columns
+        raw = np.ascontiguousarray(pixels[section, y.start : y.stop, x.start : x.stop], dtype=np.float32)
+        return torch.nan_to_num(torch.from_numpy(raw).to(device), posinf=0.0, neginf=0.0)
+    low = low_frequencies(pixels, section, shape_yx, scratch, window=window, skip_missing=True, device=device)
+    return torch.fft.irfft2(low.spectrum, s=shape_yx)
 
 
 def _flattened(image: torch.Tensor, highpass_px: float, clip_deviations: float) -> torch.Tensor:

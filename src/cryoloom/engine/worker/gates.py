@@ -7,6 +7,7 @@ result.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,12 +33,15 @@ class FileSink(Protocol):
     def shape(self) -> tuple[int, ...]: ...
     @property
     def dtype(self) -> np.dtype[np.generic]: ...
+    @property
+    def is_finite(self) -> bool: ...
+    def section_extremes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
     def __getitem__(self, index: Index, /) -> NDArray[np.float32]: ...
     def __setitem__(self, index: Index, values: NDArray[np.float32], /) -> None: ...
 
 
 class GatedSink:
-    """Pixels being written, checked as they are written, so that the file is not read again."""
+    """Pixels being written, judged by what the file notes as it is written: nothing is read again."""
 
     def __init__(
         self,
@@ -56,10 +60,8 @@ class GatedSink:
         self.path = path
         """The file these pixels will be."""
         self._sink = sink
-        n_sections = sink.shape[0] if len(sink.shape) == 3 else 1
-        self._lowest = np.full(n_sections, np.inf)
-        self._highest = np.full(n_sections, -np.inf)
         self._n_written = 0
+        self._counting = threading.Lock()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,17 +77,16 @@ class GatedSink:
         return self._sink[index]
 
     def __setitem__(self, index: Index, values: NDArray[np.float32], /) -> None:
-        lowest, highest = float(np.min(values)), float(np.max(values))  # NaN wins both
-        if not (np.isfinite(lowest) and np.isfinite(highest)):
+        self._sink[index] = values
+        if not self._sink.is_finite:
             n_bad = int(np.size(values) - np.isfinite(values).sum())
             raise DataUnfitError(
                 f"{self.role} would hold {n_bad} values that are not finite; expected numbers: "
                 "look for NaN in the input of this step",
                 where=str(index),
             )
-        self._note_extremes(index, values, lowest, highest)
-        self._n_written += int(np.size(values))
-        self._sink[index] = values
+        with self._counting:  # parts may be written side by side
+            self._n_written += int(np.size(values))
 
     def check(self) -> None:
         """Raise DataUnfitError unless everything was written and the values vary."""
@@ -94,36 +95,18 @@ class GatedSink:
             raise DataUnfitError(
                 f"{self.role} was left unfinished: {self._n_written} of {expected} values were written"
             )
-        if self._lowest.min() == self._highest.max():
+        lowest, highest = self._sink.section_extremes()
+        if lowest.min() == highest.max():
             raise DataUnfitError(
-                f"{self.role} is constant: every value is {self._lowest[0]:g}; expected an image. "
+                f"{self.role} is constant: every value is {lowest[0]:g}; expected an image. "
                 "The input of this step is empty or the device failed"
             )
 
     @property
     def constant_sections(self) -> tuple[int, ...]:
         """Sections in which all values are equal: no images."""
-        return tuple(int(i) for i in np.flatnonzero(self._lowest == self._highest))
-
-    def _note_extremes(
-        self, index: Index, values: NDArray[np.float32], lowest: float, highest: float
-    ) -> None:
-        """Update lowest and highest value of every section that was written."""
-        first = index[0] if isinstance(index, tuple) else index
-        if len(self._lowest) == 1 or isinstance(first, int | np.integer):
-            at: int | slice = (
-                int(first) if isinstance(first, int | np.integer) and len(self._lowest) > 1 else 0
-            )
-            self._lowest[at] = min(self._lowest[at], lowest)
-            self._highest[at] = max(self._highest[at], highest)
-            return
-        at = first if isinstance(first, slice) else slice(None)
-        if np.ndim(values) == 3:
-            low, high = np.min(values, axis=(1, 2)), np.max(values, axis=(1, 2))
-        else:
-            low, high = np.array(lowest), np.array(highest)
-        self._lowest[at] = np.minimum(self._lowest[at], low)
-        self._highest[at] = np.maximum(self._highest[at], high)
+        lowest, highest = self._sink.section_extremes()
+        return tuple(int(i) for i in np.flatnonzero(lowest == highest))
 
 
 def check_columns(role: str, columns: Mapping[str, NDArray[Any]]) -> None:

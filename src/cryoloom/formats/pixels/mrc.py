@@ -147,6 +147,15 @@ class MrcSink:
         """Type of the stored values."""
         return self._layout.stored.newbyteorder("=")
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether everything written until now is finite."""
+        return self._rows.is_finite
+
+    def section_extremes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest and highest stored value of every section, NaN where not all of it is written."""
+        return self._rows.section_extremes()
+
     def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
         return _read(self._open_fd(), self._layout, index, self._as_image, self._part)
 
@@ -208,16 +217,23 @@ class MrcSink:
             rows = _read_rows(fd, self._layout, i_z, low, high, self._part)
             y_index = np.asarray(ys) - low
             rows[np.ix_(y_index, np.asarray(xs))] = plane
+        for start in range(0, high - low, _CACHED_ROWS):
+            self._write_block(fd, i_z, low + start, np.ascontiguousarray(rows[start : start + _CACHED_ROWS]))
+        self._rows.note_written(i_z, range(low, high) if whole else ys)
+
+    def _write_block(self, fd: int, i_z: int, first: int, rows: NDArray[np.float32]) -> None:
+        """Write some whole rows of a section; they stay in the processor's cache meanwhile."""
         with np.errstate(over="ignore"):
-            stored = np.ascontiguousarray(rows, dtype=self._layout.stored)
-        if stored.dtype.itemsize == 2 and not np.isfinite(stored).all() and np.isfinite(rows).all():
+            stored = rows.astype(self._layout.stored, copy=False)
+        values = stored.astype(np.float32, copy=False)
+        finite = self._rows.update(i_z, first, values)
+        if not finite and stored.dtype.itemsize == 2 and np.isfinite(rows).all():
             raise DataUnfitError(
                 f"values of {self.path.name} do not fit 16-bit floats; use float32 output",
                 largest=float(np.abs(rows).max()),
                 allowed=65504,
             )
-        _pwrite_all(fd, stored.data.cast("B"), self._layout.position(i_z, low))
-        self._rows.update(i_z, low, high, stored, ys if not whole else None)
+        _pwrite_all(fd, stored.data.cast("B"), self._layout.position(i_z, first))
 
     def _header(self) -> NDArray[np.void]:
         n_z, n_y, n_x = self._layout.shape
@@ -270,21 +286,32 @@ class _RowStatistics:
     def __init__(self, n_z: int, n_y: int) -> None:
         self._values = np.full((4, n_z, n_y), np.nan, dtype=np.float32)
         self._written = np.zeros((n_z, n_y), dtype=bool)
+        self.is_finite = True
 
     @property
     def n_unwritten(self) -> int:
         return int(self._written.size - np.count_nonzero(self._written))
 
-    def update(self, i_z: int, low: int, high: int, rows: NDArray[Any], ys: range | None) -> None:
-        for start in range(0, high - low, _CACHED_ROWS):
-            part = rows[start : start + _CACHED_ROWS]
-            mean = part.mean(axis=1, dtype=np.float64)
-            with np.errstate(invalid="ignore"):
-                deviation = part - mean[:, None].astype(np.float32)
-                variance = np.einsum("yx,yx->y", deviation, deviation) / part.shape[1]
-            found = np.stack((part.min(axis=1), part.max(axis=1), mean, variance))
-            self._values[:, i_z, low + start : low + start + len(part)] = found
-        self._written[i_z, slice(low, high) if ys is None else list(ys)] = True
+    def section_extremes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._values[0].min(axis=1), self._values[1].max(axis=1)
+
+    def update(self, i_z: int, first: int, rows: NDArray[np.float32]) -> bool:
+        """Note some rows as they are stored; whether all of them is finite."""
+        # Slow to import, and what only looks at a project writes no pixels.
+        from cryoloom.kernels.images.row_moments import row_moments
+
+        found = np.empty((4, len(rows)), np.float32)
+        np.min(rows, axis=1, out=found[0])
+        np.max(rows, axis=1, out=found[1])
+        row_moments(rows, found[2:])
+        self._values[:, i_z, first : first + len(rows)] = found
+        finite = bool(np.isfinite(found[:2]).all())
+        self.is_finite &= finite
+        return finite
+
+    def note_written(self, i_z: int, ys: range) -> None:
+        """Note which rows of a section the caller has given."""
+        self._written[i_z, list(ys)] = True
 
     def total(self) -> tuple[float, float, float, float]:
         low, high, mean, variance = self._values

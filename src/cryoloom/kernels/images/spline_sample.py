@@ -7,13 +7,12 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-__all__ = ["sample_spline"]
+from cryoloom.kernels.compile import parallel_and_serial
+
+__all__ = ["sample_spline", "sample_spline_serial"]
 
 
-@numba.njit(
-    parallel=True, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy", nogil=True, cache=True
-)
-def sample_spline(
+def _sample_spline(
     coefficients: NDArray[np.float32],
     affine: NDArray[np.float64],
     first_row: int,
@@ -70,3 +69,8 @@ def _weights(f: np.float32) -> tuple[np.float32, np.float32, np.float32, np.floa
         two_thirds - g * g * (np.float32(1) - half * g),
         f * f * f * sixth,
     )
+
+
+sample_spline, sample_spline_serial = parallel_and_serial(
+    _sample_spline, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy"
+)

@@ -1,0 +1,150 @@
+"""Low frequencies of a stack's images, which is all that working images and coarse tomograms are made of.
+
+Rows are read, transformed and cropped while they are in the cache; only the columns that are kept are
+transformed along y. Weights by frequency (`DoseWeighted`) are applied to what is kept: the weighted image
+itself is never made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.images.fourier import centred_rfft, crop_rfft
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.algorithms.series.derived_pixels import radial_weights
+from cryoloom.kernels.images.radial_weights import weight_radially
+from cryoloom.model import Pixels
+
+__all__ = ["LowFrequencies", "Window", "low_frequencies", "low_frequency_bytes"]
+
+_ROWS = _COLUMNS = 32
+"""Rows and columns transformed at a time: they stay in the cache."""
+_HIGHEST = 0.5**0.5
+"""Cycles per pixel at the end of a table of weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of every image that is looked at."""
+
+    rows: range
+    columns: range
+
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """Its sides."""
+        return len(self.rows), len(self.columns)
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Window:
+        """Whole images of a stack ``(tilt, y, x)``."""
+        return cls(range(pixels.shape[1]), range(pixels.shape[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class LowFrequencies:
+    """Spectrum of an image resampled to a smaller even shape, and what is known of the image itself."""
+
+    spectrum: torch.Tensor
+    """``(y, x // 2 + 1)``, as `crop_rfft` gives it: the values of the image are preserved."""
+    mean: float
+    """Of the image, weighted or not: NaN or infinite where a pixel is."""
+    deviation_at_most: float
+    """Standard deviation of the image; where it is weighted, of the unweighted one, which is larger."""
+
+
+def low_frequencies(
+    pixels: Pixels,
+    section: int,
+    shape_yx: tuple[int, int],
+    scratch: ScratchBuffers,
+    *,
+    window: Window | None = None,
+    skip_missing: bool = False,
+    device: str = "cpu",
+) -> LowFrequencies:
+    """Spectrum of one image ``(y, x)``, or of a window of it, cropped to ``shape_yx``, even and not larger.
+
+    skip_missing : pixels that are no numbers count as 0; otherwise the spectrum is not finite either.
+    Works on the calling thread alone.
+    """
+    source, weights = radial_weights(pixels, section)
+    window = window or Window.of(pixels)
+    if torch.device(device).type != "cpu":
+        return _on_device(source, section, shape_yx, window, weights, device, skip_missing=skip_missing)
+    n_y, n_x = window.shape_yx
+    columns = shape_yx[1] // 2 + 1
+    spectrum = scratch.array("rows", (n_y, columns), np.complex64)
+    total = squares = 0.0
+    for top in range(0, n_y, _ROWS):
+        block = _read(source, section, window, top, min(n_y, top + _ROWS), skip_missing=skip_missing)
+        total += float(block.sum(dtype=np.float64))
+        squares += float(np.vdot(block, block))
+        spectrum[top : top + len(block)] = scipy.fft.rfft(block, axis=1)[:, :columns]
+    half = shape_yx[0] // 2
+    kept = np.empty((shape_yx[0], columns), np.complex64)
+    frequency_y = np.fft.fftfreq(n_y).astype(np.float32)
+    frequency_y = np.concatenate([frequency_y[:half], frequency_y[n_y - half :]])
+    frequency_x = np.fft.rfftfreq(n_x).astype(np.float32)
+    for left in range(0, columns, _COLUMNS):
+        inside = slice(left, min(columns, left + _COLUMNS))
+        transformed = scipy.fft.fft(spectrum[:, inside], axis=0)
+        part = np.concatenate([transformed[:half], transformed[n_y - half :]])
+        if weights is not None:
+            weight_radially(part, frequency_y, frequency_x[inside], weights, _HIGHEST)
+        kept[:, inside] = part
+    mean = total / (n_y * n_x)
+    variance = max(squares / (n_y * n_x) - mean**2, 0.0)
+    cropped = centred_rfft(torch.from_numpy(kept), (n_y, n_x), shape_yx)
+    return LowFrequencies(cropped, mean, variance**0.5)
+
+
+def low_frequency_bytes(shape_yx: tuple[int, int], new_shape_yx: tuple[int, int]) -> int:
+    """Memory that it takes for one image on one thread, on a CPU."""
+    columns = new_shape_yx[1] // 2 + 1
+    return 8 * columns * (shape_yx[0] + 2 * new_shape_yx[0] + 3 * _ROWS)
+
+
+def _read(
+    source: Pixels, section: int, window: Window, top: int, bottom: int, *, skip_missing: bool
+) -> NDArray[np.float32]:
+    """Some rows of the window."""
+    rows, columns = window.rows[top:bottom], window.columns
+    block = np.ascontiguousarray(
+        source[section, rows.start : rows.stop, columns.start : columns.stop], np.float32
+    )
+    if skip_missing and not np.isfinite(block.sum(dtype=np.float64)):
+        block = np.where(np.isfinite(block), block, np.float32(0))
+    return block
+
+
+def _on_device(
+    source: Pixels,
+    section: int,
+    shape_yx: tuple[int, int],
+    window: Window,
+    weights: NDArray[np.float32] | None,
+    device: str,
+    *,
+    skip_missing: bool,
+) -> LowFrequencies:
+    """The same by a transform of the whole image on a device."""
+    n_y, n_x = window.shape_yx
+    block = _read(source, section, window, 0, n_y, skip_missing=skip_missing)
+    image = torch.from_numpy(block).to(device)
+    spectrum = torch.fft.rfft2(image)
+    if weights is not None:
+        frequency_y = torch.fft.fftfreq(n_y, device=device)[:, None]
+        frequency_x = torch.fft.rfftfreq(n_x, device=device)[None]
+        table = torch.from_numpy(weights).to(device)
+        position = torch.hypot(frequency_y, frequency_x) * ((len(weights) - 1) / _HIGHEST)
+        index = position.long().clamp(max=len(weights) - 2)
+        spectrum *= torch.lerp(table[index], table[index + 1], position - index)
+    return LowFrequencies(
+        crop_rfft(spectrum, (n_y, n_x), shape_yx), float(image.double().mean()), float(image.std())
+    )
