@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from cryoloom.views.images import (
     central_slices,
     data_uri,
     layer_images,
+    picture_threads,
     slice_images,
     stretched,
     tilt_thumbnail,
@@ -111,15 +113,18 @@ def _tilt_pictures(
     stack = series.stack or series.best_stack
     if not all(path.exists() for path in files_of(stack.images)):
         return (), {}  # removed to save space
-    pictures, small = [], {}
-    for tilt in series.tilts:
-        if tilt.section is None:
-            continue
-        image = np.asarray(stack.images[tilt.section], dtype=np.float32)
+    shown = [tilt for tilt in series.tilts if tilt.section is not None]
+
+    def picture(tilt: Tilt) -> tuple[TiltPictures, NDArray[np.float32]]:
+        image = np.asarray(stack.images[tilt.section or 0], dtype=np.float32)
         large = averaged_to(image, _LARGE_PX)
-        small[tilt.acquisition_index] = averaged_to(large, _SMALL_PX)
-        pictures.append(_pictures_of(tilt, image, large, small[tilt.acquisition_index], stack, series))
-    return tuple(pictures), small
+        small = averaged_to(large, _SMALL_PX)
+        return _pictures_of(tilt, image, large, small, stack, series), small
+
+    with ThreadPoolExecutor(picture_threads()) as pool:
+        made = list(pool.map(picture, shown))
+    pictures = tuple(one for one, _ in made)
+    return pictures, {tilt.acquisition_index: small for tilt, (_, small) in zip(shown, made, strict=True)}
 
 
 def _pictures_of(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +23,7 @@ __all__ = [
     "central_slices",
     "data_uri",
     "layer_images",
+    "picture_threads",
     "slice_images",
     "stretched",
     "tilt_thumbnail",
@@ -94,17 +97,22 @@ def central_slices(
     spread = np.empty(n_z)
     rows, columns = (slice(max(0, n // 2 - half), n // 2 + half + 1) for n in (n_y, n_x))
     deep = max(2 * half + 1, -(-n_z // _MOST_LAYERS))
-    layers: list[FloatImage] = []
-    sums: list[FloatImage] = []
-    for z in range(n_z):
-        plane = volume[z]
+
+    def look(z: int) -> FloatImage:
+        plane = np.asarray(volume[z], np.float32)
         xz[z] = plane[rows].mean(axis=0)
         yz[:, z] = plane[:, columns].mean(axis=1)
         spread[z] = _detail(plane, voxel_size_angstrom)
-        sums.append(averaged_to(plane, _LAYER_PX))
-        if len(sums) == deep or z == n_z - 1:
-            layers.append(np.mean(sums, axis=0, dtype=np.float32))
-            sums = []
+        return averaged_to(plane, _LAYER_PX)
+
+    layers: list[FloatImage] = []
+    sums: list[FloatImage] = []
+    with ThreadPoolExecutor(picture_threads()) as pool:
+        for z, small in enumerate(pool.map(look, range(n_z))):
+            sums.append(small)
+            if len(sums) == deep or z == n_z - 1:
+                layers.append(np.mean(sums, axis=0, dtype=np.float32))
+                sums = []
     found = height or height_from_profile(spread, voxel_size_angstrom) or _NOT_FOUND
     middle = min(max(n_z // 2 + round(found.middle_angstrom / voxel_size_angstrom), 0), n_z - 1)
     slab = range(max(0, middle - half), min(n_z, middle + half + 1))
@@ -259,7 +267,14 @@ def _averaged_by(image: FloatImage, block: int) -> FloatImage:
     block_y, block_x = (min(block, n) for n in image.shape)
     n_y, n_x = image.shape[0] // block_y, image.shape[1] // block_x
     trimmed = image[: n_y * block_y, : n_x * block_x]
-    return trimmed.reshape(n_y, block_y, n_x, block_x).mean(axis=(1, 3), dtype=np.float32)
+    # Rows first: whole rows are added, and few values are left to be added along them.
+    by_rows = trimmed.reshape(n_y, block_y, n_x * block_x).mean(axis=1, dtype=np.float32)
+    return by_rows.reshape(n_y, n_x, block_x).mean(axis=2, dtype=np.float32)
+
+
+def picture_threads() -> int:
+    """Threads for pictures made side by side: the cores this process may use, at most 4."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _round_length(about: float) -> float:

@@ -17,6 +17,7 @@ __all__ = [
     "good_fft_size",
     "phase_ramp_rfft",
     "radial_frequency_rfft",
+    "require_crop",
     "shift_images",
 ]
 
@@ -76,10 +77,17 @@ def crop_rfft(
 
     spectra : (..., y, x // 2 + 1) of images of ``shape_yx``. The centre index ``n // 2`` stays the centre.
     """
+    require_crop(shape_yx, new_shape_yx)
     n_y, (m_y, m_x) = shape_yx[0], new_shape_yx
     half_y, columns = m_y // 2, m_x // 2 + 1
     kept = torch.cat([spectra[..., :half_y, :columns], spectra[..., n_y - half_y :, :columns]], dim=-2)
     return centred_rfft(kept, shape_yx, new_shape_yx)
+
+
+def require_crop(shape_yx: tuple[int, int], new_shape_yx: tuple[int, int]) -> None:
+    """Raise ValueError unless spectra of ``shape_yx`` can be cropped to a shape."""
+    if any(m > n or m % 2 for n, m in zip(shape_yx, new_shape_yx, strict=True)):
+        raise ValueError(f"expected an even shape within {shape_yx}, got {new_shape_yx}")
 
 
 def centred_rfft(
@@ -90,8 +98,6 @@ def centred_rfft(
     kept : (..., y, x // 2 + 1), the first and the last half of the rows and the first columns of a spectrum.
     """
     (n_y, n_x), (m_y, m_x) = shape_yx, new_shape_yx
-    if m_y > n_y or m_x > n_x or m_y % 2 or m_x % 2:
-        raise ValueError(f"expected an even shape within {shape_yx}, got {new_shape_yx}")
     # The highest row and column stand for both signs; they carry no usable phase after a shift.
     if m_y < n_y:
         kept[..., m_y // 2, :] = 0

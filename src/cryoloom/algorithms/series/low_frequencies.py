@@ -14,7 +14,7 @@ import scipy.fft
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.fourier import centred_rfft, crop_rfft
+from cryoloom.algorithms.images.fourier import centred_rfft, crop_rfft, require_crop
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.series.derived_pixels import radial_weights
 from cryoloom.kernels.images.radial_weights import weight_radially
@@ -75,6 +75,7 @@ def low_frequencies(
     """
     source, weights = radial_weights(pixels, section)
     window = window or Window.of(pixels)
+    require_crop(window.shape_yx, shape_yx)
     if torch.device(device).type != "cpu":
         return _on_device(source, section, shape_yx, window, weights, device, skip_missing=skip_missing)
     n_y, n_x = window.shape_yx

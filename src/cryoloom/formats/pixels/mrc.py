@@ -31,7 +31,9 @@ __all__ = ["MrcPixels", "MrcSink", "write_mrc"]
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _HEADER_BYTES = 1024
 _SAMPLE_BYTES = 1 << 16
-_CACHED_ROWS = 32  # what is processed at once stays in the processor's cache
+# What is processed at once stays in the processor's cache.
+_CACHED_ROWS = 32
+_READ_BYTES = 1 << 19
 _IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
 _FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
 # Half-width frames (x, y) that SerialEM writes as mode 0 when two 4-bit counts share a byte: K2 and K3,
@@ -165,7 +167,9 @@ class MrcSink:
         block_shape = (len(zs), len(ys), len(xs))
         block = np.asarray(values, dtype=np.float32)
         target_shape = tuple(n for n, keep in zip(block_shape, kept, strict=True) if keep)
-        block = np.broadcast_to(block, target_shape).reshape(block_shape)
+        if block.shape != target_shape:
+            block = np.broadcast_to(block, target_shape)
+        block = block.reshape(block_shape)
         if not block.size:
             return
         try:
@@ -223,9 +227,12 @@ class MrcSink:
 
     def _write_block(self, fd: int, i_z: int, first: int, rows: NDArray[np.float32]) -> None:
         """Write some whole rows of a section; they stay in the processor's cache meanwhile."""
-        with np.errstate(over="ignore"):
-            stored = rows.astype(self._layout.stored, copy=False)
-        values = stored.astype(np.float32, copy=False)
+        if self._layout.stored.itemsize == 2:
+            stored: NDArray[Any] = _narrowed(rows)
+            values = np.empty(rows.shape, np.float32)
+            _widen(stored.view(np.uint8).reshape(-1), values)
+        else:
+            stored = values = rows
         finite = self._rows.update(i_z, first, values)
         if not finite and stored.dtype.itemsize == 2 and np.isfinite(rows).all():
             raise DataUnfitError(
@@ -433,26 +440,58 @@ def _read(fd: int, layout: _Layout, index: Index, as_image: bool, path: Path) ->
         low, high = min(ys[0], ys[-1]), max(ys[0], ys[-1]) + 1
         rows_of = slice(ys[0] - low, None if ys[-1] - low + ys.step < 0 else ys[-1] - low + ys.step, ys.step)
         columns_of = slice(xs[0], None if xs[-1] + xs.step < 0 else xs[-1] + xs.step, xs.step)
+        is_whole = out.shape[1:] == (high - low, layout.shape[2]) and ys.step == xs.step == 1
         for i, i_z in enumerate(zs):
-            out[i] = _read_rows(fd, layout, i_z, low, high, path)[rows_of, columns_of]
+            if is_whole:
+                _fill_rows(fd, layout, i_z, low, path, out[i])
+            else:
+                out[i] = _read_rows(fd, layout, i_z, low, high, path)[rows_of, columns_of]
     return out.reshape([n for n, keep in zip(out.shape, kept, strict=True) if keep])
 
 
 def _read_rows(fd: int, layout: _Layout, i_z: int, low: int, high: int, path: Path) -> NDArray[np.float32]:
     """Rows ``low`` to ``high - 1`` of a section, ``(y, x)``."""
-    raw = np.empty((high - low) * layout.row_bytes, dtype=np.uint8)
-    view, position = raw.data, layout.position(i_z, low)
-    while view:
-        n = os.preadv(fd, [view], position)
-        if n == 0:
-            raise DataUnfitError(f"{path.name} became shorter while it was read; write it again")
-        view, position = view[n:], position + n
-    if not layout.four_bit:
-        return raw.view(layout.stored).reshape(high - low, -1).astype(np.float32, copy=False)
-    packed = raw.reshape(high - low, -1)
-    rows = np.empty((high - low, 2 * packed.shape[1]), dtype=np.float32)
-    rows[:, 0::2], rows[:, 1::2] = packed & 15, packed >> 4  # the first pixel is in the low four bits
-    return rows[:, : layout.shape[2]]
+    rows = np.empty((high - low, layout.shape[2]), dtype=np.float32)
+    _fill_rows(fd, layout, i_z, low, path, rows)
+    return rows
+
+
+def _fill_rows(fd: int, layout: _Layout, i_z: int, low: int, path: Path, rows: NDArray[np.float32]) -> None:
+    """Read a section's rows from ``low`` on, some at a time, which stay in the cache until converted."""
+    n_at_once = max(1, _READ_BYTES // layout.row_bytes)
+    raw = np.empty(min(n_at_once, len(rows)) * layout.row_bytes, dtype=np.uint8)
+    for start in range(0, len(rows), n_at_once):
+        some = rows[start : start + n_at_once]
+        stored = raw[: len(some) * layout.row_bytes]
+        view, position = stored.data, layout.position(i_z, low + start)
+        while view:
+            n = os.preadv(fd, [view], position)
+            if n == 0:
+                raise DataUnfitError(f"{path.name} became shorter while it was read; write it again")
+            view, position = view[n:], position + n
+        if layout.four_bit:
+            packed = stored.reshape(len(some), -1)
+            some[:, 0::2] = packed[:, : (layout.shape[2] + 1) // 2] & 15  # the first pixel: the low bits
+            some[:, 1::2] = packed[:, : layout.shape[2] // 2] >> 4
+        elif layout.stored == np.float16 and some.flags.c_contiguous:
+            _widen(stored, some)
+        else:
+            some[...] = stored.view(layout.stored).reshape(some.shape)
+
+
+def _widen(stored: NDArray[np.uint8], values: NDArray[np.float32]) -> None:
+    # Slow to import, and what only looks at a project reads no pixels.
+    from cryoloom.kernels.images.half_floats import floats_from_halves
+
+    floats_from_halves(stored.view(np.uint16), values.reshape(-1))
+
+
+def _narrowed(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    from cryoloom.kernels.images.half_floats import halves_from_floats
+
+    halves = np.empty(values.shape, np.float16)
+    halves_from_floats(values.reshape(-1), halves.view(np.uint16).reshape(-1))
+    return halves
 
 
 def _create(part: Path, n_bytes: int) -> int:
