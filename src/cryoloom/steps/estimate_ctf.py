@@ -23,7 +23,6 @@ averaging; Tegunov et al. (2021) for one model per series; Elferich et al. (2024
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +37,7 @@ from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_se
 from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf.shared_properties import Thickness
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
+from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE, each_image
 from cryoloom.algorithms.series.gold_shadows import GoldShadows, find_gold
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
@@ -102,8 +102,8 @@ class EstimateCtfParams(StepParams):
 
 def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
     n_y, n_x = series.stack.shape_yx if series.stack is not None else (4092, 5760)
-    # Two images, a transform and a cropped copy; spectra and residuals of up to 100 tiles per tilt image.
-    return 400_000_000 + 20 * n_y * n_x + 9_000_000 * len(series.tilts)
+    # Images with and without gold, or with a transform; spectra and residuals of up to 100 tiles per tilt.
+    return 300_000_000 + 12 * IMAGES_AT_ONCE * n_y * n_x + 9_000_000 * len(series.tilts)
 
 
 FIGURES = (
@@ -410,26 +410,22 @@ def _all_spectra(
     gold: GoldShadows | None,
     context: StepContext,
 ) -> list[TileSpectra]:
-    """Tile spectra of the exposures without gold; while one image is worked on, the next is read."""
+    """Tile spectra of the exposures without gold, several images at a time."""
     stack = series.unweighted_stack
-    spectra, n_beads = [], []
+    found: dict[int, tuple[TileSpectra, int]] = {}
 
-    def read(tilt: Tilt) -> tuple[NDArray[np.float32], int]:
-        image = _image_of(stack, tilt)
-        return (image, 0) if gold is None else gold.hidden(image)
+    def transform(i: int) -> None:
+        image, n = _image_of(stack, tilts[i]), 0
+        if gold is not None:
+            image, n = gold.hidden(image)
+        pixels = torch.as_tensor(image, device=context.device)
+        found[i] = tile_spectra(pixels, stack.pixel_size_angstrom, band, tile_angstrom), n
 
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(read, tilts[0])
-        for i in range(len(tilts)):
-            image, n = coming.result()
-            if i + 1 < len(tilts):
-                coming = reader.submit(read, tilts[i + 1])
-            n_beads.append(n)
-            pixels = torch.as_tensor(image, device=context.device)
-            spectra.append(tile_spectra(pixels, stack.pixel_size_angstrom, band, tile_angstrom))
-            context.progress(i + 1, len(tilts) + len(tilts) // 2)
+    for done, _ in enumerate(each_image(transform, len(tilts)), start=1):
+        context.progress(done, len(tilts) + len(tilts) // 2)
+    spectra, n_beads = zip(*(found[i] for i in range(len(tilts))), strict=True)
     context.figure("n_beads_hidden", float(np.median(n_beads)))
-    return spectra
+    return list(spectra)
 
 
 def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:
