@@ -30,6 +30,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.geometry.tilt_axis import axis_lies_along_x
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
+from cryoloom.procedures.written_stack import WrittenStack
 
 __all__ = ["ApplyAlignmentParams", "apply_alignment"]
 
@@ -64,6 +65,7 @@ FIGURES = (
 
 @step(
     "apply_alignment",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -84,17 +86,15 @@ def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: S
     for prefix, stack in present.items():
         shape = _aligned_shape(stack.shape_yx, poses, params.binning)
         pixel_size = stack.pixel_size_angstrom * params.binning
-        sinks = {}
+        written = WrittenStack(context, stack, (stack.images.shape[0], *shape), pixel_size, prefix)
         for role, pixels in stack.present.items():
-            sink = context.new_pixels(prefix + role, (pixels.shape[0], *shape), pixel_size)
             for tilt, pose in zip(tilts, poses, strict=True):
                 aligned, part = _aligned(pixels, tilt, pose, stack, params.binning, shape, context.device)
-                sink[tilt.section or 0] = aligned
+                written.write(role, tilt.section or 0, aligned)
                 covered.append(part)
                 done += 1
                 context.progress(done, total)
-            sinks[role] = sink
-        made[prefix] = Stack(sinks["images"], pixel_size, sinks.get("even"), sinks.get("odd"))
+        made[prefix] = written.finished()
     context.figure("covered_percent", 100.0 * float(np.mean(covered)))
     upright = series.with_tilts({tilt.acquisition_index: _upright(tilt) for tilt in series.tilts})
     return replace(

@@ -27,6 +27,7 @@ from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Stack, TiltSeries
+from cryoloom.procedures.written_stack import WrittenStack
 
 __all__ = ["BinSeriesParams", "bin_series"]
 
@@ -59,6 +60,7 @@ FIGURES = (
 
 @step(
     "bin_series",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -80,22 +82,18 @@ def bin_series(series: TiltSeries, params: BinSeriesParams, context: StepContext
     made = {}
     for prefix, stack in present.items():
         pixel_size = stack.pixel_size_angstrom * frames[prefix].binning
-        sinks = {
-            role: context.new_pixels(
-                prefix + role, (stack.images.shape[0], *frames[prefix].binned_yx), pixel_size
-            )
-            for role in stack.present
-        }
+        shape = (stack.images.shape[0], *frames[prefix].binned_yx)
+        written = WrittenStack(context, stack, shape, pixel_size, prefix)
         for section in range(stack.images.shape[0]):
             binned = {
                 role: _binned(pixels[section], frames[prefix], context.device, series, section)
                 for role, pixels in stack.present.items()
             }
             for role, values in _scaled(binned, params.values, frames[prefix].binning).items():
-                sinks[role][section] = values
+                written.write(role, section, values)
                 done += 1
             context.progress(done, total)
-        made[prefix] = Stack(sinks["images"], pixel_size, sinks.get("even"), sinks.get("odd"))
+        made[prefix] = written.finished()
     context.figure("pixel_size_angstrom", next(iter(made.values())).pixel_size_angstrom)
     return replace(
         series, stack=made.get(""), weighted=made.get("weighted_"), corrected=made.get("corrected_")

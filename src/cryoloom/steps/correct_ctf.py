@@ -34,7 +34,8 @@ from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.geometry.depth import defocus_change, plane_depth
-from cryoloom.model import Pose, Stack, Tilt, TiltSeries
+from cryoloom.model import Pose, Tilt, TiltSeries
+from cryoloom.procedures.written_stack import WrittenStack
 
 __all__ = ["CorrectCtfParams", "correct_ctf"]
 
@@ -76,7 +77,7 @@ FIGURES = (
 
 @step(
     "correct_ctf",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -110,13 +111,11 @@ def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepConte
     step_angstrom = linear_depth_step_angstrom(resolution, series.microscope)
     correction = Correction(params.method, params.snr)
     sources = stack.present
-    sinks = {
-        role: context.new_pixels(role, pixels.shape, stack.pixel_size_angstrom)
-        for role, pixels in sources.items()
-    }
+    n_sections, (n_y, n_x) = stack.images.shape[0], stack.shape_yx
+    written = WrittenStack(context, stack, (n_sections, n_y, n_x), stack.pixel_size_angstrom)
     sections = {tilt.section: tilt for tilt in known.included}
     narrowest = math.inf
-    for section in range(stack.images.shape[0]):
+    for section in range(n_sections):
         tilt = sections.get(section)
         if tilt is not None:
             loss = _defocus_loss(series, tilt, handedness or 0.0, params.height_angstrom)
@@ -135,13 +134,10 @@ def correct_ctf(series: TiltSeries, params: CorrectCtfParams, context: StepConte
                     step_angstrom=step_angstrom,
                 )
                 image = corrected.cpu().numpy()
-            sinks[role][section] = image
-        context.progress(section + 1, stack.images.shape[0])
+            written.write(role, section, image)
+        context.progress(section + 1, n_sections)
     context.figure("narrowest_strip_px", narrowest if math.isfinite(narrowest) else 0.0)
-    corrected_stack = Stack(
-        sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"), params.method
-    )
-    return replace(series, corrected=corrected_stack)
+    return replace(series, corrected=written.finished(ctf_correction=params.method))
 
 
 def _defocus_loss(

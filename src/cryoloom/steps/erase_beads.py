@@ -29,6 +29,7 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Stack, Tilt, TiltSeries
+from cryoloom.procedures.written_stack import WrittenStack
 
 __all__ = ["EraseBeadsParams", "erase_beads"]
 
@@ -108,7 +109,7 @@ RECORDS = (
 
 @step(
     "erase_beads",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -230,11 +231,8 @@ def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepC
         if stack is None:
             continue
         radius_px = discs.radius_angstrom / stack.pixel_size_angstrom
-        sinks = {
-            role: context.new_pixels(prefix + role, pixels.shape, stack.pixel_size_angstrom)
-            for role, pixels in stack.present.items()
-        }
-        n_sections = stack.images.shape[0]
+        n_sections, (n_y, n_x) = stack.images.shape[0], stack.shape_yx
+        written = WrittenStack(context, stack, (n_sections, n_y, n_x), stack.pixel_size_angstrom, prefix)
         for section in range(n_sections):
             view = by_section.get(section)
             places = np.zeros((0, 2)) if view is None else _indices(discs.beads, view, stack)
@@ -242,14 +240,14 @@ def _erased(series: TiltSeries, tilts: list[Tilt], discs: _Discs, context: StepC
             for role, pixels in stack.present.items():
                 image = np.asarray(pixels[section], dtype=np.float32)
                 filled = fill_discs(image, filling, places)
-                sinks[role][section] = filled
+                written.write(role, section, filled)
                 if role == "images" and prefix == "":
                     before += _darkness(image, places, discs, stack)
                     after += _darkness(filled, places, discs, stack)
                     pixels_erased += int(np.count_nonzero(filled != image))
                     pixels_all += image.size
             context.progress(section + 1, n_sections)
-        made[prefix] = Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
+        made[prefix] = written.finished()
     context.figure("bead_contrast_left_percent", 100.0 * after / before if before else 0.0)
     context.figure("erased_percent", 100.0 * pixels_erased / pixels_all)
     return replace(series, stack=made[""], weighted=made.get("weighted_"), corrected=made.get("corrected_"))

@@ -19,6 +19,7 @@ from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Stack, TiltSeries
+from cryoloom.procedures.written_stack import WrittenStack
 
 __all__ = ["ExcludeTiltsParams", "exclude_tilts"]
 
@@ -55,6 +56,7 @@ FIGURES = (
 
 @step(
     "exclude_tilts",
+    version=2,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -109,11 +111,10 @@ def _restacked(series: TiltSeries, context: StepContext) -> TiltSeries:
 
 def _copied(stack: Stack, sections: list[int], prefix: str, context: StepContext) -> Stack:
     """A new stack of these sections, even and odd images too."""
-    sinks = {}
+    n_y, n_x = stack.shape_yx
+    written = WrittenStack(context, stack, (len(sections), n_y, n_x), stack.pixel_size_angstrom, prefix)
     for role, pixels in stack.present.items():
-        shape = (len(sections), *stack.shape_yx)
-        sinks[role] = context.new_pixels(f"{prefix}{role}", shape, stack.pixel_size_angstrom)
         for i, section in enumerate(sections):
-            sinks[role][i] = np.asarray(pixels[section], dtype=np.float32)
+            written.write(role, i, np.asarray(pixels[section], dtype=np.float32))
             context.progress(i + 1, len(sections))
-    return Stack(sinks["images"], stack.pixel_size_angstrom, sinks.get("even"), sinks.get("odd"))
+    return written.finished()

@@ -29,6 +29,7 @@ __all__ = [
     "Replaced",
     "centre_of",
     "files_of",
+    "is_half_precision",
     "numbers_only",
     "radial_weights",
     "reading_bytes",
@@ -251,6 +252,13 @@ def files_of(pixels: object) -> tuple[Path, ...]:
         return tuple(dict.fromkeys(path for paths in found for path in paths)) if all(found) else ()
     path = getattr(pixels, "path", None)
     return (path,) if isinstance(path, Path) else ()
+
+
+def is_half_precision(pixels: Pixels) -> bool:
+    """Whether pixels are stored as 16-bit floats, or made from such alone."""
+    if isinstance(pixels, _Derived):
+        return all(is_half_precision(source) for source in pixels.sources)
+    return pixels.dtype == np.float16
 
 
 def reopened(pixels: Pixels, open_pixels: Callable[[Path], Pixels]) -> Pixels:
