@@ -57,7 +57,7 @@ class TomogramGrid:
         # Its columns, the knots' transform with its filter, and the knots.
         one = low_frequency_bytes(self.image_shape_yx, band) + 16 * n_knots
         if any(pose.warp is not None for pose in self.poses):  # whole images and their transforms
-            one = 20 * math.prod(self.image_shape_yx)
+            one = max(one, 20 * math.prod(self.image_shape_yx))
         return IMAGES_AT_ONCE * one
 
     @property
