@@ -41,10 +41,10 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     align_by_beads,
     align_by_features,
     align_by_patches,
+    checked_by_features,
     choose_alignment,
     disagreements,
     match_images,
-    tested_by_features,
     with_axis_of,
 )
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
@@ -355,10 +355,10 @@ def _tried(
             features = align_by_features(images, patches.solution.geometry, usable, free)
             if features is not None:
                 patches = with_axis_of(features, patches, images, matched.plane, usable, free)
-        return [] if patches is None else [tested_by_features(patches, images, usable)], matched
+        return [] if patches is None else [checked_by_features(patches, images, usable)], matched
     first = matched.geometry if patches is None else patches.solution.geometry
     features = align_by_features(images, first, usable, free)
-    tried += [tested_by_features(one, images, usable) for one in (patches, features) if one is not None]
+    tried += [checked_by_features(one, images, usable) for one in (patches, features) if one is not None]
     if params.method == "auto" and tried and tried[0].method == "beads":
         # Beads that were lost are searched again from the geometry that the images gave.
         nearer = (features or patches or tried[0]).solution.geometry

@@ -13,9 +13,9 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     Matched,
     align_by_beads,
     align_by_features,
+    checked_by_features,
     choose_alignment,
     disagreements,
-    tested_by_features,
     with_axis_of,
 )
 from cryoloom.algorithms.alignment.bundle_adjustment import adjust_bundle
@@ -121,7 +121,7 @@ def test_a_view_that_shows_something_else_has_no_pose_of_its_own(rng, monkeypatc
     monkeypatch.setattr(alignment_methods, "series_continuity", lambda *_: said)
     ones = np.ones(len(TILTS))
     images = TiltImages(torch.zeros(len(TILTS), 8, 8), PIXEL, ones, ones)
-    patches = tested_by_features(alignment(rng, "patches", 40, 3.0), images, ALL)
+    patches = checked_by_features(alignment(rng, "patches", 40, 3.0), images, ALL)
     counts = patches.solution.view_residuals_angstrom(patches.tracks)[1]
     np.testing.assert_array_equal(counts == 0, alone)
     np.testing.assert_array_equal(np.isnan(patches.pose_error_angstrom), alone)

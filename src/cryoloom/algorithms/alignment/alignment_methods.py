@@ -37,10 +37,10 @@ __all__ = [
     "align_by_beads",
     "align_by_features",
     "align_by_patches",
+    "checked_by_features",
     "choose_alignment",
     "disagreements",
     "match_images",
-    "tested_by_features",
     "with_axis_of",
 ]
 
@@ -253,7 +253,7 @@ def _hold_together(beads: BeadTracking, tilt_images: TiltImages, usable: NDArray
     return followed >= LEAST_FOLLOWED and common >= LEAST_IN_COMMON
 
 
-def tested_by_features(one: Alignment, tilt_images: TiltImages, usable: NDArray[np.bool_]) -> Alignment:
+def checked_by_features(one: Alignment, tilt_images: TiltImages, usable: NDArray[np.bool_]) -> Alignment:
     """An alignment by images with what features of the specimen, sought anew about it, say of it.
 
     A view that does not show what the next ones show has no pose of its own.
