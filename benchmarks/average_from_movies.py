@@ -51,6 +51,7 @@ USUAL = {
     "thickness_angstrom": 900.0, "defocus_angstrom": 32000.0, "image_shape_yx": (640, 640),
     "pixel_size_angstrom": 2.7,
 }  # fmt: skip
+_FINER = 3
 SCENES: dict[str, dict[str, object]] = {
     "usual": {},
     "mirrored": {"handedness": -1},
@@ -143,18 +144,22 @@ def model_map(
     model: ParticleModel, rotation: np.ndarray, offset: np.ndarray, n: int, voxel: float
 ) -> np.ndarray:
     """The model in an average's frame, ``(n, n, n)``."""
-    density = density_of_points(
-        (model.points_xyz_angstrom - offset) @ rotation, model.weights.astype(float), voxel
-    )
-    # `density_of_points` puts the centre of mass at its middle: it is moved back.
-    centre = np.average(model.points_xyz_angstrom - offset, axis=0, weights=model.weights) @ rotation
-    low = (n - len(density)) // 2
-    wide = np.zeros((n,) * 3)
+    # Points shared among coarse voxels would alias: on finer ones, then cropped in Fourier space.
+    points, weights = (model.points_xyz_angstrom - offset) @ rotation, model.weights.astype(float)
+    density = density_of_points(points, weights, voxel / _FINER)
+    side = _FINER * n
+    low = side // 2 - len(density) // 2
+    wide = np.zeros((side,) * 3)
     if low >= 0:
         wide[(slice(low, low + len(density)),) * 3] = density
     else:
-        wide[:] = density[(slice(-low, -low + n),) * 3]
-    return np.fft.ifftn(fourier_shift(np.fft.fftn(wide), centre[::-1] / voxel)).real
+        wide[:] = density[(slice(-low, -low + side),) * 3]
+    spectrum = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(wide)))
+    kept = (slice(side // 2 - n // 2, side // 2 - n // 2 + n),) * 3
+    # `density_of_points` puts the centre of mass at its middle: it is moved back.
+    centre = np.average(points, axis=0, weights=weights)
+    moved = fourier_shift(np.fft.ifftshift(spectrum[kept]), centre[::-1] / voxel)
+    return np.fft.fftshift(np.fft.ifftn(moved)).real
 
 
 def against_model(
