@@ -105,9 +105,21 @@ def test_gold_on_a_surface_does_not_draw_the_defocus(context):
 
 
 def test_gold_that_alone_has_rings_is_told(context):
-    found = estimate_ctf(golden_film(1, 0.03), PARAMS, context)
+    found = estimate_ctf(golden_film(1, 0.005), PARAMS, context)
     assert all(t.ctf is not None for t in found.tilts)
     assert "only gold shows Thon rings" in context.warnings[0]
+
+
+def test_rings_too_weak_for_one_image_are_found_in_the_series(context):
+    """A third of the modulation that is looked for first, below gold."""
+    found = estimate_ctf(golden_film(1, 0.03), PARAMS, context)
+    off = (
+        np.array([t.ctf.defocus_angstrom for t in found.tilts if not t.ctf.predicted])
+        - DEFOCI[[not t.ctf.predicted for t in found.tilts]]
+    )
+    assert len(off) >= 4
+    assert abs(np.mean(off)) < 200
+    assert not any("only gold" in warning for warning in context.warnings)
 
 
 def test_an_exposure_without_rings_is_predicted_and_named(series, context, rng):

@@ -221,7 +221,7 @@ RECORDS = (
 @step(
     "estimate_ctf",
     takes_by_hand=("ctf",),
-    version=10,
+    version=11,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

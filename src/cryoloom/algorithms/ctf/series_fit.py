@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -65,6 +66,9 @@ __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
 
 # No tilt is assumed to lie farther from its series.
 FARTHEST_ANGSTROM = 10000.0
+# Modulation of the rings that is looked for first, before it is measured. Rings of less than half of it would count
+# against themselves, so weaker ones are looked for where none of the first are found.
+FIRST_STRENGTHS = (0.1, 0.05, 0.025)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,12 @@ class SeriesFit:
 def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> float | None:
     """Defocus about which most of the given tilts show rings, in angstrom; None if they show none."""
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
-    start = SeriesModel(1, _first_spectrum(tilts[0].data))
-    centre, evidence = consensus(_grid_gains(tilts, start, grid), grid)
-    return centre if evidence >= CERTAIN_GAIN else None
+    for strength in FIRST_STRENGTHS:
+        start = SeriesModel(1, _first_spectrum(tilts[0].data, strength))
+        centre, evidence = consensus(_grid_gains(tilts, start, grid), grid)
+        if evidence >= CERTAIN_GAIN:
+            return centre
+    return None
 
 
 def fit_series(
@@ -115,16 +122,17 @@ def fit_series(
     """
     tilts = list(tilts)
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
-    start = SeriesModel(handedness or 1, _first_spectrum(tilts[0].data))
-    if fit_phase_shift:
-        tilts = with_coarse_phase_shift(
-            tilts, lambda some: consensus(_grid_gains(some, start, grid), grid)[1]
-        )
-    candidates = [replace(start, handedness=hand) for hand in ([handedness] if handedness else [1, -1])]
-    gains = {model.handedness: _grid_gains(tilts, model, grid) for model in candidates}
-    evidence = {hand: consensus(curves, grid) for hand, curves in gains.items()}
-    likelier = max(evidence, key=lambda h: evidence[h][1])
-    if evidence[likelier][1] < CERTAIN_GAIN:
+    hands = [handedness] if handedness else [1, -1]
+    for strength in FIRST_STRENGTHS:
+        start = SeriesModel(hands[0], _first_spectrum(tilts[0].data, strength))
+        if fit_phase_shift:
+            tilts = with_coarse_phase_shift(tilts, partial(_evidence_of, start, grid))
+        gains = {hand: _grid_gains(tilts, replace(start, handedness=hand), grid) for hand in hands}
+        evidence = {hand: consensus(curves, grid) for hand, curves in gains.items()}
+        likelier = max(evidence, key=lambda h: evidence[h][1])
+        if evidence[likelier][1] >= CERTAIN_GAIN:
+            break
+    else:
         return None
 
     def fitted(hand: int) -> SeriesFit | None:
@@ -235,9 +243,14 @@ def _posterior_of_other(
     return float((other + log_prior(grid, prior, prior_sd)).max(axis=1).sum())
 
 
-def _first_spectrum(data: RingData) -> NDArray[np.float64]:
-    """Start value of the ring amplitude: a tenth, falling to 1/e at 8 angstrom."""
-    return 0.1 * np.exp(-64.0 * data.band.squared_frequency)
+def _first_spectrum(data: RingData, strength: float) -> NDArray[np.float64]:
+    """Start value of the ring amplitude ``(ring,)``, falling to 1/e of ``strength`` at 8 angstrom."""
+    return np.asarray(strength * np.exp(-64.0 * data.band.squared_frequency))
+
+
+def _evidence_of(model: SeriesModel, grid: NDArray[np.float64], tilts: Sequence[TiltRings]) -> float:
+    """Log evidence in nats that these tilts show the rings of a model about a common defocus."""
+    return consensus(_grid_gains(tilts, model, grid), grid)[1]
 
 
 def _grid_gains(
