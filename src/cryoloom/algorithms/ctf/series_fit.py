@@ -66,8 +66,8 @@ __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
 
 # No tilt is assumed to lie farther from its series.
 FARTHEST_ANGSTROM = 10000.0
-# Modulation of the rings that is looked for first, before it is measured. Rings of less than half of it would count
-# against themselves, so weaker ones are looked for where none of the first are found.
+# Modulation of the rings that is looked for first, before it is measured. Rings of less than half of it would
+# count against themselves, so weaker ones are looked for where none of the first are found.
 FIRST_STRENGTHS = (0.1, 0.05, 0.025)
 
 
