@@ -590,6 +590,26 @@ def test_an_angle_file_sorted_without_its_stack(tmp_path, context):
     assert any("ZValue of TS_01.mrc.mdoc is used" in warning for warning in context.warnings)
 
 
+@pytest.mark.parametrize(
+    ("stack", "listed", "noted"),
+    [(ANGLES, ANGLES, False), (ORDER, ORDER, False), (ANGLES, ORDER, True), (ORDER, ANGLES, True)],
+)
+def test_a_stack_sorted_without_its_angles(tmp_path, context, stack, listed, noted):
+    """Only the light that passes tells that the angles are of another order than the sections."""
+    path = write_stack(tmp_path, angles=stack, rawtlt=False)
+    by_tilt = {image.tilt: image for image in IMAGES}
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text([by_tilt[tilt] for tilt in listed]))
+    assert isinstance(stack_imported(context, path), TiltSeries)
+    assert any("the brightness of the images does not fit" in w for w in context.warnings) is noted
+
+
+def test_images_that_were_normalised_tell_nothing_of_their_order(tmp_path, context):
+    path = write_stack(tmp_path, brightness=False, rawtlt=False)
+    (tmp_path / "TS_01.mrc.mdoc").write_text(mdoc_text(IMAGES))
+    stack_imported(context, path)
+    assert not any("brightness" in warning for warning in context.warnings)
+
+
 def test_a_second_file_of_angles_that_contradicts_the_first(tmp_path, context):
     path = write_stack(tmp_path)
     user = {"dose_per_tilt_per_angstrom2": 3.0, "scheme": "dose_symmetric", "tilt_axis_deg": 85.0}

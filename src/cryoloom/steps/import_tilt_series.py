@@ -31,7 +31,12 @@ from cryoloom.formats.session.exposures import (
     places_in_time,
 )
 from cryoloom.formats.session.mdoc import read_mdoc
-from cryoloom.formats.session.stack_sections import AngleSource, match_sections, note_on_other_angles
+from cryoloom.formats.session.stack_sections import (
+    AngleSource,
+    match_sections,
+    note_on_brightness,
+    note_on_other_angles,
+)
 from cryoloom.formats.session.tilt_axis import axis_evidence
 from cryoloom.model import Sourced, Stack, Tilt, TiltSeries
 from cryoloom.model.evidence import Evidence, Source
@@ -148,8 +153,13 @@ def _series(path: Path, params: ImportTiltSeriesParams, context: StepContext) ->
     evidence = (sections, *told.evidence, size, axis_evidence(axis, params.tilt_axis_deg), volts)
     if images.note:
         context.warn(f"{path.name}: {images.note}")
-    if other := _note_on_second_file(path, n_sections, params):
-        context.warn(f"{path.stem}: {other}")
+    doubts = (
+        _note_on_second_file(path, n_sections, params),
+        "" if params.angles else note_on_brightness(tilt_deg, told.acquisition_index, _brightness(images)),
+    )
+    for doubt in doubts:
+        if doubt:
+            context.warn(f"{path.stem}: {doubt}")
     for one in evidence:
         if one.note:
             context.warn(f"{path.stem}: {one.note}")

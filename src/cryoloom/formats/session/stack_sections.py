@@ -18,7 +18,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.exposures import Exposure, radians_note, require_signs
 from cryoloom.model.evidence import Evidence, Source
 
-__all__ = ["AngleSource", "match_sections", "note_on_other_angles"]
+__all__ = ["AngleSource", "match_sections", "note_on_brightness", "note_on_other_angles"]
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,10 @@ _REFINED_DEG = 3.0
 """Alignment refines angles by so much at most; .tlt files hold such angles."""
 _CLEARLY_BETTER = 3.0
 """Ratio of the sums of squares that decides: shuffled angles leave nearly all of the variance."""
+_FAR_BETTER, _EXPLAINED = 4.0, 0.3
+"""Ratio of the sums of squares, and part of the variance that may remain, without a second source."""
+_FEWEST_FOR_BRIGHTNESS, _LEAST_VARIED = 9, 0.02
+"""Sections, and standard deviation of the logarithm of their brightness."""
 _MOST_PRETILT_DEG = 20
 
 
@@ -230,6 +234,27 @@ def _brightness_fits_file(
             f"{stack} nor its images show which is right; give angles"
         )
     return misfits[0] < misfits[1]
+
+
+def note_on_brightness(tilt_deg: Array, acquisition_index: Array, brightness: Array) -> str:
+    """What to say where the light that passes fits the same angles in another order far better.
+
+    Each ``(section,)``. The other orders are those in which stacks are written: ascending, and as acquired.
+    """
+    log = np.log(np.maximum(brightness, 1e-3 * max(float(brightness.max()), 1e-9)))
+    varied = float(((log - log.mean()) ** 2).sum())
+    if len(tilt_deg) < _FEWEST_FOR_BRIGHTNESS or log.std() < _LEAST_VARIED:
+        return ""  # too few, or normalised images
+    own = _transmission_misfit(tilt_deg, brightness)
+    others = {"ascending": np.sort(tilt_deg), "as acquired": tilt_deg[np.argsort(acquisition_index)]}
+    misfits = {name: _transmission_misfit(angles, brightness) for name, angles in others.items()}
+    best = min(misfits, key=lambda name: misfits[name])
+    if misfits[best] * _FAR_BETTER > own or misfits[best] > _EXPLAINED * varied:
+        return ""
+    return (
+        f"the brightness of the images does not fit their angles, but fits them {best}: was the stack sorted "
+        "without its angles, or the other way round? Check, and give angles"
+    )
 
 
 def _transmission_misfit(tilt_deg: Array, brightness: Array) -> float:
