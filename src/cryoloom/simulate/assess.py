@@ -152,7 +152,10 @@ def defocus_errors_at_origin_angstrom(truth: Truth, series: TiltSeries) -> dict[
     placed = {t.acquisition_index: t.pose for t in series.included if t.pose and not t.pose.predicted}
     seen = replace(series, tilts=tuple(t for t in series.tilts if t.acquisition_index in placed))
     mirrored = seen.with_tilts(
-        {i: {"pose": replace(pose, axis_deg=pose.axis_deg + 180.0)} for i, pose in placed.items()}
+        {
+            i: {"pose": replace(pose, axis_deg=(pose.axis_deg + 360.0) % 360.0 - 180.0)}
+            for i, pose in placed.items()
+        }
     )
     direct, turned = (alignment_error_angstrom(truth, one, points) for one in (seen, mirrored))
     # r' = R r + t, and half a turn on every point is at its opposite; the origin is the same in both.

@@ -236,7 +236,7 @@ def _brightness_fits_file(
     return misfits[0] < misfits[1]
 
 
-def note_on_brightness(tilt_deg: Array, acquisition_index: Array, brightness: Array) -> str:
+def note_on_brightness(tilt_deg: Array, acquisition_index: NDArray[np.int64], brightness: Array) -> str:
     """What to say where the light that passes fits the same angles in another order far better.
 
     Each ``(section,)``. The other orders are those in which stacks are written: ascending, and as acquired.
