@@ -350,7 +350,12 @@ class SliceView extends HTMLElement {
     if (!isScrubbing || !this.#has(this.index)) this.#wanted.unshift(this.#entry(level, this.index, quality));
     // Across the sections a slice takes long to read: half as fine it is there at once.
     if (this.#isFirst && this.axis !== "z" && level + 1 < this.info.levels.length) this.#wanted.unshift(this.#entry(level + 1, this.index, 75));
-    this.#abandon((entry) => Math.abs(entry.index - this.index) <= N_AHEAD && entry.axis === this.axis && entry.key === this.info.key && entry.thickness === this.thickness);
+    this.#abandon((entry) => {
+      const ahead = (entry.index - this.index) * this.#direction;
+      const isOfView = entry.axis === this.axis && entry.key === this.info.key && entry.thickness === this.thickness;
+      // Large pictures on their way must not hold up the smaller ones that are to be in time.
+      return isOfView && ahead >= -3 && ahead <= N_AHEAD && (!isScrubbing || entry.level >= level);
+    });
     this.#pump();
     this.draw();
     this.#restSoon();
