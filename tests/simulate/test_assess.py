@@ -11,6 +11,7 @@ from cryoloom.simulate.assess import (
     alignment_error_angstrom,
     axis_error_deg,
     defocus_errors_angstrom,
+    defocus_errors_at_origin_angstrom,
     frame_shift_errors_angstrom,
 )
 from cryoloom.simulate.parameters import SimulationParams
@@ -138,3 +139,21 @@ def test_truth_survives_its_file(truth, tmp_path):
     assert back.tilts[0].pose == Pose(
         truth.tilts[0].axis_deg, truth.tilts[0].tilt_deg, 0.0, truth.tilts[0].shift_xy_angstrom
     )
+
+
+@pytest.mark.parametrize("turn", [0.0, 180.0])
+@pytest.mark.parametrize("depth", [0.0, 400.0])
+def test_the_defocus_at_another_origin_is_compared_there(truth, series, turn, depth):
+    """Poses of the specimen or its mirror image, axis within a turn, from an origin that lies deeper."""
+    changes = {}
+    for tilt in series.tilts:
+        beam = float((tilt.pose.matrix @ [0.0, 0.0, -depth])[2])
+        x, y = np.array(tilt.pose.shift_xy_angstrom) + (tilt.pose.matrix @ [0.0, 0.0, -depth])[:2]
+        true = tilt.ctf.defocus_angstrom - truth.handedness * beam
+        changes[tilt.acquisition_index] = {
+            "pose": replace(tilt.pose, axis_deg=tilt.pose.axis_deg + turn, shift_xy_angstrom=(x, y)),
+            "ctf": Ctf(true + 100.0, true, 0.0, refers_to="origin"),
+        }
+    errors = defocus_errors_at_origin_angstrom(truth, series.with_tilts(changes))
+    assert_allclose(list(errors.values()), 50.0, atol=1e-3)
+    assert len(errors) == len(series.tilts)
