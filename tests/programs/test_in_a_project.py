@@ -7,8 +7,12 @@ import shutil
 import numpy as np
 import pytest
 
+from cryoloom.engine.executors.dask_executor import DaskExecutor
+from cryoloom.engine.executors.slurm import ClusterParams, SlurmWorkers
+from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.project import Project
 from cryoloom.formats.pixels.mrc import write_mrc
+from makers.loopback_slurm import loopback_slurm, why_not
 
 WEIGHT = """
 given = options(dict.fromkeys([
@@ -40,11 +44,26 @@ def log_of(project, item):
     return (project.folder / item.files[0].path).parent.joinpath("log.txt").read_text()
 
 
-@pytest.mark.parametrize("executor", ["threads", "processes"])
-def test_what_is_kept_of_a_program(project, stand_in, monkeypatch, executor):
-    monkeypatch.setenv("CRYOLOOM_EXECUTOR", executor)
+@pytest.mark.parametrize("executor", ["threads", "local"])
+def test_what_is_kept_of_a_program(project, stand_in, executor):
     place = stand_in("mtffilter", WEIGHT.replace("FAULT", ""))
-    summary = project.run("imod_weight_dose", input="import_tilt_series", device="cpu")
+    # "local" is Dask with a worker process, which is given the same PATH and settings.
+    weighted(project, place, Workplace(executor, "cpu", 1))
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm can be started")
+def test_a_program_on_slurm(project, stand_in, tmp_path, monkeypatch):
+    """Jobs of a real Slurm find the program, log it and keep its version, as threads do."""
+    place = stand_in("mtffilter", WEIGHT.replace("FAULT", ""))
+    params = ClusterParams(jobs=1, cores=1, memory_gib=1.5, wall_time="0:20:00", host="127.0.0.1")
+    with loopback_slurm(tmp_path / "slurm") as found:
+        for name, value in found.items():
+            monkeypatch.setenv(name, value)
+        weighted(project, place, DaskExecutor(SlurmWorkers(params, tmp_path / "logs")))
+
+
+def weighted(project, place, executor):
+    summary = project.run("imod_weight_dose", input="import_tilt_series", executor=executor)
     assert [item.error for item in summary.failed] == []
     items = project.database.items(project.find_run("imod_weight_dose").id, with_records=True)
     assert [item.name for item in items] == ["TS_01", "TS_02"]

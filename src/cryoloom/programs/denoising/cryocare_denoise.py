@@ -73,7 +73,8 @@ class CryocareDenoiseParams(ProgramParams):
 def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplace) -> tuple[Call, ...]:
     """Boxes, training, prediction."""
     extract, train, predict = CRYOCARE
-    gpu = {} if workplace.gpu is None else {"gpu_id": workplace.gpu}
+    # Without a number and without a GPU it ends with a fault of its own; with one it warns and goes on.
+    gpu = {"gpu_id": workplace.gpu or 0}
     environment = {"CUDA_VISIBLE_DEVICES": "-1"} if workplace.gpu is None else {}
     return (
         Call(
