@@ -51,6 +51,7 @@ def test_what_is_kept_of_a_program(project, stand_in, executor):
     weighted(project, place, Workplace(executor, "cpu", 1))
 
 
+@pytest.mark.slow  # starts a Slurm; the Dask worker above is its fast twin
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "Slurm can be started")
 def test_a_program_on_slurm(project, stand_in, tmp_path, monkeypatch):
     """Jobs of a real Slurm find the program, log it and keep its version, as threads do."""
