@@ -188,15 +188,16 @@ def _moved_locally(
     spectrum: torch.Tensor, motion: LocalMotionTruth, i_frame: int, optics: Optics
 ) -> torch.Tensor:
     """The same, moved by a field that is so smooth that what is at r comes to r + u(r) and from p - u(p)."""
-    coefficients = torch.fft.irfft2(spectrum / optics.cubic_spline_transfer, s=optics.shape).numpy()
+    coefficients = torch.fft.irfft2(spectrum / optics.cubic_spline_transfer, s=optics.shape)
     powers = []
     for n in optics.image_shape:
         position = ((np.arange(n) + 0.5) / n * 2 - 1).astype(np.float32)
         powers.append(np.stack([np.ones_like(position), position, position**2], axis=1))
     control = -motion.course[i_frame] / optics.pixel * motion.control_yx_angstrom
-    moved = np.empty(optics.image_shape, np.float32)
-    sample_displaced(coefficients, optics.crop_origin_yx, *powers, control.astype(np.float32), moved)
-    return torch.from_numpy(moved)
+    moved = torch.empty(optics.image_shape)
+    along_y, along_x, controls = (torch.from_numpy(a) for a in (*powers, control.astype(np.float32)))
+    sample_displaced(coefficients, optics.crop_origin_yx, along_y, along_x, controls, moved)
+    return moved
 
 
 def _electrons(

@@ -175,16 +175,32 @@ class _View:
         """Add all point scatterers to layers ``first`` and on."""
         clouds = self.clouds
         stamp_clouds(
-            layers, clouds.points, clouds.weights, clouds.spans, clouds.radii, self.rotations, self.centres,
-            self.lowest, self.layer_thickness, self.pixel, first, self.n_layers,
-        )  # fmt: skip
+            torch.from_numpy(layers),
+            torch.from_numpy(clouds.points),
+            torch.from_numpy(clouds.weights),
+            torch.from_numpy(clouds.spans),
+            torch.from_numpy(clouds.radii),
+            torch.from_numpy(self.rotations),
+            torch.from_numpy(self.centres),
+            self.lowest,
+            self.layer_thickness,
+            self.pixel,
+            first,
+            self.n_layers,
+        )
 
     def ice(self, layer: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """White phase noise of the ice inside one layer, ``(y, x)`` in rad."""
         low = self.lowest + layer * self.layer_thickness
         phase = np.empty(self.shape, dtype=np.float32)
         n = slab_in_layer(
-            phase, self.origin, self.slope, self.height, self.half_path, low, low + self.layer_thickness
+            torch.from_numpy(phase),
+            self.origin,
+            self.slope,
+            self.height,
+            self.half_path,
+            low,
+            low + self.layer_thickness,
         )
         # Variance grows with the path and falls with the pixel's area.
         rms = self.params.ice_phase_rad * REFERENCE_VOXEL_ANGSTROM**0.5 / self.pixel

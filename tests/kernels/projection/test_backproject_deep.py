@@ -20,6 +20,10 @@ LINES = np.array([[-150.0, 2.0, 3.0], [0.0, 1.0, 1.0], [120.0, -1.5, -2.0]])
 COLUMNS = np.array([[3.0, 1.7, 0.8], [1.0, 2.0, 0.0], [-20.0, 1.1, 4.0]], np.float32)
 
 
+def mixtures_of(*arrays):
+    return DepthMixtures(*(torch.from_numpy(array) for array in arrays))
+
+
 @pytest.mark.parametrize("slab_voxels", [1, 5, 16])
 @pytest.mark.parametrize(("n_z", "n_y", "n_x"), [(37, 32, 70), (9, 11, 33)])
 def test_is_what_slabs_of_mixed_images_give(rng, n_z, n_y, n_x, slab_voxels):
@@ -27,15 +31,15 @@ def test_is_what_slabs_of_mixed_images_give(rng, n_z, n_y, n_x, slab_voxels):
     nodes = rng.standard_normal((first_node[-1], 150, 32)).astype(np.float32)
     nodes[:, [0, -2, -1]] = 0  # back_project reads a thousandth of the last but one beyond the end
     volume = torch.full((n_z, n_y, n_x), torch.nan)
-    mixtures = DepthMixtures(
-        first_node=first_node,
-        node_depths=np.concatenate([basis.depths for basis in BASES]),
-        node_scales=np.concatenate([basis.scales for basis in BASES]),
-        lines=LINES,
-        ranges=np.array([basis.range for basis in BASES]),
-        steps=np.array([basis.step for basis in BASES]),
+    mixtures = mixtures_of(
+        first_node,
+        np.concatenate([basis.depths for basis in BASES]),
+        np.concatenate([basis.scales for basis in BASES]),
+        LINES,
+        np.array([basis.range for basis in BASES]),
+        np.array([basis.step for basis in BASES]),
     )
-    back_project_deep(nodes, mixtures, COLUMNS, slab_voxels, volume.numpy())
+    back_project_deep(torch.from_numpy(nodes), mixtures, torch.from_numpy(COLUMNS), slab_voxels, volume)
 
     expected = torch.empty((n_z, n_y, n_x))
     for z in range(0, n_z, slab_voxels):
@@ -57,18 +61,18 @@ def test_many_depths_far_apart(rng):
     polynomial = np.cos(0.002 * basis.depths + 0.3)
     nodes = np.repeat(polynomial.astype(np.float32), 60 * 32).reshape(n, 60, 32)
     lines = np.array([[-4000.0, 130.0, 0.0]])
-    mixtures = DepthMixtures(
+    mixtures = mixtures_of(
         np.array([0, n]), basis.depths, basis.scales, lines, np.array([basis.range]), np.zeros(1)
     )
-    volume = np.empty((3, 32, 58), np.float32)
-    back_project_deep(nodes, mixtures, np.array([[1.0, 1.0, 0.0]], np.float32), 3, volume)
+    volume = torch.empty((3, 32, 58))
+    back_project_deep(torch.from_numpy(nodes), mixtures, torch.tensor([[1.0, 1.0, 0.0]]), 3, volume)
     expected = np.cos(0.002 * (-4000 + 130 * np.arange(1, 59)) + 0.3)
     np.testing.assert_allclose(volume, np.broadcast_to(expected, volume.shape), atol=2e-3)
 
 
-def test_nodes_and_their_depths_must_fit(rng):
-    nodes = np.zeros((2, 10, 32), np.float32)
+def test_nodes_and_their_depths_must_fit():
+    nodes, columns = torch.zeros((2, 10, 32)), torch.from_numpy(COLUMNS[:1])
     one = np.zeros(1)
-    mixtures = DepthMixtures(np.array([0, 1]), one, one, np.zeros((1, 3)), np.zeros((1, 2)), one)
+    mixtures = mixtures_of(np.array([0, 1]), one, one, np.zeros((1, 3)), np.zeros((1, 2)), one)
     with pytest.raises(ValueError, match="a depth for each of 2 nodes"):
-        back_project_deep(nodes, mixtures, COLUMNS[:1], 4, np.zeros((4, 32, 8), np.float32))
+        back_project_deep(nodes, mixtures, columns, 4, torch.zeros((4, 32, 8)))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from cryoloom.kernels.projection import blend_depths as door
 from cryoloom.kernels.projection.blend_depths import blend_depths
 
 
-def test_is_the_weighted_sum_where_used_and_nothing_elsewhere(rng, device):
-    first_node = np.array([0, 3, 4])
-    used = np.array([[2, 130], [0, 7]])
+@pytest.mark.parametrize("use_twin", [False, True], ids=["numba", "torch"])
+def test_is_the_weighted_sum_where_used_and_nothing_elsewhere(rng, device, use_twin, monkeypatch):
+    if use_twin:
+        monkeypatch.setattr(door, "on_cpu", lambda *_: False)
+    first_node = torch.tensor([0, 3, 4])
+    used = torch.tensor([[2, 130], [0, 7]])
     nodes = torch.from_numpy(rng.standard_normal((4, 140, 32)).astype(np.float32)).to(device)
     weights = torch.from_numpy(rng.standard_normal((4, 140)).astype(np.float32)).to(device)
     weights[1, 50] = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from cryoloom.kernels.projection.correct_depths import METHODS, DepthFactors, correct_depths
 from cryoloom.kernels.vector.column_transform import plan_transform
@@ -45,16 +46,22 @@ def test_is_what_whole_images_give(rng, n_rows, n_threads, method):
     half = (n_strips + 1) // 2 * 32
     nodes = np.full((n_strips, 3, 2 * N_COLUMNS + 2, 32), np.nan, np.float32)
     correct_depths(
-        rows,
-        filters.astype(np.float32),
-        DepthFactors(FORMS, FIRST_NODE, DEPTHS, METHODS.index(method), np.float32(0.3)),
+        torch.from_numpy(rows),
+        torch.from_numpy(filters).float(),
+        DepthFactors(
+            torch.from_numpy(FORMS),
+            torch.from_numpy(FIRST_NODE),
+            torch.from_numpy(DEPTHS),
+            METHODS.index(method),
+            0.3,
+        ),
         padded,
         plan_transform(100),
         plan_transform({32: 64, 64: 96}[half]),
         MARGIN,
-        TAPS,
+        torch.from_numpy(TAPS),
         n_threads,
-        nodes,
+        torch.from_numpy(nodes),
     )
     made = nodes.transpose(1, 0, 3, 2).reshape(3, -1, 2 * N_COLUMNS + 2)[:, :n_rows]
     assert np.isfinite(made).all()

@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 from cryoloom.kernels.projection.specimen_layers import slab_in_layer, stamp_clouds
@@ -15,8 +16,9 @@ def test_points_keep_their_mass_and_place_in_layers(n_layers, shape, rng):
     layers = np.zeros((n_layers, *shape), np.float32)
     reach = np.array([70.0], np.float32)
     stamp_clouds(
-        layers, points, weights, np.array([[0, 200]]), reach, np.eye(3, dtype=np.float32)[None],
-        np.zeros((1, 3), np.float32), -40.0, 80.0 / n_layers, 3.0, 0, n_layers,
+        torch.from_numpy(layers), torch.from_numpy(points), torch.from_numpy(weights),
+        torch.tensor([[0, 200]]), torch.from_numpy(reach), torch.eye(3)[None], torch.zeros((1, 3)), -40.0,
+        80.0 / n_layers, 3.0, 0, n_layers,
     )  # fmt: skip
     assert layers.sum() == pytest.approx(weights.sum(), rel=1e-5)
     z = np.floor((points[:, 2] + 40) / (80 / n_layers))
@@ -35,7 +37,7 @@ def test_layers_share_the_path_through_a_tilted_slab():
     total = np.zeros((20, 30))
     for low, high in pairwise(edges):
         layer = np.empty((20, 30), np.float32)
-        n = slab_in_layer(layer, (15.0, 10.0), (1.5, -0.7), 5.0, 40.0, low, high)
+        n = slab_in_layer(torch.from_numpy(layer), (15.0, 10.0), (1.5, -0.7), 5.0, 40.0, low, high)
         assert n == np.count_nonzero(layer)
         total += layer.astype(float) ** 2
     # The slab stays within the layers everywhere: 5 + 1.5 * 15 + 0.7 * 10 + 40 < 100.

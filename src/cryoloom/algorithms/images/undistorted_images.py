@@ -26,7 +26,7 @@ def undistorted(image: torch.Tensor, warp: ImageWarp | None, pixel_size_angstrom
     transfer = [torch.from_numpy(cubic_spline_transfer(n)).to(image) for n in shape]
     spectrum = torch.fft.rfft2(image)
     spectrum /= transfer[0][:, None] * transfer[1][None, : spectrum.shape[1]]
-    coefficients = torch.fft.irfft2(spectrum, s=shape).cpu().numpy()
+    coefficients = torch.fft.irfft2(spectrum, s=shape)
     bases = [
         clamped_spline_basis(
             position_from_index(np.arange(n)[:, None], (n,), pixel_size_angstrom)[:, 0] / extent + 0.5, count
@@ -35,7 +35,8 @@ def undistorted(image: torch.Tensor, warp: ImageWarp | None, pixel_size_angstrom
             shape, warp.extent_xy_angstrom[::-1], warp.n_controls_xy[::-1], strict=True
         )
     ]
-    controls_yx_px = (warp.controls[..., ::-1] / pixel_size_angstrom).astype(np.float32)
-    sampled = np.empty(shape, np.float32)
-    sample_displaced(coefficients, (0, 0), bases[0], bases[1], np.ascontiguousarray(controls_yx_px), sampled)
-    return torch.from_numpy(sampled).to(image.device)
+    controls_yx_px = np.ascontiguousarray(warp.controls[..., ::-1] / pixel_size_angstrom, np.float32)
+    along_y, along_x, controls = (torch.from_numpy(a).to(image.device) for a in (*bases, controls_yx_px))
+    sampled = torch.empty_like(coefficients)
+    sample_displaced(coefficients, (0, 0), along_y, along_x, controls, sampled)
+    return sampled

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.kernels.movies.bright_pixels import patch_levels, pixels_above
+from cryoloom.kernels.tensors import tensor_over
 
 __all__ = ["XrayCriteria", "fill_from_surroundings", "find_xrays"]
 
@@ -43,13 +45,15 @@ def find_xrays(image: Image, criteria: XrayCriteria) -> Mask:
     """Pixels ``(y, x)`` that an X-ray has hit."""
     edges = [_patch_edges(n) for n in image.shape]
     level, sigma = np.empty((2, len(edges[0]) - 1, len(edges[1]) - 1), np.float32)
-    patch_levels(image, *edges, level, sigma)
+    pixels, edges_y, edges_x = tensor_over(image), torch.from_numpy(edges[0]), torch.from_numpy(edges[1])
+    patch_levels(pixels, edges_y, edges_x, torch.from_numpy(level), torch.from_numpy(sigma))
     sigma = np.maximum(sigma, np.float32(1e-6 + 0.1 * float(np.median(sigma))))
     least = min(criteria.peak_sigma, criteria.difference_sigma, criteria.giant_sigma)
     hit = np.zeros(image.shape, dtype=bool)
     most = int(0.01 * image.size)
     candidates = np.empty((most + 1, 2), np.int64)
-    n_candidates = pixels_above(image, *edges, level + np.float32(0.7 * least) * sigma, candidates)
+    threshold = torch.from_numpy(level + np.float32(0.7 * least) * sigma)
+    n_candidates = pixels_above(pixels, edges_y, edges_x, threshold, torch.from_numpy(candidates))
     if n_candidates == 0 or n_candidates > most:
         return hit  # this many bright pixels are a bright object, not X-rays
     candidates = candidates[:n_candidates]

@@ -16,17 +16,13 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.parabola import vertex_offset
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior
-from cryoloom.kernels.movies.frame_shifts import (
-    likelihood_gradient,
-    likelihood_gradient_serial,
-    ring_powers,
-    ring_powers_serial,
-)
+from cryoloom.kernels.movies.frame_shifts import likelihood_gradient, ring_powers
 
 __all__ = [
     "MotionEstimate",
@@ -313,8 +309,15 @@ def _measure_powers(
 ) -> _Powers:
     """Separate noise, specimen and fixed pattern by the power in the sums of moved and unmoved frames."""
     n = len(spectra)
-    measure = ring_powers if spectra.size > _SHARED_FROM else ring_powers_serial
-    sums = measure(spectra, *ramps, rings.index, rings.reach, len(rings.count))
+    sums = ring_powers(
+        torch.from_numpy(spectra),
+        torch.from_numpy(ramps[0]),
+        torch.from_numpy(ramps[1]),
+        torch.from_numpy(rings.index),
+        torch.from_numpy(rings.reach),
+        len(rings.count),
+        serial=spectra.size <= _SHARED_FROM,
+    ).numpy()
     count = np.maximum(sums[0], 1.0)
     frame, moved, still, overlap = sums[1:] / count
     pairs = float(n * (n - 1))
@@ -373,18 +376,18 @@ def _gradient(
     """Gradient of the log likelihood by the shifts, ``(frame, 2)`` in 1/px."""
     band = (spectra.shape[1], 2 * (spectra.shape[2] - 1))
     ramps_y, ramps_x = phase_ramps(-shifts, full_shape_yx, band)
-    gradient = likelihood_gradient if spectra.size > _SHARED_FROM else likelihood_gradient_serial
-    sums = gradient(
-        spectra,
-        ramps_y,
-        ramps_x,
-        rings.index,
-        rings.reach,
-        powers.signal_to_noise,
-        powers.pattern_to_noise,
-        powers.weight,
+    sums = likelihood_gradient(
+        torch.from_numpy(spectra),
+        torch.from_numpy(ramps_y),
+        torch.from_numpy(ramps_x),
+        torch.from_numpy(rings.index),
+        torch.from_numpy(rings.reach),
+        torch.from_numpy(powers.signal_to_noise),
+        torch.from_numpy(powers.pattern_to_noise),
+        torch.from_numpy(powers.weight),
+        serial=spectra.size <= _SHARED_FROM,
     )
-    return -4 * math.pi * sums / np.array(full_shape_yx)
+    return -4 * math.pi * sums.numpy() / np.array(full_shape_yx)
 
 
 def _newton_step(

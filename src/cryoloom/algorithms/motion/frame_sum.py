@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
@@ -63,7 +64,13 @@ class HalfSums:
             n_y, n_x = self._grid.binned_yx
             ramps_y = (ramps_y / cubic_spline_transfer(n_y)).astype(np.complex64)
             ramps_x = (ramps_x / cubic_spline_transfer(n_x)[: n_x // 2 + 1]).astype(np.complex64)
-        add_moved(self._sums, spectra, ramps_y, ramps_x, first % 2)
+        add_moved(
+            torch.from_numpy(self._sums),
+            torch.from_numpy(spectra),
+            torch.from_numpy(ramps_y),
+            torch.from_numpy(ramps_x),
+            first % 2,
+        )
         for i in range(first, first + len(spectra)):
             self._n_frames[i % 2] += 1
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.motion.frame_motion import MotionSettings, phase_ramps, refine_shifts
@@ -166,16 +167,16 @@ def add_undistorted(
         for n, m in zip((n_y, n_x), local.control_yx_px.shape[1:3], strict=True)
     )
     time = _time_basis(n_frames, local.control_yx_px.shape[0])[i_frame]
-    control = np.tensordot(time, local.control_yx_px, axes=1) / np.array(binning_yx)
+    control = (np.tensordot(time, local.control_yx_px, axes=1) / np.array(binning_yx)).astype(np.float32)
+    arrays = (coefficients, basis_y, basis_x, control)
+    splines, along_y, along_x, controls = (torch.from_numpy(array) for array in arrays)
     rows = 64
 
     def slab(top: int) -> None:
         part = total[top : top + rows]
         sampled = np.empty_like(part)
         inside = slice(top, top + len(part))
-        sample_displaced(
-            coefficients, (top, 0), basis_y[inside], basis_x, control.astype(np.float32), sampled
-        )
+        sample_displaced(splines, (top, 0), along_y[inside], along_x, controls, torch.from_numpy(sampled))
         part += sampled
 
     list(pool.map(slab, range(0, n_y, rows)))

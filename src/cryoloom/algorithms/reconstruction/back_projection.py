@@ -25,10 +25,10 @@ from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
 from cryoloom.geometry.tilt_axis import column_slopes
 from cryoloom.kernels.images.extend_rows import extend_rows
+from cryoloom.kernels.images.filter_rows import filter_rows
 from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS, back_project, back_project_oblique
 from cryoloom.kernels.vector.column_transform import plan_transform
-from cryoloom.kernels.vector.filter_rows import filter_rows
 from cryoloom.kernels.vector.support import vector_code_fits
 
 __all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection"]
@@ -160,11 +160,12 @@ class WeightedBackProjection:
         """`_filtered` for the strip that begins at a row, with a short filter for values between columns."""
         n_tilts, transform = len(aligned), plan_transform(self.n_padded)
         shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, STRIP_ROWS)
-        images = memory.array("images", shape, np.float32)
+        images = torch.from_numpy(memory.array("images", shape, np.float32))
         n_threads = min(n_tilts, numba.get_num_threads(), 4 * _TILTS_AT_ONCE)
-        work = memory.array("work", (n_threads, self.n_padded, STRIP_ROWS), np.float32)
-        filter_rows(aligned.contiguous().numpy(), first_row, self.factors, transform, taps, work, images)
-        return torch.from_numpy(images)
+        work = torch.from_numpy(memory.array("work", (n_threads, self.n_padded, STRIP_ROWS), np.float32))
+        factors, between = torch.from_numpy(self.factors), torch.from_numpy(taps)
+        filter_rows(aligned.contiguous(), first_row, factors, transform, between, work, images)
+        return images
 
     def _filtered(self, aligned: torch.Tensor, memory: ScratchBuffers, pool: Executor) -> torch.Tensor:
         """Filtered rows for the kernels: ``(tilt, 2 n_columns + 2, row)``, outermost columns 0."""

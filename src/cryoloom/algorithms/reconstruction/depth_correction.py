@@ -120,8 +120,7 @@ class DepthCorrectedBackProjection:
                 slabs = [] if is_deep else self._of_slabs(mixtures, nodes.device)
             volume = memory.tensor("volume", (n_z, height, n_x), nodes.device)
             if is_deep:
-                columns = self.plain.columns.numpy()
-                back_project_deep(nodes[strip].numpy(), mixtures, columns, self.slab_voxels, volume.numpy())
+                back_project_deep(nodes[strip], mixtures, self.plain.columns, self.slab_voxels, volume)
             else:
                 self._fill_slabs(nodes[strip], mixtures.first_node, slabs, images, volume)
             yield volume
@@ -129,7 +128,7 @@ class DepthCorrectedBackProjection:
     def _fill_slabs(
         self,
         nodes: torch.Tensor,
-        first_node: NDArray[np.int64],
+        first_node: torch.Tensor,
         slabs: Sequence[torch.Tensor],
         images: torch.Tensor,
         volume: torch.Tensor,
@@ -137,7 +136,7 @@ class DepthCorrectedBackProjection:
         """Fill a strip slab by slab, each from combinations of whole images, which are made in ``images``."""
         for z, weights in zip(range(0, len(volume), self.slab_voxels), slabs, strict=True):
             stop = min(len(volume), z + self.slab_voxels)
-            blend_depths(nodes, weights, first_node, self._columns_seen(z, stop), images)
+            blend_depths(nodes, weights, first_node, torch.from_numpy(self._columns_seen(z, stop)), images)
             self.plain.fill(images, volume[z:stop], z)
 
     def _corrected(self, aligned: torch.Tensor, n_rows: int) -> torch.Tensor:
@@ -164,25 +163,25 @@ class DepthCorrectedBackProjection:
         half = (len(nodes) + 1) // 2 * STRIP_ROWS
         n_y = math.ceil((half + 2 * self.margin_px) / 16) * 16
         factors = DepthFactors(
-            np.array([self._transfer(i).numbers for i in range(len(aligned))], np.float32),
-            self._first_node,
-            np.concatenate([-defocus_change(basis.depths, self.handedness) for basis in self.bases]).astype(
-                np.float32
-            ),
+            torch.tensor([self._transfer(i).numbers for i in range(len(aligned))], dtype=torch.float32),
+            torch.from_numpy(self._first_node),
+            torch.from_numpy(
+                np.concatenate([-defocus_change(basis.depths, self.handedness) for basis in self.bases])
+            ).float(),
             METHODS.index(self.correction.method),
-            np.float32(1 / self.correction.snr),
+            1 / self.correction.snr,
         )
         correct_depths(
-            aligned.contiguous().numpy(),
-            self.plain.factors,
+            aligned.contiguous(),
+            torch.from_numpy(self.plain.factors),
             factors,
             plan_transform(self.plain.n_padded),
             plan_transform(good_fft_size(self.plain.n_columns + 2 * self.margin_px)),
             plan_transform(good_fft_size(n_y)),
             self.margin_px,
-            taps,
+            torch.from_numpy(taps),
             min(len(aligned), numba.get_num_threads(), _TILTS_AT_ONCE),
-            nodes.numpy(),
+            nodes,
         )
 
     def _transfer(self, i: int) -> AlignedTransfer:
@@ -224,12 +223,12 @@ class DepthCorrectedBackProjection:
         above = np.array([depth_behind(*tilts, ends[:1], row, bottom + 1) for tilts in angles])
         lines = np.column_stack([at_0[:, 0], at_0[:, 1] - at_0[:, 0], above[:, 0] - at_0[:, 0]])
         return DepthMixtures(
-            first_node=self._first_node,
-            node_depths=np.concatenate([basis.depths for basis in self.bases]),
-            node_scales=np.concatenate([basis.scales for basis in self.bases]),
-            lines=voxel * lines,
-            ranges=np.array([basis.range for basis in self.bases]),
-            steps=np.array([basis.step for basis in self.bases]),
+            first_node=torch.from_numpy(self._first_node),
+            node_depths=torch.from_numpy(np.concatenate([basis.depths for basis in self.bases])),
+            node_scales=torch.from_numpy(np.concatenate([basis.scales for basis in self.bases])),
+            lines=torch.from_numpy(voxel * lines),
+            ranges=torch.tensor([basis.range for basis in self.bases], dtype=torch.float64),
+            steps=torch.tensor([basis.step for basis in self.bases], dtype=torch.float64),
         )
 
     def _of_slabs(self, mixtures: DepthMixtures, device: torch.device) -> list[torch.Tensor]:
@@ -240,7 +239,7 @@ class DepthCorrectedBackProjection:
             z = 0.5 * (first + min(n_z, first + self.slab_voxels) - 1)
             weights = [
                 basis.weights(d0 + dc * columns + dz * z)
-                for basis, (d0, dc, dz) in zip(self.bases, mixtures.lines, strict=True)
+                for basis, (d0, dc, dz) in zip(self.bases, mixtures.lines.numpy(), strict=True)
             ]
             slabs.append(torch.from_numpy(np.concatenate(weights).astype(np.float32)).to(device))
         return slabs

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.fill_discs import fade_discs
@@ -21,6 +22,7 @@ from cryoloom.algorithms.series.bead_maps import (
 )
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
 from cryoloom.kernels.images.block_mean import block_mean
+from cryoloom.kernels.tensors import tensor_over
 
 __all__ = ["GoldShadows", "find_gold"]
 
@@ -89,6 +91,7 @@ def _binned(image: Image, pixel_size_angstrom: float) -> tuple[TiltImages, int]:
     # Even, so that nothing is trimmed.
     n_y, n_x = (2 * (n // (2 * binning)) for n in image.shape)
     small = np.empty((1, n_y, n_x), np.float32)
-    block_mean(np.ascontiguousarray(image[: n_y * binning], dtype=np.float32), small[0])
+    rows = np.ascontiguousarray(image[: n_y * binning], dtype=np.float32)
+    block_mean(tensor_over(rows), torch.from_numpy(small[0]))
     pixel = binning * pixel_size_angstrom
     return load_tilt_images(small, pixel, pixel), binning

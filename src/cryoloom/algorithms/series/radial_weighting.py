@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.fft
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.kernels.images.radial_weights import weight_radially
+from cryoloom.kernels.tensors import tensor_over
 
 __all__ = ["weighted_by_frequency"]
 
@@ -31,12 +33,13 @@ def weighted_by_frequency(
     for top in range(0, n_y, _ROWS):
         bottom = min(n_y, top + _ROWS)
         spectrum[top:bottom] = scipy.fft.rfft(rows(top, bottom), axis=1)
-    frequency_y = np.fft.fftfreq(n_y).astype(np.float32)
-    frequency_x = np.fft.rfftfreq(n_x).astype(np.float32)
+    frequency_y = torch.from_numpy(np.fft.fftfreq(n_y).astype(np.float32))
+    frequency_x = torch.from_numpy(np.fft.rfftfreq(n_x).astype(np.float32))
+    weights = tensor_over(table)
     for left in range(0, spectrum.shape[1], _COLUMNS):
         inside = slice(left, left + _COLUMNS)
         columns = scipy.fft.fft(spectrum[:, inside], axis=0)
-        weight_radially(columns, frequency_y, frequency_x[inside], table, 0.5**0.5)
+        weight_radially(torch.from_numpy(columns), frequency_y, frequency_x[inside], weights, 0.5**0.5)
         spectrum[:, inside] = scipy.fft.ifft(columns, axis=0, overwrite_x=True)
     for top in range(0, n_y, _ROWS):
         out[top : top + _ROWS] = scipy.fft.irfft(spectrum[top : top + _ROWS], n=n_x, axis=1)

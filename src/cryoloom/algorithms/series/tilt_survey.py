@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.image_smear import DirectionalBins, directional_bins, directional_power
 from cryoloom.kernels.images.block_mean import block_mean
+from cryoloom.kernels.tensors import tensor_over
 from cryoloom.model.pixels import Pixels
 
 __all__ = ["TiltSurvey", "survey_tilts"]
@@ -65,7 +67,7 @@ def survey_tilts(
     def look(i: int) -> int:
         section = int(sections[i])
         image = _binned(images, section, factor)
-        block_mean(image[: small.shape[1] * again], small[i])
+        block_mean(torch.from_numpy(image[: small.shape[1] * again]), torch.from_numpy(small[i]))
         mean[i] = image.mean(dtype=np.float64)
         blocks[i] = _block_means(image)
         power[i], noise[i] = directional_power(image, bins)
@@ -97,7 +99,7 @@ def _binned(pixels: Pixels, section: int, factor: int) -> NDArray[np.float32]:
     for top in range(0, n_y, n_rows):
         part = image[top : top + n_rows]
         rows = pixels[section, top * factor : (top + len(part)) * factor]
-        block_mean(np.ascontiguousarray(rows, dtype=np.float32), part)
+        block_mean(tensor_over(np.ascontiguousarray(rows, dtype=np.float32)), torch.from_numpy(part))
     return image
 
 

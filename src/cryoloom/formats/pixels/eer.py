@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.decoding_threads import empty_sum, n_decoding_threads, run_side_by_side
 from cryoloom.formats.pixels.tiff_directories import TiffDirectory, read_directories
-from cryoloom.kernels.movies.eer_events import add_events
 from cryoloom.model import Movie
 
 __all__ = ["EerMovie", "describe_eer"]
@@ -92,8 +91,13 @@ class EerMovie:
         return total
 
     def _decode(self, frames: list[TiffDirectory], counts: NDArray[np.uint8]) -> None:
+        # Describing a movie needs no torch, and the door of the kernel imports it.
+        import torch
+
+        from cryoloom.kernels.movies.eer_events import add_events
+
         n_y, n_x = self._frames[0].shape_yx
-        coding = self._coding
+        coding, image = self._coding, torch.from_numpy(counts)
         fd = os.open(self._path, os.O_RDONLY)
         try:
             for frame in frames:
@@ -101,9 +105,9 @@ class EerMovie:
                 words = np.zeros(len(raw) // 8 + 2, dtype="<u8")
                 words.view(np.uint8)[: len(raw)] = np.frombuffer(raw, np.uint8)
                 n_events = add_events(
-                    words,
+                    torch.from_numpy(words.view(np.int64)),
                     8 * len(raw),
-                    counts,
+                    image,
                     n_x,
                     n_x * n_y,
                     coding.skip_bits,

@@ -1,66 +1,62 @@
-"""Volumes to 8 bits for the eye, and to half their size: numba loops over one or two sections."""
+"""Sections to 8 bits for display, and to half their size: numba on the CPU, torch on CUDA."""
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-from numpy.typing import NDArray
+import torch
+
+from cryoloom.kernels.images.eight_bit_cpu import (
+    halve_eight_bit_numba,
+    mean_across_numba,
+    to_eight_bit_numba,
+)
+from cryoloom.kernels.tensors import on_cpu
 
 __all__ = ["halve_eight_bit", "mean_across", "to_eight_bit"]
 
 
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def to_eight_bit(section: NDArray[np.float32], low: float, high: float, out: NDArray[np.uint8]) -> None:
+def to_eight_bit(section: torch.Tensor, low: float, high: float, out: torch.Tensor) -> None:
     """Fill ``out`` with ``section`` mapped linearly: ``low`` becomes 0, ``high`` 255; NaN becomes 0.
 
-    section, out : (y, x), same shape.
+    section, out : (y, x) float32 and uint8, same shape, on one device. Rounded to the nearest.
     """
-    n_y, n_x = section.shape
-    scale = np.float32(255.0 / (high - low))
-    offset = np.float32(0.5 - low * 255.0 / (high - low))
-    top = np.float32(255.0)
-    for y in range(n_y):
-        line, mapped = section[y], out[y]
-        for x in range(n_x):
-            value = line[x] * scale + offset
-            value = min(value, top) if value > 0 else np.float32(0)
-            mapped[x] = np.uint8(value)
+    if section.shape != out.shape:
+        raise ValueError(f"expected one shape, got {tuple(section.shape)} and {tuple(out.shape)}")
+    if on_cpu(section, out):
+        to_eight_bit_numba(section.numpy(), low, high, out.numpy())
+        return
+    mapped = section * (255.0 / (high - low)) + (0.5 - low * 255.0 / (high - low))
+    out.copy_(mapped.nan_to_num(0.0).clamp(0.0, 255.0).to(torch.uint8))
 
 
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def halve_eight_bit(first: NDArray[np.uint8], second: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+def halve_eight_bit(first: torch.Tensor, second: torch.Tensor, out: torch.Tensor) -> None:
     """Fill ``out`` with means over 2 x 2 x 2 of two sections (the same one twice for 2 x 2).
 
-    first, second : (y, x). out : (ceil(y / 2), ceil(x / 2)); an odd last row or column stands for two.
+    first, second : (y, x) uint8. out : (ceil(y / 2), ceil(x / 2)) uint8; an odd last row or column stands
+    for two. Halves are rounded up.
     """
     n_y, n_x = first.shape
-    even_x = n_x // 2
-    for y in range(out.shape[0]):
-        y0 = 2 * y
-        y1 = min(y0 + 1, n_y - 1)
-        a, b, c, d, line = first[y0], first[y1], second[y0], second[y1], out[y]
-        for x in range(even_x):
-            i = 2 * x
-            total = np.uint32(a[i]) + a[i + 1] + b[i] + b[i + 1] + c[i] + c[i + 1] + d[i] + d[i + 1]
-            line[x] = np.uint8((total + np.uint32(4)) >> np.uint32(3))
-        if n_x % 2:
-            i = n_x - 1
-            total = np.uint32(a[i]) + b[i] + c[i] + d[i]
-            line[even_x] = np.uint8((total + np.uint32(2)) >> np.uint32(2))
+    if second.shape != first.shape or tuple(out.shape) != ((n_y + 1) // 2, (n_x + 1) // 2):
+        raise ValueError(
+            f"sections {tuple(first.shape)}, {tuple(second.shape)} do not fit {tuple(out.shape)}"
+        )
+    if on_cpu(first, second, out):
+        halve_eight_bit_numba(first.numpy(), second.numpy(), out.numpy())
+        return
+    both = first.to(torch.int32) + second
+    rows = both[0::2] + both[[min(y + 1, n_y - 1) for y in range(0, n_y, 2)]]
+    total = rows[:, 0::2] + rows[:, [min(x + 1, n_x - 1) for x in range(0, n_x, 2)]]
+    out.copy_(((total + 4) >> 3).to(torch.uint8))
 
 
-@numba.njit(error_model="numpy", nogil=True, cache=True)
-def mean_across(volume: NDArray[np.uint8], begin: int, end: int, out: NDArray[np.float32]) -> None:
+def mean_across(volume: torch.Tensor, begin: int, end: int, out: torch.Tensor) -> None:
     """Fill ``out`` with the mean of columns ``begin`` to ``end`` of a volume, seen along x.
 
-    volume : (z, y, x). out : (y, z). Each row of the volume is touched once, whatever the thickness.
+    volume : (z, y, x) uint8. out : (y, z) float32. Each row of the volume is touched once, whatever the
+    thickness.
     """
-    n_z, n_y, _ = volume.shape
-    scale = np.float32(1.0 / (end - begin))
-    for z in range(n_z):
-        section = volume[z]
-        for y in range(n_y):
-            line, total = section[y], np.uint32(0)
-            for x in range(begin, end):
-                total += line[x]
-            out[y, z] = total * scale
+    if tuple(out.shape) != (volume.shape[1], volume.shape[0]) or not 0 <= begin < end <= volume.shape[2]:
+        raise ValueError(f"columns {begin} to {end} of {tuple(volume.shape)} do not fit {tuple(out.shape)}")
+    if on_cpu(volume, out):
+        mean_across_numba(volume.numpy(), begin, end, out.numpy())
+        return
+    out.copy_(volume[..., begin:end].float().mean(dim=-1).T)

@@ -1,34 +1,34 @@
-"""Multiplying spectra by a function of the frequency's length: one numba loop."""
+"""Spectra multiplied by a function of the frequency's length: numba on the CPU, torch on CUDA."""
 
 from __future__ import annotations
 
-import math
+import torch
 
-import numba
-import numpy as np
-from numpy.typing import NDArray
+from cryoloom.kernels.images.radial_weights_cpu import weight_radially_numba
+from cryoloom.kernels.tensors import on_cpu
 
 __all__ = ["weight_radially"]
 
 
-@numba.njit(fastmath={"contract", "reassoc", "arcp"}, error_model="numpy", nogil=True, cache=True)
 def weight_radially(
-    spectrum: NDArray[np.complex64],
-    frequency_y: NDArray[np.float32],
-    frequency_x: NDArray[np.float32],
-    table: NDArray[np.float32],
+    spectrum: torch.Tensor,
+    frequency_y: torch.Tensor,
+    frequency_x: torch.Tensor,
+    table: torch.Tensor,
     highest: float,
 ) -> None:
-    """Multiply ``spectrum`` ``(y, x)`` by the table's value at the length of each frequency, in place.
+    """Multiply ``spectrum`` ``(y, x)`` complex64 by the table's value at each frequency's length, in place.
 
-    table : values at evenly spaced lengths from 0 to ``highest``, in between linear; frequencies in its unit.
+    frequency_y, frequency_x : (y,) and (x,) float32. table : (k,) float32, values at evenly spaced lengths
+    from 0 to ``highest``, in between linear; frequencies in its unit.
     """
-    scale = np.float32((len(table) - 1) / highest)
-    last = len(table) - 2
-    for y in range(spectrum.shape[0]):
-        squared = frequency_y[y] * frequency_y[y]
-        for x in range(spectrum.shape[1]):
-            position = math.sqrt(squared + frequency_x[x] * frequency_x[x]) * scale
-            i = min(int(position), last)
-            part = position - np.float32(i)
-            spectrum[y, x] *= table[i] + part * (table[i + 1] - table[i])
+    if spectrum.shape != (len(frequency_y), len(frequency_x)) or len(table) < 2:
+        raise ValueError(f"spectrum {tuple(spectrum.shape)} and frequencies or table do not fit")
+    if on_cpu(spectrum, frequency_y, frequency_x, table):
+        weight_radially_numba(
+            spectrum.numpy(), frequency_y.numpy(), frequency_x.numpy(), table.numpy(), highest
+        )
+        return
+    position = torch.hypot(frequency_y[:, None], frequency_x[None]) * ((len(table) - 1) / highest)
+    i = position.long().clamp(max=len(table) - 2)
+    spectrum *= table[i] + (position - i) * (table[i + 1] - table[i])

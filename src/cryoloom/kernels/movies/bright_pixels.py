@@ -1,72 +1,68 @@
-"""Level and spread of an image's patches, and the pixels far above them: numba loops over patches."""
+"""Level and spread of an image's patches, and the pixels far above them: numba on the CPU, torch on CUDA."""
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-from numpy.typing import NDArray
+import itertools
+
+import torch
+
+from cryoloom.kernels.movies.bright_pixels_cpu import patch_levels_numba, pixels_above_numba
+from cryoloom.kernels.tensors import on_cpu
 
 __all__ = ["patch_levels", "pixels_above"]
 
+_BELOW_ONE_SIGMA = 0.15866  # part of a normal distribution below its mean less one standard deviation
 
-@numba.njit(nogil=True, cache=True)
+
 def patch_levels(
-    image: NDArray[np.float32],
-    edges_y: NDArray[np.int64],
-    edges_x: NDArray[np.int64],
-    level: NDArray[np.float32],
-    sigma: NDArray[np.float32],
+    image: torch.Tensor,
+    edges_y: torch.Tensor,
+    edges_x: torch.Tensor,
+    level: torch.Tensor,
+    sigma: torch.Tensor,
 ) -> None:
     """Fill median and robust standard deviation of patches ``(n_y, n_x)`` between the edges.
+
+    image : (y, x) float32. edges_y, edges_x : (n_y + 1,) and (n_x + 1,) int64. level, sigma : (n_y, n_x)
+    float32, overwritten.
 
     Every second pixel of every second row is looked at: a thousand values fix the level to 3 % of its spread.
     The deviation is from the median to 15.87 % of the values: the lower side knows nothing of X-rays.
     """
-    largest_y, largest_x = np.diff(edges_y).max(), np.diff(edges_x).max()
-    values = np.empty(((largest_y + 1) // 2) * ((largest_x + 1) // 2), np.float32)
-    for i in range(level.shape[0]):
-        for j in range(level.shape[1]):
-            n = 0
-            for y in range(edges_y[i], edges_y[i + 1], 2):
-                for x in range(edges_x[j], edges_x[j + 1], 2):
-                    values[n] = image[y, x]
-                    n += 1
-            ordered = np.sort(values[:n])
-            low, middle = _quantile(ordered, 0.15866), _quantile(ordered, 0.5)
+    if level.shape != sigma.shape or tuple(level.shape) != (len(edges_y) - 1, len(edges_x) - 1):
+        raise ValueError(f"edges of {len(edges_y)} x {len(edges_x)} do not fit {tuple(level.shape)} patches")
+    if on_cpu(image, edges_y, edges_x, level, sigma):
+        patch_levels_numba(image.numpy(), edges_y.numpy(), edges_x.numpy(), level.numpy(), sigma.numpy())
+        return
+    wanted = torch.tensor([_BELOW_ONE_SIGMA, 0.5], device=image.device)
+    for i, (top, bottom) in enumerate(itertools.pairwise(edges_y.tolist())):
+        for j, (left, right) in enumerate(itertools.pairwise(edges_x.tolist())):
+            low, middle = torch.quantile(image[top:bottom:2, left:right:2].flatten(), wanted)
             level[i, j], sigma[i, j] = middle, middle - low
 
 
-@numba.njit(nogil=True, cache=True)
-def _quantile(ordered: NDArray[np.float32], part: float) -> float:
-    """Value below which a part of ordered values lies, linear between two of them."""
-    position = part * (len(ordered) - 1)
-    i = int(position)
-    upper = ordered[min(i + 1, len(ordered) - 1)]
-    return ordered[i] + (position - i) * (upper - ordered[i])
-
-
-@numba.njit(nogil=True, cache=True)
 def pixels_above(
-    image: NDArray[np.float32],
-    edges_y: NDArray[np.int64],
-    edges_x: NDArray[np.int64],
-    threshold: NDArray[np.float32],
-    found: NDArray[np.int64],
+    image: torch.Tensor,
+    edges_y: torch.Tensor,
+    edges_x: torch.Tensor,
+    threshold: torch.Tensor,
+    found: torch.Tensor,
 ) -> int:
     """Number of pixels above their patch's threshold; the first ``len(found)`` are put there, row by row.
 
-    threshold : (n_y, n_x), of the patches between the edges. found : (n, 2) rows and columns, overwritten. It
-    ends counting when ``found`` is full.
+    image : (y, x) float32. threshold : (n_y, n_x) float32, of the patches between the edges, int64. found :
+    (n, 2) int64 rows and columns, overwritten. Counting ends when ``found`` is full.
     """
-    n = 0
-    for i in range(threshold.shape[0]):
-        for y in range(edges_y[i], edges_y[i + 1]):
-            for j in range(threshold.shape[1]):
-                limit = threshold[i, j]
-                for x in range(edges_x[j], edges_x[j + 1]):
-                    if image[y, x] > limit:
-                        found[n, 0], found[n, 1] = y, x
-                        n += 1
-                        if n == len(found):
-                            return n
-    return n
+    if tuple(threshold.shape) != (len(edges_y) - 1, len(edges_x) - 1):
+        raise ValueError(
+            f"edges of {len(edges_y)} x {len(edges_x)} do not fit {tuple(threshold.shape)} patches"
+        )
+    if on_cpu(image, edges_y, edges_x, threshold, found):
+        return pixels_above_numba(
+            image.numpy(), edges_y.numpy(), edges_x.numpy(), threshold.numpy(), found.numpy()
+        )
+    limits = threshold.repeat_interleave(edges_y.diff(), 0).repeat_interleave(edges_x.diff(), 1)
+    inside = image[int(edges_y[0]) : int(edges_y[-1]), int(edges_x[0]) : int(edges_x[-1])]
+    above = (inside > limits).nonzero()[: len(found)]
+    found[: len(above)] = above + torch.stack([edges_y[0], edges_x[0]])
+    return len(above)

@@ -1,25 +1,24 @@
-"""Decode electron events of a Falcon's EER frame straight into an image of counts.
+"""Decode electron events of a Falcon's EER frame straight into an image of counts, on the CPU.
 
-The stream is read from the least significant bit: a run length of ``skip_bits`` (all ones: no event, the run
-goes on), then the place within the pixel, ``horz_bits`` and ``vert_bits``, with the top bit inverted. The
-next run starts on the pixel after the event (EER file format documentation 3.0, 2023). A pixel has at most
-one event a frame, so that bytes hold the sum of 255 frames.
+A run length decides where the next one begins, so that a frame is read from its first bit to its last: there
+is no version for CUDA. Frames are decoded on several threads.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
+import torch
+
+from cryoloom.kernels.movies.eer_events_cpu import add_events_numba
+from cryoloom.kernels.tensors import expect_cpu
 
 __all__ = ["add_events"]
 
 
-@numba.njit(nogil=True, cache=True)
 def add_events(
-    words: NDArray[np.uint64],
+    words: torch.Tensor,
     n_bits: int,
-    counts: NDArray[np.uint8],
+    counts: torch.Tensor,
     width: int,
     n_pixels: int,
     skip_bits: int,
@@ -29,43 +28,18 @@ def add_events(
 ) -> int:
     """Add a frame's events to ``counts`` and return their number, or -1 where a run leaves the image.
 
-    ``words`` is the stream as little-endian 64-bit words with one word of zeros behind it, ``n_bits`` its
-    length. ``counts`` is the flat image, ``(width << log2_sampling)`` wide; ``n_pixels`` counts the
-    camera's own pixels.
+    words : (k,) int64, the bits of the stream in little-endian 64-bit words with one word of zeros behind it;
+    ``n_bits`` is its length. counts : (pixel,) uint8, the flat image, ``(width << log2_sampling)`` wide;
+    ``n_pixels`` counts the camera's own pixels.
     """
-    one = np.uint64(1)
-    skip_mask = (one << np.uint64(skip_bits)) - one
-    horz_mask = (one << np.uint64(horz_bits)) - one
-    vert_mask = (one << np.uint64(vert_bits)) - one
-    horz_top, vert_top = one << np.uint64(horz_bits - 1), one << np.uint64(vert_bits - 1)
-    horz_shift, vert_shift = np.uint64(horz_bits - log2_sampling), np.uint64(vert_bits - log2_sampling)
-    code_bits = skip_bits + horz_bits + vert_bits
-    row = width << log2_sampling
-    bit, n_events = 0, 0
-    pixel = np.int64(0)
-    last = n_bits - code_bits
-    while bit <= last:
-        i, shift = bit >> 6, np.uint64(bit & 63)
-        # Two shifts, since one by 64 is undefined.
-        word = (words[i] >> shift) | ((words[i + 1] << one) << (np.uint64(63) - shift))
-        skip = word & skip_mask
-        pixel += np.int64(skip)
-        if pixel >= n_pixels:
-            return n_events if pixel == n_pixels else -1
-        if skip == skip_mask:
-            bit += skip_bits
-            continue
-        if log2_sampling == 0:
-            counts[pixel] += np.uint8(1)
-        else:
-            word >>= np.uint64(skip_bits)
-            x_sub = np.int64(((word & horz_mask) ^ horz_top) >> horz_shift)
-            word >>= np.uint64(horz_bits)
-            y_sub = np.int64(((word & vert_mask) ^ vert_top) >> vert_shift)
-            y = pixel // width
-            x = pixel - y * width
-            counts[((y << log2_sampling) + y_sub) * row + (x << log2_sampling) + x_sub] += np.uint8(1)
-        pixel += 1
-        n_events += 1
-        bit += code_bits
-    return n_events
+    expect_cpu("add_events", words, counts)
+    if words.dtype != torch.int64 or counts.dtype != torch.uint8:
+        raise TypeError(f"expected int64 words and uint8 counts, got {words.dtype} and {counts.dtype}")
+    if 64 * (len(words) - 1) < n_bits or len(counts) < n_pixels << (2 * log2_sampling):
+        raise ValueError(
+            f"{n_bits} bits or {n_pixels} pixels do not fit {len(words)} words, {len(counts)} counts"
+        )
+    return add_events_numba(
+        words.numpy().view(np.uint64), n_bits, counts.numpy(), width, n_pixels, skip_bits, horz_bits,
+        vert_bits, log2_sampling,
+    )  # fmt: skip

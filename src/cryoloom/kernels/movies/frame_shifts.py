@@ -1,211 +1,110 @@
-"""Hot loops of motion correction on the CPU: likelihood gradients of frame shifts, and shifted sums.
+"""Likelihood gradients of frame shifts, powers by ring, and sums of moved frames: numba or, on CUDA, torch.
 
-Spectra are ``(frame, y, x // 2 + 1)`` complex64. ``ramps_y`` ``(frame, y)`` and ``ramps_x`` ``(frame, x //
-2 + 1)`` are the two factors of the phase ramp that moves each frame's specimen back to the origin.
+Spectra are ``(frame, y, x // 2 + 1)`` complex64. ``ramps_y`` ``(frame, y)`` and ``ramps_x`` ``(frame, x // 2
++ 1)``, complex64, are the two factors of the phase ramp that moves each frame's specimen back to the origin.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit, prange
-from numpy.typing import NDArray
+import torch
 
-from cryoloom.kernels.compile import parallel_and_serial
+from cryoloom.kernels.movies.frame_shifts_cpu import (
+    add_moved_numba,
+    likelihood_gradient_numba,
+    likelihood_gradient_numba_serial,
+    ring_powers_numba,
+    ring_powers_numba_serial,
+)
+from cryoloom.kernels.movies.frame_shifts_torch import (
+    add_moved_torch,
+    likelihood_gradient_torch,
+    ring_powers_torch,
+)
+from cryoloom.kernels.tensors import on_cpu
 
-__all__ = [
-    "add_moved",
-    "likelihood_gradient",
-    "likelihood_gradient_serial",
-    "ring_powers",
-    "ring_powers_serial",
-]
-
-_CHUNKS = 16
+__all__ = ["add_moved", "likelihood_gradient", "ring_powers"]
 
 
-def _likelihood_gradient(
-    spectra: NDArray[np.complex64],
-    ramps_y: NDArray[np.complex64],
-    ramps_x: NDArray[np.complex64],
-    ring: NDArray[np.int16],
-    reach: NDArray[np.int64],
-    signal_to_noise: NDArray[np.float32],
-    pattern_to_noise: NDArray[np.float32],
-    weight: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    """Gradient of the log likelihood by shift over ``-4 pi / n``, ``(frame, 2)`` as (y, x).
+def likelihood_gradient(
+    spectra: torch.Tensor,
+    ramps_y: torch.Tensor,
+    ramps_x: torch.Tensor,
+    ring: torch.Tensor,
+    reach: torch.Tensor,
+    signal_to_noise: torch.Tensor,
+    pattern_to_noise: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    serial: bool = False,
+) -> torch.Tensor:
+    """Gradient of the log likelihood by shift over ``-4 pi / n``, ``(frame, 2)`` float64 as (y, x).
 
     Model of a frame: ``F_i = X ramp_i* + G + noise``; specimen X moves, pattern G (gain residue) stands,
     both Gaussian with the power ratios to the noise given by ring; X and G are integrated out exactly.
-    weight : by ring, 1 / noise power, 0 where a ring is not used. ring : (y, x // 2 + 1), -1 where unused.
-    reach : (y,), columns that can be used.
+
+    ring : (y, x // 2 + 1) int16, -1 where unused. reach : (y,) int64, columns that can be used.
+    signal_to_noise, pattern_to_noise : (ring,) float32. weight : (ring,) float32, 1 / noise power, 0 where a
+    ring is not used. serial : on the CPU, work on the calling thread only; the bits are the same.
     """
-    rows = np.zeros((ring.shape[0], ramps_y.shape[0], 2))
-    for y in prange(ring.shape[0]):
-        _row_gradient(
-            spectra, ramps_y, ramps_x, ring, reach, signal_to_noise, pattern_to_noise, weight, y, rows[y]
-        )
-    return _collect(rows)
+    _check(spectra, ramps_y, ramps_x)
+    tensors = (spectra, ramps_y, ramps_x, ring, reach, signal_to_noise, pattern_to_noise, weight)
+    if not on_cpu(*tensors):
+        return likelihood_gradient_torch(*tensors)
+    gradient = likelihood_gradient_numba_serial if serial else likelihood_gradient_numba
+    return torch.from_numpy(gradient(*(tensor.numpy() for tensor in tensors)))
 
 
-likelihood_gradient, likelihood_gradient_serial = parallel_and_serial(_likelihood_gradient)
-
-
-@njit(nogil=True, cache=True)
-def _row_gradient(
-    spectra: NDArray[np.complex64],
-    ramps_y: NDArray[np.complex64],
-    ramps_x: NDArray[np.complex64],
-    ring: NDArray[np.int16],
-    reach: NDArray[np.int64],
-    signal_to_noise: NDArray[np.float32],
-    pattern_to_noise: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    y: int,
-    out: NDArray[np.float64],
-) -> None:
-    """One row's part of the gradient, ``(frame, 2)``."""
-    n = ramps_y.shape[0]
-    n_x = reach[y]
-    moved = np.empty((n, n_x), np.complex64)
-    total = np.zeros(n_x, np.complex64)
-    for i in range(n):
-        ramp_y = ramps_y[i, y]
-        for x in range(n_x):
-            value = spectra[i, y, x] * (ramp_y * ramps_x[i, x])
-            moved[i, x] = value
-            total[x] += value
-    estimate = np.empty(n_x, np.complex64)
-    crossed = np.zeros(n_x, np.complex64)
-    for x in range(n_x):
-        r = ring[y, x]
-        if r < 0:
-            estimate[x] = 0.0
-            continue
-        alpha, beta, scale = signal_to_noise[r], pattern_to_noise[r], weight[r]
-        if x == 0:
-            scale *= np.float32(0.5)  # both members of a conjugate pair are in this column
-        if beta == 0.0:
-            estimate[x] = np.conj(total[x]) * (scale * alpha / (1 + n * alpha))
-            continue
-        still = np.complex64(0)
-        overlap = np.complex64(0)
-        for i in range(n):
-            still += spectra[i, y, x]
-            overlap += ramps_y[i, y] * ramps_x[i, x]
-        a, b = 1 + n * alpha, 1 + n * beta
-        determinant = a * b - alpha * beta * (overlap.real**2 + overlap.imag**2)
-        specimen = (b * total[x] - beta * overlap * still) * (alpha / determinant)
-        pattern = (a * still - alpha * np.conj(overlap) * total[x]) * (beta / determinant)
-        covariance = -overlap * (alpha * beta / determinant)
-        estimate[x] = np.conj(specimen) * scale
-        # Noise power is 1 / scale (0.5 for a pair counted twice cancels): covariance comes in units of
-        # it.
-        noise = np.float32(1.0) / weight[r]
-        crossed[x] = (pattern * np.conj(specimen) + np.conj(covariance) * noise) * scale
-    for i in range(n):
-        ramp_y = ramps_y[i, y]
-        sum_y = np.float32(0)
-        sum_x = np.float32(0)
-        for x in range(n_x):
-            product = moved[i, x] * estimate[x] - (ramp_y * ramps_x[i, x]) * crossed[x]
-            sum_y += product.imag
-            sum_x += product.imag * x
-        out[i, 0] = sum_y
-        out[i, 1] = sum_x
-
-
-@njit(nogil=True, cache=True)
-def _collect(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum rows with their frequency index in y: (y, frame, 2) to (frame, 2), indices not yet frequencies."""
-    n_y, n, _ = rows.shape
-    gradient = np.zeros((n, 2))
-    for y in range(n_y):
-        index = y if y < (n_y + 1) // 2 else y - n_y
-        for i in range(n):
-            gradient[i, 0] += rows[y, i, 0] * index
-            gradient[i, 1] += rows[y, i, 1]
-    return gradient
-
-
-def _ring_powers(
-    spectra: NDArray[np.complex64],
-    ramps_y: NDArray[np.complex64],
-    ramps_x: NDArray[np.complex64],
-    ring: NDArray[np.int16],
-    reach: NDArray[np.int64],
+def ring_powers(
+    spectra: torch.Tensor,
+    ramps_y: torch.Tensor,
+    ramps_x: torch.Tensor,
+    ring: torch.Tensor,
+    reach: torch.Tensor,
     n_rings: int,
-) -> NDArray[np.float64]:
-    """Sums over each ring, ``(5, ring)``.
+    *,
+    serial: bool = False,
+) -> torch.Tensor:
+    """Sums over each ring, ``(5, ring)`` float64.
 
-    Count, mean frame power, powers of the sums of moved frames, of unmoved ones, and of ramps.
+    Count, mean frame power, powers of the sums of moved frames, of unmoved ones, and of ramps. ring, reach,
+    serial : as in `likelihood_gradient`.
     """
-    chunks = np.zeros((_CHUNKS, 5, n_rings))
-    for chunk in prange(_CHUNKS):
-        _chunk_powers(spectra, ramps_y, ramps_x, ring, reach, chunk, chunks[chunk])
-    return chunks.sum(axis=0)
+    _check(spectra, ramps_y, ramps_x)
+    tensors = (spectra, ramps_y, ramps_x, ring, reach)
+    if not on_cpu(*tensors):
+        return ring_powers_torch(*tensors, n_rings)
+    powers = ring_powers_numba_serial if serial else ring_powers_numba
+    return torch.from_numpy(powers(*(tensor.numpy() for tensor in tensors), n_rings))
 
 
-ring_powers, ring_powers_serial = parallel_and_serial(_ring_powers)
-
-
-@njit(nogil=True, cache=True)
-def _chunk_powers(
-    spectra: NDArray[np.complex64],
-    ramps_y: NDArray[np.complex64],
-    ramps_x: NDArray[np.complex64],
-    ring: NDArray[np.int16],
-    reach: NDArray[np.int64],
-    chunk: int,
-    out: NDArray[np.float64],
-) -> None:
-    """Sums over every 16th row, from row ``chunk`` on."""
-    n, n_y = ramps_y.shape[0], ring.shape[0]
-    for y in range(chunk, n_y, _CHUNKS):
-        n_x = reach[y]
-        total = np.zeros(n_x, np.complex64)
-        still = np.zeros(n_x, np.complex64)
-        overlap = np.zeros(n_x, np.complex64)
-        power = np.zeros(n_x, np.float32)
-        for i in range(n):
-            ramp_y = ramps_y[i, y]
-            for x in range(n_x):
-                value = spectra[i, y, x]
-                ramp = ramp_y * ramps_x[i, x]
-                total[x] += value * ramp
-                still[x] += value
-                overlap[x] += ramp
-                power[x] += value.real**2 + value.imag**2
-        for x in range(n_x):
-            r = ring[y, x]
-            if r >= 0:
-                out[0, r] += 1
-                out[1, r] += power[x] / n
-                out[2, r] += total[x].real ** 2 + total[x].imag ** 2
-                out[3, r] += still[x].real ** 2 + still[x].imag ** 2
-                out[4, r] += overlap[x].real ** 2 + overlap[x].imag ** 2
-
-
-@njit(parallel=True, cache=True)
 def add_moved(
-    sums: NDArray[np.complex64],
-    spectra: NDArray[np.complex64],
-    ramps_y: NDArray[np.complex64],
-    ramps_x: NDArray[np.complex64],
-    first_half: int,
+    sums: torch.Tensor, spectra: torch.Tensor, ramps_y: torch.Tensor, ramps_x: torch.Tensor, first_half: int
 ) -> None:
     """Add frames, moved by their phase ramps, to two sums in turn, beginning with ``sums[first_half]``.
 
-    sums : (2, y, x // 2 + 1), of the spectra's shape or a smaller even one; the ramps are of that shape.
+    sums : (2, y, x // 2 + 1) complex64, of the spectra's shape or a smaller even one; the ramps are of that
+    shape.
     """
-    n, n_y, n_x = ramps_y.shape[0], sums.shape[1], sums.shape[2]
-    from_end = spectra.shape[1] - n_y
-    half_y = n_y // 2
-    for y in prange(n_y):
-        row = np.int64(y)
-        source = row if row < half_y else row + from_end
-        for i in range(n):
-            half = (first_half + i) % 2
-            ramp_y = ramps_y[i, row]
-            for x in range(n_x):
-                sums[half, row, x] += spectra[i, source, x] * (ramp_y * ramps_x[i, x])
+    if tuple(sums.shape) != (2, ramps_y.shape[1], ramps_x.shape[1]) or first_half not in (0, 1):
+        raise ValueError(
+            f"ramps {tuple(ramps_y.shape)}, {tuple(ramps_x.shape)} do not fit {tuple(sums.shape)}"
+        )
+    if spectra.shape[1] < sums.shape[1] or spectra.shape[2] < sums.shape[2] or len(spectra) < len(ramps_y):
+        raise ValueError(f"spectra {tuple(spectra.shape)} are smaller than the sums {tuple(sums.shape)}")
+    if on_cpu(sums, spectra, ramps_y, ramps_x):
+        add_moved_numba(sums.numpy(), spectra.numpy(), ramps_y.numpy(), ramps_x.numpy(), first_half)
+    else:
+        add_moved_torch(sums, spectra, ramps_y, ramps_x, first_half)
+
+
+def _check(spectra: torch.Tensor, ramps_y: torch.Tensor, ramps_x: torch.Tensor) -> None:
+    if (
+        spectra.dtype != torch.complex64
+        or ramps_y.dtype != torch.complex64
+        or ramps_x.dtype != torch.complex64
+    ):
+        raise TypeError(f"expected complex64, got {spectra.dtype}, {ramps_y.dtype} and {ramps_x.dtype}")
+    if ramps_y.shape[1] != spectra.shape[1] or ramps_x.shape[1] != spectra.shape[2]:
+        raise ValueError(
+            f"ramps {tuple(ramps_y.shape)}, {tuple(ramps_x.shape)} do not fit spectra {tuple(spectra.shape)}"
+        )

@@ -1,74 +1,55 @@
-"""Fill layers along the beam: with clouds of point scatterers, and with a tilted slab of ice."""
+"""Fill layers along the beam: with clouds of point scatterers, and with a tilted slab of ice, on the CPU.
+
+The simulator makes several tilts side by side, each on one thread; there is no version for CUDA.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import torch
 
-import numba
-import numpy as np
-from numpy.typing import NDArray
+from cryoloom.kernels.projection.specimen_layers_cpu import slab_in_layer_numba, stamp_clouds_numba
+from cryoloom.kernels.tensors import expect_cpu
 
 __all__ = ["slab_in_layer", "stamp_clouds"]
 
 
-@numba.njit(fastmath=True, cache=True, nogil=True)
 def stamp_clouds(
-    layers: NDArray[np.float32],
-    points: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    spans: NDArray[np.int64],
-    radii: NDArray[np.float32],
-    rotations: NDArray[np.float32],
-    centres: NDArray[np.float32],
+    layers: torch.Tensor,
+    points: torch.Tensor,
+    weights: torch.Tensor,
+    spans: torch.Tensor,
+    radii: torch.Tensor,
+    rotations: torch.Tensor,
+    centres: torch.Tensor,
     lowest: float,
     layer_thickness: float,
     pixel_size: float,
     first_layer: int,
     n_layers: int,
-) -> Any:
+) -> None:
     """Add every point to the layer it lies in, spread by a cubic B-spline; the layers are changed in place.
 
     layers : (l, y, x) float32, layers ``first_layer`` and on of ``n_layers``; x = y = 0 is index ``n // 2``.
-    points, weights : (n, 3) xyz in angstrom from the cloud's centre, and (n,); shared by the clouds.
-    spans, radii : (m, 2) first and last + 1 point of each cloud, and the largest distance from its centre.
-    rotations, centres : (m, 3, 3) cloud to image frame, and (m, 3) in the image frame, angstrom.
+    points, weights : (n, 3) xyz in angstrom from the cloud's centre, and (n,); float32, shared by the clouds.
+    spans, radii : (m, 2) int64 first and last + 1 point of each cloud; largest distance from its centre.
+    rotations, centres : (m, 3, 3) cloud to image frame, and (m, 3) in the image frame, angstrom; float32.
     lowest : beam coordinate in angstrom at which layer 0 begins; the outermost layers are open-ended.
     """
-    n_here, n_y, n_x = layers.shape
-    for i in range(n_here):
-        layer = first_layer + i
-        low = lowest + layer * layer_thickness if layer > 0 else -1e30
-        high = lowest + (layer + 1) * layer_thickness if layer < n_layers - 1 else 1e30
-        wx = np.empty(4, np.float32)
-        wy = np.empty(4, np.float32)
-        for m in range(len(spans)):
-            cx, cy, cw, radius = centres[m, 0], centres[m, 1], centres[m, 2], radii[m]
-            if cw + radius < low or cw - radius >= high:
-                continue
-            if abs(cx) - radius > 0.5 * n_x * pixel_size or abs(cy) - radius > 0.5 * n_y * pixel_size:
-                continue
-            r = rotations[m]
-            for j in range(spans[m, 0], spans[m, 1]):
-                px, py, pz = points[j, 0], points[j, 1], points[j, 2]
-                w = cw + r[2, 0] * px + r[2, 1] * py + r[2, 2] * pz
-                if w < low or w >= high:
-                    continue
-                x = (cx + r[0, 0] * px + r[0, 1] * py + r[0, 2] * pz) / pixel_size + n_x // 2
-                y = (cy + r[1, 0] * px + r[1, 1] * py + r[1, 2] * pz) / pixel_size + n_y // 2
-                ix, iy = int(np.floor(x)) - 1, int(np.floor(y)) - 1
-                if ix < 0 or iy < 0 or ix + 3 >= n_x or iy + 3 >= n_y:
-                    continue
-                _cubic_b_spline(x - np.floor(x), wx)
-                _cubic_b_spline(y - np.floor(y), wy)
-                for a in range(4):
-                    row = weights[j] * wy[a]
-                    for b in range(4):
-                        layers[i, iy + a, ix + b] += row * wx[b]
+    expect_cpu("stamp_clouds", layers, points, weights, spans, radii, rotations, centres)
+    n = len(spans)
+    if not len(radii) == len(rotations) == len(centres) == n or len(points) != len(weights):
+        raise ValueError(
+            f"{n} clouds have {len(radii)} radii, {len(rotations)} rotations and {len(centres)} centres; "
+            f"{len(points)} points have {len(weights)} weights"
+        )
+    stamp_clouds_numba(
+        layers.numpy(), points.numpy(), weights.numpy(), spans.numpy(), radii.numpy(), rotations.numpy(),
+        centres.numpy(), lowest, layer_thickness, pixel_size, first_layer, n_layers,
+    )  # fmt: skip
 
 
-@numba.njit(fastmath=True, cache=True, nogil=True)
 def slab_in_layer(
-    out: NDArray[np.float32],
+    out: torch.Tensor,
     origin_xy: tuple[float, float],
     slope_xy: tuple[float, float],
     height: float,
@@ -81,25 +62,5 @@ def slab_in_layer(
     out : (y, x) float32. The slab's middle is at ``height + slope_xy . (x, y)`` along the beam, with x and y
     in pixels from ``origin_xy``; it reaches ``half_path`` to both sides. All heights in angstrom.
     """
-    covered = 0
-    for y in range(out.shape[0]):
-        row = height + slope_xy[1] * (y - origin_xy[1]) - slope_xy[0] * origin_xy[0]
-        for x in range(out.shape[1]):
-            middle = row + slope_xy[0] * x
-            inside = min(middle + half_path, high) - max(middle - half_path, low)
-            if inside > 0.0:
-                out[y, x] = np.sqrt(inside)
-                covered += 1
-            else:
-                out[y, x] = 0.0
-    return covered
-
-
-@numba.njit(fastmath=True, cache=True, inline="always")
-def _cubic_b_spline(t: float, out: NDArray[np.float32]) -> None:
-    """Weights of the four grid points around a position ``t`` in 0..1 past the second."""
-    s = 1.0 - t
-    out[0] = s * s * s / 6.0
-    out[1] = (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0
-    out[2] = (4.0 - 6.0 * s * s + 3.0 * s * s * s) / 6.0
-    out[3] = t * t * t / 6.0
+    expect_cpu("slab_in_layer", out)
+    return slab_in_layer_numba(out.numpy(), origin_xy, slope_xy, height, half_path, low, high)

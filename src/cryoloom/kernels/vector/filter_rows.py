@@ -16,13 +16,13 @@ from cryoloom.kernels.vector.code import interpolate_two, pointer, transpose_8x8
 from cryoloom.kernels.vector.column_transform import ColumnTransform, filter_columns
 from cryoloom.kernels.vector.ir import ROWS
 
-__all__ = ["extend_turned", "filter_rows", "refine_columns"]
+__all__ = ["extend_turned", "filter_rows_numba", "refine_columns"]
 
 Floats = NDArray[np.float32]
 
 
 @numba.njit(parallel=True, error_model="numpy", nogil=True, cache=True)
-def filter_rows(
+def filter_rows_numba(
     rows: Floats,
     first_row: int,
     factors: Floats,
@@ -31,19 +31,7 @@ def filter_rows(
     work: Floats,
     columns: Floats,
 ) -> None:
-    """Fill ``columns`` with 32 filtered rows from ``first_row`` on and what lies between their samples.
-
-    rows    : (tilt, row, n) float32, contiguous, NaN outside the image and finite within it.
-    factors : (tilt, n_padded), even in frequency, in the order of the transform, over n_padded.
-    taps    : (k,): between samples i and i + 1 is ``sum_k taps[k] (row[i - k] + row[i + 1 + k])``; fewer than
-              the samples that n_padded has on either side of n.
-    work    : (thread, n_padded, 32), as many tilts at a time are processed.
-    columns : (tilt, 2 n + 2, 32), overwritten; the outermost columns and rows beyond the last become 0.
-
-    Beyond the image a row goes on with the mean of its outermost pixels (1/64 of the row), which falls to 0
-    as a raised cosine over the padding: a step there would become a bright edge after the ramp filter. A row
-    without an image is 0.
-    """
+    """See `cryoloom.kernels.images.filter_rows.filter_rows`; the same on NumPy arrays."""
     n_tilts, _, n_columns = rows.shape
     n_threads = min(len(work), n_tilts)
     before = (work.shape[1] - n_columns) // 2

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import TransientError
-from cryoloom.kernels.images.block_mean import block_mean
-from cryoloom.kernels.images.eight_bit import halve_eight_bit, to_eight_bit
+from cryoloom.kernels.images.block_mean_cpu import block_mean_numba
+from cryoloom.kernels.images.eight_bit_cpu import halve_eight_bit_numba, to_eight_bit_numba
 from cryoloom.model import Pixels
 
 __all__ = ["Kind", "Levels", "display_range", "eight_bit", "level_shapes", "make_levels", "open_levels"]
@@ -82,14 +82,14 @@ def binned(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
         return image
     n_y, n_x = max(1, image.shape[0] // factor), max(1, image.shape[1] // factor)
     out = np.empty((n_y, n_x), dtype=np.float32)
-    block_mean(np.ascontiguousarray(image[: n_y * factor, : n_x * factor], dtype=np.float32), out)
+    block_mean_numba(np.ascontiguousarray(image[: n_y * factor, : n_x * factor], dtype=np.float32), out)
     return out
 
 
 def eight_bit(image: NDArray[np.float32], shown: Range) -> NDArray[np.uint8]:
     """An image ``(y, x)`` mapped linearly to 0 to 255."""
     out = np.empty(image.shape, dtype=np.uint8)
-    to_eight_bit(np.ascontiguousarray(image, dtype=np.float32), *shown, out)
+    to_eight_bit_numba(np.ascontiguousarray(image, dtype=np.float32), *shown, out)
     return out
 
 
@@ -167,12 +167,12 @@ def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Prog
 
     def fill(start: int) -> None:
         for z in range(start, min(start + deep, pixels.shape[0])):
-            to_eight_bit(pixels[z], *shown, arrays[0][z])
+            to_eight_bit_numba(pixels[z], *shown, arrays[0][z])
         for level in range(1, len(arrays)):
             finer, coarser = arrays[level - 1], arrays[level]
             first = start >> level
             for z in range(first, min(first + (deep >> level), len(coarser))):
-                halve_eight_bit(finer[2 * z], finer[min(2 * z + 1, len(finer) - 1)], coarser[z])
+                halve_eight_bit_numba(finer[2 * z], finer[min(2 * z + 1, len(finer) - 1)], coarser[z])
 
     with ThreadPoolExecutor(_N_THREADS) as pool:
         for done, _ in enumerate(pool.map(fill, starts), 1):
@@ -188,7 +188,9 @@ def _fill_stack(pixels: Pixels, arrays: list[NDArray[np.uint8] | None], progress
         shown = tilt_range(image)
         for level, array in enumerate(arrays):
             if array is not None:
-                to_eight_bit(binned(image, 2**level)[: array.shape[1], : array.shape[2]], *shown, array[z])
+                to_eight_bit_numba(
+                    binned(image, 2**level)[: array.shape[1], : array.shape[2]], *shown, array[z]
+                )
         return shown
 
     ranges = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from cryoloom.errors import UserInputError
-from cryoloom.kernels.images.eight_bit import mean_across
+from cryoloom.kernels.images.eight_bit_cpu import mean_across_numba
 from cryoloom.web.pictures.images import Image
 from cryoloom.web.pictures.levels import (
     Levels,
@@ -129,7 +129,7 @@ def _taken(array: NDArray[np.uint8], axis: int, index: int) -> NDArray[np.uint8]
 def _mean(array: NDArray[np.uint8], axis: int, chosen: range) -> NDArray[np.float32]:
     if axis == 2:
         out = np.empty((array.shape[1], array.shape[0]), dtype=np.float32)
-        mean_across(array, chosen.start, chosen.stop, out)
+        mean_across_numba(array, chosen.start, chosen.stop, out)
         return out
     cut: list[slice] = [slice(None)] * 3
     cut[axis] = slice(chosen.start, chosen.stop)
