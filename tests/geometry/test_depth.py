@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoloom.geometry.depth import defocus_change, plane_depth
+from cryoloom.geometry.depth import defocus_change, opposite_hand, plane_depth
 from cryoloom.geometry.projection import beam_coordinate, project, projection_matrices
 
 
@@ -31,3 +31,8 @@ def test_the_defocus_falls_along_the_beam_where_the_hand_is_positive():
     np.testing.assert_allclose(defocus_change([100.0, -40.0], 1), [-100.0, 40.0])
     np.testing.assert_allclose(defocus_change([100.0, -40.0], -1), [100.0, -40.0])
     assert defocus_change(250.0, 0) == 0
+
+
+def test_the_opposite_hand_changes_the_defocus_the_other_way():
+    assert float(defocus_change(300.0, opposite_hand(1.0))) == 300.0 == -float(defocus_change(300.0, 1.0))
+    assert opposite_hand(0.0) == 0.0

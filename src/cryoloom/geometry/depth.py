@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["defocus_change", "depth_behind", "plane_depth"]
+__all__ = ["defocus_change", "depth_behind", "opposite_hand", "plane_depth"]
 
 
 def defocus_change(depth_angstrom: ArrayLike, handedness: float) -> NDArray[np.float64]:
@@ -17,6 +17,11 @@ def defocus_change(depth_angstrom: ArrayLike, handedness: float) -> NDArray[np.f
     handedness : +1 (the defocus decreases towards larger ``w``), -1 (it increases), or 0 if it is not known.
     """
     return -handedness * np.asarray(depth_angstrom, dtype=np.float64)
+
+
+def opposite_hand(handedness: float) -> float:
+    """The handedness of a microscope whose defocus changes the other way; 0, not known, stays 0."""
+    return -handedness
 
 
 def plane_depth(

@@ -12,6 +12,7 @@ __all__ = [
     "rotation_x",
     "rotation_y",
     "rotation_z",
+    "tilts_of_normal",
 ]
 
 Matrices = NDArray[np.float64]
@@ -76,3 +77,12 @@ def rotation_from_vector(vectors: NDArray[np.float64]) -> Matrices:
     return (
         np.eye(3) + np.sinc(angle / np.pi) * cross + 0.5 * np.sinc(0.5 * angle / np.pi) ** 2 * (cross @ cross)
     )
+
+
+def tilts_of_normal(normal_xyz: ArrayLike) -> tuple[float, float]:
+    """Tilts in degrees about x and y, ``(x, y)``, of a plane by its unit normal ``(3,)``.
+
+    The normal is the third column of ``Ry(y) Rx(x)``: ``(sin y cos x, -sin x, cos y cos x)``.
+    """
+    x, y, z = np.asarray(normal_xyz, dtype=np.float64)
+    return float(np.rad2deg(-np.arcsin(y))), float(np.rad2deg(np.arctan2(x, z)))

@@ -17,6 +17,8 @@ __all__ = [
     "column_slopes",
     "field_across_and_along",
     "image_from_aligned",
+    "row_slopes",
+    "slopes_of_slab",
 ]
 
 Array = NDArray[np.float64]
@@ -61,3 +63,13 @@ def column_slopes(tilt_deg: ArrayLike, x_tilt_deg: ArrayLike = 0.0) -> tuple[Arr
     tilt = np.deg2rad(np.asarray(tilt_deg, dtype=np.float64))
     x_tilt = np.deg2rad(np.asarray(x_tilt_deg, dtype=np.float64))
     return np.cos(tilt), np.sin(tilt) / np.cos(x_tilt)
+
+
+def slopes_of_slab(tilt_rad: ArrayLike) -> tuple[Array, Array]:
+    """`column_slopes` in the frame of a slab that itself is inclined; tilts in radians from its plane."""
+    return np.cos(tilt_rad), np.sin(tilt_rad)
+
+
+def row_slopes(x_tilt_deg: ArrayLike) -> Array:
+    """Change of the aligned row per step along the specimen's z, ``(...)``: ``v = y - z tan(x_tilt)``."""
+    return np.asarray(-np.tan(np.deg2rad(np.asarray(x_tilt_deg, dtype=np.float64))))

@@ -23,7 +23,8 @@ from cryoloom.algorithms.alignment.coarse_alignment import (
 from cryoloom.algorithms.images.correlate import Overlap, correlation_peaks, find_peaks, overlap_correlation
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_response, edge_taper
-from cryoloom.geometry.tilt_axis import across_axis, along_axis
+from cryoloom.geometry.slab_path import compression, tilt_of_compression
+from cryoloom.geometry.tilt_axis import across_axis, along_axis, column_slopes
 
 __all__ = ["AxisScores", "compare_axes", "find_axis", "find_common_line", "search_circle"]
 
@@ -91,8 +92,7 @@ def compare_axes(
     heights = []
     for axis in np.asarray(axes_deg, float):
         # squeeze_images takes one target tilt; for a pair only the ratio of cosines matters.
-        ratio = np.cos(np.deg2rad(tilt_deg[low])) / np.cos(np.deg2rad(tilt_deg[high]))
-        as_tilt = np.rad2deg(np.arccos(np.clip(ratio * np.cos(np.deg2rad(70.0)), -1, 1)))
+        as_tilt = tilt_of_compression(compression(tilt_deg[low], tilt_deg[high]), 70.0)
         squeezed = squeeze_images(images[low], as_tilt, zeros, float(axis), 70.0)
         squeezed_window = squeeze_images(windows, as_tilt, zeros, float(axis), 70.0)
         maps = overlap_correlation(
@@ -179,7 +179,7 @@ def find_common_line(
         turn, across = along_axis(axis), across_axis(axis)
         lines = []
         for image, shift, tilt in zip(images, shifts, tilts, strict=True):
-            step_x = across * np.cos(np.deg2rad(tilt))
+            step_x = across * column_slopes(tilt)[0]
             at_x = (shape[1] // 2 + shift[1]) + y[:, None] * turn[0] + y[None, :] * step_x[0]
             at_y = (shape[0] // 2 + shift[0]) + y[:, None] * turn[1] + y[None, :] * step_x[1]
             grid = torch.stack([(2 * at_x + 1) / shape[1] - 1, (2 * at_y + 1) / shape[0] - 1], dim=-1)

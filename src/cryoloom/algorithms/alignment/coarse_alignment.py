@@ -19,6 +19,7 @@ from cryoloom.algorithms.images.correlate import Overlap, find_peaks, half_white
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.images.sample_images import sample_affine
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_response, edge_taper
+from cryoloom.geometry.slab_path import compression
 from cryoloom.geometry.tilt_axis import across_axis
 
 __all__ = ["CoarseAlignment", "align_coarsely", "prepared_for_correlation", "squeeze_images"]
@@ -54,7 +55,7 @@ def squeeze_images(
     ``cos(tilt) / cos(into)``. canvas_yx : shape of the results, by default that of the images.
     """
     across = across_axis(axis_deg)
-    ratio = np.cos(np.deg2rad(tilt_deg)) / np.cos(np.deg2rad(into_tilt_deg))
+    ratio = compression(tilt_deg, into_tilt_deg)
     matrices = np.eye(2) + (ratio - 1)[:, None, None] * np.outer(across, across)
     shape_yx = canvas_yx or (int(images.shape[-2]), int(images.shape[-1]))
     return sample_affine(images, matrices, np.asarray(shifts_yx_px)[:, ::-1], shape_yx)

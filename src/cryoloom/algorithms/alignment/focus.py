@@ -18,7 +18,7 @@ from cryoloom.algorithms.alignment.reprojections import Plane, Reprojector
 from cryoloom.algorithms.images.parabola import highest_by_parabola
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, shrink_images
-from cryoloom.geometry.tilt_axis import across_axis
+from cryoloom.geometry.tilt_axis import across_axis, column_slopes
 from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection
@@ -42,7 +42,7 @@ def drift_modes(tilt_deg: Array, n_modes: int = N_MODES) -> Array:
     Polynomials in the tilt, orthogonal to ``a cos(tilt) + b sin(tilt)``, lowest degree first.
     """
     tilt = np.deg2rad(tilt_deg)
-    explained = np.linalg.qr(np.stack([np.cos(tilt), np.sin(tilt)], axis=1))[0]
+    explained = np.linalg.qr(np.stack(column_slopes(tilt_deg), axis=1))[0]
     scaled = 2 * (tilt - tilt.min()) / max(float(np.ptp(tilt)), 1e-9) - 1
     # The first two polynomials are almost explained; one combination of degrees 1 and 2 is left.
     powers = np.polynomial.legendre.legvander(scaled, n_modes + 1)[:, [0, *range(3, n_modes + 2)]]
@@ -59,10 +59,8 @@ def drift_modes(tilt_deg: Array, n_modes: int = N_MODES) -> Array:
 def without_drift(change_xy_angstrom: Array, geometry: SeriesGeometry, usable: NDArray[np.bool_]) -> Array:
     """Changes of shifts ``(n_views, 2)`` without their smooth part over the tilts across the axis."""
     across = across_axis(geometry.axis_deg[usable])
-    tilt = np.deg2rad(geometry.tilt_deg[usable])
-    smooth = np.linalg.qr(
-        np.concatenate([[np.cos(tilt), np.sin(tilt)], drift_modes(geometry.tilt_deg[usable])]).T
-    )[0]
+    tilt_deg = geometry.tilt_deg[usable]
+    smooth = np.linalg.qr(np.concatenate([column_slopes(tilt_deg), drift_modes(tilt_deg)]).T)[0]
     moved = (change_xy_angstrom[usable] * across).sum(axis=1)
     rest = change_xy_angstrom.copy()
     rest[usable] -= (smooth @ (smooth.T @ moved))[:, None] * across

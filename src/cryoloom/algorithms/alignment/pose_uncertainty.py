@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution
 from cryoloom.algorithms.alignment.tracks import Tracks
+from cryoloom.geometry.tilt_axis import column_slopes
 
 __all__ = ["SHARED_PART", "reported_errors"]
 
@@ -44,8 +45,8 @@ def reported_errors(
     if tilts_are_solved:
         return np.hypot(halves_angstrom, shared)
     points = solution.points_xyz_angstrom[np.isfinite(solution.points_xyz_angstrom).all(axis=1)]
-    tilt = np.deg2rad(solution.geometry.tilt_deg)
+    per_x, per_z = column_slopes(solution.geometry.tilt_deg)
     width, depth = (points.std(axis=0)[[0, 2]]) if len(points) else np.zeros(2)
-    moved = np.hypot(width * np.sin(tilt), max(float(depth), DEPTH_ANGSTROM) * np.cos(tilt))
+    moved = np.hypot(width * per_z, max(float(depth), DEPTH_ANGSTROM) * per_x)
     turned = np.deg2rad(TILT_ERROR_DEG) * moved
     return np.asarray(np.sqrt(halves_angstrom**2 + shared**2 + turned**2))

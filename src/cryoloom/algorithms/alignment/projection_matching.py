@@ -20,6 +20,7 @@ from cryoloom.algorithms.images.correlate import Overlap, find_peaks, overlap_co
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.geometry.slab_path import sines_between
 
 __all__ = ["follow_up", "match_projections"]
 
@@ -34,7 +35,7 @@ def follow_up(displacement: Array, weight: Array, tilt_deg: Array, band_angstrom
     (the overlap of their slabs in Fourier space). Solved by least squares. weight : (n_views, ...), 0 where
     not measured.
     """
-    apart = np.abs(np.sin(np.deg2rad(tilt_deg[:, None] - tilt_deg[None, :])))
+    apart = sines_between(tilt_deg)
     frequency = np.linspace(0.1, 1.0, 10) / band_angstrom
     overlap = np.clip(1 - SPECIMEN_ANGSTROM * apart[..., None] * frequency, 0, None).sum(axis=-1)
     np.fill_diagonal(overlap, 0.0)

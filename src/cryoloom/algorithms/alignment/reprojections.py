@@ -20,7 +20,13 @@ from cryoloom.algorithms.images.radial_filter import exact_weights
 from cryoloom.algorithms.images.sample_images import sample_affine
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, edge_taper
-from cryoloom.geometry.tilt_axis import across_axis, along_axis, field_across_and_along
+from cryoloom.geometry.tilt_axis import (
+    across_axis,
+    along_axis,
+    column_slopes,
+    field_across_and_along,
+    slopes_of_slab,
+)
 from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.forward_project import forward_project, own_taps
@@ -96,7 +102,7 @@ class Reprojector:
         tilt = np.deg2rad(geometry.tilt_deg[views])
         across, along = across_axis(geometry.axis_deg[views]), along_axis(geometry.axis_deg[views])
         # A point at height h above the plane z = b x projects h sin(t) further across the axis.
-        lift = across * np.sin(tilt)[:, None]
+        lift = across * column_slopes(geometry.tilt_deg[views])[1][:, None]
         return cls(
             views,
             tilt - np.arctan(plane[1]),
@@ -162,12 +168,13 @@ class Reprojector:
 
     def lines(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Columns of voxels in strips, and rays of columns, as the kernels take them, ``(view, 3)`` each."""
-        cos, sin = np.cos(self.tilt_rad), LAYER_PX * np.sin(self.tilt_rad)
+        per_x, per_z = slopes_of_slab(self.tilt_rad)
+        per_z = LAYER_PX * per_z
         middle, layer = self.shape[1] // 2, self.n_z // 2
-        start = middle - cos * middle - sin * layer
-        # u = start + x cos + z sin, solved for x. Strips begin with a column of zeros.
-        columns = np.stack([start + 1, cos, sin], axis=1)
-        rays = np.stack([-start / cos, 1 / cos, -sin / cos], axis=1)
+        start = middle - per_x * middle - per_z * layer
+        # u = start + x per_x + z per_z, solved for x. Strips begin with a column of zeros.
+        columns = np.stack([start + 1, per_x, per_z], axis=1)
+        rays = np.stack([-start / per_x, 1 / per_x, -per_z / per_x], axis=1)
         return columns.astype(np.float32), rays.astype(np.float32)
 
     def _filtered(self, aligned: torch.Tensor, tilt_rad: Array) -> torch.Tensor:

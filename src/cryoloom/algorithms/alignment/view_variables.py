@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.geometry.projection_derivatives import angle_derivatives, derivative_by_axis
 
 __all__ = [
     "N_VIEW_PARAMETERS",
@@ -171,34 +172,24 @@ def jacobians(tracks: Tracks, geometry: SeriesGeometry, points: Array) -> tuple[
     """Derivatives of predicted positions by view parameters ``(n, 2, 9)`` and by the point ``(n, 2, 3)``."""
     view, r = tracks.view, np.nan_to_num(points[tracks.point])
     matrices = geometry.matrices[view]
-    tilt, x_tilt, axis, beam_tilt = (
-        np.deg2rad(a[view])
-        for a in (geometry.tilt_deg, geometry.x_tilt_deg, geometry.axis_deg, geometry.beam_tilt_deg)
-    )
-    cos_axis, sin_axis, magnification = np.cos(axis), np.sin(axis), geometry.magnification[view]
+    magnification = geometry.magnification[view][:, None]
     deformed_x = (1 + geometry.stretch[view]) * r[:, 0] + geometry.skew[view] * r[:, 1]
-    # After Rx: b; after Ry: v. The derivative of v_x by the tilt is v_z, that of v_z is -v_x.
-    b_y = r[:, 1] * np.cos(x_tilt) - r[:, 2] * np.sin(x_tilt)
-    b_z = r[:, 1] * np.sin(x_tilt) + r[:, 2] * np.cos(x_tilt)
-    v_x = deformed_x * np.cos(tilt) + b_z * np.sin(tilt)
-    v_z = -deformed_x * np.sin(tilt) + b_z * np.cos(tilt)
+    by_angles = angle_derivatives(
+        np.column_stack([deformed_x, r[:, 1:]]),
+        geometry.axis_deg[view],
+        geometry.tilt_deg[view],
+        geometry.x_tilt_deg[view],
+        geometry.beam_tilt_deg[view],
+    )
     seen = np.einsum("nai,ni->na", matrices[:, :2], r)
-
-    def in_image(x: Array, y: Array, z: Array) -> Array:
-        """A change of v as it appears in the image: rotated by the beam tilt about x, then by the axis."""
-        y = y * np.cos(beam_tilt) - z * np.sin(beam_tilt)
-        turned = np.column_stack([cos_axis * x - sin_axis * y, sin_axis * x + cos_axis * y])
-        return magnification[:, None] * turned
-
-    none = np.zeros(len(view))
     by_view = np.zeros((len(view), 2, N_VIEW_PARAMETERS))
     by_view[:, 0, 0] = by_view[:, 1, 1] = 1.0
-    by_view[:, :, 2] = np.column_stack([-seen[:, 1], seen[:, 0]])
-    by_view[:, :, 3] = in_image(v_z, none, -v_x)
-    by_view[:, :, 4] = in_image(b_y * np.sin(tilt), -b_z, b_y * np.cos(tilt))
+    by_view[:, :, 2] = derivative_by_axis(seen)
+    by_view[:, :, 3] = magnification * by_angles.by_tilt
+    by_view[:, :, 4] = magnification * by_angles.by_x_tilt
     by_view[:, :, 5] = seen
     along_x = matrices[:, :2, 0] / (1 + geometry.stretch[view])[:, None]
     by_view[:, :, 6] = along_x * r[:, :1]
     by_view[:, :, 7] = along_x * r[:, 1:2]
-    by_view[:, :, 8] = in_image(none, -v_z, b_y)  # d/db of (y cos - z sin) is the rotated (-z, y)
+    by_view[:, :, 8] = magnification * by_angles.by_beam_tilt
     return by_view, matrices[:, :2]

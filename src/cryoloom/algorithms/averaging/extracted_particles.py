@@ -33,7 +33,9 @@ from cryoloom.algorithms.averaging.particle_images import (
 from cryoloom.algorithms.images.fourier import frequencies_rfft
 from cryoloom.algorithms.series.dose import dose_weights
 from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.depth import defocus_change
 from cryoloom.geometry.projection import beam_coordinate
+from cryoloom.geometry.tilt_axis import column_slopes
 from cryoloom.kernels.slices.fourier_slices import cube_shape, insert_slices
 from cryoloom.model import Pixels, Pose, Tilt, TiltSeries
 
@@ -165,8 +167,8 @@ class ParticleCutter:
         tilt, layout = self.tilts[t], self._layout
         pose = _pose(tilt)
         image = contrast_image(self._images[tilt.section or 0])
-        scale = math.cos(math.radians(pose.tilt_deg))
-        heights = beam_coordinate(self._positions, pose.matrix[None])[0] * self._hand
+        scale = float(column_slopes(pose.tilt_deg)[0])
+        heights = -defocus_change(beam_coordinate(self._positions, pose.matrix[None])[0], self._hand)
         for start in range(0, len(chosen), _BATCH):
             batch = chosen[start : start + _BATCH]
             spectra = cut_spectra(image, self._places[t][batch], layout) * -scale

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.particle_images import BoxLayout, ParticleImages, SampleFilters
 from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.depth import defocus_change
 from cryoloom.geometry.projection import beam_coordinate
 from cryoloom.model import TiltSeries
 
@@ -47,7 +48,8 @@ def images_of_stacks(
     matrices = np.array([tilt.pose.matrix for tilt in tilts if tilt.pose is not None])
     if len(matrices) != len(tilts):
         raise DataUnfitError(f"tilts of {series.name} have no pose")
-    heights = beam_coordinate(positions_xyz_angstrom, matrices) * (series.handedness.applied or 0.0)
+    beam = beam_coordinate(positions_xyz_angstrom, matrices)
+    heights = -defocus_change(beam, series.handedness.applied or 0.0)
     n, m = len(stacks), len(plane.kxy)
     visible = np.zeros((n, len(tilts)), bool)
     data, weights = np.zeros((n, len(tilts), m), np.complex64), np.zeros((n, len(tilts), m), np.float32)

@@ -61,6 +61,7 @@ from cryoloom.algorithms.ctf.shared_properties import (
     thickness_of,
 )
 from cryoloom.algorithms.ctf.tilt_rings import own_gain
+from cryoloom.geometry.depth import opposite_hand
 
 __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
 
@@ -239,7 +240,7 @@ def _posterior_of_other(
     prior_sd: NDArray[np.float64],
 ) -> float:
     """Posterior with the other handedness under the same prior, in nats."""
-    other = _grid_gains(tilts, replace(model, handedness=-model.handedness), grid)
+    other = _grid_gains(tilts, replace(model, handedness=opposite_hand(model.handedness)), grid)
     return float((other + log_prior(grid, prior, prior_sd)).max(axis=1).sum())
 
 

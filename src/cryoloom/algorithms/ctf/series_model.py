@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, RingData, RingTemplate, ring_template
 from cryoloom.geometry.depth import defocus_change
 from cryoloom.geometry.projection import projection_matrices
+from cryoloom.geometry.slab_path import slab_path
 
 __all__ = [
     "ASTIGMATISM_SD_ANGSTROM",
@@ -94,7 +95,7 @@ class SeriesModel:
 
     def _lengthening(self, tilt: TiltRings) -> float:
         """Path through the specimen over its thickness."""
-        return 1.0 / math.cos(math.radians(min(abs(tilt.tilt_deg + self.inclination_deg[0]), 80.0)))
+        return float(slab_path(math.radians(min(abs(tilt.tilt_deg + self.inclination_deg[0]), 80.0))))
 
     def nodes_per_angstrom(self, tilt: TiltRings) -> list[float]:
         """Frequencies in the band at which the rings of a tilt vanish because of the thickness."""

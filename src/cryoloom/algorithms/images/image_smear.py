@@ -16,6 +16,8 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from cryoloom.geometry.slab_path import slab_path, slab_path_slope
+
 __all__ = [
     "DirectionalBins",
     "SeriesSmear",
@@ -147,8 +149,8 @@ def explaining_terms(tilt_deg: Array, dose_per_angstrom2: Array) -> Array:
     Series of fewer than 15 tilts do not determine the square of the thickness and the dose.
     """
     tilt = np.deg2rad(np.clip(tilt_deg, -80, 80))
-    longer = 1 / np.cos(tilt) - 1
-    terms = [np.ones(len(tilt)), longer, np.tan(tilt)]
+    longer = slab_path(tilt) - 1
+    terms = [np.ones(len(tilt)), longer, slab_path_slope(tilt)]
     if len(tilt) >= 15:
         terms += [longer**2, dose_per_angstrom2]
     return np.column_stack(terms)

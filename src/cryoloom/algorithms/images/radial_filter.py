@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from cryoloom.geometry.slab_path import sines_between
+
 __all__ = ["RadialFilter", "exact_weights", "ramp_filter", "sirt_like_factor", "tilt_increments_rad"]
 
 # 0.00195, 0.3 and the effective iterations beyond 15: NovaCTF's filterProjections.cpp, which states that they
@@ -81,9 +83,8 @@ def exact_weights(tilt_deg: ArrayLike, n_samples: int, thickness_px: float) -> N
     neighbours overlap it is the ramp times their distance; from Crowther's resolution on it no longer grows.
     Harauz & van Heel, Optik 73 (1986).
     """
-    tilt = np.deg2rad(np.asarray(tilt_deg, dtype=np.float64))
     frequency = np.fft.rfftfreq(n_samples)
-    apart = np.abs(np.sin(tilt[:, None] - tilt[None, :]))
+    apart = sines_between(tilt_deg)
     overlap = np.stack(
         [np.clip(1 - thickness_px * row[:, None] * frequency, 0, None).sum(axis=0) for row in apart]
     )

@@ -23,7 +23,7 @@ from cryoloom.algorithms.images.half_sample import REACH, half_sample_taps
 from cryoloom.algorithms.images.radial_filter import RadialFilter
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
-from cryoloom.geometry.tilt_axis import column_slopes
+from cryoloom.geometry.tilt_axis import column_slopes, row_slopes
 from cryoloom.kernels.images.extend_rows import extend_rows
 from cryoloom.kernels.images.filter_rows import filter_rows
 from cryoloom.kernels.images.transpose_rows import transpose_rows
@@ -206,13 +206,13 @@ def plan_back_projection(
     is a voxel.
     """
     n_z, _, n_x = volume_shape
-    x_tilt = np.deg2rad(np.asarray(x_tilt_deg))
+    per_height = row_slopes(x_tilt_deg)
     n_padded = good_fft_size(2 * n_columns)
     # Linear interpolation between fine columns loses sinc^2.
     interpolated = torch.sinc(torch.fft.rfftfreq(n_padded) / COLUMN_OVERSAMPLING) ** 2
     filters = radial_filter.of_tilts(tilt_deg, n_padded) / interpolated[None, :]
-    rows = _drifts(-np.tan(x_tilt), -np.tan(x_tilt) * -(n_z // 2))
-    halo = math.ceil(float(np.abs(np.tan(x_tilt)).max()) * (n_z // 2 + 1)) + 2 if x_tilt.any() else 0
+    rows = _drifts(per_height, per_height * -(n_z // 2))
+    halo = math.ceil(float(np.abs(per_height).max()) * (n_z // 2 + 1)) + 2 if per_height.any() else 0
     rows[:, 0] += halo
     is_short = halo > 0 or n_padded - n_columns < 2 * REACH + 2
     amplitude = filters.double().mean(dim=0).abs().numpy()

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.geometry.tilt_axis import column_slopes
+from cryoloom.geometry.tilt_axis import column_slopes, row_slopes
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection, project
 
@@ -47,14 +47,14 @@ class IterativeReconstruction:
     n_iterations: int
     relaxation: float
     stop_change: float
-    x_tilt_rad: float
+    row_slope: float
 
     @property
     def halo_rows(self) -> int:
         """Rows needed above and below those of the volume."""
-        if self.x_tilt_rad == 0:
+        if self.row_slope == 0:
             return 0
-        return math.ceil(abs(math.tan(self.x_tilt_rad)) * (self.volume_shape[0] // 2 + 1)) + 2
+        return math.ceil(abs(self.row_slope) * (self.volume_shape[0] // 2 + 1)) + 2
 
     @property
     def held_row_bytes(self) -> int:
@@ -145,10 +145,10 @@ class IterativeReconstruction:
 
     def _unsheared(self, sheared: torch.Tensor, n_rows: int) -> torch.Tensor:
         """Rows y of the volume from those of the sheared one, by cubic interpolation."""
-        if self.x_tilt_rad == 0:
+        if self.row_slope == 0:
             return sheared.contiguous()
         n_z = self.volume_shape[0]
-        shift = self.halo_rows - (torch.arange(n_z) - n_z // 2) * math.tan(self.x_tilt_rad)
+        shift = self.halo_rows - (torch.arange(n_z) - n_z // 2) * -self.row_slope
         first = torch.floor(shift).to(torch.int64)
         part = (shift - first)[:, None, None].to(sheared)
         # Catmull-Rom: passes through the samples.
@@ -190,7 +190,6 @@ def plan_iterations(
             f"x-tilts from {x_tilts.min():.2f} to {x_tilts.max():.2f} deg are not one x-tilt, which "
             "iterations need; use method=wbp"
         )
-    x_tilt = math.radians(float(x_tilts.mean()))
     per_x, per_z = column_slopes(tilt_deg, float(x_tilts.mean()))
     at_origin = n_columns // 2 + 1 - per_x * (n_x // 2) - per_z * (n_z // 2)
     columns = torch.from_numpy(np.stack([at_origin, per_x, per_z], axis=1).astype(np.float32))
@@ -208,7 +207,7 @@ def plan_iterations(
         n_iterations=n_iterations,
         relaxation=relaxation,
         stop_change=stop_change,
-        x_tilt_rad=x_tilt,
+        row_slope=float(row_slopes(x_tilts.mean())),
     )
 
 

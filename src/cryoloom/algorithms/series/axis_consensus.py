@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.tilt_axis import across_axis
 from cryoloom.model import TiltSeries
 
 __all__ = ["LEAST_SERIES", "AxisConsensus", "AxisVerdict", "axis_consensus"]
@@ -160,5 +161,5 @@ def _direction(axis_deg: float, verdicts: Sequence[AxisVerdict]) -> Direction:
     # A nominal axis with the opposite direction mirrors every specimen, and so inverts the measured hand.
     if not told or (hands and np.mean(hands) < 0.5):
         return "open"
-    towards = np.cos(np.deg2rad(np.array(told) - axis_deg))
+    towards = across_axis(told) @ across_axis(axis_deg)
     return "as told" if np.median(towards) > 0 else "half a turn from told"

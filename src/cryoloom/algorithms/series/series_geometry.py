@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.geometry.projection import project, projection_matrices
+from cryoloom.geometry.projection import angles_of_projection, project, projection_matrices
 from cryoloom.geometry.rotations import rotation_x, rotation_z
 from cryoloom.model import Pose
 
@@ -83,21 +83,18 @@ class SeriesGeometry:
         return project(points_xyz_angstrom, self.matrices, self.shift_xy_angstrom)
 
     def without_beam_tilt(self) -> SeriesGeometry:
-        """The same rotations expressed by axis, tilt and x-tilt only, each then slightly different per view.
-
-        For R = Rz(a) Ry(t) Rx(x): R[2, 0] = -sin t, R[1, 0] / R[0, 0] = tan a, R[2, 1] / R[2, 2] = tan x.
-        """
+        """The same rotations expressed by axis, tilt and x-tilt only, each a little different per view."""
         if not self.beam_tilt_deg.any():
             return self
         bare = replace(
             self, stretch=0 * self.stretch, skew=0 * self.skew, magnification=0 * self.tilt_deg + 1
         )
-        r = bare.matrices
+        axis_deg, tilt_deg, x_tilt_deg = angles_of_projection(bare.matrices)
         return replace(
             self,
-            axis_deg=self.axis_deg + np.rad2deg(_turn(np.arctan2(r[:, 1, 0], r[:, 0, 0]), self.axis_deg)),
-            tilt_deg=np.rad2deg(-np.arcsin(np.clip(r[:, 2, 0], -1, 1))),
-            x_tilt_deg=np.rad2deg(np.arctan2(r[:, 2, 1], r[:, 2, 2])),
+            axis_deg=self.axis_deg + _turn(axis_deg, self.axis_deg),
+            tilt_deg=tilt_deg,
+            x_tilt_deg=x_tilt_deg,
             beam_tilt_deg=np.zeros(self.n_views),
         )
 
@@ -122,6 +119,6 @@ def geometry_of_poses(poses: Sequence[Pose]) -> SeriesGeometry:
     )
 
 
-def _turn(to_rad: Array, from_deg: Array) -> Array:
-    """Smallest turn from one direction to another, radian."""
-    return (to_rad - np.deg2rad(from_deg) + np.pi) % (2 * np.pi) - np.pi
+def _turn(to_deg: Array, from_deg: Array) -> Array:
+    """Smallest turn from one direction to another, degrees."""
+    return (to_deg - from_deg + 180.0) % 360.0 - 180.0

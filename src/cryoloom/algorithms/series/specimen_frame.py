@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.geometry.depth import defocus_change, plane_depth
 from cryoloom.geometry.projection import angles_of_projection
-from cryoloom.geometry.rotations import rotation_y
+from cryoloom.geometry.rotations import rotation_y, tilts_of_normal
 from cryoloom.model import Ctf, DefocusReference, Pose, Slab, Sourced, Tilt, TiltSeries
 
 __all__ = [
@@ -107,9 +107,7 @@ def series_moved(series: TiltSeries, z_shift_angstrom: float, tilt_offset_deg: f
     z_offset = replace(slab.z_offset_angstrom, measured=float(normal @ middle / normal[2]), applied=None)
     slab = replace(slab, z_offset_angstrom=z_offset)
     if slab.tilt_y_deg.measured is not None:
-        # The third column of Ry(a) Rx(b) is (sin a cos b, -sin b, cos a cos b).
-        tilt_y = float(np.rad2deg(np.arctan2(normal[0], normal[2])))
-        tilt_x = float(np.rad2deg(-np.arcsin(normal[1])))
+        tilt_x, tilt_y = tilts_of_normal(normal)
         slab = replace(
             slab,
             tilt_y_deg=replace(slab.tilt_y_deg, measured=tilt_y, applied=None),

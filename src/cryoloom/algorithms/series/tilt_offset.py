@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from cryoloom.geometry.slab_path import slab_path
+
 __all__ = ["TransmissionFit", "fit_transmission"]
 
 Array = NDArray[np.float64]
@@ -44,7 +46,7 @@ def fit_transmission(
 
     def miss(values: Array) -> Array:
         steep = np.clip(tilt + values[2], -np.deg2rad(85), np.deg2rad(85))
-        return values[0] - values[1] / np.cos(steep) - bright
+        return values[0] - values[1] * slab_path(steep) - bright
 
     start = np.array([float(bright.max()) + 0.3, 0.3, 0.0])
     bounds = ([-np.inf, 0.0, -limit], [np.inf, 10.0, limit])

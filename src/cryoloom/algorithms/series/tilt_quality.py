@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.geometry.slab_path import slab_path, slab_path_slope
+
 __all__ = ["brightness_ratio", "covered_fractions", "robust_trend"]
 
 Array = NDArray[np.float64]
@@ -38,7 +40,7 @@ def brightness_ratio(mean_counts: Array, tilt_deg: Array) -> Array:
     """
     bright = np.log(np.maximum(mean_counts, 1e-9 * max(float(np.max(mean_counts)), 1e-12)))
     tilt = np.deg2rad(np.clip(tilt_deg, -80, 80))
-    terms = np.column_stack([np.ones(len(tilt)), 1 / np.cos(tilt) - 1, np.tan(tilt)])
+    terms = np.column_stack([np.ones(len(tilt)), slab_path(tilt) - 1, slab_path_slope(tilt)])
     weights = np.ones(len(tilt))
     fitted = np.full(len(tilt), np.median(bright))
     for _ in range(12):

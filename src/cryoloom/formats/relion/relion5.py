@@ -26,6 +26,7 @@ from cryoloom.formats.exchange.placement import (
 )
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.formats.relion.relion5_motion import gain_note, motion_columns
+from cryoloom.geometry.tilt_axis import column_slopes
 from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries, Tomogram
 
 __all__ = ["lists_series", "read_relion5_tilt_series", "verify_relion5", "write_relion5"]
@@ -216,7 +217,7 @@ def _tilt_row(series: TiltSeries, tilt: Tilt, names: dict[str, str]) -> _Row:
         "rlnTomoXShiftAngst": tilt.pose.shift_xy_angstrom[0],
         "rlnTomoYShiftAngst": tilt.pose.shift_xy_angstrom[1],
         # Images of tilted ice are weaker: RELION's own first guess of the scale.
-        "rlnCtfScalefactor": float(np.cos(np.deg2rad(tilt.pose.tilt_deg))),
+        "rlnCtfScalefactor": float(column_slopes(tilt.pose.tilt_deg)[0]),
     }
     return row
 

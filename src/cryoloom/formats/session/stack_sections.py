@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.exposures import Exposure, radians_note, require_signs
+from cryoloom.geometry.slab_path import slab_path
 from cryoloom.model.evidence import Evidence, Source
 
 __all__ = ["AngleSource", "match_sections", "note_on_brightness", "note_on_other_angles"]
@@ -263,7 +264,7 @@ def _transmission_misfit(tilt_deg: Array, brightness: Array) -> float:
     total = float(((log - log.mean()) ** 2).sum())
     best = total
     for pretilt in range(-_MOST_PRETILT_DEG, _MOST_PRETILT_DEG + 1, 2):
-        path = 1.0 / np.cos(np.deg2rad(np.clip(tilt_deg - pretilt, -80, 80)))
+        path = slab_path(np.deg2rad(np.clip(tilt_deg - pretilt, -80, 80)))
         design = np.stack([np.ones_like(path), -path], axis=1)
         found = np.linalg.lstsq(design, log, rcond=None)[0]
         if found[1] > 0:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.geometry.rotations import rotation_x, rotation_y
+from cryoloom.geometry.rotations import rotation_x, rotation_y, tilts_of_normal
 from cryoloom.model import Slab, TiltSeries
 
 __all__ = ["slab_in_poses", "slab_in_tomogram"]
@@ -50,10 +50,11 @@ def _plane(slab: dict[str, Any]) -> tuple[Array, Array]:
 
 
 def _limits(slab: dict[str, Any], normal: Array, place: Array) -> dict[str, Any]:
-    """The slab with another plane. Normal: (cos x sin y, -sin x, cos x cos y) of Ry(y) Rx(x)."""
+    """The slab with another plane."""
+    tilt_x, tilt_y = tilts_of_normal(normal)
     return {
         "thickness_angstrom": slab["thickness_angstrom"],
         "z_offset_angstrom": round(float(normal @ place / normal[2]), 2),
-        "tilt_x_deg": round(float(np.degrees(-np.arcsin(normal[1]))), 4),
-        "tilt_y_deg": round(float(np.degrees(np.arctan2(normal[0], normal[2]))), 4),
+        "tilt_x_deg": round(tilt_x, 4),
+        "tilt_y_deg": round(tilt_y, 4),
     }
