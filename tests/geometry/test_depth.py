@@ -35,4 +35,4 @@ def test_the_defocus_falls_along_the_beam_where_the_hand_is_positive():
 
 def test_the_opposite_hand_changes_the_defocus_the_other_way():
     assert float(defocus_change(300.0, opposite_hand(1.0))) == 300.0 == -float(defocus_change(300.0, 1.0))
-    assert opposite_hand(0.0) == 0.0
+    assert opposite_hand(0) == 0

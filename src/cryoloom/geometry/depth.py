@@ -19,7 +19,7 @@ def defocus_change(depth_angstrom: ArrayLike, handedness: float) -> NDArray[np.f
     return -handedness * np.asarray(depth_angstrom, dtype=np.float64)
 
 
-def opposite_hand(handedness: float) -> float:
+def opposite_hand(handedness: int) -> int:
     """The handedness of a microscope whose defocus changes the other way; 0, not known, stays 0."""
     return -handedness
 
