@@ -37,7 +37,7 @@ def test_lines_name_what_was_used_what_was_not_and_why():
         "tilt axis, deg: 84.3 (by mdoc title)",
         "  * mdoc title: 84.3",
         "  - RotationAngle: 175  [not counted: constant in all mdocs]",
-        "  - you: -",
+        "  - user: -",
         "  ! RotationAngle contradicts the title",
         "handedness: not known",
     ]

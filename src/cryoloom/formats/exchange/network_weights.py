@@ -20,7 +20,7 @@ def write_network(path: Path, weights: Mapping[str, NDArray[Any]], facts: Mappin
     """Write weights and what must be known to use them."""
     try:
         save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path, dict(facts))
-    except OSError as error:
+    except (SafetensorError, OSError) as error:  # safetensors has its own error for a full disk
         raise TransientError(f"cannot write {path}: {error}; fix that and resume") from error
 
 

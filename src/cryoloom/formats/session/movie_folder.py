@@ -18,6 +18,8 @@ __all__ = ["MovieFolder", "files_below", "series_by_pattern", "series_of_movie_n
 
 # An angle with its decimal point is distinguished from the digits of names and dates, so it is tried first.
 _ANGLES = (r"[-+]?\d+\.\d+", r"[-+]?\d+(?:\.\d+)?")
+_MINUS_IS_A_SIGN, _MINUS_SEPARATES = r"(?:(?=[-+])|[-_.])", r"[-_.]"
+"""What stands for a separator: nothing before a sign, which is then the angle's, or any of the three."""
 _TOKENS = {"{TS}": r"(?P<TS>[^/]+?)", "{TO}": r"(?P<TO>\d+)", "{TA}": "(?P<TA>ANGLE)"}
 
 
@@ -110,8 +112,8 @@ def series_by_pattern(
     names = list(names)
     if "/" not in pattern:
         names = [name for name in names if "/" not in name] or names
-    for tolerant in (False, True):
-        found = [_matches(names, pattern, angle, tolerant) for angle in _ANGLES]
+    for separator in (None, _signs_before_separators(names, pattern)):
+        found = [_matches(names, pattern, angle, separator) for angle in _ANGLES]
         best = max(found, key=lambda series: sum(map(len, series.values())))
         if best:
             return best
@@ -126,8 +128,23 @@ def series_of_movie_name(name: str) -> str | None:
     return read_movie_name(name).series
 
 
-def _matches(names: list[str], pattern: str, angle: str, tolerant: bool) -> dict[str, list[Exposure]]:
-    regex = _pattern_regex(pattern, angle, tolerant)
+def _signs_before_separators(names: list[str], pattern: str) -> str:
+    """Regex of what may stand for a separator, such that the minus of an angle is not taken for one.
+
+    In "TS_01.002-3.0.mrc" the minus is the angle's; where some name has two of them ("-002--3.0"), or all
+    have one between other minuses ("TS-01-002-3.0"), the first is a separator.
+    """
+    found = [_matches(names, pattern, angle, _MINUS_IS_A_SIGN) for angle in _ANGLES]
+    best = max(found, key=lambda series: sum(map(len, series.values())))
+    exposures = [exposure for series in best.values() for exposure in series]
+    doubled = any(re.search(r"-[-+]\d", exposure.movie_name or "") for exposure in exposures)
+    between = all(re.search(r"-\d+-\d", exposure.movie_name or "") for exposure in exposures)
+    one_sided = all(exposure.tilt_deg <= 0 for exposure in exposures)
+    return _MINUS_SEPARATES if doubled or (between and one_sided) else _MINUS_IS_A_SIGN
+
+
+def _matches(names: list[str], pattern: str, angle: str, separator: str | None) -> dict[str, list[Exposure]]:
+    regex = _pattern_regex(pattern, angle, separator)
     series: dict[str, list[Exposure]] = defaultdict(list)
     for name in sorted(names):
         match = regex.fullmatch(name if "/" in pattern else name.rsplit("/", 1)[-1])
@@ -145,7 +162,8 @@ def _matches(names: list[str], pattern: str, angle: str, tolerant: bool) -> dict
     return dict(series)
 
 
-def _pattern_regex(pattern: str, angle: str, tolerant: bool) -> re.Pattern[str]:
+def _pattern_regex(pattern: str, angle: str, separator: str | None) -> re.Pattern[str]:
+    """Regex of a pattern; ``separator`` is what may stand for each of its separators, None for themselves."""
     parts = re.split(r"(\{TS\}|\{TO\}|\{TA\}|\*)", pattern)
     seen: set[str] = set()
     regex = ""
@@ -156,9 +174,8 @@ def _pattern_regex(pattern: str, angle: str, tolerant: bool) -> re.Pattern[str]:
             seen.add(name)
         elif part == "*":
             regex += ".*"
-        elif tolerant and part in ("-", "_", "."):
-            # A minus belongs to the angle: the separator before it may be missing, as in "TS_01.002-3.0.mrc".
-            regex += r"(?:[-_.]|(?=-))"
+        elif separator is not None and part in ("-", "_", "."):
+            regex += separator
         else:
             regex += re.escape(part)
     return re.compile(regex)
