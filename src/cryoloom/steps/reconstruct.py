@@ -4,7 +4,7 @@ Every image is converted to contrast (mean subtracted, divided by the mean), bin
 by cubic B-splines in the frame of its tilt axis (shift, in-plane rotation, magnification and x-tilt removed),
 filtered across the axis by a ramp with cut-off and the angle that the tilt represents, and back-projected
 along its beam. A voxel holds the contrast of one voxel, of which the images are sums; protein is dark.
-Radermacher, E
+Radermacher, Electron Tomography (2006), ch. 8.
 
 With `ctf_correction` the images are corrected for the CTF at several depths, and every voxel uses the
 correction for its own depth (3D-CTF: NovaCTF's method, Turonova et al., J. Struct. Biol. 199, 2017, with a
@@ -36,7 +36,6 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cryoloom.algorithms.ctf.correction import Correction
-from cryoloom.algorithms.images.half_correlation import shell_correlation, smoothed_crossing_per_px
 from cryoloom.algorithms.images.radial_filter import RadialFilter
 from cryoloom.algorithms.reconstruction.back_projection import plan_back_projection
 from cryoloom.algorithms.reconstruction.depth_correction import (
@@ -70,6 +69,13 @@ from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.model import Ctf, Pixels, PixelSink, Slab, TiltSeries, Tomogram
+from cryoloom.procedures.half_tomograms import (
+    COMPARED_VOXELS,
+    HALF_FIGURES,
+    HALF_RECORD,
+    compare_halves,
+    tell_tilts_without_halves,
+)
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -213,8 +219,6 @@ _ROWS_AT_ONCE = 256
 """Rows corrected for depth at a time if memory is not given: the halo is then a small part of them."""
 
 
-_COMPARED_VOXELS = 192
-"""Of half tomograms, along each axis, about their middle."""
 _EDGE_VOXELS = 16
 """Aligned images have no values at their very edge."""
 _FINEST_FLOAT16_DEVIATION = 2e-6
@@ -280,20 +284,7 @@ FIGURES = (
         "Residual of the iterations",
         "Difference between the images and the projections of the tomogram, relative to that at the start.",
     ),
-    Figure(
-        "half_correlation",
-        "",
-        "Correlation of half tomograms",
-        "Mean Fourier shell correlation, up to half of Nyquist, of the tomograms of even and of odd frames. "
-        "1 is free of noise.",
-    ),
-    Figure(
-        "half_resolution_angstrom",
-        "angstrom",
-        "Half tomograms agree to",
-        "Detail at which the correlation of the half tomograms falls below 0.143. Errors of the alignment "
-        "are common to both halves and not included.",
-    ),
+    *HALF_FIGURES,
 )
 RECORDS = (
     Record(
@@ -301,11 +292,7 @@ RECORDS = (
         "Residual after every iteration, on a strip through the middle of the tomogram.",
         shows="curves",
     ),
-    Record(
-        "half_correlation",
-        "Fourier shell correlation of the tomograms of even and of odd frames.",
-        shows="half_correlation",
-    ),
+    HALF_RECORD,
 )
 
 
@@ -369,7 +356,8 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
         reconstructor = _settled(reconstructor, grid, series.best_stack.images, context)
     parts = _parts(series, grid, reconstructor, params)
     if params.halves_by == "frames":
-        _tell_tilts_without_halves(series, grid, parts, context)
+        if len(parts) > 1 and parts[1].role == "tomogram_even":
+            tell_tilts_without_halves(series.name, grid.tilts, parts[1].grid.tilts, context)
     memory_bytes = context.memory_bytes - reading_bytes(series.best_stack.images)
     dtype = _dtype(series, grid, params, context)
     bands = {part.role: bands_of(part.grid, part.reconstructor, memory_bytes) for part in parts}
@@ -390,7 +378,7 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
         context.figure("ctf_corrections_per_tilt", reconstructor.n_nodes / len(grid.tilts))
     even, odd = sinks.get("tomogram_even"), sinks.get("tomogram_odd")
     if even is not None and odd is not None:
-        _compare_halves(even, odd, grid.voxel_size_angstrom, context)
+        compare_halves(even, odd, grid.voxel_size_angstrom, context)
     elif not params.halves:
         _compare_middles(series, grid, reconstructor, params, context)
     return Tomogram(series, sinks["tomogram"], grid.voxel_size_angstrom, even, odd, _method(params, series))
@@ -433,21 +421,6 @@ def _parts(
         parts.append(Part("tomogram_even", stack.even, halved, way))
         parts.append(Part("tomogram_odd", stack.odd, halved, way))
     return parts
-
-
-def _tell_tilts_without_halves(
-    series: TiltSeries, grid: TomogramGrid, parts: list[Part], context: StepContext
-) -> None:
-    """Report the tilts that the half tomograms could not use."""
-    single = [tilt for tilt in grid.tilts if not tilt.has_halves]
-    by_frames = series.best_stack.even is not None and len(parts) > 1 and parts[1].role == "tomogram_even"
-    if not (single and by_frames and len(parts[1].grid.tilts) < len(grid.tilts)):
-        return
-    angles = ", ".join(f"{tilt.nominal_tilt_deg:.1f}" for tilt in single[:8])
-    context.warn(
-        f"{series.name}: the even and odd tomograms lack the tilts at {angles} deg, whose movies have a "
-        "single frame; half_correlation is of the others"
-    )
 
 
 def _dtype(
@@ -643,7 +616,7 @@ def _compare_middles(
     stack, voxel = series.best_stack, grid.voxel_size_angstrom
     if stack.even is None or stack.odd is None or params.halves_by != "frames":
         return
-    sides = [min(_COMPARED_VOXELS, n) for n in grid.volume_shape]
+    sides = [min(COMPARED_VOXELS, n) for n in grid.volume_shape]
     # What a box shows at any tilt and turn, and how far its middle lies from that of an image.
     shift = max(np.abs(pose.shift_xy_angstrom).max() for pose in grid.poses) / voxel
     seen_px = round((1.5 * max(sides) + 2 * shift + _EDGE_VOXELS) * grid.binning)
@@ -670,27 +643,4 @@ def _compare_middles(
             pass
         boxes.append(box)
     if len(boxes) == 2:
-        _compare_halves(boxes[0], boxes[1], voxel, context)
-
-
-def _compare_halves(even: Pixels, odd: Pixels, voxel_size_angstrom: float, context: StepContext) -> None:
-    """Fourier shell correlation of the middle of the halves, as figures and a curve."""
-    sides = [min(n, _COMPARED_VOXELS) for n in even.shape]
-    middle = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(even.shape, sides, strict=True))
-    boxes = [torch.from_numpy(half[middle].astype("float32")) for half in (even, odd)]
-    frequency, correlation = shell_correlation(boxes[0], boxes[1])
-    context.record(
-        "half_correlation",
-        {
-            "frequency_per_angstrom": (frequency / voxel_size_angstrom).tolist(),
-            "correlation": correlation.tolist(),
-        },
-    )
-    context.figure("half_correlation", float(correlation[frequency < 0.25].mean()))
-    crossing = smoothed_crossing_per_px(frequency, correlation, 0.143)
-    if crossing > 0:
-        context.figure("half_resolution_angstrom", voxel_size_angstrom / crossing)
-    else:
-        context.not_measurable(
-            "half_resolution_angstrom", "the correlation of the halves does not fall through 0.143"
-        )
+        compare_halves(boxes[0], boxes[1], voxel, context)
