@@ -25,9 +25,6 @@ class PlannedStep:
         return self.needs == self.gives
 
 
-_TOMOGRAM, _PARTICLES = "Tomogram", "Particles"
+_TOMOGRAM = "Tomogram"
 
-PLANNED = (
-    PlannedStep("import_tomograms", None, _TOMOGRAM, "Import tomograms made by another program."),
-    PlannedStep("classify", _PARTICLES, _PARTICLES, "Sort particles into classes by similarity."),
-)
+PLANNED = (PlannedStep("import_tomograms", None, _TOMOGRAM, "Import tomograms made by another program."),)

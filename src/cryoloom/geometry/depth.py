@@ -5,10 +5,14 @@ The only code that knows the sign of the handedness (conventions.md, "Defocus").
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["defocus_change", "depth_behind", "opposite_hand", "plane_depth"]
+
+Hand = TypeVar("Hand", int, float)
 
 
 def defocus_change(depth_angstrom: ArrayLike, handedness: float) -> NDArray[np.float64]:
@@ -19,7 +23,7 @@ def defocus_change(depth_angstrom: ArrayLike, handedness: float) -> NDArray[np.f
     return -handedness * np.asarray(depth_angstrom, dtype=np.float64)
 
 
-def opposite_hand(handedness: int) -> int:
+def opposite_hand(handedness: Hand) -> Hand:
     """The handedness of a microscope whose defocus changes the other way; 0, not known, stays 0."""
     return -handedness
 

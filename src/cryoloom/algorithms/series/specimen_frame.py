@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cryoloom.geometry.depth import defocus_change, plane_depth
+from cryoloom.geometry.depth import defocus_change, opposite_hand, plane_depth
 from cryoloom.geometry.projection import angles_of_projection
 from cryoloom.geometry.rotations import rotation_y, tilts_of_normal
 from cryoloom.model import Ctf, DefocusReference, Pose, Slab, Sourced, Tilt, TiltSeries
@@ -176,8 +176,8 @@ def handedness_in(series: TiltSeries, known: TiltSeries) -> Sourced:
     hand = known.handedness
     return replace(
         hand,
-        measured=None if hand.measured is None else -hand.measured,
-        applied=None if hand.applied is None else -hand.applied,
+        measured=None if hand.measured is None else opposite_hand(hand.measured),
+        applied=None if hand.applied is None else opposite_hand(hand.applied),
     )
 
 
