@@ -30,7 +30,9 @@ def test_pixels_are_the_inverse(rng):
 
 
 def test_a_tomogram_that_is_not_known_is_named():
-    with pytest.raises(DataUnfitError, match=r"Dynamo counts in voxels .* of 'TS_99' is not known; known are"):
+    with pytest.raises(
+        DataUnfitError, match=r"Dynamo counts in voxels .* of 'TS_99' is not known; known are"
+    ):
         volume_of(VOLUMES, "TS_99", "Dynamo")
 
 
