@@ -20,5 +20,5 @@ def test_the_users_value_or_the_usual_one():
 
 
 def test_what_the_pixels_do_not_hold_is_refused():
-    with pytest.raises(DataUnfitError, match=r"nothing finer than 10.00 A, but ctf_resolution_angstrom is 8;"):
+    with pytest.raises(DataUnfitError, match=r"finer than 10.00 A, but ctf_resolution_angstrom is 8;"):
         wanted(8.0)

@@ -13,7 +13,7 @@ from PIL import Image as Picture
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
-from cryoloom.kernels.images.eight_bit import halve_eight_bit, mean_across
+from cryoloom.kernels.images.eight_bit_cpu import halve_eight_bit_numba, mean_across_numba
 from cryoloom.web.pictures.images import FileOnly, Image, ImageShelf
 from cryoloom.web.pictures.levels import level_shapes, make_levels, open_levels
 from cryoloom.web.pictures.slices import SliceRequest, render, thumbnail, value_at
@@ -40,7 +40,7 @@ def shelved(tmp_path: Path, values: np.ndarray, kind: str) -> tuple[ImageShelf, 
 def test_halving_is_the_mean(shape: tuple[int, int], rng: np.random.Generator) -> None:
     first, second = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
     out = np.empty(((shape[0] + 1) // 2, (shape[1] + 1) // 2), dtype=np.uint8)
-    halve_eight_bit(first, second, out)
+    halve_eight_bit_numba(first, second, out)
     padded = np.pad(
         np.stack([first, second]).astype(float), ((0, 0), (0, shape[0] % 2), (0, shape[1] % 2)), "edge"
     )
@@ -53,7 +53,7 @@ def test_halving_is_the_mean(shape: tuple[int, int], rng: np.random.Generator) -
 def test_a_slice_along_x_is_the_mean_of_its_columns(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     volume_ = rng.integers(0, 256, shape, dtype=np.uint8)
     out = np.empty((shape[1], shape[0]), dtype=np.float32)
-    mean_across(volume_, 2, 7, out)
+    mean_across_numba(volume_, 2, 7, out)
     np.testing.assert_allclose(out, volume_[:, :, 2:7].mean(axis=2).T, rtol=1e-6)
 
 
