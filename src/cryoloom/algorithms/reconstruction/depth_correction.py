@@ -163,7 +163,7 @@ class DepthCorrectedBackProjection:
         half = (len(nodes) + 1) // 2 * STRIP_ROWS
         n_y = math.ceil((half + 2 * self.margin_px) / 16) * 16
         factors = DepthFactors(
-            torch.tensor([self._transfer(i).numbers for i in range(len(aligned))], dtype=torch.float32),
+            torch.from_numpy(np.array([self._transfer(i).numbers for i in range(len(aligned))], np.float32)),
             torch.from_numpy(self._first_node),
             torch.from_numpy(
                 np.concatenate([-defocus_change(basis.depths, self.handedness) for basis in self.bases])
