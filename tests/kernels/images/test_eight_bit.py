@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cryoloom.kernels.images import eight_bit as door
-from cryoloom.kernels.images.eight_bit import halve_eight_bit, to_eight_bit
+from cryoloom.kernels.images.eight_bit import halve_eight_bit, mean_across, to_eight_bit
 
 
 @pytest.fixture(params=["numba", "torch"], autouse=True)
@@ -42,3 +42,12 @@ def test_shapes_must_fit():
     section = torch.zeros((4, 4), dtype=torch.uint8)
     with pytest.raises(ValueError, match="do not fit"):
         halve_eight_bit(section, section, torch.zeros((2, 3), dtype=torch.uint8))
+
+
+def test_columns_are_averaged_as_seen_along_x(rng):
+    volume = rng.integers(0, 256, (3, 4, 9), dtype=np.uint8)
+    out = torch.empty((4, 3))
+    mean_across(torch.from_numpy(volume), 2, 7, out)
+    np.testing.assert_allclose(out, volume[..., 2:7].mean(axis=2).T, rtol=1e-6)
+    with pytest.raises(ValueError, match="columns 5 to 12 of"):
+        mean_across(torch.from_numpy(volume), 5, 12, out)
