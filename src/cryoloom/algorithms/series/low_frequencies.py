@@ -18,6 +18,7 @@ from cryoloom.algorithms.images.fourier import centred_rfft, crop_rfft, require_
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.series.derived_pixels import radial_weights
 from cryoloom.kernels.images.radial_weights import weight_radially
+from cryoloom.kernels.tensors import tensor_over
 from cryoloom.model import Pixels
 
 __all__ = ["LowFrequencies", "Window", "low_frequencies", "low_frequency_bytes"]
@@ -97,7 +98,13 @@ def low_frequencies(
         transformed = scipy.fft.fft(spectrum[:, inside], axis=0)
         part = np.concatenate([transformed[:half], transformed[n_y - half :]])
         if weights is not None:
-            weight_radially(part, frequency_y, frequency_x[inside], weights, _HIGHEST)
+            weight_radially(
+                torch.from_numpy(part),
+                torch.from_numpy(frequency_y),
+                torch.from_numpy(frequency_x[inside]),
+                tensor_over(weights),
+                _HIGHEST,
+            )
         kept[:, inside] = part
     mean = total / (n_y * n_x)
     variance = max(squares / (n_y * n_x) - mean**2, 0.0)
