@@ -39,6 +39,9 @@ MEASURED: dict[str, Measurement] = {
     "imod_align_series": Measurement(
         _IMOD, "points off by 1.4 px rms (14 A at 10 A), patches on beads alone"
     ),
+    "cryocare_denoise": Measurement(
+        ("0.3.0",), "ran through on the processor; trained for 4 batches only, so quality was not compared"
+    ),
     "imod_erase_xrays": Measurement(_IMOD, "a hot pixel is replaced by its surroundings"),
 }
 """By step."""
