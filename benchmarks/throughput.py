@@ -243,7 +243,8 @@ def many_series(folder: Path, n_series: int) -> None:
         lines += ["[T =     Tilt axis angle = 85.0, binning = 1  spot = 8  camera = 1]", ""]
         for i, angle in enumerate(dose_symmetric(5)):
             name = f"TS_{k:03d}_{i:03d}_{angle:.1f}.tif"
-            tifffile.imwrite(raw / name, rng.poisson(4.0, (4, 384, 384)).astype(np.uint8))
+            frames = rng.poisson(4.0, (4, 384, 384)).astype(np.uint8)
+            tifffile.imwrite(raw / name, frames, photometric="minisblack")  # four frames, not four colours
             lines += [f"[ZValue = {i}]", f"TiltAngle = {angle}", "PixelSpacing = 4", "ExposureDose = 3"]
             lines += [f"SubFramePath = X:\\frames\\{name}", "NumSubFrames = 4", ""]
         (raw / f"TS_{k:03d}.mrc.mdoc").write_text("\n".join(lines))
