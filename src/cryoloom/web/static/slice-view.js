@@ -58,6 +58,8 @@ class SliceView extends HTMLElement {
   #frame = 0;
   #direction = 1;
   #lastMove = 0;
+  #pace = 100; // milliseconds between slices that pass by
+  #latency = 0; // milliseconds from asking for a slice to having its picture
   #nOpened = 0;
   #fitted = true;
   #failed = "";
@@ -134,6 +136,7 @@ class SliceView extends HTMLElement {
     this.#direction = Math.sign(next - this.index);
     const now = performance.now();
     const isScrubbing = now - this.#lastMove < SCRUB_MS;
+    if (isScrubbing) this.#pace = 0.7 * this.#pace + 0.3 * (now - this.#lastMove);
     this.#lastMove = now;
     this.index = next;
     if (isScrubbing) this.#adapt();
@@ -346,15 +349,18 @@ class SliceView extends HTMLElement {
     if (!this.info) return;
     const [level, quality] = isScrubbing ? this.#scrubLevel() : [this.#sharpLevel(), 80];
     if (!this.#has(this.index) && (!isScrubbing || this.axis !== this.#shown?.axis)) this.#isFirst = true;
-    this.#wanted = this.#around(level, quality);
-    if (!isScrubbing || !this.#has(this.index)) this.#wanted.unshift(this.#entry(level, this.index, quality));
+    // What would arrive when its slice has passed is not asked for: its time goes to those that follow.
+    const lead = isScrubbing && !this.#has(this.index) ? Math.min(N_AHEAD, Math.floor(this.#latency / this.#pace)) : 0;
+    this.#wanted = this.#around(level, quality, lead);
+    if (lead) this.#wanted.push(this.#entry(level, this.index, quality));
+    else if (!isScrubbing || !this.#has(this.index)) this.#wanted.unshift(this.#entry(level, this.index, quality));
     // Across the sections a slice takes long to read: half as fine it is there at once.
     if (this.#isFirst && this.axis !== "z" && level + 1 < this.info.levels.length) this.#wanted.unshift(this.#entry(level + 1, this.index, 75));
     this.#abandon((entry) => {
       const ahead = (entry.index - this.index) * this.#direction;
       const isOfView = entry.axis === this.axis && entry.key === this.info.key && entry.thickness === this.thickness;
       // Large pictures on their way must not hold up the smaller ones that are to be in time.
-      return isOfView && ahead >= -3 && ahead <= N_AHEAD && (!isScrubbing || entry.level >= level);
+      return isOfView && ahead >= -12 && ahead <= 2 * N_AHEAD && (!isScrubbing || entry.level >= level);
     });
     this.#pump();
     this.draw();
@@ -362,9 +368,9 @@ class SliceView extends HTMLElement {
   }
 
   /** The slices that come next, and the one before. What is there at another level need not come again. */
-  #around(level, quality) {
+  #around(level, quality, lead = 0) {
     const n = sizeOf(this.info, this.axis);
-    const offsets = [...Array.from({ length: N_AHEAD }, (_, i) => i + 1), -1];
+    const offsets = [...Array.from({ length: N_AHEAD }, (_, i) => lead + i + 1), ...(lead ? [] : [-1])];
     return offsets.map((offset) => this.index + this.#direction * offset)
       .filter((index) => index >= 0 && index < n && !this.#has(index)).map((index) => this.#entry(level, index, quality));
   }
@@ -439,6 +445,7 @@ class SliceView extends HTMLElement {
       const [low, high] = response.headers.get("x-range").split(",").map(Number);
       const bitmap = await createImageBitmap(blob);
       this.#measured(entry, began);
+      this.#latency = 0.7 * this.#latency + 0.3 * (performance.now() - began);
       const picture = { ...entry, bitmap, low, high };
       this.#keep(entry, picture);
       if (entry.index === this.index) {
