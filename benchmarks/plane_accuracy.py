@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from alignment_accuracy import RIBOSOME
 from cryoloom.algorithms.alignment.alignment_methods import PLANE_PIXELS, match_images
-from cryoloom.algorithms.alignment.specimen_plane import find_plane
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry, geometry_of_poses
 from cryoloom.algorithms.series.tilt_images import load_tilt_images, shrink_images
+from cryoloom.algorithms.specimen.specimen_plane import find_plane
 from cryoloom.simulate.parameters import SimulationParams
 from kept_series import kept_series
 

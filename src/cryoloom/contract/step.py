@@ -44,9 +44,10 @@ UnitOfWork = Literal["project", "tilt_series", "tomogram", "particle_set", "aver
 """Unit of work of a step. Sources work on the project; gathering steps on a set or on all of it."""
 Knowledge = Literal["movies", "images", "ctf", "poses"]
 """What a tilt series can gain from a step."""
-ByHand = Literal["slab", "thickness", "ctf", "picks", "surfaces"]
+ByHand = Literal["slab", "thickness", "ctf", "picks", "surfaces", "alignment", "least_score"]
 """What users draw or choose and a step takes as parameters: the slab, a thickness that holds it, tilts whose
-CTF is to be fitted again or rejected, picks, and surfaces."""
+CTF is to be fitted again or rejected, picks, surfaces, an alignment made in another program's windows, and
+the score below which particles are left out."""
 
 
 class StepParams(BaseModel):

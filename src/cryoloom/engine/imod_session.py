@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryoloom.contract.discovery import steps_taking
 from cryoloom.engine.coordinator.scheduler import Summary
 from cryoloom.engine.project import Project
 from cryoloom.engine.worker.program_finder import require_program
@@ -89,7 +90,8 @@ def _series(
     before = _state(folder, series.name)
     _run(ETOMO, ["--fg"], folder, start)
     values = {"folder": str(folder.parent), "program": "imod"}
-    return "import_alignment", values, _state(folder, series.name) != before
+    (step,) = steps_taking("alignment")
+    return step, values, _state(folder, series.name) != before
 
 
 def _tomogram(
@@ -103,7 +105,8 @@ def _tomogram(
     # -D keeps it in the foreground.
     _run(THREEDMOD, ["-D", volume.name, model.name], folder, start)
     made = model.is_file() and model.stat().st_mtime_ns != before
-    return "pick_by_hand", {"file": str(model)}, made
+    (step,) = steps_taking("picks")
+    return step, {"file": str(model)}, made
 
 
 def _state(folder: Path, name: str) -> dict[str, bytes]:

@@ -9,9 +9,9 @@ from cryoloom.algorithms.alignment.alignment_methods import Alignment
 from cryoloom.algorithms.alignment.axis_search import find_common_line
 from cryoloom.algorithms.alignment.first_alignment import FirstAlignment
 from cryoloom.algorithms.alignment.local_alignment import LocalChoice
-from cryoloom.algorithms.alignment.point_surfaces import find_surfaces
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 from cryoloom.algorithms.series.tilt_offset import TransmissionFit
+from cryoloom.algorithms.specimen.point_surfaces import find_surfaces
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import JsonValue, StepContext
 from cryoloom.model import TiltSeries

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment.slab import LARGEST_TILT_ERROR_DEG, LEAST_CONTRAST
 from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen
+from cryoloom.algorithms.specimen.slab import LARGEST_TILT_ERROR_DEG, LEAST_CONTRAST
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 

@@ -81,6 +81,7 @@ FIGURES = (
 
 @step(
     "clean_particles",
+    takes_by_hand=("least_score",),
     per="particle_set",
     needs=Particles,
     gives=Particles,

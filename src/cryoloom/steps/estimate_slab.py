@@ -2,7 +2,7 @@
 
 Gold on one or two planes gives these surfaces (`algorithms/alignment/specimen_middle`). Otherwise a small
 tomogram is reconstructed from the aligned images (gold beads filled first), and the slab is fitted that
-contains more features than noise of the same images would, see `algorithms/alignment/slab`. The defocus,
+contains more features than noise of the same images would, see `algorithms/specimen/slab`. The defocus,
 measured on the specimen, is given at the origin of the poses. With `apply` poses and defoci are changed so
 that the specimen lies flat about z = 0, as a tomogram made from them shows, and the tilt offset of the series
 is the measured one. Otherwise nothing is moved; `position` of reconstruct uses the result.

@@ -66,6 +66,7 @@ RECORDS = (Record("settings_of_the_other_program", "Settings found in the files 
 
 @step(
     "import_alignment",
+    takes_by_hand=("alignment",),
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

@@ -22,14 +22,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.averaging.density_mask import density_mask
-from cryoloom.algorithms.averaging.directional_correlation import (
+from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, half_curves, judged
+from cryoloom.algorithms.map_quality.density_mask import density_mask
+from cryoloom.algorithms.map_quality.directional_correlation import (
     DirectionalCorrelation,
     directional_correlation,
 )
-from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, half_curves, judged
-from cryoloom.algorithms.averaging.local_resolution import local_resolution
-from cryoloom.algorithms.averaging.sharpening import (
+from cryoloom.algorithms.map_quality.local_resolution import local_resolution
+from cryoloom.algorithms.map_quality.sharpening import (
     GuinierFit,
     fit_b_factor,
     radial_amplitude,

@@ -1,1 +1,1 @@
-"""Shipped workflows (YAML)."""
+"""Shipped workflows (YAML), and chains of steps that are run from a page."""

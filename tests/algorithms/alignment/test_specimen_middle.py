@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.alignment.slab import SlabFit
 from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen, find_specimen
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.algorithms.specimen.slab import SlabFit
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.session import simulate_tilt_series
 

@@ -22,13 +22,13 @@ from cryoloom.algorithms.alignment.patch_tracking import track_patches
 from cryoloom.algorithms.alignment.pose_uncertainty import reported_errors
 from cryoloom.algorithms.alignment.projection_matching import match_projections
 from cryoloom.algorithms.alignment.series_continuity import series_continuity
-from cryoloom.algorithms.alignment.specimen_plane import find_plane
 from cryoloom.algorithms.alignment.track_coverage import followed_part, least_in_common
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.series.bead_maps import bead_maps, measure_bead_diameter
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
+from cryoloom.algorithms.specimen.specimen_plane import find_plane
 
 __all__ = [
     "WHOLE_COVERAGE",

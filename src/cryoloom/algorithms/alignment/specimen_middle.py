@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
-from cryoloom.algorithms.alignment.point_surfaces import BeadPlanes, find_bead_planes
-from cryoloom.algorithms.alignment.slab import LEAST_CONTRAST, Energies, SlabFit, energies_of_series, fit_slab
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.algorithms.specimen.point_surfaces import BeadPlanes, find_bead_planes
+from cryoloom.algorithms.specimen.slab import LEAST_CONTRAST, Energies, SlabFit, energies_of_series, fit_slab
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Slab, Sourced, TiltSeries
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
 from cryoloom.algorithms.averaging.maps import map_on_grid
 from cryoloom.algorithms.averaging.particle_images import BoxLayout, ParticleImages
-from cryoloom.algorithms.averaging.sharpening import sharpened
+from cryoloom.algorithms.map_quality.sharpening import sharpened
 from cryoloom.algorithms.series_refinement.shift_scores import shell_terms
 
 __all__ = ["reference_cubes", "scaled_to"]

@@ -10,12 +10,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from cryoloom.contract.discovery import steps_taking
 from cryoloom.errors import UserInputError
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.job import Job, start_job
 from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import page, project_of
+from cryoloom.workflows.averaging_chains import AVERAGING_CHAINS
 
 __all__ = ["averaging_commands", "particle_set_facts", "router"]
 
@@ -110,7 +112,8 @@ def cut(request: Request, wanted: CutRequest) -> dict[str, Any]:
     """Start the run that leaves particles of low score out."""
     project = project_of(request)
     settings = ["--set", f"min_score={wanted.min_score:.6g}"]
-    command = ["run", "clean_particles", "--project", ".", "--input", wanted.input, *settings]
+    (step,) = steps_taking("least_score")
+    command = ["run", step, "--project", ".", "--input", wanted.input, *settings]
     return job_facts(start_job(project.folder, "keep the best particles", command, getpass.getuser()))
 
 
@@ -131,16 +134,14 @@ def averaging_commands(wanted: AverageRequest) -> list[tuple[str, list[str]]]:
     settings = ["--set", f"symmetry={wanted.symmetry}"]
     if wanted.diameter_angstrom is not None:
         settings += ["--set", f"diameter_angstrom={wanted.diameter_angstrom:g}"]
-    chain, source = [], wanted.input
-    if wanted.start_from == "as they lie":
-        command = ["run", "reconstruct_particle", "--project", ".", "--input", source, *settings]
-        return [("average as they lie", command)]
-    if wanted.start_from == "nothing":
-        chain.append(("first map", ["run", "initial_model", "--project", ".", "--input", source, *settings]))
-        source = "initial_model.particles"
-    chain.append(("refine", ["run", "refine", "--project", ".", "--input", source, *settings]))
-    chain.append(("postprocess", ["run", "postprocess", "--project", ".", "--input", "refine"]))
-    return chain
+    return [
+        (
+            link.title,
+            ["run", link.step, "--project", ".", "--input", link.source or wanted.input]
+            + (settings if link.takes_symmetry else []),
+        )
+        for link in AVERAGING_CHAINS[wanted.start_from]
+    ]
 
 
 @router.post("/particles/average")

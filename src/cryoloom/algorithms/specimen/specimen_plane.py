@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.alignment.slab import energies_of_series, fit_slab
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.algorithms.specimen.slab import energies_of_series, fit_slab
 from cryoloom.model import Microscope, Pose, Tilt, TiltSeries
 
 __all__ = ["find_plane"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.alignment.point_surfaces import find_bead_planes, find_surfaces
+from cryoloom.algorithms.specimen.point_surfaces import find_bead_planes, find_surfaces
 
 SLOPES = np.array([0.2, -0.05])
 ACROSS = 1 / np.sqrt(1 + 0.2**2 + 0.05**2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.alignment.slab import Energies, fit_slab, local_energies, random_phases
+from cryoloom.algorithms.specimen.slab import Energies, fit_slab, local_energies, random_phases
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 
 SIDE = 3000.0

@@ -1,0 +1,1 @@
+"""How good a map is: masks, correlation by direction, local resolution, sharpening."""
