@@ -146,7 +146,7 @@ def test_halves_are_compared(series, context):
 
 def test_the_middle_of_halves_is_enough_for_their_correlation(series, context, monkeypatch):
     """A box of a third of the field, from as much of the images as it takes."""
-    monkeypatch.setattr("cryoloom.steps.reconstruct._COMPARED_VOXELS", 26)
+    monkeypatch.setattr("cryoloom.procedures.half_tomograms.COMPARED_VOXELS", 26)
     monkeypatch.setattr("cryoloom.steps.reconstruct._EDGE_VOXELS", 4)
     with_doses = series.with_tilts({i: {"dose_end_per_angstrom2": 3.0 * i} for i in range(21)})
     weighted = weight_dose(with_doses, WeightDoseParams(), context)

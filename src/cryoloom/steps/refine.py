@@ -378,9 +378,13 @@ def _split_tilts(refined: Refined, worker: SeriesWorker, context: StepContext) -
         first, second = refined.references
         turn, moved = worker.split_tilts((second, first), refined.band_angstrom)
         turn, moved = (values[np.isfinite(values)] for values in (turn, moved))
-    for name, values in (("split_angle_deg", turn), ("split_shift_angstrom", moved)):
-        median = 0.5 * float(np.median(values)) if len(values) else None
-        context.figure(name, median, reason="no particle was refined")
+    reason = "no particle was refined"
+    context.figure("split_angle_deg", _half_median(turn), reason=reason)
+    context.figure("split_shift_angstrom", _half_median(moved), reason=reason)
+
+
+def _half_median(values: NDArray[np.float64]) -> float | None:
+    return 0.5 * float(np.median(values)) if len(values) else None
 
 
 def _tilt_rows(worker: SeriesWorker, box_angstrom: float) -> list[dict[str, Any]]:

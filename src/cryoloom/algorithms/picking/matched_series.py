@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
@@ -18,6 +19,8 @@ from cryoloom.algorithms.picking.matched_filter import (
     plan_tilt_filter,
 )
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.algorithms.series.bead_maps import BeadMaps, bead_candidates, bead_maps
+from cryoloom.algorithms.series.gold_shadows import LEAST_OF_GOLD
 from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.errors import UserInputError
@@ -37,6 +40,8 @@ _LEAST_GOLD_SIGNIFICANCE = 6.0
 _GOLD_RADIUS_DIAMETERS = 1.1
 """Radius up to which bead fringes are strong: their remains make a hole in the matched-filter tomogram."""
 _FEWEST_VOXELS_ACROSS = 5
+# Height of a shadow over the median of the known gold in its image.
+_LEAST_OF_KNOWN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,14 @@ class Gold:
     """``(n, 3)`` in the frame of the poses."""
     seen_xy_angstrom: Array
     """Their positions in each usable tilt's image, ``(tilt, n, 2)`` from the image's centre."""
+    further_xy_angstrom: tuple[Array, ...] = ()
+    """In each of these images, places as dark as gold that belong to none of the beads: beads that enter the
+    field in too few tilts for a position in space. ``(n, 2)`` each; empty for none at all."""
+
+    def places_xy_angstrom(self, i_tilt: int) -> Array:
+        """All gold of an image, ``(n, 2)`` from its centre."""
+        further = self.further_xy_angstrom[i_tilt : i_tilt + 1]
+        return np.concatenate([self.seen_xy_angstrom[i_tilt], *further])
 
 
 def search_grid(
@@ -94,7 +107,24 @@ def find_gold(series: TiltSeries, device: str = "cpu") -> Gold | None:
     gold = beads.significance >= _LEAST_GOLD_SIGNIFICANCE
     if not gold.any():
         return None
-    return Gold(diameter, beads.points_xyz_angstrom[gold], beads.seen_xy_angstrom[:, gold])
+    seen = beads.seen_xy_angstrom[:, gold]
+    further = _further_gold(bead_maps(images, diameter), seen)
+    return Gold(diameter, beads.points_xyz_angstrom[gold], seen, further)
+
+
+def _further_gold(maps: BeadMaps, seen_xy_angstrom: Array) -> tuple[Array, ...]:
+    """Per image, places about as dark as its gold that lie at no bead known in space."""
+    further = []
+    for view, known in enumerate(seen_xy_angstrom):
+        found, height = bead_candidates(maps, view, LEAST_OF_GOLD)
+        if not len(found):
+            further.append(np.zeros((0, 2)))
+            continue
+        away, _ = cKDTree(known).query(found)
+        at_gold = away < maps.diameter_angstrom
+        least = _LEAST_OF_KNOWN * float(np.median(height[at_gold])) if at_gold.any() else LEAST_OF_GOLD
+        further.append(found[~at_gold & (height >= least)])
+    return tuple(further)
 
 
 def matched_filter_of(
@@ -186,11 +216,14 @@ class _Filled:
         return self.images.dtype
 
     def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
-        image = self.images[index]
-        if index != self.section:
-            return image
+        section, *window = index if isinstance(index, tuple) else (index,)
+        if section != self.section:
+            return self.images[index]
+        image = self.images[self.section]
         shape = (image.shape[0], image.shape[1])
-        places = index_from_position(self.gold.seen_xy_angstrom[self.i_tilt], shape, self.pixel_size_angstrom)
+        seen = self.gold.places_xy_angstrom(self.i_tilt)
+        places = index_from_position(seen, shape, self.pixel_size_angstrom)
         radius = _GOLD_RADIUS_DIAMETERS * self.gold.diameter_angstrom / self.pixel_size_angstrom
         filling = plan_filling(shape, places, radius, places, self.rng)
-        return fill_discs(image, filling, places)
+        filled = np.asarray(fill_discs(image, filling, places))
+        return filled[tuple(window)] if window else filled

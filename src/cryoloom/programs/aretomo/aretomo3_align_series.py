@@ -14,7 +14,7 @@ from cryoloom.model import TiltSeries
 from cryoloom.procedures.foreign_poses import FOREIGN_POSE_FIGURES, bytes_to_place_poses
 from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES
 from cryoloom.programs.aretomo.answer import CTF_FIGURE, with_answer
-from cryoloom.programs.aretomo.aretomo2 import ARETOMO2, angle_file, even_px
+from cryoloom.programs.aretomo.aretomo2 import angle_file, even_px
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, written
 
@@ -118,7 +118,6 @@ def calls(series: TiltSeries, params: Aretomo3AlignSeriesParams, workplace: Work
     gpu="optional",
     methods="Tilt series were aligned without markers with AreTomo 3.",
     figures=(*FOREIGN_POSE_FIGURES, *SPECIMEN_FIGURES, CTF_FIGURE),
-    citations=(ARETOMO2.citation,),
     source_of=("poses",),
     hold_axis=lambda axis_deg: {"axis_deg": axis_deg, "refine_axis": False},
     programs=(ARETOMO3,),

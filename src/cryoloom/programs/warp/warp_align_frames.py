@@ -232,8 +232,10 @@ def warp_align_frames(series: TiltSeries, params: WarpAlignFramesParams, context
     per_fraction = [None if is_eer else 1] * len(moved)
     made = series_with_sums(series, moved, params.binning, per_fraction, context)
     if not params.estimate_ctf:
-        for figure in CTF_FIGURES:
-            context.not_measurable(figure.name, "estimate_ctf is off")
+        reason = "estimate_ctf is off"
+        context.not_measurable("n_fitted", reason)
+        context.not_measurable("defocus_median_angstrom", reason)
+        context.not_measurable("ctf_resolution_angstrom", reason)
         return made
     views = tuple(replace(read_movie_ctf(file), section=section) for section, file in enumerate(files))
     return series_with_found_ctfs(made, ForeignCtf(files[0], views, n_images=len(views)), context)
