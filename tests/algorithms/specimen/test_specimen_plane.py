@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.algorithms.alignment import specimen_plane
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
+from cryoloom.algorithms.specimen import specimen_plane
 from cryoloom.algorithms.specimen.specimen_plane import find_plane
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 
