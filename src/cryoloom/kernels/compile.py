@@ -17,7 +17,8 @@ def parallel_and_serial(
     """Compile a loop over ``prange`` for all threads and, as ``range``, for the calling thread.
 
     Small work, of which several pieces run side by side, is faster on the calling thread; both versions give
-    the same bits. options : of ``numba.njit`` besides ``parallel``, ``nogil`` and ``cache``.
+    the same but for rounding. Choose by the size of the work alone: the number of threads changes no bit.
+    options : of ``numba.njit`` besides ``parallel``, ``nogil`` and ``cache``.
     """
     # Numba's cache distinguishes functions by qualified name and does not look at `parallel`.
     serial = FunctionType(

@@ -17,12 +17,6 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
-from cryoloom.algorithms.picking.matched_series import (
-    find_gold,
-    matched_filter_bytes,
-    matched_filter_of,
-    search_grid,
-)
 from cryoloom.algorithms.picking.membranes import Membrane, membranes_of, strongest_across, thinned
 from cryoloom.algorithms.picking.ridges import ridge_points, ridge_response
 from cryoloom.contract import Column, Figure, Record
@@ -30,12 +24,11 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.geometry.frames import position_from_index
 from cryoloom.geometry.rotations import rotation_y, rotation_z
 from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.procedures.ridge_volume import bytes_for_ridges, ridge_volume
 
 __all__ = ["SegmentMembranesParams", "segment_membranes"]
 
 _DIRECTIONS = 90
-_COARSEST_OF_INTEREST_ANGSTROM = 600.0
-"""What varies over more than 1.5 times this is taken off: the ice, not the membranes."""
 _RIM_ANGSTROM = 140.0
 _RIM_FRACTION = 0.85
 _NORMAL_WIDTH_DEG = 15.0
@@ -64,13 +57,7 @@ class SegmentMembranesParams(StepParams):
     per="tomogram",
     needs=Tomogram,
     gives=Particles,
-    bytes_needed=lambda tomogram, params: (
-        600_000_000
-        + 2
-        * matched_filter_bytes(
-            tomogram, max(params.voxel_size_angstrom, tomogram.series.unweighted_stack.pixel_size_angstrom)
-        )
-    ),
+    bytes_needed=lambda tomogram, params: bytes_for_ridges(tomogram, params.voxel_size_angstrom),
     methods="Membranes were found as sheets of density ({total_n_membranes:.0f} membranes).",
     figures=(
         Figure(
@@ -89,20 +76,10 @@ class SegmentMembranesParams(StepParams):
 )
 def segment_membranes(tomogram: Tomogram, params: SegmentMembranesParams, context: StepContext) -> Particles:
     """Find membranes as sheets of density and give points on them, with normals."""
-    grid = search_grid(
-        tomogram, params.voxel_size_angstrom, _COARSEST_OF_INTEREST_ANGSTROM, params.voxel_size_angstrom
+    matched, voxel = ridge_volume(
+        tomogram, params.voxel_size_angstrom, fill_beads=params.fill_beads, context=context
     )
-    voxel, total = grid.voxel_size_angstrom, len(grid.tilts) + 2
-    gold = find_gold(tomogram.series, context.device) if params.fill_beads else None
-    matched = matched_filter_of(
-        tomogram,
-        grid,
-        _COARSEST_OF_INTEREST_ANGSTROM,
-        gold,
-        context.rng,
-        device=context.device,
-        progress=lambda done, _: context.progress(done, total),
-    )
+    total = len(matched.filters) + 2
     across = max(0.5 * params.thickness_angstrom / voxel, 0.8)
     response = ridge_response(
         matched.volume.cpu(), "sheet", across, params.patch_angstrom / voxel, _DIRECTIONS

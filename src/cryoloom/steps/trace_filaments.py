@@ -21,24 +21,18 @@ from pydantic import Field
 
 from cryoloom.algorithms.picking.filament_tracing import TracedFilament, trace_rods
 from cryoloom.algorithms.picking.filaments import sample_filament
-from cryoloom.algorithms.picking.matched_series import (
-    find_gold,
-    matched_filter_bytes,
-    matched_filter_of,
-    search_grid,
-)
 from cryoloom.algorithms.picking.ridges import ridge_points, ridge_response
 from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.geometry.frames import position_from_index
 from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.procedures.ridge_volume import bytes_for_ridges, ridge_volume
 
 __all__ = ["TraceFilamentsParams", "trace_filaments"]
 
 _DIRECTIONS = 220
 _SD_OF_DIAMETER = 0.35
 """A Gaussian ridge of this many diameters answers a solid rod best."""
-_COARSEST_OF_INTEREST_ANGSTROM = 600.0
 _PRIOR_WIDTH_DEG = 10.0
 
 
@@ -69,13 +63,7 @@ class TraceFilamentsParams(StepParams):
     per="tomogram",
     needs=Tomogram,
     gives=Particles,
-    bytes_needed=lambda tomogram, params: (
-        600_000_000
-        + 2
-        * matched_filter_bytes(
-            tomogram, max(params.voxel_size_angstrom, tomogram.series.unweighted_stack.pixel_size_angstrom)
-        )
-    ),
+    bytes_needed=lambda tomogram, params: bytes_for_ridges(tomogram, params.voxel_size_angstrom),
     methods="Filaments were traced as rods of density ({total_n_filaments:.0f} filaments).",
     figures=(
         Figure(
@@ -94,20 +82,10 @@ class TraceFilamentsParams(StepParams):
 )
 def trace_filaments(tomogram: Tomogram, params: TraceFilamentsParams, context: StepContext) -> Particles:
     """Trace filaments as rods of density and give particles along them, with their axis as a prior."""
-    grid = search_grid(
-        tomogram, params.voxel_size_angstrom, _COARSEST_OF_INTEREST_ANGSTROM, params.voxel_size_angstrom
+    matched, voxel = ridge_volume(
+        tomogram, params.voxel_size_angstrom, fill_beads=params.fill_beads, context=context
     )
-    voxel, total = grid.voxel_size_angstrom, len(grid.tilts) + 2
-    gold = find_gold(tomogram.series, context.device) if params.fill_beads else None
-    matched = matched_filter_of(
-        tomogram,
-        grid,
-        _COARSEST_OF_INTEREST_ANGSTROM,
-        gold,
-        context.rng,
-        device=context.device,
-        progress=lambda done, _: context.progress(done, total),
-    )
+    total = len(matched.filters) + 2
     across = max(_SD_OF_DIAMETER * params.diameter_angstrom / voxel, 0.8)
     response = ridge_response(
         matched.volume.cpu(), "rod", across, params.segment_angstrom / voxel, _DIRECTIONS

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from cryoloom.contract.program import Program
+from cryoloom.contract.program import Program, text_of
+from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
 
-__all__ = ["ARETOMO2", "angle_file", "even_px"]
+__all__ = ["ARETOMO2", "angle_file", "axis_arguments", "even_px"]
 
 ARETOMO2 = Program(
     name="AreTomo2",
@@ -29,6 +30,21 @@ def angle_file(series: TiltSeries) -> str:
         f"{tilt.nominal_tilt_deg:8.2f} {tilt.acquisition_index + 1:4d} {tilt.dose_per_angstrom2:8.3f}\n"
         for tilt in tilts
     )
+
+
+def axis_arguments(series: TiltSeries, axis_deg: float | None, refine_axis: bool) -> list[str]:
+    """Tilt axis and whether it is refined; nothing where it is unknown, and then it is searched.
+
+    axis_deg : instead of that of the series. Raises DataUnfitError where it is unknown and not to be refined.
+    """
+    axis = series.tilt_axis_deg.applied if axis_deg is None else axis_deg
+    if axis is not None:
+        return ["-TiltAxis", *text_of(axis), "1" if refine_axis else "-1"]
+    if not refine_axis:
+        raise DataUnfitError(
+            f"the tilt axis of {series.name} is unknown and refine_axis is off; give the axis at import"
+        )
+    return []
 
 
 def even_px(length_angstrom: float, pixel_size_angstrom: float) -> int:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from cryoloom.contract.program import Call, Program, Workplace, arguments_of, option, setting, text_of
 from cryoloom.contract.step import StepContext, step
-from cryoloom.errors import DataUnfitError
 from cryoloom.model import TiltSeries
 from cryoloom.procedures.foreign_poses import FOREIGN_POSE_FIGURES, bytes_to_place_poses
 from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES
 from cryoloom.programs.aretomo.answer import CTF_FIGURE, with_answer
-from cryoloom.programs.aretomo.aretomo2 import angle_file, even_px
+from cryoloom.programs.aretomo.aretomo2 import angle_file, axis_arguments, even_px
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, written
 
@@ -80,7 +79,6 @@ class Aretomo3AlignSeriesParams(ProgramParams):
 def calls(series: TiltSeries, params: Aretomo3AlignSeriesParams, workplace: Workplace) -> tuple[Call, ...]:
     """One run that aligns and makes no volume. The series is that of the tilts in use."""
     pixel_size = chosen_stack(series, params.images).pixel_size_angstrom
-    axis = series.tilt_axis_deg.applied if params.axis_deg is None else params.axis_deg
     microscope = series.microscope
     arguments = [
         "-InPrefix", "stack", "-InSuffix", ".mrc", "-OutDir", "out/", "-Cmd", "1", "-VolZ", "0",
@@ -89,12 +87,7 @@ def calls(series: TiltSeries, params: Aretomo3AlignSeriesParams, workplace: Work
     ]  # fmt: skip
     if params.height_angstrom is not None:
         arguments += ["-AlignZ", str(even_px(params.height_angstrom, pixel_size))]
-    if axis is not None:
-        arguments += ["-TiltAxis", *text_of(axis), "1" if params.refine_axis else "-1"]
-    elif not params.refine_axis:
-        raise DataUnfitError(
-            f"the tilt axis of {series.name} is unknown and refine_axis is off; give the axis at import"
-        )
+    arguments += axis_arguments(series, params.axis_deg, params.refine_axis)
     contrast = params.amplitude_contrast
     arguments += ["-AmpContrast", *text_of(microscope.amplitude_contrast if contrast is None else contrast)]
     # Without a spherical aberration it estimates no CTF.

@@ -32,6 +32,7 @@ __all__ = [
     "place_mask",
     "place_project",
     "place_reference",
+    "place_refined",
     "refined_particles",
     "set_of",
     "tilts_of_project",
@@ -50,6 +51,20 @@ def place_project(
     _, notes = write_relion5_particles(items, averages, folder, set(series))
     for note in notes:
         context.warn(note)
+
+
+def place_refined(
+    items: Sequence[Particles], averages: Sequence[Average], context: StepContext, step: str
+) -> Path:
+    """The scratch folder, with a project whose averages have halves to compare particles with.
+
+    Raises DataUnfitError where an average has none.
+    """
+    if any(one.half1 is None or one.half2 is None for one in averages):
+        raise DataUnfitError(f"the average has no halves; give {step} that of a refinement")
+    folder = context.scratch()
+    place_project(items, averages, folder, context)
+    return folder
 
 
 def place_reference(

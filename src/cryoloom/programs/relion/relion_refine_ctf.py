@@ -18,7 +18,7 @@ from cryoloom.model import Average, Particles, TiltSeries
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.relion.particle_project import (
     PROJECT,
-    place_project,
+    place_refined,
     set_of,
     tilts_of_project,
 )
@@ -90,10 +90,7 @@ def relion_refine_ctf(
     average_from: tuple[Average, ...],
 ) -> Particles:
     """Refine the CTF of every tilt with RELION, from refined particles and the average of them."""
-    if any(one.half1 is None or one.half2 is None for one in average_from):
-        raise DataUnfitError("the average has no halves; give relion_refine_ctf that of a refinement")
-    folder = context.scratch()
-    place_project(items, average_from, folder, context)
+    folder = place_refined(items, average_from, context, "relion_refine_ctf")
     make_calls(calls(items, params, workplace_of(context)), params, context)
     moved: list[float] = []
     fitted: dict[str, TiltSeries] = {}
