@@ -37,7 +37,7 @@ from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_se
 from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
 from cryoloom.algorithms.ctf.shared_properties import Thickness
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
-from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE, each_image
+from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE, each_image, of_each
 from cryoloom.algorithms.series.gold_shadows import GoldShadows, find_gold
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
@@ -289,7 +289,7 @@ def _fitted(
         data = whiten(spectra[i], series.microscope, modulation, context.device)
         return replace(data, phase_shift_deg=params.phase_shift_deg)
 
-    rings = [_tilt_rings(series, tilt, rewhiten(i, None)) for i, tilt in enumerate(tilts)]
+    rings = of_each(lambda i: _tilt_rings(series, tilts[i], rewhiten(i, None)), range(len(tilts)))
     known_hand = series.handedness.applied
     asks_hand = known_hand is None or _axis_may_turn(series)
     return fit_series(
@@ -378,12 +378,14 @@ def _tile_angstrom(
     if params.max_defocus_angstrom * TILE_PER_DEFOCUS <= SMALLEST_TILE_ANGSTROM:
         return SMALLEST_TILE_ANGSTROM
     stack = series.unweighted_stack
-    rings = []
-    for tilt in _least_tilted(tilts):
+
+    def rings_of(tilt: Tilt) -> TiltRings:
         image = torch.as_tensor(_image_of(stack, tilt), device=context.device)
         spectra = tile_spectra(image, stack.pixel_size_angstrom, band, SMALLEST_TILE_ANGSTROM)
         data = whiten(spectra, series.microscope, device=context.device)
-        rings.append(_tilt_rings(series, tilt, replace(data, phase_shift_deg=params.phase_shift_deg)))
+        return _tilt_rings(series, tilt, replace(data, phase_shift_deg=params.phase_shift_deg))
+
+    rings = of_each(rings_of, _least_tilted(tilts))
     found = coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
     return max(SMALLEST_TILE_ANGSTROM, (found or 0.0) * TILE_PER_DEFOCUS)
 

@@ -12,6 +12,7 @@ from cryoloom.algorithms.ctf.defocus_fit import (
     local_rings,
     refine_defocus,
     ring_template,
+    search_sums,
     search_table,
     tile_offsets,
     whiten,
@@ -68,6 +69,22 @@ def test_search_finds_the_defocus_in_a_wide_range(rng):
     table = search_table(data, template, torch.as_tensor(grid, dtype=torch.float32))
     gains = defocus_gains(table, 100.0, tile_offsets(data, slope, 0.0, 0.0))
     assert abs(grid[int(torch.argmax(gains))] - 42000.0) <= 200.0
+
+
+def test_sums_of_tiles_of_one_offset_give_the_gains_of_the_table(rng):
+    data = whitened(tilted_film(rng, defocus_angstrom=30000.0, tilt_deg=50.0))
+    grid = np.arange(5000.0, 60000.0, 100.0)
+    places = torch.as_tensor(grid, dtype=torch.float32)
+    slope = defocus_slope(0.0, 50.0, 0.0, 1)
+    offsets = [tile_offsets(data, hand * slope, 300.0, -200.0) for hand in (1, -1)]
+    both = search_sums(
+        data, ring_template(data, np.full(BAND.n_rings, 0.2), grid, slope), places, 100.0, offsets
+    )
+    for strength in (0.2, 0.05):
+        table = search_table(data, ring_template(data, np.full(BAND.n_rings, strength), grid, slope), places)
+        for sums, moved in zip(both, offsets, strict=True):
+            expected = defocus_gains(table, 100.0, moved).numpy()
+            assert_allclose(sums.gains(strength / 0.2), expected, atol=1e-3 * np.abs(expected).max())
 
 
 def test_local_tables_agree_with_their_own_derivative(rng):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import torch
 
-from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
+from cryoloom.algorithms.images.single_thread_pool import of_each, single_thread_pool
 
 
 def test_torch_works_alone_inside_and_as_before_outside():
@@ -23,3 +24,13 @@ def test_torch_works_alone_inside_and_as_before_outside():
         assert seen == [3]
     finally:
         torch.set_num_threads(before)
+
+
+def test_work_of_each_item_comes_back_in_the_order_of_the_items():
+    def work(name: str) -> tuple[str, int]:
+        if name == "first":
+            time.sleep(0.05)
+        return name, torch.get_num_threads()
+
+    assert of_each(work, ["first", "second", "third"]) == [("first", 1), ("second", 1), ("third", 1)]
+    assert of_each(work, []) == []

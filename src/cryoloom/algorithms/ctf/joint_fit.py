@@ -24,6 +24,7 @@ from cryoloom.algorithms.ctf.series_model import (
 )
 from cryoloom.algorithms.ctf.shared_properties import strength_basis
 from cryoloom.algorithms.ctf.tilt_rings import RIDGE, Evidence, ExposureRings
+from cryoloom.algorithms.images.single_thread_pool import of_each
 
 __all__ = ["JointFit", "refine_jointly"]
 
@@ -150,14 +151,15 @@ def _weighed(
     tilts: Sequence[TiltRings], model: SeriesModel, fits: Sequence[DefocusFit], basis: Array
 ) -> list[ExposureRings]:
     """Tilts whose ring weights include the scatter of amplitudes there: half their own, half of all."""
-    exposures = [
-        ExposureRings(tilt, model, fit.defocus_angstrom) for tilt, fit in zip(tilts, fits, strict=True)
-    ]
-    noise = []
-    for one, tilt, fit in zip(exposures, tilts, fits, strict=True):
+
+    def of_tilt(i: int) -> tuple[ExposureRings, Array]:
+        tilt, fit = tilts[i], fits[i]
+        one = ExposureRings(tilt, model, fit.defocus_angstrom)
         gathered = one.in_all_directions(fit.axial_angstrom, fit.diagonal_angstrom)
         at = np.array([fit.defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
-        noise.append(gathered.noise(at, model.strength(tilt), basis))
+        return one, gathered.noise(at, model.strength(tilt), basis)
+
+    exposures, noise = zip(*of_each(of_tilt, range(len(tilts))), strict=True)
     shared = np.mean(noise, axis=0)
     return [one.with_noise(0.5 * (own + shared)) for one, own in zip(exposures, noise, strict=True)]
 

@@ -22,11 +22,11 @@ from cryoloom.algorithms.ctf.defocus_fit import (
     DefocusFit,
     LocalRings,
     RingData,
-    defocus_gains,
+    SearchSums,
     local_rings,
     refine_defocus,
     ring_phase,
-    search_table,
+    search_sums,
     tile_offsets,
 )
 from cryoloom.algorithms.ctf.defocus_prior import (
@@ -61,6 +61,7 @@ from cryoloom.algorithms.ctf.shared_properties import (
     thickness_of,
 )
 from cryoloom.algorithms.ctf.tilt_rings import own_gain
+from cryoloom.algorithms.images.single_thread_pool import of_each
 from cryoloom.geometry.depth import opposite_hand
 
 __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
@@ -93,9 +94,9 @@ class SeriesFit:
 def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> float | None:
     """Defocus about which most of the given tilts show rings, in angstrom; None if they show none."""
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
+    sums = _search(tilts, [SeriesModel(1, _first_spectrum(tilts[0].data, FIRST_STRENGTHS[0]))], grid)[0]
     for strength in FIRST_STRENGTHS:
-        start = SeriesModel(1, _first_spectrum(tilts[0].data, strength))
-        centre, evidence = consensus(_grid_gains(tilts, start, grid), grid)
+        centre, evidence = consensus(sums.gains(strength / FIRST_STRENGTHS[0]), grid)
         if evidence >= CERTAIN_GAIN:
             return centre
     return None
@@ -124,11 +125,16 @@ def fit_series(
     tilts = list(tilts)
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
     hands = [handedness] if handedness else [1, -1]
+    sums: list[SearchSums] = []
     for strength in FIRST_STRENGTHS:
         start = SeriesModel(hands[0], _first_spectrum(tilts[0].data, strength))
+        times = strength / FIRST_STRENGTHS[0]
         if fit_phase_shift:
             tilts = with_coarse_phase_shift(tilts, partial(_evidence_of, start, grid))
-        gains = {hand: _grid_gains(tilts, replace(start, handedness=hand), grid) for hand in hands}
+        if fit_phase_shift or not sums:
+            strongest = replace(start, spectrum=start.spectrum / times)
+            sums = _search(tilts, [replace(strongest, handedness=hand) for hand in hands], grid)
+        gains = {hand: one.gains(times) for hand, one in zip(hands, sums, strict=True)}
         evidence = {hand: consensus(curves, grid) for hand, curves in gains.items()}
         likelier = max(evidence, key=lambda h: evidence[h][1])
         if evidence[likelier][1] >= CERTAIN_GAIN:
@@ -184,10 +190,7 @@ def _fit_with(
         tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
         prior, prior_sd, jitter = predict_each(tilts, fits)
         if rewhiten is not None:
-            tilts = [
-                replace(tilt, data=_whitened_again(rewhiten, i, tilt, model, fit))
-                for i, (tilt, fit) in enumerate(zip(tilts, fits, strict=True))
-            ]
+            tilts = _whitened_again(rewhiten, tilts, model, fits)
         curves = _grid_gains(tilts, model, grid)
     _, fits = _refine_all(tilts, model, pick(curves, grid, prior, prior_sd), prior, prior_sd)
     tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
@@ -223,13 +226,15 @@ def _fit_with(
 
 def _whitened_again(
     rewhiten: Callable[[int, NDArray[np.float64]], RingData],
-    i: int,
-    tilt: TiltRings,
+    tilts: Sequence[TiltRings],
     model: SeriesModel,
-    fit: DefocusFit,
-) -> RingData:
-    data = rewhiten(i, _expected_modulation(tilt, model, fit))
-    return replace(data, phase_shift_deg=tilt.data.phase_shift_deg)
+    fits: Sequence[DefocusFit],
+) -> list[TiltRings]:
+    def again(i: int) -> TiltRings:
+        data = rewhiten(i, _expected_modulation(tilts[i], model, fits[i]))
+        return replace(tilts[i], data=replace(data, phase_shift_deg=tilts[i].data.phase_shift_deg))
+
+    return of_each(again, range(len(tilts)))
 
 
 def _posterior_of_other(
@@ -258,26 +263,42 @@ def _grid_gains(
     tilts: Sequence[TiltRings], model: SeriesModel, grid: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Gain of every exposure at every defocus of the specimen's origin, ``(tilt, grid)``."""
-    rows = []
-    for tilt in tilts:
-        slope = model.slope(tilt)
-        shift = float(np.asarray(tilt.shift_xy_angstrom) @ slope)
-        reach = float(np.abs(tilt.data.centres_xy_angstrom @ slope - shift).max()) + 3000.0
+    return _search(tilts, [model], grid)[0].gains()
+
+
+def _search(
+    tilts: Sequence[TiltRings], models: Sequence[SeriesModel], grid: NDArray[np.float64]
+) -> list[SearchSums]:
+    """For each model what the gains of all exposures consist of, ``(tilt, grid)``.
+
+    Models differ in nothing but the handedness: the steepness, and with it the template, is the same.
+    """
+
+    def of_tilt(tilt: TiltRings) -> list[SearchSums]:
+        data, slopes = at_origin(tilt), [model.slope(tilt) for model in models]
+        reach = max(float(np.abs(data.centres_xy_angstrom @ slope).max()) for slope in slopes) + 3000.0
         margin = math.ceil(reach / GRID_STEP_ANGSTROM)
-        wide = np.concatenate(
+        wide = grid[0] + GRID_STEP_ANGSTROM * np.arange(-margin, len(grid) + margin)
+        found = search_sums(
+            data,
+            models[0].template(tilt, wide),
+            torch.as_tensor(wide, dtype=torch.float32, device=data.residual.device),
+            GRID_STEP_ANGSTROM,
             [
-                grid[0] - GRID_STEP_ANGSTROM * np.arange(margin, 0, -1),
-                grid,
-                grid[-1] + GRID_STEP_ANGSTROM * np.arange(1, margin + 1),
-            ]
+                tile_offsets(data, slope, *model.astigmatism_angstrom)
+                for model, slope in zip(models, slopes, strict=True)
+            ],
         )
-        wide_grid = torch.as_tensor(wide, dtype=torch.float32, device=tilt.data.residual.device)
-        table = search_table(tilt.data, model.template(tilt, wide), wide_grid)
-        gains = defocus_gains(
-            table, GRID_STEP_ANGSTROM, tile_offsets(at_origin(tilt), slope, *model.astigmatism_angstrom)
+        inner = slice(margin, margin + len(grid))
+        return [SearchSums(one.matched[inner], one.energy[inner]) for one in found]
+
+    by_tilt = of_each(of_tilt, tilts)
+    return [
+        SearchSums(
+            np.array([sums[i].matched for sums in by_tilt]), np.array([sums[i].energy for sums in by_tilt])
         )
-        rows.append(gains[margin : margin + len(grid)].double().cpu().numpy())
-    return np.array(rows)
+        for i in range(len(models))
+    ]
 
 
 def _refine_all(
@@ -288,16 +309,19 @@ def _refine_all(
     prior_sd: NDArray[np.float64],
 ) -> tuple[list[LocalRings], list[DefocusFit]]:
     """Fit of each tilt from its start; the heavy-tailed prior is a Gaussian of equal slope there."""
-    tables, fits = [], []
     shared, spread = model.astigmatism_angstrom, model.astigmatism_sd_angstrom
     weights = student_weight((np.array(starts) - prior) / prior_sd)
-    for tilt, start, mean, sd, weight in zip(tilts, starts, prior, prior_sd, weights, strict=True):
+
+    def of_tilt(i: int) -> tuple[LocalRings, DefocusFit]:
+        tilt, start = tilts[i], starts[i]
         template, slope = model.template(tilt, start), model.slope(tilt)
-        tables.append(local_rings(at_origin(tilt), template, start, slope))
-        prior_of_fit = (float(sd) / math.sqrt(weight), spread, spread)
-        fit = refine_defocus(tables[-1], (start, *shared), slope, (float(mean), *shared), prior_of_fit)
-        fits.append(replace(fit, gain=own_gain(tilt, model, fit)))
-    return tables, fits
+        table = local_rings(at_origin(tilt), template, start, slope)
+        prior_of_fit = (float(prior_sd[i]) / math.sqrt(weights[i]), spread, spread)
+        fit = refine_defocus(table, (start, *shared), slope, (float(prior[i]), *shared), prior_of_fit)
+        return table, replace(fit, gain=own_gain(tilt, model, fit))
+
+    found = of_each(of_tilt, range(len(tilts)))
+    return [table for table, _ in found], [fit for _, fit in found]
 
 
 def _refine_jointly(

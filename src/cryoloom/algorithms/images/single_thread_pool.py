@@ -6,14 +6,18 @@ transform takes. Independent pieces of work in parallel use the processor fully.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numba
 import torch
 
-__all__ = ["IMAGES_AT_ONCE", "each_image", "single_thread_pool"]
+__all__ = ["IMAGES_AT_ONCE", "each_image", "of_each", "single_thread_pool"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 IMAGES_AT_ONCE = 4
 """Large images that are worked on at the same time, at most: more cores would wait for the memory."""
@@ -45,3 +49,15 @@ def each_image(work: Callable[[int], None], n_images: int) -> Iterator[None]:
     n_threads = min(numba.get_num_threads(), IMAGES_AT_ONCE, n_images)
     with single_thread_pool(n_threads) as pool:
         yield from pool.map(work, range(n_images))
+
+
+def of_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """``work`` of every item, in their order, done as `each_image` does images."""
+    results: dict[int, Result] = {}
+
+    def keep(i: int) -> None:
+        results[i] = work(items[i])
+
+    for _ in each_image(keep, len(items)):
+        pass
+    return [results[i] for i in range(len(items))]
