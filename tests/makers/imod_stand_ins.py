@@ -28,9 +28,10 @@ write_mrc(given["-OutputFile"][0], (n, n_y, n_x), struct.pack(f"<{len(values)}f"
 NEWSTACK = """
 given = options(dict.fromkeys([
     "-InputFile", "-OutputFile", "-TransformFile", "-SizeToOutputInXandY", "-OffsetsInXandY", "-TaperAtFill",
-    "-ImagesAreBinned", "-BinByFactor", "-AntialiasFilter", "-FloatDensities"], 1), flags=("-AdjustOrigin",))
+    "-ImagesAreBinned", "-BinByFactor", "-AntialiasFilter", "-FloatDensities", "-MeanAndStandardDeviation",
+    "-ModeToOutput"], 1), flags=("-AdjustOrigin",))
 (n, n_y, n_x), body = read_mrc(given["-InputFile"][0])
-if len(open(given["-TransformFile"][0]).read().split("\\n")) - 1 != n:
+if "-TransformFile" in given and len(open(given["-TransformFile"][0]).read().split("\\n")) - 1 != n:
     fail("a transform for each section")
 bin = int(given["-BinByFactor"][0])
 x, y = n_x // bin, n_y // bin
@@ -173,4 +174,17 @@ if unknown or not os.path.exists(entries["InputSeedModel"]):
     fail(f"beadtrack knows no {unknown}, or has no seeds")
 pathlib.Path("track.txt.read").write_text(repr(entries))
 pathlib.Path(entries["OutputModel"]).write_text("IMODV1.2 tracks")
+"""
+
+# Cut as asked, first and last voxel counted from 1.
+TRIMVOL = """
+source, result = ARGUMENTS[-2:]
+ARGUMENTS[-2:] = []
+given = options({"-x": 1, "-y": 1, "-z": 1})
+(n_z, n_y, n_x), body = read_mrc(source)
+(x0, x1), (y0, y1), (z0, z1) = (map(int, given[name][0].split(",")) for name in ("-x", "-y", "-z"))
+values = struct.unpack(f"<{n_z * n_y * n_x}f", body)
+kept = [values[(z * n_y + y) * n_x + x] for z in range(z0 - 1, z1) for y in range(y0 - 1, y1)
+        for x in range(x0 - 1, x1)]
+write_mrc(result, (z1 - z0 + 1, y1 - y0 + 1, x1 - x0 + 1), struct.pack(f"<{len(kept)}f", *kept))
 """

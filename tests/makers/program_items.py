@@ -31,6 +31,7 @@ BASES: dict[str, list[dict]] = {
     ],
     "imod_estimate_ctf": [{}, {"find_phase_shift": True}],
     "imod_reconstruct": [{}, {"ctf_correction": True}],
+    "imod_trim_tomogram": [{"thickness_angstrom": 32.0, "length_angstrom": 64.0, "width_angstrom": 64.0}],
     "relion_initial_model": [{"symmetry": "C6"}],
     "relion_postprocess": [{}, {"b_factor_angstrom2": -50.0}],
     "motioncor_align_frames": [{}, {"dose_weight_frames": True}],
@@ -76,7 +77,8 @@ def item_of(step):
         weighted=Stack(images, 4.0, images, images),
         handedness=Sourced.from_told(1.0, "user"),
     )
-    tomogram = Tomogram(whole, images, 8.0, images, images)
+    volume = np.zeros((24, 64, 48), np.float32)
+    tomogram = Tomogram(whole, volume, 8.0, volume, volume)
     if step.needs is Average:
         cube = np.zeros((8, 8, 8), np.float32)
         return Average("all", cube, 4.0, half1=cube, half2=cube)

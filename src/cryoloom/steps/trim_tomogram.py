@@ -21,12 +21,11 @@ from pydantic import Field
 from cryoloom.algorithms.series.specimen_frame import series_from_frame
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
-from cryoloom.errors import UserInputError
 from cryoloom.model import Pixels, Tomogram
+from cryoloom.procedures.tomogram_region import kept_voxels
 
 __all__ = ["TrimTomogramParams", "trim_tomogram"]
 
-_LEAST_VOXELS = 4
 # Signs of the new axes (z, y, x) in the old ones.
 _HALF_TURNS = {"none": (1, 1, 1), "x": (-1, -1, 1), "y": (-1, 1, -1), "z": (1, -1, -1)}
 
@@ -88,7 +87,7 @@ def trim_tomogram(tomogram: Tomogram, params: TrimTomogramParams, context: StepC
     middle_zyx = [round(value / voxel) for value in params.middle_xyz_angstrom[::-1]]
     wanted = (params.thickness_angstrom, params.length_angstrom, params.width_angstrom)
     z, y, x = (
-        _kept(n, middle, sign, extent, voxel, name)
+        kept_voxels(n, middle, sign, extent, voxel, name)
         for n, middle, sign, extent, name in zip(shape, middle_zyx, signs, wanted, "zyx", strict=True)
     )
     volumes = {"tomogram": tomogram.volume, "tomogram_even": tomogram.even, "tomogram_odd": tomogram.odd}
@@ -110,31 +109,6 @@ def trim_tomogram(tomogram: Tomogram, params: TrimTomogramParams, context: StepC
         even=made.get("tomogram_even"),
         odd=made.get("tomogram_odd"),
     )
-
-
-def _kept(
-    n: int, middle: int, sign: int, extent_angstrom: float | None, voxel_size_angstrom: float, name: str
-) -> range:
-    """Old indices of the new ones along an axis, in the new order; the middle becomes the new centre."""
-    centre = n // 2 + middle
-    # New index j is old index centre + sign (j - m // 2), for j from 0 to m - 1.
-    before, after = (centre, n - 1 - centre) if sign > 0 else (n - 1 - centre, centre)
-    largest = max(0, 2 * min(before, after + 1))
-    if extent_angstrom is None:
-        size = n if middle == 0 and sign > 0 else largest
-    else:
-        size = max(2, 2 * round(extent_angstrom / voxel_size_angstrom / 2))
-        if middle == 0 and sign > 0 and size >= n:
-            size = n if extent_angstrom <= (n + 1) * voxel_size_angstrom else size
-    if size < _LEAST_VOXELS or (size > largest and size != n):
-        raise UserInputError(
-            f"the tomogram's {name} reaches {n * voxel_size_angstrom:.0f} A; about "
-            f"{middle * voxel_size_angstrom:.0f} "
-            f"A at most {largest * voxel_size_angstrom:.0f} A can be kept; choose another extent or middle",
-            got_angstrom=extent_angstrom,
-        )
-    first = centre - sign * (size // 2)
-    return range(first, first + sign * size, sign)
 
 
 def _cut(

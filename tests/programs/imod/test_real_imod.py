@@ -12,14 +12,18 @@ from numpy.testing import assert_allclose
 
 from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.geometry.projection import project, projection_matrices
-from cryoloom.model import Ctf, Exclusion, Pose, Sourced, Stack
+from cryoloom.model import Ctf, Exclusion, Pose, Sourced, Stack, Tomogram
 from cryoloom.procedures import foreign_poses
 from cryoloom.programs.imod.imod_align_by_beads import ImodAlignByBeadsParams, imod_align_by_beads
 from cryoloom.programs.imod.imod_align_series import ImodAlignSeriesParams, imod_align_series
+from cryoloom.programs.imod.imod_bin_series import ImodBinSeriesParams, imod_bin_series
+from cryoloom.programs.imod.imod_correct_ctf import ImodCorrectCtfParams, imod_correct_ctf
 from cryoloom.programs.imod.imod_erase_xrays import ImodEraseXraysParams, imod_erase_xrays
 from cryoloom.programs.imod.imod_reconstruct import ImodReconstructParams, imod_reconstruct
+from cryoloom.programs.imod.imod_trim_tomogram import ImodTrimTomogramParams, imod_trim_tomogram
 from cryoloom.simulate.assess import alignment_error_angstrom
 from cryoloom.steps.correct_ctf import CorrectCtfParams, correct_ctf
+from cryoloom.steps.trim_tomogram import TrimTomogramParams, trim_tomogram
 from makers.context import MemoryContext
 from makers.made_series import make_series
 
@@ -155,6 +159,45 @@ def test_ccderaser_takes_a_hot_pixel_out(series, context):
     assert np.mean(np.abs(found.stack.images[5] - images[5]) > 1e-3) < 0.01
 
 
+@pytest.mark.parametrize("binning", [2, 3])
+def test_newstack_bins_beads_to_where_the_poses_say(series, beads, context, binning):
+    found = imod_bin_series(series, ImodBinSeriesParams(binning=binning), context)
+    pixel = PIXEL * binning
+    n_y, n_x = found.stack.shape_yx
+    errors = []
+    for tilt in found.tilts:
+        if tilt.pose is None or abs(tilt.pose.tilt_deg) > 25:
+            continue
+        seen = project(beads, tilt.pose.matrix[None], np.array([tilt.pose.shift_xy_angstrom]))[0]
+        image = np.asarray(found.stack.images[tilt.section])
+        for x, y in seen / pixel + (n_x // 2, n_y // 2):
+            low_x, low_y = round(x) - 4, round(y) - 4
+            if min(low_x, low_y) < 0 or low_x + 9 > n_x or low_y + 9 > n_y:
+                continue
+            box = image[low_y : low_y + 9, low_x : low_x + 9]
+            weight = np.clip(85 - box, 0, None)
+            rows, columns = np.indices(box.shape)
+            at = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+            errors.append(at + np.array([low_x - x, low_y - y]))
+    assert len(errors) > 40
+    # Half a pixel of the images before would be 0.25 or 0.17 here.
+    assert_allclose(np.median(errors, axis=0), 0.0, atol=0.06)
+
+
+def test_trimvol_keeps_what_the_native_step_keeps(series, rng, context):
+    volume = rng.normal(size=(20, 30, 25)).astype(np.float32)
+    tomogram = Tomogram(series, volume, 10.0, volume + 1, volume - 1)
+    region = {
+        "thickness_angstrom": 120.0,
+        "length_angstrom": 160.0,
+        "middle_xyz_angstrom": (0.0, -30.0, 20.0),
+    }
+    found = imod_trim_tomogram(tomogram, ImodTrimTomogramParams(**region), context)
+    native = trim_tomogram(tomogram, TrimTomogramParams(**region), MemoryContext())
+    assert_allclose(found.volume, native.volume)
+    assert_allclose(found.even, native.even)
+
+
 def _defocus_of_2014(path, series):
     """The file's second version, which IMOD of the public sources reads: no astigmatism, no flags."""
     angle_of = dict(zip((t.acquisition_index for t in series.tilts), series.tilt_deg, strict=True))
@@ -165,8 +208,9 @@ def _defocus_of_2014(path, series):
     path.write_text("\n".join([f"{rows[0]} 2", *rows[1:]]) + "\n")
 
 
+@pytest.mark.parametrize("by", ["imod_correct_ctf", "imod_reconstruct"])
 @pytest.mark.parametrize("hand", [1.0, -1.0])
-def test_ctfphaseflip_knows_our_handedness(rng, hand, monkeypatch):
+def test_ctfphaseflip_knows_our_handedness(rng, hand, by, monkeypatch):
     """Strips of a tilted image are flipped as the native step does for this hand, not for the other."""
     made = make_series(n_tilts=3, shape_yx=(255, 511), pixel_size_angstrom=4.0, step_deg=55.0)
     changes = {
@@ -185,12 +229,16 @@ def test_ctfphaseflip_knows_our_handedness(rng, hand, monkeypatch):
     )
     monkeypatch.setattr("cryoloom.formats.imod.export.write_imod_defocus", _defocus_of_2014)
     context = MemoryContext()
-    params = ImodReconstructParams(
-        binning=1, thickness_angstrom=40.0, falloff_is_sigma=False, multiscale=False, halves=False,
-        ctf_correction=True, defocus_tolerance_angstrom=500.0,
-    )  # fmt: skip
-    imod_reconstruct(series, params, context)
-    by_imod = np.asarray(MrcPixels(context.scratch() / "images_flipped.mrc")[:])
+    if by == "imod_correct_ctf":
+        params = ImodCorrectCtfParams(defocus_tolerance_angstrom=500.0)
+        by_imod = np.asarray(imod_correct_ctf(series, params, context).corrected.images)
+    else:
+        params = ImodReconstructParams(
+            binning=1, thickness_angstrom=40.0, falloff_is_sigma=False, multiscale=False, halves=False,
+            ctf_correction=True, defocus_tolerance_angstrom=500.0,
+        )  # fmt: skip
+        imod_reconstruct(series, params, context)
+        by_imod = np.asarray(MrcPixels(context.scratch() / "images_flipped.mrc")[:])
     likeness = {}
     for assumed in (1.0, -1.0):
         known = replace(series, handedness=Sourced.from_told(assumed, "test"))
@@ -198,7 +246,7 @@ def test_ctfphaseflip_knows_our_handedness(rng, hand, monkeypatch):
         # Away from the axis, where the defocus differs by side; two of three tilts are steep.
         sides = [(t.section, part) for t in series.tilts if abs(t.nominal_tilt_deg) > 1
                  for part in (slice(60, 180), slice(330, 450))]  # fmt: skip
-        # Odd sides have one centre in both worlds; IMOD of 2014 moves images of an odd height by a row.
+        # Odd sides have one centre in both worlds; ctfphaseflip of 2014 moves odd heights by a row.
         likeness[assumed] = np.mean(
             [np.corrcoef(by_imod[i][1:, x].ravel(), native[i][:-1, x].ravel())[0, 1] for i, x in sides]
         )

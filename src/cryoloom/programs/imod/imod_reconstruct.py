@@ -8,12 +8,11 @@ tilts are given and named in EXCLUDELIST, so views stay sections.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from cryoloom.algorithms.series.specimen_frame import series_from_frame, with_defocus_at_origin
 from cryoloom.contract.figures import Figure
-from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting, text_of
+from cryoloom.contract.program import Call, Workplace, arguments_of, option, setting
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.placement import poses_by_section
@@ -28,6 +27,7 @@ from cryoloom.programs.handover import (
     workplace_of,
 )
 from cryoloom.programs.imod.imod_programs import CTFPHASEFLIP, NEWSTACK, TILT
+from cryoloom.programs.imod.phase_flip import phase_flip_call
 from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, series_centred_on_voxel
 
 __all__ = ["ImodReconstructParams", "calls", "imod_reconstruct"]
@@ -125,7 +125,13 @@ def _calls_of(
     made = [newstack]
     gpu = ["-UseGPU", str((workplace.gpu or 0) + 1)] if params.use_gpu else []
     if params.ctf_correction:
-        made.append(_phase_flip(name, aligned, binned_angstrom, series, params, gpu))
+        made.append(
+            phase_flip_call(
+                name, aligned, binned_angstrom, series, gpu,
+                defocus_tolerance_angstrom=params.defocus_tolerance_angstrom,
+                interpolation_px=params.interpolation_px,
+            )
+        )  # fmt: skip
         aligned = made[-1].writes[0]
     excluded = [str(i + 1) for i, t in enumerate(tilts_by_section(series, stack)) if t.is_excluded]
     weights = ["-DENSWEIGHT", f"{params.density_weights},0.7"] if params.density_weights is not None else []
@@ -146,33 +152,6 @@ def _calls_of(
         writes=(f"{name}.rec",),
     )  # fmt: skip
     return [*made, tilt]
-
-
-def _phase_flip(
-    name: str,
-    aligned: str,
-    pixel_angstrom: float,
-    series: TiltSeries,
-    params: ImodReconstructParams,
-    gpu: Sequence[str],
-) -> Call:
-    microscope = series.microscope
-    return Call(
-        program=CTFPHASEFLIP,
-        arguments=(
-            "-InputStack", aligned, "-AngleFile", "stack/stack.tlt", "-OutputFileName", f"{name}_flipped.mrc",
-            "-TransformFile", "stack/stack.xf", "-DefocusFile", "stack/stack.defocus",
-            # IMOD's own handedness is our +1 (formats.imod.defocus).
-            *(["-InvertTiltAngles"] if series.handedness.applied == -1 else []),
-            "-Voltage", *text_of(round(microscope.voltage_kv)),
-            "-SphericalAberration", *text_of(microscope.spherical_aberration_mm),
-            "-AmplitudeContrast", *text_of(microscope.amplitude_contrast),
-            "-PixelSize", *text_of(pixel_angstrom / 10),
-            "-DefocusTol", *text_of(round(params.defocus_tolerance_angstrom / 10)),  # a whole number there
-            "-InterpolationWidth", str(params.interpolation_px), *gpu,
-        ),
-        writes=(f"{name}_flipped.mrc",),
-    )  # fmt: skip
 
 
 def volume_shape(stack: Stack, params: ImodReconstructParams) -> tuple[int, int, int]:
