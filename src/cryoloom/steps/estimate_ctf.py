@@ -221,7 +221,7 @@ RECORDS = (
 @step(
     "estimate_ctf",
     takes_by_hand=("ctf",),
-    version=11,
+    version=12,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -257,7 +257,7 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
     found = _fitted(
         series, tilts, _all_spectra(series, tilts, band, tile_angstrom, gold, context), params, context
     )
-    if found is None and gold is not None:
+    if found is None and gold is not None and _coarse_defocus(series, tilts, band, params, context):
         found = _fitted(
             series, tilts, _all_spectra(series, tilts, band, tile_angstrom, None, context), params, context
         )
@@ -377,6 +377,18 @@ def _tile_angstrom(
         return params.tile_angstrom
     if params.max_defocus_angstrom * TILE_PER_DEFOCUS <= SMALLEST_TILE_ANGSTROM:
         return SMALLEST_TILE_ANGSTROM
+    found = _coarse_defocus(series, tilts, band, params, context)
+    return max(SMALLEST_TILE_ANGSTROM, (found or 0.0) * TILE_PER_DEFOCUS)
+
+
+def _coarse_defocus(
+    series: TiltSeries,
+    tilts: list[Tilt],
+    band: SpectrumBand,
+    params: EstimateCtfParams,
+    context: StepContext,
+) -> float | None:
+    """Defocus that the least tilted images show, gold included, in angstrom; None if they show no rings."""
     stack = series.unweighted_stack
 
     def rings_of(tilt: Tilt) -> TiltRings:
@@ -386,8 +398,7 @@ def _tile_angstrom(
         return _tilt_rings(series, tilt, replace(data, phase_shift_deg=params.phase_shift_deg))
 
     rings = of_each(rings_of, _least_tilted(tilts))
-    found = coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
-    return max(SMALLEST_TILE_ANGSTROM, (found or 0.0) * TILE_PER_DEFOCUS)
+    return coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
 
 
 def _image_of(stack: Stack, tilt: Tilt) -> NDArray[np.float32]:
