@@ -1,12 +1,13 @@
 """Steps are found in their folder: each module declares one, and summaries need no import of a step."""
 
 import pkgutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
 import pytest
 
 import cryoloom.steps
-from cryoloom.contract import all_steps
+from cryoloom.contract import all_steps, discovery
 from cryoloom.contract.discovery import figure_names, find_step, step_summaries, steps_taking
 from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
@@ -31,6 +32,15 @@ def test_figures_of_a_role_read_from_the_source_are_those_declared():
     for role in roles - {""}:
         declared = {f.name for step in all_steps().values() for f in step.figures if f.role == role}
         assert figure_names(role) == declared
+
+
+def test_sources_are_read_by_several_threads_at_once():
+    """Pages ask for roles in threads of their own, and CPython 3.11 cannot parse in two at once."""
+    roles = [*get_args(FigureRole)] * 2
+    discovery._figures_by_role.cache_clear()
+    with ThreadPoolExecutor(len(roles)) as pool:
+        found = list(pool.map(figure_names, roles))
+    assert found == [figure_names(role) for role in roles]
 
 
 def test_an_unknown_step_is_refused_with_the_nearest_names():

@@ -32,8 +32,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "TS_01.xf").write_text("0 1 -1 0 0 0\n" * 7)  # turned by a quarter
     (folder / 'a "quoted" <b>.csv').write_text(f"x,y,z\n{BRIGHT[2]},{BRIGHT[1]},{BRIGHT[0]}\n")
     (folder / "TS_01.rawtlt").write_text("\n".join(str(a) for a in range(-9, 12, 3)))
+    wide = np.zeros((40, 300, 500), dtype=np.float32)
+    for z in range(40):
+        wide[z, :, 10 * z : 10 * z + 60] = 9.0  # a bar that moves with the section
+    write_mrc(folder / "wide.mrc", wide, 10.0, kind="volume")
     shelf = ImageShelf(folder / "cache")
-    site = Site({}, shelf, FilesView([folder / 'a "quoted" <b>.mrc', folder / "TS_01.st"], shelf))
+    names = ('a "quoted" <b>.mrc', "TS_01.st", "wide.mrc")
+    site = Site({}, shelf, FilesView([folder / name for name in names], shelf))
     with serving(site) as running:
         yield running
     site.close()
@@ -109,6 +114,46 @@ def test_thirty_keys_a_second_end_on_the_right_slice(window: Any, served: Served
     page.wait_for_function("() => window.seen.at(-1) === 30")
     seen = page.evaluate("window.seen")
     assert seen == sorted(seen)
+
+
+def test_slices_that_are_late_are_shown_small_from_a_strip(window: Any, served: Served) -> None:
+    page = window(served).go("/files/2?index=4")
+    settled(page)
+    view = "document.querySelector('slice-view')"
+    with page.expect_response("**/strip/**"):
+        page.evaluate(f"{view}.step(1)")
+    held: list[Any] = []
+    page.route("**/z/*.jpg?*", lambda route: held.append(route))
+    page.evaluate(f"{view}.go(24)")  # in the same strip: 32 sections, half as fine
+    page.wait_for_function(f"() => {view}.state.shownIndex === 24")
+    assert state(page)["level"] == 1
+    eventually(lambda: grey(page, 24, 150, 270) > 180 > grey(page, 24, 150, 100))
+    page.unroute("**/z/*.jpg?*")  # lets those that were held go on
+    assert settled(page)["level"] == 0
+
+
+def test_the_level_of_slices_that_pass_is_the_finest_that_arrives_in_time(
+    window: Any, served: Served
+) -> None:
+    """Arrivals every so often, several on their way; keys every 33 ms."""
+    page = window(served).go("/files/0")
+    levels = page.evaluate(
+        """async () => {
+            const { ScrubPace } = await import('/static/scrub-pace.js');
+            const after = (each) => {
+                const pace = new ScrubPace();
+                for (let i = 0; i < 20; i++) pace.passed(33, true, 0, 0);
+                for (let i = 1; i < 30; i++) pace.arrived(0, each * (i - 2), each * i);
+                return pace;
+            };
+            const found = [5, 25, 60, 300].map((each) => after(each).level(0, 2));
+            const recovered = after(60); // the line was busy and is no more
+            for (let i = 0; i < 30; i++) recovered.arrived(1, 5000 + 33 * i, 5000 + 33 * i + 4);
+            for (let i = 0; i < 30; i++) recovered.passed(33, true, 1, 0);
+            return [...found, recovered.level(0, 2), new ScrubPace().level(0, 2)];
+        }"""
+    )
+    assert levels == [0, 0, 1, 2, 0, 0]
 
 
 def test_contrast_asks_the_server_for_nothing_until_it_rests(window: Any, served: Served) -> None:

@@ -7,6 +7,8 @@ import difflib
 import functools
 import importlib
 import pkgutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +31,8 @@ __all__ = [
 
 _FOLDERS = ("cryoloom.steps", "cryoloom.programs")
 """The second has a room for each suite of programs."""
+_PARSING = threading.RLock()
+"""Two threads that parse at once raise SystemError in CPython 3.11 (python/cpython#106905)."""
 
 
 @functools.cache
@@ -73,16 +77,28 @@ def steps_taking(kind: ByHand) -> tuple[str, ...]:
     return tuple(name for name, (node, _) in _declarations().items() if kind in _by_hand(node))
 
 
-@functools.cache
 def _declarations() -> dict[str, tuple[ast.FunctionDef, Path]]:
     """Functions that are declared as steps with their files, by name, in alphabetical order."""
+    with _PARSING:
+        return _read_declarations()
+
+
+@functools.cache
+def _read_declarations() -> dict[str, tuple[ast.FunctionDef, Path]]:
     found: dict[str, tuple[ast.FunctionDef, Path]] = {}
-    folders = [folder for name in _FOLDERS for folder in importlib.import_module(name).__path__]
-    for path in (path for folder in folders for path in Path(folder).rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for path, module in _parsed_modules(_FOLDERS):
+        for node in module.body:
             if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
                 found[name] = (node, path)
     return dict(sorted(found.items()))
+
+
+def _parsed_modules(packages: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
+    """Every module below some packages with its syntax tree; none is imported."""
+    for name in packages:
+        for folder in importlib.import_module(name).__path__:
+            for path in Path(folder).rglob("*.py"):
+                yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _by_hand(function: ast.FunctionDef) -> tuple[str, ...]:
@@ -107,27 +123,29 @@ def _declared_name(function: ast.FunctionDef) -> str | None:
     return None
 
 
-@functools.cache
 def figure_names(role: FigureRole) -> frozenset[str]:
     """Names of the figures declared with a role, read from the source without importing a step."""
-    return frozenset(
-        name
-        for folder in (*_FOLDERS, "cryoloom.procedures")
-        for place in importlib.import_module(folder).__path__
-        for path in Path(place).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Figure"
-        for name in _with_role(node, role)
-    )
+    with _PARSING:
+        return frozenset(_figures_by_role().get(role, ()))
 
 
-def _with_role(call: ast.Call, role: str) -> list[str]:
-    """Name of the figure that a call declares, if it has this role."""
+@functools.cache
+def _figures_by_role() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for _, module in _parsed_modules((*_FOLDERS, "cryoloom.procedures")):
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Figure":
+                role, name = _role_and_name(node)
+                found.setdefault(role, []).append(name)
+    return found
+
+
+def _role_and_name(call: ast.Call) -> tuple[str, str]:
+    """Of the figure that a call declares; "" for what it leaves out or does not write out."""
     given = {word.arg: word.value for word in call.keywords}
-    found, name = given.get("role"), call.args[0] if call.args else given.get("name")
-    if not (isinstance(found, ast.Constant) and found.value == role and isinstance(name, ast.Constant)):
-        return []
-    return [str(name.value)]
+    role, name = given.get("role"), call.args[0] if call.args else given.get("name")
+    words = [str(one.value) if isinstance(one, ast.Constant) else "" for one in (role, name)]
+    return words[0], words[1]
 
 
 def find_step(name: str) -> Step:

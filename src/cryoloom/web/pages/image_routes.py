@@ -11,7 +11,14 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.web.pictures.images import Image
 from cryoloom.web.pictures.levels import level_shapes
 from cryoloom.web.pictures.oblique import ObliqueRequest, render_oblique
-from cryoloom.web.pictures.slices import SliceRequest, render, shown_range, thumbnail, value_at
+from cryoloom.web.pictures.slices import (
+    SliceRequest,
+    render,
+    render_strip,
+    shown_range,
+    thumbnail,
+    value_at,
+)
 from cryoloom.web.site import site_of
 
 __all__ = ["image_of", "router"]
@@ -100,6 +107,29 @@ def _slice(
     return Response(made.jpeg, media_type="image/jpeg", headers=headers)
 
 
+def _strip(
+    request: Request,
+    key: str,
+    level: int,
+    axis: Literal["x", "y", "z"],
+    first: int,
+    count: Annotated[int, Query(ge=1, le=64)],
+    n: Annotated[int, Query(ge=1, le=400)] = 1,
+    q: Annotated[int, Query(ge=10, le=95)] = 70,
+) -> Response:
+    """Small slices that follow each other, in one picture: there is one to show however fast they pass."""
+    image, shelf = image_of(request, key), site_of(request).shelf
+    levels = shelf.levels(image)
+    if levels is None:
+        part = shelf.prepare(image)
+        return JSONResponse({"error": f"Preparing this view: {100 * part:.0f} %", "part": part}, 409)
+    wanted = SliceRequest(level=level, axis=axis, index=first, n_sections=n, quality=q)
+    made = render_strip(image, levels, wanted, count)
+    ranges = ";".join(f"{low:.9g},{high:.9g}" for low, high in made.ranges)
+    headers = {"cache-control": _FOR_EVER, "x-ranges": ranges}
+    return Response(made.jpeg, media_type="image/jpeg", headers=headers)
+
+
 def _oblique(
     request: Request,
     key: str,
@@ -155,3 +185,4 @@ for _root in _ROOTS:
     router.add_api_route(f"{_root}/{{key}}/oblique.jpg", _oblique)
     router.add_api_route(f"{_root}/{{key}}/thumb/{{index}}.jpg", _thumb)
     router.add_api_route(f"{_root}/{{key}}/{{level}}/{{axis}}/{{index}}.jpg", _slice)
+    router.add_api_route(f"{_root}/{{key}}/{{level}}/{{axis}}/strip/{{first}}.jpg", _strip)

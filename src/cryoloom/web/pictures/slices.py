@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import io
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,20 @@ from cryoloom.web.pictures.levels import (
     volume_range,
 )
 
-__all__ = ["Slice", "SliceRequest", "jpeg_of", "render", "shown_range", "thumbnail", "value_at"]
+__all__ = [
+    "Slice",
+    "SliceRequest",
+    "Strip",
+    "jpeg_of",
+    "render",
+    "render_strip",
+    "shown_range",
+    "thumbnail",
+    "value_at",
+]
 
 Axis = Literal["x", "y", "z"]
+T = TypeVar("T", bound=np.generic)
 _LARGEST_PX = 4096  # of one answer; more is requested region by region
 
 
@@ -60,6 +71,41 @@ def render(image: Image, levels: Levels | None, request: SliceRequest) -> Slice:
 
     Raises UserInputError for a slice that the image does not have.
     """
+    plane, shown = _plane(image, levels, request)
+    return Slice(jpeg_of(plane, request.quality), *shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Slices that follow each other in one JPEG, one below the other, and their values of black and white."""
+
+    jpeg: bytes
+    ranges: tuple[Range, ...]
+
+
+def render_strip(image: Image, levels: Levels, request: SliceRequest, n_slices: int) -> Strip:
+    """Slices from the index on, each in steps of the level's own sections; fewer at the end of the image.
+
+    Raises UserInputError for slices that the image does not have, or that are too large for one picture.
+    """
+    step = 2**request.level if image.kind == "volume" or request.axis != "z" else 1
+    last = image.shape["zyx".index(request.axis)]
+    indices = range(request.index, max(min(request.index + n_slices * step, last), request.index + 1), step)
+    made: list[tuple[NDArray[np.uint8], Range]] = []
+    for index in indices:
+        made.append(_plane(image, levels, replace(request, index=index)))
+        if len(made[0][0]) * len(indices) > _LARGEST_PX:
+            raise UserInputError(
+                f"{len(indices)} slices of {len(made[0][0])} rows are too large for one picture of "
+                f"{_LARGEST_PX}; ask for fewer, or for a coarser level"
+            )
+    # Row 0 is at the bottom of a picture: the first slice comes last.
+    stacked = np.concatenate([plane for plane, _ in reversed(made)])
+    return Strip(jpeg_of(stacked, request.quality), tuple(shown for _, shown in made))
+
+
+def _plane(image: Image, levels: Levels | None, request: SliceRequest) -> tuple[NDArray[np.uint8], Range]:
+    """The 8-bit values of a slice, and the values that its black and white stand for."""
     shapes = level_shapes(image.shape, image.kind)
     axis = "zyx".index(request.axis)
     if not 0 <= request.level < len(shapes):
@@ -74,17 +120,17 @@ def render(image: Image, levels: Levels | None, request: SliceRequest) -> Slice:
         if shown is None:
             is_single_section = request.n_sections == 1 and image.kind == "volume"
             shown = shown_range(image) if is_single_section else _range_of_plane(plane, image)
-        return _encoded(_cut(plane, request), shown, request.quality)
+        return _in_eight_bits(_cut(plane, request), shown), shown
     low, high = levels.range_of(request.index)
     chosen = _sections(request, image, stored.shape[axis])
     if len(chosen) == 1:
-        return Slice(jpeg_of(_cut(_taken(stored, axis, chosen[0]), request), request.quality), low, high)
+        return _cut(_taken(stored, axis, chosen[0]), request), (low, high)
     # The mean of many slices has a narrow range: it gets its own, or 8 bits would not be enough.
     mean = _mean(stored, axis, chosen)
     darkest, brightest = display_range(mean)
     scale = (high - low) / 255.0
-    jpeg = _encoded(_cut(mean, request), (darkest, brightest), request.quality).jpeg
-    return Slice(jpeg, low + darkest * scale, low + brightest * scale)
+    eight = _in_eight_bits(_cut(mean, request), (darkest, brightest))
+    return eight, (low + darkest * scale, low + brightest * scale)
 
 
 def thumbnail(image: Image, levels: Levels | None, index: int, longest_px: int) -> bytes:
@@ -171,7 +217,7 @@ def _range_of_plane(plane: NDArray[np.float32], image: Image) -> Range:
     return tilt_range(plane) if image.kind == "stack" else display_range(plane)
 
 
-def _cut(plane: NDArray[np.generic], request: SliceRequest) -> NDArray[np.generic]:
+def _cut(plane: NDArray[T], request: SliceRequest) -> NDArray[T]:
     """The wanted region of a plane; all of it without one."""
     if request.region is None:
         return plane
@@ -182,8 +228,8 @@ def _cut(plane: NDArray[np.generic], request: SliceRequest) -> NDArray[np.generi
     return cut
 
 
-def _encoded(plane: NDArray[np.generic], shown: Range, quality: int) -> Slice:
-    return Slice(jpeg_of(eight_bit(np.asarray(plane, dtype=np.float32), shown), quality), *shown)
+def _in_eight_bits(plane: NDArray[np.float32], shown: Range) -> NDArray[np.uint8]:
+    return eight_bit(np.asarray(plane, dtype=np.float32), shown)
 
 
 def jpeg_of(plane: NDArray[np.generic], quality: int) -> bytes:

@@ -3,26 +3,31 @@
  *
  * Keys, prefetch, contrast and zoom live here: the server is asked for pictures only. A picture never changes
  * under its address, so it is fetched once. While the index changes, 8-bit slices are shown at the size that the
- * connection carries; on rest the stored values are asked for and the badge says "exact".
+ * connection carries, at least small ones from strips; on rest the stored values are asked for and the badge says
+ * "exact".
  *
  * Plane coordinates (u, v) are in pixels of level 0 from the lower left corner; pixel i spans i to i + 1.
  */
+
+import { ScrubPace } from "./scrub-pace.js";
+import { SliceStrips } from "./slice-strips.js";
 
 const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events take one
 const N_AHEAD = 6;
 const N_KEPT = 96;
-const SHARP_MS = 120; // without a key: longer than between two repeated ones
+const SHARP_MS = 120; // without a key, at most: longer than between two repeated ones
 const EXACT_MS = 250;
-const SLICE_MS = 45; // a little less than the 50 of 20 slices a second
 const SCRUB_MS = 250; // slower than that nobody scrubs
-const SMALLER = 5; // times, the next coarser level of a noisy image as a JPEG
-const MOST_COARSER = 3;
-const HITS_TO_CLIMB = 24; // slices in time before a finer level is tried
+const MOST_COARSER = 2; // below the sharp level: beyond, strips are as good
+const SLOW_MS = 120; // a sharp slice that takes longer comes in fewer bytes first
 const AXES = { z: ["x", "y", "z"], y: ["x", "z", "y"], x: ["z", "y", "x"] }; // u, v, and the axis of the slices
 
 /** Size of the image along an axis. */
 const sizeOf = (info, axis) => info.shape["zyx".indexOf(axis)];
+
+/** Where in its bitmap a picture is: left, top, width, height. */
+const partOf = ({ bitmap, part }) => part ?? [0, 0, bitmap.width, bitmap.height];
 
 class SliceView extends HTMLElement {
   /** @type {any} */ info = null;
@@ -45,11 +50,8 @@ class SliceView extends HTMLElement {
   #pictures = new Map();
   #flying = new Map();
   #wanted = [];
-  #coarser = null; // levels below the sharp one while slices pass by; null: not tried yet
-  #hits = 0;
-  #misses = 0;
-  #climbAfter = HITS_TO_CLIMB;
-  #batch = null; // of sharp slices fetched at rest: {began, n, ended}, from which the first level is chosen
+  #pace = new ScrubPace();
+  #strips = new SliceStrips(() => this.draw());
   #isFirst = false; // nothing of this view was shown yet: the slice itself comes before its neighbours
   #shown = null;
   #restTimer = 0;
@@ -58,8 +60,6 @@ class SliceView extends HTMLElement {
   #frame = 0;
   #direction = 1;
   #lastMove = 0;
-  #pace = 100; // milliseconds between slices that pass by
-  #latency = 0; // milliseconds from asking for a slice to having its picture
   #nOpened = 0;
   #fitted = true;
   #failed = "";
@@ -90,6 +90,7 @@ class SliceView extends HTMLElement {
     for (const { controller } of this.#flying.values()) controller.abort();
     for (const picture of this.#pictures.values()) picture.bitmap.close();
     this.#pictures.clear();
+    this.#strips.close();
     clearTimeout(this.#pollTimer);
   }
 
@@ -136,10 +137,10 @@ class SliceView extends HTMLElement {
     this.#direction = Math.sign(next - this.index);
     const now = performance.now();
     const isScrubbing = now - this.#lastMove < SCRUB_MS;
-    if (isScrubbing) this.#pace = 0.7 * this.#pace + 0.3 * (now - this.#lastMove);
+    const ms = now - this.#lastMove;
     this.#lastMove = now;
     this.index = next;
-    if (isScrubbing) this.#adapt();
+    if (isScrubbing) this.#pace.passed(ms, this.#has(next), this.#scrubLevel()[0], this.#sharpLevel());
     this.#changed(true);
     this.dispatchEvent(new CustomEvent("index", { detail: next }));
   }
@@ -181,7 +182,7 @@ class SliceView extends HTMLElement {
     if (!picture) return;
     const small = new OffscreenCanvas(128, 128);
     const context = small.getContext("2d", { willReadFrequently: true });
-    context.drawImage(picture.bitmap, 0, 0, 128, 128);
+    context.drawImage(picture.bitmap, ...partOf(picture), 0, 0, 128, 128);
     const data = context.getImageData(0, 0, 128, 128).data;
     let sum = 0;
     let squares = 0;
@@ -309,33 +310,11 @@ class SliceView extends HTMLElement {
     return [shape["zyx".indexOf(u)], shape["zyx".indexOf(v)]];
   }
 
-  /** Level and quality while slices pass by. At first from what slices took at rest, then as they come in time. */
+  /** Level and quality while slices pass by. */
   #scrubLevel() {
     const sharp = this.#sharpLevel();
-    if (this.#coarser === null && this.#batch?.n >= 3) {
-      const each = (this.#batch.ended - this.#batch.began) / this.#batch.n;
-      this.#coarser = Math.max(0, Math.min(MOST_COARSER, Math.ceil(Math.log(each / SLICE_MS) / Math.log(SMALLER))));
-    }
-    const level = Math.min(sharp + (this.#coarser ?? 0), this.info.levels.length - 1);
-    return [level, level === sharp ? 80 : 70];
-  }
-
-  /** A slice passes by: was it there in time? Two that were not make the next ones coarser, many that were finer. */
-  #adapt() {
-    if (this.#has(this.index)) {
-      this.#hits += 1;
-      if (this.#coarser > 0 && this.#hits >= this.#climbAfter && this.#has(this.index + this.#direction * (N_AHEAD - 2))) {
-        this.#coarser -= 1;
-        this.#hits = this.#misses = 0;
-      }
-      return;
-    }
-    this.#misses += 1;
-    if (this.#misses < 2) return;
-    const wasTrying = this.#hits < HITS_TO_CLIMB;
-    if (wasTrying) this.#climbAfter = Math.min(2000, 2 * this.#climbAfter);
-    this.#coarser = Math.min(MOST_COARSER, (this.#coarser ?? 0) + 1);
-    this.#hits = this.#misses = 0;
+    const level = this.#pace.level(sharp, Math.min(sharp + MOST_COARSER, this.info.levels.length - 1));
+    return [level, level === sharp ? 80 : 65];
   }
 
   /** Whether there is a picture of a slice as this view shows it, at any level. */
@@ -350,7 +329,7 @@ class SliceView extends HTMLElement {
     const [level, quality] = isScrubbing ? this.#scrubLevel() : [this.#sharpLevel(), 80];
     if (!this.#has(this.index) && (!isScrubbing || this.axis !== this.#shown?.axis)) this.#isFirst = true;
     // What would arrive when its slice has passed is not asked for: its time goes to those that follow.
-    const lead = isScrubbing && !this.#has(this.index) ? Math.min(N_AHEAD, Math.floor(this.#latency / this.#pace)) : 0;
+    const lead = isScrubbing && !this.#has(this.index) ? Math.min(N_AHEAD, Math.floor(this.#pace.latency / this.#pace.between)) : 0;
     this.#wanted = this.#around(level, quality, lead);
     if (lead) this.#wanted.push(this.#entry(level, this.index, quality));
     else if (!isScrubbing || !this.#has(this.index)) this.#wanted.unshift(this.#entry(level, this.index, quality));
@@ -362,9 +341,14 @@ class SliceView extends HTMLElement {
       // Large pictures on their way must not hold up the smaller ones that are to be in time.
       return isOfView && ahead >= -12 && ahead <= 2 * N_AHEAD && (!isScrubbing || entry.level >= level);
     });
+    if (!this.#isFirst) this.#wantStrips();
     this.#pump();
     this.draw();
     this.#restSoon();
+  }
+
+  #wantStrips() {
+    this.#strips.want(this, (level) => this.#levelSize(level), this.index, this.#direction, sizeOf(this.info, this.axis));
   }
 
   /** The slices that come next, and the one before. What is there at another level need not come again. */
@@ -388,14 +372,16 @@ class SliceView extends HTMLElement {
 
   #restSoon() {
     clearTimeout(this.#restTimer);
-    this.#restTimer = setTimeout(() => this.#rest(), SHARP_MS);
+    // Keys that are held come at an even pace: when the third is missing there will be none.
+    this.#restTimer = setTimeout(() => this.#rest(), Math.min(SHARP_MS, Math.max(60, 2.2 * this.#pace.between)));
   }
 
   /** The index has come to rest: a sharp picture first, alone on the line; then the stored values; then the neighbours. */
   #rest() {
     if (!this.info) return;
     const level = this.#sharpLevel();
-    const sharp = this.#entry(level, this.index, (this.#coarser ?? 0) > 0 ? 75 : 85);
+    const isSlow = this.#pace.costOf(level) > SLOW_MS;
+    const sharp = this.#entry(level, this.index, isSlow ? 50 : 85);
     const isSharp = this.#best()?.level <= level;
     this.#wanted = [];
     if (!isSharp) {
@@ -409,6 +395,7 @@ class SliceView extends HTMLElement {
       setTimeout(() => this.#pump(), EXACT_MS - SHARP_MS + 1);
     }
     this.#wanted.push(...this.#around(...this.#scrubLevel()));
+    if (isSharp) this.#wantStrips();
     this.#pump();
   }
 
@@ -444,8 +431,7 @@ class SliceView extends HTMLElement {
       const blob = await response.blob();
       const [low, high] = response.headers.get("x-range").split(",").map(Number);
       const bitmap = await createImageBitmap(blob);
-      this.#measured(entry, began);
-      this.#latency = 0.7 * this.#latency + 0.3 * (performance.now() - began);
+      if (!entry.exact) this.#pace.arrived(entry.level, began, performance.now());
       const picture = { ...entry, bitmap, low, high };
       this.#keep(entry, picture);
       if (entry.index === this.index) {
@@ -453,6 +439,7 @@ class SliceView extends HTMLElement {
         if (!this.#failed) this.#say("");
         this.#failed = "";
         this.draw();
+        this.#wantStrips();
       } else if (this.#isNearer(picture)) {
         this.#shown = picture; // slices pass by faster than they arrive: better a near one than one that stands still
         this.draw();
@@ -463,15 +450,6 @@ class SliceView extends HTMLElement {
       this.#flying.delete(entry.url);
       this.#pump();
     }
-  }
-
-  /** What sharp slices take while several are fetched at rest: how much a connection, server and browser can do. */
-  #measured(entry, began) {
-    const now = performance.now();
-    if (entry.exact || entry.level !== this.#sharpLevel() || now - this.#lastMove < SCRUB_MS) return;
-    if (!this.#batch || began > this.#batch.ended + 50) this.#batch = { began, n: 0, ended: now };
-    this.#batch.n += 1;
-    this.#batch.ended = now;
   }
 
   /** Whether a picture of another slice is nearer to the present one than what is shown. */
@@ -502,7 +480,7 @@ class SliceView extends HTMLElement {
       if (picture.exact && !picture.url.endsWith(`&lo=${this.window[0]}&hi=${this.window[1]}`)) continue;
       if (!best || this.#isBetter(picture, best)) best = picture;
     }
-    return best;
+    return best ?? this.#strips.picture(this, (level) => this.#levelSize(level), this.index);
   }
 
   /** That, else the last one shown. */
@@ -510,6 +488,7 @@ class SliceView extends HTMLElement {
     if (!this.info) return null;
     const best = this.#best();
     if (best) this.#shown = best;
+    else if (this.#shown?.bitmap.width === 0) this.#shown = null; // of a strip that was forgotten
     return this.#shown;
   }
 
@@ -590,12 +569,13 @@ class SliceView extends HTMLElement {
     context.fillRect(0, 0, this.clientWidth, this.clientHeight);
     if (picture) {
       const scale = 2 ** picture.level;
-      const [width, height] = [picture.bitmap.width * scale, picture.bitmap.height * scale];
+      const part = partOf(picture);
+      const [width, height] = [part[2] * scale, part[3] * scale];
       const [x, y] = this.toScreen(0, height);
       context.imageSmoothingEnabled = this.zoom * scale < 3;
       context.save();
       this.#place(context, picture.index);
-      context.drawImage(picture.bitmap, x, y, width * this.zoom, height * this.zoom);
+      context.drawImage(picture.bitmap, ...part, x, y, width * this.zoom, height * this.zoom);
       context.restore();
       this.#toneMap(context, picture);
       this.badge.textContent = picture.exact ? "exact" : picture.level ? `8 bit, 1/${scale}` : "8 bit";

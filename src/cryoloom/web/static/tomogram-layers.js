@@ -9,47 +9,74 @@ export function inPlane(axis, [x, y, z]) {
   return { z: [x, y], y: [x, z], x: [z, y] }[axis];
 }
 
-const rings = new Map(); // colour and radius -> a picture of the ring
+const rings = new Map(); // colour, radius and pixel ratio -> a picture of the ring
+const sorted = new WeakMap(); // picks of a set -> their number, and per axis their places in order along it
 
 /** A ring, drawn once: thousands of arcs in one path take longer than a frame. */
-function ring(colour, radius) {
-  const name = `${colour} ${radius}`;
+function ring(colour, radius, ratio) {
+  const name = `${colour} ${radius} ${ratio}`;
   if (!rings.has(name)) {
-    const ratio = Math.max(1, Math.ceil(devicePixelRatio || 1));
-    const side = 2 * Math.ceil(radius + 2);
-    const canvas = new OffscreenCanvas(side * ratio, side * ratio);
+    const side = 2 * Math.ceil((radius + 2) * ratio); // of the screen's own pixels, so that it is copied and not resampled
+    const canvas = new OffscreenCanvas(side, side);
     const context = canvas.getContext("2d");
+    context.translate(side / 2, side / 2);
     context.scale(ratio, ratio);
     context.strokeStyle = colour;
     context.lineWidth = 1.6;
-    context.arc(side / 2, side / 2, radius, 0, 6.2832);
+    context.arc(0, 0, radius, 0, 6.2832);
     context.stroke();
-    rings.set(name, { canvas, side });
+    rings.set(name, { bitmap: canvas.transferToImageBitmap(), side: side / ratio });
   }
   return rings.get(name);
 }
 
-/** Picks near the slice; thousands of them cost a few milliseconds. */
+/** Places of a set in angstrom, in order along an axis: [along it, to the right, upwards]. */
+function inOrder(points, axis) {
+  let known = sorted.get(points);
+  if (known?.n !== points.length) sorted.set(points, (known = { n: points.length }));
+  if (!known[axis]) {
+    const along = 1 + FIXED[axis]; // of a pick: number, x, y, z, who
+    const [right, up] = { z: [1, 2], y: [1, 3], x: [3, 2] }[axis];
+    const picks = [...points].sort((a, b) => a[along] - b[along]);
+    known[axis] = [along, right, up].map((column) => Float32Array.from(picks, (pick) => pick[column]));
+  }
+  return known[axis];
+}
+
+/** First position in ascending values at which they are no less than one. */
+function firstFrom(values, least) {
+  let [low, high] = [0, values.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] < least) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Picks near the slice: only they are looked at, and thousands of them cost a few milliseconds. */
 export function drawPicks(context, view, scene) {
   let which = 0;
-  const fixed = FIXED[view.axis];
-  const [first, second] = { z: [1, 2], y: [1, 3], x: [3, 2] }[view.axis]; // of a pick: number, x, y, z, who
-  const origin = Math.floor(scene.shape[2 - fixed] / 2) - view.index;
+  const { size } = scene;
+  const here = view.index - Math.floor(scene.shape[2 - FIXED[view.axis]] / 2);
   // The screen is a linear map of the plane: worked out once and not for every pick.
   const [u0, v0] = inPlane(view.axis, scene.toVoxel([0, 0, 0]));
   const [x0, y0] = view.toScreen(u0, v0);
-  const scale = view.zoom / scene.size;
+  const scale = view.zoom / size;
   const { clientWidth: width, clientHeight: height } = view;
+  const ratio = devicePixelRatio || 1;
+  const onPixel = (v) => Math.round(v * ratio) / ratio;
   for (const points of Object.values(scene.picks)) {
     const colour = COLOURS[which++ % COLOURS.length];
-    for (const pick of points) {
-      const off = Math.abs(pick[1 + fixed] / scene.size + origin);
-      if (off > SHOWN_WITHIN) continue;
-      const x = x0 + pick[first] * scale;
-      const y = y0 - pick[second] * scale;
+    const [along, right, up] = inOrder(points, view.axis);
+    const end = (here + SHOWN_WITHIN) * size;
+    for (let i = firstFrom(along, (here - SHOWN_WITHIN) * size); i < along.length && along[i] <= end; i++) {
+      const x = x0 + right[i] * scale;
+      const y = y0 - up[i] * scale;
       if (x < -10 || y < -10 || x > width + 10 || y > height + 10) continue;
-      const { canvas, side } = ring(colour, Math.round(14 * (1 - off / (SHOWN_WITHIN + 2))) / 2);
-      context.drawImage(canvas, x - side / 2, y - side / 2, side, side);
+      const off = Math.abs(along[i] / size - here);
+      const { bitmap, side } = ring(colour, Math.round(14 * (1 - off / (SHOWN_WITHIN + 2))) / 2, ratio);
+      context.drawImage(bitmap, onPixel(x - side / 2), onPixel(y - side / 2), side, side);
     }
   }
 }
