@@ -8,6 +8,7 @@ the tilts.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from cryoloom.algorithms.alignment.coarse_alignment import (
 )
 from cryoloom.algorithms.images.correlate import Overlap, correlation_peaks, find_peaks, overlap_correlation
 from cryoloom.algorithms.images.fourier import good_fft_size
+from cryoloom.algorithms.images.single_thread_pool import of_each
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_response, edge_taper
 from cryoloom.geometry.slab_path import compression, tilt_of_compression
 from cryoloom.geometry.tilt_axis import across_axis, along_axis, column_slopes
@@ -89,19 +91,21 @@ def compare_axes(
     moving = functional.pad(images[high], pad)
     moving_window = functional.pad(windows, pad)
     zeros = np.zeros((len(low), 2))
-    heights = []
-    for axis in np.asarray(axes_deg, float):
+
+    def heights_of(axis: float) -> Array:
         # squeeze_images takes one target tilt; for a pair only the ratio of cosines matters.
         as_tilt = tilt_of_compression(compression(tilt_deg[low], tilt_deg[high]), 70.0)
-        squeezed = squeeze_images(images[low], as_tilt, zeros, float(axis), 70.0)
-        squeezed_window = squeeze_images(windows, as_tilt, zeros, float(axis), 70.0)
+        squeezed = squeeze_images(images[low], as_tilt, zeros, axis, 70.0)
+        squeezed_window = squeeze_images(windows, as_tilt, zeros, axis, 70.0)
         maps = overlap_correlation(
             Overlap(functional.pad(squeezed, pad), functional.pad(squeezed_window, pad)),
             Overlap(moving, moving_window),
         )
         peaks = find_peaks(maps, 0.6 * min(tilt_images.shape_yx))
-        heights.append(peaks.height.double().cpu().numpy())
-    return AxisScores(np.asarray(axes_deg, float), np.array(heights))
+        return peaks.height.double().cpu().numpy()
+
+    axes = np.asarray(axes_deg, float)
+    return AxisScores(axes, np.array(of_each(heights_of, axes.tolist())))
 
 
 def _pairs(tilt_deg: Array, usable: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -143,17 +147,20 @@ def find_axis(
     pairs = [(a, b) for a, b in pairs if abs(tilt_deg[b]) > 15]
     if not pairs:
         return AxisScores(np.asarray(candidates_deg, float), np.zeros((len(candidates_deg), 1)))
-    heights = np.zeros((len(candidates_deg), len(pairs)))
     zeros = np.zeros(1)
-    for row, axis in zip(heights, candidates_deg, strict=True):
-        for k, (a, b) in enumerate(pairs):
-            reference = squeeze_images(
-                images[a : a + 1], tilt_deg[[a]], shifts_yx_px[[a]], float(axis), float(tilt_deg[b])
-            )
-            moving = squeeze_images(images[b : b + 1], zeros, shifts_yx_px[[b]], float(axis), 0.0)
-            peak = correlation_peaks(reference * taper, moving * taper, response, 0.06 * min(shape))
-            row[k] = float(peak.height[0])
-    return AxisScores(np.asarray(candidates_deg, float), heights)
+
+    def height_of(tried: tuple[float, tuple[int, int]]) -> float:
+        axis, (a, b) = tried
+        reference = squeeze_images(
+            images[a : a + 1], tilt_deg[[a]], shifts_yx_px[[a]], axis, float(tilt_deg[b])
+        )
+        moving = squeeze_images(images[b : b + 1], zeros, shifts_yx_px[[b]], axis, 0.0)
+        peak = correlation_peaks(reference * taper, moving * taper, response, 0.06 * min(shape))
+        return float(peak.height[0])
+
+    axes = np.asarray(candidates_deg, float)
+    heights = of_each(height_of, list(itertools.product(axes.tolist(), pairs)))
+    return AxisScores(axes, np.array(heights).reshape(len(axes), len(pairs)))
 
 
 def find_common_line(

@@ -7,13 +7,13 @@ selected, and a bead is known in the images where it is weak.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from cryoloom.algorithms.images.correlate import refine_parabola
 from cryoloom.algorithms.images.undistorted_images import undistorted
@@ -124,8 +124,7 @@ def _peaks_of_grid(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.
     total, count = sum_on_grid(clipped, places, (len(z), len(y), len(x)), inset_px=0.0)
     enough = count >= min(LEAST_VIEWS, len(views))
     score = torch.where(enough, total / count.clamp(min=1), torch.zeros_like(total)).cpu().numpy()
-    highest = maximum_filter(score, size=5, mode="constant")
-    at = np.argwhere((score == highest) & (score > LEAST_MEAN_SIGNIFICANCE))
+    at = _local_maxima(score, LEAST_MEAN_SIGNIFICANCE)
     heights = score[tuple(at.T)]
     order = np.argsort(-heights)[:400]
     if len(order):
@@ -133,6 +132,16 @@ def _peaks_of_grid(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.
         order = order[heights[order] > LEAST_OF_TYPICAL * typical]
     at = at[order]
     return np.stack([x[at[:, 2]], y[at[:, 1]], z[at[:, 0]]], axis=1)
+
+
+def _local_maxima(score: NDArray[np.float32], least: float) -> NDArray[np.int64]:
+    """Places ``(n, 3)`` of more than ``least`` that none exceeds within two steps along each axis."""
+    at = np.argwhere(score > least)
+    last = np.array(score.shape) - 1
+    for offset in itertools.product(range(-2, 3), repeat=3):
+        beside = np.clip(at + offset, 0, last)
+        at = at[score[tuple(beside.T)] <= score[tuple(at.T)]]
+    return at
 
 
 def _measured(maps: BeadMaps, geometry: SeriesGeometry, points: Array) -> tuple[Array, Array]:
@@ -146,22 +155,25 @@ def _measured(maps: BeadMaps, geometry: SeriesGeometry, points: Array) -> tuple[
     seen, heights = predicted.copy(), np.full(predicted.shape[:2], np.nan)
     n_y, n_x = (int(n) for n in maps.maps.shape[1:])
     centre = np.array([n_y // 2, n_x // 2])
+    near, side = torch.arange(-reach, reach + 1, device=maps.maps.device), 2 * reach + 1
     for view in range(geometry.n_views):
         index = np.rint(predicted[view][:, ::-1] / pixel).astype(int) + centre
         fits = (index >= reach + 1).all(axis=1) & (index < np.array([n_y, n_x]) - reach - 1).all(axis=1)
-        for k in np.flatnonzero(fits):
-            row, column = index[k]
-            cut = maps.maps[view, row - reach : row + reach + 1, column - reach : column + reach + 1]
-            flat = int(torch.argmax(cut))
-            i, j = divmod(flat, 2 * reach + 1)
-            if min(i, j) == 0 or max(i, j) == 2 * reach:
-                heights[view, k] = 0.0
-                continue
-            heights[view, k] = float(cut[i, j])
-            at = torch.tensor([i]), torch.tensor([j])
-            y = row - reach + i + float(refine_parabola(cut[None], *at, axis=0)) - centre[0]
-            x = column - reach + j + float(refine_parabola(cut[None], *at, axis=1)) - centre[1]
-            seen[view, k] = x * pixel, y * pixel
+        inside = np.flatnonzero(fits)
+        if len(inside) == 0:
+            continue
+        row, column = torch.from_numpy(index[inside].T).to(near.device)
+        cuts = maps.maps[view][row[:, None, None] + near[:, None], column[:, None, None] + near]
+        height, flat = cuts.flatten(1).max(dim=1)
+        i, j = flat // side, flat % side
+        is_peak = ((torch.minimum(i, j) > 0) & (torch.maximum(i, j) < side - 1)).cpu().numpy()
+        within = [
+            (at + refine_parabola(cuts, i, j, axis=axis).double()).cpu().numpy()
+            for axis, at in enumerate((i, j))
+        ]
+        found = index[inside] - reach - centre + np.stack(within, axis=1)
+        heights[view, inside] = np.where(is_peak, height.double().cpu().numpy(), 0.0)
+        seen[view, inside[is_peak]] = found[is_peak][:, ::-1] * pixel
     return seen, heights
 
 

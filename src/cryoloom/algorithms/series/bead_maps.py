@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.correlate import refine_parabola
+from cryoloom.algorithms.images.single_thread_pool import each_image, of_each
 from cryoloom.algorithms.series.tilt_images import TiltImages
 
 __all__ = [
@@ -41,11 +42,15 @@ def bead_maps(tilt_images: TiltImages, diameter_angstrom: float) -> BeadMaps:
     images = tilt_images.images
     template = _sphere_template(diameter_angstrom / tilt_images.pixel_size_angstrom, tilt_images.shape_yx)
     spectrum = torch.fft.rfft2(torch.fft.ifftshift(template)).conj().to(images.device)
-    maps = torch.fft.irfft2(torch.fft.rfft2(images) * spectrum, s=tilt_images.shape_yx)
-    spread = 1.4826 * maps.flatten(1).abs().median(dim=1).values
-    return BeadMaps(
-        maps / (spread[:, None, None] + 1e-12), tilt_images.pixel_size_angstrom, diameter_angstrom
-    )
+    maps = torch.empty_like(images)
+
+    def correlate(i: int) -> None:
+        one = torch.fft.irfft2(torch.fft.rfft2(images[i]) * spectrum, s=tilt_images.shape_yx)
+        maps[i] = one / (1.4826 * one.abs().median() + 1e-12)
+
+    for _ in each_image(correlate, len(images)):
+        pass
+    return BeadMaps(maps, tilt_images.pixel_size_angstrom, diameter_angstrom)
 
 
 def _sphere_template(diameter_px: float, shape_yx: tuple[int, int]) -> torch.Tensor:
@@ -65,12 +70,12 @@ def measure_bead_diameter(tilt_images: TiltImages, view: int) -> float:
     pixel = tilt_images.pixel_size_angstrom
     one = replace(tilt_images, images=tilt_images.images[view : view + 1])
     candidates = [d for d in np.geomspace(50.0, 300.0, 12) if d >= 2.5 * pixel]
-    scores = []
-    for diameter in candidates:
-        maps = bead_maps(one, diameter)
-        heights = bead_candidates(maps, 0, LEAST_SIGNIFICANCE)[1]
-        scores.append(float(np.sort(heights)[-10:].mean()) if len(heights) >= 3 else 0.0)
-    return float(candidates[int(np.argmax(scores))])
+
+    def score(diameter: float) -> float:
+        heights = bead_candidates(bead_maps(one, diameter), 0, LEAST_SIGNIFICANCE)[1]
+        return float(np.sort(heights)[-10:].mean()) if len(heights) >= 3 else 0.0
+
+    return float(candidates[int(np.argmax(of_each(score, candidates)))])
 
 
 def bead_candidates(maps: BeadMaps, view: int, threshold: float) -> tuple[Array, Array]:

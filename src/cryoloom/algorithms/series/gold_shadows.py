@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.fill_discs import fade_discs
+from cryoloom.algorithms.images.single_thread_pool import of_each
 from cryoloom.algorithms.series.bead_maps import (
     LEAST_SIGNIFICANCE,
     bead_candidates,
@@ -67,13 +68,14 @@ def find_gold(images: Sequence[Image], pixel_size_angstrom: float) -> GoldShadow
 
     None where most of them show none.
     """
-    small = [_binned(image, pixel_size_angstrom)[0] for image in images]
+    small = of_each(lambda image: _binned(image, pixel_size_angstrom)[0], images)
     if not small:
         return None
     diameter = measure_bead_diameter(small[0], 0)
-    heights = [
-        _height_of_gold(bead_candidates(bead_maps(one, diameter), 0, LEAST_SIGNIFICANCE)[1]) for one in small
-    ]
+    heights = of_each(
+        lambda one: _height_of_gold(bead_candidates(bead_maps(one, diameter), 0, LEAST_SIGNIFICANCE)[1]),
+        small,
+    )
     typical = float(np.median(heights))
     if typical < LEAST_OF_GOLD:
         return None

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, label
 
 from cryoloom.algorithms.images.radial_filter import RadialFilter
+from cryoloom.algorithms.images.single_thread_pool import of_each
 from cryoloom.algorithms.reconstruction.back_projection import plan_back_projection
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass
@@ -171,7 +172,8 @@ def _small_tomogram(images: Pixels, grid: TomogramGrid, device: str) -> torch.Te
     )
     halo = projection.halo_rows
     n_rows = grid.volume_shape[1] + 2 * halo
-    aligned = torch.stack([aligned_rows(images, grid, tilt, -halo, n_rows, device) for tilt in grid.tilts])
+    rows = of_each(lambda tilt: aligned_rows(images, grid, tilt, -halo, n_rows, device), grid.tilts)
+    aligned = torch.stack(rows)
     volume = torch.empty(grid.volume_shape)
     first = 0
     for strip in projection.strips(aligned.to(device), 0):
@@ -293,11 +295,11 @@ class _Blocks:
 def _likelihoods(blocks: _Blocks, slopes: Array, ticks: Array) -> Array:
     """Logarithm of the best slab's likelihood at each slope in x and y about the given, ``(tick, tick)``."""
     group = max(1, round(HEIGHT_STEP_ANGSTROM / float(blocks.z_angstrom[1] - blocks.z_angstrom[0])))
-    scores = np.empty((len(ticks), len(ticks)))
-    for i, in_x in enumerate(ticks):
-        for j, in_y in enumerate(ticks):
-            scores[i, j] = _likeliest(*blocks.across(slopes + np.array([in_x, in_y]), group))[0]
-    return scores
+
+    def of_slope(in_x: float) -> list[float]:
+        return [_likeliest(*blocks.across(slopes + np.array([in_x, in_y]), group))[0] for in_y in ticks]
+
+    return np.array(of_each(of_slope, ticks.tolist()))
 
 
 def _likeliest(
