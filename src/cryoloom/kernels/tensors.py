@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["expect_cpu", "on_cpu", "tensor_over"]
+__all__ = ["expect_cpu", "new_tensor", "on_cpu", "tensor_over"]
 
 
 def on_cpu(*tensors: torch.Tensor) -> bool:
@@ -23,6 +23,13 @@ def expect_cpu(kernel: str, *tensors: torch.Tensor) -> None:
     """Raise ValueError unless all tensors lie in the CPU's memory: for a kernel that has one version."""
     if not on_cpu(*tensors):
         raise ValueError(f"{kernel} runs on the CPU; got tensors on {tensors[0].device}, move them first")
+
+
+def new_tensor(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """A large float32 tensor that is not filled."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.empty(shape, np.float32))  # NumPy asks for large pages, which come faster
+    return torch.empty(shape, device=device)
 
 
 def tensor_over(array: NDArray[Any]) -> torch.Tensor:

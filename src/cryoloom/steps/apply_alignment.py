@@ -162,7 +162,7 @@ def _aligned(
         shift_xy_px=(shift_x / stack.pixel_size_angstrom, shift_y / stack.pixel_size_angstrom),
         magnification=pose.magnification,
     )
-    sampled = sample_aligned(knots, affine, 0, shape_yx[0], shape_yx[1]).numpy()
+    sampled = sample_aligned(knots, affine, 0, shape_yx[0], shape_yx[1]).cpu().numpy()
     outside = np.isnan(sampled)
     sampled[outside] = 0.0
     return sampled + np.float32(mean), 1.0 - float(outside.mean())

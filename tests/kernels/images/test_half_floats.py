@@ -1,18 +1,29 @@
+"""16-bit floats beside NumPy's, of both versions."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
+from cryoloom.kernels.images import half_floats as door
 from cryoloom.kernels.images.half_floats import floats_from_halves, halves_from_floats
 
 EVERY_HALF = np.arange(1 << 16, dtype=np.uint16)
 
 
+@pytest.fixture(params=["numba", "torch"], autouse=True)
+def version(request, monkeypatch):
+    """Each test runs with the loop in numba and with its twin."""
+    if request.param == "torch":
+        monkeypatch.setattr(door, "on_cpu", lambda *_: False)
+
+
 def narrowed(values: np.ndarray) -> np.ndarray:
-    halves = np.empty(len(values), np.uint16)
-    halves_from_floats(np.ascontiguousarray(values, np.float32), halves)
-    return halves.view(np.float16)
+    halves = torch.empty(len(values), dtype=torch.float16)
+    halves_from_floats(torch.from_numpy(np.ascontiguousarray(values, np.float32)), halves)
+    return halves.numpy()
 
 
 def as_numpy_rounds(values: np.ndarray) -> np.ndarray:
@@ -29,9 +40,9 @@ def same_bits(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_every_half_is_the_number_it_stands_for():
-    values = np.empty(len(EVERY_HALF), np.float32)
-    floats_from_halves(EVERY_HALF, values)
-    same_bits(values, EVERY_HALF.view(np.float16).astype(np.float32))
+    values = torch.empty(len(EVERY_HALF))
+    floats_from_halves(torch.from_numpy(EVERY_HALF.view(np.float16)), values)
+    same_bits(values.numpy(), EVERY_HALF.view(np.float16).astype(np.float32))
 
 
 def test_ties_round_to_even_and_neighbours_to_the_nearest():
@@ -53,3 +64,10 @@ def test_what_is_too_large_is_infinite():
     values = np.array([65504, 65519.99, 65520, 131072, 3e38, np.inf, -np.inf, np.nan], np.float32)
     same_bits(narrowed(values), as_numpy_rounds(values))
     assert np.isinf(narrowed(values[2:7])).all()
+
+
+def test_types_and_lengths_are_checked():
+    with pytest.raises(TypeError, match=r"got torch.float32 and torch.float16"):
+        halves_from_floats(torch.zeros(3, dtype=torch.float16), torch.zeros(3))
+    with pytest.raises(ValueError, match="expected as many of both"):
+        floats_from_halves(torch.zeros(3, dtype=torch.float16), torch.zeros(4))

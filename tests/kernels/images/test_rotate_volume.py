@@ -8,9 +8,17 @@ import torch
 from numpy.testing import assert_allclose
 
 from cryoloom.geometry.orientation_grid import rotation_grid
+from cryoloom.kernels.images import rotate_volume as door
 from cryoloom.kernels.images.rotate_volume import rotate_volume
 
 FINE, COARSE = 48, 21
+
+
+@pytest.fixture(params=["numba", "torch"], autouse=True)
+def version(request, monkeypatch):
+    """Each test runs with the loop in numba and with its twin."""
+    if request.param == "torch":
+        monkeypatch.setattr(door, "on_cpu", lambda *_: False)
 
 
 def lump(place_xyz, width=6.0):
@@ -48,3 +56,16 @@ def test_shapes_that_do_not_belong_together_are_refused():
         rotate_volume(
             torch.ones((4, 4, 4)), torch.eye(3, dtype=torch.float64)[None], 1.0, torch.ones((2, 3, 3, 3)), 2.0
         )
+
+
+def test_beyond_the_volume_is_zero():
+    out = torch.full((1, 9, 9, 9), torch.nan)
+    rotate_volume(torch.ones((4, 4, 4)), torch.eye(3, dtype=torch.float64)[None], 1.0, out, 20.0)
+    assert float(out[0, 4, 4, 4]) == 1.0
+    assert float(out[0, 0, 4, 4]) == float(out[0, 4, 4, 8]) == 0.0
+
+
+def test_rotations_in_single_precision_are_refused():
+    volume, one = torch.ones((4, 4, 4)), torch.eye(3)[None]
+    with pytest.raises(TypeError, match=r"got torch.float32, torch.float32, torch.float32"):
+        rotate_volume(volume, one, 1.0, torch.empty((1, 3, 3, 3)), 2.0)

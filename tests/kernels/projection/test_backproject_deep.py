@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cryoloom.algorithms.reconstruction.depth_basis import DepthBasis, polynomial_basis
+from cryoloom.kernels.projection import backproject_deep as door
 from cryoloom.kernels.projection.backproject import back_project
 from cryoloom.kernels.projection.backproject_deep import DepthMixtures, back_project_deep
 
@@ -18,6 +19,13 @@ BASES = (
 LINES = np.array([[-150.0, 2.0, 3.0], [0.0, 1.0, 1.0], [120.0, -1.5, -2.0]])
 # The last tilt leaves the images at both ends.
 COLUMNS = np.array([[3.0, 1.7, 0.8], [1.0, 2.0, 0.0], [-20.0, 1.1, 4.0]], np.float32)
+
+
+@pytest.fixture(params=["vector code", "torch"], autouse=True)
+def version(request, monkeypatch):
+    """Each test runs with vector code and with its portable twin."""
+    if request.param == "torch":
+        monkeypatch.setattr(door, "vector_code_fits", lambda _: False)
 
 
 def mixtures_of(*arrays):

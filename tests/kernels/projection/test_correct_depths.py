@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.kernels.projection.correct_depths import METHODS, DepthFactors, correct_depths
-from cryoloom.kernels.vector.column_transform import plan_transform
+from cryoloom.kernels.projection import correct_depths as door
+from cryoloom.kernels.projection.correct_depths import (
+    METHODS,
+    DepthFactors,
+    TransformLengths,
+    correct_depths,
+)
 
 N_COLUMNS, MARGIN, N_PADDED = 70, 14, 144
 TAPS = np.array([0.6, -0.1], np.float32)
@@ -35,13 +40,19 @@ def factor(tilt, depth, shape, method, noise):
     return {"multiply": c, "phase_flip": np.where(c < 0, -1, 1), "wiener": c / (c**2 + noise)}[method]
 
 
+@pytest.fixture(params=["vector code", "torch"], autouse=True)
+def version(request, monkeypatch):
+    """Each test runs with vector code and with its portable twin."""
+    if request.param == "torch":
+        monkeypatch.setattr(door, "vector_code_fits", lambda _: False)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("n_rows", "n_threads"), [(32, 1), (70, 2), (128, 3)])
 def test_is_what_whole_images_give(rng, n_rows, n_threads, method):
     rows = waves(rng, n_rows + 2 * MARGIN)
     response = np.exp(-(((np.arange(N_PADDED // 2 + 1) / N_PADDED) / 0.3) ** 2))
-    padded = plan_transform(N_PADDED)
-    filters = np.tile(response[np.minimum(padded.order, N_PADDED - padded.order)] / N_PADDED, (2, 1))
+    filters = np.tile(response, (2, 1))
     n_strips = -(-n_rows // 32)
     half = (n_strips + 1) // 2 * 32
     nodes = np.full((n_strips, 3, 2 * N_COLUMNS + 2, 32), np.nan, np.float32)
@@ -55,9 +66,7 @@ def test_is_what_whole_images_give(rng, n_rows, n_threads, method):
             METHODS.index(method),
             0.3,
         ),
-        padded,
-        plan_transform(100),
-        plan_transform({32: 64, 64: 96}[half]),
+        TransformLengths(N_PADDED, 100, {32: 64, 64: 96}[half]),
         MARGIN,
         torch.from_numpy(TAPS),
         n_threads,

@@ -17,8 +17,9 @@ def drawn_places(rng, n_views):
     return places
 
 
-def summed(version, *arguments):
-    return {"numba": sum_on_grid, "torch": sum_on_grid_torch}[version](*arguments)
+def summed(version, images, places, *arguments):
+    summing = {"numba": sum_on_grid, "torch": sum_on_grid_torch}[version]
+    return summing(images, torch.from_numpy(places), *arguments)
 
 
 @pytest.mark.parametrize("version", ["numba", "torch"])
@@ -50,4 +51,4 @@ def test_both_versions_agree(rng):
 
 def test_places_of_another_number_of_views_are_refused(rng):
     with pytest.raises(ValueError, match="expected float32 images and places"):
-        sum_on_grid(torch.zeros(3, 8, 8), np.zeros((2, 2, 4)), SHAPE_ZYX, 0.0)
+        sum_on_grid(torch.zeros(3, 8, 8), torch.zeros((2, 2, 4), dtype=torch.float64), SHAPE_ZYX, 0.0)

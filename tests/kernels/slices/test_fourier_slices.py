@@ -10,10 +10,17 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from cryoloom.geometry.rotations import rotation_y
-from cryoloom.kernels.slices.fourier_slices import cube_shape, insert_slices, score_poses, take_slices
+from cryoloom.kernels.slices.fourier_slices import (
+    cube_shape,
+    insert_slices,
+    score_poses,
+    sum_equivalents,
+    take_slices,
+)
 from cryoloom.kernels.slices.fourier_slices_torch import (
     insert_slices_torch,
     score_poses_torch,
+    sum_equivalents_torch,
     take_slices_torch,
 )
 
@@ -120,3 +127,36 @@ def test_samples_outside_the_cube_are_refused(rng):
     cube, frames, samples = a_problem(rng)
     with pytest.raises(ValueError, match="reach"):
         take_slices(cube, 2 * frames, samples)
+
+
+EQUIVALENT_SUMS = [sum_equivalents, sum_equivalents_torch]
+
+
+@pytest.mark.parametrize("summing", EQUIVALENT_SUMS)
+def test_quarter_turns_add_the_voxels_they_lead_to(summing, rng):
+    shape = cube_shape(4)
+    half = shape[0] // 2
+    data = torch.complex(*torch.tensor(rng.normal(size=(2, *shape)), dtype=torch.float32))
+    weights = torch.tensor(rng.uniform(size=shape), dtype=torch.float32)
+    # About z: (x, y, z) to (-y, x, z).
+    turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    found, found_weights = summing(data, weights, torch.stack([torch.eye(3), turn]), 4.0)
+    for x, y, z in [(2, 1, -1), (1, -3, 2), (0, 0, 4), (3, 0, 0)]:
+        to = np.array([-y, x, z])
+        sign = -1 if to[0] < 0 else 1
+        ix, iy, iz = sign * to
+        other = data[iz + half, iy + half, ix]
+        expected = data[z + half, y + half, x] + (other.conj() if sign < 0 else other)
+        torch.testing.assert_close(found[z + half, y + half, x], expected)
+        expected = weights[z + half, y + half, x] + weights[iz + half, iy + half, ix]
+        torch.testing.assert_close(found_weights[z + half, y + half, x], expected)
+    assert float(found_weights[half, half + 3, 3]) == 0.0  # beyond 4 voxels
+
+
+def test_both_versions_sum_equivalents_alike(rng):
+    cube = a_problem(rng)[0]
+    weights = cube.abs()
+    operators = torch.tensor(Rotation.random(4, rng).as_matrix(), dtype=torch.float32)
+    by_loop, by_torch = (summing(cube, weights, operators, 2.0 * REACH) for summing in EQUIVALENT_SUMS)
+    torch.testing.assert_close(by_loop[0], by_torch[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(by_loop[1], by_torch[1], rtol=1e-4, atol=1e-4)

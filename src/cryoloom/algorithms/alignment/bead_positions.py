@@ -121,7 +121,7 @@ def _peaks_of_grid(maps: BeadMaps, geometry: SeriesGeometry, usable: NDArray[np.
     places /= maps.pixel_size_angstrom
     places[:, :, 0] += [n_x // 2, n_y // 2]
     clipped = maps.maps[torch.from_numpy(views)].clamp(0.0, LARGEST_SIGNIFICANCE)
-    total, count = sum_on_grid(clipped, places, (len(z), len(y), len(x)), inset_px=0.0)
+    total, count = sum_on_grid(clipped, torch.from_numpy(places), (len(z), len(y), len(x)), inset_px=0.0)
     enough = count >= min(LEAST_VIEWS, len(views))
     score = torch.where(enough, total / count.clamp(min=1), torch.zeros_like(total)).cpu().numpy()
     at = _local_maxima(score, LEAST_MEAN_SIGNIFICANCE)

@@ -93,7 +93,10 @@ def find_features(tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDA
     places /= pixel
     places[:, :, 0] += [n_x // 2, n_y // 2]
     total, count = sum_on_grid(
-        maps[torch.from_numpy(views)], places, grid.shape[:3], inset_px=INSET * min(n_y, n_x)
+        maps[torch.from_numpy(views)],
+        torch.from_numpy(places),
+        grid.shape[:3],
+        inset_px=INSET * min(n_y, n_x),
     )
     score = torch.where(count > 0.6 * len(views), total / torch.sqrt(count + 1e-9), -torch.inf)
     reach = max(1, round(SEPARATION_ANGSTROM / GRID_ANGSTROM / 2))

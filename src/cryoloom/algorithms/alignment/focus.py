@@ -19,9 +19,9 @@ from cryoloom.algorithms.images.parabola import highest_by_parabola
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, shrink_images
 from cryoloom.geometry.tilt_axis import across_axis, column_slopes
-from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection
+from cryoloom.kernels.rows.transpose_rows import transpose_rows
 
 __all__ = ["drift_modes", "focus_series", "sharpness", "without_drift"]
 

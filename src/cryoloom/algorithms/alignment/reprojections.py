@@ -27,10 +27,10 @@ from cryoloom.geometry.tilt_axis import (
     field_across_and_along,
     slopes_of_slab,
 )
-from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.forward_project import forward_project, own_taps
 from cryoloom.kernels.projection.project import add_back_projection
+from cryoloom.kernels.rows.transpose_rows import transpose_rows
 
 __all__ = ["SPECIMEN_ANGSTROM", "Plane", "Reprojector", "reprojections"]
 

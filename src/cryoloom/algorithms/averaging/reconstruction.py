@@ -47,7 +47,7 @@ class Insertion:
     def sums(self, group: str = "C1") -> FourierSums:
         """The sums with conjugates combined, and equivalents of a point group."""
         data, weights = add_conjugates(self.data), add_conjugates(self.weights)
-        operators = torch.tensor(symmetry_matrices(group), dtype=torch.float32)
+        operators = torch.tensor(symmetry_matrices(group), dtype=torch.float32, device=data.device)
         if len(operators) > 1:
             data, weights = sum_equivalents(data, weights, operators, PADDING * self.highest)
         return FourierSums(self.box_px, self.highest, data, weights)

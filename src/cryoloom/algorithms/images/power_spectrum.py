@@ -7,18 +7,16 @@ again.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.fourier import fourier_resize, good_fft_size
 from cryoloom.geometry.frames import binned_shape
-from cryoloom.kernels.images.bin_power import bin_power
+from cryoloom.kernels.images.tile_powers import tile_powers
 
 __all__ = ["SpectrumBand", "TileSpectra", "tile_spectra"]
 
@@ -105,8 +103,8 @@ def tile_spectra(
     taper = torch.hann_window(edge, dtype=work.dtype, device=work.device)
     window = taper[:, None] * taper[None, :]
     bins, counts = _bins(edge, pixel_yx_angstrom, band)
-    summed = _summed_on_cpu if work.device.type == "cpu" else _summed_on_device
-    power = summed(work, starts_y, starts_x, window, bins, len(counts))
+    on_device = torch.from_numpy(bins).to(work.device)
+    power = tile_powers(work, starts_y, starts_x, window, on_device, len(counts)).cpu().numpy()
     power /= float(window.square().sum()) * np.maximum(counts, 1.0)
     centres = np.stack(np.meshgrid(starts_x, starts_y), axis=-1).reshape(-1, 2) + edge // 2
     image_centre = np.array([work.shape[1] // 2, work.shape[0] // 2])
@@ -160,51 +158,6 @@ def _bins(
     bins = np.where(kept, sector * band.n_rings + ring, -1).ravel().astype(np.int32)
     counts = np.bincount(bins[bins >= 0], minlength=band.n_sectors * band.n_rings).astype(np.float32)
     return bins, counts
-
-
-def _summed_on_cpu(
-    work: torch.Tensor,
-    starts_y: list[int],
-    starts_x: list[int],
-    window: torch.Tensor,
-    bins: NDArray[np.int32],
-    n_bins: int,
-) -> NDArray[np.float32]:
-    """Power of each tile summed in the bins, ``(tile, bin)``, on the calling thread alone."""
-    image, taper, edge = work.numpy(), window.numpy(), window.shape[0]
-    power = np.zeros((len(starts_y) * len(starts_x), n_bins))
-    for row, (y, x) in zip(power, itertools.product(starts_y, starts_x), strict=True):
-        tile = image[y : y + edge, x : x + edge]
-        spectrum = scipy.fft.rfft2((tile - tile.mean()) * taper, overwrite_x=True)
-        bin_power(spectrum.ravel(), bins, row)
-    return power.astype(np.float32)
-
-
-def _summed_on_device(
-    work: torch.Tensor,
-    starts_y: list[int],
-    starts_x: list[int],
-    window: torch.Tensor,
-    bins: NDArray[np.int32],
-    n_bins: int,
-) -> NDArray[np.float32]:
-    """The same on a device, a row of tiles at a time; what comes back is the sums alone."""
-    edge = window.shape[0]
-    used = np.flatnonzero(bins >= 0)
-    # A sum by matrix: the order of additions by index differs from run to run on a GPU.
-    gather = torch.sparse_coo_tensor(
-        torch.from_numpy(np.stack([bins[used].astype(np.int64), used])),
-        torch.ones(len(used)),
-        (n_bins, len(bins)),
-        check_invariants=False,
-    ).to(work.device)
-    power = []
-    for y in starts_y:
-        tiles = torch.stack([work[y : y + edge, x : x + edge] for x in starts_x])
-        tiles = (tiles - tiles.mean(dim=(-2, -1), keepdim=True)) * window
-        squares = torch.view_as_real(torch.fft.rfft2(tiles)).square().sum(dim=-1)
-        power.append((gather @ squares.reshape(len(starts_x), -1).T).T)
-    return torch.cat(power).cpu().numpy()
 
 
 def _noise_at_lag(taper: NDArray[np.float64], starts: list[int]) -> NDArray[np.float64]:

@@ -24,12 +24,10 @@ from cryoloom.algorithms.images.radial_filter import RadialFilter
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.single_thread_pool import single_thread_pool
 from cryoloom.geometry.tilt_axis import column_slopes, row_slopes
-from cryoloom.kernels.images.extend_rows import extend_rows
-from cryoloom.kernels.images.filter_rows import filter_rows
-from cryoloom.kernels.images.transpose_rows import transpose_rows
 from cryoloom.kernels.projection.backproject import STRIP_ROWS, back_project, back_project_oblique
-from cryoloom.kernels.vector.column_transform import plan_transform
-from cryoloom.kernels.vector.support import vector_code_fits
+from cryoloom.kernels.rows.extend_rows import extend_rows
+from cryoloom.kernels.rows.filter_rows import filter_rows
+from cryoloom.kernels.rows.transpose_rows import transpose_rows
 
 __all__ = ["WeightedBackProjection", "filtering_threads", "plan_back_projection"]
 
@@ -55,8 +53,6 @@ class WeightedBackProjection:
     """(tilt, frequency) float32: ramp, cut-off, increment of each tilt and the interpolation's inverse."""
     taps: NDArray[np.float32] | None
     """Filter that interpolates columns between pixels; None: exactly, by longer transforms."""
-    factors: NDArray[np.float32]
-    """(tilt, n_padded): the filters in the layout of `filter_rows`."""
     columns: torch.Tensor
     """(tilt, 3) float32, for `back_project`."""
     rows: torch.Tensor
@@ -103,7 +99,7 @@ class WeightedBackProjection:
     ) -> torch.Tensor:
         n_z, _, n_x = self.volume_shape
         volume = memory.tensor("volume", (n_z, n_rows, n_x), aligned.device)
-        if self.taps is not None and vector_code_fits(aligned):
+        if self.taps is not None:
             images = self._filtered_turned(aligned, first_row, self.taps, memory)
         else:
             some = aligned[:, first_row : first_row + n_rows + 2 * self.halo_rows]
@@ -158,13 +154,13 @@ class WeightedBackProjection:
         self, aligned: torch.Tensor, first_row: int, taps: NDArray[np.float32], memory: ScratchBuffers
     ) -> torch.Tensor:
         """`_filtered` for the strip that begins at a row, with a short filter for values between columns."""
-        n_tilts, transform = len(aligned), plan_transform(self.n_padded)
+        n_tilts, device = len(aligned), aligned.device
         shape = (n_tilts, COLUMN_OVERSAMPLING * self.n_columns + 2, STRIP_ROWS)
-        images = torch.from_numpy(memory.array("images", shape, np.float32))
+        images = memory.tensor("images", shape, device)
         n_threads = min(n_tilts, numba.get_num_threads(), 4 * _TILTS_AT_ONCE)
-        work = torch.from_numpy(memory.array("work", (n_threads, self.n_padded, STRIP_ROWS), np.float32))
-        factors, between = torch.from_numpy(self.factors), torch.from_numpy(taps)
-        filter_rows(aligned.contiguous(), first_row, factors, transform, between, work, images)
+        work = memory.tensor("work", (n_threads, self.n_padded, STRIP_ROWS), device)
+        between = torch.from_numpy(taps).to(device)
+        filter_rows(aligned.contiguous(), first_row, self.filters.to(device), between, work, images)
         return images
 
     def _filtered(self, aligned: torch.Tensor, memory: ScratchBuffers, pool: Executor) -> torch.Tensor:
@@ -216,15 +212,12 @@ def plan_back_projection(
     rows[:, 0] += halo
     is_short = halo > 0 or n_padded - n_columns < 2 * REACH + 2
     amplitude = filters.double().mean(dim=0).abs().numpy()
-    transform = plan_transform(n_padded)
-    in_order = filters[:, np.minimum(transform.order, n_padded - transform.order)]
     return WeightedBackProjection(
         volume_shape=volume_shape,
         n_columns=n_columns,
         n_padded=n_padded,
         filters=filters,
         taps=None if is_short else half_sample_taps(amplitude, _INTERPOLATION_ERROR),
-        factors=(in_order / n_padded).numpy(),
         columns=torch.from_numpy(_column_geometry(tilt_deg, x_tilt_deg, n_columns, n_x, n_z)),
         rows=torch.from_numpy(rows),
         halo_rows=halo,

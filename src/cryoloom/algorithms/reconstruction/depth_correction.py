@@ -34,9 +34,8 @@ from cryoloom.geometry.depth import defocus_change, depth_behind
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.backproject_deep import DepthMixtures, back_project_deep
 from cryoloom.kernels.projection.blend_depths import blend_depths
-from cryoloom.kernels.projection.correct_depths import METHODS, DepthFactors, correct_depths
-from cryoloom.kernels.vector.column_transform import plan_transform
-from cryoloom.kernels.vector.support import vector_code_fits
+from cryoloom.kernels.projection.correct_depths import METHODS, DepthFactors, TransformLengths, correct_depths
+from cryoloom.kernels.tensors import new_tensor
 from cryoloom.model import Ctf, Microscope, Pose
 
 __all__ = ["DepthCorrectedBackProjection", "plan_depth_correction"]
@@ -107,8 +106,9 @@ class DepthCorrectedBackProjection:
         nodes = self._corrected(aligned, n_rows)
         n_z, n_y, n_x = self.plain.volume_shape
         is_fine = n_z > _MANY_SLABS * self.slab_voxels
-        is_deep = is_fine and vector_code_fits(nodes) and not self.plain.halo_rows
+        is_deep = is_fine and not self.plain.halo_rows
         images = torch.zeros((0 if is_deep else len(self.poses), *nodes.shape[2:]), device=nodes.device)
+        columns = self.plain.columns.to(nodes.device)
         mixtures: DepthMixtures | None = None
         slabs: list[torch.Tensor] = []
         memory = ScratchBuffers()
@@ -120,7 +120,7 @@ class DepthCorrectedBackProjection:
                 slabs = [] if is_deep else self._of_slabs(mixtures, nodes.device)
             volume = memory.tensor("volume", (n_z, height, n_x), nodes.device)
             if is_deep:
-                back_project_deep(nodes[strip], mixtures, self.plain.columns, self.slab_voxels, volume)
+                back_project_deep(nodes[strip], mixtures, columns, self.slab_voxels, volume)
             else:
                 self._fill_slabs(nodes[strip], mixtures.first_node, slabs, images, volume)
             yield volume
@@ -144,10 +144,9 @@ class DepthCorrectedBackProjection:
         taps = self.plain.taps
         n_strips = math.ceil(n_rows / STRIP_ROWS)
         shape = (n_strips, self.n_nodes, self._n_fine, STRIP_ROWS + 2 * self.plain.halo_rows)
-        if vector_code_fits(aligned) and taps is not None and self.margin_px >= len(taps):
-            # NumPy requests large pages, which are allocated faster.
-            nodes = torch.from_numpy(np.empty(shape, np.float32))
-            self._correct_side_by_side(aligned, taps, nodes)
+        if taps is not None and self.margin_px >= len(taps):
+            nodes = new_tensor(shape, aligned.device)
+            self._correct_side_by_side(aligned, torch.from_numpy(taps).to(aligned.device), nodes)
             return nodes
         nodes = torch.zeros(shape, device=aligned.device)
         with filtering_threads(_TILTS_APART) as pool:
@@ -156,9 +155,7 @@ class DepthCorrectedBackProjection:
         self.plain.sharpen_rows(nodes)
         return nodes
 
-    def _correct_side_by_side(
-        self, aligned: torch.Tensor, taps: NDArray[np.float32], nodes: torch.Tensor
-    ) -> None:
+    def _correct_side_by_side(self, aligned: torch.Tensor, taps: torch.Tensor, nodes: torch.Tensor) -> None:
         """Fill the nodes of all tilts, 32 rows side by side."""
         half = (len(nodes) + 1) // 2 * STRIP_ROWS
         n_y = math.ceil((half + 2 * self.margin_px) / 16) * 16
@@ -173,13 +170,15 @@ class DepthCorrectedBackProjection:
         )
         correct_depths(
             aligned.contiguous(),
-            torch.from_numpy(self.plain.factors),
+            self.plain.filters.to(aligned.device),
             factors,
-            plan_transform(self.plain.n_padded),
-            plan_transform(good_fft_size(self.plain.n_columns + 2 * self.margin_px)),
-            plan_transform(good_fft_size(n_y)),
+            TransformLengths(
+                self.plain.n_padded,
+                good_fft_size(self.plain.n_columns + 2 * self.margin_px),
+                good_fft_size(n_y),
+            ),
             self.margin_px,
-            torch.from_numpy(taps),
+            taps,
             min(len(aligned), numba.get_num_threads(), _TILTS_AT_ONCE),
             nodes,
         )

@@ -21,7 +21,7 @@ from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.low_frequencies import low_frequencies
 from cryoloom.geometry.tilt_axis import image_from_aligned
-from cryoloom.kernels.images.spline_sample import sample_spline, sample_spline_serial
+from cryoloom.kernels.images.spline_sample import sample_spline
 from cryoloom.model import ImageWarp, Pixels
 
 __all__ = [
@@ -199,12 +199,11 @@ def sample_aligned(
     *,
     serial: bool = False,
 ) -> torch.Tensor:
-    """Rows ``first_row`` on of an aligned image, ``(n_rows, n_columns)`` float32 on the CPU, NaN outside.
+    """Rows ``first_row`` on of an aligned image, ``(n_rows, n_columns)`` float32, NaN outside.
 
-    serial : on the calling thread alone, for images side by side.
+    serial : on the CPU, on the calling thread alone, for images side by side.
     """
-    sampled = torch.empty((n_rows, n_columns), dtype=torch.float32)
+    sampled = torch.empty((n_rows, n_columns), dtype=torch.float32, device=knots.device)
     margin = EDGE_MARGIN_PX * OVERSAMPLING
-    sample = sample_spline_serial if serial else sample_spline
-    sample(knots.cpu().numpy(), affine, first_row, sampled.numpy(), (margin, margin))
+    sample_spline(knots, torch.from_numpy(affine), first_row, sampled, (margin, margin), serial=serial)
     return sampled

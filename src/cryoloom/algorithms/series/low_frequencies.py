@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.images.fourier import centred_rfft, crop_rfft, require_crop
+from cryoloom.algorithms.images.fourier import centred_rfft, require_crop
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.series.derived_pixels import radial_weights
 from cryoloom.kernels.images.radial_weights import weight_radially
+from cryoloom.kernels.rows.low_frequencies import low_frequencies_of_columns, low_frequencies_of_rows
 from cryoloom.kernels.tensors import tensor_over
 from cryoloom.model import Pixels
 
@@ -72,48 +72,40 @@ def low_frequencies(
     """Spectrum of one image ``(y, x)``, or of a window of it, cropped to ``shape_yx``, even and not larger.
 
     skip_missing : pixels that are no numbers count as 0; otherwise the spectrum is not finite either.
-    Works on the calling thread alone.
+    On the CPU the calling thread works alone.
     """
     source, weights = radial_weights(pixels, section)
     window = window or Window.of(pixels)
     require_crop(window.shape_yx, shape_yx)
-    if torch.device(device).type != "cpu":
-        return _on_device(source, section, shape_yx, window, weights, device, skip_missing=skip_missing)
     n_y, n_x = window.shape_yx
     columns = shape_yx[1] // 2 + 1
-    spectrum = scratch.array("rows", (n_y, columns), np.complex64)
+    pairs = scratch.tensor("rows", (n_y, columns, 2), torch.device(device))
+    spectrum = torch.view_as_complex(pairs)
     total = squares = 0.0
     for top in range(0, n_y, _ROWS):
         block = _read(source, section, window, top, min(n_y, top + _ROWS), skip_missing=skip_missing)
         total += float(block.sum(dtype=np.float64))
         squares += float(np.vdot(block, block))
-        spectrum[top : top + len(block)] = scipy.fft.rfft(block, axis=1)[:, :columns]
+        low_frequencies_of_rows(tensor_over(block).to(device), spectrum[top : top + len(block)])
     half = shape_yx[0] // 2
-    kept = np.empty((shape_yx[0], columns), np.complex64)
-    frequency_y = np.fft.fftfreq(n_y).astype(np.float32)
-    frequency_y = np.concatenate([frequency_y[:half], frequency_y[n_y - half :]])
-    frequency_x = np.fft.rfftfreq(n_x).astype(np.float32)
+    kept = torch.empty((shape_yx[0], columns), dtype=torch.complex64, device=device)
+    frequency_y = torch.fft.fftfreq(n_y, dtype=torch.float64, device=device).float()
+    frequency_y = torch.cat([frequency_y[:half], frequency_y[n_y - half :]])
+    frequency_x = torch.fft.rfftfreq(n_x, dtype=torch.float64, device=device).float()
+    table = None if weights is None else tensor_over(weights).to(device)
     for left in range(0, columns, _COLUMNS):
         inside = slice(left, min(columns, left + _COLUMNS))
-        transformed = scipy.fft.fft(spectrum[:, inside], axis=0)
-        part = np.concatenate([transformed[:half], transformed[n_y - half :]])
-        if weights is not None:
-            weight_radially(
-                torch.from_numpy(part),
-                torch.from_numpy(frequency_y),
-                torch.from_numpy(frequency_x[inside]),
-                tensor_over(weights),
-                _HIGHEST,
-            )
+        part = low_frequencies_of_columns(spectrum[:, inside], shape_yx[0])
+        if table is not None:
+            weight_radially(part, frequency_y, frequency_x[inside], table, _HIGHEST)
         kept[:, inside] = part
     mean = total / (n_y * n_x)
     variance = max(squares / (n_y * n_x) - mean**2, 0.0)
-    cropped = centred_rfft(torch.from_numpy(kept), (n_y, n_x), shape_yx)
-    return LowFrequencies(cropped, mean, variance**0.5)
+    return LowFrequencies(centred_rfft(kept, (n_y, n_x), shape_yx), mean, variance**0.5)
 
 
 def low_frequency_bytes(shape_yx: tuple[int, int], new_shape_yx: tuple[int, int]) -> int:
-    """Memory that it takes for one image on one thread, on a CPU."""
+    """Memory that it takes for one image on one thread."""
     columns = new_shape_yx[1] // 2 + 1
     return 8 * columns * (shape_yx[0] + 2 * new_shape_yx[0] + 3 * _ROWS)
 
@@ -129,30 +121,3 @@ def _read(
     if skip_missing and not np.isfinite(block.sum(dtype=np.float64)):
         block = np.where(np.isfinite(block), block, np.float32(0))
     return block
-
-
-def _on_device(
-    source: Pixels,
-    section: int,
-    shape_yx: tuple[int, int],
-    window: Window,
-    weights: NDArray[np.float32] | None,
-    device: str,
-    *,
-    skip_missing: bool,
-) -> LowFrequencies:
-    """The same by a transform of the whole image on a device."""
-    n_y, n_x = window.shape_yx
-    block = _read(source, section, window, 0, n_y, skip_missing=skip_missing)
-    image = torch.from_numpy(block).to(device)
-    spectrum = torch.fft.rfft2(image)
-    if weights is not None:
-        frequency_y = torch.fft.fftfreq(n_y, device=device)[:, None]
-        frequency_x = torch.fft.rfftfreq(n_x, device=device)[None]
-        table = torch.from_numpy(weights).to(device)
-        position = torch.hypot(frequency_y, frequency_x) * ((len(weights) - 1) / _HIGHEST)
-        index = position.long().clamp(max=len(weights) - 2)
-        spectrum *= torch.lerp(table[index], table[index + 1], position - index)
-    return LowFrequencies(
-        crop_rfft(spectrum, (n_y, n_x), shape_yx), float(image.double().mean()), float(image.std())
-    )

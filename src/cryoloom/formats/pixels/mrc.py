@@ -305,12 +305,15 @@ class _RowStatistics:
     def update(self, i_z: int, first: int, rows: NDArray[np.float32]) -> bool:
         """Note some rows as they are stored; whether all of them is finite."""
         # Slow to import, and what only looks at a project writes no pixels.
-        from cryoloom.kernels.images.row_moments import row_moments
+        import torch
+
+        from cryoloom.kernels.rows.row_moments import row_moments
+        from cryoloom.kernels.tensors import tensor_over
 
         found = np.empty((4, len(rows)), np.float32)
         np.min(rows, axis=1, out=found[0])
         np.max(rows, axis=1, out=found[1])
-        row_moments(rows, found[2:])
+        row_moments(tensor_over(rows), torch.from_numpy(found[2:]))
         self._values[:, i_z, first : first + len(rows)] = found
         finite = bool(np.isfinite(found[:2]).all())
         self.is_finite &= finite
@@ -480,17 +483,20 @@ def _fill_rows(fd: int, layout: _Layout, i_z: int, low: int, path: Path, rows: N
 
 
 def _widen(stored: NDArray[np.uint8], values: NDArray[np.float32]) -> None:
-    # Slow to import, and what only looks at a project reads no pixels.
-    from cryoloom.kernels.images.half_floats import floats_from_halves
+    # The numba twin: a viewer reads pixels without torch.
+    from cryoloom.kernels.images.half_floats_cpu import floats_from_halves_numba
 
-    floats_from_halves(stored.view(np.uint16), values.reshape(-1))
+    floats_from_halves_numba(stored.view(np.uint16), values.reshape(-1))
 
 
 def _narrowed(values: NDArray[np.float32]) -> NDArray[np.float16]:
+    import torch
+
     from cryoloom.kernels.images.half_floats import halves_from_floats
+    from cryoloom.kernels.tensors import tensor_over
 
     halves = np.empty(values.shape, np.float16)
-    halves_from_floats(values.reshape(-1), halves.view(np.uint16).reshape(-1))
+    halves_from_floats(tensor_over(values.reshape(-1)), torch.from_numpy(halves.reshape(-1)))
     return halves
 
 

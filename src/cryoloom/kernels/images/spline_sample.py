@@ -1,76 +1,44 @@
-"""Sampling an image on a turned, shifted and scaled grid with cubic B-splines: one numba loop over rows."""
+"""An image sampled on a turned, shifted and scaled grid, with cubic B-splines: numba or, on CUDA, torch."""
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-from numba import prange
-from numpy.typing import NDArray
+import torch
 
-from cryoloom.kernels.compile import parallel_and_serial
+from cryoloom.kernels.images.spline_sample_cpu import sample_spline_numba, sample_spline_numba_serial
+from cryoloom.kernels.images.spline_torch import cubic_spline_values
+from cryoloom.kernels.tensors import on_cpu
 
-__all__ = ["sample_spline", "sample_spline_serial"]
+__all__ = ["sample_spline"]
 
 
-def _sample_spline(
-    coefficients: NDArray[np.float32],
-    affine: NDArray[np.float64],
+def sample_spline(
+    coefficients: torch.Tensor,
+    affine: torch.Tensor,
     first_row: int,
-    sampled: NDArray[np.float32],
+    sampled: torch.Tensor,
     margin_yx: tuple[float, float],
+    *,
+    serial: bool = False,
 ) -> None:
     """Fill ``sampled`` with spline values; NaN where a position lies outside the image less its margin.
 
     coefficients : (y, x) float32 weights of the cubic B-splines, periodic.
-    affine       : (2, 3); pixel (row, column) samples at ``affine @ (first_row + row, column, 1)``, (y, x).
-    sampled      : (row, column) float32, overwritten.
+    affine       : (2, 3) float64 in the CPU's memory; pixel (row, column) samples at ``affine @ (first_row +
+                   row, column, 1)``, (y, x).
+    sampled      : (row, column) float32, on the coefficients' device, overwritten.
+    serial       : on the CPU, work on the calling thread only.
     """
-    n_y, n_x = coefficients.shape
-    n_rows, n_columns = sampled.shape
-    low_y, low_x = margin_yx
-    high_y, high_x = n_y - 1 - low_y, n_x - 1 - low_x
-    for row in prange(n_rows):
-        start_y = affine[0, 0] * (first_row + row) + affine[0, 2]
-        start_x = affine[1, 0] * (first_row + row) + affine[1, 2]
-        for column in range(n_columns):
-            y = start_y + affine[0, 1] * column
-            x = start_x + affine[1, 1] * column
-            if y < low_y or y > high_y or x < low_x or x > high_x:
-                sampled[row, column] = np.nan
-                continue
-            iy, ix = int(np.floor(y)), int(np.floor(x))
-            wy = _weights(np.float32(y - iy))
-            wx = _weights(np.float32(x - ix))
-            if 1 <= iy < n_y - 2 and 1 <= ix < n_x - 2:
-                value = np.float32(0)
-                for i in range(4):
-                    line = np.float32(0)
-                    for j in range(4):
-                        line += wx[j] * coefficients[iy - 1 + i, ix - 1 + j]
-                    value += wy[i] * line
-            else:
-                value = np.float32(0)
-                for i in range(4):
-                    for j in range(4):
-                        value += wy[i] * wx[j] * coefficients[(iy - 1 + i) % n_y, (ix - 1 + j) % n_x]
-            sampled[row, column] = value
-
-
-@numba.njit(fastmath=True, error_model="numpy", inline="always")
-def _weights(f: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    """Cubic B-splines centred on -1, 0, 1 and 2, at ``f`` from 0 to 1."""
-    g = np.float32(1) - f
-    sixth = np.float32(1 / 6)
-    two_thirds = np.float32(2 / 3)
-    half = np.float32(0.5)
-    return (
-        g * g * g * sixth,
-        two_thirds - f * f * (np.float32(1) - half * f),
-        two_thirds - g * g * (np.float32(1) - half * g),
-        f * f * f * sixth,
-    )
-
-
-sample_spline, sample_spline_serial = parallel_and_serial(
-    _sample_spline, fastmath={"contract", "reassoc", "arcp"}, error_model="numpy"
-)
+    if tuple(affine.shape) != (2, 3) or affine.dtype != torch.float64:
+        raise ValueError(f"expected an affine (2, 3) of float64, got {tuple(affine.shape)} of {affine.dtype}")
+    if on_cpu(coefficients, sampled):
+        sample = sample_spline_numba_serial if serial else sample_spline_numba
+        sample(coefficients.numpy(), affine.numpy(), first_row, sampled.numpy(), margin_yx)
+        return
+    row = torch.arange(first_row, first_row + sampled.shape[0], dtype=torch.float64, device=sampled.device)
+    column = torch.arange(sampled.shape[1], dtype=torch.float64, device=sampled.device)
+    per_row, per_column, start = affine.to(sampled.device).T[:, :, None, None]
+    y, x = per_row * row[:, None] + per_column * column + start
+    outside = torch.zeros_like(y, dtype=torch.bool)
+    for position, n, margin in zip((y, x), coefficients.shape, margin_yx, strict=True):
+        outside |= (position < margin) | (position > n - 1 - margin)
+    sampled.copy_(cubic_spline_values(coefficients, y, x).masked_fill(outside, torch.nan))

@@ -11,6 +11,7 @@ import torch
 
 from cryoloom.kernels.projection.backproject_cpu import back_project_numba, back_project_oblique_numba
 from cryoloom.kernels.projection.backproject_torch import back_project_oblique_torch, back_project_torch
+from cryoloom.kernels.tensors import on_cpu
 from cryoloom.kernels.vector.support import vector_code_fits
 
 __all__ = ["STRIP_ROWS", "back_project", "back_project_oblique"]
@@ -47,7 +48,7 @@ def back_project_oblique(
     rows : (tilt, 2) float32 as (v0, vz): voxel (z, y) lies on row ``y + v0 + vz z``. Bilinear interpolation.
     """
     _check(images, columns, volume, n_rows=images.shape[2])
-    if volume.device.type == "cpu":
+    if on_cpu(images, columns, rows, volume):
         back_project_oblique_numba(images.numpy(), columns.numpy(), rows.numpy(), volume.numpy())
     else:
         back_project_oblique_torch(images, columns, rows, volume)

@@ -1,6 +1,6 @@
 """Back-projection of one strip from images that change with depth: each is a mixture of a few others.
 
-Vector code on the CPU. Elsewhere `blend_depths` mixes whole images slab by slab for `back_project`.
+One signature, vector code on the CPU and torch elsewhere.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import torch
 
 from cryoloom.kernels.projection.backproject_cpu import Z_BLOCK
 from cryoloom.kernels.projection.backproject_deep_cpu import back_project_deep_numba
-from cryoloom.kernels.tensors import expect_cpu
+from cryoloom.kernels.projection.backproject_deep_torch import back_project_deep_torch
+from cryoloom.kernels.tensors import on_cpu
 from cryoloom.kernels.vector.ir import ROWS
+from cryoloom.kernels.vector.support import vector_code_fits
 
 __all__ = ["DepthMixtures", "back_project_deep"]
 
@@ -49,21 +51,24 @@ def back_project_deep(
     """Fill a strip of a volume with the sum over tilts of images mixed for the depth of the voxels.
 
     nodes   : (node, column, 32) float32, contiguous, the nodes of a tilt one after the other.
-    columns : (tilt, 3) float32, as `back_project` takes them.
+    columns : (tilt, 3) float32, as `back_project` takes them, on the nodes' device.
     slab_voxels : heights for which a mixture may be used; never more than 16 are.
     volume  : (z, y, x) float32 with at most 32 rows y, contiguous, overwritten.
     """
-    expect_cpu("back_project_deep", nodes, columns, volume)
     if nodes.shape[2] != ROWS or volume.shape[1] > ROWS or len(nodes) != len(mixtures.node_depths):
         raise ValueError(f"expected strips of {ROWS} rows and a depth for each of {len(nodes)} nodes")
     depths = torch.stack([mixtures.node_depths, mixtures.node_scales], dim=1)
     tilts = torch.cat([mixtures.lines, mixtures.ranges, mixtures.steps[:, None]], dim=1)
-    back_project_deep_numba(
-        nodes.numpy(),
-        mixtures.first_node.numpy(),
-        depths.numpy(),
-        tilts.numpy(),
-        columns.numpy(),
-        max(1, min(slab_voxels, Z_BLOCK)),
-        volume.numpy(),
-    )
+    n_at_once = max(1, min(slab_voxels, Z_BLOCK))
+    if on_cpu(nodes, columns, volume) and vector_code_fits(nodes):
+        back_project_deep_numba(
+            nodes.numpy(),
+            mixtures.first_node.numpy(),
+            depths.numpy(),
+            tilts.numpy(),
+            columns.numpy(),
+            n_at_once,
+            volume.numpy(),
+        )
+    else:
+        back_project_deep_torch(nodes, mixtures.first_node, depths, tilts, columns, n_at_once, volume)

@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from cryoloom.kernels.rows.filter_rows_cpu import extend_turned, refine_columns
 from cryoloom.kernels.vector.code import new_columns, pointer, transpose_8x8
 from cryoloom.kernels.vector.column_transform import (
     ColumnTransform,
@@ -22,7 +23,6 @@ from cryoloom.kernels.vector.column_transform import (
     inverse_columns,
     transform_columns,
 )
-from cryoloom.kernels.vector.filter_rows import extend_turned, refine_columns
 from cryoloom.kernels.vector.ir import ROWS
 
 __all__ = ["DepthFactorArrays", "correct_depths_numba"]

@@ -10,6 +10,7 @@ import torch
 
 from cryoloom.kernels.projection.forward_project_cpu import forward_project_numba, own_taps_numba
 from cryoloom.kernels.projection.forward_project_torch import forward_project_torch, own_taps_torch
+from cryoloom.kernels.tensors import on_cpu
 from cryoloom.kernels.vector.ir import ROWS
 from cryoloom.kernels.vector.support import vector_code_fits
 
@@ -48,6 +49,6 @@ def own_taps(scale: torch.Tensor, rays: torch.Tensor, columns: torch.Tensor, n_u
     ``sum_k taps[u, k] image[u - 1 + k]``: a ray meets, left and right of it, voxels that took from the ray's
     column and the next. columns, rays : (tilt, 3), as `back_project` and `forward_project` take them.
     """
-    if scale.device.type == "cpu":
+    if on_cpu(scale, rays, columns):
         return torch.from_numpy(own_taps_numba(scale.numpy(), rays.numpy(), columns.numpy(), n_u))
     return own_taps_torch(scale, rays, columns, n_u)

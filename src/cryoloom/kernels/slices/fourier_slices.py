@@ -22,8 +22,10 @@ from cryoloom.kernels.slices.fourier_slices_cpu import (
 from cryoloom.kernels.slices.fourier_slices_torch import (
     insert_slices_torch,
     score_poses_torch,
+    sum_equivalents_torch,
     take_slices_torch,
 )
+from cryoloom.kernels.tensors import on_cpu
 
 __all__ = ["cube_shape", "insert_slices", "score_poses", "sum_equivalents", "take_slices"]
 
@@ -43,7 +45,7 @@ def take_slices(cube: torch.Tensor, frames: torch.Tensor, samples: torch.Tensor)
     cube : half cube, complex64. frames : (n, 2, 3) float32. samples : (m, 2) float32 as kx, ky.
     """
     _check(cube, frames, samples)
-    if cube.device.type != "cpu":
+    if not on_cpu(cube, frames, samples):
         return take_slices_torch(cube, frames, samples)[0]
     slices = torch.empty((len(frames), len(samples)), dtype=torch.complex64)
     take_slices_numba(_pairs(cube), frames.numpy(), samples.numpy(), _pairs(slices))
@@ -65,7 +67,7 @@ def insert_slices(
     with its conjugate.
     """
     _check(cube, frames, samples)
-    if cube.device.type != "cpu":
+    if not on_cpu(cube, frames, samples):
         insert_slices_torch(values, weights, frames, samples, cube, weight_cube)
         return
     n_chunks = _N_CHUNKS if cube.numel() <= _SMALL_CUBE else 1
@@ -108,7 +110,7 @@ def score_poses(
     """
     _check(cube, frames.reshape(-1, 2, 3), samples)
     used = len(samples) if n_used is None else n_used
-    if cube.device.type != "cpu":
+    if not on_cpu(cube, frames, samples):
         return score_poses_torch(cube, data[..., :used], weights[..., :used], frames, shifts, samples[:used])
     n, n_tilts = data.shape[:2]
     terms = torch.zeros((n, n_tilts, 2), dtype=torch.float64)
@@ -135,12 +137,13 @@ def sum_equivalents(
     """Sums over the equivalents ``S k`` of every frequency k up to ``highest`` voxels, of data and weights.
 
     data, weights : cubes as of `insert_slices`, with the plane x = 0 joined. operators : (s, 3, 3) float32.
-    Values between voxels are trilinear; on the CPU only.
+    Values between voxels are trilinear.
     """
-    stacked = torch.cat([torch.view_as_real(data), weights[..., None]], dim=-1).cpu().contiguous()
+    if not on_cpu(data, weights, operators):
+        return sum_equivalents_torch(data, weights, operators, highest)
+    stacked = torch.cat([torch.view_as_real(data), weights[..., None]], dim=-1).contiguous()
     summed = torch.zeros_like(stacked)
-    sum_equivalents_numba(stacked.numpy(), operators.cpu().numpy(), float(highest), summed.numpy())
-    summed = summed.to(data.device)
+    sum_equivalents_numba(stacked.numpy(), operators.numpy(), float(highest), summed.numpy())
     return torch.view_as_complex(summed[..., :2].contiguous()), summed[..., 2].contiguous()
 
 

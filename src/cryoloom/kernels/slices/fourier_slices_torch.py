@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["insert_slices_torch", "score_poses_torch", "take_slices_torch"]
+__all__ = ["insert_slices_torch", "score_poses_torch", "sum_equivalents_torch", "take_slices_torch"]
 
 
 def take_slices_torch(
@@ -85,12 +85,42 @@ def score_poses_torch(
     return torch.stack(terms), torch.stack(gradients), torch.stack(curvatures)
 
 
+def sum_equivalents_torch(
+    data: torch.Tensor, weights: torch.Tensor, operators: torch.Tensor, highest: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """See `cryoloom.kernels.slices.fourier_slices.sum_equivalents`."""
+    n_z, n_y, n_x = data.shape
+    middle, device = n_z // 2, data.device
+    ticks = [torch.arange(n, device=device) - middle for n in (n_z, n_y)]
+    z, y, x = torch.meshgrid(*ticks, torch.arange(n_x, device=device), indexing="ij")
+    inside = x**2 + y**2 + z**2 <= highest**2
+    frequencies = torch.stack([x, y, z], dim=-1)[inside].float()
+    summed, summed_weights = torch.zeros_like(data), torch.zeros_like(weights)
+    for operator in operators:
+        corner, fraction, flipped = _cells(frequencies @ operator.T)
+        for offset in _OFFSETS:
+            share = torch.ones(len(corner), device=device)
+            for a in range(3):
+                share = share * (fraction[:, a] if offset[a] else 1.0 - fraction[:, a])
+            # Where the share is 0, the corner may lie outside.
+            at = [(corner[:, a] + offset[a] + shift) for a, shift in enumerate((0, middle, middle))]
+            iz, iy, ix = (i.clamp(0, n - 1) for i, n in zip(reversed(at), data.shape, strict=True))
+            found = data[iz, iy, ix]
+            summed[inside] += share * torch.where(flipped, found.conj(), found)
+            summed_weights[inside] += share * weights[iz, iy, ix]
+    return summed, summed_weights
+
+
 _OFFSETS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 
 
 def _corners(frames: torch.Tensor, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Lower corner ``(n, m, 3)`` as x, y, z, place in the cell, and whether -k was taken instead."""
-    k = torch.einsum("ma,nab->nmb", samples, frames)
+    return _cells(torch.einsum("ma,nab->nmb", samples, frames))
+
+
+def _cells(k: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same of frequencies ``(..., 3)`` as x, y, z."""
     flipped = k[..., 0] < 0
     k = torch.where(flipped[..., None], -k, k)
     corner = torch.floor(k)

@@ -20,7 +20,14 @@ from cryoloom.kernels.vector.code import pointer
 from cryoloom.kernels.vector.fourier import RADICES, transform_groups
 from cryoloom.kernels.vector.ir import ROWS
 
-__all__ = ["ColumnTransform", "filter_columns", "inverse_columns", "plan_transform", "transform_columns"]
+__all__ = [
+    "ColumnTransform",
+    "filter_columns",
+    "in_transform_order",
+    "inverse_columns",
+    "plan_transform",
+    "transform_columns",
+]
 
 Floats = NDArray[np.float32]
 
@@ -69,6 +76,12 @@ def plan_transform(n: int) -> ColumnTransform:
         np.concatenate(twiddles).astype(np.float32),
         order,
     )
+
+
+def in_transform_order(factors: Floats, transform: ColumnTransform) -> Floats:
+    """Factors of an rfft ``(..., n // 2 + 1)`` for every place of a transform of n: ``(..., n)``."""
+    order = transform.order
+    return np.ascontiguousarray(factors[..., np.minimum(order, len(order) - order)])
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.kernels.images.extend_rows import extend_rows
-from cryoloom.kernels.vector.filter_rows import extend_turned, refine_columns
+from cryoloom.kernels.rows.extend_rows import extend_rows
+from cryoloom.kernels.rows.filter_rows_cpu import extend_turned, refine_columns
 from makers.rows import seen_in_part
 
 

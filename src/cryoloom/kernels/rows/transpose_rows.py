@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from cryoloom.kernels.images.transpose_rows_cpu import transpose_rows_numba, transpose_rows_numba_serial
+from cryoloom.kernels.rows.transpose_rows_cpu import transpose_rows_numba, transpose_rows_numba_serial
+from cryoloom.kernels.tensors import on_cpu
 
 __all__ = ["transpose_rows"]
 
@@ -23,7 +24,7 @@ def transpose_rows(
         raise ValueError(f"rows {tuple(rows.shape)} do not fit into columns {tuple(columns.shape)}")
     if first_column < 0 or first_column + n_inside > rows.shape[2]:
         raise ValueError(f"rows of {rows.shape[2]} do not hold {n_inside} columns from {first_column} on")
-    if rows.device.type == "cpu":
+    if on_cpu(rows, columns):
         transpose = transpose_rows_numba_serial if serial else transpose_rows_numba
         transpose(rows.numpy(), first_column, columns.numpy())
         return

@@ -31,7 +31,7 @@ def filter_rows_numba(
     work: Floats,
     columns: Floats,
 ) -> None:
-    """See `cryoloom.kernels.images.filter_rows.filter_rows`; the same on NumPy arrays."""
+    """See `cryoloom.kernels.rows.filter_rows.filter_rows`; the same on NumPy arrays."""
     n_tilts, _, n_columns = rows.shape
     n_threads = min(len(work), n_tilts)
     before = (work.shape[1] - n_columns) // 2

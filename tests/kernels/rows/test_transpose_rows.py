@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.kernels.images.transpose_rows import transpose_rows
+from cryoloom.kernels.rows.transpose_rows import transpose_rows
 
 
 @pytest.mark.parametrize("turn", [transpose_rows, functools.partial(transpose_rows, serial=True)])

@@ -6,26 +6,30 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.kernels.images.extend_rows import extend_rows
-from cryoloom.kernels.images.filter_rows import filter_rows
-from cryoloom.kernels.vector.column_transform import plan_transform
+from cryoloom.kernels.rows import filter_rows as door
+from cryoloom.kernels.rows.extend_rows import extend_rows
+from cryoloom.kernels.rows.filter_rows import filter_rows
 from makers.rows import seen_in_part
+
+
+@pytest.fixture(params=["vector code", "torch"], autouse=True)
+def version(request, monkeypatch):
+    """Each test runs with vector code and with its portable twin."""
+    if request.param == "torch":
+        monkeypatch.setattr(door, "vector_code_fits", lambda _: False)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_strips_are_filtered_rows(rng, n_threads):
     n_columns, n_padded, taps = 90, 180, np.array([0.6, -0.1], np.float32)
     rows = seen_in_part(rng, (5, 40, n_columns))
-    transform = plan_transform(n_padded)
     response = rng.random((5, n_padded // 2 + 1))
-    factors = response[:, np.minimum(transform.order, n_padded - transform.order)] / n_padded
     work = np.empty((n_threads, n_padded, 32), np.float32)
     columns = np.full((5, 2 * n_columns + 2, 32), np.nan, np.float32)
     filter_rows(
         torch.from_numpy(rows),
         20,
-        torch.from_numpy(factors).float(),
-        transform,
+        torch.from_numpy(response).float(),
         torch.from_numpy(taps),
         torch.from_numpy(work),
         torch.from_numpy(columns),
@@ -45,4 +49,4 @@ def test_shapes_are_checked():
     rows, taps = torch.zeros((2, 40, 90)), torch.zeros(2)
     work, columns = torch.zeros((1, 180, 32)), torch.zeros((2, 180, 32))
     with pytest.raises(ValueError, match="do not fit columns"):
-        filter_rows(rows, 0, torch.zeros((2, 180)), plan_transform(180), taps, work, columns)
+        filter_rows(rows, 0, torch.zeros((2, 91)), taps, work, columns)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cryoloom.kernels.images.extend_rows import extend_rows
-from cryoloom.kernels.images.extend_rows_gpu import extend_rows_torch
+from cryoloom.kernels.rows.extend_rows import extend_rows
+from cryoloom.kernels.rows.extend_rows_torch import extend_rows_torch
 
 WAYS = [extend_rows, functools.partial(extend_rows, serial=True), extend_rows_torch]
 

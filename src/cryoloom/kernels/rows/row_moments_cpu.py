@@ -1,4 +1,4 @@
-"""Mean and variance of every row of an image: numba loops over rows that stay in the cache."""
+"""Mean and variance of every row of an image on the CPU: numba loops over rows that stay in the cache."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["row_moments"]
+__all__ = ["row_moments_numba"]
 
 
 @numba.njit(fastmath={"reassoc", "contract"}, error_model="numpy", nogil=True, cache=True)
-def row_moments(rows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """Fill ``out`` ``(2, y)`` with mean and variance of ``rows`` ``(y, x)``, summed in float64."""
+def row_moments_numba(rows: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """See `cryoloom.kernels.rows.row_moments.row_moments`; the same on NumPy arrays."""
     n_x = rows.shape[1]
     for y in range(rows.shape[0]):
         total = 0.0

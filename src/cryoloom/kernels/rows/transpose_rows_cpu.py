@@ -18,7 +18,7 @@ _BLOCK = 64
 
 
 def _transpose_rows(rows: Floats, first_column: int, columns: Floats) -> None:
-    """See `cryoloom.kernels.images.transpose_rows.transpose_rows`."""
+    """See `cryoloom.kernels.rows.transpose_rows.transpose_rows`."""
     n_blocks = (columns.shape[1] + _BLOCK - 1) // _BLOCK
     for job in prange(len(rows) * n_blocks):
         tilt, block = job // n_blocks, job % n_blocks

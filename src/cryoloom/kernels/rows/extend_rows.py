@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from cryoloom.kernels.images.extend_rows_cpu import extend_rows_numba, extend_rows_numba_serial
-from cryoloom.kernels.images.extend_rows_gpu import extend_rows_torch
+from cryoloom.kernels.rows.extend_rows_cpu import extend_rows_numba, extend_rows_numba_serial
+from cryoloom.kernels.rows.extend_rows_torch import extend_rows_torch
+from cryoloom.kernels.tensors import on_cpu
 
 __all__ = ["extend_rows"]
 
@@ -25,7 +26,7 @@ def extend_rows(rows: torch.Tensor, padded: torch.Tensor, *, serial: bool = Fals
         raise TypeError(f"expected float32, got {rows.dtype} and {padded.dtype}")
     if rows.shape[:2] != padded.shape[:2] or padded.shape[2] < rows.shape[2]:
         raise ValueError(f"rows {tuple(rows.shape)} do not fit into {tuple(padded.shape)}")
-    if rows.device.type == "cpu":
+    if on_cpu(rows, padded):
         extend = extend_rows_numba_serial if serial else extend_rows_numba
         extend(rows.numpy(), padded.numpy())
     else:

@@ -15,7 +15,7 @@ Floats = NDArray[np.float32]
 
 
 def _extend_rows(rows: Floats, padded: Floats) -> None:
-    """See `cryoloom.kernels.images.extend_rows.extend_rows`."""
+    """See `cryoloom.kernels.rows.extend_rows.extend_rows`."""
     n_rows = rows.shape[1]
     fade = _fade(rows.shape[2], padded.shape[2])
     for i in prange(len(rows) * n_rows):

@@ -10,7 +10,7 @@ __all__ = ["extend_rows_torch"]
 
 
 def extend_rows_torch(rows: torch.Tensor, padded: torch.Tensor) -> None:
-    """See `cryoloom.kernels.images.extend_rows.extend_rows`; on any device."""
+    """See `cryoloom.kernels.rows.extend_rows.extend_rows`; on any device."""
     n_columns, n_padded = rows.shape[2], padded.shape[2]
     before = (n_padded - n_columns) // 2
     index = torch.arange(n_columns, device=rows.device)

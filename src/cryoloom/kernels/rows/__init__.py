@@ -1,0 +1,1 @@
+"""Hot loops over rows of images: continued, filtered, turned, and their moments."""
