@@ -81,3 +81,28 @@ if float(given["-Cs"][0]) > 0:
             defocus = 20000 + 10 * int(rows[i][1])
             table.write(f"{rank + 1:4d} {defocus + 5:8.2f} {defocus:8.2f} 30.0 0.0 0.3 10.0\\n")
 """
+
+# AreTomo3 from an alignment. A volume of sections along y with rows of z; a voxel tells its place and half.
+ARETOMO3_RECONSTRUCTION = """
+given = options({
+    "-InPrefix": 1, "-InSuffix": 1, "-OutDir": 1, "-Cmd": 1, "-SplitSum": 1, "-VolZ": 1, "-FlipVol": 1,
+    "-PixSize": 1, "-kV": 1, "-Gpu": (1, 8), "-AmpContrast": 1, "-Cs": 1, "-AtBin": (1, 3), "-Wbp": 1,
+    "-Sart": 2, "-ReconRange": 2, "-CorrCTF": 2, "-IntpCor": 1, "-FlipInt": 1,
+})
+if given["-Cmd"] != ["2"] or given["-FlipVol"] != ["0"]:
+    fail("from the alignment, not flipped")
+prefix, bin = given["-InPrefix"][0], float(given["-AtBin"][0])
+(n, n_y, n_x), body = read_mrc(prefix + given["-InSuffix"][0])
+for name in (prefix + "_TLT.txt", prefix + ".aln"):
+    if len([1 for line in open(name) if not line.startswith("#")]) != n:
+        fail(f"{name} is of other images")
+if given["-CorrCTF"][0] != "0" and len([1 for r in open(prefix + "_CTF.txt") if r[0] != "#"]) != n:
+    fail("the CTFs are of other images")
+x, y, z = int(n_x / bin), int(n_y / bin), int(float(given["-VolZ"][0]) / bin) // 2 * 2
+for half, name in enumerate(("", "_EVN", "_ODD") if given["-SplitSum"] == ["1"] else ("",)):
+    if (read_mrc(prefix + name + ".mrc"))[0] != (n, n_y, n_x):
+        fail("halves of other sizes")
+    values = [1000000 * half + 10000 * k + 100 * j + i for j in range(y) for k in range(z) for i in range(x)]
+    write_mrc(given["-OutDir"][0] + prefix + name + "_Vol.mrc", (y, z, x),
+              struct.pack(f"<{len(values)}f", *values))
+"""

@@ -26,6 +26,10 @@ BASES: dict[str, list[dict]] = {
     "warp_align_frames": [{}, {"eer_dose_per_fraction": 0.5}],
     "aretomo_align_series": [{}, {"estimate_ctf": True}],
     "aretomo_reconstruct": [{}, {"method": "sart"}],
+    "aretomo3_reconstruct": [{}, {"method": "sart"}],
+    "isonet_denoise": [{"box_px": 32, "prediction_px": 600}],
+    "membrain_segment_membranes": [{"weights": "/data/model.ckpt"}],
+    "xmipp_align_frames": [{}, {"local_motion": True}],
     "gctf_estimate_ctf": [
         {"phase_shift_min_deg": 1.0, "phase_shift_max_deg": 170.0, "phase_shift_step_deg": 10.0}
     ],
@@ -47,6 +51,10 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "aretomo_align_series": ("images", "centre_specimen"),
     "aretomo_reconstruct": ("images", "multiscale"),
     "novactf_reconstruct": ("multiscale",),
+    "eman2_reconstruct": ("multiscale",),
+    "aretomo3_reconstruct": ("images", "multiscale"),
+    "isonet_denoise": ("multiscale",),
+    "membrain_segment_membranes": ("spacing_angstrom", "species", "min_area_angstrom2"),
     "tomo3d_reconstruct": ("multiscale",),
     "cryocare_denoise": ("multiscale",),
     "imod_align_by_beads": ("images", "centre_specimen"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cryoloom.model import Pixels, PixelSink, Stack, Tilt, TiltSeries
 
 __all__ = [
     "ProgramParams",
+    "json_lines",
     "keep_stack",
     "keep_volume",
     "make_calls",
@@ -133,6 +135,12 @@ def keep_volume(
         block = made[low : low + _ROWS_AT_ONCE].transpose(1, 0, 2)
         sink[:, low : low + block.shape[1], :] = np.ascontiguousarray(block[::-1] if mirror_z else block)
     return sink
+
+
+def json_lines(entries: Mapping[str, Any]) -> str:
+    """A JSON file with an entry a line."""
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items())
+    return f"{{\n{lines}\n}}\n"
 
 
 def _opened(path: Path, shape: tuple[int, ...]) -> MrcPixels:

@@ -12,18 +12,20 @@ them: `pick_on_surfaces` fits and samples them, and `select_by_distance` uses th
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from pydantic import Field
 
-from cryoloom.algorithms.picking.membranes import Membrane, membranes_of, strongest_across, thinned
+from cryoloom.algorithms.picking.membranes import membranes_of, strongest_across
 from cryoloom.algorithms.picking.ridges import ridge_points, ridge_response
-from cryoloom.contract import Column, Figure, Record
+from cryoloom.contract import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.geometry.frames import position_from_index
-from cryoloom.geometry.rotations import rotation_y, rotation_z
-from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.model import Particles, Tomogram
+from cryoloom.procedures.membrane_points import (
+    MEMBRANE_FIGURES,
+    MEMBRANE_RECORDS,
+    points_on_membranes,
+)
 from cryoloom.procedures.ridge_volume import bytes_for_ridges, ridge_volume
 
 __all__ = ["SegmentMembranesParams", "segment_membranes"]
@@ -31,7 +33,6 @@ __all__ = ["SegmentMembranesParams", "segment_membranes"]
 _DIRECTIONS = 90
 _RIM_ANGSTROM = 140.0
 _RIM_FRACTION = 0.85
-_NORMAL_WIDTH_DEG = 15.0
 
 
 class SegmentMembranesParams(StepParams):
@@ -60,19 +61,12 @@ class SegmentMembranesParams(StepParams):
     bytes_needed=lambda tomogram, params: bytes_for_ridges(tomogram, params.voxel_size_angstrom),
     methods="Membranes were found as sheets of density ({total_n_membranes:.0f} membranes).",
     figures=(
-        Figure(
-            "n_membranes", "membranes", "Membranes", "Sheets found.", column=Column("Membranes", digits=0)
-        ),
-        Figure("n_vesicles", "vesicles", "Vesicles", "Membranes that close about a centre."),
-        Figure("area_um2", "um2", "Membrane area", "Of all membranes, as far as it is seen."),
+        *MEMBRANE_FIGURES,
         Figure(
             "median_score", "", "Median response", "Of all points, in deviations of noise.", good="above 8"
         ),
     ),
-    records=(
-        Record("membranes", "Area, number of points and whether it closes, of every membrane."),
-        Record("picks", "Position in angstrom from the tomogram's centre, and membrane, of every point."),
-    ),
+    records=MEMBRANE_RECORDS,
 )
 def segment_membranes(tomogram: Tomogram, params: SegmentMembranesParams, context: StepContext) -> Particles:
     """Find membranes as sheets of density and give points on them, with normals."""
@@ -96,57 +90,14 @@ def segment_membranes(tomogram: Tomogram, params: SegmentMembranesParams, contex
         sure_score=params.sure_score,
         least_area_angstrom2=params.min_area_angstrom2,
     )
-    context.figure("n_membranes", len(found))
-    context.figure("n_vesicles", sum(one.is_closed for one in found))
-    context.figure("area_um2", sum(one.area_angstrom2 for one in found) * 1e-8)
     scores = np.concatenate([np.zeros(0), *(one.score for one in found)])
     context.figure(
         "median_score", float(np.median(scores)) if len(scores) else None, reason="no membrane was found"
     )
     if not found:
         context.warn(f"no membrane was found in {tomogram.name}; lower least_score or min_area_angstrom2")
-    thin = [thinned(one, params.spacing_angstrom) for one in found]
-    context.record(
-        "membranes",
-        [
-            {"area_angstrom2": round(one.area_angstrom2), "points": len(one.score), "closes": one.is_closed}
-            for one in thin
-        ],
-    )
-    rows = _rows(tomogram.name, thin)
-    context.record(
-        "picks",
-        {
-            "xyz_angstrom": rows.positions_xyz_angstrom.round(1).tolist(),
-            "model": [] if rows.surface is None else rows.surface.tolist(),
-        },
+    made = points_on_membranes(
+        tomogram, found, spacing_angstrom=params.spacing_angstrom, species=params.species, context=context
     )
     context.progress(total, total)
-    return Particles(
-        tomogram.name,
-        context.new_table("particles", rows.columns()),
-        (tomogram.series,),
-        (tomogram,),
-        species=params.species,
-    )
-
-
-def _rows(name: str, membranes: list[Membrane]) -> ParticleRows:
-    """Points of all membranes, turned so that z is the normal."""
-    normals = np.concatenate([np.zeros((0, 3)), *(one.normals for one in membranes)])
-    azimuth = np.rad2deg(np.arctan2(normals[:, 1], normals[:, 0]))
-    polar = np.rad2deg(np.arccos(np.clip(normals[:, 2], -1.0, 1.0)))
-    counts = [len(one.score) for one in membranes]
-    rows = ParticleRows.of(
-        name,
-        np.concatenate([np.zeros((0, 3)), *(one.points_xyz_angstrom for one in membranes)]),
-        rotations=rotation_z(azimuth) @ rotation_y(polar),
-        prior_directions=normals,
-        prior_width_deg=np.full(len(normals), _NORMAL_WIDTH_DEG),
-        surface=np.repeat(np.arange(1, len(membranes) + 1), counts),
-        score=np.concatenate([np.zeros(0), *(one.score for one in membranes)]),
-    )
-    shape = np.repeat(
-        np.array(["ellipsoid" if one.is_closed else "open" for one in membranes], dtype=np.str_), counts
-    )
-    return replace(rows, others={"shape": shape})
+    return made

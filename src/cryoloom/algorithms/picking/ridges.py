@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class RidgeResponse:
 
     score: NDArray[np.float32]
     """Best response less the mean over directions, in deviations of noise."""
-    direction: NDArray[np.int16]
+    direction: NDArray[np.integer[Any]]
     """Number of the best direction."""
     directions: Array
     """Unit vectors ``(n, 3)`` as x, y, z: a sheet's normal, a rod's axis."""

@@ -18,15 +18,13 @@ from cryoloom.contract.program import Call, Workplace, arguments_of, option, set
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.aretomo.aln import write_aretomo
-from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import PixelSink, Stack, TiltSeries, Tomogram
 from cryoloom.programs.aretomo.aretomo2 import ARETOMO2, angle_file, even_px
+from cryoloom.programs.aretomo.volume import ROLES, volume_shape
 from cryoloom.programs.handover import ProgramParams, keep_volume, make_calls, workplace_of
 from cryoloom.programs.included_tilts import ImageChoice, chosen_stack, series_centred_on_voxel, written
 
 __all__ = ["AretomoReconstructParams", "aretomo_reconstruct", "calls"]
-
-ROLES = {"images": "tomogram", "even": "tomogram_even", "odd": "tomogram_odd"}
 
 
 class AretomoReconstructParams(ProgramParams):
@@ -122,7 +120,9 @@ def aretomo_reconstruct(
         written(series, Stack(half, stack.pixel_size_angstrom), folder / f"{name}.mrc", least=5)
     make_calls(made, params, context)
     voxel_size = stack.pixel_size_angstrom * params.binning
-    shape = _shape(folder / "out" / "images.mrc", params, stack.pixel_size_angstrom)
+    shape = volume_shape(
+        folder / "out" / "images.mrc", params.thickness_angstrom, params.binning, stack.pixel_size_angstrom
+    )
     kept: dict[str, PixelSink] = {}
     for call in made:
         name = Path(call.writes[0]).stem
@@ -140,14 +140,3 @@ def _write_alignment(used: TiltSeries, folder: Path) -> None:
     """``stack.aln`` of the tilts in use."""
     write_aretomo([(replace(used, name="stack"), None)], folder / "alignment")
     (folder / "alignment" / "stack.aln").replace(folder / "stack.aln")
-
-
-def _shape(path: Path, params: AretomoReconstructParams, pixel_size_angstrom: float) -> tuple[int, int, int]:
-    """(z, y, x) of the volume: as thick as was asked for; AreTomo chooses the rest by the tilt axis."""
-    n_y, n_z, n_x = MrcPixels(path).shape
-    expected = int(even_px(params.thickness_angstrom, pixel_size_angstrom) / params.binning) // 2 * 2
-    if n_z != expected:
-        raise DataUnfitError(
-            f"AreTomo made a volume of {n_z} planes, expected {expected}; nothing of it is taken"
-        )
-    return n_z, n_y, n_x

@@ -6,10 +6,7 @@ GPU that the engine assigned, or the processor.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.program import Call, Program, Workplace, option, setting
@@ -18,6 +15,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.model import Tomogram
 from cryoloom.programs.handover import (
     ProgramParams,
+    json_lines,
     keep_volume,
     make_calls,
     place_float32,
@@ -81,7 +79,7 @@ def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplac
             program=extract,
             arguments=("--conf", "boxes.json"),
             files={
-                "boxes.json": _json(
+                "boxes.json": json_lines(
                     {
                         "even": ["even.mrc"], "odd": ["odd.mrc"], "patch_shape": [params.box_px] * 3,
                         "num_slices": params.boxes, "split": params.training_part, "tilt_axis": "Y",
@@ -96,7 +94,7 @@ def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplac
             program=train,
             arguments=("--conf", "train.json"),
             files={
-                "train.json": _json(
+                "train.json": json_lines(
                     {
                         "train_data": "boxes", "epochs": params.epochs,
                         "steps_per_epoch": params.steps_per_epoch,
@@ -113,7 +111,7 @@ def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplac
             program=predict,
             arguments=("--conf", "predict.json"),
             files={
-                "predict.json": _json(
+                "predict.json": json_lines(
                     {
                         "path": "network.tar.gz", "even": "even.mrc", "odd": "odd.mrc",
                         "n_tiles": [params.tiles] * 3, "output": "denoised", **gpu,
@@ -124,12 +122,6 @@ def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplac
             environment=environment,
         ),
     )  # fmt: skip
-
-
-def _json(entries: Mapping[str, Any]) -> str:
-    """An entry a line."""
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items())
-    return f"{{\n{lines}\n}}\n"
 
 
 @step(

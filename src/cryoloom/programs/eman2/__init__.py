@@ -1,0 +1,1 @@
+"""EMAN2: CTF of tilt series, and tomograms."""

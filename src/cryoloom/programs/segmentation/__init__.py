@@ -1,0 +1,1 @@
+"""Segmentation of tomograms: membranes."""
