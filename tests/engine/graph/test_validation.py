@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel, Field
 
@@ -49,3 +51,29 @@ def test_every_wrong_value_is_named_at_once():
 def test_what_is_missing_is_said():
     with pytest.raises(UserInputError, match=r"^node.name: must be given$"):
         validated(Needy, {}, "node")
+
+
+class Several(StepParams):
+    """Parameters of several values."""
+
+    tilts: tuple[int, ...] = Field((), description="Tilts.")
+    shape_yx: tuple[int, int] | None = Field(None, description="Shape.")
+    files: tuple[Path, ...] = Field((), description="Files.")
+
+
+@pytest.mark.parametrize(
+    ("given", "tilts"),
+    [("38,39", (38, 39)), ("38 39", (38, 39)), ("[38, 39]", (38, 39)), ("(38, 39)", (38, 39)), (38, (38,))],
+)
+def test_several_values_are_read_as_they_are_typed(given, tilts):
+    assert validated(Several, {"tilts": given}, "select_tilts").tilts == tilts
+
+
+def test_one_file_stands_for_a_list_and_keeps_its_commas():
+    assert validated(Several, {"files": "a, b.mrc"}, "classify").files == (Path("a, b.mrc"),)
+
+
+@pytest.mark.parametrize("given", ["256", "256, 360, 7", "256, x", {"y": 1}, True])
+def test_a_wrong_number_of_values_is_refused(given):
+    with pytest.raises(UserInputError, match="shape_yx"):
+        validated(Several, {"shape_yx": given}, "simulation")
