@@ -164,7 +164,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
 
 @step(
     "align_series",
-    version=5,
+    version=6,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

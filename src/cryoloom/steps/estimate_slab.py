@@ -145,7 +145,7 @@ RECORDS = (
 @step(
     "estimate_slab",
     takes_by_hand=("slab",),
-    version=5,
+    version=6,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,

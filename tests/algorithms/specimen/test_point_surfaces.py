@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.specimen.point_surfaces import find_bead_planes, find_surfaces
+from cryoloom.algorithms.specimen.point_surfaces import extent_of_layer, find_bead_planes, find_surfaces
 
 SLOPES = np.array([0.2, -0.05])
 ACROSS = 1 / np.sqrt(1 + 0.2**2 + 0.05**2)
@@ -65,3 +65,20 @@ def test_beads_within_the_ice_and_four_beads_have_no_planes(seed):
     rng = np.random.default_rng(seed)
     assert find_bead_planes(points_at(rng, rng.uniform(-500, 500, 20)), rng) is None
     assert find_bead_planes(points_at(rng, np.zeros(4)), rng) is None
+
+
+def test_a_false_bead_far_above_the_ice_does_not_make_it_thicker():
+    heights = np.append(np.linspace(-460.0, 440.0, 20), 2299.0)
+    assert extent_of_layer(heights, -500.0, 480.0) == (-500.0, 480.0)
+
+
+def test_beads_beyond_the_features_make_the_layer_thicker():
+    # Particles keep away from the surfaces of 1400 angstrom of ice; beads reach them.
+    heights = np.linspace(-700.0, 700.0, 40)
+    low, high = extent_of_layer(heights, -430.0, 430.0)
+    assert (low, high) == pytest.approx((-665.0, 665.0), abs=15.0)
+
+
+def test_without_beads_the_layer_stays():
+    assert extent_of_layer(np.zeros(0), -300.0, 200.0) == (-300.0, 200.0)
+    assert extent_of_layer(np.array([2000.0, 2001.0]), -300.0, 200.0) == (-300.0, 200.0)

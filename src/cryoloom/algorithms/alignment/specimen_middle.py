@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment.bead_positions import beads_of_poses
 from cryoloom.algorithms.images.fill_discs import fill_discs, plan_filling
 from cryoloom.algorithms.series.tilt_images import TiltImages
-from cryoloom.algorithms.specimen.point_surfaces import BeadPlanes, find_bead_planes
+from cryoloom.algorithms.specimen.point_surfaces import BeadPlanes, extent_of_layer, find_bead_planes
 from cryoloom.algorithms.specimen.slab import LEAST_CONTRAST, Energies, SlabFit, energies_of_series, fit_slab
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Slab, Sourced, TiltSeries
@@ -40,8 +40,8 @@ NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART = 150.0, 0.35
 TWO_PLANES_ERROR_ANGSTROM = 20.0
 LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
 """Of features to noise, and of the middle, if gold gives the slopes and a surface."""
-# Beads within the ice: it contains nearly all of them; among so many a few may be false.
-LEAST_BEADS_WITHIN, BEADS_WITHIN_PERCENT = 8, (2.5, 97.5)
+# Fewer beads within the ice tell nothing of its thickness.
+LEAST_BEADS_WITHIN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,7 @@ def _holding(fit: SlabFit, points: Array) -> SlabFit:
     """The slab enlarged to contain the beads, ``(n, 3)``."""
     low, high = _surfaces(fit)
     heights = points[:, 2] - points[:, :2] @ np.array([fit.slope_x, fit.slope_y])
-    lowest, highest = np.percentile(heights, BEADS_WITHIN_PERCENT)
-    return _with_surfaces(fit, min(low, lowest), max(high, highest))
+    return _with_surfaces(fit, *extent_of_layer(heights, low, high))
 
 
 def _across(fit: SlabFit) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BeadPlanes", "PointSurfaces", "find_bead_planes", "find_surfaces"]
+__all__ = ["BeadPlanes", "PointSurfaces", "extent_of_layer", "find_bead_planes", "find_surfaces"]
 
 Array = NDArray[np.float64]
 
@@ -32,6 +32,10 @@ LEAST_PART_ON_PLANES = 0.6
 STEEPEST_PLANE_DEG = 30.0
 SMALLEST_TRIANGLE_ANGSTROM2 = 2e5
 N_DRAWS = 400
+# Beads within the ice: it contains nearly all of them; among many a few may be false.
+BEADS_WITHIN_PERCENT = (2.5, 97.5)
+# Neighbours in height of one layer are no farther apart than the features' slab may be from its surface.
+NEAR_LAYER_ANGSTROM, NEAR_LAYER_PART = 150.0, 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +147,31 @@ def _fit(points: Array, upper: NDArray[np.bool_]) -> tuple[Array, Array]:
 
 def _design(points: Array) -> Array:
     return np.column_stack([points[:, :2], np.ones(len(points))])
+
+
+def extent_of_layer(
+    heights_angstrom: Array, low_angstrom: float, high_angstrom: float
+) -> tuple[float, float]:
+    """Lowest and highest surface of a layer between ``low`` and ``high`` that also contains beads.
+
+    heights_angstrom : ``(n,)`` above the same plane. A bead far from the layer and from all beads nearer to
+    it is a false one, or lies on something else: a single one must not make the layer thicker.
+    """
+    reach = max(NEAR_LAYER_ANGSTROM, NEAR_LAYER_PART * (high_angstrom - low_angstrom))
+    above = np.sort(heights_angstrom[heights_angstrom > high_angstrom])
+    below = -np.sort(-heights_angstrom[heights_angstrom < low_angstrom])
+    highest = high_angstrom + _reached(above - high_angstrom, reach)
+    lowest = low_angstrom - _reached(low_angstrom - below, reach)
+    held = heights_angstrom[(heights_angstrom >= lowest) & (heights_angstrom <= highest)]
+    if not len(held):
+        return low_angstrom, high_angstrom
+    inner, outer = np.percentile(held, BEADS_WITHIN_PERCENT)
+    return min(low_angstrom, float(inner)), max(high_angstrom, float(outer))
+
+
+def _reached(distances: Array, reach: float) -> float:
+    """The last of ascending distances before the first step longer than ``reach``; 0 without one."""
+    steps = np.diff(distances, prepend=0.0)
+    too_far = np.flatnonzero(steps > reach)
+    n = int(too_far[0]) if len(too_far) else len(distances)
+    return float(distances[n - 1]) if n else 0.0
