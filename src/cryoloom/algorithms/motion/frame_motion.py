@@ -121,13 +121,15 @@ def coarse_shifts(
         ramps_y, ramps_x = phase_ramps(-found, full_shape_yx, shape)
         ramps = ramps_y[:, :, None] * ramps_x[:, None, :]
         moved = groups * ramps
-        total, overlap = moved.sum(axis=0), ramps.sum(axis=0)
+        total, overlap = moved.sum(axis=0), ramps.sum(axis=0) if standing else None
         step = np.empty_like(found)
         for i in range(n_groups):
             # The contribution of a fixed white pattern to the cross-spectrum of the moved
             # frames is known except for
             # noise.
-            crossed = (total - moved[i]).conj() * moved[i] - standing * (overlap - ramps[i]).conj() * ramps[i]
+            crossed = (total - moved[i]).conj() * moved[i]
+            if overlap is not None:
+                crossed -= standing * (overlap - ramps[i]).conj() * ramps[i]
             correlation = scipy.fft.irfft2(crossed * weight, s=shape, workers=2)
             step[i] = _peak(correlation, reach) * scale
         found += step

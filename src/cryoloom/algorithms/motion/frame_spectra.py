@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
+import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
+from cryoloom.kernels.movies.frame_transform import ROWS, lines_shape, transform_lines, transform_rows
 
 __all__ = ["BadPixels", "FrameGrid", "find_bad_pixels", "frame_grid", "frame_spectrum"]
 
 Image = NDArray[np.float32]
-
-# Rows of a frame processed at once: a block and its transform stay in the processor's cache.
-_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ def find_bad_pixels(
     n_y, n_x = frames[0].shape
 
     def scan(start: int) -> tuple[NDArray[np.int64], float, int]:
-        stop = min(n_y, start + _ROWS)
+        stop = min(n_y, start + ROWS)
         total = frames[0][start:stop].astype(np.float32)
         for frame in frames[1:]:
             total += frame[start:stop]
@@ -119,7 +117,7 @@ def find_bad_pixels(
         bad = off if all_good else off | ~good
         return np.flatnonzero(bad) + start * n_x, mean * values.size, values.size
 
-    parts = list(pool.map(scan, range(0, n_y, _ROWS)))
+    parts = list(pool.map(scan, range(0, n_y, ROWS)))
     flat = np.concatenate([part[0] for part in parts])
     n_good = sum(part[2] for part in parts)
     mean_counts = sum(part[1] for part in parts) / max(n_good, 1) / len(frames)
@@ -166,21 +164,20 @@ def frame_spectrum(
 
     into : (y, x // 2 + 1) complex64, any even shape within the grid's; frequencies in the layout of an rfft2.
     """
-    n_y, n_x = grid.shape_yx
-    kept_y, columns = into.shape
+    (n_y, n_x), (height, width), n_columns = grid.shape_yx, frame.shape, into.shape[1]
     offset_y, offset_x = (n // 2 - m // 2 for n, m in zip(grid.shape_yx, grid.frame_yx, strict=True))
-    spectrum = into if kept_y == n_y else scratch.array("spectrum", (n_y, columns), np.complex64)
-    spectrum[:offset_y] = 0.0
-    spectrum[offset_y + frame.shape[0] :] = 0.0
+    lines = torch.from_numpy(scratch.array("lines", lines_shape(n_y, n_columns), np.float32))
+    lines[:, :offset_y] = 0.0
+    lines[:, offset_y + height :] = 0.0
+    work = torch.from_numpy(scratch.array("row of lines", (n_x, ROWS), np.float32))
     replaced = frame.ravel()[bad.stand_ins[i_frame]]
     if gain is not None:
         replaced = replaced * gain.ravel()[bad.stand_ins[i_frame]]
-    rows = np.zeros((_ROWS, n_x), np.float32)
-    inner = rows[:, offset_x : offset_x + frame.shape[1]]
-    bounds = np.searchsorted(bad.y, np.arange(0, frame.shape[0] + _ROWS, _ROWS))
-    for block, start in enumerate(range(0, frame.shape[0], _ROWS)):
-        stop = min(frame.shape[0], start + _ROWS)
-        part = inner[: stop - start]
+    rows = np.zeros((ROWS, width), np.float32)
+    bounds = np.searchsorted(bad.y, np.arange(0, height + ROWS, ROWS))
+    for block, start in enumerate(range(0, height, ROWS)):
+        stop = min(height, start + ROWS)
+        part = rows[: stop - start]
         if gain is None:
             part[...] = frame[start:stop]
         else:
@@ -188,13 +185,6 @@ def frame_spectrum(
         here = slice(bounds[block], bounds[block + 1])
         part[bad.y[here] - start, bad.x[here]] = replaced[here]
         part -= bad.mean_counts
-        transformed = scipy.fft.rfft(rows[: stop - start], axis=1)
-        spectrum[offset_y + start : offset_y + stop] = transformed[:, :columns]
-    spectrum = scipy.fft.fft(spectrum, axis=0, overwrite_x=True)
-    if kept_y == n_y:
-        if not np.shares_memory(spectrum, into):
-            into[...] = spectrum
-        return
-    half = kept_y // 2
-    into[:half] = spectrum[:half]
-    into[half:] = spectrum[n_y - half :]
+        rows[stop - start :] = 0.0
+        transform_rows(torch.from_numpy(rows), offset_y + start, offset_x, n_x, n_columns, lines, work)
+    transform_lines(lines, torch.from_numpy(into))

@@ -38,12 +38,14 @@ __all__ = [
     "ROWS",
     "TILT_BLOCK",
     "add_rays",
+    "interleave_parts",
     "interpolate_two",
     "locate_voxels",
     "mix_columns",
     "new_columns",
     "pointer",
     "prefetch_to_write",
+    "separate_rows",
     "sum_tilts",
     "transpose_8x8",
 ]
@@ -379,3 +381,43 @@ def transpose_8x8(_typing: Any, target: Any, target_step: Any, source: Any, sour
         return context.get_dummy_value()
 
     return types.void(FLOATS, types.intp, FLOATS, types.intp), generate
+
+
+@intrinsic
+def separate_rows(_typing: Any, target: Any, step: Any, one: Any, mirrored: Any) -> Any:
+    """Two real rows' spectra at a frequency, from that of the complex row they were parts of, 16 at a time.
+
+    one, mirrored : 16 real parts and 16 imaginary ones at the frequency and at its negative. To ``target`` go
+    the real parts of the first row's spectrum, then, ``step`` elements apart each, its imaginary parts, and
+    real and imaginary parts of the second row's.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        to, step, here, there = args
+        half_row = ir.VectorType(FLOAT, ROWS // 2)
+        (x, y), (u, v) = (
+            [load(builder, at, INDEX(lane), half_row) for lane in (0, ROWS // 2)] for at in (here, there)
+        )
+        parts = (builder.fadd(x, u), builder.fsub(y, v), builder.fadd(y, v), builder.fsub(u, x))
+        half = ir.Constant(half_row, [0.5] * (ROWS // 2))
+        for i, part in enumerate(parts):
+            store(builder, builder.fmul(part, half), to, builder.mul(step, INDEX(i)))
+        return context.get_dummy_value()
+
+    return types.void(FLOATS, types.intp, FLOATS, FLOATS), generate
+
+
+@intrinsic
+def interleave_parts(_typing: Any, target: Any, source: Any) -> Any:
+    """16 complex numbers in a row at ``target``, from 16 real parts and then 16 imaginary ones."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        to, from_ = args
+        half_row = ir.VectorType(FLOAT, ROWS // 2)
+        real, imaginary = (load(builder, from_, INDEX(lane), half_row) for lane in (0, ROWS // 2))
+        order = [lane + part * (ROWS // 2) for lane in range(ROWS // 2) for part in (0, 1)]
+        both = builder.shuffle_vector(real, imaginary, ir.Constant(ir.VectorType(INT32, ROWS), order))
+        store(builder, both, to, INDEX(0))
+        return context.get_dummy_value()
+
+    return types.void(FLOATS, FLOATS), generate
