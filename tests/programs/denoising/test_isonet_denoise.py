@@ -32,6 +32,9 @@ KNOWN = {
 n, known = KNOWN[command]
 names, ARGUMENTS[:n] = ARGUMENTS[:n], []
 given = options(dict.fromkeys(known, 1))
+if command == "check":  # asked for the version, somewhere
+    print("IsoNet --version 0.2 installed")
+    sys.exit(0)
 with open("commands.txt", "a") as log:
     log.write(command + "\\n")
 if command == "FAILS":
@@ -86,8 +89,7 @@ def test_the_chain_is_gone_through(tomogram, on_gpu):
     assert found.even is None
     assert found.method.endswith("IsoNet")
     assert on_gpu.figures["training_boxes"] == 7
-    done = (on_gpu.scratch() / "commands.txt").read_text().split()
-    assert [name for name in done if name != "check"] == [
+    assert (on_gpu.scratch() / "commands.txt").read_text().split() == [
         "prepare_star", "deconv", "make_mask", "extract", "refine", "predict"
     ]  # fmt: skip
     # The defocus is that of the least tilted image, at its origin.
