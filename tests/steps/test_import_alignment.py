@@ -8,6 +8,7 @@ import pytest
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.aretomo.aln import read_aln, write_aln, write_aretomo
+from cryoloom.formats.exchange.cets_series import write_cets_series
 from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.imod.transforms import read_angles, read_xf, write_angles, write_xf
 from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, write_relion5
@@ -15,7 +16,13 @@ from cryoloom.formats.warp.tilt_series import write_warp
 from cryoloom.model import Ctf, DecidedBy, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
 from cryoloom.steps.import_alignment import ImportAlignmentParams, import_alignment
 
-WRITERS = {"imod": write_imod, "aretomo": write_aretomo, "warp": write_warp, "relion5": write_relion5}
+WRITERS = {
+    "imod": write_imod,
+    "aretomo": write_aretomo,
+    "warp": write_warp,
+    "relion5": write_relion5,
+    "cets": write_cets_series,
+}
 ANGLES = np.arange(-30.0, 31.0, 3.0)
 
 
@@ -44,7 +51,7 @@ def without_poses(series):
     return series.with_tilts(changes)
 
 
-@pytest.mark.parametrize("program", ["imod", "aretomo", "warp", "relion5"])
+@pytest.mark.parametrize("program", ["imod", "aretomo", "warp", "relion5", "cets"])
 def test_every_programs_files_bring_the_poses_back(rng, context, tmp_path, program):
     series = make_series(rng)
     WRITERS[program]([(series, None)], tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.aretomo import aln as aretomo
+from cryoloom.formats.exchange import cets_series
 from cryoloom.formats.imod import export as imod
 from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, lost_in
 from cryoloom.formats.picks.volumes import PickVolume
@@ -48,10 +49,14 @@ FORMATS: Mapping[str, _Format] = {
     "imod": _Format(imod.write_imod, imod.check_exportable),
     "aretomo": _Format(aretomo.write_aretomo, aretomo.check_exportable),
     "warp": _Format(warp.write_warp, warp.check_exportable),
+    "cets": _Format(cets_series.write_cets_series, cets_series.check_exportable),
 }
 
 
-EXPORT_FORMATS = (*FORMATS, *(name for name, one in PARTICLE_FORMATS.items() if one.write is not None))
+EXPORT_FORMATS = (
+    *FORMATS,
+    *(name for name, one in PARTICLE_FORMATS.items() if one.write is not None and name not in FORMATS),
+)
 """Those of tilt series, and those of particles alone."""
 
 

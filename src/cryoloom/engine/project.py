@@ -49,6 +49,7 @@ from cryoloom.engine.worker.interruption import STOP_FILE, ask_to_stop
 from cryoloom.engine.worker.program_finder import why_not
 from cryoloom.engine.worker.task import load_value
 from cryoloom.errors import TransientError, UserInputError
+from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS
 from cryoloom.formats.relion.particle_export import write_relion5_particles
 from cryoloom.model import Item
 from cryoloom.store.curation import Curation
@@ -480,6 +481,9 @@ class Project:
             files = FORMATS[format].write(fit, target, link=link)
             if format == "relion5" and particles:
                 made, told_more = write_relion5_particles(particles, averages, target, set(names), link=link)
+                files, notes = files + made, notes + told_more
+            elif format in PARTICLE_FORMATS and any(one.n_particles for one in particles):
+                made, told_more, _ = write_particle_files(format, particles, target)
                 files, notes = files + made, notes + told_more
             files = add_notes(target, notes, files)
         except OSError as error:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["defocus_change", "depth_behind", "opposite_hand", "plane_depth"]
+__all__ = ["defocus_change", "depth_at_centre", "depth_behind", "opposite_hand", "plane_depth"]
 
 Hand = TypeVar("Hand", int, float)
 
@@ -40,6 +40,21 @@ def plane_depth(
     # n . r = z with n = (-slope_x, -slope_y, 1) is m n . (X, Y, w) = z in the image's frame.
     n_x, n_y, n_w = np.asarray(matrix, dtype=np.float64) @ np.array([-slope_x, -slope_y, 1.0])
     return float(z_angstrom / n_w), float(-n_x / n_w), float(-n_y / n_w)
+
+
+def depth_at_centre(
+    matrix: ArrayLike,
+    shift_xy_angstrom: tuple[float, float],
+    magnification: float,
+    plane: tuple[float, float, float],
+) -> float:
+    """Height along the beam, above the origin, of a plane of the specimen at the image's centre.
+
+    matrix, shift, magnification : of the pose. plane : ``z, slope_x, slope_y`` as in `plane_depth`.
+    """
+    at_origin, per_x, per_y = plane_depth(matrix, *plane)
+    x, y = np.array(shift_xy_angstrom) / magnification
+    return float(at_origin - per_x * x - per_y * y)
 
 
 def depth_behind(

@@ -1,4 +1,4 @@
-"""Import the alignment of another program: poses of IMOD, AreTomo, Warp or RELION 5.
+"""Import the alignment of another program: poses of IMOD, AreTomo, Warp, RELION 5 or CETS.
 
 Files are found by the series' name in a folder or one below it: ``NAME.xf`` with ``.tlt``, ``.xtilt``,
 ``.rawtlt``, ``tilt.com`` and ``newst.com`` (IMOD, and what AreTomo and others write for it), ``NAME.aln``
@@ -38,7 +38,7 @@ class ImportAlignmentParams(StepParams):
     """Place of the alignments, and what their files do not contain."""
 
     folder: Path = Field(Path(), description="Folder with the alignments of all series.")
-    program: Literal["auto", "imod", "aretomo", "warp", "relion5"] = Field(
+    program: Literal["auto", "imod", "aretomo", "warp", "relion5", "cets"] = Field(
         "auto", description="Program whose files to read; auto: the program whose files are there."
     )
     pixel_size_angstrom: float | None = Field(

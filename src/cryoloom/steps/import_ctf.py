@@ -37,7 +37,7 @@ class ImportCtfParams(StepParams):
     """Place and meaning of the CTFs."""
 
     folder: Path = Field(Path(), description="Folder with the CTFs of all series.")
-    program: Literal["auto", "ctffind", "imod", "aretomo", "warp", "star"] = Field(
+    program: Literal["auto", "ctffind", "imod", "aretomo", "warp", "star", "cets"] = Field(
         "auto", description="Program whose files to read; auto: the program whose files are there."
     )
     file: str = Field(

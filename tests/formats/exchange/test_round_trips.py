@@ -17,6 +17,7 @@ from cryoloom.formats.aretomo.aln import write_aretomo
 from cryoloom.formats.ctf_programs.ctf_files import find_ctf, read_ctf
 from cryoloom.formats.ctf_programs.foreign_ctf import ctfs_by_tilt
 from cryoloom.formats.exchange.alignment_files import find_alignment, read_alignment
+from cryoloom.formats.exchange.cets_series import write_cets_series
 from cryoloom.formats.imod.export import write_imod
 from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, write_relion5
 from cryoloom.formats.warp.tilt_series import write_warp
@@ -36,6 +37,7 @@ PROGRAMS = {
     "imod": {"write": write_imod, "x_tilt": True, "ctf": "imod", "dose": False},
     "aretomo": {"write": write_aretomo, "x_tilt": False, "ctf": "aretomo", "dose": True},
     "warp": {"write": write_warp, "x_tilt": True, "ctf": "warp", "dose": True},
+    "cets": {"write": write_cets_series, "x_tilt": True, "ctf": "cets", "dose": True},
 }
 
 
@@ -114,10 +116,20 @@ def test_excluded_tilts_stay_excluded(back):
 
 def test_ctfs_are_those_of_their_tilts(series, back):
     for a, b in zip(series.included, back.included, strict=True):
-        assert b.ctf.defocus_u_angstrom == pytest.approx(a.ctf.defocus_u_angstrom, abs=10.0)
-        assert b.ctf.defocus_v_angstrom == pytest.approx(a.ctf.defocus_v_angstrom, abs=10.0)
+        # IMOD's files have a hundredth of a nanometre.
+        assert b.ctf.defocus_u_angstrom == pytest.approx(a.ctf.defocus_u_angstrom, abs=0.06)
+        assert b.ctf.defocus_v_angstrom == pytest.approx(a.ctf.defocus_v_angstrom, abs=0.06)
         turn = (b.ctf.astigmatism_angle_deg - a.ctf.astigmatism_angle_deg + 90) % 180 - 90
         assert turn == pytest.approx(0.0, abs=0.05)
+
+
+def test_the_handedness_comes_back(series, program, tmp_path):
+    """Files of a defocus for one handedness say it; others leave it to the user."""
+    PROGRAMS[program]["write"]([(series, None)], tmp_path)
+    whose = PROGRAMS[program]["ctf"]
+    told = read_ctf(whose, find_ctf(tmp_path, series.name, whose)[1], series).handedness
+    expected = {"cets": {1.0: 1, -1.0: -1}, "imod": {1.0: None, -1.0: -1}}
+    assert told == expected.get(program, {}).get(series.handedness.applied)
 
 
 def test_doses_in_the_files(series, program, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import starfile
 
 from cryoloom.formats.pixels.mrc import write_mrc
-from cryoloom.formats.relion.relion5 import write_relion5
+from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, write_relion5
 from cryoloom.formats.relion.relion5_motion import read_motion_shifts
 from cryoloom.model import GainReference, Microscope, Movie, Pose, Stack, Tilt, TiltSeries
 
@@ -70,6 +70,33 @@ def test_names_movies_and_shifts_as_relion_does(rng, tmp_path, data):
     assert general["rlnMicrographBinning"] == 2.0
     assert general["rlnMicrographDoseRate"] == 0.75
     assert general["rlnMicrographPreExposure"] == 3.0
+
+
+def test_motion_comes_back_with_the_series(rng, tmp_path):
+    (tmp_path / "raw").mkdir()
+    series = make_series(rng, tmp_path / "raw")
+    trimmed = series.with_tilts(
+        {0: {"first_frame": 1, "frame_shifts_yx_angstrom": series.tilts[0].frame_shifts_yx_angstrom[1:3]}}
+    )
+    write_relion5([(trimmed, None)], tmp_path / "out")
+    found = read_relion5_tilt_series(tmp_path / "out" / "tilt_series.star", "TS_01")
+    for before, after in zip(trimmed.tilts, found.tilts, strict=True):
+        np.testing.assert_allclose(
+            after.frame_shifts_yx_angstrom, before.frame_shifts_yx_angstrom, atol=1e-3 * PIXEL
+        )
+        assert after.first_frame == before.first_frame
+
+
+def test_motion_of_relions_own_project(data):
+    project = data / "relion5" / "empiar-10164"
+    star = project / "MotionCorr" / "job002" / "corrected_tilt_series.star"
+    found = read_relion5_tilt_series(star, "TS_01")
+    moved = [tilt for tilt in found.tilts if tilt.frame_shifts_yx_angstrom]
+    assert moved
+    path = project / "MotionCorr" / "job002" / "frames" / "TS_01_000_0_0.star"
+    shifts = read_motion_shifts(path)
+    first = next(tilt for tilt in found.tilts if tilt.acquisition_index == 0)
+    np.testing.assert_allclose(first.frame_shifts_yx_angstrom, -shifts * found.pixel_size_angstrom)
 
 
 def test_frames_that_were_left_out_keep_their_numbers(rng, tmp_path):

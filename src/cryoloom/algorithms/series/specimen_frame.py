@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cryoloom.geometry.depth import defocus_change, opposite_hand, plane_depth
+from cryoloom.geometry.depth import defocus_change, depth_at_centre, opposite_hand, plane_depth
 from cryoloom.geometry.projection import angles_of_projection
 from cryoloom.geometry.rotations import rotation_y, tilts_of_normal
 from cryoloom.model import Ctf, DefocusReference, Pose, Slab, Sourced, Tilt, TiltSeries
@@ -218,9 +218,7 @@ def _with_reference(series: TiltSeries, reference: DefocusReference, *, assume_c
 def _depth_at_centre(pose: Pose, slab: Slab | None) -> float:
     """Height along the beam, above the origin, of the specimen's middle at the image's centre."""
     plane = (0.0, 0.0, 0.0) if slab is None else slab.plane
-    at_origin, per_x, per_y = plane_depth(pose.matrix, *plane)
-    x, y = np.array(pose.shift_xy_angstrom) / pose.magnification
-    return float(at_origin - per_x * x - per_y * y)
+    return depth_at_centre(pose.matrix, pose.shift_xy_angstrom, pose.magnification, plane)
 
 
 def _ctf_at(tilt: Tilt, offset: NDArray[np.float64], handedness: float | None) -> Ctf | None:

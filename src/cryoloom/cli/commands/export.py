@@ -20,8 +20,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="Of series (and particles): relion5, imod, aretomo, warp. Of particles alone: relion4, "
-            "dynamo, stopgap, motl, emclarity, eman2, copick, cets, scipion, csv, text.",
+            help="Of series (and particles): relion5, cets; of series: imod, aretomo, warp; of particles: "
+            "relion4, dynamo, stopgap, motl, emclarity, eman2, copick, scipion, csv, text.",
         ),
     ],
     to: Annotated[Path, typer.Option("--to", help="Folder to make.")],

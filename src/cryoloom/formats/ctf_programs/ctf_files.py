@@ -9,6 +9,7 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.ctf_programs.ctffind import read_aretomo_ctf, read_ctffind, read_ctffind_folder
 from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf
 from cryoloom.formats.ctf_programs.gctf import read_star_ctf
+from cryoloom.formats.exchange.cets_series import read_cets_ctf
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.imod.defocus import read_imod_defocus
 from cryoloom.formats.warp.tilt_series import read_warp_ctf
@@ -21,6 +22,7 @@ _NAMES = {
     "imod": ("{series}.defocus",),
     "aretomo": ("{series}_CTF.txt",),
     "warp": ("{series}.xml",),
+    "cets": ("{series}_cets.json",),
     "star": ("{series}.star", "{series}_gctf.star", "{series}/micrographs_all_gctf.star"),
     "ctffind": ("{series}.txt", "{series}_ctf.txt", "{series}_ctffind.txt", "{series}_ctffind4.txt"),
 }
@@ -64,8 +66,8 @@ def ctf_digests(folder: Path, series_name: str, program: str, file_name: str = "
 
 
 def _program_of(path: Path) -> str:
-    if path.suffix == ".defocus":
-        return "imod"
+    if path.suffix in (".defocus", ".json"):
+        return "imod" if path.suffix == ".defocus" else "cets"
     if path.suffix in (".star", ".xml"):
         return "star" if path.suffix == ".star" else "warp"
     if path.is_file() and path.stem.endswith("_CTF"):
@@ -93,6 +95,7 @@ def _read(program: str, path: Path, series: TiltSeries) -> ForeignCtf:
         "aretomo": read_aretomo_ctf,
         "star": read_star_ctf,
         "warp": read_warp_ctf,
+        "cets": read_cets_ctf,
         "ctffind": read_ctffind,
     }
     return read_imod_defocus(path, series) if program == "imod" else readers[program](path)

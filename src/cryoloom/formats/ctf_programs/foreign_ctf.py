@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cryoloom.errors import DataUnfitError
+from cryoloom.geometry.depth import defocus_change, depth_at_centre
 from cryoloom.model import Ctf, DefocusReference, Tilt, TiltSeries
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ForeignCtfView",
     "believable_ctfs",
     "ctf_of",
+    "ctf_of_image",
     "ctfs_by_tilt",
     "ctfs_of_sections",
     "tilts_of_sections",
@@ -161,8 +163,29 @@ def tilts_of_sections(series: TiltSeries) -> dict[int, Tilt]:
     return {tilt.section: tilt for tilt in series.tilts if tilt.section is not None}
 
 
+def ctf_of_image(tilt: Tilt, series: TiltSeries) -> Ctf | None:
+    """CTF as the image alone shows it: of the specimen's middle at the image's centre.
+
+    That is what files of CTFFIND, Gctf, AreTomo and IMOD hold (ctfphaseflip counts from the raw image's
+    centre). A defocus of the poses' origin is changed by the depth of the middle there, which passes through
+    the origin where no slab was measured; without a pose or a handedness it stays.
+    """
+    ctf, pose, hand = tilt.ctf, tilt.pose, series.handedness.applied
+    if ctf is None or pose is None or hand is None or ctf.refers_to == "specimen":
+        return ctf
+    plane = (0.0, 0.0, 0.0) if series.slab is None else series.slab.plane
+    depth = depth_at_centre(pose.matrix, pose.shift_xy_angstrom, pose.magnification, plane)
+    change = float(defocus_change(depth, hand))
+    return replace(
+        ctf,
+        defocus_u_angstrom=ctf.defocus_u_angstrom + change,
+        defocus_v_angstrom=ctf.defocus_v_angstrom + change,
+        refers_to="specimen",
+    )
+
+
 def ctfs_of_sections(series: TiltSeries) -> list[Ctf]:
-    """CTF of every section, for files that must have one each.
+    """CTF of every section as its image shows it (`ctf_of_image`), for files that must have one each.
 
     A section without one (an excluded tilt) gets its neighbour's in tilt, as predicted and with score 0.
     """
@@ -174,7 +197,7 @@ def ctfs_of_sections(series: TiltSeries) -> list[Ctf]:
     for section in sorted(by_section):
         tilt = by_section[section]
         nearest = min(known, key=lambda other: abs(other.nominal_tilt_deg - tilt.nominal_tilt_deg))
-        borrowed = nearest.ctf if tilt.ctf is None else tilt.ctf
+        borrowed = ctf_of_image(nearest if tilt.ctf is None else tilt, series)
         if borrowed is not None:
             found.append(
                 borrowed

@@ -8,6 +8,7 @@ from typing import Literal
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.aretomo.aln import read_aretomo
+from cryoloom.formats.exchange.cets_series import read_cets_alignment
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment, ForeignView
 from cryoloom.formats.imod.alignment import imod_files, read_imod
@@ -16,9 +17,14 @@ from cryoloom.formats.warp.tilt_series import read_warp
 
 __all__ = ["AlignmentProgram", "alignment_digests", "find_alignment", "read_alignment"]
 
-AlignmentProgram = Literal["imod", "aretomo", "warp", "relion5"]
+AlignmentProgram = Literal["imod", "aretomo", "warp", "relion5", "cets"]
 
-_SUFFIXES: dict[AlignmentProgram, str] = {"aretomo": ".aln", "imod": ".xf", "warp": ".xml"}
+_SUFFIXES: dict[AlignmentProgram, str] = {
+    "aretomo": ".aln",
+    "imod": ".xf",
+    "warp": ".xml",
+    "cets": "_cets.json",
+}
 
 
 def find_alignment(
@@ -39,9 +45,8 @@ def find_alignment(
         found += [("relion5", path) for path in tables[:1]]
     if not found:
         raise DataUnfitError(
-            f"{folder} holds no alignment of this series; expected {name}.xf, {name}.aln, {name}.xml or a "
-            "RELION "
-            "table that lists it, there or in a folder there",
+            f"{folder} holds no alignment of this series; expected {name}.xf, {name}.aln, {name}.xml, "
+            f"{name}_cets.json or a RELION table that lists it, there or in a folder there",
             series=name,
         )
     if len(found) > 1:
@@ -112,6 +117,8 @@ def _read(
         return read_aretomo(path, shape_yx, pixel_size_angstrom)
     if program == "imod":
         return read_imod(path, shape_yx, pixel_size_angstrom, keep_shift=keep_shift)
+    if program == "cets":
+        return read_cets_alignment(path)
     if program == "warp":
         n_y, n_x = shape_yx
         return read_warp(path, (n_x * pixel_size_angstrom, n_y * pixel_size_angstrom))

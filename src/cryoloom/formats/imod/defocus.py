@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf, ForeignCtfView, ctf_of, tilts_of_sections
+from cryoloom.formats.ctf_programs.foreign_ctf import (
+    ForeignCtf,
+    ForeignCtfView,
+    ctf_of,
+    ctf_of_image,
+    tilts_of_sections,
+)
 from cryoloom.model import Ctf, TiltSeries
 
 __all__ = ["DefocusEntry", "DefocusFile", "read_defocus_file", "read_imod_defocus", "write_imod_defocus"]
@@ -204,13 +210,15 @@ def _filled(
 def write_imod_defocus(path: Path, series: TiltSeries) -> None:
     """Write version 3, one line for each section that has a CTF, angles as in the exported ``.tlt``.
 
+    The defocus is that of the raw image's centre, from which ctfphaseflip counts (`ctf_of_image`).
+
     For handedness -1 flag 16 says that IMOD's programs are to be run with ``InvertTiltAngles``.
     """
     best = dict(zip((t.acquisition_index for t in series.tilts), series.tilt_deg, strict=True))
     rows = [
-        (section, float(best[tilt.acquisition_index]), tilt.ctf)
+        (section, float(best[tilt.acquisition_index]), ctf)
         for section, tilt in sorted(tilts_of_sections(series).items())
-        if tilt.ctf is not None
+        if (ctf := ctf_of_image(tilt, series)) is not None
     ]
     if not rows:
         raise DataUnfitError(f"{series.name} has no CTF; run estimate_ctf or import_ctf first")
@@ -220,8 +228,8 @@ def write_imod_defocus(path: Path, series: TiltSeries) -> None:
     lines = [f"{flags}\t0\t0.0\t0.0\t0.0\t3"]
     for section, angle, ctf in rows:
         line = (
-            f"{section + 1}\t{section + 1}\t{angle:.2f}\t{angle:.2f}\t{ctf.defocus_u_angstrom / 10:7.1f}\t"
-            f"{ctf.defocus_v_angstrom / 10:7.1f}\t{ctf.astigmatism_angle_deg:7.2f}"
+            f"{section + 1}\t{section + 1}\t{angle:.2f}\t{angle:.2f}\t{ctf.defocus_u_angstrom / 10:8.2f}\t"
+            f"{ctf.defocus_v_angstrom / 10:8.2f}\t{ctf.astigmatism_angle_deg:7.2f}"
         )
         lines.append(line + (f"\t{ctf.phase_shift_deg:8.2f}" if with_phase else ""))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

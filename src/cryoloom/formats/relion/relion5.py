@@ -10,6 +10,7 @@ series whose tilts differ in magnification is refused.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from cryoloom.formats.exchange.placement import (
     write_notes,
 )
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.formats.relion.relion5_motion import gain_note, motion_columns
+from cryoloom.formats.relion.relion5_motion import gain_note, motion_columns, motion_of_row
 from cryoloom.geometry.tilt_axis import column_slopes
 from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries, Tomogram
 
@@ -98,7 +99,7 @@ def verify_relion5(directory: Path) -> int:
 
 
 def read_relion5_tilt_series(star: Path, name: str | None = None) -> TiltSeries:
-    """Tilt series, with poses and CTFs, from a table that lists tilt series or tomograms.
+    """Tilt series, with poses, CTFs and motion, from a table that lists tilt series or tomograms.
 
     Images are those of ``rlnMicrographName`` when they are sections of one stack that exists (relative to
     the folder of ``star``). ``name`` chooses among several series.
@@ -118,7 +119,11 @@ def read_relion5_tilt_series(star: Path, name: str | None = None) -> TiltSeries:
     dose = _dose_per_tilt([float(r.get("rlnMicrographPreExposure", 0.0)) for r in tilt_rows])
     stack, sections = _referenced_stack(star.parent, tilt_rows, pixel_size)
     tilts = [
-        _read_tilt(r, int(rank[i]), dose, sections[i] if sections else None) for i, r in enumerate(tilt_rows)
+        replace(
+            _read_tilt(r, int(rank[i]), dose, sections[i] if sections else None),
+            **motion_of_row(r, star.parent, original_pixel_size),
+        )
+        for i, r in enumerate(tilt_rows)
     ]
     axis = tilt_rows[0].get("rlnTomoNominalTiltAxisAngle")
     hand = row.get("rlnTomoHand")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import starfile
 
 from cryoloom.model import GainReference, Movie, Tilt, TiltSeries
 
-__all__ = ["gain_note", "motion_columns", "read_motion_shifts"]
+__all__ = ["gain_note", "motion_columns", "motion_of_row", "read_motion_shifts"]
+
+_NOT_OBSERVED = 9000.0
+"""RELION writes -9999 px for a frame that it left out."""
 
 
 def motion_columns(series: TiltSeries, tilt: Tilt, directory: Path) -> tuple[dict[str, Any], list[Path]]:
@@ -59,6 +63,29 @@ def read_motion_shifts(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Shifts ``(frame, 2)`` of a motion STAR as (y, x) in pixels of the movie, as RELION means them."""
     table = starfile.read(path, always_dict=True)["global_shift"]
     return np.array(table[["rlnMicrographShiftY", "rlnMicrographShiftX"]], dtype=np.float64)
+
+
+def motion_of_row(row: Mapping[str, Any], folder: Path, pixel_size_angstrom: float) -> dict[str, Any]:
+    """What the motion STAR of a tilt's row says: positions of the specimen, and the first frame used.
+
+    folder : the project's folder or one below it. Nothing where the row names no file, or one that is gone.
+    """
+    name = row.get("rlnMicrographMetadata")
+    places = [place / str(name) for place in (folder, *folder.parents)] if name else []
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return {}
+    blocks = starfile.read(path, always_dict=True)
+    general = blocks.get("general", {})
+    group = int(general.get("rlnMicrographEERGrouping", 1))
+    shifts = read_motion_shifts(path)
+    used = shifts[(np.abs(shifts) < _NOT_OBSERVED).all(axis=1)]
+    # RELION's shift moves the frame; ours is where the specimen is.
+    return {
+        "frame_shifts_yx_angstrom": tuple((float(-y), float(-x)) for y, x in used * pixel_size_angstrom),
+        "first_frame": (int(general.get("rlnMicrographStartFrame", 1)) - 1) * group,
+        "frames_per_fraction": group,
+    }
 
 
 def gain_note(series: TiltSeries) -> str | None:

@@ -15,7 +15,7 @@ from cryoloom.formats.warp.tilt_series import read_warp_ctf, write_warp
 from cryoloom.model import TiltSeries
 from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, bytes_of_one_image, series_with_found_ctfs
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
-from cryoloom.programs.warp.warptools import WARPTOOLS, settings_call
+from cryoloom.programs.warp.warptools import WARPTOOLS, tilt_series_settings
 
 __all__ = ["WarpEstimateCtfParams", "calls", "warp_estimate_ctf"]
 
@@ -47,11 +47,7 @@ def calls(series: TiltSeries, params: WarpEstimateCtfParams, workplace: Workplac
     n_y, n_x = stack.shape_yx
     contrast = params.amplitude_contrast
     return (
-        settings_call(
-            _SETTINGS, "tomostar", "warp_tiltseries", f"{_NAME}.tomostar",
-            ("--angpix", *text_of(pixel), "--exposure", *text_of(series.tilts[0].dose_per_angstrom2),
-             "--tomo_dimensions", f"{n_x}x{n_y}x{max(2, round(3000.0 / pixel))}"),
-        ),
+        tilt_series_settings(_SETTINGS, series, _NAME, (n_x * pixel, n_y * pixel, 3000.0)),
         Call(
             program=WARPTOOLS,
             arguments=(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cryoloom.contract.program import Call, Program
+from cryoloom.contract.program import Call, Program, text_of
+from cryoloom.model import TiltSeries
 
-__all__ = ["WARPTOOLS", "settings_call"]
+__all__ = ["WARPTOOLS", "settings_call", "tilt_series_settings"]
 
 WARPTOOLS = Program(
     name="WarpTools",
@@ -33,3 +34,16 @@ def settings_call(
         files={f"{folder_processing}/.folder": ""},
         writes=(name,),
     )  # fmt: skip
+
+
+def tilt_series_settings(
+    name: str, series: TiltSeries, stem: str, volume_xyz_angstrom: tuple[float, float, float]
+) -> Call:
+    """Settings of one exported tilt series (`formats.warp.tilt_series`), called ``stem``, and its volume."""
+    pixel = series.unweighted_stack.pixel_size_angstrom
+    size = "x".join(str(max(2, round(extent / pixel))) for extent in volume_xyz_angstrom)
+    words = (
+        "--angpix", *text_of(pixel), "--exposure", *text_of(series.tilts[0].dose_per_angstrom2),
+        "--tomo_dimensions", size,
+    )  # fmt: skip
+    return settings_call(name, "tomostar", "warp_tiltseries", f"{stem}.tomostar", words)
