@@ -2,12 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.spatial.transform import Rotation
 
-from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
-from cryoloom.algorithms.averaging.half_plane import HalfPlane
-from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.pose_search import (
     direction_prior,
     frames_of,
@@ -17,39 +13,14 @@ from cryoloom.algorithms.averaging.pose_search import (
 )
 from cryoloom.geometry.orientation_grid import rotation_grid
 from cryoloom.kernels.slices.fourier_slices import take_slices
+from makers.posed_images import made_images, random_cube
 
-BOX_PX, PIXEL_ANGSTROM, BAND_ANGSTROM = 24, 8.0, 24.0
+BAND_ANGSTROM = 24.0
 
 
 @pytest.fixture
 def cube(rng):
-    density = np.zeros((BOX_PX,) * 3, np.float32)
-    density[tuple(rng.integers(7, 17, (3, 60)))] = 1.0
-    plane = HalfPlane.of_box(BOX_PX, PIXEL_ANGSTROM)
-    return cube_of_map(torch.tensor(density), float(plane.radius[-1]))
-
-
-def made_images(cube, rotations, shifts, deviation, rng):
-    """Images of particles at poses; one tilt does not show the first particle."""
-    plane = HalfPlane.of_box(BOX_PX, PIXEL_ANGSTROM)
-    angles = np.arange(-60.0, 61.0, 20.0)
-    matrices = Rotation.from_euler("ZY", [[85.0, a] for a in angles], degrees=True).as_matrix()
-    shape = (len(rotations), len(angles), len(plane.kxy))
-    images = ParticleImages(
-        plane,
-        matrices,
-        np.arange(len(angles)),
-        np.zeros(shape, np.complex64),
-        np.ones(shape, np.float32),
-        np.ones(shape[:2], bool),
-    )
-    slices = take_slices(cube, frames_of(matrices, rotations).reshape(-1, 2, 3), plane.samples)
-    model = slices.reshape(shape).numpy() * shift_phases(images, shifts, shape[2]).numpy().conj()
-    images.weights[:] = (deviation**2 / (np.abs(model) ** 2).sum(axis=(1, 2)))[:, None, None]
-    images.weights[0, 2] = 0
-    noise = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
-    images.data[:] = images.weights * model + np.sqrt(images.weights) * noise
-    return images
+    return random_cube(rng)
 
 
 def brute_force(images, cube, rotations, shifts, n_used, temperature, log_prior):
