@@ -17,6 +17,7 @@ DECLARATIONS = {
     "contract/context.py",  # a protocol
     "contract/planned.py",  # a list
     "errors.py",
+    "kernels/projection/depth_factors.py",  # tuples
     "model/added_later.py",
     "model/item.py",
     "model/left_out.py",
@@ -29,18 +30,17 @@ DECLARATIONS = {
 TWINS = ("_cpu.py", "_gpu.py", "_torch.py")
 """Versions of a kernel for one kind of device: the test of their door runs each of them."""
 REACHED_ONLY = {
-    "algorithms": 17,
-    "cli": 37,
+    "cli": 17,
     "engine": 7,
-    "formats": 3,
+    "formats": 1,
     "kernels": 2,
     "procedures": 4,
     "programs": 7,
     "report": 1,
     "scipion": 3,
     "store": 1,
-    "views": 4,
-    "web": 14,
+    "views": 2,
+    "web": 13,
 }
 """Modules by room that no test imports: they are run through others. These numbers only fall."""
 

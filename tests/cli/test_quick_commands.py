@@ -147,103 +147,11 @@ def test_names_of_steps_are_read_from_their_source():
     assert dict(step_summaries()) == {name: step.summary for name, step in all_steps().items()}
 
 
-def test_decisions_are_made_shown_and_undone(cryoloom):
-    told = cryoloom("exclude", "TS_02", "1", "3", "--reason", "ice")
-    assert "TS_02: leave out tilt 1: ice" in told
-    assert "`cryoloom resume --project p`" in told
-    status = cryoloom("status")
-    assert "not applied yet: TS_02: leave out tilt 3: ice" in status
-    assert "1 to bring up to date: `cryoloom resume --project p`" in status
-    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in status.splitlines() if "│" in line]
-    assert ["TS_02", "draw", "outdated"] in rows
-    assert "running" not in status
-    cryoloom("resume")
-    assert "not applied" not in cryoloom("status")
-    listed = cryoloom("decisions")
-    assert "TS_02: leave out tilt 1: ice" in listed
-    assert "command line" in listed
-    events = [json.loads(line) for line in cryoloom("decisions", "--json").splitlines()]
-    assert [(e["kind"], e["item"], e["target"], e["value"]) for e in events] == [
-        ("tilt", "TS_02", "1", {"keep": False}),
-        ("tilt", "TS_02", "3", {"keep": False}),
-    ]
-    assert "taken back: TS_02: leave out tilt 1" in cryoloom("undo")
-    assert cryoloom("decisions") == ""
-    assert "(undone)" in cryoloom("decisions", "--all")
-    cryoloom("exclude", "TS_03", "--reason", "wrong square")
-    assert "left out" in cryoloom("status")
-    cryoloom("include", "TS_03")
-    assert "left out" not in cryoloom("status")
-
-
-def test_comments_of_runs_series_and_tilts(cryoloom):
-    cryoloom("comment", "smooth", "too smooth")
-    cryoloom("comment", "TS_01", "a nice one")
-    cryoloom("comment", "TS_01", "crystal", "--tilt", "2")
-    assert "# too smooth" in cryoloom("log")
-    listed = cryoloom("decisions", "--series", "TS_01")
-    assert "TS_01: a nice one" in listed
-    assert "TS_01 tilt 2: crystal" in listed
-    with pytest.raises(UserInputError, match="there is no run 'smoth'"):
-        cryoloom("comment", "smoth", "which?")
-
-
-def test_status_for_scripts(cryoloom):
-    cryoloom("exclude", "TS_02", "1")
-    facts = [json.loads(line) for line in cryoloom("status", "--json").splitlines()]
-    assert [(one["item"], one["state"], one["step"]) for one in facts] == [
-        ("TS_01", "current", "smooth"),
-        ("TS_02", "outdated", "draw"),
-        ("TS_03", "current", "smooth"),
-    ]
-
-
-def test_parameters_of_one_series_on_the_command_line(cryoloom, tmp_path):
-    (tmp_path / "own.yaml").write_text("TS_01: {smooth: {width: 3}}\nTS_03: {smooth: {width: 5}}\n")
-    (tmp_path / "w.yaml").write_text(
-        "name: fake\nsteps:\n- step: find_series\n- step: draw\n- step: smooth\n"
-    )
-    told = cryoloom("workflow", "run", "w.yaml", "--set", "TS_03:smooth.width=4", "--set-series", "own.yaml")
-    assert "report:" in told
-    listed = cryoloom("decisions")
-    assert "TS_01: smooth.width = 3" in listed
-    assert "TS_03: smooth.width = 4" in listed  # the option goes before the file
-    with pytest.raises(UserInputError, match="no step 'smoth'; did you mean smooth"):
-        cryoloom("workflow", "run", "w.yaml", "--set", "TS_03:smoth.width=4")
-
-
-def test_a_wrong_request_leaves_no_empty_project(cryoloom, project):
-    (project.folder.parent / "w.yaml").write_text("name: fake\nsteps:\n- step: find_series\n- step: draw\n")
-    for wrong in ("smoth.width=4", "draw.brightness=-1", "find_series.refuses=true"):
-        with pytest.raises(UserInputError):
-            CliRunner().invoke(
-                app, ["workflow", "run", "w.yaml", "--project", "new", "--set", wrong], catch_exceptions=False
-            )
-        assert not (project.folder.parent / "new").exists()
-
-
 def test_an_unknown_word_is_answered_with_the_nearest(project):
     result = CliRunner().invoke(app, ["exlude", "TS_01"])
     assert result.exit_code == 2
     assert "Did you mean" in result.output
     assert "exclude" in result.output
-
-
-def test_a_dry_run_tells_memory_work_disk_and_what_is_unfit(cryoloom, project):
-    (project.folder.parent / "w.yaml").write_text(
-        "name: fake\nsteps:\n- step: find_series\n  parameters: {n_series: 5, bad: [TS_02]}\n"
-        "- step: draw\n- step: smooth\n"
-    )
-    told = cryoloom("workflow", "run", "w.yaml", "--dry-run")
-    assert "unfit: TS_02  find_series: movie a.tif is missing; expected it beside the mdoc" in told
-    assert "free on the disk: " in told
-    draw = next(line for line in told.splitlines() if " draw " in line)
-    assert [cell.strip() for cell in draw.split("│")[1:-1]][:4] == ["draw", "2", "2", ""]
-    ahead = {one.node: one for one in project.dry_run(str(project.folder.parent / "w.yaml"))}
-    assert ahead["draw"].memory_bytes == 1  # as the fake step declares
-    assert ahead["draw"].disk_bytes == 2 * 2624
-    assert ahead["draw"].seconds > 0
-    assert project.state().series["TS_01"].state == "current"  # nothing was written
 
 
 def test_names_are_completed_without_anything_heavy():
@@ -278,30 +186,3 @@ def test_a_planned_step_is_told_as_planned(fake_steps, monkeypatch):
         CliRunner().invoke(app, ["run", "polish_images", "--project", "p"], catch_exceptions=False)
     with pytest.raises(UserInputError, match="there is no step 'smoth'; did you mean smooth"):
         CliRunner().invoke(app, ["run", "smoth", "--project", "p"], catch_exceptions=False)
-
-
-def test_what_was_imported_is_summed_up(cryoloom):
-    status = cryoloom("status")
-    assert "TS_01, TS_02, TS_03: 5 tilts, 0 to 12 deg, 2.5 A, axis not known, 15 e/A^2 in all" in status
-
-
-def test_views_of_a_text_file_are_left_out_together(cryoloom, tmp_path):
-    views = tmp_path / "views.txt"
-    views.write_text("TS_01 1\nTS_02 1,9\n")
-    with pytest.raises(UserInputError, match="TS_02 has no view 9; expected 1"):
-        cryoloom("exclude", "--views-file", str(views))
-    assert cryoloom("decisions") == ""
-    views.write_text("TS_01 1\nTS_02 1-2\n")
-    cryoloom("exclude", "--views-file", str(views), "--reason", "dark")
-    events = [json.loads(line) for line in cryoloom("decisions", "--json").splitlines()]
-    ordered = {
-        item.name: [tilt["acquisition_index"] for tilt in item.value["tilts"]]
-        for item in Project.open("p").database.items(1)
-    }
-    assert [(e["item"], int(e["target"])) for e in events] == [
-        ("TS_01", ordered["TS_01"][0]),
-        ("TS_02", ordered["TS_02"][0]),
-        ("TS_02", ordered["TS_02"][1]),
-    ]
-    with pytest.raises(UserInputError, match="got both"):
-        cryoloom("exclude", "TS_01", "--views-file", str(views))

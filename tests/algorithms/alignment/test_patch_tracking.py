@@ -12,7 +12,7 @@ from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
 
 SIDE, PIXEL, AXIS = 96, 20.0, 30.0
-TILTS = np.arange(-50.0, 51.0, 10.0)
+TILTS = np.arange(-60.0, 61.0, 5.0)
 ALL = np.ones(len(TILTS), bool)
 
 
@@ -41,7 +41,7 @@ def test_shifts_come_back_to_the_truth(rng):
     found = tracking.solution.geometry
     points = rng.uniform(-400, 400, (40, 3)) * [1, 1, 0.3]
     before, after = (pose_distances(truth, one, points, ALL) for one in (start, found))
-    assert np.median(after) < 0.3 * np.median(before)
+    assert np.median(after) < 0.5 * np.median(before)
     assert np.median(after) < 0.5 * PIXEL
     assert tracking.tracks.n_views == len(TILTS)
     assert tracking.tracks.n_points >= 20

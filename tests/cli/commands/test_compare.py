@@ -1,0 +1,19 @@
+"""Two runs beside each other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_two_runs_are_compared_in_a_table_and_as_json(cryoloom, brighter):
+    table = cryoloom("compare", "2", "4")
+    assert "brightness" in table
+    assert "median" in table
+    assert "TS_03" in table
+    data = json.loads(cryoloom("compare", "2", "4", "--json"))
+    assert data["parameters"] == {"brightness": [1.0, 5.0]}
+    old, new = data["medians"]["mean"]
+    assert new - old == pytest.approx(4, abs=0.5)
+    assert "the runs were made alike" in cryoloom("compare", "draw", "4")

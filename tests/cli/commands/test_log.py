@@ -1,0 +1,27 @@
+"""The log of a project, of one item, and the history of a file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cryoloom.errors import UserInputError
+
+
+def test_a_file_is_traced_as_text_and_as_json(cryoloom, brighter):
+    path = brighter.folder / "runs" / "003_smooth" / "TS_01" / "images.mrc"
+    told = cryoloom("log", "--file", str(path))
+    assert "made by run 3 (smooth), TS_01" in told
+    assert "input run 2" in told
+    data = json.loads(cryoloom("log", "--file", str(path), "--json"))
+    assert [each["name"] for each in data["steps"]] == ["find_series", "draw", "smooth"]
+    assert data["steps"][1]["environment"]["python"]
+
+
+def test_the_log_of_an_item_is_shown_as_it_is(cryoloom, brighter):
+    told = cryoloom("log", "--item", "TS_01", "--run", "draw")
+    assert told == brighter.item_log("draw", "TS_01").read_text()
+    assert "n_included = 5" in told
+    with pytest.raises(UserInputError, match="--item and --run go together"):
+        cryoloom("log", "--item", "TS_01")
