@@ -10,7 +10,8 @@ session is added to the file of --results, and sessions that have one are left o
 
 Verdicts (`tests/makers/random_session.py`): internal, silent, flagged, unfit, right. A session is *silent*
 where poses are further from the truth than 3 pixels of alignment and three times what was reported, or a
-defocus at the origin is off by more than 1000 A, and nothing warns of it.
+defocus at the origin is off by more than 1000 A, or the thickness by more than 15 % and three times its
+error, and nothing warns of it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,17 @@ def summary(lines: list[dict[str, Any]]) -> None:
         print(
             f"  true over reported pose error: median {np.median(ratio):.1f}, "
             f"within it {np.mean(ratio < 1):.0%}"
+        )
+    slabs = [
+        (x["thickness_off_angstrom"], x["thickness_told_angstrom"])
+        for x in lines
+        if x.get("thickness_told_angstrom")
+    ]
+    if slabs:
+        off, error = np.array(slabs, dtype=float).T
+        print(
+            f"  thickness: median error {np.median(np.abs(off)):.0f} A, reported {np.median(error):.0f} A, "
+            f"within it {np.mean(np.abs(off) < error):.0%}"
         )
 
 

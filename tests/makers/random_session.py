@@ -33,6 +33,7 @@ WIDEST_FIELD_ANGSTROM = 3000.0
 """Of large pixels there are fewer: a wide field takes minutes to simulate."""
 WRONG_POSE_PIXELS, ALIGNMENT_PIXEL_ANGSTROM = 3.0, 11.0
 WRONG_DEFOCUS_ANGSTROM = 1000.0
+WRONG_THICKNESS_PART = 0.15
 REACH_OF_DEPTH_DEG = 12.0
 """Below it nothing tells how high a point lies, so the defocus at the origin cannot be compared."""
 DATA_REASONS = (
@@ -207,6 +208,14 @@ def _compared(
         found["flagged" if said else "silent"].append(
             f"the defocus of {lost} is off by up to {max(map(abs, defocus.values())):.0f} A"
         )
+    thickness, its_error = figures.get("thickness_angstrom"), figures.get("thickness_error_angstrom")
+    if thickness is not None and its_error is not None:
+        off = thickness - truth.thickness_angstrom
+        if abs(off) > 3 * its_error + WRONG_THICKNESS_PART * truth.thickness_angstrom:
+            said = any(text.startswith("align_series") for text in warnings)
+            found["flagged" if said else "silent"].append(
+                f"the thickness is {thickness:.0f} +- {its_error:.0f} A for {truth.thickness_angstrom:.0f} A"
+            )
     return {
         "method": series.tilt_axis_deg.measured_by,
         "pose_rms_angstrom": round(error.rms_angstrom, 1),
@@ -214,6 +223,8 @@ def _compared(
         "defocus_median_angstrom": round(float(np.median(np.abs(list(defocus.values())))))
         if defocus
         else None,
+        "thickness_off_angstrom": round(thickness - truth.thickness_angstrom) if thickness else None,
+        "thickness_told_angstrom": round(its_error) if its_error else None,
         "n_excluded": sum(tilt.is_excluded for tilt in series.tilts),
         **found,
     }
