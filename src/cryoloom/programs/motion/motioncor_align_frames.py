@@ -24,6 +24,7 @@ from cryoloom.programs.motion.movie_folder import (
     fractions_of,
     movie_name,
     movie_of,
+    movie_stem,
     place_movies,
     series_with_sums,
 )
@@ -95,7 +96,7 @@ def calls(series: TiltSeries, params: MotioncorAlignFramesParams, workplace: Wor
 
 
 def _call(series: TiltSeries, tilt: Tilt, params: MotioncorAlignFramesParams, workplace: Workplace) -> Call:
-    movie, name, stem = movie_of(tilt, series), movie_name(tilt, series), _stem(tilt)
+    movie, name, stem = movie_of(tilt, series), movie_name(tilt, series), movie_stem(tilt)
     suffix = Path(name).suffix
     if suffix not in _INPUT_OPTIONS:
         raise DataUnfitError(
@@ -141,7 +142,7 @@ def parse(series: TiltSeries, params: MotioncorAlignFramesParams, folder: Path) 
     """
     moved = []
     for tilt in series.tilts:
-        base = folder / "out" / _stem(tilt)
+        base = folder / "out" / movie_stem(tilt)
         sums = {"images": base.with_suffix(".mrc")}
         if params.halves:
             sums |= {
@@ -150,7 +151,7 @@ def parse(series: TiltSeries, params: MotioncorAlignFramesParams, folder: Path) 
             }
         if params.dose_weight_frames:
             sums["weighted_images"] = base.with_name(f"{base.name}_DW.mrc")
-        moved.append(MovedTilt(sums, read_full_log(folder / "log" / _stem(tilt))))
+        moved.append(MovedTilt(sums, read_full_log(folder / "log" / movie_stem(tilt))))
     return moved
 
 
@@ -173,10 +174,6 @@ def read_full_log(folder: Path) -> NDArray[np.float64]:
     if len(shifts) == 0 or not np.isfinite(shifts).all():
         raise DataUnfitError(f"{paths[0].name} holds no shifts, or some that are not finite; run it again")
     return shifts
-
-
-def _stem(tilt: Tilt) -> str:
-    return f"{tilt.acquisition_index:04d}"
 
 
 @step(

@@ -26,6 +26,7 @@ __all__ = [
     "fractions_of",
     "movie_name",
     "movie_of",
+    "movie_stem",
     "place_movies",
     "series_with_sums",
 ]
@@ -81,7 +82,12 @@ def movie_of(tilt: Tilt, series: TiltSeries) -> Movie:
 def movie_name(tilt: Tilt, series: TiltSeries) -> str:
     """Name of a tilt's movie in the scratch folder: by acquisition index, whatever it is called outside."""
     suffix = movie_of(tilt, series).path.suffix.lower()
-    return f"movies/{tilt.acquisition_index:04d}{'.tif' if suffix == '.tiff' else suffix}"
+    return f"movies/{movie_stem(tilt)}{'.tif' if suffix == '.tiff' else suffix}"
+
+
+def movie_stem(tilt: Tilt) -> str:
+    """What files of a tilt's movie are called in the scratch folder, without folder and ending."""
+    return f"{tilt.acquisition_index:04d}"
 
 
 def fractions_of(series: TiltSeries, tilt: Tilt, dose_per_fraction: float) -> int:

@@ -21,6 +21,7 @@ from cryoloom.programs.motion.movie_folder import (
     fractions_of,
     movie_name,
     movie_of,
+    movie_stem,
     place_movies,
     series_with_sums,
 )
@@ -114,7 +115,7 @@ def _call(
         arguments += ["--eer_grouping", str(group), "--eer_upsampling", str(first.eer_sampling)]
     if series.gain is not None and params.use_gain:
         arguments += ["--gainref", GAIN_NAME]
-    names = [_stem(tilt) for tilt in tilts]
+    names = [movie_stem(tilt) for tilt in tilts]
     suffixes = ["", "_EVN", "_ODD"] if params.halves else [""]
     return Call(
         program=RELION_MOTIONCORR,
@@ -150,7 +151,7 @@ def parse(series: TiltSeries, params: RelionAlignFramesParams, folder: Path) -> 
     """
     moved = []
     for tilt in series.tilts:
-        base = folder / "out" / "movies" / _stem(tilt)
+        base = folder / "out" / "movies" / movie_stem(tilt)
         sums = {"images": base.with_suffix(".mrc")}
         if params.halves:
             sums |= {
@@ -159,10 +160,6 @@ def parse(series: TiltSeries, params: RelionAlignFramesParams, folder: Path) -> 
             }
         moved.append(MovedTilt(sums, read_motion_shifts(base.with_suffix(".star"))))
     return moved
-
-
-def _stem(tilt: Tilt) -> str:
-    return f"{tilt.acquisition_index:04d}"
 
 
 def _bytes_needed(series: TiltSeries, params: RelionAlignFramesParams) -> int:

@@ -24,6 +24,7 @@ from cryoloom.programs.motion.movie_folder import (
     MovedTilt,
     movie_name,
     movie_of,
+    movie_stem,
     place_movies,
     series_with_sums,
 )
@@ -87,7 +88,7 @@ def calls(series: TiltSeries, params: XmippAlignFramesParams, workplace: Workpla
 
 
 def _call(series: TiltSeries, tilt: Tilt, params: XmippAlignFramesParams, workplace: Workplace) -> Call:
-    stem = _stem(tilt)
+    stem = movie_stem(tilt)
     words = [
         "-i", movie_name(tilt, series), "-o", f"out/{stem}.xmd", "--oavg", f"out/{stem}.mrc",
         "--sampling", *text_of(series.pixel_size_angstrom), "--device", str(workplace.gpu or 0),
@@ -118,7 +119,7 @@ def parse(series: TiltSeries, params: XmippAlignFramesParams, folder: Path) -> l
     """Sums and shifts of every tilt, in the order of the series; the sums are written beside what is read."""
     moved = []
     for tilt in series.tilts:
-        base = folder / "out" / _stem(tilt)
+        base = folder / "out" / movie_stem(tilt)
         # Its shift moves the frame (storeGlobalShifts of movie_alignment_correlation_base.cpp).
         shifts = _shifts_yx_px(base.with_suffix(".xmd")) * params.binning
         moved.append(MovedTilt(_sums(base, len(shifts), series, params), shifts))
@@ -167,10 +168,6 @@ def _written(
     path = base.with_name(f"{base.name}_{role}.mrc")
     write_mrc(path, image, pixel)
     return path
-
-
-def _stem(tilt: Tilt) -> str:
-    return f"{tilt.acquisition_index:04d}"
 
 
 @step(

@@ -18,7 +18,7 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf, ForeignCtfView, ctf_of
 from cryoloom.formats.warp.grids import WarpGrid
-from cryoloom.model import Tilt, TiltSeries
+from cryoloom.model import TiltSeries
 from cryoloom.programs.ctf.foreign_result import CTF_FIGURES, series_with_found_ctfs
 from cryoloom.programs.handover import ProgramParams, make_calls, workplace_of
 from cryoloom.programs.motion.movie_folder import (
@@ -27,6 +27,7 @@ from cryoloom.programs.motion.movie_folder import (
     MovedTilt,
     movie_name,
     movie_of,
+    movie_stem,
     place_movies,
     series_with_sums,
 )
@@ -122,7 +123,7 @@ def calls(series: TiltSeries, params: WarpAlignFramesParams, workplace: Workplac
         "--m_grid": params.motion_grid,
         "--c_grid": params.ctf_grid if params.estimate_ctf else (1, 1, 1),
     }
-    stems = [_stem(tilt) for tilt in series.tilts]
+    stems = [movie_stem(tilt) for tilt in series.tilts]
     sums = _SUMS if params.halves else {"images": _SUMS["images"]}
     return (
         settings_call(_SETTINGS, "movies", _FOLDER, f"*{Path(movie_name(series.tilts[0], series)).suffix}",
@@ -155,10 +156,6 @@ def _options(params: WarpAlignFramesParams) -> tuple[str, ...]:
     }  # fmt: skip
     words += [name for name, is_on in flags.items() if is_on]
     return (*words, "--perdevice", str(params.movies_per_gpu))
-
-
-def _stem(tilt: Tilt) -> str:
-    return f"{tilt.acquisition_index:04d}"
 
 
 def read_movie_ctf(path: Path) -> ForeignCtfView:
@@ -218,10 +215,10 @@ def warp_align_frames(series: TiltSeries, params: WarpAlignFramesParams, context
     place_movies(series, folder, divide_by_gain=False)
     make_calls(calls(series, params, workplace_of(context)), params, context)
     sums = _SUMS if params.halves else {"images": _SUMS["images"]}
-    files = [folder / _FOLDER / f"{_stem(tilt)}.xml" for tilt in series.tilts]
+    files = [folder / _FOLDER / f"{movie_stem(tilt)}.xml" for tilt in series.tilts]
     moved = [
         MovedTilt(
-            {role: folder / _FOLDER / place / f"{_stem(tilt)}.mrc" for role, place in sums.items()},
+            {role: folder / _FOLDER / place / f"{movie_stem(tilt)}.mrc" for role, place in sums.items()},
             None,
             read_path_angstrom(file),
         )
