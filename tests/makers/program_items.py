@@ -60,6 +60,8 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
     "imod_align_by_beads": ("images", "centre_specimen"),
     "imod_align_series": ("images", "centre_specimen"),
     "relion_reconstruct_particle": ("diameter_angstrom",),
+    "warp_reconstruct": ("multiscale",),
+    "warp_pick_by_template": ("template", "species"),
     "imod_reconstruct": ("images", "centre_height_angstrom", "multiscale"),
 }
 """Settings that change no call: what the step itself does by them has a test of its own."""
