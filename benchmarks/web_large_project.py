@@ -33,6 +33,7 @@ from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.tables import pack
 from cryoloom.web.pictures.images import ImageShelf
+from cryoloom.web.serve import short_pauses
 from cryoloom.web.site import Site, open_projects
 from makers.browser import CHROMIUM, FLAGS, serving
 
@@ -46,15 +47,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, default=5000)
     parser.add_argument("--tilts", type=int, default=61)
+    parser.add_argument("--folder", type=Path, help="where the project is made, and kept for the next time")
     parser.add_argument("--serve", type=Path, help="used by the script itself: the process of the server")
     options = parser.parse_args()
     if options.serve is not None:
         serve_and_measure(options.serve)
         return
-    folder = Path(tempfile.mkdtemp(prefix="web_large_"))
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="web_large_"))
     try:
         begin = time.perf_counter()
-        make_project(folder / "large", options.series, options.tilts)
+        if not (folder / "large").exists():
+            make_project(folder / "large", options.series, options.tilts)
         print(f"{options.series} series recorded in {time.perf_counter() - begin:.0f} s")
         command = [sys.executable, __file__, "--serve", str(folder)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -68,7 +71,8 @@ def main() -> None:
             tell("longest Python work on the event loop", facts["longest_ms"], 20, "ms")
             process.stdin.close()
     finally:
-        shutil.rmtree(folder)
+        if options.folder is None:
+            shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def serve_and_measure(folder: Path) -> None:
         longest[0] = max(longest[0], 1000 * (time.thread_time() - begin))
 
     asyncio.Handle._run = timed  # noqa: SLF001
+    short_pauses()
     shelf = ImageShelf(folder / "cache")
     site = Site(open_projects([folder / "large"], shelf), shelf)
     with serving(site) as served:

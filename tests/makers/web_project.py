@@ -354,14 +354,26 @@ def add_variant(folder: Path, truth: Truth, name: str = "TS_01") -> int:
 
 def add_particles(folder: Path, truth: Truth, name: str = "TS_01") -> int:
     """A particle on every bead of a series, its z axis along the tomogram's x; gives their item."""
+    n = len(truth.beads_xyz_angstrom)
+    turned = np.broadcast_to(rotation_y(90.0), (n, 3, 3))  # takes z to x
+    rows = ParticleRows.of(name, truth.beads_xyz_angstrom, rotations=turned, score=np.linspace(1, 0, n))
+    return _add_rows(folder, rows, "pick_blobs", name)
+
+
+def add_membrane(folder: Path, places_xyz_angstrom: Any, name: str = "TS_01") -> int:
+    """Points on a membrane of a series whose normal is along the tomogram's x; gives their item."""
+    n = len(places_xyz_angstrom)
+    turned = np.broadcast_to(rotation_y(90.0), (n, 3, 3))
+    rows = ParticleRows.of(name, places_xyz_angstrom, rotations=turned, surface=np.ones(n, dtype=np.int64))
+    return _add_rows(folder, rows, "segment_membranes", name)
+
+
+def _add_rows(folder: Path, rows: ParticleRows, step: str, name: str) -> int:
     with closing(Database.open(folder)) as database:
         source = next(run for run in database.runs() if run.node == "reconstruct")
-        run = _run_by_hand(database, "pick_blobs", "pick_blobs", source.id)
+        run = _run_by_hand(database, step, step, source.id)
         table = folder / run.folder / "particles.parquet"
         table.parent.mkdir(parents=True)
-        n = len(truth.beads_xyz_angstrom)
-        turned = np.broadcast_to(rotation_y(90.0), (n, 3, 3))  # takes z to x
-        rows = ParticleRows.of(name, truth.beads_xyz_angstrom, rotations=turned, score=np.linspace(1, 0, n))
         write_parquet(table, rows.columns())
         before = next(item for item in database.items(source.id) if item.name == name)
         tomogram = decode(before.value, folder, MrcPixels)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +153,22 @@ def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("average") / "averaged"
     folder.mkdir()
     database = Database.create(folder)
+    made = average_of(folder)
+    divided = database.begin_run("classify", "classify", 1, {}, None, {})
+    for name, n in (("class_1", 900), ("class_2", 300)):
+        one = encode(replace(made, name=name, n_particles=n), folder)
+        database.record_item(
+            ItemRecord(divided.id, name, fingerprint(name), "done", value=one, output="averages")
+        )
+    database.end_run(divided.id, "done")
     run = database.begin_run("refine", "refine", 1, {}, None, {})
-    value = encode(average_of(folder), folder)
-    item = ItemRecord(run.id, "all", fingerprint("a"), "done", value=value, figures={"n_particles": 1234.0})
+    passes = [
+        {"pass": "exhaustive", "resolution_angstrom": r, "angle_change_deg": r / 10} for r in (40, 25, 20)
+    ]
+    item = ItemRecord(
+        run.id, "all", fingerprint("a"), "done", value=encode(made, folder),
+        figures={"n_particles": 1234.0}, records={"iterations": passes},
+    )  # fmt: skip
     database.record_item(item)
     rng = np.random.default_rng(4)
     directions = rng.standard_normal((800, 3)) + np.array([0.0, 0.0, 1.5])
@@ -223,4 +238,45 @@ def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Se
     page.wait_for_selector("#angles:not([hidden])")
     assert "800 particles" in page.inner_text("#angles-says")
     assert page.get_attribute("#by-series a", "href").startswith("/p/averaged/tomo/TS_01?particles=")
+    page.locator("#iterations circle").nth(1).click()
+    assert page.inner_text("#iteration-says") == (
+        "angle change deg 2.5, pass exhaustive, resolution angstrom 25"
+    )
     opened.shot("average")
+
+
+def test_classes_are_tabs(window: Any, with_average: Served) -> None:
+    opened = window(with_average)
+    first = with_average.site.project("averaged").averages()[0][1].id
+    page = opened.go(f"/p/averaged/average/{first}")
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    assert page.inner_text("#classes").split() == ["classes", "class_1", "75", "%", "class_2", "25", "%"]
+    opened.shot("average-classes")
+    page.keyboard.press("c")
+    page.wait_for_function("() => document.querySelector('h1').textContent === 'class_2'")
+    assert page.inner_text("#classes [aria-pressed=true]") == "class_2 25 %"
+
+
+def test_the_surface_that_is_shown_goes_into_other_programs(with_average: Served, tmp_path: Path) -> None:
+    """A hollow ball about the centre, its outer radius where the shell's density falls below the level."""
+    item = with_average.site.project("averaged").averages()[-1][1].id
+    headers = {"authorization": f"token {with_average.access.owner_token}"}
+    with httpx.Client(
+        base_url=f"{with_average.origin}/p/averaged/average/{item}/map", headers=headers
+    ) as http:
+        low, high = map(float, http.get("volume.u8").headers["x-range"].split(","))
+        glb = http.get("surface.glb", params={"level": 128})
+        assert glb.headers["content-type"] == "model/gltf-binary"
+        n_text = int.from_bytes(glb.content[12:16], "little")
+        accessor = json.loads(glb.content[20 : 20 + n_text])["accessors"][0]
+        binary = glb.content[28 + n_text :]
+        vertices = np.frombuffer(binary, "<f4", 3 * accessor["count"]).reshape(-1, 3)
+        value = low + (high - low) * 128 / 255
+        outer = 5.0 * (14 + np.sqrt(-8 * np.log(value)))
+        assert np.linalg.norm(vertices, axis=1).max() == pytest.approx(outer, abs=2.0)
+        assert np.abs(vertices.mean(axis=0)).max() < 1.0
+        commands = http.get("surface.cxc", params={"level": 128}).text.splitlines()
+        assert commands[0].endswith('map.mrc"')
+        assert float(commands[1].split("level ")[1].split()[0]) == pytest.approx(value, rel=1e-4)
+        nothing = http.get("surface.glb", params={"level": 0})
+        assert nothing.status_code == 422

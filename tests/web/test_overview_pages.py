@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -106,6 +107,35 @@ def test_the_graph_opens_runs_by_keyboard_and_shows_views(window: Any, served: S
         opened.shot(f"graph-{view}")
 
 
+def test_a_run_has_a_menu_by_mouse_and_by_keys(window: Any, served: Served) -> None:
+    opened = window(served)
+    page = opened.go(P)
+    page.click(".card[data-run='2']", button="right")
+    entries = page.eval_on_selector_all("#run-menu [role=menuitem]", "all => all.map(one => one.innerText)")
+    assert entries == [
+        "open", "how it was made", "cite", "log", "next step on its results", "copy and edit", "delete…",
+    ]  # fmt: skip
+    opened.shot("graph-menu")
+    page.click("#run-menu button")
+    page.wait_for_selector("#sure[open]")
+    assert page.inner_text("#sure-text") == "Runs 3 need run 2; delete them first."
+    assert page.is_hidden("#sure-yes")
+    page.click("#sure-no")
+    page.focus(".card[data-run='6']")
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowUp")  # from the first to the last
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#sure[open]")
+    said = page.inner_text("#sure-text")
+    assert said.startswith("Delete run 6 reconstruct with the files of its 4 items (")
+    assert said.endswith("MB)? This cannot be undone.")
+    page.click("#sure-no")
+    page.click(".card[data-run='4']", button="right")
+    page.click("#run-menu >> text=how it was made")
+    page.wait_for_selector("#provenance >> text=version of the step")
+    assert page.is_visible("#provenance")
+
+
 def test_a_run_of_another_process_changes_its_card(window: Any, served: Served, made: MadeProject) -> None:
     page = window(served).go(P)
     page.wait_for_function("() => document.querySelector('#lamp').dataset.state === 'up'")
@@ -116,6 +146,25 @@ def test_a_run_of_another_process_changes_its_card(window: Any, served: Served, 
     subprocess.run([sys.executable, "-c", code, str(made.folder)], check=True)
     page.wait_for_selector(".card[data-run='7']")
     assert "is-running" in str(page.get_attribute(".card[data-run='7']", "class"))
+
+
+def test_many_pages_of_one_browser_stay_live(window: Any, served: Served) -> None:
+    """A browser has six connections to a server: with a stream for every page the seventh would hang."""
+    opened = window(served)
+    pages = [opened.page, *(opened.context.new_page() for _ in range(7))]
+    is_up = "() => document.querySelector('#lamp')?.dataset.state === 'up'"
+    for page in pages:
+        page.goto(f"{served.origin}{P}/live")
+        page.wait_for_function(is_up)
+        page.evaluate("() => document.addEventListener('changed', () => (window.heard = true))")
+    assert served.site.watcher(served.site.project("HIV-session")).n_listeners <= 2  # one may be ending
+    pages[0].close()  # the one with the stream: another takes it
+    headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
+    change = {"kind": "comment", "item": "TS_01", "value": "seen by all"}
+    pages[1].wait_for_timeout(200)
+    httpx.post(f"{served.origin}{P}/decide", json={"changes": [change]}, headers=headers).raise_for_status()
+    for page in pages[1:]:
+        page.wait_for_function("() => window.heard === true")
 
 
 def test_the_table_filters_sorts_and_keeps_its_address(window: Any, served: Served) -> None:

@@ -176,6 +176,23 @@ def test_thirty_keys_a_second_end_on_the_right_tilt(window: Any, served: Served)
     assert page.evaluate("() => document.querySelector('slice-view').state.index") == 12
 
 
+def test_a_guide_line_is_dragged_and_stays_in_the_address(window: Any, served: Served) -> None:
+    page = window(served).go(f"{P}/series/TS_01?aligned=1&guides=0.5")
+    page.wait_for_function("() => document.querySelector('slice-view').state.level !== null")
+    box = page.locator("slice-view").bounding_box()
+    x, middle = box["x"] + 40, box["y"] + box["height"] / 2
+    zoom = page.evaluate("document.querySelector('slice-view').zoom")
+    height = page.evaluate("document.querySelector('slice-view').planeSize()[1]")
+    page.mouse.move(x, middle)
+    page.mouse.down()
+    page.mouse.move(x, middle - 30, steps=3)
+    page.mouse.up()
+    page.wait_for_function("() => new URLSearchParams(location.search).get('guides') !== '0.5'")
+    part = float(page.evaluate("new URLSearchParams(location.search).get('guides')"))
+    assert part == pytest.approx(0.5 + 30 / zoom / height, abs=2 / zoom / height)
+    assert page.evaluate("document.querySelector('slice-view').centre[1]") == height / 2  # not panned
+
+
 def test_an_aligned_bead_stays_on_its_row(window: Any, served: Served, made: MadeProject) -> None:
     """The picture is turned and moved by the pose: a bead keeps its height along the axis."""
     page = window(served).go(f"{P}/series/TS_01?aligned=1")

@@ -23,12 +23,21 @@ from makers.web_project import (
     VESICLE_RADIUS_ANGSTROM,
     VOLUME_SHAPE,
     MadeProject,
+    add_membrane,
     add_particles,
     add_variant,
     vesicle_centres,
 )
 
 P = "/p/HIV-session"
+IS_DRAWN = """([x, y]) => {
+    const overlay = document.querySelector('#xy .slice-overlay');
+    const box = overlay.getBoundingClientRect();
+    const context = new OffscreenCanvas(5, 5).getContext('2d', { willReadFrequently: true });
+    context.drawImage(overlay, x - box.left - 2, y - box.top - 2, 5, 5, 0, 0, 5, 5);
+    const data = context.getImageData(0, 0, 5, 5).data;
+    return data.some((v, i) => i % 4 === 3 && v > 0);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -258,18 +267,68 @@ def test_particles_of_a_run_lie_on_what_they_are(window: Any, served: Served, ma
     slice_at(page, "xy", int(bead[2] / size + VOLUME_SHAPE[0] // 2 + 0.5))
     x, y = screen_of(page, "xy", tuple(bead))
     # The line that says where z points goes to the right: a pixel of it, half a radius from the bead.
-    is_drawn = """([x, y]) => {
-        const overlay = document.querySelector('#xy .slice-overlay');
-        const box = overlay.getBoundingClientRect();
-        const context = new OffscreenCanvas(5, 5).getContext('2d', { willReadFrequently: true });
-        context.drawImage(overlay, x - box.left - 2, y - box.top - 2, 5, 5, 0, 0, 5, 5);
-        const data = context.getImageData(0, 0, 5, 5).data;
-        return data.some((v, i) => i % 4 === 3 && v > 0);
-    }"""
+    is_drawn = IS_DRAWN
     reach = 0.5 * 75 / size * state(page, "xy")["zoom"]
     page.wait_for_function(f"at => ({is_drawn})(at)", arg=[x + reach, y])
     assert not page.evaluate(is_drawn, [x, y - reach])
     opened.shot("tomogram-particles")
+    # The cut-off leaves out those with less; the beads' scores fall evenly from 1 to 0.
+    which = next(i for i, one in enumerate(beads) if tuple(one) == tuple(bead))
+    score = np.linspace(1, 0, len(beads))[which]
+    box = page.locator("score-cut canvas").bounding_box()
+    for cut, is_kept in ((score - 0.05, True), (score + 0.05, False)):
+        if not 0 < cut < 1:
+            continue
+        page.mouse.click(box["x"] + cut * box["width"], box["y"] + box["height"] / 2)
+        n = int((np.linspace(1, 0, len(beads)) >= cut).sum())
+        page.wait_for_function(
+            "text => document.querySelector('score-cut').innerText.startsWith(text)",
+            arg=f"{n} of {len(beads)}",
+        )
+        page.wait_for_function(f"([at, is]) => ({is_drawn})(at) === is", arg=[[x + reach, y], is_kept])
+    page.keyboard.press("Tab")
+    page.check("input[aria-label='Colour by score']")
+    opened.shot("tomogram-scores")
+
+
+def test_points_on_a_membrane_are_drawn_along_it(window: Any, served: Served, made: MadeProject) -> None:
+    """Normals along x: the line goes along y, and not along x."""
+    place = (160.0, -208.0, 48.0)
+    item = add_membrane(made.folder, np.array([place]))
+    _, page = opened_page(window, served, more=f"?variant=6&particles={item}")
+    page.wait_for_function(
+        "item => document.querySelector(`#particles input[data-item='${item}']`)?.checked", arg=item
+    )
+    size = PARAMS.pixel_size_angstrom
+    slice_at(page, "xy", int(place[2] / size + VOLUME_SHAPE[0] // 2 + 0.5))
+    x, y = screen_of(page, "xy", place)
+    reach = 25 / size * state(page, "xy")["zoom"]
+    page.wait_for_function(f"at => ({IS_DRAWN})(at)", arg=[x, y - reach])
+    assert page.evaluate(IS_DRAWN, [x, y + reach])
+    assert not page.evaluate(IS_DRAWN, [x + reach, y])
+
+
+def test_another_volume_lies_over_the_slice_in_colour(window: Any, served: Served) -> None:
+    opened, page = opened_page(window, served)
+    assert page.locator("#over option").count() == 2
+    is_coloured = """() => {
+        const canvas = document.querySelector('#xy canvas');
+        const [width, height] = [100, 80];
+        const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+        context.drawImage(canvas, 0, 0, width, height);
+        const data = context.getImageData(0, 0, width, height).data;
+        let n = 0;
+        for (let i = 0; i < data.length; i += 4) n += data[i] > data[i + 2] + 20;
+        return n > 0.2 * width * height;
+    }"""
+    assert not page.evaluate(is_coloured)
+    page.select_option("#over", index=1)
+    page.wait_for_function(is_coloured)
+    opened.shot("tomogram-over")
+    opened.reload()
+    page.wait_for_function(is_coloured)  # it is in the address
+    page.select_option("#over", "")
+    page.wait_for_function(f"() => !({is_coloured})()")
 
 
 def test_a_slab_by_hand_makes_its_tomogram_thick_enough(served: Served) -> None:
@@ -309,6 +368,8 @@ def test_ctf_page_shows_the_failed_fit_and_leaves_it_out(
     rings = "() => document.querySelector('#rings').getContext('2d').getImageData(0, 0, 300, 300).data.some(v => v > 0 && v < 255)"  # noqa: E501
     assert page.evaluate(rings)
     opened.shot("ctf")
+    # Astigmatism of the failed fit in the polar plot: a click on another tilt goes there.
+    assert page.locator("#astigmatism .plot-flagged").count() == 2  # both ends of its direction
     page.keyboard.press("R")
     page.wait_for_function("() => document.querySelector('#choice').textContent.includes('rejected')")
     project = served.site.project("HIV-session")

@@ -65,7 +65,8 @@ def make_app(site: Site, access: Access) -> ASGIApp:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site
     for router in _ROUTERS:
-        app.include_router(router)
+        # Included routers are worked out at the first request to each, for up to 50 ms on the event loop.
+        app.router.routes.extend(router.routes)
     static = Path(str(resources.files("cryoloom.web").joinpath("static")))
     app.mount("/static", StaticFiles(directory=static, follow_symlink=False))
     app.add_exception_handler(CryoloomError, _say_error)

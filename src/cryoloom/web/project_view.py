@@ -35,6 +35,7 @@ from cryoloom.web.pictures.levels import Kind
 __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "figure_of", "image_roles"]
 
 _QUICK_S = 0.15  # what a page may wait for
+_MOST_LOCATED = 256
 _STACKS = ("stack", "weighted", "corrected")
 _HALVES = ("images", "even", "odd")
 _VOLUMES = ("volume", "even", "odd")
@@ -138,6 +139,8 @@ class ProjectView:
         self._lock = threading.Lock()
         self._tilts: dict[str, frozenset[int]] = {}
         self._kinds: dict[tuple[int, str], str] = {}
+        self._located: dict[tuple[int, str], tuple[int, Any, Kind, str, str]] = {}
+        self._recorded: dict[tuple[int, str, str], bool] = {}
         self._watching: sqlite3.Connection | None = None
         self._known: _Known | None = None
         self._refreshing: threading.Thread | None = None
@@ -240,8 +243,18 @@ class ProjectView:
     def _refresh_in_background(self) -> None:
         with self._lock:
             if self._refreshing is None or not self._refreshing.is_alive():
-                self._refreshing = threading.Thread(target=self._refresh, name="read project", daemon=True)
+                self._refreshing = threading.Thread(
+                    target=self._refresh_soon, name="read project", daemon=True
+                )
                 self._refreshing.start()
+
+    def _refresh_soon(self) -> None:
+        """Read it again, but of a large project not after every single decision of a series of them."""
+        with self._lock:
+            known = self._known
+        if known is not None:
+            time.sleep(min(2.0, 2 * known.took_s))
+        self._refresh()
 
     def _refresh(self) -> _Known:
         version, began = self.data_version()[0], time.perf_counter()
@@ -263,7 +276,36 @@ class ProjectView:
         """One series. Raises UserInputError if the project has none of that name."""
         if name not in self.history():
             raise UserInputError(f"this project has no series {name!r}")
-        whole = [(run, self._reader.item(item.id or 0)) for run, item in self.history()[name]]
+        return self._series_of(
+            name, [(run, self._reader.item(item.id or 0)) for run, item in self.history()[name]]
+        )
+
+    def series_with_record(self, name: str, record: str) -> SeriesView:
+        """One series with its furthest value and one record; the rest of it is not read."""
+        made = self.history()[name]
+        kinds = [self.kind_of(run, item) if item.state == "done" else "" for run, item in made]
+        valued = [i for i, kind in enumerate(kinds) if kind == "TiltSeries"] or [
+            i for i, kind in enumerate(kinds) if kind == "Tomogram"
+        ]
+        whole = [
+            (run, self._reader.item(item.id or 0))
+            if i in valued[-1:] or self._has_record(run, item, record)
+            else (run, item)
+            for i, (run, item) in enumerate(made)
+        ]
+        return self._series_of(name, whole)
+
+    def _has_record(self, run: RunRecord, item: ItemRecord, record: str) -> bool:
+        """Whether the items of a run hold a record, from one of them."""
+        key = run.id, item.output, record
+        if key not in self._recorded:
+            if item.state != "done":
+                return True
+            self._recorded[key] = record in self._reader.item(item.id or 0).records
+        return self._recorded[key]
+
+    def _series_of(self, name: str, whole: Sequence[tuple[RunRecord, ItemRecord]]) -> SeriesView:
+        """A series from its items, of which those without a value were not read."""
         series: TiltSeries | None = None
         series_item: int | None = None
         tomograms: list[TomogramAt] = []
@@ -352,6 +394,13 @@ class ProjectView:
             None,
         )
 
+    def record_of(self, item: ItemRecord, name: str) -> Any:
+        """A record of an item, of the work that it is a part of, else of what it was made from; or None."""
+        for item_id in (item.id, item.part_of, item.input_item_id):
+            if item_id is not None and (found := self._reader.item(item_id).records.get(name)) is not None:
+                return found
+        return None
+
     def average_beside(self, particles_item: int) -> Average | None:
         """The average that a run gave with its particles; None where there is none."""
         item = self._reader.item(particles_item)
@@ -361,6 +410,14 @@ class ProjectView:
                 found: Average = decode(self._reader.value_of(one.id or 0), self.folder, FileOnly)
                 return found
         return None
+
+    def is_made_of_particles(self, item: ItemRecord) -> bool:
+        """Whether something was made from particles, as an average placed at their poses is."""
+        if item.input_item_id is None:
+            return False
+        source = self._reader.item_without_value(item.input_item_id)
+        run = next((one for one in self.runs() if one.id == source.run_id), None)
+        return run is not None and self.kind_of(run, source) == "Particles"
 
     def series_and_run_of(self, item_id: int) -> tuple[str, int]:
         """Name and run of an item."""
@@ -496,6 +553,23 @@ class ProjectView:
 
         Raises UserInputError if there is none, DataUnfitError where its file is gone or damaged.
         """
+        version = self.data_version()[0]
+        with self._lock:
+            known = self._located.get((item_id, role))
+        if known is None or known[0] != version:
+            known = (version, *self._locate(item_id, role))
+            with self._lock:
+                self._located[item_id, role] = known
+                if len(self._located) > _MOST_LOCATED:
+                    del self._located[next(iter(self._located))]
+        _, pixels, kind, name, how = known
+        return self._shelf.image(pixels, kind, name, self.folder, how)
+
+    def _locate(self, item_id: int, role: str) -> tuple[Any, Kind, str, str]:
+        """Pixels that are not opened, their kind and name, and what tells them from others of the same files.
+
+        A page asks for dozens of pictures of one image, and its value takes longer to read than a picture.
+        """
         value = self._reader.value_of(item_id)
         if value is None:
             raise UserInputError(f"this project has no result {item_id}")
@@ -503,7 +577,7 @@ class ProjectView:
         name = value["series"]["name"] if value["$type"] == "Tomogram" else value.get("name", str(item_id))
         pixels = decode(stored, self.folder, FileOnly)
         how = "" if isinstance(pixels, FileOnly) else fingerprint(stored)
-        return self._shelf.image(pixels, kind, f"{name} {role}", self.folder, how)
+        return pixels, kind, f"{name} {role}", how
 
     def _pixels_of(self, value: Mapping[str, Any], role: str) -> tuple[Mapping[str, Any], Kind]:
         found: Any = value

@@ -1,7 +1,7 @@
 """Judged tilts of all series of a project, kept while nothing about a series changes.
 
-A value of 61 tilts takes a millisecond or two to read; of 5,000 series that is too long for a page. The index
-is filled by a thread in the background, and pages show what is known by then.
+A value of 61 tilts takes some milliseconds to read; of 5,000 series that is too long for a page. The index is
+filled in the background, of many series by a process of its own, and pages show what is known by then.
 """
 
 from __future__ import annotations
@@ -9,34 +9,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from cryoloom.errors import CryoloomError
+from cryoloom.web.judged_series import JudgedSeries, judged_series
 from cryoloom.web.project_view import ProjectView
-from cryoloom.web.tilt_flags import JudgedTilt, judged_tilts_of
+from cryoloom.web.review_child import judged_elsewhere
+from cryoloom.web.tilt_flags import QUALITY_RECORD, JudgedTilt
 
-__all__ = ["JudgedSeries", "ReviewIndex", "open_tilts"]
+__all__ = ["ReviewIndex", "open_tilts"]
 
-
-@dataclass(frozen=True, slots=True)
-class JudgedSeries:
-    """A series in short: its tilts and where their pictures are."""
-
-    name: str
-    tilts: tuple[JudgedTilt, ...]
-    item: int | None
-    role: str
-    """Of the stack, in the item's value; "" if there is none."""
-
-    @property
-    def n_excluded(self) -> int:
-        """Tilts left out."""
-        return sum(not tilt.row.is_kept for tilt in self.tilts)
-
-    @property
-    def n_open(self) -> int:
-        """Tilts that the program doubts and nobody has decided on."""
-        return sum(tilt.is_open for tilt in self.tilts)
+_MOST_HERE = 100
+"""Series that the server reads itself; for more it is worth starting a process."""
 
 
 class ReviewIndex:
@@ -77,23 +60,27 @@ class ReviewIndex:
             return  # the disk is away, or the server ends: what is known stays
 
     def _read(self, signatures: Mapping[str, object]) -> None:
-        for name, signature in signatures.items():
+        missing = self._missing(signatures)
+        if len(missing) > _MOST_HERE:
+            for made in judged_elsewhere(self._project.folder, missing):
+                with self._lock:
+                    self._known.update({one.name: (signatures[one.name], one) for one in made})
+        for name in self._missing(signatures):
+            judged = judged_series(self._project.series_with_record(name, QUALITY_RECORD))
             with self._lock:
-                if self._known.get(name, (None,))[0] == signature:
-                    continue
-            view = self._project.series(name)
-            role = next(iter(view.stack_roles()), "")
-            judged = JudgedSeries(name, judged_tilts_of(view), view.series_item, role)
-            with self._lock:
-                self._known[name] = (signature, judged)
+                self._known[name] = (signatures[name], judged)
         with self._lock:
             for name in set(self._known) - set(signatures):
                 del self._known[name]
 
+    def _missing(self, signatures: Mapping[str, object]) -> list[str]:
+        with self._lock:
+            return [name for name, one in signatures.items() if self._known.get(name, (None,))[0] != one]
+
 
 def open_tilts(series: Sequence[JudgedSeries]) -> list[tuple[JudgedSeries, JudgedTilt]]:
     """Doubted tilts of all series: open ones first, the worst of them first."""
-    flagged = [(one, tilt) for one in series for tilt in one.tilts if tilt.flag is not None]
+    flagged = [(one, tilt) for one in series for tilt in one.doubted]
     return sorted(
         flagged, key=lambda pair: (not pair[1].is_open, -(pair[1].flag.severity if pair[1].flag else 0))
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import getpass
 import os
 import socket
 import stat
+import sys
 import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +27,7 @@ from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.roots import Roots
 from cryoloom.web.site import Site, open_projects
 
-__all__ = ["ServeOptions", "find_projects", "listen", "serve"]
+__all__ = ["ServeOptions", "find_projects", "listen", "serve", "short_pauses"]
 
 _FIRST_PORT, _N_PORTS = 8080, 40
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -89,6 +91,7 @@ def serve(
 ) -> None:
     """Serve until interrupted. Raises UserInputError for options or files that cannot be right."""
     options.check()
+    short_pauses()
     shelf = ImageShelf()
     opened = FilesView(files, shelf) if files else None
     roots = options.roots or tuple(dict.fromkeys(project.parent for project in projects))
@@ -121,6 +124,18 @@ def serve(
         if options.socket_path is not None:
             options.socket_path.unlink(missing_ok=True)
         site.close()
+
+
+def short_pauses() -> None:
+    """Let no thread hold up the others for long; for the process of a server alone.
+
+    With thousands of series a full garbage collection stops every thread for half a second and finds nothing:
+    what pages keep is freed by its reference counts. A thread that computes gives way after a millisecond.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 10_000)
+    sys.setswitchinterval(0.001)
 
 
 def _access(options: ServeOptions, port: int | None) -> Access:

@@ -17,7 +17,16 @@ from cryoloom.model import TiltSeries
 from cryoloom.views.tilt_table import TiltRow, tilt_rows
 from cryoloom.web.project_view import SeriesView
 
-__all__ = ["REASONS", "Flag", "JudgedTilt", "judged_tilts", "judged_tilts_of", "tilt_facts"]
+__all__ = [
+    "CTF_REASON",
+    "QUALITY_RECORD",
+    "REASONS",
+    "Flag",
+    "JudgedTilt",
+    "judged_tilts",
+    "judged_tilts_of",
+    "tilt_facts",
+]
 
 REASONS = {
     1: "dark",
@@ -27,6 +36,8 @@ REASONS = {
     5: "CTF",
     6: "other",
 }
+CTF_REASON = 5
+QUALITY_RECORD = "tilt_quality"
 _POOR_RESOLUTION = 1.8  # times the median of the series
 _FAR_DEFOCUS_ANGSTROM = 5000.0  # from the median of four neighbours
 _FAR_RESIDUAL = 3.0  # times the median of the series
@@ -91,7 +102,7 @@ def judged_tilts_of(view: SeriesView) -> tuple[JudgedTilt, ...]:
     """The tilts of a series; none where import failed."""
     if view.series is None or view.found is None:
         return ()
-    return judged_tilts(view.series, view.found, view.record("tilt_quality"), view.overridden)
+    return judged_tilts(view.series, view.found, view.record(QUALITY_RECORD), view.overridden)
 
 
 def tilt_facts(tilt: JudgedTilt) -> dict[str, Any]:
@@ -159,9 +170,10 @@ def _ctf_doubts(series: TiltSeries) -> list[tuple[int, Flag]]:
     known = [c.fit_resolution_angstrom for _, c in fitted if c.fit_resolution_angstrom is not None]
     usual = float(np.median(known)) if known else None
     defocus = np.array([ctf.defocus_angstrom for _, ctf in fitted])
-    for i, (tilt, ctf) in enumerate(fitted):
-        near = sorted(range(len(fitted)), key=lambda j: abs(j - i))[1:5]
-        off = float(abs(defocus[i] - np.median(defocus[near])))
+    places = np.arange(len(fitted))
+    nearest = np.argsort(np.abs(places - places[:, None]), axis=1, kind="stable")[:, 1:5]
+    offs = np.abs(defocus - np.median(defocus[nearest], axis=1)).tolist()
+    for off, (tilt, ctf) in zip(offs, fitted, strict=True):
         if off > _FAR_DEFOCUS_ANGSTROM:
             text = f"defocus {off / 1e4:.2f} µm from that of its neighbours"
             found.append((tilt.acquisition_index, Flag(5, text, off / _FAR_DEFOCUS_ANGSTROM)))

@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from cryoloom.engine.live.session_points import FOLLOWED, followed, session_points, usual_limits
+from cryoloom.engine.live.session_points import (
+    FOLLOWED,
+    SeriesPoint,
+    followed,
+    seconds_to_go,
+    session_points,
+    usual_limits,
+)
 from cryoloom.store.records import ItemRecord, RunRecord
 
 
@@ -40,6 +47,15 @@ def test_series_come_in_order_of_time_with_the_figures_of_all_steps():
     )
     assert early.figures == {"a": 1.0, "b": 2.0}
     assert (late.name, late.failed_in) == ("TS_1", None)
+
+
+def test_the_time_to_go_follows_the_pace_of_series_that_are_finished():
+    finished = [SeriesPoint(f"TS_{i}", 0.0, "c", 4, None, {}, ended=600.0 * i) for i in range(1, 4)]
+    half, new = SeriesPoint("TS_4", 0.0, "b", 2, None, {}), SeriesPoint("TS_5", 0.0, "a", 0, None, {})
+    failed = SeriesPoint("TS_6", 0.0, "a", 1, "b", {})
+    assert seconds_to_go([*finished, half, new, failed], 4) == pytest.approx(900.0)
+    assert seconds_to_go([*finished, failed], 4) == 0.0
+    assert seconds_to_go([finished[0], half], 4) is None
 
 
 def test_one_outlier_does_not_move_what_is_usual(rng: np.random.Generator):

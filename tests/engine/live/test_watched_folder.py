@@ -73,6 +73,8 @@ def test_a_movie_counts_when_it_is_whole_and_at_rest(tmp_path, raw, suffix):
     assert only(folder, 400.0).unfinished[movie.name] == WRITTEN
     done = only(folder, 400.0 + SETTLE_SECONDS)
     assert done.whole == {movie}
+    assert [size for _, size in folder.arrivals().files] == [len(whole)]
+    assert folder.arrivals().last() == movie.stat().st_mtime_ns / 1e9
     assert done.unfinished == {f"b{suffix}": MISSING}
     assert done.quiet_seconds == SETTLE_SECONDS
 

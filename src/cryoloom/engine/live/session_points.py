@@ -9,9 +9,18 @@ import numpy as np
 
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["FOLLOWED", "Followed", "SeriesPoint", "followed", "session_points", "usual_limits"]
+__all__ = [
+    "FOLLOWED",
+    "Followed",
+    "SeriesPoint",
+    "followed",
+    "seconds_to_go",
+    "session_points",
+    "usual_limits",
+]
 
 _LEAST_POINTS = 4
+_N_FOR_RATE = 8
 _USUAL_DEVIATIONS = 4.5
 _LEAST_PART = 0.02  # of the median: figures that hardly vary have no deviation to speak of
 
@@ -54,6 +63,8 @@ class SeriesPoint:
     failed_in: str | None
     """Step that failed first."""
     figures: Mapping[str, float]
+    ended: float = 0.0
+    """End of the last work on it so far, in seconds since 1970; 0 if that is not known."""
 
 
 def followed(figure: str) -> Followed | None:
@@ -66,6 +77,11 @@ def session_points(history: Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]
     points = []
     for name, made in history.items():
         times = [item.started for _, item in made if item.started is not None]
+        ends = [
+            item.started.timestamp() + item.seconds
+            for _, item in made
+            if item.started is not None and item.state == "done"
+        ]
         points.append(
             SeriesPoint(
                 name,
@@ -74,9 +90,25 @@ def session_points(history: Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]
                 sum(item.state == "done" for _, item in made),
                 next((run.node for run, item in made if item.state == "failed"), None),
                 {key: value for _, item in made for key, value in item.figures.items()},
+                max(ends, default=0.0),
             )
         )
     return sorted(points, key=lambda one: (one.when, one.name))
+
+
+def seconds_to_go(points: Sequence[SeriesPoint], n_steps: int) -> float | None:
+    """Time until what came so far is processed, as fast as the last few series were.
+
+    None before two series are finished, and 0 if nothing waits. Failed series are not waited for.
+    """
+    waiting = [one for one in points if one.failed_in is None and one.n_done < n_steps]
+    if not waiting:
+        return 0.0
+    ends = sorted(one.ended for one in points if one.n_done >= n_steps and one.ended > 0)[-_N_FOR_RATE:]
+    if len(ends) < 2:
+        return None
+    seconds_per_series = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return seconds_per_series * sum(1 - one.n_done / n_steps for one in waiting)
 
 
 def usual_limits(values: Sequence[float | None]) -> tuple[float, float] | None:

@@ -21,7 +21,7 @@ from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Node, Workflow, link_of, load_workflow, validated_params
 from cryoloom.engine.live.closing import asked_to_close, closing_done
-from cryoloom.engine.live.watch_status import SeriesStatus, keep_status
+from cryoloom.engine.live.watch_status import Arrivals, SeriesStatus, keep_status
 from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
 from cryoloom.engine.project import Project
 from cryoloom.engine.reporting import write_project_report
@@ -152,7 +152,7 @@ class _Session:
         """Closed series whose files, in this state, are known to contain nothing new."""
         self._report_is_old = False
         self._report_after = 0.0
-        self._told: list[SeriesStatus] = []
+        self._told: tuple[list[SeriesStatus], Arrivals] = ([], Arrivals())
 
     @property
     def abandoned(self) -> list[str]:
@@ -200,7 +200,7 @@ class _Session:
         try:
             series = folder.look(now)
         except TransientError as error:
-            self._listener.watching(self._told, f"{error.message}; tried again every few seconds")
+            self._listener.watching(self._told[0], f"{error.message}; tried again every few seconds")
             return [], False
         is_over = self._is_over(now, max(began, folder.last_change))
         by_word = asked_to_close(self._project.folder)
@@ -209,7 +209,7 @@ class _Session:
             record, state = self._follow(one, folder, node, run, is_over, one.name in by_word)
             records += [record] if record is not None else []
             states.append(state)
-        self._tell(states)
+        self._tell(states, folder.arrivals())
         return records, is_over
 
     def _is_over(self, now: float, last_change: float) -> bool:
@@ -329,7 +329,7 @@ class _Session:
 
     # Notifications
 
-    def _tell(self, states: list[SeriesStatus]) -> None:
+    def _tell(self, states: list[SeriesStatus], arrivals: Arrivals) -> None:
         """Notify the listener, and write the status file for other processes."""
         names = {state.name for state in states}
         gone = [
@@ -338,9 +338,9 @@ class _Session:
             if name not in names
         ]
         states = sorted([*states, *gone], key=lambda state: state.name)
-        if states != self._told:
-            keep_status(self._project.folder, states)
-            self._told = states
+        if (states, arrivals) != self._told:
+            keep_status(self._project.folder, states, arrivals)
+            self._told = states, arrivals
         self._listener.watching(states, "")
 
     def _refresh_report(self) -> None:

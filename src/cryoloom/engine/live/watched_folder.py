@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from cryoloom.contract import StepContext
+from cryoloom.engine.live.watch_status import Arrivals
 from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.formats.pixels.movie import MOVIE_SUFFIXES, describe_movie
 from cryoloom.formats.session.exposures import Exposure, absent_orders
@@ -30,6 +31,8 @@ from cryoloom.steps.import_movies import ImportMoviesParams, movie_path, movies_
 
 __all__ = ["MISSING", "WRITTEN", "SeriesNow", "WatchedFolder"]
 
+_MOST_ARRIVALS = 300
+"""Movies whose arrival is remembered: some series."""
 _AT_REST_SECONDS = 600.0
 """A file unchanged for this long is checked less often: thousands of them load a server."""
 _LOOK_AT_RESTING_SECONDS = 60.0
@@ -130,6 +133,12 @@ class WatchedFolder:
         least = self._params.model_copy(update={"min_tilts": 1})
         describe = self._describe_as_told(now.found)
         return series_of(now.found, self._folder, least, context, describe)
+
+    def arrivals(self) -> Arrivals:
+        """The newest movies by the time of their last change, as the last check saw them."""
+        movies = [one for path, one in self._seen.items() if path.suffix.lower() in MOVIE_SUFFIXES]
+        newest = sorted((one.mtime_ns / 1e9, one.size) for one in movies)[-_MOST_ARRIVALS:]
+        return Arrivals(tuple(newest))
 
     # Files
 

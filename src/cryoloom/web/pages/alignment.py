@@ -21,6 +21,7 @@ from cryoloom.web.drawn.edited_tracks import (
     solve,
     write_tracks,
 )
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import start_job
 from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView, SeriesView, figure_of
@@ -28,7 +29,7 @@ from cryoloom.web.site import page, project_of
 
 __all__ = ["alignment_facts", "router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _USUAL_BEAD_ANGSTROM = 100.0
 
 

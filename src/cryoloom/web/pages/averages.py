@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.map_quality.surface_mesh import surface_mesh
+from cryoloom.algorithms.series.derived_pixels import files_of
 from cryoloom.errors import UserInputError
+from cryoloom.formats.exchange.gltf import glb_of
 from cryoloom.model import Average, ParticleRows
 from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.web.in_thread import InThread
+from cryoloom.web.other_programs.scripts import safe_file_name
 from cryoloom.web.pictures.levels import binned
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import page, project_of
 
-__all__ = ["average_facts", "particle_facts", "router", "small_volume"]
+__all__ = ["average_facts", "class_facts", "particle_facts", "router", "small_position", "small_volume"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MAPS = (("map", "map"), ("half1", "half 1"), ("half2", "half 2"), ("mask", "mask"))
 _SURFACE_VOXELS = 96
 _DIRECTION_BINS = (18, 36)
@@ -50,7 +57,27 @@ def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, averag
         "crossing_angstrom": crossing_angstrom(average),
         "figures": dict(item.figures),
         "path": run.folder,
+        "iterations": [one for one in project.record_of(item, "iterations") or () if isinstance(one, dict)],
     }
+
+
+def class_facts(
+    averages: Sequence[tuple[RunRecord, ItemRecord, Average]], run: RunRecord
+) -> list[dict[str, Any]]:
+    """Averages that one run gave beside each other: the classes of its particles; none where it gave one."""
+    found = [(item, average) for one, item, average in averages if one.id == run.id]
+    total = sum(average.n_particles or 0 for _, average in found)
+    if len(found) < 2:
+        return []
+    return [
+        {
+            "item": item.id,
+            "title": average.name,
+            "n": average.n_particles,
+            "percent": round(100 * average.n_particles / total, 1) if average.n_particles and total else None,
+        }
+        for item, average in found
+    ]
 
 
 def crossing_angstrom(average: Average) -> float | None:
@@ -96,10 +123,11 @@ def average_page(request: Request, item_id: int) -> Response:
     if chosen is None:
         raise UserInputError(f"this project has no average {item_id}")
     data = average_facts(project, *chosen) | {
+        "classes": class_facts(found, chosen[0]),
         "all": [
             {"item": item.id, "title": f"run {run.id} {run.node}: {average.name}"}
             for run, item, average in found
-        ]
+        ],
     }
     return page(
         request,
@@ -175,9 +203,53 @@ def volume_bytes(request: Request, item_id: int, role: str) -> Response:
     return Response(small.tobytes(), media_type="application/octet-stream", headers=headers)
 
 
+@router.get("/average/{item_id}/{role}/surface.glb")
+def surface_glb(
+    request: Request, item_id: int, role: str, level: Annotated[float, Query(gt=0, lt=255)]
+) -> Response:
+    """The surface as it is shown, as binary glTF. level : of the 8 bits of `volume_bytes`."""
+    image = project_of(request).image(item_id, role)
+    small, _, _ = small_volume(image.pixels, image.shape)
+    mesh = surface_mesh(small, level)
+    if not len(mesh.triangles):
+        raise UserInputError(f"no voxel of {image.name} reaches this level; choose a lower one")
+    positions = small_position(mesh.vertices_xyz, image.shape) * image.pixel_size_angstrom
+    data = glb_of(positions, mesh.normals_xyz, mesh.triangles, image.name)
+    name = safe_file_name(image.name)
+    headers = {"content-disposition": f'attachment; filename="{name}.glb"', "cache-control": "no-store"}
+    return Response(data, media_type="model/gltf-binary", headers=headers)
+
+
+@router.get("/average/{item_id}/{role}/surface.cxc")
+def surface_commands(
+    request: Request, item_id: int, role: str, level: Annotated[float, Query(gt=0, lt=255)]
+) -> Response:
+    """Commands that open the map itself in ChimeraX with the surface that is shown here."""
+    image = project_of(request).image(item_id, role)
+    _, low, high = small_volume(image.pixels, image.shape)
+    (path,) = files_of(image.pixels)
+    value = low + (high - low) * level / 255
+    shown = f"volume #1 style surface step 1 level {value:.6g} color cornflowerblue"
+    text = f"open {json.dumps(str(path))}\n{shown}\n"
+    name = safe_file_name(image.name)
+    headers = {"content-disposition": f'attachment; filename="{name}.cxc"', "cache-control": "no-store"}
+    return Response(text, media_type="text/plain", headers=headers)
+
+
+def small_position(xyz: NDArray[np.float32], shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Voxels of the map from its centre (index n // 2), of xyz indices of its `small_volume`."""
+    factor = _factor(shape)
+    centre = np.array(shape[::-1], dtype=np.float32) // 2
+    return np.asarray(xyz * factor + (factor - 1) / 2 - centre, dtype=np.float32)
+
+
+def _factor(shape: tuple[int, int, int]) -> int:
+    return max(1, -(-max(shape) // _SURFACE_VOXELS))
+
+
 def small_volume(pixels: Any, shape: tuple[int, int, int]) -> tuple[Any, float, float]:
     """A volume averaged to at most 96 voxels a side, as 8 bits from its least to its largest value."""
-    factor = max(1, -(-max(shape) // _SURFACE_VOXELS))
+    factor = _factor(shape)
     planes = []
     for z in range(0, shape[0] - factor + 1, factor):
         total = binned(np.array(pixels[z], dtype=np.float32), factor)

@@ -13,16 +13,18 @@ from cryoloom.contract.discovery import steps_taking
 from cryoloom.errors import UserInputError
 from cryoloom.store.decisions import Author
 from cryoloom.web.drawn.drawn_parameters import CtfChoice, changes_for_ctf, ctf_choices
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import start_job
+from cryoloom.web.judged_series import JudgedSeries
 from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
-from cryoloom.web.review_index import JudgedSeries, ReviewIndex
+from cryoloom.web.review_index import ReviewIndex
 from cryoloom.web.site import page, project_of, site_of
-from cryoloom.web.tilt_flags import REASONS, judged_tilts_of, tilt_facts
+from cryoloom.web.tilt_flags import CTF_REASON, REASONS, judged_tilts_of, tilt_facts
 
 __all__ = ["ctf_grid", "router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 
 def ctf_grid(index: ReviewIndex) -> list[dict[str, Any]]:
@@ -32,19 +34,13 @@ def ctf_grid(index: ReviewIndex) -> list[dict[str, Any]]:
 
 
 def _curve(one: JudgedSeries) -> dict[str, Any]:
-    fitted = [tilt for tilt in one.tilts if tilt.row.defocus_u_angstrom is not None]
-    doubts = [tilt.flag.severity for tilt in fitted if tilt.flag is not None and tilt.flag.reason == 5]
+    flags = [tilt.flag for tilt in one.doubted if tilt.row.defocus_u_angstrom is not None]
+    doubts = [flag.severity for flag in flags if flag is not None and flag.reason == CTF_REASON]
     return {
         "series": one.name,
-        "tilt_deg": [round(tilt.row.tilt_deg, 1) for tilt in fitted],
-        "defocus_um": [
-            round(((tilt.row.defocus_u_angstrom or 0) + (tilt.row.defocus_v_angstrom or 0)) / 2e4, 3)
-            for tilt in fitted
-        ],
-        "state": [
-            "excluded" if not tilt.row.is_kept else "flagged" if tilt.flag and tilt.flag.reason == 5 else ""
-            for tilt in fitted
-        ],
+        "tilt_deg": [round(float(angle), 1) for angle in one.fitted_tilt_deg],
+        "defocus_um": [round(float(defocus) * 1e-4, 3) for defocus in one.fitted_defocus_angstrom],
+        "state": one.fitted_marks,
         "worst": max(doubts, default=0.0),
     }
 

@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from cryoloom.store.decisions import Author, Decision
 from cryoloom.web.decide import DecisionRequest, decide, decision_text
 from cryoloom.web.events import MOST_STREAMS
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.site import project_of, site_of
 
 __all__ = ["decision_facts", "router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 
 @router.post("/decide")

@@ -14,12 +14,13 @@ from cryoloom.engine.history.results import sentence
 from cryoloom.store.overview import Overview
 from cryoloom.store.records import RunRecord
 from cryoloom.web.graph_layout import CARD_HEIGHT_PX, CARD_WIDTH_PX, Placed, laid_out
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import fragment, page, project_of, site_of
 
 __all__ = ["Card", "GraphView", "graph_of", "router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 VIEWS = ("graph", "list", "gallery", "time")
 
 
@@ -83,6 +84,17 @@ class GraphView:
         x1, y1 = edge[1].place.x, edge[1].place.y + CARD_HEIGHT_PX // 2
         middle = (x0 + x1) // 2
         return f"M{x0} {y0} C{middle} {y0} {middle} {y1} {x1} {y1}"
+
+    @property
+    def begin(self) -> str:
+        """When the first run began."""
+        return f"{min(card.run.created for card in self.cards):%Y-%m-%d %H:%M} UTC" if self.cards else ""
+
+    @property
+    def end(self) -> str:
+        """When the last one ended, or now."""
+        ends = [card.run.ended or datetime.now(UTC) for card in self.cards]
+        return f"{max(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
 
     def spans(self) -> list[tuple[Card, float, float]]:
         """Begin and length of every card in percent of the whole time."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.pictures.images import Image
 from cryoloom.web.pictures.levels import level_shapes
 from cryoloom.web.pictures.oblique import ObliqueRequest, render_oblique
@@ -23,7 +24,7 @@ from cryoloom.web.site import site_of
 
 __all__ = ["image_of", "router"]
 
-router = APIRouter()
+router = APIRouter(route_class=InThread)
 _FOR_EVER = "private, max-age=31536000, immutable"
 _LARGEST_EXACT_SIDE_BYTES = 4_000_000_000  # an xz slice of floats means reading all of the file
 _ROOTS = ("/p/{project}/image/{item}/{role}", "/files/image/{item}/{role}")

@@ -27,10 +27,12 @@ from cryoloom.engine.live.session_points import (
     Followed,
     SeriesPoint,
     followed,
+    seconds_to_go,
     session_points,
 )
-from cryoloom.engine.live.watch_status import last_news, series_being_watched
+from cryoloom.engine.live.watch_status import arrivals_of, last_news, series_being_watched
 from cryoloom.errors import UserInputError
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import start_job
 from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
@@ -38,7 +40,7 @@ from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["live_facts", "router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _settings_lock = threading.Lock()
 _MOST_POINTS = 2000
 _N_STRIP = 40
@@ -56,10 +58,14 @@ def live_facts(project: ProjectView) -> dict[str, Any]:
     every = -(-len(points) // _MOST_POINTS) if points else 1
     thinned = points[::every]
     ended = [run.ended for run in current if run.ended is not None]
+    arrivals, now = arrivals_of(project.folder), datetime.now(UTC)
     return {
         "is_running": any(run.state == "running" for run in current),
         "last_change": max(ended).isoformat() if ended else None,
-        "now": datetime.now(UTC).isoformat(),
+        "now": now.isoformat(),
+        "last_file": arrivals.last(),
+        "bytes_per_second": arrivals.bytes_per_second(now.timestamp()),
+        "seconds_to_go": seconds_to_go(points, n_steps),
         "watched": [
             {
                 "series": one.name,

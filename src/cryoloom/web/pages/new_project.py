@@ -12,13 +12,14 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.errors import UserInputError
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import start_job
 from cryoloom.web.raw_data import look_at
 from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(route_class=InThread)
 _LARGEST_UPLOAD = 10_000_000
 
 

@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.web.events import MOST_STREAMS
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.other_programs.neuroglancer import client_folder, neuroglancer_state, zarr_answer
 from cryoloom.web.other_programs.scene import (
     PlacedSet,
@@ -36,7 +37,7 @@ from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["router", "scene_of"]
 
-router = APIRouter()
+router = APIRouter(route_class=InThread)
 _CLIENT_POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
     "img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; object-src 'none'; "

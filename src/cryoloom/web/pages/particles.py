@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cryoloom.contract.discovery import steps_taking
 from cryoloom.errors import UserInputError
 from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import Job, start_job
 from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
@@ -21,7 +22,7 @@ from cryoloom.workflows.averaging_chains import AVERAGING_CHAINS
 
 __all__ = ["averaging_commands", "particle_set_facts", "router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MOST_READ = 400  # items of a run that are read for a page
 _MOST_BINS = 40
 
@@ -70,7 +71,7 @@ def particles_page(request: Request) -> Response:
             name="particles",
             project=project,
             title="No particles are here yet",
-            text="Pick on the tomogram page, then press *make particles*; or run `pick_by_template`.",
+            text="Pick on the tomogram page, then press “make particles”; or run `pick_by_template`.",
             link=f"/p/{project.slug}/tomograms",
             link_text="Tomograms",
         )

@@ -14,6 +14,7 @@ from cryoloom.errors import UserInputError
 from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Author, Change
 from cryoloom.web.drawn.drawn_parameters import changes_for_picks, changes_for_slabs
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import start_job
 from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
@@ -21,7 +22,7 @@ from cryoloom.web.site import project_of
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MOST_PARTICLES = 50_000  # of one tomogram, as drawn on its slices
 
 
@@ -107,10 +108,16 @@ def particle_sets(request: Request, name: str) -> list[dict[str, Any]]:
     ]
 
 
+def _finite(value: float) -> float | None:
+    """A score as JSON has it."""
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
 @router.get("/tomo/{name}/particles/{item_id}.json")
 def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str, Any]:
     """Where the particles of a set lie in a tomogram and where their references' z axes point there."""
-    particles = project_of(request).particles(item_id)
+    project = project_of(request)
+    particles = project.particles(item_id)
     rows = particles.rows()
     rows = rows.take(np.flatnonzero(rows.tomogram == name)[:_MOST_PARTICLES])
     return {
@@ -119,5 +126,7 @@ def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str
         "places": rows.positions_xyz_angstrom.round(1).tolist(),
         # Columns of a rotation are where the reference's axes point in the tomogram.
         "axes": rows.rotations[:, :, 2].round(3).tolist(),
-        "scores": None if rows.score is None else rows.score.round(4).tolist(),
+        "scores": None if rows.score is None else [_finite(score) for score in rows.score],
+        "surfaces": None if rows.surface is None else rows.surface.tolist(),
+        "run": project.series_and_run_of(item_id)[1],
     }

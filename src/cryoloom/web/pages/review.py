@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.review_index import ReviewIndex, open_tilts
 from cryoloom.web.site import page, project_of, site_of
@@ -14,7 +15,7 @@ from cryoloom.web.tilt_flags import REASONS, tilt_facts
 
 __all__ = ["review_facts", "router"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MOST = 2000
 
 

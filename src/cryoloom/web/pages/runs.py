@@ -15,6 +15,7 @@ from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
 from cryoloom.store.decisions import in_force
 from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import Job, jobs_of, log_part, start_job
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.run_request import RunRequest, command_of
@@ -22,7 +23,7 @@ from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["router", "run_facts"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 
 def _run(project: ProjectView, run_id: int) -> RunRecord:
@@ -62,6 +63,7 @@ def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
         "provenance": _provenance(run),
         "same": [[one.id, one.node] for one in runs if one.step == run.step and one.id != run.id],
         "followers": [[one.id, one.node] for one in runs if run.id in one.input_run_ids],
+        "n_bytes": sum(file.bytes for item in items for file in item.files if not file.is_cleaned),
     }
 
 

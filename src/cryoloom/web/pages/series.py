@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from cryoloom.model import TiltSeries
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.pages.decisions import decision_facts
 from cryoloom.web.project_view import ProjectView, SeriesView
 from cryoloom.web.site import page, project_of
@@ -17,7 +18,7 @@ from cryoloom.web.tilt_flags import REASONS, judged_tilts_of, tilt_facts
 
 __all__ = ["router", "series_facts"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 STACK_TITLES = {
     "stack": "as recorded",
     "weighted": "dose-weighted",

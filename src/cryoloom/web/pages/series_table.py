@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse, Response
 from cryoloom.engine.history.results import sentence
 from cryoloom.store.decisions import in_force
 from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.review_index import ReviewIndex
 from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["COLUMNS", "router", "table_rows"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 # key, heading, kind, what it means
 COLUMNS = (
@@ -77,7 +78,7 @@ def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]
                 name,
                 "excluded" if is_out else _state(run, item, failed is not None, name in outdated),
                 run.node,
-                len(judged.tilts) if judged is not None else None,
+                judged.n_tilts if judged is not None else None,
                 judged.n_excluded if judged is not None else None,
                 judged.n_open if judged is not None else None,
                 *(figures.get(key) for key in _FIGURES),
@@ -120,11 +121,9 @@ def gallery_json(request: Request) -> Response:
     project = project_of(request)
     pictures = {}
     for name, one in site_of(request).review(project).known().items():
-        rows = [tilt.row for tilt in one.tilts if tilt.row.section is not None]
-        least = min(rows, key=lambda row: (not row.is_kept, abs(row.tilt_deg)), default=None)
-        if one.role and least is not None:
+        if one.role and one.picture_section is not None:
             address = f"/p/{project.slug}/image/{one.item}/{one.role}/thumb.jpg"
-            pictures[name] = f"{address}?i={least.section}&s=180"
+            pictures[name] = f"{address}?i={one.picture_section}&s=180"
     return JSONResponse({"pictures": pictures}, headers={"cache-control": "no-store"})
 
 

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from cryoloom.errors import UserInputError
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.site import page, site_of
 
 __all__ = ["router"]
 
-router = APIRouter()
+router = APIRouter(route_class=InThread)
 
 
 @router.get("/")

@@ -24,13 +24,14 @@ from cryoloom.web.drawn.picked_models import places_on
 from cryoloom.web.drawn.picks_as_model import picks_as_model
 from cryoloom.web.drawn.shell_fit import fit_shell
 from cryoloom.web.drawn.slab_frames import slab_in_tomogram
+from cryoloom.web.in_thread import InThread
 from cryoloom.web.other_programs.scripts import safe_file_name
 from cryoloom.web.project_view import ProjectView, SeriesView
 from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["places_of_models", "router", "slab_facts", "tomogram_facts"]
 
-router = APIRouter(prefix="/p/{project}")
+router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 
 def slab_facts(series: TiltSeries | None, decided: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -70,6 +71,7 @@ def tomogram_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
                 "base": f"/p/{project.slug}/image/{one.item.id}/volume",
                 "path": f"{one.run.folder}/{view.name}",
                 "slab": slab_facts(one.tomogram.series, slab),
+                "is_drawn": project.is_made_of_particles(one.item),
             }
             for one in view.tomograms
         ],

@@ -1,5 +1,7 @@
 /** What every page shares: keys and their help, events from the server, undo, messages, writes. */
 
+import { followEvents } from "./events.js";
+
 /** Send a change; gives the answer's JSON. Throws an Error with the server's sentence. */
 export async function send(path, data = {}, method = "POST") {
   const response = await fetch(path, {
@@ -77,6 +79,12 @@ export function follow(read, events = ["changed", "decided"]) {
   };
   for (const name of events) document.addEventListener(name, refresh);
   return refresh;
+}
+
+/** A number of bytes as people say it. */
+export function bytesText(n) {
+  const power = n < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(n) / 3));
+  return `${Number((n / 1000 ** power).toPrecision(3))} ${["bytes", "kB", "MB", "GB", "TB"][power]}`;
 }
 
 /** An element with attributes and children; text stays text. */
@@ -195,35 +203,14 @@ function showAlerts(alerts) {
 /** Events of the project: `document` gets "changed" with what changed; the lamp says whether the line is up. */
 function listen() {
   const lamp = document.getElementById("lamp");
-  let last = 0;
-  let source = null;
-  let wait = 1000;
-  const connect = () => {
-    source = new EventSource(`${base}/events?after=${last}`);
-    source.addEventListener("open", () => {
-      wait = 1000;
-      lamp.dataset.state = "up";
-      lamp.title = "Connected: this page follows the project";
-    });
-    source.addEventListener("changed", (event) => {
-      const facts = JSON.parse(event.data);
-      last = facts.number;
-      const status = document.getElementById("status");
-      if (status && facts.status) status.textContent = facts.status;
-      showAlerts(facts.alerts);
-      document.dispatchEvent(new CustomEvent("changed", { detail: facts }));
-    });
-    source.addEventListener("error", () => {
-      source.close();
-      lamp.dataset.state = "down";
-      lamp.title = "The connection is lost; it is tried again";
-      setTimeout(connect, wait);
-      wait = Math.min(wait * 1.6, 10000);
-    });
+  const heard = (facts) => {
+    const status = document.getElementById("status");
+    if (status && facts.status) status.textContent = facts.status;
+    showAlerts(facts.alerts);
+    document.dispatchEvent(new CustomEvent("changed", { detail: facts }));
   };
-  connect();
-  addEventListener("pagehide", () => source?.close());
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) connect();
+  followEvents(`${base}/events`, heard, (line) => {
+    lamp.dataset.state = line;
+    lamp.title = line === "up" ? "Connected: this page follows the project" : "The connection is lost; it is tried again";
   });
 }

@@ -32,6 +32,23 @@ const fsc = new Plot(byId("fsc"), {
 });
 fsc.draw();
 
+byId("classes").hidden = !facts.classes.length;
+byId("classes").append(make("span", { class: "quiet" }, "classes"), ...facts.classes.map((one) => make("a", { class: "button", role: "button", href: `${base}/average/${one.item}`, "aria-pressed": String(one.item === facts.item), title: `${one.n ?? "?"} particles (c: next class)` }, `${one.title}${one.percent === null ? "" : ` ${one.percent} %`}`)));
+
+const passes = facts.iterations.filter((one) => Number.isFinite(one.resolution_angstrom) || Number.isFinite(one.log_likelihood));
+const shownOfPass = passes.every((one) => Number.isFinite(one.resolution_angstrom)) ? "resolution_angstrom" : "log_likelihood";
+byId("iterations").hidden = !passes.length;
+const iterations = new Plot(byId("iterations"), {
+  title: shownOfPass === "resolution_angstrom" ? "resolution of every pass, Å" : "log-likelihood of every pass",
+  xTitle: "pass",
+  lines: [{ x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]), shape: "line" }, { x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]) }],
+  onPick: (i) => {
+    iterations.select(i);
+    byId("iteration-says").textContent = Object.entries(passes[i]).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ");
+  },
+});
+iterations.draw();
+
 const rows = [["voxel size", `${facts.voxel_size_angstrom} Å`], ["FSC below 0.143 at", facts.crossing_angstrom === null ? "nowhere" : `${facts.crossing_angstrom} Å`], ...Object.entries(facts.figures).map(([name, value]) => [name.replaceAll("_", " "), Number.isFinite(value) ? String(Number(value.toPrecision(4))) : "not measured"])];
 document.querySelector("#figures tbody").append(...rows.map(([title, value]) => make("tr", {}, make("td", {}, title), make("td", { class: "number" }, value))));
 byId("others").textContent = `chimerax ${facts.path}/${facts.name}/*.mrc\n3dmod ${facts.path}/${facts.name}/map.mrc`;
@@ -66,7 +83,10 @@ async function show(i) {
 
 function level() {
   byId("level-says").textContent = `${byId("level").value} %`;
-  byId("surface").setLevel((Number(byId("level").value) * 255) / 100);
+  const eight = (Number(byId("level").value) * 255) / 100;
+  byId("surface").setLevel(eight);
+  const role = facts.maps[shown]?.base.split("/").at(-1);
+  for (const [id, kind] of [["to-gltf", "glb"], ["to-chimerax", "cxc"]]) byId(id).href = `${base}/average/${facts.item}/${role}/surface.${kind}?level=${eight.toFixed(1)}`;
 }
 
 byId("export")?.addEventListener("change", async ({ target }) => {
@@ -81,13 +101,16 @@ for (const view of views) view.addEventListener("pointerdown", () => (active = v
 addKeys([
   ...viewKeys({ step: (by) => active.step(by), go: (i) => active.go(i), zoomBy: (f) => active.zoomBy(f), fit: () => views.forEach((view) => view.fit()), requestFullscreen: () => active.requestFullscreen(), get info() { return active.info; }, get axis() { return active.axis; } }, byId("window")),
   ...facts.maps.map((map, i) => ({ key: String(i + 1), does: map.title, run: () => void show(i) })),
+  { key: "c", does: "next class", run: () => (facts.classes.length ? location.assign(`${base}/average/${facts.classes[(facts.classes.findIndex((one) => one.item === facts.item) + 1) % facts.classes.length].item}`) : false) },
   { key: "H", does: "between the halves", run: () => void show(shown === 1 ? 2 : 1) },
 ]);
 /** Where the reference's z axes point in the tomograms: a Mollweide map of equal solid angles. */
 async function showParticles() {
   const found = await get(`${base}/average/${facts.item}/particles.json`).catch(() => null);
-  if (!found?.n) return;
-  byId("angles").hidden = false;
+  if (!found?.n) {
+    byId("angles-says").textContent = "Its particles are not in this project.";
+    return;
+  }
   const canvas = byId("sphere");
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
@@ -111,7 +134,7 @@ async function showParticles() {
   byId("angles-says").textContent = `z axes of ${found.n.toLocaleString("en")} particles in the tomograms; most crowded ${most.toFixed(1)} times even, ${(100 * empty).toFixed(0)} % of directions without any`;
   if (found.scores) {
     const { edges, n } = found.scores;
-    new Plot(byId("scores"), { title: "scores", lines: [{ x: n.map((_, i) => (edges[i] + edges[i + 1]) / 2), y: n, shape: "line" }], zero: true }).draw();
+    new Plot(byId("scores"), { title: "scores", lines: [{ x: n.map((_, i) => (edges[i] + edges[i + 1]) / 2), y: n, shape: "steps" }], zero: true }).draw();
   }
   byId("by-series").replaceChildren(...found.series.map(([name, n]) => make("p", { class: "row tight" }, make("a", { href: `${base}/tomo/${encodeURIComponent(name)}?particles=${found.item}`, title: "These particles on their tomogram" }, name), make("span", { class: "quiet" }, String(n)))));
 }

@@ -2,6 +2,7 @@
 
 import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
 import { Plot } from "./plot.js";
+import { PolarPlot } from "./polar-plot.js";
 import { decideTilts, withDecisions } from "./tilt-decisions.js";
 
 const byId = (id) => document.getElementById(id);
@@ -17,6 +18,8 @@ const mark = (i) => (rows[i].excluded ? "excluded" : rows[i].flag?.reason === 5 
 const big = { lines: [], mark, onPick: (i) => go(i), onSelect: (found) => ((chosen = found), says()), xTitle: "tilt, °" };
 const defocus = new Plot(byId("defocus"), { ...big, title: "defocus U, V, µm (drag selects)", help: "Underfocus along the two principal directions; failed fits sit at the edge and do not widen the axis" });
 const resolution = new Plot(byId("resolution"), { ...big, title: "CTF fit, Å", help: "Finest detail that the CTF fits; small is good", zero: true });
+const astigmatism = new PolarPlot(byId("astigmatism"), { title: "astigmatism", unit: "nm", mark, onPick: (i) => go(i), help: "U less V, at the angle of U; a good series lies in one spot. Both ends of a direction are the same" });
+const phase = new Plot(byId("phase"), { ...big, title: "phase shift, °", help: "Phase shift of a phase plate" });
 const profile = new Plot(byId("profile"), { title: "spectrum and model", xTitle: "spatial frequency, 1/Å", lines: [] });
 const background = new Plot(byId("background"), { title: "background", xTitle: "spatial frequency, 1/Å", lines: [] });
 
@@ -64,7 +67,7 @@ async function open(name) {
   rows = withDecisions(name, facts.rows, asked).filter((row) => Number.isFinite(row.defocus_u_angstrom));
   address.set("series", name);
   chosen = selected.map((index) => rows.findIndex((row) => row.acquisition_index === index)).filter((i) => i >= 0);
-  for (const plot of [defocus, resolution]) plot.chosen = new Set(chosen);
+  for (const plot of [defocus, resolution, phase]) plot.chosen = new Set(chosen);
   byId("title").textContent = name;
   byId("hand").textContent = Number.isFinite(facts.handedness) ? `hand ${facts.handedness > 0 ? "+1" : "-1"}${Number.isFinite(facts.handedness_gain_nats) ? `, evidence ${facts.handedness_gain_nats.toFixed(0)} nats (20 are asked for)` : ""}` : "";
   byId("refit").href = `${base}/new?step=estimate_ctf${facts.run ? `&like=${facts.run}` : ""}`;
@@ -75,6 +78,10 @@ async function open(name) {
   const pad = Math.max(0.1, 0.8 * (q3 - q1));
   defocus.set({ lines: [{ x, y: u, label: "U" }, { x, y: v, label: "V", shape: "ring" }], yRange: [q1 - pad, q3 + pad], pointTitle: (i) => `U ${u[i].toFixed(3)}  V ${v[i].toFixed(3)}` });
   resolution.set({ lines: [{ x, y: numbers("fit_resolution_angstrom") }] });
+  astigmatism.set(u.map((value, i) => 1e3 * (value - v[i])), numbers("astigmatism_angle_deg"));
+  const phases = numbers("phase_shift_deg");
+  byId("phase").hidden = !phases.some((value) => value > 0);
+  phase.set({ lines: [{ x, y: phases }] });
   const flagged = rows.findIndex((row) => row.flag?.reason === 5 && !row.excluded);
   const wanted = rows.findIndex((row) => row.acquisition_index === here);
   go(wanted >= 0 ? wanted : Math.max(0, flagged));
@@ -88,7 +95,7 @@ function go(i) {
   address.set("tilt", String(row.acquisition_index));
   history.replaceState(null, "", `?${address}`);
   defocus.select(at);
-  resolution.select(at);
+  for (const plot of [resolution, astigmatism, phase]) plot.select(at);
   const curve = facts.curves[row.acquisition_index];
   if (curve) {
     const x = curve.frequency_per_angstrom;
@@ -163,8 +170,7 @@ async function decide(keep) {
   if (!isOwner || !rows.length) return;
   const picked = selected();
   await decideTilts(facts.name, picked, keep, keep ? "kept on the CTF page" : reasons[5], "ctf", () => {
-    defocus.draw();
-    resolution.draw();
+    for (const plot of [defocus, resolution, astigmatism, phase]) plot.draw();
   });
 }
 

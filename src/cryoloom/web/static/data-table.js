@@ -126,7 +126,7 @@ class DataTable extends HTMLElement {
     const last = Math.min(this.shown.length, Math.ceil((this.scrollTop + this.clientHeight) / ROW_PX) + 5);
     const lines = [];
     for (let i = first; i < last; i++) lines.push(this.#line(this.shown[i], i));
-    if (!this.shown.length) lines.push(make("p", { class: "none" }, this.rows.length ? "Nothing fits the filter." : "Nothing is here yet."));
+    if (!this.shown.length) lines.push(make("p", { class: "none" }, this.rows.length ? "Nothing fits the filter." : "No series is here yet: import raw data with a new run."));
     this.body.replaceChildren(...lines);
   }
 

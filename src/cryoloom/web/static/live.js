@@ -1,6 +1,6 @@
 /** A session as it is acquired. Limits are dragged in the plots and kept with the project: alerts follow them. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, bytesText, follow, get, make, pageData, send, tell } from "./app.js";
 import { Plot } from "./plot.js";
 
 const byId = (id) => document.getElementById(id);
@@ -20,7 +20,14 @@ const isBeyond = (plot, i) => {
   return Number.isFinite(value) && ((low !== null && value < low) || (high !== null && value > high));
 };
 
+/** Time as people say it. */
+const duration = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
+const ago = (seconds) => (seconds < 172800 ? `${duration(seconds)} ago` : `${Math.round(seconds / 86400)} days ago`);
+
 function draw() {
+  const files = facts.last_file === null ? [] : [`last file ${ago((Date.parse(facts.now) / 1000) - facts.last_file)}`, facts.bytes_per_second ? `${bytesText(facts.bytes_per_second)}/s` : null];
+  const rest = facts.is_running && facts.seconds_to_go ? `about ${duration(facts.seconds_to_go)} to go` : null;
+  byId("transfer").textContent = [...files, rest].filter(Boolean).join(", ");
   byId("facts").textContent = `${facts.n_series} series, ${facts.n_failed} failed${facts.per_hour ? `, ${facts.per_hour} an hour` : ""}${facts.is_running ? ", running" : ", nothing runs now"}`;
   const strip = facts.strip.map((one) => make("a", { href: page(one.series), class: one.failed ? "is-failed" : "", title: one.failed ? `failed in ${one.failed}` : one.step },
     make("span", { class: one.failed ? "sign failed" : one.done >= 1 || !facts.is_running ? "sign done" : "sign running" }, one.series),
@@ -28,7 +35,7 @@ function draw() {
   const open = facts.watched.map((one) => make("a", { href: page(one.series), class: "is-open", title: one.note },
     make("span", { class: "sign queued" }, one.series), make("span", { class: "bar" }, make("i", { style: `width:${one.n_told ? (100 * one.n_whole) / one.n_told : 0}%` })), make("small", {}, `${one.n_whole} of ${one.n_told} tilts`)));
   byId("strip").replaceChildren(...strip, ...open);
-  if (!strip.length && !open.length) byId("strip").replaceChildren(make("p", { class: "quiet" }, "Nothing is acquired yet: start `cryoloom watch RAW --project DIR`."));
+  if (!strip.length && !open.length) byId("strip").replaceChildren(make("p", { class: "quiet" }, "Nothing is acquired yet: choose the folder that movies come to with “Watch a folder”, or start ", make("code", {}, "cryoloom watch RAW --project DIR"), "."));
   if (byId("follow").checked) byId("strip").scrollLeft = byId("strip").scrollWidth;
   for (const plot of facts.plots) {
     if (!plots.has(plot.key)) {

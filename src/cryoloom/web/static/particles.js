@@ -57,7 +57,7 @@ function drawScores() {
   const kept = Math.round(total * (1 - (below < 0 ? quantiles.length : below) / (quantiles.length - 1)));
   byId("cut-says").textContent = `${value.toPrecision(3)}: ${Math.max(0, kept).toLocaleString("en")} of ${total.toLocaleString("en")}`;
   const x = n.map((_, i) => (edges[i] + edges[i + 1]) / 2);
-  histogram.set({ lines: [{ x, y: n, shape: "line" }, { x, y: n.map((count, i) => (x[i] >= value ? count : NaN)), shape: "line", width: 3 }], pointTitle: (i) => `score ${x[i].toPrecision(3)}: ${n[i]}` });
+  histogram.set({ lines: [{ x, y: n, shape: "steps", colour: "#767676" }, { x, y: n.map((count, i) => (x[i] >= value ? count : 0)), shape: "steps", colour: "#56b4e9" }], pointTitle: (i) => `score ${x[i].toPrecision(3)}: ${n[i]}` });
 }
 
 function wanted() {

@@ -4,7 +4,7 @@ const NS = "http://www.w3.org/2000/svg";
 const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7"];
 const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 
-function svg(tag, attributes, text) {
+export function svg(tag, attributes, text) {
   const element = document.createElementNS(NS, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
   if (text !== undefined) element.textContent = text;
@@ -21,9 +21,15 @@ export function ticks(low, high, n = 4) {
   return found;
 }
 
+/** Edges of bins from their middles, which are evenly apart. */
+function edgesOf(middles) {
+  const half = middles.length > 1 ? (middles[1] - middles[0]) / 2 : 0.5;
+  return [...middles.map((middle) => middle - half), (middles.at(-1) ?? 0) + half];
+}
+
 export class Plot {
   /**
-   * options: title, xTitle, zero (the y axis begins at 0), lines: [{x, y, label, shape: "dot" | "ring" | "line",
+   * options: title, xTitle, zero (the y axis begins at 0), lines: [{x, y, label, shape: "dot" | "ring" | "line" | "steps" (of a histogram),
    * dash}], mark(i): "excluded" | "flagged" | "" of a point, limits: [{y, label}], onPick(i), onSelect([i...]).
    */
   constructor(container, options) {
@@ -47,9 +53,19 @@ export class Plot {
     this.draw();
   }
 
+  /** Mark the place of a point. Only the mark is moved: a key that is held goes through many. */
   select(i) {
     this.selected = i;
-    this.draw();
+    this.#markSelected();
+  }
+
+  #markSelected() {
+    this.here?.remove();
+    const x = this.options.lines[0]?.x[this.selected];
+    if (!this.scale || this.selected < 0 || !Number.isFinite(x)) return;
+    const { X, top, bottom, height } = this.scale;
+    this.here = svg("line", { x1: X(x), x2: X(x), y1: top, y2: height - bottom, class: "plot-here" });
+    this.picture.prepend(this.here);
   }
 
   draw() {
@@ -61,10 +77,11 @@ export class Plot {
     this.picture.setAttribute("height", String(height));
     const { lines, zero = false, limits = [], mark = () => "", xTitle = "" } = this.options;
     const known = (values) => values.filter((v) => Number.isFinite(v));
-    const xs = lines.flatMap((line) => known(line.x));
+    const xs = lines.flatMap((line) => known(line.shape === "steps" ? edgesOf(line.x) : line.x));
     const ys = [...lines.filter((l) => !l.ignore).flatMap((line) => known(line.y)), ...limits.map((l) => l.y)];
     const parts = [];
     if (!xs.length || !ys.length) {
+      this.scale = null;
       parts.push(svg("text", { x: width / 2, y: height / 2, class: "plot-none", "text-anchor": "middle" }, "not measured"));
       this.picture.replaceChildren(...parts);
       return;
@@ -90,6 +107,12 @@ export class Plot {
     for (const limit of limits) parts.push(svg("line", { x1: left, x2: width - right, y1: Y(limit.y), y2: Y(limit.y), class: limit.strong ? "plot-limit is-set" : "plot-limit" }));
     lines.forEach((line, which) => {
       const colour = line.colour ?? COLOURS[which % COLOURS.length];
+      if (line.shape === "steps") {
+        const edges = edgesOf(line.x).map(X);
+        const tops = line.y.map((y, i) => `L${edges[i].toFixed(1)} ${Y(y).toFixed(1)}H${edges[i + 1].toFixed(1)}`);
+        parts.push(svg("path", { d: `M${edges[0].toFixed(1)} ${Y(0)}${tops.join("")}V${Y(0)}z`, fill: colour, "fill-opacity": 0.35, stroke: colour }));
+        return;
+      }
       if (line.shape === "line") {
         let path = "";
         line.x.forEach((x, i) => {
@@ -109,11 +132,8 @@ export class Plot {
         if (this.chosen.has(i)) parts.push(svg("circle", { cx: X(x), cy: at, r: 7, class: "plot-chosen" }));
       });
     });
-    if (this.selected >= 0 && Number.isFinite(lines[0].x[this.selected])) {
-      const x = X(lines[0].x[this.selected]);
-      parts.unshift(svg("line", { x1: x, x2: x, y1: top, y2: height - bottom, class: "plot-here" }));
-    }
     this.picture.replaceChildren(...parts);
+    this.#markSelected();
   }
 
   #nearest(event) {

@@ -28,7 +28,8 @@ function take(next, asked) {
   const known = new Set(kept.map(idOf));
   tilts = [...kept, ...next.tilts.filter((tilt) => !known.has(idOf(tilt)))];
   document.getElementById("page").hidden = !tilts.length;
-  document.getElementById("empty").hidden = Boolean(tilts.length) || facts.n_waiting > 0;
+  document.getElementById("empty").hidden = Boolean(tilts.length) || facts.n_waiting > 0 || !facts.n_series;
+  document.getElementById("no-series").hidden = facts.n_series + facts.n_waiting > 0;
 }
 
 async function keyOf(address) {

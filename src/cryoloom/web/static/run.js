@@ -1,6 +1,6 @@
 /** One run: its items, parameters, note; stop, resume, delete. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, bytesText, follow, get, make, pageData, send, tell } from "./app.js";
 import { decide, notYetIn } from "./decisions.js";
 import { showJobs } from "./jobs.js";
 import { Plot } from "./plot.js";
@@ -78,7 +78,7 @@ byId("stop")?.addEventListener("click", start(`${base}/stop`));
 byId("delete")?.addEventListener("click", () => {
   byId("sure-text").textContent = facts.followers.length
     ? `Runs ${facts.followers.map(([id]) => id).join(", ")} need run ${facts.id}; delete them first.`
-    : `Delete run ${facts.id} with the files of its ${facts.items.length} items? This cannot be undone.`;
+    : `Delete run ${facts.id} with the files of its ${facts.items.length} items (${bytesText(facts.n_bytes)})? This cannot be undone.`;
   byId("sure-yes").hidden = facts.followers.length > 0;
   byId("sure").showModal();
 });
@@ -115,3 +115,6 @@ async function declared() {
 addKeys([{ key: "n", does: "next step: on these results", run: () => location.assign(`${base}/new?from=${facts.id}`) }, { key: "e", does: "copy and edit", run: () => location.assign(`${base}/new?like=${facts.id}`) }]);
 draw();
 declared();
+const named = byId(location.hash.slice(1));
+if (named?.closest("details")) named.closest("details").open = true;
+named?.scrollIntoView();

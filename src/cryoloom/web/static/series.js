@@ -119,7 +119,10 @@ function redraw() {
     button.title = `${rows[i].tilt_deg}° ${words}`;
     button.querySelector(".state").className = `state sign ${state}`;
   });
-  for (const plot of Object.values(plots)) plot.select(at);
+  for (const plot of Object.values(plots)) {
+    plot.selected = at;
+    plot.draw();
+  }
   drawPath();
   for (const id of ["exclude", "keep"]) document.getElementById(id).disabled = !isOwner || !rows.length;
   const out = rows.filter((row) => row.excluded && row.by_user).map((row) => row.acquisition_index);
@@ -135,8 +138,11 @@ function markHere() {
   }
   for (const plot of Object.values(plots)) plot.select(at);
   drawPath();
+  document.querySelector('#tilts tr[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
+  document.querySelector('#strip button[aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
+let marking = 0;
 let frame = 0;
 /** Show the state of one row now, and all the rest with the next frame. */
 function redrawSoon(row) {
@@ -154,9 +160,8 @@ function go(i, fromView = false) {
   if (!fromView && row.section !== null) view.go(row.section);
   address.set("tilt", String(row.acquisition_index));
   history.replaceState(null, "", `?${address}`);
-  markHere();
-  document.querySelector('#tilts tr[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
-  document.querySelector('#strip button[aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  cancelAnimationFrame(marking);
+  marking = requestAnimationFrame(markHere);
 }
 
 async function showImages(keep) {
@@ -244,13 +249,17 @@ function setAligned(on) {
   view.draw();
 }
 
-/** The tilt axis, and a line to watch: aligned features move along the rows. */
+let guideParts = (address.get("guides") ?? "").split(",").map(Number).filter((part) => part > 0 && part < 1);
+if (!guideParts.length) guideParts = [0.25, 0.5, 0.75]; // of the height of the image
+let dragged = -1;
+
+/** The tilt axis, and lines to watch: aligned features move along the rows. */
 function guides(context, shown) {
   if (!isAligned) return;
   const [nu, nv] = shown.planeSize();
   context.strokeStyle = "rgba(230,159,0,.7)";
   context.setLineDash([6, 5]);
-  for (const [u0, v0, u1, v1] of [[nu / 2, 0, nu / 2, nv], [0, nv / 2, nu, nv / 2], [0, nv / 4, nu, nv / 4], [0, (3 * nv) / 4, nu, (3 * nv) / 4]]) {
+  for (const [u0, v0, u1, v1] of [[nu / 2, 0, nu / 2, nv], ...guideParts.map((part) => [0, part * nv, nu, part * nv])]) {
     context.beginPath();
     context.moveTo(...shown.toScreen(u0, v0));
     context.lineTo(...shown.toScreen(u1, v1));
@@ -259,6 +268,29 @@ function guides(context, shown) {
   context.setLineDash([]);
 }
 
+/** A guide line is dragged onto a feature, to see whether that stays on it while the series plays. */
+view.tool = {
+  down(event, [, v]) {
+    if (!isAligned || event.button !== 0) return false;
+    const nv = view.planeSize()[1];
+    const distances = guideParts.map((part) => Math.abs(part * nv - v) * view.zoom);
+    const nearest = distances.indexOf(Math.min(...distances));
+    dragged = distances[nearest] < 8 ? nearest : -1;
+    return dragged >= 0;
+  },
+  move(event, [, v]) {
+    if (dragged < 0) return false;
+    guideParts[dragged] = Math.max(0.001, Math.min(0.999, v / view.planeSize()[1]));
+    view.draw();
+    return true;
+  },
+  up() {
+    if (dragged < 0) return;
+    dragged = -1;
+    address.set("guides", guideParts.map((part) => part.toFixed(3)).join(","));
+    history.replaceState(null, "", `?${address}`);
+  },
+};
 view.layers.push(guides);
 view.addEventListener("index", (event) => {
   const i = bySection.get(event.detail);

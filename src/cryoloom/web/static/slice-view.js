@@ -41,6 +41,8 @@ class SliceView extends HTMLElement {
   inverted = false;
   /** Functions (context, view) that draw over the picture, in the order of the array. */
   layers = [];
+  /** What is drawn into the picture itself, over its greys: {draw(context, view)}. */
+  overlays = [];
   /** What the pointer does instead of panning: {down, move, up}, each (event, [u, v]) and true where it was used. */
   tool = null;
   /** Where a tilt image is placed, from its index: {axis_deg, shift: [x, y] in pixels}, or null; as recorded without. */
@@ -578,6 +580,7 @@ class SliceView extends HTMLElement {
       context.drawImage(picture.bitmap, ...part, x, y, width * this.zoom, height * this.zoom);
       context.restore();
       this.#toneMap(context, picture);
+      for (const overlay of this.overlays) overlay.draw(context, this);
       this.badge.textContent = picture.exact ? "exact" : picture.level ? `8 bit, 1/${scale}` : "8 bit";
       this.badge.classList.toggle("is-exact", Boolean(picture.exact));
     }

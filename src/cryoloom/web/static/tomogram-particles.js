@@ -1,14 +1,22 @@
-/** Particles that runs have found, over the slices of a tomogram: their outline, and where their z axes point. */
+/**
+ * Particles that runs have found, over the slices of a tomogram: their outline and where their z axes point. Of a set
+ * with scores a histogram with a cut-off, and colours by score; points on membranes are drawn along the membrane.
+ */
 
 import { attempt, base, get, make } from "./app.js";
+import "./score-cut.js";
 import { inPlane } from "./tomogram-layers.js";
 
 const COLOURS = ["#56b4e9", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#e69f00"];
 const FIXED = { x: 0, y: 1, z: 2 };
 const MOST_OUTLINES = 4000; // on one slice; beyond, marks are drawn
+const MEMBRANE_REACH_ANGSTROM = 40; // of a point on it: half the usual distance between two, and a little
+
+/** Cividis (Nuñez et al. 2018), thinned: colours that all readers can put in order. */
+const CIVIDIS = ["#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a59c74", "#d2c060", "#fee838"];
 
 export class ParticleLayer {
-  #shown = new Map(); // item -> facts with places in voxels
+  #shown = new Map(); // item -> facts with places in angstrom
   #box;
   #scene;
   #redraw;
@@ -29,9 +37,9 @@ export class ParticleLayer {
     this.#box.replaceChildren(...sets.map((one) => {
       const choice = make("input", { type: "checkbox", "data-item": String(one.item) });
       choice.addEventListener("change", () => this.#choose(one.item, choice.checked));
-      return make("label", { class: "row tight" }, choice, one.title, make("span", { class: "quiet" }));
+      return make("div", { class: "particle-set" }, make("label", { class: "row tight" }, choice, one.title, make("span", { class: "quiet" })));
     }));
-    for (const choice of this.#box.querySelectorAll("input")) {
+    for (const choice of this.#box.querySelectorAll("input[data-item]")) {
       if (!wanted.includes(choice.dataset.item)) continue;
       choice.checked = true;
       await this.#choose(Number(choice.dataset.item), true);
@@ -43,14 +51,32 @@ export class ParticleLayer {
   }
 
   async #choose(item, on) {
+    const box = this.#box.querySelector(`input[data-item="${item}"]`)?.closest(".particle-set");
+    box?.querySelector(".of-set")?.remove();
     if (on) {
       const facts = await attempt(() => get(`${base}/tomo/${encodeURIComponent(this.name)}/particles/${item}.json`));
       if (!facts) return;
       this.#shown.set(item, facts);
-      const says = this.#box.querySelector(`input[data-item="${item}"]`)?.parentElement.querySelector("span");
-      if (says) says.textContent = `${facts.places.length}`;
+      if (box) {
+        box.querySelector("span").textContent = `${facts.places.length}`;
+        if (facts.scores?.some(Number.isFinite)) this.#offerScores(box, facts);
+      }
     } else this.#shown.delete(item);
     this.#redraw();
+  }
+
+  /** Histogram with its cut-off, and colours by score. */
+  #offerScores(box, facts) {
+    facts.cut = make("score-cut", {});
+    const coloured = make("input", { type: "checkbox", "aria-label": "Colour by score" });
+    coloured.addEventListener("change", () => {
+      facts.isColoured = coloured.checked;
+      this.#redraw();
+    });
+    const keep = make("a", { href: `${base}/particles?run=${facts.run}`, title: "Keep those above a cut-off, of all tomograms, on the page of particles" }, "keep…");
+    box.append(make("div", { class: "of-set" }, facts.cut, make("span", { class: "row tight spread" }, make("label", { class: "row tight" }, coloured, "colour by score"), keep)));
+    facts.cut.set(facts.scores);
+    facts.cut.addEventListener("cut", () => this.#redraw());
   }
 
   /** Draw on a slice. A particle is a ball of its diameter: its outline is where the slice cuts it. */
@@ -59,22 +85,60 @@ export class ParticleLayer {
     const fixed = FIXED[view.axis];
     const origin = Math.floor(shape[2 - fixed] / 2) + 0.5;
     let which = 0;
-    for (const { places, axes, diameter_angstrom: diameter } of this.#shown.values()) {
-      const radius = (diameter ?? 16 * size) / 2 / size;
-      const cut = places.map((place, i) => [place[fixed] / size + origin - view.index - 0.5, i]).filter(([off]) => Math.abs(off) < radius);
-      context.strokeStyle = COLOURS[which++ % COLOURS.length];
+    for (const facts of this.#shown.values()) {
+      const colour = COLOURS[which++ % COLOURS.length];
+      const reach = (facts.surfaces ? MEMBRANE_REACH_ANGSTROM : (facts.diameter_angstrom ?? 16 * size) / 2) / size;
+      const near = [];
+      facts.places.forEach((place, i) => {
+        const off = place[fixed] / size + origin - view.index - 0.5;
+        const isBelow = facts.cut && Number.isFinite(facts.scores[i]) && facts.scores[i] < facts.cut.cut;
+        if (Math.abs(off) < reach && !isBelow) near.push([off, i]);
+      });
       context.lineWidth = 1.4;
-      context.beginPath();
-      for (const [off, i] of cut) {
-        const [x, y] = view.toScreen(...inPlane(view.axis, this.#scene.toVoxel(places[i])));
-        const r = cut.length > MOST_OUTLINES ? 2 : Math.sqrt(radius ** 2 - off ** 2) * view.zoom;
-        context.moveTo(x + r, y);
-        context.arc(x, y, r, 0, 6.2832);
-        const [nu, nv] = inPlane(view.axis, axes[i]);
-        context.moveTo(x, y);
-        context.lineTo(x + nu * radius * view.zoom, y - nv * radius * view.zoom);
+      for (const [shade, members] of this.#byColour(facts, near, colour)) {
+        context.strokeStyle = shade;
+        context.beginPath();
+        for (const one of members) {
+          if (facts.surfaces) this.#membrane(context, view, facts, one, reach);
+          else this.#outline(context, view, facts, one, reach, near.length > MOST_OUTLINES);
+        }
+        context.stroke();
       }
-      context.stroke();
     }
+  }
+
+  /** Particles on the slice by the colour they are drawn in. */
+  #byColour(facts, near, colour) {
+    const shadeOf = facts.isColoured
+      ? (i) => (Number.isFinite(facts.scores[i]) ? CIVIDIS[Math.min(CIVIDIS.length - 1, Math.floor(facts.cut.part(facts.scores[i]) * CIVIDIS.length))] : "#767676")
+      : facts.surfaces ? (i) => COLOURS[facts.surfaces[i] % COLOURS.length] : () => colour;
+    const found = new Map();
+    for (const one of near) {
+      const shade = shadeOf(one[1]);
+      if (!found.has(shade)) found.set(shade, []);
+      found.get(shade).push(one);
+    }
+    return found;
+  }
+
+  #outline(context, view, { places, axes }, [off, i], radius, isCrowded) {
+    const [x, y] = view.toScreen(...inPlane(view.axis, this.#scene.toVoxel(places[i])));
+    const r = isCrowded ? 2 : Math.sqrt(radius ** 2 - off ** 2) * view.zoom;
+    context.moveTo(x + r, y);
+    context.arc(x, y, r, 0, 6.2832);
+    const [nu, nv] = inPlane(view.axis, axes[i]);
+    context.moveTo(x, y);
+    context.lineTo(x + nu * radius * view.zoom, y - nv * radius * view.zoom);
+  }
+
+  /** A piece of membrane: across its normal, as far as the next points. */
+  #membrane(context, view, { places, axes }, [, i], reach) {
+    const [x, y] = view.toScreen(...inPlane(view.axis, this.#scene.toVoxel(places[i])));
+    const [nu, nv] = inPlane(view.axis, axes[i]);
+    const length = Math.hypot(nu, nv);
+    if (length < 0.3) return; // the membrane lies in the slice: there is no line
+    const [du, dv] = [(-nv / length) * reach * view.zoom, (nu / length) * reach * view.zoom];
+    context.moveTo(x - du, y + dv);
+    context.lineTo(x + du, y - dv);
   }
 }

@@ -3,6 +3,7 @@
 import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
 import { decide as record, notYetIn } from "./decisions.js";
 import "./oblique-view.js";
+import { SliceOverlay } from "./slice-overlay.js";
 import "./slice-view.js";
 import "./window-slider.js";
 import { drawModels, drawOnOblique, drawPicks, drawSlab, inPlane } from "./tomogram-layers.js";
@@ -51,6 +52,9 @@ function crosshair(context, view) {
   }
 }
 
+const overlay = new SliceOverlay(() => all.forEach((view) => view.draw()));
+for (const view of all) view.overlays.push(overlay);
+
 const redraw = () => [...all, oblique].forEach((view) => view.draw());
 const particles = new ParticleLayer(byId("particles"), scene, redraw);
 
@@ -69,6 +73,24 @@ function goTo(at) {
 function voxelOf(view, [u, v]) {
   const n = view.index + 0.5;
   return { z: [u, v, n], y: [u, n, v], x: [n, v, u] }[view.axis];
+}
+
+/** Volumes that can lie over the one that is shown: first those that were drawn, as an average at its particles. */
+function offerOverlays() {
+  const others = facts.variants.filter((_, i) => i !== variant).sort((a, b) => b.is_drawn - a.is_drawn);
+  byId("over").replaceChildren(make("option", { value: "" }, "nothing"), ...others.map((one) => make("option", { value: String(one.run), selected: String(one.run) === address.get("over") }, one.title)));
+  byId("over-row").hidden = !others.length;
+  showOverlay();
+}
+
+async function showOverlay() {
+  const over = facts.variants.find((one) => String(one.run) === byId("over").value);
+  if (over) address.set("over", String(over.run));
+  else address.delete("over");
+  history.replaceState(null, "", `?${address}`);
+  overlay.opacity = Number(byId("over-opacity").value) / 100;
+  if (over) await attempt(() => overlay.open(over.base, scene.shape));
+  else overlay.close();
 }
 
 // Linked zoom and slices
@@ -149,6 +171,7 @@ async function showVariant(i, keep = true) {
   address.set("variant", String(chosen.run));
   [...byId("variants").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
   slider.attach(...all);
+  offerOverlays();
   scene.slab = slabNow ?? chosen.slab;
   says();
   oblique.refresh();
@@ -443,6 +466,11 @@ async function open(name) {
 byId("previous").addEventListener("click", () => facts.previous && open(facts.previous));
 byId("next").addEventListener("click", () => facts.next && open(facts.next));
 byId("fit").addEventListener("click", fit);
+byId("over").addEventListener("change", showOverlay);
+byId("over-opacity").addEventListener("input", () => {
+  overlay.opacity = Number(byId("over-opacity").value) / 100;
+  all.forEach((view) => view.draw());
+});
 byId("slicer").addEventListener("click", () => showOblique(oblique.hidden));
 byId("compare").addEventListener("click", sideBySide);
 byId("use-slab").addEventListener("click", () => startJob("slabs/use"));
@@ -506,7 +534,8 @@ choose("select");
 take(facts, true, 0);
 const wanted = facts.variants.findIndex((one) => String(one.run) === address.get("variant"));
 const chosen = facts.variants.findIndex((one) => one.run === facts.chosen);
-await showVariant(wanted >= 0 ? wanted : chosen >= 0 ? chosen : facts.variants.length - 1, false);
+const newest = facts.variants.findLastIndex((one) => !one.is_drawn);
+await showVariant([wanted, chosen, newest].find((i) => i >= 0) ?? facts.variants.length - 1, false);
 const at = (address.get("at") ?? "").split(",").map(Number);
 goTo(at.length === 3 && at.every(Number.isFinite) ? at : [scene.shape[2] / 2, scene.shape[1] / 2, scene.shape[0] / 2]);
 if (address.has("oblique")) {

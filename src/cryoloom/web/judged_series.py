@@ -1,0 +1,71 @@
+"""A series in short, as the pages of all series need it.
+
+Of tilts that nobody doubts only numbers are kept: 300,000 objects would take half a gigabyte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoloom.web.project_view import SeriesView
+from cryoloom.web.tilt_flags import CTF_REASON, JudgedTilt, judged_tilts_of
+
+__all__ = ["JudgedSeries", "judged_series"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedSeries:
+    """A series in short: how many tilts, which are doubted, its defocus, and where its pictures are."""
+
+    name: str
+    item: int | None
+    role: str
+    """Of the stack, in the item's value; "" if there is none."""
+    n_tilts: int
+    n_excluded: int
+    doubted: tuple[JudgedTilt, ...]
+    """Tilts that the program doubts."""
+    picture_section: int | None
+    """Section of the least tilted image, if possible of one in use."""
+    fitted_tilt_deg: NDArray[np.float32]
+    """Of tilts with a CTF, as the two below."""
+    fitted_defocus_angstrom: NDArray[np.float32]
+    """Mean of both principal directions."""
+    fitted_marks: tuple[str, ...]
+    """excluded, flagged (for its CTF), or "" of each."""
+
+    @property
+    def n_open(self) -> int:
+        """Tilts that the program doubts and nobody has decided on."""
+        return sum(tilt.is_open for tilt in self.doubted)
+
+
+def judged_series(view: SeriesView) -> JudgedSeries:
+    """What is kept of a series."""
+    tilts = judged_tilts_of(view)
+    with_image = [tilt.row for tilt in tilts if tilt.row.section is not None]
+    least = min(with_image, key=lambda row: (not row.is_kept, abs(row.tilt_deg)), default=None)
+    fitted = [tilt for tilt in tilts if tilt.row.defocus_u_angstrom is not None]
+    defocus = [((t.row.defocus_u_angstrom or 0) + (t.row.defocus_v_angstrom or 0)) / 2 for t in fitted]
+    return JudgedSeries(
+        name=view.name,
+        item=view.series_item,
+        role=next(iter(view.stack_roles()), ""),
+        n_tilts=len(tilts),
+        n_excluded=sum(not tilt.row.is_kept for tilt in tilts),
+        doubted=tuple(tilt for tilt in tilts if tilt.flag is not None),
+        picture_section=None if least is None else least.section,
+        fitted_tilt_deg=np.array([tilt.row.tilt_deg for tilt in fitted], dtype=np.float32),
+        fitted_defocus_angstrom=np.array(defocus, dtype=np.float32),
+        fitted_marks=tuple(
+            "excluded"
+            if not tilt.row.is_kept
+            else "flagged"
+            if tilt.flag is not None and tilt.flag.reason == CTF_REASON
+            else ""
+            for tilt in fitted
+        ),
+    )

@@ -1,0 +1,69 @@
+"""Judges the tilts of series in a process of its own, so that the server has its interpreter for itself.
+
+Started as ``python -m cryoloom.web.review_child PROJECT``: a line of JSON with names in, a pickled list of
+`JudgedSeries` out, until the input ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cryoloom.errors import CryoloomError
+from cryoloom.web.judged_series import JudgedSeries, judged_series
+from cryoloom.web.pictures.images import ImageShelf
+from cryoloom.web.project_view import ProjectView
+from cryoloom.web.tilt_flags import QUALITY_RECORD
+
+__all__ = ["judged_elsewhere"]
+
+_BATCH = 50
+_NICENESS = 10
+
+
+def judged_elsewhere(project: Path, names: Sequence[str]) -> Iterator[list[JudgedSeries]]:
+    """Series of a project, judged in another process, some at a time; those that cannot be read are left out.
+
+    Ends early where the process does.
+    """
+    command = [sys.executable, "-m", "cryoloom.web.review_child", str(project)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        if process.stdin is None or process.stdout is None:
+            return
+        try:
+            for first in range(0, len(names), _BATCH):
+                process.stdin.write(json.dumps(names[first : first + _BATCH]).encode() + b"\n")
+                process.stdin.flush()
+                yield pickle.load(process.stdout)  # noqa: S301 - written by our own child
+        except (BrokenPipeError, EOFError):
+            return
+        finally:
+            process.terminate()
+
+
+def _main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server; the end of the input is for us
+    os.nice(_NICENESS)
+    project = ProjectView(Path(sys.argv[1]), "review", ImageShelf())
+    for line in sys.stdin:
+        made = []
+        for name in json.loads(line):
+            try:
+                made.append(judged_series(project.series_with_record(name, QUALITY_RECORD)))
+            except (CryoloomError, KeyError):
+                continue
+        pickle.dump(made, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    project.close()
+
+
+if __name__ == "__main__":
+    _main()
