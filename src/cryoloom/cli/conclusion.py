@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,11 +46,17 @@ def opened_or_made(folder: Path, *, may_make: bool = True) -> Iterator[Project]:
 
 
 def conclude(
-    project: Project, summary: Summary, json: bool, again: str = "", made_by: Sequence[RunRecord] = ()
+    project: Project,
+    summary: Summary,
+    json: bool,
+    again: str = "",
+    made_by: Sequence[RunRecord] = (),
+    of_series: Collection[str] = (),
 ) -> None:
-    """Write the report, print where the results are, and fail if an item failed.
+    """Write the report, print where the results are, and fail if an item failed or a series is unknown.
 
     made_by : runs whose folders are printed; for a workflow the final tomograms are printed instead.
+    of_series : names of series that were given parameters of their own.
     """
     write_project_report(project)
     policy = project.disk_policy()
@@ -68,8 +75,23 @@ def conclude(
             say(f"stopped; continue with {again}")
         elif summary.failed:
             say(f"{len(summary.failed)} failed, {summary.n_done} done; fix the cause, then {again}")
+    if not summary.stopped:
+        _refuse_unknown(of_series, project)
     if summary.failed or summary.stopped:
         raise typer.Exit(1)
+
+
+def _refuse_unknown(of_series: Collection[str], project: Project) -> None:
+    """Raises UserInputError if parameters were given for a series that the project does not have."""
+    known = sorted(project.state().series)
+    unknown = sorted(set(of_series) - set(known))
+    if not unknown:
+        return
+    near = {close for name in unknown for close in difflib.get_close_matches(name, known, n=3)}
+    has = f"did you mean {', '.join(sorted(near))}?" if near else f"it has {', '.join(known[:10])}"
+    raise UserInputError(
+        f"parameters were set for {', '.join(unknown)}, but the project has no such series; {has}"
+    )
 
 
 def _typed(folder: Path) -> str:

@@ -45,4 +45,4 @@ def workflow_run(
             executor=workers.workplace(),
             listener=listener,
         )
-    conclude(opened, summary, json)
+    conclude(opened, summary, json, of_series=given.of_series)

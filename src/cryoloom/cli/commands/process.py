@@ -77,4 +77,4 @@ def process(
             programs=with_programs is not None,
             **known,
         )
-    conclude(opened, summary, json)
+    conclude(opened, summary, json, of_series=given.of_series)
