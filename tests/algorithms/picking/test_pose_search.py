@@ -133,3 +133,18 @@ def test_windows_between_voxels_are_the_splines(rng):
     points = place + windows.shifts_zyx_voxels[4] + search.offsets()
     expected = map_coordinates(volume.astype(np.float64), points.T, order=3)
     assert_allclose(windows.values[0, 4].numpy(), expected, atol=1e-4)
+
+
+def test_a_window_may_end_at_the_faces(reference, spread):
+    radial, template, _ = reference
+    search = plan_pose_search(radial, spread)
+    volume = seen_volume(template.rotated(np.eye(3)[None])[0].numpy(), spread)
+    low = 24 - radial.box // 2
+    place = np.array([24.3, 23.8, 24.0])
+    whole = windows_of(volume, search, place)
+    # Up to half a voxel's shift beyond, where a template is 0.
+    cut = windows_of(volume[low:, : 25 + radial.box // 2, low:].contiguous(), search, place - [low, 0, low])
+    weight = search.radial[search.inside].abs()
+    apart = ((cut.values - whole.values).square() * weight).sum() / (whole.values.square() * weight).sum()
+    assert float(apart) < 1e-3
+    assert_allclose(cut.amplitude, whole.amplitude, rtol=0.01)

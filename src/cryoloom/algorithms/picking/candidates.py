@@ -88,7 +88,7 @@ def find_candidates(
     sample = height[seen][:: max(1, int(seen.sum()) // 1_000_000)]
     noise = float(1.4826 * np.median(np.abs(sample - np.median(sample)))) if sample.size else 1.0
     size = 2 * max(1, int(0.6 * apart_voxels)) + 1
-    highest = maximum_filter(height, size=size, mode="constant", cval=np.inf)
+    highest = maximum_filter(height, size=size, mode="constant", cval=-np.inf)
     at = np.argwhere((height == highest) & (height > least_significance * max(noise, 1.0)))
     inside = ((at >= margin_voxels) & (at < np.array(height.shape) - margin_voxels)).all(axis=1)
     at = at[inside]

@@ -49,6 +49,8 @@ _CALIBRATION_STEP_DEG = 90.0
 _ROTATIONS_AT_ONCE = 256
 _VALUES_AT_ONCE = 50_000_000
 _SPLINE_REACH = 3
+_PADDING = 4
+"""Voxels of 0 about the volume's coefficients: a window may end at the volume's faces."""
 _RIDGE = 1e-6
 
 
@@ -226,13 +228,13 @@ def cut_windows(index_zyx: Array, energy: Array, search: PoseSearch, coefficient
     """The tomogram about places ``(n, 3)``, real-valued, at small shifts, by cubic splines.
 
     energy : information at each place over that at the volume's centre, ``(n,)``. coefficients : of the
-    volume, by `spline_coefficients`. Places must be a box's half and four voxels inside.
+    volume, by `spline_coefficients`. Places must be a box's half inside the volume.
     """
     k = search.inside.shape[0]
     n, side = len(index_zyx), k + 2 * _SPLINE_REACH
     base = np.floor(index_zyx).astype(int)
     cubes = np.empty((n, side, side, side), dtype=np.float32)
-    for i, corner in enumerate(base - k // 2 - _SPLINE_REACH):
+    for i, corner in enumerate(base - k // 2 - _SPLINE_REACH + _PADDING):
         cubes[i] = coefficients[tuple(slice(c, c + side) for c in corner)].numpy()
     weights = _spline_matrices(index_zyx - base, k, side)
     half = torch.einsum("nazi,nijl->nazjl", weights[:, 0], torch.from_numpy(cubes))
@@ -252,8 +254,9 @@ def shift_steps() -> Array:
 
 
 def spline_coefficients(volume: torch.Tensor) -> torch.Tensor:
-    """Cubic B-spline coefficients of a volume, float32."""
-    return torch.from_numpy(spline_filter(volume.cpu().numpy(), order=3, output=np.float32, mode="mirror"))
+    """Cubic B-spline coefficients of a volume, float32, with `_PADDING` voxels of 0 about them."""
+    coefficients = spline_filter(volume.cpu().numpy(), order=3, output=np.float32, mode="mirror")
+    return torch.from_numpy(np.pad(coefficients, _PADDING))
 
 
 def _spline_matrices(part: Array, k: int, side: int) -> torch.Tensor:

@@ -109,7 +109,7 @@ def match_template(
         correlate_volume(matched.volume, profile).cpu().numpy(),
         energy,
         apart_voxels=apart_angstrom / voxel,
-        margin_voxels=template.box // 2 + 5 + math.ceil(margin_angstrom / voxel),
+        margin_voxels=template.box // 2 + math.ceil(margin_angstrom / voxel),
         least_significance=_LEAST_SIGNIFICANCE,
         most=most_candidates(tuple(matched.volume.shape), voxel, 2 * template.radius_angstrom),
     )
