@@ -10,15 +10,17 @@ from numpy.testing import assert_allclose
 from cryoloom.algorithms.ctf.transfer import ctf_2d
 from cryoloom.algorithms.picking.candidates import correlate_volume, radial_power
 from cryoloom.algorithms.picking.matched_filter import (
+    clear_part,
     filter_image,
     make_matched_filter,
     plan_tilt_filter,
 )
+from cryoloom.algorithms.picking.matched_series import Gold, matched_filter_of
 from cryoloom.algorithms.picking.templates import ball_density, template_of_density
 from cryoloom.algorithms.reconstruction.tomogram_grid import aligned_rows, tomogram_grid
 from cryoloom.algorithms.series.dose import mean_dose_weights
 from cryoloom.geometry.projection import beam_coordinate, project
-from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.model import Ctf, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries, Tomogram
 
 VOXEL = 10.0
 SIDE = 96
@@ -68,8 +70,8 @@ def projected(template, pose, ctf, microscope, position, k):
     return np.fft.irfft2(np.fft.rfft2(flat) * move * transfer * dose, s=(SIDE, SIDE))
 
 
-def matched_of(series):
-    grid = tomogram_grid(
+def grid_of(series):
+    return tomogram_grid(
         series,
         series.stack,
         binning=None,
@@ -78,6 +80,10 @@ def matched_of(series):
         length_angstrom=None,
         width_angstrom=None,
     )
+
+
+def matched_of(series):
+    grid = grid_of(series)
     images = [aligned_rows(series.stack.images, grid, t, 0, grid.volume_shape[1], "cpu") for t in grid.tilts]
     filters = [
         plan_tilt_filter(image, tilt, VOXEL, 200.0, 300.0)
@@ -125,3 +131,35 @@ def test_the_energy_is_that_of_the_point_spread(rng, template):
     energy = scores(matched, template)[1]
     # Rings of the transfer function by the mean power on them, and interpolation in the point spread.
     assert_allclose(energy[tuple(n // 2 for n in energy.shape)], exact, rtol=0.1)
+
+
+def test_a_particle_beside_gold_keeps_its_amplitude(rng, template):
+    position = np.array([40.0, -30.0, 20.0])
+    series = series_of(rng, amplitude=0.02, position=position, template=template)
+    poses = [tilt.pose for tilt in series.tilts]
+    matrices, shifts = np.array([p.matrix for p in poses]), np.array([p.shift_xy_angstrom for p in poses])
+    bead = position + np.array([0.0, 30.0, 130.0])
+    gold = Gold(100.0, bead[None], project(bead[None], matrices, shifts))
+    tomogram = Tomogram(series, np.zeros((40, SIDE, SIDE), np.float32), VOXEL)
+    profile = template.rotated(np.eye(3)[None])[0]
+    amplitudes, seen = [], []
+    for some in (None, gold):
+        matched = matched_filter_of(tomogram, grid_of(series), 100.0, some, rng)
+        correlation = correlate_volume(matched.volume, profile).numpy()
+        power = radial_power(profile, matched.filters[0].frequency_per_voxel)
+        at = tuple((position[::-1] / VOXEL).astype(int) + np.array(correlation.shape) // 2)
+        # The ball is 90 A wide; a disc with as wide a rim is a tenth smaller.
+        seen.append(float(matched.energy_at(position[None], power, 40.0)[0]))
+        amplitudes.append(correlation[at] / seen[-1])
+    assert seen[1] < 0.3 * seen[0]
+    assert_allclose(amplitudes[1], amplitudes[0], rtol=0.15)
+
+
+def test_the_clear_part_of_a_disc_is_its_area_outside_gold():
+    at = np.mgrid[-150:151, -150:151].astype(float)
+    own = np.hypot(*at) < 60
+    for away, radius in ((0.0, 110.0), (80.0, 110.0), (100.0, 50.0), (30.0, 20.0), (170.0, 110.0)):
+        covered = np.hypot(at[0], at[1] - away) < radius
+        part = clear_part(np.zeros((1, 2)), 60.0, np.array([[away, 0.0]]), radius)[0]
+        assert_allclose(part, 1 - (own & covered).sum() / own.sum(), atol=0.02)
+    assert_allclose(clear_part(np.zeros((2, 2)), 60.0, np.zeros((0, 2)), 110.0), 1.0)

@@ -27,7 +27,7 @@ def test_gold_is_filled_in_a_window_as_in_the_whole_image(rng):
     gold = Gold(100.0, np.zeros((1, 3)), seen)
 
     def filled() -> _Filled:
-        return _Filled(stack, 1, gold, 0, PIXEL, np.random.default_rng(1))
+        return _Filled(stack, 1, gold, 0, PIXEL, 110.0, np.random.default_rng(1))
 
     whole = filled()[1]
     assert whole.min() > 90.0

@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 _TRIES_PER_DECOY = 3
 _COMPARE_STEP_DEG = 25.0
 _VALUES_AT_ONCE = 4_000_000
+_DENSITIES_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,29 +124,32 @@ def decoys_of(
 
 
 def further_decoys(template: Template, n_decoys: int, rng: np.random.Generator) -> tuple[Template, ...]:
-    """Decoys of which half are shaped as matter is: lumps at random, with the template's powers.
+    """Decoys of which two in three are shaped as matter is, with the template's powers: lumps and sheets.
 
     Degrees of a compact body belong together: what is long in degree 2 is long in degree 4. Another protein
-    has that in common with the template and not with `decoys_of`, so it must compete with such bodies too.
+    or a membrane has that in common with the template and not with `decoys_of`, so it must compete with such
+    bodies too.
     """
     voxels = OVERSAMPLING * template.radius_angstrom / template.voxel_size_angstrom
     parts = split_into_degrees(template.density, voxels, BAND_PER_VOXEL / OVERSAMPLING)
-    # Shells of lumps fit each other less well than the template's, and lose power on the grid: give it back.
+    # Shells of bodies fit each other less well than the template's, and lose power on the grid: give it back.
     as_made = _powers_on_the_grid(parts, parts.coefficients, voxels)
     degrees = degrees_of_terms(parts.l_max)
     made = []
     for i in range(n_decoys):
-        if i % 2:
+        if i % 3 == 1:
             made.append(_mixed(parts, rng))
             continue
-        lumps = _lumps(parts, voxels, rng)
-        lost = as_made / np.maximum(_powers_on_the_grid(parts, lumps, voxels), 1e-30)
+        body = _lumps(parts.side, voxels, rng) if i % 3 == 0 else _sheets(parts.side, voxels, rng)
+        shaped = _with_powers_of(parts, body, voxels)
+        lost = as_made / np.maximum(_powers_on_the_grid(parts, shaped, voxels), 1e-30)
         gain = np.sqrt(np.clip(lost, 0.5, 2.0))
         gain[0] = 1.0
-        made.append(lumps * gain[degrees])
+        made.append(shaped * gain[degrees])
     return tuple(
         prepare_template(density, template.voxel_size_angstrom, template.radius_angstrom)
-        for density in parts.density(np.stack(made))
+        for start in range(0, n_decoys, _DENSITIES_AT_ONCE)
+        for density in parts.density(np.stack(made[start : start + _DENSITIES_AT_ONCE]))
     )
 
 
@@ -155,17 +159,34 @@ def _powers_on_the_grid(parts: DegreeParts, coefficients: Array, radius_voxels: 
     return split_into_degrees(density, radius_voxels, BAND_PER_VOXEL / OVERSAMPLING).power()
 
 
-def _lumps(parts: DegreeParts, radius_voxels: float, rng: np.random.Generator) -> Array:
-    """Coefficients of Gaussian lumps at random, every degree of every shell as strong as the template's."""
-    n = parts.side
-    at = np.arange(n, dtype=np.float64) - n // 2
-    body = np.zeros((n, n, n))
+def _lumps(side: int, radius_voxels: float, rng: np.random.Generator) -> Array:
+    """Gaussian lumps at random, ``(side, side, side)``."""
+    at = np.arange(side, dtype=np.float64) - side // 2
+    body = np.zeros((side, side, side))
     for _ in range(int(rng.integers(6, 20))):
         centre = rng.normal(0, 0.35 * radius_voxels, 3)
         centre *= min(1.0, 0.75 * radius_voxels / max(float(np.linalg.norm(centre)), 1e-9))
         width = rng.uniform(0.12, 0.25) * radius_voxels
         z, y, x = (np.exp(-0.5 * ((at - c) / width) ** 2) for c in centre)
         body += z[:, None, None] * y[:, None] * x
+    return body
+
+
+def _sheets(side: int, radius_voxels: float, rng: np.random.Generator) -> Array:
+    """One or two flat sheets at random, as membranes are, ``(side, side, side)``."""
+    at = np.arange(side, dtype=np.float64) - side // 2
+    body = np.zeros((side, side, side))
+    for _ in range(int(rng.integers(1, 3))):
+        normal = rng.standard_normal(3)
+        normal /= np.linalg.norm(normal)
+        z, y, x = (at * along for along in normal)
+        height = z[:, None, None] + y[:, None] + x - rng.uniform(-0.8, 0.8) * radius_voxels
+        body += np.exp(-0.5 * (height / (rng.uniform(0.08, 0.3) * radius_voxels)) ** 2)
+    return body
+
+
+def _with_powers_of(parts: DegreeParts, body: Array, radius_voxels: float) -> Array:
+    """Coefficients of a body, every degree of every shell made as strong as the template's."""
     found = split_into_degrees(body, radius_voxels, BAND_PER_VOXEL / OVERSAMPLING).coefficients
     made = parts.coefficients.copy()
     for degree in range(1, parts.l_max + 1):

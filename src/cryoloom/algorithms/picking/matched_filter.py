@@ -35,7 +35,14 @@ from cryoloom.geometry.frames import position_from_index
 from cryoloom.geometry.projection import beam_coordinate, project
 from cryoloom.model import Ctf, Microscope, Pose, Tilt
 
-__all__ = ["MatchedFilter", "TiltFilter", "filter_image", "make_matched_filter", "plan_tilt_filter"]
+__all__ = [
+    "MatchedFilter",
+    "TiltFilter",
+    "clear_part",
+    "filter_image",
+    "make_matched_filter",
+    "plan_tilt_filter",
+]
 
 Array = NDArray[np.float64]
 
@@ -74,6 +81,9 @@ class MatchedFilter:
     handedness: float
     image_shape_yx: tuple[int, int]
     pixel_size_angstrom: float
+    gold_xy_angstrom: tuple[Array, ...] = ()
+    """Of each tilt, discs in which nothing is seen, ``(n, 2)`` from the image's centre; empty for none."""
+    gold_radius_angstrom: float = 0.0
 
     def energy(self, power: Array) -> NDArray[np.float32]:
         """E over the volume, ``(z, y, x)`` float32, for a density of radial power ``(ring,)``.
@@ -85,7 +95,7 @@ class MatchedFilter:
         knots = [np.unique(np.linspace(0, n - 1, self._n_coarse(n)).round()) for n in shape]
         index = np.stack(np.meshgrid(*knots, indexing="ij"), axis=-1).reshape(-1, 3)
         places = position_from_index(index, shape, self.voxel_size_angstrom)
-        coarse = self._energy_at(places, power).reshape([len(k) for k in knots])
+        coarse = self.energy_at(places, power, None).reshape([len(k) for k in knots])
         at = [np.interp(np.arange(n), k, np.arange(len(k))) for n, k in zip(shape, knots, strict=True)]
         full = np.empty(shape, dtype=np.float32)
         for z, height in enumerate(at[0]):
@@ -96,7 +106,12 @@ class MatchedFilter:
     def _n_coarse(self, n: int) -> int:
         return max(2, math.ceil(n * self.voxel_size_angstrom / _COARSE_ANGSTROM) + 1)
 
-    def _energy_at(self, places: Array, power: Array) -> Array:
+    def energy_at(self, places: Array, power: Array, radius_angstrom: float | None) -> Array:
+        """E at places ``(n, 3)``, in angstrom, of a density of radial power ``(ring,)``.
+
+        radius_angstrom : of the density: the part of it that gold hides in an image contributes nothing.
+        None: gold is left aside.
+        """
         matrices = np.stack([_pose(tilt).matrix for tilt in self.tilts])
         shifts = np.array([_pose(tilt).shift_xy_angstrom for tilt in self.tilts])
         seen = project(places, matrices, shifts)
@@ -107,7 +122,12 @@ class MatchedFilter:
         for i, one in enumerate(self.filters):
             knots = np.linspace(depth[i].min(), depth[i].max() + 1e-6, _DEPTHS)
             values = [self.tilt_energy(i, one, float(height), power) for height in knots]
-            total += inside[i] * np.interp(depth[i], knots, values)
+            shown = inside[i] * np.interp(depth[i], knots, values)
+            if radius_angstrom is not None and self.gold_xy_angstrom:
+                shown *= clear_part(
+                    seen[i], radius_angstrom, self.gold_xy_angstrom[i], self.gold_radius_angstrom
+                )
+            total += shown
         return total
 
     def tilt_energy(self, i_tilt: int, one: TiltFilter, depth_angstrom: float, power: Array) -> float:
@@ -212,6 +232,24 @@ def make_matched_filter(
         grid.image_shape_yx,
         grid.pixel_size_angstrom,
     )
+
+
+def clear_part(places_xy: Array, radius: float, hidden_xy: Array, hidden_radius: float) -> Array:
+    """Part of the area of discs about ``(n, 2)`` that no hidden disc about ``(m, 2)`` covers, ``(n,)``.
+
+    Hidden discs are taken as if they did not overlap each other.
+    """
+    if not len(hidden_xy):
+        return np.ones(len(places_xy))
+    apart = np.linalg.norm(places_xy[:, None] - hidden_xy, axis=-1)
+    d = np.clip(apart, max(abs(hidden_radius - radius), 1e-6), hidden_radius + radius)
+    # The lens of two circles: sector of each less the kite between their centres and crossings.
+    first = np.arccos(np.clip((d**2 + radius**2 - hidden_radius**2) / (2 * d * radius), -1, 1))
+    second = np.arccos(np.clip((d**2 + hidden_radius**2 - radius**2) / (2 * d * hidden_radius), -1, 1))
+    lens = radius**2 * (first - 0.5 * np.sin(2 * first)) + hidden_radius**2 * (
+        second - 0.5 * np.sin(2 * second)
+    )
+    return np.asarray(np.clip(1 - (lens / (np.pi * radius**2)).sum(axis=1), 0, 1))
 
 
 class _Flat(RadialFilter):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.errors import UserInputError
 from cryoloom.geometry.frames import index_from_position
-from cryoloom.model import Ctf, Pixels, TiltSeries, Tomogram
+from cryoloom.geometry.tilt_axis import image_from_aligned
+from cryoloom.model import Ctf, Microscope, Pixels, Tilt, TiltSeries, Tomogram
 from cryoloom.model.pixels import Index
 
 __all__ = ["Gold", "find_gold", "matched_filter_bytes", "matched_filter_of", "search_grid"]
@@ -37,8 +39,8 @@ HIGHPASS_DIAMETERS = 1.5
 _GOLD_PIXEL_ANGSTROM = 15.0
 # Gold is seen at 9 and more (the scale ends at 15), dense particles at up to 5.
 _LEAST_GOLD_SIGNIFICANCE = 6.0
-_GOLD_RADIUS_DIAMETERS = 1.1
-"""Radius up to which bead fringes are strong: their remains make a hole in the matched-filter tomogram."""
+_FINEST_VOXELS = 2.2
+"""Finest detail of the search."""
 _FEWEST_VOXELS_ACROSS = 5
 # Height of a shadow over the median of the known gold in its image.
 _LEAST_OF_KNOWN = 0.5
@@ -56,6 +58,16 @@ class Gold:
     further_xy_angstrom: tuple[Array, ...] = ()
     """In each of these images, places as dark as gold that belong to none of the beads: beads that enter the
     field in too few tilts for a position in space. ``(n, 2)`` each; empty for none at all."""
+
+    def hidden_radius_angstrom(self, grid: TomogramGrid, microscope: Microscope) -> float:
+        """Up to which a bead hides the specimen at the detail of a search: as far as the defocus carries it.
+
+        What is left of fringes makes a hole in the matched-filter tomogram.
+        """
+        defocus = max(abs(tilt.ctf.defocus_angstrom) for tilt in grid.tilts if tilt.ctf is not None)
+        voxel = grid.voxel_size_angstrom
+        spread = microscope.wavelength_angstrom * defocus / (_FINEST_VOXELS * voxel)
+        return 0.5 * self.diameter_angstrom + spread + voxel
 
     def places_xy_angstrom(self, i_tilt: int) -> Array:
         """All gold of an image, ``(n, 2)`` from its centre."""
@@ -141,10 +153,11 @@ def matched_filter_of(
     series = tomogram.series
     aligned = torch.empty((len(grid.tilts), grid.volume_shape[1], grid.n_columns), dtype=torch.float32)
     filters = []
+    hidden = 0.0 if gold is None else gold.hidden_radius_angstrom(grid, series.microscope)
     for i, tilt in enumerate(grid.tilts):
         images: Pixels = series.unweighted_stack.images
         if gold is not None:
-            images = _Filled(images, tilt.section or 0, gold, i, grid.pixel_size_angstrom, rng)
+            images = _Filled(images, tilt.section or 0, gold, i, grid.pixel_size_angstrom, hidden, rng)
         image = aligned_rows(images, grid, tilt, 0, grid.volume_shape[1], device)
         one = plan_tilt_filter(
             image,
@@ -155,10 +168,39 @@ def matched_filter_of(
         )
         filters.append(one)
         aligned[i] = filter_image(image, one)
+        if gold is not None:
+            # What fills gold keeps the filter from ringing; it is not the specimen.
+            aligned[i] *= _clear_of_gold(gold.places_xy_angstrom(i), hidden, tilt, grid)
         progress(i + 1, len(grid.tilts))
     ctfs: list[Ctf] = [tilt.ctf for tilt in grid.tilts if tilt.ctf is not None]
     hand = series.handedness.applied or 0.0
-    return make_matched_filter(aligned, grid, ctfs, filters, series.microscope, hand)
+    made = make_matched_filter(aligned, grid, ctfs, filters, series.microscope, hand)
+    if gold is None:
+        return made
+    places = tuple(gold.places_xy_angstrom(i) for i in range(len(grid.tilts)))
+    return replace(made, gold_xy_angstrom=places, gold_radius_angstrom=hidden)
+
+
+def _clear_of_gold(places_xy: Array, radius_angstrom: float, tilt: Tilt, grid: TomogramGrid) -> torch.Tensor:
+    """0 where gold hides the specimen in the aligned image, else 1, ``(row, column)`` float32."""
+    n_rows, n_columns = grid.volume_shape[1], grid.n_columns
+    clear = torch.ones((n_rows, n_columns))
+    pose = tilt.pose
+    if pose is None:
+        raise ValueError("a tilt without a pose is in the grid")
+    to_image = image_from_aligned(pose.axis_deg, pose.tilt_deg, pose.x_tilt_deg, pose.magnification)
+    away = places_xy - np.array(pose.shift_xy_angstrom)
+    places = np.linalg.solve(to_image, away.T).T / grid.voxel_size_angstrom + [n_columns // 2, n_rows // 2]
+    radius = radius_angstrom / grid.voxel_size_angstrom
+    for column, row in places:
+        rows, columns = (
+            slice(max(0, math.floor(at - radius) - 1), max(0, math.ceil(at + radius) + 2))
+            for at in (row, column)
+        )
+        y = torch.arange(n_rows)[rows, None] - row
+        x = torch.arange(n_columns)[columns] - column
+        clear[rows, columns] *= (torch.hypot(y, x) - radius + 0.5).clamp(0, 1)
+    return clear
 
 
 def matched_filter_bytes(tomogram: Tomogram, voxel_size_angstrom: float) -> int:
@@ -205,6 +247,7 @@ class _Filled:
     gold: Gold
     i_tilt: int
     pixel_size_angstrom: float
+    radius_angstrom: float
     rng: np.random.Generator
 
     @property
@@ -223,7 +266,7 @@ class _Filled:
         shape = (image.shape[0], image.shape[1])
         seen = self.gold.places_xy_angstrom(self.i_tilt)
         places = index_from_position(seen, shape, self.pixel_size_angstrom)
-        radius = _GOLD_RADIUS_DIAMETERS * self.gold.diameter_angstrom / self.pixel_size_angstrom
+        radius = self.radius_angstrom / self.pixel_size_angstrom
         filling = plan_filling(shape, places, radius, places, self.rng)
         filled = np.asarray(fill_discs(image, filling, places))
         return filled[tuple(window)] if window else filled

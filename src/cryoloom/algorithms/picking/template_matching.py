@@ -53,6 +53,8 @@ _FURTHER_DECOYS = 20
 """One other protein is taken for the particle in one scene of 24."""
 _DOUBTFUL = 0.1
 """Part of the clearest places that further decoys win, above which no other place is picked."""
+_DISC_OF_BALL = math.sqrt(4 / 5)
+"""Radius of an even disc over that of a ball whose projection is as wide, rms."""
 _WINDOW_BYTES = 300_000_000
 """Windows held at a time, before voxels outside the template are removed."""
 _FINER = 2.0
@@ -104,7 +106,8 @@ def match_template(
     radial, reference, decoys = decoys_of(template, n_decoys, rng)
     progress(1, total)
     profile = radial.rotated(np.eye(3)[None])[0]
-    energy = matched.energy(radial_power(profile, matched.filters[0].frequency_per_voxel))
+    power = radial_power(profile, matched.filters[0].frequency_per_voxel)
+    energy = matched.energy(power)
     found = find_candidates(
         correlate_volume(matched.volume, profile).cpu().numpy(),
         energy,
@@ -117,9 +120,10 @@ def match_template(
     if not len(found.significance):
         return _none(n_decoys, found.noise)
     search = plan_pose_search(radial, matched.point_spread(template.box))
-    nearest = tuple(np.rint(found.index_zyx).astype(int).T)
+    places = position_from_index(found.index_zyx, tuple(matched.volume.shape), voxel)
     central = float(energy[tuple(n // 2 for n in energy.shape)])
-    local = energy[nearest].astype(np.float64) / central
+    seen_radius = _DISC_OF_BALL * (template.radius_angstrom - voxel)
+    local = matched.energy_at(places, power, seen_radius) / central
     windows = _WindowMaker(found.index_zyx, local, search, spline_coefficients(matched.volume))
     rotations = RotationSet.of(rotation_grid(angular_step_deg, operators))
     results = []
