@@ -72,7 +72,8 @@ def test_particles_are_found_and_turned(scene, template_map):
     rows = particles.rows()
     shells = truth.particles[0]
     assert shells.species == "shell"
-    inner = (np.abs(shells.positions_xyz_angstrom) < [560, 480, 330]).all(axis=1)
+    # Half a particle from the faces.
+    inner = (np.abs(shells.positions_xyz_angstrom) < [650, 570, 330]).all(axis=1)
     distance, nearest = cKDTree(shells.positions_xyz_angstrom).query(rows.positions_xyz_angstrom)
     hit = distance < 40
     assert hit.mean() > 0.9

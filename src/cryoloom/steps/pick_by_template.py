@@ -5,17 +5,18 @@ voxel's depth and by the dose weight, and back-projected without a ramp. The cor
 matched-filter tomogram with a density is the cross term of the log-likelihood of all tilts, so templates need
 no missing wedge, and scores are in standard deviations of noise. Candidates are maxima of the correlation
 with the template's radial profile. At each candidate, the part of the template that depends on direction is
-compared at all rotations, after removal of what an unknown profile or a small shift could explain.
+compared at all rotations, after removal of what an unknown profile or a small shift could explain. Gold is
+left out of every image, and each candidate is compared by the tilts that show it.
 
 Decoys are treated the same way: templates with mixed spherical-harmonic degrees, of the same power in every
 shell and degree. Where there is no particle, the template is better than K decoys once in K + 1; so the
 number of candidates that decoys win gives the number of false picks (Barber & Candes 2015; Gimenez & Zou
 2019), and picks are cut at the requested false discovery rate. A tomogram without the particle gives no
 picks. Another protein is not chance: one template fits it best everywhere. So up to 60 candidates (all of
-them, or the clearest that the template won) are searched with 20 further decoys, half of them lumps at random
-with the template's powers, and what these win is not picked. Where all candidates are searched again, one
-particle in a tomogram is enough for a rate of 0.05; otherwise four of the clearest must win. And the template
-must be 20 times likelier (3 nats) than every decoy.
+them, or the clearest that the template won) are searched with 20 further decoys, two in three of them lumps
+or sheets at random with the template's powers, and what these win is not picked. Where all candidates are
+searched again, one particle in a tomogram is enough for a rate of 0.05; otherwise four of the clearest must
+win. And the template must be 20 times likelier (3 nats) than every decoy.
 
 The template's hand is checked: a mirrored template must explain the picks worse. Density is bright in maps
 and dark in tomograms; a dark map is inverted.

@@ -78,16 +78,17 @@ def test_a_map_of_any_box_is_centred_and_masked():
     assert_allclose(volume.sum(), 4 / 3 * np.pi * 4.0**3, rtol=0.05)
 
 
-def test_lumps_at_random_have_the_templates_power(asymmetric, rng):
+def test_bodies_at_random_have_the_templates_power(asymmetric, rng):
     template = blobs(asymmetric, [1, 2, 1, 1.5])
     whole, *decoys = (
         split_into_degrees(one.density, OVERSAMPLING * 6.0, BAND_PER_VOXEL / OVERSAMPLING).power()[:8]
         for one in (decoys_of(template, 1, rng)[1], *further_decoys(template, 4, rng))
     )
-    for power in decoys:
-        # The mask and the band take a little more of shells that fit each other less well.
-        assert_allclose(power, whole, rtol=0.2)
-        assert_allclose(power[1:].sum(), whole[1:].sum(), rtol=0.07)
+    for i, power in enumerate(decoys):
+        # The mask and the band take a little more of shells that fit each other less well: of sheets, the
+        # third of every three, up to half of a degree.
+        assert_allclose(power, whole, rtol=0.5 if i % 3 == 2 else 0.2)
+        assert_allclose(power[1:].sum(), whole[1:].sum(), rtol=0.15 if i % 3 == 2 else 0.07)
 
 
 def test_decoys_have_the_templates_power_and_not_its_shape(asymmetric, rng):

@@ -6,20 +6,19 @@ false discovery rate also for few picks: Barber & Candes, Ann. Stat. 43 (2015); 
 AISTATS 2019; in proteomics Elias & Gygi, Nat. Methods 4 (2007).
 
 Positions of one other protein are not independent: one of the templates fits it best at all of them, and that
-may be the right one. So the template must win again from many further decoys (`confirm`), half of them shaped
-like bodies of matter. That also lets a few particles be picked: a position at which the template beats 23
-decoys is false once in 24.
+may be the right one. So the template must win again from many further decoys (`confirm`), two in three of
+them shaped like bodies of matter. That also lets a few particles be picked: a position at which the template
+beats 23 decoys is false once in 24.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST_MARGIN_NATS", "Competition", "compete", "confirm", "lead_of_template"]
+__all__ = ["LEAST_MARGIN_NATS", "Competition", "compete", "confirm"]
 
 Array = NDArray[np.float64]
 
@@ -72,18 +71,6 @@ def confirm(first: Array, further: Array, *, all_places: bool) -> Competition:
     is_target = np.argmax(everyone, axis=0) == 0
     losses_per_win = len(further) / len(first)
     return Competition(margin, is_target, _q_values(margin, is_target, losses_per_win))
-
-
-def lead_of_template(evidence: Array) -> float:
-    """How far the template lies beyond the best of many decoys at some places together.
-
-    evidence : (1 + n_decoys, n), the first row the template's. In units by which the largest of as many
-    decoys varies (the scale of Gumbel's distribution with the deviation of their sums): by chance the
-    template leads by x or more once in ``(1 + n_decoys) exp(x)``; negative where a decoy is better.
-    """
-    total = evidence.sum(axis=1)
-    scale = math.sqrt(6) / math.pi * float(total[1:].std(ddof=1))
-    return float(total[0] - total[1:].max()) / max(scale, 1e-12)
 
 
 def _q_values(margin: Array, is_target: NDArray[np.bool_], losses_per_win: float) -> Array:

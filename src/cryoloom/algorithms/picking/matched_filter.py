@@ -95,7 +95,7 @@ class MatchedFilter:
         knots = [np.unique(np.linspace(0, n - 1, self._n_coarse(n)).round()) for n in shape]
         index = np.stack(np.meshgrid(*knots, indexing="ij"), axis=-1).reshape(-1, 3)
         places = position_from_index(index, shape, self.voxel_size_angstrom)
-        coarse = self.energy_at(places, power, None).reshape([len(k) for k in knots])
+        coarse = self.tilt_energies(places, power, None).sum(axis=0).reshape([len(k) for k in knots])
         at = [np.interp(np.arange(n), k, np.arange(len(k))) for n, k in zip(shape, knots, strict=True)]
         full = np.empty(shape, dtype=np.float32)
         for z, height in enumerate(at[0]):
@@ -106,8 +106,8 @@ class MatchedFilter:
     def _n_coarse(self, n: int) -> int:
         return max(2, math.ceil(n * self.voxel_size_angstrom / _COARSE_ANGSTROM) + 1)
 
-    def energy_at(self, places: Array, power: Array, radius_angstrom: float | None) -> Array:
-        """E at places ``(n, 3)``, in angstrom, of a density of radial power ``(ring,)``.
+    def tilt_energies(self, places: Array, power: Array, radius_angstrom: float | None) -> Array:
+        """E of every tilt at places ``(n, 3)``, in angstrom, of a density of radial power: ``(tilt, n)``.
 
         radius_angstrom : of the density: the part of it that gold hides in an image contributes nothing.
         None: gold is left aside.
@@ -118,17 +118,21 @@ class MatchedFilter:
         half = 0.5 * np.array(self.image_shape_yx[::-1]) * self.pixel_size_angstrom
         inside: NDArray[np.bool_] = np.all(np.abs(seen) < half, axis=-1)
         depth = beam_coordinate(places, matrices)
-        total = np.zeros(len(places))
+        energies = np.empty(inside.shape)
         for i, one in enumerate(self.filters):
             knots = np.linspace(depth[i].min(), depth[i].max() + 1e-6, _DEPTHS)
             values = [self.tilt_energy(i, one, float(height), power) for height in knots]
-            shown = inside[i] * np.interp(depth[i], knots, values)
+            energies[i] = inside[i] * np.interp(depth[i], knots, values)
             if radius_angstrom is not None and self.gold_xy_angstrom:
-                shown *= clear_part(
+                energies[i] *= clear_part(
                     seen[i], radius_angstrom, self.gold_xy_angstrom[i], self.gold_radius_angstrom
                 )
-            total += shown
-        return total
+        return energies
+
+    def tilt_groups(self, n_groups: int) -> list[NDArray[np.int64]]:
+        """Indices of the tilts in groups of neighbouring angles."""
+        order = np.argsort([_pose(tilt).tilt_deg for tilt in self.tilts], kind="stable")
+        return np.array_split(order, min(n_groups, len(order)))
 
     def tilt_energy(self, i_tilt: int, one: TiltFilter, depth_angstrom: float, power: Array) -> float:
         """E of one tilt at a depth along its beam."""
@@ -142,9 +146,10 @@ class MatchedFilter:
         k = self.filters[i_tilt].frequency_per_voxel / self.voxel_size_angstrom
         return ctf_1d(k, defocus, self.microscope, ctf.phase_shift_deg)
 
-    def point_spread(self, box: int) -> Array:
+    def point_spread(self, box: int, some: NDArray[np.int64] | None = None) -> Array:
         """Response of the volume to a point at its centre, ``(n, n, n)`` with n = 2 box, centre at ``box``.
 
+        some : indices of tilts; None for all.
         ``E = sum over x, x' of A(x) PSF(x - x') A(x')``, exactly, also where the power is not radial.
         """
         n = 2 * box
@@ -153,9 +158,9 @@ class MatchedFilter:
         places = np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float64)
         total = np.zeros(len(places))
         side = good_fft_size(4 * box)
-        for i, (tilt, one) in enumerate(zip(self.tilts, self.filters, strict=True)):
-            image = _radial_image(one, self._transfer(i, 0.0), side)
-            seen = places @ _pose(tilt).matrix[:2].T
+        for i in range(len(self.tilts)) if some is None else some:
+            image = _radial_image(self.filters[i], self._transfer(i, 0.0), side)
+            seen = places @ _pose(self.tilts[i]).matrix[:2].T
             index = _PSF_OVERSAMPLING * seen[:, ::-1].T + len(image) // 2
             total += map_coordinates(image, index, order=1, mode="constant")
         return total.reshape(n, n, n)

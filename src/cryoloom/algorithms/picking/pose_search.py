@@ -6,6 +6,10 @@ candidate's unknown radial profile and a small shift could explain: ``A' = A - c
 and the profile's three derivatives as phi, ``G = <phi, W phi>``, ``c = <A, W phi>``, and W the point spread
 of the matched-filter tomogram. Errors of envelope, mask, CTF and centre then cancel to first order. The
 amplitude is that of the candidate's radial part.
+
+W is that of the candidate's own place: where gold hides it in some tilts, or they do not show it, a ball
+looks like a disc, and under the W of all tilts that would be taken for a direction. Tilts are taken in groups
+of neighbouring angles, ``W = sum over groups of shown_g W_g``, and so are G and c.
 """
 
 from __future__ import annotations
@@ -60,14 +64,21 @@ class Windows:
 
     values: torch.Tensor
     """``(n, shift, voxel)`` float32."""
+    explained: torch.Tensor
+    """What the nuisances explain of them, by group of tilts: ``- shown_g G^-1 <phi, values>``, ``(n, shift,
+    g m)`` float32. Its product with the c of a template is to be added to that with the template."""
     shifts_zyx_voxels: Array
     """``(shift, 3)``."""
     amplitude: torch.Tensor
     """Of the radial part, ``(n,)`` float32."""
     log_shift: torch.Tensor
     """Log-likelihood of each shift from the radial part, less the best one's, ``(n, shift)`` float32."""
+    shown: torch.Tensor
+    """Information of each group of tilts over that at the volume's centre, ``(n, g)`` float32."""
     energy: torch.Tensor
-    """Information at the candidate over that at the volume's centre, ``(n,)`` float32."""
+    """The same of all tilts, ``(n,)`` float32."""
+    root: torch.Tensor
+    """A matrix whose square ``root^T root`` is ``G^-1``, ``(n, m, m)`` float32."""
 
     def take(self, index: NDArray[np.int64]) -> Windows:
         """Those of some candidates."""
@@ -75,10 +86,23 @@ class Windows:
         return replace(
             self,
             values=self.values[some],
+            explained=self.explained[some],
             amplitude=self.amplitude[some],
             log_shift=self.log_shift[some],
+            shown=self.shown[some],
             energy=self.energy[some],
+            root=self.root[some],
         )
+
+    def energies(self, whole: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
+        """E of turned templates freed of the nuisances, at each candidate, ``(n, rotation)``.
+
+        whole : E of the templates as they are, at the volume's centre. shared : their c, ``(rotation, g m)``.
+        """
+        by_group = shared.reshape(len(shared), self.shown.shape[1], -1)
+        own = torch.einsum("ng,rgm->nrm", self.shown, by_group)
+        lost = (own @ self.root.transpose(1, 2)).square().sum(dim=2)
+        return (whole * self.energy[:, None] - lost).clamp(min=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +130,15 @@ class PoseSearch:
     nuisances: torch.Tensor
     """phi, ``(m, voxel)`` float32."""
     in_metric: torch.Tensor
-    """W phi, ``(m, k^3)`` float32."""
-    inverse_gram: torch.Tensor
-    """(m, m)"""
+    """W phi of every group of tilts, ``(g m, voxel)`` float32."""
+    gram: torch.Tensor
+    """G of every group, ``(g, m, m)`` float64."""
     spread_rfft: torch.Tensor
-    """W on the doubled box, as its real transform."""
+    """W of all tilts on the doubled box, as its real transform."""
     information: DirectionalPower
     """W by direction of frequency."""
-    radial_energy: float
-    """E of the radial part at the volume's centre."""
+    radial_energies: torch.Tensor
+    """E of the radial part at the volume's centre, by group, ``(g,)`` float32."""
 
     def offsets(self) -> NDArray[np.int64]:
         """Compared voxels from the centre, ``(voxel, 3)`` as z, y, x."""
@@ -133,14 +157,15 @@ class PoseSearch:
         rotation, shift = torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long)
         significance = torch.zeros(n)
         candidates_at_once = max(1, _VALUES_AT_ONCE // (n_shifts * _ROTATIONS_AT_ONCE))
-        for first, turned, energy in self._templates(template, rotations, energy_of):
+        for first, turned, shared, energy in self._templates(template, rotations, energy_of):
             for start in range(0, n, candidates_at_once):
                 some = slice(start, start + candidates_at_once)
-                values = windows.values[some]
-                product = (values.flatten(0, 1) @ turned.T).reshape(len(values), n_shifts, -1)
-                a = windows.amplitude[some, None, None]
-                local = energy * windows.energy[some, None, None]
-                likelihood = a * product - 0.5 * a**2 * local + windows.log_shift[some, :, None]
+                own = windows.take(np.arange(n)[some])
+                product = own.values.flatten(0, 1) @ turned.T + own.explained.flatten(0, 1) @ shared.T
+                product = product.reshape(-1, n_shifts, len(energy))
+                a = own.amplitude[:, None, None]
+                local = own.energies(energy, shared)[:, None]
+                likelihood = a * product - 0.5 * a**2 * local + own.log_shift[:, :, None]
                 flat = likelihood.flatten(1)
                 total[some] = torch.logaddexp(total[some], torch.logsumexp(flat, dim=1))
                 high, at = flat.max(dim=1)
@@ -168,17 +193,13 @@ class PoseSearch:
 
     def _templates(
         self, template: Template, rotations: RotationSet, energy_of: TemplateEnergy
-    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-        """Index of the first, templates ``(some, voxel)`` freed of nuisances, and their E ``(some,)``."""
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Index of the first, templates ``(some, voxel)``, their c ``(some, g m)``, their E ``(some,)``."""
         energies = torch.from_numpy(energy_of.at(rotations)).float()
         for first in range(0, len(rotations), _ROTATIONS_AT_ONCE):
             some = slice(first, first + _ROTATIONS_AT_ONCE)
-            turned = template.rotated(rotations.matrices[some]) - self.radial
-            shared = turned.flatten(1) @ self.in_metric.T
-            explained = shared @ self.inverse_gram
-            freed = turned[:, self.inside] - explained @ self.nuisances
-            energy = energies[some] - (explained * shared).sum(dim=1)
-            yield first, freed, energy.clamp(min=0)
+            turned = (template.rotated(rotations.matrices[some]) - self.radial)[:, self.inside]
+            yield first, turned, turned @ self.in_metric.T, energies[some]
 
     def _energy_of(self, template: Template) -> TemplateEnergy:
         """E of the directional part at any rotation, right on average over some that are computed."""
@@ -191,11 +212,11 @@ class PoseSearch:
         return shape.scaled(float(exact.mean()) / expected if expected > 0 else 0.0)
 
 
-def plan_pose_search(radial: Template, point_spread: Array) -> PoseSearch:
+def plan_pose_search(radial: Template, point_spreads: Array) -> PoseSearch:
     """Nuisances and metric.
 
-    radial : the templates' radial part. point_spread : (2 k, 2 k, 2 k) of the matched-filter tomogram for its
-    box k, centre at index k.
+    radial : the templates' radial part. point_spreads : (g, 2 k, 2 k, 2 k) of the matched-filter tomogram for
+    its box k, centre at index k, of every group of tilts.
     """
     k = radial.box
     profile = radial.rotated(np.eye(3)[None])[0]
@@ -204,31 +225,30 @@ def plan_pose_search(radial: Template, point_spread: Array) -> PoseSearch:
     reach = radial.radius_angstrom / radial.voxel_size_angstrom
     bumps = [(1 - (distance - shell).abs()).clamp(min=0) for shell in range(math.floor(reach) + 1)]
     nuisances = torch.stack([*bumps, *torch.gradient(profile)])
-    spread = torch.fft.ifftshift(torch.from_numpy(point_spread).float())
-    spread_rfft = torch.fft.rfftn(spread)
-    in_metric = _in_metric(nuisances, spread_rfft).flatten(1)
-    gram = (nuisances.flatten(1).double() @ in_metric.T.double()).numpy()
-    scale = np.sqrt(np.diag(gram))
-    ridge = _RIDGE * np.eye(len(gram))
-    inverse = np.linalg.inv(gram / np.outer(scale, scale) + ridge) / np.outer(scale, scale)
     inside = distance <= reach + 0.5
+    spreads = torch.fft.ifftshift(torch.from_numpy(point_spreads).float(), dim=(1, 2, 3))
+    spread_rffts = torch.fft.rfftn(spreads, dim=(1, 2, 3))
+    in_metric = torch.stack([_in_metric(nuisances, one) for one in spread_rffts])
+    whole = spreads.sum(dim=0)
     return PoseSearch(
         radial=profile,
         inside=inside,
         nuisances=nuisances[:, inside],
-        in_metric=in_metric,
-        inverse_gram=torch.from_numpy(inverse).float(),
-        spread_rfft=spread_rfft,
-        information=directional_power(torch.fft.fftn(spread).real.numpy(), 2 * k),
-        radial_energy=float((profile * _in_metric(profile[None], spread_rfft)[0]).sum()),
+        in_metric=in_metric[:, :, inside].flatten(0, 1),
+        gram=torch.einsum("mv,gnv->gmn", nuisances.flatten(1).double(), in_metric.flatten(2).double()),
+        spread_rfft=spread_rffts.sum(dim=0),
+        information=directional_power(torch.fft.fftn(whole).real.numpy(), 2 * k),
+        radial_energies=torch.stack(
+            [(profile * _in_metric(profile[None], r)[0]).sum() for r in spread_rffts]
+        ),
     )
 
 
-def cut_windows(index_zyx: Array, energy: Array, search: PoseSearch, coefficients: torch.Tensor) -> Windows:
+def cut_windows(index_zyx: Array, shown: Array, search: PoseSearch, coefficients: torch.Tensor) -> Windows:
     """The tomogram about places ``(n, 3)``, real-valued, at small shifts, by cubic splines.
 
-    energy : information at each place over that at the volume's centre, ``(n,)``. coefficients : of the
-    volume, by `spline_coefficients`. Places must be a box's half inside the volume.
+    shown : information of each group of tilts over that at the volume's centre, ``(n, g)``. coefficients : of
+    the volume, by `spline_coefficients`. Places must be a box's half inside the volume.
     """
     k = search.inside.shape[0]
     n, side = len(index_zyx), k + 2 * _SPLINE_REACH
@@ -242,10 +262,25 @@ def cut_windows(index_zyx: Array, energy: Array, search: PoseSearch, coefficient
     values = torch.einsum("ncxl,nabzyl->nabczyx", weights[:, 2], most)
     windows = values.reshape(n, -1, k, k, k)[:, :, search.inside].contiguous()
     radial = windows @ search.radial[search.inside]
-    local = torch.from_numpy(energy).float()
-    amplitude = radial.amax(dim=1).clamp(min=0) / (search.radial_energy * local).clamp(min=1e-12)
+    groups = torch.from_numpy(shown).float()
+    energy = groups @ search.radial_energies
+    amplitude = radial.amax(dim=1).clamp(min=0) / energy.clamp(min=1e-12)
     log_shift = amplitude[:, None] * (radial - radial.amax(dim=1, keepdim=True))
-    return Windows(windows, shift_steps(), amplitude, log_shift, local)
+    root = _inverse_roots(torch.einsum("ng,gkl->nkl", groups.double(), search.gram))
+    explained = (windows @ search.nuisances.T) @ root.transpose(1, 2) @ root
+    by_group = -explained[:, :, None] * groups[:, None, :, None]
+    relative = energy / search.radial_energies.sum()
+    return Windows(windows, by_group.flatten(2), shift_steps(), amplitude, log_shift, groups, relative, root)
+
+
+def _inverse_roots(gram: torch.Tensor) -> torch.Tensor:
+    """Matrices R ``(n, m, m)`` float32 with ``R^T R`` the inverse of each of ``(n, m, m)``, made regular."""
+    scale = torch.diagonal(gram, dim1=1, dim2=2).clamp(min=1e-30).sqrt()
+    ridge = _RIDGE * torch.eye(gram.shape[1], dtype=gram.dtype)
+    lower = torch.linalg.cholesky(gram / (scale[:, :, None] * scale[:, None]) + ridge)
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype).expand_as(gram)
+    inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
+    return (inverse / scale[:, None]).float()
 
 
 def shift_steps() -> Array:

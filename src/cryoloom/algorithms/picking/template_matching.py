@@ -53,6 +53,10 @@ _FURTHER_DECOYS = 20
 """One other protein is taken for the particle in one scene of 24."""
 _DOUBTFUL = 0.1
 """Part of the clearest places that further decoys win, above which no other place is picked."""
+_TILT_GROUPS = 10
+"""Of which each place is shown by its own part."""
+_LEAST_SHOWN = 0.1
+"""Of the information at the centre: places hidden by gold in nearly all tilts are left out."""
 _DISC_OF_BALL = math.sqrt(4 / 5)
 """Radius of an even disc over that of a ball whose projection is as wide, rms."""
 _WINDOW_BYTES = 300_000_000
@@ -119,12 +123,18 @@ def match_template(
     progress(2, total)
     if not len(found.significance):
         return _none(n_decoys, found.noise)
-    search = plan_pose_search(radial, matched.point_spread(template.box))
+    groups = matched.tilt_groups(_TILT_GROUPS)
+    search = plan_pose_search(radial, np.stack([matched.point_spread(template.box, g) for g in groups]))
     places = position_from_index(found.index_zyx, tuple(matched.volume.shape), voxel)
-    central = float(energy[tuple(n // 2 for n in energy.shape)])
     seen_radius = _DISC_OF_BALL * (template.radius_angstrom - voxel)
-    local = matched.energy_at(places, power, seen_radius) / central
-    windows = _WindowMaker(found.index_zyx, local, search, spline_coefficients(matched.volume))
+    energies = matched.tilt_energies(places, power, seen_radius)
+    central = matched.tilt_energies(np.zeros((1, 3)), power, None)
+    enough = energies.sum(axis=0) > _LEAST_SHOWN * central.sum()
+    if not enough.any():
+        return _none(n_decoys, found.noise)
+    found = Candidates(found.index_zyx[enough], found.significance[enough], found.noise)
+    shown = np.stack([energies[g][:, enough].sum(axis=0) / central[g].sum() for g in groups], axis=-1)
+    windows = _WindowMaker(found.index_zyx, shown, search, spline_coefficients(matched.volume))
     rotations = RotationSet.of(rotation_grid(angular_step_deg, operators))
     results = []
     for i, one in enumerate((reference, *decoys)):
@@ -167,17 +177,17 @@ class _WindowMaker:
     """Windows of some candidates at a time, so that many candidates do not need much memory."""
 
     index_zyx: Array
-    energy: Array
+    shown: Array
     search: PoseSearch
     coefficients: torch.Tensor
 
     def of(self, index: NDArray[np.int64]) -> Windows:
         """Windows of the candidates of an index."""
-        return cut_windows(self.index_zyx[index], self.energy[index], self.search, self.coefficients)
+        return cut_windows(self.index_zyx[index], self.shown[index], self.search, self.coefficients)
 
     def take(self, index: NDArray[np.int64]) -> _WindowMaker:
         """The maker of some candidates."""
-        return replace(self, index_zyx=self.index_zyx[index], energy=self.energy[index])
+        return replace(self, index_zyx=self.index_zyx[index], shown=self.shown[index])
 
     def parts(self, index: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """An index in parts whose windows fit in `_WINDOW_BYTES`."""
