@@ -62,12 +62,12 @@ class Gold:
     def hidden_radius_angstrom(self, grid: TomogramGrid, microscope: Microscope) -> float:
         """Up to which a bead hides the specimen at the detail of a search: as far as the defocus carries it.
 
-        What is left of fringes makes a hole in the matched-filter tomogram.
+        What is left of fringes makes a hole in the matched-filter tomogram, so two voxels more are taken.
         """
         defocus = max(abs(tilt.ctf.defocus_angstrom) for tilt in grid.tilts if tilt.ctf is not None)
         voxel = grid.voxel_size_angstrom
         spread = microscope.wavelength_angstrom * defocus / (_FINEST_VOXELS * voxel)
-        return 0.5 * self.diameter_angstrom + spread + voxel
+        return 0.5 * self.diameter_angstrom + spread + 2 * voxel
 
     def places_xy_angstrom(self, i_tilt: int) -> Array:
         """All gold of an image, ``(n, 2)`` from its centre."""
