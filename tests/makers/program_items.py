@@ -67,9 +67,9 @@ USED_BY_THE_STEP: dict[str, tuple[str, ...]] = {
 """Settings that change no call: what the step itself does by them has a test of its own."""
 
 
-def item_of(step):
+def item_of(step, n_tilts=5):
     """An item of the kind a step needs, with all that its calls can ask for."""
-    series = aligned(make_series(n_tilts=5, shape_yx=(64, 48)))
+    series = aligned(make_series(n_tilts=n_tilts, shape_yx=(64, 48), step_deg=min(3.0, 110.0 / n_tilts)))
     changes = {
         tilt.acquisition_index: {
             "movie": Movie(Path(f"/data/{tilt.section}.eer"), 300, (64, 48)),

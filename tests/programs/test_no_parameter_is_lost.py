@@ -128,6 +128,19 @@ def test_calls_are_plain_data_of_relative_names(name):
 
 
 @pytest.mark.parametrize("name", STEPS)
+def test_three_hundred_tilts(name):
+    """No command line grows beyond what systems take, and no two tilts share a file."""
+    step = STEPS[name]
+    params = bases(step)[0]
+    made = tuple(step.calls(item_of(step, n_tilts=301), params, WORKPLACE))
+    written = [name for call in made for name in call.writes]
+    assert len(set(written)) == len(written)
+    for call in made:
+        # Linux takes 128 KiB in a word and far more in all of them.
+        assert sum(len(word) + 1 for word in call.arguments) < 1 << 16
+
+
+@pytest.mark.parametrize("name", STEPS)
 def test_a_program_is_described(name):
     step = STEPS[name]
     assert step.beside == "" or step.beside in all_steps()

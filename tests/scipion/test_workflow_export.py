@@ -71,6 +71,48 @@ def test_shipped_workflows_say_what_they_leave(name, tmp_path):
     assert import_scipion(tmp_path / f"{name}.json").workflow.steps
 
 
+WORKFLOWS = ["average", "apoferritin", "lamella", "exosomes", "beads_and_ctf", "tomogram"]
+
+
+@pytest.fixture
+def real_protocols(data):
+    """Entries of Scipion's own templates by class, and the names of their outputs that others take."""
+    entries, outputs = {}, {}
+    for path in sorted((data / "scipion").glob("*.template")):
+        text = path.read_text()
+        protocols = json.loads(text[text.index("[\n") :])
+        class_of = {one["object.id"]: one["object.className"] for one in protocols}
+        for one in protocols:
+            entries.setdefault(one["object.className"], []).append(one)
+            for value in one.values():
+                id, _, output = str(value).partition(".")
+                if output and id in class_of:
+                    # Scipion numbers what was made again: TiltSeries_3.
+                    outputs.setdefault(class_of[id], set()).add(output.partition("_")[0])
+    return entries, outputs
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_protocols_have_the_structure_of_scipions_own(real_protocols, name):
+    entries, outputs = real_protocols
+    every = set.intersection(*(set(one) for ones in entries.values() for one in ones))
+    exported = scipion_of(load_workflow(name)).protocols
+    class_of = {one["object.id"]: one["object.className"] for one in exported}
+    compared = 0
+    for one in exported:
+        assert every <= set(one)
+        known = entries.get(one["object.className"])
+        if known is not None:
+            compared += 1
+            assert set(one) <= set().union(*known), one["object.className"]
+        for value in one.values():
+            id, _, output = str(value).partition(".")
+            # In the templates CTFs are taken from a curation of them, not from CTFFIND itself.
+            if output and id in class_of and class_of[id] in outputs and "CTF" not in output:
+                assert output in outputs[class_of[id]], class_of[id]
+    assert compared >= 3
+
+
 def test_a_workflow_without_any_protocol():
     alone = Workflow.model_validate({"name": "alone", "steps": [{"step": "prepare_gain", "input": "run:1"}]})
     with pytest.raises(UserInputError, match="no step of alone has a protocol in Scipion"):

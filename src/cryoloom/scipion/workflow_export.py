@@ -29,8 +29,11 @@ class _Target:
     output: str
     is_ctf: bool = False
     """Its output is CTFs alone."""
+    then: _Target | None = None
+    """A second protocol that takes its output and gives the result."""
 
 
+_SOLVED = _Target("ProtImodFiducialAlignment", "TiltSeries")
 _TARGETS: Mapping[str, _Target] = {
     "import_movies": _Target("ProtImportTsMovies", "outputTiltSeriesM"),
     "import_tilt_series": _Target("ProtImportTs", "outputTiltSeries"),
@@ -41,12 +44,12 @@ _TARGETS: Mapping[str, _Target] = {
     "exclude_tilts": _Target("ProtImodExcludeViews", "TiltSeries"),
     "estimate_ctf": _Target("CistemProtTsCtffind", "CTFTomoSeries", is_ctf=True),
     "apply_alignment": _Target("ProtImodApplyTransformationMatrix", "InterpolatedTiltSeries"),
-    "assign_poses": _Target("ProtAssignTransformationMatrixTiltSeries", "assignedTransformSetOfTiltSeries"),
+    "assign_poses": _Target("ProtAssignTransformationMatrixTiltSeries", "tiltSeries"),
     "correct_ctf": _Target("ProtImodCtfCorrection", "TiltSeries"),
     "reconstruct": _Target("ProtImodTomoReconstruction", "Tomograms"),
     "deconvolve": _Target("ProtWarpDeconvTomo", "Tomograms"),
-    "pick_by_hand": _Target("DynamoBoxing", "Meshes"),
-    "pick_on_surfaces": _Target("DynamoModelWorkflow", "Coordinates"),
+    "pick_by_hand": _Target("DynamoBoxing", "meshes"),
+    "pick_on_surfaces": _Target("DynamoModelWorkflow", "coordinates"),
     "extract_particles": _Target("ProtRelion5ExtractSubtomos", "relionParticles"),
     "initial_model": _Target("ProtRelionDeNovoInitialModel", "average"),
     "refine": _Target("ProtRelionRefineSubtomograms", "average"),
@@ -55,10 +58,10 @@ _TARGETS: Mapping[str, _Target] = {
 _BY_METHOD: Mapping[str, Mapping[str, _Target]] = {
     "align_series": {
         "patches": _Target("ProtImodBRT", "TiltSeries"),
-        "beads": _Target("ProtImodFiducialModel", "FiducialModelNoGaps"),
+        "beads": _Target("ProtImodFiducialModel", "FiducialModelGaps", then=_SOLVED),
         "no_markers": _Target("ProtAreTomoAlignRecon", "TiltSeries"),
     },
-    "reconstruct": {"sirt": _Target("ProtTomo3dReconstrucTomo", "Tomograms")},
+    "reconstruct": {"sirt": _Target("ProtTomo3dReconstrucTomo", "tomograms")},
 }
 _PART_OF_OTHERS = {
     "prepare_gain": "the gain is applied by the motion correction",
@@ -121,22 +124,35 @@ class _Exporter:
             return
         rule, id = RULES[target.protocol], str(100 + len(self.protocols))
         pixel = node.parameters.get("pixel_size_angstrom", self._pixel.get(source))
-        entry: dict[str, Any] = {
-            "object.className": target.protocol,
-            "object.id": id,
-            "object.label": f"{self._name}: {node.name}",
-            "object.comment": node.comment,
-            "runMode": 0,
-        }
+        entry = self._entry(target.protocol, id, node)
         entry |= self._values(node, rule, pixel)
         entry |= self._links(node, rule, source)
         self.protocols.append(entry)
         output = f"{id}.{target.output}"
+        if target.then is not None:
+            id = str(100 + len(self.protocols))
+            taken = RULES[target.then.protocol].inputs[0]
+            self.protocols.append(self._entry(target.then.protocol, id, node) | {taken: output})
+            output = f"{id}.{target.then.output}"
         self._main[node.name] = self._main.get(source, "") if target.is_ctf else output
         self._ctf[node.name] = output if target.is_ctf else self._ctf.get(source, "")
         binning = node.parameters.get("binning", 1) if rule.pieces and rule.pieces[-1].binning else 1
         self._series[node.name] = self._series.get(source, "")
         self._pixel[node.name] = None if pixel is None else float(pixel) * float(binning)
+
+    def _entry(self, protocol: str, id: str, node: Node) -> dict[str, Any]:
+        """What every protocol has in a file that Scipion wrote."""
+        return {
+            "object.className": protocol,
+            "object.id": id,
+            "object.label": f"{self._name}: {node.name}",
+            "object.comment": node.comment,
+            "runName": None,
+            "runMode": 0,
+            "_useQueue": False,
+            "_prerequisites": "",
+            "_queueParams": None,
+        }
 
     def _links(self, node: Node, rule: Rule, source: str) -> dict[str, str]:
         links = {}
@@ -154,9 +170,10 @@ class _Exporter:
     def _values(self, node: Node, rule: Rule, pixel: float | None) -> dict[str, Any]:
         """Scipion's values of the parameters that the node sets; the others are listed."""
         pieces = [piece for piece in rule.pieces if piece.step == node.step]
-        takes = {
-            ours: (theirs, convert) for piece in pieces for theirs, (ours, convert) in piece.takes.items()
-        }
+        takes: dict[str, tuple[str, Convert]] = {}
+        for piece in pieces:
+            for theirs, (ours, convert) in piece.takes.items():
+                takes.setdefault(ours, (theirs, convert))  # the first is the name of today
         implied = {name for piece in pieces for name in piece.sets}
         values: dict[str, Any] = {}
         for ours, value in node.parameters.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.io import savemat
 
 from cryoloom.errors import UserInputError
 from cryoloom.formats.exchange.marked_points import read_marked_points
@@ -79,3 +80,27 @@ def test_what_cannot_be_right_is_told_with_its_line(tmp_path, text, said):
         read_marked_points(path)
     with pytest.raises(UserInputError, match="is not there"):
         read_marked_points(tmp_path / "none.txt")
+
+
+def test_structures_of_a_dynamo_model(tmp_path):
+    """Voxels count from 1 there; every model is a number."""
+    models = [
+        {"points": np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])},
+        {"points": np.array([[7.0, 8.0, 9.0]])},
+    ]
+    savemat(tmp_path / "a.omd", {"vesicle": models[0], "other": models[1]}, appendmat=False)
+    parts = read_marked_points(tmp_path / "a.omd")
+    assert [(one.model, len(one.points)) for one in parts] == [(1, 1), (2, 2)]
+    assert_allclose(parts[1].points, [[0, 1, 2], [3, 4, 5]])
+
+
+def test_objects_of_dynamo_are_named(tmp_path):
+    savemat(tmp_path / "b.omd", {"handle": np.arange(4.0)}, appendmat=False)
+    with pytest.raises(UserInputError, match=r"In Dynamo, m = dread\('b\.omd'\); dwrite"):
+        read_marked_points(tmp_path / "b.omd")
+    (tmp_path / "c.omd").write_text("no file of MATLAB")
+    with pytest.raises(UserInputError, match="cannot be read as a file of MATLAB"):
+        read_marked_points(tmp_path / "c.omd")
+    savemat(tmp_path / "d.omd", {"m": {"points": np.zeros((2, 2))}}, appendmat=False)
+    with pytest.raises(UserInputError, match=r"shape \(2, 2\), expected \(n, 3\)"):
+        read_marked_points(tmp_path / "d.omd")

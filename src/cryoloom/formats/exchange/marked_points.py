@@ -1,10 +1,12 @@
-"""Points that mark surfaces and filaments: CSV or text, IMOD models, Dynamo tables.
+"""Points that mark surfaces and filaments: CSV or text, IMOD models, Dynamo tables and models.
 
 Text has one point a line, separated by commas, semicolons or blanks; a header may name the columns: x, y, z
 in pixels of the tomogram from its first voxel (0), or x_angstrom, y_angstrom, z_angstrom from its centre; and
 by choice model (a number), tomogram, shape. Without a header: x, y, z in pixels, and a fourth column for the
 model. In an IMOD model every contour of the only object, or every object, is one model. In a Dynamo table (1
-is the first voxel) column 21 numbers the models and column 20 the tomogram.
+is the first voxel) column 21 numbers the models and column 20 the tomogram. Of a Dynamo model (``.omd``, a
+file of MATLAB) what MATLAB stored as a structure with ``points`` is read; an object of Dynamo's own classes
+is not, as only MATLAB knows what is in it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from cryoloom.errors import UserInputError
 from cryoloom.formats.imod.model import read_model
@@ -49,6 +54,8 @@ def read_marked_points(path: Path) -> tuple[MarkedPoints, ...]:
         return _of_imod(path)
     if path.suffix.lower() == ".tbl":
         return _of_dynamo(path)
+    if path.suffix.lower() == ".omd":
+        return read_dynamo_models(path)
     return _of_text(path)
 
 
@@ -65,6 +72,37 @@ def _of_imod(path: Path) -> tuple[MarkedPoints, ...]:
         for i, points in enumerate(parts)
         if len(points)
     )
+
+
+def read_dynamo_models(path: Path) -> tuple[MarkedPoints, ...]:
+    """Models of a file of MATLAB: every structure in it that has ``points``, counted from the first voxel 1.
+
+    Raises UserInputError where there is none, with what to do in Dynamo.
+    """
+    try:
+        variables = loadmat(path, squeeze_me=True, struct_as_record=False)
+    except (OSError, ValueError, NotImplementedError, TypeError, MatReadError) as error:
+        raise UserInputError(f"{path} cannot be read as a file of MATLAB: {error}") from error
+    found = [
+        _dynamo_points(one, path)
+        for name, value in sorted(variables.items())
+        if not name.startswith("__")
+        for one in np.atleast_1d(np.asarray(value, dtype=object)).ravel()
+        if hasattr(one, "points")
+    ]
+    if not found:
+        raise UserInputError(
+            f"{path} holds no points that can be read without Dynamo: its models are objects of MATLAB. "
+            f"In Dynamo, m = dread('{path.name}'); dwrite(m.grepTable(), '{path.stem}.tbl'), and import that"
+        )
+    return tuple(MarkedPoints(i, points, False) for i, points in enumerate(found, start=1))
+
+
+def _dynamo_points(model: Any, path: Path) -> NDArray[np.float64]:
+    points = np.atleast_2d(np.asarray(model.points, dtype=np.float64))
+    if points.ndim != 2 or points.shape[1] != 3 or not np.isfinite(points).all():
+        raise UserInputError(f"{path} has points of the shape {points.shape}, expected (n, 3), all finite")
+    return points - 1.0
 
 
 def _of_dynamo(path: Path) -> tuple[MarkedPoints, ...]:

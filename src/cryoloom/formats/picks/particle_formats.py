@@ -170,7 +170,7 @@ PARTICLE_FORMATS: Mapping[str, ParticleFormat] = {
         "Scipion sqlite", read_scipion, write_scipion, frozenset({"rotations", "surface", "score"})
     ),
     "csv": ParticleFormat("CSV with rotations", read_particle_csv, write_particle_csv, _ALL),
-    "text": ParticleFormat("text or IMOD model", _read_points, _write_text, frozenset()),
+    "text": ParticleFormat("text, IMOD or Dynamo model", _read_points, _write_text, frozenset()),
 }
 
 
