@@ -109,14 +109,7 @@ def test_the_table_of_tilts_needs_no_torch(tmp_path):
 def test_history_needs_no_torch(tmp_path):
     """Runs of real steps: their figures, sentences and sources are read from the source."""
     folder = project_with_choices_of_version_3(tmp_path / "old")
-    with closing(sqlite3.connect(folder / "project.sqlite")) as database, database:
-        for fake, real in (
-            ("find_series", "import_movies"),
-            ("draw", "align_frames"),
-            ("spot", "exclude_tilts"),
-            ("smooth", "reconstruct"),
-        ):
-            database.execute("UPDATE runs SET step = ?, parameters = '{}' WHERE step = ?", (real, fake))
+    _as_real_steps(folder, draw="align_frames")
     runs = [json.loads(line) for line in _without_torch(folder, "log", "--json")]
     last = max(run["run"] for run in runs if run["step"] == "reconstruct")
     text = "\n".join(_without_torch(folder, "methods", "--run", str(last)))
@@ -126,17 +119,31 @@ def test_history_needs_no_torch(tmp_path):
     assert compared["runs"][0]["step"] == "reconstruct"
 
 
-def _without_torch(folder, *words):
+def test_the_axis_of_a_session_needs_no_torch(tmp_path):
+    folder = project_with_choices_of_version_3(tmp_path / "old")
+    _as_real_steps(folder, draw="align_series")
+    _without_torch(folder, "axis", code=2)  # all values were read: none of them has a measured axis
+
+
+def _as_real_steps(folder, draw):
+    """Give the runs of fake steps the names of real ones."""
+    names = {"find_series": "import_movies", "draw": draw, "spot": "exclude_tilts", "smooth": "reconstruct"}
+    with closing(sqlite3.connect(folder / "project.sqlite")) as database, database:
+        for fake, real in names.items():
+            database.execute("UPDATE runs SET step = ?, parameters = '{}' WHERE step = ?", (real, fake))
+
+
+def _without_torch(folder, *words, code=0):
     """Lines that a command prints; neither torch nor numba may be imported for them."""
-    code = (
+    script = (
         "import sys\n"
         f"sys.argv = ['cryoloom', *{words!r}, '--project', {str(folder)!r}]\n"
         "from cryoloom.cli.entry import main\n"
         "try:\n    main()\n"
-        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        f"except SystemExit as end:\n    assert (end.code or 0) == {code}, end.code\n"
         "print('\\n', 'torch' in sys.modules, 'numba' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     *lines, heavy = told.stdout.rstrip().splitlines()
     assert heavy.split() == ["False", "False"]

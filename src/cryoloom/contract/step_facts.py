@@ -42,6 +42,10 @@ class StepFacts:
     """Name of the model's type."""
     defaults: Mapping[str, Any]
     """Of every parameter; ``...`` for one without a default."""
+    source_of: tuple[str, ...]
+    """What a series gains from the step, as `Step.source_of`."""
+    held_axis: Mapping[str, str] | None
+    """Parameters by which `Step.hold_axis` fixes the tilt axis, those that are words; None if it cannot."""
 
     @classmethod
     def of(cls, step: Step) -> StepFacts:
@@ -59,6 +63,8 @@ class StepFacts:
             step.needs is None,
             step.gives.__name__,
             defaults,
+            step.source_of,
+            None if step.hold_axis is None else _words_of(step.hold_axis(0.0)),
         )
 
     def references(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
@@ -98,7 +104,28 @@ def _read(name: str) -> StepFacts:
         isinstance(words["needs"], ast.Constant),
         _named(words["gives"]),
         source.defaults(_named(params)),
+        source.value(words["source_of"]) if "source_of" in words else (),
+        _held_axis(words.get("hold_axis")),
     )
+
+
+def _held_axis(node: ast.expr | None) -> Mapping[str, str] | None:
+    """Words of the dictionary that a lambda returns."""
+    if node is None:
+        return None
+    if not (isinstance(node, ast.Lambda) and isinstance(node.body, ast.Dict)):
+        raise _UnreadableError
+    entries = zip(node.body.keys, node.body.values, strict=True)
+    constants = {
+        key.value: value.value
+        for key, value in entries
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+    }
+    return _words_of(constants)
+
+
+def _words_of(parameters: Mapping[Any, Any]) -> Mapping[str, str]:
+    return {name: value for name, value in parameters.items() if isinstance(value, str)}
 
 
 def _called(call: ast.Call) -> str:

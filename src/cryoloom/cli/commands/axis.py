@@ -11,15 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from cryoloom.algorithms.series.axis_consensus import AxisConsensus, AxisVerdict
-from cryoloom.cli.conclusion import conclude, listener_for
 from cryoloom.cli.options import (
     JsonOption,
     ProjectOption,
     WorkerOptions,
 )
 from cryoloom.cli.parameters import as_json
-from cryoloom.engine.project import Project
-from cryoloom.engine.session_axis import align_outlying_again, session_axis
+from cryoloom.engine.history.session_axis import session_axis
+from cryoloom.store.reading import ProjectReader
 
 __all__ = ["axis"]
 
@@ -39,8 +38,8 @@ def axis(
     json: JsonOption = False,
 ) -> None:
     """Tilt axis of the session: its median, the nominal, measured and applied axes, and outliers."""
-    opened = Project.open(project)
-    found, consensus = session_axis(opened, run)
+    with ProjectReader(project) as reader:
+        found, consensus = session_axis(reader, reader.folder, run)
     if json:
         facts = {"run": found.id, **dataclasses.asdict(consensus), "outlying": consensus.outlying}
         facts["estimators_agree"] = consensus.estimators_agree
@@ -49,6 +48,11 @@ def axis(
         _tell(consensus, project)
     if not again:
         return
+    from cryoloom.cli.conclusion import conclude, listener_for
+    from cryoloom.engine.axis_again import align_outlying_again
+    from cryoloom.engine.project import Project
+
+    opened = Project.open(project)
     with listener_for(json) as listener:
         summary = align_outlying_again(opened, run, executor=workers.workplace(), listener=listener)
     if summary is None:

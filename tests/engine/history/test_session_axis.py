@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 import cryoloom.contract.discovery as discovery
 from cryoloom.cli.main import app
 from cryoloom.contract import Figure, StepContext, StepParams, step
+from cryoloom.engine.axis_again import align_outlying_again
 from cryoloom.engine.history.results import current_runs, final_items, history_of
+from cryoloom.engine.history.session_axis import session_axis
 from cryoloom.engine.project import Project
-from cryoloom.engine.session_axis import align_outlying_again, session_axis
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Sourced, TiltSeries
 from makers.fakes import STEPS, find_series
@@ -72,7 +73,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_the_axis_of_a_session_comes_from_its_run(project):
-    run, found = session_axis(project)
+    run, found = session_axis(project.database, project.folder)
     assert run.step == "align_series"
     assert found.axis_deg == pytest.approx(85.3)
     assert found.outlying == ("TS_03", "TS_05")
@@ -92,9 +93,9 @@ def test_outlying_series_are_aligned_again_and_the_run_says_why(project):
     assert "85.30" in made.comment
     assert "5 series of run 2" in made.comment
     # The session is still the run with all series; two of them are none.
-    assert session_axis(project)[1].outlying == ("TS_03", "TS_05")
+    assert session_axis(project.database, project.folder)[1].outlying == ("TS_03", "TS_05")
     with pytest.raises(DataUnfitError, match="at least 3"):
-        session_axis(project, made.id)
+        session_axis(project.database, project.folder, made.id)
 
 
 def test_the_others_stay_where_their_workflow_left_them(project):
@@ -119,11 +120,11 @@ def test_the_others_stay_where_their_workflow_left_them(project):
 
 def test_asked_for_in_vain(project, tmp_path):
     with pytest.raises(UserInputError, match="run 1 is of find_series"):
-        session_axis(project, 1)
+        session_axis(project.database, project.folder, 1)
     empty = Project.create(tmp_path / "empty")
     run_steps(empty, {"step": find_series.declaration.name})
     with pytest.raises(UserInputError, match="no series was aligned"):
-        session_axis(empty)
+        session_axis(empty.database, empty.folder)
 
 
 def test_the_command_tells_and_mends(project, monkeypatch):
