@@ -15,7 +15,7 @@ import pytest
 from pydantic import Field
 
 import cryoloom.contract.discovery as discovery
-from cryoloom.contract import Gathered, Outputs, Shared, StepContext, StepParams, step
+from cryoloom.contract import Gathered, Outputs, Shared, StepContext, StepParams, UsualTime, step
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
@@ -65,6 +65,7 @@ class DrawParams(StepParams):
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=lambda item, params: 1,
+    usual_time=UsualTime(7.0),
     citations=("A. Author, A journal 1 (2001)",),
     methods="Images were drawn[ with a brightness of {brightness:g}][; the median mean was {mean:.0f}].",
     figures=(

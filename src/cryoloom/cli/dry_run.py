@@ -45,16 +45,24 @@ def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> No
             node.node,
             *(str(number) if number else "" for number in numbers),
             size_text(node.memory_bytes) if n_ahead and node.memory_bytes else "",
-            "" if not n_ahead else "?" if node.seconds is None else duration_text(node.seconds),
+            _work(node) if n_ahead else "",
             "" if not n_ahead else "?" if node.disk_bytes is None else size_text(node.disk_bytes),
         )
     console.print(table)
     for node in planned:
         for name, why in node.unfit.items():
             say(f"unfit: {name}  {node.node}: {why}")
+    if any((node.n_now or node.n_later) and node.seconds_are_usual for node in planned):
+        say("~: usual time on two cores; known better once this project has run the step on one item")
     if any((node.n_now or node.n_later) and node.seconds is None for node in planned):
         say("?: known once this project has run the step on one item")
     say(f"free on the disk: {size_text(shutil.disk_usage(folder).free)}")
+
+
+def _work(node: PlannedNode) -> str:
+    if node.seconds is None:
+        return "?"
+    return f"{'~' if node.seconds_are_usual else ''}{duration_text(node.seconds)}"
 
 
 def nearest_folder(path: Path) -> Path:

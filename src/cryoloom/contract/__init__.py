@@ -3,6 +3,7 @@
 from cryoloom.contract.discovery import all_steps, find_step
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import Gathered, Outputs, Shared, Step, StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 
 __all__ = [
     "Bounds",
@@ -15,6 +16,7 @@ __all__ = [
     "Step",
     "StepContext",
     "StepParams",
+    "UsualTime",
     "all_steps",
     "find_step",
     "step",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from cryoloom.contract.context import JsonValue, PartFunction, ProgramOutput, StepContext
 from cryoloom.contract.figures import Figure, Record, check_declared
 from cryoloom.contract.program import Call, Program
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average, Particles, TiltSeries, Tomogram
 
@@ -151,6 +152,8 @@ class Step:
     bytes_stored: MemoryEstimate | None = None
     """What the files of one item take on the disk, ``bytes_stored(item, params)``, at most; for a step that
     writes much."""
+    usual_time: UsualTime | None = None
+    """What an item takes on the machine of the benchmarks; None if that depends on more than its size."""
     methods: str = ""
     """The step as a sentence for a methods section. ``{name:.1f}`` is a parameter, or the median of a figure
     over the items (``{total_name}`` is their sum); text in [ ] is omitted if a value in it is missing or a
@@ -244,6 +247,7 @@ def step(
     also_gives: Mapping[str, type] | None = None,
     bytes_per_part: MemoryEstimate | None = None,
     bytes_stored: MemoryEstimate | None = None,
+    usual_time: UsualTime | None = None,
     reads_figures: bool = False,
     methods: str = "",
     figures: Sequence[Figure] = (),
@@ -288,6 +292,7 @@ def step(
             also_gives=dict(also_gives or {}),
             bytes_per_part=bytes_per_part,
             bytes_stored=bytes_stored,
+            usual_time=usual_time,
             methods=methods,
             reads_figures=reads_figures,
             figures=tuple(figures),

@@ -37,6 +37,7 @@ from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, Trajec
 from cryoloom.algorithms.series.derived_pixels import Difference
 from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.dark import load_dark
 from cryoloom.formats.session.gain import load_gain
@@ -189,6 +190,7 @@ FIGURES = (
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
+    usual_time=UsualTime(1.0, 8.2, of="frames"),
     bytes_stored=_bytes_stored,
     citations=(
         "Li et al., Nat. Methods 10, 584 (2013), doi:10.1038/nmeth.2472",

@@ -59,6 +59,7 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.series.tilt_offset import fit_transmission
 from cryoloom.algorithms.series.tilt_quality import brightness_ratio
 from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.imod.tracks import fiducial_digests
 from cryoloom.model import ImageWarp, TiltSeries
@@ -169,6 +170,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
+    usual_time=UsualTime(15.0, 38.0),
     gpu="optional",
     outside=_outside,
     citations=(

@@ -42,6 +42,7 @@ from cryoloom.algorithms.series.gold_shadows import GoldShadows, find_gold
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Ctf, Sourced, Stack, Tilt, TiltSeries
 
@@ -227,6 +228,7 @@ RECORDS = (
     gives=TiltSeries,
     gpu="optional",
     bytes_needed=_bytes_needed,
+    usual_time=UsualTime(8.0, 50.0),
     citations=(
         "Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015), doi:10.1016/j.jsb.2015.08.008",
         "Zhang, J. Struct. Biol. 193, 1 (2016), doi:10.1016/j.jsb.2015.11.003",

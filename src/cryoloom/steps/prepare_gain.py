@@ -17,6 +17,7 @@ from pydantic import Field
 from cryoloom.algorithms.motion.gain_orientation import GainOrientation, find_gain_orientation
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.session.gain import fit_to_shape, load_gain, read_gain_file
 from cryoloom.model import GainReference, Movie, TiltSeries
@@ -89,6 +90,7 @@ RECORDS = (
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
+    usual_time=UsualTime(0.1),
     citations=("aretomo3-preprocess, check-gain-transform (criterion)",),
     ahead=_prepare_ahead,
     ignores_exclusions=True,

@@ -66,6 +66,7 @@ from cryoloom.algorithms.series.tilt_ctfs import ctfs_of
 from cryoloom.algorithms.series.wanted_resolution import wanted_resolution
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.model import Ctf, Pixels, PixelSink, Slab, TiltSeries, Tomogram
@@ -304,6 +305,7 @@ RECORDS = (
     needs=TiltSeries,
     gives=Tomogram,
     bytes_needed=bytes_needed,
+    usual_time=UsualTime(6.0, 25.0),
     bytes_stored=_bytes_stored,
     gpu="optional",
     citations=(

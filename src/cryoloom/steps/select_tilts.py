@@ -21,6 +21,7 @@ from cryoloom.algorithms.series.tilt_quality import brightness_ratio, covered_fr
 from cryoloom.algorithms.series.tilt_survey import TiltSurvey, survey_tilts
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Tilt, TiltSeries
 
@@ -96,6 +97,7 @@ RECORDS = (
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
+    usual_time=UsualTime(2.0, 5.5),
     methods=("Dark, covered, misplaced and blurred tilts were left out[ ({total_n_excluded:.0f} in all)]."),
     figures=FIGURES,
     records=RECORDS,

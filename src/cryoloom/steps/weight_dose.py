@@ -21,6 +21,7 @@ from cryoloom.algorithms.series.derived_pixels import DoseWeighted
 from cryoloom.algorithms.series.dose import dose_weights, mean_dose_weights
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext, StepParams, step
+from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Pixels, Tilt, TiltSeries
 
@@ -63,6 +64,7 @@ FIGURES = (
     needs=TiltSeries,
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
+    usual_time=UsualTime(0.1),
     citations=("Grant & Grigorieff, eLife 4:e06980 (2015), doi:10.7554/eLife.06980",),
     ignores_exclusions=True,
     methods="Images were weighted by their accumulated dose.",

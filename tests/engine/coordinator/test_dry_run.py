@@ -45,6 +45,16 @@ def test_of_a_new_project_everything_is_ahead(project):
     assert state(project) == before
 
 
+def test_before_a_first_run_the_usual_time_is_told_and_then_the_projects_own(project):
+    told = forecast(project, workflow())
+    assert (told["draw"].seconds, told["draw"].seconds_are_usual) == (21.0, True)
+    assert (told["smooth"].seconds, told["smooth"].seconds_are_usual) == (None, False)
+    project.run_workflow(workflow())
+    again = forecast(project, workflow(), parameters={"draw": {"brightness": 2.0}})
+    assert again["draw"].seconds < 21.0
+    assert not again["draw"].seconds_are_usual
+
+
 def test_what_is_done_is_there_and_only_what_changed_is_ahead(project):
     project.run_workflow(workflow())
     before = state(project)

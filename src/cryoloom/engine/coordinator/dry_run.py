@@ -42,7 +42,9 @@ class PlannedNode:
     memory_bytes: int = field(default=0, compare=False)
     """Largest memory that the step declares for an item; 0 if it cannot tell yet."""
     seconds: float | None = field(default=None, compare=False)
-    """Seconds of all the work, from the median in this project; None without previous work."""
+    """Seconds of all the work, from the median in this project, or the usual time of the step."""
+    seconds_are_usual: bool = field(default=False, compare=False)
+    """Whether the project has not run the step yet, and ``seconds`` is what it takes on another machine."""
     disk_bytes: int | None = field(default=None, compare=False)
     """Bytes of all the files, estimated in the same way, or as the step declares."""
 
@@ -69,7 +71,9 @@ def plan_nodes(
         unfit = {
             name: why for name, why in ear.unfit.get(node.name, {}).items() if name not in ahead[node.name]
         }
-        seconds, each_bytes = known.of(node.step)
+        each_seconds, each_bytes = known.of(node.step)
+        seconds = None if each_seconds is None else each_seconds * len(all_ahead)
+        usual = _usual_seconds(node, all_ahead, ear.series) if seconds is None else None
         disk_bytes = None if each_bytes is None else round(each_bytes * len(all_ahead))
         memory_bytes, declared_bytes = _foreseen(node, [ear.series[n] for n in all_ahead if n in ear.series])
         planned.append(
@@ -81,7 +85,8 @@ def plan_nodes(
                 len(unfit),
                 unfit,
                 ear.memory_bytes.get(node.name, 0) or memory_bytes,
-                None if seconds is None else seconds * len(all_ahead),
+                usual if seconds is None else seconds,
+                usual is not None,
                 declared_bytes if disk_bytes is None else disk_bytes,
             )
         )
@@ -97,6 +102,14 @@ def _foreseen(node: Node, series: list[TiltSeries]) -> tuple[int, int | None]:
     memory = foreseen_bytes(step.bytes_needed, expected, params)
     stored = foreseen_bytes(step.bytes_stored, expected, params)
     return max(memory, default=0), sum(stored) if len(stored) == len(series) else None
+
+
+def _usual_seconds(node: Node, names: set[str], series: Mapping[str, TiltSeries]) -> float | None:
+    """Usual seconds of a step on items that come from series of these names; None if it cannot tell."""
+    usual = find_step(node.step).usual_time
+    if usual is None or not names or not names <= set(series):
+        return None
+    return sum(usual.of_series(foreseen_series(series[name])) for name in names)
 
 
 class _Experience:
