@@ -89,7 +89,7 @@ def test_an_axis_that_metadata_and_common_line_contradict_is_doubted(
     told = None if told_off_deg is None else AXIS + told_off_deg
     series = replace(series, tilt_axis_deg=Sourced() if told is None else Sourced.from_told(told, "mdoc"))
     line = SimpleNamespace(best_deg=AXIS + line_off_deg, axes_deg=np.zeros(2), scores=np.zeros(2))
-    monkeypatch.setattr(alignment_records, "find_common_line", lambda *_: line)
+    monkeypatch.setattr(alignment_records, "common_line_of", lambda *_: line)
     first = SimpleNamespace(told_is_refuted=False, fine=line, circle=line)
     context = MemoryContext()
     images = load_tilt_images(series.best_stack.images, PIXEL, PIXEL)

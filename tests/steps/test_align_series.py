@@ -48,6 +48,15 @@ def test_beads_are_found_and_align_the_series(rng, context):
     assert np.hypot(*least.shift_xy_angstrom) < 1e-6  # the origin is the centre of the least tilted image
 
 
+@pytest.mark.parametrize("method", ["beads", "no_markers"])
+def test_a_fixed_axis_is_the_one_given(method, rng, context):
+    """Also where the images would rather have another: a session's axis is held in its outlying series."""
+    series, _ = make_series(rng)
+    params = AlignSeriesParams(method=method, tilt_axis_deg=AXIS + 0.7, axis="fixed", cross_validate=False)
+    aligned = align_series(series, params, context)
+    assert {round(tilt.pose.axis_deg, 6) for tilt in aligned.tilts} == {AXIS + 0.7}
+
+
 def test_an_excluded_tilt_gets_a_predicted_pose(rng, context):
     series, _ = make_series(rng)
     series = series.with_tilts({4: {"exclusion": Exclusion.by_user("dark")}})

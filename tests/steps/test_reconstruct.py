@@ -110,6 +110,7 @@ def test_the_measured_slab_sets_the_thickness(series, context):
         None,
         replace(slab, middle_error_angstrom=400.0),
         replace(slab, middle_error_angstrom=None),
+        replace(slab, thickness_error_angstrom=150.0),
     ):
         context.warnings.clear()
         safe = reconstruct(replace(series, slab=guess), params, context)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.alignment_methods import Alignment
-from cryoloom.algorithms.alignment.axis_search import find_common_line
+from cryoloom.algorithms.alignment.axis_search import agreed_axis, common_line_of
 from cryoloom.algorithms.alignment.first_alignment import FirstAlignment
 from cryoloom.algorithms.alignment.local_alignment import LocalChoice
-from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
+from cryoloom.algorithms.series.tilt_images import TiltImages
 from cryoloom.algorithms.series.tilt_offset import TransmissionFit
 from cryoloom.algorithms.specimen.point_surfaces import find_surfaces
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
@@ -27,9 +27,9 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-SAME_AXIS_DEG, OTHER_AXIS_DEG = 1.0, 1.8
-"""Between metadata and common line to agree, and from the tracks' axis to contradict both: patches alone are
-up to 0.9 off."""
+OTHER_AXIS_DEG = 1.8
+"""From the tracks' axis to that of metadata and common line, to contradict both: patches alone are up to 0.9
+off."""
 
 IN_PARTS = "the tracks do not hold the series together, so what parts of them share tells no error"
 TOO_FEW_TRACKS = "there are too few tracks to solve the geometry with some of them left out"
@@ -167,7 +167,6 @@ ALIGNMENT_RECORDS = (
     ),
 )
 
-COMMON_LINE_PIXELS = 160
 MOST_RESIDUALS_TOLD = 4000
 
 
@@ -299,13 +298,7 @@ def record_axis(
 ) -> None:
     """Evidence on the axis: the nominal axis, whole images over half a turn, common lines, and tracks."""
     geometry = best.solution.geometry
-    lines = find_common_line(
-        shrink_images(images, COMMON_LINE_PIXELS),
-        geometry.tilt_deg,
-        geometry.shift_xy_angstrom,
-        usable,
-        geometry.mean_axis_deg + np.arange(-6.0, 6.1, 1.5),
-    )
+    lines = common_line_of(images, geometry, usable)
     context.figure("axis_by_common_line_deg", lines.best_deg)
     _doubt_axis(series, geometry.mean_axis_deg, lines.best_deg, best.method, context)
     context.record(
@@ -329,10 +322,10 @@ def _doubt_axis(
 ) -> None:
     """Warn where the tracks' axis is far from that on which metadata and common line agree."""
     told_deg = series.tilt_axis_deg.told
-    if told_deg is None:
+    agreed_deg = agreed_axis(told_deg, line_deg)
+    if agreed_deg is None:
         return
-    away, apart = (abs((a - line_deg + 90.0) % 180.0 - 90.0) for a in (found_deg, told_deg))
-    if apart < SAME_AXIS_DEG and away > OTHER_AXIS_DEG:
+    if abs((found_deg - line_deg + 90.0) % 180.0 - 90.0) > OTHER_AXIS_DEG:
         context.warn(
             f"the tilt axis by {method}, {found_deg:.1f} degrees, disagrees with the metadata "
             f"({told_deg:.1f}) and the common line of the images ({line_deg:.1f}): the poses may be wrong. "

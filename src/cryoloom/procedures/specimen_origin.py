@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from cryoloom.algorithms.alignment.specimen_middle import SPECIMEN_PIXEL_ANGSTROM, find_specimen
@@ -58,13 +59,18 @@ def place_specimen(
     *,
     by: str,
     centre: bool,
+    doubt: str = "",
 ) -> TiltSeries:
     """The aligned series with its specimen located, and its CTFs given at the poses' origin.
 
     places : index of each tilt's image among the images; None if it has none. centre : move the origin along
-    z
-    to the middle of the specimen.
+    z to the middle of the specimen. doubt : why the poses may be wrong; what a tomogram made with them shows
+    of the specimen's place is not used then.
     """
+    if doubt:
+        for figure in SPECIMEN_FIGURES:
+            context.figure(figure.name, np.nan, reason=doubt)
+        return _not_found(series, doubt, context)
     binning = max(1.0, SPECIMEN_PIXEL_ANGSTROM / images.pixel_size_angstrom)
     small = shrink_images(images, round(min(images.shape_yx) / binning))
     finite = torch.isfinite(small.images.sum(dim=(1, 2)))

@@ -47,6 +47,7 @@ from cryoloom.algorithms.alignment.alignment_methods import (
     match_images,
     with_axis_of,
 )
+from cryoloom.algorithms.alignment.axis_search import agreed_axis, common_line_of
 from cryoloom.algorithms.alignment.cross_validation import left_out_errors
 from cryoloom.algorithms.alignment.first_alignment import FirstAlignment, align_first
 from cryoloom.algorithms.alignment.local_alignment import LocalChoice, find_local_alignment
@@ -80,6 +81,8 @@ __all__ = ["AlignSeriesParams", "align_series"]
 
 Array = NDArray[np.float64]
 
+LARGEST_ERROR_ANGSTROM = 15.0  # of poses: beyond it detail of 130 to 600 A is smeared in height
+AGREED_ERROR_DEG = 0.4  # of an axis by metadata and common line
 BLACK = 0.1  # of the brightness expected from the other images: the specimen is not visible
 
 
@@ -210,7 +213,8 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     if tracks is not None:
         tried, matched = [align_by_fiducials(tracks, start, _degrees_of_freedom(params))], None
     else:
-        tried, matched = _tried(images, start, usable, params, context.rng)
+        told_deg = _told_axis(series, params)
+        tried, matched = _tried(images, start, usable, params, context.rng, told_deg)
     best = choose_alignment(tried, usable, images.pixel_size_angstrom)
     if best is None:
         raise DataUnfitError(_NOTHING_HELD[params.method], series=series.name)
@@ -223,6 +227,11 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     _compare(best, tried, usable, images.pixel_size_angstrom, context)
     if not best.holds_together:
         context.warn(_NOT_TOGETHER["beads" if best.method == "beads" else "images"])
+    elif doubt := _doubt(best):
+        context.warn(
+            f"{doubt}: {best.tracks.n_points} tracks do not determine them better. Detail of that size is "
+            "blurred in the tomogram"
+        )
     context.progress(3, 5)
     choice = _local(series, best, params) if params.local else None
     best, warps = _with_displacements(best, choice)
@@ -239,7 +248,9 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     aligned = _with_tilt_offset(aligned, images, matched, usable, params, context)
     by = f"align_series by {best.method}"
     places = [None if tilt.section is None else i for i, tilt in enumerate(series.tilts)]
-    aligned = place_specimen(aligned, images, places, context, by=by, centre=params.centre_specimen)
+    aligned = place_specimen(
+        aligned, images, places, context, by=by, centre=params.centre_specimen, doubt=_doubt(best)
+    )
     context.progress(4, 5)
     errors = None
     if choice is not None:
@@ -289,14 +300,21 @@ def _first(
     context: StepContext,
 ) -> FirstAlignment:
     """Axis and shifts by correlation; warns if the images contradict the nominal axis."""
-    told = params.tilt_axis_deg if params.tilt_axis_deg is not None else series.tilt_axis_deg.applied
-    first = align_first(images, tilt_deg, usable, told, max_shift_fraction=params.max_shift_fraction)
+    told = _told_axis(series, params)
+    first = align_first(
+        images,
+        tilt_deg,
+        usable,
+        told,
+        max_shift_fraction=params.max_shift_fraction,
+        hold_axis=params.axis == "fixed",
+    )
     if first.told_is_refuted and told is not None:
+        found = first.circle.best_deg if params.axis == "fixed" else first.coarse.axis_deg
         context.warn(
             f"the nominal tilt axis, {told:.1f} degrees, does not explain the images; they agree with "
-            f"{first.coarse.axis_deg:.1f} degrees, or with the opposite direction (180 degrees), which "
-            "images "
-            "cannot distinguish"
+            f"{found:.1f} degrees, or with the opposite direction (180 degrees), which images cannot "
+            "distinguish"
         )
     return first
 
@@ -318,14 +336,29 @@ _NOT_TOGETHER = {
 }
 
 
+def _doubt(best: Alignment) -> str:
+    """Why a tomogram made with these poses may not show where the specimen lies; "" if it does."""
+    error = best.reported_error_angstrom
+    if not best.holds_together:
+        return "the poses of a part of the series may be wrong"
+    if LARGEST_ERROR_ANGSTROM < error < np.inf:
+        return f"the poses are known to {error:.0f} A only, expected {LARGEST_ERROR_ANGSTROM:.0f} or less"
+    return ""
+
+
 def _tried(
     images: TiltImages,
     start: SeriesGeometry,
     usable: NDArray[np.bool_],
     params: AlignSeriesParams,
     rng: np.random.Generator,
+    told_deg: float | None,
 ) -> tuple[list[Alignment], Matched | None]:
-    """Alignments by every applicable method, and the result of projection matching."""
+    """Alignments by every applicable method, and the result of projection matching.
+
+    If the nominal axis and the common line of the images agree, images are matched from there, and patches
+    that no feature helps hold that axis: they determine it to a degree at best.
+    """
     free = _degrees_of_freedom(params)
     tried: list[Alignment] = []
     if params.method in ("auto", "beads"):
@@ -343,15 +376,13 @@ def _tried(
             return tried, None
         if beads is not None and _is_enough(beads, images, usable):
             return tried, None
-    matched = match_images(images, start, usable, rng)
-    patches = align_by_patches(
-        images,
-        matched,
-        usable,
-        free,
-        patch_angstrom=params.patch_angstrom,
-        spacing_angstrom=params.patch_angstrom * (1 - params.patch_overlap),
-    )
+    agreed_deg = None
+    if free.axis == "one":
+        agreed_deg = agreed_axis(told_deg, common_line_of(images, start, usable).best_deg)
+    if agreed_deg is not None:
+        start = start.with_axis_turned(agreed_deg - start.mean_axis_deg)
+    matched = match_images(images, start, usable, rng, hold_axis=free.axis == "fixed")
+    patches = _patches(images, matched, usable, params)
     if params.method == "patches":
         if patches is not None and free.axis == "one":
             features = align_by_features(images, patches.solution.geometry, usable, free)
@@ -360,6 +391,10 @@ def _tried(
         return [] if patches is None else [checked_by_features(patches, images, usable)], matched
     first = matched.geometry if patches is None else patches.solution.geometry
     features = align_by_features(images, first, usable, free)
+    if features is None and agreed_deg is not None and patches is not None and free.axis == "one":
+        patches = _patches(
+            images, matched.turned_to(agreed_deg), usable, params, axis_error_deg=AGREED_ERROR_DEG
+        )
     tried += [checked_by_features(one, images, usable) for one in (patches, features) if one is not None]
     if params.method == "auto" and tried and tried[0].method == "beads":
         # Beads that were lost are searched again from the geometry that the images gave.
@@ -367,6 +402,32 @@ def _tried(
         again = align_by_beads(images, nearer, usable, free, params.bead_diameter_angstrom, doubted=True)
         tried += [] if again is None else [again]
     return tried, matched
+
+
+def _patches(
+    images: TiltImages,
+    matched: Matched,
+    usable: NDArray[np.bool_],
+    params: AlignSeriesParams,
+    *,
+    axis_error_deg: float | None = None,
+) -> Alignment | None:
+    """Patches as the parameters say. axis_error_deg : the axis is held, and known so well."""
+    free = _degrees_of_freedom(params)
+    return align_by_patches(
+        images,
+        matched,
+        usable,
+        free if axis_error_deg is None else replace(free, axis="fixed"),
+        patch_angstrom=params.patch_angstrom,
+        spacing_angstrom=params.patch_angstrom * (1 - params.patch_overlap),
+        axis_error_deg=axis_error_deg,
+    )
+
+
+def _told_axis(series: TiltSeries, params: AlignSeriesParams) -> float | None:
+    """The nominal tilt axis: as asked for, or of the metadata."""
+    return params.tilt_axis_deg if params.tilt_axis_deg is not None else series.tilt_axis_deg.applied
 
 
 def _is_enough(beads: Alignment, images: TiltImages, usable: NDArray[np.bool_]) -> bool:

@@ -215,6 +215,7 @@ SAFE_THICKNESS_ANGSTROM = 4000.0
 # Measured thicknesses are wrong by up to a fifth where little is seen; gold and dirt stand on the surfaces.
 LEAST_MARGIN_ANGSTROM, MARGIN_PART = 200.0, 0.15
 LARGEST_ERROR_ANGSTROM = 120.0
+LARGEST_THICKNESS_ERROR_PART = 0.25
 
 _ROWS_AT_ONCE = 256
 """Rows corrected for depth at a time if memory is not given: the halo is then a small part of them."""
@@ -300,7 +301,7 @@ RECORDS = (
 @step(
     "reconstruct",
     takes_by_hand=("thickness",),
-    version=3,
+    version=4,
     per="tilt_series",
     needs=TiltSeries,
     gives=Tomogram,
@@ -511,10 +512,12 @@ def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
 
 
 def _is_known(slab: Slab) -> bool:
-    """Whether the slab can set the thickness: its middle is known well enough, and its pretilt."""
-    error = slab.middle_error_angstrom
-    known = slab.thickness_angstrom.measured is not None and slab.tilt_y_deg.measured is not None
-    return known and error is not None and error <= LARGEST_ERROR_ANGSTROM
+    """Whether the slab can set the thickness: both are known well enough, and its pretilt."""
+    error, thickness = slab.middle_error_angstrom, slab.thickness_angstrom.measured
+    if thickness is None or slab.tilt_y_deg.measured is None or error is None:
+        return False
+    sure = (slab.thickness_error_angstrom or 0.0) <= LARGEST_THICKNESS_ERROR_PART * thickness
+    return sure and error <= LARGEST_ERROR_ANGSTROM
 
 
 def _report_thickness(

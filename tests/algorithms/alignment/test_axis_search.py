@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from cryoloom.algorithms.alignment.axis_search import AxisScores, find_axis, find_common_line, search_circle
+from cryoloom.algorithms.alignment.axis_search import (
+    AxisScores,
+    agreed_axis,
+    find_axis,
+    find_common_line,
+    search_circle,
+)
 from cryoloom.algorithms.alignment.coarse_alignment import CoarseAlignment
 from cryoloom.algorithms.series.tilt_images import load_tilt_images, shrink_images
 from makers.blob_series import AXIS, PIXEL, TILTS, make_series
@@ -41,3 +47,17 @@ def test_both_fine_searches_find_the_axis(rng):
     line = find_common_line(images, TILTS, truth.shift_xy_angstrom, ALL, candidates)
     assert squeezed.best_deg == pytest.approx(AXIS, abs=2.0)
     assert line.best_deg == pytest.approx(AXIS, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("told_deg", "line_deg", "agreed_deg"),
+    [
+        (85.0, 84.4, 84.7),
+        (85.0, 83.0, None),
+        (None, 84.0, None),
+        (-95.0, 84.4, 84.7),  # the opposite direction is the same axis
+        (89.8, -89.8, -90.0),
+    ],
+)
+def test_metadata_and_common_line_agree_on_an_axis(told_deg, line_deg, agreed_deg):
+    assert agreed_axis(told_deg, line_deg) == (None if agreed_deg is None else pytest.approx(agreed_deg))

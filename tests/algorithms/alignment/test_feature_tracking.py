@@ -1,9 +1,12 @@
 """Compact features in noise are found where they are; noise has none that fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from cryoloom.algorithms.alignment.feature_tracking import find_features, track_features
+from cryoloom.algorithms.alignment.cross_validation import pose_distances
+from cryoloom.algorithms.alignment.feature_tracking import error_of_halves, find_features, track_features
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.tilt_images import TiltImages
 
@@ -35,3 +38,21 @@ def test_noise_has_no_features_that_fit(rng):
     images, geometry, _ = make_images(rng, n_features=0)
     result = track_features(images, geometry, np.ones(len(TILTS), bool))
     assert result is None or result.solution.mean_residual_angstrom(result.tracks) > PIXEL
+
+
+def test_halves_of_the_features_tell_the_error_of_the_poses(rng):
+    images, geometry, _ = make_images(rng, n_features=30)
+    usable = np.ones(len(TILTS), bool)
+    found = track_features(images, geometry, usable)
+    told = error_of_halves(images, found, usable)
+    points = rng.uniform(-1, 1, (100, 3)) * [650, 650, 400]
+    true = pose_distances(geometry, found.solution.geometry, points, usable)
+    assert 0.4 < np.sqrt(np.mean(true**2) / np.mean(told**2)) < 2.5
+
+
+def test_a_few_features_have_no_halves(rng):
+    images, geometry, _ = make_images(rng)
+    usable = np.ones(len(TILTS), bool)
+    found = track_features(images, geometry, usable)
+    few = replace(found, found_xyz_angstrom=found.found_xyz_angstrom[:15])
+    assert error_of_halves(images, few, usable) is None

@@ -48,10 +48,28 @@ def test_a_view_whose_tracks_fit_worse_is_believed_less(rng):
     tracks = Tracks.from_table(table + rng.normal(0, 1, table.shape) * noise[None, :, None])
     solution = adjust_bundle(tracks, NOMINAL, FREE)
     none = np.zeros(len(TILTS))
-    told = reported_errors("patches", tracks, solution, none, tilts_are_solved=True)
+    told = reported_errors("patches", tracks, solution, none, tilts_are_solved=True, axis_error_deg=0.0)
     residual = solution.view_residuals_angstrom(tracks)[0]
     np.testing.assert_allclose(told, SHARED_PART["patches"] * residual)
     assert told[TILTS > 50].min() > 2 * told[TILTS < 50].max()
+
+
+def test_errors_of_the_axis_and_of_the_drift_are_added(rng):
+    tracks, solution = solved(NOMINAL, rng)
+    none = np.zeros(len(TILTS))
+
+    def told(**how):
+        return reported_errors("patches", tracks, solution, none, tilts_are_solved=True, **how)
+
+    alone = told(axis_error_deg=0.0)
+    np.testing.assert_allclose(told(axis_error_deg=0.0, drift_angstrom=3 * alone), np.sqrt(10) * alone)
+    # A point x from the axis moves along it by x (1 - cos t) times the angle, less a motion.
+    turned = np.sqrt(told(axis_error_deg=1.0) ** 2 - alone**2)
+    points = solution.points_xyz_angstrom
+    off = pose_distances(NOMINAL, NOMINAL.with_axis_turned(1.0), points, np.ones(len(TILTS), dtype=bool))
+    np.testing.assert_allclose(turned, off, rtol=0.1)
+    assert turned[TILTS == 60] > 2 * turned[TILTS == 28]
+    assert 2.0 < turned[TILTS == 60] < 10.0  # 700 A rms, 0.017 and a half
 
 
 @pytest.mark.parametrize("method", list(SHARED_PART))

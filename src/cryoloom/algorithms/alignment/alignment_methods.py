@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.alignment.bead_tracking import BeadTracking, track_beads
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
 from cryoloom.algorithms.alignment.cross_validation import pose_distances, pose_errors
-from cryoloom.algorithms.alignment.feature_tracking import track_features
-from cryoloom.algorithms.alignment.focus import focus_series, sharpness
+from cryoloom.algorithms.alignment.feature_tracking import error_of_halves, track_features
+from cryoloom.algorithms.alignment.focus import drift_error, focus_series, sharpness
 from cryoloom.algorithms.alignment.patch_tracking import track_patches
-from cryoloom.algorithms.alignment.pose_uncertainty import reported_errors
+from cryoloom.algorithms.alignment.pose_uncertainty import AXIS_ERROR_DEG, reported_errors
 from cryoloom.algorithms.alignment.projection_matching import match_projections
 from cryoloom.algorithms.alignment.series_continuity import series_continuity
 from cryoloom.algorithms.alignment.track_coverage import followed_part, least_in_common
@@ -83,7 +83,7 @@ SHARED_ERROR_ANGSTROM = {"beads": 1.0, "features": 1.0, "patches": 5.0}
 DISAGREEMENT_PIXELS = 4.0
 """Rms distance of the poses of two ways, in pixels of alignment, from which they do not agree."""
 REFOCUS_REACH_ANGSTROM = 100.0
-REFOCUS_REACH_DEG = 1.0
+FOCUS_REACH_DEG, REFOCUS_REACH_DEG = 2.0, 1.0
 PATCH_DRIFT_REACH_ANGSTROM = 40.0
 PLANE_PIXELS = 112  # shorter side of the images used to find the specimen's plane
 PLANE_DEVIATIONS = 3.0  # to which they are clipped: streaks of gold would fill the space outside the specimen
@@ -115,12 +115,28 @@ class Alignment:
         tracks: Tracks,
         solution: BundleSolution,
         free: DegreesOfFreedom,
+        *,
+        halves_angstrom: Array | None = None,
+        drift_angstrom: Array | float = 0.0,
+        axis_error_deg: float | None = None,
         **more: object,
     ) -> Alignment:
-        """With the error of its poses measured."""
-        halves = pose_errors(tracks, solution.geometry, free)
+        """With the error of its poses measured.
+
+        halves_angstrom : if halves of the tracks were followed apart. drift_angstrom : error of the drift
+        that was found without the tracks. axis_error_deg : of an axis that was found without them.
+        """
+        halves = pose_errors(tracks, solution.geometry, free) if halves_angstrom is None else halves_angstrom
         solved = free.tilt != "fixed"
-        errors = reported_errors(method, tracks, solution, halves, tilts_are_solved=solved)
+        errors = reported_errors(
+            method,
+            tracks,
+            solution,
+            halves,
+            tilts_are_solved=solved,
+            drift_angstrom=drift_angstrom,
+            axis_error_deg=axis_error_deg,
+        )
         least = _least_points(method, free)
         return cls(method, tracks, solution, halves, errors, least_points=least, **more)  # type: ignore[arg-type]
 
@@ -187,19 +203,30 @@ class Matched:
         """Of the plane across the tilt axis; None if it could not be found."""
         return math.degrees(math.atan(self.plane[1])) if any(self.plane) else None
 
+    def turned_to(self, axis_deg: float) -> Matched:
+        """With another tilt axis."""
+        turn_deg = axis_deg - self.geometry.mean_axis_deg
+        return replace(self, geometry=self.geometry.with_axis_turned(turn_deg))
+
 
 def match_images(
-    tilt_images: TiltImages, start: SeriesGeometry, usable: NDArray[np.bool_], rng: np.random.Generator
+    tilt_images: TiltImages,
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    rng: np.random.Generator,
+    *,
+    hold_axis: bool = False,
 ) -> Matched:
     """Shifts by focus and by projection matching, and the specimen's plane, as a start for patches.
 
     If there is little signal to match, the matched result is less sharp than before and is not used.
     """
+    reach_deg, refocus_deg = (0.0, 0.0) if hold_axis else (FOCUS_REACH_DEG, REFOCUS_REACH_DEG)
     coarser = shrink_images(tilt_images, round(tilt_images.field_angstrom / MATCHING_PIXEL_ANGSTROM))
-    focused = focus_series(tilt_images, start, usable)
+    focused = focus_series(tilt_images, start, usable, axis_reach_deg=reach_deg)
     moved = match_projections(coarser, focused, usable, max_shift_angstrom=MATCHING_REACH_ANGSTROM)
     moved = focus_series(
-        tilt_images, moved, usable, reach_angstrom=REFOCUS_REACH_ANGSTROM, axis_reach_deg=REFOCUS_REACH_DEG
+        tilt_images, moved, usable, reach_angstrom=REFOCUS_REACH_ANGSTROM, axis_reach_deg=refocus_deg
     )
     geometry = max(focused, moved, key=lambda one: sharpness(tilt_images, one, usable))
     clipped = tilt_images.images.clamp(-PLANE_DEVIATIONS, PLANE_DEVIATIONS)
@@ -280,8 +307,12 @@ def align_by_patches(
     patch_angstrom: float,
     spacing_angstrom: float,
     n_rounds: int = 3,
+    axis_error_deg: float | None = None,
 ) -> Alignment | None:
-    """Patches about the matched geometry; None if fewer than four can be tracked."""
+    """Patches about the matched geometry; None if fewer than four can be tracked.
+
+    axis_error_deg : of an axis that is held, as it was found without patches.
+    """
     found = track_patches(
         tilt_images,
         matched.geometry,
@@ -294,7 +325,9 @@ def align_by_patches(
     )
     if found is None:
         return None
-    return _refocused(tilt_images, found.tracks, found.solution, matched.plane, usable, free)
+    return _refocused(
+        tilt_images, found.tracks, found.solution, matched.plane, usable, free, axis_error_deg=axis_error_deg
+    )
 
 
 def with_axis_of(
@@ -315,7 +348,8 @@ def with_axis_of(
         return patches
     held = replace(free, axis="fixed")
     solution = adjust_bundle(patches.tracks, geometry.with_axis_turned(turn_deg), held)
-    return _refocused(tilt_images, patches.tracks, solution, plane, usable, held)
+    error_deg = AXIS_ERROR_DEG["features"]
+    return _refocused(tilt_images, patches.tracks, solution, plane, usable, held, axis_error_deg=error_deg)
 
 
 def _refocused(
@@ -325,6 +359,8 @@ def _refocused(
     plane: tuple[float, float, float],
     usable: NDArray[np.bool_],
     free: DegreesOfFreedom,
+    *,
+    axis_error_deg: float | None = None,
 ) -> Alignment:
     """Patches corrected for the drift over tilts to which they are insensitive, since they follow it."""
     focused = focus_series(
@@ -342,6 +378,8 @@ def _refocused(
         replace(tracks, position_xy_angstrom=position),
         replace(solution, geometry=focused),
         free,
+        drift_angstrom=drift_error(tilt_images, focused, usable, plane),
+        axis_error_deg=axis_error_deg,
     )
 
 
@@ -365,7 +403,8 @@ def align_by_features(
     in_a_tilt = _least_points("features", free)
     if found is None or not _holds(found.tracks, found.solution, usable, LEAST_FEATURES, in_a_tilt, limit):
         return None
-    return Alignment.of("features", found.tracks, found.solution, free)
+    halves = error_of_halves(tilt_images, found, usable, free)
+    return Alignment.of("features", found.tracks, found.solution, free, halves_angstrom=halves)
 
 
 def _turn_deg(before: SeriesGeometry, solution: BundleSolution) -> float:

@@ -24,16 +24,35 @@ from cryoloom.algorithms.alignment.coarse_alignment import (
 from cryoloom.algorithms.images.correlate import Overlap, correlation_peaks, find_peaks, overlap_correlation
 from cryoloom.algorithms.images.fourier import good_fft_size
 from cryoloom.algorithms.images.single_thread_pool import of_each
-from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_response, edge_taper
+from cryoloom.algorithms.series.series_geometry import SeriesGeometry
+from cryoloom.algorithms.series.tilt_images import (
+    TiltImages,
+    band_pass,
+    band_response,
+    edge_taper,
+    shrink_images,
+)
 from cryoloom.geometry.slab_path import compression, tilt_of_compression
 from cryoloom.geometry.tilt_axis import across_axis, along_axis, column_slopes
 
-__all__ = ["AxisScores", "compare_axes", "find_axis", "find_common_line", "search_circle"]
+__all__ = [
+    "AxisScores",
+    "agreed_axis",
+    "common_line_of",
+    "compare_axes",
+    "find_axis",
+    "find_common_line",
+    "search_circle",
+]
 
 Array = NDArray[np.float64]
 
 STEEP_DEG = 25.0  # images at lower tilt hardly change when compressed
 PAIR_DISTANCE_DEG = 5.0
+COMMON_LINE_PIXELS = 160
+COMMON_LINE_REACH_DEG, COMMON_LINE_STEP_DEG = 6.0, 1.5
+SAME_AXIS_DEG = 1.0
+"""Between metadata and common line, to agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +213,24 @@ def find_common_line(
             lines.append((sampled * torch.hann_window(side).to(sampled)[None, :]).sum(dim=1))
         samples.append(_likeness(torch.stack(lines)))
     return AxisScores(np.asarray(candidates_deg, float), np.array(samples))
+
+
+def common_line_of(
+    tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]
+) -> AxisScores:
+    """Scores of axes about that of a geometry, by the common line of the images as it places them."""
+    steps = np.arange(-COMMON_LINE_REACH_DEG, COMMON_LINE_REACH_DEG + 0.1, COMMON_LINE_STEP_DEG)
+    small = shrink_images(tilt_images, COMMON_LINE_PIXELS)
+    candidates = geometry.mean_axis_deg + steps
+    return find_common_line(small, geometry.tilt_deg, geometry.shift_xy_angstrom, usable, candidates)
+
+
+def agreed_axis(told_deg: float | None, line_deg: float) -> float | None:
+    """Mean of the axes by metadata and by the common line, in the latter's direction; None if they differ."""
+    if told_deg is None:
+        return None
+    apart = (told_deg - line_deg + 90.0) % 180.0 - 90.0
+    return line_deg + 0.5 * apart if abs(apart) < SAME_AXIS_DEG else None
 
 
 def _likeness(lines: torch.Tensor, reach: int = 3) -> Array:

@@ -88,22 +88,21 @@ def track_beads(
     found = [
         _bright_candidates(maps, view) if usable[view] else np.zeros((0, 2)) for view in range(len(usable))
     ]
-    geometry, table = _grow(found, start, usable, _searched_field(maps))
+    free = free or DegreesOfFreedom()
+    geometry, table = _grow(found, start, usable, _searched_field(maps), free.of_first_rounds)
     if table.shape[0] < LEAST_TRACKED_BEADS:
         return None
     for round_ in range(n_rounds):
         tracks = Tracks.from_table(table)
         last = round_ == n_rounds - 1
-        solution = adjust_bundle(
-            tracks, geometry, (free or DegreesOfFreedom()) if last else DegreesOfFreedom()
-        )
+        solution = adjust_bundle(tracks, geometry, free if last else free.of_first_rounds)
         if last:
             table = _without_false_views(table, tracks, solution, maps)
         table = _cleaned(tracks, solution, table, usable, maps)
         if table.shape[0] < LEAST_TRACKED_BEADS:
             return None
         if not last:
-            solution = adjust_bundle(Tracks.from_table(table), solution.geometry)
+            solution = adjust_bundle(Tracks.from_table(table), solution.geometry, free.of_first_rounds)
             geometry = solution.geometry
             table = _rescued(maps, geometry, solution.points_xyz_angstrom, usable)
     tracks = Tracks.from_table(table)
@@ -139,7 +138,11 @@ def _bright_candidates(maps: BeadMaps, view: int) -> Array:
 
 
 def _grow(
-    found: list[Array], start: SeriesGeometry, usable: NDArray[np.bool_], field_xy_angstrom: Array
+    found: list[Array],
+    start: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    field_xy_angstrom: Array,
+    free: DegreesOfFreedom,
 ) -> tuple[SeriesGeometry, Array]:
     """Place views one by one: the geometry, and the table ``(n_beads, n_views, 2)`` with NaN for gaps.
 
@@ -179,7 +182,7 @@ def _grow(
             added[:, view] = found[view][fresh]
             table = np.concatenate([table, added])
         if count % READJUSTED_EVERY == 0 or count == len(order) - 1:
-            geometry = _readjusted(table, geometry)
+            geometry = _readjusted(table, geometry, free)
             correction[placed] = (geometry.shift_xy_angstrom - start.shift_xy_angstrom)[placed]
     seen_often = np.isfinite(table[..., 0]).sum(axis=1) >= max(
         FEWEST_VIEWS, LEAST_VIEWS_OF_A_BEAD * usable.sum()
@@ -204,14 +207,14 @@ def _predicted(table: Array, geometry: SeriesGeometry, view: int) -> PredictedBe
     )
 
 
-def _readjusted(table: Array, geometry: SeriesGeometry) -> SeriesGeometry:
+def _readjusted(table: Array, geometry: SeriesGeometry, free: DegreesOfFreedom) -> SeriesGeometry:
     """Bundle adjustment of the beads with many observations, once there are enough to determine the axis."""
     often = np.isfinite(table[..., 0]).sum(axis=1)
     enough = often >= max(FEWEST_VIEWS, OFTEN * often.max(initial=0))
     if enough.sum() < FEWEST_POINTS:
         return geometry
     tracks = Tracks.from_table(table[enough])
-    solution = adjust_bundle(tracks, geometry, max_cycles=FAST_CYCLES)
+    solution = adjust_bundle(tracks, geometry, free, max_cycles=FAST_CYCLES)
     return solution.geometry
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution, adjust_bundle
+from cryoloom.algorithms.alignment.cross_validation import pose_distances
 from cryoloom.algorithms.alignment.tracks import Tracks
 from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom
 from cryoloom.algorithms.images.correlate import cross_correlation, find_peaks
@@ -25,7 +26,7 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, band_pass, band_r
 from cryoloom.geometry.tilt_axis import across_axis, along_axis
 from cryoloom.kernels.projection.sum_on_grid import sum_on_grid
 
-__all__ = ["FeatureTracking", "find_features", "track_features"]
+__all__ = ["FeatureTracking", "error_of_halves", "find_features", "track_features"]
 
 Array = NDArray[np.float64]
 
@@ -37,6 +38,7 @@ GRID_ANGSTROM = 36.0
 LEAST_SIGNIFICANCE = 5.5  # of a maximum of the back-projection; chance maxima reach about 5
 MOST_FEATURES = 150
 BOX_ANGSTROM = 320.0
+LEAST_IN_A_HALF = 8
 LEAST_PROMINENCE = 3.5  # of a correlation peak over its map's deviation
 # Search radius (fraction of the box) of each round, and angular width of the mean in degrees.
 ROUNDS = ((0.25, np.inf), (0.2, np.inf), (0.15, 40.0), (0.15, 25.0))
@@ -48,6 +50,9 @@ class FeatureTracking:
 
     tracks: Tracks
     solution: BundleSolution
+    start: SeriesGeometry
+    found_xyz_angstrom: Array
+    """Where the features were found about ``start``, ``(n, 3)``, before they were followed."""
 
 
 def track_features(
@@ -60,7 +65,42 @@ def track_features(
 
     start : geometry accurate to about 50 A, with z = 0 in the middle of the specimen.
     """
-    geometry, points = start, find_features(tilt_images, start, usable)
+    return _followed(tilt_images, start, find_features(tilt_images, start, usable), usable, free)
+
+
+def error_of_halves(
+    tilt_images: TiltImages,
+    found: FeatureTracking,
+    usable: NDArray[np.bool_],
+    free: DegreesOfFreedom | None = None,
+) -> Array | None:
+    """Error of the poses ``(n_views,)`` in angstrom from two halves of the features, each followed by itself.
+
+    Half of the distance of the two solutions. Unlike halves of the final tracks, they do not share what was
+    drawn off in the rounds before. None if there are too few features.
+    """
+    halves = [found.found_xyz_angstrom[first::2] for first in range(2)]
+    if min(map(len, halves)) < LEAST_IN_A_HALF:
+        return None
+    first, second = (_followed(tilt_images, found.start, half, usable, free) for half in halves)
+    if first is None or second is None:
+        return None
+    counts = [one.solution.view_residuals_angstrom(one.tracks)[1] for one in (first, second)]
+    points = found.solution.points_xyz_angstrom
+    known = np.minimum(*counts) > 0
+    return 0.5 * pose_distances(first.solution.geometry, second.solution.geometry, points, known)
+
+
+def _followed(
+    tilt_images: TiltImages,
+    start: SeriesGeometry,
+    found: Array,
+    usable: NDArray[np.bool_],
+    free: DegreesOfFreedom | None,
+) -> FeatureTracking | None:
+    """Features found about a geometry, located and solved in rounds; None if fewer than four are left."""
+    geometry, points = start, found
+    free = free or DegreesOfFreedom()
     result = None
     for round_, (search, width_deg) in enumerate(ROUNDS):
         if len(points) < 4:
@@ -68,8 +108,8 @@ def track_features(
         table, weight = _located(tilt_images, geometry, points, usable, search, width_deg)
         tracks = Tracks.from_table(table, weight)
         last = round_ == len(ROUNDS) - 1
-        solution = adjust_bundle(tracks, geometry, free if last else DegreesOfFreedom())
-        result = FeatureTracking(tracks, solution)
+        solution = adjust_bundle(tracks, geometry, free if last else free.of_first_rounds)
+        result = FeatureTracking(tracks, solution, start, found)
         geometry, points = solution.geometry, solution.points_xyz_angstrom
         points = points[np.isfinite(points).all(axis=1)]
     return result

@@ -48,26 +48,34 @@ def align_first(
     told_axis_deg: float | None,
     *,
     max_shift_fraction: float = 0.3,
+    hold_axis: bool = False,
 ) -> FirstAlignment:
     """Choose the axis, place the images, and refine the axis by the placed images.
 
     Images cannot distinguish opposite directions of an axis: the one nearer to the nominal axis is used;
-    without a nominal axis, the one between -90 and 90 degrees.
+    without a nominal axis, the one between -90 and 90 degrees. hold_axis : the nominal axis is used in any
+    case.
     """
     axis, circle, refuted = choose_axis(tilt_images, tilt_deg, usable, told_axis_deg)
+    is_held = hold_axis and told_axis_deg is not None
+    if is_held and told_axis_deg is not None:
+        axis = told_axis_deg
     small, tiny = shrink_images(tilt_images, COARSE_PIXELS), shrink_images(tilt_images, FINE_PIXELS)
     coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
     for _ in range(MOST_ROUNDS):
         fine = find_axis(tiny, tilt_deg, coarse, usable, axis + np.arange(-10.0, 10.1, 2.5), neighbours=(2,))
         moved = abs(fine.best_deg - axis)
-        if moved <= 2.0:
+        if moved <= 2.0 or is_held:
             break
         axis = fine.best_deg
         coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
         if moved < 7.5:  # within the range of the search: not a step towards an axis outside it
             break
     return FirstAlignment(
-        CoarseAlignment(fine.best_deg, coarse.shift_xy_angstrom, coarse.prominence), circle, fine, refuted
+        CoarseAlignment(axis if is_held else fine.best_deg, coarse.shift_xy_angstrom, coarse.prominence),
+        circle,
+        fine,
+        refuted,
     )
 
 

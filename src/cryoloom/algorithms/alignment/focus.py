@@ -9,9 +9,11 @@ back-projected images has the strongest dark maxima, which require agreement.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.reprojections import Plane, Reprojector
@@ -23,7 +25,7 @@ from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.kernels.projection.project import add_back_projection
 from cryoloom.kernels.rows.transpose_rows import transpose_rows
 
-__all__ = ["drift_modes", "focus_series", "sharpness", "without_drift"]
+__all__ = ["drift_error", "drift_modes", "focus_series", "sharpness", "without_drift"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +36,9 @@ HALF_DEPTH_ANGSTROM = 1200.0
 N_MODES = 4
 SMALLEST_STEP_ANGSTROM = 5.0
 SMALLEST_STEP_DEG = 0.1
+PART_ANGSTROM = 900.0  # of the field along the axis: enough detail for a drift of its own
+FEWEST_PARTS, MOST_PARTS = 3, 6
+PART_REACH_ANGSTROM = 40.0
 
 
 def drift_modes(tilt_deg: Array, n_modes: int = N_MODES) -> Array:
@@ -87,12 +92,7 @@ def focus_series(
     aligned = _AlignedStrips.of(detail, start, usable, plane)
     step, reach, axis_step = reach_angstrom / 6, reach_angstrom, axis_reach_deg / 4
     while step > SMALLEST_STEP_ANGSTROM:
-        for mode in range(len(modes)):
-            ticks = _ticks(step, reach)
-            trials = drift @ modes + ticks[:, None] * modes[mode]
-            drift[mode] += highest_by_parabola(
-                ticks, np.array([aligned.sharpness(shift) for shift in trials])
-            )
+        drift = _nearer(aligned, modes, drift, step, reach)
         if axis_step > SMALLEST_STEP_DEG:
             ticks = _ticks(axis_step, 2 * axis_step)
             turned = [start.with_axis_turned(turn_deg + tick) for tick in ticks]
@@ -118,6 +118,49 @@ def sharpness(
     """Quantity that `focus_series` maximises; comparable between geometries of one series."""
     aligned = _AlignedStrips.of(_dark_detail(tilt_images), geometry, usable, plane)
     return aligned.sharpness(np.zeros(int(usable.sum())))
+
+
+def drift_error(
+    tilt_images: TiltImages,
+    geometry: SeriesGeometry,
+    usable: NDArray[np.bool_],
+    plane: Plane = (0.0, 0.0, 0.0),
+) -> Array:
+    """Error of the smooth drift of a focused series, one deviation, ``(n_views,)`` in angstrom.
+
+    The field is divided along the axis into parts with nothing in common but the poses. Each is focused by
+    itself; the error of the drift of all is the scatter of the parts' drifts over the root of their number.
+    """
+    detail = _dark_detail(tilt_images)
+    modes = drift_modes(geometry.tilt_deg[usable])
+    along = tilt_images.shape_yx[0] * tilt_images.pixel_size_angstrom
+    n_parts = int(np.clip(round(along / PART_ANGSTROM), FEWEST_PARTS, MOST_PARTS))
+    parts = _AlignedStrips.parts_of(detail, geometry, usable, plane, n_parts)
+    drifts = np.array([_drift_of(part, modes) for part in parts])
+    error = np.full(geometry.n_views, np.nan)
+    scatter = drifts.std(axis=0, ddof=1) / np.sqrt(n_parts)
+    error[usable] = np.sqrt((scatter[:, None] ** 2 * modes**2).sum(axis=0))
+    return error
+
+
+def _drift_of(aligned: _AlignedStrips, modes: Array) -> Array:
+    """Weights of the modes ``(n_modes,)`` at which the strips are sharpest."""
+    drift = np.zeros(len(modes))
+    step, reach = PART_REACH_ANGSTROM / 3, PART_REACH_ANGSTROM
+    while step > SMALLEST_STEP_ANGSTROM:
+        drift = _nearer(aligned, modes, drift, step, reach)
+        step, reach = step / 2, step
+    return drift
+
+
+def _nearer(aligned: _AlignedStrips, modes: Array, drift: Array, step: float, reach: float) -> Array:
+    """The drift with each mode in turn moved to where the strips are sharpest within reach."""
+    ticks = _ticks(step, reach)
+    for mode in range(len(modes)):
+        trials = drift @ modes + ticks[:, None] * modes[mode]
+        scores = np.array([aligned.sharpness(shift) for shift in trials])
+        drift[mode] += highest_by_parabola(ticks, scores)
+    return drift
 
 
 def _dark_detail(tilt_images: TiltImages) -> TiltImages:
@@ -148,15 +191,29 @@ class _AlignedStrips:
     def of(
         cls, detail: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_], plane: Plane
     ) -> _AlignedStrips:
+        return cls.parts_of(detail, geometry, usable, plane, 1)[0]
+
+    @classmethod
+    def parts_of(
+        cls,
+        detail: TiltImages,
+        geometry: SeriesGeometry,
+        usable: NDArray[np.bool_],
+        plane: Plane,
+        n_parts: int,
+    ) -> list[_AlignedStrips]:
+        """Parts of the field along the axis, with about the same content each."""
         reprojector = Reprojector.of(detail, geometry, usable, plane, half_depth_angstrom=HALF_DEPTH_ANGSTROM)
         aligned = reprojector.aligned(detail.images)
-        n_rows, n_u = reprojector.shape
-        strips = []
-        for row in range(0, n_rows, STRIP_ROWS):
-            strip = torch.empty((len(aligned), n_u + 2, STRIP_ROWS), device=aligned.device)
-            transpose_rows(aligned[:, row : row + STRIP_ROWS].contiguous(), 0, strip)
-            strips.append(strip)
-        return cls(tuple(strips), reprojector.lines()[0], reprojector.n_z, detail.pixel_size_angstrom)
+        n_rows = reprojector.shape[0]
+        content = torch.cumsum((aligned**2).sum(dim=(0, 2)), dim=0).cpu().numpy()
+        inner = np.searchsorted(content, content[-1] * np.arange(1, n_parts) / n_parts)
+        edges = [0, *(int(row) for row in inner), n_rows]
+        columns, _ = reprojector.lines()
+        return [
+            cls(_strips(aligned[:, low:high]), columns, reprojector.n_z, detail.pixel_size_angstrom)
+            for low, high in pairwise(edges)
+        ]
 
     def sharpness(self, shift_angstrom: Array) -> float:
         """Mean cube of the dark part of the mean of all images, each moved across the axis, ``(n_views,)``.
@@ -175,3 +232,16 @@ class _AlignedStrips:
             add_back_projection(strip, torch.from_numpy(columns).to(device), scale, slab)
             total += float((slab.clamp_(min=0) ** 3).mean())
         return total / len(self.strips)
+
+
+def _strips(aligned: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Rows ``(view, row, column)`` in strips as the kernels take them, the last one filled up with zeros."""
+    n_views, n_rows, n_u = aligned.shape
+    strips = []
+    for row in range(0, n_rows, STRIP_ROWS):
+        block = aligned[:, row : row + STRIP_ROWS]
+        block = functional.pad(block, (0, 0, 0, STRIP_ROWS - block.shape[1]))
+        strip = torch.empty((n_views, n_u + 2, STRIP_ROWS), device=aligned.device)
+        transpose_rows(block.contiguous(), 0, strip)
+        strips.append(strip)
+    return tuple(strips)

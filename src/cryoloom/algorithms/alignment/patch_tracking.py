@@ -70,6 +70,7 @@ def track_patches(
     correlator = PatchCorrelator.of(tilt_images, patch_angstrom)
     points[:, 2] = plane[0] + points[:, :2] @ plane[1:]
     geometry, search = start, 0.12
+    free = free or DegreesOfFreedom()
     solution = None
     for round_ in range(n_rounds):
         if len(points) < 4:
@@ -80,7 +81,7 @@ def track_patches(
         if len(np.unique(tracks.view)) < 4:
             return None
         last = round_ == n_rounds - 1
-        solution = adjust_bundle(tracks, geometry, free if last else DegreesOfFreedom())
+        solution = adjust_bundle(tracks, geometry, free if last else free.of_first_rounds)
         geometry, search = solution.geometry, 0.08
         known = np.isfinite(solution.points_xyz_angstrom).all(axis=1)
         points = solution.points_xyz_angstrom[known]

@@ -61,6 +61,11 @@ class DegreesOfFreedom:
         others = (self.axis, self.tilt, self.x_tilt, self.magnification, self.stretch, self.skew)
         return "per_view" not in others
 
+    @property
+    def of_first_rounds(self) -> DegreesOfFreedom:
+        """What varies while tracks are still being located: shifts, and one axis unless it is fixed."""
+        return DegreesOfFreedom(axis="fixed" if self.axis == "fixed" else "one")
+
 
 @dataclass(frozen=True, slots=True)
 class ViewVariables:
