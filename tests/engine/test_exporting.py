@@ -10,9 +10,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryoloom.engine.exporting import exportable, parts_behind, write_particle_files
+from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
 from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS
 from cryoloom.formats.picks.volumes import PickVolume
+from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles, Tomogram
 from cryoloom.store.records import ItemRecord
 from makers.made_series import make_series
@@ -84,3 +86,24 @@ def test_an_average_judged_later_has_them_too():
 
 def test_other_results_have_only_their_own():
     assert parts_behind(DATABASE, JUDGED, object()) == []
+
+
+def test_a_project_as_cets_holds_series_and_particles(tmp_path, rng, monkeypatch):
+    folder = tmp_path / "raw data"
+    folder.mkdir()
+    write_mrc(folder / "TS_01.mrc", rng.normal(100, 10, (5, 16, 24)).astype(np.float32), 2.0)
+    (folder / "TS_01.rawtlt").write_text("-6\n-3\n0\n3\n6\n")
+    project = Project.create(tmp_path / "project")
+    project.run("import_tilt_series", stack=str(folder), dose_per_tilt_per_angstrom2=3.0, scheme="ascending")
+    made = project.export("cets", tmp_path / "series")
+    assert {path.name for path in made.files} == {"TS_01.mrc", "TS_01_cets.json"}
+    # Particles beside the series they are of.
+    (item,) = project.database.items(project.find_run("import_tilt_series").id)
+    series = project.value(item)
+    tomogram = Tomogram(series, np.zeros((8, 16, 24), np.float32), 2.0)
+    rows = ParticleRows.of("TS_01", rng.uniform(-5, 5, (3, 3)))
+    picked = Particles("TS_01", ArrayTable(rows.columns()), (series,), (tomogram,))
+    monkeypatch.setattr(Project, "value", lambda self, item: picked)
+    made = project.export("cets", tmp_path / "both")
+    assert "TS_01_points.json" in {path.name for path in made.files}
+    assert "TS_01_cets.json" in {path.name for path in made.files}

@@ -29,7 +29,7 @@ NEWSTACK = """
 given = options(dict.fromkeys([
     "-InputFile", "-OutputFile", "-TransformFile", "-SizeToOutputInXandY", "-OffsetsInXandY", "-TaperAtFill",
     "-ImagesAreBinned", "-BinByFactor", "-AntialiasFilter", "-FloatDensities", "-MeanAndStandardDeviation",
-    "-ModeToOutput"], 1), flags=("-AdjustOrigin",))
+    "-ModeToOutput"], 1), flags=("-AdjustOrigin", "-LinearInterpolation"))
 (n, n_y, n_x), body = read_mrc(given["-InputFile"][0])
 if "-TransformFile" in given and len(open(given["-TransformFile"][0]).read().split("\\n")) - 1 != n:
     fail("a transform for each section")

@@ -35,6 +35,7 @@ BASES: dict[str, list[dict]] = {
     ],
     "imod_estimate_ctf": [{}, {"find_phase_shift": True}],
     "imod_reconstruct": [{}, {"ctf_correction": True}],
+    "imod_apply_alignment": [{"binning": 2}],
     "imod_trim_tomogram": [{"thickness_angstrom": 32.0, "length_angstrom": 64.0, "width_angstrom": 64.0}],
     "relion_initial_model": [{"symmetry": "C6"}],
     "relion_postprocess": [{}, {"b_factor_angstrom2": -50.0}],

@@ -42,6 +42,9 @@ MEASURED: dict[str, Measurement] = {
     "cryocare_denoise": Measurement(
         ("0.3.0",), "ran through on the processor; trained for 4 batches only, so quality was not compared"
     ),
+    "imod_apply_alignment": Measurement(
+        _IMOD, "beads lie where the poses say, within 0.08 pixels; images as those of apply_alignment"
+    ),
     "imod_bin_series": Measurement(_IMOD, "beads lie where the poses say, within 0.06 binned pixels"),
     "imod_correct_ctf": Measurement(
         _IMOD,

@@ -14,7 +14,6 @@ Figure: ``covered_percent``, the part of the aligned images covered by old ones,
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.geometry.tilt_axis import axis_lies_along_x
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
+from cryoloom.procedures.upright_series import upright_series
 from cryoloom.procedures.written_stack import WrittenStack
 
 __all__ = ["ApplyAlignmentParams", "apply_alignment"]
@@ -96,13 +96,11 @@ def apply_alignment(series: TiltSeries, params: ApplyAlignmentParams, context: S
                 context.progress(done, total)
         made[prefix] = written.finished()
     context.figure("covered_percent", 100.0 * float(np.mean(covered)))
-    upright = series.with_tilts({tilt.acquisition_index: _upright(tilt) for tilt in series.tilts})
     return replace(
-        upright,
+        upright_series(series, "apply_alignment"),
         stack=made.get(""),
         weighted=made.get("weighted_"),
         corrected=made.get("corrected_"),
-        tilt_axis_deg=series.tilt_axis_deg.with_measured(0.0, "apply_alignment", apply=True),
     )
 
 
@@ -166,16 +164,3 @@ def _aligned(
     outside = np.isnan(sampled)
     sampled[outside] = 0.0
     return sampled + np.float32(mean), 1.0 - float(outside.mean())
-
-
-def _upright(tilt: Tilt) -> dict[str, Any]:
-    """Metadata of a tilt whose image was rotated by minus its axis."""
-    changes: dict[str, Any] = {"movie": None, "frame_shifts_yx_angstrom": (), "frames_per_fraction": None}
-    pose = tilt.pose
-    if pose is None:
-        return changes
-    changes["pose"] = replace(pose, axis_deg=0.0, shift_xy_angstrom=(0.0, 0.0), magnification=1.0, warp=None)
-    if tilt.ctf is not None:
-        angle = (tilt.ctf.astigmatism_angle_deg - pose.axis_deg) % 180.0
-        changes["ctf"] = replace(tilt.ctf, astigmatism_angle_deg=angle)
-    return changes

@@ -16,12 +16,14 @@ from cryoloom.model import Ctf, Exclusion, Pose, Sourced, Stack, Tomogram
 from cryoloom.procedures import foreign_poses
 from cryoloom.programs.imod.imod_align_by_beads import ImodAlignByBeadsParams, imod_align_by_beads
 from cryoloom.programs.imod.imod_align_series import ImodAlignSeriesParams, imod_align_series
+from cryoloom.programs.imod.imod_apply_alignment import ImodApplyAlignmentParams, imod_apply_alignment
 from cryoloom.programs.imod.imod_bin_series import ImodBinSeriesParams, imod_bin_series
 from cryoloom.programs.imod.imod_correct_ctf import ImodCorrectCtfParams, imod_correct_ctf
 from cryoloom.programs.imod.imod_erase_xrays import ImodEraseXraysParams, imod_erase_xrays
 from cryoloom.programs.imod.imod_reconstruct import ImodReconstructParams, imod_reconstruct
 from cryoloom.programs.imod.imod_trim_tomogram import ImodTrimTomogramParams, imod_trim_tomogram
 from cryoloom.simulate.assess import alignment_error_angstrom
+from cryoloom.steps.apply_alignment import ApplyAlignmentParams, apply_alignment
 from cryoloom.steps.correct_ctf import CorrectCtfParams, correct_ctf
 from cryoloom.steps.trim_tomogram import TrimTomogramParams, trim_tomogram
 from makers.context import MemoryContext
@@ -159,10 +161,9 @@ def test_ccderaser_takes_a_hot_pixel_out(series, context):
     assert np.mean(np.abs(found.stack.images[5] - images[5]) > 1e-3) < 0.01
 
 
-@pytest.mark.parametrize("binning", [2, 3])
-def test_newstack_bins_beads_to_where_the_poses_say(series, beads, context, binning):
-    found = imod_bin_series(series, ImodBinSeriesParams(binning=binning), context)
-    pixel = PIXEL * binning
+def _bead_errors(found, beads):
+    """Where beads are less where the poses say, in pixels, ``(n, 2)`` xy, of the less tilted images."""
+    pixel = found.stack.pixel_size_angstrom
     n_y, n_x = found.stack.shape_yx
     errors = []
     for tilt in found.tilts:
@@ -179,9 +180,29 @@ def test_newstack_bins_beads_to_where_the_poses_say(series, beads, context, binn
             rows, columns = np.indices(box.shape)
             at = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
             errors.append(at + np.array([low_x - x, low_y - y]))
+    return errors
+
+
+@pytest.mark.parametrize("binning", [2, 3])
+def test_newstack_bins_beads_to_where_the_poses_say(series, beads, context, binning):
+    found = imod_bin_series(series, ImodBinSeriesParams(binning=binning), context)
+    errors = _bead_errors(found, beads)
     assert len(errors) > 40
     # Half a pixel of the images before would be 0.25 or 0.17 here.
     assert_allclose(np.median(errors, axis=0), 0.0, atol=0.06)
+
+
+@pytest.mark.parametrize("binning", [1, 2])
+def test_newstack_aligns_beads_to_where_the_poses_say(series, beads, context, binning):
+    found = imod_apply_alignment(series, ImodApplyAlignmentParams(binning=binning), context)
+    errors = _bead_errors(found, beads)
+    assert len(errors) > 40
+    assert_allclose(np.median(errors, axis=0), 0.0, atol=0.08)
+    native = apply_alignment(series, ApplyAlignmentParams(binning=binning), MemoryContext())
+    middle = next(t.section for t in series.tilts if t.nominal_tilt_deg == 0)
+    assert native.stack.images.shape == found.stack.images.shape
+    one, other = (np.asarray(s.stack.images[middle])[10:-10, 10:-10] for s in (native, found))
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9
 
 
 def test_trimvol_keeps_what_the_native_step_keeps(series, rng, context):
