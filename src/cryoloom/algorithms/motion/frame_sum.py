@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 import torch
 from numpy.typing import NDArray
 
@@ -17,12 +15,12 @@ from cryoloom.algorithms.motion.frame_spectra import FrameGrid
 from cryoloom.algorithms.motion.local_motion import LocalMotion, add_undistorted
 from cryoloom.geometry.spline_basis import cubic_spline_transfer
 from cryoloom.kernels.movies.frame_shifts import add_moved
+from cryoloom.kernels.movies.frame_transform import ROWS, lines_back, lines_shape, rows_back
 
 __all__ = ["FrameSums", "HalfSums", "LocalHalfSums"]
 
-# Rows and columns transformed at once: few enough to stay in the processor's cache.
-_ROWS = 32
-_COLUMNS = 32
+_BLOCKS = 4
+"""Blocks of 16 columns that a thread transforms at a time."""
 
 
 class FrameSums(NamedTuple):
@@ -76,25 +74,44 @@ class HalfSums:
 
     def images(self, mean_counts: float, shape_yx: tuple[int, int], pool: Executor) -> FrameSums:
         """Sums as electrons per binned pixel, ``(y, x)``; the frames' mean is restored."""
-        total, even, odd = self._scratch.array(f"images of {self._name}", (3, *shape_yx), np.float32)
-        columns = _transformed_back_in_y(self._sums, pool)
-        n_y, n_x = self._grid.binned_yx
-        (factor_y, factor_x), (out_y, out_x) = self._grid.binning_yx, shape_yx
-        offset_y, offset_x = n_y // 2 - out_y // 2, n_x // 2 - out_x // 2
+        total, *halves = self._scratch.array(f"images of {self._name}", (3, *shape_yx), np.float32)
+        # The highest row and column stand for both signs; after a shift they carry no usable phase.
+        self._sums[:, self._sums.shape[1] // 2] = 0.0
+        self._sums[:, :, -1] = 0.0
+        factor_y, factor_x = self._grid.binning_yx
+        for spectrum, image, n_frames in zip(self._sums, halves, self._n_frames, strict=True):
+            # Divided by the binned number of pixels: that is the sum, not the mean, of what is binned.
+            self._fill(spectrum, image, np.float32(mean_counts * n_frames * factor_y * factor_x), pool)
+        even, odd = halves
+        rows = [slice(start, start + ROWS) for start in range(0, shape_yx[0], ROWS)]
+        list(pool.map(lambda part: np.add(even[part], odd[part], out=total[part]), rows))
+        return FrameSums(total, even, odd)
+
+    def _fill(
+        self, spectrum: NDArray[np.complex64], image: NDArray[np.float32], mean: np.float32, pool: Executor
+    ) -> None:
+        """The middle of a half's sum, its mean restored."""
+        (n_y, n_x), (height, width) = self._grid.binned_yx, image.shape
+        offset_y, offset_x = n_y // 2 - height // 2, n_x // 2 - width // 2
+        lines = torch.from_numpy(
+            self._scratch.array("lines of sums", lines_shape(n_y, n_x // 2 + 1), np.float32)
+        )
+        columns = torch.from_numpy(spectrum)
+        scale = np.float32(1.0 / (n_y * n_x))
+
+        def back(first: int) -> None:
+            lines_back(columns, first, lines[first : first + _BLOCKS])
 
         def fill(start: int) -> None:
-            rows = slice(start, min(out_y, start + _ROWS))
-            for half, image in enumerate((even, odd)):
-                inner = columns[half, offset_y + rows.start : offset_y + rows.stop]
-                # The default inverse divides by the binned number of pixels: that is the sum, not the mean,
-                # of what is binned.
-                mean = np.float32(mean_counts * self._n_frames[half] * factor_y * factor_x)
-                transformed = scipy.fft.irfft(inner, n=n_x, axis=1)
-                np.add(transformed[:, offset_x : offset_x + out_x], mean, out=image[rows])
-            np.add(even[rows], odd[rows], out=total[rows])
+            rows = self._scratch.array("rows of sums", (ROWS, width), np.float32)
+            work = torch.from_numpy(self._scratch.array("row of lines", (n_x, ROWS), np.float32))
+            rows_back(lines, offset_y + start, offset_x, n_x, torch.from_numpy(rows), work)
+            part = image[start : start + ROWS]
+            np.multiply(rows[: len(part)], scale, out=part)
+            part += mean
 
-        list(pool.map(fill, range(0, out_y, _ROWS)))
-        return FrameSums(total, even, odd)
+        list(pool.map(back, range(0, len(lines), _BLOCKS)))
+        list(pool.map(fill, range(0, height, ROWS)))
 
 
 class LocalHalfSums:
@@ -126,18 +143,3 @@ class LocalHalfSums:
         even = inner[0] + np.float32(mean * (self._n_frames - n_odd))
         odd = inner[1] + np.float32(mean * n_odd)
         return FrameSums(even + odd, even, odd)
-
-
-def _transformed_back_in_y(spectra: NDArray[np.complex64], pool: Executor) -> NDArray[np.complex64]:
-    """Spectra ``(half, y, x // 2 + 1)`` transformed back along y, in place."""
-    # The highest row and column stand for both signs; after a shift they carry no usable phase.
-    spectra[:, spectra.shape[1] // 2] = 0.0
-    spectra[:, :, -1] = 0.0
-
-    def transform(part: tuple[int, int]) -> None:
-        half, start = part
-        columns = spectra[half, :, start : start + _COLUMNS]
-        columns[...] = scipy.fft.ifft(columns, axis=0)
-
-    list(pool.map(transform, itertools.product((0, 1), range(0, spectra.shape[2], _COLUMNS))))
-    return spectra

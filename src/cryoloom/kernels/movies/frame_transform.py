@@ -1,7 +1,8 @@
-"""Fourier transforms of a movie's frames, low frequencies alone: vector code on the CPU, torch elsewhere.
+"""Fourier transforms of a movie's frames and back to their sums: vector code on the CPU, torch elsewhere.
 
 A frame is transformed along x in pieces of 32 rows, while their counts are still in the cache, and then along
-y. In between lie lines ``(block, y, 32)``: of 16 columns the real parts, then the imaginary ones.
+y, of which low frequencies are kept. In between lie lines ``(block, y, 32)``: of 16 columns the real parts,
+then the imaginary ones. The way back is the same in the opposite order, and as large as the number of pixels.
 """
 
 from __future__ import annotations
@@ -12,14 +13,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cryoloom.kernels.movies.frame_transform_cpu import transform_lines_numba, transform_rows_numba
-from cryoloom.kernels.movies.frame_transform_torch import transform_lines_torch, transform_rows_torch
+from cryoloom.kernels.movies.frame_transform_cpu import (
+    lines_back_numba,
+    rows_back_numba,
+    transform_lines_numba,
+    transform_rows_numba,
+)
+from cryoloom.kernels.movies.frame_transform_torch import (
+    lines_back_torch,
+    rows_back_torch,
+    transform_lines_torch,
+    transform_rows_torch,
+)
 from cryoloom.kernels.tensors import on_cpu
 from cryoloom.kernels.vector.column_transform import ColumnTransform, plan_transform
 from cryoloom.kernels.vector.ir import ROWS
 from cryoloom.kernels.vector.support import vector_code_fits
 
-__all__ = ["ROWS", "lines_shape", "transform_lines", "transform_rows"]
+__all__ = ["ROWS", "lines_back", "lines_shape", "rows_back", "transform_lines", "transform_rows"]
 
 
 def lines_shape(n_y: int, n_columns: int) -> tuple[int, int, int]:
@@ -56,7 +67,7 @@ def transform_rows(
         return
     transform_rows_numba(
         rows.numpy(), row, column, transform, _places(n_x), n_columns, work.numpy(),
-        np.empty((4, ROWS // 2, ROWS // 2), np.float32), lines.numpy(),
+        _tile(), lines.numpy(),
     )  # fmt: skip
 
 
@@ -73,6 +84,51 @@ def transform_lines(lines: torch.Tensor, into: torch.Tensor) -> None:
         transform_lines_torch(lines, into)
         return
     transform_lines_numba(lines.numpy(), transform, torch.view_as_real(into).numpy())
+
+
+def lines_back(spectrum: torch.Tensor, first_block: int, lines: torch.Tensor) -> None:
+    """Transform the columns of a spectrum back along y: some blocks of lines, n times as large.
+
+    spectrum : (y, columns) complex64, contiguous. lines : (block, y, 32) float32, those from ``first_block``
+    on, overwritten.
+    """
+    (n_y, n_columns), n_all = spectrum.shape, lines_shape(1, spectrum.shape[1])[0]
+    if lines.shape[1:] != (n_y, ROWS) or first_block + len(lines) > n_all:
+        raise ValueError(
+            f"lines {tuple(lines.shape)} from block {first_block} on do not fit {n_y, n_columns}"
+        )
+    transform = _plan(n_y) if on_cpu(spectrum, lines) and vector_code_fits(lines) else None
+    if transform is None:
+        lines_back_torch(spectrum, first_block, lines)
+        return
+    lines_back_numba(torch.view_as_real(spectrum).numpy(), first_block, transform, lines.numpy())
+
+
+def rows_back(
+    lines: torch.Tensor, row: int, column: int, n_x: int, rows: torch.Tensor, work: torch.Tensor
+) -> None:
+    """Transform 32 rows of lines back along x: real rows ``(32, x)`` from ``column`` on, n times as large.
+
+    lines : of all ``n_x // 2 + 1`` columns. Rows beyond the last are left undefined. work : (n_x, 32).
+    """
+    n_y = lines.shape[1]
+    if len(rows) != ROWS or lines.shape != lines_shape(n_y, n_x // 2 + 1) or work.shape != (n_x, ROWS):
+        raise ValueError(
+            f"expected {ROWS} rows, lines {lines_shape(n_y, n_x // 2 + 1)} and work {(n_x, ROWS)}, got "
+            f"{len(rows)}, {tuple(lines.shape)} and {tuple(work.shape)}"
+        )
+    if column < 0 or column + rows.shape[1] > n_x or not 0 <= row < n_y:
+        raise ValueError(f"{rows.shape[1]} samples from {column} on, at row {row}, do not fit {n_y, n_x}")
+    transform = _plan(n_x) if on_cpu(lines, rows, work) and vector_code_fits(rows) else None
+    if transform is None:
+        rows_back_torch(lines, row, column, n_x, rows)
+        return
+    rows_back_numba(lines.numpy(), row, column, transform, _places(n_x), work.numpy(), _tile(), rows.numpy())
+
+
+def _tile() -> NDArray[np.float32]:
+    """Memory for 16 frequencies of 32 rows."""
+    return np.empty((4, ROWS // 2, ROWS // 2), np.float32)
 
 
 @functools.lru_cache(maxsize=32)

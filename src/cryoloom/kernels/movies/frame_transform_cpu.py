@@ -10,11 +10,18 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.kernels.vector.code import interleave_parts, pointer, separate_rows, transpose_8x8
-from cryoloom.kernels.vector.column_transform import ColumnTransform, transform_columns
+from cryoloom.kernels.vector.code import (
+    interleave_parts,
+    join_rows,
+    pointer,
+    separate_parts,
+    separate_rows,
+    transpose_8x8,
+)
+from cryoloom.kernels.vector.column_transform import ColumnTransform, inverse_columns, transform_columns
 from cryoloom.kernels.vector.ir import ROWS
 
-__all__ = ["transform_lines_numba", "transform_rows_numba"]
+__all__ = ["lines_back_numba", "rows_back_numba", "transform_lines_numba", "transform_rows_numba"]
 
 Floats = NDArray[np.float32]
 
@@ -97,3 +104,69 @@ def transform_lines_numba(lines: Floats, transform: ColumnTransform, into: Float
             for j in range(n_columns - first):
                 into[y, first + j, 0] = lines[block, i, j]
                 into[y, first + j, 1] = lines[block, i, _HALF + j]
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def lines_back_numba(spectrum: Floats, first_block: int, transform: ColumnTransform, lines: Floats) -> None:
+    """See `cryoloom.kernels.movies.frame_transform.lines_back`; ``spectrum (y, x, 2)``."""
+    n_y, n_columns = spectrum.shape[:2]
+    for block in range(len(lines)):
+        first = (first_block + block) * _HALF
+        n = min(_HALF, n_columns - first)
+        for i in range(n_y):
+            y = transform.order[i]
+            if n == _HALF:
+                source = pointer(spectrum, 2 * (y * n_columns + first))
+                separate_parts(pointer(lines, (block * n_y + i) * ROWS), source)
+                continue
+            lines[block, i] = 0
+            for j in range(n):
+                lines[block, i, j] = spectrum[y, first + j, 0]
+                lines[block, i, _HALF + j] = spectrum[y, first + j, 1]
+        inverse_columns(lines[block], transform)
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def rows_back_numba(
+    lines: Floats, row: int, column: int, transform: ColumnTransform, places: NDArray[np.int64],
+    work: Floats, tile: Floats, rows: Floats,
+) -> None:  # fmt: skip
+    """See `cryoloom.kernels.movies.frame_transform.rows_back`; the rest as for `transform_rows_numba`."""
+    n, n_y = len(work), lines.shape[1]
+    for block in range(len(lines)):
+        for part in range(4):
+            first, lane = row + part // 2 * _HALF, part % 2 * _HALF
+            for i in range(0, _HALF, 8):
+                _fetch(lines, (block * n_y + first + i) * ROWS + lane, n_y - first - i, tile, part, i)
+        for i in range(min(_HALF, n // 2 + 1 - block * _HALF)):
+            k = block * _HALF + i
+            if k == 0 or 2 * k == n:
+                work[places[k], :_HALF] = tile[0, i]
+                work[places[k], _HALF:] = tile[2, i]
+                continue
+            one, mirrored = places[k] * ROWS, places[n - k] * ROWS
+            join_rows(pointer(work, one), pointer(work, mirrored), pointer(tile, i * _HALF), _HALF**2)
+    inverse_columns(work, transform)
+    width = rows.shape[1]
+    n_blocks = width // 8 * 8
+    for i in range(0, ROWS, 8):
+        for c in range(0, n_blocks, 8):
+            target, source = pointer(rows, i * width + c), pointer(work, (column + c) * ROWS + i)
+            transpose_8x8(target, width, source, ROWS)
+    for c in range(n_blocks, width):
+        for i in range(ROWS):
+            rows[i, c] = work[column + c, i]
+
+
+@numba.njit(error_model="numpy", nogil=True, cache=True)
+def _fetch(lines: Floats, at: int, n_left: int, tile: Floats, part: int, i: int) -> None:
+    """16 frequencies of eight rows, as many as there are and 0 for others, one line apart from ``at`` on."""
+    flat = lines.reshape(lines.size)
+    for j in range(0, _HALF, 8):
+        if n_left >= 8:
+            target = pointer(tile, (part * _HALF + j) * _HALF + i)
+            transpose_8x8(target, _HALF, pointer(lines, at + j), ROWS)
+            continue
+        for row in range(8):
+            for k in range(8):
+                tile[part, j + k, i + row] = flat[at + row * ROWS + j + k] if row < n_left else 0

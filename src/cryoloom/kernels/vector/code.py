@@ -40,11 +40,13 @@ __all__ = [
     "add_rays",
     "interleave_parts",
     "interpolate_two",
+    "join_rows",
     "locate_voxels",
     "mix_columns",
     "new_columns",
     "pointer",
     "prefetch_to_write",
+    "separate_parts",
     "separate_rows",
     "sum_tilts",
     "transpose_8x8",
@@ -418,6 +420,39 @@ def interleave_parts(_typing: Any, target: Any, source: Any) -> Any:
         order = [lane + part * (ROWS // 2) for lane in range(ROWS // 2) for part in (0, 1)]
         both = builder.shuffle_vector(real, imaginary, ir.Constant(ir.VectorType(INT32, ROWS), order))
         store(builder, both, to, INDEX(0))
+        return context.get_dummy_value()
+
+    return types.void(FLOATS, FLOATS), generate
+
+
+@intrinsic
+def join_rows(_typing: Any, one: Any, mirrored: Any, source: Any, step: Any) -> Any:
+    """The spectrum of the complex row that has two real rows as parts, which `separate_rows` took apart."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        here, there, from_, step = args
+        half_row = ir.VectorType(FLOAT, ROWS // 2)
+        x, y, u, v = (load(builder, from_, builder.mul(step, INDEX(i)), half_row) for i in range(4))
+        store(builder, builder.fsub(x, v), here, INDEX(0))
+        store(builder, builder.fadd(y, u), here, INDEX(ROWS // 2))
+        store(builder, builder.fadd(x, v), there, INDEX(0))
+        store(builder, builder.fsub(u, y), there, INDEX(ROWS // 2))
+        return context.get_dummy_value()
+
+    return types.void(FLOATS, FLOATS, FLOATS, types.intp), generate
+
+
+@intrinsic
+def separate_parts(_typing: Any, target: Any, source: Any) -> Any:
+    """16 real parts and then 16 imaginary ones at ``target``, from 16 complex numbers in a row."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        to, from_ = args
+        both = load(builder, from_, INDEX(0), ir.VectorType(FLOAT, ROWS))
+        undefined = ir.Constant(both.type, ir.Undefined)
+        for part in (0, 1):
+            order = ir.Constant(ir.VectorType(INT32, ROWS // 2), list(range(part, ROWS, 2)))
+            store(builder, builder.shuffle_vector(both, undefined, order), to, INDEX(part * (ROWS // 2)))
         return context.get_dummy_value()
 
     return types.void(FLOATS, FLOATS), generate
