@@ -3,15 +3,23 @@
 Our time is that of the step `align_frames` over a series of movies less that of a series of one, per
 movie: start and compilation are paid once a session. RELION's likewise: several movies in one call less
 one. Medians of the rounds, which take turns so that both meet the same other load.
+
+``--profile`` says where the time goes instead: on one thread, since there the parts of a movie follow each
+other, without the first movie, whose memory is new.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
+import contextlib
+import functools
+import resource
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +30,11 @@ import scipy.fft
 import tifffile
 import torch
 
+from cryoloom.algorithms.motion import frame_motion, frame_spectra, frame_sum, movie_alignment
 from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.formats.pixels.mrc import MrcSink
 from cryoloom.model import GainReference, Microscope, Movie, MovieFrames, Tilt, TiltSeries
+from cryoloom.steps import align_frames as step_module
 from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 
 SHAPE = (4092, 5760)
@@ -82,6 +92,7 @@ def main() -> None:
     arguments.add_argument("--binning", type=float, nargs="+", default=[1.0])
     arguments.add_argument("--compression", nargs="+", default=["none", "lzw"])
     arguments.add_argument("--no-relion", action="store_true")
+    arguments.add_argument("--profile", action="store_true", help="where the time goes, on one thread")
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     numba.set_num_threads(options.threads)
@@ -91,6 +102,11 @@ def main() -> None:
         gain = np.random.default_rng(5).normal(1.0, 0.03, SHAPE).astype(np.float32)
         with mrcfile.new(folder / "gain.mrc") as mrc:
             mrc.set_data(gain)
+        if options.profile:
+            path = folder / "none.tif"
+            tifffile.imwrite(path, frames, rowsperstrip=32)
+            profile(folder, path, options.movies)
+            return
         with_relion = not options.no_relion and shutil.which("relion_run_motioncorr") is not None
         print(f"seconds a movie, {options.threads} threads; median (least) of {options.rounds} rounds")
         for compression in options.compression:
@@ -174,6 +190,68 @@ def time_relion(folder: Path, path: Path, n_movies: int, n_threads: int) -> floa
     seconds = time.perf_counter() - start
     shutil.rmtree(folder / "relion")
     return seconds
+
+
+PARTS = (
+    (step_module, "read_fractions", "decode, from the page cache (beside the rest)"),
+    (movie_alignment, "find_bad_pixels", "bad pixels"),
+    (frame_spectra, "transform_rows", "transforms of rows"),
+    (frame_spectra, "transform_lines", "transforms of columns"),
+    (movie_alignment, "frame_spectrum", "a frame's spectrum: transforms, gain, bad pixels replaced"),
+    (frame_motion, "coarse_shifts", "motion by correlation"),
+    (frame_motion, "refine_shifts", "motion by likelihood"),
+    (frame_sum.HalfSums, "add", "sums of moved spectra"),
+    (frame_sum, "lines_back", "transforms of columns, back"),
+    (frame_sum, "rows_back", "transforms of rows, back"),
+    (frame_sum.HalfSums, "images", "images of the sums: transforms, mean, total"),
+    (MrcSink, "__setitem__", "16-bit floats, statistics, writing"),
+    (movie_alignment.MovieAligner, "align", "all but decoding and writing"),
+)
+
+
+@contextlib.contextmanager
+def timed(seconds: dict[str, list[float]]) -> Iterator[None]:
+    """Note the seconds of every call of `PARTS`."""
+
+    def wrapped(function, name):
+        @functools.wraps(function)
+        def call(*arguments, **named):
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                seconds[name].append(time.perf_counter() - start)
+
+        return call
+
+    before = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in PARTS]
+    try:
+        for owner, attribute, name in PARTS:
+            setattr(owner, attribute, wrapped(getattr(owner, attribute), name))
+        yield
+    finally:
+        for owner, attribute, function in before:
+            setattr(owner, attribute, function)
+
+
+def profile(folder: Path, path: Path, n_movies: int) -> None:
+    """Seconds a movie of every part, and what the system did for a movie."""
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    time_ours(folder, path, 1, 1.0, 1)
+    seconds: dict[str, list[float]] = collections.defaultdict(list)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    with timed(seconds):
+        whole = time_ours(folder, path, n_movies, 1.0, 1)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    for name, calls in seconds.items():
+        each = len(calls) // n_movies
+        by_movie = np.reshape(calls[: each * n_movies], (n_movies, each)).sum(axis=1)
+        print(f"{name:60} {np.median(by_movie[1:]):6.3f} s in {each} calls")
+    print(f"{'whole, memory of the first movie included':60} {whole / n_movies:6.3f} s")
+    print(f"{'of it by the system: page faults and the page cache':60} "
+          f"{(used.ru_stime - before.ru_stime) / n_movies:6.3f} s, "
+          f"{(used.ru_minflt - before.ru_minflt) // n_movies} page faults")  # fmt: skip
 
 
 def time_transforms(frames: np.ndarray, n_threads: int) -> float:
