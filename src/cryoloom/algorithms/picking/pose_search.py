@@ -80,9 +80,9 @@ class Windows:
     root: torch.Tensor
     """A matrix whose square ``root^T root`` is ``G^-1``, ``(n, m, m)`` float32."""
 
-    def take(self, index: NDArray[np.int64]) -> Windows:
-        """Those of some candidates."""
-        some = torch.from_numpy(index)
+    def take(self, index: NDArray[np.int64] | slice) -> Windows:
+        """Those of some candidates; of a slice without a copy."""
+        some = index if isinstance(index, slice) else torch.from_numpy(index)
         return replace(
             self,
             values=self.values[some],
@@ -160,7 +160,7 @@ class PoseSearch:
         for first, turned, shared, energy in self._templates(template, rotations, energy_of):
             for start in range(0, n, candidates_at_once):
                 some = slice(start, start + candidates_at_once)
-                own = windows.take(np.arange(n)[some])
+                own = windows.take(some)
                 product = own.values.flatten(0, 1) @ turned.T + own.explained.flatten(0, 1) @ shared.T
                 product = product.reshape(-1, n_shifts, len(energy))
                 a = own.amplitude[:, None, None]
