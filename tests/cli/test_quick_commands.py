@@ -181,7 +181,7 @@ def test_names_are_completed_without_anything_heavy():
 
 def test_the_choices_of_a_parameter_are_listed_whole():
     result = CliRunner().invoke(app, ["run", "import_alignment", "--help"], env={"COLUMNS": "300"})
-    assert "One of: auto, imod, aretomo, warp, relion5." in result.output
+    assert "One of: auto, imod, aretomo, warp, relion5, cets." in result.output
 
 
 def test_a_planned_step_is_told_as_planned(fake_steps, monkeypatch):

@@ -83,12 +83,12 @@ def place_specimen(
     if len(numbered) < LEAST_TILTS:
         return _not_found(series, f"only {len(numbered)} images have contrast", context)
     found = find_specimen(replace(series, tilts=tuple(numbered)), small, context.rng)
+    if found.doubt:
+        return _not_found(series, found.doubt, context)
     context.figure("thickness_angstrom", found.fit.thickness_angstrom)
     context.figure("thickness_error_angstrom", found.fit.thickness_error_angstrom)
     context.figure("middle_height_angstrom", found.fit.z_offset_angstrom)
     context.figure("middle_error_angstrom", found.fit.middle_error_angstrom)
-    if not found.is_told:
-        return _not_found(series, "it has too little contrast in the tomogram", context)
     known = with_defocus_at_origin(replace(series, slab=found.slab(by)))
     return with_middle_at_origin(known) if centre else known
 
@@ -110,6 +110,10 @@ def with_handedness_followed(aligned: TiltSeries, before: TiltSeries, context: S
 
 
 def _not_found(series: TiltSeries, reason: str, context: StepContext) -> TiltSeries:
+    context.not_measurable("thickness_angstrom", reason)
+    context.not_measurable("thickness_error_angstrom", reason)
+    context.not_measurable("middle_height_angstrom", reason)
+    context.not_measurable("middle_error_angstrom", reason)
     context.warn(
         f"the middle of the specimen was not found: {reason}; z = 0 stays at the origin of the alignment, "
         "and "

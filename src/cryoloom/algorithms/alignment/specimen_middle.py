@@ -40,6 +40,8 @@ NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART = 150.0, 0.35
 TWO_PLANES_ERROR_ANGSTROM = 20.0
 LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
 """Of features to noise, and of the middle, if gold gives the slopes and a surface."""
+# Two or three features may lie anywhere in ice several times as thick as what they span.
+LARGEST_THICKNESS_ERROR_PART = 0.25
 # Fewer beads within the ice tell nothing of its thickness.
 LEAST_BEADS_WITHIN = 8
 
@@ -58,12 +60,25 @@ class FoundSpecimen:
 
     @property
     def is_told(self) -> bool:
-        """Whether the middle is known: by gold on both surfaces, or by features in a slab."""
+        """Whether thickness and middle are known: by gold on both surfaces, or by features in a slab."""
+        return not self.doubt
+
+    @property
+    def doubt(self) -> str:
+        """Why they are not known; empty if they are."""
         fit = self.fit
-        if self.planes is not None:
-            known = fit.middle_error_angstrom <= LARGEST_ERROR_ON_GOLD_ANGSTROM
-            return self.has_two_surfaces or (known and fit.contrast >= LEAST_CONTRAST_ON_GOLD)
-        return fit.contrast >= LEAST_CONTRAST
+        if self.has_two_surfaces:
+            return ""
+        if fit.contrast < (LEAST_CONTRAST if self.planes is None else LEAST_CONTRAST_ON_GOLD):
+            return "it has too little contrast in the tomogram"
+        if self.planes is not None and fit.middle_error_angstrom > LARGEST_ERROR_ON_GOLD_ANGSTROM:
+            return f"the height of its middle is known to {fit.middle_error_angstrom:.0f} A only"
+        if fit.thickness_error_angstrom > LARGEST_THICKNESS_ERROR_PART * fit.thickness_angstrom:
+            return (
+                f"about {fit.n_features:.0f} features lie in it, so that its thickness is known to "
+                f"{fit.thickness_error_angstrom:.0f} of {fit.thickness_angstrom:.0f} A only"
+            )
+        return ""
 
     @property
     def has_two_surfaces(self) -> bool:
