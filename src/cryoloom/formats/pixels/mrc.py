@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.pixels.byte_conventions import byte_order_is_swapped, signedness
 from cryoloom.formats.pixels.mrc_headers import header_pixel_size_angstrom, section_tilts_deg
+from cryoloom.formats.pixels.writeback import begin_writing
 from cryoloom.model.pixels import Index
 
 __all__ = ["MrcPixels", "MrcSink", "write_mrc"]
@@ -34,6 +35,8 @@ _SAMPLE_BYTES = 1 << 16
 # What is processed at once stays in the processor's cache.
 _CACHED_ROWS = 32
 _READ_BYTES = 1 << 19
+# Written before the disk is set to work: few requests, and little left for the flush at the end.
+_WRITTEN_AT_ONCE_BYTES = 32 << 20
 _IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
 _FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
 # Half-width frames (x, y) that SerialEM writes as mode 0 when two 4-bit counts share a byte: K2 and K3,
@@ -138,6 +141,7 @@ class MrcSink:
         self._layout = _Layout(_HEADER_BYTES, (n_z, n_y, n_x), stored, False, self.pixel_size_angstrom)
         self._fd: int | None = _create(self._part, self._layout.file_bytes)
         self._rows = _RowStatistics(n_z, n_y)
+        self._n_bytes_waiting = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -178,6 +182,10 @@ class MrcSink:
         except OSError as error:
             self.discard()  # a full disk gets its space back at once
             raise _machine_failure("write", self.path, error) from error
+        self._n_bytes_waiting += block.size * self._layout.stored.itemsize
+        if self._n_bytes_waiting >= _WRITTEN_AT_ONCE_BYTES:
+            self._n_bytes_waiting = 0
+            begin_writing(fd)
 
     def commit(self) -> MrcPixels:
         """Write the header, flush to disk, and give the file its name."""
