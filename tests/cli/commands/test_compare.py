@@ -17,3 +17,11 @@ def test_two_runs_are_compared_in_a_table_and_as_json(cryoloom, brighter):
     old, new = data["medians"]["mean"]
     assert new - old == pytest.approx(4, abs=0.5)
     assert "the runs were made alike" in cryoloom("compare", "draw", "4")
+
+
+def test_parameters_that_only_one_of_two_steps_has_are_counted(cryoloom, project):
+    """draw has brightness and tally, smooth has others: a list of them would say nothing."""
+    table = cryoloom("compare", "draw", "smooth")
+    assert "parameters of its own" in table
+    assert "brightness" not in table.split("item")[0]
+    assert "brightness" in json.loads(cryoloom("compare", "draw", "smooth", "--json"))["parameters"]

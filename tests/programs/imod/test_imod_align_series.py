@@ -58,3 +58,19 @@ def test_an_unknown_axis(series, context, imod):
 def test_the_residual_that_tiltalign_prints():
     assert residual_px(" Residual error mean and sd:    0.512    0.300\n") == 0.512
     assert residual_px("nothing of the kind") is None
+
+
+TOO_FEW = """
+if "-RobustFitting" in ARGUMENTS:
+    fail("TILTALIGN - TOO FEW DATA POINTS TO DO ROBUST FITTING")
+"""
+
+
+def test_too_few_points_for_robust_fitting(series, context, imod, stand_in):
+    stand_in("tiltalign", TOO_FEW + imod_stand_ins.TILTALIGN)
+    found = imod_align_series(series, ImodAlignSeriesParams(robust=True), context)
+    assert found.included[0].pose.axis_deg == pytest.approx(85.0, abs=1e-3)
+    assert "too few points for robust fitting" in context.warnings[0]
+    stand_in("tiltalign", TOO_FEW.replace("ROBUST FITTING", "ANYTHING") + imod_stand_ins.TILTALIGN)
+    with pytest.raises(DataUnfitError, match="TOO FEW DATA POINTS TO DO ANYTHING"):
+        imod_align_series(series, ImodAlignSeriesParams(robust=True), context)

@@ -31,8 +31,12 @@ def compare(
         return
     names = [f"run {run.id} {run.node}" for run in compared.runs]
     parameters = Table("differs", *names, title=None)
+    own = _of_one_alone(compared)
     for name, pair in compared.parameters.items():
-        parameters.add_row(name, *(_shown(value) for value in pair))
+        if not any(name in one for one in own):
+            parameters.add_row(name, *(_shown(value) for value in pair))
+    if any(own):
+        parameters.add_row("parameters of its own (--json has them)", *(str(len(one)) for one in own))
     if compared.parameters:
         console.print(parameters)
     else:
@@ -40,9 +44,19 @@ def compare(
     console.print(_figures(compared, names))
 
 
+def _of_one_alone(compared: Comparison) -> tuple[set[str], set[str]]:
+    """Parameters that only one of two different steps has: a list of them says nothing of a difference."""
+    first, second = compared.runs
+    if first.step == second.step:
+        return set(), set()
+    mine, its = set(first.parameters), set(second.parameters)
+    return mine - its, its - mine
+
+
 def _figures(compared: Comparison, names: list[str]) -> Table:
     table = Table("item", "figure", *names, "difference")
-    rows = [("median", figure, pair) for figure, pair in compared.medians.items()]
+    several = len(compared.figures) > 1  # of one item the median is its own figure
+    rows = [("median", figure, pair) for figure, pair in compared.medians.items() if several]
     for item, figures in compared.figures.items():
         states = compared.states[item]
         if states != ("done", "done"):

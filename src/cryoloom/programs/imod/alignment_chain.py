@@ -17,7 +17,7 @@ from cryoloom.formats.exchange.foreign_alignment import ForeignAlignment
 from cryoloom.formats.imod.alignment import read_imod
 from cryoloom.model import Stack, TiltSeries
 from cryoloom.procedures.foreign_poses import with_foreign_poses
-from cryoloom.programs.handover import ProgramParams
+from cryoloom.programs.handover import ProgramParams, make_calls
 from cryoloom.programs.imod.imod_programs import NEWSTACK, TILTALIGN, TILTXCORR, XFPRODUCT, XFTOXG
 from cryoloom.programs.included_tilts import ImageChoice, with_results
 
@@ -29,6 +29,7 @@ __all__ = [
     "filter_arguments",
     "parse",
     "residual_px",
+    "run_chain",
     "solution_calls",
     "with_alignment",
 ]
@@ -158,6 +159,24 @@ def solution_calls(series: TiltSeries, params: ImodAlignmentParams) -> tuple[Cal
             writes=("stack.xf",),
         ),
     )  # fmt: skip
+
+
+def run_chain(
+    chain: Sequence[Call], series: TiltSeries, params: ImodAlignmentParams, context: StepContext
+) -> list[ProgramOutput]:
+    """Run a chain of calls whose last two are those of `solution_calls`.
+
+    Where tiltalign has too few points for robust fitting it is run again without, and a warning says so.
+    """
+    try:
+        return make_calls(chain, params, context)
+    except DataUnfitError as error:
+        if not params.robust or "ROBUST FITTING" not in error.message.upper():
+            raise
+        context.warn("tiltalign has too few points for robust fitting and was run without it (robust)")
+        return make_calls(
+            solution_calls(series, params.model_copy(update={"robust": False})), params, context
+        )
 
 
 def parse(folder: Path, shape_yx: tuple[int, int], pixel_size_angstrom: float) -> ForeignAlignment:

@@ -12,13 +12,14 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.model import TiltSeries
 from cryoloom.procedures.foreign_poses import FOREIGN_POSE_FIGURES, bytes_to_place_poses
 from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES
-from cryoloom.programs.handover import make_calls, workplace_of
+from cryoloom.programs.handover import workplace_of
 from cryoloom.programs.imod.alignment_chain import (
     RESIDUAL_FIGURE,
     ImodAlignmentParams,
     axis_arguments,
     coarse_calls,
     filter_arguments,
+    run_chain,
     solution_calls,
     with_alignment,
 )
@@ -108,5 +109,5 @@ def imod_align_series(series: TiltSeries, params: ImodAlignSeriesParams, context
     stack = chosen_stack(series, params.images)
     used = written(series, stack, context.scratch() / "stack.mrc", least=5)
     given = params.model_copy(update={"images": "unweighted"})
-    printed = make_calls(calls(used, given, workplace_of(context)), params, context)
+    printed = run_chain(calls(used, given, workplace_of(context)), used, given, context)
     return with_alignment(series, used, stack, params, printed, context, "imod_align_series")
