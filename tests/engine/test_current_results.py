@@ -10,7 +10,7 @@ from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
 from cryoloom.model import TiltSeries
 from cryoloom.store.current_nodes import current_nodes
-from cryoloom.store.decisions import in_force
+from cryoloom.store.decisions import Change, in_force
 from cryoloom.store.reading import ProjectReader
 from makers.fakes import N_TILTS, fake_steps
 from makers.old_projects import project_with_choices_of_version_3
@@ -165,6 +165,18 @@ def test_a_step_by_hand_on_results_is_appended_and_resumed(project):
     assert worked_on == [("draw", "TS_01"), ("smooth", "TS_01"), ("choose", "TS_01")]
     run(project)  # the workflow again: what was run by hand on it still belongs to it
     assert set(states(project).values()) == {("current", "choose")}
+
+
+def test_what_was_decided_for_a_step_before_its_first_run_is_used_in_it(project):
+    """Picks are given to `pick_by_hand` in the browser before anybody ran it."""
+    run(project, ("find_series", "draw"))
+    project.decide([Change("parameter", "TS_02", "smooth.width", 5)], "drawn in the browser")
+    project.run("smooth", input="draw")
+    own = {item.name: item.own_parameters for item in project.database.items(3)}
+    assert own == {"TS_01": {}, "TS_02": {"width": 5}, "TS_03": {}}
+    assert set(states(project).values()) == {("current", "smooth")}
+    _, worked_on = resume(project)
+    assert worked_on == []
 
 
 def test_an_experiment_on_other_results_is_no_part_of_it(project):

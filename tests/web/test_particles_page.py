@@ -101,6 +101,12 @@ def _screen_of(page: Any, xyz_angstrom: Any) -> tuple[float, float]:
     return float(left), float(top)
 
 
+def _inside(places_xyz_angstrom: Any) -> Any:
+    """Places that the volume holds; beads on the surfaces of a thick specimen may lie beyond it."""
+    half = np.array(VOLUME_SHAPE[::-1]) / 2 * PARAMS.pixel_size_angstrom
+    return places_xyz_angstrom[(np.abs(places_xyz_angstrom) < half - 50).all(axis=1)]
+
+
 def _wait_for_jobs(made: MadeProject, n: int) -> None:
     jobs = eventually(
         lambda: jobs_of(made.folder), lambda jobs: len(jobs) == n and jobs[-1].returncode is not None
@@ -122,7 +128,7 @@ def test_picks_become_particles_and_an_average_in_real_runs(
         page = opened.go(f"{P}/tomo/{name}")
         page.wait_for_function("() => document.getElementById('xy').state?.ready")
         page.keyboard.press("p")
-        for bead in made.truths[name].beads_xyz_angstrom:
+        for bead in _inside(made.truths[name].beads_xyz_angstrom)[:10]:
             page.mouse.click(*_screen_of(page, bead))
             picked += 1
     page.click("#picks button >> text=make particles")
@@ -141,6 +147,7 @@ def test_picks_become_particles_and_an_average_in_real_runs(
     values = MrcPixels(average.map.path)[:]
     middle = tuple(slice(n // 2 - 1, n // 2 + 2) for n in values.shape)
     assert values[middle].mean() > values.mean() + 3 * values.std()
-    assert np.unravel_index(np.argmax(values), values.shape) == pytest.approx(
-        np.array(values.shape) // 2, abs=1
-    )
+    ball = np.argwhere(
+        values > values.max() / 2
+    )  # its top is flat: the brightest voxel may be anywhere in it
+    assert ball.mean(axis=0) == pytest.approx(np.array(values.shape) // 2, abs=1)

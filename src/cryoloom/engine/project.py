@@ -196,10 +196,13 @@ class Project:
         """
         plan = plan_of_one_step(self.database, step, input=input, like=like, items=items, values=values)
         changes = changes_by_hand(self.database, plan, values)
+        # What was decided for a step before its first run (picks, for `pick_by_hand`) is meant for that run.
+        is_first = all(run.node != plan.steps[0].name for run in self.database.runs())
         with coordinator_lock(self.folder) as coordinator:
             if changes:
                 self.decide(changes, "run by hand")
-            return self._asked(plan, self._workers(executor, device), listener, coordinator, by_hand=True)
+            workers = self._workers(executor, device)
+            return self._asked(plan, workers, listener, coordinator, by_hand=not is_first)
 
     def resume(
         self,

@@ -374,8 +374,8 @@ class SliceView extends HTMLElement {
 
   #restSoon() {
     clearTimeout(this.#restTimer);
-    // Keys that are held come at an even pace: when the third is missing there will be none.
-    this.#restTimer = setTimeout(() => this.#rest(), Math.min(SHARP_MS, Math.max(60, 2.2 * this.#pace.between)));
+    // Keys that are held come at an even pace: one that is late by more than half of it does not come.
+    this.#restTimer = setTimeout(() => this.#rest(), Math.min(SHARP_MS, Math.max(60, 1.6 * this.#pace.between)));
   }
 
   /** The index has come to rest: a sharp picture first, alone on the line; then the stored values; then the neighbours. */
@@ -383,7 +383,7 @@ class SliceView extends HTMLElement {
     if (!this.info) return;
     const level = this.#sharpLevel();
     const isSlow = this.#pace.costOf(level) > SLOW_MS;
-    const sharp = this.#entry(level, this.index, isSlow ? 50 : 85);
+    const sharp = this.#entry(level, this.index, isSlow ? 40 : 85);
     const isSharp = this.#best()?.level <= level;
     this.#wanted = [];
     if (!isSharp) {
