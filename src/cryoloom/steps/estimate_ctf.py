@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, RingData, whiten
+from cryoloom.algorithms.ctf.defocus_trend import off_the_trend
 from cryoloom.algorithms.ctf.fit_quality import RingProfile, fit_resolution_angstrom, ring_profile
 from cryoloom.algorithms.ctf.phase import principal_defoci
 from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_series
@@ -493,11 +494,26 @@ def _with_result(
             f"{series.name}: tilts {silent} show no Thon rings; their defocus is predicted from the other "
             "tilts"
         )
+    _doubt_defoci(series, tilts, ctfs, context)
     changes = {tilt.acquisition_index: {"ctf": ctf} for tilt, ctf in zip(tilts, ctfs, strict=True)}
     handed = series.handedness
     if handed.applied is None:
         handed = _measured_hand(series, found, context)
     return with_defocus_at_origin(replace(series.with_tilts(changes), handedness=handed))
+
+
+def _doubt_defoci(series: TiltSeries, tilts: list[Tilt], ctfs: list[Ctf], context: StepContext) -> None:
+    """Warn of tilts whose own rings tell a defocus far from what the other tilts follow."""
+    own = [(tilt, ctf) for tilt, ctf in zip(tilts, ctfs, strict=True) if not ctf.predicted]
+    angles = np.array([tilt.nominal_tilt_deg for tilt, _ in own])
+    off = off_the_trend(angles, np.array([ctf.defocus_angstrom for _, ctf in own]))
+    doubted = [tilt.acquisition_index for (tilt, _), away in zip(own, off, strict=True) if away]
+    if doubted:
+        context.warn(
+            f"{series.name}: the defocus of tilts {doubted} is up to {np.abs(off).max():.0f} A from what the "
+            "others follow; their rings may be false. Look at their spectra, and name those that are wrong "
+            "in predict_tilts"
+        )
 
 
 def _measured_hand(series: TiltSeries, found: SeriesFit, context: StepContext) -> Sourced:
