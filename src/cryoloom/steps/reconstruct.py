@@ -27,12 +27,11 @@ what the projections still miss, relative to the images.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cryoloom.algorithms.ctf.correction import Correction
@@ -50,14 +49,17 @@ from cryoloom.algorithms.reconstruction.reconstruction_bands import (
     BESIDES_BYTES,
     Part,
     Reconstructor,
-    StripSink,
     bands_of,
     reconstruct_band,
 )
-from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows, tomogram_grid
+from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, tomogram_grid
+from cryoloom.algorithms.reconstruction.tomogram_thickness import (
+    SAFE_THICKNESS_ANGSTROM,
+    is_slab_known,
+    thickness_around,
+)
 from cryoloom.algorithms.series.derived_pixels import centre_of, reading_bytes
 from cryoloom.algorithms.series.specimen_frame import (
-    height_of_slab,
     series_in_slab,
     series_moved,
     with_defocus_at_origin,
@@ -68,8 +70,7 @@ from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError
-from cryoloom.kernels.projection.backproject import STRIP_ROWS
-from cryoloom.model import Ctf, Pixels, PixelSink, Slab, TiltSeries, Tomogram
+from cryoloom.model import Ctf, Pixels, PixelSink, TiltSeries, Tomogram
 from cryoloom.procedures.half_tomograms import (
     COMPARED_VOXELS,
     HALF_FIGURES,
@@ -77,6 +78,7 @@ from cryoloom.procedures.half_tomograms import (
     compare_halves,
     tell_tilts_without_halves,
 )
+from cryoloom.procedures.tomogram_volumes import middle_rows, new_volume, stored_type
 
 __all__ = ["ReconstructParams", "reconstruct"]
 
@@ -210,35 +212,12 @@ class ReconstructParams(StepParams):
         return self
 
 
-SAFE_THICKNESS_ANGSTROM = 4000.0
-"""Where the specimen was not measured: ice is 1000 to 3000 thick, and lies about the tracked points."""
-# Measured thicknesses are wrong by up to a fifth where little is seen; gold and dirt stand on the surfaces.
-LEAST_MARGIN_ANGSTROM, MARGIN_PART = 200.0, 0.15
-LARGEST_ERROR_ANGSTROM = 120.0
-LARGEST_THICKNESS_ERROR_PART = 0.25
-
 _ROWS_AT_ONCE = 256
 """Rows corrected for depth at a time if memory is not given: the halo is then a small part of them."""
 
 
 _EDGE_VOXELS = 16
 """Aligned images have no values at their very edge."""
-_FINEST_FLOAT16_DEVIATION = 2e-6
-"""16-bit floats below 6e-5 lie 6e-8 apart: a ten-thousandth of the variance of 1.7e-6."""
-
-
-@dataclass(frozen=True, slots=True)
-class _InBothOrders:
-    """Strips ``[z0:z1, y0:y1, :]`` written to a volume and, with z mirrored, as sections of y."""
-
-    volume: PixelSink
-    sections: PixelSink
-
-    def __setitem__(self, index: tuple[slice, slice, slice], strip: NDArray[np.float32]) -> None:
-        self.volume[index] = strip
-        n_z = self.volume.shape[0]
-        mirrored = slice(n_z - index[0].stop, n_z - index[0].start)
-        self.sections[index[1], mirrored, :] = np.ascontiguousarray(strip[::-1].transpose(1, 0, 2))
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
@@ -362,13 +341,16 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
         if len(parts) > 1 and parts[1].role == "tomogram_even":
             tell_tilts_without_halves(series.name, grid.tilts, parts[1].grid.tilts, context)
     memory_bytes = context.memory_bytes - reading_bytes(series.best_stack.images)
-    dtype = _dtype(series, grid, params, context)
+    dtype = stored_type(series.best_stack.images, grid, params.dtype, context.device)
     bands = {part.role: bands_of(part.grid, part.reconstructor, memory_bytes) for part in parts}
     total = sum(len(bands[part.role]) * len(part.grid.tilts) + grid.volume_shape[1] for part in parts)
     done = 0
     sinks: dict[str, PixelSink] = {}
     for part in parts:
-        sinks[part.role], target = _new_volume(part.role, grid, params, dtype, context)
+        also_xzy = part.role == "tomogram" and params.orientation == "xzy"
+        sinks[part.role], target = new_volume(
+            part.role, grid, dtype, context, multiscale=params.multiscale, also_xzy=also_xzy
+        )
         for band in bands[part.role]:
             for amount in reconstruct_band(
                 part, band, target, device=context.device, memory_bytes=memory_bytes
@@ -404,11 +386,7 @@ def _parts(
                     "use halves_by=frames",
                     series=series.name,
                 )
-            way = _reconstructor(series, some, params)
-            if isinstance(way, IterativeReconstruction) and isinstance(
-                reconstructor, IterativeReconstruction
-            ):
-                way = way.with_iterations(reconstructor.n_iterations)
+            way = _reconstructor_as(reconstructor, series, some, params)
             parts.append(Part(f"tomogram_{name}", stack.images, some, way))
     elif stack.even is not None and stack.odd is not None:
         halved = replace(grid, tilts=tuple(tilt for tilt in grid.tilts if tilt.has_halves))
@@ -416,49 +394,10 @@ def _parts(
             return parts
         way = reconstructor
         if len(halved.tilts) < len(grid.tilts):
-            way = _reconstructor(series, halved, params)
-            if isinstance(way, IterativeReconstruction) and isinstance(
-                reconstructor, IterativeReconstruction
-            ):
-                way = way.with_iterations(reconstructor.n_iterations)
+            way = _reconstructor_as(reconstructor, series, halved, params)
         parts.append(Part("tomogram_even", stack.even, halved, way))
         parts.append(Part("tomogram_odd", stack.odd, halved, way))
     return parts
-
-
-def _dtype(
-    series: TiltSeries, grid: TomogramGrid, params: ReconstructParams, context: StepContext
-) -> Literal["float32", "float16"]:
-    """How voxels are stored. Their deviation is at least that of an image over the voxels along a ray."""
-    tilt, first = grid.tilts[len(grid.tilts) // 2], max(0, (grid.volume_shape[1] - STRIP_ROWS) // 2)
-    rows = aligned_rows(series.best_stack.images, grid, tilt, first, STRIP_ROWS, context.device)
-    deviation = float(rows[torch.isfinite(rows)].std()) / grid.volume_shape[0]
-    return params.dtype if deviation > _FINEST_FLOAT16_DEVIATION else "float32"
-
-
-def _new_volume(
-    role: str,
-    grid: TomogramGrid,
-    params: ReconstructParams,
-    dtype: Literal["float32", "float16"],
-    context: StepContext,
-) -> tuple[PixelSink, StripSink]:
-    """A volume and its sinks, including the one in IMOD's orientation if requested."""
-    sink = context.new_pixels(
-        role,
-        grid.volume_shape,
-        grid.voxel_size_angstrom,
-        kind="volume",
-        dtype=dtype,
-        multiscale=params.multiscale,
-    )
-    if role != "tomogram" or params.orientation == "xyz":
-        return sink, sink
-    n_z, n_y, n_x = grid.volume_shape
-    turned = context.new_pixels(
-        f"{role}_xzy", (n_y, n_z, n_x), grid.voxel_size_angstrom, kind="volume", dtype=dtype
-    )
-    return sink, _InBothOrders(sink, turned)
 
 
 def _method(params: ReconstructParams, series: TiltSeries) -> str:
@@ -494,37 +433,25 @@ def _grid(series: TiltSeries, params: ReconstructParams) -> TomogramGrid:
         width_angstrom=params.width_angstrom,
     )
     slab = series.slab
-    if params.thickness_angstrom is not None or slab is None or not _is_known(slab):
+    if params.thickness_angstrom is not None or slab is None or not is_slab_known(slab):
         return grid
     length, width = (n * grid.voxel_size_angstrom for n in grid.volume_shape[1:])
-    thickness = slab.thickness_angstrom.measured or 0.0
-    least = max(LEAST_MARGIN_ANGSTROM, MARGIN_PART * thickness, slab.thickness_error_angstrom or 0.0)
-    margin = least + 2 * (slab.middle_error_angstrom or 0.0)
     return tomogram_grid(
         series,
         series.best_stack,
         binning=params.binning,
         voxel_size_angstrom=params.voxel_size_angstrom,
-        thickness_angstrom=height_of_slab(slab, length, width) + 2 * margin,
+        thickness_angstrom=thickness_around(slab, length, width),
         length_angstrom=params.length_angstrom,
         width_angstrom=params.width_angstrom,
     )
-
-
-def _is_known(slab: Slab) -> bool:
-    """Whether the slab can set the thickness: both are known well enough, and its pretilt."""
-    error, thickness = slab.middle_error_angstrom, slab.thickness_angstrom.measured
-    if thickness is None or slab.tilt_y_deg.measured is None or error is None:
-        return False
-    sure = (slab.thickness_error_angstrom or 0.0) <= LARGEST_THICKNESS_ERROR_PART * thickness
-    return sure and error <= LARGEST_ERROR_ANGSTROM
 
 
 def _report_thickness(
     series: TiltSeries, grid: TomogramGrid, params: ReconstructParams, context: StepContext
 ) -> None:
     context.figure("tomogram_thickness_angstrom", grid.volume_shape[0] * grid.voxel_size_angstrom)
-    if params.thickness_angstrom is None and (series.slab is None or not _is_known(series.slab)):
+    if params.thickness_angstrom is None and (series.slab is None or not is_slab_known(series.slab)):
         context.warn(
             "where the specimen lies was not measured well enough to determine the tomogram's thickness, so "
             f"it is {SAFE_THICKNESS_ANGSTROM:g} A; give thickness_angstrom to change it"
@@ -578,6 +505,16 @@ def _reconstructor(series: TiltSeries, grid: TomogramGrid, params: ReconstructPa
     )
 
 
+def _reconstructor_as(
+    whole: Reconstructor, series: TiltSeries, grid: TomogramGrid, params: ReconstructParams
+) -> Reconstructor:
+    """`_reconstructor` for a part of the data, with as many iterations as the whole has."""
+    part = _reconstructor(series, grid, params)
+    if isinstance(part, IterativeReconstruction) and isinstance(whole, IterativeReconstruction):
+        return part.with_iterations(whole.n_iterations)
+    return part
+
+
 def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
     """CTF of every tilt; refused if one is missing or the images are corrected already."""
     done = series.best_stack.ctf_correction
@@ -593,8 +530,7 @@ def _settled(
     iterations: IterativeReconstruction, grid: TomogramGrid, images: Pixels, context: StepContext
 ) -> IterativeReconstruction:
     """Parameters with the number of iterations after which the tomogram's middle changes little."""
-    first = max(0, (grid.volume_shape[1] - STRIP_ROWS) // 2)
-    rows = [aligned_rows(images, grid, tilt, first, STRIP_ROWS, context.device) for tilt in grid.tilts]
+    rows = [middle_rows(images, grid, i, context.device) for i in range(len(grid.tilts))]
     _, course = iterations.solve(torch.stack(rows).to(context.device))
     context.figure("iterations", len(course))
     context.figure("residual", course[-1])
@@ -638,9 +574,7 @@ def _compare_middles(
         update={"halves": True, "voxel_size_angstrom": voxel, "binning": None, **extents}
     )
     small = _grid(middle, asked)
-    way = _reconstructor(middle, small, asked)
-    if isinstance(way, IterativeReconstruction) and isinstance(reconstructor, IterativeReconstruction):
-        way = way.with_iterations(reconstructor.n_iterations)
+    way = _reconstructor_as(reconstructor, middle, small, asked)
     boxes = []
     for part in _parts(middle, small, way, asked)[1:]:
         box, band = np.zeros(part.grid.volume_shape, np.float32), range(part.grid.volume_shape[1])
