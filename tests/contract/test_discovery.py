@@ -8,7 +8,7 @@ import pytest
 
 import cryoloom.steps
 from cryoloom.contract import all_steps, discovery
-from cryoloom.contract.discovery import figure_names, find_step, step_summaries, steps_taking
+from cryoloom.contract.discovery import figure_names, find_step, record_names, step_summaries, steps_taking
 from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import ByHand
@@ -32,6 +32,14 @@ def test_figures_of_a_role_read_from_the_source_are_those_declared():
     for role in roles - {""}:
         declared = {f.name for step in all_steps().values() for f in step.figures if f.role == role}
         assert figure_names(role) == declared
+
+
+def test_records_are_found_by_the_drawing_they_declare():
+    drawings = {record.shows for step in all_steps().values() for record in step.records} - {"table"}
+    assert drawings >= {"ctf_curves", "residuals", "tilt_quality", "evidence"}
+    for shows in drawings:
+        declared = {r.name for step in all_steps().values() for r in step.records if r.shows == shows}
+        assert record_names(shows) == declared
 
 
 def test_sources_are_read_by_several_threads_at_once():

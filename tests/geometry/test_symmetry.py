@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from cryoloom.errors import UserInputError
-from cryoloom.geometry.symmetry import asymmetric_unit, nearest_equivalents, symmetry_matrices
+from cryoloom.geometry.symmetry import asymmetric_unit, symmetry_matrices
 
 # Operators that tell one setting of a group from the other; printed by RELION 3.1.3,
 # relion_refine --sym <group> --print_symmetry_ops
@@ -57,15 +57,6 @@ def test_one_rotation_of_each_class_is_in_the_asymmetric_unit(group):
     orbits = rotations[:, None] @ operators
     kept = asymmetric_unit(orbits.reshape(-1, 3, 3), operators).reshape(200, -1)
     assert (kept.sum(axis=1) == 1).all()
-
-
-def test_the_nearest_equivalent_is_found():
-    rng = np.random.default_rng(4)
-    operators = symmetry_matrices("O")
-    wanted = Rotation.random(50, rng).as_matrix()
-    near = wanted @ Rotation.from_rotvec(rng.normal(0, 0.05, (50, 3))).as_matrix()
-    given = near @ operators[rng.integers(0, 24, 50)]
-    assert_allclose(nearest_equivalents(given, wanted, operators), near, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["", "C0", "D", "X3", "I5", "C6v"])

@@ -362,7 +362,7 @@ def test_one_prior_dose_missing(tmp_path, context):
 def test_frames_that_the_mdoc_counts_otherwise(tmp_path, context):
     series = imported(context, tmp_path, told(IMAGES, NumSubFrames=lambda i: "8" if i.place == 2 else "3"))
     assert series.tilts[0].movie.n_frames == 3
-    assert any("TS_01_002_-10.0.tif: 3 frames, told 8" in warning for warning in context.warnings)
+    assert any("TS_01_002_-10.0.tif: 3 frames, expected 8" in warning for warning in context.warnings)
 
 
 def test_continuous_tilting_is_not_supported_and_says_so(tmp_path, context):

@@ -242,9 +242,9 @@ def test_zero_dose(tmp_path, context):
     folder = write_session(tmp_path / "raw", mdoc_keys={2: {"ExposureDose": "0"}})
     made = only(context, folder)
     assert len({round(tilt.dose_per_angstrom2, 6) for tilt in made.tilts}) == 1
-    assert any("a dose of 0 e/A^2 is told for TS_01_002_-3.0.tif" in warning for warning in context.warnings)
+    assert any("a dose of 0 e/A^2 is given for TS_01_002_-3.0.tif" in warning for warning in context.warnings)
     everywhere = write_session(tmp_path / "none", mdoc_keys={i: {"ExposureDose": "0"} for i in range(5)})
-    assert "no dose is told for the exposure at 0.0 deg; give dose_per_tilt" in spoilt(everywhere, context)
+    assert "no dose is given for the tilt at 0.0 deg; give dose_per_tilt" in spoilt(everywhere, context)
     assert only(context, everywhere, dose_per_tilt_per_angstrom2=2).name == "TS_01"
 
 

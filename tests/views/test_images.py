@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cryoloom.model import Microscope, TiltSeries, Tomogram
 from cryoloom.views.images import (
     averaged_to,
     central_slices,
     slice_images,
     stretched,
-    tomogram_figure,
     with_scale_bar,
 )
 
@@ -58,11 +56,3 @@ def test_the_bar_is_as_long_as_it_says():
     marked = np.asarray(with_scale_bar(Image.new("L", (400, 300), 128), 5.0))
     longest = max((marked[-30:] == 255).sum(axis=1))
     assert longest == pytest.approx(40, abs=2)  # 20 nm at 0.5 nm a pixel
-
-
-def test_figure_of_a_tomogram(rng):
-    series = TiltSeries("a", Microscope(), 10.0, ())
-    figure = tomogram_figure(
-        Tomogram(series, rng.normal(size=(10, 40, 60)).astype(np.float32), 10.0), 80.0, 60
-    )
-    assert figure.size == (60 + 6 + 10, 40 + 6 + 10)

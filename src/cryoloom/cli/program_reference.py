@@ -11,9 +11,9 @@ __all__ = ["programs_as_markdown"]
 
 _HEAD = """# Outside programs
 
-Made from the steps' declarations by `cryoloom steps --programs --markdown`; do not edit. How programs are
-found and started is told in [use-your-programs.md](../how-to/use-your-programs.md); what was run for real,
-and how it compares with the native step, in [benchmarks.md](../explanation/benchmarks.md).
+Made from the steps' declarations by `cryoloom steps --programs --markdown`; do not edit.
+[use-your-programs.md](../how-to/use-your-programs.md) describes how programs are found and started; what was
+run for real, and how it compares with the native step, is in [benchmarks.md](../explanation/benchmarks.md).
 
 A parameter without an option is cryoloom's own: the program is not given it.
 """

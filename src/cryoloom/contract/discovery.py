@@ -23,6 +23,7 @@ __all__ = [
     "figure_names",
     "find_step",
     "planned_step",
+    "record_names",
     "step_source",
     "step_sources",
     "step_summaries",
@@ -129,22 +130,38 @@ def figure_names(role: FigureRole) -> frozenset[str]:
         return frozenset(_figures_by_role().get(role, ()))
 
 
+def record_names(shows: str) -> frozenset[str]:
+    """Names of the records declared with a drawing, read from the source without importing a step."""
+    with _PARSING:
+        return frozenset(_records_by_drawing().get(shows, ()))
+
+
 @functools.cache
 def _figures_by_role() -> dict[str, list[str]]:
+    return _declared("Figure", "role")
+
+
+@functools.cache
+def _records_by_drawing() -> dict[str, list[str]]:
+    return _declared("Record", "shows")
+
+
+def _declared(kind: str, keyword: str) -> dict[str, list[str]]:
+    """Names of the figures or records declared in the source, by what they give for a keyword."""
     found: dict[str, list[str]] = {}
-    for _, module in _parsed_modules((*_FOLDERS, "cryoloom.procedures")):
+    for _, module in _parsed_modules((*_FOLDERS, "cryoloom.procedures", "cryoloom.contract")):
         for node in ast.walk(module):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Figure":
-                role, name = _role_and_name(node)
-                found.setdefault(role, []).append(name)
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == kind:
+                value, name = _value_and_name(node, keyword)
+                found.setdefault(value, []).append(name)
     return found
 
 
-def _role_and_name(call: ast.Call) -> tuple[str, str]:
-    """Of the figure that a call declares; "" for what it leaves out or does not write out."""
+def _value_and_name(call: ast.Call, keyword: str) -> tuple[str, str]:
+    """Of what a call declares; "" for what it leaves out or does not write out."""
     given = {word.arg: word.value for word in call.keywords}
-    role, name = given.get("role"), call.args[0] if call.args else given.get("name")
-    words = [str(one.value) if isinstance(one, ast.Constant) else "" for one in (role, name)]
+    value, name = given.get(keyword), call.args[0] if call.args else given.get("name")
+    words = [str(one.value) if isinstance(one, ast.Constant) else "" for one in (value, name)]
     return words[0], words[1]
 
 

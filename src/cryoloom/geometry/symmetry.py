@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.errors import UserInputError
 
-__all__ = ["asymmetric_unit", "nearest_equivalents", "symmetry_matrices"]
+__all__ = ["asymmetric_unit", "symmetry_matrices"]
 
 Matrices = NDArray[np.float64]
 
@@ -52,18 +52,6 @@ def symmetry_matrices(group: str) -> Matrices:
             f"unknown point group {group!r}; expected C1, C2, ..., D2, D3, ..., T, O, I or I1 to I4"
         )
     return _closure(generators)
-
-
-def nearest_equivalents(matrices: ArrayLike, wanted: ArrayLike, group: ArrayLike) -> Matrices:
-    """The equivalent ``R S`` of each rotation nearest to its wanted rotation, ``(n, 3, 3)``.
-
-    matrices, wanted : reference to tomogram, ``(n, 3, 3)``. group : ``(m, 3, 3)``.
-    """
-    rotations, operators = np.asarray(matrices, dtype=np.float64), np.asarray(group, dtype=np.float64)
-    # trace(W^T R S) for every operator; the largest is the smallest angle.
-    relative = np.einsum("nji,njk->nik", np.asarray(wanted, dtype=np.float64), rotations)
-    best = np.argmax(np.einsum("nik,mki->nm", relative, operators), axis=1)
-    return rotations @ operators[best]
 
 
 def asymmetric_unit(matrices: ArrayLike, group: ArrayLike) -> NDArray[np.bool_]:

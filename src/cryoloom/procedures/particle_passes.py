@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -212,6 +212,18 @@ def stored_average(
     )
 
 
+class _WhichTilts(Protocol):
+    """Parameters of every step that averages."""
+
+    @property
+    def max_dose_per_angstrom2(self) -> float | None:
+        """Tilts after this dose are left out."""
+
+    @property
+    def min_tilts(self) -> int:
+        """Particles visible in fewer tilts are left out."""
+
+
 @dataclass
 class SeriesWorker:
     """`refinement.Worker` that distributes series over the executor."""
@@ -235,6 +247,27 @@ class SeriesWorker:
     tilt_terms: dict[str, Array] = field(default_factory=dict)
     """Cross and quadratic terms of the particles of each series, by tilt and shell, ``(tilt, shell, 2)``."""
 
+    @classmethod
+    def of(
+        cls,
+        context: StepContext,
+        series: tuple[TiltSeries, ...],
+        rows: ParticleRows,
+        diameter_angstrom: float,
+        params: _WhichTilts,
+        **more: Any,
+    ) -> Self:
+        """A worker with the parameters that every step of averaging has."""
+        return cls(
+            context,
+            series,
+            rows,
+            diameter_angstrom,
+            max_dose_per_angstrom2=params.max_dose_per_angstrom2 or math.inf,
+            min_tilts=params.min_tilts,
+            **more,
+        )
+
     def __post_init__(self) -> None:
         n = self.rows.n
         self.rows = replace(self.rows, rotations=np.array(self.rows.rotations))
@@ -257,6 +290,11 @@ class SeriesWorker:
         """Box sizes for a resolution, at the largest defocus of all series."""
         apart = max(delocalisation_angstrom(one, resolution_angstrom) for one in self.series)
         return choose_boxes(self.diameter_angstrom, resolution_angstrom, self.image_pixel_angstrom, apart)
+
+    @property
+    def half(self) -> NDArray[np.int64]:
+        """Half of each particle, 1 or 2, ``(n,)``; 0 for those that are left out."""
+        return np.zeros(self.rows.n, np.int64) if self.rows.half is None else self.rows.half
 
     @property
     def positions_xyz_angstrom(self) -> Array:

@@ -29,7 +29,7 @@ def ridge_volume(
 ) -> tuple[MatchedFilter, float]:
     """Matched-filter tomogram (gold filled if asked for), and its voxel size in angstrom.
 
-    Progress is told out of one step more than there are tilts and one for the ridges.
+    Progress counts the tilts, one step more, and one for the ridges.
     """
     grid = search_grid(
         tomogram, voxel_size_angstrom, COARSEST_OF_INTEREST_ANGSTROM, usual_voxel_angstrom=voxel_size_angstrom

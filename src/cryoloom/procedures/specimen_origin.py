@@ -18,7 +18,7 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 from cryoloom.model import TiltSeries
-from cryoloom.procedures.specimen_records import THICKNESS_ERROR
+from cryoloom.procedures.specimen_records import MIDDLE_ERROR, THICKNESS_ERROR
 
 __all__ = ["SPECIMEN_FIGURES", "place_specimen", "with_handedness_followed"]
 
@@ -41,13 +41,7 @@ SPECIMEN_FIGURES = (
         "Height of the middle of the specimen above the origin of the alignment: the mean of the tracked "
         "points, or the other program's origin. With centre_specimen the origin was moved by this.",
     ),
-    Figure(
-        "middle_error_angstrom",
-        "angstrom",
-        "Height of the specimen, error",
-        "Standard error of the height of the middle. The defocus at the origin has the same error.",
-        good="below 100 angstrom",
-    ),
+    MIDDLE_ERROR,
 )
 
 

@@ -11,8 +11,15 @@ from cryoloom.algorithms.specimen.slab import LARGEST_TILT_ERROR_DEG, LEAST_CONT
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 
-__all__ = ["THICKNESS_ERROR", "report_specimen"]
+__all__ = ["MIDDLE_ERROR", "THICKNESS_ERROR", "report_specimen"]
 
+MIDDLE_ERROR = Figure(
+    "middle_error_angstrom",
+    "angstrom",
+    "Height of the specimen, error",
+    "Standard error of the height of the middle. The defocus at the origin has the same error.",
+    good="below 100 angstrom",
+)
 THICKNESS_ERROR = Figure(
     "thickness_error_angstrom",
     "angstrom",

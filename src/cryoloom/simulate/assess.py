@@ -119,7 +119,7 @@ def frame_shift_errors_angstrom(truth: Truth, series: TiltSeries) -> dict[int, f
 
 
 def _resampled(positions: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Mean position over each of ``n`` equal parts of an exposure told in another number of parts."""
+    """Mean position over each of ``n`` equal parts of an exposure given in another number of parts."""
     fine = np.repeat(positions, n, axis=0)
     return fine.reshape(n, len(positions), 2).mean(axis=1)
 

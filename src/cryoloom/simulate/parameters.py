@@ -27,7 +27,7 @@ class SimulationParams(BaseModel):
     )
     tilt_error_rms_deg: float = Field(0.1, ge=0, description="True minus nominal tilt, rms.")
     tilt_axis_deg: float = Field(85.3, description="True tilt axis, from the image's +y, counter-clockwise.")
-    axis_error_deg: float = Field(1.5, description="Tilt axis told by the mdoc minus the true one.")
+    axis_error_deg: float = Field(1.5, description="Tilt axis in the mdoc minus the true one.")
     tomo5_rotation_sign: Literal[1, -1] = Field(
         1, description="Sign of RotationAngle in Tomo5's mdocs (EER): versions of the program differ."
     )

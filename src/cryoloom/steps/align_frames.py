@@ -200,7 +200,7 @@ FIGURES = (
     ignores_exclusions=True,
     methods=(
         "Movie frames were aligned by their most probable trajectory and summed[, binned by "
-        "{binning:g}][; in a median exposure the specimen moved by {motion_median_angstrom:.1f} "
+        "{binning:g}][; in the median tilt the specimen moved by {motion_median_angstrom:.1f} "
         "Å]."
     ),
     figures=FIGURES,
@@ -233,7 +233,7 @@ def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepCon
     aligned_series = series.with_tilts(changes)
     _tell(aligned_series, errors, context)
     if sinks is None:
-        raise ValueError("a series without movies got past the check of their shape")
+        raise ValueError("a series without movies reached the summation")
     return replace(aligned_series, stack=sinks.stack, weighted=sinks.weighted)
 
 
@@ -414,9 +414,9 @@ class _Sinks:
         *,
         with_halves: bool,
     ) -> _Sinks:
-        """Begin the stacks of all frames and, where any movie has more than one, of even ones.
+        """Create the stacks of all frames and, where any movie has more than one, of even frames.
 
-        first : what came of the first movie.
+        first : the aligned first movie.
         """
         shape = (len(series.tilts), *binned_shape(_common_shape(series), params.binning))
         pixel = series.pixel_size_angstrom * params.binning

@@ -122,10 +122,10 @@ class AlignSeriesParams(StepParams):
     magnification: Variation = Field("fixed", description="Magnification: fixed, grouped or per_view.")
     x_tilt: Variation = Field("fixed", description="Tilt about x: fixed, grouped or per_view.")
     stretch: Literal["fixed", "grouped", "per_view"] = Field(
-        "fixed", description="Stretch of the specimen across the tilt axis, from view to view."
+        "fixed", description="Stretch of the specimen across the tilt axis, from tilt to tilt."
     )
     skew: Literal["fixed", "grouped", "per_view"] = Field(
-        "fixed", description="Angle between the specimen's axes, from view to view."
+        "fixed", description="Angle between the specimen's axes, from tilt to tilt."
     )
     beam_tilt: Literal["fixed", "one"] = Field(
         "fixed", description="Angle by which the beam misses the perpendicular to the tilt axis."

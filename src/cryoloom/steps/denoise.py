@@ -36,17 +36,17 @@ from cryoloom.algorithms.denoising.missing_wedge import (
 from cryoloom.algorithms.denoising.network_training import (
     Training,
     TrainingSettings,
-    load_weights,
     weights_of,
 )
 from cryoloom.algorithms.denoising.unet import UNet3d, reach_px
 from cryoloom.algorithms.images.volume_tiles import TilePlan, map_tiles
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import CitedFor, StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.file_digests import file_digests
-from cryoloom.formats.exchange.network_weights import read_network, write_network
+from cryoloom.formats.exchange.network_weights import write_network
 from cryoloom.model import Pixels, Tomogram
+from cryoloom.procedures.trained_network import starting_network
 
 __all__ = ["DenoiseParams", "denoise"]
 
@@ -205,7 +205,7 @@ def denoise(tomogram: Tomogram, params: DenoiseParams, context: StepContext) -> 
     """Train on the halves of a tomogram, or use a trained network, and apply it to both halves."""
     even, odd = _halves(tomogram)
     effort = _effort(params, context.device)
-    network = _network(params, effort).to(context.device)
+    network = starting_network(params.weights, effort.filters, params.depth).to(context.device)
     training, validation, normalisation = _boxes(even, odd, params, effort, context)
     if effort.epochs:
         _train(network, training, validation, tomogram, params, effort, context)
@@ -247,22 +247,6 @@ def _halves(tomogram: Tomogram) -> tuple[Pixels, Pixels]:
             series=tomogram.name,
         )
     return tomogram.even, tomogram.odd
-
-
-def _network(params: DenoiseParams, effort: _Effort) -> UNet3d:
-    """A new network, or a stored one with its own size."""
-    if params.weights is None:
-        torch.manual_seed(0)
-        return UNet3d(effort.filters, params.depth)
-    weights, facts = read_network(params.weights)
-    try:
-        network = UNet3d(int(facts["filters"]), int(facts["depth"]))
-        load_weights(network, weights)
-    except (KeyError, ValueError) as error:
-        raise UserInputError(
-            f"{params.weights.name} holds no network of this step; give the network.safetensors of a run"
-        ) from error
-    return network
 
 
 def _boxes(

@@ -82,7 +82,7 @@ class EstimateCtfParams(StepParams):
         description="Acquisition indices of tilts whose fit is rejected: their CTF is predicted from the "
         "other tilts, their images are kept.",
     )
-    phase_plate: bool = Field(False, description="Find the phase shift of a phase plate in each exposure.")
+    phase_plate: bool = Field(False, description="Find the phase shift of a phase plate in each tilt.")
     phase_shift_deg: float = Field(
         0.0, ge=0, lt=180, description="Known phase shift of a phase plate, which is then not estimated."
     )
@@ -426,7 +426,7 @@ def _all_spectra(
     gold: GoldShadows | None,
     context: StepContext,
 ) -> list[TileSpectra]:
-    """Tile spectra of the exposures without gold, several images at a time."""
+    """Tile spectra of the tilts without gold, several images at a time."""
     stack = series.unweighted_stack
     found: dict[int, tuple[TileSpectra, int]] = {}
 

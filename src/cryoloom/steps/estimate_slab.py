@@ -32,7 +32,7 @@ from cryoloom.contract.figures import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.model import Slab, Sourced, TiltSeries
-from cryoloom.procedures.specimen_records import THICKNESS_ERROR, report_specimen
+from cryoloom.procedures.specimen_records import MIDDLE_ERROR, THICKNESS_ERROR, report_specimen
 
 __all__ = ["EstimateSlabParams", "HandSlab", "estimate_slab"]
 
@@ -124,13 +124,7 @@ FIGURES = (
         "Standard error of each of the two pretilts.",
         good="below 3.2 degrees; above, the slab is a guess",
     ),
-    Figure(
-        "middle_error_angstrom",
-        "angstrom",
-        "Height of the specimen, error",
-        "Standard error of the height of the middle. The defocus at the origin has the same error.",
-        good="below 100 angstrom",
-    ),
+    MIDDLE_ERROR,
 )
 RECORDS = (
     Record(

@@ -17,7 +17,6 @@ The hand of the map is that of the tilt geometry. No resolution is given: both h
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -164,13 +163,12 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
             f"{rows.n} particles are too few for a first map; expected at least {_LEAST_PARTICLES}"
         )
     rows = replace(rows, half=assign_halves(rows, _TOUCHING_DIAMETERS * diameter, context.rng))
-    worker = SeriesWorker(
+    worker = SeriesWorker.of(
         context,
         series,
         rows,
         diameter,
-        max_dose_per_angstrom2=params.max_dose_per_angstrom2 or math.inf,
-        min_tilts=params.min_tilts,
+        params,
         prior_sd_angstrom=params.shift_range_angstrom,
         use_directions=params.use_directions,
     )
@@ -185,12 +183,12 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
     )
     made = _centred(anneal(worker, settings, context.rng), worker, diameter)
     density, group = _with_symmetry(made, worker, params, settings, context)
-    used = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n)
-    context.figure("n_particles", int((used > 0).sum()))
+    n_used = int((worker.half > 0).sum())
+    context.figure("n_particles", n_used)
     context.figure("n_effective", made.history[-1].n_effective)
     _tell_of_starts(made, context)
     context.record("passes", [_plain(record) for record in made.history])
-    average = _stored(density, made, group, diameter, int((used > 0).sum()), context)
+    average = _stored(density, made, group, diameter, n_used, context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
 
 

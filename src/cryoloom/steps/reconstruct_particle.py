@@ -9,10 +9,7 @@ The resolution is determined as in `refine`, and the correlation without the rad
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-
-import numpy as np
 
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves
@@ -84,20 +81,13 @@ def reconstruct_particle(
     warn_of_unknown_hands(series, context)
     if rows.half is None or not set(rows.half.tolist()) <= {1, 2}:
         rows = replace(rows, half=assign_halves(rows, _TOUCHING_DIAMETERS * diameter, context.rng))
-    worker = SeriesWorker(
-        context,
-        series,
-        rows,
-        diameter,
-        max_dose_per_angstrom2=params.max_dose_per_angstrom2 or math.inf,
-        min_tilts=params.min_tilts,
-    )
+    worker = SeriesWorker.of(context, series, rows, diameter, params)
     settings = RefinementSettings(
         params.symmetry, diameter, finest_angstrom=params.finest_resolution_angstrom or 0.0
     )
     made = reconstruct_average(worker, settings, context.rng)
-    used = np.zeros(rows.n) if worker.rows.half is None else worker.rows.half
-    context.figure("n_particles", int((used > 0).sum()))
+    n_used = int((worker.half > 0).sum())
+    context.figure("n_particles", n_used)
     found = made.verdict
     context.figure("resolution_angstrom", found.resolution_angstrom, reason=found.note or "no agreement")
     if found.note:
@@ -108,4 +98,4 @@ def reconstruct_particle(
     context.record("fsc", fsc_record(made))
     context.record("directions", direction_record(worker.rows))
     tell_of_symmetry(made, params.symmetry, context)
-    return stored_average(made, params.symmetry, diameter, int((used > 0).sum()), context)
+    return stored_average(made, params.symmetry, diameter, n_used, context)

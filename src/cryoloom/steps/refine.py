@@ -212,14 +212,8 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         )
     reference, voxel = _first_map(items, params)
     _check_symmetry(reference, voxel, params.symmetry, diameter)
-    worker = SeriesWorker(
-        context,
-        series,
-        rows,
-        diameter,
-        max_dose_per_angstrom2=params.max_dose_per_angstrom2 or math.inf,
-        min_tilts=params.min_tilts,
-        prior_sd_angstrom=params.shift_range_angstrom,
+    worker = SeriesWorker.of(
+        context, series, rows, diameter, params, prior_sd_angstrom=params.shift_range_angstrom
     )
     settings = RefinementSettings(
         params.symmetry,
@@ -232,7 +226,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     )
     refined = refine_average(worker, reference, voxel, settings, context.rng)
     _split_tilts(refined, worker, context)
-    used = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n)
+    used = worker.half
     reasons = {
         "duplicate": int(twice.sum()),
         "shown by too few tilts": int((worker.n_visible < params.min_tilts).sum()),
@@ -301,7 +295,7 @@ def _particles(
     items: Sequence[Particles], worker: SeriesWorker, average: Average, context: StepContext
 ) -> tuple[Particles, ...]:
     """Refined particles of each tomogram that has any, without those left out."""
-    half = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n, np.int64)
+    half = worker.half
     others: dict[str, NDArray[Any]] = {
         **(worker.rows.others or {}),
         "angle_sd_deg": worker.angle_sd_deg,
@@ -328,7 +322,7 @@ def _report(
     refined: Refined, worker: SeriesWorker, reasons: Mapping[str, int], n_given: int, context: StepContext
 ) -> None:
     found = refined.verdict
-    half = worker.rows.half if worker.rows.half is not None else np.zeros(worker.rows.n, np.int64)
+    half = worker.half
     used = half > 0
     context.figure(
         "resolution_angstrom", found.resolution_angstrom, reason=found.note or "the halves do not agree"

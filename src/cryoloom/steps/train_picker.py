@@ -21,7 +21,6 @@ from pydantic import Field
 from cryoloom.algorithms.denoising.network_training import (
     Training,
     TrainingSettings,
-    load_weights,
     weights_of,
 )
 from cryoloom.algorithms.denoising.unet import UNet3d, reach_px
@@ -38,9 +37,10 @@ from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import Gathered, StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
-from cryoloom.formats.exchange.network_weights import read_network, write_network
+from cryoloom.formats.exchange.network_weights import write_network
 from cryoloom.geometry.frames import index_from_position, position_from_index
 from cryoloom.model import ParticleRows, Particles, Tomogram
+from cryoloom.procedures.trained_network import starting_network
 
 __all__ = ["TrainPickerParams", "train_picker"]
 
@@ -138,7 +138,7 @@ def train_picker(
     labelled = [
         _labelled(one, picks[one.name], diameter, params) for one in tomograms_from if len(picks[one.name])
     ]
-    network = _network(params).to(context.device)
+    network = starting_network(params.weights, params.filters, 2).to(context.device)
     _train(network, labelled, params, context)
     facts = {
         "filters": str(network.filters),
@@ -202,21 +202,6 @@ def _labelled(
     target = heat_map(volume.shape, picks, _SD_DIAMETERS * diameter / voxel)
     columns = (0, round((1 - _KEPT_OUT) * volume.shape[2]))
     return LabelledVolume(volume, target, picks, columns, diameter / voxel)
-
-
-def _network(params: TrainPickerParams) -> UNet3d:
-    if params.weights is None:
-        torch.manual_seed(0)
-        return UNet3d(params.filters, 2)
-    weights, facts = read_network(params.weights)
-    try:
-        network = UNet3d(int(facts["filters"]), int(facts["depth"]))
-        load_weights(network, weights)
-    except (KeyError, ValueError) as error:
-        raise UserInputError(
-            f"{params.weights.name} holds no network of this step; give the network.safetensors of a run"
-        ) from error
-    return network
 
 
 def _train(

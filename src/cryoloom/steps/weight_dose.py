@@ -33,7 +33,7 @@ class WeightDoseParams(StepParams):
 
     dose_point: Literal["mean", "end"] = Field(
         "mean",
-        description="Damage as its mean over each exposure, or at the end of it (cisTEM, RELION).",
+        description="Damage as its mean over each tilt's exposure, or at the end of it (cisTEM, RELION).",
     )
     extra_dose_per_angstrom2: float = Field(
         0.0,

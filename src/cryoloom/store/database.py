@@ -282,7 +282,7 @@ class Database(Reader):
                 session.execute(update(FileRow).where(FileRow.item_id == item_id).values(cleaned=None))
 
     def owners_of(self, paths: Iterable[str]) -> set[int]:
-        """Ids of the items that made files, told relative to the project."""
+        """Ids of the items that made files, given relative to the project."""
         with self._session() as session:
             query = select(FileRow.item_id)
             return {one for path in paths for one in session.scalars(query.where(FileRow.path == path))}

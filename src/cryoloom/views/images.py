@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from cryoloom.model import Average, Pixels, Tomogram
-from cryoloom.views.specimen_height import SpecimenHeight, height_from_profile, measured_height
+from cryoloom.model import Average, Pixels
+from cryoloom.views.specimen_height import SpecimenHeight, height_from_profile
 
 __all__ = [
     "CentralSlices",
@@ -27,7 +27,6 @@ __all__ = [
     "slice_images",
     "stretched",
     "tilt_thumbnail",
-    "tomogram_figure",
     "with_scale_bar",
 ]
 
@@ -174,20 +173,6 @@ def slice_images(
     xy, xz, yz = pictures
     text_px = (xy.width + yz.width) // 50  # they are shown side by side
     return with_scale_bar(xy, slices.voxel_size_angstrom * block / enlarge, text_px), xz, yz
-
-
-def tomogram_figure(
-    tomogram: Tomogram, thickness_angstrom: float = 80.0, longest_px: int = 900
-) -> Image.Image:
-    """Central slices of a tomogram as one picture: xy, below it xz, to its right yz; a scale bar in xy."""
-    height = measured_height(tomogram)
-    slices = central_slices(tomogram.volume, tomogram.voxel_size_angstrom, thickness_angstrom, height)
-    xy, xz, yz = slice_images(slices, longest_px)
-    figure = Image.new("L", (xy.width + _GAP_PX + yz.width, xy.height + _GAP_PX + xz.height), 255)
-    figure.paste(xy, (0, 0))
-    figure.paste(xz, (0, xy.height + _GAP_PX))
-    figure.paste(yz, (xy.width + _GAP_PX, 0))
-    return figure
 
 
 def average_figure(average: Average, longest_px: int = 300) -> Image.Image:

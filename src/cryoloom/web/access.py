@@ -43,7 +43,7 @@ class Access:
         return name in _LOCAL_NAMES or name in self.allowed_hosts
 
     def role_of_token(self, token: str) -> Role | None:
-        """Role of whoever knows this token; every comparison takes the same time."""
+        """Role of those who know this token; every comparison takes the same time."""
         given = token.encode()
         is_owner = hmac.compare_digest(given, self.owner_token.encode())
         is_viewer = hmac.compare_digest(given, self.viewer_token.encode())

@@ -50,7 +50,7 @@ class Guard:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check one request, then hand it on with the role of whoever asks in its state."""
+        """Check one request, then pass it on with the role of the user in its state."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -105,7 +105,7 @@ class Guard:
         return None
 
     async def _role(self, scope: Scope, headers: dict[str, str], send: Send) -> Role | None:
-        """Role of whoever asks; None if the answer was sent already."""
+        """Role of the user; None if the answer was sent already."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tokens = [value for name, value in query if name == "token"]
         if tokens and scope["method"] in _SAFE_METHODS:

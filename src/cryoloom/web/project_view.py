@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoloom.algorithms.series.derived_pixels import DERIVED, files_of, reopened
-from cryoloom.contract.discovery import figure_names
+from cryoloom.contract.discovery import figure_names, record_names
 from cryoloom.contract.figures import FigureRole
 from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
@@ -95,14 +95,16 @@ class SeriesView:
             None,
         )
 
-    def record(self, name: str) -> Any:
-        """The record of that name, of the last step that gave one."""
-        found = [records[name] for records in self.records.values() if name in records]
+    def record(self, shows: str) -> Any:
+        """The record declared with a drawing, of the last step that gave one."""
+        names = record_names(shows)
+        found = [records[name] for records in self.records.values() for name in names & records.keys()]
         return found[-1] if found else None
 
-    def maker_of(self, record: str) -> str | None:
-        """The step that gave a record last."""
-        return next((run.step for run, item in reversed(self.steps) if record in item.records), None)
+    def maker_of(self, shows: str) -> RunRecord | None:
+        """The last run that gave a record declared with a drawing."""
+        names = record_names(shows)
+        return next((run for run, item in reversed(self.steps) if names & item.records.keys()), None)
 
     def figure(self, role: FigureRole) -> float | None:
         """The figure with a role, of the last step that reported one."""

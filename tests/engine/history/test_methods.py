@@ -122,7 +122,7 @@ def test_a_project_of_real_steps_reads_well(tmp_path):
     project.process(tmp_path / "raw", parameters={"reconstruct": {"thickness_angstrom": 2000.0}})
     text = methods_text(project.database)
     assert text.startswith("1 tilt series (21 tilts, -60 to 60°, ")
-    assert re.search(r"in a median exposure the specimen moved by \d+\.\d Å \[\d, \d\]\.", text)
+    assert re.search(r"in the median tilt the specimen moved by \d+\.\d Å \[\d, \d\]\.", text)
     assert re.search(r"The orientation of the gain reference was found .* \(variation .* [\d.]+ after", text)
     assert re.search(r"the mean residual was [\d.]+ Å \[[\d, ]+\]\.", text)
     assert re.search(r"weighted back-projection, with voxels of \d+\.\d\d Å", text)

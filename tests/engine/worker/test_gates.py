@@ -46,7 +46,7 @@ def test_all_one_value_is_no_image(constant, tmp_path):
         ({"flaw": "half"}, "even was left unfinished: 320 of 400"),
         ({"flaw": "shape"}, "even has the shape (5, 4, 10); expected (5, 8, 10)"),
         ({"flaw": "flat"}, "even has the shape (5, 10)"),
-        ({"flaw": "pixel"}, "written with 2.5 A per pixel, but is told to have 5"),
+        ({"flaw": "pixel"}, "written with 2.5 A per pixel; expected 5"),
         ({"flaw": "name"}, "was given 'TS_01' and gave 'another'"),
         ({"flaw": "section"}, "a tilt has section 5, but the stack has 5 sections, 0 to 4"),
         ({"flaw": "type"}, "declares a TiltSeries, but gave a str"),

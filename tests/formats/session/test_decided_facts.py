@@ -85,7 +85,7 @@ def test_movies_with_other_frames_than_told_are_named_but_not_eer():
     evidence = number_of_frames([MOVIE, short], [8, 8])
     assert evidence.value == "5 to 8"
     assert (
-        "1 movies have another number of frames than the mdoc gives (b.tif: 5 frames, told 8)"
+        "1 movies have another number of frames than the mdoc gives (b.tif: 5 frames, expected 8)"
         in evidence.note
     )
     eer = Movie(Path("c.eer"), 500, (10, 10))

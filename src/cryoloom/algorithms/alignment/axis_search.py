@@ -45,6 +45,9 @@ __all__ = [
     "search_circle",
 ]
 
+_LEAST_STEEP_DEG = 15.0
+"""Of the steeper tilt of a pair: below, a wrong axis hardly changes what both images have in common."""
+
 Array = NDArray[np.float64]
 
 STEEP_DEG = 25.0  # images at lower tilt hardly change when compressed
@@ -163,7 +166,7 @@ def find_axis(
         for step in neighbours
         for a, b in zip(index[:-step], index[step:], strict=True)
     ]
-    pairs = [(a, b) for a, b in pairs if abs(tilt_deg[b]) > 15]
+    pairs = [(a, b) for a, b in pairs if abs(tilt_deg[b]) > _LEAST_STEEP_DEG]
     if not pairs:
         return AxisScores(np.asarray(candidates_deg, float), np.zeros((len(candidates_deg), 1)))
     zeros = np.zeros(1)

@@ -1,7 +1,7 @@
 """Which bead of a view is which, and the view's offset: the assignment that explains most candidates.
 
 A bead whose height is not known yet lies anywhere on a line across the tilt axis. Gold on both surfaces of
-the ice moves apart on these lines from view to view. If every bead were sought at its mean height, a view
+the ice moves apart on these lines from tilt to tilt. If every bead were sought at its mean height, a view
 would be placed by the beads of one surface and those of the other be lost, and another view the other way
 round: two halves of a series that have no bead in common, each consistent. So every prediction has a
 covariance, a view is placed by the offset with the largest likelihood of all beads together, and no candidate

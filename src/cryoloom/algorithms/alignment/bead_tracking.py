@@ -33,7 +33,7 @@ ORIGIN = np.zeros(2)
 STRONGEST_CANDIDATES = (3, 12)  # whose median height is that of a bead in this view: at least, at most
 LEAST_HEIGHT = 0.4  # of a candidate, over that of a bead
 MOST_CANDIDATES = 150  # in a view; pairs of predictions and candidates grow with the square
-# Growth of the tracks, from view to view.
+# Growth of the tracks, from tilt to tilt.
 PRIOR_DEPTH_ANGSTROM = 700.0  # deviation of a bead's height before it is measured: gold lies on surfaces
 GROWING_DEVIATION_ANGSTROM = 15.0  # of a measured position, while shifts are still being found
 MOST_NEIGHBOURS = 3  # whose corrections are tried

@@ -31,6 +31,9 @@ from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 
 __all__ = ["BundleSolution", "adjust_bundle"]
 
+_SETTLED_WEIGHT, _SETTLED_CHANGE = 0.01, 1e-4
+"""Iterations end when no robust weight changes by more, or the cost by less than this part of the scale."""
+
 Array = NDArray[np.float64]
 
 
@@ -102,9 +105,9 @@ def adjust_bundle(
             previous = weights
             widening = max(1.0, 2.5 - 0.5 * cycle)
             weights, _ = robust_weights(tracks, residual, widening * k_factor)
-            if widening == 1.0 and np.abs(weights - previous).max(initial=0.0) < 0.01:
+            if widening == 1.0 and np.abs(weights - previous).max(initial=0.0) < _SETTLED_WEIGHT:
                 break
-        elif change < 1e-4 * scale:
+        elif change < _SETTLED_CHANGE * scale:
             break
     geometry, points = _fixed_gauge(tracks, geometry, points)
     residual = residuals(tracks, geometry, points)

@@ -28,6 +28,9 @@ from cryoloom.kernels.projection.sum_on_grid import sum_on_grid
 
 __all__ = ["FeatureTracking", "error_of_halves", "find_features", "track_features"]
 
+LEAST_SEEN = 0.6
+"""Part of the usable images that must show a grid point for it to be scored."""
+
 Array = NDArray[np.float64]
 
 BAND_ANGSTROM = (450.0, 130.0)  # features of the size of a large protein complex have contrast in it
@@ -138,7 +141,7 @@ def find_features(tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDA
         grid.shape[:3],
         inset_px=INSET * min(n_y, n_x),
     )
-    score = torch.where(count > 0.6 * len(views), total / torch.sqrt(count + 1e-9), -torch.inf)
+    score = torch.where(count > LEAST_SEEN * len(views), total / torch.sqrt(count + 1e-9), -torch.inf)
     reach = max(1, round(SEPARATION_ANGSTROM / GRID_ANGSTROM / 2))
     deep = 2 * reach  # the missing wedge elongates a point along the beam
     sides = (2 * deep + 1, 2 * reach + 1, 2 * reach + 1)

@@ -16,6 +16,10 @@ from cryoloom.algorithms.series.tilt_images import TiltImages, shrink_images
 
 __all__ = ["FirstAlignment", "align_first", "choose_axis"]
 
+SETTLED_DEG, SEARCHED_DEG = 2.0, 7.5
+"""A finer search that moves the axis by less than the first is the last; one that moves it by more than the
+second ended near the edge of its range, 10 degrees, and another follows."""
+
 Array = NDArray[np.float64]
 
 CIRCLE_PIXELS = 96  # shorter side of the images in each pass
@@ -65,11 +69,11 @@ def align_first(
     for _ in range(MOST_ROUNDS):
         fine = find_axis(tiny, tilt_deg, coarse, usable, axis + np.arange(-10.0, 10.1, 2.5), neighbours=(2,))
         moved = abs(fine.best_deg - axis)
-        if moved <= 2.0 or is_held:
+        if moved <= SETTLED_DEG or is_held:
             break
         axis = fine.best_deg
         coarse = align_coarsely(small, tilt_deg, axis, usable, max_shift_fraction=max_shift_fraction)
-        if moved < 7.5:  # within the range of the search: not a step towards an axis outside it
+        if moved < SEARCHED_DEG:
             break
     return FirstAlignment(
         CoarseAlignment(axis if is_held else fine.best_deg, coarse.shift_xy_angstrom, coarse.prominence),

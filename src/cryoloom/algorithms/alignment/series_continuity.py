@@ -68,7 +68,7 @@ class SeriesContinuity:
 def series_continuity(
     tilt_images: TiltImages, geometry: SeriesGeometry, usable: NDArray[np.bool_]
 ) -> SeriesContinuity:
-    """Features sought anew about a solution, compared from view to view."""
+    """Features sought anew about a solution, compared from tilt to tilt."""
     points = find_features(tilt_images, geometry, usable)
     if len(points) < LEAST_FEATURES:
         return SeriesContinuity(None, np.zeros(len(usable), dtype=bool))

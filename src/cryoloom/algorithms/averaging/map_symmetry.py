@@ -32,6 +32,9 @@ __all__ = [
     "turned_map",
 ]
 
+_SAME_LINE_COSINE = 0.999
+"""Axes within 2.6 degrees of each other are one: those of point groups are at least 20 degrees apart."""
+
 Array = NDArray[np.float64]
 
 _STEP_DEG, _MOST_POINTS = 10.0, 6000
@@ -166,7 +169,7 @@ def _other_angles(operators: Array) -> Array:
     length = np.linalg.norm(vectors, axis=1)
     axes = vectors[length > 1e-6] / length[length > 1e-6][:, None]
     # One of each line of axes.
-    axes = axes[[i for i, a in enumerate(axes) if not any(abs(a @ b) > 0.999 for b in axes[:i])]]
+    axes = axes[[i for i, a in enumerate(axes) if not any(abs(a @ b) > _SAME_LINE_COSINE for b in axes[:i])]]
     angles = 2.0 * np.pi * (np.arange(_N_ANGLES) + 0.5) / _N_ANGLES
     return np.concatenate([rotation_from_vector(angles[:, None] * axis) for axis in axes[:_MOST_AXES]])
 

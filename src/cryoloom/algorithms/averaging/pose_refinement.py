@@ -21,6 +21,9 @@ from cryoloom.kernels.slices.fourier_slices import score_poses
 
 __all__ = ["PosePrior", "RefinedPoses", "refine_poses"]
 
+_LEAST_GAIN_NATS, _MOST_DAMPING = 1e-2, 1e3
+"""A gain below a hundredth of a nat is negligible, and so is a step that damping has made this small."""
+
 Array = NDArray[np.float64]
 
 
@@ -126,8 +129,7 @@ def refine_poses(
         rotations[accepted], shifts[accepted] = turned[better], moved[better]
         state.replace(accepted, found, better)
         damping[active] *= np.where(better, 0.2, 10.0)
-        # A gain below a hundredth of a nat is negligible, and so is a step that damping has made this small.
-        active = active[(~better & (damping[active] < 1e3)) | (gained > 1e-2)]
+        active = active[(~better & (damping[active] < _MOST_DAMPING)) | (gained > _LEAST_GAIN_NATS)]
     covariance = np.linalg.inv(state.curvature + 1e-9 * np.eye(6))
     variances = np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0)
     return RefinedPoses(

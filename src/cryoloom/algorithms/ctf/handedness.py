@@ -28,6 +28,9 @@ from cryoloom.algorithms.ctf.series_model import (
 
 __all__ = ["HandEvidence", "gradient_gains", "hand_evidence"]
 
+_LEAST_MULTIPLE = 0.05
+"""Multiples of the predicted gradient nearer to 0 count for neither sign."""
+
 MULTIPLES = np.linspace(-2.0, 2.0, 41)
 # Below this inclination to the beam the gradient is too small to be measured.
 MIN_STEEPNESS_DEG = 8.0
@@ -116,7 +119,9 @@ def hand_evidence(
     ).reshape(-1, len(MULTIPLES))
     if not len(curves):
         return HandEvidence(series_gain, 0.0, math.inf, 0, 0)
-    better = curves[:, MULTIPLES > 0.05].max(axis=1) - curves[:, MULTIPLES < -0.05].max(axis=1)
+    better = curves[:, MULTIPLES > _LEAST_MULTIPLE].max(axis=1) - curves[:, MULTIPLES < -_LEAST_MULTIPLE].max(
+        axis=1
+    )
     total = curves.sum(axis=0)
     weight = np.exp(total - total.max())
     weight /= weight.sum()

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 __all__ = ["DiscFilling", "fade_discs", "fill_discs", "plan_filling"]
 
+LEAST_OF_RING = 0.2
+"""Part of the ring about a disc that must be background for a plane to be fitted to it."""
+
 Image = NDArray[np.float32]
 RIM_PX = 2.0
 RING = (1.15, 2.0)
@@ -149,7 +152,7 @@ def _plane(
     good: NDArray[np.bool_] = _inside(image.shape, place)
     for bead in avoid_yx_px[np.hypot(*(avoid_yx_px - centre).T) < radius_px * (1 + RING[1])]:
         good[np.hypot(*(place - bead).T) <= radius_px] = False
-    if good.sum() < 0.2 * len(ring):
+    if good.sum() < LEAST_OF_RING * len(ring):
         return None
     design = np.column_stack([np.ones(int(good.sum())), ring[good]])
     values = image[place[good, 0], place[good, 1]].astype(np.float64)

@@ -28,6 +28,11 @@ __all__ = [
     "power_error",
 ]
 
+LEAST_IMAGES, LEAST_BINS, LEAST_FOR_SQUARE = 5, 12, 15
+"""Images and bins with signal that a fit of smears needs; images that a square of the thickness needs."""
+NOISE_FROM, NOISE_TO = 0.45, 0.5
+"""Cycles per pixel between which power is taken to be noise alone."""
+
 Array = NDArray[np.float64]
 
 N_BANDS, N_SECTORS = 10, 12
@@ -78,7 +83,7 @@ def directional_bins(shape_yx: tuple[int, int], pixel_size_angstrom: float) -> D
     n_bins = N_BANDS * N_SECTORS
     # A camera's rows and columns put their power on the axes.
     used = (band >= 0) & (band < N_BANDS) & (k_y != 0) & (k_x != 0)
-    finest = (k > 0.45 / pixel_size_angstrom) & (k < 0.5 / pixel_size_angstrom)
+    finest = (k > NOISE_FROM / pixel_size_angstrom) & (k < NOISE_TO / pixel_size_angstrom)
     index = np.where(used, band * N_SECTORS + sector, np.where(finest, n_bins, n_bins + 1)).ravel()
     counts = np.bincount(index, minlength=n_bins + 2)[:n_bins].astype(np.float64)
     # Opposite directions are one: y is taken positive.
@@ -151,7 +156,7 @@ def explaining_terms(tilt_deg: Array, dose_per_angstrom2: Array) -> Array:
     tilt = np.deg2rad(np.clip(tilt_deg, -80, 80))
     longer = slab_path(tilt) - 1
     terms = [np.ones(len(tilt)), longer, slab_path_slope(tilt)]
-    if len(tilt) >= 15:
+    if len(tilt) >= LEAST_FOR_SQUARE:
         terms += [longer**2, dose_per_angstrom2]
     return np.column_stack(terms)
 
@@ -165,7 +170,7 @@ def fit_smears(signal: Array, noise: Array, bins: DirectionalBins, explained_by:
     n = len(signal)
     typical = np.median(signal, axis=0)
     usable = (typical > np.median(noise, axis=0)) & (bins.counts >= 1)
-    if n < 5 or usable.sum() < 12:
+    if n < LEAST_IMAGES or usable.sum() < LEAST_BINS:
         return SeriesSmear(np.zeros(n), np.zeros(n), np.zeros(n))
     signal, noise, k = signal[:, usable], noise[:, usable], bins.k_xy_per_angstrom[usable]
     floor = 0.02 * typical[usable]

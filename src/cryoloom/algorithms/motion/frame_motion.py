@@ -33,6 +33,11 @@ __all__ = [
     "working_shape",
 ]
 
+_SETTLED_PX = 0.25
+"""Shifts that change by less, in pixels, change neither the peak of the correlation nor the powers."""
+_SURE_SIGMAS = 5.0
+"""A fixed pattern counts if its power exceeds its error so many times: by chance once in 3e6."""
+
 Spectra = NDArray[np.complex64]
 _Floats = NDArray[np.floating[Any]]
 # Larger spectra are processed by all threads together; patches in parallel, one thread each.
@@ -134,7 +139,7 @@ def coarse_shifts(
             step[i] = _peak(correlation, reach) * scale
         found += step
         found -= found.mean(axis=0)
-        if np.abs(step).max() < 0.25:
+        if np.abs(step).max() < _SETTLED_PX:
             break
     centres = 0.5 * (edges[:-1] + edges[1:] - 1)
     frames = np.arange(n)
@@ -164,7 +169,7 @@ def _standing_power(spectra: Spectra) -> float:
     frame = float(np.mean(np.abs(high) ** 2))
     shared = (float(np.mean(np.abs(high.sum(axis=0)) ** 2)) - n * frame) / pairs
     error = n * frame / pairs / math.sqrt(high[0].size)
-    return shared if shared > 5.0 * error else 0.0
+    return shared if shared > _SURE_SIGMAS * error else 0.0
 
 
 def _high_frequencies(spectra: Spectra) -> Spectra:
@@ -266,7 +271,7 @@ def refine_shifts(
                 shifts = shifts + step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-9))
                 if np.abs(step).max() < tolerance:
                     break
-            if np.abs(shifts - before).max() < 0.25 or iterations >= settings.max_iterations:
+            if np.abs(shifts - before).max() < _SETTLED_PX or iterations >= settings.max_iterations:
                 break  # such a small change does not alter the powers
     gradient = precision @ shifts  # at the maximum the likelihood's gradient balances the prior's
     measured = shifts + gradient / (n * np.maximum(information, 1e-12))
@@ -359,7 +364,7 @@ def _pattern_power(
     if information.sum() <= 0:
         return 0.0
     power = float(np.sum(count * lever * value / noise**2) / information.sum())
-    return power if power > 5.0 / math.sqrt(float(information.sum())) else 0.0
+    return power if power > _SURE_SIGMAS / math.sqrt(float(information.sum())) else 0.0
 
 
 def _smooth(values: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,9 @@ from cryoloom.geometry.image_orientation import ORIENTATIONS, Flip, orient_image
 
 __all__ = ["GainOrientation", "OrientationTrial", "find_gain_orientation"]
 
+_DEAD_BELOW, _HOT_ABOVE, _HOT_SIGMAS = 0.2, 3.0, 6.0
+"""Of the median counts: pixels below are dead; above, by so many Poisson deviations more, they are hot."""
+
 _NEIGHBOURHOOD_PX = 9
 _SIGMAS_FOR_CERTAIN = 10.0  # noise of neighbouring pixels is not fully independent, so more than 5
 _LEAST_GAIN = 0.002  # of the variation itself: less flattening than this is not significant
@@ -99,7 +102,9 @@ def _sigmas_flatter(best: _Image, rival: _Image) -> float:
 def _usable(counts: _Image) -> NDArray[np.bool_]:
     """Pixels that are neither dead nor hot beyond what a gain corrects."""
     typical = float(np.median(counts[::4, ::4]))
-    return (counts > 0.2 * typical) & (counts < 3.0 * typical + 6.0 * np.sqrt(max(typical, 0.0)))
+    return (counts > _DEAD_BELOW * typical) & (
+        counts < _HOT_ABOVE * typical + _HOT_SIGMAS * np.sqrt(max(typical, 0.0))
+    )
 
 
 def _over_local_mean(image: _Image, good: NDArray[np.bool_]) -> _Image:

@@ -20,6 +20,11 @@ from cryoloom.errors import DataUnfitError
 
 __all__ = ["Ellipsoid", "EllipsoidFit", "distance_to_ellipsoid", "fit_ellipsoid", "fit_sphere"]
 
+_FLAT = 0.02
+"""Points whose extent across their best plane is a smaller part of that within it lie in a plane."""
+_FAR_OFF = 4.0
+"""Times the median distance from the first sphere: points farther off are left out of it."""
+
 Array = NDArray[np.float64]
 
 LEAST_POINTS_OF_SPHERE, LEAST_POINTS_OF_ELLIPSOID = 4, 6
@@ -137,7 +142,7 @@ def _checked(points: ArrayLike, least: int, what: str) -> Array:
     if len(found) < least:
         raise DataUnfitError(f"the {what} has {len(found)} different points, expected {least} or more")
     spread = np.linalg.svd(found - found.mean(axis=0), compute_uv=False)
-    if spread[-1] < 0.02 * spread[0]:
+    if spread[-1] < _FLAT * spread[0]:
         raise DataUnfitError(
             f"the {len(found)} points of the {what} lie in a plane; pick some above or below it"
         )
@@ -158,7 +163,7 @@ def _start(points: Array) -> Array:
         radius = math.sqrt(max(centre[3] + float(centre[:3] @ centre[:3]), 1e-6))
         off = np.abs(np.linalg.norm(kept - centre[:3], axis=1) - radius)
         n_kept = max(LEAST_POINTS_OF_SPHERE + 2, math.ceil(0.8 * len(kept)))
-        if n_kept >= len(kept) or off.max() < 4 * max(float(np.median(off)), 0.01):
+        if n_kept >= len(kept) or off.max() < _FAR_OFF * max(float(np.median(off)), 0.01):
             break
         kept = kept[np.argsort(off, kind="stable")[:n_kept]]
     return np.append(middle + scale * centre[:3], math.log(scale * radius))

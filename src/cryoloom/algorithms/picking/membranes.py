@@ -22,6 +22,11 @@ from cryoloom.errors import DataUnfitError, UserInputError
 
 __all__ = ["Membrane", "link_points", "membranes_of", "strongest_across", "thinned"]
 
+_RADIAL_COSINE, _FACING_COSINE = 0.8, 0.7
+"""Between normals and rays from the centre: least median of a vesicle, 37 degrees; least of a point of it."""
+_NEAR_REACH = 1.3
+"""Times the longest half axis: farther points do not lie on the vesicle."""
+
 Array = NDArray[np.float64]
 
 _STEP_VOXELS = 2.0
@@ -165,7 +170,7 @@ def _vesicle(points: Array, normals: Array, voxel: float) -> EllipsoidFit | None
         return None
     rays = points - fit.ellipsoid.centre_xyz_angstrom
     rays /= np.maximum(np.linalg.norm(rays, axis=1, keepdims=True), 1e-9)
-    if float(np.median(np.abs(np.einsum("nd,nd->n", rays, normals)))) < 0.8:
+    if float(np.median(np.abs(np.einsum("nd,nd->n", rays, normals)))) < _RADIAL_COSINE:
         return None
     half = half_sphere(100)
     asked = np.concatenate([half, -half])
@@ -176,12 +181,15 @@ def _vesicle(points: Array, normals: Array, voxel: float) -> EllipsoidFit | None
 
 def _on_ellipsoid(fit: EllipsoidFit, points: Array, normals: Array, voxel: float) -> NDArray[np.bool_]:
     rays = points - fit.ellipsoid.centre_xyz_angstrom
-    near = np.linalg.norm(rays, axis=1) < 1.3 * float(np.max(fit.ellipsoid.half_axes_angstrom)) + 2 * voxel
+    near = (
+        np.linalg.norm(rays, axis=1)
+        < _NEAR_REACH * float(np.max(fit.ellipsoid.half_axes_angstrom)) + 2 * voxel
+    )
     on_it = np.zeros(len(points), dtype=bool)
     index = np.flatnonzero(near)
     distance = np.abs(distance_to_ellipsoid(fit.ellipsoid, points[index]))
     rays = rays[index] / np.maximum(np.linalg.norm(rays[index], axis=1, keepdims=True), 1e-9)
-    facing = np.abs(np.einsum("nd,nd->n", rays, normals[index])) > 0.7
+    facing = np.abs(np.einsum("nd,nd->n", rays, normals[index])) > _FACING_COSINE
     on_it[index[(distance < _LARGEST_MISFIT * voxel) & facing]] = True
     return on_it
 

@@ -23,6 +23,13 @@ from cryoloom.errors import DataUnfitError
 
 __all__ = ["ClosedSurface", "OpenSurface", "StarShaped", "fit_closed_surface", "fit_open_surface"]
 
+_AT_CENTRE = 0.05
+"""Part of the largest radius: a nearer point gives the surface no direction."""
+_ON_A_LINE = 0.02
+"""Extent across over extent along, below which points lie on a line."""
+_EQUALLY_GOOD = 1.05
+"""Times the least error of left-out points: among these the smoothest surface is taken."""
+
 Array = NDArray[np.float64]
 
 MOST_DEGREE = 6
@@ -151,7 +158,7 @@ def fit_closed_surface(
     )
     rays = points - centre
     radius = np.linalg.norm(rays, axis=1)
-    if radius.min() < 0.05 * radius.max():
+    if radius.min() < _AT_CENTRE * radius.max():
         raise DataUnfitError("a point lies at the centre of the closed surface; give another centre")
     best: tuple[float, Array, int] | None = None
     for l_max in range(MOST_DEGREE + 1):
@@ -182,7 +189,7 @@ def fit_open_surface(
         )
     origin = points.mean(axis=0)
     _, extent, rows = np.linalg.svd(points - origin, full_matrices=False)
-    if extent[1] < 0.02 * extent[0]:
+    if extent[1] < _ON_A_LINE * extent[0]:
         raise DataUnfitError("the points of the open surface lie on a line; pick some beside it")
     up = (
         np.array([0.0, 0.0, 1.0])
@@ -234,5 +241,5 @@ def _smoothest(uv: Array, heights: Array) -> RBFInterpolator:
             error += float(((fitted(uv[out]) - heights[out]) ** 2).sum())
         errors.append(error)
     # Among equally good ones the smoothest.
-    good = np.flatnonzero(np.array(errors) <= 1.05 * min(errors) + 1e-12)
+    good = np.flatnonzero(np.array(errors) <= _EQUALLY_GOOD * min(errors) + 1e-12)
     return RBFInterpolator(uv, heights, kernel="thin_plate_spline", smoothing=float(_SMOOTHINGS[good[-1]]))

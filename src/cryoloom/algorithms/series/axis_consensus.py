@@ -21,6 +21,9 @@ from cryoloom.model import TiltSeries
 
 __all__ = ["LEAST_SERIES", "AxisConsensus", "AxisVerdict", "axis_consensus"]
 
+_AGREE_DEG, _AGREE_ERRORS = 0.1, 3.0
+"""Two estimates agree within so many degrees, or so many standard errors of their difference."""
+
 Array = NDArray[np.float64]
 Direction = Literal["as told", "half a turn from told", "open"]
 
@@ -72,7 +75,9 @@ class AxisConsensus:
         if self.common_line_axis_deg is None or self.common_line_error_deg is None:
             return None
         apart = abs(_within_quarter_turn(self.common_line_axis_deg - self.axis_deg))
-        return bool(apart <= max(0.1, 3.0 * np.hypot(self.error_deg, self.common_line_error_deg)))
+        return bool(
+            apart <= max(_AGREE_DEG, _AGREE_ERRORS * np.hypot(self.error_deg, self.common_line_error_deg))
+        )
 
 
 def axis_consensus(

@@ -1,7 +1,7 @@
 """Gold hidden in single images, of a series that need not be aligned.
 
-Gold scatters far more strongly than ice and protein, and lies on a surface: whoever measures something of the
-whole specimen, as its defocus, must not see it. Whether a series has gold is told by its least tilted images.
+Gold scatters far more strongly than ice and protein, and lies on a surface: a measurement of the whole
+specimen, such as its defocus, must not include it. The least tilted images show whether a series has gold.
 """
 
 from __future__ import annotations

@@ -16,6 +16,13 @@ from cryoloom.geometry.slab_path import slab_path
 
 __all__ = ["TransmissionFit", "fit_transmission"]
 
+LEAST_TILTS, LEAST_RANGE_DEG = 8, 50.0
+"""Below, three parameters are not determined by the intensities."""
+LEAST_THICKNESS = 0.02
+"""Over the mean free path: thinner ice does not weaken steep images visibly."""
+AT_LIMIT = 0.98
+"""Part of the largest offset: beyond it the fit ended at its bound."""
+
 Array = NDArray[np.float64]
 
 LARGEST_OFFSET_DEG = 25.0
@@ -39,7 +46,7 @@ def fit_transmission(
     the scatter about the fit, so it includes fluctuations of the beam.
     """
     counts, tilt = mean_counts[usable], np.deg2rad(tilt_deg[usable])
-    if len(tilt) < 8 or np.ptp(tilt) < np.deg2rad(50) or counts.min() <= 0:
+    if len(tilt) < LEAST_TILTS or np.ptp(tilt) < np.deg2rad(LEAST_RANGE_DEG) or counts.min() <= 0:
         return None
     bright = np.log(counts)
     limit = np.deg2rad(LARGEST_OFFSET_DEG)
@@ -54,7 +61,7 @@ def fit_transmission(
     scale = max(1.4826 * float(np.median(np.abs(rough.fun))), 1e-5)
     fit = least_squares(miss, rough.x, bounds=bounds, loss="soft_l1", f_scale=2 * scale)
     thickness, offset = float(fit.x[1]), float(fit.x[2])
-    if thickness < 0.02 or abs(offset) > 0.98 * limit:
+    if thickness < LEAST_THICKNESS or abs(offset) > AT_LIMIT * limit:
         return None
     scatter = max(1.4826 * float(np.median(np.abs(miss(fit.x)))), 1e-5)
     covariance = np.linalg.pinv(fit.jac.T @ fit.jac) * scatter**2

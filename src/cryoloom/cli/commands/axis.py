@@ -63,7 +63,7 @@ def axis(
 
 
 def _tell(consensus: AxisConsensus, project: Path) -> None:
-    table = Table("series", "told", "by tracks", "by common line", "applied", "off", "verdict")
+    table = Table("series", "metadata", "by tracks", "by common line", "applied", "off", "verdict")
     for verdict in consensus.verdicts:
         table.add_row(
             verdict.series,

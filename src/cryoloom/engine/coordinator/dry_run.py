@@ -36,7 +36,7 @@ class PlannedNode:
     n_later: int
     """Items that wait for these; an earlier step may still leave some out, or fail."""
     n_unfit: int
-    """Items that already fail when they are read, or have no partner."""
+    """Items that already fail when they are read, or have no item of their name in another input."""
     unfit: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Why these fail, by name."""
     memory_bytes: int = field(default=0, compare=False)

@@ -66,7 +66,7 @@ class _Arrivals:
     by_name: dict[str, dict[str, ItemRecord]] = field(default_factory=dict)
     """Items of roles that are matched by name: by name and role, until all of a name are there."""
     lasting: dict[str, dict[str, ItemRecord]] = field(default_factory=dict)
-    """The item of an earlier run arrives once; its partner arrives again when its series is reopened."""
+    """The item of an earlier run arrives once, that of another input again when its series is reopened."""
     complete: dict[str, dict[str, ItemRecord]] = field(default_factory=dict)
     """The newest complete one, of a node with a shared input: made again when another one arrives."""
     shared: dict[str, ItemRecord] = field(default_factory=dict)

@@ -394,7 +394,7 @@ class Scheduler:
             if not future.cancel():
                 self._record(future.result())
         if not self._summary.stopped:
-            self._fail_the_partnerless()
+            self._fail_the_unpaired()
         failed = {item.run_id for item in self._summary.failed}
         counts = self.database.count_states()
         for run in self._planner.runs.values():
@@ -403,8 +403,8 @@ class Scheduler:
             self.database.end_run(run.id, "failed" if run.id in failed or is_empty else state)
         (self.project / STOP_FILE).unlink(missing_ok=True)
 
-    def _fail_the_partnerless(self) -> None:
-        """Record as failed the items whose partner from a further input never arrives.
+    def _fail_the_unpaired(self) -> None:
+        """Record as failed the items for which a further input has no item of that name.
 
         If that item failed or was left out, this has been reported already.
         """
@@ -415,15 +415,15 @@ class Scheduler:
             if any(one.name == name if of_one_name else one.run_id in above for one in ended):
                 continue
             message = (
-                f"{name} has no partner: there is no item{' of that name' if of_one_name else ''} in "
+                f"{name} cannot be paired: there is no item{' of that name' if of_one_name else ''} in "
                 f"{' and '.join(node.links[role] for role in absent)}"
                 f"{'; series are matched by name' if of_one_name else ''}"
             )
             error = describe_error(DataUnfitError(message))
             key = fingerprint(node.step, item.key, absent)
             run = self._planner.run_of(node)
-            partnerless = ItemRecord(run.id, name, key, "failed", error=error, input_item_id=item.id)
-            self._recorded(node.name, partnerless)
+            unpaired = ItemRecord(run.id, name, key, "failed", error=error, input_item_id=item.id)
+            self._recorded(node.name, unpaired)
 
 
 @dataclass(eq=False)

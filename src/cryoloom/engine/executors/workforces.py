@@ -183,7 +183,7 @@ class DaskWorkers:
 
 
 def _describe_worker() -> dict[str, Any]:
-    """What a worker process is, told by itself."""
+    """What a worker process reports about itself."""
     import socket
 
     return {

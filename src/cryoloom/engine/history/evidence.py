@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from cryoloom.contract.discovery import record_names
 from cryoloom.model.evidence import Evidence, evidence_from_json, explain
 from cryoloom.store.records import ItemRecord
 
@@ -18,9 +20,9 @@ def evidence_by_series(items: Iterable[ItemRecord]) -> dict[str, tuple[Evidence,
     newest: dict[str, ItemRecord] = {}
     for item in items:
         before = newest.get(item.name)
-        if _has_evidence(item) and (before is None or item.run_id > before.run_id):
+        if _evidence(item) and (before is None or item.run_id > before.run_id):
             newest[item.name] = item
-    return {name: evidence_from_json(newest[name].records["import"]["evidence"]) for name in sorted(newest)}
+    return {name: evidence_from_json(_evidence(newest[name])) for name in sorted(newest)}
 
 
 def explained(items: Iterable[ItemRecord], names: Sequence[str] = ()) -> list[str]:
@@ -32,6 +34,7 @@ def explained(items: Iterable[ItemRecord], names: Sequence[str] = ()) -> list[st
     return lines
 
 
-def _has_evidence(item: ItemRecord) -> bool:
-    record = item.records.get("import")
-    return isinstance(record, dict) and bool(record.get("evidence"))
+def _evidence(item: ItemRecord) -> list[dict[str, Any]]:
+    """What an import recorded of its sources; of any other item nothing."""
+    kept = [item.records[name] for name in record_names("evidence") & item.records.keys()]
+    return next((one["evidence"] for one in kept if isinstance(one, dict) and one.get("evidence")), [])

@@ -231,7 +231,7 @@ class WatchedFolder:
         whole, unfinished = set(), {}
         files = {mdoc.path for mdoc in entry.mdocs}
         for exposure in entry.exposures:
-            name, path = exposure.movie_name or f"exposure at {exposure.tilt_deg:.1f} deg", None
+            name, path = exposure.movie_name or f"tilt at {exposure.tilt_deg:.1f} deg", None
             try:
                 path = movie_path(exposure, entry, self._folder, self._params)
                 files |= {path} & self._seen.keys()

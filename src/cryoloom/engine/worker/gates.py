@@ -150,7 +150,7 @@ def _check_pixels(pixel_set: PixelSet) -> None:
             )
         if not math.isclose(pixels.pixel_size_angstrom, pixel_size_angstrom, rel_tol=1e-4):
             raise DataUnfitError(
-                f"{role} was written with {pixels.pixel_size_angstrom:g} A per pixel, but is told to have "
+                f"{role} was written with {pixels.pixel_size_angstrom:g} A per pixel; expected "
                 f"{pixel_size_angstrom:g}"
             )
         if n_sections > pixels.shape[0]:

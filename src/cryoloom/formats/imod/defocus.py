@@ -176,7 +176,7 @@ def _sign_of_angles(
 def _filled(
     entries: Sequence[DefocusEntry], n_sections: int, numbered_from: int, sign: float
 ) -> tuple[ForeignCtfView, ...]:
-    """One CTF a section: told at the middle of each line's views, linear between, the nearest beyond."""
+    """One CTF a section: given at the middle of each line's views, linear between, the nearest beyond."""
     told: dict[int, DefocusEntry] = {}
     for entry in entries:
         told[(entry.first_view + entry.last_view) // 2 - numbered_from] = entry

@@ -112,7 +112,7 @@ def write_model(path: Path, model: ImodModel) -> None:
             *(1 << 12, 1, 2, 0, 255),  # flags: z from 0 at the section's middle; how 3dmod shows it
             *(0.0, 0.0, 0.0, 1.0, 1.0, 1.0),
             *(0, 0, 0, 3, 128),
-            (model.pixel_size_angstrom or 10.0) / 10.0,  # in nm, told by the unit -9
+            (model.pixel_size_angstrom or 10.0) / 10.0,  # in nm, as the unit -9 says
             *(-9, 0),
             *(0.0, 0.0, 0.0),
         ),

@@ -23,7 +23,7 @@ def empty_sum(shape_yx: tuple[int, int], into: NDArray[Any] | None) -> NDArray[A
 
 
 def n_decoding_threads() -> int:
-    """Threads this process may use: what the engine told torch."""
+    """Threads this process may use: what the engine set for torch."""
     import torch  # here, so that describing a movie does not wait for torch
 
     return torch.get_num_threads()

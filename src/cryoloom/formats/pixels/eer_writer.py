@@ -1,6 +1,6 @@
 """Writing EER movies, a Falcon's electron events: a BigTIFF of one directory a raw frame.
 
-Events are sorted by pixel and told as run lengths between them, then the place within the pixel; least
+Events are sorted by pixel and stored as run lengths between them, then the place within the pixel; least
 significant bit first. A run of all ones has no event and goes on (EER file format documentation 3.0, 2023).
 """
 
@@ -77,7 +77,7 @@ def write_eer(
 ) -> int:
     """Write raw frames of events (as `encode_eer_frame` takes them); gives the number of events kept.
 
-    compression : 65000 (runs of 8 bits), 65001 (7 bits) or 65002 (7 bits, told in tags).
+    compression : 65000 (runs of 8 bits), 65001 (7 bits) or 65002 (7 bits, given in tags).
     """
     if compression not in _SKIP_BITS:
         raise UserInputError(f"EER knows compression 65000, 65001 and 65002, got {compression}")

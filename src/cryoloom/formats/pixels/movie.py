@@ -1,4 +1,4 @@
-"""Movies of every camera: told apart by their suffix, read as counts with row 0 at the bottom."""
+"""Movies of every camera, distinguished by their suffix, read as counts with row 0 at the bottom."""
 
 from __future__ import annotations
 

@@ -541,7 +541,7 @@ def _machine_failure(what: str, path: Path, error: OSError) -> Exception:
         return TransientError(f"the disk is full: cannot {what} {path}; free some space and resume")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return TransientError(f"no permission to {what} {path}; make its folder accessible and resume")
-    return TransientError(f"cannot {what} {path}: {error.strerror}; resume when the cause is mended")
+    return TransientError(f"cannot {what} {path}: {error.strerror}; remove the cause, then resume")
 
 
 @contextmanager

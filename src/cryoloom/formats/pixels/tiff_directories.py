@@ -85,7 +85,7 @@ def read_directories(path: Path) -> list[TiffDirectory]:
     except FileNotFoundError:
         raise DataUnfitError(f"{path} does not exist") from None
     except OSError as error:
-        raise TransientError(f"cannot read {path}: {error.strerror}; resume when it is mended") from error
+        raise TransientError(f"cannot read {path}: {error.strerror}; repair it, then resume") from error
     ends = [offset + n for directory in directories for offset, n in directory.segments]
     if ends and max(ends) > file_bytes:
         raise _truncated(path, len(directories), file_bytes, max(ends))

@@ -87,7 +87,7 @@ def write_multiscale(pixels: Pixels, path: str | os.PathLike[str], voxel_size_an
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"the disk is full: cannot write {path}; free some space and resume"
         else:
-            message = f"cannot write {path}: {error.strerror}; resume when the cause is mended"
+            message = f"cannot write {path}: {error.strerror}; remove the cause, then resume"
         raise TransientError(message) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -128,7 +128,7 @@ def number_of_frames(movies: Sequence[Movie], told: Sequence[int | None]) -> Evi
             movie, n = differ[0]
             note = (
                 f"{len(differ)} movies have another number of frames than the mdoc gives ({movie.path.name}: "
-                f"{movie.n_frames} frames, told {n}); the files are used. A movie may be cut short"
+                f"{movie.n_frames} frames, expected {n}); the files are used. A movie may be cut short"
             )
     return Evidence("number of frames", _span(own), "movie files", tuple(sources), note)
 

@@ -309,7 +309,7 @@ def places_in_time(exposures: Sequence[Exposure]) -> list[int]:
 
 
 def absent_orders(exposures: Sequence[Exposure]) -> list[int]:
-    """Numbers between those told that no exposure has: it was taken, and its movie is not there."""
+    """Numbers missing between those given: the tilt was recorded, and its movie is not there."""
     told = {exposure.order for exposure in exposures}
     return [order for order in _numbers(exposures) or () if order not in told]
 
@@ -418,14 +418,14 @@ def _filled_doses(exposures: Sequence[Exposure]) -> tuple[list[float], str]:
     are_equal = len(known) > len(exposures) / 2 and max(known) - min(known) <= _EQUAL_DOSES * min(known)
     if not are_equal:
         raise DataUnfitError(
-            f"no dose is told for the exposure at {lacking[0].tilt_deg:.1f} deg; "
+            f"no dose is given for the tilt at {lacking[0].tilt_deg:.1f} deg; "
             "give dose_per_tilt_per_angstrom2",
             got_per_angstrom2=got,
             expected_per_angstrom2=f"more than 0, at most {_MOST_DOSE_PER_TILT:g}",
         )
     usual = median(known)
     note = (
-        f"a dose of {got:g} e/A^2 is told for {lacking[0].label}"
+        f"a dose of {got:g} e/A^2 is given for {lacking[0].label}"
         + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
         + f", which cannot be; the dose of the others, {usual:g} e/A^2, is used."
     )

@@ -126,7 +126,7 @@ def _magnification_note(
 
 
 def read_warp_ctf(path: Path) -> ForeignCtf:
-    """CTFs of a tilt series' XML file, told by tilt and dose.
+    """CTFs of a tilt series' XML file, by tilt and dose.
 
     Its grids have one value for all tilts or one for each; those over the plane of an image are averaged.
     """

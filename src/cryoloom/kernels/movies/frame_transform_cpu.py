@@ -1,6 +1,6 @@
 """Fourier transforms of frames on the CPU as vector code: 32 rows side by side, then 16 columns.
 
-Two real rows are one complex row, and are told apart afterwards. Lines lie as the transform along y takes
+Two real rows are one complex row, and are separated afterwards. Lines lie as the transform along y takes
 them, 16 columns of a frame in one piece that stays in the second-level cache.
 """
 

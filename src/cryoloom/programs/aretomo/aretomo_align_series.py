@@ -2,7 +2,7 @@
 
 AreTomo gets the tilts in use, with their nominal angles, order and dose. It drops dark tilts of its own
 accord; these are excluded here with that reason. Its tilt axis, shifts and, with patches, local shifts become
-poses (`formats.aretomo.aln`). Both ways of its tilt offset are told by the tilts it writes.
+poses (`formats.aretomo.aln`). The tilts that it writes show which way its tilt offset was applied.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The programs of EMAN2, and the file by which they are told of a tilt series.
+"""The programs of EMAN2, and the file that describes a tilt series to them.
 
 ``info/NAME_info.json`` holds for every image ``tx, ty`` in pixels, the turn of the tilt axis, the tilt and
 the x-tilt (``tlt_params``). EMAN2 projects ``image = (tx, ty) + Rz(-turn) [cos(tilt) X - sin(tilt) Z, Y]``

@@ -225,7 +225,7 @@ def accept(request: Request, name: str, wanted: AcceptRequest) -> dict[str, Any]
     project = project_of(request)
     view = project.series(name)
     edited = _edited(project, view)
-    made = next((run for run, _ in reversed(view.steps) if run.step == view.maker_of("residuals")), None)
+    made = view.maker_of("residuals")
     if view.series is None or made is None or made.input_run_id is None:
         raise UserInputError(f"{name} has no alignment whose tracks could be used")
     series = project.with_open_pixels(view.series)

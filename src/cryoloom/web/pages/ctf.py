@@ -118,7 +118,7 @@ def ctf_facts(project: ProjectView, name: str) -> dict[str, Any]:
     view = project.series(name)
     curves = view.record("ctf_curves")
     hand = view.figure("handedness")
-    run = next((run.id for run, _ in reversed(view.steps) if run.step == view.maker_of("ctf_curves")), None)
+    run = view.maker_of("ctf_curves")
     return {
         "name": name,
         "rows": [tilt_facts(tilt) for tilt in judged_tilts_of(view)],
@@ -127,6 +127,6 @@ def ctf_facts(project: ProjectView, name: str) -> dict[str, Any]:
         else {},
         "handedness": hand,
         "handedness_gain_nats": view.figure("handedness_evidence"),
-        "run": run,
+        "run": None if run is None else run.id,
         "choices": ctf_choices(name, _node_of(project) or "", project.decisions()),
     }

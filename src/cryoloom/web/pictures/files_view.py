@@ -26,7 +26,6 @@ from cryoloom.web.pictures.levels import Kind
 
 __all__ = ["FilesView", "ViewedFile"]
 
-_VOLUME_SUFFIXES = {".rec", ".map", ".mrc"}
 _STACK_SUFFIXES = {".st", ".mrcs", ".ali", ".preali"}
 _MOVIE_SUFFIXES = {".tif", ".tiff", ".eer"}
 _EER_GROUP = 40  # raw frames shown as one: a single one holds a few electrons per 1000 pixels
