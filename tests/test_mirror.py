@@ -32,10 +32,9 @@ TWINS = ("_cpu.py", "_gpu.py", "_torch.py")
 REACHED_ONLY = {
     "cli": 17,
     "engine": 7,
-    "formats": 1,
     "kernels": 2,
     "procedures": 4,
-    "programs": 7,
+    "programs": 5,
     "report": 1,
     "scipion": 3,
     "store": 1,

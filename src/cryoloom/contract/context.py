@@ -94,11 +94,9 @@ class StepContext(Protocol):
         """Results of ``function(part, context)`` for every part, in order, computed by all workers.
 
         function : a function of a module, not a lambda; it returns arrays by name. parts : plain data, values
-        of
-        the model and arrays; lists arrive as tuples. The context of a part has no outputs and cannot map
-        again;
-        its ``rng`` follows from the item, the call and the part, so results do not depend on the number of
-        workers. progress : gets the number done and the total; `progress` by default.
+        of the model and arrays; lists arrive as tuples. The context of a part has no outputs and cannot map
+        again; its ``rng`` follows from the item, the call and the part, so results do not depend on the
+        number of workers. progress : gets the number done and the total; `progress` by default.
 
         Raises the error of a part; if several fail, that of the first part.
         """
@@ -126,9 +124,8 @@ class StepContext(Protocol):
         """Run an outside program in `scratch`, without a shell; its output goes to the item's log.
 
         The program is stopped when the task ends, for any reason. Raises UserInputError if the program does
-        not
-        exist, TransientError if it was killed, exceeded ``timeout_s`` or the disk is full, and DataUnfitError
-        with its last lines of output if it fails.
+        not exist, TransientError if it was killed, exceeded ``timeout_s`` or the disk is full, and
+        DataUnfitError with its last lines of output if it fails.
         """
 
     def call(self, call: Call, *, timeout_s: float | None = None) -> ProgramOutput:
@@ -146,8 +143,7 @@ class StepContext(Protocol):
         """Arrays saved under the same facts while this item was still growing, or None.
 
         facts : everything that determines the arrays besides the step and its version: plain data, and values
-        of
-        the model, whose files are compared by size and time. Arrays are read when they are accessed.
+        of the model, whose files are compared by size and time. Arrays are read when they are accessed.
         """
 
     def save_partial(self, arrays: Mapping[str, NDArray[Any]], *facts: object) -> None:

@@ -116,8 +116,7 @@ class Step:
     """A declared step.
 
     ``per`` is the unit of work. ``needs`` and ``gives`` are types of the model; a source needs nothing and
-    gives
-    many items. A step that gives ``object`` passes its input on, or a `LeftOut`.
+    gives many items. A step that gives ``object`` passes its input on, or a `LeftOut`.
     """
 
     name: str

@@ -64,8 +64,7 @@ def with_poses(
         fate = "they are excluded" if exclude_unaligned else "consider excluding them"
         context.warn(
             f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are "
-            "interpolated "
-            f"from their neighbours: {fate}"
+            f"interpolated from their neighbours: {fate}"
         )
     stack = series.best_stack
     extent = (stack.shape_yx[1] * stack.pixel_size_angstrom, stack.shape_yx[0] * stack.pixel_size_angstrom)

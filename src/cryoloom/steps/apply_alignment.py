@@ -113,8 +113,7 @@ def _poses(series: TiltSeries) -> tuple[list[Tilt], list[Pose]]:
     if without or not solved or len(tilts) != n_sections:
         raise DataUnfitError(
             f"{len(without)} tilts have no pose, {n_sections - len(tilts)} sections no tilt; run "
-            "align_series "
-            "first, or exclude them",
+            "align_series first, or exclude them",
             series=series.name,
             acquisition_indices=without[:10],
         )

@@ -1,11 +1,10 @@
 """Weight each tilt for radiation damage by frequency. Grant & Grigorieff, eLife 4:e06980 (2015).
 
 The amplitude at frequency k after a dose N is ``exp(-N / 2 Ne(k))`` with the critical exposure
-``Ne = 0.24499 k^-1.6649 + 2.8141`` e/A^2 at 300 kV (0.8 of it at 200 kV). N counts every exposure
-taken before in order of
-acquisition. A sum over one exposure recorded the mean from its start to its end, so that mean is the
-default; other programs take the dose at the end (cisTEM, RELION), which is a choice here. The unweighted
-stack stays as it is, and weighted images are not stored: they are computed from it when they are read.
+``Ne = 0.24499 k^-1.6649 + 2.8141`` e/A^2 at 300 kV (0.8 of it at 200 kV). N is the dose of all tilts
+recorded before. An image contains the mean damage from the start to the end of its exposure, so that mean is
+the default; other programs take the dose at the end (cisTEM, RELION), which can be chosen. The unweighted
+stack is kept, and weighted images are not stored: they are computed from it when they are read.
 """
 
 from __future__ import annotations

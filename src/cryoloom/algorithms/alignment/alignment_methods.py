@@ -60,8 +60,7 @@ LEAST_IN_COMMON = 2
 # is least on EMPIAR-10499, 0.8 to 0.9 on simulated series, 0.2 to 0.4 where poses jump.
 LEAST_CONTINUITY = 0.55
 # Particles mistaken for beads fit to 0.6 pixel, true beads to 0.1 here and to 0.4 on noisy series. For any
-# kind of
-# track: if both halves give the same poses, no other method would be better.
+# kind of track: if both halves give the same poses, no other method would be better.
 SURE_RESIDUAL_PIXELS = 0.25
 SURE_POSE_ERROR_PIXELS = 0.2
 BEAD_RESIDUAL_PIXELS = 0.5

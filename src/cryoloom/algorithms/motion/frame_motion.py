@@ -129,9 +129,8 @@ def coarse_shifts(
         total, overlap = moved.sum(axis=0), ramps.sum(axis=0) if standing else None
         step = np.empty_like(found)
         for i in range(n_groups):
-            # The contribution of a fixed white pattern to the cross-spectrum of the moved
-            # frames is known except for
-            # noise.
+            # The contribution of a fixed white pattern to the cross-spectrum of the moved frames is known
+            # except for noise.
             crossed = (total - moved[i]).conj() * moved[i]
             if overlap is not None:
                 crossed -= standing * (overlap - ramps[i]).conj() * ramps[i]
