@@ -181,10 +181,23 @@ async function showImages(keep) {
   slider.attach(view);
 }
 
+let ahead = null; // facts of the next series, asked for while this one is looked at
+let aheadTimer = 0;
+const factsOf = (name) => get(`${base}/series/${encodeURIComponent(name)}/facts.json`);
+function lookAhead() {
+  ahead = null;
+  clearTimeout(aheadTimer);
+  aheadTimer = setTimeout(() => {
+    if (facts.next) ahead = { name: facts.next, asked: performance.now(), found: factsOf(facts.next).catch(() => null) };
+  }, 150);
+}
+for (const event of ["changed", "decided"]) document.addEventListener(event, lookAhead);
+
 let nOpened = 0;
 async function open(name) {
-  const [mine, asked] = [++nOpened, performance.now()];
-  const next = await attempt(() => get(`${base}/series/${encodeURIComponent(name)}/facts.json`));
+  const known = ahead?.name === name ? ahead : null;
+  const [mine, asked] = [++nOpened, known?.asked ?? performance.now()];
+  const next = (await known?.found) ?? (await attempt(() => factsOf(name)));
   if (!next || mine !== nOpened) return; // another was asked for meanwhile
   address.delete("tilt");
   history.pushState(null, "", `${base}/series/${encodeURIComponent(name)}?${address}`);
@@ -199,6 +212,7 @@ async function show(next, asked) {
   await showImages(true);
   redraw();
   go(at);
+  lookAhead();
 }
 
 /** Decide on the present tilt, and go on to the next one that is open, or else to the neighbour. */
