@@ -186,7 +186,7 @@ def compare(options: argparse.Namespace, folder: Path, truth: Truth, series: Til
         if near.sum() >= 3:
             relative = np.swapaxes(true_turns[nearest[near]], 1, 2) @ rows.rotations[near]
             azimuths = np.arange(0.0, 60.0, 0.5)
-            trial = Rotation.from_euler("Z", azimuths, degrees=True).as_matrix()
+            trial = Rotation.from_euler("Z", azimuths[:, None], degrees=True).as_matrix()
             errors = np.array([rotations_between(relative, one[None], group) for one in trial])
             best = errors[np.median(errors, axis=1).argmin()]
             line += f"; whole rotation {np.median(best):.1f} deg, within 10 deg {(best < 10).mean():.2f}"

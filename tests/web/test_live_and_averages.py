@@ -71,13 +71,19 @@ def test_a_limit_is_dragged_kept_and_raises_an_alert(window: Any, served: Served
     at = [one.figure for one in FOLLOWED].index("residual_mean_angstrom")
     line = page.locator(f"#plots > div:nth-child({at + 1}) .plot-limit").last
     line.wait_for(state="attached")
-    left, top = line.evaluate("line => (({ left, top }) => [left, top])(line.getBoundingClientRect())")
-    plot = page.locator(f"#plots > div:nth-child({at + 1}) svg").bounding_box()
-    page.mouse.move(left + 30, top)
-    page.mouse.down()
-    page.mouse.move(left + 30, plot["y"] + 0.6 * plot["height"], steps=4)
-    page.mouse.up()
-    settings = eventually(lambda: alert_settings(made.folder), lambda one: bool(one.limits))
+
+    def dragged() -> AlertSettings:
+        """The settings after the line was dragged from where it is; pictures that come late move it."""
+        left, top = line.evaluate("line => (({ left, top }) => [left, top])(line.getBoundingClientRect())")
+        plot = page.locator(f"#plots > div:nth-child({at + 1}) svg").bounding_box()
+        page.mouse.move(left + 30, top)
+        page.mouse.down()
+        page.mouse.move(left + 30, plot["y"] + 0.6 * plot["height"], steps=4)
+        page.mouse.up()
+        page.wait_for_timeout(500)
+        return alert_settings(made.folder)
+
+    settings = eventually(dragged, lambda one: bool(one.limits))
     (figure,) = settings.limits
     assert figure == "residual_mean_angstrom"
     facts = live_facts(served.site.project("HIV-session"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from cryoloom.algorithms.alignment.specimen_middle import SPECIMEN_PIXEL_ANGSTROM, find_specimen
@@ -62,8 +61,6 @@ def place_specimen(
     of the specimen's place is not used then.
     """
     if doubt:
-        for figure in SPECIMEN_FIGURES:
-            context.figure(figure.name, np.nan, reason=doubt)
         return _not_found(series, doubt, context)
     binning = max(1.0, SPECIMEN_PIXEL_ANGSTROM / images.pixel_size_angstrom)
     small = shrink_images(images, round(min(images.shape_yx) / binning))
