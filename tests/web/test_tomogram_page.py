@@ -14,6 +14,8 @@ from cryoloom.web.drawn.drawn_parameters import changes_for_slabs
 from cryoloom.web.drawn.shell_fit import fit_shell
 from cryoloom.web.job import Job
 from cryoloom.web.pages.tomogram import slab_facts
+from cryoloom.web.pictures.images import Image, ImageShelf
+from cryoloom.web.pictures.levels import Levels
 from cryoloom.web.pictures.oblique import oblique_axes
 from cryoloom.web.site import Site
 from makers.browser import Served, eventually, wait_until_ready
@@ -30,6 +32,7 @@ from makers.web_project import (
 )
 
 P = "/p/HIV-session"
+N_LATE = 8  # times that levels are "not yet made"
 IS_DRAWN = """([x, y]) => {
     const overlay = document.querySelector('#xy .slice-overlay');
     const box = overlay.getBoundingClientRect();
@@ -37,6 +40,17 @@ IS_DRAWN = """([x, y]) => {
     context.drawImage(overlay, x - box.left - 2, y - box.top - 2, 5, 5, 0, 0, 5, 5);
     const data = context.getImageData(0, 0, 5, 5).data;
     return data.some((v, i) => i % 4 === 3 && v > 0);
+}"""
+
+IS_COLOURED = """(id) => {
+    const canvas = document.querySelector(`#${id} canvas`);
+    const [width, height] = [100, 80];
+    const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0, width, height);
+    const data = context.getImageData(0, 0, width, height).data;
+    let n = 0;
+    for (let i = 0; i < data.length; i += 4) n += data[i] > data[i + 2] + 20;
+    return n > 0.2 * width * height;
 }"""
 
 
@@ -311,24 +325,49 @@ def test_points_on_a_membrane_are_drawn_along_it(window: Any, served: Served, ma
 def test_another_volume_lies_over_the_slice_in_colour(window: Any, served: Served) -> None:
     opened, page = opened_page(window, served)
     assert page.locator("#over option").count() == 2
-    is_coloured = """() => {
-        const canvas = document.querySelector('#xy canvas');
-        const [width, height] = [100, 80];
-        const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
-        context.drawImage(canvas, 0, 0, width, height);
-        const data = context.getImageData(0, 0, width, height).data;
-        let n = 0;
-        for (let i = 0; i < data.length; i += 4) n += data[i] > data[i + 2] + 20;
-        return n > 0.2 * width * height;
-    }"""
-    assert not page.evaluate(is_coloured)
+    assert not page.evaluate(IS_COLOURED, "xy")
     page.select_option("#over", index=1)
-    page.wait_for_function(is_coloured)
+    page.wait_for_function(IS_COLOURED, arg="xy")
     opened.shot("tomogram-over")
     opened.reload()
-    page.wait_for_function(is_coloured)  # it is in the address
+    page.wait_for_function(IS_COLOURED, arg="xy")  # it is in the address
     page.select_option("#over", "")
-    page.wait_for_function(f"() => !({is_coloured})()")
+    page.wait_for_function(f"(id) => !({IS_COLOURED})(id)", arg="xy")
+
+
+def test_views_that_are_being_prepared_are_no_errors_and_come_by_themselves(
+    window: Any, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Levels that take long: every view asks again, and the console stays clean (``window`` looks at it)."""
+    _, page = opened_page(window, served)
+    asked: list[int] = []
+    levels_of = ImageShelf.levels
+
+    def late_levels(self: ImageShelf, image: Image) -> Levels | None:
+        if image.key not in shown and len(asked) < N_LATE:
+            asked.append(1)
+            return None
+        return levels_of(self, image)
+
+    shown = {page.evaluate("() => document.querySelector('#xy').info.key")}
+    monkeypatch.setattr(ImageShelf, "levels", late_levels)
+    page.select_option("#over", index=1)
+    for view in ("xy", "xz", "yz"):
+        page.wait_for_function(IS_COLOURED, arg=view)
+    assert len(asked) == N_LATE
+    info = page.evaluate("() => (({ base, key }) => ({ base, key }))(document.querySelector('#xy').info)")
+    monkeypatch.setattr(ImageShelf, "levels", lambda self, image: None)
+    headers = {"authorization": f"token {served.access.owner_token}"}
+    with httpx.Client(base_url=served.origin, headers=headers) as http:
+        for view in (
+            "0/x/3.jpg",
+            "0/z/strip/0.jpg?count=2",
+            "oblique.jpg?x=1&y=1&z=1&w=20&h=20&step=1",
+        ):
+            answer = http.get(f"{info['base']}/{info['key']}/{view}")
+            assert answer.status_code == 202, view
+            assert "Preparing this view" in answer.json()["error"]
+            assert answer.headers["cache-control"] == "no-store"
 
 
 def test_a_slab_by_hand_makes_its_tomogram_thick_enough(served: Served) -> None:

@@ -72,6 +72,12 @@ def _levels(request: Request, key: str) -> JSONResponse:
     return JSONResponse({"part": part}, headers={"cache-control": "no-store"})
 
 
+def _preparing(part: float) -> JSONResponse:
+    """The answer while levels of an image are being made: no error, to be asked for again."""
+    facts = {"error": f"Preparing this view: {100 * part:.0f} %", "part": part}
+    return JSONResponse(facts, 202, headers={"cache-control": "no-store"})
+
+
 def _slice(
     request: Request,
     key: str,
@@ -88,8 +94,7 @@ def _slice(
     shelf = site_of(request).shelf
     levels = shelf.levels(image)
     if levels is None and axis != "z":
-        part = shelf.prepare(image)
-        return JSONResponse({"error": f"Preparing this view: {100 * part:.0f} %", "part": part}, 409)
+        return _preparing(shelf.prepare(image))
     left, bottom, width, height = (int(word) for word in r.split(",")) if r else (0, 0, 0, 0)
     made = render(
         image,
@@ -122,8 +127,7 @@ def _strip(
     image, shelf = image_of(request, key), site_of(request).shelf
     levels = shelf.levels(image)
     if levels is None:
-        part = shelf.prepare(image)
-        return JSONResponse({"error": f"Preparing this view: {100 * part:.0f} %", "part": part}, 409)
+        return _preparing(shelf.prepare(image))
     wanted = SliceRequest(level=level, axis=axis, index=first, n_sections=n, quality=q)
     made = render_strip(image, levels, wanted, count)
     ranges = ";".join(f"{low:.9g},{high:.9g}" for low, high in made.ranges)
@@ -149,8 +153,7 @@ def _oblique(
     image, shelf = image_of(request, key), site_of(request).shelf
     levels = shelf.levels(image)
     if levels is None:
-        part = shelf.prepare(image)
-        return JSONResponse({"error": f"Preparing this view: {100 * part:.0f} %", "part": part}, 409)
+        return _preparing(shelf.prepare(image))
     shown = (lo, hi) if lo is not None and hi is not None and hi > lo else None
     made = render_oblique(levels, ObliqueRequest((x, y, z), rx, ry, w, h, step, n, shown))
     return Response(made.jpeg, media_type="image/jpeg", headers={"cache-control": _FOR_EVER})

@@ -102,7 +102,7 @@ class ObliqueView extends HTMLElement {
     const asked = { x, y, z, rx: this.turn[0].toFixed(2), ry: this.turn[1].toFixed(2), n: this.thickness, w, h, step: Math.min(64, shrink / zoom), lo: low, hi: high };
     try {
       const response = await fetch(`${info.base}/${info.key}/oblique.jpg?${new URLSearchParams(asked)}`);
-      if (response.ok) {
+      if (response.status === 200) {
         const bitmap = await createImageBitmap(await response.blob());
         this.#picture?.close();
         this.#picture = bitmap;

@@ -40,8 +40,8 @@ export class SliceOverlay {
   async #fetch(url) {
     this.#pictures.set(url, null);
     const response = await fetch(url).catch(() => null);
-    if (response?.status === 409) setTimeout(() => this.#again(url), 500); // its levels are being made
-    if (!response?.ok) return;
+    if (response?.status === 202) setTimeout(() => this.#again(url), 500); // its levels are being made
+    if (response?.status !== 200) return;
     const bitmap = await createImageBitmap(await response.blob());
     const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
     const context = canvas.getContext("2d");

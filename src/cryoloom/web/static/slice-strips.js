@@ -48,7 +48,7 @@ export class SliceStrips {
     this.#flying = new AbortController();
     try {
       const response = await fetch(next.url, { signal: this.#flying.signal });
-      if (!response.ok) return;
+      if (response.status !== 200) return; // 202: not yet made
       const ranges = response.headers.get("x-ranges").split(";").map((pair) => pair.split(",").map(Number));
       const bitmap = await createImageBitmap(await response.blob());
       this.#made.set(next.url, { bitmap, ranges });

@@ -422,7 +422,7 @@ class SliceView extends HTMLElement {
     const began = performance.now();
     try {
       const response = await fetch(entry.url, { signal: controller.signal });
-      if (!response.ok) {
+      if (response.status !== 200) { // 202: its levels are being made
         const facts = await response.json().catch(() => ({}));
         this.#failed = facts.error ?? String(response.status);
         if (entry.index === this.index) this.#say(facts.error ?? "This slice cannot be shown.");
