@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen
-from cryoloom.algorithms.specimen.slab import LARGEST_TILT_ERROR_DEG, LEAST_CONTRAST
+from cryoloom.algorithms.specimen.slab import LARGEST_TILT_ERROR_DEG
 from cryoloom.contract.figures import Figure
 from cryoloom.contract.step import StepContext
 
@@ -36,21 +36,37 @@ LARGEST_THICKNESS_ERROR = 0.1
 def report_specimen(found: FoundSpecimen, context: StepContext) -> None:
     """Report figures, and a slice across the slab with its surfaces."""
     fit = found.fit
-    context.figure("thickness_angstrom", fit.thickness_angstrom)
-    context.figure("z_offset_angstrom", fit.z_offset_angstrom)
-    context.figure("pretilt_x_deg", fit.tilt_x_deg)
-    context.figure("pretilt_y_deg", fit.tilt_y_deg)
     context.figure("slab_contrast", fit.contrast)
     context.figure("pretilt_error_deg", fit.tilt_error_deg)
-    context.figure("middle_error_angstrom", fit.middle_error_angstrom)
-    context.figure("thickness_error_angstrom", fit.thickness_error_angstrom)
-    if not (found.is_told and fit.has_pretilt):
+    if found.doubt:
+        context.not_measurable("thickness_angstrom", found.doubt)
+        context.not_measurable("thickness_error_angstrom", found.doubt)
+        context.not_measurable("z_offset_angstrom", found.doubt)
+        context.not_measurable("middle_error_angstrom", found.doubt)
+    else:
+        context.figure("thickness_angstrom", fit.thickness_angstrom)
+        context.figure("thickness_error_angstrom", fit.thickness_error_angstrom)
+        context.figure("z_offset_angstrom", fit.z_offset_angstrom)
+        context.figure("middle_error_angstrom", fit.middle_error_angstrom)
+    no_pretilt = found.doubt or (
+        ""
+        if fit.has_pretilt
+        else f"its error is {fit.tilt_error_deg:.1f} deg, expected {LARGEST_TILT_ERROR_DEG:g} or less"
+    )
+    if no_pretilt:
+        context.not_measurable("pretilt_x_deg", no_pretilt)
+        context.not_measurable("pretilt_y_deg", no_pretilt)
+    else:
+        context.figure("pretilt_x_deg", fit.tilt_x_deg)
+        context.figure("pretilt_y_deg", fit.tilt_y_deg)
+    if found.doubt:
         context.warn(
-            f"the density of features inside the slab is {fit.contrast:.1f} times that outside, expected "
-            f"{LEAST_CONTRAST:g} or more, and its pretilt is known to {fit.tilt_error_deg:.1f} deg, expected "
-            f"{LARGEST_TILT_ERROR_DEG:g} or less; its place is uncertain"
+            f"the place of the specimen is not known: {found.doubt}. The slice shows the likeliest slab; "
+            "compare it with the tomogram, and set by_hand if you see the surfaces"
         )
-    if fit.thickness_error_angstrom > LARGEST_THICKNESS_ERROR * fit.thickness_angstrom:
+    elif no_pretilt:
+        context.warn(f"the pretilt of the specimen is not known: {no_pretilt}")
+    if not found.doubt and fit.thickness_error_angstrom > LARGEST_THICKNESS_ERROR * fit.thickness_angstrom:
         context.warn(
             f"the thickness is known to {fit.thickness_error_angstrom:.0f} of {fit.thickness_angstrom:.0f} A "
             f"only, expected {100 * LARGEST_THICKNESS_ERROR:g} % or less: about {fit.n_features:.0f} "
