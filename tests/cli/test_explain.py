@@ -28,9 +28,9 @@ def explain(project, *arguments):
     return CliRunner().invoke(app, command, env={"COLUMNS": "200"})
 
 
-@pytest.mark.parametrize("name", ["TS_01", "all"])
-def test_every_quantity_its_sources_and_notes(project, name):
-    lines = explain(project, "--explain", name).output.splitlines()
+@pytest.mark.parametrize("names", [["TS_01"], ["all"], []])
+def test_every_quantity_its_sources_and_notes(project, names):
+    lines = explain(project, "--explain", *names).output.splitlines()
     assert lines[0] == "TS_01"
     assert "  pixel size, angstrom: 2.7 (by stack header)" in lines
     assert "    * stack header: 2.7" in lines
@@ -46,4 +46,22 @@ def test_the_same_as_json(project):
 
 def test_a_series_that_is_not_there(project):
     result = explain(project, "--explain", "TS_02")
-    assert "no imported series is called 'TS_02'; there are TS_01" in str(result.exception)
+    assert "no series is called 'TS_02'; there are TS_01" in str(result.exception)
+
+
+def test_the_state_of_series_that_are_named(project):
+    shown = explain(project, "TS_01", "--json").output.splitlines()
+    assert [json.loads(line)["item"] for line in shown] == ["TS_01"]
+    result = explain(project, "TS_02")
+    assert "no series is called 'TS_02'; there are TS_01" in str(result.exception)
+
+
+def test_the_project_that_the_current_folder_is_in(project, tmp_path, monkeypatch):
+    below = project.folder / "runs"
+    below.mkdir(exist_ok=True)
+    monkeypatch.chdir(below)
+    result = CliRunner().invoke(app, ["status", "--json"])
+    assert json.loads(result.output)["item"] == "TS_01"
+    monkeypatch.chdir(tmp_path.parent)
+    result = CliRunner().invoke(app, ["status"])
+    assert "is a project; give one with --project FOLDER" in str(result.exception)

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from cryoloom.errors import UserInputError
+from cryoloom.store.names import FILE_NAME
+
 if TYPE_CHECKING:
     from cryoloom.engine.executors.workplace import Workplace
     from cryoloom.engine.project import Project
@@ -24,6 +27,7 @@ __all__ = [
     "DiskOptions",
     "DryRunOption",
     "JsonOption",
+    "NewProjectOption",
     "OptionGroup",
     "ProjectOption",
     "RunArgument",
@@ -34,9 +38,32 @@ __all__ = [
     "TiltsArgument",
     "WorkerOptions",
     "expanded",
+    "project_here",
 ]
 
-ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Folder of the project.")]
+
+def project_here() -> Path:
+    """The project that the current folder is in. Raises UserInputError if it is in none."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder
+    raise UserInputError(f"neither {here} nor a folder above it is a project; give one with --project FOLDER")
+
+
+NewProjectOption = Annotated[
+    Path, typer.Option("--project", "-p", help="Folder of the project; it is made if it does not exist.")
+]
+ProjectOption = Annotated[
+    Path,
+    typer.Option(
+        "--project",
+        "-p",
+        help="Folder of the project.",
+        default_factory=project_here,
+        show_default="the project that the current folder is in",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only print existing results and the work that would be done.")

@@ -11,7 +11,7 @@ from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_r
 from cryoloom.cli.options import (
     DryRunOption,
     JsonOption,
-    ProjectOption,
+    NewProjectOption,
     SeriesFileOption,
     SetOption,
     WorkerOptions,
@@ -23,7 +23,7 @@ __all__ = ["workflow_run"]
 
 def workflow_run(
     workflow: Annotated[str, typer.Argument(help="A shipped workflow or a .yaml file.")],
-    project: ProjectOption,
+    project: NewProjectOption,
     workers: WorkerOptions,
     settings: SetOption = None,
     series_settings: SeriesFileOption = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,8 +19,8 @@ __all__ = ["close"]
 
 
 def close(
+    project: ProjectOption,
     series: Annotated[list[str] | None, typer.Argument(help="Names of tilt series.")] = None,
-    project: ProjectOption = Path(),
     every: Annotated[bool, typer.Option("--all", help="Every series that is open.")] = False,
 ) -> None:
     """Mark a series as complete, so that a running `watch` processes it at once."""

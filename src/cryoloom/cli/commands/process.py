@@ -14,7 +14,7 @@ from cryoloom.cli.options import (
     DiskOptions,
     DryRunOption,
     JsonOption,
-    ProjectOption,
+    NewProjectOption,
     SeriesFileOption,
     SetOption,
     SourceOptions,
@@ -30,7 +30,7 @@ console = Console()
 
 def process(
     raw: Annotated[Path, typer.Argument(help="Folder of movies and mdocs, or a tilt series stack.")],
-    project: ProjectOption,
+    project: NewProjectOption,
     workers: WorkerOptions,
     source: SourceOptions,
     disk: DiskOptions,

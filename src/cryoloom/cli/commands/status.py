@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json as json_module
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -33,23 +35,25 @@ _STATES: tuple[State, ...] = ("current", "outdated", "pending", "failed", "left_
 
 def status(
     project: ProjectOption,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="series", help="Only these series. Unset: all.")
+    ] = None,
     items: Annotated[bool, typer.Option("--items", help="One line for every item, without a limit.")] = False,
     explain: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--explain",
-            help="What each source reported for this imported series, and which was used; all: every series.",
-        ),
-    ] = None,
+        bool,
+        typer.Option("--explain", help="What each source reported for imported series, and which was used."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the state of every series: current, outdated, pending or failed, with the first error."""
     if explain:
-        _explain(project, explain, json=json)
+        _explain(project, names or (), json=json)
         return
     with ProjectReader(project) as reader:
-        is_short = items or len(reader.names()) <= _MOST_ITEMS
+        is_short = bool(items or names) or len(reader.names()) <= _MOST_ITEMS
         state = current_state(reader, with_details=is_short or json)
+        if names:
+            state = replace(state, series=_named(state.series, names))
         runs = reader.runs()
         imports = imported_lines(reader, state) if is_short and not json else []
     if json:
@@ -75,22 +79,27 @@ def status(
     is_active = is_being_worked_on(project)
     stopped = [run for run in runs if run.state == "stopped" or (run.state == "running" and not is_active)]
     if stopped:
-        names = ", ".join(f"{run.id} ({run.node})" for run in stopped)
-        say(f"stopped before the end: run{'s' if len(stopped) > 1 else ''} {names}")
+        listed = ", ".join(f"{run.id} ({run.node})" for run in stopped)
+        say(f"stopped before the end: run{'s' if len(stopped) > 1 else ''} {listed}")
     for run in runs:
         if run not in stopped and run.state == "running" and _n_open(state, run.node):
             say(f"run {run.id} ({run.node}) is running: {_n_open(state, run.node)} to do")
 
 
-def _explain(project: Path, names: list[str], *, json: bool) -> None:
-    """Decisions of the import for series, and their reasons."""
-    with ProjectReader(project) as reader:
-        found = evidence_by_series(reader.items(with_values=False, with_records=True))
-    unknown = [name for name in names if name != "all" and name not in found]
+def _named(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Entries with these names. Raises UserInputError for a name that is not there."""
+    unknown = [name for name in names if name not in found]
     if unknown:
         there = ", ".join(list(found)[:8]) or "none"
-        raise UserInputError(f"no imported series is called {unknown[0]!r}; there are {there}")
-    wanted = found if "all" in names else {name: found[name] for name in names}
+        raise UserInputError(f"no series is called {unknown[0]!r}; there are {there}")
+    return {name: found[name] for name in names}
+
+
+def _explain(project: Path, names: Sequence[str], *, json: bool) -> None:
+    """Decisions of the import for series, and their reasons; of all series if none is named."""
+    with ProjectReader(project) as reader:
+        found = evidence_by_series(reader.items(with_values=False, with_records=True))
+    wanted = _named(found, names) if names and "all" not in names else found
     for name, evidence in wanted.items():
         if json:
             facts = {"item": name, "evidence": [one.as_json() for one in evidence]}

@@ -13,7 +13,7 @@ from cryoloom.cli.conclusion import conclude, opened_or_made
 from cryoloom.cli.options import (
     DiskOptions,
     JsonOption,
-    ProjectOption,
+    NewProjectOption,
     SeriesFileOption,
     SetOption,
     SourceOptions,
@@ -35,7 +35,7 @@ _DEFAULTS = WatchOptions()
 
 def watch(
     raw: Annotated[Path, typer.Argument(help="Folder that the microscope writes movies and mdocs to.")],
-    project: ProjectOption,
+    project: NewProjectOption,
     workers: WorkerOptions,
     source: SourceOptions,
     disk: DiskOptions,

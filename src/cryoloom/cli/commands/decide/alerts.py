@@ -29,7 +29,7 @@ _N_SAID = 10
 
 
 def alerts(
-    project: ProjectOption = Path(),
+    project: ProjectOption,
     limit: Annotated[
         list[str],
         typer.Option(help="FIGURE=LOW:HIGH, one side may be empty; FIGURE= takes it back. Can be repeated."),
