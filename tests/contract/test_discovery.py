@@ -45,7 +45,7 @@ def test_records_are_found_by_the_drawing_they_declare():
 def test_sources_are_read_by_several_threads_at_once():
     """Pages ask for roles in threads of their own, and CPython 3.11 cannot parse in two at once."""
     roles = [*get_args(FigureRole)] * 2
-    discovery._figures_by_role.cache_clear()
+    discovery._in_source.cache_clear()
     with ThreadPoolExecutor(len(roles)) as pool:
         found = list(pool.map(figure_names, roles))
     assert found == [figure_names(role) for role in roles]

@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +17,7 @@ from cryoloom.contract import planned
 from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import ByHand, Step
+from cryoloom.contract.syntax_trees import syntax_tree
 from cryoloom.errors import UserInputError
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "figure_names",
     "find_step",
     "planned_step",
+    "read_sources",
     "record_names",
     "step_source",
     "step_sources",
@@ -32,8 +35,9 @@ __all__ = [
 
 _FOLDERS = ("cryoloom.steps", "cryoloom.programs")
 """The second has a room for each suite of programs."""
-_PARSING = threading.RLock()
-"""Two threads that parse at once raise SystemError in CPython 3.11 (python/cpython#106905)."""
+_BESIDE = ("cryoloom.procedures", "cryoloom.contract")
+"""Figures and records are declared here too."""
+_READING = threading.Lock()
 
 
 @functools.cache
@@ -78,20 +82,45 @@ def steps_taking(kind: ByHand) -> tuple[str, ...]:
     return tuple(name for name, (node, _) in _declarations().items() if kind in _by_hand(node))
 
 
-def _declarations() -> dict[str, tuple[ast.FunctionDef, Path]]:
-    """Functions that are declared as steps with their files, by name, in alphabetical order."""
-    with _PARSING:
-        return _read_declarations()
+@dataclass(frozen=True)
+class _InSource:
+    """What the source declares."""
+
+    steps: dict[str, tuple[ast.FunctionDef, Path]] = field(default_factory=dict)
+    """Functions that are declared as steps with their files, by name."""
+    figures: dict[str, list[str]] = field(default_factory=dict)
+    """Names by role."""
+    records: dict[str, list[str]] = field(default_factory=dict)
+    """Names by drawing."""
+
+
+def read_sources() -> None:
+    """Read what the source declares, if that was not done yet: it takes up to a second."""
+    with _READING:
+        _in_source()
+
+
+def _declared_in_source() -> _InSource:
+    with _READING:  # threads that ask at the same time wait for the first one
+        return _in_source()
 
 
 @functools.cache
-def _read_declarations() -> dict[str, tuple[ast.FunctionDef, Path]]:
-    found: dict[str, tuple[ast.FunctionDef, Path]] = {}
+def _in_source() -> _InSource:
+    found = _InSource()
     for path, module in _parsed_modules(_FOLDERS):
         for node in module.body:
             if isinstance(node, ast.FunctionDef) and (name := _declared_name(node)):
-                found[name] = (node, path)
-    return dict(sorted(found.items()))
+                found.steps[name] = (node, path)
+        _note_declared(module, found)
+    for _, module in _parsed_modules(_BESIDE):
+        _note_declared(module, found)
+    return found
+
+
+def _declarations() -> dict[str, tuple[ast.FunctionDef, Path]]:
+    """Functions that are declared as steps with their files, by name, in alphabetical order."""
+    return dict(sorted(_declared_in_source().steps.items()))
 
 
 def _parsed_modules(packages: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
@@ -99,7 +128,7 @@ def _parsed_modules(packages: tuple[str, ...]) -> Iterator[tuple[Path, ast.Modul
     for name in packages:
         for folder in importlib.import_module(name).__path__:
             for path in Path(folder).rglob("*.py"):
-                yield path, ast.parse(path.read_text(encoding="utf-8"))
+                yield path, syntax_tree(path)
 
 
 def _by_hand(function: ast.FunctionDef) -> tuple[str, ...]:
@@ -126,35 +155,22 @@ def _declared_name(function: ast.FunctionDef) -> str | None:
 
 def figure_names(role: FigureRole) -> frozenset[str]:
     """Names of the figures declared with a role, read from the source without importing a step."""
-    with _PARSING:
-        return frozenset(_figures_by_role().get(role, ()))
+    return frozenset(_declared_in_source().figures.get(role, ()))
 
 
 def record_names(shows: str) -> frozenset[str]:
     """Names of the records declared with a drawing, read from the source without importing a step."""
-    with _PARSING:
-        return frozenset(_records_by_drawing().get(shows, ()))
+    return frozenset(_declared_in_source().records.get(shows, ()))
 
 
-@functools.cache
-def _figures_by_role() -> dict[str, list[str]]:
-    return _declared("Figure", "role")
-
-
-@functools.cache
-def _records_by_drawing() -> dict[str, list[str]]:
-    return _declared("Record", "shows")
-
-
-def _declared(kind: str, keyword: str) -> dict[str, list[str]]:
-    """Names of the figures or records declared in the source, by what they give for a keyword."""
-    found: dict[str, list[str]] = {}
-    for _, module in _parsed_modules((*_FOLDERS, "cryoloom.procedures", "cryoloom.contract")):
-        for node in ast.walk(module):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == kind:
-                value, name = _value_and_name(node, keyword)
-                found.setdefault(value, []).append(name)
-    return found
+def _note_declared(module: ast.Module, found: _InSource) -> None:
+    """Add the figures and records that a module declares."""
+    for node in ast.walk(module):
+        kind = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Call) and kind in {"Figure", "Record"}:
+            names, keyword = (found.figures, "role") if kind == "Figure" else (found.records, "shows")
+            value, name = _value_and_name(node, keyword)
+            names.setdefault(value, []).append(name)
 
 
 def _value_and_name(call: ast.Call, keyword: str) -> tuple[str, str]:

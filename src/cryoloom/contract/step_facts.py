@@ -18,6 +18,7 @@ from typing import Any
 from cryoloom.contract.discovery import find_step, step_source
 from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import CitedFor, Step, references_of
+from cryoloom.contract.syntax_trees import syntax_tree
 
 __all__ = ["StepFacts", "step_facts"]
 
@@ -313,7 +314,7 @@ def _is_field(target: ast.expr) -> bool:
 
 @functools.cache
 def _source(path: Path) -> _Source:
-    return _Source(ast.parse(path.read_text(encoding="utf-8")))
+    return _Source(syntax_tree(path))
 
 
 def _path_of(module: str) -> Path:

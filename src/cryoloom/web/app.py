@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from cryoloom.contract.discovery import read_sources
 from cryoloom.errors import CryoloomError, DataUnfitError, TransientError
 from cryoloom.web.access import Access
 from cryoloom.web.guard import Guard
@@ -62,6 +63,8 @@ _ROUTERS = (
 
 def make_app(site: Site, access: Access) -> ASGIApp:
     """The web application of a site, behind its guard."""
+    if site.projects:
+        read_sources()  # here and not in the threads of the first pages, which would wait for it
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site
     for router in _ROUTERS:

@@ -22,6 +22,7 @@ __all__ = ["Card", "GraphView", "graph_of", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 VIEWS = ("graph", "list", "gallery", "time")
+_SHORTEST_PERCENT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class GraphView:
         return f"{max(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
 
     def spans(self) -> list[tuple[Card, float, float]]:
-        """Begin and length of every card in percent of the whole time."""
+        """Begin and length of every card in percent of the whole time; short ones are lines that are seen."""
         if not self.cards:
             return []
         begin = min(card.run.created for card in self.cards)
@@ -105,7 +106,11 @@ class GraphView:
             max((card.run.created - begin).total_seconds() + card.duration_s for card in self.cards) or 1.0
         )
         return [
-            (card, 100 * (card.run.created - begin).total_seconds() / whole, 100 * card.duration_s / whole)
+            (
+                card,
+                100 * (card.run.created - begin).total_seconds() / whole,
+                max(100 * card.duration_s / whole, _SHORTEST_PERCENT),
+            )
             for card in self.cards
         ]
 
