@@ -372,8 +372,8 @@ def _add_rows(folder: Path, rows: ParticleRows, step: str, name: str) -> int:
     with closing(Database.open(folder)) as database:
         source = next(run for run in database.runs() if run.node == "reconstruct")
         run = _run_by_hand(database, step, step, source.id)
-        table = folder / run.folder / "particles.parquet"
-        table.parent.mkdir(parents=True)
+        table = folder / run.folder / f"{name}.parquet"
+        table.parent.mkdir(parents=True, exist_ok=True)
         write_parquet(table, rows.columns())
         before = next(item for item in database.items(source.id) if item.name == name)
         tomogram = decode(before.value, folder, MrcPixels)
@@ -399,8 +399,11 @@ def average_of(folder: Path) -> Average:
     )
 
 
-def add_average(folder: Path, particles: int) -> int:
-    """An average of a set of particles, as its run would have left it; gives its item."""
+def add_average(folder: Path, particles: int, density: np.ndarray | None = None) -> int:
+    """An average of a set of particles, as its run would have left it; gives its item.
+
+    density : of the map, if not that of `average_of`.
+    """
     with closing(Database.open(folder)) as database:
         source = next(
             item for run in database.runs() for item in database.items(run.id) if item.id == particles
@@ -408,7 +411,10 @@ def add_average(folder: Path, particles: int) -> int:
         run = _run_by_hand(database, "refine", "refine", source.run_id)
         made = folder / run.folder
         made.mkdir(parents=True)
-        return _record(database, folder, run, "all", average_of(made), particles)
+        average = average_of(made)
+        if density is not None:
+            write_mrc(made / "map.mrc", density, average.voxel_size_angstrom, kind="volume")
+        return _record(database, folder, run, "all", average, particles)
 
 
 def _run_by_hand(database: Database, node: str, step: str, source: int) -> RunRecord:

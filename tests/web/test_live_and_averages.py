@@ -28,7 +28,7 @@ from cryoloom.model import ParticleRows, Particles
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
-from cryoloom.web.pages.averages import crossing_angstrom, particle_facts, small_volume
+from cryoloom.web.pages.averages import crossing_angstrom, particle_facts
 from cryoloom.web.pages.live import live_facts
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
@@ -216,14 +216,6 @@ def test_directions_are_counted_by_equal_solid_angles(rng: np.random.Generator) 
         18,
     )  # just above the equator and 0 degrees
     assert (facts["series"], facts["scores"]) == ([["TS_02", 50]], None)
-
-
-def test_the_small_volume_keeps_means(tmp_path: Path) -> None:
-    values = np.random.default_rng(1).standard_normal((8, 200, 100)).astype(np.float32)
-    small, low, high = small_volume(values, values.shape)
-    assert small.shape == (2, 66, 33)
-    back = low + small.astype(float) * (high - low) / 255
-    np.testing.assert_allclose(back[0, 5, 7], values[:3, 15:18, 21:24].mean(), atol=0.6 * (high - low) / 255)
 
 
 def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Served) -> None:

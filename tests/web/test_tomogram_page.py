@@ -25,6 +25,7 @@ from makers.web_project import (
     VESICLE_RADIUS_ANGSTROM,
     VOLUME_SHAPE,
     MadeProject,
+    add_average,
     add_membrane,
     add_particles,
     add_variant,
@@ -303,6 +304,40 @@ def test_particles_of_a_run_lie_on_what_they_are(window: Any, served: Served, ma
     page.keyboard.press("Tab")
     page.check("input[aria-label='Colour by score']")
     opened.shot("tomogram-scores")
+
+
+def test_the_average_is_drawn_at_its_particles(window: Any, served: Served, made: MadeProject) -> None:
+    """A map that reaches 110 angstrom along its z, at particles whose z is the tomogram's x."""
+    opened, page = opened_page(window, served)
+    particles = int(page.get_attribute("#particles input", "data-item"))
+    rod = np.zeros((48, 48, 48), dtype=np.float32)
+    rod[24:46, 22:27, 22:27] = 1.0  # 5 angstrom a voxel
+    add_average(made.folder, particles, rod)
+    page.check(f"input[data-item='{particles}']")
+    page.check(f"input[data-shape='{particles}']")
+    beads = made.truths["TS_01"].beads_xyz_angstrom
+    bead = next(one for one in beads if abs(one[0]) < 900 and abs(one[1]) < 700)
+    size = PARAMS.pixel_size_angstrom
+    slice_at(page, "xy", int(bead[2] / size + VOLUME_SHAPE[0] // 2 + 0.5))
+    x, y = screen_of(page, "xy", tuple(bead))
+    scale = state(page, "xy")["zoom"] / size  # 2 pixels, as far as is looked, are some 8 angstrom
+    page.wait_for_function(f"at => ({IS_DRAWN})(at)", arg=[x + 105 * scale, y])
+    for side in (1, -1):
+        assert page.evaluate(IS_DRAWN, [x + 60 * scale, y + side * 12.5 * scale])
+        assert not page.evaluate(IS_DRAWN, [x + 60 * scale, y + side * 60 * scale])
+        assert not page.evaluate(IS_DRAWN, [x - 60 * scale, y + side * 12.5 * scale])
+    page.evaluate("() => document.querySelector('#xy').zoomBy(2)")
+    opened.shot("tomogram-average")
+
+
+def test_particles_without_a_map_say_what_to_do(window: Any, served: Served, made: MadeProject) -> None:
+    item = add_particles(made.folder, made.truths["TS_02"], "TS_02")
+    opened = window(served)
+    page = opened.go(f"{P}/tomo/TS_02?particles={item}")
+    page.click(f"input[data-shape='{item}']")
+    page.wait_for_function("() => document.body.innerText.includes('no map of these particles is known')")
+    assert not page.is_checked(f"input[data-shape='{item}']")
+    opened.problems[:] = [one for one in opened.problems if "422" not in one and "404" not in one]
 
 
 def test_points_on_a_membrane_are_drawn_along_it(window: Any, served: Served, made: MadeProject) -> None:

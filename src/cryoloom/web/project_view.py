@@ -413,6 +413,19 @@ class ProjectView:
                 return found
         return None
 
+    def map_of_particles(self, particles_item: int) -> ImageAt | None:
+        """The map at the particles' poses: their average, else what they were picked with; None without."""
+        for run, item, _ in reversed(self.averages()):
+            beside = self.particles_beside(run, item)
+            if item.run_id == self._reader.item_without_value(particles_item).run_id or (
+                beside is not None and beside.id == particles_item
+            ):
+                return ImageAt(item.id or 0, "map")
+        with contextlib.suppress(UserInputError):
+            self._pixels_of(self._reader.value_of(particles_item) or {}, "template.map")
+            return ImageAt(particles_item, "template.map")
+        return None
+
     def is_made_of_particles(self, item: ItemRecord) -> bool:
         """Whether something was made from particles, as an average placed at their poses is."""
         if item.input_item_id is None:

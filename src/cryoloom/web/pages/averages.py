@@ -19,15 +19,14 @@ from cryoloom.model import Average, ParticleRows
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.web.in_thread import InThread
 from cryoloom.web.other_programs.scripts import safe_file_name
-from cryoloom.web.pictures.levels import binned
+from cryoloom.web.pictures.small_maps import small_position, small_volume
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import page, project_of
 
-__all__ = ["average_facts", "class_facts", "particle_facts", "router", "small_position", "small_volume"]
+__all__ = ["average_facts", "class_facts", "particle_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MAPS = (("map", "map"), ("half1", "half 1"), ("half2", "half 2"), ("mask", "mask"))
-_SURFACE_VOXELS = 96
 _DIRECTION_BINS = (18, 36)
 _N_SCORE_BINS = 24
 FSC_THRESHOLD = 0.143
@@ -210,7 +209,7 @@ def surface_glb(
     """The surface as it is shown, as binary glTF. level : of the 8 bits of `volume_bytes`."""
     image = project_of(request).image(item_id, role)
     small, _, _ = small_volume(image.pixels, image.shape)
-    mesh = surface_mesh(small, level)
+    mesh = surface_mesh(small.astype(np.float32), level)
     if not len(mesh.triangles):
         raise UserInputError(f"no voxel of {image.name} reaches this level; choose a lower one")
     positions = small_position(mesh.vertices_xyz, image.shape) * image.pixel_size_angstrom
@@ -234,29 +233,3 @@ def surface_commands(
     name = safe_file_name(image.name)
     headers = {"content-disposition": f'attachment; filename="{name}.cxc"', "cache-control": "no-store"}
     return Response(text, media_type="text/plain", headers=headers)
-
-
-def small_position(xyz: NDArray[np.float32], shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Voxels of the map from its centre (index n // 2), of xyz indices of its `small_volume`."""
-    factor = _factor(shape)
-    centre = np.array(shape[::-1], dtype=np.float32) // 2
-    return np.asarray(xyz * factor + (factor - 1) / 2 - centre, dtype=np.float32)
-
-
-def _factor(shape: tuple[int, int, int]) -> int:
-    return max(1, -(-max(shape) // _SURFACE_VOXELS))
-
-
-def small_volume(pixels: Any, shape: tuple[int, int, int]) -> tuple[Any, float, float]:
-    """A volume averaged to at most 96 voxels a side, as 8 bits from its least to its largest value."""
-    factor = _factor(shape)
-    planes = []
-    for z in range(0, shape[0] - factor + 1, factor):
-        total = binned(np.array(pixels[z], dtype=np.float32), factor)
-        for more in range(1, factor):
-            total = total + binned(np.array(pixels[z + more], dtype=np.float32), factor)
-        planes.append(total / factor)
-    values = np.nan_to_num(np.stack(planes))
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
-    return scaled.round().astype(np.uint8), low, high

@@ -17,6 +17,7 @@ from cryoloom.web.drawn.drawn_parameters import changes_for_picks, changes_for_s
 from cryoloom.web.in_thread import InThread
 from cryoloom.web.job import start_job
 from cryoloom.web.pages.runs import job_facts
+from cryoloom.web.pictures.small_maps import outline_of
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import project_of
 
@@ -129,4 +130,28 @@ def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str
         "scores": None if rows.score is None else [_finite(score) for score in rows.score],
         "surfaces": None if rows.surface is None else rows.surface.tolist(),
         "run": project.series_and_run_of(item_id)[1],
+    }
+
+
+@router.get("/tomo/{name}/particles/{item_id}/outline.json")
+def outline_of_particles(request: Request, name: str, item_id: int) -> dict[str, Any]:
+    """The surface of the particles' average, and how it is turned at each of them, in their order.
+
+    Raises UserInputError where no map of the particles is known.
+    """
+    project = project_of(request)
+    rows = project.particles(item_id).rows()
+    rows = rows.take(np.flatnonzero(rows.tomogram == name)[:_MOST_PARTICLES])
+    at = project.map_of_particles(item_id)
+    if at is None:
+        raise UserInputError(
+            "no map of these particles is known: refine them, or pick with a template, to see their outlines"
+        )
+    image = project.image(at.item, at.role)
+    outline = outline_of(image.pixels, image.shape, image.pixel_size_angstrom)
+    return {
+        "name": image.name,
+        "vertices": outline.vertices_xyz_angstrom.round(1).tolist(),
+        "triangles": outline.triangles.tolist(),
+        "rotations": rows.rotations.reshape(rows.n, 9).round(4).tolist(),
     }

@@ -10,12 +10,17 @@ import { inPlane } from "./tomogram-layers.js";
 const COLOURS = ["#56b4e9", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#e69f00"];
 const FIXED = { x: 0, y: 1, z: 2 };
 const MOST_OUTLINES = 4000; // on one slice; beyond, marks are drawn
+const MOST_SHAPES = 400; // particles on one slice that are drawn as their average
 const MEMBRANE_REACH_ANGSTROM = 40; // of a point on it: half the usual distance between two, and a little
 
 /** Cividis (Nuñez et al. 2018), thinned: colours that all readers can put in order. */
 const CIVIDIS = ["#00224e", "#2a3f6d", "#575c6d", "#7d7c78", "#a59c74", "#d2c060", "#fee838"];
 
+/** How far the surface of an average reaches from its centre, in angstrom. */
+const reachOf = (shape) => (shape.reach ??= Math.max(...shape.vertices.map((at) => Math.hypot(...at))));
+
 export class ParticleLayer {
+  nSegments = 0; // of averages, in the last slice that was drawn: for tests
   #shown = new Map(); // item -> facts with places in angstrom
   #box;
   #scene;
@@ -60,9 +65,25 @@ export class ParticleLayer {
       if (box) {
         box.querySelector("span").textContent = `${facts.places.length}`;
         if (facts.scores?.some(Number.isFinite)) this.#offerScores(box, facts);
+        if (!facts.surfaces) this.#offerShape(box, item, facts);
       }
     } else this.#shown.delete(item);
     this.#redraw();
+  }
+
+  /** The average at every particle: the line in which the slice cuts its surface. */
+  #offerShape(box, item, facts) {
+    const choice = make("input", { type: "checkbox", "data-shape": String(item) });
+    choice.addEventListener("change", async () => {
+      if (choice.checked && !facts.shape) {
+        facts.shape = await attempt(() => get(`${base}/tomo/${encodeURIComponent(this.name)}/particles/${item}/outline.json`));
+        choice.checked = Boolean(facts.shape);
+      }
+      facts.hasShape = choice.checked;
+      this.#redraw();
+    });
+    const label = make("label", { class: "row tight", title: "The surface of their average at every particle, cut by the slice" }, choice, "as their average");
+    (box.querySelector(".of-set") ?? box.appendChild(make("div", { class: "of-set" }))).append(label);
   }
 
   /** Histogram with its cut-off, and colours by score. */
@@ -81,13 +102,15 @@ export class ParticleLayer {
 
   /** Draw on a slice. A particle is a ball of its diameter: its outline is where the slice cuts it. */
   draw(context, view) {
+    this.nSegments = 0;
     const { size, shape } = this.#scene;
     const fixed = FIXED[view.axis];
     const origin = Math.floor(shape[2 - fixed] / 2) + 0.5;
     let which = 0;
     for (const facts of this.#shown.values()) {
       const colour = COLOURS[which++ % COLOURS.length];
-      const reach = (facts.surfaces ? MEMBRANE_REACH_ANGSTROM : (facts.diameter_angstrom ?? 16 * size) / 2) / size;
+      const isShape = facts.hasShape && facts.shape;
+      const reach = (facts.surfaces ? MEMBRANE_REACH_ANGSTROM : isShape ? reachOf(facts.shape) : (facts.diameter_angstrom ?? 16 * size) / 2) / size;
       const near = [];
       facts.places.forEach((place, i) => {
         const off = place[fixed] / size + origin - view.index - 0.5;
@@ -100,6 +123,7 @@ export class ParticleLayer {
         context.beginPath();
         for (const one of members) {
           if (facts.surfaces) this.#membrane(context, view, facts, one, reach);
+          else if (isShape && near.length <= MOST_SHAPES) this.#cut(context, view, facts, one);
           else this.#outline(context, view, facts, one, reach, near.length > MOST_OUTLINES);
         }
         context.stroke();
@@ -129,6 +153,38 @@ export class ParticleLayer {
     const [nu, nv] = inPlane(view.axis, axes[i]);
     context.moveTo(x, y);
     context.lineTo(x + nu * radius * view.zoom, y - nv * radius * view.zoom);
+  }
+
+  /** Where the slice cuts the surface of the average at a particle: a piece of line in every triangle that it passes. */
+  #cut(context, view, { places, shape }, [, i]) {
+    const { size } = this.#scene;
+    const [fixed, right, up] = { z: [2, 0, 1], y: [1, 0, 2], x: [0, 2, 1] }[view.axis];
+    const turn = shape.rotations[i];
+    const place = places[i];
+    const middle = (view.index - Math.floor(this.#scene.shape[2 - fixed] / 2)) * size;
+    const n = shape.vertices.length;
+    const [off, u, v] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
+    const [x0, y0] = view.toScreen(...inPlane(view.axis, this.#scene.toVoxel(place)));
+    const scale = view.zoom / size;
+    shape.vertices.forEach(([x, y, z], k) => {
+      const along = (row) => turn[3 * row] * x + turn[3 * row + 1] * y + turn[3 * row + 2] * z;
+      off[k] = along(fixed) + place[fixed] - middle;
+      u[k] = x0 + along(right) * scale;
+      v[k] = y0 - along(up) * scale;
+    });
+    for (const corners of shape.triangles) {
+      const ends = [];
+      for (let k = 0; k < 3; k++) {
+        const [a, b] = [corners[k], corners[(k + 1) % 3]];
+        if (off[a] < 0 === off[b] < 0) continue;
+        const part = off[a] / (off[a] - off[b]);
+        ends.push(u[a] + part * (u[b] - u[a]), v[a] + part * (v[b] - v[a]));
+      }
+      if (ends.length < 4) continue;
+      context.moveTo(ends[0], ends[1]);
+      context.lineTo(ends[2], ends[3]);
+      this.nSegments += 1;
+    }
   }
 
   /** A piece of membrane: across its normal, as far as the next points. */
