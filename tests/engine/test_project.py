@@ -225,7 +225,9 @@ def test_one_step_on_an_earlier_run(project):
     assert diary.worked_on == [("smooth", "TS_03")]
     with pytest.raises(UserInputError, match=r"smooth\.with: there is no such parameter; did you mean width"):
         project.run("smooth", input="draw", **{"with": 7})
-    with pytest.raises(UserInputError, match="needs an input run; runs here: 1"):
+    with pytest.raises(
+        UserInputError, match=r"needs a run that gives its input: give --input RUN; runs here: 1"
+    ):
         project.run("smooth")
 
 

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from cryoloom.contract import Figure, find_step
+from cryoloom.contract.step import kind_of
 from cryoloom.contract.step_facts import step_facts
 from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.engine.history.results import named_run, names_of, sentence
@@ -57,8 +58,8 @@ def plan_of_one_step(
     for role, name in roles.items():
         told = name if name is not None else _fed_like(pattern, role)
         if told is None:
-            option = "an input run" if role == "input" else f"a run as {role}"
-            raise UserInputError(f"step {step} needs {option}; runs here: {names_of(database.runs())}")
+            wanted = declared.needs if role == "input" else kind_of(declared.also_needs[role])
+            raise UserInputError(_no_run_was_named(step, role, wanted, database.runs()))
         run_name, _, output = str(told).partition(".")
         feeds[role] = f"run:{find_run(database, run_name).id}" + (f".{output}" if output else "")
     parameters = {name: value for name, value in values.items() if name not in roles}
@@ -71,6 +72,17 @@ def plan_of_one_step(
         parameters={**({} if pattern is None else pattern.parameters), **parameters},
     )
     return Workflow(name=node.name, steps=(node,))
+
+
+def _no_run_was_named(step: str, role: str, wanted: type | None, runs: Iterable[RunRecord]) -> str:
+    """What to give, and the runs that fit; a step that passes its input on may fit too."""
+    option = f"--{role.replace('_', '-')} RUN"
+    kind = getattr(wanted, "__name__", "")
+    every = tuple(runs)
+    fitting = [run for run in every if step_facts(run.step).gives in {kind, "object"}]
+    if not fitting:
+        return f"step {step} needs a run that gives {kind}, and none here does; runs here: {names_of(every)}"
+    return f"step {step} needs a run that gives its {role}: give {option}; runs here: {names_of(fitting)}"
 
 
 def _fed_like(pattern: RunRecord | None, role: str) -> RunName | None:
