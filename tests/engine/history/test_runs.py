@@ -67,7 +67,9 @@ def test_a_copy_of_two_inputs(project):
     project.run("merge", like="merge", second_from="smooth", listener=diary)
     assert len(diary.worked_on) == 3
     assert project.find_run("merge").links == {"second_from": project.find_run("smooth").id}
-    with pytest.raises(UserInputError, match="needs a run that gives its second_from: give --second-from RUN"):
+    with pytest.raises(
+        UserInputError, match="needs a run that gives its second_from: give --second-from RUN"
+    ):
         project.run("merge", input="draw")
 
 
