@@ -6,6 +6,7 @@ missing times, decimal commas, headers of pixel size 1, links to folders, folder
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -714,3 +715,66 @@ def test_angles_with_a_column_of_doses(tmp_path, context, doses, first):
     assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
     assert min(t.dose_start_per_angstrom2 for t in series.tilts) == first
     assert {round(t.dose_per_angstrom2, 3) for t in series.tilts} == {3.0}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_with_accents_are_the_same_however_they_are_written(tmp_path, context, form):
+    """macOS stores "ü" as a "u" with its dots, Windows as one letter."""
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    names = [f"Hülle_{i.place:03d}_{i.tilt:.1f}.tif" for i in IMAGES]
+    folder = tmp_path / unicodedata.normalize(form, "Größe")
+    write_movies(folder, [unicodedata.normalize(form, name) for name in names])
+    images = told(IMAGES, SubFramePath=lambda i: "X:\\" + unicodedata.normalize(other, names[i.place]))
+    (folder / unicodedata.normalize(form, "Hülle.mdoc")).write_text(mdoc_text(images), encoding="utf-8")
+    (series,) = import_movies(ImportMoviesParams(directory=folder), context)
+    assert series.name == "Hülle"
+    assert places(series) == {round(tilt): i for tilt, i in TRUTH.items()}
+
+
+def write_movies(folder, names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        tifffile.imwrite(folder / name, np.full((3, 32, 40), 1 + i, np.uint8), photometric="minisblack")
+
+
+def test_series_in_folders_of_their_own_may_have_the_same_names(tmp_path, context):
+    for name in ("TS_01", "TS_02"):
+        write_movies(tmp_path / "frames" / name, [f"{i.place:03d}_{i.tilt:.1f}.tif" for i in IMAGES])
+        images = told(
+            IMAGES, SubFramePath=lambda i, name=name: rf"X:\grid\{name}\{i.place:03d}_{i.tilt:.1f}.tif"
+        )
+        (tmp_path / f"{name}.mdoc").write_text(mdoc_text(images))
+    made = list(import_movies(ImportMoviesParams(directory=tmp_path), context))
+    assert {s.name: {t.movie.path.parent.name for t in s.tilts} for s in made} == {
+        "TS_01": {"TS_01"},
+        "TS_02": {"TS_02"},
+    }
+
+
+def test_an_mdoc_whose_own_movies_are_not_there_does_not_take_those_of_another(tmp_path, context):
+    """Two sessions named their movies alike; one was copied."""
+    write_movies(tmp_path, [i.name for i in IMAGES])
+    for name, session in (("TS_01", "monday"), ("TS_01_2", "friday")):
+        images = told(IMAGES, SubFramePath=lambda i, session=session: rf"X:\{session}\{i.name}")
+        (tmp_path / f"{name}.mdoc").write_text(mdoc_text(images))
+    first, second = import_movies(ImportMoviesParams(directory=tmp_path), context)
+    assert first.name == "TS_01"
+    assert "its movies are those of TS_01" in second.message
+    assert "X:/friday" in second.message
+
+
+def test_movies_of_one_name_in_folders_of_the_tilts(tmp_path, context):
+    for i in IMAGES:
+        write_movies(tmp_path / "raw" / f"tilt_{i.place}", ["movie.tif"])
+    images = told(IMAGES, SubFramePath=lambda i: rf"X:\raw\tilt_{i.place}\movie.tif")
+    (tmp_path / "TS_01.mdoc").write_text(mdoc_text(images))
+    (series,) = import_movies(ImportMoviesParams(directory=tmp_path), context)
+    assert {t.acquisition_index: t.movie.path.parent.name for t in series.tilts} == {
+        i.place: f"tilt_{i.place}" for i in IMAGES
+    }
+
+
+def test_sections_with_different_rotation_angles_are_noted(tmp_path, context):
+    images = told(IMAGES[:5], RotationAngle="175.3") + told(IMAGES[5:], RotationAngle="85.3")
+    imported(context, tmp_path, images)
+    assert any("175.3 deg for 5 images and 85.3 for 4 others" in text for text in context.warnings)

@@ -315,10 +315,13 @@ def test_wrong_requests(tmp_path, context, params, says):
 
 
 def test_two_movies_of_one_name(tmp_path, context):
+    """The folder that the mdoc recorded counts; if neither has its name, the user is asked."""
     folder = write_session(tmp_path / "raw")
     write_movie(folder / "again" / "TS_01_000_0.0.tif")
+    assert {tilt.movie.path.parent.name for tilt in only(context, folder).tilts} == {"frames"}
+    (folder / "frames").rename(folder / "copied")
     assert "there are two movies TS_01_000_0.0.tif" in spoilt(folder, context)
-    assert only(context, folder, frames_directory=folder / "frames").name == "TS_01"
+    assert only(context, folder, frames_directory=folder / "copied").name == "TS_01"
 
 
 def test_a_movie_converted_since(tmp_path, context):

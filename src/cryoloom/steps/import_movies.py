@@ -122,12 +122,27 @@ def import_movies(params: ImportMoviesParams, context: StepContext) -> Iterator[
         names = ", ".join(entry.name for entry in found[:8])
         raise UserInputError(f"no series in {directory} is called {params.series!r}; there are {names}")
     movies = _movie_folder(folder, wanted, params)
+    taken: dict[Path, str] = {}
     for i, entry in enumerate(wanted):
         try:
-            yield series_of(entry, movies, params, context)
+            made = series_of(entry, movies, params, context)
+            _require_own_movies(made, entry, taken)
+            yield made
         except DataUnfitError as error:
             yield DataUnfitError(error.message, **{**error.facts, "series": entry.name})
         context.progress(i + 1, len(wanted))
+
+
+def _require_own_movies(series: TiltSeries, entry: FoundSeries, taken: dict[Path, str]) -> None:
+    """Note the movies of a series; raises DataUnfitError if all are those of a series before it."""
+    paths = [tilt.movie.path for tilt in series.tilts if tilt.movie is not None]
+    if paths and all(path in taken for path in paths):
+        folder = "/".join(reversed(entry.exposures[0].movie_folders))
+        raise DataUnfitError(
+            f"its movies are those of {taken[paths[0]]}, which have the same names; its own were recorded in "
+            f"{folder or 'another folder'}: copy them to a folder of their own, or leave out one of the mdocs"
+        )
+    taken |= dict.fromkeys(paths, series.name)
 
 
 def movies_folder(params: ImportMoviesParams) -> Path:
@@ -313,13 +328,7 @@ def _movies(
 
     Raises DataUnfitError if one is shared, differs from the others, is missing or damaged.
     """
-    names = Counter(exposure.movie_name for exposure in exposures)
-    shared = next((name for name, n in names.items() if n > 1 and name is not None), None)
-    if shared is not None:
-        raise DataUnfitError(
-            f"the movie {shared} is named for {names[shared]} tilts; "
-            "correct the SubFramePath lines of the mdoc"
-        )
+    _require_one_each([(e.movie_name, e.movie_folders) for e in exposures if e.movie_name is not None])
     movies: list[Movie | DataUnfitError] = []
     for exposure in exposures:
         try:
@@ -328,6 +337,7 @@ def _movies(
             if not params.leave_out_missing:
                 raise
             movies.append(error)
+    _require_one_each([(movie.path.name, movie.path) for movie in movies if isinstance(movie, Movie)])
     shapes = Counter(movie.shape_yx for movie in movies if isinstance(movie, Movie))
     if len(shapes) < 2:
         return movies
@@ -351,6 +361,17 @@ def _movies(
     ]
 
 
+def _require_one_each(named: list[tuple[str, object]]) -> None:
+    """Raise DataUnfitError if two tilts have the same movie: its name, and what distinguishes equal names."""
+    counts = Counter(named)
+    shared = next((one for one, n in counts.items() if n > 1), None)
+    if shared is not None:
+        raise DataUnfitError(
+            f"the movie {shared[0]} is named for {counts[shared]} tilts; "
+            "correct the SubFramePath lines of the mdoc"
+        )
+
+
 def movie_path(
     exposure: Exposure, entry: FoundSeries, folder: MovieFolder, params: ImportMoviesParams
 ) -> Path:
@@ -362,7 +383,7 @@ def movie_path(
         )
     if params.pattern:
         return entry.folder / exposure.movie_name
-    return folder.find(exposure.movie_name, entry.folder)
+    return folder.find(exposure.movie_name, entry.folder, exposure.movie_folders)
 
 
 def _header(movie: Movie) -> MrcPixels | None:

@@ -75,6 +75,8 @@ class Exposure:
     other_dose_per_angstrom2: float | None = None
     """Dose by the next of the mdoc's fields that give one."""
     other_dose_by: str = ""
+    movie_folders: tuple[str, ...] = ()
+    """Folders of the movie on the microscope's computer, the one that contains it first."""
 
     @property
     def label(self) -> str:
@@ -105,6 +107,7 @@ def exposures_of(mdoc: Mdoc) -> list[Exposure]:
             Exposure(
                 tilt_deg=tilt,
                 movie_name=section.movie_name,
+                movie_folders=section.movie_folders,
                 acquired_at=section.acquired_at,
                 dose_per_angstrom2=dose,
                 dose_by=dose_by,

@@ -94,7 +94,16 @@ class MdocSection:
     @property
     def movie_name(self) -> str | None:
         """File name of the movie, without the folders of the microscope's computer."""
-        return re.split(r"[\\/]", self.values.get("SubFramePath", "").strip())[-1] or None
+        return self._movie_path[-1] or None
+
+    @property
+    def movie_folders(self) -> tuple[str, ...]:
+        """Folders of the movie on the microscope's computer, the one that contains it first."""
+        return tuple(name for name in self._movie_path[-2::-1] if name)
+
+    @property
+    def _movie_path(self) -> list[str]:
+        return re.split(r"[\\/]", self.values.get("SubFramePath", "").strip())
 
     @property
     def n_frames(self) -> int | None:

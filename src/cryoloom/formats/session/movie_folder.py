@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 
 from cryoloom.errors import DataUnfitError, UserInputError
@@ -14,7 +16,14 @@ from cryoloom.formats.pixels.movie import MOVIE_SUFFIXES
 from cryoloom.formats.session.exposures import Exposure
 from cryoloom.formats.session.movie_names import read_movie_name
 
-__all__ = ["MovieFolder", "files_below", "series_by_pattern", "series_of_movie_name", "walk_files"]
+__all__ = [
+    "MovieFolder",
+    "files_below",
+    "name_key",
+    "series_by_pattern",
+    "series_of_movie_name",
+    "walk_files",
+]
 
 # An angle with its decimal point is distinguished from the digits of names and dates, so it is tried first.
 _ANGLES = (r"[-+]?\d+\.\d+", r"[-+]?\d+(?:\.\d+)?")
@@ -36,8 +45,8 @@ class MovieFolder:
         below = files if files is not None else (p for folder in self.folders for p in files_below(folder))
         for path in dict.fromkeys(below):
             if path.suffix.lower() in MOVIE_SUFFIXES:
-                self._by_name[path.name.lower()].append(path)
-                self._by_stem[path.stem.lower()].append(path)
+                self._by_name[name_key(path.name)].append(path)
+                self._by_stem[name_key(path.stem)].append(path)
 
     @property
     def files(self) -> list[Path]:
@@ -59,15 +68,18 @@ class MovieFolder:
         return bool(self._called(name))
 
     def _called(self, name: str) -> list[Path]:
-        return self._by_name.get(name.lower()) or self._by_stem.get(Path(name).stem.lower(), [])
+        return self._by_name.get(name_key(name)) or self._by_stem.get(name_key(Path(name).stem), [])
 
     def _nearest(self, name: str) -> str | None:
         """Name of a movie that is there and resembles this one."""
-        close = get_close_matches(name.lower(), self._by_name, n=1, cutoff=0.7)
+        close = get_close_matches(name_key(name), self._by_name, n=1, cutoff=0.7)
         return self._by_name[close[0]][0].name if close else None
 
-    def find(self, name: str, near: Path) -> Path:
+    def find(self, name: str, near: Path, recorded_in: Sequence[str] = ()) -> Path:
         """Path of a movie; of several of that name, the one nearest to the folder ``near``.
+
+        recorded_in : folders of the movie where it was recorded, the one that contains it first. Of several
+        movies those count whose folders have most of these names.
 
         Raises DataUnfitError if there is none, or two are equally near.
         """
@@ -84,12 +96,28 @@ class MovieFolder:
         found = list({path.resolve(): path for path in found}.values())
         if len(found) == 1:
             return found[0]
-        ranked = sorted((_distance(path.parent, near), path) for path in found)
-        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
+        ranked = sorted(
+            (-_same_folders(path, recorded_in), _distance(path.parent, near), path) for path in found
+        )
+        if ranked[0][:2] == ranked[1][:2]:
             raise DataUnfitError(
-                f"there are two movies {name}: {ranked[0][1]} and {ranked[1][1]}; give frames_directory"
+                f"there are two movies {name}: {ranked[0][-1]} and {ranked[1][-1]}; give frames_directory"
             )
-        return ranked[0][1]
+        return ranked[0][-1]
+
+
+def name_key(name: str) -> str:
+    """What two names have in common that are the same: case and the way accents are written do not count.
+
+    macOS writes "ü" as "u" and its dots, Windows as one letter.
+    """
+    return unicodedata.normalize("NFC", name).lower()
+
+
+def _same_folders(path: Path, recorded_in: Sequence[str]) -> int:
+    """How many of the folders that contain a movie, from the nearest on, have the names recorded."""
+    pairs = zip(path.parent.parts[::-1], recorded_in, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: name_key(pair[0]) == name_key(pair[1]), pairs))
 
 
 def series_by_pattern(

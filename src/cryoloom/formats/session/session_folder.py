@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -88,15 +89,20 @@ def series_of_mdocs(
 
 def _same_movies(exposures: Iterable[Exposure], folder: Path, whole: Mapping[str, FoundSeries]) -> str | None:
     """Name of a series of the same folder whose movies are these, all of them."""
-    names = {exposure.movie_name for exposure in exposures}
+    names = _recorded(exposures)
     return next(
         (
             name
             for name, entry in whole.items()
-            if entry.folder == folder and {e.movie_name for e in entry.exposures} == names
+            if entry.folder == folder and _recorded(entry.exposures) == names
         ),
         None,
     )
+
+
+def _recorded(exposures: Iterable[Exposure]) -> set[tuple[str | None, str]]:
+    """Movies by their name and that of their folder: folders of series may contain the same names."""
+    return {(exposure.movie_name, (*exposure.movie_folders, "")[0]) for exposure in exposures}
 
 
 def _of_two_series(path: Path, exposures: Iterable[Exposure]) -> DataUnfitError | None:
@@ -138,4 +144,4 @@ def _series_name(path: Path) -> str:
 
 def _safe_name(name: str) -> str:
     """Fit for a folder's name."""
-    return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "series"
+    return re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", name)).strip("._") or "series"

@@ -64,7 +64,7 @@ def read_tilt_axis(
     if is_tomo5:
         return _of_tomo5(title, rotation, raw)
     if title is not None:
-        note = _titles_note(titles)
+        note = _titles_note(titles) or (_sections_note(rotation_angles_deg) if is_serialem else "")
         if rotation is not None and is_serialem and _apart(title + 90.0, rotation) > _AGREEMENT_DEG:
             note = (
                 f"the title gives a tilt axis of {title:g} deg, RotationAngle {rotation:g} deg means "
@@ -73,7 +73,8 @@ def read_tilt_axis(
             )
         return AxisReading(title, "title", raw=raw, note=note)
     if rotation is not None and is_serialem:
-        return AxisReading(wrapped_deg(rotation - 90.0), "RotationAngle", raw=raw)
+        axis = wrapped_deg(rotation - 90.0)
+        return AxisReading(axis, "RotationAngle", raw=raw, note=_sections_note(rotation_angles_deg))
     return None
 
 
@@ -155,6 +156,20 @@ def _titles_note(titles: Sequence[str]) -> str:
     if other is None:
         return ""
     return f"titles of the mdoc give tilt axes of {angles[0]:g} and {other:g} deg; the first is used"
+
+
+def _sections_note(rotation_angles_deg: Sequence[float]) -> str:
+    """What to say of sections that give different angles: images of two magnifications or cameras."""
+    common = _common(rotation_angles_deg)
+    fit = [value for angle in rotation_angles_deg if (value := plausible("tilt axis", angle)) is not None]
+    others = [value for value in fit if common is not None and _apart(value, common) > _AGREEMENT_DEG]
+    if common is None or not others:
+        return ""
+    return (
+        f"RotationAngle is {common:g} deg for {len(fit) - len(others)} images and {others[0]:g} for "
+        f"{len(others)} others, expected the same for all: were they taken at another magnification or "
+        "with another camera?"
+    )
 
 
 def _common(angles_deg: Sequence[float]) -> float | None:
