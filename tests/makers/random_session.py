@@ -8,6 +8,7 @@ for a reason of the data) and *right*.
 from __future__ import annotations
 
 import math
+import re
 import time
 import traceback
 from dataclasses import replace
@@ -46,6 +47,10 @@ DATA_REASONS = (
 """Of these an item may fail: its data hold no more."""
 POSE_DOUBTS = ("disagree", "hold the series together")
 """Warnings that doubt poses which are not marked as predicted."""
+THICKNESS_DOUBTS = ("the thickness is known to", "the middle of the specimen was not found")
+EVERY_DEFOCUS_DOUBTS = ("only gold shows Thon rings", "the measured defocus is taken to be that of z = 0")
+NAMED_DEFOCUS = re.compile(r"the defocus of tilts \[([\d, ]*)\]")
+"""Warnings count for what they name: one of other tilts or of another quantity tells nothing."""
 
 
 def drawn_session(i: int) -> SimulationParams:
@@ -163,6 +168,16 @@ def _judged(project: cryoloom.Project, truth: Truth) -> dict[str, Any]:
     return line if series is None else line | _compared(series, truth, figures, warnings)
 
 
+def doubted_defoci(warnings: list[str]) -> set[int]:
+    """Acquisition indices of the tilts whose defocus warnings doubt by name."""
+    named = [match[1] for text in warnings for match in NAMED_DEFOCUS.finditer(text)]
+    return {int(number) for numbers in named for number in numbers.split(",") if number.strip()}
+
+
+def _any_of(reasons: tuple[str, ...], warnings: list[str]) -> bool:
+    return any(reason in text for reason in reasons for text in warnings)
+
+
 def _series_of(project: cryoloom.Project) -> TiltSeries | None:
     """The series as the last step that gave one left it."""
     for item in final_items(project.database):
@@ -191,7 +206,7 @@ def _compared(
     wrong = [i for i, off in error.per_tilt_angstrom.items() if off > max(limit, 3 * (told or 0))]
     found: dict[str, list[str]] = {"silent": [], "flagged": []}
     if wrong:
-        said = told is None or any(reason in text for reason in POSE_DOUBTS for text in warnings)
+        said = told is None or _any_of(POSE_DOUBTS, warnings)
         found["flagged" if said else "silent"].append(
             f"poses of {len(wrong)} tilts {wrong[:8]} are off by up to "
             f"{max(error.per_tilt_angstrom.values()):.0f} A"
@@ -203,8 +218,7 @@ def _compared(
         defocus = {i: off for i, off in every.items() if i in own}
     lost = [i for i, off in defocus.items() if abs(off) > WRONG_DEFOCUS_ANGSTROM]
     if lost:
-        # The CTF's own warnings, and the alignment's where it does not know its origin's place.
-        said = any(text.startswith(("estimate_ctf", "align_series")) for text in warnings)
+        said = set(lost) <= doubted_defoci(warnings) or _any_of(EVERY_DEFOCUS_DOUBTS, warnings)
         found["flagged" if said else "silent"].append(
             f"the defocus of {lost} is off by up to {max(map(abs, defocus.values())):.0f} A"
         )
@@ -212,7 +226,7 @@ def _compared(
     if thickness is not None and its_error is not None:
         off = thickness - truth.thickness_angstrom
         if abs(off) > 3 * its_error + WRONG_THICKNESS_PART * truth.thickness_angstrom:
-            said = any(text.startswith("align_series") for text in warnings)
+            said = _any_of(THICKNESS_DOUBTS, warnings)
             found["flagged" if said else "silent"].append(
                 f"the thickness is {thickness:.0f} +- {its_error:.0f} A for {truth.thickness_angstrom:.0f} A"
             )

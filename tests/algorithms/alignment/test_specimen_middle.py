@@ -8,6 +8,7 @@ import torch
 
 from cryoloom.algorithms.alignment.specimen_middle import FoundSpecimen, find_specimen
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
+from cryoloom.algorithms.specimen.point_surfaces import BeadPlanes
 from cryoloom.algorithms.specimen.slab import SlabFit
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.simulate.session import simulate_tilt_series
@@ -42,3 +43,13 @@ def test_gold_on_the_surfaces_tells_the_middle(beads_lie, middle):
 def test_a_slab_of_noise_is_not_told():
     fit = SlabFit(900.0, 10.0, 0.0, 0.0, 4.0, 5.0, np.zeros(3), np.zeros(3))
     assert not FoundSpecimen(fit, 0, None, torch.zeros(1, 1, 1), 20.0).is_told
+
+
+@pytest.mark.parametrize(("gold", "is_told"), [(-600.0, True), (0.0, False)])
+def test_gold_in_the_middle_of_what_was_found_is_taken_for_its_own_traces(gold, is_told):
+    """Random session 113: 520 A for 2462 A, as all that tilts to 25 degrees showed lay about the gold."""
+    fit = SlabFit(1000.0, 0.0, 0.0, 0.0, 1.0, 50.0, np.zeros(3), np.zeros(3))
+    planes = BeadPlanes(0.0, 0.0, (gold,))
+    found = FoundSpecimen(fit, 18, planes, torch.zeros(1, 1, 1), 20.0)
+    assert found.is_told == is_told
+    assert ("traces of the gold" in found.doubt) != is_told

@@ -69,6 +69,14 @@ class FoundSpecimen:
         fit = self.fit
         if self.has_two_surfaces:
             return ""
+        if self.planes is not None:
+            (gold,) = self.planes.heights_angstrom
+            low, high = _surfaces(fit)
+            if low < gold < high and not _is_surface(fit, gold):
+                return (
+                    "its gold lies on one plane, but in the middle of the features found, which may be traces "
+                    "of the gold"
+                )
         if fit.contrast < (LEAST_CONTRAST if self.planes is None else LEAST_CONTRAST_ON_GOLD):
             return "it has too little contrast in the tomogram"
         if self.planes is not None and fit.middle_error_angstrom > LARGEST_ERROR_ON_GOLD_ANGSTROM:
@@ -150,11 +158,14 @@ def _fitted(energies: Energies, planes: BeadPlanes | None) -> SlabFit:
         return replace(found, middle_error_angstrom=error, thickness_error_angstrom=2 * error)
     (gold,) = planes.heights_angstrom
     free = fit_slab(energies, slopes)
-    low, high = _surfaces(free)
+    return fit_slab(energies, slopes, gold) if _is_surface(free, gold) else free
+
+
+def _is_surface(fit: SlabFit, height: float) -> bool:
+    """Whether a plane at this height may be a surface of the slab."""
+    low, high = _surfaces(fit)
     reach = max(NEAR_SURFACE_ANGSTROM, NEAR_SURFACE_PART * (high - low))
-    if min(abs(gold - low), abs(gold - high)) > reach:
-        return free
-    return fit_slab(energies, slopes, gold)
+    return min(abs(height - low), abs(height - high)) <= reach
 
 
 def _holding(fit: SlabFit, points: Array) -> SlabFit:
