@@ -2,15 +2,17 @@
 
 It differs where simulators usually do: particles are projected in Fourier space from a map and added in
 layers of depth, each with a transfer function of its own; the ice scatters before the lens, so its noise has
-rings; gold absorbs and shifts the phase; there are vesicles, and a crowd of small dense blobs to both
-surfaces; the specimen may be bent; the field wanders from tilt to tilt and drifts within a movie. Everything
-is in angstrom and in the specimen's frame: x across the tilt axis, z along the beam at 0 degrees.
+rings, of the depth at which the tilted ice lies; gold absorbs and shifts the phase; there are vesicles, and a
+crowd of small dense blobs to both surfaces; the specimen may be bent; the field wanders from tilt to tilt and
+drifts within a movie. Everything is in angstrom and in the specimen's frame: x across the tilt axis, z along
+the beam at 0 degrees.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -269,22 +271,46 @@ class Lens:
         return np.asarray(np.exp(-2j * np.pi * (self.fx * shift_xy[0] + self.fy * shift_xy[1])))
 
 
+def ice_layers(
+    scene: IndependentScene, tilt_deg: float, shift_xy: Array, rng: np.random.Generator
+) -> Iterator[tuple[float, Array]]:
+    """Depths, and the noise ``(y, x)`` of the ice about each, where the tilted ice reaches that depth."""
+    rows = image_rows(tilt_deg, scene.tilt_axis_deg)
+    ticks = (np.arange(scene.n_pixels) - scene.n_pixels // 2) * scene.pixel_size
+    x, y = np.meshgrid(ticks - shift_xy[0], ticks - shift_xy[1])
+    normal = rows[:, 2]
+    middle = (scene.middle - normal[0] * x - normal[1] * y) / normal[2]
+    if scene.sagitta:
+        on_plane = np.tensordot(rows[:, :2].T, np.stack([x, y, middle]), axes=1)
+        middle += scene.sagitta * (on_plane**2).sum(axis=0) / 1e6 / normal[2]
+    path = scene.thickness / normal[2]
+    sd = scene.ice_noise * np.sqrt(path / 1000) * 2.7 / scene.pixel_size
+    lowest, highest = (middle.min() - path / 2) / LAYER_ANGSTROM, (middle.max() + path / 2) / LAYER_ANGSTROM
+    for layer in range(round(lowest), round(highest) + 1):
+        low = np.maximum((layer - 0.5) * LAYER_ANGSTROM, middle - path / 2)
+        high = np.minimum((layer + 0.5) * LAYER_ANGSTROM, middle + path / 2)
+        part = np.clip(high - low, 0, None) / path
+        if part.any():
+            yield layer * LAYER_ANGSTROM, rng.normal(0, sd, part.shape) * np.sqrt(part)
+
+
 def movie(
     scene: IndependentScene,
     wave: Exit,
     absorption: Array,
     lens: Lens,
     tilt_deg: float,
+    shift_xy: Array,
     defocus: float,
     dose: float,
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """Counts ``(frame, y, x)`` of one tilt; defocus : of a point at depth 0."""
-    n, shape = scene.n_pixels, absorption.shape
+    n = scene.n_pixels
     path = scene.thickness / np.cos(np.deg2rad(tilt_deg))
-    ice = rng.normal(0, scene.ice_noise * np.sqrt(path / 1000) * 2.7 / scene.pixel_size, shape)
-    middle = scene.middle * np.cos(np.deg2rad(tilt_deg))
-    spectrum = 2 * np.fft.rfft2(ice) * lens.transfer(defocus - scene.handedness * middle)
+    spectrum = np.zeros((n, n // 2 + 1), dtype=complex)
+    for depth, ice in ice_layers(scene, tilt_deg, shift_xy, rng):
+        spectrum += 2 * np.fft.rfft2(ice) * lens.transfer(defocus - scene.handedness * depth)
     fading = lens.fading(dose + scene.dose_per_tilt / 2)
     for layer, phase in wave.layers.items():
         depth = layer * LAYER_ANGSTROM
@@ -319,7 +345,7 @@ def write_session(scene: IndependentScene, seed: int, particle: Path, folder: Pa
         defocus = scene.defocus + rng.normal(0, 400) + 150 * acquired / len(order)
         wave, absorption = specimen_in_image(scene, contents, projector, rows, shift)
         dose = acquired * scene.dose_per_tilt
-        counts = movie(scene, wave, absorption, lens, tilt_deg, defocus, dose, rng)
+        counts = movie(scene, wave, absorption, lens, tilt_deg, shift, defocus, dose, rng)
         name = f"tomo1_{acquired:03d}_{nominal:.1f}.tif"
         tifffile.imwrite(folder / name, counts[:, ::-1])  # rows of a TIFF begin at the top
         tilts.append(
@@ -348,7 +374,7 @@ def _section(scene: IndependentScene, nominal: float, name: str, time: datetime.
     return (
         f"TiltAngle = {nominal:.2f}\nExposureDose = {scene.dose_per_tilt}\n"
         f"PixelSpacing = {scene.pixel_size}\n"
-        f"Defocus = -{scene.defocus / 1e4:.1f}\nRotationAngle = {scene.tilt_axis_deg}\n"
+        f"Defocus = -{scene.defocus / 1e4:.1f}\nRotationAngle = {scene.tilt_axis_deg + 90:.1f}\n"
         f"SubFramePath = X:\\data\\{name}\nNumSubFrames = {scene.n_frames}\n"
         f"DateTime = {time:%d-%b-%Y  %H:%M:%S}\n"
     )
