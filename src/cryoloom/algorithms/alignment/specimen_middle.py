@@ -74,8 +74,8 @@ class FoundSpecimen:
             low, high = _surfaces(fit)
             if low < gold < high and not _is_surface(fit, gold):
                 return (
-                    "its gold lies on one plane, but in the middle of the features found, which may be traces "
-                    "of the gold"
+                    "its gold lies on one plane, but in the middle of the features found, which may be "
+                    "traces of the gold"
                 )
         if fit.contrast < (LEAST_CONTRAST if self.planes is None else LEAST_CONTRAST_ON_GOLD):
             return "it has too little contrast in the tomogram"
