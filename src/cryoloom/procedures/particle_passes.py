@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from cryoloom.algorithms.averaging.particle_images import (
     choose_boxes,
     delocalisation_angstrom,
     extract_images,
+    usable_tilts,
 )
 from cryoloom.algorithms.averaging.passes import (
     PassResult,
@@ -35,7 +37,7 @@ from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.reconstruction import Insertion
 from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
 from cryoloom.contract.step import StepContext
-from cryoloom.errors import DataUnfitError
+from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.pixels.array_files import open_arrays, write_arrays
 from cryoloom.geometry.orientation_grid import z_axis_to
 from cryoloom.geometry.rotations import rotation_from_vector
@@ -97,8 +99,7 @@ def image_stack(series: TiltSeries) -> Stack:
 
 def averaging_bytes(series: TiltSeries, n_particles: int, layout: BoxLayout) -> int:
     """Memory of one series' part: its images once, half of them again, and the sums."""
-    samples = len(layout.plane.kxy)
-    images = n_particles * len(series.included) * samples * 12
+    images = ParticleImages.bytes_of(n_particles, len(series.included), layout)
     cubes = 6 * 12 * (2 * layout.crop_px + 5) ** 3 // 2
     return 2 * images + cubes + (400 << 20)
 
@@ -305,6 +306,7 @@ class SeriesWorker:
         """Extract all particles at their current positions."""
         self.rows = replace(self.rows, positions_xyz_angstrom=self.positions_xyz_angstrom)
         self._shifts = np.zeros_like(self._shifts)
+        self._refuse_without_room(layout)
         self._layout, self._gains = layout, {}
         parts = [
             {
@@ -324,6 +326,24 @@ class SeriesWorker:
         self._refuse_hidden()
         shown = self.n_visible >= self.min_tilts
         self.rows = replace(self.rows, half=np.where(shown, self.rows.half, 0))
+
+    def _refuse_without_room(self, layout: BoxLayout) -> None:
+        """Raise TransientError where the images would not fit on the disk of the scratch folder."""
+        folder = self.context.scratch()
+        needed = sum(
+            ParticleImages.bytes_of(len(mine), len(usable_tilts(one, self.max_dose_per_angstrom2)), layout)
+            for one, mine in zip(self.series, self._members, strict=True)
+        )
+        replaced = sum(file.stat().st_size for file in folder.glob("images_*/*.npy"))
+        free = shutil.disk_usage(folder).free
+        if needed > free + replaced:
+            raise TransientError(
+                f"the images of {self.rows.n} particles to {2.0 * layout.pixel_size_angstrom:.1f} A need "
+                f"{needed / 1e9:.1f} GB in {folder}, which has room for {(free + replaced) / 1e9:.1f} GB; "
+                "free some space, or ask for a coarser resolution",
+                needed_gb=round(needed / 1e9, 2),
+                room_gb=round((free + replaced) / 1e9, 2),
+            )
 
     def _refuse_hidden(self) -> None:
         """Raise DataUnfitError where no particle can be used, with what the images cover."""

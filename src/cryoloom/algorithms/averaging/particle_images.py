@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 _BATCH = 64
+_BYTES_PER_SAMPLE = 12  # complex64 of the data, float32 of the weights
 _EDGE_PX = 4.0
 
 
@@ -85,6 +86,11 @@ class ParticleImages:
     def n(self) -> int:
         """How many particles."""
         return len(self.data)
+
+    @staticmethod
+    def bytes_of(n_particles: int, n_tilts: int, layout: BoxLayout) -> int:
+        """Size of the spectra of so many particles, in memory or in files."""
+        return n_particles * n_tilts * len(layout.plane.kxy) * _BYTES_PER_SAMPLE
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it as arrays by name, for `of_arrays`."""
