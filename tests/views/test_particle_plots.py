@@ -5,7 +5,7 @@ import numpy as np
 from cryoloom.contract import Record
 from cryoloom.model import Average, FscCurve, ParticleRows, Particles
 from cryoloom.views.content import SeriesReport
-from cryoloom.views.drawings import drawn
+from cryoloom.views.drawings import DRAWINGS, drawn
 from cryoloom.views.images import average_figure
 from cryoloom.views.particle_plots import MOST_POINTS, average_caption
 from cryoloom.views.step_results import Kept, StepResult
@@ -66,3 +66,15 @@ def test_an_average_shows_its_slices_and_curves():
     figure = average_figure(average)
     assert figure.size == (3 * 288 + 12, 288)  # each voxel 18 pixels wide
     assert np.asarray(figure)[288 - 8 * 18 - 9, 8 * 18 + 9] > 200
+
+
+def test_every_pass_of_a_refinement_is_a_curve():
+    passes = [{"box_angstrom": 200.0, "correlation": [1.0, 0.8, fall]} for fall in (0.1, 0.4)]
+    plots = DRAWINGS["pass_sections"].draw(
+        SeriesReport("all", None), Record("pass_sections", "Passes."), [*passes, {"correlation": []}]
+    )
+    (plot,) = plots
+    assert [trace["name"] for trace in plot.data] == ["pass 1", "pass 2"]
+    np.testing.assert_allclose(plot.data[1]["x"], [0, 0.005, 0.01])
+    np.testing.assert_allclose(plot.data[1]["y"], [1.0, 0.8, 0.4])
+    assert DRAWINGS["pass_sections"].draw(SeriesReport("all", None), Record("p", "P."), None) == ()

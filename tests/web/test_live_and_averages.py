@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -154,6 +155,24 @@ def test_the_report_runs_in_a_sandbox(window: Any, served: Served, made: MadePro
     assert "allow-same-origin" not in policy
 
 
+def passes_shown() -> list[dict[str, Any]]:
+    """Three passes whose sections are black but for a white quarter: upper right of XY in the second one."""
+    shown = []
+    for number in range(3):
+        sections = np.zeros((3, 16, 16), dtype=np.uint8)
+        if number == 1:
+            sections[0, 8:, 8:] = 255
+        shown.append(
+            {
+                "box_angstrom": 240.0,
+                "correlation": [1.0, 0.9, 0.2 + 0.2 * number, 0.0],
+                "side_px": 16,
+                "sections": base64.b64encode(sections.tobytes()).decode(),
+            }
+        )
+    return shown
+
+
 @pytest.fixture(scope="module")
 def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("average") / "averaged"
@@ -173,7 +192,7 @@ def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     ]
     item = ItemRecord(
         run.id, "all", fingerprint("a"), "done", value=encode(made, folder),
-        figures={"n_particles": 1234.0}, records={"iterations": passes},
+        figures={"n_particles": 1234.0}, records={"iterations": passes, "pass_sections": passes_shown()},
     )  # fmt: skip
     database.record_item(item)
     rng = np.random.default_rng(4)
@@ -238,9 +257,33 @@ def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Se
     assert page.get_attribute("#by-series a", "href").startswith("/p/averaged/tomo/TS_01?particles=")
     page.locator("#iterations circle").nth(1).click()
     assert page.inner_text("#iteration-says") == (
-        "angle change deg 2.5, pass exhaustive, resolution angstrom 25"
+        "After pass 2: angle change deg 2.5, pass exhaustive, resolution angstrom 25"
     )
     opened.shot("average")
+
+
+def test_passes_of_the_refinement_are_tabs(window: Any, with_average: Served) -> None:
+    opened = window(with_average)
+    page = opened.go("/p/averaged/averages")
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    assert page.inner_text("#passes").split()[:5] == ["passes", "1", "2", "3", "final"]
+    page.click("#passes [data-pass='1']")
+    corners = """() => {
+        const canvas = document.querySelector('#xy .pass-picture');
+        const data = canvas.getContext('2d').getImageData(0, 0, 16, 16).data;
+        return [[2, 2], [13, 2], [2, 13], [13, 13]].map(([x, y]) => data[4 * (16 * y + x)]);
+    }"""
+    assert page.evaluate(corners) == [0, 255, 0, 0]  # rows run upwards
+    assert page.inner_text("#pass-says") == "sections through the middle after pass 2, 25.0 Å"
+    assert page.inner_text("#iteration-says").startswith("After pass 2:")
+    opened.shot("average-pass")
+    page.keyboard.press(".")
+    assert page.inner_text("#passes [aria-pressed=true]") == "3"
+    page.keyboard.press(".")
+    assert page.inner_text("#passes [aria-pressed=true]") == "final"
+    assert page.locator(".pass-picture").count() == 0
+    page.keyboard.press(",")
+    assert page.inner_text("#passes [aria-pressed=true]") == "3"
 
 
 def test_classes_are_tabs(window: Any, with_average: Served) -> None:

@@ -16,6 +16,7 @@ Each pose's standard deviations follow from the curvature of its likelihood.
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +33,12 @@ from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
 from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
 from cryoloom.algorithms.averaging.maps import low_pass, map_on_grid
 from cryoloom.algorithms.averaging.particle_images import usable_tilts
-from cryoloom.algorithms.averaging.refinement import Refined, RefinementSettings, refine_average
+from cryoloom.algorithms.averaging.refinement import (
+    IterationRecord,
+    Refined,
+    RefinementSettings,
+    refine_average,
+)
 from cryoloom.algorithms.averaging.tilt_quality import fit_tilt_quality
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, step
@@ -155,6 +161,11 @@ RECORDS = (
         shows="curves",
     ),
     Record("iterations", "Band, resolution, certainty and movement of every pass.", shows="table"),
+    Record(
+        "pass_sections",
+        "Correlation of the halves after every pass; the page of the average shows its sections too.",
+        shows="pass_sections",
+    ),
     DIRECTIONS,
     Record("left_out", "How many particles were left out, and why.", shows="table"),
     Record(
@@ -344,6 +355,7 @@ def _report(
     context.record("left_out", dict(reasons))
     context.record("directions", direction_record(worker.rows))
     context.record("fsc", fsc_record(refined))
+    passes = [record for record in refined.history if math.isfinite(record.resolution_angstrom)]
     context.record(
         "iterations",
         [
@@ -358,11 +370,22 @@ def _report(
                 "shift_change_angstrom": round(record.shift_change_angstrom, 3),
                 "angle_sd_deg": round(record.angle_sd_deg, 3),
             }
-            for record in refined.history
-            if math.isfinite(record.resolution_angstrom)
+            for record in passes
         ],
     )
+    context.record("pass_sections", [_pass_shown(record) for record in passes])
     context.record("tilts", _tilt_rows(worker, box))
+
+
+def _pass_shown(record: IterationRecord) -> dict[str, Any]:
+    """Curve and central sections of a pass as plain data: bytes of (3, side, side) in base64."""
+    sections = record.sections
+    return {
+        "box_angstrom": round(record.box_angstrom, 2),
+        "correlation": [round(value, 3) for value in record.correlation],
+        "side_px": 0 if sections is None else sections.shape[-1],
+        "sections": "" if sections is None else base64.b64encode(sections.tobytes()).decode(),
+    }
 
 
 def _split_tilts(refined: Refined, worker: SeriesWorker, context: StepContext) -> None:

@@ -20,7 +20,7 @@ from cryoloom.views.content import SeriesReport
 from cryoloom.views.ctf_plots import defocus_plots, draw_ctf_curves
 from cryoloom.views.data_table import DataTable, data_table
 from cryoloom.views.evidence_table import draw_evidence
-from cryoloom.views.particle_plots import average_plots, particle_plots
+from cryoloom.views.particle_plots import average_plots, draw_passes, particle_plots
 from cryoloom.views.plot_parts import TILT, Plot
 from cryoloom.views.tilt_plots import draw_gain_trials, draw_tilt_quality, motion_plots
 from cryoloom.views.tomogram_plots import (
@@ -84,6 +84,7 @@ DRAWINGS: Mapping[str, Drawing] = MappingProxyType(
         "half_correlation": Drawing("tomogram", draw_half_correlation),
         "deconvolution": Drawing("tomogram", draw_deconvolution),
         "training": Drawing("tomogram", draw_training),
+        "pass_sections": Drawing("average", draw_passes),
     }
 )
 

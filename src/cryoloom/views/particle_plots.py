@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.contract.figures import Record
 from cryoloom.model import Average, Particles
 from cryoloom.views.content import SeriesReport
 from cryoloom.views.plot_parts import (
@@ -21,7 +25,7 @@ from cryoloom.views.plot_parts import (
     threshold,
 )
 
-__all__ = ["average_caption", "average_plots", "particle_plots"]
+__all__ = ["average_caption", "average_plots", "draw_passes", "particle_plots"]
 
 MOST_POINTS = 4000
 """Largest number of particles drawn, selected evenly: a page does not show more."""
@@ -92,6 +96,23 @@ def _scores(node: str, scores: NDArray[np.float64]) -> Plot:
         [bars],
         layout,
     )
+
+
+def draw_passes(item: SeriesReport, record: Record, data: Any) -> tuple[Plot, ...]:
+    """Correlation of the halves after every pass of a refinement, the last one in colour."""
+    passes = [one for one in data or () if isinstance(one, Mapping) and one.get("correlation")]
+    if not passes:
+        return ()
+    traces = []
+    for number, one in enumerate(passes, 1):
+        is_last = number == len(passes)
+        frequency = [shell / one["box_angstrom"] for shell in range(len(one["correlation"]))]
+        name = f"pass {number}"
+        traces.append(line(frequency, one["correlation"], BLUE if is_last else GREY, name))
+        traces[-1]["opacity"] = 1.0 if is_last else 0.2 + 0.6 * number / len(passes)
+    layout = axes_layout("frequency (1/Å)", "correlation", shapes=[threshold(0.143)])
+    layout["yaxis"]["range"] = [-0.15, 1.03]
+    return (Plot("Passes of the refinement", record.meaning, traces, layout),)
 
 
 def average_plots(item: SeriesReport) -> tuple[Plot, ...]:

@@ -65,6 +65,10 @@ def test_a_blurred_reference_becomes_the_particle(scene):
     assert found.history[0].kind == "search"
     assert found.history[-1].kind == "local_refine"
     assert tuple(told) == found.history
+    for record in found.history:
+        assert record.sections.shape == (3, BOX_PX, BOX_PX)
+        assert record.correlation[0] == pytest.approx(1.0, abs=0.1)
+        assert record.box_angstrom == pytest.approx(BOX_PX * PIXEL_ANGSTROM)
     assert worker.dropped_below
     assert worker.orders[-1].kind == "insert"
 

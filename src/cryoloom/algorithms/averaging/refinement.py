@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.averaging.central_sections import central_sections
 from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, particle_mask, pose_evidence, verdict
 from cryoloom.algorithms.averaging.half_plane import HalfPlane
 from cryoloom.algorithms.averaging.map_symmetry import SymmetryFit, symmetry_in_place
@@ -120,6 +121,12 @@ class IterationRecord:
     angle_change_deg: float
     shift_change_angstrom: float
     angle_sd_deg: float
+    correlation: tuple[float, ...] = ()
+    """Of the halves by shells, from zero frequency."""
+    box_angstrom: float = math.inf
+    """Shell i is the frequency i / box."""
+    sections: NDArray[np.uint8] | None = field(default=None, compare=False)
+    """Central sections of the map after the pass (`central_sections`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +345,9 @@ class _Loop:
             made.angle_change_deg,
             made.shift_change_angstrom,
             made.angle_sd_deg,
+            tuple(made.correlation.tolist()),
+            self._box_angstrom(),
+            central_sections(first + second),
         )
         self.history.append(record)
         self.tell(record)

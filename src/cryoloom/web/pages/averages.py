@@ -57,7 +57,22 @@ def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, averag
         "figures": dict(item.figures),
         "path": run.folder,
         "iterations": [one for one in project.record_of(item, "iterations") or () if isinstance(one, dict)],
+        "passes": _passes(project.record_of(item, "pass_sections")),
     }
+
+
+def _passes(record: Any) -> list[dict[str, Any]]:
+    """Curve and central sections of every pass of a refinement, in order; none where they are not known."""
+    found = [one for one in record or () if isinstance(one, dict) and one.get("sections")]
+    return [
+        {
+            "x": [round(shell / one["box_angstrom"], 5) for shell in range(len(one["correlation"]))],
+            "y": one["correlation"],
+            "side": one["side_px"],
+            "sections": one["sections"],
+        }
+        for one in found
+    ]
 
 
 def class_facts(

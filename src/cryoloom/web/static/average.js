@@ -22,10 +22,15 @@ byId("facts").textContent = [
 ].filter(Boolean).join(", ");
 
 const x1 = 1 / (2 * facts.voxel_size_angstrom);
+/** Curves of the average, and those of all passes thin behind them; the one that is looked at is thick. */
+const curves = (chosen = -1) => [
+  ...facts.curves.map((one, i) => ({ x: one.x, y: one.y, shape: "line", width: i ? 1.2 : 2, dash: i ? "5 3" : "none" })),
+  ...facts.passes.map((one, i) => ({ x: one.x, y: one.y, shape: "line", width: i === chosen ? 2.4 : 0.8, colour: i === chosen ? "#f0e442" : "#5f6670" })),
+];
 const fsc = new Plot(byId("fsc"), {
-  title: facts.curves.length ? `FSC: ${facts.curves.map((one) => one.name).join(", ")}` : "FSC not computed",
+  title: facts.curves.length ? `FSC: ${facts.curves.map((one) => one.name).join(", ")}${facts.passes.length ? "; thin: after each pass" : ""}` : "FSC not computed",
   xTitle: `spatial frequency, 1/Å (Nyquist ${(1 / x1).toFixed(1)} Å)`,
-  lines: facts.curves.map((one, i) => ({ x: one.x, y: one.y, shape: "line", width: i ? 1.2 : 2, dash: i ? "5 3" : "none" })),
+  lines: curves(),
   yRange: [-0.1, 1.05],
   limits: [{ y: 0.143 }, { y: 0.5 }],
   pointTitle: (i) => (facts.curves.length ? `${(1 / facts.curves[0].x[i]).toFixed(1)} Å: ${facts.curves.map((one) => one.y[i]?.toFixed(3)).join(" / ")}` : ""),
@@ -42,12 +47,44 @@ const iterations = new Plot(byId("iterations"), {
   title: shownOfPass === "resolution_angstrom" ? "resolution of every pass, Å" : "log-likelihood of every pass",
   xTitle: "pass",
   lines: [{ x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]), shape: "line" }, { x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]) }],
-  onPick: (i) => {
-    iterations.select(i);
-    byId("iteration-says").textContent = Object.entries(passes[i]).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ");
-  },
+  onPick: (i) => choosePass(i),
 });
 iterations.draw();
+
+let pass = -1; // the one that is looked at; -1: the average itself
+/** Show the average as it was after a pass: its central sections, its curve, its figures. */
+function choosePass(i) {
+  pass = i < 0 || i >= Math.max(passes.length, facts.passes.length) ? -1 : i;
+  [...byId("passes").querySelectorAll("button")].forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.pass) === pass)));
+  iterations.select(pass);
+  byId("iteration-says").textContent = pass >= 0 && passes[pass] ? `After pass ${pass + 1}: ${Object.entries(passes[pass]).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")}` : "";
+  byId("pass-says").textContent = pass < 0 ? "" : `sections through the middle after pass ${pass + 1}${Number.isFinite(passes[pass]?.resolution_angstrom) ? `, ${passes[pass].resolution_angstrom.toFixed(1)} Å` : ""}`;
+  fsc.set({ lines: curves(pass) });
+  const shown = facts.passes[pass];
+  views.forEach((view, at) => {
+    view.querySelector(".pass-picture")?.remove();
+    if (shown) view.append(sectionOf(shown, at));
+  });
+}
+
+/** A section as a picture: rows of the data run upwards. */
+function sectionOf({ side, sections }, at) {
+  const bytes = Uint8Array.from(atob(sections), (one) => one.charCodeAt(0)).subarray(at * side * side, (at + 1) * side * side);
+  const picture = make("canvas", { class: "pass-picture", width: String(side), height: String(side), role: "img", "aria-label": `Section after pass ${pass + 1}` });
+  const context = picture.getContext("2d");
+  const image = context.createImageData(side, side);
+  bytes.forEach((value, i) => image.data.set([value, value, value, 255], 4 * ((side - 1 - Math.floor(i / side)) * side + (i % side))));
+  context.putImageData(image, 0, 0);
+  return picture;
+}
+
+byId("passes").hidden = !facts.passes.length;
+byId("passes").append(
+  make("span", { class: "quiet" }, "passes"),
+  ...facts.passes.map((_, i) => make("button", { "data-pass": String(i), "aria-pressed": "false", title: `The map after pass ${i + 1} (, and . go through them)`, onclick: () => choosePass(i) }, String(i + 1))),
+  make("button", { "data-pass": "-1", "aria-pressed": "true", title: "The average itself", onclick: () => choosePass(-1) }, "final"),
+  make("span", { class: "quiet", id: "pass-says" }),
+);
 
 const rows = [["voxel size", `${facts.voxel_size_angstrom} Å`], ["FSC below 0.143 at", facts.crossing_angstrom === null ? "nowhere" : `${facts.crossing_angstrom} Å`], ...Object.entries(facts.figures).map(([name, value]) => [name.replaceAll("_", " "), Number.isFinite(value) ? String(Number(value.toPrecision(4))) : "not measured"])];
 document.querySelector("#figures tbody").append(...rows.map(([title, value]) => make("tr", {}, make("td", {}, title), make("td", { class: "number" }, value))));
@@ -102,6 +139,8 @@ addKeys([
   ...viewKeys({ step: (by) => active.step(by), go: (i) => active.go(i), zoomBy: (f) => active.zoomBy(f), fit: () => views.forEach((view) => view.fit()), requestFullscreen: () => active.requestFullscreen(), get info() { return active.info; }, get axis() { return active.axis; } }, byId("window")),
   ...facts.maps.map((map, i) => ({ key: String(i + 1), does: map.title, run: () => void show(i) })),
   { key: "c", does: "next class", run: () => (facts.classes.length ? location.assign(`${base}/average/${facts.classes[(facts.classes.findIndex((one) => one.item === facts.item) + 1) % facts.classes.length].item}`) : false) },
+  { key: ".", does: "next pass", run: () => (facts.passes.length ? choosePass(pass + 1) : false) },
+  { key: ",", does: "previous pass", run: () => (facts.passes.length ? choosePass(pass < 0 ? facts.passes.length - 1 : pass - 1) : false) },
   { key: "H", does: "between the halves", run: () => void show(shown === 1 ? 2 : 1) },
 ]);
 /** Where the reference's z axes point in the tomograms: a Mollweide map of equal solid angles. */
