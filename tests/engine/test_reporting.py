@@ -49,3 +49,13 @@ def test_a_decision_that_is_not_applied_yet_is_said_with_the_series(project):
     html = write_project_report(project).read_text(encoding="utf-8")
     assert html.count("Not up to date") == 1
     assert html.count("not up to date") == 1  # in the table of all series
+
+
+def test_a_program_and_its_native_step_are_side_by_side(project):
+    assert "Outside programs and native steps" not in write_project_report(project).read_text("utf-8")
+    run(project, FIND, {"step": "outside_draw", "parameters": {"brightness": 0.3}})
+    html = write_project_report(project).read_text(encoding="utf-8")
+    shown = html.split("Outside programs and native steps")[1].split("How this was made")[0]
+    assert "outside_draw (Drawer 2.1)" in shown  # which program, and its version
+    assert "draw (native)" in shown
+    assert shown.count("<td>Mean</td>") == 3  # the median, and two series

@@ -17,6 +17,7 @@ from pydantic import Field
 import cryoloom.contract.discovery as discovery
 from cryoloom.contract import Gathered, Outputs, Shared, StepContext, StepParams, UsualTime, step
 from cryoloom.contract.figures import Figure, Record
+from cryoloom.contract.step import PROGRAMS_RECORD
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.model import Average, LeftOut, Microscope, Sourced, Stack, Tilt, TiltSeries
@@ -95,6 +96,33 @@ def draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSe
     if params.brightness < 0.5:
         context.figure("noise_ratio", float("inf"), reason="the images are too dark")
     return flawed(replace(series, stack=Stack(sink, 2.5)), params.flaw, context)
+
+
+@step(
+    "outside_draw",
+    per="tilt_series",
+    needs=TiltSeries,
+    gives=TiltSeries,
+    bytes_needed=lambda item, params: 1,
+    beside="draw",
+    records=(PROGRAMS_RECORD,),
+    figures=(
+        Figure("mean", "", "Mean", "Mean of the images."),
+        Figure("n_lines", "lines", "Lines", "Lines that the program printed."),
+    ),
+)
+def outside_draw(series: TiltSeries, params: DrawParams, context: StepContext) -> TiltSeries:
+    """Draw images as an outside program would: the step ``draw`` is its native counterpart."""
+    sink = context.new_pixels("images", (N_TILTS, 8, 10), 2.5)
+    sink[:] = context.rng.normal(params.brightness, 1, (N_TILTS, 8, 10)).astype(np.float32)
+    if series.name in params.fails_on:
+        raise DataUnfitError("the program ended with the exit code 1")
+    context.figure("mean", float(np.mean(sink[:])))
+    context.figure("n_lines", 7)
+    context.record(
+        "programs", {"Drawer": {"version": "2.1", "place": "/opt/drawer", "reference": "D (2003)"}}
+    )
+    return replace(series, stack=Stack(sink, 2.5))
 
 
 def flawed(series: TiltSeries, flaw: str, context: StepContext) -> TiltSeries:

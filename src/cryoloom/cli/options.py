@@ -29,6 +29,7 @@ __all__ = [
     "JsonOption",
     "NewProjectOption",
     "OptionGroup",
+    "OptionalRunArgument",
     "ProjectOption",
     "RunArgument",
     "SeriesArgument",
@@ -85,6 +86,9 @@ SeriesFileOption = Annotated[
     ),
 ]
 RunArgument = Annotated[str, typer.Argument(help="Number or name of a run; a name means its latest run.")]
+OptionalRunArgument = Annotated[
+    str | None, typer.Argument(help="Number or name of a run; a name means its latest run.")
+]
 TiltsArgument = Annotated[
     list[int] | None,
     typer.Argument(help="Acquisition indices; 0 is the first tilt acquired. Unset: the whole series."),

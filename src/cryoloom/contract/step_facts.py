@@ -47,6 +47,8 @@ class StepFacts:
     """What a series gains from the step, as `Step.source_of`."""
     held_axis: Mapping[str, str] | None
     """Parameters by which `Step.hold_axis` fixes the tilt axis, those that are words; None if it cannot."""
+    beside: str = ""
+    """The native step that does the same as this program step; "" where there is none."""
 
     @classmethod
     def of(cls, step: Step) -> StepFacts:
@@ -66,6 +68,7 @@ class StepFacts:
             defaults,
             step.source_of,
             None if step.hold_axis is None else _words_of(step.hold_axis(0.0)),
+            step.beside,
         )
 
     def references(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
@@ -107,6 +110,7 @@ def _read(name: str) -> StepFacts:
         source.defaults(_named(params)),
         source.value(words["source_of"]) if "source_of" in words else (),
         _held_axis(words.get("hold_axis")),
+        source.value(words["beside"]) if "beside" in words else "",
     )
 
 

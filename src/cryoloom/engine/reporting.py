@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryoloom.contract import find_step
+from cryoloom.contract.step import PROGRAMS_RECORD
 from cryoloom.engine.environment import describe_environment
 from cryoloom.engine.history.methods import methods_text
 from cryoloom.engine.history.results import current_runs, history_of, sentence
+from cryoloom.engine.history.side_by_side import compared_programs
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError
 from cryoloom.model import Average, Particles, TiltSeries, Tomogram
@@ -20,11 +22,13 @@ from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord, RunRecord
 from cryoloom.version import __version__
 from cryoloom.views.content import ReportContent, RunSummary, SeriesReport
+from cryoloom.views.data_table import DataTable
+from cryoloom.views.side_by_side import ComparedRuns, side_by_side_table
 from cryoloom.views.step_results import StepResult, step_result
 
 PICTURES_FOLDER = ".report"
 """In the project: pictures of its series, from which the report is made."""
-REPORT_VERSION = 5
+REPORT_VERSION = 6
 """Increased when the report shows the same results differently."""
 
 __all__ = ["report_path", "write_project_report"]
@@ -55,6 +59,7 @@ def write_project_report(project: Project) -> Path:
             replace(_series_report(project, name, made), pending=_pending(standing.get(name)))
             for name, made in history.items()
         ),
+        side_by_side=_side_by_side(project.database),
         methods_text=methods_text(project.database),
         environment=describe_environment(),
         state=state,
@@ -64,6 +69,34 @@ def write_project_report(project: Project) -> Path:
     except OSError as error:
         raise TransientError(f"the report {path} could not be written: {error.strerror}") from error
     return path
+
+
+def _side_by_side(database: Database) -> tuple[DataTable, ...]:
+    """A table of every program run with the native run it replaces."""
+    return tuple(
+        side_by_side_table(
+            ComparedRuns(
+                names=(compared.runs[0].node, compared.runs[1].node),
+                made_by=("native", _made_by(database, compared.runs[1])),
+                same_input=compared.runs[0].input_run_ids == compared.runs[1].input_run_ids,
+                medians=compared.medians,
+                figures=compared.figures,
+                not_measurable=compared.not_measurable,
+                declared=compared.declared,
+                states=compared.states,
+                seconds=compared.seconds,
+            )
+        )
+        for compared in compared_programs(database)
+    )
+
+
+def _made_by(database: Database, run: RunRecord) -> str:
+    """Programs of a run and their versions, from its first finished item."""
+    items = database.items(run.id, with_values=False, with_details=False)
+    done = next(item.id for item in items if item.state == "done" and item.id is not None)
+    programs: dict[str, dict[str, str]] = database.item(done).records.get(PROGRAMS_RECORD.name, {})
+    return ", ".join(f"{name} {kept['version']}" for name, kept in programs.items()) or run.step
 
 
 def _state(project: Project) -> str:

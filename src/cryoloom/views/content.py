@@ -10,6 +10,7 @@ from typing import Any
 
 from cryoloom.contract.figures import Figure
 from cryoloom.model import Average, Particles, TiltSeries, Tomogram
+from cryoloom.views.data_table import DataTable
 from cryoloom.views.step_results import Measured, StepResult
 
 __all__ = ["ReportContent", "RunSummary", "SeriesReport"]
@@ -84,3 +85,5 @@ class ReportContent:
     environment: Mapping[str, Any] = field(default_factory=dict)
     state: str = ""
     """Digest of everything in the report; the same state needs no new report."""
+    side_by_side: tuple[DataTable, ...] = ()
+    """Runs of outside programs next to the native runs they replace."""

@@ -6,14 +6,12 @@ from typing import Any
 
 from rich.table import Table
 
-from cryoloom.cli.options import (
-    JsonOption,
-    ProjectOption,
-    RunArgument,
-)
+from cryoloom.cli.options import JsonOption, OptionalRunArgument, ProjectOption
 from cryoloom.cli.parameters import as_json
 from cryoloom.cli.terminal import console, say
 from cryoloom.engine.history.runs import Comparison, compare_runs, find_run
+from cryoloom.engine.history.side_by_side import compared_programs
+from cryoloom.errors import UserInputError
 from cryoloom.store.reading import ProjectReader
 from cryoloom.views.numbers import NOT_MEASURABLE
 
@@ -21,14 +19,33 @@ __all__ = ["compare"]
 
 
 def compare(
-    project: ProjectOption, first: RunArgument, second: RunArgument, json: JsonOption = False
+    project: ProjectOption,
+    first: OptionalRunArgument = None,
+    second: OptionalRunArgument = None,
+    json: JsonOption = False,
 ) -> None:
-    """Compare two runs: parameters that differ, and the figures of every item."""
+    """Compare two runs: parameters that differ, and the figures of every item.
+
+    Without runs: every run of an outside program with the native run that it replaces.
+    """
     with ProjectReader(project) as reader:
-        compared = compare_runs(reader, find_run(reader, first), find_run(reader, second))
+        if first is None:
+            found = compared_programs(reader)
+        elif second is None:
+            raise UserInputError(f"only the run {first} was given; give two runs, or none for all programs")
+        else:
+            found = (compare_runs(reader, find_run(reader, first), find_run(reader, second)),)
     if json:
-        print(as_json(compared.as_data()))  # noqa: T201 - no line breaks, no colours
+        data = [compared.as_data() for compared in found]
+        print(as_json(data if first is None else data[0]))  # noqa: T201 - no line breaks, no colours
         return
+    if not found:
+        say("No step was run both natively and with an outside program; give two runs to compare.")
+    for compared in found:
+        _show(compared)
+
+
+def _show(compared: Comparison) -> None:
     names = [f"run {run.id} {run.node}" for run in compared.runs]
     parameters = Table("differs", *names, title=None)
     own = _of_one_alone(compared)
@@ -71,6 +88,10 @@ def _figures(compared: Comparison, names: list[str]) -> Table:
         declared = compared.declared.get(figure)
         title = figure if declared is None else f"{declared.title} [dim]{declared.unit}[/]"
         table.add_row(item, title, *shown, difference)
+    old, new = compared.seconds
+    if old is not None and new is not None:
+        over = "median" if several else next(iter(compared.figures))
+        table.add_row(over, "Time [dim]s[/]", _shown(old), _shown(new), f"{new - old:+.4g}")
     return table
 
 

@@ -146,6 +146,8 @@ class Comparison:
     """Of every figure, over the items that both runs have."""
     states: Mapping[str, tuple[str, str]]
     """State of every item, with its error or reason; "absent" where a run does not have it."""
+    seconds: tuple[float | None, float | None]
+    """Median time of the items that both runs finished."""
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -153,6 +155,7 @@ class Comparison:
             "runs": [{"id": run.id, "name": run.node, "step": run.step} for run in self.runs],
             "parameters": {name: list(pair) for name, pair in self.parameters.items()},
             "medians": {name: list(pair) for name, pair in self.medians.items()},
+            "seconds": list(self.seconds),
             "figures": {
                 name: {"title": figure.title, "unit": figure.unit, "meaning": figure.meaning}
                 for name, figure in self.declared.items()
@@ -194,6 +197,7 @@ def compare_runs(database: Reader, first: RunRecord, second: RunRecord) -> Compa
             for figure in dict.fromkeys(figure for name in shared for figure in figures[name])
         },
         {name: (_state(items[0].get(name)), _state(items[1].get(name))) for name in names},
+        _medians([_seconds(items[0][name], items[1][name]) for name in shared]),
     )
 
 
@@ -218,6 +222,11 @@ def _medians(pairs: list[tuple[float | None, float | None]]) -> tuple[float | No
     columns = ([value for value in column if value is not None] for column in zip(*pairs, strict=True))
     first, second = (median(column) if column else None for column in columns)
     return first, second
+
+
+def _seconds(first: ItemRecord, second: ItemRecord) -> tuple[float | None, float | None]:
+    """Time of an item in both runs; None if one of them did not finish it."""
+    return (first.seconds, second.seconds) if first.state == second.state == "done" else (None, None)
 
 
 def _state(item: ItemRecord | None) -> str:
