@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import uvicorn
 
 from cryoloom.web.access import Access
@@ -66,6 +67,12 @@ def serving(site: Site, access: Access | None = None) -> Iterator[Served]:
         server.should_exit = True
         thread.join(10)
         listening.close()
+
+
+def client(served: Served) -> httpx.Client:
+    """A client of the server as its owner, that may write."""
+    headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
+    return httpx.Client(base_url=served.origin, headers=headers, timeout=WAIT_S)
 
 
 def eventually(look: Callable[[], T], fits: Callable[[T], bool] = bool) -> T:

@@ -61,7 +61,10 @@ class StepCatalogue:
         return answer
 
     def _running(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._close_process(self._process)  # it was killed since the last question
+            self._process = None
+        if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cryoloom.web.step_child"],
                 stdin=subprocess.PIPE,

@@ -332,7 +332,7 @@ function pointer(what, view, event, voxel, at) {
     return false;
   }
   if (tool === "point") {
-    if (what !== "down") return false;
+    if (what !== "down" || !isOwner) return false;
     const pick = [number(), ...rounded(here), "you"];
     (scene.picks[setName()] ??= []).push(pick);
     says();
