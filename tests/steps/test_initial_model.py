@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
+from cryoloom.algorithms.averaging.annealing import Annealed, AnnealingSettings
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import ArrayTable, ParticleRows, Particles
 from cryoloom.simulate.particles import ParticleModel
-from cryoloom.steps.initial_model import InitialModelParams, initial_model
+from cryoloom.steps.initial_model import InitialModelParams, _finer_bands, _looked_for, initial_model
 from makers.context import MemoryContext
+from makers.posed_images import BOX_PX, PIXEL_ANGSTROM, MemoryWorker, cube_of, made_images
 from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
 
 PARAMS = {"starts": 1, "resolution_angstrom": 35.0}
@@ -66,6 +69,87 @@ def fourfold():
     return small_scene(model, 24, rng)
 
 
+@pytest.fixture(scope="module")
+def round_images():
+    """Images of a ball with a finely ribbed four-fold surface, and its orientations: a shell if coarse."""
+    rng = np.random.default_rng(8)
+    axis = np.arange(BOX_PX) - BOX_PX // 2
+    z, y, x = (values * PIXEL_ANGSTROM for values in np.meshgrid(axis, axis, axis, indexing="ij"))
+    radius = np.sqrt(x**2 + y**2 + z**2)
+    ribs = np.cos(4 * np.arctan2(y, x) + 0.08 * z) * np.hypot(x, y) / np.maximum(radius, 1.0)
+    density = np.exp(-0.5 * ((radius - 40.0) / 9.0) ** 2) * (1.0 + 0.7 * ribs)
+    true = Rotation.random(16, rng).as_matrix()
+    images = made_images(
+        cube_of(torch.tensor(density, dtype=torch.float32)), true, np.zeros((16, 3)), 60.0, rng
+    )
+    return images, true
+
+
+def looked_for(round_images, group, **more):
+    """A coarse map of poses that are 10 degrees off, taken to where the group shows."""
+    images, true = round_images
+    rng = np.random.default_rng(3)
+    off = Rotation.from_rotvec(rng.normal(0, np.deg2rad(6), (len(true), 3))).as_matrix()
+    worker = MemoryWorker(images, 1 + np.arange(len(true)) % 2, true @ off, np.zeros((len(true), 3)))
+    settings = AnnealingSettings(130.0, 40.0, 40.0, shift_range_angstrom=8.0, step_deg=24.0)
+    layout = worker.layout(40.0)
+    ball = torch.tensor(np.asarray(made_ball()), dtype=torch.float32)
+    made = Annealed(ball, None, PIXEL_ANGSTROM, layout, (0.0,), ())
+    context = MemoryContext()
+    params = InitialModelParams(symmetry=group, **more)
+    return _looked_for(made, worker, params, settings, context), context
+
+
+def made_ball():
+    axis = (np.arange(BOX_PX) - BOX_PX // 2) * PIXEL_ANGSTROM
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    return np.exp(-0.5 * ((np.sqrt(x**2 + y**2 + z**2) - 40.0) / 9.0) ** 2)
+
+
+def test_a_symmetry_that_does_not_show_is_looked_for_at_finer_detail(round_images):
+    (made, settings, found), context = looked_for(round_images, "C4")
+    assert found.is_seen
+    assert found.likeness > 0.5
+    assert np.abs(found.rotation[2, 2]) > np.cos(np.deg2rad(8))
+    # A fifth of the diameter is the first finer detail.
+    assert settings.last_band_angstrom == pytest.approx(26.0)
+    assert [row["detail_angstrom"] for row in context.records["axes"]] == [40.0, 26.0]
+    assert [record.band_angstrom for record in made.history] == [pytest.approx(26.0)] * 3
+    assert not context.warnings
+
+
+def test_no_finer_detail_than_a_user_asked_for(round_images):
+    (made, settings, found), context = looked_for(round_images, "C4", resolution_angstrom=40.0)
+    assert not found.is_seen
+    assert not made.history
+    assert settings.last_band_angstrom == 40.0
+    assert "looked for at a detail of 40 A, turned" in context.warnings[0]
+
+
+@pytest.mark.slow
+def test_a_symmetry_that_shows_at_no_detail_is_refused(round_images):
+    (_, settings, found), context = looked_for(round_images, "C5")
+    assert not found.is_seen
+    # 2.5 pixels.
+    assert settings.last_band_angstrom == pytest.approx(20.0)
+    (warning,) = context.warnings
+    assert "does not have the symmetry C5: looked for at a detail of 40, 26, 20 A" in warning
+
+
+@pytest.mark.parametrize(
+    ("diameter", "first", "pixel", "expected"),
+    [
+        (120.0, 25.0, 2.7, [24.0, 16.8, 15.0]),
+        (120.0, 25.0, 8.0, [24.0, 20.0]),
+        (400.0, 60.0, 2.7, [56.0, 44.0]),
+        (80.0, 25.0, 2.7, [16.0, 15.0]),
+    ],
+)
+def test_finer_details_follow_diameter_and_pixel(diameter, first, pixel, expected):
+    settings = AnnealingSettings(diameter, 2 * first, first)
+    assert _finer_bands(settings, pixel) == pytest.approx(expected)
+
+
 @pytest.mark.slow
 def test_a_symmetry_is_found_and_the_map_turned_to_its_frame(fourfold):
     context = MemoryContext()
@@ -89,6 +173,8 @@ def test_a_symmetry_the_map_does_not_have_is_refused(fourfold):
     given = initial_model((particles,), InitialModelParams(symmetry="C5", **PARAMS), context)
     assert given.main.symmetry == "C1"
     assert any("does not have the symmetry C5" in warning for warning in context.warnings)
+    # Each finer detail was tried.
+    assert len(context.records["axes"]) == 3
 
 
 def test_what_cannot_be_made_is_told():

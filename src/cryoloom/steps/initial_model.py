@@ -7,10 +7,11 @@ the particles of the other. No symmetry is imposed meanwhile: imposed at the sta
 wrong frame.
 
 A symmetry that is asked for is looked for in the map: one placing of its axes must make the map, without its
-radial mean, like itself. Only then the map is turned to the group's frame, symmetrised, and the particles are
-searched once more; the average without symmetry made of these poses must show the axes again. Otherwise the
-map stays without symmetry, and a warning says so. With no symmetry asked for, the best axis of each order is
-listed.
+radial mean, like itself. Coarse maps of near-spherical particles are shells; where the axes do not show, the
+map is taken to finer detail in up to three steps. Only when they show the map is turned to the group's frame,
+symmetrised, and the particles are searched once more; the average without symmetry made of these poses must
+show the axes again. Otherwise the map stays without symmetry, and a warning says so. With no symmetry asked
+for, the best axis of each order is listed.
 
 The hand of the map is that of the tilt geometry. No resolution is given: both halves are aligned to one map.
 """
@@ -31,6 +32,7 @@ from cryoloom.algorithms.averaging.annealing import (
     AnnealingRecord,
     AnnealingSettings,
     anneal,
+    go_on,
     search_once,
 )
 from cryoloom.algorithms.averaging.evaluation import particle_mask
@@ -63,9 +65,11 @@ Array = NDArray[np.float64]
 
 _LEAST_PARTICLES = 8
 _DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
-# A map has a symmetry if the group brings back this much of what other angles change, and no other placing
-# of its axes is near.
-_LEAST_LIKENESS, _LEAST_SIGNIFICANCE = 0.3, 3.0
+# Of the particles that a map with imposed symmetry aligned: part of what other angles change that comes back.
+_LEAST_LIKENESS_AGAIN = 0.3
+_FIRST_DIAMETERS = 0.2
+# Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
+_FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
 _LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
 
 
@@ -81,7 +85,10 @@ class InitialModelParams(StepParams):
     )
     starts: int = Field(4, ge=1, le=32, description="Random starts that compete.")
     resolution_angstrom: float | None = Field(
-        None, ge=15, description="Finest detail of the first map. Unset: a fifth of the diameter, 25 to 60 A."
+        None,
+        ge=15,
+        description="Finest detail of the first map. Unset: a fifth of the diameter, 25 to 60 A, and finer, "
+        "to 15 A, where a symmetry does not show yet.",
     )
     shift_range_angstrom: float = Field(
         12.0, gt=0, description="How far from where they were picked particles are looked for in one pass."
@@ -132,11 +139,17 @@ RECORDS = (
 
 def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
     """Of the largest series."""
-    return largest_part_bytes(items, params.diameter_angstrom, params.resolution_angstrom or 25.0)
+    unset = 25.0 if _no_symmetry(params) else _FINEST_ANGSTROM
+    return largest_part_bytes(items, params.diameter_angstrom, params.resolution_angstrom or unset)
+
+
+def _no_symmetry(params: InitialModelParams) -> bool:
+    return len(symmetry_matrices(params.symmetry)) == 1
 
 
 @step(
     "initial_model",
+    version=2,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -172,7 +185,7 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
         prior_sd_angstrom=params.shift_range_angstrom,
         use_directions=params.use_directions,
     )
-    last = params.resolution_angstrom or float(np.clip(0.2 * diameter, 25.0, 60.0))
+    last = params.resolution_angstrom or float(np.clip(_FIRST_DIAMETERS * diameter, 25.0, 60.0))
     settings = AnnealingSettings(
         diameter,
         max(2.0 * last, 40.0),
@@ -182,7 +195,12 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
         most_particles=params.particles_per_start,
     )
     made = _centred(anneal(worker, settings, context.rng), worker, diameter)
-    density, group = _with_symmetry(made, worker, params, settings, context)
+    if not _no_symmetry(params):
+        made, settings, found = _looked_for(made, worker, params, settings, context)
+        density, group = _with_symmetry(made, found, worker, settings, context)
+    else:
+        density, group = made.map, "C1"
+        _list_axes(made, diameter, context)
     n_used = int((worker.half > 0).sum())
     context.figure("n_particles", n_used)
     context.figure("n_effective", made.history[-1].n_effective)
@@ -200,30 +218,75 @@ def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:
     return replace(made, map=centred(made.map, centre))
 
 
-def _with_symmetry(
+def _list_axes(made: Annealed, diameter: float, context: StepContext) -> None:
+    """The best axis of each order, where no symmetry was asked for."""
+    axes = best_axes(made.map, _radius_px(made, diameter), _LISTED_ORDERS)
+    context.record("axes", [_axis(fit) for fit in axes.values()])
+    context.figure("symmetry_likeness", None, reason="no symmetry was asked for")
+
+
+def _radius_px(made: Annealed, diameter: float) -> float:
+    return 0.55 * diameter / made.voxel_angstrom
+
+
+def _finer_bands(settings: AnnealingSettings, pixel_angstrom: float) -> list[float]:
+    """Details finer than the first map's at which its symmetry is looked for, in angstrom, coarse to fine."""
+    finest = max(_FINEST_ANGSTROM, _FINEST_PX * pixel_angstrom)
+    bands = [max(part * _FIRST_DIAMETERS * settings.diameter_angstrom, finest) for part in _FINER_PARTS]
+    return [
+        band
+        for band, before in zip(bands, [settings.last_band_angstrom, *bands], strict=False)
+        if band < 0.99 * before
+    ]
+
+
+def _looked_for(
     made: Annealed,
     worker: SeriesWorker,
     params: InitialModelParams,
     settings: AnnealingSettings,
     context: StepContext,
-) -> tuple[torch.Tensor, str]:
-    """The map in the frame of the symmetry asked for, if it has it; the poses go along."""
-    radius_px = 0.55 * settings.diameter_angstrom / made.voxel_angstrom
-    group = params.symmetry.strip().upper()
-    if group == "C1":
-        axes = best_axes(made.map, radius_px, _LISTED_ORDERS)
-        context.record("axes", [_axis(fit) for fit in axes.values()])
-        context.figure("symmetry_likeness", None, reason="no symmetry was asked for")
-        return made.map, "C1"
-    found = fit_symmetry(made.map, radius_px, group)
+) -> tuple[Annealed, AnnealingSettings, SymmetryFit]:
+    """The map at the first detail that shows the symmetry asked for, or at the finest; how it lies in it."""
+    diameter, group = settings.diameter_angstrom, params.symmetry.strip().upper()
+    found = fit_symmetry(made.map, _radius_px(made, diameter), group)
+    fits, bands = [found], [settings.last_band_angstrom]
+    finer = [] if params.resolution_angstrom else _finer_bands(settings, worker.image_pixel_angstrom)
+    for band in finer:
+        if found.is_seen:
+            break
+        part = band / settings.last_band_angstrom
+        settings = replace(settings, last_band_angstrom=band, step_deg=part * settings.step_deg)
+        made = _centred(go_on(worker, made, settings, context.rng), worker, diameter)
+        found = fit_symmetry(made.map, _radius_px(made, diameter), group)
+        fits.append(found)
+        bands.append(band)
     context.figure("symmetry_likeness", found.likeness)
-    context.record("axes", [_axis(found)])
-    if found.likeness < _LEAST_LIKENESS or found.significance < _LEAST_SIGNIFICANCE:
+    context.record(
+        "axes",
+        [{"detail_angstrom": round(b, 1)} | _axis(fit) for b, fit in zip(bands, fits, strict=True)],
+    )
+    if not found.is_seen:
+        best = max(fits, key=lambda fit: fit.likeness)
         context.warn(
-            f"The map does not have the symmetry {group}: turned by it the map is like itself to "
-            f"{found.likeness:.2f}, {found.significance:.1f} deviations above other axes (expected "
-            f"{_LEAST_LIKENESS} and {_LEAST_SIGNIFICANCE}); it is given without symmetry"
+            f"The map does not have the symmetry {group}: looked for at a detail of "
+            f"{', '.join(f'{band:.0f}' for band in bands)} A, turned by it the map is like itself to "
+            f"{best.likeness:.2f} at most, {best.significance:.1f} deviations above other axes (expected 0.3 "
+            "and 3, or 0.25 and 5); it is given without symmetry"
         )
+    return made, settings, found
+
+
+def _with_symmetry(
+    made: Annealed,
+    found: SymmetryFit,
+    worker: SeriesWorker,
+    settings: AnnealingSettings,
+    context: StepContext,
+) -> tuple[torch.Tensor, str]:
+    """The map in the frame of the symmetry found, if particles bear it out; the poses go along."""
+    group = found.group
+    if not found.is_seen:
         return made.map, "C1"
     # What lies at r of the map lies at Q^T r of the group's frame, and a pose R of the map is R Q there.
     before = worker.kept_poses()
@@ -268,9 +331,9 @@ def _checked(
         -3,
         lambda record: None,
     )
-    again = fit_symmetry(plain, 0.55 * settings.diameter_angstrom / made.voxel_angstrom, group)
+    again = fit_symmetry(plain, _radius_px(made, settings.diameter_angstrom), group)
     worker.restore(kept)
-    if again.likeness < _LEAST_LIKENESS:
+    if again.likeness < _LEAST_LIKENESS_AGAIN:
         worker.restore(before)
         context.warn(
             f"Particles aligned to the map with the symmetry {group} imposed make one that is like itself "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from cryoloom.algorithms.averaging.annealing import AnnealingSettings, anneal, search_once
+from cryoloom.algorithms.averaging.annealing import AnnealingSettings, anneal, go_on, search_once
 from cryoloom.algorithms.averaging.maps import low_pass
 from cryoloom.geometry.orientation_grid import rotations_between
 from makers.posed_images import PIXEL_ANGSTROM, MemoryWorker, cube_of, made_images, random_map
@@ -71,6 +73,26 @@ def test_a_search_with_the_right_map_finds_the_poses(scene):
     agreement = np.corrcoef(reference.numpy().ravel(), expected.numpy().ravel())
     assert agreement[0, 1] > 0.7
     assert halves[0].shape == halves[1].shape == reference.shape
+
+
+def test_a_map_goes_on_to_finer_detail_from_its_poses(scene):
+    _, images, true = scene
+    coarse = AnnealingSettings(130.0, 60.0, 60.0, n_starts=1, shift_range_angstrom=8.0, step_deg=36.0)
+    worker = worker_of(images)
+    first = anneal(worker, coarse, np.random.default_rng(4))
+    finer = replace(coarse, last_band_angstrom=30.0, step_deg=24.0, most_particles=12)
+    begun = len(worker.orders)
+    found = go_on(worker, first, finer, np.random.default_rng(4))
+    assert found.history[: len(first.history)] == first.history
+    assert [record.band_angstrom for record in found.history[len(first.history) :]] == [30.0] * 3
+    assert error_up_to_one_rotation(worker.rotations, true) < 16.0
+    # More of the power of the map lies beyond 40 A.
+    fine = [float((d - low_pass(d, PIXEL_ANGSTROM, 40.0)).std() / d.std()) for d in (first.map, found.map)]
+    assert fine[1] > 2 * fine[0]
+    kinds = [order.kind for order in worker.orders[begun:]]
+    assert kinds == ["insert", "search", "search", "search", "insert"]
+    # All particles are used at the end.
+    assert np.count_nonzero(worker.half) == N
 
 
 def test_no_start_is_refused(scene):

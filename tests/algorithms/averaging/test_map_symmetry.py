@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.map_symmetry import (
+    SymmetryFit,
     centre_of_density,
     centred,
     fit_symmetry,
@@ -96,3 +97,20 @@ def test_a_shell_off_its_centre_keeps_its_symmetry():
     found = symmetry_in_place(moved, 13.0, "O")
     assert found is not None
     assert found.likeness > 0.8
+
+
+def test_the_grid_of_a_ball_is_no_symmetry():
+    axis = np.arange(N) - N // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    shell = np.exp(-((np.sqrt(x**2 + y**2 + z**2) - 8.0) ** 2) / 8.0)
+    found = fit_symmetry(torch.tensor(shell, dtype=torch.float32), 13.0, "C4")
+    assert found.likeness == 0.0
+    assert not found.is_seen
+
+
+@pytest.mark.parametrize(
+    ("likeness", "significance", "seen"),
+    [(0.31, 3.1, True), (0.29, 4.9, False), (0.2988, 5.8, True), (0.24, 8.0, False), (0.9, 2.0, False)],
+)
+def test_a_noisy_map_needs_clearer_axes(likeness, significance, seen):
+    assert SymmetryFit("O", np.eye(3), likeness, significance).is_seen is seen

@@ -10,7 +10,7 @@ the poses in a wrong frame. Several starts compete by how well each half's map e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -34,13 +34,22 @@ from cryoloom.geometry.orientation_grid import rotation_grid
 from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.geometry.symmetry import symmetry_matrices
 
-__all__ = ["Annealed", "AnnealingRecord", "AnnealingSettings", "AnnealingWorker", "anneal", "search_once"]
+__all__ = [
+    "Annealed",
+    "AnnealingRecord",
+    "AnnealingSettings",
+    "AnnealingWorker",
+    "anneal",
+    "go_on",
+    "search_once",
+]
 
 Array = NDArray[np.float64]
 
 # All gain comes at an exponent of 0.3 and more: few cold starts, six passes at 1.
 _EXPONENTS = (0.05, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 _INSERT_BEYOND = 1.4
+_FINER_PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +115,7 @@ def anneal(
     tell: Callable[[AnnealingRecord], None] = lambda record: None,
 ) -> Annealed:
     """The best of several first maps."""
-    layout = worker.layout(
-        max(settings.last_band_angstrom / _INSERT_BEYOND, 2.05 * worker.image_pixel_angstrom)
-    )
-    worker.extract(layout)
+    layout = _extracted(worker, settings.last_band_angstrom)
     history: list[AnnealingRecord] = []
 
     def note(record: AnnealingRecord) -> None:
@@ -122,8 +128,7 @@ def anneal(
         worker.use_at_most(settings.most_particles, rng)
         worker.scatter(rng)
         mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
-        highest = float(layout.plane.radius[-1])
-        sums = _total([result.halves for result in worker.run(PassOrder("insert", None, 0.0, highest))])
+        sums = _inserted(worker, layout)
         reference = _filtered(sums, layout, mask, settings.first_band_angstrom)
         halves = (reference, reference)
         for i, exponent in enumerate(_EXPONENTS):
@@ -148,10 +153,37 @@ def anneal(
         reference, _ = search_once(
             worker, reference, layout, settings, rng, settings.last_band_angstrom, 1.0, -1, note
         )
-    highest = float(layout.plane.radius[-1])
-    sums = _total([result.halves for result in worker.run(PassOrder("insert", None, 0.0, highest))])
-    both = _joined(sums)
+    both = _joined(_inserted(worker, layout))
     return Annealed(reference, both, layout.pixel_size_angstrom, layout, tuple(scores), tuple(history))
+
+
+def go_on(
+    worker: AnnealingWorker, made: Annealed, settings: AnnealingSettings, rng: np.random.Generator
+) -> Annealed:
+    """A first map taken to the last band of other settings, from the present poses of all particles.
+
+    Poses of the coarser band are averaged with smaller pixels, and all orientations are searched again, at
+    first with as many particles as a start has.
+    """
+    layout = _extracted(worker, settings.last_band_angstrom)
+    mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
+    reference = _filtered(_inserted(worker, layout), layout, mask, settings.last_band_angstrom)
+    history = list(made.history)
+    worker.use_at_most(settings.most_particles, rng)
+    for i in range(_FINER_PASSES):
+        if i == _FINER_PASSES - 1:
+            worker.use_all()
+        reference, _ = search_once(
+            worker, reference, layout, settings, rng, settings.last_band_angstrom, 1.0, -1, history.append
+        )
+    return replace(
+        made,
+        map=reference,
+        sums=_joined(_inserted(worker, layout)),
+        voxel_angstrom=layout.pixel_size_angstrom,
+        layout=layout,
+        history=tuple(history),
+    )
 
 
 def search_once(
@@ -198,6 +230,19 @@ def search_once(
         low_pass(half.map(_precision(sums, mask, voxel, half)) * mask, voxel, band) for half in sums
     )
     return _filtered(sums, layout, mask, band, group), (halves[0], halves[1])
+
+
+def _extracted(worker: AnnealingWorker, band_angstrom: float) -> BoxLayout:
+    """Boxes for a band; all particles are extracted with them at their present positions."""
+    layout = worker.layout(max(band_angstrom / _INSERT_BEYOND, 2.05 * worker.image_pixel_angstrom))
+    worker.extract(layout)
+    return layout
+
+
+def _inserted(worker: AnnealingWorker, layout: BoxLayout) -> tuple[FourierSums, FourierSums]:
+    """Sums of both halves at the present poses."""
+    order = PassOrder("insert", None, 0.0, float(layout.plane.radius[-1]))
+    return _total([result.halves for result in worker.run(order)])
 
 
 def _held_out(

@@ -41,6 +41,11 @@ _STEP_DEG, _MOST_POINTS = 10.0, 6000
 _N_ANGLES, _MOST_AXES = 11, 8
 # Of a map's power; a ball on a grid has less.
 _LEAST_ANGULAR_PART = 1e-3
+# A map has a group if its rotations bring back this much of what other angles change, and no other placing of
+# the axes is near. Sixty noisy apoferritins had O to 0.2988 at 5.8 deviations; groups that maps did not have
+# came to 0.21 at 3.5 and -0.17 at 5.1.
+_LEAST_LIKENESS, _LEAST_SIGNIFICANCE = 0.3, 3.0
+_LEAST_NOISY_LIKENESS, _NOISY_SIGNIFICANCE = 0.25, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +68,23 @@ class SymmetryFit:
         """Part of what other angles change that the group's rotations bring back; 1 is perfect."""
         return (self.correlation - self.cylindrical) / max(1.0 - self.cylindrical, 1e-6)
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether a map whose axes were looked for has the group; noise lowers likeness, not significance."""
+        if self.significance >= _NOISY_SIGNIFICANCE:
+            return self.likeness >= _LEAST_NOISY_LIKENESS
+        return self.likeness >= _LEAST_LIKENESS and self.significance >= _LEAST_SIGNIFICANCE
+
 
 def fit_symmetry(density: torch.Tensor, radius_px: float, group: str) -> SymmetryFit:
-    """Where a point group's axes fit a map ``(n, n, n)`` best, about index ``n // 2``."""
+    """Where a point group's axes fit a map ``(n, n, n)`` best, about index ``n // 2``; a shell has none."""
     operators = symmetry_matrices(group)
     if len(operators) == 1:
         return SymmetryFit(group, np.eye(3), 1.0, 0.0)
     likeness = _SelfLikeness(density, radius_px)
+    if likeness.angular_part < _LEAST_ANGULAR_PART:
+        # What is left is the grid's own symmetry, O.
+        return SymmetryFit(group, np.eye(3), 0.0, 0.0)
     if group.strip().upper().startswith("C"):
         # The axis alone matters.
         placings = z_axis_to(half_sphere_directions(_STEP_DEG / 1.5))
