@@ -91,6 +91,28 @@ def test_bodies_at_random_have_the_templates_power(asymmetric, rng):
         assert_allclose(power[1:].sum(), whole[1:].sum(), rtol=0.15 if i % 3 == 2 else 0.07)
 
 
+def test_a_flat_template_has_no_decoys_like_itself():
+    # Three lobes in a plane: of 20 bodies at random five were like it to 0.6 and more.
+    rng = np.random.default_rng(1)
+    lobes = [[32 * np.cos(t), 32 * np.sin(t), 0.0] for t in (0.0, 2.1, 4.2)]
+    points = np.concatenate([lobe + rng.normal(0, 1, (300, 3)) * [14, 14, 8] for lobe in lobes])
+    density = density_of_points(points, np.ones(len(points)), 5.0)
+    template = template_of_density(density, 5.0, voxel_size_angstrom=15.0, radius_angstrom=75.0)
+    radial, reference, _ = decoys_of(template, 1, rng)
+    decoys = further_decoys(template, 12, rng)
+    assert len(decoys) == 12
+    rest = (reference.rotated(rotation_grid(20.0)) - radial.rotated(np.eye(3)[None])).flatten(1).numpy()
+    rest /= np.linalg.norm(rest, axis=1, keepdims=True)
+    alike = []
+    for decoy in decoys:
+        one = (decoy.rotated(np.eye(3)[None]) - radial.rotated(np.eye(3)[None])).flatten().numpy()
+        alike.append((rest @ one).max() / np.linalg.norm(one))
+    # The grid of rotations that they were compared on is coarser.
+    assert max(alike) < 0.65
+    # None is a mere radial profile either.
+    assert min(alike) > 0.15
+
+
 def test_decoys_have_the_templates_power_and_not_its_shape(asymmetric, rng):
     template = blobs(asymmetric, [1, 2, 1, 1.5])
     radial, reference, decoys = decoys_of(template, 3, rng)

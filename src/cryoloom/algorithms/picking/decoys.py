@@ -29,6 +29,9 @@ Array = NDArray[np.float64]
 
 _TRIES_PER_DECOY = 3
 _COMPARE_STEP_DEG = 25.0
+_ROTATIONS_AT_ONCE = 200
+# Decoys that explain a third of the template's direction-dependent power compete with it for its own places.
+_MOST_ALIKE, _DRAWS = 0.6, 6
 _VALUES_AT_ONCE = 4_000_000
 _DENSITIES_AT_ONCE = 20
 
@@ -114,11 +117,7 @@ def decoys_of(
     parts = split_into_degrees(template.density, voxels, BAND_PER_VOXEL / OVERSAMPLING)
     tried = [_mixed(parts, rng) for _ in range(_TRIES_PER_DECOY * n_decoys)]
     radial = np.where(degrees_of_terms(parts.l_max) == 0, parts.coefficients, 0.0)
-    densities = parts.density(np.stack([radial, parts.coefficients, *tried]))
-    made = [
-        prepare_template(density, template.voxel_size_angstrom, template.radius_angstrom)
-        for density in densities
-    ]
+    made = _prepared(parts, [radial, parts.coefficients, *tried], template)
     chosen = _least_alike(made[0], made[1], made[2:], n_decoys)
     return made[0], made[1], tuple(made[2 + i] for i in chosen)
 
@@ -128,29 +127,49 @@ def further_decoys(template: Template, n_decoys: int, rng: np.random.Generator) 
 
     Degrees of a compact body belong together: what is long in degree 2 is long in degree 4. Another protein
     or a membrane has that in common with the template and not with `decoys_of`, so it must compete with such
-    bodies too.
+    bodies too. A flat or long particle is itself like some of them, and would lose its own places: those are
+    drawn again.
     """
     voxels = OVERSAMPLING * template.radius_angstrom / template.voxel_size_angstrom
     parts = split_into_degrees(template.density, voxels, BAND_PER_VOXEL / OVERSAMPLING)
     # Shells of bodies fit each other less well than the template's, and lose power on the grid: give it back.
     as_made = _powers_on_the_grid(parts, parts.coefficients, voxels)
-    degrees = degrees_of_terms(parts.l_max)
-    made = []
-    for i in range(n_decoys):
-        if i % 3 == 1:
-            made.append(_mixed(parts, rng))
-            continue
-        body = _lumps(parts.side, voxels, rng) if i % 3 == 0 else _sheets(parts.side, voxels, rng)
-        shaped = _with_powers_of(parts, body, voxels)
-        lost = as_made / np.maximum(_powers_on_the_grid(parts, shaped, voxels), 1e-30)
-        gain = np.sqrt(np.clip(lost, 0.5, 2.0))
-        gain[0] = 1.0
-        made.append(shaped * gain[degrees])
-    return tuple(
+    radial_part = np.where(degrees_of_terms(parts.l_max) == 0, parts.coefficients, 0.0)
+    radial, reference = _prepared(parts, [radial_part, parts.coefficients], template)
+    made: dict[int, tuple[float, Template]] = {}
+    for _ in range(_DRAWS):
+        again = [i for i in range(n_decoys) if i not in made or made[i][0] > _MOST_ALIKE]
+        if not again:
+            break
+        drawn = _prepared(parts, [_drawn(i, parts, as_made, voxels, rng) for i in again], template)
+        likeness = _likeness(drawn, reference, radial)
+        for i, one, alike in zip(again, drawn, likeness, strict=True):
+            if i not in made or alike < made[i][0]:
+                made[i] = (float(alike), one)
+    return tuple(made[i][1] for i in range(n_decoys))
+
+
+def _drawn(
+    i: int, parts: DegreeParts, as_made: Array, radius_voxels: float, rng: np.random.Generator
+) -> Array:
+    """Coefficients of one further decoy: lumps, mixed degrees and sheets by turns."""
+    if i % 3 == 1:
+        return _mixed(parts, rng)
+    body = _lumps(parts.side, radius_voxels, rng) if i % 3 == 0 else _sheets(parts.side, radius_voxels, rng)
+    shaped = _with_powers_of(parts, body, radius_voxels)
+    lost = as_made / np.maximum(_powers_on_the_grid(parts, shaped, radius_voxels), 1e-30)
+    gain = np.sqrt(np.clip(lost, 0.5, 2.0))
+    gain[0] = 1.0
+    return shaped * gain[degrees_of_terms(parts.l_max)]
+
+
+def _prepared(parts: DegreeParts, coefficients: list[Array], template: Template) -> list[Template]:
+    """Templates of coefficients, masked and band-limited as the template is."""
+    return [
         prepare_template(density, template.voxel_size_angstrom, template.radius_angstrom)
-        for start in range(0, n_decoys, _DENSITIES_AT_ONCE)
-        for density in parts.density(np.stack(made[start : start + _DENSITIES_AT_ONCE]))
-    )
+        for start in range(0, len(coefficients), _DENSITIES_AT_ONCE)
+        for density in parts.density(np.stack(coefficients[start : start + _DENSITIES_AT_ONCE]))
+    ]
 
 
 def _powers_on_the_grid(parts: DegreeParts, coefficients: Array, radius_voxels: float) -> Array:
@@ -211,9 +230,8 @@ def _least_alike(radial: Template, reference: Template, tried: list[Template], n
 
     Computed without the radial profile, which they share.
     """
-    as_is, grid = np.eye(3)[None], rotation_grid(_COMPARE_STEP_DEG)
-    vectors = np.concatenate([_anisotropic(decoy, radial, as_is) for decoy in tried])
-    likeness = (vectors @ _anisotropic(reference, radial, grid).T).max(axis=1)
+    vectors = _vectors(tried, radial)
+    likeness = _likeness(tried, reference, radial)
     between = vectors @ vectors.T
     chosen: list[int] = []
     for _ in range(n):
@@ -221,6 +239,20 @@ def _least_alike(radial: Template, reference: Template, tried: list[Template], n
         cost[chosen] = np.inf
         chosen.append(int(np.argmin(cost)))
     return chosen
+
+
+def _likeness(tried: list[Template], reference: Template, radial: Template) -> Array:
+    """Largest correlation of each decoy with the reference at any rotation, without the radial profile."""
+    vectors = _vectors(tried, radial)
+    grid = rotation_grid(_COMPARE_STEP_DEG)
+    parts = np.array_split(grid, math.ceil(len(grid) / _ROTATIONS_AT_ONCE))
+    found = [(vectors @ _anisotropic(reference, radial, part).T).max(axis=1) for part in parts]
+    return np.max(found, axis=0)
+
+
+def _vectors(templates: list[Template], radial: Template) -> Array:
+    """Templates as they are less the radial part, as unit vectors ``(n, voxel)``."""
+    return np.concatenate([_anisotropic(one, radial, np.eye(3)[None]) for one in templates])
 
 
 def _anisotropic(template: Template, radial: Template, rotations: Array) -> Array:
