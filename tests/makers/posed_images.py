@@ -89,6 +89,7 @@ class MemoryWorker:
     orders: list[PassOrder] = field(default_factory=list)
     """Passes that were asked for."""
     dropped_below: list[float] = field(default_factory=list)
+    twins_within: list[float] = field(default_factory=list)
     image_pixel_angstrom: float = PIXEL_ANGSTROM
 
     def __post_init__(self) -> None:
@@ -133,6 +134,9 @@ class MemoryWorker:
 
     def drop_weak(self, least_scale: float) -> None:
         self.dropped_below.append(least_scale)
+
+    def drop_twins(self, distance_angstrom: float) -> None:
+        self.twins_within.append(distance_angstrom)
 
     def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
         mixed = self.rotations[rng.permutation(len(self.rotations))]

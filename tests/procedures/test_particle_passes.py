@@ -1,9 +1,10 @@
-"""Particles of many series, worked on in parts: what is refused before any image is written."""
+"""Particles of many series, worked on in parts: what is refused before any image is written, and what twins are."""
 
 from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,3 +51,21 @@ def test_images_that_are_replaced_make_room(worker, monkeypatch):
     worker.extract(layout)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, 1000))
     worker.extract(layout)
+
+
+def test_of_particles_that_came_to_one_place_the_likeliest_is_kept():
+    places = np.array([[0.0, 0, 0], [40, 0, 0], [80, 0, 0], [300, 0, 0]])
+    rows = ParticleRows.of("TS_1", places, half=np.array([1, 2, 1, 2]))
+    worker = SeriesWorker(MemoryContext(), (SimpleNamespace(name="TS_1"),), rows, 100.0)
+    worker.log_likelihood = np.array([10.0, 30.0, 20.0, 5.0])
+    worker.drop_twins(20.0)
+    assert worker.half.tolist() == [1, 2, 1, 2]
+    # The first goes to the second's place, from one half to the other.
+    worker.restore((np.tile(np.eye(3), (4, 1, 1)), np.array([[35.0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]])))
+    worker.drop_twins(20.0)
+    assert worker.half.tolist() == [0, 2, 1, 2]
+    assert worker.is_twin.tolist() == [True, False, False, False]
+    # One that is left out already takes no other with it.
+    worker.log_likelihood[0] = 100.0
+    worker.drop_twins(20.0)
+    assert worker.half.tolist() == [0, 2, 1, 2]

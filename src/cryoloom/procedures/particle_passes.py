@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
+from cryoloom.algorithms.averaging.halves import duplicates
 from cryoloom.algorithms.averaging.maps import radial_terms
 from cryoloom.algorithms.averaging.particle_images import (
     BoxLayout,
@@ -245,6 +246,8 @@ class SeriesWorker:
     """Amplitude of each particle relative to the average, ``(n,)``."""
     angle_sd_deg: Array = field(init=False)
     shift_sd_angstrom: Array = field(init=False)
+    is_twin: NDArray[np.bool_] = field(init=False)
+    """Particles that came to the place of a likelier one and were left out, ``(n,)``."""
     tilt_terms: dict[str, Array] = field(default_factory=dict)
     """Cross and quadratic terms of the particles of each series, by tilt and shell, ``(tilt, shell, 2)``."""
 
@@ -275,6 +278,7 @@ class SeriesWorker:
         self.n_visible = np.zeros(n, np.int64)
         self.log_likelihood, self.angle_sd_deg, self.shift_sd_angstrom = (np.zeros(n) for _ in range(3))
         self.scale = np.ones(n)
+        self.is_twin = np.zeros(n, bool)
         self._members = [np.flatnonzero(self.rows.tomogram == one.name) for one in self.series]
         self._shifts = np.zeros((n, 3))
         self._gains: dict[int, NDArray[np.float32]] = {}
@@ -453,6 +457,16 @@ class SeriesWorker:
         used = self.rows.half > 0
         weak = used & (self.scale < least_scale * np.median(self.scale[used]))
         self.rows = replace(self.rows, half=np.where(weak, 0, self.rows.half))
+
+    def drop_twins(self, distance_angstrom: float) -> None:
+        """Remove particles from their half that came closer than a distance to a likelier one in use."""
+        used = np.flatnonzero(self.half > 0)
+        present = replace(
+            self.rows, positions_xyz_angstrom=self.positions_xyz_angstrom, score=self.log_likelihood
+        )
+        twins = used[duplicates(present.take(used), distance_angstrom)]
+        self.is_twin[twins] = True
+        self.rows = replace(self.rows, half=np.where(self.is_twin, 0, self.half))
 
     def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
         """Sums with rotations exchanged among the particles of each half.

@@ -36,7 +36,7 @@ from cryoloom.algorithms.averaging.annealing import (
     search_once,
 )
 from cryoloom.algorithms.averaging.evaluation import particle_mask
-from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
+from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
 from cryoloom.algorithms.averaging.map_symmetry import (
     SymmetryFit,
     best_axes,
@@ -64,7 +64,7 @@ __all__ = ["InitialModelParams", "initial_model"]
 Array = NDArray[np.float64]
 
 _LEAST_PARTICLES = 8
-_DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
+_TOUCHING_DIAMETERS = 0.7
 # Of the particles that a map with imposed symmetry aligned: part of what other angles change that comes back.
 _LEAST_LIKENESS_AGAIN = 0.3
 _FIRST_DIAMETERS = 0.2
@@ -170,7 +170,8 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
     rows, series = joined_particles(items)
     diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "initial_model")
     warn_of_unknown_hands(series, context)
-    rows = rows.take(np.flatnonzero(~duplicates(rows, _DUPLICATE_DIAMETERS * diameter)))
+    apart = least_distance_angstrom(rows, diameter)
+    rows = rows.take(np.flatnonzero(~duplicates(rows, apart)))
     if rows.n < _LEAST_PARTICLES:
         raise DataUnfitError(
             f"{rows.n} particles are too few for a first map; expected at least {_LEAST_PARTICLES}"
@@ -207,7 +208,7 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
     _tell_of_starts(made, context)
     context.record("passes", [_plain(record) for record in made.history])
     average = _stored(density, made, group, diameter, n_used, context)
-    return Outputs(average, {"particles": _particles(items, worker, average, context)})
+    return Outputs(average, {"particles": _particles(items, worker, average, apart, context)})
 
 
 def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:
@@ -405,14 +406,23 @@ def _stored(
 
 
 def _particles(
-    items: Sequence[Particles], worker: SeriesWorker, average: Average, context: StepContext
+    items: Sequence[Particles],
+    worker: SeriesWorker,
+    average: Average,
+    apart_angstrom: float,
+    context: StepContext,
 ) -> tuple[Particles, ...]:
-    """All particles of each tomogram that had any, at their present poses, with the map as template."""
+    """Particles of each tomogram that had any, at their present poses, with the map as template.
+
+    Of picks that came to one place the likeliest is kept.
+    """
     everyone = replace(
         worker.rows,
         positions_xyz_angstrom=worker.positions_xyz_angstrom,
         half=None,
     )
+    twice = duplicates(replace(everyone, score=worker.log_likelihood), apart_angstrom)
+    everyone = everyone.take(np.flatnonzero(~twice))
     made = []
     for item in items:
         mine = everyone.take(np.flatnonzero(everyone.tomogram == item.name))

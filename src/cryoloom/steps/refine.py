@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
-from cryoloom.algorithms.averaging.halves import assign_halves, duplicates
+from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
 from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
 from cryoloom.algorithms.averaging.maps import low_pass, map_on_grid
 from cryoloom.algorithms.averaging.particle_images import usable_tilts
@@ -72,7 +72,7 @@ __all__ = ["RefineParams", "refine"]
 _LEAST_PARTICLES = 4
 # Part of what other angles change in the first map that its symmetry brings back (`map_symmetry`).
 _LEAST_LIKENESS, _SMALL_PX = 0.3, 48
-_DUPLICATE_DIAMETERS, _TOUCHING_DIAMETERS = 0.4, 0.7
+_TOUCHING_DIAMETERS = 0.7
 
 
 class RefineParams(AveragingParams):
@@ -215,7 +215,8 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     rows, series = joined_particles(items)
     diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "refine")
     warn_of_unknown_hands(series, context)
-    twice = duplicates(rows, _DUPLICATE_DIAMETERS * diameter)
+    apart = least_distance_angstrom(rows, diameter)
+    twice = duplicates(rows, apart)
     rows = _prepared(rows.take(np.flatnonzero(~twice)), params, diameter, context.rng)
     if rows.n < _LEAST_PARTICLES:
         raise DataUnfitError(
@@ -234,6 +235,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         params.angular_step_deg,
         params.finest_resolution_angstrom or 0.0,
         params.max_iterations,
+        apart,
     )
     refined = refine_average(worker, reference, voxel, settings, context.rng)
     _split_tilts(refined, worker, context)
@@ -241,7 +243,8 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     reasons = {
         "duplicate": int(twice.sum()),
         "shown by too few tilts": int((worker.n_visible < params.min_tilts).sum()),
-        "too weak": int(((used == 0) & (worker.n_visible >= params.min_tilts)).sum()),
+        "came to the place of another": int(worker.is_twin.sum()),
+        "too weak": int(((used == 0) & ~worker.is_twin & (worker.n_visible >= params.min_tilts)).sum()),
     }
     average = stored_average(refined, params.symmetry, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)

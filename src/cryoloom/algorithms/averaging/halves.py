@@ -10,7 +10,10 @@ from scipy.spatial import cKDTree
 
 from cryoloom.model import ParticleRows
 
-__all__ = ["assign_halves", "duplicates"]
+__all__ = ["assign_halves", "duplicates", "least_distance_angstrom"]
+
+_SAME_DIAMETERS, _TWICE_DIAMETERS = 0.4, 0.05
+_SAME_SPACINGS = 0.5
 
 
 def duplicates(rows: ParticleRows, distance_angstrom: float) -> NDArray[np.bool_]:
@@ -32,13 +35,34 @@ def duplicates(rows: ParticleRows, distance_angstrom: float) -> NDArray[np.bool_
     return dropped
 
 
+def least_distance_angstrom(rows: ParticleRows, diameter_angstrom: float) -> float:
+    """Distance below which two particles are one: 0.4 of the diameter, or half the spacing on surfaces.
+
+    Picks with a direction were distributed over a surface or along a filament. Their particles stand side by
+    side, closer than a diameter that contains their neighbours, and several places may come to one particle.
+    """
+    apart = _SAME_DIAMETERS * diameter_angstrom
+    if rows.prior_directions is None:
+        return apart
+    known = rows.take(np.flatnonzero(np.isfinite(rows.prior_directions).all(axis=1)))
+    known = known.take(np.flatnonzero(~duplicates(known, _TWICE_DIAMETERS * diameter_angstrom)))
+    nearest = [np.zeros(0)]
+    for name in np.unique(known.tomogram):
+        places = known.positions_xyz_angstrom[known.tomogram == name]
+        if len(places) > 1:
+            nearest.append(cKDTree(places).query(places, 2)[0][:, 1])
+    spacings = np.concatenate(nearest)
+    return min(apart, _SAME_SPACINGS * float(np.median(spacings))) if len(spacings) else apart
+
+
 def assign_halves(
     rows: ParticleRows, touching_angstrom: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Half 1 or 2 of every particle, ``(n,)``, as equal in size as possible.
 
-    Particles that touch contain parts of each other in their boxes: they are put into one half, unless a
-    connected group has more than a tenth of the tomogram's particles.
+    Particles that touch contain parts of each other in their boxes: they are put into one half. A connected
+    group of more than a tenth of the tomogram's particles, such as a lattice, is cut into compact regions, so
+    that few neighbours are in different halves.
     """
     half = np.zeros(rows.n, np.int64)
     counts = [0, 0]
@@ -50,11 +74,25 @@ def assign_halves(
         graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(mine),) * 2)
         n_groups, group = connected_components(graph, directed=False)
         sizes = np.bincount(group, minlength=n_groups)
-        if sizes.max() > max(2, len(mine) // 10):
-            group, n_groups = np.arange(len(mine)), len(mine)
-        members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-        for which in rng.permutation(n_groups):
+        places, most = rows.positions_xyz_angstrom[mine], max(2, len(mine) // 10)
+        members = [
+            region
+            for one in np.split(np.argsort(group, kind="stable"), np.cumsum(sizes)[:-1])
+            for region in _regions(one, places, most)
+        ]
+        for which in rng.permutation(len(members)):
             smaller = int(counts[1] < counts[0])
             half[mine[members[which]]] = smaller + 1
             counts[smaller] += len(members[which])
     return half
+
+
+def _regions(members: NDArray[np.int64], places: NDArray[np.float64], most: int) -> list[NDArray[np.int64]]:
+    """Members of a group, halved across its longest extent until no region has more than so many."""
+    if len(members) <= most:
+        return [members]
+    centred = places[members] - places[members].mean(axis=0)
+    along = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    order = members[np.argsort(along, kind="stable")]
+    middle = len(order) // 2
+    return _regions(order[:middle], places, most) + _regions(order[middle:], places, most)

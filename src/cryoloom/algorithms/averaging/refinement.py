@@ -63,6 +63,8 @@ class RefinementSettings:
     angular_step_deg: float | None = None
     finest_angstrom: float = 0.0
     max_iterations: int = 20
+    apart_angstrom: float = 0.0
+    """Particles that come closer than this to a likelier one are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ class Worker(Protocol):
 
     def drop_weak(self, least_scale: float) -> None:
         """Leave out particles whose amplitude is below a fraction of the median's."""
+
+    def drop_twins(self, distance_angstrom: float) -> None:
+        """Leave out particles that came closer than a distance to a likelier one."""
 
     def shuffled(self, rng: np.random.Generator, insert_to: float) -> tuple[Insertion, Insertion]:
         """Sums with rotations exchanged among the particles of each half."""
@@ -193,6 +198,7 @@ def refine_average(
         if not math.isfinite(resolution):
             break  # the halves do not agree; the result so far is evaluated
         worker.drop_weak(_LEAST_SCALE)
+        worker.drop_twins(settings.apart_angstrom)
         limit = _finest_of(loop.layout)
         if resolution < 1.15 * limit and limit > 1.05 * finest:
             loop.change_layout(max(finest, min(resolution, limit) / 1.6))
