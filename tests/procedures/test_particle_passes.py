@@ -1,4 +1,4 @@
-"""Particles of many series, worked on in parts: what is refused before any image is written, and what twins are."""
+"""Particles of many series, worked on in parts: what is refused before images are written, and twins."""
 
 from __future__ import annotations
 

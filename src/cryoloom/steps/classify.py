@@ -120,6 +120,7 @@ RECORDS = (
 
 @step(
     "classify",
+    version=2,
     per="particle_set",
     needs=Particles,
     gives=Particles,

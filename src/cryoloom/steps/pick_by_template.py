@@ -171,6 +171,7 @@ def bytes_needed(tomogram: Tomogram, params: PickByTemplateParams) -> int:
 
 @step(
     "pick_by_template",
+    version=2,
     per="tomogram",
     needs=Tomogram,
     gives=Particles,

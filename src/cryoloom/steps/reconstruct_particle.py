@@ -50,6 +50,7 @@ class ReconstructParticleParams(AveragingParams):
 
 @step(
     "reconstruct_particle",
+    version=2,
     per="particle_set",
     needs=Particles,
     gives=Average,

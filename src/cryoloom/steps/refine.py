@@ -184,6 +184,7 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
 
 @step(
     "refine",
+    version=2,
     per="particle_set",
     needs=Particles,
     gives=Average,

@@ -195,10 +195,10 @@ def refine_average(
     stalled, best, searched = 0, math.inf, poses_known
     while loop.n_done < settings.max_iterations:
         resolution = loop.refine(band)
+        worker.drop_twins(settings.apart_angstrom)
         if not math.isfinite(resolution):
             break  # the halves do not agree; the result so far is evaluated
         worker.drop_weak(_LEAST_SCALE)
-        worker.drop_twins(settings.apart_angstrom)
         limit = _finest_of(loop.layout)
         if resolution < 1.15 * limit and limit > 1.05 * finest:
             loop.change_layout(max(finest, min(resolution, limit) / 1.6))
