@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from cryoloom.engine.graph.workflow import load_workflow
@@ -131,3 +133,29 @@ def test_an_empty_translation_is_an_error(tmp_path):
     path.write_text('[{"object.className": "XmippProtCL2D", "object.id": "1"}]')
     with pytest.raises(UserInputError, match="translates to no step: 1 XmippProtCL2D: no 2D classification"):
         import_scipion(path)
+
+
+def test_the_postprocessing_of_relion_is_translated(tmp_path):
+    entries = [
+        {"object.className": "ProtRelion5ReconstructParticle", "object.id": "1"},
+        {
+            "object.className": "ProtRelionPostProcess",
+            "object.id": "2",
+            "inVolume": "1.average",
+            "estimateBFactor": False,
+            "useOwnBFactor": True,
+            "userBFactor": -80,
+            "skipFscWeight": False,
+            "adHocLowPassFilter": 5,
+            "mtf": "/data/mtf.star",
+            "origDetectorPixSize": 0.7,
+        },
+    ]
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(entries))
+    found = import_scipion(path)
+    node = found.workflow.node("postprocess")
+    # RELION's B-factor is negative where it sharpens, ours positive; the low-pass is not asked for.
+    assert node.parameters == {"b_factor_angstrom2": 80.0, "mtf": "/data/mtf.star", "mtf_pixel_angstrom": 0.7}
+    assert node.input == "reconstruct_particle"
+    assert not [one for one in found.left if "postprocess" in str(one).lower()]

@@ -11,7 +11,9 @@ from cryoloom.scipion.rule import (
     Rule,
     Surroundings,
     one_of,
+    only_if,
     p,
+    same,
 )
 
 __all__ = ["PARTICLE_RULES"]
@@ -68,6 +70,13 @@ _RELION_QUIET = {
     "extraParams": None,
     "priorWidthTiltAngle": -1,
 }
+
+
+def _if_mtf(value: Any, around: Surroundings) -> Any:
+    if not around.values.get("mtf"):
+        raise NotTranslatedError("no modulation transfer is given")
+    return value
+
 
 _INITIAL_MODEL = Rule(
     inputs=("inReParticles", "particles"),
@@ -131,6 +140,41 @@ _RECONSTRUCT_PARTICLE = Rule(
             ),
         ),
     ),
+)
+
+
+def _negative(value: Any, around: Surroundings) -> float:
+    """RELION's B-factor is negative where it sharpens, ours positive."""
+    return -float(value)
+
+
+_POSTPROCESS = Rule(
+    inputs=("inVolume",),
+    pieces=(
+        Piece(
+            "postprocess",
+            p(
+                userBFactor=("b_factor_angstrom2", only_if("useOwnBFactor", True, _negative)),
+                adHocLowPassFilter=("lowpass_angstrom", only_if("skipFscWeight", True, same)),
+                mtf="mtf",
+                origDetectorPixSize=("mtf_pixel_angstrom", _if_mtf),
+            ),
+        ),
+    ),
+    quiet={
+        "calPixSize": -1.0,
+        "estimateBFactor": None,
+        "lowestResBFit": 10.0,
+        "useOwnBFactor": None,
+        "userBFactor": None,
+        "skipFscWeight": None,
+        "adHocLowPassFilter": None,
+        "mtf": None,
+        "origDetectorPixSize": None,
+        "solventMask": None,  # the mask is found from the map
+        "extraParams": None,
+    },
+    why={"lowestResBFit": "the fit begins at 10 A"},
 )
 
 _IMPORTED_PICKS = Rule(
@@ -227,6 +271,7 @@ PARTICLE_RULES: dict[str, Rule] = {
     "ProtRelionRefineSubtomograms": _REFINE,
     "DynamoSubTomoMRA": _REFINE,
     "ProtRelion5ReconstructParticle": _RECONSTRUCT_PARTICLE,
+    "ProtRelionPostProcess": _POSTPROCESS,
     "EmanProtSubTomoAverage": _RECONSTRUCT_PARTICLE,
     "ProtSubSet": Rule(
         inputs=("inputFullSet",),

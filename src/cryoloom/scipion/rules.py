@@ -19,11 +19,10 @@ __all__ = ["NO_RULE", "RULES"]
 RULES: dict[str, Rule] = {**SERIES_RULES, **TOMOGRAM_RULES, **PARTICLE_RULES}
 
 NO_RULE: dict[str, str] = {
-    "ProtRelionPostProcess": "no step for sharpening and masked FSC is planned yet",
-    "ProtRelionCreateMask3D": "no step for masks is planned yet",
-    "XmippProtCreateMask3D": "no step for masks is planned yet",
-    "XmippProtMonoRes": "no step for local resolution is planned yet",
-    "XmippProtFSO": "no step for directional resolution is planned yet",
+    "ProtRelionCreateMask3D": "postprocess finds its mask from the map",
+    "XmippProtCreateMask3D": "postprocess finds its mask from the map",
+    "XmippProtMonoRes": "postprocess measures the local resolution",
+    "XmippProtFSO": "postprocess measures the resolution by direction",
     "XmippProtLocSharp": "no step for local sharpening is planned yet",
     "XmippProtCropResizeVolumes": "volumes are scaled where they are used",
     "ProtImportVolumes": "a reference or template is given as a file",

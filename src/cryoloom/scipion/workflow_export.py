@@ -9,65 +9,147 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from cryoloom.contract import find_step
 from cryoloom.engine.graph.workflow import Node, Workflow, link_of
 from cryoloom.errors import UserInputError
+from cryoloom.model import Particles
 from cryoloom.scipion.rule import Convert, NotTranslatedError, Rule, Surroundings
 from cryoloom.scipion.rules import RULES
 
 __all__ = ["ExportedToScipion", "scipion_of", "write_scipion"]
 
 
+Kind = Literal[
+    "movies", "series", "ctf", "landmarks", "tomograms", "meshes", "coordinates", "particles", "average"
+]
+"""What an output is in Scipion: an input accepts one kind, or one of several."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The protocol that does a step's work."""
+    """The protocol that does a step's work. Names of outputs are those of the plugins of 2024 to 2026."""
 
     protocol: str
     output: str
-    is_ctf: bool = False
-    """Its output is CTFs alone."""
+    gives: Kind = "series"
+    takes: tuple[Kind, ...] = ("series",)
+    """Kinds that its main input accepts, the preferred one first."""
+    also: Mapping[Kind, str] = field(default_factory=dict)
+    """Further outputs."""
+    further: Mapping[str, Kind] = field(default_factory=dict)
+    """Kinds of its further inputs, besides the CTF."""
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters that choose the method, or limit the protocol to the work of the step."""
+    methods: tuple[str, ...] = ("",)
+    """Values of the step's ``method`` for which it is the same method; "" is the default."""
     then: _Target | None = None
     """A second protocol that takes its output and gives the result."""
 
 
-_SOLVED = _Target("ProtImodFiducialAlignment", "TiltSeries")
+_MOTIONCOR = _Target("ProtTsMotionCorr", "tiltSeries", takes=("movies",))
+_CTFFIND = _Target("CistemProtTsCtffind", "CTFs", "ctf")
+_BEADS = _Target(
+    "ProtImodFiducialModel",
+    "FiducialModelGaps",
+    "landmarks",
+    sets={"typeOfModel": 0},
+    then=_Target("ProtImodFiducialAlignment", "TiltSeries", takes=("landmarks",)),
+)
+_PATCHES = _Target("ProtImodBRT", "TiltSeries", sets={"alignMode": 1})
+_ARETOMO = _Target("ProtAreTomoAlignRecon", "TiltSeries", sets={"makeTomo": False})
+_TILT = _Target("ProtImodTomoReconstruction", "Tomograms", "tomograms", methods=("", "wbp"))
+_TOMO3D = _Target("ProtTomo3dReconstrucTomo", "tomograms", "tomograms")
+_SIRT = replace(_TOMO3D, sets={"method": 1})
+_EXTRACT = _Target(
+    "ProtRelion5ExtractSubtomos",
+    "relionParticles",
+    "particles",
+    takes=("particles", "coordinates"),
+    further={"inputTS": "series"},
+)
+_INITIAL_MODEL = _Target("ProtRelionDeNovoInitialModel", "average", "average", takes=("particles",))
+_REFINE = _Target(
+    "ProtRelionRefineSubtomograms",
+    "average",
+    "average",
+    takes=("particles",),
+    further={"referenceVolume": "average"},
+    also={"particles": "relionParticles"},
+)
+_RECONSTRUCT_PARTICLE = _Target("ProtRelion5ReconstructParticle", "average", "average", takes=("particles",))
+_POSTPROCESS = _Target("ProtRelionPostProcess", "postProcessVolume", "average", takes=("average",))
 _TARGETS: Mapping[str, _Target] = {
-    "import_movies": _Target("ProtImportTsMovies", "outputTiltSeriesM"),
-    "import_tilt_series": _Target("ProtImportTs", "outputTiltSeries"),
-    "align_frames": _Target("ProtTsMotionCorr", "TiltSeries"),
+    "import_movies": _Target("ProtImportTsMovies", "outputTiltSeriesM", "movies", takes=()),
+    "import_tilt_series": _Target("ProtImportTs", "outputTiltSeries", takes=()),
+    "align_frames": _MOTIONCOR,
     "erase_xrays": _Target("ProtImodXraysEraser", "TiltSeries"),
     "bin_series": _Target("ProtImodTsNormalization", "TiltSeries"),
     "weight_dose": _Target("ProtImodDoseFilter", "TiltSeries"),
     "exclude_tilts": _Target("ProtImodExcludeViews", "TiltSeries"),
-    "estimate_ctf": _Target("CistemProtTsCtffind", "CTFTomoSeries", is_ctf=True),
+    "estimate_ctf": _CTFFIND,
+    "align_series": replace(_ARETOMO, methods=()),
     "apply_alignment": _Target("ProtImodApplyTransformationMatrix", "InterpolatedTiltSeries"),
-    "assign_poses": _Target("ProtAssignTransformationMatrixTiltSeries", "tiltSeries"),
-    "correct_ctf": _Target("ProtImodCtfCorrection", "TiltSeries"),
-    "reconstruct": _Target("ProtImodTomoReconstruction", "Tomograms"),
-    "deconvolve": _Target("ProtWarpDeconvTomo", "Tomograms"),
-    "pick_by_hand": _Target("DynamoBoxing", "meshes"),
-    "pick_on_surfaces": _Target("DynamoModelWorkflow", "coordinates"),
-    "extract_particles": _Target("ProtRelion5ExtractSubtomos", "relionParticles"),
-    "initial_model": _Target("ProtRelionDeNovoInitialModel", "average"),
-    "refine": _Target("ProtRelionRefineSubtomograms", "average"),
-    "reconstruct_particle": _Target("ProtRelion5ReconstructParticle", "average"),
+    "assign_poses": _Target(
+        "ProtAssignTransformationMatrixTiltSeries", "tiltSeries", further={"getTMSetOfTiltSeries": "series"}
+    ),
+    "correct_ctf": _Target("ProtImodCtfCorrection", "TiltSeries", methods=("", "phase_flip")),
+    "reconstruct": _TILT,
+    "deconvolve": _Target("ProtWarpDeconvTomo", "Tomograms", "tomograms", takes=("tomograms",)),
+    "pick_by_hand": _Target("DynamoBoxing", "meshes", "meshes", takes=("tomograms",)),
+    "pick_on_surfaces": _Target("DynamoModelWorkflow", "coordinates", "coordinates", takes=("meshes",)),
+    "pick_by_template": _Target(
+        "ProtWarpTSTemplateMatch",
+        "output3DCoordinates",
+        "coordinates",
+        further={"inputTomograms": "tomograms", "inputSetOfCtfTomoSeries": "ctf"},
+    ),
+    "extract_particles": _EXTRACT,
+    "initial_model": _INITIAL_MODEL,
+    "refine": _REFINE,
+    "reconstruct_particle": _RECONSTRUCT_PARTICLE,
+    "postprocess": _POSTPROCESS,
+    # Steps that run the same programs as the protocols.
+    "motioncor_align_frames": _MOTIONCOR,
+    "warp_align_frames": _Target(
+        "ProtWarpTSMotionCorr", "TiltSeries", takes=("movies",), also={"ctf": "CTFTomoSeries"}
+    ),
+    "ctffind_estimate_ctf": _CTFFIND,
+    "imod_estimate_ctf": _Target("ProtImodAutomaticCtfEstimation", "CTFTomoSeries", "ctf"),
+    "imod_erase_xrays": _Target("ProtImodXraysEraser", "TiltSeries"),
+    "imod_bin_series": _Target("ProtImodTsNormalization", "TiltSeries"),
+    "imod_weight_dose": _Target("ProtImodDoseFilter", "TiltSeries"),
+    "imod_align_by_beads": _BEADS,
+    "imod_align_series": _PATCHES,
+    "imod_apply_alignment": _Target("ProtImodApplyTransformationMatrix", "InterpolatedTiltSeries"),
+    "imod_correct_ctf": _Target("ProtImodCtfCorrection", "TiltSeries"),
+    "imod_reconstruct": _TILT,
+    "aretomo_align_series": _ARETOMO,
+    "aretomo3_align_series": _ARETOMO,
+    "aretomo_reconstruct": _Target(
+        "ProtAreTomoAlignRecon", "Tomograms", "tomograms", sets={"skipAlign": True, "makeTomo": True}
+    ),
+    "tomo3d_reconstruct": _TOMO3D,
+    "relion_extract_particles": _EXTRACT,
+    "relion_initial_model": _INITIAL_MODEL,
+    "relion_refine": _REFINE,
+    "relion_reconstruct_particle": _RECONSTRUCT_PARTICLE,
+    "relion_postprocess": _POSTPROCESS,
 }
 _BY_METHOD: Mapping[str, Mapping[str, _Target]] = {
-    "align_series": {
-        "patches": _Target("ProtImodBRT", "TiltSeries"),
-        "beads": _Target("ProtImodFiducialModel", "FiducialModelGaps", then=_SOLVED),
-        "no_markers": _Target("ProtAreTomoAlignRecon", "TiltSeries"),
-    },
-    "reconstruct": {"sirt": _Target("ProtTomo3dReconstrucTomo", "tomograms")},
+    "align_series": {"patches": _PATCHES, "beads": _BEADS, "no_markers": _ARETOMO},
+    "reconstruct": {"sirt": _SIRT},
 }
 _PART_OF_OTHERS = {
     "prepare_gain": "the gain is applied by the motion correction",
     "assign_ctf": "CTFs are an input of their own in Scipion",
     "assign_series": "the series are an input of their own in Scipion",
 }
+_TAKEN_OVER: Mapping[str, tuple[Kind, ...]] = {"ctf_from": ("ctf",), "series_from": ("series", "ctf")}
+"""What a node that is part of others takes from its further inputs, by role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,55 +178,84 @@ def write_scipion(workflow: Workflow, path: Path) -> ExportedToScipion:
 
 
 class _Exporter:
-    """Protocols made so far, and where each node's images and CTFs are."""
+    """Protocols made so far, and the output of each kind that a node's successors take."""
 
     def __init__(self, workflow: Workflow) -> None:
         self.protocols: list[dict[str, Any]] = []
         self.left: list[str] = []
-        self._main: dict[str, str] = {}
-        self._ctf: dict[str, str] = {}
+        self._at: dict[str, dict[Kind, str]] = {}
         self._pixel: dict[str, float | None] = {}
-        self._series: dict[str, str] = {}
-        """Where the series of particles are, if they were assigned others than those they were picked in."""
+        self._extracted: dict[str, list[str]] = {}
+        """Extracted particles by the coordinates they were cut at."""
         self._name = workflow.name
 
     def add(self, node: Node) -> None:
         """A node as a protocol, or as part of others, or as something left out."""
         source = "" if node.input is None else link_of(node.input).node
-        if node.step in _PART_OF_OTHERS or (target := _target_of(node)) is None:
-            self.left.append(f"{node.name}: {_PART_OF_OTHERS.get(node.step, 'no protocol does its work')}")
-            self._main[node.name] = self._main.get(source, "")
-            ctf_from = link_of(node.links.get("ctf_from", node.input or "")).node
-            self._ctf[node.name] = self._ctf.get(ctf_from, "")
-            self._pixel[node.name] = self._pixel.get(source)
-            series_from = link_of(node.links.get("series_from", "")).node
-            self._series[node.name] = self._main.get(series_from, self._series.get(source, ""))
-            if series_from:
-                self._ctf[node.name] = self._ctf.get(series_from, "")
+        at = dict(self._at.get(source, {}))
+        self._at[node.name] = at
+        pixel = self._pixel[node.name] = node.parameters.get("pixel_size_angstrom", self._pixel.get(source))
+        target = _target_of(node)
+        if node.step in _PART_OF_OTHERS or target is None:
+            self._pass_by(node, at)
             return
-        rule, id = RULES[target.protocol], str(100 + len(self.protocols))
-        pixel = node.parameters.get("pixel_size_angstrom", self._pixel.get(source))
-        entry = self._entry(target.protocol, id, node)
-        entry |= self._values(node, rule, pixel)
-        entry |= self._links(node, rule, source)
+        if target.takes == ("particles",) and not self._particles(target, at) and "coordinates" in at:
+            self._add_extraction(node, at)
+        entry = self._entry(target, node)
+        entry |= self._links(node, RULES[target.protocol], target, at)
         self.protocols.append(entry)
-        output = f"{id}.{target.output}"
+        made, last = [(target, entry)], target
         if target.then is not None:
-            id = str(100 + len(self.protocols))
-            taken = RULES[target.then.protocol].inputs[0]
-            self.protocols.append(self._entry(target.then.protocol, id, node) | {taken: output})
-            output = f"{id}.{target.then.output}"
-        self._main[node.name] = self._main.get(source, "") if target.is_ctf else output
-        self._ctf[node.name] = output if target.is_ctf else self._ctf.get(source, "")
-        binning = node.parameters.get("binning", 1) if rule.pieces and rule.pieces[-1].binning else 1
-        self._series[node.name] = self._series.get(source, "")
-        self._pixel[node.name] = None if pixel is None else float(pixel) * float(binning)
+            last = target.then
+            feeds = RULES[last.protocol].inputs[0]
+            second = self._entry(last, node) | {feeds: f"{entry['object.id']}.{target.output}"}
+            self.protocols.append(second)
+            made.append((last, second))
+        self._set_values(node, made, pixel)
+        output = f"{made[-1][1]['object.id']}.{last.output}"
+        if last.gives == "coordinates":
+            at.pop("particles", None)
+        elif target is _EXTRACT:
+            self._extracted.setdefault(at.get("coordinates", ""), []).append(output)
+        at[last.gives] = output
+        at |= {kind: f"{entry['object.id']}.{name}" for kind, name in target.also.items()}
+        pieces = RULES[target.protocol].pieces
+        if pixel is not None and pieces and pieces[-1].binning:
+            self._pixel[node.name] = float(pixel) * float(node.parameters.get("binning", 1))
 
-    def _entry(self, protocol: str, id: str, node: Node) -> dict[str, Any]:
-        """What every protocol has in a file that Scipion wrote."""
+    def _particles(self, target: _Target, at: Mapping[Kind, str]) -> str:
+        """Particles as they came, or as they were cut at the coordinates; "" if there are none."""
+        cut = self._extracted.get(at.get("coordinates", ""), [])
+        # A first model is made of the first particles that were cut, all else of the last.
+        return at.get("particles") or (cut[0 if target is _INITIAL_MODEL else -1] if cut else "")
+
+    def _add_extraction(self, node: Node, at: Mapping[Kind, str]) -> None:
+        """Scipion's refinement takes images that are cut already: ours cuts them itself."""
+        entry = self._entry(_EXTRACT, node)
+        entry |= self._links(node, RULES[_EXTRACT.protocol], _EXTRACT, at)
+        entry["object.label"] += ", extraction"
+        self.protocols.append(entry)
+        self._extracted[at["coordinates"]] = [f"{entry['object.id']}.{_EXTRACT.output}"]
+        self.left.append(
+            f"{node.name}: {_EXTRACT.protocol} was put before it; enter boxSize and croppedBoxSize in Scipion"
+        )
+
+    def _pass_by(self, node: Node, at: dict[Kind, str]) -> None:
+        """A node without a protocol: what follows takes what it took, but for picks, which are missing."""
+        self.left.append(f"{node.name}: {_PART_OF_OTHERS.get(node.step, 'no protocol does its work')}")
+        for role, kinds in _TAKEN_OVER.items():
+            if role in node.links:
+                given = self._at.get(link_of(node.links[role]).node, {})
+                at |= {kind: given[kind] for kind in kinds if kind in given}
+        if find_step(node.step).gives is Particles and node.step not in _PART_OF_OTHERS:
+            for kind in ("meshes", "coordinates", "particles"):
+                at.pop(kind, None)
+
+    def _entry(self, target: _Target, node: Node) -> dict[str, Any]:
+        """What every protocol has in a file that Scipion wrote, and what the target sets."""
         return {
-            "object.className": protocol,
-            "object.id": id,
+            "object.className": target.protocol,
+            "object.id": str(100 + len(self.protocols)),
             "object.label": f"{self._name}: {node.name}",
             "object.comment": node.comment,
             "runName": None,
@@ -152,43 +263,74 @@ class _Exporter:
             "_useQueue": False,
             "_prerequisites": "",
             "_queueParams": None,
+            **target.sets,
         }
 
-    def _links(self, node: Node, rule: Rule, source: str) -> dict[str, str]:
+    def _links(self, node: Node, rule: Rule, target: _Target, at: Mapping[Kind, str]) -> dict[str, str]:
+        """Inputs, each with an output of a kind that it accepts; those that nothing makes are listed."""
         links = {}
-        if rule.inputs and self._main.get(source):
-            links[rule.inputs[0]] = self._main[source]
-        if rule.ctf and self._ctf.get(source):
-            links[rule.ctf] = self._ctf[source]
-        for theirs, role in rule.roles.items():
-            if role in node.links:
-                links[theirs] = self._main.get(link_of(node.links[role]).node, "")
-            elif role == "series_from":
-                links[theirs] = self._series.get(source, "")
-        return {name: value for name, value in links.items() if value}
+        if target.takes:
+            found = next((at[kind] for kind in target.takes if kind in at), "")
+            if target.takes == ("particles",):
+                found = self._particles(target, at)
+            if not found:
+                self.left.append(
+                    f"{node.name}: no protocol gives its {' or '.join(target.takes)}; connect "
+                    f"{rule.inputs[0]} of {target.protocol} in Scipion"
+                )
+            else:
+                links[rule.inputs[0]] = found
+        if rule.ctf and "ctf" in at:
+            links[rule.ctf] = at["ctf"]
+        for theirs, kind in target.further.items():
+            role = rule.roles.get(theirs, "")
+            linked = self._at.get(link_of(node.links[role]).node, {}) if role in node.links else at
+            if kind in linked:
+                links[theirs] = linked[kind]
+        return links
 
-    def _values(self, node: Node, rule: Rule, pixel: float | None) -> dict[str, Any]:
-        """Scipion's values of the parameters that the node sets; the others are listed."""
-        pieces = [piece for piece in rule.pieces if piece.step == node.step]
-        takes: dict[str, tuple[str, Convert]] = {}
-        for piece in pieces:
-            for theirs, (ours, convert) in piece.takes.items():
-                takes.setdefault(ours, (theirs, convert))  # the first is the name of today
-        implied = {name for piece in pieces for name in piece.sets}
-        values: dict[str, Any] = {}
+    def _set_values(
+        self, node: Node, made: list[tuple[_Target, dict[str, Any]]], pixel: float | None
+    ) -> None:
+        """Enter the parameters that the node sets into its protocols; the others are listed."""
+        target = made[0][0]
+        method = str(node.parameters.get("method", ""))
+        if method not in target.methods and _BY_METHOD.get(node.step, {}).get(method) is not target:
+            method = method or str(find_step(node.step).params.model_fields["method"].default)
+            self.left.append(f"{node.name}: method = {method!r} becomes that of {target.protocol}")
         for ours, value in node.parameters.items():
-            if ours in implied or ours == "method":
+            takers = [(one, entry, _taken(one, node.step, ours)) for one, entry in made]
+            if ours == "method" or any(ours in _implied(one, node.step) for one, _ in made):
                 continue
-            if ours not in takes:
+            taken = next(((one, entry, how) for one, entry, how in takers if how is not None), None)
+            if taken is None:
                 self.left.append(f"{node.name}: {ours} = {value!r} has no counterpart")
                 continue
-            theirs, convert = takes[ours]
-            found = _inverted(convert, value, pixel)
-            if found is None:
-                self.left.append(f"{node.name}: {ours} = {value!r} has no counterpart in {theirs}")
+            one, entry, (theirs, convert) = taken
+            found = _inverted(convert, value, Surroundings(one.sets, pixel))
+            if found is not None:
+                entry[theirs] = found
+            elif pixel is None and _inverted(convert, value, Surroundings(one.sets, 1.0)) is not None:
+                self.left.append(
+                    f"{node.name}: {ours} = {value!r} becomes pixels in {theirs}, and the workflow has no "
+                    "pixel size; set pixel_size_angstrom of the import, or enter it in Scipion"
+                )
             else:
-                values[theirs] = found
-        return values
+                self.left.append(f"{node.name}: {ours} = {value!r} has no counterpart in {theirs}")
+
+
+def _taken(target: _Target, step: str, ours: str) -> tuple[str, Convert] | None:
+    """Scipion's parameter for one of ours and its conversion; None if the protocol has none."""
+    for piece in RULES[target.protocol].pieces:
+        for theirs, (name, convert) in piece.takes.items() if piece.step == step else ():
+            if name == ours:
+                return theirs, convert  # the first is the name of today
+    return None
+
+
+def _implied(target: _Target, step: str) -> set[str]:
+    """Parameters of ours that the protocol implies."""
+    return {name for piece in RULES[target.protocol].pieces if piece.step == step for name in piece.sets}
 
 
 def _target_of(node: Node) -> _Target | None:
@@ -196,9 +338,8 @@ def _target_of(node: Node) -> _Target | None:
     return _BY_METHOD.get(node.step, {}).get(method) or _TARGETS.get(node.step)
 
 
-def _inverted(convert: Convert, value: Any, pixel: float | None) -> Any:
+def _inverted(convert: Convert, value: Any, around: Surroundings) -> Any:
     """Scipion's value that the import turns into ours; None where there is none."""
-    around = Surroundings({}, pixel)
     tried: list[Any] = [value, *range(12), True, False]
     if isinstance(value, int | float) and not isinstance(value, bool):
         per_unit = _gives(convert, 1.0, around)
