@@ -137,11 +137,19 @@ def test_an_empty_translation_is_an_error(tmp_path):
 
 def test_the_postprocessing_of_relion_is_translated(tmp_path):
     entries = [
-        {"object.className": "ProtRelion5ReconstructParticle", "object.id": "1"},
+        {"object.className": "ProtImportTs", "object.id": "1"},
+        {"object.className": "ProtImodTomoReconstruction", "object.id": "2", "inTsSet": "1.outputTiltSeries"},
+        {"object.className": "DynamoBoxing", "object.id": "3", "inputTomograms": "2.Tomograms"},
+        {"object.className": "DynamoModelWorkflow", "object.id": "4", "inputMeshes": "3.meshes"},
+        {
+            "object.className": "ProtRelion5ReconstructParticle",
+            "object.id": "5",
+            "inReParticles": "4.coordinates",
+        },
         {
             "object.className": "ProtRelionPostProcess",
-            "object.id": "2",
-            "inVolume": "1.average",
+            "object.id": "6",
+            "inVolume": "5.average",
             "estimateBFactor": False,
             "useOwnBFactor": True,
             "userBFactor": -80,
