@@ -22,7 +22,9 @@ averaging; Tegunov et al. (2021) for one model per series; Elferich et al. (2024
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -256,11 +258,12 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         )
         return series
     gold = _gold(series.unweighted_stack, tilts) if params.hide_gold else None
-    tile_angstrom = _tile_angstrom(series, tilts, band, params, context)
+    coarse = functools.cache(lambda: _coarse_defocus(series, tilts, band, params, context))
+    tile_angstrom = _tile_angstrom(params, coarse)
     found = _fitted(
         series, tilts, _all_spectra(series, tilts, band, tile_angstrom, gold, context), params, context
     )
-    if found is None and gold is not None and _coarse_defocus(series, tilts, band, params, context):
+    if found is None and gold is not None and coarse():
         found = _fitted(
             series, tilts, _all_spectra(series, tilts, band, tile_angstrom, None, context), params, context
         )
@@ -365,13 +368,7 @@ def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
     return SpectrumBand(1 / params.low_resolution_angstrom, 1 / high)
 
 
-def _tile_angstrom(
-    series: TiltSeries,
-    tilts: list[Tilt],
-    band: SpectrumBand,
-    params: EstimateCtfParams,
-    context: StepContext,
-) -> float:
+def _tile_angstrom(params: EstimateCtfParams, coarse: Callable[[], float | None]) -> float:
     """Edge of the tiles: rings of a large defocus come from points far apart, which a tile must contain.
 
     The defocus is first searched in the least tilted images with the smallest tiles.
@@ -380,8 +377,7 @@ def _tile_angstrom(
         return params.tile_angstrom
     if params.max_defocus_angstrom * TILE_PER_DEFOCUS <= SMALLEST_TILE_ANGSTROM:
         return SMALLEST_TILE_ANGSTROM
-    found = _coarse_defocus(series, tilts, band, params, context)
-    return max(SMALLEST_TILE_ANGSTROM, (found or 0.0) * TILE_PER_DEFOCUS)
+    return max(SMALLEST_TILE_ANGSTROM, (coarse() or 0.0) * TILE_PER_DEFOCUS)
 
 
 def _coarse_defocus(

@@ -19,3 +19,10 @@ def test_files_are_removed_and_what_is_told_of_them(cryoloom, brighter):
     told = cryoloom("status")
     assert "room for about" in told
     assert "draw" not in told.splitlines()[-1]
+
+
+def test_a_report_is_written_of_series_whose_images_were_removed(cryoloom, brighter):
+    brighter.resume()
+    cryoloom("clean", "--keep", "results")
+    cryoloom("report")
+    assert "TS_01" in (brighter.folder / "report.html").read_text()

@@ -23,5 +23,17 @@ def test_the_log_of_an_item_is_shown_as_it_is(cryoloom, brighter):
     told = cryoloom("log", "--item", "TS_01", "--run", "draw")
     assert told == brighter.item_log("draw", "TS_01").read_text()
     assert "n_included = 5" in told
-    with pytest.raises(UserInputError, match="--item and --run go together"):
-        cryoloom("log", "--item", "TS_01")
+    assert cryoloom("log", "TS_01", "--run", "draw") == told
+    with pytest.raises(UserInputError, match="--run needs an item"):
+        cryoloom("log", "--run", "draw")
+    with pytest.raises(UserInputError, match="one item at a time: got TS_01 and --item TS_02"):
+        cryoloom("log", "TS_01", "--item", "TS_02")
+
+
+def test_without_a_run_the_latest_log_of_every_step_is_shown(cryoloom, brighter):
+    told = cryoloom("log", "TS_01")
+    assert [line for line in told.splitlines() if line.startswith("run ")] == ["run 3 smooth", "run 4 draw"]
+    assert brighter.item_log("draw", "TS_01").read_text() in told
+    assert cryoloom("log", "--item", "TS_01") == told
+    with pytest.raises(UserInputError, match="no run has an item 'TS_99'"):
+        cryoloom("log", "TS_99")

@@ -14,7 +14,7 @@ from cryoloom.cli.options import (
     ProjectOption,
 )
 from cryoloom.cli.terminal import say
-from cryoloom.engine.history.item_logs import item_log
+from cryoloom.engine.history.item_logs import item_log, item_logs
 from cryoloom.engine.history.provenance import Origin, origin_of_file
 from cryoloom.engine.history.runs import find_run
 from cryoloom.errors import UserInputError
@@ -28,24 +28,33 @@ __all__ = ["log"]
 
 def log(
     project: ProjectOption,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ITEM]", help="Show the logs of the work on one item: warnings, figures, programs."
+        ),
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(help="Show how this file was made; also for a copy or an export.")
     ] = None,
-    item: Annotated[
-        str | None, typer.Option(help="Show the log of the work on one item: warnings, figures, programs.")
+    item: Annotated[str | None, typer.Option(help="The same as ITEM.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(help="Show the log of ITEM in this run alone, by number or name. Else in all steps."),
     ] = None,
-    run: Annotated[str | None, typer.Option(help="With --item: the run, by number or name.")] = None,
     graph: Annotated[bool, typer.Option("--graph", help="Show the runs as a tree of inputs.")] = False,
     methods: Annotated[bool, typer.Option(help="The same as `cryoloom methods`.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the history: all runs, the work on one item, or the steps from the raw movies to one file."""
-    if (item is None) != (run is None):
-        raise UserInputError("--item and --run go together, such as --item TS_01 --run align_frames")
+    if name is not None and item is not None and name != item:
+        raise UserInputError(f"one item at a time: got {name} and --item {item}")
+    item = item or name
+    if run is not None and item is None:
+        raise UserInputError("--run needs an item, such as `cryoloom log TS_01 --run align_frames`")
     with ProjectReader(project) as reader:
-        if item is not None and run is not None:
-            path = item_log(reader, reader.folder, find_run(reader, run), item)
-            print(path.read_text(errors="replace"), end="")  # noqa: T201 - as it is, no colours
+        if item is not None:
+            _show_item(reader, item, run)
             return
         if methods:
             from cryoloom.engine.history.methods import methods_text
@@ -61,6 +70,17 @@ def log(
             _show_graph(reader)
         else:
             _show_runs(reader, json)
+
+
+def _show_item(reader: ProjectReader, item: str, run: str | None) -> None:
+    """Its log in one run, or in the latest run of every step, as they are: without colours."""
+    if run is not None:
+        path = item_log(reader, reader.folder, find_run(reader, run), item)
+        print(path.read_text(errors="replace"), end="")  # noqa: T201
+        return
+    for one, path in item_logs(reader, reader.folder, item):
+        print(f"run {one.id} {one.node}")  # noqa: T201
+        print(path.read_text(errors="replace"))  # noqa: T201
 
 
 def _show_runs(reader: ProjectReader, json: bool) -> None:

@@ -12,7 +12,7 @@ from cryoloom.contract.discovery import step_sources
 from cryoloom.contract.step_facts import StepFacts, step_facts
 from cryoloom.engine.history.results import by_activity, named_run
 from cryoloom.errors import UserInputError
-from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.formats.pixels.absent import open_if_present
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.store.codec import decode
 from cryoloom.store.reading import Reader
@@ -89,7 +89,7 @@ def session_axis(
 
 def _value(database: Reader, folder: Path, item: ItemRecord) -> Any:
     """Value of an item; its pixels are lazy."""
-    return decode(database.value_of(item.id or 0), folder, MrcPixels)
+    return decode(database.value_of(item.id or 0), folder, open_if_present)
 
 
 def _newest_alignments(database: Reader) -> list[tuple[RunRecord, ItemRecord]]:

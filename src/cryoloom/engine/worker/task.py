@@ -21,7 +21,7 @@ from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.engine.worker.parts import OpenPool, serially
 from cryoloom.engine.worker.resources import Resources, set_threads
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.formats.pixels.absent import open_if_present
 from cryoloom.model import Item, LeftOut, TiltOverride
 from cryoloom.store.codec import decode, encode
 from cryoloom.store.records import FANNED_OUT, FileRecord
@@ -276,8 +276,8 @@ def _estimate(estimate: MemoryEstimate | None, task: Task) -> int:
 
 
 def load_value(data: Encoded, project: Path) -> Any:
-    """Decode a stored value; pixels come as lazy handles."""
-    return decode(data, project, MrcPixels)
+    """Decode a stored value; pixels come as lazy handles, also where their files were removed."""
+    return decode(data, project, open_if_present)
 
 
 def load_taken(taken: Encoded | tuple[Encoded, ...], task: Task) -> Any:
