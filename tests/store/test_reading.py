@@ -4,7 +4,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,29 @@ def project(tmp_path):
     database.end_run(first.id, "failed")
     with ProjectReader(tmp_path) as reader:
         yield reader, database
+    database.close()
+
+
+def test_a_run_is_timed_by_its_items(tmp_path):
+    """Two at once for 10 s, a pause of an hour, 5 s more; neither parts of work nor what was taken over."""
+    database = Database.create(tmp_path)
+    run = database.begin_run("a", "smooth", 1, {}, None, {})
+    again = database.begin_run("b", "smooth", 1, {"strength": 2.0}, None, {})
+    starts = {"TS_1": (0, 10.0), "TS_2": (2, 8.0), "TS_3": (3600, 5.0)}
+    for name, (after, seconds) in starts.items():
+        begun = STARTED + timedelta(seconds=after)
+        item = ItemRecord(run.id, name, name, "done", value={}, started=begun, seconds=seconds)
+        first = database.record_item(item)
+    part = ItemRecord(run.id, "TS_1", "p", "done", value={}, started=STARTED, seconds=9e5, output="side")
+    database.record_item(replace(part, part_of=first))
+    old = ItemRecord(again.id, "TS_1", "o", "done", value={}, started=STARTED, seconds=9.0)
+    database.record_item(replace(old, reused_from=first))
+    with ProjectReader(tmp_path) as reader:
+        times = reader.work_times()
+    assert set(times) == {run.id}
+    assert times[run.id].busy_s == pytest.approx(15.0, abs=0.01)
+    assert abs((times[run.id].begin - STARTED).total_seconds()) < 0.01
+    assert (times[run.id].end - times[run.id].begin).total_seconds() == pytest.approx(3605.0, abs=0.01)
     database.close()
 
 

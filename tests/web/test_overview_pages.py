@@ -61,6 +61,8 @@ def test_cards_count_and_say_the_first_error(site: Site) -> None:
     assert graph.first_error is not None
     assert graph.first_error[0].run.node == "align_series"
     assert len(graph.edges) == len(graph.cards) - 1
+    assert by_node["import_movies"].duration == "2.0 s"  # of its items, all at once
+    assert all(0 <= begin <= 100 and 0 < length <= 100 for _, begin, length in graph.spans())
 
 
 def test_the_table_has_states_and_figures(site: Site) -> None:

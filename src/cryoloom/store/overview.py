@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from cryoloom.store.reading import Reader
+from cryoloom.store.reading import Reader, WorkTime
 from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = ["Overview", "overview_of"]
@@ -19,6 +19,8 @@ class Overview:
     counts: Mapping[int, Mapping[str, int]]
     failures: tuple[ItemRecord, ...]
     """The first failures of every run, by run and name."""
+    times: Mapping[int, WorkTime] = field(default_factory=dict)
+    """When each run worked."""
 
 
 def overview_of(reader: Reader, most_failures: int) -> Overview:
@@ -26,5 +28,8 @@ def overview_of(reader: Reader, most_failures: int) -> Overview:
     runs, counts = reader.runs(), reader.count_states()
     failed = [run.id for run in runs if "failed" in counts.get(run.id, {})] if most_failures else []
     return Overview(
-        runs, counts, tuple(one for run_id in failed for one in reader.failures(run_id, most_failures))
+        runs,
+        counts,
+        tuple(one for run_id in failed for one in reader.failures(run_id, most_failures)),
+        reader.work_times() if most_failures else {},
     )

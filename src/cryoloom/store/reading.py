@@ -13,6 +13,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cryoloom.store.decisions import Decision, in_force, read_decisions
 from cryoloom.store.names import FILE_NAME
 from cryoloom.store.records import ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord, read_figures
 
-__all__ = ["ProjectReader", "Reader"]
+__all__ = ["ProjectReader", "Reader", "WorkTime"]
 
 _RUN_COLUMNS = (
     "id, node, step, step_version, parameters, input_run_id, state, created, ended, environment, links, "
@@ -32,8 +33,34 @@ _ITEM_COLUMNS = (
     "items.id, run_id, name, key, state, figures, warnings, error, reason, started, seconds, device, host, "
     "input_item_id, other_inputs, gathered, output, part_of, reused_from, own_parameters, made_from"
 )
+_WORK_TIMES = """
+SELECT run_id, min(begin), max(finish), sum(max(0, finish - max(begin, coalesce(before, begin)))) FROM (
+    SELECT run_id, begin, finish, max(finish) OVER (
+        PARTITION BY run_id ORDER BY begin, finish ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS before
+    FROM (
+        SELECT run_id, julianday(started) AS begin, julianday(started) + seconds / 86400.0 AS finish
+        FROM items WHERE started IS NOT NULL AND reused_from IS NULL AND part_of IS NULL
+    )
+) GROUP BY run_id
+"""
+"""First begin, last end, and the time in which any item was worked on, in days."""
+_SECONDS_OF_DAY = 86400.0
+_JULIAN_DAY_OF_EPOCH = 2440587.5
 _MOST_VALUES = 5000
 """SQLite takes 32766 values in a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTime:
+    """When the items of a run were made."""
+
+    begin: datetime
+    """Of the first one."""
+    end: datetime
+    """Of the last one."""
+    busy_s: float
+    """Time between in which any was worked on."""
 
 
 class Reader(ABC):
@@ -167,6 +194,17 @@ class Reader(ABC):
             ):
                 counts.setdefault(run_id, {})[state] = n
         return counts
+
+    def work_times(self) -> dict[int, WorkTime]:
+        """When the items of every run were made; without runs that only took results over.
+
+        A run itself ends when all that was requested with it has ended.
+        """
+        with self._reading() as connection:
+            return {
+                run_id: WorkTime(_from_julian(begin), _from_julian(end), busy * _SECONDS_OF_DAY)
+                for run_id, begin, end, busy in connection.execute(_WORK_TIMES)
+            }
 
     def failures(self, run_id: int, most: int) -> tuple[ItemRecord, ...]:
         """The first items of a run that failed, by name."""
@@ -369,3 +407,7 @@ def _inflated(packed: bytes | None) -> Any:
 
 def _time(stored: str) -> datetime:
     return datetime.fromisoformat(stored).replace(tzinfo=UTC)
+
+
+def _from_julian(day: float) -> datetime:
+    return datetime.fromtimestamp((day - _JULIAN_DAY_OF_EPOCH) * _SECONDS_OF_DAY, UTC)

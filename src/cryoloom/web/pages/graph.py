@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from cryoloom.engine.history.results import sentence
 from cryoloom.store.overview import Overview
+from cryoloom.store.reading import WorkTime
 from cryoloom.store.records import RunRecord
 from cryoloom.web.graph_layout import CARD_HEIGHT_PX, CARD_WIDTH_PX, Placed, laid_out
 from cryoloom.web.in_thread import InThread
@@ -38,6 +39,8 @@ class Card:
     first_error: str
     is_current: bool
     place: Placed
+    time: WorkTime | None
+    """When its items were made; None where none was yet."""
 
     @property
     def n_items(self) -> int:
@@ -54,15 +57,32 @@ class Card:
         return "stopped" if self.run.state == "stopped" else "done"
 
     @property
+    def begin(self) -> datetime:
+        """When its work began."""
+        return self.run.created if self.time is None else self.time.begin
+
+    @property
+    def end(self) -> datetime:
+        """When its work ended: now, where it is going on."""
+        if self.run.state == "running":
+            return max(datetime.now(UTC), self.begin)
+        if self.time is None:
+            return self.run.created  # nothing was left to do
+        return self.time.end
+
+    @property
     def duration_s(self) -> float:
-        """From the beginning to the end, or till now."""
-        end = self.run.ended or datetime.now(UTC)
-        return max(0.0, (end - self.run.created).total_seconds())
+        """Time in which it was worked on; since the beginning where that is going on."""
+        if self.run.state == "running" or self.time is None:
+            return (self.end - self.begin).total_seconds()
+        return self.time.busy_s
 
     @property
     def duration(self) -> str:
         """Time as people say it."""
         seconds = self.duration_s
+        if seconds < 10:
+            return f"{seconds:.1f} s"
         if seconds < 100:
             return f"{seconds:.0f} s"
         minutes = round(seconds / 60)
@@ -89,27 +109,24 @@ class GraphView:
     @property
     def begin(self) -> str:
         """When the first run began."""
-        return f"{min(card.run.created for card in self.cards):%Y-%m-%d %H:%M} UTC" if self.cards else ""
+        return f"{min(card.begin for card in self.cards):%Y-%m-%d %H:%M} UTC" if self.cards else ""
 
     @property
     def end(self) -> str:
         """When the last one ended, or now."""
-        ends = [card.run.ended or datetime.now(UTC) for card in self.cards]
-        return f"{max(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
+        return f"{max(card.end for card in self.cards):%Y-%m-%d %H:%M} UTC" if self.cards else ""
 
     def spans(self) -> list[tuple[Card, float, float]]:
         """Begin and length of every card in percent of the whole time; short ones are lines that are seen."""
         if not self.cards:
             return []
-        begin = min(card.run.created for card in self.cards)
-        whole = (
-            max((card.run.created - begin).total_seconds() + card.duration_s for card in self.cards) or 1.0
-        )
+        begin = min(card.begin for card in self.cards)
+        whole = (max(card.end for card in self.cards) - begin).total_seconds() or 1.0
         return [
             (
                 card,
-                100 * (card.run.created - begin).total_seconds() / whole,
-                max(100 * card.duration_s / whole, _SHORTEST_PERCENT),
+                min(100 * (card.begin - begin).total_seconds() / whole, 100 - _SHORTEST_PERCENT),
+                max(100 * (card.end - card.begin).total_seconds() / whole, _SHORTEST_PERCENT),
             )
             for card in self.cards
         ]
@@ -136,6 +153,7 @@ def graph_of(overview: Overview, current: frozenset[int]) -> GraphView:
             errors.get(run.id, ""),
             run.id in current,
             places[run.id],
+            overview.times.get(run.id),
         )
     edges = tuple(
         (cards[source], cards[run.id])

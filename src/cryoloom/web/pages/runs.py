@@ -11,6 +11,8 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from cryoloom.contract.discovery import step_sources
+from cryoloom.contract.step_facts import step_facts
 from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
 from cryoloom.store.decisions import in_force
@@ -48,6 +50,7 @@ def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
         "inputs": {"input": run.input_run_id, **run.links} if run.input_run_id else dict(run.links),
         "comment": str(comments[-1].value) if comments else run.comment,
         "figures": names,
+        "meanings": _meanings(run.step),
         "items": [
             {
                 "name": item.name,
@@ -64,6 +67,16 @@ def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
         "same": [[one.id, one.node] for one in runs if one.step == run.step and one.id != run.id],
         "followers": [[one.id, one.node] for one in runs if run.id in one.input_run_ids],
         "n_bytes": sum(file.bytes for item in items for file in item.files if not file.is_cleaned),
+    }
+
+
+def _meanings(step: str) -> dict[str, str]:
+    """What the figures of a step mean, as its report says it; none of a step that is not here any more."""
+    if step not in step_sources():
+        return {}
+    return {
+        one.name: f"{one.title}: {one.meaning}" + (f" Good: {one.good}." if one.good else "")
+        for one in step_facts(step).figures
     }
 
 

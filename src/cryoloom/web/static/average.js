@@ -46,6 +46,7 @@ byId("iterations").hidden = !passes.length;
 const iterations = new Plot(byId("iterations"), {
   title: shownOfPass === "resolution_angstrom" ? "resolution of every pass, Å" : "log-likelihood of every pass",
   xTitle: "pass",
+  isCounted: true,
   lines: [{ x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]), shape: "line" }, { x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]) }],
   onPick: (i) => choosePass(i),
 });

@@ -16,7 +16,7 @@ let chosen = [];
 
 const mark = (i) => (rows[i].excluded ? "excluded" : rows[i].flag?.reason === 5 ? "flagged" : "");
 const big = { lines: [], mark, onPick: (i) => go(i), onSelect: (found) => ((chosen = found), says()), xTitle: "tilt, °" };
-const defocus = new Plot(byId("defocus"), { ...big, title: "defocus U, V, µm (drag selects)", help: "Underfocus along the two principal directions; failed fits sit at the edge and do not widen the axis" });
+const defocus = new Plot(byId("defocus"), { ...big, title: "defocus, µm: U dots, V rings (drag selects)", help: "Underfocus along the two principal directions; failed fits sit at the edge and do not widen the axis" });
 const resolution = new Plot(byId("resolution"), { ...big, title: "CTF fit, Å", help: "Finest detail that the CTF fits; small is good", zero: true });
 const astigmatism = new PolarPlot(byId("astigmatism"), { title: "astigmatism", unit: "nm", mark, onPick: (i) => go(i), help: "U less V, at the angle of U; a good series lies in one spot. Both ends of a direction are the same" });
 const phase = new Plot(byId("phase"), { ...big, title: "phase shift, °", help: "Phase shift of a phase plate" });
@@ -122,6 +122,9 @@ function rings(curve, row) {
     const mean = (row.defocus_u_angstrom + row.defocus_v_angstrom) / 2;
     const half = (row.defocus_u_angstrom - row.defocus_v_angstrom) / 2;
     const axis = ((row.astigmatism_angle_deg ?? 0) * Math.PI) / 180;
+    // One range of greys for both halves: that of most of their values.
+    const sorted = [...curve.spectrum, ...curve.model].filter(Number.isFinite).sort((a, b) => a - b);
+    const [low, high] = [0.03, 0.97].map((part) => sorted[Math.floor(part * (sorted.length - 1))]);
     for (let y = 0; y < n; y++) {
       for (let x = 0; x < n; x++) {
         const [dx, dy] = [x - n / 2 + 0.5, n / 2 - 0.5 - y];
@@ -129,10 +132,12 @@ function rings(curve, row) {
         // Along each direction the rings are those of its own defocus: q^2 defocus is what counts.
         const defocusHere = mean + half * Math.cos(2 * (Math.atan2(dy, dx) - axis));
         frequency *= Math.sqrt(Math.max(defocusHere, 1) / Math.max(mean, 1));
-        const i = Math.round((frequency - first) / step);
+        const place = (frequency - first) / step;
+        const i = Math.floor(place);
         const values = dx < 0 ? curve.spectrum : curve.model;
-        const value = i >= 0 && i < values.length ? values[i] : 0;
-        image.data.set([0, 1, 2].map(() => Math.max(0, Math.min(255, 255 * value))).concat(255), 4 * (y * n + x));
+        const value = i >= 0 && i + 1 < values.length ? values[i] + (place - i) * (values[i + 1] - values[i]) : null;
+        const grey = value === null ? 0 : Math.max(0, Math.min(255, (255 * (value - low)) / Math.max(high - low, 1e-12)));
+        image.data.set([grey, grey, grey, 255], 4 * (y * n + x));
       }
     }
   }

@@ -13,6 +13,17 @@ follow(async () => {
   if (focused) cards.querySelector(`[data-run="${CSS.escape(focused)}"]`)?.focus();
 });
 
+/** Where there are more runs than fit, the edge says so; at first those that count are shown: what runs or failed, else the last. */
+function atEdges() {
+  const rest = cards.scrollWidth - cards.clientWidth - cards.scrollLeft;
+  cards.classList.toggle("has-left", cards.scrollLeft > 4);
+  cards.classList.toggle("has-right", rest > 4);
+}
+cards.addEventListener("scroll", atEdges);
+new ResizeObserver(atEdges).observe(cards);
+const first = cards.querySelector(".card.is-running") ?? cards.querySelector(".card.is-failed") ?? [...cards.querySelectorAll(".card:not(.is-old)")].at(-1);
+first?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
 // Menu of a run: right click, or the menu key on a focused card
 
 const menu = document.getElementById("run-menu");

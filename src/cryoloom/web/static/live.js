@@ -41,7 +41,7 @@ function draw() {
     if (!plots.has(plot.key)) {
       const box = make("div", {});
       byId("plots").append(box);
-      plots.set(plot.key, new Plot(box, { title: `${plot.title}, ${plot.unit}`, lines: [], xTitle: "series in order of time" }));
+      plots.set(plot.key, new Plot(box, { title: `${plot.title}, ${plot.unit}`, lines: [], xTitle: "series in order of time", isCounted: true }));
       box.addEventListener("pointerdown", (event) => drag(event, plot.key), true); // before the plot takes it for a click
     }
     plots.get(plot.key).set({

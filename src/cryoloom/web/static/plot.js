@@ -12,12 +12,12 @@ export function svg(tag, attributes, text) {
 }
 
 /** Round ticks that cover a range, at most n of them. */
-export function ticks(low, high, n = 4) {
-  const rough = (high - low) / n || 1;
+export function ticks(low, high, n = 4, isWhole = false) {
+  const rough = Math.max((high - low) / n || 1, isWhole ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((s) => s * power).find((s) => s >= rough) ?? power * 10;
   const found = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(Number(value.toPrecision(10)));
+  for (let value = Math.ceil(low / step) * step; value <= high + step * 1e-6; value += step) found.push(Math.abs(value) < step * 1e-6 ? 0 : Number(value.toPrecision(10)));
   return found;
 }
 
@@ -29,7 +29,7 @@ function edgesOf(middles) {
 
 export class Plot {
   /**
-   * options: title, xTitle, zero (the y axis begins at 0), lines: [{x, y, label, shape: "dot" | "ring" | "line" | "steps" (of a histogram),
+   * options: title, xTitle, isCounted (x is a number of something: ticks are whole), zero (the y axis begins at 0), lines: [{x, y, label, shape: "dot" | "ring" | "line" | "steps" (of a histogram),
    * dash}], mark(i): "excluded" | "flagged" | "" of a point, limits: [{y, label}], onPick(i), onSelect([i...]).
    */
   constructor(container, options) {
@@ -50,6 +50,10 @@ export class Plot {
 
   set(options) {
     Object.assign(this.options, options);
+    if (options.title) {
+      this.heading.textContent = options.title;
+      this.picture.setAttribute("aria-label", options.title);
+    }
     this.draw();
   }
 
@@ -100,7 +104,7 @@ export class Plot {
       parts.push(svg("line", { x1: left, x2: width - right, y1: Y(y), y2: Y(y), class: "plot-grid" }));
       parts.push(svg("text", { x: left - 5, y: Y(y) + 4 * EM, class: "plot-tick", "text-anchor": "end" }, Number(y.toPrecision(6))));
     }
-    for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / (70 * EM))))) {
+    for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / (70 * EM))), this.options.isCounted)) {
       parts.push(svg("text", { x: X(x), y: height - bottom + 12 * EM, class: "plot-tick", "text-anchor": "middle" }, Number(x.toPrecision(6))));
     }
     if (xTitle) parts.push(svg("text", { x: (left + width - right) / 2, y: height - 3, class: "plot-tick", "text-anchor": "middle" }, xTitle));

@@ -19,10 +19,10 @@ const quoted = (text) => (/^[\w./=-]+$/.test(text) ? text : `'${text.replaceAll(
 function draw() {
   byId("state").className = `sign ${facts.state}`;
   byId("state").textContent = facts.state;
-  byId("facts").textContent = `${facts.items.length} items`;
+  byId("facts").textContent = `${facts.items.length} ${facts.items.length === 1 ? "item" : "items"}`;
   const short = (name) => name.replaceAll("_", " ").replace(/ (angstrom|deg)$/, (_, unit) => (unit === "deg" ? ", °" : ", Å"));
   document.querySelector("#items thead").replaceChildren(
-    make("tr", {}, make("th", {}, "item"), make("th", {}, "state"), make("th", {}, "says"), ...facts.figures.map((name) => make("th", { class: "number" }, make("button", { class: "heading", title: `${name}: plot it over the items`, "aria-pressed": String(name === plotted), onclick: () => plot(name) }, short(name)))), make("th", { class: "number", title: "seconds" }, "s")));
+    make("tr", {}, make("th", {}, "item"), make("th", {}, "state"), make("th", {}, "says"), ...facts.figures.map((name) => make("th", { class: "number" }, make("button", { class: "heading", title: `${facts.meanings[name] ?? name} Click: plot it over the items.`, "aria-pressed": String(name === plotted), onclick: () => plot(name) }, short(name)))), make("th", { class: "number" }, "time, s")));
   document.querySelector("#items tbody").replaceChildren(
     ...facts.items.map((item) => make("tr", {},
       make("td", {}, item.link ? make("a", { href: item.link }, item.name) : item.name),

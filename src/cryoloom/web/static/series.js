@@ -317,6 +317,7 @@ document.getElementById("next").addEventListener("click", () => facts.next && op
 document.getElementById("exclude").addEventListener("click", () => decide(false));
 document.getElementById("keep").addEventListener("click", () => decide(true));
 document.getElementById("reasons").append(
+  make("span", { class: "quiet" }, "because"),
   ...Object.entries(facts.reasons).map(([number, reason]) =>
     make("button", { title: `${reason}: reason of what was just left out (${number})`, "aria-label": reason, onclick: () => giveReason(number) || decide(false, reason) }, number)),
 );
