@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryoloom.algorithms.averaging.annealing import Annealed, AnnealingSettings
+from cryoloom.algorithms.averaging.annealing import Annealed, AnnealingRecord, AnnealingSettings
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import ArrayTable, ParticleRows, Particles
 from cryoloom.simulate.particles import ParticleModel
-from cryoloom.steps.initial_model import InitialModelParams, _finer_bands, _looked_for, initial_model
+from cryoloom.steps.initial_model import (
+    InitialModelParams,
+    _finer_bands,
+    _looked_for,
+    _told_apart,
+    initial_model,
+)
 from makers.context import MemoryContext
 from makers.posed_images import BOX_PX, PIXEL_ANGSTROM, MemoryWorker, cube_of, made_images
 from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
@@ -85,8 +93,8 @@ def round_images():
     return images, true
 
 
-def looked_for(round_images, group, **more):
-    """A coarse map of poses that are 10 degrees off, taken to where the group shows."""
+def coarse_map(round_images):
+    """A shell, and poses that are 10 degrees off."""
     images, true = round_images
     rng = np.random.default_rng(3)
     off = Rotation.from_rotvec(rng.normal(0, np.deg2rad(6), (len(true), 3))).as_matrix()
@@ -94,10 +102,30 @@ def looked_for(round_images, group, **more):
     settings = AnnealingSettings(130.0, 40.0, 40.0, shift_range_angstrom=8.0, step_deg=24.0)
     layout = worker.layout(40.0)
     ball = torch.tensor(np.asarray(made_ball()), dtype=torch.float32)
-    made = Annealed(ball, None, PIXEL_ANGSTROM, layout, (0.0,), ())
+    last = AnnealingRecord(-1, 1.0, 40.0, 60.0, 0.0)
+    return Annealed(ball, None, PIXEL_ANGSTROM, layout, (0.0,), (last,)), worker, settings
+
+
+def looked_for(round_images, group, **more):
+    """A coarse map, taken to where the group shows."""
+    made, worker, settings = coarse_map(round_images)
     context = MemoryContext()
     params = InitialModelParams(symmetry=group, **more)
     return _looked_for(made, worker, params, settings, context), context
+
+
+def test_particles_that_a_map_does_not_tell_apart_are_taken_to_finer_detail(round_images):
+    made, worker, settings = coarse_map(round_images)
+    context = MemoryContext()
+    found = _told_apart(made, worker, InitialModelParams(), settings, context)
+    # At 26 A a particle has one orientation, or few equal ones.
+    assert [record.band_angstrom for record in found.history] == pytest.approx([40.0] + [26.0] * 3)
+    assert found.history[-1].n_effective < 3
+    assert context.records["axes"][2]["group"] == "C4"
+    assert context.records["axes"][2]["likeness"] > 0.5
+    one = AnnealingRecord(-1, 1.0, 40.0, 1.1, 0.0)
+    certain = replace(made, history=(one,))
+    assert _told_apart(certain, worker, InitialModelParams(), settings, context) is certain
 
 
 def made_ball():
@@ -114,14 +142,14 @@ def test_a_symmetry_that_does_not_show_is_looked_for_at_finer_detail(round_image
     # A fifth of the diameter is the first finer detail.
     assert settings.last_band_angstrom == pytest.approx(26.0)
     assert [row["detail_angstrom"] for row in context.records["axes"]] == [40.0, 26.0]
-    assert [record.band_angstrom for record in made.history] == [pytest.approx(26.0)] * 3
+    assert [record.band_angstrom for record in made.history[1:]] == [pytest.approx(26.0)] * 3
     assert not context.warnings
 
 
 def test_no_finer_detail_than_a_user_asked_for(round_images):
     (made, settings, found), context = looked_for(round_images, "C4", resolution_angstrom=40.0)
     assert not found.is_seen
-    assert not made.history
+    assert len(made.history) == 1
     assert settings.last_band_angstrom == 40.0
     assert "looked for at a detail of 40 A, turned" in context.warnings[0]
 
@@ -173,8 +201,7 @@ def test_a_symmetry_the_map_does_not_have_is_refused(fourfold):
     given = initial_model((particles,), InitialModelParams(symmetry="C5", **PARAMS), context)
     assert given.main.symmetry == "C1"
     assert any("does not have the symmetry C5" in warning for warning in context.warnings)
-    # Each finer detail was tried.
-    assert len(context.records["axes"]) == 3
+    assert given.others["particles"][0].rows().n == len(fourfold.rotations)
 
 
 def test_what_cannot_be_made_is_told():

@@ -11,7 +11,8 @@ radial mean, like itself. Coarse maps of near-spherical particles are shells; wh
 map is taken to finer detail in up to three steps. Only when they show the map is turned to the group's frame,
 symmetrised, and the particles are searched once more; the average without symmetry made of these poses must
 show the axes again. Otherwise the map stays without symmetry, and a warning says so. With no symmetry asked
-for, the best axis of each order is listed.
+for, the map is taken to finer detail while three and more orientations share a particle, and the best axis of
+each order is listed.
 
 The hand of the map is that of the tilt geometry. No resolution is given: both halves are aligned to one map.
 """
@@ -67,6 +68,8 @@ _LEAST_PARTICLES = 8
 _TOUCHING_DIAMETERS = 0.7
 # Of the particles that a map with imposed symmetry aligned: part of what other angles change that comes back.
 _LEAST_LIKENESS_AGAIN = 0.3
+# Orientations that share a particle, on a map that tells orientations apart.
+_ONE_ORIENTATION = 3.0
 _FIRST_DIAMETERS = 0.2
 # Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
 _FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
@@ -88,7 +91,7 @@ class InitialModelParams(StepParams):
         None,
         ge=15,
         description="Finest detail of the first map. Unset: a fifth of the diameter, 25 to 60 A, and finer, "
-        "to 15 A, where a symmetry does not show yet.",
+        "to 15 A, where a symmetry does not show or particles have no single orientation yet.",
     )
     shift_range_angstrom: float = Field(
         12.0, gt=0, description="How far from where they were picked particles are looked for in one pass."
@@ -139,12 +142,8 @@ RECORDS = (
 
 def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
     """Of the largest series."""
-    unset = 25.0 if _no_symmetry(params) else _FINEST_ANGSTROM
-    return largest_part_bytes(items, params.diameter_angstrom, params.resolution_angstrom or unset)
-
-
-def _no_symmetry(params: InitialModelParams) -> bool:
-    return len(symmetry_matrices(params.symmetry)) == 1
+    finest = params.resolution_angstrom or _FINEST_ANGSTROM
+    return largest_part_bytes(items, params.diameter_angstrom, finest)
 
 
 @step(
@@ -196,12 +195,12 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
         most_particles=params.particles_per_start,
     )
     made = _centred(anneal(worker, settings, context.rng), worker, diameter)
-    if not _no_symmetry(params):
+    if len(symmetry_matrices(params.symmetry)) > 1:
         made, settings, found = _looked_for(made, worker, params, settings, context)
         density, group = _with_symmetry(made, found, worker, settings, context)
     else:
+        made = _told_apart(made, worker, params, settings, context)
         density, group = made.map, "C1"
-        _list_axes(made, diameter, context)
     n_used = int((worker.half > 0).sum())
     context.figure("n_particles", n_used)
     context.figure("n_effective", made.history[-1].n_effective)
@@ -219,19 +218,45 @@ def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:
     return replace(made, map=centred(made.map, centre))
 
 
-def _list_axes(made: Annealed, diameter: float, context: StepContext) -> None:
-    """The best axis of each order, where no symmetry was asked for."""
-    axes = best_axes(made.map, _radius_px(made, diameter), _LISTED_ORDERS)
+def _told_apart(
+    made: Annealed,
+    worker: SeriesWorker,
+    params: InitialModelParams,
+    settings: AnnealingSettings,
+    context: StepContext,
+) -> Annealed:
+    """The map at the first detail that tells orientations apart, or at the finest; its best axes are listed."""
+    for finer in _finer(settings, params, worker):
+        if made.history[-1].n_effective < _ONE_ORIENTATION:
+            break
+        made = _centred(go_on(worker, made, finer, context.rng), worker, settings.diameter_angstrom)
+    axes = best_axes(made.map, _radius_px(made, settings.diameter_angstrom), _LISTED_ORDERS)
     context.record("axes", [_axis(fit) for fit in axes.values()])
     context.figure("symmetry_likeness", None, reason="no symmetry was asked for")
+    return made
 
 
 def _radius_px(made: Annealed, diameter: float) -> float:
     return 0.55 * diameter / made.voxel_angstrom
 
 
+def _finer(
+    settings: AnnealingSettings, params: InitialModelParams, worker: SeriesWorker
+) -> list[AnnealingSettings]:
+    """Settings of further passes, coarse to fine; none if the user set the detail."""
+    bands = [] if params.resolution_angstrom else _finer_bands(settings, worker.image_pixel_angstrom)
+    return [
+        replace(
+            settings,
+            last_band_angstrom=band,
+            step_deg=band / settings.last_band_angstrom * settings.step_deg,
+        )
+        for band in bands
+    ]
+
+
 def _finer_bands(settings: AnnealingSettings, pixel_angstrom: float) -> list[float]:
-    """Details finer than the first map's at which its symmetry is looked for, in angstrom, coarse to fine."""
+    """Details finer than the first map's that it can be taken to, in angstrom, coarse to fine."""
     finest = max(_FINEST_ANGSTROM, _FINEST_PX * pixel_angstrom)
     bands = [max(part * _FIRST_DIAMETERS * settings.diameter_angstrom, finest) for part in _FINER_PARTS]
     return [
@@ -252,16 +277,14 @@ def _looked_for(
     diameter, group = settings.diameter_angstrom, params.symmetry.strip().upper()
     found = fit_symmetry(made.map, _radius_px(made, diameter), group)
     fits, bands = [found], [settings.last_band_angstrom]
-    finer = [] if params.resolution_angstrom else _finer_bands(settings, worker.image_pixel_angstrom)
-    for band in finer:
+    for finer in _finer(settings, params, worker):
         if found.is_seen:
             break
-        part = band / settings.last_band_angstrom
-        settings = replace(settings, last_band_angstrom=band, step_deg=part * settings.step_deg)
+        settings = finer
         made = _centred(go_on(worker, made, settings, context.rng), worker, diameter)
         found = fit_symmetry(made.map, _radius_px(made, diameter), group)
         fits.append(found)
-        bands.append(band)
+        bands.append(settings.last_band_angstrom)
     context.figure("symmetry_likeness", found.likeness)
     context.record(
         "axes",
