@@ -122,6 +122,11 @@ def fake_refinement(items, params, context, **others):
     return Outputs(fake_average(items, params, context), {"particles": items})
 
 
+def fake_series_refinement(particles, params, context, **others):
+    """Particles and series as they are."""
+    return Outputs(particles, {"series": particles.series})
+
+
 @pytest.fixture
 def fast_steps(monkeypatch):
     """Every step as it is declared, with a function that does next to nothing."""
@@ -132,6 +137,8 @@ def fast_steps(monkeypatch):
             function = fake_tomogram if step.needs is Tomogram else fake_reconstruct
         if step.gives is Particles:
             function = fake_picks if step.needs is Tomogram else fake_tomogram
+        if step.gives is Particles and step.also_gives:
+            function = fake_series_refinement
         if step.gives is Average:
             function = fake_refinement if step.also_gives else fake_average
         fakes[name] = step if step.hands_on else replace(step, function=function)
@@ -209,6 +216,7 @@ WITHOUT_PICKS = {
     "apoferritin": "particles",
     "average": "there are no particles to average",
     "average_by_template": "has no template",
+    "average_by_template_series": "has no template",
 }
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepParams
 from cryoloom.errors import UserInputError
+from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Particles
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SYMMETRY_LIKENESS",
     "AveragingParams",
     "particle_diameter_angstrom",
+    "particle_symmetry",
 ]
 
 RESOLUTION = Figure(
@@ -64,7 +66,11 @@ DIRECTIONS = Record(
 class AveragingParams(StepParams):
     """Parameters of every step that averages particles."""
 
-    symmetry: str = Field("C1", description="Point group with RELION's axes: C1, C6, D2, T, O, I.")
+    symmetry: str | None = Field(
+        None,
+        description="Point group with RELION's axes: C1, C6, D2, T, O, I. Unset: as the particles come, from "
+        "picking, initial_model or refine.",
+    )
     diameter_angstrom: float | None = Field(
         None, gt=0, description="Diameter of the particle. Unset: the value set when picking."
     )
@@ -86,3 +92,16 @@ def particle_diameter_angstrom(items: Sequence[Particles], given_angstrom: float
     if diameter is None:
         raise UserInputError(f"the particles' diameter is not known; set diameter_angstrom of {step}")
     return diameter
+
+
+def particle_symmetry(items: Sequence[Particles], given: str | None, step: str) -> str:
+    """Symmetry given, or that of the particles. Raises UserInputError where tomograms differ in it."""
+    if given is None:
+        known = sorted({item.symmetry for item in items if item.n_particles})
+        if len(known) > 1:
+            raise UserInputError(
+                f"the particles come with the symmetries {', '.join(known)}; set symmetry of {step}"
+            )
+        given = known[0] if known else "C1"
+    symmetry_matrices(given)
+    return given

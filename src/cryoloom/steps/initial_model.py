@@ -225,7 +225,7 @@ def _told_apart(
     settings: AnnealingSettings,
     context: StepContext,
 ) -> Annealed:
-    """The map at the first detail that tells orientations apart, or at the finest; its best axes are listed."""
+    """The map at the first detail that tells orientations apart, or at the finest; lists its best axes."""
     for finer in _finer(settings, params, worker):
         if made.history[-1].n_effective < _ONE_ORIENTATION:
             break

@@ -17,7 +17,6 @@ from cryoloom.algorithms.averaging.refinement import RefinementSettings, reconst
 from cryoloom.contract import Record
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, Particles
 from cryoloom.procedures.averaging_params import (
     DIRECTIONS,
@@ -27,6 +26,7 @@ from cryoloom.procedures.averaging_params import (
     SYMMETRY_LIKENESS,
     AveragingParams,
     particle_diameter_angstrom,
+    particle_symmetry,
 )
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
@@ -61,7 +61,7 @@ class ReconstructParticleParams(AveragingParams):
     bytes_per_part=lambda items, params: largest_part_bytes(
         items, params.diameter_angstrom, params.finest_resolution_angstrom
     ),
-    methods="{n_particles:.0f} particles were averaged with symmetry {symmetry}.",
+    methods="{n_particles:.0f} particles were averaged[ with symmetry {symmetry}].",
     figures=(RESOLUTION, N_PARTICLES, POSE_EVIDENCE, SYMMETRY_LIKENESS),
     records=(
         DIRECTIONS,
@@ -74,7 +74,7 @@ def reconstruct_particle(
     items: tuple[Particles, ...], params: ReconstructParticleParams, context: StepContext
 ) -> Average:
     """Average the particles of a project at their present poses."""
-    symmetry_matrices(params.symmetry)
+    group = particle_symmetry(items, params.symmetry, "reconstruct_particle")
     rows, series = joined_particles(items)
     diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "reconstruct_particle")
     if rows.n < 2:
@@ -83,9 +83,7 @@ def reconstruct_particle(
     if rows.half is None or not set(rows.half.tolist()) <= {1, 2}:
         rows = replace(rows, half=assign_halves(rows, _TOUCHING_DIAMETERS * diameter, context.rng))
     worker = SeriesWorker.of(context, series, rows, diameter, params)
-    settings = RefinementSettings(
-        params.symmetry, diameter, finest_angstrom=params.finest_resolution_angstrom or 0.0
-    )
+    settings = RefinementSettings(group, diameter, finest_angstrom=params.finest_resolution_angstrom or 0.0)
     made = reconstruct_average(worker, settings, context.rng)
     n_used = int((worker.half > 0).sum())
     context.figure("n_particles", n_used)
@@ -98,5 +96,5 @@ def reconstruct_particle(
     context.figure("pose_evidence", pose_evidence(found.curves["non-radial"], shell))
     context.record("fsc", fsc_record(made))
     context.record("directions", direction_record(worker.rows))
-    tell_of_symmetry(made, params.symmetry, context)
-    return stored_average(made, params.symmetry, diameter, n_used, context)
+    tell_of_symmetry(made, group, context)
+    return stored_average(made, group, diameter, n_used, context)

@@ -45,7 +45,6 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles
 from cryoloom.procedures.averaging_params import (
     DIRECTIONS,
@@ -55,6 +54,7 @@ from cryoloom.procedures.averaging_params import (
     SYMMETRY_LIKENESS,
     AveragingParams,
     particle_diameter_angstrom,
+    particle_symmetry,
 )
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
@@ -204,15 +204,15 @@ def _bytes_per_part(items: Any, params: RefineParams) -> int:
     ),
     methods=(
         "Poses of {n_particles:.0f} particles were refined against the average of their own half by maximum "
-        "likelihood over all tilts with symmetry {symmetry}[, to a resolution of {resolution_angstrom:.1f} A "
-        "(FSC 0.143 of independent halves)]."
+        "likelihood over all tilts[ with symmetry {symmetry}][, to a resolution of "
+        "{resolution_angstrom:.1f} A (FSC 0.143 of independent halves)]."
     ),
     figures=FIGURES,
     records=RECORDS,
 )
 def refine(items: tuple[Particles, ...], params: RefineParams, context: StepContext) -> Outputs:
     """Refine all particles of a project together; gives the average, and the particles of each tomogram."""
-    symmetry_matrices(params.symmetry)
+    group = particle_symmetry(items, params.symmetry, "refine")
     rows, series = joined_particles(items)
     diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "refine")
     warn_of_unknown_hands(series, context)
@@ -224,12 +224,12 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
             f"{rows.n} particles are too few for two halves; expected at least {_LEAST_PARTICLES}"
         )
     reference, voxel = _first_map(items, params)
-    _check_symmetry(reference, voxel, params.symmetry, diameter)
+    _check_symmetry(reference, voxel, group, diameter)
     worker = SeriesWorker.of(
         context, series, rows, diameter, params, prior_sd_angstrom=params.shift_range_angstrom
     )
     settings = RefinementSettings(
-        params.symmetry,
+        group,
         diameter,
         params.initial_lowpass_angstrom,
         params.shift_range_angstrom,
@@ -247,9 +247,9 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         "came to the place of another": int(worker.is_twin.sum()),
         "too weak": int(((used == 0) & ~worker.is_twin & (worker.n_visible >= params.min_tilts)).sum()),
     }
-    average = stored_average(refined, params.symmetry, diameter, int((used > 0).sum()), context)
+    average = stored_average(refined, group, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)
-    tell_of_symmetry(refined, params.symmetry, context)
+    tell_of_symmetry(refined, group, context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
 
 
