@@ -17,7 +17,7 @@ import uvicorn
 
 from cryoloom.web.access import Access
 from cryoloom.web.app import make_app
-from cryoloom.web.serve import ServeOptions, listen
+from cryoloom.web.serve import ServeOptions, Server, listen
 from cryoloom.web.site import Site
 
 T = TypeVar("T")
@@ -52,11 +52,10 @@ class Served:
 def serving(site: Site, access: Access | None = None) -> Iterator[Served]:
     listening, port = listen(ServeOptions(port=0))
     access = access or Access(cookie_name=f"cryoloom_{port}")
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(site, access), log_level="warning", access_log=False, timeout_graceful_shutdown=1
-        )
+    config = uvicorn.Config(
+        make_app(site, access), log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
+    server = Server(config, site)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:

@@ -27,7 +27,7 @@ from cryoloom.web.job import jobs_of
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.serve import ServeOptions, listen
 from cryoloom.web.site import Site, open_projects
-from makers.browser import Served, eventually, serving
+from makers.browser import Served, client, eventually, serving
 from makers.old_projects import project_of_version_3
 from makers.web_project import MadeProject
 
@@ -154,6 +154,55 @@ def test_a_page_resumes_where_it_was_when_the_server_comes_back(
         assert page.evaluate("() => [location.href, document.querySelector('slice-view').index]") == at
         context.close()
     site.close()
+
+
+def test_a_pick_that_the_server_did_not_get_is_taken_back(
+    browser: Any, made: MadeProject, tmp_path: Path
+) -> None:
+    folder = tmp_path / "HIV session"
+    shutil.copytree(made.folder, folder)
+    shelf = ImageShelf(tmp_path / "levels")
+    site = Site(open_projects([folder], shelf), shelf)
+    access = Access(cookie_name="cryoloom_gone")
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.set_default_timeout(30_000)
+    with serving_at(None, site, access) as port:
+        page.goto(f"http://127.0.0.1:{port}/?token={access.owner_token}")
+        page.goto(f"http://127.0.0.1:{port}{P}/tomo/TS_01")
+        page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+        page.wait_for_selector("body[data-ready]")
+    page.keyboard.press("p")
+    page.mouse.click(400, 300)
+    page.wait_for_function("() => document.querySelector('#messages').innerText.startsWith('Not kept: ')")
+    assert "The server does not answer. The page goes on by itself" in page.inner_text("#messages")
+    assert "No picks yet" in page.inner_text("#picks")
+    page.wait_for_function("() => document.querySelector('#line-says').textContent.includes('trying again')")
+    page.context.close()
+    site.close()
+
+
+def test_a_server_that_is_stopped_ends_the_streams_of_its_pages(
+    made: MadeProject, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without waiting for them, and without a traceback on the terminal."""
+    shelf = ImageShelf(tmp_path / "levels")
+    site = Site(open_projects([made.folder], shelf), shelf)
+    heard: list[str] = []  # the stream begins with a word of its own
+    with serving(site) as served:
+        stream = threading.Thread(target=listen_to_events, args=(served, heard))
+        stream.start()
+        eventually(lambda: heard)
+        began = time.monotonic()
+    stream.join(5)
+    assert time.monotonic() - began < 0.9  # of the second that a server waits at most in tests
+    assert not caplog.records
+    site.close()
+
+
+def listen_to_events(served: Served, heard: list[str]) -> None:
+    with client(served) as http, http.stream("GET", f"{P}/events") as answer:
+        for line in answer.iter_lines():
+            heard.append(line)
 
 
 def test_a_disk_that_vanishes_is_one_sentence_and_comes_back(made: MadeProject, tmp_path: Path) -> None:

@@ -50,11 +50,17 @@ class Watcher:
     def __init__(self, project: ProjectView) -> None:
         self._project = project
         self._lock = threading.Lock()
-        self._listeners: dict[asyncio.Queue[Changed], asyncio.AbstractEventLoop] = {}
+        self._listeners: dict[asyncio.Queue[Changed | None], asyncio.AbstractEventLoop] = {}
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._number = 0
         self._last: Changed | None = None
+
+    def end_streams(self) -> None:
+        """Let every stream end now; a server that stops would wait for them."""
+        with self._lock:
+            for queue, loop in self._listeners.items():
+                loop.call_soon_threadsafe(queue.put_nowait, None)
 
     def close(self) -> None:
         """Stop watching."""
@@ -69,7 +75,7 @@ class Watcher:
 
     async def stream(self) -> AsyncIterator[str]:
         """Events from now on; the first shows how things stand."""
-        queue: asyncio.Queue[Changed] = asyncio.Queue()
+        queue: asyncio.Queue[Changed | None] = asyncio.Queue()
         with self._lock:
             self._listeners[queue] = asyncio.get_running_loop()
             if self._thread is None:
@@ -85,6 +91,8 @@ class Watcher:
                 except TimeoutError:
                     yield ": still here\n\n"
                 else:
+                    if changed is None:
+                        return
                     yield changed.as_event()
         finally:
             with self._lock:

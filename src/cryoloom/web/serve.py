@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import getpass
+import logging
 import os
 import socket
 import stat
@@ -27,7 +28,7 @@ from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.roots import Roots
 from cryoloom.web.site import Site, open_projects
 
-__all__ = ["ServeOptions", "find_projects", "listen", "serve", "short_pauses"]
+__all__ = ["ServeOptions", "Server", "find_projects", "listen", "serve", "short_pauses"]
 
 _FIRST_PORT, _N_PORTS = 8080, 40
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -86,6 +87,27 @@ def find_projects(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+class Server(uvicorn.Server):
+    """Ends the streams of pages when it stops, and does not wait for them."""
+
+    def __init__(self, config: uvicorn.Config, site: Site) -> None:
+        super().__init__(config)
+        self._site = site
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        for watcher in self._site.watchers.values():
+            watcher.end_streams()
+        # What is still being worked on after the time of grace is given up; that is no error to tell.
+        log = logging.getLogger("uvicorn.error")
+        level = log.level
+        log.setLevel(logging.CRITICAL)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            log.setLevel(level)
+
+
 def serve(
     projects: Sequence[Path], files: Sequence[Path], options: ServeOptions, say: Callable[[str], None]
 ) -> None:
@@ -117,7 +139,7 @@ def serve(
         with contextlib.ExitStack() as watching:
             for project in projects:
                 watching.enter_context(AlertWatch(project))
-            uvicorn.Server(config).run(sockets=[listening])
+            Server(config, site).run(sockets=[listening])
     finally:
         if address_file is not None:
             address_file.unlink(missing_ok=True)

@@ -2,9 +2,18 @@
 
 import { followEvents } from "./events.js";
 
+/** As `fetch`, with a sentence where nobody answers. */
+async function reach(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new Error("The server does not answer. The page goes on by itself when it is back.");
+  }
+}
+
 /** Send a change; gives the answer's JSON. Throws an Error with the server's sentence. */
 export async function send(path, data = {}, method = "POST") {
-  const response = await fetch(path, {
+  const response = await reach(path, {
     method,
     headers: { "content-type": "application/json", "x-cryoloom": "1" },
     body: method === "DELETE" ? null : JSON.stringify(data),
@@ -25,7 +34,7 @@ export function sendInOrder(path, data) {
 
 /** Get JSON; throws an Error with the server's sentence. */
 export async function get(path) {
-  const response = await fetch(path, { headers: { accept: "application/json" } });
+  const response = await reach(path, { headers: { accept: "application/json" } });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.error ?? `The server refused (${response.status}).`);
   return answer;
@@ -186,6 +195,7 @@ if (project) {
 Promise.all([...document.querySelectorAll("script[type=module]")].map((script) => import(script.src)))
   .then(() => (document.body.dataset.ready = "true"));
 
+const LINE_MS = 1500; // a page that is being left loses its line too
 let alertsShown = null;
 
 /** Alerts in force: a mark on the page where they stand, and each new one as a message wherever the user is. */
@@ -209,8 +219,12 @@ function listen() {
     showAlerts(facts.alerts);
     document.dispatchEvent(new CustomEvent("changed", { detail: facts }));
   };
+  let timer = 0;
   followEvents(`${base}/events`, heard, (line) => {
     lamp.dataset.state = line;
+    clearTimeout(timer);
+    document.getElementById("line-says").textContent = "";
+    if (line !== "up") timer = setTimeout(() => (document.getElementById("line-says").textContent = "no connection; trying again"), LINE_MS);
     lamp.title = line === "up" ? "Connected: this page follows the project" : "The connection is lost; it is tried again";
   });
 }

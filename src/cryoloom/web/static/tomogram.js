@@ -274,9 +274,14 @@ function says() {
 
 async function decide(changes, why = "") {
   if (!isOwner) return false;
-  const done = await attempt(() => record(changes, why, "tomogram"));
-  if (done) await refresh();
-  return Boolean(done);
+  try {
+    await record(changes, why, "tomogram");
+  } catch (error) {
+    tell(`Not kept: ${error.message}`, true);
+    return false;
+  }
+  await refresh();
+  return true;
 }
 
 const refresh = follow(async () => {
@@ -334,10 +339,11 @@ function pointer(what, view, event, voxel, at) {
   if (tool === "point") {
     if (what !== "down" || !isOwner) return false;
     const pick = [number(), ...rounded(here), "you"];
-    (scene.picks[setName()] ??= []).push(pick);
+    const set = setName();
+    (scene.picks[set] ??= []).push(pick);
     says();
     redraw();
-    decide([{ kind: "pick", item: facts.name, target: `${setName()}/${pick[0]}`, value: pick.slice(1, 4) }]);
+    decide([{ kind: "pick", item: facts.name, target: `${set}/${pick[0]}`, value: pick.slice(1, 4) }]).then((isKept) => isKept || withoutPick(set, pick));
     return true;
   }
   if (tool === "slab") return dragSlab(what, view, here);
@@ -404,9 +410,20 @@ async function keepModel() {
     return true;
   }
   scene.draft = null;
+  redraw();
   const value = { shape: draft.shape, points, spacing_angstrom: Number(byId("spacing").value), inwards };
-  await decide([{ kind: "model", item: facts.name, target: `${setName()}/${number()}`, value }]);
+  const isKept = await decide([{ kind: "model", item: facts.name, target: `${setName()}/${number()}`, value }]);
+  if (!isKept && !scene.draft) scene.draft = draft; // to be tried again
+  redraw();
   return true;
+}
+
+/** Take a pick out of what is shown. */
+function withoutPick(set, pick) {
+  scene.picks[set] = (scene.picks[set] ?? []).filter((one) => one[0] !== pick[0]);
+  if (!scene.picks[set].length) delete scene.picks[set];
+  says();
+  redraw();
 }
 
 function removeNear(view, at) {
@@ -424,17 +441,22 @@ function removeNear(view, at) {
   }
   if (!best) return;
   const [name, pick] = best;
-  scene.picks[name] = scene.picks[name].filter((one) => one !== pick);
-  redraw();
-  decide([{ kind: "pick", item: facts.name, target: `${name}/${pick[0]}`, value: null }]);
+  withoutPick(name, pick);
+  decide([{ kind: "pick", item: facts.name, target: `${name}/${pick[0]}`, value: null }]).then((isKept) => {
+    if (isKept) return;
+    (scene.picks[name] ??= []).push(pick);
+    says();
+    redraw();
+  });
 }
 
 let edge = 0;
+let slabBefore = null;
 function dragSlab(what, view, here) {
   if (!["x", "y"].includes(view.axis) || !isOwner) return false;
   const slab = scene.slab ?? { thickness_angstrom: 1000, z_offset_angstrom: 0, tilt_x_deg: 0, tilt_y_deg: 0, by: "user" };
   const middle = slab.z_offset_angstrom;
-  if (what === "down") edge = here[2] > middle ? 1 : -1;
+  if (what === "down") [edge, slabBefore] = [here[2] > middle ? 1 : -1, scene.slab];
   else if (!edge) return false;
   const other = middle - (edge * slab.thickness_angstrom) / 2;
   if (edge * (here[2] - other) > scene.size) {
@@ -443,7 +465,12 @@ function dragSlab(what, view, here) {
   if (what === "up") {
     edge = 0;
     const { thickness_angstrom: thickness, z_offset_angstrom: offset, tilt_x_deg: x, tilt_y_deg: y } = scene.slab;
-    decide([{ kind: "slab", item: facts.name, value: { thickness_angstrom: Number(thickness.toFixed(1)), z_offset_angstrom: Number(offset.toFixed(1)), tilt_x_deg: x, tilt_y_deg: y, run: facts.variants[variant].run } }]);
+    decide([{ kind: "slab", item: facts.name, value: { thickness_angstrom: Number(thickness.toFixed(1)), z_offset_angstrom: Number(offset.toFixed(1)), tilt_x_deg: x, tilt_y_deg: y, run: facts.variants[variant].run } }]).then((isKept) => {
+      if (isKept) return;
+      scene.slab = slabBefore;
+      says();
+      redraw();
+    });
   }
   says();
   redraw();
