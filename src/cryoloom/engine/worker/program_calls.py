@@ -59,14 +59,17 @@ def run_call(
         name=program.name,
         errors=program.errors,
     )
-    missing = [name for name in call.writes if not _is_there(folder / name)]
+    missing = [name for name in call.writes if not _is_made(folder / name, call.files.get(name))]
     if missing:
         _raise_for_missing(call, missing, output.text)
     return output, found
 
 
-def _is_there(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size > 0
+def _is_made(path: Path, before: str | None) -> bool:
+    """Whether a program wrote a file. before : what was in it, for a file that the program completes."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    return before is None or path.read_bytes() != before.encode()
 
 
 def _raise_for_missing(call: Call, missing: list[str], text: str) -> None:
