@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.warp.grids import WarpGrid, add_grid, movements
 
 EXTENT = (4000.0, 3000.0)
@@ -66,8 +67,8 @@ def test_one_movement_of_a_whole_image_is_a_shift():
 def test_what_cannot_be_placed_is_refused():
     with pytest.raises(ValueError, match="ImageDimensionsAngstrom"):
         movements(series_of(None, GridMovementX=[[[1.0, 2.0]]]), 4)
-    with pytest.raises(ValueError, match="without a value"):
+    with pytest.raises(DataUnfitError, match="without a value"):
         WarpGrid.read(ElementTree.fromstring("<T><GridCTF Width='2'/></T>"), "GridCTF")
     text = "<T><GridCTF><Node X='1' Value='3'/></GridCTF></T>"
-    with pytest.raises(ValueError, match="beyond its size"):
+    with pytest.raises(DataUnfitError, match="beyond its size"):
         WarpGrid.read(ElementTree.fromstring(text), "GridCTF")

@@ -139,6 +139,7 @@ def _rows(path: Path) -> list[_Row]:
                 phase_shift_deg=math.degrees(phase),
                 fit_resolution_angstrom=resolution,
                 score=score,
+                where=f"line {int(number)} of {path.name}",
             )
             found.append(_Row(int(number), ctf, values[9] if len(values) == 10 else None))
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ import numpy as np
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.depth import defocus_change, depth_at_centre
 from cryoloom.model import Ctf, DefocusReference, Tilt, TiltSeries
+from cryoloom.model.limits import require
 
 __all__ = [
     "ForeignCtf",
@@ -77,11 +78,20 @@ def ctf_of(
     fit_resolution_angstrom: float | None = None,
     score: float | None = None,
     predicted: bool = False,
+    where: str = "",
 ) -> Ctf:
     """CTF with the larger defocus first; ``angle_deg`` is that of defocus 1.
 
-    A resolution that is no number above 0 was not found.
+    A resolution that is no number above 0 was not found. where : the row of a file, for messages. Raises
+    DataUnfitError for a value that is not finite or impossible.
     """
+    for quantity, value in (
+        ("defocus", defocus_1_angstrom),
+        ("defocus", defocus_2_angstrom),
+        ("astigmatism angle", angle_deg),
+        ("phase shift", phase_shift_deg),
+    ):
+        require(quantity, value, where)
     if defocus_1_angstrom < defocus_2_angstrom:
         defocus_1_angstrom, defocus_2_angstrom = defocus_2_angstrom, defocus_1_angstrom
         angle_deg += 90.0

@@ -47,6 +47,7 @@ def _view(row: dict[Any, Any], path: Path) -> ForeignCtfView:
             phase_shift_deg=float(row.get("rlnPhaseShift", 0.0)),
             fit_resolution_angstrom=None if resolution is None else float(resolution),
             score=None if score is None else float(score),
+            where=path.name,
         )
         if "rlnTomoNominalStageTiltAngle" in row:
             return ForeignCtfView(

@@ -105,6 +105,7 @@ def _entry(row: list[float], flags: int, *, is_first: bool) -> DefocusEntry:
         math.degrees(angle) if flags & _ANGLE_IN_RAD else angle,
         # The sign is not used by IMOD: small negative values are a fit's noise.
         phase_shift_deg=abs(math.degrees(phase) if flags & _PHASE_IN_RAD else phase),
+        where=f"the line of views {int(row[0])} to {int(row[1])} of the defocus file",
     )
     return DefocusEntry(int(row[0]), int(row[1]), row[2], row[3], ctf, told.get("cut_on") or None)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from cryoloom.errors import DataUnfitError
 from cryoloom.model import ImageWarp
 
 __all__ = ["WarpGrid", "add_grid", "add_movements", "movements"]
@@ -40,7 +41,7 @@ class WarpGrid:
 
     @classmethod
     def read(cls, root: ElementTree.Element, name: str) -> WarpGrid | None:
-        """The grid of a name, or None if there is none. Raises ValueError if a node has no value."""
+        """The grid of a name, or None if there is none. Raises DataUnfitError if a node has no value."""
         grid = root.find(name)
         if grid is None:
             return None
@@ -49,10 +50,16 @@ class WarpGrid:
         for node in grid.iter("Node"):
             place = tuple(int(node.get(axis, "0")) for axis in "ZYX")
             if any(at >= n for at, n in zip(place, shape, strict=True)):
-                raise ValueError(f"{name} has a node at {place} beyond its size {tuple(shape)}")
+                raise DataUnfitError(
+                    f"{name} of Warp has a node at {place} beyond its size {tuple(shape)}; the file is "
+                    "damaged"
+                )
             values[place] = float(node.get("Value", "nan"))
         if not np.isfinite(values).all():
-            raise ValueError(f"{name} has nodes without a value")
+            raise DataUnfitError(
+                f"{name} of Warp has nodes without a value, or with one that is not finite; run WarpTools "
+                "again"
+            )
         margins = [float(grid.get(f"Margin{axis}", "0")) for axis in "ZYX"]
         return cls(values, (margins[0], margins[1], margins[2]))
 

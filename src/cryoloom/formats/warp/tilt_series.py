@@ -153,6 +153,7 @@ def read_warp_ctf(path: Path) -> ForeignCtf:
                 angle[i],
                 phase_shift_deg=180.0 * phase[i],
                 fit_resolution_angstrom=resolution,
+                where=f"tilt {i + 1} of {path.name}",
             ),
             tilt_deg=tilt[i],
             dose_start_per_angstrom2=dose[i],

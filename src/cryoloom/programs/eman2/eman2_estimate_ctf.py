@@ -106,6 +106,8 @@ def parse(path: Path, series: TiltSeries, params: Eman2EstimateCtfParams) -> For
         raise DataUnfitError(
             f"{path.name} holds {len(defocus)} defoci, expected one for each of {len(series.tilts)} images"
         )
+    if not np.isfinite(phase).all():  # a NaN would pass the limit at 0 below as 0
+        raise DataUnfitError(f"{path.name} holds phases that are not finite; nothing of it is taken")
     low, high, width = params.phase_range_deg or (0.0, 0.0, 1.0)
     is_fitted = low + width < high
     amplitude_deg = _amplitude_deg(series)
@@ -114,6 +116,7 @@ def parse(path: Path, series: TiltSeries, params: Eman2EstimateCtfParams) -> For
             ctf_of(
                 1e4 * float(df), 1e4 * float(df), 0.0,
                 phase_shift_deg=max(0.0, float(ps) - amplitude_deg) if is_fitted else 0.0,
+                where=f"image {section + 1} of {path.name}",
             ),
             section=section,
         )

@@ -170,6 +170,7 @@ def read_movie_ctf(path: Path) -> ForeignCtfView:
             float(given.get("DefocusAngle", "0")),
             phase_shift_deg=180.0 * float(given.get("PhaseShift", "0")),
             fit_resolution_angstrom=float(root.get("CTFResolutionEstimate", "0")),
+            where=path.name,
         )
     except (KeyError, ValueError) as error:
         raise DataUnfitError(

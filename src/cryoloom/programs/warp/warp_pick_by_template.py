@@ -118,6 +118,10 @@ def parse(path: Path, tomogram: Tomogram) -> ParticleRows:
         score = np.array([float(row["rlnAutopickFigureOfMerit"]) for row in rows])
     except (KeyError, ValueError) as error:
         raise DataUnfitError(f"{path.name} is no table of picks of WarpTools ({error})") from error
+    if not all(np.isfinite(values).all() for values in (parts, angles, score)):
+        raise DataUnfitError(
+            f"{path.name} holds positions, angles or scores that are not finite; nothing of it is taken"
+        )
     parts, angles = parts.reshape(-1, 3), angles.reshape(-1, 3)
     if len(parts) and (parts.min() < 0 or parts.max() > 1):
         raise DataUnfitError(
