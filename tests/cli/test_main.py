@@ -52,6 +52,15 @@ def test_a_dry_run_says_what_would_be_done_and_makes_nothing(run, tmp_path):
     assert [line.split()[1:4] for line in table.splitlines() if "smooth" in line] == [["smooth", "│", "3"]]
 
 
+def test_a_dry_run_says_which_programs_do_a_step(run, tmp_path, monkeypatch):
+    steps = [{"step": "find_series"}, {"step": "draw", "programs": [{"step": "outside_draw"}]}]
+    fake = Workflow.model_validate({"name": "fake", "steps": steps})
+    monkeypatch.setattr("cryoloom.engine.project.plan_for_raw_data", lambda raw, workflow, told: fake)
+    told = run("process", str(tmp_path), "--project", "p", "--with", "programs", "--dry-run")
+    assert "note: draw is done by outside_draw" in told
+    assert "outside_draw" in told.split("step ")[1]  # the table has the step that will run
+
+
 def test_process_then_look(run, tmp_path):
     output = run("process", str(tmp_path), "--project", "p", "--set", "smooth.width=2")
     assert "done    TS_01  draw" in output

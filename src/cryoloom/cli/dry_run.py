@@ -31,12 +31,17 @@ def project_for_dry_run(folder: Path) -> Iterator[Project]:
         yield Project.create(Path(made) / "project")
 
 
-def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path) -> None:
-    """Print the planned work by step with its cost; ``folder`` is on the disk of the project."""
+def show_dry_run(planned: Sequence[PlannedNode], json: bool, folder: Path, notes: Sequence[str] = ()) -> None:
+    """Print the planned work by step with its cost; ``folder`` is on the disk of the project.
+
+    notes : of the workflow, such as which outside programs do a step.
+    """
     if json:
         for node in planned:
             print(dumps(asdict(node)))  # noqa: T201 - no line breaks, no colours
         return
+    for note in notes:
+        say(f"note: {note}")
     table = Table("step", "there", "now", "after", "unfit", "memory", "work", "disk")
     for node in planned:
         numbers = (node.n_there, node.n_now, node.n_later, node.n_unfit)

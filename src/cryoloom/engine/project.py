@@ -119,9 +119,7 @@ class Project:
         (gain, pixel_size_angstrom, dose_per_tilt_per_angstrom2, ...); None means not given.
         executor : by default threads of this process.
         """
-        plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
-        if programs:
-            plan = with_programs(plan, _why_not(executor, device))
+        plan = self.workflow_for(raw, workflow, programs=programs, executor=executor, device=device, **told)
         return self.run_workflow(
             plan,
             parameters=parameters,
@@ -243,9 +241,7 @@ class Project:
         if raw is not None:
             if isinstance(workflow, Workflow):
                 raise UserInputError("give the name or file of a workflow for raw data, or a workflow alone")
-            plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
-            if programs:
-                plan = with_programs(plan, _why_not(None, "auto"))
+            plan = self.workflow_for(raw, workflow, programs=programs, **told)
         elif workflow is None:
             plan = self.current_workflow()
         else:
@@ -254,6 +250,20 @@ class Project:
         changes = changes_of_series(planned, of_series or {})
         with coordinator_lock(self.folder):
             return plan_nodes(self.folder, self.database, planned.runnable(), changes)
+
+    def workflow_for(
+        self,
+        raw: str | Path,
+        workflow: str | Path | None = None,
+        *,
+        programs: bool = False,
+        executor: Executor | Workplace | None = None,
+        device: str = "auto",
+        **told: Any,
+    ) -> Workflow:
+        """The workflow that `process` runs on raw data; its notes say which programs do which step."""
+        plan = plan_for_raw_data(Path(raw), str(workflow) if workflow else None, told)
+        return with_programs(plan, _why_not(executor, device)) if programs else plan
 
     def current_workflow(self) -> Workflow:
         """The requested workflow: the last one with a source, and steps run by hand on its results."""

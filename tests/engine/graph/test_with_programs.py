@@ -41,7 +41,7 @@ def test_a_program_that_is_missing_leaves_the_native_step(name):
     assert [(n.name, n.step, n.feeds) for n in made.steps] == [
         (n.name, n.step, n.feeds) for n in native.steps
     ]
-    assert any("is the native align_frames: " in note and "is not found" in note for note in made.notes)
+    assert any("align_frames stays native: " in note and "is not found" in note for note in made.notes)
 
 
 def test_the_exosomes_as_the_tutorial_has_them():

@@ -55,15 +55,9 @@ def process(
     known = source.parameters()
     if dry_run:
         with project_for_dry_run(project) as opened:
-            planned = opened.dry_run(
-                workflow,
-                raw=raw,
-                parameters=given.everywhere,
-                of_series=given.of_series,
-                programs=with_programs is not None,
-                **known,
-            )
-            show_dry_run(planned, json, nearest_folder(project))
+            chosen = opened.workflow_for(raw, workflow, programs=with_programs is not None, **known)
+            planned = opened.dry_run(chosen, parameters=given.everywhere, of_series=given.of_series)
+            show_dry_run(planned, json, nearest_folder(project), chosen.notes)
         return
     with opened_or_made(project) as opened, listener_for(json) as listener:
         disk.apply(opened)

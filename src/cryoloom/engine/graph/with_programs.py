@@ -41,7 +41,8 @@ def with_programs(workflow: Workflow, why_not: Callable[[Program], str]) -> Work
         links = {role: source for role, source in feeds.items() if role != INPUT}
         if not node.programs or reasons:
             if reasons:
-                notes.append(f"{node.name} is the native {node.step}: {reasons}")
+                named = "" if node.name == node.step else f" ({node.step})"
+                notes.append(f"{node.name} stays native{named}: {reasons}")
             steps.append(node.model_copy(update={"input": feeds.get(INPUT), "links": links}))
             continue
         chain = _chain(node, feeds, {one.name for one in steps})

@@ -134,7 +134,7 @@ def relion_particle_rows(
     broken = [i + 1 for i, row in enumerate(rows) if any(value != value for value in row.values())]
     if broken:
         raise DataUnfitError(
-            f"{source} is cut off: the particles {broken[:5]} have fewer values than columns"
+            f"{source} is cut off, or holds values that are not numbers: see the particles {broken[:5]}"
         )
     names = np.array([_tomogram_name(row) for row in rows])
     subtomogram = matrix_from_euler_zyz_deg(*_columns(rows, _SUBTOMOGRAM, 0.0).T)
