@@ -9,8 +9,9 @@ import threading
 import pytest
 
 from cryoloom.errors import UserInputError
+from cryoloom.store.connection import connected
 from cryoloom.store.database import Database
-from cryoloom.store.decisions import Author, Change, Decisions, in_force
+from cryoloom.store.decisions import Author, Change, DecisionLog, Decisions, in_force
 from cryoloom.store.names import FILE_NAME
 from cryoloom.store.records import ItemRecord
 
@@ -172,3 +173,35 @@ def test_values_are_readable_by_other_programs(decisions, tmp_path):
     with sqlite3.connect(tmp_path / FILE_NAME) as connection:
         (value,) = connection.execute("SELECT value FROM decisions").fetchone()
     assert json.loads(value) == {"keep": False}
+
+
+def test_a_log_reads_what_was_added_and_knows_what_was_undone_since(tmp_path):
+    Database.create(tmp_path).close()
+    decisions, log, anna = Decisions(tmp_path), DecisionLog(), Author("anna")
+
+    def agrees():
+        with connected(tmp_path) as connection:
+            found = log.read(connection)
+        assert found == decisions.all()
+        return found
+
+    assert agrees() == ()
+    decisions.decide([Change("tilt", "TS_1", str(i), {"keep": False}) for i in range(3)], anna)
+    first = agrees()
+    decisions.decide([Change("tilt", "TS_2", "0", {"keep": True})], anna)
+    assert agrees()[:3] == first
+    decisions.undo(anna)
+    assert [event.is_undone for event in agrees()] == [False] * 3 + [True, False]
+    decisions.undo(anna, 5)  # the undo itself
+    assert not agrees()[3].is_undone
+
+
+def test_a_log_is_read_anew_where_another_database_took_its_place(tmp_path):
+    log = DecisionLog()
+    for name, n in (("first", 3), ("second", 2)):
+        (tmp_path / name).mkdir()
+        Database.create(tmp_path / name).close()
+        changes = [Change("comment", f"{name} {i}", "", "text") for i in range(n)]
+        Decisions(tmp_path / name).decide(changes, Author("anna"))
+        with connected(tmp_path / name) as connection:
+            assert log.read(connection) == Decisions(tmp_path / name).all()

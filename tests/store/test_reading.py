@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cryoloom.errors import UserInputError
+from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.database import Database
 from cryoloom.store.decisions import Author
 from cryoloom.store.names import FILE_NAME
@@ -182,3 +182,25 @@ def test_what_is_decided_is_read(project):
         curation.exclude("TS_9", [1])
     with pytest.raises(UserInputError, match="TS_1 has no tilts yet"):
         curation.exclude("TS_1", [1])
+
+
+def test_a_reader_is_closed_while_another_thread_reads(project):
+    """SQLite crashes where a connection is closed under a thread that reads from it."""
+    reader, _ = project
+    reading, go_on, ended = threading.Event(), threading.Event(), []
+
+    def read() -> None:
+        with reader._reading() as connection:
+            reading.set()
+            go_on.wait(10)
+            ended.append(connection.execute("SELECT count(*) FROM items").fetchone()[0])
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    reading.wait(10)
+    reader.close()
+    go_on.set()
+    thread.join(10)
+    assert ended == [6]
+    with pytest.raises(TransientError, match="was closed; open the project again"):
+        reader.runs()

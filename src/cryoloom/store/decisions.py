@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ __all__ = [
     "Author",
     "Change",
     "Decision",
+    "DecisionLog",
     "Decisions",
     "in_force",
     "read_decisions",
@@ -97,12 +99,47 @@ def read_decisions(connection: sqlite3.Connection, kind: str | None = None) -> t
     """
     where, values = ("", ()) if kind is None else ("WHERE kind = ?", (kind,))
     rows = connection.execute(f"SELECT {_COLUMNS} FROM decisions {where} ORDER BY id", values)
-    events = [_decision(row) for row in rows]
+    return _with_undone([_decision(row) for row in rows])
+
+
+class DecisionLog:
+    """All events of one project, kept between reads: only those that were added since are read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._events: tuple[Decision, ...] = ()
+
+    def read(self, connection: sqlite3.Connection) -> tuple[Decision, ...]:
+        """All events, as `read_decisions`, of the state of the project that the connection reads."""
+        with self._lock:
+            known = self._events
+            last = known[-1].id if known else 0
+            select = f"SELECT {_COLUMNS} FROM decisions WHERE id > ? ORDER BY id"
+            new = [_decision(row) for row in connection.execute(select, (last,))]
+            n_before = connection.execute("SELECT count(*) FROM decisions WHERE id <= ?", (last,)).fetchone()[
+                0
+            ]
+            if n_before != len(known):  # an older state, or another database has taken the place of this one
+                self._events = read_decisions(connection)
+            elif new:
+                has_undo = any(event.undoes is not None for event in new)
+                events = [*known, *new]
+                self._events = _with_undone(events) if has_undo else tuple(events)
+            return self._events
+
+
+def _with_undone(events: Sequence[Decision]) -> tuple[Decision, ...]:
+    """Events with whether each is undone."""
     undone: set[int] = set()
     for event in reversed(events):  # an undo that is itself undone has no effect
         if event.undoes is not None and event.batch not in undone:
             undone.add(event.undoes)
-    return tuple(replace(event, is_undone=event.batch in undone) for event in events)
+    return tuple(
+        event
+        if event.is_undone == (event.batch in undone)
+        else replace(event, is_undone=event.batch in undone)
+        for event in events
+    )
 
 
 def in_force(

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryoloom.errors import TransientError
 from cryoloom.store.connection import errors_named, open_connection
-from cryoloom.store.decisions import Decision, in_force, read_decisions
+from cryoloom.store.decisions import Decision, DecisionLog, in_force, read_decisions
 from cryoloom.store.names import FILE_NAME
 from cryoloom.store.records import ExportRecord, FileRecord, ItemRecord, PlanRecord, RunRecord, read_figures
 
@@ -269,13 +270,25 @@ class ProjectReader(Reader):
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._local = threading.local()
+        self._lock = threading.Lock()
         self._all: list[sqlite3.Connection] = []
+        self._in_use: set[sqlite3.Connection] = set()
+        self._is_closed = False
+        self._log = DecisionLog()
         self._connection()  # refuses a folder without a project at once
 
     def close(self) -> None:
-        """Release the file."""
-        for connection in self._all:
+        """Release the file; a thread that still reads releases its part of it when it has read."""
+        with self._lock:
+            self._is_closed = True
+            idle = [one for one in self._all if one not in self._in_use]
+        for connection in idle:
             connection.close()
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """All events, oldest first; those that were read before are kept."""
+        with self._reading() as connection:
+            return self._log.read(connection)
 
     def __enter__(self) -> ProjectReader:
         return self
@@ -289,18 +302,35 @@ class ProjectReader(Reader):
             connection = open_connection(self.folder)
             connection.execute("PRAGMA query_only=ON")
             self._local.connection = connection
-            self._all.append(connection)
+            with self._lock:
+                self._all.append(connection)
         return connection
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         connection = self._connection()
-        with errors_named(self.folder / FILE_NAME):
-            connection.execute("BEGIN")  # one state of the project, even if others write
-            try:
-                yield connection
-            finally:
-                connection.execute("ROLLBACK")
+        with self._lock:
+            if self._is_closed:
+                raise TransientError(f"{self.folder} was closed; open the project again")
+            is_outermost = connection not in self._in_use
+            self._in_use.add(connection)
+        try:
+            with errors_named(self.folder / FILE_NAME):
+                connection.execute("BEGIN")  # one state of the project, even if others write
+                try:
+                    yield connection
+                finally:
+                    connection.execute("ROLLBACK")
+        finally:
+            if is_outermost:
+                self._release(connection)
+
+    def _release(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            self._in_use.discard(connection)
+            is_closed = self._is_closed
+        if is_closed:  # SQLite crashes where a connection is closed that another thread reads from
+            connection.close()
 
 
 def _run(row: Sequence[Any], comment: str) -> RunRecord:

@@ -494,7 +494,7 @@ class ProjectView:
 
     def decisions(self) -> tuple[Decision, ...]:
         """All events, oldest first."""
-        return self._decisions.all()
+        return self._reader.decisions()
 
     def decide(self, changes: Sequence[Change], author: Author, why: str) -> tuple[Decision, ...]:
         """Record what is decided as one batch, also while a coordinator works."""

@@ -19,7 +19,7 @@ from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.formats.pixels.zarr import ZarrPixels
 from cryoloom.model import Pixels
 from cryoloom.model.pixels import Index
-from cryoloom.web.pictures.levels import Kind, Levels, make_levels, open_levels
+from cryoloom.web.pictures.levels import Kind, Levels, load_kernels, make_levels, open_levels
 
 __all__ = ["FileOnly", "Image", "ImageShelf", "content_key"]
 
@@ -97,6 +97,7 @@ class ImageShelf:
         self._making: dict[str, float] = {}
         self._failed: dict[str, str] = {}
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="levels")
+        self._is_warm = False
 
     def close(self) -> None:
         """Wait for what is being made, begin nothing more."""
@@ -147,6 +148,9 @@ class ImageShelf:
         if found is None and (found := open_levels(image.levels_folder)) is not None:
             with self._lock:
                 self._levels[image.key] = found
+                if found.kind == "volume" and not self._is_warm:
+                    self._is_warm = True
+                    self._maker.submit(load_kernels, found)
                 while len(self._levels) > _MOST_OPEN:
                     self._levels.popitem(last=False)
         return found

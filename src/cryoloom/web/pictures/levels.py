@@ -21,10 +21,23 @@ from numpy.typing import NDArray
 
 from cryoloom.errors import TransientError
 from cryoloom.kernels.images.block_mean_cpu import block_mean_numba
-from cryoloom.kernels.images.eight_bit_cpu import halve_eight_bit_numba, to_eight_bit_numba
+from cryoloom.kernels.images.eight_bit_cpu import (
+    halve_eight_bit_numba,
+    mean_across_numba,
+    to_eight_bit_numba,
+)
 from cryoloom.model import Pixels
 
-__all__ = ["Kind", "Levels", "display_range", "eight_bit", "level_shapes", "make_levels", "open_levels"]
+__all__ = [
+    "Kind",
+    "Levels",
+    "display_range",
+    "eight_bit",
+    "level_shapes",
+    "load_kernels",
+    "make_levels",
+    "open_levels",
+]
 
 Kind = Literal["volume", "stack"]
 Range = tuple[float, float]
@@ -119,6 +132,15 @@ def open_levels(folder: Path) -> Levels | None:
     except (OSError, ValueError, KeyError):
         return None
     return Levels(arrays, tuple((low, high) for low, high in facts["ranges"]), facts["kind"])
+
+
+def load_kernels(levels: Levels) -> None:
+    """Use the code of yz slices once: the first slice would wait for it to be loaded."""
+    for array in levels.arrays[-1:]:
+        if array is not None:
+            out = np.empty((array.shape[1], array.shape[0]), dtype=np.float32)
+            mean_across_numba(array, 0, 1, out)
+            eight_bit(out, (0.0, 255.0))
 
 
 def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = lambda _: None) -> Levels:

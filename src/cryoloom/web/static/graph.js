@@ -16,8 +16,8 @@ follow(async () => {
 /** Where there are more runs than fit, the edge says so; at first those that count are shown: what runs or failed, else the last. */
 function atEdges() {
   const rest = cards.scrollWidth - cards.clientWidth - cards.scrollLeft;
-  cards.classList.toggle("has-left", cards.scrollLeft > 4);
-  cards.classList.toggle("has-right", rest > 4);
+  cards.classList.toggle("has-left", cards.scrollLeft > 24);
+  cards.classList.toggle("has-right", rest > 24);
 }
 cards.addEventListener("scroll", atEdges);
 new ResizeObserver(atEdges).observe(cards);

@@ -23,6 +23,8 @@ class ObliqueView extends HTMLElement {
   #isAsking = false;
   #isOld = false;
   #frame = 0;
+  #axes = null;
+  #axesOf = null; // the turn they are of
 
   connectedCallback() {
     if (this.canvas) return;
@@ -62,9 +64,12 @@ class ObliqueView extends HTMLElement {
 
   /** To the right, upwards, and out of the plane: the columns of Ry(turn 1) Rx(turn 0). */
   axes() {
+    if (this.#axesOf === this.turn) return this.#axes; // asked for every pick
     const [x, y] = this.turn.map((v) => (v * Math.PI) / 180);
     const [cx, sx, cy, sy] = [Math.cos(x), Math.sin(x), Math.cos(y), Math.sin(y)];
-    return [[cy, 0, -sy], [sx * sy, cx, sx * cy], [cx * sy, -sx, cx * cy]];
+    this.#axesOf = this.turn;
+    this.#axes = [[cy, 0, -sy], [sx * sy, cx, sx * cy], [cx * sy, -sx, cx * cy]];
+    return this.#axes;
   }
 
   turnTo(x, y) {
@@ -126,6 +131,7 @@ class ObliqueView extends HTMLElement {
 
   #paint() {
     this.#frame = 0;
+    if (this.hidden) return;
     const ratio = devicePixelRatio || 1;
     const [width, height] = [this.clientWidth, this.clientHeight];
     this.canvas.width = Math.round(width * ratio);

@@ -6,7 +6,7 @@ import "./oblique-view.js";
 import { SliceOverlay } from "./slice-overlay.js";
 import "./slice-view.js";
 import "./window-slider.js";
-import { drawModels, drawOnOblique, drawPicks, drawSlab, inPlane } from "./tomogram-layers.js";
+import { drawModels, drawOnOblique, drawPicks, drawSlab, inPlane, sameOrNew } from "./tomogram-layers.js";
 import { ParticleLayer } from "./tomogram-particles.js";
 import { viewKeys } from "./view-keys.js";
 
@@ -217,6 +217,7 @@ function take(next, isNew, asked) {
   byId("title").textContent = facts.name;
   byId("previous").disabled = !facts.previous;
   byId("next").disabled = !facts.next;
+  for (const [set, points] of Object.entries(facts.picks)) facts.picks[set] = isNew ? points : sameOrNew(scene.picks[set], points);
   scene.picks = facts.picks;
   scene.models = facts.models;
   slabNow = notYetIn("slab", facts.name, asked).size ? scene.slab : null;
