@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
+from cryoloom.engine import reporting
 from cryoloom.engine.project import Project
 from cryoloom.engine.reporting import report_path, write_project_report
+from cryoloom.store.database import Database
 from makers.fakes import fake_steps
 from makers.graphs import run
 
@@ -59,3 +64,20 @@ def test_a_program_and_its_native_step_are_side_by_side(project):
     assert "outside_draw (Drawer 2.1)" in shown  # which program, and its version
     assert "draw (native)" in shown
     assert shown.count("<td>Mean</td>") == 3  # the median, and two series
+
+
+def test_several_programs_of_a_suite_are_named_once(project, monkeypatch):
+    """IMOD's programs do not say their version."""
+    run(project, FIND, {"step": "outside_draw"})
+    names = ("tiltxcorr", "tiltalign", "newstack")
+    kept = {"programs": {name: {"version": "unknown"} for name in names}}
+    programs = tuple(SimpleNamespace(name=name, suite="IMOD") for name in names)
+    found, item = reporting.find_step, Database.item
+    monkeypatch.setattr(Database, "item", lambda self, item_id: replace(item(self, item_id), records=kept))
+    declared = SimpleNamespace(
+        programs=programs, figures=(), records=(), summary="", references=lambda parameters: ()
+    )
+    monkeypatch.setattr(
+        reporting, "find_step", lambda name: declared if name == "outside_draw" else found(name)
+    )
+    assert "outside_draw (IMOD)" in write_project_report(project).read_text(encoding="utf-8")

@@ -92,11 +92,19 @@ def _side_by_side(database: Database) -> tuple[DataTable, ...]:
 
 
 def _made_by(database: Database, run: RunRecord) -> str:
-    """Programs of a run and their versions, from its first finished item."""
+    """The program of a run, or the suite of several, with the version where it is known.
+
+    Taken from the first finished item.
+    """
     items = database.items(run.id, with_values=False, with_details=False)
     done = next(item.id for item in items if item.state == "done" and item.id is not None)
     programs: dict[str, dict[str, str]] = database.item(done).records.get(PROGRAMS_RECORD.name, {})
-    return ", ".join(f"{name} {kept['version']}" for name, kept in programs.items()) or run.step
+    suite_of = {program.name: program.suite for program in find_step(run.step).programs}
+    made: dict[str, None] = {}
+    for name, kept in programs.items():
+        shown = name if len(programs) == 1 else suite_of.get(name, name)
+        made[shown if kept["version"] == "unknown" else f"{shown} {kept['version']}"] = None
+    return ", ".join(made) or run.step
 
 
 def _state(project: Project) -> str:
