@@ -24,11 +24,22 @@ def tile_powers_cpu(
     """See `cryoloom.kernels.images.tile_powers.tile_powers`; the same on NumPy arrays."""
     edge = len(window)
     power = np.zeros((len(starts_y) * len(starts_x), n_bins))
+    columns = _used_columns(bins.reshape(edge, -1))
+    bins = bins.reshape(edge, -1)[:, :columns].ravel()
     for row, (y, x) in zip(power, itertools.product(starts_y, starts_x), strict=True):
         tile = image[y : y + edge, x : x + edge]
-        spectrum = scipy.fft.rfft2((tile - tile.mean()) * window, overwrite_x=True)
-        _add_power(spectrum.ravel(), bins, row)
+        tile = tile - tile.mean()
+        tile *= window
+        # Columns finer than any bin are not transformed along y: the others come out the same.
+        rows = np.ascontiguousarray(scipy.fft.rfft(tile, axis=1)[:, :columns])
+        _add_power(scipy.fft.fft(rows, axis=0, overwrite_x=True).ravel(), bins, row)
     return power.astype(np.float32)
+
+
+def _used_columns(bins: NDArray[np.int32]) -> int:
+    """Number of the first columns of a spectrum's bins ``(y, x)`` up to the last that has any."""
+    used = np.flatnonzero((bins >= 0).any(axis=0))
+    return int(used[-1]) + 1 if len(used) else 1
 
 
 @numba.njit(error_model="numpy", nogil=True, cache=True)
