@@ -137,7 +137,9 @@ class _Search:
         # The compressed reference is in the specimen's frame: its position in image i is the shift of i.
         pad = (0, self.canvas[1] - self.images.shape[2], 0, self.canvas[0] - self.images.shape[1])
         moving, window = (functional.pad(a, pad) for a in (self.images[i], self.window))
-        maps = overlap_correlation(Overlap(reference, mass / (mass + 0.1)), Overlap(moving, window))
+        maps = overlap_correlation(
+            Overlap(reference, mass / (mass + 0.1)), Overlap(moving, window), side_by_side=True
+        )
         # Centres: the canvas' is canvas // 2, the image's is n // 2 from its corner.
         offset = [c // 2 - int(n) // 2 for c, n in zip(self.canvas, self.images.shape[1:], strict=True)]
         first = [round(float(m)) - o for m, o in zip(middle_yx_px, offset, strict=True)]

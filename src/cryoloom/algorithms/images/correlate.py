@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from cryoloom.algorithms.images.parabola import vertex_offset
+from cryoloom.algorithms.images.single_thread_pool import of_each
 
 __all__ = [
     "Overlap",
@@ -18,6 +21,8 @@ __all__ = [
     "overlap_correlation",
     "refine_parabola",
 ]
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +72,37 @@ def half_whitened(images: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
     return filtered / (filtered.flatten(-2).std(dim=-1)[..., None, None] + 1e-20)
 
 
-def overlap_correlation(reference: Overlap, moving: Overlap, *, least_overlap: float = 0.25) -> torch.Tensor:
+def overlap_correlation(
+    reference: Overlap, moving: Overlap, *, least_overlap: float = 0.25, side_by_side: bool = False
+) -> torch.Tensor:
     """Correlation maps ``(..., y, x)``, unshifted, normalised at every shift by the pixels both images have.
 
     Images have about zero mean and are padded against wrap-around. The coefficient (-1 to 1) is multiplied by
     the root of the overlap, which makes chance heights alike; 0 below ``least_overlap`` of the largest one.
+    side_by_side : transform several at a time, for large images that come one after the other.
     """
+    each = of_each if side_by_side else _one_by_one
     shape = (int(moving.image.shape[-2]), int(moving.image.shape[-1]))
 
-    def correlated(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return torch.fft.irfft2(b * a.conj(), s=shape)
+    def correlated(pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return torch.fft.irfft2(pair[1] * pair[0].conj(), s=shape)
 
     here = [reference.image * reference.window, reference.image**2 * reference.window, reference.window]
     there = [moving.image * moving.window, moving.image**2 * moving.window, moving.window]
-    image_a, power_a, window_a = (torch.fft.rfft2(a) for a in here)
-    image_b, power_b, window_b = (torch.fft.rfft2(b) for b in there)
-    overlap = correlated(window_a, window_b)
+    image_a, power_a, window_a, image_b, power_b, window_b = each(torch.fft.rfft2, [*here, *there])
+    overlap, power_there, power_here, product = each(
+        correlated, [(window_a, window_b), (power_a, window_b), (window_a, power_b), (image_a, image_b)]
+    )
     largest = overlap.amax(dim=(-2, -1), keepdim=True)
     enough = overlap > least_overlap * largest
-    norm = correlated(power_a, window_b).clamp(min=0) * correlated(window_a, power_b).clamp(min=0)
+    norm = power_there.clamp(min=0) * power_here.clamp(min=0)
     floor = 1e-6 * norm.amax(dim=(-2, -1), keepdim=True) + 1e-20
-    coefficient = correlated(image_a, image_b) / torch.sqrt(norm + floor)
+    coefficient = product / torch.sqrt(norm + floor)
     return torch.where(enough, coefficient * torch.sqrt(overlap / largest), torch.zeros_like(overlap))
+
+
+def _one_by_one(work: Callable[[Item], torch.Tensor], items: Sequence[Item]) -> list[torch.Tensor]:
+    return [work(item) for item in items]
 
 
 def find_peaks(maps: torch.Tensor, max_shift_px: float) -> Peaks:
