@@ -252,9 +252,11 @@ def _averaged_by(image: FloatImage, block: int) -> FloatImage:
     block_y, block_x = (min(block, n) for n in image.shape)
     n_y, n_x = image.shape[0] // block_y, image.shape[1] // block_x
     trimmed = image[: n_y * block_y, : n_x * block_x]
-    # Rows first: whole rows are added, and few values are left to be added along them.
-    by_rows = trimmed.reshape(n_y, block_y, n_x * block_x).mean(axis=1, dtype=np.float32)
-    return by_rows.reshape(n_y, n_x, block_x).mean(axis=2, dtype=np.float32)
+    # Rows first: whole rows are added, and few values are left to be added along them, by a product, since
+    # sums over a few neighbours each take much longer.
+    by_rows = np.add.reduce(trimmed.reshape(n_y, block_y, n_x * block_x), axis=1, dtype=np.float32)
+    share = np.full(block_x, 1.0 / (block_y * block_x), np.float32)
+    return np.asarray(by_rows.reshape(n_y, n_x, block_x) @ share)
 
 
 def picture_threads() -> int:

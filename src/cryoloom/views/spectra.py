@@ -97,7 +97,8 @@ def _mean_power(image: Image, edge: int) -> NDArray[np.float64]:
     for y in starts[0]:
         for x in starts[1]:
             tile = np.nan_to_num(np.asarray(image[y : y + edge, x : x + edge], dtype=np.float32))
-            total += np.abs(rfft2((tile - tile.mean()) * window)) ** 2
+            spectrum = rfft2((tile - tile.mean()) * window)
+            total += spectrum.real**2 + spectrum.imag**2
     half = total[:, 1:-1]
     # The other half of the transform of a real image: F(-k) = conj F(k).
     mirrored = np.roll(half[::-1], 1, axis=0)[:, ::-1]

@@ -13,6 +13,7 @@ rescaling or averaging.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class RingData:
     @property
     def squared_frequency(self) -> torch.Tensor:
         """k^2 of the rings, ``(ring,)`` float32."""
-        return torch.as_tensor(self.band.squared_frequency, dtype=torch.float32, device=self.residual.device)
+        return _squared_frequency(self.band, self.residual.device)
 
     @property
     def phase_per_angstrom(self) -> torch.Tensor:
@@ -80,10 +81,18 @@ class RingData:
     @property
     def astigmatism_basis(self) -> torch.Tensor:
         """``cos 2 angle`` and ``sin 2 angle`` of the sectors, ``(2, sector)`` float32."""
-        angle = self.band.sector_angle_rad
-        return torch.as_tensor(
-            np.stack([np.cos(2 * angle), np.sin(2 * angle)]), dtype=torch.float32, device=self.residual.device
-        )
+        return _astigmatism_basis(self.band, self.residual.device)
+
+
+@functools.lru_cache(maxsize=8)  # fits ask for them thousands of times
+def _squared_frequency(band: SpectrumBand, device: torch.device) -> torch.Tensor:
+    return torch.tensor(band.squared_frequency, dtype=torch.float32, device=device)
+
+
+@functools.lru_cache(maxsize=8)
+def _astigmatism_basis(band: SpectrumBand, device: torch.device) -> torch.Tensor:
+    angle = band.sector_angle_rad
+    return torch.tensor(np.stack([np.cos(2 * angle), np.sin(2 * angle)]), dtype=torch.float32, device=device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,6 +93,16 @@ class SeriesModel:
             wavelength * tilt.data.band.squared_frequency * self.thickness_angstrom * lengthening
         )
         return self.strength(tilt) * washed * math.exp(-self.decay * (lengthening - 1.0))
+
+    def modulations(self, tilts: Sequence[TiltRings]) -> NDArray[np.float64]:
+        """The same of several tilts of one microscope and band, ``(tilt, ring)``."""
+        lengthening = [self._lengthening(tilt) for tilt in tilts]
+        wavelength = tilts[0].data.microscope.wavelength_angstrom
+        squared = wavelength * tilts[0].data.band.squared_frequency * self.thickness_angstrom
+        washed = np.sinc(squared * np.array(lengthening)[:, None])
+        decayed = [math.exp(-self.decay * (length - 1.0)) for length in lengthening]
+        strengths = np.array([self.strength(tilt) for tilt in tilts])
+        return np.asarray(strengths * washed * np.array(decayed)[:, None])
 
     def _lengthening(self, tilt: TiltRings) -> float:
         """Path through the specimen over its thickness."""

@@ -123,7 +123,7 @@ class _StrengthEvidence:
             thickness_angstrom=thickness_angstrom,
             decay=decay,
         )
-        factors = np.array([shape.modulation(tilt) for tilt in self.tilts])
+        factors = shape.modulations(self.tilts)
         # sum_i information (amplitude / information - factor spectrum)^2, gathered over exposures.
         curvature = (self.information * factors**2).sum(axis=0) + 1e-9
         target = (self.amplitude * factors).sum(axis=0)

@@ -133,24 +133,24 @@ class ExposureRings:
 
         found : (ring,) their strength. curves : (curve, ring) strengths looked for; the background is free.
         """
-        here = self._phase(at)
+        here, n = self._phase(at), len(ELSEWHERE)
         rings = self._best_level(self._sums(at), found)[1] * found
-        scores, information = [], []
-        for times in ELSEWHERE:
-            there = np.array([times * at[0], *at[1:]])
-            phase = self._phase(there)
-            both = 0.5 * (self.one * np.cos(here - phase) + (self.twice * np.exp(1j * (here + phase))).real)
-            sums = self._sums(there)
-            # The power is B (1 - s c): the part removed by the fitted rings is restored.
-            own = rings * self.kept * (self.once * np.exp(1j * here)).real
-            sums = replace(sums, p=sums.p + own, pc=sums.pc + rings * self.kept**2 * both)
-            _, level, curvature = self._best_level(sums, np.zeros_like(found))
-            weak = -curves * level
-            coupling = (weak * sums.c.sum(axis=0)) @ self.background.T
-            taken = np.einsum("ij,ji->i", coupling, np.linalg.solve(curvature, coupling.T))
-            scores.append(weak @ (sums.pc - level * sums.c).sum(axis=0))
-            information.append(weak**2 @ sums.cc.sum(axis=0) - taken)
-        return np.array(scores), np.array(information)
+        defocus = ELSEWHERE[:, None] * at[0] + at[1:3] @ self.directions
+        phase = self._phase_of(defocus, float(at[3]))
+        turn = np.exp(1j * phase)
+        both = 0.5 * (self.one * np.cos(here - phase) + (self.twice * (np.exp(1j * here) * turn)).real)
+        # The power is B (1 - s c): the part removed by the fitted rings is restored.
+        own = rings * self.kept * (self.once * np.exp(1j * here)).real
+        # Without rings the background and its curvature are the same wherever they are looked for.
+        bare = replace(self._sums(at), p=self.power + own)
+        _, level, curvature = self._best_level(bare, np.zeros_like(found))
+        c = (self.kept * (self.once * turn).real).sum(axis=1)
+        cc = (0.5 * self.kept**2 * (self.one + (self.twice * turn**2).real)).sum(axis=1)
+        pc = (self.kept * (self.power_turned * turn).real + rings * self.kept**2 * both).sum(axis=1)
+        weak = -curves * level
+        coupling = ((weak * c[:, None, :]) @ self.background.T).reshape(n * len(curves), -1)
+        taken = np.einsum("ij,ji->i", coupling, np.linalg.solve(curvature, coupling.T))
+        return (pc - level * c) @ weak.T, cc @ (weak**2).T - taken.reshape(n, len(curves))
 
     def evidence(self, at: Array, coefficients: Array, basis: Array) -> Evidence:
         """At parameters of the phase ``(N_PHASE,)`` and a strength ``basis @ coefficients``, ``(ring,)``.
@@ -198,9 +198,12 @@ class ExposureRings:
 
     def _phase(self, at: Array) -> Array:
         """``2 chi``, ``(sector, ring)`` in radians."""
-        defocus = at[0] + at[1:3] @ self.directions
+        return self._phase_of(at[0] + at[1:3] @ self.directions, float(at[3]))
+
+    def _phase_of(self, defocus_angstrom: Array, phase_shift_deg: float) -> Array:
+        """``2 chi``, ``(..., sector, ring)`` in radians, for the defocus of sectors ``(..., sector)``."""
         squared = self.data.band.squared_frequency
-        return 2 * ctf_phase(squared, defocus[:, None], self.data.microscope, float(at[3]))
+        return 2 * ctf_phase(squared, defocus_angstrom[..., None], self.data.microscope, phase_shift_deg)
 
     def _sums(self, at: Array) -> _Sums:
         turn = np.exp(1j * self._phase(at))

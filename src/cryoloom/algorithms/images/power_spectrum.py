@@ -7,6 +7,7 @@ again.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -36,19 +37,33 @@ class SpectrumBand:
 
     @property
     def squared_frequency(self) -> NDArray[np.float64]:
-        """k^2 at the centre of each ring bin, ``(ring,)`` in 1/angstrom^2."""
-        low, high = self.low_per_angstrom**2, self.high_per_angstrom**2
-        return low + (np.arange(self.n_rings) + 0.5) * (high - low) / self.n_rings
+        """k^2 at the centre of each ring bin, ``(ring,)`` in 1/angstrom^2; not to be changed."""
+        return _squared_frequency(self)
 
     @property
     def frequency(self) -> NDArray[np.float64]:
-        """K of each ring bin, ``(ring,)`` in 1/angstrom."""
-        return np.sqrt(self.squared_frequency)
+        """K of each ring bin, ``(ring,)`` in 1/angstrom; not to be changed."""
+        return _frequency(self)
 
     @property
     def sector_angle_rad(self) -> NDArray[np.float64]:
         """Direction at the centre of each sector, ``(sector,)``, from +x, counter-clockwise."""
         return (np.arange(self.n_sectors) + 0.5) * math.pi / self.n_sectors
+
+
+@functools.lru_cache(maxsize=8)  # fits ask for them thousands of times
+def _squared_frequency(band: SpectrumBand) -> NDArray[np.float64]:
+    low, high = band.low_per_angstrom**2, band.high_per_angstrom**2
+    values = low + (np.arange(band.n_rings) + 0.5) * (high - low) / band.n_rings
+    values.flags.writeable = False
+    return values
+
+
+@functools.lru_cache(maxsize=8)
+def _frequency(band: SpectrumBand) -> NDArray[np.float64]:
+    values = np.sqrt(_squared_frequency(band))
+    values.flags.writeable = False
+    return values
 
 
 @dataclass(frozen=True, slots=True)
