@@ -90,6 +90,9 @@ export function follow(read, events = ["changed", "decided"]) {
   return refresh;
 }
 
+/** A number of things: "1 series", "3 movies". */
+export const counted = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+
 /** A number of bytes as people say it. */
 export function bytesText(n) {
   const power = n < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(n) / 3));

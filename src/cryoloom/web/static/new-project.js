@@ -1,6 +1,6 @@
 /** A new project: raw data, workflow, start. Nothing is written before the last of these. */
 
-import { addKeys, attempt, get, make, pageData, send } from "./app.js";
+import { addKeys, attempt, counted, get, make, pageData, send } from "./app.js";
 
 const NS = "http://www.w3.org/2000/svg";
 const [CARD_WIDTH, CARD_HEIGHT] = [162, 92];
@@ -58,6 +58,25 @@ function spark(values) {
   return canvas;
 }
 
+const MOST_FOLDERS = 60;
+
+/** Folders that can be chosen by a click: those in the present one, and the one above it. */
+function offer(path, folders) {
+  const isRoot = roots.includes(path);
+  const above = path && !isRoot ? path.slice(0, path.lastIndexOf("/")) : null;
+  const button = (folder, text) => make("button", { type: "button", title: folder, onclick: () => take(folder) }, text);
+  byId("inside").replaceChildren(
+    ...(above ? [button(above, "↑ above")] : roots.length > 1 && path ? roots.filter((root) => root !== path).map((root) => button(root, root)) : []),
+    ...folders.slice(0, MOST_FOLDERS).map((folder) => button(folder, path ? folder.split("/").at(-1) : folder)),
+    folders.length > MOST_FOLDERS ? make("span", { class: "quiet" }, `${folders.length - MOST_FOLDERS} more: type the path`) : "",
+    folders.length || above ? "" : make("span", { class: "quiet" }, path ? "no folder is in it" : ""));
+}
+
+function take(folder) {
+  byId("raw").value = folder;
+  look();
+}
+
 async function look() {
   const mine = ++asked;
   const path = byId("raw").value.trim();
@@ -68,11 +87,12 @@ async function look() {
   if (mine !== asked) return;
   if (listed.error) return void (byId("found").textContent = listed.error);
   byId("folders").replaceChildren(...listed.folders.map((folder) => make("option", { value: folder })));
+  offer(listed.path, listed.folders);
   byId("found").textContent = "reading the mdocs…";
   const facts = await get(`/raw.json?path=${encodeURIComponent(path)}`).catch((error) => ({ error: error.message }));
   if (mine !== asked) return;
   if (facts.error) return void (byId("found").textContent = facts.error);
-  byId("found").textContent = `${facts.series.length} series, ${facts.n_mdocs} mdocs, ${facts.n_movies} movies in this folder`;
+  byId("found").textContent = `${facts.series.length} series, ${counted(facts.n_mdocs, "mdoc")}, ${counted(facts.n_movies, "movie")} in this folder`;
   byId("doubts").replaceChildren(...facts.doubts.slice(0, 12).map((text) => make("li", {}, text)));
   document.querySelector("#facts tbody").replaceChildren(...Object.entries(facts.facts).map(([title, values]) => make("tr", {}, make("td", {}, title), make("td", { class: "number" }, values.length ? values.slice(0, 6).join(", ") : "not told"))));
   byId("series").replaceChildren(...facts.series.slice(0, 60).map((one) => make("div", { class: "row" }, make("span", { class: "mono" }, one.name), make("span", { class: "quiet" }, `${one.n_tilts} tilts; angle, dose in order of acquisition`), spark(one.tilt_deg), spark(one.dose_per_angstrom2))));
@@ -122,6 +142,9 @@ for (const [name, on] of [["dragover", true], ["dragleave", false], ["drop", fal
 }
 addKeys([{ key: "Enter", does: "start", run: () => (byId("start").disabled ? false : void start()) }]);
 byId("folders").append(...roots.map((folder) => make("option", { value: folder })));
+if (roots.length === 1) get(`/folders.json?path=${encodeURIComponent(roots[0])}`).then((listed) => byId("raw").value || offer(listed.path, listed.folders), () => {});
+else offer("", roots);
 cards = (await attempt(() => get("/workflows.json"))) ?? [];
+cards.sort((a, b) => (b.name === chosen) - (a.name === chosen)); // the usual one first
 drawCards();
 says();

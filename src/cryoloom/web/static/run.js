@@ -1,6 +1,6 @@
 /** One run: its items, parameters, note; stop, resume, delete. */
 
-import { addKeys, attempt, base, bytesText, follow, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, bytesText, counted, follow, get, make, pageData, send, tell } from "./app.js";
 import { decide, notYetIn } from "./decisions.js";
 import { showJobs } from "./jobs.js";
 import { Plot } from "./plot.js";
@@ -19,7 +19,7 @@ const quoted = (text) => (/^[\w./=-]+$/.test(text) ? text : `'${text.replaceAll(
 function draw() {
   byId("state").className = `sign ${facts.state}`;
   byId("state").textContent = facts.state;
-  byId("facts").textContent = `${facts.items.length} ${facts.items.length === 1 ? "item" : "items"}`;
+  byId("facts").textContent = counted(facts.items.length, "item");
   const short = (name) => name.replaceAll("_", " ").replace(/ (angstrom|deg)$/, (_, unit) => (unit === "deg" ? ", °" : ", Å"));
   document.querySelector("#items thead").replaceChildren(
     make("tr", {}, make("th", {}, "item"), make("th", {}, "state"), make("th", {}, "says"), ...facts.figures.map((name) => make("th", { class: "number" }, make("button", { class: "heading", title: `${facts.meanings[name] ?? name} Click: plot it over the items.`, "aria-pressed": String(name === plotted), onclick: () => plot(name) }, short(name)))), make("th", { class: "number" }, "time, s")));
