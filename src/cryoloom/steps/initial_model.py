@@ -73,6 +73,7 @@ _ONE_ORIENTATION = 3.0
 _FIRST_DIAMETERS = 0.2
 # Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
 _FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
+_LEAST_STEP = 0.92
 _LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
 
 
@@ -258,12 +259,12 @@ def _finer(
 def _finer_bands(settings: AnnealingSettings, pixel_angstrom: float) -> list[float]:
     """Details finer than the first map's that it can be taken to, in angstrom, coarse to fine."""
     finest = max(_FINEST_ANGSTROM, _FINEST_PX * pixel_angstrom)
-    bands = [max(part * _FIRST_DIAMETERS * settings.diameter_angstrom, finest) for part in _FINER_PARTS]
-    return [
-        band
-        for band, before in zip(bands, [settings.last_band_angstrom, *bands], strict=False)
-        if band < 0.99 * before
-    ]
+    bands = [settings.last_band_angstrom]
+    for part in _FINER_PARTS:
+        band = max(part * _FIRST_DIAMETERS * settings.diameter_angstrom, finest)
+        if band < _LEAST_STEP * bands[-1]:
+            bands.append(band)
+    return bands[1:]
 
 
 def _looked_for(
