@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cryoloom.web.job import Job
+from cryoloom.web.pages import ctf
 from cryoloom.web.pages.ctf import ctf_facts, ctf_grid
 from cryoloom.web.site import Site
 from makers.browser import Served, client
@@ -15,11 +18,31 @@ def test_the_series_with_the_failed_fit_is_first(site: Site) -> None:
     project = site.project("HIV-session")
     site.review(project).complete()
     grid = ctf_grid(site.review(project))
-    assert grid[0]["series"] == BAD_CTF[0]
-    assert grid[0]["worst"] > 1
-    assert grid[0]["state"].count("flagged") == 1
-    assert all(one["worst"] == 0 for one in grid[1:])
-    assert {len(one["tilt_deg"]) for one in grid} == {len(one["defocus_um"]) for one in grid} == {13}
+    first, *others = grid["curves"]
+    assert first["series"] == BAD_CTF[0]
+    assert first["worst"] > 1
+    assert first["state"].count("flagged") == 1
+    assert all(one["worst"] == 0 for one in others)
+    assert {len(one["tilt_deg"]) for one in grid["curves"]} == {13}
+    assert {len(one["defocus_um"]) for one in grid["curves"]} == {13}
+    assert (grid["n"], grid["n_doubtful"], grid["n_found"]) == (5, 1, 5)
+
+
+def test_series_are_found_by_a_part_of_their_name_and_the_first_ones_are_sent(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = site.review(site.project("HIV-session"))
+    index.complete()
+    assert [one["series"] for one in ctf_grid(index, "name", "ts_0")["curves"]] == [
+        "TS_01", "TS_02", "TS_03", "TS_04"
+    ]  # fmt: skip
+    monkeypatch.setattr(ctf, "_MOST_CURVES", 2)
+    grid = ctf_grid(index, "name", "ts_0")
+    assert (len(grid["curves"]), grid["n_found"], grid["n"]) == (2, 4, 5)
+
+
+def test_names_with_numbers_are_in_order() -> None:
+    assert sorted(["TS_10", "TS_9", "b", "TS_9b"], key=ctf._natural) == ["TS_9", "TS_9b", "TS_10", "b"]
 
 
 def test_curves_are_by_acquisition_index(site: Site) -> None:

@@ -44,11 +44,12 @@ def alignment_facts(
     project: ProjectView, view: SeriesView, *, rotation_per_tilt: bool = False, again: bool = False
 ) -> dict[str, Any]:
     """Tracks, residuals and predictions: of the poses there are, or solved ``again``."""
-    names = [one["series"] for one in ranked_series(project)]
+    ranking = ranked_series(project)
+    names = [one["series"] for one in ranking]
     at = names.index(view.name) if view.name in names else -1
     facts: dict[str, Any] = {
         "name": view.name,
-        "ranking": ranked_series(project),
+        "ranking": ranking,
         "previous": names[at - 1] if at > 0 else None,
         "next": names[at + 1] if 0 <= at < len(names) - 1 else None,
         "failure": view.failure,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import getpass
-from typing import Any
+import re
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.contract.discovery import steps_taking
@@ -25,23 +26,48 @@ from cryoloom.web.tilt_flags import CTF_REASON, REASONS, judged_tilts_of, tilt_f
 __all__ = ["ctf_grid", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
+Order = Literal["worst", "name"]
+_MOST_CURVES = 240
 
 
-def ctf_grid(index: ReviewIndex) -> list[dict[str, Any]]:
-    """Defocus over tilt of every series, the worst fit first."""
-    grid = [_curve(one) for one in index.complete(timeout_s=2.0).values()]
-    return sorted((one for one in grid if one["tilt_deg"]), key=lambda one: -one["worst"])
+def ctf_grid(index: ReviewIndex, order: Order = "worst", wanted: str = "") -> dict[str, Any]:
+    """Defocus over tilt of series: the first ones of an order, and how many there are.
+
+    wanted : a part of their names. Thousands of curves are neither sent nor drawn; a part of a name finds the
+    others.
+    """
+    with_fits = [one for one in index.complete(timeout_s=2.0).values() if len(one.fitted_tilt_deg)]
+    worst = {one.name: _worst(one) for one in with_fits}
+    found = [one for one in with_fits if wanted.lower() in one.name.lower()]
+    found.sort(key=lambda one: (-worst[one.name] if order == "worst" else 0.0, _natural(one.name)))
+    return {
+        "n": len(with_fits),
+        "n_doubtful": sum(value > 0 for value in worst.values()),
+        "n_found": len(found),
+        "curves": [_curve(one, worst[one.name]) for one in found[:_MOST_CURVES]],
+    }
 
 
-def _curve(one: JudgedSeries) -> dict[str, Any]:
+def _natural(name: str) -> list[tuple[int, str]]:
+    """TS_9 comes before TS_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _worst(one: JudgedSeries) -> float:
+    """How bad the worst fit is; 0 where none is doubted."""
     flags = [tilt.flag for tilt in one.doubted if tilt.row.defocus_u_angstrom is not None]
-    doubts = [flag.severity for flag in flags if flag is not None and flag.reason == CTF_REASON]
+    return max(
+        (flag.severity for flag in flags if flag is not None and flag.reason == CTF_REASON), default=0.0
+    )
+
+
+def _curve(one: JudgedSeries, worst: float) -> dict[str, Any]:
     return {
         "series": one.name,
         "tilt_deg": [round(float(angle), 1) for angle in one.fitted_tilt_deg],
         "defocus_um": [round(float(defocus) * 1e-4, 3) for defocus in one.fitted_defocus_angstrom],
         "state": one.fitted_marks,
-        "worst": max(doubts, default=0.0),
+        "worst": worst,
     }
 
 
@@ -50,7 +76,7 @@ def ctf_page(request: Request) -> Response:
     """The page; it opens on the series of the address, or on the worst."""
     project = project_of(request)
     grid = ctf_grid(site_of(request).review(project))
-    if not grid:
+    if not grid["n"]:
         return page(
             request,
             "empty",
@@ -65,10 +91,11 @@ def ctf_page(request: Request) -> Response:
 
 
 @router.get("/ctf/grid.json")
-def grid_json(request: Request) -> Response:
-    """The small plots as data."""
-    project = project_of(request)
-    return JSONResponse(ctf_grid(site_of(request).review(project)), headers={"cache-control": "no-store"})
+def grid_json(
+    request: Request, order: Order = "worst", q: Annotated[str, Query(max_length=200)] = ""
+) -> dict[str, Any]:
+    """The small plots as data; q : a part of the names of their series."""
+    return ctf_grid(site_of(request).review(project_of(request)), order, q)
 
 
 @router.get("/ctf/{name}/facts.json")

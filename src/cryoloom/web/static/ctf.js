@@ -1,6 +1,6 @@
 /** CTF: small multiples of all series, worst fit first; one series with points, model, profile and rings. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, counted, follow, get, make, pageData, send, tell } from "./app.js";
 import { Plot } from "./plot.js";
 import { PolarPlot } from "./polar-plot.js";
 import { decideTilts, withDecisions } from "./tilt-decisions.js";
@@ -24,14 +24,29 @@ const profile = new Plot(byId("profile"), { title: "spectrum and model", xTitle:
 const background = new Plot(byId("background"), { title: "background", xTitle: "spatial frequency, 1/Å", lines: [] });
 
 function drawGrid() {
-  const sorted = [...grid].sort((a, b) => (byId("sort").value === "worst" ? b.worst - a.worst : 0) || a.series.localeCompare(b.series, undefined, { numeric: true }));
-  byId("grid").replaceChildren(...sorted.map((one) => {
+  byId("grid").replaceChildren(...grid.curves.map((one) => {
     const canvas = make("canvas", { width: "316", height: "84" });
     small(canvas, one);
     return make("button", { role: "option", "data-series": one.series, "aria-selected": String(one.series === facts?.name), title: one.series, onclick: () => open(one.series) },
       make("span", { class: one.worst ? "name sign flagged" : "name" }, one.series), canvas);
   }));
-  byId("facts").textContent = `${grid.length} series, ${grid.filter((one) => one.worst).length} with doubtful fits`;
+  const more = grid.n_found > grid.curves.length ? `; the first ${grid.curves.length} of ${grid.n_found.toLocaleString("en")} are shown` : "";
+  byId("facts").textContent = `${counted(grid.n, "series", "series")}, ${grid.n_doubtful} with doubtful fits${more}`;
+}
+
+function markSelected() {
+  for (const one of byId("grid").children) one.setAttribute("aria-selected", String(one.dataset.series === facts?.name));
+}
+
+let nAsked = 0;
+/** The curves of the grid, as sorted and filtered. */
+async function readGrid() {
+  const mine = ++nAsked;
+  const asked = new URLSearchParams({ order: byId("sort").value, q: byId("filter").value.trim() });
+  const found = await get(`${base}/ctf/grid.json?${asked}`).catch(() => null);
+  if (!found || mine !== nAsked) return;
+  grid = found;
+  drawGrid();
 }
 
 /** Defocus over tilt; values far from the median do not widen the axis. */
@@ -85,7 +100,7 @@ async function open(name) {
   const flagged = rows.findIndex((row) => row.flag?.reason === 5 && !row.excluded);
   const wanted = rows.findIndex((row) => row.acquisition_index === here);
   go(wanted >= 0 ? wanted : Math.max(0, flagged));
-  drawGrid();
+  markSelected();
 }
 
 function go(i) {
@@ -180,8 +195,7 @@ async function decide(keep) {
 }
 
 const refresh = follow(async () => {
-  grid = (await get(`${base}/ctf/grid.json`).catch(() => null)) ?? grid;
-  drawGrid();
+  await readGrid();
   if (facts) await open(facts.name);
 });
 
@@ -195,7 +209,8 @@ byId("exclude").addEventListener("click", () => decide(false));
 byId("keep").addEventListener("click", () => decide(true));
 byId("near").addEventListener("click", () => fitAgain("near"));
 byId("predict").addEventListener("click", () => fitAgain("predict"));
-byId("sort").addEventListener("change", drawGrid);
+byId("sort").addEventListener("change", readGrid);
+byId("filter").addEventListener("input", readGrid);
 addKeys([
   { key: "ArrowRight", does: "next tilt", run: () => go(at + 1) },
   { key: "ArrowLeft", does: "previous tilt", run: () => go(at - 1) },
@@ -207,4 +222,6 @@ addKeys([
   { key: "r", does: "fit the selected tilts again near the others", run: () => void fitAgain("near") },
   { key: "R", does: "reject their fits, keep their images", run: () => void fitAgain("predict") },
 ]);
-await open(address.get("series") && grid.some((one) => one.series === address.get("series")) ? address.get("series") : grid[0].series);
+drawGrid();
+await open(address.get("series") ?? grid.curves[0].series);
+if (!facts) await open(grid.curves[0].series); // the address names a series that is not there
