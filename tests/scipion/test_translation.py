@@ -112,7 +112,8 @@ def test_the_hiv_template_says_what_its_tutorial_says(template):
     assert parameters(translation, "reconstruct")["thickness_angstrom"] == pytest.approx(300 * 5.4)
     assert parameters(translation, "correct_ctf") == {"method": "phase_flip"}
     assert parameters(translation, "bin_series") == {"binning": 4, "values": "standard"}
-    assert parameters(translation, "refine")["local_step_deg"] == 1.8
+    assert parameters(translation, "refine")["diameter_angstrom"] == 350
+    assert parameters(translation, "initial_model")["diameter_angstrom"] == 350
     by_name = {step.name: step.feeds for step in translation.steps}
     assert by_name["assign_poses"] == {"input": "erase_beads", "poses_from": "align_series"}
     assert by_name["assign_ctf"] == {"input": "assign_poses", "ctf_from": "estimate_ctf"}

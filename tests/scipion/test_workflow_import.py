@@ -28,6 +28,8 @@ def test_the_file_written_loads_as_the_same_graph(template, tmp_path, name):
     for node in loaded.steps:
         feeds = {role: source.split(".")[0] for role, source in node.feeds.items()}
         told = translated[node.name]
+        if node.input is not None and node.input.endswith(".particles") and "reference_from" in told:
+            told = {"input": told.pop("reference_from")}  # the first model's particles, with it as reference
         assert feeds == {
             role: source for role, source in told.items() if role in feeds or role not in dropped
         }
@@ -167,3 +169,39 @@ def test_the_postprocessing_of_relion_is_translated(tmp_path):
     assert node.parameters == {"b_factor_angstrom2": 80.0, "mtf": "/data/mtf.star", "mtf_pixel_angstrom": 0.7}
     assert node.input == "reconstruct_particle"
     assert not [one for one in found.left if "postprocess" in str(one).lower()]
+
+
+def averaging(refined):
+    """Picks, a first model, and a second extraction, of the particles ``refined``."""
+    protocols = [
+        {"object.className": "ProtImportTs"},
+        {"object.className": "ProtImodTomoReconstruction", "inTsSet": "1.outputTiltSeries"},
+        {"object.className": "DynamoBoxing", "inputTomograms": "2.Tomograms"},
+        {"object.className": "DynamoModelWorkflow", "inputMeshes": "3.meshes"},
+        {"object.className": "ProtRelion5ExtractSubtomos", "inReParticles": "4.coordinates"},
+        {"object.className": "ProtRelionDeNovoInitialModel", "inReParticles": "5.relionParticles"},
+        {"object.className": "ProtRelionRefineSubtomograms", "inReParticles": "5.relionParticles"},
+        {"object.className": "ProtRelion5ExtractSubtomos", "inReParticles": refined},
+        {
+            "object.className": "ProtRelionRefineSubtomograms",
+            "inReParticles": "8.relionParticles",
+            "referenceVolume": "6.average",
+        },
+    ]
+    return [{"object.id": str(i), **one} for i, one in enumerate(protocols, 1)]
+
+
+@pytest.mark.parametrize(
+    ("refined", "feed", "lost"),
+    [
+        ("4.coordinates", "initial_model.particles", []),  # the same picks
+        ("7.relionParticles", "extract_particles_8", ["reference_from"]),  # refined since: not thrown away
+    ],
+)
+def test_a_refinement_begins_with_the_first_model_of_the_same_picks(tmp_path, refined, feed, lost):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(averaging(refined)))
+    found = import_scipion(path)
+    last = [node for node in found.workflow.steps if node.step == "refine"][-1]
+    assert last.input == feed
+    assert [one.parameter for one in found.left] == lost

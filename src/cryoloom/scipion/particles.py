@@ -55,47 +55,41 @@ def _if_positive(value: Any, around: Surroundings) -> Any:
 
 
 _SAMPLING_DEG = one_of(30.0, 15.0, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
-_RELION_REFINEMENT = p(
-    symmetry="symmetry",
-    maskDiameter="mask_diameter_angstrom",
-    angularSamplingDeg=("angular_step_deg", _SAMPLING_DEG),
-    offsetSearchRangePix="offset_range_px",
-    offsetSearchStepPix="offset_step_px",
-    priorWidthTiltAngle=("tilt_prior_deg", _if_positive),
-)
+_ALL_REFINEMENTS = p(symmetry="symmetry", sym="symmetry", maskDiameter="diameter_angstrom")
 _RELION_QUIET = {
     "doCTF": True,
     "ignoreCTFUntilFirstPeak": False,
     "oversampling": 1,
     "extraParams": None,
     "priorWidthTiltAngle": -1,
+    "regularisation": None,
+    "isMapAbsoluteGreyScale": True,
+    "doResizeRef": True,
+    "zeroMask": True,
+    "flattenSolvent": True,
+    "solventCorrectFSC": False,
+    "doBlushReg": False,
+    "useFinerAngularSampling": False,
+    "skipPadding": False,
 }
-
-
-def _if_mtf(value: Any, around: Surroundings) -> Any:
-    if not around.values.get("mtf"):
-        raise NotTranslatedError("no modulation transfer is given")
-    return value
-
-
+_RELION_WHY = {
+    "offsetSearchRangePix": "the search of positions is given in angstrom: set shift_range_angstrom",
+    "offsetSearchStepPix": "positions are found between the pixels",
+    "angularSamplingDeg": "the step between orientations follows from the resolution",
+    "localSearchAutoSampling": "the step between orientations follows from the resolution",
+    "initialLowPassFilterA": "the resolution that classes are compared at is resolution_angstrom",
+    "priorWidthTiltAngle": "the step uses the directions of the picks as they are",
+}
 _INITIAL_MODEL = Rule(
     inputs=("inReParticles", "particles"),
-    roles={"reference": "reference_from"},
-    pieces=(
-        Piece(
-            "initial_model",
-            {
-                **_RELION_REFINEMENT,
-                **p(
-                    nVdamMiniBatches="n_batches",
-                    regularisation="regularisation",
-                    numberOfClasses="n_classes",
-                    doInC1AndApplySymLater="in_c1_first",
-                ),
-            },
-        ),
-    ),
-    quiet={**_RELION_QUIET, "flattenSolvent": True},
+    pieces=(Piece("initial_model", _ALL_REFINEMENTS),),
+    quiet={**_RELION_QUIET, "numberOfClasses": 1, "doInC1AndApplySymLater": None},
+    why={
+        **_RELION_WHY,
+        "nVdamMiniBatches": "belongs to RELION's algorithm; starts is the number of first guesses here",
+        "numberOfClasses": "one model is made; classify separates particles",
+        "reference": "a model is made from the particles alone; refine takes a reference",
+    },
 )
 
 _REFINE = Rule(
@@ -105,47 +99,52 @@ _REFINE = Rule(
         Piece(
             "refine",
             {
-                **_RELION_REFINEMENT,
+                **_ALL_REFINEMENTS,
                 **p(
+                    angularSamplingDeg=("angular_step_deg", _SAMPLING_DEG),
+                    priorWidthTiltAngle=("tilt_prior_deg", _if_positive),
                     initialLowPassFilterA="initial_lowpass_angstrom",
-                    localSearchAutoSampling=("local_step_deg", _SAMPLING_DEG),
-                    sym="symmetry",
                 ),
             },
         ),
     ),
-    quiet={
-        **_RELION_QUIET,
-        "isMapAbsoluteGreyScale": True,
-        "doResizeRef": True,
-        "zeroMask": True,
-        "solventCorrectFSC": False,
-        "doBlushReg": False,
-        "useFinerAngularSampling": False,
-        "skipPadding": False,
-    },
+    quiet=_RELION_QUIET,
+    why=_RELION_WHY,
+)
+
+_CLASSIFY = replace(
+    _REFINE,
+    pieces=(
+        Piece(
+            "classify",
+            p(maskDiameter="diameter_angstrom", numberOfClasses="n_classes", nIterations="max_iterations"),
+        ),
+    ),
+    why={**_RELION_WHY, "symmetry": "particles keep the symmetry they were refined with"},
 )
 
 _RECONSTRUCT_PARTICLE = Rule(
     inputs=("inReParticles", "inputSetOfSubTomogram"),
-    pieces=(
-        Piece(
-            "reconstruct_particle",
-            p(
-                binningFactor="binning",
-                boxSize="box_px",
-                croppedBoxSize="crop_px",
-                symmetry="symmetry",
-                snrWiener="wiener_snr",
-            ),
-        ),
-    ),
+    pieces=(Piece("reconstruct_particle", p(symmetry="symmetry")),),
+    quiet={"snrWiener": 0},
+    why={
+        "binningFactor": "the pixel is that of the images the particles were extracted from",
+        "boxSize": "the box is that of extract_particles",
+        "croppedBoxSize": "the box is that of extract_particles",
+        "snrWiener": "the weights follow from the halves",
+    },
 )
 
 
 def _negative(value: Any, around: Surroundings) -> float:
     """RELION's B-factor is negative where it sharpens, ours positive."""
     return -float(value)
+
+
+def _if_mtf(value: Any, around: Surroundings) -> Any:
+    if not around.values.get("mtf"):
+        raise NotTranslatedError("no modulation transfer is given")
+    return value
 
 
 _POSTPROCESS = Rule(
@@ -205,9 +204,7 @@ PARTICLE_RULES: dict[str, Rule] = {
     "ProtRelionSubTomoReconstructAvg": replace(
         _RECONSTRUCT_PARTICLE, inputs=("inputSubtomos", *_RECONSTRUCT_PARTICLE.inputs)
     ),
-    "ProtRelion3DClassifySubtomograms": replace(
-        _REFINE, pieces=(replace(_REFINE.pieces[0], step="classify"),)
-    ),
+    "ProtRelion3DClassifySubtomograms": _CLASSIFY,
     "EmanProtTomoRefinement": replace(
         _REFINE,
         inputs=("inputSetOfSubTomogram", *_REFINE.inputs),
@@ -235,7 +232,19 @@ PARTICLE_RULES: dict[str, Rule] = {
         why={"refVol": "give the template's file"},
     ),
     "ProtWarpTSTemplateMatch": Rule(
-        inputs=("inputSet", "inputTomograms"), pieces=(Piece("pick_by_template", p(symmetry="symmetry")),)
+        inputs=("inputSet", "inputTomograms"),
+        pieces=(
+            Piece(
+                "pick_by_template",
+                p(
+                    symmetry="symmetry",
+                    template_diameter="diameter_angstrom",
+                    npeaks="max_particles",
+                    peak_distance="min_distance_angstrom",
+                ),
+            ),
+        ),
+        why={"templateVolume": "give the template's file"},
     ),
     "ProtImportCoordinates3DFromScipion": _IMPORTED_PICKS,
     "ProtImportCoordinates3D": _IMPORTED_PICKS,

@@ -488,8 +488,9 @@ SERIES_RULES: dict[str, Rule] = {
     ),
     "ProtFidderDetectAndEraseFiducials": Rule(
         inputs=SERIES,
-        pieces=(Piece("erase_beads", p(probThreshold="probability_threshold")),),
+        pieces=(Piece("erase_beads"),),
         quiet={"saveMaskStack": False},
+        why={"probThreshold": "belongs to Fidder's network; min_significance is the threshold here"},
     ),
     "ProtImodFiducialEraser": Rule(inputs=SERIES, pieces=(Piece("erase_beads"),)),
     "ProtImodDoseFilter": _DOSE,

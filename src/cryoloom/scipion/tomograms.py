@@ -275,5 +275,13 @@ TOMOGRAM_RULES: dict[str, Rule] = {
         ),
     ),
     "ProtCryoCAREPrediction": _CRYOCARE,
-    "ProtWarpDeconvTomo": Rule(inputs=("inputTomograms", "inputSet"), pieces=(Piece("deconvolve"),)),
+    "ProtWarpDeconvTomo": Rule(
+        inputs=("inputTomograms", "inputSet"),
+        pieces=(
+            Piece(
+                "deconvolve",
+                p(deconvstrength="strength", snrfalloff="falloff", highpassnyquist="highpass_fraction"),
+            ),
+        ),
+    ),
 }

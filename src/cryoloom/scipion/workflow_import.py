@@ -20,6 +20,12 @@ from cryoloom.scipion.translation import NotTranslated, TranslatedStep, Translat
 __all__ = ["ImportedWorkflow", "import_scipion"]
 
 
+_REFERENCE = "reference_from"
+"""Role of the first map of a refinement."""
+_CUTTING = {"extract_particles", "assign_series"}
+"""Steps that cut particles out of images, and leave them where they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportedWorkflow:
     """A workflow, and what of the original it does not contain."""
@@ -46,8 +52,8 @@ def import_scipion(path: str | Path) -> ImportedWorkflow:
     path = Path(path)
     translation = translate_scipion(read_scipion_workflow(path))
     left = list(translation.left)
-    steps_by_name = {step.name: step.step for step in translation.steps}
-    nodes = tuple(_node(step, steps_by_name, left) for step in translation.steps)
+    steps = {step.name: step for step in translation.steps}
+    nodes = tuple(_node(step, steps, left) for step in translation.steps)
     if not nodes:
         raise UserInputError(
             f"{path} translates to no step: "
@@ -58,15 +64,22 @@ def import_scipion(path: str | Path) -> ImportedWorkflow:
     return ImportedWorkflow(workflow, translation, tuple(left))
 
 
-def _node(step: TranslatedStep, steps_by_name: Mapping[str, str], left: list[NotTranslated]) -> Node:
+def _node(step: TranslatedStep, steps: Mapping[str, TranslatedStep], left: list[NotTranslated]) -> Node:
     parameters = dict(step.parameters)
     links = {
-        role: source + _output_of(steps_by_name[source], _needed(step.step, role))
+        role: source + _output_of(steps[source].step, _needed(step.step, role))
         for role, source in step.feeds.items()
     }
     if planned_step(step.step) is None:
         parameters = _allowed(step, left)
         wanted = set(find_step(step.step).also_needs)
+        reference = step.feeds.get(_REFERENCE)
+        if reference is not None and _REFERENCE not in wanted:
+            # A first model made of the same picks: the particles it gives have it as their reference.
+            given = _output_of(steps[reference].step, _needed(step.step, "input"))
+            if given and _picks_of(reference, steps) == _picks_of(step.name, steps):
+                links["input"] = reference + given
+                del links[_REFERENCE]
         for role in [role for role in links if role != "input" and role not in wanted]:
             left.append(NotTranslated(step.comment, role, links.pop(role), f"{step.step} has no such input"))
     return Node(
@@ -77,6 +90,14 @@ def _node(step: TranslatedStep, steps_by_name: Mapping[str, str], left: list[Not
         parameters=parameters,
         comment=step.comment,
     )
+
+
+def _picks_of(name: str, steps: Mapping[str, TranslatedStep]) -> str:
+    """The step that a step's particles come from, before they were cut."""
+    source = steps[name].feeds["input"]
+    while steps[source].step in _CUTTING and "input" in steps[source].feeds:
+        source = steps[source].feeds["input"]
+    return source
 
 
 def _needed(step: str, role: str) -> str | None:
