@@ -12,6 +12,7 @@ import pytest
 
 from cryoloom.store.decisions import in_force
 from cryoloom.web.graph_layout import CARD_HEIGHT_PX, CARD_WIDTH_PX, laid_out
+from cryoloom.web.judged_series import JudgedSeries
 from cryoloom.web.pages.graph import graph_of
 from cryoloom.web.pages.review import review_facts
 from cryoloom.web.pages.series_table import COLUMNS, table_rows
@@ -298,3 +299,39 @@ def test_runs_have_a_gallery_too(window: Any, served: Served) -> None:
     names = page.eval_on_selector_all(".run-card", "all => all.map(one => one.querySelector('b').innerText)")
     assert names[-1] == "1 import_movies"
     assert "6 reconstruct" in names
+
+
+@pytest.mark.parametrize("where", ["ctf", "review"])
+def test_a_project_that_is_still_being_read_says_so(
+    window: Any, served: Served, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Thousands of series take a minute: no page may say that nothing is there before they are read."""
+    real, is_read = ReviewIndex.complete, []
+
+    def late(self: ReviewIndex, timeout_s: float = 60.0) -> dict[str, JudgedSeries]:
+        return real(self, timeout_s) if is_read else {}
+
+    monkeypatch.setattr(ReviewIndex, "complete", late)
+    page = window(served).go(f"{P}/{where}")
+    told = {
+        "ctf": "0 series, 0 with doubtful fits; 5 are still being read",
+        "review": "0 of 5 series are read; none of their tilts is doubted yet.",
+    }
+    page.wait_for_function("text => document.body.innerText.includes(text)", arg=told[where])
+    is_read.append(True)
+    page.wait_for_selector({"ctf": "#grid button", "review": "#strip img"}[where])
+    page.wait_for_function("() => !document.body.innerText.includes('are still being read')")
+
+
+def test_cards_of_a_long_gallery_keep_their_height(window: Any, served: Served) -> None:
+    page = window(served).go(f"{P}/series?view=gallery")
+    page.wait_for_selector(".series-card")
+    heights = page.evaluate(
+        """() => {
+            const gallery = document.querySelector('.gallery');
+            const card = gallery.querySelector('.series-card');
+            for (let i = 0; i < 300; i++) gallery.append(card.cloneNode(true));
+            return [...gallery.children].slice(0, 5).map(one => one.offsetHeight);
+        }"""
+    )
+    assert min(heights) > 150

@@ -45,6 +45,10 @@ class ReviewIndex:
                 self._thread.start()
         return found
 
+    def n_series(self) -> int:
+        """How many there are, known or not."""
+        return len(self._project.series_names())
+
     def complete(self, timeout_s: float = 60.0) -> dict[str, JudgedSeries]:
         """All series, waiting for those that are being read."""
         found = self.known()

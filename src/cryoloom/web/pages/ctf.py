@@ -36,7 +36,8 @@ def ctf_grid(index: ReviewIndex, order: Order = "worst", wanted: str = "") -> di
     wanted : a part of their names. Thousands of curves are neither sent nor drawn; a part of a name finds the
     others.
     """
-    with_fits = [one for one in index.complete(timeout_s=2.0).values() if len(one.fitted_tilt_deg)]
+    known = index.complete(timeout_s=2.0)
+    with_fits = [one for one in known.values() if len(one.fitted_tilt_deg)]
     worst = {one.name: _worst(one) for one in with_fits}
     found = [one for one in with_fits if wanted.lower() in one.name.lower()]
     found.sort(key=lambda one: (-worst[one.name] if order == "worst" else 0.0, _natural(one.name)))
@@ -44,6 +45,7 @@ def ctf_grid(index: ReviewIndex, order: Order = "worst", wanted: str = "") -> di
         "n": len(with_fits),
         "n_doubtful": sum(value > 0 for value in worst.values()),
         "n_found": len(found),
+        "n_waiting": index.n_series() - len(known),
         "curves": [_curve(one, worst[one.name]) for one in found[:_MOST_CURVES]],
     }
 
@@ -76,7 +78,7 @@ def ctf_page(request: Request) -> Response:
     """The page; it opens on the series of the address, or on the worst."""
     project = project_of(request)
     grid = ctf_grid(site_of(request).review(project))
-    if not grid["n"]:
+    if not grid["n"] and not grid["n_waiting"]:
         return page(
             request,
             "empty",

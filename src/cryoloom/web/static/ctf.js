@@ -13,6 +13,9 @@ let facts = null;
 let rows = []; // those with a CTF
 let at = 0;
 let chosen = [];
+const WAIT_MS = 2000; // while tilts are still being read
+let waitTimer = 0;
+let nAsked = 0;
 
 const mark = (i) => (rows[i].excluded ? "excluded" : rows[i].flag?.reason === 5 ? "flagged" : "");
 const big = { lines: [], mark, onPick: (i) => go(i), onSelect: (found) => ((chosen = found), says()), xTitle: "tilt, °" };
@@ -31,14 +34,16 @@ function drawGrid() {
       make("span", { class: one.worst ? "name sign flagged" : "name" }, one.series), canvas);
   }));
   const more = grid.n_found > grid.curves.length ? `; the first ${grid.curves.length} of ${grid.n_found.toLocaleString("en")} are shown` : "";
-  byId("facts").textContent = `${counted(grid.n, "series", "series")}, ${grid.n_doubtful} with doubtful fits${more}`;
+  const waiting = grid.n_waiting ? `; ${grid.n_waiting.toLocaleString("en")} are still being read` : "";
+  byId("facts").textContent = `${counted(grid.n, "series", "series")}, ${grid.n_doubtful} with doubtful fits${more}${waiting}`;
+  clearTimeout(waitTimer);
+  if (grid.n_waiting) waitTimer = setTimeout(readGrid, WAIT_MS);
 }
 
 function markSelected() {
   for (const one of byId("grid").children) one.setAttribute("aria-selected", String(one.dataset.series === facts?.name));
 }
 
-let nAsked = 0;
 /** The curves of the grid, as sorted and filtered. */
 async function readGrid() {
   const mine = ++nAsked;
@@ -47,6 +52,7 @@ async function readGrid() {
   if (!found || mine !== nAsked) return;
   grid = found;
   drawGrid();
+  if (!facts && grid.curves.length) await open(grid.curves[0].series); // the first that could be read
 }
 
 /** Defocus over tilt; values far from the median do not widen the axis. */
@@ -223,5 +229,5 @@ addKeys([
   { key: "R", does: "reject their fits, keep their images", run: () => void fitAgain("predict") },
 ]);
 drawGrid();
-await open(address.get("series") ?? grid.curves[0].series);
-if (!facts) await open(grid.curves[0].series); // the address names a series that is not there
+if (address.get("series")) await open(address.get("series"));
+if (!facts && grid.curves.length) await open(grid.curves[0].series); // also where the address names one that is not there

@@ -1,6 +1,6 @@
 /** Doubted tilts of all series, worst first: one key each. */
 
-import { addKeys, base, follow, get, make, pageData } from "./app.js";
+import { addKeys, base, counted, follow, get, make, pageData } from "./app.js";
 import "./slice-view.js";
 import "./window-slider.js";
 import { decideTilts, proposedReason, stateOf, withDecisions } from "./tilt-decisions.js";
@@ -30,6 +30,9 @@ function take(next, asked) {
   document.getElementById("page").hidden = !tilts.length;
   document.getElementById("empty").hidden = Boolean(tilts.length) || facts.n_waiting > 0 || !facts.n_series;
   document.getElementById("no-series").hidden = facts.n_series + facts.n_waiting > 0;
+  const reading = document.getElementById("reading");
+  reading.hidden = Boolean(tilts.length) || !facts.n_waiting;
+  reading.querySelector("p").textContent = `${facts.n_series.toLocaleString("en")} of ${counted(facts.n_series + facts.n_waiting, "series", "series")} are read; none of their tilts is doubted yet.`;
 }
 
 async function keyOf(address) {
