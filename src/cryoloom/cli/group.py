@@ -23,7 +23,7 @@ _PANELS: Mapping[str, tuple[str, ...]] = {
     "Look": ("status", "results", "report", "axis", "alerts", "serve", "view"),
     "Decide": ("exclude", "include", "comment", "decisions", "undo", "imod"),
     "Keep track": ("log", "methods", "compare", "delete", "clean", "export"),
-    "Learn": ("steps", "simulate", "doctor"),
+    "Learn": ("help", "steps", "simulate", "doctor"),
 }
 
 
