@@ -1,4 +1,4 @@
-"""Show what there is, or the options of one command."""
+"""Show what there is, or the options of one command. A command has the name of its function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 __all__ = ["help"]
 
 
-def help(  # noqa: A001 - a command has the name of its function
+def help(
     context: typer.Context,
     command: Annotated[list[str] | None, typer.Argument(help="A command, such as `process`.")] = None,
 ) -> None:
