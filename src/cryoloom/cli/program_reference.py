@@ -12,10 +12,10 @@ __all__ = ["programs_as_markdown"]
 _HEAD = """# Outside programs
 
 Made from the steps' declarations by `cryoloom steps --programs --markdown`; do not edit.
-[use-your-programs.md](../how-to/use-your-programs.md) describes how programs are found and started; what was
-run for real, and how it compares with the native step, is in [benchmarks.md](../explanation/benchmarks.md).
+[use-your-programs.md](../how-to/use-your-programs.md) describes how programs are found and started.
+[benchmarks.md](../explanation/benchmarks.md) describes the measurements behind the second table.
 
-A parameter without an option is cryoloom's own: the program is not given it.
+A parameter without an option is used by cryoloom only; it is not passed to the program.
 """
 
 
@@ -46,9 +46,9 @@ def programs_as_markdown() -> str:
 
 
 def _run_here(step: Step) -> str:
-    """Versions that were run for real, and how they compare; two cells."""
+    """Versions that were run, and how they compare with the native step; two cells."""
     found = MEASURED.get(step.name)
-    return "none: a stand-in | " if found is None else f"{', '.join(found.versions)} | {found.difference}"
+    return "none (stand-in only) | " if found is None else f"{', '.join(found.versions)} | {found.difference}"
 
 
 def _native(step: Step) -> str:
@@ -60,7 +60,7 @@ def _section(step: Step) -> str:
     lines = [
         f"## {step.name}",
         "",
-        f"Needs {needs}, gives {step.gives.__name__}. Beside {_native(step)}. Version {step.version}.",
+        f"Needs {needs}, gives {step.gives.__name__}. Native step: {_native(step)}. Version {step.version}.",
         "",
         step.description,
         "",

@@ -1,7 +1,7 @@
-"""Outside programs: what a step declares of one, and a call of it as plain data (decision 21).
+"""Outside programs: the declaration of a program, and a call of it as plain data (decision 21).
 
 Every parameter of a program step says where its value goes. ``option("-Tol", 0.2)`` is an option of the
-program; ``setting(...)`` is for cryoloom alone. Command lines, the reference page and the test that no
+program; ``setting(...)`` is used by cryoloom only. Command lines, the reference page and the test that no
 parameter is lost are made from this.
 """
 
@@ -27,34 +27,34 @@ __all__ = [
 ]
 
 OptionKind = Literal["words", "comma", "flag", "computed"]
-"""How a value stands behind its option: as words; as one word with commas; as the option alone where it is
-true; or as the step computes it, for a value in another unit."""
+"""How a value follows its option: as words; as one word with commas; as the option alone if it is true; or
+as the step computes it, for a value in another unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """An outside program: how it is found, what it is for, and who is to be cited."""
+    """An outside program: how it is found, its purpose, and its citation."""
 
     name: str
-    """As people call it: "CTFFIND"."""
+    """Its usual name: "CTFFIND"."""
     suite: str
-    """What it is installed with: settings of a machine are given for a suite ("IMOD")."""
+    """The package it is part of: settings of a machine are given for a suite ("IMOD")."""
     executables: tuple[str, ...]
-    """Names it may have; the first that is found is used."""
+    """Possible names; the first that is found is used."""
     purpose: str
     versions: tuple[str, ...]
-    """Versions whose options and files these are."""
+    """Versions that these options and files belong to."""
     citation: str
     homepage: str
     oldest: str = ""
     """Versions before this one are refused."""
     version_arguments: tuple[str, ...] | None = ("--version",)
-    """Arguments that make it print its version; None where it prints it only when it works."""
+    """Arguments that make it print its version; None if it prints it only during a run."""
     version_pattern: str = r"(?i)version\D{0,12}(\d+(?:\.\d+)+)"
     """Its first group is the version."""
     needs_gpu: bool = False
     errors: tuple[str, ...] = ()
-    """Patterns of lines by which it says what went wrong, besides the usual ones."""
+    """Patterns of its error lines, in addition to the usual ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +79,9 @@ class Call:
         return "".join(f"{answer}\n" for _, answer in self.answers)
 
     def words_of(self, name: str) -> tuple[str, ...]:
-        """What stands behind an option, a question, or the first word of a line in a file; () if nothing.
+        """Words after an option, a question, or the first word of a line in a file; () if there are none.
 
-        Where an option names one of the call's files, its content follows.
+        If an option names one of the call's files, the file's content follows.
         """
         found: list[str] = []
         words = (*self.launcher, *self.arguments)
@@ -100,7 +100,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What a call may use of the machine."""
+    """Resources of the machine that a call may use."""
 
     n_threads: int = 1
     gpu: int | None = None
@@ -126,7 +126,7 @@ def option(
 
 
 def setting(default: Any, *, description: str, **constraints: Any) -> Any:
-    """Parameter that the program is not given: it says what cryoloom does before or after."""
+    """Parameter that is not passed to the program: it controls what cryoloom does before or after."""
     return Field(default, description=description, json_schema_extra={"program_option": ""}, **constraints)
 
 
@@ -171,7 +171,7 @@ def text_of(value: Any) -> tuple[str, ...]:
 
 
 def _is_option(word: str) -> bool:
-    """Whether a word is an option: it begins with a dash and is no number."""
+    """Whether a word is an option: it begins with a dash and is not a number."""
     if not word.startswith("-") or word == "-":
         return False
     try:

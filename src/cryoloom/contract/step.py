@@ -181,7 +181,7 @@ class Step:
     calls: MakeCalls | None = None
     """``calls(item, params, workplace)``: the runs of these programs, as plain data."""
     beside: str = ""
-    """The native step that does the same; "" where there is none."""
+    """The native step that does the same; "" if there is none."""
 
     @property
     def summary(self) -> str:

@@ -48,7 +48,7 @@ class StepFacts:
     held_axis: Mapping[str, str] | None
     """Parameters by which `Step.hold_axis` fixes the tilt axis, those that are words; None if it cannot."""
     beside: str = ""
-    """The native step that does the same as this program step; "" where there is none."""
+    """The native step that does the same as this program step; "" if there is none."""
 
     @classmethod
     def of(cls, step: Step) -> StepFacts:

@@ -36,7 +36,7 @@ class HandMade:
     folder: Path
     """Where the files are, and stay."""
     run: Summary | None
-    """The run that took the result back; None where nothing was changed."""
+    """The run that took the result back; None if nothing was changed."""
     step: str
     """The step that takes it back."""
 

@@ -83,7 +83,7 @@ class Project:
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(not entry.name.startswith(UNFINISHED_NAME) for entry in path.iterdir()):
-                raise UserInputError(f"{path} is not empty; a new project needs a folder of its own")
+                raise UserInputError(f"{path} is not empty; a new project needs an empty folder")
             return cls(path, Database.create(path))
         except OSError as error:
             raise TransientError(f"no project can be made in {path}: {error.strerror}") from error

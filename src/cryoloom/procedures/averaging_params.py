@@ -95,7 +95,7 @@ def particle_diameter_angstrom(items: Sequence[Particles], given_angstrom: float
 
 
 def particle_symmetry(items: Sequence[Particles], given: str | None, step: str) -> str:
-    """Symmetry given, or that of the particles. Raises UserInputError where tomograms differ in it."""
+    """Symmetry given, or that of the particles. Raises UserInputError if tomograms differ in it."""
     if given is None:
         known = sorted({item.symmetry for item in items if item.n_particles})
         if len(known) > 1:

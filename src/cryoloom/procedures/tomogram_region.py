@@ -16,7 +16,7 @@ def kept_voxels(
 
     n : voxels of the axis. middle : of the region, in voxels from the old centre ``n // 2``. sign : -1 where
     the axis is turned over. extent_angstrom : None keeps all that the middle allows. name : of the axis.
-    Raises UserInputError where the region does not fit.
+    Raises UserInputError if the region does not fit.
     """
     centre = n // 2 + middle
     # New index j is old index centre + sign (j - m // 2), for j from 0 to m - 1.

@@ -1,1 +1,1 @@
-"""Steps done by outside programs, beside the native ones (decision 21). A room for each kind of work."""
+"""Steps that run outside programs, next to the native ones (decision 21): a folder for each kind of work."""

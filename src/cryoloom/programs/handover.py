@@ -1,4 +1,4 @@
-"""Pixels to and from the scratch folder of an outside program, and its calls made one after the other."""
+"""Pixels to and from the scratch folder of an outside program, and its calls, one after the other."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _ROWS_AT_ONCE = 64
 
 
 class ProgramParams(StepParams):
-    """What every step that runs an outside program has."""
+    """Parameters of every step that runs an outside program."""
 
     time_limit_hours: float = setting(
-        24.0, gt=0, description="The program is ended after so many hours, and the item fails."
+        24.0, gt=0, description="The program is stopped after this many hours, and the item fails."
     )
 
 
@@ -56,7 +56,7 @@ def make_calls(calls: Sequence[Call], params: ProgramParams, context: StepContex
 
 
 def tilts_by_section(series: TiltSeries, stack: Stack) -> list[Tilt]:
-    """The tilt of every section of a stack. Raises DataUnfitError where a section is nobody's."""
+    """The tilt of every section of a stack. Raises DataUnfitError if a section belongs to no tilt."""
     tilts = sorted((t for t in series.tilts if t.section is not None), key=lambda t: t.section or 0)
     n_sections = stack.images.shape[0]
     if [tilt.section for tilt in tilts] != list(range(n_sections)):
@@ -98,7 +98,7 @@ def keep_stack(
     shape: tuple[int, ...],
     pixel_size_angstrom: float,
 ) -> PixelSink:
-    """Take a stack that a program wrote; its sections are checked as they are read."""
+    """Store a stack that a program wrote; its sections are checked as they are read."""
     made = _opened(path, shape)
     sink = context.new_pixels(role, made.shape, pixel_size_angstrom)
     for section in range(made.shape[0]):
@@ -117,7 +117,7 @@ def keep_volume(
     mirror_z: bool = False,
     multiscale: bool = False,
 ) -> PixelSink:
-    """Take a volume that a program wrote.
+    """Store a volume that a program wrote.
 
     sections_are : "z" where the file's sections are planes of one z; "y" where they are of one y, with rows
     of z, as IMOD's tilt writes them. mirror_z : z runs the other way in the program.

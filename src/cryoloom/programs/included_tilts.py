@@ -24,7 +24,7 @@ ImageChoice = Literal["best", "unweighted", "weighted"]
 
 
 def chosen_stack(series: TiltSeries, choice: ImageChoice) -> Stack:
-    """The stack a user wants a program to work on. Raises DataUnfitError where there is none."""
+    """The stack a user wants a program to work on. Raises DataUnfitError if there is none."""
     if choice == "best":
         return series.best_stack
     if choice == "unweighted":

@@ -1,7 +1,7 @@
-"""Which programs were run for real, in which version, and how their results compare with the native steps.
+"""Programs that were run here, their versions, and how their results compare with the native steps.
 
 The reference page shows it; docs/explanation/benchmarks.md (last section) says how it was measured. A step
-that is not here was never run with its program: its command line is checked by a stand-in.
+that is not listed was never run with its program: a stand-in checks its command line.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MEASURED: dict[str, Measurement] = {
     "imod_bin_series": Measurement(_IMOD, "beads lie where the poses say, within 0.06 binned pixels"),
     "imod_correct_ctf": Measurement(
         _IMOD,
-        "correlation with correct_ctf 0.90 beside the axis at 55 degrees, 0.40 with the other handedness",
+        "correlation with correct_ctf 0.90 away from the axis at 55 degrees, 0.40 with the other handedness",
     ),
     "imod_trim_tomogram": Measurement(_IMOD, "the same voxels and poses as trim_tomogram"),
     "imod_erase_xrays": Measurement(_IMOD, "a hot pixel is replaced by its surroundings"),

@@ -161,7 +161,7 @@ class ExportedToScipion:
 
 
 def scipion_of(workflow: Workflow) -> ExportedToScipion:
-    """Protocols of a workflow. Raises UserInputError where no step has one."""
+    """Protocols of a workflow. Raises UserInputError if no step has one."""
     made = _Exporter(workflow)
     for node in workflow.steps:
         made.add(node)
@@ -339,7 +339,7 @@ def _target_of(node: Node) -> _Target | None:
 
 
 def _inverted(convert: Convert, value: Any, around: Surroundings) -> Any:
-    """Scipion's value that the import turns into ours; None where there is none."""
+    """Scipion's value that the import turns into ours; None if there is none."""
     tried: list[Any] = [value, *range(12), True, False]
     if isinstance(value, int | float) and not isinstance(value, bool):
         per_unit = _gives(convert, 1.0, around)

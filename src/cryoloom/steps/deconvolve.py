@@ -41,7 +41,7 @@ class DeconvolveParams(StepParams):
     phase_flipped: bool | None = Field(
         None, description="Whether the CTF was corrected before. Unset: from the tomogram's metadata."
     )
-    multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = Field(False, description="Also write an OME-Zarr pyramid.")
 
 
 # Input, padded copy, spectrum, planes of the filter, and the inverse: float32 voxels of a tile.

@@ -94,7 +94,7 @@ class DenoiseParams(StepParams):
         description="Channels of the network at full resolution. Unset: 16 on a GPU, 8 on a CPU.",
     )
     depth: int = Field(2, ge=0, le=4, description="Halvings of the network.")
-    multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = Field(False, description="Also write an OME-Zarr pyramid.")
 
     @model_validator(mode="after")
     def _sizes_go_together(self) -> DenoiseParams:

@@ -289,7 +289,7 @@ def _fitted(
     params: EstimateCtfParams,
     context: StepContext,
 ) -> SeriesFit | None:
-    """The model of the whole series; None where no rings are seen."""
+    """The model of the whole series; None if no rings are seen."""
 
     def rewhiten(i: int, modulation: NDArray[np.float64] | None) -> RingData:
         data = whiten(spectra[i], series.microscope, modulation, context.device)

@@ -187,7 +187,7 @@ class ReconstructParams(StepParams):
         description="Order of the MRC file's axes, fastest first. xzy: also write tomogram_xzy.mrc "
         "as IMOD's tilt does, one section for each y, z mirrored.",
     )
-    multiscale: bool = Field(False, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = Field(False, description="Also write an OME-Zarr pyramid.")
 
     @model_validator(mode="after")
     def _correction_is_possible(self) -> ReconstructParams:

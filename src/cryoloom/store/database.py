@@ -106,7 +106,7 @@ class Database(Reader):
             session.merge(SettingRow(name=name, value=value))
 
     def setting(self, name: str) -> str:
-        """A setting of the project; "" where there is none."""
+        """A setting of the project; "" if there is none."""
         with self._session() as session:
             row = session.get(SettingRow, name)
             return "" if row is None else row.value

@@ -33,7 +33,7 @@ class ComparedRuns:
     figures: Mapping[str, Mapping[str, Pair]]
     """By item and figure."""
     not_measurable: Mapping[str, Mapping[str, tuple[str, str]]]
-    """Reasons by item and figure; "" where there is none."""
+    """Reasons by item and figure; "" if there is none."""
     declared: Mapping[str, Figure]
     states: Mapping[str, tuple[str, str]]
     seconds: Pair = (None, None)

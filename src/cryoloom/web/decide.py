@@ -174,7 +174,7 @@ def decide(project: ProjectView, request: DecisionRequest, who: str, role: str) 
 
 
 def _series_of_tomogram(project: ProjectView, name: str, run_id: int | None) -> TiltSeries | None:
-    """The series as a tomogram of it was made; None where no run is named."""
+    """The series as a tomogram of it was made; None if no run is named."""
     if run_id is None:
         return None
     made = [one.tomogram for one in project.series(name).tomograms if one.run.id == run_id]

@@ -61,7 +61,7 @@ class Job:
 def start_job(project: Path, title: str, command: Sequence[str], who: str, after: int = 0) -> Job:
     """Start `cryoloom` with these arguments; after : once the job of that number has ended well.
 
-    Raises UserInputError where there is no such job, TransientError where the project cannot be written.
+    Raises UserInputError if there is no such job, TransientError where the project cannot be written.
     """
     if after and after not in {job.number for job in jobs_of(project)}:
         raise UserInputError(f"nothing of number {after} was started from the browser, to be waited for")

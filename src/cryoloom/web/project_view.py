@@ -374,7 +374,7 @@ class ProjectView:
         return tuple(found)
 
     def particles(self, item_id: int) -> Particles:
-        """A set of particles. Raises UserInputError where the item holds none."""
+        """A set of particles. Raises UserInputError if the item holds none."""
         value = self._reader.value_of(item_id)
         if value is None or value.get("$type") != "Particles":
             raise UserInputError(f"this project has no particles {item_id}")
@@ -404,7 +404,7 @@ class ProjectView:
         return None
 
     def average_beside(self, particles_item: int) -> Average | None:
-        """The average that a run gave with its particles; None where there is none."""
+        """The average that a run gave with its particles; None if there is none."""
         item = self._reader.item(particles_item)
         run = next(one for one in self.runs() if one.id == item.run_id)
         for one in self._reader.items(item.run_id, with_values=False):
@@ -548,7 +548,7 @@ class ProjectView:
         )
 
     def picture_of(self, run: RunRecord) -> ImageAt | None:
-        """An image of the last result of a run; None where it has none."""
+        """An image of the last result of a run; None if it has none."""
         roles = {
             "TiltSeries": tuple(f"{stack}.images" for stack in reversed(_STACKS)),
             "Tomogram": _VOLUMES,

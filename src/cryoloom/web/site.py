@@ -135,7 +135,7 @@ def fragment(request: Request, template: str, **values: Any) -> HTMLResponse:
 
 
 def _status_of(project: ProjectView | None) -> str:
-    """How far a project is; "" where it cannot be read, which the page itself says."""
+    """How far a project is; "" if it cannot be read, which the page itself says."""
     try:
         return "" if project is None else project.status_text()
     except (CryoloomError, sqlite3.Error, OSError):

@@ -24,7 +24,7 @@ def test_two_runs_are_compared_in_a_table_and_as_json(cryoloom, brighter):
 def test_parameters_that_only_one_of_two_steps_has_are_counted(cryoloom, project):
     """draw has brightness and tally, smooth has others: a list of them would say nothing."""
     table = cryoloom("compare", "draw", "smooth")
-    assert "parameters of its own" in table
+    assert "parameters of this step only" in table
     assert "brightness" not in table.split("item")[0]
     assert "brightness" in json.loads(cryoloom("compare", "draw", "smooth", "--json"))["parameters"]
 

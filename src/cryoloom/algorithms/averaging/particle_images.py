@@ -207,7 +207,7 @@ def places_in_tilt(
 
 
 def usable_tilts(series: TiltSeries, max_dose_per_angstrom2: float) -> list[Tilt]:
-    """Included tilts with an image before a dose. Raises DataUnfitError where one lacks a pose or a CTF."""
+    """Included tilts with an image before a dose. Raises DataUnfitError if one lacks a pose or a CTF."""
     tilts = [t for t in series.included if t.dose_start_per_angstrom2 < max_dose_per_angstrom2]
     tilts = [t for t in tilts if t.section is not None]
     missing = {

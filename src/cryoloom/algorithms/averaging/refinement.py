@@ -145,7 +145,7 @@ class Refined:
     verdict: Verdict
     history: tuple[IterationRecord, ...]
     references: tuple[torch.Tensor, torch.Tensor] | None = None
-    """Filtered maps of the halves as the last pass used them; None where no pass was made."""
+    """Filtered maps of the halves as the last pass used them; None if no pass was made."""
     band_angstrom: float = math.inf
     """Finest detail of the last pass."""
     symmetry: SymmetryFit | None = None

@@ -86,7 +86,7 @@ def frames_per_fraction(
 def frames_in_use(movie: Movie, first: int, last: int | None) -> range:
     """Raw frames of a movie that are summed, from 0; ``first`` and ``last`` count from 1, None is the last.
 
-    Raises DataUnfitError where the movie has none of them.
+    Raises DataUnfitError if the movie has none of them.
     """
     frames = range(first - 1, movie.n_frames if last is None else min(last, movie.n_frames))
     if not frames:

@@ -160,7 +160,7 @@ def thinned(membrane: Membrane, apart_angstrom: float) -> Membrane:
 
 
 def _vesicle(points: Array, normals: Array, voxel: float) -> EllipsoidFit | None:
-    """The ellipsoid that a sheet lies on, seen from most sides; None where it does not."""
+    """The ellipsoid that a sheet lies on, seen from most sides; None if it does not."""
     some = points[:: max(1, len(points) // _FIT_POINTS)]
     try:
         fit = fit_ellipsoid(some)

@@ -53,7 +53,7 @@ def _show(compared: Comparison) -> None:
         if not any(name in one for one in own):
             parameters.add_row(name, *(_shown(value) for value in pair))
     if any(own):
-        parameters.add_row("parameters of its own (--json has them)", *(str(len(one)) for one in own))
+        parameters.add_row("parameters of this step only (listed by --json)", *(str(len(one)) for one in own))
     if compared.parameters:
         console.print(parameters)
     else:

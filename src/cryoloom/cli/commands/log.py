@@ -84,7 +84,7 @@ def _show_item(reader: ProjectReader, item: str, run: str | None) -> None:
 
 
 def _show_runs(reader: ProjectReader, json: bool) -> None:
-    """One line per run, oldest first. A run that nobody works on any more was stopped."""
+    """One line per run, oldest first. A run without a working process was stopped."""
     is_active = is_being_worked_on(reader.folder)
     for run in reader.runs():
         items = reader.items(run.id, with_values=False, with_parts=False)

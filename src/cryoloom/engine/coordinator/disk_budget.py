@@ -50,9 +50,9 @@ class DiskBudget:
         self._made[outcome.task.node] = max(self._made.get(outcome.task.node, 0), n_bytes)
 
     def has_room(self, task: Task, running: Collection[Task]) -> bool:
-        """Whether what a task will write fits beside what those under way will.
+        """Whether there is room for what a task will write, in addition to what running tasks will write.
 
-        Raises TransientError where it does not and nothing is under way that could change this.
+        Raises TransientError if it does not and nothing is under way that could change this.
         """
         needed = self._estimate(task)
         if not needed or self._room(running) >= needed:

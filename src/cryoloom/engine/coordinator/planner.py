@@ -86,7 +86,7 @@ class Planner:
         return {key: value for key, value in checked.items() if run.parameters.get(key) != value}
 
     def made_from(self, work: WorkItem) -> dict[str, Any]:
-        """Dependencies of a result besides parameters (`ItemRecord.made_from`)."""
+        """Dependencies of a result other than parameters (`ItemRecord.made_from`)."""
         step = find_step(work.node.step)
         names = {item.name for item in work.items}
         made: dict[str, Any] = {

@@ -81,7 +81,7 @@ class Scheduler:
     plan_id: int | None = None
     """The plan that stores which runs its nodes have."""
     disk: DiskPolicy | None = None
-    """What the project may take of the disk; None where nothing will be written."""
+    """What the project may take of the disk; None if nothing will be written."""
     with_own_parameters: bool = True
     """Whether parameters that users set for single series apply."""
 

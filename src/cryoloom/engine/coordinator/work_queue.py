@@ -58,7 +58,7 @@ class WorkQueue:
             self._waiting.pop((name, item), None)
 
     def pop(self, running: Collection[Task]) -> Task | None:
-        """The next task, or None if no task can start beside those that are running."""
+        """The next task, or None if no task fits in addition to those that are running."""
         at_work = [(task.node, task.item) for task in running]
         passed_over = []
         found = None

@@ -30,7 +30,7 @@ class Executor(Protocol):
         """Number of tasks that are useful to submit at the same time."""
 
     def has_room(self, task: Task) -> bool:
-        """Whether this task fits beside those that are running; if not, it waits until one has ended."""
+        """Whether this task fits in addition to those that run; if not, it waits until one has ended."""
 
     def check(self) -> None:
         """Called every turn of the loop: raises TransientError if tasks wait for workers in vain."""

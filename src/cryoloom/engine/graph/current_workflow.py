@@ -53,7 +53,7 @@ def changes_of_series(
 
 
 def _checked(node: Node, given: Mapping[str, Any], series: str) -> dict[str, Any]:
-    """The given parameters as the step understands them, beside those of the node."""
+    """The given parameters as the step understands them, checked together with those of the node."""
     checked = validated(find_step(node.step).params, {**node.parameters, **given}, f"{node.name} of {series}")
     return {name: value for name, value in checked.model_dump(mode="json").items() if name in given}
 

@@ -59,7 +59,7 @@ def _suitable(raw: Path) -> str:
 def _has_movies(folder: Path) -> bool:
     """Whether a folder is processed from movies: by its mdocs, else by the kinds of files in it.
 
-    An mdoc beside a stack of its name describes that stack if its movies are missing: SerialEM writes
+    An mdoc next to a stack of its name describes that stack if its movies are missing: SerialEM writes
     one for every stack, and names movies in it only where it saved any.
     """
     mdocs = [path for path in folder.iterdir() if path.suffix.lower() == ".mdoc"]
@@ -74,7 +74,7 @@ def _has_movies(folder: Path) -> bool:
 
 
 def _describes_a_stack(mdoc: Path) -> bool:
-    """Whether the stack that an mdoc is named after lies beside it."""
+    """Whether the stack that an mdoc is named after is in the same folder."""
     stem = mdoc.name[: -len(".mdoc")]
     names = [stem, *(stem + suffix for suffix in _STACKS)]
     return any(

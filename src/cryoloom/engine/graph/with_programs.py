@@ -1,4 +1,4 @@
-"""A workflow with outside programs in place of native steps, where the programs are there.
+"""A workflow with outside programs in place of native steps, if the programs are installed.
 
 Each node of a shipped workflow may name the steps that do its work with programs, as the tutorial of the data
 has it. A node whose programs are missing keeps its native step, and the workflow's notes say so.
@@ -17,10 +17,11 @@ __all__ = ["with_programs"]
 
 
 def with_programs(workflow: Workflow, why_not: Callable[[Program], str]) -> Workflow:
-    """Copy with programs wherever a node names some that can be run here.
+    """Copy of a workflow with programs for each node that names some that can be run here.
 
-    why_not : the reason why a program cannot be run, "" where it can. A replaced node is called as its last
-    step, so that it stands beside the native one in a project; a named one, as before with the suite behind.
+    why_not : the reason why a program cannot be run, "" if it can. A replaced node gets the name of its last
+    step; a node with a name other than its step's keeps it and the suite is appended. So one project can hold
+    both versions.
     """
     if not any(node.programs for node in workflow.steps):
         raise UserInputError(
@@ -67,7 +68,7 @@ def _followed(source: str, renamed: dict[str, str]) -> str:
 
 
 def _reasons(node: Node, why_not: Callable[[Program], str]) -> str:
-    """Why a node's programs cannot be run, "" where they can."""
+    """Why a node's programs cannot be run, "" if they can."""
     programs = [program for work in node.programs for program in find_step(work.step).programs]
     return "; ".join(dict.fromkeys(filter(None, map(why_not, programs))))
 

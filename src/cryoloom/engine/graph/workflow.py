@@ -85,7 +85,7 @@ class Node(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_written(cls, data: Any) -> Any:
-        """A node without a name is named after its step; its further inputs stand beside its input."""
+        """A node without a name is named after its step; its further inputs are keys next to its input."""
         if not isinstance(data, Mapping):
             return data
         plain = {key: value for key, value in data.items() if not str(key).endswith(_LINK_SUFFIX)}
@@ -293,7 +293,7 @@ def _knows(node: Node, parameter: str) -> bool:
 
 
 def _as_written(node: dict[str, Any]) -> dict[str, Any]:
-    """A node's data as written by hand: without a name equal to its step's, links beside the input."""
+    """A node's data as written by hand: no name if it equals its step's, links next to the input."""
     named = {"name": node["name"]} if node["name"] != node["step"] else {}
     fed = {"input": node["input"]} if "input" in node else {}
     first = {"step": node["step"], **named, **fed, **node.get("links", {})}

@@ -95,7 +95,7 @@ class AlertSettings(BaseModel):
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Where alerts go besides the page."""
+        """Where alerts go in addition to the page."""
         given = {"file": self.file, "command": self.command, "web hook": self.web_hook}
         return tuple(name for name, value in given.items() if value)
 

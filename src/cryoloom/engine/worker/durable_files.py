@@ -14,7 +14,7 @@ __all__ = ["write_durably"]
 
 
 def write_durably(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file beside its place, flush it to the disk and rename it; its folder is made.
+    """Write a file under a temporary name, flush it to the disk and rename it; its folder is made.
 
     Raises TransientError if the disk refuses.
     """

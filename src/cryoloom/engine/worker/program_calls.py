@@ -1,4 +1,4 @@
-"""A step's call of an outside program: found, started, watched, and its files checked."""
+"""A step's call of an outside program: find it, start it, watch it, and check its files."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def run_call(
     device: str,
     timeout_s: float | None = None,
 ) -> tuple[ProgramOutput, FoundProgram]:
-    """Run a call in a folder; gives what it printed, and the program as it was found.
+    """Run a call in a folder; returns what the program printed, and the program that was found.
 
-    What it must write is removed before, so that nothing old is taken for new. Raises as
+    Files that it must write are removed first, so that an old result is never taken. Raises as
     `StepContext.call` says.
     """
     program = call.program
@@ -73,7 +73,7 @@ def _is_made(path: Path, before: str | None) -> bool:
 
 
 def _raise_for_missing(call: Call, missing: list[str], text: str) -> None:
-    """Raise what a program means that ended without an error code and without its files."""
+    """Raise the error of a program that ended without an error code and without its files."""
     name = call.program.name
     if (known := known_failure(name, text)) is not None:
         raise known

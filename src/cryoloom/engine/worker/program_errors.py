@@ -1,4 +1,4 @@
-"""What went wrong, from what an outside program printed."""
+"""The error of an outside program, from its output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["first_error", "known_failure", "last_lines"]
 _N_LAST_LINES = 5
 _MOST_CHARACTERS = 600
 
-# Lines by which programs of the field say that something failed, as a program may mention "error" in passing
+# Error lines of the field's programs. A program may mention "error" without one
 # ("residual error mean"): the word begins the line, or a colon follows it.
 _ERRORS = (
     r"^\W*(?:fatal\s+)?error\s*(?:[:!-]|$|in\b|code\b|\d)",
@@ -25,7 +25,7 @@ _ERRORS = (
     r"\bno such file\b",
     r"\bcommand not found\b",
 )
-# A message and the class it means, with what to do.
+# A message, the error class it stands for, and what to do.
 _KNOWN: tuple[tuple[str, type[CryoloomError], str], ...] = (
     (
         r"licen[cs]e\W.{0,60}(?:not found|expired|invalid|missing|denied|cannot|could not)|"
@@ -53,7 +53,7 @@ _KNOWN: tuple[tuple[str, type[CryoloomError], str], ...] = (
 
 
 def first_error(text: str, patterns: Sequence[str] = ()) -> str:
-    """The first line that says what failed; "" where none does. A bare heading takes the next line along."""
+    """The first error line; "" if there is none. A heading is returned with the line after it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for i, line in enumerate(lines):
         if any(re.search(pattern, line, re.IGNORECASE) for pattern in (*patterns, *_ERRORS)):
@@ -63,9 +63,9 @@ def first_error(text: str, patterns: Sequence[str] = ()) -> str:
 
 
 def known_failure(name: str, text: str) -> CryoloomError | None:
-    """The error that a well-known message means: no licence, no GPU, no memory; None without one.
+    """The error for a well-known message: no licence, no GPU, no memory; None if there is none.
 
-    A line that says it is a warning is none: cryoCARE warns of a missing GPU and goes on without it.
+    Warnings are skipped: cryoCARE warns of a missing GPU and continues without it.
     """
     for line in text.splitlines():
         if re.match(r"\W*(?:user)?warn(?:ing)?\b", line, re.IGNORECASE):

@@ -34,38 +34,38 @@ class FoundProgram:
     executable: str
     """Path or, in a container or after modules, the name."""
     place: str
-    """For people: the path, the container or the modules."""
+    """For users: the path, the container or the modules."""
     version: str
-    """"" where it does not tell."""
+    """"" if the program does not say it."""
     settings: SuiteSettings
     container_command: str
 
     def command(self, arguments: Sequence[str], folder: Path, launcher: Sequence[str] = ()) -> list[str]:
-        """Words that start it in a folder, without a shell but for modules and the preamble."""
+        """Words that start it in a folder. A shell is used only for modules and the preamble."""
         words = [*launcher, self.executable, *arguments]
         return _launched(words, self.settings, self.container_command, folder)
 
 
 def require_program(program: Program) -> FoundProgram:
-    """The program, fit to be run. Raises UserInputError where it is missing or too old."""
+    """The program, checked. Raises UserInputError if it is missing or too old."""
     found = find_program(program)
     if found is None:
         names = " or ".join(program.executables)
         raise UserInputError(
             f"{program.name} is not found on this machine (looked for {names}): put its folder on the "
-            f"PATH of the workers, or tell {settings_path()} where it is (suite {program.suite}); see "
+            f"PATH of the workers, or set its folder in {settings_path()} (suite {program.suite}); see "
             f"{program.homepage}"
         )
     if program.oldest and found.version and _numbers(found.version) < _numbers(program.oldest):
         raise UserInputError(
             f"{program.name} at {found.place} is version {found.version}, expected {program.oldest} or "
-            f"later; install a newer one, or tell {settings_path()} where it is"
+            f"later; install a newer one, or set its folder in {settings_path()}"
         )
     return found
 
 
 def why_not(program: Program, *, has_gpu: bool) -> str:
-    """Why a program cannot be run on this machine, "" where it can."""
+    """Why a program cannot be run on this machine, "" if it can."""
     if program.needs_gpu and not has_gpu:
         return f"{program.name} needs a GPU"
     try:
@@ -76,7 +76,7 @@ def why_not(program: Program, *, has_gpu: bool) -> str:
 
 
 def find_program(program: Program) -> FoundProgram | None:
-    """Look for a program; the answer is kept as long as settings and PATH stay."""
+    """Look for a program; the answer is cached until the settings or PATH change."""
     settings = load_program_settings()
     return _find(program, settings.model_dump_json(), os.environ.get("PATH", ""))
 
@@ -96,7 +96,7 @@ def _find(program: Program, settings_json: str, path: str) -> FoundProgram | Non
 
 
 def _located(name: str, suite: SuiteSettings, settings: ProgramSettings, path: str) -> tuple[str, str] | None:
-    """What to start, and where it is for people; None where it is not."""
+    """What to start, and the place to show to users; None if it is not found."""
     if suite.container is None and not (suite.modules or suite.preamble):
         folders = [str(folder) for folder in (*suite.folders, *settings.folders)]
         found = shutil.which(name, path=os.pathsep.join([*folders, path]))
@@ -151,7 +151,7 @@ def _version(program: Program, executable: str, suite: SuiteSettings, container:
 
 
 def _ask(command: Sequence[str], suite: SuiteSettings) -> str:
-    """What a command prints; "" where it cannot be started or takes too long."""
+    """What a command prints; "" if it cannot be started or takes too long."""
     try:
         done = subprocess.run(
             command,

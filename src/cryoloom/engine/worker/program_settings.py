@@ -27,7 +27,7 @@ class SuiteSettings(BaseModel):
 
     folders: tuple[Path, ...] = Field((), description="Folders to look in before the PATH.")
     executables: dict[str, str] = Field(
-        {}, description="File name of a program where it is another than usual: AreTomo3: AreTomo3_Cuda12."
+        {}, description="File name of a program if it is not the usual one: AreTomo3: AreTomo3_Cuda12."
     )
     modules: tuple[str, ...] = Field((), description="Environment modules to load first.")
     preamble: str = Field("", description="Shell lines to run first.")
@@ -69,7 +69,7 @@ def settings_path() -> Path:
 
 
 def load_program_settings() -> ProgramSettings:
-    """Read the settings file; without one nothing is set. Raises UserInputError where it is wrong."""
+    """Read the settings file; without one nothing is set. Raises UserInputError if it is invalid."""
     path = settings_path()
     if not path.is_file():
         if os.environ.get(SETTINGS_VARIABLE):

@@ -40,7 +40,7 @@ class RunsPrograms(ABC):
 
     n_threads: int
     look: Callable[[], None]
-    """Raises StepInterrupted where the task is no longer wanted."""
+    """Raises StepInterrupted if the task is no longer wanted."""
 
     @abstractmethod
     def scratch(self) -> Path:

@@ -64,7 +64,7 @@ def _limit_transforms() -> None:
 
 @functools.cache
 def _mkl() -> ctypes.CDLL | None:
-    """The library with torch's MKL; None where torch was built without."""
+    """The library with torch's MKL; None if torch was built without."""
     path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     library = ctypes.CDLL(str(path)) if path.is_file() else None
     return library if hasattr(library, "MKL_Set_Num_Threads_Local") else None

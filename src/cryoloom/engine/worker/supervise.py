@@ -42,7 +42,7 @@ def _end_when_alone(program: subprocess.Popen[bytes]) -> None:
 
 def _signal(program: subprocess.Popen[bytes], number: int) -> None:
     try:
-        os.killpg(program.pid, number)  # the program began a group of its own
+        os.killpg(program.pid, number)  # the program started its own process group
     except ProcessLookupError:
         pass
 

@@ -79,7 +79,7 @@ class Task:
     own_parameters: Mapping[str, Any] = field(default_factory=dict)
     """Parameters in which this item differs from its run."""
     made_from: Mapping[str, Any] | None = None
-    """What the result depends on besides parameters (`ItemRecord.made_from`)."""
+    """What the result depends on other than parameters (`ItemRecord.made_from`)."""
     coordinator: str = ""
     """The coordinator of this task (`store.lock`); a worker that outlives it writes nothing more."""
 

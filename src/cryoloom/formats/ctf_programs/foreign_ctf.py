@@ -134,7 +134,7 @@ def believable_ctfs(
 ) -> tuple[dict[int, Ctf], list[str]]:
     """CTFs by acquisition index without those that a program did not find, and notes on odd ones.
 
-    name : of the file. Raises DataUnfitError where no defocus can be one in angstrom.
+    name : of the file. Raises DataUnfitError if no defocus can be one in angstrom.
     """
     defocus = {index: ctf.defocus_angstrom for index, ctf in ctfs.items()}
     found = {index for index, value in defocus.items() if abs(value) >= _LEAST_DEFOCUS_ANGSTROM}

@@ -77,7 +77,7 @@ def _of_imod(path: Path) -> tuple[MarkedPoints, ...]:
 def read_dynamo_models(path: Path) -> tuple[MarkedPoints, ...]:
     """Models of a file of MATLAB: every structure in it that has ``points``, counted from the first voxel 1.
 
-    Raises UserInputError where there is none, with what to do in Dynamo.
+    Raises UserInputError if there is none, with what to do in Dynamo.
     """
     try:
         variables = loadmat(path, squeeze_me=True, struct_as_record=False)

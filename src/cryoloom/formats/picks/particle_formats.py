@@ -44,7 +44,7 @@ class ParticleFormat:
     label: str
     read: Callable[[Path, Volumes], ParticleRows]
     write: Callable[[Path, ParticleRows, Volumes], list[Path]] | None
-    """Into a folder, all tomograms; None where only reading makes sense."""
+    """Into a folder, all tomograms; None if only reading makes sense."""
     carries: frozenset[str]
     """Fields of `ParticleRows` besides tomogram, number and position that the files hold."""
     counts_in_series_pixels: bool = False

@@ -40,7 +40,7 @@ Volumes = Mapping[str, PickVolume]
 
 
 def volume_of(volumes: Volumes, name: str, program: str) -> PickVolume:
-    """The volume of a tomogram. Raises DataUnfitError where it is not known."""
+    """The volume of a tomogram. Raises DataUnfitError if it is not known."""
     if name in volumes:
         return volumes[name]
     raise DataUnfitError(

@@ -28,7 +28,7 @@ def begin_writing(descriptor: int) -> bool:
 
 @functools.cache
 def _request() -> Any:
-    """Function sync_file_range of the C library; None where there is none."""
+    """Function sync_file_range of the C library; None if there is none."""
     try:
         function = ctypes.CDLL(None).sync_file_range
     except (OSError, AttributeError, TypeError):  # TypeError: a system whose libraries all have names

@@ -33,7 +33,7 @@ def write_extracted(
 ) -> tuple[RelionImages, ParticleRows, list[Path]]:
     """Write every particle's stack or volume; gives the columns, and the rows that have one.
 
-    Raises DataUnfitError where sets were extracted with different sizes: RELION has one size for each.
+    Raises DataUnfitError if sets were extracted with different sizes: RELION has one size for each.
     """
     extracted = {one.series: one for item in particles for one in item.images}
     series = {one.name: one for item in particles for one in item.series}
@@ -82,7 +82,7 @@ def write_extracted(
 
 
 def write_trajectories(path: Path, rows: ParticleRows, series: Sequence[TiltSeries]) -> Path | None:
-    """``motion.star``: how far each particle is displaced in each tilt; None where nothing is displaced.
+    """``motion.star``: how far each particle is displaced in each tilt; None if nothing is displaced.
 
     RELION's tilt tables hold no local alignment like ours, its trajectories do: a displacement d of the
     image is that of a particle by ``P^T d``, which P projects to d. Tilts are in the order of their table.

@@ -16,7 +16,7 @@ __all__ = ["read_mtf"]
 def read_mtf(star: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Frequencies in cycles per detector pixel and the transfer there, each ``(n,)``, by frequency.
 
-    Raises UserInputError where the file is no such table.
+    Raises UserInputError if the file is no such table.
     """
     if not star.is_file():
         raise UserInputError(f"the modulation transfer {star} is not there; expected a STAR file")

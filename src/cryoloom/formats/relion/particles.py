@@ -101,7 +101,7 @@ def read_relion_particles(
     tomogram_shapes_px : (z, y, x) of each tomogram; without it it is taken from the ``tomograms.star`` of an
     optimisation set. tomogram_pixel_angstrom : of these shapes, and of corner coordinates where the file does
     not tell it; unset, shapes are in the file's pixels. Columns that the model has no place for are among the
-    others, by RELION's names. Raises DataUnfitError where coordinates cannot be placed.
+    others, by RELION's names. Raises DataUnfitError if coordinates cannot be placed.
     """
     blocks = read_blocks(star)
     table = _table(blocks, "rlnTomoParticlesFile")

@@ -16,7 +16,7 @@ __all__ = ["load_dark"]
 def load_dark(path: Path, shape_yx: tuple[int, int]) -> NDArray[np.float32]:
     """Dark counts ``(y, x)`` of one frame, oriented as the frames are.
 
-    Raises UserInputError where the file is missing or of an unknown kind, and DataUnfitError where it does
+    Raises UserInputError if the file is missing or of an unknown kind, and DataUnfitError where it does
     not fit the frames or holds values that are not numbers.
     """
     image = read_reference_image(path, "dark reference")

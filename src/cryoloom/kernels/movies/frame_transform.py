@@ -133,7 +133,7 @@ def _tile() -> NDArray[np.float32]:
 
 @functools.lru_cache(maxsize=32)
 def _plan(n: int) -> ColumnTransform | None:
-    """The vector code's transform of this length; None where it has none."""
+    """The vector code's transform of this length; None if it has none."""
     try:
         return plan_transform(n)
     except ValueError:

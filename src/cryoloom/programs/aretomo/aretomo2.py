@@ -33,9 +33,9 @@ def angle_file(series: TiltSeries) -> str:
 
 
 def axis_arguments(series: TiltSeries, axis_deg: float | None, refine_axis: bool) -> list[str]:
-    """Tilt axis and whether it is refined; nothing where it is unknown, and then it is searched.
+    """Tilt axis and whether it is refined; nothing if the axis is unknown, so that AreTomo searches it.
 
-    axis_deg : instead of that of the series. Raises DataUnfitError where it is unknown and not to be refined.
+    axis_deg : replaces that of the series. Raises DataUnfitError if it is unknown and is not refined.
     """
     axis = series.tilt_axis_deg.applied if axis_deg is None else axis_deg
     if axis is not None:

@@ -1,7 +1,7 @@
 """Align a series without markers with AreTomo 3, and estimate its CTF if wanted.
 
 AreTomo 3 works on folders: it is given ``stack.mrc`` with ``stack_TLT.txt`` (angle, order of acquisition from
-1, dose) and starts from the alignment (``-Cmd 1``). It drops dark tilts of its own accord; these are excluded
+1, dose) and starts from the alignment (``-Cmd 1``). It drops dark tilts; these are excluded
 here with that reason. The specimen's thickness is found by AreTomo where no height is given.
 """
 

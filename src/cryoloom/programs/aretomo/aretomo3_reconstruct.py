@@ -69,7 +69,7 @@ class Aretomo3ReconstructParams(ProgramParams):
         "-SplitSum", True, kind="computed",
         description="Also make even and odd tomograms where the stack has halves.",
     )  # fmt: skip
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 _CORRECTIONS = {"no": 0, "deconvolve": 1, "flip": 2, "multiply": 3}

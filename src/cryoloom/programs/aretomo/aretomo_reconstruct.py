@@ -51,7 +51,7 @@ class AretomoReconstructParams(ProgramParams):
         "-FlipInt", False, description="Invert the contrast: protein becomes bright."
     )
     halves: bool = setting(True, description="Also make even and odd tomograms where the stack has halves.")
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 def calls(series: TiltSeries, params: AretomoReconstructParams, workplace: Workplace) -> tuple[Call, ...]:

@@ -18,7 +18,7 @@ def volume_shape(
 ) -> tuple[int, int, int]:
     """(z, y, x) of a volume of sections along y: as thick as asked for; the rest is AreTomo's choice.
 
-    Raises DataUnfitError where it has another thickness.
+    Raises DataUnfitError if it has another thickness.
     """
     n_y, n_z, n_x = MrcPixels(path).shape
     expected = int(even_px(thickness_angstrom, pixel_size_angstrom) / binning) // 2 * 2

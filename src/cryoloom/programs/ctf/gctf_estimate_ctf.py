@@ -1,6 +1,6 @@
 """Estimate the CTF of every tilt with Gctf, all images of a series in one run.
 
-Each section is given as an image of its own, named by its number, so values go back by section. Excluded
+Each section is given as a single image, named by its number, so values go back by section. Excluded
 tilts are fitted too, so that taking one back needs no new run.
 """
 

@@ -65,13 +65,13 @@ class CryocareDenoiseParams(ProgramParams):
     tiles: int = option(
         "n_tiles", 1, ge=1, le=32, kind="computed", description="Tiles along each axis in the prediction."
     )
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 def calls(tomogram: Tomogram, params: CryocareDenoiseParams, workplace: Workplace) -> tuple[Call, ...]:
     """Boxes, training, prediction."""
     extract, train, predict = CRYOCARE
-    # Without a number and without a GPU it ends with a fault of its own; with one it warns and goes on.
+    # Without a number and without a GPU it fails; with a number it warns and continues.
     gpu = {"gpu_id": workplace.gpu or 0}
     environment = {"CUDA_VISIBLE_DEVICES": "-1"} if workplace.gpu is None else {}
     return (

@@ -108,7 +108,7 @@ class IsonetDenoiseParams(ProgramParams):
     noise_from_iteration: tuple[int, int, int, int] = option(
         "--noise_start_iter", (11, 16, 21, 26), kind="computed", description="Round that each begins in."
     )
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
     @model_validator(mode="after")
     def _sides_fit(self) -> IsonetDenoiseParams:

@@ -93,7 +93,7 @@ def calls(series: TiltSeries, params: Eman2EstimateCtfParams, workplace: Workpla
 def parse(path: Path, series: TiltSeries, params: Eman2EstimateCtfParams) -> ForeignCtf:
     """CTFs by section, from the file that EMAN2 wrote its answer into.
 
-    Raises DataUnfitError where it has none, or not one for every section.
+    Raises DataUnfitError if it has none, or not one for every section.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))

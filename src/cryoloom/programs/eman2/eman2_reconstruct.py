@@ -70,7 +70,7 @@ class Eman2ReconstructParams(ProgramParams):
         "defocus", False, kind="computed", description="Flip phases by the CTF of every tilt."
     )
     halves: bool = setting(True, description="Also make even and odd tomograms where the stack has halves.")
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 def calls(series: TiltSeries, params: Eman2ReconstructParams, workplace: Workplace) -> tuple[Call, ...]:

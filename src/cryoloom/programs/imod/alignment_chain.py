@@ -91,7 +91,7 @@ class ImodAlignmentParams(ProgramParams):
 
 
 def axis_arguments(series: TiltSeries, params: ImodAlignmentParams) -> tuple[str, ...]:
-    """``-RotationAngle`` and the axis to start from. Raises DataUnfitError where it is unknown."""
+    """``-RotationAngle`` and the axis to start from. Raises DataUnfitError if it is unknown."""
     axis = series.tilt_axis_deg.applied if params.axis_deg is None else params.axis_deg
     if axis is None:
         raise DataUnfitError(
@@ -185,7 +185,7 @@ def parse(folder: Path, shape_yx: tuple[int, int], pixel_size_angstrom: float) -
 
 
 def residual_px(text: str) -> float | None:
-    """Mean residual in pixels of the tracked stack, as tiltalign prints it; None where it does not say."""
+    """Mean residual in pixels of the tracked stack, as tiltalign prints it; None if it does not say."""
     for line in reversed(text.splitlines()):
         words = line.replace(":", " ").split()
         if line.strip().lower().startswith("residual error mean and sd"):

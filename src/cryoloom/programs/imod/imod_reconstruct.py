@@ -94,7 +94,7 @@ class ImodReconstructParams(ProgramParams):
     )
     use_gpu: bool = option("-UseGPU", False, kind="computed", description="tilt, ctfphaseflip: use the GPU.")
     halves: bool = setting(True, description="Also make even and odd tomograms where the stack has halves.")
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 def calls(series: TiltSeries, params: ImodReconstructParams, workplace: Workplace) -> tuple[Call, ...]:

@@ -34,7 +34,7 @@ class ImodWeightDoseParams(ProgramParams):
     )
     low_pass: tuple[float, float] | None = option(
         "-LowPassRadiusSigma", None,
-        description="Radius and sigma of a low-pass filter besides, in cycles per pixel.",
+        description="Radius and sigma of an additional low-pass filter, in cycles per pixel.",
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def calls(series: TiltSeries, params: ImodWeightDoseParams, workplace: Workplace
     beside="weight_dose",
 )
 def imod_weight_dose(series: TiltSeries, params: ImodWeightDoseParams, context: StepContext) -> TiltSeries:
-    """Make dose-weighted images with mtffilter, beside the unweighted ones."""
+    """Make dose-weighted images with mtffilter; the unweighted ones stay."""
     stack, folder = series.unweighted_stack, context.scratch()
     total = max(tilt.dose_end_per_angstrom2 for tilt in series.tilts)
     if total <= 0:

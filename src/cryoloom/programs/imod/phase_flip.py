@@ -1,4 +1,4 @@
-"""The call of ctfphaseflip, on aligned images beside an export of their series to IMOD."""
+"""The call of ctfphaseflip on aligned images, with an export of their series to IMOD."""
 
 from __future__ import annotations
 

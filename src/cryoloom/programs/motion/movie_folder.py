@@ -56,7 +56,7 @@ class MovedTilt:
     sums: Mapping[str, Path]
     """Files by what they hold: images, even, odd, weighted_images, ..."""
     shifts_yx_px: NDArray[np.float64] | None
-    """``(frame, 2)``: what moves each frame onto the others, in pixels of the movie; None where a program
+    """``(frame, 2)``: what moves each frame onto the others, in pixels of the movie; None if a program
     does not say it."""
     path_angstrom: float | None = None
     """Length of the path, where the shifts are not told."""

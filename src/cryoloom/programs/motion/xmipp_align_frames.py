@@ -116,7 +116,7 @@ def _call(series: TiltSeries, tilt: Tilt, params: XmippAlignFramesParams, workpl
 
 
 def parse(series: TiltSeries, params: XmippAlignFramesParams, folder: Path) -> list[MovedTilt]:
-    """Sums and shifts of every tilt, in the order of the series; the sums are written beside what is read."""
+    """Sums and shifts of every tilt, in the order of the series; the sums are written next to the movies."""
     moved = []
     for tilt in series.tilts:
         base = folder / "out" / movie_stem(tilt)

@@ -66,7 +66,7 @@ class NovactfReconstructParams(ProgramParams):
     sirt_like_iterations: int | None = option(
         "-FakeSIRTiterations", None, ge=1, description="Make the filter look like so many iterations."
     )
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 def n_planes(series: TiltSeries, params: NovactfReconstructParams) -> int:
@@ -112,7 +112,7 @@ def _of_ctf(params: NovactfReconstructParams) -> list[str]:
 
 
 def _defocus(series: TiltSeries, params: NovactfReconstructParams, n: int) -> Call:
-    # The number of planes is told, not the step, so that both sides count alike.
+    # The program gets the number of planes, not their distance, so that both count the same.
     return Call(
         program=NOVACTF,
         arguments=(

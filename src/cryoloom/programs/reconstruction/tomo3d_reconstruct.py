@@ -48,7 +48,7 @@ class Tomo3dReconstructParams(ProgramParams):
     )
     iterations: int = option("-l", 30, ge=1, kind="computed", description="sirt: iterations.")
     halves: bool = setting(True, description="Also make even and odd tomograms where the stack has halves.")
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 def calls(series: TiltSeries, params: Tomo3dReconstructParams, workplace: Workplace) -> tuple[Call, ...]:

@@ -58,7 +58,7 @@ def place_refined(
 ) -> Path:
     """The scratch folder, with a project whose averages have halves to compare particles with.
 
-    Raises DataUnfitError where an average has none.
+    Raises DataUnfitError if an average has none.
     """
     if any(one.half1 is None or one.half2 is None for one in averages):
         raise DataUnfitError(f"the average has no halves; give {step} that of a refinement")
@@ -72,7 +72,7 @@ def place_reference(
 ) -> tuple[float, int]:
     """Put the first map there: the file given, else what the particles were picked with.
 
-    Gives its voxel size and side. Raises UserInputError where there is none.
+    Gives its voxel size and side. Raises UserInputError if there is none.
     """
     if given is not None:
         if not given.is_file():
@@ -110,7 +110,7 @@ def average_of(
     curves: tuple[FscCurve, ...] = (),
     note: str = "",
 ) -> Average:
-    """An average of the maps that RELION wrote, by role. Raises DataUnfitError where their sizes differ."""
+    """An average of the maps that RELION wrote, by role. Raises DataUnfitError if their sizes differ."""
     kept: dict[str, PixelSink] = {}
     voxel = 0.0
     for role, path in volumes.items():
@@ -157,7 +157,7 @@ def gold_standard_curve(model_star: Path) -> tuple[FscCurve, float | None]:
 def particle_keys(star: Path) -> list[tuple[str, int]]:
     """Tomogram and number of every particle of a table, from the names that RELION was given for them.
 
-    Raises DataUnfitError where a name is missing, is none of ours, or comes twice.
+    Raises DataUnfitError if a name is missing, is none of ours, or comes twice.
     """
     keys = []
     for row in read_blocks(star).get("particles", []):
@@ -179,7 +179,7 @@ def refined_particles(
     """Particles of each tomogram with the poses that RELION gave them; those it dropped are gone.
 
     Particles are matched by name (``rlnTomoParticleName``), so their numbers and all that RELION does not
-    know of them stay. Raises DataUnfitError where RELION names a particle that it was not given.
+    know of them stay. Raises DataUnfitError if RELION names a particle that it was not given.
     """
     found = read_relion_particles(star)
     place = {key: i for i, key in enumerate(particle_keys(star))}

@@ -1,7 +1,7 @@
 """Cut particles out of their tilt images with RELION 5 (``relion_tomo_subtomo``): stacks or volumes.
 
-RELION cuts each particle where it is, so what is left of an offset is 0 afterwards. Stacks hold the tilts
-that show the particle; both are multiplied by the CTF unless it is left out.
+RELION cuts each particle at its refined position, so the remaining offset is 0 afterwards. Stacks hold the
+tilts that show the particle; both are multiplied by the CTF unless it is left out.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _joined(
     params: RelionExtractParticlesParams,
     context: StepContext,
 ) -> PixelSink:
-    """RELION's files of one series' particles as one stack. Raises DataUnfitError where a side is wrong."""
+    """RELION's files of one series' particles as one stack. Raises DataUnfitError if a side is wrong."""
     files = [MrcPixels(folder / str(row[column])) for row in rows]
     side = params.crop_px
     wrong = [f"{pixels.path.name} {pixels.shape}" for pixels in files if pixels.shape[1] != side]

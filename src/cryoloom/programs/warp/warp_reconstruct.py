@@ -52,7 +52,7 @@ class WarpReconstructParams(ProgramParams):
         "--halfmap_frames", True, kind="computed",
         description="Also make even and odd tomograms where the stack has halves.",
     )  # fmt: skip
-    multiscale: bool = setting(True, description="Write an OME-Zarr pyramid beside the MRC file.")
+    multiscale: bool = setting(True, description="Also write an OME-Zarr pyramid.")
 
 
 def calls(series: TiltSeries, params: WarpReconstructParams, workplace: Workplace) -> tuple[Call, ...]:

@@ -25,7 +25,7 @@ class PlacedSet:
     positions_xyz_angstrom: NDArray[np.float64]
     """From the centre of the tomogram, ``(n, 3)``."""
     rotations: NDArray[np.float64] | None = None
-    """From the reference to the tomogram, ``(n, 3, 3)``; None where only places are known."""
+    """From the reference to the tomogram, ``(n, 3, 3)``; None if only places are known."""
     diameter_angstrom: float | None = None
     map_path: Path | None = None
     """A map of what is there, in the frame of the rotations."""

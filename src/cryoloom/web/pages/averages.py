@@ -196,7 +196,7 @@ def particle_facts(rows: ParticleRows) -> dict[str, Any]:
 
 
 def _score_histogram(scores: NDArray[np.float64]) -> dict[str, Any] | None:
-    """Edges and counts of the scores that are finite; None where there are none."""
+    """Edges and counts of the scores that are finite; None if there are none."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return None

@@ -40,7 +40,7 @@ class Card:
     is_current: bool
     place: Placed
     time: WorkTime | None
-    """When its items were made; None where none was yet."""
+    """When its items were made; None if none was yet."""
 
     @property
     def n_items(self) -> int:
@@ -172,7 +172,7 @@ def graph_of(overview: Overview, current: frozenset[int]) -> GraphView:
 
 
 def _free_text(project: ProjectView) -> str:
-    """Free space of the project's disk; "" where it cannot be told."""
+    """Free space of the project's disk; "" if it cannot be told."""
     try:
         free = shutil.disk_usage(project.folder).free
     except OSError:

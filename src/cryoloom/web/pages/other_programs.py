@@ -51,7 +51,7 @@ _HOW_TO_GET_IT = "Neuroglancer is not installed with this server: pip install 'c
 def scene_of(project: ProjectView, name: str, run: int | None, particles: tuple[int, ...]) -> Scene:
     """A tomogram of a series with its picks, and sets of particles by item.
 
-    run : that made the tomogram; None: the newest. Raises UserInputError where it is not there, and
+    run : that made the tomogram; None: the newest. Raises UserInputError if it is not there, and
     DataUnfitError where it is no file of its own.
     """
     view = project.series(name)

@@ -137,7 +137,7 @@ def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str
 def outline_of_particles(request: Request, name: str, item_id: int) -> dict[str, Any]:
     """The surface of the particles' average, and how it is turned at each of them, in their order.
 
-    Raises UserInputError where no map of the particles is known.
+    Raises UserInputError if no map of the particles is known.
     """
     project = project_of(request)
     rows = project.particles(item_id).rows()

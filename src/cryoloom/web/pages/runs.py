@@ -81,7 +81,7 @@ def _meanings(step: str) -> dict[str, str]:
 
 
 def _page_of(project: ProjectView, run: RunRecord, item: ItemRecord) -> str:
-    """Where a result is looked at; "" where there is no page for it."""
+    """Where a result is looked at; "" if there is no page for it."""
     base, name = f"/p/{project.slug}", quote(item.name, safe="")
     kind = project.kind_of(run, item)
     if kind == "Average":

@@ -51,7 +51,7 @@ def beside(image: Path, given: Sequence[Path] = ()) -> tuple[Path, ...]:
 
 
 def tilt_angles_of(files: Sequence[Path], n_sections: int) -> tuple[float, ...]:
-    """Tilt of every section, from the first file that has one for each; () where none has."""
+    """Tilt of every section, from the first file that has one for each; () if none has."""
     for path in files:
         try:
             if path.suffix in _ANGLE_SUFFIXES:

@@ -48,7 +48,7 @@ class Image:
 def content_key(*paths: Path, part: str = "") -> str:
     """Key of what files hold now, from their places, lengths and times; reading it all would take too long.
 
-    part : what of them is meant, or what is made of them. Raises DataUnfitError where a file is gone.
+    part : what of them is meant, or what is made of them. Raises DataUnfitError if a file is gone.
     """
     texts = []
     for path in paths:
@@ -106,7 +106,7 @@ class ImageShelf:
     def image(
         self, pixels: Pixels, kind: Kind, name: str, project: Path | None = None, how: str = ""
     ) -> Image:
-        """The image in a file, or computed from files. Raises DataUnfitError where one is gone or no image.
+        """The image in a file, or computed from files. Raises DataUnfitError if one is gone or no image.
 
         how : tells images apart that are made of the same files in different ways.
         """
