@@ -37,8 +37,9 @@ from cryoloom.algorithms.ctf.defocus_trend import off_the_trend
 from cryoloom.algorithms.ctf.fit_quality import RingProfile, fit_resolution_angstrom, ring_profile
 from cryoloom.algorithms.ctf.phase import principal_defoci
 from cryoloom.algorithms.ctf.series_fit import SeriesFit, coarse_defocus, fit_series
-from cryoloom.algorithms.ctf.series_model import TiltRings, at_origin
+from cryoloom.algorithms.ctf.series_model import CERTAIN_GAIN, TiltRings, at_origin
 from cryoloom.algorithms.ctf.shared_properties import Thickness
+from cryoloom.algorithms.ctf.weak_series import weighed_by_noise
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
 from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE, each_image, of_each
 from cryoloom.algorithms.series.gold_shadows import GoldShadows, find_gold
@@ -225,7 +226,7 @@ RECORDS = (
 @step(
     "estimate_ctf",
     takes_by_hand=("ctf",),
-    version=12,
+    version=13,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -258,14 +259,19 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         )
         return series
     gold = _gold(series.unweighted_stack, tilts) if params.hide_gold else None
-    coarse = functools.cache(lambda: _coarse_defocus(series, tilts, band, params, context))
-    tile_angstrom = _tile_angstrom(params, coarse)
+    look = functools.cache(lambda: _first_look(series, _least_tilted(tilts), band, params, context))
+    tile_angstrom = _tile_angstrom(params, look)
     found = _fitted(
         series, tilts, _all_spectra(series, tilts, band, tile_angstrom, gold, context), params, context
     )
-    if found is None and gold is not None and coarse():
+    if found is None and gold is not None and look()[1]:
         found = _fitted(
-            series, tilts, _all_spectra(series, tilts, band, tile_angstrom, None, context), params, context
+            series,
+            tilts,
+            _all_spectra(series, tilts, band, tile_angstrom, None, context),
+            params,
+            context,
+            may_be_weak=False,
         )
         if found is not None:
             context.warn(
@@ -288,6 +294,8 @@ def _fitted(
     spectra: list[TileSpectra],
     params: EstimateCtfParams,
     context: StepContext,
+    *,
+    may_be_weak: bool = True,
 ) -> SeriesFit | None:
     """The model of the whole series; None if no rings are seen."""
 
@@ -306,6 +314,7 @@ def _fitted(
         fit_phase_shift=params.phase_plate,
         near_others=_positions(series, tilts, params.refit_tilts),
         unheeded=_positions(series, tilts, params.predict_tilts),
+        may_be_weak=may_be_weak,
     )
 
 
@@ -368,7 +377,9 @@ def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
     return SpectrumBand(1 / params.low_resolution_angstrom, 1 / high)
 
 
-def _tile_angstrom(params: EstimateCtfParams, coarse: Callable[[], float | None]) -> float:
+def _tile_angstrom(
+    params: EstimateCtfParams, look: Callable[[], tuple[list[TiltRings], float | None]]
+) -> float:
     """Edge of the tiles: rings of a large defocus come from points far apart, which a tile must contain.
 
     The defocus is first searched in the least tilted images with the smallest tiles.
@@ -377,17 +388,24 @@ def _tile_angstrom(params: EstimateCtfParams, coarse: Callable[[], float | None]
         return params.tile_angstrom
     if params.max_defocus_angstrom * TILE_PER_DEFOCUS <= SMALLEST_TILE_ANGSTROM:
         return SMALLEST_TILE_ANGSTROM
-    return max(SMALLEST_TILE_ANGSTROM, (coarse() or 0.0) * TILE_PER_DEFOCUS)
+    rings, found = look()
+    wanted = (found or 0.0) * TILE_PER_DEFOCUS
+    if not found or wanted <= SMALLEST_TILE_ANGSTROM:
+        return SMALLEST_TILE_ANGSTROM
+    # Bumps that the images share look like the narrow rings of a large defocus.
+    reach = (max(params.min_defocus_angstrom, 0.8 * found), min(params.max_defocus_angstrom, 1.25 * found))
+    is_clear = coarse_defocus(weighed_by_noise(rings, found), reach)[1] >= CERTAIN_GAIN
+    return wanted if is_clear else SMALLEST_TILE_ANGSTROM
 
 
-def _coarse_defocus(
+def _first_look(
     series: TiltSeries,
     tilts: list[Tilt],
     band: SpectrumBand,
     params: EstimateCtfParams,
     context: StepContext,
-) -> float | None:
-    """Defocus that the least tilted images show, gold included, in angstrom; None if they show no rings."""
+) -> tuple[list[TiltRings], float | None]:
+    """Rings of images in the smallest tiles, gold included, and their defocus in angstrom if they show any."""
     stack = series.unweighted_stack
 
     def rings_of(tilt: Tilt) -> TiltRings:
@@ -396,8 +414,9 @@ def _coarse_defocus(
         data = whiten(spectra, series.microscope, device=context.device)
         return _tilt_rings(series, tilt, replace(data, phase_shift_deg=params.phase_shift_deg))
 
-    rings = of_each(rings_of, _least_tilted(tilts))
-    return coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
+    rings = of_each(rings_of, tilts)
+    found, evidence = coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
+    return rings, found if evidence >= CERTAIN_GAIN else None
 
 
 def _image_of(stack: Stack, tilt: Tilt) -> NDArray[np.float32]:
@@ -485,7 +504,14 @@ def _with_result(
     _tell_figures(ctfs, found, thickness, context)
     unseen = [tilt.acquisition_index for tilt, ctf in zip(tilts, ctfs, strict=True) if ctf.predicted]
     silent = [index for index in unseen if index not in params.predict_tilts]
-    if silent:
+    if found.is_weak:
+        error = np.median([ctf.defocus_sd_angstrom or 0.0 for ctf in ctfs])
+        context.warn(
+            f"{series.name}: the Thon rings are too weak to be seen in single images ({len(silent)} of "
+            f"{len(ctfs)}); the defocus is that which all images show together, known to {error:.0f} A in a "
+            "tilt, and the astigmatism is not measured"
+        )
+    elif silent:
         context.warn(
             f"{series.name}: tilts {silent} show no Thon rings; their defocus is predicted from the other "
             "tilts"

@@ -75,7 +75,7 @@ def test_strengths_of_noise_are_in_standard_deviations(rings, rng):
         image = torch.as_tensor(rng.standard_normal((640, 640)), dtype=torch.float32)
         spectra = tile_spectra(image, 2.7, BAND, 700.0)
         data = whiten(spectra, Microscope(), np.zeros(spectra.power.shape))
-        gains.append(own_gain(replace(rings[0], data=data), MODEL, FIT))
+        gains.append(own_gain(replace(rings[0], data=data), MODEL, FIT)[0])
     # Half of them are reversed and say 0; of the others the mean square is 1, to 0.4 by chance.
     assert_allclose(2 * np.sum(gains) / (n / 2), 1.0, atol=0.9)
     assert max(gains) < CERTAIN_GAIN
@@ -88,7 +88,7 @@ def test_rings_half_as_strong_as_those_of_their_series_are_seen(rings, rng):
     noisy = replace(spectra, power=(power * rng.gamma(n, 1 / n, size=power.shape)).astype(np.float32))
     data = replace(whiten(noisy, Microscope(), np.zeros(power.shape)), phase_shift_deg=SHIFT_DEG)
     weak = replace(tilt, data=data)
-    assert own_gain(weak, MODEL, FIT) > 4 * CERTAIN_GAIN
+    assert own_gain(weak, MODEL, FIT)[0] > 4 * CERTAIN_GAIN
 
 
 def test_bumps_that_all_tiles_share_are_noise(rings, rng):

@@ -108,7 +108,9 @@ class DefocusFit:
     """The same from the image alone, astigmatism known."""
     gain: float
     """Log-likelihood over that of an image without rings, in nats: of rings with the template's amplitude; in
-    a fit of a series, with the amplitude of the tilt (`ctf_exposure.own_gain`)."""
+    a fit of a series, with the amplitude of the tilt (`tilt_rings.own_gain`)."""
+    noise: float = 1.0
+    """Variance of the amplitude of rings at other defoci, over that of counting statistics."""
 
 
 def whiten(
@@ -300,6 +302,15 @@ class SearchSums:
     def gains(self, times: float = 1.0) -> NDArray[np.float64]:
         """Gain for rings so many times as strong as the template's."""
         return times * self.matched - times**2 * self.energy
+
+    def marginal_gains(self, spread: float, noise: NDArray[np.float64] | float = 1.0) -> NDArray[np.float64]:
+        """Gain for rings whose strength over the template's is 1 with a standard deviation.
+
+        noise : variance of the matched sums over that of counting statistics.
+        """
+        matched, precision = self.matched / noise, spread**-2
+        doubled = 2 * self.energy / noise + precision
+        return 0.5 * ((matched + precision) ** 2 / doubled - precision - np.log(doubled / precision))
 
 
 def search_sums(

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoloom.algorithms.ctf.defocus_fit import DefocusFit
-from cryoloom.algorithms.ctf.series_model import GRID_STEP_ANGSTROM, TiltRings, is_seen
+from cryoloom.algorithms.ctf.series_model import GRID_STEP_ANGSTROM, TiltRings
 
 __all__ = [
     "consensus",
     "defocus_covariance",
     "log_prior",
-    "pick",
-    "predict_each",
+    "smooth_covariance",
     "squared_exponential",
     "student_weight",
 ]
@@ -24,7 +22,6 @@ __all__ = [
 DRIFT_ANGSTROM, DRIFT_EXPOSURES = 2000.0, 10.0
 ECCENTRIC_ANGSTROM, ECCENTRIC_DEG = 2000.0, 40.0
 ANY_LEVEL_ANGSTROM = 1e5
-MIN_JITTER_ANGSTROM = 150.0
 STUDENT_DEGREES_OF_FREEDOM = 3.0
 
 
@@ -49,16 +46,6 @@ def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[f
     return float(grid[best]), float(evidence[best])
 
 
-def pick(
-    curves: NDArray[np.float64],
-    grid: NDArray[np.float64],
-    prior: NDArray[np.float64],
-    prior_sd: NDArray[np.float64],
-) -> list[float]:
-    """Grid defocus of largest posterior for each exposure under the heavy-tailed prior."""
-    return [float(grid[i]) for i in np.argmax(curves + log_prior(grid, prior, prior_sd), axis=1)]
-
-
 def log_prior(
     grid: NDArray[np.float64], prior: NDArray[np.float64], prior_sd: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -67,54 +54,25 @@ def log_prior(
     return -0.5 * (STUDENT_DEGREES_OF_FREEDOM + 1) * np.log1p(deviation**2 / STUDENT_DEGREES_OF_FREEDOM)
 
 
-def predict_each(
-    tilts: Sequence[TiltRings], fits: Sequence[DefocusFit]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Defocus of each exposure predicted from the others, its standard deviation, and the jitter.
-
-    Gaussian-process regression in time and tilt, leave-one-out in closed form (Rasmussen & Williams 2006, eq.
-    5.12); tilts without rings have no weight, outliers little.
-    """
-    values = np.array([f.defocus_angstrom for f in fits])
-    # From the data alone: a fit that depends on its prior must not confirm it.
-    variance = np.array([f.data_sd_angstrom**2 if is_seen(f) else 1e10 for f in fits])
-    smooth = _smooth_covariance(tilts)
-    jitter, robust = 1000.0, np.ones(len(tilts))
-    for _ in range(8):
-        covariance = smooth + np.diag((variance + jitter**2) / robust)
-        inverse = np.linalg.inv(covariance)
-        loo_variance = 1.0 / np.diag(inverse)
-        residual = (inverse @ values) * loo_variance
-        seen = np.array([is_seen(f) for f in fits])
-        total_sd = np.sqrt(loo_variance)
-        scaled = np.abs(residual) / total_sd
-        robust = student_weight(scaled)
-        if seen.sum() >= 4:
-            jitter *= float(np.clip(np.median(scaled[seen]) / 0.6745, 0.5, 2.0))
-        jitter = float(np.clip(jitter, MIN_JITTER_ANGSTROM, 4000.0))
-    own = variance / robust
-    predictive = np.sqrt(np.maximum(loo_variance - own, jitter**2))
-    return values - residual, predictive, jitter
-
-
 def student_weight(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
     """Precision, over the prior's, of a Gaussian with the slope of `log_prior` at this deviation."""
     return np.asarray((STUDENT_DEGREES_OF_FREEDOM + 1) / (STUDENT_DEGREES_OF_FREEDOM + deviation**2))
 
 
 def defocus_covariance(
-    tilts: Sequence[TiltRings], jitter_angstrom: NDArray[np.float64]
+    tilts: Sequence[TiltRings], jitter_angstrom: NDArray[np.float64], part: float = 1.0
 ) -> NDArray[np.float64]:
     """Of the defoci before any is measured, ``(exposure, exposure)``, each with its own jitter."""
-    return np.asarray(_smooth_covariance(tilts) + np.diag(jitter_angstrom**2))
+    return np.asarray(smooth_covariance(tilts, part) + np.diag(jitter_angstrom**2))
 
 
-def _smooth_covariance(tilts: Sequence[TiltRings]) -> NDArray[np.float64]:
+def smooth_covariance(tilts: Sequence[TiltRings], part: float = 1.0) -> NDArray[np.float64]:
+    """Of the defoci without jitter, ``(exposure, exposure)``; ``part`` of the usual variation, any level."""
     time = np.array([tilt.acquisition_index for tilt in tilts], dtype=float)
     angle = np.array([tilt.tilt_deg for tilt in tilts])
     drift = DRIFT_ANGSTROM**2 * squared_exponential(time, DRIFT_EXPOSURES)
     eccentric = ECCENTRIC_ANGSTROM**2 * squared_exponential(angle, ECCENTRIC_DEG)
-    return np.asarray(drift + eccentric + ANY_LEVEL_ANGSTROM**2)
+    return np.asarray(part**2 * (drift + eccentric) + ANY_LEVEL_ANGSTROM**2)
 
 
 def squared_exponential(x: NDArray[np.float64], length: float) -> NDArray[np.float64]:

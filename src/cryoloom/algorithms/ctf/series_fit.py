@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.ctf.defocus_choice import Choice, choose_defoci
 from cryoloom.algorithms.ctf.defocus_fit import (
     DefocusFit,
     LocalRings,
@@ -33,8 +34,6 @@ from cryoloom.algorithms.ctf.defocus_prior import (
     consensus,
     defocus_covariance,
     log_prior,
-    pick,
-    predict_each,
     student_weight,
 )
 from cryoloom.algorithms.ctf.handedness import HandEvidence, hand_evidence
@@ -61,16 +60,19 @@ from cryoloom.algorithms.ctf.shared_properties import (
     thickness_of,
 )
 from cryoloom.algorithms.ctf.tilt_rings import own_gain
+from cryoloom.algorithms.ctf.weak_series import STRENGTH_SPREAD, find_weak_rings
 from cryoloom.algorithms.images.single_thread_pool import of_each
 from cryoloom.geometry.depth import opposite_hand
 
 __all__ = ["SeriesFit", "coarse_defocus", "fit_series"]
 
-# No tilt is assumed to lie farther from its series.
-FARTHEST_ANGSTROM = 10000.0
 # Modulation of the rings that is looked for first, before it is measured. Rings of less than half of it would
 # count against themselves, so weaker ones are looked for where none of the first are found.
 FIRST_STRENGTHS = (0.1, 0.05, 0.025)
+# No tilt is assumed to lie farther from its series.
+FARTHEST_ANGSTROM = 10000.0
+FEW_SEEN = 1 / 3
+"""Part of the tilts whose own rings are seen, below which the series is fitted as a weak one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +91,16 @@ class SeriesFit:
     thickness: Thickness | None
     posterior: float
     """Log-likelihood over "no rings" and prior of all exposures, in nats."""
+    is_weak: bool = False
+    """Whether few tilts show rings by themselves (`weak_series`)."""
 
 
-def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> float | None:
-    """Defocus about which most of the given tilts show rings, in angstrom; None if they show none."""
+def coarse_defocus(tilts: Sequence[TiltRings], search_angstrom: tuple[float, float]) -> tuple[float, float]:
+    """Defocus in angstrom about which most of the given tilts show rings, and the evidence for it in nats."""
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
     sums = _search(tilts, [SeriesModel(1, _first_spectrum(tilts[0].data, FIRST_STRENGTHS[0]))], grid)[0]
-    for strength in FIRST_STRENGTHS:
-        centre, evidence = consensus(sums.gains(strength / FIRST_STRENGTHS[0]), grid)
-        if evidence >= CERTAIN_GAIN:
-            return centre
-    return None
+    found = [consensus(sums.gains(strength / FIRST_STRENGTHS[0]), grid) for strength in FIRST_STRENGTHS]
+    return max(found, key=lambda one: one[1])
 
 
 def fit_series(
@@ -112,11 +113,15 @@ def fit_series(
     n_rounds: int = 2,
     near_others: frozenset[int] = frozenset(),
     unheeded: frozenset[int] = frozenset(),
+    may_be_weak: bool = True,
 ) -> SeriesFit | None:
     """Fit all tilts together; None if the series as a whole shows no rings.
 
     near_others : positions in ``tilts`` of exposures that are fitted where the others expect them, whatever
     else their rings may say. unheeded : those whose rings do not count; they get what the others predict.
+
+    may_be_weak : where few tilts show rings of the usual fall-off, all are looked at together
+    (`weak_series`); otherwise the amplitude of the rings is fitted first.
 
     handedness : +1 or -1 if known; otherwise the likelier one. rewhiten : (position in ``tilts``,
     (tile, sector, ring) modulation) -> data with the background fitted beside the rings. fit_phase_shift :
@@ -125,29 +130,29 @@ def fit_series(
     tilts = list(tilts)
     grid = np.arange(search_angstrom[0], search_angstrom[1] + GRID_STEP_ANGSTROM, GRID_STEP_ANGSTROM)
     hands = [handedness] if handedness else [1, -1]
-    sums: list[SearchSums] = []
+    first = SeriesModel(hands[0], _first_spectrum(tilts[0].data, FIRST_STRENGTHS[0]))
+    sums = [] if fit_phase_shift else _search(tilts, [replace(first, handedness=h) for h in hands], grid)
+    starts = []
     for strength in FIRST_STRENGTHS:
-        start = SeriesModel(hands[0], _first_spectrum(tilts[0].data, strength))
-        times = strength / FIRST_STRENGTHS[0]
+        times, shown, searched = strength / FIRST_STRENGTHS[0], tilts, sums
+        start = replace(first, spectrum=first.spectrum * times)
         if fit_phase_shift:
-            tilts = with_coarse_phase_shift(tilts, partial(_evidence_of, start, grid))
-        if fit_phase_shift or not sums:
-            strongest = replace(start, spectrum=start.spectrum / times)
-            sums = _search(tilts, [replace(strongest, handedness=hand) for hand in hands], grid)
-        gains = {hand: one.gains(times) for hand, one in zip(hands, sums, strict=True)}
-        evidence = {hand: consensus(curves, grid) for hand, curves in gains.items()}
-        likelier = max(evidence, key=lambda h: evidence[h][1])
-        if evidence[likelier][1] >= CERTAIN_GAIN:
-            break
-    else:
+            shown = with_coarse_phase_shift(tilts, partial(_evidence_of, start, grid))
+            searched = _search(shown, [replace(first, handedness=hand) for hand in hands], grid)
+        evidence = {h: consensus(one.gains(times), grid) for h, one in zip(hands, searched, strict=True)}
+        starts.append((max(nats for _, nats in evidence.values()), start, shown, searched, times, evidence))
+    most, start, tilts, sums, times, evidence = max(starts, key=lambda one: one[0])
+    if most < CERTAIN_GAIN:
         return None
+    likelier = max(evidence, key=lambda h: evidence[h][1])
 
     def fitted(hand: int) -> SeriesFit | None:
         centre, near = evidence[hand][0], np.abs(grid - evidence[hand][0]) <= FARTHEST_ANGSTROM
+        of_hand = sums[hands.index(hand)]
         return _fit_with(
             tilts,
             replace(start, handedness=hand),
-            gains[hand][:, near],
+            SearchSums(times * of_hand.matched[:, near], times**2 * of_hand.energy[:, near]),
             grid[near],
             centre,
             rewhiten,
@@ -155,6 +160,9 @@ def fit_series(
             n_rounds,
             near_others,
             unheeded,
+            partial(_fit_weak, tilts, hands, grid, near_others, unheeded)
+            if may_be_weak and not fit_phase_shift
+            else None,
         )
 
     found = fitted(likelier)
@@ -170,7 +178,7 @@ def fit_series(
 def _fit_with(
     tilts: list[TiltRings],
     model: SeriesModel,
-    curves: NDArray[np.float64],
+    sums: SearchSums,
     grid: NDArray[np.float64],
     centre: float,
     rewhiten: Callable[[int, NDArray[np.float64]], RingData] | None,
@@ -178,50 +186,118 @@ def _fit_with(
     n_rounds: int,
     near_others: frozenset[int],
     unheeded: frozenset[int],
+    weak: Callable[[], SeriesFit | None] | None,
 ) -> SeriesFit | None:
-    """Fit with the handedness of ``model``, from the `_grid_gains` of the search."""
-    prior, prior_sd, jitter = np.full(len(tilts), centre), np.full(len(tilts), 2500.0), 1000.0
+    """Fit with the handedness of ``model``, from the sums of the search."""
     model = replace(
-        model, astigmatism_angstrom=coarse_astigmatism(tilts, model, pick(curves, grid, prior, prior_sd))
+        model,
+        astigmatism_angstrom=coarse_astigmatism(
+            tilts, model, _chosen(tilts, sums, grid, centre).defocus_angstrom.tolist()
+        ),
     )
-    for _ in range(n_rounds + fit_phase_shift):
-        local, fits = _refine_all(tilts, model, pick(curves, grid, prior, prior_sd), prior, prior_sd)
-        model = shared_model(tilts, local, model, fits)
-        tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
-        prior, prior_sd, jitter = predict_each(tilts, fits)
-        if rewhiten is not None:
-            tilts = _whitened_again(rewhiten, tilts, model, fits)
-        curves = _grid_gains(tilts, model, grid)
-    _, fits = _refine_all(tilts, model, pick(curves, grid, prior, prior_sd), prior, prior_sd)
-    tilts, model, fits = _refine_jointly(tilts, model, fits, prior, prior_sd, jitter, fit_phase_shift)
+    noise = np.ones(len(tilts))
+    for is_last in [False] * (n_rounds + fit_phase_shift) + [True]:
+        choice = _chosen(tilts, sums, grid, centre, noise)
+        local, fits = _refine_all(
+            tilts, model, choice.defocus_angstrom, choice.prior_angstrom, choice.prior_sd_angstrom
+        )
+        noise = np.array([fit.noise for fit in fits])
+        fits = [f if ok else replace(f, gain=0.0) for f, ok in zip(fits, choice.is_decided, strict=True)]
+        if weak is not None and sum(is_seen(fit) for fit in fits) < FEW_SEEN * len(tilts):
+            # The few whose own rings are seen, of many weak ones, are those that noise made stronger: they
+            # know neither amplitude nor astigmatism of the others.
+            return weak()
+        if not is_last:
+            model = shared_model(tilts, local, model, fits)
+        tilts, model, fits = _refine_jointly(tilts, model, fits, choice, fit_phase_shift)
+        if not is_last:
+            if rewhiten is not None:
+                tilts = _whitened_again(rewhiten, tilts, model, fits)
+            sums = _search(tilts, [model], grid)[0]
     tilts = [
         replace(tilt, data=replace(tilt.data, phase_shift_deg=tilt.data.phase_shift_deg % 180.0))
         for tilt in tilts
     ]
     for i in sorted(near_others):
-        mean, sd = prior[i : i + 1], prior_sd[i : i + 1]
-        fits[i] = _refine_all([tilts[i]], model, list(mean), mean, sd)[1][0]
+        mean, sd = choice.prior_angstrom[i : i + 1], choice.prior_sd_angstrom[i : i + 1]
+        fits[i] = _refine_all([tilts[i]], model, mean, mean, sd)[1][0]
     seen = [is_seen(fit) and i not in unheeded for i, fit in enumerate(fits)]
-    if sum(fit.gain for fit, ok in zip(fits, seen, strict=True) if ok) < CERTAIN_GAIN:
+    if max(sum(fit.gain for fit, ok in zip(fits, seen, strict=True) if ok), choice.evidence) < CERTAIN_GAIN:
         return None
+    prior, prior_sd = choice.prior_angstrom, choice.prior_sd_angstrom
+    predicted = [
+        (prior[i], prior_sd[i])
+        if i in unheeded | near_others
+        else (choice.mean_angstrom[i], choice.sd_angstrom[i])
+        for i in range(len(tilts))
+    ]
     final = [
         fit if ok else replace(fit, defocus_angstrom=float(m), sd_angstrom=float(sd))
-        for fit, ok, m, sd in zip(fits, seen, prior, prior_sd, strict=True)
+        for fit, ok, (m, sd) in zip(fits, seen, predicted, strict=True)
     ]
-    posterior = (curves + log_prior(grid, prior, prior_sd)).max(axis=1).sum()
+    posterior = (sums.gains() + log_prior(grid, prior, prior_sd)).max(axis=1).sum()
     return SeriesFit(
         model,
         tilts,
         final,
         [not ok for ok in seen],
         prior,
-        jitter,
+        choice.jitter_angstrom,
         hand_evidence(
             tilts, model, fits, posterior - _posterior_of_other(tilts, model, grid, prior, prior_sd)
         ),
         thickness_of(tilts, model, fits),
         float(posterior),
     )
+
+
+def _fit_weak(
+    tilts: list[TiltRings],
+    hands: Sequence[int],
+    grid: NDArray[np.float64],
+    near_others: frozenset[int],
+    unheeded: frozenset[int],
+) -> SeriesFit | None:
+    """Fit of a series whose rings few images show by themselves; None if all together show none."""
+    found = find_weak_rings(tilts, hands, grid, _search)
+    if found is None:
+        return None
+    choice, model = found.choice, found.model
+    starts, prior, prior_sd = choice.defocus_angstrom, choice.prior_angstrom, choice.prior_sd_angstrom
+    _, fits = _refine_all(found.tilts, model, starts, prior, prior_sd)
+    decided = choice.is_decided | np.isin(np.arange(len(tilts)), list(near_others))
+    fits = [fit if ok else replace(fit, gain=0.0) for fit, ok in zip(fits, decided, strict=True)]
+    seen = [is_seen(fit) and i not in unheeded for i, fit in enumerate(fits)]
+    final = []
+    for i, fit in enumerate(fits):
+        mean, sd = choice.mean_angstrom[i], choice.sd_angstrom[i]
+        if i in unheeded | near_others:
+            mean, sd = prior[i], prior_sd[i]
+        final.append(replace(fit, defocus_angstrom=float(mean), sd_angstrom=float(sd)))
+    return SeriesFit(
+        model,
+        found.tilts,
+        final,
+        [not ok for ok in seen],
+        prior,
+        choice.jitter_angstrom,
+        hand_evidence(found.tilts, model, fits, found.gain_of_hand),
+        None,
+        choice.evidence,
+        is_weak=True,
+    )
+
+
+def _chosen(
+    tilts: Sequence[TiltRings],
+    sums: SearchSums,
+    grid: NDArray[np.float64],
+    centre: float,
+    noise: NDArray[np.float64] | None = None,
+) -> Choice:
+    """Defoci by rings whose strength varies, over the noise of each tilt, ``(tilt,)``."""
+    of_tilt = 1.0 if noise is None else noise[:, None]
+    return choose_defoci(tilts, sums.marginal_gains(STRENGTH_SPREAD, of_tilt), grid, centre)
 
 
 def _whitened_again(
@@ -304,21 +380,22 @@ def _search(
 def _refine_all(
     tilts: Sequence[TiltRings],
     model: SeriesModel,
-    starts: Sequence[float],
+    starts: NDArray[np.float64],
     prior: NDArray[np.float64],
     prior_sd: NDArray[np.float64],
 ) -> tuple[list[LocalRings], list[DefocusFit]]:
     """Fit of each tilt from its start; the heavy-tailed prior is a Gaussian of equal slope there."""
     shared, spread = model.astigmatism_angstrom, model.astigmatism_sd_angstrom
-    weights = student_weight((np.array(starts) - prior) / prior_sd)
+    weights = student_weight((starts - prior) / prior_sd)
 
     def of_tilt(i: int) -> tuple[LocalRings, DefocusFit]:
-        tilt, start = tilts[i], starts[i]
+        tilt, start = tilts[i], float(starts[i])
         template, slope = model.template(tilt, start), model.slope(tilt)
         table = local_rings(at_origin(tilt), template, start, slope)
         prior_of_fit = (float(prior_sd[i]) / math.sqrt(weights[i]), spread, spread)
         fit = refine_defocus(table, (start, *shared), slope, (float(prior[i]), *shared), prior_of_fit)
-        return table, replace(fit, gain=own_gain(tilt, model, fit))
+        gain, noise = own_gain(tilt, model, fit)
+        return table, replace(fit, gain=gain, noise=noise)
 
     found = of_each(of_tilt, range(len(tilts)))
     return [table for table, _ in found], [fit for _, fit in found]
@@ -328,9 +405,7 @@ def _refine_jointly(
     tilts: list[TiltRings],
     model: SeriesModel,
     fits: list[DefocusFit],
-    prior: NDArray[np.float64],
-    prior_sd: NDArray[np.float64],
-    jitter: float,
+    choice: Choice,
     fit_phase_shift: bool,
 ) -> tuple[list[TiltRings], SeriesModel, list[DefocusFit]]:
     """Tilts, model and fits with `refine_jointly`'s result; tilts without rings are not used."""
@@ -338,8 +413,10 @@ def _refine_jointly(
     if not seen:
         return tilts, model, fits
     some, found_fits = [tilts[i] for i in seen], [fits[i] for i in seen]
-    deviation = np.array([fit.defocus_angstrom for fit in found_fits]) - prior[seen]
-    of_defocus = defocus_covariance(some, jitter / np.sqrt(student_weight(deviation / prior_sd[seen])))
+    deviation = np.array([fit.defocus_angstrom for fit in found_fits]) - choice.prior_angstrom[seen]
+    weight = student_weight(deviation / choice.prior_sd_angstrom[seen])
+    jitter = choice.jitter_angstrom / np.sqrt(weight)
+    of_defocus = defocus_covariance(some, jitter, choice.smooth_part)
     if fit_phase_shift:
         loose = refine_jointly(some, model, found_fits, of_defocus, phase_shift_covariance(some))
         jitter_deg = likeliest_jitter_deg(

@@ -9,6 +9,7 @@ these (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -20,15 +21,20 @@ from scipy.optimize import minimize_scalar
 from cryoloom.algorithms.ctf.defocus_fit import DefocusFit, background_basis, tile_offsets
 from cryoloom.algorithms.ctf.phase import ctf_phase
 from cryoloom.algorithms.ctf.series_model import STRONGEST_RINGS, SeriesModel, TiltRings, at_origin
+from cryoloom.algorithms.images.single_thread_pool import of_each
 
-__all__ = ["RIDGE", "Evidence", "ExposureRings", "own_gain"]
+__all__ = ["RIDGE", "Evidence", "ExposureRings", "noise_of_series", "own_gain"]
 
 # Relative to the mean curvature: curves without information stay at their start.
 RIDGE = 1e-6
 # Rings of one exposure over those that the series expects of it.
 MOST_STRENGTH = 3.0
+MEDIAN_OF_SQUARE = 0.455
+"""Of a normal variable of variance 1."""
 # Defoci, over that found, at which there are no rings: their spread of strengths is that of noise.
 ELSEWHERE = np.concatenate([np.linspace(0.5, 0.85, 8), np.linspace(1.15, 2.0, 18)])
+# The same, nearer.
+NEAR_BY = np.concatenate([np.linspace(0.6, 0.86, 12), np.linspace(1.16, 1.67, 24)])
 
 Array = NDArray[np.float64]
 
@@ -95,7 +101,7 @@ class ExposureRings:
         gathered.one, gathered.power = gathered.one.real, gathered.power.real
         return gathered
 
-    def own_gain(self, at: Array, strength: Array) -> float:
+    def own_gain(self, at: Array, strength: Array) -> tuple[float, float]:
         """See `own_gain`; ``at`` the parameters of the phase, ``strength`` what the series expects."""
         sums = self._sums(at)
 
@@ -105,11 +111,11 @@ class ExposureRings:
         best = minimize_scalar(
             lambda times: -gain(times), bounds=(0.0, MOST_STRENGTH), method="bounded", options={"xatol": 0.01}
         )
-        scores, information = self._elsewhere(
+        scores, information = self.elsewhere(
             at, np.clip(best.x * strength, 0.0, STRONGEST_RINGS), strength[None]
         )
         noise = float((scores**2 / np.maximum(information, 1e-12)).mean())
-        return max(0.0, -float(best.fun) - gain(0.0)) / max(1.0, noise)
+        return max(0.0, -float(best.fun) - gain(0.0)) / max(1.0, noise), max(1.0, noise)
 
     def noise(self, at: Array, strength: Array, basis: Array) -> Array:
         """Variance of the rings over that of counts, ``(ring,)``, one at least; ``basis`` as for `evidence`.
@@ -117,7 +123,7 @@ class ExposureRings:
         Tiles with the same kind of specimen share the bumps of its spectrum, which do not appear in their
         scatter about each other; ring amplitudes at other defoci include them.
         """
-        scores, information = self._elsewhere(at, strength, basis.T)
+        scores, information = self.elsewhere(at, strength, basis.T)
         of_curve = (scores**2).sum(axis=0) / np.maximum(information.sum(axis=0), 1e-12)
         return np.maximum(basis @ of_curve, 1.0)
 
@@ -128,14 +134,17 @@ class ExposureRings:
             setattr(noisy, name, getattr(self, name) / noise)
         return noisy
 
-    def _elsewhere(self, at: Array, found: Array, curves: Array) -> tuple[Array, Array]:
-        """Score and information, ``(defocus, curve)``, of weak rings at `ELSEWHERE`, without the fitted.
+    def elsewhere(
+        self, at: Array, found: Array, curves: Array, times_defocus: Array = ELSEWHERE
+    ) -> tuple[Array, Array]:
+        """Score and information, ``(defocus, curve)``, of weak rings at other defoci, without the fitted.
 
-        found : (ring,) their strength. curves : (curve, ring) strengths looked for; the background is free.
+        times_defocus : these, over that of ``at``. found : (ring,) strength of the fitted. curves : (curve,
+        ring) strengths looked for; the background is free.
         """
-        here, n = self._phase(at), len(ELSEWHERE)
+        here, n = self._phase(at), len(times_defocus)
         rings = self._best_level(self._sums(at), found)[1] * found
-        defocus = ELSEWHERE[:, None] * at[0] + at[1:3] @ self.directions
+        defocus = times_defocus[:, None] * at[0] + at[1:3] @ self.directions
         phase = self._phase_of(defocus, float(at[3]))
         turn = np.exp(1j * phase)
         both = 0.5 * (self.one * np.cos(here - phase) + (self.twice * (np.exp(1j * here) * turn)).real)
@@ -222,18 +231,40 @@ class ExposureRings:
         )
 
 
-def own_gain(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> float:
-    """Half the squared amplitude of a tilt's rings in standard deviations; 0 if they are reversed.
+def own_gain(tilt: TiltRings, model: SeriesModel, fit: DefocusFit) -> tuple[float, float]:
+    """Half the squared amplitude of a tilt's rings in standard deviations, and their variance.
+
+    The first is 0 if the rings are reversed.
 
     In nats, log-likelihood over no rings: both with a free background, the rings with a free amplitude, since
     for a tilt with rings half as strong as those of its series fixed rings would be no more likely than none.
     The standard deviation is that of amplitudes at other defoci if it is larger than counting statistics:
-    specimens make bumps in their spectra.
+    specimens make bumps in their spectra. The variance is over that of counting statistics, 1 at least.
     """
     rings = ExposureRings(tilt, model, fit.defocus_angstrom)
     rings = rings.in_all_directions(fit.axial_angstrom, fit.diagonal_angstrom)
     at = np.array([fit.defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
     return rings.own_gain(at, model.spectrum)
+
+
+def noise_of_series(
+    tilts: Sequence[TiltRings], model: SeriesModel, defocus_angstrom: float, basis: Array
+) -> Array:
+    """Variance of the rings of all tilts together over that of counts, ``(ring,)``, one at least.
+
+    What images share that does not depend on defocus, such as the form factor of their particles, adds up
+    over the tilts as rings do. It shows at other defoci near the given one, of which a few may be that of the
+    series: their median counts. basis : (ring, curve) smooth curves of the strength.
+    """
+
+    def of_tilt(tilt: TiltRings) -> tuple[Array, Array]:
+        rings = ExposureRings(tilt, model, defocus_angstrom).in_all_directions(*model.astigmatism_angstrom)
+        at = np.array([defocus_angstrom, 0.0, 0.0, tilt.data.phase_shift_deg])
+        return rings.elsewhere(at, np.zeros(len(basis)), basis.T, NEAR_BY)
+
+    scores, information = (sum(parts) for parts in zip(*of_each(of_tilt, tilts), strict=True))
+    ratio = scores**2 / np.maximum(information, 1e-12)
+    return np.maximum(basis @ (np.median(ratio, axis=0) / MEDIAN_OF_SQUARE), 1.0)
 
 
 def _array(values: torch.Tensor) -> Array:
