@@ -9,7 +9,7 @@ slab are compared with the truth after one rigid motion. Prints for every sessio
 - thickness and height of the middle with their reported errors;
 - error of the defocus at the origin of the poses (median and largest), and the handedness;
 - what warns of it. A session is silently wrong where poses are further off than 30 A and three times what was
-reported, the slab by more than three times its error, half of the defoci by more than 1000 A or one by more
+  reported, the slab by more than three times its error, half of the defoci by more than 1000 A or one by more
   than 3000 A, or the handedness is the other one, and no warning says so, of that quantity and of those
   tilts.
 
