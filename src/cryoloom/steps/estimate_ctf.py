@@ -405,7 +405,7 @@ def _first_look(
     params: EstimateCtfParams,
     context: StepContext,
 ) -> tuple[list[TiltRings], float | None]:
-    """Rings of images in the smallest tiles, gold included, and their defocus in angstrom if they show any."""
+    """Rings of images in the smallest tiles, gold included, and their defocus if they show any."""
     stack = series.unweighted_stack
 
     def rings_of(tilt: Tilt) -> TiltRings:
