@@ -16,6 +16,7 @@ from cryoloom.formats.relion.particles import (
     read_relion_particles,
     write_relion_particles,
 )
+from cryoloom.formats.relion.star_tables import write_blocks
 from cryoloom.model import ParticleRows
 
 OPTICS = {name: RelionOptics("optics1", 300.0, 2.7, 0.1, 1.35) for name in ("TS_01", "TS_02")}
@@ -72,6 +73,23 @@ def test_origins_are_taken_off_in_the_subtomogram_s_frame(tmp_path, rng):
         found.positions_xyz_angstrom - rows.positions_xyz_angstrom, np.tile([0.0, 0.0, -10.0], (rows.n, 1)),
         atol=1e-5,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "halves"), [((64, 48, 20), (0, 0, 0)), ((65, 48, 21), (0.5, 0, 0.5))])
+def test_centred_coordinates_in_tomograms_of_odd_size_are_where_relion_takes_them(tmp_path, size, halves):
+    """RELION 5.0.1 counts from half the size and projects about its whole part: seen in images it cut out."""
+    shape = dict(zip(("rlnTomoSizeX", "rlnTomoSizeY", "rlnTomoSizeZ"), size, strict=True))
+    tomogram = {"rlnTomoName": "TS_1", "rlnTomoTiltSeriesPixelSize": 3.0, **shape}
+    place = dict(
+        zip([f"rlnCenteredCoordinate{axis}Angst" for axis in "XYZ"], (10.0, -20.0, 5.0), strict=True)
+    )
+    write_blocks(tmp_path / "tomograms.star", {"global": [tomogram]})
+    write_blocks(tmp_path / "particles.star", {"particles": [{"rlnTomoName": "TS_1", **place}]})
+    files = {"rlnTomoParticlesFile": "particles.star", "rlnTomoTomogramsFile": "tomograms.star"}
+    write_blocks(tmp_path / "optimisation_set.star", {"": [files]})
+    rows = read_relion_particles(tmp_path / "optimisation_set.star")
+    expected = np.array([10.0, -20.0, 5.0]) + 3.0 * np.array(halves)
+    np.testing.assert_allclose(rows.positions_xyz_angstrom, [expected], atol=1e-6)
 
 
 def test_a_corner_coordinate_is_counted_from_the_middle_of_the_volume(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.formats.relion.relion5 import read_relion5_tilt_series, verify_relion5, write_relion5
+from cryoloom.formats.relion.star_tables import read_blocks
 from cryoloom.model import Ctf, Exclusion, Microscope, Pose, Sourced, Stack, Tilt, TiltSeries, Tomogram
 
 ANGLES = [-40.0, -20.0, 0.0, 20.0, 40.0]
@@ -76,6 +77,15 @@ def test_tables_hold_relative_paths_and_even_sizes(rng, tmp_path):
     assert [float(v) for v in row[5:6]] == [-1.0]  # our +1 is RELION's -1
     assert row[9:13] == ["4.000000", "64", "40", "32"]
     assert verify_relion5(tmp_path / "to") == 6
+
+
+def test_a_series_without_a_tomogram_has_an_even_size_too(rng, tmp_path):
+    """RELION 5.0.1 reads no size as -999, and projects half a pixel off where a size is odd."""
+    series = make_series(rng)
+    odd = Stack(np.zeros((len(series.tilts), 33, 41), np.float32), series.pixel_size_angstrom)
+    write_relion5([(replace(series, stack=odd), None)], tmp_path)
+    (row,) = read_blocks(tmp_path / "tilt_series.star")["global"]
+    assert [row[f"rlnTomoSize{axis}"] for axis in "XYZ"] == [42, 34, 34]
 
 
 def test_links_share_the_file_and_copies_do_not(rng, tmp_path):

@@ -140,7 +140,7 @@ def relion_particle_rows(
     subtomogram = matrix_from_euler_zyz_deg(*_columns(rows, _SUBTOMOGRAM, 0.0).T)
     rotations = subtomogram @ matrix_from_euler_zyz_deg(*_columns(rows, _ANGLES, 0.0).T)
     if _CENTRED[0] in rows[0]:
-        positions = _columns(rows, _CENTRED)
+        positions = _columns(rows, _CENTRED) + _halves_of_odd_sizes(names, tomograms)
     else:
         positions = _from_corner(
             rows, names, blocks, tomograms, tomogram_shapes_px, source, tomogram_pixel_angstrom
@@ -282,6 +282,18 @@ def _normal_frames(directions: Array) -> Array:
     polar = np.rad2deg(np.arccos(np.clip(z[:, 2], -1.0, 1.0)))
     # R z = Rz(azimuth) Ry(polar) z.
     return matrix_from_euler_zyz_deg(np.zeros(len(z)), -polar, -azimuth)
+
+
+def _halves_of_odd_sizes(names: NDArray[np.str_], tomograms: Mapping[str, Sequence[Row]]) -> Array:
+    """What RELION (5.0.1) adds to centred coordinates in tomograms of odd size, ``(n, 3)`` in angstrom.
+
+    It counts them from half the size, and projects about the whole part of it: half a pixel less.
+    """
+    halves = {}
+    for row in _table(tomograms, "rlnTomoSizeX") or []:
+        odd = np.array([int(row.get(f"rlnTomoSize{axis}", 0)) % 2 for axis in "XYZ"])
+        halves[str(row["rlnTomoName"])] = 0.5 * odd * float(row.get("rlnTomoTiltSeriesPixelSize", 0.0))
+    return np.array([halves.get(name, np.zeros(3)) for name in names.tolist()]).reshape(-1, 3)
 
 
 def _from_corner(

@@ -59,7 +59,7 @@ def write_relion5(
     for series, tomogram in fit:
         written += _write_tilt_series(series, directory, link=link)
         row = _series_row(series)
-        series_rows.append(row)
+        series_rows.append({**row, **_even_size(series)})
         if series.handedness.applied is None:
             notes.append(
                 f"{series.name}: defocus handedness was not determined; rlnTomoHand is set to -1, as in "
@@ -256,6 +256,16 @@ def _series_row(series: TiltSeries) -> _Row:
         "rlnTomoTiltSeriesPixelSize": series.unweighted_stack.pixel_size_angstrom,
         "rlnTomoTiltSeriesStarFile": f"tilt_series/{series.name}.star",
     }
+
+
+def _even_size(series: TiltSeries) -> _Row:
+    """Size of a tomogram of the whole field, for a series without one.
+
+    RELION (5.0.1) counts centred coordinates from half the size, and projects about the whole part of it: an
+    odd size, or none (read as -999), displaces every particle by half a pixel along each axis.
+    """
+    n_y, n_x = (n + n % 2 for n in series.unweighted_stack.images.shape[1:])
+    return {"rlnTomoSizeX": n_x, "rlnTomoSizeY": n_y, "rlnTomoSizeZ": min(n_x, n_y)}
 
 
 def _place_tomogram(
