@@ -6,7 +6,8 @@ likelihood of all frames with ring-wise signal and noise measured from the frame
 on how specimens of this series drift, learned from its earlier tilts in the order they were acquired. A
 pattern that stands still, such as gain residue, is part of the model, so it does not hold the frames at
 zero shift. Frames are moved by Fourier phase and binned by Fourier cropping; sums are electrons per binned
-pixel. Written are the images and those of even frames; those of odd frames are their difference.
+pixel. The output is the sum of all frames and the sum of the even frames; that of the odd frames is their
+difference.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class AlignFramesParams(StepParams):
         description="First frame that is used; 1 is the first of the movie. Of EER, raw frames count.",
     )
     last_frame: int | None = Field(
-        None, ge=1, description="Last frame that is used, of movies that have so many. Else the last."
+        None, ge=1, description="Last frame that is used. Unset, or in shorter movies: the last one."
     )
     eer_dose_per_fraction: float = Field(
         0.5, gt=0, description="EER only: dose of the fractions that frames are summed into before alignment."
@@ -83,7 +84,7 @@ class AlignFramesParams(StepParams):
     hot_pixel_sigma: float = Field(
         6.0,
         gt=3,
-        description="Pixels whose summed counts differ by so many sigmas from their surroundings are "
+        description="Pixels whose summed counts differ by this many sigmas from their surroundings are "
         "replaced.",
     )
     use_drift_prior: bool = Field(
@@ -207,7 +208,7 @@ FIGURES = (
     source_of=("images",),
 )
 def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries:
-    """Find the motion within every movie, and sum its frames with it corrected: all, even and odd ones."""
+    """Find the motion within every movie and sum the corrected frames: all, even and odd ones."""
     single = [t for t in series.tilts if _Exposed.of(series, t, params).n_fractions == 1]
     with_halves = len(single) < len(series.tilts)
     _warn_of_single_frames(series, single, with_halves=with_halves, context=context)

@@ -1,8 +1,8 @@
 """Give particles another set of images of the same tilts: unbinned ones, or ones that are not CTF-corrected.
 
 Particles are picked in a tomogram, which knows the images it was made of: often binned and corrected. To
-average them, the images should be as they were taken. Positions count from the tomogram's centre, and the
-poses of the given series say where it lies in them, so both must stem from one alignment.
+average them, the images should be as they were taken. Positions are relative to the tomogram's centre, and
+the poses of the given series place that centre in the images, so both must come from one alignment.
 """
 
 from __future__ import annotations

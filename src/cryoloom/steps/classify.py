@@ -1,4 +1,4 @@
-"""Divide particles into classes at their known poses: what is there, what is bound, and what is no particle.
+"""Divide particles into classes at their known poses, and separate false picks.
 
 Every class has a map of each half. A particle's likelihood under each class follows from all its tilt images
 with their CTF, radiation damage and noise; its probabilities share it among the classes' maps, and both are
@@ -6,11 +6,11 @@ improved in turns (expectation and maximisation). Poses stay as `refine` left th
 than 40 A, so averages of the classes stay independent.
 
 The first division is not random: it follows the directions in which the particles differ most from their
-common average (principal components), unless maps to compare with are given. A class of junk takes what a
-shell without orientation explains as well as any class: false picks.
+common average (principal components), unless maps to compare with are given. False picks go to a junk
+class: those that a shell without orientation explains as well as any class.
 
-Halves of a class that is real differ from the average of all in the same way. How far they do is given as the
-evidence of the division; without it, more classes are only more noise.
+Halves of a class that is real differ from the average of all in the same way. How far they do is reported
+as the evidence; without it, more classes only add noise.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ClassifyParams(StepParams):
     references: tuple[Path, ...] = Field(
         (), description="Maps (.mrc) to start from, one for each class, in the frame of the poses."
     )
-    junk: bool = Field(True, description="Have a further class for what is no particle.")
+    junk: bool = Field(True, description="Add a class for false picks.")
     resolution_angstrom: float = Field(
         15.0, gt=0, description="Finest resolution that classes are compared at."
     )

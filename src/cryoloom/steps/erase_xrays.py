@@ -1,10 +1,10 @@
 """Erase X-ray hits from the images before interpolation or filtering.
 
 A pixel is hit where it is brighter than the annulus around it by many local standard deviations and
-brighter than all of that annulus, or brighter than its eight neighbours by as much; spots are grown to
-what is still bright. Gold beads are dark and their edges fail the second condition, so they stay. Pixels
-hit take values of pixels nearby: which ones is stored, and done when images are read. After IMOD's
-ccderaser (Kremer et al., J. Struct. Biol. 116 (1996)).
+brighter than all of that annulus, or brighter than its eight neighbours by as much; spots are grown to what
+is still bright. Gold beads are dark and their edges fail the second condition, so they stay. Hit pixels are
+replaced by nearby values: the list is stored, and applied when images are read. After IMOD's ccderaser
+(Kremer et al., J. Struct. Biol. 116 (1996)).
 
 This step is for stacks from other programs. `align_frames` already replaces hits as bad pixels of single
 movies; on its sums this step finds almost nothing.

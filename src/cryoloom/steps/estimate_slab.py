@@ -150,7 +150,7 @@ RECORDS = (
     records=RECORDS,
 )
 def estimate_slab(series: TiltSeries, params: EstimateSlabParams, context: StepContext) -> TiltSeries:
-    """Measure where the specimen lies, or take it as set by hand, and by option lay it flat."""
+    """Measure the place of the specimen, or use the one set by hand; optionally rotate it to be flat."""
     if params.by_hand is not None:
         return _by_hand(series, params.by_hand, context, apply=params.apply)
     stack = series.best_stack

@@ -1,8 +1,8 @@
-"""Cut particles out of the tilt images, for programs that average what is cut: RELION's stacks and volumes.
+"""Cut particles out of the tilt images for other programs: RELION's stacks and volumes.
 
-The project's own averaging cuts particles itself, at the pixel size and position it needs; nothing else in a
-workflow waits for this step. `cryoloom export --format relion5` carries what it makes: a stack of the tilts
-that show the particle, or a volume with its weights, and the tables that go with them.
+The project's own averaging cuts particles itself, at the pixel size and position it needs; nothing else in
+a workflow waits for this step. `cryoloom export --format relion5` exports the result: a stack of the tilts
+that show the particle, or a volume with its weights, and their tables.
 
 Sizes are counted in binned pixels, as in RELION's form: the CTF is multiplied in `box_px`, which must hold
 what the defocus has spread, and the product is cropped to `crop_px`.
@@ -38,7 +38,9 @@ _VOLUMES_AT_ONCE = 32
 class ExtractParticlesParams(StepParams):
     """What a user may choose."""
 
-    binning: float = Field(1.0, ge=1.0, description="Pixel of what is cut over that of the tilt images.")
+    binning: float = Field(
+        1.0, ge=1.0, description="Binning of the extracted images relative to the tilt images."
+    )
     box_px: int | None = Field(
         None,
         ge=8,
@@ -62,7 +64,7 @@ class ExtractParticlesParams(StepParams):
     max_dose_per_angstrom2: float | None = Field(
         None, gt=0, description="Leave out tilts that begin after this dose. Unset: none."
     )
-    min_tilts: int = Field(1, ge=1, description="Leave out particles that fewer tilts show.")
+    min_tilts: int = Field(1, ge=1, description="Leave out particles that are visible in fewer tilts.")
     diameter_angstrom: float | None = Field(
         None, gt=0, description="Diameter of the particle, for sizes that are unset. Unset: as picked."
     )

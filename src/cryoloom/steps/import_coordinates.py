@@ -53,7 +53,7 @@ class ImportCoordinatesParams(PlacedParticleParams):
         "csv",
         "text",
     ] = Field(
-        "auto", description="Whose file it is; auto finds it from the suffix and the beginning of the file."
+        "auto", description="Format of the file; auto: found from the suffix and the beginning of the file."
     )
 
 

@@ -1,4 +1,4 @@
-"""Make a first map from the particles alone, or check one that is given; find where a symmetry's axes lie.
+"""Make a first map from the particles alone, or check a given one; find the axes of a symmetry.
 
 Particles start with random orientations (about the direction they were picked with, on surfaces and along
 filaments), whose average is the first reference. All orientations are then searched again and again while the
@@ -6,13 +6,13 @@ likelihood's exponent rises from 0.05 to 1; several starts compete by how well t
 the particles of the other. No symmetry is imposed meanwhile: imposed at the start it holds the poses in a
 wrong frame.
 
-A symmetry that is asked for is looked for in the map: one placing of its axes must make the map, without its
-radial mean, like itself. Coarse maps of near-spherical particles are shells; where the axes do not show, the
-map is taken to finer detail in up to three steps. Only when they show the map is turned to the group's frame,
+A requested symmetry is searched in the map: one placing of its axes must make the map, without its radial
+mean, like itself. Coarse maps of near-spherical particles are shells; where the axes do not show, the map
+is taken to finer detail in up to three steps. Only when they show the map is turned to the group's frame,
 symmetrised, and the particles are searched once more; the average without symmetry made of these poses must
 show the axes again. Otherwise the map stays without symmetry, and a warning says so. With no symmetry asked
-for, the map is taken to finer detail while three and more orientations share a particle, and the best axis of
-each order is listed.
+for, the map is taken to finer detail while three and more orientations share a particle, and the best axis
+of each order is listed.
 
 The hand of the map is that of the tilt geometry. No resolution is given: both halves are aligned to one map.
 """
@@ -82,7 +82,7 @@ class InitialModelParams(StepParams):
 
     symmetry: str = Field(
         "C1",
-        description="Point group to look for in the map: C1 (none), C6, D2, T, O, I. Never taken on trust.",
+        description="Point group to look for: C1 (none), C6, D2, T, O, I. Used only if the map shows it.",
     )
     diameter_angstrom: float | None = Field(
         None, gt=0, description="Diameter of the particle. Unset: as it was picked."
@@ -95,15 +95,17 @@ class InitialModelParams(StepParams):
         "to 15 A, where a symmetry does not show or particles have no single orientation yet.",
     )
     shift_range_angstrom: float = Field(
-        12.0, gt=0, description="How far from where they were picked particles are looked for in one pass."
+        12.0, gt=0, description="Largest distance from the picked position that is searched in one pass."
     )
     particles_per_start: int = Field(
         400, ge=8, description="Particles of each start, chosen at random; the best goes on with all."
     )
     max_dose_per_angstrom2: float | None = Field(
-        None, gt=0, description="Leave out tilts after this dose. Unset: none; dose weighs them down."
+        None,
+        gt=0,
+        description="Leave out tilts after this dose. Unset: none; dose weighting reduces their weight.",
     )
-    min_tilts: int = Field(5, ge=1, description="Leave out particles that fewer tilts show.")
+    min_tilts: int = Field(5, ge=1, description="Leave out particles that are visible in fewer tilts.")
     use_directions: bool = Field(
         True, description="Keep particles near the direction they were picked with, within its width."
     )

@@ -1,4 +1,4 @@
-"""Place the average into the tomogram at the poses of its particles, for looking at it.
+"""Place the average into the tomogram at the poses of its particles, for viewing.
 
 The volume has the grid of the tomogram that the particles were picked in, so both lie on each other in any
 viewer. Scripts for ChimeraX and napari open it with the particles' positions and the directions of their z

@@ -1,15 +1,14 @@
 """Refine tilt series by their particles and the average: geometry, defocus and amplitude of every tilt.
 
 Each particle is a fiducial. Its image in every tilt is compared with the projection of the average, and the
-image shifts that agree best tell how the tilt lies: image shift, stage angles, magnification, and a smooth
-warp of the image, solved for together with the particles' positions. Where the geometry hardly changes, so
-that the average was made with it, the defocus of every tilt is refined, and the amplitude and B-factor of its
-signal are measured. So the step is run twice: refine the series, average or refine the particles, and refine
-the series once more.
+best image shifts give the geometry of the tilt: image shift, stage angles, magnification, and a smooth warp
+of the image, solved for together with the particles' positions. Once the geometry hardly changes, the
+defocus of every tilt is refined, and the amplitude and B-factor of its signal are measured. So the step is
+run twice: refine the series, average or refine the particles, and refine the series once more.
 
 Every group of parameters is fitted to three quarters of the particles and tested on the last quarter, in
-turns. It is used only if the particles that were left out agree better with the average, beyond chance. A
-series to which nothing of this applies is passed on unchanged.
+turns. It is used only if the particles that were left out agree better with the average, beyond chance.
+Other series are passed on unchanged.
 
 Tilts are compared with the average of the *other* half: a particle's own half contains its noise, which holds
 it where it is. Positions of particles follow from their own half, so the halves stay independent but for the
@@ -76,7 +75,7 @@ class RefineSeriesParams(StepParams):
     """What is refined, and how far."""
 
     max_shift_angstrom: float = Field(
-        12.0, gt=0, le=60, description="Largest displacement of a particle's image that is looked for."
+        12.0, gt=0, le=60, description="Largest displacement of a particle's image that is searched."
     )
     stage_angles: bool = Field(True, description="Refine tilt axis, tilt and x-tilt of every tilt.")
     magnification: bool = Field(True, description="Refine the magnification of every tilt.")
@@ -87,7 +86,7 @@ class RefineSeriesParams(StepParams):
         True, description="Refine the defocus of every tilt, once the geometry does not change."
     )
     max_defocus_change_angstrom: float = Field(
-        1500.0, gt=0, le=10000, description="Largest change of the defocus that is looked for."
+        1500.0, gt=0, le=10000, description="Largest change of the defocus that is searched."
     )
     amplitudes: bool = Field(
         True,

@@ -6,8 +6,8 @@ of the best response are linked to membranes. One that an ellipsoid fits from mo
 outward normals. Caps whose normals lie near the beam are not seen (missing wedge): `pick_on_surfaces` closes
 vesicles by the surface it fits.
 
-What is given are points on the membranes with their normals, numbered by membrane, as `pick_by_hand` gives
-them: `pick_on_surfaces` fits and samples them, and `select_by_distance` uses them as what is near or far.
+The result is points on the membranes with their normals, numbered by membrane, as from `pick_by_hand`:
+`pick_on_surfaces` fits and samples them, and `select_by_distance` measures distances to them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Subtract the average from tilt images at the poses of its particles: what remains is the rest.
+"""Subtract the average from the tilt images at the poses of its particles.
 
-The projection of the average, or of the part of it within a mask, is multiplied by the CTF at the particle's
-depth and by radiation damage, and subtracted from every tilt image at every particle. The images of the
-result can be averaged, classified or picked as any others: the rest of a complex without the part that
-dominates it, or a tomogram without the particles that are known.
+The projection of the average, or of the part of it within a mask, is multiplied by the CTF at the
+particle's depth and by radiation damage, and subtracted from every tilt image at every particle. The images
+of the result can be averaged, classified or picked as any others: for example a complex without its
+dominant part, or a tomogram without the known particles.
 
 The amplitude with which the whole average is in the images is measured first, and used; how much is left is
 measured afterwards.

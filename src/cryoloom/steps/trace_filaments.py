@@ -1,11 +1,12 @@
-"""Trace filaments without a network, and give particles along them: places, directions, and their turn.
+"""Trace filaments without a network, and place particles along them with direction and twist.
 
 The images are whitened, multiplied by their transfer function at every voxel's depth and back-projected, as
-for `pick_by_template`. A short rod is compared with that volume in all directions of half a sphere. Points on
-the crest of the best response are linked where they continue each other, across gaps too, and a smooth curve
-is fitted to each chain. Particles stand along it at the rise, each turned by the twist against the last one.
+for `pick_by_template`. A short rod is compared with that volume in all directions of half a sphere. Points
+on the crest of the best response are linked where they continue each other, across gaps too, and a smooth
+curve is fitted to each chain. Particles are placed along it at the rise, each rotated by the twist relative
+to the last one.
 
-The direction of a filament is not seen in a rod: all particles of one filament point the same way, which may
+A rod does not show the direction of a filament: all particles of one filament point the same way, which may
 be the wrong one. The axis is stored as their prior, with the number of the filament and the distance along
 it. Filaments along the beam lie in the missing wedge and are not found.
 """
