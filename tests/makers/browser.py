@@ -21,7 +21,7 @@ from cryoloom.web.serve import ServeOptions, Server, listen
 from cryoloom.web.site import Site
 
 T = TypeVar("T")
-WAIT_S = 30.0  # a machine of CI may be ten times as slow as this one
+WAIT_S = 90.0  # a machine of CI may be ten times as slow, and the process that knows the steps imports torch
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless",

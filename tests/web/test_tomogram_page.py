@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import Any
 
 import httpx
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from cryoloom.store.decisions import in_force
+from cryoloom.web.decide import decide
 from cryoloom.web.drawn.drawn_parameters import changes_for_slabs
 from cryoloom.web.drawn.shell_fit import fit_shell
 from cryoloom.web.job import Job
+from cryoloom.web.pages import decisions
 from cryoloom.web.pages.tomogram import slab_facts
 from cryoloom.web.pictures.images import Image, ImageShelf
 from cryoloom.web.pictures.levels import Levels
@@ -171,6 +174,30 @@ def test_a_pick_is_kept_at_the_right_angstrom_after_zoom(window: Any, served: Se
     page.wait_for_function("() => document.querySelector('#picks').innerText.includes('No picks')")
     eventually(lambda: not in_force(project.decisions(), kind="pick", item="TS_01"))
     assert len([e for e in project.decisions() if e.kind == "pick"]) == 2  # nothing is forgotten
+
+
+def test_picks_are_kept_though_the_page_is_left_before_they_are_sent(
+    window: Any, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.4)
+        return decide(*given)
+
+    monkeypatch.setattr(decisions, "decide", slowly)
+    opened = window(served)
+    page = opened.go(f"{P}/tomo/TS_03")
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    page.fill("#set", "quick")
+    page.evaluate("() => document.activeElement.blur()")
+    page.keyboard.press("p")
+    for i in range(6):
+        page.mouse.click(250 + 40 * i, 300)
+    opened.go(f"{P}/tomo/TS_01")
+    project = served.site.project("HIV-session")
+    kept = eventually(
+        lambda: in_force(project.decisions(), kind="pick", item="TS_03"), lambda found: len(found) >= 6
+    )
+    assert {one.target.split("/")[0] for one in kept} == {"quick"}
 
 
 def test_a_sphere_dragged_over_a_vesicle_fits_it(window: Any, served: Served) -> None:

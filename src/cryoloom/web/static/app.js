@@ -11,12 +11,16 @@ async function reach(path, options) {
   }
 }
 
-/** Send a change; gives the answer's JSON. Throws an Error with the server's sentence. */
+const MOST_KEPT_ALIVE = 20000; // characters: browsers let 64 kB outlive a page
+
+/** Send a change; gives the answer's JSON. It goes on if the page is left. Throws an Error with the server's sentence. */
 export async function send(path, data = {}, method = "POST") {
+  const body = method === "DELETE" ? null : JSON.stringify(data);
   const response = await reach(path, {
     method,
     headers: { "content-type": "application/json", "x-cryoloom": "1" },
-    body: method === "DELETE" ? null : JSON.stringify(data),
+    body,
+    keepalive: !body || body.length < MOST_KEPT_ALIVE,
   });
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.error ?? `The server refused (${response.status}).`);
@@ -25,9 +29,12 @@ export async function send(path, data = {}, method = "POST") {
 
 let lastSent = Promise.resolve();
 
-/** Send a change after all those before it have been answered: two decisions about one thing keep their order. */
-export function sendInOrder(path, data) {
-  const answer = lastSent.then(() => send(path, data));
+/**
+ * Send a change after all those before it have been answered: two decisions about one thing keep their order.
+ * isWanted() is asked when its turn comes.
+ */
+export function sendInOrder(path, data, isWanted = () => true) {
+  const answer = lastSent.then(() => (isWanted() ? send(path, data) : {}));
   lastSent = answer.catch(() => {});
   return answer;
 }
