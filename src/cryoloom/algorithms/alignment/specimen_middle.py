@@ -9,6 +9,7 @@ first.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +24,13 @@ from cryoloom.algorithms.specimen.slab import LEAST_CONTRAST, Energies, SlabFit,
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.model import Slab, Sourced, TiltSeries
 
-__all__ = ["SPECIMEN_PIXEL_ANGSTROM", "FoundSpecimen", "bytes_to_find_specimen", "find_specimen"]
+__all__ = [
+    "SPECIMEN_PIXEL_ANGSTROM",
+    "FoundSpecimen",
+    "bytes_to_find_specimen",
+    "depth_error_angstrom",
+    "find_specimen",
+]
 
 Array = NDArray[np.float64]
 
@@ -42,6 +49,8 @@ LEAST_CONTRAST_ON_GOLD, LARGEST_ERROR_ON_GOLD_ANGSTROM = 2.0, 120.0
 """Of features to noise, and of the middle, if gold gives the slopes and a surface."""
 # Two or three features may lie anywhere in ice several times as thick as what they span.
 LARGEST_THICKNESS_ERROR_PART = 0.25
+PLACE_ERROR_ANGSTROM = 30.0
+"""Two pixels of the images. Over the tangent of the tilts' half range it is the error of a depth."""
 # Fewer beads within the ice tell nothing of its thickness.
 LEAST_BEADS_WITHIN = 8
 
@@ -144,7 +153,26 @@ def find_specimen(
     fit = _fitted(energies, planes)
     if planes is None and len(points) >= LEAST_BEADS_WITHIN:
         fit = _holding(fit, points)
+    if planes is None or len(planes.heights_angstrom) == 1:
+        fit = _with_depth_error(
+            fit, depth_error_angstrom([t.pose.tilt_deg for t in series.included if t.pose])
+        )
     return FoundSpecimen(fit, len(points), planes, volume, voxel)
+
+
+def depth_error_angstrom(tilt_deg: Sequence[float]) -> float:
+    """How well tilts of such a range tell the depth of what lies in the ice."""
+    half_range = 0.5 * math.radians(max(tilt_deg) - min(tilt_deg))
+    return PLACE_ERROR_ANGSTROM / max(math.tan(min(half_range, 1.5)), 1e-3)
+
+
+def _with_depth_error(fit: SlabFit, error_angstrom: float) -> SlabFit:
+    """The slab with either surface known to no better than that."""
+    return replace(
+        fit,
+        middle_error_angstrom=math.hypot(fit.middle_error_angstrom, error_angstrom / math.sqrt(2)),
+        thickness_error_angstrom=math.hypot(fit.thickness_error_angstrom, error_angstrom * math.sqrt(2)),
+    )
 
 
 def _fitted(energies: Energies, planes: BeadPlanes | None) -> SlabFit:
