@@ -255,11 +255,11 @@ def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Se
     page.wait_for_selector("#angles:not([hidden])")
     assert "800 particles" in page.inner_text("#angles-says")
     assert page.get_attribute("#by-series a", "href").startswith("/p/averaged/tomo/TS_01?particles=")
+    opened.shot("average")
     page.locator("#iterations circle").nth(1).click()
     assert page.inner_text("#iteration-says") == (
         "After pass 2: angle change deg 2.5, pass exhaustive, resolution angstrom 25"
     )
-    opened.shot("average")
 
 
 def test_passes_of_the_refinement_are_tabs(window: Any, with_average: Served) -> None:
