@@ -141,7 +141,7 @@ class PartContext(RunsPrograms):
 
     def new_pixels(self, *_: object, **__: object) -> NoReturn:
         """Refused."""
-        raise RuntimeError("a part returns arrays only; let the step write files and figures")
+        raise RuntimeError("a part returns arrays and has no outputs; let the step write files and figures")
 
     new_file = new_table = figure = not_measurable = record = new_pixels
 
