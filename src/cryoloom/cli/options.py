@@ -90,8 +90,11 @@ OptionalRunArgument = Annotated[
     str | None, typer.Argument(help="Number or name of a run; a name means its latest run.")
 ]
 TiltsArgument = Annotated[
-    list[int] | None,
-    typer.Argument(help="Acquisition indices; 0 is the first tilt acquired. Unset: the whole series."),
+    list[str] | None,
+    typer.Argument(
+        help="Acquisition indices, such as `3 5` or `0-5`; 0 is the first tilt acquired. Unset: the whole "
+        "series."
+    ),
 ]
 SeriesArgument = Annotated[str, typer.Argument(help="Name of the tilt series.")]
 

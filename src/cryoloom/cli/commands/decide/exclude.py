@@ -9,6 +9,7 @@ import typer
 
 from cryoloom.cli.decided import curation_of, say_decided
 from cryoloom.cli.options import ProjectOption, TiltsArgument
+from cryoloom.cli.tilt_numbers import tilt_numbers
 from cryoloom.errors import UserInputError
 
 __all__ = ["exclude"]
@@ -36,6 +37,6 @@ def exclude(
 
         say_decided(project, curation.exclude_views(read_excluded_views(views_file), reason))
     elif series is not None and tilts:
-        say_decided(project, curation.exclude(series, tilts, reason))
+        say_decided(project, curation.exclude(series, tilt_numbers(tilts), reason))
     elif series is not None:
         say_decided(project, curation.exclude_series(series, reason))

@@ -8,6 +8,7 @@ import typer
 
 from cryoloom.cli.decided import curation_of, say_decided
 from cryoloom.cli.options import ProjectOption, SeriesArgument, TiltsArgument
+from cryoloom.cli.tilt_numbers import tilt_numbers
 
 __all__ = ["include"]
 
@@ -21,6 +22,6 @@ def include(
     """Keep tilts, or a whole series, even if a step would exclude them; `resume` updates the results."""
     curation = curation_of(project)
     if tilts:
-        say_decided(project, curation.include(series, tilts, reason))
+        say_decided(project, curation.include(series, tilt_numbers(tilts), reason))
     else:
         say_decided(project, curation.include_series(series, reason))
