@@ -7,7 +7,11 @@ import time
 
 import torch
 
-from cryoloom.algorithms.images.single_thread_pool import of_each, single_thread_pool
+from cryoloom.algorithms.images.single_thread_pool import (
+    of_each,
+    set_transform_threads,
+    single_thread_pool,
+)
 
 
 def test_torch_works_alone_inside_and_as_before_outside():
@@ -34,3 +38,15 @@ def test_work_of_each_item_comes_back_in_the_order_of_the_items():
 
     assert of_each(work, ["first", "second", "third"]) == [("first", 1), ("second", 1), ("third", 1)]
     assert of_each(work, []) == []
+
+
+def test_transforms_outside_keep_their_number_of_threads():
+    before, of_transforms = torch.get_num_threads(), set_transform_threads(1)
+    torch.set_num_threads(3)
+    set_transform_threads(1)
+    try:
+        assert of_each(lambda x: x + 1, [1, 2]) == [2, 3]
+        assert set_transform_threads(1) in (0, 1)  # 0: a torch without MKL
+    finally:
+        torch.set_num_threads(before)
+        set_transform_threads(of_transforms)

@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from cryoloom.algorithms.images.single_thread_pool import of_each, set_transform_threads
 from cryoloom.engine.worker.resources import N_TORCH_THREADS, set_threads
 
 
@@ -29,6 +30,19 @@ def test_torch_works_on_as_many_threads_on_every_machine():
         return torch.get_num_threads()
 
     assert on_a_thread_of_its_own(work) == N_TORCH_THREADS
+
+
+def test_transforms_stay_on_one_thread_after_torchs_first_work_and_after_a_pool():
+    def work():
+        set_threads(1)
+        torch.fft.rfft2(torch.ones((64, 64)))
+        first = set_transform_threads(1), torch.get_num_threads()
+        of_each(lambda x: x, [1, 2])
+        return first, (set_transform_threads(1), torch.get_num_threads())
+
+    for transforms, others in on_a_thread_of_its_own(work):
+        assert transforms in (0, 1)  # 0: a torch without MKL
+        assert others == N_TORCH_THREADS
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processor cores cannot be chosen here")

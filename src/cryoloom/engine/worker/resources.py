@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numba
 import torch
 from threadpoolctl import threadpool_limits
+
+from cryoloom.algorithms.images.single_thread_pool import set_transform_threads
 
 __all__ = ["Resources", "set_threads"]
 
@@ -39,32 +39,14 @@ class Resources:
 
 def set_threads(n_threads: int) -> None:
     """Give torch, its FFTs, numba and BLAS their threads; they keep the number per thread: for every task."""
-    torch.set_num_threads(N_TORCH_THREADS)
+    # Numba first: when it starts its threads it changes the number of OpenMP's, which are torch's.
     numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
+    torch.set_num_threads(N_TORCH_THREADS)
+    torch.get_num_threads()  # at its first use in a thread torch sets its own and MKL's once more: now
     _limit_blas()
-    _limit_transforms()
+    set_transform_threads(1)
 
 
 @functools.cache
 def _limit_blas() -> None:
     threadpool_limits(1, user_api="blas")
-
-
-def _limit_transforms() -> None:
-    """One thread for each of torch's FFTs (MKL's) that the calling thread asks for.
-
-    MKL shares a single transform out among its threads, which wait for each other busily: where they have
-    fewer cores than they are, a transform of 64 x 64 pixels takes 8 to 50 ms instead of 0.02 ms. Its bits,
-    too, depend on whether there is more than one.
-    """
-    library = _mkl()
-    if library is not None:
-        library.MKL_Set_Num_Threads_Local(1)
-
-
-@functools.cache
-def _mkl() -> ctypes.CDLL | None:
-    """The library with torch's MKL; None if torch was built without."""
-    path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
-    library = ctypes.CDLL(str(path)) if path.is_file() else None
-    return library if hasattr(library, "MKL_Set_Num_Threads_Local") else None
