@@ -5,15 +5,21 @@ Of tilts that nobody doubts only numbers are kept: 300,000 objects would take ha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.views.tilt_table import TiltRow
 from cryoloom.web.project_view import SeriesView
-from cryoloom.web.tilt_flags import CTF_REASON, JudgedTilt, judged_tilts_of
+from cryoloom.web.tilt_flags import CTF_REASON, Flag, JudgedTilt, judged_tilts_of
 
 __all__ = ["JudgedSeries", "judged_series"]
+
+
+_ARRAYS = ("fitted_tilt_deg", "fitted_defocus_angstrom")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +47,30 @@ class JudgedSeries:
     def n_open(self) -> int:
         """Tilts that the program doubts and nobody has decided on."""
         return sum(tilt.is_open for tilt in self.doubted)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `of_json`, exact."""
+        return {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            **{name: getattr(self, name).tolist() for name in _ARRAYS},
+            "doubted": [asdict(tilt) for tilt in self.doubted],
+        }
+
+    @classmethod
+    def of_json(cls, facts: Mapping[str, Any]) -> Self:
+        """Inverse of `as_json`."""
+        doubted = tuple(
+            JudgedTilt(
+                **{
+                    **tilt,
+                    "row": TiltRow(**tilt["row"]),
+                    "flag": None if tilt["flag"] is None else Flag(**tilt["flag"]),
+                }
+            )
+            for tilt in facts["doubted"]
+        )
+        numbers = {name: np.array(facts[name], dtype=np.float32) for name in _ARRAYS}
+        return cls(**{**facts, **numbers, "doubted": doubted, "fitted_marks": tuple(facts["fitted_marks"])})
 
 
 def judged_series(view: SeriesView) -> JudgedSeries:

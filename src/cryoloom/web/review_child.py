@@ -1,14 +1,13 @@
 """Judges the tilts of series in a process of its own, so that the server has its interpreter for itself.
 
-Started as ``python -m cryoloom.web.review_child PROJECT``: a line of JSON with names in, a pickled list of
-`JudgedSeries` out, until the input ends.
+Started as ``python -m cryoloom.web.review_child PROJECT``. Lines of JSON: names in, lists of `JudgedSeries`
+out, until the input ends.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -42,8 +41,11 @@ def judged_elsewhere(project: Path, names: Sequence[str]) -> Iterator[list[Judge
             for first in range(0, len(names), _BATCH):
                 process.stdin.write(json.dumps(names[first : first + _BATCH]).encode() + b"\n")
                 process.stdin.flush()
-                yield pickle.load(process.stdout)  # noqa: S301 - written by our own child
-        except (BrokenPipeError, EOFError):
+                line = process.stdout.readline()
+                if not line.endswith(b"\n"):
+                    return
+                yield [JudgedSeries.of_json(facts) for facts in json.loads(line)]
+        except BrokenPipeError:
             return
         finally:
             process.terminate()
@@ -57,11 +59,10 @@ def _main() -> None:
         made = []
         for name in json.loads(line):
             try:
-                made.append(judged_series(project.series_with_record(name, QUALITY_RECORD)))
+                made.append(judged_series(project.series_with_record(name, QUALITY_RECORD)).as_json())
             except (CryoloomError, KeyError):
                 continue
-        pickle.dump(made, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        print(json.dumps(made), flush=True)  # noqa: T201 - for our parent
     project.close()
 
 
