@@ -35,7 +35,7 @@ from cryoloom.store.tables import pack
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.serve import short_pauses
 from cryoloom.web.site import Site, open_projects
-from makers.browser import CHROMIUM, FLAGS, serving
+from makers.browser import CHROMIUM, FLAGS, WHEN_DECIDED, serving
 
 STEPS = ("import_movies", "align_frames", "estimate_ctf", "align_series")
 
@@ -297,20 +297,13 @@ def exclude(page, server: Server) -> None:
     shown, durable = [], []
     for _ in range(10):
         both = page.evaluate(
-            """async () => {
+            f"async () => {{ const whenDecided = {WHEN_DECIDED};"
+            """
                 const asked = performance.now();
-                const fetched = window.fetch;
-                const answered = new Promise(done => {
-                    window.fetch = async (...given) => {
-                        const answer = await fetched(...given);
-                        if (String(given[0]).endsWith('/decide')) done(performance.now());
-                        return answer;
-                    };
-                });
+                const answered = whenDecided();
                 document.dispatchEvent(new KeyboardEvent('keydown', { key: 'x', bubbles: true }));
                 const drawn = performance.now() - asked;
                 const durable = await answered - asked;
-                window.fetch = fetched;
                 return [drawn, durable];
             }"""
         )

@@ -29,7 +29,7 @@ from cryoloom.store.decisions import Author, Change, Decisions
 from cryoloom.store.records import ItemRecord
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
-from makers.browser import CHROMIUM, FLAGS, serving
+from makers.browser import CHROMIUM, FLAGS, WHEN_DECIDED, serving
 
 VOXEL_ANGSTROM = 10.0
 STEPS = """async n => {
@@ -48,18 +48,13 @@ STEPS = """async n => {
     }
     return [draws, frames];
 }"""
-ADD = """async () => {
+ADD = (
+    f"async () => {{ const whenDecided = {WHEN_DECIDED};"
+    + """
     const view = document.querySelector('#xy');
     document.dispatchEvent(new KeyboardEvent('keydown', { key: 'p', bubbles: true }));
     const box = view.getBoundingClientRect();
-    const fetched = window.fetch;
-    const answered = new Promise(done => {
-        window.fetch = async (...given) => {
-            const answer = await fetched(...given);
-            if (String(given[0]).endsWith('/decide')) done(performance.now());
-            return answer;
-        };
-    });
+    const answered = whenDecided();
     const [clientX, clientY] = [box.left + box.width * (0.3 + 0.4 * Math.random()), box.top + box.height / 2];
     const at = { clientX, clientY, bubbles: true, pointerId: 1, button: 0 };
     const nDrawn = view.nDrawn;
@@ -70,9 +65,9 @@ ADD = """async () => {
     while (view.nDrawn === nDrawn) await new Promise(done => setTimeout(done));
     const drawn = performance.now() - begin;
     const durable = await answered - begin;
-    window.fetch = fetched;
     return [drawn, durable];
 }"""
+)
 
 
 def main() -> None:

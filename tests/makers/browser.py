@@ -33,6 +33,20 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+WHEN_DECIDED = """() => {
+    const fetched = window.fetch;
+    return new Promise(done => {
+        window.fetch = async (...given) => {
+            const answer = await fetched(...given);
+            if (String(given[0]).endsWith('/decide')) {
+                window.fetch = fetched;
+                done(performance.now());
+            }
+            return answer;
+        };
+    });
+}"""
+"""JavaScript: a function that promises the moment when the next decision is answered."""
 
 
 @dataclass(frozen=True)

@@ -124,28 +124,35 @@ def serving_at(port: int | None, site: Site, access: Access) -> Iterator[int]:
         listening.close()
 
 
-def test_a_page_resumes_where_it_was_when_the_server_comes_back(
-    browser: Any, made: MadeProject, tmp_path: Path
-) -> None:
-    """The same address, tilt and window; what was decided meanwhile is there within 30 s."""
+@pytest.fixture
+def own_site(made: MadeProject, tmp_path: Path) -> Iterator[Site]:
+    """Pages of a copy of the project, for a test that decides or stops their server."""
     folder = tmp_path / "HIV session"
     shutil.copytree(made.folder, folder)
     shelf = ImageShelf(tmp_path / "levels")
-    site = Site(open_projects([folder], shelf), shelf)
+    opened = Site(open_projects([folder], shelf), shelf)
+    yield opened
+    opened.close()
+
+
+def test_a_page_resumes_where_it_was_when_the_server_comes_back(browser: Any, own_site: Site) -> None:
+    """The same address, tilt and window; what was decided meanwhile is there within 30 s."""
     access = Access(cookie_name="cryoloom_again")
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(30_000)
-    with serving_at(None, site, access) as port:
+    with serving_at(None, own_site, access) as port:
         page.goto(f"http://127.0.0.1:{port}/?token={access.owner_token}")
         page.goto(f"http://127.0.0.1:{port}{P}/series/TS_01?tilt=3")
         page.wait_for_selector("#lamp[data-state=up]")
         page.wait_for_function("() => document.querySelector('slice-view').state?.level !== null")
     page.wait_for_selector("#lamp[data-state=down]")
     at = page.evaluate("() => [location.href, document.querySelector('slice-view').index]")
-    Decisions(folder).decide([Change("tilt", "TS_01", "5", {"keep": False})], Author("anna"), "ice")
+    Decisions(own_site.project("HIV-session").folder).decide(
+        [Change("tilt", "TS_01", "5", {"keep": False})], Author("anna"), "ice"
+    )
     began = time.monotonic()
-    with serving_at(port, site, access):
+    with serving_at(port, own_site, access):
         page.wait_for_selector("#lamp[data-state=up]")
         page.wait_for_function(
             "() => document.querySelector('#tilts tr[data-acquisition=\"5\"]').innerText.includes('ice')"
@@ -153,20 +160,13 @@ def test_a_page_resumes_where_it_was_when_the_server_comes_back(
         assert time.monotonic() - began < 30
         assert page.evaluate("() => [location.href, document.querySelector('slice-view').index]") == at
         context.close()
-    site.close()
 
 
-def test_a_pick_that_the_server_did_not_get_is_taken_back(
-    browser: Any, made: MadeProject, tmp_path: Path
-) -> None:
-    folder = tmp_path / "HIV session"
-    shutil.copytree(made.folder, folder)
-    shelf = ImageShelf(tmp_path / "levels")
-    site = Site(open_projects([folder], shelf), shelf)
+def test_a_pick_that_the_server_did_not_get_is_taken_back(browser: Any, own_site: Site) -> None:
     access = Access(cookie_name="cryoloom_gone")
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.set_default_timeout(30_000)
-    with serving_at(None, site, access) as port:
+    with serving_at(None, own_site, access) as port:
         page.goto(f"http://127.0.0.1:{port}/?token={access.owner_token}")
         page.goto(f"http://127.0.0.1:{port}{P}/tomo/TS_01")
         page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
@@ -178,7 +178,6 @@ def test_a_pick_that_the_server_did_not_get_is_taken_back(
     assert "No picks yet" in page.inner_text("#picks")
     page.wait_for_function("() => document.querySelector('#line-says').textContent.includes('trying again')")
     page.context.close()
-    site.close()
 
 
 def test_a_server_that_is_stopped_ends_the_streams_of_its_pages(
