@@ -62,7 +62,7 @@ def main() -> None:
         sys.exit(f"no series at {arguments.series}")
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "p"
-        command = [sys.executable, "-m", "cryoloom.cli.main"]
+        command = [sys.executable, "-m", "cryoloom.cli.entry"]
         clock = time.perf_counter()
         subprocess.run([*command, "process", str(arguments.series), "--project", str(project), "--json"],
                        check=True, stdout=subprocess.DEVNULL)  # fmt: skip
