@@ -13,6 +13,7 @@ from cryoloom.contract import find_step
 from cryoloom.engine.coordinator.cleaned_inputs import CleanedInputs
 from cryoloom.engine.coordinator.disk_budget import DiskBudget, DiskPolicy
 from cryoloom.engine.coordinator.input_matching import InputMatcher, WorkItem
+from cryoloom.engine.coordinator.moved_raw_data import found_or_recorded
 from cryoloom.engine.coordinator.planner import Planner
 from cryoloom.engine.coordinator.requests import asked_to_gather
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
@@ -152,7 +153,10 @@ class Scheduler:
         sources = []
         for node in self._workflow.steps:
             if node.input is None:
-                items = self.open_source(node, self._planner.run_of(node), self.project)
+                run = self._planner.run_of(node)
+                items = self.open_source(node, run, self.project)
+                if self.open_source is source_items:  # a live source tells itself what is there
+                    items = found_or_recorded(items, run.id, self.database, self.project)
                 sources.append(Source(node, INPUT, items))
             for role, source in node.feeds.items():
                 link = link_of(source)

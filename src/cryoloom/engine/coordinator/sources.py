@@ -26,7 +26,7 @@ from cryoloom.model import Item, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["OpenSource", "source_items", "source_record"]
+__all__ = ["OpenSource", "files_in", "source_items", "source_record"]
 
 OpenSource = Callable[[Node, RunRecord, Path], Iterator[ItemRecord | None]]
 """Begins the items of a source node for a run in a project folder. Its ``next`` must not block: None means
@@ -82,7 +82,7 @@ def source_record(
     if isinstance(made, DataUnfitError):
         return replace(record, error=describe_error(made))
     value = encode(made, context.project)
-    files = _raw_files(made) if isinstance(made, TiltSeries) else _files_in(value, context.project)
+    files = _raw_files(made) if isinstance(made, TiltSeries) else files_in(value, context.project)
     key = fingerprint(node.step, step.version, value, _described(files))
     return replace(record, state="done", value=value, key=key)
 
@@ -98,13 +98,13 @@ def _raw_files(series: TiltSeries) -> list[Path]:
     return paths
 
 
-def _files_in(value: Any, project: Path) -> list[Path]:
+def files_in(value: Any, project: Path) -> list[Path]:
     """Every file that an encoded value names."""
     if isinstance(value, Mapping):
         named = [project / value[mark] for mark in ("$path", "$pixels", "$table") if mark in value]
-        return named + [path for inner in value.values() for path in _files_in(inner, project)]
+        return named + [path for inner in value.values() for path in files_in(inner, project)]
     if isinstance(value, list):
-        return [path for inner in value for path in _files_in(inner, project)]
+        return [path for inner in value for path in files_in(inner, project)]
     return []
 
 
