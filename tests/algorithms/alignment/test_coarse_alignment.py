@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from cryoloom.algorithms.alignment.coarse_alignment import align_coarsely, squeeze_images
-from cryoloom.algorithms.alignment.first_alignment import align_first, choose_axis
-from cryoloom.algorithms.series.tilt_images import load_tilt_images, shrink_images
-from makers.blob_series import AXIS, PIXEL, TILTS, make_series
-
-ALL = np.ones(len(TILTS), bool)
+from cryoloom.algorithms.alignment.first_alignment import choose_axis
+from cryoloom.algorithms.series.tilt_images import shrink_images
+from makers.blob_series import AXIS, TILTS, make_series
+from makers.coarse_images import ALL, images_of
 
 
 def spot(shape, at_yx, width=3.0):
@@ -30,10 +29,6 @@ def test_a_squeezed_spot_lies_where_a_flat_specimen_shows_it(shape, canvas):
     assert (row - out_y // 2, column - out_x // 2) == (4, 5)
 
 
-def images_of(series):
-    return load_tilt_images(series.stack.images, PIXEL, PIXEL)
-
-
 def misplacement(found_xy, truth):
     """Distance ``(n,)`` from the truth but for one motion of the origin, which alignment may choose."""
     difference = (found_xy - truth.shift_xy_angstrom).ravel()
@@ -52,17 +47,6 @@ def test_every_image_is_placed(rng, shift_angstrom):
     # What is seen differs with the shift, and so does its mean depth; a wrong peak is off by 300 A and more.
     assert misplacement(coarse.shift_xy_angstrom, truth).max() < 120.0
     assert np.nanmin(coarse.prominence) > 6.0
-
-
-@pytest.mark.parametrize("told", [None, AXIS + 10.0, AXIS - 17.0, AXIS + 90.0, AXIS + 180.0])
-def test_the_axis_is_found_whatever_was_told(rng, told):
-    series, _ = make_series(rng, n_beads=4, depth_angstrom=200.0)
-    first = align_first(images_of(series), TILTS, ALL, told)
-    assert first.told_is_refuted == (told == AXIS + 90.0)
-    difference = (first.coarse.axis_deg - AXIS + 90) % 180 - 90
-    assert abs(difference) < 2.0
-    if told is not None:  # of the two that look the same, the one that was told
-        assert abs(first.coarse.axis_deg - told) <= 92.0
 
 
 def test_unused_images_do_not_matter(rng):

@@ -1,55 +1,10 @@
 """Images reprojected by the others lie where the images are, and shifts come out of it."""
 
 import numpy as np
-import torch
 
 from cryoloom.algorithms.alignment.projection_matching import follow_up, match_projections
-from cryoloom.algorithms.alignment.reprojections import reprojections
-from cryoloom.algorithms.images.correlate import correlation_peaks
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
-from cryoloom.algorithms.series.tilt_images import TiltImages, band_response, edge_taper
-
-SIDE, PIXEL, AXIS = 96, 20.0, 30.0
-TILTS = np.arange(-60.0, 61.0, 5.0)
-ALL = np.ones(len(TILTS), bool)
-
-
-def make_images(rng):
-    """Blobs in a slab 800 A thick, and their geometry."""
-    truth = SeriesGeometry.start(TILTS, AXIS, rng.normal(0, 30, (len(TILTS), 2)))
-    half = SIDE * PIXEL / 2
-    points = rng.uniform(-1, 1, (700, 3)) * [2.4 * half, 1.6 * half, 400]
-    tick = np.arange(SIDE) - SIDE // 2
-    images = rng.normal(0, 1.0, (len(TILTS), SIDE, SIDE))
-    for image, at in zip(images, truth.project(points) / PIXEL, strict=True):
-        across = np.exp(-((tick - at[:, :1]) ** 2) / 8)
-        image -= 3 * np.exp(-((tick - at[:, 1:]) ** 2) / 8).T @ across
-    images /= images.std(axis=(1, 2), keepdims=True)
-    ones = np.ones(len(TILTS))
-    return TiltImages(torch.from_numpy(images).float(), PIXEL, ones, ones), truth
-
-
-def test_an_image_lies_where_the_others_foretell_it(rng):
-    images, truth = make_images(rng)
-    reprojected = reprojections(images, truth, ALL)
-    taper = edge_taper((SIDE, SIDE), 0.3)
-    response = band_response((SIDE, SIDE), SIDE / 8, 4.0)
-    peaks = correlation_peaks(reprojected * taper, images.images * taper, response, 12)
-    flat = np.abs(TILTS) < 50
-    assert np.abs(peaks.shifts_yx_px.numpy()[flat]).max() < 0.5
-    # Noise alone reaches about 5; what an image put in itself would stand out with 50 and more.
-    assert peaks.prominence.numpy()[flat].min() > 6
-
-
-def test_an_image_does_not_foretell_itself(rng):
-    noise = TiltImages(
-        torch.from_numpy(rng.normal(size=(len(TILTS), SIDE, SIDE))).float(), PIXEL, np.ones(25), np.ones(25)
-    )
-    geometry = SeriesGeometry.start(TILTS, AXIS)
-    reprojected = reprojections(noise, geometry, ALL)[:, 20:-20, 20:-20].flatten(1)
-    own = noise.images[:, 20:-20, 20:-20].flatten(1)
-    likeness = (reprojected * own).sum(1) / (reprojected.norm(dim=1) * own.norm(dim=1))
-    assert likeness.abs().max() < 0.1
+from makers.slab_images import ALL, AXIS, TILTS, make_images
 
 
 def test_shifts_are_matched(rng):

@@ -10,7 +10,7 @@ import torch
 
 from cryoloom.algorithms.images.radial_filter import RadialFilter
 from cryoloom.algorithms.reconstruction.back_projection import plan_back_projection
-from cryoloom.algorithms.series.aligned_images import contrast, pose_affine, sample_aligned, spline_image
+from cryoloom.algorithms.series.aligned_images import pose_affine, sample_aligned, spline_image
 from cryoloom.geometry.projection import project
 from cryoloom.model import Pose
 
@@ -157,37 +157,6 @@ def test_a_limited_range_keeps_places_and_the_measured_part_of_the_height(rng):
     np.testing.assert_allclose(offsets[:, 2], 0, atol=0.2)
     # 123 of 180 degrees of Fourier space are measured: 0.68 of an isotropic bump's height.
     np.testing.assert_allclose(heights, 123 / 180, rtol=0.09)
-
-
-def test_two_thirds_of_nyquist_pass_the_resampling():
-    # A plane wave of 1/3 cycle per aligned pixel, turned by 85 degrees and moved.
-    shape, binning, turn = (240, 250), 2.0, np.deg2rad(85)
-    y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
-    frequency = 1 / 3 / binning
-    across = (x - 125 - 3.3) * np.cos(turn) + (y - 120 + 2.1) * np.sin(turn)
-    image = torch.from_numpy(np.cos(2 * np.pi * frequency * across).astype(np.float32))
-    knots = spline_image(image, (binning, binning))
-    affine = pose_affine(
-        shape,
-        tuple(knots.shape),
-        (60, 64),
-        binning,
-        axis_deg=85.0,
-        tilt_deg=0.0,
-        x_tilt_deg=0.0,
-        shift_xy_px=(3.3, -2.1),
-        magnification=1.0,
-    )
-    aligned = sample_aligned(knots, affine, 0, 60, 64).numpy()
-    expected = np.broadcast_to(np.cos(2 * np.pi / 3 * (np.arange(64) - 32)), (60, 64))
-    # The cubic B-spline's copies at 1/6 of the knots' frequency: 0.2 ** 4, and the transform's edges.
-    np.testing.assert_allclose(aligned[10:-10, 10:-10], expected[10:-10, 10:-10], atol=0.01)
-
-
-def test_contrast_is_relative_and_copes_with_floated_images(rng):
-    counts = torch.from_numpy(rng.poisson(20, (64, 64)).astype(np.float32))
-    assert float(contrast(counts).std()) == pytest.approx(20**-0.5, rel=0.05)
-    assert float(contrast(counts - counts.mean()).std()) == pytest.approx(1, rel=0.01)
 
 
 def test_a_flat_field_gives_a_flat_tomogram_without_edges(rng):
