@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from cryoloom.cli.terminal import console
 from cryoloom.model import TiltSeries, Tomogram
 from cryoloom.store.codec import decode
 from cryoloom.store.current import current_state
+from cryoloom.store.decisions import in_force
 from cryoloom.store.reading import ProjectReader
 from cryoloom.views.tilt_table import TILT_COLUMNS, TiltRow, tilt_rows
 
@@ -25,18 +26,25 @@ __all__ = ["show_tilts"]
 _WIDTH = 130
 """Width of the table in characters: a narrower terminal wraps lines, and no number is cut."""
 
+_PENDING = {"keep": "keeping pending", "exclude": "exclusion pending"}
+
 
 def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> None:
-    """Print every tilt of the furthest result of every series, as it was made."""
+    """Print every tilt of the furthest result of every series, as it was made, and what decisions will change."""
     wide = Console(width=max(console.width, _WIDTH))
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["series", "state", *(field.name for field in dataclasses.fields(TiltRow))])
+        writer.writerow(
+            ["series", "state", *(field.name for field in dataclasses.fields(TiltRow)), "pending"]
+        )
+    decided = in_force(reader.decisions(), kind="tilt")
     for name, state, rows in _series(reader):
+        wanted = {int(one.target): bool(one.value["keep"]) for one in decided if one.item == name}
         if form == "table":
-            wide.print(_table(name, state, rows))
+            wide.print(_table(name, state, rows, wanted))
         for row in rows if form != "table" else ():
             values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+            values["pending"] = _pending(row, wanted)
             if form == "json":
                 print(json.dumps({"series": name, "state": state, **values}))  # noqa: T201 - for scripts
             else:
@@ -55,7 +63,13 @@ def _series(reader: ProjectReader) -> Iterator[tuple[str, str, tuple[TiltRow, ..
                 break
 
 
-def _table(name: str, state: str, rows: tuple[TiltRow, ...]) -> Table:
+def _pending(row: TiltRow, wanted: Mapping[int, bool]) -> Literal["", "keep", "exclude"]:
+    """What a decision will change about a tilt when it is applied."""
+    keep = wanted.get(row.acquisition_index, row.is_kept)
+    return "" if keep == row.is_kept else "keep" if keep else "exclude"
+
+
+def _table(name: str, state: str, rows: tuple[TiltRow, ...], wanted: Mapping[int, bool]) -> Table:
     headings = [f"{column.heading} {column.unit}".strip() for column in TILT_COLUMNS]
     table = Table(
         *headings, "kept or why not", title=f"{name} ({state.replace('_', ' ')})", title_justify="left"
@@ -66,7 +80,10 @@ def _table(name: str, state: str, rows: tuple[TiltRow, ...]) -> Table:
             value = getattr(row, column.field)
             cells.append("" if value is None else f"{value:.{column.digits}f}")
         remarks = "; ".join(row.remarks)
-        table.add_row(*cells, remarks or "kept" if row.is_kept else f"{row.reason} ({row.excluded_by})")
+        last = remarks or "kept" if row.is_kept else f"{row.reason} ({row.excluded_by})"
+        if pending := _pending(row, wanted):
+            last += f"; {_PENDING[pending]}"
+        table.add_row(*cells, last)
     return table
 
 

@@ -335,7 +335,10 @@ def _movies(
             movies.append(describe(movie_path(exposure, entry, folder, params), params.eer_sampling))
         except DataUnfitError as error:
             if not params.leave_out_missing:
-                raise
+                raise DataUnfitError(
+                    f"{error.message}; to continue without such tilts, add --set import_movies.leave_out_missing=true",
+                    **error.facts,
+                ) from error
             movies.append(error)
     _require_one_each([(movie.path.name, movie.path) for movie in movies if isinstance(movie, Movie)])
     shapes = Counter(movie.shape_yx for movie in movies if isinstance(movie, Movie))
