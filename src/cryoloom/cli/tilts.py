@@ -30,7 +30,7 @@ _PENDING = {"keep": "keeping pending", "exclude": "exclusion pending"}
 
 
 def show_tilts(reader: ProjectReader, form: Literal["table", "csv", "json"]) -> None:
-    """Print every tilt of the furthest result of every series, as it was made, and what decisions will change."""
+    """Print every tilt of the furthest result of every series, as it was made, and pending decisions."""
     wide = Console(width=max(console.width, _WIDTH))
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -336,7 +336,8 @@ def _movies(
         except DataUnfitError as error:
             if not params.leave_out_missing:
                 raise DataUnfitError(
-                    f"{error.message}; to continue without such tilts, add --set import_movies.leave_out_missing=true",
+                    f"{error.message}; to continue without such tilts, add "
+                    "--set import_movies.leave_out_missing=true",
                     **error.facts,
                 ) from error
             movies.append(error)
