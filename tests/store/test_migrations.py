@@ -15,7 +15,7 @@ from cryoloom.store.names import FILE_NAME
 from cryoloom.store.reading import ProjectReader
 from makers.old_projects import project_of_version_3, project_with_choices_of_version_3
 
-NEWEST = "6"
+NEWEST = "7"
 
 
 def rows(folder, query):

@@ -148,12 +148,17 @@ def _add_cleaning(connection: Connection) -> None:
     _execute(connection, "ALTER TABLE files ADD COLUMN cleaned DATETIME")
 
 
+def _note_changes(connection: Connection) -> None:
+    """6 to 7: changes of items are noted; the table and its triggers are new, so nothing is to be moved."""
+
+
 _STEPS: dict[str, tuple[str, Callable[[Connection], None]]] = {
     "1": ("2", _add_links),
     "2": ("3", _move_contents),
     "3": ("4", _add_parts),
     "4": ("5", _make_events_of_choices),
     "5": ("6", _add_cleaning),
+    "6": ("7", _note_changes),
 }
 
 

@@ -151,6 +151,27 @@ class Reader(ABC):
         with self._reading() as connection:
             return _items(connection, "WHERE items.id = ?", (item_id,), False, False)[0]
 
+    def last_change(self) -> int:
+        """Number of the last change of any item; 0 if none was noted yet."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT coalesce(max(number), 0) FROM item_changes").fetchone()
+        return int(row[0])
+
+    def items_changed_since(self, number: int) -> dict[int, ItemRecord | None]:
+        """Items that changed after a number of `last_change`, by id, no values; None for deleted ones."""
+        changed = "SELECT item_id FROM item_changes WHERE number > ?"
+        with self._reading() as connection:
+            ids = [item_id for (item_id,) in connection.execute(changed, (number,))]
+            where = f"WHERE items.id IN ({changed})"
+            there = _items(connection, where, (number,), False, False) if ids else ()
+        return {**dict.fromkeys(ids), **{item.id or 0: item for item in there}}
+
+    def n_changed_since(self, number: int) -> int:
+        """How many items changed after a number of `last_change`."""
+        with self._reading() as connection:
+            query = "SELECT count(*) FROM item_changes WHERE number > ?"
+            return int(connection.execute(query, (number,)).fetchone()[0])
+
     def parts_of(self, item_id: int) -> tuple[ItemRecord, ...]:
         """The other results of an item's work, by output and name; no values."""
         with self._reading() as connection:
@@ -307,6 +328,12 @@ class ProjectReader(Reader):
         return connection
 
     @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """All that is read inside is of one state of the project."""
+        with self._reading():
+            yield
+
+    @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         connection = self._connection()
         with self._lock:
@@ -314,6 +341,9 @@ class ProjectReader(Reader):
                 raise TransientError(f"{self.folder} was closed; open the project again")
             is_outermost = connection not in self._in_use
             self._in_use.add(connection)
+        if not is_outermost:
+            yield connection
+            return
         try:
             with errors_named(self.folder / FILE_NAME):
                 connection.execute("BEGIN")  # one state of the project, even if others write
@@ -322,8 +352,7 @@ class ProjectReader(Reader):
                 finally:
                     connection.execute("ROLLBACK")
         finally:
-            if is_outermost:
-                self._release(connection)
+            self._release(connection)
 
     def _release(self, connection: sqlite3.Connection) -> None:
         with self._lock:

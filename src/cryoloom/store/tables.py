@@ -7,7 +7,7 @@ import zlib
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, String, TypeDecorator
+from sqlalchemy import DDL, JSON, DateTime, ForeignKey, Index, LargeBinary, String, TypeDecorator, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -17,6 +17,7 @@ __all__ = [
     "DecisionRow",
     "ExportRow",
     "FileRow",
+    "ItemChangeRow",
     "ItemRow",
     "PlanRow",
     "RunRow",
@@ -205,3 +206,34 @@ class DecisionRow(Base):
     why: Mapped[str]
     created: Mapped[datetime]
     undoes: Mapped[int | None]
+
+
+class ItemChangeRow(Base):
+    """The last change of an item, kept by triggers: readers that know the others read only what changed."""
+
+    __tablename__ = "item_changes"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    """Grows with every change of any item."""
+    item_id: Mapped[int] = mapped_column(index=True)
+    """No foreign key: that an item was deleted is a change too."""
+
+
+_NOTED = (("items", "id"), ("files", "item_id"))
+"""Tables that hold what is read of an item without its value, and where its id stands in them."""
+
+
+def _trigger(table: str, change: str, item: str) -> str:
+    row = "OLD" if change == "DELETE" else "NEW"
+    # The new row gets the highest number, and is never the one deleted: numbers do not come twice.
+    return (
+        f"CREATE TRIGGER IF NOT EXISTS note_{change.lower()}_{table} AFTER {change} ON {table} BEGIN "
+        f"INSERT INTO item_changes (item_id) VALUES ({row}.{item}); "
+        f"DELETE FROM item_changes WHERE item_id = {row}.{item} "
+        "AND number < (SELECT max(number) FROM item_changes); END"
+    )
+
+
+for _table, _item in _NOTED:
+    for _change in ("INSERT", "UPDATE", "DELETE"):
+        _noting = DDL(_trigger(_table, _change, _item))  # type: ignore[no-untyped-call]
+        event.listen(Base.metadata, "after_create", _noting)

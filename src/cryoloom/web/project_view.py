@@ -9,7 +9,6 @@ import contextlib
 import functools
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from cryoloom.engine.history.results import sentence
 from cryoloom.errors import UserInputError
 from cryoloom.model import Average, DecidedBy, Particles, Stack, TiltOverride, TiltSeries, Tomogram
 from cryoloom.store.codec import decode, fingerprint
-from cryoloom.store.current import current_state
+from cryoloom.store.current_log import CurrentLog
 from cryoloom.store.current_nodes import CurrentNode
 from cryoloom.store.decisions import Author, Change, Decision, Decisions, in_force
 from cryoloom.store.names import FILE_NAME
@@ -34,7 +33,7 @@ from cryoloom.web.pictures.levels import Kind
 
 __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "figure_of", "image_roles"]
 
-_QUICK_S = 0.15  # what a page may wait for
+_FEW = 300  # changed items that a page waits for
 _MOST_LOCATED = 256
 _STACKS = ("stack", "weighted", "corrected")
 _HALVES = ("images", "even", "odd")
@@ -123,7 +122,6 @@ class _Known:
     """The series of a project as they were read at one version of its database."""
 
     version: int
-    took_s: float
     series: Mapping[str, tuple[tuple[RunRecord, ItemRecord], ...]]
     outdated: Mapping[str, str]
     runs: tuple[RunRecord, ...]
@@ -145,6 +143,7 @@ class ProjectView:
         self._recorded: dict[tuple[int, str, str], bool] = {}
         self._watching: sqlite3.Connection | None = None
         self._known: _Known | None = None
+        self._is_reading = threading.Lock()
         self._refreshing: threading.Thread | None = None
 
     @property
@@ -166,6 +165,10 @@ class ProjectView:
     def _reader(self) -> ProjectReader:
         """Opened when first asked: a project that cannot be read keeps no other from being served."""
         return ProjectReader(self.folder)
+
+    @functools.cached_property
+    def _log(self) -> CurrentLog:
+        return CurrentLog(self._reader)
 
     def status_text(self) -> str:
         """How far the project is, in one line."""
@@ -229,46 +232,67 @@ class ProjectView:
         return False
 
     def _current(self) -> _Known:
-        """The project as it was when it was read last; of a large one a moment ago.
-
-        Where reading is quick it is read again whenever somebody wrote; else in the background.
-        """
+        """The project as it is, or where very much changed as it was a moment ago."""
         version = self.data_version()[0]
         with self._lock:
             known = self._known
-        if known is None or (known.version != version and known.took_s < _QUICK_S):
-            return self._refresh()
-        if known.version != version:
+        if known is not None and known.version == version:
+            return known
+        is_small = known is None or len(known.series) < _FEW
+        refreshed = self._refresh() if is_small else self._refresh_few()
+        if refreshed is None:
             self._refresh_in_background()
-        return known
+        return refreshed or known or self._refresh()
 
     def _refresh_in_background(self) -> None:
         with self._lock:
             if self._refreshing is None or not self._refreshing.is_alive():
-                self._refreshing = threading.Thread(
-                    target=self._refresh_soon, name="read project", daemon=True
-                )
+                self._refreshing = threading.Thread(target=self._refresh, name="read project", daemon=True)
                 self._refreshing.start()
 
-    def _refresh_soon(self) -> None:
-        """Read it again, but of a large project not after every single decision of a series of them."""
-        with self._lock:
-            known = self._known
-        if known is not None:
-            time.sleep(min(2.0, 2 * known.took_s))
-        self._refresh()
+    def _refresh_few(self) -> _Known | None:
+        """Read what changed; None if that is much, or if another reads: a page does not wait."""
+        if not self._is_reading.acquire(blocking=False):
+            return None
+        try:
+            return self._read_changes(_FEW)
+        finally:
+            self._is_reading.release()
 
     def _refresh(self) -> _Known:
-        version, began = self.data_version()[0], time.perf_counter()
-        state = current_state(self._reader)
-        series = {name: one.made for name, one in state.series.items() if self._is_series(one.made)}
-        outdated = {
-            name: state.series[name].deciding.why for name in series if state.series[name].state == "outdated"
-        }
-        known = _Known(version, time.perf_counter() - began, series, outdated, state.runs, state.nodes)
+        with self._is_reading:
+            found = self._read_changes(None)
+        if found is None:
+            raise RuntimeError("reading without a limit gives a result")
+        return found
+
+    def _read_changes(self, most_changes: int | None) -> _Known | None:
+        version = self.data_version()[0]
+        state = self._log.read(most_changes)
+        if state is None:
+            return None
         with self._lock:
-            self._known = known
-        return known
+            known = self._known
+        before = known if state.changed is not None else None
+        series = {} if before is None else dict(before.series)
+        outdated = {} if before is None else dict(before.outdated)
+        names = list(state.series) if before is None or state.changed is None else list(state.changed)
+        for name in names:
+            one = state.series.get(name)
+            made = () if one is None else one.made
+            outdated.pop(name, None)
+            if one is None or not self._is_series(made):
+                series.pop(name, None)
+                continue
+            series[name] = made
+            if one.state == "outdated":
+                outdated[name] = one.deciding.why
+        if known is not None and series.keys() != known.series.keys():
+            series = {name: series[name] for name in state.series if name in series}
+        found = _Known(version, series, outdated, state.runs, state.nodes)
+        with self._lock:
+            self._known = found
+        return found
 
     def series_names(self) -> tuple[str, ...]:
         """Names of all items that current runs processed."""
