@@ -8,7 +8,14 @@ import pytest
 
 import cryoloom.steps
 from cryoloom.contract import all_steps, discovery
-from cryoloom.contract.discovery import figure_names, find_step, record_names, step_summaries, steps_taking
+from cryoloom.contract.discovery import (
+    figure_names,
+    find_step,
+    program_steps,
+    record_names,
+    step_summaries,
+    steps_taking,
+)
 from cryoloom.contract.figures import FigureRole
 from cryoloom.contract.planned import PlannedStep
 from cryoloom.contract.step import ByHand
@@ -24,6 +31,7 @@ def test_every_module_of_the_folder_declares_the_step_of_its_name():
 
 def test_summaries_read_from_the_source_are_those_of_the_declarations():
     assert step_summaries() == {name: step.summary for name, step in all_steps().items()}
+    assert program_steps() == {name for name, step in all_steps().items() if step.programs}
 
 
 def test_figures_of_a_role_read_from_the_source_are_those_declared():

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
-from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
 from cryoloom.cli.options import (
     DryRunOption,
     JsonOption,
@@ -31,6 +29,9 @@ def workflow_run(
     json: JsonOption = False,
 ) -> None:
     """Run a workflow that contains the path of its raw data (or --set it)."""
+    from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
+    from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
+
     given = parse_settings(settings or (), series_settings)
     if dry_run:
         with project_for_dry_run(project) as opened:

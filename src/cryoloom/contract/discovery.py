@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib
 import pkgutil
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ __all__ = [
     "figure_names",
     "find_step",
     "planned_step",
+    "program_steps",
     "read_sources",
     "record_names",
     "step_source",
@@ -37,6 +39,10 @@ _FOLDERS = ("cryoloom.steps", "cryoloom.programs")
 """The second has a room for each suite of programs."""
 _BESIDE = ("cryoloom.procedures", "cryoloom.contract")
 """Figures and records are declared here too."""
+_DECLARED = re.compile(
+    r'^@step\(\s*"(?P<name>\w+)"(?:.*\n)*?def [^"]*?:\n    """(?P<summary>[^\n]*?)(?:"""|\n)', re.MULTILINE
+)
+"""The declaration of a step, to the first line of its function's docstring."""
 _READING = threading.Lock()
 
 
@@ -57,12 +63,22 @@ def all_steps() -> MappingProxyType[str, Step]:
 
 @functools.cache
 def step_summaries() -> MappingProxyType[str, str]:
-    """First sentence of every step's docstring by name, read from the source without importing a step."""
-    return MappingProxyType(
-        {
-            name: (ast.get_docstring(node) or "").split("\n", 1)[0]
-            for name, (node, _) in _declarations().items()
-        }
+    """First sentence of every step's docstring by name; no step is imported, and no source is parsed."""
+    found = {
+        match["name"]: match["summary"].strip()
+        for path in _source_files(_FOLDERS)
+        for match in _DECLARED.finditer(path.read_text(encoding="utf-8"))
+    }
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+@functools.cache
+def program_steps() -> frozenset[str]:
+    """Names of the steps that run outside programs: those of the package of programs."""
+    return frozenset(
+        match["name"]
+        for path in _source_files(_FOLDERS[1:])
+        for match in _DECLARED.finditer(path.read_text(encoding="utf-8"))
     )
 
 
@@ -125,10 +141,15 @@ def _declarations() -> dict[str, tuple[ast.FunctionDef, Path]]:
 
 def _parsed_modules(packages: tuple[str, ...]) -> Iterator[tuple[Path, ast.Module]]:
     """Every module below some packages with its syntax tree; none is imported."""
+    for path in _source_files(packages):
+        yield path, syntax_tree(path)
+
+
+def _source_files(packages: tuple[str, ...]) -> Iterator[Path]:
+    """Every module below some packages; none is imported."""
     for name in packages:
         for folder in importlib.import_module(name).__path__:
-            for path in Path(folder).rglob("*.py"):
-                yield path, syntax_tree(path)
+            yield from Path(folder).rglob("*.py")
 
 
 def _by_hand(function: ast.FunctionDef) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from cryoloom.cli.commands import demo as command
 from cryoloom.cli.main import app
 
 
@@ -18,8 +17,8 @@ def test_the_folder_and_what_is_said(monkeypatch, tmp_path, json):
         seen.update(directory=directory, device=device)
         return "project", "summary"
 
-    monkeypatch.setattr(command, "make_demo", make)
-    monkeypatch.setattr(command, "conclude", lambda *given: seen.update(concluded=given))
+    monkeypatch.setattr("cryoloom.engine.demo.make_demo", make)
+    monkeypatch.setattr("cryoloom.cli.conclusion.conclude", lambda *given: seen.update(concluded=given))
     result = CliRunner().invoke(
         app, ["demo", str(tmp_path), "--device", "cpu", *(["--json"] if json else [])]
     )

@@ -14,7 +14,9 @@ __all__ = ["fake_steps"]
 
 @pytest.mark.usefixtures("fake_steps")
 def test_a_projects_disk_is_told_step_by_step(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command, "examine", lambda: [])  # of this machine: tests/engine/test_doctor.py
+    monkeypatch.setattr(
+        "cryoloom.engine.doctor.examine", lambda: []
+    )  # of this machine: tests/engine/test_doctor.py
     project = Project.create(tmp_path / "project")
     source = {"step": "find_series", "parameters": {"n_series": 2}}
     project.run_workflow(Workflow.model_validate({"name": "two", "steps": [source, {"step": "draw"}]}))

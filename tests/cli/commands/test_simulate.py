@@ -16,8 +16,10 @@ def run(monkeypatch):
     """What the simulator is called with."""
     calls = []
     monkeypatch.setattr(command, "console", Console(width=300))
-    monkeypatch.setattr(command, "simulate_session", lambda *given: calls.append(("simulate", *given[:2])))
-    monkeypatch.setattr(command, "play_session", lambda *given: calls.append(("play", *given)))
+    monkeypatch.setattr(
+        "cryoloom.simulate.session.simulate_session", lambda *given: calls.append(("simulate", *given[:2]))
+    )
+    monkeypatch.setattr("cryoloom.simulate.live.play_session", lambda *given: calls.append(("play", *given)))
 
     def invoke(*arguments):
         result = CliRunner().invoke(app, ["simulate", *arguments])

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cryoloom.cli.commands import watch as command
 from cryoloom.cli.main import app
 
 
@@ -22,8 +21,10 @@ def run(monkeypatch, tmp_path):
         return "summary"
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(command, "watch_session", watch)
-    monkeypatch.setattr(command, "conclude", lambda *given, again, **more: seen.update(again=again))
+    monkeypatch.setattr("cryoloom.engine.live.watch.watch", watch)
+    monkeypatch.setattr(
+        "cryoloom.cli.conclusion.conclude", lambda *given, again, **more: seen.update(again=again)
+    )
 
     def invoke(*arguments):
         result = CliRunner().invoke(app, ["watch", "raw", "--project", str(tmp_path / "p"), *arguments])

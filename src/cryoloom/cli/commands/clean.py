@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,10 +11,10 @@ from rich.table import Table
 from cryoloom.cli.amounts import duration_text, size_text
 from cryoloom.cli.options import DryRunOption, JsonOption, ProjectOption
 from cryoloom.cli.terminal import console, say
-from cryoloom.engine.coordinator.retention import Removable, parse_keep, removable
-from cryoloom.engine.coordinator.retention import clean as remove
-from cryoloom.store.database import Database
 from cryoloom.store.lock import coordinator_lock
+
+if TYPE_CHECKING:
+    from cryoloom.engine.coordinator.retention import Removable
 
 __all__ = ["clean"]
 
@@ -34,6 +34,10 @@ def clean(
     json: JsonOption = False,
 ) -> None:
     """Remove files that can be made again, of series that are through; what is recorded stays."""
+    from cryoloom.engine.coordinator.retention import clean as remove
+    from cryoloom.engine.coordinator.retention import parse_keep, removable
+    from cryoloom.store.database import Database
+
     level, by_node = parse_keep(keep or ["resumable"])
     database = Database.open(project)
     if dry_run:

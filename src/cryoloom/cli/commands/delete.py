@@ -8,8 +8,6 @@ import typer
 
 from cryoloom.cli.options import ProjectOption, RunArgument
 from cryoloom.cli.terminal import say
-from cryoloom.engine.history.runs import delete_runs, find_run
-from cryoloom.store.database import Database
 from cryoloom.store.lock import coordinator_lock
 
 __all__ = ["delete"]
@@ -23,6 +21,9 @@ def delete(
     ] = False,
 ) -> None:
     """Delete a run with its results and files; refused while other runs need it."""
+    from cryoloom.engine.history.runs import delete_runs, find_run
+    from cryoloom.store.database import Database
+
     database = Database.open(project)
     with coordinator_lock(project):
         deleted = delete_runs(database, project, find_run(database, run), with_dependents=with_dependents)

@@ -9,11 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cryoloom.cli.conclusion import conclude, listener_for
 from cryoloom.cli.options import (
     JsonOption,
 )
-from cryoloom.engine.demo import make_demo
 
 __all__ = ["demo"]
 
@@ -26,6 +24,9 @@ def demo(
     json: JsonOption = False,
 ) -> None:
     """Simulate raw movies of a specimen, process them, and print the paths of the tomogram and the report."""
+    from cryoloom.cli.conclusion import conclude, listener_for
+    from cryoloom.engine.demo import make_demo
+
     with listener_for(json) as listener:
         project, summary = make_demo(directory, listener=listener, device=device, say=_teller(json))
     conclude(project, summary, json)

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from cryoloom.cli.amounts import disk_sentence
-from cryoloom.engine.doctor import examine
 
 __all__ = ["doctor"]
 
@@ -24,6 +23,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Check this machine: devices, memory, outside programs and file system."""
+    from cryoloom.engine.doctor import examine
+
     table = Table("what", "found", "fit", show_header=True)
     for finding in examine():
         mark = "[green]yes[/]" if finding.fit else "[yellow]no[/]"

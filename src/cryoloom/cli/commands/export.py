@@ -9,7 +9,6 @@ import typer
 
 from cryoloom.cli.options import ProjectOption
 from cryoloom.cli.terminal import say
-from cryoloom.engine.project import Project
 
 __all__ = ["export"]
 
@@ -37,6 +36,8 @@ def export(
     copy: Annotated[bool, typer.Option(help="Copy images instead of hard-linking them.")] = False,
 ) -> None:
     """Write the current results in the format of another program; exit code 1 if something is missing."""
+    from cryoloom.engine.project import Project
+
     made = Project.open(project).export(  # checks the format
         format,  # type: ignore[arg-type]
         to,

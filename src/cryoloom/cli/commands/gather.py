@@ -8,7 +8,6 @@ import typer
 
 from cryoloom.cli.options import ProjectOption
 from cryoloom.cli.terminal import say
-from cryoloom.engine.project import Project
 
 __all__ = ["gather"]
 
@@ -18,5 +17,7 @@ def gather(
     project: ProjectOption,
 ) -> None:
     """Start a gathering step of a running process with the items that exist now."""
+    from cryoloom.engine.project import Project
+
     Project.open(project).gather(step)
     say(f"requested; {step} starts with the items it has, and again when its input is complete")

@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
-from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
 from cryoloom.cli.options import (
     DiskOptions,
     DryRunOption,
@@ -49,6 +47,9 @@ def process(
     json: JsonOption = False,
 ) -> None:
     """Turn raw data into tomograms and a report. Run it again to continue, or with other parameters."""
+    from cryoloom.cli.conclusion import conclude, listener_for, opened_or_made
+    from cryoloom.cli.dry_run import nearest_folder, project_for_dry_run, show_dry_run
+
     if not raw.exists():
         raise UserInputError(f"there is no folder or file {raw}")
     given = parse_settings(settings or (), series_settings)

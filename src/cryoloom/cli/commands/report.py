@@ -7,8 +7,6 @@ from rich.console import Console
 from cryoloom.cli.options import (
     ProjectOption,
 )
-from cryoloom.engine.project import Project
-from cryoloom.engine.reporting import write_project_report
 
 __all__ = ["report"]
 
@@ -17,4 +15,7 @@ console = Console()
 
 def report(project: ProjectOption) -> None:
     """Write the report again from the stored results."""
+    from cryoloom.engine.project import Project
+    from cryoloom.engine.reporting import write_project_report
+
     console.print(f"report: {write_project_report(Project.open(project))}")

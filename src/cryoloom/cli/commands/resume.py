@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cryoloom.cli.conclusion import conclude, listener_for
-from cryoloom.cli.dry_run import show_dry_run
 from cryoloom.cli.options import DiskOptions, DryRunOption, JsonOption, ProjectOption, WorkerOptions
-from cryoloom.engine.project import Project
 
 __all__ = ["resume"]
 
@@ -26,6 +23,10 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Update every series to its current result: unfinished, failed and outdated work is done."""
+    from cryoloom.cli.conclusion import conclude, listener_for
+    from cryoloom.cli.dry_run import show_dry_run
+    from cryoloom.engine.project import Project
+
     opened = Project.open(project)
     if dry_run:
         show_dry_run(opened.dry_run(), json, opened.folder)

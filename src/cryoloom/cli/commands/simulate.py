@@ -13,10 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cryoloom.cli.parameters import parse_settings
-from cryoloom.engine.graph.validation import validated
 from cryoloom.errors import UserInputError
-from cryoloom.simulate.live import LivePlan, play_session
-from cryoloom.simulate.session import SimulationParams, simulate_session
 
 __all__ = ["simulate"]
 
@@ -38,6 +35,10 @@ def simulate(
     ] = None,
 ) -> None:
     """Simulate raw movies with a known truth."""
+    from cryoloom.engine.graph.validation import validated
+    from cryoloom.simulate.live import LivePlan, play_session
+    from cryoloom.simulate.session import SimulationParams, simulate_session
+
     if show_parameters:
         for name, field in SimulationParams.model_fields.items():
             console.print(f"[bold]{name}[/] = {field.default!r}: {field.description}", highlight=False)

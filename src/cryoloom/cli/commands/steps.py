@@ -8,9 +8,7 @@ import typer
 from rich.console import Console
 
 from cryoloom.cli.parameters import allowed_values, default_text
-from cryoloom.cli.program_reference import programs_as_markdown
-from cryoloom.cli.reference import steps_as_markdown
-from cryoloom.contract import all_steps, find_step
+from cryoloom.contract.discovery import find_step, program_steps, step_summaries
 
 __all__ = ["steps"]
 
@@ -26,13 +24,16 @@ def steps(
 ) -> None:
     """List the steps; with a name, show its description and all of its parameters."""
     if markdown:
+        from cryoloom.cli.program_reference import programs_as_markdown
+        from cryoloom.cli.reference import steps_as_markdown
+
         page = programs_as_markdown() if programs else steps_as_markdown()
         print(page)  # noqa: T201 - no line breaks, no colours
         return
     if name is None:
-        for step in all_steps().values():
-            if bool(step.programs) == programs:
-                console.print(f"[bold]{step.name:<20}[/] {step.summary}", highlight=False)
+        for known, summary in step_summaries().items():
+            if (known in program_steps()) == programs:
+                console.print(f"[bold]{known:<20}[/] {summary}", highlight=False)
         return
     step = find_step(name)
     console.print(f"[bold]{step.name}[/]  per {step.per}\n\n{step.description}\n", highlight=False)

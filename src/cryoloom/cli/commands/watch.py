@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cryoloom.cli.conclusion import conclude, opened_or_made
 from cryoloom.cli.options import (
     DiskOptions,
     JsonOption,
@@ -20,10 +19,7 @@ from cryoloom.cli.options import (
     WorkerOptions,
 )
 from cryoloom.cli.parameters import parse_settings
-from cryoloom.cli.watch_board import JsonWatchListener, WatchBoard
-from cryoloom.engine.live.alerts import AlertWatch
-from cryoloom.engine.live.watch import WatchOptions
-from cryoloom.engine.live.watch import watch as watch_session
+from cryoloom.engine.live.watch_options import WatchOptions
 
 __all__ = ["watch"]
 
@@ -70,8 +66,11 @@ def watch(
     json: JsonOption = False,
 ) -> None:
     """Process a session while it is acquired. Ctrl-C stops; run it again to continue."""
-    if close_minutes > missing_minutes:
-        missing_minutes = close_minutes
+    from cryoloom.cli.conclusion import conclude, opened_or_made
+    from cryoloom.cli.watch_board import JsonWatchListener, WatchBoard
+    from cryoloom.engine.live.alerts import AlertWatch
+    from cryoloom.engine.live.watch import watch as watch_session
+
     options = WatchOptions(
         tilts, close_minutes, missing_minutes, idle_minutes, stop_file, settle_seconds, look_seconds
     )

@@ -21,6 +21,7 @@ from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.raw_data import plan_for_raw_data
 from cryoloom.engine.graph.workflow import Node, Workflow, link_of, load_workflow, validated_params
 from cryoloom.engine.live.closing import asked_to_close, closing_done
+from cryoloom.engine.live.watch_options import WatchOptions
 from cryoloom.engine.live.watch_status import Arrivals, SeriesStatus, keep_status
 from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, SeriesNow, WatchedFolder
 from cryoloom.engine.project import Project
@@ -37,26 +38,6 @@ from cryoloom.store.records import ItemRecord, RunRecord
 __all__ = ["WatchListener", "WatchOptions", "watch"]
 
 _REPORT_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
-    """When a series and the session end. Minutes count from the last observed change."""
-
-    tilts: int | None = None
-    """Tilts of a series: with all of them it is closed at once."""
-    close_minutes: float = 5.0
-    """A series with all of its movies is closed after this time."""
-    missing_minutes: float = 20.0
-    """A series with movies that are missing or truncated is closed after this time, without them."""
-    idle_minutes: float | None = None
-    """The session ends when the folder has not changed for this time."""
-    stop_file: Path | None = None
-    """The session ends when this file exists."""
-    settle_seconds: float = 10.0
-    """A file is complete when it has not changed for this time."""
-    look_seconds: float = 5.0
-    """Interval between checks of the folder."""
 
 
 class WatchListener(Listener, Protocol):
