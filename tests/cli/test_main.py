@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
-from typer.testing import CliRunner
 
 import cryoloom
 import cryoloom.engine.graph.raw_data as raw_data
-from cryoloom.cli.entry import main
-from cryoloom.cli.main import app
-from cryoloom.cli.parameters import parse_settings
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.errors import UserInputError
+from makers.command_line import run
 from makers.fakes import fake_steps
 
-__all__ = ["fake_steps"]
-
-
-@pytest.fixture
-def run(monkeypatch, fake_steps, tmp_path):
-    """Run a command; the default workflow is the fake one."""
-    fake = {"name": "fake", "steps": [{"step": name} for name in ("find_series", "draw", "smooth")]}
-
-    def plan(raw, workflow, told):
-        if not raw.exists():
-            raise UserInputError(f"there is no folder or file {raw}")
-        return Workflow.model_validate(fake)
-
-    monkeypatch.setattr("cryoloom.engine.project.plan_for_raw_data", plan)
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str, code: int = 0):
-        result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == code, result.output
-        return result.output
-
-    return invoke
+__all__ = ["fake_steps", "run"]
 
 
 def test_a_dry_run_says_what_would_be_done_and_makes_nothing(run, tmp_path):
@@ -100,47 +73,8 @@ def test_a_failed_item_is_told_and_makes_the_status(run, tmp_path):
     assert "too few tilts" in run("status", "--project", "p")
 
 
-def test_one_step_has_its_parameters_as_options(run, tmp_path):
-    run("process", str(tmp_path), "--project", "p")
-    # Commands of steps are made at import: the fakes are run through the same function by hand.
-    from cryoloom.cli.commands.run import command_of
-    from cryoloom.contract import find_step
-
-    result = CliRunner().invoke(
-        command_of(find_step("smooth")), ["--project", "p", "--input", "draw", "--width", "5"]
-    )
-    assert result.exit_code == 0, result.output
-    assert "TS_01  smooth" in result.output
-
-
-def test_a_wrong_word_is_one_sentence(run, tmp_path, monkeypatch, capsys):
-    with pytest.raises(UserInputError, match="did you mean smooth"):
-        run("process", str(tmp_path), "--project", "p", "--set", "smoth.width=2")
-    monkeypatch.setattr(sys, "argv", ["cryoloom", "status", "--project", str(tmp_path / "none")])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert stopped.value.code == 2
-    shown = capsys.readouterr().err
-    assert shown.startswith("error: ")
-    assert len(shown.strip().splitlines()) == 1
-
-
 def test_the_version_is_told(run):
     assert run("--version") == f"cryoloom {cryoloom.__version__}\n"
-
-
-@pytest.mark.parametrize("text", ["width=2", "smooth.width", "smooth.=2", ".width=2"])
-def test_a_setting_must_name_step_and_parameter(text):
-    with pytest.raises(UserInputError, match=r"expected step\.parameter=value"):
-        parse_settings([text])
-
-
-def test_settings_are_read_as_yaml():
-    settings = parse_settings(["a.x=1.5", "a.y=[1, 2]", "b.z=true", "b.path=/data/a b.mrc", "b.sum=1=2"])
-    assert settings.everywhere == {
-        "a": {"x": 1.5, "y": [1, 2]},
-        "b": {"z": True, "path": "/data/a b.mrc", "sum": "1=2"},
-    }
 
 
 def test_the_workflow_suits_the_raw_data(tmp_path):

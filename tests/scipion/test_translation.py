@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from cryoloom.errors import UserInputError
 from cryoloom.scipion.rules import RULES
 from cryoloom.scipion.template import read_scipion_workflow
 from cryoloom.scipion.translation import translate_scipion
+from makers.scipion_workflow import template, write
+
+__all__ = ["template"]
 
 TEMPLATES = ["STA_HIV", "STA_apoferritin", "nonOrientedPicking_ribosome"]
 
@@ -26,21 +26,6 @@ ProtCryoCAREPrepareTrainingData ProtCryoCARETraining ProtCryoCAREPrediction Dyna
 ProtImportCoordinates3DFromScipion ProtImportCoordinates3D ProtRelion5ExtractSubtomos
 ProtRelionDeNovoInitialModel ProtRelionRefineSubtomograms ProtRelion5ReconstructParticle
 """.split()
-
-
-@pytest.fixture
-def template(data):
-    return lambda name: data / "scipion" / f"tutorial_{name}.json.template"
-
-
-def write(folder, *protocols, head="words\n"):
-    entries = [
-        {"object.className": kind, "object.id": str(i), "object.label": kind, "numberOfThreads": 4, **values}
-        for i, kind, values in protocols
-    ]
-    path = folder / "workflow.json"
-    path.write_text(head + json.dumps(entries))
-    return path
 
 
 def translated(folder, *protocols):
@@ -296,26 +281,3 @@ def test_what_follows_an_unknown_protocol_is_named(tmp_path):
         "3 CistemProtTsCtffind: inputTiltSeries comes from 2 ProtOfTomorrow, which was not translated "
         "(inputTiltSeries from 2)",
     ]
-
-
-@pytest.mark.parametrize(
-    "text", ["", "words", "[1, 2]", '[{"object.id": "1"}]', "[{]", '{"object.className": "x"}']
-)
-def test_what_is_no_workflow_is_refused(tmp_path, text):
-    path = tmp_path / "x.json"
-    path.write_text(text)
-    with pytest.raises(UserInputError, match="is not a Scipion workflow"):
-        read_scipion_workflow(path)
-
-
-def test_a_circle_is_refused(tmp_path):
-    path = write(tmp_path, (1, "A", {"x": "2.out"}), (2, "B", {"y": "1.out"}))
-    with pytest.raises(UserInputError, match="in a circle"):
-        read_scipion_workflow(path)
-
-
-def test_placeholders_take_their_defaults(template):
-    workflow = read_scipion_workflow(template("nonOrientedPicking_ribosome"))
-    source = next(p for p in workflow.protocols if p.class_name == "ProtImportTs")
-    assert source.values["filesPath"] == "%(SCIPION_TESTS)s/nonOrientedPicking_tutorial/"
-    assert workflow.description.startswith("tutorial - non-oriented picking ribosome")

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Ctf, Microscope, Pose, Tilt, TiltSeries
+from cryoloom.model import Ctf
 from cryoloom.simulate.assess import (
     alignment_error_angstrom,
     axis_error_deg,
@@ -14,55 +14,9 @@ from cryoloom.simulate.assess import (
     defocus_errors_at_origin_angstrom,
     frame_shift_errors_angstrom,
 )
-from cryoloom.simulate.parameters import SimulationParams
-from cryoloom.simulate.stage import tilt_truths
-from cryoloom.simulate.truth import Truth
+from makers.simulated_truth import series, truth
 
-
-@pytest.fixture
-def truth(rng):
-    params = SimulationParams(tilt_min_deg=-60, tilt_max_deg=60, tilt_step_deg=12)
-    return Truth(
-        series="TS_01",
-        seed=1,
-        pixel_size_angstrom=5.0,
-        image_shape_yx=(512, 720),
-        tilts=tilt_truths(params, rng),
-        tilt_axis_deg=params.tilt_axis_deg,
-        told_axis_deg=params.tilt_axis_deg,
-        handedness=1,
-        thickness_angstrom=1200.0,
-        z_offset_angstrom=80.0,
-        pretilt_x_deg=0.8,
-        pretilt_y_deg=-2.5,
-        particles=(),
-        beads_xyz_angstrom=np.zeros((0, 3)),
-        bead_diameter_angstrom=100.0,
-        vesicles_xyz_angstrom=np.zeros((0, 3)),
-    )
-
-
-@pytest.fixture
-def series(truth):
-    tilts = tuple(
-        Tilt(
-            t.acquisition_index, t.nominal_tilt_deg, t.dose_start_per_angstrom2, t.dose_end_per_angstrom2,
-            pose=t.pose, ctf=t.ctf, frame_shifts_yx_angstrom=t.frame_shifts_yx_angstrom,
-        )
-        for t in truth.tilts
-    )  # fmt: skip
-    return TiltSeries("TS_01", Microscope(), 5.0, tilts)
-
-
-def test_points_fill_the_ice_seen_untilted(truth, rng):
-    points = truth.random_specimen_points(rng, 500)
-    in_ice = (points - [0, 0, truth.z_offset_angstrom]) @ truth.slab_rotation
-    assert np.abs(in_ice[:, 2]).max() <= 600.001
-    least = truth.tilts[0]
-    image = points @ least.pose.matrix[:2].T + least.shift_xy_angstrom
-    assert np.abs(image[:, 0]).max() <= 1800
-    assert np.abs(image[:, 1]).max() <= 1280
-    assert image[:, 0].std() == pytest.approx(3600 / np.sqrt(12), rel=0.1)
+__all__ = ["series", "truth"]
 
 
 def test_the_truth_has_no_error(truth, series, rng):
@@ -115,30 +69,10 @@ def test_defocus_error_is_signed(truth, series):
     assert errors == {tilt.acquisition_index: pytest.approx(35000.0 - true)}
 
 
-def test_defocus_of_the_ice_at_the_image_centre(truth, series):
-    for tilt in truth.tilts:
-        # A point of the ice's middle plane that falls on the image's centre has that defocus.
-        w = tilt.defocus_angstrom - truth.defocus_of_ice_angstrom(tilt.acquisition_index)
-        point = tilt.pose.matrix.T @ np.array([*(-np.array(tilt.shift_xy_angstrom)), w])
-        in_ice = (point - [0, 0, truth.z_offset_angstrom]) @ truth.slab_rotation
-        assert in_ice[2] == pytest.approx(0, abs=1e-9)
-    errors = defocus_errors_angstrom(truth, series, at="ice")
-    assert errors[0] == pytest.approx(truth.tilts[0].defocus_angstrom - truth.defocus_of_ice_angstrom(0))
-
-
 def test_a_missing_pose_is_told(truth, series, rng):
     tilts = (replace(series.tilts[0], pose=None), *series.tilts[1:])
     with pytest.raises(DataUnfitError, match="needs a pose"):
         alignment_error_angstrom(truth, replace(series, tilts=tilts), truth.random_specimen_points(rng, 10))
-
-
-def test_truth_survives_its_file(truth, tmp_path):
-    truth.save(tmp_path / "truth.json")
-    back = Truth.load(tmp_path / "truth.json")
-    assert back.tilts == truth.tilts
-    assert back.tilts[0].pose == Pose(
-        truth.tilts[0].axis_deg, truth.tilts[0].tilt_deg, 0.0, truth.tilts[0].shift_xy_angstrom
-    )
 
 
 @pytest.mark.parametrize("turn", [0.0, 180.0])

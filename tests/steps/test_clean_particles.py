@@ -10,24 +10,13 @@ from numpy.testing import assert_allclose
 
 from cryoloom.algorithms.picking.cleaning import lattice_distance, lattice_neighbours
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import ArrayTable, ParticleRows, Particles, Tomogram
+from cryoloom.model import ArrayTable, ParticleRows, Tomogram
 from cryoloom.steps.clean_particles import CleanParticlesParams, clean_particles
-from cryoloom.steps.select_by_distance import SelectByDistanceParams, select_by_distance
 from makers.bead_images import bead_series
 from makers.context import MemoryContext
-from makers.made_series import aligned, make_series
+from makers.picks_in_tomogram import particles_at, tomogram
 
-
-@pytest.fixture
-def tomogram():
-    series = aligned(make_series(n_tilts=5, shape_yx=(200, 200), pixel_size_angstrom=10.0))
-    return Tomogram(series, np.zeros((60, 200, 200), np.float32), 10.0)
-
-
-def particles_at(tomogram, places, **more):
-    rows = ParticleRows.of(tomogram.name, np.asarray(places, dtype=float), **more)
-    table = ArrayTable(rows.columns())
-    return Particles(tomogram.name, table, (tomogram.series,), (tomogram,), diameter_angstrom=100.0)
+__all__ = ["tomogram"]
 
 
 def test_the_better_one_of_two_near_picks_stays(tomogram):
@@ -100,22 +89,3 @@ def test_columns_survive(tomogram):
     left = clean_particles(picks, CleanParticlesParams(edge_angstrom=20), MemoryContext()).rows()
     assert left.surface.tolist() == [1, 2]
     assert_allclose(left.others["amplitude"], [0.1, 0.2])
-
-
-def test_distances_to_other_things(tomogram):
-    picks = particles_at(tomogram, [[0, 0, 0], [100, 0, 0], [400, 0, 0]])
-    membrane = particles_at(tomogram, [[0, 50, 0], [0, -50, 10]])
-    context = MemoryContext()
-    far = select_by_distance(
-        picks, SelectByDistanceParams(min_distance_angstrom=80), context, others_from=membrane
-    )
-    assert far.rows().particle.tolist() == [2, 3]
-    near = SelectByDistanceParams(max_distance_angstrom=120)
-    assert select_by_distance(picks, near, context, others_from=membrane).rows().particle.tolist() == [1, 2]
-    elsewhere = replace(
-        membrane, table=ArrayTable({**membrane.table.arrays, "tomogram": np.array(["TS_02"] * 2)})
-    )
-    assert select_by_distance(picks, near, context, others_from=elsewhere).n_particles == 0
-    assert "distance_median_angstrom" in context.reasons_not_measurable
-    with pytest.raises(ValueError, match="expected more than"):
-        SelectByDistanceParams(min_distance_angstrom=100, max_distance_angstrom=50)

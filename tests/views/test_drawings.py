@@ -5,7 +5,6 @@ import pytest
 from cryoloom.contract import Record, all_steps
 from cryoloom.model import Microscope, Tilt, TiltSeries
 from cryoloom.views.content import SeriesReport
-from cryoloom.views.data_table import DataTable
 from cryoloom.views.drawings import DRAWINGS, SECTIONS, drawn
 from cryoloom.views.plot_parts import Plot
 from cryoloom.views.step_results import Kept, StepResult
@@ -34,23 +33,6 @@ def test_every_drawing_is_of_use_and_in_a_section():
 def test_a_drawing_of_nothing_is_nothing(shows, data):
     assert "other" not in drawn(report_of(Record("r", "Meaning.", shows=shows), data))
     assert not any(shown for shown in drawn(report_of(Record("r", "Meaning.", shows=shows), data)).values())
-
-
-def test_any_plain_data_is_shown_as_a_table():
-    data = {
-        "mdoc": None,
-        "used": True,
-        "size_angstrom": 12.5,
-        "tried": [{"n": 1}, {"n": 2}],
-        "many": [*range(40)],
-    }
-    (table,) = drawn(report_of(Record("a_record", "Meaning."), data))["other"]
-    assert isinstance(table, DataTable)
-    assert (table.title, table.caption) == ("A record", "Meaning.")
-    assert dict(table.rows) == {
-        "mdoc": "\u2013", "used": "yes", "size angstrom": "12.5", "tried 1, n": "1", "tried 2, n": "2",
-        "many": "40 values, 0 to 39",
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

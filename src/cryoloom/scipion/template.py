@@ -2,7 +2,7 @@
 
 A protocol is a flat dictionary; a link is a value like ``"52.TiltSeries_3"`` (id and output of another
 protocol), or a list of such. Templates have placeholders ``~title|default|type|name~``, older ones without
-the name. What Scipion's names mean here is in `scipion_rules`, and `scipion_translation` applies it.
+the name. What Scipion's names mean here is in `rules`, and `translation` applies it.
 """
 
 from __future__ import annotations

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 
-from cryoloom.contract import StepContext, StepParams, step
 from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.sources import source_items
 from cryoloom.engine.executors.executor import InProcessExecutor
@@ -16,7 +14,7 @@ from cryoloom.engine.project import Project
 from cryoloom.model import Microscope, Tilt, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord
-from makers.fakes import fake_steps, find_series
+from makers.fakes import fake_steps
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]
@@ -161,29 +159,3 @@ def test_a_source_that_fails_later_keeps_what_was_done(project):
         project.run_workflow(workflow(), open_source=failing)
     assert [item.state for item in project.database.items()] == ["done"] * 3
     assert {run.state for run in project.database.runs()} == {"done"}
-
-
-class LiveParams(StepParams):
-    """Parameters."""
-
-
-@step("live_series", per="project", needs=None, gives=TiltSeries, bytes_needed=lambda item, params: 1)
-def live_series(params: LiveParams, context: StepContext):
-    """Find series, with pauses."""
-    from makers.fakes import FindSeriesParams
-
-    yield None
-    for series in find_series(FindSeriesParams(n_series=2), context):
-        yield None
-        yield replace(series, name=f"live_{series.name}")
-
-
-def test_a_source_step_may_say_that_nothing_is_there_yet(project, monkeypatch):
-    import cryoloom.contract.discovery as discovery
-
-    steps = {**discovery.all_steps(), "live_series": live_series.declaration}
-    monkeypatch.setattr(discovery, "all_steps", lambda: steps)
-    live = Workflow.model_validate({"name": "live", "steps": [{"step": "live_series"}, {"step": "draw"}]})
-    summary = project.run_workflow(live, open_source=source_items)
-    assert summary.n_done == 4
-    assert {item.name for item in project.database.items()} == {"live_TS_01", "live_TS_02"}

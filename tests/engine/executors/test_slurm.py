@@ -13,7 +13,6 @@ import pytest
 from cryoloom.engine.executors.dask_executor import DaskExecutor
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.executors.slurm import ClusterParams, SlurmWorkers, load_cluster
-from cryoloom.engine.executors.workplace import Workplace
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError, UserInputError
@@ -97,21 +96,6 @@ def test_a_gpu_is_used_where_jobs_have_one(tmp_path):
     assert SlurmWorkers(with_gpu, tmp_path, "cpu").resources.device == "cpu"
     with pytest.raises(UserInputError, match="gpus: 1"):
         SlurmWorkers(ClusterParams(), tmp_path, "cuda")
-
-
-@pytest.mark.parametrize(
-    ("workplace", "words"),
-    [
-        (Workplace("pbs"), "no executor 'pbs'"),
-        (Workplace("dask:"), "no executor"),
-        (Workplace("slurm", workers=3), "leave --workers out"),
-        (Workplace("local", cluster=Path("c.yaml")), "goes with --executor slurm"),
-        (Workplace("slurm", cluster=Path("/no/such.yaml")), "no cluster file"),
-    ],
-)
-def test_a_workplace_that_makes_no_sense_is_refused(workplace, words, tmp_path):
-    with pytest.raises(UserInputError, match=words):
-        workplace.open(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import tifffile
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.formats.pixels.dm4 import read_dm_image, read_dm_tags
 from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.formats.session.gain import load_gain
 from cryoloom.geometry.image_orientation import orient_image
@@ -49,21 +48,6 @@ def test_what_a_file_means(tmp_path, values, suffix, divides, expect):
 def test_is_oriented_as_told(tmp_path, values):
     gain = GainReference(saved(tmp_path / "gain.mrc", values), quarter_turns=1, flip="left_right")
     assert_array_equal(load_gain(gain, (4, 6)), orient_image(values, 1, "left_right"))
-
-
-def test_dm4_of_digital_micrograph(data):
-    tags = read_dm_tags(data / "gain" / "test-1.dm4")
-    image = read_dm_image(data / "gain" / "test-1.dm4")
-    dimensions = list(tags["ImageList"].values())[-1]["ImageData"]["Dimensions"]
-    assert image.shape == tuple(dimensions.values())[::-1]
-    assert_array_equal(image, [[3, 4], [1, 2]])  # DigitalMicrograph shows 1 2 above 3 4
-
-
-def test_dm4_that_is_none(tmp_path):
-    for content in (b"", b"\0\0\0\4" + bytes(30), bytes(100)):
-        (tmp_path / "gain.dm4").write_bytes(content)
-        with pytest.raises(DataUnfitError, match=r"gain\.dm4"):
-            read_dm_image(tmp_path / "gain.dm4")
 
 
 def test_sampling_replicates_and_averages(tmp_path, values):

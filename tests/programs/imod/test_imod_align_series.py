@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.model import Exclusion, Sourced
-from cryoloom.programs.imod.alignment_chain import residual_px
 from cryoloom.programs.imod.imod_align_series import ImodAlignSeriesParams, imod_align_series
 from makers import imod_stand_ins
-from makers.made_series import make_series
+from makers.imod_chain import imod, series
 
-
-@pytest.fixture
-def series(rng):
-    made = make_series(n_tilts=11, shape_yx=(64, 48), rng=rng, pixel_size_angstrom=10.0)
-    excluded = next(tilt.acquisition_index for tilt in made.tilts if tilt.section == 4)
-    made = made.with_tilts({excluded: {"exclusion": Exclusion.by_user("ice")}})
-    return replace(made, tilt_axis_deg=Sourced.from_told(84.0, "mdoc"))
-
-
-@pytest.fixture
-def imod(stand_in):
-    for name in ("tiltxcorr", "xftoxg", "newstack", "imodchopconts", "tiltalign", "xfproduct"):
-        stand_in(name, getattr(imod_stand_ins, name.upper()))
+__all__ = ["imod", "series"]
 
 
 def test_poses_go_by_acquisition_index(series, context, imod):
@@ -48,16 +32,6 @@ def test_poses_go_by_acquisition_index(series, context, imod):
 def test_the_axis_is_held(series, context, imod):
     found = imod_align_series(series, ImodAlignSeriesParams(axis_deg=80.0, rotation=0), context)
     assert found.tilt_axis_deg.applied == pytest.approx(80.0, abs=1e-3)
-
-
-def test_an_unknown_axis(series, context, imod):
-    with pytest.raises(DataUnfitError, match="the tilt axis of TS_01 is unknown"):
-        imod_align_series(replace(series, tilt_axis_deg=Sourced()), ImodAlignSeriesParams(), context)
-
-
-def test_the_residual_that_tiltalign_prints():
-    assert residual_px(" Residual error mean and sd:    0.512    0.300\n") == 0.512
-    assert residual_px("nothing of the kind") is None
 
 
 TOO_FEW = """

@@ -1,0 +1,34 @@
+"""Scipion's workflows as files: placeholders, links, order, and what is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from cryoloom.errors import UserInputError
+from cryoloom.scipion.template import read_scipion_workflow
+from makers.scipion_workflow import template, write
+
+__all__ = ["template"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "words", "[1, 2]", '[{"object.id": "1"}]', "[{]", '{"object.className": "x"}']
+)
+def test_what_is_no_workflow_is_refused(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(UserInputError, match="is not a Scipion workflow"):
+        read_scipion_workflow(path)
+
+
+def test_a_circle_is_refused(tmp_path):
+    path = write(tmp_path, (1, "A", {"x": "2.out"}), (2, "B", {"y": "1.out"}))
+    with pytest.raises(UserInputError, match="in a circle"):
+        read_scipion_workflow(path)
+
+
+def test_placeholders_take_their_defaults(template):
+    workflow = read_scipion_workflow(template("nonOrientedPicking_ribosome"))
+    source = next(p for p in workflow.protocols if p.class_name == "ProtImportTs")
+    assert source.values["filesPath"] == "%(SCIPION_TESTS)s/nonOrientedPicking_tutorial/"
+    assert workflow.description.startswith("tutorial - non-oriented picking ribosome")
