@@ -24,3 +24,25 @@ def test_a_wrong_word_is_one_sentence(run, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert shown.startswith("error: ")
     assert len(shown.strip().splitlines()) == 1
+
+
+def test_an_error_that_is_a_bug_keeps_its_traceback(monkeypatch):
+    def broken(**how):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("cryoloom.cli.entry.app", broken)
+    with pytest.raises(KeyError, match="a bug"):
+        main()
+
+
+def test_a_reader_that_has_left_is_no_failure(monkeypatch):
+    def cut_off(**how):
+        raise BrokenPipeError
+
+    closed = []
+    monkeypatch.setattr("cryoloom.cli.entry.app", cut_off)
+    monkeypatch.setattr("cryoloom.cli.entry.os.dup2", lambda *descriptors: closed.append(descriptors))
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    assert len(closed) == 1

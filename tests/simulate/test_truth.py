@@ -7,7 +7,7 @@ from cryoloom.model import Pose
 from cryoloom.simulate.assess import (
     defocus_errors_angstrom,
 )
-from cryoloom.simulate.truth import Truth
+from cryoloom.simulate.truth import LocalMotionTruth, Truth
 from makers.simulated_truth import series, truth
 
 __all__ = ["series", "truth"]
@@ -42,3 +42,32 @@ def test_truth_survives_its_file(truth, tmp_path):
     assert back.tilts[0].pose == Pose(
         truth.tilts[0].axis_deg, truth.tilts[0].tilt_deg, 0.0, truth.tilts[0].shift_xy_angstrom
     )
+
+
+def test_local_motion_is_zero_on_average_and_follows_its_terms():
+    truth = LocalMotionTruth(
+        coefficients_yx_angstrom=((1.0, 0.0), (0.0, 2.0), (3.0, 0.0), (0.0, 4.0), (5.0, 0.0)),
+        course=(0.5, -0.25),
+    )
+    at = np.linspace(-1, 1, 401)
+    moved = truth.displacement_yx_angstrom(0, at, at)
+    y, x = at[:, None], at[None, :]
+    expected_y = 1.0 * x + 3.0 * (x**2 - 1 / 3) + 5.0 * (y**2 - 1 / 3)
+    np.testing.assert_allclose(moved[..., 0], 0.5 * expected_y, atol=1e-12)
+    np.testing.assert_allclose(moved[..., 1], 0.5 * (2.0 * y + 4.0 * x * y), atol=1e-12)
+    # The mean of a grid that includes both edges is off by a hundredth.
+    assert np.abs(moved.mean(axis=(0, 1))).max() < 0.02
+    np.testing.assert_allclose(truth.displacement_yx_angstrom(1, at, at), -0.5 * moved)
+
+
+def test_true_poses_and_ctfs_replace_others(truth, series):
+    bare = series.with_tilts({t.acquisition_index: {"pose": None, "ctf": None} for t in series.tilts})
+    posed = truth.with_true_ctfs(truth.with_true_poses(bare))
+    for tilt in posed.tilts:
+        assert tilt.pose == truth.tilt(tilt.acquisition_index).pose
+        assert tilt.ctf.defocus_angstrom == pytest.approx(truth.tilt(tilt.acquisition_index).defocus_angstrom)
+
+
+def test_a_phase_shift_is_kept_below_half_a_turn(truth):
+    tilt = truth.tilts[0].model_copy(update={"phase_shift_deg": 200.0})
+    assert tilt.ctf.phase_shift_deg == pytest.approx(20.0)

@@ -32,3 +32,14 @@ def test_distances_to_other_things(tomogram):
     assert "distance_median_angstrom" in context.reasons_not_measurable
     with pytest.raises(ValueError, match="expected more than"):
         SelectByDistanceParams(min_distance_angstrom=100, max_distance_angstrom=50)
+
+
+def test_each_tomogram_has_its_own_others_and_figures_are_of_them(tomogram):
+    picks = particles_at(tomogram, [[0, 0, 0], [0, 0, 300]])
+    others = particles_at(tomogram, [[0, 0, 90]])
+    context = MemoryContext()
+    kept = select_by_distance(picks, SelectByDistanceParams(), context, others_from=others)
+    assert kept.n_particles == 2
+    assert context.figures["n_before"] == context.figures["n_particles"] == 2
+    assert context.figures["distance_median_angstrom"] == pytest.approx((90 + 210) / 2)
+    assert kept.rows().positions_xyz_angstrom.tolist() == [[0, 0, 0], [0, 0, 300]]
