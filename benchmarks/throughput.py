@@ -6,7 +6,7 @@ Everything lies under ``--folder`` and is removed afterwards. A second run with 
 follows. One table is printed; disk is that of the project alone, sampled twice a second.
 
 The idle machine at full size: ``python benchmarks/throughput.py --folder /scratch``; a quick look:
-``--scale 2 --tilts 11``.
+``--scale 2 --tilts 11``. ``--live 4`` plays the movies as they are acquired and watches their folder.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import tifffile
 from cryoloom.engine.project import Project
 from cryoloom.formats.pixels.eer_writer import write_eer
 from cryoloom.geometry.projection import project, projection_matrices
+from cryoloom.simulate.live import LivePlan, play_session
 
 SHAPE_YX = (4092, 5760)
 PIXEL_SIZE_ANGSTROM = 1.35
@@ -281,6 +282,34 @@ def many_series(folder: Path, n_series: int) -> None:
     row("throughput with the budget, of that without", f"{seconds['free'] / seconds['budget']:.2f}", "0.9")
 
 
+def live_series(raw: Path, folder: Path, settings: list[str], options: argparse.Namespace) -> None:
+    """The same movies as they are acquired: seconds from the last one's arrival to the tomogram."""
+    watched, made, stop = folder / "watched", folder / "live", folder / "stop"
+    watched.mkdir()
+    command = ["watch", str(watched), "--project", str(made), "--tilts", str(options.tilts)]
+    command += [*settings, "--stop-file", str(stop)]
+    played = threading.Thread(
+        target=play_session, args=(raw, watched, LivePlan(seconds_per_tilt=options.live))
+    )
+    played.start()
+    stop.touch()  # it ends when every series is done
+    usage = measured(command, made)
+    played.join()
+    arrived = max(path.stat().st_mtime for path in watched.iterdir())
+    opened = Project.open(made)
+    row(f"live, a tilt every {options.live:g} s; exit status", str(usage.status), "0")
+    for run in opened.database.runs():
+        for item in opened.database.items(run.id):
+            if item.started is not None:
+                began = item.started.timestamp() - arrived
+                row(
+                    f"  {run.node}: begun, done after the last movie",
+                    f"{began:.1f}, {began + item.seconds:.1f} s",
+                )
+    row("memory at the peak, live", f"{usage.peak_memory_bytes / 1e9:.2f} GB", "4 GB")
+    opened.database.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, default=None, help="scratch folder")
@@ -293,6 +322,9 @@ def main() -> None:
         "--many", type=int, default=0, help="so many small series under a disk budget instead"
     )
     parser.add_argument("--no-second", action="store_true", help="leave the second run out")
+    parser.add_argument(
+        "--live", type=float, default=0.0, help="as it is acquired instead, a tilt in so many seconds"
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cryoloom-throughput-", dir=options.folder))
     try:
@@ -302,13 +334,16 @@ def main() -> None:
         raw, made = folder / "raw", folder / "p"
         raw.mkdir()
         make_raw(raw, options)
-        command = ["process", str(raw), "--project", str(made)]
-        command += ["--set", f"reconstruct.binning={options.binning}"]
+        settings = ["--set", f"reconstruct.binning={options.binning}"]
         for setting in options.set:
-            command += ["--set", setting]
+            settings += ["--set", setting]
+        command = ["process", str(raw), "--project", str(made), *settings]
         row(f"{options.tilts} tilts, {options.format}, scale 1/{options.scale}", "measured", "full size")
         row("-" * 56, "-" * 18, "-" * 16)
         row("raw", f"{bytes_in(raw) / 1e9:.2f} GB")
+        if options.live:
+            live_series(raw, folder, settings, options)
+            return
         first = measured(command, made)
         row("raw to tomogram and report", f"{first.seconds:.1f} s", "120 s, goal 90")
         row("  exit status", str(first.status), "0")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cryoloom.engine.live.watched_folder import MISSING, WRITTEN, WatchedFolder
+from cryoloom.engine.live.watched_folder import COMPLETE_SETTLE_SECONDS, MISSING, WRITTEN, WatchedFolder
 from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.pixels.mrc import write_mrc
 from cryoloom.steps.import_movies import ImportMoviesParams
@@ -77,6 +77,19 @@ def test_a_movie_counts_when_it_is_whole_and_at_rest(tmp_path, raw, suffix):
     assert folder.arrivals().last() == movie.stat().st_mtime_ns / 1e9
     assert done.unfinished == {f"b{suffix}": MISSING}
     assert done.quiet_seconds == SETTLE_SECONDS
+
+
+def test_with_all_frames_of_its_mdoc_three_seconds_at_rest_are_enough(tmp_path, raw):
+    whole = movie_bytes(tmp_path, n_frames=4)
+    (raw / "TS_01.mdoc").write_text(HEADER + section(0, "a.tif", 4) + section(1, "b.tif", 5))
+    folder = watched(raw)
+    (raw / "a.tif").write_bytes(whole)
+    (raw / "b.tif").write_bytes(whole)  # a frame is still to come
+    assert not only(folder, 0.0).whole
+    assert not only(folder, COMPLETE_SETTLE_SECONDS - 0.1).whole
+    assert only(folder, COMPLETE_SETTLE_SECONDS).whole == {raw / "a.tif"}
+    assert only(folder, COMPLETE_SETTLE_SECONDS).unfinished == {"b.tif": WRITTEN}
+    assert only(folder, SETTLE_SECONDS).unfinished == {"b.tif": "b.tif has 4 of 5 frames"}
 
 
 def test_room_taken_before_it_is_filled_is_no_movie(tmp_path, raw):

@@ -2,7 +2,8 @@
 
 It is polled (notifications of the file system do not cross NFS or SMB). A movie is complete when neither
 length nor time changed between checks that are ``settle_seconds`` apart by our own clock, its directories or
-header are complete, and it has as many frames as in the mdoc. Clocks of microscopes and times kept by copying
+header are complete, and it has as many frames as in the mdoc; where its mdoc has their number and all are
+there, three seconds without a change are enough. Clocks of microscopes and times kept by copying
 programs are not trusted.
 """
 
@@ -29,10 +30,13 @@ from cryoloom.formats.session.session_folder import (
 from cryoloom.model import Movie, TiltSeries
 from cryoloom.steps.import_movies import ImportMoviesParams, movie_path, movies_folder, series_of
 
-__all__ = ["MISSING", "WRITTEN", "SeriesNow", "WatchedFolder"]
+__all__ = ["COMPLETE_SETTLE_SECONDS", "MISSING", "WRITTEN", "SeriesNow", "WatchedFolder"]
 
 _MOST_ARRIVALS = 300
 """Movies whose arrival is remembered: some series."""
+COMPLETE_SETTLE_SECONDS = 3.0
+"""A movie with all frames of its mdoc is complete when it has not changed for this time: its directories are
+written with its pixels, so what is still missing can only be in the writer's buffers."""
 _AT_REST_SECONDS = 600.0
 """A file unchanged for this long is checked less often: thousands of them load a server."""
 _LOOK_AT_RESTING_SECONDS = 60.0
@@ -109,6 +113,8 @@ class WatchedFolder:
         self._mdocs = _Read(read_exposures)
         self._movies = _Read(lambda path: describe_movie(path, params.eer_sampling))
         self._folder = MovieFolder([])
+        self._n_told: dict[str, int] = {}
+        """Frames of each movie by its mdoc; of EER programs write any number."""
         self.last_change = -float("inf")
         """When any change in the folder was seen."""
         self._now = 0.0
@@ -210,15 +216,31 @@ class WatchedFolder:
         return self._movies.of(path, self._seen[path].state)
 
     def _is_written(self, path: Path) -> bool:
-        return self._now - self._seen[path].since < self._settle_seconds
+        """Whether a file changed a moment ago, and may not have all that it will have."""
+        rest = self._now - self._seen[path].since
+        if rest >= self._settle_seconds:
+            return False
+        told = self._n_told.get(path.name)
+        if told is None or rest < COMPLETE_SETTLE_SECONDS:
+            return True
+        try:
+            return self._movies.of(path, self._seen[path].state).n_frames != told
+        except DataUnfitError:
+            return True
 
     def _describe_as_told(self, entry: FoundSeries) -> Callable[[Path, int], Movie]:
-        """`_describe`, with the number of frames in the mdoc checked; for EER programs write any number."""
-        told = {exposure.movie_name: exposure.n_frames for exposure in entry.exposures}
+        """`_describe`, with the number of frames in the mdoc checked."""
+        self._n_told |= {
+            exposure.movie_name: exposure.n_frames
+            for exposure in entry.exposures
+            if exposure.movie_name is not None
+            and exposure.n_frames is not None
+            and not exposure.movie_name.lower().endswith(".eer")
+        }
 
         def describe(path: Path, _: int) -> Movie:
-            movie, n_told = self._describe(path, 1), told.get(path.name)
-            if n_told is not None and path.suffix.lower() != ".eer" and movie.n_frames < n_told:
+            movie, n_told = self._describe(path, 1), self._n_told.get(path.name)
+            if n_told is not None and movie.n_frames < n_told:
                 raise DataUnfitError(f"{path.name} has {movie.n_frames} of {n_told} frames")
             return movie
 
