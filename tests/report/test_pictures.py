@@ -34,9 +34,9 @@ def made(monkeypatch):
     """How often pictures were made."""
     times = []
 
-    def count(item):
+    def count(item, tilts=None):
         times.append(item.name)
-        return make_pictures(item)
+        return make_pictures(item, tilts)
 
     monkeypatch.setattr(pictures, "make_pictures", count)
     return times
@@ -66,6 +66,32 @@ def test_a_changed_series_is_pictured_again(tmp_path, item, made, change, rng):
         (tmp_path / "cache" / "TS_01.json").write_text("{}")
     cache.get(item)
     assert len(made) == (1 if change == "nothing" else 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "n_made"), [("pose", 1), ("exclusion", 1), ("ctf", 2), ("file", 2), ("broken cache", 2)]
+)
+def test_another_alignment_does_not_picture_the_tilts_again(tmp_path, item, monkeypatch, change, n_made, rng):
+    looked_at = []
+    pictured = pictures.pictured_tilts
+    monkeypatch.setattr(
+        pictures, "pictured_tilts", lambda series: looked_at.append(series.name) or pictured(series)
+    )
+    cache = PictureCache(tmp_path / "cache")
+    before = cache.get(item)
+    new = {"pose": Pose(86.0, 0.0), "exclusion": Exclusion.by_user("bad"), "ctf": Ctf(4e4, 3.9e4, 0.0)}
+    if change in new:
+        item = replace(item, series=item.series.with_tilts({0: {change: new[change]}}))
+    else:
+        (tmp_path / "cache" / "TS_01.json").unlink()
+    if change == "file":
+        stored(tmp_path / "images.mrc", rng.normal(size=(3, 80, 96)).astype(np.float32))
+    if change == "broken cache":
+        (tmp_path / "cache" / "TS_01.tilts").write_bytes(b"PK\x03\x04 cut")
+    after = cache.get(item)
+    assert len(looked_at) == n_made
+    assert (after.tilts == before.tilts) == (change not in ("ctf", "file"))
+    assert (after.loop != before.loop) == (change in ("pose", "exclusion", "file"))
 
 
 def test_the_preview_alone_is_read_from_a_small_file(tmp_path, item, made):

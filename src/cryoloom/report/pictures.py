@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +37,17 @@ from cryoloom.views.spectra import spectrum_with_fit
 
 __all__ = [
     "PictureCache",
+    "PicturedTilts",
     "SeriesPictures",
     "TiltPictures",
     "TomogramPictures",
     "make_pictures",
     "picture_key",
+    "pictured_tilts",
+    "tilts_key",
 ]
 
-PICTURES_VERSION = 4
+PICTURES_VERSION = 5
 """Increased when the same series gives other pictures, so that cached ones are replaced."""
 _LARGE_PX, _SMALL_PX = 640, 320
 # Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
@@ -81,6 +86,14 @@ class TomogramPictures:
     layer_heights_angstrom: tuple[float, ...]
 
 
+class PicturedTilts(NamedTuple):
+    """Pictures of all tilts of a series; they do not depend on its alignment."""
+
+    tilts: tuple[TiltPictures, ...]
+    small: Mapping[int, NDArray[np.uint8]]
+    """Small images ``(y, x)`` for the loop, by acquisition index."""
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesPictures:
     """All pictures of a series; empty if there is nothing to show."""
@@ -93,38 +106,46 @@ class SeriesPictures:
     """Central slices of an average; "" for another item."""
 
 
-def make_pictures(item: SeriesReport) -> SeriesPictures:
-    """Read the pixels of a series and its tomogram once and picture them."""
-    tilts, small = _tilt_pictures(item.series)
+def make_pictures(item: SeriesReport, kept: PicturedTilts | None = None) -> SeriesPictures:
+    """Read the pixels of a series and its tomogram once and picture them.
+
+    kept : of the tilts, if they are pictured already.
+    """
+    tilts, levels = kept or pictured_tilts(item.series)
+    small = {index: one.astype(np.float32) for index, one in levels.items()}
     loop = aligned_loop(item.series, small) if item.series is not None else ""
     average = "" if item.average is None else data_uri(average_figure(item.average))
     return SeriesPictures(tilts, loop, _tomogram_pictures(item), average)
 
 
-def _tilt_pictures(
-    series: TiltSeries | None,
-) -> tuple[tuple[TiltPictures, ...], dict[int, NDArray[np.float32]]]:
-    """Pictures of every tilt in order of angle, excluded ones too; and small images by acquisition index.
+def pictured_tilts(series: TiltSeries | None) -> PicturedTilts:
+    """Pictures of every tilt in order of angle, excluded ones too; and small images for the loop.
 
     Unweighted images if there are any: those recorded by the camera.
     """
     if series is None or (series.stack is None and series.weighted is None):
-        return (), {}
+        return PicturedTilts((), {})
     stack = series.stack or series.best_stack
     if not all(path.exists() for path in files_of(stack.images)):
-        return (), {}  # removed to save space
+        return PicturedTilts((), {})  # removed to save space
     shown = [tilt for tilt in series.tilts if tilt.section is not None]
 
-    def picture(tilt: Tilt) -> tuple[TiltPictures, NDArray[np.float32]]:
+    def picture(tilt: Tilt) -> tuple[TiltPictures, NDArray[np.uint8]]:
         image = np.asarray(stack.images[tilt.section or 0], dtype=np.float32)
         large = averaged_to(image, _LARGE_PX)
         small = averaged_to(large, _SMALL_PX)
-        return _pictures_of(tilt, image, large, small, stack, series), small
+        return _pictures_of(tilt, image, large, small, stack, series), _in_256_levels(small)
 
     with ThreadPoolExecutor(picture_threads()) as pool:
         made = list(pool.map(picture, shown))
     pictures = tuple(one for one, _ in made)
-    return pictures, {tilt.acquisition_index: small for tilt, (_, small) in zip(shown, made, strict=True)}
+    smalls = {tilt.acquisition_index: small for tilt, (_, small) in zip(shown, made, strict=True)}
+    return PicturedTilts(pictures, smalls)
+
+
+def _in_256_levels(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """An image from black to white, its brightest and darkest thousandth cut off; enough for the loop."""
+    return np.asarray(stretched(image, 0.1, 99.9), dtype=np.uint8)[::-1]
 
 
 def _pictures_of(
@@ -179,6 +200,7 @@ class _Kept:
 
 
 _KEPT = TypeAdapter(_Kept)
+_TILTS = TypeAdapter(tuple[TiltPictures, ...])
 
 
 class PictureCache:
@@ -212,7 +234,7 @@ class PictureCache:
             kept = _KEPT.validate_json(path.read_bytes())
             if kept.key == key:
                 return kept.pictures
-        made = make_pictures(item)
+        made = make_pictures(item, self._tilts(item))
         part = path.with_name(f".{path.name}.part")
         with contextlib.suppress(OSError):  # the report is written even if the cache cannot be
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -223,9 +245,35 @@ class PictureCache:
             os.replace(part, path.with_suffix(".preview"))
         return made
 
+    def _tilts(self, item: SeriesReport) -> PicturedTilts:
+        """The cached pictures of the tilts, or new ones: another alignment does not change them."""
+        key = tilts_key(item.series)
+        if key is None:
+            return pictured_tilts(item.series)
+        path = self._folder / f"{item.name}.tilts"
+        with contextlib.suppress(OSError, ValueError, KeyError, BadZipFile), path.open("rb") as file:
+            kept = np.load(file, allow_pickle=False)
+            if str(kept["key"]) == key:
+                small = dict(zip(kept["indices"].tolist(), kept["small"], strict=True))
+                return PicturedTilts(_TILTS.validate_json(str(kept["tilts"])), small)
+        made = pictured_tilts(item.series)
+        part = path.with_name(f".{path.name}.part")
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.savez(
+                    file,
+                    key=np.array(key),
+                    tilts=np.array(_TILTS.dump_json(made.tilts).decode()),
+                    indices=np.array(list(made.small)),
+                    small=np.array(list(made.small.values())),
+                )
+            os.replace(part, path)
+        return made
+
     def forget_others(self, names: Iterable[str]) -> None:
         """Remove the pictures of series that are not in the project any more."""
-        kept = {f"{name}.{kind}" for name in names for kind in ("json", "preview")}
+        kept = {f"{name}.{kind}" for name in names for kind in ("json", "preview", "tilts")}
         with contextlib.suppress(OSError):
             for path in self._folder.iterdir():
                 if path.name not in kept:
@@ -236,6 +284,16 @@ def _has_files(item: SeriesReport) -> bool:
     """Whether the images of a series are there."""
     stack = None if item.series is None else item.series.stack or item.series.weighted
     return stack is None or all(path.exists() for path in files_of(stack.images))
+
+
+def tilts_key(series: TiltSeries | None) -> str | None:
+    """Digest of everything the pictures of the tilts depend on; None if there are no images in files."""
+    stack = None if series is None else series.stack or series.weighted
+    if series is None or stack is None:
+        return None
+    shown = [(t.acquisition_index, t.section, t.ctf) for t in series.tilts if t.section is not None]
+    facts = [PICTURES_VERSION, stack.pixel_size_angstrom, series.microscope, shown]
+    return _digest(facts, [stack.images])
 
 
 def picture_key(item: SeriesReport) -> str | None:
@@ -253,6 +311,12 @@ def picture_key(item: SeriesReport) -> str | None:
     if item.average is not None:
         pixels.append(item.average.map)
         facts.append(item.average.voxel_size_angstrom)
+    return _digest(facts, pixels)
+
+
+def _digest(facts: list[object], pixels: list[Pixels]) -> str | None:
+    """Digest of facts and of the state of the files that pixels lie in; None if they are not in files."""
+    facts = list(facts)
     for one in pixels:
         paths = files_of(one)
         if not paths:
