@@ -186,6 +186,26 @@ def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             ItemRecord(divided.id, name, fingerprint(name), "done", value=one, output="averages")
         )
     database.end_run(divided.id, "done")
+    begun = database.begin_run("initial_model", "initial_model", 1, {}, None, {})
+    first = replace(made, name="first_map", curves=(), resolution_angstrom=None)
+    of_starts = [
+        {
+            "start": s,
+            "exponent": 0.25 * (i + 1),
+            "band_angstrom": 40 - 10 * i,
+            "log_likelihood": -30 + 10 * i + s,
+        }
+        for s in range(2)
+        for i in range(3)
+    ]
+    axes = [{"order": 2, "likeness": 0.4}, {"order": 4, "likeness": 0.71}]
+    database.record_item(
+        ItemRecord(
+            begun.id, "first_map", fingerprint("first"), "done", value=encode(first, folder),
+            records={"passes": of_starts, "axes": axes},
+        )
+    )  # fmt: skip
+    database.end_run(begun.id, "done")
     run = database.begin_run("refine", "refine", 1, {}, None, {})
     passes = [
         {"pass": "exhaustive", "resolution_angstrom": r, "angle_change_deg": r / 10} for r in (40, 25, 20)
@@ -291,11 +311,60 @@ def test_classes_are_tabs(window: Any, with_average: Served) -> None:
     first = with_average.site.project("averaged").averages()[0][1].id
     page = opened.go(f"/p/averaged/average/{first}")
     page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
-    assert page.inner_text("#classes").split() == ["classes", "class_1", "75", "%", "class_2", "25", "%"]
+    said = page.inner_text("#classes").split()
+    assert said == ["classes", "class_1", "75", "%", "class_2", "25", "%", "side", "by", "side"]
     opened.shot("average-classes")
+    page.keyboard.press("v")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#beside slice-view')].every(view => view.state.level !== null)"
+    )
+    assert page.locator("#beside figcaption").all_inner_texts() == [
+        "class_1\n75 %, 900 particles",
+        "class_2\n25 %, 300 particles",
+    ]
+    assert page.locator("#xz").is_hidden()
+    opened.shot("average-classes")
+    page.keyboard.press("ArrowUp")  # the same section of both
+    shown = (
+        "() => [...document.querySelectorAll('#beside slice-view')].map(view => [view.index, ...view.window])"
+    )
+    first_view, second_view = page.evaluate(shown)
+    assert first_view == second_view
+    assert first_view[0] == page.evaluate("() => document.querySelector('#xy').index") + 1
+    page.keyboard.press("v")
+    page.wait_for_selector("#xz", state="visible")
     page.keyboard.press("c")
     page.wait_for_function("() => document.querySelector('h1').textContent === 'class_2'")
     assert page.inner_text("#classes [aria-pressed=true]") == "class_2 25 %"
+
+
+def test_passes_of_every_start_are_lines(window: Any, with_average: Served) -> None:
+    """A first map has no curve and no sections: what its starts went through takes the place of the curve."""
+    opened = window(with_average)
+    made = [one for one in with_average.site.project("averaged").averages() if one[1].name == "first_map"]
+    page = opened.go(f"/p/averaged/average/{made[0][1].id}")
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    assert page.locator("#fsc").count() == 0
+    assert page.inner_text("#passes").split() == ["start", "1", "2", "passes", "1", "2", "3", "final"]
+    assert page.locator("#iterations select option").all_inner_texts() == [
+        "log likelihood",
+        "band angstrom",
+        "exponent",
+    ]
+    page.locator("#iterations circle").nth(1).click()  # of the first start
+    assert page.inner_text("#iteration-says") == (
+        "Start 1, pass 2: band angstrom 30, exponent 0.5, log likelihood -20"
+    )
+    opened.shot("average-starts")
+    page.keyboard.press(".")
+    assert page.inner_text("#passes [data-pass][aria-pressed=true]") == "3"
+    page.click("#passes [data-start='1']")
+    assert page.inner_text("#passes [data-pass][aria-pressed=true]") == "final"
+    page.select_option("#iterations select", "exponent")
+    assert page.inner_text("#iterations h3") == "exponent of every pass, a line a start"
+    assert page.inner_text("#records summary") == "axes (2)"
+    page.click("#records summary")
+    assert page.inner_text("#records tbody tr >> nth=1").split() == ["0.71", "4"]
 
 
 def test_the_surface_that_is_shown_goes_into_other_programs(with_average: Served, tmp_path: Path) -> None:

@@ -113,8 +113,12 @@ FIGURES = (
     ),
 )
 RECORDS = (
-    Record("classes", "Particles of every class, and how certain they are."),
-    Record("iterations", "Part of the particles that changed their class, and mean log-likelihood."),
+    Record("classes", "Particles of every class, and how certain they are.", shows="table"),
+    Record(
+        "iterations",
+        "Part of the particles that changed their class, and mean log-likelihood.",
+        shows="table",
+    ),
 )
 
 

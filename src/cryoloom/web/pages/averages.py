@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.map_quality.surface_mesh import surface_mesh
 from cryoloom.algorithms.series.derived_pixels import files_of
+from cryoloom.contract.discovery import record_names
 from cryoloom.errors import UserInputError
 from cryoloom.formats.exchange.gltf import glb_of
 from cryoloom.model import Average, ParticleRows
@@ -29,6 +30,8 @@ router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MAPS = (("map", "map"), ("half1", "half 1"), ("half2", "half 2"), ("mask", "mask"))
 _DIRECTION_BINS = (18, 36)
 _N_SCORE_BINS = 24
+_ITERATIONS = ("iterations", "passes")
+"""Records of steps that go through the particles again and again: figures of every pass."""
 FSC_THRESHOLD = 0.143
 
 
@@ -56,9 +59,21 @@ def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, averag
         "crossing_angstrom": crossing_angstrom(average),
         "figures": dict(item.figures),
         "path": run.folder,
-        "iterations": [one for one in project.record_of(item, "iterations") or () if isinstance(one, dict)],
+        "iterations": next((rows for name in _ITERATIONS if (rows := _rows(project, item, name))), []),
         "passes": _passes(project.record_of(item, "pass_sections")),
+        "tables": [
+            {"title": name.replace("_", " "), "rows": rows}
+            for name in sorted(record_names("table") - set(_ITERATIONS))
+            if (rows := _rows(project, item, name))
+        ],
     }
+
+
+def _rows(project: ProjectView, item: ItemRecord, name: str) -> list[dict[str, Any]]:
+    """A record of named values in rows; none where there is none, or it has another form."""
+    record = project.record_of(item, name)
+    rows = [record] if isinstance(record, dict) else record if isinstance(record, list) else []
+    return [row for row in rows if isinstance(row, dict) and row]
 
 
 def _passes(record: Any) -> list[dict[str, Any]]:
@@ -76,7 +91,7 @@ def _passes(record: Any) -> list[dict[str, Any]]:
 
 
 def class_facts(
-    averages: Sequence[tuple[RunRecord, ItemRecord, Average]], run: RunRecord
+    project: ProjectView, averages: Sequence[tuple[RunRecord, ItemRecord, Average]], run: RunRecord
 ) -> list[dict[str, Any]]:
     """Averages that one run gave beside each other: the classes of its particles; none where it gave one."""
     found = [(item, average) for one, item, average in averages if one.id == run.id]
@@ -88,6 +103,7 @@ def class_facts(
             "item": item.id,
             "title": average.name,
             "n": average.n_particles,
+            "base": f"/p/{project.slug}/image/{item.id}/map",
             "percent": round(100 * average.n_particles / total, 1) if average.n_particles and total else None,
         }
         for item, average in found
@@ -137,7 +153,7 @@ def average_page(request: Request, item_id: int) -> Response:
     if chosen is None:
         raise UserInputError(f"this project has no average {item_id}")
     data = average_facts(project, *chosen) | {
-        "classes": class_facts(found, chosen[0]),
+        "classes": class_facts(project, found, chosen[0]),
         "all": [
             {"item": item.id, "title": f"run {run.id} {run.node}: {average.name}"}
             for run, item, average in found

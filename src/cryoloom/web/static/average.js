@@ -1,6 +1,8 @@
 /** An average: three slices, FSC, surface. */
 
 import { addKeys, attempt, base, get, make, pageData, send, tell } from "./app.js";
+import { AveragePasses, sectionOf } from "./average-passes.js";
+import { ClassViews } from "./class-views.js";
 import { Plot } from "./plot.js";
 import "./slice-view.js";
 import "./surface-view.js";
@@ -20,7 +22,9 @@ byId("facts").textContent = [
   facts.n_particles !== null ? `${facts.n_particles.toLocaleString("en")} particles` : null,
   facts.resolution_angstrom !== null ? `${facts.resolution_angstrom.toFixed(1)} Å (FSC 0.143)` : facts.resolution_note || "resolution not known",
 ].filter(Boolean).join(", ");
+byId("facts").title = byId("facts").textContent;
 
+const MOST_LEVEL = 65; // per cent, of the first surface: a map that fills its box is shown too
 const x1 = 1 / (2 * facts.voxel_size_angstrom);
 /** Curves of the average, and those of all passes thin behind them; the one that is looked at is thick. */
 const curves = (chosen = -1) => [
@@ -40,52 +44,38 @@ fsc.draw();
 byId("classes").hidden = !facts.classes.length;
 byId("classes").append(make("span", { class: "quiet" }, "classes"), ...facts.classes.map((one) => make("a", { class: "button", role: "button", href: `${base}/average/${one.item}`, "aria-pressed": String(one.item === facts.item), title: `${one.n ?? "?"} particles (c: next class)` }, `${one.title}${one.percent === null ? "" : ` ${one.percent} %`}`)));
 
-const passes = facts.iterations.filter((one) => Number.isFinite(one.resolution_angstrom) || Number.isFinite(one.log_likelihood));
-const shownOfPass = passes.every((one) => Number.isFinite(one.resolution_angstrom)) ? "resolution_angstrom" : "log_likelihood";
-byId("iterations").hidden = !passes.length;
-const iterations = new Plot(byId("iterations"), {
-  title: shownOfPass === "resolution_angstrom" ? "resolution of every pass, Å" : "log-likelihood of every pass",
-  xTitle: "pass",
-  isCounted: true,
-  lines: [{ x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]), shape: "line" }, { x: passes.map((_, i) => i + 1), y: passes.map((one) => one[shownOfPass]) }],
-  onPick: (i) => choosePass(i),
-});
-iterations.draw();
-
-let pass = -1; // the one that is looked at; -1: the average itself
-/** Show the average as it was after a pass: its central sections, its curve, its figures. */
-function choosePass(i) {
-  pass = i < 0 || i >= Math.max(passes.length, facts.passes.length) ? -1 : i;
-  [...byId("passes").querySelectorAll("button")].forEach((button) => button.setAttribute("aria-pressed", String(Number(button.dataset.pass) === pass)));
-  iterations.select(pass);
-  byId("iteration-says").textContent = pass >= 0 && passes[pass] ? `After pass ${pass + 1}: ${Object.entries(passes[pass]).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`).join(", ")}` : "";
-  byId("pass-says").textContent = pass < 0 ? "" : `sections through the middle after pass ${pass + 1}${Number.isFinite(passes[pass]?.resolution_angstrom) ? `, ${passes[pass].resolution_angstrom.toFixed(1)} Å` : ""}`;
-  fsc.set({ lines: curves(pass) });
-  const shown = facts.passes[pass];
+// Where there is no curve, its place is free for the passes.
+const hasCurve = facts.curves.length > 0 || facts.passes.length > 0;
+if (!hasCurve && facts.iterations.length) byId("fsc").replaceWith(Object.assign(byId("iterations"), { className: "in-place" }));
+const passes = new AveragePasses({ tabs: byId("passes"), plot: byId("iterations"), says: byId("iteration-says"), tabSays: make("span", { class: "quiet", id: "pass-says" }) }, facts.iterations, facts.passes, (pass, sections) => {
+  if (hasCurve) fsc.set({ lines: curves(pass) });
   views.forEach((view, at) => {
     view.querySelector(".pass-picture")?.remove();
-    if (shown) view.append(sectionOf(shown, at));
+    if (sections) view.append(sectionOf(sections, at, pass));
   });
-}
+});
 
-/** A section as a picture: rows of the data run upwards. */
-function sectionOf({ side, sections }, at) {
-  const bytes = Uint8Array.from(atob(sections), (one) => one.charCodeAt(0)).subarray(at * side * side, (at + 1) * side * side);
-  const picture = make("canvas", { class: "pass-picture", width: String(side), height: String(side), role: "img", "aria-label": `Section after pass ${pass + 1}` });
-  const context = picture.getContext("2d");
-  const image = context.createImageData(side, side);
-  bytes.forEach((value, i) => image.data.set([value, value, value, 255], 4 * ((side - 1 - Math.floor(i / side)) * side + (i % side))));
-  context.putImageData(image, 0, 0);
-  return picture;
+/** A record of the step: rows of named values. */
+function tableOf({ title, rows }) {
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const cell = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(4))) : value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value));
+  return make("details", { class: "record" }, make("summary", {}, `${title} (${rows.length})`), make("div", { class: "scroll" }, make("table", { class: "data" }, make("thead", {}, make("tr", {}, ...names.map((name) => make("th", {}, name.replaceAll("_", " "))))), make("tbody", {}, ...rows.map((row) => make("tr", {}, ...names.map((name) => make("td", { class: Number.isFinite(row[name]) ? "number" : "" }, cell(row[name])))))))));
 }
+byId("records").append(...facts.tables.map(tableOf));
 
-byId("passes").hidden = !facts.passes.length;
-byId("passes").append(
-  make("span", { class: "quiet" }, "passes"),
-  ...facts.passes.map((_, i) => make("button", { "data-pass": String(i), "aria-pressed": "false", title: `The map after pass ${i + 1} (, and . go through them)`, onclick: () => choosePass(i) }, String(i + 1))),
-  make("button", { "data-pass": "-1", "aria-pressed": "true", title: "The average itself", onclick: () => choosePass(-1) }, "final"),
-  make("span", { class: "quiet", id: "pass-says" }),
-);
+// Classes beside each other
+const classViews = new ClassViews(byId("beside"), facts.classes, byId("window"));
+async function sideBySide() {
+  if (!facts.classes.length) return false;
+  const on = !classViews.isShown;
+  byId("side-by-side").setAttribute("aria-pressed", String(on));
+  for (const view of views) view.hidden = on;
+  await classViews.show(on, views[0].index);
+  active = on ? classViews.first : views[0];
+  if (!on) byId("window").attach(...views);
+  return true;
+}
+if (facts.classes.length) byId("classes").append(make("button", { id: "side-by-side", "aria-pressed": "false", title: "The same section of all classes (v)", onclick: () => void sideBySide() }, "side by side"));
 
 const rows = [["voxel size", `${facts.voxel_size_angstrom} Å`], ["FSC below 0.143 at", facts.crossing_angstrom === null ? "nowhere" : `${facts.crossing_angstrom} Å`], ...Object.entries(facts.figures).map(([name, value]) => [name.replaceAll("_", " "), Number.isFinite(value) ? String(Number(value.toPrecision(4))) : "not measured"])];
 document.querySelector("#figures tbody").append(...rows.map(([title, value]) => make("tr", {}, make("td", {}, title), make("td", { class: "number" }, value))));
@@ -113,7 +103,7 @@ async function show(i) {
       squares += value * value;
     }
     const mean = sum / bytes.length;
-    byId("level").value = String(Math.max(1, Math.min(99, Math.round((100 * (mean + 3 * Math.sqrt(Math.max(squares / bytes.length - mean * mean, 1)))) / 255))));
+    byId("level").value = String(Math.max(1, Math.min(MOST_LEVEL, Math.round((100 * (mean + 3 * Math.sqrt(Math.max(squares / bytes.length - mean * mean, 1)))) / 255))));
     surface.isSet = true;
   }
   level();
@@ -140,14 +130,16 @@ addKeys([
   ...viewKeys({ step: (by) => active.step(by), go: (i) => active.go(i), zoomBy: (f) => active.zoomBy(f), fit: () => views.forEach((view) => view.fit()), requestFullscreen: () => active.requestFullscreen(), get info() { return active.info; }, get axis() { return active.axis; } }, byId("window")),
   ...facts.maps.map((map, i) => ({ key: String(i + 1), does: map.title, run: () => void show(i) })),
   { key: "c", does: "next class", run: () => (facts.classes.length ? location.assign(`${base}/average/${facts.classes[(facts.classes.findIndex((one) => one.item === facts.item) + 1) % facts.classes.length].item}`) : false) },
-  { key: ".", does: "next pass", run: () => (facts.passes.length ? choosePass(pass + 1) : false) },
-  { key: ",", does: "previous pass", run: () => (facts.passes.length ? choosePass(pass < 0 ? facts.passes.length - 1 : pass - 1) : false) },
+  { key: "v", does: facts.classes.length ? "classes side by side" : null, run: () => (facts.classes.length ? void sideBySide() : false) },
+  { key: ".", does: "next pass", run: () => (byId("passes").hidden ? false : passes.step(1)) },
+  { key: ",", does: "previous pass", run: () => (byId("passes").hidden ? false : passes.step(-1)) },
   { key: "H", does: "between the halves", run: () => void show(shown === 1 ? 2 : 1) },
 ]);
 /** Where the reference's z axes point in the tomograms: a Mollweide map of equal solid angles. */
 async function showParticles() {
   const found = await get(`${base}/average/${facts.item}/particles.json`).catch(() => null);
   if (!found?.n) {
+    byId("sphere").hidden = true;
     byId("angles-says").textContent = "Its particles are not in this project.";
     return;
   }

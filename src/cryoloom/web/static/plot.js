@@ -1,7 +1,7 @@
 /** Small plots of one value against another, drawn as SVG; a click picks the nearest point. */
 
 const NS = "http://www.w3.org/2000/svg";
-const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7"];
+export const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7"];
 const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 
 export function svg(tag, attributes, text) {
@@ -30,7 +30,8 @@ function edgesOf(middles) {
 export class Plot {
   /**
    * options: title, xTitle, isCounted (x is a number of something: ticks are whole), zero (the y axis begins at 0), lines: [{x, y, label, shape: "dot" | "ring" | "line" | "steps" (of a histogram),
-   * dash}], mark(i): "excluded" | "flagged" | "" of a point, limits: [{y, label}], onPick(i), onSelect([i...]).
+   * dash}], mark(i): "excluded" | "flagged" | "" of a point, limits: [{y, label}], onPick(i, of which line),
+   * onSelect([i...]).
    */
   constructor(container, options) {
     this.container = container;
@@ -146,12 +147,12 @@ export class Plot {
     const [px, py] = [event.clientX - box.left, event.clientY - box.top];
     let best = -1;
     let least = Infinity;
-    for (const line of this.options.lines) {
+    for (const [which, line] of this.options.lines.entries()) {
       if (line.shape === "line" && this.options.lines.some((other) => other.shape !== "line")) continue;
       line.x.forEach((x, i) => {
         const y = Number.isFinite(line.y[i]) ? this.scale.Y(line.y[i]) : py;
         const distance = Math.hypot(this.scale.X(x) - px, 0.3 * (y - py));
-        if (distance < least) [least, best] = [distance, i];
+        if (distance < least) [least, best, this.nearestLine] = [distance, i, which];
       });
     }
     return best;
@@ -168,7 +169,7 @@ export class Plot {
   #down(event) {
     if (!this.options.onSelect || event.button !== 0) {
       const i = this.#nearest(event);
-      if (i >= 0) this.options.onPick?.(i);
+      if (i >= 0) this.options.onPick?.(i, this.nearestLine);
       return;
     }
     // Drag selects a range of x; a click picks.
@@ -189,7 +190,7 @@ export class Plot {
       const end = ended.clientX - box.left;
       if (Math.abs(end - begin) < 4) {
         const i = this.#nearest(ended);
-        if (i >= 0) this.options.onPick?.(i);
+        if (i >= 0) this.options.onPick?.(i, this.nearestLine);
         return;
       }
       const [low, high] = [Math.min(begin, end), Math.max(begin, end)];

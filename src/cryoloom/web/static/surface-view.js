@@ -5,6 +5,10 @@
  * turned, fine on rest.
  */
 
+const MARGIN = 1.06; // about the longest side of the box
+const FINE = 320; // pixels on rest
+const COARSE = 120; // while it is turned
+
 class SurfaceView extends HTMLElement {
   #volume = null;
   #shape = [1, 1, 1];
@@ -24,7 +28,7 @@ class SurfaceView extends HTMLElement {
       if (!this.hasPointerCapture(event.pointerId)) return;
       this.#turn[0] += event.movementX * 0.012;
       this.#turn[1] = Math.max(-1.5, Math.min(1.5, this.#turn[1] + event.movementY * 0.012));
-      this.#draw(120);
+      this.#draw(COARSE);
     });
     this.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, -0.15], ArrowDown: [0, 0.15] }[event.key];
@@ -32,7 +36,7 @@ class SurfaceView extends HTMLElement {
       event.preventDefault();
       event.stopPropagation();
       this.#turn = [this.#turn[0] + by[0], Math.max(-1.5, Math.min(1.5, this.#turn[1] + by[1]))];
-      this.#draw(120);
+      this.#draw(COARSE);
     });
   }
 
@@ -40,23 +44,38 @@ class SurfaceView extends HTMLElement {
   set(bytes, shape) {
     this.#volume = bytes;
     this.#shape = shape;
-    this.#draw(260);
+    this.#draw(FINE);
   }
 
   /** Where the surface lies, 0 to 255. */
   setLevel(level) {
     this.#level = level;
-    this.#draw(120);
+    this.#draw(COARSE);
   }
 
   #draw(size) {
     clearTimeout(this.#timer);
-    if (size < 260) this.#timer = setTimeout(() => this.#draw(260), 180);
+    if (size < FINE) this.#timer = setTimeout(() => this.#draw(FINE), 180);
     if (this.#frame) cancelAnimationFrame(this.#frame);
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
       if (this.#volume) this.#cast(size);
     });
+  }
+
+  /** Value at a place, between voxels: a voxel's own value is at its middle. */
+  #valueAt(x, y, z) {
+    const [nz, ny, nx] = this.#shape;
+    const volume = this.#volume;
+    const fx = Math.min(nx - 1.001, Math.max(0, x - 0.5));
+    const fy = Math.min(ny - 1.001, Math.max(0, y - 0.5));
+    const fz = Math.min(nz - 1.001, Math.max(0, z - 0.5));
+    const [ix, iy, iz] = [fx | 0, fy | 0, fz | 0];
+    const [dx, dy, dz] = [fx - ix, fy - iy, fz - iz];
+    const o = (iz * ny + iy) * nx + ix;
+    const row = (at) => volume[at] + dx * (volume[at + 1] - volume[at]);
+    const plane = (at) => row(at) + dy * (row(at + nx) - row(at));
+    return plane(o) + dz * (plane(o + nx * ny) - plane(o));
   }
 
   #cast(size) {
@@ -72,29 +91,33 @@ class SurfaceView extends HTMLElement {
     const right = [ca, sa, 0];
     const up = [sa * sb, -ca * sb, cb];
     const into = [sa * cb, -ca * cb, -sb].map((v) => -v);
-    const reach = Math.hypot(nx, ny, nz) / 2;
-    const at = (x, y, z) => (x < 0 || y < 0 || z < 0 || x >= nx || y >= ny || z >= nz ? 0 : volume[(z * ny + y) * nx + x]);
+    const depth = Math.hypot(nx, ny, nz) / 2;
+    const reach = MARGIN * (Math.max(nx, ny, nz) / 2); // corners of the box are empty
+    const at = (x, y, z) => (x < 0 || y < 0 || z < 0 || x >= nx || y >= ny || z >= nz ? 0 : volume[((z | 0) * ny + (y | 0)) * nx + (x | 0)]);
     let n = 0;
     for (let v = 0; v < size; v++) {
       for (let u = 0; u < size; u++) {
         const [p, q] = [((u + 0.5) / size - 0.5) * 2 * reach, (0.5 - (v + 0.5) / size) * 2 * reach];
-        const start = [0, 1, 2].map((i) => right[i] * p + up[i] * q - into[i] * reach);
-        let [x, y, z] = [start[0] + nx / 2, start[1] + ny / 2, start[2] + nz / 2];
+        const start = [nx, ny, nz].map((side, i) => right[i] * p + up[i] * q - into[i] * depth + side / 2);
+        let [x, y, z] = start;
         const o = 4 * (v * size + u);
         image.data[o + 3] = 255;
         [image.data[o], image.data[o + 1], image.data[o + 2]] = [18, 20, 24];
-        for (let step = 0; step < 2 * reach; step++) {
-          const [ix, iy, iz] = [x | 0, y | 0, z | 0];
-          if (at(ix, iy, iz) >= level && x >= 0 && y >= 0 && z >= 0) {
-            const gx = at(ix + 1, iy, iz) - at(ix - 1, iy, iz);
-            const gy = at(ix, iy + 1, iz) - at(ix, iy - 1, iz);
-            const gz = at(ix, iy, iz + 1) - at(ix, iy, iz - 1);
-            const length = Math.hypot(gx, gy, gz) || 1;
+        for (let step = 0; step < 2 * depth; step++) {
+          if (at(x, y, z) >= level) {
+            const hit = this.#hit(start, into, Math.max(0, step - 1.5), step + 0.5);
+            const place = start.map((value, i) => value + hit * into[i]);
+            const gradient = [0, 1, 2].map((i) => {
+              const [more, less] = [[...place], [...place]];
+              more[i] += 1;
+              less[i] -= 1;
+              return this.#valueAt(...more) - this.#valueAt(...less);
+            });
+            const length = Math.hypot(...gradient) || 1;
+            const along = (axis) => (gradient[0] * axis[0] + gradient[1] * axis[1] + gradient[2] * axis[2]) / length;
             // Lit from the eye, a little from above: the normal points against the gradient.
-            const facing = Math.max(0, (gx * into[0] + gy * into[1] + gz * into[2]) / length);
-            const above = Math.max(0, -(gx * up[0] + gy * up[1] + gz * up[2]) / length);
-            const light = 0.22 + 0.6 * facing + 0.18 * above;
-            const far = 1 - 0.35 * (step / (2 * reach));
+            const light = 0.22 + 0.6 * Math.max(0, along(into)) + 0.18 * Math.max(0, -along(up));
+            const far = 1 - 0.35 * (hit / (2 * depth));
             [image.data[o], image.data[o + 1], image.data[o + 2]] = [150, 190, 225].map((c) => c * light * far);
             n += 1;
             break;
@@ -108,6 +131,17 @@ class SurfaceView extends HTMLElement {
     context.putImageData(image, 0, 0);
     this.nPixels = n;
     this.dispatchEvent(new CustomEvent("drawn"));
+  }
+
+  /** Where along a ray the level is crossed, between two places of it. */
+  #hit(start, into, from, to) {
+    let [low, high] = [from, to];
+    for (let i = 0; i < 5; i++) {
+      const middle = (low + high) / 2;
+      if (this.#valueAt(start[0] + middle * into[0], start[1] + middle * into[1], start[2] + middle * into[2]) >= this.#level) high = middle;
+      else low = middle;
+    }
+    return high;
   }
 }
 
