@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from cryoloom.contract import all_steps
 from cryoloom.contract.discovery import planned_step
 from cryoloom.scipion.particles import PARTICLE_RULES
-from cryoloom.scipion.rule import NotTranslatedError, Surroundings
 from cryoloom.scipion.rules import NO_RULE, RULES
 from cryoloom.scipion.series import SERIES_RULES
 from cryoloom.scipion.tomograms import TOMOGRAM_RULES
@@ -55,38 +52,3 @@ def test_roles_are_further_inputs_or_the_reference_of_a_refinement():
         }
         for role in rule.roles.values():
             assert role in taken | {"reference_from", "mask_from"}, protocol
-
-
-@pytest.mark.parametrize(
-    ("rules", "protocol", "theirs", "value", "pixel", "expected"),
-    [
-        # Lengths: nanometre, pixels of the input, percent.
-        (SERIES_RULES, "ProtImodFiducialModel", "fiducialDiameter", 10.0, None, 100.0),
-        (SERIES_RULES, "ProtImodBRT", "patchOverlapPercent", 80, None, 0.8),
-        (TOMOGRAM_RULES, "ProtImodTomoReconstruction", "tomoThickness", 300, 5.4, 1620.0),
-        (TOMOGRAM_RULES, "ProtNovaCtf", "defocusStep", 15, None, 150.0),
-        # Warp: defocus in micrometre, damping negative.
-        (SERIES_RULES, "ProtWarpTSMotionCorr", "defocus_max", 8.0, None, 80000.0),
-        (SERIES_RULES, "ProtWarpTSMotionCorr", "bfactor", -500.0, None, 500.0),
-        # Choices by number.
-        (SERIES_RULES, "ProtImodFiducialAlignment", "rotationSolutionType", 3, None, "per_view"),
-        (TOMOGRAM_RULES, "ProtAreTomoAlignRecon", "refineTiltAxis", 0, None, "fixed"),
-        (PARTICLE_RULES, "ProtRelionRefineSubtomograms", "angularSamplingDeg", 2, None, 7.5),
-        (PARTICLE_RULES, "ProtRelion5ExtractSubtomos", "write2dStacks", True, None, "stacks"),
-        (SERIES_RULES, "ProtTsMotionCorr", "alignFrameN", 0, None, None),  # 0: the last frame
-    ],
-)
-def test_units_and_choices(rules, protocol, theirs, value, pixel, expected):
-    _, convert = next(piece.takes[theirs] for piece in rules[protocol].pieces if theirs in piece.takes)
-    found = convert(value, Surroundings({}, pixel))
-    assert found == (pytest.approx(expected) if isinstance(expected, float) else expected)
-
-
-def test_pixels_without_a_pixel_size_and_choices_without_a_counterpart():
-    (piece,) = TOMOGRAM_RULES["ProtImodTomoReconstruction"].pieces
-    with pytest.raises(NotTranslatedError, match="300 pixels: the pixel size is known from the mdoc only"):
-        piece.takes["tomoThickness"][1](300, Surroundings({}, None))
-    with pytest.raises(NotTranslatedError, match="choice 7 has no counterpart"):
-        SERIES_RULES["ProtImodFiducialAlignment"].pieces[0].takes["rotationSolutionType"][1](
-            7, Surroundings({}, None)
-        )

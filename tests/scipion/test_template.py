@@ -32,3 +32,29 @@ def test_placeholders_take_their_defaults(template):
     source = next(p for p in workflow.protocols if p.class_name == "ProtImportTs")
     assert source.values["filesPath"] == "%(SCIPION_TESTS)s/nonOrientedPicking_tutorial/"
     assert workflow.description.startswith("tutorial - non-oriented picking ribosome")
+
+
+def test_links_and_values_are_told_apart_and_protocols_put_in_order(tmp_path):
+    path = write(
+        tmp_path,
+        (
+            7,
+            "Reconstruct",
+            {"inTs": "3.TiltSeries", "binning": "4", "note": "9.nothing", "both": ["3.A", "5.B_1"]},
+        ),
+        (5, "Ctf", {"inTs": "3.TiltSeries.TS_01"}),
+        (3, "Import", {"object.comment": "first", "path": "/data/3.raw"}),
+    )
+    workflow = read_scipion_workflow(path)
+    assert [protocol.id for protocol in workflow.protocols] == ["3", "5", "7"]
+    last = workflow.protocols[-1]
+    assert last.title == "7 Reconstruct"
+    assert [(link.parameter, link.source, link.output) for link in last.links] == [
+        ("inTs", "3", "TiltSeries"), ("both", "3", "A"), ("both", "5", "B_1"),
+    ]  # fmt: skip
+    assert last.values["note"] == "9.nothing"  # there is no protocol 9
+    assert last.source("inTs").source == "3"
+    assert last.source("binning") is None
+    assert workflow.protocols[1].source("inTs").output == "TiltSeries"
+    assert workflow.protocols[0].comment == "first"
+    assert workflow.description == "words"

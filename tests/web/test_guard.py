@@ -6,22 +6,18 @@ import asyncio
 import re
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.mrc import write_mrc
-from cryoloom.store.private_file import write_private
-from cryoloom.web.access import Access, read_token_file
+from cryoloom.web.access import Access
 from cryoloom.web.app import make_app
 from cryoloom.web.guard import SECURITY_HEADERS
 from cryoloom.web.pictures.files_view import FilesView
 from cryoloom.web.pictures.images import ImageShelf
-from cryoloom.web.serve import ServeOptions
 from cryoloom.web.site import Site
 from makers.browser import serving
 
@@ -275,33 +271,6 @@ def test_the_token_is_in_no_log(site: Site, capfd: pytest.CaptureFixture[str]) -
     out, err = capfd.readouterr()
     assert served.access.owner_token not in out + err
     assert served.access.owner_token not in repr(served.access)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ServeOptions(host="0.0.0.0"),
-        ServeOptions(host="0.0.0.0", allowed_hosts=("tomo.example.org",)),
-        ServeOptions(host="10.0.0.1", behind_proxy=True),
-    ],
-)
-def test_listening_for_other_machines_must_be_meant(options: ServeOptions) -> None:
-    with pytest.raises(UserInputError, match="--host"):
-        options.check()
-    ServeOptions(host="0.0.0.0", allowed_hosts=("tomo.example.org",), behind_proxy=True).check()
-
-
-def test_a_token_file_must_be_private_and_long(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    write_private(path, "short")
-    with pytest.raises(UserInputError, match="5 characters"):
-        read_token_file(path)
-    write_private(path, "a" * 40 + "\n")
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert read_token_file(path) == "a" * 40
-    path.chmod(0o640)
-    with pytest.raises(UserInputError, match="chmod 600"):
-        read_token_file(path)
 
 
 def test_sessions_live_as_long_as_their_token(site: Site) -> None:

@@ -29,22 +29,13 @@ from cryoloom.model import ParticleRows, Particles
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
 from cryoloom.store.records import ItemRecord
-from cryoloom.web.pages.averages import crossing_angstrom, particle_facts
 from cryoloom.web.pages.live import live_facts
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import Served, eventually, serving
-from makers.web_project import HOSTILE, NAMES, MadeProject, average_of
+from makers.web_project import MadeProject, average_of
 
 P = "/p/HIV-session"
-
-
-def test_live_knows_every_series_and_who_failed(site: Site) -> None:
-    facts = live_facts(site.project("HIV-session"))
-    assert facts["n_series"] == len(NAMES)
-    assert {one["series"]: one["failed"] for one in facts["strip"]}[HOSTILE] == "align_series"
-    assert {plot["title"] for plot in facts["plots"]} >= {"defocus", "residual", "tilt axis"}
-    assert not facts["is_running"]
 
 
 def test_live_follows_a_run_and_a_killed_one_is_not_shown_as_running(
@@ -112,25 +103,6 @@ def test_an_alert_reaches_every_open_page(window: Any, served: Served, made: Mad
     assert "3 of the last 5 series failed" in page.inner_text("#messages")
     keep_alert_log(made.folder, AlertLog())
     page.wait_for_selector("#rail a:not(.has-alert)[href$='/live']")
-
-
-def test_where_alerts_go_is_not_for_the_browser(served: Served, made: MadeProject) -> None:
-    """Programs and addresses are given on the command line only, and what may be secret is not shown."""
-    secret = "https://hooks.example.org/T0/secret"
-    keep_alert_settings(made.folder, AlertSettings(web_hook=secret, command=("mail", "-s", "x", "anna")))
-    headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
-    with httpx.Client(base_url=served.origin, headers=headers) as http:
-        limit = {"figure": "tilt_axis_deg", "low": 80.0, "high": None}
-        assert http.post(f"{P}/alerts/limits", json={**limit, "web_hook": "http://x"}).status_code == 422
-        assert http.post(f"{P}/alerts/limits", json={**limit, "low": 90.0, "high": 80.0}).status_code == 422
-        assert http.post(f"{P}/alerts/limits", json={**limit, "figure": "no_such"}).status_code == 422
-        answer = http.post(f"{P}/alerts/limits", json=limit)
-        assert answer.status_code == 200
-        assert [one["name"] for one in answer.json()["channels"]] == ["mail", "hooks.example.org"]
-        assert "secret" not in answer.text + http.get(f"{P}/live").text
-    assert alert_settings(made.folder).web_hook == secret
-    assert alert_settings(made.folder).limits["tilt_axis_deg"].low == 80.0
-    keep_alert_settings(made.folder, AlertSettings())
 
 
 def test_the_kiosk_sees_live_and_can_change_nothing(window: Any, served: Served) -> None:
@@ -232,29 +204,6 @@ def with_average(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(site) as running:
         yield running
     site.close()
-
-
-def test_the_crossing_is_read_off_the_curve(tmp_path: Path) -> None:
-    assert crossing_angstrom(average_of(tmp_path)) == pytest.approx(20.0, rel=0.01)
-
-
-def test_directions_are_counted_by_equal_solid_angles(rng: np.random.Generator) -> None:
-    """Even directions are one everywhere; a crowd about +x stands where x is."""
-    even = rng.standard_normal((200_000, 3))
-    rows = ParticleRows.of("TS_01", np.zeros((len(even), 3)), rotations=z_axis_to(even))
-    density = np.array(particle_facts(rows)["directions"])
-    assert density.shape == (18, 36)
-    np.testing.assert_allclose(density, 1.0, atol=0.3)  # 309 a bin: 5 standard deviations
-    crowd = ParticleRows.of(
-        "TS_02", np.zeros((50, 3)), rotations=z_axis_to(np.tile([1.0, 0.01, 0.01], (50, 1)))
-    )
-    facts = particle_facts(crowd)
-    density = np.array(facts["directions"])
-    assert np.unravel_index(np.argmax(density), density.shape) == (
-        9,
-        18,
-    )  # just above the equator and 0 degrees
-    assert (facts["series"], facts["scores"]) == ([["TS_02", 50]], None)
 
 
 def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Served) -> None:

@@ -13,7 +13,6 @@ import pytest
 from cryoloom.engine.graph.workflow import shipped_workflows
 from cryoloom.web.job import jobs_of
 from cryoloom.web.pictures.images import ImageShelf
-from cryoloom.web.raw_data import look_at
 from cryoloom.web.roots import Roots
 from cryoloom.web.site import Site
 from makers.browser import Served, eventually, serving
@@ -58,20 +57,6 @@ def served_raw(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def client(served: Served) -> httpx.Client:
     headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
     return httpx.Client(base_url=served.origin, headers=headers, timeout=60)
-
-
-def test_raw_data_tell_what_holds_for_all_and_what_differs(raw: Path, tmp_path: Path) -> None:
-    facts = look_at(raw)
-    expected = {"pixel size, Å": [2.7], "voltage, kV": [300.0], "tilts": [5.0]}
-    assert {name: facts["facts"][name] for name in expected} == expected
-    assert facts["doubts"] == []
-    assert [one["name"] for one in facts["series"]] == ["TS_01", "TS_02"]
-    assert facts["series"][0]["tilt_deg"] == list(ANGLES)  # in the order of acquisition
-    assert facts["series"][0]["dose_per_angstrom2"] == [3.0, 6.0, 9.0, 12.0, 15.0]
-    write_mdoc(tmp_path / "a.mdoc", 2.7)
-    write_mdoc(tmp_path / "b.mdoc", 1.35)
-    assert "pixel size, Å: the series differ (1.35, 2.7)" in look_at(tmp_path)["doubts"]
-    assert look_at(tmp_path, lambda _: False)["series"] == []
 
 
 def test_paths_outside_of_the_roots_are_refused(served_raw: Served, raw: Path) -> None:

@@ -7,17 +7,12 @@ import sys
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from cryoloom.store.decisions import in_force
-from cryoloom.web.graph_layout import CARD_HEIGHT_PX, CARD_WIDTH_PX, laid_out
 from cryoloom.web.judged_series import JudgedSeries
-from cryoloom.web.pages.graph import graph_of
 from cryoloom.web.pages.review import review_facts
-from cryoloom.web.pages.series_table import COLUMNS, table_rows
 from cryoloom.web.review_index import ReviewIndex
-from cryoloom.web.site import Site
 from makers.browser import Served, eventually
 from makers.web_project import BAD_CTF, DARK, HOSTILE, MISPLACED, NAMES, SHIFTED, MadeProject
 
@@ -27,72 +22,6 @@ P = "/p/HIV-session"
 def test_the_server_does_not_wait_for_torch() -> None:
     code = "import sys, cryoloom.web.serve; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("n_runs", [1, 9, 60])
-def test_cards_never_overlap_and_lines_go_to_the_right(n_runs: int, rng: np.random.Generator) -> None:
-    inputs = {
-        run: sorted({int(rng.integers(1, run)) for _ in range(rng.integers(0, 3))}) if run > 1 else []
-        for run in range(1, n_runs + 1)
-    }
-    places = laid_out(inputs)
-    assert set(places) == set(inputs)
-    boxes = list(places.values())
-    for i, a in enumerate(boxes):
-        assert a.x >= 0
-        assert a.y >= 0
-        for b in boxes[i + 1 :]:
-            assert abs(a.x - b.x) >= CARD_WIDTH_PX or abs(a.y - b.y) >= CARD_HEIGHT_PX
-    for run, sources in inputs.items():
-        assert all(places[source].x < places[run].x for source in sources)
-
-
-def test_a_chain_is_a_straight_line() -> None:
-    places = laid_out({1: [], 2: [1], 3: [2], 4: [3]})
-    assert len({place.y for place in places.values()}) == 1
-
-
-def test_cards_count_and_say_the_first_error(site: Site) -> None:
-    project = site.project("HIV-session")
-    graph = graph_of(project.overview(), frozenset())
-    by_node = {card.run.node: card for card in graph.cards}
-    aligned = by_node["align_series"]
-    assert (aligned.n_done, aligned.n_failed, aligned.n_expected, aligned.state) == (4, 1, 5, "failed")
-    assert aligned.first_error == f"{HOSTILE}: no tilt within 10 deg of zero is left"
-    assert graph.first_error is not None
-    assert graph.first_error[0].run.node == "align_series"
-    assert len(graph.edges) == len(graph.cards) - 1
-    assert by_node["import_movies"].duration == "2.0 s"  # of its items, all at once
-    assert all(0 <= begin <= 100 and 0 < length <= 100 for _, begin, length in graph.spans())
-
-
-def test_the_table_has_states_and_figures(site: Site) -> None:
-    project = site.project("HIV-session")
-    index = ReviewIndex(project)
-    index.complete()
-    rows, n_waiting = table_rows(project, index)
-    assert n_waiting == 0
-    keys = [column[0] for column in COLUMNS]
-    by_name = {row[0]: dict(zip(keys, row, strict=True)) for row in rows}
-    assert set(by_name) == set(NAMES)
-    assert by_name["TS_01"]["state"] == "done"
-    assert by_name["TS_01"]["tilts"] == 13
-    assert by_name[HOSTILE]["state"] == "failed"
-    assert "no tilt within 10 deg" in by_name[HOSTILE]["note"]
-    assert (by_name["TS_02"]["out"], by_name["TS_02"]["open"]) == (1, 1)
-    assert by_name["TS_01"]["defocus"] == 6.0
-
-
-def test_review_lists_planted_faults_worst_first(site: Site) -> None:
-    project = site.project("HIV-session")
-    facts = review_facts(project, ReviewIndex(project))
-    found = [(tilt["series"], tilt["acquisition_index"]) for tilt in facts["tilts"]]
-    assert found[0] == DARK
-    assert found[1] == SHIFTED
-    assert set(found[2:]) == {BAD_CTF, (MISPLACED[0], MISPLACED[2])}
-    severities = [tilt["flag"]["severity"] for tilt in facts["tilts"]]
-    assert severities == sorted(severities, reverse=True)
-    assert facts["n_open"] == 4
 
 
 def test_the_graph_opens_runs_by_keyboard_and_shows_views(window: Any, served: Served) -> None:

@@ -9,10 +9,8 @@ import httpx
 import pytest
 
 from cryoloom.store.decisions import in_force
-from cryoloom.web.site import Site
-from cryoloom.web.tilt_flags import judged_tilts_of
 from makers.browser import Served, eventually, wait_until_ready
-from makers.web_project import BAD_CTF, DARK, HOSTILE, MISPLACED, SHIFTED, MadeProject
+from makers.web_project import DARK, HOSTILE, MadeProject
 
 P = "/p/HIV-session"
 
@@ -24,18 +22,6 @@ def client(served: Served, token: str | None = None) -> httpx.Client:
 
 def tilt_change(series: str, index: int, keep: bool) -> dict[str, Any]:
     return {"kind": "tilt", "item": series, "target": index, "value": {"keep": keep}}
-
-
-def test_planted_faults_are_flagged_and_nothing_else(site: Site) -> None:
-    project = site.project("HIV-session")
-    flagged = {
-        (name, tilt.row.acquisition_index): tilt.flag.reason
-        for name in project.series_names()
-        for tilt in judged_tilts_of(project.series(name))
-        if tilt.flag is not None
-    }
-    misplaced = (MISPLACED[0], MISPLACED[2])
-    assert flagged == {DARK: 1, SHIFTED: 2, BAD_CTF: 5, misplaced: 6}
 
 
 def test_a_decision_is_an_event_with_author_page_and_reason(made: MadeProject, served: Served) -> None:
@@ -85,13 +71,6 @@ def test_a_viewer_cannot_decide(served: Served) -> None:
         sent = {"changes": [tilt_change("TS_01", 3, False)], "why": "", "page": ""}
         assert http.post(f"{P}/decide", json=sent).status_code == 403
         assert http.get(f"{P}/series/TS_01").status_code == 200
-
-
-def test_a_page_says_that_a_series_is_not_there(served: Served) -> None:
-    with client(served) as http:
-        answer = http.get(f"{P}/series/nothing", headers={"accept": "text/html"})
-    assert answer.status_code == 404
-    assert "no series &#39;nothing&#39;" in answer.text
 
 
 def shown(page: Any) -> None:

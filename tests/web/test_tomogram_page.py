@@ -12,15 +12,11 @@ import pytest
 
 from cryoloom.store.decisions import in_force
 from cryoloom.web.decide import decide
-from cryoloom.web.drawn.drawn_parameters import changes_for_slabs
-from cryoloom.web.drawn.shell_fit import fit_shell
 from cryoloom.web.job import Job
 from cryoloom.web.pages import decisions
-from cryoloom.web.pages.tomogram import slab_facts
 from cryoloom.web.pictures.images import Image, ImageShelf
 from cryoloom.web.pictures.levels import Levels
 from cryoloom.web.pictures.oblique import oblique_axes
-from cryoloom.web.site import Site
 from makers.browser import Served, eventually, wait_until_ready
 from makers.web_project import (
     PARAMS,
@@ -66,31 +62,6 @@ def made(made_once: MadeProject, tmp_path_factory: pytest.TempPathFactory) -> Ma
     add_variant(folder, made_once.truths["TS_01"])
     add_particles(folder, made_once.truths["TS_01"])
     return MadeProject(folder, made_once.truths)
-
-
-def test_a_drawn_sphere_finds_the_shell(rng: np.random.Generator) -> None:
-    """Centre off by a tenth and radius by 15 %: found to a few angstrom, noise as in a tomogram."""
-    size, truth, radius = 20.0, np.array([60.0, -90.0, 30.0]), 300.0
-    axes = [(np.arange(64) - 32) * size] * 3
-    z, y, x = np.meshgrid(*axes, indexing="ij")
-    distance = np.linalg.norm(np.stack([x, y, z], axis=-1) - truth, axis=-1)
-    volume = 128 - 45 * np.exp(-(((distance - radius) / 25) ** 2)) + rng.normal(0, 18, distance.shape)
-    fit, points = fit_shell(
-        volume.clip(0, 255).astype(np.uint8), size, truth + np.array([25.0, -15.0, 10.0]), 1.15 * radius
-    )
-    assert fit.ellipsoid.half_axes_angstrom[0] == pytest.approx(radius, rel=0.02)
-    assert np.linalg.norm(fit.ellipsoid.centre_xyz_angstrom - truth) < 0.5 * size
-    assert len(points) > 100
-
-
-def test_the_slab_is_the_users_word_or_what_was_measured(site: Site, made: MadeProject) -> None:
-    view = site.project("HIV-session").series("TS_04")
-    measured = slab_facts(view.series, None)
-    assert measured is not None
-    assert measured["thickness_angstrom"] == made.truths["TS_04"].thickness_angstrom - TOO_THIN_BY_ANGSTROM
-    by_user = slab_facts(view.series, {"thickness_angstrom": 1200.0, "z_offset_angstrom": 0.0})
-    level = {"tilt_x_deg": 0.0, "tilt_y_deg": 0.0}
-    assert by_user == {"thickness_angstrom": 1200.0, "z_offset_angstrom": 0.0, "by": "user", **level}
 
 
 def state(page: Any, view: str) -> dict[str, Any]:
@@ -430,24 +401,6 @@ def test_views_that_are_being_prepared_are_no_errors_and_come_by_themselves(
             assert answer.status_code == 202, view
             assert "Preparing this view" in answer.json()["error"]
             assert answer.headers["cache-control"] == "no-store"
-
-
-def test_a_slab_by_hand_makes_its_tomogram_thick_enough(served: Served) -> None:
-    project = served.site.project("HIV-session")
-    headers = {"authorization": f"token {served.access.owner_token}", "x-cryoloom": "1"}
-    with httpx.Client(base_url=served.origin, headers=headers) as http:
-        nothing = http.post(f"{P}/picks/use", json={"set": "none", "run": 6})
-        assert nothing.status_code == 422
-        assert "no picks" in nothing.json()["error"]
-        slab = {"thickness_angstrom": 900.0, "z_offset_angstrom": 50.0, "run": 6}
-        change = {"kind": "slab", "item": "TS_01", "value": slab}
-        assert http.post(f"{P}/decide", json={"changes": [change]}).status_code == 200
-        changes = changes_for_slabs(project.current_nodes(), project.decisions())
-        assert [(c.item, c.target, c.value) for c in changes if c.item == "TS_01"] == [
-            ("TS_01", "reconstruct.thickness_angstrom", 1400.0),
-            ("TS_01", "reconstruct_sirt.thickness_angstrom", 1400.0),
-        ]
-        http.post(f"{P}/undo")
 
 
 def test_next_series_keeps_the_place(window: Any, served: Served) -> None:
