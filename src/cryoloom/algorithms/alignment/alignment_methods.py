@@ -46,16 +46,16 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-LEAST_BEADS = 5
-LEAST_FEATURES = 15
-LEAST_POINTS_IN_A_TILT = 3
+LEAST_BEADS = 5  # chosen: of four, one false bead leaves three, which fit any geometry of two views
+LEAST_FEATURES = 15  # chosen: three times as many, since features are located less exactly than beads
+LEAST_POINTS_IN_A_TILT = 3  # two points give a shift and a rotation, the third confirms them
 LEAST_BEADS_IN_A_TILT = 2  # where only its shift is unknown: the second confirms the first
 LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
 WHOLE_COVERAGE = 0.95  # below this another method is tried as well
 # Beads followed right are seen in 0.75 to 0.95 of the views that should show them; where half of a series
 # follows others than the other half, in 0.4 to 0.5, or no bead is in both halves.
 LEAST_FOLLOWED = 0.6
-LEAST_IN_COMMON = 2
+LEAST_IN_COMMON = 2  # beads seen on both sides of a place: one could be another bead of the same height
 # Of the agreement of features among interleaved views, that of views on both sides of a place: 0.61 where it
 # is least on EMPIAR-10499, 0.8 to 0.9 on simulated series, 0.2 to 0.4 where poses jump.
 LEAST_CONTINUITY = 0.55
@@ -71,10 +71,11 @@ BEAD_RESIDUAL_DIAMETERS = 0.2
 # Random maxima within a feature's search radius are 3 pixels off on average.
 FEATURE_RESIDUAL_PIXELS = 1.0
 MOST_SEARCHES = 3
+"""For features, each about the axis of the one before; in tests the axis held to 0.1 degrees."""
 # Features found about an axis this far off left an error of up to 0.2 degrees, about a nearer one 0.06.
 FAR_OFF_AXIS_DEG = 0.25
-SAME_AXIS_DEG = 0.05
-MATCHING_REACH_ANGSTROM = 250.0
+SAME_AXIS_DEG = 0.05  # below the 0.06 degrees by which features about a near axis are off
+MATCHING_REACH_ANGSTROM = 250.0  # chosen: twice the 120 A that the tests of coarse alignment allow
 MATCHING_PIXEL_ANGSTROM = 22.0  # an eighth of the voxels of 11; patches and features are finer later
 # Error of the poses that is common to both halves of the tracks, from the truth of simulated series
 # (`benchmarks/alignment_accuracy.py`): beads and features are off by 1 A, patches by 3 to 9.

@@ -29,19 +29,22 @@ __all__ = ["BeadPositions", "beads_of_poses", "locate_beads"]
 Array = NDArray[np.float64]
 
 GRID_DIAMETERS = 0.3
-HALF_HEIGHT_ANGSTROM = 2500.0
+"""Chosen: step of the grid, less than the half width of a peak, so that none is stepped over."""
+HALF_HEIGHT_ANGSTROM = 2500.0  # chosen: of the grid; ice of 5000 A lets hardly an electron through
 WIDTH_FIELDS = 1.4  # of the zero tilt's field: at high tilt a wider range of the specimen's x is visible
 # Noise has a mean of 0.4 and, over 40 views, a deviation of 0.1; particles reach 2.
 LEAST_MEAN_SIGNIFICANCE = 2.5
-SEEN_SIGNIFICANCE = 2.0
+SEEN_SIGNIFICANCE = 2.0  # chosen: of a bead in one view; particles reach it in some views, in the mean of few
 LEAST_SEEN = 0.6
 """Fraction of the views that contain a bead in which it must be visible."""
 LARGEST_SIGNIFICANCE = 15.0
 """Largest height that counts, so that no view dominates the others."""
-LEAST_VIEWS = 5
+LEAST_VIEWS = 5  # chosen: views that contain a place of the grid, or it is not scored
 MOST_SHARED = 0.5
-NEAR_DIAMETERS = 0.15
+"""Chosen: of the views in which a point has the peak of a stronger one; beyond, it is its ghost."""
+NEAR_DIAMETERS = 0.15  # chosen: from the prediction; the centre of a bead that touches lies a diameter away
 LEAST_OF_TYPICAL = 0.35
+"""Chosen: height over the median of the twelve highest (a third, as for rescued beads)."""
 
 
 @dataclass(frozen=True, slots=True)

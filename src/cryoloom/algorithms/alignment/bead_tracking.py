@@ -39,7 +39,7 @@ GROWING_DEVIATION_ANGSTROM = 15.0  # of a measured position, while shifts are st
 MOST_NEIGHBOURS = 3  # whose corrections are tried
 CERTAIN_VIEWS = 3  # in which a point has been seen that may vote, or as many as the best quarter has
 STEEPEST_NEW_DEG = 46.0  # beads first seen at a steeper tilt have too few views left to be tracked
-MOST_BEADS = 400
+MOST_BEADS = 400  # chosen: bounds the time of an adjustment; as many peaks are kept in `bead_positions`
 READJUSTED_EVERY = 4  # views; the cost of an adjustment grows with the views
 FAST_CYCLES = 6  # of an adjustment on the way: the last ones run until they converge
 FEWEST_POINTS = 4  # for a solution: three points fit any geometry of two views
@@ -57,7 +57,7 @@ MOST_SHARED = 0.3  # of the views of a point, with a better one
 # Beads searched again at their predicted positions.
 SEARCH_REACH = 0.45  # in diameters: neighbours that touch are not reached
 LEAST_RESCUED = (3.5, 0.35)  # height in spreads of the map, or over the median of the view's beads
-LEAST_TRACKED_BEADS = 4
+LEAST_TRACKED_BEADS = 4  # as FEWEST_POINTS
 
 
 @dataclass(frozen=True, slots=True)

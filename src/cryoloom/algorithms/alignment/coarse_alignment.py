@@ -27,9 +27,9 @@ __all__ = ["CoarseAlignment", "align_coarsely", "prepared_for_correlation", "squ
 Array = NDArray[np.float64]
 
 CANVAS = 1.5  # canvas over field: a shift of half a field stays on it
-MAX_REFERENCES = 5
+MAX_REFERENCES = 5  # chosen: nearest placed images that an image is compared with
 SURE_PROMINENCE = 6.0  # of a peak over the map's deviation; a less certain image is no reference at first
-TAPER = 0.1
+TAPER = 0.1  # chosen: of the sides; sharp edges would correlate with each other at no shift
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ __all__ = ["LocalChoice", "LocalPrior", "LocalSolution", "find_local_alignment",
 
 Array = NDArray[np.float64]
 
-N_CONTROLS = 3
-N_FOLDS = 5
-REWEIGHTINGS = 3
-LEAST_TRACKS = 8
+N_CONTROLS = 3  # along each side: a bulge of the field as a whole is its largest displacement
+N_FOLDS = 5  # chosen: of the tracks, each left out once
+REWEIGHTINGS = 3  # chosen: rounds of weights against outliers
+LEAST_TRACKS = 8  # chosen: fewer gains have no standard error worth the name
 LEAST_SIGNIFICANCE = 2.0  # standard errors over the tracks
 
 

@@ -32,7 +32,7 @@ N_NEXT = 4  # views that a single one is compared with
 LEAST_IN_A_VIEW = 5  # features of it
 LEAST_SUPPORT = 0.35  # of the typical agreement of a view with the next ones: 0.5 at the ends of good series
 LARGEST_DEVIATION = 4.0  # to which images are clipped: gold would outweigh all else
-SURE_DEVIATIONS = 1.0
+SURE_DEVIATIONS = 1.0  # chosen: standard errors by which views must disagree to be doubted
 
 
 @dataclass(frozen=True, slots=True)

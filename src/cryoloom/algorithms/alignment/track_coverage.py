@@ -16,7 +16,7 @@ __all__ = ["followed_part", "least_in_common"]
 
 LEAST_WEIGHT = 0.02
 """Robust weight of an observation that counts."""
-LEAST_IN_A_VIEW = 2
+LEAST_IN_A_VIEW = 2  # chosen: a view with a single point says nothing of which it shows
 SEEN_ON_A_SIDE = 3
 """Views on either side in which a point must be seen to hold both together."""
 
