@@ -23,7 +23,7 @@ __all__ = ["HalfMaps", "Verdict", "half_curves", "judged", "particle_mask", "pos
 
 Array = NDArray[np.float64]
 
-_RANDOMISE_BELOW, _THRESHOLD = 0.8, 0.143
+_RANDOMISE_BELOW, _THRESHOLD = 0.8, 0.143  # as RELION (Chen et al., 2013), and Rosenthal & Henderson (2003)
 # Non-radial correlation of random orientations is 0.0 to 0.2 (docs/explanation/averaging.md).
 _LEAST_EVIDENCE = 0.1
 

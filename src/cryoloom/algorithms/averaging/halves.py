@@ -12,8 +12,8 @@ from cryoloom.model import ParticleRows
 
 __all__ = ["assign_halves", "duplicates", "least_distance_angstrom"]
 
-_SAME_DIAMETERS, _TWICE_DIAMETERS = 0.4, 0.05
-_SAME_SPACINGS = 0.5
+_SAME_DIAMETERS, _TWICE_DIAMETERS = 0.4, 0.05  # chosen: picks of one particle, and picks that are given twice
+_SAME_SPACINGS = 0.5  # chosen: of a lattice, whose next particle is a spacing away
 
 
 def duplicates(rows: ParticleRows, distance_angstrom: float) -> NDArray[np.bool_]:

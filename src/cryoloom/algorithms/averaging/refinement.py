@@ -43,7 +43,8 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _JOINED_BELOW_ANGSTROM = 40.0
-_MAX_SEARCHES = 6
+"""Halves share detail coarser than this, so that they do not drift apart in orientation (as RELION)."""
+_MAX_SEARCHES = 6  # chosen: of the orientations; it ends earlier where the resolution no longer improves
 # False picks that fit noise have a small part of a particle's density.
 _LEAST_SCALE = 0.33
 # Number of orientations that share a posterior at which search is replaced by refinement.

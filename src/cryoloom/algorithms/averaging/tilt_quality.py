@@ -11,8 +11,9 @@ __all__ = ["TiltQuality", "fit_tilt_quality"]
 
 Array = NDArray[np.float64]
 
-_ROUNDS = 20
+_ROUNDS = 20  # chosen: steps of Newton, of which few are needed
 _LARGEST_B_SD_ANGSTROM2 = 100.0
+"""Chosen: prior of the B-factor of a tilt, of the size of those of later exposures."""
 
 
 @dataclass(frozen=True, slots=True)

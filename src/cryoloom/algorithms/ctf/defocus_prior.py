@@ -21,8 +21,9 @@ __all__ = [
 # Scales of the prior on defocus: autofocus drift over some exposures, and a stage that is not eucentric.
 DRIFT_ANGSTROM, DRIFT_EXPOSURES = 2000.0, 10.0
 ECCENTRIC_ANGSTROM, ECCENTRIC_DEG = 2000.0, 40.0
-ANY_LEVEL_ANGSTROM = 1e5
-STUDENT_DEGREES_OF_FREEDOM = 3.0
+"""Chosen: drift of the height with the tilt of a stage that is not eucentric."""
+ANY_LEVEL_ANGSTROM = 1e5  # larger than any defocus: the mean is free
+STUDENT_DEGREES_OF_FREEDOM = 3.0  # chosen: tails so heavy that a tilt far off pulls no other
 
 
 def consensus(curves: NDArray[np.float64], grid: NDArray[np.float64]) -> tuple[float, float]:

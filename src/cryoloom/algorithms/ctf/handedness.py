@@ -34,10 +34,10 @@ _LEAST_MULTIPLE = 0.05
 MULTIPLES = np.linspace(-2.0, 2.0, 41)
 # Below this inclination to the beam the gradient is too small to be measured.
 MIN_STEEPNESS_DEG = 8.0
-VOTE_GAIN = 2.0
+VOTE_GAIN = 2.0  # nats by which a tilt must prefer one hand to vote: two standard deviations of a sign
 # Odds of e^20 for the whole series, and three votes for one against, at least five.
 CLEAR_SERIES_GAIN = 20.0
-MIN_VOTES, VOTES_FOR_ONE_AGAINST = 5, 3
+MIN_VOTES, VOTES_FOR_ONE_AGAINST = 5, 3  # chosen: five tosses of a coin agree by chance in one of 16
 # The gradient found, as a multiple of the predicted one.
 TRUE_TO_GEOMETRY = (0.5, 1.5)
 

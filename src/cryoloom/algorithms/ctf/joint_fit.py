@@ -28,8 +28,8 @@ from cryoloom.algorithms.images.single_thread_pool import of_each
 
 __all__ = ["JointFit", "refine_jointly"]
 
-MAX_MOVE_ANGSTROM, MAX_MOVE_DEG = 300.0, 15.0
-SMALL_MOVE_ANGSTROM, SMALL_MOVE_DEG = 1.0, 0.05
+MAX_MOVE_ANGSTROM, MAX_MOVE_DEG = 300.0, 15.0  # chosen: of a step, in which rings keep their order
+SMALL_MOVE_ANGSTROM, SMALL_MOVE_DEG = 1.0, 0.05  # the errors left in exact spectra are of this size: the end
 # Of the strength with dose and path, before they are measured, over the largest strength.
 CHANGE_SD = 0.5
 

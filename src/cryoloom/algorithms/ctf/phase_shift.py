@@ -23,13 +23,14 @@ __all__ = [
     "with_phase_shifts",
 ]
 
-COARSE_STEP_DEG = 15.0
+COARSE_STEP_DEG = 15.0  # chosen: a twelfth of the range of the first search
 # The least tilted images determine the phase shift of the series at first.
 N_COARSE = 8
 # Prior: any level, a slow change with the charging of the plate, and a jitter of each tilt.
 ANY_LEVEL_DEG = 1000.0
 CHARGE_DEG, CHARGE_EXPOSURES = 25.0, 12.0
-JITTERS_DEG = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Chosen: smooth change of a plate that charges, over a third of a series."""
+JITTERS_DEG = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # tried in turn; the likelihood of the series chooses
 MOST_JITTER_DEG = JITTERS_DEG[-1]
 
 

@@ -33,6 +33,7 @@ CERTAIN_EVIDENCE = 5.0
 STRENGTH_SPREAD = 0.5
 """Of the rings of a tilt over those that the series expects of it."""
 STRENGTHS = (0.1, 0.05, 0.025, 0.0125)
+"""Halved until found: rings of less than half what is looked for count against themselves."""
 FALL_ANGSTROM2 = 100.0
 """The amplitude is ``strength * exp(-fall k^2)``."""
 RATIO_OF_RANGES = 1.3

@@ -14,9 +14,10 @@ __all__ = ["distance_to", "distinct", "lattice_distance", "lattice_neighbours", 
 
 Array = NDArray[np.float64]
 
-_LATTICE_RANGE = (0.5, 4.0)
-_BINS = 70
+_LATTICE_RANGE = (0.5, 4.0)  # chosen: of the median distance to the nearest pick, in which pairs are counted
+_BINS = 70  # chosen: bins of a twentieth of that distance
 _TOLERANCE = 0.2
+"""Chosen: of the distance on a lattice: uneven picks stay neighbours, second ones (1.73) are none."""
 
 
 def distinct(positions_xyz_angstrom: Array, score: Array | None, apart_angstrom: float) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ _AGREE_DEG, _AGREE_ERRORS = 0.1, 3.0
 Array = NDArray[np.float64]
 Direction = Literal["as told", "half a turn from told", "open"]
 
-LEAST_SERIES = 3
+LEAST_SERIES = 3  # of two that differ neither is outlying
 OUTLYING_DEG = 1.5  # limit that AreTomo users apply for a second pass with a fixed axis
 
 

@@ -25,7 +25,7 @@ AT_LIMIT = 0.98
 
 Array = NDArray[np.float64]
 
-LARGEST_OFFSET_DEG = 25.0
+LARGEST_OFFSET_DEG = 25.0  # chosen: above the angles at which lamellae are milled
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,9 @@ DefocusModel = Literal["none", "series", "tilt"]
 EnvelopeModel = Literal["none", "amplitude", "amplitude and B-factor"]
 
 _COMMON_SD_ANGSTROM, _TILT_SD_ANGSTROM, _FINE_ANGSTROM = 1500.0, 400.0, 5.0
-_AMPLITUDE_SD, _LEAST_AMPLITUDE, _LARGEST_AMPLITUDE = 0.3, 0.05, 3.0
-_B_SD_ANGSTROM2 = 150.0
+"""Chosen: prior of the defocus error of a series and of a tilt; step."""
+_AMPLITUDE_SD, _LEAST_AMPLITUDE, _LARGEST_AMPLITUDE = 0.3, 0.05, 3.0  # chosen: prior about 1, and bounds
+_B_SD_ANGSTROM2 = 150.0  # chosen: prior of the B-factor of a tilt
 _B_TRIED_ANGSTROM2 = np.arange(0.0, 405.0, 5.0)
 
 
