@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,24 @@ def test_too_few_tilts_are_refused(series, rng):
     lost = range(LEAST_TILTS - 1, N_TILTS)
     with pytest.raises(DataUnfitError, match="only 4 tilts could be aligned, expected at least 5"):
         posed(series, alignment(series, rng, lost=lost))
+
+
+@pytest.mark.parametrize(("off_angstrom", "is_predicted"), [(0.0, False), (300.0, True)])
+def test_two_points_place_a_tilt_only_where_the_images_agree(series, rng, off_angstrom, is_predicted):
+    """A wrong offset brings two of twelve points onto two maxima, and their residual is as small as any."""
+    best = alignment(series, rng)
+    geometry = best.solution.geometry
+    shift = geometry.shift_xy_angstrom.copy()
+    shift[4] += off_angstrom
+    kept = (best.tracks.view != 4) | (best.tracks.point < 2)
+    table = np.full((N_POINTS, N_TILTS, 2), np.nan)
+    table[best.tracks.point[kept], best.tracks.view[kept]] = best.tracks.position_xy_angstrom[kept]
+    table[:, 4] += off_angstrom
+    tracks = Tracks.from_table(table)
+    moved = replace(geometry, shift_xy_angstrom=shift)
+    points = best.solution.points_xyz_angstrom
+    solution = BundleSolution(moved, points, residuals(tracks, moved, points), np.ones(len(tracks.view)))
+    wide = replace(series, stack=replace(series.stack, pixel_size_angstrom=40.0))
+    zeros = np.zeros(N_TILTS)
+    made = posed(wide, Alignment("beads", tracks, solution, zeros, zeros, least_points=2))
+    assert [tilt.pose.predicted for tilt in made.tilts] == [i == 4 and is_predicted for i in range(N_TILTS)]

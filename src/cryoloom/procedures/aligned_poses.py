@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.alignment.alignment_methods import Alignment
 from cryoloom.algorithms.alignment.coarse_alignment import CoarseAlignment
+from cryoloom.algorithms.alignment.track_coverage import views_placed_by_chance
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.view_distortion import with_distortions
 from cryoloom.contract.step import StepContext
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 LEAST_TILTS = 5
 WORST_OF_TYPICAL, LEAST_WRONG_ANGSTROM = 6.0, 10.0
 """A tilt is rejected if its mean residual exceeds this ratio to the typical one, and this length."""
+FAR_FROM_TOLD_ANGSTROM = 100.0
+"""Of the offset by few points from that by the images; those are right to some tens of angstrom."""
 
 
 def with_poses(
@@ -42,7 +45,15 @@ def with_poses(
     step : name of the step, recorded as the source of the tilt axis and of exclusions.
     """
     residual, n_points = best.solution.view_residuals_angstrom(best.tracks)
+    stack = series.best_stack
+    extent = (stack.shape_yx[1] * stack.pixel_size_angstrom, stack.shape_yx[0] * stack.pixel_size_angstrom)
     evident = usable & (n_points >= best.least_points)
+    chance = evident & views_placed_by_chance(best.tracks, best.solution, usable, extent)
+    if chance.any() and (evident & ~chance).any():
+        # The images tell the offset roughly, too: few points that agree with them are right.
+        solved_shift = best.solution.geometry.shift_xy_angstrom
+        told = _filled(best.solution.geometry, coarse, evident & ~chance, usable).shift_xy_angstrom
+        evident &= ~(chance & (np.linalg.norm(solved_shift - told, axis=1) > FAR_FROM_TOLD_ANGSTROM))
     if evident.any():
         # A tilt whose few points fit much worse than those of the others was placed by false points.
         typical = float(np.median(residual[evident]))
@@ -66,8 +77,6 @@ def with_poses(
             f"nothing could be tracked in the tilts of acquisition index {lost}; their poses are "
             f"interpolated from their neighbours: {fate}"
         )
-    stack = series.best_stack
-    extent = (stack.shape_yx[1] * stack.pixel_size_angstrom, stack.shape_yx[0] * stack.pixel_size_angstrom)
     warps = with_distortions(geometry, extent, warps)
     untracked = Exclusion.by_step("nothing could be tracked", step, 0.0)
     changes: dict[int, dict[str, object]] = {}
