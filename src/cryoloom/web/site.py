@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cryoloom.errors import CryoloomError, UserInputError
 from cryoloom.store.database import Database
 from cryoloom.store.names import FILE_NAME
 from cryoloom.web.events import Watcher
+from cryoloom.web.page_commands import commands_of
 from cryoloom.web.pictures.files_view import FilesView
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.project_view import ProjectView
@@ -142,6 +143,17 @@ def _status_of(project: ProjectView | None) -> str:
         return ""
 
 
+def _commands_of(
+    template: str, project: ProjectView | None, values: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """What a page can do on the command line, for the series and the run that it shows."""
+    folder = None if project is None else project.folder
+    run = values.get("run")
+    return commands_of(
+        template, folder, getattr(values.get("view"), "name", "SERIES"), None if run is None else run.id
+    )
+
+
 def page(
     request: Request,
     template: str,
@@ -158,6 +170,7 @@ def page(
         page=name,
         rail=RAIL,
         role=getattr(request.state, "role", "viewer"),
+        commands=_commands_of(template, project, values),
         **values,
     )
     return HTMLResponse(text, status_code=status_code, headers={"cache-control": "no-store"})

@@ -135,7 +135,7 @@ const isTyping = (target) => target instanceof HTMLElement && Boolean(target.clo
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-  if (document.querySelector("dialog[open]") && event.key !== "Escape" && event.key !== "?") return;
+  if (document.querySelector("dialog[open]") && !["Escape", "?", ">"].includes(event.key)) return;
   const pressed = leader ? `${leader} ${event.key}` : event.key;
   leader = "";
   clearTimeout(leaderTimer);
@@ -175,8 +175,24 @@ function showKeys() {
   dialog.showModal();
 }
 
-addKeys([{ key: "?", does: "these keys", run: showKeys, repeat: false }]);
+/** What the page does, as commands: of the series that it shows now, which its address names. */
+async function showCommands() {
+  const dialog = document.getElementById("commands");
+  if (!dialog) return;
+  if (dialog.open) return dialog.close();
+  dialog.showModal();
+  const fresh = await reach(location.href, { headers: { accept: "text/html" } }).then((answer) => answer.text()).catch(() => "");
+  const texts = new DOMParser().parseFromString(fresh, "text/html").querySelectorAll("#commands pre");
+  dialog.querySelectorAll("pre").forEach((place, i) => (place.textContent = texts[i]?.textContent ?? place.textContent));
+}
+
+addKeys([
+  { key: "?", does: "these keys", run: showKeys, repeat: false },
+  { key: ">", does: document.getElementById("commands") ? "what this page does, as commands" : null, run: () => void showCommands(), repeat: false },
+]);
 document.getElementById("show-keys")?.addEventListener("click", showKeys);
+document.getElementById("show-commands")?.addEventListener("click", () => void showCommands());
+document.getElementById("close-commands")?.addEventListener("click", () => document.getElementById("commands").close());
 
 // Project-wide keys and events
 

@@ -270,7 +270,7 @@ function says() {
   for (const name of new Set(scene.models.map((model) => model.id.split("/")[0]))) if (!scene.picks[name]) rows.push(make("div", { class: "pick-set" }, make("span", {}, `set ${name}`), useButton(name)));
   byId("use-slab").hidden = !isOwner || scene.slab?.by !== "user";
   byId("picks").replaceChildren(...(rows.length ? rows : [make("p", { class: "quiet" }, "No picks yet: choose a tool and click into a slice.")]));
-  byId("command").textContent = `# Python\nproject = cryoloom.Project.open(".")\nproject.decisions(kind="pick", item=${JSON.stringify(facts.name)})`;
+  byId("command").textContent = `# Python\nfrom cryoloom.store.decisions import in_force\nproject = cryoloom.Project.open(".")\nin_force(project.decisions(), kind="pick", item=${JSON.stringify(facts.name)})`;
 }
 
 async function decide(changes, why = "") {
