@@ -7,8 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cryoloom.geometry.rotations import (
+    euler_zxz_deg,
     euler_zyz_deg,
     matrix_from_euler_zyz_deg,
+    rotation_from_quaternion,
     rotation_from_vector,
     rotation_x,
     rotation_y,
@@ -64,3 +66,23 @@ def test_rotations_about_vectors_are_scipys_down_to_none(rng):
 def test_tilts_of_a_normal_are_those_that_turned_the_plane(tilt_x, tilt_y):
     normal = (rotation_y(tilt_y) @ rotation_x(tilt_x))[:, 2]
     np.testing.assert_allclose(tilts_of_normal(normal), (tilt_x, tilt_y), atol=1e-12)
+
+
+def test_zxz_angles_are_those_of_the_product(rng):
+    angles = rng.uniform([-180, 0, -180], [180, 180, 180], (50, 3))
+    first, tilt, last = angles.T
+    product = rotation_z(last) @ rotation_x(tilt) @ rotation_z(first)
+    np.testing.assert_allclose(euler_zxz_deg(product), angles, atol=1e-9)
+    for pole in (0.0, 180.0):
+        at_pole = rotation_z(25.0) @ rotation_x(pole) @ rotation_z(40.0)
+        first, tilt, last = euler_zxz_deg(at_pole)
+        assert first == 0.0
+        np.testing.assert_allclose(rotation_z(last) @ rotation_x(tilt) @ rotation_z(0.0), at_pole, atol=1e-12)
+
+
+def test_rotations_of_quaternions_are_scipys(rng):
+    quaternions = rng.standard_normal((20, 4))
+    quaternions /= np.linalg.norm(quaternions, axis=1, keepdims=True)
+    expected = Rotation.from_quat(quaternions).as_matrix()  # x, y, z, w
+    np.testing.assert_allclose(rotation_from_quaternion(*quaternions.T), expected, atol=1e-12)
+    np.testing.assert_array_equal(rotation_from_quaternion(0.0, 0.0, 0.0, 1.0), np.eye(3))

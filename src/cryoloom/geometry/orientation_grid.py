@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cryoloom.geometry.rotations import rotation_z
+from cryoloom.geometry.rotations import rotation_from_quaternion, rotation_z
 from cryoloom.geometry.symmetry import asymmetric_unit
 
 __all__ = [
@@ -53,7 +53,7 @@ def rotation_grid(step_deg: float, operators: ArrayLike | None = None) -> Array:
     alpha, beta = 2.0 * math.pi * s / _SPIRAL_PHI, 2.0 * math.pi * s / _SPIRAL_PSI
     x, y = inner * np.sin(alpha), inner * np.cos(alpha)
     z, w = outer * np.sin(beta), outer * np.cos(beta)
-    rotations = _from_quaternions(x, y, z, w)
+    rotations = rotation_from_quaternion(x, y, z, w)
     if operators is None:
         return rotations
     return rotations[asymmetric_unit(rotations, operators)]
@@ -74,7 +74,7 @@ def rotations_near(step_deg: float, reach_deg: float) -> Array:
     half = 0.5 * angle
     scale = 0.5 * np.sinc(half / math.pi)
     x, y, z = (vectors * scale[:, None]).T
-    return _from_quaternions(x, y, z, np.cos(half))
+    return rotation_from_quaternion(x, y, z, np.cos(half))
 
 
 def rotations_between(one: ArrayLike, other: ArrayLike, operators: ArrayLike | None = None) -> Array:
@@ -99,15 +99,5 @@ def z_axis_to(directions: ArrayLike, azimuth_deg: ArrayLike = 0.0) -> Array:
     y = np.where(opposite, 0.0, d[..., 0])
     w = np.where(opposite, 0.0, w)
     length = np.sqrt(x**2 + y**2 + w**2)
-    shortest = _from_quaternions(x / length, y / length, np.zeros_like(x), w / length)
+    shortest = rotation_from_quaternion(x / length, y / length, np.zeros_like(x), w / length)
     return shortest @ rotation_z(azimuth_deg)
-
-
-def _from_quaternions(x: Array, y: Array, z: Array, w: Array) -> Array:
-    """Rotations ``(n, 3, 3)`` of unit quaternions."""
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "euler_zxz_deg",
     "euler_zyz_deg",
     "matrix_from_euler_zyz_deg",
+    "rotation_from_quaternion",
     "rotation_from_vector",
     "rotation_x",
     "rotation_y",
@@ -53,6 +55,21 @@ def matrix_from_euler_zyz_deg(rot_deg: ArrayLike, tilt_deg: ArrayLike, psi_deg: 
     return np.swapaxes(intrinsic, -1, -2)
 
 
+def euler_zxz_deg(matrices: ArrayLike) -> NDArray[np.float64]:
+    """``(first, tilt, last)`` in degrees, ``(..., 3)``, of ``Rz(last) Rx(tilt) Rz(first)``.
+
+    At tilt 0 and 180, where only the sum or difference of first and last is defined, first is 0.
+    """
+    m = np.asarray(matrices, dtype=np.float64)
+    # m33 = cos tilt, (m13, m23) = sin tilt (sin last, -cos last),
+    # (m31, m32) = sin tilt (sin first, cos first).
+    sine = np.hypot(m[..., 0, 2], m[..., 1, 2])
+    pole = sine < 1e-9
+    last = np.where(pole, np.arctan2(m[..., 1, 0], m[..., 0, 0]), np.arctan2(m[..., 0, 2], -m[..., 1, 2]))
+    first = np.where(pole, 0.0, np.arctan2(m[..., 2, 0], m[..., 2, 1]))
+    return np.rad2deg(np.stack([first, np.arctan2(sine, m[..., 2, 2]), last], axis=-1))
+
+
 def euler_zyz_deg(matrices: ArrayLike) -> NDArray[np.float64]:
     """RELION's (rot, tilt, psi) in degrees, ``(..., 3)``, of rotations from reference to tomogram.
 
@@ -65,6 +82,17 @@ def euler_zyz_deg(matrices: ArrayLike) -> NDArray[np.float64]:
     rot = np.where(pole, np.arctan2(-m[..., 0, 1], m[..., 1, 1]), np.arctan2(m[..., 1, 2], m[..., 0, 2]))
     psi = np.where(pole, 0.0, np.arctan2(m[..., 2, 1], -m[..., 2, 0]))
     return np.rad2deg(np.stack([rot, tilt, psi], axis=-1))
+
+
+def rotation_from_quaternion(x: ArrayLike, y: ArrayLike, z: ArrayLike, w: ArrayLike) -> Matrices:
+    """Rotations ``(..., 3, 3)`` of unit quaternions ``w + xi + yj + zk``, each part ``(...)``."""
+    x, y, z, w = (np.asarray(part, dtype=np.float64) for part in (x, y, z, w))
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def rotation_from_vector(vectors: NDArray[np.float64]) -> Matrices:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cryoloom.algorithms.alignment.specimen_middle import SPECIMEN_PIXEL_ANGSTROM, bytes_to_find_specimen
+from cryoloom.algorithms.alignment.specimen_middle import SPECIMEN_PIXEL_ANGSTROM, bytes_to_measure_specimen
 from cryoloom.algorithms.series.tilt_images import load_tilt_images
 from cryoloom.algorithms.series.tilt_matching import evidence_of_tilts
 from cryoloom.algorithms.series.view_matching import ViewEvidence, match_views
@@ -51,11 +51,7 @@ FOREIGN_POSE_FIGURES = (
 
 def bytes_to_place_poses(series: TiltSeries) -> int:
     """Memory of `with_foreign_poses`: the search for the specimen."""
-    stack = series.best_stack
-    n_y, n_x = stack.shape_yx
-    working = len(series.tilts) * n_y * n_x * (stack.pixel_size_angstrom / SPECIMEN_PIXEL_ANGSTROM) ** 2
-    search = bytes_to_find_specimen(stack.shape_yx, stack.pixel_size_angstrom)
-    return 400_000_000 + 24 * n_y * n_x + int(24 * working) + search
+    return bytes_to_measure_specimen(series)
 
 
 def with_foreign_poses(

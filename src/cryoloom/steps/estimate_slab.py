@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cryoloom.algorithms.alignment.specimen_middle import (
     SPECIMEN_PIXEL_ANGSTROM,
-    bytes_to_find_specimen,
+    bytes_to_measure_specimen,
     find_specimen,
 )
 from cryoloom.algorithms.series.derived_pixels import reading_bytes
@@ -72,13 +72,9 @@ class EstimateSlabParams(StepParams):
 
 
 def _bytes_needed(series: TiltSeries, params: EstimateSlabParams) -> int:
-    """Working images with their spectra, and the tomogram and its control."""
-    stack = series.best_stack
-    n_y, n_x = stack.shape_yx
-    working = len(series.tilts) * n_y * n_x * (stack.pixel_size_angstrom / SPECIMEN_PIXEL_ANGSTROM) ** 2
-    search = bytes_to_find_specimen(stack.shape_yx, stack.pixel_size_angstrom, params.search_height_angstrom)
-    reading = reading_bytes(stack.images)
-    return 400_000_000 + 24 * n_y * n_x + int(24 * working) + search + reading
+    """Working images with their spectra, the tomogram and its control, and what is read at a time."""
+    search = bytes_to_measure_specimen(series, params.search_height_angstrom)
+    return search + reading_bytes(series.best_stack.images)
 
 
 FIGURES = (

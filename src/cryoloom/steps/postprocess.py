@@ -40,9 +40,9 @@ from cryoloom.contract import Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
-from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.formats.relion.modulation_transfer import read_mtf
 from cryoloom.model import Average, FscCurve
+from cryoloom.procedures.given_mask import given_mask
 
 __all__ = ["PostprocessParams", "postprocess"]
 
@@ -275,20 +275,7 @@ def _mask(average: Average, density: torch.Tensor, params: PostprocessParams) ->
                 f"{params.mask_threshold_sd:g} deviations; lower mask_threshold_sd, or give a mask"
             )
         return found
-    if not params.mask.is_file():
-        raise UserInputError(f"the mask {params.mask} is not there; correct mask of postprocess")
-    pixels = MrcPixels(params.mask)
-    values = np.asarray(pixels[...], dtype=np.float32)
-    if values.shape != tuple(density.shape):
-        raise UserInputError(
-            f"the mask has {' x '.join(map(str, values.shape))} voxels, the average "
-            f"{' x '.join(map(str, density.shape))}; give a mask on the average's own grid"
-        )
-    if not np.isfinite(values).all() or values.min() < -0.01 or values.max() > 1.01 or values.max() <= 0:
-        raise UserInputError(
-            f"the mask has values from {values.min():g} to {values.max():g}; expected finite ones from 0 to 1"
-        )
-    return torch.tensor(np.clip(values, 0.0, 1.0))
+    return given_mask(params.mask, tuple(density.shape), "postprocess")
 
 
 def _judged(average: Average, halves: HalfMaps, mask: torch.Tensor, context: StepContext) -> Verdict:

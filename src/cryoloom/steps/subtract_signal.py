@@ -32,10 +32,10 @@ from cryoloom.algorithms.averaging.signal_images import SignalImages
 from cryoloom.algorithms.series_refinement.shift_scores import shell_terms
 from cryoloom.contract import Figure, Outputs
 from cryoloom.contract.step import Shared, StepContext, StepParams, step
-from cryoloom.errors import DataUnfitError, UserInputError
+from cryoloom.errors import DataUnfitError
 from cryoloom.formats.exchange.file_digests import file_digests
-from cryoloom.formats.pixels.mrc import MrcPixels
 from cryoloom.model import Average, ParticleRows, Particles, Pixels, Stack, TiltSeries
+from cryoloom.procedures.given_mask import given_mask
 from cryoloom.procedures.particle_passes import image_stack, warn_of_unknown_hands
 
 __all__ = ["SubtractSignalParams", "subtract_signal"]
@@ -119,7 +119,11 @@ def subtract_signal(
     rows = _chosen(particles.rows(), params)
     warn_of_unknown_hands(particles.series, context)
     whole, diameter, resolution = _density(average_from)
-    part = whole if params.mask is None else whole * _mask(params.mask, tuple(whole.shape))
+    part = (
+        whole
+        if params.mask is None
+        else whole * given_mask(params.mask, tuple(whole.shape), "subtract_signal")
+    )
     changed: list[TiltSeries] = []
     before: list[float] = []
     left: list[float] = []
@@ -177,23 +181,6 @@ def _density(average: Average) -> tuple[torch.Tensor, float, float]:
     level = float(values[outside].mean()) if outside.any() else 0.0
     resolution = average.resolution_angstrom or max(_LEAST_RESOLUTION_ANGSTROM, 2.0 * voxel)
     return torch.tensor((values - level) * mask), diameter, resolution
-
-
-def _mask(path: Path, shape: tuple[int, ...]) -> torch.Tensor:
-    """Mask of the part that is subtracted."""
-    if not path.is_file():
-        raise UserInputError(f"the mask {path} is not there; correct mask of subtract_signal")
-    mask = np.asarray(MrcPixels(path)[...], dtype=np.float32)
-    if mask.shape != shape:
-        raise UserInputError(
-            f"the mask has {' x '.join(map(str, mask.shape))} voxels, the average "
-            f"{' x '.join(map(str, shape))}; give a mask on the average's own grid"
-        )
-    if not np.isfinite(mask).all() or mask.min() < -0.01 or mask.max() > 1.01 or mask.max() <= 0:
-        raise UserInputError(
-            f"the mask has values from {mask.min():g} to {mask.max():g}; expected finite ones from 0 to 1"
-        )
-    return torch.tensor(mask.clip(0.0, 1.0))
 
 
 class _Subtraction:

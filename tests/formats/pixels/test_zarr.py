@@ -13,7 +13,7 @@ from ome_zarr_models.v05.image import Image
 
 from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.pixels import zarr as zarr_format
-from cryoloom.formats.pixels.zarr import ZarrPixels, write_multiscale
+from cryoloom.formats.pixels.zarr import ZarrPixels, multiscales, write_multiscale
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -76,3 +76,15 @@ def test_images_are_refused(tmp_path):
 def test_what_is_no_volume_is_refused(tmp_path):
     with pytest.raises(DataUnfitError, match="no OME-Zarr volume"):
         ZarrPixels(tmp_path)
+
+
+def test_a_binned_voxel_lies_in_the_middle_of_those_it_is_the_mean_of():
+    (written,) = multiscales("a", 3, 4.0)["multiscales"]
+    places = [
+        {kind["type"]: kind[kind["type"]] for kind in level["coordinateTransformations"]}
+        for level in written["datasets"]
+    ]
+    assert [place["scale"] for place in places] == [[4.0] * 3, [8.0] * 3, [16.0] * 3]
+    # Of two voxels at 0 and 4 A the middle is 2 A, of four at 0 to 12 A it is 6 A.
+    assert [place["translation"] for place in places] == [[0.0] * 3, [2.0] * 3, [6.0] * 3]
+    assert [level["path"] for level in written["datasets"]] == ["0", "1", "2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,13 @@ import pytest
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.model import GainReference, Movie
-from cryoloom.programs.motion.movie_folder import MovedTilt, movie_name, place_movies, series_with_sums
+from cryoloom.programs.motion.movie_folder import (
+    MovedTilt,
+    movie_name,
+    place_movies,
+    series_with_sums,
+    sums_beside,
+)
 from makers.context import MemoryContext
 from makers.made_series import make_series
 
@@ -110,3 +117,13 @@ def test_images_of_another_size_are_not_taken(series, tmp_path):
     results[2] = moved(tmp_path, 7, shape_yx=(32, 40))
     with pytest.raises(DataUnfitError, match=r"images_7\.mrc has another size than the first image"):
         series_with_sums(series, results, 1.0, [None] * 3, MemoryContext())
+
+
+def test_the_first_frame_is_in_the_half_called_even():
+    sums = sums_beside(Path("out/0003"), halves=True)
+    assert {role: path.name for role, path in sums.items()} == {
+        "images": "0003.mrc",
+        "even": "0003_ODD.mrc",
+        "odd": "0003_EVN.mrc",
+    }
+    assert set(sums_beside(Path("out/0003"), halves=False)) == {"images"}

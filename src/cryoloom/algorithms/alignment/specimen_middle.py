@@ -28,6 +28,7 @@ __all__ = [
     "SPECIMEN_PIXEL_ANGSTROM",
     "FoundSpecimen",
     "bytes_to_find_specimen",
+    "bytes_to_measure_specimen",
     "depth_error_angstrom",
     "find_specimen",
 ]
@@ -126,6 +127,15 @@ def bytes_to_find_specimen(
     field = max(shape_yx) * pixel_size_angstrom
     voxel = max(VOXEL_ANGSTROM, field / LARGEST_SIDE_VOXELS)
     return int(16 * (field / voxel) ** 2 * height_angstrom / voxel)
+
+
+def bytes_to_measure_specimen(series: TiltSeries, height_angstrom: float = SEARCH_HEIGHT_ANGSTROM) -> int:
+    """Bytes of the small images of a series with their spectra, and of the search in them."""
+    stack = series.best_stack
+    n_y, n_x = stack.shape_yx
+    working = len(series.tilts) * n_y * n_x * (stack.pixel_size_angstrom / SPECIMEN_PIXEL_ANGSTROM) ** 2
+    search = bytes_to_find_specimen(stack.shape_yx, stack.pixel_size_angstrom, height_angstrom)
+    return 400_000_000 + 24 * n_y * n_x + int(24 * working) + search
 
 
 def find_specimen(

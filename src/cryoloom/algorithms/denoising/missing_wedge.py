@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from cryoloom.geometry.rotations import rotation_from_quaternion
+
 __all__ = ["TiltRange", "measured_region", "random_rotations", "turned", "wedge_loss", "with_wedge_filled"]
 
 TiltRange = tuple[float, float]
@@ -54,12 +56,7 @@ def random_rotations(n: int, rng: np.random.Generator) -> torch.Tensor:
     """Uniform over all rotations, ``(n, 3, 3)``, from unit quaternions."""
     q = rng.standard_normal((n, 4))
     w, x, y, z = (q / np.linalg.norm(q, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.from_numpy(np.moveaxis(np.array(rows), -1, 0).astype(np.float32))
+    return torch.from_numpy(rotation_from_quaternion(x, y, z, w).astype(np.float32))
 
 
 def wedge_loss(

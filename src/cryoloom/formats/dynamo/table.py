@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.errors import DataUnfitError
-from cryoloom.geometry.rotations import rotation_x, rotation_z
+from cryoloom.geometry.rotations import euler_zxz_deg, rotation_x, rotation_z
 from cryoloom.model import ParticleRows
 
 __all__ = [
@@ -41,14 +41,8 @@ def dynamo_rotations(angles_deg: ArrayLike) -> Array:
 
 def dynamo_angles_deg(rotations: ArrayLike) -> Array:
     """(tdrot, tilt, narot) ``(n, 3)`` of rotations ``(n, 3, 3)``; at tilt 0 and 180 tdrot is 0."""
-    m = np.swapaxes(np.asarray(rotations, dtype=np.float64), -1, -2)
-    # m = Rz(narot) Rx(tilt) Rz(tdrot): m33 = cos tilt, (m13, m23) = sin tilt (sin narot, -cos narot),
-    # (m31, m32) = sin tilt (sin tdrot, cos tdrot).
-    sine = np.hypot(m[..., 0, 2], m[..., 1, 2])
-    pole = sine < 1e-9
-    narot = np.where(pole, np.arctan2(m[..., 1, 0], m[..., 0, 0]), np.arctan2(m[..., 0, 2], -m[..., 1, 2]))
-    tdrot = np.where(pole, 0.0, np.arctan2(m[..., 2, 0], m[..., 2, 1]))
-    return np.rad2deg(np.stack([tdrot, np.arctan2(sine, m[..., 2, 2]), narot], axis=-1))
+    # The transpose is Rz(narot) Rx(tilt) Rz(tdrot).
+    return euler_zxz_deg(np.swapaxes(np.asarray(rotations, dtype=np.float64), -1, -2))
 
 
 def read_dynamo_columns(table: Path) -> Array:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.picks.volumes import Volumes, name_of_number, numbers_of_names, volume_of
 from cryoloom.formats.relion.star_tables import read_blocks, write_blocks
-from cryoloom.geometry.rotations import rotation_x, rotation_z
+from cryoloom.geometry.rotations import euler_zxz_deg, rotation_x, rotation_z
 from cryoloom.model import ParticleRows
 
 __all__ = [
@@ -45,13 +45,9 @@ def motive_rotations(phi_psi_theta_deg: ArrayLike) -> Array:
 
 def motive_angles_deg(rotations: ArrayLike) -> Array:
     """(phi, psi, theta) ``(n, 3)`` of rotations ``(n, 3, 3)``; at theta 0 and 180 phi is 0."""
-    m = np.asarray(rotations, dtype=np.float64).reshape(-1, 3, 3)
-    # (m13, m23) = sin theta (sin psi, -cos psi), (m31, m32) = sin theta (sin phi, cos phi).
-    sine = np.hypot(m[:, 0, 2], m[:, 1, 2])
-    pole = sine < 1e-9
-    psi = np.where(pole, np.arctan2(m[:, 1, 0], m[:, 0, 0]), np.arctan2(m[:, 0, 2], -m[:, 1, 2]))
-    phi = np.where(pole, 0.0, np.arctan2(m[:, 2, 0], m[:, 2, 1]))
-    return np.rad2deg(np.stack([phi, psi, np.arctan2(sine, m[:, 2, 2])], axis=-1))
+    # A rotation is Rz(psi) Rx(theta) Rz(phi).
+    angles = euler_zxz_deg(np.asarray(rotations, dtype=np.float64).reshape(-1, 3, 3))
+    return angles[:, [0, 2, 1]]
 
 
 def read_stopgap(path: Path, volumes: Volumes) -> ParticleRows:

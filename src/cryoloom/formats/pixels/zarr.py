@@ -23,7 +23,7 @@ from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.model import Pixels
 from cryoloom.model.pixels import Index
 
-__all__ = ["ZarrPixels", "write_multiscale"]
+__all__ = ["ZarrPixels", "multiscales", "write_multiscale"]
 
 _CHUNK = 128
 _COARSEST = 128
@@ -70,7 +70,7 @@ def write_multiscale(pixels: Pixels, path: str | os.PathLike[str], voxel_size_an
     try:
         shutil.rmtree(part, ignore_errors=True)
         group = zarr.open_group(part, mode="w", zarr_format=3)
-        group.attrs["ome"] = _metadata(path.stem, pixels.shape, voxel_size_angstrom)
+        group.attrs["ome"] = multiscales(path.stem, len(_level_shapes(pixels.shape)), voxel_size_angstrom)
         shapes = _level_shapes(pixels.shape)
         dtype = "float16" if pixels.dtype == np.float16 else "float32"
         previous = _new_level(group, 0, shapes[0], dtype)
@@ -142,10 +142,13 @@ def _halve(block: NDArray[np.float32]) -> NDArray[np.float32]:
     return block
 
 
-def _metadata(name: str, shape: tuple[int, ...], voxel_size_angstrom: float) -> dict[str, Any]:
-    """Scale and place of every level: a binned voxel lies between those it is the mean of."""
+def multiscales(name: str, n_levels: int, voxel_size_angstrom: float) -> dict[str, Any]:
+    """OME-Zarr's ``ome``: scale and place of every level, each binned by two.
+
+    A binned voxel lies between those it is the mean of, so its place is that of their middle.
+    """
     datasets = []
-    for level in range(len(_level_shapes(shape))):
+    for level in range(n_levels):
         size = voxel_size_angstrom * 2**level
         place = voxel_size_angstrom * (2**level - 1) / 2
         transforms = [

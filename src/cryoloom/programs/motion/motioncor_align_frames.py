@@ -27,6 +27,7 @@ from cryoloom.programs.motion.movie_folder import (
     movie_stem,
     place_movies,
     series_with_sums,
+    sums_beside,
 )
 
 __all__ = ["MOTIONCOR", "MotioncorAlignFramesParams", "calls", "motioncor_align_frames", "parse"]
@@ -136,19 +137,11 @@ def _call(series: TiltSeries, tilt: Tilt, params: MotioncorAlignFramesParams, wo
 
 
 def parse(series: TiltSeries, params: MotioncorAlignFramesParams, folder: Path) -> list[MovedTilt]:
-    """Sums and shifts of every tilt, in the order of the series.
-
-    ``_ODD`` holds the frames 0, 2, ..., which is what `Stack.even` holds (``CCorrectFullShift.cpp``).
-    """
+    """Sums and shifts of every tilt, in the order of the series."""
     moved = []
     for tilt in series.tilts:
         base = folder / "out" / movie_stem(tilt)
-        sums = {"images": base.with_suffix(".mrc")}
-        if params.halves:
-            sums |= {
-                "even": base.with_name(f"{base.name}_ODD.mrc"),
-                "odd": base.with_name(f"{base.name}_EVN.mrc"),
-            }
+        sums = sums_beside(base, halves=params.halves)
         if params.dose_weight_frames:
             sums["weighted_images"] = base.with_name(f"{base.name}_DW.mrc")
         moved.append(MovedTilt(sums, read_full_log(folder / "log" / movie_stem(tilt))))

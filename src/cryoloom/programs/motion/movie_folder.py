@@ -29,6 +29,7 @@ __all__ = [
     "movie_stem",
     "place_movies",
     "series_with_sums",
+    "sums_beside",
 ]
 
 GAIN_NAME = "gain.mrc"
@@ -88,6 +89,21 @@ def movie_name(tilt: Tilt, series: TiltSeries) -> str:
 def movie_stem(tilt: Tilt) -> str:
     """What files of a tilt's movie are called in the scratch folder, without folder and ending."""
     return f"{tilt.acquisition_index:04d}"
+
+
+def sums_beside(base: Path, *, halves: bool) -> dict[str, Path]:
+    """Sums that MotionCor and RELION write as ``base.mrc``, and of its halves beside it, by role.
+
+    Their odd frames are 0, 2, ... (RELION counts from 1; MotionCor: ``CCorrectFullShift.cpp``), which is what
+    `Stack.even` holds.
+    """
+    sums = {"images": base.with_suffix(".mrc")}
+    if halves:
+        sums |= {
+            "even": base.with_name(f"{base.name}_ODD.mrc"),
+            "odd": base.with_name(f"{base.name}_EVN.mrc"),
+        }
+    return sums
 
 
 def fractions_of(series: TiltSeries, tilt: Tilt, dose_per_fraction: float) -> int:

@@ -24,6 +24,7 @@ from cryoloom.programs.motion.movie_folder import (
     movie_stem,
     place_movies,
     series_with_sums,
+    sums_beside,
 )
 
 __all__ = ["RELION_MOTIONCORR", "RelionAlignFramesParams", "calls", "parse", "relion_align_frames"]
@@ -145,19 +146,11 @@ def _star(series: TiltSeries, tilts: list[Tilt]) -> str:
 
 
 def parse(series: TiltSeries, params: RelionAlignFramesParams, folder: Path) -> list[MovedTilt]:
-    """Sums and shifts of every tilt, in the order of the series.
-
-    RELION counts frames from 1, so its odd frames are 0, 2, ... here, which is what `Stack.even` holds.
-    """
+    """Sums and shifts of every tilt, in the order of the series."""
     moved = []
     for tilt in series.tilts:
         base = folder / "out" / "movies" / movie_stem(tilt)
-        sums = {"images": base.with_suffix(".mrc")}
-        if params.halves:
-            sums |= {
-                "even": base.with_name(f"{base.name}_ODD.mrc"),
-                "odd": base.with_name(f"{base.name}_EVN.mrc"),
-            }
+        sums = sums_beside(base, halves=params.halves)
         moved.append(MovedTilt(sums, read_motion_shifts(base.with_suffix(".star"))))
     return moved
 

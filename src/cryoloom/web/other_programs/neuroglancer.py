@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cryoloom.errors import UserInputError
+from cryoloom.formats.pixels.zarr import multiscales
 from cryoloom.geometry.frames import index_from_position
 from cryoloom.web.other_programs.scene import PlacedSet, Scene
 from cryoloom.web.pictures.levels import Levels
@@ -94,7 +95,11 @@ def zarr_answer(levels: Levels, voxel_size_angstrom: float, path: str) -> tuple[
     parts = path.split("/")
     if parts == ["zarr.json"]:
         return _json(
-            {"zarr_format": 3, "node_type": "group", "attributes": {"ome": _ome(levels, voxel_size_angstrom)}}
+            {
+                "zarr_format": 3,
+                "node_type": "group",
+                "attributes": {"ome": multiscales("volume", len(levels.arrays), voxel_size_angstrom)},
+            }
         )
     if not parts[0].isdecimal() or int(parts[0]) >= len(levels.arrays):
         raise UserInputError(f"the volume has no {path!r}")
@@ -113,19 +118,6 @@ def zarr_answer(levels: Levels, voxel_size_angstrom: float, path: str) -> tuple[
     whole = np.zeros((CHUNK,) * 3, dtype=np.uint8)  # chunks at the far sides are filled up
     whole[tuple(slice(0, n) for n in cut.shape)] = cut
     return whole.tobytes(), "application/octet-stream"
-
-
-def _ome(levels: Levels, voxel_size_angstrom: float) -> dict[str, Any]:
-    datasets = []
-    for number in range(len(levels.arrays)):
-        size, place = voxel_size_angstrom * 2**number, voxel_size_angstrom * (2**number - 1) / 2
-        transforms = [
-            {"type": "scale", "scale": [size] * 3},
-            {"type": "translation", "translation": [place] * 3},  # of the middle of the first voxel
-        ]
-        datasets.append({"path": str(number), "coordinateTransformations": transforms})
-    axes = [{"name": axis, "type": "space", "unit": "angstrom"} for axis in "zyx"]
-    return {"version": "0.5", "multiscales": [{"name": "volume", "axes": axes, "datasets": datasets}]}
 
 
 def _array_facts(shape: tuple[int, ...]) -> dict[str, Any]:
