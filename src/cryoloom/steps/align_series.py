@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cryoloom.algorithms.alignment.alignment_methods import (
+    LEAST_REDUNDANCY,
     WHOLE_COVERAGE,
     Alignment,
     Matched,
@@ -226,7 +227,8 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         )
     _compare(best, tried, usable, images.pixel_size_angstrom, context)
     if not best.holds_together:
-        context.warn(_NOT_TOGETHER["beads" if best.method == "beads" else "images"])
+        few = best.method != "beads" and best.redundancy < LEAST_REDUNDANCY
+        context.warn(_NOT_TOGETHER["few" if few else "beads" if best.method == "beads" else "images"])
     elif doubt := _doubt(best):
         context.warn(
             f"{doubt}: {best.tracks.n_points} tracks do not determine them better. Detail of that size is "
@@ -331,6 +333,8 @@ _NOTHING_HELD = {
 _NOT_TOGETHER = {
     "beads": "the beads do not hold the series together: most of them are lost in many tilts, so parts of "
     "the series may follow different beads. Use method=no_markers, and look at the tomogram",
+    "few": "too few tracks hold the series together: any poses fit them, so those of a part of it may be "
+    "wrong. Look at the tomogram, and exclude tilts that jump",
     "images": "the images do not hold the series together: features of the specimen do not continue through "
     "it, so the poses of a part of it may be wrong. Look at the tomogram, and exclude tilts that jump",
 }

@@ -128,6 +128,21 @@ def test_a_view_that_shows_something_else_has_no_pose_of_its_own(rng, monkeypatc
     assert not patches.holds_together
 
 
+@pytest.mark.parametrize(("part_seen", "holds"), [(1.0, True), (0.2, False)])
+def test_tracks_that_any_poses_fit_do_not_hold_a_series_together(rng, monkeypatch, part_seen, holds):
+    """Where the specimen has too few features to tell, the number of observations does."""
+    nothing = SeriesContinuity(None, np.zeros(len(TILTS), bool))
+    monkeypatch.setattr(alignment_methods, "series_continuity", lambda *_: nothing)
+    ones = np.ones(len(TILTS))
+    images = TiltImages(torch.zeros(len(TILTS), 8, 8), PIXEL, ones, ones)
+    whole = alignment(rng, "patches", 12, 3.0)
+    seen = rng.uniform(size=len(whole.tracks.view)) < part_seen
+    weight = np.where(seen, whole.solution.robust_weight, 0.0)
+    patches = replace(whole, solution=replace(whole.solution, robust_weight=weight))
+    assert (patches.redundancy >= alignment_methods.LEAST_REDUNDANCY) == holds
+    assert checked_by_features(patches, images, ALL).holds_together == holds
+
+
 def test_too_few_tracks_tell_no_error(rng):
     assert alignment(rng, "beads", 3, 1.0).typical_error_angstrom == pytest.approx(np.inf)
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from cryoloom.algorithms.alignment.bundle_adjustment import BundleSolution
 from cryoloom.algorithms.alignment.tracks import Tracks
 
-__all__ = ["followed_part", "least_in_common", "views_placed_by_chance"]
+__all__ = ["LEAST_WEIGHT", "followed_part", "least_in_common", "views_placed_by_chance"]
 
 LEAST_WEIGHT = 0.02
 """Robust weight of an observation that counts."""
