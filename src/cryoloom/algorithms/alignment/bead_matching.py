@@ -29,7 +29,7 @@ MOST_VOTERS, MOST_VOTED = 30, 50  # predictions and candidates that give hypothe
 APART_ANGSTROM = 10.0  # hypotheses that are nearer are one
 MOST_REFINED = 4  # hypotheses
 N_REFINEMENTS = 2
-"""Chosen: of an offset by the beads it assigns; right to 3 A on the 56 sets of points of its tests."""
+"""Chosen: of an offset by the beads it assigns; right to 3 A on 56 drawn sets of points."""
 FEWEST_MATCHES = 2  # that confirm an offset
 
 

@@ -30,11 +30,11 @@ Array = NDArray[np.float64]
 
 GRID_DIAMETERS = 0.3
 """Chosen: step of the grid, less than the half width of a peak, so that none is stepped over."""
-HALF_HEIGHT_ANGSTROM = 2500.0  # chosen: of the grid; ice of 5000 A lets hardly an electron through
+HALF_HEIGHT_ANGSTROM = 2500.0  # chosen: of the grid; usual specimens are up to half as thick
 WIDTH_FIELDS = 1.4  # of the zero tilt's field: at high tilt a wider range of the specimen's x is visible
 # Noise has a mean of 0.4 and, over 40 views, a deviation of 0.1; particles reach 2.
 LEAST_MEAN_SIGNIFICANCE = 2.5
-SEEN_SIGNIFICANCE = 2.0  # chosen: of a bead in one view; particles reach it in some views, in the mean of few
+SEEN_SIGNIFICANCE = 2.0  # chosen: of a bead in one view, what particles reach in the mean of all
 LEAST_SEEN = 0.6
 """Fraction of the views that contain a bead in which it must be visible."""
 LARGEST_SIGNIFICANCE = 15.0

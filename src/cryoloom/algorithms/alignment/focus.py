@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 PIXEL_ANGSTROM = 30.0  # of the images: a quarter of the finest detail of the band
 BAND_ANGSTROM = (450.0, 130.0)  # large protein complexes, membranes seen edge-on and gold have contrast in it
 LARGEST_DEVIATION = 4.0  # detail must be present in many images, not dominate one
-HALF_DEPTH_ANGSTROM = 1200.0  # chosen: of the slab; specimens are up to 2400 A thick
+HALF_DEPTH_ANGSTROM = 1200.0  # chosen: of the slab, for specimens of up to 2400 A
 N_MODES = 4
 """Chosen with EMPIAR-10499 and four simulated series without markers: smooth shifts over the tilts."""
 SMALLEST_STEP_ANGSTROM = 5.0  # a sixth of a pixel

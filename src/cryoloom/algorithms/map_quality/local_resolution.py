@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 _THRESHOLD = 0.5
 """Of the halves in a window. 0.143 in so few samples would often be reached by noise."""
 _WINDOW_RESOLUTIONS, _LEAST_WINDOW_PX = 1.5, 3.0
-_BAND_OF_FREQUENCY = 0.16
+"""Chosen: deviation of the window; wider ones blur, narrower ones are noise."""
+_BAND_OF_FREQUENCY = 0.16  # chosen: width of a band over its frequency
 
 
 @dataclass(frozen=True, slots=True)

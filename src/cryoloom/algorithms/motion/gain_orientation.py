@@ -21,7 +21,7 @@ __all__ = ["GainOrientation", "OrientationTrial", "find_gain_orientation"]
 _DEAD_BELOW, _HOT_ABOVE, _HOT_SIGMAS = 0.2, 3.0, 6.0
 """Of the median counts: pixels below are dead; above, by so many Poisson deviations more, they are hot."""
 
-_NEIGHBOURHOOD_PX = 9
+_NEIGHBOURHOOD_PX = 9  # chosen: over which a pixel is compared; wider ones follow the image
 _SIGMAS_FOR_CERTAIN = 10.0  # noise of neighbouring pixels is not fully independent, so more than 5
 _LEAST_GAIN = 0.002  # of the variation itself: less flattening than this is not significant
 _Image = NDArray[np.float32]

@@ -27,8 +27,8 @@ __all__ = ["DegreeParts", "decoys_of", "further_decoys", "split_into_degrees"]
 
 Array = NDArray[np.float64]
 
-_TRIES_PER_DECOY = 3
-_COMPARE_STEP_DEG = 25.0
+_TRIES_PER_DECOY = 3  # chosen: of which the least alike is used
+_COMPARE_STEP_DEG = 25.0  # chosen: of the rotations at which decoys are compared, about the width of degree 7
 _ROTATIONS_AT_ONCE = 200
 # Decoys that explain a third of the template's direction-dependent power compete with it for its own places.
 _MOST_ALIKE, _DRAWS = 0.6, 6

@@ -32,10 +32,10 @@ SHAPE_DEVIATION = 0.2
 """Prior standard deviation of each of the five numbers that deform a sphere to an ellipsoid."""
 POINT_DEVIATION_ANGSTROM, POINT_DEVIATION_WORTH = 10.0, 4.0
 """Expected distance of hand-picked points from the surface, and the weight of that prior in points."""
-_TUKEY = 4.685
-_ROUNDS = 14
-_FIRST_SHAPE_DEVIATION = 0.02
-_FOOT_STEPS = 60
+_TUKEY = 4.685  # deviations: 95 % efficiency for normal errors (Beaton & Tukey, 1974)
+_ROUNDS = 14  # chosen: of reweighting, while the shape is let free
+_FIRST_SHAPE_DEVIATION = 0.02  # doubled in each round up to what is asked: nearly a sphere at first
+_FOOT_STEPS = 60  # bisections, to the last bit of a float and more
 # A basis of symmetric matrices without trace, orthonormal.
 _R2, _R6 = math.sqrt(0.5), math.sqrt(1 / 6)
 _TRACELESS = np.array(

@@ -24,17 +24,20 @@ __all__ = ["TracedFilament", "centre_line", "link_rods", "strongest_beside", "tr
 
 Array = NDArray[np.float64]
 
-_STEP_VOXELS, _STEP_BESIDE = 3.0, 1.3
+_STEP_VOXELS, _STEP_BESIDE = 3.0, 1.3  # chosen: between linked points, along their axis and beside it
 _OWN_DIAMETERS, _FRINGE_DIAMETERS, _FRINGE_SCORE = 0.8, 2.0, 0.7
-_BEFORE_VOXELS = 1.6
+"""Chosen: own way, its fringes, and the part of a stronger score that a fringe may have."""
+_BEFORE_VOXELS = 1.6  # chosen: along the axis, in which a point is beside another one and not before it
 _ALONG_BEAM = 0.5
 """Lengths along the beam count half: the missing wedge blurs rods there, and their direction."""
 _PARALLEL_COSINE = np.cos(np.deg2rad(30.0))
 _GAP_COSINE = np.cos(np.deg2rad(25.0))
 _LEAST_POINTS, _LEAST_STRONGEST = 4, 0.25
+"""Chosen: of a filament, and the part of them that no parallel rod beside beats."""
 _NO_PAIRS = np.zeros((0, 2), np.int64)
 _DEVIATION_VOXELS, _SMOOTH_VOXELS = 0.4, 3.0
-_END_POINTS = 8
+"""Chosen: of points from the curve, and along which they are averaged."""
+_END_POINTS = 8  # chosen: that tell the direction of an end
 
 
 @dataclass(frozen=True, slots=True)

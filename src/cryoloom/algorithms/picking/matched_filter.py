@@ -46,11 +46,11 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-BAND_PER_VOXEL = 0.45
+BAND_PER_VOXEL = 0.45  # just below Nyquist, where the edge of the band ends
 _BAND_EDGE = 0.05
 _RINGS = 96
-_DEPTHS = 25
-_COARSE_ANGSTROM = 120.0
+_DEPTHS = 25  # chosen: depths of a tilt at which energies are computed, interpolated between
+_COARSE_ANGSTROM = 120.0  # chosen: step of the grid on which energies are computed, interpolated between
 _PSF_OVERSAMPLING = 4
 _LEAST_POWER = 1e-3
 """Of the median ring: a ring with less noise was filtered out before, and carries no information."""

@@ -29,19 +29,19 @@ _NEAR_REACH = 1.3
 
 Array = NDArray[np.float64]
 
-_STEP_VOXELS = 2.0
-_STEP_OFF_PLANE = 0.9
+_STEP_VOXELS = 2.0  # chosen: between linked points of a sheet
+_STEP_OFF_PLANE = 0.9  # chosen: voxels that a linked point may lie off the other one's plane
 _STEP_ANGLE_COSINE = np.cos(np.deg2rad(35.0))
-_PARALLEL_COSINE = 0.85
-_LATERAL_VOXELS = 1.6
-_FIT_POINTS = 120
+_PARALLEL_COSINE = 0.85  # 32 degrees between normals of one sheet
+_LATERAL_VOXELS = 1.6  # chosen: beside a point, in which a parallel sheet above it is its rim
+_FIT_POINTS = 120  # chosen: drawn of a sheet for its ellipsoid; bounds the time
 _LARGEST_MISFIT = 1.5
 """Of points on their ellipsoid from it, rms, in voxels: a sheet that is none lies farther off."""
 _LEAST_FITTED = 0.6
 """Of a sheet's points that lie on its ellipsoid."""
 _COVERED = 0.6
 """Of the directions that the missing wedge leaves, for a vesicle."""
-_WEDGE_COSINE = 0.75
+_WEDGE_COSINE = 0.75  # 41 degrees about the beam are not asked for: tilts to 60 degrees lack 30 of them
 _NEAR_DIRECTION_COSINE = np.cos(np.deg2rad(25.0))
 
 

@@ -16,9 +16,9 @@ __all__ = ["SurfacePlaces", "closed_mesh", "open_mesh", "sample_closed", "sample
 
 Array = NDArray[np.float64]
 
-MOST_PLACES = 200_000
-_DENSE_PER_PLACE = 30
-_LLOYD_ROUNDS = 60
+MOST_PLACES = 200_000  # chosen: of one surface; more is a spacing in the wrong unit
+_DENSE_PER_PLACE = 30  # chosen: points of a cell, whose mean is its centre
+_LLOYD_ROUNDS = 60  # chosen: spacings then deviate by less than 12 % (its tests)
 _DENSE_AT_LEAST, _DENSE_AT_MOST = 4000, 2_000_000
 
 

@@ -46,7 +46,8 @@ Array = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 _LEAST_SIGNIFICANCE = 5.0
-_CANDIDATES_FOR_HAND = 60
+"""Chosen: deviations of a maximum to be searched finely; the decoys decide afterwards."""
+_CANDIDATES_FOR_HAND = 60  # chosen: the clearest picks, for the evidence of the hand
 _MOST_CONFIRMED = 60
 """Places at which further decoys compete: all of them, or the clearest that the template has won."""
 _FURTHER_DECOYS = 20

@@ -28,7 +28,7 @@ OVERSAMPLING = 2
 """Samples of a template's density per voxel of the search."""
 BAND_PER_VOXEL = 0.45
 """Finest detail, in cycles per voxel of the search: the images are filtered beyond it as well."""
-_EDGE_PER_VOXEL = 0.05
+_EDGE_PER_VOXEL = 0.05  # as that of the filtered images (`matched_filter`)
 _SAMPLES = 2
 """Oversampling for interpolation: the blur then hardly depends on the position within a voxel."""
 
