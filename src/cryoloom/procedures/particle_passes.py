@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from cryoloom.algorithms.averaging.directed_search import DirectedGrid, carried_directions
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
 from cryoloom.algorithms.averaging.halves import duplicates
 from cryoloom.algorithms.averaging.maps import radial_terms
@@ -450,6 +451,11 @@ class SeriesWorker:
         self.rows = replace(self.rows, rotations=poses[0].copy())
         self._shifts = poses[1].copy()
 
+    def carry_directions(self, reach_angstrom: float) -> None:
+        """Give particles on surfaces the direction of their surface where they are now."""
+        carried = carried_directions(self.rows, self.positions_xyz_angstrom, reach_angstrom)
+        self.rows = replace(self.rows, prior_directions=carried)
+
     def drop_weak(self, least_scale: float) -> None:
         """Remove particles from their half if their amplitude is below a fraction of the median."""
         if self.rows.half is None:
@@ -502,7 +508,7 @@ class SeriesWorker:
         arrays: dict[str, NDArray[Any]] = {}
         if order.references is not None:
             arrays["first"], arrays["second"] = (half.numpy() for half in order.references)
-        if order.grid is not None:
+        if isinstance(order.grid, SearchGrid):
             arrays["grid_rotations"] = order.grid.rotations
             arrays["grid_shifts"] = order.grid.shifts_xyz_angstrom
         write_arrays(shared, arrays)
@@ -522,6 +528,8 @@ class SeriesWorker:
             }
             if poses.prior.directions is not None and poses.prior.width_deg is not None:
                 part |= {"directions": poses.prior.directions, "width": poses.prior.width_deg}
+            if isinstance(order.grid, DirectedGrid):
+                part["directed"] = asdict(order.grid)
             if i in self._gains:
                 part["gain"] = self._gains[i]
             parts.append(part)
@@ -601,7 +609,11 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
     if part["kind"] == "split_tilts":
         turn, moved = split_tilt_pass(images, cubes, poses, n_used, gain=gain)
         return {"turn": turn, "moved": moved}
-    grid = SearchGrid(shared["grid_rotations"], shared["grid_shifts"], part["temperature"])
+    grid: SearchGrid | DirectedGrid
+    if "directed" in part:
+        grid = DirectedGrid(**part["directed"])
+    else:
+        grid = SearchGrid(shared["grid_rotations"], shared["grid_shifts"], part["temperature"])
     then_refine = part["kind"] == "search_refine"
     return _arrays(
         search_pass(images, cubes, poses, grid, n_used, insert_to, gain=gain, then_refine=then_refine)

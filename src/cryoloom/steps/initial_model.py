@@ -14,6 +14,12 @@ show the axes again. Otherwise the map stays without symmetry, and a warning say
 for, the map is taken to finer detail while three and more orientations share a particle, and the best axis
 of each order is listed.
 
+Particles picked on surfaces are first moved along them, onto what the average about the normals shows, and
+those that came to one place are left out: a pick in a lattice is up to half its spacing from a particle. Only
+then azimuths are searched, in a cone about the normals. A cyclic symmetry is imposed about the normal, on
+each half by itself; it is believed if the halves agree in what depends on the azimuth, and if the average
+without symmetry has it.
+
 The hand of the map is that of the tilt geometry. No resolution is given: both halves are aligned to one map.
 """
 
@@ -47,11 +53,17 @@ from cryoloom.algorithms.averaging.map_symmetry import (
     turned_map,
 )
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
+from cryoloom.algorithms.averaging.surface_annealing import (
+    SurfaceMap,
+    SurfaceSettings,
+    map_on_surfaces,
+    spacing_angstrom,
+)
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.symmetry import symmetry_matrices
-from cryoloom.model import Average, Particles
+from cryoloom.model import Average, ParticleRows, Particles
 from cryoloom.procedures.averaging_params import particle_diameter_angstrom
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
@@ -97,6 +109,12 @@ class InitialModelParams(StepParams):
     shift_range_angstrom: float = Field(
         12.0, gt=0, description="Largest distance from the picked position that is searched in one pass."
     )
+    along_surface_angstrom: float | None = Field(
+        None,
+        gt=0,
+        description="On surfaces: largest distance along it from a pick to its particle. Unset: the picks' "
+        "spacing, but no more than a fifth of the diameter.",
+    )
     particles_per_start: int = Field(
         400, ge=8, description="Particles of each start, chosen at random; the best goes on with all."
     )
@@ -136,6 +154,14 @@ FIGURES = (
         "without radial mean and before any symmetry was imposed. 1 is a perfect symmetry.",
         good="above 0.5",
     ),
+    Figure(
+        "azimuth_agreement",
+        "",
+        "Halves agree in what depends on the azimuth",
+        "On surfaces: correlation of the halves' maps, each aligned by itself, less their averages about the "
+        "normal. Noise under imposed symmetry gives each half another pattern.",
+        good="above 0.4",
+    ),
 )
 RECORDS = (
     Record("passes", "Exponent, band, certainty and likelihood of every pass of every start.", shows="table"),
@@ -151,7 +177,7 @@ def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
 
 @step(
     "initial_model",
-    version=2,
+    version=3,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -188,6 +214,13 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
         prior_sd_angstrom=params.shift_range_angstrom,
         use_directions=params.use_directions,
     )
+    if params.use_directions and _lie_on_surfaces(rows) and _is_cyclic(params.symmetry):
+        on_surface = _map_on_surfaces(worker, rows, diameter, params, context)
+        average = _stored(
+            on_surface.map, on_surface.voxel_angstrom, on_surface.group, diameter, worker, context
+        )
+        apart = on_surface.apart_angstrom
+        return Outputs(average, {"particles": _particles(items, worker, average, apart, context)})
     last = params.resolution_angstrom or float(np.clip(_FIRST_DIAMETERS * diameter, 25.0, 60.0))
     settings = AnnealingSettings(
         diameter,
@@ -204,13 +237,75 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
     else:
         made = _told_apart(made, worker, params, settings, context)
         density, group = made.map, "C1"
-    n_used = int((worker.half > 0).sum())
-    context.figure("n_particles", n_used)
+    context.figure("azimuth_agreement", None, reason="the particles were not picked on surfaces")
     context.figure("n_effective", made.history[-1].n_effective)
     _tell_of_starts(made, context)
     context.record("passes", [_plain(record) for record in made.history])
-    average = _stored(density, made, group, diameter, n_used, context)
+    average = _stored(density, made.voxel_angstrom, group, diameter, worker, context)
     return Outputs(average, {"particles": _particles(items, worker, average, apart, context)})
+
+
+def _lie_on_surfaces(rows: ParticleRows) -> bool:
+    """Whether every particle was picked on a surface, with its normal."""
+    if rows.surface is None or rows.prior_directions is None:
+        return False
+    return bool((rows.surface >= 0).all() and np.isfinite(rows.prior_directions).all())
+
+
+def _is_cyclic(group: str) -> bool:
+    return group.strip().upper().startswith("C")
+
+
+def _map_on_surfaces(
+    worker: SeriesWorker,
+    rows: ParticleRows,
+    diameter: float,
+    params: InitialModelParams,
+    context: StepContext,
+) -> SurfaceMap:
+    """First map of particles on surfaces, and what is to be said of it."""
+    spacing = spacing_angstrom(rows) or diameter
+    along = params.along_surface_angstrom or float(
+        np.clip(spacing, params.shift_range_angstrom, max(_FIRST_DIAMETERS * diameter, 12.0))
+    )
+    settings = SurfaceSettings(
+        diameter,
+        spacing,
+        along,
+        params.shift_range_angstrom,
+        params.symmetry,
+        last_band_angstrom=params.resolution_angstrom,
+        most_particles=params.particles_per_start,
+    )
+    found = map_on_surfaces(worker, settings, context.rng)
+    context.record("passes", [_plain(record) for record in found.history])
+    context.figure("n_effective", found.history[-1].n_effective)
+    context.figure(
+        "agreement_of_starts", None, reason="on surfaces the starts are a dip and a bump, which differ"
+    )
+    _tell_of_azimuths(found, params.symmetry.strip().upper(), context)
+    return found
+
+
+def _tell_of_azimuths(found: SurfaceMap, group: str, context: StepContext) -> None:
+    if found.agreement is None:
+        for name in ("azimuth_agreement", "symmetry_likeness"):
+            context.figure(name, None, reason="no symmetry was asked for")
+        context.record("axes", [])
+        return
+    context.figure("azimuth_agreement", found.agreement)
+    if found.likeness is None:
+        context.figure("symmetry_likeness", None, reason="the map is a shell")
+    else:
+        context.figure("symmetry_likeness", found.likeness.likeness)
+    context.record("axes", [] if found.likeness is None else [_axis(found.likeness)])
+    if found.group != group:
+        likeness = 0.0 if found.likeness is None else found.likeness.likeness
+        context.warn(
+            f"The map does not have the symmetry {group} about the normal: the halves agree to "
+            f"{found.agreement:.2f} in what depends on the azimuth (expected 0.4), and without symmetry the "
+            f"map is like itself to {likeness:.2f} (expected 0.3); it is given without symmetry"
+        )
 
 
 def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:
@@ -412,18 +507,20 @@ def _plain(record: AnnealingRecord) -> dict[str, Any]:
 
 def _stored(
     density: torch.Tensor,
-    made: Annealed,
+    voxel_angstrom: float,
     group: str,
     diameter: float,
-    n_particles: int,
+    worker: SeriesWorker,
     context: StepContext,
 ) -> Average:
-    sink = context.new_pixels("map", tuple(density.shape), made.voxel_angstrom, kind="volume")
+    n_particles = int((worker.half > 0).sum())
+    context.figure("n_particles", n_particles)
+    sink = context.new_pixels("map", tuple(density.shape), voxel_angstrom, kind="volume")
     sink[...] = density.numpy().astype(np.float32)
     return Average(
         context.item_name,
         sink,
-        made.voxel_angstrom,
+        voxel_angstrom,
         symmetry=group,
         resolution_note="a first map: its halves were aligned to one reference",
         n_particles=n_particles,

@@ -40,8 +40,14 @@ __all__ = [
     "AnnealingSettings",
     "AnnealingWorker",
     "anneal",
+    "extracted",
+    "filtered",
     "go_on",
+    "inserted",
+    "joined",
+    "precision",
     "search_once",
+    "total",
 ]
 
 Array = NDArray[np.float64]
@@ -115,7 +121,7 @@ def anneal(
     tell: Callable[[AnnealingRecord], None] = lambda record: None,
 ) -> Annealed:
     """The best of several first maps."""
-    layout = _extracted(worker, settings.last_band_angstrom)
+    layout = extracted(worker, settings.last_band_angstrom)
     history: list[AnnealingRecord] = []
 
     def note(record: AnnealingRecord) -> None:
@@ -128,8 +134,8 @@ def anneal(
         worker.use_at_most(settings.most_particles, rng)
         worker.scatter(rng)
         mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
-        sums = _inserted(worker, layout)
-        reference = _filtered(sums, layout, mask, settings.first_band_angstrom)
+        sums = inserted(worker, layout)
+        reference = filtered(sums, layout, mask, settings.first_band_angstrom)
         halves = (reference, reference)
         for i, exponent in enumerate(_EXPONENTS):
             part = i / (len(_EXPONENTS) - 1)
@@ -153,7 +159,7 @@ def anneal(
         reference, _ = search_once(
             worker, reference, layout, settings, rng, settings.last_band_angstrom, 1.0, -1, note
         )
-    both = _joined(_inserted(worker, layout))
+    both = joined(inserted(worker, layout))
     return Annealed(reference, both, layout.pixel_size_angstrom, layout, tuple(scores), tuple(history))
 
 
@@ -165,9 +171,9 @@ def go_on(
     Poses of the coarser band are averaged with smaller pixels, and all orientations are searched again, at
     first with as many particles as a start has.
     """
-    layout = _extracted(worker, settings.last_band_angstrom)
+    layout = extracted(worker, settings.last_band_angstrom)
     mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
-    reference = _filtered(_inserted(worker, layout), layout, mask, settings.last_band_angstrom)
+    reference = filtered(inserted(worker, layout), layout, mask, settings.last_band_angstrom)
     history = list(made.history)
     worker.use_at_most(settings.most_particles, rng)
     for i in range(_FINER_PASSES):
@@ -179,7 +185,7 @@ def go_on(
     return replace(
         made,
         map=reference,
-        sums=_joined(_inserted(worker, layout)),
+        sums=joined(inserted(worker, layout)),
         voxel_angstrom=layout.pixel_size_angstrom,
         layout=layout,
         history=tuple(history),
@@ -215,7 +221,7 @@ def search_once(
         used = poses.half > 0
         effective.append(result.n_effective[used])
         likelihood.append(result.log_likelihood[used])
-    sums = _total(made)
+    sums = total(made)
     record = AnnealingRecord(
         start,
         exponent,
@@ -227,22 +233,22 @@ def search_once(
     mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
     voxel = layout.pixel_size_angstrom
     halves = tuple(
-        low_pass(half.map(_precision(sums, mask, voxel, half)) * mask, voxel, band) for half in sums
+        low_pass(half.map(precision(sums, mask, voxel, half)) * mask, voxel, band) for half in sums
     )
-    return _filtered(sums, layout, mask, band, group), (halves[0], halves[1])
+    return filtered(sums, layout, mask, band, group), (halves[0], halves[1])
 
 
-def _extracted(worker: AnnealingWorker, band_angstrom: float) -> BoxLayout:
+def extracted(worker: AnnealingWorker, band_angstrom: float) -> BoxLayout:
     """Boxes for a band; all particles are extracted with them at their present positions."""
     layout = worker.layout(max(band_angstrom / _INSERT_BEYOND, 2.05 * worker.image_pixel_angstrom))
     worker.extract(layout)
     return layout
 
 
-def _inserted(worker: AnnealingWorker, layout: BoxLayout) -> tuple[FourierSums, FourierSums]:
+def inserted(worker: AnnealingWorker, layout: BoxLayout) -> tuple[FourierSums, FourierSums]:
     """Sums of both halves at the present poses."""
     order = PassOrder("insert", None, 0.0, float(layout.plane.radius[-1]))
-    return _total([result.halves for result in worker.run(order)])
+    return total([result.halves for result in worker.run(order)])
 
 
 def _held_out(
@@ -264,7 +270,8 @@ def _held_out(
     return float(np.mean(np.concatenate([likelihood[half > 0] for half, likelihood in kept])))
 
 
-def _total(parts: Sequence[tuple[Insertion, Insertion]]) -> tuple[FourierSums, FourierSums]:
+def total(parts: Sequence[tuple[Insertion, Insertion]]) -> tuple[FourierSums, FourierSums]:
+    """Sums of both halves over all series."""
     if not parts:
         raise DataUnfitError("there is no series with particles to average")
     first, second = parts[0]
@@ -274,12 +281,13 @@ def _total(parts: Sequence[tuple[Insertion, Insertion]]) -> tuple[FourierSums, F
     return first.sums(), second.sums()
 
 
-def _joined(sums: tuple[FourierSums, FourierSums]) -> FourierSums:
+def joined(sums: tuple[FourierSums, FourierSums]) -> FourierSums:
+    """Sums of both halves together."""
     first, second = sums
     return FourierSums(first.box_px, first.highest, first.data + second.data, first.weights + second.weights)
 
 
-def _precision(
+def precision(
     sums: tuple[FourierSums, FourierSums], mask: torch.Tensor, voxel: float, of: FourierSums
 ) -> Array:
     """Prior of one half's map, or of both together, from what the halves agree on."""
@@ -290,7 +298,7 @@ def _precision(
     return prior_precision(of.shell_weights(), np.clip(curve, 0.01, None))
 
 
-def _filtered(
+def filtered(
     sums: tuple[FourierSums, FourierSums],
     layout: BoxLayout,
     mask: torch.Tensor,
@@ -298,8 +306,8 @@ def _filtered(
     group: str = "C1",
 ) -> torch.Tensor:
     """Map of both halves, masked and low-passed to a band."""
-    voxel, both = layout.pixel_size_angstrom, _joined(sums)
-    density = both.map(_precision(sums, mask, voxel, both)) * mask
+    voxel, both = layout.pixel_size_angstrom, joined(sums)
+    density = both.map(precision(sums, mask, voxel, both)) * mask
     if group != "C1":
         density = symmetrised(density, group)
     return low_pass(density, voxel, band)

@@ -6,13 +6,14 @@ the series, independent of the workers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cryoloom.algorithms.averaging.directed_search import DirectedGrid
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
 from cryoloom.algorithms.averaging.pose_refinement import PosePrior, RefinedPoses, refine_poses
 from cryoloom.algorithms.averaging.pose_search import (
@@ -87,7 +88,7 @@ def search_pass(
     images: ParticleImages,
     cubes: Sequence[torch.Tensor],
     poses: Poses,
-    grid: SearchGrid,
+    grid: SearchGrid | DirectedGrid,
     n_used: int,
     insert_to: float,
     *,
@@ -101,25 +102,30 @@ def search_pass(
     best resulting pose.
     """
     result = _empty(images, poses, insert_to)
-    for half, mine, part in _by_half(images, poses):
+    for half, mine, local in _searched_together(poses, grid):
+        part = images.take(mine)
         prior, centres = poses.prior.take(mine), poses.shifts_xyz_angstrom[mine]
+        if isinstance(grid, DirectedGrid) and grid.about_picks:
+            centres = np.zeros_like(centres)
         log_prior = None
         if prior.directions is not None and prior.width_deg is not None:
-            log_prior = direction_prior(grid.rotations, prior.directions, prior.width_deg)
+            log_prior = direction_prior(local.rotations, prior.directions, prior.width_deg)
         found = search_poses(
             part,
             cubes[half],
-            grid.rotations,
-            grid.shifts_xyz_angstrom,
+            local.rotations,
+            local.shifts_xyz_angstrom,
             n_used,
             log_prior=log_prior,
-            temperature=grid.temperature,
+            temperature=local.temperature,
             gain=gain,
             centres_xyz_angstrom=centres,
+            # Of a few particles a basis of the shifts costs more than it saves.
+            compresses_shifts=isinstance(grid, SearchGrid),
         )
         result.n_effective[mine] = found.n_effective
         if then_refine:
-            refined = _refine_best(part, cubes[half], poses, mine, grid, found, n_used, gain)
+            refined = _refine_best(part, cubes[half], poses, mine, local, found, n_used, gain)
             _keep(result, mine, refined)
             insert_particles(
                 part,
@@ -136,15 +142,33 @@ def search_pass(
             part,
             result.halves[half],
             owner,
-            grid.rotations[found.rotation[believed]],
-            centres[owner] + grid.shifts_xyz_angstrom[found.shift[believed]],
+            local.rotations[found.rotation[believed]],
+            centres[owner] + local.shifts_xyz_angstrom[found.shift[believed]],
             found.weight[believed],
             gain,
         )
-        result.rotations[mine] = grid.rotations[found.rotation[:, 0]]
-        result.shifts_xyz_angstrom[mine] = centres + grid.shifts_xyz_angstrom[found.shift[:, 0]]
+        result.rotations[mine] = local.rotations[found.rotation[:, 0]]
+        result.shifts_xyz_angstrom[mine] = centres + local.shifts_xyz_angstrom[found.shift[:, 0]]
         result.log_likelihood[mine] = found.log_likelihood
     return result
+
+
+def _searched_together(
+    poses: Poses, grid: SearchGrid | DirectedGrid
+) -> Iterator[tuple[int, NDArray[np.int64], SearchGrid]]:
+    """Number of the half from 0, particles of it that have a grid in common, and this grid."""
+    for half in (0, 1):
+        mine = np.flatnonzero(poses.half == half + 1)
+        if not len(mine):
+            continue
+        if isinstance(grid, SearchGrid):
+            yield half, mine, grid
+            continue
+        directions = poses.prior.directions
+        if directions is None:
+            raise ValueError("expected particles with directions for a search about them")
+        for some, rotations, shifts in grid.parts(directions[mine]):
+            yield half, mine[some], SearchGrid(rotations, shifts, grid.temperature)
 
 
 def refine_pass(

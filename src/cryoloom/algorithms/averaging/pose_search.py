@@ -91,17 +91,19 @@ def search_poses(
     n_modes: int = 64,
     gain: NDArray[np.float32] | None = None,
     centres_xyz_angstrom: NDArray[np.float64] | None = None,
+    compresses_shifts: bool = True,
 ) -> Posterior:
     """Posterior of every particle over a grid of rotations ``(n, 3, 3)`` and shifts ``(s, 3)``.
 
     n_used : number of samples in use, a prefix of the plane's. log_prior : (particle, rotation). temperature
     : the likelihood's exponent; below 1 the posterior is flatter. gain : (tilt, m), multiplies data and
     weights. centres_xyz_angstrom : shifts ``(particle, 3)`` about which the grid of shifts is placed.
+    compresses_shifts : compare shifts by a basis first; with few particles it costs more than it saves.
     """
     search = _Search.of(images, shifts_xyz_angstrom, n_used, temperature, gain, centres_xyz_angstrom)
     n_rotations = len(rotations)
     found = _Scores.empty(images.n, n_rotations)
-    basis: ShiftBasis | None = None
+    basis: ShiftBasis | None = None if compresses_shifts else search.exact_basis
     for r in range(0, n_rotations, _ORIENTATIONS_AT_ONCE):
         some = slice(r, min(r + _ORIENTATIONS_AT_ONCE, n_rotations))
         slices = _slices(images, cube, rotations[some], n_used)

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.central_sections import central_sections
+from cryoloom.algorithms.averaging.directed_search import DirectedGrid
 from cryoloom.algorithms.averaging.evaluation import HalfMaps, Verdict, particle_mask, pose_evidence, verdict
 from cryoloom.algorithms.averaging.half_plane import HalfPlane
 from cryoloom.algorithms.averaging.map_symmetry import SymmetryFit, symmetry_in_place
@@ -77,7 +78,7 @@ class PassOrder:
     """Maps of both halves."""
     band_angstrom: float
     insert_to: float
-    grid: SearchGrid | None = None
+    grid: SearchGrid | DirectedGrid | None = None
 
 
 class Worker(Protocol):
