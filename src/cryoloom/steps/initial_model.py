@@ -289,8 +289,8 @@ def _map_on_surfaces(
 
 def _tell_of_azimuths(found: SurfaceMap, group: str, context: StepContext) -> None:
     if found.agreement is None:
-        for name in ("azimuth_agreement", "symmetry_likeness"):
-            context.figure(name, None, reason="no symmetry was asked for")
+        context.figure("azimuth_agreement", None, reason="no symmetry was asked for")
+        context.figure("symmetry_likeness", None, reason="no symmetry was asked for")
         context.record("axes", [])
         return
     context.figure("azimuth_agreement", found.agreement)
