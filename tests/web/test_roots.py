@@ -10,26 +10,39 @@ from cryoloom.errors import UserInputError
 from cryoloom.web.roots import Roots
 
 
-def test_paths_stay_below_the_roots(tmp_path: Path) -> None:
-    (tmp_path / "raw" / "frames").mkdir(parents=True)
-    (tmp_path / "raw" / ".hidden").mkdir()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "raw" / "out").symlink_to(tmp_path / "other")
-    (tmp_path / "raw" / "in").symlink_to(tmp_path / "raw" / "frames")
-    roots = Roots((tmp_path / "raw",))
-    assert roots.checked("frames") == tmp_path / "raw" / "frames"
-    assert roots.checked(str(tmp_path / "raw" / "in")) == tmp_path / "raw" / "frames"
-    for bad in (
-        "../other",
-        str(tmp_path / "other"),
-        "/etc/passwd",
-        "out",
-        ".hidden",
-        "fra\0mes",
-        "",
-        "nothing",
+def test_hidden_and_climbing_paths_are_refused_and_links_are_followed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "data", tmp_path / "other"
+    for folder in (inside / "raw", inside / ".hidden", outside):
+        folder.mkdir(parents=True)
+    (inside / "out").symlink_to(outside)
+    (inside / "in").symlink_to(inside / "raw")
+    roots = Roots((inside,))
+    assert roots.checked("raw") == roots.checked(str(inside / "raw")) == (inside / "raw").resolve()
+    assert roots.checked("in") == (inside / "raw").resolve()
+    for text, words in (
+        ("../other", "are not allowed"),
+        (".hidden", "hidden folders"),
+        ("out", "is outside of"),
+        (str(outside), "--root FOLDER"),
+        ("/etc/passwd", "--root FOLDER"),
+        ("raw/none", "does not exist"),
+        ("a\0b", "no path"),
+        ("", "no path"),
     ):
-        with pytest.raises(UserInputError):
-            roots.checked(bad)
-    path, folders, n_files = roots.listed("")
-    assert (path, [folder.name for folder in folders], n_files) == (tmp_path / "raw", ["frames"], 2)
+        with pytest.raises(UserInputError, match=words):
+            roots.checked(text)
+    assert roots.holds(inside / "raw" / "a.mrc")
+    assert not roots.holds(inside / "out" / "a.mrc")
+
+
+def test_a_folder_is_listed_without_what_is_hidden_or_leads_out(tmp_path: Path) -> None:
+    for name in ("b", "a", ".c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "movie.tif").touch()
+    path, folders, n_files = Roots((tmp_path,)).listed("")
+    assert path == tmp_path.resolve()
+    assert [folder.name for folder in folders] == ["a", "b"]
+    assert n_files == 2  # the movie and the link
+    with pytest.raises(UserInputError, match="is no folder"):
+        Roots((tmp_path,)).listed("movie.tif")
