@@ -78,13 +78,14 @@ def made(made_once: MadeProject, tmp_path_factory: pytest.TempPathFactory) -> Ma
 
 @pytest.fixture(scope="module")
 def served(made: MadeProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    raw = made.folder.parent / "raw"
-    raw.mkdir()
     sections = "".join(
         f"[ZValue = {i}]\nTiltAngle = {3 * i}\nExposureDose = 3\nSubFramePath = X:\\a_{i}.mrc\n\n"
         for i in range(5)
     )
-    (raw / "TS_01.mdoc").write_text(f"PixelSpacing = 2.7\nVoltage = 300\n\n{sections}")
+    for name in ("raw", "other"):
+        (made.folder.parent / name).mkdir()
+        mdoc = made.folder.parent / name / "TS_01.mdoc"
+        mdoc.write_text(f"PixelSpacing = 2.7\nVoltage = 300\n\n{sections}")
     shelf = ImageShelf(tmp_path_factory.mktemp("levels"))
     site = Site(open_projects([made.folder], shelf), shelf, None, Roots((made.folder.parent,)))
     with serving(site) as running:
@@ -111,14 +112,27 @@ def screen_of(page: Any, view: str, xyz_angstrom: tuple[float, float, float]) ->
 
 
 def new_project(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
-    """J1 and J2: raw data, a workflow, start."""
+    """J1: a click on the raw data, what they say of themselves is there to be verified; start."""
     hand = Hand(window(served).go("/new-project"))
-    hand.page.set_default_timeout(60_000)
-    hand.fill("#raw", str(made.folder.parent / "raw"))
+    hand.page.set_default_timeout(90_000)
+    hand.click("#inside button >> text=/^raw$/")
     hand.see(f"{DONE}('#found').textContent.startsWith('1 series') && {DONE}('#cards button')")
-    hand.click("#cards button[data-workflow=facility]")
+    assert hand.page.locator("#facts tbody tr").count() > 3
     hand.click("#start")
     hand.page.wait_for_url("**/p/raw_project")
+    return hand.n, 3
+
+
+def shipped_workflow(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
+    """J2: the data, a workflow by its picture, start."""
+    hand = Hand(window(served).go("/new-project"))
+    hand.page.set_default_timeout(90_000)
+    hand.click("#inside button >> text=/^other$/")
+    hand.see(f"{DONE}('#found').textContent.startsWith('1 series') && {DONE}('#cards button')")
+    hand.click("#cards button[data-workflow=facility]")
+    assert hand.page.inner_text("#command").endswith("--workflow facility")
+    hand.click("#start")
+    hand.page.wait_for_url("**/p/other_project")
     return hand.n, 3
 
 
@@ -209,16 +223,28 @@ def correct_the_slab(window: Any, served: Served, made: MadeProject) -> tuple[in
 
 
 def compare_variants(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
-    """J10: a key a variant, and two side by side."""
-    page = window(served).go(f"{P}/tomo/TS_01")
+    """J10: another variant by what differs in it; then a key a variant, and two side by side."""
+    address = f"{P}/tomo/TS_01"
+    page = window(served).go(address)
     hand = Hand(page)
+    hand.page.set_default_timeout(90_000)
     hand.see("document.querySelector('#xy').state?.level !== null")
+    hand.click("#more-variants")
+    hand.see(f"{DONE}('#field-method') && {DONE}('#command')?.textContent.includes('reconstruct')")
+    hand.n += 1
+    page.select_option("#field-method", "sart")
+    hand.see(f"{DONE}('#command').textContent.includes('sart')")
+    hand.click("#start")
+    hand.see(f"{DONE}('#messages').textContent.includes('Started: reconstruct')")
+    page.go_back()  # what that run leaves is there already
+    hand.see("document.querySelector('#xy')?.state?.level !== null")
+    wait_until_ready(page)
     first = page.evaluate("() => document.querySelector('#xy').info.key")
     hand.press("1")
     hand.see("document.querySelector('#xy').info.key !== arg", first)
     hand.press("V")
     hand.see("document.querySelector('#yz').info.key === arg", first)
-    return hand.n, 2
+    return hand.n, 3 + 2
 
 
 def pick_vesicles(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
@@ -248,7 +274,7 @@ def pick_vesicles(window: Any, served: Served, made: MadeProject) -> tuple[int, 
 def change_motion_correction(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
     """J3: nothing to do; to change something, its name and the new value. Enter starts it."""
     hand = Hand(window(served).go(f"{P}/run/2"))
-    hand.page.set_default_timeout(60_000)
+    hand.page.set_default_timeout(90_000)
     hand.see("document.querySelector('#parameters a')")
     hand.click("#parameters a >> text=b_factor_angstrom2")
     hand.see("document.activeElement.id === 'field-b_factor_angstrom2'")
@@ -286,6 +312,7 @@ def average_and_export(window: Any, served: Served, made: MadeProject) -> tuple[
 
 JOURNEYS = (
     new_project,
+    shipped_workflow,
     change_motion_correction,
     average_and_export,
     look_through,
@@ -308,6 +335,8 @@ def test_it_takes_no_more_actions_than_promised(
     assert n_actions <= promised
     asks_for_work = {
         new_project: 1,
+        shipped_workflow: 1,
+        compare_variants: 1,
         change_motion_correction: 1,
         average_and_export: 4,
         repair_the_ctf: 1,

@@ -3,7 +3,7 @@
 import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
 import { decide } from "./decisions.js";
 import { Plot } from "./plot.js";
-import "./slice-view.js";
+import { EM } from "./slice-view.js";
 import "./window-slider.js";
 import { viewKeys } from "./view-keys.js";
 
@@ -112,7 +112,7 @@ function drawMatrix() {
     });
     if (track === at.track) {
       context.strokeStyle = "#56b4e9";
-      context.lineWidth = 2;
+      context.lineWidth = 2 * EM;
       context.strokeRect(at.tilt * cw + 1, row * ch + 1, cw - 2, ch - 2);
     }
   });
@@ -129,7 +129,7 @@ function layer(context, shown) {
     const [x, y] = shown.toScreen(...toPlane([one[2], one[3]]));
     const isHere = one[0] === at.track;
     context.strokeStyle = isHere ? "#56b4e9" : one[8] ? "#f0e442" : one[7] ? "#e69f00" : "#cc79a7";
-    context.lineWidth = isHere ? 2 : 1.2;
+    context.lineWidth = (isHere ? 2 : 1.2) * EM;
     context.beginPath();
     context.arc(x, y, radius, 0, 6.2832);
     // The arrow points from where it was tracked to where the solution expects it.

@@ -9,7 +9,7 @@ import { make } from "./app.js";
 
 const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 const ROW_PX = 26 * EM;
-const WIDTHS = { text: 112, link: 142, state: 86 }; // pixels; numbers get the width of their heading
+const WIDTHS = { text: 102, link: 134, state: 84 }; // pixels; numbers get the width of their heading
 
 class DataTable extends HTMLElement {
   columns = [];
@@ -26,7 +26,7 @@ class DataTable extends HTMLElement {
     this.#query = address.get("q") ?? "";
     this.#sort = address.get("sort") ?? "";
     this.selected = address.get("at");
-    const widths = columns.map(([, title, kind]) => EM * (WIDTHS[kind] ?? Math.max(60, 24 + 7.2 * title.length)));
+    const widths = columns.map(([, title, kind]) => EM * (WIDTHS[kind] ?? Math.max(56, 20 + 7.4 * title.length)));
     const last = columns.length - 1;
     this.style.setProperty("--columns", widths.map((width, i) => (i === last ? "minmax(11rem, 1fr)" : `${width}px`)).join(" "));
     this.style.setProperty("--least", `${widths.slice(0, last).reduce((a, b) => a + b, 154 * EM)}px`);

@@ -124,7 +124,7 @@ export class Plot {
           const is = Number.isFinite(line.y[i]) && Number.isFinite(x);
           path += is ? `${path && Number.isFinite(line.y[i - 1]) ? "L" : "M"}${X(x).toFixed(1)} ${Y(line.y[i]).toFixed(1)}` : "";
         });
-        parts.push(svg("path", { d: path, fill: "none", stroke: colour, "stroke-width": line.width ?? 1.5, "stroke-dasharray": line.dash ?? "none", opacity: line.opacity ?? 1 }));
+        parts.push(svg("path", { d: path, fill: "none", stroke: colour, "stroke-width": (line.width ?? 1.5) * EM, "stroke-dasharray": line.dash ?? "none", opacity: line.opacity ?? 1 }));
         return;
       }
       line.x.forEach((x, i) => {
@@ -133,8 +133,8 @@ export class Plot {
         const state = mark(i);
         const at = Math.max(top + 3, Math.min(height - bottom, Y(y)));
         if (state === "flagged") parts.push(svg("path", { d: `M${X(x)} ${at - 5 * EM}l${5 * EM} ${9 * EM}h${-10 * EM}z`, class: "plot-flagged" }));
-        else parts.push(svg("circle", { cx: X(x), cy: at, r: 3.4 * EM, stroke: colour, fill: state === "excluded" || line.shape === "ring" ? "none" : colour, class: state === "excluded" ? "plot-excluded" : "" }));
-        if (this.chosen.has(i)) parts.push(svg("circle", { cx: X(x), cy: at, r: 7, class: "plot-chosen" }));
+        else parts.push(svg("circle", { cx: X(x), cy: at, r: 3.4 * EM, stroke: colour, "stroke-width": EM, fill: state === "excluded" || line.shape === "ring" ? "none" : colour, class: state === "excluded" ? "plot-excluded" : "" }));
+        if (this.chosen.has(i)) parts.push(svg("circle", { cx: X(x), cy: at, r: 7 * EM, class: "plot-chosen" }));
       });
     });
     this.picture.replaceChildren(...parts);

@@ -12,7 +12,7 @@
 import { ScrubPace } from "./scrub-pace.js";
 import { SliceStrips } from "./slice-strips.js";
 
-const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
+export const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events take one
 const N_AHEAD = 6;
 const N_KEPT = 96;

@@ -1,5 +1,7 @@
 /** What is drawn over the slices of a tomogram: slab, picks, models. Positions are xyz in angstrom from the centre. */
 
+import { EM } from "./slice-view.js";
+
 const COLOURS = ["#e69f00", "#56b4e9", "#cc79a7", "#f0e442", "#009e73", "#d55e00"];
 const SHOWN_WITHIN = 14; // slices: a pick shrinks with its distance and is gone beyond
 const FIXED = { x: 0, y: 1, z: 2 };
@@ -23,7 +25,7 @@ function ring(colour, radius, ratio) {
     context.translate(side / 2, side / 2);
     context.scale(ratio, ratio);
     context.strokeStyle = colour;
-    context.lineWidth = 1.6;
+    context.lineWidth = 1.6 * EM;
     context.arc(0, 0, radius, 0, 6.2832);
     context.stroke();
     rings.set(name, { bitmap: canvas.transferToImageBitmap(), side: side / ratio });
@@ -121,13 +123,13 @@ export function drawOnOblique(context, view, scene, places) {
     context.arc(x, y, Math.max(1.5, radius * (1 - Math.abs(off) / (SHOWN_WITHIN + 2))), 0, 6.2832);
     context.stroke();
   };
-  context.lineWidth = 1.6;
+  context.lineWidth = 1.6 * EM;
   Object.values(scene.picks).forEach((points, which) => points.forEach((pick) => mark(pick.slice(1, 4), 7, COLOURS[which % COLOURS.length])));
   scene.models.forEach((model, which) => places.get(model.id)?.places.forEach((place) => mark(place, 3, COLOURS[(which + 2) % COLOURS.length])));
   for (const point of scene.draft?.points ?? []) mark(point, 4, "#fff");
   const [x, y] = view.toScreen(scene.at);
   context.strokeStyle = "rgba(86,180,233,.75)";
-  context.lineWidth = 1;
+  context.lineWidth = 1 * EM;
   for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
     context.beginPath();
     context.moveTo(x + dx * 8, y + dy * 8);
@@ -144,7 +146,7 @@ export function drawModels(context, view, scene, places) {
     const found = places.get(model.id);
     if (!found) return;
     context.strokeStyle = context.fillStyle = COLOURS[(which + 2) % COLOURS.length];
-    context.lineWidth = 1.2;
+    context.lineWidth = 1.2 * EM;
     found.places.forEach((place, i) => {
       const voxel = scene.toVoxel(place);
       const off = Math.abs(voxel[fixed] - middle);
@@ -163,7 +165,7 @@ export function drawModels(context, view, scene, places) {
   const draft = scene.draft;
   if (!draft) return;
   context.strokeStyle = "#fff";
-  context.lineWidth = 1.5;
+  context.lineWidth = 1.5 * EM;
   if (draft.centre && draft.radius) {
     const centre = scene.toVoxel(draft.centre);
     const off = (centre[fixed] - middle) * scene.size;
@@ -207,7 +209,7 @@ export function drawSlab(context, view, scene) {
   const origin = scene.toVoxel([0, 0, 0]);
   here[fixed] = (view.index + 0.5 - origin[fixed]) * scene.size;
   context.strokeStyle = "#e69f00";
-  context.lineWidth = 1.5;
+  context.lineWidth = 1.5 * EM;
   context.setLineDash(slab.by === "user" ? [] : [7, 4]);
   for (const side of [-0.5, 0.5]) {
     context.beginPath();

@@ -6,6 +6,7 @@
 import { attempt, base, get, make } from "./app.js";
 import "./score-cut.js";
 import { inPlane } from "./tomogram-layers.js";
+import { EM } from "./slice-view.js";
 
 const COLOURS = ["#56b4e9", "#cc79a7", "#f0e442", "#009e73", "#d55e00", "#e69f00"];
 const FIXED = { x: 0, y: 1, z: 2 };
@@ -117,7 +118,7 @@ export class ParticleLayer {
         const isBelow = facts.cut && Number.isFinite(facts.scores[i]) && facts.scores[i] < facts.cut.cut;
         if (Math.abs(off) < reach && !isBelow) near.push([off, i]);
       });
-      context.lineWidth = 1.4;
+      context.lineWidth = 1.4 * EM;
       for (const [shade, members] of this.#byColour(facts, near, colour)) {
         context.strokeStyle = shade;
         context.beginPath();

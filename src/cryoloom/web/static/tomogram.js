@@ -4,7 +4,7 @@ import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from 
 import { decide as record, notYetIn } from "./decisions.js";
 import "./oblique-view.js";
 import { SliceOverlay } from "./slice-overlay.js";
-import "./slice-view.js";
+import { EM } from "./slice-view.js";
 import "./window-slider.js";
 import { drawModels, drawOnOblique, drawPicks, drawSlab, inPlane, sameOrNew } from "./tomogram-layers.js";
 import { ParticleLayer } from "./tomogram-particles.js";
@@ -41,7 +41,7 @@ scene.toVoxel = toVoxel;
 function crosshair(context, view) {
   const [u, v] = view.toScreen(...inPlane(view.axis, scene.at));
   context.strokeStyle = "rgba(86,180,233,.75)";
-  context.lineWidth = 1;
+  context.lineWidth = 1 * EM;
   for (const [dx, dy] of [[1, 0], [0, 1]]) {
     context.beginPath();
     for (const sign of [-1, 1]) {
@@ -169,6 +169,7 @@ async function showVariant(i, keep = true) {
   scene.size = views.z.info.pixel_size_angstrom || 1;
   scene.shape = views.z.info.shape;
   address.set("variant", String(chosen.run));
+  byId("more-variants")?.setAttribute("href", `${base}/new?like=${chosen.run}`);
   [...byId("variants").children].forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
   slider.attach(...all);
   offerOverlays();
