@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from cryoloom.engine.history.results import (
+    sentence,
+)
 from cryoloom.store.records import FANNED_OUT, ItemRecord, RunRecord, read_figures, stored_figures
 
 
@@ -31,3 +34,9 @@ def test_figures_without_a_value_keep_their_reason():
     stored = stored_figures({"residual": 1.5}, {"thickness": "no features"})
     assert read_figures(stored) == ({"residual": 1.5}, {"thickness": "no features"})
     assert read_figures({"residual": 1.5}) == ({"residual": 1.5}, {})
+
+
+def test_an_error_is_one_sentence():
+    assert sentence(None) is None
+    assert sentence({"message": "the disk is full"}) == "the disk is full"
+    assert sentence({"message": "too few", "facts": {"n": 4}}) == "too few (n=4)"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from cryoloom.geometry.orientation_grid import even_directions
 from cryoloom.geometry.rotations import rotation_x, rotation_y
 from cryoloom.simulate.ice_crystals import IceCrystals, place_crystals
 from cryoloom.simulate.parameters import SimulationParams
@@ -213,7 +214,7 @@ class _CloudBuilder:
         for distance in (0.0, _LEAFLET_DISTANCE_ANGSTROM):
             axes = radius * squeeze - distance
             n = round(4 * np.pi * float(np.mean(axes**2)) / _LIPID_AREA_ANGSTROM2)
-            directions = _even_directions(n) @ Rotation.random(random_state=rng).as_matrix()
+            directions = even_directions(n) @ Rotation.random(random_state=rng).as_matrix()
             shells.append(directions * axes + rng.normal(0, 0.3 * _LEAFLET_THICKNESS_ANGSTROM, (n, 3)))
         points = np.concatenate(shells).astype(np.float32)
         weights = np.full(len(points), _lipid_phase(phase_rad), dtype=np.float32)
@@ -314,11 +315,3 @@ class _CloudBuilder:
 def _lipid_phase(phase_rad: float) -> float:
     """Projected phase of one lipid's head in rad A^2, from the leaflet's phase per reference voxel."""
     return phase_rad / REFERENCE_VOXEL_ANGSTROM * _LEAFLET_THICKNESS_ANGSTROM * _LIPID_AREA_ANGSTROM2
-
-
-def _even_directions(n: int) -> NDArray[np.float64]:
-    """Unit vectors ``(n, 3)`` spread evenly over the sphere: a Fibonacci lattice."""
-    z = 1.0 - (2.0 * np.arange(n) + 1.0) / n
-    angle = np.pi * (3.0 - np.sqrt(5.0)) * np.arange(n)
-    ring = np.sqrt(1.0 - z**2)
-    return np.column_stack([ring * np.cos(angle), ring * np.sin(angle), z])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cryoloom.store.current_nodes import INPUT, CurrentNode
 from cryoloom.store.decisions import Decision
-from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.store.records import ItemRecord, RunRecord, sentence
 
 __all__ = ["CurrentFinder", "Standing", "State", "own_parameters_of", "tilt_decisions_of"]
 
@@ -369,7 +369,4 @@ def _content_key(item: ItemRecord) -> str:
 
 
 def _why(item: ItemRecord) -> str:
-    if item.error is None:
-        return item.reason
-    facts = ", ".join(f"{name}={value}" for name, value in item.error.get("facts", {}).items())
-    return f"{item.error['message']} ({facts})" if facts else str(item.error["message"])
+    return sentence(item.error) or item.reason

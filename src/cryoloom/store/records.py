@@ -19,6 +19,7 @@ __all__ = [
     "PlanRecord",
     "RunRecord",
     "read_figures",
+    "sentence",
     "stored_figures",
 ]
 
@@ -165,3 +166,11 @@ class ExportRecord:
     bytes: int
     sha256: str
     created: datetime
+
+
+def sentence(error: Mapping[str, Any] | None) -> str | None:
+    """An item's error as one line."""
+    if error is None:
+        return None
+    facts = ", ".join(f"{name}={value}" for name, value in error.get("facts", {}).items())
+    return f"{error['message']} ({facts})" if facts else str(error["message"])

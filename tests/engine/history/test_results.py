@@ -15,7 +15,6 @@ from cryoloom.engine.history.results import (
     named_run,
     names_of,
     results_of,
-    sentence,
 )
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
@@ -92,9 +91,3 @@ def test_a_run_is_named_by_number_folder_or_by_the_last_of_a_name():
     with pytest.raises(UserInputError, match=r"no run 'ctf'; runs here: 1 \(draw\), 2 \(draw\), 3 "):
         named_run(runs, "ctf")
     assert names_of([]) == "none"
-
-
-def test_an_error_is_one_sentence():
-    assert sentence(None) is None
-    assert sentence({"message": "the disk is full"}) == "the disk is full"
-    assert sentence({"message": "too few", "facts": {"n": 4}}) == "too few (n=4)"

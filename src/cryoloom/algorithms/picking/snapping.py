@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
+from cryoloom.algorithms.images.parabola import vertex_offset
 from cryoloom.geometry.frames import index_from_position
 
 __all__ = ["Snapped", "snap_to_density"]
@@ -121,8 +122,7 @@ def _parabola(scores: Array, best: NDArray[np.int64]) -> Array:
     """Place of the highest score between shifts, within half of one."""
     rows, inner = np.arange(len(best)), np.clip(best, 1, scores.shape[1] - 2)
     before, here, after = (scores[rows, inner + k] for k in (-1, 0, 1))
-    bend = np.minimum(before - 2 * here + after, -1e-12)
-    return np.where(best == inner, np.clip(0.5 * (before - after) / bend, -0.5, 0.5), 0.0)
+    return np.where(best == inner, vertex_offset(before, here, after), 0.0)
 
 
 def _weighted_medians(values: Array, weights: Array) -> Array:

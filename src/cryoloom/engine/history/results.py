@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cryoloom.errors import UserInputError
 from cryoloom.store.current import current_state
 from cryoloom.store.reading import Reader
-from cryoloom.store.records import ItemRecord, RunRecord
+from cryoloom.store.records import ItemRecord, RunRecord, sentence
 
 __all__ = [
     "ItemResult",
@@ -71,14 +70,6 @@ def results_of(database: Reader, folder: Path) -> tuple[ItemResult, ...]:
             )
         )
     return tuple(results)
-
-
-def sentence(error: Mapping[str, Any] | None) -> str | None:
-    """An item's error as one line."""
-    if error is None:
-        return None
-    facts = ", ".join(f"{name}={value}" for name, value in error.get("facts", {}).items())
-    return f"{error['message']} ({facts})" if facts else str(error["message"])
 
 
 def by_activity(runs: Iterable[RunRecord]) -> list[RunRecord]:
