@@ -56,7 +56,7 @@ class StepContext(Protocol):
 
     @property
     def rng(self) -> np.random.Generator:
-        """Random numbers that depend only on the item and the parameters."""
+        """Random numbers that depend only on the step and the name of the item."""
 
     def new_pixels(
         self,

@@ -86,7 +86,7 @@ class EngineContext(RunsPrograms):
 
     @functools.cached_property
     def rng(self) -> np.random.Generator:
-        """Random numbers that depend on the item's key alone."""
+        """Random numbers that depend on the step and the item's name alone."""
         return np.random.default_rng(self.seed)
 
     def new_pixels(

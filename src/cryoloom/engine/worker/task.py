@@ -23,7 +23,7 @@ from cryoloom.engine.worker.resources import Resources, set_threads
 from cryoloom.errors import DataUnfitError
 from cryoloom.formats.pixels.absent import open_if_present
 from cryoloom.model import Item, LeftOut, TiltOverride
-from cryoloom.store.codec import decode, encode
+from cryoloom.store.codec import decode, encode, fingerprint
 from cryoloom.store.records import FANNED_OUT, FileRecord
 
 __all__ = [
@@ -143,7 +143,7 @@ def execute(
         log=None if task.grows else log,
         n_threads=resources.n_threads,
         memory_bytes=resources.memory_bytes,
-        seed=int(task.key[:16], 16),
+        seed=_seed(task),
         tell=told,
         step=step,
         upstream_figures=task.upstream_figures,
@@ -248,6 +248,15 @@ def _encoded(made: object, step: Step, task: Task) -> tuple[Encoded, tuple[PartV
         return {FANNED_OUT: [item.name for item in outputs.main]}, tuple(parts.values())
     check_value(outputs.main, step.gives, task.item)
     return handed_on or encode(outputs.main, task.project), tuple(parts.values())
+
+
+def _seed(task: Task) -> int:
+    """Seed of the random numbers: the same for the same step and item in any project.
+
+    The key would not do: it contains where raw data are and when they were written, so a session that was
+    copied would give slightly different tomograms.
+    """
+    return int(fingerprint(task.step, task.item)[:16], 16)
 
 
 def bytes_needed(task: Task) -> int:
