@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.serve import ServeOptions, listen
 from cryoloom.web.site import Site, open_projects
 from makers.browser import Served, client, eventually, serving
+from makers.crashes import FAKE_PROGRAM, descendants, kill, recorded, start
 from makers.old_projects import project_of_version_3
 from makers.web_project import MadeProject
 
@@ -244,6 +246,48 @@ def test_a_run_goes_on_when_its_server_is_killed(made: MadeProject, tmp_path: Pa
     (job,) = eventually(lambda: jobs_of(folder), lambda jobs: jobs[0].returncode is not None)
     assert job.state == "done"
     assert "align_frames" in (folder / "logs" / "web" / "0001.log").read_text()
+
+
+@pytest.mark.parametrize("executor", ["threads", pytest.param("local", marks=pytest.mark.slow)])
+def test_no_decision_is_lost_with_its_coordinator_or_workers(tmp_path: Path, executor: str) -> None:
+    """Somebody decides again and again while workers, then the coordinator, are killed and started again."""
+    folder, tally = tmp_path / "decided", tmp_path / "tally"
+    tally.mkdir()
+    steps = [
+        {"step": "find_series", "parameters": {"n_series": 6}},
+        {"step": "draw", "parameters": {"seconds": 0.2, "tally": str(tally)}},
+        {"step": "smooth"},
+    ]
+    plan = json.dumps({"name": "fake", "steps": steps})
+    answered: list[tuple[str, int, bool]] = []
+    coordinator = start(FAKE_PROGRAM, folder, executor, plan)
+    with contextlib.ExitStack() as cleared:
+        cleared.callback(lambda: (kill(descendants(coordinator)), coordinator.kill(), coordinator.wait()))
+        eventually(lambda: recorded(folder))
+        site = Site(open_projects([folder], ImageShelf(tmp_path / "levels")), ImageShelf(tmp_path / "levels"))
+        cleared.callback(site.close)
+        http = cleared.enter_context(client(cleared.enter_context(serving(site))))
+        eventually(lambda: http.get("/p/decided/series.json").json()["rows"], lambda rows: len(rows) == 6)
+
+        def decide() -> None:
+            series, keep = f"TS_0{1 + len(answered) % 6}", len(answered) % 3 == 0
+            change = {"kind": "tilt", "item": series, "target": len(answered) % 3, "value": {"keep": keep}}
+            answer = http.post("/p/decided/decide", json={"changes": [change]})
+            assert answer.status_code == 200, answer.text
+            answered.append((series, len(answered) % 3, keep))
+
+        for n_killed in range(3):
+            for _ in range(4):
+                decide()
+            kill(descendants(coordinator) if n_killed == 0 and executor == "local" else [])
+            decide()
+            coordinator.kill()
+            coordinator.wait()
+            decide()
+            coordinator = start(FAKE_PROGRAM, folder, executor, plan)
+        decide()
+    events = Decisions(folder).all()
+    assert [(one.item, int(one.target), one.value["keep"]) for one in events] == answered
 
 
 def test_no_more_than_so_many_pages_listen(site: Site) -> None:
