@@ -383,7 +383,7 @@ class SliceView extends HTMLElement {
     if (!this.info) return;
     const level = this.#sharpLevel();
     const isSlow = this.#pace.costOf(level) > SLOW_MS;
-    const sharp = this.#entry(level, this.index, isSlow ? 40 : 85);
+    const sharp = this.#entry(level, this.index, isSlow ? 30 : 85);
     const isSharp = this.#best()?.level <= level;
     this.#wanted = [];
     if (!isSharp) {
