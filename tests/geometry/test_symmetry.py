@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from cryoloom.errors import UserInputError
-from cryoloom.geometry.symmetry import asymmetric_unit, symmetry_matrices
+from cryoloom.geometry.symmetry import asymmetric_unit, normaliser_choices, symmetry_matrices
 
 # Operators that tell one setting of a group from the other; printed by RELION 3.1.3,
 # relion_refine --sym <group> --print_symmetry_ops
@@ -63,3 +63,21 @@ def test_one_rotation_of_each_class_is_in_the_asymmetric_unit(group):
 def test_an_unknown_group_is_refused(name):
     with pytest.raises(UserInputError, match="point group"):
         symmetry_matrices(name)
+
+
+@pytest.mark.parametrize("group", ["C1", "C5", "D2", "D3", "T"])
+def test_choices_keep_the_axes_and_are_not_all_of_the_group(group, rng):
+    operators = symmetry_matrices(group)
+    choices = normaliser_choices(group, 20, rng)
+    assert choices is not None
+    assert_allclose(np.linalg.det(choices), 1.0)
+    for choice in choices:
+        turned = choice @ operators @ choice.T
+        assert np.abs(turned[:, None] - operators).max(axis=(2, 3)).min(axis=1).max() < 1e-9
+    inside = np.abs(choices[:, None] - operators).max(axis=(2, 3)).min(axis=1) < 1e-9
+    assert not inside.all()
+
+
+@pytest.mark.parametrize("group", ["O", "I", "I3"])
+def test_octahedra_and_icosahedra_leave_no_choice(group, rng):
+    assert normaliser_choices(group, 3, rng) is None

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
 from cryoloom.algorithms.averaging.half_plane import HalfPlane
 from cryoloom.algorithms.averaging.maps import radial_terms
+from cryoloom.algorithms.averaging.own_axes import class_sums, own_axes
 from cryoloom.algorithms.averaging.particle_images import BoxLayout, ParticleImages
 from cryoloom.algorithms.averaging.passes import (
     PassResult,
@@ -24,15 +25,31 @@ from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.pose_search import frames_of, shift_phases
 from cryoloom.algorithms.averaging.reconstruction import Insertion
 from cryoloom.algorithms.averaging.refinement import PassOrder
+from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.kernels.slices.fourier_slices import take_slices
 
 BOX_PX, PIXEL_ANGSTROM = 24, 8.0
+SMALL_DIAMETER_ANGSTROM = 130.0
 
 
 def random_map(rng: np.random.Generator) -> torch.Tensor:
     """60 voxels at random in the middle of a box."""
     density = np.zeros((BOX_PX,) * 3, np.float32)
     density[tuple(rng.integers(7, 17, (3, 60)))] = 1.0
+    return torch.tensor(density)
+
+
+def symmetric_map(group: str, rng: np.random.Generator) -> torch.Tensor:
+    """Lumps at random within 60 A and all their equivalents, about the middle of a box."""
+    places = rng.normal(size=(4, 3))
+    places *= (rng.uniform(30.0, 58.0, (4, 1)) / PIXEL_ANGSTROM) / np.linalg.norm(
+        places, axis=1, keepdims=True
+    )
+    axis = np.arange(BOX_PX) - BOX_PX // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    density = np.zeros((BOX_PX,) * 3, np.float32)
+    for place in (symmetry_matrices(group) @ places.T).transpose(0, 2, 1).reshape(-1, 3):
+        density += np.exp(-0.5 * ((x - place[0]) ** 2 + (y - place[1]) ** 2 + (z - place[2]) ** 2))
     return torch.tensor(density)
 
 
@@ -52,13 +69,14 @@ def made_images(
     shifts: np.ndarray,
     deviation: float,
     rng: np.random.Generator,
+    tilt_step_deg: float = 20.0,
 ) -> ParticleImages:
     """Images of particles at poses, the significance of each being ``deviation``.
 
     The third tilt does not show the first particle.
     """
     plane = HalfPlane.of_box(BOX_PX, PIXEL_ANGSTROM)
-    angles = np.arange(-60.0, 61.0, 20.0)
+    angles = np.arange(-60.0, 61.0, tilt_step_deg)
     matrices = Rotation.from_euler("ZY", [[85.0, a] for a in angles], degrees=True).as_matrix()
     shape = (len(rotations), len(angles), len(plane.kxy))
     images = ParticleImages(
@@ -80,7 +98,7 @@ def made_images(
 
 @dataclass
 class MemoryWorker:
-    """A `refinement.Worker` and `annealing.AnnealingWorker` over one series' images in memory."""
+    """A `refinement.Worker` and `symmetric_start.SymmetricWorker` over one series' images in memory."""
 
     images: ParticleImages
     half: np.ndarray
@@ -131,6 +149,24 @@ class MemoryWorker:
             )  # fmt: skip
         yield result
         self.rotations, self.shifts = result.rotations, result.shifts_xyz_angstrom
+
+    def own_axes(self, group: str, band_angstrom: float) -> np.ndarray:
+        found = own_axes(self.images, self.shifts, group, SMALL_DIAMETER_ANGSTROM, band_angstrom)
+        self.rotations = found.rotations
+        return found.significance
+
+    def class_sums(
+        self, group: str, references: tuple[torch.Tensor, torch.Tensor], band_angstrom: float
+    ) -> np.ndarray:
+        sums = {}
+        for half in (1, 2):
+            mine = np.flatnonzero(self.half == half)
+            made = class_sums(
+                self.images.take(mine), cube_of(references[half - 1]), self.shifts[mine], group,
+                SMALL_DIAMETER_ANGSTROM, band_angstrom,
+            )  # fmt: skip
+            sums |= dict(zip(mine.tolist(), made, strict=True))
+        return np.array([sums[i] for i in sorted(sums)])
 
     def drop_weak(self, least_scale: float) -> None:
         self.dropped_below.append(least_scale)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.errors import UserInputError
 
-__all__ = ["asymmetric_unit", "symmetry_matrices"]
+__all__ = ["asymmetric_unit", "normaliser_choices", "symmetry_matrices"]
 
 Matrices = NDArray[np.float64]
 
@@ -62,6 +62,27 @@ def asymmetric_unit(matrices: ArrayLike, group: ArrayLike) -> NDArray[np.bool_]:
     rotations, operators = np.asarray(matrices, dtype=np.float64), np.asarray(group, dtype=np.float64)
     traces = np.einsum("nik,mki->nm", rotations, operators)
     return np.asarray(np.trace(rotations, axis1=1, axis2=2) >= traces.max(axis=1) - 1e-9)
+
+
+def normaliser_choices(group: str, n: int, rng: np.random.Generator) -> Matrices | None:
+    """Random rotations ``(n, 3, 3)`` that bring a group's axes onto themselves, but are not of the group.
+
+    They tell apart what the axes of a particle leave open: azimuth and end of a cyclic axis, the turn by half
+    an angle of a dihedral group, by 90 degrees of a tetrahedron. None for groups that leave nothing open, O
+    and I.
+    """
+    name = group.strip().upper()
+    if name.startswith(("O", "I")):
+        return None
+    if name == "D2":
+        return symmetry_matrices("O")[rng.integers(0, 24, n)]
+    is_other = rng.integers(0, 2, n)[:, None, None] == 1
+    if name.startswith("C"):
+        turns = np.array([_about((0.0, 0.0, 1.0), angle) for angle in rng.uniform(0.0, 360.0, n)])
+        return np.where(is_other, turns @ _about((1.0, 0.0, 0.0), 180.0), turns)
+    if name.startswith("D"):
+        return np.where(is_other, _about((0.0, 0.0, 1.0), 180.0 / int(name[1:])), np.eye(3))
+    return np.where(is_other, _about((0.0, 2.0**0.5, 1.0), 90.0), np.eye(3))
 
 
 def _about(axis: tuple[float, float, float], angle_deg: float) -> Matrices:

@@ -18,6 +18,7 @@ from cryoloom.algorithms.averaging.directed_search import DirectedGrid, carried_
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
 from cryoloom.algorithms.averaging.halves import duplicates
 from cryoloom.algorithms.averaging.maps import radial_terms
+from cryoloom.algorithms.averaging.own_axes import class_sums, own_axes
 from cryoloom.algorithms.averaging.particle_images import (
     BoxLayout,
     ParticleImages,
@@ -413,6 +414,35 @@ class SeriesWorker:
             turn[mine], moved[mine] = arrays["turn"], arrays["moved"]
         return turn, moved
 
+    def own_axes(self, group: str, band_angstrom: float) -> Array:
+        """Place every particle by its own axes; how far each lies above other placings, ``(n,)``."""
+        significance = np.full(self.rows.n, np.nan)
+        rotations = self.rows.rotations.copy()
+        for mine, arrays in self._own("own_axes", group, None, band_angstrom):
+            rotations[mine], significance[mine] = arrays["rotations"], arrays["significance"]
+        self.rows = replace(self.rows, rotations=rotations)
+        return significance[self.half > 0]
+
+    def class_sums(
+        self, group: str, references: tuple[torch.Tensor, torch.Tensor], band_angstrom: float
+    ) -> Array:
+        """As `own_axes.class_sums`, of all particles in use, ``(n, class, 4)``."""
+        made = self._own("class_sums", group, references, band_angstrom)
+        return np.concatenate([arrays["sums"] for _, arrays in made])
+
+    def _own(
+        self,
+        kind: str,
+        group: str,
+        references: tuple[torch.Tensor, torch.Tensor] | None,
+        band_angstrom: float,
+    ) -> Iterator[tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]]:
+        parts = self._parts(kind, PassOrder("insert", references, band_angstrom, 0.0))
+        for part in parts:
+            part |= {"group": group, "diameter": self.diameter_angstrom}
+        for mine, arrays in zip(self._members, self.context.imap(run_part, parts), strict=True):
+            yield mine[self.half[mine] > 0], arrays
+
     def scatter(self, rng: np.random.Generator) -> None:
         """Give every particle a random orientation, about its own direction if it has one, and no shift."""
         rotations = Rotation.random(self.rows.n, rng).as_matrix()
@@ -609,6 +639,8 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
     if part["kind"] == "split_tilts":
         turn, moved = split_tilt_pass(images, cubes, poses, n_used, gain=gain)
         return {"turn": turn, "moved": moved}
+    if part["kind"] in ("own_axes", "class_sums"):
+        return _of_single_particles(part, images, cubes, poses)
     grid: SearchGrid | DirectedGrid
     if "directed" in part:
         grid = DirectedGrid(**part["directed"])
@@ -618,6 +650,25 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
     return _arrays(
         search_pass(images, cubes, poses, grid, n_used, insert_to, gain=gain, then_refine=then_refine)
     )
+
+
+def _of_single_particles(
+    part: Mapping[str, Any], images: ParticleImages, cubes: Sequence[torch.Tensor], poses: Poses
+) -> dict[str, NDArray[Any]]:
+    """Axes of a group in each particle in use, or products with itself turned."""
+    group, diameter, band = part["group"], part["diameter"], part["band"]
+    if part["kind"] == "own_axes":
+        used = np.flatnonzero(poses.half > 0)
+        found = own_axes(images.take(used), poses.shifts_xyz_angstrom[used], group, diameter, band)
+        return {"rotations": found.rotations, "significance": found.significance}
+    sums: dict[int, Array] = {}
+    for half in (0, 1):
+        mine = np.flatnonzero(poses.half == half + 1)
+        if len(mine):
+            shifts = poses.shifts_xyz_angstrom[mine]
+            made = class_sums(images.take(mine), cubes[half], shifts, group, diameter, band)
+            sums |= dict(zip(mine.tolist(), made, strict=True))
+    return {"sums": np.array([sums[i] for i in sorted(sums)])}
 
 
 def _smooth(by_shell: Array) -> Array:

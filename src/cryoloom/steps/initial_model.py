@@ -1,18 +1,24 @@
 """Make a first map from the particles alone, or check a given one; find the axes of a symmetry.
 
-Particles start with random orientations (about the direction they were picked with, on surfaces and along
-filaments), whose average is the first reference. All orientations are then searched again and again while the
-likelihood's exponent rises from 0.05 to 1; several starts compete by how well the map of either half explains
-the particles of the other. No symmetry is imposed meanwhile: imposed at the start it holds the poses in a
-wrong frame.
+With a symmetry of several axes asked for, each particle is first placed by its own axes: turned by the
+group's rotations it must be like itself. The average of all with the symmetry imposed is the reference of
+further passes. The map is given if the particles bear the symmetry out: half of the tilts of each is placed,
+and the other half must be like itself under every kind of rotation of the group. Otherwise, for cyclic
+groups, with no symmetry asked for and where picks have directions, the map is annealed.
 
-A requested symmetry is searched in the map: one placing of its axes must make the map, without its radial
-mean, like itself. Coarse maps of near-spherical particles are shells; where the axes do not show, the map
-is taken to finer detail in up to three steps. Only when they show the map is turned to the group's frame,
-symmetrised, and the particles are searched once more; the average without symmetry made of these poses must
-show the axes again. Otherwise the map stays without symmetry, and a warning says so. With no symmetry asked
-for, the map is taken to finer detail while three and more orientations share a particle, and the best axis
-of each order is listed.
+For this, particles start with random orientations (about the direction they were picked with, on surfaces
+and along filaments), whose average is the first reference. All orientations are then searched again and
+again while the likelihood's exponent rises from 0.05 to 1; several starts compete by how well the map of
+either half explains the particles of the other. No symmetry is imposed meanwhile: imposed at a random start
+it holds the poses in a wrong frame.
+
+A requested symmetry is then searched in the map: one placing of its axes must make the map, without its
+radial mean, like itself. Coarse maps of near-spherical particles are shells; where the axes do not show, the
+map is taken to finer detail in up to three steps. Only when they show the map is turned to the group's
+frame, symmetrised, and the particles are searched once more; the average without symmetry made of these
+poses must show the axes again. Otherwise the map stays without symmetry, and a warning says so. With no
+symmetry asked for, the map is taken to finer detail while three and more orientations share a particle, and
+the best axis of each order is listed.
 
 Particles picked on surfaces are first moved along them, onto what the average about the normals shows, and
 those that came to one place are left out: a pick in a lattice is up to half its spacing from a particle. Only
@@ -52,6 +58,7 @@ from cryoloom.algorithms.averaging.map_symmetry import (
     fit_symmetry,
     turned_map,
 )
+from cryoloom.algorithms.averaging.own_axes import own_band_angstrom
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
 from cryoloom.algorithms.averaging.surface_annealing import (
     SurfaceMap,
@@ -59,6 +66,7 @@ from cryoloom.algorithms.averaging.surface_annealing import (
     map_on_surfaces,
     spacing_angstrom,
 )
+from cryoloom.algorithms.averaging.symmetric_start import SymmetricStart, symmetric_start
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
@@ -150,8 +158,10 @@ FIGURES = (
         "symmetry_likeness",
         "",
         "Likeness under the symmetry",
-        "Part of what other angles about the axes change that the group's rotations bring back, in the map "
-        "without radial mean and before any symmetry was imposed. 1 is a perfect symmetry.",
+        "Part of what other angles about the axes change that the group's rotations bring back: of the kind "
+        "of rotation that brings back least, in tilts of the particles that did not place them; after "
+        "annealing, in the map without radial mean and before any symmetry was imposed. 1 is a perfect "
+        "symmetry.",
         good="above 0.5",
     ),
     Figure(
@@ -162,9 +172,22 @@ FIGURES = (
         "normal. Noise under imposed symmetry gives each half another pattern.",
         good="above 0.4",
     ),
+    Figure(
+        "axes_significance",
+        "",
+        "Axes of one particle, deviations",
+        "How far the best placing of the group's axes in a particle lies above others, in their standard "
+        "deviations, median over particles. In particles without the symmetry the best lies at 4 to 5.",
+        good="above 6",
+    ),
 )
 RECORDS = (
     Record("passes", "Exponent, band, certainty and likelihood of every pass of every start.", shows="table"),
+    Record(
+        "own_likeness",
+        "How particles are like themselves under each kind of rotation, in tilts that did not place them.",
+        shows="table",
+    ),
     Record("axes", "The best axis of each order, and how like itself the map is about it.", shows="table"),
 )
 
@@ -177,7 +200,7 @@ def _bytes_per_part(items: Any, params: InitialModelParams) -> int:
 
 @step(
     "initial_model",
-    version=3,
+    version=4,
     per="particle_set",
     needs=Particles,
     gives=Average,
@@ -220,6 +243,7 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
             on_surface.map, on_surface.voxel_angstrom, on_surface.group, diameter, worker, context
         )
         apart = on_surface.apart_angstrom
+        context.figure("axes_significance", None, reason="particles on surfaces are placed by their normals")
         return Outputs(average, {"particles": _particles(items, worker, average, apart, context)})
     last = params.resolution_angstrom or float(np.clip(_FIRST_DIAMETERS * diameter, 25.0, 60.0))
     settings = AnnealingSettings(
@@ -230,16 +254,19 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
         params.shift_range_angstrom,
         most_particles=params.particles_per_start,
     )
-    made = _centred(anneal(worker, settings, context.rng), worker, diameter)
-    if len(symmetry_matrices(params.symmetry)) > 1:
-        made, settings, found = _looked_for(made, worker, params, settings, context)
-        density, group = _with_symmetry(made, found, worker, settings, context)
+    own = _by_own_axes(worker, params, settings, context)
+    if own is not None:
+        made, density, group = own, own.map, params.symmetry.strip().upper()
     else:
-        made = _told_apart(made, worker, params, settings, context)
-        density, group = made.map, "C1"
+        made, density, group = _annealed(worker, params, settings, context)
     context.figure("azimuth_agreement", None, reason="the particles were not picked on surfaces")
     context.figure("n_effective", made.history[-1].n_effective)
-    _tell_of_starts(made, context)
+    if own is None:
+        _tell_of_starts(made, context)
+    else:
+        context.figure(
+            "agreement_of_starts", None, reason="the particles' own axes were used, no random start"
+        )
     context.record("passes", [_plain(record) for record in made.history])
     average = _stored(density, made.voxel_angstrom, group, diameter, worker, context)
     return Outputs(average, {"particles": _particles(items, worker, average, apart, context)})
@@ -306,6 +333,65 @@ def _tell_of_azimuths(found: SurfaceMap, group: str, context: StepContext) -> No
             f"{found.agreement:.2f} in what depends on the azimuth (expected 0.4), and without symmetry the "
             f"map is like itself to {likeness:.2f} (expected 0.3); it is given without symmetry"
         )
+
+
+def _by_own_axes(
+    worker: SeriesWorker, params: InitialModelParams, settings: AnnealingSettings, context: StepContext
+) -> Annealed | None:
+    """A map with the symmetry asked for from each particle's own axes; None if particles do not bear it out.
+
+    Particles with a direction are left to the annealing, which knows it, and cyclic groups too: their axes leave
+    the azimuth open.
+    """
+    group, rows = params.symmetry.strip().upper(), worker.rows
+    directions = rows.prior_directions if params.use_directions else None
+    has_directions = directions is not None and bool(np.isfinite(directions).any())
+    if _is_cyclic(group) or has_directions:
+        reason = "of a cyclic group, or with directions, particles are not placed by their axes"
+        context.figure("axes_significance", None, reason=reason)
+        return None
+    finest = params.resolution_angstrom or max(_FINEST_ANGSTROM, _FINEST_PX * worker.image_pixel_angstrom)
+    diameter = settings.diameter_angstrom
+    settings = replace(settings, last_band_angstrom=own_band_angstrom(diameter, finest))
+    found = symmetric_start(worker, group, settings, context.rng)
+    context.figure("axes_significance", found.significance)
+    context.record("own_likeness", _own_likeness(found))
+    if found.is_borne_out:
+        context.figure("symmetry_likeness", found.likeness)
+        return found.made
+    # As the particles came.
+    worker.rows = replace(
+        worker.rows,
+        positions_xyz_angstrom=rows.positions_xyz_angstrom,
+        rotations=rows.rotations,
+        half=rows.half,
+    )
+    worker.restore((rows.rotations, np.zeros((rows.n, 3))))
+    return None
+
+
+def _own_likeness(found: SymmetricStart) -> list[dict[str, Any]]:
+    return [
+        {
+            "axis": f"{one.order}-fold",
+            "angle_deg": round(one.angle_deg),
+            "likeness": round(one.likeness, 3),
+            "deviations": round(one.deviations, 1),
+        }
+        for one in found.classes
+    ]
+
+
+def _annealed(
+    worker: SeriesWorker, params: InitialModelParams, settings: AnnealingSettings, context: StepContext
+) -> tuple[Annealed, torch.Tensor, str]:
+    """The best of several random starts, its map, and the symmetry that it has."""
+    made = _centred(anneal(worker, settings, context.rng), worker, settings.diameter_angstrom)
+    if len(symmetry_matrices(params.symmetry)) > 1:
+        made, settings, found = _looked_for(made, worker, params, settings, context)
+        return made, *_with_symmetry(made, found, worker, settings, context)
+    made = _told_apart(made, worker, params, settings, context)
+    return made, made.map, "C1"
 
 
 def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:

@@ -43,6 +43,7 @@ __all__ = [
     "extracted",
     "filtered",
     "go_on",
+    "held_out",
     "inserted",
     "joined",
     "precision",
@@ -146,7 +147,7 @@ def anneal(
             reference, halves = search_once(
                 worker, reference, layout, settings, rng, band, exponent, start, note
             )
-        score = _held_out(worker, halves, layout, settings, rng)
+        score = held_out(worker, halves, layout, settings)
         scores.append(score)
         if best is None or score > best[0]:
             best = (score, worker.kept_poses(), reference)
@@ -251,15 +252,15 @@ def inserted(worker: AnnealingWorker, layout: BoxLayout) -> tuple[FourierSums, F
     return total([result.halves for result in worker.run(order)])
 
 
-def _held_out(
+def held_out(
     worker: Worker,
     halves: tuple[torch.Tensor, torch.Tensor],
     layout: BoxLayout,
     settings: AnnealingSettings,
-    rng: np.random.Generator,
+    group: str = "C1",
 ) -> float:
-    """Mean log-likelihood of each half's particles under the other half's map."""
-    rotations = rotation_grid(settings.step_deg)
+    """Mean log-likelihood of each half's particles under the other half's map, of a symmetry."""
+    rotations = rotation_grid(settings.step_deg, symmetry_matrices(group))
     band = settings.last_band_angstrom
     grid = SearchGrid(rotations, shift_grid(0.0, 1.0))
     order = PassOrder("search", (halves[1], halves[0]), band, 2.0, grid)

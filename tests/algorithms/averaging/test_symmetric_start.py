@@ -1,0 +1,75 @@
+"""First maps of symmetric particles from their own axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from cryoloom.algorithms.averaging.annealing import AnnealingSettings
+from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
+from cryoloom.algorithms.averaging.own_axes import own_band_angstrom
+from cryoloom.algorithms.averaging.symmetric_start import symmetric_start
+from cryoloom.geometry.orientation_grid import rotations_between
+from cryoloom.geometry.symmetry import symmetry_matrices
+from makers.posed_images import (
+    PIXEL_ANGSTROM,
+    SMALL_DIAMETER_ANGSTROM,
+    MemoryWorker,
+    cube_of,
+    made_images,
+    symmetric_map,
+)
+
+N = 10
+SETTINGS = AnnealingSettings(
+    SMALL_DIAMETER_ANGSTROM, 40.0, own_band_angstrom(SMALL_DIAMETER_ANGSTROM, 20.0), n_starts=2
+)
+
+
+def started(has, asked, seed=4):
+    rng = np.random.default_rng(seed)
+    true, shifts = Rotation.random(N, rng).as_matrix(), rng.normal(0, 3.0, (N, 3))
+    images = made_images(cube_of(symmetric_map(has, rng)), true, shifts, 100.0, rng, tilt_step_deg=4.0)
+    worker = MemoryWorker(images, 1 + np.arange(N) % 2, np.tile(np.eye(3), (N, 1, 1)), np.zeros((N, 3)))
+    return symmetric_start(worker, asked, SETTINGS, rng), worker, true, shifts
+
+
+def test_a_map_with_its_symmetry_comes_from_nothing():
+    found, worker, true, shifts = started("O", "O")
+    assert found.is_borne_out
+    assert found.significance > 5
+    assert rotations_between(worker.rotations, true, symmetry_matrices("O")).max() < 15.0
+    assert np.abs(worker.shifts - shifts).max() < 8.0
+    placed = symmetry_in_place(found.made.map, 0.55 * SMALL_DIAMETER_ANGSTROM / PIXEL_ANGSTROM, "O")
+    assert placed is not None
+    assert placed.likeness > 0.9
+    # O leaves no choice between particles: one start.
+    assert len(found.made.held_out_log_likelihood) == 1
+    assert [record.start for record in found.made.history] == [0, 0, 0, -1]
+
+
+@pytest.mark.slow
+def test_starts_compete_where_a_group_leaves_a_choice():
+    found, worker, true, _ = started("D4", "D4")
+    assert found.is_borne_out
+    assert len(found.made.held_out_log_likelihood) == 2
+    # The frame of the whole may be turned by half an angle.
+    group = symmetry_matrices("D4")
+    other = Rotation.from_euler("z", 45, degrees=True).as_matrix()
+    errors = [
+        np.median(rotations_between(worker.rotations @ turn, true, group)) for turn in (np.eye(3), other)
+    ]
+    assert min(errors) < 10.0
+
+
+@pytest.mark.parametrize(
+    ("has", "asked"),
+    [
+        ("C1", "O"),
+        pytest.param("O", "I", marks=pytest.mark.slow),
+        pytest.param("C4", "O", marks=pytest.mark.slow),
+    ],
+)
+def test_a_symmetry_that_particles_do_not_have_is_not_borne_out(has, asked):
+    assert not started(has, asked)[0].is_borne_out
