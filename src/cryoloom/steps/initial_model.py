@@ -340,8 +340,8 @@ def _by_own_axes(
 ) -> Annealed | None:
     """A map with the symmetry asked for from each particle's own axes; None if particles do not bear it out.
 
-    Particles with a direction are left to the annealing, which knows it, and cyclic groups too: their axes leave
-    the azimuth open.
+    Particles with a direction are left to the annealing, which knows it, and cyclic groups too: their axes
+    leave the azimuth open.
     """
     group, rows = params.symmetry.strip().upper(), worker.rows
     directions = rows.prior_directions if params.use_directions else None

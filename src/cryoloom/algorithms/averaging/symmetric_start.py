@@ -48,7 +48,7 @@ Array = NDArray[np.float64]
 _CENTRING_PARTS = (1.0 / 4.0, 1.0 / 8.0, 1.0 / 16.0)
 """Steps of the shifts, of the band."""
 _SURE_EXPONENTS, _CHOOSING_EXPONENTS = (1.0, 1.0, 1.0), (0.15, 0.3, 0.6, 1.0, 1.0, 1.0)
-_LEAST_LIKENESS, _LEAST_DEVIATIONS, _LEAST_TOGETHER = 0.3, 2.0, 5.0
+_LEAST_LIKENESS, _LEAST_DEVIATIONS, _LEAST_TOGETHER = 0.3, 1.5, 5.0
 
 
 class SymmetricWorker(AnnealingWorker, Protocol):
