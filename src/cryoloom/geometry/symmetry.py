@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cryoloom.errors import UserInputError
 
-__all__ = ["asymmetric_unit", "normaliser_choices", "symmetry_matrices"]
+__all__ = ["asymmetric_unit", "axes_leave_no_choice", "symmetry_matrices"]
 
 Matrices = NDArray[np.float64]
 
@@ -64,25 +64,13 @@ def asymmetric_unit(matrices: ArrayLike, group: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(np.trace(rotations, axis1=1, axis2=2) >= traces.max(axis=1) - 1e-9)
 
 
-def normaliser_choices(group: str, n: int, rng: np.random.Generator) -> Matrices | None:
-    """Random rotations ``(n, 3, 3)`` that bring a group's axes onto themselves, but are not of the group.
+def axes_leave_no_choice(group: str) -> bool:
+    """Whether the axes of a group place a particle up to the group's own rotations, as those of O and I do.
 
-    They tell apart what the axes of a particle leave open: azimuth and end of a cyclic axis, the turn by half
-    an angle of a dihedral group, by 90 degrees of a tetrahedron. None for groups that leave nothing open, O
-    and I.
+    A cyclic axis leaves azimuth and end open, a dihedral group a turn by half an angle, a tetrahedron one by
+    90 degrees.
     """
-    name = group.strip().upper()
-    if name.startswith(("O", "I")):
-        return None
-    if name == "D2":
-        return symmetry_matrices("O")[rng.integers(0, 24, n)]
-    is_other = rng.integers(0, 2, n)[:, None, None] == 1
-    if name.startswith("C"):
-        turns = np.array([_about((0.0, 0.0, 1.0), angle) for angle in rng.uniform(0.0, 360.0, n)])
-        return np.where(is_other, turns @ _about((1.0, 0.0, 0.0), 180.0), turns)
-    if name.startswith("D"):
-        return np.where(is_other, _about((0.0, 0.0, 1.0), 180.0 / int(name[1:])), np.eye(3))
-    return np.where(is_other, _about((0.0, 2.0**0.5, 1.0), 90.0), np.eye(3))
+    return group.strip().upper().startswith(("O", "I"))
 
 
 def _about(axis: tuple[float, float, float], angle_deg: float) -> Matrices:

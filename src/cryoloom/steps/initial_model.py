@@ -1,10 +1,10 @@
 """Make a first map from the particles alone, or check a given one; find the axes of a symmetry.
 
-With a symmetry of several axes asked for, each particle is first placed by its own axes: turned by the
-group's rotations it must be like itself. The average of all with the symmetry imposed is the reference of
-further passes. The map is given if the particles bear the symmetry out: half of the tilts of each is placed,
-and the other half must be like itself under every kind of rotation of the group. Otherwise, for cyclic
-groups, with no symmetry asked for and where picks have directions, the map is annealed.
+With O or I asked for, each particle is first placed by its own axes: turned by the group's rotations it must
+be like itself. The average of all with the symmetry imposed is the reference of further passes. The map is
+given if the particles bear the symmetry out: half of the tilts of each is placed, and the other half must be
+like itself under every kind of rotation of the group. Otherwise, and for other groups and picks with
+directions, the map is annealed.
 
 For this, particles start with random orientations (about the direction they were picked with, on surfaces
 and along filaments), whose average is the first reference. All orientations are then searched again and
@@ -70,7 +70,7 @@ from cryoloom.algorithms.averaging.symmetric_start import SymmetricStart, symmet
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError
-from cryoloom.geometry.symmetry import symmetry_matrices
+from cryoloom.geometry.symmetry import axes_leave_no_choice, symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles
 from cryoloom.procedures.averaging_params import particle_diameter_angstrom
 from cryoloom.procedures.particle_passes import (
@@ -340,14 +340,13 @@ def _by_own_axes(
 ) -> Annealed | None:
     """A map with the symmetry asked for from each particle's own axes; None if particles do not bear it out.
 
-    Particles with a direction are left to the annealing, which knows it, and cyclic groups too: their axes
-    leave the azimuth open.
+    Particles with a direction are left to the annealing, which knows it, and groups whose axes leave a choice.
     """
     group, rows = params.symmetry.strip().upper(), worker.rows
     directions = rows.prior_directions if params.use_directions else None
     has_directions = directions is not None and bool(np.isfinite(directions).any())
-    if _is_cyclic(group) or has_directions:
-        reason = "of a cyclic group, or with directions, particles are not placed by their axes"
+    if not axes_leave_no_choice(group) or has_directions:
+        reason = "particles are placed by their own axes for O and I, and without directions"
         context.figure("axes_significance", None, reason=reason)
         return None
     finest = params.resolution_angstrom or max(_FINEST_ANGSTROM, _FINEST_PX * worker.image_pixel_angstrom)

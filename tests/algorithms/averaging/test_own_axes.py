@@ -58,6 +58,7 @@ def test_the_axis_of_a_cyclic_group_is_found_but_for_its_sense():
     assert np.rad2deg(np.arccos(np.clip(cosine, 0, 1))).max() < 6.0
 
 
+@pytest.mark.slow
 def test_axes_of_other_particles_are_not_significant(lumps, octahedral):
     none = own_axes(lumps[0], lumps[3], "O", SMALL_DIAMETER_ANGSTROM, BAND_ANGSTROM)
     some = own_axes(octahedral[0], octahedral[3], "O", SMALL_DIAMETER_ANGSTROM, BAND_ANGSTROM)
@@ -71,10 +72,12 @@ def test_a_perfect_symmetry_brings_everything_back(octahedral):
     assert sum(one.deviations for one in found) > 10
 
 
+@pytest.mark.slow
 def test_particles_without_symmetry_are_not_like_themselves_turned(lumps):
     assert min(one.likeness for one in likeness(lumps, "O")) < 0.2
 
 
+@pytest.mark.slow
 def test_a_larger_group_than_the_particle_has_is_seen(octahedral):
     assert min(one.likeness for one in likeness(octahedral, "I")) < 0.2
 

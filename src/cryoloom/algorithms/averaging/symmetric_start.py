@@ -1,9 +1,9 @@
 """A first map of symmetric particles, which show their axes themselves; no reference is guessed.
 
 Particles are centred on their radial average, and each is placed by its own axes (`own_axes`). Their average
-with the symmetry imposed is the first reference; all placings are searched again with it. Where the group
-leaves a choice between particles (which end of a cyclic axis is up, which of two ways a tetrahedron points),
-several starts with random choices compete by how well each half's map explains the other half.
+with the symmetry imposed is the first reference; all placings are searched again with it. The axes must leave
+no choice between particles, as those of O and I do: a cyclic axis has two ends and no azimuth, a tetrahedron
+points one of two ways.
 
 The map counts only if the particles have the symmetry: half of their tilts is placed, the other half is
 compared with itself turned.
@@ -39,7 +39,6 @@ from cryoloom.algorithms.averaging.pose_search import shift_grid
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
 from cryoloom.algorithms.averaging.refinement import PassOrder
 from cryoloom.algorithms.averaging.shell_correlation import non_radial
-from cryoloom.geometry.symmetry import normaliser_choices
 
 __all__ = ["SymmetricStart", "SymmetricWorker", "symmetric_start"]
 
@@ -47,7 +46,7 @@ Array = NDArray[np.float64]
 
 _CENTRING_PARTS = (1.0 / 4.0, 1.0 / 8.0, 1.0 / 16.0)
 """Steps of the shifts, of the band."""
-_SURE_EXPONENTS, _CHOOSING_EXPONENTS = (1.0, 1.0, 1.0), (0.15, 0.3, 0.6, 1.0, 1.0, 1.0)
+_PASSES = 3
 _LEAST_LIKENESS, _LEAST_DEVIATIONS, _LEAST_TOGETHER = 0.3, 1.5, 5.0
 
 
@@ -101,44 +100,29 @@ def symmetric_start(
     _centre(worker, layout, settings, rng)
     layout = extracted(worker, band)
     significance = float(np.median(worker.own_axes(group, band)))
-    placed = worker.kept_poses()
     history: list[AnnealingRecord] = []
 
     def note(record: AnnealingRecord) -> None:
         history.append(record)
         tell(record)
 
-    has_choice = normaliser_choices(group, 1, rng) is not None
-    best: tuple[float, tuple[Array, Array], torch.Tensor, tuple[torch.Tensor, torch.Tensor]] | None = None
-    scores = []
-    for start in range(settings.n_starts if has_choice else 1):
-        choices = normaliser_choices(group, len(placed[0]), rng)
-        worker.restore((placed[0] if choices is None else placed[0] @ choices, placed[1]))
-        mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
-        reference = filtered(inserted(worker, layout), layout, mask, band, group)
-        halves = (reference, reference)
-        for exponent in _CHOOSING_EXPONENTS if has_choice else _SURE_EXPONENTS:
-            reference, halves = search_once(
-                worker, reference, layout, settings, rng, band, exponent, start, note, group
-            )
-        halves = (symmetrised(halves[0], group), symmetrised(halves[1], group))
-        score = held_out(worker, halves, layout, settings, group)
-        scores.append(score)
-        if best is None or score > best[0]:
-            best = (score, worker.kept_poses(), reference, halves)
-    if best is None:
-        raise ValueError("expected at least one start")
-    worker.restore(best[1])
+    mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
+    reference = filtered(inserted(worker, layout), layout, mask, band, group)
+    halves = (reference, reference)
+    for _ in range(_PASSES):
+        reference, halves = search_once(worker, reference, layout, settings, rng, band, 1.0, 0, note, group)
+    first, second = (symmetrised(half, group) for half in halves)
     # The half that a map was made of is not placed by it.
-    classes = class_likeness(worker.class_sums(group, (best[3][1], best[3][0]), band), group)
+    score = held_out(worker, (first, second), layout, settings, group)
+    classes = class_likeness(worker.class_sums(group, (second, first), band), group)
     worker.use_all()
-    reference, _ = search_once(worker, best[2], layout, settings, rng, band, 1.0, -1, note, group)
+    reference, _ = search_once(worker, reference, layout, settings, rng, band, 1.0, -1, note, group)
     made = Annealed(
         reference,
         joined(inserted(worker, layout)),
         layout.pixel_size_angstrom,
         layout,
-        tuple(scores),
+        (score,),
         tuple(history),
     )
     return SymmetricStart(made, significance, classes)
