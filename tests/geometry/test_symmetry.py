@@ -65,16 +65,20 @@ def test_an_unknown_group_is_refused(name):
         symmetry_matrices(name)
 
 
-@pytest.mark.parametrize(("group", "expected"), [("O", True), ("i3", True), ("T", False), ("D4", False)])
-def test_some_axes_leave_no_choice(group, expected):
+# Rotations that bring the axes of a group onto themselves: of T by 90 degrees about a two-fold axis, of D4 by 45.
+CHOICES = {"T": 90.0 * np.array([0.0, 2.0**0.5, 1.0]) / 3.0**0.5, "D4": [0.0, 0.0, 45.0]}
+
+
+@pytest.mark.parametrize(("group", "vector_deg"), CHOICES.items())
+def test_some_axes_leave_a_choice(group, vector_deg):
     operators = symmetry_matrices(group)
-    # Of a grid of rotations 15 degrees apart, those that bring the axes near themselves.
-    grid = Rotation.random(20000, 1).as_matrix()
-    apart = np.full(len(grid), 0.0)
-    for operator in operators:
-        turned = grid @ operator @ np.swapaxes(grid, 1, 2)
-        apart = np.maximum(apart, np.min([np.abs(turned - o).max(axis=(1, 2)) for o in operators], axis=0))
-    keeps = grid[apart < 0.35]
-    angles = np.min([np.rad2deg(Rotation.from_matrix(keeps @ o.T).magnitude()) for o in operators], axis=0)
-    assert bool(angles.max() < 25.0) is expected
-    assert axes_leave_no_choice(group) is expected
+    turn = Rotation.from_rotvec(vector_deg, degrees=True).as_matrix()
+    kept = turn @ operators @ turn.T
+    assert np.abs(kept[:, None] - operators).max(axis=(2, 3)).min(axis=1).max() < 1e-9
+    assert np.abs(operators - turn).max(axis=(1, 2)).min() > 0.1
+    assert not axes_leave_no_choice(group)
+
+
+@pytest.mark.parametrize("group", ["O", "i3"])
+def test_axes_of_octahedra_and_icosahedra_leave_none(group):
+    assert axes_leave_no_choice(group)

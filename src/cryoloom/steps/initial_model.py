@@ -340,7 +340,7 @@ def _by_own_axes(
 ) -> Annealed | None:
     """A map with the symmetry asked for from each particle's own axes; None if particles do not bear it out.
 
-    Particles with a direction are left to the annealing, which knows it, and groups whose axes leave a choice.
+    Particles with a direction, and groups whose axes leave a choice, are left to the annealing.
     """
     group, rows = params.symmetry.strip().upper(), worker.rows
     directions = rows.prior_directions if params.use_directions else None
