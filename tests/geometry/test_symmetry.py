@@ -65,7 +65,7 @@ def test_an_unknown_group_is_refused(name):
         symmetry_matrices(name)
 
 
-# Rotations that bring the axes of a group onto themselves: of T by 90 degrees about a two-fold axis, of D4 by 45.
+# Turns that keep the axes of a group: of T by 90 degrees about a two-fold axis, of D4 by 45.
 CHOICES = {"T": 90.0 * np.array([0.0, 2.0**0.5, 1.0]) / 3.0**0.5, "D4": [0.0, 0.0, 45.0]}
 
 
