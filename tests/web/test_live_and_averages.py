@@ -224,6 +224,8 @@ def test_an_average_shows_slices_curve_and_surface(window: Any, with_average: Se
     page.wait_for_selector("#angles:not([hidden])")
     assert "800 particles" in page.inner_text("#angles-says")
     assert page.get_attribute("#by-series a", "href").startswith("/p/averaged/tomo/TS_01?particles=")
+    page.fill("#level", "60")
+    page.wait_for_timeout(600)  # the surface is fine on rest
     opened.shot("average")
     page.locator("#iterations circle").nth(1).click()
     assert page.inner_text("#iteration-says") == (

@@ -171,6 +171,31 @@ def test_picks_are_kept_though_the_page_is_left_before_they_are_sent(
     assert {one.target.split("/")[0] for one in kept} == {"quick"}
 
 
+def test_work_that_is_started_has_the_last_pick(
+    window: Any, served: Served, started: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Picks are made, and used before the server has answered to the last of them."""
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.3)
+        return decide(*given)
+
+    monkeypatch.setattr(decisions, "decide", slowly)
+    page = window(served).go(f"{P}/tomo/TS_04")
+    page.wait_for_function("() => document.querySelector('#xy').state?.level !== null")
+    page.fill("#set", "hurried")
+    page.evaluate("() => document.activeElement.blur()")
+    page.keyboard.press("p")
+    for i in range(3):
+        page.mouse.click(250 + 60 * i, 320)
+    page.click("#picks .pick-set:has-text('hurried') button >> text=make particles")
+    eventually(lambda: started)
+    project = served.site.project("HIV-session")
+    own = in_force(project.decisions(), kind="parameter", item="TS_04")
+    (models,) = [one.value for one in own if one.target.endswith(".models")]
+    assert [len(model["points_xyz_angstrom"]) for model in models] == [3]
+
+
 def test_a_sphere_dragged_over_a_vesicle_fits_it(window: Any, served: Served) -> None:
     opened, page = opened_page(window, served)
     centre = vesicle_centres()[0]

@@ -1,6 +1,6 @@
 /** Bead fixer: residuals worst first, gaps, positions by hand, solved again in the page. Keys are those of IMOD. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, sendInOrder, tell } from "./app.js";
 import { decide } from "./decisions.js";
 import { Plot } from "./plot.js";
 import { EM } from "./slice-view.js";
@@ -260,7 +260,7 @@ async function solveAgain() {
 }
 
 async function acceptSolution() {
-  const job = await attempt(() => send(`${base}/align/${encodeURIComponent(facts.name)}/accept`, { axis: byId("free").checked ? "per_view" : "one" }));
+  const job = await attempt(() => sendInOrder(`${base}/align/${encodeURIComponent(facts.name)}/accept`, { axis: byId("free").checked ? "per_view" : "one" }));
   if (job) byId("job").textContent = `started: ${job.command}`;
 }
 

@@ -30,7 +30,8 @@ export async function send(path, data = {}, method = "POST") {
 let lastSent = Promise.resolve();
 
 /**
- * Send a change after all those before it have been answered: two decisions about one thing keep their order.
+ * Send a change after all those before it have been answered: two decisions about one thing keep their order, and
+ * work that is started has all decisions before it.
  * isWanted() is asked when its turn comes.
  */
 export function sendInOrder(path, data, isWanted = () => true) {

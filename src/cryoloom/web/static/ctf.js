@@ -1,6 +1,6 @@
 /** CTF: small multiples of all series, worst fit first; one series with points, model, profile and rings. */
 
-import { addKeys, attempt, base, counted, follow, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, counted, follow, get, make, pageData, sendInOrder, tell } from "./app.js";
 import { Plot } from "./plot.js";
 import { PolarPlot } from "./polar-plot.js";
 import { decideTilts, withDecisions } from "./tilt-decisions.js";
@@ -186,7 +186,7 @@ async function fitAgain(how) {
   if (!isOwner || !picked.length) return;
   const isSo = picked.every((row) => facts.choices[row.acquisition_index] === how);
   const tilts = picked.map((row) => row.acquisition_index);
-  const job = await attempt(() => send(`${base}/ctf/${encodeURIComponent(facts.name)}/fit`, { tilts, how: isSo ? "own" : how }));
+  const job = await attempt(() => sendInOrder(`${base}/ctf/${encodeURIComponent(facts.name)}/fit`, { tilts, how: isSo ? "own" : how }));
   if (!job) return;
   tell(`Started: ${job.command}`);
   await refresh();

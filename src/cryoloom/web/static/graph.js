@@ -1,6 +1,6 @@
 /** The run graph: follows the project, keeps focus and scroll. */
 
-import { addKeys, attempt, base, bytesText, follow, get, make, send, tell } from "./app.js";
+import { addKeys, attempt, base, bytesText, follow, get, make, send, sendInOrder, tell } from "./app.js";
 
 const cards = document.getElementById("cards");
 
@@ -94,7 +94,7 @@ function move(by) {
 
 document.getElementById("refresh")?.addEventListener("click", async (event) => {
   event.target.disabled = true;
-  const job = await attempt(() => send(`${base}/resume`));
+  const job = await attempt(() => sendInOrder(`${base}/resume`));
   if (job) tell(`Started: ${job.command}`);
 });
 document.getElementById("export")?.addEventListener("change", async ({ target }) => {

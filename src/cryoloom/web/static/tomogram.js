@@ -1,6 +1,6 @@
 /** A tomogram: three linked slices, variants, the slab, picks and the models they lie on. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, send, tell } from "./app.js";
+import { addKeys, attempt, base, follow, get, make, pageData, send, sendInOrder, tell } from "./app.js";
 import { decide as record, notYetIn } from "./decisions.js";
 import "./oblique-view.js";
 import { SliceOverlay } from "./slice-overlay.js";
@@ -249,7 +249,7 @@ function useButton(name) {
 }
 
 async function startJob(path, data = {}) {
-  const job = await attempt(() => send(`${base}/${path}`, data));
+  const job = await attempt(() => sendInOrder(`${base}/${path}`, data));
   if (job) tell(`Started: ${job.command}`);
 }
 
