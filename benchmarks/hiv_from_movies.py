@@ -32,15 +32,31 @@ T = TypeVar("T")
 SPACING_ANGSTROM, POINTS_PER_SHELL, POINT_ERROR_ANGSTROM = 80.0, 12, 10.0
 
 
-def hexamer_poses(radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and rotations of the hexamers of a shell, about its centre."""
+def hexamer_poses(radius: float, azimuths: str = "random") -> tuple[np.ndarray, np.ndarray]:
+    """Positions and rotations of the hexamers of a shell, about its centre.
+
+    With azimuths "lattice" places repel each other until they are a lattice, and hexamers follow its
+    directions, as in the virus; with "random" places are a spiral and neighbours say nothing of an azimuth.
+    """
     n = round(4 * np.pi * radius**2 / (0.866 * SPACING_ANGSTROM**2))
     directions = even_directions(n)
-    azimuth = np.random.default_rng(7).uniform(0, 360, n)
-    return directions * radius, z_axis_to(directions, azimuth)
+    if azimuths == "random":
+        azimuth = np.random.default_rng(7).uniform(0, 360, n)
+        return directions * radius, z_axis_to(directions, azimuth)
+    for _ in range(300):
+        apart = directions[:, None] - directions[None]
+        length = np.linalg.norm(apart, axis=-1) + np.eye(n)
+        push = (apart / length[..., None] ** 4).sum(axis=1) / n**2
+        directions = directions + push
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    frames = z_axis_to(directions)
+    _, near = cKDTree(directions).query(directions, 7)
+    along = np.einsum("nij,nki->nkj", frames, directions[near[:, 1:]])
+    order = np.exp(6j * np.arctan2(along[..., 1], along[..., 0])).mean(axis=1)
+    return directions * radius, z_axis_to(directions, np.rad2deg(np.angle(order)) / 6)
 
 
-def write_shell(hexamer: Path, path: Path, radius: float) -> None:
+def write_shell(hexamer: Path, path: Path, radius: float, azimuths: str = "random") -> None:
     """An atomic model of one point a residue: hexamers on a sphere, their axes along its normals."""
     structure = gemmi.read_structure(str(hexamer))
     atoms = np.array(
@@ -58,7 +74,7 @@ def write_shell(hexamer: Path, path: Path, radius: float) -> None:
             "auth_seq_id", "auth_asym_id",
         )
     ]  # fmt: skip
-    positions, rotations = hexamer_poses(radius)
+    positions, rotations = hexamer_poses(radius, azimuths)
     i = 0
     for k, (place, turn) in enumerate(zip(positions, rotations, strict=True)):
         for j, (x, y, z) in enumerate(atoms @ turn.T + place):
@@ -107,6 +123,7 @@ def main() -> None:
     parser.add_argument("hexamer", type=Path, help="atomic model of the CA-SP1 hexamer")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--radius", type=float, default=240.0, help="of the shells, in angstrom")
+    parser.add_argument("--azimuths", choices=("random", "lattice"), default="lattice", help="of hexamers")
     parser.add_argument("--shells", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="folder that keeps the session")
     options = parser.parse_args()
@@ -117,7 +134,7 @@ def main() -> None:
 
 
 def process(options: argparse.Namespace, folder: Path) -> None:
-    write_shell(options.hexamer, folder / "shell.cif", options.radius)
+    write_shell(options.hexamer, folder / "shell.cif", options.radius, options.azimuths)
     settings = {
         "seed": options.seed, "specimen": folder / "shell.cif", "n_particles": options.shells, "n_beads": 0,
         "n_vesicles": 0, "n_membranes": 0, "n_frames": 3, "thickness_angstrom": 1000,
@@ -160,7 +177,7 @@ def process(options: argparse.Namespace, folder: Path) -> None:
 
 
 def compare(options: argparse.Namespace, folder: Path, truth: Truth, series: TiltSeries) -> None:
-    positions, rotations = hexamer_poses(options.radius)
+    positions, rotations = hexamer_poses(options.radius, options.azimuths)
     shells, turns = truth.particles[0].positions_xyz_angstrom, np.array(truth.particles[0].rotations)
     places = np.concatenate([c + positions @ t.T for c, t in zip(shells, turns, strict=True)])
     true_turns = np.concatenate([t @ rotations for t in turns])
