@@ -170,7 +170,7 @@ FIGURES = (
         "Halves agree in what depends on the azimuth",
         "On surfaces: correlation of the halves' maps, each aligned by itself, less their averages about the "
         "normal. Noise under imposed symmetry gives each half another pattern.",
-        good="above 0.4",
+        good="above 0.75",
     ),
     Figure(
         "axes_significance",
@@ -330,7 +330,7 @@ def _tell_of_azimuths(found: SurfaceMap, group: str, context: StepContext) -> No
         likeness = 0.0 if found.likeness is None else found.likeness.likeness
         context.warn(
             f"The map does not have the symmetry {group} about the normal: the halves agree to "
-            f"{found.agreement:.2f} in what depends on the azimuth (expected 0.4), and without symmetry the "
+            f"{found.agreement:.2f} in what depends on the azimuth (expected 0.75), and without symmetry the "
             f"map is like itself to {likeness:.2f} (expected 0.3); it is given without symmetry"
         )
 
