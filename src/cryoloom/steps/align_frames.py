@@ -1,13 +1,12 @@
 """Correct the motion between the frames of every movie and sum them.
 
-Frames are compared with the sum of the others, iteratively, with a B-factor (Li et al., Nat. Methods 10,
-584 (2013); Zheng et al., Nat. Methods 14, 331 (2017)). Then the most probable trajectory is found: the
-likelihood of all frames with ring-wise signal and noise measured from the frames themselves, times a prior
-on how specimens of this series drift, learned from its earlier tilts in the order they were acquired. A
-pattern that stands still, such as gain residue, is part of the model, so it does not hold the frames at
-zero shift. Frames are moved by Fourier phase and binned by Fourier cropping; sums are electrons per binned
-pixel. The output is the sum of all frames and the sum of the even frames; that of the odd frames is their
-difference.
+Frames are compared with the sum of the others, iteratively, with a B-factor (Li et al., Nat. Methods 10, 584
+(2013); Zheng et al., Nat. Methods 14, 331 (2017)). Then the most probable trajectory is found. Its
+probability is the likelihood of all frames, with signal and noise measured per ring from the frames
+themselves, times a prior on the drift, learned from the earlier tilts of the series. A pattern that stands
+still, such as gain residue, is part of the model, so it does not hold the frames at zero shift. Frames are
+moved by Fourier phase and binned by Fourier cropping; sums are electrons per binned pixel. The output is the
+sum of all frames and the sum of the even frames; that of the odd frames is their difference.
 """
 
 from __future__ import annotations
@@ -57,7 +56,8 @@ class AlignFramesParams(StepParams):
     first_frame: int = Field(
         1,
         ge=1,
-        description="First frame that is used; 1 is the first of the movie. Of EER, raw frames count.",
+        description="First frame that is used; 1 is the first of the movie. In EER files, raw frames are "
+        "counted.",
     )
     last_frame: int | None = Field(
         None, ge=1, description="Last frame that is used. Unset, or in shorter movies: the last one."
@@ -79,7 +79,9 @@ class AlignFramesParams(StepParams):
         400.0, gt=0, description="Coarsest detail used; coarser illumination does not move with the specimen."
     )
     tolerance_px: float = Field(
-        0.01, gt=0, description="Refinement ends when no frame moves by more, in pixels of the movie."
+        0.01,
+        gt=0,
+        description="Refinement ends when no frame moves by more than this, in pixels of the movie.",
     )
     hot_pixel_sigma: float = Field(
         6.0,
@@ -88,7 +90,9 @@ class AlignFramesParams(StepParams):
         "replaced.",
     )
     use_drift_prior: bool = Field(
-        True, description="Learn the drift of the specimens from the series; it supports weak frames."
+        True,
+        description="Learn the drift of the specimen from the earlier tilts of the series and use it "
+        "as a prior; helps frames of low dose.",
     )
     dose_weight_frames: bool = Field(
         False,
@@ -96,8 +100,8 @@ class AlignFramesParams(StepParams):
     )
     local_grid_xyt: tuple[int, int, int] | None = Field(
         None,
-        description="Control points along x, y and time of a model of local motion; "
-        "none corrects whole frames only, best below 3 e/A^2 a tilt.",
+        description="Control points along x, y and time of a model of local motion. Unset: only whole "
+        "frames are corrected, which is best below 3 e/A^2 per tilt.",
     )
 
     dtype: Literal["float16", "float32"] = Field(
@@ -138,7 +142,8 @@ def _bytes_needed(series: TiltSeries, params: AlignFramesParams) -> int:
     n_pixels = max(movie.shape_yx[0] * movie.shape_yx[1] for movie in movies)
     n_frames = max(min(movie.n_frames, 64) for movie in movies)
     spectra = min(_SPECTRA_BYTES, int(4.3 * n_frames * n_pixels))
-    # Frames of bytes stay bytes, but an open movie alone tells; spectra of floats count for the difference.
+    # Frames of bytes stay bytes, but only an open movie shows its type; the spectra's share covers the
+    # difference.
     n_copies = 2 if series.dark_path is None else 4
     return n_copies * 4 * n_frames * n_pixels + spectra + 24 * n_pixels + (1 << 28)
 
@@ -177,8 +182,7 @@ FIGURES = (
         "motion_error_angstrom",
         "angstrom",
         "Motion, uncertainty",
-        "Expected rms error of the position of a frame, from its scatter about a smooth path, median over "
-        "tilts.",
+        "Expected rms error of a frame's position, from the scatter about a smooth path; median over tilts.",
         good="well below a pixel",
     ),
 )
@@ -353,7 +357,7 @@ def _align(exposed: _Exposed, frames: NDArray[Any], prior: TrajectoryPrior, alig
 
 
 def _common_shape(series: TiltSeries) -> tuple[int, int]:
-    """Shape of the movies; all must have the same."""
+    """Shape of the movies, which must be the same for all."""
     movies = [_movie_of(tilt, series) for tilt in series.tilts]
     if not movies:
         raise DataUnfitError("the series has no tilts; import it again", series=series.name)
@@ -361,9 +365,8 @@ def _common_shape(series: TiltSeries) -> tuple[int, int]:
     for movie in movies:
         if movie.shape_yx != first.shape_yx:
             raise DataUnfitError(
-                f"{movie.path.name} differs in size from {first.path.name}; all movies of a series must have "
-                "one "
-                f"size: remove it, or import it as a separate series",
+                f"{movie.path.name} differs in size from {first.path.name}; all movies of a series must "
+                "have the same size: remove it, or import it as a separate series",
                 got_yx=movie.shape_yx, expected_yx=first.shape_yx,
             )  # fmt: skip
     return first.shape_yx
@@ -391,7 +394,7 @@ def motion_settings(pixel_size_angstrom: float, params: AlignFramesParams) -> Mo
 
 
 def _doses(series: TiltSeries, tilt: Tilt, movie: Movie, frames: range, n: int) -> FrameDoses:
-    """Dose at the borders of a tilt's fractions; its raw frames are taken to be equally exposed."""
+    """Dose at the borders of a tilt's fractions; all raw frames are assumed to have the same dose."""
     per_frame = tilt.dose_per_angstrom2 / movie.n_frames
     begin, end = (tilt.dose_start_per_angstrom2 + per_frame * i for i in (frames.start, frames.stop))
     edges = np.linspace(begin, end, n + 1)
@@ -400,7 +403,7 @@ def _doses(series: TiltSeries, tilt: Tilt, movie: Movie, frames: range, n: int) 
 
 @dataclass(frozen=True, slots=True)
 class _Sinks:
-    """Stacks being written, and the same stacks as values of the model."""
+    """The stacks that are being written, and the same stacks as values of the model."""
 
     stack: Stack
     weighted: Stack | None
@@ -441,7 +444,7 @@ class _Sinks:
             parts += _parts(self.weighted, aligned, "weighted_")
 
         def write(part: tuple[Any, NDArray[np.float32]]) -> None:
-            sink, image = part  # a stack being written holds sinks; its type declares reading only
+            sink, image = part  # a stack being written contains sinks, but its type declares only reading
             sink[section] = image
 
         list(pool.map(write, parts))
@@ -454,7 +457,7 @@ def _parts(stack: Stack, aligned: _Arrays, prefix: str) -> list[tuple[Any, NDArr
     if stack.even is None:
         return [(stack.images, total)]
     if len(aligned["shifts_yx_px"]) == 1:
-        # No halves of one frame: both hold half of it, and the tilt says that they are alike (`has_halves`).
+        # One frame has no halves: both contain half of its counts, and the tilt is marked so (`has_halves`).
         even = np.float32(0.5) * total
     return [(stack.images, total), (stack.even, even)]
 

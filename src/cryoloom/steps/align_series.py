@@ -82,9 +82,9 @@ __all__ = ["AlignSeriesParams", "align_series"]
 
 Array = NDArray[np.float64]
 
-LARGEST_ERROR_ANGSTROM = 15.0  # of poses: beyond it detail of 130 to 600 A is smeared in height
-AGREED_ERROR_DEG = 0.4  # of an axis by metadata and common line
-BLACK = 0.1  # of the brightness expected from the other images: the specimen is not visible
+LARGEST_ERROR_ANGSTROM = 15.0  # of poses: above it, detail of 130 to 600 A is blurred in height
+AGREED_ERROR_DEG = 0.4  # between the tilt axes of the metadata and of the common line
+BLACK = 0.1  # of the brightness expected from the other images: below it the specimen is not visible
 
 
 class AlignSeriesParams(StepParams):
@@ -92,9 +92,9 @@ class AlignSeriesParams(StepParams):
 
     method: Literal["auto", "beads", "patches", "no_markers"] = Field(
         "auto",
-        description="beads: gold; patches: a grid of patches, with the axis from compact features if "
-        "there are any; no_markers: projection matching, then the better of patches and compact features; "
-        "auto: beads if they can be tracked, else no_markers.",
+        description="beads: gold beads. patches: a grid of patches, with the axis from compact features if "
+        "there are any. no_markers: projection matching, then patches or compact features, whichever is "
+        "better. auto: beads if they can be tracked, otherwise no_markers.",
     )
     tilt_axis_deg: float | None = Field(
         None, description="Start of the tilt axis. Unset: from the metadata, or by a search."
@@ -106,11 +106,13 @@ class AlignSeriesParams(StepParams):
         None, gt=0, description="Diameter of the gold beads. Unset: measured."
     )
     patch_angstrom: float = Field(700.0, gt=0, description="Side of a tracked patch.")
-    patch_overlap: float = Field(0.5, ge=0, lt=0.95, description="Overlap of neighbouring patches, fraction.")
+    patch_overlap: float = Field(
+        0.5, ge=0, lt=0.95, description="Overlap of neighbouring patches, as a fraction of their side."
+    )
     fiducials: Path | None = Field(
         None,
-        description="Folder with IMOD's fiducial models (NAME.fid, with NAME.rawtlt and NAME.prexg): their "
-        "tracks are solved instead of those of method.",
+        description="Folder with IMOD's fiducial models (NAME.fid, with NAME.rawtlt and NAME.prexg). Their "
+        "tracks are used; method is ignored.",
     )
     fiducials_prealigned: bool = Field(
         True, description="The models refer to the prealigned stack (eTomo); otherwise to the raw stack."
@@ -123,13 +125,15 @@ class AlignSeriesParams(StepParams):
     magnification: Variation = Field("fixed", description="Magnification: fixed, grouped or per_view.")
     x_tilt: Variation = Field("fixed", description="Tilt about x: fixed, grouped or per_view.")
     stretch: Literal["fixed", "grouped", "per_view"] = Field(
-        "fixed", description="Stretch of the specimen across the tilt axis, from tilt to tilt."
+        "fixed", description="Stretch of the specimen across the tilt axis: fixed, grouped or per_view."
     )
     skew: Literal["fixed", "grouped", "per_view"] = Field(
-        "fixed", description="Angle between the specimen's axes, from tilt to tilt."
+        "fixed", description="Change of the angle between the specimen's axes: fixed, grouped or per_view."
     )
     beam_tilt: Literal["fixed", "one"] = Field(
-        "fixed", description="Angle by which the beam misses the perpendicular to the tilt axis."
+        "fixed",
+        description="Deviation of the beam from the perpendicular to the tilt axis: fixed at 0, or one "
+        "angle for the series.",
     )
     local: bool = Field(
         False,
@@ -144,7 +148,7 @@ class AlignSeriesParams(StepParams):
     )
     centre_specimen: bool = Field(
         True,
-        description="Put z = 0 into the middle of the specimen; otherwise at the mean height of the tracked "
+        description="Put z = 0 in the middle of the specimen; otherwise at the mean height of the tracked "
         "points. The defocus is adjusted in both cases.",
     )
     apply_tilt_offset: bool = Field(
@@ -192,7 +196,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
 )
 def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepContext) -> TiltSeries:
     """Solve for tilt axis, shifts and optional parameters of all images of a series."""
-    series = with_defocus_of_specimen(series)  # undo the reference to earlier poses
+    series = with_defocus_of_specimen(series)  # the defocus may refer to the origin of earlier poses
     stack = series.best_stack
     usable = np.array([not t.is_excluded and t.section is not None for t in series.tilts])
     tilt_deg = np.array([t.nominal_tilt_deg for t in series.tilts]) + (series.tilt_offset_deg.applied or 0.0)
@@ -222,7 +226,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     if params.method == "auto" and best.method != "beads" and tried[0].method == "beads":
         part = 100 * tried[0].placed_part(usable)
         context.warn(
-            f"gold beads could be tracked in {part:.0f} % of the tilts only, or not closely enough; the "
+            f"gold beads could be tracked in only {part:.0f} % of the tilts, or not accurately enough; the "
             f"series is aligned by {best.method}"
         )
     _compare(best, tried, usable, images.pixel_size_angstrom, context)
@@ -231,8 +235,8 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         context.warn(_NOT_TOGETHER["few" if few else "beads" if best.method == "beads" else "images"])
     elif doubt := _doubt(best):
         context.warn(
-            f"{doubt}: {best.tracks.n_points} tracks do not determine them better. Detail of that size is "
-            "blurred in the tomogram"
+            f"{doubt}; the {best.tracks.n_points} tracks do not determine them better. Detail of that size "
+            "is blurred in the tomogram"
         )
     context.progress(3, 5)
     choice = _local(series, best, params) if params.local else None
@@ -333,20 +337,20 @@ _NOTHING_HELD = {
 _NOT_TOGETHER = {
     "beads": "the beads do not hold the series together: most of them are lost in many tilts, so parts of "
     "the series may follow different beads. Use method=no_markers, and look at the tomogram",
-    "few": "too few tracks hold the series together: any poses fit them, so those of a part of it may be "
-    "wrong. Look at the tomogram, and exclude tilts that jump",
+    "few": "too few tracks hold the series together: many different poses fit them, so the poses of a part "
+    "of the series may be wrong. Look at the tomogram, and exclude tilts that jump",
     "images": "the images do not hold the series together: features of the specimen do not continue through "
     "it, so the poses of a part of it may be wrong. Look at the tomogram, and exclude tilts that jump",
 }
 
 
 def _doubt(best: Alignment) -> str:
-    """Why a tomogram made with these poses may not show where the specimen lies; "" if it does."""
+    """Why the specimen's place in a tomogram made with these poses may be wrong; "" if it is reliable."""
     error = best.reported_error_angstrom
     if not best.holds_together:
         return "the poses of a part of the series may be wrong"
     if LARGEST_ERROR_ANGSTROM < error < np.inf:
-        return f"the poses are known to {error:.0f} A only, expected {LARGEST_ERROR_ANGSTROM:.0f} or less"
+        return f"the poses have an error of {error:.0f} A, expected {LARGEST_ERROR_ANGSTROM:.0f} A or less"
     return ""
 
 
@@ -360,8 +364,8 @@ def _tried(
 ) -> tuple[list[Alignment], Matched | None]:
     """Alignments by every applicable method, and the result of projection matching.
 
-    If the nominal axis and the common line of the images agree, images are matched from there, and patches
-    that no feature helps hold that axis: they determine it to a degree at best.
+    If the nominal axis and the common line of the images agree, matching starts with that axis. Patches
+    without compact features then keep it fixed: they determine the axis to one degree at best.
     """
     free = _degrees_of_freedom(params)
     tried: list[Alignment] = []
@@ -401,7 +405,7 @@ def _tried(
         )
     tried += [checked_by_features(one, images, usable) for one in (patches, features) if one is not None]
     if params.method == "auto" and tried and tried[0].method == "beads":
-        # Beads that were lost are searched again from the geometry that the images gave.
+        # Lost beads are searched again, starting from the geometry found from the images.
         nearer = (features or patches or tried[0]).solution.geometry
         again = align_by_beads(images, nearer, usable, free, params.bead_diameter_angstrom, doubted=True)
         tried += [] if again is None else [again]
@@ -416,7 +420,7 @@ def _patches(
     *,
     axis_error_deg: float | None = None,
 ) -> Alignment | None:
-    """Patches as the parameters say. axis_error_deg : the axis is held, and known so well."""
+    """Settings of the patches. axis_error_deg : the axis is fixed, with this error."""
     free = _degrees_of_freedom(params)
     return align_by_patches(
         images,
@@ -430,7 +434,7 @@ def _patches(
 
 
 def _told_axis(series: TiltSeries, params: AlignSeriesParams) -> float | None:
-    """The nominal tilt axis: as asked for, or of the metadata."""
+    """The nominal tilt axis: from the parameters, or from the metadata."""
     return params.tilt_axis_deg if params.tilt_axis_deg is not None else series.tilt_axis_deg.applied
 
 
@@ -446,7 +450,7 @@ def _compare(
     pixel_size_angstrom: float,
     context: StepContext,
 ) -> None:
-    """Warn where another way gave other poses: then one of the two, or both, followed something else."""
+    """Warn if another method gave different poses: then at least one of the two tracked something else."""
     for method, distance in disagreements(best, tried, usable, pixel_size_angstrom).items():
         context.warn(
             f"{best.method} and {method} disagree: their poses differ by {distance:.0f} angstrom; the "
@@ -481,7 +485,7 @@ def _local(series: TiltSeries, best: Alignment, params: AlignSeriesParams) -> Lo
 def _with_displacements(
     best: Alignment, choice: LocalChoice | None
 ) -> tuple[Alignment, Sequence[ImageWarp | None]]:
-    """The rigid solution replaced by the local one where that predicts better, and its displacements."""
+    """The local solution and its displacements if it predicts better, otherwise the rigid solution."""
     if choice is None or choice.local is None:
         return best, [None] * best.tracks.n_views
     return replace(best, solution=choice.local.solution), choice.local.warps

@@ -1,20 +1,19 @@
 """Defocus and astigmatism of every tilt from its Thon rings; the whole series is one model.
 
-The images are cut into overlapping tiles. Their power spectra, divided by a smooth background, are compared
-with rings whose defocus varies over the image with the tilt, by likelihood, without rescaling of tiles. Tilts
+The images are cut into overlapping tiles. Their power spectra are divided by a smooth background and
+compared, by likelihood, with rings whose defocus varies over the tilted image. Tiles are not rescaled. Tilts
 share what does not change between them (ring amplitude, astigmatism, inclination of the specimen, handedness)
 and are coupled by a prior on defocus that is smooth in time and in tilt. A tilt without visible rings gets
-the prediction of the model and is marked as predicted; excluded tilts are ignored. With a phase plate the
-phase shift of each tilt is estimated as well, under a prior that varies slowly.
+the prediction of the model and is marked as predicted; excluded tilts are ignored. With a phase plate, the
+phase shift of each tilt is estimated as well, with a prior that it varies slowly.
 
 The handedness has two estimators: the likelihood of the whole series with either sign, and the defocus
 gradients of the single tilts, fitted freely. If they do not agree clearly it is inconclusive. The thickness
-is that of evenly distributed scatterers whose rings vanish where those of the series do (nodes, as in
-CTFFIND5).
+follows from the nodes, where the rings vanish, for evenly distributed scatterers (as in CTFFIND5).
 
-Gold beads are hidden from the spectra: they scatter strongly, lie on a surface and would draw the defocus to
-their own. Without them rings show the defocus of the middle of the specimen. It is given where the image's
-centre shows it (``refers_to`` "specimen"); where poses are known it is turned into that of their origin, by
+Gold beads are masked: they scatter strongly and often lie on a surface, so the fit would give the defocus of
+the gold. Without gold, the rings show the defocus of the middle of the specimen. It is given at the centre of
+the image (``refers_to`` "specimen"). If poses are known, it is converted to the defocus at their origin with
 the measured place of the specimen (`algorithms/series/specimen_frame`), as `align_series` does later.
 Methods: Rohou & Grigorieff (2015) for the model of rings and the fit resolution; Zhang (2016) for equiphase
 averaging; Tegunov et al. (2021) for one model per series; Elferich et al. (2024) for the nodes.
@@ -78,20 +77,22 @@ class EstimateCtfParams(StepParams):
     )
     refit_tilts: tuple[int, ...] = Field(
         (),
-        description="Acquisition indices of tilts that are fitted where the others expect their defocus.",
+        description="Acquisition indices of tilts that are fitted again near the defocus that the other "
+        "tilts predict.",
     )
     predict_tilts: tuple[int, ...] = Field(
         (),
-        description="Acquisition indices of tilts whose fit is rejected: their CTF is predicted from the "
-        "other tilts, their images are kept.",
+        description="Acquisition indices of tilts whose fit is rejected. Their CTF is predicted from the "
+        "other tilts; their images are kept.",
     )
-    phase_plate: bool = Field(False, description="Find the phase shift of a phase plate in each tilt.")
+    phase_plate: bool = Field(False, description="Estimate the phase shift of a phase plate in each tilt.")
     phase_shift_deg: float = Field(
-        0.0, ge=0, lt=180, description="Known phase shift of a phase plate, which is then not estimated."
+        0.0, ge=0, lt=180, description="Known phase shift of a phase plate; it is not estimated."
     )
     hide_gold: bool = Field(
         True,
-        description="Hide gold from the spectra: it lies on a surface and draws the defocus to its own.",
+        description="Mask gold beads in the spectra. They often lie on a surface, and the fit would give "
+        "their defocus.",
     )
 
     @model_validator(mode="after")
@@ -101,7 +102,10 @@ class EstimateCtfParams(StepParams):
         if self.high_resolution_angstrom >= self.low_resolution_angstrom:
             raise ValueError("high_resolution_angstrom must be a smaller number than low_resolution_angstrom")
         if self.phase_plate and self.phase_shift_deg:
-            raise ValueError("phase_shift_deg is for a known phase shift; leave it 0 with phase_plate")
+            raise ValueError(
+                "phase_shift_deg is a known phase shift and phase_plate estimates one; set phase_shift_deg "
+                "to 0, or phase_plate to false"
+            )
         return self
 
 
@@ -132,8 +136,8 @@ FIGURES = (
     Figure(
         "n_beads_hidden",
         "",
-        "Gold beads hidden",
-        "Gold beads that were hidden from the spectra, median over tilts.",
+        "Gold beads masked",
+        "Gold beads that were masked in the spectra, median over tilts.",
     ),
     Figure(
         "n_predicted",
@@ -146,7 +150,7 @@ FIGURES = (
         "defocus_sd_median_angstrom",
         "angstrom",
         "Defocus, uncertainty",
-        "Standard deviation of the defocus of a tilt as the fit estimates it, median over tilts.",
+        "Standard deviation of a tilt's defocus, estimated by the fit; median over tilts.",
         good="below 200 angstrom",
     ),
     Figure(
@@ -162,7 +166,7 @@ FIGURES = (
         "handedness_gain_nats",
         "nats",
         "Handedness, evidence",
-        "Logarithm of how much better one handedness explains the whole series than the other.",
+        "Difference of the log-likelihood of the whole series between the two signs of handedness.",
         good="20 or more",
         role="handedness_evidence",
     ),
@@ -170,9 +174,8 @@ FIGURES = (
         "handedness_gradient",
         "",
         "Handedness, gradient of defocus",
-        "Measured over predicted change of defocus across the tilted images. A value far from 1 means that "
-        "the "
-        "tilt axis or the tilt angles are wrong.",
+        "Measured change of defocus across the tilted images, divided by the predicted one. A value far "
+        "from 1 means that the tilt axis or the tilt angles are wrong.",
         good="near 1",
     ),
     Figure(
@@ -186,7 +189,7 @@ FIGURES = (
         "tilts",
         "Handedness, tilts against it",
         "Tilts whose own gradient of defocus has the opposite sign.",
-        good="few of those for it",
+        good="few, compared with the tilts in favour",
     ),
     Figure(
         "specimen_inclination_deg",
@@ -211,7 +214,7 @@ FIGURES = (
         "thickness_sd_angstrom",
         "angstrom",
         "Thickness from the CTF, uncertainty",
-        "Standard deviation of the thickness as the fit estimates it.",
+        "Standard deviation of the thickness, estimated by the fit.",
     ),
 )
 RECORDS = (
@@ -255,7 +258,7 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
         pixel = series.unweighted_stack.pixel_size_angstrom
         context.warn(
             f"{series.name}: no CTF is estimated: pixels of {pixel:g} A resolve nothing finer than "
-            f"{2 * pixel:g} A, and rings are fitted from {params.low_resolution_angstrom:g} A on"
+            f"{2 * pixel:g} A, too coarse for rings fitted from {params.low_resolution_angstrom:g} A on"
         )
         return series
     gold = _gold(series.unweighted_stack, tilts) if params.hide_gold else None
@@ -319,7 +322,7 @@ def _fitted(
 
 
 def _positions(series: TiltSeries, tilts: list[Tilt], named: tuple[int, ...]) -> frozenset[int]:
-    """Places in ``tilts`` of tilts that a user named. Raises DataUnfitError for one the series never had."""
+    """Indices in ``tilts`` of the tilts that a user named. Raises DataUnfitError for an unknown one."""
     known = {tilt.acquisition_index for tilt in series.tilts}
     if unknown := set(named) - known:
         raise DataUnfitError(
@@ -429,7 +432,7 @@ def _least_tilted(tilts: list[Tilt]) -> list[Tilt]:
 
 
 def _gold(stack: Stack, tilts: list[Tilt]) -> GoldShadows | None:
-    """What gold looks like in the series, where it has any."""
+    """The appearance of gold in the series; None if there is no gold."""
     return find_gold([_image_of(stack, tilt) for tilt in _least_tilted(tilts)], stack.pixel_size_angstrom)
 
 
@@ -478,7 +481,7 @@ def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:
 def _with_result(
     series: TiltSeries, tilts: list[Tilt], found: SeriesFit, params: EstimateCtfParams, context: StepContext
 ) -> TiltSeries:
-    """Put the fits on the tilts, the handedness on the series, and tell figures and curves."""
+    """Add the fits to the tilts and the handedness to the series, and report figures and curves."""
     ctfs, profiles = [], []
     for one, fit, predicted in zip(found.tilts, found.fits, found.predicted, strict=True):
         data, slope = at_origin(one), found.model.slope(one)
@@ -508,8 +511,8 @@ def _with_result(
         error = np.median([ctf.defocus_sd_angstrom or 0.0 for ctf in ctfs])
         context.warn(
             f"{series.name}: the Thon rings are too weak to be seen in single images ({len(silent)} of "
-            f"{len(ctfs)}); the defocus is that which all images show together, known to {error:.0f} A in a "
-            "tilt, and the astigmatism is not measured"
+            f"{len(ctfs)}); the defocus is fitted to all images together, with an error of {error:.0f} A "
+            "per tilt, and the astigmatism is not measured"
         )
     elif silent:
         context.warn(
@@ -525,16 +528,16 @@ def _with_result(
 
 
 def _doubt_defoci(series: TiltSeries, tilts: list[Tilt], ctfs: list[Ctf], context: StepContext) -> None:
-    """Warn of tilts whose own rings tell a defocus far from what the other tilts follow."""
+    """Warn of tilts whose own rings give a defocus far from the trend of the other tilts."""
     own = [(tilt, ctf) for tilt, ctf in zip(tilts, ctfs, strict=True) if not ctf.predicted]
     angles = np.array([tilt.nominal_tilt_deg for tilt, _ in own])
     off = off_the_trend(angles, np.array([ctf.defocus_angstrom for _, ctf in own]))
     doubted = [tilt.acquisition_index for (tilt, _), away in zip(own, off, strict=True) if away]
     if doubted:
         context.warn(
-            f"{series.name}: the defocus of tilts {doubted} is up to {np.abs(off).max():.0f} A from what the "
-            "others follow; their rings may be false. Look at their spectra, and name those that are wrong "
-            "in predict_tilts"
+            f"{series.name}: the defocus of tilts {doubted} is up to {np.abs(off).max():.0f} A from the "
+            "trend of the other tilts; their rings may be false. Look at their spectra, and list the wrong "
+            "ones in predict_tilts"
         )
 
 

@@ -1,12 +1,12 @@
-"""Pick round, dense objects of a given diameter, when nothing else is known of the particle.
+"""Pick round, dense objects of a given diameter, if nothing else is known about the particle.
 
 The images are whitened, multiplied by their CTF at every voxel's depth and back-projected as in
-`pick_by_template`; the density searched for is a ball. Noise is positive as often as negative, so maxima of
-the opposite sign count the false picks: those as significant as a pick give the false discovery rate at which
-picks are cut (maxima in the bright rim of a denser object are not counted). Objects much denser than most of
-what is picked, by mass (gold, ice crystals), are left out. Picks have no rotation; an initial model finds
-their rotations, and a template made from it picks again with higher accuracy. Whether a pick is the particle
-or something else of its size is not known.
+`pick_by_template`; the template is a ball. Noise is positive as often as negative, so the maxima of opposite
+sign estimate the false picks. Their number above a threshold gives the false discovery rate, which sets the
+threshold; maxima in the bright rim of a denser object are not counted. Objects with a much larger mass than
+most picks (gold, ice crystals) are left out. Picks have no rotation: `initial_model` finds it, and a template
+made from that model picks more accurately. This step cannot distinguish the particle from other objects of
+the same size.
 """
 
 from __future__ import annotations
@@ -57,27 +57,28 @@ class PickBlobsParams(StepParams):
 
     diameter_angstrom: float = Field(gt=0, description="Diameter of the particles.")
     voxel_size_angstrom: float | None = Field(
-        None, gt=0, description="Voxel size of the search. Unset: 10 A, coarser for particles above 200 A."
+        None, gt=0, description="Voxel size of the search. Unset: 10 A, or more for particles above 200 A."
     )
-    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Fraction of picks that may be false.")
+    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Allowed fraction of false picks.")
     min_distance_angstrom: float | None = Field(
-        None, ge=0, description="Smallest distance of two particles. Unset: 0.8 of the diameter."
+        None, ge=0, description="Smallest distance between two particles. Unset: 0.8 of the diameter."
     )
     max_density: float = Field(
         2.0,
         gt=1,
-        description="Picks denser by this factor than most are, by mass, are left out.",
+        description="Leave out picks whose mass is this many times that of most picks.",
     )
     max_particles: int | None = Field(
         None,
         ge=1,
-        description="Largest number of particles of a tomogram, the most significant first. Unset: no limit.",
+        description="Largest number of particles per tomogram; the most significant are kept. Unset: no "
+        "limit.",
     )
     fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
     edge_angstrom: float = Field(
-        0.0, ge=0, description="Distance from the tomogram's faces within which nothing is picked."
+        0.0, ge=0, description="Distance from the faces of the tomogram in which nothing is picked."
     )
-    species: str = Field("blob", description="Name of what is picked.")
+    species: str = Field("blob", description="Name of the picked particle.")
 
 
 def _bytes_needed(tomogram: Tomogram, params: PickBlobsParams) -> int:
@@ -119,7 +120,7 @@ def _bytes_needed(tomogram: Tomogram, params: PickBlobsParams) -> int:
             "noise_deviation",
             "",
             "Deviation of the correlation",
-            "Standard deviation of the correlation between particles over that of the images' noise.",
+            "Standard deviation of the correlation outside particles, divided by that of the images' noise.",
             good="near 1; above 2 the specimen is crowded",
         ),
         Figure("n_too_dense", "particles", "Too dense", "Objects left out because they are much denser."),
@@ -129,7 +130,7 @@ def _bytes_needed(tomogram: Tomogram, params: PickBlobsParams) -> int:
     ),
 )
 def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext) -> Particles:
-    """Pick round, dense objects of a diameter, at a false discovery rate from maxima of the other sign."""
+    """Pick round, dense objects of a diameter; maxima of opposite sign give the false discovery rate."""
     diameter = params.diameter_angstrom
     usual = max(_USUAL_VOXEL_ANGSTROM, diameter / _VOXELS_ACROSS)
     grid = search_grid(tomogram, params.voxel_size_angstrom, diameter, usual)
@@ -213,7 +214,7 @@ def pick_blobs(tomogram: Tomogram, params: PickBlobsParams, context: StepContext
 
 
 def _away_from(gold: Gold | None, found: Candidates, matched: MatchedFilter) -> Candidates:
-    """Positions that are not where a bead was filled."""
+    """Positions outside the filled beads."""
     if gold is None:
         return found
     shape = tuple(matched.volume.shape)

@@ -46,13 +46,13 @@ class HandModel(BaseModel):
     tomogram: str
     model: int = Field(1, ge=1)
     shape: Literal["", "sphere", "ellipsoid", "closed", "open", "filament"] = ""
-    """What they lie on; "" for particles, or if `pick_on_surfaces` sets it."""
+    """Shape the points lie on; "" for particles, or if `pick_on_surfaces` sets it."""
     points_xyz_angstrom: tuple[tuple[float, float, float], ...]
     """Relative to the tomogram's centre."""
 
 
 class PickByHandParams(PlacedParticleParams):
-    """What a user may choose."""
+    """Parameters of points picked by hand."""
 
     file: Path | None = Field(
         None, description="Points: text or CSV, an IMOD model or a Dynamo table; {tomogram} is its name."
@@ -75,7 +75,12 @@ def _outside(name: str, params: PickByHandParams) -> JsonValue:
     methods="{total_n_points:.0f} points were picked by hand.",
     figures=(
         Figure("n_points", "points", "Points", "Points picked by hand.", column=Column("Picks", digits=0)),
-        Figure("n_models", "models", "Models", "Surfaces and filaments the points mark, or 1 for particles."),
+        Figure(
+            "n_models",
+            "models",
+            "Models",
+            "Number of surfaces and filaments marked by the points; 1 for particles.",
+        ),
     ),
     records=(Record("picks", "Position in angstrom from the tomogram's centre, and model, of every point."),),
 )
@@ -124,7 +129,7 @@ def _models(tomogram: Tomogram, params: PickByHandParams) -> list[tuple[int, str
 
 
 def _is_of(named: str, tomogram: str) -> bool:
-    """Whether a name in a file means this tomogram: by its name, or by the number its name ends with."""
+    """Whether a name in a file is this tomogram's, by name or by the number at its end."""
     number = re.search(r"(\d+)$", tomogram)
     return named == tomogram or (named.isdigit() and number is not None and int(named) == int(number[1]))
 

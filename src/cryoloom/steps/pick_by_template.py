@@ -6,19 +6,19 @@ matched-filter tomogram with a density is the cross term of the log-likelihood o
 no missing wedge, and scores are in standard deviations of noise. Candidates are maxima of the correlation
 with the template's radial profile. At each candidate, the part of the template that depends on direction is
 compared at all rotations, after removal of what an unknown profile or a small shift could explain. Gold is
-left out of every image, and each candidate is compared by the tilts that show it.
+masked in every image, and each candidate is compared in the tilts in which it is visible.
 
 Decoys are treated the same way: templates with mixed spherical-harmonic degrees, of the same power in every
 shell and degree. Where there is no particle, the template is better than K decoys once in K + 1; so the
 number of candidates that decoys win gives the number of false picks (Barber & Candes 2015; Gimenez & Zou
 2019), and picks are cut at the requested false discovery rate. A tomogram without the particle gives no
-picks. Another protein is not chance: one template fits it best everywhere. So up to 60 candidates (all of
-them, or the clearest that the template won) are searched with 20 further decoys, two in three of them lumps
-or sheets at random with the template's powers, and what these win is not picked. Where all candidates are
-searched again, one particle in a tomogram is enough for a rate of 0.05; otherwise four of the clearest must
-win. And the template must be 20 times likelier (3 nats) than every decoy.
+picks. Another protein does not behave like noise: the same template fits it best everywhere. So up to 60
+candidates (all, or the clearest that the template won) are searched with 20 further decoys. Two thirds of
+these are random lumps or sheets with the template's power spectrum; candidates that they win are not picked.
+If all candidates are searched again, one particle in a tomogram is enough for a rate of 0.05; otherwise four
+of the clearest must win. In addition, the template must be 20 times likelier (3 nats) than every decoy.
 
-The template's hand is checked: a mirrored template must explain the picks worse. Density is bright in maps
+The template's hand is checked: the mirrored template must fit the picks less well. Density is bright in maps
 and dark in tomograms; a dark map is inverted.
 """
 
@@ -79,29 +79,31 @@ class PickByTemplateParams(StepParams):
         None, gt=0, description="Voxel size of the map. Unset: from its header."
     )
     contrast: Literal["auto", "light", "dark"] = Field(
-        "auto", description="Whether the particle is bright or dark in the map."
+        "auto", description="Contrast of the particle in the map: bright or dark."
     )
-    species: str = Field("", description="Name of what is picked. Unset: the template's file name.")
+    species: str = Field("", description="Name of the picked particle. Unset: the template's file name.")
     voxel_size_angstrom: float | None = Field(
         None,
         gt=0,
-        description="Voxel size of the search; it uses detail down to 2.2 voxels. Unset: 10 A, coarser for "
-        "particles above 400 A.",
+        description="Voxel size of the search, which uses detail down to 2.2 voxels. Unset: 10 A, or more "
+        "for particles above 400 A.",
     )
     angular_step_deg: float | None = Field(
         None, ge=2, le=30, description="Step between rotations. Unset: 7.5 to 15 degrees, by symmetry."
     )
-    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Fraction of picks that may be false.")
+    false_discovery_rate: float = Field(0.05, gt=0, le=1, description="Allowed fraction of false picks.")
     fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
-    decoys: int = Field(3, ge=1, le=20, description="Decoys that compete with the template.")
+    decoys: int = Field(3, ge=1, le=20, description="Number of decoys that compete with the template.")
     min_distance_angstrom: float | None = Field(
-        None, ge=0, description="Smallest distance of two particles. Unset: 0.8 of the diameter."
+        None, ge=0, description="Smallest distance between two particles. Unset: 0.8 of the diameter."
     )
     max_particles: int | None = Field(
-        None, ge=1, description="Largest number of particles of a tomogram, the best first. Unset: no limit."
+        None,
+        ge=1,
+        description="Largest number of particles per tomogram; the best are kept. Unset: no limit.",
     )
     edge_angstrom: float = Field(
-        0.0, ge=0, description="Distance from the tomogram's faces within which nothing is picked."
+        0.0, ge=0, description="Distance from the faces of the tomogram in which nothing is picked."
     )
 
 
@@ -133,15 +135,16 @@ FIGURES = (
         "orientation_significance",
         "",
         "Significance of orientations, median",
-        "Height of the direction-dependent part of the template above noise at its best rotation, "
-        "in standard deviations, over the picks. Random noise gives 4 to 5.",
+        "Correlation with the direction-dependent part of the template at its best rotation, in standard "
+        "deviations of noise, median over the picks. Noise alone gives 4 to 5.",
         good="above 7",
     ),
     Figure(
         "amplitude_spread_percent",
         "percent",
         "Spread of the particles' density",
-        "Robust standard deviation of the picks' density over its median. Particles of one kind are alike.",
+        "Robust standard deviation of the picks' density, divided by its median. It is small for particles "
+        "of one kind.",
         good="below 25",
     ),
     Figure(
@@ -203,8 +206,8 @@ def pick_by_template(tomogram: Tomogram, params: PickByTemplateParams, context: 
     voxel = grid.voxel_size_angstrom
     if series.handedness.applied is None:
         context.warn(
-            f"{series.name}: the handedness is not known, so the CTF is that of the middle at every depth; "
-            "measure it with estimate_ctf after the alignment, or set it at the import"
+            f"{series.name}: the handedness is not known, so every depth uses the CTF of the middle; "
+            "measure the handedness with estimate_ctf after the alignment, or set it at the import"
         )
     gold = find_gold(tomogram.series, context.device) if params.fill_beads else None
     total = 2 * len(grid.tilts)
@@ -273,7 +276,9 @@ def _density(params: PickByTemplateParams) -> tuple[NDArray[np.float64], float, 
             "pick_by_template has no template; give a map or an atomic model as template, or use pick_blobs"
         )
     if not path.is_file():
-        raise UserInputError(f"the template {path} is not there; correct template of pick_by_template")
+        raise UserInputError(
+            f"the template {path} does not exist; correct the parameter template of pick_by_template"
+        )
     if path.name.lower().endswith(ATOMIC_MODEL_SUFFIXES):
         atoms, electrons = read_atoms(path)
         centre = np.average(atoms, axis=0, weights=electrons)
@@ -328,7 +333,7 @@ def _light(density: NDArray[np.float64], voxel: float, diameter: float, contrast
 
 
 def _angular_step_deg(n_operators: int) -> float:
-    """As fine as this number of rotations allows, and no finer than a refinement needs to start."""
+    """Limited by the number of rotations, and no smaller than a refinement needs at its start."""
     volume = 8 * math.pi**2 / n_operators
     return max(_FINEST_STEP_DEG, math.degrees((volume / _ROTATIONS) ** (1 / 3)))
 
@@ -356,10 +361,9 @@ def _report(matches: Matches, context: StepContext) -> None:
         context.not_measurable("amplitude_spread_percent", none)
         context.not_measurable("hand_nats", none)
         context.warn(
-            f"no particle was picked: the template is better than its decoys at "
-            f"{int(competition.is_target.sum())} of {n} candidates, too few for the requested rate; check "
-            "the defocus, "
-            "the template's diameter and contrast"
+            "no particle was picked: the template is better than its decoys at "
+            f"{int(competition.is_target.sum())} of {n} candidates, too few for the requested rate. Check "
+            "the defocus, and the template's diameter and contrast"
         )
     if matches.hand_evidence < -_HAND_NATS:
         context.warn(

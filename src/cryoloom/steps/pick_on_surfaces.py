@@ -9,8 +9,8 @@ spacing; the reference's z axis points along the outward normal (a filament: alo
 angle is random, or rotates along a filament. The normal and its uncertainty are stored as a prior for the
 refinement.
 
-Dynamo's model workflow: `spacing_px` is its cropping mesh parameter and `mesh_px` its mesh parameter, both in
-voxels of the tomogram; `max_triangles` and `subdivisions` are those of its meshes, each subdivision halves
+In Dynamo's terms, `spacing_px` is the cropping mesh parameter and `mesh_px` the mesh parameter, both in
+voxels of the tomogram. `max_triangles` and `subdivisions` are those of its meshes; each subdivision halves
 the sides. The mesh is stored as `surfaces.json` for display.
 """
 
@@ -58,22 +58,31 @@ _SNAPS_AT_LEAST = 12
 class PickOnSurfacesParams(StepParams):
     """Parameters of picking on surfaces."""
 
-    shape: Shape = Field("ellipsoid", description="Shape of models that do not name one.")
+    shape: Shape = Field("ellipsoid", description="Shape of models whose points give none.")
     spacing_angstrom: float | None = Field(
         None, gt=0, description="Distance between neighbouring places. Unset: spacing_px."
     )
-    spacing_px: float = Field(10.0, gt=0, description="The same in voxels (Dynamo: cropping mesh parameter).")
+    spacing_px: float = Field(
+        10.0,
+        gt=0,
+        description="Distance between neighbouring places in voxels, if spacing_angstrom is unset (Dynamo: "
+        "cropping mesh parameter).",
+    )
     mesh_px: float = Field(5.0, gt=0, description="Side of the drawn mesh's triangles in voxels (Dynamo).")
     max_triangles: int = Field(100_000, ge=20, description="Largest number of triangles drawn (Dynamo).")
     subdivisions: int = Field(
         0,
         ge=0,
         le=4,
-        description="Halvings of the distances between places and of the mesh's sides (Dynamo).",
+        description="How often the spacing and the sides of the mesh are halved (Dynamo).",
     )
-    box_px: int | None = Field(None, ge=1, description="Box drawn about each pick; it changes nothing else.")
+    box_px: int | None = Field(
+        None, ge=1, description="Side of the box drawn around each pick; for display only."
+    )
     centre_xyz_angstrom: tuple[float, float, float] | None = Field(
-        None, description="closed: a point inside; open: a point on the outer side. Unset: found; above."
+        None,
+        description="closed: a point inside the surface; open: a point on its outer side. Unset: found "
+        "from the points (closed), or above them (open).",
     )
     inward: bool = Field(False, description="The reference's z axis points inwards.")
     snap_angstrom: float = Field(
@@ -89,10 +98,11 @@ class PickOnSurfacesParams(StepParams):
         1.0,
         gt=0,
         le=1,
-        description="Leave out places whose normal has a larger z component: caps in the missing wedge.",
+        description="Leave out places whose normal has a larger z component (between 0 and 1): the top and "
+        "bottom caps, in the missing wedge.",
     )
-    twist_deg: float = Field(0.0, description="filament: turn about the axis from one place to the next.")
-    species: str = Field("particle", description="Name of what is picked.")
+    twist_deg: float = Field(0.0, description="filament: rotation about the axis from one place to the next.")
+    species: str = Field("particle", description="Name of the picked particle.")
     symmetry: str = Field("C1", description="Point group of the particle.")
     diameter_angstrom: float | None = Field(None, gt=0, description="Diameter of the particle, if known.")
 
@@ -117,15 +127,16 @@ FIGURES = (
         "half_axis_sd_percent",
         "percent",
         "Uncertainty of half axes",
-        "Largest standard deviation of a half axis of a sphere or ellipsoid over its length, median over the "
-        "surfaces. More points on other slices lower it.",
+        "Largest standard deviation of a half axis of a sphere or ellipsoid, divided by its length; median "
+        "over the surfaces. More points on other slices lower it.",
         good="below 3",
     ),
     Figure(
         "spacing_sd_percent",
         "percent",
         "Unevenness of the spacing",
-        "Standard deviation of the distance to the nearest place over its mean, median over the surfaces.",
+        "Standard deviation of the distance to the nearest place, divided by its mean; median over the "
+        "surfaces.",
         good="below 12",
     ),
     Figure(
@@ -204,7 +215,7 @@ def pick_on_surfaces(points: Particles, params: PickOnSurfacesParams, context: S
         context.progress(number, len(marked))
     if marked and not made:
         raise DataUnfitError(
-            f"none of the {len(marked)} models can be fitted by a surface; see the warnings",
+            f"no surface can be fitted to any of the {len(marked)} models; see the warnings",
             tomogram=points.name,
         )
     _report(made, context)
@@ -223,8 +234,8 @@ def _tomogram(points: Particles, params: PickOnSurfacesParams) -> Tomogram | Non
     found = next((tomogram for tomogram in points.tomograms if tomogram.name == points.name), None)
     if found is None and params.snap_angstrom:
         raise DataUnfitError(
-            "the points come without a tomogram, so the surface cannot be moved onto its density; use "
-            "snap_angstrom=0, or import them onto a tomogram",
+            "the points have no tomogram, so the surface cannot be moved onto the density; use "
+            "snap_angstrom=0, or import the points with a tomogram",
             tomogram=points.name,
         )
     return found
@@ -235,7 +246,7 @@ def _voxel_size(tomogram: Tomogram | None, params: PickOnSurfacesParams) -> floa
         return tomogram.voxel_size_angstrom
     if params.spacing_angstrom is None:
         raise UserInputError(
-            "spacing_px counts voxels of a tomogram, and there is none; set spacing_angstrom"
+            "spacing_px is in voxels of a tomogram, but the points have no tomogram; set spacing_angstrom"
         )
     return 0.1 * params.spacing_angstrom
 

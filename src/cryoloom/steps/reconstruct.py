@@ -3,8 +3,8 @@
 Every image is converted to contrast (mean subtracted, divided by the mean), binned in Fourier space, sampled
 by cubic B-splines in the frame of its tilt axis (shift, in-plane rotation, magnification and x-tilt removed),
 filtered across the axis by a ramp with cut-off and the angle that the tilt represents, and back-projected
-along its beam. A voxel holds the contrast of one voxel, of which the images are sums; protein is dark.
-Radermacher, Electron Tomography (2006), ch. 8.
+along its beam. The value of a voxel is its contrast, so that an image is the sum along the beam; protein is
+dark. Radermacher, Electron Tomography (2006), ch. 8.
 
 With `ctf_correction` the images are corrected for the CTF at several depths, and every voxel uses the
 correction for its own depth (3D-CTF: NovaCTF's method, Turonova et al., J. Struct. Biol. 199, 2017, with a
@@ -14,15 +14,15 @@ if that is not known, every image is corrected at one defocus, with a warning.
 SIRT and SART compare projections of the tomogram with the images and correct it, repeatedly; the number of
 iterations is determined on the tomogram's middle rows and used everywhere.
 
-Unless its thickness is given, the tomogram holds the specimen as the alignment measured it, over the whole
-field and with a margin; if that is not known well enough, the tomogram is 4000 A thick.
+Without a given thickness, the tomogram contains the specimen as measured after the alignment, over the whole
+field and with a margin. If that is not known well enough, the tomogram is 4000 A thick.
 
 Figures: `half_correlation` is the mean Fourier shell correlation of the even and odd tomogram's middle up to
 half of Nyquist; `half_resolution_angstrom` is where it falls below 0.143. Both need images of even and odd
-frames; where no half tomograms are made, only their middle is, for these figures. With 3D-CTF,
+frames. If no half tomograms are requested, only their middle is computed for these figures. With 3D-CTF,
 `ctf_step_angstrom` is the thickness of a slab that shares one mixture of corrections and
-`ctf_corrections_per_tilt` how many depths an image is corrected at. Of iterations, `residual` is the rms of
-what the projections still miss, relative to the images.
+`ctf_corrections_per_tilt` is the number of depths at which an image is corrected. For iterative methods,
+`residual` is the rms difference between projections and images, relative to the images.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class ReconstructParams(StepParams):
         None,
         ge=1,
         le=64,
-        description="Stack pixels per voxel; need not be whole. Unset: whole, for voxels of about 10 A.",
+        description="Stack pixels per voxel; fractions are allowed. Unset: a whole number that gives "
+        "voxels of about 10 A.",
     )
     voxel_size_angstrom: float | None = Field(
         None, gt=0, description="Voxel size, instead of a binning; at least the stack's pixel size."
@@ -109,8 +110,8 @@ class ReconstructParams(StepParams):
     )
     method: Literal["wbp", "sirt", "sart"] = Field(
         "wbp",
-        description="Weighted back-projection; or iterations over all tilts at once (SIRT), or over subsets "
-        "of them in turn (SART, ordered subsets).",
+        description="wbp: weighted back-projection. sirt: iterations over all tilts at once. sart: "
+        "iterations over subsets of the tilts in turn (ordered subsets).",
     )
     iterations: int = Field(30, ge=1, le=1000, description="sirt, sart: largest number of iterations.")
     subsets: int = Field(8, ge=2, le=100, description="sart: number of subsets of the tilts.")
@@ -121,7 +122,7 @@ class ReconstructParams(StepParams):
         0.002,
         ge=0,
         lt=1,
-        description="sirt, sart: iterations end when the residual falls by less than this fraction of it.",
+        description="sirt, sart: iterations end when the residual decreases by less than this fraction.",
     )
     cutoff_per_px: float = Field(
         0.35,
@@ -133,19 +134,26 @@ class ReconstructParams(StepParams):
         0.05, gt=0, le=0.5, description="Width of the Gaussian fall-off, in cycles per voxel."
     )
     sirt_like_iterations: int = Field(
-        0, ge=0, le=1000, description="Attenuate the ramp as SIRT with this many iterations does; 0: do not."
+        0,
+        ge=0,
+        le=1000,
+        description="wbp: attenuate low frequencies like SIRT with this many iterations; 0: off.",
     )
     tilt_weighting: Literal["increments", "exact"] = Field(
         "increments",
-        description="Weights of uneven tilts: the angle that each represents, or exact weights for the "
-        "tomogram's thickness (Harauz & van Heel), where the ramp ends at Crowther's resolution.",
+        description="Weights of unevenly spaced tilts. angle: the angular range of each tilt. exact: "
+        "Harauz & van Heel's weights for the tomogram's thickness, with the ramp up to Crowther's "
+        "resolution.",
     )
     ctf_correction: Literal["none", "phase_flip", "multiply", "wiener"] = Field(
         "none",
-        description="Correct the images for every voxel at its own depth (3D-CTF): only the sign, by the CTF "
-        "(weights by signal; the fastest), or divided by it where it is strong.",
+        description="Correct the CTF of every voxel at its own depth (3D-CTF). phase_flip: only the sign. "
+        "multiply: by the CTF, which weights by signal; the fastest. wiener: divide by the CTF where it is "
+        "strong.",
     )
-    ctf_snr: float = Field(5.0, gt=0, description="wiener: signal to noise ratio, the same everywhere.")
+    ctf_snr: float = Field(
+        5.0, gt=0, description="wiener: signal-to-noise ratio, the same at all frequencies."
+    )
     ctf_resolution_angstrom: float | None = Field(
         None,
         gt=0,
@@ -156,26 +164,30 @@ class ReconstructParams(StepParams):
     )
     position: Literal["cell", "slab"] = Field(
         "cell",
-        description="Place of the tomogram: cell, as the poses; slab, with the specimen flat about its "
-        "middle, as estimate_slab measured it.",
+        description="Frame of the tomogram. cell: that of the poses. slab: rotated and shifted so that the "
+        "specimen, as measured by estimate_slab, is flat and in the middle.",
     )
-    z_shift_angstrom: float = Field(0.0, description="Show everything so much higher in the tomogram.")
-    z_shift_px: float = Field(0.0, description="The same in pixels of the images; give one of the two.")
+    z_shift_angstrom: float = Field(
+        0.0, description="Shift the specimen up by this distance in the tomogram."
+    )
+    z_shift_px: float = Field(
+        0.0, description="z_shift_angstrom in pixels of the images; give one of the two."
+    )
     tilt_offset_deg: float = Field(
         0.0,
         gt=-90,
         lt=90,
-        description="Add to all tilt angles, which turns the specimen about the tilt axis (y).",
+        description="Angle added to all tilt angles; it rotates the specimen about the tilt axis (y).",
     )
     halves: bool = Field(
         False,
-        description="Also make even and odd tomograms. A workflow that denoises asks for them; their "
+        description="Also make even and odd tomograms. Workflows with denoising request them; their "
         "correlation is measured in any case.",
     )
     halves_by: Literal["frames", "tilts"] = Field(
         "frames",
-        description="Halves from even and odd frames of every tilt; or from every second tilt, which any "
-        "stack allows, with twice the angle between tilts.",
+        description="frames: halves from the even and odd frames of every tilt. tilts: halves from every "
+        "second tilt; works with any stack, but doubles the angle between tilts.",
     )
     dtype: Literal["float32", "float16"] = Field(
         "float16",
@@ -193,7 +205,8 @@ class ReconstructParams(StepParams):
     def _correction_is_possible(self) -> ReconstructParams:
         if self.method != "wbp" and self.ctf_correction != "none":
             raise ValueError(
-                f"{self.method} cannot correct at every depth; use method=wbp, or correct_ctf before"
+                f"method={self.method} cannot be combined with ctf_correction; use method=wbp, or the step "
+                "correct_ctf before"
             )
         return self
 
@@ -213,15 +226,15 @@ class ReconstructParams(StepParams):
 
 
 _ROWS_AT_ONCE = 256
-"""Rows corrected for depth at a time if memory is not given: the halo is then a small part of them."""
+"""Rows corrected for depth at a time if no memory limit is given: the halo is then a small part."""
 
 
 _EDGE_VOXELS = 16
-"""Aligned images have no values at their very edge."""
+"""Aligned images have no values at their outermost pixels."""
 
 
 def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
-    """All aligned images, one image's work or some rows' and a strip's; with less memory, rows in bands."""
+    """All aligned images, work for one image or some rows, and a strip; with less memory, bands of rows."""
     series = _placed(series, params)
     grid = _grid(series, params)
     reconstructor = _reconstructor(series, grid, params)
@@ -232,7 +245,7 @@ def bytes_needed(series: TiltSeries, params: ReconstructParams) -> int:
 
 
 def _bytes_stored(series: TiltSeries, params: ReconstructParams) -> int:
-    """The tomogram and its halves, once more as a pyramid, and in the order of another program."""
+    """The tomogram and its halves, and on request the pyramid and the file in another axis order."""
     n_z, n_y, n_x = _grid(series, params).volume_shape
     volumes = (3 if params.halves else 1) * (2.2 if params.multiscale else 1) + (params.orientation == "xzy")
     return round(volumes * n_z * n_y * n_x * (2 if params.dtype == "float16" else 4))
@@ -256,14 +269,20 @@ FIGURES = (
         "ctf_corrections_per_tilt",
         "",
         "CTF corrections of a tilt",
-        "Corrected images made of each tilt, one for each depth (3D-CTF), mean over tilts.",
+        "Number of depths at which a tilt's image is corrected (3D-CTF), mean over tilts.",
     ),
-    Figure("iterations", "", "Iterations", "Number after which the middle of the tomogram changes little."),
+    Figure(
+        "iterations",
+        "",
+        "Iterations",
+        "Number of iterations; then the middle of the tomogram changes little.",
+    ),
     Figure(
         "residual",
         "",
         "Residual of the iterations",
-        "Difference between the images and the projections of the tomogram, relative to that at the start.",
+        "Difference between the images and the projections of the tomogram, relative to the first "
+        "difference.",
     ),
     *HALF_FIGURES,
 )
@@ -324,7 +343,10 @@ RECORDS = (
 def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepContext) -> Tomogram:
     """Make a tomogram, and even and odd ones, from the aligned images of every tilt that is not excluded."""
     if params.position == "slab" and series.slab is None:
-        context.warn("no slab was measured (estimate_slab), so the tomogram is placed as the poses are")
+        context.warn(
+            "no slab was measured, so the tomogram has the frame of the poses; run estimate_slab before, "
+            "or use position=cell"
+        )
     series = _placed(series, params)
     grid = _grid(series, params)
     _report_thickness(series, grid, params, context)
@@ -453,8 +475,8 @@ def _report_thickness(
     context.figure("tomogram_thickness_angstrom", grid.volume_shape[0] * grid.voxel_size_angstrom)
     if params.thickness_angstrom is None and (series.slab is None or not is_slab_known(series.slab)):
         context.warn(
-            "where the specimen lies was not measured well enough to determine the tomogram's thickness, so "
-            f"it is {SAFE_THICKNESS_ANGSTROM:g} A; give thickness_angstrom to change it"
+            "the place of the specimen is not known well enough to determine the tomogram's thickness, so "
+            f"it is {SAFE_THICKNESS_ANGSTROM:g} A; set thickness_angstrom to change it"
         )
 
 
@@ -529,7 +551,7 @@ def _ctfs(series: TiltSeries, grid: TomogramGrid) -> list[Ctf]:
 def _settled(
     iterations: IterativeReconstruction, grid: TomogramGrid, images: Pixels, context: StepContext
 ) -> IterativeReconstruction:
-    """Parameters with the number of iterations after which the tomogram's middle changes little."""
+    """The method with the number of iterations after which the tomogram's middle changes little."""
     rows = [middle_rows(images, grid, i, context.device) for i in range(len(grid.tilts))]
     _, course = iterations.solve(torch.stack(rows).to(context.device))
     context.figure("iterations", len(course))
@@ -553,12 +575,12 @@ def _compare_middles(
     params: ReconstructParams,
     context: StepContext,
 ) -> None:
-    """The same of half tomograms of which only the middle is made, from the middle of the images."""
+    """Compare half tomograms of which only the middle is made, from the middle of the images."""
     stack, voxel = series.best_stack, grid.voxel_size_angstrom
     if stack.even is None or stack.odd is None or params.halves_by != "frames":
         return
     sides = [min(COMPARED_VOXELS, n) for n in grid.volume_shape]
-    # What a box shows at any tilt and turn, and how far its middle lies from that of an image.
+    # The extent of a box at any tilt and rotation, and the distance of its middle from that of an image.
     shift = max(np.abs(pose.shift_xy_angstrom).max() for pose in grid.poses) / voxel
     seen_px = round((1.5 * max(sides) + 2 * shift + _EDGE_VOXELS) * grid.binning)
     middle = replace(

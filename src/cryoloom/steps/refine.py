@@ -6,10 +6,10 @@ uncertain all orientations are searched and the average uses all probable ones; 
 are refined to the maximum of their likelihood by Gauss-Newton steps. Pixels become smaller as the resolution
 increases. The two halves of the particles never use each other's map beyond 40 A.
 
-The resolution is that of the masked halves, corrected for the mask (phase randomisation), and it is given
-only if the halves agree on more than what does not depend on orientation: shells and imposed symmetry agree
-even if every pose is wrong. The correlation without the radial part is given as well, and its value with the
-orientations exchanged among the particles.
+The resolution is that of the masked halves, corrected for the mask by phase randomisation. It is given only
+if the halves also agree in the part that depends on orientation: shells and imposed symmetry agree even if
+every pose is wrong. The correlation without the radial part is given as well, also with the orientations
+exchanged among the particles.
 
 Each pose's standard deviations follow from the curvature of its likelihood.
 """
@@ -70,7 +70,7 @@ from cryoloom.procedures.particle_passes import (
 __all__ = ["RefineParams", "refine"]
 
 _LEAST_PARTICLES = 4
-# Part of what other angles change in the first map that its symmetry brings back (`map_symmetry`).
+# Likeness of the first map under its symmetry, relative to rotations by other angles (`map_symmetry`).
 _LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _TOUCHING_DIAMETERS = 0.7
 
@@ -79,7 +79,9 @@ class RefineParams(AveragingParams):
     """Parameters of the refinement."""
 
     reference: Path | None = Field(
-        None, description="First map (.mrc), density bright. Unset: the map the particles were picked with."
+        None,
+        description="First map (.mrc), with bright density. Unset: the template the particles were "
+        "picked with.",
     )
     initial_lowpass_angstrom: float = Field(
         40.0,
@@ -95,12 +97,14 @@ class RefineParams(AveragingParams):
     tilt_prior_deg: float | None = Field(
         None,
         gt=0,
-        description="Standard deviation of the angle to the direction of the pick. Unset: as stored with "
-        "the particles.",
+        description="Standard deviation of the angle between a particle's axis and the direction it was "
+        "picked with. Unset: as stored with the particles.",
     )
     min_tilts: int = Field(5, ge=1, description="Leave out particles that are visible in fewer tilts.")
     max_iterations: int = Field(20, ge=1, le=100, description="Largest number of passes.")
-    keep_halves: bool = Field(False, description="Keep the halves that the particles have.")
+    keep_halves: bool = Field(
+        False, description="Keep the half sets stored with the particles. Otherwise new ones are assigned."
+    )
 
 
 FIGURES = (
@@ -112,7 +116,8 @@ FIGURES = (
         "null_evidence",
         "",
         "Non-radial correlation of exchanged orientations",
-        "The same when the orientations are exchanged among the particles: the part that no pose explains.",
+        "Non-radial correlation of the halves with the orientations exchanged among the particles: the "
+        "part that does not come from the poses.",
         good="near 0",
     ),
     Figure(
@@ -133,9 +138,9 @@ FIGURES = (
         "split_angle_deg",
         "deg",
         "Precision of orientations from split tilts",
-        "Half the median angle between a particle's orientations from even and from odd tilts, each refined "
-        "against the other half's map: the error of an orientation from all tilts, measured and not "
-        "reckoned.",
+        "Half the median angle between a particle's orientations from even and from odd tilts, each "
+        "refined against the other half's map: a direct measurement of the error of an orientation from "
+        "all tilts.",
         good="near the precision from the curvature",
     ),
     Figure(
@@ -178,7 +183,7 @@ RECORDS = (
 
 
 def _bytes_per_part(items: Any, params: RefineParams) -> int:
-    """Of the largest series."""
+    """Memory for the largest series."""
     return largest_part_bytes(items, params.diameter_angstrom, params.finest_resolution_angstrom)
 
 
@@ -269,7 +274,8 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
     if params.reference is not None:
         if not params.reference.is_file():
             raise UserInputError(
-                f"the reference {params.reference} is not there; correct reference of refine"
+                f"the reference map {params.reference} does not exist; correct the parameter reference of "
+                "refine"
             )
         pixels = MrcPixels(params.reference)
         values, voxel = np.asarray(pixels[...], dtype=np.float32), pixels.pixel_size_angstrom
@@ -277,8 +283,8 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
         template = next((item.template for item in items if item.template is not None), None)
         if template is None:
             raise UserInputError(
-                "there is no first map: the particles were not picked with one; set reference of refine, or "
-                "run initial_model before"
+                "there is no first map: the particles were not picked with a template. Set the parameter "
+                "reference of refine, or run initial_model before"
             )
         values, voxel = np.asarray(template.map[...], dtype=np.float32), template.voxel_size_angstrom
     if values.ndim != 3 or not np.isfinite(values).all() or not voxel > 0:
@@ -290,9 +296,9 @@ def _first_map(items: Sequence[Particles], params: RefineParams) -> tuple[torch.
 
 
 def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter: float) -> None:
-    """Refuse a symmetry the first map does not have in place: imposed, it would hold all poses wrong.
+    """Refuse a symmetry that the first map does not have about its axes: it would make all poses wrong.
 
-    Detail to 20 A is enough, and an error of centre does no harm here.
+    Detail to 20 A is enough, and the centre need not be exact.
     """
     side = 1.5 * diameter
     small = map_on_grid(reference, voxel, _SMALL_PX, side / _SMALL_PX)
@@ -300,9 +306,9 @@ def _check_symmetry(reference: torch.Tensor, voxel: float, group: str, diameter:
     found = symmetry_in_place(small, _SMALL_PX * 0.55 / 1.5, group)
     if found is not None and found.likeness < _LEAST_LIKENESS:
         raise UserInputError(
-            f"the first map does not have the symmetry {group} about its own axes: it is like itself to "
-            f"{found.likeness:.2f} (expected {_LEAST_LIKENESS}); set symmetry of refine to C1, or give a map "
-            "in RELION's frame of the group"
+            f"the first map does not have the symmetry {group} about its own axes: its likeness after "
+            f"rotation is {found.likeness:.2f}, expected at least {_LEAST_LIKENESS}. Set the symmetry of "
+            "refine to C1, or give a map with RELION's axes of the group"
         )
 
 
@@ -393,7 +399,7 @@ def _pass_shown(record: IterationRecord) -> dict[str, Any]:
 
 
 def _split_tilts(refined: Refined, worker: SeriesWorker, context: StepContext) -> None:
-    """Figures of how far poses from even and from odd tilts are apart."""
+    """Figures of the difference between poses from even and from odd tilts."""
     turn = moved = np.zeros(0)
     if refined.references is not None:
         first, second = refined.references
