@@ -47,7 +47,7 @@ def test_a_mismatch_is_refused_with_one_sentence(context):
     moved = aligned(make_series()).with_tilts({2: {"nominal_tilt_deg": 12.0}})
     refuse(make_series(), moved, "index 2 of TS_01 at 12.00 deg, expected 3.00")
     cropped = replace(aligned(make_series()), stack=Stack(np.ones((5, 8, 16), np.float32), 2.0))
-    refuse(make_series(), cropped, "show another field")
+    refuse(make_series(), cropped, "cover another field")
 
 
 def test_what_has_no_partner_is_a_wrong_request(context):

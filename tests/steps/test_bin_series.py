@@ -50,7 +50,7 @@ def test_a_pixel_size_can_be_told(series, context):
     assert after.stack.pixel_size_angstrom == pytest.approx(5.0, rel=1e-3)
     with pytest.raises(UserInputError, match="finer than the images"):
         bin_series(series, BinSeriesParams(pixel_size_angstrom=1.0), context)
-    with pytest.raises(UserInputError, match="less than 8 pixels"):
+    with pytest.raises(UserInputError, match="fewer than 8"):
         bin_series(series, BinSeriesParams(binning=32), context)
 
 

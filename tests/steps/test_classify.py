@@ -120,7 +120,7 @@ def test_what_cannot_be_divided_is_told(tmp_path, context):
         classify((particles,), ClassifyParams(n_classes=5), context)
     with pytest.raises(UserInputError, match="keep names the classes"):
         classify((particles,), ClassifyParams(keep=(7,)), context)
-    with pytest.raises(UserInputError, match="is not there"):
+    with pytest.raises(UserInputError, match="does not exist"):
         classify((particles,), ClassifyParams(references=(tmp_path / "no.mrc",)), context)
     with pytest.raises(UserInputError, match="diameter is not known"):
         classify((replace(particles, diameter_angstrom=None),), ClassifyParams(), context)

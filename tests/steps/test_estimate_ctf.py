@@ -234,7 +234,7 @@ def test_impossible_ranges_are_refused():
         EstimateCtfParams(min_defocus_angstrom=50000.0, max_defocus_angstrom=20000.0)
     with pytest.raises(ValidationError, match="smaller number"):
         EstimateCtfParams(high_resolution_angstrom=40.0)
-    with pytest.raises(ValidationError, match="leave it 0 with phase_plate"):
+    with pytest.raises(ValidationError, match="set phase_shift_deg to 0"):
         EstimateCtfParams(phase_plate=True, phase_shift_deg=90.0)
 
 

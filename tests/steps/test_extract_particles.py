@@ -150,7 +150,7 @@ def test_what_no_tilt_shows_is_left_out_and_counted():
 
 def test_a_box_smaller_than_what_the_defocus_spreads_is_told():
     _, context = extracted(bead_scene(BEADS[:1]), box_px=40)
-    assert any("holds what the defocus spreads only to" in line for line in context.warnings)
+    assert any("contains the signal spread by the defocus only to" in line for line in context.warnings)
     _, context = extracted(bead_scene(BEADS[:1]))
     assert not context.warnings
 

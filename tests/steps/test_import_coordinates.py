@@ -69,7 +69,7 @@ def test_what_cannot_be_right_is_told(tmp_path, tomogram):
         imported(tomogram, far)
     with pytest.raises(UserInputError, match="no file"):
         import_coordinates(tomogram, ImportCoordinatesParams(), MemoryContext())
-    with pytest.raises(UserInputError, match="is not there"):
+    with pytest.raises(UserInputError, match="does not exist"):
         imported(tomogram, tmp_path / "none.star")
     (tmp_path / "a.tbl").write_text("1\n")
     with pytest.raises(DataUnfitError, match="a Dynamo table has at least 26"):

@@ -101,7 +101,7 @@ def test_errors_say_what_to_do(scene, template_map, tmp_path):
     (tmp_path / "empty.cif").write_text("data_x\n")
     usual = {"template": template_map, "diameter_angstrom": 130.0}
     for changes, message in (
-        ({"template": tmp_path / "no.mrc"}, "is not there"),
+        ({"template": tmp_path / "no.mrc"}, "does not exist"),
         ({"diameter_angstrom": None}, "set diameter_angstrom"),
         ({"diameter_angstrom": 900.0}, "box is"),
         ({"voxel_size_angstrom": 40.0}, "voxels of 40 A wide"),

@@ -126,7 +126,7 @@ def test_a_surface_slides_onto_the_density(tmp_path, tomogram, rng):
     assert spread[1] < 0.6 * spread[0]
     assert context.figures["snap_correlation"] > 0.7
     assert context.figures["snap_sd_angstrom"] > 3
-    with pytest.raises(DataUnfitError, match="without a tomogram"):
+    with pytest.raises(DataUnfitError, match="have no tomogram"):
         pick_on_surfaces(replace(marked, tomograms=()), params, MemoryContext())
 
 

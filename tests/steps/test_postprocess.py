@@ -179,7 +179,7 @@ def test_a_hard_mask_is_told(particle, tmp_path):
         context,
     )
     told = " ".join(context.warnings)
-    assert "The mask alone makes a correlation" in told or "halves do not agree" in told
+    assert "The mask alone gives a correlation" in told or "halves do not agree" in told
 
 
 def test_a_detectors_transfer_is_divided_out(particle, tmp_path):

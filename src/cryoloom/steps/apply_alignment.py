@@ -38,7 +38,9 @@ __all__ = ["ApplyAlignmentParams", "apply_alignment"]
 class ApplyAlignmentParams(StepParams):
     """Parameters of aligned images."""
 
-    binning: float = Field(1.0, ge=1, le=64, description="Image pixels per aligned pixel; need not be whole.")
+    binning: float = Field(
+        1.0, ge=1, le=64, description="Image pixels per aligned pixel; fractions are allowed."
+    )
 
 
 def _bytes_needed(series: TiltSeries, params: ApplyAlignmentParams) -> int:
@@ -112,7 +114,7 @@ def _poses(series: TiltSeries) -> tuple[list[Tilt], list[Pose]]:
     n_sections = series.best_stack.images.shape[0]
     if without or not solved or len(tilts) != n_sections:
         raise DataUnfitError(
-            f"{len(without)} tilts have no pose, {n_sections - len(tilts)} sections no tilt; run "
+            f"{len(without)} tilts have no pose, and {n_sections - len(tilts)} sections have no tilt; run "
             "align_series first, or exclude them",
             series=series.name,
             acquisition_indices=without[:10],

@@ -18,7 +18,7 @@ __all__ = ["AssignCtfParams", "assign_ctf"]
 
 
 class AssignCtfParams(StepParams):
-    """There are no parameters."""
+    """No parameters."""
 
 
 FIGURES = (Figure("n_ctf", "tilts", "CTFs assigned", "Tilts that use the CTF of the other set."),)

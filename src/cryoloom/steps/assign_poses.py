@@ -2,9 +2,9 @@
 
 Typical use: align binned, filtered or denoised images, and assign their poses to the unbinned, unfiltered
 ones. Series are matched by name and tilts by acquisition index. Poses are in angstrom from the image centre,
-so the binning of either set does not matter; images of another field (cropped ones) are refused. Doses and
-pixels of the images stay unchanged. The measured place of the specimen is assigned with the poses; the
-defocus is referred to their origin.
+so the binning of either set does not matter; images of another field (for example cropped ones) are refused.
+Doses and pixels of the images stay unchanged. The measured place of the specimen is assigned with the poses;
+the defocus is referred to their origin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SAME_FIELD = 0.02
 
 
 class AssignPosesParams(StepParams):
-    """What else is assigned."""
+    """Parameters of the assignment."""
 
     exclusions: bool = Field(True, description="Also exclude the tilts that the set with the poses excludes.")
 
@@ -80,7 +80,7 @@ def assign_poses(
 
 
 def _require_the_same_field(series: TiltSeries, other: TiltSeries) -> None:
-    """Refuse sets whose images differ in size in angstrom."""
+    """Refuse sets whose images cover different fields."""
     sizes = [
         tuple(n * stack.pixel_size_angstrom for n in stack.shape_yx)
         for each in (series, other)
@@ -91,8 +91,8 @@ def _require_the_same_field(series: TiltSeries, other: TiltSeries) -> None:
     mine, its = sizes
     if any(abs(a - b) > _SAME_FIELD * max(a, b) for a, b in zip(mine, its, strict=True)):
         raise DataUnfitError(
-            f"the images of {series.name} show another field than those its poses were found on; poses "
-            "count from the image centre, so cropped images cannot take them",
+            f"the images of {series.name} cover another field than the images that were aligned. Poses are "
+            "relative to the image centre, so they do not fit cropped images; use images of the same field",
             got_angstrom=tuple(round(a) for a in its),
             expected_angstrom=tuple(round(a) for a in mine),
         )

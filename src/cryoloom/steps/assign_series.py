@@ -1,7 +1,7 @@
 """Give particles another set of images of the same tilts: unbinned ones, or ones that are not CTF-corrected.
 
-Particles are picked in a tomogram, which knows the images it was made of: often binned and corrected. To
-average them, the images should be as they were taken. Positions are relative to the tomogram's centre, and
+Particles are picked in a tomogram, which knows the images it was made of: often binned and corrected. For
+averaging, the images should be unbinned and uncorrected. Positions are relative to the tomogram's centre, and
 the poses of the given series place that centre in the images, so both must come from one alignment.
 """
 
@@ -19,11 +19,12 @@ from cryoloom.model import Particles, TiltSeries
 __all__ = ["AssignSeriesParams", "assign_series"]
 
 _LARGEST_TURN_DEG = 2.0
-"""Between the poses of one tilt in both series: refinement moves them by less, another alignment by more."""
+"""Largest change between both poses of a tilt: a refinement changes them by less, another alignment by
+more."""
 
 
 class AssignSeriesParams(StepParams):
-    """Nothing to choose."""
+    """No parameters."""
 
 
 @step(
@@ -35,7 +36,12 @@ class AssignSeriesParams(StepParams):
     bytes_needed=lambda particles, params: 1 << 26,
     methods="Particles were taken from other images of the same tilts.",
     figures=(
-        Figure("pixel_size_angstrom", "angstrom", "Pixel size", "Of the images the particles now have."),
+        Figure(
+            "pixel_size_angstrom",
+            "angstrom",
+            "Pixel size",
+            "Pixel size of the images the particles now have.",
+        ),
         Figure(
             "beam_change_deg",
             "deg",
@@ -57,14 +63,15 @@ def assign_series(
     without = [tilt.acquisition_index for tilt in series_from.included if tilt.pose is None]
     if without:
         raise DataUnfitError(
-            f"tilts {without} of series_from have no pose; connect it behind align_series or assign_poses",
+            f"tilts {without} of series_from have no pose; connect series_from to a step after align_series "
+            "or assign_poses",
             series=name,
         )
     change = _beam_change_deg(particles.series_of(name), series_from)
     if change is not None and change > _LARGEST_TURN_DEG:
         raise DataUnfitError(
-            f"a tilt of {name} has another pose in series_from, by {change:.1f} deg: positions of one "
-            "alignment are not those of another; take series of one alignment",
+            f"a tilt of {name} has another pose in series_from: it differs by {change:.1f} deg. Positions "
+            "are valid for one alignment only; use a series with the same alignment",
             series=name,
         )
     context.figure("pixel_size_angstrom", series_from.unweighted_stack.pixel_size_angstrom)
@@ -74,7 +81,7 @@ def assign_series(
 
 
 def _beam_change_deg(former: TiltSeries, other: TiltSeries) -> float | None:
-    """Largest angle between the beams, in the specimen, of tilts that both have."""
+    """Largest angle between the beams, in the specimen, of the tilts in both series."""
     known = {tilt.acquisition_index: tilt.pose for tilt in former.tilts if tilt.pose is not None}
     angles = [
         float(np.rad2deg(np.arccos(np.clip(known[t.acquisition_index].matrix[2] @ t.pose.matrix[2], -1, 1))))

@@ -37,7 +37,9 @@ Values = Literal["mean", "counts", "standard"]
 class BinSeriesParams(StepParams):
     """Parameters of binning."""
 
-    binning: float = Field(4.0, ge=1, le=64, description="Image pixels per binned pixel; need not be whole.")
+    binning: float = Field(
+        4.0, ge=1, le=64, description="Image pixels per binned pixel; fractions are allowed."
+    )
     pixel_size_angstrom: float | None = Field(
         None, gt=0, description="Pixel size of the result, instead of a binning; at least that of the images."
     )
@@ -111,8 +113,8 @@ def _frame(series: TiltSeries, stack: Stack, params: BinSeriesParams) -> BinnedF
         )
     if min(stack.shape_yx) / binning < 8:
         raise UserInputError(
-            f"a binning of {binning:g} leaves less than 8 pixels of {min(stack.shape_yx)}; choose a "
-            "smaller one"
+            f"a binning of {binning:g} reduces {min(stack.shape_yx)} pixels to fewer than 8; choose a "
+            "smaller binning"
         )
     return binned_frame(stack.shape_yx, max(binning, 1.0))
 

@@ -1,16 +1,16 @@
 """Divide particles into classes at their known poses, and separate false picks.
 
 Every class has a map of each half. A particle's likelihood under each class follows from all its tilt images
-with their CTF, radiation damage and noise; its probabilities share it among the classes' maps, and both are
-improved in turns (expectation and maximisation). Poses stay as `refine` left them. Halves share nothing finer
-than 40 A, so averages of the classes stay independent.
+with their CTF, radiation damage and noise; it contributes to each class map with its probability, and
+probabilities and maps are improved in turns (expectation and maximisation). Poses stay as `refine` left them.
+Halves share nothing finer than 40 A, so averages of the classes stay independent.
 
 The first division is not random: it follows the directions in which the particles differ most from their
 common average (principal components), unless maps to compare with are given. False picks go to a junk
 class: those that a shell without orientation explains as well as any class.
 
-Halves of a class that is real differ from the average of all in the same way. How far they do is reported
-as the evidence; without it, more classes only add noise.
+Both halves of a real class differ from the common average in the same way. The correlation of these
+differences is reported as evidence; without it, more classes only add noise.
 """
 
 from __future__ import annotations
@@ -60,21 +60,21 @@ _PER_CLASS = 4
 
 
 class ClassifyParams(StepParams):
-    """Number of classes, and what they are compared at."""
+    """Parameters of the classification."""
 
-    n_classes: int = Field(2, ge=1, le=50, description="Number of classes, without that of junk.")
+    n_classes: int = Field(2, ge=1, le=50, description="Number of classes, not counting junk.")
     references: tuple[Path, ...] = Field(
         (), description="Maps (.mrc) to start from, one for each class, in the frame of the poses."
     )
     junk: bool = Field(True, description="Add a class for false picks.")
     resolution_angstrom: float = Field(
-        15.0, gt=0, description="Finest resolution that classes are compared at."
+        15.0, gt=0, description="Finest resolution at which classes are compared."
     )
     focus: Path | None = Field(
-        None, description="Mask (.mrc, 0 to 1) about the part in which classes may differ. Unset: everywhere."
+        None, description="Mask (.mrc, 0 to 1) of the region in which classes may differ. Unset: everywhere."
     )
     keep: tuple[int, ...] = Field(
-        (), description="Classes whose particles are passed on. Unset: all but junk."
+        (), description="Classes whose particles are passed on, counted from 1. Unset: all but junk."
     )
     diameter_angstrom: float | None = Field(
         None, gt=0, description="Diameter of the particle. Unset: the value set when picking."
@@ -95,7 +95,7 @@ FIGURES = (
     ),
     Figure("largest_class_percent", "percent", "Largest class", "Part of all particles."),
     Figure("smallest_class_percent", "percent", "Smallest class", "Part of all particles, without junk."),
-    Figure("junk_percent", "percent", "Junk", "Part of the particles that no class explains."),
+    Figure("junk_percent", "percent", "Junk", "Part of the particles in the junk class."),
     Figure(
         "certainty",
         "",
@@ -107,8 +107,8 @@ FIGURES = (
         "difference_evidence",
         "",
         "Evidence of the classes",
-        "Mean correlation of the halves in what sets a class apart from all others, between 40 A and the "
-        "resolution of the comparison. Near 0 for a division of equal particles.",
+        "Mean correlation between the halves of the difference of a class from the average of all, between "
+        "40 A and the resolution of the comparison. Near 0 if all particles are the same.",
         good="above 0.3",
     ),
 )
@@ -174,7 +174,8 @@ def classify(items: tuple[Particles, ...], params: ClassifyParams, context: Step
     passes = ClassPasses(context, series, rows, layout, finest, params.max_dose_per_angstrom2 or math.inf)
     if not (passes.n_visible > 0).any():
         raise DataUnfitError(
-            f"none of {rows.n} particles lies inside an image; were positions counted from a corner?"
+            f"none of {rows.n} particles lies inside an image; check that positions are relative to the "
+            "tomogram's centre, not to a corner"
         )
     passes.rows = rows = replace(rows, half=np.where(passes.n_visible > 0, passes.half, 0))
     division = _Division(passes, params, diameter, n_classes)
@@ -190,11 +191,13 @@ def _check(params: ClassifyParams) -> None:
         raise UserInputError(f"keep names the classes {wrong}; there are classes 1 to {most}")
     for path in (*params.references, *([params.focus] if params.focus else [])):
         if not path.is_file():
-            raise UserInputError(f"the map {path} is not there; correct references or focus of classify")
+            raise UserInputError(
+                f"the map {path} does not exist; correct the parameter references or focus of classify"
+            )
 
 
 class _Division:
-    """Classes and who belongs to them. The used particles are those with a half."""
+    """Classes and their particles. Particles without a half are not used."""
 
     def __init__(self, passes: ClassPasses, params: ClassifyParams, diameter: float, n_classes: int) -> None:
         self.passes, self.n_classes, self.junk = passes, n_classes, params.junk
@@ -210,7 +213,7 @@ class _Division:
         self.history: list[dict[str, float]] = []
         everyone = np.ones((passes.rows.n, 1))
         self.whole = passes.sums(everyone)[0]
-        # What the halves of all together agree on is the prior of every class.
+        # The signal on which the halves of all particles agree is the prior of every class.
         correlation = HalfMaps.of_sums(self.whole, self.voxel).correlation(self.mask)
         both = _joined(self.whole)
         curve = np.full(int(both.highest) + 1, 0.01)
@@ -224,7 +227,7 @@ class _Division:
         return np.where(self.used, self.probabilities.argmax(axis=1) + 1, 0)
 
     def run(self, context: StepContext) -> None:
-        """Expectation and maximisation until the particles stay where they are."""
+        """Expectation and maximisation until particles no longer change their class."""
         likelihoods = self._first(context.rng)
         shares = np.full(self.probabilities.shape[1], 1.0 / self.probabilities.shape[1])
         for i in range(self.max_iterations):
@@ -249,7 +252,7 @@ class _Division:
         return HalfMaps.of_sums(self.sums[k], self.voxel)
 
     def evidence(self) -> float | None:
-        """Mean correlation of the halves in what sets classes apart, beyond 40 A; None without classes."""
+        """Mean correlation of the halves in the differences between classes, beyond 40 A."""
         if self.n_classes < 2:
             return None
         box = self.n * self.voxel
@@ -362,9 +365,10 @@ def _joined(sums: tuple[FourierSums, FourierSums]) -> FourierSums:
 
 
 def _apart(sums: FourierSums, whole: FourierSums) -> FourierSums:
-    """What the average of all leaves over in the sums of a class.
+    """The difference of a class from the average of all, in its sums.
 
-    Weights of a class are smaller, so its filtered map is weaker than that of all; that is no difference.
+    Weights of a class are smaller, so its filtered map is weaker than that of all; this does not count as a
+    difference.
     """
     expected = sums.weights * whole.data / torch.clip(whole.weights, min=1e-12)
     return replace(sums, data=sums.data - expected)
@@ -436,7 +440,8 @@ def _average(
         half2=stored["half2"],
         mask=stored["mask"],
         curves=(curve,),
-        resolution_note=f"classes are compared to {division.band:.1f} A; average the class to know more",
+        resolution_note=f"classes are compared to {division.band:.1f} A; average the particles of the class "
+        "to measure its resolution",
         n_particles=int((labels == k + 1).sum()),
         diameter_angstrom=diameter,
     )
@@ -454,14 +459,14 @@ def _report(
     if division.junk:
         context.figure("junk_percent", float(percent[-1]))
     else:
-        context.figure("junk_percent", None, reason="no class of junk was asked for")
+        context.figure("junk_percent", None, reason="junk is false, so there is no junk class")
     context.figure("certainty", float(highest[used].mean()))
     evidence = division.evidence()
     context.figure("difference_evidence", evidence, reason="there is one class")
     if evidence is not None and evidence < _LEAST_EVIDENCE:
         context.warn(
-            f"The classes differ by chance: their halves differ from the others in ways that correlate by "
-            f"{evidence:.2f} (expected {_LEAST_EVIDENCE} or more); take fewer classes"
+            "The classes may differ only by chance: the differences of their halves from the other classes "
+            f"correlate by {evidence:.2f}, expected {_LEAST_EVIDENCE} or more; use fewer classes"
         )
     names = [str(k + 1) for k in range(division.n_classes)] + (["junk"] if division.junk else [])
     context.record(

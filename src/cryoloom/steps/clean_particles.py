@@ -37,7 +37,9 @@ class CleanParticlesParams(StepParams):
     """Parameters of cleaning."""
 
     min_distance_angstrom: float | None = Field(
-        None, ge=0, description="Duplicates: smallest distance of two particles. Unset: 0.5 of the diameter."
+        None,
+        ge=0,
+        description="Duplicates: smallest distance between two particles. Unset: 0.5 of the diameter.",
     )
     edge_angstrom: float = Field(
         0.0, ge=0, description="Smallest distance from the tomogram's faces and from the edges of the images."
@@ -50,10 +52,14 @@ class CleanParticlesParams(StepParams):
     )
     min_score: float | None = Field(None, description="Smallest score. Unset: any.")
     lattice_min_neighbours: int = Field(
-        0, ge=0, le=30, description="Neighbours a particle must have at the lattice's distance; 0: none."
+        0,
+        ge=0,
+        le=30,
+        description="Number of neighbours that a particle must have at the lattice's distance; 0: no "
+        "condition.",
     )
     lattice_distance_angstrom: float | None = Field(
-        None, gt=0, description="Distance of neighbours on the lattice. Unset: measured from the picks."
+        None, gt=0, description="Distance between neighbours on the lattice. Unset: measured from the picks."
     )
     lattice_max_angle_deg: float = Field(
         40.0, gt=0, le=180, description="Largest angle between the axes of neighbours on the lattice."

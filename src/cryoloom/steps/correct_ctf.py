@@ -46,9 +46,9 @@ class CorrectCtfParams(StepParams):
     method: CorrectionMethod = Field(
         "phase_flip",
         description="phase_flip: only the sign. multiply: by the CTF, which weights by signal. wiener: "
-        "divided by the CTF where it is strong.",
+        "divide by the CTF where it is strong.",
     )
-    snr: float = Field(5.0, gt=0, description="wiener: signal to noise ratio, the same at all frequencies.")
+    snr: float = Field(5.0, gt=0, description="wiener: signal-to-noise ratio, the same at all frequencies.")
     resolution_angstrom: float | None = Field(
         None, gt=0, description="Finest detail that is corrected exactly. Unset: three pixels."
     )
@@ -155,6 +155,6 @@ def _defocus_loss(
     shift_x, shift_y = pose.shift_xy_angstrom
     at_centre = at_origin - per_x * shift_x - per_y * shift_y
     if tilt.ctf is not None and tilt.ctf.refers_to == "specimen":
-        at_centre = 0.0  # the CTF is the plane's own at the image's centre
+        at_centre = 0.0  # the CTF is that of the plane at the image's centre
     loss = -defocus_change([at_centre, per_x, per_y], handedness)
     return float(loss[0]), float(loss[1]), float(loss[2])

@@ -24,10 +24,10 @@ __all__ = ["DeconvolveParams", "deconvolve"]
 
 
 class DeconvolveParams(StepParams):
-    """Strength of the filter, and the CTF it undoes."""
+    """Parameters of the filter."""
 
     strength: float = Field(
-        1.0, ge=0, le=3, description="Signal-to-noise ratio at low frequency is 10 to three times this."
+        1.0, ge=0, le=3, description="Strength S: the signal-to-noise ratio at low frequency is 10^(3 S)."
     )
     falloff: float = Field(
         0.7, ge=0, le=10, description="How fast the signal-to-noise ratio falls with frequency."
@@ -39,7 +39,7 @@ class DeconvolveParams(StepParams):
         None, gt=0, description="Defocus to undo. Unset: the median of the tilts within 15 degrees."
     )
     phase_flipped: bool | None = Field(
-        None, description="Whether the CTF was corrected before. Unset: from the tomogram's metadata."
+        None, description="Set if the phases were flipped before. Unset: from the tomogram's metadata."
     )
     multiscale: bool = Field(False, description="Also write an OME-Zarr pyramid.")
 
@@ -62,7 +62,7 @@ FIGURES = (
         "contrast_gain",
         "",
         "Contrast, after over before",
-        "Standard deviation of the middle of the deconvolved tomogram over that of the original.",
+        "Standard deviation of the middle of the deconvolved tomogram, divided by that of the original.",
     ),
 )
 RECORDS = (

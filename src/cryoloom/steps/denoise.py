@@ -7,8 +7,8 @@ objects show all orientations. ``missing_wedge`` follows DeepDeWedge (Wiedemann 
 it. The content of the wedge is a prediction consistent with the rest of the tomogram: use it for viewing, not
 for averaging. The result is the mean of the network's output for both halves.
 
-Parameters that are not set are chosen for the device. On a CPU the network has half the filters of a GPU run
-and an eighth of the batches, of fewer and smaller boxes: a hundredth of the arithmetic.
+Parameters that are not set are chosen for the device. On a CPU the network has half the filters, and training
+uses an eighth of the batches with fewer and smaller boxes: a hundredth of the computation of a GPU run.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Method = Literal["noise2noise", "missing_wedge"]
 
 
 class DenoiseParams(StepParams):
-    """Size of the network and its training."""
+    """Parameters of the network and its training."""
 
     method: Method = Field("noise2noise", description="Denoise only, or also fill the missing wedge.")
     weights: Path | None = Field(
@@ -93,7 +93,7 @@ class DenoiseParams(StepParams):
         le=128,
         description="Channels of the network at full resolution. Unset: 16 on a GPU, 8 on a CPU.",
     )
-    depth: int = Field(2, ge=0, le=4, description="Halvings of the network.")
+    depth: int = Field(2, ge=0, le=4, description="Number of times that the network halves the resolution.")
     multiscale: bool = Field(False, description="Also write an OME-Zarr pyramid.")
 
     @model_validator(mode="after")
@@ -172,12 +172,12 @@ FIGURES = (
     Figure(
         "loss_ratio",
         "",
-        "Loss of the network over that of the unchanged input",
+        "Loss of the network relative to the unchanged input",
         "Measured on boxes that were not used for training. Noise alone gives 0.5; near 1 nothing was "
         "learned.",
         good="well below 1; 0.5 is the best possible",
     ),
-    Figure("n_epochs", "", "Training epochs", "Epochs of training until the network was best."),
+    Figure("n_epochs", "", "Training epochs", "Number of training epochs until the best network."),
 )
 RECORDS = (Record("training", "Losses of the network in every epoch.", shows="training"),)
 

@@ -53,8 +53,8 @@ class EraseBeadsParams(StepParams):
         6.0,
         ge=1,
         le=15,
-        description="Smallest mean height of the matched filter at a bead, over its spread. Gold has 9 to "
-        "15, dense particles up to 5.",
+        description="Smallest mean height of the matched filter at a bead, divided by its spread. Gold has "
+        "9 to 15, dense particles up to 5.",
     )
 
 

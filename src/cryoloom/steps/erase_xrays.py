@@ -1,10 +1,10 @@
 """Erase X-ray hits from the images before interpolation or filtering.
 
-A pixel is hit where it is brighter than the annulus around it by many local standard deviations and
-brighter than all of that annulus, or brighter than its eight neighbours by as much; spots are grown to what
-is still bright. Gold beads are dark and their edges fail the second condition, so they stay. Hit pixels are
-replaced by nearby values: the list is stored, and applied when images are read. After IMOD's ccderaser
-(Kremer et al., J. Struct. Biol. 116 (1996)).
+A pixel is a hit if it is brighter than the annulus around it by many local standard deviations and brighter
+than every pixel of the annulus. It is also a hit if it is as much brighter than its eight neighbours. Spots
+are extended to the bright pixels around them. Gold beads are dark and their edges fail the second condition,
+so they stay. Hit pixels are replaced by nearby values: the list is stored, and applied when images are read.
+After IMOD's ccderaser (Kremer et al., J. Struct. Biol. 116 (1996)).
 
 This step is for stacks from other programs. `align_frames` already replaces hits as bad pixels of single
 movies; on its sums this step finds almost nothing.
@@ -33,13 +33,21 @@ __all__ = ["EraseXraysParams", "erase_xrays"]
 class EraseXraysParams(StepParams):
     """Parameters of X-ray removal. Sigmas are local standard deviations."""
 
-    peak_sigma: float = Field(10.0, gt=3, description="A spot is this many sigmas above its surroundings.")
-    difference_sigma: float = Field(
-        10.0, gt=3, description="A single pixel is this many sigmas above its eight neighbours."
+    peak_sigma: float = Field(
+        10.0, gt=3, description="Smallest height of a spot above its surroundings, in sigmas."
     )
-    grow_sigma: float = Field(4.0, gt=2, description="Pixels this many sigmas above belong to a spot.")
+    difference_sigma: float = Field(
+        10.0, gt=3, description="Smallest height of a single hit pixel above its eight neighbours, in sigmas."
+    )
+    grow_sigma: float = Field(
+        4.0,
+        gt=2,
+        description="Pixels around a spot that are this many sigmas above its surroundings belong to it.",
+    )
     radius_px: float = Field(2.5, ge=1, le=6, description="Largest radius of a spot, in pixels.")
-    giant_sigma: float = Field(12.0, gt=3, description="A large spot is this many sigmas above.")
+    giant_sigma: float = Field(
+        12.0, gt=3, description="Smallest height of a large spot above its surroundings, in sigmas."
+    )
     giant_radius_px: float = Field(8.0, ge=2, le=20, description="Largest radius of a large spot, in pixels.")
 
 

@@ -1,17 +1,16 @@
 """Measure thickness, height and pretilt of the specimen: the place of the ice or lamella in the tomogram.
 
 Gold on one or two planes gives these surfaces (`algorithms/alignment/specimen_middle`). Otherwise a small
-tomogram is reconstructed from the aligned images (gold beads filled first), and the slab is fitted that
-contains more features than noise of the same images would, see `algorithms/specimen/slab`. The defocus,
-measured on the specimen, is given at the origin of the poses. With `apply` poses and defoci are changed so
-that the specimen lies flat about z = 0, as a tomogram made from them shows, and the tilt offset of the series
-is the measured one. Otherwise nothing is moved; `position` of reconstruct uses the result.
+tomogram is reconstructed from the aligned images (gold beads filled first). The slab is fitted to the region
+with more features than noise of the same images gives, see `algorithms/specimen/slab`. The defocus, measured
+on the specimen, is given at the origin of the poses. With `apply`, poses and defoci are changed so that the
+specimen lies flat about z = 0 in a tomogram made from them, and the measured tilt offset is applied to the
+series. Otherwise poses stay; `position` of reconstruct uses the result.
 
 Figures: ``thickness_angstrom``; ``z_offset_angstrom``, the height of the slab's middle above the origin of
 the poses; ``pretilt_x_deg`` and ``pretilt_y_deg``, its inclination about the specimen's x and about the tilt
-axis; ``pretilt_error_deg``, the standard error of either; ``slab_contrast``, how much more often the tomogram
-holds something inside the slab than outside; ``middle_error_angstrom``, the standard error of the middle's
-height.
+axis; ``pretilt_error_deg``, the standard error of either; ``slab_contrast``, the density of features inside
+the slab divided by that outside; ``middle_error_angstrom``, the standard error of the middle's height.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ class ExcludeTiltsParams(StepParams):
     )
     views: dict[str, tuple[int, ...]] = Field(
         default_factory=dict,
-        description="The same as view numbers: 1 is the lowest tilt, as IMOD counts an ordered stack.",
+        description="Tilts as view numbers: 1 is the lowest tilt, as IMOD counts an ordered stack.",
     )
-    reason: str = Field("by hand", description="Stored with the tilts and shown in the report.")
+    reason: str = Field("by hand", description="Reason, stored with the tilts and shown in the report.")
     restack: bool = Field(False, description="Write new stacks without any excluded tilts.")
 
 

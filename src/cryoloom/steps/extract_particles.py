@@ -4,8 +4,8 @@ The project's own averaging cuts particles itself, at the pixel size and positio
 a workflow waits for this step. `cryoloom export --format relion5` exports the result: a stack of the tilts
 that show the particle, or a volume with its weights, and their tables.
 
-Sizes are counted in binned pixels, as in RELION's form: the CTF is multiplied in `box_px`, which must hold
-what the defocus has spread, and the product is cropped to `crop_px`.
+Sizes are in binned pixels, as in RELION. The CTF is multiplied in a box of `box_px`, which must contain the
+signal spread by the defocus; the product is cropped to `crop_px`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _VOLUMES_AT_ONCE = 32
 
 
 class ExtractParticlesParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the extraction."""
 
     binning: float = Field(
         1.0, ge=1.0, description="Binning of the extracted images relative to the tilt images."
@@ -44,13 +44,14 @@ class ExtractParticlesParams(StepParams):
     box_px: int | None = Field(
         None,
         ge=8,
-        description="Side in binned pixels in which the CTF is multiplied. Unset: the diameter and what the "
-        "defocus spreads on either side.",
+        description="Side of the box in which the CTF is multiplied, in binned pixels. Unset: the diameter "
+        "plus the spread by the defocus on either side.",
     )
     crop_px: int | None = Field(
         None,
         ge=8,
-        description="Side after cropping. Unset: the box if that is given, else 1.5 diameters.",
+        description="Side of the box after cropping, in binned pixels. Unset: box_px if it is set, "
+        "otherwise 1.5 diameters.",
     )
     output: Literal["stacks", "volumes"] = Field(
         "stacks",
@@ -58,7 +59,7 @@ class ExtractParticlesParams(StepParams):
     )
     multiply_ctf: bool = Field(
         True,
-        description="Multiply images by their CTF and dose weight. cryoDRGN and tomoDRGN want them without.",
+        description="Multiply images by their CTF and dose weight. Set to false for cryoDRGN and tomoDRGN.",
     )
     float16: bool = Field(False, description="Write 16-bit floats: half the space.")
     max_dose_per_angstrom2: float | None = Field(
@@ -66,12 +67,15 @@ class ExtractParticlesParams(StepParams):
     )
     min_tilts: int = Field(1, ge=1, description="Leave out particles that are visible in fewer tilts.")
     diameter_angstrom: float | None = Field(
-        None, gt=0, description="Diameter of the particle, for sizes that are unset. Unset: as picked."
+        None,
+        gt=0,
+        description="Diameter of the particle, used for box sizes that are unset. Unset: the value set "
+        "when picking.",
     )
 
 
 def _layout(series: TiltSeries, diameter: float | None, params: ExtractParticlesParams) -> BoxLayout:
-    """Sizes as asked for, or of the particle."""
+    """Sizes as requested, or from the particle's diameter."""
     pixel = image_stack(series).pixel_size_angstrom * params.binning
     box, crop = params.box_px, params.crop_px
     if box is None:
@@ -106,17 +110,22 @@ FIGURES = (
         "n_particles",
         "particles",
         "Particles extracted",
-        "Particles that enough tilts show.",
+        "Particles that are visible in enough tilts.",
         column=Column("Extracted", digits=0),
     ),
-    Figure("n_left_out", "particles", "Not extracted", "Particles that too few tilts show."),
-    Figure("pixel_size_angstrom", "angstrom", "Pixel size", "After binning."),
-    Figure("median_tilts", "tilts", "Tilts per particle", "Median number of tilts that show a particle."),
+    Figure("n_left_out", "particles", "Not extracted", "Particles that are visible in too few tilts."),
+    Figure("pixel_size_angstrom", "angstrom", "Pixel size", "Pixel size after binning."),
+    Figure(
+        "median_tilts",
+        "tilts",
+        "Tilts per particle",
+        "Median number of tilts in which a particle is visible.",
+    ),
     Figure(
         "delocalised_angstrom",
         "angstrom",
         "Spread by the defocus",
-        "How far from the particle the CTF carries the finest detail that the pixels hold.",
+        "Largest distance to which the CTF spreads the finest detail of the pixels.",
     ),
 )
 
@@ -133,7 +142,7 @@ FIGURES = (
     ),
     methods="{total_n_particles:.0f} particles were extracted at {pixel_size_angstrom:.2f} A per pixel.",
     figures=FIGURES,
-    records=(Record("left_out", "Particles that too few tilts show, by series."),),
+    records=(Record("left_out", "Particles that are visible in too few tilts, by series."),),
 )
 def extract_particles(
     particles: Particles, params: ExtractParticlesParams, context: StepContext
@@ -158,8 +167,9 @@ def extract_particles(
         images += [made] if made is not None else []
     if not kept.any():
         raise DataUnfitError(
-            f"none of the {rows.n} particles of {particles.name} is shown whole by {params.min_tilts} tilts "
-            "or more: they lie outside the images, or the box is too large; choose a smaller crop_px",
+            f"none of the {rows.n} particles of {particles.name} is wholly inside the images of "
+            f"{params.min_tilts} tilts or more: the positions are outside the images, or the box is too "
+            "large; choose a smaller crop_px",
             set=particles.name,
         )
     left_out = {
@@ -168,7 +178,8 @@ def extract_particles(
     }
     if left_out:
         context.warn(
-            f"{int((~kept).sum())} of {rows.n} particles are left out: too few tilts show them whole"
+            f"{int((~kept).sum())} of {rows.n} particles are left out: they are wholly visible in too few "
+            "tilts"
         )
     context.record("left_out", left_out)
     context.figure("n_particles", int(kept.sum()))
@@ -185,7 +196,7 @@ def _of_series(
     params: ExtractParticlesParams,
     context: StepContext,
 ) -> tuple[ExtractedImages | None, NDArray[np.int64], NDArray[np.int64]]:
-    """Images of one series' particles, which of them these are, and how many tilts show each of them."""
+    """Images of one series' particles, their particle numbers, and the number of tilts that show each."""
     layout = _layout(series, params.diameter_angstrom or diameter, params)
     _note_sizes(series, layout, params.diameter_angstrom or diameter, context)
     cutter = ParticleCutter(
@@ -231,7 +242,7 @@ def _write_stacks(
     context: StepContext,
 ) -> Mapping[str, Any]:
     """One image for each particle and tilt that shows it, particle after particle."""
-    # The first image of each particle, and how many tilts before show it.
+    # Index of each image: images of earlier particles, then earlier tilts that show this one.
     counts = cutter.visible.sum(axis=1)
     place = (np.cumsum(counts) - counts)[:, None] + np.cumsum(cutter.visible, axis=1) - 1
     sink = context.new_pixels(
@@ -286,7 +297,7 @@ def _cut_columns(
 
 
 def _note_sizes(series: TiltSeries, layout: BoxLayout, diameter: float | None, context: StepContext) -> None:
-    """Figures of the layout; a warning where the box does not hold what the defocus spreads."""
+    """Figures of the layout; a warning if the box does not contain the signal spread by the defocus."""
     pixel = layout.pixel_size_angstrom
     apart = delocalisation_angstrom(series, 2.0 * pixel)
     context.figure("pixel_size_angstrom", pixel)
@@ -296,6 +307,7 @@ def _note_sizes(series: TiltSeries, layout: BoxLayout, diameter: float | None, c
         wavelength_defocus = apart * 2.0 * pixel
         finest = f"{wavelength_defocus / free:.1f} A" if free > 0 else "no resolution at all"
         context.warn(
-            f"{series.name}: the box of {layout.box_px * pixel:.0f} A holds what the defocus spreads only to "
-            f"{finest}, the pixels to {2.0 * pixel:.1f} A; choose a larger box_px and crop it"
+            f"{series.name}: the box of {layout.box_px * pixel:.0f} A contains the signal spread by the "
+            f"defocus only to {finest}, but the pixels resolve {2.0 * pixel:.1f} A; choose a larger box_px, "
+            "and crop_px for the final size"
         )

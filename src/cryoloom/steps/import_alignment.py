@@ -35,7 +35,7 @@ __all__ = ["ImportAlignmentParams", "import_alignment"]
 
 
 class ImportAlignmentParams(StepParams):
-    """Place of the alignments, and what their files do not contain."""
+    """Parameters of the import."""
 
     folder: Path = Field(Path(), description="Folder with the alignments of all series.")
     program: Literal["auto", "imod", "aretomo", "warp", "relion5", "cets"] = Field(
@@ -48,15 +48,14 @@ class ImportAlignmentParams(StepParams):
     )
     origin: Literal["images", "tomogram"] = Field(
         "images",
-        description="Origin of positions: images, the centre of the transforms; tomogram, "
-        "the "
-        "centre of IMOD's tomogram, which SHIFT in tilt.com and offsets in newst.com move.",
+        description="Origin of positions. images: the centre of the transforms. tomogram: the centre of "
+        "IMOD's tomogram, with SHIFT in tilt.com and the offsets in newst.com.",
     )
     centre_specimen: bool = Field(
         False,
-        description="Move z = 0 into the middle of the specimen, as align_series does; otherwise it stays "
-        "as in "
-        "the program, so that its tomograms and coordinates agree. The defocus is adjusted in both cases.",
+        description="Move z = 0 to the middle of the specimen, as align_series does. Otherwise it stays as "
+        "in the program, so that tomograms and coordinates of that program agree. The defocus is adjusted "
+        "in both cases.",
     )
     exclude: bool = Field(True, description="Also exclude the tilts that the program left out.")
 
@@ -74,7 +73,7 @@ RECORDS = (Record("settings_of_the_other_program", "Settings found in the files 
     version=3,
     gpu="optional",
     outside=lambda name, params: alignment_digests(params.folder, name, params.program),
-    methods="Alignments made by another program were taken over.",
+    methods="Alignments made by another program were imported.",
     figures=(*FOREIGN_POSE_FIGURES, *SPECIMEN_FIGURES),
     records=RECORDS,
     source_of=("poses",),
@@ -82,7 +81,9 @@ RECORDS = (Record("settings_of_the_other_program", "Settings found in the files 
 def import_alignment(series: TiltSeries, params: ImportAlignmentParams, context: StepContext) -> TiltSeries:
     """Replace the poses of a series by those in another program's files."""
     if not params.folder.is_dir():
-        raise UserInputError(f"{params.folder} is not a folder; correct folder of import_alignment")
+        raise UserInputError(
+            f"{params.folder} is not a folder; correct the parameter folder of import_alignment"
+        )
     if any(tilt.pose is not None for tilt in series.tilts):
         series = with_defocus_of_specimen(series)
     stack = series.best_stack

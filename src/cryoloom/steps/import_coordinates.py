@@ -1,8 +1,8 @@
-"""Take particles that another program picked: RELION, Warp, Dynamo, STOPGAP, EMAN2, Scipion, copick and more.
+"""Import particles picked by another program: RELION, Warp, Dynamo, STOPGAP, EMAN2, Scipion, copick and more.
 
-Each format's positions, origins, rotations, priors, halves, classes, tubes and scores are read by its own
-conventions (`formats/picks`, and the page "Exchange particles"). Coordinates in pixels count from the corner
-of the volume they were picked in: set `picked_pixel_angstrom` where its voxels are not this tomogram's.
+Positions, origins, rotations, priors, halves, classes, tubes and scores are read by the conventions of each
+format (`formats/picks`, and the page "Exchange particles"). Coordinates in pixels are relative to the corner
+of the volume they were picked in: set `picked_pixel_angstrom` if its voxel size differs from this tomogram's.
 Positions far outside the tomogram are refused: they were picked at another binning.
 """
 
@@ -33,11 +33,11 @@ __all__ = ["ImportCoordinatesParams", "import_coordinates"]
 
 
 class ImportCoordinatesParams(PlacedParticleParams):
-    """What a user may choose."""
+    """Parameters of the import."""
 
     file: Path | None = Field(
         None,
-        description="Particles of another program; {tomogram} in its name is the tomogram's.",
+        description="File with the particles of another program; {tomogram} stands for the tomogram's name.",
     )
     format: Literal[
         "auto",
@@ -59,7 +59,7 @@ class ImportCoordinatesParams(PlacedParticleParams):
 
 def _file_of(params: ImportCoordinatesParams, tomogram: str) -> Path:
     if params.file is None:
-        raise UserInputError("import_coordinates has no file; give the particles' file")
+        raise UserInputError("import_coordinates has no file; set its parameter file")
     return file_of(params.file, tomogram)
 
 
@@ -89,14 +89,16 @@ def import_coordinates(
     """Import the particles of a tomogram from another program's file."""
     path = _file_of(params, tomogram.name)
     if not path.is_file():
-        raise UserInputError(f"the particles' file {path} is not there; correct file of import_coordinates")
+        raise UserInputError(
+            f"the particle file {path} does not exist; correct the parameter file of import_coordinates"
+        )
     name = format_of_file(path) if params.format == "auto" else params.format
     known = PARTICLE_FORMATS[name]
     every = known.read(path, {tomogram.name: _volume(tomogram, params, known.counts_in_series_pixels)})
     own = every.tomogram == tomogram.name
     rows = every.take(np.flatnonzero(own))
     if len(set(rows.particle.tolist())) < rows.n:
-        # Several models of a text file count their points from 1 each.
+        # Each model of a text file numbers its points from 1.
         rows = replace(rows, particle=np.arange(1, rows.n + 1))
     if rows.n == 0:
         names = sorted(set(every.tomogram.tolist()))
@@ -117,7 +119,7 @@ def import_coordinates(
 
 
 def _volume(tomogram: Tomogram, params: ImportCoordinatesParams, in_series_pixels: bool) -> PickVolume:
-    """The volume that coordinates count in: this tomogram with the voxels it was picked with."""
+    """The volume that coordinates refer to: this tomogram with the voxel size it was picked with."""
     voxel = tomogram.voxel_size_angstrom
     pixel = params.picked_pixel_angstrom or (
         tomogram.series.pixel_size_angstrom if in_series_pixels else voxel

@@ -34,7 +34,7 @@ __all__ = ["ImportCtfParams", "import_ctf"]
 
 
 class ImportCtfParams(StepParams):
-    """Place and meaning of the CTFs."""
+    """Parameters of the import."""
 
     folder: Path = Field(Path(), description="Folder with the CTFs of all series.")
     program: Literal["auto", "ctffind", "imod", "aretomo", "warp", "star", "cets"] = Field(
@@ -46,8 +46,9 @@ class ImportCtfParams(StepParams):
     )
     refers_to: Literal["auto", "specimen", "origin"] = Field(
         "auto",
-        description="What the defocus in the file refers to: the specimen's middle in the image's centre, or "
-        "the origin of the poses. auto: as the program defines it (Warp, and RELION with poses: the origin).",
+        description="Place that the defocus in the file refers to. specimen: the middle of the specimen at "
+        "the image's centre. origin: the origin of the poses. auto: as the program defines it (Warp, and "
+        "RELION with poses: the origin).",
     )
 
 
@@ -86,7 +87,7 @@ FIGURES = (
 def import_ctf(series: TiltSeries, params: ImportCtfParams, context: StepContext) -> TiltSeries:
     """Replace the CTFs of a series by those in another program's file."""
     if not params.folder.is_dir():
-        raise UserInputError(f"{params.folder} is not a folder; correct folder of import_ctf")
+        raise UserInputError(f"{params.folder} is not a folder; correct the parameter folder of import_ctf")
     program, path = find_ctf(params.folder, series.name, params.program, params.file)
     found = read_ctf(program, path, series)
     for note in found.notes:

@@ -55,7 +55,7 @@ Describe = Callable[[Path, int], Movie]
 
 
 class ImportMoviesParams(AcquisitionParams):
-    """Place of the data, and values that override the metadata."""
+    """Parameters of the import; values override the metadata."""
 
     directory: Path = Field(
         Path(), description="Folder with the mdoc files, or with the movies that match pattern."
@@ -86,8 +86,8 @@ class ImportMoviesParams(AcquisitionParams):
     )
     dark: Path | None = Field(
         None,
-        description="Dark reference, counts of one frame without a beam, subtracted before the gain. "
-        "Counting cameras need none.",
+        description="Dark reference: counts of one frame without a beam, subtracted before the gain is "
+        "applied. Counting cameras need none.",
     )
     defects: Path | None = Field(None, description="Defects: text of SerialEM or MotionCor, or a map image.")
     eer_sampling: Literal[1, 2, 4] = Field(
@@ -151,7 +151,7 @@ def movies_folder(params: ImportMoviesParams) -> Path:
 
 
 def require_references(params: ImportMoviesParams) -> None:
-    """Raise UserInputError where a file that was told is not there."""
+    """Raise UserInputError if a given file does not exist."""
     for role, path in (
         ("gain reference", params.gain),
         ("dark reference", params.dark),
@@ -201,7 +201,7 @@ def _by_mdoc(params: ImportMoviesParams, context: StepContext) -> list[FoundSeri
 
 
 def _nothing_found(directory: Path, pattern: str, searched: str) -> str:
-    """Message that there are no mdocs: where they were searched, and what is there instead."""
+    """Message that there are no mdocs, with the folder that was searched and what it contains."""
     movies = MovieFolder([directory])
     what = (
         f"; there are {movies.n_movies} movies, e.g. {movies.example}: give pattern, e.g. "
@@ -227,9 +227,8 @@ def series_of(
     absent = absent_orders(exposures)
     if absent:
         context.warn(
-            f"{entry.name}: no movie has the number {_listed(absent)}; assumed to be exposed and lost, so "
-            "its "
-            "dose counts"
+            f"{entry.name}: no movie has the number {_listed(absent)}; it is assumed to be lost after "
+            "exposure, so its dose is counted"
         )
     doses, dose = accumulated_doses(
         exposures, params.dose_per_tilt_per_angstrom2, params.initial_dose_per_angstrom2
@@ -366,7 +365,7 @@ def _movies(
 
 
 def _require_one_each(named: list[tuple[str, object]]) -> None:
-    """Raise DataUnfitError if two tilts have the same movie: its name, and what distinguishes equal names."""
+    """Raise DataUnfitError if two tilts have the same movie, by its name and its other marks."""
     counts = Counter(named)
     shared = next((one for one, n in counts.items() if n > 1), None)
     if shared is not None:

@@ -49,7 +49,7 @@ _EXPOSURE_SUFFIXES = (".exposure.txt", ".exposures.txt", ".dose.txt", "_dose.txt
 
 
 class ImportTiltSeriesParams(AcquisitionParams):
-    """Place of the stacks, and values that the files beside them do not contain."""
+    """Parameters of the import."""
 
     stack: Path = Field(Path(), description="A stack, or a folder of stacks.")
     stacks: str = Field("*", description="Which stacks of a folder, with * and ?.")
@@ -94,7 +94,7 @@ def import_tilt_series(
     place = params.stack.absolute()
     for role, path in (("stack", place), ("angles", params.angles), ("exposures", params.exposures)):
         if path is not None and not path.exists():
-            raise UserInputError(f"{path} does not exist; correct {role} of import_tilt_series")
+            raise UserInputError(f"{path} does not exist; correct the parameter {role} of import_tilt_series")
     if place.is_dir():
         if params.angles or params.exposures:
             raise UserInputError("angles and exposures belong to one stack; give a stack, not a folder")
@@ -207,7 +207,7 @@ def _angle_source(path: Path, n_sections: int, params: ImportTiltSeriesParams) -
 
 
 def _note_on_second_file(path: Path, n_sections: int, params: ImportTiltSeriesParams) -> str:
-    """What to say of the second of two files of angles beside a stack."""
+    """Note on the second of two files of angles beside a stack."""
     used = _angle_source(path, n_sections, params)
     second = _beside(path, _ANGLE_SUFFIXES[1:])
     if used is None or used.is_given or second is None or second.name == used.name:
@@ -339,7 +339,8 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
 def _require_count(name: str, n_lines: int, path: Path, n_sections: int) -> None:
     if n_lines != n_sections:
         raise DataUnfitError(
-            f"{name} is for {n_lines} images and {path.name} has {n_sections} sections; give files that fit",
+            f"{name} has {n_lines} lines, but {path.name} has {n_sections} sections; give files of the same "
+            "series",
             got=n_lines,
             expected=n_sections,
         )

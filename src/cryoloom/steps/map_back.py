@@ -1,8 +1,7 @@
 """Place the average into the tomogram at the poses of its particles, for viewing.
 
-The volume has the grid of the tomogram that the particles were picked in, so both lie on each other in any
-viewer. Scripts for ChimeraX and napari open it with the particles' positions and the directions of their z
-axes.
+The volume has the grid of the tomogram that the particles were picked in, so both overlap in any viewer.
+Scripts for ChimeraX and napari open it with the particles' positions and the directions of their z axes.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ _VOXEL_ANGSTROM = 10.0
 
 
 class MapBackParams(StepParams):
-    """What is placed, and on which voxels."""
+    """Parameters of the placement."""
 
     voxel_size_angstrom: float | None = Field(
         None, gt=0, description="Voxel size of the volume. Unset: that of the tomogram, or 10 A without one."
     )
     classes: tuple[int, ...] = Field((), description="Classes whose particles are placed. Unset: all.")
-    masked: bool = Field(True, description="Place the average within its mask only.")
+    masked: bool = Field(True, description="Place only the part of the average inside its mask.")
 
 
 def _grid(particles: Particles, params: MapBackParams) -> tuple[tuple[int, int, int], float]:
@@ -69,7 +68,7 @@ def _grid(particles: Particles, params: MapBackParams) -> tuple[tuple[int, int, 
             "n_placed", "particles", "Particles placed", "Copies of the average in the volume.",
             column=Column("Placed", digits=0),
         ),
-        Figure("voxel_size_angstrom", "angstrom", "Voxel size", "Of the volume."),
+        Figure("voxel_size_angstrom", "angstrom", "Voxel size", "Voxel size of the volume."),
     ),
 )  # fmt: skip
 def map_back(
@@ -80,12 +79,13 @@ def map_back(
     names = sorted(set(rows.tomogram.tolist())) or [one.name for one in series]
     if len(names) != 1 or not series:
         raise DataUnfitError(
-            f"the set {particles.name} has particles of {len(names)} tomograms ({', '.join(names)}); "
-            "map_back fills the volume of one: connect it to a step that gives the particles of each"
+            f"the set {particles.name} has particles of {len(names)} tomograms ({', '.join(names)}), but "
+            "map_back fills the volume of one; connect it to a step that gives the particles of each "
+            "tomogram"
         )
     if params.classes:
         if rows.class_number is None:
-            raise DataUnfitError("the particles have no classes; unset classes, or run classify before")
+            raise DataUnfitError("the particles have no classes; leave classes unset, or run classify before")
         rows = rows.take(np.flatnonzero(np.isin(rows.class_number, params.classes)))
     shape, voxel = _grid(particles, params)
     density, radius = _density(average_from, params.masked)
@@ -113,11 +113,11 @@ def map_back(
 
 
 def _density(average: Average, masked: bool) -> tuple[torch.Tensor, float]:
-    """The average, and how far from its centre it is copied, in angstrom."""
+    """The average, and the radius about its centre that is copied, in angstrom."""
     density = torch.tensor(np.asarray(average.map[...], dtype=np.float32))
     n, voxel = density.shape[0], average.voxel_size_angstrom
     if not bool(torch.isfinite(density).all()):
-        raise DataUnfitError(f"the map of {average.name} holds values that are not finite")
+        raise DataUnfitError(f"the map of {average.name} contains values that are not finite")
     radius = (n // 2 - 1) * voxel
     if masked and average.mask is not None:
         mask = np.asarray(average.mask[...], dtype=np.float32)
@@ -146,7 +146,7 @@ def _write_scripts(
     context: StepContext,
 ) -> None:
     """Scripts and positions that open with the volume, which lies beside them."""
-    # Viewers count from the first voxel of the file.
+    # Viewers use coordinates from the first voxel of the file.
     corner = index_from_position(rows.positions_xyz_angstrom, shape, voxel)[:, ::-1] * voxel
     tomogram = particles.tomograms[0].volume if particles.tomograms else None
     path = str(getattr(tomogram, "path", "") or "")

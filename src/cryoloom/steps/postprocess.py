@@ -1,15 +1,15 @@
-"""Judge and sharpen an average: mask, resolution of the halves in it, by place and by direction, B-factor.
+"""Measure the resolution of an average, globally, locally and by direction, and sharpen it.
 
-The mask is given, or found: what rises above the noise outside of the particle, extended and softened. The
-halves' correlation within it is freed of what the mask itself makes (phases randomised beyond 0.8). A
-resolution is given only where the average's own evidence supports it: halves of a shell agree whatever the
-orientations are, halves with an imposed symmetry as well, so the curve without the radial part and the one of
-exchanged orientations that came with the average count here too.
+The mask is given, or made from the density above the noise outside the particle, extended, with a soft edge.
+The correlation of the masked halves is corrected for the mask (phases randomised beyond the frequency where
+it falls to 0.8). A resolution is given only if the evidence of the average supports it. Halves of a shell, or
+with an imposed symmetry, agree for any orientations. So the curve without the radial part and the curve with
+exchanged orientations, both stored with the average, are used here too.
 
-The map is weighed by what its halves support, divided by the detector's modulation transfer if it is given,
-and its amplitudes are raised by the B-factor that a straight line through their logarithm beyond 10 A has.
-Local resolution is where the halves' correlation in a Gaussian window falls to 0.5; by direction, within
-cones of 20 degrees, to 0.143.
+The map is weighted by the correlation of its halves and divided by the detector's modulation transfer if that
+is given. It is sharpened by the B-factor, the slope of a straight line through the logarithm of the
+amplitudes beyond 10 A. The local resolution is where the correlation of the halves in a Gaussian window falls
+to 0.5; the resolution by direction is where it falls to 0.143 in cones of 20 degrees.
 """
 
 from __future__ import annotations
@@ -48,57 +48,62 @@ __all__ = ["PostprocessParams", "postprocess"]
 
 Array = NDArray[np.float64]
 
-# Random phases agreeing more than this at the resolution: the mask, not the particle, makes the curve.
+# Correlation of random phases at the resolution: above this, the curve is due to the mask.
 _TIGHT_MASK = 0.1
 _LARGEST_B_ANGSTROM2 = 400.0
 
 
 class PostprocessParams(StepParams):
-    """What a user may choose."""
+    """Parameters of postprocessing."""
 
     mask: Path | None = Field(
         None, description="Mask (.mrc) of the average's size, 0 to 1. Unset: found from the map."
     )
     mask_threshold_sd: float = Field(
-        4.0, gt=0, description="Density that the mask found holds, in deviations of the noise around it."
+        4.0,
+        gt=0,
+        description="Smallest density inside a mask that is found, in standard deviations of the noise "
+        "around the particle.",
     )
     mask_lowpass_angstrom: float = Field(
-        15.0, gt=0, description="Low-pass of the map the mask is found from."
+        15.0, gt=0, description="Low-pass filter of the map that the mask is found from."
     )
-    mask_extend_angstrom: float = Field(6.0, ge=0, description="How far the mask reaches beyond the density.")
+    mask_extend_angstrom: float = Field(
+        6.0, ge=0, description="Distance by which the mask extends beyond the density."
+    )
     mask_edge_angstrom: float = Field(12.0, ge=0, description="Width over which the mask falls to 0.")
     b_factor_angstrom2: float | None = Field(
-        None, description="B-factor taken off; positive sharpens. Unset: measured."
+        None, description="B-factor for sharpening; positive values sharpen. Unset: measured."
     )
     mtf: Path | None = Field(
-        None, description="Detector's modulation transfer, a STAR file as RELION has it. Unset: none."
+        None, description="Modulation transfer function of the detector, as RELION's STAR file. Unset: none."
     )
     mtf_pixel_angstrom: float | None = Field(
-        None, gt=0, description="The detector's pixel in angstrom, which the transfer is given for."
+        None, gt=0, description="Pixel size that the modulation transfer function refers to."
     )
     lowpass_angstrom: float | None = Field(
-        None, gt=0, description="Low-pass of the sharpened map. Unset: its resolution."
+        None, gt=0, description="Low-pass filter of the sharpened map. Unset: its resolution."
     )
-    measure_local: bool = Field(True, description="Measure the resolution at every place.")
+    measure_local: bool = Field(True, description="Measure the local resolution.")
 
 
 NOT_MEASURED = 0.0
-"""Local resolution outside the mask: a stored volume holds numbers only."""
+"""Local resolution outside the mask: every voxel of a stored volume needs a number."""
 
 FIGURES = (
     Figure(
         "resolution_angstrom",
         "angstrom",
         "Resolution",
-        "Where the masked halves' correlation, less what the mask alone makes, falls to 0.143. "
-        "Not given where the halves agree only in what does not depend on orientation.",
+        "Resolution at which the correlation of the masked halves, corrected for the mask, falls to 0.143. "
+        "Not given if the halves agree only in the part that does not depend on orientation.",
         column=Column("Resolution"),
     ),
     Figure(
         "b_factor_angstrom2",
         "angstrom^2",
         "B-factor",
-        "Amplitudes of the map fall as exp(-B k^2 / 4) beyond 10 A. Not measured where the map ends near "
+        "Amplitudes of the map fall as exp(-B k^2 / 4) beyond 10 A. Not measured if the resolution is near "
         "10 A.",
         good="30 to 200",
     ),
@@ -106,13 +111,13 @@ FIGURES = (
         "mask_percent",
         "percent",
         "Part of the box in the mask",
-        "Volume of the mask over that of the box.",
+        "Volume of the mask, divided by that of the box.",
         good="5 to 30",
     ),
     Figure(
         "random_phase_correlation",
         "",
-        "Correlation that the mask makes",
+        "Correlation due to the mask",
         "Correlation of the masked halves with random phases, at the resolution.",
         good="below 0.1",
     ),
@@ -120,20 +125,21 @@ FIGURES = (
         "local_resolution_angstrom",
         "angstrom",
         "Local resolution, median",
-        "Median over the mask of where the halves' correlation in a window falls to 0.5.",
+        "Median over the mask of the resolution at which the correlation of the halves in a window falls "
+        "to 0.5.",
     ),
     Figure(
         "worst_direction_angstrom",
         "angstrom",
         "Resolution along the worst direction",
-        "Of cones of 20 degrees, the one in which the halves' correlation first falls to 0.143.",
+        "Resolution at which the correlation of the halves falls to 0.143 in the worst cone of 20 degrees.",
     ),
     Figure(
         "anisotropy",
         "",
         "Anisotropy",
-        "Resolution that a tenth of the directions do not reach over the one that a tenth exceed. 1 is "
-        "isotropic; small boxes scatter to 1.5.",
+        "Resolution of the worst tenth of the directions, divided by that of the best tenth. 1 is "
+        "isotropic; small boxes scatter up to 1.5.",
         good="below 1.5",
     ),
 )
@@ -181,7 +187,7 @@ RECORDS = (
     records=RECORDS,
 )
 def postprocess(average: Average, params: PostprocessParams, context: StepContext) -> Average:
-    """Judge an average within a mask, by place and by direction, and sharpen it."""
+    """Measure the resolution of an average within a mask, also locally and by direction, and sharpen it."""
     halves, density = _volumes(average)
     voxel = average.voxel_size_angstrom
     mask = _mask(average, density, params)
@@ -238,8 +244,8 @@ def _volumes(average: Average) -> tuple[HalfMaps, torch.Tensor]:
     """Halves and map of an average, checked."""
     if average.half1 is None or average.half2 is None:
         raise DataUnfitError(
-            f"the average {average.name} has no halves, without which nothing can be said of its resolution; "
-            "give one that refine or reconstruct_particle made"
+            f"the average {average.name} has no halves, so its resolution cannot be measured; use an "
+            "average from refine or reconstruct_particle"
         )
     parts = [
         torch.tensor(np.asarray(part[...], dtype=np.float32))
@@ -249,7 +255,7 @@ def _volumes(average: Average) -> tuple[HalfMaps, torch.Tensor]:
         shapes = ", ".join(str(tuple(part.shape)) for part in parts)
         raise DataUnfitError(f"map and halves of {average.name} differ in size: {shapes} voxels")
     if not all(bool(torch.isfinite(part).all()) for part in parts):
-        raise DataUnfitError(f"map or halves of {average.name} hold values that are not finite")
+        raise DataUnfitError(f"the map or halves of {average.name} contain values that are not finite")
     n = parts[0].shape[0]
     known = next(
         (len(curve.correlation) - 1 for curve in average.curves if curve.name == "masked"), n // 2 - 1
@@ -271,15 +277,15 @@ def _mask(average: Average, density: torch.Tensor, params: PostprocessParams) ->
         )
         if not bool((found > 0.5).any()):
             raise DataUnfitError(
-                f"no density of {average.name} rises above the noise around it by "
-                f"{params.mask_threshold_sd:g} deviations; lower mask_threshold_sd, or give a mask"
+                f"no density of {average.name} is {params.mask_threshold_sd:g} standard deviations above "
+                "the noise around the particle; lower mask_threshold_sd, or give a mask"
             )
         return found
     return given_mask(params.mask, tuple(density.shape), "postprocess")
 
 
 def _judged(average: Average, halves: HalfMaps, mask: torch.Tensor, context: StepContext) -> Verdict:
-    """The verdict within the mask; evidence of the poses is the average's own."""
+    """The resolution within the mask; the evidence of the poses is that of the average."""
     curves = half_curves(halves, mask, context.rng)
     own = {curve.name: np.array(curve.correlation) for curve in average.curves}
     if "non-radial" in own:
@@ -290,8 +296,9 @@ def _judged(average: Average, halves: HalfMaps, mask: torch.Tensor, context: Ste
         curves["non-radial"] = halves.non_radial_correlation(mask)
         if average.symmetry.upper() != "C1":
             context.warn(
-                f"The halves have the symmetry {average.symmetry} imposed and come without the correlation "
-                "of unsymmetrised ones, so part of their agreement may be the symmetry's alone"
+                f"The halves have the symmetry {average.symmetry} imposed, and no correlation of "
+                "unsymmetrised halves is stored with them, so part of their agreement may come from the "
+                "symmetry alone"
             )
     if average.curves and average.resolution_angstrom is None:
         return Verdict(curves, None, average.resolution_note or "the average has no resolution")
@@ -309,13 +316,13 @@ def _tell_of_the_mask(found: Verdict, box_angstrom: float, context: StepContext)
     context.figure("random_phase_correlation", made)
     if made > _TIGHT_MASK:
         context.warn(
-            f"The mask alone makes a correlation of {made:.2f} at the resolution: it is tight or its edge "
-            "sharp; widen mask_extend_angstrom and mask_edge_angstrom"
+            f"The mask alone gives a correlation of {made:.2f} at the resolution: it is too tight, or its "
+            "edge is too sharp; increase mask_extend_angstrom and mask_edge_angstrom"
         )
 
 
 def _whole(halves: HalfMaps, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of the halves, which have no prior, less its mean outside of the mask."""
+    """Mean of the halves, which have no prior, minus its mean outside the mask."""
     both = 0.5 * (halves.maps[0] + halves.maps[1])
     outside = mask == 0
     return both - both[outside].mean() if bool(outside.any()) else both
@@ -330,7 +337,7 @@ def _b_factor(
     params: PostprocessParams,
     context: StepContext,
 ) -> float:
-    """B-factor that is taken off; measured on the masked, weighed map unless it is given."""
+    """B-factor for sharpening; measured on the masked, weighted map unless it is given."""
     if params.b_factor_angstrom2 is not None:
         context.figure("b_factor_angstrom2", params.b_factor_angstrom2)
         return params.b_factor_angstrom2
@@ -368,7 +375,8 @@ def _transfer(params: PostprocessParams, n: int, voxel: float) -> Array | None:
         return None
     if params.mtf_pixel_angstrom is None:
         raise UserInputError(
-            "a modulation transfer is given per pixel of the detector; set mtf_pixel_angstrom of postprocess"
+            "the modulation transfer is given per detector pixel, whose size is not set; set "
+            "mtf_pixel_angstrom of postprocess"
         )
     frequency, value = read_mtf(params.mtf)
     shells = np.arange(n // 2 + 1) / (n * voxel)
@@ -376,7 +384,7 @@ def _transfer(params: PostprocessParams, n: int, voxel: float) -> Array | None:
 
 
 def _coarse(average: Average, found: Verdict, box_angstrom: float) -> float:
-    """Low-pass of a map without a resolution: where the curve first falls, but nothing finer than 40 A."""
+    """Low-pass filter of a map without a resolution: where the curve first falls, but at least 40 A."""
     fallen = np.flatnonzero(found.curves["corrected"][1:] < 0.143) + 1
     shell = int(fallen[0]) if len(fallen) else 1
     return max(40.0, box_angstrom / max(shell, 1), 2.0 * average.voxel_size_angstrom)

@@ -56,14 +56,14 @@ FIGURES = (
         "gain_variation",
         "",
         "Variation with gain reference",
-        "Standard deviation over mean between neighbouring pixels after gain correction.",
+        "Standard deviation between neighbouring pixels, divided by their mean, after gain correction.",
         good="that of shot noise",
     ),
     Figure(
         "raw_variation",
         "",
         "Variation without gain reference",
-        "The same before gain correction. A correct gain reference lowers it.",
+        "Variation between neighbouring pixels before gain correction. A correct gain reference lowers it.",
         good="above the variation with gain reference",
     ),
     Figure(

@@ -8,10 +8,10 @@ run twice: refine the series, average or refine the particles, and refine the se
 
 Every group of parameters is fitted to three quarters of the particles and tested on the last quarter, in
 turns. It is used only if the particles that were left out agree better with the average, beyond chance.
-Other series are passed on unchanged.
+Otherwise the series is passed on unchanged.
 
-Tilts are compared with the average of the *other* half: a particle's own half contains its noise, which holds
-it where it is. Positions of particles follow from their own half, so the halves stay independent but for the
+Tilts are compared with the average of the *other* half: a particle's own half contains its noise, which keeps
+it in place. Positions of particles follow from their own half, so the halves stay independent except for the
 few parameters that all particles share. Refine the particles again afterwards.
 """
 
@@ -68,11 +68,11 @@ Array = NDArray[np.float64]
 
 _N_FOLDS, _LEAST_PARTICLES = 4, 8
 _SETTLED_RESOLUTIONS = 0.1
-"""Root mean square movement of particles in the images, of the resolution, that an average does not feel."""
+"""Rms movement of particles in the images, relative to the resolution, that does not affect an average."""
 
 
 class RefineSeriesParams(StepParams):
-    """What is refined, and how far."""
+    """Parameters of the refinement."""
 
     max_shift_angstrom: float = Field(
         12.0, gt=0, le=60, description="Largest displacement of a particle's image that is searched."
@@ -92,9 +92,11 @@ class RefineSeriesParams(StepParams):
         True,
         description="Measure the amplitude and B-factor of every tilt, once the geometry does not change.",
     )
-    rounds: int = Field(2, ge=1, le=5, description="Largest number of times that each is refined.")
+    rounds: int = Field(
+        2, ge=1, le=5, description="Largest number of refinements of each group of parameters."
+    )
     finest_resolution_angstrom: float | None = Field(
-        None, gt=0, description="Finest resolution to compare at. Unset: that of the average."
+        None, gt=0, description="Finest resolution that is compared. Unset: that of the average."
     )
 
 
@@ -124,7 +126,7 @@ FIGURES = (
         "Gain on held-out particles",
         "Log-likelihood that particles gained by parameters fitted to other particles, summed over what is "
         "used. 0 if nothing is used.",
-        good="the more the better; 0 where the series was right already",
+        good="as large as possible; 0 if the series was right already",
         column=Column("Held-out gain", digits=0),
     ),
     Figure("n_particles", "particles", "Particles", "Particles in either half that were compared."),
@@ -132,7 +134,7 @@ FIGURES = (
         "shift_change_angstrom",
         "angstrom",
         "Change of image shifts",
-        "Root mean square over the tilts of how far the image of a particle moved in the plane.",
+        "Root mean square over the tilts of the movement of a particle's image.",
         column=Column("Moved"),
     ),
     Figure(
@@ -148,15 +150,15 @@ FIGURES = (
         "position_change_angstrom",
         "angstrom",
         "Change of positions",
-        "Root mean square of how far particles moved in the tomogram.",
+        "Root mean square movement of the particles in the tomogram.",
     ),
 )  # fmt: skip
 RECORDS = (
     Record(
         "groups",
-        "Groups of parameters that were tried, in order: what particles gained that they were not fitted to.",
+        "Groups of parameters that were tried, in order, and the gain on particles they were not fitted to.",
     ),
-    Record("tilts", "What changed in every tilt, and the amplitude and B-factor of its signal."),
+    Record("tilts", "Changes of every tilt, and the amplitude and B-factor of its signal."),
 )
 
 
@@ -216,16 +218,16 @@ def refine_series(
 
 
 def _why_not(rows: ParticleRows, average: Average, resolution: float | None) -> str:
-    """Why nothing can be refined; "" if it can."""
+    """Reason why the series cannot be refined; "" if it can."""
     if average.half1 is None or average.half2 is None:
-        return f"the average {average.name} has no halves; give one that refine or reconstruct_particle made"
+        return f"the average {average.name} has no halves; use an average from refine or reconstruct_particle"
     if resolution is None:
         note = average.resolution_note or "its halves do not agree"
         return f"the average has no resolution ({note}); refine the particles first"
     if rows.half is None or not (rows.half > 0).any():
         raise DataUnfitError(
-            "the particles have no halves, so they cannot be compared with what they are not part of; take "
-            "the particles that refine gives, or import their halves"
+            "the particles have no halves, so they cannot be compared with the other half's average; use "
+            "the particles from refine, or import their halves"
         )
     return ""
 
@@ -426,7 +428,7 @@ class _SeriesRefinement:
         self.series = self.series.with_tilts(changes)
 
     def rows(self) -> list[dict[str, Any]]:
-        """What changed in every tilt."""
+        """Changes of every tilt."""
         old = {tilt.acquisition_index: tilt for tilt in self.before.tilts}
         return [self._row(old[tilt.acquisition_index], tilt) for tilt in self.tilts]
 
@@ -456,7 +458,7 @@ class _SeriesRefinement:
 def _fitted_defocus(
     sampled: Array, offsets: Array, model: DefocusModel, particles: NDArray[np.int64]
 ) -> Array:
-    """Changes of the tilts' defocus by some particles."""
+    """Changes of the tilts' defocus, fitted to some of the particles."""
     return defocus_changes(sampled[:, particles].sum(axis=1), offsets, model)
 
 
@@ -467,7 +469,7 @@ def _values_at_defocus(sampled: Array, offsets: Array, particles: NDArray[np.int
 def _fitted_envelopes(
     terms: Array, squared: Array, model: EnvelopeModel, particles: NDArray[np.int64]
 ) -> Array:
-    """Amplitudes and B-factors of the tilts by some particles, ``(2, tilt)``."""
+    """Amplitudes and B-factors of the tilts, fitted to some of the particles, ``(2, tilt)``."""
     return np.array(envelopes(terms[particles].sum(axis=0), squared, model))
 
 
@@ -548,4 +550,6 @@ def _report(made: Sequence[_SeriesRefinement], moved: Array, context: StepContex
     context.figure("defocus_change_angstrom", float(np.sqrt(squares["defocus"])))
     context.figure("position_change_angstrom", float(np.sqrt((moved**2).sum(axis=1).mean())))
     if not any(decision.accepted for _, decision in decisions):
-        context.warn("Nothing was changed: no group of parameters helped particles that it was not fitted to")
+        context.warn(
+            "Nothing was changed: no group of parameters improved the agreement of left-out particles"
+        )

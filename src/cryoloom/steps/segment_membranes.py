@@ -1,10 +1,10 @@
-"""Find membranes without a network: sheets of density, linked, and turned outward where they close.
+"""Find membranes without a network: linked sheets of density, with outward normals where they close.
 
-The images are whitened, multiplied by their transfer function at every voxel's depth and back-projected, as
-for `pick_by_template`. A short sheet is compared with that volume in all directions of half a sphere; crests
-of the best response are linked to membranes. One that an ellipsoid fits from most sides is a vesicle, with
-outward normals. Caps whose normals lie near the beam are not seen (missing wedge): `pick_on_surfaces` closes
-vesicles by the surface it fits.
+The images are whitened, multiplied by their CTF at every voxel's depth and back-projected, as in
+`pick_by_template`. A short sheet is compared with that volume in all directions of half a sphere; crests of
+the best response are linked to membranes. A membrane that an ellipsoid fits on most sides is a vesicle, with
+outward normals. Caps with normals near the beam are not visible (missing wedge); the surface fitted by
+`pick_on_surfaces` closes them.
 
 The result is points on the membranes with their normals, numbered by membrane, as from `pick_by_hand`:
 `pick_on_surfaces` fits and samples them, and `select_by_distance` measures distances to them.
@@ -36,21 +36,29 @@ _RIM_FRACTION = 0.85
 
 
 class SegmentMembranesParams(StepParams):
-    """What a user may choose."""
+    """Parameters of the search for membranes."""
 
     thickness_angstrom: float = Field(40.0, gt=0, description="Distance between the leaflets.")
     voxel_size_angstrom: float = Field(20.0, gt=0, description="Voxel size of the search.")
     patch_angstrom: float = Field(
-        60.0, gt=0, description="Radius over which a membrane is taken as flat: less for small vesicles."
+        60.0,
+        gt=0,
+        description="Radius over which a membrane is assumed to be flat; use less for small vesicles.",
     )
     least_score: float = Field(
-        6.0, gt=0, description="Response of a membrane's points, in deviations of the response's noise."
+        6.0,
+        gt=0,
+        description="Smallest response at points of a membrane, in standard deviations of its noise.",
     )
-    sure_score: float = Field(8.0, gt=0, description="Response that some point of every membrane reaches.")
-    min_area_angstrom2: float = Field(60_000.0, gt=0, description="Smallest membrane kept.")
-    spacing_angstrom: float = Field(60.0, gt=0, description="Distance between the points that are given.")
+    sure_score: float = Field(
+        8.0, gt=0, description="Smallest highest response of a membrane, in standard deviations of its noise."
+    )
+    min_area_angstrom2: float = Field(
+        60_000.0, gt=0, description="Area of the smallest membrane that is kept."
+    )
+    spacing_angstrom: float = Field(60.0, gt=0, description="Distance between the resulting points.")
     fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
-    species: str = Field("membrane", description="Name of what is found.")
+    species: str = Field("membrane", description="Name of the membranes.")
 
 
 @step(
@@ -63,7 +71,11 @@ class SegmentMembranesParams(StepParams):
     figures=(
         *MEMBRANE_FIGURES,
         Figure(
-            "median_score", "", "Median response", "Of all points, in deviations of noise.", good="above 8"
+            "median_score",
+            "",
+            "Median response",
+            "Median response of all points, in standard deviations of noise.",
+            good="above 8",
         ),
     ),
     records=MEMBRANE_RECORDS,

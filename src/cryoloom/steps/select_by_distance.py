@@ -1,8 +1,8 @@
 """Select picks by their distance to other objects: membranes, filaments, or another species.
 
 The others are particles of the same tomograms (`others_from`): places on membranes or filaments, or picks of
-another kind. A smallest distance leaves out picks on a membrane or at another particle; a largest one keeps
-only picks nearby.
+another kind. The smallest distance leaves out picks on a membrane or at another particle; the largest
+distance keeps only picks nearby.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ __all__ = ["SelectTiltsParams", "select_tilts"]
 
 Array = NDArray[np.float64]
 
-TRUSTED_PROMINENCE = 9.0  # of a whole-field correlation peak; pure noise reaches about 5
+TRUSTED_PROMINENCE = 9.0  # of a correlation peak of the whole field; noise alone reaches about 5
 WORKING_PIXELS = 192
 
 
@@ -39,27 +39,31 @@ class SelectTiltsParams(StepParams):
     find_dark: bool = Field(
         True, description="Exclude tilts much darker than expected from their neighbours."
     )
-    dark_ratio: float = Field(0.6, gt=0, lt=1, description="Dark below this fraction of the expected mean.")
+    dark_ratio: float = Field(
+        0.6, gt=0, lt=1, description="Dark: mean below this fraction of the expected mean."
+    )
     find_covered: bool = Field(True, description="Exclude tilts partly covered, for example by a grid bar.")
-    covered_fraction: float = Field(0.25, gt=0, lt=1, description="Covered above this part of the field.")
+    covered_fraction: float = Field(
+        0.25, gt=0, lt=1, description="Covered: more than this fraction of the field."
+    )
     find_shifted: bool = Field(True, description="Exclude tilts that show another area.")
     shift_fraction: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="Shifted by more than this part of the field (0.15 is a usual choice). Unset: shifted so "
-        "far that less than least_common_field is left.",
+        description="Shifted: by more than this fraction of the field (0.15 is a usual choice). Unset: so "
+        "far that less than least_common_field is in common.",
     )
     least_common_field: float = Field(
         0.65,
         gt=0,
         lt=1,
-        description="Part of the field that a tilt must have in common with the others; alignment works "
-        "down to about this.",
+        description="Fraction of the field that a tilt must have in common with the others; alignment "
+        "works down to about this value.",
     )
     find_blurred: bool = Field(True, description="Exclude tilts that are blurred relative to the series.")
     blur_angstrom: float = Field(
-        25.0, gt=0, description="Blurred if detail is smeared by more than this beyond the series' trend."
+        25.0, gt=0, description="Blurred: detail is smeared by more than this beyond the trend of the series."
     )
     include_tilts: tuple[int, ...] = Field((), description="Acquisition indices never to exclude.")
     exclude_tilts: tuple[int, ...] = Field((), description="Acquisition indices always to exclude.")
@@ -84,7 +88,7 @@ FIGURES = (
 RECORDS = (
     Record(
         "tilt_quality",
-        "Brightness, shift and blur of every image, by which tilts are excluded.",
+        "Brightness, shift and blur of every image, the criteria for exclusion.",
         shows="tilt_quality",
     ),
 )

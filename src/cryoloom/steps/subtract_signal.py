@@ -46,14 +46,14 @@ _LEAST_RESOLUTION_ANGSTROM = 20.0
 
 
 class SubtractSignalParams(StepParams):
-    """What is subtracted."""
+    """Parameters of the subtraction."""
 
     mask: Path | None = Field(
         None, description="Mask (.mrc, 0 to 1) of what is subtracted. Unset: the whole average."
     )
     classes: tuple[int, ...] = Field((), description="Classes whose particles are subtracted. Unset: all.")
     per_particle: bool = Field(
-        True, description="Use the amplitude of each particle that refine measured, where there is one."
+        True, description="Use the amplitude that refine measured for each particle, if there is one."
     )
 
 
@@ -78,15 +78,15 @@ FIGURES = (
         "amplitude_before",
         "",
         "Amplitude before",
-        "Amplitude of the whole average in the images, over its own, which is used: 1 for an average of "
-        "these particles whose poses and CTF are right.",
+        "Amplitude of the whole average in the images, relative to the map; the subtraction uses it. 1 for "
+        "an average of these particles with correct poses and CTF.",
         good="near 1",
     ),
     Figure(
         "amplitude_left",
         "",
         "Amplitude left",
-        "The same in the images from which it was subtracted, over that before. Not measured for a part, "
+        "Amplitude in the images after subtraction, divided by that before. Not measured for a part, "
         "because the rest overlaps with it.",
         good="near 0",
     ),
@@ -150,7 +150,7 @@ def subtract_signal(
     context.figure("n_particles", n_done)
     nobody = "there are no particles"
     context.figure("amplitude_before", float(np.mean(before)) if before else None, reason=nobody)
-    reason = nobody if params.mask is None else "a part was subtracted, with which the rest overlaps"
+    reason = nobody if params.mask is None else "only a part was subtracted, and the rest overlaps with it"
     context.figure("amplitude_left", float(np.mean(left)) if left else None, reason=reason)
     after = replace(particles, series=tuple(changed), images=())
     return Outputs(after, {"series": after.series})
@@ -160,7 +160,7 @@ def _chosen(rows: ParticleRows, params: SubtractSignalParams) -> ParticleRows:
     if not params.classes:
         return rows
     if rows.class_number is None:
-        raise DataUnfitError("the particles have no classes; unset classes, or run classify before")
+        raise DataUnfitError("the particles have no classes; leave classes unset, or run classify before")
     return rows.take(np.flatnonzero(np.isin(rows.class_number, params.classes)))
 
 
@@ -233,7 +233,7 @@ class _Subtraction:
         return sink
 
     def amplitude(self, density: torch.Tensor, images: Pixels) -> float:
-        """Amplitude of a density in images, over its own."""
+        """Amplitude of a density in images, relative to the density itself."""
         found = extract_images(self._series, images, self._rows.positions_xyz_angstrom, self._layout)
         highest = float(found.plane.radius[-1])
         cube = cube_of_map(self._on_grid(density, self._layout.crop_px), highest)

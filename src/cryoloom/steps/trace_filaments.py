@@ -1,14 +1,14 @@
 """Trace filaments without a network, and place particles along them with direction and twist.
 
-The images are whitened, multiplied by their transfer function at every voxel's depth and back-projected, as
-for `pick_by_template`. A short rod is compared with that volume in all directions of half a sphere. Points
-on the crest of the best response are linked where they continue each other, across gaps too, and a smooth
-curve is fitted to each chain. Particles are placed along it at the rise, each rotated by the twist relative
-to the last one.
+The images are whitened, multiplied by their CTF at every voxel's depth and back-projected, as in
+`pick_by_template`. A short rod is compared with that volume in all directions of half a sphere. Points on the
+crest of the best response are linked where they continue each other, also across gaps, and a smooth curve is
+fitted to each chain. Particles are placed along it at the rise, each rotated by the twist relative to the
+last one.
 
 A rod does not show the direction of a filament: all particles of one filament point the same way, which may
 be the wrong one. The axis is stored as their prior, with the number of the filament and the distance along
-it. Filaments along the beam lie in the missing wedge and are not found.
+it. Filaments along the beam are in the missing wedge and are not found.
 """
 
 from __future__ import annotations
@@ -33,30 +33,42 @@ __all__ = ["TraceFilamentsParams", "trace_filaments"]
 
 _DIRECTIONS = 220
 _SD_OF_DIAMETER = 0.35
-"""A Gaussian ridge of this many diameters answers a solid rod best."""
+"""Width of the Gaussian ridge that matches a solid rod best, in diameters."""
 _PRIOR_WIDTH_DEG = 10.0
 
 
 class TraceFilamentsParams(StepParams):
-    """What a filament is, and where its particles stand."""
+    """Parameters of the tracing."""
 
     diameter_angstrom: float = Field(100.0, gt=0, description="Diameter of the filaments.")
     spacing_angstrom: float = Field(
-        50.0, gt=0, description="Distance between particles along a filament: the rise, or a multiple of it."
+        50.0,
+        gt=0,
+        description="Distance between particles along a filament: the helical rise, or a multiple of it.",
     )
-    twist_deg: float = Field(0.0, description="Turn about the axis from one particle to the next.")
-    min_length_angstrom: float = Field(400.0, gt=0, description="Shortest filament kept.")
+    twist_deg: float = Field(
+        0.0, description="Helical twist: rotation about the axis from one particle to the next."
+    )
+    min_length_angstrom: float = Field(
+        400.0, gt=0, description="Length of the shortest filament that is kept."
+    )
     max_gap_angstrom: float = Field(150.0, ge=0, description="Longest gap that is bridged.")
     segment_angstrom: float = Field(
-        60.0, gt=0, description="Length over which a filament is taken as straight: less for bent ones."
+        60.0,
+        gt=0,
+        description="Length over which a filament is assumed to be straight; use less for bent filaments.",
     )
     voxel_size_angstrom: float = Field(20.0, gt=0, description="Voxel size of the search.")
     least_score: float = Field(
-        6.0, gt=0, description="Response of a filament's points, in deviations of the response's noise."
+        6.0,
+        gt=0,
+        description="Smallest response at points of a filament, in standard deviations of its noise.",
     )
-    sure_score: float = Field(9.0, gt=0, description="Response that some point of every filament reaches.")
+    sure_score: float = Field(
+        9.0, gt=0, description="Smallest highest response of a filament, in standard deviations of its noise."
+    )
     fill_beads: bool = Field(True, description="Find gold beads and fill them with their surroundings.")
-    species: str = Field("filament", description="Name of what is found.")
+    species: str = Field("filament", description="Name of the filaments.")
 
 
 @step(
@@ -71,13 +83,17 @@ class TraceFilamentsParams(StepParams):
             "n_filaments", "filaments", "Filaments", "Curves found.", column=Column("Filaments", digits=0)
         ),
         Figure("n_particles", "particles", "Particles", "Places along all filaments."),
-        Figure("length_um", "um", "Length", "Of all filaments together."),
+        Figure("length_um", "um", "Length", "Total length of all filaments."),
         Figure(
-            "median_score", "", "Median response", "Of all points, in deviations of noise.", good="above 8"
+            "median_score",
+            "",
+            "Median response",
+            "Median response of all points, in standard deviations of noise.",
+            good="above 8",
         ),
     ),
     records=(
-        Record("filaments", "Length, tightest radius of the bend, and response of every filament."),
+        Record("filaments", "Length, smallest radius of curvature, and response of every filament."),
         Record("picks", "Position in angstrom from the tomogram's centre, and filament, of every particle."),
     ),
 )

@@ -1,10 +1,9 @@
 """Train a network on picks, and pick with it in all tomograms.
 
 The three-dimensional U-Net of `denoise` learns to predict a heat map with a Gaussian at every pick, on binned
-tomograms. A quarter of every tomogram with picks is kept out of the training: there the threshold is chosen,
-and recall and precision are measured. The picks must be complete in the tomograms they are given for, because
-what is not picked counts as no particle. Orientations are not predicted; `initial_model` or `refine` finds
-them.
+tomograms. A quarter of every tomogram with picks is not used for training: it is used to choose the threshold
+and to measure recall and precision. The picks must be complete in their tomograms, because everything that is
+not picked counts as background. Orientations are not predicted; `initial_model` or `refine` finds them.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _MAD_TO_SD, _CLIP_SD = 1.4826, 5.0
 
 
 class TrainPickerParams(StepParams):
-    """What is trained, and how long."""
+    """Parameters of the network and its training."""
 
     diameter_angstrom: float | None = Field(
         None, gt=0, description="Diameter of the particle. Unset: the value set when picking."
@@ -62,18 +61,22 @@ class TrainPickerParams(StepParams):
         None, gt=0, description="Voxel size of the network's input. Unset: an eighth of the diameter."
     )
     weights: Path | None = Field(
-        None, description="Trained network (.safetensors) to start from; with epochs 0 it is used as it is."
+        None, description="Trained network (.safetensors) to start from; with epochs=0 it is only applied."
     )
     epochs: int = Field(20, ge=0, le=1000, description="Largest number of epochs.")
     steps_per_epoch: int = Field(25, ge=1, description="Batches in an epoch.")
     batch: int = Field(6, ge=1, description="Boxes in a batch.")
     box_px: int = Field(32, ge=16, le=128, multiple_of=4, description="Side of a box in binned voxels.")
     filters: int = Field(8, ge=2, le=64, description="Channels of the network's first layer.")
-    learning_rate: float = Field(3e-3, gt=0, lt=1, description="Rate of the first epoch.")
+    learning_rate: float = Field(3e-3, gt=0, lt=1, description="Learning rate of the first epoch.")
     least_score: float | None = Field(
-        None, gt=0, lt=1, description="Height of the heat map of a pick. Unset: measured where left out."
+        None,
+        gt=0,
+        lt=1,
+        description="Smallest height of the heat map at a pick. Unset: measured on the volumes left "
+        "out of the training.",
     )
-    species: str = Field("particle", description="Name of what is picked.")
+    species: str = Field("particle", description="Name of the picked particle.")
 
 
 def _bytes_needed(items: tuple[Particles, ...], params: TrainPickerParams) -> int:
@@ -104,14 +107,16 @@ def _bytes_needed(items: tuple[Particles, ...], params: TrainPickerParams) -> in
             "n_particles", "particles", "Particles", "Picks in all tomograms.",
             column=Column("Picks", digits=0),
         ),
-        Figure("n_trained", "particles", "Picks trained on", "Given picks outside of what is kept out."),
+        Figure("n_trained", "particles", "Picks trained on", "Given picks in the training volumes."),
         Figure(
             "recall_percent", "percent", "Recall",
-            "Part of the given picks that are found where the network was not trained.", good="above 80",
+            "Part of the given picks that are found in the volumes left out of the training.",
+            good="above 80",
         ),
         Figure(
             "precision_percent", "percent", "Precision",
-            "Part of the picks that were given, where the network was not trained.", good="above 80",
+            "Part of the network's picks that were given, in the volumes left out of the training.",
+            good="above 80",
         ),
         Figure("threshold", "", "Threshold", "Height of the heat map above which a maximum is a pick."),
     ),
@@ -133,7 +138,8 @@ def train_picker(
     n_picks = sum(len(one) for one in picks.values())
     if n_picks < _LEAST_PICKS and params.epochs:
         raise DataUnfitError(
-            f"{n_picks} picks are too few to train a network; expected at least {_LEAST_PICKS}, better 100"
+            f"{n_picks} picks are too few to train a network; expected at least {_LEAST_PICKS}; 100 or more "
+            "are recommended"
         )
     labelled = [
         _labelled(one, picks[one.name], diameter, params) for one in tomograms_from if len(picks[one.name])
@@ -183,7 +189,7 @@ def _binned(
         slab = slab[:, : shape[1] * factor, : shape[2] * factor].mean(axis=0)
         volume[z] = slab.reshape(shape[1], factor, shape[2], factor).mean(axis=(1, 3))
     if not np.isfinite(volume).all():
-        raise DataUnfitError(f"the volume of {tomogram.name} holds values that are not finite")
+        raise DataUnfitError(f"the volume of {tomogram.name} contains values that are not finite")
     level = float(np.median(volume))
     deviation = _MAD_TO_SD * float(np.median(np.abs(volume - level)))
     if deviation == 0:
@@ -196,7 +202,7 @@ def _labelled(
 ) -> LabelledVolume:
     volume, factor = _binned(tomogram, diameter, params)
     index = index_from_position(positions, tomogram.volume.shape, tomogram.voxel_size_angstrom)
-    # A binned voxel's middle is that of the voxels it averages.
+    # The centre of a binned voxel is the centre of the voxels it averages.
     picks = (index + 0.5) / factor - 0.5
     voxel = factor * tomogram.voxel_size_angstrom
     target = heat_map(volume.shape, picks, _SD_DIAMETERS * diameter / voxel)
@@ -249,7 +255,7 @@ def _judge(
     params: TrainPickerParams,
     context: StepContext,
 ) -> float:
-    """Threshold; recall and precision where the network was not trained."""
+    """Threshold; recall and precision in the volumes left out of the training."""
     places, heights, true, offset = [], [], [], 0.0
     reach = _REACH_DIAMETERS * min(one.diameter_voxels for one in labelled) if labelled else 1.0
     for one in labelled:
@@ -257,7 +263,7 @@ def _judge(
         found, height = peaks_of(heat, _APART_DIAMETERS * one.diameter_voxels, _LEAST_HEIGHT)
         inside = found[:, 2] >= one.x_range[1]
         kept = one.picks_zyx[one.picks_zyx[:, 2] >= one.x_range[1]]
-        # Volumes are set apart, so that places of one never match picks of another.
+        # Volumes are far apart here, so that picks of one never match those of another.
         shift = np.array([offset, 0.0, 0.0])
         places.append(found[inside] + shift)
         heights.append(height[inside])
@@ -265,10 +271,10 @@ def _judge(
         offset += 10.0 * one.volume.shape[0]
     n_true = sum(map(len, true))
     if not n_true:
-        reason = "no pick lies where the network was not trained"
+        reason = "no pick is in the volumes left out of the training"
         context.figure("recall_percent", None, reason=reason)
         context.figure("precision_percent", None, reason=reason)
-        context.warn(f"{reason.capitalize()}; the threshold is 0.5 and its errors are not known")
+        context.warn(f"{reason.capitalize()}; the threshold is 0.5, and recall and precision are not known")
         least = params.least_score or 0.5
     else:
         every = np.concatenate(places), np.concatenate(heights), np.concatenate(true)

@@ -1,9 +1,10 @@
 """Cut a tomogram to a region, or turn it over, keeping positions correct.
 
-The region is given by its extents and its middle in angstrom. Positions count from the centre of the volume,
-so the origin moves to the new centre, and with it the poses and defoci of the series that the tomogram
-carries: a position in the trimmed tomogram projects where the voxel does. The same holds when the volume is
-turned over by 180 degrees about one of its axes. The halves are cut and turned alike.
+The region is given by its extents and its middle in angstrom. Positions are relative to the centre of the
+volume, so the origin moves to the new centre, and the poses and defoci stored with the tomogram are changed
+accordingly: a position in the trimmed tomogram projects to the same point of the images as its voxel. The
+same is done when the volume is turned over by 180 degrees about one of its axes. The halves are cut and
+turned in the same way.
 
 Figures: ``origin_x_angstrom``, ``origin_y_angstrom`` and ``origin_z_angstrom`` of the new centre in the old
 tomogram, and ``kept_percent`` of its volume.
@@ -41,7 +42,8 @@ class TrimTomogramParams(StepParams):
     )
     width_angstrom: float | None = Field(None, gt=0, description="Extent along x. Unset: the whole tomogram.")
     middle_xyz_angstrom: tuple[float, float, float] = Field(
-        (0.0, 0.0, 0.0), description="Middle of the region, from the tomogram's centre, to whole voxels."
+        (0.0, 0.0, 0.0),
+        description="Middle of the region relative to the tomogram's centre, rounded to whole voxels.",
     )
     half_turn: Literal["none", "x", "y", "z"] = Field(
         "none", description="Turn the volume over, by 180 degrees about this axis."
@@ -67,7 +69,12 @@ FIGURES = (
         "New origin, z",
         "Centre of the trimmed tomogram along z, from the centre of the whole one.",
     ),
-    Figure("kept_percent", "percent", "Volume kept", "Volume of the trimmed tomogram over the whole."),
+    Figure(
+        "kept_percent",
+        "percent",
+        "Volume kept",
+        "Volume of the trimmed tomogram, divided by that of the whole one.",
+    ),
 )
 
 

@@ -1,10 +1,10 @@
 """Weight each tilt for radiation damage by frequency. Grant & Grigorieff, eLife 4:e06980 (2015).
 
-The amplitude at frequency k after a dose N is ``exp(-N / 2 Ne(k))`` with the critical exposure
-``Ne = 0.24499 k^-1.6649 + 2.8141`` e/A^2 at 300 kV (0.8 of it at 200 kV). N is the dose of all tilts
-recorded before. An image contains the mean damage from the start to the end of its exposure, so that mean is
-the default; other programs take the dose at the end (cisTEM, RELION), which can be chosen. The unweighted
-stack is kept, and weighted images are not stored: they are computed from it when they are read.
+The amplitude at frequency k after a dose N is ``exp(-N / 2 Ne(k))`` with the critical exposure ``Ne = 0.24499
+k^-1.6649 + 2.8141`` e/A^2 at 300 kV (0.8 of it at 200 kV). N is the dose of all tilts recorded before. An
+image contains the mean damage from the start to the end of its exposure, so that mean is the default; other
+programs use the dose at the end (cisTEM, RELION), which is an option. The unweighted stack is kept, and
+weighted images are not stored: they are computed from it when they are read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class WeightDoseParams(StepParams):
 
     dose_point: Literal["mean", "end"] = Field(
         "mean",
-        description="Damage as its mean over each tilt's exposure, or at the end of it (cisTEM, RELION).",
+        description="mean: mean damage over each tilt's exposure. end: damage at the end of it (cisTEM, "
+        "RELION).",
     )
     extra_dose_per_angstrom2: float = Field(
         0.0,
@@ -102,7 +103,7 @@ def _require_dose(series: TiltSeries) -> None:
     """Refuse a series without doses: weighting would have no effect."""
     if all(tilt.dose_end_per_angstrom2 <= 0 for tilt in series.tilts):
         raise DataUnfitError(
-            "the series has no dose; give the dose per tilt at import, or leave weight_dose out",
+            "the series has no dose; give the dose per tilt at the import, or leave weight_dose out",
             series=series.name,
         )
 
