@@ -33,7 +33,7 @@ def test_the_series_takes_the_place_of_the_other():
 def test_another_alignment_is_refused():
     series = aligned(make_series("TS_01"))
     turned = {t.acquisition_index: {"pose": replace(t.pose, x_tilt_deg=7.0)} for t in series.tilts if t.pose}
-    with pytest.raises(DataUnfitError, match=r"another pose in series_from, by 7\.0 deg"):
+    with pytest.raises(DataUnfitError, match=r"another pose in series_from: it differs by 7\.0 deg"):
         assigned(series, series.with_tilts(turned))
     with pytest.raises(DataUnfitError, match="have no pose"):
         assigned(series, make_series("TS_01"))

@@ -139,7 +139,7 @@ def test_what_is_no_surface_is_left_out_and_told(tmp_path, tomogram):
     pick_on_surfaces(marked, PickOnSurfacesParams(), context)
     assert context.figures["n_surfaces"] == 1
     assert "surface 2 of TS_01 is left out" in context.warnings[0]
-    with pytest.raises(DataUnfitError, match="none of the 1 models"):
+    with pytest.raises(DataUnfitError, match="any of the 1 models"):
         pick_on_surfaces(
             hand_points(tmp_path, tomogram, as_csv([[0, 0, 0]])), PickOnSurfacesParams(), MemoryContext()
         )

@@ -115,7 +115,7 @@ def test_the_measured_slab_sets_the_thickness(series, context):
         context.warnings.clear()
         safe = reconstruct(replace(series, slab=guess), params, context)
         assert safe.volume.shape[0] * 8 == 4000
-        assert "4000 A; give thickness_angstrom" in context.warnings[0]
+        assert "4000 A; set thickness_angstrom" in context.warnings[0]
 
 
 @pytest.mark.parametrize("shift", [{"z_shift_angstrom": 24.0}, {"z_shift_px": 6.0}])
