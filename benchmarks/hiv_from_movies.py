@@ -147,7 +147,8 @@ def process(options: argparse.Namespace, folder: Path) -> None:
         "bin_to_align.binning": 4, "bin_to_reconstruct.binning": 4, "reconstruct.thickness_angstrom": 1400,
         "extract_for_model.binning": 3, "extract_for_refinement.binning": 3,
         "pick_on_surfaces.spacing_angstrom": SPACING_ANGSTROM / 2, "pick_on_surfaces.snap_angstrom": 60,
-        "initial_model.diameter_angstrom": 200, "refine_coarse.diameter_angstrom": 200,
+        "initial_model.diameter_angstrom": 200, "refine_coarse.diameter_angstrom": 120,
+        "refine_coarse.initial_lowpass_angstrom": 25, "refine_coarse.shift_range_angstrom": 6,
         "extract_for_model.diameter_angstrom": 200, "extract_for_refinement.diameter_angstrom": 200,
     }  # fmt: skip
     words += [w for k, v in chosen.items() for w in ("--set", f"{k}={v}")]
