@@ -50,7 +50,7 @@ def test_particles_alone_are_written_and_what_is_lost_is_told(tmp_path, rng):
         files, notes, names = write_particle_files(name, [particles], tmp_path / name)
         assert names == ("TS_01",)
         assert "numbers of filaments" in notes[-1]
-        assert notes[0] == f"TS_01: coordinates count in voxels of {pixel:g} A"
+        assert notes[0] == f"TS_01: coordinates are in voxels of {pixel:g} A"
         shape = tuple(round(n * 10.0 / pixel) for n in (40, 60, 50))
         found = PARTICLE_FORMATS[name].read(files[0], {"TS_01": PickVolume(shape, pixel)})
         assert_allclose(found.positions_xyz_angstrom, rows.positions_xyz_angstrom, atol=1e-3)

@@ -36,7 +36,7 @@ def test_a_missing_one_names_the_parameter_to_correct(tmp_path):
 
 
 def test_one_of_another_grid_tells_both(mask):
-    with pytest.raises(UserInputError, match="has 6 x 6 x 6 voxels, the average 8 x 8 x 8"):
+    with pytest.raises(UserInputError, match="has 6 x 6 x 6 voxels, but the average has 8 x 8 x 8"):
         given_mask(mask(), (8, 8, 8), "weave")
 
 
@@ -44,7 +44,7 @@ def test_one_of_another_grid_tells_both(mask):
 def test_what_is_no_mask_is_refused(mask, value):
     values = np.full(SHAPE, 0.5)
     values[1, 2, 3] = value
-    with pytest.raises(UserInputError, match="expected finite ones from 0 to 1"):
+    with pytest.raises(UserInputError, match="expected finite values from 0 to 1"):
         given_mask(mask(values), SHAPE, "weave")
 
 

@@ -81,10 +81,10 @@ def without_ctf(scene):
 CASES = {
     unaligned: r"particles need an alignment \(run align_series\) for every tilt; .* of TS_1 have none",
     without_ctf: r"particles need a CTF \(run estimate_ctf\)",
-    outside: r"none of 8 particles lies inside an image: positions reach 9\d{3}, .* another binning\?",
+    outside: r"none of 8 particles lies inside an image: positions reach 9\d{3}, .* the right binning",
     of_another_binning: r"none of \d particles lies inside an image: positions reach 1000, 1000",
     two_particles: r"2 particles are too few for two halves; expected at least 4",
-    one_tilt: r"no particle is shown by 5 tilts: at most 1 show one; lower min_tilts",
+    one_tilt: r"no particle is visible in 5 tilts; the largest number is 1. Lower min_tilts",
     mixed_pixels: r"the series differ in pixel size: .*TS_1.*5.0.*TS_2.*4.0.* A; average them",
     with_nan: r"tilt \d+ of TS_1: the image holds values that are not finite; exclude the tilt",
 }

@@ -200,8 +200,8 @@ def test_a_detectors_transfer_is_divided_out(particle, tmp_path):
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
-        (np.ones((32, 32, 32)), r"the mask has 32 x 32 x 32 voxels, the average 64 x 64 x 64"),
-        (np.full((N, N, N), 3.0), r"values from 3 to 3; expected finite ones from 0 to 1"),
+        (np.ones((32, 32, 32)), r"the mask has 32 x 32 x 32 voxels, but the average has 64 x 64 x 64"),
+        (np.full((N, N, N), 3.0), r"values from 3 to 3; expected finite values from 0 to 1"),
         (np.full((N, N, N), np.nan), r"expected finite ones"),
     ],
 )

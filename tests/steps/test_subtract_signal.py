@@ -127,7 +127,7 @@ def test_what_cannot_be_subtracted_is_told(scenes, tmp_path, context):
         subtract_signal(particles, SubtractSignalParams(mask=small), context, average_from=average)
     large = tmp_path / "large.mrc"
     write_mrc(large, np.full((N, N, N), 7.0, np.float32), VOXEL, kind="volume")
-    with pytest.raises(UserInputError, match="finite ones from 0 to 1"):
+    with pytest.raises(UserInputError, match="finite values from 0 to 1"):
         subtract_signal(particles, SubtractSignalParams(mask=large), context, average_from=average)
     rows = replace(particles.rows(), class_number=None)
     with pytest.raises(DataUnfitError, match="have no classes"):

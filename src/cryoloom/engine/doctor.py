@@ -52,14 +52,14 @@ def examine() -> list[Finding]:
 
 
 def _program_settings() -> Finding:
-    """The file that says how outside programs are started."""
+    """The settings file of outside programs."""
     path = settings_path()
     try:
         settings = load_program_settings()
     except UserInputError as error:
         return Finding("program settings", error.message, False)
     if not path.is_file():
-        return Finding("program settings", f"none at {path}; programs are looked for on the PATH", True)
+        return Finding("program settings", f"none at {path}; programs are searched on the PATH", True)
     return Finding("program settings", f"{path}: {', '.join(settings.suites) or 'no suites'}", True)
 
 
@@ -88,7 +88,7 @@ def _program(program: Program, step_names: list[str]) -> Finding:
 
 def _gpu() -> Finding:
     if not torch.cuda.is_available():
-        return Finding("GPU", "none usable; the processor does everything", False)
+        return Finding("GPU", "none usable; all steps run on the CPU", False)
     try:
         value = float((torch.ones(1000, device="cuda") * 2).sum())
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Content of an export: current results only; every missing series is named with the reason."""
+"""Content of an export: current results only; every missing series is listed with the reason."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ EXPORT_FORMATS = (
     *FORMATS,
     *(name for name, one in PARTICLE_FORMATS.items() if one.write is not None and name not in FORMATS),
 )
-"""Those of tilt series, and those of particles alone."""
+"""Formats of tilt series, and formats of particles alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Content of an export, and what is missing in it."""
+    """Content of an export, and the series that are missing in it."""
 
     files: tuple[Path, ...]
     series: tuple[str, ...]
@@ -75,12 +75,12 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Items to be exported, and what is missing."""
+    """Items to be exported, and the missing series."""
 
     items: tuple[ItemRecord, ...]
     missing: Mapping[str, str]
     notes: Mapping[str, str]
-    """By series, if there is something to note."""
+    """Notes by series, where there are any."""
 
 
 def select_for_export(
@@ -89,9 +89,9 @@ def select_for_export(
     """The current results of all series, or of those named.
 
     A series with decisions or parameters that are not applied yet is missing: its pixels and its metadata
-    would not match. With ``outdated`` it is exported as it was made. Of a series that failed or is not
-    finished, the results so far are exported, and it counts as missing too. One that a user or a step left
-    out is not part of the export, unless it is named.
+    would not match. With ``outdated`` it is exported as it was made. For a series that failed or is not
+    finished, the present results are exported, and it is listed as missing too. A series that a user or a
+    step left out is not exported, unless it is requested by name.
     """
     names = list(series)
     if unknown := [name for name in names if name not in state.series]:
@@ -118,16 +118,16 @@ def select_for_export(
             result = one.result
             if one.state != "current":
                 missing[one.name] = why
-                notes[one.name] = f"{one.name} is not whole in this export: {why}"
+                notes[one.name] = f"{one.name} is incomplete in this export: {why}"
             if result is not None and not result.is_fanned_out:
                 items.append(result)
     return Selection(tuple(items), missing, notes)
 
 
 def parts_behind(database: Reader, item: ItemRecord, value: object) -> list[ItemRecord]:
-    """Further outputs of an item; of an average that a step only judged, those of the one it was made from.
+    """Further outputs of an item; for an average made from another average, those of the first one.
 
-    `postprocess` gives an average without particles: the refined ones belong to what `refine` gave.
+    `postprocess` gives an average without particles: the refined particles are an output of `refine`.
     """
     while True:
         parts = [
@@ -143,7 +143,7 @@ def parts_behind(database: Reader, item: ItemRecord, value: object) -> list[Item
 def exportable(
     values: Sequence[object], further: Sequence[object] = ()
 ) -> tuple[list[ExportItem], list[Particles], list[Average]]:
-    """Series, each once and with its tomogram where there is one; particle sets; and averages.
+    """Series (each once, with its tomogram if there is one), particle sets, and averages.
 
     further : values of further outputs of the same results. Refined particles among them replace the picks
     that they were made from.
@@ -168,7 +168,7 @@ def exportable(
 
 
 def fit_for(format: str, pairs: Iterable[ExportItem]) -> tuple[list[ExportItem], dict[str, str]]:
-    """Series that the format can describe, and the reason, by name, for those that it cannot."""
+    """Series that the format can describe, and for the others the reason, by name."""
     fit: list[ExportItem] = []
     refused: dict[str, str] = {}
     for pair in pairs:
@@ -184,10 +184,10 @@ def fit_for(format: str, pairs: Iterable[ExportItem]) -> tuple[list[ExportItem],
 def write_particle_files(
     format: str, particles: Sequence[Particles], directory: Path
 ) -> tuple[tuple[Path, ...], tuple[str, ...], tuple[str, ...]]:
-    """Files of particles alone, what the user must know, and the names of the tomograms in them.
+    """Files of particles alone, notes for the user, and the names of the tomograms in them.
 
-    Coordinates count in the voxels of the tomograms that the particles were picked in. Raises UserInputError
-    where there are no particles.
+    Coordinates are in voxels of the tomograms that the particles were picked in. Raises UserInputError if
+    there are no particles.
     """
     known = PARTICLE_FORMATS[format]
     with_some = [item for item in particles if item.n_particles]
@@ -203,12 +203,12 @@ def write_particle_files(
             volumes[tomogram.name] = PickVolume((n_z, n_y, n_x), pixel)
     files = tuple(known.write(directory, rows, volumes))
     notes = [
-        f"{one.name}: coordinates count in voxels of {volumes[one.name].voxel_angstrom:g} A"
+        f"{one.name}: coordinates are in voxels of {volumes[one.name].voxel_angstrom:g} A"
         for item in with_some
         for one in item.tomograms
     ]
     if lost := lost_in(format, rows):
-        notes.append(f"the files ({known.label}) have no place for: {', '.join(lost)}")
+        notes.append(f"the format ({known.label}) cannot store: {', '.join(lost)}")
     return files, tuple(notes), tuple(sorted(set(rows.tomogram.tolist())))
 
 

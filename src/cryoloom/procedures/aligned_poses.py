@@ -26,7 +26,8 @@ LEAST_TILTS = 5
 WORST_OF_TYPICAL, LEAST_WRONG_ANGSTROM = 6.0, 10.0
 """A tilt is rejected if its mean residual exceeds this ratio to the typical one, and this length."""
 FAR_FROM_TOLD_ANGSTROM = 100.0
-"""Of the offset by few points from that by the images; those are right to some tens of angstrom."""
+"""Largest difference between the offsets from few points and from the images, which err by tens of
+angstrom."""
 
 
 def with_poses(
@@ -50,7 +51,7 @@ def with_poses(
     evident = usable & (n_points >= best.least_points)
     chance = evident & views_placed_by_chance(best.tracks, best.solution, usable, extent)
     if chance.any() and (evident & ~chance).any():
-        # The images tell the offset roughly, too: few points that agree with them are right.
+        # The images give a rough offset as well: few points that agree with it are right.
         solved_shift = best.solution.geometry.shift_xy_angstrom
         told = _filled(best.solution.geometry, coarse, evident & ~chance, usable).shift_xy_angstrom
         evident &= ~(chance & (np.linalg.norm(solved_shift - told, axis=1) > FAR_FROM_TOLD_ANGSTROM))

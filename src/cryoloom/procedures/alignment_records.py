@@ -28,8 +28,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 OTHER_AXIS_DEG = 1.8
-"""From the tracks' axis to that of metadata and common line, to contradict both: patches alone are up to 0.9
-off."""
+"""Difference of the tracks' axis from metadata and common line that is reported; patches alone err by 0.9."""
 
 IN_PARTS = "the tracks do not hold the series together, so what parts of them share tells no error"
 TOO_FEW_TRACKS = "there are too few tracks to solve the geometry with some of them left out"
@@ -49,10 +48,10 @@ ALIGNMENT_FIGURES = (
         "pose_error_angstrom",
         "angstrom",
         "Pose error",
-        "Expected distance of points of the specimen from where they truly fall in an image, rms over the "
-        "tilts: the distance of two solutions made from halves of the tracks, a share of the residuals for "
-        "what both halves have in common, and 0.1 degree of the stage's tilt. It covers two thirds of the "
-        "errors of simulated series or more.",
+        "Expected error of the projected position of a point of the specimen, rms over the tilts. It "
+        "combines the difference between two solutions from halves of the tracks, a share of the residuals "
+        "for errors common to both halves, and an error of 0.1 degree of the stage's tilt. For simulated "
+        "series, at least two thirds of the true errors are smaller.",
     ),
     Figure(
         "tilt_axis_deg",
@@ -95,8 +94,8 @@ ALIGNMENT_FIGURES = (
         "left_out_error_rigid_angstrom",
         "angstrom",
         "Alignment error, cross-validated, without local alignment",
-        "The cross-validated error where every image is moved as a whole. A local alignment is used only "
-        "where it lowers this error.",
+        "The cross-validated error if every image is shifted as a whole. A local alignment is used only if "
+        "it lowers this error.",
     ),
     Figure(
         "local_displacement_angstrom",
@@ -320,7 +319,7 @@ def record_axis(
 def _doubt_axis(
     series: TiltSeries, found_deg: float, line_deg: float, method: str, context: StepContext
 ) -> None:
-    """Warn where the tracks' axis is far from that on which metadata and common line agree."""
+    """Warn if the tracks' axis differs from the one on which metadata and common line agree."""
     told_deg = series.tilt_axis_deg.told
     agreed_deg = agreed_axis(told_deg, line_deg)
     if agreed_deg is None:

@@ -27,9 +27,9 @@ RESOLUTION = Figure(
     "resolution_angstrom",
     "angstrom",
     "Resolution",
-    "Where the correlation of the masked halves, corrected for the effect of the mask, falls to 0.143. Not "
-    "given where the halves agree only in what does not depend on orientation.",
-    good="near the bound that the number of particles sets",
+    "Resolution at which the correlation of the masked halves, corrected for the mask, falls to 0.143. Not "
+    "given if the halves agree only in the part that does not depend on orientation.",
+    good="near the limit given by the number of particles",
     column=Column("Resolution"),
 )
 N_PARTICLES = Figure(
@@ -44,7 +44,7 @@ POSE_EVIDENCE = Figure(
     "",
     "Non-radial correlation",
     "Mean correlation of the halves, without symmetry and without their radial means, to the resolution. "
-    "0.0 to 0.2 for random orientations, whatever the usual curve says.",
+    "0.0 to 0.2 for random orientations, even if the usual FSC looks good.",
     good="above 0.3",
 )
 
@@ -52,13 +52,13 @@ SYMMETRY_LIKENESS = Figure(
     "symmetry_likeness",
     "",
     "Likeness under the symmetry",
-    "Part of what other angles about the axes change that the group's rotations bring back, in the average "
-    "before the symmetry was imposed. 1 is a perfect symmetry; noise lowers it.",
+    "Similarity of the average to itself after the group's rotations, relative to rotations by other "
+    "angles, before the symmetry was imposed. 1 is a perfect symmetry; noise lowers it.",
     good="above 0.5",
 )
 DIRECTIONS = Record(
     "directions",
-    "Angular distribution: particles by where their z axis points, in cells of equal area.",
+    "Angular distribution: number of particles by the direction of their z axis, in cells of equal area.",
     shows="table",
 )
 
@@ -68,14 +68,14 @@ class AveragingParams(StepParams):
 
     symmetry: str | None = Field(
         None,
-        description="Point group with RELION's axes: C1, C6, D2, T, O, I. Unset: as the particles come, from "
-        "picking, initial_model or refine.",
+        description="Point group with RELION's axes: C1, C6, D2, T, O, I. Unset: as stored with the "
+        "particles by picking, initial_model or refine.",
     )
     diameter_angstrom: float | None = Field(
         None, gt=0, description="Diameter of the particle. Unset: the value set when picking."
     )
     finest_resolution_angstrom: float | None = Field(
-        None, gt=0, description="Finest resolution to use. Unset: what the pixels of the images allow."
+        None, gt=0, description="Finest resolution to use. Unset: limited by the pixels of the images."
     )
     max_dose_per_angstrom2: float | None = Field(
         None,
@@ -100,7 +100,8 @@ def particle_symmetry(items: Sequence[Particles], given: str | None, step: str) 
         known = sorted({item.symmetry for item in items if item.n_particles})
         if len(known) > 1:
             raise UserInputError(
-                f"the particles come with the symmetries {', '.join(known)}; set symmetry of {step}"
+                f"the particles have different symmetries: {', '.join(known)}; set the parameter symmetry "
+                f"of {step}"
             )
         given = known[0] if known else "C1"
     symmetry_matrices(given)

@@ -70,7 +70,7 @@ class ClassPasses:
         return np.zeros(self.rows.n, np.int64) if self.rows.half is None else self.rows.half
 
     def likelihoods(self, classes: Sequence[tuple[torch.Tensor, torch.Tensor]], *, junk: bool) -> Array:
-        """Log-likelihoods ``(n, class)``, and of junk last; each particle with its own half's maps."""
+        """Log-likelihoods ``(n, class)``, junk last; each particle is compared with its own half's maps."""
         found = np.zeros((self.rows.n, len(classes) + junk))
         for mine, made in self._run("likelihoods", _named(classes), {"junk": junk}):
             found[mine] = made["log_likelihoods"]
@@ -93,7 +93,7 @@ class ClassPasses:
         return [(first.sums(), second.sums()) for first, second in total]
 
     def difference_terms(self, mean: torch.Tensor, directions: Sequence[torch.Tensor]) -> tuple[Array, Array]:
-        """As of `classification.difference_terms`, for all particles."""
+        """`classification.difference_terms` for all particles."""
         q = len(directions)
         slope, curvature = np.zeros((self.rows.n, q)), np.zeros((self.rows.n, q, q))
         for mine, made in self._run("terms", _directions(mean, directions), {}):
@@ -103,7 +103,7 @@ class ClassPasses:
     def difference_sums(
         self, mean: torch.Tensor, before: Sequence[torch.Tensor], coefficients: Array, variance: Array
     ) -> FourierSums:
-        """As of `classification.insert_difference`, over all particles."""
+        """`classification.insert_difference` over all particles."""
         total: Insertion | None = None
         found = self._run(
             "difference", _directions(mean, before), {}, coefficients=coefficients, variance=variance

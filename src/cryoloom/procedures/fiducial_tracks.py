@@ -30,7 +30,7 @@ def read_tracks(series: TiltSeries, folder: Path, usable: NDArray[np.bool_], *, 
     Its views are matched to tilts by section and angle, or refused.
     """
     if not folder.is_dir():
-        raise UserInputError(f"{folder} is not a folder; correct fiducials of align_series")
+        raise UserInputError(f"{folder} is not a folder; correct the parameter fiducials of align_series")
     stack = series.best_stack
     path = find_fiducial_model(folder, series.name)
     found = read_fiducial_model(path, stack.shape_yx, stack.pixel_size_angstrom, prealigned=prealigned)
@@ -50,8 +50,8 @@ def read_tracks(series: TiltSeries, folder: Path, usable: NDArray[np.bool_], *, 
     kept = kept.select(often[kept.point])
     if often.sum() < LEAST_FIDUCIALS:
         raise DataUnfitError(
-            f"only {int(often.sum())} fiducials are seen in {LEAST_VIEWS_OF_A_TRACK} or more of the tilts "
-            f"used, expected at least {LEAST_FIDUCIALS}; track more of them"
+            f"only {int(often.sum())} fiducials are visible in {LEAST_VIEWS_OF_A_TRACK} or more of the "
+            f"tilts used, expected at least {LEAST_FIDUCIALS}; track more of them"
         )
     return kept
 

@@ -22,7 +22,7 @@ from cryoloom.procedures.specimen_origin import place_specimen, with_handedness_
 __all__ = ["FOREIGN_POSE_FIGURES", "bytes_to_place_poses", "with_foreign_poses"]
 
 ANOTHER_AXIS_DEG = 15.0
-"""Metadata are wrong by less, or by a quarter turn."""
+"""Largest difference of the axis from the metadata: they err by less, or by a quarter turn."""
 
 FOREIGN_POSE_FIGURES = (
     Figure(
@@ -37,7 +37,8 @@ FOREIGN_POSE_FIGURES = (
         "tilt_offset_deg",
         "deg",
         "Tilt offset",
-        "Median of the tilts in use minus the nominal ones: how far the specimen is from flat on the stage.",
+        "Median difference between the tilts in use and the nominal ones: the pretilt of the specimen on "
+        "the stage.",
     ),
     Figure("n_imported", "tilts", "Poses imported", "Tilts with a pose in the files of the other program."),
     Figure(
@@ -110,8 +111,8 @@ def _note_other_axis(
     if apart > ANOTHER_AXIS_DEG:
         context.warn(
             f"{alignment.source.name} has the tilt axis at {axis_deg:.1f} deg, {series.name} at {known:.1f} "
-            f"deg: {apart:.0f} deg apart; that of {alignment.source.name} is used. Check that it is of these "
-            "images, not turned, and that its alignment was finished"
+            f"deg: {apart:.0f} deg apart; that of {alignment.source.name} is used. Check that it was made "
+            "on these images, without rotation, and that the alignment was finished"
         )
 
 

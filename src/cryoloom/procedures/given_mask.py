@@ -26,12 +26,12 @@ def given_mask(path: Path, shape: tuple[int, ...], step: str) -> torch.Tensor:
     mask = np.asarray(MrcPixels(path)[...], dtype=np.float32)
     if mask.shape != shape:
         raise UserInputError(
-            f"the mask has {' x '.join(map(str, mask.shape))} voxels, the average "
-            f"{' x '.join(map(str, shape))}; give a mask on the average's own grid"
+            f"the mask has {' x '.join(map(str, mask.shape))} voxels, but the average has "
+            f"{' x '.join(map(str, shape))}; give a mask on the grid of the average"
         )
     is_finite = bool(np.isfinite(mask).all())
     if not is_finite or mask.min() < -_BEYOND or mask.max() > 1 + _BEYOND or mask.max() <= 0:
         raise UserInputError(
-            f"the mask has values from {mask.min():g} to {mask.max():g}; expected finite ones from 0 to 1"
+            f"the mask has values from {mask.min():g} to {mask.max():g}; expected finite values from 0 to 1"
         )
     return torch.tensor(mask.clip(0.0, 1.0))

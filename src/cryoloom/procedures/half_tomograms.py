@@ -1,4 +1,4 @@
-"""How far the tomograms of even and of odd frames agree: figures and a curve of the halves."""
+"""Agreement of the tomograms of even and of odd frames: figures and a curve."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = [
 ]
 
 COMPARED_VOXELS = 192
-"""Of half tomograms, along each axis, about their middle."""
+"""Part of half tomograms that is compared, along each axis, about their middle."""
 _RESOLUTION_THRESHOLD = 0.143
-"""Of the correlation of halves: Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
+"""Threshold of the correlation of halves: Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
 _MEAN_TO_PER_PX = 0.25
 """Cycles per voxel up to which `half_correlation` is the mean: half of Nyquist."""
 _MOST_NAMED = 8
@@ -32,8 +32,8 @@ HALF_FIGURES = (
         "half_correlation",
         "",
         "Correlation of half tomograms",
-        "Mean Fourier shell correlation, up to half of Nyquist, of the tomograms of even and of odd frames. "
-        "1 is free of noise.",
+        "Mean Fourier shell correlation, up to half of Nyquist, of the tomograms of even and of odd "
+        "frames. 1 means no noise.",
     ),
     Figure(
         "half_resolution_angstrom",
@@ -59,8 +59,8 @@ def tell_tilts_without_halves(
         return
     angles = ", ".join(f"{tilt.nominal_tilt_deg:.1f}" for tilt in single[:_MOST_NAMED])
     context.warn(
-        f"{series}: the even and odd tomograms lack the tilts at {angles} deg, whose movies have a "
-        "single frame; half_correlation is of the others"
+        f"{series}: the even and odd tomograms lack the tilts at {angles} deg, whose movies have a single "
+        "frame; half_correlation refers to the other tilts"
     )
 
 

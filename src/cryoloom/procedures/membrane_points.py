@@ -1,4 +1,4 @@
-"""Membranes as points with normals: their figures and records, and the particles that stand for them."""
+"""Membranes as points with normals: figures, records and a particle set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NORMAL_WIDTH_DEG = 15.0
 MEMBRANE_FIGURES = (
     Figure("n_membranes", "membranes", "Membranes", "Sheets found.", column=Column("Membranes", digits=0)),
     Figure("n_vesicles", "vesicles", "Vesicles", "Membranes that close about a centre."),
-    Figure("area_um2", "um2", "Membrane area", "Of all membranes, as far as it is seen."),
+    Figure("area_um2", "um2", "Membrane area", "Total area of all membranes, as far as they are visible."),
 )
 MEMBRANE_RECORDS = (
     Record("membranes", "Area, number of points and whether it closes, of every membrane."),

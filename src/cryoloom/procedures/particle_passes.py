@@ -63,7 +63,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
-# Part of what other angles change that a symmetry brings back (`map_symmetry`).
+# Likeness of a map under a symmetry, relative to rotations by other angles (`map_symmetry`).
 _LEAST_LIKENESS = 0.3
 
 
@@ -81,8 +81,8 @@ def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[Ti
         for one in item.series:
             if series.setdefault(one.name, one) != one:
                 raise DataUnfitError(
-                    f"the particles of {one.name} come with two versions of the series; "
-                    "pick or assign them on one alignment"
+                    f"the particles of {one.name} refer to two versions of the series; pick or assign them "
+                    "on one alignment"
                 )
     rows = ParticleRows.joined([item.rows() for item in items if item.n_particles])
     unknown = sorted(set(rows.tomogram.tolist()) - set(series))
@@ -129,13 +129,13 @@ def warn_of_unknown_hands(series: Sequence[TiltSeries], context: StepContext) ->
     for one in series:
         if one.handedness.applied is None:
             context.warn(
-                f"{one.name}: the handedness is not known, so every depth gets the CTF of the middle; the "
-                "resolution is limited by it. Measure it with estimate_ctf after the alignment"
+                f"{one.name}: the handedness is not known, so every depth uses the CTF of the middle, which "
+                "limits the resolution. Measure the handedness with estimate_ctf after the alignment"
             )
 
 
 def tell_of_symmetry(refined: Refined, group: str, context: StepContext) -> None:
-    """Say how far the average, before its symmetry was imposed, has that symmetry."""
+    """Report how well the average had its symmetry before it was imposed."""
     found = refined.symmetry
     if found is None:
         context.figure("symmetry_likeness", None, reason="no symmetry was imposed, or the average is a shell")
@@ -143,13 +143,14 @@ def tell_of_symmetry(refined: Refined, group: str, context: StepContext) -> None
     context.figure("symmetry_likeness", found.likeness)
     if found.likeness < _LEAST_LIKENESS:
         context.warn(
-            f"Before it was imposed the average did not have the symmetry {group}: it was like itself to "
-            f"{found.likeness:.2f} (expected {_LEAST_LIKENESS}); average without symmetry and compare"
+            f"The average did not have the symmetry {group} before it was imposed: its likeness after "
+            f"rotation was {found.likeness:.2f}, expected at least {_LEAST_LIKENESS}; average without "
+            "symmetry and compare"
         )
 
 
 def direction_record(rows: ParticleRows, n_bins: int = 6) -> list[dict[str, Any]]:
-    """How many particles have their z axis in each cell of a sphere, by bands of equal area from +z to -z."""
+    """Number of particles by direction of their z axis, in bands of equal area from +z to -z."""
     used = np.ones(rows.n, bool) if rows.half is None else rows.half > 0
     x, y, z = rows.rotations[used][:, :, 2].T
     band = np.minimum(((1.0 - z) / 2.0 * n_bins).astype(int), n_bins - 1)
@@ -249,7 +250,7 @@ class SeriesWorker:
     angle_sd_deg: Array = field(init=False)
     shift_sd_angstrom: Array = field(init=False)
     is_twin: NDArray[np.bool_] = field(init=False)
-    """Particles that came to the place of a likelier one and were left out, ``(n,)``."""
+    """Particles that moved to the position of a likelier one and were left out, ``(n,)``."""
     tilt_terms: dict[str, Array] = field(default_factory=dict)
     """Cross and quadratic terms of the particles of each series, by tilt and shell, ``(tilt, shell, 2)``."""
 
@@ -362,13 +363,13 @@ class SeriesWorker:
             raise DataUnfitError(
                 f"none of {n} particles lies inside an image: positions reach {farthest[0]:.0f}, "
                 f"{farthest[1]:.0f} and {farthest[2]:.0f} A from the centre in x, y and z, images of "
-                f"{self.series[0].name} {reach[0]:.0f} A in x and {reach[1]:.0f} A in y; were they "
-                "counted from a corner, or in pixels of another binning?"
+                f"{self.series[0].name} {reach[0]:.0f} A in x and {reach[1]:.0f} A in y; check that "
+                "positions are relative to the centre, and in pixels of the right binning"
             )
         if not (used & (shown >= self.min_tilts)).any():
             raise DataUnfitError(
-                f"no particle is shown by {self.min_tilts} tilts: at most {shown.max()} show one; lower "
-                "min_tilts, or keep more tilts"
+                f"no particle is visible in {self.min_tilts} tilts; the largest number is {shown.max()}. "
+                "Lower min_tilts, or keep more tilts"
             )
 
     @property
@@ -477,7 +478,7 @@ class SeriesWorker:
         return self.rows.rotations.copy(), self._shifts.copy()
 
     def restore(self, poses: tuple[Array, Array]) -> None:
-        """Take kept rotations and shifts up again."""
+        """Restore stored rotations and shifts."""
         self.rows = replace(self.rows, rotations=poses[0].copy())
         self._shifts = poses[1].copy()
 

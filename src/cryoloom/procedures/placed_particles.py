@@ -29,8 +29,10 @@ class PlacedParticleParams(StepParams):
     flip_z: bool = Field(
         False, description="The points were picked in a volume mirrored in z, as IMOD's tilt writes it."
     )
-    box_px: int | None = Field(None, ge=1, description="Box drawn about each pick; it changes nothing else.")
-    species: str = Field("particle", description="Name of what was picked.")
+    box_px: int | None = Field(
+        None, ge=1, description="Side of the box drawn around each pick; for display only."
+    )
+    species: str = Field("particle", description="Name of the picked particle.")
     symmetry: str = Field("C1", description="Point group of the particle.")
     diameter_angstrom: float | None = Field(None, gt=0, description="Diameter of the particle, if known.")
 
@@ -61,8 +63,8 @@ def check_places(places_xyz_angstrom: NDArray[np.float64], tomogram: Tomogram) -
         worst = places_xyz_angstrom[np.argmax(beyond)].round().tolist()
         raise DataUnfitError(
             f"{n_far} of {len(beyond)} points lie outside the tomogram, one at {worst} A, but it reaches "
-            f"{(0.5 * extent).round().tolist()} A from its centre; were they picked at another binning? set "
-            "picked_pixel_angstrom",
+            f"{(0.5 * extent).round().tolist()} A from its centre; if they were picked at another binning, "
+            "set picked_pixel_angstrom",
             tomogram=tomogram.name,
         )
 

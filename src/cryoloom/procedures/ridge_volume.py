@@ -1,4 +1,4 @@
-"""The volume in which sheets and rods of density are looked for, as membranes and filaments are."""
+"""The volume in which membranes and filaments are searched, as sheets and rods of density."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryoloom.model import Tomogram
 __all__ = ["bytes_for_ridges", "ridge_volume"]
 
 COARSEST_OF_INTEREST_ANGSTROM = 600.0
-"""What varies over more than 1.5 times this is taken off: the ice, not membranes and filaments."""
+"""Variation over more than 1.5 times this is removed: the ice, not membranes and filaments."""
 
 
 def bytes_for_ridges(tomogram: Tomogram, voxel_size_angstrom: float) -> int:

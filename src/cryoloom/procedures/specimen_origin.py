@@ -57,8 +57,8 @@ def place_specimen(
     """The aligned series with its specimen located, and its CTFs given at the poses' origin.
 
     places : index of each tilt's image among the images; None if it has none. centre : move the origin along
-    z to the middle of the specimen. doubt : why the poses may be wrong; what a tomogram made with them shows
-    of the specimen's place is not used then.
+    z to the middle of the specimen. doubt : why the poses may be wrong; the place of the specimen in a
+    tomogram made with them is then not used.
     """
     if doubt:
         return _not_found(series, doubt, context)
@@ -85,7 +85,7 @@ def place_specimen(
 
 
 def with_handedness_followed(aligned: TiltSeries, before: TiltSeries, context: StepContext) -> TiltSeries:
-    """The aligned series with the handedness of before, in the geometry of its new poses; warns if it turns.
+    """The aligned series with the previous handedness, converted to its new poses; warns if its sign changes.
 
     before : the series as its handedness was determined.
     """
@@ -94,8 +94,8 @@ def with_handedness_followed(aligned: TiltSeries, before: TiltSeries, context: S
         is_directed = before.axis_is_directed and before.tilt_axis_deg.told is not None
         mirrored = "; by the metadata the tomogram is the mirror image of the specimen" if is_directed else ""
         context.warn(
-            f"{aligned.name}: the poses take the direction of the tilt axis opposite to the one before, so "
-            f"the handedness is {hand.applied:+.0f} here, not {before.handedness.applied or 0:+.0f}{mirrored}"
+            f"{aligned.name}: the direction of the tilt axis is opposite to the previous one, so the "
+            f"handedness is {hand.applied:+.0f} here, not {before.handedness.applied or 0:+.0f}{mirrored}"
         )
     return replace(aligned, handedness=hand)
 

@@ -19,7 +19,7 @@ def test_loops_and_single_values_come_back(tmp_path):
 
 def test_what_is_no_star_file_is_refused(tmp_path):
     (tmp_path / "a.star").write_text("no table at all\n")
-    with pytest.raises(DataUnfitError, match=r"holds no table|cannot be read"):
+    with pytest.raises(DataUnfitError, match=r"contains no table|cannot be read"):
         read_blocks(tmp_path / "a.star")
     with pytest.raises(DataUnfitError, match="cannot be read as a STAR file"):
         read_blocks(tmp_path / "none.star")

@@ -1,8 +1,8 @@
 """RELION's files of extracted particles: one stack or volume for each, and the columns that name them.
 
-A stack holds the tilts that show the particle, in the order of the series' table, and
-``rlnTomoVisibleFrames`` says which these are. A volume stands beside its weights, half of a Fourier transform
-(x from 0, frequency 0 at index 0): below the squared CTFs, above how many samples fell there.
+A stack contains the tilts in which the particle is visible, in the order of the series' table;
+``rlnTomoVisibleFrames`` marks them. A volume is stored with its weights, half of a Fourier transform (x from
+0, frequency 0 at index 0): the squared CTFs in the lower half, the number of samples in the upper half.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write_extracted(
     if len(shared) > 1:
         raise DataUnfitError(
             f"the particles were extracted in different ways (size, pixel, volume, CTF): {sorted(shared)}; "
-            "extract them all alike"
+            "extract all with the same parameters"
         )
     parts: list[ParticleRows] = []
     files: list[Path] = []
@@ -82,10 +82,11 @@ def write_extracted(
 
 
 def write_trajectories(path: Path, rows: ParticleRows, series: Sequence[TiltSeries]) -> Path | None:
-    """``motion.star``: how far each particle is displaced in each tilt; None if nothing is displaced.
+    """``motion.star``: displacement of each particle in each tilt; None if there is no displacement.
 
-    RELION's tilt tables hold no local alignment like ours, its trajectories do: a displacement d of the
-    image is that of a particle by ``P^T d``, which P projects to d. Tilts are in the order of their table.
+    RELION's tilt tables cannot store a local alignment, but its trajectories can: a displacement d of the
+    image equals a displacement ``P^T d`` of the particle, which P projects to d. Tilts are in the order of
+    their table.
     """
     by_name = {one.name: one for one in series}
     warped = {
@@ -110,7 +111,7 @@ def write_trajectories(path: Path, rows: ParticleRows, series: Sequence[TiltSeri
 
 
 def _displacements(series: TiltSeries, positions: Array) -> Array:
-    """Displacement in the specimen ``(n, tilt, 3)`` that shows as that of the image."""
+    """Displacement in the specimen ``(n, tilt, 3)`` that projects to that of the image."""
     shifts = np.zeros((len(positions), len(series.included), 3))
     for t, tilt in enumerate(series.included):
         if tilt.pose is None or tilt.pose.warp is None:

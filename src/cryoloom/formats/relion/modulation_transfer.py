@@ -19,7 +19,7 @@ def read_mtf(star: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     Raises UserInputError if the file is no such table.
     """
     if not star.is_file():
-        raise UserInputError(f"the modulation transfer {star} is not there; expected a STAR file")
+        raise UserInputError(f"the modulation transfer file {star} does not exist; expected a STAR file")
     for rows in read_blocks(star).values():
         if rows and "rlnResolutionInversePixel" in rows[0] and "rlnMtfValue" in rows[0]:
             table = np.array(
@@ -27,7 +27,9 @@ def read_mtf(star: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
             )
             table = table[np.argsort(table[:, 0])]
             if not np.isfinite(table).all() or table[:, 1].max() <= 0:
-                raise UserInputError(f"the modulation transfer {star} holds no positive, finite values")
+                raise UserInputError(
+                    f"the modulation transfer file {star} contains no positive, finite values"
+                )
             return table[:, 0], table[:, 1]
     raise UserInputError(
         f"{star} is no modulation transfer: expected the columns rlnResolutionInversePixel and rlnMtfValue"

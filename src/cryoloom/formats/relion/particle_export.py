@@ -86,15 +86,15 @@ def write_relion5_particles(
                 "particles.star; extract them too, or export a result without extracted images"
             )
     if lost := not_carried(rows):
-        notes.append(f"particles.star has no place for, or not for every particle: {', '.join(lost)}")
+        notes.append(f"particles.star cannot store, at least for some particles: {', '.join(lost)}")
     series = [one for item in particles for one in item.series]
     trajectories = write_trajectories(directory / "motion.star", rows, series)
     if trajectories is not None:
         entries["rlnTomoTrajectoriesFile"] = trajectories.name
         files.append(trajectories)
         notes.append(
-            "motion.star holds the local alignment as displacements of every particle in every tilt; give "
-            "RELION's jobs the optimisation set that names it"
+            "motion.star contains the local alignment as displacements of every particle in every tilt; "
+            "use the optimisation set in RELION's jobs, which refers to this file"
         )
     files += write_relion_particles(
         directory, rows, optics, tomograms_star=table, averages=entries, images=images
@@ -102,6 +102,6 @@ def write_relion5_particles(
     found = read_relion_particles(directory / "particles.star")
     if found.n != rows.n or np.abs(found.positions_xyz_angstrom - rows.positions_xyz_angstrom).max() > 1e-3:
         raise DataUnfitError(
-            f"{directory / 'particles.star'} does not hold the particles written; export again"
+            f"{directory / 'particles.star'} does not contain the particles that were written; export again"
         )
     return tuple(files), tuple(notes)

@@ -1,16 +1,15 @@
 """RELION's tomography particles: ``particles.star`` and optimisation sets, read and written.
 
-Orientation. RELION keeps two sets of angles, ``rlnTomoSubtomogramRot/Tilt/Psi`` from picking and
+Orientation. RELION stores two sets of angles, ``rlnTomoSubtomogramRot/Tilt/Psi`` from picking and
 ``rlnAngleRot/Tilt/Psi`` from refinement. Each is the intrinsic ZYZ triple of a transposed matrix
 (`geometry.rotations`), and a particle is turned by ``R = A_subtomogram A_particle``. For particles on
 surfaces RELION writes ``A_subtomogram = N Ry(90)`` with N's z axis along the normal, and expects the
 particle's angles near (0, 90, 0), which turn back: so its prior on the tilt angle is one on the angle between
 R z and the normal.
 
-Position. ``rlnCenteredCoordinate*Angst`` counts from the tomogram's centre, index ``n // 2`` (RELION's C++;
-its napari picker writes one pixel less, relion#1280). RELION 4 and WarpTools write ``rlnCoordinate*`` in
-pixels from the corner. The particle lies at the coordinate less ``A_subtomogram`` times its
-``rlnOrigin*Angst``.
+Position. ``rlnCenteredCoordinate*Angst`` is relative to the tomogram's centre, index ``n // 2`` (RELION's
+C++; its napari picker writes one pixel less, relion#1280). RELION 4 and WarpTools write ``rlnCoordinate*`` in
+pixels from the corner. The position is the coordinate minus ``A_subtomogram`` times ``rlnOrigin*Angst``.
 """
 
 from __future__ import annotations
@@ -46,20 +45,20 @@ _ORIGIN = tuple(f"rlnOrigin{axis}Angst" for axis in "XYZ")
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _SUBTOMOGRAM = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
 _SCORES = ("rlnLogLikeliContribution", "rlnAutopickFigureOfMerit", "rlnLCCmax")
-# What the model has a place for, and what belongs to extracted images or to a job, not to the particle.
+# Columns that the model stores, and columns of extracted images or of a job, not of the particle.
 _KNOWN = {
     *("rlnTomoName", "rlnMicrographName", "rlnTomoParticleName", "rlnTomoParticleId", "rlnOpticsGroup"),
     *("rlnAngleTiltPrior", "rlnAnglePsiPrior", "rlnRandomSubset", "rlnClassNumber", "rlnHelicalTubeID"),
     *("rlnTomoManifoldIndex", "rlnImageName", "rlnCtfImage", "rlnTomoVisibleFrames", "rlnGroupNumber"),
     *("rlnPixelSize", "rlnDetectorPixelSize", "rlnMagnification"),
 }
-# Width of the tilt prior where the file names a prior and no width: RELION's tutorial.
+# Width of the tilt prior if the file gives a prior without a width: RELION's tutorial.
 _PRIOR_WIDTH_DEG = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class RelionOptics:
-    """What an optics group of particles says of the microscope and of extracted images."""
+    """Content of an optics group: the microscope and the extracted images."""
 
     name: str
     voltage_kv: float
@@ -70,16 +69,16 @@ class RelionOptics:
 
 @dataclass(frozen=True, slots=True)
 class RelionImages:
-    """What RELION must know of extracted images, in the order of the particles."""
+    """Metadata of extracted images for RELION, in the order of the particles."""
 
     columns: Mapping[str, Sequence[object]]
     """``rlnImageName`` and the like."""
     optics: Row
     """``rlnImageSize`` and the like, of every optics group."""
     cut_xyz_angstrom: Array
-    """Where each was cut, ``(n, 3)``: what is left to the particle becomes its ``rlnOrigin``."""
+    """Centre of each extracted image, ``(n, 3)``: the remaining offset becomes ``rlnOrigin``."""
     frames: Array
-    """Axes of what was cut, ``(n, 3, 3)``, as `subtomogram_frames` gave them."""
+    """Axes of the extracted volumes, ``(n, 3, 3)``, from `subtomogram_frames`."""
     are_stacks: bool
 
 
@@ -128,13 +127,13 @@ def relion_particle_rows(
     rows = _table(blocks, _CENTRED[0]) or _table(blocks, _CORNER[0])
     if rows is None:
         raise DataUnfitError(
-            f"{source} holds no particles: expected a table with {_CENTRED[0]} or {_CORNER[0]}; it has the "
-            f"blocks {sorted(blocks)}"
+            f"{source} contains no particles: expected a table with {_CENTRED[0]} or {_CORNER[0]}; it has "
+            f"the blocks {sorted(blocks)}"
         )
     broken = [i + 1 for i, row in enumerate(rows) if any(value != value for value in row.values())]
     if broken:
         raise DataUnfitError(
-            f"{source} is cut off, or holds values that are not numbers: see the particles {broken[:5]}"
+            f"{source} is cut off, or contains values that are not numbers: see the particles {broken[:5]}"
         )
     names = np.array([_tomogram_name(row) for row in rows])
     subtomogram = matrix_from_euler_zyz_deg(*_columns(rows, _SUBTOMOGRAM, 0.0).T)
@@ -221,7 +220,7 @@ def write_relion_particles(
 
 
 def not_carried(rows: ParticleRows) -> list[str]:
-    """What `write_relion_particles` leaves out, in words: what only some particles have, or RELION not."""
+    """What `write_relion_particles` cannot write, in words: missing for some particles, or in RELION."""
     words = []
     if rows.prior_directions is not None and not np.isfinite(rows.prior_directions).all():
         words.append("expected directions")
@@ -258,7 +257,7 @@ def _particle_columns(rows: ParticleRows, images: RelionImages | None) -> dict[s
         columns |= {"rlnAngleTiltPrior": np.full(rows.n, 90.0), "rlnAnglePsiPrior": np.zeros(rows.n)}
     inverse = np.swapaxes(subtomogram, 1, 2)
     columns |= dict(zip(_ANGLES, euler_zyz_deg(inverse @ rows.rotations).reshape(-1, 3).T, strict=True))
-    # The particle lies at the coordinate less A_subtomogram times its origin.
+    # The position is the coordinate minus A_subtomogram times the origin.
     origins = np.einsum("nij,nj->ni", inverse, cut - rows.positions_xyz_angstrom)
     columns |= dict(zip(_ORIGIN, origins.T, strict=True))
     for name, values in (
@@ -285,7 +284,7 @@ def _normal_frames(directions: Array) -> Array:
 
 
 def _halves_of_odd_sizes(names: NDArray[np.str_], tomograms: Mapping[str, Sequence[Row]]) -> Array:
-    """What RELION (5.0.1) adds to centred coordinates in tomograms of odd size, ``(n, 3)`` in angstrom.
+    """Offset that RELION (5.0.1) adds to centred coordinates in tomograms of odd size, ``(n, 3)``, angstrom.
 
     It counts them from half the size, and projects about the whole part of it: half a pixel less.
     """
@@ -307,8 +306,9 @@ def _from_corner(
 ) -> Array:
     """Positions in angstrom from the centre, of coordinates in pixels from the corner.
 
-    They count in pixels of the extracted images where the file has such (WarpTools), else of the tilt series,
-    or of the volume searched (rlnDetectorPixelSize of template matching, rlnPixelSize of older Warp).
+    They are in pixels of the extracted images if the file has any (WarpTools). Otherwise they are in pixels
+    of the tilt series, or of the searched volume (rlnDetectorPixelSize of template matching, rlnPixelSize of
+    older Warp).
     """
     corner = _columns(rows, _CORNER)
     pixel = np.zeros(len(rows))
@@ -326,13 +326,13 @@ def _from_corner(
         pixel_here = tomogram_pixel_angstrom if pixel_here is None else pixel_here
         shape = (shapes_px or {}).get(names[i], (shapes_px or {}).get(name))
         if shape is None and not tomogram and shapes_px:
-            middle[i] = np.nan  # a tomogram that is not asked for
+            middle[i] = np.nan  # a tomogram that was not requested
             pixel[i] = 1.0
             continue
         if pixel_here is None or (shape is None and not tomogram):
             raise DataUnfitError(
-                f"{source} counts in pixels from the corner of {name}, but its size is not known; give the "
-                "optimisation set, or the tomogram's shape"
+                f"{source} has coordinates in pixels from the corner of {name}, but its size is not known; "
+                "give the optimisation set, or the tomogram's shape"
             )
         pixel[i] = float(pixel_here)
         if shape is not None:
@@ -386,8 +386,10 @@ def _table(blocks: Mapping[str, Sequence[Row]], column: str) -> Sequence[Row] | 
 
 
 def _beside(star: Path, name: str) -> Path:
-    """A file a STAR file names: relative to RELION's project, which is a folder above."""
+    """A file listed in a STAR file: relative to RELION's project, which is a folder above."""
     for folder in (star.parent, *star.parents):
         if (folder / name).is_file():
             return folder / name
-    raise DataUnfitError(f"{star} names {name}, which is neither beside it nor in a folder above")
+    raise DataUnfitError(
+        f"{star} refers to {name}, which is neither beside it nor in a folder above; move the files together"
+    )

@@ -3,8 +3,8 @@
 A pose is RELION 5's own model, so poses are renamed, not converted: ``rlnTomoXTilt``, ``rlnTomoYTilt``,
 ``rlnTomoZRot`` are x_tilt, tilt and axis, and the shifts are in angstrom from the image's centre, which
 RELION too takes at index ``n // 2`` (``Tomogram::setProjectionMatrix``, RELION 5.0). ``rlnTomoHand`` is minus
-our handedness. RELION knows neither a mask nor a magnification of a tilt: excluded tilts are left out, and a
-series whose tilts differ in magnification is refused.
+our handedness. RELION stores neither an exclusion nor a magnification per tilt: excluded tilts are left out,
+and a series whose tilts differ in magnification is refused.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def write_relion5(
     """Files of a RELION 5 project, to be used with ``directory`` as the project's folder.
 
     ``tilt_series.star`` lists every series, ``tomograms.star`` those with a tomogram; ``tilt_series/`` and
-    ``tomograms/`` hold their tables and pixels, ``motion/`` what RELION wants to know of each movie
-    (`relion5_motion`). All paths are relative to ``directory``, and all files are
-    opened again afterwards (`verify_relion5`). A series RELION cannot describe is left out, which
-    ``NOTES.txt`` says; DataUnfitError if that is every one. ``link`` as in `place_pixels`.
+    ``tomograms/`` contain their tables and pixels, ``motion/`` the motion of each movie (`relion5_motion`).
+    All paths are relative to ``directory``, and all files are opened again afterwards (`verify_relion5`). A
+    series that RELION cannot describe is left out, with a note in ``NOTES.txt``; DataUnfitError if none is
+    left. ``link`` as in `place_pixels`.
     """
     fit, notes = exportable(items, check_exportable)
     directory.mkdir(parents=True, exist_ok=True)
@@ -83,8 +83,8 @@ def write_relion5(
 def verify_relion5(directory: Path) -> int:
     """Number of files opened: every one the tables name exists and has the size and pixel size they give.
 
-    Raises DataUnfitError at the first that does not. Paths as export programs write them wrongly are the
-    classic failure of moving to RELION (its issue 1333).
+    Raises DataUnfitError at the first file that does not. Wrong paths are a frequent error when data move to
+    RELION (relion#1333).
     """
     opened: set[Path] = set()
     for table in ("tilt_series.star", "tomograms.star"):
@@ -94,7 +94,7 @@ def verify_relion5(directory: Path) -> int:
             opened |= _verify_series(directory, row)
             opened |= _verify_volumes(directory, row)
     if not opened:
-        raise DataUnfitError(f"{directory} has no tilt_series.star that names a file; export again")
+        raise DataUnfitError(f"{directory} has no tilt_series.star that lists a file; export again")
     return len(opened)
 
 
@@ -108,7 +108,9 @@ def read_relion5_tilt_series(star: Path, name: str | None = None) -> TiltSeries:
     if name is None and len(rows) == 1:
         name = next(iter(rows))
     if name is None or name not in rows:
-        raise UserInputError(f"{star} holds the series {sorted(rows)}; say which of them, got {name!r}")
+        raise UserInputError(
+            f"{star} contains the series {sorted(rows)}; give the name of one of them, got {name!r}"
+        )
     row = rows[name]
     tilt_table = _find(star.parent, str(row["rlnTomoTiltSeriesStarFile"]))
     tilt_rows = _read_rows(tilt_table)
@@ -149,7 +151,7 @@ def lists_series(star: Path, name: str) -> bool:
 
 
 def check_exportable(series: TiltSeries) -> None:
-    """Refuse what RELION cannot be told."""
+    """Refuse a series that RELION cannot describe."""
     tilts = series.included
     if not tilts:
         raise DataUnfitError("every tilt is excluded; include some before exporting", series=series.name)
@@ -163,7 +165,7 @@ def check_exportable(series: TiltSeries) -> None:
     with_ctf = sum(t.ctf is not None for t in tilts)
     if 0 < with_ctf < len(tilts):
         raise DataUnfitError(
-            f"{with_ctf} of {len(tilts)} tilts of {series.name} have a CTF; RELION 5 wants all or none. "
+            f"{with_ctf} of {len(tilts)} tilts of {series.name} have a CTF; RELION 5 expects all or none. "
             "Run estimate_ctf again or exclude the others"
         )
 
@@ -191,7 +193,7 @@ def _write_tilt_series(series: TiltSeries, directory: Path, *, link: bool) -> li
 
 
 def _tilt_row(series: TiltSeries, tilt: Tilt, names: dict[str, str]) -> _Row:
-    """What RELION knows of one tilt; missing knowledge is a missing key."""
+    """RELION's metadata of one tilt; unknown values are missing keys."""
     if tilt.section is None or tilt.pose is None:
         raise DataUnfitError(
             f"tilt {tilt.acquisition_index} of {series.name} has no image or no pose; "
@@ -261,7 +263,7 @@ def _series_row(series: TiltSeries) -> _Row:
 def _even_size(series: TiltSeries) -> _Row:
     """Size of a tomogram of the whole field, for a series without one.
 
-    RELION (5.0.1) counts centred coordinates from half the size, and projects about the whole part of it: an
+    RELION (5.0.1) takes centred coordinates relative to half the size, but projects about its whole part: an
     odd size, or none (read as -999), displaces every particle by half a pixel along each axis.
     """
     n_y, n_x = (n + n % 2 for n in series.unweighted_stack.images.shape[1:])
@@ -318,7 +320,7 @@ def _read_rows(path: Path) -> list[_Row]:
     singles = [dict(block) for block in blocks.values() if isinstance(block, dict)]
     rows = tables[0].to_dict("records") if tables else singles[:1]
     if not rows:
-        raise DataUnfitError(f"{path} holds no table; expected tilt series or tilts")
+        raise DataUnfitError(f"{path} contains no table; expected tilt series or tilts")
     return [{str(key): value for key, value in row.items()} for row in rows]
 
 
@@ -334,11 +336,12 @@ def _verify_series(directory: Path, row: _Row) -> set[Path]:
             pixels = opened.setdefault(path, MrcPixels(path))
             if not 1 <= int(section or 1) <= pixels.shape[0]:
                 raise DataUnfitError(
-                    f"{table} names section {section} of {path}, which has {pixels.shape[0]}"
+                    f"{table} refers to section {section} of {path}, which has {pixels.shape[0]} sections; "
+                    "export again"
                 )
             _verify_pixel_size(path, pixels, expected)
     if len({pixels.shape[1:] for pixels in opened.values()}) > 1:
-        raise DataUnfitError(f"the images that {table} names differ in size; export again")
+        raise DataUnfitError(f"the images listed in {table} differ in size; export again")
     return set(opened)
 
 
@@ -379,7 +382,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _dose_per_tilt(pre_exposures: Iterable[float]) -> float:
-    """Median step of dose between exposures: RELION keeps the start of each alone."""
+    """Median step of dose between tilts: RELION stores only the dose before each tilt."""
     steps = np.diff(sorted(pre_exposures))
     return float(np.median(steps)) if len(steps) else 0.0
 
@@ -387,7 +390,7 @@ def _dose_per_tilt(pre_exposures: Iterable[float]) -> float:
 def _referenced_stack(
     folder: Path, rows: list[_Row], pixel_size_angstrom: float
 ) -> tuple[Stack | None, list[int]]:
-    """Stack the rows' images are sections of, and the section of each; (None, []) if there is none."""
+    """The stack that contains the rows' images, and the section of each; (None, []) if there is none."""
     names = [str(row.get("rlnMicrographName", "")).rpartition("@") for row in rows]
     files = {name for _, _, name in names}
     if len(files) != 1 or not all(section for section, _, _ in names):

@@ -1,4 +1,4 @@
-"""RELION's motion STAR of a movie: what its motion correction would have written, from our frame shifts.
+"""RELION's motion STAR of a movie: the output of its motion correction, made from our frame shifts.
 
 RELION's shift moves a frame onto the others (``MotioncorrRunner::alignPatch``, ``shiftNonSquareImageInFourier
 Transform``), in pixels of the movie, frames counted from 1; ours is the position of the specimen, so it is
@@ -27,7 +27,7 @@ _NOT_OBSERVED = 9000.0
 
 
 def motion_columns(series: TiltSeries, tilt: Tilt, directory: Path) -> tuple[dict[str, Any], list[Path]]:
-    """Columns of a tilt that name its movie and motion STAR, and the file written; nothing without a movie.
+    """Columns of a tilt with its movie and motion STAR, and the file written; empty without a movie.
 
     Movies are linked under ``movies/`` of ``directory``, RELION's project folder, so that paths are relative.
     """
@@ -66,7 +66,7 @@ def read_motion_shifts(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def motion_of_row(row: Mapping[str, Any], folder: Path, pixel_size_angstrom: float) -> dict[str, Any]:
-    """What the motion STAR of a tilt's row says: positions of the specimen, and the first frame used.
+    """Content of the motion STAR of a tilt: positions of the specimen, and the first frame used.
 
     folder : the project's folder or one below it. Nothing where the row names no file, or one that is gone.
     """
@@ -89,13 +89,12 @@ def motion_of_row(row: Mapping[str, Any], folder: Path, pixel_size_angstrom: flo
 
 
 def gain_note(series: TiltSeries) -> str | None:
-    """What the user must do about the gain reference before RELION reads the movies, if anything."""
+    """Note on the gain reference, if it must be changed before RELION reads the movies."""
     if series.gain is None or _fits_relion(series.gain):
         return None
     return (
-        f"{series.name}: the gain reference {series.gain.path.name} must be turned (or inverted) to fit "
-        "the movies, "
-        "which RELION does not do; give RELION one that fits before it reads movies."
+        f"{series.name}: the gain reference {series.gain.path.name} must be rotated or inverted to fit the "
+        "movies, which RELION does not do; give RELION a fitting gain reference before it reads the movies."
     )
 
 

@@ -30,7 +30,7 @@ def read_blocks(path: Path) -> dict[str, list[Row]]:
         rows = block.to_dict("records") if isinstance(block, pd.DataFrame) else [dict(block)]
         found[str(name)] = [{str(key): value for key, value in row.items()} for row in rows]
     if not found:
-        raise DataUnfitError(f"{path} holds no table; expected a STAR file")
+        raise DataUnfitError(f"{path} contains no table; expected a STAR file")
     return found
 
 

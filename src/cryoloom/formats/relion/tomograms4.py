@@ -1,7 +1,7 @@
 """RELION 4's tomograms, as WarpTools writes them: projection matrices, CTFs and doses in one STAR file.
 
 Rows ``rlnTomoProjX/Y/Z`` of a tilt are those of its matrix from specimen to image in pixels; WarpTools leaves
-out the shifts, since it has cut the particles itself. ``rlnCtfScalefactor`` 0 marks an excluded tilt.
+out the shifts, because it extracts the particles itself. ``rlnCtfScalefactor`` 0 marks an excluded tilt.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_relion4_tomograms(star: Path) -> dict[str, TiltSeries]:
             handedness=Sourced.from_told(None if hand is None else -float(hand), by=star.name),
         )
     if not found:
-        raise DataUnfitError(f"{star} lists no tomogram in a block 'global'; it has {sorted(blocks)}")
+        raise DataUnfitError(f"{star} lists no tomogram in a block 'global'; its blocks are {sorted(blocks)}")
     return found
 
 
