@@ -43,5 +43,5 @@ def test_other_tables_are_refused(written, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserInputError, match=r"none.star is not there; expected a STAR file"):
+    with pytest.raises(UserInputError, match=r"none.star does not exist; expected a STAR file"):
         read_mtf(tmp_path / "none.star")
