@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 OTHER_AXIS_DEG = 1.8
 """Difference of the tracks' axis from metadata and common line that is reported; patches alone err by 0.9."""
 
-IN_PARTS = "the tracks do not hold the series together, so what parts of them share tells no error"
+IN_PARTS = "the tracks do not hold the series together, so comparing their halves shows no error"
 TOO_FEW_TRACKS = "there are too few tracks to solve the geometry with some of them left out"
 
 ALIGNMENT_FIGURES = (
