@@ -202,7 +202,7 @@ def test_a_detectors_transfer_is_divided_out(particle, tmp_path):
     [
         (np.ones((32, 32, 32)), r"the mask has 32 x 32 x 32 voxels, but the average has 64 x 64 x 64"),
         (np.full((N, N, N), 3.0), r"values from 3 to 3; expected finite values from 0 to 1"),
-        (np.full((N, N, N), np.nan), r"expected finite ones"),
+        (np.full((N, N, N), np.nan), r"expected finite values"),
     ],
 )
 def test_masks_that_do_not_fit(particle, mask, sentence, tmp_path):
