@@ -32,5 +32,7 @@ def test_an_unset_symmetry_is_that_of_the_particles():
 
 def test_tomograms_of_two_symmetries_need_a_word():
     items = [SimpleNamespace(symmetry="O", n_particles=3), SimpleNamespace(symmetry="C1", n_particles=2)]
-    with pytest.raises(UserInputError, match="with the symmetries C1, O; set symmetry of refine"):
+    with pytest.raises(
+        UserInputError, match="different symmetries: C1, O; set the parameter symmetry of refine"
+    ):
         particle_symmetry(items, None, "refine")

@@ -102,14 +102,14 @@ def test_a_folder_of_stacks(tmp_path, context):
     (tmp_path / "TS_01.rawtlt").write_text("0\n3\n")
     params = ImportTiltSeriesParams(stack=tmp_path, stacks="TS_*", dose_per_tilt_per_angstrom2=3)
     bad, good = import_tilt_series(params, context)
-    assert "TS_01.rawtlt is for 2 images and TS_01.mrc has 5 sections" in str(bad)
+    assert "TS_01.rawtlt has 2 lines, but TS_01.mrc has 5 sections" in str(bad)
     assert good.name == "TS_02"
 
 
 def test_counts_must_match(tmp_path, context):
     path = write_stack(tmp_path)
     (tmp_path / "TS_01.exposure.txt").write_text("0 2\n" * 4)
-    assert "TS_01.exposure.txt is for 4 images and TS_01.mrc has 5 sections" in spoilt(context, stack=path)
+    assert "TS_01.exposure.txt has 4 lines, but TS_01.mrc has 5 sections" in spoilt(context, stack=path)
 
 
 def test_no_dose_told(tmp_path, context):
@@ -149,8 +149,8 @@ def test_no_pixel_size_told(tmp_path, context):
 @pytest.mark.parametrize(
     ("params", "says"),
     [
-        ({"stack": "none.mrc"}, r"none\.mrc does not exist; correct stack"),
-        ({"angles": "none.tlt"}, r"none\.tlt does not exist; correct angles"),
+        ({"stack": "none.mrc"}, r"none\.mrc does not exist; correct the parameter stack"),
+        ({"angles": "none.tlt"}, r"none\.tlt does not exist; correct the parameter angles"),
         ({"series": "TS_07"}, "there is no stack"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 from cryoloom.web.access import Access
 from cryoloom.web.app import make_app
 from cryoloom.web.site import Site
+from makers.loops import in_a_loop_of_its_own
 
 P = "/p/HIV-session"
 ACCESS = Access()
@@ -35,7 +35,7 @@ def ask(site: Site) -> Ask:
             ) as http:
                 return await http.request(method, path, headers={"accept": accept}, json=json)
 
-        return asyncio.run(send())
+        return in_a_loop_of_its_own(send())
 
     return answer
 

@@ -13,6 +13,7 @@ import pytest
 
 from cryoloom.web import events
 from cryoloom.web.events import Watcher
+from makers.loops import in_a_loop_of_its_own
 
 
 class Scripted:
@@ -72,7 +73,7 @@ def test_a_page_gets_the_state_and_then_every_change(project: Scripted) -> None:
         assert watcher.n_listeners == 0
         watcher.close()
 
-    asyncio.run(follow())
+    in_a_loop_of_its_own(follow())
 
 
 def test_a_disk_that_is_away_ends_no_stream(project: Scripted) -> None:
@@ -87,7 +88,7 @@ def test_a_disk_that_is_away_ends_no_stream(project: Scripted) -> None:
         assert (await next_facts(stream))["status"] == "state 2"
         watcher.close()
 
-    asyncio.run(follow())
+    in_a_loop_of_its_own(follow())
 
 
 def test_a_quiet_project_sends_a_sign_of_life(project: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,4 +101,4 @@ def test_a_quiet_project_sends_a_sign_of_life(project: Scripted, monkeypatch: py
         assert await asyncio.wait_for(anext(stream), 20) == ": still here\n\n"
         watcher.close()
 
-    asyncio.run(follow())
+    in_a_loop_of_its_own(follow())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -20,6 +18,7 @@ from cryoloom.web.pictures.files_view import FilesView
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site
 from makers.browser import serving
+from makers.loops import in_a_loop_of_its_own
 
 HOST = "127.0.0.1:8080"
 ACCESS = Access(cookie_name="cryoloom_8080", allowed_hosts=frozenset({"tomo.example.org"}))
@@ -34,12 +33,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = Site({}, shelf, FilesView([folder / "v.mrc"], shelf))
     yield made
     made.close()
-
-
-def in_a_loop_of_its_own(work: Coroutine[Any, Any, Any]) -> Any:
-    """The browser of other tests keeps a loop running in this thread."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 def ask(

@@ -119,7 +119,7 @@ def test_a_gain_that_must_be_turned_is_mentioned(rng, tmp_path):
         make_series(rng, tmp_path / "raw"), gain=GainReference(tmp_path / "gain.mrc", quarter_turns=1)
     )
     write_relion5([(series, None)], tmp_path / "out")
-    assert "gain.mrc must be turned" in (tmp_path / "out" / "NOTES.txt").read_text()
+    assert "gain.mrc must be rotated or inverted" in (tmp_path / "out" / "NOTES.txt").read_text()
     assert "GainName" not in (tmp_path / "out" / "motion" / "TS_01" / "TS_01_000.star").read_text()
     fitting = replace(series, gain=GainReference(tmp_path / "gain.mrc"))
     write_relion5([(fitting, None)], tmp_path / "out")
