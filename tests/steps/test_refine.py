@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -10,7 +12,7 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
 from cryoloom.procedures.particle_passes import joined_particles
-from cryoloom.steps.refine import RefineParams, refine
+from cryoloom.steps.refine import RefineParams, _warn_of_neighbours, refine
 from makers.context import MemoryContext
 from makers.particle_scene import true_map
 from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
@@ -114,3 +116,22 @@ def test_a_set_without_particles_is_refused_in_one_sentence():
         DataUnfitError, match="there are no particles to average; tomograms without picks: none"
     ):
         joined_particles(())
+
+
+@pytest.mark.parametrize(
+    ("diameter_angstrom", "on_surfaces", "warns"),
+    [(200.0, True, True), (120.0, True, False), (200.0, False, False)],
+)
+def test_neighbours_within_the_mask_of_particles_on_surfaces_are_said(diameter_angstrom, on_surfaces, warns):
+    """A lattice of 80 A: a mask of 200 A holds its neighbours, one of 120 A a part of them."""
+    y, x = np.mgrid[0:5, 0:6]
+    places = 80.0 * np.stack([x.ravel(), y.ravel(), np.zeros(30)], axis=1)
+    normals = np.tile([0.0, 0.0, 1.0], (30, 1)) if on_surfaces else None
+    rows = SimpleNamespace(tomogram=np.array(["TS_01"] * 15 + ["TS_02"] * 15), prior_directions=normals)
+    worker = SimpleNamespace(rows=rows, half=np.ones(30, int), positions_xyz_angstrom=places)
+    context = MemoryContext()
+    _warn_of_neighbours(worker, diameter_angstrom, context)
+    assert bool(context.warnings) == warns
+    if warns:
+        assert "80 A apart" in context.warnings[0]
+        assert "diameter_angstrom=120" in context.warnings[0]

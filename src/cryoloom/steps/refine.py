@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.spatial import cKDTree
 
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
@@ -73,6 +74,8 @@ _LEAST_PARTICLES = 4
 # Likeness of the first map under its symmetry, relative to rotations by other angles (`map_symmetry`).
 _LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _TOUCHING_DIAMETERS = 0.7
+_NEIGHBOURS_WITHIN = 1.8
+"""Diameter over the distance of the nearest neighbour, from which about half of it lies in the mask."""
 
 
 class RefineParams(AveragingParams):
@@ -254,6 +257,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     }
     average = stored_average(refined, group, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)
+    _warn_of_neighbours(worker, diameter, context)
     tell_of_symmetry(refined, group, context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
 
@@ -385,6 +389,31 @@ def _report(
     )
     context.record("pass_sections", [_pass_shown(record) for record in passes])
     context.record("tilts", _tilt_rows(worker, box))
+
+
+def _warn_of_neighbours(worker: SeriesWorker, diameter: float, context: StepContext) -> None:
+    """Warn where particles on surfaces have neighbours within the mask, which can decide their rotation.
+
+    Simulated hexamers 80 A apart, refined with a diameter of 200 A, had azimuths that their neighbours
+    decided: 36 % within 10 degrees of the truth, and 13.5 A stated. With 120 A they were 96 %, and 6.9 A.
+    """
+    if worker.rows.prior_directions is None:
+        return
+    apart = []
+    for name in np.unique(worker.rows.tomogram):
+        mine = (worker.rows.tomogram == name) & (worker.half > 0)
+        places = worker.positions_xyz_angstrom[mine]
+        if len(places) > 1:
+            apart.append(cKDTree(places).query(places, k=2)[0][:, 1])
+    if not apart:
+        return
+    spacing = float(np.median(np.concatenate(apart)))
+    if diameter > _NEIGHBOURS_WITHIN * spacing:
+        context.warn(
+            f"Neighbours lie within the mask: particles are {spacing:.0f} A apart, and the diameter is "
+            f"{diameter:.0f} A. They can decide the rotation about the normal and make the halves agree; "
+            f"refine again with diameter_angstrom={1.5 * spacing:.0f}, and trust only what both averages show"
+        )
 
 
 def _pass_shown(record: IterationRecord) -> dict[str, Any]:
