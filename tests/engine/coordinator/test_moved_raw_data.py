@@ -129,3 +129,14 @@ def test_raw_data_that_came_back_are_read_again(project, raw):
     assert not summary.failed
     assert diary.worked_on == []
     assert diary.warnings == []
+
+
+def test_only_the_items_that_are_asked_for_are_taken(project, raw):
+    raw.rename(raw.with_name("archive"))
+    leave_out_a_tilt(project)
+    leave_out_a_tilt(project, "TS_02")
+    source = {"step": "import_movies", "parameters": {"directory": str(raw)}, "items": ["TS_02"]}
+    diary = Diary()
+    asked = Workflow.model_validate({"name": "drawn", "steps": [source, {"step": "draw"}]})
+    assert not project.run_workflow(asked, listener=diary).failed
+    assert diary.worked_on == [("draw", "TS_02")]

@@ -7,7 +7,7 @@ does need a movie fails with the path that it could not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +20,21 @@ __all__ = ["found_or_recorded"]
 
 
 def found_or_recorded(
-    found: Iterator[ItemRecord | None], run_id: int, reader: Reader, project: Path
+    found: Iterator[ItemRecord | None],
+    run_id: int,
+    reader: Reader,
+    project: Path,
+    wanted: Collection[str] = (),
 ) -> Iterator[ItemRecord | None]:
     """Items that a source finds, and the recorded ones of its run whose files are no longer in their place.
 
+    wanted : names of the items that the source's node takes; empty for all.
     Raises the error of the source if its run has no such item, or if the files of any are still in place.
     """
     before = {
         item.name: item
         for item in reader.items(run_id, with_values=False, with_details=False)
-        if item.state == "done"
+        if item.state == "done" and (not wanted or item.name in wanted)
     }
     try:
         for item in found:

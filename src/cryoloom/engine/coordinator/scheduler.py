@@ -156,7 +156,7 @@ class Scheduler:
                 run = self._planner.run_of(node)
                 items = self.open_source(node, run, self.project)
                 if self.open_source is source_items:  # a live source tells itself what is there
-                    items = found_or_recorded(items, run.id, self.database, self.project)
+                    items = found_or_recorded(items, run.id, self.database, self.project, node.items)
                 sources.append(Source(node, INPUT, items))
             for role, source in node.feeds.items():
                 link = link_of(source)
