@@ -94,6 +94,14 @@ def test_another_alignment_does_not_picture_the_tilts_again(tmp_path, item, monk
     assert (after.loop != before.loop) == (change in ("pose", "exclusion", "file"))
 
 
+def test_pictures_of_images_that_were_removed_to_save_space_are_still_shown(tmp_path, item):
+    cache = PictureCache(tmp_path / "cache")
+    before = cache.get(item)
+    (tmp_path / "images.mrc").unlink()
+    assert cache.get(item) == before
+    assert len(before.tilts) == 3
+
+
 def test_the_preview_alone_is_read_from_a_small_file(tmp_path, item, made):
     cache = PictureCache(tmp_path / "cache")
     whole = cache.get(item)

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -47,7 +47,7 @@ __all__ = [
     "tilts_key",
 ]
 
-PICTURES_VERSION = 5
+PICTURES_VERSION = 6
 """Increased when the same series gives other pictures, so that cached ones are replaced."""
 _LARGE_PX, _SMALL_PX = 640, 320
 # Thick enough to see membranes through the noise, thin enough not to blur a ribosome (250 angstrom).
@@ -193,7 +193,7 @@ def _tomogram_pictures(item: SeriesReport) -> TomogramPictures | None:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Content of a file of the cache."""
+    """Content of a file of the cache; the pictures of the tilts have a file of their own."""
 
     key: str
     pictures: SeriesPictures
@@ -228,17 +228,19 @@ class PictureCache:
         if key is None:
             if not _has_files(item):  # removed to save space: they were pictured before
                 with contextlib.suppress(OSError, ValueError):
-                    return _KEPT.validate_json(path.read_bytes()).pictures
+                    kept = _KEPT.validate_json(path.read_bytes())
+                    tilts = self._kept_tilts(item.name, None)
+                    return replace(kept.pictures, tilts=() if tilts is None else tilts.tilts)
             return make_pictures(item)
         with contextlib.suppress(OSError, ValueError):
             kept = _KEPT.validate_json(path.read_bytes())
             if kept.key == key:
-                return kept.pictures
+                return replace(kept.pictures, tilts=self._tilts(item).tilts)
         made = make_pictures(item, self._tilts(item))
         part = path.with_name(f".{path.name}.part")
         with contextlib.suppress(OSError):  # the report is written even if the cache cannot be
             self._folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(_KEPT.dump_json(_Kept(key, made)))
+            part.write_bytes(_KEPT.dump_json(_Kept(key, replace(made, tilts=()))))
             os.replace(part, path)
             preview = made.tomogram.preview if made.tomogram is not None else ""
             part.write_text(f"{key}\n{preview}", encoding="utf-8")
@@ -250,13 +252,10 @@ class PictureCache:
         key = tilts_key(item.series)
         if key is None:
             return pictured_tilts(item.series)
-        path = self._folder / f"{item.name}.tilts"
-        with contextlib.suppress(OSError, ValueError, KeyError, BadZipFile), path.open("rb") as file:
-            kept = np.load(file, allow_pickle=False)
-            if str(kept["key"]) == key:
-                small = dict(zip(kept["indices"].tolist(), kept["small"], strict=True))
-                return PicturedTilts(_TILTS.validate_json(str(kept["tilts"])), small)
+        if (kept := self._kept_tilts(item.name, key)) is not None:
+            return kept
         made = pictured_tilts(item.series)
+        path = self._folder / f"{item.name}.tilts"
         part = path.with_name(f".{path.name}.part")
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -270,6 +269,16 @@ class PictureCache:
                 )
             os.replace(part, path)
         return made
+
+    def _kept_tilts(self, name: str, key: str | None) -> PicturedTilts | None:
+        """The cached pictures of the tilts of a series, if there are any with this key; with any for None."""
+        path = self._folder / f"{name}.tilts"
+        with contextlib.suppress(OSError, ValueError, KeyError, BadZipFile), path.open("rb") as file:
+            kept = np.load(file, allow_pickle=False)
+            if key in (None, str(kept["key"])):
+                small = dict(zip(kept["indices"].tolist(), kept["small"], strict=True))
+                return PicturedTilts(_TILTS.validate_json(str(kept["tilts"])), small)
+        return None
 
     def forget_others(self, names: Iterable[str]) -> None:
         """Remove the pictures of series that are not in the project any more."""
