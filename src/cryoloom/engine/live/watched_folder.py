@@ -113,8 +113,6 @@ class WatchedFolder:
         self._mdocs = _Read(read_exposures)
         self._movies = _Read(lambda path: describe_movie(path, params.eer_sampling))
         self._folder = MovieFolder([])
-        self._n_told: dict[str, int] = {}
-        """Frames of each movie by its mdoc; of EER programs write any number."""
         self.last_change = -float("inf")
         """When any change in the folder was seen."""
         self._now = 0.0
@@ -134,11 +132,9 @@ class WatchedFolder:
 
         Raises DataUnfitError if it cannot be read.
         """
-        if closing:
-            return series_of(now.found, self._folder, self._params, context, self._describe)
-        least = self._params.model_copy(update={"min_tilts": 1})
-        describe = self._describe_as_told(now.found)
-        return series_of(now.found, self._folder, least, context, describe)
+        params = self._params if closing else self._params.model_copy(update={"min_tilts": 1})
+        describe = self._describing(now.found, closing=closing)
+        return series_of(now.found, self._folder, params, context, describe)
 
     def arrivals(self) -> Arrivals:
         """The newest movies by the time of their last change, as the last check saw them."""
@@ -207,49 +203,45 @@ class WatchedFolder:
     def _mdoc(self, path: Path) -> tuple[Mdoc, tuple[Exposure, ...]]:
         return self._mdocs.of(path, self._seen[path].state)
 
-    def _describe(self, path: Path, _: int) -> Movie:
-        """A movie that is whole; raises DataUnfitError for one that is not, or not yet."""
-        if path not in self._seen:
-            raise DataUnfitError(f"the movie {path.name} is missing")
-        if self._is_written(path):
-            raise DataUnfitError(f"{path.name} is being written")
-        return self._movies.of(path, self._seen[path].state)
+    def _describing(self, entry: FoundSeries, *, closing: bool) -> Callable[[Path, int], Movie]:
+        """Reads a movie that is whole; ``closing`` accepts also one with fewer frames than its mdoc names.
 
-    def _is_written(self, path: Path) -> bool:
-        """Whether a file changed a moment ago, and may not have all that it will have."""
-        rest = self._now - self._seen[path].since
-        if rest >= self._settle_seconds:
-            return False
-        told = self._n_told.get(path.name)
-        if told is None or rest < COMPLETE_SETTLE_SECONDS:
-            return True
-        try:
-            return self._movies.of(path, self._seen[path].state).n_frames != told
-        except DataUnfitError:
-            return True
-
-    def _describe_as_told(self, entry: FoundSeries) -> Callable[[Path, int], Movie]:
-        """`_describe`, with the number of frames in the mdoc checked."""
-        self._n_told |= {
-            exposure.movie_name: exposure.n_frames
-            for exposure in entry.exposures
-            if exposure.movie_name is not None
-            and exposure.n_frames is not None
-            and not exposure.movie_name.lower().endswith(".eer")
-        }
+        The function raises DataUnfitError for a movie that is not whole, or not yet.
+        """
+        told = _frames_told(entry)
 
         def describe(path: Path, _: int) -> Movie:
-            movie, n_told = self._describe(path, 1), self._n_told.get(path.name)
-            if n_told is not None and movie.n_frames < n_told:
+            n_told = told.get(path.name)
+            if path not in self._seen:
+                raise DataUnfitError(f"the movie {path.name} is missing")
+            if self._is_written(path, n_told):
+                raise DataUnfitError(f"{path.name} is being written")
+            movie = self._movies.of(path, self._seen[path].state)
+            if not closing and n_told is not None and movie.n_frames < n_told:
                 raise DataUnfitError(f"{path.name} has {movie.n_frames} of {n_told} frames")
             return movie
 
         return describe
 
+    def _is_written(self, path: Path, n_told: int | None) -> bool:
+        """Whether a file changed a moment ago, and may not have all that it will have.
+
+        n_told : frames of the movie by its mdoc, if it names their number.
+        """
+        rest = self._now - self._seen[path].since
+        if rest >= self._settle_seconds:
+            return False
+        if n_told is None or rest < COMPLETE_SETTLE_SECONDS:
+            return True
+        try:
+            return self._movies.of(path, self._seen[path].state).n_frames != n_told
+        except DataUnfitError:
+            return True
+
     # Series
 
     def _series_now(self, entry: FoundSeries, now: float) -> SeriesNow:
-        describe = self._describe_as_told(entry)
+        told, describe = _frames_told(entry), self._describing(entry, closing=False)
         whole, unfinished = set(), {}
         files = {mdoc.path for mdoc in entry.mdocs}
         for exposure in entry.exposures:
@@ -261,7 +253,9 @@ class WatchedFolder:
                 whole.add(path)
             except DataUnfitError as error:
                 if path in self._seen:
-                    unfinished[name] = WRITTEN if self._is_written(path) else error.message
+                    unfinished[name] = (
+                        WRITTEN if self._is_written(path, told.get(path.name)) else error.message
+                    )
                 else:
                     is_there = exposure.movie_name is None or self._folder.holds(exposure.movie_name)
                     unfinished[name] = error.message if is_there else MISSING
@@ -278,3 +272,14 @@ class WatchedFolder:
             frozenset((path, self._seen[path].state) for path in files),
             entry,
         )
+
+
+def _frames_told(entry: FoundSeries) -> dict[str, int]:
+    """Frames of each movie of a series by its mdoc; not of EER, for which programs write any number."""
+    return {
+        exposure.movie_name: exposure.n_frames
+        for exposure in entry.exposures
+        if exposure.movie_name is not None
+        and exposure.n_frames is not None
+        and not exposure.movie_name.lower().endswith(".eer")
+    }
