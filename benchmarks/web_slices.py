@@ -164,7 +164,7 @@ def scrub(browser, served, name, link) -> None:
             tell(f"{name}: {'xz' if axis == 'y' else 'yz'} slice, 12 thick, first", ms, 100, "ms")
         picks = page.evaluate(
             """async () => {
-                const { drawPicks } = await import('/static/tomogram-layers.js');
+                const { drawPicks } = await import('/static/volumes/tomogram-layers.js');
                 const view = document.querySelector('slice-view');
                 view.setAxis('z');
                 const shape = view.info.shape;

@@ -12,7 +12,6 @@ from scipy.spatial.transform import Rotation
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
 from cryoloom.algorithms.averaging.half_plane import HalfPlane
 from cryoloom.algorithms.averaging.maps import radial_terms
-from cryoloom.algorithms.averaging.own_axes import class_sums, own_axes
 from cryoloom.algorithms.averaging.particle_images import BoxLayout, ParticleImages
 from cryoloom.algorithms.averaging.passes import (
     PassResult,
@@ -25,6 +24,7 @@ from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.pose_search import frames_of, shift_phases
 from cryoloom.algorithms.averaging.reconstruction import Insertion
 from cryoloom.algorithms.averaging.refinement import PassOrder
+from cryoloom.algorithms.initial_model.own_axes import class_sums, own_axes
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.kernels.slices.fourier_slices import take_slices
 

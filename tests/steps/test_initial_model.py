@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from cryoloom.algorithms.averaging.annealing import Annealed, AnnealingRecord, AnnealingSettings
+from cryoloom.algorithms.initial_model.annealing import Annealed, AnnealingRecord, AnnealingSettings
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.geometry.symmetry import symmetry_matrices

@@ -142,7 +142,7 @@ def test_the_level_of_slices_that_pass_is_the_finest_that_arrives_in_time(
     page = window(served).go("/files/0")
     levels = page.evaluate(
         """async () => {
-            const { ScrubPace } = await import('/static/scrub-pace.js');
+            const { ScrubPace } = await import('/static/pictures/scrub-pace.js');
             const after = (each) => {
                 const pace = new ScrubPace();
                 for (let i = 0; i < 20; i++) pace.passed(33, true, 0, 0);

@@ -85,7 +85,7 @@ class LazyGroup(TyperGroup):
 
 
 class CommandGroup(LazyGroup):
-    """The files of `cryoloom.cli.commands` and of its folder `decide`."""
+    """The files of `cryoloom.cli.commands` and of its folders."""
 
     def summaries(self) -> Mapping[str, tuple[str, str | None]]:
         """Summaries of the files; a file that is in no panel comes last."""
@@ -108,12 +108,21 @@ class CommandGroup(LazyGroup):
         return command
 
 
+def _command_packages() -> Iterator[str]:
+    """`cryoloom.cli.commands` and the packages inside it."""
+    root = "cryoloom.cli.commands"
+    yield root
+    for entry in files(root).iterdir():
+        if entry.joinpath("__init__.py").is_file():
+            yield f"{root}.{entry.name}"
+
+
 @functools.cache
 def _command_files() -> dict[str, tuple[str, Traversable]]:
     """Package and file of every command, by name."""
     return {
         entry.name[:-3]: (package, entry)
-        for package in ("cryoloom.cli.commands", "cryoloom.cli.commands.decide")
+        for package in _command_packages()
         for entry in files(package).iterdir()
         if entry.name.endswith(".py") and not entry.name.startswith("_")
     }

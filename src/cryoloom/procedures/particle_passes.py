@@ -18,7 +18,6 @@ from cryoloom.algorithms.averaging.directed_search import DirectedGrid, carried_
 from cryoloom.algorithms.averaging.fourier_cube import cube_of_map
 from cryoloom.algorithms.averaging.halves import duplicates
 from cryoloom.algorithms.averaging.maps import radial_terms
-from cryoloom.algorithms.averaging.own_axes import class_sums, own_axes
 from cryoloom.algorithms.averaging.particle_images import (
     BoxLayout,
     ParticleImages,
@@ -39,6 +38,7 @@ from cryoloom.algorithms.averaging.passes import (
 from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.reconstruction import Insertion
 from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
+from cryoloom.algorithms.initial_model.own_axes import class_sums, own_axes
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.pixels.array_files import open_arrays, write_arrays

@@ -40,14 +40,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cryoloom.algorithms.averaging.annealing import (
-    Annealed,
-    AnnealingRecord,
-    AnnealingSettings,
-    anneal,
-    go_on,
-    search_once,
-)
 from cryoloom.algorithms.averaging.evaluation import particle_mask
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
 from cryoloom.algorithms.averaging.map_symmetry import (
@@ -58,15 +50,23 @@ from cryoloom.algorithms.averaging.map_symmetry import (
     fit_symmetry,
     turned_map,
 )
-from cryoloom.algorithms.averaging.own_axes import own_band_angstrom
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
-from cryoloom.algorithms.averaging.surface_annealing import (
+from cryoloom.algorithms.initial_model.annealing import (
+    Annealed,
+    AnnealingRecord,
+    AnnealingSettings,
+    anneal,
+    go_on,
+    search_once,
+)
+from cryoloom.algorithms.initial_model.own_axes import own_band_angstrom
+from cryoloom.algorithms.initial_model.surface_annealing import (
     SurfaceMap,
     SurfaceSettings,
     map_on_surfaces,
     spacing_angstrom,
 )
-from cryoloom.algorithms.averaging.symmetric_start import SymmetricStart, symmetric_start
+from cryoloom.algorithms.initial_model.symmetric_start import SymmetricStart, symmetric_start
 from cryoloom.contract import Figure, Outputs, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError

@@ -1,0 +1,393 @@
+"""A first map of particles picked on surfaces: places first, then azimuths.
+
+Picks lie on the surface, but not at the particles. In a lattice the nearest is up to half the spacing away,
+and a pick has only a few degrees of doubt in its axis. So the search goes in two stages.
+
+*Places.* The reference is the average about the normal; it needs no azimuth. Particles move along the
+surface onto what the others show. Averaged over random places a lattice is a flat layer, which tells nothing:
+the layer is given a dip or a bump in its middle, one for each start, and the start that explains the
+particles best is taken. Picks that came to one place are left out, and the rest take the normal there.
+
+*Azimuths.* A cyclic symmetry that was asked for is imposed about the normal, where the places are centred.
+Each half is annealed against its own map. Noise under imposed symmetry gives every half another pattern, so
+the symmetry counts as seen only if the halves' parts that depend on the azimuth agree, and if the average of
+particles that may take any azimuth has it without it being imposed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from cryoloom.algorithms.averaging.directed_search import DirectedGrid
+from cryoloom.algorithms.averaging.evaluation import particle_mask
+from cryoloom.algorithms.averaging.map_symmetry import SymmetryFit, symmetry_in_place, turned_map
+from cryoloom.algorithms.averaging.maps import low_pass
+from cryoloom.algorithms.averaging.particle_images import BoxLayout
+from cryoloom.algorithms.averaging.reconstruction import FourierSums, symmetrised
+from cryoloom.algorithms.averaging.refinement import PassOrder
+from cryoloom.algorithms.initial_model.annealing import (
+    AnnealingRecord,
+    AnnealingWorker,
+    extracted,
+    filtered,
+    inserted,
+    precision,
+    total,
+)
+from cryoloom.geometry.rotations import rotation_z
+from cryoloom.geometry.symmetry import symmetry_matrices
+from cryoloom.model import ParticleRows
+
+__all__ = [
+    "SurfaceMap",
+    "SurfaceSettings",
+    "SurfaceWorker",
+    "azimuthal_agreement",
+    "map_on_surfaces",
+    "spacing_angstrom",
+]
+
+Array = NDArray[np.float64]
+Maps = tuple[torch.Tensor, torch.Tensor]
+
+# Relative depth of the dip and height of the bump that the places start from.
+_SEEDS = (-0.8, 0.8)
+_PLACE_EXPONENTS, _SETTLING, _PASSES_WITH_ALL = (0.03, 0.1, 0.3, 1.0), 3, 3
+_AZIMUTH_EXPONENTS = (0.1, 0.18, 0.32, 0.56, 1.0, 1.0, 1.0)
+_PASSES_WITHOUT_SYMMETRY = 2
+# Of a band: steps of shifts while places and azimuths are searched.
+_PLACE_STEPS, _AZIMUTH_STEPS = 0.25, 0.2
+_CONE_DEG = 8.0
+_SAME_SPACINGS, _CELL_SPACINGS = 0.5, 1.45
+# Of the distance that is searched along the surface.
+_PLACE_DIAMETERS = 3.8
+# Of the cell's diameter; in angstrom, and in pixels of the images.
+_FINE_DIAMETERS, _FINEST_ANGSTROM, _COARSEST_ANGSTROM, _FINEST_PX = 0.23, 20.0, 40.0, 2.5
+_FIRST_BAND = 1.4
+_CYLINDER = 24
+"""A map averaged over at least so many rotations is a cylinder."""
+_RADIUS_CELLS = 0.5
+# A lattice had 0.95; a session whose alignment had failed 0.72, with picks of one particle in both halves.
+_LEAST_AGREEMENT, _LEAST_LIKENESS = 0.75, 0.3
+
+
+class SurfaceWorker(AnnealingWorker, Protocol):
+    """A worker over particles with directions."""
+
+    rows: ParticleRows
+    diameter_angstrom: float
+
+    @property
+    def half(self) -> NDArray[np.int64]:
+        """Half of each particle, 0 for those left out."""
+
+    @property
+    def positions_xyz_angstrom(self) -> Array:
+        """Current positions."""
+
+    def carry_directions(self, reach_angstrom: float) -> None:
+        """Give particles the direction of their surface where they are now."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceSettings:
+    """What decides a first map on surfaces."""
+
+    diameter_angstrom: float
+    spacing_angstrom: float
+    """Distance of neighbouring picks."""
+    along_angstrom: float
+    """Largest distance along the surface from a pick to its particle."""
+    normal_angstrom: float
+    group: str = "C1"
+    band_angstrom: float = 40.0
+    """Detail at which places are found."""
+    last_band_angstrom: float | None = None
+    most_particles: int = 400
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceMap:
+    """A first map, and how far it can be believed."""
+
+    map: torch.Tensor
+    voxel_angstrom: float
+    group: str
+    """Symmetry that the map has; C1 if what was asked for is not seen."""
+    likeness: SymmetryFit | None
+    """Of the map that no symmetry was imposed on, about the normal."""
+    agreement: float | None
+    """Of the halves' parts that depend on the azimuth."""
+    apart_angstrom: float
+    """Distance below which two particles are one."""
+    spacing_angstrom: float
+    """Distance of neighbouring particles that were found."""
+    history: tuple[AnnealingRecord, ...]
+
+
+def map_on_surfaces(
+    worker: SurfaceWorker,
+    settings: SurfaceSettings,
+    rng: np.random.Generator,
+    tell: Callable[[AnnealingRecord], None] = lambda record: None,
+) -> SurfaceMap:
+    """First map of particles on surfaces; the poses of the worker go along, z along the normals."""
+    return _Annealing(worker, settings, rng, tell).run()
+
+
+@dataclass
+class _Annealing:
+    worker: SurfaceWorker
+    settings: SurfaceSettings
+    rng: np.random.Generator
+    tell: Callable[[AnnealingRecord], None]
+
+    def __post_init__(self) -> None:
+        self.history: list[AnnealingRecord] = []
+        self.layout: BoxLayout = None  # type: ignore[assignment]
+
+    def run(self) -> SurfaceMap:
+        worker, settings = self.worker, self.settings
+        self._use_diameter(min(settings.diameter_angstrom, _PLACE_DIAMETERS * settings.along_angstrom))
+        self.layout = extracted(worker, settings.band_angstrom)
+        self.worker.scatter(self.rng)
+        self._find_places()
+        spacing, apart = self._without_twins()
+        worker.carry_directions(settings.spacing_angstrom)
+        cell = min(settings.diameter_angstrom, _CELL_SPACINGS * spacing)
+        self._use_diameter(cell)
+        last = self._last_band(cell)
+        self.layout = extracted(worker, last)
+        group = settings.group.strip().upper()
+        agreement = None
+        if group != "C1":
+            halves = self._find_azimuths(group, last)
+            halves, agreement = self._one_frame(halves, group, cell)
+            reference = symmetrised(0.5 * (halves[0] + halves[1]), group)
+        else:
+            reference = self._find_azimuths("C1", last)[0]
+        for _ in range(_PASSES_WITHOUT_SYMMETRY):
+            reference = self._search((reference, reference), last, self._azimuths(last, "C1", 1.0), "C1")[0]
+        likeness = symmetry_in_place(reference, _RADIUS_CELLS * cell / self.layout.pixel_size_angstrom, group)
+        is_seen = (
+            likeness is not None
+            and likeness.likeness >= _LEAST_LIKENESS
+            and (agreement or 0.0) >= _LEAST_AGREEMENT
+        )
+        worker.use_all()
+        self._use_diameter(settings.diameter_angstrom)
+        self.layout = extracted(worker, last)
+        shown = group if is_seen else "C1"
+        density = filtered(inserted(worker, self.layout), self.layout, self._mask(), last, shown)
+        return SurfaceMap(
+            density,
+            self.layout.pixel_size_angstrom,
+            shown,
+            likeness,
+            agreement,
+            apart,
+            spacing,
+            tuple(self.history),
+        )
+
+    def _find_places(self) -> None:
+        """Move all particles along their surface onto what the average about the normal shows."""
+        band, worker = self.settings.band_angstrom, self.worker
+        worker.use_at_most(self.settings.most_particles, self.rng)
+        flat = _cylinder(filtered(inserted(worker, self.layout), self.layout, self._mask(), band))
+        best: tuple[float, torch.Tensor] | None = None
+        for start, depth in enumerate(_SEEDS):
+            reference = self._seeded(flat, depth)
+            for exponent in _PLACE_EXPONENTS:
+                reference = self._place_once(reference, exponent, start, whole=True)
+            for _ in range(_SETTLING):
+                reference = self._place_once(reference, 1.0, start, whole=False)
+            score = self.history[-1].log_likelihood
+            if best is None or score > best[0]:
+                best = (score, reference)
+        worker.use_all()
+        if best is None:
+            raise ValueError("there is no start")
+        reference = best[1]
+        for i in range(_PASSES_WITH_ALL):
+            reference = self._place_once(reference, 1.0, -1, whole=i == 0)
+
+    def _seeded(self, flat: torch.Tensor, depth: float) -> torch.Tensor:
+        """A layer with a dip or a bump about its middle."""
+        n, width = flat.shape[0], 0.6 * self.settings.along_angstrom
+        axis = (torch.arange(n) - n // 2) * self.layout.pixel_size_angstrom
+        bump = torch.exp(-0.5 * (axis[:, None] ** 2 + axis[None] ** 2) / width**2)
+        return flat * (1.0 + depth * (bump - 0.3))
+
+    def _place_once(
+        self, reference: torch.Tensor, exponent: float, start: int, *, whole: bool
+    ) -> torch.Tensor:
+        """A pass of places: about the picks and over the whole range, or near the present ones."""
+        settings = self.settings
+        step = _PLACE_STEPS * settings.band_angstrom
+        grid = DirectedGrid(
+            azimuth_step_deg=360.0,
+            cone_step_deg=_CONE_DEG,
+            cone_reach_deg=_CONE_DEG,
+            along_angstrom=settings.along_angstrom if whole else step,
+            normal_angstrom=settings.normal_angstrom,
+            shift_step_angstrom=step,
+            temperature=exponent,
+            about_picks=whole,
+            phase=float(self.rng.uniform()),
+        )
+        found = self._search((reference, reference), settings.band_angstrom, grid, "C1", start)
+        return _cylinder(found[0])
+
+    def _without_twins(self) -> tuple[float, float]:
+        """Leave out picks that came to one place; the spacing of the rest, and how far apart they are."""
+        apart = _SAME_SPACINGS * self.settings.spacing_angstrom
+        self.worker.drop_twins(apart)
+        spacing = self._spacing()
+        apart = max(apart, _SAME_SPACINGS * spacing)
+        self.worker.drop_twins(apart)
+        return self._spacing(), apart
+
+    def _spacing(self) -> float:
+        """Median distance to the nearest particle in use."""
+        rows = replace(self.worker.rows, positions_xyz_angstrom=self.worker.positions_xyz_angstrom)
+        used = rows.take(np.flatnonzero(self.worker.half > 0))
+        return spacing_angstrom(used) or self.settings.diameter_angstrom
+
+    def _find_azimuths(self, group: str, last: float) -> Maps:
+        """Maps of the halves, each annealed against itself; against both together without symmetry."""
+        self.worker.use_at_most(self.settings.most_particles, self.rng)
+        self._turn_at_random()
+        first = _FIRST_BAND * last
+        halves = self._maps(inserted(self.worker, self.layout), first, group)
+        for i, exponent in enumerate(_AZIMUTH_EXPONENTS):
+            band = first * (last / first) ** (i / (len(_AZIMUTH_EXPONENTS) - 1))
+            halves = self._search(halves, band, self._azimuths(band, group, exponent), group, 0)
+        self.worker.use_all()
+        return self._search(halves, last, self._azimuths(last, group, 1.0), group)
+
+    def _azimuths(self, band: float, group: str, exponent: float) -> DirectedGrid:
+        step = _AZIMUTH_STEPS * band
+        return DirectedGrid(
+            azimuth_step_deg=_CONE_DEG,
+            cone_step_deg=_CONE_DEG,
+            cone_reach_deg=_CONE_DEG,
+            along_angstrom=step,
+            normal_angstrom=step,
+            shift_step_angstrom=step,
+            azimuth_range_deg=360.0 / len(symmetry_matrices(group)),
+            temperature=exponent,
+            phase=float(self.rng.uniform()),
+        )
+
+    def _turn_at_random(self) -> None:
+        """Turn every particle about its own z axis by any angle."""
+        rotations, shifts = self.worker.kept_poses()
+        turns = rotation_z(self.rng.uniform(0.0, 360.0, len(rotations)))
+        self.worker.restore((rotations @ turns, shifts))
+
+    def _one_frame(self, halves: Maps, group: str, cell: float) -> tuple[Maps, float]:
+        """Turn the second half's particles and map to the azimuth of the first."""
+        radius = _RADIUS_CELLS * cell / self.layout.pixel_size_angstrom
+        agreement, azimuth = azimuthal_agreement(halves[0], halves[1], group, radius)
+        turn = rotation_z(azimuth)
+        rotations, shifts = self.worker.kept_poses()
+        second = self.worker.half == 2
+        # What lies at r of the map lies at Q r of the turned one, and a pose R is R Q^T there.
+        rotations[second] = rotations[second] @ turn.T
+        self.worker.restore((rotations, shifts))
+        return (halves[0], turned_map(halves[1], turn)), agreement
+
+    def _search(self, references: Maps, band: float, grid: DirectedGrid, group: str, start: int = -1) -> Maps:
+        """One pass; the new references: of each half with a symmetry, of both together without."""
+        worker, plane = self.worker, self.layout.plane
+        highest = min(_FIRST_BAND * plane.box_angstrom / band, float(plane.radius[-1]))
+        made, effective, likelihood = [], [], []
+        order = PassOrder("search", references, band, highest, grid)
+        for result, poses in zip(worker.run(order), worker.poses, strict=True):
+            made.append(result.halves)
+            used = poses.half > 0
+            effective.append(result.n_effective[used])
+            likelihood.append(result.log_likelihood[used])
+        record = AnnealingRecord(
+            start,
+            grid.temperature,
+            band,
+            float(np.median(np.concatenate(effective))),
+            float(np.mean(np.concatenate(likelihood))),
+        )
+        self.history.append(record)
+        self.tell(record)
+        return self._maps(total(made), band, group)
+
+    def _maps(self, sums: tuple[FourierSums, FourierSums], band: float, group: str) -> Maps:
+        mask, voxel = self._mask(), self.layout.pixel_size_angstrom
+        if group == "C1":
+            both = filtered(sums, self.layout, mask, band)
+            return both, both
+        first, second = (
+            low_pass(symmetrised(half.map(precision(sums, mask, voxel, half)) * mask, group), voxel, band)
+            for half in sums
+        )
+        return first, second
+
+    def _mask(self) -> torch.Tensor:
+        return particle_mask(
+            self.layout.crop_px, self.layout.pixel_size_angstrom, self.worker.diameter_angstrom
+        )
+
+    def _use_diameter(self, diameter_angstrom: float) -> None:
+        self.worker.diameter_angstrom = diameter_angstrom
+
+    def _last_band(self, cell: float) -> float:
+        if self.settings.last_band_angstrom is not None:
+            return self.settings.last_band_angstrom
+        finest = max(_FINEST_ANGSTROM, _FINEST_PX * self.worker.image_pixel_angstrom)
+        return float(np.clip(_FINE_DIAMETERS * cell, finest, max(finest, _COARSEST_ANGSTROM)))
+
+
+def azimuthal_agreement(
+    first: torch.Tensor, second: torch.Tensor, group: str, radius_px: float
+) -> tuple[float, float]:
+    """Correlation of two maps' parts that depend on the azimuth, and the turn of the second that makes it.
+
+    The turn about z is in degrees, within the group's range; correlated is what lies within a radius.
+    """
+    parts = [density - _cylinder(density, group) for density in (first, second)]
+    n = first.shape[0]
+    axis = torch.arange(n) - n // 2
+    inside = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2) <= radius_px**2
+    one = parts[0][inside]
+    best, found = -1.0, 0.0
+    for azimuth in np.arange(0.0, 360.0 / len(symmetry_matrices(group)), 2.0):
+        other = turned_map(parts[1], rotation_z(azimuth))[inside]
+        norm = float(one.norm() * other.norm())
+        value = float(one @ other) / norm if norm > 0 else 0.0
+        if value > best:
+            best, found = value, float(azimuth)
+    return best, found
+
+
+def spacing_angstrom(rows: ParticleRows) -> float | None:
+    """Median distance of particles to the nearest one of their tomogram; None where there are no two."""
+    nearest = [np.zeros(0)]
+    for name in np.unique(rows.tomogram):
+        places = rows.positions_xyz_angstrom[rows.tomogram == name]
+        if len(places) > 1:
+            nearest.append(cKDTree(places).query(places, 2)[0][:, 1])
+    found = np.concatenate(nearest)
+    return float(np.median(found)) if len(found) else None
+
+
+def _cylinder(density: torch.Tensor, group: str = "C1") -> torch.Tensor:
+    """Average about z."""
+    order = len(symmetry_matrices(group))
+    return symmetrised(density, f"C{order * math.ceil(_CYLINDER / order)}")

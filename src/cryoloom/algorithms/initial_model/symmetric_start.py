@@ -1,0 +1,150 @@
+"""A first map of symmetric particles, which show their axes themselves; no reference is guessed.
+
+Particles are centred on their radial average, and each is placed by its own axes (`own_axes`). Their average
+with the symmetry imposed is the first reference; all placings are searched again with it. The axes must leave
+no choice between particles, as those of O and I do: a cyclic axis has two ends and no azimuth, a tetrahedron
+points one of two ways.
+
+The map counts only if the particles have the symmetry: half of their tilts is placed, the other half is
+compared with itself turned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cryoloom.algorithms.averaging.evaluation import particle_mask
+from cryoloom.algorithms.averaging.particle_images import BoxLayout
+from cryoloom.algorithms.averaging.passes import SearchGrid
+from cryoloom.algorithms.averaging.pose_search import shift_grid
+from cryoloom.algorithms.averaging.reconstruction import symmetrised
+from cryoloom.algorithms.averaging.refinement import PassOrder
+from cryoloom.algorithms.averaging.shell_correlation import non_radial
+from cryoloom.algorithms.initial_model.annealing import (
+    Annealed,
+    AnnealingRecord,
+    AnnealingSettings,
+    AnnealingWorker,
+    extracted,
+    filtered,
+    held_out,
+    inserted,
+    joined,
+    search_once,
+)
+from cryoloom.algorithms.initial_model.own_axes import ClassLikeness, class_likeness, own_step_deg
+
+__all__ = ["SymmetricStart", "SymmetricWorker", "symmetric_start"]
+
+Array = NDArray[np.float64]
+
+_CENTRING_PARTS = (1.0 / 4.0, 1.0 / 8.0, 1.0 / 16.0)
+"""Steps of the shifts, of the band."""
+_PASSES = 3
+_LEAST_LIKENESS, _LEAST_DEVIATIONS, _LEAST_TOGETHER = 0.3, 1.5, 5.0
+
+
+class SymmetricWorker(AnnealingWorker, Protocol):
+    """A worker that finds axes of single particles."""
+
+    def own_axes(self, group: str, band_angstrom: float) -> Array:
+        """Place every particle by its own axes; how far each lies above other placings, ``(n,)``."""
+
+    def class_sums(
+        self, group: str, references: tuple[torch.Tensor, torch.Tensor], band_angstrom: float
+    ) -> Array:
+        """As `own_axes.class_sums`, of all particles in use, ``(n, class, 4)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SymmetricStart:
+    """A map with its symmetry imposed, and how far particles have this symmetry."""
+
+    made: Annealed
+    significance: float
+    """Median over particles, of their axes above other placings."""
+    classes: tuple[ClassLikeness, ...]
+
+    @property
+    def likeness(self) -> float:
+        """Of the class of rotations under which the particles are least like themselves."""
+        return min(one.likeness for one in self.classes)
+
+    @property
+    def is_borne_out(self) -> bool:
+        """Whether particles are like themselves under every class of the group's rotations."""
+        deviations = np.array([one.deviations for one in self.classes])
+        together = float(deviations.sum()) / np.sqrt(len(deviations))
+        certain = deviations.min() >= _LEAST_DEVIATIONS and together >= _LEAST_TOGETHER
+        return bool(certain and self.likeness >= _LEAST_LIKENESS)
+
+
+def symmetric_start(
+    worker: SymmetricWorker,
+    group: str,
+    settings: AnnealingSettings,
+    rng: np.random.Generator,
+    tell: Callable[[AnnealingRecord], None] = lambda record: None,
+) -> SymmetricStart:
+    """A first map with a point group, from each particle's own axes; detail is the settings' last band."""
+    band = settings.last_band_angstrom
+    settings = replace(settings, step_deg=own_step_deg(band, settings.diameter_angstrom))
+    worker.use_at_most(settings.most_particles, rng)
+    layout = extracted(worker, band)
+    _centre(worker, layout, settings, rng)
+    layout = extracted(worker, band)
+    significance = float(np.median(worker.own_axes(group, band)))
+    history: list[AnnealingRecord] = []
+
+    def note(record: AnnealingRecord) -> None:
+        history.append(record)
+        tell(record)
+
+    mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
+    reference = filtered(inserted(worker, layout), layout, mask, band, group)
+    halves = (reference, reference)
+    for _ in range(_PASSES):
+        reference, halves = search_once(worker, reference, layout, settings, rng, band, 1.0, 0, note, group)
+    first, second = (symmetrised(half, group) for half in halves)
+    # The half that a map was made of is not placed by it.
+    score = held_out(worker, (first, second), layout, settings, group)
+    classes = class_likeness(worker.class_sums(group, (second, first), band), group)
+    worker.use_all()
+    reference, _ = search_once(worker, reference, layout, settings, rng, band, 1.0, -1, note, group)
+    made = Annealed(
+        reference,
+        joined(inserted(worker, layout)),
+        layout.pixel_size_angstrom,
+        layout,
+        (score,),
+        tuple(history),
+    )
+    return SymmetricStart(made, significance, classes)
+
+
+def _centre(
+    worker: SymmetricWorker, layout: BoxLayout, settings: AnnealingSettings, rng: np.random.Generator
+) -> None:
+    """Shift every particle onto the radial average of all."""
+    worker.scatter(rng)
+    band, voxel = settings.last_band_angstrom, layout.pixel_size_angstrom
+    mask = particle_mask(layout.crop_px, voxel, settings.diameter_angstrom)
+    highest = float(layout.plane.radius[-1])
+    reach = settings.shift_range_angstrom
+    for part in _CENTRING_PARTS:
+        average = filtered(inserted(worker, layout), layout, mask, band)
+        radius_px = min(0.6 * settings.diameter_angstrom / voxel, layout.crop_px / 2 - 2)
+        radial = (average - non_radial(average, radius_px)) * mask
+        grid = SearchGrid(np.eye(3)[None], shift_grid(reach, part * band))
+        rotations, _ = worker.kept_poses()
+        for _ in worker.run(PassOrder("search", (radial, radial), band, highest, grid)):
+            pass
+        # The search turned all particles alike.
+        worker.restore((rotations, worker.kept_poses()[1]))
+        reach = min(reach, 1.5 * part * band)

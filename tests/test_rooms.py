@@ -1,0 +1,37 @@
+"""The size and the names of the folders of the source: what is checked here has no list of exceptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cryoloom
+
+PACKAGE = Path(cryoloom.__file__).parent
+MOST_FILES = 25
+"""Files in a folder, so that its names can be read: chosen with the layout, as in issue 14."""
+NAMES_THAT_SAY_NOTHING = {"utils", "helpers", "misc", "common", "core"}
+"""Names of modules that hold whatever found no other place (STYLE.md, section 1)."""
+
+
+def folders() -> dict[Path, list[Path]]:
+    """Files of every folder of the source, by the folder's path in the package."""
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    found: dict[Path, list[Path]] = {}
+    for path in files:
+        found.setdefault(path.parent.relative_to(PACKAGE), []).append(path)
+    return found
+
+
+def test_no_folder_holds_more_files_than_can_be_read():
+    """But `steps`, where one file is one step."""
+    too_many = {
+        str(folder): len(files)
+        for folder, files in folders().items()
+        if len(files) > MOST_FILES and folder != Path("steps")
+    }
+    assert not too_many, f"divide these folders at a named idea: {too_many}"
+
+
+def test_modules_are_named_for_what_they_hold():
+    names = [path for files in folders().values() for path in files if path.suffix == ".py"]
+    assert not [path for path in names if path.stem in NAMES_THAT_SAY_NOTHING or path.stem.endswith("_old")]
