@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from cryoloom.contract import find_step
 from cryoloom.engine.graph.workflow import Workflow, load_workflow, shipped_workflows
 from cryoloom.errors import UserInputError
 from cryoloom.scipion.workflow_export import scipion_of, write_scipion
@@ -119,7 +120,7 @@ KINDS = {
     "outputTiltSeriesM": "movies", "outputTiltSeries": "series", "tiltSeries": "series",
     "TiltSeries": "series", "InterpolatedTiltSeries": "series", "CTFs": "ctf", "CTFTomoSeries": "ctf",
     "FiducialModelGaps": "landmarks", "Tomograms": "tomograms", "tomograms": "tomograms", "meshes": "meshes",
-    "coordinates": "coordinates", "output3DCoordinates": "coordinates", "relionParticles": "particles",
+    "coordinates": "coordinates", "relionParticles": "particles",
     "average": "average", "postProcessVolume": "average",
 }  # fmt: skip
 """What an output holds, by its name (_possibleOutputs of the plugins)."""
@@ -168,9 +169,10 @@ def test_picks_are_cut_before_a_refinement_and_missing_ones_are_said():
         one for one in by_template.protocols if one["object.className"] == "ProtRelion5ExtractSubtomos"
     )
     refine = next(one for one in by_template.protocols if one["object.label"].endswith(": refine"))
-    assert cut["inReParticles"].endswith(".output3DCoordinates")
+    assert cut["inReParticles"].endswith(".coordinates")
     assert refine["inReParticles"] == f"{cut['object.id']}.relionParticles"
     assert any("refine: ProtRelion5ExtractSubtomos was put before it" in line for line in by_template.left)
+    assert any("pick_by_template: import the template" in line for line in by_template.left)
     without = scipion_of(load_workflow("apoferritin"))  # its picker has no protocol
     assert any("initial_model: no protocol gives its particles; connect" in line for line in without.left)
 
@@ -187,6 +189,7 @@ def test_methods_of_alignment_are_chosen_and_those_that_scipion_lacks_are_said()
     by_itself = alignment()
     assert by_itself.protocols[1]["object.className"] == "ProtAreTomoAlignRecon"
     assert by_itself.protocols[1]["makeTomo"] is False
+    assert by_itself.protocols[1]["doEstimateCtf"] is False  # AreTomo in Scipion does it unless told not to
     assert by_itself.left == ("align_series: method = 'auto' becomes that of ProtAreTomoAlignRecon",)
 
 
@@ -224,3 +227,25 @@ def test_a_workflow_without_any_protocol():
     alone = Workflow.model_validate({"name": "alone", "steps": [{"step": "prepare_gain", "input": "run:1"}]})
     with pytest.raises(UserInputError, match="no step of alone has a protocol in Scipion"):
         scipion_of(alone)
+
+
+def test_defaults_of_ours_are_written_because_scipions_are_others():
+    steps = [{"step": "import_tilt_series"}, {"step": "estimate_ctf"}]
+    ctf = scipion_of(Workflow.model_validate({"name": "one", "steps": steps})).protocols[1]
+    defaults = find_step("estimate_ctf").params()
+    assert ctf["minDefocus"] == pytest.approx(defaults.min_defocus_angstrom)
+    assert ctf["maxDefocus"] == pytest.approx(defaults.max_defocus_angstrom)
+    assert "inputTiltSeries" in ctf
+
+
+@pytest.mark.parametrize(("output", "written"), [("stacks", True), ("volumes", False)])
+def test_a_choice_of_two_words_becomes_scipions_switch(output, written):
+    steps = [
+        {"step": "import_tilt_series"},
+        {"step": "reconstruct"},
+        {"step": "import_coordinates"},
+        {"step": "extract_particles", "parameters": {"output": output}},
+    ]
+    protocols = scipion_of(Workflow.model_validate({"name": "one", "steps": steps})).protocols
+    cut = next(one for one in protocols if one["object.className"] == "ProtRelion5ExtractSubtomos")
+    assert bool(cut["write2dStacks"]) is written

@@ -46,6 +46,8 @@ class _Target:
     """Parameters that choose the method, or limit the protocol to the work of the step."""
     methods: tuple[str, ...] = ("",)
     """Values of the step's ``method`` for which it is the same method; "" is the default."""
+    asks: str = ""
+    """What the protocol cannot run without and only the user can give."""
     then: _Target | None = None
     """A second protocol that takes its output and gives the result."""
 
@@ -60,7 +62,7 @@ _BEADS = _Target(
     then=_Target("ProtImodFiducialAlignment", "TiltSeries", takes=("landmarks",)),
 )
 _PATCHES = _Target("ProtImodBRT", "TiltSeries", sets={"alignMode": 1})
-_ARETOMO = _Target("ProtAreTomoAlignRecon", "TiltSeries", sets={"makeTomo": False})
+_ARETOMO = _Target("ProtAreTomoAlignRecon", "TiltSeries", sets={"makeTomo": False, "doEstimateCtf": False})
 _TILT = _Target("ProtImodTomoReconstruction", "Tomograms", "tomograms", methods=("", "wbp"))
 _TOMO3D = _Target("ProtTomo3dReconstrucTomo", "tomograms", "tomograms")
 _SIRT = replace(_TOMO3D, sets={"method": 1})
@@ -102,10 +104,11 @@ _TARGETS: Mapping[str, _Target] = {
     "pick_by_hand": _Target("DynamoBoxing", "meshes", "meshes", takes=("tomograms",)),
     "pick_on_surfaces": _Target("DynamoModelWorkflow", "coordinates", "coordinates", takes=("meshes",)),
     "pick_by_template": _Target(
-        "ProtWarpTSTemplateMatch",
-        "output3DCoordinates",
+        "EmanProtTemplateMatching",
         "coordinates",
-        further={"inputTomograms": "tomograms", "inputSetOfCtfTomoSeries": "ctf"},
+        "coordinates",
+        takes=("tomograms",),
+        asks="import the template as a volume in Scipion and connect refVol of EmanProtTemplateMatching",
     ),
     "extract_particles": _EXTRACT,
     "initial_model": _INITIAL_MODEL,
@@ -130,7 +133,10 @@ _TARGETS: Mapping[str, _Target] = {
     "aretomo_align_series": _ARETOMO,
     "aretomo3_align_series": _ARETOMO,
     "aretomo_reconstruct": _Target(
-        "ProtAreTomoAlignRecon", "Tomograms", "tomograms", sets={"skipAlign": True, "makeTomo": True}
+        "ProtAreTomoAlignRecon",
+        "Tomograms",
+        "tomograms",
+        sets={"skipAlign": True, "makeTomo": True, "doEstimateCtf": False},
     ),
     "tomo3d_reconstruct": _TOMO3D,
     "relion_extract_particles": _EXTRACT,
@@ -204,6 +210,8 @@ class _Exporter:
         entry = self._entry(target, node)
         entry |= self._links(node, RULES[target.protocol], target, at)
         self.protocols.append(entry)
+        if target.asks:
+            self.left.append(f"{node.name}: {target.asks}")
         made, last = [(target, entry)], target
         if target.then is not None:
             last = target.then
@@ -317,6 +325,27 @@ class _Exporter:
                 )
             else:
                 self.left.append(f"{node.name}: {ours} = {value!r} has no counterpart in {theirs}")
+        self._set_defaults(node, made, pixel)
+
+    def _set_defaults(
+        self, node: Node, made: list[tuple[_Target, dict[str, Any]]], pixel: float | None
+    ) -> None:
+        """Enter our defaults too, where they have a counterpart: those of Scipion are others."""
+        for ours, info in find_step(node.step).params.model_fields.items():
+            default = info.get_default()
+            if (
+                ours in node.parameters
+                or ours == "method"
+                or not isinstance(default, bool | int | float | str)
+            ):
+                continue
+            for one, entry in made:
+                how = _taken(one, node.step, ours)
+                if how is None or how[0] in entry or ours in _implied(one, node.step):
+                    continue
+                found = _inverted(how[1], default, Surroundings(one.sets, pixel))
+                if found is not None:
+                    entry[how[0]] = found
 
 
 def _taken(target: _Target, step: str, ours: str) -> tuple[str, Convert] | None:
@@ -340,7 +369,9 @@ def _target_of(node: Node) -> _Target | None:
 
 def _inverted(convert: Convert, value: Any, around: Surroundings) -> Any:
     """Scipion's value that the import turns into ours; None if there is none."""
-    tried: list[Any] = [value, *range(12), True, False]
+    # A text comes last: a conversion that only asks whether a value is true would take it as it is.
+    numbered = [*range(12), True, False]
+    tried: list[Any] = [*numbered, value] if isinstance(value, str) else [value, *numbered]
     if isinstance(value, int | float) and not isinstance(value, bool):
         per_unit = _gives(convert, 1.0, around)
         if isinstance(per_unit, int | float) and per_unit:
