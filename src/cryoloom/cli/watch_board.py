@@ -29,6 +29,7 @@ __all__ = ["JsonWatchListener", "WatchBoard"]
 _COLOURS = {"open": "cyan", "working": "yellow", "done": "green", "failed": "red", "abandoned": "magenta"}
 _FINISHED = ("done", "failed", "abandoned")
 _LINES_AROUND_THE_TABLE = 8
+"""Headings, rulers and the lines below the table."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ __all__ = ["syntax_tree"]
 _ONE_AT_A_TIME = threading.Lock()
 _TRIES = 20
 _PAUSE_S = 0.002
+"""Chosen: the parser fails only while another thread parses, which takes some milliseconds."""
 
 
 def syntax_tree(path: Path) -> ast.Module:

@@ -19,6 +19,7 @@ __all__ = ["asymmetric_unit", "axes_leave_no_choice", "symmetry_matrices"]
 Matrices = NDArray[np.float64]
 
 _GOLDEN = (1.0 + 5.0**0.5) / 2.0
+"""The golden ratio."""
 # Generators (order, axis). Five-fold axes of an icosahedron whose two-fold axes are x, y and z lie at
 # (1, 0, golden) and its even permutations; the other setting is that one turned by 90 degrees about z.
 _GENERATORS: dict[str, tuple[tuple[int, tuple[float, float, float]], ...]] = {

@@ -23,6 +23,7 @@ __all__ = ["LEAST_TILTS", "with_poses"]
 Array = NDArray[np.float64]
 
 LEAST_TILTS = 5
+"""Chosen: poses of fewer tilts cannot be told from chance."""
 WORST_OF_TYPICAL, LEAST_WRONG_ANGSTROM = 6.0, 10.0
 """A tilt is rejected if its mean residual exceeds this ratio to the typical one, and this length."""
 FAR_FROM_TOLD_ANGSTROM = 100.0

@@ -167,6 +167,7 @@ ALIGNMENT_RECORDS = (
 )
 
 MOST_RESIDUALS_TOLD = 4000
+"""Chosen: points of a plot; tracks are thinned evenly."""
 
 
 def record_alignment(

@@ -26,6 +26,7 @@ _RESOLUTION_THRESHOLD = 0.143
 _MEAN_TO_PER_PX = 0.25
 """Cycles per voxel up to which `half_correlation` is the mean: half of Nyquist."""
 _MOST_NAMED = 8
+"""Chosen: tilts that a message lists."""
 
 HALF_FIGURES = (
     Figure(

@@ -15,6 +15,7 @@ from cryoloom.model import ParticleRows, Particles, Tomogram
 __all__ = ["MEMBRANE_FIGURES", "MEMBRANE_RECORDS", "points_on_membranes"]
 
 _NORMAL_WIDTH_DEG = 15.0
+"""Chosen: standard deviation of a normal, the prior of a later search."""
 
 MEMBRANE_FIGURES = (
     Figure("n_membranes", "membranes", "Membranes", "Sheets found.", column=Column("Membranes", digits=0)),

@@ -63,6 +63,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
+"""Chosen: measured noise beyond these ratios is an error of the measurement, not of the image."""
 # Likeness of a map under a symmetry, relative to rotations by other angles (`map_symmetry`).
 _LEAST_LIKENESS = 0.3
 

@@ -29,6 +29,7 @@ THICKNESS_ERROR = Figure(
 )
 
 PICTURE_SIDE = 140
+"""Chosen: pixels of the picture in the report."""
 LARGEST_THICKNESS_ERROR = 0.1
 """Of the thickness, without a warning."""
 

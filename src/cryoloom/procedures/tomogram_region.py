@@ -7,6 +7,7 @@ from cryoloom.errors import UserInputError
 __all__ = ["kept_voxels"]
 
 _LEAST_VOXELS = 4
+"""Chosen: fewer are no volume."""
 
 
 def kept_voxels(

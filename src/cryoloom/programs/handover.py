@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _ROWS_AT_ONCE = 64
+"""Chosen: bounds memory."""
 
 
 class ProgramParams(StepParams):

@@ -55,6 +55,7 @@ def _if_positive(value: Any, around: Surroundings) -> Any:
 
 
 _SAMPLING_DEG = one_of(30.0, 15.0, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
+"""RELION's list of angular steps, by its position in Scipion's form."""
 _ALL_REFINEMENTS = p(symmetry="symmetry", sym="symmetry", maskDiameter="diameter_angstrom")
 _RELION_QUIET = {
     "doCTF": True,

@@ -27,6 +27,7 @@ __all__ = [
 
 
 ROBUST_SCALE_ANGSTROM = 10.0
+"""Chosen: points farther from the best common position count less."""
 
 
 @dataclass(frozen=True, slots=True)

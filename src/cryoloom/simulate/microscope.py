@@ -29,6 +29,7 @@ __all__ = ["ExposedContrast", "Optics", "exposed_contrast", "remaining_after_dos
 # Atoms' size and disorder, as a B factor on everything built of points.
 _B_FACTOR_ANGSTROM2 = 80.0
 _LAYERS_AT_ONCE_BYTES = 100 << 20
+"""Chosen: bounds memory."""
 
 
 class Optics:

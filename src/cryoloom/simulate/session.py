@@ -48,6 +48,7 @@ Exposed = TypeVar("Exposed")
 # Each kind of chance has its own stream, so that changing one part leaves the others as they were.
 _STAGE, _SPECIMEN, _CAMERA, _ICE, _COUNTS = range(5)
 _BEGINNING = datetime(2026, 3, 14, 9, 26, 53)
+"""Arbitrary, so that equal sessions have equal files."""
 _PER_TILT = timedelta(seconds=34)
 
 

@@ -25,8 +25,11 @@ __all__ = ["Clouds", "Specimen", "make_specimen"]
 
 _LEAFLET_DISTANCE_ANGSTROM = 36.0
 _LEAFLET_THICKNESS_ANGSTROM = 10.0
+"""Chosen near measured ones: 36 to 38 A from head groups to head groups, Nagle & Tristram-Nagle, Biochim.
+Biophys. Acta 1469 (2000)."""
 _LIPID_AREA_ANGSTROM2 = 65.0  # one head group
 _CROWD_CELL_ANGSTROM = 400.0
+"""Chosen: cells by which proteins are sorted; only speed depends on it."""
 _SURFACES_OF_BEADS: dict[str, tuple[int, ...]] = {
     "inside": (),
     "on_top": (1,),

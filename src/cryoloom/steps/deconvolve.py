@@ -48,6 +48,7 @@ class DeconvolveParams(StepParams):
 _TILE_COPIES = 6
 _SMALLEST_TILE = 160**3
 _BESIDES_BYTES = 250_000_000
+"""Chosen: a smaller tile is mostly margin. Besides tiles, memory holds torch's code and pools."""
 
 
 def _bytes_needed(tomogram: Tomogram, params: DeconvolveParams) -> int:

@@ -38,6 +38,8 @@ Array = NDArray[np.float64]
 WORKING_PIXEL_ANGSTROM = 11.0
 PIXELS_PER_DIAMETER = 5.0
 LARGEST_RADIUS_DIAMETERS = 1.2
+"""Chosen: pixels of a ninth of a bead of 10 nm, at least five across any bead, and largest radius that
+fringes are given."""
 
 
 class EraseBeadsParams(StepParams):

@@ -59,6 +59,7 @@ NODE_BEYOND_RINGS = 1.25
 # Rings of defocus D at frequency k come from points 2 lambda D k apart, for 8 angstrom 0.3 of D / 60.
 SMALLEST_TILE_ANGSTROM, TILE_PER_DEFOCUS = 700.0, 1 / 60
 N_FIRST_LOOK = 5
+"""Chosen: tilts from which the size of tiles is decided; the least tilted have the clearest rings."""
 
 
 class EstimateCtfParams(StepParams):

@@ -32,7 +32,9 @@ from cryoloom.procedures.particle_passes import image_stack, warn_of_unknown_han
 __all__ = ["ExtractParticlesParams", "extract_particles"]
 
 _DIAMETERS_IN_CROP = 1.5
+"""Chosen: room for the solvent that programs measure noise in."""
 _VOLUMES_AT_ONCE = 32
+"""Chosen: bounds memory."""
 
 
 class ExtractParticlesParams(StepParams):

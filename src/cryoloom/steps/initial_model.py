@@ -85,16 +85,21 @@ __all__ = ["InitialModelParams", "initial_model"]
 Array = NDArray[np.float64]
 
 _LEAST_PARTICLES = 8
+"""Chosen: fewer give no two halves that mean anything."""
 _TOUCHING_DIAMETERS = 0.7
+"""Particles nearer than this overlap in the mask and belong to one half."""
 # Of the particles that a map with imposed symmetry aligned: part of what other angles change that comes back.
 _LEAST_LIKENESS_AGAIN = 0.3
 # Orientations that share a particle, on a map that tells orientations apart.
 _ONE_ORIENTATION = 3.0
 _FIRST_DIAMETERS = 0.2
+"""Chosen: detail that tells orientations apart, in parts of the diameter."""
 # Of a fifth of the diameter, where a symmetry does not show; pixels of the images and angstrom limit them.
 _FINER_PARTS, _FINEST_PX, _FINEST_ANGSTROM = (1.0, 0.7, 0.55), 2.5, 15.0
 _LEAST_STEP = 0.92
 _LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
+"""Chosen: a band counts as finer below 0.92 of the one before; orders of axes that are listed for the
+user."""
 
 
 class InitialModelParams(StepParams):

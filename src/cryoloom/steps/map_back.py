@@ -25,6 +25,7 @@ __all__ = ["MapBackParams", "map_back"]
 
 _MARGIN_ANGSTROM = 50.0
 _VOXEL_ANGSTROM = 10.0
+"""Chosen: room above and below the particles, and voxels where the user gives none."""
 
 
 class MapBackParams(StepParams):

@@ -47,7 +47,9 @@ Array = NDArray[np.float64]
 
 _USUAL_VOXEL_ANGSTROM = 10.0
 _VOXELS_ACROSS = 20
+"""Chosen: voxels of 10 A, or a twentieth of the diameter; finer detail does not tell balls apart."""
 _LEAST_SIGNIFICANCE = 4.0
+"""Chosen: below it chance alone has maxima by the thousand; how many of the rest are chance is counted."""
 _LOBE_DIAMETERS = 1.6
 """Extent of the bright rim that a high-passed image has around a dense object."""
 

@@ -54,10 +54,14 @@ __all__ = ["PickByTemplateParams", "pick_by_template"]
 
 _USUAL_VOXEL_ANGSTROM = 10.0
 _VOXELS_ACROSS = 40
+"""Chosen: voxels of 10 A, or a fortieth of the diameter; finer detail needs finer rotations."""
 _ROTATIONS = 4500
 _FINEST_STEP_DEG = 7.5
+"""Chosen: rotations that the search makes at most, and the finest step; refinement begins there."""
 _HAND_NATS = 20.0
+"""Chosen: evidence for the other hand above which the user is warned; less may be chance."""
 _BESIDES_BYTES = 500_000_000
+"""torch's code and pools."""
 
 
 class PickByTemplateParams(StepParams):

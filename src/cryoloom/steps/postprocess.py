@@ -51,6 +51,7 @@ Array = NDArray[np.float64]
 # Correlation of random phases at the resolution: above this, the curve is due to the mask.
 _TIGHT_MASK = 0.1
 _LARGEST_B_ANGSTROM2 = 400.0
+"""Chosen: larger ones amplify noise only."""
 
 
 class PostprocessParams(StepParams):

@@ -71,9 +71,11 @@ from cryoloom.procedures.particle_passes import (
 __all__ = ["RefineParams", "refine"]
 
 _LEAST_PARTICLES = 4
+"""Two in each half."""
 # Likeness of the first map under its symmetry, relative to rotations by other angles (`map_symmetry`).
 _LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _TOUCHING_DIAMETERS = 0.7
+"""Particles nearer than this overlap in the mask and belong to one half."""
 _NEIGHBOURS_WITHIN = 1.8
 """Diameter over the distance of the nearest neighbour, from which about half of it lies in the mask."""
 

@@ -33,6 +33,8 @@ __all__ = ["SegmentMembranesParams", "segment_membranes"]
 _DIRECTIONS = 90
 _RIM_ANGSTROM = 140.0
 _RIM_FRACTION = 0.85
+"""Chosen: directions over half a sphere, about 15 degrees apart; the rim beside a membrane that filters leave
+has this reach and at most this part of its response."""
 
 
 class SegmentMembranesParams(StepParams):

@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 
 TRUSTED_PROMINENCE = 9.0  # of a correlation peak of the whole field; noise alone reaches about 5
 WORKING_PIXELS = 192
+"""Chosen: of the shorter side; a shift of the field needs no detail."""
 
 
 class SelectTiltsParams(StepParams):

@@ -43,6 +43,7 @@ __all__ = ["SubtractSignalParams", "subtract_signal"]
 Array = NDArray[np.float64]
 
 _LEAST_RESOLUTION_ANGSTROM = 20.0
+"""Chosen: of a map whose resolution is not known."""
 
 
 class SubtractSignalParams(StepParams):

@@ -32,9 +32,11 @@ from cryoloom.procedures.ridge_volume import bytes_for_ridges, ridge_volume
 __all__ = ["TraceFilamentsParams", "trace_filaments"]
 
 _DIRECTIONS = 220
+"""Chosen: over half a sphere, about 10 degrees apart."""
 _SD_OF_DIAMETER = 0.35
 """Width of the Gaussian ridge that matches a solid rod best, in diameters."""
 _PRIOR_WIDTH_DEG = 10.0
+"""Chosen: standard deviation of a direction, the prior of a later search."""
 
 
 class TraceFilamentsParams(StepParams):

@@ -46,9 +46,15 @@ __all__ = ["TrainPickerParams", "train_picker"]
 Array = NDArray[np.float64]
 
 _VOXELS_IN_DIAMETER, _SD_DIAMETERS, _APART_DIAMETERS, _REACH_DIAMETERS = 8.0, 0.15, 0.6, 0.35
+"""Chosen: a particle has eight voxels across; width of its peak, distance of two peaks, and distance within
+which a peak counts as a pick."""
 _KEPT_OUT, _LEAST_PICKS, _LEAST_HEIGHT = 0.25, 8, 0.05
+"""Chosen: part of the picks kept out of training; fewest picks; lowest peak that is looked at."""
 _TILE, _VALIDATION_BATCHES = 64, 4
+"""Chosen: voxels predicted at once, and batches of a validation."""
 _MAD_TO_SD, _CLIP_SD = 1.4826, 5.0
+"""Deviation of normal noise over its median absolute deviation; gold and ice crystals are cut there,
+chosen."""
 
 
 class TrainPickerParams(StepParams):

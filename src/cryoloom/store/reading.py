@@ -48,6 +48,7 @@ SELECT run_id, min(begin), max(finish), sum(max(0, finish - max(begin, coalesce(
 """First begin, last end, and the time in which any item was worked on, in days."""
 _SECONDS_OF_DAY = 86400.0
 _JULIAN_DAY_OF_EPOCH = 2440587.5
+"""1970-01-01 00:00 UTC; SQLite's julianday counts days."""
 _MOST_VALUES = 5000
 """SQLite takes 32766 values in a query."""
 

@@ -22,6 +22,7 @@ _LONGEST_PX = 256
 _MOST_FRAMES = 61
 _FRAME_MS = 110
 _PAUSE_MS = 500
+"""Chosen for viewing: side in pixels, frames, time of a frame, and pause at either end."""
 _ATTEMPTS = ((1.0, 45), (1.0, 25), (0.7, 25), (0.5, 20), (0.35, 15))
 """Sizes and qualities: noise makes pictures large, and smaller ones average it away."""
 

@@ -13,6 +13,7 @@ __all__ = ["DataTable", "data_table"]
 MOST_LISTED = 12
 """Longest list that is written out; a longer one is summarised by its length and range."""
 MOST_ROWS = 60
+"""Chosen: what a page shows of a record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,14 @@ __all__ = [
 
 FloatImage = NDArray[np.float32]
 _GAP_PX = 6
+"""Chosen for viewing."""
 _SMOOTHING_ANGSTROM = 12.0  # finer than membranes; coarser than most of the noise in a slice
 _DETAIL_ANGSTROM = 40.0  # finer than the detail that selects a section
 _TILES = 8
 _LAYER_PX = 400
 _MOST_LAYERS = 48
+"""Chosen: parts of a side whose detail is compared, pixels and number of layers averaged first; they bound
+memory."""
 _NOT_FOUND = SpecimenHeight(0.0, None, "the centre, as no specimen was found")
 
 

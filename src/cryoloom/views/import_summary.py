@@ -9,6 +9,7 @@ from cryoloom.model import TiltSeries
 __all__ = ["import_line", "import_lines"]
 
 _MOST_NAMES = 4
+"""Chosen: series that a line names."""
 
 
 def import_lines(series: Iterable[TiltSeries]) -> list[str]:

@@ -30,6 +30,7 @@ __all__ = ["average_caption", "average_plots", "draw_passes", "particle_plots"]
 MOST_POINTS = 4000
 """Largest number of particles drawn, selected evenly: a page does not show more."""
 MOST_BINS = 60
+"""Chosen for viewing."""
 
 
 def particle_plots(item: SeriesReport) -> tuple[Plot, ...]:

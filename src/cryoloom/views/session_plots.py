@@ -15,6 +15,7 @@ from cryoloom.views.plot_parts import BLUE, GREY, ORANGE, RED, Plot, axes_layout
 __all__ = ["column_figures", "in_order_of_acquisition", "session_plots"]
 
 LEAST_SERIES, MOST_TICKS = 2, 20
+"""Chosen: one series has no course; more ticks overlap."""
 _COLOURS: dict[Light, str] = {"good": BLUE, "unknown": BLUE, "look": ORANGE, "poor": RED, "failed": GREY}
 
 

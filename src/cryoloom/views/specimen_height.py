@@ -23,12 +23,15 @@ Array = NDArray[np.float64]
 GOLD = ("beads", "fiducials")
 """Kinds of tracks that follow gold beads: found here, or read from another program."""
 LEAST_TRACKS = 4
+"""Chosen: fewer do not show a surface."""
 LEAST_BEADS, LEAST_SPREAD_ANGSTROM = 16, 300.0
 """Beads on one surface scatter less in depth than this; a few beads may lie in one half of the specimen."""
 LEAST_TILTS_OF_A_TRACK = 5
+"""Chosen: two more than a point needs."""
 LEAST_TILT_RANGE_DEG = 20.0
 """Below this range, the depth of a track is uncertain by several times the error of its positions."""
 SMOOTHING_ANGSTROM = 120.0
+"""Chosen: layers thinner than this are no specimen."""
 NOISE_PERCENTILE = 15
 """Sections that vary as little as this are noise; a tomogram extends beyond its specimen."""
 LEAST_RISE = 0.05

@@ -25,6 +25,7 @@ TILE_PX, SMALLEST_TILE_PX = 512, 256
 MOST_TILES = 25
 PICTURE_PX = 256
 SMOOTHING_PX = 1.0
+"""Chosen for viewing: tiles that are averaged, side and smoothing of the picture."""
 BACKGROUND_RINGS = 24
 """Width of the radial background, in rings of the tile's transform: a few Thon rings at low frequency."""
 

@@ -15,6 +15,7 @@ from cryoloom.web.project_view import ProjectView
 __all__ = ["DecisionRequest", "decide", "decision_text"]
 
 _LONGEST_TEXT = 2000
+"""Chosen: characters of a reason or a comment."""
 _PAGE = r"^[a-z/ -]{0,40}$"
 
 

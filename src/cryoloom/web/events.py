@@ -18,6 +18,8 @@ __all__ = ["MOST_STREAMS", "Watcher"]
 MOST_STREAMS = 64
 _EVERY_SECONDS = 0.4
 _HEARTBEAT_SECONDS = 15.0
+"""Chosen: open pages; seconds between looks at the database, and between signs of life that keep proxies from
+closing a stream."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ __all__ = ["CARD_HEIGHT_PX", "CARD_WIDTH_PX", "Placed", "laid_out"]
 CARD_WIDTH_PX, CARD_HEIGHT_PX = 162, 92
 _GAP_X_PX, _GAP_Y_PX = 28, 20
 _N_SWEEPS = 6
+"""Chosen for viewing: sizes of a card, gaps between cards, and sweeps that order the cards of a layer."""
 
 
 @dataclass(frozen=True, slots=True)

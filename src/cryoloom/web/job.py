@@ -24,7 +24,9 @@ __all__ = ["Job", "jobs_of", "log_part", "main", "start_job"]
 
 _FOLDER = Path("logs", "web")
 _MOST_LOG_BYTES = 65_536
+"""Chosen: of one answer."""
 _LOOK_AGAIN_S = 0.5
+"""Chosen: between looks whether a command has ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "figure_of", "i
 
 _FEW = 300  # changed items that a page waits for
 _MOST_LOCATED = 256
+"""Chosen: images whose place is remembered."""
 _STACKS = ("stack", "weighted", "corrected")
 _HALVES = ("images", "even", "odd")
 _VOLUMES = ("volume", "even", "odd")

@@ -16,6 +16,7 @@ from cryoloom.formats.session.session_folder import FoundSeries, series_of_mdocs
 __all__ = ["look_at"]
 
 _MOST_MDOCS = 5000
+"""Chosen: what is read before anything is imported."""
 _MOVIES = {".mrc", ".mrcs", ".tif", ".tiff", ".eer", ".gain"}
 
 

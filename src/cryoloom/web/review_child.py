@@ -24,6 +24,7 @@ __all__ = ["judged_elsewhere"]
 
 _BATCH = 50
 _NICENESS = 10
+"""Chosen: series of one message; the server's own work goes first."""
 
 
 def judged_elsewhere(project: Path, names: Sequence[str]) -> Iterator[list[JudgedSeries]]:

@@ -31,8 +31,10 @@ from cryoloom.web.site import Site, open_projects
 __all__ = ["ServeOptions", "Server", "find_projects", "listen", "serve", "short_pauses"]
 
 _FIRST_PORT, _N_PORTS = 8080, 40
+"""Chosen: usual for local servers, and ports after it."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _DEEPEST = 3
+"""Chosen: folders below the given one in which projects are looked for."""
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,13 @@ LEAST_CONTINUITY = 0.55
 SURE_RESIDUAL_PIXELS = 0.25
 SURE_POSE_ERROR_PIXELS = 0.2
 BEAD_RESIDUAL_PIXELS = 0.5
+"""Chosen between the two residuals above: tracks that doubt themselves must fit this well to be used at
+all."""
 # Height of the matched filter at gold: 15 on EMPIAR-10499, 26 on simulated series; at false beads 6.
 # There gold on both surfaces, which the ice moves apart, fits to 0.53 pixel.
 GOLD_SIGNIFICANCE, GOLD_RESIDUAL_PIXELS = 10.0, 0.8
 BEAD_RESIDUAL_DIAMETERS = 0.2
+"""Chosen: beads overlap beyond it, so a larger residual means that neighbours are exchanged."""
 # Random maxima within a feature's search radius are 3 pixels off on average.
 FEATURE_RESIDUAL_PIXELS = 1.0
 MOST_SEARCHES = 3
@@ -88,7 +91,10 @@ and a gap of 28 degrees had 1.6, a residual of 7 A and poses 550 A off; 12 point
 2.6."""
 REFOCUS_REACH_ANGSTROM = 100.0
 FOCUS_REACH_DEG, REFOCUS_REACH_DEG = 2.0, 1.0
+"""Chosen: moves and turns of the axis tried by focus, as large as smooth drifts were on EMPIAR-10499 and on
+four simulated series. A longer reach costs time; drifts beyond a shorter one stay."""
 PATCH_DRIFT_REACH_ANGSTROM = 40.0
+"""Chosen: patches have corrected larger drifts before focus is asked again."""
 PLANE_PIXELS = 112  # shorter side of the images used to find the specimen's plane
 PLANE_DEVIATIONS = 3.0  # to which they are clipped: streaks of gold would fill the space outside the specimen
 

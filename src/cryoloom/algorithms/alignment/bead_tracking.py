@@ -29,6 +29,7 @@ __all__ = ["BeadTracking", "track_beads"]
 Array = NDArray[np.float64]
 
 ORIGIN = np.zeros(2)
+"""No correction, which is also tried."""
 # Candidates. Gold in one image differs by less than two from bead to bead; ice and proteins are weaker.
 STRONGEST_CANDIDATES = (3, 12)  # whose median height is that of a bead in this view: at least, at most
 LEAST_HEIGHT = 0.4  # of a candidate, over that of a bead

@@ -10,6 +10,7 @@ __all__ = ["central_sections"]
 
 _MOST_PX = 64
 _DEVIATIONS = 3.5
+"""Chosen for viewing: pixels of the picture, and standard deviations from the mean to black and to white."""
 
 
 def central_sections(volume: torch.Tensor) -> NDArray[np.uint8]:

@@ -38,6 +38,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _BATCH = 64
+"""Particles at once. Chosen: bounds memory."""
 
 
 def class_log_likelihoods(

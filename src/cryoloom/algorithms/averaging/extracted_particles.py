@@ -44,6 +44,7 @@ __all__ = ["ParticleCutter", "PseudoSubtomograms", "binned_layout"]
 Array = NDArray[np.float64]
 
 _BATCH = 64
+"""Particles at once. Chosen: bounds memory."""
 _EDGE_PX = 5.0  # RELION's soft edge of the circle
 
 

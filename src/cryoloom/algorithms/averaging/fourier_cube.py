@@ -14,6 +14,7 @@ from cryoloom.kernels.slices.fourier_slices import cube_shape
 __all__ = ["PADDING", "add_conjugates", "cube_frequency", "cube_of_map", "map_of_cube"]
 
 PADDING = 2
+"""As in RELION: linear interpolation in a transform padded to twice the side."""
 
 
 def cube_of_map(density: torch.Tensor, highest: float) -> torch.Tensor:

@@ -38,7 +38,12 @@ _SAME_LINE_COSINE = 0.999
 Array = NDArray[np.float64]
 
 _STEP_DEG, _MOST_POINTS = 10.0, 6000
+"""Chosen: step of the search for axes, which a refinement follows, and number of points compared. More cost
+time."""
 _N_ANGLES, _MOST_AXES = 11, 8
+"""Angles about an axis, and axes, of the rotations compared with. Chosen: elevenths of a turn, which small
+groups do not have. The middle angle is the exception: a half turn, which even groups have, so their likeness
+comes out low by up to an eleventh."""
 # Of a map's power; a ball on a grid has less.
 _LEAST_ANGULAR_PART = 1e-3
 # A map has a group if its rotations bring back this much of what other angles change, and no other placing of
@@ -46,6 +51,7 @@ _LEAST_ANGULAR_PART = 1e-3
 # came to 0.21 at 3.5 and -0.17 at 5.1.
 _LEAST_LIKENESS, _LEAST_SIGNIFICANCE = 0.3, 3.0
 _LEAST_NOISY_LIKENESS, _NOISY_SIGNIFICANCE = 0.25, 5.0
+"""Both pairs lie between the true and the false ones above: a noisy map must have clearer axes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ Gain = NDArray[np.float32]
 # Number of the best orientations of a search that a refinement starts from.
 _N_STARTS = 3
 _BATCH = 64
+"""Particles at once. Chosen: bounds memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from cryoloom.kernels.slices.fourier_slices import take_slices
 __all__ = ["Posterior", "direction_prior", "frames_of", "search_poses", "shift_grid", "shift_phases"]
 
 _ORIENTATIONS_AT_ONCE, _VALUES_AT_ONCE = 512, 1 << 24
+"""Chosen: bounds the memory of scores; the values are complex numbers."""
 _ERROR_NATS = 0.7
 """Standard deviation of a score's error where all rotations are compared by a basis of the shifts."""
 _NEGLIGIBLE_NATS = 7.0

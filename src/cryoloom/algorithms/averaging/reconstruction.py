@@ -22,6 +22,7 @@ from cryoloom.kernels.slices.fourier_slices import cube_shape, insert_slices, su
 __all__ = ["FourierSums", "Insertion", "insert_particles", "prior_precision", "symmetrised"]
 
 _BATCH = 128
+"""Particles inserted at once. Chosen: bounds memory."""
 
 
 @dataclass

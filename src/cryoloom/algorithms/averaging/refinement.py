@@ -51,7 +51,10 @@ _LEAST_SCALE = 0.33
 # Number of orientations that share a posterior at which search is replaced by refinement.
 _SETTLED = 3.0
 _SEARCH_ANGSTROM, _FIRST_LAYOUT_ANGSTROM = 20.0, 14.0
+"""Finest detail of a search (`_search_band`), and detail that the first images have. Chosen: finer is left to
+refinement, which needs no grid."""
 _COARSE_PX = 48
+"""Chosen: side of the map on which axes of symmetry are looked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ __all__ = ["SignalImages"]
 Array = NDArray[np.float64]
 
 _BATCH = 32
+"""Particles at once. Chosen: bounds memory."""
 
 
 class SignalImages:

@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 BACKGROUND_KNOTS = 9
+"""Chosen: of the spline for the background; more knots would follow Thon rings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ _LEAST_MULTIPLE = 0.05
 """Multiples of the predicted gradient nearer to 0 count for neither sign."""
 
 MULTIPLES = np.linspace(-2.0, 2.0, 41)
+"""Chosen: of the predicted gradient, 1 for the one hand and -1 for the other. Twice as far shows whether the
+maximum lies beyond."""
 # Below this inclination to the beam the gradient is too small to be measured.
 MIN_STEEPNESS_DEG = 8.0
 VOTE_GAIN = 2.0  # nats by which a tilt must prefer one hand to vote: two standard deviations of a sign

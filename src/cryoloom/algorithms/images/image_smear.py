@@ -36,6 +36,7 @@ NOISE_FROM, NOISE_TO = 0.45, 0.5
 Array = NDArray[np.float64]
 
 N_BANDS, N_SECTORS = 10, 12
+"""Chosen: rings and directions of power, wide enough for noise to average out."""
 COARSEST_ANGSTROM, FINEST_ANGSTROM = 250.0, 12.0
 """Chosen: detail that a smear of 25 A and more weakens in one direction."""
 TILE_ANGSTROM = 900.0  # chosen: of a spectrum, 3.6 periods of the coarsest detail

@@ -24,6 +24,8 @@ __all__ = ["SpectrumBand", "TileSpectra", "tile_spectra"]
 N_SECTORS = 12
 N_RINGS = 400
 LAGS = 65
+"""Chosen: sectors in which astigmatism is a change of phase, rings finer than Thon rings of usual defocus,
+and steps of the taper's correlation."""
 
 
 @dataclass(frozen=True, slots=True)

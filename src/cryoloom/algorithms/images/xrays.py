@@ -22,6 +22,7 @@ Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _PATCH = 64
+"""Chosen: pixels over which brightness and noise hardly change, and enough of them for a median."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,9 @@ Array = NDArray[np.float64]
 # All gain comes at an exponent of 0.3 and more: few cold starts, six passes at 1.
 _EXPONENTS = (0.05, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 _INSERT_BEYOND = 1.4
+"""Chosen: particles are inserted to detail finer than that of the search by this factor."""
 _FINER_PASSES = 3
+"""Chosen: passes at each finer band."""
 
 
 @dataclass(frozen=True, slots=True)

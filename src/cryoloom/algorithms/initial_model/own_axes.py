@@ -62,9 +62,15 @@ _SIGNAL_TO_NOISE = 0.05
 _SEARCH_APART, _TEST_APART = 0.5, 1.2
 """In units of one over the diameter: nearer frequencies share noise. The power at the axes tells as well."""
 _SPACING, _LATTICE_OFFSET = 0.8, np.array([0.37, 0.21, 0.68])
+"""Spacing of the compared frequencies, in units of one over the diameter: chosen, a little finer than
+frequencies become independent. The offset is arbitrary and on no axis."""
 _ANY_LINE = np.array([0.23, 0.31, 0.92])
+"""Arbitrary, and on no axis of a point group: picks one of the equivalent points."""
 _N_ANGLES, _LEAST_AWAY = 11, 0.3
+"""Chosen: angles to compare with are elevenths of a turn, without those within 0.3 of a multiple of the
+group's angle."""
 _REFINED, _FINER = 5, (0.5, 0.25)
+"""Chosen: best placings that are refined, and the steps of that in parts of the grid's."""
 
 
 def own_band_angstrom(diameter_angstrom: float, finest_angstrom: float) -> float:

@@ -61,20 +61,29 @@ Maps = tuple[torch.Tensor, torch.Tensor]
 # Relative depth of the dip and height of the bump that the places start from.
 _SEEDS = (-0.8, 0.8)
 _PLACE_EXPONENTS, _SETTLING, _PASSES_WITH_ALL = (0.03, 0.1, 0.3, 1.0), 3, 3
+"""Chosen on a simulated session of HIV (seed 3): likelihoods are flattened by the exponent at first, so that
+places are not fixed before a lattice shows. Then passes of single seeds, and of the best with all picks."""
 _AZIMUTH_EXPONENTS = (0.1, 0.18, 0.32, 0.56, 1.0, 1.0, 1.0)
+"""Chosen in the same way, for azimuths."""
 _PASSES_WITHOUT_SYMMETRY = 2
+"""Chosen: passes in which a symmetry that was only imposed can fade."""
 # Of a band: steps of shifts while places and azimuths are searched.
 _PLACE_STEPS, _AZIMUTH_STEPS = 0.25, 0.2
 _CONE_DEG = 8.0
+"""Chosen: error of a normal that a pick on a surface may have."""
 _SAME_SPACINGS, _CELL_SPACINGS = 0.5, 1.45
+"""Picks nearer than half a spacing are one place; a cell of 1.45 spacings holds a hexamer and the inner half
+of its neighbours. Both chosen by these pictures."""
 # Of the distance that is searched along the surface.
 _PLACE_DIAMETERS = 3.8
 # Of the cell's diameter; in angstrom, and in pixels of the images.
 _FINE_DIAMETERS, _FINEST_ANGSTROM, _COARSEST_ANGSTROM, _FINEST_PX = 0.23, 20.0, 40.0, 2.5
 _FIRST_BAND = 1.4
+"""Chosen: azimuths begin this much coarser than they end."""
 _CYLINDER = 24
 """A map averaged over at least so many rotations is a cylinder."""
 _RADIUS_CELLS = 0.5
+"""A mask over the diameter of a cell."""
 # A lattice had 0.95; a session whose alignment had failed 0.72, with picks of one particle in both halves.
 _LEAST_AGREEMENT, _LEAST_LIKENESS = 0.75, 0.3
 

@@ -47,7 +47,10 @@ Array = NDArray[np.float64]
 _CENTRING_PARTS = (1.0 / 4.0, 1.0 / 8.0, 1.0 / 16.0)
 """Steps of the shifts, of the band."""
 _PASSES = 3
+"""Chosen: passes after the particles were placed by their own axes."""
 _LEAST_LIKENESS, _LEAST_DEVIATIONS, _LEAST_TOGETHER = 0.3, 1.5, 5.0
+"""Chosen: likeness of 0.3 as for maps (`map_symmetry`); deviations from chance of each class of rotations,
+and of all together. Weaker evidence gives no map of this symmetry."""
 
 
 class SymmetricWorker(AnnealingWorker, Protocol):

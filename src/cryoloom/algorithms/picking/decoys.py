@@ -30,10 +30,12 @@ Array = NDArray[np.float64]
 _TRIES_PER_DECOY = 3  # chosen: of which the least alike is used
 _COMPARE_STEP_DEG = 25.0  # chosen: of the rotations at which decoys are compared, about the width of degree 7
 _ROTATIONS_AT_ONCE = 200
+"""Chosen: bounds memory."""
 # Decoys that explain a third of the template's direction-dependent power compete with it for its own places.
 _MOST_ALIKE, _DRAWS = 0.6, 6
 _VALUES_AT_ONCE = 4_000_000
 _DENSITIES_AT_ONCE = 20
+"""Chosen: bound memory."""
 
 
 @dataclass(frozen=True, slots=True)

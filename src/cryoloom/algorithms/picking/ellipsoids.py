@@ -28,6 +28,7 @@ _FAR_OFF = 4.0
 Array = NDArray[np.float64]
 
 LEAST_POINTS_OF_SPHERE, LEAST_POINTS_OF_ELLIPSOID = 4, 6
+"""Four numbers make a sphere; two more points begin to tell its shape, for which there is a prior."""
 SHAPE_DEVIATION = 0.2
 """Prior standard deviation of each of the five numbers that deform a sphere to an ellipsoid."""
 POINT_DEVIATION_ANGSTROM, POINT_DEVIATION_WORTH = 10.0, 4.0

@@ -32,9 +32,12 @@ _ALONG_BEAM = 0.5
 """Lengths along the beam count half: the missing wedge blurs rods there, and their direction."""
 _PARALLEL_COSINE = np.cos(np.deg2rad(30.0))
 _GAP_COSINE = np.cos(np.deg2rad(25.0))
+"""Chosen: angles between neighbours of one filament, and between its end and a gap's direction. Wider angles
+join filaments that cross."""
 _LEAST_POINTS, _LEAST_STRONGEST = 4, 0.25
 """Chosen: of a filament, and the part of them that no parallel rod beside beats."""
 _NO_PAIRS = np.zeros((0, 2), np.int64)
+"""Of a tomogram without points."""
 _DEVIATION_VOXELS, _SMOOTH_VOXELS = 0.4, 3.0
 """Chosen: of points from the curve, and along which they are averaged."""
 _END_POINTS = 8  # chosen: that tell the direction of an end

@@ -35,7 +35,9 @@ Volume = NDArray[np.float32]
 
 _POSITIVE_WEIGHT = 20.0  # chosen: of voxels at picks, which are few among empty ones
 _STEP = 4
+"""Sides of a box are multiples of it: the network halves its grid twice."""
 _TRIED = np.linspace(0.1, 0.9, 17)
+"""Chosen: heights of a peak at which picks are compared with those kept out."""
 
 
 @dataclass(frozen=True, slots=True)

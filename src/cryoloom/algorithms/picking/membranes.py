@@ -32,6 +32,8 @@ Array = NDArray[np.float64]
 _STEP_VOXELS = 2.0  # chosen: between linked points of a sheet
 _STEP_OFF_PLANE = 0.9  # chosen: voxels that a linked point may lie off the other one's plane
 _STEP_ANGLE_COSINE = np.cos(np.deg2rad(35.0))
+"""Chosen: angle between normals at linked points; a vesicle of the smallest usual size turns less within a
+step."""
 _PARALLEL_COSINE = 0.85  # 32 degrees between normals of one sheet
 _LATERAL_VOXELS = 1.6  # chosen: beside a point, in which a parallel sheet above it is its rim
 _FIT_POINTS = 120  # chosen: drawn of a sheet for its ellipsoid; bounds the time
@@ -43,6 +45,7 @@ _COVERED = 0.6
 """Of the directions that the missing wedge leaves, for a vesicle."""
 _WEDGE_COSINE = 0.75  # 41 degrees about the beam are not asked for: tilts to 60 degrees lack 30 of them
 _NEAR_DIRECTION_COSINE = np.cos(np.deg2rad(25.0))
+"""Chosen: a direction is covered where a point lies within this angle."""
 
 
 @dataclass(frozen=True, slots=True)

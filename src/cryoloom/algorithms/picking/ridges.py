@@ -25,6 +25,7 @@ __all__ = ["RidgePoints", "RidgeResponse", "half_sphere", "ridge_points", "ridge
 Array = NDArray[np.float64]
 
 _MAD_TO_SD = 1.4826
+"""Standard deviation over median absolute deviation, of normal noise."""
 _SAMPLE = 200_000
 """Voxels from which a response's deviation is measured."""
 

@@ -20,6 +20,8 @@ MOST_PLACES = 200_000  # chosen: of one surface; more is a spacing in the wrong 
 _DENSE_PER_PLACE = 30  # chosen: points of a cell, whose mean is its centre
 _LLOYD_ROUNDS = 60  # chosen: spacings then deviate by less than 12 % (its tests)
 _DENSE_AT_LEAST, _DENSE_AT_MOST = 4000, 2_000_000
+"""Chosen: few places still need a smooth surface; more points than the largest number need too much
+memory."""
 
 
 @dataclass(frozen=True, slots=True)

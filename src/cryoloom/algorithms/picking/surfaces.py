@@ -35,8 +35,10 @@ Array = NDArray[np.float64]
 MOST_DEGREE = 6  # chosen: of harmonics; cross-validation chooses up to it
 _RIDGES = 10.0 ** np.arange(-8.0, 1.0)
 _SMOOTHINGS = 10.0 ** np.arange(-4.0, 4.0)
+"""Chosen: powers of ten among which cross-validation chooses, from no smoothing to a sphere or a plane."""
 _LEAST_OPEN_POINTS = 6  # three make a plane; six have a curvature
 _STEP = 1e-4
+"""Chosen: of a difference quotient, on the unit sphere."""
 
 
 class StarShaped(Protocol):

@@ -38,6 +38,7 @@ __all__ = [
 
 Image = NDArray[np.float32]
 _CACHED_SECTIONS = 2
+"""Chosen: a section is often read in several parts, and beside the one before."""
 _TABLE_STEPS = 2048
 """Weights are so smooth in frequency that this many are exact to 1e-6 with straight lines between."""
 

@@ -20,7 +20,9 @@ __all__ = ["TiltSurvey", "survey_tilts"]
 Array = NDArray[np.float64]
 
 N_BLOCKS = 16
+"""Chosen, along each side: a shadow of a grid bar covers several blocks."""
 SMALL_SIDE_PX = 512
+"""Chosen: of the images that are correlated, which need no detail."""
 # Power is needed to 12 A, at 0.4 of the sampling frequency: pixels of 4.8 A; up to 6 A serve nearly as well.
 POWER_PIXEL_ANGSTROM = 6.0
 _ROWS_BYTES = 4 << 20  # read at a time: stays in the cache, and its memory is reused

@@ -21,6 +21,7 @@ __all__ = ["with_distortions"]
 Array = NDArray[np.float64]
 
 _SAMPLES = 7
+"""Chosen, along each side: stretch and skew are linear, so few places define them."""
 
 
 def with_distortions(

@@ -25,6 +25,8 @@ __all__ = ["ShiftScores", "projections", "shell_terms", "shift_scores"]
 Array = NDArray[np.float64]
 
 _BATCH, _FINER = 32, 2
+"""Particles at once, and the score's grid in steps of a pixel of the images. Chosen: bounds memory; half a
+pixel is below the width of the peak."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ _COMMON_SD_ANGSTROM, _TILT_SD_ANGSTROM, _FINE_ANGSTROM = 1500.0, 400.0, 5.0
 _AMPLITUDE_SD, _LEAST_AMPLITUDE, _LARGEST_AMPLITUDE = 0.3, 0.05, 3.0  # chosen: prior about 1, and bounds
 _B_SD_ANGSTROM2 = 150.0  # chosen: prior of the B-factor of a tilt
 _B_TRIED_ANGSTROM2 = np.arange(0.0, 405.0, 5.0)
+"""Chosen: RELION's weights have 4 A^2 for each e/A^2, so that the end is reached at 100 e/A^2."""
 
 
 def defocus_offsets(wavelength_angstrom: float, finest_angstrom: float, most_angstrom: float) -> Array:

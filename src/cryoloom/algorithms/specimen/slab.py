@@ -44,6 +44,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 COARSEST_ANGSTROM, FINEST_ANGSTROM = 600.0, 120.0
+"""Chosen: detail of a specimen, between thickness of the ice and noise of the images."""
 CELLS = 30
 """Of the field on each side, whose energies are kept at every height: blocks."""
 FIELD_USED = 0.9  # chosen: of each side; towards the rim views are missing

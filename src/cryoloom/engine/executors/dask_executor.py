@@ -40,7 +40,9 @@ __all__ = ["DASK_SETTINGS", "DaskExecutor", "Workforce", "silent_dask"]
 N_TRIES = 3
 """Number of tries before the loss of its worker counts as the task's own failure."""
 _TELL_SECONDS = 0.5
+"""Chosen: between reports of progress; each is a message to the scheduler."""
 _MOST_KNOWN = 1000
+"""Chosen: tasks whose memory need is remembered."""
 _GIB = 1 << 30
 
 DASK_SETTINGS = {

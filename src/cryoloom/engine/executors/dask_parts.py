@@ -29,6 +29,7 @@ __all__ = ["parts_of_this_worker"]
 _LARGE_BYTES = 1 << 20
 """Arrays of at least this size are sent separately, once to a worker that does several parts with them."""
 _RESULT_SECONDS = 3600
+"""Chosen: a part that has not ended after an hour counts as lost."""
 _PRIORITY = 10
 """A part has priority over other items: a worker waits for it, and holds memory meanwhile."""
 

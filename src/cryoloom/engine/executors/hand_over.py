@@ -18,6 +18,7 @@ __all__ = ["HandedOver", "forget_handed_over", "hand_over"]
 
 _FOLDER = Path("cache") / "handed_over"
 _LONG_BYTES = 1 << 20
+"""Chosen: Dask warns of messages of 10 MB."""
 
 
 class HandedOver:

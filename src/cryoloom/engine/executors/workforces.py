@@ -21,11 +21,14 @@ from cryoloom.version import __version__
 __all__ = ["NO_DASHBOARD", "DaskWorkers", "LocalWorkers"]
 
 _CORES_PER_WORKER = 4
+"""Chosen: kernels use the cores of a worker well; more workers need more memory."""
 _LEAST_BYTES = 2 << 30
 """Least memory of a useful worker."""
 _ANSWER_SECONDS = 20
 _LOOK_SECONDS = 10
 _START_SECONDS = 300
+"""Chosen: the user's scheduler must answer within the first, workers are counted every second one, and the
+start of a process on a loaded machine takes less than the last."""
 NO_DASHBOARD = {"dashboard": False, "dashboard_address": ":0"}
 """Port 8787 may be another coordinator's."""
 

@@ -16,6 +16,7 @@ from cryoloom.engine.live.alert_settings import AlertSettings
 __all__ = ["Message", "deliver"]
 
 _COMMAND_SECONDS, _HOOK_SECONDS = 30.0, 10.0
+"""Chosen: a mail program or a web hook that takes longer does not work."""
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,13 @@ FAILED, QUIET = "failed", "quiet"
 _STATE_NAME, _LOCK_NAME = "alerts_state.json", ".alerts"
 _LEAST_POINTS = 8  # of a session before its own limits raise an alert
 _MOST_LOGGED = 100
+"""Chosen: messages kept, some days of a session."""
 _LOOK_SECONDS = 5.0
+"""Chosen: seconds between two judgements."""
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 5.0, 600.0
+"""Chosen: the pause doubles from the first to the longest."""
 _GIVE_UP_SECONDS = 86_400.0
+"""Chosen: a message that is a day old is no alert any more."""
 _SHARE_OF_TIME = 20  # of a large project: judging takes at most a twentieth of the time
 
 

@@ -20,8 +20,11 @@ __all__ = [
 ]
 
 _LEAST_POINTS = 4
+"""Chosen: fewer have no usual range."""
 _N_FOR_RATE = 8
+"""Chosen: series whose ends tell the present rate."""
 _USUAL_DEVIATIONS = 4.5
+"""Chosen: of normal values one in 150,000 lies outside."""
 _LEAST_PART = 0.02  # of the median: figures that hardly vary have no deviation to speak of
 
 

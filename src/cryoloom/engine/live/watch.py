@@ -44,7 +44,9 @@ from cryoloom.store.records import ItemRecord, RunRecord
 __all__ = ["WatchListener", "WatchOptions", "watch"]
 
 _REPORT_SECONDS = 30.0
+"""Chosen: between two versions of the report; a large report is written at most a twentieth of the time."""
 _SHORTEST_LOOK_SECONDS = 1.0
+"""Chosen: a movie takes longer to acquire."""
 _IDLE_OF_LOOKS = 10.0
 """Looking takes at most a tenth of a core: of 8,200 movies a look takes 0.2 s."""
 

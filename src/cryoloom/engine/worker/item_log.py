@@ -13,6 +13,7 @@ __all__ = ["LOG_NAME", "ItemLog"]
 
 LOG_NAME = "log.txt"
 _MOST_TAIL_BYTES = 200_000
+"""Chosen: the end of a program's output, where its error is."""
 
 
 class ItemLog:

@@ -47,6 +47,7 @@ __all__ = [
 N_TRIES = 3
 """Number of tries before the loss of a part's worker counts as a failure."""
 _LOOK_SECONDS = 0.2
+"""Chosen: between two looks whether the task was stopped."""
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[int, int], None]
 

@@ -11,6 +11,7 @@ __all__ = ["first_error", "known_failure", "last_lines"]
 
 _N_LAST_LINES = 5
 _MOST_CHARACTERS = 600
+"""Chosen: what fits a message."""
 
 # Error lines of the field's programs. A program may mention "error" without one
 # ("residual error mean"): the word begins the line, or a colon follows it.

@@ -22,6 +22,7 @@ from cryoloom.errors import DataUnfitError, TransientError, UserInputError
 __all__ = ["RunsPrograms", "run_program"]
 
 _LOOK_SECONDS = 0.1
+"""Chosen: between two looks whether the task was stopped."""
 _LEAST_FREE_BYTES = 1 << 20
 """With less room the failure of a program is that of the disk."""
 # Signals by which a machine ends a program: out of memory, end of a job's time, shutdown. Others are its own.

@@ -15,6 +15,7 @@ import threading
 import time
 
 _GRACE_SECONDS = 2.0
+"""Chosen: for a program to end by itself before it is killed."""
 
 
 def main() -> int:

@@ -34,6 +34,8 @@ _LEAST_DEFOCUS_ANGSTROM = 200.0
 """No rings are seen below; programs write 0 where they find nothing."""
 _FAR_DEFOCUS_ANGSTROM = 10000.0
 _OTHER_UNIT = 5.0
+"""Chosen: distance of a tilt's defocus from the series', and ratio to the nominal one, that no series has;
+units differ by 10 and more."""
 
 
 @dataclass(frozen=True, slots=True)

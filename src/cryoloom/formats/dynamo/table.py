@@ -31,6 +31,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _N_COLUMNS = 35
+"""Dynamo's convention of a table."""
 
 
 def dynamo_rotations(angles_deg: ArrayLike) -> Array:

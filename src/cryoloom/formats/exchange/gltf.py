@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 __all__ = ["glb_of"]
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
+"""Component types of the specification."""
 _VERTICES, _INDICES = 34962, 34963
+"""Targets of a buffer view: ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER."""
 _GREY_BLUE = [0.59, 0.75, 0.88, 1.0]
+"""Chosen: red, green, blue, opacity."""
 
 
 def glb_of(

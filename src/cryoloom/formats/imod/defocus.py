@@ -34,7 +34,9 @@ from cryoloom.model import Ctf, TiltSeries
 __all__ = ["DefocusEntry", "DefocusFile", "read_defocus_file", "read_imod_defocus", "write_imod_defocus"]
 
 _ASTIGMATISM, _ANGLE_IN_RAD, _PHASE, _PHASE_IN_RAD, _INVERTED, _CUT_ON = 1, 2, 4, 8, 16, 32
+"""Flags of the first line, from ctfphaseflip's manual."""
 _ANGLE_TOLERANCE_DEG = 0.6
+"""Chosen: ranges are written to a tenth or a whole degree."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from cryoloom.model import ParticleRows
 __all__ = ["is_emclarity", "read_emclarity", "write_emclarity"]
 
 _N_COLUMNS = 26
+"""emClarity's convention of a table."""
 
 
 def is_emclarity(path: Path) -> bool:

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 STOPGAP_BLOCK = "stopgap_motivelist"
 _EM_ROWS = 20
 _EM_HEADER = 512
+"""Rows of a motive list (AV3), and bytes of an EM file's header."""
 
 
 def motive_rotations(phi_psi_theta_deg: ArrayLike) -> Array:

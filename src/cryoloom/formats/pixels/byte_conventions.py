@@ -19,6 +19,7 @@ __all__ = ["byte_order_is_swapped", "signedness"]
 _FEWEST = 64
 """Values of a sample below which it gives nothing."""
 _FEWEST_DIFFERENT = 8
+"""Chosen: values of a sample that do not differ tell nothing."""
 _CLEARLY = 20.0
 """Ratio of frequencies that overrules a flag."""
 

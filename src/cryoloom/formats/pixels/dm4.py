@@ -22,6 +22,7 @@ __all__ = ["DmArray", "read_dm_image", "read_dm_tags"]
 
 _GROUP, _DATA, _END = 20, 21, 0
 _STRUCT, _STRING, _ARRAY = 15, 18, 20
+"""Kinds of entries and of data in the tag tree."""
 _DTYPES = {
     2: "i2",
     3: "i4",

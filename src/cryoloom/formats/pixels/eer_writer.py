@@ -23,6 +23,7 @@ SUB_PIXELS = 4
 _SUB_BITS = 2  # along x and along y
 _SKIP_BITS = {65000: 8, 65001: 7, 65002: 7}
 _SHORT, _LONG, _UNDEFINED, _LONG8 = 3, 4, 7, 16
+"""Field types of TIFF and BigTIFF."""
 _TYPE_BYTES = {_SHORT: 2, _LONG: 4, _UNDEFINED: 1, _LONG8: 8}
 
 
@@ -110,6 +111,7 @@ def write_eer(
 
 
 _STRIP_OFFSETS = 273
+"""Tag of TIFF, whose value is known last."""
 
 
 def _tags(

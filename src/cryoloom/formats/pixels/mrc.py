@@ -32,13 +32,16 @@ __all__ = ["MrcPixels", "MrcSink", "write_mrc"]
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 101: "u1"}
 _HEADER_BYTES = 1024
 _SAMPLE_BYTES = 1 << 16
+"""The header is that of MRC2014; the sample is what byte order and signs are checked with, chosen."""
 # What is processed at once stays in the processor's cache.
 _CACHED_ROWS = 32
 _READ_BYTES = 1 << 19
+"""Chosen: half a megabyte fits the second-level cache."""
 # Written before the disk is set to work: few requests, and little left for the flush at the end.
 _WRITTEN_AT_ONCE_BYTES = 32 << 20
 _IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
 _FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
+"""IMOD's flags in its header."""
 # Half-width frames (x, y) that SerialEM writes as mode 0 when two 4-bit counts share a byte: K2 and K3,
 # super-resolution. No camera has a frame of these sizes.
 _FOUR_BIT_IN_DISGUISE = {(3838, 7420), (3710, 7676), (5760, 8184), (4092, 11520)}

@@ -19,6 +19,7 @@ __all__ = ["TiffDirectory", "byte_order", "read_directories"]
 
 _WIDTH, _LENGTH, _COMPRESSION, _SUBFILE = 256, 257, 259, 254
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
+"""Tags of TIFF 6.0."""
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 
 

@@ -27,6 +27,7 @@ __all__ = ["ZarrPixels", "multiscales", "write_multiscale"]
 
 _CHUNK = 128
 _COARSEST = 128
+"""Chosen: voxels along a chunk, 8 MB; and along the coarsest level, which viewers load whole."""
 
 
 class ZarrPixels:

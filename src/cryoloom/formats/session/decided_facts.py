@@ -17,6 +17,7 @@ _UNKNOWN_SIZE_ANGSTROM = 1.0
 _TOLERANCE = 0.02
 """Headers and mdocs round to a hundredth of an angstrom; calibrations differ by more."""
 _DEFAULT_KV = 300.0
+"""Voltage of most microscopes for tomography; said in the note."""
 _USUAL_ANGSTROM = (0.2, 60.0)
 """Pixels of tomography, from super-resolution at the highest magnification to maps binned by 16."""
 

@@ -35,11 +35,13 @@ __all__ = [
 _ANGLE_TOLERANCE_DEG = 1.0
 """Names hold the angle that was requested, often rounded to a degree; the stage misses it by some tenths."""
 _FEWEST_FOR_RADIANS = 7
+"""Chosen: fewer tilts may span little."""
 _RADIANS = (0.5, 1.4)
 """Largest tilts of usual series, 29 to 80 deg, in radians."""
 _FEWEST_TWICE = 3
 """Different angles that are there twice, for their signs to be lost."""
 _MOST_DOSE_PER_TILT = 1000.0
+"""Chosen: no tilt has so much; such a number has another unit."""
 _MUCH_DOSE = 500.0
 """Of a whole series: usual ones have 60 to 200 e/A^2. More may be electrons per pixel."""
 _FEWEST_OF_A_TOTAL = 4

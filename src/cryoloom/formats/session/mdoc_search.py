@@ -11,6 +11,7 @@ from cryoloom.formats.session.movie_folder import walk_files
 __all__ = ["FoundFiles", "files_near", "find_mdocs"]
 
 _LEVELS_ABOVE = 2
+"""Chosen: mdocs lie beside the folder of frames or beside its parent."""
 
 
 @dataclass(frozen=True, slots=True)

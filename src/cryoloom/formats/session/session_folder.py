@@ -21,6 +21,7 @@ _STEM_SUFFIXES = (".mdoc", ".mrc", ".st", ".mrcs", ".tif", ".tiff", ".eer")
 
 _SAME_TILT_DEG = 0.5
 _FEWEST_OF_A_SERIES = 3
+"""Chosen: half the smallest usual step of tilts; fewer are no second series."""
 
 
 @dataclass(frozen=True, slots=True)

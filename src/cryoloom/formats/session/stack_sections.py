@@ -24,6 +24,7 @@ __all__ = ["AngleSource", "match_sections", "note_on_brightness", "note_on_other
 Array = NDArray[np.float64]
 
 _SAME_DEG = 0.5
+"""Chosen: half the smallest usual step of tilts."""
 _REFINED_DEG = 3.0
 """Alignment refines angles by so much at most; .tlt files hold such angles."""
 _CLEARLY_BETTER = 3.0
@@ -33,6 +34,7 @@ _FAR_BETTER, _EXPLAINED = 4.0, 0.3
 _FEWEST_FOR_BRIGHTNESS, _LEAST_VARIED = 9, 0.02
 """Sections, and standard deviation of the logarithm of their brightness."""
 _MOST_PRETILT_DEG = 20
+"""Chosen: more than a lamella has; usual ones have 8 to 15 degrees."""
 
 
 @dataclass(frozen=True, slots=True)

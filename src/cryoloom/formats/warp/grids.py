@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 _N_EXPORTED = 9
 """Nodes along width and height of a movement grid we write: splines through them keep our displacements."""
 _MOST_CONTROLS = 12
+"""Chosen: control points along an axis; Warp's usual grids have fewer nodes."""
 _LEAST_ANGSTROM = 0.01
 """What differs less over an image is one shift."""
 _MOVEMENTS = ("GridMovementX", "GridMovementY")

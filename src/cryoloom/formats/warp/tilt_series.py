@@ -39,7 +39,9 @@ __all__ = ["read_warp", "read_warp_ctf", "write_warp"]
 
 _SERIES_FOLDER, _FRAMES_FOLDER, _STAR_FOLDER = "warp_tiltseries", "warp_frameseries", "tomostar"
 _DEFAULT_THICKNESS_ANGSTROM = 3000.0
+"""Chosen: extent along z where there is no tomogram; Warp only scales its grids by it."""
 _LEAST_MISFIT_ANGSTROM = 0.5
+"""Chosen: a smaller misfit is not mentioned."""
 _LOST_GRIDS = (
     "GridVolumeWarpX",
     "GridVolumeWarpY",

@@ -16,6 +16,7 @@ import triton.language as tl
 __all__ = ["back_project_triton"]
 
 X_BLOCK = 8
+"""Columns of one program. Chosen: with `ROWS` of them in registers."""
 
 
 def back_project_triton(images: torch.Tensor, columns: torch.Tensor, volume: torch.Tensor) -> None:

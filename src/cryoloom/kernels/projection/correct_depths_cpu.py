@@ -31,6 +31,7 @@ Floats = NDArray[np.float32]
 
 _HALF = ROWS // 2
 _ROUNDING = np.float32(12582912.0)
+"""1.5 * 2^23, beyond which single precision has whole numbers only."""
 
 
 class DepthFactorArrays(NamedTuple):

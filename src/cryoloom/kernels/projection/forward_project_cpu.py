@@ -18,7 +18,9 @@ __all__ = ["forward_project_numba", "own_taps_numba"]
 Floats = NDArray[np.float32]
 
 _U_TILE = 64
+"""Columns of one job. Chosen: enough jobs for all cores."""
 _ALMOST_1 = np.float32(1 - 1.2e-7)
+"""1 - 2^-23: places stay below the last column, so that each has a right-hand neighbour."""
 
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)

@@ -28,7 +28,9 @@ __all__ = ["add_back_projection_numba", "project_numba"]
 Floats = NDArray[np.float32]
 
 _X_TILE, _Z_BLOCK, _COLUMN_TILE = 64, 16, 128
+"""Sizes of one job. Chosen: the columns it reads stay in the cache."""
 _ALMOST_1 = np.float32(1 - 1.2e-7)
+"""As in `forward_project_cpu`."""
 
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", nogil=True, cache=True)

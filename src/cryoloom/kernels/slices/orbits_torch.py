@@ -9,6 +9,7 @@ from cryoloom.kernels.slices.fourier_slices_torch import take_slices_torch
 __all__ = ["orbit_evidence_torch"]
 
 _VALUES_AT_ONCE = 1 << 22
+"""Chosen: bounds memory."""
 
 
 def orbit_evidence_torch(

@@ -21,6 +21,7 @@ from cryoloom.programs.handover import json_lines
 __all__ = ["E2PROC3D", "E2SPT_TOMOCTF", "E2TOMOGRAM", "info_file", "info_name", "require_size", "stack_name"]
 
 _LEAST_PX = 513
+"""From EMAN2's sources: it ends without a word for images of 512 pixels or fewer."""
 
 
 def _eman2(name: str, purpose: str) -> Program:

@@ -33,6 +33,7 @@ __all__ = ["WarpPickByTemplateParams", "calls", "parse", "warp_pick_by_template"
 
 _SETTINGS, _NAME, _TEMPLATE, _SUFFIX = "tiltseries.settings", "stack", "template.mrc", "picks"
 _MIRROR_Z, _FLIP_X = np.diag([1.0, 1.0, -1.0]), np.diag([-1.0, 1.0, 1.0])
+"""The mirror of Warp's volumes, and that of the template it is given (see above)."""
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 
 

@@ -13,6 +13,7 @@ from cryoloom.geometry.frames import index_from_position
 __all__ = ["picks_as_model"]
 
 _CORNER = np.array([0.5, 0.5, 0.0])
+"""Half a pixel in x and y."""
 
 
 def picks_as_model(

@@ -31,6 +31,7 @@ __all__ = ["alignment_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _USUAL_BEAD_ANGSTROM = 100.0
+"""Gold of 10 nm, where the alignment had no beads."""
 
 
 def _edited(project: ProjectView, view: SeriesView) -> EditedTracks:

@@ -30,9 +30,11 @@ router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MAPS = (("map", "map"), ("half1", "half 1"), ("half2", "half 2"), ("mask", "mask"))
 _DIRECTION_BINS = (18, 36)
 _N_SCORE_BINS = 24
+"""Chosen for viewing."""
 _ITERATIONS = ("iterations", "passes")
 """Records of steps that go through the particles again and again: figures of every pass."""
 FSC_THRESHOLD = 0.143
+"""Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
 
 
 def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, average: Average) -> dict[str, Any]:

@@ -28,6 +28,7 @@ __all__ = ["ctf_grid", "router"]
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 Order = Literal["worst", "name"]
 _MOST_CURVES = 240
+"""Chosen: small plots of one page."""
 
 
 def ctf_grid(index: ReviewIndex, order: Order = "worst", wanted: str = "") -> dict[str, Any]:

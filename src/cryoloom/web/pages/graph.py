@@ -24,6 +24,7 @@ __all__ = ["Card", "GraphView", "graph_of", "router"]
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 VIEWS = ("graph", "list", "gallery", "time")
 _SHORTEST_PERCENT = 0.3
+"""Chosen: width that is still visible."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,8 @@ _MOST_POINTS = 2000
 _N_STRIP = 40
 _N_SAID = 20
 _WINDOW = 5
+"""Chosen for viewing: points of a plot, series in the strip, messages, and series that tell the present
+rate."""
 
 
 def live_facts(project: ProjectView) -> dict[str, Any]:

@@ -21,6 +21,7 @@ __all__ = ["router"]
 
 router = APIRouter(route_class=InThread)
 _LARGEST_UPLOAD = 10_000_000
+"""Chosen: characters; workflows of Scipion are far shorter."""
 
 
 class _Frozen(BaseModel):

@@ -45,6 +45,7 @@ _CLIENT_POLICY = (
 )
 _GENERATION = "cryoloom"
 _HEARTBEAT_SECONDS = 15.0
+"""As in `web.events`."""
 _HOW_TO_GET_IT = "Neuroglancer is not installed with this server: pip install 'cryoloom[neuroglancer]'"
 
 

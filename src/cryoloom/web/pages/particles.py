@@ -25,6 +25,7 @@ __all__ = ["averaging_commands", "particle_set_facts", "router"]
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MOST_READ = 400  # items of a run that are read for a page
 _MOST_BINS = 40
+"""Chosen for viewing."""
 
 
 def _given_as(run: RunRecord, item: ItemRecord) -> str:

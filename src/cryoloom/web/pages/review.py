@@ -17,6 +17,7 @@ __all__ = ["review_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MOST = 2000
+"""Chosen: tilts of one page; the worst come first."""
 
 
 def review_facts(project: ProjectView, index: ReviewIndex) -> dict[str, Any]:

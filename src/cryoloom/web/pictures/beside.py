@@ -21,6 +21,7 @@ _ANGLE_SUFFIXES = (".rawtlt", ".tlt")
 _POINT_SUFFIXES = (".mod", ".tbl", ".star", ".csv")
 SIDE_SUFFIXES = frozenset({*_ANGLE_SUFFIXES, ".mdoc", ".xf", *_POINT_SUFFIXES})
 _MOST_POINTS = 100_000
+"""Chosen: what a browser draws without delay."""
 
 
 @dataclass(frozen=True, slots=True)

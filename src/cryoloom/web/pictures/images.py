@@ -24,6 +24,7 @@ from cryoloom.web.pictures.levels import Kind, Levels, load_kernels, make_levels
 __all__ = ["FileOnly", "Image", "ImageShelf", "content_key"]
 
 _MOST_OPEN = 64
+"""Chosen: open files of a server."""
 _USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom" / "levels"
 
 

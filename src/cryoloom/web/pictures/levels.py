@@ -43,11 +43,14 @@ Kind = Literal["volume", "stack"]
 Range = tuple[float, float]
 Progress = Callable[[float], None]
 _COARSEST_PX = 256
+"""Chosen: the coarsest level is sent at once."""
 _LARGEST_STORED_PX = 2048  # of a tilt image; finer levels are read from the stack itself
 _RANGE_PX = 512  # noise of single pixels must not decide how a tilt is shown
 _N_SAMPLED = 12  # sections
 _N_THREADS = 2
+"""Chosen: levels are made beside a session that is processed."""
 _VERSION = 3
+"""Increased when the same images give other levels, so that stored ones are replaced."""
 
 
 @dataclass(frozen=True, slots=True)

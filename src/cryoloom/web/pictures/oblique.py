@@ -16,6 +16,7 @@ from cryoloom.web.pictures.slices import Slice, jpeg_of
 __all__ = ["ObliqueRequest", "oblique_axes", "render_oblique"]
 
 _MOST_PX = 1024
+"""Chosen: of a side, the largest picture of a page."""
 _MOST_SAMPLES = 6_000_000  # 0.3 s: enough for 512 x 512 pixels and a slab of 20
 
 

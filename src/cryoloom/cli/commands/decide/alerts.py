@@ -26,6 +26,7 @@ from cryoloom.store.reading import ProjectReader
 __all__ = ["alerts"]
 
 _N_SAID = 10
+"""Chosen: latest messages shown."""
 
 
 def alerts(

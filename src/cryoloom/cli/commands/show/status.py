@@ -29,7 +29,9 @@ from cryoloom.views.numbers import NOT_MEASURABLE
 __all__ = ["status"]
 
 _MOST_ITEMS = 100
+"""Chosen: a longer list is shown by --items only."""
 _MOST_TROUBLES = 20
+"""Chosen: lines that fit a screen."""
 _STATES: tuple[State, ...] = ("current", "outdated", "pending", "failed", "left_out")
 
 
