@@ -168,6 +168,8 @@ ALIGNMENT_RECORDS = (
 
 MOST_RESIDUALS_TOLD = 4000
 """Chosen: points of a plot; tracks are thinned evenly."""
+_LEAST_WEIGHT = 0.02
+"""Chosen: robust weight below which a measurement no longer counts."""
 
 
 def record_alignment(
@@ -283,7 +285,7 @@ def record_residuals(series: TiltSeries, best: Alignment, context: StepContext) 
             "y_angstrom": [round(float(y), 1) for y in tracks.position_xy_angstrom[told, 1]],
             "dx_angstrom": [round(float(x), 2) for x in best.solution.residual_xy_angstrom[told, 0]],
             "dy_angstrom": [round(float(y), 2) for y in best.solution.residual_xy_angstrom[told, 1]],
-            "counts": [bool(w > 0.02) for w in best.solution.robust_weight[told]],
+            "counts": [bool(w > _LEAST_WEIGHT) for w in best.solution.robust_weight[told]],
         },
     )
 

@@ -66,6 +66,8 @@ _LEAST_GAIN, _LARGEST_GAIN = 0.05, 4.0
 """Chosen: measured noise beyond these ratios is an error of the measurement, not of the image."""
 # Likeness of a map under a symmetry, relative to rotations by other angles (`map_symmetry`).
 _LEAST_LIKENESS = 0.3
+_SAME_PIXEL_SIZE = 1.001
+"""Chosen: a calibration is known to a few thousandths; a larger difference is another magnification."""
 
 
 def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[TiltSeries, ...]]:
@@ -91,7 +93,7 @@ def joined_particles(items: Sequence[Particles]) -> tuple[ParticleRows, tuple[Ti
         raise DataUnfitError(f"particles of {unknown} have no tilt series; the set has {sorted(series)}")
     used = tuple(series[name] for name in sorted(set(rows.tomogram.tolist())))
     sizes = {one.name: image_stack(one).pixel_size_angstrom for one in used}
-    if sizes and max(sizes.values()) > 1.001 * min(sizes.values()):
+    if sizes and max(sizes.values()) > _SAME_PIXEL_SIZE * min(sizes.values()):
         raise DataUnfitError(f"the series differ in pixel size: {sizes} A; average them separately")
     return rows, used
 

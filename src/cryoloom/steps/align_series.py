@@ -85,6 +85,10 @@ Array = NDArray[np.float64]
 LARGEST_ERROR_ANGSTROM = 15.0  # of poses: above it, detail of 130 to 600 A is blurred in height
 AGREED_ERROR_DEG = 0.4  # between the tilt axes of the metadata and of the common line
 BLACK = 0.1  # of the brightness expected from the other images: below it the specimen is not visible
+_LEAST_RANGE_DEG = 10.0
+"""Chosen: over a smaller range of tilts no depth can be told."""
+_ENOUGH_FOR_BRIGHTNESS = 8
+"""Chosen: the usual course of brightness is known from more tilts than this."""
 
 
 class AlignSeriesParams(StepParams):
@@ -272,7 +276,7 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
 
 
 def _check(series: TiltSeries, usable: NDArray[np.bool_], tilt_deg: Array) -> None:
-    if usable.sum() < LEAST_TILTS or np.ptp(tilt_deg[usable]) < 10.0:
+    if usable.sum() < LEAST_TILTS or np.ptp(tilt_deg[usable]) < _LEAST_RANGE_DEG:
         raise DataUnfitError(
             f"too few tilts for alignment: expected at least {LEAST_TILTS} over at least 10 degrees; "
             "include tilts again or skip the series",
@@ -494,7 +498,7 @@ def _with_displacements(
 def _seen(images: TiltImages, tilt_deg: Array, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Images with visible contrast: neither constant nor almost black relative to the others."""
     seen = images.deviation > 1e-6 * max(float(np.abs(images.mean).max()), 1e-12)
-    if usable.sum() > 8 and np.median(images.mean[usable]) > 0:
+    if usable.sum() > _ENOUGH_FOR_BRIGHTNESS and np.median(images.mean[usable]) > 0:
         illuminated = np.ones(len(usable), dtype=bool)
         illuminated[usable] = brightness_ratio(np.maximum(images.mean[usable], 0), tilt_deg[usable]) > BLACK
         seen &= illuminated

@@ -22,6 +22,9 @@ from cryoloom.model import Tomogram
 
 __all__ = ["DeconvolveParams", "deconvolve"]
 
+_NEARLY_FLAT_DEG = 15.0
+"""Chosen: tilts whose defocus is that of the tomogram's middle."""
+
 
 class DeconvolveParams(StepParams):
     """Parameters of the filter."""
@@ -147,7 +150,7 @@ def _defocus(tomogram: Tomogram, params: DeconvolveParams) -> tuple[float, float
     """Defocus in angstrom and phase shift in degrees to undo."""
     known = [tilt for tilt in tomogram.series.included if tilt.ctf is not None]
     flat = sorted(known, key=lambda tilt: abs(tilt.nominal_tilt_deg))
-    near = [tilt for tilt in flat if abs(tilt.nominal_tilt_deg) <= 15.0] or flat[:3]
+    near = [tilt for tilt in flat if abs(tilt.nominal_tilt_deg) <= _NEARLY_FLAT_DEG] or flat[:3]
     ctfs = [tilt.ctf for tilt in near if tilt.ctf is not None]
     phase_shift = float(np.median([ctf.phase_shift_deg for ctf in ctfs])) if ctfs else 0.0
     if params.defocus_angstrom is not None:

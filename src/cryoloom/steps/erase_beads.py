@@ -40,6 +40,12 @@ PIXELS_PER_DIAMETER = 5.0
 LARGEST_RADIUS_DIAMETERS = 1.2
 """Chosen: pixels of a ninth of a bead of 10 nm, at least five across any bead, and largest radius that
 fringes are given."""
+_CORE_DIAMETERS, _AROUND_DIAMETERS = 0.4, 1.3
+"""Chosen: the core of a shadow, and the surroundings beyond its fringes, from its centre."""
+_LEAST_TRACE = 0.03
+"""Chosen: part of the core's depth below which a fringe is not erased."""
+_AROUND_RADII = 1.1
+"""Chosen: the ring around an erased disc, in its radii."""
 
 
 class EraseBeadsParams(StepParams):
@@ -195,14 +201,14 @@ def _radius_with_fringes(
             distance, values = _about(image, place, edges[-1] / pixel)
             if len(values) == 0:
                 continue
-            level = np.median(values[distance * pixel > 1.3 * diameter_angstrom])
+            level = np.median(values[distance * pixel > _AROUND_DIAMETERS * diameter_angstrom])
             which = np.minimum((distance * pixel / edges[-1] * n_bins).astype(int), n_bins - 1)
             total += np.bincount(which, (values - level) / scale, n_bins)
             count += np.bincount(which, minlength=n_bins)
     profile = total / np.maximum(count, 1)
-    far = edges[:-1] > 1.3 * diameter_angstrom
-    depth = abs(profile[edges[1:] <= 0.4 * diameter_angstrom].mean()) if len(profile) else 0.0
-    rough = np.abs(profile - profile[far].mean()) > max(0.03 * depth, 3 * float(profile[far].std()))
+    far = edges[:-1] > _AROUND_DIAMETERS * diameter_angstrom
+    depth = abs(profile[edges[1:] <= _CORE_DIAMETERS * diameter_angstrom].mean()) if len(profile) else 0.0
+    rough = np.abs(profile - profile[far].mean()) > max(_LEAST_TRACE * depth, 3 * float(profile[far].std()))
     reach = edges[1:][rough].max() if rough.any() else 0.5 * diameter_angstrom
     return float(np.clip(reach, 0.6 * diameter_angstrom, LARGEST_RADIUS_DIAMETERS * diameter_angstrom))
 
@@ -262,7 +268,7 @@ def _darkness(image: NDArray[np.float32], places: Array, discs: _Discs, stack: S
     for place in places:
         distance, values = _about(image.astype(np.float64), place, 1.5 * discs.radius_angstrom / pixel)
         if len(values):
-            core = distance * pixel < 0.4 * discs.diameter_angstrom
-            around = distance * pixel > 1.1 * discs.radius_angstrom
+            core = distance * pixel < _CORE_DIAMETERS * discs.diameter_angstrom
+            around = distance * pixel > _AROUND_RADII * discs.radius_angstrom
             total += float(values[around].mean() - values[core].mean())
     return total

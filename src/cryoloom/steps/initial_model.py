@@ -100,6 +100,8 @@ _LEAST_STEP = 0.92
 _LISTED_ORDERS = (2, 3, 4, 5, 6, 7, 8)
 """Chosen: a band counts as finer below 0.92 of the one before; orders of axes that are listed for the
 user."""
+_SAME_LIKELIHOOD = 0.05
+"""Chosen: starts within 5 % of the best likelihood agree."""
 
 
 class InitialModelParams(StepParams):
@@ -565,7 +567,7 @@ def _tell_of_starts(made: Annealed, context: StepContext) -> None:
     if len(scores) < 2:
         context.figure("agreement_of_starts", None, reason="there was one start")
         return
-    agreeing = float((scores >= scores.max() - 0.05 * abs(scores.max())).mean())
+    agreeing = float((scores >= scores.max() - _SAME_LIKELIHOOD * abs(scores.max())).mean())
     context.figure("agreement_of_starts", agreeing)
     if agreeing < 2.0 / len(scores) - 1e-9:
         context.warn(

@@ -62,6 +62,8 @@ _HAND_NATS = 20.0
 """Chosen: evidence for the other hand above which the user is warned; less may be chance."""
 _BESIDES_BYTES = 500_000_000
 """torch's code and pools."""
+_BEYOND_BOX = 1.05
+"""Chosen: a diameter up to 5 % beyond the box is rounding."""
 
 
 class PickByTemplateParams(StepParams):
@@ -303,7 +305,7 @@ def _density(params: PickByTemplateParams) -> tuple[NDArray[np.float64], float, 
     diameter = params.diameter_angstrom
     if diameter is None:
         raise UserInputError("a map does not give the particle's size; set diameter_angstrom")
-    if diameter > 1.05 * min(density.shape) * voxel:
+    if diameter > _BEYOND_BOX * min(density.shape) * voxel:
         raise UserInputError(
             f"diameter_angstrom is {diameter:g}, but the template's box is "
             f"{min(density.shape) * voxel:.0f} A wide; correct the diameter or template_voxel_angstrom"

@@ -52,6 +52,8 @@ Array = NDArray[np.float64]
 _TIGHT_MASK = 0.1
 _LARGEST_B_ANGSTROM2 = 400.0
 """Chosen: larger ones amplify noise only."""
+_FSC_THRESHOLD = 0.143
+"""Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
 
 
 class PostprocessParams(StepParams):
@@ -386,7 +388,7 @@ def _transfer(params: PostprocessParams, n: int, voxel: float) -> Array | None:
 
 def _coarse(average: Average, found: Verdict, box_angstrom: float) -> float:
     """Low-pass filter of a map without a resolution: where the curve first falls, but at least 40 A."""
-    fallen = np.flatnonzero(found.curves["corrected"][1:] < 0.143) + 1
+    fallen = np.flatnonzero(found.curves["corrected"][1:] < _FSC_THRESHOLD) + 1
     shell = int(fallen[0]) if len(fallen) else 1
     return max(40.0, box_angstrom / max(shell, 1), 2.0 * average.voxel_size_angstrom)
 

@@ -41,6 +41,8 @@ QUALITY_RECORD = "tilt_quality"
 _POOR_RESOLUTION = 1.8  # times the median of the series
 _FAR_DEFOCUS_ANGSTROM = 5000.0  # from the median of four neighbours
 _FAR_RESIDUAL = 3.0  # times the median of the series
+_LEAST_TILTS, _LEAST_RESIDUAL_ANGSTROM = 5, 10.0
+"""Chosen: fewer tilts show nothing usual; smaller residuals need no look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def _ctf_doubts(series: TiltSeries) -> list[tuple[int, Flag]]:
     fitted = [
         (t, t.ctf) for t in series.tilts if t.ctf is not None and not t.is_excluded and not t.ctf.predicted
     ]
-    if len(fitted) < 5:
+    if len(fitted) < _LEAST_TILTS:
         return []
     found: list[tuple[int, Flag]] = []
     known = [c.fit_resolution_angstrom for _, c in fitted if c.fit_resolution_angstrom is not None]
@@ -190,10 +192,10 @@ def _alignment_doubts(series: TiltSeries) -> list[tuple[int, Flag]]:
         for t in series.tilts
         if t.pose is not None and t.pose.residual_angstrom is not None and not t.is_excluded
     ]
-    if len(known) < 5:
+    if len(known) < _LEAST_TILTS:
         return []
     usual = float(np.median([residual for _, residual in known]))
-    limit = max(_FAR_RESIDUAL * usual, 10.0)
+    limit = max(_FAR_RESIDUAL * usual, _LEAST_RESIDUAL_ANGSTROM)
     return [
         (index, Flag(6, f"residual {residual:.0f} Å, others {usual:.0f} Å", residual / limit))
         for index, residual in known

@@ -39,6 +39,8 @@ Array = NDArray[np.float64]
 
 _BATCH = 64
 """Particles at once. Chosen: bounds memory."""
+_LEAST_SHARE = 1e-3
+"""Chosen: particles with less probability change a class by less than its noise."""
 
 
 def class_log_likelihoods(
@@ -76,7 +78,7 @@ def insert_classes(
     made = []
     for share in probabilities.T:
         into = Insertion(images.plane.box_px, insert_to)
-        mine = np.flatnonzero(share > 1e-3)
+        mine = np.flatnonzero(share > _LEAST_SHARE)
         insert_particles(images, into, mine, rotations[mine], np.zeros((len(mine), 3)), share[mine])
         made.append(into)
     return made

@@ -32,6 +32,8 @@ _ERROR_NATS = 0.7
 """Standard deviation of a score's error where all rotations are compared by a basis of the shifts."""
 _NEGLIGIBLE_NATS = 7.0
 """Poses this much less likely than the best are not used."""
+_LEAST_WEIGHT = 1e-3
+"""Chosen: orientations with a smaller part of the best weight are not refined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,7 @@ def _posterior(
     n_modes = min(n_modes, weight.shape[1])
     order = np.argsort(-weight, axis=1, kind="stable")[:, :n_modes]
     kept = np.take_along_axis(weight, order, axis=1)
-    kept = np.where(kept > 1e-3 * kept[:, :1], kept, 0.0)
+    kept = np.where(kept > _LEAST_WEIGHT * kept[:, :1], kept, 0.0)
     return Posterior(
         rotation=order,
         shift=np.take_along_axis(found.shift, order, axis=1).astype(np.int64),

@@ -55,6 +55,20 @@ _SEARCH_ANGSTROM, _FIRST_LAYOUT_ANGSTROM = 20.0, 14.0
 refinement, which needs no grid."""
 _COARSE_PX = 48
 """Chosen: side of the map on which axes of symmetry are looked for."""
+_FINER_AT, _FINER_BY = 1.15, 1.6
+"""Chosen: images are extracted anew where the resolution is within 15 % of the detail they have, and then
+hold detail finer than the resolution by 1.6."""
+_STALLED = 0.98
+"""Chosen: a pass that improves the resolution by less than 2 % brought nothing."""
+_SHARP_BANDS = 1.3
+"""Chosen: a search at up to 1.3 times the finest band is refined in the same pass."""
+_CERTAIN = 1.2
+"""Chosen: orientations that share a particle, up to which no other search is needed."""
+_LEAST_EVIDENCE = 0.25
+"""Chosen: correlation of the halves with tilts left out, above which a search goes to a finer band at
+once."""
+_NO_CORRELATION = 0.05
+"""Chosen: a curve that has fallen to this is noise beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +219,11 @@ def refine_average(
             break  # the halves do not agree; the result so far is evaluated
         worker.drop_weak(_LEAST_SCALE)
         limit = _finest_of(loop.layout)
-        if resolution < 1.15 * limit and limit > 1.05 * finest:
-            loop.change_layout(max(finest, min(resolution, limit) / 1.6))
+        if resolution < _FINER_AT * limit and limit > 1.05 * finest:
+            loop.change_layout(max(finest, min(resolution, limit) / _FINER_BY))
             band, stalled = resolution, 0
             continue
-        stalled = stalled + 1 if resolution > 0.98 * best else 0
+        stalled = stalled + 1 if resolution > _STALLED * best else 0
         best = min(best, resolution)
         band = max(resolution, band / 1.5, _finest_of(loop.layout))
         if stalled >= 2:
@@ -253,15 +267,15 @@ class _Loop:
             grid = SearchGrid(
                 rotation_grid(self._angular_step(band), group), shift_grid(range_angstrom, step)
             )
-            sharp = band <= 1.3 * self._search_band()
+            sharp = band <= _SHARP_BANDS * self._search_band()
             kind: Literal["search", "search_refine"] = "search_refine" if sharp else "search"
             highest = self._highest() if sharp else min(2.0 * self._box_angstrom() / band, self._highest())
             made = self._pass(PassOrder(kind, self.references, band, highest, grid), checks_poses=True)
             agreed = min(band, first_fall(made.correlation, 0.5, self._box_angstrom()))
-            self.is_certain = made.n_effective < 1.2
+            self.is_certain = made.n_effective < _CERTAIN
             if sharp and (made.n_effective < _SETTLED or i >= 3):
                 return max(agreed, 0.5 * band)
-            if (made.evidence or 0.0) > 0.25:
+            if (made.evidence or 0.0) > _LEAST_EVIDENCE:
                 band = max(agreed, 0.5 * band, self._search_band())
             elif i >= 2:
                 band = max(0.8 * band, self._search_band())
@@ -474,7 +488,7 @@ def _fitted(correlation: Array, sums: FourierSums) -> Array:
     n = int(sums.highest) + 1
     curve = np.zeros(n)
     curve[: min(n, len(correlation))] = correlation[:n]
-    fallen = np.flatnonzero(curve[1:] < 0.05) + 1
+    fallen = np.flatnonzero(curve[1:] < _NO_CORRELATION) + 1
     if len(fallen):
         curve[int(fallen[0]) :] = 0.0
     return curve

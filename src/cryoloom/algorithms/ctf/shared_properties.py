@@ -50,6 +50,10 @@ DECAYS = (-0.5, 0.0, 0.5, 1.0, 2.0)  # tried in turn, then refined
 # Stigmators are not changed within a series: components are expected to vary by this, unless the data say
 # more.
 ASTIGMATISM_SPREAD_ANGSTROM = 30.0
+_THICKNESSES_ANGSTROM = np.arange(0.0, 6001.0, 100.0)
+"""Chosen: of specimens through which rings are seen."""
+_NEAR_DECAY = 0.6
+"""Chosen: decays about the one found that are tried with every thickness."""
 
 
 def shared_model(
@@ -93,8 +97,8 @@ def thickness_of(
     if not pairs:
         return None
     evidence = _strength_evidence(pairs, model)
-    grid = np.arange(0.0, 6001.0, 100.0)
-    decays = [d for d in DECAYS if abs(d - model.decay) < 0.6]
+    grid = _THICKNESSES_ANGSTROM
+    decays = [d for d in DECAYS if abs(d - model.decay) < _NEAR_DECAY]
     losses = np.array([[evidence.fit(model, t, d)[0] for d in decays] for t in grid])
     weight = np.exp(losses.min() - losses).sum(axis=1)
     weight /= weight.sum()

@@ -18,6 +18,9 @@ _LATTICE_RANGE = (0.5, 4.0)  # chosen: of the median distance to the nearest pic
 _BINS = 70  # chosen: bins of a twentieth of that distance
 _TOLERANCE = 0.2
 """Chosen: of the distance on a lattice: uneven picks stay neighbours, second ones (1.73) are none."""
+_LEAST_PICKS, _FIRST_PEAK = 20, 1.6
+"""Chosen: fewer picks have no histogram; the first peak of a lattice lies within 1.6 of the median nearest
+distance, the second of a hexagonal one at 1.73."""
 
 
 def distinct(positions_xyz_angstrom: Array, score: Array | None, apart_angstrom: float) -> NDArray[np.bool_]:
@@ -55,7 +58,7 @@ def lattice_distance(positions_xyz_angstrom: Array) -> float | None:
     Counts are divided by those of a layer without order (they grow with the distance).
     """
     n = len(positions_xyz_angstrom)
-    if n < 20:
+    if n < _LEAST_PICKS:
         return None
     tree = cKDTree(positions_xyz_angstrom)
     nearest = tree.query(positions_xyz_angstrom, k=2)[0][:, 1]
@@ -66,7 +69,7 @@ def lattice_distance(positions_xyz_angstrom: Array) -> float | None:
     pairs = tree.sparse_distance_matrix(tree, edges[-1], output_type="coo_matrix").data
     counts = np.histogram(pairs[pairs > 0], edges)[0] / (0.5 * (edges[1:] + edges[:-1]))
     smooth = np.convolve(counts, [0.25, 0.5, 0.25], mode="same")
-    near = edges[:-1] < 1.6 * middle
+    near = edges[:-1] < _FIRST_PEAK * middle
     best = int(np.argmax(np.where(near, smooth, 0)))
     return float(0.5 * (edges[best] + edges[best + 1]))
 

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 _ROUNDS = 8  # chosen: most rounds; it ends when no place moves by a tenth of a step
 _NEIGHBOURS = 12  # chosen: whose profiles a place uses: the first two rings of a hexagonal lattice
+_SETTLED_STEPS = 0.1
+"""Chosen: rounds end when no offset moves by more than this part of a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def snap_to_density(
         smooth = _weighted_medians(single[near], trust)
         smooth = np.einsum("nk,nk->n", trust, smooth[near]) / trust.sum(axis=1)
         smooth -= smooth.mean()
-        if np.abs(smooth - offsets).max() < 0.1 * step:
+        if np.abs(smooth - offsets).max() < _SETTLED_STEPS * step:
             break
         offsets = smooth
     return Snapped(offsets, correlation, float(1.4826 * np.median(np.abs(single - single.mean() - offsets))))

@@ -39,6 +39,10 @@ _SMOOTHINGS = 10.0 ** np.arange(-4.0, 4.0)
 _LEAST_OPEN_POINTS = 6  # three make a plane; six have a curvature
 _STEP = 1e-4
 """Chosen: of a difference quotient, on the unit sphere."""
+_BETTER = 0.999
+"""Chosen: a higher degree must lower the left-out error by a thousandth."""
+_ONLY_SUPPORT = 0.999
+"""Chosen: a point that alone decides a coefficient cannot be left out."""
 
 
 class StarShaped(Protocol):
@@ -169,7 +173,7 @@ def fit_closed_surface(
         stiffness = degree**2 * (degree + 1) ** 2
         for ridge in _RIDGES:
             error, coefficients = _left_out_error(design, radius, len(points) * ridge * stiffness)
-            if best is None or error < 0.999 * best[0]:
+            if best is None or error < _BETTER * best[0]:
                 best = (error, coefficients, l_max)
     if best is None:
         raise DataUnfitError(f"the closed surface has {len(points)} points, expected 4 or more")
@@ -222,7 +226,7 @@ def _left_out_error(design: Array, values: Array, ridge: Array) -> tuple[float, 
     coefficients = inverse @ design.T @ values
     leverage = np.einsum("ij,jk,ik->i", design, inverse, design)
     left = (values - design @ coefficients) / np.maximum(1 - leverage, 1e-3)
-    if (leverage > 0.999).any():
+    if (leverage > _ONLY_SUPPORT).any():
         return math.inf, coefficients
     return float((left**2).mean()), coefficients
 

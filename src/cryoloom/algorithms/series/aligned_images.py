@@ -40,6 +40,9 @@ OVERSAMPLING = 2.0
 """Spline knots per aligned pixel. With 2 the cubic B-spline's copies are below 0.2 % at 2/3 of Nyquist."""
 EDGE_MARGIN_PX = 3.0
 """Aligned pixels at the image border not used: the transform is periodic, and rings there."""
+_COUNTS_FROM = 0.1
+"""Chosen: mean over deviation. Counts have a mean of several deviations, normalised images one of about
+zero."""
 
 
 def image_contrast_scale(image: torch.Tensor) -> tuple[float, float]:
@@ -54,7 +57,7 @@ def image_contrast_scale(image: torch.Tensor) -> tuple[float, float]:
 
 def has_counts(mean: float, deviation: float) -> bool:
     """Whether an image is of counts, by its mean, and not normalised by another program."""
-    return mean > 0.1 * deviation
+    return mean > _COUNTS_FROM * deviation
 
 
 def contrast(image: torch.Tensor) -> torch.Tensor:

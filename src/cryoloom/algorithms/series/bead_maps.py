@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 LEAST_SIGNIFICANCE = 6.0
 """Of a candidate, over the map's spread."""
+_TRIED_ANGSTROM, _LEAST_DIAMETER_PX = np.geomspace(50.0, 300.0, 12), 2.5
+"""Chosen: diameters of gold beads in use, 5 to 20 nm and somewhat more; smaller shadows are single pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def measure_bead_diameter(tilt_images: TiltImages, view: int) -> float:
     """Diameter in angstrom whose shadow stands out most in one image: mean of the ten highest peaks."""
     pixel = tilt_images.pixel_size_angstrom
     one = replace(tilt_images, images=tilt_images.images[view : view + 1])
-    candidates = [d for d in np.geomspace(50.0, 300.0, 12) if d >= 2.5 * pixel]
+    candidates = [d for d in _TRIED_ANGSTROM if d >= _LEAST_DIAMETER_PX * pixel]
 
     def score(diameter: float) -> float:
         heights = bead_candidates(bead_maps(one, diameter), 0, LEAST_SIGNIFICANCE)[1]

@@ -18,6 +18,9 @@ from cryoloom.model.pixels import Pixels
 
 __all__ = ["TiltImages", "band_pass", "band_response", "edge_taper", "load_tilt_images", "shrink_images"]
 
+_NOT_WORTH_BINNING = 1.2
+"""Chosen: below this, smaller images save little."""
+
 
 @dataclass(frozen=True, slots=True)
 class TiltImages:
@@ -112,7 +115,7 @@ def _flattened(image: torch.Tensor, highpass_px: float, clip_deviations: float) 
 def shrink_images(images: TiltImages, side: int) -> TiltImages:
     """Images with a shorter side of about ``side`` pixels; square pixels to a part in 200."""
     binning = min(images.shape_yx) / side
-    if binning <= 1.2:
+    if binning <= _NOT_WORTH_BINNING:
         return images
     shape = binned_shape(images.shape_yx, binning)
     small = fourier_resize(images.images, (shape[0], shape[1]))

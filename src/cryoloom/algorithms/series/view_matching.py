@@ -31,6 +31,8 @@ SAME = 0.15
 
 CLEARLY_BETTER = 0.3
 """Ratio of scatters that decides between two assignments."""
+_SAME_ANGLE = 0.25
+"""Chosen: steps below a quarter of the median one are the same angle, refined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +161,4 @@ def _by_angle(tilts: ViewEvidence, views: ViewEvidence) -> Indices:
 
 def _smallest_step(values: Array) -> float:
     steps = np.diff(np.unique(np.round(values, 2)))
-    return float(steps[steps > 0.25 * np.median(steps)].min()) if len(steps) else 1.0
+    return float(steps[steps > _SAME_ANGLE * np.median(steps)].min()) if len(steps) else 1.0

@@ -36,6 +36,9 @@ _FAR_DEFOCUS_ANGSTROM = 10000.0
 _OTHER_UNIT = 5.0
 """Chosen: distance of a tilt's defocus from the series', and ratio to the nominal one, that no series has;
 units differ by 10 and more."""
+_WITHIN_STEPS, _MOST_OFF_DEG, _LEAST_STEP_DEG = 0.45, 1.4, 0.2
+"""Chosen: an angle belongs to the tilt that is nearer than half a step, and not beyond 1.4 degrees, which is
+half of a usual step of 3; smaller steps than 0.2 are one angle twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +280,8 @@ def _tilt_by_angle(view: ForeignCtfView, found: ForeignCtf, series: TiltSeries) 
 def _tolerance_deg(series: TiltSeries) -> float:
     """Less than half the distance to a neighbour, at most 1.4 degrees."""
     steps = np.diff(np.unique(np.round([tilt.nominal_tilt_deg for tilt in series.tilts], 2)))
-    steps = steps[steps > 0.2]
-    return min(0.45 * float(steps.min()), 1.4) if len(steps) else 1.4
+    steps = steps[steps > _LEAST_STEP_DEG]
+    return min(_WITHIN_STEPS * float(steps.min()), _MOST_OFF_DEG) if len(steps) else _MOST_OFF_DEG
 
 
 def _check_angles(found: ForeignCtf, tilts: Sequence[Tilt], series: TiltSeries) -> None:

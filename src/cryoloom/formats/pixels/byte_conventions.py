@@ -22,6 +22,10 @@ _FEWEST_DIFFERENT = 8
 """Chosen: values of a sample that do not differ tell nothing."""
 _CLEARLY = 20.0
 """Ratio of frequencies that overrules a flag."""
+_SENSELESS, _SENSIBLE = 0.05, 0.001
+"""Chosen: part of senseless values that no right byte order has, and that the right one has at most."""
+_EMPTY, _FULL = 0.02, 0.5
+"""Chosen: part of high bytes that are set where counts are small, and of low ones."""
 
 
 def signedness(stored: np.dtype[Any], raw: NDArray[np.uint8]) -> tuple[np.dtype[Any], str]:
@@ -57,12 +61,12 @@ def byte_order_is_swapped(stored: np.dtype[Any], raw: NDArray[np.uint8]) -> bool
     as_stored = raw.view(stored)
     swapped = raw.view(stored.newbyteorder())
     if stored.kind == "f":
-        return _senseless(as_stored) > 0.05 and _senseless(swapped) < 0.001
+        return _senseless(as_stored) > _SENSELESS and _senseless(swapped) < _SENSIBLE
     if len(np.unique(as_stored)) < _FEWEST_DIFFERENT:
         return False
     # Counts are small: their high byte is empty, which swapped is the low one.
     low, low_swapped = (np.count_nonzero(values % 256) / values.size for values in (as_stored, swapped))
-    return bool(np.count_nonzero(as_stored) and low < 0.02 and low_swapped > 0.5)
+    return bool(np.count_nonzero(as_stored) and low < _EMPTY and low_swapped > _FULL)
 
 
 def _both_sides(values: NDArray[np.int64], at: int, width: int) -> int:

@@ -20,6 +20,8 @@ _DEFAULT_KV = 300.0
 """Voltage of most microscopes for tomography; said in the note."""
 _USUAL_ANGSTROM = (0.2, 60.0)
 """Pixels of tomography, from super-resolution at the highest magnification to maps binned by 16."""
+_NOT_WHOLE = 0.1
+"""Chosen: a binned side is rounded to whole pixels, which changes the ratio by less."""
 
 
 def movie_pixel_size(
@@ -170,7 +172,7 @@ def _unbinned(told: float, stack_yx: tuple[int, int] | None, movie: Movie) -> fl
     ratio = max(movie.shape_yx) / max(stack_yx)
     binned = ratio >= 1
     whole = round(ratio if binned else 1 / ratio)
-    if abs((ratio if binned else 1 / ratio) - whole) > 0.1:
+    if abs((ratio if binned else 1 / ratio) - whole) > _NOT_WHOLE:
         raise DataUnfitError(
             "the mdoc's stack is no whole binning of the movies; give pixel_size_angstrom",
             stack_yx=stack_yx,

@@ -48,6 +48,13 @@ _FEWEST_OF_A_TOTAL = 4
 """Images whose doses grow like a running total, for it to be one."""
 _EQUAL_DOSES = 0.02
 """Doses that differ by no more, relatively, are of one exposure time: the beam alone varies."""
+_MORE_PRIOR_DOSE, _MORE_PRIOR_PER_ANGSTROM2 = 1.3, 5.0
+"""Chosen: a prior dose beyond this ratio and sum holds more than the exposures of the series, which the user
+is told."""
+_SAME_DOSE = (0.67, 1.5)
+"""Chosen: ratio of two statements about one dose that needs no note."""
+_LEAST_RANGE_DEG = 0.05
+"""Chosen: angles that differ by less are one number that was repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
     lacking = [e.label for e in exposures if e.tilt_is_named]
     named = [e.named_tilt_deg for e in exposures]
     both = [(a, b, e) for a, b, e in zip(stage, named, exposures, strict=True) if b is not None]
-    stage_says = len(exposures) < 2 or max(stage) - min(stage) > 0.05
+    stage_says = len(exposures) < 2 or max(stage) - min(stage) > _LEAST_RANGE_DEG
     told_by = "pattern" if all(e.order_is_given for e in exposures) else "TiltAngle"
     sources = [Source(told_by, _range(stage), "" if stage_says else "the same for all images")]
     if not both:
@@ -154,7 +161,7 @@ def decided_angles(exposures: Sequence[Exposure]) -> tuple[list[Exposure], Evide
             "tilt angles", _range(stage), told_by, tuple(sources), radians_note(stage)
         )
     names = [b for _, b, _ in both]
-    names_say = max(names) - min(names) > 0.05
+    names_say = max(names) - min(names) > _LEAST_RANGE_DEG
     sources.append(Source("names of movies", _range(names), "" if names_say else "the same for all images"))
     if not stage_says and names_say and len(both) == len(exposures):
         used = [replace(e, tilt_deg=e.named_tilt_deg or 0.0) for e in exposures]
@@ -465,7 +472,7 @@ def _starts(exposures: Sequence[Exposure], added: Sequence[float]) -> tuple[list
         starts.append(a + extra)
     last_p, last_a, last = told[-1]
     note = ""
-    if last_p > 1.3 * last_a + 5.0:
+    if last_p > _MORE_PRIOR_DOSE * last_a + _MORE_PRIOR_PER_ANGSTROM2:
         note = (
             f"PriorRecordDose gives {last_p:g} e/A^2 before {exposures[last].label}, the exposures before it "
             f"add up to {last_a:g} only; the prior dose is used, since it counts focus and other images too."
@@ -499,7 +506,7 @@ def _dose_note(exposures: Sequence[Exposure]) -> str:
     if not pairs:
         return ""
     ratio = median(b / a for a, b, _ in pairs)
-    if 0.67 < ratio < 1.5:
+    if _SAME_DOSE[0] < ratio < _SAME_DOSE[1]:
         return ""
     a, b, e = pairs[0]
     return (

@@ -35,6 +35,12 @@ _FEWEST_FOR_BRIGHTNESS, _LEAST_VARIED = 9, 0.02
 """Sections, and standard deviation of the logarithm of their brightness."""
 _MOST_PRETILT_DEG = 20
 """Chosen: more than a lamella has; usual ones have 8 to 15 degrees."""
+_LEAST_RANGE_DEG = 0.05
+"""Chosen: angles that differ by less are one number that was repeated."""
+_WITHIN_STEPS, _LEAST_WITHIN_DEG = 0.45, 0.3
+"""Chosen: refined angles stay nearer to their own than to a neighbour's; rounding alone makes 0.3 degrees."""
+_OFF_BY_A_STEP = 0.1
+"""Chosen: an offset within this part of a step of one step is a list shifted by one image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,7 @@ def _by_angle(source: AngleSource, exposures: Sequence[Exposure]) -> list[Exposu
 
 
 def _says_something(source: AngleSource) -> bool:
-    return len(source.tilt_deg) < 2 or max(source.tilt_deg) - min(source.tilt_deg) > 0.05
+    return len(source.tilt_deg) < 2 or max(source.tilt_deg) - min(source.tilt_deg) > _LEAST_RANGE_DEG
 
 
 def _agree(a_deg: Sequence[float], b_deg: Sequence[float]) -> bool:
@@ -184,8 +190,12 @@ def _agree(a_deg: Sequence[float], b_deg: Sequence[float]) -> bool:
         return False
     difference = np.subtract(a_deg, b_deg)
     step = np.diff(np.sort(b_deg))
-    within = min(_REFINED_DEG, 0.45 * float(np.median(step[step > 0.05]))) if (step > 0.05).any() else 1.0
-    return bool(np.abs(difference - np.median(difference)).max() <= max(within, 0.3))
+    within = (
+        min(_REFINED_DEG, _WITHIN_STEPS * float(np.median(step[step > _LEAST_RANGE_DEG])))
+        if (step > _LEAST_RANGE_DEG).any()
+        else 1.0
+    )
+    return bool(np.abs(difference - np.median(difference)).max() <= max(within, _LEAST_WITHIN_DEG))
 
 
 def note_on_other_angles(used: AngleSource, other: AngleSource) -> str:
@@ -217,7 +227,7 @@ def _offset_note(first: AngleSource, mdoc: str, mdoc_deg: Sequence[float]) -> st
     if abs(offset) <= _REFINED_DEG:
         return ""
     step = float(np.median(np.abs(np.diff(np.sort(mdoc_deg)))))
-    is_a_step = abs(abs(offset) - step) <= 0.1 * step
+    is_a_step = abs(abs(offset) - step) <= _OFF_BY_A_STEP * step
     why = "is the list shifted by one image, or is it a tilt offset?" if is_a_step else "a tilt offset?"
     return (
         f"the angles of {first.name} are {offset:+.1f} deg off those of {mdoc} for all sections ({why}); "

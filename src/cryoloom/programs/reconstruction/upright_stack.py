@@ -19,6 +19,11 @@ from cryoloom.model import Pixels, Tilt, TiltSeries
 
 __all__ = ["angles_of", "require_upright", "used_tilts", "write_flipped", "write_upright"]
 
+_UPRIGHT = 1e-3
+"""Chosen: degrees and angstrom, what writing poses as text leaves."""
+_MOST_X_TILT_DEG = 0.05
+"""Chosen: at the rim of a field of a micrometre it moves the specimen by 4 A."""
+
 
 def used_tilts(series: TiltSeries) -> list[Tilt]:
     """Tilts in use that have an image, in order of tilt as the program gets them."""
@@ -32,12 +37,12 @@ def require_upright(series: TiltSeries, program: str) -> None:
         raise DataUnfitError(f"{series.name} has {len(used)} tilts in use, expected at least 2")
     for tilt in used:
         pose = tilt.pose
-        if pose is None or abs(pose.axis_deg) > 1e-3 or max(map(abs, pose.shift_xy_angstrom)) > 1e-3:
+        if pose is None or abs(pose.axis_deg) > _UPRIGHT or max(map(abs, pose.shift_xy_angstrom)) > _UPRIGHT:
             raise DataUnfitError(
                 f"{program} takes aligned images, and those of {series.name} are not; run apply_alignment "
                 "before this step"
             )
-        if abs(pose.x_tilt_deg) > 0.05:
+        if abs(pose.x_tilt_deg) > _MOST_X_TILT_DEG:
             raise DataUnfitError(
                 f"{series.name} has an x-tilt of {pose.x_tilt_deg:.2f} deg, which {program} cannot be given; "
                 "align without it"

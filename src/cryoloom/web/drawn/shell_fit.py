@@ -22,6 +22,8 @@ _STEEPEST = 0.64  # |z| of a ray: 40 deg from the plane, which tilts to 60 deg s
 _REACH = 0.35  # of the radius, to either side of what was drawn
 _ROUNDS = 3
 """Chosen: the sphere then no longer moves."""
+_AVERAGED_DEG = 14.0
+"""Chosen: rays this near are averaged, about a dozen."""
 
 
 def fit_shell(
@@ -62,7 +64,7 @@ def _shell_points(
     profiles = map_coordinates(box, np.moveaxis(index, -1, 0), order=1, mode="nearest")
     inside = ((index >= 0) & (index <= np.array(box.shape) - 1)).all(axis=(1, 2))
     profiles, kept = profiles[inside], rays[inside]
-    near = kept @ kept.T > np.cos(np.radians(14.0))
+    near = kept @ kept.T > np.cos(np.radians(_AVERAGED_DEG))
     smooth = (near @ profiles) / near.sum(axis=1, keepdims=True)
     smooth = gaussian_filter1d(smooth, 1.0, axis=1, mode="nearest")
     darkest = distances[smooth.argmin(axis=1)]

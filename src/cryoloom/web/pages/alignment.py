@@ -30,6 +30,8 @@ from cryoloom.web.site import page, project_of
 __all__ = ["alignment_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
+_LEAST_WEIGHT = 0.02
+"""As in `procedures.alignment_records`, which would load torch here."""
 _USUAL_BEAD_ANGSTROM = 100.0
 """Gold of 10 nm, where the alignment had no beads."""
 
@@ -95,7 +97,7 @@ def _solved_facts(edited: EditedTracks, solved: Solved) -> dict[str, Any]:
                 *(round(float(v), 1) for v in position),
                 *(_number(v) for v in missed),
                 _number(left_out),
-                bool(w > 0.02),
+                bool(w > _LEAST_WEIGHT),
                 bool(hand),
             ]
             for track, tilt, position, missed, left_out, w, hand in zip(
