@@ -19,17 +19,10 @@ from cryoloom.model import Average, Microscope, Particles, Tilt, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord
 from makers.fakes import fake_steps, merge
+from makers.graphs import Diary
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]
-
-
-class Diary(NullListener):
-    def __init__(self):
-        self.worked_on = []
-
-    def started(self, task):
-        self.worked_on.append((task.node, task.item))
 
 
 @pytest.fixture

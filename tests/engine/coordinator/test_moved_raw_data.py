@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from cryoloom.contract import discovery
-from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.graph.workflow import Workflow
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
@@ -15,6 +14,7 @@ from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.steps.import_movies import import_movies
 from cryoloom.store.decisions import Author, Change
 from makers.fakes import fake_steps
+from makers.graphs import Diary
 
 pytestmark = pytest.mark.usefixtures("with_import")
 __all__ = ["fake_steps"]
@@ -34,12 +34,12 @@ PARAMS = SimulationParams(
 )
 
 
-class Diary(NullListener):
-    def __init__(self):
-        self.worked_on, self.warnings = [], []
+class DiaryOfWarnings(Diary):
+    """Remembers warnings of movies that are no longer there as well."""
 
-    def started(self, task):
-        self.worked_on.append((task.node, task.item))
+    def __init__(self):
+        super().__init__()
+        self.warnings = []
 
     def finished(self, node, item):
         self.warnings += [warning for warning in item.warnings if "no longer there" in warning]
@@ -75,7 +75,7 @@ def leave_out_a_tilt(project, series="TS_01"):
 def test_later_steps_go_on_from_what_was_imported(project, raw):
     leave_out_a_tilt(project)
     raw.rename(raw.with_name("archive"))
-    diary = Diary()
+    diary = DiaryOfWarnings()
     summary = project.resume(listener=diary)
     assert not summary.failed
     assert diary.worked_on == [("draw", "TS_01")]
@@ -89,7 +89,7 @@ def test_movies_of_one_series_were_moved(project, raw):
     for path in raw.rglob("TS_01*.tif"):
         path.unlink()
     leave_out_a_tilt(project)
-    diary = Diary()
+    diary = DiaryOfWarnings()
     assert not project.resume(listener=diary).failed
     assert diary.worked_on == [("draw", "TS_01")]
     assert len(diary.warnings) == 1
@@ -99,7 +99,7 @@ def test_a_series_whose_mdoc_went_with_its_movies(project, raw):
     for path in raw.rglob("TS_02*"):
         path.unlink()
     leave_out_a_tilt(project, "TS_02")
-    diary = Diary()
+    diary = DiaryOfWarnings()
     assert not project.resume(listener=diary).failed
     assert diary.worked_on == [("draw", "TS_02")]
 
@@ -124,7 +124,7 @@ def test_raw_data_that_came_back_are_read_again(project, raw):
     raw.rename(archive)
     project.resume()
     shutil.move(archive, raw)
-    diary = Diary()
+    diary = DiaryOfWarnings()
     summary = project.resume(listener=diary)
     assert not summary.failed
     assert diary.worked_on == []
@@ -136,7 +136,7 @@ def test_only_the_items_that_are_asked_for_are_taken(project, raw):
     leave_out_a_tilt(project)
     leave_out_a_tilt(project, "TS_02")
     source = {"step": "import_movies", "parameters": {"directory": str(raw)}, "items": ["TS_02"]}
-    diary = Diary()
+    diary = DiaryOfWarnings()
     asked = Workflow.model_validate({"name": "drawn", "steps": [source, {"step": "draw"}]})
     assert not project.run_workflow(asked, listener=diary).failed
     assert diary.worked_on == [("draw", "TS_02")]

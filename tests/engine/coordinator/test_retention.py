@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.retention import clean, parse_keep
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.graph.workflow import Workflow
@@ -13,17 +12,10 @@ from cryoloom.engine.project import Project
 from cryoloom.errors import TransientError, UserInputError
 from cryoloom.store.database import Database
 from makers.fakes import fake_steps
+from makers.graphs import Diary
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]
-
-
-class Diary(NullListener):
-    def __init__(self):
-        self.worked_on = []
-
-    def started(self, task):
-        self.worked_on.append((task.node, task.item))
 
 
 def workflow(width=1, n_series=2):

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from cryoloom.engine.coordinator.null_listener import NullListener
 from cryoloom.engine.coordinator.sources import source_items
 from cryoloom.engine.executors.executor import InProcessExecutor
 from cryoloom.engine.graph.workflow import Workflow
@@ -15,6 +14,7 @@ from cryoloom.model import Microscope, Tilt, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.records import ItemRecord
 from makers.fakes import fake_steps
+from makers.graphs import Diary
 
 pytestmark = pytest.mark.usefixtures("fake_steps")
 __all__ = ["fake_steps"]
@@ -34,12 +34,12 @@ def project(tmp_path):
     return Project.create(tmp_path / "project")
 
 
-class Diary(NullListener):
-    def __init__(self):
-        self.finished_items, self.started_at = [], []
+class DiaryOfResults(Diary):
+    """Remembers each result as well: node, item, last tilt."""
 
-    def started(self, task):
-        self.started_at.append(task.node)
+    def __init__(self):
+        super().__init__()
+        self.finished_items = []
 
     def finished(self, node, item):
         last = item.value["tilts"][-1]["acquisition_index"] if item.value else None  # none where it is reused
@@ -72,7 +72,7 @@ class FakeAcquisition:
 
 
 def test_items_are_worked_on_while_the_source_is_open(project):
-    diary = Diary()
+    diary = DiaryOfResults()
     smoothed = lambda: ("smooth", "TS_01", 4) in diary.finished_items  # noqa: E731
     acquisition = FakeAcquisition([0.5, ("TS_01", 5), smoothed, ("TS_02", 5)])
     summary = project.run_workflow(workflow(), listener=diary, open_source=acquisition)
@@ -83,8 +83,8 @@ def test_items_are_worked_on_while_the_source_is_open(project):
 
 
 def test_a_growing_series_is_worked_on_in_its_newest_state(project):
-    diary = Diary()
-    drawing = lambda: "draw" in diary.started_at  # noqa: E731
+    diary = DiaryOfResults()
+    drawing = lambda: "draw" in [node for node, _ in diary.worked_on]  # noqa: E731
     growing = [0.1, ("TS_01", 2), drawing, ("TS_01", 3), ("TS_01", 4)]
     summary = project.run_workflow(workflow(1.0), listener=diary, open_source=FakeAcquisition(growing))
     states = {
@@ -100,12 +100,12 @@ def test_a_growing_series_is_worked_on_in_its_newest_state(project):
 
 def test_a_partner_of_an_earlier_run_serves_every_state_of_a_growing_series(project):
     once = FakeAcquisition([("TS_01", 2)])
-    project.run_workflow(workflow(), listener=Diary(), open_source=once)
+    project.run_workflow(workflow(), listener=DiaryOfResults(), open_source=once)
     partner = f"run:{project.find_run('smooth').id}"
     merging = Workflow.model_validate({"name": "merging", "steps": [
         {"step": "find_series"}, {"step": "draw"}, {"step": "merge", "second_from": partner},
     ]})  # fmt: skip
-    diary = Diary()
+    diary = DiaryOfResults()
     merged = lambda: any(node == "merge" for node, _, _ in diary.finished_items)  # noqa: E731
     growing = FakeAcquisition([0.1, ("TS_01", 2), merged, ("TS_01", 3)])
 
@@ -120,7 +120,7 @@ def test_a_partner_of_an_earlier_run_serves_every_state_of_a_growing_series(proj
 def test_arrivals_are_recorded_while_every_worker_is_busy(project):
     seen = {}
 
-    class Watcher(Diary):
+    class Watcher(DiaryOfResults):
         def finished(self, node, item):
             super().finished(node, item)
             if node == "draw" and item.name == "TS_01":
@@ -137,7 +137,7 @@ def test_arrivals_are_recorded_while_every_worker_is_busy(project):
 
 
 def test_a_stop_ends_an_open_source(project):
-    diary = Diary()
+    diary = DiaryOfResults()
 
     def never_after_a_stop():
         if ("smooth", "TS_01", 4) in diary.finished_items:

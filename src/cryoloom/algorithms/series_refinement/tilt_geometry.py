@@ -218,7 +218,8 @@ def _step(
     mixed = np.einsum("tnap,tai->tpni", weighted, projection, optimize=True).reshape(n_tilts * n_free, n, 3)
     pull = np.einsum("tnap,nta->tp", basis, state.gradient, optimize=True)
     pull -= precision[free] * state.parameters[:, free]
-    # Schur complement: the particles' blocks are eliminated.
+    # Schur complement: the particles' blocks are eliminated, as in `alignment.point_elimination`. Sums have
+    # another order here (parts of a tilt first). That one would change last bits of tilts, so both stay.
     carried = np.einsum("qni,nij->qnj", mixed, inverse, optimize=True)
     system = -carried.reshape(len(mixed), -1) @ mixed.reshape(len(mixed), -1).T
     for t in range(n_tilts):

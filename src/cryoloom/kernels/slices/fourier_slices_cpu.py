@@ -9,14 +9,12 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from cryoloom.kernels.slices.fourier_cell import FAST, ONE, cell_of
+
 __all__ = ["insert_slices_numba", "score_poses_numba", "sum_equivalents_numba", "take_slices_numba"]
 
-_FAST = {"contract", "reassoc", "arcp", "nsz"}
-# Indices are unsigned: signed ones are tested for counting from the end, which takes as long as the reading.
-_ONE = np.uintp(1)
 
-
-@numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
+@numba.njit(parallel=True, fastmath=FAST, error_model="numpy", nogil=True, cache=True)
 def take_slices_numba(
     cube: NDArray[np.float32],
     frames: NDArray[np.float32],
@@ -32,12 +30,7 @@ def take_slices_numba(
             x = kx * frames[i, 0, 0] + ky * frames[i, 1, 0]
             y = kx * frames[i, 0, 1] + ky * frames[i, 1, 1]
             z = kx * frames[i, 0, 2] + ky * frames[i, 1, 2]
-            sign = np.float32(1.0)
-            if x < 0:
-                x, y, z, sign = -x, -y, -z, np.float32(-1.0)
-            y, z = y + middle, z + middle
-            ix, iy, iz = np.uintp(x), np.uintp(y), np.uintp(z)
-            fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
+            ix, iy, iz, fx, fy, fz, sign = cell_of(x, y, z, middle)
             real, imaginary = np.float32(0.0), np.float32(0.0)
             for dz in range(2):
                 wz = fz if dz else np.float32(1.0) - fz
@@ -46,13 +39,13 @@ def take_slices_numba(
                     jy = iy + np.uintp(dy)
                     wy = wz * (fy if dy else np.float32(1.0) - fy)
                     low, high = wy * (np.float32(1.0) - fx), wy * fx
-                    real += low * cube[jz, jy, ix, 0] + high * cube[jz, jy, ix + _ONE, 0]
-                    imaginary += low * cube[jz, jy, ix, 1] + high * cube[jz, jy, ix + _ONE, 1]
+                    real += low * cube[jz, jy, ix, 0] + high * cube[jz, jy, ix + ONE, 0]
+                    imaginary += low * cube[jz, jy, ix, 1] + high * cube[jz, jy, ix + ONE, 1]
             slices[i, j, 0] = real
             slices[i, j, 1] = sign * imaginary
 
 
-@numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
+@numba.njit(parallel=True, fastmath=FAST, error_model="numpy", nogil=True, cache=True)
 def insert_slices_numba(
     values: NDArray[np.float32],
     weights: NDArray[np.float32],
@@ -76,11 +69,8 @@ def insert_slices_numba(
                 x = kx * frames[i, 0, 0] + ky * frames[i, 1, 0]
                 y = kx * frames[i, 0, 1] + ky * frames[i, 1, 1]
                 z = kx * frames[i, 0, 2] + ky * frames[i, 1, 2]
-                if x < 0:
-                    x, y, z, imaginary = -x, -y, -z, -imaginary
-                y, z = y + middle, z + middle
-                ix, iy, iz = np.uintp(x), np.uintp(y), np.uintp(z)
-                fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
+                ix, iy, iz, fx, fy, fz, sign = cell_of(x, y, z, middle)
+                imaginary *= sign
                 for dz in range(2):
                     wz = fz if dz else np.float32(1.0) - fz
                     jz = iz + np.uintp(dz)
@@ -90,13 +80,13 @@ def insert_slices_numba(
                         low, high = wy * (np.float32(1.0) - fx), wy * fx
                         cubes[chunk, jz, jy, ix, 0] += low * real
                         cubes[chunk, jz, jy, ix, 1] += low * imaginary
-                        cubes[chunk, jz, jy, ix + _ONE, 0] += high * real
-                        cubes[chunk, jz, jy, ix + _ONE, 1] += high * imaginary
+                        cubes[chunk, jz, jy, ix + ONE, 0] += high * real
+                        cubes[chunk, jz, jy, ix + ONE, 1] += high * imaginary
                         weight_cubes[chunk, jz, jy, ix] += low * weight
-                        weight_cubes[chunk, jz, jy, ix + _ONE] += high * weight
+                        weight_cubes[chunk, jz, jy, ix + ONE] += high * weight
 
 
-@numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
+@numba.njit(parallel=True, fastmath=FAST, error_model="numpy", nogil=True, cache=True)
 def score_poses_numba(
     cube: NDArray[np.float32],
     data: NDArray[np.float32],
@@ -145,23 +135,18 @@ def score_poses_numba(
                 y = kx * frames[p, t, 0, 1] + ky * frames[p, t, 1, 1]
                 z = kx * frames[p, t, 0, 2] + ky * frames[p, t, 1, 2]
                 k0, k1, k2 = x, y, z
-                sign = one
-                if x < 0:
-                    x, y, z, sign = -x, -y, -z, -one
-                y, z = y + middle, z + middle
-                ix, iy, iz = np.uintp(x), np.uintp(y), np.uintp(z)
-                fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
+                ix, iy, iz, fx, fy, fz, sign = cell_of(x, y, z, middle)
                 gx, gy, gz = one - fx, one - fy, one - fz
                 ar = ai = br = bi = cr = ci = dr = di = np.float32(0.0)
                 for part in range(2):
                     v000 = cube[iz, iy, ix, part]
-                    v001 = cube[iz, iy, ix + _ONE, part]
-                    v010 = cube[iz, iy + _ONE, ix, part]
-                    v011 = cube[iz, iy + _ONE, ix + _ONE, part]
-                    v100 = cube[iz + _ONE, iy, ix, part]
-                    v101 = cube[iz + _ONE, iy, ix + _ONE, part]
-                    v110 = cube[iz + _ONE, iy + _ONE, ix, part]
-                    v111 = cube[iz + _ONE, iy + _ONE, ix + _ONE, part]
+                    v001 = cube[iz, iy, ix + ONE, part]
+                    v010 = cube[iz, iy + ONE, ix, part]
+                    v011 = cube[iz, iy + ONE, ix + ONE, part]
+                    v100 = cube[iz + ONE, iy, ix, part]
+                    v101 = cube[iz + ONE, iy, ix + ONE, part]
+                    v110 = cube[iz + ONE, iy + ONE, ix, part]
+                    v111 = cube[iz + ONE, iy + ONE, ix + ONE, part]
                     x00, x01 = gx * v000 + fx * v001, gx * v010 + fx * v011
                     x10, x11 = gx * v100 + fx * v101, gx * v110 + fx * v111
                     y0, y1 = gy * x00 + fy * x01, gy * x10 + fy * x11
@@ -213,7 +198,7 @@ def score_poses_numba(
                 curvatures[p, b, a] = curvature[a, b]
 
 
-@numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
+@numba.njit(parallel=True, fastmath=FAST, error_model="numpy", nogil=True, cache=True)
 def sum_equivalents_numba(
     cube: NDArray[np.float32], matrices: NDArray[np.float32], highest: float, summed: NDArray[np.float32]
 ) -> None:

@@ -9,14 +9,12 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from cryoloom.kernels.slices.fourier_cell import FAST, ONE, cell_of
+
 __all__ = ["orbit_evidence_numba"]
 
-_FAST = {"contract", "reassoc", "arcp", "nsz"}
-# Indices are unsigned: signed ones are tested for counting from the end, which takes as long as the reading.
-_ONE = np.uintp(1)
 
-
-@numba.njit(parallel=True, fastmath=_FAST, error_model="numpy", nogil=True, cache=True)
+@numba.njit(parallel=True, fastmath=FAST, error_model="numpy", nogil=True, cache=True)
 def orbit_evidence_numba(
     cube: NDArray[np.float32],
     turns: NDArray[np.float32],
@@ -37,12 +35,7 @@ def orbit_evidence_numba(
                 x = turns[i, g, 0, 0] * px + turns[i, g, 0, 1] * py + turns[i, g, 0, 2] * pz
                 y = turns[i, g, 1, 0] * px + turns[i, g, 1, 1] * py + turns[i, g, 1, 2] * pz
                 z = turns[i, g, 2, 0] * px + turns[i, g, 2, 1] * py + turns[i, g, 2, 2] * pz
-                sign = unit
-                if x < 0:
-                    x, y, z, sign = -x, -y, -z, -unit
-                y, z = y + middle, z + middle
-                ix, iy, iz = np.uintp(x), np.uintp(y), np.uintp(z)
-                fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
+                ix, iy, iz, fx, fy, fz, sign = cell_of(x, y, z, middle)
                 for dz in range(2):
                     wz = fz if dz else unit - fz
                     jz = iz + np.uintp(dz)
@@ -50,10 +43,10 @@ def orbit_evidence_numba(
                         jy = iy + np.uintp(dy)
                         wy = wz * (fy if dy else unit - fy)
                         low, high = wy * (unit - fx), wy * fx
-                        real += low * cube[jz, jy, ix, 0] + high * cube[jz, jy, ix + _ONE, 0]
-                        imaginary += sign * (low * cube[jz, jy, ix, 1] + high * cube[jz, jy, ix + _ONE, 1])
-                        precision += low * cube[jz, jy, ix, 2] + high * cube[jz, jy, ix + _ONE, 2]
-                        worth += low * cube[jz, jy, ix, 3] + high * cube[jz, jy, ix + _ONE, 3]
+                        real += low * cube[jz, jy, ix, 0] + high * cube[jz, jy, ix + ONE, 0]
+                        imaginary += sign * (low * cube[jz, jy, ix, 1] + high * cube[jz, jy, ix + ONE, 1])
+                        precision += low * cube[jz, jy, ix, 2] + high * cube[jz, jy, ix + ONE, 2]
+                        worth += low * cube[jz, jy, ix, 3] + high * cube[jz, jy, ix + ONE, 3]
             squared = real * real + imaginary * imaginary
             nats += half * squared / (precision + prior[m]) - math.log(unit + precision / prior[m]) - worth
         found[i] = nats
