@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cryoloom.model import Microscope, Tilt, TiltOverride, TiltSeries, Tomogram
+from cryoloom.model import Microscope, Tilt, TiltOverride, TiltSeries, Tomogram, series_of
 from cryoloom.model.tilt import DecidedBy
 
 SERIES = TiltSeries("TS_07", Microscope(), 1.35, (Tilt(0, 0.0, 0.0, 3.0),))
@@ -26,3 +26,9 @@ def test_decisions_change_the_series_and_not_the_volume():
     decided = tomogram.with_decisions({"TS_07": [TiltOverride(0, False, "ice", DecidedBy("user", "ada"))]})
     assert decided.series.tilts[0].is_excluded
     assert decided.volume is VOLUME
+
+
+def test_the_series_of_an_item():
+    assert series_of(Tomogram(SERIES, VOLUME, 10.8)) is SERIES
+    assert series_of(SERIES) is SERIES
+    assert series_of(VOLUME) is None

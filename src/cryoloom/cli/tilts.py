@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cryoloom.cli.terminal import console
-from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.model import series_of
 from cryoloom.store.codec import decode
 from cryoloom.store.current import current_state
 from cryoloom.store.decisions import in_force
@@ -57,8 +57,8 @@ def _series(reader: ProjectReader) -> Iterator[tuple[str, str, tuple[TiltRow, ..
         done = [item for _, item in one.made if item.state == "done"]
         for item in reversed(done):
             value = decode(reader.value_of(item.id or 0), reader.folder, _unopened, _unopened)
-            series = value.series if isinstance(value, Tomogram) else value
-            if isinstance(series, TiltSeries):
+            series = series_of(value)
+            if series is not None:
                 yield one.name, one.state, tilt_rows(series)
                 break
 

@@ -14,7 +14,7 @@ from cryoloom.formats.picks.particle_formats import PARTICLE_FORMATS, lost_in
 from cryoloom.formats.picks.volumes import PickVolume
 from cryoloom.formats.relion import relion5
 from cryoloom.formats.warp import tilt_series as warp
-from cryoloom.model import Average, ParticleRows, Particles, TiltSeries, Tomogram
+from cryoloom.model import Average, ParticleRows, Particles, TiltSeries, Tomogram, series_of
 from cryoloom.store.current import CurrentState
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord
@@ -159,10 +159,8 @@ def exportable(
         pairs |= {series.name: (series, None) for series in one.series}
         pairs |= {tomogram.name: (tomogram.series, tomogram) for tomogram in one.tomograms}
     for value in values:
-        if isinstance(value, Tomogram):
-            pairs[value.name] = (value.series, value)
-        elif isinstance(value, TiltSeries):
-            pairs[value.name] = (value, None)
+        if (series := series_of(value)) is not None:
+            pairs[series.name] = (series, value if isinstance(value, Tomogram) else None)
     averages = [value for value in values if isinstance(value, Average)]
     return [pairs[name] for name in sorted(pairs)], particles, averages
 

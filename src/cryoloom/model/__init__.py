@@ -16,7 +16,7 @@ from cryoloom.model.sourced import Sourced
 from cryoloom.model.table import ArrayTable, Table
 from cryoloom.model.tilt import DecidedBy, Exclusion, Tilt, TiltOverride
 from cryoloom.model.tilt_series import Stack, TiltSeries
-from cryoloom.model.tomogram import Tomogram
+from cryoloom.model.tomogram import Tomogram, series_of
 
 __all__ = [
     "ArrayTable",
@@ -49,4 +49,5 @@ __all__ = [
     "TiltOverride",
     "TiltSeries",
     "Tomogram",
+    "series_of",
 ]

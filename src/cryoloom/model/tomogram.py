@@ -8,7 +8,7 @@ from cryoloom.model.item import DecisionsBySeries, PixelSet
 from cryoloom.model.pixels import Pixels
 from cryoloom.model.tilt_series import TiltSeries
 
-__all__ = ["Tomogram"]
+__all__ = ["Tomogram", "series_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,10 @@ class Tomogram:
     def with_decisions(self, by_series: DecisionsBySeries) -> Tomogram:
         """Copy with the decisions of users on its series; the volume is unchanged."""
         return replace(self, series=self.series.with_decisions(by_series))
+
+
+def series_of(item: object) -> TiltSeries | None:
+    """The series that an item is or was reconstructed from; None for anything else."""
+    if isinstance(item, Tomogram):
+        return item.series
+    return item if isinstance(item, TiltSeries) else None

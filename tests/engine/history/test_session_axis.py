@@ -2,6 +2,7 @@
 
 import pytest
 
+from cryoloom.engine.history import session_axis as module
 from cryoloom.engine.history.session_axis import session_axis
 from cryoloom.engine.project import Project
 from cryoloom.errors import UserInputError
@@ -29,3 +30,13 @@ def test_asked_for_in_vain(project, tmp_path):
     run_steps(empty, {"step": find_series.declaration.name})
     with pytest.raises(UserInputError, match="no series was aligned"):
         session_axis(empty.database, empty.folder)
+
+
+def test_results_that_are_no_series_have_no_hand(project, monkeypatch):
+    """Particles have the name of their series; the axis of a session with picks ended in an error."""
+    read = module._value
+    aligned = project.find_run("align_series").id
+    monkeypatch.setattr(module, "_value", lambda *of: read(*of) if of[2].run_id == aligned else object())
+    _, found = session_axis(project.database, project.folder)
+    assert found.axis_deg == pytest.approx(85.3)
+    assert [v.hand_agrees for v in found.verdicts] == [None] * 5

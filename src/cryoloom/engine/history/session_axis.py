@@ -13,7 +13,7 @@ from cryoloom.contract.step_facts import StepFacts, step_facts
 from cryoloom.engine.history.results import by_activity, named_run
 from cryoloom.errors import UserInputError
 from cryoloom.formats.pixels.absent import open_if_present
-from cryoloom.model import TiltSeries, Tomogram
+from cryoloom.model import TiltSeries, series_of
 from cryoloom.store.codec import decode
 from cryoloom.store.reading import Reader
 from cryoloom.store.records import ItemRecord, RunRecord
@@ -118,7 +118,7 @@ def _with_later_hand(database: Reader, folder: Path, series: TiltSeries) -> Tilt
     items = [item for item in database.items(with_values=False) if item.name == series.name]
     for item in reversed([item for item in items if item.state == "done"]):
         value = _value(database, folder, item)
-        latest = value.series if isinstance(value, Tomogram) else value
-        if latest.handedness.measured is not None:
+        latest = series_of(value)
+        if latest is not None and latest.handedness.measured is not None:
             return replace(series, handedness=latest.handedness)
     return series
