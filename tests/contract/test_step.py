@@ -40,7 +40,6 @@ def test_a_step_is_described_by_its_docstrings():
     made = declared(citations=("Ada 1843", CitedFor("Grace 1952", "method", ("median",))))
     assert made.summary == "Smooth images."
     assert made.description.startswith("Declarations of steps")
-    assert made.source_file.name == "test_step.py"
     assert made.references() == ("Ada 1843", "Grace 1952")
     assert made.references({"method": "mean"}) == ("Ada 1843",)
     assert made.references({"method": "median"}) == ("Ada 1843", "Grace 1952")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -197,11 +196,6 @@ class Step:
     def references(self, parameters: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         """Sources of the step's methods: all, or those that apply to these parameters."""
         return references_of(self.citations, parameters)
-
-    @property
-    def source_file(self) -> Path:
-        """File the step is written in."""
-        return Path(inspect.getfile(self.function))
 
     @property
     def hands_on(self) -> bool:
