@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from invert_contrast import InvertContrastParams, invert_contrast
 from numpy.testing import assert_allclose
 
 from cryoloom.model import Microscope, Stack, Tilt, TiltSeries
+from cryoloom.steps.invert_contrast import InvertContrastParams, invert_contrast
 
 
 def test_dark_becomes_bright(context, rng):
