@@ -1,10 +1,14 @@
 """Scipion itself opens every workflow that `cryoloom workflow scipion` writes, and writes it back.
 
     python3 -m venv SCIPION; SCIPION/bin/pip install scipion-app scipion-em-tomo scipion-em-imod ...
-    python benchmarks/programs/scipion_opens_workflows.py --scipion SCIPION/bin/python
+    python benchmarks/programs/scipion_opens_workflows.py --scipion SCIPION/bin/python [FILE ...]
 
-Each shipped workflow is written for Scipion. Scipion's own `Project.loadProtocols` reads it (no programs of
-the plugins are needed for that), and for every protocol it is counted
+Each shipped workflow is written for Scipion, and so is each FILE: a workflow of ours (.yaml), or one of
+Scipion's (JSON, a template), which is imported first. For those it is printed too how many of their protocols
+became steps, have a stated counterpart, or are not known.
+
+Scipion's own `Project.loadProtocols` reads the files (no programs of the plugins are needed for that), and
+for every protocol it is counted
 
 - whether Scipion knows its class;
 - which keys of the file the protocol does not have, and which values it did not take over;
@@ -47,6 +51,7 @@ def main() -> None:
     parser.add_argument(
         "--scipion", type=Path, help="the Python in which Scipion and its plugins are installed"
     )
+    parser.add_argument("files", nargs="*", type=Path, help="more workflows, of ours or of Scipion")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside is not None:
@@ -55,10 +60,10 @@ def main() -> None:
     if options.scipion is None:
         parser.error("--scipion PYTHON is needed: the Python in which Scipion is installed")
     with tempfile.TemporaryDirectory() as folder:
-        sys.exit(compare(Path(folder), options.scipion))
+        sys.exit(compare(Path(folder), options.scipion, options.files))
 
 
-def compare(folder: Path, scipion: Path) -> int:
+def compare(folder: Path, scipion: Path, files: list[Path]) -> int:
     """Print what Scipion made of each workflow; 1 if there is a fault, 0 otherwise."""
     from cryoloom.engine.graph.workflow import load_workflow, shipped_workflows
     from cryoloom.scipion.workflow_export import write_scipion
@@ -68,6 +73,14 @@ def compare(folder: Path, scipion: Path) -> int:
     written.mkdir()
     for name in shipped_workflows():
         write_scipion(load_workflow(name), written / f"{name}.json")
+    for path in files:
+        name = path.name.split(".")[0]
+        if path.suffix in (".yaml", ".yml"):
+            workflow = load_workflow(path)
+        else:
+            workflow = import_scipion(path).workflow
+            print(f"{name:45} {translated(path)}")
+        write_scipion(workflow, written / f"{name}.json")
     (folder / "config").mkdir()
     (folder / "software" / "em").mkdir(parents=True)
     (folder / "config" / "hosts.conf").write_text(HOSTS)
@@ -88,13 +101,29 @@ def compare(folder: Path, scipion: Path) -> int:
         )
         faults_here = found["faults"] + differences(ours, theirs)
         print(
-            f"{name:27} {found['protocols']:3d} protocols, {found['loaded']:3d} opened, {found['values']:4d} "
+            f"{name:45} {found['protocols']:3d} protocols, {found['loaded']:3d} opened, {found['values']:4d} "
             f"values, {found['links']:3d} links, {len(faults_here)} faults"
         )
         for fault in faults_here:
             print(f"    {fault}")
         faults += len(faults_here)
     return int(faults > 0)
+
+
+def translated(path: Path) -> str:
+    """How many protocols of a file became steps, have a stated counterpart, or are not known."""
+    from cryoloom.scipion.rules import NO_RULE, RULES
+    from cryoloom.scipion.template import read_scipion_workflow
+    from cryoloom.scipion.workflow_import import import_scipion
+
+    protocols = read_scipion_workflow(path).protocols
+    steps_of = import_scipion(path).translation.steps_of
+    others = [one for one in protocols if one.id not in steps_of]
+    unknown = [one.class_name for one in others if one.class_name not in {*RULES, *NO_RULE}]
+    return (
+        f"{len(protocols):3d} protocols: {len(protocols) - len(others)} became steps, "
+        f"{len(others) - len(unknown)} stated, {len(unknown)} not known {', '.join(unknown)}"
+    )
 
 
 def differences(ours: Any, theirs: Any) -> list[str]:

@@ -8,10 +8,12 @@ from cryoloom.scipion.rule import (
     NotTranslatedError,
     Surroundings,
     first,
+    if_positive,
     one_of,
     only_if,
     p,
     pixels,
+    point_group,
     same,
     times,
     views_of_file,
@@ -42,6 +44,14 @@ def test_a_value_that_another_one_requests():
     for values in ({"useOwn": False}, {}):
         with pytest.raises(NotTranslatedError, match="useOwn does not request it"):
             convert(3, Surroundings(values, None))
+
+
+def test_values_that_request_nothing_and_symmetries_in_small_letters():
+    assert if_positive("2.5", NOTHING) == "2.5"
+    for value in (0, -1, "-1.0"):
+        with pytest.raises(NotTranslatedError, match="requests nothing"):
+            if_positive(value, NOTHING)
+    assert point_group(" c6", NOTHING) == "C6"
 
 
 def test_the_first_of_a_pair():

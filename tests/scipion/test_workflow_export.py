@@ -129,8 +129,9 @@ ACCEPTED = {
     "inputTiltSeries": {"series"}, "inputTS": {"series"}, "inputSet": {"series"},
     "setTMSetOfTiltSeries": {"series"}, "getTMSetOfTiltSeries": {"series"},
     "inputSetOfCtfTomoSeries": {"ctf"}, "inputCtfTs": {"ctf"}, "inputSetOfLandmarkModels": {"landmarks"},
-    "inputTomograms": {"tomograms"}, "inputMeshes": {"meshes"}, "referenceVolume": {"average"},
-    "inVolume": {"average"}, "inReParticles": {"particles"},
+    "inputCTFs": {"ctf"}, "inTsSet": {"series"}, "inputTomograms": {"tomograms"},
+    "inputMeshes": {"meshes"}, "referenceVolume": {"average"}, "inVolume": {"average"},
+    "inReParticles": {"particles"},
 }  # fmt: skip
 """What the pointers of the protocols accept (pointerClass in the plugins)."""
 

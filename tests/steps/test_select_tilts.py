@@ -54,6 +54,30 @@ def test_a_tilt_that_a_user_put_back_is_not_excluded_or_counted(rng, context):
     assert selected.tilts[DARK].kept_by == anna
 
 
+def test_tilts_beyond_limits_of_angle_and_dose_are_excluded(rng, context):
+    limits = SelectTiltsParams(
+        min_tilt_deg=-20, max_tilt_deg=18, max_dose_per_angstrom2=33, include_tilts=(12,), find_dark=False
+    )
+    selected = select_tilts(make_series(rng), limits, context)
+    reasons = {i: t.exclusion.reason for i, t in enumerate(selected.tilts) if t.is_excluded}
+    # The last tilt is kept by hand, though it is both too high and after the dose.
+    assert reasons[0] == "-24.0 deg is below -20 deg"
+    assert reasons[11].startswith("blurred")  # a reason in the image comes first
+    assert set(reasons) == {0, SHIFTED, BLURRED}
+    dose = select_tilts(make_series(rng), SelectTiltsParams(max_dose_per_angstrom2=36), context)
+    assert dose.tilts[12].exclusion.reason == "dose of 39.0 e/A^2 is above 36"
+
+
+def test_a_second_selection_keeps_what_the_first_excluded(rng, context):
+    first = select_tilts(make_series(rng), SelectTiltsParams(), context)
+    nothing = SelectTiltsParams(
+        find_dark=False, find_covered=False, find_shifted=False, find_blurred=False, min_tilt_deg=-20
+    )
+    second = select_tilts(first, nothing, context)
+    assert {i for i, t in enumerate(second.tilts) if t.is_excluded} == {0, DARK, SHIFTED, BLURRED}
+    assert "dark" in second.tilts[DARK].exclusion.reason
+
+
 def blurred_session(**changes):
     """Thirteen small movies of four frames, of which three are smeared within their frames."""
     return SimulationParams(

@@ -15,6 +15,7 @@ from cryoloom.formats.imod.excluded_views import read_excluded_views
 
 __all__ = [
     "MACHINE_PARAMETERS",
+    "OPTIONS",
     "SERIES",
     "Convert",
     "NotTranslatedError",
@@ -22,10 +23,12 @@ __all__ = [
     "Rule",
     "Surroundings",
     "first",
+    "if_positive",
     "one_of",
     "only_if",
     "p",
     "pixels",
+    "point_group",
     "same",
     "times",
     "views_of_file",
@@ -44,6 +47,10 @@ class Surroundings:
     """All parameters of the protocol."""
     pixel_size_angstrom: float | None
     """Of the images or voxels the protocol gets; None if only the mdoc contains it."""
+    voxel_binning: float | None = None
+    """Size of the tomogram's voxels over that of the images it was made from; None if it is not known."""
+    before: frozenset[str] = frozenset()
+    """Steps that its input came through."""
 
 
 Convert = Callable[[Any, Surroundings], Any]
@@ -76,6 +83,18 @@ def one_of(*choices: Any) -> Convert:
         return choices[index]
 
     return chosen
+
+
+def if_positive(value: Any, around: Surroundings) -> Any:
+    """The value, where 0 and less mean that nothing is requested."""
+    if float(value) <= 0:
+        raise NotTranslatedError("it requests nothing")
+    return value
+
+
+def point_group(value: Any, around: Surroundings) -> str:
+    """A symmetry, which EMAN, Dynamo and Xmipp write in small letters."""
+    return str(value).strip().upper()
 
 
 def only_if(parameter: str, value: Any, convert: Convert) -> Convert:
@@ -111,6 +130,8 @@ class Piece:
     """Our parameter and its conversion, by Scipion's parameter."""
     sets: Mapping[str, Any] = field(default_factory=dict)
     """Parameters that the protocol implies."""
+    derives: Mapping[str, Callable[[Surroundings], Any]] = field(default_factory=dict)
+    """Parameters that follow from several of Scipion's, or from what came before; None leaves them unset."""
     when: Callable[[Mapping[str, Any]], bool] = lambda values: True
     outputs: str = ""
     """Pattern of the protocol's outputs that this step makes; the last step makes all others."""
@@ -130,7 +151,7 @@ class Piece:
 class Rule:
     """How a protocol is translated."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Piece, ...] = ()
     """Empty if the protocol is part of the step that feeds it; its output is then that step's."""
     inputs: tuple[str, ...] = ()
     """Names that the main input has had."""
@@ -145,9 +166,19 @@ class Rule:
     part_of_next: bool = False
     """Whether it is part of the next protocol's step."""
     quiet: Mapping[str, Any] = field(default_factory=dict)
-    """Values that need no translation, because they request nothing or what is always done."""
+    """Values that need no translation, because they request nothing or what is always done; None: any
+    value, a tuple: each of its values."""
     why: Mapping[str, str] = field(default_factory=dict)
     """Why a parameter has no counterpart."""
+    counts_if: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
+    """Parameters that Scipion ignores unless others have certain values: it writes them all the same."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Scipion's value of a parameter that a file does not have, where it decides what is done and ours is
+    another."""
+    stated: str = ""
+    """What takes the place of a protocol that becomes no step. What follows takes what it took."""
+    rescales: str = ""
+    """Parameter of a protocol without pieces by which it bins its input; "?" if the size is not known."""
 
 
 MACHINE_PARAMETERS = frozenset(
@@ -155,7 +186,8 @@ MACHINE_PARAMETERS = frozenset(
     "useGpu doGpu gpusToUse binThreads numCpus pooledSubtomos allParticlesRam scratchDir combineItersDisc "
     "parallelDiscIO keepOnlyLastIterFiles deleteGenMFiles importAction anglesFrom mdocInfo EERtext memory "
     "streamingSleepOnWait doEvenOdd processOddEven outImod saveStack ccmatrixBatch keepHdfFile "
-    "useDynamoGui dataStreaming timeout fileTimeout copyFiles".split()
+    "useDynamoGui dataStreaming timeout fileTimeout copyFiles streamingBatchSize removeIndivImgs hugeFile "
+    "GPUIDs gpuMsg cleanTmps saveFiles keepAllFiles threadsPostProc make3dThread zChunk".split()
 )
 """Resources of the machine, and outputs that are always kept: not part of a workflow here."""
 
@@ -164,6 +196,9 @@ def p(**takes: str | tuple[str, Convert]) -> dict[str, tuple[str, Convert]]:
     """Parameters by Scipion's name: ours, or ours and a conversion."""
     return {name: (ours, same) if isinstance(ours, str) else ours for name, ours in takes.items()}
 
+
+OPTIONS = "options for the command line of a program"
+"""Why a protocol's free text has no counterpart."""
 
 SERIES = ("inputSetOfTiltSeries", "inTsSet", "inputTiltSeries")
 """Names that Scipion's protocols have for their tilt series."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cryoloom.scipion.rule import (
+    OPTIONS,
     SERIES,
     Convert,
     NotTranslatedError,
@@ -22,9 +23,9 @@ from cryoloom.scipion.rule import (
     views_of_file,
 )
 
-__all__ = ["SERIES_RULES"]
+__all__ = ["MICROSCOPE", "MOTIONCOR", "SERIES_RULES", "WARP_MOTION", "of_ctffind", "of_gctf"]
 
-_MICROSCOPE = p(
+MICROSCOPE = p(
     voltage="voltage_kv",
     sphericalAberration="spherical_aberration_mm",
     amplitudeContrast="amplitude_contrast",
@@ -32,7 +33,7 @@ _MICROSCOPE = p(
     doseInitial="initial_dose_per_angstrom2",
 )
 _ACQUISITION = {
-    **_MICROSCOPE,
+    **MICROSCOPE,
     **p(tiltAxisAngle="tilt_axis_deg", dosePerFrame="dose_per_tilt_per_angstrom2"),
 }
 
@@ -63,21 +64,38 @@ _IMPORT_MOVIES = Rule(
     why={"exclusionWords": "name the series to take instead"},
 )
 
+
+def _stack_names(value: Any, around: Surroundings) -> str:
+    """Names of stacks from a pattern in which {TS} stands for the series."""
+    name = str(value).rsplit("/", 1)[-1]
+    if "{TO}" in name or "{TA}" in name:
+        raise NotTranslatedError("an image for each tilt: make stacks of them, or import movies")
+    return name.replace("{TS}", "*")
+
+
 _IMPORT_STACKS = Rule(
-    pieces=(Piece("import_tilt_series", {**_ACQUISITION, **p(filesPath="stack")}),),
+    pieces=(
+        Piece(
+            "import_tilt_series",
+            {**_ACQUISITION, **p(filesPath="stack", filesPattern=("stacks", _stack_names))},
+        ),
+    ),
     quiet={
         "isTomo5": None,
         "magnification": None,
         "ctfCorrected": False,
         "interpolated": False,
-        "filesPattern": "*.mdoc",
         "minAngle": None,  # used without an mdoc only, as are the next two
         "maxAngle": None,
         "stepAngle": None,
     },
+    why={"exclusionWords": "name the series to take instead"},
+    counts_if={"filesPattern": lambda values: ".mdoc" not in str(values.get("filesPattern"))},
 )
 
-_MOTIONCOR = Rule(
+_LOCAL_MOTION = "set local_grid_xyt of align_frames for motion that differs over the field"
+
+MOTIONCOR = Rule(
     inputs=("inputTiltSeriesM",),
     pieces=(
         Piece(
@@ -123,12 +141,13 @@ _MOTIONCOR = Rule(
     why={
         "sumFrame0": "the frames that are aligned are summed: set first_frame",
         "sumFrameN": "the frames that are aligned are summed: set last_frame",
-        "patchX": "set local_grid_xyt of align_frames for motion that differs over the field",
-        "patchY": "set local_grid_xyt of align_frames for motion that differs over the field",
+        "patchX": _LOCAL_MOTION,
+        "patchY": _LOCAL_MOTION,
         "eerGroup": "fractions are set by dose: set eer_dose_per_fraction (0.5 e/A^2)",
         "tol": "belongs to MotionCor's algorithm",
         "group": "belongs to MotionCor's algorithm",
         "groupLocal": "belongs to MotionCor's algorithm",
+        "extraParams2": OPTIONS,
     },
 )
 
@@ -151,9 +170,10 @@ _WARP_CTF = p(
     defocus_min=("min_defocus_angstrom", times(1e4)),
     defocus_max=("max_defocus_angstrom", times(1e4)),
     window=("tile_angstrom", _binned_pixels),
+    fit_phase="phase_plate",
 )
 
-_WARP_MOTION = Rule(
+WARP_MOTION = Rule(
     inputs=("inputTSMovies",),
     pieces=(
         Piece(
@@ -179,7 +199,6 @@ _WARP_MOTION = Rule(
         "x": 1,
         "y": None,
         "z": 1,
-        "fit_phase": False,
         "use_sum": False,
         "handedness": None,  # always estimated
         "gainSwap": 0,
@@ -207,12 +226,13 @@ _CTFFIND = Rule(
                 highRes="high_resolution_angstrom",
                 minDefocus="min_defocus_angstrom",
                 maxDefocus="max_defocus_angstrom",
+                findPhaseShift="phase_plate",
+                doPhShEst="phase_plate",
             ),
         ),
     ),
     quiet={
         "ctfDownFactor": 1.0,
-        "findPhaseShift": False,
         "minPhaseShift": None,
         "maxPhaseShift": None,
         "stepPhaseShift": None,
@@ -225,16 +245,76 @@ _CTFFIND = Rule(
         "useRoundedSquare": None,
         "downweightNodes": None,
         "slowSearch": False,
-        "fixAstig": True,
+        "fixAstig": None,
         "astigmatism": None,
+        "recalculate": None,
+        "inputType": 1,
+        "avgFrames": None,
+        "usePowerSpectra": False,
     },
-    why={"stepDefocus": "the step follows from the frequencies", "findPhaseShift": "no phase plate is known"},
+    why={"stepDefocus": "the step follows from the frequencies"},
+)
+
+_GCTF = replace(
+    _CTFFIND,
+    quiet={
+        "ctfDownFactor": 1.0,
+        "astigmatism": None,
+        "doHighRes": None,
+        "doValidate": None,
+        "plotResRing": None,
+        **dict.fromkeys(
+            [
+                *("doEPA", "EPAsmp", "doBasicRotave", "overlap", "convsize", "smoothResL", "bfactor"),
+                *("HighResL", "HighResH", "HighResBf", "phaseShiftL", "phaseShiftH", "phaseShiftS"),
+                *("phaseShiftT", "coSearchRefine", "refine2DT"),
+            ]
+        ),
+    },
+)
+
+
+def of_ctffind(feeds: str) -> Rule:
+    """CTFFIND's rule for a protocol whose input has this name."""
+    return replace(_CTFFIND, inputs=(feeds,))
+
+
+def of_gctf(feeds: str) -> Rule:
+    """Gctf's rule for a protocol whose input has this name."""
+    return replace(_GCTF, inputs=(feeds,))
+
+
+_EMAN_CTF = Rule(
+    inputs=("inputTS", *SERIES),
+    pieces=(
+        Piece(
+            "estimate_ctf",
+            p(
+                minDefocus=("min_defocus_angstrom", times(1e4)),
+                maxDefocus=("max_defocus_angstrom", times(1e4)),
+                tilesize=("tile_angstrom", pixels),
+                doPhaseShiftSearch="phase_plate",
+            ),
+        ),
+    ),
+    quiet={
+        "minPhaseShift": None,
+        "maxPhaseShift": None,
+        "stepPhaseShift": None,
+    },
+    why=dict.fromkeys(["nref", "stepx", "stepy", "stepDefocus"], "belongs to EMAN's algorithm"),
 )
 
 _IMOD_CTF = Rule(
     inputs=("inputSetOfTiltSeries", "inputTiltSeries"),
-    pieces=(Piece("estimate_ctf", p(tileSize=("tile_angstrom", pixels))),),
-    quiet={"searchAstigmatism": None, "skipAstigmaticViews": False, "expectedDefocusOrigin": 0},
+    pieces=(Piece("estimate_ctf", p(tileSize=("tile_angstrom", pixels), searchPhaseShift="phase_plate")),),
+    quiet={
+        "searchAstigmatism": None,
+        "skipAstigmaticViews": False,
+        "expectedDefocusOrigin": 0,
+        "searchCutOnFreq": False,
+        "maximumCutOnFreq": None,
+    },
     why=dict.fromkeys(
         [
             "defocusTol",
@@ -267,6 +347,7 @@ _TRACKING = {
     "refineSobelFilter": True,
     "scalableSigmaForSobelFilter": None,
     "computeAlignment": None,
+    "binning": None,  # of a stack that only shows the alignment
 }
 
 
@@ -320,13 +401,18 @@ _FIDUCIAL_ALIGNMENT = Rule(
         "groupTiltAngleSize": 5,
         "groupMagnificationSize": 4,
         "computeAlignment": None,
+        "binning": None,  # of a stack that only shows the alignment
+        "eraseGoldBeads": False,
+        "betterRadius": None,
     },
     why={
         "twoSurfaces": "beads have their own heights",
         "groupRotationSize": "groups are of five tilts",
         "groupTiltAngleSize": "groups are of five tilts",
         "groupMagnificationSize": "groups are of five tilts",
+        "eraseGoldBeads": "put erase_beads after align_series",
     },
+    defaults={"rotationSolutionType": 2, "tiltAngleSolutionType": 1, "magnificationSolutionType": 0},
 )
 
 _BATCHRUNTOMO = Rule(
@@ -344,56 +430,6 @@ _DOSE = Rule(
     pieces=(Piece("weight_dose", p(initialDose="extra_dose_per_angstrom2")),),
     quiet={"inputDoseType": 0, "fixedImageDose": None},
     why={"inputDoseType": "set the dose of a tilt at the import"},
-)
-
-# Streaming: movies are imported and summed one by one, and grouped into series by their mdocs later. Here the
-# import knows the series from the beginning, and takes its parameters from each of these protocols.
-_IMPORT_SINGLE_MOVIES = Rule(
-    pieces=(
-        Piece(
-            "import_movies",
-            {**_MICROSCOPE, **p(filesPath="frames_directory", gainFile="gain", darkFile="dark")},
-        ),
-        Piece("prepare_gain", when=lambda values: bool(values.get("gainFile"))),
-    ),
-    quiet={
-        "filesPattern": None,  # movies are found by the names in the mdocs
-        "importFrom": 0,
-        "acquisitionWizard": None,
-        "magnification": None,
-        "samplingRateMode": 0,
-        "scannedPixelSize": None,
-        "haveDataBeenPhaseFlipped": False,
-        "useRegexps": None,
-        "inputIndividualFrames": False,
-        "numberOfIndividualFrames": None,
-        "stackFrames": False,
-        "writeMoviesInProject": False,
-        "movieSuffix": None,
-        "deleteFrames": False,
-    },
-    why={
-        "dosePerFrame": "it is per frame; the mdocs or dose_per_tilt_per_angstrom2 give the dose of a tilt",
-        "blacklistFile": "name the series to take instead",
-    },
-)
-
-_COMPOSE = Rule(
-    inputs=("inputMicrographs",),
-    pieces=(),
-    upstream={"import_movies": p(filesPath="directory", mdocPattern="mdoc", filesPattern="mdoc")},
-    quiet={
-        "isTomo5": None,
-        "excludedWords": None,
-        "exclusionWords": None,
-        "percentTiltsRequired": None,
-        "mdoc_bug_Correction": False,
-        "time4NextTilt": None,  # `cryoloom watch` has its own intervals
-        "time4NextMic": None,
-        "time4NextTS": None,
-        "time4NextTilt_current": None,
-    },
-    why={"mdoc_bug_Correction": "the sign of TiltAngle is compared with names, and the user is warned"},
 )
 
 _TS_NORMALIZATION = Rule(
@@ -420,39 +456,160 @@ _TS_NORMALIZATION = Rule(
         "antialias": None,
     },
     why={"floatDensities": "every step scales grey values as it needs them"},
+    defaults={"binning": 1},
+)
+
+
+def _pixel_of_matrices(around: Surroundings) -> float | None:
+    """Pixel of the images that were aligned; None if they are those of the series."""
+    aligned, series = (float(around.values.get(name) or 1) for name in ("binningTM", "binningTS"))
+    if aligned == series:
+        return None
+    return float(pixels(aligned / series, around))
+
+
+def _radius(value: Any, around: Surroundings) -> float:
+    """Radius in angstrom of a diameter in nm."""
+    return 5.0 * float(value)
+
+
+def _control_points(around: Surroundings) -> list[int] | None:
+    """Xmipp's control points of local motion, if the user chose them."""
+    if not around.values.get("doLocalAlignment") or around.values.get("autoControlPoints", True):
+        return None
+    return [int(around.values[f"controlPoint{axis}"]) for axis in "XYT"]
+
+
+_FLEXALIGN = Rule(
+    inputs=("inputTiltSeriesM",),
+    pieces=(
+        Piece(
+            "align_frames",
+            p(
+                binFactor="binning",
+                alignFrame0=("first_frame", _first_frame),
+                alignFrameN=("last_frame", _last_frame),
+                maxShift="max_shift_angstrom",
+                maxResForCorrelation="finest_angstrom",
+            ),
+            derives={"local_grid_xyt": _control_points},
+            binning="binFactor",
+            upstream={
+                "import_movies": {
+                    name: MOTIONCOR.pieces[0].upstream["import_movies"][name]
+                    for name in ("gainRot", "gainFlip")
+                }
+            },
+        ),
+    ),
+    quiet={
+        **MOTIONCOR.quiet,
+        "doSaveAveMic": None,
+        "doSaveMovie": False,
+        "doComputePSD": None,
+        "doLocalAlignment": False,
+        "nFrames": None,
+        "controlPointX": None,
+        "controlPointY": None,
+        "controlPointT": None,
+        "autoControlPoints": None,
+        "autoPatches": None,
+        "patchesX": None,
+        "patchesY": None,
+        "minLocalRes": None,
+        "groupNFrames": None,
+    },
+    why={**MOTIONCOR.why, "doLocalAlignment": _LOCAL_MOTION},
+    counts_if={"doLocalAlignment": lambda values: bool(values.get("autoControlPoints", True))},
+)
+
+_RELION_MOTION = Rule(
+    inputs=("inputTiltSeriesM",),
+    pieces=(replace(MOTIONCOR.pieces[0], takes=p(binningFactor="binning"), binning="binningFactor"),),
+    quiet={
+        "patchX": 1,
+        "patchY": 1,
+        "groupFrames": 1,
+        "saveEvenOdd": None,  # always made
+        "saveSumPowerSpectra": None,
+        "sumPowerSpectraNFrames": None,
+        "outputInFloat16": None,
+        "gainRot": 0,
+        "gainFlip": 0,
+    },
+    why={
+        "patchX": _LOCAL_MOTION,
+        "patchY": _LOCAL_MOTION,
+        "groupFrames": "every frame has a shift of its own",
+        "bFactor": "it is in pixels there: set b_factor_angstrom2",
+        "eerFractionation": "fractions are set by dose: set eer_dose_per_fraction (0.5 e/A^2)",
+        "extraParams": OPTIONS,
+    },
+)
+
+
+def _pyramid(around: Surroundings) -> float | None:
+    """Binning by Xmipp's factor or level of the pyramid; None if a pixel size is given."""
+    option = int(around.values.get("resizeOption") or 0)
+    if option == 0:
+        return None
+    factor = float(around.values["resizeFactor"]) if option == 1 else 2.0 ** int(around.values["resizeLevel"])
+    if factor > 1:
+        raise NotTranslatedError(f"images are not enlarged (by {factor:g})")
+    return 1.0 / factor
+
+
+_RESIZE_SERIES = Rule(
+    inputs=SERIES,
+    pieces=(
+        Piece(
+            "bin_series",
+            p(resizeSamplingRate="pixel_size_angstrom"),
+            derives={"binning": _pyramid},
+            binning="resizeOption",
+        ),
+    ),
+    quiet={"resizeOption": None, "resizeFactor": None, "resizeLevel": None},
+    counts_if={"resizeSamplingRate": lambda values: not values.get("resizeOption")},
+    defaults={"resizeOption": 0, "resizeSamplingRate": 1.0},
 )
 
 SERIES_RULES: dict[str, Rule] = {
-    "ProtImportMovies": _IMPORT_SINGLE_MOVIES,
-    "ProtMotionCorr": replace(
-        _MOTIONCOR,
-        inputs=("inputMovies",),
-        quiet={
-            **_MOTIONCOR.quiet,
-            "doSaveAveMic": None,
-            "doSaveMovie": False,
-            "doSaveUnweightedMic": None,
-            "doComputePSD": None,
-            "doComputeMicThumbnail": None,
-            "extraProtocolParams": None,
-        },
-    ),
-    "ProtComposeTS": _COMPOSE,
     "ProtImodTSNormalization": _TS_NORMALIZATION,
     "ProtTSNormalization": _TS_NORMALIZATION,
     "ProtImodTsPreprocess": _TS_NORMALIZATION,
     "ProtNewstack": _TS_NORMALIZATION,
     "ProtImodImportTransformationMatrix": Rule(
         inputs=SERIES,
-        pieces=(Piece("import_alignment", p(filesPath="folder"), {"program": "imod"}),),
-        quiet={"importFrom": 0, "filesPattern": None, "matchBinning": None},
+        pieces=(
+            Piece(
+                "import_alignment",
+                p(filesPath="folder"),
+                {"program": "imod"},
+                derives={"pixel_size_angstrom": _pixel_of_matrices},
+            ),
+        ),
+        quiet={
+            "importFrom": 0,
+            "filesPattern": None,
+            "matchBinning": None,
+            "binningTM": None,
+            "binningTS": None,
+            "override": True,
+        },
+        why={"exclusionWords": "name the series to take instead"},
     ),
     "ProtImportTsCTF": Rule(
         inputs=SERIES,
-        pieces=(Piece("import_ctf", p(filesPath="folder")),),
-        quiet={"importFrom": None, "filesPattern": None},
+        pieces=(
+            Piece(
+                "import_ctf",
+                p(filesPath="folder", importFrom=("program", one_of("ctffind", "imod", None, "aretomo"))),
+            ),
+        ),
+        quiet={"filesPattern": None},
+        why={"importFrom": "the program is found from the files", "exclusionWords": "name the series"},
     ),
-    "CistemProtCTFFind": replace(_CTFFIND, inputs=("inputMicrographs",)),
     "ProtCorrectTiltOffset": Rule(
         inputs=SERIES,
         pieces=(),
@@ -463,18 +620,19 @@ SERIES_RULES: dict[str, Rule] = {
     ),
     "ProtImportTsMovies": _IMPORT_MOVIES,
     "ProtImportTs": _IMPORT_STACKS,
-    "ProtTsMotionCorr": _MOTIONCOR,
+    "ProtTsMotionCorr": MOTIONCOR,
     "ProtTsAverage": Rule(inputs=("inputTiltSeriesM",), pieces=(Piece("align_frames"),)),
-    "XmippProtTsFlexAlign": Rule(
-        inputs=("inputTiltSeriesM",),
-        pieces=(Piece("align_frames", p(binFactor="binning"), binning="binFactor"),),
-    ),
-    "ProtWarpTSMotionCorr": _WARP_MOTION,
+    "XmippProtTsFlexAlign": _FLEXALIGN,
+    "ProtRelionTomoMotionCorr": _RELION_MOTION,
+    "XmippProtDoseFilter": _DOSE,
+    "XmippProtResizeTiltSeries": _RESIZE_SERIES,
+    "XmippProtApplyTransformationMatrixTS": Rule(inputs=SERIES, pieces=(Piece("apply_alignment"),)),
+    "ProtWarpTSMotionCorr": WARP_MOTION,
     "CistemProtTsCtffind": _CTFFIND,
-    "ProtTsGctf": _CTFFIND,
+    "ProtTsGctf": of_gctf("inputTiltSeries"),
     "ProtImodAutomaticCtfEstimation": _IMOD_CTF,
     "ProtImodManualCtfEstimation": _IMOD_CTF,
-    "EmanProtEstimateCTF": Rule(inputs=SERIES, pieces=(Piece("estimate_ctf"),)),
+    "EmanProtEstimateCTF": _EMAN_CTF,
     "ProtSusanEstimateCtf": Rule(inputs=SERIES, pieces=(Piece("estimate_ctf"),)),
     "ProtImodXraysEraser": Rule(
         inputs=SERIES,
@@ -492,7 +650,18 @@ SERIES_RULES: dict[str, Rule] = {
         quiet={"saveMaskStack": False},
         why={"probThreshold": "belongs to Fidder's network; min_significance is the threshold here"},
     ),
-    "ProtImodFiducialEraser": Rule(inputs=SERIES, pieces=(Piece("erase_beads"),)),
+    "ProtImodFiducialEraser": Rule(
+        inputs=SERIES,
+        pieces=(
+            Piece(
+                "erase_beads",
+                p(
+                    fidDiameter=("bead_diameter_angstrom", times(10.0)),
+                    erasedDiameter=("radius_angstrom", _radius),
+                ),
+            ),
+        ),
+    ),
     "ProtImodDoseFilter": _DOSE,
     "ProtImodExcludeViews": Rule(
         inputs=SERIES,

@@ -111,7 +111,12 @@ def _protocol(entry: Mapping[str, Any], ids: set[str]) -> Protocol:
 
 
 def _link(parameter: str, value: object, ids: set[str]) -> Link | None:
-    found = re.fullmatch(r"(\d+)\.([A-Za-z]\w*)(?:\.\w+)*", value) if isinstance(value, str) else None
+    """A link to an output, or (by a parameter ``prot...``) to a protocol as a whole; None for a value."""
+    if not isinstance(value, str):
+        return None
+    found = re.fullmatch(r"(\d+)\.([A-Za-z]\w*)(?:\.\w+)*", value)
+    if found is None and parameter.startswith("prot"):
+        found = re.fullmatch(r"(\d+)\.?()", value)
     return Link(parameter, found[1], found[2]) if found and found[1] in ids else None
 
 

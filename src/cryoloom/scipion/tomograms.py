@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from cryoloom.scipion.rule import (
+    OPTIONS,
     SERIES,
+    NotTranslatedError,
     Piece,
     Rule,
+    Surroundings,
+    if_positive,
     one_of,
     only_if,
     p,
@@ -16,6 +23,12 @@ from cryoloom.scipion.rule import (
 
 __all__ = ["TOMOGRAM_RULES"]
 
+
+def _some_pixels(value: Any, around: Surroundings) -> float:
+    """Pixels as angstrom, where 0 and -1 mean what is usual."""
+    return float(pixels(if_positive(value, around), around))
+
+
 _RADIAL = p(radialFirstParameter="cutoff_per_px", radialSecondParameter="falloff_per_px")
 _IMOD_RECONSTRUCT = Rule(
     inputs=SERIES,
@@ -25,7 +38,9 @@ _IMOD_RECONSTRUCT = Rule(
             {
                 **_RADIAL,
                 **p(
-                    tomoThickness=("thickness_angstrom", pixels), fakeInteractionsSIRT="sirt_like_iterations"
+                    tomoThickness=("thickness_angstrom", pixels),
+                    tomoWidth=("width_angstrom", _some_pixels),
+                    fakeInteractionsSIRT="sirt_like_iterations",
                 ),
             },
             keeps_voxels=True,
@@ -41,7 +56,9 @@ _IMOD_RECONSTRUCT = Rule(
     },
     why={
         "tomoShiftX": "the origin is that of the alignment",
-        "tomoShiftZ": "the origin is that of the alignment; estimate_slab will centre the specimen",
+        "tomoShiftZ": "the middle of the specimen is the origin of the alignment; z_shift_px moves it",
+        "angleOffset": "tilt_offset_deg of reconstruct turns the specimen; its sign is seen in the tomogram",
+        "tiltAxisOffset": "the origin is that of the alignment",
     },
 )
 
@@ -54,6 +71,7 @@ _TOMO3D = Rule(
                 method=("method", one_of(None, "sirt")),
                 nIterations=("iterations", only_if("method", 1, same)),
                 height=("thickness_angstrom", pixels),
+                width=("width_angstrom", _some_pixels),
             ),
             keeps_voxels=True,
         ),
@@ -61,12 +79,13 @@ _TOMO3D = Rule(
     quiet={
         "method": 0,
         "nIterations": None,
-        "setShape": True,
+        "setShape": None,
         "width": 0,
         "iniSlice": 0,
         "finSlice": 0,
         "Hamming": None,
     },
+    counts_if=dict.fromkeys(["height", "width"], lambda values: bool(values.get("setShape", True))),
 )
 
 _ARETOMO_UNBINNED = p(tomoThickness=("thickness_angstrom", pixels), binFactor="binning")
@@ -85,7 +104,10 @@ _ARETOMO = Rule(
             when=lambda values: not values.get("skipAlign"),
         ),
         Piece(
-            "estimate_ctf", when=lambda values: bool(values.get("doEstimateCtf")), outputs=r".*(CTF|Ctf).*"
+            "estimate_ctf",
+            p(doPhaseShiftSearch="phase_plate"),
+            when=lambda values: bool(values.get("doEstimateCtf")),
+            outputs=r".*(CTF|Ctf).*",
         ),
         Piece("weight_dose", when=lambda values: bool(values.get("doDW"))),
         Piece(
@@ -109,10 +131,10 @@ _ARETOMO = Rule(
         "doDW": None,
         "flipVol": True,
         "flipInt": False,
-        "doPhaseShiftSearch": False,
         "minPhaseShift": None,
         "maxPhaseShift": None,
         "sampleType": 0,
+        "coordsFn": None,
         "patchX": None,
         "patchY": None,
         "reconMethod": 1,
@@ -125,16 +147,100 @@ _ARETOMO = Rule(
         "refineTiltAngles": "tilt_offset_deg of the import is a pretilt; estimate_slab will measure it",
         "darkTol": "another measure: dark_ratio of select_tilts",
         "roiArea": "the alignment chooses its features by itself",
-        "sampleType": "local alignment has no counterpart",
+        "sampleType": "set local of align_series for an alignment that differs over the field",
+        "flipInt": "contrast stays as it is: export inverts it where a program needs that",
+        "flipVol": "volumes have the axes xyz",
+        "extraParams": OPTIONS,
     },
+    counts_if={
+        **dict.fromkeys(
+            ["tomoThickness", "binFactor", "reconMethod", "SARTiter", "flipInt", "flipVol"],
+            lambda values: bool(values.get("makeTomo", True)),
+        ),
+        **dict.fromkeys(
+            [
+                "alignZ",
+                "alignZfile",
+                "darkTol",
+                "refineTiltAngles",
+                "refineTiltAxis",
+                "roiArea",
+                "sampleType",
+            ],
+            lambda values: not values.get("skipAlign"),
+        ),
+        "doPhaseShiftSearch": lambda values: bool(values.get("doEstimateCtf")),
+    },
+    defaults={"reconMethod": 0, "binFactor": 2, "doEstimateCtf": True},
 )
 
 _EMAN_RECONSTRUCT = Rule(
+    inputs=("inputTS", *SERIES),
+    pieces=(
+        Piece(
+            "align_series",
+            p(tiltAxisAngle="tilt_axis_deg"),
+            when=lambda values: bool(values.get("doAlignment", True)),
+            outputs=r".*[Tt]iltSeries.*",
+        ),
+        Piece("reconstruct", when=lambda values: bool(values.get("doRec", True))),
+    ),
+    quiet=dict.fromkeys(
+        [
+            *("doAlignment", "doRec", "compressBits", "genInterpolatedTs", "writeIntermediateRes"),
+            *("letEmanEstimateTilts", "tltStep", "zeroId", "bytile", "moreTile", "extrapad", "correctXDrift"),
+        ]
+    )
+    | {"rmbeadthr": -1.0, "clipz": -1, "correctrot": False},
+    why={
+        **dict.fromkeys(
+            ["nLandmarks", "pkKeep", "patchTrack", "boxSizeTrk", "nIters"], "belongs to EMAN's algorithm"
+        ),
+        "outsize": "set voxel_size_angstrom of reconstruct: 1k, 2k and 4k are its pixels along x",
+        "clipz": "it is in voxels of the size of outsize: set thickness_angstrom of reconstruct",
+        "tltkeep": "tilts that cannot be aligned are excluded",
+        "correctrot": "set position = slab of reconstruct, after estimate_slab",
+        "filterres": "tomograms keep their detail: cutoff_per_px of reconstruct is a low-pass",
+        "rmbeadthr": "put erase_beads before reconstruct",
+    },
+    counts_if=dict.fromkeys(
+        ["outsize", "clipz", "tltkeep", "correctrot", "filterres", "rmbeadthr", "nIters"],
+        lambda values: bool(values.get("doRec", True)),
+    )
+    | dict.fromkeys(
+        ["nLandmarks", "pkKeep", "patchTrack", "boxSizeTrk", "tiltAxisAngle"],
+        lambda values: bool(values.get("doAlignment", True)),
+    ),
+)
+
+_RELION_RECONSTRUCT = Rule(
+    inputs=("protPrepare", *SERIES, "inputTS", "inReParticles"),
+    pieces=(
+        Piece(
+            "reconstruct",
+            p(
+                binFactor="binning",
+                thickness=("thickness_angstrom", _some_pixels),
+                width=("width_angstrom", _some_pixels),
+                height=("length_angstrom", _some_pixels),
+            ),
+            binning="binFactor",
+        ),
+    ),
+    quiet={"recTomoMode": None, "tomoId": None, "thickness": -1, "width": -1, "height": -1},
+    defaults={"binFactor": 8},
+)
+
+_XMIPP_RECONSTRUCT = Rule(
     inputs=SERIES,
     pieces=(
-        Piece("align_series", outputs=r".*[Tt]iltSeries.*"),
-        Piece("reconstruct"),
+        Piece(
+            "reconstruct",
+            p(reconstructionMethod=("method", one_of("sart", "sirt"))),
+            keeps_voxels=True,
+        ),
     ),
+    defaults={"reconstructionMethod": 0},
 )
 
 _NOVACTF = Rule(
@@ -156,6 +262,7 @@ _NOVACTF = Rule(
     ),
     quiet={"correctAstigmatism": True, "tomoShift": 0},
     why={"tomoShift": "the origin is that of the alignment"},
+    defaults={"correctionType": 0},
 )
 
 _ETOMO = Rule(
@@ -176,12 +283,36 @@ _ETOMO = Rule(
 _CRYOCARE = Rule(
     inputs=("tomos", "tomo", "evenTomos", "inputTomograms", "inputTomoSet", "even", "train_data"),
     pieces=(Piece("denoise"),),
+    quiet={
+        "areEvenOddLinked": None,
+        "oddTomos": None,
+        "odd": None,
+        "model": None,
+        "n_tiles": None,
+        "tilt_axis": None,
+    },
 )
+
+
+def _depth(value: Any, around: Surroundings) -> int:
+    """Depth of the network; 0 leaves it to the program."""
+    if int(value) < 1:
+        raise NotTranslatedError("it is chosen by the program")
+    return int(value)
+
+
+def _box(value: Any, around: Surroundings) -> int:
+    halvings = int(around.values.get("unet_n_depth") or 2)
+    if int(value) % (1 << halvings):
+        raise NotTranslatedError(f"expected a multiple of {1 << halvings} (2^depth)")
+    return int(value)
+
 
 _BINNED_VOLUME = "volumes are binned where they are made: set binning of reconstruct"
 _BINNED_TOMOGRAMS = Rule(
-    inputs=("inputSetOfTomograms", "inputTomograms", "inputSet"),
+    inputs=("inputSetOfTomograms", "inputTomograms", "inputTomos", "inTomograms", "inputSet"),
     pieces=(),
+    rescales="binning",
     quiet={
         "floatDensities": None,  # every step scales grey values as it needs them
         "modeToOutput": None,
@@ -196,34 +327,86 @@ _BINNED_TOMOGRAMS = Rule(
         "antialias": None,
     },
     why=dict.fromkeys(
-        ["binning", "resizeSamplingRate", "resizeFactor", "resizeOption", "resizeDim"], _BINNED_VOLUME
+        [
+            *("binning", "resizeSamplingRate", "resizeFactor", "resizeOption", "resizeDim", "resizeLevel"),
+            *("newXsize", "newYsize", "newZsize"),
+        ],
+        _BINNED_VOLUME,
+    ),
+    defaults={"binning": 1},
+)
+_RESIZED_TOMOGRAMS = replace(_BINNED_TOMOGRAMS, rescales="?", defaults={})
+
+_TOMO3D_DENOISE = Rule(
+    inputs=("inputSetTomograms",),
+    pieces=(Piece("denoise"),),
+    why=dict.fromkeys(
+        ["method", "SigmaGaussian", "nIter", "nIterBflow", "Lambda", "TimeStep", "TimeStepBflow"],
+        "belongs to diffusion: denoise trains a network on the halves of the tomogram",
+    ),
+    counts_if=dict.fromkeys(["nIter", "Lambda", "TimeStep"], lambda values: not values.get("method"))
+    | dict.fromkeys(["nIterBflow", "TimeStepBflow"], lambda values: bool(values.get("method"))),
+)
+
+_CLIPPED = Rule(
+    inputs=("inputTomograms",),
+    pieces=(
+        Piece(
+            "trim_tomogram",
+            p(
+                xDim=("width_angstrom", pixels),
+                yDim=("length_angstrom", pixels),
+                zDim=("thickness_angstrom", pixels),
+            ),
+        ),
+    ),
+    why=dict.fromkeys(
+        ["xc", "yc", "zc"],
+        "it counts from a corner: set middle_xyz_angstrom of trim_tomogram, which counts from the centre",
     ),
 )
 
 TOMOGRAM_RULES: dict[str, Rule] = {
+    "EmanProtTomoClip": _CLIPPED,
     "ProtImportTomograms": Rule(
         pieces=(Piece("import_tomograms", p(filesPath="directory", samplingRate="voxel_size_angstrom")),),
         quiet={
             "importFrom": 0,
             "filesPattern": None,
+            "importAcquisitionFrom": None,
+            "acquisitionData": None,
+            "acquisitionAngleMax": None,
+            "acquisitionAngleMin": None,
+            "step": None,
             "acquireParameters": None,
             "setOrigCoord": False,
             "fromMrcHeader": None,
             "x": None,
             "y": None,
             "z": None,
+            "voltage": 300.0,
+            "sphericalAberration": 2.7,
+            "amplitudeContrast": 0.1,
+        },
+        why={
+            "exclusionWords": "name the tomograms to take instead",
+            **dict.fromkeys(
+                ["voltage", "sphericalAberration", "amplitudeContrast", "tiltAxisAngle"],
+                "tomograms are taken without their tilt series",
+            ),
         },
     ),
     "ProtImodTomoNormalization": _BINNED_TOMOGRAMS,
     "ProtTomoNormalization": _BINNED_TOMOGRAMS,
     "ProtImodTomoPreProcess": _BINNED_TOMOGRAMS,
-    "XmippProtResizeTomograms": _BINNED_TOMOGRAMS,
+    "DynamoBinTomograms": replace(_BINNED_TOMOGRAMS, defaults={"binning": 2}),
+    "XmippProtResizeTomograms": _RESIZED_TOMOGRAMS,
+    "CistemProtTomoResample": _RESIZED_TOMOGRAMS,
     "ProtJjsoftReconstructTomogram": _TOMO3D,
-    "ProtRelionTomoReconstruct": Rule(
-        inputs=(*SERIES, "inputTS", "inReParticles"), pieces=(Piece("reconstruct"),)
-    ),
+    "ProtRelionTomoReconstruct": _RELION_RECONSTRUCT,
+    "XmippProtReconstructTomograms": _XMIPP_RECONSTRUCT,
     "ProtTomoReconstruction": _IMOD_RECONSTRUCT,
-    "ProtJjsoftProtDenoiseTomogram": Rule(inputs=("inputSetTomograms",), pieces=(Piece("denoise"),)),
+    "ProtJjsoftProtDenoiseTomogram": _TOMO3D_DENOISE,
     "ProtCtfCorrection": Rule(
         inputs=SERIES,
         ctf="inputSetOfCtfTomoSeries",
@@ -255,7 +438,7 @@ TOMOGRAM_RULES: dict[str, Rule] = {
     "ProtTomo3dReconstrucTomo": _TOMO3D,
     "ProtRelion5TomoReconstruct": Rule(inputs=(*SERIES, "inputTS"), pieces=(Piece("reconstruct"),)),
     "ProtWarpTomoReconstruct": Rule(inputs=SERIES, pieces=(Piece("reconstruct"),)),
-    "ProtTomo3dProtDenoiseTomogram": Rule(inputs=("inputSetTomograms",), pieces=(Piece("denoise"),)),
+    "ProtTomo3dProtDenoiseTomogram": _TOMO3D_DENOISE,
     "ProtCryoCAREPrepareTrainingData": Rule(
         inputs=_CRYOCARE.inputs, part_of_next=True, pieces=(Piece("denoise"),)
     ),
@@ -270,13 +453,24 @@ TOMOGRAM_RULES: dict[str, Rule] = {
                     steps_per_epoch="steps_per_epoch",
                     batch_size="batch",
                     learning_rate="learning_rate",
+                    patch_shape=("box_px", _box),
+                    num_slices="n_boxes",
+                    unet_n_first="filters",
+                    unet_n_depth=("depth", _depth),
                 ),
             ),
         ),
+        quiet={**_CRYOCARE.quiet, "unet_kern_size": 3, "unet_n_depth": 0},
+        why={
+            "n_normalization_samples": "grey values are normalised with all boxes",
+            "split": "part of the boxes is kept for validation",
+            "unet_kern_size": "filters are 3 voxels wide",
+        },
     ),
     "ProtCryoCAREPrediction": _CRYOCARE,
     "ProtWarpDeconvTomo": Rule(
         inputs=("inputTomograms", "inputSet"),
+        ctf="inputCTFs",
         pieces=(
             Piece(
                 "deconvolve",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryoloom.scipion.rule import (
@@ -18,9 +18,13 @@ from cryoloom.scipion.rule import (
     Surroundings,
 )
 from cryoloom.scipion.rules import NO_RULE, RULES
+from cryoloom.scipion.step_kinds import further_roles, given_kinds, needed_kind
 from cryoloom.scipion.template import Link, Protocol, ScipionWorkflow
 
 __all__ = ["NotTranslated", "TranslatedStep", "Translation", "translate_scipion"]
+
+_ANYTHING = "object"
+"""Kind of a step that passes on what it gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,18 @@ class _Made:
     comment: str
     protocol: str
     pixel_size_angstrom: float | None
+    voxel_binning: float | None = 1.0
+    """Size of a tomogram's voxels over that of the images it was made from; None if it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What feeds a protocol: a step, and by how much its output was binned since."""
+
+    made: int | None
+    before: _Place | None = None
+    """Place of the protocol before, if that is part of this one."""
+    scale: float | None = 1.0
 
 
 @dataclass
@@ -81,6 +97,8 @@ class _Place:
     pending: Mapping[str, Any] | None = None
     """Parameters for the next protocol's step, if this one is part of it."""
     pending_ctf: int | None = None
+    scale: float | None = 1.0
+    """Pixel of the output over that of the last step, where the protocol only bins; None if not known."""
 
 
 class _NotPlacedError(Exception):
@@ -113,7 +131,9 @@ class _Translator:
                 self._leave(protocol, why)
                 continue
             try:
-                self._places[protocol.id] = self._place(protocol, rule)
+                self._places[protocol.id] = (
+                    self._passed_by(protocol, rule) if rule.stated else self._place(protocol, rule)
+                )
             except _NotPlacedError as error:
                 self._leave(protocol, str(error))
         names = self._names()
@@ -130,7 +150,7 @@ class _Translator:
         steps_of = {
             id: tuple(names[made] for made in {made: None for _, made in place.outputs} | {place.last: None})
             for id, place in self._places.items()
-            if place.last is not None
+            if place.last is not None and not RULES[self._protocols[id].class_name].stated
         }
         return Translation(self._workflow.description, steps, tuple(self._left), steps_of)
 
@@ -148,65 +168,157 @@ class _Translator:
         return names
 
     def _place(self, protocol: Protocol, rule: Rule) -> _Place:
-        main, before = self._main_source(protocol, rule)
+        values = {**rule.defaults, **protocol.values}
+        source = self._main_source(protocol, rule)
+        before = source.before
+        roles = self._roles(protocol, rule)
+        ctf_link = protocol.source(rule.ctf) if rule.ctf else None
+        ctf = self._resolved(ctf_link) if ctf_link else (before.pending_ctf if before else None)
+        inherited = dict(before.pending) if before and before.pending is not None else {}
+        pieces = [piece for piece in rule.pieces if piece.when(values)]
+        if rule.part_of_next:
+            parameters = self._parameters(protocol, rule, pieces, source)
+            return _Place(
+                last=source.made,
+                pending={**inherited, **parameters.get(pieces[-1].step, {})},
+                pending_ctf=ctf,
+            )
+        if ctf is not None:
+            self._bring_ctf(ctf, roles, source.made, protocol)
+            source = replace(source, made=roles.pop("input", source.made))
+        parameters = self._parameters(protocol, rule, pieces, source)
+        pieces = [piece for piece in pieces if roles or not piece.for_roles]
+        if not pieces:
+            return _Place(last=source.made, scale=_rescaled(source.scale, rule, values))
+        takes_roles = next((piece for piece in pieces if piece.for_roles), pieces[-1])
+        place = _Place()
+        for piece in pieces:
+            own = {**(inherited if piece is pieces[-1] else {}), **parameters[piece.step]}
+            feeds = self._feeds(piece.step, source.made, roles if piece is takes_roles else {}, protocol)
+            source = replace(source, made=feeds.get("input"))
+            pixel, binned = self._sizes(piece, source, own, values)
+            if piece.keeps_voxels and pixel is not None:
+                own["voxel_size_angstrom"] = round(pixel, 4)
+            comment = f"Scipion {protocol.id}: {protocol.label}"
+            if protocol.comment:
+                comment += f" - {protocol.comment}"
+            made = self._add(_Made(piece.step, feeds, own, comment, protocol.id, pixel, binned))
+            place.outputs.append((piece.outputs, made))
+            source = _Source(made)
+        place.last = source.made
+        return place
+
+    def _passed_by(self, protocol: Protocol, rule: Rule) -> _Place:
+        """A protocol that is only named: what follows takes what it took."""
+        for link in (link for name in rule.inputs for link in protocol.links if link.parameter == name):
+            try:
+                made = self._resolved(link)
+            except _NotPlacedError:
+                continue
+            is_used = any(
+                later.source == protocol.id for one in self._protocols.values() for later in one.links
+            )
+            past = f"; what follows takes its {link.parameter}" if is_used else ""
+            self._leave(protocol, rule.stated + past)
+            return _Place(last=made, scale=_rescaled(self._places[link.source].scale, rule, protocol.values))
+        raise _NotPlacedError(rule.stated)
+
+    def _roles(self, protocol: Protocol, rule: Rule) -> dict[str, int]:
+        """Steps that feed the further inputs, by our role; links that none of our inputs takes are listed."""
+        known = {*rule.inputs, *rule.roles, rule.ctf, *rule.quiet}
+        for link in protocol.links:
+            if link.parameter not in known:
+                why = rule.why.get(link.parameter, "no counterpart")
+                value = f"{link.source}.{link.output}"
+                self._left.append(NotTranslated(protocol.title, link.parameter, value, why))
         roles: dict[str, int] = {}
         for link in (one for one in protocol.links if one.parameter in rule.roles):
             try:
                 roles[rule.roles[link.parameter]] = self._resolved(link)
             except _NotPlacedError as error:
                 self._left.append(NotTranslated(protocol.title, link.parameter, link.output, str(error)))
-        ctf_link = protocol.source(rule.ctf) if rule.ctf else None
-        ctf = self._resolved(ctf_link) if ctf_link else (before.pending_ctf if before else None)
-        inherited = dict(before.pending) if before and before.pending is not None else {}
-        pieces = [piece for piece in rule.pieces if piece.when(protocol.values)]
-        if rule.part_of_next:
-            parameters = self._parameters(protocol, rule, pieces, main)
-            return _Place(
-                last=main, pending={**inherited, **parameters.get(pieces[-1].step, {})}, pending_ctf=ctf
+        return roles
+
+    def _feeds(
+        self, step: str, main: int | None, roles: Mapping[str, int], protocol: Protocol
+    ) -> dict[str, int]:
+        """Inputs of a step, each from a step that gives what it takes; _NotPlacedError if one is missing."""
+        given = {} if main is None else {"input": main}
+        feeds: dict[str, int] = {}
+        for role, made in (given | dict(roles)).items():
+            needed = needed_kind(step, role)
+            fitting = next((one for one in self._line_of(made) if self._gives(one, needed)), None)
+            if fitting is None:
+                kind = " and ".join(self._kinds(made))
+                raise _NotPlacedError(f"{step} needs a {needed}, and {self._made[made].step} gives a {kind}")
+            if fitting != made:
+                why = f"{step} takes a {needed}: that of {self._made[fitting].step}"
+                self._left.append(NotTranslated(protocol.title, role, self._made[made].step, why))
+            feeds[role] = fitting
+        missing = [role for role in further_roles(step) if role not in feeds]
+        if missing:
+            raise _NotPlacedError(
+                f"{step} needs {' and '.join(missing)} too, and nothing translated gives it"
             )
-        if ctf is not None:
-            self._bring_ctf(ctf, roles, main, protocol)
-            main = roles.pop("input", main)
-        place = _Place()
-        parameters = self._parameters(protocol, rule, pieces, main)
-        pieces = [piece for piece in pieces if roles or not piece.for_roles]
-        takes_roles = next((piece for piece in pieces if piece.for_roles), pieces[-1] if pieces else None)
-        for piece in pieces:
-            feeds = {} if main is None else {"input": main}
-            if piece is takes_roles:
-                feeds |= roles
-            own = {**(inherited if piece is pieces[-1] else {}), **parameters[piece.step]}
-            pixel = self._pixel(main, protocol, own)
-            if piece.keeps_voxels and pixel is not None:
-                own["voxel_size_angstrom"] = round(pixel, 4)
-            if piece.binning and pixel is not None:
-                pixel *= float(protocol.values.get(piece.binning) or 1)
-            comment = f"Scipion {protocol.id}: {protocol.label}"
-            if protocol.comment:
-                comment += f" - {protocol.comment}"
-            main = self._add(_Made(piece.step, feeds, own, comment, protocol.id, pixel))
-            place.outputs.append((piece.outputs, main))
-        place.last = main
-        return place
+        return feeds
+
+    def _line_of(self, made: int) -> Iterator[int]:
+        """A step and those that its main input came through, the nearest first."""
+        at: int | None = made
+        while at is not None:
+            yield at
+            at = self._made[at].feeds.get("input")
+
+    def _gives(self, made: int, needed: str | None) -> bool:
+        return needed in (None, _ANYTHING) or needed in self._kinds(made)
+
+    def _kinds(self, made: int) -> set[str]:
+        """Types that a step gives; one that passes anything on gives what it gets."""
+        kinds = set(given_kinds(self._made[made].step).values())
+        source = self._made[made].feeds.get("input")
+        if _ANYTHING in kinds and source is not None:
+            kinds = (kinds - {_ANYTHING}) | self._kinds(source)
+        return kinds
+
+    def _sizes(
+        self, piece: Piece, source: _Source, own: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> tuple[float | None, float | None]:
+        """Pixel of a step's output, and the size of its voxels over that of the images."""
+        kinds = given_kinds(piece.step).values()
+        if source.made is None:
+            told = own.get("pixel_size_angstrom")
+            return (None if told is None else float(told)), (1.0 if "TiltSeries" in kinds else None)
+        fed_by = self._made[source.made]
+        pixel, binned = _times(fed_by.pixel_size_angstrom, source.scale), fed_by.voxel_binning
+        is_reconstruction = "Tomogram" in kinds and "Tomogram" not in self._kinds(source.made)
+        if is_reconstruction:
+            binned = 1.0 if piece.keeps_voxels or piece.binning else None
+        else:
+            binned = _times(binned, source.scale)
+        if piece.binning and "pixel_size_angstrom" in own:
+            pixel = float(own["pixel_size_angstrom"])
+        elif piece.binning:
+            factor = float(own.get("binning") or values.get(piece.binning) or 1)
+            pixel, binned = _times(pixel, factor), _times(binned, factor)
+        return pixel, (1.0 if "TiltSeries" in kinds else binned)
 
     def _add(self, made: _Made) -> int:
         self._made.append(made)
         return len(self._made) - 1
 
-    def _main_source(self, protocol: Protocol, rule: Rule) -> tuple[int | None, _Place | None]:
+    def _main_source(self, protocol: Protocol, rule: Rule) -> _Source:
         """The step that feeds a protocol, and the protocol before if that is part of this one."""
         link = next((found for name in rule.inputs if (found := protocol.source(name))), None)
         if link is None:
-            return self._open_source(protocol, rule) if rule.inputs else None, None
+            return _Source(self._open_source(protocol, rule) if rule.inputs else None)
         place = self._places.get(link.source)
         if place is not None and place.pending is not None:
-            if self._step_of(link.source) == rule.pieces[-1].step:
-                return place.last, place
-            return place.last, None
+            is_same = self._step_of(link.source) == rule.pieces[-1].step
+            return _Source(place.last, place if is_same else None, place.scale)
         source = self._resolved(link)
         if rule.through:
             source = self._made[source].feeds.get("input", source)
-        return source, None
+        return _Source(source, scale=self._places[link.source].scale)
 
     def _open_source(self, protocol: Protocol, rule: Rule) -> int:
         """The import for protocols whose input a template leaves open; all of them share one."""
@@ -240,6 +352,10 @@ class _Translator:
         series = roles.get(role, main)
         if series is None or ctf in self._way_of(series):
             return
+        if not self._gives(series, "TiltSeries"):
+            why = f"{self._made[series].step} was made without this CTF: connect it before the reconstruction"
+            self._left.append(NotTranslated(protocol.title, "CTF", self._made[ctf].step, why))
+            return
         pair = (series, ctf)
         if pair not in self._assigned:
             self._assigned[pair] = self._add(
@@ -262,35 +378,59 @@ class _Translator:
             made = source
         return way
 
-    def _pixel(self, source: int | None, protocol: Protocol, parameters: Mapping[str, Any]) -> float | None:
-        """Pixel size of a step's input; at the import that set by the user."""
-        if source is not None:
-            return self._made[source].pixel_size_angstrom
-        told = parameters.get("pixel_size_angstrom")
-        return None if told is None else float(told)
-
     def _parameters(
-        self, protocol: Protocol, rule: Rule, pieces: list[Piece], main: int | None
+        self, protocol: Protocol, rule: Rule, pieces: list[Piece], source: _Source
     ) -> dict[str, dict[str, Any]]:
         """Our parameters by step; every other value of the protocol is listed unless it requests nothing."""
-        pixel = None if main is None else self._made[main].pixel_size_angstrom
-        around = Surroundings(protocol.values, pixel)
+        values = {**rule.defaults, **protocol.values}
+        around = self._surroundings(values, source)
         found: dict[str, dict[str, Any]] = {piece.step: dict(piece.sets) for piece in pieces}
-        for name, value in protocol.values.items():
+        for name, value in values.items():
             if name in MACHINE_PARAMETERS or value is None or value == "":
+                continue
+            if name in rule.counts_if and not rule.counts_if[name](values):
                 continue
             why = rule.why.get(name, "no counterpart")
             try:
-                if self._taken(name, value, pieces, around, found, main):
+                if self._taken(name, value, pieces, around, found, source.made):
                     continue
-                if self._given_upstream(name, value, rule.upstream, around, main):
+                if self._given_upstream(name, value, rule.upstream, around, source.made):
                     continue
             except NotTranslatedError as error:
                 why = rule.why.get(name, str(error))
-            if name in rule.quiet and rule.quiet[name] in (None, value):
-                continue
-            self._left.append(NotTranslated(protocol.title, name, value, why))
+            if name in protocol.values and not _is_quiet(rule, name, value):
+                self._left.append(NotTranslated(protocol.title, name, value, why))
+        self._derive(protocol, pieces, around, found)
         return found
+
+    def _surroundings(self, values: Mapping[str, Any], source: _Source) -> Surroundings:
+        if source.made is None:
+            return Surroundings(values, None)
+        made = self._made[source.made]
+        return Surroundings(
+            values,
+            _times(made.pixel_size_angstrom, source.scale),
+            _times(made.voxel_binning, source.scale),
+            frozenset(self._made[one].step for one in self._way_of(source.made)),
+        )
+
+    def _derive(
+        self,
+        protocol: Protocol,
+        pieces: list[Piece],
+        around: Surroundings,
+        found: dict[str, dict[str, Any]],
+    ) -> None:
+        """Set the parameters that follow from several values; one that cannot is listed."""
+        for piece in pieces:
+            for ours, derived in piece.derives.items():
+                try:
+                    value = derived(around)
+                except NotTranslatedError as error:
+                    self._left.append(NotTranslated(protocol.title, ours, None, str(error)))
+                    continue
+                if value is not None:
+                    found[piece.step][ours] = value
 
     def _taken(
         self,
@@ -339,3 +479,24 @@ class _Translator:
 def _converted(take: tuple[str, Convert], value: Any, around: Surroundings) -> tuple[str, Any]:
     name, convert = take
     return name, convert(value, around)
+
+
+def _is_quiet(rule: Rule, name: str, value: Any) -> bool:
+    """Whether a value needs no translation and no word."""
+    if name not in rule.quiet:
+        return False
+    quiet = rule.quiet[name]
+    return quiet is None or (value in quiet if isinstance(quiet, tuple) else value == quiet)
+
+
+def _times(size: float | None, factor: float | None) -> float | None:
+    return None if size is None or factor is None else size * factor
+
+
+def _rescaled(scale: float | None, rule: Rule, values: Mapping[str, Any]) -> float | None:
+    """Size of the output's pixels over those of the last step, after a protocol that only bins."""
+    if not rule.rescales:
+        return scale
+    if rule.rescales == "?":
+        return None
+    return _times(scale, float(values[rule.rescales])) if values.get(rule.rescales) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cryoloom.contract import find_step
 from cryoloom.contract.discovery import planned_step
 from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.errors import UserInputError
+from cryoloom.scipion.step_kinds import needed_kind, output_of
 from cryoloom.scipion.template import read_scipion_workflow
 from cryoloom.scipion.translation import NotTranslated, TranslatedStep, Translation, translate_scipion
 
@@ -67,16 +68,18 @@ def import_scipion(path: str | Path) -> ImportedWorkflow:
 def _node(step: TranslatedStep, steps: Mapping[str, TranslatedStep], left: list[NotTranslated]) -> Node:
     parameters = dict(step.parameters)
     links = {
-        role: source + _output_of(steps[source].step, _needed(step.step, role))
+        role: source + output_of(steps[source].step, needed_kind(step.step, role))
         for role, source in step.feeds.items()
     }
+    if _same_folder(parameters.get("frames_directory"), parameters.get("directory")):
+        del parameters["frames_directory"]  # movies beside their mdocs, also where raw data are elsewhere
     if planned_step(step.step) is None:
-        parameters = _allowed(step, left)
+        parameters = _allowed(replace(step, parameters=parameters), left)
         wanted = set(find_step(step.step).also_needs)
         reference = step.feeds.get(_REFERENCE)
         if reference is not None and _REFERENCE not in wanted:
             # A first model made of the same picks: the particles it gives have it as their reference.
-            given = _output_of(steps[reference].step, _needed(step.step, "input"))
+            given = output_of(steps[reference].step, needed_kind(step.step, "input"))
             if given and _picks_of(reference, steps) == _picks_of(step.name, steps):
                 links["input"] = reference + given
                 del links[_REFERENCE]
@@ -92,32 +95,16 @@ def _node(step: TranslatedStep, steps: Mapping[str, TranslatedStep], left: list[
     )
 
 
+def _same_folder(one: Any, other: Any) -> bool:
+    return one is not None and other is not None and Path(str(one)) == Path(str(other))
+
+
 def _picks_of(name: str, steps: Mapping[str, TranslatedStep]) -> str:
     """The step that a step's particles come from, before they were cut."""
     source = steps[name].feeds["input"]
     while steps[source].step in _CUTTING and "input" in steps[source].feeds:
         source = steps[source].feeds["input"]
     return source
-
-
-def _needed(step: str, role: str) -> str | None:
-    """Type that a step takes by a role; None if it is not known."""
-    planned = planned_step(step)
-    if planned is not None:
-        return planned.needs if role == "input" else None
-    known = find_step(step)
-    kind = known.needs if role == "input" else known.also_needs.get(role)
-    return kind.__name__ if isinstance(kind, type) else None
-
-
-def _output_of(step: str, needed: str | None) -> str:
-    """Which further output of a step is of the needed type: "" for its main one."""
-    if planned_step(step) is not None or needed is None:
-        return ""
-    known = find_step(step)
-    if known.gives.__name__ == needed:
-        return ""
-    return next((f".{name}" for name, kind in known.also_gives.items() if kind.__name__ == needed), "")
 
 
 def _allowed(step: TranslatedStep, left: list[NotTranslated]) -> dict[str, Any]:

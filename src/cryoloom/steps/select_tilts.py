@@ -1,4 +1,4 @@
-"""Exclude tilts that are dark, covered, shifted or blurred, each with its reason and figure.
+"""Exclude tilts that are dark, covered, shifted, blurred or beyond a limit, each with its reason and figure.
 
 Brightness is compared with the attenuation of the series' specimen (a slab: the logarithm falls with
 1 / cos(tilt)); shift is judged by the part of the field in common with the other tilts, if the correlation
@@ -66,6 +66,15 @@ class SelectTiltsParams(StepParams):
     blur_angstrom: float = Field(
         25.0, gt=0, description="Blurred: detail is smeared by more than this beyond the trend of the series."
     )
+    min_tilt_deg: float | None = Field(
+        None, ge=-90, le=90, description="Exclude tilts at lower nominal angles. Unset: none."
+    )
+    max_tilt_deg: float | None = Field(
+        None, ge=-90, le=90, description="Exclude tilts at higher nominal angles. Unset: none."
+    )
+    max_dose_per_angstrom2: float | None = Field(
+        None, gt=0, description="Exclude tilts at whose end the dose is higher. Unset: none."
+    )
     include_tilts: tuple[int, ...] = Field((), description="Acquisition indices never to exclude.")
     exclude_tilts: tuple[int, ...] = Field((), description="Acquisition indices always to exclude.")
 
@@ -82,8 +91,8 @@ FIGURES = (
         "n_excluded",
         "tilts",
         "Tilts excluded",
-        "Dark, covered, shifted or blurred images that the following steps do not use, and those excluded "
-        "before. The reason is shown with each image.",
+        "Dark, covered, shifted or blurred images, and those beyond a limit, that the following steps do "
+        "not use, and those excluded before. The reason is shown with each image.",
     ),
 )
 RECORDS = (
@@ -151,6 +160,7 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
         elif params.find_blurred and length > params.blur_angstrom and smear.is_significant[i]:
             text = f"blurred: smeared over {length:.0f} A along {smear.angle_deg[i]:.0f} deg"
             found[i] = Exclusion.by_step(text, "select_tilts", float(length))
+    found = [reason or _beyond_limits(tilt, params) for tilt, reason in zip(tilts, found, strict=True)]
     changes = {
         tilt.acquisition_index: {"exclusion": _final(tilt, reason, params)}
         for tilt, reason in zip(tilts, found, strict=True)
@@ -179,9 +189,20 @@ def _final(tilt: Tilt, found: Exclusion | None, params: SelectTiltsParams) -> Ex
         return before
     if tilt.kept_by is not None or tilt.acquisition_index in params.include_tilts:
         return None
-    if before is not None and before.by.name != "select_tilts":
-        return before
-    return found
+    return before or found
+
+
+def _beyond_limits(tilt: Tilt, params: SelectTiltsParams) -> Exclusion | None:
+    """The exclusion of a tilt beyond the limits of angle or dose; None within them."""
+    angle, dose = tilt.nominal_tilt_deg, tilt.dose_end_per_angstrom2
+    low, high, most = params.min_tilt_deg, params.max_tilt_deg, params.max_dose_per_angstrom2
+    if low is not None and angle < low:
+        return Exclusion.by_step(f"{angle:.1f} deg is below {low:g} deg", "select_tilts", angle)
+    if high is not None and angle > high:
+        return Exclusion.by_step(f"{angle:.1f} deg is above {high:g} deg", "select_tilts", angle)
+    if most is not None and dose > most:
+        return Exclusion.by_step(f"dose of {dose:.1f} e/A^2 is above {most:g}", "select_tilts", dose)
+    return None
 
 
 def _judge_light(

@@ -48,3 +48,26 @@ def test_what_is_neither_says_what_to_give(tmp_path):
     path.write_text("")
     with pytest.raises(UserInputError, match="neither a folder nor a stack"):
         plan_for_raw_data(path, None, {})
+
+
+def test_files_of_the_workflow_inside_its_raw_data_are_those_of_the_new_folder(tmp_path):
+    """A workflow imported from Scipion has a placeholder in its paths."""
+    raw, elsewhere = tmp_path / "raw", tmp_path / "elsewhere"
+    for folder in (raw, elsewhere):
+        folder.mkdir()
+    (elsewhere / "defects.txt").write_text("")
+    workflow = tmp_path / "w.yaml"
+    workflow.write_text(
+        f"""name: moved
+steps:
+- step: import_movies
+  parameters: {{directory: "%(TESTS)s/session/", gain: "%(TESTS)s/session/refs/ref.mrc",
+    defects: "{elsewhere}/defects.txt", dark: "%(TESTS)s/dark.mrc", mdoc: "*.mdoc"}}
+"""
+    )
+    source = plan_for_raw_data(raw, str(workflow), {}).steps[0].parameters
+    assert source["directory"] == str(raw)
+    assert source["gain"] == str(raw / "refs/ref.mrc")
+    assert source["defects"] == f"{elsewhere}/defects.txt"
+    assert source["dark"] == "%(TESTS)s/dark.mrc"  # not in that folder
+    assert source["mdoc"] == "*.mdoc"

@@ -36,11 +36,23 @@ def plan_for_raw_data(raw: Path, workflow: str | None, told: Mapping[str, Any]) 
         values |= {"directory": raw.absolute().parent, "mdoc": raw.name}
     if "gain" in known and "gain" not in values and (found := _gain_beside(raw)):
         values["gain"] = found
+    values = _moved_with(source.parameters, place, raw.absolute()) | values
     unknown = [name for name in values if name not in known]
     if unknown:
         raise UserInputError(f"{source.step} takes no {', '.join(unknown)}; leave that option out")
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
     return loaded.with_parameters({source.name: plain})
+
+
+def _moved_with(parameters: Mapping[str, Any], place: str, raw: Path) -> dict[str, Path]:
+    """Files that the workflow has inside its folder of raw data and that are not there: those of ``raw``."""
+    folder = Path(str(parameters.get(place) or "."))
+    moved = {}
+    for name, value in parameters.items():
+        given = Path(value) if isinstance(value, str) and name != place else folder
+        if folder in given.parents and not given.exists():
+            moved[name] = raw / given.relative_to(folder)
+    return {} if folder == Path() else moved
 
 
 def _suitable(raw: Path) -> str:

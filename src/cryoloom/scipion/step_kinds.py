@@ -1,0 +1,41 @@
+"""What steps take and give, by the names of types: which output of a step another one can use."""
+
+from __future__ import annotations
+
+from cryoloom.contract import find_step
+from cryoloom.contract.discovery import planned_step
+from cryoloom.contract.step import kind_of
+
+__all__ = ["further_roles", "given_kinds", "needed_kind", "output_of"]
+
+
+def needed_kind(step: str, role: str) -> str | None:
+    """Type that a step takes by a role; None if it takes nothing by it, or it is not known."""
+    planned = planned_step(step)
+    if planned is not None:
+        return planned.needs if role == "input" else None
+    known = find_step(step)
+    kind = known.needs if role == "input" else known.also_needs.get(role)
+    return None if kind is None else kind_of(kind).__name__
+
+
+def further_roles(step: str) -> tuple[str, ...]:
+    """Roles of the further inputs, all of which a step needs."""
+    return () if planned_step(step) is not None else tuple(find_step(step).also_needs)
+
+
+def given_kinds(step: str) -> dict[str, str]:
+    """Types that a step gives, by output; the main one is ""."""
+    planned = planned_step(step)
+    if planned is not None:
+        return {"": planned.gives}
+    known = find_step(step)
+    return {"": known.gives.__name__} | {name: kind.__name__ for name, kind in known.also_gives.items()}
+
+
+def output_of(step: str, needed: str | None) -> str:
+    """Which further output of a step is of the needed type, as ".name": "" for its main one."""
+    kinds = given_kinds(step)
+    if needed is None or kinds[""] == needed:
+        return ""
+    return next((f".{name}" for name, kind in kinds.items() if name and kind == needed), "")
