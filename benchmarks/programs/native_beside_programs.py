@@ -1,9 +1,10 @@
 """The same work by the native step and by the program itself, on one simulated session with known truth.
 
 Programs that are installed are run through their steps, with the engine: RELION's motion correction against
-align_frames (rms error of a frame's position), NovaCTF's 3D-CTF reconstruction against reconstruct with
-ctf_correction (correlation of the two tomograms about the middle). Seconds are those of the item, reading
-and writing included; the first of a process also compiles kernels.
+align_frames (rms error of a frame's position), CTFFIND against estimate_ctf (error of the defocus), NovaCTF's
+3D-CTF reconstruction against reconstruct with ctf_correction (correlation of the two tomograms about the
+middle). Seconds are those of the item, reading and writing included; the first of a process also compiles
+kernels.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cryoloom import Project
 from cryoloom.contract import find_step
 from cryoloom.engine.worker.program_finder import find_program
 from cryoloom.model import Tomogram
-from cryoloom.simulate.assess import frame_shift_errors_angstrom
+from cryoloom.simulate.assess import defocus_errors_angstrom, frame_shift_errors_angstrom
 from cryoloom.simulate.session import SimulationParams, simulate_session
 from cryoloom.simulate.truth import Truth
 
@@ -44,6 +45,8 @@ def compare(folder: Path, seed: int, size: int) -> None:
     project.process(folder / "raw", workflow="facility", device="cpu", parameters={"align_frames": {}})
     report(project, "align_frames", "prepare_gain", truth, seed)
     report(project, "relion_align_frames", "prepare_gain", truth, seed)
+    report(project, "estimate_ctf", "align_frames", truth, seed)
+    report(project, "ctffind_estimate_ctf", "align_frames", truth, seed)
     project.run("apply_alignment", input="align_series", device="cpu", binning=4.0)
     for step, values in (
         ("reconstruct", {"binning": 1.0, "ctf_correction": "phase_flip", "cutoff_per_px": 0.3,
@@ -71,6 +74,13 @@ def report(project: Project, step: str, source: str, truth: Truth, seed: int, **
     value, seconds = project.value(item), item.seconds
     if isinstance(value, Tomogram):
         print(f"seed {seed}  {step:22} {seconds:6.1f} s  {value.volume.shape}")
+        return
+    if any(tilt.ctf is not None for tilt in value.tilts):
+        off = np.abs(list(defocus_errors_angstrom(truth, value).values()))
+        print(
+            f"seed {seed}  {step:22} {seconds:6.1f} s  defocus off by {np.median(off):.0f} A (median tilt), "
+            f"{off.max():.0f} A (worst)"
+        )
         return
     errors = list(frame_shift_errors_angstrom(truth, value).values())
     print(

@@ -94,3 +94,18 @@ def test_other_texts_are_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(DataUnfitError, match=message):
         read_ctffind(path)
+
+
+def test_a_fit_that_went_astray_costs_its_tilt_and_not_the_series(tmp_path):
+    """CTFFIND 5.0.2 gave one tilt of seven a defocus of -130 um when it was asked for the thickness."""
+    path = tmp_path / "spectra.txt"
+    good = "{} 35000 34900 10 0 0.2 8 0 0 900\n"
+    astray = "2 -1287160 -1290000 10 0 0.2 8 0 0 900\n"
+    path.write_text(good.format(1) + astray + good.format(3))
+    found = read_ctffind(path)
+    assert [view.section for view in found.views] == [0, 2]
+    assert found.n_images == 3
+    assert any("1 of 3 fits went astray" in note for note in found.notes)
+    path.write_text(good.format(1) + astray)
+    with pytest.raises(DataUnfitError, match="the defocus in line 2 of spectra.txt"):
+        read_ctffind(path)

@@ -44,21 +44,25 @@ _ARETOMO_COLUMNS = (
 @dataclass(frozen=True, slots=True)
 class _Row:
     number: int
-    ctf: Ctf
+    ctf: Ctf | None
+    """None where the program's fit went astray."""
     thickness_angstrom: float | None = None
+    impossible: str = ""
+    """What is wrong with the values of a fit that went astray."""
 
 
 def read_ctffind(path: Path) -> ForeignCtf:
     """CTFs of a stack, one a section."""
     rows = _rows(path)
     _require_counted(path, [row.number for row in rows], first=1)
-    views = tuple(ForeignCtfView(row.ctf, section=row.number - 1) for row in rows)
-    return ForeignCtf(path, views, len(rows), notes=_thickness_note(rows))
+    views = tuple(ForeignCtfView(row.ctf, section=row.number - 1) for row in rows if row.ctf is not None)
+    return ForeignCtf(path, views, len(rows), notes=_thickness_note(rows) + _astray_note(rows))
 
 
 def read_ctffind_folder(folder: Path) -> ForeignCtf:
     """CTFs of single images, from a folder with one file each, named as its image."""
     views = []
+    found: list[_Row] = []
     for path in sorted(folder.glob("*.txt")):
         if path.stem.endswith("_avrot"):
             continue
@@ -67,10 +71,12 @@ def read_ctffind_folder(folder: Path) -> ForeignCtf:
             raise DataUnfitError(
                 f"{path} has {len(rows)} images; expected one in each file of a folder. Give the file itself"
             )
-        views.append(ForeignCtfView(rows[0].ctf, image_name=path.stem))
+        found += rows
+        if rows[0].ctf is not None:
+            views.append(ForeignCtfView(rows[0].ctf, image_name=path.stem))
     if not views:
         raise DataUnfitError(f"{folder} holds no .txt file of CTFFIND")
-    return ForeignCtf(folder, tuple(views))
+    return ForeignCtf(folder, tuple(views), notes=_astray_note(found))
 
 
 def read_aretomo_ctf(path: Path) -> ForeignCtf:
@@ -78,8 +84,10 @@ def read_aretomo_ctf(path: Path) -> ForeignCtf:
     rows = _rows(path)
     numbers = [row.number for row in rows]
     _require_counted(path, numbers, first=min(numbers))
-    views = tuple(ForeignCtfView(row.ctf, tilt_rank=row.number - min(numbers)) for row in rows)
-    return ForeignCtf(path, views, len(rows))
+    views = tuple(
+        ForeignCtfView(row.ctf, tilt_rank=row.number - min(numbers)) for row in rows if row.ctf is not None
+    )
+    return ForeignCtf(path, views, len(rows), notes=_astray_note(rows))
 
 
 def write_ctffind(path: Path, series: TiltSeries) -> None:
@@ -131,17 +139,7 @@ def _rows(path: Path) -> list[_Row]:
                 values.insert(0, float(len(found) + 1))
             if not 7 <= len(values) <= 10:
                 raise ValueError(f"a line has {len(words)} numbers")
-            number, first, second, angle, phase, score, resolution = values[:7]
-            ctf = ctf_of(
-                first,
-                second,
-                angle,
-                phase_shift_deg=math.degrees(phase),
-                fit_resolution_angstrom=resolution,
-                score=score,
-                where=f"line {int(number)} of {path.name}",
-            )
-            found.append(_Row(int(number), ctf, values[9] if len(values) == 10 else None))
+            found.append(_row(values, path))
     except (OSError, ValueError) as error:
         raise DataUnfitError(
             f"{path} is not a table of CTFFIND, AreTomo or MotionCor3: expected 6 to 10 numbers a "
@@ -149,7 +147,38 @@ def _rows(path: Path) -> list[_Row]:
         ) from error
     if not found:
         raise DataUnfitError(f"{path} holds no CTF; expected a line of numbers for each image")
+    astray = [row for row in found if row.ctf is None]
+    if 2 * len(astray) >= len(found):
+        # One fit in many goes astray; where most did, the file is of another kind.
+        raise DataUnfitError(f"{len(astray)} of {len(found)} fits are impossible: {astray[0].impossible}")
     return found
+
+
+def _row(values: list[float], path: Path) -> _Row:
+    """The CTF of an image; CTFFIND 5 was seen to give one tilt of seven a defocus of -130 micrometres."""
+    number, first, second, angle, phase, score, resolution = values[:7]
+    thickness = values[9] if len(values) == 10 else None
+    try:
+        ctf = ctf_of(
+            first,
+            second,
+            angle,
+            phase_shift_deg=math.degrees(phase),
+            fit_resolution_angstrom=resolution,
+            score=score,
+            where=f"line {int(number)} of {path.name}",
+        )
+    except DataUnfitError as error:
+        return _Row(int(number), None, thickness, error.message)
+    return _Row(int(number), ctf, thickness)
+
+
+def _astray_note(rows: list[_Row]) -> tuple[str, ...]:
+    """What was left out because no fit gives such values."""
+    astray = [row for row in rows if row.ctf is None]
+    if not astray:
+        return ()
+    return (f"{len(astray)} of {len(rows)} fits went astray and are left out: {astray[0].impossible}",)
 
 
 def _require_counted(path: Path, numbers: list[int], first: int) -> None:

@@ -11,7 +11,7 @@ from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Column, Figure
 from cryoloom.contract.step import StepContext
 from cryoloom.errors import DataUnfitError
-from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf, ctfs_by_tilt
+from cryoloom.formats.ctf_programs.foreign_ctf import ForeignCtf, believable_ctfs, ctfs_by_tilt
 from cryoloom.model import Ctf, TiltSeries
 
 __all__ = ["CTF_FIGURES", "bytes_of_one_image", "series_with_found_ctfs"]
@@ -45,7 +45,12 @@ def series_with_found_ctfs(series: TiltSeries, found: ForeignCtf, context: StepC
     """Put the CTFs on their tilts, and report them. A tilt without one loses what it had."""
     for note in found.notes:
         context.warn(note)
-    ctfs = {i: replace(ctf, refers_to=found.refers_to) for i, ctf in ctfs_by_tilt(found, series).items()}
+    by_tilt = ctfs_by_tilt(found, series)
+    if by_tilt:
+        by_tilt, notes = believable_ctfs(by_tilt, series, found.source.name)
+        for note in notes:
+            context.warn(note)
+    ctfs = {index: replace(ctf, refers_to=found.refers_to) for index, ctf in by_tilt.items()}
     changed = series.with_tilts({t.acquisition_index: {"ctf": None} for t in series.tilts})
     changed = changed.with_tilts({index: {"ctf": ctf} for index, ctf in ctfs.items()})
     _report(changed, ctfs, context)

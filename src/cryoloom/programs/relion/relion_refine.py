@@ -7,6 +7,7 @@ unmasked halves and is a figure; postprocess or relion_postprocess judges the av
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryoloom.contract.figures import Figure
@@ -104,6 +105,15 @@ class RelionRefineParams(ProgramParams):
     use_gpu: bool = option("--gpu", True, kind="computed", description="Use the GPU where there is one.")
 
 
+_MPI: Mapping[str, str] = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+"""Open MPI 4 and 5: RELION's halves need three processes, also in a container and on a machine of two cores."""
+
+
 def calls(items: tuple[Particles, ...], params: RelionRefineParams, workplace: Workplace) -> tuple[Call, ...]:
     """One run of RELION over all particles of the project in the scratch folder."""
     diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "relion_refine")
@@ -135,7 +145,7 @@ def calls(items: tuple[Particles, ...], params: RelionRefineParams, workplace: W
                     "model.star",
                 )
             ),
-            environment={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"},
+            environment=_MPI,
         ),
     )  # fmt: skip
 
