@@ -111,7 +111,7 @@ _MPI: Mapping[str, str] = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
-"""Open MPI 4 and 5: RELION's halves need three processes, also in a container and on a machine of two cores."""
+"""For Open MPI 4 and 5: RELION's halves need three processes, also in a container and on two cores."""
 
 
 def calls(items: tuple[Particles, ...], params: RelionRefineParams, workplace: Workplace) -> tuple[Call, ...]:
