@@ -107,5 +107,5 @@ def test_a_fit_that_went_astray_costs_its_tilt_and_not_the_series(tmp_path):
     assert found.n_images == 3
     assert any("1 of 3 fits went astray" in note for note in found.notes)
     path.write_text(good.format(1) + astray)
-    with pytest.raises(DataUnfitError, match=r"1 of 2 fits are impossible: the defocus in line 2 of spec):
+    with pytest.raises(DataUnfitError, match="1 of 2 fits are impossible: the defocus in line 2"):
         read_ctffind(path)
