@@ -9,6 +9,7 @@ import pytest
 import cryoloom.steps
 from cryoloom.contract import all_steps, discovery
 from cryoloom.contract.discovery import (
+    figure_meaning,
     figure_names,
     find_step,
     program_steps,
@@ -40,6 +41,14 @@ def test_figures_of_a_role_read_from_the_source_are_those_declared():
     for role in roles - {""}:
         declared = {f.name for step in all_steps().values() for f in step.figures if f.role == role}
         assert figure_names(role) == declared
+
+
+def test_the_meaning_of_a_role_is_the_one_of_a_step():
+    for role in set(get_args(FigureRole)) - {""}:
+        assert figure_meaning(role) in {
+            figure.meaning for step in all_steps().values() for figure in step.figures if figure.role == role
+        }
+    assert figure_meaning("defocus") == "Underfocus of the middle of the specimen."
 
 
 def test_records_are_found_by_the_drawing_they_declare():

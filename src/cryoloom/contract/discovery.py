@@ -23,6 +23,7 @@ from cryoloom.errors import UserInputError
 
 __all__ = [
     "all_steps",
+    "figure_meaning",
     "figure_names",
     "find_step",
     "planned_step",
@@ -106,6 +107,8 @@ class _InSource:
     """Functions that are declared as steps with their files, by name."""
     figures: dict[str, list[str]] = field(default_factory=dict)
     """Names by role."""
+    meanings: dict[str, str] = field(default_factory=dict)
+    """By role, from the first declaration: steps come before programs."""
     records: dict[str, list[str]] = field(default_factory=dict)
     """Names by drawing."""
 
@@ -149,7 +152,7 @@ def _source_files(packages: tuple[str, ...]) -> Iterator[Path]:
     """Every module below some packages; none is imported."""
     for name in packages:
         for folder in importlib.import_module(name).__path__:
-            yield from Path(folder).rglob("*.py")
+            yield from sorted(Path(folder).rglob("*.py"))
 
 
 def _by_hand(function: ast.FunctionDef) -> tuple[str, ...]:
@@ -179,6 +182,11 @@ def figure_names(role: FigureRole) -> frozenset[str]:
     return frozenset(_declared_in_source().figures.get(role, ()))
 
 
+def figure_meaning(role: FigureRole) -> str:
+    """What the figure with a role means, as a step declares it; read from the source."""
+    return _declared_in_source().meanings[role]
+
+
 def record_names(shows: str) -> frozenset[str]:
     """Names of the records declared with a drawing, read from the source without importing a step."""
     return frozenset(_declared_in_source().records.get(shows, ()))
@@ -192,6 +200,8 @@ def _note_declared(module: ast.Module, found: _InSource) -> None:
             names, keyword = (found.figures, "role") if kind == "Figure" else (found.records, "shows")
             value, name = _value_and_name(node, keyword)
             names.setdefault(value, []).append(name)
+            if kind == "Figure" and value:
+                found.meanings.setdefault(value, _text(node, 3, "meaning"))
 
 
 def _value_and_name(call: ast.Call, keyword: str) -> tuple[str, str]:
@@ -200,6 +210,13 @@ def _value_and_name(call: ast.Call, keyword: str) -> tuple[str, str]:
     value, name = given.get(keyword), call.args[0] if call.args else given.get("name")
     words = [str(one.value) if isinstance(one, ast.Constant) else "" for one in (value, name)]
     return words[0], words[1]
+
+
+def _text(call: ast.Call, place: int, keyword: str) -> str:
+    """A text among the arguments of a call; "" if it is not written out there."""
+    given = {word.arg: word.value for word in call.keywords}
+    node = call.args[place] if len(call.args) > place else given.get(keyword)
+    return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
 def find_step(name: str) -> Step:

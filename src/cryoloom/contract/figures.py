@@ -21,10 +21,15 @@ FigureRole = Literal[
     "bead_diameter",
     "handedness",
     "handedness_evidence",
+    "defocus",
+    "ctf_resolution",
+    "motion",
+    "thickness",
 ]
 """What a figure is to code outside its step, which finds it by this role. tilt_axis: direction in degrees;
 tilt_axis_evidence: the same, measured without the tracks of the alignment, compared over a session;
-alignment_residual and alignment_error: fit to the tracks and error on left-out tracks, in angstrom."""
+alignment_residual and alignment_error: fit to the tracks and error on left-out tracks, in angstrom. defocus,
+ctf_resolution, motion, thickness: of a series, in angstrom, followed through a session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ SPECIMEN_FIGURES = (
         "Thickness",
         "Thickness of the ice or lamella: between planes of gold, or between the planes that enclose its "
         "contents.",
+        role="thickness",
     ),
     THICKNESS_ERROR,
     Figure(

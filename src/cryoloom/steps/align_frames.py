@@ -171,6 +171,7 @@ FIGURES = (
         "within a frame blurs the image.",
         bounds=Bounds(15.0, 40.0, "Motion is corrected between frames, not within one."),
         column=Column("Motion"),
+        role="motion",
     ),
     Figure(
         "motion_max_angstrom",

@@ -124,6 +124,7 @@ FIGURES = (
         "Underfocus of the middle of the specimen.",
         good="near the value set at the microscope",
         column=Column("Defocus", digits=2, unit="µm", divide_by=1e4),
+        role="defocus",
     ),
     Figure(
         "fit_resolution_median_angstrom",
@@ -133,6 +134,7 @@ FIGURES = (
         "pixels.",
         bounds=Bounds(20.0, 40.0, "Without rings beyond this resolution the defocus is a guess."),
         column=Column("CTF fit"),
+        role="ctf_resolution",
     ),
     Figure(
         "n_beads_hidden",
@@ -210,6 +212,7 @@ FIGURES = (
         "Thickness, from the CTF",
         "Rings of scatterers at all depths cancel at the nodes of the spectrum, which gives the thickness. "
         "Shown if it is known to a fifth or to 300 angstrom.",
+        role="thickness",
     ),
     Figure(
         "thickness_sd_angstrom",

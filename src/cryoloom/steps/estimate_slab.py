@@ -89,6 +89,7 @@ FIGURES = (
         "Thickness",
         "Thickness of the ice or lamella, between the planes that enclose its contents.",
         column=Column("Thickness", digits=0, unit="nm", divide_by=10.0),
+        role="thickness",
     ),
     THICKNESS_ERROR,
     Figure(

@@ -68,6 +68,7 @@ FIGURES = (
         "Underfocus of the middle of the specimen, from the other program.",
         good="near the value set at the microscope",
         column=Column("Defocus", digits=2, unit="µm", divide_by=1e4),
+        role="defocus",
     ),
 )
 

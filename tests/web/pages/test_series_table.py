@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cryoloom.store.decisions import Author, Change
-from cryoloom.web.pages.series_table import COLUMNS, table_rows
+from cryoloom.web.pages.series_table import table_columns, table_rows
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.review_index import ReviewIndex
 from cryoloom.web.site import Site
@@ -18,7 +18,7 @@ def test_the_table_has_states_and_figures(site: Site) -> None:
     index.complete()
     rows, n_waiting = table_rows(project, index)
     assert n_waiting == 0
-    keys = [column[0] for column in COLUMNS]
+    keys = [column[0] for column in table_columns()]
     by_name = {row[0]: dict(zip(keys, row, strict=True)) for row in rows}
     assert set(by_name) == set(NAMES)
     assert by_name["TS_01"]["state"] == "done"
@@ -32,7 +32,7 @@ def test_the_table_has_states_and_figures(site: Site) -> None:
 def row_of(project: ProjectView, name: str) -> dict[str, Any]:
     index = ReviewIndex(project)
     index.complete()
-    keys = [column[0] for column in COLUMNS]
+    keys = [column[0] for column in table_columns()]
     rows, _ = table_rows(project, index)
     return next(dict(zip(keys, row, strict=True)) for row in rows if row[0] == name)
 

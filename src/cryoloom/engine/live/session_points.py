@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryoloom.contract.discovery import figure_names
+from cryoloom.contract.figures import FigureRole
 from cryoloom.store.records import ItemRecord, RunRecord
 
 __all__ = [
@@ -32,11 +34,17 @@ _LEAST_PART = 0.02  # of the median: figures that hardly vary have no deviation 
 class Followed:
     """A figure of series that is followed through a session."""
 
-    figure: str
+    role: FigureRole
     title: str
     unit: str
     scale: float
     """From the stored unit to the shown one."""
+
+    @property
+    def figure(self) -> str:
+        """The name that steps declare with this role; settings of alerts are kept by it."""
+        (name,) = figure_names(self.role)
+        return name
 
     def shown(self, value: float) -> str:
         """The value as it is read by people."""
@@ -44,12 +52,12 @@ class Followed:
 
 
 FOLLOWED = (
-    Followed("defocus_median_angstrom", "defocus", "µm", 1e-4),
-    Followed("fit_resolution_median_angstrom", "CTF fit", "Å", 1.0),
-    Followed("motion_median_angstrom", "motion", "Å", 1.0),
-    Followed("tilt_axis_deg", "tilt axis", "°", 1.0),
-    Followed("residual_mean_angstrom", "residual", "Å", 1.0),
-    Followed("thickness_angstrom", "thickness", "nm", 0.1),
+    Followed("defocus", "defocus", "µm", 1e-4),
+    Followed("ctf_resolution", "CTF fit", "Å", 1.0),
+    Followed("motion", "motion", "Å", 1.0),
+    Followed("tilt_axis", "tilt axis", "°", 1.0),
+    Followed("alignment_residual", "residual", "Å", 1.0),
+    Followed("thickness", "thickness", "nm", 0.1),
 )
 
 

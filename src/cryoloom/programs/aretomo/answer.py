@@ -25,6 +25,7 @@ CTF_FIGURE = Figure(
     "Defocus, median",
     "Underfocus of the middle of the image as AreTomo gives it, median over the tilts in use.",
     good="near the value set at the microscope",
+    role="defocus",
 )
 
 

@@ -25,6 +25,7 @@ CTF_FIGURES = (
         "Underfocus of the middle of the image, as the program gives it, median over the tilts in use.",
         good="near the value set at the microscope",
         column=Column("Defocus", digits=2, unit="µm", divide_by=1e4),
+        role="defocus",
     ),
     Figure(
         "ctf_resolution_angstrom",

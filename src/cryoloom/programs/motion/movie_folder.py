@@ -40,6 +40,7 @@ MOTION_FIGURES = (
         "angstrom",
         "Motion, median over tilts",
         "Length of the path of the specimen during one exposure, as the program found it.",
+        role="motion",
     ),
     Figure(
         "motion_max_angstrom",

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from cryoloom.contract.discovery import figure_meaning, figure_names
+from cryoloom.contract.figures import FigureRole
 from cryoloom.engine.history.results import sentence
 from cryoloom.store.decisions import in_force
 from cryoloom.store.records import ItemRecord, RunRecord
@@ -15,12 +17,11 @@ from cryoloom.web.project_view import ProjectView
 from cryoloom.web.review_index import ReviewIndex
 from cryoloom.web.site import page, project_of, site_of
 
-__all__ = ["COLUMNS", "router", "table_rows"]
+__all__ = ["router", "table_columns", "table_rows"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
-# key, heading, kind, what it means
-COLUMNS = (
+_FIRST_COLUMNS = (
     ("series", "series", "link", "Name of the tilt series; its page shows every tilt."),
     (
         "state",
@@ -29,27 +30,30 @@ COLUMNS = (
         "done, running, failed, left out, or outdated: made before something was decided.",
     ),
     ("step", "last step", "text", "The step that worked on it last."),
-    ("tilts", "tilts", "number", "Exposures of the series."),
+    ("tilts", "tilts", "number", "Tilts of the series."),
     ("out", "left out", "number", "Tilts left out by a step or a user."),
     ("open", "flagged", "number", "Tilts that the program doubts and nobody has decided on."),
-    ("defocus", "defocus, µm", "number", "Median underfocus of the specimen's middle."),
-    ("ctf", "CTF fit, Å", "number", "Median over tilts of the finest detail that the CTF fits."),
-    ("motion", "motion, Å", "number", "Median path of the specimen during an exposure."),
-    ("residual", "residual, Å", "number", "Mean distance between tracked and predicted positions."),
-    ("axis", "axis, °", "number", "Tilt axis in use."),
-    ("note", "note", "text", "First error, reason, or your comment."),
 )
-_FIGURES = {
-    "defocus": ("defocus_median_angstrom", 1e-4, 2),
-    "ctf": ("fit_resolution_median_angstrom", 1.0, 1),
-    "motion": ("motion_median_angstrom", 1.0, 1),
-    "residual": ("residual_mean_angstrom", 1.0, 1),
-    "axis": ("tilt_axis_deg", 1.0, 1),
-}
+"""Key, heading, kind, meaning."""
+_FIGURES: tuple[tuple[FigureRole, str, float, int], ...] = (
+    ("defocus", "defocus, µm", 1e-4, 2),
+    ("ctf_resolution", "CTF fit, Å", 1.0, 1),
+    ("motion", "motion, Å", 1.0, 1),
+    ("alignment_residual", "residual, Å", 1.0, 1),
+    ("tilt_axis", "axis, °", 1.0, 1),
+)
+"""Role, heading, factor to the shown unit, decimals; what each means is declared by its step."""
+_LAST_COLUMN = ("note", "note", "text", "First error, reason, or your comment.")
+
+
+def table_columns() -> tuple[tuple[str, str, str, str], ...]:
+    """Key, heading, kind and meaning of every column."""
+    figures = tuple((role, heading, "number", figure_meaning(role)) for role, heading, _, _ in _FIGURES)
+    return (*_FIRST_COLUMNS, *figures, _LAST_COLUMN)
 
 
 def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]], int]:
-    """Rows in the order of `COLUMNS`, and how many of them wait for their tilts to be read."""
+    """Rows in the order of `table_columns`, and how many of them wait for their tilts to be read."""
     known = index.known()
     decided = {one.item: one for one in in_force(project.decisions(), kind="series")}
     comments = {
@@ -81,7 +85,7 @@ def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]
                 judged.n_tilts if judged is not None else None,
                 judged.n_excluded if judged is not None else None,
                 judged.n_open if judged is not None else None,
-                *(figures.get(key) for key in _FIGURES),
+                *(figures.get(role) for role, *_ in _FIGURES),
                 note,
             ]
         )
@@ -101,9 +105,9 @@ def _state(run: RunRecord, item: ItemRecord, failed: bool, outdated: bool) -> st
 def _figures(made: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     for _, item in made:
-        for key, (name, scale, digits) in _FIGURES.items():
-            if name in item.figures:
-                found[key] = round(float(item.figures[name]) * scale, digits)
+        for role, _, scale, digits in _FIGURES:
+            for name in figure_names(role) & item.figures.keys():
+                found[role] = round(float(item.figures[name]) * scale, digits)
     return found
 
 
@@ -111,7 +115,7 @@ def _figures(made: Any) -> dict[str, float]:
 def table_page(request: Request) -> Response:
     """The page; its rows are fetched by its script."""
     project = project_of(request)
-    data = {"columns": [list(column) for column in COLUMNS]}
+    data = {"columns": [list(column) for column in table_columns()]}
     return page(request, "series_table", name="series", project=project, data=data)
 
 
