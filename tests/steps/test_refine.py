@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from cryoloom.algorithms.averaging.evaluation import Verdict
+from cryoloom.algorithms.averaging.refinement import Refined
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
 from cryoloom.procedures.particle_passes import joined_particles
-from cryoloom.steps.refine import RefineParams, _warn_of_neighbours, refine
+from cryoloom.steps.refine import RefineParams, _extent, _without_neighbours, refine
 from makers.context import MemoryContext
 from makers.particle_scene import true_map
 from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
@@ -118,20 +121,71 @@ def test_a_set_without_particles_is_refused_in_one_sentence():
         joined_particles(())
 
 
-@pytest.mark.parametrize(
-    ("diameter_angstrom", "on_surfaces", "warns"),
-    [(200.0, True, True), (120.0, True, False), (200.0, False, False)],
-)
-def test_neighbours_within_the_mask_of_particles_on_surfaces_are_said(diameter_angstrom, on_surfaces, warns):
-    """A lattice of 80 A: a mask of 200 A holds its neighbours, one of 120 A a part of them."""
+def lattice_rows(spacing=80.0, surface=True, directions=True):
     y, x = np.mgrid[0:5, 0:6]
-    places = 80.0 * np.stack([x.ravel(), y.ravel(), np.zeros(30)], axis=1)
-    normals = np.tile([0.0, 0.0, 1.0], (30, 1)) if on_surfaces else None
-    rows = SimpleNamespace(tomogram=np.array(["TS_01"] * 15 + ["TS_02"] * 15), prior_directions=normals)
-    worker = SimpleNamespace(rows=rows, half=np.ones(30, int), positions_xyz_angstrom=places)
+    places = spacing * np.stack([x.ravel(), y.ravel(), np.zeros(30)], axis=1)
+    rows = ParticleRows.of("TS_01", places, rotations=np.tile(np.eye(3), (30, 1, 1)))
+    rows = replace(rows, half=np.ones(30, int))
+    if directions:
+        rows = replace(rows, prior_directions=np.tile([0.0, 0.0, 1.0], (30, 1)))
+    return replace(rows, surface=np.full(30, 1 if surface else -1))
+
+
+@pytest.mark.parametrize(
+    ("given", "spacing", "expected"),
+    [
+        # The tutorial's mask and low-pass: neighbours lie within, and 60 A shows nothing but them.
+        ({"initial_lowpass_angstrom": 60.0}, 80.0, (116.0, 26.68)),
+        ({}, 80.0, (116.0, 26.68)),
+        ({"initial_lowpass_angstrom": 22.0}, 80.0, (116.0, 22.0)),
+        ({"exclude_neighbours": False, "initial_lowpass_angstrom": 60.0}, 80.0, (350.0, 60.0)),
+        # Picks that near may be of one particle.
+        ({}, 20.0, (350.0, 40.0)),
+        ({"initial_lowpass_angstrom": 60.0}, 400.0, (350.0, 60.0)),
+        ({}, 400.0, (350.0, 40.0)),
+    ],
+)
+def test_neighbours_on_surfaces_are_outside_of_what_is_aligned(given, spacing, expected):
     context = MemoryContext()
-    _warn_of_neighbours(worker, diameter_angstrom, context)
-    assert bool(context.warnings) == warns
-    if warns:
-        assert "80 A apart" in context.warnings[0]
-        assert "diameter_angstrom=120" in context.warnings[0]
+    found = _extent(lattice_rows(spacing), 350.0, 2.7, RefineParams(**given), context)
+    assert found == pytest.approx(expected)
+    assert bool(context.warnings) == (expected[0] < 350.0)
+    if context.warnings:
+        assert "particles are 80 A apart" in context.warnings[0]
+        assert "aligned and judged within 116 A" in context.warnings[0]
+
+
+def test_particles_on_no_surface_keep_their_diameter():
+    rows = lattice_rows(surface=False)
+    assert _extent(rows, 350.0, 2.7, RefineParams(), MemoryContext()) == (350.0, 40.0)
+
+
+@pytest.mark.parametrize("agreement", [0.2, 0.8])
+def test_azimuths_that_neighbours_decided_have_no_resolution(monkeypatch, agreement):
+    monkeypatch.setattr("cryoloom.steps.refine.azimuth_agreement", lambda *_: agreement)
+    rows = lattice_rows()
+    worker = SimpleNamespace(rows=rows, half=rows.half, positions_xyz_angstrom=rows.positions_xyz_angstrom)
+    refined = Refined(*[None] * 4, Verdict({}, 13.5, ""), ())
+    judged = [
+        _without_neighbours(refined, worker, None, 4.0, diameter, "C6", MemoryContext())
+        for diameter in (200.0, 120.0)
+    ]
+    assert judged[1] is refined
+    assert (judged[0].verdict.resolution_angstrom is None) == (agreement < 0.5)
+    if agreement < 0.5:
+        assert "80 A apart" in judged[0].verdict.note
+        assert "exclude_neighbours=True" in judged[0].verdict.note
+
+
+def test_neighbours_of_directed_particles_on_no_surface_are_said():
+    rows = lattice_rows(surface=False)
+    worker = SimpleNamespace(rows=rows, half=rows.half, positions_xyz_angstrom=rows.positions_xyz_angstrom)
+    refined = Refined(*[None] * 4, Verdict({}, 13.5, ""), ())
+    context = MemoryContext()
+    assert _without_neighbours(refined, worker, None, 4.0, 200.0, "C6", context) is refined
+    assert "diameter_angstrom=120" in context.warnings[0]
+    free = lattice_rows(directions=False)
+    worker = SimpleNamespace(rows=free, half=free.half, positions_xyz_angstrom=free.positions_xyz_angstrom)
+    context = MemoryContext()
+    assert _without_neighbours(refined, worker, None, 4.0, 200.0, "C6", context) is refined
+    assert not context.warnings

@@ -16,7 +16,8 @@ class FscCurve:
     """Fourier shell correlation of two maps over frequency."""
 
     name: str
-    """Maps compared: "masked", "unmasked", "randomised", "corrected", "non-radial" or "null"."""
+    """Maps compared: "masked", "unmasked", "randomised", "corrected", "non-radial", "null" or
+    "pose-dependent"."""
     frequency_per_angstrom: tuple[float, ...]
     correlation: tuple[float, ...]
 

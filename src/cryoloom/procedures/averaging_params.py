@@ -27,8 +27,9 @@ RESOLUTION = Figure(
     "resolution_angstrom",
     "angstrom",
     "Resolution",
-    "Resolution at which the correlation of the masked halves, corrected for the mask, falls to 0.143. Not "
-    "given if the halves agree only in the part that does not depend on orientation.",
+    "Resolution at which the correlation of the masked halves, corrected for the mask, falls to 0.143, as "
+    "far as what depends on the poses agrees too. Not given if the halves agree in nothing else, or no finer "
+    "than the first reference, or if neighbours decided the poses.",
     good="near the limit given by the number of particles",
     column=Column("Resolution"),
 )

@@ -51,6 +51,7 @@ from cryoloom.algorithms.averaging.map_symmetry import (
     turned_map,
 )
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
+from cryoloom.algorithms.averaging.surface_cells import lie_on_surfaces, spacing_angstrom
 from cryoloom.algorithms.initial_model.annealing import (
     Annealed,
     AnnealingRecord,
@@ -64,7 +65,6 @@ from cryoloom.algorithms.initial_model.surface_annealing import (
     SurfaceMap,
     SurfaceSettings,
     map_on_surfaces,
-    spacing_angstrom,
 )
 from cryoloom.algorithms.initial_model.symmetric_start import SymmetricStart, symmetric_start
 from cryoloom.contract import Figure, Outputs, Record
@@ -244,7 +244,7 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
         prior_sd_angstrom=params.shift_range_angstrom,
         use_directions=params.use_directions,
     )
-    if params.use_directions and _lie_on_surfaces(rows) and _is_cyclic(params.symmetry):
+    if params.use_directions and lie_on_surfaces(rows) and _is_cyclic(params.symmetry):
         on_surface = _map_on_surfaces(worker, rows, diameter, params, context)
         average = _stored(
             on_surface.map, on_surface.voxel_angstrom, on_surface.group, diameter, worker, context
@@ -277,13 +277,6 @@ def initial_model(items: tuple[Particles, ...], params: InitialModelParams, cont
     context.record("passes", [_plain(record) for record in made.history])
     average = _stored(density, made.voxel_angstrom, group, diameter, worker, context)
     return Outputs(average, {"particles": _particles(items, worker, average, apart, context)})
-
-
-def _lie_on_surfaces(rows: ParticleRows) -> bool:
-    """Whether every particle was picked on a surface, with its normal."""
-    if rows.surface is None or rows.prior_directions is None:
-        return False
-    return bool((rows.surface >= 0).all() and np.isfinite(rows.prior_directions).all())
 
 
 def _is_cyclic(group: str) -> bool:

@@ -41,6 +41,7 @@ from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.relion.modulation_transfer import read_mtf
+from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, FscCurve
 from cryoloom.procedures.given_mask import given_mask
 
@@ -292,7 +293,7 @@ def _judged(average: Average, halves: HalfMaps, mask: torch.Tensor, context: Ste
     curves = half_curves(halves, mask, context.rng)
     own = {curve.name: np.array(curve.correlation) for curve in average.curves}
     if "non-radial" in own:
-        for name in ("non-radial", "null"):
+        for name in ("non-radial", "null", "pose-dependent"):
             if name in own:
                 curves[name] = own[name]
     else:
@@ -305,7 +306,8 @@ def _judged(average: Average, halves: HalfMaps, mask: torch.Tensor, context: Ste
             )
     if average.curves and average.resolution_angstrom is None:
         return Verdict(curves, None, average.resolution_note or "the average has no resolution")
-    return judged(curves, halves.box_angstrom)
+    order = len(symmetry_matrices(average.symmetry))
+    return judged(curves, halves.box_angstrom, float((mask**2).mean()) / order)
 
 
 def _tell_of_the_mask(found: Verdict, box_angstrom: float, context: StepContext) -> None:

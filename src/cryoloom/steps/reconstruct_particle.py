@@ -14,6 +14,7 @@ from dataclasses import replace
 from cryoloom.algorithms.averaging.evaluation import pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves
 from cryoloom.algorithms.averaging.refinement import RefinementSettings, reconstruct_average
+from cryoloom.algorithms.averaging.surface_cells import has_directions
 from cryoloom.contract import Record
 from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError
@@ -84,7 +85,12 @@ def reconstruct_particle(
     if rows.half is None or not set(rows.half.tolist()) <= {1, 2}:
         rows = replace(rows, half=assign_halves(rows, _TOUCHING_DIAMETERS * diameter, context.rng))
     worker = SeriesWorker.of(context, series, rows, diameter, params)
-    settings = RefinementSettings(group, diameter, finest_angstrom=params.finest_resolution_angstrom or 0.0)
+    settings = RefinementSettings(
+        group,
+        diameter,
+        finest_angstrom=params.finest_resolution_angstrom or 0.0,
+        about_axis=has_directions(rows),
+    )
     made = reconstruct_average(worker, settings, context.rng)
     n_used = int((worker.half > 0).sum())
     context.figure("n_particles", n_used)

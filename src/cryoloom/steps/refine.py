@@ -7,9 +7,15 @@ are refined to the maximum of their likelihood by Gauss-Newton steps. Pixels bec
 increases. The two halves of the particles never use each other's map beyond 40 A.
 
 The resolution is that of the masked halves, corrected for the mask by phase randomisation. It is given only
-if the halves also agree in the part that depends on orientation: shells and imposed symmetry agree even if
-every pose is wrong. The correlation without the radial part is given as well, also with the orientations
-exchanged among the particles.
+as far as the halves also agree in the part that depends on the poses: shells, membranes and imposed symmetry
+agree even if every pose is wrong. It must be finer than the first reference, which both halves begin with.
+The correlation without the radial part is given as well, also with the orientations exchanged among the
+particles.
+
+On surfaces neighbours in a lattice can decide how particles are turned about their normals. Particles are
+therefore aligned and judged within 1.45 times the distance of their neighbours; if that is switched off, the
+azimuths are compared with those that the first map shows within this cell, and without agreement no
+resolution is given.
 
 Each pose's standard deviations follow from the curvature of its likelihood.
 """
@@ -27,9 +33,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.spatial import cKDTree
 
-from cryoloom.algorithms.averaging.evaluation import pose_evidence
+from cryoloom.algorithms.averaging.evaluation import finer_than_start, pose_evidence
 from cryoloom.algorithms.averaging.halves import assign_halves, duplicates, least_distance_angstrom
 from cryoloom.algorithms.averaging.map_symmetry import symmetry_in_place
 from cryoloom.algorithms.averaging.maps import low_pass, map_on_grid
@@ -39,6 +44,13 @@ from cryoloom.algorithms.averaging.refinement import (
     Refined,
     RefinementSettings,
     refine_average,
+)
+from cryoloom.algorithms.averaging.surface_cells import (
+    azimuth_band_angstrom,
+    cell_diameter_angstrom,
+    has_directions,
+    lie_on_surfaces,
+    spacing_angstrom,
 )
 from cryoloom.algorithms.averaging.tilt_quality import fit_tilt_quality
 from cryoloom.contract import Figure, Outputs, Record
@@ -57,10 +69,12 @@ from cryoloom.procedures.averaging_params import (
     particle_diameter_angstrom,
     particle_symmetry,
 )
+from cryoloom.procedures.own_azimuths import LEAST_AZIMUTH_AGREEMENT, azimuth_agreement
 from cryoloom.procedures.particle_passes import (
     SeriesWorker,
     direction_record,
     fsc_record,
+    image_stack,
     joined_particles,
     largest_part_bytes,
     stored_average,
@@ -76,6 +90,8 @@ _LEAST_PARTICLES = 4
 _LEAST_LIKENESS, _SMALL_PX = 0.3, 48
 _TOUCHING_DIAMETERS = 0.7
 """Particles nearer than this overlap in the mask and belong to one half."""
+#: Of the first reference: what halves share anyway (`refinement`).
+_LOWPASS_ANGSTROM = 40.0
 _NEIGHBOURS_WITHIN = 1.8
 """Diameter over the distance of the nearest neighbour, from which about half of it lies in the mask."""
 
@@ -88,10 +104,17 @@ class RefineParams(AveragingParams):
         description="First map (.mrc), with bright density. Unset: the template the particles were "
         "picked with.",
     )
-    initial_lowpass_angstrom: float = Field(
-        40.0,
+    initial_lowpass_angstrom: float | None = Field(
+        None,
         ge=10,
-        description="Resolution of the first reference; finer detail must come from the particles.",
+        description="Resolution of the first reference; finer detail must come from the particles. Unset: "
+        "40 A; on surfaces as fine as a particle itself shows how it is turned about its normal.",
+    )
+    exclude_neighbours: bool = Field(
+        True,
+        description="On surfaces, align and judge within 1.45 times the distance of neighbours, even if the "
+        "diameter is larger, and from a first reference that shows a particle's own rotation. Otherwise "
+        "neighbours can decide how particles are turned about their normals.",
     )
     shift_range_angstrom: float = Field(
         12.0, gt=0, description="Largest distance from the picked position that is searched."
@@ -225,6 +248,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     group = particle_symmetry(items, params.symmetry, "refine")
     rows, series = joined_particles(items)
     diameter = particle_diameter_angstrom(items, params.diameter_angstrom, "refine")
+    pixel = image_stack(series[0]).pixel_size_angstrom
     warn_of_unknown_hands(series, context)
     apart = least_distance_angstrom(rows, diameter)
     twice = duplicates(rows, apart)
@@ -233,6 +257,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         raise DataUnfitError(
             f"{rows.n} particles are too few for two halves; expected at least {_LEAST_PARTICLES}"
         )
+    diameter, lowpass = _extent(rows, diameter, pixel, params, context)
     reference, voxel = _first_map(items, params)
     _check_symmetry(reference, voxel, group, diameter)
     worker = SeriesWorker.of(
@@ -241,15 +266,17 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
     settings = RefinementSettings(
         group,
         diameter,
-        params.initial_lowpass_angstrom,
+        lowpass,
         params.shift_range_angstrom,
         params.angular_step_deg,
         params.finest_resolution_angstrom or 0.0,
         params.max_iterations,
         apart,
+        has_directions(rows),
     )
     refined = refine_average(worker, reference, voxel, settings, context.rng)
     _split_tilts(refined, worker, context)
+    refined = replace(refined, verdict=finer_than_start(refined.verdict, lowpass))
     used = worker.half
     reasons = {
         "duplicate": int(twice.sum()),
@@ -257,11 +284,36 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         "came to the place of another": int(worker.is_twin.sum()),
         "too weak": int(((used == 0) & ~worker.is_twin & (worker.n_visible >= params.min_tilts)).sum()),
     }
+    refined = _without_neighbours(refined, worker, reference, voxel, diameter, group, context)
     average = stored_average(refined, group, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)
-    _warn_of_neighbours(worker, diameter, context)
     tell_of_symmetry(refined, group, context)
     return Outputs(average, {"particles": _particles(items, worker, average, context)})
+
+
+def _extent(
+    rows: ParticleRows, diameter: float, pixel: float, params: RefineParams, context: StepContext
+) -> tuple[float, float]:
+    """Diameter within which particles are aligned, and the first low-pass, in angstrom.
+
+    Picks that are nearer than twice the range of shifts may be of one particle: their distance tells nothing.
+    """
+    lowpass = params.initial_lowpass_angstrom or _LOWPASS_ANGSTROM
+    spacing = spacing_angstrom(rows) if lie_on_surfaces(rows) else None
+    if not params.exclude_neighbours or spacing is None or spacing <= 2.0 * params.shift_range_angstrom:
+        return diameter, lowpass
+    cell = cell_diameter_angstrom(diameter, spacing)
+    if cell == diameter and params.initial_lowpass_angstrom is not None:
+        return diameter, lowpass
+    finer = min(lowpass, azimuth_band_angstrom(cell, pixel))
+    if cell < diameter:
+        context.warn(
+            f"Neighbours lie within the diameter of {diameter:.0f} A: particles are {spacing:.0f} A apart, "
+            "and neighbours can decide how they are turned about their normals. Particles are aligned and "
+            f"judged within {cell:.0f} A, from a reference of {finer:.0f} A (asked for: {lowpass:.0f} A); "
+            "set exclude_neighbours to False to align neighbours as well"
+        )
+    return cell, finer
 
 
 def _prepared(
@@ -393,29 +445,45 @@ def _report(
     context.record("tilts", _tilt_rows(worker, box))
 
 
-def _warn_of_neighbours(worker: SeriesWorker, diameter: float, context: StepContext) -> None:
-    """Warn where particles on surfaces have neighbours within the mask, which can decide their rotation.
+def _without_neighbours(
+    refined: Refined,
+    worker: SeriesWorker,
+    reference: torch.Tensor,
+    voxel: float,
+    diameter: float,
+    group: str,
+    context: StepContext,
+) -> Refined:
+    """No resolution where neighbours within the mask of particles on surfaces decided their azimuths.
 
     Simulated hexamers 80 A apart, refined with a diameter of 200 A, had azimuths that their neighbours
     decided: 36 % within 10 degrees of the truth, and 13.5 A stated. With 120 A they were 96 %, and 6.9 A.
     """
-    if worker.rows.prior_directions is None:
-        return
-    apart = []
-    for name in np.unique(worker.rows.tomogram):
-        mine = (worker.rows.tomogram == name) & (worker.half > 0)
-        places = worker.positions_xyz_angstrom[mine]
-        if len(places) > 1:
-            apart.append(cKDTree(places).query(places, k=2)[0][:, 1])
-    if not apart:
-        return
-    spacing = float(np.median(np.concatenate(apart)))
-    if diameter > _NEIGHBOURS_WITHIN * spacing:
+    rows = replace(worker.rows, positions_xyz_angstrom=worker.positions_xyz_angstrom)
+    used = rows.take(np.flatnonzero(worker.half > 0))
+    spacing = spacing_angstrom(used) if has_directions(used) else None
+    if spacing is None or diameter <= _NEIGHBOURS_WITHIN * spacing:
+        return refined
+    told = (
+        f"neighbours lie within the mask: particles are {spacing:.0f} A apart, and the diameter is "
+        f"{diameter:.0f} A"
+    )
+    if not lie_on_surfaces(rows):
         context.warn(
-            f"Neighbours lie within the mask: particles are {spacing:.0f} A apart, and the diameter is "
-            f"{diameter:.0f} A. They can decide the rotation about the normal and make the halves agree; "
-            f"refine again with diameter_angstrom={1.5 * spacing:.0f}, and trust only what both averages show"
+            f"{told[0].upper()}{told[1:]}. They can decide the rotation about the normal and make the halves "
+            f"agree; refine again with diameter_angstrom={1.5 * spacing:.0f}, and trust only what both show"
         )
+        return refined
+    cell = cell_diameter_angstrom(diameter, spacing)
+    agreement = azimuth_agreement(worker, rows, reference, voxel, cell, group, context)
+    if agreement >= LEAST_AZIMUTH_AGREEMENT:
+        return refined
+    note = (
+        f"{told}. Azimuths agree to {agreement:.2f} with those that the first map shows within {cell:.0f} A, "
+        f"expected at least {LEAST_AZIMUTH_AGREEMENT}: neighbours decided them, and halves agree on the "
+        "neighbours. Refine again with exclude_neighbours=True, or from a map with more detail"
+    )
+    return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
 
 
 def _pass_shown(record: IterationRecord) -> dict[str, Any]:

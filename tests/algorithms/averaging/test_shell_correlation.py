@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 from cryoloom.algorithms.averaging.shell_correlation import (
     corrected_correlation,
     first_fall,
+    non_axial,
     non_radial,
     randomised_phases,
     shell_correlation,
@@ -81,3 +82,15 @@ def test_what_is_left_without_the_radial_part_is_what_depends_on_direction():
     left = non_radial(ball + lopsided, 12.0)
     inside = torch.tensor(radius <= 11.0)
     assert_allclose(left[inside], lopsided[inside], atol=0.01)
+
+
+def test_the_axial_mean_is_taken_off_and_what_depends_on_the_azimuth_stays():
+    axis = np.arange(32) - 16
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    radius = np.hypot(x, y)
+    tube = np.exp(-(((radius - 8.0) / 3.0) ** 2)) * np.cos(z / 3.0)
+    ribs = np.exp(-(((radius - 8.0) / 3.0) ** 2)) * np.cos(3.0 * np.arctan2(y, x))
+    tube, ribs = (torch.tensor(values, dtype=torch.float32) for values in (tube, ribs))
+    assert float(non_axial(tube, 14.0).abs().max()) < 1e-3
+    inside = torch.tensor(radius < 13.0)
+    torch.testing.assert_close(non_axial(tube + ribs, 14.0)[inside], ribs[inside], atol=2e-3, rtol=0.0)

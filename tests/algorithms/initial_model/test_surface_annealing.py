@@ -14,11 +14,11 @@ from cryoloom.algorithms.averaging.map_symmetry import turned_map
 from cryoloom.algorithms.averaging.passes import Poses
 from cryoloom.algorithms.averaging.pose_refinement import PosePrior
 from cryoloom.algorithms.averaging.reconstruction import symmetrised
+from cryoloom.algorithms.averaging.surface_cells import spacing_angstrom
 from cryoloom.algorithms.initial_model.surface_annealing import (
     SurfaceSettings,
     azimuthal_agreement,
     map_on_surfaces,
-    spacing_angstrom,
 )
 from cryoloom.geometry.orientation_grid import even_directions, rotations_between, z_axis_to
 from cryoloom.geometry.rotations import rotation_z

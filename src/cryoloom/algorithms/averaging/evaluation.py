@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,19 +14,35 @@ from cryoloom.algorithms.averaging.reconstruction import FourierSums
 from cryoloom.algorithms.averaging.shell_correlation import (
     corrected_correlation,
     first_fall,
+    non_axial,
     non_radial,
     randomised_phases,
     shell_correlation,
     soft_sphere,
 )
 
-__all__ = ["HalfMaps", "Verdict", "half_curves", "judged", "particle_mask", "pose_evidence", "verdict"]
+__all__ = [
+    "HalfMaps",
+    "Verdict",
+    "finer_than_start",
+    "half_curves",
+    "judged",
+    "particle_mask",
+    "pose_evidence",
+    "verdict",
+]
 
 Array = NDArray[np.float64]
 
 _RANDOMISE_BELOW, _THRESHOLD = 0.8, 0.143  # as RELION (Chen et al., 2013), and Rosenthal & Henderson (2003)
 # Non-radial correlation of random orientations is 0.0 to 0.2 (docs/explanation/averaging.md).
 _LEAST_EVIDENCE = 0.1
+#: Part of the shells up to a resolution whose mean must be above the threshold, by so many deviations: single
+#: shells of a symmetric map have few independent values.
+_TAIL, _DEVIATIONS = 1.0 / 3.0, 2.0
+_LEAST_SUPPORTED_SHELL = 3
+#: A resolution within a twentieth of the first low-pass is that of the first reference.
+_OF_START = 0.95
 
 
 def particle_mask(n: int, voxel_angstrom: float, diameter_angstrom: float) -> torch.Tensor:
@@ -62,8 +79,18 @@ class HalfMaps:
 
     def non_radial_correlation(self, mask: torch.Tensor) -> Array:
         """The same after subtraction of the radial means."""
+        return self._without(non_radial, mask)
+
+    def pose_correlation(self, mask: torch.Tensor, *, about_axis: bool) -> Array:
+        """The same after subtraction of what random poses leave: the mean about z, or the radial one.
+
+        about_axis : particles have directions, and poses at random are random about them.
+        """
+        return self._without(non_axial if about_axis else non_radial, mask)
+
+    def _without(self, part: Callable[[torch.Tensor, float], torch.Tensor], mask: torch.Tensor) -> Array:
         radius = float((mask.numpy() > 0).sum() * 3.0 / (4.0 * math.pi)) ** (1 / 3)
-        left = [non_radial(half * mask, radius) for half in self.maps]
+        left = [part(half * mask, radius) for half in self.maps]
         return shell_correlation(left[0], left[1])[: self.n_shells + 1]
 
 
@@ -96,8 +123,11 @@ def half_curves(halves: HalfMaps, mask: torch.Tensor, rng: np.random.Generator) 
     return curves | {"corrected": corrected}
 
 
-def judged(curves: dict[str, Array], box_angstrom: float) -> Verdict:
-    """Resolution of the corrected curve, given only where the non-radial and the null one support it."""
+def judged(curves: dict[str, Array], box_angstrom: float, independent: float = 1.0) -> Verdict:
+    """Resolution of the corrected curve, as far as the pose-dependent, non-radial and null ones support it.
+
+    independent : part of the values of a shell that are independent, for the mask and the symmetry.
+    """
     corrected = curves["corrected"]
     resolution = first_fall(corrected, _THRESHOLD, box_angstrom)
     if not math.isfinite(resolution):
@@ -112,10 +142,54 @@ def judged(curves: dict[str, Array], box_angstrom: float) -> Verdict:
             "the halves agree only in what does not depend on orientation: their non-radial correlation is "
             f"{evidence:.2f}, and {without:.2f} with orientations exchanged among the particles",
         )
+    if "pose-dependent" in curves:
+        supported = _supported(curves["pose-dependent"], shell, independent)
+        if supported is None:
+            return Verdict(
+                curves,
+                None,
+                f"the halves agree to {resolution:.1f} A, but at no resolution in what depends on the poses: "
+                "any poses would give this agreement",
+            )
+        if supported < shell:
+            return Verdict(
+                curves,
+                box_angstrom / supported,
+                f"the halves agree to {resolution:.1f} A, but finer than {box_angstrom / supported:.1f} A "
+                "only in what does not depend on the poses",
+            )
     note = ""
     if not np.any(corrected[1:] < _THRESHOLD):
         note = "limited by the pixel size: the halves agree to the last shell"
     return Verdict(curves, resolution, note)
+
+
+def finer_than_start(found: Verdict, lowpass_angstrom: float) -> Verdict:
+    """The same, without a resolution that is no finer than the first reference, which both halves share.
+
+    Noise that is aligned to a reference looks like it, in both halves.
+    """
+    resolution = found.resolution_angstrom
+    if resolution is None or resolution < _OF_START * lowpass_angstrom:
+        return found
+    return replace(
+        found,
+        resolution_angstrom=None,
+        note=f"the halves agree to {resolution:.1f} A, no finer than the first reference of "
+        f"{lowpass_angstrom:.0f} A that both began with; begin with a coarser one to see what the particles "
+        "show by themselves",
+    )
+
+
+def _supported(turned: Array, shell: int, independent: float) -> int | None:
+    """The last shell, up to one, to which the part that depends on poses agrees; None if there is none."""
+    for last in range(min(shell, len(turned) - 1), _LEAST_SUPPORTED_SHELL - 1, -1):
+        tail = np.arange(max(1, round((1.0 - _TAIL) * last)), last + 1)
+        # Half a shell holds 2 pi s^2 complex values; a correlation of n of them has the variance 1 / 2n.
+        deviation = math.sqrt(float((1.0 / (4.0 * math.pi * tail**2 * independent)).mean()) / len(tail))
+        if float(turned[tail].mean()) >= _THRESHOLD + _DEVIATIONS * deviation:
+            return last
+    return None
 
 
 def verdict(
@@ -124,13 +198,19 @@ def verdict(
     null: HalfMaps | None,
     mask: torch.Tensor,
     rng: np.random.Generator,
+    *,
+    about_axis: bool = False,
+    order: int = 1,
 ) -> Verdict:
     """Resolution of masked halves after phase randomisation, given only where the poses mean something.
 
-    null : halves of the same images with orientations exchanged among the particles.
+    null : halves of the same images with orientations exchanged among the particles. about_axis : particles
+    have directions (the z axis), so that what does not change about z does not depend on the poses; the
+    non-radial and null curves are then without it. order : of the symmetry that is imposed on the halves.
     """
     curves = half_curves(halves, mask, rng)
-    curves["non-radial"] = unsymmetrised.non_radial_correlation(mask)
+    curves["pose-dependent"] = halves.pose_correlation(mask, about_axis=about_axis)
+    curves["non-radial"] = unsymmetrised.pose_correlation(mask, about_axis=about_axis)
     if null is not None:
-        curves["null"] = null.non_radial_correlation(mask)
-    return judged(curves, halves.box_angstrom)
+        curves["null"] = null.pose_correlation(mask, about_axis=about_axis)
+    return judged(curves, halves.box_angstrom, float((mask**2).mean()) / order)

@@ -37,7 +37,9 @@ __all__ = [
     "Refined",
     "RefinementSettings",
     "Worker",
+    "first_reference",
     "reconstruct_average",
+    "reference_scale",
     "refine_average",
 ]
 
@@ -84,6 +86,8 @@ class RefinementSettings:
     max_iterations: int = 20
     apart_angstrom: float = 0.0
     """Particles that come closer than this to a likelier one are left out."""
+    about_axis: bool = False
+    """Whether particles have directions: their poses are judged by what changes about z."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +210,8 @@ def refine_average(
     worker.extract(layout)
     loop = _Loop(worker, layout, settings, tell)
     band = max(settings.initial_lowpass_angstrom, 2.0 * layout.pixel_size_angstrom)
-    first = _first_reference(reference, reference_voxel_angstrom, layout, settings, band)
-    first = first * _scale(worker, first, band)
+    first = first_reference(reference, reference_voxel_angstrom, layout, settings.diameter_angstrom, band)
+    first = first * reference_scale(worker, first, band)
     loop.references = (first, first)
     if not poses_known:
         band = loop.search(band)
@@ -316,7 +320,15 @@ class _Loop:
         plain = HalfMaps.of_sums(made.plain, voxel)
         shuffled = self.worker.shuffled(rng, highest)
         null = HalfMaps.of_sums((shuffled[0].sums(), shuffled[1].sums()), voxel)
-        found = verdict(halves, plain, null, mask, rng)
+        found = verdict(
+            halves,
+            plain,
+            null,
+            mask,
+            rng,
+            about_axis=self.settings.about_axis,
+            order=len(symmetry_matrices(self.settings.symmetry)),
+        )
         both = replace(
             made.sums[0],
             data=made.sums[0].data + made.sums[1].data,
@@ -442,17 +454,17 @@ class _Loop:
         return float(np.clip(np.rad2deg(0.5 * band / self.settings.diameter_angstrom), 7.5, coarsest))
 
 
-def _first_reference(
+def first_reference(
     reference: torch.Tensor,
     voxel_angstrom: float,
     layout: BoxLayout,
-    settings: RefinementSettings,
+    diameter_angstrom: float,
     lowpass_angstrom: float,
 ) -> torch.Tensor:
     """The user's map on the layout's grid, exact to the first low-pass and zero beyond its edge."""
     pixel = layout.pixel_size_angstrom
     moved = map_on_grid(reference, voxel_angstrom, layout.crop_px, pixel)
-    mask = particle_mask(layout.crop_px, pixel, settings.diameter_angstrom)
+    mask = particle_mask(layout.crop_px, pixel, diameter_angstrom)
     outside = mask == 0
     background = float(moved[outside].mean()) if bool(outside.any()) else 0.0
     return low_pass((moved - background) * mask, pixel, lowpass_angstrom)
@@ -462,7 +474,7 @@ def _median(parts: list[Array]) -> float:
     return float(np.median(np.concatenate(parts))) if parts else 0.0
 
 
-def _scale(worker: Worker, reference: torch.Tensor, band: float) -> float:
+def reference_scale(worker: Worker, reference: torch.Tensor, band: float) -> float:
     """Factor that scales a reference to the particles' amplitude in the images."""
     cross, quadratic = worker.radial_terms(reference, band)
     if quadratic <= 0:

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
+from scipy.sparse import csr_array
 from scipy.sparse.linalg import lsqr
 
 __all__ = [
     "corrected_correlation",
     "first_fall",
+    "non_axial",
     "non_radial",
     "randomised_phases",
     "shell_correlation",
@@ -94,14 +96,37 @@ def non_radial(density: torch.Tensor, radius_px: float) -> torch.Tensor:
     n = density.shape[0]
     radius = _real_radius(n).ravel()
     inside = np.flatnonzero(radius <= radius_px)
-    knots = np.concatenate([np.zeros(3), np.arange(0.0, radius_px + 0.5, 0.5), np.full(3, radius_px + 0.5)])
-    knots[-4:] = max(radius_px, knots[-5]) + 1e-6
-    design = BSpline.design_matrix(radius[inside], knots, 3)
+    design = _radial_splines(radius[inside], radius_px)
     values = density.numpy().astype(np.float64).ravel()
     fitted = lsqr(design, values[inside], damp=1e-3, atol=1e-9, btol=1e-9, iter_lim=400)[0]
     left = np.zeros_like(values)
     left[inside] = values[inside] - design @ fitted
     return torch.tensor(left.reshape(density.shape), dtype=torch.float32)
+
+
+def non_axial(density: torch.Tensor, radius_px: float) -> torch.Tensor:
+    """A map ``(z, y, x)``, a cube, minus its mean about the z axis within a radius: splines as `non_radial`.
+
+    What is left depends on the rotation about the axis; a membrane across z has nothing left.
+    """
+    n = density.shape[0]
+    axis = (np.arange(n) - n // 2).astype(np.float64)
+    radius = np.hypot(axis[:, None], axis[None]).ravel()
+    inside = np.flatnonzero(radius <= radius_px)
+    design = _radial_splines(radius[inside], radius_px)
+    values = density.numpy().astype(np.float64).reshape(n, -1)
+    normal = (design.T @ design).toarray() + 1e-6 * np.eye(design.shape[1])
+    left = np.zeros_like(values)
+    fitted = design @ np.linalg.solve(normal, design.T @ values[:, inside].T)
+    left[:, inside] = values[:, inside] - fitted.T
+    return torch.tensor(left.reshape(density.shape), dtype=torch.float32)
+
+
+def _radial_splines(radius: Array, radius_px: float) -> csr_array:
+    """Values of cubic splines at radii up to one, ``(n, spline)``, knots every half voxel."""
+    knots = np.concatenate([np.zeros(3), np.arange(0.0, radius_px + 0.5, 0.5), np.full(3, radius_px + 0.5)])
+    knots[-4:] = max(radius_px, knots[-5]) + 1e-6
+    return BSpline.design_matrix(radius, knots, 3)
 
 
 def _real_radius(n: int) -> Array:

@@ -24,7 +24,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from cryoloom.algorithms.averaging.directed_search import DirectedGrid
 from cryoloom.algorithms.averaging.evaluation import particle_mask
@@ -33,6 +32,11 @@ from cryoloom.algorithms.averaging.maps import low_pass
 from cryoloom.algorithms.averaging.particle_images import BoxLayout
 from cryoloom.algorithms.averaging.reconstruction import FourierSums, symmetrised
 from cryoloom.algorithms.averaging.refinement import PassOrder
+from cryoloom.algorithms.averaging.surface_cells import (
+    azimuth_band_angstrom,
+    cell_diameter_angstrom,
+    spacing_angstrom,
+)
 from cryoloom.algorithms.initial_model.annealing import (
     AnnealingRecord,
     AnnealingWorker,
@@ -52,7 +56,6 @@ __all__ = [
     "SurfaceWorker",
     "azimuthal_agreement",
     "map_on_surfaces",
-    "spacing_angstrom",
 ]
 
 Array = NDArray[np.float64]
@@ -71,13 +74,10 @@ _PASSES_WITHOUT_SYMMETRY = 2
 _PLACE_STEPS, _AZIMUTH_STEPS = 0.25, 0.2
 _CONE_DEG = 8.0
 """Chosen: error of a normal that a pick on a surface may have."""
-_SAME_SPACINGS, _CELL_SPACINGS = 0.5, 1.45
-"""Picks nearer than half a spacing are one place; a cell of 1.45 spacings holds a hexamer and the inner half
-of its neighbours. Both chosen by these pictures."""
+_SAME_SPACINGS = 0.5
+"""Chosen by these pictures: picks nearer than half a spacing are one place."""
 # Of the distance that is searched along the surface.
 _PLACE_DIAMETERS = 3.8
-# Of the cell's diameter; in angstrom, and in pixels of the images.
-_FINE_DIAMETERS, _FINEST_ANGSTROM, _COARSEST_ANGSTROM, _FINEST_PX = 0.23, 20.0, 40.0, 2.5
 _FIRST_BAND = 1.4
 """Chosen: azimuths begin this much coarser than they end."""
 _CYLINDER = 24
@@ -171,7 +171,7 @@ class _Annealing:
         self._find_places()
         spacing, apart = self._without_twins()
         worker.carry_directions(settings.spacing_angstrom)
-        cell = min(settings.diameter_angstrom, _CELL_SPACINGS * spacing)
+        cell = cell_diameter_angstrom(settings.diameter_angstrom, spacing)
         self._use_diameter(cell)
         last = self._last_band(cell)
         self.layout = extracted(worker, last)
@@ -359,8 +359,7 @@ class _Annealing:
     def _last_band(self, cell: float) -> float:
         if self.settings.last_band_angstrom is not None:
             return self.settings.last_band_angstrom
-        finest = max(_FINEST_ANGSTROM, _FINEST_PX * self.worker.image_pixel_angstrom)
-        return float(np.clip(_FINE_DIAMETERS * cell, finest, max(finest, _COARSEST_ANGSTROM)))
+        return azimuth_band_angstrom(cell, self.worker.image_pixel_angstrom)
 
 
 def azimuthal_agreement(
@@ -383,17 +382,6 @@ def azimuthal_agreement(
         if value > best:
             best, found = value, float(azimuth)
     return best, found
-
-
-def spacing_angstrom(rows: ParticleRows) -> float | None:
-    """Median distance of particles to the nearest one of their tomogram; None where there are no two."""
-    nearest = [np.zeros(0)]
-    for name in np.unique(rows.tomogram):
-        places = rows.positions_xyz_angstrom[rows.tomogram == name]
-        if len(places) > 1:
-            nearest.append(cKDTree(places).query(places, 2)[0][:, 1])
-    found = np.concatenate(nearest)
-    return float(np.median(found)) if len(found) else None
 
 
 def _cylinder(density: torch.Tensor, group: str = "C1") -> torch.Tensor:
