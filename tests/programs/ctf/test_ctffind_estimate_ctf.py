@@ -8,10 +8,16 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from cryoloom.contract.program import Workplace
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.pixels.mrc import MrcPixels, write_mrc
 from cryoloom.model import Microscope, Stack
-from cryoloom.programs.ctf.ctffind_estimate_ctf import CtffindEstimateCtfParams, ctffind_estimate_ctf, parse
+from cryoloom.programs.ctf.ctffind_estimate_ctf import (
+    CtffindEstimateCtfParams,
+    calls,
+    ctffind_estimate_ctf,
+    parse,
+)
 from makers.made_series import make_series
 
 # The questions of CTFFIND 4.1.14 and 5.0.2 in their order (cisTEM, ctffind.cpp).
@@ -150,3 +156,15 @@ def test_a_real_table_is_read(data, tmp_path):
     real = next((data / "ctffind").glob("*.txt"))
     (tmp_path / "spectra.txt").write_bytes(real.read_bytes())
     assert len(parse(tmp_path).views) >= 1
+
+
+def test_no_resolution_beyond_nyquist_is_asked_for():
+    """At 5 A for pixels of 4 A, CTFFIND 5.0.2 gave the least defocus of its search to every tilt."""
+    series = make_series(n_tilts=2, pixel_size_angstrom=4.0)
+    params = CtffindEstimateCtfParams(find_thickness=True)
+    (call,) = calls(series, params, Workplace(1, None, 1 << 30))
+    answers = dict(call.answers)
+    assert answers["Maximum resolution"] == "8"
+    assert answers["High resolution limit for nodes"] == "8"
+    (coarser,) = calls(series, CtffindEstimateCtfParams(finest_angstrom=9.0), Workplace(1, None, 1 << 30))
+    assert dict(coarser.answers)["Maximum resolution"] == "9"
