@@ -36,6 +36,16 @@ def test_settings_are_read_as_yaml():
     }
 
 
+def test_an_unset_value_can_be_given_as_it_is_printed():
+    given = parse_settings(
+        ["estimate_ctf.a=None", "estimate_ctf.b=null", "estimate_ctf.c=", "reconstruct.d=none"]
+    )
+    assert given.everywhere == {
+        "estimate_ctf": {"a": None, "b": None, "c": None},
+        "reconstruct": {"d": "none"},
+    }
+
+
 def test_settings_of_single_series_go_before_those_of_a_file(tmp_path):
     table = tmp_path / "series.yaml"
     table.write_text("TS_01: {align: {method: beads, limit: 3}}\nTS_02: {align: {limit: 4}}\n")

@@ -155,7 +155,9 @@ def _series_file(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def parse_value(text: str) -> Any:
-    """A value as YAML reads it (numbers, true, [1, 2]), or the text itself."""
+    """A value as YAML reads it (numbers, true, [1, 2]), or the text itself; None as it is printed for unset."""
+    if text.strip() == "None":
+        return None
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
