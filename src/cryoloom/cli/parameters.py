@@ -155,7 +155,7 @@ def _series_file(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def parse_value(text: str) -> Any:
-    """A value as YAML reads it (numbers, true, [1, 2]), or the text itself; None as it is printed for unset."""
+    """A value as YAML reads it (numbers, true, [1, 2]), or the text itself; None is unset, as printed."""
     if text.strip() == "None":
         return None
     try:
