@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cryoloom.formats.pixels.mrc import MrcPixels
-from cryoloom.model import DecidedBy, Microscope, Sourced, Stack, Tilt, TiltOverride, TiltSeries
+from cryoloom.model import DecidedBy, Microscope, Pose, Sourced, Stack, Tilt, TiltOverride, TiltSeries
 from cryoloom.simulate.parameters import SimulationParams
 from cryoloom.steps.align_frames import AlignFramesParams, align_frames
 from cryoloom.steps.select_tilts import SelectTiltsParams, select_tilts
@@ -66,6 +66,25 @@ def test_tilts_beyond_limits_of_angle_and_dose_are_excluded(rng, context):
     assert set(reasons) == {0, SHIFTED, BLURRED}
     dose = select_tilts(make_series(rng), SelectTiltsParams(max_dose_per_angstrom2=36), context)
     assert dose.tilts[12].exclusion.reason == "dose of 39.0 e/A^2 is above 36"
+
+
+def test_shifts_of_an_aligned_series_are_those_of_its_poses(rng, context):
+    """Correlation would find the image that was moved, and misses one of which only the pose tells."""
+    series = make_series(rng)
+    far = {3: (0.3 * SIDE * PIXEL, 0.0), 7: (0.0, -0.12 * SIDE * PIXEL)}
+    poses = {
+        i: Pose(0.0, tilt, shift_xy_angstrom=far.get(i, (9.0, 9.0))) for i, tilt in enumerate(TILTS.tolist())
+    }
+    posed = series.with_tilts({i: {"pose": pose} for i, pose in poses.items() if i != 5})
+    only_shifts = {"find_dark": False, "find_covered": False, "find_blurred": False}
+    selected = select_tilts(posed, SelectTiltsParams(**only_shifts, shift_fraction=0.1), context)
+    reasons = {i: t.exclusion.reason for i, t in enumerate(selected.tilts) if t.is_excluded}
+    assert reasons == {
+        3: "shifted by 30 % of the field, 70 % in common",
+        7: "shifted by 12 % of the field, 87 % in common",
+    }
+    by_field = select_tilts(posed, SelectTiltsParams(**only_shifts, least_common_field=0.75), context)
+    assert [i for i, t in enumerate(by_field.tilts) if t.is_excluded] == [3]
 
 
 def test_a_second_selection_keeps_what_the_first_excluded(rng, context):

@@ -1,10 +1,11 @@
 """Exclude tilts that are dark, covered, shifted, blurred or beyond a limit, each with its reason and figure.
 
-Brightness is compared with the attenuation of the series' specimen (a slab: the logarithm falls with
-1 / cos(tilt)); shift is judged by the part of the field in common with the other tilts, if the correlation
-that measured it is reliable. Blur is motion within frames, which cannot be corrected: it reduces power more
-at finer detail, and most along one direction, relative to the trend with tilt and dose. A tilt is blurred if
-the smear that explains this is long and its evidence strong. Decisions of the user are final.
+Brightness is compared with the attenuation of the series' specimen (a slab: the logarithm falls with 1 /
+cos(tilt)); shift is judged by the part of the field in common with the other tilts: by the poses of a series
+that is aligned, otherwise by correlation where it is reliable. Blur is motion within frames, which cannot be
+corrected: it reduces power more at finer detail, and most along one direction, relative to the trend with
+tilt and dose. A tilt is blurred if the smear that explains this is long and its evidence strong. Decisions
+of the user are final.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError, UserInputError
-from cryoloom.model import Exclusion, Tilt, TiltSeries
+from cryoloom.model import Exclusion, Stack, Tilt, TiltSeries
 
 __all__ = ["SelectTiltsParams", "select_tilts"]
 
@@ -106,7 +107,7 @@ RECORDS = (
 
 @step(
     "select_tilts",
-    version=2,
+    version=3,
     per="tilt_series",
     needs=TiltSeries,
     gives=TiltSeries,
@@ -139,13 +140,16 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
         context.n_threads,
         context.progress,
     )
-    working = stack.pixel_size_angstrom * min(stack.shape_yx) / WORKING_PIXELS
-    images = load_tilt_images(seen.small, seen.small_pixel_size_angstrom, working)
     tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in tilts])
     found: list[Exclusion | None] = [None] * len(tilts)
     _judge_light(found, seen, tilt_deg, params)
     illuminated = np.array([reason is None for reason in found])
-    shift, common = _shift_fractions(images, tilt_deg, illuminated, series.tilt_axis_deg.applied)
+    if any(tilt.pose for tilt in tilts):
+        shift, common = _shift_fractions_of_poses(tilts, stack)
+    else:
+        working = stack.pixel_size_angstrom * min(stack.shape_yx) / WORKING_PIXELS
+        images = load_tilt_images(seen.small, seen.small_pixel_size_angstrom, working)
+        shift, common = _shift_fractions(images, tilt_deg, illuminated, series.tilt_axis_deg.applied)
     if params.shift_fraction is not None:
         is_shifted = shift > params.shift_fraction
     else:
@@ -244,6 +248,24 @@ def _smears(seen: TiltSurvey, tilts: list[Tilt], illuminated: NDArray[np.bool_])
     return fitted.spread_over(illuminated)
 
 
+def _shift_fractions_of_poses(tilts: list[Tilt], stack: Stack) -> tuple[Array, Array]:
+    """Distance of each image from the middle of the series over the shorter side, and the part in common.
+
+    NaN without a pose.
+    """
+    nowhere = (np.nan, np.nan)
+    place = np.array([tilt.pose.shift_xy_angstrom if tilt.pose else nowhere for tilt in tilts])
+    off = place - np.nanmedian(place, axis=0)
+    n_y, n_x = stack.shape_yx
+    return _of_offsets(off, stack.pixel_size_angstrom * np.array([n_x, n_y]))
+
+
+def _of_offsets(off_xy: Array, field_xy: Array) -> tuple[Array, Array]:
+    """Length of each offset over the shorter side of the field, and the part of the field in common."""
+    common = np.prod(np.clip(1.0 - np.abs(off_xy) / field_xy, 0.0, 1.0), axis=1)
+    return np.hypot(*off_xy.T) / field_xy.min(), common
+
+
 def _shift_fractions(
     images: TiltImages, tilt_deg: Array, illuminated: NDArray[np.bool_], told_deg: float | None
 ) -> tuple[Array, Array]:
@@ -266,5 +288,4 @@ def _shift_fractions(
     longer = np.hypot(*jump.T) >= np.hypot(*steady.T)
     off = np.where(longer[:, None], jump, steady)
     n_y, n_x = images.shape_yx
-    left = 1.0 - np.abs(off) / (images.pixel_size_angstrom * np.array([n_x, n_y]))
-    return np.hypot(*off.T) / images.field_angstrom, np.prod(np.clip(left, 0.0, 1.0), axis=1)
+    return _of_offsets(off, images.pixel_size_angstrom * np.array([n_x, n_y]))
