@@ -32,7 +32,6 @@ RECORD = """() => {
     window.times = {};
     window.levels = {}; // slices drawn of each level
     let last = null;
-    view.addEventListener('index', () => { window.times[view.index] ??= [performance.now(), null]; });
     view.addEventListener('drawn', () => {
         const state = view.state;
         if (state.shownIndex !== last) {
@@ -45,11 +44,13 @@ RECORD = """() => {
 }"""
 PRESS = """async ([n, perSecond]) => {
     const view = document.querySelector('slice-view');
+    const first = view.index;
     const begin = performance.now();
     for (let i = 0; i < n; i++) {
         while (performance.now() < begin + (1000 * i) / perSecond) {
             await new Promise(done => setTimeout(done, 1));
         }
+        window.times[first + i + 1] = [performance.now(), null]; // the key, which may wait for the slice before
         view.step(1);
     }
     const last = performance.now();

@@ -116,6 +116,32 @@ def test_thirty_keys_a_second_end_on_the_right_slice(window: Any, served: Served
     assert seen == sorted(seen)
 
 
+def test_keys_that_come_while_the_browser_pauses_are_all_shown(window: Any, served: Served) -> None:
+    page = window(served).go("/files/0?index=10")
+    settled(page)
+    page.keyboard.press("ArrowUp")
+    settled(page)
+    page.wait_for_function(
+        """() => [12, 13, 14, 15].every(index => performance.getEntriesByType('resource').some(
+            one => one.responseEnd && one.name.includes(`/z/${index}.jpg`)))"""
+    )
+    page.wait_for_timeout(200)  # and decoded
+    seen = page.evaluate(
+        """async () => {
+            const view = document.querySelector('slice-view');
+            const seen = [];
+            const whole = new Promise(done => view.addEventListener('drawn', () => {
+                seen.push(view.state.shownIndex);
+                if (view.state.shownIndex === 15) done();
+            }));
+            for (let i = 0; i < 4; i++) view.step(1); // in one task: nothing can be drawn between them
+            await whole;
+            return [...new Set(seen)];
+        }"""
+    )
+    assert seen == [12, 13, 14, 15]
+
+
 def test_slices_that_are_late_are_shown_small_from_a_strip(window: Any, served: Served) -> None:
     page = window(served).go("/files/2?index=4")
     settled(page)

@@ -120,6 +120,7 @@ def serve(
     opened = FilesView(files, shelf) if files else None
     roots = options.roots or tuple(dict.fromkeys(project.parent for project in projects))
     site = Site(open_projects(projects, shelf), shelf, opened, Roots(roots))
+    site.catalogue.prepare()
     listening, port = listen(options)
     access = _access(options, port)
     config = uvicorn.Config(

@@ -1,29 +1,52 @@
-"""The steps and their forms, asked of a process of its own that is started when first needed."""
+"""The steps and their forms, asked of a process of its own that is started when first needed.
+
+That process imports every step, and torch with them: five seconds on an idle machine, many on a busy one.
+What it says of the steps depends on the source alone, so it is kept with the user under the source's hash.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
 from typing import Any
+
+import pydantic
 
 from cryoloom.errors import TransientError, UserInputError
 
 __all__ = ["StepCatalogue"]
 
 
+_USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom"
+_KEPT = "steps-*.json"
+_N_KEPT = 3  # versions of the source, as of a development tree beside an installed release
+
+
 class StepCatalogue:
     """Asks `step_child`, one question at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache_folder: Path = _USER_CACHE) -> None:
+        self._cache_folder = cache_folder
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._catalogue: dict[str, Any] | None = None
+        self._is_closed = False
+        self._warming: threading.Thread | None = None
 
     def close(self) -> None:
         """End the process."""
+        self._is_closed = True
+        if (process := self._process) is not None:
+            process.terminate()  # whoever waits for an answer waits no longer
         with self._lock:
             if self._process is not None:
                 self._close_process(self._process)
@@ -32,8 +55,30 @@ class StepCatalogue:
     def catalogue(self) -> dict[str, Any]:
         """All steps with the schema of their parameters, and the shipped workflows."""
         if self._catalogue is None:
-            self._catalogue = self.ask({"do": "catalogue"})
+            kept = self._cache_folder / f"steps-{source_hash()}.json"
+            self._catalogue = _read(kept)
+            if self._catalogue is None:
+                self._catalogue = self.ask({"do": "catalogue"})
+                _write(kept, self._catalogue)
         return self._catalogue
+
+    def prepare(self) -> None:
+        """Read the catalogue in the background, so that the first form does not wait for it."""
+        threading.Thread(target=self._prepare, name="read steps", daemon=True).start()
+
+    def start(self) -> None:
+        """Start the process in the background: whoever looks at a form will soon ask it something."""
+        if self._process is None and (self._warming is None or not self._warming.is_alive()):
+            self._warming = threading.Thread(target=self._start, name="start steps", daemon=True)
+            self._warming.start()
+
+    def _prepare(self) -> None:
+        with contextlib.suppress(TransientError):
+            self.catalogue()
+
+    def _start(self) -> None:
+        with contextlib.suppress(TransientError):
+            self.ask({"do": "start"})
 
     def step(self, name: str) -> dict[str, Any]:
         """One step of the catalogue. Raises UserInputError if there is none of that name."""
@@ -47,6 +92,8 @@ class StepCatalogue:
         """The answer to a question. Raises UserInputError with the sentence of a refusal."""
         with self._lock:
             for attempt in (1, 2):  # the process may have been killed since the last question
+                if self._is_closed:
+                    raise TransientError("the server is being stopped")
                 process = self._running()
                 line = _exchange(process, json.dumps(question))
                 if line:
@@ -84,6 +131,37 @@ class StepCatalogue:
                     continue
         process.terminate()
         process.wait(10)
+
+
+def source_hash() -> str:
+    """Hash of all that says what the steps are: the source of this package, its workflows, and pydantic."""
+    root = Path(str(resources.files("cryoloom")))
+    made = hashlib.sha256(f"{sys.version}\0{pydantic.VERSION}".encode())
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.yaml")]):
+        made.update(f"\0{path.relative_to(root)}\0".encode())
+        made.update(path.read_bytes())
+    return made.hexdigest()[:20]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A catalogue that was kept; None if there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"steps", "workflows"} <= found.keys() else None
+
+
+def _write(path: Path, catalogue: Mapping[str, Any]) -> None:
+    """Keep a catalogue, and forget those of older sources. Without it the steps are read again."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(catalogue), encoding="utf-8")
+        part.replace(path)
+        kept = sorted(path.parent.glob(_KEPT), key=lambda one: one.stat().st_mtime_ns, reverse=True)
+        for old in kept[_N_KEPT:]:
+            old.unlink()
 
 
 def _exchange(process: subprocess.Popen[str], question: str) -> str:

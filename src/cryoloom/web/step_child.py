@@ -41,6 +41,8 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if asked["do"] == "catalogue":
             return {"steps": [_described(step) for step in all_steps().values()], "workflows": _workflows()}
+        if asked["do"] == "start":
+            return {"n_steps": len(all_steps())}
         if asked["do"] == "check":
             return _check(find_step(asked["step"]), asked["parameters"])
         if asked["do"] == "preview":

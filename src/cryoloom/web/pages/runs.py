@@ -162,7 +162,9 @@ def new_page(request: Request) -> Response:
 @router.get("/steps.json")
 def steps_json(request: Request) -> dict[str, Any]:
     """All steps with their forms, and the shipped workflows."""
-    return site_of(request).catalogue.catalogue()
+    catalogue = site_of(request).catalogue
+    catalogue.start()
+    return catalogue.catalogue()
 
 
 @router.post("/check")

@@ -118,6 +118,28 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+const ADDRESS_MS = 300;
+let addressed = 0;
+let addressTimer = 0;
+let writeAddress = () => {};
+
+/**
+ * Keep the state of the page in its address, "?..." or search parameters. While keys are held that is a few times a
+ * second: each time is work for the browser, which ignores more than 200 in half a minute.
+ */
+export function keepInAddress(search) {
+  clearTimeout(addressTimer);
+  writeAddress = () => {
+    writeAddress = () => {};
+    addressed = performance.now();
+    const text = `${search}`.replace(/^\?/, "");
+    history.replaceState(null, "", text ? `?${text}` : location.pathname);
+  };
+  addressTimer = setTimeout(() => writeAddress(), Math.max(0, addressed + ADDRESS_MS - performance.now()));
+}
+addEventListener("pagehide", () => writeAddress());
+addEventListener("visibilitychange", () => writeAddress());
+
 // Keys
 
 const keys = [];

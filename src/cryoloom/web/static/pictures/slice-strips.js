@@ -3,6 +3,8 @@
  * fast they pass and however slow the line is.
  */
 
+import { decoded } from "./decoded.js";
+
 const LONGEST_PX = 400; // of a slice in a strip
 const TALLEST_PX = 4096; // of a strip
 const MOST_SLICES = 16;
@@ -50,7 +52,7 @@ export class SliceStrips {
       const response = await fetch(next.url, { signal: this.#flying.signal });
       if (response.status !== 200) return; // 202: not yet made
       const ranges = response.headers.get("x-ranges").split(";").map((pair) => pair.split(",").map(Number));
-      const bitmap = await createImageBitmap(await response.blob());
+      const bitmap = await decoded(await response.arrayBuffer());
       this.#made.set(next.url, { bitmap, ranges });
       while (this.#made.size > N_KEPT) {
         const [url, oldest] = this.#made.entries().next().value;

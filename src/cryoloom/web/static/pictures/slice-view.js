@@ -9,11 +9,13 @@
  * Plane coordinates (u, v) are in pixels of level 0 from the lower left corner; pixel i spans i to i + 1.
  */
 
+import { decoded } from "./decoded.js";
 import { ScrubPace } from "./scrub-pace.js";
 import { SliceStrips } from "./slice-strips.js";
 
 export const EM = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14; // larger on a large screen
 const N_IN_FLIGHT = 4; // browsers open six connections a server, and the events take one
+const MOST_WAITING = 4; // keys: at 30 a second an eighth of a second, longer than a browser usually pauses
 const N_AHEAD = 6;
 const N_KEPT = 96;
 const SHARP_MS = 120; // without a key, at most: longer than between two repeated ones
@@ -62,6 +64,9 @@ class SliceView extends HTMLElement {
   #frame = 0;
   #direction = 1;
   #lastMove = 0;
+  #waiting = []; // steps whose slice comes after that of the present one was drawn
+  #isDrawn = true; // the slice of the present index
+  #overlaid = ""; // what the layer above shows, where it shows no more than the scale
   #nOpened = 0;
   #fitted = true;
   #failed = "";
@@ -133,7 +138,28 @@ class SliceView extends HTMLElement {
 
   /** Go to a slice. */
   go(index) {
+    if (!this.info || index === this.index) return;
+    this.#waiting = [];
+    this.#goTo(index);
+  }
+
+  /**
+   * Go on by so many slices. A key that comes before the slice of the key before it was drawn waits for that: after a
+   * pause of the browser every slice is shown, a frame each.
+   */
+  step(by) {
     if (!this.info) return;
+    this.#waiting.push(by);
+    if (this.#isDrawn || !this.#best()) this.go(this.index + this.#waiting.reduce((sum, one) => sum + one, 0));
+    else if (this.#waiting.length > MOST_WAITING) this.#goOn();
+  }
+
+  #goOn() {
+    const before = this.index;
+    while (this.#waiting.length && this.index === before) this.#goTo(this.index + this.#waiting.shift());
+  }
+
+  #goTo(index) {
     const next = Math.max(0, Math.min(sizeOf(this.info, this.axis) - 1, Math.round(index)));
     if (next === this.index) return;
     this.#direction = Math.sign(next - this.index);
@@ -142,13 +168,10 @@ class SliceView extends HTMLElement {
     const ms = now - this.#lastMove;
     this.#lastMove = now;
     this.index = next;
+    this.#isDrawn = false;
     if (isScrubbing) this.#pace.passed(ms, this.#has(next), this.#scrubLevel()[0], this.#sharpLevel());
     this.#changed(true);
     this.dispatchEvent(new CustomEvent("index", { detail: next }));
-  }
-
-  step(by) {
-    this.go(this.index + by);
   }
 
   setThickness(n) {
@@ -407,13 +430,19 @@ class SliceView extends HTMLElement {
 
   #pump() {
     if (!this.info || (!this.info.ready && this.axis !== "z")) return; // #poll comes back when it is ready
-    const mostAtOnce = this.#isFirst ? 1 : N_IN_FLIGHT;
+    const mostAtOnce = this.#isFirst ? 1 : this.#mostAtOnce();
     for (const entry of this.#wanted) {
       if (this.#flying.size >= mostAtOnce) return;
       if (entry.index >= sizeOf(this.info, entry.axis)) continue; // the page changed the axis and opens another image
       if (entry.notBefore > performance.now() || this.#pictures.has(entry.url) || this.#flying.has(entry.url)) continue;
       this.#fetch(entry);
     }
+  }
+
+  /** Over a long line several slices are on their way; over a short one more than a second only takes processors from drawing. */
+  #mostAtOnce() {
+    if (performance.now() - this.#lastMove > SCRUB_MS) return N_IN_FLIGHT;
+    return Math.min(N_IN_FLIGHT, 1 + Math.ceil(this.#pace.latency / this.#pace.between));
   }
 
   async #fetch(entry) {
@@ -430,9 +459,8 @@ class SliceView extends HTMLElement {
         this.#isFirst = false;
         return;
       }
-      const blob = await response.blob();
       const [low, high] = response.headers.get("x-range").split(",").map(Number);
-      const bitmap = await createImageBitmap(blob);
+      const bitmap = await decoded(await response.arrayBuffer());
       if (!entry.exact) this.#pace.arrived(entry.level, began, performance.now());
       const picture = { ...entry, bitmap, low, high };
       this.#keep(entry, picture);
@@ -584,14 +612,24 @@ class SliceView extends HTMLElement {
       this.badge.textContent = picture.exact ? "exact" : picture.level ? `8 bit, 1/${scale}` : "8 bit";
       this.badge.classList.toggle("is-exact", Boolean(picture.exact));
     }
+    this.#overlay(ratio);
+    this.nDrawn += 1;
+    this.lastDrawMs = performance.now() - began;
+    this.#isDrawn = true;
+    this.dispatchEvent(new CustomEvent("drawn"));
+    this.#goOn();
+  }
+
+  /** What lies over the picture. Nothing is done where that is the scale alone, and there already. */
+  #overlay(ratio) {
+    const shown = this.layers.length ? "" : [this.zoom, this.overlay.width, this.overlay.height, this.info.pixel_size_angstrom].join();
+    if (shown && shown === this.#overlaid) return;
+    this.#overlaid = shown;
     const over = this.overlay.getContext("2d");
     over.setTransform(ratio, 0, 0, ratio, 0, 0);
     over.clearRect(0, 0, this.clientWidth, this.clientHeight);
     for (const layer of this.layers) layer(over, this);
     this.#scaleBar(over);
-    this.nDrawn += 1;
-    this.lastDrawMs = performance.now() - began;
-    this.dispatchEvent(new CustomEvent("drawn"));
   }
 
   /** Turn and move a tilt image so that its axis is upright through the middle: aligned = R(-axis) (image - shift). */
@@ -635,6 +673,7 @@ class SliceView extends HTMLElement {
   }
 
   #clear() {
+    this.#overlaid = "";
     for (const canvas of [this.canvas, this.overlay]) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
   }
 
@@ -644,6 +683,7 @@ class SliceView extends HTMLElement {
       canvas.width = Math.round(this.clientWidth * ratio);
       canvas.height = Math.round(this.clientHeight * ratio);
     }
+    this.#overlaid = "";
     if (this.#fitted) this.fit();
     this.draw();
   }

@@ -1,6 +1,6 @@
 /** Bead fixer: residuals worst first, gaps, positions by hand, solved again in the page. Keys are those of IMOD. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, sendInOrder, tell } from "../app.js";
+import { addKeys, attempt, base, follow, get, keepInAddress, make, pageData, sendInOrder, tell } from "../app.js";
 import { decide } from "../decisions.js";
 import { Plot } from "../plot.js";
 import { EM } from "../pictures/slice-view.js";
@@ -175,7 +175,7 @@ function show(centre = false) {
   if (place && centre) view.centreOn(...toPlane(place));
   drawHere();
   redraw();
-  history.replaceState(null, "", `?tilt=${tilt.acquisition_index}${at.track === null ? "" : `&track=${at.track}`}`);
+  keepInAddress(`?tilt=${tilt.acquisition_index}${at.track === null ? "" : `&track=${at.track}`}`);
 }
 
 /** The next largest residual that was not looked at; back with by = -1. */

@@ -1,6 +1,6 @@
 /** CTF: small multiples of all series, worst fit first; one series with points, model, profile and rings. */
 
-import { addKeys, attempt, base, counted, follow, get, make, pageData, sendInOrder, tell } from "../app.js";
+import { addKeys, attempt, base, counted, follow, get, keepInAddress, make, pageData, sendInOrder, tell } from "../app.js";
 import { Plot } from "../plot.js";
 import { PolarPlot } from "../polar-plot.js";
 import { decideTilts, withDecisions } from "./tilt-decisions.js";
@@ -114,7 +114,7 @@ function go(i) {
   at = Math.max(0, Math.min(rows.length - 1, i));
   const row = rows[at];
   address.set("tilt", String(row.acquisition_index));
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
   defocus.select(at);
   for (const plot of [resolution, astigmatism, phase]) plot.select(at);
   const curve = facts.curves[row.acquisition_index];

@@ -1,6 +1,6 @@
 /** Doubted tilts of all series, worst first: one key each. */
 
-import { addKeys, base, counted, follow, get, make, pageData } from "../app.js";
+import { addKeys, base, counted, follow, get, keepInAddress, make, pageData } from "../app.js";
 import "../pictures/slice-view.js";
 import "../pictures/window-slider.js";
 import { decideTilts, proposedReason, stateOf, withDecisions } from "./tilt-decisions.js";
@@ -89,7 +89,7 @@ async function go(i) {
   if (!tilts.length) return;
   at = Math.max(0, Math.min(tilts.length - 1, i));
   const tilt = tilts[at];
-  history.replaceState(null, "", `?series=${encodeURIComponent(tilt.series)}&tilt=${tilt.acquisition_index}`);
+  keepInAddress(`?series=${encodeURIComponent(tilt.series)}&tilt=${tilt.acquisition_index}`);
   redraw();
   document.querySelector('#strip button[aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
   if (!tilt.base) return;

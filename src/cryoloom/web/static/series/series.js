@@ -1,6 +1,6 @@
 /** One tilt series: look, leave out, keep. Decisions are made at once; there is nothing to save. */
 
-import { addKeys, attempt, base, follow, get, make, pageData } from "../app.js";
+import { addKeys, attempt, base, follow, get, keepInAddress, make, pageData } from "../app.js";
 import "../pictures/slice-view.js";
 import "../pictures/window-slider.js";
 import { Plot } from "../plot.js";
@@ -159,7 +159,7 @@ function go(i, fromView = false) {
   const row = rows[at];
   if (!fromView && row.section !== null) view.go(row.section);
   address.set("tilt", String(row.acquisition_index));
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
   cancelAnimationFrame(marking);
   marking = requestAnimationFrame(markHere);
 }
@@ -302,7 +302,7 @@ view.tool = {
     if (dragged < 0) return;
     dragged = -1;
     address.set("guides", guideParts.map((part) => part.toFixed(3)).join(","));
-    history.replaceState(null, "", `?${address}`);
+    keepInAddress(address);
   },
 };
 view.layers.push(guides);

@@ -1,6 +1,6 @@
 /** Sets of particles: scores with a cut-off, places on their tomograms, and averaging. */
 
-import { addKeys, attempt, base, get, make, pageData, send, tell } from "../app.js";
+import { addKeys, attempt, base, get, keepInAddress, make, pageData, send, tell } from "../app.js";
 import { showJobs } from "../jobs.js";
 import { Plot } from "../plot.js";
 
@@ -21,7 +21,7 @@ async function choose(one) {
   chosen = one;
   scores = null;
   address.set("run", String(one.run));
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
   drawSets();
   byId("title").textContent = `run ${one.run} ${one.node}`;
   byId("facts").textContent = [`${one.n.toLocaleString("en")} particles`, one.diameter_angstrom ? `diameter ${one.diameter_angstrom.toFixed(0)} Å` : null].filter(Boolean).join(", ");

@@ -1,6 +1,6 @@
 /** A tomogram: three linked slices, variants, the slab, picks and the models they lie on. */
 
-import { addKeys, attempt, base, follow, get, make, pageData, send, sendInOrder, tell } from "../app.js";
+import { addKeys, attempt, base, follow, get, keepInAddress, make, pageData, send, sendInOrder, tell } from "../app.js";
 import { decide as record, notYetIn } from "../decisions.js";
 import "../pictures/oblique-view.js";
 import { SliceOverlay } from "../pictures/slice-overlay.js";
@@ -65,7 +65,7 @@ function goTo(at) {
   oblique.at = scene.at;
   oblique.refresh();
   address.set("at", scene.at.map((v) => v.toFixed(1)).join(","));
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
   redraw();
 }
 
@@ -87,7 +87,7 @@ async function showOverlay() {
   const over = facts.variants.find((one) => String(one.run) === byId("over").value);
   if (over) address.set("over", String(over.run));
   else address.delete("over");
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
   overlay.opacity = Number(byId("over-opacity").value) / 100;
   if (over) await attempt(() => overlay.open(over.base, scene.shape));
   else overlay.close();
@@ -128,7 +128,7 @@ oblique.tool = Object.fromEntries(["down", "move", "up"].map((what) => [what, (e
 oblique.addEventListener("moved", (event) => goTo(event.detail));
 oblique.addEventListener("turned", (event) => {
   address.set("oblique", event.detail.map((v) => v.toFixed(1)).join(","));
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
 });
 
 /** Show the oblique plane in the place of XY, or no more. */
@@ -137,7 +137,7 @@ function showOblique(on) {
   byId("slicer").setAttribute("aria-pressed", String(on));
   if (!on) address.delete("oblique");
   else if (!address.has("oblique")) address.set("oblique", oblique.turn.map((v) => v.toFixed(1)).join(","));
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
   oblique.refresh();
 }
 

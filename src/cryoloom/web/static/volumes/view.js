@@ -1,6 +1,6 @@
 /** Files looked at without a project. */
 
-import { addKeys, make, pageData } from "../app.js";
+import { addKeys, keepInAddress, make, pageData } from "../app.js";
 import "../pictures/slice-view.js";
 import "../pictures/window-slider.js";
 import { sizeOf } from "../pictures/slice-view.js";
@@ -24,7 +24,7 @@ function says() {
   document.getElementById("index-says").textContent = `${view.axis} ${view.index} of ${n}${tilt}`;
   address.set("index", String(view.index));
   address.set("axis", view.axis);
-  history.replaceState(null, "", `?${address}`);
+  keepInAddress(address);
 }
 
 /** Points of files given with the image; those of one model of a stack are its contour. */
