@@ -1,7 +1,8 @@
 """A project of thousands of series: first page, table, next series, a decision, memory of the server.
 
 python benchmarks/web_large_project.py [--series 5000] [--tilts 61] : records that many series as the engine
-would, serves them, and prints each figure beside its target. Needs Debian's chromium.
+would, serves them, and prints each figure beside its target. `--only camera` : series with images as large as
+a camera's, binned by four and as recorded, seen for the first time and again. Needs Debian's chromium.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from playwright.sync_api import sync_playwright
 
-from cryoloom.formats.pixels.mrc import write_mrc
+from cryoloom.formats.pixels.mrc import MrcPixels, MrcSink, write_mrc
 from cryoloom.model import Ctf, Microscope, Pose, Stack, Tilt, TiltSeries
 from cryoloom.store.codec import encode, fingerprint
 from cryoloom.store.database import Database
@@ -41,6 +42,9 @@ STEPS = ("import_movies", "align_frames", "estimate_ctf", "align_series")
 
 
 PARTS = ("table", "next", "exclude", "browsers")
+CAMERA = {"binned": (41, 1023, 1440), "full": (41, 4092, 5760)}  # (tilt, y, x), float32
+N_CAMERA_SERIES = 12
+LOOK_MS = 2500  # at each series
 PAGES = ("", "/series", "/review", "/ctf", "/align", "/live", "/series/TS_0007", "/new")  # one a browser
 
 
@@ -50,7 +54,7 @@ def main() -> None:
     parser.add_argument("--tilts", type=int, default=61)
     parser.add_argument("--folder", type=Path, help="where the project is made, and kept for the next time")
     parser.add_argument(
-        "--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="some of the figures"
+        "--only", nargs="+", choices=[*PARTS, "camera"], default=list(PARTS), help="some of the figures"
     )
     parser.add_argument(
         "--wait", type=float, default=200, help="seconds for the background to read all tilts"
@@ -62,6 +66,9 @@ def main() -> None:
         return
     folder = options.folder or Path(tempfile.mkdtemp(prefix="web_large_"))
     try:
+        if options.only == ["camera"]:
+            camera(folder)
+            return
         begin = time.perf_counter()
         if not (folder / "large").exists():
             make_project(folder / "large", options.series, options.tilts)
@@ -123,7 +130,9 @@ def serve_and_measure(folder: Path) -> None:
     asyncio.Handle._run = timed  # noqa: SLF001
     short_pauses()
     shelf = ImageShelf(folder / "cache")
-    site = Site(open_projects([folder / "large"], shelf), shelf)
+    site = Site(
+        open_projects([path.parent for path in sorted(folder.glob("*/project.sqlite"))], shelf), shelf
+    )
     with serving(site) as served:
         longest[0] = 0.0  # starting is not serving
         print(json.dumps([served.origin, served.access.owner_token]), flush=True)
@@ -136,19 +145,25 @@ def serve_and_measure(folder: Path) -> None:
 def make_project(folder: Path, n_series: int, n_tilts: int) -> None:
     """Records written straight into the tables: the mapper would take minutes."""
     folder.mkdir(parents=True)
-    database = Database.create(folder)
     write_mrc(
         folder / "images.mrc",
         np.random.default_rng(0).poisson(20, (n_tilts, 64, 64)).astype(np.float32),
         10.0,
     )
+    record(folder, [folder / "images.mrc"] * n_series, n_tilts)
+
+
+def record(folder: Path, stacks: list[Path], n_tilts: int) -> None:
+    """Record a series for each stack."""
+    database = Database.create(folder)
+    n_series = len(stacks)
     runs, before = [], None
     for step in STEPS:
         run = database.begin_run(step, step, 1, {}, before, {})
         runs.append(run.id)
         before = run.id
     database.close()
-    value = encode(series_of(folder, n_tilts), folder)
+    values = {path: encode(series_of(path, n_tilts), folder) for path in dict.fromkeys(stacks)}
     connection = sqlite3.connect(folder / "project.sqlite")
     columns = [row[1] for row in connection.execute("PRAGMA table_info(items)")]
     defaults = {
@@ -184,16 +199,14 @@ def make_project(folder: Path, n_series: int, n_tilts: int) -> None:
             marks = ", ".join("?" * len(row))
             insert = f"INSERT INTO items ({', '.join(row)}) VALUES ({marks})"
             item = connection.execute(insert, list(row.values())).lastrowid
-            content = (item, pack({**value, "name": name}), pack({}))
+            content = (item, pack({**values[stacks[i]], "name": name}), pack({}))
             connection.execute("INSERT INTO contents (item_id, value, records) VALUES (?, ?, ?)", content)
     connection.execute("UPDATE runs SET state = 'done', ended = created")
     connection.commit()
     connection.close()
 
 
-def series_of(folder: Path, n_tilts: int) -> TiltSeries:
-    from cryoloom.formats.pixels.mrc import MrcPixels
-
+def series_of(stack: Path, n_tilts: int) -> TiltSeries:
     tilts = tuple(
         Tilt(
             i,
@@ -208,7 +221,81 @@ def series_of(folder: Path, n_tilts: int) -> TiltSeries:
         for i in range(n_tilts)
     )
     series = TiltSeries("TS", Microscope(), 2.5, tilts)
-    return replace(series, stack=Stack(MrcPixels(folder / "images.mrc"), 10.0))
+    return replace(series, stack=Stack(MrcPixels(stack), 10.0))
+
+
+def camera(folder: Path) -> None:
+    """Projects whose series have large images; one file on disk for all series of a project, by links."""
+    for name, shape in CAMERA.items():
+        if (folder / name).exists():
+            continue
+        (folder / name).mkdir(parents=True)
+        first = folder / name / "stack_00.mrc"
+        rng = np.random.default_rng(2)
+        section = rng.normal(20, 4, shape[1:]).astype(np.float32)
+        sink = MrcSink(first, shape, 2.5, kind="stack")
+        for z in range(shape[0]):
+            sink[z] = np.roll(section, (7 * z, 11 * z), (0, 1))
+        sink.commit()
+        stacks = [folder / name / f"stack_{i:02d}.mrc" for i in range(N_CAMERA_SERIES)]
+        for path in stacks[1:]:
+            path.hardlink_to(first)
+        record(folder / name, stacks, shape[0])
+    command = [sys.executable, __file__, "--serve", str(folder)]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+        sync_playwright() as playwright,
+    ):
+        server = Server(process, *json.loads(process.stdout.readline()))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for name, shape in CAMERA.items():
+            page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+            page.goto(server.url)
+            page.goto(f"{server.origin}/p/{name}/series/TS_0000")
+            page.wait_for_function("() => document.querySelector('slice-view')?.state.level !== null")
+            page.wait_for_timeout(LOOK_MS)
+            for visit, key in (("first seen", "]"), ("seen again", "[")):
+                times, strips = [], []
+                for i in range(1, N_CAMERA_SERIES):
+                    number = i if key == "]" else N_CAMERA_SERIES - 1 - i
+                    times.append(next_of(page, key, f"TS_{number:04d}"))
+                    page.wait_for_timeout(LOOK_MS)
+                    strips.append(page.evaluate(PICTURES_THERE))
+                what = f"next series of {shape[0]} x {shape[2]} x {shape[1]}, {visit}"
+                tell(f"{what}, p90", statistics.quantiles(times, n=10)[-1], 250, "ms")
+                print(
+                    f"    {[round(ms) for ms in times]} ms; thumbnails there after a look: {min(strips):.0%}"
+                )
+        facts = server.facts()
+        tell("resident memory of the server", facts["resident_gb"], 1.0, "GB")
+        browser.close()
+        process.stdin.close()
+
+
+PICTURES_THERE = """() => {
+    const isOnScreen = one => one.getBoundingClientRect().left < innerWidth;
+    const shown = [...document.querySelectorAll('#strip img')].filter(isOnScreen);
+    return shown.filter(one => one.complete && one.naturalWidth).length / Math.max(1, shown.length);
+}"""
+
+
+def next_of(page, key: str, name: str) -> float:
+    """Milliseconds from a key to the title, image and table of the series it goes to."""
+    return page.evaluate(
+        """async ([key, name]) => {
+            const view = document.querySelector('slice-view');
+            const before = view.info.key;
+            const isThere = () => document.querySelector('#title').textContent === name
+                && view.info?.key !== before && view.state.shownIndex === view.index
+                && document.querySelectorAll('#tilts tbody tr').length > 10;
+            const begin = performance.now();
+            document.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+            while (!isThere()) await new Promise(d => setTimeout(d, 2));
+            await new Promise(d => requestAnimationFrame(() => setTimeout(d)));
+            return performance.now() - begin;
+        }""",
+        [key, name],
+    )
 
 
 def measure(server: Server, n_series: int, only: list[str], wait_s: float) -> None:

@@ -50,7 +50,8 @@ PRESS = """async ([n, perSecond]) => {
         while (performance.now() < begin + (1000 * i) / perSecond) {
             await new Promise(done => setTimeout(done, 1));
         }
-        window.times[first + i + 1] = [performance.now(), null]; // the key, which may wait for the slice before
+        // From the key on: it may wait until the slice before was drawn.
+        window.times[first + i + 1] = [performance.now(), null];
         view.step(1);
     }
     const last = performance.now();

@@ -7,6 +7,7 @@ in a track, and a slab 40 nm too thin. The fifth has a name that is markup, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -45,6 +46,13 @@ MISPLACED = ("TS_04", 4, 2)
 GAP = ("TS_04", 6, 4)
 """Series, track and acquisition index of the misplaced bead, and of the gap."""
 MISPLACED_BY_ANGSTROM = (90.0, -60.0)
+FURTHER_MISPLACED = {
+    ("TS_04", 0, 3): (40.0, -40.0),
+    ("TS_04", 20, 6): (-36.0, 38.0),
+    ("TS_04", 9, 1): (30.0, 38.0),
+    ("TS_04", 0, 8): (-30.0, -32.0),
+}
+"""Series, track and acquisition index of more beads, and by how much, for a project that asks for them."""
 VESICLE_RADIUS_ANGSTROM = 320.0
 TOO_THIN_BY_ANGSTROM = 400.0
 PARAMS = SimulationParams(
@@ -76,11 +84,14 @@ class MadeProject:
     truths: dict[str, Truth]
 
 
-def make_project(folder: Path) -> MadeProject:
+Misplaced = Mapping[tuple[str, int, int], tuple[float, float]]
+
+
+def make_project(folder: Path, further_misplaced: Misplaced | None = None) -> MadeProject:
     """Make it; some seconds."""
     folder.mkdir(parents=True)
     database = Database.create(folder)
-    maker = _Maker(folder, database)
+    maker = _Maker(folder, database, {MISPLACED: MISPLACED_BY_ANGSTROM, **(further_misplaced or {})})
     truths = {}
     simulated = {}
     for name, specimen in zip(NAMES, _SPECIMENS, strict=True):
@@ -112,8 +123,8 @@ _RESIDUAL_COLUMNS = (
 
 
 class _Maker:
-    def __init__(self, folder: Path, database: Database) -> None:
-        self.folder, self.database = folder, database
+    def __init__(self, folder: Path, database: Database, misplaced: Misplaced) -> None:
+        self.folder, self.database, self.misplaced = folder, database, misplaced
         database.add_plan(
             {
                 "name": "tomogram",
@@ -268,8 +279,9 @@ class _Maker:
             )
         return series.with_tilts(changes), curves
 
-    @staticmethod
-    def _aligned(name: str, series: TiltSeries, truth: Truth, rng: Any) -> tuple[TiltSeries, dict[str, Any]]:
+    def _aligned(
+        self, name: str, series: TiltSeries, truth: Truth, rng: Any
+    ) -> tuple[TiltSeries, dict[str, Any]]:
         table: dict[str, list[Any]] = {key: [] for key in _RESIDUAL_COLUMNS}
         residual: dict[int, float] = {}
         for tilt in series.tilts:
@@ -280,8 +292,7 @@ class _Maker:
             lengths = []
             for track, (x, y) in enumerate(seen.T + np.array(true.shift_xy_angstrom)):
                 dx, dy = rng.normal(0, 2.0, 2)
-                if (name, track, index) == MISPLACED:
-                    dx, dy = MISPLACED_BY_ANGSTROM
+                dx, dy = self.misplaced.get((name, track, index), (dx, dy))
                 half = 0.5 * PARAMS.pixel_size_angstrom * np.array(PARAMS.image_shape_yx[::-1])
                 if abs(x) > half[0] - 100 or abs(y) > half[1] - 100 or (name, track, index) == GAP:
                     continue  # out of the field, or the gap

@@ -25,7 +25,7 @@ def test_the_planted_bead_is_first_and_takes_three_keys(window: Any, served: Ser
     wait(page, "document.querySelector('#view').state?.level !== null")
     page.keyboard.press("'")
     wait(page, f"document.querySelector('#here').textContent.includes('track {track},')")
-    assert f"tilt={index}&track={track}" in page.url
+    page.wait_for_url(f"**tilt={index}&track={track}")
     opened.shot("alignment")
     before = float(page.inner_text("#numbers tr[data-name=residual_angstrom] td:nth-child(2)"))
     page.keyboard.press(";")

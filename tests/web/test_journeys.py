@@ -6,9 +6,9 @@ docs/tutorials/in-the-browser.md. Waiting and opening an address cost nothing.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -20,6 +20,8 @@ from cryoloom.web.site import Site, open_projects
 from makers.browser import Served, eventually, serving, wait_until_ready
 from makers.web_project import (
     BAD_CTF,
+    FURTHER_MISPLACED,
+    GAP,
     MISPLACED,
     PARAMS,
     TOO_THIN_BY_ANGSTROM,
@@ -29,6 +31,8 @@ from makers.web_project import (
     add_average,
     add_particles,
     add_variant,
+    make_project,
+    predicted_bead,
     vesicle_centres,
 )
 
@@ -69,11 +73,11 @@ class Hand:
 
 
 @pytest.fixture(scope="module")
-def made(made_once: MadeProject, tmp_path_factory: pytest.TempPathFactory) -> MadeProject:
-    folder = tmp_path_factory.mktemp("journeys") / "HIV session"
-    shutil.copytree(made_once.folder, folder)
-    add_variant(folder, made_once.truths["TS_01"])
-    return MadeProject(folder, made_once.truths)
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeProject:
+    """Five beads are misplaced: so many are corrected in the journey."""
+    made = make_project(tmp_path_factory.mktemp("journeys") / "HIV session", FURTHER_MISPLACED)
+    add_variant(made.folder, made.truths["TS_01"])
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -175,19 +179,53 @@ def repair_the_ctf(window: Any, served: Served, made: MadeProject) -> tuple[int,
     return hand.n, 4
 
 
-def correct_a_bead(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
-    """J7: the misplaced bead is the first; move it, solve, accept the residual."""
-    hand = Hand(window(served).go(f"{P}/series"))
-    hand.click("#rail a >> text=Alignment")
-    wait_until_ready(hand.page)
+def correct_beads(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
+    """J7: five misplaced beads, the worst first; a gap; solve, and accept the solution."""
+    hand = Hand(window(served).go(f"{P}/align"))  # 0 actions where it passes: series are sorted
     hand.see(f"{DONE}('#title').textContent === arg", MISPLACED[0])
-    hand.press("'")
-    hand.see(f"{DONE}('#here').textContent.includes(arg)", f"track {MISPLACED[1]},")
-    hand.press(";")
-    hand.see(f"{DONE}('#here').textContent.includes('by hand')")
+    hand.see(f"{DONE}('#view').state?.level !== null")
+    corrected = set()
+    for n in range(1, 6):
+        hand.press("'")
+        hand.see(f"{DONE}('#here').textContent.startsWith('track')")
+        corrected.add((MISPLACED[0], *track_and_tilt(hand.page)))
+        hand.press(";")
+        hand.see(f"{DONE}('#facts').textContent.includes(arg)", f"{n} positions by hand")
+    assert corrected == {MISPLACED, *FURTHER_MISPLACED}
+    hand.press(" ")
+    hand.see(f"{DONE}('#here').textContent.includes('a gap')")
+    assert track_and_tilt(hand.page) == GAP[1:]
+    hand.n += 1
+    hand.page.mouse.click(*bead_on_screen(hand.page, predicted_bead(made.truths[GAP[0]], *GAP[1:])))
+    hand.see(f"{DONE}('#facts').textContent.includes('6 positions by hand')")
+    before = float(hand.page.inner_text("#numbers tr[data-name=left_out_angstrom] td:nth-child(2)"))
     hand.press("Enter")
     hand.see(f"{DONE}('#numbers tr[data-name=residual_angstrom] td:nth-child(3)').textContent !== ''")
+    assert float(hand.page.inner_text("#numbers tr[data-name=left_out_angstrom] td:nth-child(3)")) <= before
     return hand.n, 13
+
+
+def track_and_tilt(page: Any) -> tuple[int, int]:
+    """What is looked at, as the address has it a moment later."""
+    page.wait_for_timeout(400)
+    address = parse_qs(page.evaluate("location.search").removeprefix("?"))
+    return int(address["track"][0]), int(address["tilt"][0])
+
+
+def bead_on_screen(page: Any, xy_angstrom: tuple[float, float]) -> tuple[float, float]:
+    """Where a bead lies in the enlarged image of the present tilt."""
+    left, top = page.evaluate(
+        """([x, y, size]) => {
+            const view = document.querySelector('#this');
+            const [, ny, nx] = view.info.shape;
+            const [u, v] = [x / size + Math.floor(nx / 2) + 0.5, y / size + Math.floor(ny / 2) + 0.5];
+            const at = view.toScreen(u, v);
+            const box = view.getBoundingClientRect();
+            return [box.left + at[0], box.top + at[1]];
+        }""",
+        [*map(float, xy_angstrom), PARAMS.pixel_size_angstrom],
+    )
+    return float(left), float(top)
 
 
 def is_it_aligned(window: Any, served: Served, made: MadeProject) -> tuple[int, int]:
@@ -318,7 +356,7 @@ JOURNEYS = (
     look_through,
     leave_out_bad_tilts,
     repair_the_ctf,
-    correct_a_bead,
+    correct_beads,
     is_it_aligned,
     correct_the_slab,
     compare_variants,

@@ -127,6 +127,20 @@ def test_the_report_runs_in_a_sandbox(window: Any, served: Served, made: MadePro
     assert "allow-same-origin" not in policy
 
 
+def test_the_report_is_made_by_its_button(window: Any, served: Served, made: MadeProject) -> None:
+    """A process of its own makes it; the page shows it when it is there."""
+    (made.folder / "report.html").unlink(missing_ok=True)
+    page = window(served).go(f"{P}/report")
+    assert page.locator("iframe").count() == 0
+    page.click("#write")
+    page.wait_for_selector("iframe")
+    assert "TS_01" in page.frame_locator("iframe").locator("body").inner_text()
+    assert page.inner_text("#made").startswith("made 20")
+    assert page.inner_text("#write") == "Make it again"
+    looking = window(served, served.access.viewer_token).go(f"{P}/report")
+    assert looking.locator("#write").count() == 0
+
+
 def passes_shown() -> list[dict[str, Any]]:
     """Three passes whose sections are black but for a white quarter: upper right of XY in the second one."""
     shown = []

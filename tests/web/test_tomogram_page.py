@@ -260,7 +260,7 @@ def test_a_plane_of_any_direction_goes_through_the_place(window: Any, served: Se
     page.mouse.up()
     turn = page.evaluate("() => document.querySelector('#oblique').turn")
     assert turn == pytest.approx([35.0, 21.0], abs=0.01)
-    assert "oblique=35.0%2C21.0" in page.url
+    page.wait_for_url("**oblique=35.0%2C21.0*")
     page.keyboard.press("p")
     zoom = state(page, "xy")["zoom"]
     page.mouse.click(middle[0] + 40, middle[1] - 30)

@@ -67,6 +67,8 @@ class TiltRow:
     """The rings are visible up to the finest frequency of the pixels: smaller pixels would show more."""
     ctf_is_predicted: bool
     """The image shows no rings; the CTF is predicted by the model of the series."""
+    defocus_sd_angstrom: float | None
+    """Standard deviation of the mean defocus."""
     shift_x_angstrom: float | None
     shift_y_angstrom: float | None
     axis_deg: float | None
@@ -127,6 +129,7 @@ def _row(tilt: Tilt, tilt_deg: float, stack: Stack | None) -> TiltRow:
         and stack is not None
         and is_limited_by_pixels(ctf, stack.pixel_size_angstrom),
         ctf_is_predicted=ctf is not None and ctf.predicted,
+        defocus_sd_angstrom=None if ctf is None else _finite(ctf.defocus_sd_angstrom),
         shift_x_angstrom=None if pose is None else pose.shift_xy_angstrom[0],
         shift_y_angstrom=None if pose is None else pose.shift_xy_angstrom[1],
         axis_deg=None if pose is None else pose.axis_deg,

@@ -198,7 +198,7 @@ COMMANDS: dict[str, tuple[PageCommand, ...]] = {
             "Send alerts to a program", "cryoloom alerts --project {project} --to-command 'PROGRAM ARGUMENT'"
         ),
     ),
-    "report": (PageCommand("Write the report again", "cryoloom report --project {project}"),),
+    "report": (PageCommand("Write the report again", "cryoloom report --project {project}", ("/report",)),),
     "view": (PageCommand("Look at files without a project", "cryoloom view FILE FILE"),),
 }
 """By the template of the page."""

@@ -12,6 +12,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from cryoloom.formats.pixels.mrc import write_mrc
+from cryoloom.web.pictures.files_view import FilesView
 from cryoloom.web.pictures.images import ImageShelf
 from cryoloom.web.site import Site, open_projects
 from makers.browser import Served, client, eventually, serving
@@ -92,4 +94,21 @@ def test_a_file_that_was_written_anew_has_a_new_address(made: MadeProject, tmp_p
         answer = http.get(f"{base}/{key}/0/z/1.jpg")
         assert answer.status_code == 422
         assert answer.json()["error"].endswith("was written anew; load the page again")
+    site.close()
+
+
+def test_thumbnails_of_large_tilts_come_with_the_levels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, each would read its whole tilt; those of small ones come at once."""
+    for name, side in (("large", 800), ("small", 200)):
+        write_mrc(tmp_path / f"{name}.st", np.ones((3, side, side), np.float32), 2.0, kind="stack")
+    monkeypatch.setattr(ImageShelf, "levels", lambda self, image: None)
+    shelf = ImageShelf(tmp_path / "levels")
+    site = Site({}, shelf, FilesView([tmp_path / "large.st", tmp_path / "small.st"], shelf))
+    with serving(site) as served, client(served) as http:
+        for number, status in ((0, 202), (1, 200)):
+            base = f"/files/image/{number}/image"
+            key = http.get(f"{base}/info.json").json()["key"]
+            assert http.get(f"{base}/{key}/thumb/1.jpg").status_code == status
     site.close()

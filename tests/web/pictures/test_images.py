@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +106,24 @@ def test_levels_lie_in_the_project_or_with_the_user(
     assert own.levels_folder("k", tmp_path).parts[-3:] == ("cryoloom", "levels", "k")
     assert own.levels_folder("k", None) == own.levels_folder("k", tmp_path)
     own.close()
+
+
+def test_levels_of_what_was_asked_for_last_are_made_first(
+    volume: Path, shelf: ImageShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is begun at once; of those that wait the one asked for last, or once more, comes next."""
+    is_released, made = threading.Event(), []
+
+    def slow(pixels: object, folder: Path, *_: object) -> None:
+        made.append(folder.name)
+        is_released.wait(20)
+
+    monkeypatch.setattr(images, "make_levels", slow)
+    opened = [shelf.image(FileOnly(volume), "volume", "a", how=str(i)) for i in range(4)]
+    for image in opened:
+        assert shelf.prepare(image) == 0.0
+        eventually(lambda: made)
+    shelf.prepare(opened[1])
+    is_released.set()
+    eventually(lambda: len(made) == 4)
+    assert made == [opened[i].key for i in (0, 1, 3, 2)]

@@ -27,6 +27,8 @@ __all__ = ["image_of", "router"]
 router = APIRouter(route_class=InThread)
 _FOR_EVER = "private, max-age=31536000, immutable"
 _LARGEST_EXACT_SIDE_BYTES = 4_000_000_000  # an xz slice of floats means reading all of the file
+#: A page asks for thumbnails of all tilts. Those of large tilts come with the levels: each would read a tilt.
+_SMALL_SECTION_BYTES = 2_000_000
 _ROOTS = ("/p/{project}/image/{item}/{role}", "/files/image/{item}/{role}")
 
 
@@ -160,9 +162,14 @@ def _oblique(
 
 
 def _thumb(request: Request, key: str, index: int, s: Annotated[int, Query(ge=16, le=512)] = 180) -> Response:
-    image = image_of(request, key)
-    jpeg = thumbnail(image, site_of(request).shelf.levels(image), index, s)
-    return Response(jpeg, media_type="image/jpeg", headers={"cache-control": _FOR_EVER})
+    image, shelf = image_of(request, key), site_of(request).shelf
+    levels = shelf.levels(image)
+    section_bytes = image.shape[1] * image.shape[2] * image.pixels.dtype.itemsize
+    if levels is None and section_bytes > _SMALL_SECTION_BYTES:
+        return _preparing(shelf.prepare(image))
+    return Response(
+        thumbnail(image, levels, index, s), media_type="image/jpeg", headers={"cache-control": _FOR_EVER}
+    )
 
 
 def _thumb_now(

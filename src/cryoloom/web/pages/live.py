@@ -245,20 +245,20 @@ def watch(request: Request, wanted: WatchRequest) -> dict[str, Any]:
 
 @router.get("/report")
 def report(request: Request) -> Response:
-    """The report: a page of its own, made by the command; how to get it where it is not there."""
+    """The report: a page of its own, made by the command or by the button."""
     project = project_of(request)
-    if not (project.folder / "report.html").is_file():
-        return page(
-            request,
-            "empty",
-            name="report",
-            project=project,
-            title="No report is here yet",
-            text="It is written when a run ends, and by `cryoloom report --project DIR`.",
-            link="",
-            link_text="",
-        )
-    return page(request, "report", name="report", project=project)
+    path = project.folder / "report.html"
+    made = ""
+    if path.is_file():
+        made = datetime.fromtimestamp(path.stat().st_mtime, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    return page(request, "report", name="report", project=project, made=made)
+
+
+@router.post("/report")
+def write_report(request: Request) -> dict[str, Any]:
+    """Make the report of what there is now, in a process of its own."""
+    project = project_of(request)
+    return job_facts(start_job(project.folder, "report", ["report", "--project", "."], getpass.getuser()))
 
 
 @router.get("/report.html")

@@ -96,12 +96,15 @@ class ImageShelf:
         self._images: OrderedDict[str, Image] = OrderedDict()
         self._levels: OrderedDict[str, Levels] = OrderedDict()
         self._making: dict[str, float] = {}
+        self._waiting: OrderedDict[str, Image] = OrderedDict()
         self._failed: dict[str, str] = {}
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="levels")
         self._is_warm = False
 
     def close(self) -> None:
         """Wait for what is being made, begin nothing more."""
+        with self._lock:
+            self._waiting.clear()
         self._maker.shutdown(wait=True, cancel_futures=True)
 
     def image(
@@ -168,8 +171,18 @@ class ImageShelf:
                 raise DataUnfitError(self._failed.pop(image.key))
             if image.key not in self._making:
                 self._making[image.key] = 0.0
-                self._maker.submit(self._make, image)
+                self._waiting[image.key] = image
+                self._maker.submit(self._make_last)
+            elif image.key in self._waiting:
+                self._waiting.move_to_end(image.key)
             return self._making[image.key]
+
+    def _make_last(self) -> None:
+        """Make the levels of the image that was asked for last."""
+        with self._lock:
+            image = self._waiting.popitem()[1] if self._waiting else None
+        if image is not None:
+            self._make(image)
 
     def _make(self, image: Image) -> None:
         def progress(part: float) -> None:

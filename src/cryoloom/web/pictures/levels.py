@@ -8,7 +8,10 @@ in one move, and is found again by the key of the file it was made from.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +52,9 @@ _RANGE_PX = 512  # noise of single pixels must not decide how a tilt is shown
 _N_SAMPLED = 12  # sections
 _N_THREADS = 2
 """Chosen: levels are made beside a session that is processed."""
-_VERSION = 3
+_NICENESS = 10
+"""Chosen: whoever looks at something comes before the making of levels."""
+_VERSION = 4
 """Increased when the same images give other levels, so that stored ones are replaced."""
 
 
@@ -199,28 +204,37 @@ def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Prog
             for z in range(first, min(first + (deep >> level), len(coarser))):
                 halve_eight_bit_numba(finer[2 * z], finer[min(2 * z + 1, len(finer) - 1)], coarser[z])
 
-    with ThreadPoolExecutor(_N_THREADS) as pool:
+    with ThreadPoolExecutor(_N_THREADS, initializer=_step_back) as pool:
         for done, _ in enumerate(pool.map(fill, starts), 1):
             progress(done / len(starts))
     return [shown]
 
 
 def _fill_stack(pixels: Pixels, arrays: list[NDArray[np.uint8] | None], progress: Progress) -> list[Range]:
-    """Fill the stored levels, each from means of the image itself."""
+    """Fill the stored levels: the finest of them from means of the image itself, which is read once."""
+    finest = next(level for level, array in enumerate(arrays) if array is not None)
 
     def fill(z: int) -> Range:
-        image = pixels[z]
+        image = binned(pixels[z], 2**finest)
         shown = tilt_range(image)
         for level, array in enumerate(arrays):
             if array is not None:
                 to_eight_bit_numba(
-                    binned(image, 2**level)[: array.shape[1], : array.shape[2]], *shown, array[z]
+                    binned(image, 2 ** (level - finest))[: array.shape[1], : array.shape[2]],
+                    *shown,
+                    array[z],
                 )
         return shown
 
     ranges = []
-    with ThreadPoolExecutor(_N_THREADS) as pool:
+    with ThreadPoolExecutor(_N_THREADS, initializer=_step_back) as pool:
         for done, shown in enumerate(pool.map(fill, range(pixels.shape[0])), 1):
             ranges.append(shown)
             progress(done / pixels.shape[0])
     return ranges
+
+
+def _step_back() -> None:
+    """Let other threads come first, where threads have a priority of their own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

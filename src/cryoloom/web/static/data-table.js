@@ -26,7 +26,7 @@ class DataTable extends HTMLElement {
     this.#query = address.get("q") ?? "";
     this.#sort = address.get("sort") ?? "";
     this.selected = address.get("at");
-    const widths = columns.map(([, title, kind]) => EM * (WIDTHS[kind] ?? Math.max(56, 20 + 7.4 * title.length)));
+    const widths = columns.map(([, title, kind]) => EM * (WIDTHS[kind] ?? Math.max(56, 22 + 8.2 * title.length)));
     const last = columns.length - 1;
     this.style.setProperty("--columns", widths.map((width, i) => (i === last ? "minmax(11rem, 1fr)" : `${width}px`)).join(" "));
     this.style.setProperty("--least", `${widths.slice(0, last).reduce((a, b) => a + b, 154 * EM)}px`);

@@ -29,8 +29,9 @@ function edgesOf(middles) {
 
 export class Plot {
   /**
-   * options: title, xTitle, isCounted (x is a number of something: ticks are whole), zero (the y axis begins at 0), lines: [{x, y, label, shape: "dot" | "ring" | "line" | "steps" (of a histogram),
-   * dash}], mark(i): "excluded" | "flagged" | "" of a point, limits: [{y, label}], onPick(i, of which line),
+   * options: title, xTitle, isCounted (x is a number of something: ticks are whole), zero (the y axis begins at 0), isInverted (y grows downwards), lines: [{x, y, label,
+   * shape: "dot" | "ring" | "line" | "steps" (of a histogram) | "band" (y plus and minus its half), dash, half}], lane: {title, has(i)} (points that have no place on the axis stand in a lane
+   * under it), mark(i): "excluded" | "flagged" | "" of a point, limits: [{y, label}], onPick(i, of which line),
    * onSelect([i...]).
    */
   constructor(container, options) {
@@ -83,7 +84,9 @@ export class Plot {
     const { lines, zero = false, limits = [], mark = () => "", xTitle = "" } = this.options;
     const known = (values) => values.filter((v) => Number.isFinite(v));
     const xs = lines.flatMap((line) => known(line.shape === "steps" ? edgesOf(line.x) : line.x));
-    const ys = [...lines.filter((l) => !l.ignore).flatMap((line) => known(line.y)), ...limits.map((l) => l.y)];
+    const { lane } = this.options;
+    const inLane = (i) => Boolean(lane?.has(i));
+    const ys = [...lines.flatMap((line) => known(line.y.filter((_, i) => !inLane(i)))), ...limits.map((l) => l.y)];
     const parts = [];
     if (!xs.length || !ys.length) {
       this.scale = null;
@@ -97,16 +100,24 @@ export class Plot {
     const padY = (y1 - y0 || Math.abs(y1) || 1) * 0.08;
     [x0, x1] = [x0 - padX, x1 + padX];
     [y0, y1] = this.options.yRange ?? [zero ? 0 : y0 - padY, y1 + padY];
-    const [left, right, top, bottom] = [44, 6, 4, xTitle ? 30 : 16].map((length) => length * EM);
+    const laneHeight = lane && lines[0].x.some((_, i) => inLane(i)) ? 18 : 0;
+    const under = (xTitle ? 30 : 16) * EM; // the numbers of x
+    const [left, right, top, bottom] = [44 * EM, 6 * EM, 4 * EM, under + laneHeight * EM];
     const X = (x) => left + ((x - x0) / (x1 - x0)) * (width - left - right);
-    const Y = (y) => height - bottom - ((y - y0) / (y1 - y0)) * (height - top - bottom);
+    const part = (y) => (this.options.isInverted ? (y1 - y) / (y1 - y0) : (y - y0) / (y1 - y0));
+    const Y = (y) => height - bottom - part(y) * (height - top - bottom);
+    const laneY = height - under - (laneHeight / 2) * EM;
     this.scale = { X, Y, x0, x1, y0, y1, left, right, top, bottom, width, height };
     for (const y of ticks(y0, y1, Math.max(2, Math.floor(height / (34 * EM))))) {
       parts.push(svg("line", { x1: left, x2: width - right, y1: Y(y), y2: Y(y), class: "plot-grid" }));
       parts.push(svg("text", { x: left - 5, y: Y(y) + 4 * EM, class: "plot-tick", "text-anchor": "end" }, Number(y.toPrecision(6))));
     }
     for (const x of ticks(x0, x1, Math.max(2, Math.floor(width / (70 * EM))), this.options.isCounted)) {
-      parts.push(svg("text", { x: X(x), y: height - bottom + 12 * EM, class: "plot-tick", "text-anchor": "middle" }, Number(x.toPrecision(6))));
+      parts.push(svg("text", { x: X(x), y: height - under + 12 * EM, class: "plot-tick", "text-anchor": "middle" }, Number(x.toPrecision(6))));
+    }
+    if (laneHeight) {
+      parts.push(svg("rect", { x: left, y: height - bottom, width: width - left - right, height: laneHeight * EM, class: "plot-lane" }));
+      parts.push(svg("text", { x: left - 5, y: laneY + 4 * EM, class: "plot-tick", "text-anchor": "end" }, lane.title));
     }
     if (xTitle) parts.push(svg("text", { x: (left + width - right) / 2, y: height - 3, class: "plot-tick", "text-anchor": "middle" }, xTitle));
     for (const limit of limits) parts.push(svg("line", { x1: left, x2: width - right, y1: Y(limit.y), y2: Y(limit.y), class: limit.strong ? "plot-limit is-set" : "plot-limit" }));
@@ -116,6 +127,12 @@ export class Plot {
         const edges = edgesOf(line.x).map(X);
         const tops = line.y.map((y, i) => `L${edges[i].toFixed(1)} ${Y(y).toFixed(1)}H${edges[i + 1].toFixed(1)}`);
         parts.push(svg("path", { d: `M${edges[0].toFixed(1)} ${Y(0)}${tops.join("")}V${Y(0)}z`, fill: colour, "fill-opacity": 0.35, stroke: colour }));
+        return;
+      }
+      if (line.shape === "band") {
+        const there = line.x.map((_, i) => i).filter((i) => !inLane(i) && Number.isFinite(line.y[i]) && Number.isFinite(line.half[i]));
+        const edge = (by) => there.map((i) => `${X(line.x[i]).toFixed(1)} ${Y(line.y[i] + by * line.half[i]).toFixed(1)}`);
+        if (there.length > 1) parts.push(svg("path", { d: `M${[...edge(1), ...edge(-1).reverse()].join("L")}z`, fill: colour, "fill-opacity": 0.25, class: "plot-model" }));
         return;
       }
       if (line.shape === "line") {
@@ -129,9 +146,10 @@ export class Plot {
       }
       line.x.forEach((x, i) => {
         const y = line.y[i];
-        if (!Number.isFinite(y)) return;
+        const isIn = inLane(i);
+        if (isIn ? which !== this.#firstOfPoints(lines) : !Number.isFinite(y)) return; // once in the lane
         const state = mark(i);
-        const at = Math.max(top + 3, Math.min(height - bottom, Y(y)));
+        const at = isIn ? laneY : Math.max(top + 3, Math.min(height - bottom, Y(y)));
         if (state === "flagged") parts.push(svg("path", { d: `M${X(x)} ${at - 5 * EM}l${5 * EM} ${9 * EM}h${-10 * EM}z`, class: "plot-flagged" }));
         else parts.push(svg("circle", { cx: X(x), cy: at, r: 3.4 * EM, stroke: colour, "stroke-width": EM, fill: state === "excluded" || line.shape === "ring" ? "none" : colour, class: state === "excluded" ? "plot-excluded" : "" }));
         if (this.chosen.has(i)) parts.push(svg("circle", { cx: X(x), cy: at, r: 7 * EM, class: "plot-chosen" }));
@@ -141,6 +159,11 @@ export class Plot {
     this.#markSelected();
   }
 
+  /** The first line that is drawn as points. */
+  #firstOfPoints(lines) {
+    return lines.findIndex((line) => !["line", "band", "steps"].includes(line.shape));
+  }
+
   #nearest(event) {
     if (!this.scale) return -1;
     const box = this.picture.getBoundingClientRect();
@@ -148,7 +171,8 @@ export class Plot {
     let best = -1;
     let least = Infinity;
     for (const [which, line] of this.options.lines.entries()) {
-      if (line.shape === "line" && this.options.lines.some((other) => other.shape !== "line")) continue;
+      const isPoints = (one) => !["line", "band"].includes(one.shape);
+      if (!isPoints(line) && this.options.lines.some(isPoints)) continue;
       line.x.forEach((x, i) => {
         const y = Number.isFinite(line.y[i]) ? this.scale.Y(line.y[i]) : py;
         const distance = Math.hypot(this.scale.X(x) - px, 0.3 * (y - py));
@@ -163,7 +187,7 @@ export class Plot {
     const { lines, pointTitle } = this.options;
     if (i < 0) return;
     this.picture.setAttribute("aria-label", this.options.title);
-    this.heading.textContent = `${this.options.title}   ${pointTitle ? pointTitle(i) : lines.map((l) => (Number.isFinite(l.y[i]) ? Number(l.y[i].toPrecision(4)) : "-")).join(" / ")}`;
+    this.heading.textContent = `${this.options.title}   ${pointTitle ? pointTitle(i) : lines.filter((l) => l.shape !== "band").map((l) => (Number.isFinite(l.y[i]) ? Number(l.y[i].toPrecision(4)) : "-")).join(" / ")}`;
   }
 
   #down(event) {

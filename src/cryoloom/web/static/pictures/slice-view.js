@@ -136,6 +136,17 @@ class SliceView extends HTMLElement {
     return true;
   }
 
+  /**
+   * Have the server prepare an image that may be opened next, and fetch its first picture: one like that which is shown
+   * now, at this slice.
+   */
+  async preload(base, index) {
+    const info = await fetch(`${base}/info.json`).then((response) => (response.ok ? response.json() : null)).catch(() => null);
+    if (!info || !this.info || String(info.shape) !== String(this.info.shape) || info.kind !== this.info.kind) return;
+    const url = this.#url(this.#sharpLevel(), index, 80, "", { ...info, base });
+    await fetch(url, { priority: "low" }).then((response) => response.arrayBuffer()).catch(() => null);
+  }
+
   /** Go to a slice. */
   go(index) {
     if (!this.info || index === this.index) return;
@@ -312,8 +323,7 @@ class SliceView extends HTMLElement {
 
   // What is fetched
 
-  #url(level, index, quality, more = "") {
-    const { base, key } = this.info;
+  #url(level, index, quality, more = "", { base, key } = this.info) {
     return `${base}/${key}/${level}/${this.axis}/${index}.jpg?n=${this.thickness}&q=${quality}${more}`;
   }
 
@@ -535,6 +545,7 @@ class SliceView extends HTMLElement {
     const facts = await response.json().catch(() => ({}));
     if (!response.ok) {
       this.#say(facts.error ?? "");
+      this.dispatchEvent(new CustomEvent("unready"));
       return;
     }
     this.info.ready = facts.part >= 1;

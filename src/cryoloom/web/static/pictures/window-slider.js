@@ -32,7 +32,7 @@ class WindowSlider extends HTMLElement {
     });
     this.track.append(...this.#thumbs);
     this.append(
-      make("span", { class: "quiet" }, "contrast"),
+      make("span", { class: "quiet is-extra" }, "contrast"),
       this.track,
       make("button", { title: "Automatic contrast (b)", onclick: () => this.auto() }, "auto"),
       make("button", { title: "Invert (i)", onclick: () => this.invert() }, "invert"),

@@ -87,6 +87,9 @@ function drawHere() {
   drawMatrix();
 }
 
+/** Of one track in the matrix: as high as there is room, up to what is easily hit. */
+const rowHeight = (height) => Math.min(22 * EM, height / facts.tracks.length);
+
 function drawMatrix() {
   if (!facts.tracks) return;
   const ratio = devicePixelRatio || 1;
@@ -95,7 +98,7 @@ function drawMatrix() {
   matrix.height = height * ratio;
   const context = matrix.getContext("2d");
   context.scale(ratio, ratio);
-  const [cw, ch] = [width / facts.tilts.length, Math.min(16, height / facts.tracks.length)];
+  const [cw, ch] = [width / facts.tilts.length, rowHeight(height)];
   facts.tracks.forEach((track, row) => {
     facts.tilts.forEach((_, column) => {
       const one = seen.get(key(track, column));
@@ -287,7 +290,7 @@ view.addEventListener("index", (event) => {
 matrix.addEventListener("click", (event) => {
   const box = matrix.getBoundingClientRect();
   const tilt = Math.floor(((event.clientX - box.left) / box.width) * facts.tilts.length);
-  const row = Math.floor((event.clientY - box.top) / Math.min(16, box.height / facts.tracks.length));
+  const row = Math.floor((event.clientY - box.top) / rowHeight(box.height));
   if (row >= facts.tracks.length) return;
   at = { track: facts.tracks[row], tilt };
   show(true);

@@ -10,7 +10,7 @@ const isOwner = document.body.dataset.role === "owner";
 const address = new URLSearchParams(location.search);
 let { grid, reasons } = pageData();
 let facts = null;
-let rows = []; // those with a CTF
+let rows = [];
 let at = 0;
 let chosen = [];
 const WAIT_MS = 2000; // while tilts are still being read
@@ -19,8 +19,8 @@ let nAsked = 0;
 
 const mark = (i) => (rows[i].excluded ? "excluded" : rows[i].flag?.reason === 5 ? "flagged" : "");
 const big = { lines: [], mark, onPick: (i) => go(i), onSelect: (found) => ((chosen = found), says()), xTitle: "tilt, °" };
-const defocus = new Plot(byId("defocus"), { ...big, title: "defocus, µm: U dots, V rings (drag selects)", help: "Underfocus along the two principal directions; failed fits sit at the edge and do not widen the axis" });
-const resolution = new Plot(byId("resolution"), { ...big, title: "CTF fit, Å", help: "Finest detail that the CTF fits; small is good", zero: true });
+const defocus = new Plot(byId("defocus"), { ...big, title: "defocus, µm: U dots, V rings, mean and its error (drag selects)", help: "Underfocus along the two principal directions, and their mean with its standard deviation as a band; tilts without a fit, or far from all others, stand in the lane under the axis and do not widen it" });
+const resolution = new Plot(byId("resolution"), { ...big, title: "CTF fit, Å", help: "Finest detail that the CTF fits; small is good, and above", isInverted: true });
 const astigmatism = new PolarPlot(byId("astigmatism"), { title: "astigmatism", unit: "nm", mark, onPick: (i) => go(i), help: "U less V, at the angle of U; a good series lies in one spot. Both ends of a direction are the same" });
 const phase = new Plot(byId("phase"), { ...big, title: "phase shift, °", help: "Phase shift of a phase plate" });
 const profile = new Plot(byId("profile"), { title: "spectrum and model", xTitle: "spatial frequency, 1/Å", lines: [] });
@@ -63,7 +63,7 @@ function small(canvas, { tilt_deg: x, defocus_um: y, state }) {
   const [x0, x1] = [Math.min(...x), Math.max(...x)];
   x.forEach((tilt, i) => {
     const px = 8 + ((tilt - x0) / (x1 - x0 || 1)) * 300;
-    const py = 42 - Math.max(-38, Math.min(38, ((y[i] - middle) / 0.6) * 38));
+    const py = 43 - Math.max(-34, Math.min(34, ((y[i] - middle) / 0.6) * 34)); // what is far off stands at the edge, whole
     context.fillStyle = { excluded: "#cc79a7", flagged: "#e69f00" }[state[i]] ?? "#56b4e9";
     context.beginPath();
     if (state[i] === "flagged") {
@@ -85,7 +85,7 @@ async function open(name) {
   const selected = facts?.name === name ? chosen.map((i) => rows[i].acquisition_index) : [];
   const here = facts?.name === name ? rows[at]?.acquisition_index : Number(address.get("tilt") ?? NaN);
   facts = next;
-  rows = withDecisions(name, facts.rows, asked).filter((row) => Number.isFinite(row.defocus_u_angstrom));
+  rows = withDecisions(name, facts.rows, asked);
   address.set("series", name);
   chosen = selected.map((index) => rows.findIndex((row) => row.acquisition_index === index)).filter((i) => i >= 0);
   for (const plot of [defocus, resolution, phase]) plot.chosen = new Set(chosen);
@@ -97,8 +97,17 @@ async function open(name) {
   const sorted = [...u, ...v].filter(Number.isFinite).sort((a, b) => a - b);
   const [q1, q3] = [0.1, 0.9].map((q) => sorted[Math.floor(q * (sorted.length - 1))]);
   const pad = Math.max(0.1, 0.8 * (q3 - q1));
-  defocus.set({ lines: [{ x, y: u, label: "U" }, { x, y: v, label: "V", shape: "ring" }], yRange: [q1 - pad, q3 + pad], pointTitle: (i) => `U ${u[i].toFixed(3)}  V ${v[i].toFixed(3)}` });
-  resolution.set({ lines: [{ x, y: numbers("fit_resolution_angstrom") }] });
+  const yRange = sorted.length ? [q1 - pad, q3 + pad] : null;
+  const isFar = (value) => !Number.isFinite(value) || value < yRange[0] || value > yRange[1];
+  const mean = u.map((value, i) => (value + v[i]) / 2);
+  const lane = { title: "no fit", has: (i) => !yRange || isFar(u[i]) || isFar(v[i]) };
+  const curve = mean.map((value, i) => (lane.has(i) ? NaN : value));
+  defocus.set({
+    lines: [{ x, y: u, label: "U" }, { x, y: v, label: "V", shape: "ring" }, { x, y: mean, half: numbers("defocus_sd_angstrom", 1e-4), shape: "band", colour: "#009e73" }, { x, y: curve, shape: "line", dash: "5 3", colour: "#009e73" }],
+    yRange, lane, pointTitle: (i) => (Number.isFinite(u[i]) ? `U ${u[i].toFixed(3)}  V ${v[i].toFixed(3)}${rows[i].ctf_is_predicted ? ", predicted" : ""}` : "no CTF"),
+  });
+  const fitted = numbers("fit_resolution_angstrom");
+  resolution.set({ lines: [{ x, y: fitted }], lane: { title: "no fit", has: (i) => !Number.isFinite(fitted[i]) } });
   astigmatism.set(u.map((value, i) => 1e3 * (value - v[i])), numbers("astigmatism_angle_deg"));
   const phases = numbers("phase_shift_deg");
   byId("phase").hidden = !phases.some((value) => value > 0);
@@ -171,7 +180,7 @@ function says() {
   const words = { near: "is fitted where the others expect it", predict: "is predicted from the others: its fit is rejected" };
   const row = rows[at];
   const how = row && facts.choices[row.acquisition_index];
-  byId("choice").textContent = row ? `tilt ${row.tilt_deg.toFixed(1)}°: ${row.predicted ? "the CTF is predicted" : `fits to ${row.fit_resolution_angstrom?.toFixed(1) ?? "?"} Å`}${how ? `; by decision it ${words[how]}` : ""}` : "";
+  byId("choice").textContent = row ? `tilt ${row.tilt_deg.toFixed(1)}°: ${!Number.isFinite(row.defocus_u_angstrom) ? "no CTF" : row.ctf_is_predicted ? "the CTF is predicted" : `fits to ${row.fit_resolution_angstrom?.toFixed(1) ?? "?"} Å`}${how ? `; by decision it ${words[how]}` : ""}` : "";
   byId("command").textContent = picked.length ? `cryoloom run estimate_ctf --project . ${facts.run ? `--like ${facts.run} ` : ""}--item '${facts.name.replaceAll("'", "'\\''")}' --set 'predict_tilts=[${picked.map((one) => one.acquisition_index)}]'` : "";
   for (const id of ["exclude", "keep", "near", "predict"]) byId(id).disabled = !isOwner || !rows.length;
   byId("exclude").title = `Leave ${n} tilt${n > 1 ? "s" : ""} out (x)`;

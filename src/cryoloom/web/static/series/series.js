@@ -174,12 +174,25 @@ async function showImages(keep) {
   document.getElementById("strip").replaceChildren(
     ...rows.map((row, i) =>
       make("button", { role: "option", onclick: () => go(i) },
-        row.section === null ? "" : make("img", { loading: "lazy", alt: "", width: "78", height: "80", src: `${chosen.base}/${key}/thumb/${row.section}.jpg?s=120` }),
+        row.section === null ? "" : make("img", { loading: "lazy", alt: "", width: "78", height: "80", "data-src": `${chosen.base}/${key}/thumb/${row.section}.jpg?s=120` }),
         make("span", { class: "angle" }, `${row.tilt_deg.toFixed(0)}°`),
         make("span", { class: "state" }))),
   );
+  if (view.info.ready) showThumbnails();
   slider.attach(view);
 }
+
+/** Thumbnails come from the small copies that are made at first sight: asked for before, each would mean reading its whole tilt. */
+function showThumbnails() {
+  for (const one of document.querySelectorAll("#strip img[data-src]")) {
+    one.src = one.dataset.src;
+    one.removeAttribute("data-src");
+  }
+}
+for (const event of ["ready", "unready"]) view.addEventListener(event, showThumbnails);
+
+/** Where a series is looked at first: at its least tilted image. */
+const leastTilted = (list) => list.reduce((best, row, i) => (Math.abs(row.tilt_deg) < Math.abs(list[best]?.tilt_deg ?? 999) ? i : best), 0);
 
 let ahead = null; // facts of the next series, asked for while this one is looked at
 let aheadTimer = 0;
@@ -188,9 +201,25 @@ function lookAhead() {
   ahead = null;
   clearTimeout(aheadTimer);
   aheadTimer = setTimeout(() => {
-    if (facts.next) ahead = { name: facts.next, asked: performance.now(), found: factsOf(facts.next).catch(() => null) };
+    if (!facts.next) return;
+    ahead = { name: facts.next, asked: performance.now(), found: factsOf(facts.next).catch(() => null) };
+    ahead.found.then(loadImageAhead);
   }, 150);
 }
+
+/** The first image of the series that is expected next, once this one is there in all its sizes. */
+async function loadImageAhead(next) {
+  if (!next) return;
+  if (!view.info?.ready) await new Promise((done) => view.addEventListener("ready", done, { once: true }));
+  if (ahead?.name !== next.name || preloaded === next.name) return;
+  preloaded = next.name;
+  const title = document.getElementById("which").selectedOptions[0]?.textContent;
+  const image = next.images.find((one) => one.title === title) ?? next.images[0];
+  const section = next.rows[leastTilted(next.rows)]?.section;
+  if (image && section !== null && section !== undefined) await view.preload(image.base, section);
+}
+let preloaded = "";
+
 for (const event of ["changed", "decided"]) document.addEventListener(event, lookAhead);
 
 let nOpened = 0;
@@ -207,8 +236,7 @@ async function open(name) {
 async function show(next, asked) {
   take(next, asked);
   const wanted = rows.findIndex((row) => String(row.acquisition_index) === address.get("tilt"));
-  const least = rows.reduce((best, row, i) => (Math.abs(row.tilt_deg) < Math.abs(rows[best]?.tilt_deg ?? 999) ? i : best), 0);
-  at = wanted >= 0 ? wanted : least;
+  at = wanted >= 0 ? wanted : leastTilted(rows);
   await showImages(true);
   redraw();
   go(at);
