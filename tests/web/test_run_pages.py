@@ -63,6 +63,23 @@ def test_a_run_is_started_from_the_form(window: Any, served: Served) -> None:
     page.wait_for_function("() => !document.querySelector('#command').textContent.includes('dark_ratio')")
 
 
+def test_a_copied_run_says_in_what_it_differs_and_lengths_are_pixels_too(window: Any, served: Served) -> None:
+    page = window(served).go(f"{P}/new?like=5")
+    page.wait_for_selector("#field-patch_angstrom", timeout=60_000)
+    page.wait_for_function("() => document.querySelector('#differences').innerText.includes('As run 5')")
+    page.fill("#find", "patch")
+    shown = page.eval_on_selector_all(
+        ".field[data-name]:not([hidden])", "all => all.map(one => one.dataset.name)"
+    )
+    assert {"patch_angstrom", "patch_overlap"} <= set(shown)
+    assert "bead_diameter_angstrom" not in shown
+    page.fill("#field-patch_angstrom", "480")
+    assert page.inner_text(".field[data-name=patch_angstrom] .in-pixels") == "= 30 px"  # of 16 angstrom
+    page.wait_for_function("() => document.querySelector('#differences').innerText.includes('→ 480')")
+    page.fill("#find", "")
+    assert page.locator(".field[data-name=method]").is_visible()
+
+
 def test_the_page_of_a_run_shows_items_and_keeps_a_note(window: Any, served: Served) -> None:
     opened = window(served)
     page = opened.go(f"{P}/run/5")

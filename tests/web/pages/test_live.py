@@ -23,6 +23,15 @@ def test_live_knows_every_series_and_who_failed(site: Site) -> None:
     assert {one["series"]: one["failed"] for one in facts["strip"]}[HOSTILE] == "align_series"
     assert {plot["title"] for plot in facts["plots"]} >= {"defocus", "residual", "tilt axis"}
     assert not facts["is_running"]
+    assert facts["latest"]["series"] == "TS_04"
+
+
+def test_the_latest_tomogram_is_shown(served: Served) -> None:
+    headers = {"authorization": f"token {served.access.owner_token}"}
+    with httpx.Client(base_url=served.origin, headers=headers) as http:
+        latest = http.get(f"{P}/live.json").json()["latest"]
+        assert http.get(latest["page"]).status_code == 200
+        assert http.get(latest["picture"]).headers["content-type"] == "image/jpeg"
 
 
 def test_where_alerts_go_is_not_for_the_browser(served: Served, made: MadeProject) -> None:

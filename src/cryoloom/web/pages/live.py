@@ -8,7 +8,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -88,6 +88,7 @@ def live_facts(project: ProjectView) -> dict[str, Any]:
             }
             for one in points[-_N_STRIP:]
         ],
+        "latest": _latest_tomogram(project),
         "plots": [_plot(one, points, thinned, settings) for one in FOLLOWED],
         "names": [one.name for one in thinned],
         "when": [one.when for one in thinned],
@@ -102,6 +103,25 @@ def live_facts(project: ProjectView) -> dict[str, Any]:
         "channels": _channels(settings, log),
         "rule": [settings.at_least, settings.of_last],
         "command": _command_of(settings),
+    }
+
+
+def _latest_tomogram(project: ProjectView) -> dict[str, str] | None:
+    """Series, page and picture of the tomogram that was made last; None before the first."""
+    found = [
+        (item.id or 0, name)
+        for name, made in project.history().items()
+        for run, item in made
+        if item.state == "done" and project.kind_of(run, item) == "Tomogram"
+    ]
+    if not found:
+        return None
+    item, name = max(found)
+    base = f"/p/{project.slug}"
+    return {
+        "series": name,
+        "page": f"{base}/tomo/{quote(name, safe='')}",
+        "picture": f"{base}/image/{item}/volume/thumb.jpg?s=360",
     }
 
 

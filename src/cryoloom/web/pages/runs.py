@@ -25,6 +25,8 @@ from cryoloom.web.site import page, project_of, site_of
 
 __all__ = ["router", "run_facts"]
 
+_SAME_PIXEL_SIZE = 0.01
+"""Chosen: sizes that differ by less are of images that were not binned."""
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 
@@ -155,8 +157,26 @@ def new_page(request: Request) -> Response:
         }
         for run in project.runs()
     ]
-    data = {"runs": runs, "series": list(project.series_names()), "roots": site_of(request).root_names()}
+    names = list(project.series_names())
+    data = {
+        "runs": runs,
+        "series": names,
+        "roots": site_of(request).root_names(),
+        "pixels": _pixel_sizes(project, names),
+    }
     return page(request, "new_run", name="new", project=project, data=data)
+
+
+def _pixel_sizes(project: ProjectView, names: list[str]) -> list[tuple[str, float]]:
+    """Pixel sizes in which lengths of a form are shown: of the first series, as recorded and binned."""
+    view = project.series(names[0]) if names else None
+    if view is None or view.series is None:
+        return []
+    found = [("px", view.series.pixel_size_angstrom)]
+    stack = view.series.stack
+    if stack is not None and abs(stack.pixel_size_angstrom / found[0][1] - 1) > _SAME_PIXEL_SIZE:
+        found.append(("binned px", stack.pixel_size_angstrom))
+    return found
 
 
 @router.get("/steps.json")

@@ -60,8 +60,19 @@ function draw() {
   const [atLeast, ofLast] = facts.rule;
   byId("channels").replaceChildren(`An alert is raised when ${atLeast} of the last ${ofLast} series are beyond a limit or failed; it is shown here`, ...facts.channels.flatMap((one) => [", ", `${one.kind} ${one.name}`, one.problem ? make("span", { class: "sign failed" }, one.problem) : ""]), facts.channels.length ? "." : ". To send alerts to a file, a program or a web hook: cryoloom alerts --help.");
   byId("said").replaceChildren(...(facts.said.length ? facts.said.map((one) => make("p", {}, make("span", { class: "quiet mono" }, new Date(one.when).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" })), " ", one.text)) : [make("p", { class: "quiet" }, "No alert was raised yet.")]));
+  drawLatest();
   byId("command").textContent = facts.command;
   if (byId("stop")) byId("stop").hidden = !facts.is_running;
+}
+
+/** The middle of the tomogram that was made last; it stays where it is the same. */
+function drawLatest() {
+  const latest = facts.latest;
+  if (latest && byId("latest").dataset.picture === latest.picture) return;
+  byId("latest").dataset.picture = latest?.picture ?? "";
+  byId("latest").replaceChildren(latest
+    ? make("a", { href: latest.page, title: "Look at it" }, make("img", { src: latest.picture, alt: `Middle of ${latest.series}` }), latest.series)
+    : make("p", { class: "quiet" }, "No tomogram is here yet."));
 }
 
 /** Change the settings; the answer is how things stand now. */

@@ -3,7 +3,7 @@
 import { addKeys, attempt, base, get, make, pageData, send, tell } from "../app.js";
 import { showJobs } from "../jobs.js";
 
-const { runs, series } = pageData();
+const { runs, series, pixels } = pageData();
 const byId = (id) => document.getElementById(id);
 const form = byId("form");
 const address = new URLSearchParams(location.search);
@@ -99,10 +99,17 @@ function fieldOf(name, schema) {
   const box = make("div", { class: "field", "data-name": name },
     make("label", { for: id, title: name }, title, unit ? make("span", { class: "quiet" }, ` ${unit}`) : ""), make("span", {}, control), reset,
     make("span", { class: "help" }, [schema.description, limits.length ? `Allowed: ${limits.join(", ")}.` : ""].filter(Boolean).join(" ")), wrong);
+  // Lengths in pixels too, as most programs want them.
+  const inPixels = unit === "Å" && pixels.length ? make("span", { class: "quiet in-pixels" }) : null;
+  const sayPixels = () => {
+    const value = read();
+    if (inPixels) inPixels.textContent = typeof value === "number" ? `= ${pixels.map(([what, size]) => `${Number((value / size).toPrecision(3))} ${what}`).join(" = ")}` : "";
+  };
+  if (inPixels) control.after(" ", inPixels);
   control.addEventListener("input", () => changed());
   set(schema.default);
   const initial = schema.default === undefined ? read() : schema.default;
-  return { read, set, box, initial, wrong, control };
+  return { read, set, box, initial, wrong, control, sayPixels, words: `${name} ${title} ${schema.description ?? ""}`.toLowerCase() };
 }
 
 /** Runs, and further outputs of runs, that give what is wanted. */
@@ -122,7 +129,10 @@ function runSelect(role, wanted, value) {
   return select;
 }
 
+let likeRun = null; // the run that is copied
+
 function choose(name, like = null) {
+  likeRun = like;
   step = catalogue.steps.find((one) => one.name === name);
   if (!step) return;
   address.set("step", name);
@@ -159,7 +169,11 @@ const required = (name) => (step.schema.required ?? []).includes(name);
 
 function showAll() {
   // The first eight are what the step's author put first; changed ones always show.
-  [...fields.values()].forEach((field, i) => (field.box.hidden = !byId("all").checked && i >= 8 && !field.box.classList.contains("is-changed")));
+  const wanted = byId("find").value.trim().toLowerCase();
+  [...fields.values()].forEach((field, i) => {
+    const isFirst = byId("all").checked || i < 8 || field.box.classList.contains("is-changed");
+    field.box.hidden = wanted ? !field.words.includes(wanted) : !isFirst;
+  });
 }
 
 function request() {
@@ -173,7 +187,10 @@ function request() {
 }
 
 function changed() {
-  for (const [, field] of fields) field.box.classList.toggle("is-changed", !same(field.read(), field.initial));
+  for (const [, field] of fields) {
+    field.box.classList.toggle("is-changed", !same(field.read(), field.initial));
+    field.sayPixels();
+  }
   byId("start").disabled = true;
   clearTimeout(timer);
   timer = setTimeout(check, 250);
@@ -193,6 +210,7 @@ async function check() {
   const nWrong = Object.keys(answer.errors).length;
   byId("start").disabled = nWrong > 0;
   byId("command").textContent = answer.command ?? "";
+  sayDifferences();
   const preview = byId("preview");
   if (nWrong) preview.replaceChildren(...Object.entries(answer.errors).map(([name, text]) => make("p", { class: "problem" }, `${name}: ${text}`)));
   else if (answer.problem) preview.replaceChildren(make("p", { class: "problem" }, answer.problem));
@@ -201,6 +219,15 @@ async function check() {
     preview.replaceChildren(make("p", {}, make("span", { class: "sign cached" }, `${nThere} from cache`)), make("p", {}, make("span", { class: "sign queued" }, `${nNow + nLater} to run`)),
       nUnfit ? make("p", {}, make("span", { class: "sign failed" }, `${nUnfit} cannot be run`)) : "");
   } else preview.replaceChildren(make("p", { class: "quiet" }, "The raw data are read when it starts."));
+}
+
+/** In what the form differs from the run that it was copied from. */
+function sayDifferences() {
+  const differing = likeRun ? [...fields].filter(([name, field]) => !same(field.read(), likeRun.parameters[name] ?? field.initial)) : [];
+  const text = (value) => (value === null || value === undefined || value === "" ? "automatic" : typeof value === "string" ? value : JSON.stringify(value));
+  byId("differences").hidden = !likeRun;
+  byId("differences").replaceChildren(make("p", { class: "quiet" }, likeRun ? `${differing.length ? "Differs from" : "As"} run ${likeRun.id} ${likeRun.node}` : ""),
+    ...differing.map(([name, field]) => make("p", { class: "mono" }, `${name}: ${text(likeRun.parameters[name] ?? field.initial)} → ${text(field.read())}`)));
 }
 
 async function start() {
@@ -229,6 +256,7 @@ byId("any").addEventListener("click", () => {
 });
 byId("search").addEventListener("input", () => catalogue && drawSteps());
 byId("all").addEventListener("change", showAll);
+byId("find").addEventListener("input", showAll);
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
