@@ -15,7 +15,14 @@ from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.orientation_grid import rotations_between
 from cryoloom.model import ArrayTable, Average, ParticleRows, Particles
 from cryoloom.procedures.particle_passes import joined_particles
-from cryoloom.steps.refine import RefineParams, _extent, _without_neighbours, refine
+from cryoloom.procedures.relaxed_symmetry import Asymmetry
+from cryoloom.steps.refine import (
+    RefineParams,
+    _extent,
+    _without_asymmetry,
+    _without_neighbours,
+    refine,
+)
 from makers.context import MemoryContext
 from makers.particle_scene import true_map
 from makers.small_particles import DIAMETER_ANGSTROM, lumpy_particle, small_scene
@@ -189,3 +196,22 @@ def test_neighbours_of_directed_particles_on_no_surface_are_said():
     context = MemoryContext()
     assert _without_neighbours(refined, worker, None, 4.0, 200.0, "C6", context) is refined
     assert not context.warnings
+
+
+@pytest.mark.parametrize(
+    ("found", "stays"),
+    [(Asymmetry(1.2, 6.3), False), (Asymmetry(0.0, 0.3), True), (None, True)],
+)
+def test_a_symmetry_that_the_particles_lack_has_no_resolution(monkeypatch, found, stays):
+    monkeypatch.setattr("cryoloom.steps.refine.asymmetry", lambda *_: found)
+    refined = Refined(*[None] * 4, Verdict({}, 12.4, ""), ())
+    context = MemoryContext()
+    judged = _without_asymmetry(refined, SimpleNamespace(), "D4", 130.0, context)
+    assert (judged.verdict.resolution_angstrom == 12.4) == stays
+    assert context.figures.get("asymmetry") == (found and found.share)
+    if not stays:
+        assert "do not have the symmetry D4" in judged.verdict.note
+        assert "gain 1.20" in judged.verdict.note
+    plain = _without_asymmetry(refined, SimpleNamespace(), "C1", 130.0, context)
+    assert plain is refined
+    assert "asymmetry" in context.reasons_not_measurable

@@ -30,6 +30,7 @@ from cryoloom.algorithms.averaging.passes import (
     PassResult,
     Poses,
     SearchGrid,
+    equivalents_pass,
     insert_pass,
     refine_pass,
     search_pass,
@@ -44,6 +45,7 @@ from cryoloom.errors import DataUnfitError, TransientError
 from cryoloom.formats.pixels.array_files import open_arrays, write_arrays
 from cryoloom.geometry.orientation_grid import z_axis_to
 from cryoloom.geometry.rotations import rotation_from_vector
+from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, FscCurve, ParticleRows, Particles, Stack, TiltSeries
 
 __all__ = [
@@ -418,6 +420,19 @@ class SeriesWorker:
             turn[mine], moved[mine] = arrays["turn"], arrays["moved"]
         return turn, moved
 
+    def equivalents(
+        self, group: str, references: tuple[torch.Tensor, torch.Tensor], band_angstrom: float
+    ) -> Array:
+        """Terms of every particle at the equivalents of its pose, as `passes.equivalents_pass`."""
+        operators = symmetry_matrices(group)
+        terms = np.zeros((self.rows.n, len(operators), 2, 2))
+        parts = self._parts("equivalents", PassOrder("insert", references, band_angstrom, 0.0))
+        for part in parts:
+            part["group"] = group
+        for mine, arrays in zip(self._members, self.context.imap(run_part, parts), strict=True):
+            terms[mine] = arrays["terms"]
+        return terms
+
     def own_axes(self, group: str, band_angstrom: float) -> Array:
         """Place every particle by its own axes; how far each lies above other placings, ``(n,)``."""
         significance = np.full(self.rows.n, np.nan)
@@ -640,6 +655,9 @@ def run_part(part: Mapping[str, Any], context: StepContext) -> dict[str, NDArray
         return _sums(insert_pass(images, poses, insert_to, gain=gain))
     if part["kind"] == "local_refine":
         return _arrays(refine_pass(images, cubes, poses, n_used, insert_to, gain=gain))
+    if part["kind"] == "equivalents":
+        operators = symmetry_matrices(part["group"])
+        return {"terms": equivalents_pass(images, cubes, poses, operators, n_used, gain=gain)}
     if part["kind"] == "split_tilts":
         turn, moved = split_tilt_pass(images, cubes, poses, n_used, gain=gain)
         return {"turn": turn, "moved": moved}

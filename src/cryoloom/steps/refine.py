@@ -12,6 +12,10 @@ agree even if every pose is wrong. It must be finer than the first reference, wh
 The correlation without the radial part is given as well, also with the orientations exchanged among the
 particles.
 
+A symmetry that the particles lack makes halves agree as well: each particle takes any of its equivalent
+poses, and the average is that of different views. So each chooses among them at the end, by a map without
+symmetry of the other half; no resolution is given if the tilts that had no part in the choice agree with it.
+
 On surfaces neighbours in a lattice can decide how particles are turned about their normals. Particles are
 therefore aligned and judged within 1.45 times the distance of their neighbours; if that is switched off, the
 azimuths are compared with those that the first map shows within this cell, and without agreement no
@@ -58,6 +62,7 @@ from cryoloom.contract.step import StepContext, step
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.formats.exchange.file_digests import file_digests
 from cryoloom.formats.pixels.mrc import MrcPixels
+from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.model import Average, ParticleRows, Particles
 from cryoloom.procedures.averaging_params import (
     DIRECTIONS,
@@ -81,6 +86,7 @@ from cryoloom.procedures.particle_passes import (
     tell_of_symmetry,
     warn_of_unknown_hands,
 )
+from cryoloom.procedures.relaxed_symmetry import asymmetry
 
 __all__ = ["RefineParams", "refine"]
 
@@ -177,6 +183,15 @@ FIGURES = (
         "Precision of positions from split tilts",
         "Half the median distance between a particle's positions from even and from odd tilts.",
         good="near the precision from the curvature",
+    ),
+    Figure(
+        "asymmetry",
+        "",
+        "Choice among equivalent poses",
+        "What left-out tilts gain by a particle's choice among the equivalents of its pose, by a map "
+        "without symmetry, over what the symmetric map explains of them. Particles with the symmetry have "
+        "nothing to choose. Where they do choose, no resolution is given.",
+        good="below 0.1",
     ),
     Figure(
         "left_out_percent",
@@ -284,6 +299,7 @@ def refine(items: tuple[Particles, ...], params: RefineParams, context: StepCont
         "came to the place of another": int(worker.is_twin.sum()),
         "too weak": int(((used == 0) & ~worker.is_twin & (worker.n_visible >= params.min_tilts)).sum()),
     }
+    refined = _without_asymmetry(refined, worker, group, diameter, context)
     refined = _without_neighbours(refined, worker, reference, voxel, diameter, group, context)
     average = stored_average(refined, group, diameter, int((used > 0).sum()), context)
     _report(refined, worker, reasons, len(twice), context)
@@ -443,6 +459,28 @@ def _report(
     )
     context.record("pass_sections", [_pass_shown(record) for record in passes])
     context.record("tilts", _tilt_rows(worker, box))
+
+
+def _without_asymmetry(
+    refined: Refined, worker: SeriesWorker, group: str, diameter: float, context: StepContext
+) -> Refined:
+    """No resolution where the particles lack the symmetry that was imposed."""
+    if refined.verdict.resolution_angstrom is None or len(symmetry_matrices(group)) == 1:
+        context.figure(
+            "asymmetry", None, reason="no symmetry was imposed, or there is no resolution to judge"
+        )
+        return refined
+    found = asymmetry(worker, refined, group, diameter, context.rng)
+    context.figure("asymmetry", None if found is None else found.share, reason="too few particles")
+    if found is None or not found.is_seen:
+        return refined
+    note = (
+        f"the particles do not have the symmetry {group}: they choose among equivalent poses, and tilts that "
+        f"had no part in the choice gain {found.share:.2f} of what the symmetric map explains of them "
+        f"(expected below 0.1), {found.deviations:.0f} standard errors. The halves agree on a mean of "
+        "different views. Refine without symmetry"
+    )
+    return replace(refined, verdict=replace(refined.verdict, resolution_angstrom=None, note=note))
 
 
 def _without_neighbours(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.directed_search import DirectedGrid
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
-from cryoloom.algorithms.averaging.pose_refinement import PosePrior, RefinedPoses, refine_poses
+from cryoloom.algorithms.averaging.pose_refinement import PosePrior, RefinedPoses, pose_terms, refine_poses
 from cryoloom.algorithms.averaging.pose_search import (
     Posterior,
     direction_prior,
@@ -31,6 +31,7 @@ __all__ = [
     "PassResult",
     "Poses",
     "SearchGrid",
+    "equivalents_pass",
     "insert_pass",
     "refine_pass",
     "search_pass",
@@ -242,6 +243,28 @@ def split_tilt_pass(
         turn[mine] = rotations_between(found[0].rotations, found[1].rotations)
         moved[mine] = np.linalg.norm(found[0].shifts_xyz_angstrom - found[1].shifts_xyz_angstrom, axis=1)
     return turn, moved
+
+
+def equivalents_pass(
+    images: ParticleImages,
+    cubes: Sequence[torch.Tensor],
+    poses: Poses,
+    operators: Array,
+    n_used: int,
+    *,
+    gain: Gain | None = None,
+) -> Array:
+    """Cross and quadratic terms at the equivalents ``R g`` of every pose, ``(n, g, 2, 2)``.
+
+    The third axis is of even and odd tilts, in the order they were taken. Particles in no half have 0.
+    """
+    terms = np.zeros((images.n, len(operators), 2, 2))
+    odd = np.argsort(np.argsort(images.acquisition)) % 2 == 1
+    for half, mine, part in _by_half(images, poses):
+        turned = np.einsum("nij,gjk->ngik", poses.rotations[mine], operators)
+        found = pose_terms(part, cubes[half], turned, poses.shifts_xyz_angstrom[mine], n_used, gain=gain)
+        terms[mine] = np.stack([found[:, :, shown].sum(axis=2) for shown in (~odd, odd)], axis=2)
+    return terms
 
 
 def insert_pass(

@@ -19,7 +19,7 @@ from cryoloom.algorithms.averaging.pose_search import frames_of
 from cryoloom.geometry.rotations import rotation_from_vector
 from cryoloom.kernels.slices.fourier_slices import score_poses
 
-__all__ = ["PosePrior", "RefinedPoses", "refine_poses"]
+__all__ = ["PosePrior", "RefinedPoses", "pose_terms", "refine_poses"]
 
 _LEAST_GAIN_NATS, _MOST_DAMPING = 1e-2, 1e3
 """A gain below a hundredth of a nat is negligible, and so is a step that damping has made this small."""
@@ -141,6 +141,28 @@ def refine_poses(
         np.rad2deg(np.sqrt(variances[:, :3].sum(axis=1))),
         np.sqrt(variances[:, 3:].sum(axis=1)),
     )
+
+
+def pose_terms(
+    images: ParticleImages,
+    cube: torch.Tensor,
+    rotations: Array,
+    shifts_xyz_angstrom: Array,
+    n_used: int,
+    *,
+    gain: NDArray[np.float32] | None = None,
+) -> Array:
+    """Cross and quadratic term of each tilt at every pose of each particle, ``(n, pose, tilt, 2)``.
+
+    rotations : ``(n, pose, 3, 3)``. shifts_xyz_angstrom : one of each particle, ``(n, 3)``.
+    """
+    scorer = _Scorer(images, cube, n_used, gain)
+    everyone, none = np.arange(images.n), PosePrior()
+    found = [
+        scorer.score(everyone, rotations[:, i], shifts_xyz_angstrom, none).terms
+        for i in range(rotations.shape[1])
+    ]
+    return np.stack(found, axis=1)
 
 
 @dataclass
