@@ -23,7 +23,6 @@ POSTPROCESS = next(
         ("ProtRelionRefineSubtomograms", "angularSamplingDeg", 2, 7.5),
         ("ProtRelion5ExtractSubtomos", "write2dStacks", True, "stacks"),
         ("EmanProtTomoInitialModelNew", "symmetry", "c6", "C6"),
-        ("ProtTomoSegmenTV", "mbThkPix", 4, 40.0),
     ],
 )
 def test_choices(protocol, theirs, value, expected):
@@ -169,26 +168,6 @@ def test_relions_refinements_of_tilts_are_those_of_the_series(tmp_path):
     assert any("needs average_from too" in one.why for one in without.left)
 
 
-def test_segmented_membranes_are_fitted_and_sampled(tmp_path):
-    found = imported(
-        tmp_path,
-        (5, "ProtTomoSegmenTV", {"inTomos": "3.tomograms", "mbThkPix": 1}),
-        (6, "ProtAnnotateMembranes", {"inputTomoMasks": "5.tomoMasks"}),
-        (7, "ProtMeshFromSegmentation", {"inputMasks": "6.tomoMasks", "density": 5.0}),
-        (8, "DynamoModelWorkflow", {"inputMeshes": "7.meshes", "boxSize": 0}),
-    )
-    assert found.workflow.node("segment_membranes").input == "reconstruct"
-    assert found.workflow.node("pick_on_surfaces").input == "segment_membranes"
-    # Tomograms with masks of another program: nothing in the file gives points on their membranes.
-    masks = imported(
-        tmp_path,
-        (5, "ProtImportTomomasks", {"inputTomos": "3.tomograms"}),
-        (6, "ProtMeshFromSegmentation", {"inputMasks": "5.tomomasks"}),
-        (7, "DynamoModelWorkflow", {"inputMeshes": "6.meshes"}),
-    )
-    assert "pick_on_surfaces needs a Particles, and reconstruct gives a Tomogram" in masks.left[-1].why
-
-
 def test_averages_are_placed_and_subtracted(tmp_path):
     found = imported(
         tmp_path,
@@ -202,3 +181,21 @@ def test_averages_are_placed_and_subtracted(tmp_path):
         assert found.workflow.node(name).links == {"average_from": "reconstruct_particle"}
         assert found.workflow.node(name).input == "extract_particles"
     assert found.workflow.node("classify").parameters == {"n_classes": 4}
+
+
+def test_m_and_warps_export(tmp_path):
+    found = imported(
+        tmp_path,
+        (5, "ProtWarpExportParticles", {"coordinates": "4.c", "inputSet": "3.tiltSeries", "box": 64,
+                                        "inputSetOfCtfTomoSeries": "2.CTFs", "writeStacks": 1}),
+        (6, "ProtSusanAverage", {"inputSubstacks": "5.particles", "sym": "c3"}),
+        (7, "ProtWarpMHigResolutionRefinement", {"inReParticles": "5.p", "averageSubtomogram": "6.average",
+                                                 "refine_imagewarp": "4x4", "ctf_defocus": False}),
+    )  # fmt: skip
+    workflow = found.workflow
+    assert workflow.node("assign_series").links == {"series_from": "assign_ctf"}
+    assert dict(workflow.node("extract_particles").parameters) == {"box_px": 64, "output": "volumes"}
+    assert dict(workflow.node("reconstruct_particle").parameters) == {"symmetry": "C3"}
+    refined = workflow.node("refine_series")
+    assert dict(refined.parameters) == {"warp_controls": 4, "defocus": False}
+    assert refined.links == {"average_from": "reconstruct_particle"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryoloom.contract import all_steps
 from cryoloom.contract.discovery import planned_step
 from cryoloom.scipion.particles import PARTICLE_RULES
+from cryoloom.scipion.picks import PICK_RULES
 from cryoloom.scipion.rules import NO_RULE, RULES
 from cryoloom.scipion.series import SERIES_RULES
 from cryoloom.scipion.stated import STATED_RULES
@@ -19,7 +20,7 @@ def pieces():
 
 
 def test_a_protocol_has_one_rule():
-    tables = (SERIES_RULES, STREAMING_RULES, TOMOGRAM_RULES, PARTICLE_RULES, STATED_RULES)
+    tables = (SERIES_RULES, STREAMING_RULES, TOMOGRAM_RULES, PICK_RULES, PARTICLE_RULES, STATED_RULES)
     assert len(RULES) == sum(len(table) for table in tables)
     assert not RULES.keys() & NO_RULE.keys()
 

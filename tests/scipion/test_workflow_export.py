@@ -250,3 +250,33 @@ def test_a_choice_of_two_words_becomes_scipions_switch(output, written):
     protocols = scipion_of(Workflow.model_validate({"name": "one", "steps": steps})).protocols
     cut = next(one for one in protocols if one["object.className"] == "ProtRelion5ExtractSubtomos")
     assert bool(cut["write2dStacks"]) is written
+
+
+def test_a_selection_of_tilts_is_the_filter_of_views(tmp_path):
+    limits = {"min_tilt_deg": -54.0, "max_dose_per_angstrom2": 90.0}
+    shifts = {"find_dark": False, "find_covered": False, "find_blurred": False, "shift_fraction": 0.15}
+    workflow = Workflow.model_validate(
+        {
+            "name": "two",
+            "steps": [
+                {"step": "import_tilt_series"},
+                {"name": "first", "step": "select_tilts", "parameters": limits},
+                {"step": "align_series", "parameters": {"method": "no_markers"}},
+                {"name": "second", "step": "select_tilts", "parameters": shifts},
+            ],
+        }
+    )
+    exported = write_scipion(workflow, tmp_path / "two.json")
+    first, second = (one for one in exported.protocols if one["object.className"] == "ProtExclViewFilter")
+    assert (first["qualityFilterFactor"], first["minTilt"], first["maxTilt"]) == (2, -54.0, 90.0)
+    assert (first["maxDose"], first["maxShiftX"], first["minViews"]) == (90.0, 1.0, 1)
+    assert (second["qualityFilterFactor"], second["maxShiftX"], second["maxShiftY"]) == (0, 0.15, 0.15)
+    assert exported.left == ()
+    # AreTomo's first step in the import is a selection too: Scipion's alignment excludes dark tilts.
+    back = [
+        node.parameters
+        for node in import_scipion(tmp_path / "two.json").workflow.steps
+        if node.step == "select_tilts"
+    ]
+    assert {name: back[0][name] for name in limits} == limits
+    assert {name: back[-1][name] for name in shifts} == shifts

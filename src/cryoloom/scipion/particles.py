@@ -15,7 +15,6 @@ from cryoloom.scipion.rule import (
     one_of,
     only_if,
     p,
-    pixels,
     point_group,
     same,
 )
@@ -291,44 +290,6 @@ _POSTPROCESS = Rule(
 )
 
 
-def _coordinate_file(value: Any, around: Surroundings) -> str:
-    """A file, or the files of a folder that a pattern names after the tomograms."""
-    pattern = str(around.values.get("filesPattern") or "").strip()
-    if not pattern:
-        return str(value)
-    return f"{str(value).rstrip('/')}/{pattern.replace('*', '{tomogram}', 1)}"
-
-
-_IMPORTED_PICKS = Rule(
-    inputs=("importTomograms", "inputTomograms", "inputSetOfTomograms", "inTomos", "inputTomos"),
-    pieces=(
-        Piece(
-            "import_coordinates",
-            p(
-                filesPath=("file", _coordinate_file),
-                sqliteFile="file",
-                starFile="file",
-                boxSize="box_px",
-                samplingRate="picked_pixel_angstrom",
-                importFrom=("format", one_of("auto", "text", None, "eman2", "dynamo")),
-            ),
-        ),
-    ),
-    quiet={"filesPattern": None},
-    why={"importFrom": "the format is found from the file"},
-)
-_IMPORTED_TABLES = replace(
-    _IMPORTED_PICKS,
-    pieces=(
-        Piece(
-            "import_coordinates",
-            p(filesPath=("file", _coordinate_file), samplingRate="picked_pixel_angstrom"),
-            {"format": "dynamo"},
-        ),
-    ),
-    quiet={"filesPattern": None, "importFrom": 0},
-)
-
 _FIRST_MODEL_OF_EMAN = Rule(
     inputs=("inputSubtomos", "particles"),
     pieces=(
@@ -554,58 +515,67 @@ _REFINE_GEOMETRY = Rule(
 )
 
 
-def _leaflets(value: Any, around: Surroundings) -> float:
-    """Distance of the leaflets; of one voxel it says nothing."""
-    if int(value) < 2:
-        raise NotTranslatedError("a membrane of one voxel")
-    return float(pixels(value, around))
+def _control_grid(value: Any, around: Surroundings) -> int:
+    """Points of a grid such as 3x3 along one side."""
+    return int(str(value).lower().split("x")[0])
 
 
-_REMOVED_DUPLICATES = Rule(
-    inputs=("inputCoordinates",),
+_REFINE_BY_M = Rule(
+    inputs=("inReParticles", "inputToMProtocol"),
+    roles={"averageSubtomogram": "average_from"},
     pieces=(
         Piece(
-            "clean_particles",
-            p(consensusRadius=("min_distance_angstrom", pixels)),
-            {"min_seen_fraction": 0.0},
+            "refine_series",
+            p(
+                refine_stageangles="stage_angles",
+                refine_mag="magnification",
+                refine_imagewarp=("warp_controls", _control_grid),
+                ctf_defocus="defocus",
+            ),
         ),
     ),
+    quiet={
+        "inputFromMProtocol": None,
+        "inputSet": None,
+        "inputSetOfCtfTomoSeries": None,
+        "diameter": None,
+        "temporal_samples": 1,
+        "ctf_defocusexhaustive": None,
+        "ctf_phase": False,
+        "ctf_cs": False,
+    },
+    why={
+        "symmetry": "particles keep the symmetry they were refined with",
+        "refMask": "the mask follows from the diameter and the map",
+        "refine_particles": "refine moves particles: put it before and after refine_series",
+        "iter": "set rounds of refine_series",
+        "temporal_samples": "particles do not move between the tilts",
+        "angpix_resample": "the pixel follows from the resolution",
+        "lowpass": "set finest_resolution_angstrom",
+    },
 )
 
-_SEGMENTED = Rule(
-    inputs=("inTomos",),
+_EXTRACT_OF_WARP = Rule(
+    inputs=("coordinates",),
+    roles={"inputSet": "series_from"},
+    ctf="inputSetOfCtfTomoSeries",
     pieces=(
+        Piece("assign_series", for_roles=True),
         Piece(
-            "segment_membranes",
-            p(mbThkPix=("thickness_angstrom", _leaflets)),
+            "extract_particles",
+            p(
+                box="box_px",
+                diameter="diameter_angstrom",
+                writeStacks=("output", one_of("stacks", "volumes")),
+            ),
         ),
     ),
-    quiet={"blackOverWhite": None, "mbThkPix": None, "sigmaS": None, "sigmaP": None},
-    why={
-        "mbScaleFactor": "set patch_angstrom of segment_membranes: over what radius a membrane is flat",
-        "mbStrengthTh": "least_score and sure_score of segment_membranes are the thresholds",
-    },
+    why={"output_angpix": "set binning of extract_particles: pixels of the images, not angstrom"},
 )
 
 _BY_NAME = "items are chosen by name or figure here: set names or where of select_items"
 
 PARTICLE_RULES: dict[str, Rule] = {
-    "EmanProtTomoBoxing": Rule(
-        inputs=("inputTomograms",),
-        pieces=(Piece("pick_by_hand", p(boxSize="box_px")),),
-        quiet={"selection": 1},
-        why={
-            "selection": "import the coordinates and edit them in the viewer",
-            "inputCoordinates": "import the coordinates and edit them in the viewer",
-        },
-    ),
-    "XmippProtRoiIJ": Rule(inputs=("inputTomos",), pieces=(Piece("pick_by_hand"),)),
-    "EmanProtTomoConvNet": Rule(
-        inputs=("inputTomograms",),
-        pieces=(Piece("import_coordinates", p(boxSize="box_px")),),
-        why=dict.fromkeys(["inputModelFrom", "inputModel"], "pick outside and import the coordinates"),
-    ),
-    "ProtTomoPickingRemoveDuplicates": _REMOVED_DUPLICATES,
     "ProtRelionPrepareData": Rule(  # poses and CTF travel with the series
         inputs=("inputCoords",),
         quiet=dict.fromkeys(
@@ -647,16 +617,36 @@ PARTICLE_RULES: dict[str, Rule] = {
     "XmippProtCLTomo": _CLASSIFY_OF_XMIPP,
     "ProtRelionCtfRefine": _REFINE_DEFOCUS,
     "ProtRelionTomoFrameAlign": _REFINE_GEOMETRY,
-    "ProtTomoSegmenTV": _SEGMENTED,
-    "ProtMeshFromSegmentation": Rule(
-        inputs=("inputMasks",),
-        quiet={"inputTomograms": None, "boxSize": None, "applyDilation": 0, "applySkeletonization": None},
+    "ProtWarpMHigResolutionRefinement": _REFINE_BY_M,
+    "ProtWarpExportParticles": _EXTRACT_OF_WARP,
+    "ProtSusanMRA": Rule(
+        inputs=("inputSetOfSubTomograms", "inputSubstacks"),
+        roles={"inputRefs": "reference_from"},
+        pieces=(Piece("refine", {**_ALL_REFINEMENTS, **p(numberOfIters="max_iterations")}),),
+        why=dict.fromkeys(
+            [
+                *("inputMasks", "boxSize", "tomoSize", "alignType", "ctfCorrAln", "ctfCorrAvg", "reuseRefs"),
+                *("randomizeAngles", "coneRange", "coneSampling", "inplaneRange", "inplaneSampling"),
+                *("refine", "refineFactor", "autoStep", "rangeFactor", "incLowpass", "applyFOM", "applyL0"),
+                *("allowDrift", "offsetRange", "offsetStep", "low", "high", "rolloff", "norm", "padding"),
+                *("doHalfSets", "threshold", "inputTiltSeries", "doContinue"),
+            ],
+            "belongs to SUSAN's algorithm: see refine",
+        ),
+    ),
+    "ProtSusanAverage": replace(
+        _RECONSTRUCT_PARTICLE,
+        inputs=("inputSetOfSubTomograms", "inputSubstacks"),
+        pieces=(Piece("reconstruct_particle", p(sym=("symmetry", point_group))),),
         why={
+            **_RECONSTRUCT_PARTICLE.why,
             **dict.fromkeys(
-                ["smoothMask", "backgroundLabel", "lowLimit", "highLimit", "applyDilation"],
-                "segment_membranes gives points on the membranes already",
+                [
+                    *("tomoSize", "ctfCorrAvg", "norm", "padding", "doHalfSets", "threshold", "doContinue"),
+                    "inputTiltSeries",
+                ],
+                "belongs to SUSAN's algorithm: see reconstruct_particle",
             ),
-            "density": "set spacing_angstrom of segment_membranes",
         },
     ),
     "XmippProtSubtomoMapBack": Rule(
@@ -685,92 +675,6 @@ PARTICLE_RULES: dict[str, Rule] = {
         why=dict.fromkeys(
             ["extractRepresentative", "firstNElements"], "set keep of classify to the numbers of the classes"
         ),
-    ),
-    "DynamoBoxing": Rule(inputs=("inputTomograms",), pieces=(Piece("pick_by_hand", p(boxSize="box_px")),)),
-    "DynamoModelWorkflow": Rule(
-        inputs=("inputMeshes",),
-        pieces=(
-            Piece(
-                "pick_on_surfaces",
-                p(
-                    boxSize=("box_px", if_positive),
-                    meshParameter="mesh_px",
-                    cropping="spacing_px",
-                    maxTr="max_triangles",
-                ),
-            ),
-        ),
-        quiet={"doRefineMesh": False, "subDivision": None, "boxSize": None},
-    ),
-    "EmanProtTemplateMatching": Rule(
-        inputs=("inputTomograms",),
-        pieces=(
-            Piece(
-                "pick_by_template",
-                p(
-                    nptcl="max_particles",
-                    delta="angular_step_deg",
-                    symmetry=("symmetry", point_group),
-                    dthr=("min_distance_angstrom", if_positive),
-                ),
-            ),
-        ),
-        quiet={"dthr": None, "minvol": -1, "maxvol": -1, "rmedge": None, "rmgold": None},
-        why={
-            "refVol": "set template of pick_by_template to the file of the reference",
-            "vthr": "false_discovery_rate of pick_by_template is the threshold",
-            "minvol": "peaks are judged by their score, not by their volume",
-            "maxvol": "peaks are judged by their score, not by their volume",
-        },
-    ),
-    "ProtWarpTSTemplateMatch": Rule(
-        inputs=("inputSet", "inputTomograms"),
-        pieces=(
-            Piece(
-                "pick_by_template",
-                p(
-                    symmetry="symmetry",
-                    template_diameter="diameter_angstrom",
-                    npeaks="max_particles",
-                    peak_distance="min_distance_angstrom",
-                ),
-            ),
-        ),
-        why={"templateVolume": "give the template's file"},
-    ),
-    "ProtImportCoordinates3DFromScipion": _IMPORTED_PICKS,
-    "ProtImportCoordinates3D": _IMPORTED_PICKS,
-    "ProtImportCoordinates3DFromStar": _IMPORTED_PICKS,
-    "ProtImportSubtomogramsFromStar": _IMPORTED_PICKS,
-    "DynamoImportSubtomos": _IMPORTED_TABLES,
-    "SphireProtCRYOLOTomoPicking": Rule(
-        inputs=("inputTomograms",),
-        pieces=(Piece("import_coordinates", p(boxSize="box_px")),),
-        why=dict.fromkeys(
-            ["inputModelFrom", "conservPickVar", "absCutOffFreq", "input_size", "max_box_per_image"],
-            "pick with crYOLO outside and import its coordinates",
-        ),
-        quiet=dict.fromkeys(
-            [
-                "lowPassFilter",
-                "searchRange",
-                "minLength",
-                "doFilament",
-                "box_distance",
-                "straightness_method",
-                "straightness_threshold",
-                "search_range_factor",
-                "angle_delta",
-                "directional_method",
-                "mask_width",
-                "nomerging",
-            ]
-        ),
-    ),
-    "DeepFinderCluster": Rule(
-        inputs=("inputSegmentations",),
-        pieces=(Piece("import_coordinates"),),
-        why=dict.fromkeys(["cradius", "sphericalRadius"], "cluster outside and import the coordinates"),
     ),
     "ProtRelion5ExtractSubtomos": _EXTRACT,
     "EmanProtTomoExtraction": _OF_TOMOGRAMS,

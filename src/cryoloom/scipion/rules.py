@@ -11,6 +11,7 @@ counts unbinned pixels, IMOD, tomo3d and NovaCTF those of their input. Read in t
 from __future__ import annotations
 
 from cryoloom.scipion.particles import PARTICLE_RULES
+from cryoloom.scipion.picks import PICK_RULES
 from cryoloom.scipion.rule import Rule
 from cryoloom.scipion.series import SERIES_RULES
 from cryoloom.scipion.stated import NO_RULE, STATED_RULES
@@ -23,6 +24,7 @@ RULES: dict[str, Rule] = {
     **SERIES_RULES,
     **STREAMING_RULES,
     **TOMOGRAM_RULES,
+    **PICK_RULES,
     **PARTICLE_RULES,
     **STATED_RULES,
 }

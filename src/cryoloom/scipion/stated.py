@@ -101,6 +101,15 @@ STATED_RULES: dict[str, Rule] = {
     "XmippProtApplyTransformSubtomo": _past(_POSES_TRAVEL, "inputSubtomograms"),
     "XmippProtAlignTransform": _past("refine brings particles to one reference", "secondSubtomos"),
     "ProtProjectCoordinates": _past("`cryoloom view` shows particles in the tilt images", "inputTiltSeries"),
+    "TomovizProtFilterbyNormal": _past(
+        "particles on a surface have its normal as prior, and most_normal_z limits it: pick_on_surfaces",
+        "input",
+    ),
+    "ProtSusanSubset": _past("particles are chosen by classify and clean_particles", "inputSubstacks"),
+    "ProtPySegPostRecParticles": _past("particles on membranes keep their direction", "inputSubtomos"),
+    # Segmentations and networks.
+    "ProtMemBrainSkeletonize": _past("segment_membranes gives points in their middle", "inTomoMasks"),
+    "ProtTomoTwinClusterCreateUmaps": _past(_NETWORK_PICKS, "inputTomos"),
     # Sets of any kind.
     "ProtUnionSet": _past("sets are not joined: the first is taken", "inputSets"),
     "ProtSplitSet": _past("sets are not split: items are chosen with select_items", "inputSet"),
@@ -120,7 +129,19 @@ NO_RULE: dict[str, str] = {
     "ProtImportVolumes": "a reference or template is given as a file",
     "DeepFinderGenerateTrainingTargetsSpheres": _NETWORK_PICKS,
     "DeepFinderTrain": _NETWORK_PICKS,
+    "ProtDeepFinderLoadTrainingModel": _NETWORK_PICKS,
+    "SphireProtCRYOLOTomoTraining": _NETWORK_PICKS,
+    "SphireProtCryoloImport": _NETWORK_PICKS,
+    "ProtTomoTwinCreateMasks": _FILE_OF_MASK,
+    "ProtIsonet2MakeMask": _FILE_OF_MASK,
     "ProtMonitorSummary": "`cryoloom watch` and its pages show the session in progress",
+    **dict.fromkeys(
+        [
+            *("ProtMonitorCTF", "ProtMonitorMovieGain", "ProtMonitorSystem", "ProtMonitor2dStreamer"),
+            *("ProtDataCounter", "ProtOSCEM"),
+        ],
+        "`cryoloom watch`, its pages and the report show the session and its methods",
+    ),
     "ProtImportMask": _FILE_OF_MASK,
     "ProtImportSubTomograms": "particles are extracted from the images: extract_particles",
     "ProtCryoCARELoadModel": "a network of cryoCARE is not read: denoise trains one of its own",

@@ -19,6 +19,12 @@ from cryoloom.errors import UserInputError
 __all__ = ["Link", "Protocol", "ScipionWorkflow", "read_scipion_workflow"]
 
 
+_WHOLE_PROTOCOLS = frozenset(
+    {"protPrepare", "prepDataProt", "inTmProtocol", "inputUmaps", "inputToMProtocol"}
+)
+"""Parameters that take a protocol and not an output: their links have no name after the id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """Where a parameter takes its data from."""
@@ -111,11 +117,11 @@ def _protocol(entry: Mapping[str, Any], ids: set[str]) -> Protocol:
 
 
 def _link(parameter: str, value: object, ids: set[str]) -> Link | None:
-    """A link to an output, or (by a parameter ``prot...``) to a protocol as a whole; None for a value."""
+    """A link to an output, or to a protocol as a whole; None for a value."""
     if not isinstance(value, str):
         return None
     found = re.fullmatch(r"(\d+)\.([A-Za-z]\w*)(?:\.\w+)*", value)
-    if found is None and parameter.startswith("prot"):
+    if found is None and parameter in _WHOLE_PROTOCOLS:
         found = re.fullmatch(r"(\d+)\.?()", value)
     return Link(parameter, found[1], found[2]) if found and found[1] in ids else None
 

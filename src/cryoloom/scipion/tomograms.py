@@ -337,6 +337,46 @@ _BINNED_TOMOGRAMS = Rule(
 )
 _RESIZED_TOMOGRAMS = replace(_BINNED_TOMOGRAMS, rescales="?", defaults={})
 
+_WARP_RECONSTRUCT = Rule(
+    inputs=("inputSet", *SERIES),
+    ctf="inputSetOfCtfTomoSeries",
+    pieces=(
+        Piece(
+            "reconstruct",
+            p(
+                angpix="voxel_size_angstrom",
+                tomo_thickness=("thickness_angstrom", pixels),
+                x_dimension=("width_angstrom", pixels),
+                y_dimension=("length_angstrom", pixels),
+                halfmap_tilts="halves",
+            ),
+        ),
+    ),
+    quiet={"deconv": False, "invert": False, "normalize": None},
+    why={
+        "deconv": "put deconvolve after reconstruct",
+        "invert": "contrast stays as it is: export inverts it where a program needs that",
+    },
+)
+
+_ISONET = Rule(
+    inputs=("prepDataProt", "inTomos"),
+    pieces=(
+        Piece("denoise", p(epochs="epochs", learning_rate="learning_rate"), {"method": "missing_wedge"}),
+    ),
+    quiet=dict.fromkeys(["inTsSet", "inCtfSet", "tomoMasks", "model", "generateMask", "tomo_idx", "kernel"]),
+    why=dict.fromkeys(
+        [
+            *("snrfalloff", "deconvstrength", "highpassnyquist", "chunk_size", "overlap_rate", "patch_size"),
+            *("density_percentage", "std_percentage", "z_crop", "number_subtomos", "cube_size", "crop_size"),
+            *("pretrained_model", "iterations", "batch_size", "steps_per_epoch", "noise_level"),
+            *("noise_start_iter", "noise_mode", "drop_out", "convs_per_depth", "unet_depth", "filter_base"),
+            *("batch_normalization", "pool", "normalize_percentile"),
+        ],
+        "belongs to IsoNet's algorithm: see denoise, which fills the missing wedge by another",
+    ),
+)
+
 _TOMO3D_DENOISE = Rule(
     inputs=("inputSetTomograms",),
     pieces=(Piece("denoise"),),
@@ -437,7 +477,18 @@ TOMOGRAM_RULES: dict[str, Rule] = {
     "ProtImodTomoReconstruction": _IMOD_RECONSTRUCT,
     "ProtTomo3dReconstrucTomo": _TOMO3D,
     "ProtRelion5TomoReconstruct": Rule(inputs=(*SERIES, "inputTS"), pieces=(Piece("reconstruct"),)),
-    "ProtWarpTomoReconstruct": Rule(inputs=SERIES, pieces=(Piece("reconstruct"),)),
+    "ProtWarpTomoReconstruct": _WARP_RECONSTRUCT,
+    "ProtIsoNetTomoReconstruction": replace(
+        _ISONET, inputs=("inputTomograms",), ctf="inputSetOfCtfTomoSeries"
+    ),
+    "ProtIsonet2PrepareData": Rule(
+        inputs=("inTomos",),
+        quiet={"inTsSet": None, "inCtfSet": None, "tomoMasks": None},
+        why={"create_average": "denoise takes the halves of tomograms as they are"},
+    ),
+    "ProtIsonet2Training": replace(_ISONET, part_of_next=True),
+    "ProtIsonet2Refine": _ISONET,
+    "ProtIsonet2Predict": _ISONET,
     "ProtTomo3dProtDenoiseTomogram": _TOMO3D_DENOISE,
     "ProtCryoCAREPrepareTrainingData": Rule(
         inputs=_CRYOCARE.inputs, part_of_next=True, pieces=(Piece("denoise"),)

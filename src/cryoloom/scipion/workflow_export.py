@@ -23,6 +23,11 @@ from cryoloom.scipion.rules import RULES
 __all__ = ["ExportedToScipion", "scipion_of", "write_scipion"]
 
 
+_BALANCED = 2
+"""The preset of Scipion's filter of views that is usual."""
+_ANY_DOSE = 100_000.0
+"""Chosen: e/A^2, more than any series has; Scipion's filter excludes tilts beyond 70 by itself."""
+
 Kind = Literal[
     "movies", "series", "ctf", "landmarks", "tomograms", "meshes", "coordinates", "particles", "average"
 ]
@@ -46,6 +51,8 @@ class _Target:
     """Parameters that choose the method, or limit the protocol to the work of the step."""
     methods: tuple[str, ...] = ("",)
     """Values of the step's ``method`` for which it is the same method; "" is the default."""
+    says: tuple[str, ...] = ()
+    """Parameters of the node that `sets` expresses."""
     asks: str = ""
     """What the protocol cannot run without and only the user can give."""
     then: _Target | None = None
@@ -308,7 +315,7 @@ class _Exporter:
             self.left.append(f"{node.name}: method = {method!r} becomes that of {target.protocol}")
         for ours, value in node.parameters.items():
             takers = [(one, entry, _taken(one, node.step, ours)) for one, entry in made]
-            if ours == "method" or any(ours in _implied(one, node.step) for one, _ in made):
+            if ours == "method" or any(ours in (*_implied(one, node.step), *one.says) for one, _ in made):
                 continue
             taken = next(((one, entry, how) for one, entry, how in takers if how is not None), None)
             if taken is None:
@@ -362,7 +369,31 @@ def _implied(target: _Target, step: str) -> set[str]:
     return {name for piece in RULES[target.protocol].pieces if piece.step == step for name in piece.sets}
 
 
+def _filter_of_views(node: Node) -> _Target:
+    """Scipion's filter of views, which does nothing that the selection of tilts does not do."""
+    judged = ("find_dark", "find_covered", "find_blurred")
+    by_images = any(node.parameters.get(name, True) for name in judged)
+    shift = float(node.parameters.get("shift_fraction") or 1.0)
+    return _Target(
+        "ProtExclViewFilter",
+        "tiltSeries",
+        sets={
+            "qualityFilterFactor": _BALANCED if by_images else 0,
+            "maxShiftX": shift,
+            "maxShiftY": shift,
+            "minTilt": -90.0,
+            "maxTilt": 90.0,
+            "minDose": 0.0,
+            "maxDose": _ANY_DOSE,
+            "minViews": 1,
+        },
+        says=(*judged, "find_shifted", "shift_fraction"),
+    )
+
+
 def _target_of(node: Node) -> _Target | None:
+    if node.step == "select_tilts":
+        return _filter_of_views(node)
     method = str(node.parameters.get("method", ""))
     return _BY_METHOD.get(node.step, {}).get(method) or _TARGETS.get(node.step)
 
