@@ -16,6 +16,30 @@ from cryoloom.engine.worker.programs import run_program
 from cryoloom.model import ArrayTable, Movie, MovieFrames
 
 
+class MemoryKeyedPixels(np.ndarray):
+    """A stack whose sections are kept by their keys, as `StepContext.keyed_pixels` has it."""
+
+    @classmethod
+    def begun(cls, shape, keys, kept, grows):
+        pixels = np.full(shape, np.nan, dtype=np.float32).view(cls)
+        pixels.kept, pixels.grows, pixels.held = kept, grows, set()
+        for section, key in enumerate(keys):
+            if key in kept:
+                pixels[section] = kept[key]
+                pixels.held.add(section)
+        return pixels
+
+    def holds(self, section):
+        return section in self.held
+
+    def place(self, section):
+        return section
+
+    def keep(self, section, key):
+        if self.grows:
+            self.kept[key] = np.array(self[section])
+
+
 @dataclass
 class MemoryContext:
     """Keeps what a step makes and says, as plain attributes to assert on."""
@@ -39,6 +63,8 @@ class MemoryContext:
     kept: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     grows: bool = False
+    n_expected: int = 0
+    kept_sections: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     scratch_folder: Path | None = None
     opened: list[str] = field(default_factory=list)
     last_progress: tuple[int, int] | None = None
@@ -49,6 +75,15 @@ class MemoryContext:
         self.kinds[role], self.dtypes[role] = kind, dtype
         self.pixels[role] = np.full(shape, np.nan, dtype=np.float32)  # files are read as float32, too
         return self.pixels[role]
+
+    def keyed_pixels(self, role, shape, pixel_size_angstrom, *, dtype, keys, n_below=0):
+        kept = self.kept_sections.setdefault(role, {})
+        self.kinds[role], self.dtypes[role] = "stack", dtype
+        self.pixels[role] = MemoryKeyedPixels.begun(shape, keys, kept, self.grows)
+        return self.pixels[role]
+
+    def partial_key(self, *facts):
+        return repr(facts)
 
     def new_file(self, name):
         self.files[name] = Path(tempfile.mkdtemp()) / name

@@ -188,7 +188,8 @@ def test_movies_aligned_while_the_series_grows_are_those_of_the_whole_series(
     context.grows = True
     for there in arrivals:
         so_far = tuple(tilt for tilt in series.tilts if tilt.acquisition_index in there)
-        assert align_frames.declaration.ahead(replace(series, tilts=so_far), params, context) is None
+        ahead = align_frames.declaration.ahead(replace(series, tilts=so_far), params, context)
+        assert len(ahead.tilts) == ahead.stack.images.shape[0] == len(there)
     context.grows = False
     n_opened = len(context.opened)
     again = align_frames(series, params, context)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cryoloom.contract.program import Call
 from cryoloom.model import Movie, MovieFrames, PixelSink, Table
 
-__all__ = ["JsonValue", "PartFunction", "ProgramOutput", "StepContext"]
+__all__ = ["JsonValue", "KeyedPixels", "PartFunction", "ProgramOutput", "StepContext"]
 
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 PartFunction = Callable[[Any, Any], Mapping[str, NDArray[Any]]]
@@ -25,6 +25,19 @@ class ProgramOutput:
     """What an outside program printed: both streams in order, at most the last 200 kB."""
 
     text: str
+
+
+class KeyedPixels(PixelSink, Protocol):
+    """A stack being made, whose sections are kept by keys while the item still grows."""
+
+    def holds(self, section: int) -> bool:
+        """Whether a section is there already, under the key that was given for it."""
+
+    def place(self, section: int) -> int:
+        """Where a section is in the file: while the item grows, there are places for tilts to come."""
+
+    def keep(self, section: int, key: str) -> None:
+        """A section is written. While the item grows, it is kept under this key from now on."""
 
 
 class StepContext(Protocol):
@@ -74,6 +87,34 @@ class StepContext(Protocol):
         MRC
         file.
         """
+
+    @property
+    def grows(self) -> bool:
+        """Whether the item is still growing: nothing is recorded of it."""
+
+    @property
+    def n_expected(self) -> int:
+        """Number of tilts that a growing item will probably have; 0 where that is not known."""
+
+    def keyed_pixels(
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        pixel_size_angstrom: float,
+        *,
+        dtype: Literal["float32", "float16"],
+        keys: Sequence[str | None],
+        n_below: int = 0,
+    ) -> KeyedPixels:
+        """Begin a stack ``(tilt, y, x)``, or go on with it: sections may be there from when the item grew.
+
+        keys : what decides each section (`partial_key`), None where that is not known yet. n_below : sections
+        that are expected before the first of those there are: images are written once if this is right, and
+        copied later if it is not.
+        """
+
+    def partial_key(self, *facts: object) -> str:
+        """Key of facts, as those of `load_partial`: equal keys, equal content."""
 
     def new_file(self, name: str) -> Path:
         """Path for a further file, kept under ``name`` if the step succeeds, such as network weights."""

@@ -35,6 +35,8 @@ class Stack:
     odd: Pixels | None = None
     ctf_correction: str = ""
     """Method of the CTF correction of these pixels; "" if there was none."""
+    image_keys: tuple[str, ...] = field(default=(), metadata={"added_later": True})
+    """What decides the image of each section: equal keys, equal pixels. Empty where that is not known."""
 
     def __post_init__(self) -> None:
         """Refuse an impossible pixel size (`limits`)."""
@@ -49,7 +51,7 @@ class Stack:
     def of_each(self, made: Callable[[Pixels], Pixels]) -> Stack:
         """The same with what is made of the images, and of the even and odd ones where there are any."""
         even, odd = (None if half is None else made(half) for half in (self.even, self.odd))
-        return replace(self, images=made(self.images), even=even, odd=odd)
+        return replace(self, images=made(self.images), even=even, odd=odd, image_keys=())
 
     @property
     def shape_yx(self) -> tuple[int, int]:

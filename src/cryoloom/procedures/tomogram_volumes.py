@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.reconstruction.reconstruction_bands import StripSink
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows
+from cryoloom.algorithms.series.prepared_arrays import Prepared, made_now
 from cryoloom.contract.step import StepContext
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.model import Pixels, PixelSink
@@ -59,17 +60,21 @@ def new_volume(
     return sink, _InBothOrders(sink, turned)
 
 
-def stored_type(images: Pixels, grid: TomogramGrid, wanted: VoxelType, device: str) -> VoxelType:
+def stored_type(
+    images: Pixels, grid: TomogramGrid, wanted: VoxelType, device: str, prepared: Prepared = made_now
+) -> VoxelType:
     """How voxels are stored: as wanted, unless 16 bits would add noise to them.
 
     Their deviation is at least that of an image over the voxels along a ray.
     """
-    rows = middle_rows(images, grid, len(grid.tilts) // 2, device)
+    rows = middle_rows(images, grid, len(grid.tilts) // 2, device, prepared)
     deviation = float(rows[torch.isfinite(rows)].std()) / grid.volume_shape[0]
     return wanted if deviation > _FINEST_FLOAT16_DEVIATION else "float32"
 
 
-def middle_rows(images: Pixels, grid: TomogramGrid, i_tilt: int, device: str) -> torch.Tensor:
+def middle_rows(
+    images: Pixels, grid: TomogramGrid, i_tilt: int, device: str, prepared: Prepared = made_now
+) -> torch.Tensor:
     """A strip's rows ``(row, column)`` of one tilt through the middle of the volume, aligned."""
     first = max(0, (grid.volume_shape[1] - STRIP_ROWS) // 2)
-    return aligned_rows(images, grid, grid.tilts[i_tilt], first, STRIP_ROWS, device)
+    return aligned_rows(images, grid, grid.tilts[i_tilt], first, STRIP_ROWS, device, prepared=prepared)

@@ -11,7 +11,7 @@ sum of all frames and the sum of the even frames; that of the odd frames is thei
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -35,6 +35,7 @@ from cryoloom.algorithms.motion.movie_fractions import (
 )
 from cryoloom.algorithms.motion.trajectory_prior import ShiftMeasurement, TrajectoryPrior, learn_prior
 from cryoloom.algorithms.series.derived_pixels import Difference
+from cryoloom.contract.context import KeyedPixels
 from cryoloom.contract.figures import Bounds, Column, Figure
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
@@ -155,11 +156,9 @@ def _bytes_stored(series: TiltSeries, params: AlignFramesParams) -> int:
     return n_images * n_y * n_x * (2 if params.dtype == "float16" else 4)
 
 
-def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> None:
-    """Align the movies that exist and save the results; the following steps need the whole series."""
-    with ThreadPoolExecutor(context.n_threads) as pool:
-        for _ in _aligned_movies(series, params, context, pool):
-            pass
+def _align_ahead(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries | None:
+    """Align and sum the movies that exist, in the file of the whole series; the series as far as it goes."""
+    return _summed(series, params, context)[0]
 
 
 FIGURES = (
@@ -215,85 +214,114 @@ FIGURES = (
 def align_frames(series: TiltSeries, params: AlignFramesParams, context: StepContext) -> TiltSeries:
     """Find the motion within every movie and sum the corrected frames: all, even and odd ones."""
     single = [t for t in series.tilts if _Exposed.of(series, t, params).n_fractions == 1]
-    with_halves = len(single) < len(series.tilts)
-    _warn_of_single_frames(series, single, with_halves=with_halves, context=context)
-    sinks: _Sinks | None = None
-    sections = {tilt.acquisition_index: section for section, tilt in enumerate(series.tilts)}
-    changes: dict[int, dict[str, Any]] = {}
-    errors: list[float] = []
-    with ThreadPoolExecutor(context.n_threads) as pool:
-        for tilt, per_fraction, aligned in _aligned_movies(series, params, context, pool):
-            section = sections[tilt.acquisition_index]
-            if sinks is None:  # the first tilt shows how its sums can be stored
-                sinks = _Sinks.open(context, series, params, aligned, with_halves=with_halves)
-            sinks.write(section, aligned, pool)
-            if len(aligned["shifts_yx_px"]) > 1:
-                errors.append(float(aligned["error_px"]) * series.pixel_size_angstrom)
-            shifts = aligned["shifts_yx_px"] * series.pixel_size_angstrom
-            changes[tilt.acquisition_index] = {
-                "section": section,
-                "frame_shifts_yx_angstrom": tuple((float(y), float(x)) for y, x in shifts),
-                "frames_per_fraction": per_fraction,
-                "first_frame": params.first_frame - 1,
-            }
-    aligned_series = series.with_tilts(changes)
-    _tell(aligned_series, errors, context)
-    if sinks is None:
-        raise ValueError("a series without movies reached the summation")
-    return replace(aligned_series, stack=sinks.stack, weighted=sinks.weighted)
+    _warn_of_single_frames(series, single, with_halves=len(single) < len(series.tilts), context=context)
+    summed, errors = _summed(series, params, context)
+    _tell(summed, errors, context)
+    return summed
 
 
 _Arrays = Mapping[str, NDArray[Any]]
-"""An aligned movie: sums ``even`` and ``odd`` (``weighted_even``, ``weighted_odd``) in electrons per binned
-pixel ``(y, x)``, and ``images``, their total, unless loaded from a partial result; ``shifts_yx_px``
-``(frame, 2)`` and ``error_px``; the measurement that updates the prior of later tilts; and ``prior_px``
-``(3,)``, the prior of this alignment."""
+"""An aligned movie: sums ``images``, ``even`` and ``odd`` (``weighted_images`` ...) in electrons per binned
+pixel ``(y, x)``, unless loaded from a partial result; ``shifts_yx_px`` ``(frame, 2)`` and ``error_px``; the
+measurement that updates the prior of later tilts; ``prior_px`` ``(3,)``, the prior of this alignment; and
+whether the sums keep half precision (``fits``, ``weighted_fits``)."""
 
 
-def _aligned_movies(
-    series: TiltSeries, params: AlignFramesParams, context: StepContext, pool: Executor
-) -> Iterator[tuple[Tilt, int, _Arrays]]:
-    """Tilts in order of acquisition, their frames per fraction, and their aligned movies.
+def _summed(
+    series: TiltSeries, params: AlignFramesParams, context: StepContext
+) -> tuple[TiltSeries, list[float]]:
+    """The series with its sums, and the errors of the tilts' motion in angstrom.
 
-    A movie saved while the series was growing is reused if the tilts before it give the same prior: it is
-    then identical to a new result, bit by bit. Arrays are valid until the next tilt is requested.
+    Tilts are taken in order of acquisition. A movie summed while the series was growing is reused if the
+    tilts before it give the same prior: it is then identical to a new result, bit by bit.
     """
     frame_yx = _common_shape(series)
-    aligner = MovieAligner(
-        frame_yx,
-        params.binning,
-        load_gain(series.gain, frame_yx) if series.gain is not None else None,
-        motion_settings(series.pixel_size_angstrom, params),
-        pool,
-        params.hot_pixel_sigma,
-        min(_SPECTRA_BYTES, context.memory_bytes // 3),
-        params.local_grid_xyt,
-    )
+    sections = {tilt.acquisition_index: section for section, tilt in enumerate(series.tilts)}
     tilts = sorted(series.tilts, key=lambda tilt: tilt.acquisition_index)
     exposed = {tilt.acquisition_index: _Exposed.of(series, tilt, params) for tilt in tilts}
     dark = load_dark(series.dark_path, frame_yx) if series.dark_path is not None else None
-    facts = {i: _facts(series, one, params, aligner) for i, one in exposed.items()}
-    kept = {i: context.load_partial(*facts[i]) for i in exposed}
+    changes: dict[int, dict[str, Any]] = {}
+    keys: dict[int, str] = {}
+    errors: list[float] = []
+    with ThreadPoolExecutor(context.n_threads) as pool:
+        aligner = MovieAligner(
+            frame_yx,
+            params.binning,
+            load_gain(series.gain, frame_yx) if series.gain is not None else None,
+            motion_settings(series.pixel_size_angstrom, params),
+            pool,
+            params.hot_pixel_sigma,
+            min(_SPECTRA_BYTES, context.memory_bytes // 3),
+            params.local_grid_xyt,
+        )
+        facts = {i: _facts(series, one, params, aligner) for i, one in exposed.items()}
+        kept = {i: context.load_partial(*facts[i]) for i in exposed}
+        opening = _Opening(context, series, params, any(one.n_fractions > 1 for one in exposed.values()))
+        first = kept[tilts[0].acquisition_index]
+        sinks: _Sinks | None = None
+        if first is not None:  # the first tilt shows how the sums can be stored
+            sinks = opening.open(
+                first,
+                {sections[i]: _image_key(context, facts[i], a) for i, a in kept.items() if a is not None},
+            )
+        reusable = {
+            i for i, a in kept.items() if a is not None and sinks is not None and sinks.hold(sections[i])
+        }
 
-    def read(i: int, memory: ScratchBuffers) -> NDArray[Any]:
-        movie, frames, n = exposed[i].movie, exposed[i].frames, exposed[i].n_fractions
-        fractions = read_fractions(context.open_movie(movie), movie, frames, n, memory)
-        return fractions if dark is None else without_dark(fractions, dark, fraction_edges(frames, n), memory)
+        def read(i: int, memory: ScratchBuffers) -> NDArray[Any]:
+            movie, frames, n = exposed[i].movie, exposed[i].frames, exposed[i].n_fractions
+            fractions = read_fractions(context.open_movie(movie), movie, frames, n, memory)
+            return (
+                fractions
+                if dark is None
+                else without_dark(fractions, dark, fraction_edges(frames, n), memory)
+            )
 
-    prior = start = TrajectoryPrior.start(series.pixel_size_angstrom)
-    measured: list[ShiftMeasurement] = []
-    with ReadAhead([i for i, arrays in kept.items() if arrays is None], read) as reader:
-        for done, (i, arrays) in enumerate(kept.items(), start=1):
-            if arrays is None or not np.array_equal(arrays["prior_px"], prior.as_array()):
-                arrays = _align(exposed[i], reader.frames(i), prior, aligner)
-                context.save_partial(
-                    {name: a for name, a in arrays.items() if not name.endswith("images")}, *facts[i]
-                )
-            measured.append(ShiftMeasurement(arrays["measured_yx_px"], arrays["information_per_px2"]))
-            if params.use_drift_prior:
-                prior = learn_prior(measured, start)
-            yield exposed[i].tilt, exposed[i].per_fraction, arrays
-            context.progress(done, len(tilts))
+        prior = start = TrajectoryPrior.start(series.pixel_size_angstrom)
+        measured: list[ShiftMeasurement] = []
+        with ReadAhead([i for i in exposed if i not in reusable], read) as reader:
+            for done, (i, one) in enumerate(exposed.items(), start=1):
+                section, aligned = sections[i], kept[i] if i in reusable else None
+                if aligned is None or not np.array_equal(aligned["prior_px"], prior.as_array()):
+                    aligned = _align(one, reader.frames(i), prior, aligner)
+                    if sinks is None:
+                        sinks = opening.open(aligned, {})
+                    keys[section] = _image_key(context, facts[i], aligned)
+                    sinks.write(section, aligned, keys[section], pool)
+                    context.save_partial(_without_images(aligned), *facts[i])
+                keys[section] = _image_key(context, facts[i], aligned)
+                measured.append(ShiftMeasurement(aligned["measured_yx_px"], aligned["information_per_px2"]))
+                if params.use_drift_prior:
+                    prior = learn_prior(measured, start)
+                shifts = aligned["shifts_yx_px"] * series.pixel_size_angstrom
+                if len(shifts) > 1:
+                    errors.append(float(aligned["error_px"]) * series.pixel_size_angstrom)
+                changes[i] = {
+                    "section": section,
+                    "frame_shifts_yx_angstrom": tuple((float(y), float(x)) for y, x in shifts),
+                    "frames_per_fraction": one.per_fraction,
+                    "first_frame": params.first_frame - 1,
+                }
+                context.progress(done, len(tilts))
+    if sinks is None:
+        raise ValueError("a series without movies reached the summation")
+    for change in changes.values():
+        change["section"] = sinks.place(change["section"])
+    stack, weighted = sinks.stacks(keys)
+    return replace(series.with_tilts(changes), stack=stack, weighted=weighted), errors
+
+
+def _image_key(context: StepContext, facts: tuple[object, ...], aligned: _Arrays) -> str:
+    """What decides the sums of a movie: the facts of its alignment, and the prior."""
+    return context.partial_key(*facts, np.asarray(aligned["prior_px"], float).tolist())
+
+
+def _without_images(aligned: _Arrays) -> dict[str, NDArray[Any]]:
+    """What is kept of an aligned movie besides its images."""
+    return {name: array for name, array in aligned.items() if array.ndim < 2 or name in _SHIFTS}
+
+
+_SHIFTS = ("shifts_yx_px", "measured_yx_px")
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +347,10 @@ class _Exposed:
         return cls(tilt, movie, frames, per_fraction, n, doses)
 
 
+_KEPT_AS = "images in the stack"
+"""Earlier versions kept other arrays under the same facts."""
+
+
 def _facts(
     series: TiltSeries, exposed: _Exposed, params: AlignFramesParams, aligner: MovieAligner
 ) -> tuple[object, ...]:
@@ -326,6 +358,7 @@ def _facts(
     gain = None if series.gain is None else replace(series.gain, evidence=(), orientation_by="")
     doses = None if exposed.doses is None else exposed.doses.edges_per_angstrom2.tolist()
     return (
+        _KEPT_AS,
         exposed.movie,
         gain,
         params.model_dump(mode="json"),
@@ -351,10 +384,17 @@ def _align(exposed: _Exposed, frames: NDArray[Any], prior: TrajectoryPrior, alig
         "measured_yx_px": motion.measurement.shifts_yx_px,
         "information_per_px2": motion.measurement.information_per_px2,
         "prior_px": prior.as_array(),
+        "fits": np.array(_keep_half_precision(aligned.sums.even, aligned.sums.odd)),
     }
     if aligned.weighted is not None:
         arrays |= {f"weighted_{name}": image for name, image in aligned.weighted._asdict().items()}
+        weighted = aligned.weighted
+        arrays["weighted_fits"] = np.array(_keep_half_precision(weighted.even, weighted.odd))
     return arrays
+
+
+def _keep_half_precision(even: NDArray[np.float32], odd: NDArray[np.float32]) -> bool:
+    return keeps_half_precision(even) and keeps_half_precision(even + odd)
 
 
 def _common_shape(series: TiltSeries) -> tuple[int, int]:
@@ -403,64 +443,109 @@ def _doses(series: TiltSeries, tilt: Tilt, movie: Movie, frames: range, n: int) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Sinks:
-    """The stacks that are being written, and the same stacks as values of the model."""
+class _Opening:
+    """How the stacks of a series are begun."""
 
-    stack: Stack
-    weighted: Stack | None
+    context: StepContext
+    series: TiltSeries
+    params: AlignFramesParams
+    with_halves: bool
 
-    @classmethod
-    def open(
-        cls,
-        context: StepContext,
-        series: TiltSeries,
-        params: AlignFramesParams,
-        first: _Arrays,
-        *,
-        with_halves: bool,
-    ) -> _Sinks:
-        """Create the stacks of all frames and, where any movie has more than one, of even frames.
+    def open(self, first: _Arrays, kept: Mapping[int, str]) -> _Sinks:
+        """Begin the stacks of all frames and, where any movie has more than one, of even frames.
 
-        first : the aligned first movie.
+        first : the aligned first movie. kept : keys of sections that may be there already.
         """
+        series, params = self.series, self.params
         shape = (len(series.tilts), *binned_shape(_common_shape(series), params.binning))
         pixel = series.pixel_size_angstrom * params.binning
+        n_below = _n_below(series, self.context.n_expected)
+        sinks = {}
+        for prefix in ("", "weighted_") if params.dose_weight_frames else ("",):
+            for role in (f"{prefix}images", f"{prefix}even") if self.with_halves else (f"{prefix}images",):
+                sinks[role] = self.context.keyed_pixels(
+                    role,
+                    shape,
+                    pixel,
+                    dtype=params.dtype if first[f"{prefix}fits"] else "float32",
+                    keys=[kept.get(section) for section in range(shape[0])],
+                    n_below=n_below,
+                )
+        return _Sinks(sinks, pixel)
 
-        def stack(prefix: str) -> Stack:
-            even = first[prefix + "even"]
-            fits = keeps_half_precision(even) and keeps_half_precision(even + first[prefix + "odd"])
-            dtype = params.dtype if fits else "float32"
-            images = context.new_pixels(f"{prefix}images", shape, pixel, dtype=dtype)
-            if not with_halves:
-                return Stack(images, pixel)
-            half = context.new_pixels(f"{prefix}even", shape, pixel, dtype=dtype)
-            return Stack(images, pixel, half, Difference(images, half))
 
-        return cls(stack(""), stack("weighted_") if params.dose_weight_frames else None)
+def _n_below(series: TiltSeries, n_expected: int) -> int:
+    """Tilts that are expected below the lowest of a growing series.
 
-    def write(self, section: int, aligned: _Arrays, pool: Executor) -> None:
+    A series that went to both sides of its first tilt goes on so; another is expected to end as far on the
+    other side of zero.
+    """
+    angles = np.array([tilt.nominal_tilt_deg for tilt in series.tilts])
+    n_missing = n_expected - len(angles)
+    if n_missing <= 0:
+        return 0
+    first = min(series.tilts, key=lambda tilt: tilt.acquisition_index).nominal_tilt_deg
+    n_lower = int(np.count_nonzero(angles < first))
+    if angles.min() < first < angles.max():
+        below = n_expected // 2 - n_lower
+    else:
+        step = float(np.median(np.diff(np.sort(angles)))) if len(angles) > 1 else _USUAL_STEP_DEG
+        below = round(((angles.min() + angles.max()) / max(step, 0.1) + n_missing) / 2)
+    return int(np.clip(below, 0, n_missing))
+
+
+_USUAL_STEP_DEG = 3.0  # of tilt series: only a guess, where nothing but the first tilt is there
+
+
+@dataclass(frozen=True, slots=True)
+class _Sinks:
+    """The stacks that are being written, by role, and their pixel size in angstrom."""
+
+    pixels: Mapping[str, KeyedPixels]
+    pixel_size_angstrom: float
+
+    def hold(self, section: int) -> bool:
+        """Whether the images of a tilt are there already."""
+        return all(sink.holds(section) for sink in self.pixels.values())
+
+    def place(self, section: int) -> int:
+        """Section of the files."""
+        return self.pixels["images"].place(section)
+
+    def stacks(self, keys: Mapping[int, str]) -> tuple[Stack, Stack | None]:
+        """The stacks as values of the model. keys : what decides each section."""
+        all_images = self.pixels["images"]
+        # How the first tilt's sums can be stored decides the type of all.
+        key_at = {self.place(section): f"{key} {all_images.dtype}" for section, key in keys.items()}
+        named = tuple(key_at.get(place, "") for place in range(all_images.shape[0]))
+
+        def stack(prefix: str, keys: tuple[str, ...]) -> Stack:
+            images, even = self.pixels[f"{prefix}images"], self.pixels.get(f"{prefix}even")
+            odd = None if even is None else Difference(images, even)
+            return Stack(images, self.pixel_size_angstrom, even, odd, image_keys=keys)
+
+        weighted = stack("weighted_", ()) if "weighted_images" in self.pixels else None
+        return stack("", named), weighted
+
+    def write(self, section: int, aligned: _Arrays, key: str, pool: Executor) -> None:
         """Write a tilt, its images side by side."""
-        parts = _parts(self.stack, aligned, "")
-        if self.weighted is not None:
-            parts += _parts(self.weighted, aligned, "weighted_")
+        images = {role: _image(role, aligned) for role in self.pixels}
 
-        def write(part: tuple[Any, NDArray[np.float32]]) -> None:
-            sink, image = part  # a stack being written contains sinks, but its type declares only reading
-            sink[section] = image
+        def write(role: str) -> None:
+            self.pixels[role][section] = images[role]
+            self.pixels[role].keep(section, key)
 
-        list(pool.map(write, parts))
+        list(pool.map(write, self.pixels))
 
 
-def _parts(stack: Stack, aligned: _Arrays, prefix: str) -> list[tuple[Any, NDArray[np.float32]]]:
-    """The stacks of all and of even frames, and a tilt's images for them."""
-    even, odd = aligned[prefix + "even"], aligned[prefix + "odd"]
-    total = aligned[prefix + "images"] if prefix + "images" in aligned else even + odd
-    if stack.even is None:
-        return [(stack.images, total)]
+def _image(role: str, aligned: _Arrays) -> NDArray[np.float32]:
+    """A tilt's image for the stack of a role."""
+    if not role.endswith("even"):
+        return aligned[role]
     if len(aligned["shifts_yx_px"]) == 1:
         # One frame has no halves: both contain half of its counts, and the tilt is marked so (`has_halves`).
-        even = np.float32(0.5) * total
-    return [(stack.images, total), (stack.even, even)]
+        return np.float32(0.5) * aligned[role.removesuffix("even") + "images"]
+    return aligned[role]
 
 
 def _warn_of_single_frames(

@@ -57,7 +57,7 @@ from cryoloom.algorithms.alignment.view_variables import DegreesOfFreedom, Varia
 from cryoloom.algorithms.series.derived_pixels import reading_bytes
 from cryoloom.algorithms.series.series_geometry import SeriesGeometry
 from cryoloom.algorithms.series.specimen_frame import with_defocus_of_specimen
-from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
+from cryoloom.algorithms.series.tilt_images import TiltImages, WorkingImages, load_tilt_images
 from cryoloom.algorithms.series.tilt_offset import fit_transmission
 from cryoloom.algorithms.series.tilt_quality import brightness_ratio
 from cryoloom.contract.step import StepContext, StepParams, step
@@ -76,6 +76,7 @@ from cryoloom.procedures.alignment_records import (
     record_residuals,
 )
 from cryoloom.procedures.fiducial_tracks import align_by_fiducials, read_tracks
+from cryoloom.procedures.prepared_images import PreparedImages
 from cryoloom.procedures.specimen_origin import SPECIMEN_FIGURES, place_specimen
 
 __all__ = ["AlignSeriesParams", "align_series"]
@@ -175,6 +176,13 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
     return {} if params.fiducials is None else fiducial_digests(params.fiducials, name)
 
 
+def _load_ahead(series: TiltSeries, params: AlignSeriesParams, context: StepContext) -> TiltSeries:
+    """Working images of the tilts that exist; they are aligned together."""
+    prepared, working = _prepared(series, params, context)
+    prepared.prepare([tilt.section for tilt in series.tilts if tilt.section is not None], working.of)
+    return series
+
+
 @step(
     "align_series",
     version=6,
@@ -183,6 +191,7 @@ def _outside(name: str, params: AlignSeriesParams) -> dict[str, str]:
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     usual_time=UsualTime(15.0, 38.0),
+    ahead=_load_ahead,
     gpu="optional",
     outside=_outside,
     citations=(
@@ -210,7 +219,11 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
         tracks = read_tracks(series, params.fiducials, usable, prealigned=params.fiducials_prealigned)
     context.progress(0, 5)
     images = load_tilt_images(
-        stack.images, stack.pixel_size_angstrom, params.working_pixel_angstrom, device=context.device
+        stack.images,
+        stack.pixel_size_angstrom,
+        params.working_pixel_angstrom,
+        device=context.device,
+        prepared=_prepared(series, params, context)[0],
     )
     images = _in_order_of_tilts(images, series)
     usable &= _seen(images, tilt_deg, usable)
@@ -273,6 +286,17 @@ def align_series(series: TiltSeries, params: AlignSeriesParams, context: StepCon
     record_axis(aligned, images, first, best, usable, context)
     context.progress(5, 5)
     return aligned
+
+
+def _prepared(
+    series: TiltSeries, params: AlignSeriesParams, context: StepContext
+) -> tuple[PreparedImages, WorkingImages]:
+    """Working images that were prepared, and how they are made."""
+    stack = series.best_stack
+    working = WorkingImages(
+        stack.images, stack.pixel_size_angstrom, params.working_pixel_angstrom, device=context.device
+    )
+    return PreparedImages(context, series, stack, "working image", *working.settings), working
 
 
 def _check(series: TiltSeries, usable: NDArray[np.bool_], tilt_deg: Array) -> None:

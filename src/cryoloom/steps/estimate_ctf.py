@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import torch
@@ -42,12 +42,14 @@ from cryoloom.algorithms.ctf.weak_series import weighed_by_noise
 from cryoloom.algorithms.images.power_spectrum import SpectrumBand, TileSpectra, tile_spectra
 from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE, each_image, of_each
 from cryoloom.algorithms.series.gold_shadows import GoldShadows, find_gold
+from cryoloom.algorithms.series.prepared_arrays import Arrays
 from cryoloom.algorithms.series.specimen_frame import with_defocus_at_origin
 from cryoloom.contract.figures import Bounds, Column, Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Ctf, Sourced, Stack, Tilt, TiltSeries
+from cryoloom.procedures.prepared_images import PreparedImages, image_facts, prepared
 
 __all__ = ["EstimateCtfParams", "estimate_ctf"]
 
@@ -114,6 +116,29 @@ def _bytes_needed(series: TiltSeries, params: EstimateCtfParams) -> int:
     n_y, n_x = series.stack.shape_yx if series.stack is not None else (4092, 5760)
     # Images with and without gold, or with a transform; spectra and residuals of up to 100 tiles per tilt.
     return 300_000_000 + 12 * IMAGES_AT_ONCE * n_y * n_x + 9_000_000 * len(series.tilts)
+
+
+_SETTLED_STEPS = 2.6
+"""The least tilted of a whole series (`N_FIRST_LOOK`) lie within so many steps of zero; those of one that has
+not come to zero do not."""
+
+
+def _prepare_ahead(series: TiltSeries, params: EstimateCtfParams, context: StepContext) -> TiltSeries:
+    """Spectra of the tilts that exist, once the least tilted ones are there, which show gold and defocus."""
+    tilts = [tilt for tilt in series.tilts if not tilt.is_excluded and tilt.section is not None]
+    band = _band(series, params)
+    least = np.abs([tilt.nominal_tilt_deg for tilt in _least_tilted(tilts)])
+    step = np.median(np.diff(sorted(tilt.nominal_tilt_deg for tilt in tilts))) if len(tilts) > 1 else 0.0
+    if band is None or len(tilts) < N_FIRST_LOOK or least.max() > _SETTLED_STEPS * step:
+        return series
+    gold = _gold(series, tilts, context) if params.hide_gold else None
+    look = functools.cache(lambda: _first_look(series, _least_tilted(tilts), band, params, context))
+    tile_angstrom, stack = _tile_angstrom(params, look), series.unweighted_stack
+    _kept_spectra(series, band, tile_angstrom, gold, context).prepare(
+        [tilt.section or 0 for tilt in tilts],
+        lambda section: _spectra_of(stack, section, band, tile_angstrom, gold, context.device),
+    )
+    return series
 
 
 FIGURES = (
@@ -240,6 +265,7 @@ RECORDS = (
     gpu="optional",
     bytes_needed=_bytes_needed,
     usual_time=UsualTime(8.0, 50.0),
+    ahead=_prepare_ahead,
     citations=(
         "Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015), doi:10.1016/j.jsb.2015.08.008",
         "Zhang, J. Struct. Biol. 193, 1 (2016), doi:10.1016/j.jsb.2015.11.003",
@@ -265,21 +291,23 @@ def estimate_ctf(series: TiltSeries, params: EstimateCtfParams, context: StepCon
             f"{2 * pixel:g} A, too coarse for rings fitted from {params.low_resolution_angstrom:g} A on"
         )
         return series
-    gold = _gold(series.unweighted_stack, tilts) if params.hide_gold else None
+    gold = _gold(series, tilts, context) if params.hide_gold else None
     look = functools.cache(lambda: _first_look(series, _least_tilted(tilts), band, params, context))
     tile_angstrom = _tile_angstrom(params, look)
-    found = _fitted(
-        series, tilts, _all_spectra(series, tilts, band, tile_angstrom, gold, context), params, context
-    )
-    if found is None and gold is not None and look()[1]:
-        found = _fitted(
+    spectra, n_beads = _all_spectra(series, tilts, band, tile_angstrom, gold, context)
+    found = _fitted(series, tilts, spectra, params, context)
+    if found is None and gold is not None and look().shows_rings:
+        # An image without a bead is the same with gold hidden and not.
+        bare = _all_spectra(
             series,
             tilts,
-            _all_spectra(series, tilts, band, tile_angstrom, None, context),
-            params,
+            band,
+            tile_angstrom,
+            None,
             context,
-            may_be_weak=False,
-        )
+            known=[None if n else one for one, n in zip(spectra, n_beads, strict=True)],
+        )[0]
+        found = _fitted(series, tilts, bare, params, context, may_be_weak=False)
         if found is not None:
             context.warn(
                 f"{series.name}: only gold shows Thon rings; the defocus is that of the gold, which may lie "
@@ -384,9 +412,16 @@ def _band(series: TiltSeries, params: EstimateCtfParams) -> SpectrumBand | None:
     return SpectrumBand(1 / params.low_resolution_angstrom, 1 / high)
 
 
-def _tile_angstrom(
-    params: EstimateCtfParams, look: Callable[[], tuple[list[TiltRings], float | None]]
-) -> float:
+@dataclass(frozen=True, slots=True)
+class _FirstLook:
+    """What the least tilted images show in the smallest tiles."""
+
+    shows_rings: bool
+    tile_angstrom: float
+    """Edge that the tiles need."""
+
+
+def _tile_angstrom(params: EstimateCtfParams, look: Callable[[], _FirstLook]) -> float:
     """Edge of the tiles: rings of a large defocus come from points far apart, which a tile must contain.
 
     The defocus is first searched in the least tilted images with the smallest tiles.
@@ -395,7 +430,11 @@ def _tile_angstrom(
         return params.tile_angstrom
     if params.max_defocus_angstrom * TILE_PER_DEFOCUS <= SMALLEST_TILE_ANGSTROM:
         return SMALLEST_TILE_ANGSTROM
-    rings, found = look()
+    return look().tile_angstrom
+
+
+def _wanted_tile_angstrom(rings: list[TiltRings], found: float | None, params: EstimateCtfParams) -> float:
+    """Edge of the tiles for rings of images in the smallest ones, and their defocus if they show any."""
     wanted = (found or 0.0) * TILE_PER_DEFOCUS
     if not found or wanted <= SMALLEST_TILE_ANGSTROM:
         return SMALLEST_TILE_ANGSTROM
@@ -411,8 +450,8 @@ def _first_look(
     band: SpectrumBand,
     params: EstimateCtfParams,
     context: StepContext,
-) -> tuple[list[TiltRings], float | None]:
-    """Rings of images in the smallest tiles, gold included, and their defocus if they show any."""
+) -> _FirstLook:
+    """What images show in the smallest tiles, gold included."""
     stack = series.unweighted_stack
 
     def rings_of(tilt: Tilt) -> TiltRings:
@@ -421,9 +460,29 @@ def _first_look(
         data = whiten(spectra, series.microscope, device=context.device)
         return _tilt_rings(series, tilt, replace(data, phase_shift_deg=params.phase_shift_deg))
 
-    rings = of_each(rings_of, tilts)
-    found, evidence = coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
-    return rings, found if evidence >= CERTAIN_GAIN else None
+    def look() -> Arrays:
+        rings = of_each(rings_of, tilts)
+        found, evidence = coarse_defocus(rings, (params.min_defocus_angstrom, params.max_defocus_angstrom))
+        seen = found if evidence >= CERTAIN_GAIN else None
+        tile_angstrom = _wanted_tile_angstrom(rings, seen, params)
+        return {"shows_rings": np.array(bool(seen)), "tile_angstrom": np.array(tile_angstrom)}
+
+    facts = _facts_of_images(series, tilts, "first look", params.model_dump(mode="json"), context.device)
+    if facts is not None:
+        geometry = [[tilt.nominal_tilt_deg, tilt.pose] for tilt in tilts]
+        told = [series.tilt_offset_deg.applied, series.tilt_axis_deg.applied]
+        facts = (*facts, series.microscope, geometry, told)
+    made = prepared(context, facts, look)
+    return _FirstLook(bool(made["shows_rings"]), float(made["tile_angstrom"]))
+
+
+def _facts_of_images(
+    series: TiltSeries, tilts: list[Tilt], kind: str, *facts: object
+) -> tuple[object, ...] | None:
+    """What decides something that is computed from several images; None where it is not known."""
+    stack = series.unweighted_stack
+    images = [image_facts(series, stack, tilt.section or 0) for tilt in tilts]
+    return None if None in images else (kind, *facts, images, stack.pixel_size_angstrom)
 
 
 def _image_of(stack: Stack, tilt: Tilt) -> NDArray[np.float32]:
@@ -435,9 +494,16 @@ def _least_tilted(tilts: list[Tilt]) -> list[Tilt]:
     return sorted(tilts, key=lambda t: abs(t.nominal_tilt_deg))[:N_FIRST_LOOK]
 
 
-def _gold(stack: Stack, tilts: list[Tilt]) -> GoldShadows | None:
+def _gold(series: TiltSeries, tilts: list[Tilt], context: StepContext) -> GoldShadows | None:
     """The appearance of gold in the series; None if there is no gold."""
-    return find_gold([_image_of(stack, tilt) for tilt in _least_tilted(tilts)], stack.pixel_size_angstrom)
+    stack, least = series.unweighted_stack, _least_tilted(tilts)
+
+    def look() -> Arrays:
+        found = find_gold([_image_of(stack, tilt) for tilt in least], stack.pixel_size_angstrom)
+        return {"gold": np.array([] if found is None else astuple(found))}
+
+    made = prepared(context, _facts_of_images(series, least, "gold"), look)["gold"]
+    return GoldShadows(*(float(value) for value in made)) if len(made) else None
 
 
 def _all_spectra(
@@ -447,23 +513,81 @@ def _all_spectra(
     tile_angstrom: float,
     gold: GoldShadows | None,
     context: StepContext,
-) -> list[TileSpectra]:
-    """Tile spectra of the tilts without gold, several images at a time."""
+    known: Sequence[TileSpectra | None] = (),
+) -> tuple[list[TileSpectra], list[int]]:
+    """Tile spectra of the tilts without gold, several images at a time, and the beads hidden in each.
+
+    known : spectra that are known already.
+    """
     stack = series.unweighted_stack
+    kept = _kept_spectra(series, band, tile_angstrom, gold, context)
     found: dict[int, tuple[TileSpectra, int]] = {}
 
     def transform(i: int) -> None:
-        image, n = _image_of(stack, tilts[i]), 0
-        if gold is not None:
-            image, n = gold.hidden(image)
-        pixels = torch.as_tensor(image, device=context.device)
-        found[i] = tile_spectra(pixels, stack.pixel_size_angstrom, band, tile_angstrom), n
+        section, spectra = tilts[i].section or 0, known[i] if known else None
+        if spectra is not None:
+            found[i] = spectra, 0
+            return
+        made = kept(
+            section,
+            lambda: _spectra_of(stack, section, band, tile_angstrom, gold, context.device),
+        )
+        found[i] = _spectra_from(made, band), int(made["n_beads"])
 
     for done, _ in enumerate(each_image(transform, len(tilts)), start=1):
         context.progress(done, len(tilts) + len(tilts) // 2)
     spectra, n_beads = zip(*(found[i] for i in range(len(tilts))), strict=True)
     context.figure("n_beads_hidden", float(np.median(n_beads)))
-    return list(spectra)
+    return list(spectra), list(n_beads)
+
+
+def _kept_spectra(
+    series: TiltSeries,
+    band: SpectrumBand,
+    tile_angstrom: float,
+    gold: GoldShadows | None,
+    context: StepContext,
+) -> PreparedImages:
+    """Spectra that were prepared while the series grew."""
+    facts = (astuple(band), tile_angstrom, None if gold is None else astuple(gold), context.device)
+    return PreparedImages(context, series, series.unweighted_stack, "tile spectra", *facts)
+
+
+def _spectra_of(
+    stack: Stack,
+    section: int,
+    band: SpectrumBand,
+    tile_angstrom: float,
+    gold: GoldShadows | None,
+    device: str,
+) -> Arrays:
+    """Spectra of one image as arrays, and how many beads were hidden in it."""
+    image, n = np.asarray(stack.images[section], np.float32), 0
+    if gold is not None:
+        image, n = gold.hidden(image)
+    pixels = torch.as_tensor(image, device=device)
+    spectra = tile_spectra(pixels, stack.pixel_size_angstrom, band, tile_angstrom)
+    return {
+        "n_beads": np.array(n),
+        "power": spectra.power,
+        "counts": spectra.counts,
+        "centres_xy_angstrom": spectra.centres_xy_angstrom,
+        "tile_angstrom": np.array(spectra.tile_angstrom),
+        "independence": np.array(spectra.independence),
+        "noise_at_lag": spectra.noise_at_lag,
+    }
+
+
+def _spectra_from(made: Arrays, band: SpectrumBand) -> TileSpectra:
+    return TileSpectra(
+        band,
+        made["power"],
+        made["counts"],
+        made["centres_xy_angstrom"],
+        float(made["tile_angstrom"]),
+        float(made["independence"]),
+        made["noise_at_lag"],
+    )
 
 
 def _tilt_rings(series: TiltSeries, tilt: Tilt, data: RingData) -> TiltRings:

@@ -36,6 +36,7 @@ from pydantic import Field, model_validator
 
 from cryoloom.algorithms.ctf.correction import Correction
 from cryoloom.algorithms.images.radial_filter import RadialFilter
+from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.reconstruction.back_projection import plan_back_projection
 from cryoloom.algorithms.reconstruction.depth_correction import (
     DepthCorrectedBackProjection,
@@ -52,13 +53,15 @@ from cryoloom.algorithms.reconstruction.reconstruction_bands import (
     bands_of,
     reconstruct_band,
 )
-from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, tomogram_grid
+from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, binning_and_voxel, tomogram_grid
 from cryoloom.algorithms.reconstruction.tomogram_thickness import (
     SAFE_THICKNESS_ANGSTROM,
     is_slab_known,
     thickness_around,
 )
+from cryoloom.algorithms.series.aligned_images import aligned_band, low_band
 from cryoloom.algorithms.series.derived_pixels import centre_of, reading_bytes
+from cryoloom.algorithms.series.prepared_arrays import Prepared, made_now
 from cryoloom.algorithms.series.specimen_frame import (
     series_in_slab,
     series_moved,
@@ -78,6 +81,7 @@ from cryoloom.procedures.half_tomograms import (
     compare_halves,
     tell_tilts_without_halves,
 )
+from cryoloom.procedures.prepared_images import PreparedImages
 from cryoloom.procedures.tomogram_volumes import middle_rows, new_volume, stored_type
 
 __all__ = ["ReconstructParams", "reconstruct"]
@@ -251,6 +255,24 @@ def _bytes_stored(series: TiltSeries, params: ReconstructParams) -> int:
     return round(volumes * n_z * n_y * n_x * (2 if params.dtype == "float16" else 4))
 
 
+def _prepared(series: TiltSeries, binning: float, context: StepContext) -> PreparedImages:
+    """What was prepared of the images while the series grew."""
+    stack = series.best_stack
+    band = aligned_band(stack.shape_yx, (binning, binning))
+    return PreparedImages(context, series, stack, "low frequencies", list(band), context.device)
+
+
+def _prepare_ahead(series: TiltSeries, params: ReconstructParams, context: StepContext) -> None:
+    """Low frequencies of the images that exist, all that a tomogram is made from."""
+    stack = series.best_stack
+    binning, _ = binning_and_voxel(stack, params.binning, params.voxel_size_angstrom)
+    scratch = ScratchBuffers()
+    _prepared(series, binning, context).prepare(
+        [tilt.section for tilt in series.tilts if tilt.section is not None],
+        lambda section: low_band(stack.images, section, binning, scratch, context.device),
+    )
+
+
 FIGURES = (
     Figure("n_tilts", "tilts", "Tilts in the tomogram", "Tilts that were not excluded and have a pose."),
     Figure(
@@ -305,6 +327,7 @@ RECORDS = (
     gives=Tomogram,
     bytes_needed=bytes_needed,
     usual_time=UsualTime(6.0, 25.0),
+    ahead=_prepare_ahead,
     bytes_stored=_bytes_stored,
     gpu="optional",
     citations=(
@@ -358,12 +381,13 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
         )
     if isinstance(reconstructor, IterativeReconstruction):
         reconstructor = _settled(reconstructor, grid, series.best_stack.images, context)
-    parts = _parts(series, grid, reconstructor, params)
+    prepared = _prepared(series, grid.binning, context)
+    parts = _parts(series, grid, reconstructor, params, prepared)
     if params.halves_by == "frames":
         if len(parts) > 1 and parts[1].role == "tomogram_even":
             tell_tilts_without_halves(series.name, grid.tilts, parts[1].grid.tilts, context)
     memory_bytes = context.memory_bytes - reading_bytes(series.best_stack.images)
-    dtype = stored_type(series.best_stack.images, grid, params.dtype, context.device)
+    dtype = stored_type(series.best_stack.images, grid, params.dtype, context.device, prepared)
     bands = {part.role: bands_of(part.grid, part.reconstructor, memory_bytes) for part in parts}
     total = sum(len(bands[part.role]) * len(part.grid.tilts) + grid.volume_shape[1] for part in parts)
     done = 0
@@ -392,11 +416,15 @@ def reconstruct(series: TiltSeries, params: ReconstructParams, context: StepCont
 
 
 def _parts(
-    series: TiltSeries, grid: TomogramGrid, reconstructor: Reconstructor, params: ReconstructParams
+    series: TiltSeries,
+    grid: TomogramGrid,
+    reconstructor: Reconstructor,
+    params: ReconstructParams,
+    prepared: Prepared = made_now,
 ) -> list[Part]:
     """The tomogram, and its halves if they are requested and possible."""
     stack = series.best_stack
-    parts = [Part("tomogram", stack.images, grid, reconstructor)]
+    parts = [Part("tomogram", stack.images, grid, reconstructor, prepared)]
     if not params.halves:
         return parts
     if params.halves_by == "tilts":

@@ -19,12 +19,13 @@ from cryoloom.algorithms.alignment.first_alignment import choose_axis
 from cryoloom.algorithms.images.image_smear import SeriesSmear, explaining_terms, fit_smears, power_error
 from cryoloom.algorithms.series.tilt_images import TiltImages, load_tilt_images
 from cryoloom.algorithms.series.tilt_quality import brightness_ratio, covered_fractions, robust_trend
-from cryoloom.algorithms.series.tilt_survey import TiltSurvey, survey_tilts
+from cryoloom.algorithms.series.tilt_survey import TiltSurvey, survey_image, survey_tilts
 from cryoloom.contract.figures import Figure, Record
 from cryoloom.contract.step import StepContext, StepParams, step
 from cryoloom.contract.usual_time import UsualTime
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.model import Exclusion, Stack, Tilt, TiltSeries
+from cryoloom.procedures.prepared_images import PreparedImages
 
 __all__ = ["SelectTiltsParams", "select_tilts"]
 
@@ -87,6 +88,19 @@ def _bytes_needed(series: TiltSeries, params: SelectTiltsParams) -> int:
     return 100_000_000 + 4_000_000 * len(series.tilts) + 12 * n_y * n_x // binned
 
 
+_SURVEY = "survey"
+
+
+def _survey_ahead(series: TiltSeries, params: SelectTiltsParams, context: StepContext) -> TiltSeries:
+    """Look at the images that exist; which are excluded depends on the whole series."""
+    stack = series.unweighted_stack
+    PreparedImages(context, series, stack, _SURVEY).prepare(
+        [tilt.section for tilt in series.tilts if tilt.section is not None],
+        lambda section: survey_image(stack.images, section, stack.pixel_size_angstrom),
+    )
+    return series
+
+
 FIGURES = (
     Figure(
         "n_excluded",
@@ -113,6 +127,7 @@ RECORDS = (
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     usual_time=UsualTime(2.0, 5.5),
+    ahead=_survey_ahead,
     methods=("Dark, covered, misplaced and blurred tilts were left out[ ({total_n_excluded:.0f} in all)]."),
     figures=FIGURES,
     records=RECORDS,
@@ -139,6 +154,7 @@ def select_tilts(series: TiltSeries, params: SelectTiltsParams, context: StepCon
         stack.pixel_size_angstrom,
         context.n_threads,
         context.progress,
+        PreparedImages(context, series, stack, _SURVEY),
     )
     tilt_deg = np.array([tilt.nominal_tilt_deg for tilt in tilts])
     found: list[Exclusion | None] = [None] * len(tilts)

@@ -58,6 +58,11 @@ FIGURES = (
 )
 
 
+def _weight_ahead(series: TiltSeries, params: WeightDoseParams, context: StepContext) -> TiltSeries | None:
+    """The same for the tilts that exist: nothing is computed before it is read."""
+    return None if _lacks_dose(series) else weight_dose(series, params, context)
+
+
 @step(
     "weight_dose",
     per="tilt_series",
@@ -65,6 +70,7 @@ FIGURES = (
     gives=TiltSeries,
     bytes_needed=_bytes_needed,
     usual_time=UsualTime(0.1),
+    ahead=_weight_ahead,
     citations=("Grant & Grigorieff, eLife 4:e06980 (2015), doi:10.7554/eLife.06980",),
     ignores_exclusions=True,
     methods="Images were weighted by their accumulated dose.",
@@ -99,9 +105,13 @@ def weight_dose(series: TiltSeries, params: WeightDoseParams, context: StepConte
     return replace(series, weighted=stack.of_each(weighted))
 
 
+def _lacks_dose(series: TiltSeries) -> bool:
+    return all(tilt.dose_end_per_angstrom2 <= 0 for tilt in series.tilts)
+
+
 def _require_dose(series: TiltSeries) -> None:
     """Refuse a series without doses: weighting would have no effect."""
-    if all(tilt.dose_end_per_angstrom2 <= 0 for tilt in series.tilts):
+    if _lacks_dose(series):
         raise DataUnfitError(
             "the series has no dose; give the dose per tilt at the import, or leave weight_dose out",
             series=series.name,

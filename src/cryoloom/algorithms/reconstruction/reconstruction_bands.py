@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.single_thread_pool import IMAGES_AT_ONCE, each_image
 from cryoloom.algorithms.reconstruction.tomogram_grid import TomogramGrid, aligned_rows
+from cryoloom.algorithms.series.prepared_arrays import Prepared, made_now
 from cryoloom.kernels.projection.backproject import STRIP_ROWS
 from cryoloom.model import Pixels
 
@@ -61,6 +62,8 @@ class Part:
     images: Pixels
     grid: TomogramGrid
     reconstructor: Reconstructor
+    prepared: Prepared = made_now
+    """What was prepared of its images (`aligned_rows`)."""
 
 
 def bands_of(grid: TomogramGrid, reconstructor: Reconstructor, memory_bytes: int) -> list[range]:
@@ -95,7 +98,9 @@ def reconstruct_band(
     scratch = ScratchBuffers()
 
     def align(i: int) -> None:
-        aligned[i] = aligned_rows(part.images, grid, grid.tilts[i], first, n_rows, device, scratch)
+        aligned[i] = aligned_rows(
+            part.images, grid, grid.tilts[i], first, n_rows, device, scratch, part.prepared
+        )
 
     for _ in each_image(align, len(grid.tilts)):
         yield 1

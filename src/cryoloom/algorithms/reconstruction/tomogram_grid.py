@@ -17,12 +17,13 @@ from cryoloom.algorithms.series.aligned_images import (
     sample_aligned,
 )
 from cryoloom.algorithms.series.low_frequencies import low_frequency_bytes
+from cryoloom.algorithms.series.prepared_arrays import Prepared, made_now
 from cryoloom.errors import DataUnfitError, UserInputError
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.geometry.tilt_axis import axis_lies_along_x, field_across_and_along
 from cryoloom.model import Pixels, Pose, Stack, Tilt, TiltSeries
 
-__all__ = ["TomogramGrid", "aligned_rows", "tomogram_grid"]
+__all__ = ["TomogramGrid", "aligned_rows", "binning_and_voxel", "tomogram_grid"]
 
 _USUAL_VOXEL_ANGSTROM = 10.0  # membranes and ribosomes are visible, files stay small
 
@@ -79,8 +80,7 @@ def tomogram_grid(
     """Check that the series can be reconstructed, and determine the sizes."""
     tilts = _usable_tilts(series, stack)
     pixel = stack.pixel_size_angstrom
-    binning = binning or max(1, round(_USUAL_VOXEL_ANGSTROM / pixel))
-    voxel = voxel_size_angstrom or pixel * binning
+    _, voxel = binning_and_voxel(stack, binning, voxel_size_angstrom)
     if voxel < pixel * 0.999:
         raise UserInputError(
             f"voxel_size_angstrom is {voxel:g}, finer than the images' {pixel:g}; choose at least {pixel:g}"
@@ -96,6 +96,15 @@ def tomogram_grid(
     seen = field_across_and_along(axis_deg, field_x, field_y)[0] / voxel
     n_columns = 2 * math.ceil(min(max(seen, n_x), n_x + n_z) / 2) + 2
     return TomogramGrid(tilts, stack.shape_yx, pixel, voxel, (n_z, n_y, n_x), n_columns)
+
+
+def binning_and_voxel(
+    stack: Stack, binning: float | None, voxel_size_angstrom: float | None
+) -> tuple[float, float]:
+    """Image pixels per voxel and the voxel size: as asked for, or of the usual size."""
+    pixel = stack.pixel_size_angstrom
+    voxel = voxel_size_angstrom or pixel * (binning or max(1, round(_USUAL_VOXEL_ANGSTROM / pixel)))
+    return voxel / pixel, voxel
 
 
 def _usable_tilts(series: TiltSeries, stack: Stack) -> tuple[Tilt, ...]:
@@ -131,10 +140,12 @@ def aligned_rows(
     n_rows: int,
     device: str,
     scratch: ScratchBuffers | None = None,
+    prepared: Prepared = made_now,
 ) -> torch.Tensor:
     """Rows of one tilt's contrast in the aligned frame, ``(n_rows, n_columns)``; NaN outside the image.
 
-    On a CPU it works on the calling thread alone, unless the image has a local displacement.
+    On a CPU it works on the calling thread alone, unless the image has a local displacement. prepared : as
+    `contrast_spline` takes it.
     """
     pose = tilt.pose
     if pose is None or tilt.section is None:
@@ -147,6 +158,7 @@ def aligned_rows(
         grid.binning,
         scratch or ScratchBuffers(),
         device,
+        prepared,
     )
     if not bool(torch.isfinite(knots[0, 0])):  # one pixel that is not finite spoils every knot
         raise DataUnfitError(

@@ -20,6 +20,7 @@ from cryoloom.algorithms.images.fourier import crop_rfft
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.undistorted_images import undistorted
 from cryoloom.algorithms.series.low_frequencies import low_frequencies
+from cryoloom.algorithms.series.prepared_arrays import Arrays, Prepared, made_now
 from cryoloom.geometry.tilt_axis import image_from_aligned
 from cryoloom.kernels.images.spline_sample import sample_spline
 from cryoloom.model import ImageWarp, Pixels
@@ -30,6 +31,7 @@ __all__ = [
     "contrast_spline",
     "image_contrast_scale",
     "knot_shape",
+    "low_band",
     "pose_affine",
     "sample_aligned",
     "spline_image",
@@ -84,20 +86,34 @@ def contrast_spline(
     binning: float,
     scratch: ScratchBuffers,
     device: str,
+    prepared: Prepared = made_now,
 ) -> torch.Tensor:
     """`spline_image` of an image's contrast, its local displacement undone; NaN where a pixel is no number.
 
-    Without displacement only the low frequencies that aligned pixels show are computed.
+    Without displacement only the low frequencies that aligned pixels show are computed. prepared : gives what
+    `low_band` makes of a section.
     """
     shape = (pixels.shape[1], pixels.shape[2])
     per_aligned = (binning, binning)
     if warp is None:
-        low = low_frequencies(pixels, section, aligned_band(shape, per_aligned), scratch, device=device)
-        if has_counts(low.mean, low.deviation_at_most):
-            low.spectrum[0, 0] = 0.0
-            return spline_of_band(low.spectrum / low.mean, shape, per_aligned)
+        low = prepared(section, lambda: low_band(pixels, section, binning, scratch, device))
+        mean, deviation = (float(value) for value in low["moments"])
+        if has_counts(mean, deviation):
+            spectrum = torch.from_numpy(np.array(low["spectrum"])).to(device)
+            spectrum[0, 0] = 0.0
+            return spline_of_band(spectrum / mean, shape, per_aligned)
     image = contrast(torch.from_numpy(np.asarray(pixels[section], np.float32)).to(device))
     return spline_image(undistorted(image, warp, pixel_size_angstrom), per_aligned)
+
+
+def low_band(pixels: Pixels, section: int, binning: float, scratch: ScratchBuffers, device: str) -> Arrays:
+    """The ``spectrum`` of an image, as far as aligned pixels show it, and the ``moments`` of the image."""
+    band = aligned_band((pixels.shape[1], pixels.shape[2]), (binning, binning))
+    low = low_frequencies(pixels, section, band, scratch, device=device)
+    return {
+        "spectrum": low.spectrum.cpu().numpy(),
+        "moments": np.array([low.mean, low.deviation_at_most]),
+    }
 
 
 def aligned_band(shape_yx: tuple[int, int], pixels_per_aligned_yx: tuple[float, float]) -> tuple[int, int]:

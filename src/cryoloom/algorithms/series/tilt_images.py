@@ -13,10 +13,19 @@ from cryoloom.algorithms.images.fourier import fourier_resize, radial_frequency_
 from cryoloom.algorithms.images.scratch_buffers import ScratchBuffers
 from cryoloom.algorithms.images.single_thread_pool import each_image
 from cryoloom.algorithms.series.low_frequencies import Window, low_frequencies
+from cryoloom.algorithms.series.prepared_arrays import Arrays, Prepared, made_now
 from cryoloom.geometry.frames import binned_shape
 from cryoloom.model.pixels import Pixels
 
-__all__ = ["TiltImages", "band_pass", "band_response", "edge_taper", "load_tilt_images", "shrink_images"]
+__all__ = [
+    "TiltImages",
+    "WorkingImages",
+    "band_pass",
+    "band_response",
+    "edge_taper",
+    "load_tilt_images",
+    "shrink_images",
+]
 
 _NOT_WORTH_BINNING = 1.2
 """Chosen: below this, smaller images save little."""
@@ -53,29 +62,83 @@ def load_tilt_images(
     highpass_angstrom: float = 1500.0,
     clip_deviations: float = 6.0,
     device: str = "cpu",
+    prepared: Prepared = made_now,
 ) -> TiltImages:
     """Bin a stack ``(tilt, y, x)`` by a whole factor in Fourier space, tilt by tilt; flatten and clip it.
 
     The factor is whole and up to that many edge pixels are dropped about the centre, so that pixels stay
-    square and index ``n // 2`` stays the centre.
+    square and index ``n // 2`` stays the centre. prepared : gives what `WorkingImages.of` makes of a section.
     """
-    binning = max(1, round(working_pixel_angstrom / pixel_size_angstrom))
-    n_tilts, n_y, n_x = pixels.shape
-    new_shape = (2 * (n_y // (2 * binning)), 2 * (n_x // (2 * binning)))
-    starts = [n // 2 - m * binning // 2 for n, m in zip((n_y, n_x), new_shape, strict=True)]
-    rows, columns = (range(a, a + m * binning) for a, m in zip(starts, new_shape, strict=True))
-    images = torch.empty((n_tilts, *new_shape), dtype=torch.float32, device=device)
+    working = WorkingImages(
+        pixels, pixel_size_angstrom, working_pixel_angstrom, highpass_angstrom, clip_deviations, device
+    )
+    n_tilts = pixels.shape[0]
+    images = torch.empty((n_tilts, *working.shape_yx), dtype=torch.float32, device=device)
     mean, deviation = np.zeros(n_tilts), np.zeros(n_tilts)
-    scratch = ScratchBuffers()
 
     def load(i: int) -> None:
-        image = _binned(pixels, i, Window(rows, columns), new_shape, scratch, device)
-        mean[i], deviation[i] = float(image.mean()), float(image.std())
-        images[i] = _flattened(image, highpass_angstrom / (pixel_size_angstrom * binning), clip_deviations)
+        made = prepared(i, lambda: working.of(i))
+        mean[i], deviation[i] = made["moments"]
+        images[i] = torch.from_numpy(np.asarray(made["image"])).to(device)
 
     for _ in each_image(load, n_tilts):
         pass
-    return TiltImages(images, pixel_size_angstrom * binning, mean, deviation)
+    return TiltImages(images, working.made_pixel_angstrom, mean, deviation)
+
+
+@dataclass(frozen=True)
+class WorkingImages:
+    """How the working images of a stack are made, one by one."""
+
+    pixels: Pixels
+    pixel_size_angstrom: float
+    working_pixel_angstrom: float
+    highpass_angstrom: float = 1500.0
+    clip_deviations: float = 6.0
+    device: str = "cpu"
+
+    @property
+    def binning(self) -> int:
+        """Pixels of the stack to one of theirs."""
+        return max(1, round(self.working_pixel_angstrom / self.pixel_size_angstrom))
+
+    @property
+    def made_pixel_angstrom(self) -> float:
+        """Their pixel size."""
+        return self.pixel_size_angstrom * self.binning
+
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """Their shape."""
+        _, n_y, n_x = self.pixels.shape
+        return 2 * (n_y // (2 * self.binning)), 2 * (n_x // (2 * self.binning))
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What decides them besides the images of the stack."""
+        return (
+            self.pixel_size_angstrom,
+            self.binning,
+            self.highpass_angstrom,
+            self.clip_deviations,
+            self.device,
+        )
+
+    def of(self, section: int) -> Arrays:
+        """The ``image`` of a section, and its ``moments`` before normalising: mean and deviation."""
+        _, n_y, n_x = self.pixels.shape
+        starts = [n // 2 - m * self.binning // 2 for n, m in zip((n_y, n_x), self.shape_yx, strict=True)]
+        rows, columns = (range(a, a + m * self.binning) for a, m in zip(starts, self.shape_yx, strict=True))
+        image = _binned(
+            self.pixels, section, Window(rows, columns), self.shape_yx, self._scratch, self.device
+        )
+        moments = np.array([float(image.mean()), float(image.std())])
+        flat = _flattened(image, self.highpass_angstrom / self.made_pixel_angstrom, self.clip_deviations)
+        return {"image": flat.cpu().numpy(), "moments": moments}
+
+    @functools.cached_property
+    def _scratch(self) -> ScratchBuffers:
+        return ScratchBuffers()
 
 
 def _binned(

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from cryoloom.algorithms.images.image_smear import DirectionalBins, directional_bins, directional_power
+from cryoloom.algorithms.series.prepared_arrays import Arrays, Prepared, made_now
 from cryoloom.kernels.images.block_mean import block_mean
 from cryoloom.kernels.tensors import tensor_over
 from cryoloom.model.pixels import Pixels
 
-__all__ = ["TiltSurvey", "survey_tilts"]
+__all__ = ["TiltSurvey", "survey_image", "survey_tilts"]
 
 Array = NDArray[np.float64]
 
@@ -53,11 +54,15 @@ def survey_tilts(
     pixel_size_angstrom: float,
     n_threads: int,
     progress: Callable[[int, int], None],
+    prepared: Prepared = made_now,
 ) -> TiltSurvey:
-    """Read every section once, and the even halves of a few, whose difference from the rest is noise."""
+    """Read every section once, and the even halves of a few, whose difference from the rest is noise.
+
+    prepared : gives what `survey_image` makes of a section.
+    """
     factor = _power_factor(pixel_size_angstrom)
     n_y, n_x = (n // factor for n in images.shape[1:])
-    again = max(1, min(n_y, n_x) // SMALL_SIDE_PX)
+    again = _again(n_y, n_x)
     n = len(sections)
     small = np.empty((n, n_y // again, n_x // again), np.float32)
     bins = directional_bins((n_y, n_x), pixel_size_angstrom * factor)
@@ -68,13 +73,11 @@ def survey_tilts(
 
     def look(i: int) -> int:
         section = int(sections[i])
-        image = _binned(images, section, factor)
-        block_mean(torch.from_numpy(image[: small.shape[1] * again]), torch.from_numpy(small[i]))
-        mean[i] = image.mean(dtype=np.float64)
-        blocks[i] = _block_means(image)
-        power[i], noise[i] = directional_power(image, bins)
+        seen = prepared(section, lambda: survey_image(images, section, pixel_size_angstrom, bins))
+        small[i], mean[i], blocks[i] = seen["small"], seen["mean"], seen["blocks"]
+        power[i], noise[i] = seen["power"], seen["finest"]
         if even is not None and i in with_noise:
-            difference = 2 * _binned(even, section, factor) - image
+            difference = 2 * _binned(even, section, factor) - _binned(images, section, factor)
             noise[i], _ = directional_power(difference, bins)
         return i
 
@@ -87,6 +90,32 @@ def survey_tilts(
         noise = np.median(noise[chosen] / counts[chosen, None], axis=0) * counts[:, None]
     small_pixel = pixel_size_angstrom * factor * again
     return TiltSurvey(small, small_pixel, mean, blocks, bins, power, noise)
+
+
+def survey_image(
+    images: Pixels, section: int, pixel_size_angstrom: float, bins: DirectionalBins | None = None
+) -> Arrays:
+    """What the survey keeps of one image: ``small``, ``mean``, ``blocks``, ``power``; ``finest`` detail's."""
+    factor = _power_factor(pixel_size_angstrom)
+    image = _binned(images, section, factor)
+    n_y, n_x = image.shape
+    again = _again(n_y, n_x)
+    small = np.empty((n_y // again, n_x // again), np.float32)
+    block_mean(torch.from_numpy(image[: small.shape[0] * again]), torch.from_numpy(small))
+    bins = bins or directional_bins((n_y, n_x), pixel_size_angstrom * factor)
+    power, finest = directional_power(image, bins)
+    return {
+        "small": small,
+        "mean": np.asarray(image.mean(dtype=np.float64)),
+        "blocks": _block_means(image),
+        "power": power,
+        "finest": np.asarray(finest),
+    }
+
+
+def _again(n_y: int, n_x: int) -> int:
+    """Binning of the small images relative to those whose power is measured."""
+    return max(1, min(n_y, n_x) // SMALL_SIDE_PX)
 
 
 def _power_factor(pixel_size_angstrom: float) -> int:

@@ -19,7 +19,10 @@ from cryoloom.store.database import Database
 from cryoloom.store.decisions import in_force
 from cryoloom.store.records import ItemRecord, RunRecord
 
-__all__ = ["Planner"]
+__all__ = ["N_EXPECTED", "Planner"]
+
+N_EXPECTED = "n_expected"
+"""Record of an item that is still growing: the number of tilts that it will probably have."""
 
 
 class Planner:
@@ -164,6 +167,7 @@ class Planner:
             key=item.key,
             value=dict(item.value or {}),
             grows=True,
+            n_expected=int(item.records.get(N_EXPECTED, 0)),
         )
 
     def key(self, work: WorkItem) -> str:

@@ -14,7 +14,7 @@ from cryoloom.engine.coordinator.cleaned_inputs import CleanedInputs
 from cryoloom.engine.coordinator.disk_budget import DiskBudget, DiskPolicy
 from cryoloom.engine.coordinator.input_matching import InputMatcher, WorkItem
 from cryoloom.engine.coordinator.moved_raw_data import found_or_recorded
-from cryoloom.engine.coordinator.planner import Planner
+from cryoloom.engine.coordinator.planner import N_EXPECTED, Planner
 from cryoloom.engine.coordinator.requests import asked_to_gather
 from cryoloom.engine.coordinator.sources import OpenSource, source_items
 from cryoloom.engine.coordinator.work_queue import WorkQueue
@@ -107,6 +107,8 @@ class Scheduler:
         disk = self.disk
         self._budget = None if disk is None else DiskBudget(self.project, self.database, disk)
         self._cleaned = CleanedInputs(self.project, self.database)
+        self._growing: set[str] = set()
+        """Items of live sources that are not complete."""
         self._counted: set[tuple[str, str]] = set()
         """Node and name of what the summary counts as done."""
         self._lost_before: list[ItemRecord] = []
@@ -199,8 +201,11 @@ class Scheduler:
             source.is_live = True
             return False
         if item.state == GROWING:
+            self._growing.add(item.name)
             self._grown(source.node.name, item)
-        elif source.node.input is None:
+            return True
+        self._growing.discard(item.name)
+        if source.node.input is None:
             known = self._recorded_before(item)
             self._recorded(source.node.name, known or item, write=known is None)
         elif not self._planner.is_left_out(item.name):
@@ -319,8 +324,9 @@ class Scheduler:
             return
         if task.grows:
             self.listener.worked_ahead(outcome)
-            if outcome.value is not None:
-                grown = ItemRecord(task.run_id, task.item, task.key, GROWING, outcome.value)
+            if outcome.value is not None and task.item in self._growing:
+                expected = {N_EXPECTED: task.n_expected}
+                grown = ItemRecord(task.run_id, task.item, task.key, GROWING, outcome.value, records=expected)
                 self._grown(task.node, grown)
             return
         item = ItemRecord(

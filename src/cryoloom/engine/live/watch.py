@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cryoloom.contract.discovery import find_step
+from cryoloom.engine.coordinator.planner import N_EXPECTED
 from cryoloom.engine.coordinator.scheduler import GROWING, Listener, Summary
 from cryoloom.engine.coordinator.sources import source_record
 from cryoloom.engine.executors.executor import Executor
@@ -253,7 +254,8 @@ class _Session:
             try:
                 made = folder.series(one, context, closing=False)
                 record = source_record(one.name, made, node, run, context, 0.0)
-                record = replace(record, state=GROWING)
+                n_expected = max(one.n_told, self._options.tilts or 0)
+                record = replace(record, state=GROWING, records={N_EXPECTED: n_expected})
                 self._ahead[one.name] = one.whole
             except DataUnfitError as error:
                 trouble = str(error)

@@ -15,10 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoloom.contract.context import KeyedPixels
 from cryoloom.contract.program import Call
 from cryoloom.contract.step import PROGRAMS_RECORD, JsonValue, PartFunction, ProgramOutput, Step
 from cryoloom.engine.worker.gates import GatedSink, check_columns
 from cryoloom.engine.worker.item_log import LOG_NAME, ItemLog
+from cryoloom.engine.worker.kept_sections import GrowingSink, KeyedSink
 from cryoloom.engine.worker.partial_results import PartialResults
 from cryoloom.engine.worker.parts import OpenPool, PartMapper, serially
 from cryoloom.engine.worker.program_calls import run_call
@@ -63,6 +65,8 @@ class EngineContext(RunsPrograms):
     """Partial results of this item from the time it was growing."""
     grows: bool = False
     """Whether it is still growing."""
+    n_expected: int = 0
+    """Tilts that it will probably have; 0 where that is not known."""
     step: Step = field(kw_only=True)
     """The step that declares these figures and records."""
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
@@ -106,6 +110,46 @@ class EngineContext(RunsPrograms):
         gated = GatedSink(role, sink, path, pixel_size_angstrom, sections_are_images=kind == "stack")
         self._made.append((gated, sink, pixel_size_angstrom, multiscale))
         return gated
+
+    def keyed_pixels(
+        self,
+        role: str,
+        shape: tuple[int, ...],
+        pixel_size_angstrom: float,
+        *,
+        dtype: Literal["float32", "float16"],
+        keys: Sequence[str | None],
+        n_below: int = 0,
+    ) -> KeyedPixels:
+        """Begin ``role.mrc`` with what was kept of it; in the cache while the item grows."""
+        kept = self._partial_results().sections(role)
+        if self.grows:
+            growing = GrowingSink(
+                role,
+                shape,
+                pixel_size_angstrom,
+                dtype,
+                keys,
+                kept,
+                n_places=self.n_expected,
+                first=n_below,
+            )
+            self._open.callback(growing.close)
+            return growing
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{role}.mrc"
+        gated, sink = KeyedSink.begun(role, path, shape, pixel_size_angstrom, dtype, keys, kept)
+        self._made.append((gated, sink, pixel_size_angstrom, False))
+        return gated
+
+    def _partial_results(self) -> PartialResults:
+        if self.parts is None:
+            self.parts = PartialResults(self.project, self.step.name, self.step.version, self.item_name)
+        return self.parts
+
+    def partial_key(self, *facts: object) -> str:
+        """Key of facts."""
+        return self._partial_results().key(facts)
 
     def new_file(self, name: str) -> Path:
         """Begin ``name`` in the item's folder."""

@@ -85,8 +85,11 @@ class GatedSink:
                 "look for NaN in the input of this step",
                 where=str(index),
             )
+        self._note_written(int(np.size(values)))
+
+    def _note_written(self, n_values: int) -> None:
         with self._counting:  # parts may be written side by side
-            self._n_written += int(np.size(values))
+            self._n_written += n_values
 
     def check(self) -> None:
         """Raise DataUnfitError unless everything was written and the values vary."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoloom.engine.worker.durable_files import write_durably
+from cryoloom.engine.worker.kept_sections import KeptSections
 from cryoloom.errors import TransientError
 from cryoloom.store.codec import encode, fingerprint
 
@@ -46,10 +47,17 @@ class PartialResults:
         """Write arrays to the disk; they are available from then on, also after a power failure."""
         write_durably(self._path(facts), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
-    def _path(self, facts: tuple[object, ...]) -> Path:
+    def key(self, facts: tuple[object, ...]) -> str:
+        """Equal for equal facts of this step, and of the same files."""
         data = encode(list(facts), self._project)
-        key = fingerprint(self._version, data, sorted(_files_in(data, self._project)))
-        return self._folder / f"{key}.npz"
+        return fingerprint(self._version, data, sorted(_files_in(data, self._project)))
+
+    def sections(self, role: str) -> KeptSections:
+        """The stack of a role, as far as it is made."""
+        return KeptSections(self._folder, role)
+
+    def _path(self, facts: tuple[object, ...]) -> Path:
+        return self._folder / f"{self.key(facts)}.npz"
 
 
 class _StoredArrays(Mapping[str, NDArray[Any]]):

@@ -76,6 +76,8 @@ class Task:
     upstream_not_measurable: Mapping[str, str] = field(default_factory=dict)
     grows: bool = False
     """The item is still growing: only work ahead is done."""
+    n_expected: int = 0
+    """Tilts that a growing item will probably have; 0 where that is not known."""
     own_parameters: Mapping[str, Any] = field(default_factory=dict)
     """Parameters in which this item differs from its run."""
     made_from: Mapping[str, Any] | None = None
@@ -150,6 +152,7 @@ def execute(
         upstream_not_measurable=task.upstream_not_measurable,
         parts=PartialResults(task.project, step.name, step.version, task.item),
         grows=task.grows,
+        n_expected=task.n_expected,
         look=wanted.look,
         coordinator=task.coordinator,
         open_pool=open_pool or serially(resources),

@@ -6,7 +6,9 @@ behind the IMOD stamp are as IMOD documents them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import math
 import operator
 import os
 import shutil
@@ -39,6 +41,10 @@ _READ_BYTES = 1 << 19
 """Chosen: half a megabyte fits the second-level cache."""
 # Written before the disk is set to work: few requests, and little left for the flush at the end.
 _WRITTEN_AT_ONCE_BYTES = 32 << 20
+_COPIED_AT_ONCE_BYTES = 8 << 20
+_BLOCK_BYTES = 512  # of `st_blocks`
+_NOT_KNOWN = (0.0, -1.0, -2.0, -1.0)
+"""Minimum, maximum, mean and deviation that are not known, as MRC2014 writes them."""
 _IMOD_STAMP = 1146047817  # "IMOD" at byte 152; byte 156 then holds flags
 _FLAG_SIGNED_BYTES, _FLAG_FOUR_BIT = 1, 16
 """IMOD's flags in its header."""
@@ -133,16 +139,18 @@ class MrcSink:
         dtype: Literal["float32", "float16"] = "float32",
         *,
         kind: Literal["stack", "volume"] = "stack",
+        onto: Path | None = None,
     ) -> None:
+        """``onto``: a file of this layout that is written on; what it holds is noted by `note_section`."""
         self.path = Path(path)
         self.pixel_size_angstrom = float(pixel_size_angstrom)
-        self._part = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.part")
+        self._part = onto or self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.part")
         self._as_image = len(shape) == 2
         self._kind = kind
         n_z, n_y, n_x = (1, *shape) if self._as_image else shape
         stored = np.dtype(dtype).newbyteorder("<")
         self._layout = _Layout(_HEADER_BYTES, (n_z, n_y, n_x), stored, False, self.pixel_size_angstrom)
-        self._fd: int | None = _create(self._part, self._layout.file_bytes)
+        self._fd: int | None = _create(self._part, self._layout.file_bytes, keep=onto is not None)
         self._rows = _RowStatistics(n_z, n_y)
         self._n_bytes_waiting = 0
 
@@ -155,6 +163,11 @@ class MrcSink:
     def dtype(self) -> np.dtype[np.generic]:
         """Type of the stored values."""
         return self._layout.stored.newbyteorder("=")
+
+    @staticmethod
+    def file_bytes(shape: tuple[int, ...], dtype: Literal["float32", "float16"]) -> int:
+        """Length of a file of a shape."""
+        return _HEADER_BYTES + math.prod(shape) * np.dtype(dtype).itemsize
 
     @property
     def is_finite(self) -> bool:
@@ -190,6 +203,47 @@ class MrcSink:
             self._n_bytes_waiting = 0
             begin_writing(fd)
 
+    def section_statistics(self, section: int) -> NDArray[np.float32]:
+        """Minimum, maximum, mean and variance of every row of a section, ``(4, y)``."""
+        return self._rows.of_section(section)
+
+    def note_section(self, section: int, statistics: NDArray[np.float32]) -> None:
+        """A section is in the file already; its statistics as `section_statistics` gave them."""
+        self._rows.note_section(section, statistics)
+
+    def copy_section(self, section: int, file: Path, place: int, statistics: NDArray[np.float32]) -> None:
+        """Take a section as it is stored in another file of this image size and type.
+
+        place : its section there.
+        """
+        n_bytes = self._layout.shape[1] * self._layout.row_bytes
+        with _machine_failures("read", file), open(file, "rb", buffering=0) as source:
+            _copy_bytes(
+                source.fileno(),
+                self._layout.position(place, 0),
+                self._open_fd(),
+                self._layout.position(section, 0),
+                n_bytes,
+            )
+        self._n_bytes_waiting += n_bytes
+        begin_writing(self._open_fd())
+        self.note_section(section, statistics)
+
+    def flush(self) -> None:
+        """Write a header and flush to disk what is there, without giving the file its name."""
+        fd = self._open_fd()
+        try:
+            _pwrite_all(fd, memoryview(self._header().tobytes()), 0)
+            os.fdatasync(fd)
+        except OSError as error:
+            raise _machine_failure("write", self.path, error) from error
+
+    def close(self) -> None:
+        """Write no more, and leave the file as it is, for one that was begun ``onto`` another."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
     def commit(self) -> MrcPixels:
         """Write the header, flush to disk, and give the file its name."""
         fd = self._open_fd()
@@ -204,6 +258,7 @@ class MrcSink:
             os.close(fd)
             self._fd = None
             os.replace(self._part, self.path)
+            self._part.unlink(missing_ok=True)  # two names of one file: renaming has left both
         except OSError as error:
             self.discard()
             raise _machine_failure("write", self.path, error) from error
@@ -334,7 +389,17 @@ class _RowStatistics:
         """Note which rows of a section the caller has given."""
         self._written[i_z, list(ys)] = True
 
+    def of_section(self, i_z: int) -> NDArray[np.float32]:
+        return np.array(self._values[:, i_z])
+
+    def note_section(self, i_z: int, statistics: NDArray[np.float32]) -> None:
+        self._values[:, i_z] = statistics
+        self._written[i_z] = True
+        self.is_finite &= bool(np.isfinite(statistics[:2]).all())
+
     def total(self) -> tuple[float, float, float, float]:
+        if self.n_unwritten:
+            return _NOT_KNOWN
         low, high, mean, variance = self._values
         rms = float(np.sqrt(variance.mean(dtype=np.float64) + mean.var(dtype=np.float64)))
         return float(low.min()), float(high.max()), float(mean.mean(dtype=np.float64)), rms
@@ -511,16 +576,18 @@ def _narrowed(values: NDArray[np.float32]) -> NDArray[np.float16]:
     return halves
 
 
-def _create(part: Path, n_bytes: int) -> int:
+def _create(part: Path, n_bytes: int, *, keep: bool) -> int:
+    """Open a file of a size, empty or with what it holds."""
     try:
         free = shutil.disk_usage(part.parent).free
-        if free < n_bytes:
+        had = part.stat().st_blocks * _BLOCK_BYTES if keep and part.exists() else 0
+        if free < n_bytes - had:
             raise TransientError(
                 f"the disk has no room for {_final_name(part)} in {part.parent}; free some space and resume",
                 free_bytes=free,
-                needed_bytes=n_bytes,
+                needed_bytes=n_bytes - had,
             )
-        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o666)
         os.ftruncate(fd, n_bytes)
     except OSError as error:
         raise _machine_failure("write", part.with_name(_final_name(part)), error) from error
@@ -536,6 +603,21 @@ def _pwrite_all(fd: int, view: memoryview, position: int) -> None:
     while view:
         n = os.pwrite(fd, view, position)
         view, position = view[n:], position + n
+
+
+def _copy_bytes(source: int, position: int, target: int, place: int, n_bytes: int) -> None:
+    """Copy a part of a file into another, within the system where it can."""
+    while n_bytes:
+        n = 0
+        with contextlib.suppress(OSError, AttributeError):  # other file systems, other systems
+            n = os.copy_file_range(source, target, n_bytes, position, place)
+        if n == 0:
+            data = os.pread(source, min(n_bytes, _COPIED_AT_ONCE_BYTES), position)
+            if not data:
+                raise DataUnfitError("a stack became shorter while it was read; start again")
+            n = len(data)
+            _pwrite_all(target, memoryview(data), place)
+        position, place, n_bytes = position + n, place + n, n_bytes - n
 
 
 def _machine_failure(what: str, path: Path, error: OSError) -> Exception:
