@@ -31,6 +31,7 @@ import tifffile
 import torch
 
 from cryoloom.algorithms.motion import frame_motion, frame_spectra, frame_sum, movie_alignment
+from cryoloom.engine.worker.kept_sections import KeptSections, KeyedSink
 from cryoloom.formats.pixels.movie import describe_movie, open_movie
 from cryoloom.formats.pixels.mrc import MrcSink
 from cryoloom.model import GainReference, Microscope, Movie, MovieFrames, Tilt, TiltSeries
@@ -57,6 +58,19 @@ class FileContext:
     ):
         """Begin an MRC file."""
         return MrcSink(self.folder / f"{role}.mrc", shape, pixel_size_angstrom, dtype)
+
+    grows: bool = False
+    n_expected: int = 0
+
+    def keyed_pixels(self, role, shape, pixel_size_angstrom, *, dtype, keys, n_below=0):
+        """Begin an MRC file of which nothing was kept."""
+        kept = KeptSections(self.folder / "cache", role)
+        path = self.folder / f"{role}.mrc"
+        return KeyedSink.begun(role, path, shape, pixel_size_angstrom, dtype, keys, kept)[0]
+
+    def partial_key(self, *facts: object) -> str:
+        """Nothing is kept under it."""
+        return ""
 
     def open_movie(self, movie: Movie) -> MovieFrames:
         """Open it."""

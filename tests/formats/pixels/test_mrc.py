@@ -215,3 +215,42 @@ def test_a_volumes_origin_is_where_positions_count_from(tmp_path):
         origin = file.header.origin
         # MRC2014: the first voxel's place, when index n // 2 is at 0.
         assert (float(origin.x), float(origin.y), float(origin.z)) == (-12.5, -7.5, -5.0)
+
+
+def test_a_file_is_written_on_under_another_name(tmp_path, rng):
+    """What `kept_sections` needs: sections noted or copied as they are stored give the file of one run."""
+    images = rng.normal(size=(3, 40, 50)).astype(np.float32)
+    begun = MrcSink(tmp_path / "begun.mrc", images.shape, 2.0, "float16", onto=tmp_path / "begun.mrc")
+    begun[0], begun[2] = images[0], images[2]
+    begun.flush()
+    statistics = {i: begun.section_statistics(i) for i in (0, 2)}
+    begun.close()
+    with mrcfile.open(tmp_path / "begun.mrc", header_only=True) as file:
+        assert file.header.dmin > file.header.dmax  # not known
+    copied = MrcSink(tmp_path / "copied.mrc", images.shape, 2.0, "float16")
+    for i in (0, 2):
+        copied.copy_section(i, tmp_path / "begun.mrc", i, statistics[i])
+    os.link(tmp_path / "begun.mrc", tmp_path / "second.part")
+    taken = MrcSink(tmp_path / "taken.mrc", images.shape, 2.0, "float16", onto=tmp_path / "second.part")
+    for i in (0, 2):
+        taken.note_section(i, statistics[i])
+    expected = write_mrc(tmp_path / "whole.mrc", images, 2.0, dtype="float16").path
+    for sink in (copied, taken):
+        sink[1] = images[1]
+        assert sink.commit().path.read_bytes() == expected.read_bytes()
+    assert not (tmp_path / "second.part").exists()
+
+
+def test_sections_are_copied_where_the_system_cannot(tmp_path, rng, monkeypatch):
+    images = rng.normal(size=(2, 30, 20)).astype(np.float32)
+    whole = write_mrc(tmp_path / "whole.mrc", images, 2.0)
+    sink = MrcSink(tmp_path / "copy.mrc", images.shape, 2.0)
+    statistics = np.stack([images[1].min(1), images[1].max(1), images[1].mean(1), images[1].var(1)])
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, "other file system")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    sink.copy_section(0, whole.path, 1, statistics)
+    sink[1] = images[0]
+    assert_array_equal(sink.commit()[:], images[::-1])

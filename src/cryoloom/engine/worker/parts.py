@@ -144,7 +144,7 @@ class PartContext(RunsPrograms):
         """Refused."""
         raise RuntimeError("a part returns arrays and has no outputs; let the step write files and figures")
 
-    new_file = new_table = figure = not_measurable = record = new_pixels
+    keyed_pixels = new_file = new_table = figure = not_measurable = record = new_pixels
 
 
 class PartMapper:
