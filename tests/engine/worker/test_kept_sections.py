@@ -65,7 +65,8 @@ def test_a_stack_that_grew_to_both_sides_becomes_the_result_without_a_copy(tmp_p
         assert len(made) == 1
         assert places == sections
     there, in_place = complete(kept, tmp_path, images, dtype=dtype)
-    assert there == [0, 1, 2, 3, 4] and in_place
+    assert there == [0, 1, 2, 3, 4]
+    assert in_place
     assert (tmp_path / "run" / "images.mrc").read_bytes() == as_in_a_batch(tmp_path, images, dtype)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["images.mrc"]
 
@@ -75,14 +76,16 @@ def test_images_at_other_places_are_copied(tmp_path, kept, images):
     _, places = grow(kept, images, [0, 1, 2, 3, 4], first=0)
     assert sorted(places) != places
     there, in_place = complete(kept, tmp_path, images)
-    assert there == [0, 1, 2, 3, 4] and not in_place
+    assert there == [0, 1, 2, 3, 4]
+    assert not in_place
     assert (tmp_path / "run" / "images.mrc").read_bytes() == as_in_a_batch(tmp_path, images)
 
 
 def test_fewer_tilts_than_expected_leave_no_empty_places(tmp_path, kept, images):
     grow(kept, images, [0, 1, 2], n_places=40)
     there, in_place = complete(kept, tmp_path, images[:3])
-    assert there == [0, 1, 2] and in_place
+    assert there == [0, 1, 2]
+    assert in_place
     assert (tmp_path / "run" / "images.mrc").read_bytes() == as_in_a_batch(tmp_path, images[:3])
 
 
@@ -90,7 +93,8 @@ def test_more_tilts_than_expected_find_places(tmp_path, kept, images):
     grow(kept, images, [0, 1], n_places=2)
     grow(kept, images, [0, 1, 2, 3, 4], n_places=2)
     there, in_place = complete(kept, tmp_path, images)
-    assert there == [0, 1, 2, 3, 4] and in_place
+    assert there == [0, 1, 2, 3, 4]
+    assert in_place
 
 
 def test_the_stack_can_be_read_while_it_grows(kept, images):
@@ -139,7 +143,8 @@ def test_kept_images_survive_where_files_have_one_name_only(tmp_path, kept, imag
 
     monkeypatch.setattr(os, "link", refuse)
     there, in_place = complete(kept, tmp_path, images)
-    assert there == [0, 1, 2, 3, 4] and not in_place
+    assert there == [0, 1, 2, 3, 4]
+    assert not in_place
     assert (tmp_path / "run" / "images.mrc").read_bytes() == as_in_a_batch(tmp_path, images)
 
 
@@ -153,7 +158,7 @@ def test_another_type_or_size_finds_nothing(tmp_path, kept, images):
 def test_a_better_guess_moves_few_images(kept, images):
     grow(kept, images, [2], first=0)
     made, places = grow(kept, images, [1, 2, 3], first=1)
-    assert made == [1, 2, 3] and places == [1, 2, 3]
+    assert made == places == [1, 2, 3]
 
 
 def test_an_image_that_is_not_finite_is_not_kept(kept, images):
