@@ -49,3 +49,5 @@ def test_warps_grid_of_one_by_one_is_no_local_motion():
     assert converted(SERIES_RULES, "ProtWarpTSMotionCorr", name, 5, x=5, y=4, z=2) == [5, 4, 2]
     with pytest.raises(NotTranslatedError, match="every frame has a shift of its own"):
         converted(SERIES_RULES, "ProtWarpTSMotionCorr", name, 1, x=1, y=1, z=30)
+    with pytest.raises(NotTranslatedError, match="needs two points along x, y and time"):
+        converted(SERIES_RULES, "ProtWarpTSMotionCorr", name, 2, x=2, y=2, z=1)

@@ -280,3 +280,11 @@ def test_a_selection_of_tilts_is_the_filter_of_views(tmp_path):
     ]
     assert {name: back[0][name] for name in limits} == limits
     assert {name: back[-1][name] for name in shifts} == shifts
+
+
+def test_a_planned_step_is_listed():
+    steps = [{"step": "import_tomograms"}, {"step": "denoise"}, {"step": "deconvolve"}]
+    exported = scipion_of(Workflow.model_validate({"name": "planned", "steps": steps}))
+    assert [one["object.className"] for one in exported.protocols] == ["ProtWarpDeconvTomo"]
+    assert "import_tomograms: the step import_tomograms does not exist yet" in exported.left
+    assert any("connect inputTomograms of ProtWarpDeconvTomo" in line for line in exported.left)

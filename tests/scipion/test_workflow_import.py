@@ -50,6 +50,19 @@ def test_what_a_step_does_not_know_or_allow_is_listed(tmp_path):
     assert "erase_xrays does not allow it: Input should be greater than 3" in imported.left[0].why
 
 
+def test_of_values_that_do_not_go_together_one_is_listed(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(
+        """[{"object.className": "ProtImportTsMovies", "object.id": "1", "filesPath": "/data"},
+            {"object.className": "ProtTsMotionCorr", "object.id": "2", "inputTiltSeriesM": "1.out",
+             "binFactor": 2.0, "alignFrame0": 5, "alignFrameN": 3}]"""
+    )
+    imported = import_scipion(path)
+    assert dict(imported.workflow.node("align_frames").parameters) == {"binning": 2.0, "first_frame": 5}
+    assert [(one.parameter, one.value) for one in imported.left] == [("last_frame", 3)]
+    assert "got frames 5 to 3" in imported.left[0].why
+
+
 def test_the_part_that_exists_can_be_planned(template):
     runnable = import_scipion(template("STA_HIV")).workflow.runnable()
     steps = [node.step for node in runnable.steps]

@@ -152,10 +152,16 @@ MOTIONCOR = Rule(
 )
 
 
+_LEAST_CONTROLS = 2
+"""Of local_grid_xyt along each axis: align_frames needs them for motion that differs."""
+
+
 def _local_grid(value: Any, around: Surroundings) -> Any:
     grid = [int(around.values.get(axis) or 1) for axis in "xyz"]
     if max(grid[:2]) < 2:
         raise NotTranslatedError("every frame has a shift of its own")
+    if min(grid) < _LEAST_CONTROLS:
+        raise NotTranslatedError("a grid needs two points along x, y and time: set local_grid_xyt")
     return grid
 
 

@@ -257,6 +257,9 @@ class _Exporter:
 
     def _pass_by(self, node: Node, at: dict[Kind, str]) -> None:
         """A node without a protocol: what follows takes what it took, but for picks, which are missing."""
+        if node.is_missing:
+            self.left.append(f"{node.name}: the step {node.step} does not exist yet")
+            return
         self.left.append(f"{node.name}: {_PART_OF_OTHERS.get(node.step, 'no protocol does its work')}")
         for role, kinds in _TAKEN_OVER.items():
             if role in node.links:

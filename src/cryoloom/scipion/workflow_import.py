@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cryoloom.contract import find_step
 from cryoloom.contract.discovery import planned_step
+from cryoloom.contract.step import StepParams
 from cryoloom.engine.graph.workflow import Node, Workflow
 from cryoloom.errors import UserInputError
 from cryoloom.scipion.step_kinds import needed_kind, output_of
@@ -119,8 +120,19 @@ def _allowed(step: TranslatedStep, left: list[NotTranslated]) -> dict[str, Any]:
         model.model_validate(parameters)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
-            name = str(problem["loc"][0]) if problem["loc"] else ""
+            name = str(problem["loc"][0]) if problem["loc"] else _at_odds(model, parameters)
             if name in parameters:
                 why = f"{step.step} does not allow it: {problem['msg']}"
                 left.append(NotTranslated(step.comment, name, parameters.pop(name), why))
     return parameters
+
+
+def _at_odds(model: type[StepParams], parameters: Mapping[str, Any]) -> str:
+    """The parameter without which the others are allowed; "" if there is none."""
+    for name in reversed(list(parameters)):
+        try:
+            model.model_validate({other: value for other, value in parameters.items() if other != name})
+        except ValidationError:
+            continue
+        return name
+    return ""
