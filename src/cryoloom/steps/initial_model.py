@@ -1,30 +1,31 @@
 """Make a first map from the particles alone, or check a given one; find the axes of a symmetry.
 
-With O or I asked for, each particle is first placed by its own axes: turned by the group's rotations it must
-be like itself. The average of all with the symmetry imposed is the reference of further passes. The map is
-given if the particles bear the symmetry out: half of the tilts of each is placed, and the other half must be
-like itself under every kind of rotation of the group. Otherwise, and for other groups and picks with
-directions, the map is annealed.
+If O or I is requested, each particle is first placed by its own axes: the placing under which it is most
+like itself when it is rotated by the group's elements. The average of all particles with the symmetry
+imposed is the reference of further passes. A test on the particles decides whether the map is given: half
+of the tilts of each particle is placed, and the other half must be like itself under every class of
+rotations of the group. If the test fails, and for other groups and for picks with directions, the map is
+annealed.
 
-For this, particles start with random orientations (about the direction they were picked with, on surfaces
-and along filaments), whose average is the first reference. All orientations are then searched again and
-again while the likelihood's exponent rises from 0.05 to 1; several starts compete by how well the map of
-either half explains the particles of the other. No symmetry is imposed meanwhile: imposed at a random start
-it holds the poses in a wrong frame.
+Annealing starts with random orientations, about the direction of the pick for particles on surfaces and
+along filaments. The average of these is the first reference. All orientations are then searched in repeated
+passes while the exponent of the likelihood rises from 0.05 to 1. Several starts are compared by how well
+the map of either half explains the particles of the other half. No symmetry is imposed during these passes,
+because a symmetry imposed at a random start holds the poses in a wrong frame.
 
-A requested symmetry is then searched in the map: one placing of its axes must make the map, without its
-radial mean, like itself. Coarse maps of near-spherical particles are shells; where the axes do not show, the
-map is taken to finer detail in up to three steps. Only when they show the map is turned to the group's
-frame, symmetrised, and the particles are searched once more; the average without symmetry made of these
-poses must show the axes again. Otherwise the map stays without symmetry, and a warning says so. With no
-symmetry asked for, the map is taken to finer detail while three and more orientations share a particle, and
-the best axis of each order is listed.
+The requested symmetry is then searched in the map: the axes are placed where the map, without its radial
+mean, is most like itself. Coarse maps of nearly spherical particles are shells. If the axes are not seen,
+the map is taken to finer detail in up to three steps. If they are seen, the map is rotated to the frame of
+the group and symmetrised, and the particles are searched once more. The average of these poses without
+imposed symmetry must show the axes again. Otherwise the map is given without symmetry, with a warning. If
+no symmetry is requested, the map is taken to finer detail as long as three or more orientations share a
+particle, and the best axis of each order is listed.
 
-Particles picked on surfaces are first moved along them, onto what the average about the normals shows, and
-those that came to one place are left out: a pick in a lattice is up to half its spacing from a particle. Only
-then azimuths are searched, in a cone about the normals. A cyclic symmetry is imposed about the normal, on
-each half by itself; it is believed if the halves agree in what depends on the azimuth, and if the average
-without symmetry has it.
+A pick in a lattice is up to half the spacing of the lattice from a particle. Therefore particles picked on
+surfaces are first moved along the surface to fit the average about the normals, and of several picks at one
+place one is kept. Then azimuths are searched, in a cone about the normals. A cyclic symmetry is imposed
+about the normal, on each half separately. It is accepted if the halves agree in what depends on the
+azimuth, and if the average without imposed symmetry has it.
 
 The hand of the map is that of the tilt geometry. No resolution is given: both halves are aligned to one map.
 """
@@ -131,7 +132,7 @@ class InitialModelParams(StepParams):
         "spacing, but no more than a fifth of the diameter.",
     )
     particles_per_start: int = Field(
-        400, ge=8, description="Particles of each start, chosen at random; the best goes on with all."
+        400, ge=8, description="Particles of each start, chosen at random; the best start continues with all."
     )
     max_dose_per_angstrom2: float | None = Field(
         None,
@@ -290,7 +291,7 @@ def _map_on_surfaces(
     params: InitialModelParams,
     context: StepContext,
 ) -> SurfaceMap:
-    """First map of particles on surfaces, and what is to be said of it."""
+    """First map of particles on surfaces, with its figures and warnings."""
     spacing = spacing_angstrom(rows) or diameter
     along = params.along_surface_angstrom or float(
         np.clip(spacing, params.shift_range_angstrom, max(_FIRST_DIAMETERS * diameter, 12.0))
@@ -338,9 +339,9 @@ def _tell_of_azimuths(found: SurfaceMap, group: str, context: StepContext) -> No
 def _by_own_axes(
     worker: SeriesWorker, params: InitialModelParams, settings: AnnealingSettings, context: StepContext
 ) -> Annealed | None:
-    """A map with the symmetry asked for from each particle's own axes; None if particles do not bear it out.
+    """A map with the requested symmetry from the axes of each particle; None if the particles lack it.
 
-    Particles with a direction, and groups whose axes leave a choice, are left to the annealing.
+    Particles with a direction, and groups whose axes do not define the orientation, are annealed.
     """
     group, rows = params.symmetry.strip().upper(), worker.rows
     directions = rows.prior_directions if params.use_directions else None
@@ -358,7 +359,7 @@ def _by_own_axes(
     if found.is_borne_out:
         context.figure("symmetry_likeness", found.likeness)
         return found.made
-    # As the particles came.
+    # The poses that the particles had before.
     worker.rows = replace(
         worker.rows,
         positions_xyz_angstrom=rows.positions_xyz_angstrom,
@@ -394,7 +395,7 @@ def _annealed(
 
 
 def _centred(made: Annealed, worker: SeriesWorker, diameter: float) -> Annealed:
-    """The map about its centre of mass; the particles' positions go along."""
+    """The map about its centre of mass; the positions of the particles change with it."""
     centre = centre_of_density(made.map, 0.6 * diameter / made.voxel_angstrom)
     rotations, shifts = worker.kept_poses()
     worker.restore((rotations, shifts + rotations @ (centre * made.voxel_angstrom)))
@@ -456,7 +457,7 @@ def _looked_for(
     settings: AnnealingSettings,
     context: StepContext,
 ) -> tuple[Annealed, AnnealingSettings, SymmetryFit]:
-    """The map at the first detail that shows the symmetry asked for, or at the finest; how it lies in it."""
+    """The map at the first detail that shows the requested symmetry, or at the finest; and its placing."""
     diameter, group = settings.diameter_angstrom, params.symmetry.strip().upper()
     found = fit_symmetry(made.map, _radius_px(made, diameter), group)
     fits, bands = [found], [settings.last_band_angstrom]
@@ -491,7 +492,7 @@ def _with_symmetry(
     settings: AnnealingSettings,
     context: StepContext,
 ) -> tuple[torch.Tensor, str]:
-    """The map in the frame of the symmetry found, if particles bear it out; the poses go along."""
+    """The map in the frame of the symmetry found, if particles have it; the poses change with it."""
     group = found.group
     if not found.is_seen:
         return made.map, "C1"
@@ -525,7 +526,7 @@ def _checked(
     group: str,
     context: StepContext,
 ) -> tuple[torch.Tensor, str]:
-    """The symmetric map, if particles that it aligned show its axes again without it being imposed."""
+    """The symmetric map, if the particles that it aligned show its axes without imposed symmetry."""
     kept = worker.kept_poses()
     plain, _ = search_once(
         worker,
@@ -622,7 +623,7 @@ def _particles(
 ) -> tuple[Particles, ...]:
     """Particles of each tomogram that had any, at their present poses, with the map as template.
 
-    Of picks that came to one place the likeliest is kept.
+    Of several picks at one place the likeliest is kept.
     """
     everyone = replace(
         worker.rows,

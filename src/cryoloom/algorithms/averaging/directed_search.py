@@ -1,8 +1,8 @@
 """Search of particles of known direction: all azimuths about it, a cone of axes, shifts along a surface.
 
-Particles of like direction are searched together: the grid of rotations, and the disc of shifts, are turned
-to their common direction. Of all orientations a cone of 10 degrees is one in a hundred, and shifts along the
-surface may be large where those along the normal are small.
+Particles of similar direction are searched together: the grid of rotations and the disc of shifts are rotated
+to their common direction. A cone of 10 degrees holds a hundredth of all orientations. Shifts along the
+surface may be large while those along the normal are small.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class DirectedGrid:
     about_picks: bool = False
     """Place the shifts about the positions that were extracted, not about the current ones."""
     phase: float = 0.0
-    """Part of a step, below 1, by which the azimuths are moved: another grid in every pass."""
+    """Part of a step, below 1, by which the azimuths are moved, so that every pass has another grid."""
 
     def parts(self, directions: Array) -> Iterator[tuple[NDArray[np.int64], Array, Array]]:
         """Particles of like directions ``(n, 3)``, and the rotations and shifts to search for them."""
@@ -54,7 +54,7 @@ class DirectedGrid:
             yield mine, frame @ turns, shifts @ frame.T
 
     def _turns(self) -> Array:
-        """Rotations about z, then tilts of it inside the cone."""
+        """Rotations about z, then tilts of z within the cone."""
         n = math.ceil(self.cone_reach_deg / self.cone_step_deg - 1e-6)
         axis = self.cone_step_deg * np.arange(-n, n + 1)
         x, y = (values.ravel() for values in np.meshgrid(axis, axis, indexing="ij"))

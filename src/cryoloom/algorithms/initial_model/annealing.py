@@ -1,10 +1,11 @@
 """A first map from particles alone: annealed maximum likelihood from random orientations.
 
-Particles get random orientations (about the direction they were picked with, where they have one), and the
-average of those is the first reference: it has the particles' radial density, and chance bumps. Then all
-orientations are searched again and again while the likelihood's exponent rises from 0.05 to 1: at first
-hundreds of orientations share a particle, at last one. No symmetry is imposed: imposed at the start, it holds
-the poses in a wrong frame. Several starts compete by how well each half's map explains the other half.
+Particles get random orientations, about the direction they were picked with if they have one. Their average
+is the first reference: it has the radial density of the particles, and random features. All orientations are
+then searched in repeated passes while the exponent of the likelihood rises from 0.05 to 1. In the first
+passes hundreds of orientations share a particle, in the last one orientation is left. No symmetry is imposed,
+because a symmetry imposed at the start holds the poses in a wrong frame. The start is kept whose map of each
+half explains the other half best.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# All gain comes at an exponent of 0.3 and more: few cold starts, six passes at 1.
+# All gain comes at exponents of 0.3 and more, so few passes are below it, and six are at 1.
 _EXPONENTS = (0.05, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 _INSERT_BEYOND = 1.4
 """Chosen: particles are inserted to detail finer than that of the search by this factor."""
@@ -63,7 +64,7 @@ _FINER_PASSES = 3
 
 @dataclass(frozen=True, slots=True)
 class AnnealingSettings:
-    """What decides a first map."""
+    """Settings of a first map."""
 
     diameter_angstrom: float
     first_band_angstrom: float
@@ -72,7 +73,7 @@ class AnnealingSettings:
     shift_range_angstrom: float = 12.0
     step_deg: float = 15.0
     most_particles: int = 400
-    """Of each start; the best one goes on with all."""
+    """Of each start; the best start continues with all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class AnnealingRecord:
 
 @dataclass(frozen=True, slots=True)
 class Annealed:
-    """The best start's map, and how every start explained what its map was not made of, per particle."""
+    """Map of the best start; of every start the likelihood per particle that its map was not made of."""
 
     map: torch.Tensor
     sums: FourierSums
@@ -114,7 +115,7 @@ class AnnealingWorker(Worker, Protocol):
         """Present rotations and shifts, for `restore`."""
 
     def restore(self, poses: tuple[Array, Array]) -> None:
-        """Take kept rotations and shifts up again."""
+        """Set the rotations and shifts back to kept ones."""
 
 
 def anneal(
@@ -171,8 +172,8 @@ def go_on(
 ) -> Annealed:
     """A first map taken to the last band of other settings, from the present poses of all particles.
 
-    Poses of the coarser band are averaged with smaller pixels, and all orientations are searched again, at
-    first with as many particles as a start has.
+    Poses of the coarser band are averaged with smaller pixels. Then all orientations are searched again,
+    in the first passes with as many particles as a start has.
     """
     layout = extracted(worker, settings.last_band_angstrom)
     mask = particle_mask(layout.crop_px, layout.pixel_size_angstrom, settings.diameter_angstrom)
@@ -207,10 +208,10 @@ def search_once(
     tell: Callable[[AnnealingRecord], None],
     group: str = "C1",
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """Search all orientations once against one map; the map that comes of it, and its halves."""
+    """Search all orientations once against one map. Returns the new map and its halves."""
     rotations = rotation_grid(settings.step_deg, symmetry_matrices(group))
     if group == "C1":
-        # Another grid every time, so that no pose is drawn to the same places.
+        # The grid is another one in every pass, so that no pose is drawn to its points.
         rotations = rotation_from_vector(rng.normal(0.0, 2.0, (1, 3)))[0] @ rotations
     step = max(2.0, band / 6.0)
     shifts = shift_grid(min(settings.shift_range_angstrom, 1.01 * step), step)
@@ -293,7 +294,7 @@ def joined(sums: tuple[FourierSums, FourierSums]) -> FourierSums:
 def precision(
     sums: tuple[FourierSums, FourierSums], mask: torch.Tensor, voxel: float, of: FourierSums
 ) -> Array:
-    """Prior of one half's map, or of both together, from what the halves agree on."""
+    """Prior of the map of one half, or of both together, from the correlation of the halves."""
     correlation = HalfMaps.of_sums(sums, voxel).correlation(mask)
     n = int(of.highest) + 1
     curve = np.full(n, correlation[-1])

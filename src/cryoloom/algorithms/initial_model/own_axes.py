@@ -1,17 +1,17 @@
-"""Axes of a symmetric particle from its own images: which placing of a point group makes it like itself.
+"""Axes of a symmetric particle from its own images: where a point group lies in it.
 
-A particle with symmetry is like itself turned by each of the group's rotations, so it shows its axes without
-any reference. For a placing R, the Fourier values X at the equivalents ``R g k`` of a frequency k measure one
-number. With noise of precision Y and a Gaussian prior of precision p, one number against several independent
-ones is worth
+A symmetric particle does not change when it is rotated by an element of its point group, so its images show
+the axes without a reference. For a placing R, the Fourier values X at the equivalents ``R g k`` of a
+frequency k measure the same number. With noise of precision Y and a Gaussian prior of precision p, the
+evidence for one common number over independent ones is
 
     |sum X|^2 / 2 (sum Y + p) - log(1 + sum Y / p) - sum (|X|^2 / 2 (Y + p) - log(1 + Y / p))
 
-nats; the missing wedge and the tilts' directions are in Y. What does not depend on direction is removed
-first. Frequencies that are so near their equivalents that they share noise are not compared.
+in nats. Y contains the missing wedge and the directions of the tilts. The radial part is removed first.
+Frequencies so near their equivalents that they share noise are not compared.
 
-Placings chosen by such a score are always like themselves to some degree. `class_sums` tells whether the
-particles have the symmetry: its images must be others than those that the placings come from.
+The best placing has a positive score also by chance. `class_sums` measures whether the particles have the
+symmetry. It must use images from which the placings were not found.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def own_axes(
     diameter_angstrom: float,
     band_angstrom: float,
 ) -> OwnAxes:
-    """Where the axes of a group lie in each particle, from this particle alone.
+    """Placing of the axes of a group in each particle, from the images of this particle only.
 
     shifts_xyz_angstrom : centres of the particles from the extracted positions, (n, 3).
     """
@@ -139,11 +139,11 @@ def class_sums(
 ) -> Array:
     """Products of particles with themselves under classes of a group's rotations, ``(n, 1 + class, 4)``.
 
-    Half of the tilts is placed by a reference (its half cube), and the other half is compared with itself
-    turned, and the other way round: noise that decided the placing is not in what is compared. The sums are
-    those of products and of weights, then the same under other angles about the same axes, of cyclic and
-    dihedral groups: a cylinder is like itself under any angle. The first row is of both halves without a
-    turn: the power that all rotations of a perfect symmetry bring back.
+    Half of the tilts is placed by a reference (its half cube). The other half is compared with itself
+    rotated; then the halves change roles. So noise that decided the placing is not in the comparison. The
+    sums are those of products and of weights. For cyclic and dihedral groups the same sums follow at other
+    angles about the same axes, because a cylinder is like itself under any angle. The first row has both
+    halves without a rotation: the power that all rotations of a perfect symmetry return.
     """
     orbits = _Orbits.of(images, group, diameter_angstrom, band_angstrom, _TEST_APART)
     n_used = images.plane.n_within(band_angstrom)
@@ -169,10 +169,10 @@ def class_sums(
 
 @dataclass(frozen=True, slots=True)
 class ClassLikeness:
-    """How particles are like themselves under one class of rotations, ``angle_deg`` about axes of an order.
+    """Likeness of particles to themselves under one class of rotations, ``angle_deg`` about axes of an order.
 
-    ``likeness`` is the part of what other angles about the same axes change that the class brings back, 1 for
-    a perfect symmetry; ``deviations`` is its ratio to its standard error over particles.
+    ``likeness`` is a part of the power that other angles about the same axes change: the part that the class
+    keeps, 1 for a perfect symmetry. ``deviations`` is its ratio to its standard error over particles.
     """
 
     order: int
@@ -208,7 +208,7 @@ def _of_tilts(images: ParticleImages, shown: NDArray[np.bool_]) -> ParticleImage
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """Half cubes of one particle without radial part, of noise 1 by shells."""
+    """Half cubes of one particle without radial part, scaled to noise 1 in every shell."""
 
     values: torch.Tensor
     precision: torch.Tensor
@@ -244,7 +244,7 @@ class _Spectrum:
 
         radial = by_shell(values.real) / by_shell(weights).clamp(min=1e-30)
         values = values - weights * _at(radial, radius)
-        # Of signal, neighbours and noise together: the signal of one particle is small.
+        # Signal, neighbours and noise together; the signal of one particle is small.
         gain = 2.0 * by_shell(weights) / by_shell(values.abs() ** 2).clamp(min=1e-30)
         values, weights = values * _at(gain, radius), weights * _at(gain, radius)
         counts = by_shell(torch.ones_like(weights)).clamp(min=1.0)
@@ -290,7 +290,7 @@ class _Orbits:
         radius = np.linalg.norm(points, axis=1)
         lowest = box / (_LOWEST_DIAMETERS * diameter_angstrom)
         points = points[(radius <= highest) & (radius >= lowest)]
-        # Of an orbit and its opposite, the one nearest to any line that is no axis.
+        # Of an orbit and its opposite, the point nearest to an arbitrary line that is not an axis.
         operators = symmetry_matrices(group)
         across = np.abs(points @ operators @ _ANY_LINE)
         points = points[across[0] >= across.max(axis=0) - 1e-9]
@@ -406,7 +406,7 @@ def _axis_of(rotation: Array) -> Array:
 
 
 def _classes(operators: Array) -> list[tuple[int, float, NDArray[np.int64]]]:
-    """Classes of rotations that are one another's or the inverse's, turned by the group, but the identity's.
+    """Conjugacy classes of the rotations, with those of the inverses; without the identity.
 
     Each with the order of its axis in the group, the angle in degrees, and the operators' indices.
     """

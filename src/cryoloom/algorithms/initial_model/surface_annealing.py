@@ -1,17 +1,18 @@
 """A first map of particles picked on surfaces: places first, then azimuths.
 
-Picks lie on the surface, but not at the particles. In a lattice the nearest is up to half the spacing away,
-and a pick has only a few degrees of doubt in its axis. So the search goes in two stages.
+Picks lie on the surface, but not at the particles. In a lattice the nearest particle is up to half the
+spacing away, while the axis of a pick is known to a few degrees. The search has two stages.
 
-*Places.* The reference is the average about the normal; it needs no azimuth. Particles move along the
-surface onto what the others show. Averaged over random places a lattice is a flat layer, which tells nothing:
-the layer is given a dip or a bump in its middle, one for each start, and the start that explains the
-particles best is taken. Picks that came to one place are left out, and the rest take the normal there.
+*Places.* The reference is the average about the normal, which needs no azimuth. Particles are moved along the
+surface to fit the average of the others. The average over random places of a lattice is a flat layer without
+information. Therefore the layer gets a dip or a bump in its middle, one for each start, and the start with
+the highest likelihood is kept. Of several picks at one place one is kept, and each takes the normal at its
+place.
 
-*Azimuths.* A cyclic symmetry that was asked for is imposed about the normal, where the places are centred.
-Each half is annealed against its own map. Noise under imposed symmetry gives every half another pattern, so
-the symmetry counts as seen only if the halves' parts that depend on the azimuth agree, and if the average of
-particles that may take any azimuth has it without it being imposed.
+*Azimuths.* The requested cyclic symmetry is imposed about the normal, on which the particles are centred.
+Each half is annealed against its own map. Noise with an imposed symmetry has another pattern in each half.
+The symmetry is accepted only if two conditions hold: the parts of the halves that depend on the azimuth
+agree, and an average without imposed symmetry, of particles that may take any azimuth, has the symmetry.
 """
 
 from __future__ import annotations
@@ -103,12 +104,12 @@ class SurfaceWorker(AnnealingWorker, Protocol):
         """Current positions."""
 
     def carry_directions(self, reach_angstrom: float) -> None:
-        """Give particles the direction of their surface where they are now."""
+        """Give particles the normal of their surface at their present places."""
 
 
 @dataclass(frozen=True, slots=True)
 class SurfaceSettings:
-    """What decides a first map on surfaces."""
+    """Settings of a first map on surfaces."""
 
     diameter_angstrom: float
     spacing_angstrom: float
@@ -125,12 +126,12 @@ class SurfaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceMap:
-    """A first map, and how far it can be believed."""
+    """A first map, and the evidence for it."""
 
     map: torch.Tensor
     voxel_angstrom: float
     group: str
-    """Symmetry that the map has; C1 if what was asked for is not seen."""
+    """Symmetry of the map; C1 if the requested one is not seen."""
     likeness: SymmetryFit | None
     """Of the map that no symmetry was imposed on, about the normal."""
     agreement: float | None
@@ -148,7 +149,7 @@ def map_on_surfaces(
     rng: np.random.Generator,
     tell: Callable[[AnnealingRecord], None] = lambda record: None,
 ) -> SurfaceMap:
-    """First map of particles on surfaces; the poses of the worker go along, z along the normals."""
+    """First map of particles on surfaces. The poses of the worker change with it; z is along the normals."""
     return _Annealing(worker, settings, rng, tell).run()
 
 
@@ -208,7 +209,7 @@ class _Annealing:
         )
 
     def _find_places(self) -> None:
-        """Move all particles along their surface onto what the average about the normal shows."""
+        """Move all particles along their surface to fit the average about the normal."""
         band, worker = self.settings.band_angstrom, self.worker
         worker.use_at_most(self.settings.most_particles, self.rng)
         flat = _cylinder(filtered(inserted(worker, self.layout), self.layout, self._mask(), band))
@@ -257,7 +258,7 @@ class _Annealing:
         return _cylinder(found[0])
 
     def _without_twins(self) -> tuple[float, float]:
-        """Leave out picks that came to one place; the spacing of the rest, and how far apart they are."""
+        """Keep one of several picks at one place. Returns the spacing and the least distance of the rest."""
         apart = _SAME_SPACINGS * self.settings.spacing_angstrom
         self.worker.drop_twins(apart)
         spacing = self._spacing()

@@ -1,12 +1,12 @@
-"""A first map of symmetric particles, which show their axes themselves; no reference is guessed.
+"""A first map of symmetric particles from the axes that each particle shows; no reference is assumed.
 
 Particles are centred on their radial average, and each is placed by its own axes (`own_axes`). Their average
-with the symmetry imposed is the first reference; all placings are searched again with it. The axes must leave
-no choice between particles, as those of O and I do: a cyclic axis has two ends and no azimuth, a tetrahedron
-points one of two ways.
+with the symmetry imposed is the first reference, with which all placings are searched again. The axes must
+define the orientation completely, as those of O and I do. A cyclic axis has two directions and no azimuth,
+and a tetrahedron has two orientations with the same axes.
 
-The map counts only if the particles have the symmetry: half of their tilts is placed, the other half is
-compared with itself turned.
+The map is accepted only if the particles have the symmetry. For this test half of the tilts is placed, and
+the other half is compared with itself rotated.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SymmetricWorker(AnnealingWorker, Protocol):
     """A worker that finds axes of single particles."""
 
     def own_axes(self, group: str, band_angstrom: float) -> Array:
-        """Place every particle by its own axes; how far each lies above other placings, ``(n,)``."""
+        """Place every particle by its own axes. Returns its score above other placings, ``(n,)``."""
 
     def class_sums(
         self, group: str, references: tuple[torch.Tensor, torch.Tensor], band_angstrom: float
@@ -67,7 +67,7 @@ class SymmetricWorker(AnnealingWorker, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SymmetricStart:
-    """A map with its symmetry imposed, and how far particles have this symmetry."""
+    """A map with its symmetry imposed, and the evidence that particles have this symmetry."""
 
     made: Annealed
     significance: float
@@ -115,7 +115,7 @@ def symmetric_start(
     for _ in range(_PASSES):
         reference, halves = search_once(worker, reference, layout, settings, rng, band, 1.0, 0, note, group)
     first, second = (symmetrised(half, group) for half in halves)
-    # The half that a map was made of is not placed by it.
+    # A half is placed by the map of the other half.
     score = held_out(worker, (first, second), layout, settings, group)
     classes = class_likeness(worker.class_sums(group, (second, first), band), group)
     worker.use_all()
@@ -148,6 +148,6 @@ def _centre(
         rotations, _ = worker.kept_poses()
         for _ in worker.run(PassOrder("search", (radial, radial), band, highest, grid)):
             pass
-        # The search turned all particles alike.
+        # The search rotated all particles in the same way.
         worker.restore((rotations, worker.kept_poses()[1]))
         reach = min(reach, 1.5 * part * band)

@@ -1,8 +1,8 @@
-"""Series whose raw data were moved since they were imported: later steps go on from what is recorded.
+"""Series whose raw data were moved after the import: later steps continue from the recorded import.
 
-Laboratories move raw movies to an archive when a session is processed. Most later steps do not need them, so
-a source that does not find them any more gives the series that it gave before, with a warning. A step that
-does need a movie fails with the path that it could not read.
+Laboratories move raw movies to an archive after processing. Most later steps do not need them. If the movies
+are no longer in their place, the source gives the series of the earlier import, with a warning. A step that
+needs a movie fails and names the path that it could not read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def found_or_recorded(
     project: Path,
     wanted: Collection[str] = (),
 ) -> Iterator[ItemRecord | None]:
-    """Items that a source finds, and the recorded ones of its run whose files are no longer in their place.
+    """Items that a source finds, and the recorded items of its run whose files are no longer in their place.
 
     wanted : names of the items that the source's node takes; empty for all.
     Raises the error of the source if its run has no such item, or if the files of any are still in place.
