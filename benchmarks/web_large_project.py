@@ -43,7 +43,7 @@ STEPS = ("import_movies", "align_frames", "estimate_ctf", "align_series")
 
 PARTS = ("table", "next", "exclude", "browsers")
 CAMERA = {"binned": (41, 1023, 1440), "full": (41, 4092, 5760)}  # (tilt, y, x), float32
-N_CAMERA_SERIES = 12
+N_CAMERA_SERIES = 8
 LOOK_MS = 2500  # at each series
 PAGES = ("", "/series", "/review", "/ctf", "/align", "/live", "/series/TS_0007", "/new")  # one a browser
 

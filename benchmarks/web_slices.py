@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +31,10 @@ from makers.browser import CHROMIUM, FLAGS, serving
 RECORD = """() => {
     const view = document.querySelector('slice-view');
     window.times = {};
-    window.levels = {}; // slices drawn of each level
-    let last = null;
+    window.levels = {}; // the finest in which each slice was drawn
     view.addEventListener('drawn', () => {
         const state = view.state;
-        if (state.shownIndex !== last) {
-            last = state.shownIndex;
-            window.levels[state.level] = (window.levels[state.level] ?? 0) + 1;
-        }
+        window.levels[state.shownIndex] = Math.min(window.levels[state.shownIndex] ?? 9, state.level);
         const entry = window.times[state.shownIndex];
         if (entry && entry[1] === null && state.shownIndex === state.index) entry[1] = performance.now();
     });
@@ -129,7 +126,8 @@ def scrub(browser, served, name, link) -> None:
     times, sharp = page.evaluate(PRESS, [90, 30 if link is None else 20])
     drawn = [end - begin for begin, end in times if end is not None]
     state = page.evaluate("() => document.querySelector('slice-view').state")
-    print(f"    {name}: at rest {state}; {page.evaluate('() => window.levels')}")
+    finest = Counter(page.evaluate("() => Object.values(window.levels)"))
+    print(f"    {name}: at rest {state}; slices drawn at 1/2**level: {dict(sorted(finest.items()))}")
     rate = "30 keys/s" if link is None else "20 keys/s"
     tell(f"{name}: key to drawn slice at {rate}, p90", p90(drawn), 33 if link is None else 50, "ms")
     tell(f"{name}: slices not drawn, of 90", 90 - len(drawn), 0, "")

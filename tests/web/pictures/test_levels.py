@@ -205,3 +205,16 @@ def test_a_changed_file_gets_another_key(tmp_path: Path) -> None:
     shelf, image = shelved(tmp_path, volume((8, 40, 40)), "volume")
     write_mrc(tmp_path / "image.mrc", volume((9, 40, 40)), 10.0, kind="volume")
     assert shelf.image(FileOnly(tmp_path / "image.mrc"), "volume", "image").key != image.key
+
+
+def test_levels_of_another_version_are_replaced(tmp_path: Path) -> None:
+    """As after an update: what lies there cannot be read, and must not keep the new ones away."""
+    values = np.arange(4 * 30 * 40, dtype=np.float32).reshape(4, 30, 40)
+    make_levels(values, tmp_path / "levels", "volume")
+    facts = tmp_path / "levels" / "levels.json"
+    facts.write_text(facts.read_text().replace('"version": ', '"version": 9'))
+    assert open_levels(tmp_path / "levels") is None
+    made = make_levels(values, tmp_path / "levels", "volume")
+    assert made.arrays[0] is not None
+    assert made.arrays[0].shape == values.shape
+    assert [path.name for path in tmp_path.iterdir()] == ["levels"]

@@ -177,7 +177,8 @@ def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = l
         facts = {"version": _VERSION, "kind": kind, "shapes": shapes, "ranges": ranges}
         (part / "levels.json").write_text(json.dumps(facts))
         del arrays
-        if not folder.exists():  # somebody else may have been quicker
+        if open_levels(folder) is None:  # else somebody was quicker
+            shutil.rmtree(folder, ignore_errors=True)  # levels of another version
             part.rename(folder)
     except OSError as error:
         raise TransientError(f"no 8-bit copy can be made in {folder.parent}: {error.strerror}") from error

@@ -190,17 +190,19 @@ def _from_values(image: Image, request: SliceRequest) -> NDArray[np.float32]:
     first = max(0, request.index - half)
     last = min(image.shape[axis], request.index - half + request.n_sections)
     if axis == 0:
-        plane = np.array(image.pixels[first], dtype=np.float32)
-        for z in range(first + 1, last):
-            plane += image.pixels[z]
-        plane /= np.float32(last - first)
+        plane = image.pixels[first]
+        if last > first + 1:  # a copy of one large tilt would take as long as reading it
+            plane = np.array(plane, dtype=np.float32)
+            for z in range(first + 1, last):
+                plane += image.pixels[z]
+            plane /= np.float32(last - first)
     else:
         cut = (
             (slice(None), slice(first, last)) if axis == 1 else (slice(None), slice(None), slice(first, last))
         )
         plane = image.pixels[cut].mean(axis=axis, dtype=np.float32)
         plane = plane.T if axis == 2 else plane
-    return binned(np.ascontiguousarray(plane), 2**request.level)
+    return binned(np.ascontiguousarray(plane, dtype=np.float32), 2**request.level)
 
 
 @functools.lru_cache(maxsize=64)

@@ -349,7 +349,7 @@ class SliceView extends HTMLElement {
   #scrubLevel() {
     const sharp = this.#sharpLevel();
     const level = this.#pace.level(sharp, Math.min(sharp + MOST_COARSER, this.info.levels.length - 1));
-    return [level, level === sharp ? 80 : 65];
+    return [level, level === sharp ? 80 : 50];
   }
 
   /** Whether there is a picture of a slice as this view shows it, at any level. */

@@ -92,7 +92,9 @@ async function look() {
   const facts = await get(`/raw.json?path=${encodeURIComponent(path)}`).catch((error) => ({ error: error.message }));
   if (mine !== asked) return;
   if (facts.error) return void (byId("found").textContent = facts.error);
-  byId("found").textContent = `${facts.series.length} series, ${counted(facts.n_mdocs, "mdoc")}, ${counted(facts.n_movies, "movie")} in this folder`;
+  // Movies often lie in a folder of their own, which mdocs name: what these tell is counted where there are any.
+  const nTilts = facts.series.reduce((sum, one) => sum + one.n_tilts, 0);
+  byId("found").textContent = `${facts.series.length} series, ${counted(facts.n_mdocs, "mdoc")}, ${facts.n_mdocs ? counted(nTilts, "tilt") : `${counted(facts.n_movies, "movie")} in this folder`}`;
   byId("doubts").replaceChildren(...facts.doubts.slice(0, 12).map((text) => make("li", {}, text)));
   document.querySelector("#facts tbody").replaceChildren(...Object.entries(facts.facts).map(([title, values]) => make("tr", {}, make("td", {}, title), make("td", { class: "number" }, values.length ? values.slice(0, 6).join(", ") : "not told"))));
   byId("series").replaceChildren(...facts.series.slice(0, 60).map((one) => make("div", { class: "row" }, make("span", { class: "mono" }, one.name), make("span", { class: "quiet" }, `${one.n_tilts} tilts; angle, dose in order of acquisition`), spark(one.tilt_deg), spark(one.dose_per_angstrom2))));
