@@ -19,6 +19,7 @@ from cryoloom.steps.initial_model import (
     InitialModelParams,
     _finer_bands,
     _looked_for,
+    _tell_of_starts,
     _told_apart,
     initial_model,
 )
@@ -212,3 +213,19 @@ def test_what_cannot_be_made_is_told():
         initial_model((particles,), InitialModelParams(), MemoryContext())
     with pytest.raises(UserInputError, match="unknown point group"):
         initial_model((particles,), InitialModelParams(symmetry="Q3"), MemoryContext())
+
+
+@pytest.mark.parametrize(
+    ("agreement", "n_starts", "told"),
+    [(0.9, 3, None), (0.1, 3, "agrees in 0.10 of them"), (None, 1, "there was one start")],
+)
+def test_starts_that_place_particles_differently_are_said(agreement, n_starts, told):
+    """Equal likelihoods are no agreement: false maxima explain the particles alike."""
+    made = Annealed(None, None, 5.0, None, (941.0,) * n_starts, (), agreement)
+    context = MemoryContext()
+    _tell_of_starts(made, context)
+    assert context.figures.get("agreement_of_starts") == agreement
+    assert bool(context.warnings) == (told is not None)
+    if told:
+        assert told in context.warnings[0]
+        assert "may be a false maximum" in context.warnings[0]

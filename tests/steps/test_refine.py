@@ -19,6 +19,7 @@ from cryoloom.procedures.relaxed_symmetry import Asymmetry
 from cryoloom.steps.refine import (
     RefineParams,
     _extent,
+    _warn_of_split,
     _without_asymmetry,
     _without_neighbours,
     refine,
@@ -215,3 +216,15 @@ def test_a_symmetry_that_the_particles_lack_has_no_resolution(monkeypatch, found
     plain = _without_asymmetry(refined, SimpleNamespace(), "C1", 130.0, context)
     assert plain is refined
     assert "asymmetry" in context.reasons_not_measurable
+
+
+@pytest.mark.parametrize(
+    ("split", "computed", "warns"), [(2.9, 0.4, True), (1.8, 0.45, False), (None, 0.4, False)]
+)
+def test_orientations_that_tilts_do_not_agree_on_are_said(split, computed, warns):
+    context = MemoryContext()
+    _warn_of_split(split, computed, context)
+    assert bool(context.warnings) == warns
+    if warns:
+        assert "known to 2.9 deg" in context.warnings[0]
+        assert "may not determine their orientations" in context.warnings[0]

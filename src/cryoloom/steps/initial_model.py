@@ -85,6 +85,8 @@ __all__ = ["InitialModelParams", "initial_model"]
 
 Array = NDArray[np.float64]
 
+#: Chosen: between starts that found one map (most particles) and poses at random (none).
+_LEAST_AGREEING = 0.3
 _LEAST_PARTICLES = 8
 """Chosen: fewer give no two halves that mean anything."""
 _TOUCHING_DIAMETERS = 0.7
@@ -151,8 +153,9 @@ FIGURES = (
         "agreement_of_starts",
         "",
         "Starts that agree",
-        "Part of the random starts that explain the particles of the other half as well as the best, to a "
-        "twentieth. One start alone says nothing.",
+        "Part of the particles that the best of the random starts and the one most like it place alike, "
+        "beyond chance, up to a rotation of the map and its symmetry. False maxima explain the particles "
+        "about as well as the right one, but place them differently. One start alone says nothing.",
         good="above 0.5",
     ),
     Figure(
@@ -557,16 +560,15 @@ def _low(density: torch.Tensor, made: Annealed, settings: AnnealingSettings) -> 
 
 
 def _tell_of_starts(made: Annealed, context: StepContext) -> None:
-    scores = np.array(made.held_out_log_likelihood)
-    if len(scores) < 2:
-        context.figure("agreement_of_starts", None, reason="there was one start")
-        return
-    agreeing = float((scores >= scores.max() - _SAME_LIKELIHOOD * abs(scores.max())).mean())
-    context.figure("agreement_of_starts", agreeing)
-    if agreeing < 2.0 / len(scores) - 1e-9:
+    n_starts = len(made.held_out_log_likelihood)
+    reason = "there was one start" if n_starts < 2 else "the starts have no particles in common"
+    context.figure("agreement_of_starts", made.agreement, reason=reason)
+    if made.agreement is None or made.agreement < _LEAST_AGREEING:
+        found = reason if made.agreement is None else f"the most alike agrees in {made.agreement:.2f} of them"
         context.warn(
-            f"Only one of {len(scores)} random starts explains the particles best; the first map may be "
-            "chance. Use more starts, more particles or a map of your own"
+            f"Of {n_starts} random starts no other places the particles as the best one does ({found}; "
+            f"expected {_LEAST_AGREEING}): the first map may be a false maximum, however well it explains "
+            "the particles. Use more starts, more particles or a map of your own"
         )
 
 

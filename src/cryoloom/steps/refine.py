@@ -98,6 +98,8 @@ _TOUCHING_DIAMETERS = 0.7
 """Particles nearer than this overlap in the mask and belong to one half."""
 #: Of the first reference: what halves share anyway (`refinement`).
 _LOWPASS_ANGSTROM = 40.0
+#: Of right poses 1 to 4.3 in simulated sets; smooth shells had 7, particles turned by neighbours 15.
+_MOST_SPLIT, _LEAST_SD_DEG = 5.0, 0.1
 _NEIGHBOURS_WITHIN = 1.8
 """Diameter over the distance of the nearest neighbour, from which about half of it lies in the mask."""
 
@@ -545,6 +547,19 @@ def _split_tilts(refined: Refined, worker: SeriesWorker, context: StepContext) -
     reason = "no particle was refined"
     context.figure("split_angle_deg", _half_median(turn), reason=reason)
     context.figure("split_shift_angstrom", _half_median(moved), reason=reason)
+    _warn_of_split(_half_median(turn), float(np.median(worker.angle_sd_deg[worker.half > 0])), context)
+
+
+def _warn_of_split(split_deg: float | None, computed_deg: float, context: StepContext) -> None:
+    """Warn where orientations from halves of the tilts differ by far more than the likelihood says."""
+    if split_deg is None or split_deg <= _MOST_SPLIT * max(computed_deg, _LEAST_SD_DEG):
+        return
+    context.warn(
+        f"Orientations from even and from odd tilts are known to {split_deg:.1f} deg, those of all tilts to "
+        f"{computed_deg:.1f} deg by their likelihood: expected at most {_MOST_SPLIT:g} times as much. The "
+        "particles may not determine their orientations (shells, another protein, a wrong symmetry, "
+        "neighbours), whatever the resolution; refine again from another first map, and compare"
+    )
 
 
 def _half_median(values: NDArray[np.float64]) -> float | None:

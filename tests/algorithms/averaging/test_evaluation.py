@@ -64,6 +64,17 @@ def test_agreement_of_radial_parts_alone_is_no_resolution(rng):
     assert "only in what does not depend on orientation" in found.note
 
 
+def test_a_shell_off_its_centre_is_a_shell(rng):
+    """Aligned to a map that is not round, shells take one place in its frame, and no orientation."""
+    at = np.arange(N) - N // 2
+    z, y, x = np.meshgrid(at, at, at, indexing="ij")
+    radius = np.sqrt((z - 1.5) ** 2 + y**2 + (x + 1.0) ** 2)
+    shell = torch.tensor(np.exp(-(((radius - 8.0) / 1.5) ** 2)), dtype=torch.float32)
+    halves = halves_of(shell, rng, 0.02)
+    found = verdict(halves, halves, None, particle_mask(N, VOXEL, DIAMETER), rng)
+    assert found.resolution_angstrom is None
+
+
 def test_halves_that_agree_as_well_with_exchanged_orientations_have_no_resolution(rng):
     halves = halves_of(body(rng), rng, 0.05)
     found = verdict(halves, halves, halves, particle_mask(N, VOXEL, DIAMETER), rng)

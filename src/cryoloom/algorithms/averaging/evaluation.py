@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from cryoloom.algorithms.averaging.shell_correlation import (
     non_axial,
     non_radial,
     randomised_phases,
+    roundest_centre,
     shell_correlation,
     soft_sphere,
 )
@@ -79,18 +79,18 @@ class HalfMaps:
 
     def non_radial_correlation(self, mask: torch.Tensor) -> Array:
         """The same after subtraction of the radial means."""
-        return self._without(non_radial, mask)
+        return self.pose_correlation(mask, about_axis=False)
 
     def pose_correlation(self, mask: torch.Tensor, *, about_axis: bool) -> Array:
         """The same after subtraction of what random poses leave: the mean about z, or the radial one.
 
         about_axis : particles have directions, and poses at random are random about them.
         """
-        return self._without(non_axial if about_axis else non_radial, mask)
-
-    def _without(self, part: Callable[[torch.Tensor, float], torch.Tensor], mask: torch.Tensor) -> Array:
         radius = float((mask.numpy() > 0).sum() * 3.0 / (4.0 * math.pi)) ** (1 / 3)
-        left = [part(half * mask, radius) for half in self.maps]
+        # Aligned to a map that is not round, shells take one place off its centre.
+        centre = roundest_centre((self.maps[0] + self.maps[1]) * mask, radius, about_axis=about_axis)
+        part = non_axial if about_axis else non_radial
+        left = [part(half * mask, radius, centre) for half in self.maps]
         return shell_correlation(left[0], left[1])[: self.n_shells + 1]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
+from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import lsqr
 
@@ -22,11 +23,14 @@ __all__ = [
     "non_axial",
     "non_radial",
     "randomised_phases",
+    "roundest_centre",
     "shell_correlation",
     "soft_sphere",
 ]
 
 Array = NDArray[np.float64]
+
+_MOST_POINTS = 30000
 
 
 def shell_correlation(first: torch.Tensor, second: torch.Tensor) -> Array:
@@ -91,10 +95,15 @@ def soft_sphere(n: int, radius_px: float, edge_px: float) -> torch.Tensor:
     return torch.tensor(0.5 - 0.5 * np.cos(np.pi * edge), dtype=torch.float32)
 
 
-def non_radial(density: torch.Tensor, radius_px: float) -> torch.Tensor:
-    """A map ``(n, n, n)`` minus its radial mean within a radius: a cubic spline, knots every half voxel."""
+def non_radial(
+    density: torch.Tensor, radius_px: float, centre_xyz_px: Array | tuple[float, ...] = (0.0, 0.0, 0.0)
+) -> torch.Tensor:
+    """A map ``(n, n, n)`` minus its radial mean within a radius: a cubic spline, knots every half voxel.
+
+    centre_xyz_px : about which the mean is taken, from index ``n // 2``.
+    """
     n = density.shape[0]
-    radius = _real_radius(n).ravel()
+    radius = _real_radius(n, centre_xyz_px).ravel()
     inside = np.flatnonzero(radius <= radius_px)
     design = _radial_splines(radius[inside], radius_px)
     values = density.numpy().astype(np.float64).ravel()
@@ -104,14 +113,16 @@ def non_radial(density: torch.Tensor, radius_px: float) -> torch.Tensor:
     return torch.tensor(left.reshape(density.shape), dtype=torch.float32)
 
 
-def non_axial(density: torch.Tensor, radius_px: float) -> torch.Tensor:
+def non_axial(
+    density: torch.Tensor, radius_px: float, centre_xyz_px: Array | tuple[float, ...] = (0.0, 0.0, 0.0)
+) -> torch.Tensor:
     """A map ``(z, y, x)``, a cube, minus its mean about the z axis within a radius: splines as `non_radial`.
 
     What is left depends on the rotation about the axis; a membrane across z has nothing left.
     """
     n = density.shape[0]
     axis = (np.arange(n) - n // 2).astype(np.float64)
-    radius = np.hypot(axis[:, None], axis[None]).ravel()
+    radius = np.hypot(axis[:, None] - centre_xyz_px[1], axis[None] - centre_xyz_px[0]).ravel()
     inside = np.flatnonzero(radius <= radius_px)
     design = _radial_splines(radius[inside], radius_px)
     values = density.numpy().astype(np.float64).reshape(n, -1)
@@ -129,9 +140,51 @@ def _radial_splines(radius: Array, radius_px: float) -> csr_array:
     return BSpline.design_matrix(radius, knots, 3)
 
 
-def _real_radius(n: int) -> Array:
+def roundest_centre(density: torch.Tensor, radius_px: float, *, about_axis: bool = False) -> Array:
+    """Centre (x, y, z) in voxels from index ``n // 2`` about which a map depends least on direction.
+
+    Of what lies within a radius, the part that the radial mean leaves is least there; about_axis : the mean
+    about z, and z of the centre stays 0. A shell that is off its centre is found to be a shell.
+    """
+    n = density.shape[0]
+    axis = np.arange(n) - n // 2
+    z, y, x = (values.ravel() for values in np.meshgrid(axis, axis, axis, indexing="ij"))
+    inside = np.flatnonzero(x**2 + y**2 + z**2 <= radius_px**2)
+    inside = inside[:: max(1, len(inside) // _MOST_POINTS)]
+    points = np.stack([x, y, z])[:, inside].astype(np.float64)
+    values = density.numpy().astype(np.float64).ravel()[inside]
+    layer = (points[2] + n // 2).astype(np.int64) if about_axis else np.zeros(len(inside), np.int64)
+    n_bins = 2 * int(2.0 * radius_px) + 4
+
+    def left(centre: Array) -> float:
+        away = points[:2] - centre[:2, None] if about_axis else points - centre[:, None]
+        place = 2.0 * np.sqrt((away**2).sum(axis=0))
+        low = np.minimum(place.astype(np.int64), n_bins - 2)
+        part = place - low
+        at = layer * n_bins + low
+        count = np.bincount(at, 1.0 - part, n * n_bins) + np.bincount(at + 1, part, n * n_bins)
+        total = np.bincount(at, values * (1.0 - part), n * n_bins)
+        total = total + np.bincount(at + 1, values * part, n * n_bins)
+        mean = total / np.maximum(count, 1e-9)
+        return float(((values - mean[at] * (1.0 - part) - mean[at + 1] * part) ** 2).sum())
+
+    n_free = 2 if about_axis else 3
+    simplex = np.vstack([np.zeros(n_free), np.eye(n_free)])
+    found = minimize(
+        lambda free: left(np.append(free, 0.0) if about_axis else free),
+        np.zeros(n_free),
+        method="Nelder-Mead",
+        options={"initial_simplex": simplex, "maxiter": 80, "xatol": 0.01, "fatol": 0.0},
+    )
+    centre = np.zeros(3)
+    centre[:n_free] = found.x
+    return centre if np.linalg.norm(centre) < radius_px / 2.0 else np.zeros(3)
+
+
+def _real_radius(n: int, centre_xyz_px: Array | tuple[float, ...] = (0.0, 0.0, 0.0)) -> Array:
     axis = (np.arange(n) - n // 2).astype(np.float64)
-    return np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2)
+    x, y, z = (axis - along for along in centre_xyz_px)
+    return np.asarray(np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None] ** 2))
 
 
 def _shells(n: int) -> tuple[NDArray[np.int64], int]:

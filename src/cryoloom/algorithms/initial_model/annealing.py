@@ -30,6 +30,7 @@ from cryoloom.algorithms.averaging.reconstruction import (
     symmetrised,
 )
 from cryoloom.algorithms.averaging.refinement import PassOrder, Worker
+from cryoloom.algorithms.initial_model.start_agreement import agreement_of_starts
 from cryoloom.errors import DataUnfitError
 from cryoloom.geometry.orientation_grid import rotation_grid
 from cryoloom.geometry.rotations import rotation_from_vector
@@ -97,10 +98,16 @@ class Annealed:
     layout: BoxLayout
     held_out_log_likelihood: tuple[float, ...]
     history: tuple[AnnealingRecord, ...]
+    agreement: float | None = None
+    """Part of the particles that the best start and another one place alike; None for one start."""
 
 
 class AnnealingWorker(Worker, Protocol):
     """A worker whose poses can be set."""
+
+    @property
+    def half(self) -> NDArray[np.int64]:
+        """Half of each particle, 0 for those that are not used."""
 
     def scatter(self, rng: np.random.Generator) -> None:
         """Give every particle a random orientation, about its own direction if it has one, and no shift."""
@@ -133,7 +140,8 @@ def anneal(
         tell(record)
 
     best: tuple[float, tuple[Array, Array], torch.Tensor] | None = None
-    scores = []
+    scores: list[float] = []
+    placed: list[tuple[NDArray[np.bool_], Array]] = []
     for start in range(settings.n_starts):
         worker.use_at_most(settings.most_particles, rng)
         worker.scatter(rng)
@@ -152,6 +160,7 @@ def anneal(
             )
         score = held_out(worker, halves, layout, settings)
         scores.append(score)
+        placed.append((worker.half > 0, worker.kept_poses()[0]))
         if best is None or score > best[0]:
             best = (score, worker.kept_poses(), reference)
     if best is None:
@@ -164,7 +173,16 @@ def anneal(
             worker, reference, layout, settings, rng, settings.last_band_angstrom, 1.0, -1, note
         )
     both = joined(inserted(worker, layout))
-    return Annealed(reference, both, layout.pixel_size_angstrom, layout, tuple(scores), tuple(history))
+    agreement = agreement_of_starts(
+        placed,
+        int(np.argmax(scores)),
+        settings.step_deg,
+        rng,
+        about_axis=any(poses.prior.directions is not None for poses in worker.poses),
+    )
+    return Annealed(
+        reference, both, layout.pixel_size_angstrom, layout, tuple(scores), tuple(history), agreement
+    )
 
 
 def go_on(
