@@ -1,9 +1,10 @@
 """Resolutions that `refine` states, against the truth: particles as they are, and cases in which halves lie.
 
 Scenes are made from known poses (13 tilts, 8 electrons per square angstrom each), without motion or errors
-of alignment. Prints for each case the resolution at which the corrected correlation of the halves falls to 0.143,
-what is stated, the correlation with the model (0.5), rotations within 10 degrees modulo the symmetry, and the
-figures that judge. Cases whose name begins with "null" must state nothing, or no more than the truth has:
+of alignment. Prints for each case the resolution at which the corrected correlation of the halves falls to
+0.143, what is stated, the correlation with the model (0.5), rotations within 10 degrees modulo the
+symmetry, and the figures that judge. Cases whose name begins with "null" must state nothing, or no more
+than the truth has:
 
 - hexamers on a sphere, azimuths at random or along their lattice, with the tutorial's mask and low-pass (the
   usual treatment) and with neighbours aligned on purpose;
