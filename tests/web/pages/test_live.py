@@ -9,7 +9,8 @@ from cryoloom.engine.live.alert_settings import (
     alert_settings,
     keep_alert_settings,
 )
-from cryoloom.web.pages.live import live_facts
+from cryoloom.engine.live.session_points import SeriesPoint
+from cryoloom.web.pages.live import live_facts, series_per_hour
 from cryoloom.web.site import Site
 from makers.browser import Served
 from makers.web_project import HOSTILE, NAMES, MadeProject
@@ -51,3 +52,12 @@ def test_where_alerts_go_is_not_for_the_browser(served: Served, made: MadeProjec
     assert alert_settings(made.folder).web_hook == secret
     assert alert_settings(made.folder).limits["tilt_axis_deg"].low == 80.0
     keep_alert_settings(made.folder, AlertSettings())
+
+
+def test_a_rate_is_given_once_there_are_series_to_tell_it() -> None:
+    def begun(*seconds: float) -> list[SeriesPoint]:
+        return [SeriesPoint(f"TS_{i}", 1e9 + s, "", 0, None, {}) for i, s in enumerate(seconds)]
+
+    assert series_per_hour(begun(0.0, 900.0, 1800.0)) == 4.0
+    assert series_per_hour(begun(0.0, 2.5)) is None  # found together: 1425 an hour
+    assert series_per_hour(begun(0.0, 1.0, 2.0)) is None

@@ -38,7 +38,7 @@ from cryoloom.web.pages.runs import job_facts
 from cryoloom.web.project_view import ProjectView
 from cryoloom.web.site import page, project_of, site_of
 
-__all__ = ["live_facts", "router"]
+__all__ = ["live_facts", "router", "series_per_hour"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _settings_lock = threading.Lock()
@@ -94,7 +94,7 @@ def live_facts(project: ProjectView) -> dict[str, Any]:
         "when": [one.when for one in thinned],
         "n_series": len(points),
         "n_failed": sum(one.failed_in is not None for one in points),
-        "per_hour": _per_hour(points),
+        "per_hour": series_per_hour(points),
         "alerts": [
             {"subject": one.subject, "text": one.text, "is_muted": one.subject in settings.muted}
             for one in alerts_of(points, settings.model_copy(update={"muted": ()}), _quiet(project))
@@ -163,6 +163,10 @@ def _channels(settings: AlertSettings, log: AlertLog) -> list[dict[str, str]]:
     ]
 
 
+#: Chosen: two series that were found together would give a thousand an hour.
+_LEAST_SERIES, _LEAST_SPAN_S = 3, 300.0
+
+
 def _command_of(settings: AlertSettings) -> str:
     """The limits in force as they are set on the command line."""
     words = ["cryoloom", "alerts", "--project", "."]
@@ -174,10 +178,10 @@ def _command_of(settings: AlertSettings) -> str:
     return shlex.join(words)
 
 
-def _per_hour(points: list[SeriesPoint]) -> float | None:
-    """Series begun in an hour, from the last few."""
+def series_per_hour(points: list[SeriesPoint]) -> float | None:
+    """Series begun in an hour, from the last few; None while they are too few or all came at once."""
     last = [one.when for one in points if one.when][-_WINDOW * 2 :]
-    if len(last) < 2 or last[-1] <= last[0]:
+    if len(last) < _LEAST_SERIES or last[-1] - last[0] < _LEAST_SPAN_S:
         return None
     return round(3600 * (len(last) - 1) / (last[-1] - last[0]), 1)
 
