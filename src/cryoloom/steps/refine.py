@@ -98,7 +98,8 @@ _TOUCHING_DIAMETERS = 0.7
 """Particles nearer than this overlap in the mask and belong to one half."""
 #: Of the first reference: what halves share anyway (`refinement`).
 _LOWPASS_ANGSTROM = 40.0
-#: Of right poses 1 to 4.3 in simulated sets; smooth shells had 7, particles turned by neighbours 15.
+#: Of right poses 1 to 4.3 in single simulated sets. A smooth shell had 7 and 20, particles that neighbours
+#: turned 15, but a shell refined as O only 1.3 to 2: the warning does not find all.
 _MOST_SPLIT, _LEAST_SD_DEG = 5.0, 0.1
 _NEIGHBOURS_WITHIN = 1.8
 """Diameter over the distance of the nearest neighbour, from which about half of it lies in the mask."""
