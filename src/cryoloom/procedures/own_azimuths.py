@@ -1,8 +1,9 @@
-"""Whether particles on a surface show by themselves how they are turned about their normals.
+"""Whether the azimuths of particles on a surface follow from the particles themselves.
 
-Where the mask holds neighbours, a lattice can decide the azimuth, and halves agree on the lattice. So the
-azimuths are searched again, with nothing but the first reference within one particle's cell, at a detail that
-shows its own rotation. In a lattice that the particles follow both ways give the same azimuths.
+If the mask contains neighbours, the lattice can determine the azimuth (the rotation about the normal), and
+the halves agree about the lattice. Therefore the azimuths are searched again with the first reference masked
+to the cell of one particle, at a detail that shows the particle's own rotation. If the particles follow the
+lattice, both searches give the same azimuths.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from cryoloom.procedures.particle_passes import SeriesWorker
 
 __all__ = ["LEAST_AZIMUTH_AGREEMENT", "azimuth_agreement"]
 
-#: Chosen between chance, 0, and right azimuths, 1: those that neighbours had decided agreed to 0.20 in one
-#: simulated set, those of a lattice, which are right, passed.
+#: Chosen between 0 (random) and 1 (correct). In one simulated set azimuths determined by neighbours had 0.20;
+#: correct azimuths in a lattice passed.
 LEAST_AZIMUTH_AGREEMENT = 0.5
+#: Chosen: steps of azimuth and cone in degrees, and reach and step of the shifts as a fraction of the band.
 _STEP_DEG, _OF_BAND = 8.0, 0.2
 
 
@@ -37,9 +39,9 @@ def azimuth_agreement(
     group: str,
     context: StepContext,
 ) -> float:
-    """Length of the mean of ``exp(i n d)``: 1 where azimuths differ by one angle d, 0 where unrelated.
+    """Length of the mean of ``exp(i n d)``: 1 if all azimuths differ by the same angle d, 0 if unrelated.
 
-    rows : refined particles of a worker, whose halves say which are used. n : order of the group's z axis.
+    rows : refined particles of a worker; those with a half are used. n : order of the group's z axis.
     """
     band = azimuth_band_angstrom(cell_angstrom, worker.image_pixel_angstrom)
     alone = SeriesWorker(

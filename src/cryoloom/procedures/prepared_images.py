@@ -1,8 +1,8 @@
-"""What steps compute from single images, prepared while a series grows (decision 24).
+"""Results that depend on single images, computed while a series grows (decision 24).
 
-A tilt's image is final long before its series is: whatever depends on this image alone is computed when it
-arrives, kept under the image's key (`Stack.image_keys`), and found when the series is complete. What is found
-is what would be computed, to the bit; nothing is prepared in a batch run, where it would save no time.
+A tilt's image is final long before its series. A result that depends only on this image is computed when the
+image arrives, kept under the image's key (`Stack.image_keys`), and loaded when the series is complete. Loaded
+and computed results are equal bit by bit. A batch run prepares nothing, because it would save no time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["PreparedImages", "image_facts", "prepared"]
 
 
 def image_facts(series: TiltSeries, stack: Stack, section: int) -> tuple[object, ...] | None:
-    """What decides an image of a series' stack; None where that is not known."""
+    """Data and parameters that determine an image of a series' stack; None if they are not known."""
     if key := _key(stack, section):
         return (key,)
     pixels, base = stack.images, series.unweighted_stack
@@ -37,7 +37,7 @@ def _key(stack: Stack, section: int) -> str:
 
 
 def prepared(context: StepContext, facts: tuple[object, ...] | None, make: Callable[[], Arrays]) -> Arrays:
-    """Arrays that were kept under facts while the item grew; else made, and kept if it still grows."""
+    """Arrays kept under these facts while the item grew; otherwise computed, and kept if it still grows."""
     if facts is None:
         return make()
     found = context.load_partial(*facts)
@@ -48,12 +48,12 @@ def prepared(context: StepContext, facts: tuple[object, ...] | None, make: Calla
 
 
 class PreparedImages:
-    """Arrays of one kind, of the images of a series' stack: a `Prepared`."""
+    """Arrays of one kind for the images of a series' stack; implements `Prepared`."""
 
     def __init__(
         self, context: StepContext, series: TiltSeries, stack: Stack, kind: str, *facts: object
     ) -> None:
-        """``facts``: what decides the arrays besides the image."""
+        """``facts``: everything besides the image that determines the arrays."""
         self._context, self._series, self._stack = context, series, stack
         self._facts = (kind, *facts)
 
@@ -62,11 +62,11 @@ class PreparedImages:
         return prepared(self._context, self._of(section), make)
 
     def prepare(self, sections: Sequence[int], make: Callable[[int], Arrays]) -> None:
-        """Make and keep the arrays of those images that lack them, each on a single thread of torch."""
+        """Compute and keep the missing arrays of images, each on a single thread of torch."""
         wanted = [section for section in sections if self._is_lacking(section)]
         if not wanted:
             return
-        # As `each_image` does it with several: the last bits depend on torch's threads.
+        # `each_image` also uses single threads for several images: the last bits depend on torch's threads.
         with single_thread_pool(min(numba.get_num_threads(), IMAGES_AT_ONCE, len(wanted))) as pool:
             for _ in pool.map(lambda section: self(section, lambda: make(section)), wanted):
                 pass

@@ -1,11 +1,11 @@
-"""Whether particles refined with a symmetry have it: their choice among equivalent poses is tried.
+"""Test whether particles refined with a symmetry have it, by their choice among equivalent poses.
 
-Aligned to a symmetric map, a particle takes any of its equivalent poses, and an average of many has the
-symmetry whether the particles have it or not. So the symmetry is broken again: from one particle a map
-without symmetry grows, each time by as many as it holds, and each takes the equivalent that fits this map
-best. The map of either half is then offered to the particles of the other half, which choose by their even
-tilts; where the particles lack the symmetry, their odd tilts agree with the choice. Noise and a symmetric
-particle have nothing to choose.
+A particle aligned to a symmetric map takes any of its equivalent poses, and the average of many particles
+has the symmetry even if the particles lack it. The test breaks the symmetry. A map without symmetry is made
+from one particle. In each round as many particles are added as the map contains, each in the equivalent pose
+that fits the map best. Then each particle is compared with the map of the other half and chooses an
+equivalent pose by its even tilts. If the particles lack the symmetry, their odd tilts agree with this choice.
+For noise and for symmetric particles all equivalents fit equally well.
 """
 
 from __future__ import annotations
@@ -27,18 +27,22 @@ __all__ = ["Asymmetry", "asymmetry"]
 
 Array = NDArray[np.float64]
 
+#: Chosen: particles of each half from which the map without symmetry is made; they bound the time.
 _MOST_PER_HALF = 64
-#: Of the diameter, and in angstrom: detail at which domains differ.
+#: Chosen: detail at which domains differ, as a fraction of the diameter, and at the finest in angstrom.
 _BAND_DIAMETERS, _FINEST_ANGSTROM = 1.0 / 8.0, 15.0
+#: Chosen: correlation that the prior of these maps assumes in all shells; few particles give no curve.
 _ASSUMED_FSC = 0.5
+#: Chosen: particles lack the symmetry above this share and this number of standard errors. Particles without
+#: the symmetry refined as D4 had 1.2 and 6.3, particles with D4 0.00 and 0.3 (docs/explanation/averaging.md).
 _LEAST_SHARE, _LEAST_DEVIATIONS = 0.1, 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Asymmetry:
-    """Gain of left-out tilts by the choice among equivalents.
+    """Gain in the log-likelihood of left-out tilts by the choice among equivalent poses.
 
-    ``share`` is relative to what the symmetric map explains of them; ``deviations`` over the standard error.
+    ``share`` is relative to the gain of the symmetric map; ``deviations`` is relative to the standard error.
     """
 
     share: float
@@ -53,7 +57,7 @@ class Asymmetry:
 def asymmetry(
     worker: SeriesWorker, refined: Refined, group: str, diameter_angstrom: float, rng: np.random.Generator
 ) -> Asymmetry | None:
-    """How far the particles of a worker choose among equivalent poses; None where there are none."""
+    """Gain of a worker's particles by the choice among equivalent poses; None for C1."""
     operators = symmetry_matrices(group)
     if len(operators) == 1 or refined.references is None:
         return None
@@ -67,7 +71,7 @@ def asymmetry(
 
 
 class _Breaking:
-    """Maps of both halves without the symmetry, grown from one particle each."""
+    """Maps of both halves without the symmetry, each grown from one particle."""
 
     def __init__(self, worker: SeriesWorker, refined: Refined, group: str, diameter_angstrom: float) -> None:
         self._worker, self._refined, self._group = worker, refined, group
@@ -98,7 +102,7 @@ class _Breaking:
         return _compared(chosen, symmetric)
 
     def _settle(self, parts: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
-        """Each part of a half chooses once more, by the map of the other part."""
+        """Choose the poses of each part of a half again, with the map of the other part."""
         for chosen, by in (parts, parts[::-1]):
             if len(by) and len(chosen):
                 maps = self._maps([by, by])
@@ -143,15 +147,15 @@ class _Breaking:
 
 
 def _explained(terms: Array) -> Array:
-    """Nats with the best positive amplitude, of cross and quadratic terms ``(..., 2)``."""
+    """Gain in nats at the best positive amplitude, from cross and quadratic terms ``(..., 2)``."""
     cross = np.clip(terms[..., 0], 0.0, None)
     return np.asarray(0.5 * cross**2 / np.maximum(terms[..., 1], 1e-12))
 
 
 def _compared(chosen: Array, symmetric: Array) -> Asymmetry:
-    """Gain of one half of the tilts where the other half chose, both ways.
+    """Gain of one half of the tilts by the choice of the other half, averaged over both directions.
 
-    chosen : terms ``(n, g, 2, 2)`` with maps without symmetry. symmetric : ``(n, 2, 2)`` with symmetric ones.
+    chosen : terms ``(n, g, 2, 2)`` for maps without symmetry. symmetric : ``(n, 2, 2)`` for symmetric maps.
     """
     gains, whole = [], []
     every = np.arange(len(chosen))

@@ -125,6 +125,7 @@ _COMPOSE = Rule(
 
 _ALIGNED = frozenset({"align_series", "import_alignment", "assign_poses"})
 """Steps after which Scipion's series has the shifts that its filter judges."""
+#: Position of "custom" in the list of presets of Scipion's filter of views; only then are its limits used.
 _CUSTOM_PRESET = 4
 
 

@@ -1,27 +1,28 @@
 """Refine the poses of particles and their average, from a low-pass start to the resolution of the data.
 
-The particles' tilt images are compared with projections of the average: the likelihood of a pose uses all
+The particles' tilt images are compared with projections of the average. The likelihood of a pose uses all
 tilts, each with its CTF at the particle's depth, its radiation damage and its noise. While poses are
-uncertain all orientations are searched and the average uses all probable ones; later, rotations and shifts
-are refined to the maximum of their likelihood by Gauss-Newton steps. Pixels become smaller as the resolution
-increases. The two halves of the particles never use each other's map beyond 40 A.
+uncertain, all orientations are searched and the average uses all probable ones. Later, Gauss-Newton steps
+refine rotations and shifts to the maximum of their likelihood. Pixels become smaller as the resolution
+increases. Beyond 40 A the two halves of the particles never use each other's map.
 
-The resolution is that of the masked halves, corrected for the mask by phase randomisation. It is given only
-as far as the halves also agree in the part that depends on the poses: shells, membranes and imposed symmetry
-agree even if every pose is wrong. It must be finer than the first reference, which both halves begin with.
-The correlation without the radial part is given as well, also with the orientations exchanged among the
-particles.
+The resolution is that of the masked halves, corrected for the mask by phase randomisation. It is reported
+only as far as the halves also agree in the part that depends on the poses, because shells, membranes and
+imposed symmetry agree even if every pose is wrong. It must be finer than the first reference, with which both
+halves begin. The correlation without the radial part is also reported, for the found orientations and for
+orientations exchanged among the particles.
 
-A symmetry that the particles lack makes halves agree as well: each particle takes any of its equivalent
-poses, and the average is that of different views. So each chooses among them at the end, by a map without
-symmetry of the other half; no resolution is given if the tilts that had no part in the choice agree with it.
+An imposed symmetry that the particles lack also makes the halves agree: each particle takes any of its
+equivalent poses, and the average mixes different views. This is tested at the end. Each particle chooses
+among its equivalent poses with a map of the other half without symmetry. No resolution is reported if tilts
+that were not used for the choice agree with it.
 
-On surfaces neighbours in a lattice can decide how particles are turned about their normals. Particles are
-therefore aligned and judged within 1.45 times the distance of their neighbours; if that is switched off, the
-azimuths are compared with those that the first map shows within this cell, and without agreement no
-resolution is given.
+On surfaces, neighbours in a lattice can determine the rotation of the particles about their normals.
+Therefore particles are aligned and evaluated within 1.45 times the distance of their neighbours. If this is
+switched off, the azimuths are compared with those found with the first map within this cell; without
+agreement no resolution is reported.
 
-Each pose's standard deviations follow from the curvature of its likelihood.
+The standard deviations of each pose follow from the curvature of its likelihood.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evaluation of two halves: curves, the resolution they support, and whether the poses are meaningful."""
+"""Evaluation of two half maps: curves, the supported resolution, and whether the poses are meaningful."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_RANDOMISE_BELOW, _THRESHOLD = 0.8, 0.143  # as RELION (Chen et al., 2013), and Rosenthal & Henderson (2003)
-# Non-radial correlation of random orientations is 0.0 to 0.2 (docs/explanation/averaging.md).
+_RANDOMISE_BELOW, _THRESHOLD = 0.8, 0.143  # RELION (Chen et al., 2013); Rosenthal & Henderson (2003)
+#: Random orientations give a non-radial correlation of 0.0 to 0.2 (docs/explanation/averaging.md).
 _LEAST_EVIDENCE = 0.1
-#: Part of the shells up to a resolution whose mean must be above the threshold, by so many deviations: single
-#: shells of a symmetric map have few independent values.
+#: Chosen: the mean over the last third of the shells must be above the threshold by two standard deviations.
+#: A mean is used because single shells of a symmetric map have few independent values.
 _TAIL, _DEVIATIONS = 1.0 / 3.0, 2.0
+#: Chosen: the first shells describe the envelope of the particle and support no resolution.
 _LEAST_SUPPORTED_SHELL = 3
-#: A resolution within a twentieth of the first low-pass is that of the first reference.
+#: Chosen: a resolution within a twentieth of the first low-pass is that of the first reference.
 _OF_START = 0.95
 
 
 def particle_mask(n: int, voxel_angstrom: float, diameter_angstrom: float) -> torch.Tensor:
-    """Soft sphere about a particle ``(n, n, n)``: a tenth more than its radius, and an edge of a tenth."""
+    """Soft sphere around a particle ``(n, n, n)``: a tenth more than its radius, with a soft edge."""
     radius = 0.5 * diameter_angstrom / voxel_angstrom
     edge = max(3.0, 0.2 * radius)
     return soft_sphere(n, min(1.1 * radius, n / 2 - edge - 1), edge)
@@ -54,16 +55,16 @@ def particle_mask(n: int, voxel_angstrom: float, diameter_angstrom: float) -> to
 
 @dataclass(frozen=True, slots=True)
 class HalfMaps:
-    """Two independent maps without a prior; the symmetry may be imposed or not."""
+    """Two independent maps without a prior, with or without imposed symmetry."""
 
     maps: tuple[torch.Tensor, torch.Tensor]
     voxel_angstrom: float
     n_shells: int
-    """Shells with data; those beyond are due to the mask."""
+    """Shells with data; higher shells contain only the effect of the mask."""
 
     @classmethod
     def of_sums(cls, sums: tuple[FourierSums, FourierSums], voxel_angstrom: float) -> HalfMaps:
-        """From the sums of both halves."""
+        """Half maps from the sums of both halves."""
         n_shells = min(int(sums[0].highest), sums[0].box_px // 2 - 1)
         return cls((sums[0].map(), sums[1].map()), voxel_angstrom, n_shells)
 
@@ -73,21 +74,21 @@ class HalfMaps:
         return self.maps[0].shape[0] * self.voxel_angstrom
 
     def correlation(self, mask: torch.Tensor | None = None) -> Array:
-        """Correlation by shells that hold data, within a mask."""
+        """Correlation in the shells with data, within a mask."""
         first, second = self.maps if mask is None else (self.maps[0] * mask, self.maps[1] * mask)
         return shell_correlation(first, second)[: self.n_shells + 1]
 
     def non_radial_correlation(self, mask: torch.Tensor) -> Array:
-        """The same after subtraction of the radial means."""
+        """The same correlation after subtraction of the radial means."""
         return self.pose_correlation(mask, about_axis=False)
 
     def pose_correlation(self, mask: torch.Tensor, *, about_axis: bool) -> Array:
-        """The same after subtraction of what random poses leave: the mean about z, or the radial one.
+        """The same correlation after subtraction of the mean that random poses leave: about z, or radial.
 
-        about_axis : particles have directions, and poses at random are random about them.
+        about_axis : particles have known directions, so that random poses are random about these only.
         """
         radius = float((mask.numpy() > 0).sum() * 3.0 / (4.0 * math.pi)) ** (1 / 3)
-        # Aligned to a map that is not round, shells take one place off its centre.
+        # Spherical shells that are aligned to a map that is not round move away from its centre.
         centre = roundest_centre((self.maps[0] + self.maps[1]) * mask, radius, about_axis=about_axis)
         part = non_axial if about_axis else non_radial
         left = [part(half * mask, radius, centre) for half in self.maps]
@@ -95,13 +96,13 @@ class HalfMaps:
 
 
 def pose_evidence(correlation: Array, finest_shell: int) -> float:
-    """Mean non-radial correlation from the second shell to a shell."""
+    """Mean non-radial correlation from shell 2 to the finest shell."""
     return float(np.mean(correlation[2 : max(4, finest_shell + 1)]))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Curves by name over shells, and the resolution they support."""
+    """Curves over shells by name, and the resolution they support."""
 
     curves: dict[str, Array]
     resolution_angstrom: float | None
@@ -109,7 +110,7 @@ class Verdict:
 
 
 def half_curves(halves: HalfMaps, mask: torch.Tensor, rng: np.random.Generator) -> dict[str, Array]:
-    """Correlation of halves by shells: unmasked, masked, with random phases, and corrected for the mask."""
+    """Fourier shell correlations: unmasked, masked, with random phases, and corrected for the mask."""
     masked, unmasked = halves.correlation(mask), halves.correlation()
     below = np.flatnonzero(masked[1:] < _RANDOMISE_BELOW) + 1
     start = int(below[0]) if len(below) else len(masked)
@@ -124,9 +125,9 @@ def half_curves(halves: HalfMaps, mask: torch.Tensor, rng: np.random.Generator) 
 
 
 def judged(curves: dict[str, Array], box_angstrom: float, independent: float = 1.0) -> Verdict:
-    """Resolution of the corrected curve, as far as the pose-dependent, non-radial and null ones support it.
+    """Resolution of the corrected curve, as far as the pose-dependent, non-radial and null curves support it.
 
-    independent : part of the values of a shell that are independent, for the mask and the symmetry.
+    independent : fraction of independent values in a shell, which mask and symmetry reduce.
     """
     corrected = curves["corrected"]
     resolution = first_fall(corrected, _THRESHOLD, box_angstrom)
@@ -165,9 +166,9 @@ def judged(curves: dict[str, Array], box_angstrom: float, independent: float = 1
 
 
 def finer_than_start(found: Verdict, lowpass_angstrom: float) -> Verdict:
-    """The same, without a resolution that is no finer than the first reference, which both halves share.
+    """The same verdict, without a resolution if it is no finer than the first reference, which halves share.
 
-    Noise that is aligned to a reference looks like it, in both halves.
+    Noise that is aligned to a reference resembles this reference in both halves.
     """
     resolution = found.resolution_angstrom
     if resolution is None or resolution < _OF_START * lowpass_angstrom:
@@ -182,10 +183,10 @@ def finer_than_start(found: Verdict, lowpass_angstrom: float) -> Verdict:
 
 
 def _supported(turned: Array, shell: int, independent: float) -> int | None:
-    """The last shell, up to one, to which the part that depends on poses agrees; None if there is none."""
+    """Last shell, at most ``shell``, to which the pose-dependent part agrees; None if there is none."""
     for last in range(min(shell, len(turned) - 1), _LEAST_SUPPORTED_SHELL - 1, -1):
         tail = np.arange(max(1, round((1.0 - _TAIL) * last)), last + 1)
-        # Half a shell holds 2 pi s^2 complex values; a correlation of n of them has the variance 1 / 2n.
+        # Half a shell has 2 pi s^2 complex values; a correlation of n complex values has the variance 1 / 2n.
         deviation = math.sqrt(float((1.0 / (4.0 * math.pi * tail**2 * independent)).mean()) / len(tail))
         if float(turned[tail].mean()) >= _THRESHOLD + _DEVIATIONS * deviation:
             return last
@@ -202,11 +203,11 @@ def verdict(
     about_axis: bool = False,
     order: int = 1,
 ) -> Verdict:
-    """Resolution of masked halves after phase randomisation, given only where the poses mean something.
+    """Resolution of masked halves after phase randomisation, given only if the poses are meaningful.
 
     null : halves of the same images with orientations exchanged among the particles. about_axis : particles
-    have directions (the z axis), so that what does not change about z does not depend on the poses; the
-    non-radial and null curves are then without it. order : of the symmetry that is imposed on the halves.
+    have known directions (the z axis). The part that is constant about z then does not depend on the poses
+    and is subtracted in the non-radial and null curves. order : of the symmetry imposed on the halves.
     """
     curves = half_curves(halves, mask, rng)
     curves["pose-dependent"] = halves.pose_correlation(mask, about_axis=about_axis)

@@ -30,6 +30,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+#: Chosen: voxels of the mask from which the roundest centre is found; they bound the time.
 _MOST_POINTS = 30000
 
 

@@ -55,10 +55,11 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# All gain comes at exponents of 0.3 and more, so few passes are below it, and six are at 1.
+#: Exponents of the likelihood, one for each pass. Maps improve only at exponents of 0.3 and more, so few
+#: passes are below that, and six are at 1.
 _EXPONENTS = (0.05, 0.15, 0.3, 0.6, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 _INSERT_BEYOND = 1.4
-"""Chosen: particles are inserted to detail finer than that of the search by this factor."""
+"""Chosen: the particles are inserted to detail finer by this factor than the search uses."""
 _FINER_PASSES = 3
 """Chosen: passes at each finer band."""
 
@@ -74,7 +75,7 @@ class AnnealingSettings:
     shift_range_angstrom: float = 12.0
     step_deg: float = 15.0
     most_particles: int = 400
-    """Of each start; the best start continues with all."""
+    """Number of particles in each start; the best start continues with all particles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class AnnealingRecord:
 
 @dataclass(frozen=True, slots=True)
 class Annealed:
-    """Map of the best start; of every start the likelihood per particle that its map was not made of."""
+    """Map of the best start, and for every start the likelihood per particle under the other half's map."""
 
     map: torch.Tensor
     sums: FourierSums
@@ -99,7 +100,7 @@ class Annealed:
     held_out_log_likelihood: tuple[float, ...]
     history: tuple[AnnealingRecord, ...]
     agreement: float | None = None
-    """Part of the particles that the best start and another one place alike; None for one start."""
+    """Fraction of the particles that the best start and another start place alike; None for one start."""
 
 
 class AnnealingWorker(Worker, Protocol):
@@ -107,10 +108,10 @@ class AnnealingWorker(Worker, Protocol):
 
     @property
     def half(self) -> NDArray[np.int64]:
-        """Half of each particle, 0 for those that are not used."""
+        """Half of each particle, 0 for unused particles."""
 
     def scatter(self, rng: np.random.Generator) -> None:
-        """Give every particle a random orientation, about its own direction if it has one, and no shift."""
+        """Give every particle a random orientation, about its direction if it has one, and no shift."""
 
     def use_at_most(self, n: int, rng: np.random.Generator) -> None:
         """Work with a random part of the particles until `use_all`."""
@@ -119,10 +120,10 @@ class AnnealingWorker(Worker, Protocol):
         """Work with all particles."""
 
     def kept_poses(self) -> tuple[Array, Array]:
-        """Present rotations and shifts, for `restore`."""
+        """Current rotations and shifts, for `restore`."""
 
     def restore(self, poses: tuple[Array, Array]) -> None:
-        """Set the rotations and shifts back to kept ones."""
+        """Restore rotations and shifts from `kept_poses`."""
 
 
 def anneal(
@@ -188,7 +189,7 @@ def anneal(
 def go_on(
     worker: AnnealingWorker, made: Annealed, settings: AnnealingSettings, rng: np.random.Generator
 ) -> Annealed:
-    """A first map taken to the last band of other settings, from the present poses of all particles.
+    """Continue a first map to the last band of other settings, from the current poses of all particles.
 
     Poses of the coarser band are averaged with smaller pixels. Then all orientations are searched again,
     in the first passes with as many particles as a start has.
@@ -229,7 +230,7 @@ def search_once(
     """Search all orientations once against one map. Returns the new map and its halves."""
     rotations = rotation_grid(settings.step_deg, symmetry_matrices(group))
     if group == "C1":
-        # The grid is another one in every pass, so that no pose is drawn to its points.
+        # Every pass has a different grid, so that poses are not biased to its points.
         rotations = rotation_from_vector(rng.normal(0.0, 2.0, (1, 3)))[0] @ rotations
     step = max(2.0, band / 6.0)
     shifts = shift_grid(min(settings.shift_range_angstrom, 1.01 * step), step)
@@ -261,14 +262,14 @@ def search_once(
 
 
 def extracted(worker: AnnealingWorker, band_angstrom: float) -> BoxLayout:
-    """Boxes for a band; all particles are extracted with them at their present positions."""
+    """Boxes for a band, after extraction of all particles at their current positions."""
     layout = worker.layout(max(band_angstrom / _INSERT_BEYOND, 2.05 * worker.image_pixel_angstrom))
     worker.extract(layout)
     return layout
 
 
 def inserted(worker: AnnealingWorker, layout: BoxLayout) -> tuple[FourierSums, FourierSums]:
-    """Sums of both halves at the present poses."""
+    """Sums of both halves at the current poses."""
     order = PassOrder("insert", None, 0.0, float(layout.plane.radius[-1]))
     return total([result.halves for result in worker.run(order)])
 
@@ -280,7 +281,7 @@ def held_out(
     settings: AnnealingSettings,
     group: str = "C1",
 ) -> float:
-    """Mean log-likelihood of each half's particles under the other half's map, of a symmetry."""
+    """Mean log-likelihood of each half's particles under the other half's map, with a symmetry."""
     rotations = rotation_grid(settings.step_deg, symmetry_matrices(group))
     band = settings.last_band_angstrom
     grid = SearchGrid(rotations, shift_grid(0.0, 1.0))
@@ -312,7 +313,7 @@ def joined(sums: tuple[FourierSums, FourierSums]) -> FourierSums:
 def precision(
     sums: tuple[FourierSums, FourierSums], mask: torch.Tensor, voxel: float, of: FourierSums
 ) -> Array:
-    """Prior of the map of one half, or of both together, from the correlation of the halves."""
+    """Prior precision for the map of one half, or of both halves, from the correlation of the halves."""
     correlation = HalfMaps.of_sums(sums, voxel).correlation(mask)
     n = int(of.highest) + 1
     curve = np.full(n, correlation[-1])

@@ -53,41 +53,42 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# Measured on apoferritin: a seventh of the diameter tells most, a fifth half as much.
+#: Measured on apoferritin: a seventh of the diameter gives the most evidence, a fifth half as much.
 _BAND_DIAMETERS, _LOWEST_DIAMETERS = 1.0 / 7.0, 0.5
 _STEP_OF_BAND, _SEARCH_STEP_OF_BAND = 0.85, 1.3
-"""Of grids for axes, and of searches with a reference, in which several orientations may share a particle."""
+"""Chosen: steps of grids for axes, and of searches with a reference, where several orientations may share a
+particle, in radians over the detail in units of the diameter."""
 _SIGNAL_TO_NOISE = 0.05
-"""Of one particle in one frequency. Between 0.03 and 0.1 the placings found are the same."""
+"""Signal of one particle in one frequency. Values between 0.03 and 0.1 give the same placings."""
 _SEARCH_APART, _TEST_APART = 0.5, 1.2
-"""In units of one over the diameter: nearer frequencies share noise. The power at the axes tells as well."""
+"""In units of one over the diameter: nearer frequencies share noise. Power at the axes is evidence too."""
 _SPACING, _LATTICE_OFFSET = 0.8, np.array([0.37, 0.21, 0.68])
-"""Spacing of the compared frequencies, in units of one over the diameter: chosen, a little finer than
-frequencies become independent. The offset is arbitrary and on no axis."""
+"""Chosen: spacing of the compared frequencies in units of one over the diameter, slightly finer than that of
+independent frequencies. The offset is arbitrary and on no axis."""
 _ANY_LINE = np.array([0.23, 0.31, 0.92])
-"""Arbitrary, and on no axis of a point group: picks one of the equivalent points."""
+"""Arbitrary line that is on no axis of a point group; it selects one of the equivalent points."""
 _N_ANGLES, _LEAST_AWAY = 11, 0.3
-"""Chosen: angles to compare with are elevenths of a turn, without those within 0.3 of a multiple of the
-group's angle."""
+"""Chosen: angles for comparison are multiples of a turn over eleven, except those within 0.3 of a multiple of
+the group's angle."""
 _REFINED, _FINER = 5, (0.5, 0.25)
-"""Chosen: best placings that are refined, and the steps of that in parts of the grid's."""
+"""Chosen: number of best placings that are refined, and steps of the refinement over those of the grid."""
 
 
 def own_band_angstrom(diameter_angstrom: float, finest_angstrom: float) -> float:
-    """Detail at which the axes of one particle show, no finer than the images have."""
+    """Detail at which the axes of one particle are visible, no finer than that of the images."""
     return max(_BAND_DIAMETERS * diameter_angstrom, finest_angstrom)
 
 
 def own_step_deg(band_angstrom: float, diameter_angstrom: float) -> float:
-    """Step of a grid of rotations for searches of a particle with a reference of a detail."""
+    """Step of the grid of rotations for a search with a reference of this detail."""
     return _SEARCH_STEP_OF_BAND * math.degrees(band_angstrom / diameter_angstrom)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnAxes:
-    """Placings of a group, one of each particle: ``rotations`` (n, 3, 3) from the group's frame.
+    """Placing of a group in each particle: ``rotations`` (n, 3, 3) from the group's frame.
 
-    ``significance`` (n,) is how far the best placing lies above a grid of all, in their standard deviations.
+    ``significance`` (n,) is the score of the best placing above the mean of the grid, in standard deviations.
     """
 
     rotations: Array
@@ -139,8 +140,8 @@ def class_sums(
 ) -> Array:
     """Products of particles with themselves under classes of a group's rotations, ``(n, 1 + class, 4)``.
 
-    Half of the tilts is placed by a reference (its half cube). The other half is compared with itself
-    rotated; then the halves change roles. So noise that decided the placing is not in the comparison. The
+    One half of the tilts is placed by a reference (its half cube). The other half is compared with itself
+    rotated; then the halves change roles. So no noise that affected the placing is in the comparison. The
     sums are those of products and of weights. For cyclic and dihedral groups the same sums follow at other
     angles about the same axes, because a cylinder is like itself under any angle. The first row has both
     halves without a rotation: the power that all rotations of a perfect symmetry return.
@@ -184,7 +185,7 @@ class ClassLikeness:
 def class_likeness(sums: Array, group: str) -> tuple[ClassLikeness, ...]:
     """Likeness under each class from the sums of all particles ``(n, 1 + class, 4)``.
 
-    A class of which nothing could be compared has none.
+    A class without compared frequencies is left out.
     """
     found, n = [], len(sums)
     mean = np.maximum(sums.mean(axis=0), 1e-30)

@@ -1,8 +1,8 @@
-"""Whether two starts placed the particles alike: likelihoods of false maxima are alike, poses are not.
+"""Agreement of the poses of two starts. False maxima have similar likelihoods but different poses.
 
-Two maps of one specimen differ by a rotation, and so do the poses of all particles, up to the specimen's
-symmetry, which is not known yet. So a particle agrees if others have the same rotation between the two
-starts, more of them than chance would bring.
+Two maps of one specimen differ by a rotation. The poses of all particles differ by the same rotation, up to
+the specimen's symmetry, which is not known yet. A particle agrees if more other particles than expected by
+chance have the same rotation between the two starts.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ Array = NDArray[np.float64]
 Placed = tuple[NDArray[np.bool_], Array]
 
 _SAME_STEPS = 1.5
-"""Of the grid: either pose is a step off at most, and rarely both."""
+"""Chosen: tolerance in steps of the grid. Each pose is off by a step at most, and rarely both are."""
+#: Chosen: sets of random poses that give the number expected by chance, and the standard deviations above it.
 _CHANCE_DRAWS, _DEVIATIONS = 5, 2.0
 
 
 def agreement_of_starts(
     starts: list[Placed], best: int, step_deg: float, rng: np.random.Generator, *, about_axis: bool = False
 ) -> float | None:
-    """Part of the particles that the best start and the one most like it place alike; None for one start.
+    """Fraction of particles that the best start and the start most similar to it place alike; None for one.
 
     starts : which particles were used (n,), and the rotations of all (n, 3, 3).
     """
@@ -42,9 +43,9 @@ def agreement_of_starts(
 def placed_alike(
     first: Array, second: Array, step_deg: float, rng: np.random.Generator, *, about_axis: bool = False
 ) -> float:
-    """Part of the particles ``(n, 3, 3)`` that two sets of poses place alike, beyond chance: 0 to 1.
+    """Fraction of particles, 0 to 1 beyond chance, that two sets of poses ``(n, 3, 3)`` place alike.
 
-    about_axis : particles have known directions, and poses at random are turned about z.
+    about_axis : particles have known directions, so that random poses are rotated about z only.
     """
     between = np.swapaxes(first, 1, 2) @ second
     n = len(between)

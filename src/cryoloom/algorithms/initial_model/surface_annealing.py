@@ -62,30 +62,31 @@ __all__ = [
 Array = NDArray[np.float64]
 Maps = tuple[torch.Tensor, torch.Tensor]
 
-# Relative depth of the dip and height of the bump that the places start from.
+#: Chosen: relative depth of the dip and height of the bump in the layer that the places start from.
 _SEEDS = (-0.8, 0.8)
 _PLACE_EXPONENTS, _SETTLING, _PASSES_WITH_ALL = (0.03, 0.1, 0.3, 1.0), 3, 3
-"""Chosen on a simulated session of HIV (seed 3): likelihoods are flattened by the exponent at first, so that
-places are not fixed before a lattice shows. Then passes of single seeds, and of the best with all picks."""
+"""Chosen on a simulated session of HIV (seed 3): the first exponents flatten the likelihood, so that places
+are not fixed before a lattice is visible. Then passes of single seeds, and of the best one with all picks."""
 _AZIMUTH_EXPONENTS = (0.1, 0.18, 0.32, 0.56, 1.0, 1.0, 1.0)
 """Chosen in the same way, for azimuths."""
 _PASSES_WITHOUT_SYMMETRY = 2
-"""Chosen: passes in which a symmetry that was only imposed can fade."""
-# Of a band: steps of shifts while places and azimuths are searched.
+"""Chosen: passes without the symmetry, in which a symmetry that was only imposed can disappear."""
+#: Chosen: steps of the shifts in the searches of places and azimuths, as a fraction of the band.
 _PLACE_STEPS, _AZIMUTH_STEPS = 0.25, 0.2
 _CONE_DEG = 8.0
-"""Chosen: error of a normal that a pick on a surface may have."""
+"""Chosen: error that the normal of a pick on a surface may have."""
 _SAME_SPACINGS = 0.5
-"""Chosen by these pictures: picks nearer than half a spacing are one place."""
-# Of the distance that is searched along the surface.
+"""Chosen: picks nearer than half a spacing are at one place."""
+#: Chosen: mask for places, over the distance that is searched along the surface.
 _PLACE_DIAMETERS = 3.8
 _FIRST_BAND = 1.4
-"""Chosen: azimuths begin this much coarser than they end."""
+"""Chosen: the search of azimuths begins at detail coarser by this factor than at its end."""
 _CYLINDER = 24
-"""A map averaged over at least so many rotations is a cylinder."""
+"""A map averaged over at least this many rotations is a cylinder."""
 _RADIUS_CELLS = 0.5
-"""A mask over the diameter of a cell."""
-# A lattice had 0.95; a session whose alignment had failed 0.72, with picks of one particle in both halves.
+"""Radius of the compared region over the diameter of a cell: the whole cell."""
+#: Least agreement of the halves. A lattice had 0.95; a session whose alignment had failed had 0.72, because
+#: picks of one particle were in both halves.
 _LEAST_AGREEMENT, _LEAST_LIKENESS = 0.75, 0.3
 
 
@@ -97,14 +98,14 @@ class SurfaceWorker(AnnealingWorker, Protocol):
 
     @property
     def half(self) -> NDArray[np.int64]:
-        """Half of each particle, 0 for those left out."""
+        """Half of each particle, 0 for excluded particles."""
 
     @property
     def positions_xyz_angstrom(self) -> Array:
         """Current positions."""
 
     def carry_directions(self, reach_angstrom: float) -> None:
-        """Give particles the normal of their surface at their present places."""
+        """Give particles the normal of their surface at their current places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,13 @@ class SurfaceMap:
     group: str
     """Symmetry of the map; C1 if the requested one is not seen."""
     likeness: SymmetryFit | None
-    """Of the map that no symmetry was imposed on, about the normal."""
+    """Likeness of the map without imposed symmetry to itself rotated about the normal."""
     agreement: float | None
-    """Of the halves' parts that depend on the azimuth."""
+    """Correlation of the parts of the half maps that depend on the azimuth."""
     apart_angstrom: float
-    """Distance below which two particles are one."""
+    """Distance below which two picks are one particle."""
     spacing_angstrom: float
-    """Distance of neighbouring particles that were found."""
+    """Distance of neighbouring particles after the search."""
     history: tuple[AnnealingRecord, ...]
 
 
@@ -231,7 +232,7 @@ class _Annealing:
             reference = self._place_once(reference, 1.0, -1, whole=i == 0)
 
     def _seeded(self, flat: torch.Tensor, depth: float) -> torch.Tensor:
-        """A layer with a dip or a bump about its middle."""
+        """A layer with a dip or a bump in its middle."""
         n, width = flat.shape[0], 0.6 * self.settings.along_angstrom
         axis = (torch.arange(n) - n // 2) * self.layout.pixel_size_angstrom
         bump = torch.exp(-0.5 * (axis[:, None] ** 2 + axis[None] ** 2) / width**2)
@@ -240,7 +241,7 @@ class _Annealing:
     def _place_once(
         self, reference: torch.Tensor, exponent: float, start: int, *, whole: bool
     ) -> torch.Tensor:
-        """A pass of places: about the picks and over the whole range, or near the present ones."""
+        """One pass of places: over the whole range about the picks, or near the current places."""
         settings = self.settings
         step = _PLACE_STEPS * settings.band_angstrom
         grid = DirectedGrid(
@@ -258,7 +259,7 @@ class _Annealing:
         return _cylinder(found[0])
 
     def _without_twins(self) -> tuple[float, float]:
-        """Keep one of several picks at one place. Returns the spacing and the least distance of the rest."""
+        """Keep one of several picks at one place. Returns spacing and least distance of the kept picks."""
         apart = _SAME_SPACINGS * self.settings.spacing_angstrom
         self.worker.drop_twins(apart)
         spacing = self._spacing()
@@ -267,13 +268,13 @@ class _Annealing:
         return self._spacing(), apart
 
     def _spacing(self) -> float:
-        """Median distance to the nearest particle in use."""
+        """Median distance to the nearest used particle."""
         rows = replace(self.worker.rows, positions_xyz_angstrom=self.worker.positions_xyz_angstrom)
         used = rows.take(np.flatnonzero(self.worker.half > 0))
         return spacing_angstrom(used) or self.settings.diameter_angstrom
 
     def _find_azimuths(self, group: str, last: float) -> Maps:
-        """Maps of the halves, each annealed against itself; against both together without symmetry."""
+        """Maps of the halves, each annealed against its own map; without symmetry, against the common map."""
         self.worker.use_at_most(self.settings.most_particles, self.rng)
         self._turn_at_random()
         first = _FIRST_BAND * last
@@ -299,25 +300,25 @@ class _Annealing:
         )
 
     def _turn_at_random(self) -> None:
-        """Turn every particle about its own z axis by any angle."""
+        """Rotate every particle about its z axis by a random angle."""
         rotations, shifts = self.worker.kept_poses()
         turns = rotation_z(self.rng.uniform(0.0, 360.0, len(rotations)))
         self.worker.restore((rotations @ turns, shifts))
 
     def _one_frame(self, halves: Maps, group: str, cell: float) -> tuple[Maps, float]:
-        """Turn the second half's particles and map to the azimuth of the first."""
+        """Rotate the second half's particles and map to the azimuth of the first."""
         radius = _RADIUS_CELLS * cell / self.layout.pixel_size_angstrom
         agreement, azimuth = azimuthal_agreement(halves[0], halves[1], group, radius)
         turn = rotation_z(azimuth)
         rotations, shifts = self.worker.kept_poses()
         second = self.worker.half == 2
-        # What lies at r of the map lies at Q r of the turned one, and a pose R is R Q^T there.
+        # A point r of the map is at Q r in the rotated map, and a pose R becomes R Q^T.
         rotations[second] = rotations[second] @ turn.T
         self.worker.restore((rotations, shifts))
         return (halves[0], turned_map(halves[1], turn)), agreement
 
     def _search(self, references: Maps, band: float, grid: DirectedGrid, group: str, start: int = -1) -> Maps:
-        """One pass; the new references: of each half with a symmetry, of both together without."""
+        """One pass. Returns the new references: one for each half with a symmetry, a common one without."""
         worker, plane = self.worker, self.layout.plane
         highest = min(_FIRST_BAND * plane.box_angstrom / band, float(plane.radius[-1]))
         made, effective, likelihood = [], [], []
@@ -366,9 +367,9 @@ class _Annealing:
 def azimuthal_agreement(
     first: torch.Tensor, second: torch.Tensor, group: str, radius_px: float
 ) -> tuple[float, float]:
-    """Correlation of two maps' parts that depend on the azimuth, and the turn of the second that makes it.
+    """Largest correlation of the azimuth-dependent parts of two maps, and the rotation of the second map.
 
-    The turn about z is in degrees, within the group's range; correlated is what lies within a radius.
+    The rotation about z is in degrees, within the group's range. Only voxels within a radius are used.
     """
     parts = [density - _cylinder(density, group) for density in (first, second)]
     n = first.shape[0]
@@ -386,6 +387,6 @@ def azimuthal_agreement(
 
 
 def _cylinder(density: torch.Tensor, group: str = "C1") -> torch.Tensor:
-    """Average about z."""
+    """Rotational average about z."""
     order = len(symmetry_matrices(group))
     return symmetrised(density, f"C{order * math.ceil(_CYLINDER / order)}")

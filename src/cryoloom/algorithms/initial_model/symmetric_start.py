@@ -45,16 +45,16 @@ __all__ = ["SymmetricStart", "SymmetricWorker", "symmetric_start"]
 Array = NDArray[np.float64]
 
 _CENTRING_PARTS = (1.0 / 4.0, 1.0 / 8.0, 1.0 / 16.0)
-"""Steps of the shifts, of the band."""
+"""Chosen: step of the shifts as a fraction of the band."""
 _PASSES = 3
-"""Chosen: passes after the particles were placed by their own axes."""
+"""Chosen: passes after the placing by the particles' own axes."""
 _LEAST_LIKENESS, _LEAST_DEVIATIONS, _LEAST_TOGETHER = 0.3, 1.5, 5.0
-"""Chosen: likeness of 0.3 as for maps (`map_symmetry`); deviations from chance of each class of rotations,
-and of all together. Weaker evidence gives no map of this symmetry."""
+"""Chosen: likeness of 0.3 as for maps (`map_symmetry`), and standard errors of each class of rotations and of
+all classes together. With weaker evidence there is no map of this symmetry."""
 
 
 class SymmetricWorker(AnnealingWorker, Protocol):
-    """A worker that finds axes of single particles."""
+    """A worker that finds the axes of single particles."""
 
     def own_axes(self, group: str, band_angstrom: float) -> Array:
         """Place every particle by its own axes. Returns its score above other placings, ``(n,)``."""
@@ -71,17 +71,17 @@ class SymmetricStart:
 
     made: Annealed
     significance: float
-    """Median over particles, of their axes above other placings."""
+    """Median over particles of the score of their axes above other placings."""
     classes: tuple[ClassLikeness, ...]
 
     @property
     def likeness(self) -> float:
-        """Of the class of rotations under which the particles are least like themselves."""
+        """Likeness under the class of rotations for which it is lowest."""
         return min(one.likeness for one in self.classes)
 
     @property
     def is_borne_out(self) -> bool:
-        """Whether particles are like themselves under every class of the group's rotations."""
+        """Whether the particles have the symmetry of every class of the group's rotations."""
         deviations = np.array([one.deviations for one in self.classes])
         together = float(deviations.sum()) / np.sqrt(len(deviations))
         certain = deviations.min() >= _LEAST_DEVIATIONS and together >= _LEAST_TOGETHER
@@ -95,7 +95,7 @@ def symmetric_start(
     rng: np.random.Generator,
     tell: Callable[[AnnealingRecord], None] = lambda record: None,
 ) -> SymmetricStart:
-    """A first map with a point group, from each particle's own axes; detail is the settings' last band."""
+    """A first map with a point group from each particle's own axes, at the last band of the settings."""
     band = settings.last_band_angstrom
     settings = replace(settings, step_deg=own_step_deg(band, settings.diameter_angstrom))
     worker.use_at_most(settings.most_particles, rng)
@@ -115,7 +115,7 @@ def symmetric_start(
     for _ in range(_PASSES):
         reference, halves = search_once(worker, reference, layout, settings, rng, band, 1.0, 0, note, group)
     first, second = (symmetrised(half, group) for half in halves)
-    # A half is placed by the map of the other half.
+    # Each half is placed by the map of the other half.
     score = held_out(worker, (first, second), layout, settings, group)
     classes = class_likeness(worker.class_sums(group, (second, first), band), group)
     worker.use_all()

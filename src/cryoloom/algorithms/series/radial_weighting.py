@@ -15,6 +15,7 @@ from cryoloom.kernels.tensors import tensor_over
 
 __all__ = ["weighted_by_frequency"]
 
+#: Chosen: rows and columns that one thread processes at once.
 _ROWS = _COLUMNS = 32
 
 Rows = Callable[[int, int], NDArray[np.float32]]

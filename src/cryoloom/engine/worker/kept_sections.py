@@ -1,10 +1,10 @@
-"""Images of a series that still grows, written once, where the stack of the whole series will have them.
+"""Images of a growing series, written once, at their places in the stack of the complete series.
 
-``cache/STEP/ITEM/ROLE.mrc`` is a stack with places for all tilts that are expected. Beside it,
-``ROLE.sections/PLACE.npz`` appears when the image of a place is on the disk: the key of what decides it, and
-the statistics of its rows, which the checks of a stack need. When the item is complete the file gets a second
-name in the item's folder and becomes the result; only its header is left to be written. Where images lie at
-other places than they are wanted (more tilts came than expected, or others) they are copied.
+``cache/STEP/ITEM/ROLE.mrc`` is a stack with a place for every expected tilt. When an image is on the disk,
+``ROLE.sections/PLACE.npz`` is written: the key of the data and parameters that determine the image, and the
+statistics of its rows, which the checks of a stack need. When the item is complete, the file gets a hard link
+in the item's folder and becomes the result; only its header remains to be written. Images that are not at
+their final places (because more tilts arrived than expected, or other ones) are copied.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = ["GrowingSink", "KeptSections", "KeyedSink", "places_of"]
 DType = Literal["float32", "float16"]
 
 FEW_SECTIONS = 3
-"""So many images are made again where a better guess of their places is known; more are left and copied
-later."""
+"""Chosen: up to this many images are computed again if their places turn out to be wrong, which is quick
+at the beginning of a series; more are kept and copied when the item is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptSection:
-    """An image on the disk: what decides it, and the statistics of its rows as `MrcSink` has them."""
+    """An image on the disk: its key, and the statistics of its rows as in `MrcSink`."""
 
     key: str
     statistics: NDArray[np.float32]
@@ -53,10 +53,10 @@ class KeptSections:
         self._notes = folder / f"{role}.sections"
 
     def found(self, shape_yx: tuple[int, ...], dtype: DType) -> dict[int, KeptSection]:
-        """Images that are there, by place; none if they have another size or type."""
+        """Images on the disk, by place; empty if they have another size or type."""
         try:
             pixels = MrcPixels(self.path)
-        except DataUnfitError:  # none yet, or cut
+        except DataUnfitError:  # no file yet, or a truncated one
             return {}
         if pixels.shape[1:] != tuple(shape_yx) or pixels.dtype != np.dtype(dtype):
             return {}
@@ -70,7 +70,7 @@ class KeptSections:
         return kept
 
     def note(self, place: int, section: KeptSection) -> None:
-        """An image is on the disk."""
+        """Record that the image of a place is on the disk."""
         key, statistics = np.array(section.key), section.statistics
         write_durably(
             self._notes / f"{place}.npz",
@@ -78,21 +78,21 @@ class KeptSections:
         )
 
     def forget(self, place: int) -> None:
-        """The image of a place is about to be written over."""
+        """Delete the record of a place, before its image is overwritten."""
         (self._notes / f"{place}.npz").unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Forget all. The file's other name, if it became a result, stays."""
+        """Delete all images and records. A hard link of the file that became a result stays."""
         shutil.rmtree(self._notes, ignore_errors=True)
         self.path.unlink(missing_ok=True)
 
     @property
     def is_shared(self) -> bool:
-        """Whether the file has another name, under which it may be a result: it must not be written to."""
+        """Whether the file has a second hard link. It may then be a result and must not be written to."""
         return self.path.stat().st_nlink > 1
 
     def linked(self, path: Path, n_bytes: int) -> Path | None:
-        """A second name of the file, cut to a length, beside what it becomes; None where that cannot be."""
+        """A hard link to the file, truncated to a length, beside the result's path; None if linking fails."""
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         try:
             os.link(self.path, part)
@@ -104,9 +104,9 @@ class KeptSections:
 
 
 def places_of(keys: Sequence[str | None], there: Mapping[str, int], first: int) -> list[int]:
-    """A place in the file for each section, in the order of the sections as far as there is room.
+    """Place in the file for each section, in the order of the sections where places are free.
 
-    there : places of keys that are kept. first : place of the first section if there is none.
+    there : places of the kept keys. first : place of the first section if no key is kept.
     """
     places = [None if key is None else there.get(key) for key in keys]
     taken = {place for place in places if place is not None}
@@ -127,7 +127,7 @@ def places_of(keys: Sequence[str | None], there: Mapping[str, int], first: int) 
 
 
 class KeyedSink(GatedSink):
-    """The stack of a complete item, with the images that were kept of it while it grew."""
+    """The stack of a complete item, with the images that were kept while it grew."""
 
     def __init__(
         self, role: str, sink: MrcSink, path: Path, pixel_size_angstrom: float, kept: KeptSections
@@ -148,7 +148,7 @@ class KeyedSink(GatedSink):
         keys: Sequence[str | None],
         kept: KeptSections,
     ) -> tuple[KeyedSink, MrcSink]:
-        """The stack with what is kept under these keys, in place or copied."""
+        """The stack with the images kept under these keys, linked or copied."""
         there = kept.found(shape[1:], dtype)
         place_of = {section.key: place for place, section in there.items()}
         held = {i: place_of[key] for i, key in enumerate(keys) if key is not None and key in place_of}
@@ -176,10 +176,10 @@ class KeyedSink(GatedSink):
         return section
 
     def keep(self, section: int, key: str) -> None:
-        """Nothing: the file becomes the result."""
+        """Do nothing: the file becomes the result."""
 
     def __setitem__(self, index: Index, values: NDArray[np.float32], /) -> None:
-        if isinstance(index, int) and index in self._held:  # made anew, into the file that is kept
+        if isinstance(index, int) and index in self._held:  # computed again, into the kept file
             self._held.discard(index)
             if self._forgets:
                 self._kept.forget(index)
@@ -187,7 +187,7 @@ class KeyedSink(GatedSink):
 
 
 class GrowingSink:
-    """The stack of an item that still grows, with places for tilts to come; nothing is recorded of it."""
+    """The stack of a growing item, with places for later tilts; it is not recorded as a result."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class GrowingSink:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """With the places that are free."""
+        """Shape with the free places."""
         return self._sink.shape
 
     @property
@@ -257,5 +257,5 @@ class GrowingSink:
         self._held.add(section)
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         self._sink.close()
