@@ -36,7 +36,8 @@ _SURFACES_OF_BEADS: dict[str, tuple[int, ...]] = {
     "below": (-1,),
     "on_both": (-1, 1),
 }
-_CROWD_POINT_VOLUME_ANGSTROM3 = 24000.0  # about a small protein each
+#: Chosen: volume of one point of the crowd, about that of a small protein (20 kDa).
+_CROWD_POINT_VOLUME_ANGSTROM3 = 24000.0
 
 
 @dataclass(frozen=True, slots=True)

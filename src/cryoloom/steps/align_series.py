@@ -83,9 +83,12 @@ __all__ = ["AlignSeriesParams", "align_series"]
 
 Array = NDArray[np.float64]
 
-LARGEST_ERROR_ANGSTROM = 15.0  # of poses: above it, detail of 130 to 600 A is blurred in height
-AGREED_ERROR_DEG = 0.4  # between the tilt axes of the metadata and of the common line
-BLACK = 0.1  # of the brightness expected from the other images: below it the specimen is not visible
+#: Chosen: error of the poses above which detail of 130 to 600 A is blurred in height.
+LARGEST_ERROR_ANGSTROM = 15.0
+#: Chosen: error of the axis assumed if the axes of the metadata and of the common line agree.
+AGREED_ERROR_DEG = 0.4
+#: Chosen: brightness over that expected from the other images; below it the specimen is not visible.
+BLACK = 0.1
 _LEAST_RANGE_DEG = 10.0
 """Chosen: over a smaller range of tilts no depth can be told."""
 _ENOUGH_FOR_BRIGHTNESS = 8

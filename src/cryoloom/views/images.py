@@ -33,8 +33,10 @@ __all__ = [
 FloatImage = NDArray[np.float32]
 _GAP_PX = 6
 """Chosen for viewing."""
-_SMOOTHING_ANGSTROM = 12.0  # finer than membranes; coarser than most of the noise in a slice
-_DETAIL_ANGSTROM = 40.0  # finer than the detail that selects a section
+#: Chosen for viewing: finer than membranes, coarser than most of the noise in a slice.
+_SMOOTHING_ANGSTROM = 12.0
+#: Chosen for viewing: smoothing finer than the detail that selects a section.
+_DETAIL_ANGSTROM = 40.0
 _TILES = 8
 _LAYER_PX = 400
 _MOST_LAYERS = 48

@@ -33,7 +33,8 @@ from cryoloom.web.pictures.levels import Kind
 
 __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "figure_of", "image_roles"]
 
-_FEW = 300  # changed items that a page waits for
+#: Chosen: up to this many changed items are read before a page is answered; more are read in the background.
+_FEW = 300
 _MOST_LOCATED = 256
 """Chosen: images whose place is remembered."""
 _STACKS = ("stack", "weighted", "corrected")

@@ -28,7 +28,8 @@ __all__ = ["StepCatalogue"]
 
 _USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom"
 _KEPT = "steps-*.json"
-_N_KEPT = 3  # versions of the source, as of a development tree beside an installed release
+#: Chosen: kept versions, for several installations such as a development tree and a release.
+_N_KEPT = 3
 
 
 class StepCatalogue:

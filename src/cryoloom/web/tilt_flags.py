@@ -38,9 +38,13 @@ REASONS = {
 }
 CTF_REASON = 5
 QUALITY_RECORD = "tilt_quality"
-_POOR_RESOLUTION = 1.8  # times the median of the series
-_FAR_DEFOCUS_ANGSTROM = 5000.0  # from the median of four neighbours
-_FAR_RESIDUAL = 3.0  # times the median of the series
+#: Chosen: resolution of a CTF fit over the median of the series. A lower limit flags the high tilts of good
+#: series, whose rings fade earlier.
+_POOR_RESOLUTION = 1.8
+#: Chosen: distance of a defocus from the median of four neighbours; larger than focus errors between tilts.
+_FAR_DEFOCUS_ANGSTROM = 5000.0
+#: Chosen: residual of a tilt over the median of the series.
+_FAR_RESIDUAL = 3.0
 _LEAST_TILTS, _LEAST_RESIDUAL_ANGSTROM = 5, 10.0
 """Chosen: fewer tilts show nothing usual; smaller residuals need no look."""
 

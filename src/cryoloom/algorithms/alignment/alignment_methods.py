@@ -50,12 +50,15 @@ LEAST_BEADS = 5  # chosen: of four, one false bead leaves three, which fit any g
 LEAST_FEATURES = 15  # chosen: three times as many, since features are located less exactly than beads
 LEAST_POINTS_IN_A_TILT = 3  # two points give a shift and a rotation, the third confirms them
 LEAST_BEADS_IN_A_TILT = 2  # where only its shift is unknown: the second confirms the first
-LEAST_COVERAGE = 0.7  # part of the tilts that must have that many points
-WHOLE_COVERAGE = 0.95  # below this another method is tried as well
+#: Chosen: fraction of the tilts that must have that many points; tilts at the ends may lack them.
+LEAST_COVERAGE = 0.7
+#: Chosen: below this fraction another method is tried as well; of 41 tilts two may lack points.
+WHOLE_COVERAGE = 0.95
 # Beads followed right are seen in 0.75 to 0.95 of the views that should show them; where half of a series
 # follows others than the other half, in 0.4 to 0.5, or no bead is in both halves.
 LEAST_FOLLOWED = 0.6
-LEAST_IN_COMMON = 2  # beads seen on both sides of a place: one could be another bead of the same height
+#: Beads seen on both sides of a place: a single one could be another bead of the same height.
+LEAST_IN_COMMON = 2
 # Of the agreement of features among interleaved views, that of views on both sides of a place: 0.61 where it
 # is least on EMPIAR-10499, 0.8 to 0.9 on simulated series, 0.2 to 0.4 where poses jump.
 LEAST_CONTINUITY = 0.55
@@ -95,8 +98,10 @@ FOCUS_REACH_DEG, REFOCUS_REACH_DEG = 2.0, 1.0
 four simulated series. A longer reach costs time; drifts beyond a shorter one stay."""
 PATCH_DRIFT_REACH_ANGSTROM = 40.0
 """Chosen: patches have corrected larger drifts before focus is asked again."""
-PLANE_PIXELS = 112  # shorter side of the images used to find the specimen's plane
-PLANE_DEVIATIONS = 3.0  # to which they are clipped: streaks of gold would fill the space outside the specimen
+#: Chosen: shorter side of the images from which the specimen's plane is found; larger ones cost time.
+PLANE_PIXELS = 112
+#: Chosen: standard deviations to which they are clipped; otherwise streaks of gold fill the empty space.
+PLANE_DEVIATIONS = 3.0
 
 
 @dataclass(frozen=True, slots=True)

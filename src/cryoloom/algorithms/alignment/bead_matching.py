@@ -20,17 +20,28 @@ __all__ = ["PredictedBeads", "place_view"]
 
 Array = NDArray[np.float64]
 
-REACH_ANGSTROM = 400.0  # largest error of a beginning that is corrected
-DETECTED = 0.8  # part of the beads in a field that are among its candidates
-GATE = 3.0  # deviations from its prediction at which a candidate may still be a bead
-MISSED = 0.5  # of the log likelihood, for a bead in the field that is not found: weak, as images are noisy
-DISTANCE_PENALTY = 1.5  # of the log likelihood, at the reach: it decides between equals only
-MOST_VOTERS, MOST_VOTED = 30, 50  # predictions and candidates that give hypotheses of the offset
-APART_ANGSTROM = 10.0  # hypotheses that are nearer are one
-MOST_REFINED = 4  # hypotheses
+#: Chosen: largest error of a beginning that is corrected. A longer reach admits more offsets by chance.
+REACH_ANGSTROM = 400.0
+#: Chosen: assumed fraction of the beads in a field that are among its candidates.
+DETECTED = 0.8
+#: Chosen: distance of a candidate from the prediction, in standard deviations, up to which it can be the
+#: bead; 99 % of the beads are within 3.
+GATE = 3.0
+#: Chosen: loss of log likelihood for a bead in the field that is not found. It is small because images are
+#: noisy and beads can be hidden.
+MISSED = 0.5
+#: Chosen: loss of log likelihood at the reach; less than one bead brings, so it only decides between equals.
+DISTANCE_PENALTY = 1.5
+#: Chosen: predictions and candidates that give hypotheses of the offset; they bound the time.
+MOST_VOTERS, MOST_VOTED = 30, 50
+#: Chosen: hypotheses nearer than this are one; less than the deviation of a position while tracks grow, 15 A.
+APART_ANGSTROM = 10.0
+#: Chosen: number of hypotheses that are refined; it bounds the time.
+MOST_REFINED = 4
 N_REFINEMENTS = 2
 """Chosen: of an offset by the beads it assigns; right to 3 A on 56 drawn sets of points."""
-FEWEST_MATCHES = 2  # that confirm an offset
+#: Matches that confirm an offset: any single candidate gives an offset of its own.
+FEWEST_MATCHES = 2
 
 
 @dataclass(frozen=True, slots=True)

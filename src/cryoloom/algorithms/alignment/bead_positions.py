@@ -31,7 +31,9 @@ Array = NDArray[np.float64]
 GRID_DIAMETERS = 0.3
 """Chosen: step of the grid, less than the half width of a peak, so that none is stepped over."""
 HALF_HEIGHT_ANGSTROM = 2500.0  # chosen: of the grid; usual specimens are up to half as thick
-WIDTH_FIELDS = 1.4  # of the zero tilt's field: at high tilt a wider range of the specimen's x is visible
+#: Chosen: width of the grid over the zero tilt's field; at high tilt a wider range of the specimen is
+#: visible.
+WIDTH_FIELDS = 1.4
 # Noise has a mean of 0.4 and, over 40 views, a deviation of 0.1; particles reach 2.
 LEAST_MEAN_SIGNIFICANCE = 2.5
 SEEN_SIGNIFICANCE = 2.0  # chosen: of a bead in one view, what particles reach in the mean of all

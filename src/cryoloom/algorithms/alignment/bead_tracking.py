@@ -30,35 +30,68 @@ Array = NDArray[np.float64]
 
 ORIGIN = np.zeros(2)
 """No correction, which is also tried."""
-# Candidates. Gold in one image differs by less than two from bead to bead; ice and proteins are weaker.
-STRONGEST_CANDIDATES = (3, 12)  # whose median height is that of a bead in this view: at least, at most
-LEAST_HEIGHT = 0.4  # of a candidate, over that of a bead
-MOST_CANDIDATES = 150  # in a view; pairs of predictions and candidates grow with the square
+# Candidates. Heights of gold in one image differ by less than a factor of two; ice and proteins are weaker.
+#: Chosen: smallest and largest number of candidates whose median height is that of a bead in this view. With
+#: fewer, one bright artefact sets the height; with more, candidates that are not gold lower it.
+STRONGEST_CANDIDATES = (3, 12)
+#: Chosen: height of a candidate over that of a bead. It is below a half because gold differs by less than
+#: two.
+LEAST_HEIGHT = 0.4
+#: Chosen: candidates in a view. The time of matching grows with the square of this number.
+MOST_CANDIDATES = 150
 # Growth of the tracks, from tilt to tilt.
-PRIOR_DEPTH_ANGSTROM = 700.0  # deviation of a bead's height before it is measured: gold lies on surfaces
-GROWING_DEVIATION_ANGSTROM = 15.0  # of a measured position, while shifts are still being found
-MOST_NEIGHBOURS = 3  # whose corrections are tried
-CERTAIN_VIEWS = 3  # in which a point has been seen that may vote, or as many as the best quarter has
-STEEPEST_NEW_DEG = 46.0  # beads first seen at a steeper tilt have too few views left to be tracked
-MOST_BEADS = 400  # chosen: bounds the time of an adjustment; as many peaks are kept in `bead_positions`
-READJUSTED_EVERY = 4  # views; the cost of an adjustment grows with the views
-FAST_CYCLES = 6  # of an adjustment on the way: the last ones run until they converge
-FEWEST_POINTS = 4  # for a solution: three points fit any geometry of two views
-FEWEST_VIEWS = 4  # of a point, for the same reason
-OFTEN = 0.5  # of the views of the most visible bead: points that take part in an adjustment on the way
+#: Chosen: standard deviation of a bead's height before it is measured: half of 1400 A of ice, with gold on
+#: both surfaces. With a smaller value the beads of one surface are lost (docs/explanation/alignment.md).
+PRIOR_DEPTH_ANGSTROM = 700.0
+#: Chosen: standard deviation of a measured position while shifts and axis are not final.
+GROWING_DEVIATION_ANGSTROM = 15.0
+#: Chosen: placed views whose corrections are tried for the next view; more cost time and repeat each other.
+MOST_NEIGHBOURS = 3
+#: Chosen: views in which a point must have been seen to vote (fewer if the best quarter has fewer). Two views
+#: give the height; the third confirms that it is one bead.
+CERTAIN_VIEWS = 3
+#: Chosen: beads that are first seen at a steeper tilt have too few remaining views to be tracked.
+STEEPEST_NEW_DEG = 46.0
+#: Chosen: bounds the time of an adjustment; as many peaks are kept in `bead_positions`.
+MOST_BEADS = 400
+#: Chosen: views between adjustments. More frequent ones cost time, which grows with the number of views.
+READJUSTED_EVERY = 4
+#: Chosen: cycles of an intermediate adjustment; only the final adjustments run until they converge.
+FAST_CYCLES = 6
+#: Points for a solution: three points fit any geometry of two views, so a fourth is the first test.
+FEWEST_POINTS = 4
+#: Views of a point, for the same reason.
+FEWEST_VIEWS = 4
+#: Chosen: points in an intermediate adjustment have at least this fraction of the most visible bead's views.
+OFTEN = 0.5
 # Beads that are kept.
-LEAST_VIEWS_OF_A_BEAD = 0.35  # fraction of the usable views
-LEAST_ROBUST_WEIGHT = 0.02  # of an observation
-LARGEST_RESIDUAL = 0.5  # of an observation, in diameters: beyond it lies another bead
-LARGEST_MEAN_RESIDUAL = (3.0, 0.1)  # of a bead: over the typical one, or in diameters, the larger
-LEAST_SEEN_IN_A_VIEW = 0.5  # of the beads that a view should show, unless they fit nearly as elsewhere
-FALSE_RESIDUAL = 3.0  # mean residual of a view over the typical one
-SAME_BEAD = 0.3  # diameters between places of two points in a view that are one bead
-MOST_SHARED = 0.3  # of the views of a point, with a better one
+#: Chosen: fraction of the usable views. A bead near the border of the field leaves it at high tilt, so a
+#: larger value loses true beads; a smaller one keeps points that are chance maxima.
+LEAST_VIEWS_OF_A_BEAD = 0.35
+#: Chosen: robust weight below which an observation is an outlier; Tukey's weight is zero at 4.7 deviations.
+LEAST_ROBUST_WEIGHT = 0.02
+#: Largest residual of an observation in diameters: beyond the radius another bead can be nearer.
+LARGEST_RESIDUAL = 0.5
+#: Chosen: largest mean residual of a bead over the typical one, or in diameters; the larger limit counts.
+LARGEST_MEAN_RESIDUAL = (3.0, 0.1)
+#: Chosen: a view is false if it shows less than this fraction of the beads in its field and fits badly as
+#: well.
+LEAST_SEEN_IN_A_VIEW = 0.5
+#: Chosen: mean residual of such a false view over the typical one.
+FALSE_RESIDUAL = 3.0
+#: Chosen: two points nearer than this in a view, in diameters, are one bead; centres of two beads are a
+#: diameter apart unless one lies above the other.
+SAME_BEAD = 0.3
+#: Chosen: fraction of its views that a point may share with a better one. Beads cross at some tilts; a copy
+#: of a bead shares nearly all views.
+MOST_SHARED = 0.3
 # Beads searched again at their predicted positions.
-SEARCH_REACH = 0.45  # in diameters: neighbours that touch are not reached
-LEAST_RESCUED = (3.5, 0.35)  # height in spreads of the map, or over the median of the view's beads
-LEAST_TRACKED_BEADS = 4  # as FEWEST_POINTS
+#: Radius of the search in diameters; it does not reach the centre of a bead that touches.
+SEARCH_REACH = 0.45
+#: Chosen: least height in standard deviations of the map, and over the median of the view's beads.
+LEAST_RESCUED = (3.5, 0.35)
+#: As FEWEST_POINTS.
+LEAST_TRACKED_BEADS = 4
 
 
 @dataclass(frozen=True, slots=True)

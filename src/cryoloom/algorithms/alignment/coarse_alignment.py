@@ -26,9 +26,12 @@ __all__ = ["CoarseAlignment", "align_coarsely", "prepared_for_correlation", "squ
 
 Array = NDArray[np.float64]
 
-CANVAS = 1.5  # canvas over field: a shift of half a field stays on it
+#: Width of the canvas over that of the field: a shift by half a field stays on it.
+CANVAS = 1.5
 MAX_REFERENCES = 5  # chosen: nearest placed images that an image is compared with
-SURE_PROMINENCE = 6.0  # of a peak over the map's deviation; a less certain image is no reference at first
+#: Chosen: height of a peak over the map's standard deviation, above the 5 that noise alone reaches
+#: (`select_tilts`). A less certain image is not used as a reference in the first pass.
+SURE_PROMINENCE = 6.0
 TAPER = 0.1  # chosen: of the sides; sharp edges would correlate with each other at no shift
 
 

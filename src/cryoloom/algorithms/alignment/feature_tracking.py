@@ -35,8 +35,11 @@ Array = NDArray[np.float64]
 
 BAND_ANGSTROM = (450.0, 130.0)  # features of the size of a large protein complex have contrast in it
 SEPARATION_ANGSTROM = 220.0  # half the coarsest detail of the band
-INSET = 0.015  # of the images' shorter side: its border does not count
-DEPTH_ANGSTROM = 900.0  # either side of the mean of the first solution's points
+#: Chosen: border of the images that is not used, as a fraction of the shorter side.
+INSET = 0.015
+#: Chosen: height of the grid on either side of the mean of the first solution's points, as in
+#: `reprojections`.
+DEPTH_ANGSTROM = 900.0
 GRID_ANGSTROM = 36.0  # less than a third of the finest detail of the band
 LEAST_SIGNIFICANCE = 5.5  # of a maximum of the back-projection; chance maxima reach about 5
 MOST_FEATURES = 150  # chosen: the highest maxima; bounds the time

@@ -22,13 +22,15 @@ second ended near the edge of its range, 10 degrees, and another follows."""
 
 Array = NDArray[np.float64]
 
-CIRCLE_PIXELS = 96  # shorter side of the images in each pass
+#: Chosen: shorter side of the images in a search over all axes, which has many steps.
+CIRCLE_PIXELS = 96
 FINE_PIXELS = 128  # chosen: shorter side in the search about the chosen axis
 COARSE_PIXELS = 192  # chosen: shorter side in the coarse alignment
 MOST_ROUNDS = 3
 """A mirrored image has an axis of the other sign, up to 20 degrees off and so beyond one search."""
 TOLD_TOLERANCE_DEG = 18.0  # metadata are often wrong by ten degrees; far beyond, it is another axis
-REFUTING_SIGNIFICANCE = 4.0  # standard errors by which another axis must exceed the nominal one
+#: Chosen: standard errors by which another axis must exceed the nominal one.
+REFUTING_SIGNIFICANCE = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,19 @@ Array = NDArray[np.float64]
 
 PIXEL_ANGSTROM = 30.0  # of the images: a quarter of the finest detail of the band
 BAND_ANGSTROM = (450.0, 130.0)  # large protein complexes, membranes seen edge-on and gold have contrast in it
-LARGEST_DEVIATION = 4.0  # detail must be present in many images, not dominate one
+#: Chosen: standard deviations to which images are clipped, so that strong detail of one image does not
+#: dominate.
+LARGEST_DEVIATION = 4.0
 HALF_DEPTH_ANGSTROM = 1200.0  # chosen: of the slab, for specimens of up to 2400 A
 N_MODES = 4
 """Chosen with EMPIAR-10499 and four simulated series without markers: smooth shifts over the tilts."""
-SMALLEST_STEP_ANGSTROM = 5.0  # a sixth of a pixel
-SMALLEST_STEP_DEG = 0.1  # moves the edge of a field of 1 um, half of it from the centre, by 9 A
-PART_ANGSTROM = 900.0  # of the field along the axis: enough detail for a drift of its own
+#: Chosen: smallest step of a shift, a sixth of a pixel.
+SMALLEST_STEP_ANGSTROM = 5.0
+#: Chosen: smallest step of the axis; it moves the edge of a field of 1 um by 9 A, as little as the shift.
+SMALLEST_STEP_DEG = 0.1
+#: Chosen: length of a part of the field along the axis; a shorter part has too little detail for its own
+#: drift.
+PART_ANGSTROM = 900.0
 FEWEST_PARTS, MOST_PARTS = 3, 6  # chosen: of whose drifts a scatter can be told, and no more time than needed
 PART_REACH_ANGSTROM = 40.0
 """Chosen: parts differ by 7 A where particles are small, by 0.5 to 1.4 A in fields of 2.8 um."""

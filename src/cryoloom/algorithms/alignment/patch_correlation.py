@@ -16,7 +16,9 @@ __all__ = ["LEAST_PROMINENCE", "PatchCorrelator"]
 
 Array = NDArray[np.float64]
 
-LEAST_PROMINENCE = 3.5  # of a correlation peak over its map's deviation
+#: Chosen: height of a correlation peak over the standard deviation of its map. Lower peaks are often noise;
+#: outliers above it are removed by the robust weights of the adjustment.
+LEAST_PROMINENCE = 3.5
 
 
 @dataclass(frozen=True, slots=True)

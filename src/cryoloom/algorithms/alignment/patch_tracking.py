@@ -25,7 +25,8 @@ __all__ = ["PatchTracking", "patch_centres", "track_patches"]
 
 Array = NDArray[np.float64]
 
-MOST_PATCHES = 150  # about; in a larger field they are further apart
+#: Chosen: approximate number of patches, which bounds the time; in a larger field they are further apart.
+MOST_PATCHES = 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,10 @@ __all__ = ["SPECIMEN_ANGSTROM", "Plane", "Reprojector", "reprojections"]
 Array = NDArray[np.float64]
 Plane = tuple[float, float, float]
 
-HALF_DEPTH_ANGSTROM = 900.0  # of the slab, on either side of the plane; it fades out as a cosine
-# Thickness that determines how far neighbouring tilts overlap in Fourier space.
+#: Chosen: height of the slab on either side of the plane, for specimens of up to 1800 A; it fades as a
+#: cosine.
+HALF_DEPTH_ANGSTROM = 900.0
+#: Chosen: thickness that determines how far neighbouring tilts overlap in Fourier space.
 SPECIMEN_ANGSTROM = 1500.0
 LAYER_PX = 2.0  # only detail of four pixels is compared, which needs no more layers
 

@@ -25,14 +25,23 @@ __all__ = ["Continuity", "SeriesContinuity", "series_continuity"]
 
 Array = NDArray[np.float64]
 
-SIDE_PART = 0.1  # of the range of tilts: views on a side of a place that are compared
-LEAST_VIEWS = 3  # on a side
-LEAST_FEATURES = 10  # that both sides show
-N_NEXT = 4  # views that a single one is compared with
-LEAST_IN_A_VIEW = 5  # features of it
-LEAST_SUPPORT = 0.35  # of the typical agreement of a view with the next ones: 0.5 at the ends of good series
-LARGEST_DEVIATION = 4.0  # to which images are clipped: gold would outweigh all else
-SURE_DEVIATIONS = 1.0  # chosen: standard errors by which views must disagree to be doubted
+#: Chosen: views within this fraction of the tilt range on either side of a place are compared. With fewer
+#: views features do not rise above the noise; views further away show other projections of them.
+SIDE_PART = 0.1
+#: Chosen: least number of views on a side, so that features rise above the noise.
+LEAST_VIEWS = 3
+#: Chosen: features that both sides show; the mean of fewer is uncertain.
+LEAST_FEATURES = 10
+#: Chosen: neighbouring views with which a single view is compared.
+N_NEXT = 4
+#: Chosen: features of a single view; with fewer it is not supported.
+LEAST_IN_A_VIEW = 5
+#: Least fraction of the typical agreement of a view with its neighbours: 0.5 at the ends of good series.
+LEAST_SUPPORT = 0.35
+#: Chosen: standard deviations to which images are clipped; without it gold outweighs everything else.
+LARGEST_DEVIATION = 4.0
+#: Chosen: standard errors by which views must disagree to be doubted.
+SURE_DEVIATIONS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

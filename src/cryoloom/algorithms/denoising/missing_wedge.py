@@ -18,7 +18,8 @@ __all__ = ["TiltRange", "measured_region", "random_rotations", "turned", "wedge_
 TiltRange = tuple[float, float]
 """Lowest and highest tilt in degrees."""
 
-_FILL_WEIGHT = 2.0  # of the second wedge, over the rest (Wiedemann & Heckel)
+#: Weight of the second wedge over the rest (Wiedemann & Heckel).
+_FILL_WEIGHT = 2.0
 
 
 def measured_region(

@@ -23,7 +23,8 @@ _DEAD_BELOW, _HOT_ABOVE, _HOT_SIGMAS = 0.2, 3.0, 6.0
 
 _NEIGHBOURHOOD_PX = 9  # chosen: over which a pixel is compared; wider ones follow the image
 _SIGMAS_FOR_CERTAIN = 10.0  # noise of neighbouring pixels is not fully independent, so more than 5
-_LEAST_GAIN = 0.002  # of the variation itself: less flattening than this is not significant
+#: Chosen: relative difference of the variation from the second orientation; a smaller one is not significant.
+_LEAST_GAIN = 0.002
 _Image = NDArray[np.float32]
 
 

@@ -51,7 +51,8 @@ __all__ = [
 
 FAILED, QUIET = "failed", "quiet"
 _STATE_NAME, _LOCK_NAME = "alerts_state.json", ".alerts"
-_LEAST_POINTS = 8  # of a session before its own limits raise an alert
+#: Chosen: values of a session from which its own limits raise an alert; the spread of fewer is uncertain.
+_LEAST_POINTS = 8
 _MOST_LOGGED = 100
 """Chosen: messages kept, some days of a session."""
 _LOOK_SECONDS = 5.0

@@ -27,7 +27,8 @@ CtfChoice = Literal["near", "predict", "own"]
 """Fit a tilt where the others expect it, take what they predict, or what its own rings say."""
 _CTF_PARAMETERS = {"near": "refit_tilts", "predict": "predict_tilts"}
 _SHAPES = {"membrane": "open"}  # as the steps call it
-_MARGIN_ANGSTROM = 200.0  # of ice shown above and below a slab
+#: Chosen: height shown above and below a slab; the surfaces of the ice stay visible.
+_MARGIN_ANGSTROM = 200.0
 
 
 def changes_for_slabs(nodes: Sequence[CurrentNode], decisions: Sequence[Decision]) -> list[Change]:

@@ -31,7 +31,8 @@ __all__ = ["EditedTracks", "bead_centre", "edited_tracks", "solve", "write_track
 Array = NDArray[np.float64]
 _LEAST_POINTS, _LEAST_TILTS = 3, 3
 """Chosen: fewer leave the poses undetermined."""
-_DIAMETERS = (0.7, 1.0, 1.4, 2.0)  # times the one expected
+#: Chosen: diameters of the discs that are fitted, over the expected one.
+_DIAMETERS = (0.7, 1.0, 1.4, 2.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ __all__ = ["fit_shell"]
 Array = NDArray[np.float64]
 _N_RAYS = 600
 """Chosen: about 8 degrees apart."""
-_STEEPEST = 0.64  # |z| of a ray: 40 deg from the plane, which tilts to 60 deg still show
-_REACH = 0.35  # of the radius, to either side of what was drawn
+#: Chosen: largest |z| of a ray, 40 degrees from the plane; tilts to 60 degrees still show the shell there.
+_STEEPEST = 0.64
+#: Chosen: range of the search on either side of the drawn sphere, over its radius.
+_REACH = 0.35
 _ROUNDS = 3
 """Chosen: the sphere then no longer moves."""
 _AVERAGED_DEG = 14.0

@@ -24,8 +24,10 @@ __all__ = ["CHUNK", "client_folder", "neuroglancer_state", "zarr_answer"]
 CHUNK = 64
 """Neuroglancer's usual chunk."""
 _COLOURS = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#009e73", "#d55e00")
-_AXIS_VOXELS = 12.0  # length of a drawn z axis where no diameter is known
-_MOST_PLACES = 20_000  # of one layer: the state is one text
+#: Chosen for viewing: length of a drawn z axis if no diameter is known.
+_AXIS_VOXELS = 12.0
+#: Chosen: points of one layer, because the state is one text that the browser parses.
+_MOST_PLACES = 20_000
 
 
 def client_folder() -> Path | None:

@@ -16,7 +16,8 @@ from cryoloom.web.other_programs.scene import Scene
 
 __all__ = ["chimerax_script", "command_for_3dmod", "napari_script", "safe_file_name"]
 
-_ARROW_VOXELS = 8.0  # length of an axis where no diameter is known
+#: Chosen for viewing: length of an axis if no diameter is known.
+_ARROW_VOXELS = 8.0
 
 _CHIMERAX = '''"""Tomogram {name} with its particles, in ChimeraX: chimerax {file_name}
 

@@ -26,7 +26,8 @@ __all__ = ["image_of", "router"]
 
 router = APIRouter(route_class=InThread)
 _FOR_EVER = "private, max-age=31536000, immutable"
-_LARGEST_EXACT_SIDE_BYTES = 4_000_000_000  # an xz slice of floats means reading all of the file
+#: Chosen: size of a file up to which xz slices of its floats are given; each slice reads the whole file.
+_LARGEST_EXACT_SIDE_BYTES = 4_000_000_000
 #: A page asks for thumbnails of all tilts. Those of large tilts come with the levels: each would read a tilt.
 _SMALL_SECTION_BYTES = 2_000_000
 _ROOTS = ("/p/{project}/image/{item}/{role}", "/files/image/{item}/{role}")

@@ -23,7 +23,8 @@ from cryoloom.workflows.averaging_chains import AVERAGING_CHAINS
 __all__ = ["averaging_commands", "particle_set_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
-_MOST_READ = 400  # items of a run that are read for a page
+#: Chosen: items of a run that are read for a page; it bounds the time.
+_MOST_READ = 400
 _MOST_BINS = 40
 """Chosen for viewing."""
 

@@ -24,7 +24,8 @@ from cryoloom.web.site import project_of
 __all__ = ["router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
-_MOST_PARTICLES = 50_000  # of one tomogram, as drawn on its slices
+#: Chosen: particles of one tomogram that are drawn on its slices.
+_MOST_PARTICLES = 50_000
 
 
 class UseRequest(BaseModel):

@@ -28,7 +28,8 @@ __all__ = ["FilesView", "ViewedFile"]
 
 _STACK_SUFFIXES = {".st", ".mrcs", ".ali", ".preali"}
 _MOVIE_SUFFIXES = {".tif", ".tiff", ".eer"}
-_EER_GROUP = 40  # raw frames shown as one: a single one holds a few electrons per 1000 pixels
+#: Chosen for viewing: raw EER frames summed into one; a single frame has a few electrons per 1000 pixels.
+_EER_GROUP = 40
 
 
 @dataclass(frozen=True, slots=True)

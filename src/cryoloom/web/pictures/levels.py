@@ -47,13 +47,17 @@ Range = tuple[float, float]
 Progress = Callable[[float], None]
 _COARSEST_PX = 256
 """Chosen: the coarsest level is sent at once."""
-_LARGEST_STORED_PX = 2048  # of a tilt image; finer levels are read from the stack itself
-_RANGE_PX = 512  # noise of single pixels must not decide how a tilt is shown
-_N_SAMPLED = 12  # sections
+#: Chosen: longest side of a stored level of a tilt image; finer levels are read from the stack.
+_LARGEST_STORED_PX = 2048
+#: Chosen: side of the block means from which a tilt's contrast is found, so that pixel noise has no
+#: influence.
+_RANGE_PX = 512
+#: Chosen: sections of a volume from which its contrast is found.
+_N_SAMPLED = 12
 _N_THREADS = 2
 """Chosen: levels are made beside a session that is processed."""
 _NICENESS = 10
-"""Chosen: whoever looks at something comes before the making of levels."""
+"""Chosen: requests for pictures come before the computation of levels."""
 _VERSION = 4
 """Increased when the same images give other levels, so that stored ones are replaced."""
 

@@ -39,7 +39,8 @@ __all__ = [
 
 Axis = Literal["x", "y", "z"]
 T = TypeVar("T", bound=np.generic)
-_LARGEST_PX = 4096  # of one answer; more is requested region by region
+#: Chosen: longest side of one answer; larger pictures are requested region by region.
+_LARGEST_PX = 4096
 
 
 @dataclass(frozen=True, slots=True)
