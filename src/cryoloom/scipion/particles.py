@@ -50,7 +50,7 @@ _EXTRACT = Rule(
 
 
 def _binning_of_tomogram(around: Surroundings) -> float | None:
-    """Binning at which a box of voxels is one of as many pixels; None if it is not known."""
+    """Binning at which a box in voxels equals a box in pixels; None if it is not known."""
     return around.voxel_binning
 
 
@@ -61,7 +61,7 @@ def _voxels(value: Any, around: Surroundings) -> int:
 
 
 def _in_own_voxels(value: Any, around: Surroundings) -> int:
-    """A box that is binned after it is cut: our sizes are in binned pixels."""
+    """A box that is binned after extraction: our sizes are in binned pixels."""
     return round(float(value) / float(around.values.get("shrink") or 1))
 
 
@@ -75,7 +75,7 @@ _OF_TOMOGRAMS = Rule(
         ),
     ),
     quiet={
-        "tomoSource": None,  # particles are cut out of the images, at the places in the tomogram
+        "tomoSource": None,  # particles are extracted from the images, at their positions in the tomogram
         "inputTomograms": None,
         "inputTomos": None,
         "tomograms": None,
@@ -125,7 +125,7 @@ def _if_positive(value: Any, around: Surroundings) -> Any:
 
 
 _SAMPLING_DEG = one_of(30.0, 15.0, 7.5, 3.7, 1.8, 0.9, 0.5, 0.2, 0.1)
-"""RELION's list of angular steps, by its position in Scipion's form."""
+"""RELION's angular steps, by their position in the list of Scipion's form."""
 _ALL_REFINEMENTS = p(
     symmetry=("symmetry", point_group), sym=("symmetry", point_group), maskDiameter="diameter_angstrom"
 )
@@ -250,7 +250,7 @@ _RECONSTRUCT_PARTICLE = Rule(
 
 
 def _negative(value: Any, around: Surroundings) -> float:
-    """RELION's B-factor is negative where it sharpens, ours positive."""
+    """RELION's B-factor is negative for sharpening, ours is positive."""
     return -float(value)
 
 
@@ -283,7 +283,7 @@ _POSTPROCESS = Rule(
         "adHocLowPassFilter": None,
         "mtf": None,
         "origDetectorPixSize": None,
-        "solventMask": None,  # the mask is found from the map
+        "solventMask": None,  # the mask is made from the map
         "extraParams": None,
     },
     why={"lowestResBFit": "the fit begins at 10 A"},
@@ -516,7 +516,7 @@ _REFINE_GEOMETRY = Rule(
 
 
 def _control_grid(value: Any, around: Surroundings) -> int:
-    """Points of a grid such as 3x3 along one side."""
+    """Number of points along one side of a grid such as 3x3."""
     return int(str(value).lower().split("x")[0])
 
 

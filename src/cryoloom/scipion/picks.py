@@ -22,7 +22,7 @@ __all__ = ["PICK_RULES"]
 
 
 def _coordinate_file(value: Any, around: Surroundings) -> str:
-    """A file, or the files of a folder that a pattern names after the tomograms."""
+    """A file, or the files in a folder whose names follow a pattern with the tomogram's name."""
     pattern = str(around.values.get("filesPattern") or "").strip()
     if not pattern:
         return str(value)
@@ -63,7 +63,7 @@ _IMPORTED_TABLES = replace(
 
 
 def _leaflets(value: Any, around: Surroundings) -> float:
-    """Distance of the leaflets; of one voxel it says nothing."""
+    """Distance of the leaflets in angstrom. A value of one voxel has no information and is not translated."""
     if int(value) < 2:
         raise NotTranslatedError("a membrane of one voxel")
     return float(pixels(value, around))
@@ -106,7 +106,7 @@ _TEMPLATE_OF_WARP = Rule(
     inputs=("inputSet", "inputTomograms"),
     ctf="inputSetOfCtfTomoSeries",
     pieces=(
-        Piece("reconstruct"),  # Warp searches in tomograms of its own
+        Piece("reconstruct"),  # Warp searches in its own tomograms
         Piece(
             "pick_by_template",
             p(
@@ -118,7 +118,7 @@ _TEMPLATE_OF_WARP = Rule(
         ),
     ),
     quiet={
-        "template_flip": None,  # the hand of the volumes is that of the template
+        "template_flip": None,  # volumes and template have the same hand
         "tilt_range": None,
         "batch_angles": None,
         "dont_normalize": None,
@@ -151,7 +151,7 @@ _TEMPLATE_OF_STOPGAP = Rule(
 
 
 def _about_z(value: Any, around: Surroundings) -> str:
-    """The point group of a rotational symmetry about z."""
+    """Point group of a rotational symmetry about z."""
     return f"C{int(value)}"
 
 

@@ -1,6 +1,6 @@
-"""Rules of translation, and the conversions of values they use.
+"""Rules of translation, and conversions of values.
 
-Lengths in pixels become angstrom if the pixel size is known from the import.
+Lengths in pixels are converted to angstrom if the pixel size is known from the import.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ __all__ = [
 
 
 class NotTranslatedError(Exception):
-    """A value has no counterpart here; the text says why."""
+    """A value has no counterpart; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Context of a conversion besides the value."""
+    """Context of a conversion."""
 
     values: Mapping[str, Any]
     """All parameters of the protocol."""
     pixel_size_angstrom: float | None
-    """Of the images or voxels the protocol gets; None if only the mdoc contains it."""
+    """Pixel size of the protocol's input; None if only the mdoc contains it."""
     voxel_binning: float | None = None
-    """Size of the tomogram's voxels over that of the images it was made from; None if it is not known."""
+    """Voxel size of the tomogram over the pixel size of its images; None if it is not known."""
     before: frozenset[str] = frozenset()
-    """Steps that its input came through."""
+    """Earlier steps of its input."""
 
 
 Convert = Callable[[Any, Surroundings], Any]
@@ -74,7 +74,7 @@ def pixels(value: Any, around: Surroundings) -> float:
 
 
 def one_of(*choices: Any) -> Convert:
-    """The meaning of a number in a list of choices; None means that there is no counterpart."""
+    """Our value for a number in a list of choices; None if there is no counterpart."""
 
     def chosen(value: Any, around: Surroundings) -> Any:
         index = int(value)
@@ -86,14 +86,14 @@ def one_of(*choices: Any) -> Convert:
 
 
 def if_positive(value: Any, around: Surroundings) -> Any:
-    """The value, where 0 and less mean that nothing is requested."""
+    """The value; 0 and less mean that nothing is requested."""
     if float(value) <= 0:
         raise NotTranslatedError("it requests nothing")
     return value
 
 
 def point_group(value: Any, around: Surroundings) -> str:
-    """A symmetry, which EMAN, Dynamo and Xmipp write in small letters."""
+    """A point group; EMAN, Dynamo and Xmipp write it in lower case."""
     return str(value).strip().upper()
 
 
@@ -109,7 +109,7 @@ def only_if(parameter: str, value: Any, convert: Convert) -> Convert:
 
 
 def views_of_file(value: Any, around: Surroundings) -> dict[str, list[int]]:
-    """View numbers by series from a file of lines such as ``TS_01 1,38-41``, which is read now."""
+    """View numbers by series, read from a file with lines such as ``TS_01 1,38-41``."""
     try:
         return {name: list(views) for name, views in read_excluded_views(Path(str(value))).items()}
     except UserInputError as error:
@@ -117,68 +117,67 @@ def views_of_file(value: Any, around: Surroundings) -> dict[str, list[int]]:
 
 
 def first(convert: Convert) -> Convert:
-    """The first of a pair such as '0.33 0.33': one number serves x and y here."""
+    """The first of a pair such as '0.33 0.33': here one number is used for x and y."""
     return lambda value, around: convert(float(str(value).split()[0]), around)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A step that a protocol becomes, or one of several."""
+    """The step, or one of several steps, into which a protocol is translated."""
 
     step: str
     takes: Mapping[str, tuple[str, Convert]] = field(default_factory=dict)
-    """Our parameter and its conversion, by Scipion's parameter."""
+    """Our parameter and the conversion, by Scipion's parameter."""
     sets: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters that the protocol implies."""
+    """Parameters of the step that the protocol implies."""
     derives: Mapping[str, Callable[[Surroundings], Any]] = field(default_factory=dict)
-    """Parameters that follow from several of Scipion's, or from what came before; None leaves them unset."""
+    """Parameters that follow from several of Scipion's or from earlier steps; None leaves them unset."""
     when: Callable[[Mapping[str, Any]], bool] = lambda values: True
     outputs: str = ""
-    """Pattern of the protocol's outputs that this step makes; the last step makes all others."""
+    """Pattern of the names of outputs that this step makes; the last step makes all others."""
     renames: Mapping[str, Callable[[Any], str]] = field(default_factory=dict)
-    """Name of a parameter that differs for some values."""
+    """Parameters with another name for some values."""
     keeps_voxels: bool = False
-    """Whether voxels are as large as the pixels of the input."""
+    """Whether the voxel size equals the pixel size of the input."""
     binning: str = ""
-    """Scipion's parameter that is the binning of this step."""
+    """Scipion's parameter for the binning of this step."""
     upstream: Mapping[str, Mapping[str, tuple[str, Convert]]] = field(default_factory=dict)
-    """What belongs to a step further up, by step."""
+    """Parameters that belong to an earlier step, by step."""
     for_roles: bool = False
-    """Whether this piece, not the last, takes the further inputs; it is left out where there are none."""
+    """Whether this piece takes the further inputs instead of the last; without them it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a protocol is translated."""
+    """Translation of one protocol."""
 
     pieces: tuple[Piece, ...] = ()
-    """Empty if the protocol is part of the step that feeds it; its output is then that step's."""
+    """Steps that the protocol becomes; empty if it is part of the step before, whose output it then has."""
     inputs: tuple[str, ...] = ()
-    """Names that the main input has had."""
+    """Names of the main input, in all versions of the plugin."""
     roles: Mapping[str, str] = field(default_factory=dict)
     """Our role of a further input, by Scipion's parameter."""
     ctf: str = ""
-    """The input with the CTF, which here is part of the series."""
+    """Input with the CTF, which is part of the series here."""
     through: bool = False
-    """The main input is what this protocol's own input was made from (picks: the tomograms)."""
+    """Whether the main input is the source of the protocol's input (for picks: the tomograms)."""
     upstream: Mapping[str, Mapping[str, tuple[str, Convert]]] = field(default_factory=dict)
     """Parameters that belong to an earlier step, by step, for a protocol without pieces."""
     part_of_next: bool = False
-    """Whether it is part of the next protocol's step."""
+    """Whether the protocol is part of the next protocol's step."""
     quiet: Mapping[str, Any] = field(default_factory=dict)
-    """Values that need no translation, because they request nothing or what is always done; None: any
-    value, a tuple: each of its values."""
+    """Values that need no translation, because they request nothing or something that is always done. None:
+    any value; a tuple: each of its values."""
     why: Mapping[str, str] = field(default_factory=dict)
-    """Why a parameter has no counterpart."""
+    """Reason why a parameter has no counterpart."""
     counts_if: Mapping[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
-    """Parameters that Scipion ignores unless others have certain values: it writes them all the same."""
+    """Parameters that Scipion always writes, but ignores unless others have certain values."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Scipion's value of a parameter that a file does not have, where it decides what is done and ours is
-    another."""
+    """Scipion's default of a parameter that is missing in a file, if it matters and our default differs."""
     stated: str = ""
-    """What takes the place of a protocol that becomes no step. What follows takes what it took."""
+    """What replaces a protocol that becomes no step. The next protocols take its input."""
     rescales: str = ""
-    """Parameter of a protocol without pieces by which it bins its input; "?" if the size is not known."""
+    """Parameter with the binning of a protocol without pieces; "?" if the binning is not known."""
 
 
 MACHINE_PARAMETERS = frozenset(
@@ -189,16 +188,16 @@ MACHINE_PARAMETERS = frozenset(
     "useDynamoGui dataStreaming timeout fileTimeout copyFiles streamingBatchSize removeIndivImgs hugeFile "
     "GPUIDs gpuMsg cleanTmps saveFiles keepAllFiles threadsPostProc make3dThread zChunk".split()
 )
-"""Resources of the machine, and outputs that are always kept: not part of a workflow here."""
+"""Parameters for machine resources and for outputs that are always kept; they are not translated."""
 
 
 def p(**takes: str | tuple[str, Convert]) -> dict[str, tuple[str, Convert]]:
-    """Parameters by Scipion's name: ours, or ours and a conversion."""
+    """Parameters by Scipion's name: our name, or our name and a conversion."""
     return {name: (ours, same) if isinstance(ours, str) else ours for name, ours in takes.items()}
 
 
 OPTIONS = "options for the command line of a program"
-"""Why a protocol's free text has no counterpart."""
+"""Reason why a protocol's free text has no counterpart."""
 
 SERIES = ("inputSetOfTiltSeries", "inTsSet", "inputTiltSeries")
-"""Names that Scipion's protocols have for their tilt series."""
+"""Names of the tilt series in Scipion's protocols."""

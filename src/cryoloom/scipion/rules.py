@@ -1,11 +1,12 @@
 """Translation of Scipion's protocols to steps, parameters and units. Only this package knows Scipion's names.
 
-Units: Scipion's tilt axis is IMOD's, so is ours, and the sign stays. ``dosePerFrame`` is the dose of a tilt
-image. Warp's B-factor is negative for damping, ours positive; its defocus is in um. IMOD's beads and defocus
-tolerances are in nm. Lengths in pixels become angstrom where the pixel size is known from the import; AreTomo
-counts unbinned pixels, IMOD, tomo3d and NovaCTF those of their input. Read in the plugins' forms (2024 to
-2026): scipion-em-tomo, -imod, -motioncorr, -warp, -aretomo, -novactf, -tomo3d, -reliontomo, -emantomo,
--cistem, -gctf, -dynamo, -cryocare, -tomosegmemtv, -xmipptomo.
+Units: the tilt axis of Scipion and of this package is that of IMOD, so its sign does not change.
+``dosePerFrame`` is the dose of a tilt image. Warp's B-factor is negative for damping, ours is positive; its
+defocus is in um. IMOD's bead diameters and defocus tolerances are in nm. Lengths in pixels are converted to
+angstrom if the pixel size is known from the import; AreTomo counts unbinned pixels, IMOD, tomo3d and NovaCTF
+pixels of their input. Source: forms of the plugins (2024 to 2026): scipion-em-tomo, -imod, -motioncorr,
+-warp, -aretomo, -novactf, -tomo3d, -reliontomo, -emantomo, -cistem, -gctf, -dynamo, -cryocare, -tomosegmemtv,
+-xmipptomo.
 """
 
 from __future__ import annotations

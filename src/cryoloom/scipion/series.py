@@ -39,12 +39,12 @@ _ACQUISITION = {
 
 
 def _first_frame(value: Any, around: Surroundings) -> int:
-    """Scipion counts frames from 1; 0 too means the first."""
+    """Scipion counts frames from 1; 0 also means the first frame."""
     return max(int(value), 1)
 
 
 def _last_frame(value: Any, around: Surroundings) -> int | None:
-    """0 means the last frame there is."""
+    """0 means the last frame."""
     return int(value) or None
 
 
@@ -66,7 +66,7 @@ _IMPORT_MOVIES = Rule(
 
 
 def _stack_names(value: Any, around: Surroundings) -> str:
-    """Names of stacks from a pattern in which {TS} stands for the series."""
+    """Names of stacks from a pattern in which {TS} is the name of the series."""
     name = str(value).rsplit("/", 1)[-1]
     if "{TO}" in name or "{TA}" in name:
         raise NotTranslatedError("an image for each tilt: make stacks of them, or import movies")
@@ -85,7 +85,7 @@ _IMPORT_STACKS = Rule(
         "magnification": None,
         "ctfCorrected": False,
         "interpolated": False,
-        "minAngle": None,  # used without an mdoc only, as are the next two
+        "minAngle": None,  # used only without an mdoc, like the next two
         "maxAngle": None,
         "stepAngle": None,
     },
@@ -133,7 +133,7 @@ MOTIONCOR = Rule(
         "scaleMaj": 1.0,
         "scaleMin": 1.0,
         "angDist": 0.0,
-        "gainRot": 0,  # found from the movies
+        "gainRot": 0,  # determined from the movies
         "gainFlip": 0,
         "eerSampling": 0,
         "doApplyDoseFilter": False,
@@ -153,7 +153,7 @@ MOTIONCOR = Rule(
 
 
 _LEAST_CONTROLS = 2
-"""Of local_grid_xyt along each axis: align_frames needs them for motion that differs."""
+"""Least number of points of local_grid_xyt along each axis for local motion in align_frames."""
 
 
 def _local_grid(value: Any, around: Surroundings) -> Any:
@@ -166,7 +166,7 @@ def _local_grid(value: Any, around: Surroundings) -> Any:
 
 
 def _binned_pixels(value: Any, around: Surroundings) -> float:
-    """Warp's window is in pixels of the binned images, its input has those of the movies."""
+    """Warp's window is in pixels of the binned images; the pixel size of its input is that of the movies."""
     return float(pixels(value, around)) * float(around.values.get("binFactor") or 1)
 
 
@@ -209,7 +209,7 @@ WARP_MOTION = Rule(
         "handedness": None,  # always estimated
         "gainSwap": 0,
         "gainFlip": 0,
-        "eer_ngroups": None,  # a group is set by dose
+        "eer_ngroups": None,  # the group size follows from the dose
     },
     why={
         "gainFlip": "the orientation of the gain is found from the movies",
@@ -281,12 +281,12 @@ _GCTF = replace(
 
 
 def of_ctffind(feeds: str) -> Rule:
-    """CTFFIND's rule for a protocol whose input has this name."""
+    """Rule of CTFFIND for a protocol whose input has this name."""
     return replace(_CTFFIND, inputs=(feeds,))
 
 
 def of_gctf(feeds: str) -> Rule:
-    """Gctf's rule for a protocol whose input has this name."""
+    """Rule of Gctf for a protocol whose input has this name."""
     return replace(_GCTF, inputs=(feeds,))
 
 
@@ -360,7 +360,7 @@ _TRACKING = {
 def _beads_or_patches(
     choice: str, of_beads: Mapping[str, tuple[str, Convert]], of_patches: Mapping[str, tuple[str, Convert]]
 ) -> tuple[Piece, ...]:
-    """Alignment by the method that ``choice`` numbers, with the parameters of that method."""
+    """Alignment by the method with the number ``choice``, with the parameters of this method."""
 
     def chosen(number: int, takes: Mapping[str, tuple[str, Convert]]) -> Piece:
         return Piece(
@@ -467,7 +467,7 @@ _TS_NORMALIZATION = Rule(
 
 
 def _pixel_of_matrices(around: Surroundings) -> float | None:
-    """Pixel of the images that were aligned; None if they are those of the series."""
+    """Pixel size of the aligned images; None if it is that of the series."""
     aligned, series = (float(around.values.get(name) or 1) for name in ("binningTM", "binningTS"))
     if aligned == series:
         return None
@@ -475,12 +475,12 @@ def _pixel_of_matrices(around: Surroundings) -> float | None:
 
 
 def _radius(value: Any, around: Surroundings) -> float:
-    """Radius in angstrom of a diameter in nm."""
+    """Radius in angstrom from a diameter in nm."""
     return 5.0 * float(value)
 
 
 def _control_points(around: Surroundings) -> list[int] | None:
-    """Xmipp's control points of local motion, if the user chose them."""
+    """Xmipp's control points for local motion, if the user set them."""
     if not around.values.get("doLocalAlignment") or around.values.get("autoControlPoints", True):
         return None
     return [int(around.values[f"controlPoint{axis}"]) for axis in "XYT"]
@@ -555,7 +555,7 @@ _RELION_MOTION = Rule(
 
 
 def _pyramid(around: Surroundings) -> float | None:
-    """Binning by Xmipp's factor or level of the pyramid; None if a pixel size is given."""
+    """Binning from Xmipp's factor or pyramid level; None if a pixel size is given."""
     option = int(around.values.get("resizeOption") or 0)
     if option == 0:
         return None
@@ -715,4 +715,4 @@ SERIES_RULES |= {
         "ProtImodImportSetOfCtfTomoSeries": "ProtImportTsCTF",
     }.items()
 }
-"""Names that the same protocols had before."""
+"""Earlier names of the same protocols."""

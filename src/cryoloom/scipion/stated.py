@@ -1,7 +1,7 @@
-"""Scipion's protocols that become no step: what takes their place, in one sentence.
+"""Scipion's protocols that become no step, each with a sentence that says what replaces it.
 
-Those of `STATED_RULES` pass on what they took, so that the chain goes on past them. Those of `NO_RULE` give
-something that has no counterpart, or nothing that others take.
+The output of a protocol in `STATED_RULES` is its input, so that the translation continues after it. A
+protocol in `NO_RULE` has an output without a counterpart, or no output that other protocols use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["NO_RULE", "STATED_RULES"]
 
 
 def _past(stated: str, *inputs: str, rescales: str = "") -> Rule:
-    """What follows takes what the protocol took by the first of these inputs that is linked."""
+    """The next protocols take the first linked one of these inputs."""
     return Rule(inputs=inputs, stated=stated, rescales=rescales)
 
 
@@ -114,7 +114,7 @@ STATED_RULES: dict[str, Rule] = {
     "ProtUnionSet": _past("sets are not joined: the first is taken", "inputSets"),
     "ProtSplitSet": _past("sets are not split: items are chosen with select_items", "inputSet"),
     "ProtSetEditor": _past("values are not edited by a formula", "inputSet"),
-    # DeepFinder takes picks and gives picks.
+    # DeepFinder has picks as input and output.
     "DeepFinderSegment": _past(_NETWORK_PICKS, "inputTomograms"),
 }
 

@@ -1,4 +1,4 @@
-"""What steps take and give, by the names of types: which output of a step another one can use."""
+"""Input and output types of steps, by name, to find which output another step can use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["further_roles", "given_kinds", "needed_kind", "output_of"]
 
 
 def needed_kind(step: str, role: str) -> str | None:
-    """Type that a step takes by a role; None if it takes nothing by it, or it is not known."""
+    """Type of a step's input; None if the step has no such input or is not known."""
     planned = planned_step(step)
     if planned is not None:
         return planned.needs if role == "input" else None
@@ -20,12 +20,12 @@ def needed_kind(step: str, role: str) -> str | None:
 
 
 def further_roles(step: str) -> tuple[str, ...]:
-    """Roles of the further inputs, all of which a step needs."""
+    """Roles of the further inputs that a step needs."""
     return () if planned_step(step) is not None else tuple(find_step(step).also_needs)
 
 
 def given_kinds(step: str) -> dict[str, str]:
-    """Types that a step gives, by output; the main one is ""."""
+    """Types of a step's outputs, by name; the main output is ""."""
     planned = planned_step(step)
     if planned is not None:
         return {"": planned.gives}
@@ -34,7 +34,7 @@ def given_kinds(step: str) -> dict[str, str]:
 
 
 def output_of(step: str, needed: str | None) -> str:
-    """Which further output of a step is of the needed type, as ".name": "" for its main one."""
+    """Name of the output with the needed type, as ".name"; "" for the main output."""
     kinds = given_kinds(step)
     if needed is None or kinds[""] == needed:
         return ""

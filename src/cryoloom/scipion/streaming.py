@@ -1,7 +1,7 @@
-"""Scipion's protocols of single movies and micrographs, which streaming puts together to tilt series.
+"""Scipion's protocols for single movies and micrographs, which its streaming combines into tilt series.
 
-Movies are imported and summed one by one there, and grouped into series by their mdocs later. Here the import
-knows the series from the beginning, and takes its parameters from each of these protocols.
+In Scipion, movies are imported and summed one by one, and later grouped into series by their mdocs. Here the
+import knows the series from the beginning and takes its parameters from all of these protocols.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _IMPORT_SINGLE_MOVIES = Rule(
         Piece("prepare_gain", when=lambda values: bool(values.get("gainFile"))),
     ),
     quiet={
-        "filesPattern": None,  # movies are found by the names in the mdocs
+        "filesPattern": None,  # the mdocs contain the names of the movies
         "importFrom": 0,
         "acquisitionWizard": None,
         "magnification": None,
@@ -84,12 +84,12 @@ _SINGLE_MOVIES_OF_WARP = replace(
 
 
 def _is_part(value: Any, around: Surroundings) -> bool:
-    """Whether a series may lack tilts: fewer than all are required."""
+    """Whether series with missing tilts are accepted."""
     return float(value) < 100
 
 
 def _if_given(value: Any, around: Surroundings) -> float:
-    """Scipion takes an angle of 0 as none."""
+    """In Scipion an angle of 0 means that none is given."""
     if not float(value):
         raise NotTranslatedError("the mdoc's is taken")
     return float(value)
@@ -124,7 +124,7 @@ _COMPOSE = Rule(
 )
 
 _ALIGNED = frozenset({"align_series", "import_alignment", "assign_poses"})
-"""Steps after which Scipion's series has the shifts that its filter judges."""
+"""Steps after which Scipion's series has the shifts that its filter evaluates."""
 #: Position of "custom" in the list of presets of Scipion's filter of views; only then are its limits used.
 _CUSTOM_PRESET = 4
 
@@ -134,7 +134,7 @@ def _judges_images(around: Surroundings) -> bool:
 
 
 def _shift_fraction(around: Surroundings) -> float | None:
-    """Largest shift, as a fraction of the field; None if no tilt is excluded for its shift."""
+    """Largest shift as a fraction of the field; None if no tilt is excluded by its shift."""
     if not around.before & _ALIGNED:
         return None
     limit = min(float(around.values.get(name) or 0) for name in ("maxShiftX", "maxShiftY"))
@@ -203,7 +203,7 @@ _FILTER_VIEWS = Rule(
         "maxTilt": None,
         "minDose": 0.0,
         "minViews": None,
-        "doReStack": None,  # no step uses an excluded tilt, whether it is in the stack or not
+        "doReStack": None,  # steps ignore excluded tilts, even if they are in the stack
     },
     why={
         "qualityFilterFactor": _OTHER_MEASURE,

@@ -1,8 +1,8 @@
-"""Scipion's workflows: lines of text, then a JSON list of protocols.
+"""Scipion's workflow files: lines of text, then a JSON list of protocols.
 
 A protocol is a flat dictionary; a link is a value like ``"52.TiltSeries_3"`` (id and output of another
-protocol), or a list of such. Templates have placeholders ``~title|default|type|name~``, older ones without
-the name. What Scipion's names mean here is in `rules`, and `translation` applies it.
+protocol), or a list of links. Templates have placeholders ``~title|default|type|name~``, older ones without
+the name. `rules` gives the meaning of Scipion's names, and `translation` applies the rules.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["Link", "Protocol", "ScipionWorkflow", "read_scipion_workflow"]
 _WHOLE_PROTOCOLS = frozenset(
     {"protPrepare", "prepDataProt", "inTmProtocol", "inputUmaps", "inputToMProtocol"}
 )
-"""Parameters that take a protocol and not an output: their links have no name after the id."""
+"""Parameters that take a whole protocol; their links have no output name after the id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a parameter takes its data from."""
+    """Source of a parameter's data."""
 
     parameter: str
     source: str
@@ -44,22 +44,22 @@ class Protocol:
     label: str
     comment: str
     values: Mapping[str, Any]
-    """Parameters that are not links."""
+    """Parameters without links."""
     links: tuple[Link, ...]
 
     def source(self, parameter: str) -> Link | None:
-        """The link of a parameter, if it has one."""
+        """Link of a parameter, if it has one."""
         return next((link for link in self.links if link.parameter == parameter), None)
 
     @property
     def title(self) -> str:
-        """Name for users: its id and class."""
+        """Name in messages: id and class."""
         return f"{self.id} {self.class_name}"
 
 
 @dataclass(frozen=True, slots=True)
 class ScipionWorkflow:
-    """Text at the head of a template, and its protocols, each after those that feed it."""
+    """Text at the top of a template, and its protocols, each after its inputs."""
 
     description: str
     protocols: tuple[Protocol, ...]
@@ -88,7 +88,7 @@ def read_scipion_workflow(path: Path) -> ScipionWorkflow:
 
 
 def _with_defaults(text: str) -> str:
-    """A template with the default in place of every placeholder."""
+    """A template with every placeholder replaced by its default."""
     return re.sub(r"~[^|~\n]*\|([^|~\n]*)(?:\|[^|~\n]*){1,3}~", r"\1", text)
 
 
@@ -117,7 +117,7 @@ def _protocol(entry: Mapping[str, Any], ids: set[str]) -> Protocol:
 
 
 def _link(parameter: str, value: object, ids: set[str]) -> Link | None:
-    """A link to an output, or to a protocol as a whole; None for a value."""
+    """A link to an output or to a whole protocol; None for a value."""
     if not isinstance(value, str):
         return None
     found = re.fullmatch(r"(\d+)\.([A-Za-z]\w*)(?:\.\w+)*", value)
@@ -127,7 +127,7 @@ def _link(parameter: str, value: object, ids: set[str]) -> Link | None:
 
 
 def _in_order(protocols: list[Protocol], path: Path) -> list[Protocol]:
-    """Every protocol after those that feed it; Scipion lists them in the order of creation."""
+    """Protocols in an order with inputs first; Scipion lists them in the order of creation."""
     ordered: list[Protocol] = []
     placed: set[str] = set()
     waiting = list(protocols)

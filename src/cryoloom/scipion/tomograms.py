@@ -25,7 +25,7 @@ __all__ = ["TOMOGRAM_RULES"]
 
 
 def _some_pixels(value: Any, around: Surroundings) -> float:
-    """Pixels as angstrom, where 0 and -1 mean what is usual."""
+    """Pixels as angstrom; 0 and -1 mean the default."""
     return float(pixels(if_positive(value, around), around))
 
 
@@ -295,7 +295,7 @@ _CRYOCARE = Rule(
 
 
 def _depth(value: Any, around: Surroundings) -> int:
-    """Depth of the network; 0 leaves it to the program."""
+    """Depth of the network; 0 means the program's default."""
     if int(value) < 1:
         raise NotTranslatedError("it is chosen by the program")
     return int(value)
@@ -314,7 +314,7 @@ _BINNED_TOMOGRAMS = Rule(
     pieces=(),
     rescales="binning",
     quiet={
-        "floatDensities": None,  # every step scales grey values as it needs them
+        "floatDensities": None,  # every step scales grey values itself
         "modeToOutput": None,
         "scaleRangeToggle": None,
         "scaleRangeMax": None,

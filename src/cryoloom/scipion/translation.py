@@ -1,4 +1,4 @@
-"""A Scipion workflow as steps: every protocol is translated, or listed with the reason why not."""
+"""Translation of a Scipion workflow to steps; protocols without translation are listed with the reason."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cryoloom.scipion.template import Link, Protocol, ScipionWorkflow
 __all__ = ["NotTranslated", "TranslatedStep", "Translation", "translate_scipion"]
 
 _ANYTHING = "object"
-"""Kind of a step that passes on what it gets."""
+"""Kind of a step whose output has the type of its input."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotTranslated:
-    """A protocol, or one of its parameters, that has no counterpart here."""
+    """A protocol, or one of its parameters, without a counterpart."""
 
     protocol: str
     parameter: str
@@ -44,7 +44,7 @@ class NotTranslated:
 
 @dataclass(frozen=True, slots=True)
 class TranslatedStep:
-    """A step with what feeds it, by role, "input" first."""
+    """A step with its inputs by role, "input" first."""
 
     name: str
     step: str
@@ -61,12 +61,12 @@ class Translation:
     steps: tuple[TranslatedStep, ...]
     left: tuple[NotTranslated, ...]
     steps_of: Mapping[str, tuple[str, ...]]
-    """Names of the steps that a translated protocol became or became part of, by its id."""
+    """Names of the steps that contain a translated protocol, by its id."""
 
 
 @dataclass
 class _Made:
-    """A step that is being translated."""
+    """A step during translation."""
 
     step: str
     feeds: dict[str, int]
@@ -75,30 +75,30 @@ class _Made:
     protocol: str
     pixel_size_angstrom: float | None
     voxel_binning: float | None = 1.0
-    """Size of a tomogram's voxels over that of the images it was made from; None if it is not known."""
+    """Voxel size of a tomogram over the pixel size of its images; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What feeds a protocol: a step, and by how much its output was binned since."""
+    """Source of a protocol: a step, and the binning of its output since then."""
 
     made: int | None
     before: _Place | None = None
-    """Place of the protocol before, if that is part of this one."""
+    """Place of the previous protocol, if it is part of this one."""
     scale: float | None = 1.0
 
 
 @dataclass
 class _Place:
-    """Result for a protocol: steps by output, or what it adds to the following step."""
+    """Result for a protocol: steps by output, or parameters for the next step."""
 
     outputs: list[tuple[str, int]] = field(default_factory=list)
     last: int | None = None
     pending: Mapping[str, Any] | None = None
-    """Parameters for the next protocol's step, if this one is part of it."""
+    """Parameters for the next protocol's step, if this protocol is part of it."""
     pending_ctf: int | None = None
     scale: float | None = 1.0
-    """Pixel of the output over that of the last step, where the protocol only bins; None if not known."""
+    """Pixel size of the output over that of the last step, if the protocol only bins; None if unknown."""
 
 
 class _NotPlacedError(Exception):
@@ -106,7 +106,7 @@ class _NotPlacedError(Exception):
 
 
 def translate_scipion(workflow: ScipionWorkflow) -> Translation:
-    """Translate every protocol that has a rule; the others, and unknown parameters, are listed."""
+    """Translate every protocol with a rule, and list the other protocols and unknown parameters."""
     return _Translator(workflow).translation()
 
 
@@ -121,7 +121,7 @@ class _Translator:
         self._assigned: dict[tuple[int, int], int] = {}
         self._left: list[NotTranslated] = []
         self._opened: int | None = None
-        """The import that feeds inputs that a template leaves open."""
+        """Import step for inputs that are open in a template."""
 
     def translation(self) -> Translation:
         for protocol in self._workflow.protocols:
@@ -159,7 +159,7 @@ class _Translator:
         self._left.append(NotTranslated(protocol.title, "", None, f"{why} ({links})" if links else why))
 
     def _names(self) -> list[str]:
-        """A step's own name where it occurs once, else with the protocol's id."""
+        """Names of the steps; a step that occurs more than once has the protocol's id in its name."""
         counts = Counter(made.step for made in self._made)
         names: list[str] = []
         for made in self._made:
@@ -209,7 +209,7 @@ class _Translator:
         return place
 
     def _passed_by(self, protocol: Protocol, rule: Rule) -> _Place:
-        """A protocol that is only named: what follows takes what it took."""
+        """A protocol that is only listed: the next protocols take its input."""
         for link in (link for name in rule.inputs for link in protocol.links if link.parameter == name):
             try:
                 made = self._resolved(link)
@@ -224,7 +224,7 @@ class _Translator:
         raise _NotPlacedError(rule.stated)
 
     def _roles(self, protocol: Protocol, rule: Rule) -> dict[str, int]:
-        """Steps that feed the further inputs, by our role; links that none of our inputs takes are listed."""
+        """Steps for the further inputs, by our role; links without such an input are listed."""
         known = {*rule.inputs, *rule.roles, rule.ctf, *rule.quiet}
         for link in protocol.links:
             if link.parameter not in known:
@@ -242,7 +242,7 @@ class _Translator:
     def _feeds(
         self, step: str, main: int | None, roles: Mapping[str, int], protocol: Protocol
     ) -> dict[str, int]:
-        """Inputs of a step, each from a step that gives what it takes; _NotPlacedError if one is missing."""
+        """Inputs of a step, each from a step with such an output; _NotPlacedError if one is missing."""
         given = {} if main is None else {"input": main}
         feeds: dict[str, int] = {}
         for role, made in (given | dict(roles)).items():
@@ -263,7 +263,7 @@ class _Translator:
         return feeds
 
     def _line_of(self, made: int) -> Iterator[int]:
-        """A step and those that its main input came through, the nearest first."""
+        """A step and the steps before it along the main input, the nearest first."""
         at: int | None = made
         while at is not None:
             yield at
@@ -273,7 +273,7 @@ class _Translator:
         return needed in (None, _ANYTHING) or needed in self._kinds(made)
 
     def _kinds(self, made: int) -> set[str]:
-        """Types that a step gives; one that passes anything on gives what it gets."""
+        """Types of a step's outputs; a step that accepts any type returns the type of its input."""
         kinds = set(given_kinds(self._made[made].step).values())
         source = self._made[made].feeds.get("input")
         if _ANYTHING in kinds and source is not None:
@@ -283,7 +283,7 @@ class _Translator:
     def _sizes(
         self, piece: Piece, source: _Source, own: Mapping[str, Any], values: Mapping[str, Any]
     ) -> tuple[float | None, float | None]:
-        """Pixel of a step's output, and the size of its voxels over that of the images."""
+        """Pixel size of a step's output, and its voxel size over the pixel size of the images."""
         kinds = given_kinds(piece.step).values()
         if source.made is None:
             told = own.get("pixel_size_angstrom")
@@ -307,7 +307,7 @@ class _Translator:
         return len(self._made) - 1
 
     def _main_source(self, protocol: Protocol, rule: Rule) -> _Source:
-        """The step that feeds a protocol, and the protocol before if that is part of this one."""
+        """Source step of a protocol, and the previous protocol if it is part of this one."""
         link = next((found for name in rule.inputs if (found := protocol.source(name))), None)
         if link is None:
             return _Source(self._open_source(protocol, rule) if rule.inputs else None)
@@ -321,7 +321,7 @@ class _Translator:
         return _Source(source, scale=self._places[link.source].scale)
 
     def _open_source(self, protocol: Protocol, rule: Rule) -> int:
-        """The import for protocols whose input a template leaves open; all of them share one."""
+        """Import step for protocols with an open input in a template; all of them share it."""
         if not set(rule.inputs) & set(SERIES):
             raise _NotPlacedError(f"it has no input ({' or '.join(rule.inputs)})")
         if self._opened is None:
@@ -335,7 +335,7 @@ class _Translator:
         return RULES[self._protocols[protocol_id].class_name].pieces[-1].step
 
     def _resolved(self, link: Link) -> int:
-        """The step that makes the output of a link."""
+        """Step that makes the output of a link."""
         place = self._places.get(link.source)
         if place is None or place.last is None:
             raise _NotPlacedError(
@@ -347,7 +347,7 @@ class _Translator:
         return place.last
 
     def _bring_ctf(self, ctf: int, roles: dict[str, int], main: int | None, protocol: Protocol) -> None:
-        """Make sure that the series has the requested CTF: it is part of it, or is assigned."""
+        """Make sure that the series has the requested CTF; assign it if it is not part of the series."""
         role = "series_from" if "series_from" in roles else "input"
         series = roles.get(role, main)
         if series is None or ctf in self._way_of(series):
@@ -371,7 +371,7 @@ class _Translator:
         roles[role] = self._assigned[pair]
 
     def _way_of(self, made: int) -> set[int]:
-        """A step and those its pixels came through."""
+        """A step and the earlier steps of its pixels."""
         way = {made}
         while (source := self._made[made].feeds.get("input")) is not None:
             way.add(source)
@@ -381,7 +381,7 @@ class _Translator:
     def _parameters(
         self, protocol: Protocol, rule: Rule, pieces: list[Piece], source: _Source
     ) -> dict[str, dict[str, Any]]:
-        """Our parameters by step; every other value of the protocol is listed unless it requests nothing."""
+        """Our parameters by step; all other values of the protocol are listed unless they request nothing."""
         values = {**rule.defaults, **protocol.values}
         around = self._surroundings(values, source)
         found: dict[str, dict[str, Any]] = {piece.step: dict(piece.sets) for piece in pieces}
@@ -421,7 +421,7 @@ class _Translator:
         around: Surroundings,
         found: dict[str, dict[str, Any]],
     ) -> None:
-        """Set the parameters that follow from several values; one that cannot is listed."""
+        """Set the parameters that follow from several values; a parameter that cannot be set is listed."""
         for piece in pieces:
             for ours, derived in piece.derives.items():
                 try:
@@ -482,7 +482,7 @@ def _converted(take: tuple[str, Convert], value: Any, around: Surroundings) -> t
 
 
 def _is_quiet(rule: Rule, name: str, value: Any) -> bool:
-    """Whether a value needs no translation and no word."""
+    """Whether a value needs no translation and no entry in the list."""
     if name not in rule.quiet:
         return False
     quiet = rule.quiet[name]
@@ -494,7 +494,7 @@ def _times(size: float | None, factor: float | None) -> float | None:
 
 
 def _rescaled(scale: float | None, rule: Rule, values: Mapping[str, Any]) -> float | None:
-    """Size of the output's pixels over those of the last step, after a protocol that only bins."""
+    """Pixel size of the output over that of the last step, after a protocol that only bins."""
     if not rule.rescales:
         return scale
     if rule.rescales == "?":

@@ -1,8 +1,9 @@
-"""One of our workflows as Scipion's: the rules of the import, applied backwards.
+"""Export of a workflow to Scipion: the rules of the import, applied in reverse.
 
-Each step becomes the protocol that does its work, with every parameter that has a counterpart: a conversion
-is inverted by trying values, and a value is taken only if the import's own rule gives ours back. Scipion's
-CTFs are outputs of their own, so a protocol after a CTF takes its images from what the CTF was estimated on.
+Each step becomes the protocol that does the same work, with every parameter that has a counterpart. A
+conversion is inverted by trying values; a value is accepted only if the rule of the import returns ours.
+CTFs are separate outputs in Scipion, so a protocol after a CTF takes its images from the input of the CTF
+estimation.
 """
 
 from __future__ import annotations
@@ -24,39 +25,39 @@ __all__ = ["ExportedToScipion", "scipion_of", "write_scipion"]
 
 
 _BALANCED = 2
-"""The preset of Scipion's filter of views that is usual."""
+"""Default preset of Scipion's filter of views."""
 _ANY_DOSE = 100_000.0
-"""Chosen: e/A^2, more than any series has; Scipion's filter excludes tilts beyond 70 by itself."""
+"""Chosen: larger than the dose of any series in e/A^2; Scipion's default excludes tilts beyond 70."""
 
 Kind = Literal[
     "movies", "series", "ctf", "landmarks", "tomograms", "meshes", "coordinates", "particles", "average"
 ]
-"""What an output is in Scipion: an input accepts one kind, or one of several."""
+"""Type of an output in Scipion; an input accepts one type, or one of several."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """The protocol that does a step's work. Names of outputs are those of the plugins of 2024 to 2026."""
+    """Protocol that does a step's work. Output names are those of the plugins of 2024 to 2026."""
 
     protocol: str
     output: str
     gives: Kind = "series"
     takes: tuple[Kind, ...] = ("series",)
-    """Kinds that its main input accepts, the preferred one first."""
+    """Types that the main input accepts, the preferred type first."""
     also: Mapping[Kind, str] = field(default_factory=dict)
     """Further outputs."""
     further: Mapping[str, Kind] = field(default_factory=dict)
-    """Kinds of its further inputs, besides the CTF."""
+    """Types of the further inputs, except the CTF."""
     sets: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters that choose the method, or limit the protocol to the work of the step."""
+    """Parameters that select the method, or restrict the protocol to the work of the step."""
     methods: tuple[str, ...] = ("",)
-    """Values of the step's ``method`` for which it is the same method; "" is the default."""
+    """Values of the step's ``method`` that are the protocol's method; "" is the default."""
     says: tuple[str, ...] = ()
-    """Parameters of the node that `sets` expresses."""
+    """Parameters of the node that are contained in `sets`."""
     asks: str = ""
-    """What the protocol cannot run without and only the user can give."""
+    """Required values that only the user can provide."""
     then: _Target | None = None
-    """A second protocol that takes its output and gives the result."""
+    """A second protocol that takes the output and makes the result."""
 
 
 _MOTIONCOR = _Target("ProtTsMotionCorr", "tiltSeries", takes=("movies",))
@@ -122,7 +123,7 @@ _TARGETS: Mapping[str, _Target] = {
     "refine": _REFINE,
     "reconstruct_particle": _RECONSTRUCT_PARTICLE,
     "postprocess": _POSTPROCESS,
-    # Steps that run the same programs as the protocols.
+    # Steps that run the programs of the protocols.
     "motioncor_align_frames": _MOTIONCOR,
     "warp_align_frames": _Target(
         "ProtWarpTSMotionCorr", "TiltSeries", takes=("movies",), also={"ctf": "CTFTomoSeries"}
@@ -162,12 +163,12 @@ _PART_OF_OTHERS = {
     "assign_series": "the series are an input of their own in Scipion",
 }
 _TAKEN_OVER: Mapping[str, tuple[Kind, ...]] = {"ctf_from": ("ctf",), "series_from": ("series", "ctf")}
-"""What a node that is part of others takes from its further inputs, by role."""
+"""What a node that is part of other nodes takes from its further inputs, by role."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedToScipion:
-    """Protocols as Scipion's JSON has them, and what of the workflow they do not contain."""
+    """Protocols in the form of Scipion's JSON, and the parts of the workflow that were not exported."""
 
     protocols: tuple[Mapping[str, Any], ...]
     left: tuple[str, ...]
@@ -191,7 +192,7 @@ def write_scipion(workflow: Workflow, path: Path) -> ExportedToScipion:
 
 
 class _Exporter:
-    """Protocols made so far, and the output of each kind that a node's successors take."""
+    """Protocols made so far, and the output of each type for the next nodes."""
 
     def __init__(self, workflow: Workflow) -> None:
         self.protocols: list[dict[str, Any]] = []
@@ -199,11 +200,11 @@ class _Exporter:
         self._at: dict[str, dict[Kind, str]] = {}
         self._pixel: dict[str, float | None] = {}
         self._extracted: dict[str, list[str]] = {}
-        """Extracted particles by the coordinates they were cut at."""
+        """Extracted particles by the coordinates of the extraction."""
         self._name = workflow.name
 
     def add(self, node: Node) -> None:
-        """A node as a protocol, or as part of others, or as something left out."""
+        """Add a node as a protocol or as part of other protocols, or list it as left out."""
         source = "" if node.input is None else link_of(node.input).node
         at = dict(self._at.get(source, {}))
         self._at[node.name] = at
@@ -239,13 +240,13 @@ class _Exporter:
             self._pixel[node.name] = float(pixel) * float(node.parameters.get("binning", 1))
 
     def _particles(self, target: _Target, at: Mapping[Kind, str]) -> str:
-        """Particles as they came, or as they were cut at the coordinates; "" if there are none."""
+        """Input particles, or particles extracted at the coordinates; "" if there are none."""
         cut = self._extracted.get(at.get("coordinates", ""), [])
-        # A first model is made of the first particles that were cut, all else of the last.
+        # An initial model uses the first extracted particles, all other protocols the last.
         return at.get("particles") or (cut[0 if target is _INITIAL_MODEL else -1] if cut else "")
 
     def _add_extraction(self, node: Node, at: Mapping[Kind, str]) -> None:
-        """Scipion's refinement takes images that are cut already: ours cuts them itself."""
+        """Add an extraction: Scipion's refinement needs extracted images, ours extracts them itself."""
         entry = self._entry(_EXTRACT, node)
         entry |= self._links(node, RULES[_EXTRACT.protocol], _EXTRACT, at)
         entry["object.label"] += ", extraction"
@@ -256,7 +257,7 @@ class _Exporter:
         )
 
     def _pass_by(self, node: Node, at: dict[Kind, str]) -> None:
-        """A node without a protocol: what follows takes what it took, but for picks, which are missing."""
+        """Skip a node without a protocol: the next nodes take its input, except picks, which are missing."""
         if node.is_missing:
             self.left.append(f"{node.name}: the step {node.step} does not exist yet")
             return
@@ -270,7 +271,7 @@ class _Exporter:
                 at.pop(kind, None)
 
     def _entry(self, target: _Target, node: Node) -> dict[str, Any]:
-        """What every protocol has in a file that Scipion wrote, and what the target sets."""
+        """The entries that Scipion writes for every protocol, and the values that the target sets."""
         return {
             "object.className": target.protocol,
             "object.id": str(100 + len(self.protocols)),
@@ -285,7 +286,7 @@ class _Exporter:
         }
 
     def _links(self, node: Node, rule: Rule, target: _Target, at: Mapping[Kind, str]) -> dict[str, str]:
-        """Inputs, each with an output of a kind that it accepts; those that nothing makes are listed."""
+        """Inputs, each with an output of an accepted type; inputs without a source are listed."""
         links = {}
         if target.takes:
             found = next((at[kind] for kind in target.takes if kind in at), "")
@@ -310,7 +311,7 @@ class _Exporter:
     def _set_values(
         self, node: Node, made: list[tuple[_Target, dict[str, Any]]], pixel: float | None
     ) -> None:
-        """Enter the parameters that the node sets into its protocols; the others are listed."""
+        """Set the node's parameters in its protocols; parameters without a counterpart are listed."""
         target = made[0][0]
         method = str(node.parameters.get("method", ""))
         if method not in target.methods and _BY_METHOD.get(node.step, {}).get(method) is not target:
@@ -340,7 +341,7 @@ class _Exporter:
     def _set_defaults(
         self, node: Node, made: list[tuple[_Target, dict[str, Any]]], pixel: float | None
     ) -> None:
-        """Enter our defaults too, where they have a counterpart: those of Scipion are others."""
+        """Set our defaults as well, if they have a counterpart, because Scipion's defaults differ."""
         for ours, info in find_step(node.step).params.model_fields.items():
             default = info.get_default()
             if (
@@ -359,21 +360,21 @@ class _Exporter:
 
 
 def _taken(target: _Target, step: str, ours: str) -> tuple[str, Convert] | None:
-    """Scipion's parameter for one of ours and its conversion; None if the protocol has none."""
+    """Scipion's parameter for one of ours, with the conversion; None if the protocol has none."""
     for piece in RULES[target.protocol].pieces:
         for theirs, (name, convert) in piece.takes.items() if piece.step == step else ():
             if name == ours:
-                return theirs, convert  # the first is the name of today
+                return theirs, convert  # the first is the current name
     return None
 
 
 def _implied(target: _Target, step: str) -> set[str]:
-    """Parameters of ours that the protocol implies."""
+    """Our parameters that the protocol implies."""
     return {name for piece in RULES[target.protocol].pieces if piece.step == step for name in piece.sets}
 
 
 def _filter_of_views(node: Node) -> _Target:
-    """Scipion's filter of views, which does nothing that the selection of tilts does not do."""
+    """Scipion's filter of views, restricted to the work of `select_tilts`."""
     judged = ("find_dark", "find_covered", "find_blurred")
     by_images = any(node.parameters.get(name, True) for name in judged)
     shift = float(node.parameters.get("shift_fraction") or 1.0)
@@ -402,8 +403,8 @@ def _target_of(node: Node) -> _Target | None:
 
 
 def _inverted(convert: Convert, value: Any, around: Surroundings) -> Any:
-    """Scipion's value that the import turns into ours; None if there is none."""
-    # A text comes last: a conversion that only asks whether a value is true would take it as it is.
+    """Scipion's value that the import converts to ours; None if there is none."""
+    # Text comes last: a conversion that only tests whether a value is true would accept any text.
     numbered = [*range(12), True, False]
     tried: list[Any] = [*numbered, value] if isinstance(value, str) else [value, *numbered]
     if isinstance(value, int | float) and not isinstance(value, bool):

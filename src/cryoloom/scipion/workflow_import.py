@@ -1,4 +1,4 @@
-"""A Scipion workflow as one of ours, and the list of what was not translated."""
+"""Import of a Scipion workflow, with a list of the parts that were not translated."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ __all__ = ["ImportedWorkflow", "import_scipion"]
 _REFERENCE = "reference_from"
 """Role of the first map of a refinement."""
 _CUTTING = {"extract_particles", "assign_series"}
-"""Steps that cut particles out of images, and leave them where they are."""
+"""Steps that extract particles and do not move them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedWorkflow:
-    """A workflow, and what of the original it does not contain."""
+    """A workflow, and the parts of the original that it does not contain."""
 
     workflow: Workflow
     translation: Translation
     left: tuple[NotTranslated, ...]
 
     def to_yaml(self) -> str:
-        """The workflow as a file; what was not translated is listed above it as comments."""
+        """Text of the workflow file; parts that were not translated are listed at the top as comments."""
         head = [
             f"# Imported from Scipion. Not translated: {len(self.left)}",
             *(f"# - {one}" for one in self.left),
@@ -48,8 +48,8 @@ class ImportedWorkflow:
 def import_scipion(path: str | Path) -> ImportedWorkflow:
     """Read and translate a Scipion workflow or template; raises UserInputError if no step results.
 
-    Parameters of steps that exist are checked; one that a step does not have, or does not allow, is listed.
-    Those of steps that do not exist yet are kept unchanged.
+    Parameters of existing steps are checked; a parameter that the step does not have or allow is listed.
+    Parameters of steps that do not exist yet are kept unchanged.
     """
     path = Path(path)
     translation = translate_scipion(read_scipion_workflow(path))
@@ -73,13 +73,13 @@ def _node(step: TranslatedStep, steps: Mapping[str, TranslatedStep], left: list[
         for role, source in step.feeds.items()
     }
     if _same_folder(parameters.get("frames_directory"), parameters.get("directory")):
-        del parameters["frames_directory"]  # movies beside their mdocs, also where raw data are elsewhere
+        del parameters["frames_directory"]  # movies beside their mdocs, even if the raw data are elsewhere
     if planned_step(step.step) is None:
         parameters = _allowed(replace(step, parameters=parameters), left)
         wanted = set(find_step(step.step).also_needs)
         reference = step.feeds.get(_REFERENCE)
         if reference is not None and _REFERENCE not in wanted:
-            # A first model made of the same picks: the particles it gives have it as their reference.
+            # For an initial model made from the same picks: its particles have it as their reference.
             given = output_of(steps[reference].step, needed_kind(step.step, "input"))
             if given and _picks_of(reference, steps) == _picks_of(step.name, steps):
                 links["input"] = reference + given
@@ -101,7 +101,7 @@ def _same_folder(one: Any, other: Any) -> bool:
 
 
 def _picks_of(name: str, steps: Mapping[str, TranslatedStep]) -> str:
-    """The step that a step's particles come from, before they were cut."""
+    """Step that made a step's particles, before extraction."""
     source = steps[name].feeds["input"]
     while steps[source].step in _CUTTING and "input" in steps[source].feeds:
         source = steps[source].feeds["input"]
@@ -109,7 +109,7 @@ def _picks_of(name: str, steps: Mapping[str, TranslatedStep]) -> str:
 
 
 def _allowed(step: TranslatedStep, left: list[NotTranslated]) -> dict[str, Any]:
-    """The parameters a step accepts; the others are listed with the error."""
+    """Parameters that a step accepts; the others are listed with the error."""
     model = find_step(step.step).params
     parameters = {name: value for name, value in step.parameters.items() if name in model.model_fields}
     for name in step.parameters:
@@ -128,7 +128,7 @@ def _allowed(step: TranslatedStep, left: list[NotTranslated]) -> dict[str, Any]:
 
 
 def _at_odds(model: type[StepParams], parameters: Mapping[str, Any]) -> str:
-    """The parameter without which the others are allowed; "" if there is none."""
+    """Parameter without which the other parameters are valid; "" if there is none."""
     for name in reversed(list(parameters)):
         try:
             model.model_validate({other: value for other, value in parameters.items() if other != name})
