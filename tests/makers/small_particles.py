@@ -23,15 +23,8 @@ def lumpy_particle(rng: np.random.Generator) -> ParticleModel:
 
 def small_scene(model: ParticleModel, n: int, rng: np.random.Generator, **more: object) -> Scene:
     """One series of 13 tilts of 1000 A with n particles."""
-    return make_scene(
-        model,
-        n,
-        rng,
-        shape_yx=(200, 200),
-        pixel=PIXEL_ANGSTROM,
-        tilts_deg=TILTS_DEG,
-        dose=6.0,
-        thickness=600.0,
-        box_px=64,
-        **more,
-    )
+    usual = {
+        "shape_yx": (200, 200), "pixel": PIXEL_ANGSTROM, "tilts_deg": TILTS_DEG, "dose": 6.0,
+        "thickness": 600.0, "box_px": 64,
+    }  # fmt: skip
+    return make_scene(model, n, rng, **(usual | more))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cryoloom.algorithms.averaging.evaluation import particle_mask
 from cryoloom.algorithms.averaging.maps import low_pass
-from cryoloom.algorithms.averaging.reconstruction import FourierSums, prior_precision
+from cryoloom.algorithms.averaging.reconstruction import FourierSums, expected_sums, prior_precision
 from cryoloom.algorithms.averaging.refinement import PassOrder, Refined
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.procedures.particle_passes import SeriesWorker
@@ -80,6 +80,8 @@ class _Breaking:
         self._highest = min(1.2 * n * self._voxel / self._band, n / 2 - 2.0)
         self._mask = particle_mask(n, self._voxel, diameter_angstrom)
         self._half = worker.half.copy()
+        first, second = refined.references or (refined.map, refined.map)
+        self._symmetric = 0.5 * (first + second)
 
     def run(self, rng: np.random.Generator) -> Asymmetry | None:
         members = [rng.permutation(np.flatnonzero(self._half == half))[:_MOST_PER_HALF] for half in (1, 2)]
@@ -141,8 +143,15 @@ class _Breaking:
         return self._map(sums[0]), self._map(sums[1])
 
     def _map(self, sums: FourierSums) -> torch.Tensor:
+        """Map without the symmetry; where few images reach it is the symmetric one.
+
+        Zero there would favour the equivalents whose images reach the same frequencies, with the wedge that
+        no tilt shows: even and odd tilts of particles that have the symmetry would agree about that.
+        """
         weights = sums.shell_weights()
-        density = sums.map(prior_precision(weights, np.full(len(weights), _ASSUMED_FSC)))
+        precision = prior_precision(weights, np.full(len(weights), _ASSUMED_FSC))
+        expected = expected_sums(sums, self._symmetric, precision)
+        density = replace(sums, data=sums.data + expected).map(precision)
         return low_pass(density * self._mask, self._voxel, self._band)
 
 

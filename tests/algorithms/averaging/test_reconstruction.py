@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
+from cryoloom.algorithms.averaging.maps import low_pass
 from cryoloom.algorithms.averaging.reconstruction import (
     Insertion,
+    expected_sums,
     insert_particles,
     prior_precision,
     symmetrised,
@@ -89,3 +93,15 @@ def test_equivalents_in_fourier_space_are_those_in_real_space(scene):
     in_space = symmetrised(inserted(scene).sums().map(), group)
     mask = soft_sphere(BOX_PX, 8, 2)
     assert shell_correlation(in_fourier * mask, in_space * mask)[1:7].min() > 0.95
+
+
+def test_an_expected_map_stands_where_no_image_contributes(scene):
+    density = scene[0]
+    empty = Insertion(BOX_PX, HIGHEST).sums()
+    precision = np.full(int(HIGHEST) + 1, 3.0)
+    found = replace(empty, data=expected_sums(empty, density, precision)).map(precision)
+    inside = soft_sphere(BOX_PX, 0.3 * BOX_PX, 4.0)
+    curve = shell_correlation(found * inside, density * inside)
+    assert curve[1 : int(HIGHEST) - 1].min() > 0.99
+    coarse = [low_pass(one, 1.0, BOX_PX / 8.0) * inside for one in (found, density)]
+    assert_allclose(coarse[0], coarse[1], atol=0.1 * float(coarse[1].std()))

@@ -11,7 +11,14 @@ import torch
 
 from cryoloom.kernels.slices.fourier_slices import cube_shape
 
-__all__ = ["PADDING", "add_conjugates", "cube_frequency", "cube_of_map", "map_of_cube"]
+__all__ = [
+    "PADDING",
+    "add_conjugates",
+    "cube_frequency",
+    "cube_of_map",
+    "gridding_square",
+    "map_of_cube",
+]
 
 PADDING = 2
 """As in RELION: linear interpolation in a transform padded to twice the side."""
@@ -78,6 +85,11 @@ def cube_frequency(shape: tuple[int, ...] | torch.Size, device: torch.device | s
     along = torch.arange(-half, half + 1, device=device, dtype=torch.float32) / PADDING
     x = torch.arange(0, shape[2], device=device, dtype=torch.float32) / PADDING
     return torch.sqrt(along[:, None, None] ** 2 + along[None, :, None] ** 2 + x[None, None] ** 2)
+
+
+def gridding_square(n: int) -> torch.Tensor:
+    """What a map ``(n, n, n)`` is multiplied by so that `map_of_cube` of its `cube_of_map` gives it back."""
+    return _gridding(n, "cpu") ** 2
 
 
 def _gridding(n: int, device: torch.device | str) -> torch.Tensor:

@@ -12,6 +12,8 @@ from cryoloom.algorithms.averaging.fourier_cube import (
     PADDING,
     add_conjugates,
     cube_frequency,
+    cube_of_map,
+    gridding_square,
     map_of_cube,
 )
 from cryoloom.algorithms.averaging.particle_images import ParticleImages
@@ -19,7 +21,14 @@ from cryoloom.algorithms.averaging.pose_search import frames_of
 from cryoloom.geometry.symmetry import symmetry_matrices
 from cryoloom.kernels.slices.fourier_slices import cube_shape, insert_slices, sum_equivalents
 
-__all__ = ["FourierSums", "Insertion", "insert_particles", "prior_precision", "symmetrised"]
+__all__ = [
+    "FourierSums",
+    "Insertion",
+    "expected_sums",
+    "insert_particles",
+    "prior_precision",
+    "symmetrised",
+]
 
 _BATCH = 128
 """Particles inserted at once. Chosen: bounds memory."""
@@ -93,6 +102,15 @@ def prior_precision(
     """
     fsc = np.clip(correlation, least, 1.0 - least)
     return weights * (1.0 - fsc) / fsc
+
+
+def expected_sums(sums: FourierSums, expected: torch.Tensor, precision: NDArray[np.float64]) -> torch.Tensor:
+    """What an expected map ``(box, box, box)`` adds to the data of sums, with a prior's precision by shells.
+
+    Data with it, over the weights plus the precision, give the expected map where no image contributes.
+    """
+    cube = cube_of_map(expected * gridding_square(expected.shape[0]), sums.highest)
+    return cube * _by_shell(precision, cube_frequency(cube.shape))
 
 
 def insert_particles(
