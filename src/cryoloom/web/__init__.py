@@ -1,1 +1,1 @@
-"""The web application: see, judge, correct, pick and run in a browser."""
+"""The web application: view, evaluate, correct, pick and run in a browser."""

@@ -1,4 +1,4 @@
-"""Who may use the web application: tokens, the cookies they are exchanged for, and roles."""
+"""Access to the web application: tokens, the cookies they are exchanged for, and roles."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Access:
     owner_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     viewer_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     cookie_name: str = "cryoloom"
-    """With the port in it: cookies of one host are shared by its ports."""
+    """Name of the cookie, with the port in it, because all ports of a host share cookies."""
     allowed_hosts: frozenset[str] = frozenset()
-    """Names besides those of this machine itself, without a port."""
+    """Host names in addition to those of this machine, without a port."""
     secure: bool = False
-    """Whether browsers reach the server by TLS: the cookie is then sent by TLS only."""
+    """Whether browsers use TLS to reach the server; the cookie is then only sent by TLS."""
 
     def is_known_host(self, host: str) -> bool:
-        """Whether a Host header names this server; the port may be that of a tunnel."""
+        """Whether a Host header has a name of this server; the port may be that of a tunnel."""
         name = host.lower()
         if not name.endswith("]"):
             head, colon, port = name.rpartition(":")
@@ -43,7 +43,7 @@ class Access:
         return name in _LOCAL_NAMES or name in self.allowed_hosts
 
     def role_of_token(self, token: str) -> Role | None:
-        """Role of those who know this token; every comparison takes the same time."""
+        """Role for a token; every comparison takes the same time."""
         given = token.encode()
         is_owner = hmac.compare_digest(given, self.owner_token.encode())
         is_viewer = hmac.compare_digest(given, self.viewer_token.encode())
@@ -51,16 +51,16 @@ class Access:
 
     @staticmethod
     def derived_token(token: str) -> str:
-        """A viewer's token that stays the same as long as the owner's does, and does not reveal it."""
+        """A viewer's token, which changes only with the owner's token and does not reveal it."""
         return hmac.new(token.encode(), b"viewer", hashlib.sha256).hexdigest()
 
     def new_session(self, role: Role) -> str:
-        """Value of a cookie: role and a random number, signed. It does not hold the token."""
+        """Value of a cookie: role and a random number, signed. It does not contain the token."""
         stem = f"{role}.{secrets.token_urlsafe(16)}"
         return f"{stem}.{self._signature(stem)}"
 
     def role_of_session(self, session: str) -> Role | None:
-        """Role of a cookie that this server, or one with the same token, gave."""
+        """Role in a cookie that this server, or a server with the same token, has set."""
         stem, _, signature = session.rpartition(".")
         if not stem or not hmac.compare_digest(signature.encode(), self._signature(stem).encode()):
             return None
@@ -71,7 +71,7 @@ class Access:
 
 
 def read_token_file(path: Path) -> str:
-    """A token that outlives the server, from a file that only its owner can read.
+    """A token that stays valid after a restart, from a file that only its owner can read.
 
     Raises UserInputError for a file others can read, or a token that could be guessed.
     """
@@ -81,7 +81,7 @@ def read_token_file(path: Path) -> str:
         raise UserInputError(f"the token file {path} cannot be read: {error.strerror}") from error
     if stat.S_IMODE(mode) & 0o077:
         raise UserInputError(f"others can read the token file {path}; run chmod 600 {path}")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{24,}", token):  # it travels in a URL
+    if not re.fullmatch(r"[A-Za-z0-9_-]{24,}", token):  # it is part of a URL
         raise UserInputError(
             f"the token in {path} has {len(token)} characters; expected at least 24 letters, digits, - or _ "
             "(for example from `openssl rand -hex 32`)"

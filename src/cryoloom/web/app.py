@@ -1,4 +1,4 @@
-"""The application: every address, its errors as sentences, and the guard around all of it."""
+"""The application: all addresses, error messages, and the guard around them."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ _ROUTERS = (
 def make_app(site: Site, access: Access) -> ASGIApp:
     """The web application of a site, behind its guard."""
     if site.projects:
-        read_sources()  # here and not in the threads of the first pages, which would wait for it
+        read_sources()  # here, so that the first pages do not wait for it
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.site = site
     for router in _ROUTERS:
-        # Included routers are worked out at the first request to each, for up to 50 ms on the event loop.
+        # Included routers are resolved at the first request to each, up to 50 ms on the event loop.
         app.router.routes.extend(router.routes)
     static = Path(str(resources.files("cryoloom.web").joinpath("static")))
     app.mount("/static", StaticFiles(directory=static, follow_symlink=False))
@@ -81,7 +81,7 @@ def make_app(site: Site, access: Access) -> ASGIApp:
 
 
 def _say_error(request: Request, error: Exception) -> Response:
-    """A failure that has a sentence."""
+    """Answer with the message of an expected error."""
     status = 503 if isinstance(error, TransientError) else 422 if isinstance(error, DataUnfitError) else 404
     if request.method not in {"GET", "HEAD"} and status == 404:
         status = 422
@@ -89,7 +89,7 @@ def _say_error(request: Request, error: Exception) -> Response:
 
 
 def _say_disk_error(request: Request, error: Exception) -> Response:
-    """A disk that went away, or is full."""
+    """Answer for a disk that is unavailable or full."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return _answer(request, f"The disk of this project does not answer: {reason}. Try again.", 503)
 

@@ -1,4 +1,4 @@
-"""Decisions that the browser sends: each kind has its form, and its subject must be there."""
+"""Decisions sent by the browser: each kind has its model, and its subject must exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cryoloom.web.project_view import ProjectView
 __all__ = ["DecisionRequest", "decide", "decision_text"]
 
 _LONGEST_TEXT = 2000
-"""Chosen: characters of a reason or a comment."""
+"""Chosen: longest reason or comment, in characters."""
 _PAGE = r"^[a-z/ -]{0,40}$"
 
 
@@ -28,7 +28,7 @@ class _Keep(_Frozen):
 
 
 class TiltChange(_Frozen):
-    """Keep a tilt, or leave it out."""
+    """Keep or exclude a tilt."""
 
     kind: Literal["tilt"]
     item: str
@@ -37,7 +37,7 @@ class TiltChange(_Frozen):
 
 
 class SeriesChange(_Frozen):
-    """Keep a series, or leave it out."""
+    """Keep or exclude a series."""
 
     kind: Literal["series"]
     item: str
@@ -53,18 +53,18 @@ class CommentChange(_Frozen):
 
 
 class SlabLimits(_Frozen):
-    """The specimen's place by hand, in angstrom from the volume's centre."""
+    """Manual limits of the specimen, in angstrom from the volume's centre."""
 
     thickness_angstrom: float = Field(gt=0, lt=1e5)
     z_offset_angstrom: float = Field(gt=-1e5, lt=1e5)
     tilt_x_deg: float = Field(0.0, gt=-45, lt=45)
     tilt_y_deg: float = Field(0.0, gt=-45, lt=45)
     run: int | None = None
-    """The run whose tomogram it was drawn in; None: drawn in the frame of the poses."""
+    """Run of the tomogram in which the slab was drawn; None for the frame of the poses."""
 
 
 class SlabChange(_Frozen):
-    """Where the specimen of a series lies."""
+    """Position of the specimen of a series."""
 
     kind: Literal["slab"]
     item: str
@@ -72,7 +72,7 @@ class SlabChange(_Frozen):
 
 
 class VariantChange(_Frozen):
-    """The tomogram of a series that counts: the run that made it."""
+    """The preferred tomogram of a series: the run that made it."""
 
     kind: Literal["variant"]
     item: str
@@ -85,7 +85,7 @@ Place = tuple[Coordinate, Coordinate, Coordinate]
 
 
 class PickChange(_Frozen):
-    """A point of a set of picks, xyz in angstrom from the volume's centre; None takes it away."""
+    """A point of a set of picks, xyz in angstrom from the volume's centre; None removes it."""
 
     kind: Literal["pick"]
     item: str
@@ -94,7 +94,7 @@ class PickChange(_Frozen):
 
 
 class ModelValue(_Frozen):
-    """A surface or filament by the points it was fitted to; places on it follow from these."""
+    """A surface or filament, given by the points of its fit; positions on it follow from these."""
 
     shape: Literal["sphere", "ellipsoid", "filament", "membrane"]
     points: tuple[Place, ...] = Field(min_length=2, max_length=2000)
@@ -103,7 +103,7 @@ class ModelValue(_Frozen):
 
 
 class ModelChange(_Frozen):
-    """A model of a set of picks; None takes it away."""
+    """A model of a set of picks; None removes it."""
 
     kind: Literal["model"]
     item: str
@@ -112,14 +112,14 @@ class ModelChange(_Frozen):
 
 
 class TrackValue(_Frozen):
-    """Where a bead is in an image, xy in angstrom from its centre; None if it cannot be seen."""
+    """Position of a bead in an image, xy in angstrom from the image centre; None if it is not visible."""
 
     x_angstrom: Coordinate | None
     y_angstrom: Coordinate | None
 
 
 class TrackChange(_Frozen):
-    """A position of a track by hand; None goes back to what was tracked."""
+    """A manual position of a track; None restores the tracked position."""
 
     kind: Literal["track"]
     item: str
@@ -142,7 +142,7 @@ Change_ = Annotated[
 
 
 class DecisionRequest(_Frozen):
-    """Several changes decided at once, and undone at once."""
+    """Several changes that are recorded and undone together."""
 
     changes: tuple[Change_, ...] = Field(min_length=1, max_length=500)
     why: str = Field("", max_length=_LONGEST_TEXT)
@@ -150,7 +150,7 @@ class DecisionRequest(_Frozen):
 
 
 def decide(project: ProjectView, request: DecisionRequest, who: str, role: str) -> tuple[Decision, ...]:
-    """Record what was decided. Raises UserInputError if a series or tilt is not there."""
+    """Record decisions. Raises UserInputError if a series or tilt does not exist."""
     tilts: dict[str, frozenset[int]] = {}
     changes = []
     for change in request.changes:
@@ -175,7 +175,7 @@ def decide(project: ProjectView, request: DecisionRequest, who: str, role: str) 
 
 
 def _series_of_tomogram(project: ProjectView, name: str, run_id: int | None) -> TiltSeries | None:
-    """The series as a tomogram of it was made; None if no run is named."""
+    """The series from which a tomogram was made; None if no run is given."""
     if run_id is None:
         return None
     made = [one.tomogram for one in project.series(name).tomograms if one.run.id == run_id]
@@ -185,7 +185,7 @@ def _series_of_tomogram(project: ProjectView, name: str, run_id: int | None) -> 
 
 
 def decision_text(decision: Decision) -> str:
-    """A decision in words."""
+    """A decision as text."""
     value = decision.value
     why = f": {decision.why}" if decision.why else ""
     if decision.undoes is not None:

@@ -1,4 +1,4 @@
-"""Live updates: a stream of server-sent events for every page, from one thread that watches a database."""
+"""Live updates: server-sent events for every page, from one thread that watches the database."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["MOST_STREAMS", "Watcher"]
 MOST_STREAMS = 64
 _EVERY_SECONDS = 0.4
 _HEARTBEAT_SECONDS = 15.0
-"""Chosen: open pages; seconds between looks at the database, and between signs of life that keep proxies from
-closing a stream."""
+"""Chosen: open pages, seconds between checks of the database, and seconds between heartbeats, so that proxies
+do not close a stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The project as it was found changed: a number that grows, the status line, what is running."""
+    """State of a changed project: a growing number, the status line, and the running work."""
 
     number: int
     status: str
@@ -32,10 +32,10 @@ class Changed:
     runs: tuple[tuple[int, str, int], ...]
     """Number, state and items of every run."""
     alerts: tuple[str, ...]
-    """Alerts in force, as texts."""
+    """Current alerts, as texts."""
 
     def as_event(self) -> str:
-        """As it goes over the line."""
+        """The event in the format of the stream."""
         facts = {
             "number": self.number,
             "status": self.status,
@@ -47,7 +47,7 @@ class Changed:
 
 
 class Watcher:
-    """Watches one project as long as somebody listens."""
+    """Watches one project while streams are open."""
 
     def __init__(self, project: ProjectView) -> None:
         self._project = project
@@ -59,7 +59,7 @@ class Watcher:
         self._last: Changed | None = None
 
     def end_streams(self) -> None:
-        """Let every stream end now; a server that stops would wait for them."""
+        """End every stream now, because a server waits for them when it stops."""
         with self._lock:
             for queue, loop in self._listeners.items():
                 loop.call_soon_threadsafe(queue.put_nowait, None)
@@ -72,11 +72,11 @@ class Watcher:
 
     @property
     def n_listeners(self) -> int:
-        """Streams that are open."""
+        """Number of open streams."""
         return len(self._listeners)
 
     async def stream(self) -> AsyncIterator[str]:
-        """Events from now on; the first shows how things stand."""
+        """Events from now on; the first one has the current state."""
         queue: asyncio.Queue[Changed | None] = asyncio.Queue()
         with self._lock:
             self._listeners[queue] = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class Watcher:
                     continue
                 changed = self._changed(now[1])
             except (sqlite3.Error, CryoloomError, OSError):
-                continue  # the disk is away, or the database is being migrated: look again
+                continue  # the disk is unavailable, or the database is being migrated: try again
             seen = now
             with self._lock:
                 self._last = changed

@@ -1,4 +1,4 @@
-"""Places of the cards of a run graph: layers by longest path, order within a layer by barycentre."""
+"""Positions of the cards of a run graph: layers by longest path, order within a layer by barycentre."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Placed:
 
 
 def laid_out(inputs: Mapping[int, Sequence[int]]) -> dict[int, Placed]:
-    """Where each node lies. inputs : for every node the nodes that feed it; those not in it are ignored.
+    """Position of each node. inputs : for every node its input nodes; nodes that are not keys are ignored.
 
     Sugiyama, Tagawa & Toda, IEEE Trans. SMC 11 (1981): layers from left to right, then sweeps that order each
     layer by the mean place of its neighbours.
     """
     feeds = {node: [other for other in others if other in inputs] for node, others in inputs.items()}
     layer: dict[int, int] = {}
-    for node in sorted(feeds):  # a run's number is above those of the runs that feed it
+    for node in sorted(feeds):  # a run's number is higher than those of its inputs
         layer[node] = 1 + max((layer.get(other, -1) for other in feeds[node]), default=-1)
     followers: dict[int, list[int]] = {node: [] for node in feeds}
     for node, others in feeds.items():
@@ -43,7 +43,7 @@ def laid_out(inputs: Mapping[int, Sequence[int]]) -> dict[int, Placed]:
         backwards = sweep % 2 == 1
         for depth in sorted(rows, reverse=backwards):
             rows[depth] = _ordered(rows[depth], followers if backwards else feeds, place)
-    # A graph without branches begins at the top.
+    # A graph without branches starts at the top.
     lowest = min(place.values(), default=0.0)
     return {
         node: Placed(
@@ -55,7 +55,7 @@ def laid_out(inputs: Mapping[int, Sequence[int]]) -> dict[int, Placed]:
 
 
 def _ordered(row: list[int], neighbours: Mapping[int, Sequence[int]], place: dict[int, float]) -> list[int]:
-    """A layer in the order of the mean places of its neighbours; sets their places, a row apart at least."""
+    """A layer in the order of its neighbours' mean positions; sets positions at least a row apart."""
     wanted = {
         node: sum(place[other] for other in neighbours[node]) / len(neighbours[node])
         if neighbours[node]

@@ -1,9 +1,9 @@
-"""The outermost layer of the web application: who may ask what, and what every answer says to the browser.
+"""The outermost layer of the web application: checks of requests, and security headers of answers.
 
-The server can start programs and delete files, so it is as powerful as a shell. Enemies are other users of
-the same node, web pages open in the same browser (also those of other ports of this machine, which share its
-cookies), and foreign data. The rules are those of Jupyter's server, and two more: writes need a header that
-no form can set, and a viewer's token can only read.
+The server can start programs and delete files, so it is as powerful as a shell. Threats are other users of
+the same node, web pages in the same browser (including other ports of this machine, which share its cookies),
+and data from others. The rules are those of Jupyter's server with two additions: writes need a header that no
+form can set, and a viewer's token can only read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "x-frame-options": "SAMEORIGIN",
 }
-_CHANGES_NOTHING = "/neuroglancer/state/"  # posted to by a foreign script that cannot send our header
+_CHANGES_NOTHING = "/neuroglancer/state/"  # from Neuroglancer's script, which cannot send our header
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _LOGIN_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>cryoloom: token needed</title>
 <body style="font:16px system-ui;background:#121418;color:#e6e8eb;max-width:36em;margin:12vh auto"> <h1
@@ -43,18 +43,18 @@ style="color:#56b4e9">Try again</a> if a link on another page brought you here.<
 
 
 class Guard:
-    """ASGI application around the whole web application: nothing is reached without passing it."""
+    """ASGI application around the web application; every request passes it."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check one request, then pass it on with the role of the user in its state."""
+        """Check a request and pass it on with the role of the user in its state."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":  # there are no web sockets here: nobody may open one
+        if scope["type"] != "http":  # web sockets are not used and therefore refused
             await send({"type": "websocket.close", "code": 1008})
             return
 
@@ -88,7 +88,7 @@ class Guard:
         await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Status and sentence for requests that no token makes good."""
+        """Status and message for requests that are refused with any token."""
         host = headers.get("host", "")
         if sum(name == b"host" for name, _ in scope["headers"]) != 1 or not self._access.is_known_host(host):
             return 421, "This server is not known by that name; start it with --allow-host NAME."
@@ -105,7 +105,7 @@ class Guard:
         return None
 
     async def _role(self, scope: Scope, headers: dict[str, str], send: Send) -> Role | None:
-        """Role of the user; None if the answer was sent already."""
+        """Role of the user; None if an answer was already sent."""
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tokens = [value for name, value in query if name == "token"]
         if tokens and scope["method"] in _SAFE_METHODS:
@@ -130,9 +130,9 @@ class Guard:
         return role
 
     async def _exchange(self, scope: Scope, query: list[tuple[str, str]], role: Role, send: Send) -> None:
-        """Give a cookie for the token, and send the browser to the same address without it."""
+        """Set a cookie for the token, and redirect the browser to the same address without the token."""
         rest = urlencode([(name, value) for name, value in query if name != "token"])
-        # A path of one slash: "//host" would be the address of another server.
+        # One slash only: "//host" is the address of another server.
         path = "/" + scope.get("raw_path", scope["path"].encode()).decode("latin-1").lstrip("/\\")
         flags = "; Secure" if self._access.secure else ""
         cookie = (

@@ -1,4 +1,4 @@
-"""Routes whose answers become JSON in the thread that made them: the event loop serves all pages at once."""
+"""Routes that encode their answers as JSON in the worker thread, because the event loop serves all pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["InThread"]
 
 
 class InThread(APIRoute):
-    """A route of a plain function. FastAPI itself would turn plain data into JSON on the event loop."""
+    """A route of a plain function. FastAPI itself encodes plain data as JSON on the event loop."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
         if not inspect.iscoroutinefunction(endpoint):
@@ -28,7 +28,7 @@ def _encoding(endpoint: Callable[..., Any]) -> Callable[..., Response]:
         made = endpoint(*given, **named)
         return made if isinstance(made, Response) else JSONResponse(made, headers=_NOT_KEPT)
 
-    # Annotations are text in the endpoint's module: here they are what they mean.
+    # Annotations are strings in the endpoint's module; they are evaluated here.
     answer.__signature__ = inspect.signature(endpoint, eval_str=True)  # type: ignore[attr-defined]
     return answer
 

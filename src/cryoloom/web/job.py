@@ -1,7 +1,7 @@
-"""Commands started from the browser: each is a process of its own that outlives browser and server.
+"""Commands started from the browser: each is a separate process that continues without browser and server.
 
-`python -m cryoloom.web.job FILE` runs the command that a job's file names, its output into the log beside it,
-and writes into the file how it ended. The browser never gives a command line: it is made from checked values.
+`python -m cryoloom.web.job FILE` runs the command of a job file, writes the output to a log beside it, and
+adds the return code to the file. The browser sends no command line: it is made from checked values.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["Job", "jobs_of", "log_part", "main", "start_job"]
 
 _FOLDER = Path("logs", "web")
 _MOST_LOG_BYTES = 65_536
-"""Chosen: of one answer."""
+"""Chosen: size of one answer."""
 _LOOK_AGAIN_S = 0.5
-"""Chosen: between looks whether a command has ended."""
+"""Chosen: seconds between checks whether a command has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ class Job:
     ended: str = ""
     returncode: int | None = None
     after: int = 0
-    """Number of a job whose good end this one waits for; 0: none."""
+    """Number of the job that must succeed before this one starts; 0 for none."""
     is_waiting: bool = False
 
     @property
     def as_typed(self) -> str:
-        """The command as a user types it."""
+        """The command line."""
         return shlex.join(["cryoloom", *self.command])
 
     @property
     def state(self) -> str:
-        """queued, running, done, failed, or lost where its process is gone without a word."""
+        """queued, running, done, failed, or lost if the process ended without a return code."""
         if self.returncode is not None:
             return "done" if self.returncode == 0 else "failed"
         if not _is_alive(self.pid):
@@ -61,9 +61,9 @@ class Job:
 
 
 def start_job(project: Path, title: str, command: Sequence[str], who: str, after: int = 0) -> Job:
-    """Start `cryoloom` with these arguments; after : once the job of that number has ended well.
+    """Start `cryoloom` with these arguments; after : number of a job that must succeed first.
 
-    Raises UserInputError if there is no such job, TransientError where the project cannot be written.
+    Raises UserInputError if there is no such job, TransientError if the project cannot be written.
     """
     if after and after not in {job.number for job in jobs_of(project)}:
         raise UserInputError(f"nothing of number {after} was started from the browser, to be waited for")
@@ -76,7 +76,7 @@ def start_job(project: Path, title: str, command: Sequence[str], who: str, after
                 (folder / f"{number:04d}.json").touch(exist_ok=False)
                 break
             except FileExistsError:
-                number += 1  # another server of the same project was quicker
+                number += 1  # another server of the same project took this number
         job = Job(number, title, tuple(command), who, _now(), after=after, is_waiting=after > 0)
         path = folder / f"{number:04d}.json"
         _keep(path, job)
@@ -90,7 +90,7 @@ def start_job(project: Path, title: str, command: Sequence[str], who: str, after
         )
     except OSError as error:
         raise TransientError(f"nothing can be started in {project}: {error.strerror}") from error
-    threading.Thread(target=process.wait, daemon=True).start()  # takes note of its end, or it stays a zombie
+    threading.Thread(target=process.wait, daemon=True).start()  # else it stays a zombie
     return replace(job, pid=process.pid)
 
 
@@ -102,14 +102,14 @@ def jobs_of(project: Path) -> list[Job]:
             facts = json.loads(path.read_text())
             found.append(Job(**{**facts, "command": tuple(facts["command"])}))
         except (OSError, ValueError, TypeError):
-            continue  # being written, or of another version
+            continue  # incomplete, or of another version
     return found
 
 
 def log_part(project: Path, number: int, offset: int) -> tuple[str, int, int]:
-    """Text of a job's log from an offset on, where to go on, and its length; never more than 64 kB.
+    """Text of a job's log from an offset, the next offset, and the length of the log; at most 64 kB.
 
-    A negative offset is counted from the end, so that the end of a log of 10 GB is there at once.
+    A negative offset counts from the end, so that the end of a log of 10 GB is available at once.
     """
     path = project / _FOLDER / f"{int(number):04d}.log"
     try:
@@ -126,7 +126,7 @@ def log_part(project: Path, number: int, offset: int) -> tuple[str, int, int]:
 
 
 def main() -> None:
-    """Run the job that the file on the command line names."""
+    """Run the job of the file on the command line."""
     path = Path(sys.argv[1])
     facts = json.loads(path.read_text())
     job = replace(Job(**{**facts, "command": tuple(facts["command"])}), pid=os.getpid())
@@ -153,7 +153,7 @@ def main() -> None:
 
 
 def _wait_for(path: Path) -> int:
-    """Return code of another job when it has ended; 1 where its process is gone."""
+    """Return code of another job when it has ended; 1 if its process is gone."""
     while True:
         facts = json.loads(path.read_text())
         other = Job(**{**facts, "command": tuple(facts["command"])})
@@ -172,7 +172,7 @@ def _keep(path: Path, job: Job) -> None:
 
 def _is_alive(pid: int) -> bool:
     if pid == 0:
-        return True  # about to write its number
+        return True  # before it has written its number
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,6 +1,6 @@
-"""A series in short, as the pages of all series need it.
+"""Short form of a series for the pages with all series.
 
-Of tilts that nobody doubts only numbers are kept: 300,000 objects would take half a gigabyte.
+Tilts without a flag are stored as numbers only: 300,000 objects would take half a gigabyte.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ _ARRAYS = ("fitted_tilt_deg", "fitted_defocus_angstrom")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedSeries:
-    """A series in short: how many tilts, which are doubted, its defocus, and where its pictures are."""
+    """Short form of a series: number of tilts, flagged tilts, defocus, and where its pictures are."""
 
     name: str
     item: int | None
     role: str
-    """Of the stack, in the item's value; "" if there is none."""
+    """Role of the stack in the item's value; "" if there is none."""
     n_tilts: int
     n_excluded: int
     doubted: tuple[JudgedTilt, ...]
-    """Tilts that the program doubts."""
+    """Tilts flagged by the program."""
     picture_section: int | None
-    """Section of the least tilted image, if possible of one in use."""
+    """Section of the least tilted image, of a used one if possible."""
     fitted_tilt_deg: NDArray[np.float32]
-    """Of tilts with a CTF, as the two below."""
+    """Angles of the tilts with a CTF; the next two fields have the same order."""
     fitted_defocus_angstrom: NDArray[np.float32]
     """Mean of both principal directions."""
     fitted_marks: tuple[str, ...]
-    """excluded, flagged (for its CTF), or "" of each."""
+    """State of each: excluded, flagged (for its CTF), or ""."""
 
     @property
     def n_open(self) -> int:
-        """Tilts that the program doubts and nobody has decided on."""
+        """Number of flagged tilts without a decision."""
         return sum(tilt.is_open for tilt in self.doubted)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for `of_json`, exact."""
+        """Exact plain values for `of_json`."""
         return {
             **{field.name: getattr(self, field.name) for field in fields(self)},
             **{name: getattr(self, name).tolist() for name in _ARRAYS},
@@ -74,7 +74,7 @@ class JudgedSeries:
 
 
 def judged_series(view: SeriesView) -> JudgedSeries:
-    """What is kept of a series."""
+    """Short form of a series."""
     tilts = judged_tilts_of(view)
     with_image = [tilt.row for tilt in tilts if tilt.row.section is not None]
     least = min(with_image, key=lambda row: (not row.is_kept, abs(row.tilt_deg)), default=None)

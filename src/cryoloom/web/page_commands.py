@@ -1,7 +1,7 @@
-"""What every page can do, as commands and in Python: each page lists its own (the key ``>``).
+"""The functions of every page as commands and in Python; each page lists its own (the key ``>``).
 
-STEP, RUN, SERIES and other words in capitals are to be replaced; the project and, where a page shows one, the
-series and the run are filled in.
+Words in capitals such as STEP, RUN and SERIES are placeholders. The project is filled in, and also the series
+and the run if the page shows one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["COMMANDS", "PageCommand", "commands_of"]
 
 @dataclass(frozen=True, slots=True)
 class PageCommand:
-    """One thing that a page can do."""
+    """One function of a page."""
 
     does: str
     text: str
-    """A command of a shell, or lines of Python after those of `PYTHON`."""
+    """A shell command, or lines of Python after those of `PYTHON`."""
     routes: tuple[str, ...] = ()
-    """Addresses below the project that the page writes to for it."""
+    """Addresses below the project to which the page writes."""
     is_python: bool = False
 
 
@@ -31,7 +31,7 @@ PYTHON = (
     "from cryoloom.store.decisions import Change, in_force\n"
     "project = cryoloom.Project.open({folder})"
 )
-"""Before every text in Python."""
+"""First lines of every text in Python."""
 
 
 def _python(does: str, text: str, *routes: str) -> PageCommand:
@@ -201,13 +201,13 @@ COMMANDS: dict[str, tuple[PageCommand, ...]] = {
     "report": (PageCommand("Write the report again", "cryoloom report --project {project}", ("/report",)),),
     "view": (PageCommand("Look at files without a project", "cryoloom view FILE FILE"),),
 }
-"""By the template of the page."""
+"""Functions by the template of the page."""
 
 
 def commands_of(
     template: str, project: Path | None = None, series: str = "SERIES", run: int | None = None
 ) -> list[tuple[str, str]]:
-    """What a page can do and how else it is done, filled in for what it shows."""
+    """Functions of a page with their commands, filled in for the shown series and run."""
     words = {
         "project": "PROJECT" if project is None else shlex.quote(str(project)),
         "folder": json.dumps(str(project)),

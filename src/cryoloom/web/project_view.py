@@ -1,6 +1,6 @@
-"""What the pages read of a project and decide in it: no other module here knows the store.
+"""Reading and decisions of a project for the pages; no other module of the web package uses the store.
 
-Nothing here imports torch. Values come with pixels as paths, so that a page is there though a disk is not.
+This module does not import torch. Pixels are returned as paths, so that pages work if a disk is unavailable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["ImageAt", "ProjectView", "SeriesView", "TomogramAt", "figure_of", "i
 #: Chosen: up to this many changed items are read before a page is answered; more are read in the background.
 _FEW = 300
 _MOST_LOCATED = 256
-"""Chosen: images whose place is remembered."""
+"""Chosen: number of images whose location is cached."""
 _STACKS = ("stack", "weighted", "corrected")
 _HALVES = ("images", "even", "odd")
 _VOLUMES = ("volume", "even", "odd")
@@ -45,7 +45,7 @@ _COMPUTED = {kind.__name__ for kind in DERIVED}
 
 @dataclass(frozen=True, slots=True)
 class ImageAt:
-    """Where an image of a project is found: the item that has it, and its role in the item's value."""
+    """Location of an image of a project: its item, and its role in the item's value."""
 
     item: int
     role: str
@@ -53,7 +53,7 @@ class ImageAt:
 
 @dataclass(frozen=True, slots=True)
 class TomogramAt:
-    """A tomogram of a series, and the run that made it."""
+    """A tomogram of a series, and its run."""
 
     run: RunRecord
     item: ItemRecord
@@ -61,59 +61,59 @@ class TomogramAt:
 
     @property
     def title(self) -> str:
-        """Distinguishes it from others of the same series."""
+        """Title that distinguishes it from other tomograms of the series."""
         return f"{self.run.id} {self.run.node}"
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesView:
-    """Everything recorded of one series, in the order of the workflow; mappings are keyed by node."""
+    """All records of one series, in the order of the workflow; the keys of mappings are nodes."""
 
     name: str
     series: TiltSeries | None
-    """Its furthest value, with the decisions of users; None if import failed."""
+    """Latest value, with the decisions of users; None if import failed."""
     found: TiltSeries | None
-    """The same as the steps left it."""
+    """The same value without the decisions of users."""
     overridden: frozenset[int]
-    """Acquisition indices that users decided on."""
+    """Acquisition indices with a user's decision."""
     series_item: int | None
-    """The item that holds the value."""
+    """Item with the value."""
     steps: tuple[tuple[RunRecord, ItemRecord], ...]
     tomograms: tuple[TomogramAt, ...] = ()
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def stack_roles(self) -> tuple[str, ...]:
-        """Roles of its stacks in the value of `series_item`, as recorded first."""
+        """Roles of its stacks in the value of `series_item`, the recorded stack first."""
         if self.series is None or self.series_item is None:
             return ()
         return tuple(role for role in reversed(image_roles(self.series)) if role.endswith(".images"))
 
     @property
     def failure(self) -> tuple[str, str] | None:
-        """Node and sentence of the first error."""
+        """Node and message of the first error."""
         return next(
             ((run.node, sentence(item.error) or "") for run, item in self.steps if item.state == "failed"),
             None,
         )
 
     def record(self, shows: str) -> Any:
-        """The record declared with a drawing, of the last step that gave one."""
+        """Record that is declared with a drawing, from the last step with one."""
         names = record_names(shows)
         found = [records[name] for records in self.records.values() for name in names & records.keys()]
         return found[-1] if found else None
 
     def maker_of(self, shows: str) -> RunRecord | None:
-        """The last run that gave a record declared with a drawing."""
+        """Last run with a record that is declared with a drawing."""
         names = record_names(shows)
         return next((run for run, item in reversed(self.steps) if names & item.records.keys()), None)
 
     def figure(self, role: FigureRole) -> float | None:
-        """The figure with a role, of the last step that reported one."""
+        """Figure with a role, from the last step that reports one."""
         return figure_of((item for _, item in self.steps), role)
 
 
 def figure_of(items: Iterable[ItemRecord], role: FigureRole) -> float | None:
-    """The last figure with a role among items in the order of the workflow."""
+    """Last figure with a role, among items in the order of the workflow."""
     names = figure_names(role)
     found = [item.figures[name] for item in items for name in names if name in item.figures]
     return found[-1] if found else None
@@ -121,7 +121,7 @@ def figure_of(items: Iterable[ItemRecord], role: FigureRole) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The series of a project as they were read at one version of its database."""
+    """The series of a project, read at one version of its database."""
 
     version: int
     series: Mapping[str, tuple[tuple[RunRecord, ItemRecord], ...]]
@@ -131,7 +131,7 @@ class _Known:
 
 
 class ProjectView:
-    """One project as the pages see it."""
+    """One project, for the pages."""
 
     def __init__(self, folder: Path, slug: str, shelf: ImageShelf) -> None:
         self.folder = folder.absolute()
@@ -150,12 +150,12 @@ class ProjectView:
 
     @property
     def name(self) -> str:
-        """As users know it."""
+        """Name for users."""
         is_inner = self.folder.name == "project"
         return self.folder.parent.name if is_inner else self.folder.name
 
     def close(self) -> None:
-        """Release the database."""
+        """Close the database."""
         if "_reader" in self.__dict__:
             self._reader.close()
         with self._lock:
@@ -165,7 +165,7 @@ class ProjectView:
 
     @functools.cached_property
     def _reader(self) -> ProjectReader:
-        """Opened when first asked: a project that cannot be read keeps no other from being served."""
+        """Opened on first use, so that a project that cannot be read does not affect the others."""
         return ProjectReader(self.folder)
 
     @functools.cached_property
@@ -173,7 +173,7 @@ class ProjectView:
         return CurrentLog(self._reader)
 
     def status_text(self) -> str:
-        """How far the project is, in one line."""
+        """Progress of the project in one line."""
         runs = self.runs()
         current = self._current().runs if self.is_known() else runs
         counts = self._reader.count_states()
@@ -197,11 +197,11 @@ class ProjectView:
         return overview_of(self._reader, 20)
 
     def current_runs(self) -> tuple[RunRecord, ...]:
-        """Runs whose results count, in the order of the workflow."""
+        """Runs with valid results, in the order of the workflow."""
         return self._current().runs
 
     def current_nodes(self) -> tuple[CurrentNode, ...]:
-        """The workflow in force."""
+        """Nodes of the current workflow."""
         return self._current().nodes
 
     def run_states(self) -> tuple[tuple[int, str, int], ...]:
@@ -218,15 +218,15 @@ class ProjectView:
         return self._reader.items(run_id, with_values=False)
 
     def history(self) -> Mapping[str, Sequence[tuple[RunRecord, ItemRecord]]]:
-        """What there is of every series, in the order of the workflow, without values."""
+        """Items of every series, in the order of the workflow, without values."""
         return self._current().series
 
     def outdated(self) -> Mapping[str, str]:
-        """Series of which something is not as it would be made now, and why."""
+        """Series with outdated results, and the reasons."""
         return self._current().outdated
 
     def is_known(self) -> bool:
-        """Whether the series were read already; of thousands that takes a second or more."""
+        """Whether the series have been read; thousands of them take a second or more."""
         with self._lock:
             if self._known is not None:
                 return True
@@ -234,7 +234,7 @@ class ProjectView:
         return False
 
     def _current(self) -> _Known:
-        """The project as it is, or where very much changed as it was a moment ago."""
+        """The current state of the project; after many changes, the state before them until they are read."""
         version = self.data_version()[0]
         with self._lock:
             known = self._known
@@ -253,7 +253,7 @@ class ProjectView:
                 self._refreshing.start()
 
     def _refresh_few(self) -> _Known | None:
-        """Read what changed; None if that is much, or if another reads: a page does not wait."""
+        """Read changes; None if there are many or another thread reads, because a page does not wait."""
         if not self._is_reading.acquire(blocking=False):
             return None
         try:
@@ -297,11 +297,11 @@ class ProjectView:
         return found
 
     def series_names(self) -> tuple[str, ...]:
-        """Names of all items that current runs processed."""
+        """Names of all items of the current runs."""
         return tuple(self.history())
 
     def series(self, name: str) -> SeriesView:
-        """One series. Raises UserInputError if the project has none of that name."""
+        """One series. Raises UserInputError if the project has no series of this name."""
         if name not in self.history():
             raise UserInputError(f"this project has no series {name!r}")
         return self._series_of(
@@ -309,7 +309,7 @@ class ProjectView:
         )
 
     def series_with_record(self, name: str, record: str) -> SeriesView:
-        """One series with its furthest value and one record; the rest of it is not read."""
+        """One series with its latest value and one record; nothing else is read."""
         made = self.history()[name]
         kinds = [self.kind_of(run, item) if item.state == "done" else "" for run, item in made]
         valued = [i for i, kind in enumerate(kinds) if kind == "TiltSeries"] or [
@@ -324,7 +324,7 @@ class ProjectView:
         return self._series_of(name, whole)
 
     def _has_record(self, run: RunRecord, item: ItemRecord, record: str) -> bool:
-        """Whether the items of a run hold a record, from one of them."""
+        """Whether the items of a run have a record; one of them is read."""
         key = run.id, item.output, record
         if key not in self._recorded:
             if item.state != "done":
@@ -333,11 +333,11 @@ class ProjectView:
         return self._recorded[key]
 
     def _series_of(self, name: str, whole: Sequence[tuple[RunRecord, ItemRecord]]) -> SeriesView:
-        """A series from its items, of which those without a value were not read."""
+        """A series from its items; items without a value were not read."""
         series: TiltSeries | None = None
         series_item: int | None = None
         tomograms: list[TomogramAt] = []
-        for run, item in reversed(whole):  # earlier values of the series itself are not looked at
+        for run, item in reversed(whole):  # earlier values of the series are not read
             kind = "" if item.state != "done" or item.value is None else item.value.get("$type", "")
             if kind == "Tomogram":
                 tomograms.insert(0, TomogramAt(run, item, decode(item.value, self.folder, FileOnly)))
@@ -358,7 +358,7 @@ class ProjectView:
         )
 
     def series_with_tomograms(self) -> list[str]:
-        """Names of series that have a tomogram."""
+        """Names of series with a tomogram."""
         return [
             name
             for name, made in self.history().items()
@@ -376,7 +376,7 @@ class ProjectView:
         return tuple(found)
 
     def particle_sets_of(self, series: str) -> tuple[tuple[RunRecord, ItemRecord], ...]:
-        """Particles that a series may have part in: those called as it, and sets of several series."""
+        """Sets that can have particles of a series: sets with its name, and sets of several series."""
         names = set(self.history())
         found = []
         for run in self.runs():
@@ -387,7 +387,7 @@ class ProjectView:
         return tuple(found)
 
     def particle_runs(self) -> tuple[tuple[RunRecord, tuple[ItemRecord, ...]], ...]:
-        """Runs that gave particles, with the items that hold them, the newest first."""
+        """Runs with particles, and the items that contain them, newest first."""
         found = []
         for run in reversed(self.runs()):
             items = tuple(
@@ -400,7 +400,7 @@ class ProjectView:
         return tuple(found)
 
     def particles(self, item_id: int) -> Particles:
-        """A set of particles. Raises UserInputError if the item holds none."""
+        """A set of particles. Raises UserInputError if the item has none."""
         value = self._reader.value_of(item_id)
         if value is None or value.get("$type") != "Particles":
             raise UserInputError(f"this project has no particles {item_id}")
@@ -408,7 +408,7 @@ class ProjectView:
         return found
 
     def particles_beside(self, run: RunRecord, item: ItemRecord) -> ItemRecord | None:
-        """The particles of an average: what its run gave with it, else what it was made from."""
+        """Particles of an average: those of the same run, otherwise its input."""
         beside = self._reader.items(run.id, with_values=False)
         if item.input_item_id is not None:
             beside = (*beside, self._reader.item(item.input_item_id))
@@ -423,14 +423,14 @@ class ProjectView:
         )
 
     def record_of(self, item: ItemRecord, name: str) -> Any:
-        """A record of an item, of the work that it is a part of, else of what it was made from; or None."""
+        """A record of an item, of the task it is part of, or of its inputs; None if there is none."""
         for item_id in (item.id, item.part_of, item.input_item_id):
             if item_id is not None and (found := self._reader.item(item_id).records.get(name)) is not None:
                 return found
         return None
 
     def average_beside(self, particles_item: int) -> Average | None:
-        """The average that a run gave with its particles; None if there is none."""
+        """Average of the run of particles; None if there is none."""
         item = self._reader.item(particles_item)
         run = next(one for one in self.runs() if one.id == item.run_id)
         for one in self._reader.items(item.run_id, with_values=False):
@@ -440,7 +440,7 @@ class ProjectView:
         return None
 
     def map_of_particles(self, particles_item: int) -> ImageAt | None:
-        """The map at the particles' poses: their average, else what they were picked with; None without."""
+        """Map at the particles' poses: their average, otherwise the map of the picking; else None."""
         for run, item, _ in reversed(self.averages()):
             beside = self.particles_beside(run, item)
             if item.run_id == self._reader.item_without_value(particles_item).run_id or (
@@ -453,7 +453,7 @@ class ProjectView:
         return None
 
     def is_made_of_particles(self, item: ItemRecord) -> bool:
-        """Whether something was made from particles, as an average placed at their poses is."""
+        """Whether an item was made from particles, for example an average placed at their poses."""
         if item.input_item_id is None:
             return False
         source = self._reader.item_without_value(item.input_item_id)
@@ -466,7 +466,7 @@ class ProjectView:
         return item.name, item.run_id
 
     def kind_of(self, run: RunRecord, item: ItemRecord) -> str:
-        """Type of the values of an output of a run, from one of them; "" if that is not known."""
+        """Type of the values of a run's output, from one of them; "" if it is not known."""
         key = run.id, item.output
         if key not in self._kinds:
             value = self._reader.value_of(item.id or 0) if item.state == "done" else None
@@ -476,17 +476,17 @@ class ProjectView:
         return self._kinds[key]
 
     def _is_series(self, made: Sequence[tuple[RunRecord, ItemRecord]]) -> bool:
-        """Whether what goes by a name is a tilt series: not a set of particles or an average."""
+        """Whether a name is that of a tilt series, and not of a set of particles or an average."""
         kinds = {self.kind_of(run, item) for run, item in made}
         return bool(kinds & {"TiltSeries", "Tomogram"}) or any(run.input_run_id is None for run, _ in made)
 
     def require_series(self, name: str) -> None:
-        """Raise UserInputError if the project has no series of that name."""
+        """Raise UserInputError if the project has no series of this name."""
         if name not in self.history():
             self._named(name)
 
     def signatures(self) -> dict[str, object]:
-        """For every series something that changes when its value or a decision about it does."""
+        """For every series a value that changes if its value or a decision about it changes."""
         decided: dict[str, list[int]] = {}
         for event in self.decisions():
             decided.setdefault(event.item, []).append(event.id)
@@ -496,7 +496,7 @@ class ProjectView:
         }
 
     def acquisition_indices(self, name: str) -> frozenset[int]:
-        """Of all tilts of a series, which never change. Raises UserInputError for an unknown name."""
+        """Indices of all tilts of a series; they never change. Raises UserInputError for an unknown name."""
         if name not in self._tilts:
             found: frozenset[int] = frozenset()
             for item in self._named(name):
@@ -523,15 +523,15 @@ class ProjectView:
         return self._reader.decisions()
 
     def decide(self, changes: Sequence[Change], author: Author, why: str) -> tuple[Decision, ...]:
-        """Record what is decided as one batch, also while a coordinator works."""
+        """Record decisions as one batch, even while a coordinator works."""
         return self._decisions.decide(changes, author, why)
 
     def undo(self, author: Author) -> tuple[Decision, ...]:
-        """Take back the author's last batch."""
+        """Undo the author's last batch."""
         return self._decisions.undo(author)
 
     def redo(self, author: Author) -> tuple[Decision, ...]:
-        """Take back the author's last undo; raises UserInputError where that is not what they did last."""
+        """Redo the author's last undo; raises UserInputError if this was not the author's last action."""
         events = self._decisions.all()
         undoing = {event.batch for event in events if event.undoes is not None}
         mine = [event for event in events if event.who == author.who and not event.is_undone]
@@ -540,7 +540,7 @@ class ProjectView:
         return self._decisions.undo(author, mine[-1].batch)
 
     def data_version(self) -> tuple[int, int]:
-        """A number that changes whenever somebody writes to the database, and the last decision's id."""
+        """A number that changes with every write to the database, and the id of the last decision."""
         with self._lock:
             if self._watching is None:
                 path = self.folder / FILE_NAME
@@ -559,7 +559,7 @@ class ProjectView:
     # Images
 
     def with_open_pixels(self, series: TiltSeries) -> TiltSeries:
-        """The same series with stacks that can be read. Raises DataUnfitError if a file is gone."""
+        """The same series with readable stacks. Raises DataUnfitError if a file is missing."""
 
         def opened(stack: Stack | None) -> Stack | None:
             if stack is None or not files_of(stack.images):
@@ -574,14 +574,14 @@ class ProjectView:
         )
 
     def picture_of(self, run: RunRecord) -> ImageAt | None:
-        """An image of the last result of a run; None if it has none."""
+        """Image of the last result of a run; None if there is none."""
         roles = {
             "TiltSeries": tuple(f"{stack}.images" for stack in reversed(_STACKS)),
             "Tomogram": _VOLUMES,
             "Average": ("map",),
         }
         done = [one for one in self._reader.items(run.id, with_values=False) if one.state == "done"]
-        for item in reversed(done[-3:]):  # the others of a run without images have none either
+        for item in reversed(done[-3:]):  # if these have no images, the others have none either
             value = self._reader.value_of(item.id or 0) or {}
             for role in roles.get(str(value.get("$type")), ()):
                 with contextlib.suppress(UserInputError):
@@ -590,9 +590,9 @@ class ProjectView:
         return None
 
     def image(self, item_id: int, role: str) -> Image:
-        """An image by the item that has it and its role, such as ``stack.images`` or ``volume``.
+        """Image of an item, by its role such as ``stack.images`` or ``volume``.
 
-        Raises UserInputError if there is none, DataUnfitError where its file is gone or damaged.
+        Raises UserInputError if there is none, DataUnfitError if its file is missing or damaged.
         """
         version = self.data_version()[0]
         with self._lock:
@@ -607,9 +607,9 @@ class ProjectView:
         return self._shelf.image(pixels, kind, name, self.folder, how)
 
     def _locate(self, item_id: int, role: str) -> tuple[Any, Kind, str, str]:
-        """Pixels that are not opened, their kind and name, and what tells them from others of the same files.
+        """Pixels that are not open, their kind and name, and the key part that distinguishes them.
 
-        A page asks for dozens of pictures of one image, and its value takes longer to read than a picture.
+        A page requests dozens of pictures of one image, and reading its value takes longer than a picture.
         """
         value = self._reader.value_of(item_id)
         if value is None:
@@ -630,7 +630,7 @@ class ProjectView:
 
 
 def image_roles(value: TiltSeries | Tomogram) -> tuple[str, ...]:
-    """Roles of the images that a value has, best first."""
+    """Roles of the images in a value, best first."""
     if isinstance(value, Tomogram):
         return tuple(role for role in _VOLUMES if getattr(value, role) is not None)
     return tuple(

@@ -1,4 +1,4 @@
-"""What a folder of raw data tells of itself before anything is imported: series, angles, dose, and doubts."""
+"""Metadata of a folder of raw data before import: series, angles, dose, and warnings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cryoloom.formats.session.session_folder import FoundSeries, series_of_mdocs
 __all__ = ["look_at"]
 
 _MOST_MDOCS = 5000
-"""Chosen: what is read before anything is imported."""
+"""Chosen: number of mdocs that are read before import."""
 _MOVIES = {".mrc", ".mrcs", ".tif", ".tiff", ".eer", ".gain"}
 
 
 def look_at(folder: Path, is_allowed: Callable[[Path], bool] = lambda _: True) -> dict[str, Any]:
-    """Series that the mdocs of a folder tell of, facts that hold for all, and doubts; no movie is read.
+    """Series in the mdocs of a folder, values common to all, and warnings; no movie is read.
 
-    is_allowed : whether a file found beside or above the folder may be read.
+    is_allowed : whether a file beside or above the folder may be read.
     """
     found = find_mdocs(folder)
     paths = [path for path in found.paths[:_MOST_MDOCS] if is_allowed(path)]
@@ -66,7 +66,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _row(one: FoundSeries) -> dict[str, Any]:
-    """Angles in the order of acquisition and the dose so far, as sparklines show them."""
+    """Angles in the order of acquisition and the accumulated dose, for sparklines."""
     exposures = list(one.exposures)
     if all(exposure.acquired_at is not None for exposure in exposures):
         exposures.sort(key=lambda exposure: exposure.acquired_at or datetime.min)
@@ -80,5 +80,5 @@ def _row(one: FoundSeries) -> dict[str, Any]:
 
 
 def _values(values: Sequence[Any]) -> list[float]:
-    """Different values there are, rounded as they are shown."""
+    """Distinct values, rounded for display."""
     return sorted({round(float(value), 3) for value in values if value is not None})

@@ -1,4 +1,4 @@
-"""Judges the tilts of series in a process of its own, so that the server has its interpreter for itself.
+"""Flags the tilts of series in a separate process, so that the server's interpreter stays responsive.
 
 Started as ``python -m cryoloom.web.review_child PROJECT``. Lines of JSON: names in, lists of `JudgedSeries`
 out, until the input ends.
@@ -24,13 +24,13 @@ __all__ = ["judged_elsewhere"]
 
 _BATCH = 50
 _NICENESS = 10
-"""Chosen: series of one message; the server's own work goes first."""
+"""Chosen: series in one message, and a low priority, because the server's work comes first."""
 
 
 def judged_elsewhere(project: Path, names: Sequence[str]) -> Iterator[list[JudgedSeries]]:
-    """Series of a project, judged in another process, some at a time; those that cannot be read are left out.
+    """Series of a project, flagged in another process in batches, without series that cannot be read.
 
-    Ends early where the process does.
+    Ends early if the process ends.
     """
     command = [sys.executable, "-m", "cryoloom.web.review_child", str(project)]
     with subprocess.Popen(
@@ -53,7 +53,7 @@ def judged_elsewhere(project: Path, names: Sequence[str]) -> Iterator[list[Judge
 
 
 def _main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server; the end of the input is for us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C; we end with the input
     os.nice(_NICENESS)
     project = ProjectView(Path(sys.argv[1]), "review", ImageShelf())
     for line in sys.stdin:
@@ -63,7 +63,7 @@ def _main() -> None:
                 made.append(judged_series(project.series_with_record(name, QUALITY_RECORD)).as_json())
             except (CryoloomError, KeyError):
                 continue
-        print(json.dumps(made), flush=True)  # noqa: T201 - for our parent
+        print(json.dumps(made), flush=True)  # noqa: T201 - read by the parent process
     project.close()
 
 

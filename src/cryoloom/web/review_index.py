@@ -1,7 +1,7 @@
-"""Judged tilts of all series of a project, kept while nothing about a series changes.
+"""Flagged tilts of all series of a project, cached until a series changes.
 
-A value of 61 tilts takes some milliseconds to read; of 5,000 series that is too long for a page. The index is
-filled in the background, of many series by a process of its own, and pages show what is known by then.
+Reading a value of 61 tilts takes a few milliseconds, which is too long for a page with 5,000 series. The
+index is filled in the background, for many series by a separate process, and pages show the known part.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from cryoloom.web.tilt_flags import QUALITY_RECORD, JudgedTilt
 __all__ = ["ReviewIndex", "open_tilts"]
 
 _MOST_HERE = 100
-"""Series that the server reads itself; for more it is worth starting a process."""
+"""Chosen: up to this many series are read by the server; for more a process is started."""
 
 
 class ReviewIndex:
-    """Judged series of one project, by name."""
+    """Short forms of the series of one project, by name."""
 
     def __init__(self, project: ProjectView) -> None:
         self._project = project
@@ -32,7 +32,7 @@ class ReviewIndex:
         self._thread: threading.Thread | None = None
 
     def known(self) -> dict[str, JudgedSeries]:
-        """Series that are known and as they are now; the others are read in the background."""
+        """Known series that are up to date; the others are read in the background."""
         signatures = self._project.signatures()
         with self._lock:
             found = {
@@ -46,11 +46,11 @@ class ReviewIndex:
         return found
 
     def n_series(self) -> int:
-        """How many there are, known or not."""
+        """Number of series, known or not."""
         return len(self._project.series_names())
 
     def complete(self, timeout_s: float = 60.0) -> dict[str, JudgedSeries]:
-        """All series, waiting for those that are being read."""
+        """All series, after waiting for those that are being read."""
         found = self.known()
         if self._thread is not None and len(found) < len(self._project.signatures()):
             self._thread.join(timeout_s)
@@ -61,7 +61,7 @@ class ReviewIndex:
         try:
             self._read(self._project.signatures())
         except (CryoloomError, sqlite3.Error):
-            return  # the disk is away, or the server ends: what is known stays
+            return  # the disk is unavailable, or the server ends: known series are kept
 
     def _read(self, signatures: Mapping[str, object]) -> None:
         missing = self._missing(signatures)
@@ -83,7 +83,7 @@ class ReviewIndex:
 
 
 def open_tilts(series: Sequence[JudgedSeries]) -> list[tuple[JudgedSeries, JudgedTilt]]:
-    """Doubted tilts of all series: open ones first, the worst of them first."""
+    """Flagged tilts of all series: tilts without a decision first, worst first."""
     flagged = [(one, tilt) for one in series for tilt in one.doubted]
     return sorted(
         flagged, key=lambda pair: (not pair[1].is_open, -(pair[1].flag.severity if pair[1].flag else 0))

@@ -1,4 +1,4 @@
-"""Paths that the browser may name: those below folders given at start, and nothing else."""
+"""Paths that the browser may use: only those below folders given at start."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Roots"]
 
 @dataclass(frozen=True)
 class Roots:
-    """Folders below which a path may lie."""
+    """Folders below which paths are allowed."""
 
     folders: tuple[Path, ...]
 
     def checked(self, text: str) -> Path:
-        """The path, with links followed. Raises UserInputError if it is not allowed or not there."""
+        """The path with links resolved. Raises UserInputError if it is not allowed or does not exist."""
         allowed = ", ".join(str(folder) for folder in self.folders)
         if "\0" in text or not text:
             raise UserInputError(f"this is no path; expected one below {allowed}")
@@ -35,7 +35,7 @@ class Roots:
         return resolved
 
     def holds(self, path: Path) -> bool:
-        """Whether a path lies below one of the folders, links followed."""
+        """Whether a path with links resolved is below one of the folders."""
         resolved = path.resolve()
         return any(resolved.is_relative_to(folder.resolve()) for folder in self.folders)
 

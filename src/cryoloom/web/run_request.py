@@ -1,4 +1,4 @@
-"""From the values of a form to a checked command: what `cryoloom run` is given."""
+"""Conversion of a form's values to a checked command line of `cryoloom run`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _RUN = r"^\d+(\.[a-z_]+)?$"
 
 
 class RunRequest(BaseModel):
-    """A run as the form has it."""
+    """A run, as sent by the form."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     input: str | None = Field(None, pattern=_RUN)
-    """Number of the run that feeds it, or of a further output: ``12.particles``."""
+    """Number of the input run, or a further output of it such as ``12.particles``."""
     links: dict[str, str] = {}
     items: tuple[str, ...] = ()
     parameters: dict[str, Any] = {}
-    """Those that differ from their defaults."""
+    """Values that differ from their defaults."""
     after: int = Field(0, ge=0)
-    """Number of a started command that this one waits for; 0: it begins at once."""
+    """Number of a job that must finish first; 0 to start immediately."""
 
 
 def command_of(request: RunRequest, step: Mapping[str, Any], roots: Roots) -> list[str]:
-    """Arguments of `cryoloom` for a run. step : as the catalogue describes it.
+    """Arguments of `cryoloom` for a run. step : its entry in the catalogue.
 
     Raises UserInputError for a parameter, role or path that is not allowed.
     """
@@ -63,12 +63,12 @@ def command_of(request: RunRequest, step: Mapping[str, Any], roots: Roots) -> li
 
 
 def is_path(schema: Mapping[str, Any]) -> bool:
-    """Whether a parameter names a file or folder."""
+    """Whether a parameter is a file or folder."""
     kinds = [schema, *schema.get("anyOf", ())]
     return any(kind.get("format") in {"path", "file-path", "directory-path"} for kind in kinds)
 
 
 def defaults_of(step: Mapping[str, Any]) -> dict[str, Any]:
-    """Default of every parameter that has one."""
+    """Defaults of all parameters that have one."""
     properties = step["schema"].get("properties", {})
     return {name: schema["default"] for name, schema in properties.items() if "default" in schema}

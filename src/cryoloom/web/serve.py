@@ -1,4 +1,4 @@
-"""Start the server: address, tokens, socket, and what is printed for the user."""
+"""Start of the server: address, tokens, socket, and the text printed for the user."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ from cryoloom.web.site import Site, open_projects
 __all__ = ["ServeOptions", "Server", "find_projects", "listen", "serve", "short_pauses"]
 
 _FIRST_PORT, _N_PORTS = 8080, 40
-"""Chosen: usual for local servers, and ports after it."""
+"""Chosen: usual port of local servers, and the number of ports that are tried."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _DEEPEST = 3
-"""Chosen: folders below the given one in which projects are looked for."""
+"""Chosen: depth of folders in which projects are searched."""
 
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where to listen, and who may come."""
+    """Address to listen on, and access."""
 
     host: str = "127.0.0.1"
     port: int | None = None
-    """None: the first free one from 8080."""
+    """None for the first free port from 8080."""
     socket_path: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     certificate: Path | None = None
     certificate_key: Path | None = None
     behind_proxy: bool = False
-    """A proxy in front speaks TLS with the browsers."""
+    """Whether a proxy in front of the server uses TLS."""
     token_file: Path | None = None
     roots: tuple[Path, ...] = ()
-    """Folders from which raw data may be chosen; by default those that hold the projects."""
+    """Folders from which raw data can be chosen; by default those with the projects."""
     open_browser: bool = True
 
     def check(self) -> None:
-        """Raise UserInputError for a way of listening that others could listen to."""
+        """Raise UserInputError for options with which others could read the traffic."""
         if self.host not in _LOOPBACK and self.socket_path is None:
             if not self.allowed_hosts:
                 raise UserInputError(
@@ -90,7 +90,7 @@ def find_projects(folder: Path) -> list[Path]:
 
 
 class Server(uvicorn.Server):
-    """Ends the streams of pages when it stops, and does not wait for them."""
+    """Server that ends the streams of pages when it stops, instead of waiting for them."""
 
     def __init__(self, config: uvicorn.Config, site: Site) -> None:
         super().__init__(config)
@@ -100,7 +100,7 @@ class Server(uvicorn.Server):
         """Stop."""
         for watcher in self._site.watchers.values():
             watcher.end_streams()
-        # What is still being worked on after the time of grace is given up; that is no error to tell.
+        # Work that is not finished after the grace period is cancelled without an error message.
         log = logging.getLogger("uvicorn.error")
         level = log.level
         log.setLevel(logging.CRITICAL)
@@ -113,7 +113,7 @@ class Server(uvicorn.Server):
 def serve(
     projects: Sequence[Path], files: Sequence[Path], options: ServeOptions, say: Callable[[str], None]
 ) -> None:
-    """Serve until interrupted. Raises UserInputError for options or files that cannot be right."""
+    """Serve until interrupted. Raises UserInputError for invalid options or files."""
     options.check()
     short_pauses()
     shelf = ImageShelf()
@@ -126,7 +126,7 @@ def serve(
     config = uvicorn.Config(
         make_app(site, access),
         log_level="warning",
-        access_log=False,  # addresses may hold a token
+        access_log=False,  # addresses can contain a token
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=2,
@@ -152,10 +152,10 @@ def serve(
 
 
 def short_pauses() -> None:
-    """Let no thread hold up the others for long; for the process of a server alone.
+    """Shorten pauses by garbage collection and thread switches; only for the process of a server.
 
-    With thousands of series a full garbage collection stops every thread for half a second and finds nothing:
-    what pages keep is freed by its reference counts. A thread that computes gives way after a millisecond.
+    With thousands of series a full garbage collection stops every thread for half a second and finds nothing,
+    because reference counts free the objects of pages. A computing thread yields after a millisecond.
     """
     gc.collect()
     gc.freeze()
@@ -176,7 +176,7 @@ def _access(options: ServeOptions, port: int | None) -> Access:
 
 
 def listen(options: ServeOptions) -> tuple[socket.socket, int | None]:
-    """A listening socket, and its port; None of a Unix socket, which its owner alone can open."""
+    """A listening socket and its port; None for a Unix socket, which only its owner can open."""
     if options.socket_path is not None:
         path = options.socket_path
         if path.exists():
@@ -218,14 +218,14 @@ def _url(options: ServeOptions, port: int | None, access: Access) -> str:
 
 
 def _address_file(projects: Sequence[Path], url: str) -> Path | None:
-    """Leave the address in the first project, for `serve --list`; only its owner can read it."""
+    """Write the address into the first project for `serve --list`; only its owner can read it."""
     if not projects:
         return None
     path = projects[0] / ".serve"
     try:
         write_private(path, url + "\n")
     except OSError:
-        return None  # a project of somebody else can be looked at all the same
+        return None  # projects of other users can be viewed without it
     return path
 
 

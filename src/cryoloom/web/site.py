@@ -1,4 +1,4 @@
-"""What one server shows: projects and files, and how pages are made of templates."""
+"""Projects and files of one server, and its pages from templates."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _TEMPLATES = jinja2.Environment(
 
 @dataclass(frozen=True)
 class Site:
-    """The projects of a server by the name they have in addresses, and the files it was given."""
+    """Projects of a server by their names in addresses, and its files."""
 
     projects: dict[str, ProjectView]
     shelf: ImageShelf
@@ -62,25 +62,25 @@ class Site:
     indices: dict[str, ReviewIndex] = field(default_factory=dict)
 
     def watcher(self, project: ProjectView) -> Watcher:
-        """Who watches a project's database; one for all pages."""
+        """Watcher of a project's database; one for all pages."""
         return self.watchers.setdefault(project.slug, Watcher(project))
 
     def root_names(self) -> list[str]:
-        """Folders from which files may be chosen."""
+        """Folders from which files can be chosen."""
         return [str(folder) for folder in self.roots.folders]
 
     def review(self, project: ProjectView) -> ReviewIndex:
-        """Judged tilts of a project; one index for all pages."""
+        """Index of flagged tilts of a project; one for all pages."""
         return self.indices.setdefault(project.slug, ReviewIndex(project))
 
     def make_project(self, folder: Path) -> str:
-        """Make an empty project and show it from now on; gives its name in addresses."""
+        """Make an empty project, add it to the site, and return its name in addresses."""
         folder.mkdir(exist_ok=True)
         Database.create(folder).close()
         return _open_project(self.projects, folder, self.shelf)
 
     def project(self, slug: str) -> ProjectView:
-        """A project by its name in addresses; raises UserInputError where there is none."""
+        """A project by its name in addresses; raises UserInputError if there is none."""
         if slug not in self.projects:
             raise UserInputError(f"this server has no project {slug!r}")
         return self.projects[slug]
@@ -96,7 +96,7 @@ class Site:
 
 
 def open_projects(folders: Sequence[Path], shelf: ImageShelf) -> dict[str, ProjectView]:
-    """Open projects; each gets a short name of its own for addresses."""
+    """Open projects; each gets a short unique name for addresses."""
     found: dict[str, ProjectView] = {}
     for folder in folders:
         _open_project(found, folder, shelf)
@@ -118,25 +118,25 @@ def _open_project(opened: dict[str, ProjectView], folder: Path, shelf: ImageShel
 
 
 def site_of(request: Request) -> Site:
-    """The site a request came to."""
+    """Site of a request."""
     site: Site = request.app.state.site
     return site
 
 
 def project_of(request: Request) -> ProjectView:
-    """The project that a request's address names."""
+    """Project of a request's address."""
     return site_of(request).project(request.path_params["project"])
 
 
 def fragment(request: Request, template: str, **values: Any) -> HTMLResponse:
-    """A part of a page, to take the place of what is there."""
+    """A part of a page, which replaces the existing part."""
     role = getattr(request.state, "role", "viewer")
     text = _TEMPLATES.get_template(f"{template}.html.j2").render(role=role, **values)
     return HTMLResponse(text, headers={"cache-control": "no-store"})
 
 
 def _status_of(project: ProjectView | None) -> str:
-    """How far a project is; "" if it cannot be read, which the page itself says."""
+    """Progress of a project; "" if it cannot be read, which the page reports."""
     try:
         return "" if project is None else project.status_text()
     except (CryoloomError, sqlite3.Error, OSError):
@@ -146,7 +146,7 @@ def _status_of(project: ProjectView | None) -> str:
 def _commands_of(
     template: str, project: ProjectView | None, values: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """What a page can do on the command line, for the series and the run that it shows."""
+    """Functions of a page as commands, for the shown series and run."""
     folder = None if project is None else project.folder
     run = values.get("run")
     return commands_of(
@@ -163,7 +163,7 @@ def page(
     status_code: int = 200,
     **values: Any,
 ) -> HTMLResponse:
-    """A page from its template. ``data``, where given, is what the page's script reads."""
+    """A page from its template. ``data`` : values for the page's script."""
     text = _TEMPLATES.get_template(f"{template}.html.j2").render(
         project=project,
         status=_status_of(project),

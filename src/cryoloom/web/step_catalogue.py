@@ -1,7 +1,7 @@
-"""The steps and their forms, asked of a process of its own that is started when first needed.
+"""The steps and their forms, from a separate process that is started on first use.
 
-That process imports every step, and torch with them: five seconds on an idle machine, many on a busy one.
-What it says of the steps depends on the source alone, so it is kept with the user under the source's hash.
+The process imports every step and torch, which takes five seconds on an idle machine and more on a busy one.
+Its catalogue depends only on the source, so it is stored in the user's cache under the hash of the source.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _N_KEPT = 3
 
 
 class StepCatalogue:
-    """Asks `step_child`, one question at a time."""
+    """Client of `step_child`, with one request at a time."""
 
     def __init__(self, cache_folder: Path = _USER_CACHE) -> None:
         self._cache_folder = cache_folder
@@ -47,7 +47,7 @@ class StepCatalogue:
         """End the process."""
         self._is_closed = True
         if (process := self._process) is not None:
-            process.terminate()  # whoever waits for an answer waits no longer
+            process.terminate()  # ends any wait for an answer
         with self._lock:
             if self._process is not None:
                 self._close_process(self._process)
@@ -64,11 +64,11 @@ class StepCatalogue:
         return self._catalogue
 
     def prepare(self) -> None:
-        """Read the catalogue in the background, so that the first form does not wait for it."""
+        """Read the catalogue in the background, so that the first form is not delayed."""
         threading.Thread(target=self._prepare, name="read steps", daemon=True).start()
 
     def start(self) -> None:
-        """Start the process in the background: whoever looks at a form will soon ask it something."""
+        """Start the process in the background, because an open form will soon send a request."""
         if self._process is None and (self._warming is None or not self._warming.is_alive()):
             self._warming = threading.Thread(target=self._start, name="start steps", daemon=True)
             self._warming.start()
@@ -82,7 +82,7 @@ class StepCatalogue:
             self.ask({"do": "start"})
 
     def step(self, name: str) -> dict[str, Any]:
-        """One step of the catalogue. Raises UserInputError if there is none of that name."""
+        """One step of the catalogue. Raises UserInputError if there is none of this name."""
         for one in self.catalogue()["steps"]:
             if one["name"] == name:
                 found: dict[str, Any] = one
@@ -90,9 +90,9 @@ class StepCatalogue:
         raise UserInputError(f"there is no step {name!r}")
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a question. Raises UserInputError with the sentence of a refusal."""
+        """Answer to a request. Raises UserInputError with the message of a refusal."""
         with self._lock:
-            for attempt in (1, 2):  # the process may have been killed since the last question
+            for attempt in (1, 2):  # the process can have been killed since the last request
                 if self._is_closed:
                     raise TransientError("the server is being stopped")
                 process = self._running()
@@ -110,7 +110,7 @@ class StepCatalogue:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is not None:
-            self._close_process(self._process)  # it was killed since the last question
+            self._close_process(self._process)  # it was killed since the last request
             self._process = None
         if self._process is None:
             self._process = subprocess.Popen(
@@ -135,7 +135,7 @@ class StepCatalogue:
 
 
 def source_hash() -> str:
-    """Hash of all that says what the steps are: the source of this package, its workflows, and pydantic."""
+    """Hash of everything that determines the catalogue: this package's source, workflows, and pydantic."""
     root = Path(str(resources.files("cryoloom")))
     made = hashlib.sha256(f"{sys.version}\0{pydantic.VERSION}".encode())
     for path in sorted([*root.rglob("*.py"), *root.rglob("*.yaml")]):
@@ -145,7 +145,7 @@ def source_hash() -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A catalogue that was kept; None if there is none that can be read."""
+    """Stored catalogue; None if there is none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -154,7 +154,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, catalogue: Mapping[str, Any]) -> None:
-    """Keep a catalogue, and forget those of older sources. Without it the steps are read again."""
+    """Store a catalogue, and delete those of older sources. If this fails, the steps are read again."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""The process that knows the steps: it answers one line of JSON for each that it reads.
+"""Process with the steps: it reads lines of JSON and answers each with one line.
 
-Importing the steps imports torch, which takes seconds and memory; the server itself stays without.
+Importing the steps imports torch, which takes seconds and memory; the server does not import it.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = ["answer", "main"]
 
 
 def main() -> None:
-    """Answer until there is nothing to read any more."""
+    """Answer requests until the input ends."""
     out = sys.stdout
-    sys.stdout = sys.stderr  # what a library prints must not stand between the answers
+    sys.stdout = sys.stderr  # output of libraries must not mix with the answers
     for line in sys.stdin:
         out.write(json.dumps(answer(json.loads(line)), default=str) + "\n")
         out.flush()
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to one request; a failure with a sentence is ``{"error": ...}``."""
+    """Answer to one request; an expected error is ``{"error": ...}``."""
     try:
         if asked["do"] == "catalogue":
             return {"steps": [_described(step) for step in all_steps().values()], "workflows": _workflows()}
@@ -83,7 +83,7 @@ def _workflows() -> list[dict[str, Any]]:
 
 
 def _picture(workflow: Workflow) -> dict[str, Any]:
-    """Nodes with the places of their cards, and the lines between them."""
+    """Nodes with the positions of their cards, and the lines between them."""
     number = {node.name: i for i, node in enumerate(workflow.steps)}
     feeds = {
         i: [number[name] for source in node.feeds.values() if (name := source.partition(".")[0]) in number]
@@ -100,7 +100,7 @@ def _picture(workflow: Workflow) -> dict[str, Any]:
 
 
 def _translated(text: str) -> dict[str, Any]:
-    """A workflow of Scipion, translated, with the list of what was not."""
+    """A translated workflow of Scipion, with the list of parts that were not translated."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(text)
         file.flush()
@@ -114,7 +114,7 @@ def _translated(text: str) -> dict[str, Any]:
 
 
 def _check(step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model says of each field, and the values in use."""
+    """Result of the model's check for each field, and the used values."""
     try:
         params = step.params.model_validate(parameters)
     except ValidationError as error:
@@ -124,7 +124,7 @@ def _check(step: Step, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _preview(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run would take over and do now; nothing is done."""
+    """What a run would reuse and compute; nothing is done."""
     project = Project.open(Path(asked["project"]))
     try:
         values = {**asked["parameters"], **asked["links"]}

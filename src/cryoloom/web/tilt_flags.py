@@ -1,7 +1,7 @@
-"""What the program doubts of a tilt, worst first, and what is decided: one row a tilt for every page.
+"""Flags of tilts, worst first, and decisions: one row for each tilt, for every page.
 
-A flag is the program's word: what `select_tilts` found, a CTF that does not follow its neighbours, a residual
-far from the rest. It is a doubt and not a decision; the exclusion in force is the user's, or else the step's.
+The program sets a flag for a finding of `select_tilts`, a CTF that differs from its neighbours, or a residual
+that is larger than the others. A flag is not a decision: the user excludes a tilt, or otherwise the step.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _FAR_DEFOCUS_ANGSTROM = 5000.0
 #: Chosen: residual of a tilt over the median of the series.
 _FAR_RESIDUAL = 3.0
 _LEAST_TILTS, _LEAST_RESIDUAL_ANGSTROM = 5, 10.0
-"""Chosen: fewer tilts show nothing usual; smaller residuals need no look."""
+"""Chosen: with fewer tilts the median is not reliable; smaller residuals are good enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """A doubt: the reason it proposes, its figure in words, and how bad it is (1 is where a doubt begins)."""
+    """A flag: proposed reason, figure as text, and severity (1 at the limit of the flag)."""
 
     reason: int
     text: str
@@ -60,20 +60,20 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class JudgedTilt:
-    """A tilt with what is doubted of it and what is decided; None if a quantity was not measured."""
+    """A tilt with its flag and decision; None for a quantity that was not measured."""
 
     row: TiltRow
     mean_counts: float | None
     shift_fraction: float | None
     is_kept_by_user: bool
-    """Whether a user keeps it, whatever a step finds."""
+    """Whether a user keeps it, regardless of the steps."""
     is_by_user: bool
-    """Whether a user decided on it, either way."""
+    """Whether there is a decision of a user."""
     flag: Flag | None
 
     @property
     def is_open(self) -> bool:
-        """Whether the program doubts the tilt and nobody has decided yet."""
+        """Whether the tilt has a flag and no decision."""
         return self.flag is not None and not self.is_by_user
 
 
@@ -82,8 +82,8 @@ def judged_tilts(
 ) -> tuple[JudgedTilt, ...]:
     """Tilts in the order of the series.
 
-    series : with the decisions of users. found : the same without them, as the steps left it. quality : the
-    record ``tilt_quality`` of select_tilts, or None. overridden : acquisition indices that users decided on.
+    series : with the decisions of users. found : the same series without them. quality : the record
+    ``tilt_quality`` of select_tilts, or None. overridden : acquisition indices with a user's decision.
     """
     measured = _by_index(quality)
     flags = _flags(found)
@@ -105,7 +105,7 @@ def judged_tilts(
 
 
 def judged_tilts_of(view: SeriesView) -> tuple[JudgedTilt, ...]:
-    """The tilts of a series; none where import failed."""
+    """Tilts of a series; empty if import failed."""
     if view.series is None or view.found is None:
         return ()
     return judged_tilts(view.series, view.found, view.record(QUALITY_RECORD), view.overridden)
@@ -140,7 +140,7 @@ def _by_index(quality: Any) -> dict[int, dict[str, float | None]]:
 
 
 def _flags(series: TiltSeries) -> dict[int, Flag]:
-    """The worst doubt of each tilt."""
+    """Worst flag of each tilt."""
     found: dict[int, Flag] = {}
 
     def doubt(index: int, flag: Flag) -> None:
@@ -156,12 +156,12 @@ def _flags(series: TiltSeries) -> dict[int, Flag]:
 
 
 def _flag_of_step(text: str, figure: float | None) -> Flag:
-    """What a step left out itself comes before any doubt of ours: 10 and more."""
+    """Tilts excluded by a step come before other flags: severity of 10 and more."""
     lower = text.lower()
     word = next((w for w in ("dark", "covered", "shifted", "blurred", "ctf") if w in lower), "")
     reason = {"dark": 1, "covered": 1, "shifted": 2, "blurred": 3, "ctf": 5}.get(word, 6)
     size = abs(figure or 0.0)
-    # Of brightness little is bad; of all others much is. Lengths are in angstrom, parts below one.
+    # Low brightness is bad; for all others high values are bad. Lengths are in angstrom, fractions below one.
     worse = 1 - min(size, 1) if word == "dark" else min(size, 1) if size <= 1 else min(size / 100, 1)
     return Flag(reason, text, 10 + worse)
 

@@ -1,1 +1,1 @@
-"""What users draw, in the terms of the steps: models, tracks, slabs."""
+"""Drawings of users, converted for the steps: models, tracks, slabs."""

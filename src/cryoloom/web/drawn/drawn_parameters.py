@@ -1,7 +1,7 @@
-"""What was drawn, as parameters of the steps that use it: a slab for estimate_slab, picks for pick_by_hand.
+"""Drawings as parameters of steps: a slab for estimate_slab, picks for pick_by_hand.
 
-A drawn thing is only a decision. Using it writes parameters of single series, so that what depends on these,
-and nothing else, is made anew by the next `resume`.
+A drawing is only a decision. Using it sets parameters of single series, so that the next `resume` computes
+again what depends on these parameters, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ __all__ = [
 ]
 
 CtfChoice = Literal["near", "predict", "own"]
-"""Fit a tilt where the others expect it, take what they predict, or what its own rings say."""
+"""Fit a tilt near the defocus of its neighbours, use their prediction, or use its own rings only."""
 _CTF_PARAMETERS = {"near": "refit_tilts", "predict": "predict_tilts"}
-_SHAPES = {"membrane": "open"}  # as the steps call it
-#: Chosen: height shown above and below a slab; the surfaces of the ice stay visible.
+_SHAPES = {"membrane": "open"}  # name in the steps
+#: Chosen: height of a tomogram above and below a manual slab; the surfaces of the ice stay visible.
 _MARGIN_ANGSTROM = 200.0
 
 
 def changes_for_slabs(nodes: Sequence[CurrentNode], decisions: Sequence[Decision]) -> list[Change]:
-    """Parameters of slabs set by hand, of all series that have one and do not use it yet.
+    """Parameters for manual slabs of all series that have one and do not use it yet.
 
-    A step that measures the slab takes it as it is; a tomogram becomes thick enough for it.
+    A step that measures the slab uses the manual one instead; a tomogram becomes thick enough for it.
     """
     wanted: dict[tuple[str, str, str], Any] = {}
     measuring, reconstructing = steps_taking("slab"), steps_taking("thickness")
@@ -53,7 +53,7 @@ def changes_for_slabs(nodes: Sequence[CurrentNode], decisions: Sequence[Decision
 
 
 def ctf_choices(series: str, node: str, decisions: Sequence[Decision]) -> dict[int, CtfChoice]:
-    """How users want CTFs of a series to be found, by acquisition index; node : that of estimate_ctf."""
+    """Choices of users for the CTFs of a series, by acquisition index; node : that of estimate_ctf."""
     own = own_parameters_of(in_force(decisions)).get((series, node), {})
     choices: tuple[CtfChoice, ...] = ("near", "predict")
     return {index: how for how in choices for index in own.get(_CTF_PARAMETERS[how], ())}
@@ -62,7 +62,7 @@ def ctf_choices(series: str, node: str, decisions: Sequence[Decision]) -> dict[i
 def changes_for_ctf(
     series: str, tilts: Sequence[int], how: CtfChoice, node: str, decisions: Sequence[Decision]
 ) -> list[Change]:
-    """Parameters of estimate_ctf that treat these tilts of a series so, and its others as before."""
+    """Parameters of estimate_ctf with this choice for some tilts of a series; others do not change."""
     chosen = {**ctf_choices(series, node, decisions), **dict.fromkeys(tilts, how)}
     wanted = {
         (series, node, parameter): sorted(index for index, one in chosen.items() if one == kind)
@@ -75,7 +75,7 @@ def changes_for_ctf(
 def changes_for_picks(
     set_name: str, series: Sequence[str], decisions: Sequence[Decision], node: str, surface_node: str
 ) -> list[Change]:
-    """Parameters that give pick_by_hand the picks of a set, of all series whose picks differ from those used.
+    """Parameters of pick_by_hand with the picks of a set, for all series whose picks have changed.
 
     node, surface_node : names of the nodes of pick_by_hand and pick_on_surfaces.
     """
@@ -95,8 +95,7 @@ def hand_models(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Models of `pick_by_hand` for a set of a series, and parameters of `pick_on_surfaces` for its surfaces.
 
-    A set with surfaces is one of surfaces: single picks in it are left out. Spacing and side are those of the
-    surface drawn last.
+    If a set has surfaces, its single picks are ignored. Spacing and side are those of the last drawn surface.
     """
     models = [one for one in in_force(decisions, kind="model", item=series) if _set_of(one) == set_name]
     points = [one for one in in_force(decisions, kind="pick", item=series) if _set_of(one) == set_name]
@@ -123,7 +122,7 @@ def _set_of(decision: Decision) -> str:
 
 
 def _changes(wanted: Mapping[tuple[str, str, str], Any], decisions: Sequence[Decision]) -> list[Change]:
-    """Those of the parameters that are not in force already."""
+    """Parameters that differ from the current ones."""
     now = own_parameters_of(in_force(decisions))
     return [
         Change("parameter", series, f"{node}.{parameter}", value)

@@ -1,8 +1,7 @@
-"""Tracks of an alignment with what a user corrected by hand, solved again in a moment.
+"""Tracks of an alignment with a user's corrections, and their solution.
 
-The tracks are those that `align_series` recorded; positions set by hand are decisions of kind ``track``.
-Solving is that of the step (bundle adjustment from the poses there are); nothing is kept until the step runs
-with them.
+The tracks are those recorded by `align_series`; manual positions are decisions of kind ``track``. They are
+solved as in the step (bundle adjustment from the existing poses). Nothing is stored before the step runs.
 """
 
 from __future__ import annotations
@@ -30,24 +29,24 @@ __all__ = ["EditedTracks", "bead_centre", "edited_tracks", "solve", "write_track
 
 Array = NDArray[np.float64]
 _LEAST_POINTS, _LEAST_TILTS = 3, 3
-"""Chosen: fewer leave the poses undetermined."""
+"""Fewer points or tilts do not determine the poses."""
 #: Chosen: diameters of the discs that are fitted, over the expected one.
 _DIAMETERS = (0.7, 1.0, 1.4, 2.0)
 
 
 @dataclass(frozen=True, slots=True)
 class EditedTracks:
-    """Positions ``(n, 2)`` of tracks in the tilts that have a pose; by hand or as they were tracked."""
+    """Positions ``(n, 2)`` of tracks in the tilts with a pose; manual or tracked."""
 
     tilts: tuple[Tilt, ...]
     tilt: NDArray[np.int64]
-    """Of every observation, its place in ``tilts``."""
+    """Index in ``tilts`` of every observation."""
     track: NDArray[np.int64]
     position_xy_angstrom: Array
     by_hand: NDArray[np.bool_]
 
     def as_tracks(self) -> Tracks:
-        """As the bundle adjustment takes them; a position by hand counts as much as a tracked one."""
+        """Tracks for the bundle adjustment; manual and tracked positions have the same weight."""
         return Tracks(
             self.tilt,
             self.track,
@@ -59,7 +58,7 @@ class EditedTracks:
 
 
 def edited_tracks(series: TiltSeries, record: Any, decided: Sequence[Decision]) -> EditedTracks:
-    """Tracks of the record ``residuals``, and the decisions on them in force.
+    """Tracks of the record ``residuals`` with the valid decisions.
 
     Raises DataUnfitError if the alignment recorded no tracks (it was made without them).
     """
@@ -95,16 +94,16 @@ def edited_tracks(series: TiltSeries, record: Any, decided: Sequence[Decision]) 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """An adjustment with what it says of observations that it did not see."""
+    """An adjustment, with the errors of left-out observations."""
 
     solution: BundleSolution
     left_out_angstrom: Array
-    """Of each observation, its residual from the point without it, ``(n,)``."""
+    """Residual of each observation from its point when it is left out, ``(n,)``."""
     predicted_xy_angstrom: Array
-    """Where every track is expected in every tilt, ``(n_tracks, n_tilts, 2)``."""
+    """Expected position of every track in every tilt, ``(n_tracks, n_tilts, 2)``."""
 
     def summary(self, tracks: Tracks) -> dict[str, float]:
-        """Numbers to hold beside those before."""
+        """Numbers to compare with those before."""
         return {
             "residual_angstrom": round(self.solution.mean_residual_angstrom(tracks), 2),
             "left_out_angstrom": round(float(np.nanmedian(self.left_out_angstrom)), 2),
@@ -113,7 +112,7 @@ class Solved:
 
 
 def solve(edited: EditedTracks, *, rotation_per_tilt: bool = False, again: bool = True) -> Solved:
-    """Solve with these tracks, from the poses there are; without ``again`` only judge them by these poses.
+    """Solve with these tracks from the existing poses; without ``again`` only evaluate them with these poses.
 
     Raises DataUnfitError for too few tracks or tilts.
     """
@@ -133,13 +132,13 @@ def solve(edited: EditedTracks, *, rotation_per_tilt: bool = False, again: bool 
 
 
 def _judged(tracks: Tracks, geometry: SeriesGeometry) -> BundleSolution:
-    """Points, residuals and weights for poses as they are."""
+    """Points, residuals and weights for the existing poses."""
     fixed = DegreesOfFreedom(axis="fixed")
     return adjust_bundle(tracks, geometry, fixed, max_cycles=3)
 
 
 def write_tracks(series: TiltSeries, edited: EditedTracks, folder: Path) -> Path:
-    """Write the tracks as NAME.fid with its angles, as `align_series` reads them from ``fiducials``."""
+    """Write the tracks as NAME.fid with the angles, as `align_series` reads them from ``fiducials``."""
     stack = series.best_stack
     with_section = [tilt for tilt in series.tilts if tilt.section is not None]
     in_order = sorted(with_section, key=lambda tilt: tilt.section or 0)
@@ -163,9 +162,9 @@ def bead_centre(
 ) -> tuple[float, float]:
     """Centre of the dark bead nearest to a click, in pixels (x, y) of the image ``(y, x)``.
 
-    The place where a disc, dark on a lighter rim, fits best within a diameter of the click, finer than a
-    pixel by a paraboloid. Discs of other sizes are tried: one too small fits anywhere in a bead. Raises
-    DataUnfitError for a click outside of the image.
+    A dark disc with a lighter rim is fitted within a diameter of the click, to a fraction of a pixel by a
+    paraboloid. Several sizes are tried, because a disc that is too small fits anywhere in a bead. Raises
+    DataUnfitError for a click outside the image.
     """
     tried = [_disc_centre(image, x_px, y_px, factor * diameter_px) for factor in _DIAMETERS]
     _, x, y = max(tried)
@@ -175,31 +174,31 @@ def bead_centre(
 def _disc_centre(
     image: NDArray[np.float32], x_px: float, y_px: float, diameter_px: float
 ) -> tuple[float, float, float]:
-    """How well a disc of this diameter fits near a place, and where it fits best."""
+    """Score and position of the best fit of a disc of this diameter near a place."""
     radius = max(1.0, diameter_px / 2)
     reach = int(np.ceil(max(4.0, 1.2 * diameter_px)))
     size = int(np.ceil(1.6 * radius))
     grid = np.arange(-size, size + 1)
     distance = np.hypot(*np.meshgrid(grid, grid, indexing="ij"))
-    # An edge one pixel wide makes the disc's place finer than a pixel.
+    # An edge one pixel wide gives a position finer than a pixel.
     disc = np.clip(radius + 0.5 - distance, 0, 1)
     rim = np.clip(1.5 * radius + 0.5 - distance, 0, 1) - disc
     kernel = rim / rim.sum() - disc / disc.sum()
-    kernel /= np.linalg.norm(kernel)  # equal noise for discs of all sizes
+    kernel /= np.linalg.norm(kernel)  # the same noise for discs of all sizes
     cx, cy = round(x_px - 0.5), round(y_px - 0.5)
     if not (0 <= cx < image.shape[1] and 0 <= cy < image.shape[0]):
         raise DataUnfitError("the place clicked lies outside of the image")
     margin = reach + size + 1
     padded = np.pad(np.asarray(image, dtype=np.float64), margin, mode="edge")
     around = padded[cy : cy + 2 * margin + 1, cx : cx + 2 * margin + 1]
-    fit = correlate(around, kernel, mode="valid")  # (2 reach + 3) squared: one more than is searched
+    fit = correlate(around, kernel, mode="valid")  # (2 reach + 3) squared: one pixel more than the search
     offset = np.arange(-reach - 1, reach + 2)
     dy, dx = np.meshgrid(offset, offset, indexing="ij")
-    # Far from the click another bead may fit better: what is near counts more.
+    # Far from the click another bead may fit better, so near positions are preferred.
     near = fit / max(float(np.abs(fit).max()), 1e-12) - 0.25 * np.hypot(dy, dx) / reach
     near[[0, -1], :] = near[:, [0, -1]] = -np.inf
     y, x = (int(v) for v in np.unravel_index(np.argmax(near), near.shape))
-    while True:  # uphill to the top: the preference for what is near only chooses the bead
+    while True:  # climb to the maximum: the preference for near positions only selects the bead
         y0, x0 = max(1, y - 1), max(1, x - 1)
         part = fit[y0 : min(len(fit) - 1, y + 2), x0 : min(len(fit) - 1, x + 2)]
         j, i = (int(v) for v in np.unravel_index(np.argmax(part), part.shape))
@@ -211,7 +210,7 @@ def _disc_centre(
 
 
 def _top_of(values: Array) -> tuple[float, float]:
-    """Top of a paraboloid through 5 x 5 values, from their middle; (0, 0) where there is none."""
+    """Maximum of a paraboloid through 5 x 5 values, from their middle; (0, 0) if there is none."""
     if values.shape != (5, 5):
         return 0.0, 0.0
     y, x = (v.ravel() for v in np.meshgrid(np.arange(-2.0, 3), np.arange(-2.0, 3), indexing="ij"))

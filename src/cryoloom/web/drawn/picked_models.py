@@ -1,4 +1,4 @@
-"""Places on models drawn in the browser: made by the code of the picking steps, so both give the same."""
+"""Positions on models drawn in the browser, computed by the code of the picking steps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["places_on"]
 
 
 def places_on(model: ModelValue) -> dict[str, Any]:
-    """Places ``(n, 3)`` and normals ``(n, 3)``, and the size of the model in words.
+    """Positions ``(n, 3)``, normals ``(n, 3)``, and the size of the model as text.
 
     Raises DataUnfitError if the points are too few for the shape.
     """
     points = np.array(model.points)
-    rng = np.random.default_rng(0)  # the same model always has the same places
+    rng = np.random.default_rng(0)  # the same model always has the same positions
     side = -1.0 if model.inwards else 1.0
     facts: dict[str, Any] = {}
     if model.shape == "filament":

@@ -1,4 +1,4 @@
-"""Picks of a tomogram as an IMOD model: what `3dmod tomogram.mrc picks.mod` opens."""
+"""Picks of a tomogram as an IMOD model for `3dmod tomogram.mrc picks.mod`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def picks_as_model(
     shape: tuple[int, int, int],
     voxel_size_angstrom: float,
 ) -> ImodModel:
-    """An object for each set of picks, and for the places on each surface or filament.
+    """A model with an object for each set of picks, and for the positions on each surface or filament.
 
     picks : (number, x, y, z, who) by set, places : (x, y, z), both in angstrom from the centre of the volume
     (z, y, x) of ``shape``.

@@ -1,7 +1,7 @@
-"""A sphere drawn by hand around a vesicle, moved onto its shell: what the end of the sphere tool's drag does.
+"""Fit of a manually drawn sphere to the shell of a vesicle, at the end of a drag with the sphere tool.
 
-Along rays from the centre the shell is where the density is darkest. Rays near the beam are left out: the
-missing wedge takes the shell away at top and bottom. The fit itself is that of the picking steps.
+The shell is the darkest position along each ray from the centre. Rays near the beam direction are excluded,
+because the missing wedge removes the shell at top and bottom. The fit is that of the picking steps.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _STEEPEST = 0.64
 #: Chosen: range of the search on either side of the drawn sphere, over its radius.
 _REACH = 0.35
 _ROUNDS = 3
-"""Chosen: the sphere then no longer moves."""
+"""Chosen: after three rounds the sphere no longer moves."""
 _AVERAGED_DEG = 14.0
-"""Chosen: rays this near are averaged, about a dozen."""
+"""Chosen: rays within this angle are averaged, about twelve."""
 
 
 def fit_shell(
     volume: NDArray[np.uint8], voxel_size_angstrom: float, centre_xyz_angstrom: Array, radius_angstrom: float
 ) -> tuple[EllipsoidFit, Array]:
-    """Sphere on the dark shell near one drawn by hand, and the points ``(n, 3)`` that it is fitted to.
+    """Sphere on the dark shell near a drawn sphere, and the points ``(n, 3)`` of the fit.
 
     volume : (z, y, x), centre at index ``n // 2``; dense matter is dark. Raises DataUnfitError if the
-    sphere lies outside of the volume.
+    sphere is outside the volume.
     """
     rays = even_directions(_N_RAYS)
     rays = rays[np.abs(rays[:, 2]) < _STEEPEST]
@@ -52,7 +52,7 @@ def fit_shell(
 def _shell_points(
     volume: NDArray[np.uint8], size: float, centre: Array, radius: float, rays: Array, reach: float
 ) -> Array:
-    """Darkest place along each ray; a ray borrows from those beside it."""
+    """Darkest position along each ray, after averaging with neighbouring rays."""
     distances = np.arange(max(size, (1 - reach) * radius), (1 + reach) * radius, 0.5 * size)
     places = centre + rays[:, None, :] * distances[None, :, None]
     middle = np.array(volume.shape[::-1]) // 2

@@ -1,7 +1,7 @@
-"""Slabs drawn in a tomogram, in the frame of the poses it was made from, and back.
+"""Conversion of slabs between the frame of a tomogram and the frame of its poses.
 
-A tomogram may lie as the specimen does (`position` of reconstruct, `apply` of estimate_slab): its frame is
-then that of the slab that was applied. A decision is kept in the frame before, which later tomograms share.
+A tomogram can be aligned to the specimen (`position` of reconstruct, `apply` of estimate_slab); its frame is
+then that of the applied slab. A decision is stored in the frame before, which later tomograms share.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 def slab_in_poses(drawn: dict[str, Any], series: TiltSeries | None) -> dict[str, Any]:
-    """A slab drawn in a tomogram of this series, in the frame of its poses before any slab was applied."""
+    """A slab drawn in a tomogram of this series, in the frame of the poses before any slab was applied."""
     offset, rotation = _applied(series)
     normal, place = _plane(drawn)
     return _limits(drawn, rotation @ normal, offset + rotation @ place)
@@ -44,7 +44,7 @@ def _applied(series: TiltSeries | None) -> tuple[Array, Array]:
 
 
 def _plane(slab: dict[str, Any]) -> tuple[Array, Array]:
-    """Normal of its middle plane and a place on it, both ``(3,)``."""
+    """Normal of the middle plane and a point on it, both ``(3,)``."""
     turned = rotation_y(slab.get("tilt_y_deg", 0.0)) @ rotation_x(slab.get("tilt_x_deg", 0.0))
     return turned[:, 2], np.array([0.0, 0.0, slab["z_offset_angstrom"]])
 

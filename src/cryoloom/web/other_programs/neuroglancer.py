@@ -1,7 +1,7 @@
-"""Neuroglancer: its state for a scene, the 8-bit levels as OME-Zarr, and where its client lies.
+"""Neuroglancer: its state for a scene, the 8-bit levels as OME-Zarr, and the folder of its client.
 
-The client is the static part of the Python package ``neuroglancer``, which is optional. It is served by this
-server like any other page, so one tunnel and one token are enough; the package's own server is not used.
+The client is the static part of the optional Python package ``neuroglancer``. This server serves it like any
+other page, so one tunnel and one token are enough; the package's own server is not used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cryoloom.web.pictures.levels import Levels
 __all__ = ["CHUNK", "client_folder", "neuroglancer_state", "zarr_answer"]
 
 CHUNK = 64
-"""Neuroglancer's usual chunk."""
+"""Neuroglancer's default chunk size."""
 _COLOURS = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#009e73", "#d55e00")
 #: Chosen for viewing: length of a drawn z axis if no diameter is known.
 _AXIS_VOXELS = 12.0
@@ -31,7 +31,7 @@ _MOST_PLACES = 20_000
 
 
 def client_folder() -> Path | None:
-    """Where the client's files lie; None if the package is not installed. The package is not imported."""
+    """Folder of the client's files; None if the package is not installed. The package is not imported."""
     found = importlib.util.find_spec("neuroglancer")
     if found is None or found.origin is None:
         return None
@@ -42,10 +42,10 @@ def client_folder() -> Path | None:
 def neuroglancer_state(
     scene: Scene, source: str, at_xyz: tuple[float, float, float] | None
 ) -> dict[str, Any]:
-    """The state that shows a scene.
+    """State of Neuroglancer that shows a scene.
 
-    source : address of its OME-Zarr. at_xyz : place in voxels of which number i spans i to i + 1, as on our
-    pages and in Neuroglancer alike; None for the middle.
+    source : address of its OME-Zarr. at_xyz : position in voxels, where voxel i spans i to i + 1, as on our
+    pages and in Neuroglancer; None for the middle.
     """
     size_m = scene.voxel_size_angstrom * 1e-10
     position = at_xyz or tuple(n / 2 for n in scene.shape[::-1])
@@ -77,9 +77,9 @@ _SHADER = "#uicontrol invlerp normalized\nvoid main() { emitGrayscale(normalized
 
 
 def _annotations(one: PlacedSet, scene: Scene) -> list[dict[str, Any]]:
-    """A point for every place; where it is turned, a line from it along the z axis of the reference."""
+    """A point for every position; with an orientation, also a line along the z axis of the reference."""
     index = index_from_position(one.positions_xyz_angstrom, scene.shape, scene.voxel_size_angstrom)
-    voxels = index[:_MOST_PLACES, ::-1] + 0.5  # a voxel's middle lies half a voxel past its number
+    voxels = index[:_MOST_PLACES, ::-1] + 0.5  # the middle of voxel i is at i + 0.5
     if one.rotations is None:
         return [{"type": "point", "id": str(i), "point": list(at)} for i, at in enumerate(voxels.round(3))]
     angstrom = one.diameter_angstrom or _AXIS_VOXELS * scene.voxel_size_angstrom
@@ -91,9 +91,9 @@ def _annotations(one: PlacedSet, scene: Scene) -> list[dict[str, Any]]:
 
 
 def zarr_answer(levels: Levels, voxel_size_angstrom: float, path: str) -> tuple[bytes, str]:
-    """A file of the OME-Zarr 0.5 that the 8-bit levels are read as, and its media type.
+    """A file of the 8-bit levels as OME-Zarr 0.5, and its media type.
 
-    path : as below the store's folder. Raises UserInputError for one that the store does not have.
+    path : relative to the store's folder. Raises UserInputError for a path that the store does not have.
     """
     parts = path.split("/")
     if parts == ["zarr.json"]:
@@ -118,7 +118,7 @@ def zarr_answer(levels: Levels, voxel_size_angstrom: float, path: str) -> tuple[
     if any(b >= n for b, n in zip(begin, array.shape, strict=True)):
         raise UserInputError(f"the volume has no chunk {'/'.join(numbers)}")
     cut = array[tuple(slice(b, b + CHUNK) for b in begin)]
-    whole = np.zeros((CHUNK,) * 3, dtype=np.uint8)  # chunks at the far sides are filled up
+    whole = np.zeros((CHUNK,) * 3, dtype=np.uint8)  # chunks at the end of an axis are padded
     whole[tuple(slice(0, n) for n in cut.shape)] = cut
     return whole.tobytes(), "application/octet-stream"
 

@@ -1,4 +1,4 @@
-"""What another program shows: a tomogram, and places in it, turned or not."""
+"""Data for another program: a tomogram, and positions in it with or without orientations."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["PlacedSet", "Scene", "file_of", "sets_of_particles", "sets_of_picks"
 
 @dataclass(frozen=True)
 class PlacedSet:
-    """Places of one kind."""
+    """Positions of one kind."""
 
     name: str
     positions_xyz_angstrom: NDArray[np.float64]
-    """From the centre of the tomogram, ``(n, 3)``."""
+    """Positions from the centre of the tomogram, ``(n, 3)``."""
     rotations: NDArray[np.float64] | None = None
-    """From the reference to the tomogram, ``(n, 3, 3)``; None if only places are known."""
+    """Rotations from the reference to the tomogram, ``(n, 3, 3)``; None if only positions are known."""
     diameter_angstrom: float | None = None
     map_path: Path | None = None
-    """A map of what is there, in the frame of the rotations."""
+    """Map of the particle, in the frame of the rotations."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A tomogram and what is placed in it."""
+    """A tomogram and the sets of positions in it."""
 
     name: str
     path: Path
@@ -44,7 +44,7 @@ class Scene:
 
     @property
     def centre_index_xyz(self) -> tuple[int, int, int]:
-        """Index of the voxel that positions are counted from."""
+        """Index of the voxel at the origin of positions."""
         n_z, n_y, n_x = self.shape
         return n_x // 2, n_y // 2, n_z // 2
 
@@ -52,7 +52,7 @@ class Scene:
 def sets_of_picks(
     picks: Mapping[str, Sequence[Sequence[Any]]], places: Mapping[str, Mapping[str, Any]]
 ) -> list[PlacedSet]:
-    """Picks and places on drawn surfaces as sets.
+    """Picks and positions on drawn surfaces as sets.
 
     picks : (number, x, y, z, who) by set. places : ``places`` and ``normals`` (the z axes), by model.
     """
@@ -67,13 +67,13 @@ def sets_of_picks(
 def sets_of_particles(
     name: str, rows: ParticleRows, tomogram: str, diameter_angstrom: float | None, map_path: Path | None
 ) -> PlacedSet:
-    """The particles of a set that lie in a tomogram."""
+    """Particles of a set in a tomogram."""
     mine = rows.take(np.flatnonzero(rows.tomogram == tomogram))
     return PlacedSet(name, mine.positions_xyz_angstrom, mine.rotations, diameter_angstrom, map_path)
 
 
 def file_of(pixels: object) -> Path | None:
-    """The file that pixels are read from; None if they are computed."""
+    """File of the pixels; None if they are computed."""
     found = files_of(pixels)
     return found[0].absolute() if len(found) == 1 else None
 

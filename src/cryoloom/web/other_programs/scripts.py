@@ -1,6 +1,6 @@
 """Scripts that show a scene in ChimeraX and in napari, and the command for 3dmod.
 
-A script holds the places itself, so that it is one file; the volumes stay where they are.
+A script contains the positions, so that it is a single file; the volumes are not copied.
 """
 
 from __future__ import annotations
@@ -108,24 +108,24 @@ napari.run()
 
 
 def chimerax_script(scene: Scene, map_centres: dict[Path, tuple[int, int, int]]) -> str:
-    """A script for ChimeraX. map_centres : index (x, y, z) of the centre of each set's map."""
+    """Script for ChimeraX. map_centres : index (x, y, z) of the centre of each set's map."""
     return _filled(_CHIMERAX, scene, f"{safe_file_name(scene.name)}_chimerax.py", map_centres)
 
 
 def napari_script(scene: Scene) -> str:
-    """A script for napari."""
+    """Script for napari."""
     return _filled(_NAPARI, scene, f"{safe_file_name(scene.name)}_napari.py", {})
 
 
 def command_for_3dmod(scene: Scene, model_name: str) -> str:
-    """The command that shows the tomogram with the IMOD model of its picks."""
+    """Command that shows the tomogram with the IMOD model of its picks."""
     return shlex.join(["3dmod", str(scene.path), model_name])
 
 
 def _filled(
     template: str, scene: Scene, file_name: str, map_centres: dict[Path, tuple[int, int, int]]
 ) -> str:
-    # Foreign names stand in a text that Python reads: as a literal of Python they can be nothing else.
+    # Names from users are written as Python literals, so that they cannot contain code.
     facts = repr(json.dumps(_facts(scene, map_centres)))
     safe = safe_file_name(scene.name)
     return template.replace("{name}", safe).replace("{file_name}", file_name).replace("{scene}", facts)
@@ -158,5 +158,5 @@ def _facts(scene: Scene, map_centres: dict[Path, tuple[int, int, int]]) -> dict[
 
 
 def safe_file_name(name: str) -> str:
-    """A name that a header, a shell and every file system take."""
+    """A name that is valid in a header, a shell and every file system."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "tomogram"

@@ -1,1 +1,1 @@
-"""One module a page: a view model made from the store, and the addresses that show it."""
+"""One module for each page: a view model made from the store, and the addresses that show it."""

@@ -1,4 +1,4 @@
-"""Alignment: tracks and their residuals, worst first; beads corrected by hand, solved again in the page."""
+"""Alignment: tracks with residuals, worst first; manual correction of beads, solved again in the page."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = ["alignment_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _LEAST_WEIGHT = 0.02
-"""As in `procedures.alignment_records`, which would load torch here."""
+"""As in `procedures.alignment_records`, which is not imported because it loads torch."""
 _USUAL_BEAD_ANGSTROM = 100.0
-"""Gold of 10 nm, where the alignment had no beads."""
+"""Gold of 10 nm, if the alignment had no beads."""
 
 
 def _edited(project: ProjectView, view: SeriesView) -> EditedTracks:
@@ -46,7 +46,7 @@ def _edited(project: ProjectView, view: SeriesView) -> EditedTracks:
 def alignment_facts(
     project: ProjectView, view: SeriesView, *, rotation_per_tilt: bool = False, again: bool = False
 ) -> dict[str, Any]:
-    """Tracks, residuals and predictions: of the poses there are, or solved ``again``."""
+    """Tracks, residuals and predictions for the existing poses, or solved ``again``."""
     ranking = ranked_series(project)
     names = [one["series"] for one in ranking]
     at = names.index(view.name) if view.name in names else -1
@@ -89,7 +89,7 @@ def _solved_facts(edited: EditedTracks, solved: Solved) -> dict[str, Any]:
             for i, tilt in enumerate(edited.tilts)
         ],
         "tracks": [int(track) for track in np.unique(edited.track)],
-        # track, place in tilts, x, y, residual x, y, left-out error, counts, by hand
+        # track, index in tilts, x, y, residual x, y, left-out error, counts, manual
         "observations": [
             [
                 int(track),
@@ -129,12 +129,12 @@ def _rounded_mean(values: Any) -> float | None:
 
 
 def _number(value: float) -> float | None:
-    """A number with two digits; None of a point that was seen only once, which fits any pose."""
+    """A number with two digits; None for a point seen only once, which fits any pose."""
     return round(float(value), 2) if np.isfinite(value) else None
 
 
 def ranked_series(project: ProjectView) -> list[dict[str, Any]]:
-    """Aligned series, the largest left-out error first."""
+    """Aligned series, largest left-out error first."""
     found = []
     for name, made in project.history().items():
         items = [item for _, item in made]
@@ -154,7 +154,7 @@ def ranked_series(project: ProjectView) -> list[dict[str, Any]]:
 
 @router.get("/align")
 def first_alignment(request: Request) -> Response:
-    """The series with the largest error, or how to get one."""
+    """Page of the series with the largest error, or instructions if there is none."""
     project = project_of(request)
     ranking = ranked_series(project)
     if ranking:
@@ -185,7 +185,7 @@ def alignment_page(request: Request, name: str) -> Response:
 def alignment_json(
     request: Request, name: str, again: bool = False, rotation_per_tilt: bool = False
 ) -> dict[str, Any]:
-    """The same as data; ``again`` solves with the corrected tracks and keeps nothing."""
+    """The same as data; ``again`` solves with the corrected tracks and stores nothing."""
     project = project_of(request)
     view = project.series(name)
     return alignment_facts(project, view, rotation_per_tilt=rotation_per_tilt, again=again)
@@ -195,7 +195,7 @@ def alignment_json(
 def centre_of_bead(
     request: Request, name: str, acquisition_index: int, x: float, y: float
 ) -> dict[str, float]:
-    """Centre of the bead near a place, xy in angstrom from the image centre."""
+    """Centre of the bead near a position, xy in angstrom from the image centre."""
     project = project_of(request)
     view = project.series(name)
     if view.series is None or view.series_item is None or not view.stack_roles():
@@ -206,7 +206,7 @@ def centre_of_bead(
         raise UserInputError(f"{name} has no image of acquisition index {acquisition_index}")
     _, n_y, n_x = image.shape
     size = image.pixel_size_angstrom
-    # Positions count from the middle of pixel n // 2.
+    # The origin of positions is the middle of pixel n // 2.
     at = (x / size + n_x // 2 + 0.5, y / size + n_y // 2 + 0.5)
     diameter = (view.figure("bead_diameter") or _USUAL_BEAD_ANGSTROM) / size
     found = bead_centre(image.pixels[tilt.section], *at, diameter)
@@ -217,7 +217,7 @@ def centre_of_bead(
 
 
 class AcceptRequest(BaseModel):
-    """Make the alignment anew with the corrected tracks."""
+    """Repeat the alignment with the corrected tracks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     axis: str = Field("fixed", pattern="^(one|fixed|per_view|grouped)$")

@@ -32,13 +32,13 @@ _DIRECTION_BINS = (18, 36)
 _N_SCORE_BINS = 24
 """Chosen for viewing."""
 _ITERATIONS = ("iterations", "passes")
-"""Records of steps that go through the particles again and again: figures of every pass."""
+"""Records of iterative steps, with figures of every pass."""
 FSC_THRESHOLD = 0.143
 """Rosenthal & Henderson, J. Mol. Biol. 333 (2003)."""
 
 
 def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, average: Average) -> dict[str, Any]:
-    """All that the page's script needs."""
+    """Data for the page's script."""
     return {
         "item": item.id,
         "name": average.name,
@@ -72,14 +72,14 @@ def average_facts(project: ProjectView, run: RunRecord, item: ItemRecord, averag
 
 
 def _rows(project: ProjectView, item: ItemRecord, name: str) -> list[dict[str, Any]]:
-    """A record of named values in rows; none where there is none, or it has another form."""
+    """A record of named values as rows; empty if it is missing or has another form."""
     record = project.record_of(item, name)
     rows = [record] if isinstance(record, dict) else record if isinstance(record, list) else []
     return [row for row in rows if isinstance(row, dict) and row]
 
 
 def _passes(record: Any) -> list[dict[str, Any]]:
-    """Curve and central sections of every pass of a refinement, in order; none where they are not known."""
+    """Curve and central sections of every pass of a refinement, in order; empty if they are not known."""
     found = [one for one in record or () if isinstance(one, dict) and one.get("sections")]
     return [
         {
@@ -95,7 +95,7 @@ def _passes(record: Any) -> list[dict[str, Any]]:
 def class_facts(
     project: ProjectView, averages: Sequence[tuple[RunRecord, ItemRecord, Average]], run: RunRecord
 ) -> list[dict[str, Any]]:
-    """Averages that one run gave beside each other: the classes of its particles; none where it gave one."""
+    """Averages of one run: the classes of its particles; empty for a single average."""
     found = [(item, average) for one, item, average in averages if one.id == run.id]
     total = sum(average.n_particles or 0 for _, average in found)
     if len(found) < 2:
@@ -113,7 +113,7 @@ def class_facts(
 
 
 def crossing_angstrom(average: Average) -> float | None:
-    """Where the best curve first falls below 0.143, in angstrom; None if it never does."""
+    """Resolution in angstrom at which the best curve first falls below 0.143; None if it never does."""
     names = ("corrected", "masked", "unmasked")
     curve = next((c for name in names for c in average.curves if c.name == name), None)
     if curve is None:
@@ -129,7 +129,7 @@ def crossing_angstrom(average: Average) -> float | None:
 
 @router.get("/averages")
 def last_average(request: Request) -> Response:
-    """The newest average, or how to get one."""
+    """Page of the newest average, or instructions if there is none."""
     project = project_of(request)
     found = project.averages()
     if found:
@@ -174,14 +174,14 @@ def average_page(request: Request, item_id: int) -> Response:
 
 
 def _run_with_particles(project: ProjectView, run: RunRecord, item: ItemRecord) -> int:
-    """The run whose particles an average is made of; its own where that is not known."""
+    """Run of the particles of an average; the average's own run if that is not known."""
     beside = project.particles_beside(run, item)
     return run.id if beside is None else beside.run_id
 
 
 @router.get("/average/{item_id}/particles.json")
 def particles_of_average(request: Request, item_id: int) -> dict[str, Any]:
-    """How the particles of an average are turned, where they are, and their scores."""
+    """Directions, series and scores of the particles of an average."""
     project = project_of(request)
     chosen = next(((run, item) for run, item, _ in project.averages() if item.id == item_id), None)
     if chosen is None:
@@ -195,7 +195,7 @@ def particles_of_average(request: Request, item_id: int) -> dict[str, Any]:
 def particle_facts(rows: ParticleRows) -> dict[str, Any]:
     """Density of the directions of the reference's z axes over the sphere, and particles by series.
 
-    directions : (latitude, longitude) of equal solid angles, 1 where they are as even as can be; latitude
+    directions : (latitude, longitude) in bins of equal solid angle, 1 for a uniform distribution; latitude
     from the south in equal steps of z, longitude from -180 degrees.
     """
     x, y, z = rows.rotations[:, :, 2].T
@@ -214,7 +214,7 @@ def particle_facts(rows: ParticleRows) -> dict[str, Any]:
 
 
 def _score_histogram(scores: NDArray[np.float64]) -> dict[str, Any] | None:
-    """Edges and counts of the scores that are finite; None if there are none."""
+    """Edges and counts of the finite scores; None if there are none."""
     finite = scores[np.isfinite(scores)]
     if not len(finite):
         return None
@@ -224,7 +224,7 @@ def _score_histogram(scores: NDArray[np.float64]) -> dict[str, Any] | None:
 
 @router.get("/average/{item_id}/{role}/volume.u8")
 def volume_bytes(request: Request, item_id: int, role: str) -> Response:
-    """The map at no more than 96 voxels a side, 8 bits, for the surface; shape and range in headers."""
+    """The map with at most 96 voxels a side, 8 bits, for the surface; shape and range are in headers."""
     image = project_of(request).image(item_id, role)
     small, low, high = small_volume(image.pixels, image.shape)
     headers = {
@@ -239,7 +239,7 @@ def volume_bytes(request: Request, item_id: int, role: str) -> Response:
 def surface_glb(
     request: Request, item_id: int, role: str, level: Annotated[float, Query(gt=0, lt=255)]
 ) -> Response:
-    """The surface as it is shown, as binary glTF. level : of the 8 bits of `volume_bytes`."""
+    """The shown surface as binary glTF. level : in the 8 bits of `volume_bytes`."""
     image = project_of(request).image(item_id, role)
     small, _, _ = small_volume(image.pixels, image.shape)
     mesh = surface_mesh(small.astype(np.float32), level)
@@ -256,7 +256,7 @@ def surface_glb(
 def surface_commands(
     request: Request, item_id: int, role: str, level: Annotated[float, Query(gt=0, lt=255)]
 ) -> Response:
-    """Commands that open the map itself in ChimeraX with the surface that is shown here."""
+    """Commands that open the map in ChimeraX with the shown surface."""
     image = project_of(request).image(item_id, role)
     _, low, high = small_volume(image.pixels, image.shape)
     (path,) = files_of(image.pixels)

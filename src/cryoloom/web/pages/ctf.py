@@ -28,14 +28,14 @@ __all__ = ["ctf_grid", "router"]
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 Order = Literal["worst", "name"]
 _MOST_CURVES = 240
-"""Chosen: small plots of one page."""
+"""Chosen: number of small plots on one page."""
 
 
 def ctf_grid(index: ReviewIndex, order: Order = "worst", wanted: str = "") -> dict[str, Any]:
-    """Defocus over tilt of series: the first ones of an order, and how many there are.
+    """Defocus over tilt for the first series in an order, and the number of all series.
 
-    wanted : a part of their names. Thousands of curves are neither sent nor drawn; a part of a name finds the
-    others.
+    wanted : part of their names, which finds the series that are not on the page. Thousands of curves are
+    neither sent nor drawn.
     """
     known = index.complete(timeout_s=2.0)
     with_fits = [one for one in known.values() if len(one.fitted_tilt_deg)]
@@ -52,12 +52,12 @@ def ctf_grid(index: ReviewIndex, order: Order = "worst", wanted: str = "") -> di
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """TS_9 comes before TS_10."""
+    """Sort key with TS_9 before TS_10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _worst(one: JudgedSeries) -> float:
-    """How bad the worst fit is; 0 where none is doubted."""
+    """Severity of the worst fit; 0 if none is flagged."""
     flags = [tilt.flag for tilt in one.doubted if tilt.row.defocus_u_angstrom is not None]
     return max(
         (flag.severity for flag in flags if flag is not None and flag.reason == CTF_REASON), default=0.0
@@ -76,7 +76,7 @@ def _curve(one: JudgedSeries, worst: float) -> dict[str, Any]:
 
 @router.get("/ctf")
 def ctf_page(request: Request) -> Response:
-    """The page; it opens on the series of the address, or on the worst."""
+    """The page, with the series of the address or the worst series."""
     project = project_of(request)
     grid = ctf_grid(site_of(request).review(project))
     if not grid["n"] and not grid["n_waiting"]:
@@ -97,7 +97,7 @@ def ctf_page(request: Request) -> Response:
 def grid_json(
     request: Request, order: Order = "worst", q: Annotated[str, Query(max_length=200)] = ""
 ) -> dict[str, Any]:
-    """The small plots as data; q : a part of the names of their series."""
+    """The small plots as data; q : part of the names of their series."""
     return ctf_grid(site_of(request).review(project_of(request)), order, q)
 
 
@@ -108,7 +108,7 @@ def ctf_json(request: Request, name: str) -> dict[str, Any]:
 
 
 class FitRequest(BaseModel):
-    """How the CTF of some tilts is to be found."""
+    """Choice of the CTF fit for some tilts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     tilts: tuple[int, ...] = Field(min_length=1, max_length=500)
@@ -117,7 +117,7 @@ class FitRequest(BaseModel):
 
 @router.post("/ctf/{name}/fit")
 def fit_again(request: Request, name: str, wanted: FitRequest) -> dict[str, Any]:
-    """Fit tilts again near the others, or reject their fits; images are kept, other series untouched."""
+    """Fit tilts again near the others, or reject their fits; images and other series do not change."""
     project = project_of(request)
     known = project.acquisition_indices(name)
     if unknown := sorted(set(wanted.tilts) - known):

@@ -1,4 +1,4 @@
-"""Decide, undo, redo, and the stream of events: what every page of a project uses."""
+"""Decisions, undo, redo, and the stream of events, which every page of a project uses."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 @router.post("/decide")
 def post_decision(request: Request, wanted: DecisionRequest) -> dict[str, Any]:
-    """Record decisions; answers with their events."""
+    """Record decisions; the answer has their events."""
     made = decide(project_of(request), wanted, getpass.getuser(), request.state.role)
     return {"decisions": [decision_facts(one) for one in made]}
 
 
 @router.post("/undo")
 def post_undo(request: Request) -> dict[str, Any]:
-    """Take back the last decision of this user."""
+    """Undo the last decision of this user."""
     return _taken_back(project_of(request).undo(_author(request)))
 
 
 @router.post("/redo")
 def post_redo(request: Request) -> dict[str, Any]:
-    """Take back the last undo of this user."""
+    """Redo the last undone decision of this user."""
     return _taken_back(project_of(request).redo(_author(request)))
 
 
@@ -46,7 +46,7 @@ def get_decisions(request: Request) -> list[dict[str, Any]]:
 
 @router.get("/events")
 async def events(request: Request) -> Response:
-    """Server-sent events: something changed."""
+    """Server-sent events for changes of the project."""
     watcher = site_of(request).watcher(project_of(request))
     if watcher.n_listeners >= MOST_STREAMS:
         return JSONResponse({"error": f"{MOST_STREAMS} pages are open already; close one"}, 503)
@@ -55,7 +55,7 @@ async def events(request: Request) -> Response:
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:
-    """A decision as the browser gets it."""
+    """A decision as data for the browser."""
     return {
         "id": decision.id,
         "kind": decision.kind,

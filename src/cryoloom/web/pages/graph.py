@@ -1,4 +1,4 @@
-"""The runs of a project: as a graph of cards, as a list, through time, and as pictures."""
+"""The runs of a project as a graph of cards, a list, a timeline, and pictures."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ __all__ = ["Card", "GraphView", "graph_of", "router"]
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 VIEWS = ("graph", "list", "gallery", "time")
 _SHORTEST_PERCENT = 0.3
-"""Chosen: width that is still visible."""
+"""Chosen: smallest visible width."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One run as its card shows it."""
+    """Card of one run."""
 
     run: RunRecord
     n_done: int
     n_failed: int
     n_left_out: int
     n_expected: int
-    """Items of the run that feeds it; its own where nothing feeds it."""
+    """Number of items of the input run; of the run itself if it has no input."""
     first_error: str
     is_current: bool
     place: Placed
     time: WorkTime | None
-    """When its items were made; None if none was yet."""
+    """Time in which its items were made; None if there are none yet."""
 
     @property
     def n_items(self) -> int:
-        """Items that came to an end."""
+        """Number of finished items."""
         return self.n_done + self.n_failed + self.n_left_out
 
     @property
     def state(self) -> str:
-        """One word with a sign of its own."""
+        """State, which has its own symbol."""
         if self.run.state == "running":
             return "running"
         if self.n_failed or self.run.state == "failed":
@@ -59,28 +59,28 @@ class Card:
 
     @property
     def begin(self) -> datetime:
-        """When its work began."""
+        """Start of the work."""
         return self.run.created if self.time is None else self.time.begin
 
     @property
     def end(self) -> datetime:
-        """When its work ended: now, where it is going on."""
+        """End of the work; the current time if it is running."""
         if self.run.state == "running":
             return max(datetime.now(UTC), self.begin)
         if self.time is None:
-            return self.run.created  # nothing was left to do
+            return self.run.created  # nothing had to be done
         return self.time.end
 
     @property
     def duration_s(self) -> float:
-        """Time in which it was worked on; since the beginning where that is going on."""
+        """Working time; since the start if it is running."""
         if self.run.state == "running" or self.time is None:
             return (self.end - self.begin).total_seconds()
         return self.time.busy_s
 
     @property
     def duration(self) -> str:
-        """Time as people say it."""
+        """Working time as text."""
         seconds = self.duration_s
         if seconds < 10:
             return f"{seconds:.1f} s"
@@ -109,16 +109,16 @@ class GraphView:
 
     @property
     def begin(self) -> str:
-        """When the first run began."""
+        """Start of the first run."""
         return f"{min(card.begin for card in self.cards):%Y-%m-%d %H:%M} UTC" if self.cards else ""
 
     @property
     def end(self) -> str:
-        """When the last one ended, or now."""
+        """End of the last run, or the current time."""
         return f"{max(card.end for card in self.cards):%Y-%m-%d %H:%M} UTC" if self.cards else ""
 
     def spans(self) -> list[tuple[Card, float, float]]:
-        """Begin and length of every card in percent of the whole time; short ones are lines that are seen."""
+        """Start and length of every card in percent of the total time; short ones get a visible width."""
         if not self.cards:
             return []
         begin = min(card.begin for card in self.cards)
@@ -134,7 +134,7 @@ class GraphView:
 
 
 def graph_of(overview: Overview, current: frozenset[int]) -> GraphView:
-    """Cards of all runs. current : runs whose results count."""
+    """Cards of all runs. current : runs with valid results."""
     inputs = {run.id: run.input_run_ids for run in overview.runs}
     places = laid_out(inputs)
     total = {run.id: sum(overview.counts.get(run.id, {}).values()) for run in overview.runs}
@@ -173,7 +173,7 @@ def graph_of(overview: Overview, current: frozenset[int]) -> GraphView:
 
 
 def _free_text(project: ProjectView) -> str:
-    """Free space of the project's disk; "" if it cannot be told."""
+    """Free space on the project's disk; "" if it is not known."""
     try:
         free = shutil.disk_usage(project.folder).free
     except OSError:
@@ -183,7 +183,7 @@ def _free_text(project: ProjectView) -> str:
 
 def _values(request: Request, project: ProjectView) -> dict[str, Any]:
     overview = project.overview()
-    is_known = project.is_known()  # of thousands of series the first page does not wait for it
+    is_known = project.is_known()  # the first page does not wait for thousands of series
     current = project.current_runs() if is_known else overview.runs
     wanted = request.query_params.get("view", "graph")
     pictures = {}
@@ -211,13 +211,13 @@ def _values(request: Request, project: ProjectView) -> dict[str, Any]:
 
 @router.get("")
 def graph_page(request: Request) -> Response:
-    """The page of all runs."""
+    """Page of all runs."""
     project = project_of(request)
     return page(request, "graph", name="graph", project=project, **_values(request, project))
 
 
 @router.get("/graph.html")
 def graph_fragment(request: Request) -> HTMLResponse:
-    """The cards alone, for the page that follows the project."""
+    """The cards only, for updates of the page."""
     project = project_of(request)
     return fragment(request, "graph_cards", project=project, **_values(request, project))

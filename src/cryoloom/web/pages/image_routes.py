@@ -1,4 +1,4 @@
-"""Slices, thumbnails and values of images: addresses whose answer never changes."""
+"""Slices, thumbnails and values of images; an address always has the same answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ router = APIRouter(route_class=InThread)
 _FOR_EVER = "private, max-age=31536000, immutable"
 #: Chosen: size of a file up to which xz slices of its floats are given; each slice reads the whole file.
 _LARGEST_EXACT_SIDE_BYTES = 4_000_000_000
-#: A page asks for thumbnails of all tilts. Those of large tilts come with the levels: each would read a tilt.
+#: Chosen: size of a section up to which its thumbnail is made at once. A page requests thumbnails of all
+#: tilts; those of larger tilts are made with the levels, because each of them would read a whole tilt.
 _SMALL_SECTION_BYTES = 2_000_000
 _ROOTS = ("/p/{project}/image/{item}/{role}", "/files/image/{item}/{role}")
 
@@ -38,7 +39,7 @@ class _ImageSource(Protocol):
 
 
 def image_of(request: Request, key: str | None = None) -> Image:
-    """The image an address names. Raises DataUnfitError if its file is not what it was."""
+    """Image of an address. Raises DataUnfitError if its file has changed."""
     site = site_of(request)
     source: _ImageSource | None = site.files
     if "project" in request.path_params:
@@ -76,7 +77,7 @@ def _levels(request: Request, key: str) -> JSONResponse:
 
 
 def _preparing(part: float) -> JSONResponse:
-    """The answer while levels of an image are being made: no error, to be asked for again."""
+    """Answer while levels of an image are being made: no error, the browser tries again."""
     facts = {"error": f"Preparing this view: {100 * part:.0f} %", "part": part}
     return JSONResponse(facts, 202, headers={"cache-control": "no-store"})
 
@@ -126,7 +127,7 @@ def _strip(
     n: Annotated[int, Query(ge=1, le=400)] = 1,
     q: Annotated[int, Query(ge=10, le=95)] = 70,
 ) -> Response:
-    """Small slices that follow each other, in one picture: there is one to show however fast they pass."""
+    """Consecutive small slices in one picture, so that there is always a slice to show while scrubbing."""
     image, shelf = image_of(request, key), site_of(request).shelf
     levels = shelf.levels(image)
     if levels is None:
@@ -178,7 +179,7 @@ def _thumb_now(
     i: Annotated[int | None, Query(ge=0)] = None,
     s: Annotated[int, Query(ge=16, le=512)] = 180,
 ) -> Response:
-    """A thumbnail without its key, for pages that show many: of section ``i``, or of the middle."""
+    """Thumbnail without a key, for pages with many: of section ``i``, or of the middle section."""
     image = image_of(request)
     jpeg = thumbnail(image, site_of(request).shelf.levels(image), image.shape[0] // 2 if i is None else i, s)
     return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "private, max-age=60"})

@@ -1,4 +1,4 @@
-"""A session as it is acquired: strip of series, values through time with limits, alerts; and the report."""
+"""A session during acquisition: strip of series, values over time with limits, alerts, and the report."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _MOST_POINTS = 2000
 _N_STRIP = 40
 _N_SAID = 20
 _WINDOW = 5
-"""Chosen for viewing: points of a plot, series in the strip, messages, and series that tell the present
-rate."""
+"""Chosen for viewing: points of a plot, series in the strip, messages, and series from which the current rate
+is computed."""
 
 
 def live_facts(project: ProjectView) -> dict[str, Any]:
-    """Strip, plots, limits and alerts, newest series last; values are in the unit that is shown."""
+    """Strip, plots, limits and alerts, newest series last; values are in the shown unit."""
     current = project.current_runs()
     n_steps = max(len(current), 1)
     points = session_points(project.history())
@@ -107,7 +107,7 @@ def live_facts(project: ProjectView) -> dict[str, Any]:
 
 
 def _latest_tomogram(project: ProjectView) -> dict[str, str] | None:
-    """Series, page and picture of the tomogram that was made last; None before the first."""
+    """Series, page and picture of the latest tomogram; None if there is none."""
     found = [
         (item.id or 0, name)
         for name, made in project.history().items()
@@ -150,7 +150,7 @@ def _quiet(project: ProjectView) -> float | None:
 
 
 def _channels(settings: AlertSettings, log: AlertLog) -> list[dict[str, str]]:
-    """Where alerts go, without what may be secret, and what did not arrive there."""
+    """Targets of alerts, without secrets, and deliveries that failed."""
     names = {
         "file": str(settings.file),
         "command": settings.command[0] if settings.command else "",
@@ -163,12 +163,12 @@ def _channels(settings: AlertSettings, log: AlertLog) -> list[dict[str, str]]:
     ]
 
 
-#: Chosen: two series that were found together would give a thousand an hour.
+#: Chosen: series found at the same time would give a rate of a thousand per hour.
 _LEAST_SERIES, _LEAST_SPAN_S = 3, 300.0
 
 
 def _command_of(settings: AlertSettings) -> str:
-    """The limits in force as they are set on the command line."""
+    """Command line that sets the current limits."""
     words = ["cryoloom", "alerts", "--project", "."]
     for figure, limit in settings.limits.items():
         low, high = ("" if bound is None else f"{bound:g}" for bound in (limit.low, limit.high))
@@ -179,7 +179,7 @@ def _command_of(settings: AlertSettings) -> str:
 
 
 def series_per_hour(points: list[SeriesPoint]) -> float | None:
-    """Series begun in an hour, from the last few; None while they are too few or all came at once."""
+    """Series per hour, from the last few; None if there are too few or all came at the same time."""
     last = [one.when for one in points if one.when][-_WINDOW * 2 :]
     if len(last) < _LEAST_SERIES or last[-1] - last[0] < _LEAST_SPAN_S:
         return None
@@ -188,7 +188,7 @@ def series_per_hour(points: list[SeriesPoint]) -> float | None:
 
 @router.get("/live")
 def live_page(request: Request) -> Response:
-    """The page, for the screen beside the microscope too."""
+    """The page; also for the screen beside the microscope."""
     project = project_of(request)
     roots = site_of(request).root_names()
     return page(request, "live", name="live", project=project, roots=roots, data=live_facts(project))
@@ -201,7 +201,7 @@ def live_json(request: Request) -> Response:
 
 
 class LimitRequest(BaseModel):
-    """Limits of a figure as they were dragged, in the unit that is shown; None for both: the usual ones."""
+    """Limits of a figure set by dragging, in the shown unit; None for both: the automatic limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     figure: str = Field(max_length=60)
@@ -210,7 +210,7 @@ class LimitRequest(BaseModel):
 
 
 class MuteRequest(BaseModel):
-    """Raise no alerts of a subject, or raise them again."""
+    """Mute or unmute the alerts of a subject."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     subject: str = Field(pattern=r"^[a-z_0-9]{1,60}$")
@@ -219,7 +219,7 @@ class MuteRequest(BaseModel):
 
 @router.post("/alerts/limits")
 def set_limits(request: Request, wanted: LimitRequest) -> dict[str, Any]:
-    """Keep the limits of a figure for the page and for alerts."""
+    """Store the limits of a figure for the page and for alerts."""
     project = project_of(request)
     one = followed(wanted.figure)
     if one is None:
@@ -229,7 +229,7 @@ def set_limits(request: Request, wanted: LimitRequest) -> dict[str, Any]:
         limits = {name: limit for name, limit in settings.limits.items() if name != one.figure}
         low, high = (None if v is None else v / one.scale for v in (wanted.low, wanted.high))
         if low is not None or high is not None:
-            limits[one.figure] = Limit.model_construct(low=low, high=high)  # checked with all of them
+            limits[one.figure] = Limit.model_construct(low=low, high=high)  # checked together with all limits
         kept = {name: limit.model_dump() for name, limit in limits.items()}
         keep_alert_settings(project.folder, changed_settings(settings, limits=kept))
     return live_facts(project)
@@ -237,7 +237,7 @@ def set_limits(request: Request, wanted: LimitRequest) -> dict[str, Any]:
 
 @router.post("/alerts/mute")
 def mute(request: Request, wanted: MuteRequest) -> dict[str, Any]:
-    """Mute a subject, or no longer."""
+    """Mute or unmute a subject."""
     project = project_of(request)
     with _settings_lock:
         settings = alert_settings(project.folder)
@@ -248,17 +248,17 @@ def mute(request: Request, wanted: MuteRequest) -> dict[str, Any]:
 
 
 class WatchRequest(BaseModel):
-    """Process a folder while it grows."""
+    """Process a growing folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     raw: str = Field(min_length=1, max_length=4000)
     tilts: int | None = Field(None, ge=1, le=1000)
-    """Of a series: with all of them it is closed at once."""
+    """Number of tilts of a series; a series with all tilts is closed immediately."""
 
 
 @router.post("/watch")
 def watch(request: Request, wanted: WatchRequest) -> dict[str, Any]:
-    """Start `cryoloom watch` on a folder below the roots; it goes on without server and browser."""
+    """Start `cryoloom watch` on a folder below the roots; it continues without server and browser."""
     project = project_of(request)
     raw = site_of(request).roots.checked(wanted.raw)
     command = ["watch", str(raw), "--project", "."]
@@ -269,7 +269,7 @@ def watch(request: Request, wanted: WatchRequest) -> dict[str, Any]:
 
 @router.get("/report")
 def report(request: Request) -> Response:
-    """The report: a page of its own, made by the command or by the button."""
+    """Page with the report, which is made by the command or by the button."""
     project = project_of(request)
     path = project.folder / "report.html"
     made = ""
@@ -280,14 +280,14 @@ def report(request: Request) -> Response:
 
 @router.post("/report")
 def write_report(request: Request) -> dict[str, Any]:
-    """Make the report of what there is now, in a process of its own."""
+    """Make a report of the current state, in a separate process."""
     project = project_of(request)
     return job_facts(start_job(project.folder, "report", ["report", "--project", "."], getpass.getuser()))
 
 
 @router.get("/report.html")
 def report_file(request: Request) -> Response:
-    """The report itself. It brings its own scripts, so it runs in a sandbox that reaches nothing of ours."""
+    """The report. It has its own scripts, so it runs in a sandbox without access to this application."""
     path = project_of(request).folder / "report.html"
     if not path.is_file():
         raise UserInputError("there is no report")

@@ -1,4 +1,4 @@
-"""A new project: choose raw data, see what they tell, choose a workflow or drop Scipion's, start."""
+"""A new project: choose raw data, see their metadata, choose or drop a workflow, start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["router"]
 
 router = APIRouter(route_class=InThread)
 _LARGEST_UPLOAD = 10_000_000
-"""Chosen: characters; workflows of Scipion are far shorter."""
+"""Chosen: largest workflow in characters; workflows of Scipion are much shorter."""
 
 
 class _Frozen(BaseModel):
@@ -29,21 +29,21 @@ class _Frozen(BaseModel):
 
 
 class Upload(_Frozen):
-    """A workflow as Scipion exports it."""
+    """A workflow exported by Scipion."""
 
     text: str = Field(max_length=_LARGEST_UPLOAD)
 
 
 class NewProject(_Frozen):
-    """What is to be made of which data."""
+    """Data and workflow of a new project."""
 
     raw: str
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,80}$")
-    """Of the folder, made beside the raw data unless they may not be written there."""
+    """Name of the folder, which is made beside the raw data if that is writable."""
     parent: str = ""
     workflow: str = Field("tomogram", pattern=r"^[a-z][a-z0-9_]*$")
     yaml: str = Field("", max_length=_LARGEST_UPLOAD)
-    """A translated workflow; it takes the place of the named one."""
+    """A translated workflow; it replaces the named one."""
 
 
 @router.get("/new-project")
@@ -55,14 +55,14 @@ def new_project_page(request: Request) -> Response:
 
 @router.get("/folders.json")
 def folders(request: Request, path: str = "") -> dict[str, Any]:
-    """Folders that may be chosen."""
+    """Folders that can be chosen."""
     here, inside, n_files = site_of(request).roots.listed(path)
     return {"path": str(here), "folders": [str(folder) for folder in inside], "n_files": n_files}
 
 
 @router.get("/raw.json")
 def raw_data(request: Request, path: str) -> dict[str, Any]:
-    """What a folder of raw data tells."""
+    """Metadata of a folder of raw data."""
     roots = site_of(request).roots
     folder = roots.checked(path)
     if not folder.is_dir():
@@ -72,20 +72,20 @@ def raw_data(request: Request, path: str) -> dict[str, Any]:
 
 @router.get("/workflows.json")
 def workflows(request: Request) -> list[dict[str, Any]]:
-    """Workflows that come with the package, with the places of their cards."""
+    """Workflows of the package, with the positions of their cards."""
     found: list[dict[str, Any]] = site_of(request).catalogue.catalogue()["workflows"]
     return found
 
 
 @router.post("/workflows/translate")
 def translate(request: Request, upload: Upload) -> dict[str, Any]:
-    """A workflow of Scipion as one of ours, and what was not translated; nothing is kept."""
+    """Translation of a Scipion workflow, and the parts that were not translated; nothing is stored."""
     return site_of(request).catalogue.ask({"do": "translate", "text": upload.text})
 
 
 @router.post("/new-project")
 def make_project(request: Request, wanted: NewProject) -> dict[str, Any]:
-    """Make the project and start its workflow; gives the name it has in addresses."""
+    """Make the project and start its workflow; the answer is its name in addresses."""
     site = site_of(request)
     raw = site.roots.checked(wanted.raw)
     parent = site.roots.checked(wanted.parent) if wanted.parent else raw.parent
@@ -114,7 +114,7 @@ class ExportRequest(_Frozen):
 
 @router.post("/p/{project}/export")
 def export(request: Request, wanted: ExportRequest) -> dict[str, Any]:
-    """Write the current results below ``exports/`` of the project, as another program reads them."""
+    """Write the current results below ``exports/`` of the project, in another program's format."""
     project = project_of(request)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted.name).strip("-") or wanted.format
     number = 1
@@ -127,7 +127,7 @@ def export(request: Request, wanted: ExportRequest) -> dict[str, Any]:
 
 @router.get("/p/{project}/workflow.yaml")
 def workflow_file(request: Request) -> Response:
-    """All that the project did, as a workflow for other data."""
+    """The steps of the project as a workflow for other data."""
     project = project_of(request)
     answer = site_of(request).catalogue.ask({"do": "export_workflow", "project": str(project.folder)})
     headers = {

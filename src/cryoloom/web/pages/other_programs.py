@@ -1,4 +1,4 @@
-"""Other programs on a tomogram and its particles: scripts, commands, and Neuroglancer in the browser."""
+"""Other programs for a tomogram and its particles: scripts, commands, and Neuroglancer in the browser."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ _HOW_TO_GET_IT = "Neuroglancer is not installed with this server: pip install 'c
 def scene_of(project: ProjectView, name: str, run: int | None, particles: tuple[int, ...]) -> Scene:
     """A tomogram of a series with its picks, and sets of particles by item.
 
-    run : that made the tomogram; None: the newest. Raises UserInputError if it is not there, and
-    DataUnfitError where it is no file of its own.
+    run : run that made the tomogram; None for the newest. Raises UserInputError if it does not exist, and
+    DataUnfitError if it is not a file.
     """
     view = project.series(name)
     found = [one for one in view.tomograms if run is None or one.run.id == run]
@@ -83,7 +83,7 @@ def _particles(project: ProjectView, name: str, item: int) -> PlacedSet:
 
 
 def _asked(request: Request) -> Scene:
-    """The scene that a request's query names."""
+    """Scene of a request's query."""
     query = request.query_params
     run = query.get("run", "")
     items = tuple(int(word) for word in query.get("particles", "").split(",") if word.isdecimal())
@@ -94,7 +94,7 @@ def _asked(request: Request) -> Scene:
 
 @router.get("/p/{project}/tomo/{name}/others.json")
 def other_programs(request: Request) -> JSONResponse:
-    """What to type, and where Neuroglancer is."""
+    """Commands, and the address of Neuroglancer."""
     scene = _asked(request)
     stem = safe_file_name(scene.name)
     facts = {
@@ -109,7 +109,7 @@ def other_programs(request: Request) -> JSONResponse:
 
 @router.get("/p/{project}/tomo/{name}/chimerax.py")
 def chimerax(request: Request) -> Response:
-    """A script for ChimeraX."""
+    """Script for ChimeraX."""
     scene = _asked(request)
     maps = {one.map_path for one in scene.sets if one.map_path is not None}
     return _script(chimerax_script(scene, {path: _centre(path) for path in maps}), scene, "chimerax")
@@ -117,7 +117,7 @@ def chimerax(request: Request) -> Response:
 
 @router.get("/p/{project}/tomo/{name}/napari.py")
 def napari(request: Request) -> Response:
-    """A script for napari."""
+    """Script for napari."""
     scene = _asked(request)
     return _script(napari_script(scene), scene, "napari")
 
@@ -151,7 +151,7 @@ def zarr_file(request: Request, key: str, path: str) -> Response:
 
 @router.get("/p/{project}/tomo/{name}/neuroglancer")
 def open_neuroglancer(request: Request) -> Response:
-    """Prepare the volume, then open Neuroglancer on it, at the place that the query names."""
+    """Prepare the volume, then open Neuroglancer at the position of the query."""
     project = project_of(request)
     if client_folder() is None:
         raise UserInputError(_HOW_TO_GET_IT)
@@ -176,7 +176,7 @@ _TOKEN = re.compile(rf"([A-Za-z0-9_-]+)~(\d+)~((?:\d+\.)*\d+)?~(?:({_NUMBER})_({
 
 
 def _token(project: ProjectView, at: TomogramAt, particles: str, place: str) -> str:
-    """What a viewer shows, as one part of an address: project, item, particles and place."""
+    """Content of a viewer as one part of an address: project, item, particles and position."""
     items = ".".join(word for word in particles.split(",") if word.isdecimal())
     numbers = place.split(",")
     is_place = len(numbers) == 3 and all(re.fullmatch(_NUMBER, number) for number in numbers)
@@ -214,12 +214,12 @@ def client_file(token: str, file: str = "") -> Response:
     return FileResponse(folder / name, headers=headers)
 
 
-_viewers: set[object] = set()  # open lines to the client
+_viewers: set[object] = set()  # open connections to the client
 
 
 @router.get("/neuroglancer/events/{token}")
 def client_events(request: Request, token: str, gs: str = "") -> Response:
-    """The client asks here for its state: it gets it once, and the line stays open."""
+    """Send the client its state once, and keep the connection open."""
     if len(_viewers) >= MOST_STREAMS:
         return JSONResponse({"error": f"{MOST_STREAMS} viewers are open already; close one"}, 503)
     state = _state_of(request, token)
@@ -229,7 +229,7 @@ def client_events(request: Request, token: str, gs: str = "") -> Response:
         _viewers.add(me)
         try:
             yield ": hello\n\n"
-            if gs != _GENERATION:  # not again where the line was cut: what the user did since stays
+            if gs != _GENERATION:  # not again after a reconnection, which would discard the user's changes
                 yield f"data: {json.dumps({'k': 's', 's': state, 'g': _GENERATION})}\n\n"
             while True:
                 await asyncio.sleep(_HEARTBEAT_SECONDS)
@@ -242,7 +242,7 @@ def client_events(request: Request, token: str, gs: str = "") -> Response:
 
 @router.post("/neuroglancer/state/{token}")
 async def client_state(request: Request, token: str) -> dict[str, str]:
-    """The client says what it shows; nothing is kept of it."""
+    """Accept the state that the client sends; it is not stored."""
     said = await request.body()
     try:
         facts = json.loads(said[:1_000_000])

@@ -1,4 +1,4 @@
-"""Sets of particles: how many, their scores with a cut-off, and what is made of them next."""
+"""Sets of particles: numbers, scores with a cut-off, and further processing."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MOST_BINS = 40
 
 
 def _given_as(run: RunRecord, item: ItemRecord) -> str:
-    """How a run's particles are named as an input."""
+    """Name of a run's particles as an input."""
     return f"{run.id}.{item.output}" if item.output else str(run.id)
 
 
 def particle_set_facts(project: ProjectView) -> list[dict[str, Any]]:
-    """All sets, the newest first."""
+    """All sets, newest first."""
     sets = []
     for run, items in project.particle_runs():
         first = project.particles(items[0].id or 0)
@@ -82,7 +82,7 @@ def particles_page(request: Request) -> Response:
 
 @router.get("/particles/{run_id}/scores.json")
 def scores(request: Request, run_id: int) -> dict[str, Any]:
-    """Histogram of the scores of a set, and its sorted scores thinned to a few thousand, for a live count."""
+    """Histogram of the scores of a set, and a few thousand of its sorted scores for a live count."""
     project = project_of(request)
     found = [items for run, items in project.particle_runs() if run.id == run_id]
     if not found:
@@ -112,7 +112,7 @@ class CutRequest(BaseModel):
 
 @router.post("/particles/cut")
 def cut(request: Request, wanted: CutRequest) -> dict[str, Any]:
-    """Start the run that leaves particles of low score out."""
+    """Start the run that excludes particles with low scores."""
     project = project_of(request)
     settings = ["--set", f"min_score={wanted.min_score:.6g}"]
     (step,) = steps_taking("least_score")
@@ -128,12 +128,12 @@ class AverageRequest(BaseModel):
     symmetry: str = Field("C1", pattern=r"^(C[1-9]\d?|D[2-9]|D1\d|T|O|I)$")
     diameter_angstrom: Annotated[float, Field(gt=0, lt=1e4)] | None = None
     start_from: Literal["nothing", "map", "as they lie"] = "nothing"
-    """``nothing``: a first map is made of the particles alone; ``map``: that they were picked with; ``as they
-    lie``: no refinement, the average in the orientations they have."""
+    """``nothing``: an initial model is made from the particles alone; ``map``: the map of the picking;
+    ``as they lie``: no refinement, the average in the existing orientations."""
 
 
 def averaging_commands(wanted: AverageRequest) -> list[tuple[str, list[str]]]:
-    """Titles and commands, each to be run when the one before has ended well."""
+    """Titles and commands; each command runs if the one before has succeeded."""
     settings = ["--set", f"symmetry={wanted.symmetry}"]
     if wanted.diameter_angstrom is not None:
         settings += ["--set", f"diameter_angstrom={wanted.diameter_angstrom:g}"]
@@ -149,7 +149,7 @@ def averaging_commands(wanted: AverageRequest) -> list[tuple[str, list[str]]]:
 
 @router.post("/particles/average")
 def average(request: Request, wanted: AverageRequest) -> list[dict[str, Any]]:
-    """Start a first map, refinement and postprocessing, one after the other."""
+    """Start initial model, refinement and postprocessing, one after the other."""
     project = project_of(request)
     jobs: list[Job] = []
     for title, command in averaging_commands(wanted):

@@ -1,4 +1,4 @@
-"""From what was drawn to results: particles of picks, tomograms of slabs by hand, particles to look at."""
+"""Results from drawings: particles from picks, tomograms with manual slabs, and particles to view."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _MOST_PARTICLES = 50_000
 
 
 class UseRequest(BaseModel):
-    """Make particles of a set of picks."""
+    """Make particles from a set of picks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     set: str = Field(min_length=1, max_length=60)
     run: int
-    """The run whose tomograms they lie in."""
+    """Run of their tomograms."""
 
 
 @router.post("/picks/use")
 def use_picks(request: Request, wanted: UseRequest) -> dict[str, Any]:
-    """Give pick_by_hand the picks of a set; only series whose picks differ are made anew."""
+    """Pass the picks of a set to pick_by_hand; only series with changed picks are computed again."""
     project = project_of(request)
     nodes = {node.step: node for node in project.current_nodes()}
     (picking,), (placing,) = steps_taking("picks"), steps_taking("surfaces")
@@ -76,7 +76,7 @@ def use_picks(request: Request, wanted: UseRequest) -> dict[str, Any]:
 
 @router.post("/slabs/use")
 def use_slabs(request: Request) -> dict[str, Any]:
-    """Make anew what depends on slabs set by hand; of the other series nothing."""
+    """Compute again what depends on manual slabs; other series do not change."""
     project = project_of(request)
     nodes = project.current_nodes()
     if not _uses_slabs(nodes):
@@ -101,7 +101,7 @@ def _decide(project: ProjectView, changes: list[Change], why: str, request: Requ
 
 @router.get("/tomo/{name}/particles.json")
 def particle_sets(request: Request, name: str) -> list[dict[str, Any]]:
-    """Sets of particles that this tomogram may have part in, the newest first."""
+    """Sets that can have particles in this tomogram, newest first."""
     project = project_of(request)
     project.require_series(name)
     return [
@@ -111,13 +111,13 @@ def particle_sets(request: Request, name: str) -> list[dict[str, Any]]:
 
 
 def _finite(value: float) -> float | None:
-    """A score as JSON has it."""
+    """A score as a JSON value."""
     return round(float(value), 4) if np.isfinite(value) else None
 
 
 @router.get("/tomo/{name}/particles/{item_id}.json")
 def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str, Any]:
-    """Where the particles of a set lie in a tomogram and where their references' z axes point there."""
+    """Positions of a set's particles in a tomogram, and the directions of their references' z axes."""
     project = project_of(request)
     particles = project.particles(item_id)
     rows = particles.rows()
@@ -126,7 +126,7 @@ def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str
         "diameter_angstrom": particles.diameter_angstrom,
         "species": particles.species,
         "places": rows.positions_xyz_angstrom.round(1).tolist(),
-        # Columns of a rotation are where the reference's axes point in the tomogram.
+        # Columns of a rotation are the directions of the reference's axes in the tomogram.
         "axes": rows.rotations[:, :, 2].round(3).tolist(),
         "scores": None if rows.score is None else [_finite(score) for score in rows.score],
         "surfaces": None if rows.surface is None else rows.surface.tolist(),
@@ -136,7 +136,7 @@ def particles_of_tomogram(request: Request, name: str, item_id: int) -> dict[str
 
 @router.get("/tomo/{name}/particles/{item_id}/outline.json")
 def outline_of_particles(request: Request, name: str, item_id: int) -> dict[str, Any]:
-    """The surface of the particles' average, and how it is turned at each of them, in their order.
+    """Surface of the particles' average, and its rotation at each particle, in their order.
 
     Raises UserInputError if no map of the particles is known.
     """

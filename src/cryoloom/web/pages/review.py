@@ -1,4 +1,4 @@
-"""Doubted tilts of all series, the worst first: agree or not with one key, and the next one shows."""
+"""Flagged tilts of all series, worst first: one key decides and shows the next one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["review_facts", "router"]
 
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 _MOST = 2000
-"""Chosen: tilts of one page; the worst come first."""
+"""Chosen: tilts of one page, worst first."""
 
 
 def review_facts(project: ProjectView, index: ReviewIndex) -> dict[str, Any]:
-    """The doubted tilts, and how much of the project has been read."""
+    """Flagged tilts, and how much of the project has been read."""
     known = index.complete(timeout_s=2.0)
     doubted = open_tilts(list(known.values()))
     return {

@@ -1,4 +1,4 @@
-"""One run, the form for a new one, and what was started from the browser."""
+"""One run, the form for a new run, and the jobs started from the browser."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cryoloom.web.site import page, project_of, site_of
 __all__ = ["router", "run_facts"]
 
 _SAME_PIXEL_SIZE = 0.01
-"""Chosen: sizes that differ by less are of images that were not binned."""
+"""Chosen: pixel sizes that differ by less are those of images that were not binned."""
 router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 
@@ -38,7 +38,7 @@ def _run(project: ProjectView, run_id: int) -> RunRecord:
 
 
 def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
-    """What the page shows of a run."""
+    """Data of a run for its page."""
     items = project.items(run.id)
     names = sorted({name for item in items for name in item.figures})
     runs = project.runs()
@@ -73,7 +73,7 @@ def run_facts(project: ProjectView, run: RunRecord) -> dict[str, Any]:
 
 
 def _meanings(step: str) -> dict[str, str]:
-    """What the figures of a step mean, as its report says it; none of a step that is not here any more."""
+    """Meanings of a step's figures, as in its report; empty for a step that no longer exists."""
     if step not in step_sources():
         return {}
     return {
@@ -83,7 +83,7 @@ def _meanings(step: str) -> dict[str, str]:
 
 
 def _page_of(project: ProjectView, run: RunRecord, item: ItemRecord) -> str:
-    """Where a result is looked at; "" if there is no page for it."""
+    """Page that shows a result; "" if there is none."""
     base, name = f"/p/{project.slug}", quote(item.name, safe="")
     kind = project.kind_of(run, item)
     if kind == "Average":
@@ -96,7 +96,7 @@ def _page_of(project: ProjectView, run: RunRecord, item: ItemRecord) -> str:
 
 
 def _provenance(run: RunRecord) -> list[list[str]]:
-    """When and with what a run was made, as titles and texts."""
+    """Time, versions and machine of a run, as titles and texts."""
     lines = [
         ["begun", f"{run.created:%Y-%m-%d %H:%M:%S} UTC"],
         ["version of the step", str(run.step_version)],
@@ -110,7 +110,7 @@ def _provenance(run: RunRecord) -> list[list[str]]:
 
 
 def job_facts(job: Job) -> dict[str, Any]:
-    """A started command as the browser gets it."""
+    """A job as data for the browser."""
     return {
         "number": job.number,
         "title": job.title,
@@ -123,7 +123,7 @@ def job_facts(job: Job) -> dict[str, Any]:
 
 @router.get("/run/{run_id}")
 def run_page(request: Request, run_id: int) -> Response:
-    """The page of one run."""
+    """Page of one run."""
     project = project_of(request)
     run = _run(project, run_id)
     return page(request, "run", name="graph", project=project, run=run, data=run_facts(project, run))
@@ -137,14 +137,14 @@ def run_json(request: Request, run_id: int) -> dict[str, Any]:
 
 
 def _fed_by(run: RunRecord, role: str, source: int | None) -> str | None:
-    """The run, or its output, that feeds a role, as the form has it."""
+    """The run, or its output, of an input role, in the notation of the form."""
     output = run.outputs.get(role, "")
     return None if source is None else f"{source}.{output}" if output else str(source)
 
 
 @router.get("/new")
 def new_page(request: Request) -> Response:
-    """The form of a new run."""
+    """Form of a new run."""
     project = project_of(request)
     runs = [
         {
@@ -168,7 +168,7 @@ def new_page(request: Request) -> Response:
 
 
 def _pixel_sizes(project: ProjectView, names: list[str]) -> list[tuple[str, float]]:
-    """Pixel sizes in which lengths of a form are shown: of the first series, as recorded and binned."""
+    """Pixel sizes for lengths in a form: of the first series, as recorded and binned."""
     view = project.series(names[0]) if names else None
     if view is None or view.series is None:
         return []
@@ -189,7 +189,7 @@ def steps_json(request: Request) -> dict[str, Any]:
 
 @router.post("/check")
 def check_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
-    """What the step's own model says of the values, the command, and what the run would do."""
+    """Check of the values with the step's model, the command, and what the run would do."""
     site, project = site_of(request), project_of(request)
     step = site.catalogue.step(wanted.step)
     checked = site.catalogue.ask({"do": "check", "step": wanted.step, "parameters": wanted.parameters})
@@ -222,7 +222,7 @@ def check_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
 
 @router.post("/start")
 def start_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
-    """Start a run as a process of its own."""
+    """Start a run as a separate process."""
     site, project = site_of(request), project_of(request)
     step = site.catalogue.step(wanted.step)
     checked = site.catalogue.ask({"do": "check", "step": wanted.step, "parameters": wanted.parameters})
@@ -236,21 +236,21 @@ def start_run(request: Request, wanted: RunRequest) -> dict[str, Any]:
 
 @router.post("/resume")
 def resume(request: Request) -> dict[str, Any]:
-    """Go on with what was requested last: what decisions have outdated is made anew."""
+    """Continue the last request: results that are outdated by decisions are computed again."""
     project = project_of(request)
     return job_facts(start_job(project.folder, "resume", ["resume", "--project", "."], getpass.getuser()))
 
 
 @router.post("/stop")
 def stop(request: Request) -> dict[str, Any]:
-    """Ask the running coordinator to stop; what is finished stays."""
+    """Stop the running coordinator; finished results are kept."""
     project = project_of(request)
     return job_facts(start_job(project.folder, "stop", ["stop", "--project", "."], getpass.getuser()))
 
 
 @router.delete("/run/{run_id}")
 def delete_run(request: Request, run_id: int) -> dict[str, Any]:
-    """Delete a run and its files; refused by the command where other runs need it."""
+    """Delete a run and its files; the command refuses if other runs need it."""
     project = project_of(request)
     run = _run(project, run_id)
     if followers := [one.id for one in project.runs() if run.id in one.input_run_ids]:
@@ -261,19 +261,19 @@ def delete_run(request: Request, run_id: int) -> dict[str, Any]:
 
 @router.get("/jobs.json")
 def jobs_json(request: Request) -> list[dict[str, Any]]:
-    """What was started from the browser, newest first."""
+    """Jobs started from the browser, newest first."""
     return [job_facts(job) for job in reversed(jobs_of(project_of(request).folder))]
 
 
 @router.get("/job/{number}/log")
 def job_log(request: Request, number: int, offset: int = -20_000) -> dict[str, Any]:
-    """A part of a job's log, and where it goes on."""
+    """A part of a job's log, and the next offset."""
     text, following, size = log_part(project_of(request).folder, number, offset)
     return {"text": re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text), "next": following, "size": size}
 
 
 @router.get("/folders.json")
 def folders_json(request: Request, path: str = "") -> dict[str, Any]:
-    """Folders that the browser may choose from."""
+    """Folders that can be chosen in the browser."""
     here, folders, n_files = site_of(request).roots.listed(path)
     return {"path": str(here), "folders": [str(folder) for folder in folders], "n_files": n_files}

@@ -1,4 +1,4 @@
-"""One tilt series: every tilt with what is known and doubted of it, and what is decided."""
+"""One tilt series: every tilt with its values, flags and decisions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STACK_TITLES = {
 
 
 def series_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
-    """All that the page's script needs of one series."""
+    """Data of one series for the page's script."""
     names = project.series_names()
     at = names.index(view.name)
     return {
@@ -48,7 +48,7 @@ def series_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
 
 
 def _images(project: ProjectView, view: SeriesView) -> list[dict[str, str]]:
-    """Stacks that can be shown, as recorded first: what the camera saw is what a tilt is judged by."""
+    """Stacks that can be shown, the recorded stack first, because tilts are judged by it."""
     return [
         {
             "title": STACK_TITLES[role.split(".")[0]],
@@ -59,18 +59,18 @@ def _images(project: ProjectView, view: SeriesView) -> list[dict[str, str]]:
 
 
 def _paths(series: TiltSeries) -> Mapping[int, list[list[float]]]:
-    """Where the specimen was in each frame, xy in angstrom from its mean place, by acquisition index."""
+    """Position of the specimen in each frame, xy in angstrom from the mean, by acquisition index."""
     found = {}
     for tilt in series.tilts:
         if len(tilt.frame_shifts_yx_angstrom) > 1:
-            # A shift moves the frame onto the reference: the specimen had moved the other way.
+            # A shift moves the frame onto the reference; the specimen moved in the opposite direction.
             path = -np.array(tilt.frame_shifts_yx_angstrom)[:, ::-1]
             found[tilt.acquisition_index] = (path - path.mean(axis=0)).round(2).tolist()
     return found
 
 
 def _alignment(series: TiltSeries) -> Mapping[int, tuple[float, float, float]]:
-    """Axis in degrees and shift in angstrom, by section, of tilts that have a pose."""
+    """Axis in degrees and shift in angstrom of tilts with a pose, by section."""
     return {
         tilt.section: (tilt.pose.axis_deg, *tilt.pose.shift_xy_angstrom)
         for tilt in series.tilts
@@ -79,7 +79,7 @@ def _alignment(series: TiltSeries) -> Mapping[int, tuple[float, float, float]]:
 
 
 def history_of_series(project: ProjectView, view: SeriesView) -> list[dict[str, Any]]:
-    """What steps and users said of its tilts, newest first."""
+    """Findings of steps and decisions of users on its tilts, newest first."""
     decided = [decision_facts(one) for one in project.decisions() if one.item == view.name]
     found = [
         {
@@ -96,7 +96,7 @@ def history_of_series(project: ProjectView, view: SeriesView) -> list[dict[str, 
 
 @router.get("/series/{name}")
 def series_page(request: Request, name: str) -> Response:
-    """The page of one series."""
+    """Page of one series."""
     project = project_of(request)
     view = project.series(name)
     return page(
@@ -106,6 +106,6 @@ def series_page(request: Request, name: str) -> Response:
 
 @router.get("/series/{name}/facts.json")
 def series_json(request: Request, name: str) -> dict[str, Any]:
-    """The same as data: for the next series without a new page, and after a change."""
+    """The same as data, to show another series on the same page, and after a change."""
     project = project_of(request)
     return series_facts(project, project.series(name))

@@ -1,4 +1,4 @@
-"""All series of a project as a table: how far they are, what is doubted, their figures."""
+"""All series of a project as a table: progress, flags and figures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FIGURES: tuple[tuple[FigureRole, str, float, int], ...] = (
     ("alignment_residual", "residual, Å", 1.0, 1),
     ("tilt_axis", "axis, °", 1.0, 1),
 )
-"""Role, heading, factor to the shown unit, decimals; what each means is declared by its step."""
+"""Role, heading, factor to the shown unit, decimals; the meaning of each is declared by its step."""
 _LAST_COLUMN = ("note", "note", "text", "First error, reason, or your comment.")
 
 
@@ -53,7 +53,7 @@ def table_columns() -> tuple[tuple[str, str, str, str], ...]:
 
 
 def table_rows(project: ProjectView, index: ReviewIndex) -> tuple[list[list[Any]], int]:
-    """Rows in the order of `table_columns`, and how many of them wait for their tilts to be read."""
+    """Rows in the order of `table_columns`, and the number of rows whose tilts are not read yet."""
     known = index.known()
     decided = {one.item: one for one in in_force(project.decisions(), kind="series")}
     comments = {
@@ -121,7 +121,7 @@ def table_page(request: Request) -> Response:
 
 @router.get("/gallery.json")
 def gallery_json(request: Request) -> Response:
-    """Where the picture of every series that was read is: of its least tilted image in use."""
+    """Address of the picture of every read series: its least tilted used image."""
     project = project_of(request)
     pictures = {}
     for name, one in site_of(request).review(project).known().items():

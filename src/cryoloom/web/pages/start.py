@@ -1,4 +1,4 @@
-"""The first page: the projects and files of this server."""
+"""The first page, with the projects and files of this server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ router = APIRouter(route_class=InThread)
 
 @router.get("/")
 def start(request: Request) -> Response:
-    """All projects; where there is one thing only, that."""
+    """All projects; if there is only one project or file, that one."""
     site = site_of(request)
     if site.files is not None and not site.projects:
         return RedirectResponse("/files", 303)
@@ -27,7 +27,7 @@ def start(request: Request) -> Response:
 
 @router.get("/files")
 def first_file() -> Response:
-    """The first file given."""
+    """The first file."""
     return RedirectResponse("/files/0", 303)
 
 

@@ -1,4 +1,4 @@
-"""Tomograms: linked slices, variants, the slab, and picks with the surfaces they lie on."""
+"""Tomograms: linked slices, variants, the slab, and picks with their surfaces."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ router = APIRouter(prefix="/p/{project}", route_class=InThread)
 
 
 def slab_facts(series: TiltSeries | None, decided: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Where the specimen lies in a tomogram made of this series: set by hand, else what was measured."""
+    """Position of the specimen in a tomogram of this series: manual, otherwise measured."""
     if decided is not None:
         return {**slab_in_tomogram(decided, series), "by": "user"}
     slab = None if series is None else series.slab
     if slab is None or slab.thickness_angstrom.measured is None:
         return None
-    # Once applied, the poses are those of the slab lying flat about z = 0.
+    # After the slab is applied, it lies flat about z = 0 in the frame of the poses.
     lies = Slab() if slab.is_applied else slab
     return {
         "thickness_angstrom": slab.thickness_angstrom.measured,
@@ -53,7 +53,7 @@ def slab_facts(series: TiltSeries | None, decided: dict[str, Any] | None) -> dic
 
 
 def tomogram_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
-    """All that the page's script needs."""
+    """Data for the page's script."""
     with_tomograms = project.series_with_tomograms()
     at = with_tomograms.index(view.name) if view.name in with_tomograms else -1
     events = project.decisions()
@@ -87,7 +87,7 @@ def tomogram_facts(project: ProjectView, view: SeriesView) -> dict[str, Any]:
 
 
 def _picks(decided: tuple[Decision, ...]) -> dict[str, list[list[Any]]]:
-    """Points by set: number, x, y, z in angstrom, and who."""
+    """Points by set: number, x, y, z in angstrom, and author."""
     sets: dict[str, list[list[Any]]] = {}
     for one in decided:
         name, _, number = one.target.partition("/")
@@ -97,7 +97,7 @@ def _picks(decided: tuple[Decision, ...]) -> dict[str, list[list[Any]]]:
 
 @router.get("/tomograms")
 def first_tomogram(request: Request) -> Response:
-    """The first tomogram, or how to get one."""
+    """Page of the first tomogram, or instructions if there is none."""
     project = project_of(request)
     names = project.series_with_tomograms()
     if names:
@@ -116,7 +116,7 @@ def first_tomogram(request: Request) -> Response:
 
 @router.get("/tomo/{name}")
 def tomogram_page(request: Request, name: str) -> Response:
-    """The page of the tomograms of one series."""
+    """Page of the tomograms of one series."""
     project = project_of(request)
     view = project.series(name)
     return page(
@@ -132,7 +132,7 @@ def tomogram_json(request: Request, name: str) -> dict[str, Any]:
 
 
 class ShellRequest(BaseModel):
-    """A sphere drawn by hand."""
+    """A manually drawn sphere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     item: int
@@ -143,13 +143,13 @@ class ShellRequest(BaseModel):
 
 @router.post("/shell")
 def fit_a_shell(request: Request, wanted: ShellRequest) -> dict[str, Any]:
-    """Move a drawn sphere onto the dark shell near it; nothing is kept yet."""
+    """Fit a drawn sphere to the dark shell near it; nothing is stored."""
     site, project = site_of(request), project_of(request)
     image = project.image(wanted.item, wanted.role)
     levels = site.shelf.levels(image)
     if levels is None or levels.arrays[0] is None:
         raise UserInputError("this volume is still being prepared; try again in a moment")
-    # The level at which the sphere is about 40 voxels across is as good, and quicker.
+    # A level at which the sphere is about 40 voxels wide is as good and faster.
     size = image.pixel_size_angstrom
     level = int(
         np.clip(np.floor(np.log2(max(1.0, wanted.radius_angstrom / size / 20))), 0, len(levels.arrays) - 1)
@@ -158,7 +158,7 @@ def fit_a_shell(request: Request, wanted: ShellRequest) -> dict[str, Any]:
     if stored is None:
         raise UserInputError("this volume has no 8-bit copy of that size")
     scale = 2.0**level
-    # A coarser voxel lies between those it is the mean of; positions count from index n // 2 of each grid.
+    # A coarser voxel is between the voxels of its mean; the origin is index n // 2 of each grid.
     full = np.array(image.shape[::-1])
     shift = (np.array(stored.shape[::-1]) // 2 + 0.5) * scale - (full // 2 + 0.5)
     offset = shift * size
@@ -175,14 +175,14 @@ def fit_a_shell(request: Request, wanted: ShellRequest) -> dict[str, Any]:
 
 @router.post("/places")
 def places_of_model(request: Request, wanted: ModelValue) -> dict[str, Any]:
-    """Places on a model, with their normals; nothing is kept."""
+    """Positions on a model, with their normals; nothing is stored."""
     project_of(request)
     return places_on(wanted)
 
 
 @router.get("/tomo/{name}/picks.mod")
 def picks_model(request: Request, name: str, run: int | None = None) -> Response:
-    """All picks of a series as an IMOD model of a tomogram of it: that of a run, else the newest."""
+    """All picks of a series as an IMOD model for a tomogram: that of a run, otherwise the newest."""
     project = project_of(request)
     view = project.series(name)
     found = [one for one in view.tomograms if run is None or one.run.id == run]
@@ -204,7 +204,7 @@ def picks_model(request: Request, name: str, run: int | None = None) -> Response
 
 
 def places_of_models(models: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Places and normals on drawn surfaces and filaments, by model."""
+    """Positions and normals on drawn surfaces and filaments, by model."""
     return {model["id"]: places_on(_value_of(model)) for model in models}
 
 
@@ -216,7 +216,7 @@ def _value_of(model: Mapping[str, Any]) -> ModelValue:
 
 @router.get("/tomo/{name}/picks.csv")
 def picks_csv(request: Request, name: str) -> Response:
-    """All picks of a series: set, xyz in angstrom from the volume's centre, normal where there is one."""
+    """All picks of a series: set, xyz in angstrom from the volume's centre, normal if there is one."""
     project = project_of(request)
     facts = tomogram_facts(project, project.series(name))
     buffer = io.StringIO()

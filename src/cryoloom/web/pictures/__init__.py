@@ -1,1 +1,1 @@
-"""Images as the browser gets them: 8-bit levels, slices, planes of any direction."""
+"""Images for the browser: 8-bit levels, slices, planes of any direction."""

@@ -1,4 +1,4 @@
-"""Files that belong to an image looked at without a project: angles, transforms, points, particles."""
+"""Files that belong to an image without a project: angles, transforms, points, particles."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _ANGLE_SUFFIXES = (".rawtlt", ".tlt")
 _POINT_SUFFIXES = (".mod", ".tbl", ".star", ".csv")
 SIDE_SUFFIXES = frozenset({*_ANGLE_SUFFIXES, ".mdoc", ".xf", *_POINT_SUFFIXES})
 _MOST_POINTS = 100_000
-"""Chosen: what a browser draws without delay."""
+"""Chosen: number of points that a browser draws without delay."""
 
 
 @dataclass(frozen=True, slots=True)
 class PointSet:
-    """Points of one file over an image."""
+    """Points of one file, drawn over an image."""
 
     name: str
     points: NDArray[np.float64]
-    """``(n, 3)`` as x, y, z in voxels of which number i spans i to i + 1."""
+    """``(n, 3)`` as x, y, z in voxels, where voxel i spans i to i + 1."""
     models: NDArray[np.int64]
-    """Points of one number belong together, ``(n,)``."""
+    """Group of each point, ``(n,)``."""
 
     def facts(self) -> dict[str, Any]:
-        """As the browser gets them."""
+        """Data for the browser."""
         return {"name": self.name, "points": self.points.round(2).tolist(), "models": self.models.tolist()}
 
 
 def beside(image: Path, given: Sequence[Path] = ()) -> tuple[Path, ...]:
-    """Side files of an image: those given, then those of its name that lie beside it."""
+    """Side files of an image: given files, then files with its name in the same folder."""
     stems = {image.stem, image.name}
     try:
         near = sorted(
@@ -52,7 +52,7 @@ def beside(image: Path, given: Sequence[Path] = ()) -> tuple[Path, ...]:
 
 
 def tilt_angles_of(files: Sequence[Path], n_sections: int) -> tuple[float, ...]:
-    """Tilt of every section, from the first file that has one for each; () if none has."""
+    """Tilt of every section, from the first file with one angle for each; () if there is none."""
     for path in files:
         try:
             if path.suffix in _ANGLE_SUFFIXES:
@@ -63,7 +63,7 @@ def tilt_angles_of(files: Sequence[Path], n_sections: int) -> tuple[float, ...]:
             else:
                 continue
         except CryoloomError:
-            continue  # a file of this name that is something else
+            continue  # a file with this name but other content
         if len(angles) == n_sections:
             return angles
     return ()
@@ -72,7 +72,7 @@ def tilt_angles_of(files: Sequence[Path], n_sections: int) -> tuple[float, ...]:
 def placements_of(
     files: Sequence[Path], tilt_deg: Sequence[float], shape_yx: tuple[int, int]
 ) -> list[tuple[float, float, float]]:
-    """Axis in degrees and shift (x, y) in pixels of every section, from an .xf; [] where there is none."""
+    """Axis in degrees and shift (x, y) in pixels of every section, from an .xf; [] if there is none."""
     path = next((path for path in files if path.suffix == ".xf"), None)
     if path is None:
         return []
@@ -86,9 +86,9 @@ def placements_of(
 def point_sets_of(
     files: Sequence[Path], shape: tuple[int, int, int], pixel_size_angstrom: float
 ) -> tuple[PointSet, ...]:
-    """Points of all files that have some. shape : (z, y, x) of the image.
+    """Points of all files with points. shape : (z, y, x) of the image.
 
-    Raises UserInputError or DataUnfitError where a file of points cannot be read.
+    Raises UserInputError or DataUnfitError if a file of points cannot be read.
     """
     return tuple(
         _points(path, shape, pixel_size_angstrom) for path in files if path.suffix in _POINT_SUFFIXES
@@ -100,7 +100,7 @@ def _points(path: Path, shape: tuple[int, int, int], size: float) -> PointSet:
     if path.suffix == ".star":
         if not size:
             raise UserInputError(f"{path.name} is in angstrom, and the image tells no pixel size")
-        # Imported here: it brings pandas, for which no page has to wait that shows no STAR file.
+        # Imported here because it loads pandas, which only STAR files need.
         from cryoloom.formats.relion.particles import read_relion_particles
         from cryoloom.formats.relion.star_tables import read_blocks
 

@@ -1,4 +1,4 @@
-"""Files looked at without a project: what `cryoloom view` opens."""
+"""Files shown without a project, by `cryoloom view`."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _EER_GROUP = 40
 
 @dataclass(frozen=True, slots=True)
 class ViewedFile:
-    """A file given on the command line, and what lies beside it."""
+    """A file of the command line, and its side files."""
 
     path: Path
     kind: Kind
     tilt_deg: tuple[float, ...] = ()
-    """Of every section, from a file of angles beside a stack."""
+    """Angle of every section, from a file beside a stack."""
     note: str = ""
     placements: tuple[tuple[float, float, float], ...] = ()
     """Axis in degrees and shift (x, y) in pixels of every section, from an .xf."""
@@ -47,7 +47,7 @@ class ViewedFile:
 
 
 class FilesView:
-    """The files given on the command line, each found by its number: the browser names no paths."""
+    """The files of the command line. The browser refers to them by number and sends no paths."""
 
     slug = "files"
     name = "Files"
@@ -61,7 +61,7 @@ class FilesView:
         self.files = tuple(_examined(path, sides) for path in images)
 
     def image(self, item_id: int, role: str = "image") -> Image:
-        """A file's image. Raises UserInputError for a number that was not given."""
+        """Image of a file. Raises UserInputError for an unknown number."""
         if not 0 <= item_id < len(self.files):
             raise UserInputError(f"{len(self.files)} files were given; there is no number {item_id}")
         file = self.files[item_id]
@@ -90,7 +90,7 @@ class FramePixels:
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Of the counts when read."""
+        """Type of the counts when read."""
         return np.dtype(np.float32)
 
     def __getitem__(self, index: Index, /) -> NDArray[np.float32]:
@@ -104,7 +104,7 @@ class FramePixels:
 
 
 def _examined(path: Path, given: Sequence[Path]) -> ViewedFile:
-    """What a file is, and what belongs to it. Raises DataUnfitError if it cannot be read as an image."""
+    """Kind of a file, and its side files. Raises DataUnfitError if it cannot be read as an image."""
     path = path.absolute()
     suffix = path.suffix.lower()
     if suffix in _MOVIE_SUFFIXES:

@@ -1,4 +1,4 @@
-"""Images the server shows: opened by key, with their 8-bit levels, made in one background thread."""
+"""Images of the server, opened by key, and their 8-bit levels, made in one background thread."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from cryoloom.web.pictures.levels import Kind, Levels, load_kernels, make_levels
 __all__ = ["FileOnly", "Image", "ImageShelf", "content_key"]
 
 _MOST_OPEN = 64
-"""Chosen: open files of a server."""
+"""Chosen: largest number of open files of a server."""
 _USER_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cryoloom" / "levels"
 
 
 @dataclass(frozen=True)
 class Image:
-    """A volume or stack ``(z, y, x)`` that can be shown. Its key changes when its file does."""
+    """A volume or stack ``(z, y, x)`` that can be shown. Its key changes if its file changes."""
 
     key: str
     name: str
@@ -47,9 +47,9 @@ class Image:
 
 
 def content_key(*paths: Path, part: str = "") -> str:
-    """Key of what files hold now, from their places, lengths and times; reading it all would take too long.
+    """Key of the content of files, from paths, lengths and times, because reading them takes too long.
 
-    part : what of them is meant, or what is made of them. Raises DataUnfitError if a file is gone.
+    part : the part of the files, or what is computed from them. Raises DataUnfitError if a file is missing.
     """
     texts = []
     for path in paths:
@@ -69,7 +69,7 @@ def open_pixels(path: Path) -> tuple[Pixels, float]:
 
 @dataclass(frozen=True, slots=True)
 class FileOnly:
-    """Pixels that are not opened yet: only where they are."""
+    """Pixels that are not open: only their location."""
 
     path: Path
 
@@ -88,7 +88,7 @@ class FileOnly:
 
 
 class ImageShelf:
-    """Opened images and their levels. Levels are made one image at a time, last asked first."""
+    """Open images and their levels. Levels are made for one image at a time, the last request first."""
 
     def __init__(self, cache_folder: Path | None = None) -> None:
         self._cache_folder = cache_folder
@@ -102,7 +102,7 @@ class ImageShelf:
         self._is_warm = False
 
     def close(self) -> None:
-        """Wait for what is being made, begin nothing more."""
+        """Wait for running work and start no more."""
         with self._lock:
             self._waiting.clear()
         self._maker.shutdown(wait=True, cancel_futures=True)
@@ -110,9 +110,9 @@ class ImageShelf:
     def image(
         self, pixels: Pixels, kind: Kind, name: str, project: Path | None = None, how: str = ""
     ) -> Image:
-        """The image in a file, or computed from files. Raises DataUnfitError if one is gone or no image.
+        """Image in a file or computed from files. Raises DataUnfitError for a missing file or no image.
 
-        how : tells images apart that are made of the same files in different ways.
+        how : distinguishes images that are made from the same files in different ways.
         """
         paths = files_of(pixels)
         key = content_key(*paths, part=how)
@@ -124,12 +124,12 @@ class ImageShelf:
         return found
 
     def opened(self, key: str) -> Image | None:
-        """An image that is open already."""
+        """An image that is already open."""
         with self._lock:
             return self._images.get(key)
 
     def keep(self, image: Image) -> Image:
-        """Remember an opened image; the one used longest ago is forgotten."""
+        """Keep an open image; the least recently used one is dropped."""
         with self._lock:
             self._images[image.key] = image
             self._images.move_to_end(image.key)
@@ -138,7 +138,7 @@ class ImageShelf:
         return image
 
     def levels_folder(self, key: str, project: Path | None) -> Path:
-        """Where the levels of a key are kept: in the project where it can be written, else with the user."""
+        """Folder for the levels of a key: in the project if it is writable, otherwise in the user's cache."""
         if self._cache_folder is not None:
             return self._cache_folder / key
         if project is not None and os.access(project, os.W_OK):
@@ -146,7 +146,7 @@ class ImageShelf:
         return _USER_CACHE / key
 
     def levels(self, image: Image) -> Levels | None:
-        """Levels of an image, where they are made already."""
+        """Levels of an image, if they exist."""
         with self._lock:
             found = self._levels.get(image.key)
         if found is None and (found := open_levels(image.levels_folder)) is not None:
@@ -160,9 +160,9 @@ class ImageShelf:
         return found
 
     def prepare(self, image: Image) -> float:
-        """Begin to make the levels; gives the part that is done, 1 when they are there.
+        """Start to make the levels; returns the finished fraction, 1 if they exist.
 
-        Raises DataUnfitError if they could not be made.
+        Raises DataUnfitError if they cannot be made.
         """
         if self.levels(image) is not None:
             return 1.0
@@ -178,7 +178,7 @@ class ImageShelf:
             return self._making[image.key]
 
     def _make_last(self) -> None:
-        """Make the levels of the image that was asked for last."""
+        """Make the levels of the image of the last request."""
         with self._lock:
             image = self._waiting.popitem()[1] if self._waiting else None
         if image is not None:

@@ -1,8 +1,8 @@
-"""8-bit copies of volumes and stacks at full, half, quarter ... size: what the browser scrubs through.
+"""8-bit copies of volumes and stacks at full, half, quarter ... size, for scrubbing in the browser.
 
-An xz slice of a float volume of 2 GB means reading all of it from a cold disk; of its 8-bit copy it takes
-milliseconds. A copy lies beside the project (or in the user's cache folder), is made on first view, appears
-in one move, and is found again by the key of the file it was made from.
+An xz slice of a float volume of 2 GB requires reading the whole volume; from its 8-bit copy it takes
+milliseconds. A copy is in the project (or in the user's cache folder). It is made on first view, renamed when
+it is complete, and found by the key of its file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Kind = Literal["volume", "stack"]
 Range = tuple[float, float]
 Progress = Callable[[float], None]
 _COARSEST_PX = 256
-"""Chosen: the coarsest level is sent at once."""
+"""Chosen: side of the coarsest level, which is sent at once."""
 #: Chosen: longest side of a stored level of a tilt image; finer levels are read from the stack.
 _LARGEST_STORED_PX = 2048
 #: Chosen: side of the block means from which a tilt's contrast is found, so that pixel noise has no
@@ -55,23 +55,23 @@ _RANGE_PX = 512
 #: Chosen: sections of a volume from which its contrast is found.
 _N_SAMPLED = 12
 _N_THREADS = 2
-"""Chosen: levels are made beside a session that is processed."""
+"""Chosen: few threads, because levels are made while a session is processed."""
 _NICENESS = 10
 """Chosen: requests for pictures come before the computation of levels."""
 _VERSION = 4
-"""Increased when the same images give other levels, so that stored ones are replaced."""
+"""Increased if the same images give other levels, so that stored levels are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """8-bit levels of one image ``(z, y, x)``, finest first, and the values that 0 and 255 stand for.
+    """8-bit levels of one image ``(z, y, x)``, finest first, and the values of 0 and 255.
 
-    A level that is not stored (of a stack of large images) is None.
+    A level that is not stored (for stacks of large images) is None.
     """
 
     arrays: tuple[NDArray[np.uint8] | None, ...]
     ranges: tuple[Range, ...]
-    """One of a volume, one for each section of a stack."""
+    """One range for a volume, one for each section of a stack."""
     kind: Kind
 
     def range_of(self, section: int) -> Range:
@@ -80,7 +80,7 @@ class Levels:
 
 
 def display_range(values: NDArray[np.float32], percent: float = 0.05) -> Range:
-    """Percentiles between which an image is shown; a constant image gets a range of one about its value."""
+    """Display range of an image from percentiles; for a constant image a range of one about its value."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0
@@ -89,7 +89,7 @@ def display_range(values: NDArray[np.float32], percent: float = 0.05) -> Range:
 
 
 def volume_range(pixels: Pixels) -> Range:
-    """Display range of a volume ``(z, y, x)`` from a few of its sections; it depends on the pixels alone."""
+    """Display range of a volume ``(z, y, x)`` from a few sections; it depends only on the pixels."""
     n_z, n_y, n_x = pixels.shape
     step = max(1, int((n_y * n_x / 65_536) ** 0.5))
     chosen = np.unique(np.linspace(0, n_z - 1, min(n_z, _N_SAMPLED)).round().astype(int))
@@ -97,12 +97,12 @@ def volume_range(pixels: Pixels) -> Range:
 
 
 def tilt_range(image: NDArray[np.float32]) -> Range:
-    """Display range of a tilt image ``(y, x)``, from block means, as a whole tilt is seen."""
+    """Display range of a tilt image ``(y, x)`` from block means, for the view of a whole tilt."""
     return display_range(binned(image, max(1, max(image.shape) // _RANGE_PX)), 0.2)
 
 
 def binned(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Means over square blocks of an image ``(y, x)``; rows and columns left over are dropped."""
+    """Means over square blocks of an image ``(y, x)``; remaining rows and columns are dropped."""
     if factor == 1:
         return image
     n_y, n_x = max(1, image.shape[0] // factor), max(1, image.shape[1] // factor)
@@ -130,7 +130,7 @@ def level_shapes(shape: tuple[int, ...], kind: Kind) -> list[tuple[int, int, int
 
 
 def open_levels(folder: Path) -> Levels | None:
-    """Levels made before, mapped into memory; None if there are none, or of another version."""
+    """Existing levels, memory-mapped; None if there are none, or only those of another version."""
     try:
         facts = json.loads((folder / "levels.json").read_text())
         if facts["version"] != _VERSION:
@@ -147,7 +147,7 @@ def open_levels(folder: Path) -> Levels | None:
 
 
 def load_kernels(levels: Levels) -> None:
-    """Use the code of yz slices once: the first slice would wait for it to be loaded."""
+    """Run the code of yz slices once, so that the first slice does not wait for it to load."""
     for array in levels.arrays[-1:]:
         if array is not None:
             out = np.empty((array.shape[1], array.shape[0]), dtype=np.float32)
@@ -156,9 +156,9 @@ def load_kernels(levels: Levels) -> None:
 
 
 def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = lambda _: None) -> Levels:
-    """Make the levels of an image ``(z, y, x)`` in ``folder``, which appears when they are whole.
+    """Make the levels of an image ``(z, y, x)`` in ``folder``, which appears when they are complete.
 
-    progress : is called with the part that is done, 0 to 1. Raises TransientError if the disk is full.
+    progress : called with the finished fraction, 0 to 1. Raises TransientError if the disk is full.
     """
     shapes = level_shapes(pixels.shape, kind)
     stored = [kind == "volume" or max(shape[1:]) <= _LARGEST_STORED_PX for shape in shapes]
@@ -181,7 +181,7 @@ def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = l
         facts = {"version": _VERSION, "kind": kind, "shapes": shapes, "ranges": ranges}
         (part / "levels.json").write_text(json.dumps(facts))
         del arrays
-        if open_levels(folder) is None:  # else somebody was quicker
+        if open_levels(folder) is None:  # otherwise another process was faster
             shutil.rmtree(folder, ignore_errors=True)  # levels of another version
             part.rename(folder)
     except OSError as error:
@@ -195,7 +195,7 @@ def make_levels(pixels: Pixels, folder: Path, kind: Kind, progress: Progress = l
 
 
 def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Progress) -> list[Range]:
-    """Fill all levels, block of sections by block: each section is read once, and halved while it is hot."""
+    """Fill all levels in blocks of sections: each section is read once, and halved while in the cache."""
     shown = volume_range(pixels)
     deep = 2 ** (len(arrays) - 1)
     starts = range(0, pixels.shape[0], deep)
@@ -216,7 +216,7 @@ def _fill_volume(pixels: Pixels, arrays: list[NDArray[np.uint8]], progress: Prog
 
 
 def _fill_stack(pixels: Pixels, arrays: list[NDArray[np.uint8] | None], progress: Progress) -> list[Range]:
-    """Fill the stored levels: the finest of them from means of the image itself, which is read once."""
+    """Fill the stored levels; the finest is made from means of the image, which is read once."""
     finest = next(level for level, array in enumerate(arrays) if array is not None)
 
     def fill(z: int) -> Range:
@@ -240,6 +240,6 @@ def _fill_stack(pixels: Pixels, arrays: list[NDArray[np.uint8] | None], progress
 
 
 def _step_back() -> None:
-    """Let other threads come first, where threads have a priority of their own."""
+    """Lower the priority of this thread, if threads have priorities."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

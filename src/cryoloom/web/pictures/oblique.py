@@ -1,4 +1,4 @@
-"""A plane of any direction through a volume, from its 8-bit levels: what 3dmod's Slicer shows."""
+"""A plane of any direction through a volume, from its 8-bit levels, as in 3dmod's Slicer."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from cryoloom.web.pictures.slices import Slice, jpeg_of
 __all__ = ["ObliqueRequest", "oblique_axes", "render_oblique"]
 
 _MOST_PX = 1024
-"""Chosen: of a side, the largest picture of a page."""
+"""Chosen: side of the largest picture on a page."""
 #: Chosen: samples of one picture, about 0.3 s; enough for 512 x 512 pixels and a slab of 20.
 _MOST_SAMPLES = 6_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ObliqueRequest:
-    """A plane through a place, in voxels of level 0 of which number i spans i to i + 1."""
+    """A plane through a position, in voxels of level 0, where voxel i spans i to i + 1."""
 
     centre_xyz: tuple[float, float, float]
     tilt_x_deg: float
     tilt_y_deg: float
     width: int
     height: int
-    """In pixels of the answer."""
+    """Size in pixels of the answer."""
     voxels_per_px: float
     n_sections: int = 1
-    """Planes a voxel apart, whose mean is taken."""
+    """Number of planes, a voxel apart, that are averaged."""
     shown: Range | None = None
 
 
 def oblique_axes(tilt_x_deg: float, tilt_y_deg: float) -> NDArray[np.float64]:
-    """Columns: to the right, upwards and out of the plane, as xyz, ``(3, 3)``; Ry(tilt_y) Rx(tilt_x)."""
+    """Ry(tilt_y) Rx(tilt_x), ``(3, 3)``; columns are right, up and out of the plane, as xyz."""
     return rotation_y(tilt_y_deg) @ rotation_x(tilt_x_deg)
 
 
 def render_oblique(levels: Levels, request: ObliqueRequest) -> Slice:
-    """The plane as a JPEG, upwards first; black outside of the volume.
+    """The plane as a JPEG, upper row first; black outside the volume.
 
     Raises UserInputError for a picture that is too large.
     """
@@ -69,7 +69,7 @@ def render_oblique(levels: Levels, request: ObliqueRequest) -> Slice:
     )
     total = np.zeros((request.height, request.width), dtype=np.float32)
     for offset in (np.arange(n_planes) - (n_planes - 1) / 2) * scale:
-        at = (plane + offset * out) / scale - 0.5  # index i of a level spans i to i + 1 there as well
+        at = (plane + offset * out) / scale - 0.5  # index i of a level spans i to i + 1 of this level
         total += map_coordinates(
             stored, np.moveaxis(at[..., ::-1], -1, 0), output=np.float32, order=1, mode="constant", cval=0.0
         )

@@ -1,4 +1,4 @@
-"""Slices of volumes and tilt images as JPEG: from 8-bit levels while scrubbing, from the floats on rest."""
+"""Slices of volumes and tilt images as JPEG: from 8-bit levels while scrubbing, then from the floats."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _LARGEST_PX = 4096
 
 @dataclass(frozen=True, slots=True)
 class SliceRequest:
-    """What is requested. Index and thickness count sections of level 0, for any level."""
+    """A requested slice. Index and thickness are in sections of level 0, for any level."""
 
     level: int
     axis: Axis
@@ -53,14 +53,14 @@ class SliceRequest:
     n_sections: int = 1
     quality: int = 80
     region: tuple[int, int, int, int] | None = None
-    """Left, bottom, width and height in pixels of the level; None for all of it."""
+    """Left, bottom, width and height in pixels of the level; None for the whole slice."""
     shown: Range | None = None
-    """Values for black and white: asks for the stored values themselves instead of the 8-bit copy."""
+    """Values for black and white, if the stored values are requested instead of the 8-bit copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A JPEG, upper row first, and the values that its black and white stand for."""
+    """A JPEG, upper row first, and the values of its black and white."""
 
     jpeg: bytes
     low: float
@@ -68,7 +68,7 @@ class Slice:
 
 
 def render(image: Image, levels: Levels | None, request: SliceRequest) -> Slice:
-    """One slice: z as (y, x), y as (z, x), x as (y, z), the first of the two upwards.
+    """One slice: z as (y, x), y as (z, x), x as (y, z), with the first axis upwards.
 
     Raises UserInputError for a slice that the image does not have.
     """
@@ -78,14 +78,14 @@ def render(image: Image, levels: Levels | None, request: SliceRequest) -> Slice:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Slices that follow each other in one JPEG, one below the other, and their values of black and white."""
+    """Consecutive slices in one JPEG, one below the other, and their values of black and white."""
 
     jpeg: bytes
     ranges: tuple[Range, ...]
 
 
 def render_strip(image: Image, levels: Levels, request: SliceRequest, n_slices: int) -> Strip:
-    """Slices from the index on, each in steps of the level's own sections; fewer at the end of the image.
+    """Slices from the index on, in steps of the level's sections; fewer at the end of the image.
 
     Raises UserInputError for slices that the image does not have, or that are too large for one picture.
     """
@@ -100,13 +100,13 @@ def render_strip(image: Image, levels: Levels, request: SliceRequest, n_slices: 
                 f"{len(indices)} slices of {len(made[0][0])} rows are too large for one picture of "
                 f"{_LARGEST_PX}; ask for fewer, or for a coarser level"
             )
-    # Row 0 is at the bottom of a picture: the first slice comes last.
+    # Row 0 is at the bottom of a picture, so the first slice is last.
     stacked = np.concatenate([plane for plane, _ in reversed(made)])
     return Strip(jpeg_of(stacked, request.quality), tuple(shown for _, shown in made))
 
 
 def _plane(image: Image, levels: Levels | None, request: SliceRequest) -> tuple[NDArray[np.uint8], Range]:
-    """The 8-bit values of a slice, and the values that its black and white stand for."""
+    """The 8-bit values of a slice, and the values of its black and white."""
     shapes = level_shapes(image.shape, image.kind)
     axis = "zyx".index(request.axis)
     if not 0 <= request.level < len(shapes):
@@ -126,7 +126,7 @@ def _plane(image: Image, levels: Levels | None, request: SliceRequest) -> tuple[
     chosen = _sections(request, image, stored.shape[axis])
     if len(chosen) == 1:
         return _cut(_taken(stored, axis, chosen[0]), request), (low, high)
-    # The mean of many slices has a narrow range: it gets its own, or 8 bits would not be enough.
+    # The mean of many slices has a narrow range and needs its own, because 8 bits are not enough otherwise.
     mean = _mean(stored, axis, chosen)
     darkest, brightest = display_range(mean)
     scale = (high - low) / 255.0
@@ -135,7 +135,7 @@ def _plane(image: Image, levels: Levels | None, request: SliceRequest) -> tuple[
 
 
 def thumbnail(image: Image, levels: Levels | None, index: int, longest_px: int) -> bytes:
-    """A small JPEG of one section, with its own contrast; of a volume the mean of some about it."""
+    """A small JPEG of one section with its own contrast; for a volume, the mean of neighbouring sections."""
     shapes = level_shapes(image.shape, image.kind)
     fine_enough = [i for i, shape in enumerate(shapes) if max(shape[1:]) >= longest_px]
     level = fine_enough[-1] if fine_enough else 0
@@ -158,7 +158,7 @@ def value_at(image: Image, z: int, y: int, x: int) -> float:
 
 
 def _sections(request: SliceRequest, image: Image, n_at_level: int) -> range:
-    """Sections of the level that the slice is the mean of; those beyond the ends are left out."""
+    """Sections of the level that are averaged for the slice, without those beyond the ends."""
     halved = image.kind == "volume" or request.axis != "z"
     step = 2**request.level if halved else 1
     n = max(1, round(request.n_sections / step))
@@ -192,7 +192,7 @@ def _from_values(image: Image, request: SliceRequest) -> NDArray[np.float32]:
     last = min(image.shape[axis], request.index - half + request.n_sections)
     if axis == 0:
         plane = image.pixels[first]
-        if last > first + 1:  # a copy of one large tilt would take as long as reading it
+        if last > first + 1:  # for one section, a copy of a large tilt takes as long as reading it
             plane = np.array(plane, dtype=np.float32)
             for z in range(first + 1, last):
                 plane += image.pixels[z]
@@ -212,7 +212,7 @@ def _known_range(key: str, image: Image) -> Range:
 
 
 def shown_range(image: Image) -> Range:
-    """Values for black and white of a volume at first; 0 and 1 for a stack, where each tilt has its own."""
+    """First values for black and white of a volume; 0 and 1 for a stack, where each tilt has its own."""
     return _known_range(image.key, image) if image.kind == "volume" else (0.0, 1.0)
 
 
@@ -221,7 +221,7 @@ def _range_of_plane(plane: NDArray[np.float32], image: Image) -> Range:
 
 
 def _cut(plane: NDArray[T], request: SliceRequest) -> NDArray[T]:
-    """The wanted region of a plane; all of it without one."""
+    """The requested region of a plane, or the whole plane."""
     if request.region is None:
         return plane
     left, bottom, width, height = request.region

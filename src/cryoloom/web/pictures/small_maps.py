@@ -1,4 +1,4 @@
-"""Small versions of maps: for the surface on a page, and for the outline of an average at its particles."""
+"""Small versions of maps for the surface on a page and for the outlines of an average at its particles."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cryoloom.web.pictures.levels import binned
 __all__ = ["Outline", "outline_of", "small_position", "small_volume"]
 
 _SURFACE_VOXELS = 96
-"""Chosen: side of the map that a browser draws a surface of without delay."""
+"""Chosen: side of a map whose surface a browser draws without delay."""
 _OUTLINE_VOXELS = 24
-"""A side of the map an outline is made from: about a thousand triangles, drawn at hundreds of particles."""
+"""Chosen: side of the map for an outline; about a thousand triangles, drawn at hundreds of particles."""
 _DEVIATIONS = 3.0
-"""Above the mean: most of a particle's density, none of the noise around it."""
+"""Chosen: standard deviations above the mean; most of a particle's density, and no noise around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,15 @@ class Outline:
     """A coarse surface of a map."""
 
     vertices_xyz_angstrom: NDArray[np.float32]
-    """From the map's centre, ``(n, 3)``."""
+    """Positions from the map's centre, ``(n, 3)``."""
     triangles: NDArray[np.uint32]
-    """Of vertices, ``(m, 3)``."""
+    """Indices of vertices, ``(m, 3)``."""
 
 
 def small_volume(
     pixels: Any, shape: tuple[int, int, int], most: int = _SURFACE_VOXELS
 ) -> tuple[NDArray[np.uint8], float, float]:
-    """A volume averaged to at most so many voxels a side, as 8 bits from its least to its largest value."""
+    """A volume averaged to at most this many voxels a side, in 8 bits from lowest to highest value."""
     factor = _factor(shape, most)
     planes = []
     for z in range(0, shape[0] - factor + 1, factor):
@@ -51,14 +51,14 @@ def small_volume(
 def small_position(
     xyz: NDArray[np.float32], shape: tuple[int, int, int], most: int = _SURFACE_VOXELS
 ) -> NDArray[np.float32]:
-    """Voxels of the map from its centre (index n // 2), of xyz indices of its `small_volume`."""
+    """Positions in voxels from the map's centre (index n // 2), from xyz indices of its `small_volume`."""
     factor = _factor(shape, most)
     centre = np.array(shape[::-1], dtype=np.float32) // 2
     return np.asarray(xyz * factor + (factor - 1) / 2 - centre, dtype=np.float32)
 
 
 def outline_of(pixels: Any, shape: tuple[int, int, int], voxel_size_angstrom: float) -> Outline:
-    """Surface of a map, density positive, at its mean and three standard deviations."""
+    """Surface of a map with positive density, at three standard deviations above the mean."""
     small, _, _ = small_volume(pixels, shape, _OUTLINE_VOXELS)
     values = small.astype(np.float32)
     level = min(float(values.mean() + _DEVIATIONS * values.std()), 254.0)
